@@ -1,0 +1,18 @@
+"""The ground: typed configuration's base, the registry, and errors that know their place."""
+
+from ablab.config.base import Config, Neutral, NotInIdentity, identity_of
+from ablab.config.errors import InputError, Problem, nearest
+from ablab.config.registry import Registry, load_object, source_digest
+
+__all__ = [
+    "Config",
+    "InputError",
+    "Neutral",
+    "NotInIdentity",
+    "Problem",
+    "Registry",
+    "identity_of",
+    "load_object",
+    "nearest",
+    "source_digest",
+]

@@ -1,0 +1,60 @@
+"""The base of every typed configuration, and what of it enters a run's identity."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Config(BaseModel):
+    """A typed, frozen part of an experiment; unknown keys and non-finite numbers are errors."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """What of this part shapes a run's trajectory, as plain data for hashing."""
+        return identity_of(self)
+
+
+@dataclass(frozen=True)
+class NotInIdentity:
+    """Marks a field that does not shape the trajectory (``Annotated[int, NotInIdentity()]``)."""
+
+
+@dataclass(frozen=True)
+class Neutral:
+    """Marks a field that a later release added: it enters the identity only off its neutral value.
+
+    So the ids of runs that were trained before the field existed stay what they were.
+    """
+
+    value: Any
+
+
+def identity_of(config: Config) -> dict[str, Any]:
+    """The fields of ``config`` that enter the identity, nested parts included.
+
+    Keys are the fields' names; values are JSON-serialisable.
+    """
+    result: dict[str, Any] = {}
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        marks = [mark for mark in field.metadata if isinstance(mark, NotInIdentity | Neutral)]
+        if any(isinstance(mark, NotInIdentity) for mark in marks):
+            continue
+        if any(isinstance(mark, Neutral) and mark.value == value for mark in marks):
+            continue
+        result[name] = value.identity() if isinstance(value, Config) else _plain(value)
+    return result
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value

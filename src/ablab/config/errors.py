@@ -1,0 +1,63 @@
+"""Errors that a user can act on: what was wrong, where, what was given, what was expected."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+NOT_GIVEN = object()
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name among ``names`` that looks most like ``name``, or None if none is near."""
+    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with what a user gave.
+
+    Attributes:
+        message: What is wrong, as a sentence without its full stop.
+        key: The setting's dotted key (``model.n_heads``), where it is one.
+        source: Where it came from: ``grid.yaml, line 4`` or ``override 'model.n_head=4'``.
+        given: The value that was given; ``NOT_GIVEN`` where there is none.
+        expected: What would have been right.
+        suggestion: The nearest valid name.
+    """
+
+    message: str
+    key: str | None = None
+    source: str | None = None
+    given: Any = NOT_GIVEN
+    expected: str | None = None
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        if self.source is not None:
+            lines.append(f"  in        {self.source}")
+        if self.given is not NOT_GIVEN:
+            lines.append(f"  given     {_show(self.given)}")
+        if self.expected is not None:
+            lines.append(f"  expected  {self.expected}")
+        if self.suggestion is not None:
+            lines.append(f"  did you mean {self.suggestion}?")
+        return "\n".join(lines)
+
+
+class InputError(ValueError):
+    """What a user gave cannot be used; the commands print it and exit with code 2.
+
+    Carries a list of :class:`Problem`, so that everything wrong with an experiment is said at once.
+    """
+
+    def __init__(self, *problems: Problem | str) -> None:
+        self.problems = [Problem(p) if isinstance(p, str) else p for p in problems]
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def _show(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 200 else text[:200] + " …"

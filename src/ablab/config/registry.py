@@ -1,0 +1,115 @@
+"""Components found by name, and a user's own found by import path."""
+
+import hashlib
+import importlib
+import pkgutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ablab.config.errors import InputError, Problem, nearest
+
+T = TypeVar("T")
+
+
+class Registry:
+    """Names of one sort of component (tasks, models, …).
+
+    A component registers itself with a decorator. Its module is found by its place: the registry
+    imports every module of ``package`` whose name ends in ``suffix`` the first time a name is
+    asked for, so a new component is a new file and no list is edited.
+    """
+
+    def __init__(self, sort: str, package: str, suffix: str = "") -> None:
+        self.sort = sort
+        self._package = package
+        self._suffix = suffix
+        self._entries: dict[str, Any] = {}
+        self._discovered = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """A decorator that makes what it decorates known as ``name``."""
+
+        def decorate(component: T) -> T:
+            if name in self._entries:
+                raise ValueError(f"two {self.sort}s are registered as {name!r}")
+            self._entries[name] = component
+            return component
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """All registered names, sorted."""
+        self._discover()
+        return sorted(self._entries)
+
+    def find(self, name: str, key: str) -> Any:
+        """The component called ``name``; ``key`` is the setting that named it, for the error.
+
+        A name with a colon (``mypkg.mymod:thing``) is an import path of the user's.
+        """
+        if ":" in name:
+            return load_object(name, key)
+        self._discover()
+        if name not in self._entries:
+            raise InputError(
+                Problem(
+                    f"{key}: there is no {self.sort} called {name!r}",
+                    key=key,
+                    given=name,
+                    expected="one of " + ", ".join(self.names()) + ", or an import path module:name",
+                    suggestion=nearest(name, self._entries),
+                )
+            )
+        return self._entries[name]
+
+    def _discover(self) -> None:
+        if self._discovered:
+            return
+        self._discovered = True
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            if module.name.endswith(self._suffix):
+                importlib.import_module(f"{self._package}.{module.name}")
+
+
+def load_object(path: str, key: str) -> Any:
+    """The object at an import path ``module:name``; the working directory is searched too.
+
+    Raises:
+        InputError: The path is malformed, or the module or the name is not there.
+    """
+    module_name, _, name = path.partition(":")
+    if not module_name or not name.isidentifier():
+        raise InputError(
+            Problem(f"{key}: not an import path", key, given=path, expected="module:name")
+        )
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InputError(
+            Problem(f"{key}: cannot import {module_name!r} ({error})", key, given=path)
+        ) from error
+    finally:
+        sys.path.remove(here)
+    if name not in vars(module):
+        raise InputError(
+            Problem(
+                f"{key}: module {module_name!r} has no {name!r}",
+                key,
+                given=path,
+                suggestion=nearest(name, vars(module)),
+            )
+        )
+    return vars(module)[name]
+
+
+def source_digest(component: Any) -> str:
+    """SHA-256 of the source file of the module that defines ``component`` (hexadecimal)."""
+    file = sys.modules[component.__module__].__file__
+    if file is None:
+        raise InputError(f"{component!r} has no source file, so its runs could not be told apart")
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()

@@ -1,0 +1,24 @@
+"""A model made from its configuration, with its initial parameters."""
+
+import torch
+
+from ablab.config import load_object
+from ablab.model.base import Model
+from ablab.model.config import ModelConfig
+
+
+def build_model(config: ModelConfig, vocab_size: int, input_length: int, seed: int) -> Model:
+    """A model with initial parameters drawn on the CPU from ``seed`` alone.
+
+    Args:
+        config: The model's settings.
+        vocab_size: How many tokens there are (V).
+        input_length: How many tokens the model reads at most (T).
+        seed: Seeds a generator of its own; the global one is left alone.
+    """
+    with torch.random.fork_rng(devices=[]):  # torch's modules draw values of their own first
+        model: Model = load_object(config.implementation, "model.kind")(
+            config, vocab_size, input_length
+        )
+    model.initialise(torch.Generator().manual_seed(seed))
+    return model

@@ -1,0 +1,23 @@
+"""What the configuration of every model has, and the registry of models. Does not import torch."""
+
+from typing import Any, ClassVar
+
+from ablab.config import Config, Registry, source_digest
+
+MODELS = Registry("model", "ablab.model", suffix="_config")
+
+
+class ModelConfig(Config):
+    """A model's settings; a subclass names the class that it describes by import path."""
+
+    implementation: ClassVar[str]
+
+    kind: str
+    """The model's registered name, or an import path to a model class of the user's own."""
+
+    def identity(self) -> dict[str, Any]:
+        """What of the model shapes a run; a user's own enters with its module's source hash."""
+        identity = super().identity()
+        if ":" in self.kind:
+            identity["source"] = source_digest(type(self))
+        return identity

@@ -1,0 +1,119 @@
+"""One forward pass: the sites it passes, what is drawn in it, and the kernels it runs on.
+
+Model code calls :class:`Forward` at its sites and knows nothing else of watching, of the engine or
+of random numbers. Axes: B batch, T sequence, H heads, D model, K head, M hidden, V vocabulary.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int, Int16
+from torch import Tensor
+from torch.nn import functional as F
+
+Tap = Callable[[Tensor], Tensor]
+
+
+class Kernels(Protocol):
+    """The operations that an engine may run its own way; results agree up to rounding."""
+
+    def attend(
+        self, q: Float[Tensor, "B H T K"], k: Float[Tensor, "B H T K"], v: Float[Tensor, "B H T K"]
+    ) -> Float[Tensor, "B H T K"]:
+        """Causal softmax attention, scaled by 1 / sqrt(K)."""
+
+    def embed(self, tokens: Int[Tensor, "B T"], table: Float[Tensor, "V D"]) -> Tensor:
+        """The rows of a table, of shape (B, T, D)."""
+
+
+class FusedKernels:
+    """torch's own fused kernels, for one run."""
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Causal softmax attention, scaled by 1 / sqrt(K); (B, H, T, K) each."""
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+    def embed(self, tokens: Tensor, table: Tensor) -> Tensor:
+        """The rows of a table, (B, T, D)."""
+        return F.embedding(tokens, table)
+
+
+class Noise:
+    """Dropout masks cut, one after another, from a step's random words.
+
+    Args:
+        words: 16-bit words of shape (N,), uniform over all values, N the model's need.
+    """
+
+    def __init__(self, words: Int16[Tensor, " N"]) -> None:
+        self._words = words
+        self._used = 0
+
+    def keep(self, shape: torch.Size, p: float) -> Tensor:
+        """A mask of ``shape``, True with probability 1 - p (rounded to 1 / 65536)."""
+        size = shape.numel()
+        cut = self._words[self._used : self._used + size]
+        self._used += size
+        return (cut >= dropout_threshold(p)).view(shape)
+
+
+class NoiseCounter(Noise):
+    """Counts the words that a model needs; its masks keep everything."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def keep(self, shape: torch.Size, p: float) -> Tensor:
+        """A mask of ones; the need is added to ``count``."""
+        self.count += shape.numel()
+        return torch.ones(shape, dtype=torch.bool, device="meta")
+
+
+def dropout_threshold(p: float) -> int:
+    """The 16-bit signed word from which on an entry is kept under dropout ``p``."""
+    return round(p * 65536) - 32768
+
+
+@dataclass
+class Forward:
+    """What one forward pass is asked to show and change, and where its noise comes from.
+
+    Attributes:
+        taps: Functions of the tensor at a site, by the site's name; what one returns flows on.
+        noise: Where dropout masks come from in training by ablab. Without it a module's own
+            ``training`` decides, with torch's global generator, as in any torch module.
+        kernels: The engine's operations.
+        visited: The names of the sites passed so far, in order.
+    """
+
+    taps: Mapping[str, Tap] = field(default_factory=dict)
+    noise: Noise | None = None
+    kernels: Kernels = field(default_factory=FusedKernels)
+    visited: list[str] = field(default_factory=list)
+    prefix: str = ""
+
+    def within(self, part: str) -> "Forward":
+        """The same pass, seen from a part of the model: its sites' names begin with ``part``."""
+        return replace(self, prefix=f"{self.prefix}{part}.")
+
+    def site(self, name: str, tensor: Tensor) -> Tensor:
+        """Passes a site: a tap there reads the tensor and may put another in its place."""
+        full = self.prefix + name
+        self.visited.append(full)
+        tap = self.taps.get(full)
+        return tensor if tap is None else tap(tensor)
+
+    def wants(self, *names: str) -> bool:
+        """Whether any of these sites is tapped."""
+        return any(self.prefix + name in self.taps for name in names)
+
+    def dropout(self, tensor: Tensor, p: float, training: bool) -> Tensor:
+        """Zeroes a share ``p`` of the entries and scales the rest by 1 / (1 - p), in training."""
+        if p == 0.0 or not training:
+            return tensor
+        if self.noise is None:
+            return F.dropout(tensor, p)
+        kept = 1 - round(p * 65536) / 65536
+        return tensor * self.noise.keep(tensor.shape, p) / kept

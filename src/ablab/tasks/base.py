@@ -1,0 +1,74 @@
+"""What every task is: batches for training and evaluation, and the measures of its answers."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablab.tasks.config import TaskConfig
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tokens that the model reads and the tokens that it should predict.
+
+    Attributes:
+        tokens: Integers of shape (..., B, T); leading axes are steps, where there are several.
+        targets: Integers of shape (..., B, P), for the P positions ``Task.predicted``.
+    """
+
+    tokens: NDArray[np.int64]
+    targets: NDArray[np.int64]
+
+
+class Task(ABC):
+    """A source of batches, each a pure function of (seed, step).
+
+    A subclass is made from its configuration and keeps nothing that changes.
+    """
+
+    config: TaskConfig
+
+    @property
+    @abstractmethod
+    def predicted(self) -> slice:
+        """The positions of the sequence whose next token is predicted (P of them)."""
+
+    @abstractmethod
+    def draw(self, seed: int, first_step: int, steps: int, batch_size: int) -> Batch:
+        """The batches of steps ``first_step`` … ``first_step + steps - 1``.
+
+        Args:
+            seed: The run's seed.
+            first_step: The first step, from 1.
+            steps: How many steps (K).
+            batch_size: Samples in each batch (B).
+
+        Returns:
+            A batch whose arrays have the leading axes (K, B).
+        """
+
+    @abstractmethod
+    def held_out(self, samples: int) -> Batch:
+        """The evaluation sample of at most ``samples`` samples, the same for every run."""
+
+    @abstractmethod
+    def measures(
+        self,
+        logits: Float[Tensor, "B P V"],
+        tokens: Int[Tensor, "B T"],
+        targets: Int[Tensor, "B P"],
+    ) -> dict[str, Tensor]:
+        """Scalars that describe a batch of answers, by name, each a mean over the batch.
+
+        Called under ``torch.vmap``, so it must not branch on a tensor's value. The names are kept
+        as ``eval_NAME`` in the metrics.
+        """
+
+    @property
+    def natural_levels(self) -> dict[str, float]:
+        """Losses with a meaning for this task, by name, in nats."""
+        return {}

@@ -1,0 +1,37 @@
+"""What the configuration of every task has, and the registry of tasks. Does not import torch."""
+
+from typing import Any, ClassVar
+
+from ablab.config import Config, Registry, source_digest
+
+TASKS = Registry("task", "ablab.tasks", suffix="_config")
+
+
+class TaskConfig(Config):
+    """A task's settings.
+
+    A subclass names the class that draws the batches by import path, so that an experiment can be
+    read, checked and listed without importing torch.
+    """
+
+    implementation: ClassVar[str]
+
+    kind: str
+    """The task's registered name, or an import path to a task class of the user's own."""
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens there are."""
+        raise NotImplementedError
+
+    @property
+    def input_length(self) -> int:
+        """How many tokens the model reads (T)."""
+        raise NotImplementedError
+
+    def identity(self) -> dict[str, Any]:
+        """What of the task shapes a run; a user's own enters with its module's source hash."""
+        identity = super().identity()
+        if ":" in self.kind:
+            identity["source"] = source_digest(type(self))
+        return identity

@@ -1,0 +1,185 @@
+"""Settings of training. Does not import torch."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ablab.config import Config, NotInIdentity
+
+# Which settings each optimizer has beside the learning rate, and the weight decay it starts from
+# (torch's own defaults).
+OPTIMIZER_SETTINGS: dict[str, frozenset[str]] = {
+    "adam": frozenset({"weight_decay", "decay", "betas", "eps"}),
+    "adamw": frozenset({"weight_decay", "decay", "betas", "eps"}),
+    "sgd": frozenset({"weight_decay", "decay", "momentum", "nesterov"}),
+}
+DEFAULT_WEIGHT_DECAY = {"adam": 0.0, "adamw": 0.01, "sgd": 0.0}
+
+
+class ScheduleConfig(Config):
+    """The learning rate's factor in [0, 1] at each step."""
+
+    kind: Literal["constant", "linear", "cosine"] = "constant"
+    """What follows the warm-up: 1 throughout, or a line or half a cosine from 1 to ``final``."""
+    warmup: int = Field(0, ge=0)
+    """Steps of warm-up: at step s ≤ ``warmup`` the factor is s / ``warmup``."""
+    final: float = Field(0.0, ge=0, le=1)
+    """The factor at step ``total`` and after it (linear and cosine)."""
+    total: int | None = Field(None, ge=1)
+    """The step at which ``final`` is reached (linear and cosine); null: ``train.steps``."""
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> "ScheduleConfig":
+        if self.total is not None and self.warmup >= self.total:
+            raise ValueError(f"warmup {self.warmup} must end before the total {self.total}")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """A constant schedule has no end to remember."""
+        identity = super().identity()
+        if self.kind == "constant":
+            del identity["final"], identity["total"]
+        return identity
+
+
+class LossConfig(Config):
+    """The loss: cross-entropy of the predicted tokens, in nats."""
+
+    dtype: Literal["float32", "float64"] | None = None
+    """The precision that logits are raised to for the loss; null: as ``train.precision``."""
+
+
+class EvaluateConfig(Config):
+    """When and on how much held-out data a run is evaluated; also at step 0 and at its end."""
+
+    every: int = Field(100, ge=1)
+    """Steps from one evaluation to the next."""
+    samples: int = Field(1024, ge=1)
+    """Size of the held-out sample, the same for every run."""
+
+
+class SnapshotConfig(Config):
+    """Which steps' parameters are kept; always step 0 and a run's last."""
+
+    every: int = Field(500, ge=1)
+    """Steps from one periodic snapshot to the next."""
+    logarithmic: bool = True
+    """Whether steps 1, 2, 4, 8, … are kept too."""
+
+
+class StopConfig(Config):
+    """When a run ends before its steps; each run of a stack by itself."""
+
+    measure: Literal["train_loss", "eval_loss"] = "train_loss"
+    """What is looked at: the training loss's mean over a logging interval, or the held-out loss."""
+    below: float | None = None
+    """Stop once the measure is below this."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after this many looks in a row without an improvement."""
+    min_delta: float = Field(0.0, ge=0)
+    """What counts as an improvement: lower than the best so far by more than this."""
+
+    @model_validator(mode="after")
+    def _has_a_rule(self) -> "StopConfig":
+        if self.below is None and self.patience is None:
+            raise ValueError("give below, patience or both")
+        return self
+
+
+class TrainConfig(Config):
+    """How a run is trained."""
+
+    steps: Annotated[int, NotInIdentity()] = Field(1000, ge=1)
+    """Updates (N)."""
+    batch_size: int = Field(64, ge=1)
+    """Samples in a batch (B)."""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
+    """Adam (Kingma and Ba, 2015), AdamW (Loshchilov and Hutter, 2019) or SGD, as torch has them."""
+    lr: float = Field(1e-3, ge=0)
+    """Learning rate, before the schedule's factor."""
+    weight_decay: float | None = Field(None, ge=0)
+    """Decoupled in adamw, an L2 penalty in adam and sgd; null: torch's default (adamw 0.01)."""
+    decay: Literal["all", "matrices"] = "all"
+    """Which parameters decay: all, or those of two axes and more (not biases and norms)."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's decay rates of the gradient's two averages."""
+    eps: float = Field(1e-8, gt=0)
+    """What Adam adds to its denominator."""
+    momentum: float = Field(0.0, ge=0, lt=1)
+    """Momentum of sgd."""
+    nesterov: bool = False
+    """Nesterov's momentum in sgd."""
+    clip_norm: float | None = Field(None, gt=0)
+    """Each run's gradient is scaled down to this norm where it is larger; null: never."""
+    schedule: ScheduleConfig = ScheduleConfig()
+    """The learning rate over the steps; a bare name stands for its kind."""
+    loss: LossConfig = LossConfig()
+    """The loss."""
+    precision: Literal["float32", "float64"] = "float32"
+    """Precision of parameters and arithmetic."""
+    evaluate: Annotated[EvaluateConfig, NotInIdentity()] = EvaluateConfig()
+    """Evaluation on held-out data."""
+    snapshots: Annotated[SnapshotConfig, NotInIdentity()] = SnapshotConfig()
+    """Snapshots."""
+    stop: Annotated[StopConfig | None, NotInIdentity()] = None
+    """When to stop early."""
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _schedule_by_name(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @field_validator("betas")
+    @classmethod
+    def _betas_in_range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in value):
+            raise ValueError("both betas must be at least 0 and below 1")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, data: Any) -> Any:
+        """What is left open is resolved, so that a run's configuration is complete."""
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        optimizer = data.get("optimizer", "adamw")
+        if data.get("weight_decay") is None:
+            data["weight_decay"] = DEFAULT_WEIGHT_DECAY.get(str(optimizer), 0.0)
+        loss = data.get("loss")
+        if loss is None or (isinstance(loss, dict) and loss.get("dtype") is None):
+            data["loss"] = (loss or {}) | {"dtype": data.get("precision", "float32")}
+        return data
+
+    @model_validator(mode="after")
+    def _settings_belong(self) -> "TrainConfig":
+        own = OPTIMIZER_SETTINGS[self.optimizer]
+        for name in sorted(frozenset().union(*OPTIMIZER_SETTINGS.values()) - own):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                owners = [o for o, names in OPTIMIZER_SETTINGS.items() if name in names]
+                raise ValueError(
+                    f"{name} is a setting of {' and '.join(owners)}, not of {self.optimizer}"
+                )
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs momentum above 0")
+        if self.schedule.kind != "constant" and self.schedule.warmup >= self.schedule_total:
+            raise ValueError(
+                f"the schedule's warmup {self.schedule.warmup} must end before "
+                f"its total {self.schedule_total}"
+            )
+        return self
+
+    @property
+    def schedule_total(self) -> int:
+        """The step at which the schedule ends."""
+        return self.steps if self.schedule.total is None else self.schedule.total
+
+    def identity(self) -> dict[str, Any]:
+        """Only the optimizer's own settings count, and the schedule's total as resolved."""
+        identity = super().identity()
+        for name in frozenset().union(*OPTIMIZER_SETTINGS.values()):
+            if name not in OPTIMIZER_SETTINGS[self.optimizer]:
+                del identity[name]
+        if self.schedule.kind != "constant":
+            identity["schedule"]["total"] = self.schedule_total
+        return identity

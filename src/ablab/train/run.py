@@ -1,0 +1,36 @@
+"""A run as training sees it. Does not import torch."""
+
+import json
+from dataclasses import dataclass
+
+from ablab.model.config import ModelConfig
+from ablab.tasks.config import TaskConfig
+from ablab.train.config import TrainConfig
+
+# What may differ between the runs of one stack: numbers that each run has for itself.
+_PER_RUN = ("lr", "weight_decay", "betas", "eps", "momentum", "schedule")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One variant with one seed.
+
+    Attributes:
+        id: The run's id, a function of what shapes its trajectory.
+        log_every: Steps from one logged row of statistics to the next.
+    """
+
+    id: str
+    task: TaskConfig
+    model: ModelConfig
+    train: TrainConfig
+    seed: int
+    log_every: int = 10
+
+    @property
+    def stack_key(self) -> str:
+        """Runs with equal keys have equal tensor shapes and operations, so they can be stacked."""
+        train = self.train.model_dump(mode="json", exclude=set(_PER_RUN))
+        train["clip_norm"] = self.train.clip_norm is not None
+        parts = [self.task.identity(), self.model.identity(), train, self.log_every]
+        return json.dumps(parts, sort_keys=True)

@@ -1,0 +1,319 @@
+"""A stack: runs of equal shape trained as one along a leading run axis. Axes: R, P, K, B, T.
+
+Losses are taken by ``torch.vmap`` over one run's loss and differentiated outside of it: the runs
+share nothing, so the gradient of their sum holds each run's own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from ablab.config import load_object
+from ablab.model.base import Model
+from ablab.model.build import build_model
+from ablab.model.forward import Forward, FusedKernels, Kernels, Noise, NoiseCounter
+from ablab.tasks.base import Batch, Task
+from ablab.tasks.random import Stream, words
+from ablab.train.kernels import StackedKernels
+from ablab.train.layout import Layout
+from ablab.train.optimizers import Scalars, make_optimizer
+from ablab.train.run import Run
+from ablab.train.schedules import factors
+
+_DRAW_BYTES = 32 * 2**20  # how much is drawn ahead at most
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class RunState:
+    """One run's parameters and optimizer state after a step, as flat rows of shape (P,)."""
+
+    step: int
+    theta: Tensor
+    slots: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Advance:
+    """What some steps of a stack came to.
+
+    Attributes:
+        losses: The training loss of each step and run, before its update; shape (K, R).
+        grad_norms: The gradient's norm at the last of the steps, before clipping; shape (R,).
+        lrs: The learning rate of each step and run; shape (K, R).
+    """
+
+    losses: NDArray[np.float64]
+    grad_norms: NDArray[np.float64]
+    lrs: NDArray[np.float64]
+
+
+def make_task(run: Run) -> Task:
+    """The task that a run's configuration describes."""
+    task: Task = load_object(run.task.implementation, "task.kind")(run.task)
+    return task
+
+
+def initial_seed(seed: int) -> int:
+    """The seed of a run's initial parameters."""
+    return int(words(seed, Stream.INITIAL, 0, 1, 1)[0, 0] >> np.uint64(1))
+
+
+def initial_model(run: Run) -> Model:
+    """The run's model with its initial parameters, on the CPU, in the run's precision."""
+    model = build_model(
+        run.model, run.task.vocab_size, run.task.input_length, initial_seed(run.seed)
+    )
+    return model.to(_DTYPES[run.train.precision])
+
+
+class Stack:
+    """Runs that are trained together, and their state.
+
+    Args:
+        runs: The runs, of one ``stack_key``.
+        states: Where each continues from; None where it begins.
+        device: Where the tensors live.
+        stacked: Whether the loss is taken under vmap; a single run may do without.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        states: Sequence[RunState | None],
+        device: torch.device,
+        stacked: bool,
+    ) -> None:
+        if not stacked and len(runs) != 1:
+            raise ValueError(f"{len(runs)} runs cannot be trained alone")
+        self.runs = list(runs)
+        first = runs[0]
+        self.config = first.train
+        self.device = device
+        self.stacked = stacked
+        self.task = make_task(first)
+        self._optimizer = make_optimizer(first.train)
+        # Parameters are passed in, so the template's own values are never read.
+        self._model = initial_model(first).to(device)
+        self.layout = Layout.of(self._model)
+        started = [
+            self._initial_state(run) if state is None else state
+            for run, state in zip(runs, states, strict=True)
+        ]
+        steps = {state.step for state in started}
+        if len(steps) != 1:
+            raise ValueError(f"the runs of a stack must be at one step, not {sorted(steps)}")
+        (self.step,) = steps
+        self.theta = torch.stack([state.theta for state in started]).to(device)  # (R, P)
+        self.slots = {
+            name: torch.stack([state.slots[name] for state in started]).to(device)
+            for name in self._optimizer.slots
+        }
+        self._decays = self.layout.matrices().to(device) if self.config.decay != "all" else None
+        self._noise_words = self._count_noise()
+
+    def _initial_state(self, run: Run) -> RunState:
+        theta = self.layout.flatten(initial_model(run))
+        return RunState(0, theta, {name: torch.zeros_like(theta) for name in self._optimizer.slots})
+
+    def state(self, index: int) -> RunState:
+        """The state of the run at ``index``, copied to the CPU."""
+        return RunState(
+            self.step,
+            self.theta[index].detach().cpu().clone(),
+            {name: slot[index].cpu().clone() for name, slot in self.slots.items()},
+        )
+
+    def keep(self, indices: Sequence[int]) -> None:
+        """Narrows the stack to some of its runs."""
+        chosen = torch.tensor(list(indices), device=self.device, dtype=torch.long)
+        self.runs = [self.runs[i] for i in indices]
+        self.theta = self.theta.index_select(0, chosen)
+        self.slots = {name: slot.index_select(0, chosen) for name, slot in self.slots.items()}
+
+    def advance(self, steps: int) -> Advance:
+        """Trains ``steps`` steps."""
+        drawn: list[Tensor] = []
+        rates: list[NDArray[np.float64]] = []
+        norms: Tensor | None = None
+        left = steps
+        while left:
+            count = min(left, self._steps_ahead())
+            tokens, targets = self._draw_batches(count)
+            noise = self._draw_noise(count)
+            lrs, scalars = self._draw_scalars(count)
+            rates.append(lrs)
+            for k in range(count):
+                last = left == count and k == count - 1
+                loss, norm = self._one_step(
+                    tokens[k],
+                    targets[k],
+                    None if noise is None else noise[k],
+                    {name: values[k] for name, values in scalars.items()},
+                    want_norm=last,
+                )
+                drawn.append(loss)
+                norms = norm
+                self.step += 1
+            left -= count
+        assert norms is not None, "the last step takes the gradient's norm"
+        losses = torch.stack(drawn).double().cpu().numpy()
+        return Advance(losses, norms.double().cpu().numpy(), np.concatenate(rates))
+
+    @torch.no_grad()
+    def evaluate(self, batch: Batch, chunk: int = 512) -> dict[str, NDArray[np.float64]]:
+        """The loss and the task's measures on a held-out batch, by name, each of shape (R,).
+
+        Args:
+            batch: Arrays with the leading axis B.
+            chunk: How many samples are taken at once.
+        """
+        tokens = torch.from_numpy(batch.tokens).to(self.device)
+        targets = torch.from_numpy(batch.targets).to(self.device)
+        sums: dict[str, Tensor] = {}
+        self._model.eval()
+        measure = self._measures
+        if self.stacked:
+            measure = torch.vmap(measure, in_dims=(0, None, None))
+        parameters = self._parameters(self.theta)
+        for start in range(0, len(tokens), chunk):
+            part = slice(start, start + chunk)
+            found = measure(parameters, tokens[part], targets[part])
+            for name, value in found.items():
+                weighted = value.double() * len(tokens[part])
+                sums[name] = sums[name] + weighted if name in sums else weighted
+        self._model.train()
+        names = list(sums)
+        together = torch.stack([sums[name].reshape(-1) for name in names]) / len(tokens)
+        return dict(zip(names, together.cpu().numpy(), strict=True))
+
+    def _one_step(
+        self, tokens: Tensor, targets: Tensor, noise: Tensor | None, scalars: Scalars,
+        want_norm: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        theta = self.theta.detach().requires_grad_()
+        loss = self._losses(self._parameters(theta), tokens, targets, noise)
+        (grad,) = torch.autograd.grad(loss.sum(), theta)
+        with torch.no_grad():
+            norm = None
+            if want_norm or self.config.clip_norm is not None:
+                norm = torch.linalg.vector_norm(grad, dim=1)
+            if self.config.clip_norm is not None:
+                assert norm is not None
+                # torch.nn.utils.clip_grad_norm_'s formula, for each run by itself.
+                grad.mul_((scalars["clip_norm"] / (norm[:, None] + 1e-6)).clamp(max=1.0))
+            self._optimizer.update(self.theta, grad, self.slots, scalars, self._decays)
+        return loss.detach().reshape(-1), norm
+
+    def _losses(
+        self, parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor, noise: Tensor | None
+    ) -> Tensor:
+        if not self.stacked:
+            return self._loss(parameters, tokens[0], targets[0], None if noise is None else noise[0])
+        in_dims = (0, 0, 0, None if noise is None else 0)
+        result: Tensor = torch.vmap(self._loss, in_dims=in_dims)(parameters, tokens, targets, noise)
+        return result
+
+    def _loss(
+        self, parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor, noise: Tensor | None
+    ) -> Tensor:
+        """One run's loss on one batch; tokens (B, T), targets (B, P)."""
+        forward = Forward(noise=None if noise is None else Noise(noise), kernels=self._kernels())
+        return self._cross_entropy(self._answers(parameters, tokens, forward), targets)
+
+    def _measures(
+        self, parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor
+    ) -> dict[str, Tensor]:
+        logits = self._answers(parameters, tokens, Forward(kernels=self._kernels()))
+        measures = self.task.measures(logits, tokens, targets)
+        return {"loss": self._cross_entropy(logits, targets)} | measures
+
+    def _answers(self, parameters: dict[str, Tensor], tokens: Tensor, forward: Forward) -> Tensor:
+        logits: Tensor = functional_call(self._model, parameters, (tokens, forward))
+        return logits[:, self.task.predicted]  # (B, P, V)
+
+    def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
+        assert self.config.loss.dtype is not None, "the configuration fills loss.dtype"
+        logits = logits.to(_DTYPES[self.config.loss.dtype])
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    def _kernels(self) -> Kernels:
+        return StackedKernels() if self.stacked else FusedKernels()
+
+    def _parameters(self, theta: Tensor) -> dict[str, Tensor]:
+        views = self.layout.views(theta)
+        return views if self.stacked else {name: view[0] for name, view in views.items()}
+
+    def _steps_ahead(self) -> int:
+        """How many steps are drawn at once, within a bound on memory."""
+        samples = self.config.batch_size
+        row = samples * 16 * self.runs[0].task.input_length + 2 * self._noise_words
+        return max(1, min(100, _DRAW_BYTES // (row * len(self.runs))))
+
+    def _draw_batches(self, count: int) -> tuple[Tensor, Tensor]:
+        batches = [
+            self.task.draw(run.seed, self.step + 1, count, self.config.batch_size)
+            for run in self.runs
+        ]
+        tokens = np.stack([batch.tokens for batch in batches], axis=1)  # (K, R, B, T)
+        targets = np.stack([batch.targets for batch in batches], axis=1)  # (K, R, B, P)
+        return torch.from_numpy(tokens).to(self.device), torch.from_numpy(targets).to(self.device)
+
+    def _draw_noise(self, count: int) -> Tensor | None:
+        """Random words for the dropout masks of each step and run, (K, R, N)."""
+        if not self._noise_words:
+            return None
+        drawn = [dropout_words(run.seed, self.step + 1, count, self._noise_words)
+                 for run in self.runs]
+        return torch.from_numpy(np.stack(drawn, axis=1)).to(self.device)
+
+    def _draw_scalars(self, count: int) -> tuple[NDArray[np.float64], Scalars]:
+        """Learning rates (K, R), and the optimizer's numbers by name, each (K, R, 1)."""
+        lrs = np.empty((count, len(self.runs)))
+        table: dict[str, NDArray[np.float64]] = {}
+        for r, run in enumerate(self.runs):
+            config = run.train
+            rates = config.lr * factors(
+                config.schedule, config.schedule_total, self.step + 1, count
+            )
+            lrs[:, r] = rates
+            for k in range(count):
+                numbers = self._optimizer.scalars(config, self.step + 1 + k, float(rates[k]))
+                if config.clip_norm is not None:
+                    numbers["clip_norm"] = config.clip_norm
+                for name, value in numbers.items():
+                    if name not in table:
+                        table[name] = np.empty((count, len(self.runs), 1))
+                    table[name][k, r, 0] = value
+        dtype = self.theta.dtype
+        scalars = {
+            name: torch.from_numpy(values).to(self.device, dtype) for name, values in table.items()
+        }
+        return lrs, scalars
+
+    def _count_noise(self) -> int:
+        """How many random words one step's dropout needs for one run."""
+        counter = NoiseCounter()
+        tokens = torch.zeros(
+            self.config.batch_size, self.runs[0].task.input_length, dtype=torch.long, device="meta"
+        )
+        parameters: dict[str, Any] = {
+            name: torch.empty(shape, device="meta")
+            for name, shape in zip(self.layout.names, self.layout.shapes, strict=True)
+        }
+        with torch.no_grad():
+            functional_call(self._model, parameters, (tokens, Forward(noise=counter)))
+        return counter.count
+
+
+def dropout_words(seed: int, first_step: int, steps: int, count: int) -> NDArray[np.int16]:
+    """The random words of dropout, a function of (seed, step) alone; shape (steps, count)."""
+    raw = words(seed, Stream.DROPOUT, first_step, steps, -(-count // 4))
+    return np.ascontiguousarray(raw).view("<i2")[:, :count]
