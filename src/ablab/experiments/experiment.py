@@ -1,0 +1,328 @@
+"""An experiment: what a user asks, as variants and runs."""
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ablab.config import InputError, Problem, load_object
+from ablab.experiments.grid import Axis, Choice, cells, check_key, make_axis, read_grid
+from ablab.experiments.identity import digest, run_id
+from ablab.experiments.overrides import Override, parse_overrides
+from ablab.experiments.parts import PARTS, TOP_LEVEL, Parts, check_parts, has_key, part_class
+from ablab.experiments.parts import suggest_key as suggest
+from ablab.experiments.source import read_source
+from ablab.experiments.tree import Origins, put
+from ablab.experiments.tree import Path as KeyPath
+from ablab.train.run import Run
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_MAX_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One cell of the grid.
+
+    Attributes:
+        keys: The axes' keys with this cell's values (a bundle's label where an axis has bundles).
+        parts: The cell's checked configuration.
+        seeds: The experiment's seeds.
+    """
+
+    keys: dict[str, Any]
+    parts: Parts
+    seeds: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        """The cell as ``key=value, …``, or ``base`` where there is no grid."""
+        return ", ".join(f"{key}={value}" for key, value in self.keys.items()) or "base"
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """A run for each seed."""
+        task, model, train = self.parts.task, self.parts.model, self.parts.train
+        return tuple(
+            Run(
+                run_id(task, model, train, seed), task, model, train, seed, self.parts.watch.every
+            )
+            for seed in self.seeds
+        )
+
+    def model(self, seed: int = 0) -> Any:
+        """The variant's model with the initial parameters of ``seed``, a ``torch.nn.Module``."""
+        run = replace(self.runs[0], seed=seed)
+        return load_object("ablab.train.stack:initial_model", "model")(run)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question with a base configuration, a grid and seeds.
+
+    Attributes:
+        name: What its entry and tables are called.
+        question: What it asks.
+        axes: The grid's axes in order.
+        variants: The cells of the grid, the last axis changing fastest.
+        seeds: The seeds that every variant sees.
+        definition: The experiment as plain data; ``experiment(definition)`` gives an equal one.
+    """
+
+    name: str
+    question: str
+    axes: tuple[Axis, ...]
+    variants: tuple[Variant, ...]
+    seeds: tuple[int, ...]
+    definition: dict[str, Any]
+
+    @property
+    def runs(self) -> list[Run]:
+        """Every run, variant by variant."""
+        return [run for variant in self.variants for run in variant.runs]
+
+    @cached_property
+    def digest(self) -> str:
+        """Tells experiments apart, their name and question included."""
+        return digest(self.definition)
+
+    def __str__(self) -> str:
+        grid = " × ".join(f"{axis.key} ({len(axis.choices)})" for axis in self.axes) or "no grid"
+        return (
+            f"{self.name}: {self.question}\n"
+            f"{grid}, {len(self.seeds)} seeds: {len(self.runs)} runs"
+        )
+
+
+def experiment(
+    source: str | Path | Mapping[str, Any], *overrides: str, **settings: Any
+) -> Experiment:
+    """An experiment from a recipe's name, a YAML file or a mapping.
+
+    Args:
+        source: Where it is written.
+        overrides: Overrides in Hydra's grammar, as on the command line (``"model.d_model=8,16"``).
+        settings: Top-level settings by name (``seeds=3``).
+
+    Raises:
+        InputError: Something is wrong with it; every problem found is listed.
+    """
+    tree, origins = read_source(source)
+    tree = copy.deepcopy(tree)
+    parsed = parse_overrides(overrides)
+    _check_top_level(tree, origins)
+    axes = read_grid(tree.get("grid") or {}, origins)
+    for key, value in settings.items():
+        if key not in TOP_LEVEL:
+            raise InputError(Problem(f"{key} is not a setting", key, suggestion=suggest(key)))
+        put(tree, (key,), value)
+        origins.mark((key,), f"argument {key}")
+    if "grid" in settings:
+        axes = read_grid(tree["grid"], origins)
+    axes = _apply(tree, axes, parsed, origins)
+    seeds = _seeds(tree.get("seeds", 1), origins)
+    variants = _variants(tree, axes, seeds, origins)
+    name = _name(tree.get("name"), origins)
+    question = str(tree.get("question") or "")
+    return Experiment(
+        name, question, tuple(axes), variants, seeds,
+        {
+            "name": name,
+            "question": question,
+            **{part: tree[part] for part in PARTS if part in tree},
+            "grid": {axis.key: _axis_data(axis) for axis in axes},
+            "seeds": list(seeds),
+        },
+    )
+
+
+def _check_top_level(tree: Mapping[str, Any], origins: Origins) -> None:
+    problems = [
+        Problem(
+            f"{key} is not a setting", key, origins.of((key,)), suggestion=suggest(key, [*TOP_LEVEL])
+            or suggest(key),
+        )
+        for key in tree
+        if key not in TOP_LEVEL
+    ]
+    if problems:
+        raise InputError(*problems)
+
+
+def _apply(
+    tree: dict[str, Any], axes: list[Axis], overrides: list[Override], origins: Origins
+) -> list[Axis]:
+    """Puts overrides into the tree; returns the axes with theirs. A part's kind goes first."""
+    by_key = {axis.key: axis for axis in axes}
+    for override in sorted(overrides, key=lambda override: not _is_kind(override.key)):
+        key, source = override.key, override.source
+        if key in by_key and key.split(".")[0] not in TOP_LEVEL:
+            by_key[key] = _chosen(by_key[key], override)
+            continue
+        if key in ("name", "question", "seeds"):
+            if override.is_axis:
+                check_key(key, source)
+            tree[key] = override.value
+            origins.mark((key,), source)
+            continue
+        path = check_key(key, source)
+        by_key = {name: _without(axis, path) for name, axis in by_key.items()}
+        if override.is_axis:
+            by_key[key] = make_axis(key, override.value, source)
+        else:
+            by_key.pop(key, None)
+            _assign(tree, path, override.value, origins)
+        origins.mark(path, source)
+    return list(by_key.values())
+
+
+def _chosen(axis: Axis, override: Override) -> Axis:
+    """An axis of bundles narrowed to those that an override names."""
+    wanted = override.value if override.is_axis else [override.value]
+    labels = [choice.label for choice in axis.choices]
+    for label in wanted:
+        if label not in labels:
+            raise InputError(
+                Problem(
+                    f"the axis {axis.key} has no {label!r}", axis.key, override.source,
+                    expected="one of " + ", ".join(map(str, labels)),
+                    suggestion=suggest(str(label), [str(name) for name in labels]),
+                )
+            )
+    return Axis(axis.key, tuple(choice for choice in axis.choices if choice.label in wanted), axis.source)
+
+
+def _without(axis: Axis, path: KeyPath) -> Axis:
+    """A bundle axis less what an override sets: what a user says last counts."""
+    if axis.key.split(".")[0] in TOP_LEVEL:
+        return axis
+    return Axis(
+        axis.key,
+        tuple(
+            Choice(
+                choice.label,
+                tuple((p, v) for p, v in choice.assignments if p[: len(path)] != path),
+            )
+            for choice in axis.choices
+        ),
+        axis.source,
+    )
+
+
+def _variants(
+    tree: dict[str, Any], axes: list[Axis], seeds: tuple[int, ...], origins: Origins
+) -> tuple[Variant, ...]:
+    variants = []
+    ids: dict[str, str] = {}
+    for cell in cells(axes):
+        here, where = copy.deepcopy(tree), copy.deepcopy(origins)
+        assignments = [each for choice in cell for each in choice.assignments]
+        for path, value in sorted(assignments, key=lambda each: not _is_kind(".".join(each[0]))):
+            _assign(here, path, value, where)
+        for axis in axes:
+            for path, _ in (each for choice in axis.choices for each in choice.assignments):
+                if axis.source is not None:
+                    where.mark(path, axis.source)
+        keys = {axis.key: choice.label for axis, choice in zip(axes, cell, strict=True)}
+        try:
+            variant = Variant(keys, check_parts(here, where), seeds)
+        except InputError as error:
+            touched = [".".join(path) for path, _ in assignments]
+            raise InputError(
+                *(_in_cell(problem, keys, touched) for problem in error.problems)
+            ) from error
+        first = variant.runs[0].id
+        if first in ids:
+            raise InputError(
+                Problem(
+                    f"two cells of the grid are the same run: {ids[first]} and {variant.label}",
+                    "grid",
+                    expected="axes that change what is trained; the number of steps, evaluation, "
+                    "snapshots and stop rules do not",
+                )
+            )
+        ids[first] = variant.label
+        variants.append(variant)
+    return tuple(variants)
+
+
+def _in_cell(problem: Problem, keys: dict[str, Any], touched: list[str]) -> Problem:
+    """The problem with its cell, where what the cell sets has to do with it."""
+    own = f"{problem.key}."
+    if not any(f"{key}.".startswith(own) or own.startswith(f"{key}.") for key in touched):
+        return problem
+    cell = ", ".join(f"{key}={value}" for key, value in keys.items())
+    return replace(problem, message=f"{problem.message} (in the cell {cell})")
+
+
+def _assign(tree: dict[str, Any], path: KeyPath, value: Any, origins: Origins) -> None:
+    """Sets a value; where a part's kind changes, settings that the new kind lacks are left."""
+    part = path[0]
+    before = _kind(tree, part)
+    put(tree, path, value)
+    if len(path) == 1 and isinstance(tree[part], str):
+        tree[part] = {"kind": tree[part]}
+    if part in ("task", "model") and before is not None and _kind(tree, part) != before:
+        given = set(value) if len(path) == 1 and isinstance(value, Mapping) else set()
+        cls = part_class(part, tree[part], origins)
+        tree[part] = {
+            key: inner
+            for key, inner in tree[part].items()
+            if key in given or has_key(cls, (key,))
+        }
+
+
+def _kind(tree: Mapping[str, Any], part: str) -> str | None:
+    data = tree.get(part)
+    if isinstance(data, str):
+        return data
+    kind = data.get("kind", "transformer" if part == "model" else None) if data else None
+    return kind if isinstance(kind, str) else None
+
+
+def _is_kind(key: str) -> bool:
+    return key in ("task", "model", "task.kind", "model.kind")
+
+
+def _seeds(value: Any, origins: Origins) -> tuple[int, ...]:
+    source = origins.of(("seeds",))
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return tuple(range(value))
+    expected = f"a count from 1, or a list of different seeds from 0 to {_MAX_SEED}"
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise InputError(Problem("seeds has a wrong value", "seeds", source, value, expected))
+    for seed in value:
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= _MAX_SEED:
+            raise InputError(Problem(f"{seed!r} is not a seed", "seeds", source, value, expected))
+    repeated = sorted({seed for seed in value if list(value).count(seed) > 1})
+    if repeated:
+        raise InputError(
+            Problem(f"seed {repeated[0]} is repeated", "seeds", source, value, expected)
+        )
+    return tuple(value)
+
+
+def _name(value: Any, origins: Origins) -> str:
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        return value
+    raise InputError(
+        Problem(
+            "the experiment has no name" if value is None else "the name cannot be used",
+            "name",
+            origins.of(("name",)),
+            value if value is not None else "nothing",
+            "letters, digits, '.', '_' and '-', at most 100, the first a letter or a digit",
+        )
+    )
+
+
+def _axis_data(axis: Axis) -> Any:
+    if axis.key.split(".")[0] in TOP_LEVEL:
+        return [choice.label for choice in axis.choices]
+    return {
+        choice.label: {".".join(path): value for path, value in choice.assignments}
+        for choice in axis.choices
+    }

@@ -1,0 +1,145 @@
+"""The grid: axes and the cells of their product, in a deterministic order."""
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ablab.config import InputError, Problem
+from ablab.experiments.parts import PARTS, TOP_LEVEL, suggest_key
+from ablab.experiments.tree import Origins, Path
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One value of an axis.
+
+    Attributes:
+        label: What the tables show for it.
+        assignments: The settings that it sets, by path.
+    """
+
+    label: Any
+    assignments: tuple[tuple[Path, Any], ...]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A key that takes several values in turn, or a named list of bundles of settings."""
+
+    key: str
+    choices: tuple[Choice, ...]
+    source: str | None = field(default=None, compare=False)
+
+
+def read_grid(grid: Any, origins: Origins) -> list[Axis]:
+    """The axes of a ``grid:`` mapping, in its order.
+
+    A list makes an axis of the key's values. A mapping makes an axis of named bundles: its key is
+    a name of the user's own, each entry a name and the settings that go together under it.
+
+    Raises:
+        InputError: An axis is empty, repeats a value, or its key is not a setting's.
+    """
+    if not isinstance(grid, Mapping):
+        raise InputError(
+            Problem(
+                "grid is not a mapping of axes", "grid", origins.of(("grid",)), grid,
+                "key: [value, value, …] for each axis",
+            )
+        )
+    axes, problems = [], []
+    for key, values in grid.items():
+        source = origins.of(("grid", key))
+        try:
+            if isinstance(values, Mapping):
+                axes.append(_bundles(key, values, source))
+            else:
+                axes.append(make_axis(key, values, source))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(*problems)
+    return axes
+
+
+def make_axis(key: str, values: Any, source: str | None) -> Axis:
+    """An axis of one key's values.
+
+    Raises:
+        InputError: There is no value, one stands twice, or the key cannot be an axis.
+    """
+    path = check_key(key, source)
+    if not isinstance(values, list | tuple):
+        raise InputError(
+            Problem(f"the axis {key} is not a list", f"grid.{key}", source, values,
+                    f"grid: {{{key}: [value, value, …]}}")
+        )
+    if not values:
+        raise InputError(
+            Problem(f"the axis {key} is empty", f"grid.{key}", source, expected="at least one value")
+        )
+    seen: set[str] = set()
+    for value in values:
+        text = json.dumps(value, sort_keys=True, default=str)
+        if text in seen:
+            raise InputError(
+                Problem(f"the axis {key} has {value} twice", f"grid.{key}", source, values)
+            )
+        seen.add(text)
+    return Axis(key, tuple(Choice(value, ((path, value),)) for value in values), source)
+
+
+def check_key(key: str, source: str | None) -> Path:
+    """A dotted key's path, if it belongs to a part of the configuration.
+
+    Raises:
+        InputError: It does not; the nearest that does is suggested.
+    """
+    path = tuple(key.split("."))
+    if path[0] == "seeds":
+        raise InputError(
+            Problem(
+                "seeds are never an axis: every variant sees the same ones", "seeds", source,
+                expected="seeds=5 for seeds 0 … 4, or a list, seeds=[0,7]",
+            )
+        )
+    if path[0] not in PARTS or "" in path:
+        problem = (
+            f"{key} cannot be an axis" if path[0] in TOP_LEVEL else f"{key} is not a setting"
+        )
+        raise InputError(Problem(problem, key, source, suggestion=suggest_key(key)))
+    return path
+
+
+def cells(axes: list[Axis]) -> list[tuple[Choice, ...]]:
+    """The product of the axes; the last one changes fastest."""
+    return list(itertools.product(*(axis.choices for axis in axes)))
+
+
+def _bundles(key: str, bundles: Mapping[str, Any], source: str | None) -> Axis:
+    if key.split(".")[0] in TOP_LEVEL:
+        raise InputError(
+            Problem(
+                f"{key} names a setting, and its bundles need a name of their own",
+                f"grid.{key}", source,
+                expected=f"{key}: [value, value, …], or name: {{label: {{key: value, …}}, …}}",
+            )
+        )
+    if not bundles:
+        raise InputError(
+            Problem(f"the axis {key} is empty", f"grid.{key}", source, expected="at least one value")
+        )
+    choices = []
+    for label, settings in bundles.items():
+        if not isinstance(settings, Mapping):
+            raise InputError(
+                Problem(
+                    f"the bundle {label!r} of the axis {key} is not a mapping of settings",
+                    f"grid.{key}.{label}", source, settings, "{key: value, …}",
+                )
+            )
+        assignments = tuple((check_key(name, source), value) for name, value in settings.items())
+        choices.append(Choice(label, assignments))
+    return Axis(key, tuple(choices), source)

@@ -1,0 +1,114 @@
+"""Overrides in Hydra's grammar: ``train.lr=1e-3`` sets a value, ``model.d_model=8,16`` an axis."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import (
+    Override as HydraOverride,
+)
+from hydra.core.override_parser.types import (
+    OverrideType,
+    QuotedString,
+    Sweep,
+)
+from hydra.errors import HydraException
+
+from ablab.config import InputError, Problem
+
+
+@dataclass(frozen=True)
+class Override:
+    """One override.
+
+    Attributes:
+        text: What the user wrote.
+        key: The dotted key.
+        value: The value, or for an axis the list of its values.
+        is_axis: Whether the key takes several values in turn.
+    """
+
+    text: str
+    key: str
+    value: Any
+    is_axis: bool
+
+    @property
+    def source(self) -> str:
+        """Where its value came from, for errors."""
+        return f"override {self.text!r}"
+
+
+def parse_overrides(texts: Sequence[str]) -> list[Override]:
+    """Parses overrides.
+
+    Raises:
+        InputError: One is not in Hydra's grammar, adds or deletes (``+``, ``~``), uses a package
+            or a sweep that has no finite list of values, or a key is given twice.
+    """
+    parser = OverridesParser.create()
+    result: list[Override] = []
+    for text in texts:
+        try:
+            parsed = parser.parse_override(text)
+        except (HydraException, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                Problem(
+                    f"cannot read the override {text!r}: {reason}",
+                    given=text,
+                    expected="key=value, or key=a,b,c for an axis of the grid; quote a value with "
+                    "special characters as 'key=\"…\"'",
+                )
+            ) from error
+        result.append(_override(text, parsed))
+        if [other.key for other in result].count(result[-1].key) > 1:
+            raise InputError(
+                Problem(
+                    f"{result[-1].key} is overridden twice",
+                    key=result[-1].key,
+                    given=" ".join(texts),
+                )
+            )
+    return result
+
+
+def _override(text: str, parsed: HydraOverride) -> Override:
+    if parsed.type is not OverrideType.CHANGE or parsed.package is not None:
+        raise InputError(
+            Problem(
+                f"cannot use the override {text!r}",
+                given=text,
+                expected="key=value; every setting has a default, so none is added or deleted",
+            )
+        )
+    key = parsed.key_or_group.replace("/", ".")
+    if not parsed.is_sweep_override():
+        return Override(text, key, _value(parsed.value()), is_axis=False)
+    if not (parsed.is_choice_sweep() or parsed.is_range_sweep()):
+        raise InputError(
+            Problem(
+                f"cannot make an axis of {text!r}",
+                given=text,
+                expected="a,b,c, choice(a,b,c) or range(start,stop,step)",
+            )
+        )
+    sweep = parsed.value()
+    assert isinstance(sweep, Sweep), "Hydra calls it a sweep"
+    values = [_value(value) for value in parsed.sweep_iterator(transformer=_identity)]
+    return Override(text, key, values, is_axis=True)
+
+
+def _identity(value: Any) -> Any:
+    return value
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(_value(key)): _value(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,191 @@
+"""The parts of an experiment checked against their schemas; every problem said at once."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import Field, ValidationError
+
+from ablab.config import Config, InputError, Problem, load_object, nearest
+from ablab.experiments.tree import Origins, Path
+from ablab.model.config import MODELS, ModelConfig
+from ablab.tasks.config import TASKS, TaskConfig
+from ablab.train.config import TrainConfig
+
+TOP_LEVEL = ("name", "question", "task", "model", "train", "watch", "grid", "seeds")
+PARTS = ("task", "model", "train", "watch")
+
+
+class WatchConfig(Config):
+    """What is logged while runs train, beside the training loss of every step."""
+
+    every: int = Field(10, ge=1)
+    """Steps from one logged row to the next (learning rate, gradient norm; stop rules look too)."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One cell's checked configuration."""
+
+    task: TaskConfig
+    model: ModelConfig
+    train: TrainConfig
+    watch: WatchConfig
+
+
+def part_class(part: str, tree: Mapping[str, Any], origins: Origins) -> type[Config]:
+    """The configuration class of a part, by its ``kind`` where it has several.
+
+    Raises:
+        InputError: There is no such kind, or a task's is not given.
+    """
+    if part == "train":
+        return TrainConfig
+    if part == "watch":
+        return WatchConfig
+    registry = TASKS if part == "task" else MODELS
+    kind = tree.get("kind", None if part == "task" else "transformer")
+    key = f"{part}.kind"
+    if not isinstance(kind, str):
+        raise InputError(
+            Problem(
+                f"{key} is missing" if kind is None else f"{key} is not a name",
+                key,
+                origins.of((part, "kind")),
+                expected="one of " + ", ".join(registry.names()),
+            )
+        )
+    try:
+        found = registry.find(kind, key)
+    except InputError as error:
+        (problem,) = error.problems
+        raise InputError(
+            Problem(
+                problem.message, key, origins.of((part, "kind")), kind, problem.expected,
+                problem.suggestion,
+            )
+        ) from error
+    if ":" in kind:
+        found = vars(found).get("Config", found)
+    base = TaskConfig if part == "task" else ModelConfig
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise InputError(
+            Problem(
+                f"{key}: {kind} is not a {part}",
+                key,
+                origins.of((part, "kind")),
+                expected=f"a class whose Config is a {base.__name__}",
+            )
+        )
+    return found
+
+
+def check_parts(tree: Mapping[str, Any], origins: Origins) -> Parts:
+    """The checked parts of one cell.
+
+    Raises:
+        InputError: Something does not fit; all that does not fit is listed.
+    """
+    checked: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for part in PARTS:
+        data = tree.get(part, {})
+        if isinstance(data, str):
+            data = {"kind": data}
+        if not isinstance(data, Mapping):
+            problems.append(
+                Problem(
+                    f"{part} is not a mapping of settings", part, origins.of((part,)), data
+                )
+            )
+            continue
+        try:
+            cls = part_class(part, data, origins)
+            checked[part] = cls.model_validate(dict(data))
+        except ValidationError as error:
+            problems += [_problem(part, cls, each, origins) for each in error.errors()]
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(*problems)
+    return Parts(**checked)
+
+
+def known_keys() -> list[str]:
+    """Every dotted key of the shipped tasks and models and of training, for suggestions."""
+    keys = ["name", "question", "seeds"]
+    classes: list[tuple[str, type[Config]]] = [("train", TrainConfig), ("watch", WatchConfig)]
+    classes += [("task", TASKS.find(name, "task.kind")) for name in TASKS.names()]
+    classes += [("model", MODELS.find(name, "model.kind")) for name in MODELS.names()]
+    for part, cls in classes:
+        keys += [key for key in _keys(cls, part) if key not in keys]
+    return keys
+
+
+def suggest_key(key: str, among: list[str] | None = None) -> str | None:
+    """The valid dotted key that ``key`` was probably meant to be."""
+    keys = known_keys() if among is None else among
+    tails = {known.rpartition(".")[2]: known for known in reversed(keys)}
+    near = nearest(key, keys)
+    return tails.get(key.rpartition(".")[2]) or near or tails.get(nearest(key, tails) or "")
+
+
+def has_key(cls: type[Config], path: Path) -> bool:
+    """Whether a configuration class has a setting at ``path``."""
+    for number, name in enumerate(path):
+        if name not in cls.model_fields:
+            return False
+        inner = _inner(cls, name)
+        if inner is None:
+            return number == len(path) - 1
+        cls = inner
+    return True
+
+
+def _keys(cls: type[Config], prefix: str) -> Iterator[str]:
+    for name in cls.model_fields:
+        yield f"{prefix}.{name}"
+        inner = _inner(cls, name)
+        if inner is not None:
+            yield from _keys(inner, f"{prefix}.{name}")
+
+
+def _inner(cls: type[Config], name: str) -> type[Config] | None:
+    """The configuration class of a field, where it holds one."""
+    annotation = cls.model_fields[name].annotation
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, Config):
+            return candidate
+    return None
+
+
+def _problem(part: str, cls: type[Config], error: Any, origins: Origins) -> Problem:
+    """A pydantic error as a problem that a user can act on."""
+    path: Path = (part, *(str(item) for item in error["loc"]))
+    key = ".".join(path)
+    source = origins.of(path)
+    given = error["input"]
+    match error["type"]:
+        case "extra_forbidden":
+            keys = list(_keys(cls, part))
+            return Problem(
+                f"{key} is not a setting", key, source, given, None,
+                suggest_key(key, keys) or suggest_key(key),
+            )
+        case "literal_error":
+            names = [name.strip("'") for name in _options(error["ctx"]["expected"])]
+            return Problem(
+                f"{key} has an unknown value", key, source, given,
+                f"one of {', '.join(names)}", nearest(str(given), names),
+            )
+        case "value_error":
+            text = str(error["ctx"]["error"])
+            shown = {} if isinstance(given, dict | Config) else {"given": given}
+            return Problem(f"{key}: {text}", key, origins.inside(path) or source, **shown)
+        case _:
+            message = str(error["msg"]).removeprefix("Input should be ")
+            return Problem(f"{key} has a wrong value", key, source, given, message)
+
+
+def _options(text: str) -> list[str]:
+    return text.replace(" or ", ", ").split(", ")

@@ -1,0 +1,109 @@
+"""Where an experiment is written: a recipe's name, a YAML file, or a mapping in Python."""
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from ablab.config import InputError, Problem, nearest
+from ablab.experiments.tree import Origins
+from ablab.experiments.tree import Path as KeyPath
+
+
+def recipes() -> dict[str, str]:
+    """The shipped experiments: each one's name and question."""
+    found = {}
+    for file in sorted(_recipe_folder().iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".yaml"):
+            tree, _ = _parse(file.read_text(encoding="utf-8"), file.name)
+            found[file.name.removesuffix(".yaml")] = str(tree["question"])
+    return found
+
+
+def read_source(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Origins]:
+    """The experiment's tree as written, with where each value came from.
+
+    Raises:
+        InputError: There is no such recipe or file, or it is not a YAML mapping.
+    """
+    if isinstance(source, Mapping):
+        return dict(source), Origins()
+    name = str(source)
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        return _parse(_read(path), name, stem=path.stem)
+    resource = _recipe_folder() / f"{name}.yaml"
+    if not resource.is_file():
+        known = sorted(recipes())
+        raise InputError(
+            Problem(
+                f"there is no recipe and no file called {name!r}",
+                given=name,
+                expected="one of " + ", ".join(known) + ", or the path of a YAML file",
+                suggestion=nearest(name, known),
+            )
+        )
+    return _parse(resource.read_text(encoding="utf-8"), f"recipe {name}", stem=name)
+
+
+def _recipe_folder() -> Any:
+    return resources.files("ablab").joinpath("recipes")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(Problem(f"cannot read {path}: {error.strerror}", given=str(path))) from error
+    except UnicodeDecodeError as error:
+        raise InputError(Problem(f"{path} is not UTF-8 text", given=str(path))) from error
+
+
+def _parse(text: str, name: str, stem: str | None = None) -> tuple[dict[str, Any], Origins]:
+    try:
+        tree = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = "" if mark is None else f", line {mark.line + 1}"
+        raise InputError(
+            Problem(f"not valid YAML: {error.problem or error.context}", source=f"{name}{line}")
+        ) from error
+    except YAMLError as error:
+        raise InputError(Problem("not valid YAML", source=name)) from error
+    if not isinstance(tree, CommentedMap):
+        raise InputError(
+            Problem(
+                "an experiment is a mapping of settings",
+                source=name,
+                given=type(tree).__name__,
+                expected="name:, question:, task:, model:, train:, grid:, seeds:",
+            )
+        )
+    origins = Origins(name)
+    plain = _plain(tree, (), name, origins)
+    if stem is not None:
+        plain.setdefault("name", stem)
+    return plain, origins
+
+
+def _plain(node: Any, path: KeyPath, name: str, origins: Origins) -> Any:
+    """ruamel's tree as plain values; the line of every key goes to ``origins``."""
+    if isinstance(node, CommentedMap):
+        result = {}
+        for key, value in node.items():
+            inner = (*path, str(key))
+            origins.add(inner, f"{name}, line {node.lc.key(key)[0] + 1}")
+            result[str(key)] = _plain(value, inner, name, origins)
+        return result
+    if isinstance(node, list):
+        return [_plain(item, path, name, origins) for item in node]
+    if isinstance(node, bool):
+        return bool(node)
+    for sort in (int, float, str):  # ruamel keeps how a scalar was written in subclasses
+        if isinstance(node, sort):
+            return sort(node)
+    return node

@@ -1,0 +1,77 @@
+"""Nested mappings addressed by dotted keys, and where each of their values came from."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Path = tuple[str, ...]
+
+
+class Origins:
+    """Where values came from (``grid.yaml, line 4``), by key; inner keys inherit from outer."""
+
+    def __init__(self, default: str | None = None) -> None:
+        self._default = default
+        self._known: dict[Path, str] = {}
+
+    def mark(self, path: Path, source: str) -> None:
+        """Notes where the value at ``path``, and all inside it, came from."""
+        self._known = {p: s for p, s in self._known.items() if p[: len(path)] != path}
+        self._known[path] = source
+
+    def add(self, path: Path, source: str) -> None:
+        """Notes where the value at ``path`` came from and leaves what is inside it."""
+        self._known[path] = source
+
+    def of(self, path: Path) -> str | None:
+        """Where the value at ``path`` came from."""
+        for end in range(len(path), -1, -1):
+            if path[:end] in self._known:
+                return self._known[path[:end]]
+        return self._default
+
+    def inside(self, path: Path) -> str | None:
+        """The overrides of values inside ``path``, for rules about several of them."""
+        found = {
+            source: None
+            for inner, source in self._known.items()
+            if inner[: len(path)] == path and source.startswith("override")
+        }
+        return ", ".join(found) or None
+
+
+def put(tree: dict[str, Any], path: Path, value: Any) -> None:
+    """Sets the value at ``path``; a mapping is merged into one that is there.
+
+    A name where a mapping is needed stands for its ``kind`` (``schedule: cosine``).
+    """
+    node = tree
+    for part in path[:-1]:
+        child = node.get(part)
+        if not isinstance(child, dict):
+            child = {"kind": child} if isinstance(child, str) else {}
+            node[part] = child
+        node = child
+    here = node.get(path[-1])
+    if isinstance(value, Mapping) and isinstance(here, dict):
+        for key, inner in value.items():
+            put(here, (str(key),), inner)
+    else:
+        node[path[-1]] = _plain(value)
+
+
+def leaves(tree: Mapping[str, Any], prefix: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every innermost value with its path, in order."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, (*prefix, str(key)))
+        else:
+            yield (*prefix, str(key)), value
+
+
+def _plain(value: Any) -> Any:
+    """The value in plain dicts and lists, copied."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
