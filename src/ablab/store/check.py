@@ -1,0 +1,101 @@
+"""Checking a store: does everything that the index names stand there, whole?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from ablab.store.files import PARTIAL
+from ablab.store.index import StoreError
+from ablab.store.metrics import read_runs
+from ablab.store.snapshots import check_snapshot, snapshot_path
+from ablab.store.store import Store
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found.
+
+    Attributes:
+        problems: What is wrong; empty where the store is sound.
+        leftovers: Files that no index names: work that was cut short, harmless.
+        runs: How many runs were looked at.
+        parts: How many parts of the metrics.
+        snapshots: How many snapshots.
+    """
+
+    problems: list[str]
+    leftovers: list[Path]
+    runs: int
+    parts: int
+    snapshots: int
+
+
+def check_store(store: Store) -> Checked:
+    """Reads everything that the index names and compares it with what the index says."""
+    problems = [
+        f"index: {row[0]}" for row in store.index.rows("PRAGMA integrity_check") if row[0] != "ok"
+    ]
+    known: set[Path] = set()
+    parts = store.index.rows("SELECT * FROM parts")
+    for part in parts:
+        path = store.path / "metrics" / part["file"]
+        known.add(path)
+        problems += _check_part(path, part["rows"], part["bytes"])
+    snapshots = store.index.rows("SELECT * FROM snapshots ORDER BY run, step")
+    for snapshot in snapshots:
+        path = snapshot_path(store, snapshot["run"], snapshot["step"])
+        known.add(path)
+        try:
+            check_snapshot(path)
+        except StoreError as error:
+            problems.append(str(error))
+    runs = store.index.rows("SELECT id, step, outcome FROM runs WHERE step > 0")
+    if not problems:
+        problems += _check_runs(store, {row["id"]: row["step"] for row in runs})
+    resumable = {row["run"] for row in snapshots if row["has_optimizer"]}
+    problems += [
+        f"run {row['id']} is at step {row['step']} without a snapshot to continue from"
+        for row in runs
+        if row["outcome"] is None and row["id"] not in resumable
+    ]
+    return Checked(problems, _leftovers(store, known), len(runs), len(parts), len(snapshots))
+
+
+def _check_part(path: Path, rows: int, size: int) -> list[str]:
+    if not path.is_file():
+        return [f"{path}: missing"]
+    if path.stat().st_size != size:
+        return [f"{path}: {path.stat().st_size} bytes, the index says {size}"]
+    try:
+        found = pl.read_parquet(path).height
+    except (pl.exceptions.PolarsError, OSError) as error:
+        return [f"{path}: damaged ({str(error).splitlines()[0]})"]
+    return [] if found == rows else [f"{path}: {found} rows, the index says {rows}"]
+
+
+def _check_runs(store: Store, steps: dict[str, int]) -> list[str]:
+    """Every run has a training loss for each step, from the first to where it stands."""
+    if not steps:
+        return []
+    counts = (
+        read_runs(store, list(steps))
+        .filter(pl.col("step") > 0)
+        .group_by("run")
+        .agg(pl.col("step").max().alias("last"), pl.col("train_loss").count().alias("losses"))
+    )
+    found = {run: (last, losses) for run, last, losses in counts.iter_rows()}
+    problems = []
+    for run, step in steps.items():
+        last, losses = found.get(run, (0, 0))
+        if losses < step:
+            problems.append(f"run {run}: {losses} training losses for {step} steps")
+        elif last < step:
+            problems.append(f"run {run}: metrics end at step {last}, the run is at {step}")
+    return problems
+
+
+def _leftovers(store: Store, known: set[Path]) -> list[Path]:
+    found = [*(store.path / "metrics").glob("*"), *(store.path / "snapshots").glob("*/*")]
+    hidden = [path for path in store.path.rglob(f"{PARTIAL}*") if path not in found]
+    return sorted([path for path in found if path not in known] + hidden)

@@ -1,0 +1,52 @@
+"""Files that appear whole or not at all."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+PARTIAL = ".partial-"
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> int:
+    """Writes a file under another name, syncs it to the disk and renames it into place.
+
+    Args:
+        path: Where it should stand; its folder is made if need be.
+        write: Writes the content to the path that it is given.
+
+    Returns:
+        The file's size in bytes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{PARTIAL}{uuid4().hex}-{path.name}")
+    try:
+        write(partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+            size = os.fstat(file.fileno()).st_size
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return size
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Writes a UTF-8 text file that appears whole or not at all."""
+    write_atomically(path, lambda partial: _write_text(partial, text))
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames inside a folder last through a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

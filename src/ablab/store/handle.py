@@ -1,0 +1,82 @@
+"""A stored run in Python: its configuration, status, metrics and models."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from torch import nn
+
+from ablab.config import Problem
+from ablab.store.index import StoreError
+from ablab.store.metrics import read_runs
+from ablab.store.snapshots import read_parameters
+from ablab.store.store import RunRecord, Store
+from ablab.train.run import Run
+from ablab.train.stack import initial_model
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run of a store.
+
+    Attributes:
+        store: The store that it is in.
+        record: What ``ablab runs`` lists of it.
+        run: Its configuration as training reads it.
+    """
+
+    store: Store
+    record: RunRecord
+    run: Run
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.record.run
+
+    @property
+    def status(self) -> str:
+        """``planned``, ``running``, ``interrupted``, ``finished``, ``stopped``, ``diverged`` or
+        ``failed``."""
+        return self.record.status
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All that shapes the run, as plain data."""
+        trajectory: dict[str, Any] = json.loads(self.store.run_row(self.id)["trajectory"])
+        return trajectory
+
+    @property
+    def snapshots(self) -> list[int]:
+        """The steps whose parameters are kept."""
+        rows = self.store.index.rows(
+            "SELECT step FROM snapshots WHERE run = ? ORDER BY step", self.id
+        )
+        return [row["step"] for row in rows]
+
+    def metrics(self) -> pl.DataFrame:
+        """A row for each step: ``run``, ``step``, ``train_loss`` and whatever was logged."""
+        return read_runs(self.store, [self.id])
+
+    def model(self, step: int | None = None) -> nn.Module:
+        """The model with the parameters after a step; the last one kept by default.
+
+        Raises:
+            StoreError: No parameters are kept for that step.
+        """
+        kept = self.snapshots
+        if not kept or (step is not None and step not in kept):
+            near = min(kept, key=lambda each: abs(each - (step or 0)), default=None)
+            raise StoreError(
+                Problem(
+                    f"run {self.id} has no snapshot" + ("" if step is None else f" of step {step}"),
+                    given=step,
+                    expected="one of " + ", ".join(map(str, kept)) if kept else "a trained run",
+                    suggestion=None if near is None else str(near),
+                )
+            )
+        model = initial_model(self.run)
+        parameters = read_parameters(self.store, self.id, kept[-1] if step is None else step)
+        model.load_state_dict(parameters, strict=False)
+        return model

@@ -1,0 +1,145 @@
+"""The index: a SQLite file that says which runs, parts and snapshots there are.
+
+A file of the store that the index does not name does not count; it was never finished.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ablab.config import InputError, Problem
+
+FORMAT = 1
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE experiments (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL UNIQUE,
+    question TEXT NOT NULL, definition TEXT NOT NULL, command TEXT NOT NULL,
+    environment TEXT NOT NULL, created TEXT NOT NULL, asked TEXT NOT NULL, entry TEXT
+);
+CREATE INDEX experiments_by_name ON experiments (name, asked);
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY, trajectory TEXT NOT NULL, seed INTEGER NOT NULL,
+    step INTEGER NOT NULL DEFAULT 0, outcome TEXT, error TEXT, n_params INTEGER,
+    seconds REAL NOT NULL DEFAULT 0, train_loss REAL, eval_loss REAL,
+    segments TEXT NOT NULL DEFAULT '[]', owner TEXT, created TEXT NOT NULL, updated TEXT NOT NULL
+);
+CREATE INDEX runs_by_owner ON runs (owner) WHERE owner IS NOT NULL;
+CREATE TABLE members (
+    experiment INTEGER NOT NULL REFERENCES experiments (id), run TEXT NOT NULL REFERENCES runs (id),
+    position INTEGER NOT NULL, variant TEXT NOT NULL, steps INTEGER NOT NULL, stopped INTEGER,
+    PRIMARY KEY (experiment, run)
+) WITHOUT ROWID;
+CREATE INDEX members_by_run ON members (run);
+CREATE TABLE owners (
+    token TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, started REAL NOT NULL,
+    heartbeat REAL NOT NULL
+);
+CREATE TABLE parts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, file TEXT NOT NULL UNIQUE, rows INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+);
+CREATE TABLE part_runs (
+    run TEXT NOT NULL, part INTEGER NOT NULL REFERENCES parts (id) ON DELETE CASCADE,
+    PRIMARY KEY (run, part)
+) WITHOUT ROWID;
+CREATE TABLE snapshots (
+    run TEXT NOT NULL, step INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    has_optimizer INTEGER NOT NULL, passing INTEGER NOT NULL, PRIMARY KEY (run, step)
+) WITHOUT ROWID;
+CREATE TABLE notes (
+    id INTEGER PRIMARY KEY, experiment INTEGER NOT NULL REFERENCES experiments (id),
+    text TEXT NOT NULL, created TEXT NOT NULL
+);
+"""
+
+
+class StoreError(InputError):
+    """The store cannot be used: it is missing, damaged, or of another kind or release."""
+
+
+class Index:
+    """A connection to a store's index.
+
+    Args:
+        path: The SQLite file.
+        create: Whether to make it where it is missing.
+
+    Raises:
+        StoreError: It is missing, not an index, damaged, or from a newer release.
+    """
+
+    def __init__(self, path: Path, create: bool) -> None:
+        if not create and not path.is_file():
+            raise StoreError(Problem(f"there is no store index at {path}", given=str(path)))
+        self.path = path
+        self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+        self._connection.row_factory = sqlite3.Row
+        try:
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            found = self._format()
+            if found is None and create:
+                self._create()
+                found = self._format()
+        except sqlite3.DatabaseError as error:
+            raise StoreError(
+                Problem(
+                    f"the store's index is damaged or no index ({error})",
+                    given=str(path),
+                    expected="an index written by ablab; restore it from a copy of the store",
+                )
+            ) from error
+        if found != FORMAT:
+            raise StoreError(
+                Problem(
+                    "this store was written by another release of ablab"
+                    if found
+                    else "the store's index is empty or was cut short",
+                    given=f"{path}, format {found}",
+                    expected=f"format {FORMAT}",
+                )
+            )
+
+    def _format(self) -> int | None:
+        has_meta = self._connection.execute(
+            "SELECT 1 FROM sqlite_master WHERE name = 'meta'"
+        ).fetchone()
+        if not has_meta:
+            return None
+        row = self._connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+        return int(row["value"]) if row else None
+
+    def _create(self) -> None:
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        with self.transaction():
+            if self._format() is None:  # another process may have been first
+                for statement in _SCHEMA.split(";"):
+                    self._connection.execute(statement)
+                self._connection.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction; it is undone where an exception leaves it."""
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._connection
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        """The rows of a query."""
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise StoreError(
+                Problem(f"the store's index is damaged ({error})", given=str(self.path))
+            ) from error
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._connection.close()

@@ -1,0 +1,142 @@
+"""Keeping checkpoints: parts and snapshots first, then the index in one transaction."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+
+from ablab.store.index import Index
+from ablab.store.leases import Owner
+from ablab.store.metrics import add_part, write_part
+from ablab.store.snapshots import snapshot_path, write_snapshot
+from ablab.store.store import Store, timestamp
+from ablab.train.loop import Checkpoint
+from ablab.train.stack import Stack
+
+_INTEGER_COLUMNS = {"step": pl.Int64}
+
+
+class LeaseLostError(RuntimeError):
+    """Another process took the runs over, so what was trained here since is dropped."""
+
+
+class StoreKeeper:
+    """Keeps the checkpoints of one stack.
+
+    Args:
+        store: The store.
+        owner: The process that holds the runs.
+        experiment: The experiment for which they are trained.
+        facts: How they are trained (engine, device, threads, …), kept with each run.
+        tell: Told the step, the number of runs and their mean loss at every logged step.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        owner: Owner,
+        experiment: int,
+        facts: dict[str, Any],
+        tell: Callable[[int, int, float], None],
+    ) -> None:
+        self._store = store
+        self._owner = owner
+        self._experiment = experiment
+        self._facts = facts
+        self._tell = tell
+        self._from: int | None = None
+
+    def started(self, step: int) -> None:
+        """Notes the step from which the stack continues."""
+        self._from = step
+
+    def progress(self, step: int, runs: int, loss: float) -> None:
+        """Passes progress on."""
+        self._tell(step, runs, loss)
+
+    def keep(self, checkpoint: Checkpoint, stack: Stack) -> None:
+        """Keeps a checkpoint; see :class:`ablab.train.loop.Keeper`.
+
+        Raises:
+            LeaseLostError: The runs belong to another process by now.
+        """
+        store = self._store
+        frame = pl.DataFrame(
+            checkpoint.rows, infer_schema_length=None, schema_overrides=_INTEGER_COLUMNS
+        )
+        part, size = write_part(store, frame)
+        snapshots = []
+        for run, state in checkpoint.earlier:
+            written = write_snapshot(store, run, state, stack.layout, with_optimizer=False)
+            snapshots.append((run, state.step, written, False, False))
+        for run, state in checkpoint.states.items():
+            written = write_snapshot(store, run, state, stack.layout, with_optimizer=True)
+            passing = checkpoint.passing and run not in checkpoint.stopped
+            snapshots.append((run, state.step, written, True, passing))
+        with store.index.transaction() as connection:
+            gone = self._passing(store.index, [run.id for run in stack.runs])
+            for run in stack.runs:
+                self._update_run(connection, run.id, checkpoint, stack)
+            add_part(connection, part, size, frame)
+            connection.executemany(
+                "DELETE FROM snapshots WHERE run = ? AND step = ?", gone
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)", snapshots
+            )
+        for run_id, step in set(gone) - {(run, step) for run, step, *_ in snapshots}:
+            snapshot_path(store, run_id, step).unlink(missing_ok=True)
+
+    def _update_run(
+        self, connection: Any, run: str, checkpoint: Checkpoint, stack: Stack
+    ) -> None:
+        rows = [row for row in checkpoint.rows if row["run"] == run]
+        evaluations = [row["eval_loss"] for row in rows if "eval_loss" in row]
+        step = checkpoint.diverged.get(run, checkpoint.step)
+        (row,) = connection.execute(
+            "SELECT segments, owner FROM runs WHERE id = ?", (run,)
+        ).fetchall()
+        if row["owner"] != self._owner.token:
+            raise LeaseLostError(f"run {run} was taken over by another process")
+        segments = json.loads(row["segments"])
+        mine = {"from": self._from, "to": step, "owner": self._owner.token, **self._facts}
+        if segments and segments[-1]["from"] == self._from:
+            segments.pop()
+        connection.execute(
+            """UPDATE runs SET step = ?, outcome = ?, error = NULL, n_params = ?,
+               seconds = seconds + ?, train_loss = ?, eval_loss = COALESCE(?, eval_loss),
+               segments = ?, updated = ? WHERE id = ?""",
+            (
+                step,
+                "diverged" if run in checkpoint.diverged else None,
+                stack.layout.size,
+                checkpoint.seconds,
+                rows[-1]["train_loss"],
+                evaluations[-1] if evaluations else None,
+                json.dumps([*segments, mine]),
+                timestamp(),
+                run,
+            ),
+        )
+        if run in checkpoint.diverged:
+            connection.execute(
+                "UPDATE runs SET error = ? WHERE id = ?",
+                (f"the training loss was not finite at step {step}", run),
+            )
+        if run in checkpoint.stopped:
+            connection.execute(
+                "UPDATE members SET stopped = ? WHERE run = ? AND experiment = ?",
+                (step, run, self._experiment),
+            )
+
+    @staticmethod
+    def _passing(index: Index, runs: list[str]) -> list[tuple[str, int]]:
+        """The passing snapshots of these runs, which the new ones make needless."""
+        return [
+            (row["run"], row["step"])
+            for run in runs
+            for row in index.rows(
+                "SELECT run, step FROM snapshots WHERE run = ? AND passing", run
+            )
+        ]

@@ -1,0 +1,310 @@
+"""A store: one folder with everything that experiments left. Does not import torch."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ablab.config import Problem, nearest
+from ablab.experiments.experiment import Experiment
+from ablab.experiments.identity import trajectory
+from ablab.store.index import Index, StoreError
+from ablab.store.leases import live_owners
+
+__all__ = ["ExperimentRecord", "RunRecord", "Store", "StoreError"]
+
+
+@dataclass(frozen=True)
+class ExperimentRecord:
+    """An experiment as the store keeps it; times are UTC in ISO 8601."""
+
+    id: int
+    name: str
+    question: str
+    definition: dict[str, Any]
+    command: str
+    environment: dict[str, Any]
+    created: str
+    entry: str | None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as ``ablab runs --json`` lists it; a number that is not finite is None."""
+
+    run: str
+    experiments: list[str]
+    variant: dict[str, Any]
+    seed: int
+    status: str
+    step: int
+    steps: int
+    train_loss: float | None
+    eval_loss: float | None
+    seconds: float
+    n_params: int | None
+    error: str | None
+
+
+class Store:
+    """A store's folder.
+
+    Args:
+        path: The folder.
+        create: Whether to make it where it is missing.
+
+    Raises:
+        StoreError: It is missing, not a store, damaged, or from another release.
+    """
+
+    def __init__(self, path: str | Path, create: bool = False) -> None:
+        self.path = Path(path)
+        index = self.path / "index.sqlite"
+        if not index.is_file():
+            if self.path.exists() and not self.path.is_dir():
+                raise StoreError(Problem("the store is not a folder", given=str(path)))
+            if self.path.is_dir() and any(self.path.iterdir()):
+                raise StoreError(
+                    Problem(
+                        "this folder is not a store: it holds other files and no index.sqlite",
+                        given=str(path),
+                        expected="a store, an empty folder, or a path where there is nothing yet",
+                    )
+                )
+            if not create:
+                raise StoreError(
+                    Problem(
+                        "there is no store here yet",
+                        given=str(path),
+                        expected="a folder that ablab run has written to; see --store",
+                    )
+                )
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(
+                    Problem(f"cannot make the store ({error.strerror})", given=str(path))
+                ) from error
+        self.index = Index(index, create=create)
+
+    def close(self) -> None:
+        """Closes the index."""
+        self.index.close()
+
+    def register(
+        self, experiment: Experiment, command: str, environment: dict[str, Any]
+    ) -> ExperimentRecord:
+        """Notes an experiment and its runs; asked again, only the time of asking changes."""
+        now = timestamp()
+        with self.index.transaction() as connection:
+            connection.execute(
+                """INSERT INTO experiments
+                   (name, digest, question, definition, command, environment, created, asked)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                   ON CONFLICT (digest) DO UPDATE SET asked = excluded.asked""",
+                (
+                    experiment.name, experiment.digest, experiment.question,
+                    json.dumps(experiment.definition), command, json.dumps(environment), now, now,
+                ),
+            )
+            (number,) = connection.execute(
+                "SELECT id FROM experiments WHERE digest = ?", (experiment.digest,)
+            ).fetchone()
+            position = 0
+            for variant in experiment.variants:
+                for run in variant.runs:
+                    shape = trajectory(run.task, run.model, run.train, run.seed)
+                    connection.execute(
+                        """INSERT OR IGNORE INTO runs (id, trajectory, seed, created, updated)
+                           VALUES (?, ?, ?, ?, ?)""",
+                        (run.id, json.dumps(shape), run.seed, now, now),
+                    )
+                    connection.execute(
+                        "INSERT OR IGNORE INTO members VALUES (?, ?, ?, ?, ?, NULL)",
+                        (number, run.id, position, json.dumps(variant.keys), run.train.steps),
+                    )
+                    position += 1
+        (row,) = self.index.rows("SELECT * FROM experiments WHERE id = ?", number)
+        return _experiment_record(row)
+
+    def experiments(self) -> list[ExperimentRecord]:
+        """Every experiment, in the order in which they were last asked for."""
+        rows = self.index.rows("SELECT * FROM experiments ORDER BY asked, id")
+        return [_experiment_record(row) for row in rows]
+
+    def experiment(self, name: str) -> ExperimentRecord:
+        """The experiment of this name that was asked for last.
+
+        Raises:
+            StoreError: There is none.
+        """
+        rows = self.index.rows(
+            "SELECT * FROM experiments WHERE name = ? ORDER BY asked DESC, id DESC LIMIT 1", name
+        )
+        if not rows:
+            names = sorted({record.name for record in self.experiments()})
+            raise StoreError(
+                Problem(
+                    f"the store {self.path} has no experiment called {name!r}",
+                    given=name,
+                    expected="one of " + ", ".join(names) if names else "nothing has run here yet",
+                    suggestion=nearest(name, names),
+                )
+            )
+        return _experiment_record(rows[0])
+
+    def runs(self, experiment: str | None = None) -> list[RunRecord]:
+        """The runs of the store, or of one experiment up to its own steps.
+
+        Raises:
+            StoreError: There is no such experiment.
+        """
+        number = None if experiment is None else self.experiment(experiment).id
+        members: dict[str, list[Any]] = {}
+        for row in self.index.rows(
+            """SELECT m.run, m.experiment, m.variant, m.steps, m.stopped, e.name
+               FROM members m JOIN experiments e ON e.id = m.experiment
+               ORDER BY e.asked, e.id, m.position"""
+        ):
+            members.setdefault(row["run"], []).append(row)
+        if number is not None:
+            members = {
+                run: rows
+                for run, rows in members.items()
+                if any(row["experiment"] == number for row in rows)
+            }
+        records = {row["id"]: row for row in self.index.rows("SELECT * FROM runs")}
+        living = live_owners(self.index)
+        return [
+            _run_record(records[run], rows, number, living) for run, rows in members.items()
+        ]
+
+    def run_row(self, run: str) -> Any:
+        """One run's row of the index; a unique beginning of its id will do.
+
+        Raises:
+            StoreError: No run's id begins so, or several do.
+        """
+        # GLOB's own characters cannot stand in an id.
+        plain = "".join(character for character in run if character.isalnum())
+        rows = self.index.rows("SELECT * FROM runs WHERE id GLOB ? || '*'", plain)
+        if plain != run or not plain or len(rows) != 1:
+            ids = [row["id"] for row in self.index.rows("SELECT id FROM runs")]
+            few = [row["id"] for row in rows[:5]]
+            raise StoreError(
+                Problem(
+                    f"several runs begin with {run!r}: {', '.join(few)}, …"
+                    if len(rows) > 1 and plain
+                    else f"the store {self.path} has no run {run!r}",
+                    given=run,
+                    suggestion=nearest(run, ids),
+                )
+            )
+        return rows[0]
+
+    def members(self, experiment: int) -> list[Any]:
+        """The rows of an experiment's members in the order of its variants and seeds."""
+        return self.index.rows(
+            """SELECT m.*, r.seed, r.step, r.outcome, r.error FROM members m
+               JOIN runs r ON r.id = m.run WHERE m.experiment = ? ORDER BY m.position""",
+            experiment,
+        )
+
+    def note(self, experiment: str, text: str) -> None:
+        """Adds a note to an experiment's entry."""
+        record = self.experiment(experiment)
+        with self.index.transaction() as connection:
+            connection.execute(
+                "INSERT INTO notes (experiment, text, created) VALUES (?, ?, ?)",
+                (record.id, text, timestamp()),
+            )
+
+    def notes(self, experiment: int) -> list[tuple[str, str]]:
+        """An experiment's notes: (when, text)."""
+        rows = self.index.rows(
+            "SELECT created, text FROM notes WHERE experiment = ? ORDER BY id", experiment
+        )
+        return [(row["created"], row["text"]) for row in rows]
+
+    def set_entry(self, experiment: int, folder: str) -> None:
+        """Remembers the folder of an experiment's entry."""
+        with self.index.transaction() as connection:
+            connection.execute(
+                "UPDATE experiments SET entry = ? WHERE id = ?", (folder, experiment)
+            )
+
+    def retry(self, runs: Iterable[str]) -> None:
+        """Lets runs that failed or diverged be trained again, from their last snapshot."""
+        with self.index.transaction() as connection:
+            for run in runs:
+                connection.execute(
+                    """UPDATE runs SET outcome = NULL, error = NULL,
+                       step = COALESCE((SELECT max(step) FROM snapshots
+                                        WHERE run = runs.id AND has_optimizer), 0)
+                       WHERE id = ? AND outcome IS NOT NULL""",
+                    (run,),
+                )
+
+
+def timestamp() -> str:
+    """Now, in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def status_of(row: Any, steps: int, stopped: int | None, living: set[str]) -> str:
+    """A run's status as an experiment of ``steps`` steps sees it."""
+    if stopped is not None:
+        return "stopped"
+    if row["outcome"] == "diverged" and row["step"] <= steps:
+        return "diverged"
+    if row["step"] >= steps:
+        return "finished"
+    if row["outcome"] == "failed":
+        return "failed"
+    if row["owner"] is not None:
+        return "running" if row["owner"] in living else "interrupted"
+    return "interrupted" if row["step"] else "planned"
+
+
+def finite(value: float | None) -> float | None:
+    """The number, or None where it is not finite."""
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _run_record(row: Any, members: list[Any], number: int | None, living: set[str]) -> RunRecord:
+    """A run as one experiment sees it, or as the one that asked for most of it."""
+    if number is None:
+        member = max(members, key=lambda each: each["steps"])
+    else:
+        member = next(each for each in members if each["experiment"] == number)
+    stopped = member["stopped"]
+    return RunRecord(
+        run=row["id"],
+        experiments=list(dict.fromkeys(each["name"] for each in members)),
+        variant=json.loads(member["variant"]),
+        seed=row["seed"],
+        status=status_of(row, member["steps"], stopped, living),
+        step=min(row["step"], member["steps"] if stopped is None else stopped),
+        steps=member["steps"],
+        train_loss=finite(row["train_loss"]),
+        eval_loss=finite(row["eval_loss"]),
+        seconds=row["seconds"],
+        n_params=row["n_params"],
+        error=row["error"],
+    )
+
+
+def _experiment_record(row: Any) -> ExperimentRecord:
+    return ExperimentRecord(
+        id=row["id"],
+        name=row["name"],
+        question=row["question"],
+        definition=json.loads(row["definition"]),
+        command=row["command"],
+        environment=json.loads(row["environment"]),
+        created=row["created"],
+        entry=row["entry"],
+    )

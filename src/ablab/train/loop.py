@@ -1,0 +1,252 @@
+"""The loop: trains a stack to its last step, and hands what came of it to a keeper."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablab.train.config import TrainConfig
+from ablab.train.run import Run
+from ablab.train.stack import Advance, RunState, Stack
+from ablab.train.stopping import StopRule
+
+SECONDS_BETWEEN_CHECKPOINTS = 30.0
+
+
+@dataclass
+class Checkpoint:
+    """What is to be kept at once: all since the last checkpoint, and where each run stands.
+
+    Attributes:
+        step: The stack's step.
+        rows: Metrics, a mapping for each run and step.
+        states: Each run's state at ``step``, for a resume; not for runs that diverged.
+        earlier: Parameters of earlier steps that are to be kept.
+        passing: Whether the states serve a resume alone and may go with the next checkpoint.
+        diverged: The step at which a run's loss was not finite, by run.
+        stopped: The runs that a stop rule ended at ``step``.
+        seconds: The time spent for each run since the last checkpoint.
+    """
+
+    step: int
+    rows: list[dict[str, Any]]
+    states: dict[str, RunState]
+    earlier: list[tuple[str, RunState]]
+    passing: bool
+    diverged: dict[str, int]
+    stopped: list[str]
+    seconds: float
+
+
+class Keeper(Protocol):
+    """Where checkpoints go and progress is told."""
+
+    def keep(self, checkpoint: Checkpoint, stack: Stack) -> None:
+        """Keeps a checkpoint; when it returns, nothing of it can be lost."""
+
+    def progress(self, step: int, runs: int, loss: float) -> None:
+        """Told at every logged step: the stack's step, its runs, their mean training loss."""
+
+
+@dataclass
+class _Pending:
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    earlier: list[tuple[str, RunState]] = field(default_factory=list)
+    since: float = field(default_factory=time.perf_counter)
+
+
+def train(
+    stack: Stack,
+    keeper: Keeper,
+    rules: dict[str, StopRule],
+    should_pause: Callable[[], bool],
+    before: NDArray[np.float64] | None = None,
+) -> bool:
+    """Trains every run of a stack until it reaches its steps, is stopped or diverges.
+
+    Args:
+        stack: The stack; runs leave it as they end.
+        keeper: Where checkpoints go.
+        rules: Stop rules by run, which have seen what was stored before.
+        should_pause: Asked at every logged step; if it says so, all is kept and the loop ends.
+        before: Where the stack continues between two logged steps, its losses since the first of
+            them, of shape (K, R), for the stop rules.
+
+    Returns:
+        Whether the stack was finished; False where it was paused.
+    """
+    config, log_every = stack.config, stack.runs[0].log_every
+    held_out = stack.task.held_out(config.evaluate.samples)
+    pending = _Pending()
+    recent = [] if before is None else [before]
+    if stack.step == 0:
+        _add_evaluation(pending.rows, stack, stack.evaluate(held_out))
+        pending.earlier += [(run.id, stack.state(i)) for i, run in enumerate(stack.runs)]
+    while stack.runs:
+        step = _next_stop(stack.step, config, log_every)
+        advance = stack.advance(step - stack.step)
+        recent.append(advance.losses)
+        diverged = _add_rows(pending.rows, stack, advance)
+        logs = step % log_every == 0 or step == config.steps
+        keeper.progress(step, len(stack.runs), _mean_loss(advance.losses[-1]))
+        evaluated = None
+        if step % config.evaluate.every == 0 or step == config.steps:
+            evaluated = stack.evaluate(held_out)
+            _add_evaluation(pending.rows, stack, evaluated)
+        stopped = _stopped(stack, rules, evaluated, np.concatenate(recent) if logs else None)
+        if logs:
+            recent = []
+        if stopped and evaluated is None:
+            _add_evaluation(pending.rows, stack, stack.evaluate(held_out))
+        at_end, paused = step == config.steps, should_pause()
+        logarithmic = config.snapshots.logarithmic and step & (step - 1) == 0
+        periodic = step % config.snapshots.every == 0
+        due = time.perf_counter() - pending.since > SECONDS_BETWEEN_CHECKPOINTS
+        ended = set(diverged) | set(stopped)
+        if at_end or periodic or ended or paused or due:
+            kept = periodic or logarithmic or at_end
+            _checkpoint(stack, keeper, pending, diverged, stopped, passing=not kept)
+            pending = _Pending()
+        elif logarithmic:
+            pending.earlier += [(run.id, stack.state(i)) for i, run in enumerate(stack.runs)]
+        if at_end:
+            return True
+        if ended:
+            left = [i for i, run in enumerate(stack.runs) if run.id not in ended]
+            stack.keep(left)
+            recent = [losses[:, left] for losses in recent]
+        if paused and stack.runs:
+            return False
+    return True
+
+
+def _mean_loss(losses: NDArray[np.float64]) -> float:
+    """The mean over the runs whose loss is finite; NaN where none is."""
+    finite = losses[np.isfinite(losses)]
+    return float(finite.mean()) if len(finite) else math.nan
+
+
+def _next_stop(step: int, config: TrainConfig, log_every: int) -> int:
+    """The next step at which something is due."""
+    stops = [config.steps]
+    stops += [
+        (step // every + 1) * every
+        for every in (log_every, config.evaluate.every, config.snapshots.every)
+    ]
+    if config.snapshots.logarithmic:
+        stops.append(1 << step.bit_length() if step else 1)
+    return min(stops)
+
+
+def _add_rows(rows: list[dict[str, Any]], stack: Stack, advance: Advance) -> dict[str, int]:
+    """Adds each step's training loss; returns the step at which each run diverged."""
+    steps = len(advance.losses)
+    first = stack.step - steps + 1
+    log_every = stack.runs[0].log_every
+    diverged: dict[str, int] = {}
+    for r, run in enumerate(stack.runs):
+        bad = np.flatnonzero(~np.isfinite(advance.losses[:, r]))
+        count = steps if not len(bad) else int(bad[0]) + 1
+        if len(bad):
+            diverged[run.id] = first + count - 1
+        for k in range(count):
+            row = {"run": run.id, "step": first + k, "train_loss": float(advance.losses[k, r])}
+            if (first + k) % log_every == 0 or first + k == stack.config.steps:
+                row["lr"] = float(advance.lrs[k, r])
+            rows.append(row)
+        if not len(bad) and (stack.step % log_every == 0 or stack.step == stack.config.steps):
+            rows[-1]["grad_norm"] = float(advance.grad_norms[r])
+    return diverged
+
+
+def _add_evaluation(
+    rows: list[dict[str, Any]], stack: Stack, found: dict[str, NDArray[np.float64]]
+) -> None:
+    """Adds measures to the rows of the stack's step, making them at step 0."""
+    at_step = {row["run"]: row for row in rows if row["step"] == stack.step}
+    for r, run in enumerate(stack.runs):
+        row = at_step.get(run.id)
+        if row is None:
+            if stack.step > 0:
+                continue  # the run diverged before this step
+            row = {"run": run.id, "step": 0}
+            rows.append(row)
+        row |= {f"eval_{name}": float(values[r]) for name, values in found.items()}
+
+
+def _stopped(
+    stack: Stack,
+    rules: dict[str, StopRule],
+    evaluated: dict[str, NDArray[np.float64]] | None,
+    interval: NDArray[np.float64] | None,
+) -> list[str]:
+    """The runs whose stop rule says so, from this step's measures."""
+    stopped = []
+    for r, run in enumerate(stack.runs):
+        rule = rules.get(run.id)
+        if rule is None or stack.step == stack.config.steps:
+            continue
+        values = evaluated["loss"] if evaluated is not None else None
+        if rule.config.measure == "train_loss":
+            values = interval.mean(axis=0) if interval is not None else None
+        if values is not None and math.isfinite(values[r]) and rule.look(float(values[r])):
+            stopped.append(run.id)
+    return stopped
+
+
+def _checkpoint(
+    stack: Stack,
+    keeper: Keeper,
+    pending: _Pending,
+    diverged: dict[str, int],
+    stopped: Sequence[str],
+    passing: bool,
+) -> None:
+    states = {
+        run.id: stack.state(i) for i, run in enumerate(stack.runs) if run.id not in diverged
+    }
+    seconds = (time.perf_counter() - pending.since) / len(stack.runs)
+    keeper.keep(
+        Checkpoint(
+            stack.step, pending.rows, states, pending.earlier, passing, diverged, list(stopped),
+            seconds,
+        ),
+        stack,
+    )
+
+
+def stored_rule(run: Run, losses: dict[int, float], evaluations: dict[int, float]) -> tuple[
+    StopRule | None, int | None
+]:
+    """A run's stop rule after it has looked at what was stored, and where it stopped it.
+
+    Args:
+        run: The run with its stop rule.
+        losses: Training losses by step.
+        evaluations: Held-out losses by step.
+
+    Returns:
+        The rule, None where the run has none; and the step at which it ends the run, None where
+        it does not within the run's steps.
+    """
+    config = run.train.stop
+    if config is None:
+        return None, None
+    rule = StopRule(config)
+    if config.measure == "eval_loss":
+        looks = sorted((step, value) for step, value in evaluations.items() if step > 0)
+    else:
+        looks = []
+        for step in range(run.log_every, max(losses, default=0) + 1, run.log_every):
+            interval = [losses.get(s, math.nan) for s in range(step - run.log_every + 1, step + 1)]
+            looks.append((step, float(np.mean(interval))))
+    for step, value in looks:
+        if step >= run.train.steps:
+            break
+        if math.isfinite(value) and rule.look(value):
+            return rule, step
+    return rule, None
