@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -205,12 +205,14 @@ class Store:
             )
         return rows[0]
 
-    def members(self, experiment: int) -> list[Any]:
-        """The rows of an experiment's members in the order of its variants and seeds."""
+    def members(self, experiment: int, runs: Sequence[str] | None = None) -> list[Any]:
+        """The rows of an experiment's members, all or some, in the order of its variants."""
+        among = "" if runs is None else f"AND m.run IN ({','.join('?' * len(runs))})"
         return self.index.rows(
-            """SELECT m.*, r.seed, r.step, r.outcome, r.error FROM members m
-               JOIN runs r ON r.id = m.run WHERE m.experiment = ? ORDER BY m.position""",
+            f"""SELECT m.*, r.seed, r.step, r.outcome, r.error FROM members m
+                JOIN runs r ON r.id = m.run WHERE m.experiment = ? {among} ORDER BY m.position""",
             experiment,
+            *(runs or ()),
         )
 
     def note(self, experiment: str, text: str) -> None:

@@ -1,7 +1,5 @@
 """Addition of two numbers, digit by digit, as in the digit-addition logbook."""
 
-import math
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -91,11 +89,6 @@ class Addition(Task):
                 result[f"offset/digit_{digit}/{k}"] = share
             result[f"offset/digit_{digit}/other"] = (~is_digit).float().mean()
         return result
-
-    @property
-    def natural_levels(self) -> dict[str, float]:
-        """Guessing a digit at random, and choosing between two."""
-        return {f"log({self.config.base})": math.log(self.config.base), "log(2)": math.log(2)}
 
     def text(self, tokens: NDArray[np.int64]) -> str:
         """Tokens as a person writes them."""

@@ -1,5 +1,6 @@
 """Settings of the addition task. Does not import torch."""
 
+import math
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -58,6 +59,11 @@ class AdditionConfig(TaskConfig):
     def vocab_size(self) -> int:
         """The digits, ``+`` and ``=``."""
         return self.base + 2
+
+    @property
+    def natural_levels(self) -> dict[str, float]:
+        """Guessing a digit at random, and choosing between two."""
+        return {f"log({self.base})": math.log(self.base), "log(2)": math.log(2)}
 
     @property
     def input_length(self) -> int:

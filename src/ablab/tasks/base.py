@@ -67,8 +67,3 @@ class Task(ABC):
         Called under ``torch.vmap``, so it must not branch on a tensor's value. The names are kept
         as ``eval_NAME`` in the metrics.
         """
-
-    @property
-    def natural_levels(self) -> dict[str, float]:
-        """Losses with a meaning for this task, by name, in nats."""
-        return {}

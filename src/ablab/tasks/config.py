@@ -1,5 +1,6 @@
 """What the configuration of every task has, and the registry of tasks. Does not import torch."""
 
+import math
 from typing import Any, ClassVar
 
 from ablab.config import Config, Registry, source_digest
@@ -28,6 +29,11 @@ class TaskConfig(Config):
     def input_length(self) -> int:
         """How many tokens the model reads (T)."""
         raise NotImplementedError
+
+    @property
+    def natural_levels(self) -> dict[str, float]:
+        """Losses with a meaning for this task, by name, in nats; guessing any token, by default."""
+        return {f"log({self.vocab_size})": math.log(self.vocab_size)}
 
     def identity(self) -> dict[str, Any]:
         """What of the task shapes a run; a user's own enters with its module's source hash."""

@@ -80,6 +80,12 @@ def corpus_digest(name: str) -> str:
     return hashlib.sha256(read_corpus(name).encode("utf-8")).hexdigest()
 
 
+@lru_cache(maxsize=8)
+def corpus_characters(name: str) -> str:
+    """A corpus's distinct characters in order."""
+    return "".join(sorted(set(read_corpus(name))))
+
+
 def find_corpus(name: str, key: str = "corpus") -> Path | None:
     """Where a corpus's file is on this machine, or None if it has to be fetched.
 

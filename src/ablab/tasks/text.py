@@ -1,7 +1,5 @@
 """Predicting the next character of a text."""
 
-import math
-
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
@@ -74,12 +72,6 @@ class Text(Task):
     ) -> dict[str, Tensor]:
         """``accuracy``, the share of characters predicted."""
         return {"accuracy": (logits.argmax(-1) == targets).float().mean()}
-
-    @property
-    def natural_levels(self) -> dict[str, float]:
-        """Guessing a character at random."""
-        size = self.config.vocab_size
-        return {f"log({size})": math.log(size)}
 
     def text(self, tokens: NDArray[np.int64]) -> str:
         """Tokens as text; padding is left out."""

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from ablab.config import NotInIdentity
 from ablab.tasks.config import TASKS, TaskConfig
-from ablab.tasks.corpora import corpus_digest, read_corpus
+from ablab.tasks.corpora import corpus_characters, corpus_digest, read_corpus
 
 
 @TASKS.register("text")
@@ -47,7 +47,7 @@ class TextConfig(TaskConfig):
     @property
     def characters(self) -> str:
         """The distinct characters in order; character k is token k + 1."""
-        return "".join(sorted(set(read_corpus(self.corpus))))
+        return corpus_characters(self.corpus)
 
     @property
     def vocab_size(self) -> int:

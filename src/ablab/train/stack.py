@@ -164,8 +164,8 @@ class Stack:
                 self.step += 1
             left -= count
         assert norms is not None, "the last step takes the gradient's norm"
-        losses = torch.stack(drawn).double().cpu().numpy()
-        return Advance(losses, norms.double().cpu().numpy(), np.concatenate(rates))
+        losses = torch.stack(drawn).cpu().double().numpy()
+        return Advance(losses, norms.cpu().double().numpy(), np.concatenate(rates))
 
     @torch.no_grad()
     def evaluate(self, batch: Batch, chunk: int = 512) -> dict[str, NDArray[np.float64]]:
@@ -177,7 +177,8 @@ class Stack:
         """
         tokens = torch.from_numpy(batch.tokens).to(self.device)
         targets = torch.from_numpy(batch.targets).to(self.device)
-        sums: dict[str, Tensor] = {}
+        names: list[str] = []
+        sums: list[Tensor] = []
         self._model.eval()
         measure = self._measures
         if self.stacked:
@@ -186,13 +187,12 @@ class Stack:
         for start in range(0, len(tokens), chunk):
             part = slice(start, start + chunk)
             found = measure(parameters, tokens[part], targets[part])
-            for name, value in found.items():
-                weighted = value.double() * len(tokens[part])
-                sums[name] = sums[name] + weighted if name in sums else weighted
+            names = list(found)
+            values = torch.stack([value.reshape(-1).to(self.theta.dtype) for value in found.values()])
+            sums.append(values.cpu().double() * len(tokens[part]))
         self._model.train()
-        names = list(sums)
-        together = torch.stack([sums[name].reshape(-1) for name in names]) / len(tokens)
-        return dict(zip(names, together.cpu().numpy(), strict=True))
+        means = torch.stack(sums).sum(dim=0).numpy() / len(tokens)  # (names, R)
+        return dict(zip(names, means, strict=True))
 
     def _one_step(
         self, tokens: Tensor, targets: Tensor, noise: Tensor | None, scalars: Scalars,

@@ -1,0 +1,37 @@
+"""ablab: a lab bench for small transformers.
+
+The public names, loaded when they are first used, so that ``import ablab`` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["experiment", "gradients", "open", "recipes", "replace", "run", "watch"]
+
+_HOMES = {
+    "experiment": "ablab.experiments",
+    "recipes": "ablab.experiments",
+    "run": "ablab.api",
+    "open": "ablab.api",
+    "watch": "ablab.model.watch",
+    "replace": "ablab.model.watch",
+    "gradients": "ablab.model.watch",
+}
+
+if TYPE_CHECKING:
+    from ablab.api import open, run
+    from ablab.experiments import experiment, recipes
+    from ablab.model.watch import gradients, replace, watch
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ablab' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,102 @@
+"""What commands share: options, output, and the store that they read."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+store_option = click.option(
+    "--store", envvar="ABLAB_STORE", default="lab", show_default=True, metavar="DIR",
+    help="The store's folder.",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
+)
+quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
+
+
+def execution_options(function: F) -> F:
+    """The options of commands that train or plan to."""
+    for option in (
+        click.option("--retry", is_flag=True, help="Try runs again that failed or diverged."),
+        click.option(
+            "--compile", "compiling", default="auto", show_default=True, metavar="auto|off",
+            help="Whether steps are compiled; this release does not compile.",
+        ),
+        click.option(
+            "--engine", default="auto", show_default=True, metavar="auto|solo|stack",
+            help="Train runs one by one, or runs of equal shape together.",
+        ),
+        click.option("--workers", type=int, metavar="N", help="Processes; the plan chooses else."),
+        click.option(
+            "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps",
+            help="Where tensors live.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def make_options(
+    device: str, workers: int | None, engine: str, compiling: str, retry: bool
+) -> Any:
+    """The options as :class:`ablab.execute.options.Options`."""
+    from ablab.config import InputError, Problem
+    from ablab.execute.options import Options
+
+    if compiling not in ("auto", "off"):
+        raise InputError(
+            Problem(
+                "this release does not compile steps" if compiling == "on"
+                else f"there is no compile {compiling!r}",
+                "compile", given=compiling, expected="auto or off",
+            )
+        )
+    return Options(engine, device, workers, retry)  # type: ignore[arg-type]
+
+
+def print_json(data: Any) -> None:
+    """Prints one JSON document; numbers that are not finite become null."""
+    click.echo(json.dumps(_plain(data), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Prints a table; numbers stand to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    rows = [["" if cell is None else cell for cell in row] for row in rows]
+    for place, name in enumerate(header):
+        numeric = bool(rows) and all(isinstance(row[place], int | float | str) for row in rows)
+        numeric = numeric and any(isinstance(row[place], int | float) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(
+            highlight=False, markup=False, emoji=False,
+            width=max(80, console.measure(table).maximum),
+        )
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.5g}"
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value

@@ -1,0 +1,170 @@
+"""Commands that keep: the logbook, notes, corpora, and the store's health."""
+
+import click
+
+from ablab.cli.common import json_option, print_json, quiet_option, store_option
+
+
+@click.command()
+@click.argument("experiment", required=False)
+@store_option
+@json_option
+@quiet_option
+def logbook(experiment: str | None, store: str, as_json: bool, quiet: bool) -> None:
+    """Write or rewrite the entry of EXPERIMENT, or of every experiment."""
+    from ablab.store import Store
+
+    opened = Store(store)
+    names = list(dict.fromkeys(record.name for record in opened.experiments()))
+    if experiment is not None:
+        names = [opened.experiment(experiment).name]
+    from ablab.logbook.entry import write_entry
+
+    entries = [write_entry(opened, name) for name in names]
+    if as_json:
+        print_json([{"experiment": each.name, "entry": str(each.page)} for each in entries])
+        return
+    for each in entries:
+        click.echo(f"{each.name}: {each.page}")
+    if not entries:
+        click.echo("nothing has run in this store yet")
+
+
+@click.command()
+@click.argument("experiment")
+@click.argument("text")
+@store_option
+@json_option
+@quiet_option
+def note(experiment: str, text: str, store: str, as_json: bool, quiet: bool) -> None:
+    """Add a note (Markdown) to the entry of EXPERIMENT."""
+    from ablab.config import InputError, Problem
+    from ablab.store import Store
+
+    opened = Store(store)
+    if not text.strip():
+        raise InputError(Problem("the note is empty", expected="a sentence, in quotes"))
+    opened.note(experiment, text.strip())
+    from ablab.logbook.entry import write_entry
+
+    entry = write_entry(opened, experiment)
+    if as_json:
+        print_json({"experiment": entry.name, "entry": str(entry.page)})
+        return
+    click.echo(f"noted in {entry.page}")
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@quiet_option
+@click.pass_context
+def data(context: click.Context, as_json: bool, quiet: bool) -> None:
+    """The corpora: list them, fetch one, or print where one is."""
+    if context.invoked_subcommand is None:
+        _list(as_json)
+
+
+@data.command("list")
+@json_option
+def list_corpora(as_json: bool) -> None:
+    """List the corpora and where they are."""
+    _list(as_json)
+
+
+@data.command()
+@click.argument("name")
+@json_option
+def fetch(name: str, as_json: bool) -> None:
+    """Fetch a corpus from its public home into your cache; its digest is checked."""
+    from ablab.tasks.corpora import PYTHON_STDLIB, fetch_corpus, find_corpus
+
+    if name == PYTHON_STDLIB:
+        click.echo(f"{name} comes with Python; there is nothing to fetch", err=True)
+        return
+    path = find_corpus(name) or fetch_corpus(
+        name, tell=lambda text: click.echo(text, err=True)
+    )
+    if as_json:
+        print_json({"name": name, "path": str(path)})
+    else:
+        click.echo(path)
+
+
+@data.command()
+@click.argument("name")
+@json_option
+def path(name: str, as_json: bool) -> None:
+    """Print where a corpus's file is."""
+    from ablab.config import InputError, Problem
+    from ablab.tasks.corpora import DOWNLOADS, PYTHON_STDLIB, cache_folder, find_corpus
+
+    found = None
+    if name == PYTHON_STDLIB:
+        import sysconfig
+
+        found = sysconfig.get_paths()["stdlib"]
+    else:
+        found = find_corpus(name)
+    if found is None:
+        raise InputError(
+            Problem(
+                f"{name} is not on this machine yet", given=name,
+                expected=f"ablab data fetch {name}, or its file of "
+                f"{DOWNLOADS[name].size:,} bytes at {cache_folder() / DOWNLOADS[name].file_name}",
+            )
+        )
+    if as_json:
+        print_json({"name": name, "path": str(found)})
+    else:
+        click.echo(found)
+
+
+def _list(as_json: bool) -> None:
+    from ablab.tasks.corpora import DOWNLOADS, PYTHON_STDLIB, PYTHON_STDLIB_ABOUT, find_corpus
+
+    entries = [(PYTHON_STDLIB, PYTHON_STDLIB_ABOUT, "comes with Python")]
+    for name, download in DOWNLOADS.items():
+        found = find_corpus(name)
+        entries.append(
+            (name, f"{download.about}, {download.size:,} bytes", str(found or "not fetched yet"))
+        )
+    if as_json:
+        print_json([{"name": n, "about": a, "where": w} for n, a, w in entries])
+        return
+    for name, about, where in entries:
+        click.echo(f"{name:16} {about}\n{'':16} {where}")
+
+
+@click.command()
+@store_option
+@json_option
+@quiet_option
+def check(store: str, as_json: bool, quiet: bool) -> int:
+    """Check that everything in the store is there and whole."""
+    from ablab.store import Store
+
+    opened = Store(store)
+    from ablab.store.check import check_store
+
+    found = check_store(opened)
+    if as_json:
+        print_json(
+            {
+                "problems": found.problems,
+                "leftovers": [str(path) for path in found.leftovers],
+                "runs": found.runs,
+                "parts": found.parts,
+                "snapshots": found.snapshots,
+            }
+        )
+    else:
+        for problem in found.problems:
+            click.echo(problem)
+        if found.leftovers:
+            click.echo(f"{len(found.leftovers)} files of work that was cut short (harmless)")
+        verdict = f"{len(found.problems)} problems" if found.problems else "sound"
+        click.echo(
+            f"{opened.path}: {verdict}; {found.runs} runs, {found.parts} parts of metrics, "
+            f"{found.snapshots} snapshots"
+        )
+    return 1 if found.problems else 0

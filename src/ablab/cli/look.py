@@ -1,0 +1,154 @@
+"""Commands that look at what there is."""
+
+import json
+from typing import Any
+
+import click
+
+from ablab.cli.common import (
+    json_option,
+    print_json,
+    print_table,
+    quiet_option,
+    store_option,
+)
+
+
+@click.command()
+@json_option
+@quiet_option
+def recipes(as_json: bool, quiet: bool) -> None:
+    """List the shipped experiments, each with its question."""
+    from ablab.experiments import recipes as known
+
+    found = known()
+    if as_json:
+        print_json([{"name": name, "question": question} for name, question in found.items()])
+        return
+    width = max(map(len, found))
+    for name, question in found.items():
+        click.echo(f"{name:{width}}  {question}")
+
+
+@click.command()
+@click.option("--experiment", metavar="NAME", help="Only this experiment's runs, up to its steps.")
+@store_option
+@json_option
+@quiet_option
+def runs(experiment: str | None, store: str, as_json: bool, quiet: bool) -> None:
+    """List the runs of a store."""
+    from ablab.store import Store
+
+    records = Store(store).runs(experiment)
+    if as_json:
+        print_json([vars(record) for record in records])
+        return
+    print_table(
+        ["run", "experiments", "variant", "seed", "status", "step", "train_loss", "eval_loss",
+         "seconds"],
+        [
+            (
+                record.run, ", ".join(record.experiments), _variant(record.variant),
+                record.seed, record.status, f"{record.step}/{record.steps}",
+                record.train_loss, record.eval_loss, round(record.seconds, 1),
+            )
+            for record in records
+        ],
+    )
+
+
+@click.command()
+@click.argument("run")
+@store_option
+@json_option
+@quiet_option
+def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
+    """Show all about one run; RUN is its id or a unique beginning of it."""
+    from ablab.experiments.tree import leaves
+    from ablab.store import Store
+
+    opened = Store(store)
+    row = opened.run_row(run)
+    record = next(each for each in opened.runs() if each.run == row["id"])
+    snapshots = opened.index.rows(
+        "SELECT step, bytes, has_optimizer FROM snapshots WHERE run = ? ORDER BY step", row["id"]
+    )
+    config, segments = json.loads(row["trajectory"]), json.loads(row["segments"])
+    if as_json:
+        print_json(
+            vars(record)
+            | {
+                "config": config,
+                "segments": segments,
+                "snapshots": [dict(snapshot) for snapshot in snapshots],
+                "created": row["created"],
+                "updated": row["updated"],
+            }
+        )
+        return
+    for key, value in vars(record).items():
+        shown = _variant(value) if key == "variant" else value
+        shown = ", ".join(shown) if isinstance(shown, list) else shown
+        if shown not in (None, ""):
+            click.echo(f"{key:12} {shown}")
+    click.echo(f"{'snapshots':12} {', '.join(str(each['step']) for each in snapshots) or 'none'}")
+    click.echo("\nconfiguration")
+    for path, value in leaves(config):
+        click.echo(f"  {'.'.join(path)} = {value}")
+    click.echo("\ntrained")
+    for each in segments:
+        click.echo(
+            f"  steps {each['from']} to {each['to']}: engine {each['engine']}, width "
+            f"{each['width']}, {each['device']}, {each['threads']} threads, torch "
+            f"{each['torch']}, {each['at'][:19].replace('T', ' ')} UTC"
+        )
+
+
+@click.command()
+@click.argument("target", metavar="EXPERIMENT|RUN")
+@click.option(
+    "--columns", metavar="NAMES", default="",
+    help="Columns wanted, separated by commas; * and ? stand for any characters.",
+)
+@store_option
+@json_option
+@quiet_option
+def metrics(target: str, columns: str, store: str, as_json: bool, quiet: bool) -> None:
+    """Print a row for each run and step: variant keys, seed, columns; as CSV, or as JSON."""
+    from ablab.store import Store
+    from ablab.store.metrics import KEYS, chosen_columns, experiment_metrics, read_runs
+
+    opened = Store(store)
+    wanted = [name.strip() for name in columns.split(",") if name.strip()]
+    if any(record.name == target for record in opened.experiments()):
+        frame = experiment_metrics(opened, target, wanted)
+    else:
+        frame = read_runs(opened, [_run_id(opened, target)])
+        frame = frame.select([*KEYS, *chosen_columns(frame, KEYS, wanted)])
+    if as_json:
+        print_json(frame.to_dicts())
+        return
+    click.echo(frame.write_csv(), nl=False)
+
+
+def _run_id(store: Any, target: str) -> str:
+    """The id of a run; the error speaks of experiments too, as either may be given."""
+    from ablab.config import InputError, Problem, nearest
+
+    try:
+        return str(store.run_row(target)["id"])
+    except InputError as error:
+        names = [record.name for record in store.experiments()]
+        raise InputError(
+            Problem(
+                f"the store {store.path} has no experiment and no run {target!r}",
+                given=target,
+                expected="an experiment: " + ", ".join(dict.fromkeys(names)) + "; or a run's id"
+                if names else "nothing has run here yet",
+                suggestion=nearest(target, names) or error.problems[0].suggestion,
+            )
+        ) from error
+
+
+def _variant(keys: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in keys.items()) or "base"

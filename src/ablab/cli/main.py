@@ -1,0 +1,69 @@
+"""``ablab``: the group of commands, and how their errors end."""
+
+import sys
+from typing import NoReturn
+
+import click
+
+from ablab import __version__
+from ablab.cli import keep, look, train
+
+OK, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+class _Commands(click.Group):
+    """A group that suggests the nearest command, and lists its own in their order."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from ablab.config import nearest
+
+            near = nearest(args[0], self.commands)
+            hint = f"\n  did you mean {near}?" if near else ""
+            raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ablab")
+def ablab() -> None:
+    """A lab bench for small transformers.
+
+    Write a question as an experiment, train its whole grid, keep everything, read the answer.
+    Start with: ablab recipes, ablab run addition.
+    """
+
+
+for _command in (
+    train.run, train.plan, look.recipes, look.runs, look.show, look.metrics,
+    keep.logbook, keep.note, keep.data, keep.check,
+):
+    ablab.add_command(_command)
+
+
+def main() -> NoReturn:
+    """Runs a command; the exit code says how it ended."""
+    from ablab.config import InputError
+
+    try:
+        code = ablab.main(standalone_mode=False)
+    except InputError as error:
+        for problem in error.problems:
+            click.echo(f"error: {problem}", err=True)
+        code = WRONG_INPUT
+    except click.ClickException as error:
+        error.show()
+        code = WRONG_INPUT
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = OK
+    sys.exit(code or OK)

@@ -1,0 +1,157 @@
+"""Commands that plan and train."""
+
+import shlex
+import sys
+from typing import Any
+
+import click
+
+from ablab.cli.common import (
+    execution_options,
+    json_option,
+    make_options,
+    print_json,
+    print_table,
+    quiet_option,
+    store_option,
+)
+
+
+@click.command()
+@click.argument("experiment")
+@click.argument("overrides", nargs=-1)
+@store_option
+@execution_options
+@json_option
+@quiet_option
+def run(
+    experiment: str, overrides: tuple[str, ...], store: str, as_json: bool, quiet: bool,
+    **choices: Any,
+) -> int:
+    """Plan, train, keep, and write the logbook entry.
+
+    EXPERIMENT is a recipe's name or a YAML file. OVERRIDES set values (train.lr=1e-3) or make axes
+    of the grid (model.d_model=8,16). What is trained already is not trained again.
+    """
+    options = make_options(**choices)
+    from ablab.experiments import experiment as read_experiment
+
+    asked = read_experiment(experiment, *overrides)
+    from ablab.api import carry_out
+    from ablab.execute.progress import make_reporter
+    from ablab.execute.worker import pause_on_signals
+
+    command = shlex.join(["ablab", *sys.argv[1:]])
+    result = carry_out(asked, store, options, command, make_reporter(quiet), pause_on_signals())
+    statuses = [record.status for record in result.runs]
+    troubled = any(status in ("failed", "diverged") for status in statuses)
+    if as_json:
+        print_json(
+            {
+                "experiment": asked.name,
+                "entry": str(result.entry),
+                "complete": result.complete,
+                "trained": result.trained,
+                "variants": [summary.as_data() for summary in result.summary],
+                "runs": [vars(record) for record in result.runs],
+            }
+        )
+    else:
+        from ablab.read.summary import table
+
+        print_table(*table(result.summary))
+        click.echo(f"\nentry: {result.entry}")
+    if not result.complete:
+        click.echo("interrupted; the same command goes on from here", err=True)
+        return 130
+    if troubled:
+        click.echo(
+            "some runs failed or diverged; ablab runs lists them, --retry tries them again",
+            err=True,
+        )
+    return 1 if troubled else 0
+
+
+@click.command()
+@click.argument("experiment")
+@click.argument("overrides", nargs=-1)
+@store_option
+@execution_options
+@json_option
+@quiet_option
+def plan(
+    experiment: str, overrides: tuple[str, ...], store: str, as_json: bool, quiet: bool,
+    **choices: Any,
+) -> None:
+    """Show the grid, the stacks, the estimated time and memory; train nothing."""
+    options = make_options(**choices)
+    from ablab.experiments import experiment as read_experiment
+
+    asked = read_experiment(experiment, *overrides)
+    from ablab.execute.plan import estimate, make_plan
+    from ablab.execute.progress import duration
+    from ablab.store.plan_view import left_to_train
+
+    left = left_to_train(asked, store)
+    planned = make_plan(asked.runs, options, left)
+    expected = estimate(planned, left, budget=20.0)
+    labels = {each.id: variant.label for variant in asked.variants for each in variant.runs}
+    stacks = [
+        {
+            "variants": list(dict.fromkeys(labels[each.id] for each in stack.runs)),
+            "seeds": sorted({each.seed for each in stack.runs}),
+            "runs": [each.id for each in stack.runs],
+            "left": sum(each.id in left for each in stack.runs),
+            "steps": max((left.get(each.id, 0) for each in stack.runs), default=0),
+            "engine": stack.engine,
+            "why": stack.why,
+            "seconds": seconds,
+            "bytes": stack.bytes,
+        }
+        for stack, seconds in zip(planned.stacks, expected.stack_seconds, strict=True)
+    ]
+    if as_json:
+        print_json(
+            {
+                "experiment": asked.name,
+                "runs": len(asked.runs),
+                "left": len(left),
+                "device": planned.device,
+                "workers": planned.workers,
+                "threads": planned.threads,
+                "seconds": expected.seconds,
+                "bytes": _memory(planned, left),
+                "stacks": stacks,
+            }
+        )
+        return
+    click.echo(f"{asked}\n")
+    print_table(
+        ["stack", "variant", "runs", "to train", "steps", "engine", "why", "time", "MiB"],
+        [
+            (
+                number, _several(stack["variants"]), len(stack["runs"]), stack["left"],
+                stack["steps"], stack["engine"], stack["why"], duration(stack["seconds"]),
+                f"{stack['bytes'] / 2**20:.0f}",
+            )
+            for number, stack in enumerate(stacks, 1)
+        ],
+    )
+    click.echo(
+        f"\n{len(left)} of {len(asked.runs)} runs to train, {planned.workers} "
+        f"worker{'s' * (planned.workers > 1)} of {planned.threads} "
+        f"thread{'s' * (planned.threads > 1)} on {planned.device}: "
+        f"about {duration(expected.seconds)}, {_memory(planned, left) / 2**20:,.0f} MiB"
+    )
+
+
+def _memory(planned: Any, left: dict[str, int]) -> int:
+    """The most that the stacks in training at one time need, in bytes."""
+    sizes = sorted(
+        stack.bytes for stack in planned.stacks if any(each.id in left for each in stack.runs)
+    )
+    return sum(sizes[-planned.workers :])
+
+
+def _several(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

@@ -1,0 +1,37 @@
+"""The device that tensors live on, and the memory that it has."""
+
+import psutil
+import torch
+
+from ablab.config import InputError, Problem
+from ablab.execute.options import DeviceName
+
+
+def find_device(name: DeviceName) -> torch.device:
+    """The device of a name; ``auto`` is CUDA where there is one, and else the CPU.
+
+    Raises:
+        InputError: This machine has no such device.
+    """
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if name == "auto":
+        return torch.device("cuda" if available["cuda"] else "cpu")
+    if not available[name]:
+        raise InputError(
+            Problem(
+                f"this machine has no {name} device that torch can use", "device", given=name,
+                expected="one of auto, " + ", ".join(each for each in available if available[each]),
+            )
+        )
+    return torch.device(name)
+
+
+def device_memory(device: torch.device) -> int:
+    """The device's memory in bytes."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return psutil.virtual_memory().total

@@ -1,0 +1,118 @@
+"""Executors: this process alone, or worker processes that share a plan."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import Counter
+from typing import Any
+
+from ablab.execute.plan import Plan
+from ablab.execute.work import Job, fail_run, unfinished, work
+from ablab.execute.worker import plan_as_data
+from ablab.experiments.experiment import Experiment
+
+_DEATHS_ALLOWED = 2  # of processes that were training a run, before the run counts as failed
+
+
+def execute(job: Job, asked: Experiment) -> bool:
+    """Carries out a plan; returns False where it was paused before its end."""
+    if job.plan.workers == 1:
+        return work(job)
+    return _Pool(job, asked).run()
+
+
+class _Pool:
+    """Worker processes, and what they tell."""
+
+    def __init__(self, job: Job, asked: Experiment) -> None:
+        self._job = job
+        self._asked = asked
+        self._events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
+        self._processes: dict[int, subprocess.Popen[str]] = {}
+        self._training: dict[int, list[str]] = {}
+        self._deaths: Counter[str] = Counter()
+        self._started = 0
+
+    def run(self) -> bool:
+        """Starts the workers and follows them to their end."""
+        for _ in range(self._job.plan.workers):
+            self._start()
+        paused = False
+        try:
+            while self._processes:
+                if self._job.should_pause() and not paused:
+                    paused = True
+                    for process in self._processes.values():
+                        process.terminate()
+                try:
+                    number, event = self._events.get(timeout=0.2)
+                except queue.Empty:
+                    continue
+                if event is None:
+                    self._ended(number, paused)
+                else:
+                    self._heard(number, event)
+        finally:
+            for process in self._processes.values():
+                process.kill()
+        return not unfinished(self._job.store, self._job.experiment)
+
+    def _start(self) -> None:
+        number = self._started
+        self._started += 1
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ablab.execute.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": str(self._job.plan.threads)},
+            start_new_session=True,  # Ctrl-C reaches this process alone, which asks them to pause
+        )
+        assert process.stdin is not None, "asked for a pipe"
+        spec = {
+            "store": str(self._job.store.path.absolute()),
+            "experiment": self._job.experiment,
+            "definition": self._asked.definition,
+            "plan": plan_as_data(self._job.plan),
+        }
+        process.stdin.write(json.dumps(spec) + "\n")
+        process.stdin.flush()
+        self._processes[number] = process
+        threading.Thread(target=self._listen, args=(number, process), daemon=True).start()
+
+    def _listen(self, number: int, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None, "asked for a pipe"
+        for line in process.stdout:
+            self._events.put((number, json.loads(line)))
+        self._events.put((number, None))
+
+    def _heard(self, number: int, event: dict[str, Any]) -> None:
+        if event["event"] == "taken":
+            self._training[number] = event["ids"]
+        self._job.tell(event)
+
+    def _ended(self, number: int, paused: bool) -> None:
+        """A worker's output has closed: it is done, was paused, or died."""
+        process = self._processes.pop(number)
+        code = process.wait()
+        for stream in (process.stdin, process.stdout):
+            assert stream is not None, "asked for pipes"
+            stream.close()
+        if code == 0 or paused:
+            return
+        cause = f"signal {-code}" if code < 0 else f"exit code {code}"
+        held = self._training.get(number, [])
+        self._job.tell({"event": "message", "text": f"a worker process died ({cause})"})
+        left = unfinished(self._job.store, self._job.experiment)
+        for run in held:
+            self._deaths[run] += 1
+            if run in left and self._deaths[run] >= _DEATHS_ALLOWED:
+                fail_run(self._job.store, run, f"its process died twice ({cause})")
+        if not held and self._started >= 3 * self._job.plan.workers:
+            raise RuntimeError(f"worker processes die before they train anything ({cause})")
+        self._start()
+
+

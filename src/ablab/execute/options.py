@@ -1,0 +1,57 @@
+"""How an experiment is to be carried out; none of it changes what comes out beyond rounding.
+
+Does not import torch.
+"""
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from ablab.config import InputError, Problem, nearest
+
+Engine = Literal["auto", "solo", "stack"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices of the one who runs an experiment.
+
+    Attributes:
+        engine: ``solo`` trains one run after another, ``stack`` runs of equal shape together.
+        device: Where tensors live.
+        workers: Processes; None lets the plan choose.
+        retry: Whether runs that failed or diverged are tried again.
+    """
+
+    engine: Engine = "auto"
+    device: DeviceName = "auto"
+    workers: int | None = None
+    retry: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("engine", self.engine, get_args(Engine)),
+            ("device", self.device, get_args(DeviceName)),
+        ):
+            if value not in allowed:
+                raise InputError(
+                    Problem(
+                        f"there is no {name} {value!r}", name, given=value,
+                        expected="one of " + ", ".join(allowed), suggestion=nearest(value, allowed),
+                    )
+                )
+        if self.workers is not None and not 1 <= self.workers <= 1024:
+            raise InputError(
+                Problem("workers has a wrong value", "workers", given=self.workers,
+                        expected="a number from 1 to 1024")
+            )
+
+    def as_data(self) -> dict[str, Any]:
+        """The options as plain data; ``Options(**data)`` gives them back."""
+        return asdict(self)
+
+
+def cpu_count() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

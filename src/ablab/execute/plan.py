@@ -1,0 +1,198 @@
+"""The plan: which runs are trained together, on what, by how many processes, and for how long."""
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ablab.execute.device import device_memory, find_device
+from ablab.execute.options import Options, cpu_count
+from ablab.train.run import Run
+from ablab.train.stack import Stack, initial_model
+
+MAX_WIDTH = 8
+_MEMORY_SHARE = 0.5  # of the device's memory, for all workers together
+_WORTH_A_PROCESS = 2e12  # operations; fewer are done before a second process has started
+
+
+@dataclass(frozen=True)
+class PlannedStack:
+    """Runs that are trained together.
+
+    Attributes:
+        runs: All runs of the stack, those that are already trained too, so that a repeated command
+            forms the same stacks.
+        engine: ``solo`` or ``stack``.
+        why: The reason for the engine.
+        bytes: An estimate of the memory that it needs.
+    """
+
+    runs: tuple[Run, ...]
+    engine: str
+    why: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an experiment will be carried out.
+
+    Attributes:
+        stacks: In the order in which they are trained.
+        device: The device's name.
+        workers: How many processes.
+        threads: Threads of each process.
+    """
+
+    stacks: tuple[PlannedStack, ...]
+    device: str
+    workers: int
+    threads: int
+
+
+def make_plan(runs: Sequence[Run], options: Options, to_train: Iterable[str]) -> Plan:
+    """Forms stacks from runs of equal shape and operations, in the grid's order.
+
+    Stacks are a function of the runs, the engine and the machine's memory, never of what is
+    trained already or of the number of workers.
+
+    Args:
+        runs: All runs of the experiment.
+        options: The user's choices.
+        to_train: The ids of the runs that are not yet trained, which decide how many workers pay.
+    """
+    device = find_device(options.device)
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.stack_key, []).append(run)
+    memory = device_memory(device) * _MEMORY_SHARE / (options.workers or cpu_count())
+    stacks: list[PlannedStack] = []
+    for group in groups.values():
+        one = run_bytes(group[0])
+        fitting = max(1, int(memory // one))
+        width = 1 if options.engine == "solo" else min(MAX_WIDTH, fitting)
+        count = math.ceil(len(group) / width)
+        even = math.ceil(len(group) / count)
+        for start in range(0, len(group), even):
+            members = tuple(group[start : start + even])
+            engine, why = _engine(len(members), len(group), fitting, options)
+            stacks.append(PlannedStack(members, engine, why, one * len(members)))
+    left = set(to_train)
+    open_stacks = [stack for stack in stacks if any(run.id in left for run in stack.runs)]
+    workers = options.workers or _workers(open_stacks, left, device)
+    return Plan(tuple(stacks), device.type, workers, max(1, cpu_count() // workers))
+
+
+def _engine(width: int, equal: int, fitting: int, options: Options) -> tuple[str, str]:
+    if options.engine == "solo":
+        return "solo", "asked for"
+    if options.engine == "stack":
+        return "stack", "asked for"
+    if width > 1:
+        return "stack", f"{equal} runs have this shape"
+    if equal > 1:
+        return "solo", f"{fitting} fit in memory" if fitting == 1 else "one is left over"
+    return "solo", "no other run has this shape"
+
+
+def _workers(stacks: Sequence[PlannedStack], left: set[str], device: torch.device) -> int:
+    """Processes pay on a CPU, where there is work for each and it outlasts their start."""
+    if device.type != "cpu":
+        return 1
+    work = [
+        run_operations(run) * run.train.steps
+        for stack in stacks
+        for run in stack.runs
+        if run.id in left
+    ]
+    worth = int(sum(work) // _WORTH_A_PROCESS)
+    return max(1, min(cpu_count(), len(stacks), worth))
+
+
+def run_operations(run: Run) -> float:
+    """Multiplications and additions of one training step of one run, by the usual 6 P tokens.
+
+    (Kaplan et al., 2020: two for each parameter and token forward, four backward.)
+    """
+    parameters = sum(p.numel() for p in initial_model(run).parameters())
+    return 6.0 * parameters * run.train.batch_size * run.task.input_length
+
+
+def run_bytes(run: Run) -> int:
+    """Memory that training one run takes: its state, and what a step keeps for its gradient."""
+    stack = Stack([run], [None], torch.device("cpu"), stacked=False)
+    saved: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        stack.advance(1)
+    state = stack.theta.nbytes * (3 + len(stack.slots))  # parameters, gradient and a copy, slots
+    return state + 2 * sum(saved.values())  # what is kept, and as much again in passing
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the plan is expected to take.
+
+    Attributes:
+        seconds: Time for all that is left to train, all workers together.
+        stack_seconds: Time of each stack, in the plan's order; zero where nothing is left.
+    """
+
+    seconds: float
+    stack_seconds: tuple[float, ...]
+
+
+def estimate(plan: Plan, left: dict[str, int], budget: float) -> Estimate:
+    """Times a few steps of each shape and works out the rest.
+
+    Args:
+        plan: The plan.
+        left: Steps that are left to train, by run id.
+        budget: Seconds that may be spent; shapes beyond it are judged by their arithmetic.
+    """
+    device = torch.device(plan.device)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(plan.threads)
+    began = time.perf_counter()
+    measured: dict[tuple[str, int], float] = {}
+    rate = 0.0  # seconds for an operation, from the shapes timed so far
+    seconds = []
+    for stack in plan.stacks:
+        runs = [run for run in stack.runs if left.get(run.id)]
+        if not runs:
+            seconds.append(0.0)
+            continue
+        key = (stack.runs[0].stack_key, len(runs))
+        if key not in measured:
+            work = run_operations(runs[0]) * len(runs)
+            if rate and time.perf_counter() - began > budget:
+                measured[key] = rate * work
+            else:
+                measured[key] = _time_step(runs, stack.engine == "stack", device)
+                rate = measured[key] / work
+        seconds.append(measured[key] * max(left[run.id] for run in runs))
+    torch.set_num_threads(threads)
+    return Estimate(sum(seconds) / plan.workers, tuple(seconds))
+
+
+def _time_step(runs: Sequence[Run], stacked: bool, device: torch.device) -> float:
+    """Seconds of one training step, evaluation's share included; the median of a few."""
+    stack = Stack(runs, [None] * len(runs), device, stacked)
+    stack.advance(2)
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        stack.advance(2)
+        times.append((time.perf_counter() - began) / 2)
+    settings = runs[0].train.evaluate
+    held_out = stack.task.held_out(settings.samples)
+    began = time.perf_counter()
+    stack.evaluate(held_out)
+    return sorted(times)[1] + (time.perf_counter() - began) / settings.every

@@ -1,0 +1,164 @@
+"""Progress on standard error: a bar with the time left on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from abc import ABC, abstractmethod
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+_LINE_SECONDS = 10.0
+
+
+class Reporter(ABC):
+    """Is told what happens while an experiment is carried out."""
+
+    def start(self, left: dict[str, int], steps: dict[str, int], labels: dict[str, str]) -> None:
+        """Takes the steps that are left and asked for, and the variant's label, by run id."""
+        self._left = dict(left)
+        self._steps = steps
+        self._labels = labels
+        self._total = sum(left.values())
+        self._began = time.monotonic()
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Takes an event of :class:`ablab.execute.work.Job`."""
+        match event["event"]:
+            case "progress":
+                for run in event["ids"]:
+                    self._left[run] = self._steps[run] - event["step"]
+                self.progress(event)
+            case "failed":
+                self.message(f"run {event['run']} failed: {event['error']}")
+            case "split":
+                self.message(
+                    f"a stack of {event['runs']} runs raised {event['error']}; trying it in halves"
+                )
+            case "message":
+                self.message(event["text"])
+
+    @property
+    def done(self) -> int:
+        """Run-steps trained so far."""
+        return self._total - sum(self._left.values())
+
+    def name(self, event: dict[str, Any]) -> str:
+        """A stack's name: its first run's variant, and how many runs train with it."""
+        return f"{self._labels[event['ids'][0]]} ({event['runs']} runs)"
+
+    @abstractmethod
+    def progress(self, event: dict[str, Any]) -> None:
+        """Shows progress."""
+
+    @abstractmethod
+    def message(self, text: str) -> None:
+        """Shows a sentence."""
+
+    def close(self) -> None:
+        """Ends the display."""
+
+
+class QuietReporter(Reporter):
+    """Says nothing but that runs failed."""
+
+    def progress(self, event: dict[str, Any]) -> None:
+        """Shows nothing."""
+
+    def message(self, text: str) -> None:
+        """Shows a sentence."""
+        print(text, file=sys.stderr)
+
+
+class LineReporter(Reporter):
+    """Plain lines, one every few seconds and one at the end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._last = time.monotonic()
+
+    def progress(self, event: dict[str, Any]) -> None:
+        """Shows a line if none was shown for a while."""
+        now = time.monotonic()
+        if now - self._last >= _LINE_SECONDS or self.done == self._total:
+            self._last = now
+            share = self.done / self._total if self._total else 1.0
+            spent = now - self._began
+            remaining = spent / share - spent if share else 0.0
+            self.message(
+                f"{share:4.0%}  {duration(spent)} spent, {duration(remaining)} left  "
+                f"{self.name(event)}: step {event['step']}, train loss {event['loss']:.4f}"
+            )
+
+    def message(self, text: str) -> None:
+        """Shows a sentence."""
+        print(text, file=self._stream, flush=True)
+
+
+class BarReporter(Reporter):
+    """A bar for the whole, and the current loss of each stack."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(file=stream),
+            transient=True,
+        )
+        self._stacks: dict[int, TaskID] = {}
+
+    def start(self, left: dict[str, int], steps: dict[str, int], labels: dict[str, str]) -> None:
+        """Shows the bar for the whole."""
+        super().start(left, steps, labels)
+        self._whole = self._bar.add_task("run-steps", total=self._total, note="")
+        self._bar.start()
+
+    def progress(self, event: dict[str, Any]) -> None:
+        """Moves the bars."""
+        number, steps = event["stack"], self._steps[event["ids"][0]]
+        if number not in self._stacks:
+            self._stacks[number] = self._bar.add_task(self.name(event), total=steps, note="")
+        stack = self._stacks[number]
+        self._bar.update(stack, completed=event["step"], note=f"loss {event['loss']:.4f}")
+        if event["step"] >= steps:
+            self._bar.update(stack, visible=False)
+        self._bar.update(self._whole, completed=self.done)
+
+    def message(self, text: str) -> None:
+        """Shows a sentence above the bars."""
+        self._bar.console.print(text, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Takes the bars away."""
+        self._bar.stop()
+
+
+def make_reporter(quiet: bool) -> Reporter:
+    """The reporter for this process's standard error."""
+    if quiet:
+        return QuietReporter()
+    return BarReporter(sys.stderr) if sys.stderr.isatty() else LineReporter(sys.stderr)
+
+
+def duration(seconds: float) -> str:
+    """A duration as a person says it: ``45 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"

@@ -1,0 +1,275 @@
+"""The work of one process: takes stacks that nobody holds, trains them, until none is left."""
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from ablab.execute.plan import Plan, PlannedStack
+from ablab.store.index import StoreError
+from ablab.store.keeper import LeaseLostError, StoreKeeper
+from ablab.store.leases import Owner, this_host
+from ablab.store.metrics import read_runs
+from ablab.store.snapshots import read_state
+from ablab.store.store import Store, timestamp
+from ablab.train.layout import Layout
+from ablab.train.loop import stored_rule, train
+from ablab.train.run import Run
+from ablab.train.stack import RunState, Stack, initial_model
+from ablab.train.stopping import StopRule
+
+Tell = Callable[[dict[str, Any]], None]
+_WAIT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process needs to know of an experiment.
+
+    Attributes:
+        store: The store.
+        experiment: The experiment's number in it.
+        plan: The plan.
+        tell: Told events: ``progress``, ``split``, ``failed``, ``waiting``, ``message``.
+        should_pause: Asked at every logged step.
+    """
+
+    store: Store
+    experiment: int
+    plan: Plan
+    tell: Tell
+    should_pause: Callable[[], bool]
+
+
+def work(job: Job) -> bool:
+    """Trains what is left of the plan; returns False where it was paused before the end.
+
+    Stacks that another living process holds are waited for, and taken over if it dies.
+    """
+    torch.set_num_threads(job.plan.threads)
+    with Owner(job.store.index.path) as owner:
+        while True:
+            missing = unfinished(job.store, job.experiment)
+            open_stacks = [
+                (number, stack)
+                for number, stack in enumerate(job.plan.stacks)
+                if any(run.id in missing for run in stack.runs)
+            ]
+            if not open_stacks:
+                return True
+            worked = False
+            for number, stack in open_stacks:
+                if job.should_pause():
+                    return False
+                runs = _take(job, owner, stack)
+                if runs:
+                    worked = True
+                    job.tell({"event": "taken", "stack": number, "ids": [run.id for run in runs]})
+                    _train_or_split(job, owner, number, stack.engine, runs)
+                    owner.release(job.store.index, [run.id for run in runs])
+            if not worked:
+                job.tell({"event": "waiting"})
+                time.sleep(_WAIT_SECONDS)
+
+
+def unfinished(
+    store: Store, experiment: int, among: Sequence[Run] | None = None
+) -> dict[str, int]:
+    """Steps that are left to train for an experiment, by run id; ended runs are not in it.
+
+    Args:
+        store: The store.
+        experiment: The experiment's number.
+        among: The runs that are asked about; all by default.
+    """
+    runs = None if among is None else [run.id for run in among]
+    return {
+        row["run"]: row["steps"] - row["step"]
+        for row in store.members(experiment, runs)
+        if row["stopped"] is None and row["outcome"] is None and row["step"] < row["steps"]
+    }
+
+
+def _take(job: Job, owner: Owner, stack: PlannedStack) -> list[Run]:
+    """The unfinished runs of a stack that could be leased."""
+    wanted = unfinished(job.store, job.experiment, stack.runs)
+    taken = set(owner.acquire(job.store.index, list(wanted)))
+    # A run may have been finished by another process between the look and the lease.
+    missing = unfinished(job.store, job.experiment, stack.runs)
+    owner.release(job.store.index, [run for run in taken if run not in missing])
+    return [run for run in stack.runs if run.id in taken and run.id in missing]
+
+
+def _train_or_split(
+    job: Job, owner: Owner, number: int, engine: str, runs: Sequence[Run]
+) -> None:
+    """Trains runs together; after an exception in halves, until the one at fault is alone."""
+    try:
+        for group in _by_step(job.store, runs):
+            if not _train(job, owner, number, engine, group):
+                return
+    except LeaseLostError as error:
+        job.tell({"event": "message", "text": str(error)})
+    except Exception as error:
+        if len(runs) == 1:
+            text = "".join(traceback.format_exception(error))
+            fail_run(job.store, runs[0].id, text)
+            job.tell({"event": "failed", "run": runs[0].id, "error": _last_line(error)})
+            return
+        middle = (len(runs) + 1) // 2
+        job.tell({"event": "split", "runs": len(runs), "error": _last_line(error)})
+        for half in (runs[:middle], runs[middle:]):
+            missing = unfinished(job.store, job.experiment, half)
+            left = [run for run in half if run.id in missing]
+            if left and not job.should_pause():
+                _train_or_split(job, owner, number, engine, left)
+
+
+def _train(
+    job: Job, owner: Owner, number: int, engine: str, group: Sequence[tuple[Run, RunState | None]]
+) -> bool:
+    runs = [run for run, _ in group]
+    rules, before = _stop_rules(job, group)
+    runs_left = [(run, state) for run, state in group if run.id not in before.stopped]
+    if not runs_left:
+        return True
+    stacked = engine == "stack" or len(runs_left) > 1
+    stack = Stack(
+        [run for run, _ in runs_left],
+        [state for _, state in runs_left],
+        torch.device(job.plan.device),
+        stacked,
+    )
+    facts = {
+        "engine": "stack" if stacked else "solo",
+        "width": len(runs_left),
+        "device": job.plan.device,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "host": this_host(),
+        "at": timestamp(),
+    }
+
+    def tell(step: int, width: int, loss: float) -> None:
+        job.tell(
+            {"event": "progress", "stack": number, "step": step, "runs": width, "loss": loss,
+             "variant": runs[0].id, "ids": [run.id for run in stack.runs]}
+        )
+
+    keeper = StoreKeeper(job.store, owner, job.experiment, facts, tell)
+    keeper.started(stack.step)
+    return train(stack, keeper, rules, job.should_pause, before.losses(stack.runs))
+
+
+def _by_step(
+    store: Store, runs: Sequence[Run]
+) -> list[list[tuple[Run, RunState | None]]]:
+    """Runs with the state that each continues from, those at one step together."""
+    layout = Layout.of(initial_model(runs[0]))
+    groups: dict[int, list[tuple[Run, RunState | None]]] = {}
+    for run in runs:
+        state = _last_state(store, run, layout)
+        groups.setdefault(0 if state is None else state.step, []).append((run, state))
+    return list(groups.values())
+
+
+def _last_state(store: Store, run: Run, layout: Layout) -> RunState | None:
+    """The newest state that a run can continue from; a damaged snapshot is passed over."""
+    rows = store.index.rows(
+        """SELECT step FROM snapshots WHERE run = ? AND has_optimizer AND step <= ?
+           ORDER BY step DESC""",
+        run.id,
+        run.train.steps,
+    )
+    for row in rows:
+        try:
+            return read_state(store, run.id, row["step"], layout)
+        except StoreError:
+            continue
+    return None
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What is stored of some runs from before: losses since the last logged step, early stops."""
+
+    recent: dict[str, list[float]]
+    stopped: dict[str, int]
+
+    def losses(self, runs: Sequence[Run]) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        found = [self.recent.get(run.id, []) for run in runs]
+        return np.array(found).T if found and all(found) else None
+
+
+def _stop_rules(
+    job: Job, group: Sequence[tuple[Run, RunState | None]]
+) -> tuple[dict[str, StopRule], _Before]:
+    """Stop rules that have seen what is stored; runs that they had ended already are noted so."""
+    rules: dict[str, StopRule] = {}
+    before = _Before({}, {})
+    with_rules = [run for run, _ in group if run.train.stop is not None]
+    if not with_rules:
+        return rules, before
+    frame = read_runs(job.store, [run.id for run in with_rules])
+    for run, state in group:
+        step = 0 if state is None else state.step
+        losses = _values(frame, run.id, "train_loss", step)
+        rule, stopped = stored_rule(run, losses, _values(frame, run.id, "eval_loss", step))
+        if rule is not None:
+            rules[run.id] = rule
+        if stopped is not None:
+            before.stopped[run.id] = stopped
+        first = step // run.log_every * run.log_every + 1
+        before.recent[run.id] = [losses[s] for s in range(first, step + 1)]
+    mark_stopped(job.store, job.experiment, before.stopped)
+    return rules, before
+
+
+def mark_stopped(store: Store, experiment: int, stopped: dict[str, int]) -> None:
+    """Notes where an experiment's stop rule ended runs."""
+    with store.index.transaction() as connection:
+        connection.executemany(
+            "UPDATE members SET stopped = ? WHERE experiment = ? AND run = ?",
+            [(step, experiment, run) for run, step in stopped.items()],
+        )
+
+
+def _values(frame: pl.DataFrame, run: str, column: str, last: int) -> dict[int, float]:
+    if column not in frame.columns:
+        return {}
+    rows = frame.filter((pl.col("run") == run) & (pl.col("step") <= last)).select("step", column)
+    return {step: value for step, value in rows.drop_nulls().iter_rows()}
+
+
+def settle_stops(store: Store, experiment: int, runs: Sequence[Run]) -> None:
+    """Applies an experiment's stop rules to what other experiments have stored of its runs."""
+    with_rules = [run for run in runs if run.train.stop is not None]
+    if not with_rules:
+        return
+    frame = read_runs(store, [run.id for run in with_rules])
+    stopped = {}
+    for run in with_rules:
+        losses = _values(frame, run.id, "train_loss", run.train.steps)
+        evaluations = _values(frame, run.id, "eval_loss", run.train.steps)
+        step = stored_rule(run, losses, evaluations)[1]
+        if step is not None:
+            stopped[run.id] = step
+    mark_stopped(store, experiment, stopped)
+
+
+def fail_run(store: Store, run: str, text: str) -> None:
+    """Marks a run as failed, with the reason."""
+    with store.index.transaction() as connection:
+        connection.execute(
+            "UPDATE runs SET outcome = 'failed', error = ?, updated = ? WHERE id = ?",
+            (text, timestamp(), run),
+        )
+
+
+def _last_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

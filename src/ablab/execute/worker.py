@@ -1,0 +1,77 @@
+"""One worker process: ``python -m ablab.execute.worker``.
+
+It reads a job as one line of JSON from its standard input, tells events as lines of JSON on its
+standard output, pauses on SIGTERM, and ends at once when its standard input closes: then the
+process that started it is gone.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ablab.execute.plan import Plan, PlannedStack
+from ablab.execute.work import Job, work
+from ablab.experiments.experiment import Experiment, experiment
+from ablab.store.store import Store
+
+
+def plan_as_data(plan: Plan) -> dict[str, Any]:
+    """A plan as plain data."""
+    return {
+        "stacks": [
+            {"runs": [run.id for run in s.runs], "engine": s.engine, "why": s.why, "bytes": s.bytes}
+            for s in plan.stacks
+        ],
+        "device": plan.device,
+        "workers": plan.workers,
+        "threads": plan.threads,
+    }
+
+
+def plan_from_data(data: dict[str, Any], asked: Experiment) -> Plan:
+    """The plan that :func:`plan_as_data` described."""
+    runs = {run.id: run for run in asked.runs}
+    stacks = tuple(
+        PlannedStack(tuple(runs[run] for run in s["runs"]), s["engine"], s["why"], s["bytes"])
+        for s in data["stacks"]
+    )
+    return Plan(stacks, data["device"], data["workers"], data["threads"])
+
+
+def pause_on_signals() -> Callable[[], bool]:
+    """Takes SIGINT and SIGTERM as a wish to pause; returns whether one has come."""
+    asked = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
+    return asked.is_set
+
+
+def main() -> None:
+    """Works on the job of standard input."""
+    should_pause = pause_on_signals()
+    data = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    asked = experiment(data["definition"])
+    job = Job(
+        Store(data["store"]), data["experiment"], plan_from_data(data["plan"], asked), _tell,
+        should_pause,
+    )
+    work(job)
+
+
+def _tell(event: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

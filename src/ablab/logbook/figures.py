@@ -1,0 +1,85 @@
+"""Static figures of an entry, as SVG."""
+
+import io
+from collections.abc import Sequence
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from ablab.read.bands import Band
+
+# Okabe and Ito's palette, which readers of every colour vision can tell apart.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES: tuple[tuple[int, ...], ...] = ((), (6, 3), (2, 2), (8, 3, 2, 3))
+_WIDE_RANGE = 30.0  # from which ratio of values on an axis is logarithmic
+
+
+def styles(bands: Sequence[Band]) -> list[tuple[str, tuple[int, ...]]]:
+    """A colour and a dash for each band: the first axis chooses the colour, the second the dash.
+
+    Where that leaves two bands alike, each has the next colour and dash in turn.
+    """
+    axes = list(dict.fromkeys(key for band in bands for key in band.keys))
+    values = [list(dict.fromkeys(str(band.keys.get(key)) for band in bands)) for key in axes]
+    if (
+        1 <= len(axes) <= 2
+        and len(values[0]) <= len(PALETTE)
+        and (len(axes) < 2 or len(values[1]) <= len(DASHES))
+    ):
+        return [
+            (
+                PALETTE[values[0].index(str(band.keys.get(axes[0])))],
+                DASHES[values[1].index(str(band.keys.get(axes[1])))] if len(axes) > 1 else (),
+            )
+            for band in bands
+        ]
+    return [
+        (PALETTE[i % len(PALETTE)], DASHES[i // len(PALETTE) % len(DASHES)])
+        for i in range(len(bands))
+    ]
+
+
+def is_wide(bands: Sequence[Band]) -> bool:
+    """Whether the values span so much that they want a logarithmic axis."""
+    values = [value for band in bands for value in band.mean]
+    return min(values) > 0 and max(values) / min(values) > _WIDE_RANGE
+
+
+def curves(bands: Sequence[Band], column: str, levels: dict[str, float]) -> str:
+    """The curves of a column with a band over seeds, as an SVG document.
+
+    Args:
+        bands: The variants' curves.
+        column: What is drawn.
+        levels: Losses with a meaning, drawn as thin lines where they lie among the values.
+    """
+    with mpl.rc_context({"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": "ablab"}):
+        figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+        axes = figure.subplots()
+        for band, (colour, dash) in zip(bands, styles(bands), strict=True):
+            style = (0, dash) if dash else "solid"
+            axes.plot(
+                band.steps, band.mean, color=colour, linestyle=style, lw=1.4, label=band.label
+            )
+            axes.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.15, lw=0)
+        low = min(min(band.low) for band in bands)
+        high = max(max(band.high) for band in bands)
+        for name, level in levels.items():
+            if low <= level <= high and column.endswith("loss"):
+                axes.axhline(level, color="0.6", lw=0.7, ls=":", zorder=0)
+                axes.annotate(
+                    name, (1.0, level), xycoords=("axes fraction", "data"), fontsize=8,
+                    color="0.45", ha="right", va="bottom",
+                )
+        if is_wide(bands):
+            axes.set_yscale("log")
+        axes.set_xlabel("step")
+        axes.set_ylabel(column)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(x=0.01)
+        if len(bands) > 1:
+            axes.legend(frameon=False, fontsize=8, ncols=1 if len(bands) <= 8 else 2)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": "ablab"})
+    text = file.getvalue()
+    return text[text.index("<svg") :]

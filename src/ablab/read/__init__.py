@@ -1,0 +1,1 @@
+"""What results say: for now each variant's mean and spread over seeds, and curves with bands."""

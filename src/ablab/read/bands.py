@@ -1,0 +1,84 @@
+"""Curves of each variant: the mean over its seeds, and the range as a band."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+MAX_POINTS = 400
+
+
+@dataclass(frozen=True)
+class Band:
+    """One variant's curve of one column.
+
+    Attributes:
+        keys: The variant's keys and values.
+        label: The variant in a line.
+        steps: The steps; where several are one point, the last of them.
+        mean: The mean over seeds (and over the point's steps).
+        low: The lowest seed.
+        high: The highest seed.
+    """
+
+    keys: dict[str, Any]
+    label: str
+    steps: list[int]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+def bands(metrics: pl.DataFrame, keys: list[str], column: str) -> list[Band]:
+    """The bands of a column, a variant each, in the frame's order.
+
+    Long curves are thinned: neighbouring steps share a point, which is their mean for each seed.
+
+    Args:
+        metrics: A row for each run and step, with the variant's keys and ``seed``.
+        keys: The variant's keys.
+        column: The column to draw.
+    """
+    frame = metrics.select([*keys, "seed", "step", column]).drop_nulls(column)
+    frame = frame.filter(pl.col(column).is_finite())
+    if frame.is_empty():
+        return []
+    frame = frame.with_columns(
+        pl.struct(keys).struct.json_encode().alias("_variant") if keys
+        else pl.lit("{}").alias("_variant")
+    )
+    result = []
+    for name in frame["_variant"].unique(maintain_order=True):
+        mine = frame.filter(pl.col("_variant") == name)
+        width = max(1, -(-mine["step"].n_unique() // MAX_POINTS))
+        spacing = _spacing(mine)
+        points = (
+            mine.with_columns(((pl.col("step") + spacing - 1) // (width * spacing)).alias("_point"))
+            .group_by("_point", "seed")
+            .agg(pl.col("step").max(), pl.col(column).mean())
+            .group_by("_point")
+            .agg(
+                pl.col("step").max(),
+                pl.col(column).mean().alias("mean"),
+                pl.col(column).min().alias("low"),
+                pl.col(column).max().alias("high"),
+            )
+            .sort("_point")
+        )
+        values = json.loads(name)
+        label = ", ".join(f"{key}={value}" for key, value in values.items()) or "base"
+        result.append(
+            Band(
+                values, label, points["step"].to_list(), points["mean"].to_list(),
+                points["low"].to_list(), points["high"].to_list(),
+            )
+        )
+    return result
+
+
+def _spacing(frame: pl.DataFrame) -> int:
+    """The usual distance between two logged steps."""
+    steps = frame["step"].unique().sort()
+    usual = steps.diff().drop_nulls().mode()
+    return int(usual[0]) if len(usual) else 1
