@@ -78,11 +78,9 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(
-            highlight=False, markup=False, emoji=False,
-            width=max(80, console.measure(table).maximum),
-        )
+    if not console.is_terminal:  # nothing is cut off in a file or a pipe
+        console = Console(highlight=False, markup=False, emoji=False, width=10_000)
+        console.width = console.measure(table).maximum
     console.print(table)
 
 

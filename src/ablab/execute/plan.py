@@ -14,7 +14,10 @@ from ablab.train.stack import Stack, initial_model
 
 MAX_WIDTH = 8
 _MEMORY_SHARE = 0.5  # of the device's memory, for all workers together
-_WORTH_A_PROCESS = 2e12  # operations; fewer are done before a second process has started
+_WORTH_A_PROCESS = 10.0  # seconds; with less to do for each, starting processes costs more
+# A rough step, for choosing the number of workers alone, so that the choice does not hang on a
+# measurement: what launching its operations takes, and operations a second.
+_STEP_SECONDS, _OPERATIONS_PER_SECOND = 2e-3, 2e10
 
 
 @dataclass(frozen=True)
@@ -101,14 +104,12 @@ def _workers(stacks: Sequence[PlannedStack], left: set[str], device: torch.devic
     """Processes pay on a CPU, where there is work for each and it outlasts their start."""
     if device.type != "cpu":
         return 1
-    work = [
-        run_operations(run) * run.train.steps
-        for stack in stacks
-        for run in stack.runs
-        if run.id in left
-    ]
-    worth = int(sum(work) // _WORTH_A_PROCESS)
-    return max(1, min(cpu_count(), len(stacks), worth))
+    seconds = 0.0
+    for stack in stacks:
+        runs = [run for run in stack.runs if run.id in left]
+        step = _STEP_SECONDS + run_operations(stack.runs[0]) / _OPERATIONS_PER_SECOND
+        seconds += step * sum(run.train.steps for run in runs)
+    return max(1, min(cpu_count(), len(stacks), int(seconds // _WORTH_A_PROCESS)))
 
 
 def run_operations(run: Run) -> float:

@@ -68,7 +68,7 @@ class NoiseCounter(Noise):
     def keep(self, shape: torch.Size, p: float) -> Tensor:
         """A mask of ones; the need is added to ``count``."""
         self.count += shape.numel()
-        return torch.ones(shape, dtype=torch.bool, device="meta")
+        return torch.ones((), dtype=torch.bool)
 
 
 def dropout_threshold(p: float) -> int:

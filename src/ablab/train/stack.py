@@ -6,7 +6,6 @@ share nothing, so the gradient of their sum holds each run's own.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -298,19 +297,13 @@ class Stack:
         }
         return lrs, scalars
 
+    @torch.no_grad()
     def _count_noise(self) -> int:
-        """How many random words one step's dropout needs for one run."""
+        """How many random words one step's dropout needs for one run: a sample's, times B."""
         counter = NoiseCounter()
-        tokens = torch.zeros(
-            self.config.batch_size, self.runs[0].task.input_length, dtype=torch.long, device="meta"
-        )
-        parameters: dict[str, Any] = {
-            name: torch.empty(shape, device="meta")
-            for name, shape in zip(self.layout.names, self.layout.shapes, strict=True)
-        }
-        with torch.no_grad():
-            functional_call(self._model, parameters, (tokens, Forward(noise=counter)))
-        return counter.count
+        tokens = torch.zeros(1, self.runs[0].task.input_length, dtype=torch.long)
+        self._model(tokens.to(self.device), Forward(noise=counter))
+        return counter.count * self.config.batch_size
 
 
 def dropout_words(seed: int, first_step: int, steps: int, count: int) -> NDArray[np.int16]:
