@@ -10,7 +10,11 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 store_option = click.option(
-    "--store", envvar="ABLAB_STORE", default="lab", show_default=True, metavar="DIR",
+    "--store",
+    envvar="ABLAB_STORE",
+    default="lab",
+    show_default=True,
+    metavar="DIR",
     help="The store's folder.",
 )
 json_option = click.option(
@@ -24,16 +28,26 @@ def execution_options(function: F) -> F:
     for option in (
         click.option("--retry", is_flag=True, help="Try runs again that failed or diverged."),
         click.option(
-            "--compile", "compiling", default="auto", show_default=True, metavar="auto|off",
+            "--compile",
+            "compiling",
+            default="auto",
+            show_default=True,
+            metavar="auto|off",
             help="Whether steps are compiled; this release does not compile.",
         ),
         click.option(
-            "--engine", default="auto", show_default=True, metavar="auto|solo|stack",
+            "--engine",
+            default="auto",
+            show_default=True,
+            metavar="auto|solo|stack",
             help="Train runs one by one, or runs of equal shape together.",
         ),
         click.option("--workers", type=int, metavar="N", help="Processes; the plan chooses else."),
         click.option(
-            "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps",
+            "--device",
+            default="auto",
+            show_default=True,
+            metavar="auto|cpu|cuda|mps",
             help="Where tensors live.",
         ),
     ):
@@ -41,9 +55,7 @@ def execution_options(function: F) -> F:
     return function
 
 
-def make_options(
-    device: str, workers: int | None, engine: str, compiling: str, retry: bool
-) -> Any:
+def make_options(device: str, workers: int | None, engine: str, compiling: str, retry: bool) -> Any:
     """The options as :class:`ablab.execute.options.Options`."""
     from ablab.config import InputError, Problem
     from ablab.execute.options import Options
@@ -51,9 +63,12 @@ def make_options(
     if compiling not in ("auto", "off"):
         raise InputError(
             Problem(
-                "this release does not compile steps" if compiling == "on"
+                "this release does not compile steps"
+                if compiling == "on"
                 else f"there is no compile {compiling!r}",
-                "compile", given=compiling, expected="auto or off",
+                "compile",
+                given=compiling,
+                expected="auto or off",
             )
         )
     return Options(engine, device, workers, retry)  # type: ignore[arg-type]

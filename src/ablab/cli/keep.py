@@ -1,5 +1,8 @@
 """Commands that keep: the logbook, notes, corpora, and the store's health."""
 
+import sysconfig
+from pathlib import Path
+
 import click
 
 from ablab.cli.common import json_option, print_json, quiet_option, store_option
@@ -81,9 +84,7 @@ def fetch(name: str, as_json: bool) -> None:
     if name == PYTHON_STDLIB:
         click.echo(f"{name} comes with Python; there is nothing to fetch", err=True)
         return
-    path = find_corpus(name) or fetch_corpus(
-        name, tell=lambda text: click.echo(text, err=True)
-    )
+    path = find_corpus(name) or fetch_corpus(name, tell=lambda text: click.echo(text, err=True))
     if as_json:
         print_json({"name": name, "path": str(path)})
     else:
@@ -98,17 +99,15 @@ def path(name: str, as_json: bool) -> None:
     from ablab.config import InputError, Problem
     from ablab.tasks.corpora import DOWNLOADS, PYTHON_STDLIB, cache_folder, find_corpus
 
-    found = None
     if name == PYTHON_STDLIB:
-        import sysconfig
-
-        found = sysconfig.get_paths()["stdlib"]
+        found: Path | None = Path(sysconfig.get_paths()["stdlib"])
     else:
         found = find_corpus(name)
     if found is None:
         raise InputError(
             Problem(
-                f"{name} is not on this machine yet", given=name,
+                f"{name} is not on this machine yet",
+                given=name,
                 expected=f"ablab data fetch {name}, or its file of "
                 f"{DOWNLOADS[name].size:,} bytes at {cache_folder() / DOWNLOADS[name].file_name}",
             )

@@ -44,13 +44,28 @@ def runs(experiment: str | None, store: str, as_json: bool, quiet: bool) -> None
         print_json([vars(record) for record in records])
         return
     print_table(
-        ["run", "experiments", "variant", "seed", "status", "step", "train_loss", "eval_loss",
-         "seconds"],
+        [
+            "run",
+            "experiments",
+            "variant",
+            "seed",
+            "status",
+            "step",
+            "train_loss",
+            "eval_loss",
+            "seconds",
+        ],
         [
             (
-                record.run, ", ".join(record.experiments), _variant(record.variant),
-                record.seed, record.status, f"{record.step}/{record.steps}",
-                record.train_loss, record.eval_loss, round(record.seconds, 1),
+                record.run,
+                ", ".join(record.experiments),
+                _variant(record.variant),
+                record.seed,
+                record.status,
+                f"{record.step}/{record.steps}",
+                record.train_loss,
+                record.eval_loss,
+                round(record.seconds, 1),
             )
             for record in records
         ],
@@ -107,7 +122,9 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
 @click.command()
 @click.argument("target", metavar="EXPERIMENT|RUN")
 @click.option(
-    "--columns", metavar="NAMES", default="",
+    "--columns",
+    metavar="NAMES",
+    default="",
     help="Columns wanted, separated by commas; * and ? stand for any characters.",
 )
 @store_option
@@ -144,7 +161,8 @@ def _run_id(store: Any, target: str) -> str:
                 f"the store {store.path} has no experiment and no run {target!r}",
                 given=target,
                 expected="an experiment: " + ", ".join(dict.fromkeys(names)) + "; or a run's id"
-                if names else "nothing has run here yet",
+                if names
+                else "nothing has run here yet",
                 suggestion=nearest(target, names) or error.problems[0].suggestion,
             )
         ) from error

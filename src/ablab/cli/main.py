@@ -41,8 +41,16 @@ def ablab() -> None:
 
 
 for _command in (
-    train.run, train.plan, look.recipes, look.runs, look.show, look.metrics,
-    keep.logbook, keep.note, keep.data, keep.check,
+    train.run,
+    train.plan,
+    look.recipes,
+    look.runs,
+    look.show,
+    look.metrics,
+    keep.logbook,
+    keep.note,
+    keep.data,
+    keep.check,
 ):
     ablab.add_command(_command)
 

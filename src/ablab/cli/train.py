@@ -25,7 +25,11 @@ from ablab.cli.common import (
 @json_option
 @quiet_option
 def run(
-    experiment: str, overrides: tuple[str, ...], store: str, as_json: bool, quiet: bool,
+    experiment: str,
+    overrides: tuple[str, ...],
+    store: str,
+    as_json: bool,
+    quiet: bool,
     **choices: Any,
 ) -> int:
     """Plan, train, keep, and write the logbook entry.
@@ -80,7 +84,11 @@ def run(
 @json_option
 @quiet_option
 def plan(
-    experiment: str, overrides: tuple[str, ...], store: str, as_json: bool, quiet: bool,
+    experiment: str,
+    overrides: tuple[str, ...],
+    store: str,
+    as_json: bool,
+    quiet: bool,
     **choices: Any,
 ) -> None:
     """Show the grid, the stacks, the estimated time and memory; train nothing."""
@@ -96,7 +104,7 @@ def plan(
     planned = make_plan(asked.runs, options, left)
     expected = estimate(planned, left, budget=20.0)
     labels = {each.id: variant.label for variant in asked.variants for each in variant.runs}
-    stacks = [
+    stacks: list[dict[str, Any]] = [
         {
             "variants": list(dict.fromkeys(labels[each.id] for each in stack.runs)),
             "seeds": sorted({each.seed for each in stack.runs}),
@@ -130,8 +138,14 @@ def plan(
         ["stack", "variant", "runs", "to train", "steps", "engine", "why", "time", "MiB"],
         [
             (
-                number, _several(stack["variants"]), len(stack["runs"]), stack["left"],
-                stack["steps"], stack["engine"], stack["why"], duration(stack["seconds"]),
+                number,
+                _several(stack["variants"]),
+                len(stack["runs"]),
+                stack["left"],
+                stack["steps"],
+                stack["engine"],
+                stack["why"],
+                duration(stack["seconds"]),
                 f"{stack['bytes'] / 2**20:.0f}",
             )
             for number, stack in enumerate(stacks, 1)

@@ -58,7 +58,9 @@ class Registry:
                     f"{key}: there is no {self.sort} called {name!r}",
                     key=key,
                     given=name,
-                    expected="one of " + ", ".join(self.names()) + ", or an import path module:name",
+                    expected="one of "
+                    + ", ".join(self.names())
+                    + ", or an import path module:name",
                     suggestion=nearest(name, self._entries),
                 )
             )

@@ -82,5 +82,3 @@ def summary(asked: Experiment, plan: Plan, left: dict[str, int], expected: Estim
         + f", by {processes} on {plan.device}; about {duration(expected.seconds)}, "
         f"{memory / 2**20:,.0f} MiB"
     )
-
-

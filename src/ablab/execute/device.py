@@ -23,7 +23,9 @@ def find_device(name: DeviceName) -> torch.device:
     if not available[name]:
         raise InputError(
             Problem(
-                f"this machine has no {name} device that torch can use", "device", given=name,
+                f"this machine has no {name} device that torch can use",
+                "device",
+                given=name,
                 expected="one of auto, " + ", ".join(each for each in available if available[each]),
             )
         )

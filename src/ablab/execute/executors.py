@@ -9,7 +9,6 @@ import threading
 from collections import Counter
 from typing import Any
 
-from ablab.execute.plan import Plan
 from ablab.execute.work import Job, fail_run, unfinished, work
 from ablab.execute.worker import plan_as_data
 from ablab.experiments.experiment import Experiment
@@ -114,5 +113,3 @@ class _Pool:
         if not held and self._started >= 3 * self._job.plan.workers:
             raise RuntimeError(f"worker processes die before they train anything ({cause})")
         self._start()
-
-

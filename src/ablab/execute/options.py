@@ -37,14 +37,21 @@ class Options:
             if value not in allowed:
                 raise InputError(
                     Problem(
-                        f"there is no {name} {value!r}", name, given=value,
-                        expected="one of " + ", ".join(allowed), suggestion=nearest(value, allowed),
+                        f"there is no {name} {value!r}",
+                        name,
+                        given=value,
+                        expected="one of " + ", ".join(allowed),
+                        suggestion=nearest(value, allowed),
                     )
                 )
         if self.workers is not None and not 1 <= self.workers <= 1024:
             raise InputError(
-                Problem("workers has a wrong value", "workers", given=self.workers,
-                        expected="a number from 1 to 1024")
+                Problem(
+                    "workers has a wrong value",
+                    "workers",
+                    given=self.workers,
+                    expected="a number from 1 to 1024",
+                )
             )
 
     def as_data(self) -> dict[str, Any]:

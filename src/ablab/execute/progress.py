@@ -63,7 +63,7 @@ class Reporter(ABC):
     def message(self, text: str) -> None:
         """Shows a sentence."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (a display that has nothing to take away)
         """Ends the display."""
 
 

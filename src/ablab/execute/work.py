@@ -77,9 +77,7 @@ def work(job: Job) -> bool:
                 time.sleep(_WAIT_SECONDS)
 
 
-def unfinished(
-    store: Store, experiment: int, among: Sequence[Run] | None = None
-) -> dict[str, int]:
+def unfinished(store: Store, experiment: int, among: Sequence[Run] | None = None) -> dict[str, int]:
     """Steps that are left to train for an experiment, by run id; ended runs are not in it.
 
     Args:
@@ -105,9 +103,7 @@ def _take(job: Job, owner: Owner, stack: PlannedStack) -> list[Run]:
     return [run for run in stack.runs if run.id in taken and run.id in missing]
 
 
-def _train_or_split(
-    job: Job, owner: Owner, number: int, engine: str, runs: Sequence[Run]
-) -> None:
+def _train_or_split(job: Job, owner: Owner, number: int, engine: str, runs: Sequence[Run]) -> None:
     """Trains runs together; after an exception in halves, until the one at fault is alone."""
     try:
         for group in _by_step(job.store, runs):
@@ -157,8 +153,15 @@ def _train(
 
     def tell(step: int, width: int, loss: float) -> None:
         job.tell(
-            {"event": "progress", "stack": number, "step": step, "runs": width, "loss": loss,
-             "variant": runs[0].id, "ids": [run.id for run in stack.runs]}
+            {
+                "event": "progress",
+                "stack": number,
+                "step": step,
+                "runs": width,
+                "loss": loss,
+                "variant": runs[0].id,
+                "ids": [run.id for run in stack.runs],
+            }
         )
 
     keeper = StoreKeeper(job.store, owner, job.experiment, facts, tell)
@@ -166,9 +169,7 @@ def _train(
     return train(stack, keeper, rules, job.should_pause, before.losses(stack.runs))
 
 
-def _by_step(
-    store: Store, runs: Sequence[Run]
-) -> list[list[tuple[Run, RunState | None]]]:
+def _by_step(store: Store, runs: Sequence[Run]) -> list[list[tuple[Run, RunState | None]]]:
     """Runs with the state that each continues from, those at one step together."""
     layout = Layout.of(initial_model(runs[0]))
     groups: dict[int, list[tuple[Run, RunState | None]]] = {}
@@ -243,7 +244,7 @@ def _values(frame: pl.DataFrame, run: str, column: str, last: int) -> dict[int, 
     if column not in frame.columns:
         return {}
     rows = frame.filter((pl.col("run") == run) & (pl.col("step") <= last)).select("step", column)
-    return {step: value for step, value in rows.drop_nulls().iter_rows()}
+    return dict(rows.drop_nulls().iter_rows())
 
 
 def settle_stops(store: Store, experiment: int, runs: Sequence[Run]) -> None:

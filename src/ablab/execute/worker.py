@@ -57,7 +57,10 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     asked = experiment(data["definition"])
     job = Job(
-        Store(data["store"]), data["experiment"], plan_from_data(data["plan"], asked), _tell,
+        Store(data["store"]),
+        data["experiment"],
+        plan_from_data(data["plan"], asked),
+        _tell,
         should_pause,
     )
     work(job)

@@ -47,9 +47,7 @@ class Variant:
         """A run for each seed."""
         task, model, train = self.parts.task, self.parts.model, self.parts.train
         return tuple(
-            Run(
-                run_id(task, model, train, seed), task, model, train, seed, self.parts.watch.every
-            )
+            Run(run_id(task, model, train, seed), task, model, train, seed, self.parts.watch.every)
             for seed in self.seeds
         )
 
@@ -92,8 +90,7 @@ class Experiment:
     def __str__(self) -> str:
         grid = " × ".join(f"{axis.key} ({len(axis.choices)})" for axis in self.axes) or "no grid"
         return (
-            f"{self.name}: {self.question}\n"
-            f"{grid}, {len(self.seeds)} seeds: {len(self.runs)} runs"
+            f"{self.name}: {self.question}\n{grid}, {len(self.seeds)} seeds: {len(self.runs)} runs"
         )
 
 
@@ -128,7 +125,11 @@ def experiment(
     name = _name(tree.get("name"), origins)
     question = str(tree.get("question") or "")
     return Experiment(
-        name, question, tuple(axes), variants, seeds,
+        name,
+        question,
+        tuple(axes),
+        variants,
+        seeds,
         {
             "name": name,
             "question": question,
@@ -142,8 +143,10 @@ def experiment(
 def _check_top_level(tree: Mapping[str, Any], origins: Origins) -> None:
     problems = [
         Problem(
-            f"{key} is not a setting", key, origins.of((key,)), suggestion=suggest(key, [*TOP_LEVEL])
-            or suggest(key),
+            f"{key} is not a setting",
+            key,
+            origins.of((key,)),
+            suggestion=suggest(key, [*TOP_LEVEL]) or suggest(key),
         )
         for key in tree
         if key not in TOP_LEVEL
@@ -187,12 +190,16 @@ def _chosen(axis: Axis, override: Override) -> Axis:
         if label not in labels:
             raise InputError(
                 Problem(
-                    f"the axis {axis.key} has no {label!r}", axis.key, override.source,
+                    f"the axis {axis.key} has no {label!r}",
+                    axis.key,
+                    override.source,
                     expected="one of " + ", ".join(map(str, labels)),
                     suggestion=suggest(str(label), [str(name) for name in labels]),
                 )
             )
-    return Axis(axis.key, tuple(choice for choice in axis.choices if choice.label in wanted), axis.source)
+    return Axis(
+        axis.key, tuple(choice for choice in axis.choices if choice.label in wanted), axis.source
+    )
 
 
 def _without(axis: Axis, path: KeyPath) -> Axis:
@@ -269,9 +276,7 @@ def _assign(tree: dict[str, Any], path: KeyPath, value: Any, origins: Origins) -
         given = set(value) if len(path) == 1 and isinstance(value, Mapping) else set()
         cls = part_class(part, tree[part], origins)
         tree[part] = {
-            key: inner
-            for key, inner in tree[part].items()
-            if key in given or has_key(cls, (key,))
+            key: inner for key, inner in tree[part].items() if key in given or has_key(cls, (key,))
         }
 
 

@@ -45,7 +45,10 @@ def read_grid(grid: Any, origins: Origins) -> list[Axis]:
     if not isinstance(grid, Mapping):
         raise InputError(
             Problem(
-                "grid is not a mapping of axes", "grid", origins.of(("grid",)), grid,
+                "grid is not a mapping of axes",
+                "grid",
+                origins.of(("grid",)),
+                grid,
                 "key: [value, value, …] for each axis",
             )
         )
@@ -73,12 +76,19 @@ def make_axis(key: str, values: Any, source: str | None) -> Axis:
     path = check_key(key, source)
     if not isinstance(values, list | tuple):
         raise InputError(
-            Problem(f"the axis {key} is not a list", f"grid.{key}", source, values,
-                    f"grid: {{{key}: [value, value, …]}}")
+            Problem(
+                f"the axis {key} is not a list",
+                f"grid.{key}",
+                source,
+                values,
+                f"grid: {{{key}: [value, value, …]}}",
+            )
         )
     if not values:
         raise InputError(
-            Problem(f"the axis {key} is empty", f"grid.{key}", source, expected="at least one value")
+            Problem(
+                f"the axis {key} is empty", f"grid.{key}", source, expected="at least one value"
+            )
         )
     seen: set[str] = set()
     for value in values:
@@ -101,14 +111,14 @@ def check_key(key: str, source: str | None) -> Path:
     if path[0] == "seeds":
         raise InputError(
             Problem(
-                "seeds are never an axis: every variant sees the same ones", "seeds", source,
+                "seeds are never an axis: every variant sees the same ones",
+                "seeds",
+                source,
                 expected="seeds=5 for seeds 0 … 4, or a list, seeds=[0,7]",
             )
         )
     if path[0] not in PARTS or "" in path:
-        problem = (
-            f"{key} cannot be an axis" if path[0] in TOP_LEVEL else f"{key} is not a setting"
-        )
+        problem = f"{key} cannot be an axis" if path[0] in TOP_LEVEL else f"{key} is not a setting"
         raise InputError(Problem(problem, key, source, suggestion=suggest_key(key)))
     return path
 
@@ -119,17 +129,20 @@ def cells(axes: list[Axis]) -> list[tuple[Choice, ...]]:
 
 
 def _bundles(key: str, bundles: Mapping[str, Any], source: str | None) -> Axis:
-    if key.split(".")[0] in TOP_LEVEL:
+    if key.split(".", maxsplit=1)[0] in TOP_LEVEL:
         raise InputError(
             Problem(
                 f"{key} names a setting, and its bundles need a name of their own",
-                f"grid.{key}", source,
+                f"grid.{key}",
+                source,
                 expected=f"{key}: [value, value, …], or name: {{label: {{key: value, …}}, …}}",
             )
         )
     if not bundles:
         raise InputError(
-            Problem(f"the axis {key} is empty", f"grid.{key}", source, expected="at least one value")
+            Problem(
+                f"the axis {key} is empty", f"grid.{key}", source, expected="at least one value"
+            )
         )
     choices = []
     for label, settings in bundles.items():
@@ -137,7 +150,10 @@ def _bundles(key: str, bundles: Mapping[str, Any], source: str | None) -> Axis:
             raise InputError(
                 Problem(
                     f"the bundle {label!r} of the axis {key} is not a mapping of settings",
-                    f"grid.{key}.{label}", source, settings, "{key: value, …}",
+                    f"grid.{key}.{label}",
+                    source,
+                    settings,
+                    "{key: value, …}",
                 )
             )
         assignments = tuple((check_key(name, source), value) for name, value in settings.items())

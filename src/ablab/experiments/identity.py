@@ -12,8 +12,9 @@ from ablab.train.config import TrainConfig
 NUMERICS_VERSION = 1
 
 
-def trajectory(task: TaskConfig, model: ModelConfig, train: TrainConfig, seed: int
-               ) -> dict[str, Any]:
+def trajectory(
+    task: TaskConfig, model: ModelConfig, train: TrainConfig, seed: int
+) -> dict[str, Any]:
     """All that shapes a run, as plain data."""
     return {
         "numerics": NUMERICS_VERSION,

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from pydantic import Field, ValidationError
 
-from ablab.config import Config, InputError, Problem, load_object, nearest
+from ablab.config import Config, InputError, Problem, nearest
 from ablab.experiments.tree import Origins, Path
 from ablab.model.config import MODELS, ModelConfig
 from ablab.tasks.config import TASKS, TaskConfig
@@ -61,7 +61,11 @@ def part_class(part: str, tree: Mapping[str, Any], origins: Origins) -> type[Con
         (problem,) = error.problems
         raise InputError(
             Problem(
-                problem.message, key, origins.of((part, "kind")), kind, problem.expected,
+                problem.message,
+                key,
+                origins.of((part, "kind")),
+                kind,
+                problem.expected,
                 problem.suggestion,
             )
         ) from error
@@ -94,9 +98,7 @@ def check_parts(tree: Mapping[str, Any], origins: Origins) -> Parts:
             data = {"kind": data}
         if not isinstance(data, Mapping):
             problems.append(
-                Problem(
-                    f"{part} is not a mapping of settings", part, origins.of((part,)), data
-                )
+                Problem(f"{part} is not a mapping of settings", part, origins.of((part,)), data)
             )
             continue
         try:
@@ -169,14 +171,22 @@ def _problem(part: str, cls: type[Config], error: Any, origins: Origins) -> Prob
         case "extra_forbidden":
             keys = list(_keys(cls, part))
             return Problem(
-                f"{key} is not a setting", key, source, given, None,
+                f"{key} is not a setting",
+                key,
+                source,
+                given,
+                None,
                 suggest_key(key, keys) or suggest_key(key),
             )
         case "literal_error":
             names = [name.strip("'") for name in _options(error["ctx"]["expected"])]
             return Problem(
-                f"{key} has an unknown value", key, source, given,
-                f"one of {', '.join(names)}", nearest(str(given), names),
+                f"{key} has an unknown value",
+                key,
+                source,
+                given,
+                f"one of {', '.join(names)}",
+                nearest(str(given), names),
             )
         case "value_error":
             text = str(error["ctx"]["error"])

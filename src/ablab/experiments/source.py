@@ -58,7 +58,9 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(Problem(f"cannot read {path}: {error.strerror}", given=str(path))) from error
+        raise InputError(
+            Problem(f"cannot read {path}: {error.strerror}", given=str(path))
+        ) from error
     except UnicodeDecodeError as error:
         raise InputError(Problem(f"{path} is not UTF-8 text", given=str(path))) from error
 
@@ -91,7 +93,7 @@ def _parse(text: str, name: str, stem: str | None = None) -> tuple[dict[str, Any
 
 
 def _plain(node: Any, path: KeyPath, name: str, origins: Origins) -> Any:
-    """ruamel's tree as plain values; the line of every key goes to ``origins``."""
+    """Ruamel's tree as plain values; the line of every key goes to ``origins``."""
     if isinstance(node, CommentedMap):
         result = {}
         for key, value in node.items():

@@ -124,9 +124,7 @@ def _content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
 
 
 def _drawn(metrics: pl.DataFrame, keys: list[str]) -> dict[str, Any]:
-    found = {
-        column: bands(metrics, keys, column) for column in DRAWN if column in metrics.columns
-    }
+    found = {column: bands(metrics, keys, column) for column in DRAWN if column in metrics.columns}
     return {column: each for column, each in found.items() if each}
 
 
@@ -212,5 +210,3 @@ def _assets() -> dict[str, str]:
         "page_js": folder.joinpath("page.js").read_text(encoding="utf-8"),
         "page_css": folder.joinpath("page.css").read_text(encoding="utf-8"),
     }
-
-

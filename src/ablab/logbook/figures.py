@@ -68,8 +68,13 @@ def curves(bands: Sequence[Band], column: str, levels: dict[str, float]) -> str:
             if low <= level <= high and column.endswith("loss"):
                 axes.axhline(level, color="0.6", lw=0.7, ls=":", zorder=0)
                 axes.annotate(
-                    name, (1.0, level), xycoords=("axes fraction", "data"), fontsize=8,
-                    color="0.45", ha="right", va="bottom",
+                    name,
+                    (1.0, level),
+                    xycoords=("axes fraction", "data"),
+                    fontsize=8,
+                    color="0.45",
+                    ha="right",
+                    va="bottom",
                 )
         if is_wide(bands):
             axes.set_yscale("log")

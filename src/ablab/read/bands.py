@@ -45,7 +45,8 @@ def bands(metrics: pl.DataFrame, keys: list[str], column: str) -> list[Band]:
     if frame.is_empty():
         return []
     frame = frame.with_columns(
-        pl.struct(keys).struct.json_encode().alias("_variant") if keys
+        pl.struct(keys).struct.json_encode().alias("_variant")
+        if keys
         else pl.lit("{}").alias("_variant")
     )
     result = []
@@ -70,8 +71,12 @@ def bands(metrics: pl.DataFrame, keys: list[str], column: str) -> list[Band]:
         label = ", ".join(f"{key}={value}" for key, value in values.items()) or "base"
         result.append(
             Band(
-                values, label, points["step"].to_list(), points["mean"].to_list(),
-                points["low"].to_list(), points["high"].to_list(),
+                values,
+                label,
+                points["step"].to_list(),
+                points["mean"].to_list(),
+                points["low"].to_list(),
+                points["high"].to_list(),
             )
         )
     return result

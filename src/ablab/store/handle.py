@@ -38,7 +38,8 @@ class StoredRun:
     @property
     def status(self) -> str:
         """``planned``, ``running``, ``interrupted``, ``finished``, ``stopped``, ``diverged`` or
-        ``failed``."""
+        ``failed``.
+        """
         return self.record.status
 
     @property

@@ -67,30 +67,26 @@ class StoreKeeper:
         )
         part, size = write_part(store, frame)
         snapshots = []
-        for run, state in checkpoint.earlier:
-            written = write_snapshot(store, run, state, stack.layout, with_optimizer=False)
-            snapshots.append((run, state.step, written, False, False))
-        for run, state in checkpoint.states.items():
-            written = write_snapshot(store, run, state, stack.layout, with_optimizer=True)
-            passing = checkpoint.passing and run not in checkpoint.stopped
-            snapshots.append((run, state.step, written, True, passing))
+        for run_id, state in checkpoint.earlier:
+            written = write_snapshot(store, run_id, state, stack.layout, with_optimizer=False)
+            snapshots.append((run_id, state.step, written, False, False))
+        for run_id, state in checkpoint.states.items():
+            written = write_snapshot(store, run_id, state, stack.layout, with_optimizer=True)
+            passing = checkpoint.passing and run_id not in checkpoint.stopped
+            snapshots.append((run_id, state.step, written, True, passing))
         with store.index.transaction() as connection:
             gone = self._passing(store.index, [run.id for run in stack.runs])
             for run in stack.runs:
                 self._update_run(connection, run.id, checkpoint, stack)
             add_part(connection, part, size, frame)
-            connection.executemany(
-                "DELETE FROM snapshots WHERE run = ? AND step = ?", gone
-            )
+            connection.executemany("DELETE FROM snapshots WHERE run = ? AND step = ?", gone)
             connection.executemany(
                 "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)", snapshots
             )
         for run_id, step in set(gone) - {(run, step) for run, step, *_ in snapshots}:
             snapshot_path(store, run_id, step).unlink(missing_ok=True)
 
-    def _update_run(
-        self, connection: Any, run: str, checkpoint: Checkpoint, stack: Stack
-    ) -> None:
+    def _update_run(self, connection: Any, run: str, checkpoint: Checkpoint, stack: Stack) -> None:
         rows = [row for row in checkpoint.rows if row["run"] == run]
         evaluations = [row["eval_loss"] for row in rows if "eval_loss" in row]
         step = checkpoint.diverged.get(run, checkpoint.step)
@@ -136,7 +132,5 @@ class StoreKeeper:
         return [
             (row["run"], row["step"])
             for run in runs
-            for row in index.rows(
-                "SELECT run, step FROM snapshots WHERE run = ? AND passing", run
-            )
+            for row in index.rows("SELECT run, step FROM snapshots WHERE run = ? AND passing", run)
         ]

@@ -41,15 +41,14 @@ def read_runs(store: Store, runs: Sequence[str]) -> pl.DataFrame:
             missing = error
     raise StoreError(
         Problem(
-            "a part of the metrics is missing", given=str(missing),
+            "a part of the metrics is missing",
+            given=str(missing),
             expected="a whole store; ablab check lists what is damaged",
         )
     )
 
 
-def experiment_metrics(
-    store: Store, experiment: str, columns: Sequence[str] = ()
-) -> pl.DataFrame:
+def experiment_metrics(store: Store, experiment: str, columns: Sequence[str] = ()) -> pl.DataFrame:
     """A row for each run and step of an experiment, up to its own steps.
 
     Args:
@@ -105,8 +104,10 @@ def chosen_columns(frame: pl.DataFrame, front: Sequence[str], patterns: Sequence
         if not found and pattern not in front:
             raise InputError(
                 Problem(
-                    f"no column {pattern!r} was logged", given=pattern,
-                    expected="one of " + ", ".join(names), suggestion=nearest(pattern, names),
+                    f"no column {pattern!r} was logged",
+                    given=pattern,
+                    expected="one of " + ", ".join(names),
+                    suggestion=nearest(pattern, names),
                 )
             )
         wanted |= found
@@ -188,7 +189,8 @@ def _read_part(path: Path) -> pl.DataFrame:
         raise StoreError(
             Problem(
                 f"a part of the metrics is damaged ({str(error).splitlines()[0]})",
-                given=str(path), expected="a whole Parquet file; ablab check lists what is damaged",
+                given=str(path),
+                expected="a whole Parquet file; ablab check lists what is damaged",
             )
         ) from error
 
@@ -205,7 +207,7 @@ def _newest(frame: pl.DataFrame) -> pl.DataFrame:
 def _column(values: list[object]) -> pl.Series:
     """A variant key's values as a column; values of mixed or nested sorts become text."""
     sorts = {type(value) for value in values if value is not None}
-    if sorts <= {int, float} or len(sorts) == 1 and sorts <= {bool, str}:
+    if sorts <= {int, float} or (len(sorts) == 1 and sorts <= {bool, str}):
         return pl.Series(values, strict=False)
     return pl.Series([None if value is None else _text(value) for value in values])
 

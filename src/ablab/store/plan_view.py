@@ -21,6 +21,5 @@ def left_to_train(asked: Experiment, path: str | Path) -> dict[str, int]:
     return {
         run: asked_for - (stored[run]["step"] if run in stored else 0)
         for run, asked_for in steps.items()
-        if run not in stored
-        or (stored[run]["outcome"] is None and stored[run]["step"] < asked_for)
+        if run not in stored or (stored[run]["outcome"] is None and stored[run]["step"] < asked_for)
     }

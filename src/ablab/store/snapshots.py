@@ -95,7 +95,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError) as error:
         raise StoreError(
             Problem(
-                f"a snapshot is missing or damaged ({error})", given=str(path),
+                f"a snapshot is missing or damaged ({error})",
+                given=str(path),
                 expected="a whole safetensors file; ablab check lists what is damaged",
             )
         ) from error

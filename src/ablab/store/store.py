@@ -106,8 +106,14 @@ class Store:
                    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
                    ON CONFLICT (digest) DO UPDATE SET asked = excluded.asked""",
                 (
-                    experiment.name, experiment.digest, experiment.question,
-                    json.dumps(experiment.definition), command, json.dumps(environment), now, now,
+                    experiment.name,
+                    experiment.digest,
+                    experiment.question,
+                    json.dumps(experiment.definition),
+                    command,
+                    json.dumps(environment),
+                    now,
+                    now,
                 ),
             )
             (number,) = connection.execute(
@@ -178,9 +184,7 @@ class Store:
             }
         records = {row["id"]: row for row in self.index.rows("SELECT * FROM runs")}
         living = live_owners(self.index)
-        return [
-            _run_record(records[run], rows, number, living) for run, rows in members.items()
-        ]
+        return [_run_record(records[run], rows, number, living) for run, rows in members.items()]
 
     def run_row(self, run: str) -> Any:
         """One run's row of the index; a unique beginning of its id will do.

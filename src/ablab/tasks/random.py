@@ -61,8 +61,9 @@ def integers(
     return ((halves * np.uint64(below)) >> np.uint64(32)).astype(np.int64)
 
 
-def permuted(seed: int, epochs: NDArray[np.int64], positions: NDArray[np.int64], size: int
-             ) -> NDArray[np.int64]:
+def permuted(
+    seed: int, epochs: NDArray[np.int64], positions: NDArray[np.int64], size: int
+) -> NDArray[np.int64]:
     """Where ``positions`` of the given ``epochs`` go under a keyed permutation of range(size).
 
     Each (seed, epoch) has its own permutation, and any element of it is found without making the

@@ -37,9 +37,9 @@ class Text(Task):
         points = np.frombuffer(read_corpus(config.corpus).encode("utf-32-le"), dtype="<u4")
         distinct, tokens = np.unique(points, return_inverse=True)
         self._characters = "".join(map(chr, distinct))
-        tokens = (tokens + 1).astype(np.int32)
-        self._train = tokens[: config.train_characters]
-        self._held_out = tokens[config.train_characters :]
+        numbers: NDArray[np.int32] = (tokens + 1).astype(np.int32)
+        self._train = numbers[: config.train_characters]
+        self._held_out = numbers[config.train_characters :]
 
     @property
     def windows(self) -> int:
@@ -61,7 +61,7 @@ class Text(Task):
     def held_out(self, samples: int) -> Batch:
         """At most ``samples`` windows spread evenly over the held-out text."""
         last = len(self._held_out) - self.config.seq_len - 1
-        starts = np.unique(np.linspace(0, last, samples).round().astype(np.int64))
+        starts = np.unique(np.linspace(0, last, samples).round()).astype(np.int64)
         return self._cut(self._held_out, starts)
 
     def measures(

@@ -14,7 +14,7 @@ class StackedKernels(FusedKernels):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Causal softmax attention, scaled by 1 / sqrt(K); (B, H, T, K) each."""
-        result: Tensor = _FoldedAttention.apply(q, k, v)
+        result: Tensor = _FoldedAttention.apply(q, k, v)  # type: ignore[no-untyped-call]
         return result
 
 
@@ -41,5 +41,5 @@ class _FoldedAttention(torch.autograd.Function):
             (x.expand(runs, *x.shape) if dim is None else x.movedim(dim, 0)).flatten(0, 1)
             for x, dim in zip(qkv, in_dims, strict=True)
         ]  # (R B, H, T, K)
-        z = F.scaled_dot_product_attention(*folded, is_causal=True)
-        return z.unflatten(0, (runs, -1)), 0
+        z = F.scaled_dot_product_attention(folded[0], folded[1], folded[2], is_causal=True)
+        return z.view(runs, -1, *z.shape[1:]), 0

@@ -36,7 +36,7 @@ class Layout:
 
     def views(self, rows: Float[Tensor, "R P"]) -> dict[str, Tensor]:
         """Each parameter by name, of shape (R, …), as views of the rows."""
-        parts = rows.split([shape.numel() for shape in self.shapes], dim=1)
+        parts = torch.split(rows, [shape.numel() for shape in self.shapes], dim=1)
         return {
             name: part.view(rows.shape[0], *shape)
             for name, part, shape in zip(self.names, parts, self.shapes, strict=True)
@@ -44,6 +44,4 @@ class Layout:
 
     def matrices(self) -> Float[Tensor, " P"]:
         """One where a number belongs to a parameter of two axes or more, zero elsewhere."""
-        return torch.cat(
-            [torch.full((s.numel(),), float(len(s) > 1)) for s in self.shapes]
-        )
+        return torch.cat([torch.full((s.numel(),), float(len(s) > 1)) for s in self.shapes])

@@ -206,22 +206,26 @@ def _checkpoint(
     stopped: Sequence[str],
     passing: bool,
 ) -> None:
-    states = {
-        run.id: stack.state(i) for i, run in enumerate(stack.runs) if run.id not in diverged
-    }
+    states = {run.id: stack.state(i) for i, run in enumerate(stack.runs) if run.id not in diverged}
     seconds = (time.perf_counter() - pending.since) / len(stack.runs)
     keeper.keep(
         Checkpoint(
-            stack.step, pending.rows, states, pending.earlier, passing, diverged, list(stopped),
+            stack.step,
+            pending.rows,
+            states,
+            pending.earlier,
+            passing,
+            diverged,
+            list(stopped),
             seconds,
         ),
         stack,
     )
 
 
-def stored_rule(run: Run, losses: dict[int, float], evaluations: dict[int, float]) -> tuple[
-    StopRule | None, int | None
-]:
+def stored_rule(
+    run: Run, losses: dict[int, float], evaluations: dict[int, float]
+) -> tuple[StopRule | None, int | None]:
     """A run's stop rule after it has looked at what was stored, and where it stopped it.
 
     Args:

@@ -187,14 +187,20 @@ class Stack:
             part = slice(start, start + chunk)
             found = measure(parameters, tokens[part], targets[part])
             names = list(found)
-            values = torch.stack([value.reshape(-1).to(self.theta.dtype) for value in found.values()])
+            values = torch.stack(
+                [value.reshape(-1).to(self.theta.dtype) for value in found.values()]
+            )
             sums.append(values.cpu().double() * len(tokens[part]))
         self._model.train()
         means = torch.stack(sums).sum(dim=0).numpy() / len(tokens)  # (names, R)
         return dict(zip(names, means, strict=True))
 
     def _one_step(
-        self, tokens: Tensor, targets: Tensor, noise: Tensor | None, scalars: Scalars,
+        self,
+        tokens: Tensor,
+        targets: Tensor,
+        noise: Tensor | None,
+        scalars: Scalars,
         want_norm: bool,
     ) -> tuple[Tensor, Tensor | None]:
         theta = self.theta.detach().requires_grad_()
@@ -215,7 +221,9 @@ class Stack:
         self, parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor, noise: Tensor | None
     ) -> Tensor:
         if not self.stacked:
-            return self._loss(parameters, tokens[0], targets[0], None if noise is None else noise[0])
+            return self._loss(
+                parameters, tokens[0], targets[0], None if noise is None else noise[0]
+            )
         in_dims = (0, 0, 0, None if noise is None else 0)
         result: Tensor = torch.vmap(self._loss, in_dims=in_dims)(parameters, tokens, targets, noise)
         return result
@@ -269,8 +277,9 @@ class Stack:
         """Random words for the dropout masks of each step and run, (K, R, N)."""
         if not self._noise_words:
             return None
-        drawn = [dropout_words(run.seed, self.step + 1, count, self._noise_words)
-                 for run in self.runs]
+        drawn = [
+            dropout_words(run.seed, self.step + 1, count, self._noise_words) for run in self.runs
+        ]
         return torch.from_numpy(np.stack(drawn, axis=1)).to(self.device)
 
     def _draw_scalars(self, count: int) -> tuple[NDArray[np.float64], Scalars]:

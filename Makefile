@@ -1,0 +1,49 @@
+# make demo   installs ablab into .venv and runs the recipe "addition"
+# make test   runs the test suite            make check   linters, types, imports, docs and tests
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: setup demo test test-all lint types imports docs static check golden clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ablab needs Python 3.11 or newer; set PYTHON=...")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	@$(BIN)/ablab run addition
+
+test: $(STAMP)
+	$(BIN)/pytest -n 2 -m "not slow" --durations=10
+
+test-all: $(STAMP)
+	$(BIN)/pytest -n 2 --durations=20
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+docs: $(STAMP)
+	$(BIN)/sphinx-build -W -n -q -b html docs docs/_build/html
+
+static: lint types imports docs
+
+check: static test
+
+# Golden loss curves say that a change of code changed no number; only this command rewrites them.
+golden: $(STAMP)
+	$(BIN)/python -m tests.recipes.golden
+
+clean:
+	rm -rf $(VENV) docs/_build build dist
