@@ -4,9 +4,9 @@ Model code calls :class:`Forward` at its sites and knows nothing else of watchin
 of random numbers. Axes: B batch, T sequence, H heads, D model, K head, M hidden, V vocabulary.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int, Int16
@@ -16,19 +16,21 @@ from torch.nn import functional as F
 Tap = Callable[[Tensor], Tensor]
 
 
-class Kernels(Protocol):
+class Kernels(ABC):
     """The operations that an engine may run its own way; results agree up to rounding."""
 
+    @abstractmethod
     def attend(
         self, q: Float[Tensor, "B H T K"], k: Float[Tensor, "B H T K"], v: Float[Tensor, "B H T K"]
     ) -> Float[Tensor, "B H T K"]:
         """Causal softmax attention, scaled by 1 / sqrt(K)."""
 
+    @abstractmethod
     def embed(self, tokens: Int[Tensor, "B T"], table: Float[Tensor, "V D"]) -> Tensor:
         """The rows of a table, of shape (B, T, D)."""
 
 
-class FusedKernels:
+class FusedKernels(Kernels):
     """torch's own fused kernels, for one run."""
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ class TransformerConfig(ModelConfig):
     """Share of entries zeroed after the embedding and after each part, in training only."""
     init_std: float | None = Field(None, ge=0)
     """Standard deviation of initial weights; null: 0.8 / sqrt(d_model). What writes into the
-    residual path starts smaller by sqrt(2 n_layers) (Radford et al., 2019); biases start at zero."""
+    residual path starts smaller by sqrt(2 n_layers) (Radford et al., 2019); biases start at 0."""
 
     @model_validator(mode="before")
     @classmethod

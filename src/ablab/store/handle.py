@@ -37,9 +37,7 @@ class StoredRun:
 
     @property
     def status(self) -> str:
-        """``planned``, ``running``, ``interrupted``, ``finished``, ``stopped``, ``diverged`` or
-        ``failed``.
-        """
+        """Its status: planned, running, interrupted, finished, stopped, diverged or failed."""
         return self.record.status
 
     @property

@@ -11,7 +11,7 @@ from ablab.store.leases import Owner
 from ablab.store.metrics import add_part, write_part
 from ablab.store.snapshots import snapshot_path, write_snapshot
 from ablab.store.store import Store, timestamp
-from ablab.train.loop import Checkpoint
+from ablab.train.loop import Checkpoint, Keeper
 from ablab.train.stack import Stack
 
 _INTEGER_COLUMNS = {"step": pl.Int64}
@@ -21,7 +21,7 @@ class LeaseLostError(RuntimeError):
     """Another process took the runs over, so what was trained here since is dropped."""
 
 
-class StoreKeeper:
+class StoreKeeper(Keeper):
     """Keeps the checkpoints of one stack.
 
     Args:

@@ -2,9 +2,10 @@
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +43,14 @@ class Checkpoint:
     seconds: float
 
 
-class Keeper(Protocol):
+class Keeper(ABC):
     """Where checkpoints go and progress is told."""
 
+    @abstractmethod
     def keep(self, checkpoint: Checkpoint, stack: Stack) -> None:
         """Keeps a checkpoint; when it returns, nothing of it can be lost."""
 
+    @abstractmethod
     def progress(self, step: int, runs: int, loss: float) -> None:
         """Told at every logged step: the stack's step, its runs, their mean training loss."""
 

@@ -282,7 +282,7 @@ class Stack:
         ]
         return torch.from_numpy(np.stack(drawn, axis=1)).to(self.device)
 
-    def _draw_scalars(self, count: int) -> tuple[NDArray[np.float64], Scalars]:
+    def _draw_scalars(self, count: int) -> tuple[NDArray[np.float64], dict[str, Tensor]]:
         """Learning rates (K, R), and the optimizer's numbers by name, each (K, R, 1)."""
         lrs = np.empty((count, len(self.runs)))
         table: dict[str, NDArray[np.float64]] = {}

@@ -1,0 +1,51 @@
+import hashlib
+import sys
+
+import pytest
+
+from ablab.config import InputError, Registry, load_object, source_digest
+
+
+def test_names_are_found_by_the_place_of_their_modules():
+    registry = Registry("task", "ablab.tasks", suffix="_config")
+    assert registry.names() == []  # the shipped tasks have registered with their own registry
+    registry.register("mine")(int)
+    assert registry.find("mine", "task.kind") is int
+
+
+def test_two_components_cannot_share_a_name():
+    registry = Registry("thing", "ablab.tasks", suffix="_none")
+    registry.register("a")(int)
+    with pytest.raises(ValueError, match="two things"):
+        registry.register("a")(str)
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    registry = Registry("thing", "ablab.tasks", suffix="_none")
+    registry.register("cosine")(int)
+    with pytest.raises(InputError) as caught:
+        registry.find("cosin", "x.kind")
+    assert caught.value.problems[0].suggestion == "cosine"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (":", "not an import path"),
+        ("math:", "not an import path"),
+        ("no_such_module:x", "cannot import"),
+        ("math:sqrtt", "has no 'sqrtt'"),
+    ],
+)
+def test_bad_import_paths_are_named(path, message):
+    with pytest.raises(InputError, match=message):
+        load_object(path, "model.kind")
+
+
+def test_the_working_directory_is_searched_for_users_modules(tmp_path, monkeypatch):
+    (tmp_path / "my_component.py").write_text("class Thing: pass\n")
+    monkeypatch.chdir(tmp_path)
+    thing = load_object("my_component:Thing", "model.kind")
+    expected = hashlib.sha256((tmp_path / "my_component.py").read_bytes()).hexdigest()
+    assert source_digest(thing) == expected
+    del sys.modules["my_component"]

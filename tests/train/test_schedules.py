@@ -1,0 +1,37 @@
+import math
+
+import numpy as np
+import pytest
+
+from ablab.train.config import ScheduleConfig
+from ablab.train.schedules import factors
+
+
+def test_a_constant_schedule_is_one():
+    assert factors(ScheduleConfig(), 10, 1, 20).tolist() == [1.0] * 20
+
+
+def test_warm_up_reaches_one_at_its_last_step():
+    found = factors(ScheduleConfig(warmup=4), 10, 1, 6)
+    assert found.tolist() == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+
+
+def test_a_line_from_one_to_its_final_factor():
+    found = factors(ScheduleConfig(kind="linear", warmup=2, final=0.5), 10, 1, 12)
+    assert found[1] == 1.0
+    assert found[5] == pytest.approx(0.75)
+    assert found[9:].tolist() == [0.5, 0.5, 0.5]
+
+
+def test_half_a_cosine():
+    found = factors(ScheduleConfig(kind="cosine", final=0.1), 100, 1, 100)
+    assert found[49] == pytest.approx(0.1 + 0.9 * 0.5)
+    assert found[24] == pytest.approx(0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi / 4)))
+    assert found[99] == pytest.approx(0.1)
+
+
+def test_factors_stay_between_zero_and_one_and_do_not_hang_on_where_one_starts():
+    schedule = ScheduleConfig(kind="cosine", warmup=7)
+    whole = factors(schedule, 50, 1, 80)
+    assert ((whole >= 0) & (whole <= 1)).all()
+    np.testing.assert_array_equal(whole[30:40], factors(schedule, 50, 31, 10))

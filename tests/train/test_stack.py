@@ -1,0 +1,143 @@
+"""The central invariant: run k of a stack equals run k alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from ablab.model.transformer_config import TransformerConfig
+from ablab.train.stack import Stack, dropout_words, initial_model
+from tests.helpers import BIGRAM, TEXT, TRANSFORMER, make_run
+
+CPU = torch.device("cpu")
+DROPOUT = TransformerConfig(d_model=8, n_heads=2, dropout=0.1)
+OPTIMIZERS = {
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.1, "decay": "matrices", "clip_norm": 0.5},
+    "adam": {"optimizer": "adam", "weight_decay": 0.01},
+    "sgd": {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "lr": 0.05},
+}
+
+
+def alone(run):
+    return Stack([run], [None], CPU, stacked=False)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"model": TRANSFORMER},
+        {"model": DROPOUT},
+        {"model": BIGRAM},
+        {"model": DROPOUT, "task": TEXT},
+        {"model": BIGRAM, "task": TEXT},
+        {"model": TRANSFORMER, "precision": "float64"},
+        {"model": TRANSFORMER, "loss": {"dtype": "float64"}},
+    ],
+    ids=lambda parts: "-".join(
+        str(value.kind if hasattr(value, "kind") else value) for value in parts.values()
+    ),
+)
+def test_run_k_of_a_stack_equals_run_k_alone(parts, optimizer):
+    settings = OPTIMIZERS[optimizer]
+    runs = [
+        make_run(0, **parts, **settings),
+        make_run(1, **parts, **settings | {"lr": 0.02}),
+        make_run(7, **parts, **settings | {"schedule": {"kind": "cosine", "warmup": 5}}),
+    ]
+    together = Stack(runs, [None] * 3, CPU, stacked=True).advance(100)
+    for index, run in enumerate(runs):
+        single = alone(run).advance(100)
+        np.testing.assert_allclose(together.losses[:, index], single.losses[:, 0], rtol=1e-4)
+        np.testing.assert_array_equal(together.lrs[:, index], single.lrs[:, 0])
+        np.testing.assert_allclose(together.grad_norms[index], single.grad_norms[0], rtol=1e-2)
+
+
+def test_batches_masks_and_initial_parameters_are_equal_bit_for_bit():
+    runs = [make_run(seed, model=DROPOUT, task=TEXT) for seed in (3, 5)]
+    together = Stack(runs, [None] * 2, CPU, stacked=True)
+    for index, run in enumerate(runs):
+        single = alone(run)
+        assert torch.equal(together.theta[index], single.theta[0])
+        assert torch.equal(together.theta[index], single.layout.flatten(initial_model(run)))
+        mine = together._draw_batches(5)
+        other = single._draw_batches(5)
+        assert all(torch.equal(a[:, index], b[:, 0]) for a, b in zip(mine, other, strict=True))
+        assert torch.equal(together._draw_noise(5)[:, index], single._draw_noise(5)[:, 0])
+
+
+def test_training_is_a_plain_loop_of_torch():
+    run = make_run(lr=0.01, weight_decay=0.1, clip_norm=0.3)
+    found = alone(run).advance(50).losses[:, 0]
+    model = initial_model(run)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
+    stack = alone(run)
+    losses = []
+    for step in range(1, 51):
+        batch = stack.task.draw(run.seed, step, 1, 16)
+        tokens, targets = torch.from_numpy(batch.tokens[0]), torch.from_numpy(batch.targets[0])
+        logits = model(tokens)[:, stack.task.predicted]
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.3)
+        optimizer.step()
+        losses.append(loss.item())
+    np.testing.assert_allclose(found, losses, rtol=1e-4)
+
+
+def test_a_resumed_stack_goes_on_bit_for_bit():
+    runs = [make_run(seed, model=DROPOUT) for seed in (0, 1)]
+    whole = Stack(runs, [None] * 2, CPU, stacked=True)
+    expected = whole.advance(40).losses
+    first = Stack(runs, [None] * 2, CPU, stacked=True)
+    first.advance(17)
+    second = Stack(runs, [first.state(0), first.state(1)], CPU, stacked=True)
+    np.testing.assert_array_equal(second.advance(23).losses, expected[17:])
+    assert torch.equal(second.theta, whole.theta)
+
+
+def test_a_narrowed_stack_keeps_its_runs():
+    runs = [make_run(seed) for seed in range(4)]
+    whole = Stack(runs, [None] * 4, CPU, stacked=True)
+    expected = whole.advance(30).losses
+    narrowed = Stack(runs, [None] * 4, CPU, stacked=True)
+    narrowed.advance(10)
+    narrowed.keep([1, 3])
+    assert [run.seed for run in narrowed.runs] == [1, 3]
+    np.testing.assert_allclose(narrowed.advance(20).losses, expected[10:, [1, 3]], rtol=1e-4)
+
+
+def test_evaluation_is_the_same_however_it_is_cut():
+    runs = [make_run(seed, model=DROPOUT, task=TEXT) for seed in range(2)]
+    stack = Stack(runs, [None] * 2, CPU, stacked=True)
+    batch = stack.task.held_out(30)
+    whole = stack.evaluate(batch, chunk=100)
+    parts = stack.evaluate(batch, chunk=7)
+    single = alone(runs[1]).evaluate(batch)
+    assert list(whole) == list(parts) == list(single)
+    for name, values in whole.items():
+        np.testing.assert_allclose(values, parts[name], rtol=1e-5)
+        np.testing.assert_allclose(values[1], single[name][0], rtol=1e-5)
+
+
+def test_dropout_masks_have_the_asked_share_and_differ_by_step():
+    drawn = dropout_words(0, 1, 3, 40_000)
+    assert drawn.shape == (3, 40_000)
+    assert not (drawn[0] == drawn[1]).all()
+    run = make_run(model=DROPOUT)
+    stack = alone(run)
+    stack.theta.fill_(0.1)
+    noise = stack._draw_noise(1)
+    assert noise is not None
+    share = (noise >= round(0.1 * 65536) - 32768).float().mean().item()
+    assert abs(share - 0.9) < 0.01
+
+
+def test_runs_at_different_steps_or_unstacked_company_are_refused():
+    runs = [make_run(0), make_run(1)]
+    with pytest.raises(ValueError, match="cannot be trained alone"):
+        Stack(runs, [None] * 2, CPU, stacked=False)
+    ahead = alone(runs[0])
+    ahead.advance(3)
+    with pytest.raises(ValueError, match="at one step"):
+        Stack(runs, [ahead.state(0), None], CPU, stacked=True)
