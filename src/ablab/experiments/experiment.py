@@ -12,7 +12,15 @@ from ablab.config import InputError, Problem, load_object
 from ablab.experiments.grid import Axis, Choice, cells, check_key, make_axis, read_grid
 from ablab.experiments.identity import digest, run_id
 from ablab.experiments.overrides import Override, parse_overrides
-from ablab.experiments.parts import PARTS, TOP_LEVEL, Parts, check_parts, has_key, part_class
+from ablab.experiments.parts import (
+    PARTS,
+    TOP_LEVEL,
+    Parts,
+    check_parts,
+    has_key,
+    known_keys,
+    part_class,
+)
 from ablab.experiments.parts import suggest_key as suggest
 from ablab.experiments.source import read_source
 from ablab.experiments.tree import Origins, put
@@ -146,7 +154,7 @@ def _check_top_level(tree: Mapping[str, Any], origins: Origins) -> None:
             f"{key} is not a setting",
             key,
             origins.of((key,)),
-            suggestion=suggest(key, [*TOP_LEVEL]) or suggest(key),
+            suggestion=suggest(key, [*TOP_LEVEL, *known_keys()]),
         )
         for key in tree
         if key not in TOP_LEVEL

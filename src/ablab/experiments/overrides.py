@@ -6,12 +6,15 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
-    Override as HydraOverride,
-)
-from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    Glob,
     OverrideType,
     QuotedString,
+    RangeSweep,
     Sweep,
+)
+from hydra.core.override_parser.types import (
+    Override as HydraOverride,
 )
 from hydra.errors import HydraException
 
@@ -84,9 +87,12 @@ def _override(text: str, parsed: HydraOverride) -> Override:
             )
         )
     key = parsed.key_or_group.replace("/", ".")
-    if not parsed.is_sweep_override():
-        return Override(text, key, _value(parsed.value()), is_axis=False)
-    if not (parsed.is_choice_sweep() or parsed.is_range_sweep()):
+    if not key:
+        raise InputError(Problem(f"the override {text!r} has no key", given=text))
+    sweep = parsed.value()
+    if not isinstance(sweep, Sweep | Glob):
+        return Override(text, key, _value(sweep), is_axis=False)
+    if not isinstance(sweep, ChoiceSweep | RangeSweep):
         raise InputError(
             Problem(
                 f"cannot make an axis of {text!r}",
@@ -94,8 +100,6 @@ def _override(text: str, parsed: HydraOverride) -> Override:
                 expected="a,b,c, choice(a,b,c) or range(start,stop,step)",
             )
         )
-    sweep = parsed.value()
-    assert isinstance(sweep, Sweep), "Hydra calls it a sweep"
     values = [_value(value) for value in parsed.sweep_iterator(transformer=_identity)]
     return Override(text, key, values, is_axis=True)
 

@@ -70,7 +70,7 @@ def part_class(part: str, tree: Mapping[str, Any], origins: Origins) -> type[Con
             )
         ) from error
     if ":" in kind:
-        found = vars(found).get("Config", found)
+        found = getattr(found, "Config", found)
     base = TaskConfig if part == "task" else ModelConfig
     if not (isinstance(found, type) and issubclass(found, base)):
         raise InputError(

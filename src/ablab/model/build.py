@@ -17,7 +17,7 @@ def build_model(config: ModelConfig, vocab_size: int, input_length: int, seed: i
         seed: Seeds a generator of its own; the global one is left alone.
     """
     with torch.random.fork_rng(devices=[]):  # torch's modules draw values of their own first
-        model: Model = load_object(config.implementation, "model.kind")(
+        model: Model = load_object(config.import_path, "model.kind")(
             config, vocab_size, input_length
         )
     model.initialise(torch.Generator().manual_seed(seed))

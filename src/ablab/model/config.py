@@ -10,10 +10,15 @@ MODELS = Registry("model", "ablab.model", suffix="_config")
 class ModelConfig(Config):
     """A model's settings; a subclass names the class that it describes by import path."""
 
-    implementation: ClassVar[str]
+    implementation: ClassVar[str] = ""
 
     kind: str
     """The model's registered name, or an import path to a model class of the user's own."""
+
+    @property
+    def import_path(self) -> str:
+        """Where the class is that this configures: a user's own is named by ``kind`` itself."""
+        return self.kind if ":" in self.kind else self.implementation
 
     def identity(self) -> dict[str, Any]:
         """What of the model shapes a run; a user's own enters with its module's source hash."""

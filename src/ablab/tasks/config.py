@@ -15,7 +15,7 @@ class TaskConfig(Config):
     read, checked and listed without importing torch.
     """
 
-    implementation: ClassVar[str]
+    implementation: ClassVar[str] = ""
 
     kind: str
     """The task's registered name, or an import path to a task class of the user's own."""
@@ -34,6 +34,11 @@ class TaskConfig(Config):
     def natural_levels(self) -> dict[str, float]:
         """Losses with a meaning for this task, by name, in nats; guessing any token, by default."""
         return {f"log({self.vocab_size})": math.log(self.vocab_size)}
+
+    @property
+    def import_path(self) -> str:
+        """Where the class is that this configures: a user's own is named by ``kind`` itself."""
+        return self.kind if ":" in self.kind else self.implementation
 
     def identity(self) -> dict[str, Any]:
         """What of the task shapes a run; a user's own enters with its module's source hash."""

@@ -56,7 +56,7 @@ class Advance:
 
 def make_task(run: Run) -> Task:
     """The task that a run's configuration describes."""
-    task: Task = load_object(run.task.implementation, "task.kind")(run.task)
+    task: Task = load_object(run.task.import_path, "task.kind")(run.task)
     return task
 
 
