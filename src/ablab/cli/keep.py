@@ -69,7 +69,8 @@ def data(context: click.Context, as_json: bool, quiet: bool) -> None:
 
 @data.command("list")
 @json_option
-def list_corpora(as_json: bool) -> None:
+@quiet_option
+def list_corpora(as_json: bool, quiet: bool) -> None:
     """List the corpora and where they are."""
     _list(as_json)
 
@@ -77,7 +78,8 @@ def list_corpora(as_json: bool) -> None:
 @data.command()
 @click.argument("name")
 @json_option
-def fetch(name: str, as_json: bool) -> None:
+@quiet_option
+def fetch(name: str, as_json: bool, quiet: bool) -> None:
     """Fetch a corpus from its public home into your cache; its digest is checked."""
     from ablab.tasks.corpora import PYTHON_STDLIB, fetch_corpus, find_corpus
 
@@ -94,7 +96,8 @@ def fetch(name: str, as_json: bool) -> None:
 @data.command()
 @click.argument("name")
 @json_option
-def path(name: str, as_json: bool) -> None:
+@quiet_option
+def path(name: str, as_json: bool, quiet: bool) -> None:
     """Print where a corpus's file is."""
     from ablab.config import InputError, Problem
     from ablab.tasks.corpora import DOWNLOADS, PYTHON_STDLIB, cache_folder, find_corpus

@@ -57,11 +57,13 @@ for _command in (
 
 def main() -> NoReturn:
     """Runs a command; the exit code says how it ended."""
-    from ablab.config import InputError
-
     try:
         code = ablab.main(standalone_mode=False)
-    except InputError as error:
+    except ValueError as error:
+        from ablab.config import InputError
+
+        if not isinstance(error, InputError):
+            raise
         for problem in error.problems:
             click.echo(f"error: {problem}", err=True)
         code = WRONG_INPUT

@@ -74,7 +74,7 @@ def make_plan(runs: Sequence[Run], options: Options, to_train: Iterable[str]) ->
     stacks: list[PlannedStack] = []
     for group in groups.values():
         one = run_bytes(group[0])
-        fitting = max(1, int(memory // one))
+        fitting = max(1, int(memory // one)) if one else MAX_WIDTH
         width = 1 if options.engine == "solo" else min(MAX_WIDTH, fitting)
         count = math.ceil(len(group) / width)
         even = math.ceil(len(group) / count)
@@ -117,13 +117,15 @@ def run_operations(run: Run) -> float:
 
     (Kaplan et al., 2020: two for each parameter and token forward, four backward.)
     """
-    parameters = sum(p.numel() for p in initial_model(run).parameters())
+    try:
+        parameters = sum(p.numel() for p in initial_model(run).parameters())
+    except Exception:  # as above
+        return 0.0
     return 6.0 * parameters * run.train.batch_size * run.task.input_length
 
 
 def run_bytes(run: Run) -> int:
     """Memory that training one run takes: its state, and what a step keeps for its gradient."""
-    stack = Stack([run], [None], torch.device("cpu"), stacked=False)
     saved: dict[int, int] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
@@ -131,8 +133,12 @@ def run_bytes(run: Run) -> int:
         saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        stack.advance(1)
+    try:
+        stack = Stack([run], [None], torch.device("cpu"), stacked=False)
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            stack.advance(1)
+    except Exception:  # a model that breaks is kept with its run when that is trained, not here
+        return 0
     state = stack.theta.nbytes * (3 + len(stack.slots))  # parameters, gradient and a copy, slots
     return state + 2 * sum(saved.values())  # what is kept, and as much again in passing
 
@@ -177,14 +183,22 @@ def estimate(plan: Plan, left: dict[str, int], budget: float) -> Estimate:
                 measured[key] = rate * work
             else:
                 measured[key] = _time_step(runs, stack.engine == "stack", device)
-                rate = measured[key] / work
+                rate = measured[key] / work if work else rate
         seconds.append(measured[key] * max(left[run.id] for run in runs))
     torch.set_num_threads(threads)
     return Estimate(sum(seconds) / plan.workers, tuple(seconds))
 
 
 def _time_step(runs: Sequence[Run], stacked: bool, device: torch.device) -> float:
-    """Seconds of one training step, evaluation's share included; the median of a few."""
+    """Seconds of one training step, evaluation's share included; zero if it breaks."""
+    try:
+        return _timed(runs, stacked, device)
+    except Exception:  # as above
+        return 0.0
+
+
+def _timed(runs: Sequence[Run], stacked: bool, device: torch.device) -> float:
+    """The median of a few steps, in seconds."""
     stack = Stack(runs, [None] * len(runs), device, stacked)
     stack.advance(2)
     times = []

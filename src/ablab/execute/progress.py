@@ -38,13 +38,13 @@ class Reporter(ABC):
                     self._left[run] = self._steps[run] - event["step"]
                 self.progress(event)
             case "failed":
-                self.message(f"run {event['run']} failed: {event['error']}")
+                self.warn(f"run {event['run']} failed: {event['error']}")
             case "split":
-                self.message(
+                self.warn(
                     f"a stack of {event['runs']} runs raised {event['error']}; trying it in halves"
                 )
             case "message":
-                self.message(event["text"])
+                self.warn(event["text"])
 
     @property
     def done(self) -> int:
@@ -63,6 +63,10 @@ class Reporter(ABC):
     def message(self, text: str) -> None:
         """Shows a sentence."""
 
+    def warn(self, text: str) -> None:
+        """Shows a sentence about trouble, which even the quiet see."""
+        self.message(text)
+
     def close(self) -> None:  # noqa: B027 (a display that has nothing to take away)
         """Ends the display."""
 
@@ -74,7 +78,10 @@ class QuietReporter(Reporter):
         """Shows nothing."""
 
     def message(self, text: str) -> None:
-        """Shows a sentence."""
+        """Shows nothing."""
+
+    def warn(self, text: str) -> None:
+        """Shows a sentence about trouble."""
         print(text, file=sys.stderr)
 
 

@@ -55,7 +55,9 @@ def bands(metrics: pl.DataFrame, keys: list[str], column: str) -> list[Band]:
         width = max(1, -(-mine["step"].n_unique() // MAX_POINTS))
         spacing = _spacing(mine)
         points = (
-            mine.with_columns(((pl.col("step") + spacing - 1) // (width * spacing)).alias("_point"))
+            mine.with_columns(
+                ((pl.col("step") + (width - 1) * spacing) // (width * spacing)).alias("_point")
+            )
             .group_by("_point", "seed")
             .agg(pl.col("step").max(), pl.col(column).mean())
             .group_by("_point")

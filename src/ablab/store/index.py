@@ -135,6 +135,8 @@ class Index:
         """The rows of a query."""
         try:
             return self._connection.execute(query, values).fetchall()
+        except sqlite3.ProgrammingError:  # ours, not the file's
+            raise
         except sqlite3.DatabaseError as error:
             raise StoreError(
                 Problem(f"the store's index is damaged ({error})", given=str(self.path))

@@ -1,0 +1,90 @@
+import json
+import re
+
+import pytest
+
+from ablab.logbook.entry import write_entry
+from ablab.store import Store, StoreError
+from tests.store.makers import train
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    store = tmp_path_factory.mktemp("entry") / "lab"
+    asked = {
+        "name": "little",
+        "question": "Is <b>1 < 2</b> | still?",
+        "task": {"kind": "addition", "n_digits": 1},
+        "model": {"d_model": 4, "n_heads": 1},
+        "train": {"steps": 40, "batch_size": 8, "evaluate": {"every": 10, "samples": 16}},
+        "grid": {"train.lr": [1e-3, 1e4]},
+        "seeds": 2,
+    }
+    return train(asked, store)
+
+
+def test_the_entry_holds_the_question_the_command_and_the_evidence(written):
+    text = (written.entry.parent / "entry.md").read_text()
+    for part in (
+        "Is <b>1 < 2</b> | still?",
+        "ablab.run(little)",
+        "| train.lr |",
+        "2 finished",
+        "2 diverged",
+        "figures/train_loss.svg",
+        "seeds: 0, 1",
+        "train.batch_size = 8",
+        "torch 2.",
+        "engine stack, width 4, cpu",
+        "## Troubles",
+        written.runs[0].run,
+    ):
+        assert part in text, part
+
+
+def test_the_page_is_self_contained_and_escapes_what_users_wrote(written):
+    page = written.entry.read_text()
+    assert "Is &lt;b&gt;1 &lt; 2&lt;/b&gt; | still?" in page
+    outside = re.findall(r"(?:src|href)\s*=\s*[\"']?(?:https?:)?//", page)
+    assert outside == []
+    assert "@import" not in page
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL).group(1))
+    curves = data["train_loss"]["curves"]
+    assert [curve["label"] for curve in curves] == ["train.lr=0.001", "train.lr=10000.0"]
+    assert curves[0]["steps"][-1] == 40
+    assert len(curves[0]["mean"]) == len(curves[0]["low"]) == len(curves[0]["steps"])
+    assert "<svg" in page
+
+
+def test_figures_are_drawn_for_each_measure(written):
+    figures = sorted(path.name for path in (written.entry.parent / "figures").iterdir())
+    assert figures == ["eval_accuracy.svg", "eval_loss.svg", "train_loss.svg"]
+    assert (written.entry.parent / "figures" / "train_loss.svg").read_text().startswith("<svg")
+
+
+def test_the_logbook_lists_the_newest_first(written):
+    store = Store(written.store.path)
+    train(written.experiment.definition | {"name": "later", "grid": {}}, store.path, "seeds=1")
+    text = (store.path / "logbook" / "LOGBOOK.md").read_text()
+    assert text.index("-later/entry.md") < text.index("-little/entry.md")
+
+
+def test_notes_are_kept_when_an_entry_is_rewritten(written):
+    store = Store(written.store.path)
+    store.note("little", "the **second** seed looks odd")
+    entry = write_entry(store, "little")
+    assert "the **second** seed looks odd" in (entry.folder / "entry.md").read_text()
+    assert "<strong>second</strong>" in entry.page.read_text()
+    assert entry.page == written.entry
+
+
+def test_another_question_of_the_same_name_and_day_has_an_entry_of_its_own(written):
+    asked = written.experiment.definition | {"question": "Another?", "grid": {}}
+    other = train(asked, written.store.path, "seeds=1")
+    assert other.entry.parent.name == written.entry.parent.name + "-2"
+    assert written.entry.is_file()
+
+
+def test_an_unknown_experiment_is_an_error(written):
+    with pytest.raises(StoreError, match="no experiment"):
+        write_entry(Store(written.store.path), "litle")

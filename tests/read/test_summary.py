@@ -1,0 +1,82 @@
+import statistics
+
+import polars as pl
+import pytest
+
+from ablab.read.bands import MAX_POINTS, bands
+from ablab.read.summary import Spread, last_values, summarise, table
+from tests.store.makers import train
+
+
+def test_a_spread_shows_its_deviation_to_two_digits():
+    assert str(Spread((1.0, 1.2, 1.4))) == "1.200 ± 0.200"
+    assert str(Spread((0.00123, 0.00125))) == "0.001240 ± 0.000014"
+    assert str(Spread((2.345678,))) == "2.346"
+    assert Spread((5.0,)).deviation is None
+
+
+def test_last_values_pass_over_what_was_not_taken_or_is_not_finite():
+    frame = pl.DataFrame(
+        {
+            "run": ["a", "a", "a", "b", "b"],
+            "step": [1, 2, 3, 1, 2],
+            "train_loss": [3.0, 2.0, 1.0, 5.0, float("nan")],
+            "eval_loss": [None, 2.5, None, None, None],
+        }
+    )
+    assert last_values(frame) == {"a": {"train_loss": 1.0, "eval_loss": 2.5}, "b": {}}
+
+
+def test_a_summary_is_the_mean_over_seeds(tmp_path, tiny):
+    result = train(tiny, tmp_path / "lab", "seeds=3")
+    first, second = summarise(result.store, "tiny")
+    assert (first.keys, second.keys) == ({"model.d_model": 8}, {"model.d_model": 16})
+    assert first.statuses == {"finished": 3}
+    assert first.steps == (20, 20)
+    losses = [run.eval_loss for run in result.runs[:3]]
+    assert first.measures["eval_loss"].mean == pytest.approx(statistics.fmean(losses))
+    assert first.measures["eval_loss"].deviation == pytest.approx(statistics.stdev(losses))
+    header, rows = table([first, second])
+    assert header[:4] == ["model.d_model", "parameters", "steps", "runs"]
+    assert rows[0][:4] == ["8", "1,140", "20", "3 finished"]
+
+
+def curve(steps, seeds=1):
+    return pl.DataFrame(
+        {
+            "d": [8] * steps * seeds,
+            "seed": [s for s in range(seeds) for _ in range(steps)],
+            "step": list(range(1, steps + 1)) * seeds,
+            "loss": [float(step + s) for s in range(seeds) for step in range(1, steps + 1)],
+        }
+    )
+
+
+def test_a_band_is_the_mean_and_the_range_over_seeds():
+    (band,) = bands(curve(10, seeds=3), ["d"], "loss")
+    assert band.keys == {"d": 8}
+    assert band.steps == list(range(1, 11))
+    assert band.mean[0] == 2.0
+    assert (band.low[0], band.high[0]) == (1.0, 3.0)
+
+
+def test_long_curves_are_thinned_by_means():
+    (band,) = bands(curve(4000), ["d"], "loss")
+    assert len(band.steps) <= MAX_POINTS
+    assert band.steps[0] == 10
+    assert band.mean[0] == statistics.fmean(range(1, 11))
+    assert band.steps[-1] == 4000
+
+
+def test_sparse_columns_keep_their_steps():
+    frame = curve(1000).with_columns(
+        pl.when(pl.col("step") % 100 == 0).then(pl.col("loss")).alias("loss")
+    )
+    (band,) = bands(frame, ["d"], "loss")
+    assert band.steps == list(range(100, 1001, 100))
+    assert band.mean == [float(step) for step in band.steps]
+
+
+def test_nothing_to_draw_is_no_band():
+    frame = curve(3).with_columns(pl.lit(float("nan")).alias("loss"))
+    assert bands(frame, ["d"], "loss") == []
