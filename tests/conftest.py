@@ -13,6 +13,8 @@ import torch  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 
+# Tests run side by side: threads that outnumber the cores wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 if (DATA / "tinyshakespeare.txt").is_file():
     os.environ.setdefault("ABLAB_DATA", str(DATA))

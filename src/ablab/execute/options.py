@@ -62,3 +62,10 @@ class Options:
 def cpu_count() -> int:
     """The processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_each(workers: int) -> int:
+    """Threads of each of some processes: a share of the processors, OMP_NUM_THREADS at most."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    share = max(1, cpu_count() // workers)
+    return min(share, int(limit)) if limit.isdigit() and int(limit) else share

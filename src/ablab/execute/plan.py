@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ablab.execute.device import device_memory, find_device
-from ablab.execute.options import Options, cpu_count
+from ablab.execute.options import Options, cpu_count, threads_each
 from ablab.train.run import Run
 from ablab.train.stack import Stack, initial_model
 
@@ -85,7 +85,7 @@ def make_plan(runs: Sequence[Run], options: Options, to_train: Iterable[str]) ->
     left = set(to_train)
     open_stacks = [stack for stack in stacks if any(run.id in left for run in stack.runs)]
     workers = options.workers or _workers(open_stacks, left, device)
-    return Plan(tuple(stacks), device.type, workers, max(1, cpu_count() // workers))
+    return Plan(tuple(stacks), device.type, workers, threads_each(workers))
 
 
 def _engine(width: int, equal: int, fitting: int, options: Options) -> tuple[str, str]:
