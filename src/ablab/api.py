@@ -37,7 +37,7 @@ class OpenStore:
         return self.store.experiments()
 
     def runs(self, experiment: str | None = None) -> list[RunRecord]:
-        """The store's runs, or an experiment's; see :meth:`ablab.store.Store.runs`."""
+        """The store's runs, or an experiment's; see :meth:`ablab.store.store.Store.runs`."""
         return self.store.runs(experiment)
 
     def run(self, run: str) -> StoredRun:
@@ -124,7 +124,7 @@ def run(
     """Trains what is missing of an experiment, keeps it and writes its entry.
 
     Args:
-        asked: An experiment, or what :func:`ablab.experiment` takes.
+        asked: An experiment, or what :func:`ablab.experiments.experiment.experiment` takes.
         overrides: Overrides in Hydra's grammar, where ``asked`` is not yet an experiment.
         store: The store's folder; it is made where it is missing.
         engine: ``solo``, ``stack``, or ``auto`` to let the plan choose.

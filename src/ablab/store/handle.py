@@ -37,7 +37,7 @@ class StoredRun:
 
     @property
     def status(self) -> str:
-        """Its status: planned, running, interrupted, finished, stopped, diverged or failed."""
+        """One of planned, running, interrupted, finished, stopped, diverged or failed."""
         return self.record.status
 
     @property

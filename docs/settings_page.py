@@ -1,0 +1,66 @@
+"""The page of settings, from the configuration classes and their own sentences."""
+
+import inspect
+import re
+from typing import Any, get_args
+
+from ablab.config import Config
+from ablab.experiments.parts import WatchConfig
+from ablab.model.config import MODELS
+from ablab.tasks.config import TASKS
+from ablab.train.config import TrainConfig
+
+
+def settings_page() -> str:
+    """Every setting of every part with its values, its default and what it means, as Markdown."""
+    parts = ["# Settings", "Every key of an experiment, with its default."]
+    for name in TASKS.names():
+        parts += _section(f"task, kind: {name}", TASKS.find(name, "task.kind"), "task")
+    for name in MODELS.names():
+        parts += _section(f"model, kind: {name}", MODELS.find(name, "model.kind"), "model")
+    parts += _section("train", TrainConfig, "train")
+    parts += _section("watch", WatchConfig, "watch")
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(title: str, cls: type[Config], prefix: str) -> list[str]:
+    lines = ["| key | values | default | meaning |", "| --- | --- | --- | --- |"]
+    lines += _rows(cls, prefix)
+    return [f"## {title}", "\n".join(lines)]
+
+
+def _rows(cls: type[Config], prefix: str) -> list[str]:
+    rows = []
+    for name, field in cls.model_fields.items():
+        if name == "kind" and prefix in ("task", "model"):
+            continue
+        meaning = re.sub(r"\s+", " ", inspect.cleandoc(field.description or ""))
+        inner = [
+            candidate
+            for candidate in (field.annotation, *get_args(field.annotation))
+            if inspect.isclass(candidate) and issubclass(candidate, Config)
+        ]
+        default = "" if inner else f"`{_plain(field.default)}`"
+        values = "a mapping" if inner else _values(field.annotation)
+        cells = [f"`{prefix}.{name}`", values, default, meaning]
+        rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+        for part in inner:
+            rows += _rows(part, f"{prefix}.{name}")
+    return rows
+
+
+def _values(annotation: Any) -> str:
+    options = [part for part in get_args(annotation) if isinstance(part, str)]
+    for part in get_args(annotation):
+        options += [option for option in get_args(part) if isinstance(option, str)]
+    kinds = {int: "integer", float: "number", bool: "true or false", str: "text"}
+    others = [kinds[part] for part in (annotation, *get_args(annotation)) if part in kinds]
+    return ", ".join([*(f"`{option}`" for option in options), *dict.fromkeys(others)])
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, tuple):
+        return str(list(value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
