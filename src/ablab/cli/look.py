@@ -103,6 +103,7 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
         return
     for key, value in vars(record).items():
         shown = _variant(value) if key == "variant" else value
+        shown = f"{shown:.6g}" if isinstance(shown, float) else shown
         shown = ", ".join(shown) if isinstance(shown, list) else shown
         if shown not in (None, ""):
             click.echo(f"{key:12} {shown}")

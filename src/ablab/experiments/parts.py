@@ -1,7 +1,7 @@
 """The parts of an experiment checked against their schemas; every problem said at once."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from pydantic import Field, ValidationError
@@ -188,6 +188,9 @@ def _problem(part: str, cls: type[Config], error: Any, origins: Origins) -> Prob
                 f"one of {', '.join(names)}",
                 nearest(str(given), names),
             )
+        case "value_error" if isinstance(error["ctx"]["error"], InputError):
+            (cause,) = error["ctx"]["error"].problems  # raised inside, and knows its own key
+            return replace(cause, source=origins.inside(path) or source)
         case "value_error":
             text = str(error["ctx"]["error"])
             shown = {} if isinstance(given, dict | Config) else {"given": given}

@@ -19,10 +19,10 @@ class Attention(nn.Module):
         assert config.d_head is not None, "the configuration fills d_head"
         self.n_heads, self.d_head = config.n_heads, config.d_head
         width = self.n_heads * self.d_head
-        bias = config.bias if attention.bias is None else attention.bias
-        self.query = nn.Linear(config.d_model, width, bias=bias)
-        self.key = nn.Linear(config.d_model, width, bias=bias)
-        self.value = nn.Linear(config.d_model, width, bias=bias)
+        assert attention.bias is not None, "the configuration fills attention.bias"
+        self.query = nn.Linear(config.d_model, width, bias=attention.bias)
+        self.key = nn.Linear(config.d_model, width, bias=attention.bias)
+        self.value = nn.Linear(config.d_model, width, bias=attention.bias)
         self.projection = (
             nn.Linear(width, config.d_model, bias=config.bias)
             if attention.output_projection

@@ -90,6 +90,9 @@ class TransformerConfig(ModelConfig):
             data["d_mlp"] = d_model if single else 4 * d_model
         if data.get("init_std") is None:
             data["init_std"] = 0.8 / d_model**0.5
+        attention = data.get("attention", {})
+        if isinstance(attention, dict) and attention.get("bias") is None:
+            data["attention"] = attention | {"bias": data.get("bias", True)}
         return data
 
     @model_validator(mode="after")
