@@ -83,7 +83,7 @@ def load_object(path: str, key: str) -> Any:
         InputError: The path is malformed, or the module or the name is not there.
     """
     module_name, _, name = path.partition(":")
-    if not module_name or not name.isidentifier():
+    if not module_name or module_name.startswith(".") or not name.isidentifier():
         raise InputError(
             Problem(f"{key}: not an import path", key, given=path, expected="module:name")
         )
@@ -91,9 +91,10 @@ def load_object(path: str, key: str) -> Any:
     sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:  # whatever the user's module raises is about the user's module
+        reason = f"{type(error).__name__}: {error}"
         raise InputError(
-            Problem(f"{key}: cannot import {module_name!r} ({error})", key, given=path)
+            Problem(f"{key}: cannot import {module_name!r} ({reason})", key, given=path)
         ) from error
     finally:
         sys.path.remove(here)
@@ -109,9 +110,12 @@ def load_object(path: str, key: str) -> Any:
     return vars(module)[name]
 
 
-def source_digest(component: Any) -> str:
-    """SHA-256 of the source file of the module that defines ``component`` (hexadecimal)."""
-    file = sys.modules[component.__module__].__file__
-    if file is None:
-        raise InputError(f"{component!r} has no source file, so its runs could not be told apart")
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+def source_digest(*components: Any) -> str:
+    """SHA-256 over the source files of the modules that define some components (hexadecimal)."""
+    digest = hashlib.sha256()
+    for module in dict.fromkeys(component.__module__ for component in components):
+        file = sys.modules[module].__file__
+        if file is None:
+            raise InputError(f"module {module} has no source file to tell its runs apart by")
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()

@@ -45,8 +45,13 @@ def plan_from_data(data: dict[str, Any], asked: Experiment) -> Plan:
 def pause_on_signals() -> Callable[[], bool]:
     """Takes SIGINT and SIGTERM as a wish to pause; returns whether one has come."""
     asked = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked.set())
+
+    def ask(*_: object) -> None:
+        asked.set()
+        for number, handler in before.items():  # asked again, the process ends at once
+            signal.signal(number, handler)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     return asked.is_set
 
 

@@ -23,12 +23,17 @@ from ablab.experiments.parts import (
 )
 from ablab.experiments.parts import suggest_key as suggest
 from ablab.experiments.source import read_source
-from ablab.experiments.tree import Origins, put
+from ablab.experiments.tree import Origins, leaves, put
 from ablab.experiments.tree import Path as KeyPath
 from ablab.train.run import Run
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAX_SEED = 2**32 - 1
+
+
+def variant_label(keys: Mapping[str, Any]) -> str:
+    """A cell as ``key=value, …``, or ``base`` where there is no grid."""
+    return ", ".join(f"{key}={value}" for key, value in keys.items()) or "base"
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Variant:
     @property
     def label(self) -> str:
         """The cell as ``key=value, …``, or ``base`` where there is no grid."""
-        return ", ".join(f"{key}={value}" for key, value in self.keys.items()) or "base"
+        return variant_label(self.keys)
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
@@ -92,8 +97,11 @@ class Experiment:
 
     @cached_property
     def digest(self) -> str:
-        """Tells experiments apart, their name and question included."""
-        return digest(self.definition)
+        """Tells experiments apart: their definition, and the runs that it means today.
+
+        A corpus or a user's module that changes makes other runs of the same words.
+        """
+        return digest([self.definition, [run.id for run in self.runs]])
 
     def __str__(self) -> str:
         grid = " × ".join(f"{axis.key} ({len(axis.choices)})" for axis in self.axes) or "no grid"
@@ -180,11 +188,17 @@ def _apply(
             origins.mark((key,), source)
             continue
         path = check_key(key, source)
-        by_key = {name: _without(axis, path) for name, axis in by_key.items()}
+        value = {} if override.is_axis else override.value
+        named = [(*path, *inner) for inner, _ in leaves(value)] if isinstance(value, dict) else []
+        for touched in named or [path]:
+            by_key = {
+                name: _without(axis, touched, override)
+                for name, axis in by_key.items()
+                if tuple(name.split("."))[: len(touched)] != touched
+            }
         if override.is_axis:
             by_key[key] = make_axis(key, override.value, source)
         else:
-            by_key.pop(key, None)
             _assign(tree, path, override.value, origins)
         origins.mark(path, source)
     return list(by_key.values())
@@ -192,8 +206,9 @@ def _apply(
 
 def _chosen(axis: Axis, override: Override) -> Axis:
     """An axis of bundles narrowed to those that an override names."""
-    wanted = override.value if override.is_axis else [override.value]
-    labels = [choice.label for choice in axis.choices]
+    values = override.value if override.is_axis else [override.value]
+    wanted = [str(value) for value in values]
+    labels = [str(choice.label) for choice in axis.choices]
     for label in wanted:
         if label not in labels:
             raise InputError(
@@ -201,18 +216,32 @@ def _chosen(axis: Axis, override: Override) -> Axis:
                     f"the axis {axis.key} has no {label!r}",
                     axis.key,
                     override.source,
-                    expected="one of " + ", ".join(map(str, labels)),
-                    suggestion=suggest(str(label), [str(name) for name in labels]),
+                    expected="one of " + ", ".join(labels),
+                    suggestion=suggest(label, labels),
                 )
             )
     return Axis(
-        axis.key, tuple(choice for choice in axis.choices if choice.label in wanted), axis.source
+        axis.key, tuple(choice for choice in axis.choices if str(choice.label) in wanted), axis.source
     )
 
 
-def _without(axis: Axis, path: KeyPath) -> Axis:
-    """A bundle axis less what an override sets: what a user says last counts."""
+def _without(axis: Axis, path: KeyPath, override: Override) -> Axis:
+    """An axis less what an override sets: what a user says last counts.
+
+    Raises:
+        InputError: The axis's own values are mappings that set it.
+    """
     if axis.key.split(".")[0] in TOP_LEVEL:
+        own = tuple(axis.key.split("."))
+        if path[: len(own)] == own and len(path) > len(own):
+            raise InputError(
+                Problem(
+                    f"the grid's axis {axis.key} sets {'.'.join(path)} too",
+                    override.key,
+                    override.source,
+                    expected=f"an override of the axis itself, {axis.key}=…",
+                )
+            )
         return axis
     return Axis(
         axis.key,

@@ -11,6 +11,10 @@ from ablab.experiments.parts import PARTS, TOP_LEVEL, suggest_key
 from ablab.experiments.tree import Origins, Path
 
 
+# Columns of the metrics that an axis of bundles, whose name is the user's own, must leave alone.
+_COLUMNS = frozenset({"run", "experiment", "seed", "step", "train_loss", "lr", "grad_norm"})
+
+
 @dataclass(frozen=True)
 class Choice:
     """One value of an axis.
@@ -129,6 +133,15 @@ def cells(axes: list[Axis]) -> list[tuple[Choice, ...]]:
 
 
 def _bundles(key: str, bundles: Mapping[str, Any], source: str | None) -> Axis:
+    if key in _COLUMNS or key.startswith(("_", "eval_")):
+        raise InputError(
+            Problem(
+                f"the axis {key} has the name of a column of the metrics",
+                f"grid.{key}",
+                source,
+                expected="another name for these bundles",
+            )
+        )
     if key.split(".", maxsplit=1)[0] in TOP_LEVEL:
         raise InputError(
             Problem(

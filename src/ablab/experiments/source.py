@@ -98,7 +98,10 @@ def _plain(node: Any, path: KeyPath, name: str, origins: Origins) -> Any:
         result = {}
         for key, value in node.items():
             inner = (*path, str(key))
-            origins.add(inner, f"{name}, line {node.lc.key(key)[0] + 1}")
+            # A key that a merge (<<) brought in has no line of its own.
+            place = (node.lc.data or {}).get(key)
+            line = node.lc.line if place is None else place[0]
+            origins.add(inner, f"{name}, line {line + 1}")
             result[str(key)] = _plain(value, inner, name, origins)
         return result
     if isinstance(node, list):

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from ablab.config import Config, Registry, source_digest
+from ablab.config import Config, Registry, load_object, source_digest
 
 MODELS = Registry("model", "ablab.model", suffix="_config")
 
@@ -24,5 +24,6 @@ class ModelConfig(Config):
         """What of the model shapes a run; a user's own enters with its module's source hash."""
         identity = super().identity()
         if ":" in self.kind:
-            identity["source"] = source_digest(type(self))
+            component = load_object(self.kind, "model.kind")
+            identity["source"] = source_digest(component, type(self))
         return identity

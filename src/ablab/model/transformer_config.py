@@ -73,10 +73,13 @@ class TransformerConfig(ModelConfig):
         if not isinstance(data, dict):
             return data
         data = dict(data)
-        d_model = data.get("d_model", cls.model_fields["d_model"].default)
-        n_heads = data.get("n_heads", cls.model_fields["n_heads"].default)
-        if not isinstance(d_model, int) or not isinstance(n_heads, int) or d_model < 1:
+        try:
+            d_model = int(data.get("d_model", cls.model_fields["d_model"].default))
+            n_heads = int(data.get("n_heads", cls.model_fields["n_heads"].default))
+        except (TypeError, ValueError):
             return data  # the fields' own validation says what is wrong
+        if d_model < 1:
+            return data
         if data.get("d_head") is None and n_heads > 0:
             if d_model % n_heads and data.get("attention", ...) is not None:
                 raise ValueError(
@@ -86,14 +89,26 @@ class TransformerConfig(ModelConfig):
             data["d_head"] = max(1, d_model // n_heads)
         if data.get("d_mlp") is None:
             mlp = data.get("mlp")
+            mlp = mlp.model_dump() if isinstance(mlp, MlpConfig) else mlp
             single = isinstance(mlp, dict) and mlp.get("output_projection", True) is False
             data["d_mlp"] = d_model if single else 4 * d_model
         if data.get("init_std") is None:
             data["init_std"] = 0.8 / d_model**0.5
         attention = data.get("attention", {})
+        if isinstance(attention, AttentionConfig):
+            attention = attention.model_dump()
         if isinstance(attention, dict) and attention.get("bias") is None:
             data["attention"] = attention | {"bias": data.get("bias", True)}
         return data
+
+    def identity(self) -> dict[str, Any]:
+        """The sizes of a part that is left out shape nothing."""
+        identity = super().identity()
+        if self.attention is None:
+            del identity["n_heads"], identity["d_head"]
+        if self.mlp is None:
+            del identity["d_mlp"]
+        return identity
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "TransformerConfig":

@@ -6,6 +6,8 @@ from typing import Any
 
 import polars as pl
 
+from ablab.experiments.experiment import variant_label
+
 MAX_POINTS = 400
 
 
@@ -70,7 +72,7 @@ def bands(metrics: pl.DataFrame, keys: list[str], column: str) -> list[Band]:
             .sort("_point")
         )
         values = json.loads(name)
-        label = ", ".join(f"{key}={value}" for key, value in values.items()) or "base"
+        label = variant_label(values)
         result.append(
             Band(
                 values,

@@ -55,6 +55,11 @@ class AdditionConfig(TaskConfig):
             return tuple(every if self.order == "least_significant_first" else reversed(every))
         return (NAMED_TARGETS[self.target] if isinstance(self.target, str) else self.target,)
 
+    def identity(self) -> dict[str, Any]:
+        """A target is the same digit however it is named."""
+        named = self.target if self.target == "all" else self.digits[0]
+        return super().identity() | {"target": named}
+
     @property
     def vocab_size(self) -> int:
         """The digits, ``+`` and ``=``."""

@@ -3,7 +3,7 @@
 import math
 from typing import Any, ClassVar
 
-from ablab.config import Config, Registry, source_digest
+from ablab.config import Config, Registry, load_object, source_digest
 
 TASKS = Registry("task", "ablab.tasks", suffix="_config")
 
@@ -44,5 +44,6 @@ class TaskConfig(Config):
         """What of the task shapes a run; a user's own enters with its module's source hash."""
         identity = super().identity()
         if ":" in self.kind:
-            identity["source"] = source_digest(type(self))
+            component = load_object(self.kind, "task.kind")
+            identity["source"] = source_digest(component, type(self))
         return identity

@@ -147,6 +147,7 @@ class TrainConfig(Config):
         if data.get("weight_decay") is None:
             data["weight_decay"] = DEFAULT_WEIGHT_DECAY.get(str(optimizer), 0.0)
         loss = data.get("loss")
+        loss = loss.model_dump() if isinstance(loss, LossConfig) else loss
         if loss is None or (isinstance(loss, dict) and loss.get("dtype") is None):
             data["loss"] = (loss or {}) | {"dtype": data.get("precision", "float32")}
         return data

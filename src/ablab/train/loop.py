@@ -16,6 +16,7 @@ from ablab.train.stack import Advance, RunState, Stack
 from ablab.train.stopping import StopRule
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
+_STEPS_BETWEEN_LOOKS = 100  # at the clock and at a wish to pause, however rarely a run logs
 
 
 @dataclass
@@ -135,7 +136,7 @@ def _mean_loss(losses: NDArray[np.float64]) -> float:
 
 def _next_stop(step: int, config: TrainConfig, log_every: int) -> int:
     """The next step at which something is due."""
-    stops = [config.steps]
+    stops = [config.steps, step + _STEPS_BETWEEN_LOOKS]
     stops += [
         (step // every + 1) * every
         for every in (log_every, config.evaluate.every, config.snapshots.every)
@@ -245,7 +246,12 @@ def stored_rule(
         return None, None
     rule = StopRule(config)
     if config.measure == "eval_loss":
-        looks = sorted((step, value) for step, value in evaluations.items() if step > 0)
+        # Other experiments of this run may have evaluated it at steps of their own.
+        looks = sorted(
+            (step, value)
+            for step, value in evaluations.items()
+            if step > 0 and step % run.train.evaluate.every == 0
+        )
     else:
         looks = []
         for step in range(run.log_every, max(losses, default=0) + 1, run.log_every):

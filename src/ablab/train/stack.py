@@ -27,6 +27,7 @@ from ablab.train.run import Run
 from ablab.train.schedules import factors
 
 _DRAW_BYTES = 32 * 2**20  # how much is drawn ahead at most
+_EVALUATED_TOKENS = 8192  # at once, where a training batch has fewer
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -102,6 +103,7 @@ class Stack:
         # Parameters are passed in, so the template's own values are never read.
         self._model = initial_model(first).to(device)
         self.layout = Layout.of(self._model)
+        self._check_model()
         started = [
             self._initial_state(run) if state is None else state
             for run, state in zip(runs, states, strict=True)
@@ -117,6 +119,17 @@ class Stack:
         }
         self._decays = self.layout.matrices().to(device) if self.config.decay != "all" else None
         self._noise_words = self._count_noise()
+
+    def _check_model(self) -> None:
+        """Refuses what flat parameters and one template for all runs cannot hold."""
+        frozen = [name for name, p in self._model.named_parameters() if not p.requires_grad]
+        if frozen:
+            raise ValueError(f"parameter {frozen[0]} is frozen, which ablab does not train around")
+        buffers = dict(self._model.named_buffers())
+        for run in self.runs[1:] if buffers else []:
+            for name, buffer in initial_model(run).named_buffers():
+                if not torch.equal(buffer, buffers[name].cpu()):
+                    raise ValueError(f"buffer {name} differs between runs; make it a parameter")
 
     def _initial_state(self, run: Run) -> RunState:
         theta = self.layout.flatten(initial_model(run))
@@ -167,13 +180,15 @@ class Stack:
         return Advance(losses, norms.cpu().double().numpy(), np.concatenate(rates))
 
     @torch.no_grad()
-    def evaluate(self, batch: Batch, chunk: int = 512) -> dict[str, NDArray[np.float64]]:
+    def evaluate(self, batch: Batch, chunk: int | None = None) -> dict[str, NDArray[np.float64]]:
         """The loss and the task's measures on a held-out batch, by name, each of shape (R,).
 
         Args:
             batch: Arrays with the leading axis B.
-            chunk: How many samples are taken at once.
+            chunk: How many samples are taken at once; by default as many as a training batch has,
+                or a few thousand tokens.
         """
+        chunk = chunk or max(self.config.batch_size, _EVALUATED_TOKENS // batch.tokens.shape[-1])
         tokens = torch.from_numpy(batch.tokens).to(self.device)
         targets = torch.from_numpy(batch.targets).to(self.device)
         names: list[str] = []
