@@ -1,7 +1,6 @@
 """The bench from Python: run an experiment, open a store."""
 
 import json
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,14 +9,16 @@ from typing import Any
 
 import polars as pl
 
+from ablab.config import InputError
 from ablab.execute.conduct import conduct
+from ablab.execute.device import find_device
 from ablab.execute.options import DeviceName, Engine, Options
 from ablab.execute.progress import Reporter, make_reporter
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.logbook.entry import write_entry
 from ablab.read.summary import VariantSummary, summarise, table
 from ablab.store.handle import StoredRun
-from ablab.store.metrics import experiment_metrics
+from ablab.store.metrics import experiment_metrics, experiment_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 
@@ -37,8 +38,10 @@ class OpenStore:
         return self.store.experiments()
 
     def runs(self, experiment: str | None = None) -> list[RunRecord]:
-        """The store's runs, or an experiment's; see :meth:`ablab.store.store.Store.runs`."""
-        return self.store.runs(experiment)
+        """The store's runs, or those of an experiment up to its own steps."""
+        if experiment is None:
+            return self.store.runs()
+        return experiment_runs(self.store, self.store.experiment(experiment))
 
     def run(self, run: str) -> StoredRun:
         """A run by its id or a unique beginning of it.
@@ -48,18 +51,19 @@ class OpenStore:
         """
         run = self.store.run_row(run)["id"]
         (row,) = self.store.index.rows(
-            """SELECT e.name, e.definition FROM members m JOIN experiments e ON e.id = m.experiment
+            """SELECT e.definition, m.position
+               FROM members m JOIN experiments e ON e.id = m.experiment
                WHERE m.run = ? ORDER BY m.steps DESC, e.asked DESC LIMIT 1""",
             run,
         )
         asked = experiment(json.loads(row["definition"]))
-        settings = next(each for each in asked.runs if each.id == run)
+        settings = asked.runs[row["position"]]
         record = next(each for each in self.store.runs() if each.run == run)
         return StoredRun(self.store, record, settings)
 
     def metrics(self, experiment: str, columns: list[str] | None = None) -> pl.DataFrame:
         """A row for each run and step; see :func:`ablab.store.metrics.experiment_metrics`."""
-        return experiment_metrics(self.store, experiment, columns or [])
+        return experiment_metrics(self.store, self.store.experiment(experiment), columns or [])
 
     def __str__(self) -> str:
         names = list(dict.fromkeys(record.name for record in self.experiments))
@@ -73,6 +77,7 @@ class Result:
     Attributes:
         experiment: The experiment.
         store: The store that holds it.
+        record: The experiment in the store.
         trained: How many runs had steps left to train.
         complete: Whether it reached its end; False where it was interrupted.
         entry: The logbook entry's HTML page.
@@ -80,6 +85,7 @@ class Result:
 
     experiment: Experiment
     store: Store
+    record: ExperimentRecord
     trained: int
     complete: bool
     entry: Path
@@ -87,16 +93,16 @@ class Result:
     @cached_property
     def runs(self) -> list[RunRecord]:
         """The experiment's runs, variant by variant."""
-        return self.store.runs(self.experiment.name)
+        return experiment_runs(self.store, self.record)
 
     @cached_property
     def summary(self) -> list[VariantSummary]:
         """Each variant's last values, with their spread over seeds."""
-        return summarise(self.store, self.experiment.name)
+        return summarise(self.store, self.record)
 
     def metrics(self, columns: list[str] | None = None) -> pl.DataFrame:
         """A row for each run and step."""
-        return experiment_metrics(self.store, self.experiment.name, columns or [])
+        return experiment_metrics(self.store, self.record, columns or [])
 
     def __str__(self) -> str:
         header, rows = table(self.summary)
@@ -120,6 +126,7 @@ def run(
     workers: int | None = None,
     retry: bool = False,
     quiet: bool = False,
+    **settings: Any,
 ) -> Result:
     """Trains what is missing of an experiment, keeps it and writes its entry.
 
@@ -132,13 +139,20 @@ def run(
         workers: Processes; None lets the plan choose.
         retry: Whether runs that failed or diverged are tried again.
         quiet: Whether to show no progress.
+        settings: Top-level settings by name (``seeds=3``), as for an experiment.
 
     Raises:
         InputError: The experiment, an option or the store cannot be used.
     """
+    source = asked.name if isinstance(asked, Experiment) else asked
     if not isinstance(asked, Experiment):
-        asked = experiment(asked, *overrides)
-    command = f"ablab.run({shlex.quote(asked.name)})"
+        asked = experiment(asked, *overrides, **settings)
+    elif overrides or settings:
+        raise InputError("overrides belong to the making of the experiment: ablab.experiment(…)")
+    named = [repr(str(source)) if isinstance(source, str | Path) else f"{{… {asked.name} …}}"]
+    named += [repr(override) for override in overrides]
+    named += [f"{key}={value!r}" for key, value in settings.items()]
+    command = f"ablab.run({', '.join(named)})"
     options = Options(engine, device, workers, retry)
     return carry_out(asked, store, options, command, make_reporter(quiet), lambda: False)
 
@@ -152,10 +166,12 @@ def carry_out(
     should_pause: Callable[[], bool],
 ) -> Result:
     """:func:`run` with everything given, as the command line needs it."""
+    find_device(options.device)  # before anything is written
     opened = Store(store, create=True)
     conducted = conduct(asked, opened, options, command, reporter, should_pause)
-    entry = write_entry(opened, asked.name)
-    return Result(asked, opened, conducted.trained, conducted.complete, entry.page)
+    record = conducted.record
+    entry = write_entry(opened, record)
+    return Result(asked, opened, record, conducted.trained, conducted.complete, entry.page)
 
 
 def open(store: str | Path = "lab") -> OpenStore:

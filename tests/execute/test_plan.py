@@ -1,6 +1,6 @@
 import json
 
-from ablab.execute.options import Options
+from ablab.execute.options import Options, cpu_count
 from ablab.execute.plan import MAX_WIDTH, Plan, estimate, make_plan, run_bytes
 from ablab.execute.worker import plan_as_data, plan_from_data
 from ablab.experiments.experiment import experiment
@@ -79,7 +79,9 @@ def test_memory_grows_with_the_batch_and_the_width(tiny):
 def test_what_does_not_fit_in_memory_is_not_stacked(tiny, monkeypatch):
     asked = experiment(tiny, "seeds=6", "model.d_model=8")
     one = run_bytes(asked.runs[0])
-    monkeypatch.setattr("ablab.execute.plan.device_memory", lambda device: 2 * one * 4)
+    monkeypatch.setattr(
+        "ablab.execute.plan.device_memory", lambda device: 2 * one * 4 * cpu_count()
+    )
     plan = planned(asked, workers=1)
     assert [len(stack.runs) for stack in plan.stacks] == [3, 3]
     assert max(stack.bytes for stack in plan.stacks) <= 4 * one

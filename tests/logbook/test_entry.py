@@ -4,7 +4,7 @@ import re
 import pytest
 
 from ablab.logbook.entry import write_entry
-from ablab.store import Store, StoreError
+from ablab.store import Store
 from tests.store.makers import train
 
 
@@ -27,7 +27,7 @@ def test_the_entry_holds_the_question_the_command_and_the_evidence(written):
     text = (written.entry.parent / "entry.md").read_text()
     for part in (
         "Is <b>1 < 2</b> | still?",
-        "ablab.run(little)",
+        "ablab.run('little')",
         "| train.lr |",
         "2 finished",
         "2 diverged",
@@ -71,8 +71,8 @@ def test_the_logbook_lists_the_newest_first(written):
 
 def test_notes_are_kept_when_an_entry_is_rewritten(written):
     store = Store(written.store.path)
-    store.note("little", "the **second** seed looks odd")
-    entry = write_entry(store, "little")
+    store.note(written.record.id, "the **second** seed looks odd")
+    entry = write_entry(store, written.record)
     assert "the **second** seed looks odd" in (entry.folder / "entry.md").read_text()
     assert "<strong>second</strong>" in entry.page.read_text()
     assert entry.page == written.entry
@@ -85,6 +85,30 @@ def test_another_question_of_the_same_name_and_day_has_an_entry_of_its_own(writt
     assert written.entry.is_file()
 
 
-def test_an_unknown_experiment_is_an_error(written):
-    with pytest.raises(StoreError, match="no experiment"):
-        write_entry(Store(written.store.path), "litle")
+def test_an_entry_needs_neither_corpus_nor_module(tmp_path):
+    corpus = tmp_path / "text.txt"
+    corpus.write_text("to be or not to be, that is the question " * 20)
+    asked = {
+        "name": "gone",
+        "task": {"kind": "text", "corpus": str(corpus), "seq_len": 4},
+        "model": {"kind": "bigram"},
+        "train": {"steps": 4, "batch_size": 4},
+    }
+    result = train(asked, tmp_path / "lab")
+    corpus.unlink()
+    result.store.note(result.record.id, "the corpus is gone")
+    assert "the corpus is gone" in write_entry(result.store, result.record).page.read_text()
+    assert result.store.experiment(result.entry.parent.name).name == "gone"
+
+
+def test_bundles_are_spelt_out(tmp_path):
+    asked = {
+        "name": "ladder",
+        "task": {"kind": "addition", "n_digits": 1},
+        "model": {"d_model": 4, "n_heads": 1},
+        "train": {"steps": 4, "batch_size": 4},
+        "grid": {"rung": {"table": {"model.kind": "bigram"}, "block": {}}},
+    }
+    text = (train(asked, tmp_path / "lab").entry.parent / "entry.md").read_text()
+    assert "grid: rung = table: model.kind=bigram; block: the base" in text
+    assert "train.weight_decay = 0.01" in text

@@ -15,7 +15,7 @@ def test_a_spread_shows_its_deviation_to_two_digits():
     assert Spread((5.0,)).deviation is None
 
 
-def test_last_values_pass_over_what_was_not_taken_or_is_not_finite():
+def test_a_runs_values_are_those_at_its_end():
     frame = pl.DataFrame(
         {
             "run": ["a", "a", "a", "b", "b"],
@@ -24,12 +24,38 @@ def test_last_values_pass_over_what_was_not_taken_or_is_not_finite():
             "eval_loss": [None, 2.5, None, None, None],
         }
     )
-    assert last_values(frame) == {"a": {"train_loss": 1.0, "eval_loss": 2.5}, "b": {}}
+    assert last_values(frame, {"a": 2, "b": 2}) == {
+        "a": {"train_loss": 2.5, "eval_loss": 2.5},
+        "b": {},
+    }
+    assert last_values(frame, {"a": 3, "b": 1}) == {
+        "a": {"train_loss": 2.0},
+        "b": {"train_loss": 5.0},
+    }
+
+
+def test_the_training_loss_is_the_mean_over_the_last_logging_interval():
+    frame = pl.DataFrame(
+        {
+            "run": ["a"] * 5,
+            "step": [1, 2, 3, 4, 5],
+            "train_loss": [9.0, 8.0, 3.0, 2.0, 1.0],
+            "lr": [None, 0.1, None, None, 0.1],
+        }
+    )
+    assert last_values(frame, {"a": 5}) == {"a": {"train_loss": 2.0}}
+    assert last_values(frame, {"a": 4}) == {"a": {"train_loss": 2.5}}
+
+
+def test_a_curve_ends_with_its_first_seed():
+    whole, short = curve(10), curve(6).with_columns(pl.lit(1).alias("seed"))
+    (band,) = bands(pl.concat([whole, short.cast(whole.schema)]), ["d"], "loss")
+    assert band.steps == list(range(1, 7))
 
 
 def test_a_summary_is_the_mean_over_seeds(tmp_path, tiny):
     result = train(tiny, tmp_path / "lab", "seeds=3")
-    first, second = summarise(result.store, "tiny")
+    first, second = summarise(result.store, result.record)
     assert (first.keys, second.keys) == ({"model.d_model": 8}, {"model.d_model": 16})
     assert first.statuses == {"finished": 3}
     assert first.steps == (20, 20)

@@ -3,7 +3,7 @@ import pytest
 
 from ablab.config import InputError
 from ablab.store import Store
-from ablab.store.metrics import add_part, compact, experiment_metrics, read_runs, write_part
+from ablab.store.metrics import add_part, compact, read_runs, write_part
 from tests.store.makers import train
 
 
@@ -61,14 +61,14 @@ def test_merging_parts_changes_no_row(tmp_path):
 
 
 def test_axes_of_mixed_values_become_text(tmp_path, tiny):
-    train(
+    result = train(
         tiny,
         tmp_path / "lab",
         "model.mlp=null,{output_projection:true}",
         "seeds=1",
         "model.d_model=8",
     )
-    frame = experiment_metrics(Store(tmp_path / "lab"), "tiny")
+    frame = result.metrics()
     assert frame["model.mlp"].unique(maintain_order=True).to_list() == [
         None,
         '{"output_projection": true}',

@@ -35,7 +35,7 @@ def test_state_survives_the_file_bit_for_bit(tmp_path, tiny):
     result = train(tiny, tmp_path / "lab", "seeds=1", "model.d_model=8")
     run = ablab.open(tmp_path / "lab").run(result.runs[0].run)
     layout = Layout.of(initial_model(run.run))
-    state = read_state(run.store, run.id, 20, layout)
+    state = read_state(run.store, run.id, 20, layout, ["exp_avg", "exp_avg_sq"])
     assert sorted(state.slots) == ["exp_avg", "exp_avg_sq"]
     assert torch.equal(state.theta, layout.flatten(run.model(20)))
 

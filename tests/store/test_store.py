@@ -1,6 +1,7 @@
 import sqlite3
 import threading
 
+import polars as pl
 import pytest
 
 import ablab
@@ -72,8 +73,11 @@ def test_a_run_belongs_to_every_experiment_that_asks_for_it(tmp_path, tiny):
     store = Store(tmp_path / "lab")
     shared = [run for run in store.runs() if len(run.experiments) == 2]
     assert [run.variant for run in shared] == [{"model.d_model": 16}] * 2
-    seen = store.runs("other")
+    seen = other.runs
     assert [(run.variant, run.step, run.status) for run in seen] == [({}, 10, "finished")] * 2
+    at_ten = other.metrics().filter(pl.col("step") == 10)
+    assert [run.train_loss for run in seen] == at_ten["train_loss"].to_list()
+    assert [run.eval_loss for run in seen] == at_ten["eval_loss"].to_list()
     assert other.metrics()["step"].max() == 10
 
 

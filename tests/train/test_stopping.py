@@ -31,7 +31,7 @@ def test_a_stored_curve_is_judged_by_the_means_of_logging_intervals():
 
 
 def test_a_stored_rule_goes_on_where_it_was():
-    run = make_run(steps=100, stop={"measure": "eval_loss", "patience": 2}, log_every=10)
+    run = make_run(steps=100, stop={"measure": "eval_loss", "patience": 2}, evaluate={"every": 10})
     rule, stopped = stored_rule(run, {}, {0: 3.0, 10: 1.0, 20: 1.5})
     assert stopped is None
     assert rule is not None

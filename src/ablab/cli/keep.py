@@ -18,12 +18,10 @@ def logbook(experiment: str | None, store: str, as_json: bool, quiet: bool) -> N
     from ablab.store import Store
 
     opened = Store(store)
-    names = list(dict.fromkeys(record.name for record in opened.experiments()))
-    if experiment is not None:
-        names = [opened.experiment(experiment).name]
+    records = opened.experiments() if experiment is None else [opened.experiment(experiment)]
     from ablab.logbook.entry import write_entry
 
-    entries = [write_entry(opened, name) for name in names]
+    entries = [write_entry(opened, record) for record in records]
     if as_json:
         print_json([{"experiment": each.name, "entry": str(each.page)} for each in entries])
         return
@@ -47,10 +45,11 @@ def note(experiment: str, text: str, store: str, as_json: bool, quiet: bool) -> 
     opened = Store(store)
     if not text.strip():
         raise InputError(Problem("the note is empty", expected="a sentence, in quotes"))
-    opened.note(experiment, text.strip())
+    record = opened.experiment(experiment)
+    opened.note(record.id, text.strip())
     from ablab.logbook.entry import write_entry
 
-    entry = write_entry(opened, experiment)
+    entry = write_entry(opened, record)
     if as_json:
         print_json({"experiment": entry.name, "entry": str(entry.page)})
         return
@@ -63,6 +62,7 @@ def note(experiment: str, text: str, store: str, as_json: bool, quiet: bool) -> 
 @click.pass_context
 def data(context: click.Context, as_json: bool, quiet: bool) -> None:
     """The corpora: list them, fetch one, or print where one is."""
+    context.obj = as_json
     if context.invoked_subcommand is None:
         _list(as_json)
 
@@ -70,9 +70,10 @@ def data(context: click.Context, as_json: bool, quiet: bool) -> None:
 @data.command("list")
 @json_option
 @quiet_option
-def list_corpora(as_json: bool, quiet: bool) -> None:
+@click.pass_obj
+def list_corpora(outer: bool, as_json: bool, quiet: bool) -> None:
     """List the corpora and where they are."""
-    _list(as_json)
+    _list(as_json or outer)
 
 
 @data.command()
@@ -85,8 +86,9 @@ def fetch(name: str, as_json: bool, quiet: bool) -> None:
 
     if name == PYTHON_STDLIB:
         click.echo(f"{name} comes with Python; there is nothing to fetch", err=True)
-        return
-    path = find_corpus(name) or fetch_corpus(name, tell=lambda text: click.echo(text, err=True))
+        path = Path(sysconfig.get_paths()["stdlib"])
+    else:
+        path = find_corpus(name) or fetch_corpus(name, tell=lambda text: click.echo(text, err=True))
     if as_json:
         print_json({"name": name, "path": str(path)})
     else:

@@ -37,9 +37,16 @@ def recipes(as_json: bool, quiet: bool) -> None:
 @quiet_option
 def runs(experiment: str | None, store: str, as_json: bool, quiet: bool) -> None:
     """List the runs of a store."""
+    from ablab.experiments.experiment import variant_label
     from ablab.store import Store
 
-    records = Store(store).runs(experiment)
+    opened = Store(store)
+    if experiment is None:
+        records = opened.runs()
+    else:
+        from ablab.store.metrics import experiment_runs
+
+        records = experiment_runs(opened, opened.experiment(experiment))
     if as_json:
         print_json([vars(record) for record in records])
         return
@@ -59,7 +66,7 @@ def runs(experiment: str | None, store: str, as_json: bool, quiet: bool) -> None
             (
                 record.run,
                 ", ".join(record.experiments),
-                _variant(record.variant),
+                variant_label(record.variant),
                 record.seed,
                 record.status,
                 f"{record.step}/{record.steps}",
@@ -79,6 +86,7 @@ def runs(experiment: str | None, store: str, as_json: bool, quiet: bool) -> None
 @quiet_option
 def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
     """Show all about one run; RUN is its id or a unique beginning of it."""
+    from ablab.experiments.experiment import variant_label
     from ablab.experiments.tree import leaves
     from ablab.store import Store
 
@@ -102,7 +110,7 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
         )
         return
     for key, value in vars(record).items():
-        shown = _variant(value) if key == "variant" else value
+        shown = variant_label(value) if key == "variant" else value
         shown = f"{shown:.6g}" if isinstance(shown, float) else shown
         shown = ", ".join(shown) if isinstance(shown, list) else shown
         if shown not in (None, ""):
@@ -138,8 +146,8 @@ def metrics(target: str, columns: str, store: str, as_json: bool, quiet: bool) -
 
     opened = Store(store)
     wanted = [name.strip() for name in columns.split(",") if name.strip()]
-    if any(record.name == target for record in opened.experiments()):
-        frame = experiment_metrics(opened, target, wanted)
+    if any(target in (record.name, record.entry) for record in opened.experiments()):
+        frame = experiment_metrics(opened, opened.experiment(target), wanted)
     else:
         frame = read_runs(opened, [_run_id(opened, target)])
         frame = frame.select([*KEYS, *chosen_columns(frame, KEYS, wanted)])
@@ -167,7 +175,3 @@ def _run_id(store: Any, target: str) -> str:
                 suggestion=nearest(target, names) or error.problems[0].suggestion,
             )
         ) from error
-
-
-def _variant(keys: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in keys.items()) or "base"

@@ -96,11 +96,13 @@ def plan(
     from ablab.experiments import experiment as read_experiment
 
     asked = read_experiment(experiment, *overrides)
+    from ablab.execute.conduct import left_to_train
     from ablab.execute.plan import estimate, make_plan
     from ablab.execute.progress import duration
-    from ablab.store.plan_view import left_to_train
 
-    left = left_to_train(asked, store)
+    left = left_to_train(asked, store, options.retry)
+    if not quiet and not as_json:
+        click.echo("timing a few steps of each shape …", err=True)
     planned = make_plan(asked.runs, options, left)
     expected = estimate(planned, left, budget=20.0)
     labels = {each.id: variant.label for variant in asked.variants for each in variant.runs}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from ablab.execute.environment import environment
 from ablab.execute.executors import execute
@@ -51,12 +52,14 @@ def conduct(
     """
     record = store.register(asked, command, environment())
     if options.retry:
-        store.retry(run.id for run in asked.runs)
+        troubled = ("failed", "diverged")
+        store.retry(run.run for run in store.runs(record) if run.status in troubled)
     settle_stops(store, record.id, asked.runs)
     left = unfinished(store, record.id)
     if not left:
         reporter.message(f"nothing to train: all {len(asked.runs)} runs are in {store.path}")
         return Conducted(record, 0, True)
+    reporter.message(f"{asked.name}: timing a few steps of each shape")
     plan = make_plan(asked.runs, options, left)
     reporter.message(summary(asked, plan, left, estimate(plan, left, _ESTIMATE_SECONDS)))
     labels = {run.id: variant.label for variant in asked.variants for run in variant.runs}
@@ -70,10 +73,40 @@ def conduct(
     return Conducted(record, len(left), complete)
 
 
+def left_to_train(asked: Experiment, path: str | Path, retry: bool) -> dict[str, int]:
+    """Steps that carrying an experiment out would train now, by run id; nothing is written.
+
+    Args:
+        asked: The experiment, which the store may not know yet.
+        path: The store, which may not be there yet.
+        retry: Whether runs that failed or diverged would be tried again.
+    """
+    steps = {run.id: run.train.steps for run in asked.runs}
+    if not (Path(path) / "index.sqlite").is_file():
+        return steps
+    store = Store(path)
+    stored = {row["id"]: row for row in store.index.rows("SELECT id, step, outcome FROM runs")}
+    rows = store.index.rows(
+        """SELECT run FROM members JOIN experiments ON id = experiment
+           WHERE digest = ? AND stopped IS NOT NULL""",
+        asked.digest,
+    )
+    stopped = {row["run"] for row in rows}
+    store.close()
+    left = {}
+    for run, total in steps.items():
+        row = stored.get(run)
+        ended = run in stopped or (row is not None and row["outcome"] is not None and not retry)
+        done = 0 if row is None else row["step"]
+        if not ended and (done < total or (row is not None and row["outcome"] is not None)):
+            left[run] = max(1, total - done)
+    return left
+
+
 def summary(asked: Experiment, plan: Plan, left: dict[str, int], expected: Estimate) -> str:
     """The plan in a line, before anything trains."""
     stacks = [stack for stack in plan.stacks if any(run.id in left for run in stack.runs)]
-    memory = max(stack.bytes for stack in stacks) * plan.workers
+    memory = sum(sorted(stack.bytes for stack in stacks)[-plan.workers :])
     processes = "this process" if plan.workers == 1 else f"{plan.workers} worker processes"
     done = len(asked.runs) - len(left)
     return (

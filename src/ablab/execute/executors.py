@@ -9,11 +9,11 @@ import threading
 from collections import Counter
 from typing import Any
 
-from ablab.execute.work import Job, fail_run, unfinished, work
+from ablab.execute.work import Job, fail_run, note_deaths, unfinished, work
 from ablab.execute.worker import plan_as_data
 from ablab.experiments.experiment import Experiment
 
-_DEATHS_ALLOWED = 2  # of processes that were training a run, before the run counts as failed
+_DEATHS_ALLOWED = 2  # of processes that trained a run alone, before it counts as failed
 
 
 def execute(job: Job, asked: Experiment) -> bool:
@@ -76,6 +76,7 @@ class _Pool:
             "experiment": self._job.experiment,
             "definition": self._asked.definition,
             "plan": plan_as_data(self._job.plan),
+            "path": sys.path,
         }
         process.stdin.write(json.dumps(spec) + "\n")
         process.stdin.flush()
@@ -84,9 +85,14 @@ class _Pool:
 
     def _listen(self, number: int, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None, "asked for a pipe"
-        for line in process.stdout:
-            self._events.put((number, json.loads(line)))
-        self._events.put((number, None))
+        try:
+            for line in process.stdout:
+                try:
+                    self._events.put((number, json.loads(line)))
+                except json.JSONDecodeError:  # cut short by a kill
+                    self._events.put((number, {"event": "message", "text": line.rstrip()}))
+        finally:
+            self._events.put((number, None))
 
     def _heard(self, number: int, event: dict[str, Any]) -> None:
         if event["event"] == "taken":
@@ -105,11 +111,11 @@ class _Pool:
         cause = f"signal {-code}" if code < 0 else f"exit code {code}"
         held = self._training.get(number, [])
         self._job.tell({"event": "message", "text": f"a worker process died ({cause})"})
-        left = unfinished(self._job.store, self._job.experiment)
-        for run in held:
-            self._deaths[run] += 1
-            if run in left and self._deaths[run] >= _DEATHS_ALLOWED:
-                fail_run(self._job.store, run, f"its process died twice ({cause})")
+        note_deaths(self._job.store, held)
+        if len(held) == 1:
+            self._deaths[held[0]] += 1
+            if self._deaths[held[0]] >= _DEATHS_ALLOWED:
+                fail_run(self._job.store, held[0], f"its process died again and again ({cause})")
         if not held and self._started >= 3 * self._job.plan.workers:
             raise RuntimeError(f"worker processes die before they train anything ({cause})")
         self._start()

@@ -4,8 +4,8 @@ Does not import torch.
 """
 
 import os
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 from ablab.config import InputError, Problem, nearest
 
@@ -53,10 +53,6 @@ class Options:
                     expected="a number from 1 to 1024",
                 )
             )
-
-    def as_data(self) -> dict[str, Any]:
-        """The options as plain data; ``Options(**data)`` gives them back."""
-        return asdict(self)
 
 
 def cpu_count() -> int:

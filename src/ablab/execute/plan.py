@@ -70,11 +70,12 @@ def make_plan(runs: Sequence[Run], options: Options, to_train: Iterable[str]) ->
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.stack_key, []).append(run)
-    memory = device_memory(device) * _MEMORY_SHARE / (options.workers or cpu_count())
+    sharing = cpu_count() if device.type == "cpu" else 1  # processes at most, whatever is asked for
+    memory = device_memory(device) * _MEMORY_SHARE / sharing
     stacks: list[PlannedStack] = []
     for group in groups.values():
         one = run_bytes(group[0])
-        fitting = max(1, int(memory // one)) if one else MAX_WIDTH
+        fitting = max(1, int(memory // one)) if one else 1
         width = 1 if options.engine == "solo" else min(MAX_WIDTH, fitting)
         count = math.ceil(len(group) / width)
         even = math.ceil(len(group) / count)

@@ -29,6 +29,7 @@ class Reporter(ABC):
         self._labels = labels
         self._total = sum(left.values())
         self._began = time.monotonic()
+        self._waiting = False
 
     def event(self, event: dict[str, Any]) -> None:
         """Takes an event of :class:`ablab.execute.work.Job`."""
@@ -37,6 +38,13 @@ class Reporter(ABC):
                 for run in event["ids"]:
                     self._left[run] = self._steps[run] - event["step"]
                 self.progress(event)
+            case "ended":
+                for run in event["ids"]:
+                    self._left[run] = 0
+            case "waiting":
+                if not self._waiting:
+                    self.message("waiting for runs that another process is training")
+                self._waiting = True
             case "failed":
                 self.warn(f"run {event['run']} failed: {event['error']}")
             case "split":

@@ -1,5 +1,6 @@
 """The work of one process: takes stacks that nobody holds, trains them, until none is left."""
 
+import gc
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from ablab.store.snapshots import read_state
 from ablab.store.store import Store, timestamp
 from ablab.train.layout import Layout
 from ablab.train.loop import stored_rule, train
+from ablab.train.optimizers import make_optimizer
 from ablab.train.run import Run
 from ablab.train.stack import RunState, Stack, initial_model
 from ablab.train.stopping import StopRule
@@ -35,7 +37,8 @@ class Job:
         store: The store.
         experiment: The experiment's number in it.
         plan: The plan.
-        tell: Told events: ``progress``, ``split``, ``failed``, ``waiting``, ``message``.
+        tell: Told events: ``taken``, ``progress``, ``ended``, ``split``, ``failed``, ``waiting``,
+            ``message``.
         should_pause: Asked at every logged step.
     """
 
@@ -99,8 +102,23 @@ def _take(job: Job, owner: Owner, stack: PlannedStack) -> list[Run]:
     taken = set(owner.acquire(job.store.index, list(wanted)))
     # A run may have been finished by another process between the look and the lease.
     missing = unfinished(job.store, job.experiment, stack.runs)
-    owner.release(job.store.index, [run for run in taken if run not in missing])
-    return [run for run in stack.runs if run.id in taken and run.id in missing]
+    runs = [run for run in stack.runs if run.id in taken and run.id in missing]
+    runs = runs[: _allowed_width(job.store, runs)]
+    kept = {run.id for run in runs}
+    owner.release(job.store.index, [run for run in taken if run not in kept])
+    return runs
+
+
+def _allowed_width(store: Store, runs: Sequence[Run]) -> int:
+    """How many of these runs may train together: half as many for each death after the first.
+
+    A process that is killed while it trains them may have run out of memory; one death may also
+    have been somebody's hand.
+    """
+    deaths = 0
+    for run in runs:
+        deaths = max(deaths, store.run_row(run.id)["deaths"])
+    return max(1, len(runs) >> max(0, deaths - 1))
 
 
 def _train_or_split(job: Job, owner: Owner, number: int, engine: str, runs: Sequence[Run]) -> None:
@@ -109,21 +127,28 @@ def _train_or_split(job: Job, owner: Owner, number: int, engine: str, runs: Sequ
         for group in _by_step(job.store, runs):
             if not _train(job, owner, number, engine, group):
                 return
+        return
     except LeaseLostError as error:
         job.tell({"event": "message", "text": str(error)})
+        return
     except Exception as error:
-        if len(runs) == 1:
-            text = "".join(traceback.format_exception(error))
-            fail_run(job.store, runs[0].id, text)
-            job.tell({"event": "failed", "run": runs[0].id, "error": _last_line(error)})
-            return
-        middle = (len(runs) + 1) // 2
-        job.tell({"event": "split", "runs": len(runs), "error": _last_line(error)})
-        for half in (runs[:middle], runs[middle:]):
-            missing = unfinished(job.store, job.experiment, half)
-            left = [run for run in half if run.id in missing]
-            if left and not job.should_pause():
-                _train_or_split(job, owner, number, engine, left)
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        text = "".join(traceback.format_exception(error))
+    # Outside of the handler, where nothing holds the stack that may not have fitted in memory.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if len(runs) == 1:
+        fail_run(job.store, runs[0].id, text)
+        job.tell({"event": "failed", "run": runs[0].id, "error": reason})
+        return
+    middle = (len(runs) + 1) // 2
+    job.tell({"event": "split", "runs": len(runs), "error": reason})
+    for half in (runs[:middle], runs[middle:]):
+        missing = unfinished(job.store, job.experiment, half)
+        left = [run for run in half if run.id in missing]
+        if left and not job.should_pause():
+            _train_or_split(job, owner, number, engine, left)
 
 
 def _train(
@@ -159,27 +184,30 @@ def _train(
                 "step": step,
                 "runs": width,
                 "loss": loss,
-                "variant": runs[0].id,
                 "ids": [run.id for run in stack.runs],
             }
         )
 
     keeper = StoreKeeper(job.store, owner, job.experiment, facts, tell)
     keeper.started(stack.step)
-    return train(stack, keeper, rules, job.should_pause, before.losses(stack.runs))
+    finished = train(stack, keeper, rules, job.should_pause, before.losses(stack.runs))
+    if finished:
+        job.tell({"event": "ended", "ids": [run.id for run in runs]})
+    return finished
 
 
 def _by_step(store: Store, runs: Sequence[Run]) -> list[list[tuple[Run, RunState | None]]]:
     """Runs with the state that each continues from, those at one step together."""
     layout = Layout.of(initial_model(runs[0]))
+    slots = make_optimizer(runs[0].train).slots
     groups: dict[int, list[tuple[Run, RunState | None]]] = {}
     for run in runs:
-        state = _last_state(store, run, layout)
+        state = _last_state(store, run, layout, slots)
         groups.setdefault(0 if state is None else state.step, []).append((run, state))
     return list(groups.values())
 
 
-def _last_state(store: Store, run: Run, layout: Layout) -> RunState | None:
+def _last_state(store: Store, run: Run, layout: Layout, slots: Sequence[str]) -> RunState | None:
     """The newest state that a run can continue from; a damaged snapshot is passed over."""
     rows = store.index.rows(
         """SELECT step FROM snapshots WHERE run = ? AND has_optimizer AND step <= ?
@@ -189,7 +217,7 @@ def _last_state(store: Store, run: Run, layout: Layout) -> RunState | None:
     )
     for row in rows:
         try:
-            return read_state(store, run.id, row["step"], layout)
+            return read_state(store, run.id, row["step"], layout, slots)
         except StoreError:
             continue
     return None
@@ -263,6 +291,14 @@ def settle_stops(store: Store, experiment: int, runs: Sequence[Run]) -> None:
     mark_stopped(store, experiment, stopped)
 
 
+def note_deaths(store: Store, runs: Sequence[str]) -> None:
+    """Notes that a process died while it trained these runs."""
+    with store.index.transaction() as connection:
+        connection.executemany(
+            "UPDATE runs SET deaths = deaths + 1 WHERE id = ?", [(run,) for run in runs]
+        )
+
+
 def fail_run(store: Store, run: str, text: str) -> None:
     """Marks a run as failed, with the reason."""
     with store.index.transaction() as connection:
@@ -270,7 +306,3 @@ def fail_run(store: Store, run: str, text: str) -> None:
             "UPDATE runs SET outcome = 'failed', error = ?, updated = ? WHERE id = ?",
             (text, timestamp(), run),
         )
-
-
-def _last_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -58,22 +58,26 @@ def pause_on_signals() -> Callable[[], bool]:
 def main() -> None:
     """Works on the job of standard input."""
     should_pause = pause_on_signals()
+    # Events have the standard output to themselves; what else is printed goes to standard error.
+    events = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def tell(event: dict[str, Any]) -> None:
+        events.write(json.dumps(event) + "\n")
+        events.flush()
+
     data = json.loads(sys.stdin.readline())
+    sys.path[:] = data["path"]
     threading.Thread(target=_end_with_parent, daemon=True).start()
     asked = experiment(data["definition"])
     job = Job(
         Store(data["store"]),
         data["experiment"],
         plan_from_data(data["plan"], asked),
-        _tell,
+        tell,
         should_pause,
     )
     work(job)
-
-
-def _tell(event: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()
 
 
 def _end_with_parent() -> None:

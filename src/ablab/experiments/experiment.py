@@ -221,7 +221,9 @@ def _chosen(axis: Axis, override: Override) -> Axis:
                 )
             )
     return Axis(
-        axis.key, tuple(choice for choice in axis.choices if str(choice.label) in wanted), axis.source
+        axis.key,
+        tuple(choice for choice in axis.choices if str(choice.label) in wanted),
+        axis.source,
     )
 
 

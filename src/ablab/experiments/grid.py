@@ -10,7 +10,6 @@ from ablab.config import InputError, Problem
 from ablab.experiments.parts import PARTS, TOP_LEVEL, suggest_key
 from ablab.experiments.tree import Origins, Path
 
-
 # Columns of the metrics that an axis of bundles, whose name is the user's own, must leave alone.
 _COLUMNS = frozenset({"run", "experiment", "seed", "step", "train_loss", "lr", "grad_norm"})
 

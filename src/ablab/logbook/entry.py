@@ -11,17 +11,21 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
-from ablab.experiments.experiment import Experiment, experiment
+from ablab.experiments.experiment import variant_label
 from ablab.experiments.tree import leaves
 from ablab.logbook.figures import curves, is_wide, styles
 from ablab.read.bands import bands
 from ablab.read.summary import summarise, table
 from ablab.store.files import write_text_atomically
-from ablab.store.metrics import experiment_metrics
+from ablab.store.metrics import experiment_metrics, experiment_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 DRAWN = ("train_loss", "eval_loss", "eval_accuracy")
-_SHORT = {"train_loss": "training loss", "eval_loss": "held-out loss"}
+_SHORT = {
+    "train_loss": "training loss",
+    "eval_loss": "held-out loss",
+    "eval_accuracy": "held-out accuracy",
+}
 
 
 @dataclass(frozen=True)
@@ -37,16 +41,12 @@ class Entry:
         return self.folder / "index.html"
 
 
-def write_entry(store: Store, name: str) -> Entry:
+def write_entry(store: Store, record: ExperimentRecord) -> Entry:
     """Writes or rewrites the entry of an experiment and the logbook's list.
 
     The entry's folder is named by the day on which the experiment was first asked for.
-
-    Raises:
-        StoreError: The store has no such experiment.
     """
-    record = store.experiment(name)
-    folder = store.path / "logbook" / _folder_name(store, record)
+    folder = store.path / "logbook" / store.entry_folder(record)
     content = _content(store, record)
     for column, drawing in content["figures"].items():
         write_text_atomically(folder / "figures" / f"{column}.svg", drawing)
@@ -79,48 +79,54 @@ def write_logbook(store: Store) -> Path:
     return path
 
 
-def _folder_name(store: Store, record: ExperimentRecord) -> str:
-    """DATE-NAME; with a number where another experiment of that name and day has it."""
-    if record.entry is not None:
-        return record.entry
-    taken = {each.entry for each in store.experiments()}
-    plain = f"{record.created[:10]}-{record.name}"
-    names = [plain, *(f"{plain}-{number}" for number in range(2, len(taken) + 3))]
-    name = next(each for each in names if each not in taken)
-    store.set_entry(record.id, name)
-    return name
-
-
 def _content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
-    asked = experiment(record.definition)
-    metrics = experiment_metrics(store, record.name)
-    runs = store.runs(record.name)
-    header, rows = table(summarise(store, record.name))
-    keys = [axis.key for axis in asked.axes]
-    levels = {} if not asked.variants else asked.variants[0].parts.task.natural_levels
-    drawn = _drawn(metrics, keys)
+    """All that the templates show; it needs neither the corpus nor a user's modules."""
+    metrics = experiment_metrics(store, record)
+    runs = experiment_runs(store, record)
+    header, rows = table(summarise(store, record))
+    grid = record.definition["grid"]
+    drawn = _drawn(metrics, list(grid))
+    notes = store.notes(record.id)
     return {
         "record": record,
         "date": record.created[:10],
-        "grid": [
-            (axis.key, ", ".join(str(choice.label) for choice in axis.choices))
-            for axis in asked.axes
-        ],
-        "seeds": ", ".join(map(str, asked.seeds)),
-        "base": _base(asked),
+        "grid": [(key, _choices(values)) for key, values in grid.items()],
+        "seeds": ", ".join(map(str, record.definition["seeds"])),
+        "base": _base(record),
+        "full": _full(store, runs),
         "header": header,
         "rows": rows,
         "statuses": _counted(runs),
         "troubles": [run for run in runs if run.status in ("diverged", "failed")],
         "seconds": sum(run.seconds for run in runs),
         "segments": _facts(store, runs),
-        "figures": {column: curves(found, column, levels) for column, found in drawn.items()},
+        "figures": {
+            column: curves(found, column, record.levels) for column, found in drawn.items()
+        },
         "titles": {column: _SHORT.get(column, column.replace("_", " ")) for column in drawn},
-        "data": _plot_data(drawn, levels),
-        "notes": [(when, MarkdownIt().render(text)) for when, text in store.notes(record.id)],
-        "note_texts": store.notes(record.id),
-        "run_ids": [(run.run, _variant(run), run.seed, run.status) for run in runs],
+        "data": _plot_data(drawn, record.levels),
+        "notes": [(when, MarkdownIt().render(text)) for when, text in notes],
+        "note_texts": notes,
+        "run_ids": [(run.run, variant_label(run.variant), run.seed, run.status) for run in runs],
     }
+
+
+def _choices(values: Any) -> list[str]:
+    """An axis's values, a line each where they are bundles of settings."""
+    if isinstance(values, list):
+        return [", ".join(str(value) for value in values)]
+    return [
+        f"{label}: " + (", ".join(f"{key}={value}" for key, value in bundle.items()) or "the base")
+        for label, bundle in values.items()
+    ]
+
+
+def _full(store: Store, runs: list[RunRecord]) -> list[tuple[str, Any]]:
+    """Every setting of the first run, those that were left at their defaults too."""
+    if not runs:
+        return []
+    trajectory = json.loads(store.run_row(runs[0].run)["trajectory"])
+    return [(".".join(path), value) for path, value in leaves(trajectory)]
 
 
 def _drawn(metrics: pl.DataFrame, keys: list[str]) -> dict[str, Any]:
@@ -156,11 +162,11 @@ def _rounded(values: list[float]) -> list[float]:
     return [float(f"{value:.6g}") for value in values]
 
 
-def _base(asked: Experiment) -> list[tuple[str, Any]]:
+def _base(record: ExperimentRecord) -> list[tuple[str, Any]]:
     """The settings that were written down, as dotted keys."""
     parts = {
         key: value
-        for key, value in asked.definition.items()
+        for key, value in record.definition.items()
         if key in ("task", "model", "train", "watch")
     }
     return [(".".join(path), value) for path, value in leaves(parts)]
@@ -184,10 +190,6 @@ def _facts(store: Store, runs: list[RunRecord]) -> list[str]:
                 )
                 found[text] = None
     return list(found)
-
-
-def _variant(run: RunRecord) -> str:
-    return ", ".join(f"{key}={value}" for key, value in run.variant.items()) or "base"
 
 
 def _templates() -> Environment:

@@ -31,7 +31,7 @@ def matching(patterns: Iterable[str], names: list[str]) -> list[str]:
         InputError: A pattern matches none of them.
     """
     chosen: set[str] = set()
-    for pattern in patterns:
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
         plain = plain_site(pattern)
         found = {name for name in names if fnmatchcase(name, plain)}
         if not found:

@@ -33,7 +33,7 @@ class Band:
 
 
 def bands(metrics: pl.DataFrame, keys: list[str], column: str) -> list[Band]:
-    """The bands of a column, a variant each, in the frame's order.
+    """The bands of a column, a variant each, in the frame's order, as far as all its seeds go.
 
     Long curves are thinned: neighbouring steps share a point, which is their mean for each seed.
 
@@ -68,7 +68,10 @@ def bands(metrics: pl.DataFrame, keys: list[str], column: str) -> list[Band]:
                 pl.col(column).mean().alias("mean"),
                 pl.col(column).min().alias("low"),
                 pl.col(column).max().alias("high"),
+                pl.len().alias("_seeds"),
             )
+            # A curve ends with its first seed: the mean of those that are left would jump.
+            .filter(pl.col("_seeds") == mine["seed"].n_unique())
             .sort("_point")
         )
         values = json.loads(name)

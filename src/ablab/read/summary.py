@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from ablab.store.metrics import experiment_metrics
-from ablab.store.store import RunRecord, Store, finite
+from ablab.store.metrics import experiment_metrics, experiment_runs
+from ablab.store.store import ExperimentRecord, RunRecord, Store, finite
 
 MEASURES = ("train_loss", "eval_loss", "eval_accuracy", "eval_sequence_accuracy")
 
@@ -80,31 +80,51 @@ class VariantSummary:
         }
 
 
-def summarise(store: Store, experiment: str) -> list[VariantSummary]:
-    """A summary of each variant, in the grid's order.
-
-    Raises:
-        StoreError: The store has no such experiment.
-    """
-    records = store.runs(experiment)
-    last = last_values(experiment_metrics(store, experiment))
+def summarise(store: Store, record: ExperimentRecord) -> list[VariantSummary]:
+    """A summary of each variant, in the grid's order, from its runs that reached their end."""
+    records = experiment_runs(store, record)
+    last = last_values(experiment_metrics(store, record), {run.run: run.step for run in records})
     variants: dict[str, list[RunRecord]] = {}
-    for record in records:
-        variants.setdefault(str(record.variant), []).append(record)
+    for run in records:
+        variants.setdefault(str(run.variant), []).append(run)
     return [_summary(runs, last) for runs in variants.values()]
 
 
-def last_values(metrics: pl.DataFrame) -> dict[str, dict[str, float]]:
-    """The last value of each measure by run; none where it was never taken or is not finite."""
-    present = [name for name in MEASURES if name in metrics.columns]
-    table = metrics.group_by("run").agg(
-        pl.col(name).sort_by("step").drop_nulls().last() for name in present
-    )
-    result: dict[str, dict[str, float]] = {}
-    for row in table.iter_rows(named=True):
+def last_values(metrics: pl.DataFrame, ends: dict[str, int]) -> dict[str, dict[str, float]]:
+    """Each measure at a run's end, by run; none where it was not taken there or is not finite.
+
+    The training loss is the mean over the last logging interval: one batch alone is mostly noise.
+
+    Args:
+        metrics: A row for each run and step.
+        ends: The step at which each run ended.
+    """
+    present = [name for name in MEASURES if name in metrics.columns and name != "train_loss"]
+    table = pl.DataFrame({"run": list(ends), "_end": list(ends.values())})
+    frame = metrics.join(table, on="run").filter(pl.col("step") <= pl.col("_end"))
+    result: dict[str, dict[str, float]] = {run: {} for run in ends}
+    for row in frame.filter(pl.col("step") == pl.col("_end")).iter_rows(named=True):
         values = {name: finite(row[name]) for name in present}
         result[row["run"]] = {name: v for name, v in values.items() if v is not None}
+    if "train_loss" in frame.columns:
+        for run, mean in _last_interval(frame).iter_rows():
+            if (value := finite(mean)) is not None:
+                result[run] = {"train_loss": value} | result[run]
     return result
+
+
+def _last_interval(frame: pl.DataFrame) -> pl.DataFrame:
+    """Each run's training loss over the steps after the last but one logged step."""
+    logged = pl.col("lr").is_not_null() if "lr" in frame.columns else pl.lit(False)
+    before = (
+        frame.filter(logged & (pl.col("step") < pl.col("_end")))
+        .group_by("run")
+        .agg(pl.col("step").max().alias("_before"))
+    )
+    interval = frame.join(before, on="run", how="left").filter(
+        pl.col("step") > pl.col("_before").fill_null(0)
+    )
+    return interval.group_by("run").agg(pl.col("train_loss").mean())
 
 
 def table(summaries: Sequence[VariantSummary]) -> tuple[list[str], list[list[str]]]:
@@ -128,11 +148,10 @@ def table(summaries: Sequence[VariantSummary]) -> tuple[list[str], list[list[str
 
 def _summary(runs: list[RunRecord], last: dict[str, dict[str, float]]) -> VariantSummary:
     statuses = [record.status for record in runs]
+    ended = [record for record in runs if record.status in ("finished", "stopped")]
     measures = {}
     for name in MEASURES:
-        values = tuple(
-            last[record.run][name] for record in runs if name in last.get(record.run, {})
-        )
+        values = tuple(last[record.run][name] for record in ended if name in last[record.run])
         if values:
             measures[name] = Spread(values)
     steps = [record.step for record in runs]

@@ -36,21 +36,26 @@ def check_store(store: Store) -> Checked:
     problems = [
         f"index: {row[0]}" for row in store.index.rows("PRAGMA integrity_check") if row[0] != "ok"
     ]
+    with store.index.transaction():  # one look at all three tables
+        parts = store.index.rows("SELECT * FROM parts")
+        snapshots = store.index.rows("SELECT * FROM snapshots ORDER BY run, step")
+        runs = store.index.rows("SELECT id, step, outcome FROM runs WHERE step > 0")
     known: set[Path] = set()
-    parts = store.index.rows("SELECT * FROM parts")
     for part in parts:
         path = store.path / "metrics" / part["file"]
         known.add(path)
-        problems += _check_part(path, part["rows"], part["bytes"])
-    snapshots = store.index.rows("SELECT * FROM snapshots ORDER BY run, step")
+        found = _check_part(path, part["rows"], part["bytes"])
+        if found and store.index.rows("SELECT 1 FROM parts WHERE id = ?", part["id"]):
+            problems += found  # and not merged away meanwhile
     for snapshot in snapshots:
-        path = snapshot_path(store, snapshot["run"], snapshot["step"])
+        run, step = snapshot["run"], snapshot["step"]
+        path = snapshot_path(store, run, step)
         known.add(path)
         try:
-            check_snapshot(path)
+            check_snapshot(path, snapshot["bytes"], bool(snapshot["has_optimizer"]))
         except StoreError as error:
-            problems.append(str(error))
-    runs = store.index.rows("SELECT id, step, outcome FROM runs WHERE step > 0")
+            if store.index.rows("SELECT 1 FROM snapshots WHERE run = ? AND step = ?", run, step):
+                problems.append(str(error))
     if not problems:
         problems += _check_runs(store, {row["id"]: row["step"] for row in runs})
     resumable = {row["run"] for row in snapshots if row["has_optimizer"]}

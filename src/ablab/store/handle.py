@@ -1,6 +1,7 @@
 """A stored run in Python: its configuration, status, metrics and models."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import nn
 
 from ablab.config import Problem
 from ablab.store.index import StoreError
-from ablab.store.metrics import read_runs
+from ablab.store.metrics import KEYS, chosen_columns, read_runs
 from ablab.store.snapshots import read_parameters
 from ablab.store.store import RunRecord, Store
 from ablab.train.run import Run
@@ -54,12 +55,17 @@ class StoredRun:
         )
         return [row["step"] for row in rows]
 
-    def metrics(self) -> pl.DataFrame:
-        """A row for each step: ``run``, ``step``, ``train_loss`` and whatever was logged."""
-        return read_runs(self.store, [self.id])
+    def metrics(self, columns: Sequence[str] = ()) -> pl.DataFrame:
+        """A row for each step: ``run``, ``step``, and the columns that were logged.
+
+        Args:
+            columns: Names or shell-style patterns of the columns wanted; all by default.
+        """
+        frame = read_runs(self.store, [self.id])
+        return frame.select([*KEYS, *chosen_columns(frame, KEYS, columns)])
 
     def model(self, step: int | None = None) -> nn.Module:
-        """The model with the parameters after a step; the last one kept by default.
+        """The model with the parameters after a step, in evaluation mode; by default the last kept.
 
         Raises:
             StoreError: No parameters are kept for that step.
@@ -77,5 +83,7 @@ class StoredRun:
             )
         model = initial_model(self.run)
         parameters = read_parameters(self.store, self.id, kept[-1] if step is None else step)
-        model.load_state_dict(parameters, strict=False)
-        return model
+        if set(parameters) != {name for name, _ in model.named_parameters()}:
+            raise StoreError(Problem("the snapshot is of another model", given=self.id))
+        model.load_state_dict(parameters, strict=False)  # a tied parameter is named once
+        return model.eval()

@@ -17,14 +17,16 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE experiments (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL UNIQUE,
     question TEXT NOT NULL, definition TEXT NOT NULL, command TEXT NOT NULL,
-    environment TEXT NOT NULL, created TEXT NOT NULL, asked TEXT NOT NULL, entry TEXT
+    environment TEXT NOT NULL, levels TEXT NOT NULL, created TEXT NOT NULL, asked TEXT NOT NULL,
+    entry TEXT
 );
 CREATE INDEX experiments_by_name ON experiments (name, asked);
 CREATE TABLE runs (
     id TEXT PRIMARY KEY, trajectory TEXT NOT NULL, seed INTEGER NOT NULL,
     step INTEGER NOT NULL DEFAULT 0, outcome TEXT, error TEXT, n_params INTEGER,
     seconds REAL NOT NULL DEFAULT 0, train_loss REAL, eval_loss REAL,
-    segments TEXT NOT NULL DEFAULT '[]', owner TEXT, created TEXT NOT NULL, updated TEXT NOT NULL
+    segments TEXT NOT NULL DEFAULT '[]', deaths INTEGER NOT NULL DEFAULT 0, owner TEXT,
+    created TEXT NOT NULL, updated TEXT NOT NULL
 );
 CREATE INDEX runs_by_owner ON runs (owner) WHERE owner IS NOT NULL;
 CREATE TABLE members (
@@ -126,10 +128,15 @@ class Index:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield self._connection
-        except BaseException:
-            self._connection.execute("ROLLBACK")
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            if self._connection.in_transaction:  # a full disk has ended it already
+                self._connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise StoreError(
+                    Problem(f"cannot write the store's index ({error})", given=str(self.path))
+                ) from error
             raise
-        self._connection.execute("COMMIT")
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         """The rows of a query."""

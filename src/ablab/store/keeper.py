@@ -62,6 +62,8 @@ class StoreKeeper(Keeper):
             LeaseLostError: The runs belong to another process by now.
         """
         store = self._store
+        for run in stack.runs:
+            self._check_lease(run.id)
         frame = pl.DataFrame(
             checkpoint.rows, infer_schema_length=None, schema_overrides=_INTEGER_COLUMNS
         )
@@ -90,11 +92,7 @@ class StoreKeeper(Keeper):
         rows = [row for row in checkpoint.rows if row["run"] == run]
         evaluations = [row["eval_loss"] for row in rows if "eval_loss" in row]
         step = checkpoint.diverged.get(run, checkpoint.step)
-        (row,) = connection.execute(
-            "SELECT segments, owner FROM runs WHERE id = ?", (run,)
-        ).fetchall()
-        if row["owner"] != self._owner.token:
-            raise LeaseLostError(f"run {run} was taken over by another process")
+        row = self._check_lease(run)
         segments = json.loads(row["segments"])
         mine = {"from": self._from, "to": step, "owner": self._owner.token, **self._facts}
         if segments and segments[-1]["from"] == self._from:
@@ -125,6 +123,12 @@ class StoreKeeper(Keeper):
                 "UPDATE members SET stopped = ? WHERE run = ? AND experiment = ?",
                 (step, run, self._experiment),
             )
+
+    def _check_lease(self, run: str) -> Any:
+        (row,) = self._store.index.rows("SELECT segments, owner FROM runs WHERE id = ?", run)
+        if row["owner"] != self._owner.token:
+            raise LeaseLostError(f"run {run} was taken over by another process")
+        return row
 
     @staticmethod
     def _passing(index: Index, runs: list[str]) -> list[tuple[str, int]]:

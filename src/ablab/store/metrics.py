@@ -1,7 +1,9 @@
 """Metrics in Parquet: append-only parts, merged now and then, read as one Polars frame."""
 
 import json
+import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from uuid import uuid4
@@ -11,7 +13,7 @@ import polars as pl
 from ablab.config import InputError, Problem, nearest
 from ablab.store.files import write_atomically
 from ablab.store.index import StoreError
-from ablab.store.store import Store
+from ablab.store.store import ExperimentRecord, RunRecord, Store, finite
 
 KEYS = ("run", "step")
 FIRST_COLUMNS = ("train_loss", "eval_loss", "eval_accuracy", "eval_sequence_accuracy")
@@ -48,12 +50,14 @@ def read_runs(store: Store, runs: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def experiment_metrics(store: Store, experiment: str, columns: Sequence[str] = ()) -> pl.DataFrame:
+def experiment_metrics(
+    store: Store, record: ExperimentRecord, columns: Sequence[str] = ()
+) -> pl.DataFrame:
     """A row for each run and step of an experiment, up to its own steps.
 
     Args:
         store: The store.
-        experiment: The experiment's name.
+        record: The experiment.
         columns: Names or shell-style patterns of the columns wanted beside run, experiment,
             variant keys, seed and step; all by default.
 
@@ -62,9 +66,8 @@ def experiment_metrics(store: Store, experiment: str, columns: Sequence[str] = (
         whatever else was logged; a value that was not logged at a step is null.
 
     Raises:
-        InputError: There is no such experiment, or a pattern matches no column.
+        InputError: A pattern matches no column.
     """
-    record = store.experiment(experiment)
     members = store.members(record.id)
     frame = read_runs(store, [member["run"] for member in members])
     variants = [json.loads(member["variant"]) for member in members]
@@ -87,6 +90,32 @@ def experiment_metrics(store: Store, experiment: str, columns: Sequence[str] = (
     joined = joined.sort("_position", "step").drop("_position", "_last")
     front = ["run", "experiment", *keys, "seed", "step"]
     return joined.select(front + chosen_columns(joined, front, columns))
+
+
+def experiment_runs(store: Store, record: ExperimentRecord) -> list[RunRecord]:
+    """The runs of an experiment as it sees them: their losses are those of its own last step.
+
+    An evaluation counts only if it was taken at that step.
+    """
+    records = store.runs(record)
+    ends = {each.run: each.step for each in records}
+    rows = {row["id"]: row["step"] for row in store.index.rows("SELECT id, step FROM runs")}
+    further = [run for run, end in ends.items() if rows[run] > end]
+    if not further:
+        return records
+    frame = read_runs(store, further)
+    measured: dict[tuple[str, int], dict[str, float | None]] = {
+        (row["run"], row["step"]): row for row in frame.iter_rows(named=True)
+    }
+    result = []
+    for each in records:
+        if each.run in further:
+            row = measured.get((each.run, each.step), {})
+            losses = {name: finite(row.get(name)) for name in ("train_loss", "eval_loss")}
+            result.append(replace(each, **losses))  # type: ignore[arg-type]
+        else:
+            result.append(each)
+    return result
 
 
 def chosen_columns(frame: pl.DataFrame, front: Sequence[str], patterns: Sequence[str]) -> list[str]:
@@ -121,7 +150,10 @@ def compact(store: Store) -> int:
     )
     if len(small) <= _SMALL_PARTS:
         return 0
-    frames = [_read_part(store.path / "metrics" / row["file"]) for row in small]
+    try:
+        frames = [_read_part(store.path / "metrics" / row["file"]) for row in small]
+    except (FileNotFoundError, StoreError):  # merged by another, or damaged: leave all as it is
+        return 0
     frame = _newest(_together(frames))
     name, size = write_part(store, frame)
     with store.index.transaction() as connection:
@@ -143,15 +175,19 @@ def compact(store: Store) -> int:
 
 
 def add_part(
-    connection: object, name: str, size: int, frame: pl.DataFrame, number: int | None = None
+    connection: sqlite3.Connection,
+    name: str,
+    size: int,
+    frame: pl.DataFrame,
+    number: int | None = None,
 ) -> None:
     """Enters a part into the index, inside a transaction of the caller's."""
-    cursor = connection.execute(  # type: ignore[attr-defined]
+    cursor = connection.execute(
         "INSERT INTO parts (id, file, rows, bytes) VALUES (?, ?, ?, ?)",
         (number, name, frame.height, size),
     )
     part = cursor.lastrowid
-    connection.executemany(  # type: ignore[attr-defined]
+    connection.executemany(
         "INSERT INTO part_runs (run, part) VALUES (?, ?)",
         [(run, part) for run in frame["run"].unique().to_list()],
     )

@@ -4,6 +4,7 @@ A file holds every parameter by its name in the model, and where it serves a res
 state as ``optimizer/SLOT/PARAMETER``. Its metadata says which run and step it is.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -51,8 +52,8 @@ def read_parameters(store: Store, run: str, step: int) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(f"{_SLOT}/")}
 
 
-def read_state(store: Store, run: str, step: int, layout: Layout) -> RunState:
-    """A run's whole state from a snapshot that holds the optimizer's.
+def read_state(store: Store, run: str, step: int, layout: Layout, slots: Sequence[str]) -> RunState:
+    """A run's whole state from a snapshot that holds the optimizer's slots.
 
     Raises:
         StoreError: It is missing or damaged, or holds other tensors than the layout.
@@ -61,7 +62,6 @@ def read_state(store: Store, run: str, step: int, layout: Layout) -> RunState:
     tensors = _read(path)
     try:
         theta = torch.cat([tensors[name].reshape(-1) for name in layout.names])
-        slots = sorted({name.split("/")[1] for name in tensors if name.startswith(f"{_SLOT}/")})
         rows = {
             slot: torch.cat(
                 [tensors[f"{_SLOT}/{slot}/{name}"].reshape(-1) for name in layout.names]
@@ -75,15 +75,17 @@ def read_state(store: Store, run: str, step: int, layout: Layout) -> RunState:
     return RunState(step, theta, rows)
 
 
-def check_snapshot(path: Path) -> None:
-    """Reads a snapshot's header and checks the file's length against it.
+def check_snapshot(path: Path, size: int, has_optimizer: bool) -> None:
+    """Reads a snapshot's header and checks it against what the index says.
 
     Raises:
-        StoreError: It is missing or damaged.
+        StoreError: It is missing or damaged, or not the file that was written.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            file.keys()
+            names = list(file.keys())
+        if path.stat().st_size != size or has_optimizer != any("/" in name for name in names):
+            raise StoreError(Problem("a snapshot is not the one that was kept", given=str(path)))
     except (SafetensorError, OSError) as error:
         raise StoreError(Problem(f"damaged snapshot ({error})", given=str(path))) from error
 

@@ -27,6 +27,7 @@ class ExperimentRecord:
     definition: dict[str, Any]
     command: str
     environment: dict[str, Any]
+    levels: dict[str, float]
     created: str
     entry: str | None
 
@@ -66,7 +67,8 @@ class Store:
         if not index.is_file():
             if self.path.exists() and not self.path.is_dir():
                 raise StoreError(Problem("the store is not a folder", given=str(path)))
-            if self.path.is_dir() and any(self.path.iterdir()):
+            others = self.path.is_dir() and any(self.path.iterdir())
+            if others and not index.is_file():  # another process may just have made it
                 raise StoreError(
                     Problem(
                         "this folder is not a store: it holds other files and no index.sqlite",
@@ -102,8 +104,9 @@ class Store:
         with self.index.transaction() as connection:
             connection.execute(
                 """INSERT INTO experiments
-                   (name, digest, question, definition, command, environment, created, asked)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                   (name, digest, question, definition, command, environment, levels, created,
+                    asked)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
                    ON CONFLICT (digest) DO UPDATE SET asked = excluded.asked""",
                 (
                     experiment.name,
@@ -112,6 +115,7 @@ class Store:
                     json.dumps(experiment.definition),
                     command,
                     json.dumps(environment),
+                    json.dumps(experiment.variants[0].parts.task.natural_levels),
                     now,
                     now,
                 ),
@@ -142,13 +146,16 @@ class Store:
         return [_experiment_record(row) for row in rows]
 
     def experiment(self, name: str) -> ExperimentRecord:
-        """The experiment of this name that was asked for last.
+        """The experiment of this name that was asked for last, or whose entry has this name.
 
         Raises:
             StoreError: There is none.
         """
         rows = self.index.rows(
-            "SELECT * FROM experiments WHERE name = ? ORDER BY asked DESC, id DESC LIMIT 1", name
+            """SELECT * FROM experiments WHERE name = ? OR entry = ?
+               ORDER BY asked DESC, id DESC LIMIT 1""",
+            name,
+            name,
         )
         if not rows:
             names = sorted({record.name for record in self.experiments()})
@@ -162,13 +169,13 @@ class Store:
             )
         return _experiment_record(rows[0])
 
-    def runs(self, experiment: str | None = None) -> list[RunRecord]:
-        """The runs of the store, or of one experiment up to its own steps.
+    def runs(self, experiment: ExperimentRecord | None = None) -> list[RunRecord]:
+        """The runs of the store, or of one experiment.
 
-        Raises:
-            StoreError: There is no such experiment.
+        Losses are those of a run's own last step; where an experiment asked for less,
+        :func:`ablab.store.metrics.experiment_runs` has those of its last step.
         """
-        number = None if experiment is None else self.experiment(experiment).id
+        number = None if experiment is None else experiment.id
         members: dict[str, list[Any]] = {}
         for row in self.index.rows(
             """SELECT m.run, m.experiment, m.variant, m.steps, m.stopped, e.name
@@ -219,13 +226,12 @@ class Store:
             *(runs or ()),
         )
 
-    def note(self, experiment: str, text: str) -> None:
+    def note(self, experiment: int, text: str) -> None:
         """Adds a note to an experiment's entry."""
-        record = self.experiment(experiment)
         with self.index.transaction() as connection:
             connection.execute(
                 "INSERT INTO notes (experiment, text, created) VALUES (?, ?, ?)",
-                (record.id, text, timestamp()),
+                (experiment, text, timestamp()),
             )
 
     def notes(self, experiment: int) -> list[tuple[str, str]]:
@@ -235,19 +241,25 @@ class Store:
         )
         return [(row["created"], row["text"]) for row in rows]
 
-    def set_entry(self, experiment: int, folder: str) -> None:
-        """Remembers the folder of an experiment's entry."""
+    def entry_folder(self, record: ExperimentRecord) -> str:
+        """The folder of an experiment's entry: DATE-NAME, numbered where another has that."""
         with self.index.transaction() as connection:
-            connection.execute(
-                "UPDATE experiments SET entry = ? WHERE id = ?", (folder, experiment)
-            )
+            rows = connection.execute("SELECT id, entry FROM experiments").fetchall()
+            entries = {row["id"]: row["entry"] for row in rows}
+            if entries[record.id] is not None:
+                return str(entries[record.id])
+            plain = f"{record.created[:10]}-{record.name}"
+            names = [plain, *(f"{plain}-{number}" for number in range(2, len(rows) + 3))]
+            name = next(each for each in names if each not in entries.values())
+            connection.execute("UPDATE experiments SET entry = ? WHERE id = ?", (name, record.id))
+        return name
 
     def retry(self, runs: Iterable[str]) -> None:
         """Lets runs that failed or diverged be trained again, from their last snapshot."""
         with self.index.transaction() as connection:
             for run in runs:
                 connection.execute(
-                    """UPDATE runs SET outcome = NULL, error = NULL,
+                    """UPDATE runs SET outcome = NULL, error = NULL, deaths = 0,
                        step = COALESCE((SELECT max(step) FROM snapshots
                                         WHERE run = runs.id AND has_optimizer), 0)
                        WHERE id = ? AND outcome IS NOT NULL""",
@@ -287,19 +299,20 @@ def _run_record(row: Any, members: list[Any], number: int | None, living: set[st
     else:
         member = next(each for each in members if each["experiment"] == number)
     stopped = member["stopped"]
+    status = status_of(row, member["steps"], stopped, living)
     return RunRecord(
         run=row["id"],
         experiments=list(dict.fromkeys(each["name"] for each in members)),
         variant=json.loads(member["variant"]),
         seed=row["seed"],
-        status=status_of(row, member["steps"], stopped, living),
+        status=status,
         step=min(row["step"], member["steps"] if stopped is None else stopped),
         steps=member["steps"],
         train_loss=finite(row["train_loss"]),
         eval_loss=finite(row["eval_loss"]),
         seconds=row["seconds"],
         n_params=row["n_params"],
-        error=row["error"],
+        error=row["error"] if status in ("diverged", "failed") else None,
     )
 
 
@@ -311,6 +324,7 @@ def _experiment_record(row: Any) -> ExperimentRecord:
         definition=json.loads(row["definition"]),
         command=row["command"],
         environment=json.loads(row["environment"]),
+        levels=json.loads(row["levels"]),
         created=row["created"],
         entry=row["entry"],
     )

@@ -74,6 +74,10 @@
              { label: column.selectedOptions[0].textContent, stroke: "#676e79", size: 64,
                grid: { stroke: "#eceef1" } }],
       series, bands,
+      legend: { markers: { width: 3, stroke: (u, i) => u.series[i].stroke(u, i),
+                           fill: "transparent",
+                           dash: (u, i) => (u.series[i].dash && u.series[i].dash.length
+                             ? "dashed" : "solid") } },
       hooks: { drawClear: [drawLevels(shown.levels)] },
     }, columns, holder);
     // The band's edges follow their curve and have no place of their own in the legend.
