@@ -35,6 +35,7 @@ def test_an_unknown_name_suggests_the_nearest():
         ("math:", "not an import path"),
         ("no_such_module:x", "cannot import"),
         ("math:sqrtt", "has no 'sqrtt'"),
+        (".x:Thing", "not an import path"),
     ],
 )
 def test_bad_import_paths_are_named(path, message):
@@ -49,3 +50,10 @@ def test_the_working_directory_is_searched_for_users_modules(tmp_path, monkeypat
     expected = hashlib.sha256((tmp_path / "my_component.py").read_bytes()).hexdigest()
     assert source_digest(thing) == expected
     del sys.modules["my_component"]
+
+
+def test_a_users_module_that_raises_is_an_error_about_it(tmp_path, monkeypatch):
+    (tmp_path / "broken_module.py").write_text("1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="ZeroDivisionError"):
+        load_object("broken_module:Thing", "task.kind")

@@ -22,6 +22,34 @@ class Easy(Addition):
     Config = EasyConfig
 
 
+class ChattyConfig(BigramConfig):
+    kind: Literal["tests.execute.my_parts:Chatty"] = "tests.execute.my_parts:Chatty"
+
+
+class Chatty(Bigram):
+    """Prints in its forward pass."""
+
+    Config = ChattyConfig
+
+    def forward(self, tokens, forward=None):
+        print("a word without a line's end", end="")
+        return super().forward(tokens, forward)
+
+
+class FrozenConfig(BigramConfig):
+    kind: Literal["tests.execute.my_parts:Frozen"] = "tests.execute.my_parts:Frozen"
+
+
+class Frozen(Bigram):
+    """Has a frozen parameter."""
+
+    Config = FrozenConfig
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.embedding.weight.requires_grad_(False)
+
+
 class BreakingConfig(BigramConfig):
     kind: Literal["tests.execute.my_parts:Breaking"] = "tests.execute.my_parts:Breaking"
 

@@ -214,3 +214,101 @@ def test_every_optimizers_state_is_resumed(tmp_path, tiny, optimizer):
     longer = train(tiny, tmp_path / "lab", *settings, "train.steps=40")
     whole = train(tiny, tmp_path / "other", *settings, "train.steps=40")
     assert losses(longer).equals(losses(whole))
+
+
+def test_what_a_users_code_prints_disturbs_no_worker(tmp_path, tiny, capfd):
+    asked = tiny | {"model": {"kind": "tests.execute.my_parts:Chatty"}, "grid": {}}
+    result = train(asked, tmp_path / "lab", engine="solo", workers=2)
+    assert {run.status for run in result.runs} == {"finished"}
+    assert "a word" in capfd.readouterr().err
+
+
+def test_frozen_parameters_are_refused(tmp_path, tiny):
+    asked = tiny | {"model": {"kind": "tests.execute.my_parts:Frozen"}, "grid": {}}
+    (run, _) = train(asked, tmp_path / "lab").runs
+    assert run.status == "failed"
+    assert "embedding.weight is frozen" in run.error
+
+
+def test_a_users_module_that_changes_makes_other_runs(tmp_path, tiny, monkeypatch):
+    source = """
+from typing import Literal
+from ablab.tasks.addition import Addition
+from ablab.tasks.addition_config import AdditionConfig
+
+class MyConfig(AdditionConfig):
+    kind: Literal["changing_task:Mine"] = "changing_task:Mine"
+
+class Mine(Addition):
+    Config = MyConfig
+"""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "changing_task.py").write_text(source)
+    asked = tiny | {"task": {"kind": "changing_task:Mine"}, "grid": {}}
+    first = train(asked, tmp_path / "lab")
+    (tmp_path / "changing_task.py").write_text(source + "# another version\n")
+    second = train(asked, tmp_path / "lab")
+    assert second.trained == 2
+    assert len(second.runs) == len(first.runs) == 2
+    assert {run.run for run in first.runs}.isdisjoint(run.run for run in second.runs)
+    old = ablab.open(tmp_path / "lab").run(first.runs[0].run)
+    assert old.model().embedding.weight.shape == (12, 8)
+
+
+def test_a_result_stays_its_own_when_the_name_is_used_again(tmp_path, tiny):
+    first = train(tiny, tmp_path / "lab", "seeds=1")
+    text = first.entry.read_text()
+    second = train(tiny, tmp_path / "lab", "seeds=2")
+    assert len(first.runs) == 2
+    assert first.metrics()["run"].n_unique() == 2
+    assert second.entry != first.entry
+    assert first.entry.read_text() == text
+
+
+def test_processes_that_die_train_narrower_stacks(tmp_path, tiny):
+    from ablab.execute.work import _allowed_width, note_deaths
+
+    result = train(tiny, tmp_path / "lab", "seeds=8", "model.d_model=8")
+    runs = result.experiment.runs
+    widths = []
+    for _ in range(6):
+        widths.append(_allowed_width(result.store, runs))
+        note_deaths(result.store, [run.id for run in runs[:3]])
+    assert widths == [8, 8, 4, 2, 1, 1]
+
+
+def test_a_stop_rule_does_not_look_at_others_evaluations(tmp_path, tiny):
+    settings = (
+        "model.d_model=8",
+        "seeds=1",
+        "train.lr=0.3",
+        "train.stop={measure: eval_loss, patience: 3}",
+    )
+    alone = train(tiny, tmp_path / "alone", *settings, "train.steps=80")
+    train(tiny, tmp_path / "lab", *settings, "train.steps=15", "name=short")
+    after = train(tiny, tmp_path / "lab", *settings, "train.steps=80")
+    assert [(r.status, r.step) for r in after.runs] == [(r.status, r.step) for r in alone.runs]
+
+
+def test_only_what_failed_here_is_retried(tmp_path, tiny):
+    bad = ("model.d_model=8", "seeds=1", "train.lr=1e4")
+    whole = train(tiny, tmp_path / "lab", *bad, "train.steps=40")
+    assert whole.runs[0].status == "diverged"
+    short = train(tiny, tmp_path / "lab", *bad, "train.steps=2", "name=short")
+    assert (short.runs[0].status, short.runs[0].error) == ("finished", None)
+    assert (
+        train(tiny, tmp_path / "lab", *bad, "train.steps=2", "name=short", retry=True).trained == 0
+    )
+
+
+def test_plans_know_what_is_left(tmp_path, tiny):
+    from ablab.execute.conduct import left_to_train
+
+    lab = tmp_path / "lab"
+    asked = ablab.experiment(tiny, "model.d_model=8", "train.lr=1e-3,1e4", "train.steps=40")
+    assert set(left_to_train(asked, lab, False).values()) == {40}
+    ablab.run(asked, store=lab, quiet=True, workers=1)
+    assert left_to_train(asked, lab, False) == {}
+    assert len(left_to_train(asked, lab, True)) == 2
+    longer = ablab.experiment(tiny, "model.d_model=8", "train.lr=1e-3", "train.steps=50")
+    assert set(left_to_train(longer, lab, False).values()) == {10}

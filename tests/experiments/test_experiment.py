@@ -218,3 +218,45 @@ def test_reading_and_checking_an_experiment_does_not_import_torch():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_yaml_anchors_and_merge_keys(tmp_path):
+    path = tmp_path / "merge.yaml"
+    path.write_text(
+        "task: {kind: addition}\nmodel: &m {d_model: 8}\n"
+        "grid: {rung: {a: {model: {<<: *m, n_heads: 2}}}}\n"
+    )
+    (variant,) = experiment(path).variants
+    assert (variant.parts.model.d_model, variant.parts.model.n_heads) == (8, 2)
+
+
+@pytest.mark.parametrize("width", [8.0, "8"])
+def test_a_width_is_the_same_however_it_is_written(width):
+    base = {"name": "x", "task": {"kind": "addition"}, "model": {"d_model": width}}
+    assert experiment(base).runs[0].id == first_id("model.d_model=8")
+
+
+def test_sizes_of_parts_that_are_left_out_shape_nothing():
+    assert first_id("model.attention=null", "model.n_heads=1") == first_id(
+        "model.attention=null", "model.n_heads=4"
+    )
+
+
+def test_a_mapping_takes_the_place_of_the_axes_that_it_sets(tiny):
+    (only,) = experiment(tiny, "model={d_model: 64}").variants
+    assert only.parts.model.d_model == 64
+    axis = tiny | {"grid": {"model": [{"d_model": 8}, {"d_model": 16}]}}
+    with pytest.raises(InputError, match="axis model sets model.d_model too"):
+        experiment(axis, "model.d_model=64")
+
+
+def test_bundles_named_by_numbers_can_be_chosen(tiny):
+    asked = tiny | {"grid": {"width": {8: {"model.d_model": 8}, 16: {"model.d_model": 16}}}}
+    (only,) = experiment(asked, "width=16").variants
+    assert only.parts.model.d_model == 16
+
+
+@pytest.mark.parametrize("name", ["seed", "step", "lr", "eval_loss", "_x"])
+def test_bundle_axes_leave_the_tables_columns_alone(tiny, name):
+    with pytest.raises(InputError, match="name of a column"):
+        experiment(tiny | {"grid": {name: {"a": {"model.d_model": 8}}}})

@@ -146,3 +146,21 @@ def test_transactions_of_many_threads_all_count(tmp_path):
     for thread in threads:
         thread.join()
     assert len(Index(path, create=False).rows("SELECT * FROM meta")) == 81
+
+
+def test_many_can_make_a_store_at_once(tmp_path):
+    errors = []
+
+    def make(number: int) -> None:
+        try:
+            Store(tmp_path / f"lab{number}", create=True).close()
+        except StoreError as error:
+            errors.append(error)
+
+    for number in range(10):
+        threads = [threading.Thread(target=make, args=(number,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert errors == []
