@@ -246,7 +246,7 @@ def test_a_mapping_takes_the_place_of_the_axes_that_it_sets(tiny):
     (only,) = experiment(tiny, "model={d_model: 64}").variants
     assert only.parts.model.d_model == 64
     axis = tiny | {"grid": {"model": [{"d_model": 8}, {"d_model": 16}]}}
-    with pytest.raises(InputError, match="axis model sets model.d_model too"):
+    with pytest.raises(InputError, match=r"axis model sets model\.d_model too"):
         experiment(axis, "model.d_model=64")
 
 

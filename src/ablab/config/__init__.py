@@ -1,7 +1,7 @@
 """The ground: typed configuration's base, the registry, and errors that know their place."""
 
 from ablab.config.base import Config, Neutral, NotInIdentity, identity_of
-from ablab.config.errors import InputError, Problem, nearest
+from ablab.config.errors import InputError, Problem, is_file, nearest
 from ablab.config.registry import Registry, load_object, source_digest
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Problem",
     "Registry",
     "identity_of",
+    "is_file",
     "load_object",
     "nearest",
     "source_digest",

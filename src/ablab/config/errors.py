@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 NOT_GIVEN = object()
@@ -12,6 +13,14 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     """The name among ``names`` that looks most like ``name``, or None if none is near."""
     found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is a file; False too where it cannot be one (a name too long, say)."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,10 @@ def load_object(path: str, key: str) -> Any:
     sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's module raises is about the user's module
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # whatever the user's module raises is about the user's module
         reason = f"{type(error).__name__}: {error}"
         raise InputError(
             Problem(f"{key}: cannot import {module_name!r} ({reason})", key, given=path)

@@ -69,6 +69,7 @@ def conduct(
         complete = execute(Job(store, record.id, plan, reporter.event, should_pause), asked)
     finally:
         reporter.close()
+    settle_stops(store, record.id, asked.runs)  # what another process trained meanwhile
     compact(store)
     return Conducted(record, len(left), complete)
 

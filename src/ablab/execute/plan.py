@@ -120,7 +120,7 @@ def run_operations(run: Run) -> float:
     """
     try:
         parameters = sum(p.numel() for p in initial_model(run).parameters())
-    except Exception:  # as above
+    except (Exception, SystemExit):  # as in run_bytes
         return 0.0
     return 6.0 * parameters * run.train.batch_size * run.task.input_length
 
@@ -138,7 +138,10 @@ def run_bytes(run: Run) -> int:
         stack = Stack([run], [None], torch.device("cpu"), stacked=False)
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             stack.advance(1)
-    except Exception:  # a model that breaks is kept with its run when that is trained, not here
+    except (
+        Exception,
+        SystemExit,
+    ):  # a model that breaks is kept with its run when that is trained, not here
         return 0
     state = stack.theta.nbytes * (3 + len(stack.slots))  # parameters, gradient and a copy, slots
     return state + 2 * sum(saved.values())  # what is kept, and as much again in passing
@@ -194,7 +197,7 @@ def _time_step(runs: Sequence[Run], stacked: bool, device: torch.device) -> floa
     """Seconds of one training step, evaluation's share included; zero if it breaks."""
     try:
         return _timed(runs, stacked, device)
-    except Exception:  # as above
+    except (Exception, SystemExit):  # as in run_bytes
         return 0.0
 
 

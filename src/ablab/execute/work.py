@@ -131,7 +131,9 @@ def _train_or_split(job: Job, owner: Owner, number: int, engine: str, runs: Sequ
     except LeaseLostError as error:
         job.tell({"event": "message", "text": str(error)})
         return
-    except Exception as error:
+    except StoreError:  # a full disk, say, is no fault of these runs
+        raise
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         text = "".join(traceback.format_exception(error))
     # Outside of the handler, where nothing holds the stack that may not have fitted in memory.

@@ -29,6 +29,7 @@ from ablab.train.run import Run
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAX_SEED = 2**32 - 1
+_MAX_SEEDS = 100_000
 
 
 def variant_label(keys: Mapping[str, Any]) -> str:
@@ -139,7 +140,7 @@ def experiment(
     seeds = _seeds(tree.get("seeds", 1), origins)
     variants = _variants(tree, axes, seeds, origins)
     name = _name(tree.get("name"), origins)
-    question = str(tree.get("question") or "")
+    question = _question(tree.get("question"), origins)
     return Experiment(
         name,
         question,
@@ -157,6 +158,7 @@ def experiment(
 
 
 def _check_top_level(tree: Mapping[str, Any], origins: Origins) -> None:
+    """Refuses unknown top-level keys, and says with them what is wrong with the parts."""
     problems = [
         Problem(
             f"{key} is not a setting",
@@ -168,6 +170,10 @@ def _check_top_level(tree: Mapping[str, Any], origins: Origins) -> None:
         if key not in TOP_LEVEL
     ]
     if problems:
+        try:
+            check_parts(tree, origins)
+        except InputError as error:
+            problems += error.problems
         raise InputError(*problems)
 
 
@@ -311,6 +317,8 @@ def _assign(tree: dict[str, Any], path: KeyPath, value: Any, origins: Origins) -
     put(tree, path, value)
     if len(path) == 1 and isinstance(tree[part], str):
         tree[part] = {"kind": tree[part]}
+    if not isinstance(tree[part], dict):
+        return  # the checking of the parts says what is wrong
     if part in ("task", "model") and before is not None and _kind(tree, part) != before:
         given = set(value) if len(path) == 1 and isinstance(value, Mapping) else set()
         cls = part_class(part, tree[part], origins)
@@ -323,7 +331,9 @@ def _kind(tree: Mapping[str, Any], part: str) -> str | None:
     data = tree.get(part)
     if isinstance(data, str):
         return data
-    kind = data.get("kind", "transformer" if part == "model" else None) if data else None
+    if not isinstance(data, Mapping):
+        return None
+    kind = data.get("kind", "transformer" if part == "model" else None)
     return kind if isinstance(kind, str) else None
 
 
@@ -333,9 +343,9 @@ def _is_kind(key: str) -> bool:
 
 def _seeds(value: Any, origins: Origins) -> tuple[int, ...]:
     source = origins.of(("seeds",))
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_SEEDS:
         return tuple(range(value))
-    expected = f"a count from 1, or a list of different seeds from 0 to {_MAX_SEED}"
+    expected = f"a count from 1 to {_MAX_SEEDS}, or a list of different seeds from 0 to {_MAX_SEED}"
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise InputError(Problem("seeds has a wrong value", "seeds", source, value, expected))
     for seed in value:
@@ -361,6 +371,17 @@ def _name(value: Any, origins: Origins) -> str:
             "letters, digits, '.', '_' and '-', at most 100, the first a letter or a digit",
         )
     )
+
+
+def _question(value: Any, origins: Origins) -> str:
+    text = "" if value is None else str(value)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            Problem("the question is not text", "question", origins.of(("question",)))
+        ) from error
+    return text
 
 
 def _axis_data(axis: Axis) -> Any:

@@ -108,6 +108,9 @@ def check_parts(tree: Mapping[str, Any], origins: Origins) -> Parts:
             problems += [_problem(part, cls, each, origins) for each in error.errors()]
         except InputError as error:
             problems += error.problems
+        except Exception as error:  # a user's configuration class may raise anything
+            reason = f"{type(error).__name__}: {error}"
+            problems.append(Problem(f"{part} cannot be read ({reason})", part, origins.of((part,))))
     if problems:
         raise InputError(*problems)
     return Parts(**checked)

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from ablab.config import InputError, Problem, nearest
+from ablab.config import InputError, Problem, is_file, nearest
 from ablab.experiments.tree import Origins
 from ablab.experiments.tree import Path as KeyPath
+
+_MAX_NODES = 100_000
 
 
 def recipes() -> dict[str, str]:
@@ -34,11 +36,10 @@ def read_source(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any],
         return dict(source), Origins()
     name = str(source)
     path = Path(name)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
+    if path.suffix in (".yaml", ".yml") or is_file(path):
         return _parse(_read(path), name, stem=path.stem)
-    resource = _recipe_folder() / f"{name}.yaml"
-    if not resource.is_file():
-        known = sorted(recipes())
+    known = sorted(recipes())
+    if name not in known:
         raise InputError(
             Problem(
                 f"there is no recipe and no file called {name!r}",
@@ -47,7 +48,8 @@ def read_source(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any],
                 suggestion=nearest(name, known),
             )
         )
-    return _parse(resource.read_text(encoding="utf-8"), f"recipe {name}", stem=name)
+    text = (_recipe_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+    return _parse(text, f"recipe {name}", stem=name)
 
 
 def _recipe_folder() -> Any:
@@ -74,8 +76,9 @@ def _parse(text: str, name: str, stem: str | None = None) -> tuple[dict[str, Any
         raise InputError(
             Problem(f"not valid YAML: {error.problem or error.context}", source=f"{name}{line}")
         ) from error
-    except YAMLError as error:
-        raise InputError(Problem("not valid YAML", source=name)) from error
+    except (YAMLError, ValueError, TypeError, RecursionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(Problem(f"not valid YAML: {reason}", source=name)) from error
     if not isinstance(tree, CommentedMap):
         raise InputError(
             Problem(
@@ -94,6 +97,11 @@ def _parse(text: str, name: str, stem: str | None = None) -> tuple[dict[str, Any
 
 def _plain(node: Any, path: KeyPath, name: str, origins: Origins) -> Any:
     """Ruamel's tree as plain values; the line of every key goes to ``origins``."""
+    origins.count += 1
+    if origins.count > _MAX_NODES:  # aliases of aliases of aliases …
+        raise InputError(Problem(f"more than {_MAX_NODES} values", source=name))
+    if isinstance(node, CommentedMap | CommentedSeq) and node.tag.value:
+        raise InputError(Problem(f"YAML tags are not used here: {node.tag.value}", source=name))
     if isinstance(node, CommentedMap):
         result = {}
         for key, value in node.items():

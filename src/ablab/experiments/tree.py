@@ -12,6 +12,7 @@ class Origins:
     def __init__(self, default: str | None = None) -> None:
         self._default = default
         self._known: dict[Path, str] = {}
+        self.count = 0  # values read so far
 
     def mark(self, path: Path, source: str) -> None:
         """Notes where the value at ``path``, and all inside it, came from."""

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
+from ablab.config import Problem
+from ablab.store.index import StoreError
+
 PARTIAL = ".partial-"
 
 
@@ -21,7 +24,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{PARTIAL}{uuid4().hex}-{path.name}")
     try:
-        write(partial)
+        _written(path, partial, write)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
             size = os.fstat(file.fileno()).st_size
@@ -30,6 +33,16 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> int:
         partial.unlink(missing_ok=True)
     sync_folder(path.parent)
     return size
+
+
+def _written(path: Path, partial: Path, write: Callable[[Path], None]) -> None:
+    """Writes, and says of any failure (a full disk, no permission) which file it was."""
+    try:
+        write(partial)
+    except Exception as error:
+        raise StoreError(
+            Problem(f"cannot write {path} ({str(error).splitlines()[0]})", given=str(path))
+        ) from error
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 A file of the store that the index does not name does not count; it was never finished.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,7 +78,10 @@ class Index:
         if not create and not path.is_file():
             raise StoreError(Problem(f"there is no store index at {path}", given=str(path)))
         self.path = path
-        self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+        # Without the right to write beside it, a store can still be read.
+        writable = create or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+        name = path.absolute().as_uri() + ("" if writable else "?immutable=1")
+        self._connection = sqlite3.connect(name, timeout=60, isolation_level=None, uri=True)
         self._connection.row_factory = sqlite3.Row
         try:
             self._connection.execute("PRAGMA foreign_keys = ON")

@@ -83,8 +83,13 @@ def check_snapshot(path: Path, size: int, has_optimizer: bool) -> None:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-        if path.stat().st_size != size or has_optimizer != any("/" in name for name in names):
+            names, metadata = list(file.keys()), file.metadata() or {}
+        own = (metadata.get("run"), metadata.get("step")) == (path.parent.name, path.stem)
+        if (
+            not own
+            or path.stat().st_size != size
+            or has_optimizer != any("/" in name for name in names)
+        ):
             raise StoreError(Problem("a snapshot is not the one that was kept", given=str(path)))
     except (SafetensorError, OSError) as error:
         raise StoreError(Problem(f"damaged snapshot ({error})", given=str(path))) from error

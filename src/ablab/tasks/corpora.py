@@ -16,7 +16,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ablab.config import InputError, Problem, nearest
+from ablab.config import InputError, Problem, is_file, nearest
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def find_corpus(name: str, key: str = "corpus") -> Path | None:
                 return path
         return None
     path = Path(name).expanduser()
-    if path.is_file():
+    if is_file(path):
         return path
     raise InputError(
         Problem(

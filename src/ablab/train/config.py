@@ -89,9 +89,9 @@ class StopConfig(Config):
 class TrainConfig(Config):
     """How a run is trained."""
 
-    steps: Annotated[int, NotInIdentity()] = Field(1000, ge=1)
+    steps: Annotated[int, NotInIdentity()] = Field(1000, ge=1, le=10**12)
     """Updates (N)."""
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(64, ge=1, le=10**9)
     """Samples in a batch (B)."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
     """Adam (Kingma and Ba, 2015), AdamW (Loshchilov and Hutter, 2019) or SGD, as torch has them."""

@@ -255,7 +255,7 @@ class Stack:
     ) -> dict[str, Tensor]:
         logits = self._answers(parameters, tokens, Forward(kernels=self._kernels()))
         measures = self.task.measures(logits, tokens, targets)
-        return {"loss": self._cross_entropy(logits, targets)} | measures
+        return measures | {"loss": self._cross_entropy(logits, targets)}
 
     def _answers(self, parameters: dict[str, Tensor], tokens: Tensor, forward: Forward) -> Tensor:
         logits: Tensor = functional_call(self._model, parameters, (tokens, forward))
