@@ -141,3 +141,14 @@ def test_runs_at_different_steps_or_unstacked_company_are_refused():
     ahead.advance(3)
     with pytest.raises(ValueError, match="at one step"):
         Stack(runs, [ahead.state(0), None], CPU, stacked=True)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_stack_on_a_gpu_equals_one_on_the_cpu(optimizer):
+    runs = [make_run(seed, model=DROPOUT, **OPTIMIZERS[optimizer]) for seed in (0, 1)]
+    cpu = Stack(runs, [None] * 2, CPU, stacked=True)
+    gpu = Stack(runs, [None] * 2, torch.device("cuda"), stacked=True)
+    assert torch.equal(cpu.theta, gpu.theta.cpu())
+    np.testing.assert_allclose(gpu.advance(100).losses, cpu.advance(100).losses, rtol=1e-4)
