@@ -67,6 +67,12 @@ def test_an_override_takes_the_place_of_a_grids_axis(tiny):
     assert [v.parts.model.d_model for v in found] == [4, 2]
 
 
+def test_an_axis_that_is_overridden_stays_where_it_was(tiny):
+    asked = experiment(tiny, "model.n_heads=1,2")
+    again = experiment(asked.definition, "model.d_model=4,8")
+    assert [axis.key for axis in again.axes] == ["model.d_model", "model.n_heads"]
+
+
 def test_open_sizes_are_resolved():
     asked = experiment({"name": "x", "task": {"kind": "addition"}}, "model.d_model=24")
     model = asked.variants[0].parts.model

@@ -196,6 +196,7 @@ def _apply(
         path = check_key(key, source)
         value = {} if override.is_axis else override.value
         named = [(*path, *inner) for inner, _ in leaves(value)] if isinstance(value, dict) else []
+        order = list(by_key)
         for touched in named or [path]:
             by_key = {
                 name: _without(axis, touched, override)
@@ -204,6 +205,8 @@ def _apply(
             }
         if override.is_axis:
             by_key[key] = make_axis(key, override.value, source)
+            if key in order:  # it stays where it was
+                by_key = {name: by_key[name] for name in order if name in by_key}
         else:
             _assign(tree, path, override.value, origins)
         origins.mark(path, source)
