@@ -18,13 +18,22 @@ Slots = dict[str, Float[Tensor, "R P"]]
 
 
 class Optimizer(ABC):
-    """An update rule; it keeps nothing itself.
+    """An update rule; all that it keeps is memory to work in.
 
     Attributes:
         slots: The names of its state tensors, each like the parameters, zero at first.
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self) -> None:
+        self._memory: Tensor | None = None
+
+    def scratch(self, theta: Float[Tensor, "R P"]) -> Float[Tensor, "R P"]:
+        """Memory like ``theta``, the same at every step: fresh pages cost more than the sums."""
+        if self._memory is None or self._memory.shape != theta.shape:
+            self._memory = torch.empty_like(theta)
+        return self._memory
 
     @abstractmethod
     def scalars(self, config: TrainConfig, step: int, lr: float) -> dict[str, float]:
@@ -80,15 +89,18 @@ class AdamW(Optimizer):
         decays: Float[Tensor, " P"] | None,
     ) -> None:
         """Decays the parameters, then takes Adam's step."""
-        decay = scalars["decay"] if decays is None else scalars["decay"] * decays
-        theta.mul_(1 - decay)
+        if decays is None:
+            theta.mul_(1 - scalars["decay"])
+        else:
+            theta.mul_(torch.mul(decays, -scalars["decay"], out=self.scratch(theta)).add_(1))
         self._adam_step(theta, grad, slots, scalars)
 
     def _adam_step(self, theta: Tensor, grad: Tensor, slots: Slots, scalars: Scalars) -> None:
         mean, square = slots["exp_avg"], slots["exp_avg_sq"]
         mean.lerp_(grad, scalars["beta1_rest"])
         square.mul_(scalars["beta2"]).add_(grad.square_().mul_(scalars["beta2_rest"]))
-        root = square.sqrt().mul_(scalars["root_correction"]).add_(scalars["eps"])
+        root = torch.sqrt(square, out=self.scratch(theta))
+        root.mul_(scalars["root_correction"]).add_(scalars["eps"])
         theta.sub_(torch.div(mean, root, out=root).mul_(scalars["step_size"]))
 
 
