@@ -1,6 +1,7 @@
 """What the configuration of every task has, and the registry of tasks. Does not import torch."""
 
 import math
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 from ablab.config import Config, Registry, load_object, source_digest
@@ -21,14 +22,14 @@ class TaskConfig(Config):
     """The task's registered name, or an import path to a task class of the user's own."""
 
     @property
+    @abstractmethod
     def vocab_size(self) -> int:
         """How many tokens there are."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def input_length(self) -> int:
         """How many tokens the model reads (T)."""
-        raise NotImplementedError
 
     @property
     def natural_levels(self) -> dict[str, float]:
