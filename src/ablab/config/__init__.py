@@ -2,6 +2,7 @@
 
 from ablab.config.base import Config, Neutral, NotInIdentity, identity_of
 from ablab.config.errors import InputError, Problem, is_file, nearest
+from ablab.config.patterns import match_names
 from ablab.config.registry import Registry, load_object, source_digest
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "identity_of",
     "is_file",
     "load_object",
+    "match_names",
     "nearest",
     "source_digest",
 ]

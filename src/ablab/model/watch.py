@@ -5,13 +5,12 @@ accepted (``blocks.0.attn.hook_pattern``).
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from fnmatch import fnmatchcase
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ablab.config import InputError, Problem, nearest
+from ablab.config import InputError, Problem, match_names
 from ablab.model.base import Model
 from ablab.model.forward import Forward, Tap
 
@@ -30,21 +29,8 @@ def matching(patterns: Iterable[str], names: list[str]) -> list[str]:
     Raises:
         InputError: A pattern matches none of them.
     """
-    chosen: set[str] = set()
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        plain = plain_site(pattern)
-        found = {name for name in names if fnmatchcase(name, plain)}
-        if not found:
-            raise InputError(
-                Problem(
-                    f"the model has no site {pattern!r}",
-                    given=pattern,
-                    expected="one of " + ", ".join(names),
-                    suggestion=nearest(plain, names),
-                )
-            )
-        chosen |= found
-    return [name for name in names if name in chosen]
+    given = [patterns] if isinstance(patterns, str) else patterns
+    return match_names(map(plain_site, given), names, "the model has no site {}")
 
 
 def plain_site(name: str) -> str:

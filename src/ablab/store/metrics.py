@@ -4,13 +4,12 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from uuid import uuid4
 
 import polars as pl
 
-from ablab.config import InputError, Problem, nearest
+from ablab.config import Problem, match_names
 from ablab.store.files import write_atomically
 from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, RunRecord, Store, finite
@@ -127,20 +126,8 @@ def chosen_columns(frame: pl.DataFrame, front: Sequence[str], patterns: Sequence
     names = [name for name in frame.columns if name not in front]
     if not patterns:
         return names
-    wanted: set[str] = set()
-    for pattern in patterns:
-        found = {name for name in names if fnmatchcase(name, pattern)}
-        if not found and pattern not in front:
-            raise InputError(
-                Problem(
-                    f"no column {pattern!r} was logged",
-                    given=pattern,
-                    expected="one of " + ", ".join(names),
-                    suggestion=nearest(pattern, names),
-                )
-            )
-        wanted |= found
-    return [name for name in names if name in wanted]
+    others = [pattern for pattern in patterns if pattern not in front]
+    return match_names(others, names, "no column {} was logged")
 
 
 def compact(store: Store) -> int:
