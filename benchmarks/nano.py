@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from ablab.experiments import experiment
 from ablab.train.schedules import factors
+from ablab.train.method import SOLO, STACK
 from ablab.train.stack import Stack, initial_model
 
 RUN = experiment("shakespeare-nano").runs[0]
@@ -32,7 +33,7 @@ class PlainLoop:
 
     def __init__(self) -> None:
         self.config = RUN.train
-        self.stack = Stack([RUN], [None], CPU, stacked=False)
+        self.stack = Stack([RUN], [None], CPU, SOLO)
         self.model = initial_model(RUN)
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
         vectors = [p for p in self.model.parameters() if p.ndim == 1]
@@ -92,7 +93,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--train", action="store_true")
     options = parser.parse_args()
-    plain, bench = PlainLoop(), Stack([RUN], [None], CPU, stacked=False)
+    plain, bench = PlainLoop(), Stack([RUN], [None], CPU, SOLO)
     if options.train:
         began = time.perf_counter()
         plain.advance(RUN.train.steps)

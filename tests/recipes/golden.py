@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ablab.experiments import experiment
+from ablab.train.method import SOLO, STACK
 from ablab.train.stack import Stack
 
 FILE = Path(__file__).with_name("golden.json")
@@ -21,7 +22,7 @@ def curves(recipe: str) -> dict[str, list[float]]:
     """The training losses of each variant's first seed, by the variant's label."""
     found = {}
     for variant in experiment(recipe).variants:
-        stack = Stack([variant.runs[0]], [None], torch.device("cpu"), stacked=False)
+        stack = Stack([variant.runs[0]], [None], torch.device("cpu"), SOLO)
         found[variant.label] = stack.advance(STEPS).losses[:, 0].tolist()
     return found
 

@@ -5,6 +5,7 @@ import ablab
 from ablab.store import StoreError
 from ablab.store.snapshots import read_state, snapshot_path
 from ablab.train.layout import Layout
+from ablab.train.method import SOLO, STACK
 from ablab.train.stack import Stack, initial_model
 from tests.store.makers import train
 
@@ -18,7 +19,7 @@ def test_steps_that_are_kept(tmp_path, tiny):
 def test_a_stored_model_is_the_trained_one(tmp_path, tiny):
     result = train(tiny, tmp_path / "lab", "seeds=[3]", "model.d_model=8")
     run = ablab.open(tmp_path / "lab").run(result.runs[0].run)
-    stack = Stack([run.run], [None], torch.device("cpu"), stacked=False)
+    stack = Stack([run.run], [None], torch.device("cpu"), SOLO)
     first = dict(run.model(0).named_parameters())
     assert torch.equal(
         first["embedding.weight"], stack.layout.views(stack.theta)["embedding.weight"][0]

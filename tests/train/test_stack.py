@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ablab.model.transformer_config import TransformerConfig
+from ablab.train.method import SOLO, STACK
 from ablab.train.stack import Stack, dropout_words, initial_model
 from tests.helpers import BIGRAM, TEXT, TRANSFORMER, make_run
 
@@ -18,7 +19,7 @@ OPTIMIZERS = {
 
 
 def alone(run):
-    return Stack([run], [None], CPU, stacked=False)
+    return Stack([run], [None], CPU, SOLO)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -44,7 +45,7 @@ def test_run_k_of_a_stack_equals_run_k_alone(parts, optimizer):
         make_run(1, **parts, **settings | {"lr": 0.02}),
         make_run(7, **parts, **settings | {"schedule": {"kind": "cosine", "warmup": 5}}),
     ]
-    together = Stack(runs, [None] * 3, CPU, stacked=True).advance(100)
+    together = Stack(runs, [None] * 3, CPU, STACK).advance(100)
     for index, run in enumerate(runs):
         single = alone(run).advance(100)
         np.testing.assert_allclose(together.losses[:, index], single.losses[:, 0], rtol=1e-4)
@@ -54,15 +55,14 @@ def test_run_k_of_a_stack_equals_run_k_alone(parts, optimizer):
 
 def test_batches_masks_and_initial_parameters_are_equal_bit_for_bit():
     runs = [make_run(seed, model=DROPOUT, task=TEXT) for seed in (3, 5)]
-    together = Stack(runs, [None] * 2, CPU, stacked=True)
+    together = Stack(runs, [None] * 2, CPU, STACK)
     for index, run in enumerate(runs):
         single = alone(run)
         assert torch.equal(together.theta[index], single.theta[0])
         assert torch.equal(together.theta[index], single.layout.flatten(initial_model(run)))
-        mine = together._draw_batches(5)
-        other = single._draw_batches(5)
+        mine, other = together._draw(5).tensors, single._draw(5).tensors
+        assert len(mine) == 3, "tokens, targets and dropout's words"
         assert all(torch.equal(a[:, index], b[:, 0]) for a, b in zip(mine, other, strict=True))
-        assert torch.equal(together._draw_noise(5)[:, index], single._draw_noise(5)[:, 0])
 
 
 def test_training_is_a_plain_loop_of_torch():
@@ -87,20 +87,20 @@ def test_training_is_a_plain_loop_of_torch():
 
 def test_a_resumed_stack_goes_on_bit_for_bit():
     runs = [make_run(seed, model=DROPOUT) for seed in (0, 1)]
-    whole = Stack(runs, [None] * 2, CPU, stacked=True)
+    whole = Stack(runs, [None] * 2, CPU, STACK)
     expected = whole.advance(40).losses
-    first = Stack(runs, [None] * 2, CPU, stacked=True)
+    first = Stack(runs, [None] * 2, CPU, STACK)
     first.advance(17)
-    second = Stack(runs, [first.state(0), first.state(1)], CPU, stacked=True)
+    second = Stack(runs, [first.state(0), first.state(1)], CPU, STACK)
     np.testing.assert_array_equal(second.advance(23).losses, expected[17:])
     assert torch.equal(second.theta, whole.theta)
 
 
 def test_a_narrowed_stack_keeps_its_runs():
     runs = [make_run(seed) for seed in range(4)]
-    whole = Stack(runs, [None] * 4, CPU, stacked=True)
+    whole = Stack(runs, [None] * 4, CPU, STACK)
     expected = whole.advance(30).losses
-    narrowed = Stack(runs, [None] * 4, CPU, stacked=True)
+    narrowed = Stack(runs, [None] * 4, CPU, STACK)
     narrowed.advance(10)
     narrowed.keep([1, 3])
     assert [run.seed for run in narrowed.runs] == [1, 3]
@@ -109,7 +109,7 @@ def test_a_narrowed_stack_keeps_its_runs():
 
 def test_evaluation_is_the_same_however_it_is_cut():
     runs = [make_run(seed, model=DROPOUT, task=TEXT) for seed in range(2)]
-    stack = Stack(runs, [None] * 2, CPU, stacked=True)
+    stack = Stack(runs, [None] * 2, CPU, STACK)
     batch = stack.task.held_out(30)
     whole = stack.evaluate(batch, chunk=100)
     parts = stack.evaluate(batch, chunk=7)
@@ -121,13 +121,13 @@ def test_evaluation_is_the_same_however_it_is_cut():
 
 
 def test_dropout_masks_have_the_asked_share_and_differ_by_step():
-    drawn = dropout_words(0, 1, 3, 40_000)
-    assert drawn.shape == (3, 40_000)
+    drawn = dropout_words(0, 1, 3, 40, [600, 400])
+    assert drawn.shape == (3, 40, 1000)
     assert not (drawn[0] == drawn[1]).all()
     run = make_run(model=DROPOUT)
     stack = alone(run)
     stack.theta.fill_(0.1)
-    noise = stack._draw_noise(1)
+    noise = stack._draw(1).noise
     assert noise is not None
     share = (noise >= round(0.1 * 65536) - 32768).float().mean().item()
     assert abs(share - 0.9) < 0.01
@@ -136,11 +136,11 @@ def test_dropout_masks_have_the_asked_share_and_differ_by_step():
 def test_runs_at_different_steps_or_unstacked_company_are_refused():
     runs = [make_run(0), make_run(1)]
     with pytest.raises(ValueError, match="cannot be trained alone"):
-        Stack(runs, [None] * 2, CPU, stacked=False)
+        Stack(runs, [None] * 2, CPU, SOLO)
     ahead = alone(runs[0])
     ahead.advance(3)
     with pytest.raises(ValueError, match="at one step"):
-        Stack(runs, [ahead.state(0), None], CPU, stacked=True)
+        Stack(runs, [ahead.state(0), None], CPU, STACK)
 
 
 @pytest.mark.gpu
@@ -148,7 +148,7 @@ def test_runs_at_different_steps_or_unstacked_company_are_refused():
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_stack_on_a_gpu_equals_one_on_the_cpu(optimizer):
     runs = [make_run(seed, model=DROPOUT, **OPTIMIZERS[optimizer]) for seed in (0, 1)]
-    cpu = Stack(runs, [None] * 2, CPU, stacked=True)
-    gpu = Stack(runs, [None] * 2, torch.device("cuda"), stacked=True)
+    cpu = Stack(runs, [None] * 2, CPU, STACK)
+    gpu = Stack(runs, [None] * 2, torch.device("cuda"), STACK)
     assert torch.equal(cpu.theta, gpu.theta.cpu())
     np.testing.assert_allclose(gpu.advance(100).losses, cpu.advance(100).losses, rtol=1e-4)

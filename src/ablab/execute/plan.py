@@ -9,6 +9,7 @@ import torch
 
 from ablab.execute.device import device_memory, find_device
 from ablab.execute.options import Options, cpu_count, threads_each
+from ablab.train.method import SOLO, STACK
 from ablab.train.run import Run
 from ablab.train.stack import Stack, initial_model
 
@@ -135,7 +136,7 @@ def run_bytes(run: Run) -> int:
         return tensor
 
     try:
-        stack = Stack([run], [None], torch.device("cpu"), stacked=False)
+        stack = Stack([run], [None], torch.device("cpu"), SOLO)
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             stack.advance(1)
     except (
@@ -203,7 +204,7 @@ def _time_step(runs: Sequence[Run], stacked: bool, device: torch.device) -> floa
 
 def _timed(runs: Sequence[Run], stacked: bool, device: torch.device) -> float:
     """The median of a few steps, in seconds."""
-    stack = Stack(runs, [None] * len(runs), device, stacked)
+    stack = Stack(runs, [None] * len(runs), device, STACK if stacked else SOLO)
     stack.advance(2)
     times = []
     for _ in range(3):

@@ -21,6 +21,7 @@ from ablab.store.store import Store, timestamp
 from ablab.train.layout import Layout
 from ablab.train.loop import stored_rule, train
 from ablab.train.optimizers import make_optimizer
+from ablab.train.method import SOLO, STACK
 from ablab.train.run import Run
 from ablab.train.stack import RunState, Stack, initial_model
 from ablab.train.stopping import StopRule
@@ -166,7 +167,7 @@ def _train(
         [run for run, _ in runs_left],
         [state for _, state in runs_left],
         torch.device(job.plan.device),
-        stacked,
+        STACK if stacked else SOLO,
     )
     facts = {
         "engine": "stack" if stacked else "solo",

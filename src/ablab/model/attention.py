@@ -11,7 +11,8 @@ from ablab.model.transformer_config import AttentionConfig, TransformerConfig
 class Attention(nn.Module):
     """softmax(q kᵀ / sqrt(K)) v for each head, each position seeing itself and those before it.
 
-    The fused kernel is used unless the scores or the pattern are tapped.
+    The fused kernel is used where the engine asks for it, unless the scores or the pattern are
+    tapped.
     """
 
     def __init__(self, config: TransformerConfig, attention: AttentionConfig) -> None:
@@ -36,15 +37,15 @@ class Attention(nn.Module):
         k = forward.site("k", self.key(x).unflatten(-1, heads))
         v = forward.site("v", self.value(x).unflatten(-1, heads))
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, H, T, K)
-        if forward.wants("attn_scores", "pattern"):
-            z = self._shown(q, k, v, forward)
+        if forward.wants("attn_scores", "pattern") or not forward.kernels.fused_attention:
+            z = self._plain(q, k, v, forward)
         else:
             z = forward.kernels.attend(q, k, v)
             forward.visited.extend(forward.prefix + name for name in ("attn_scores", "pattern"))
         z = forward.site("z", z.transpose(1, 2)).flatten(-2)  # (B, T, H K)
         return z if self.projection is None else self.projection(z)
 
-    def _shown(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
+    def _plain(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
         """The same by plain matrix products, with the scores and the pattern at their sites."""
         length = q.shape[-2]
         hidden = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)  # (T, T)

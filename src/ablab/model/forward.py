@@ -17,7 +17,14 @@ Tap = Callable[[Tensor], Tensor]
 
 
 class Kernels(ABC):
-    """The operations that an engine may run its own way; results agree up to rounding."""
+    """The operations that an engine may run its own way; results agree up to rounding.
+
+    Attributes:
+        fused_attention: Whether attention is taken by :meth:`attend`; otherwise the model's own
+            matrix products run.
+    """
+
+    fused_attention: bool = True
 
     @abstractmethod
     def attend(
@@ -42,34 +49,40 @@ class FusedKernels(Kernels):
         return F.embedding(tokens, table)
 
 
+class PlainKernels(FusedKernels):
+    """Attention by plain matrix products, which is faster on short sequences."""
+
+    fused_attention = False
+
+
 class Noise:
     """Dropout masks cut, one after another, from a step's random words.
 
     Args:
-        words: 16-bit words of shape (N,), uniform over all values, N the model's need.
+        words: 16-bit words of shape (B, N), uniform over all values, N a sample's need.
     """
 
-    def __init__(self, words: Int16[Tensor, " N"]) -> None:
+    def __init__(self, words: Int16[Tensor, "B N"]) -> None:
         self._words = words
         self._used = 0
 
     def keep(self, shape: torch.Size, p: float) -> Tensor:
-        """A mask of ``shape``, True with probability 1 - p (rounded to 1 / 65536)."""
-        size = shape.numel()
-        cut = self._words[self._used : self._used + size]
+        """A mask of ``shape`` (B, …), True with probability 1 - p (rounded to 1 / 65536)."""
+        size = shape[1:].numel()
+        cut = self._words[:, self._used : self._used + size]
         self._used += size
-        return (cut >= dropout_threshold(p)).view(shape)
+        return (cut >= dropout_threshold(p)).reshape(shape)
 
 
 class NoiseCounter(Noise):
-    """Counts the words that a model needs; its masks keep everything."""
+    """Notes the words that each mask of a sample needs; its masks keep everything."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.sizes: list[int] = []
 
     def keep(self, shape: torch.Size, p: float) -> Tensor:
-        """A mask of ones; the need is added to ``count``."""
-        self.count += shape.numel()
+        """A mask of ones; the need is added to ``sizes``."""
+        self.sizes.append(shape[1:].numel())
         return torch.ones((), dtype=torch.bool)
 
 

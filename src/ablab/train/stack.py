@@ -1,8 +1,4 @@
-"""A stack: runs of equal shape trained as one along a leading run axis. Axes: R, P, K, B, T.
-
-Losses are taken by ``torch.vmap`` over one run's loss and differentiated outside of it: the runs
-share nothing, so the gradient of their sum holds each run's own.
-"""
+"""A stack: runs of equal shape trained as one along a leading run axis. Axes: R, P, K, B, T."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,24 +7,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.func import functional_call
-from torch.nn import functional as F
 
 from ablab.config import load_object
 from ablab.model.base import Model
 from ablab.model.build import build_model
-from ablab.model.forward import Forward, FusedKernels, Kernels, Noise, NoiseCounter
+from ablab.model.forward import FusedKernels
 from ablab.tasks.base import Batch, Task
 from ablab.tasks.random import Stream, words
+from ablab.train.gradients import Draws, make_gradients
 from ablab.train.kernels import StackedKernels
 from ablab.train.layout import Layout
+from ablab.train.method import Method
+from ablab.train.objective import DTYPES, Objective
 from ablab.train.optimizers import Scalars, make_optimizer
 from ablab.train.run import Run
 from ablab.train.schedules import factors
 
 _DRAW_BYTES = 32 * 2**20  # how much is drawn ahead at most
 _EVALUATED_TOKENS = 8192  # at once, where a training batch has fewer
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ def initial_model(run: Run) -> Model:
     model = build_model(
         run.model, run.task.vocab_size, run.task.input_length, initial_seed(run.seed)
     )
-    return model.to(_DTYPES[run.train.precision])
+    return model.to(DTYPES[run.train.precision])
 
 
 class Stack:
@@ -81,7 +77,7 @@ class Stack:
         runs: The runs, of one ``stack_key``.
         states: Where each continues from; None where it begins.
         device: Where the tensors live.
-        stacked: Whether the loss is taken under vmap; a single run may do without.
+        method: How gradients are computed.
     """
 
     def __init__(
@@ -89,21 +85,24 @@ class Stack:
         runs: Sequence[Run],
         states: Sequence[RunState | None],
         device: torch.device,
-        stacked: bool,
+        method: Method,
     ) -> None:
-        if not stacked and len(runs) != 1:
+        if method.engine == "solo" and len(runs) != 1:
             raise ValueError(f"{len(runs)} runs cannot be trained alone")
         self.runs = list(runs)
         first = runs[0]
         self.config = first.train
         self.device = device
-        self.stacked = stacked
+        self.method = method
         self.task = make_task(first)
         self._optimizer = make_optimizer(first.train)
         # Parameters are passed in, so the template's own values are never read.
-        self._model = initial_model(first).to(device)
-        self.layout = Layout.of(self._model)
-        self._check_model()
+        model = initial_model(first).to(device)
+        self.layout = Layout.of(model)
+        assert self.config.loss.dtype is not None, "the configuration fills loss.dtype"
+        self._objective = Objective(model, self.task, self.config.loss.dtype)
+        self._check_model(model)
+        self._gradients = make_gradients(self._objective, self.layout, method)
         started = [
             self._initial_state(run) if state is None else state
             for run, state in zip(runs, states, strict=True)
@@ -118,14 +117,14 @@ class Stack:
             for name in self._optimizer.slots
         }
         self._decays = self.layout.matrices().to(device) if self.config.decay != "all" else None
-        self._noise_words = self._count_noise()
+        self._noise_sizes = self._objective.noise_sizes(first.task.input_length, device)
 
-    def _check_model(self) -> None:
+    def _check_model(self, model: Model) -> None:
         """Refuses what flat parameters and one template for all runs cannot hold."""
-        frozen = [name for name, p in self._model.named_parameters() if not p.requires_grad]
+        frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
         if frozen:
             raise ValueError(f"parameter {frozen[0]} is frozen, which ablab does not train around")
-        buffers = dict(self._model.named_buffers())
+        buffers = dict(model.named_buffers())
         for run in self.runs[1:] if buffers else []:
             for name, buffer in initial_model(run).named_buffers():
                 if not torch.equal(buffer, buffers[name].cpu()):
@@ -158,16 +157,13 @@ class Stack:
         left = steps
         while left:
             count = min(left, self._steps_ahead())
-            tokens, targets = self._draw_batches(count)
-            noise = self._draw_noise(count)
+            drawn_ahead = self._gradients.arrange(self._draw(count))
             lrs, scalars = self._draw_scalars(count)
             rates.append(lrs)
             for k in range(count):
                 last = left == count and k == count - 1
                 loss, norm = self._one_step(
-                    tokens[k],
-                    targets[k],
-                    None if noise is None else noise[k],
+                    drawn_ahead.map(lambda tensor, k=k: tensor[k]),
                     {name: values[k] for name, values in scalars.items()},
                     want_norm=last,
                 )
@@ -193,11 +189,13 @@ class Stack:
         targets = torch.from_numpy(batch.targets).to(self.device)
         names: list[str] = []
         sums: list[Tensor] = []
-        self._model.eval()
+        self._objective.model.eval()
         measure = self._measures
-        if self.stacked:
+        parameters = self.layout.views(self.theta)
+        if self.method.engine == "stack":
             measure = torch.vmap(measure, in_dims=(0, None, None))
-        parameters = self._parameters(self.theta)
+        else:
+            parameters = {name: view[0] for name, view in parameters.items()}
         for start in range(0, len(tokens), chunk):
             part = slice(start, start + chunk)
             found = measure(parameters, tokens[part], targets[part])
@@ -206,21 +204,14 @@ class Stack:
                 [value.reshape(-1).to(self.theta.dtype) for value in found.values()]
             )
             sums.append(values.cpu().double() * len(tokens[part]))
-        self._model.train()
+        self._objective.model.train()
         means = torch.stack(sums).sum(dim=0).numpy() / len(tokens)  # (names, R)
         return dict(zip(names, means, strict=True))
 
     def _one_step(
-        self,
-        tokens: Tensor,
-        targets: Tensor,
-        noise: Tensor | None,
-        scalars: Scalars,
-        want_norm: bool,
+        self, draws: Draws, scalars: Scalars, want_norm: bool
     ) -> tuple[Tensor, Tensor | None]:
-        theta = self.theta.detach().requires_grad_()
-        loss = self._losses(self._parameters(theta), tokens, targets, noise)
-        (grad,) = torch.autograd.grad(loss.sum(), theta)
+        losses, grad = self._gradients.take(self.theta, draws)
         with torch.no_grad():
             norm = None
             if want_norm or self.config.clip_norm is not None:
@@ -230,72 +221,39 @@ class Stack:
                 # torch.nn.utils.clip_grad_norm_'s formula, for each run by itself.
                 grad.mul_((scalars["clip_norm"] / (norm[:, None] + 1e-6)).clamp(max=1.0))
             self._optimizer.update(self.theta, grad, self.slots, scalars, self._decays)
-        return loss.detach().reshape(-1), norm
-
-    def _losses(
-        self, parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor, noise: Tensor | None
-    ) -> Tensor:
-        if not self.stacked:
-            return self._loss(
-                parameters, tokens[0], targets[0], None if noise is None else noise[0]
-            )
-        in_dims = (0, 0, 0, None if noise is None else 0)
-        result: Tensor = torch.vmap(self._loss, in_dims=in_dims)(parameters, tokens, targets, noise)
-        return result
-
-    def _loss(
-        self, parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor, noise: Tensor | None
-    ) -> Tensor:
-        """One run's loss on one batch; tokens (B, T), targets (B, P)."""
-        forward = Forward(noise=None if noise is None else Noise(noise), kernels=self._kernels())
-        return self._cross_entropy(self._answers(parameters, tokens, forward), targets)
+        return losses, norm
 
     def _measures(
         self, parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor
     ) -> dict[str, Tensor]:
-        logits = self._answers(parameters, tokens, Forward(kernels=self._kernels()))
-        measures = self.task.measures(logits, tokens, targets)
-        return measures | {"loss": self._cross_entropy(logits, targets)}
-
-    def _answers(self, parameters: dict[str, Tensor], tokens: Tensor, forward: Forward) -> Tensor:
-        logits: Tensor = functional_call(self._model, parameters, (tokens, forward))
-        return logits[:, self.task.predicted]  # (B, P, V)
-
-    def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
-        assert self.config.loss.dtype is not None, "the configuration fills loss.dtype"
-        logits = logits.to(_DTYPES[self.config.loss.dtype])
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-
-    def _kernels(self) -> Kernels:
-        return StackedKernels() if self.stacked else FusedKernels()
-
-    def _parameters(self, theta: Tensor) -> dict[str, Tensor]:
-        views = self.layout.views(theta)
-        return views if self.stacked else {name: view[0] for name, view in views.items()}
+        kernels = StackedKernels() if self.method.engine == "stack" else FusedKernels()
+        return self._objective.measures(parameters, tokens, targets, kernels)
 
     def _steps_ahead(self) -> int:
         """How many steps are drawn at once, within a bound on memory."""
         samples = self.config.batch_size
-        row = samples * 16 * self.runs[0].task.input_length + 2 * self._noise_words
+        row = samples * (16 * self.runs[0].task.input_length + 2 * sum(self._noise_sizes))
         return max(1, min(100, _DRAW_BYTES // (row * len(self.runs))))
 
-    def _draw_batches(self, count: int) -> tuple[Tensor, Tensor]:
+    def _draw(self, count: int) -> Draws:
+        """Batches and dropout's words of some steps, with the leading axes (K, R, B)."""
         batches = [
             self.task.draw(run.seed, self.step + 1, count, self.config.batch_size)
             for run in self.runs
         ]
-        tokens = np.stack([batch.tokens for batch in batches], axis=1)  # (K, R, B, T)
-        targets = np.stack([batch.targets for batch in batches], axis=1)  # (K, R, B, P)
-        return torch.from_numpy(tokens).to(self.device), torch.from_numpy(targets).to(self.device)
-
-    def _draw_noise(self, count: int) -> Tensor | None:
-        """Random words for the dropout masks of each step and run, (K, R, N)."""
-        if not self._noise_words:
-            return None
-        drawn = [
-            dropout_words(run.seed, self.step + 1, count, self._noise_words) for run in self.runs
-        ]
-        return torch.from_numpy(np.stack(drawn, axis=1)).to(self.device)
+        tokens = np.stack([batch.tokens for batch in batches], axis=1)
+        targets = np.stack([batch.targets for batch in batches], axis=1)
+        noise = None
+        if self._noise_sizes:
+            words = [
+                dropout_words(
+                    run.seed, self.step + 1, count, self.config.batch_size, self._noise_sizes
+                )
+                for run in self.runs
+            ]
+            noise = torch.from_numpy(np.stack(words, axis=1))
+        draws = Draws(torch.from_numpy(tokens), torch.from_numpy(targets), noise)
+        return draws.map(lambda tensor: tensor.to(self.device))
 
     def _draw_scalars(self, count: int) -> tuple[NDArray[np.float64], dict[str, Tensor]]:
         """Learning rates (K, R), and the optimizer's numbers by name, each (K, R, 1)."""
@@ -321,16 +279,28 @@ class Stack:
         }
         return lrs, scalars
 
-    @torch.no_grad()
-    def _count_noise(self) -> int:
-        """How many random words one step's dropout needs for one run: a sample's, times B."""
-        counter = NoiseCounter()
-        tokens = torch.zeros(1, self.runs[0].task.input_length, dtype=torch.long)
-        self._model(tokens.to(self.device), Forward(noise=counter))
-        return counter.count * self.config.batch_size
 
+def dropout_words(
+    seed: int, first_step: int, steps: int, samples: int, sizes: Sequence[int]
+) -> NDArray[np.int16]:
+    """The random words of dropout, a function of (seed, step) alone.
 
-def dropout_words(seed: int, first_step: int, steps: int, count: int) -> NDArray[np.int16]:
-    """The random words of dropout, a function of (seed, step) alone; shape (steps, count)."""
+    Args:
+        seed: The run's seed.
+        first_step: The first step.
+        steps: How many steps (K).
+        samples: Samples in a batch (B).
+        sizes: Words that each mask of a sample needs. A step's words are drawn mask by mask, each
+            mask for the whole batch.
+
+    Returns:
+        An array of shape (K, B, N), N the sum of the sizes.
+    """
+    count = samples * sum(sizes)
     raw = words(seed, Stream.DROPOUT, first_step, steps, -(-count // 4))
-    return np.ascontiguousarray(raw).view("<i2")[:, :count]
+    flat = np.ascontiguousarray(raw).view("<i2")[:, :count]
+    masks, start = [], 0
+    for size in sizes:
+        masks.append(flat[:, start : start + samples * size].reshape(steps, samples, size))
+        start += samples * size
+    return np.concatenate(masks, axis=-1)

@@ -1,0 +1,102 @@
+"""Functions of tensors made into compiled programs, kept in torch's own cache between commands.
+
+A function is recorded once, as plain tensor operations with its gradient in it, and handed to
+torch's compiler (Inductor). Nothing of the user's Python runs in the compiled program.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+Program = Callable[[list[Tensor]], Sequence[Tensor]]
+
+
+class CompileError(Exception):
+    """A function could not be compiled; the reason is its cause."""
+
+
+def compile_program(
+    function: Callable[..., Sequence[Tensor]], examples: Sequence[Tensor]
+) -> tuple[Program, float]:
+    """Compiles a function for tensors of exactly the examples' shapes, strides and types.
+
+    Args:
+        function: A function of tensors alone, which may differentiate.
+        examples: Tensors that are like those of every later call; their values are not read.
+
+    Returns:
+        The program, which takes a list of tensors and empties it; and the seconds it took.
+
+    Raises:
+        CompileError: The function does something that cannot be recorded or compiled.
+    """
+    from torch._guards import TracingContext, tracing
+    from torch._inductor import config
+    from torch._inductor.compile_fx import compile_fx_inner
+    from torch._inductor.decomposition import select_decomp_table
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.proxy_tensor import make_fx
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    began = time.perf_counter()
+    settings = {
+        "cpp.enable_floating_point_contract_flag": "fast",
+        "cpp.threads": torch.get_num_threads(),  # the cache's key holds settings, not threads
+        "fx_graph_cache": True,
+    }
+    mode = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True, allow_non_fake_inputs=True)
+    try:
+        fakes = [mode.from_tensor(example, static_shapes=True) for example in examples]
+        with mode:
+            graph = make_fx(function, decomposition_table=select_decomp_table())(*fakes)
+        graph.graph.eliminate_dead_code()
+        if all(example.device.type == "cpu" for example in examples):
+            _store_factors(graph)
+        with config.patch(settings), tracing(TracingContext(mode)):
+            program: Any = compile_fx_inner(graph, fakes)
+    except Exception as error:
+        raise CompileError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+    return program, time.perf_counter() - began
+
+
+def _store_factors(graph: fx.GraphModule) -> None:
+    """Has the factors of every product that is summed up stored before it.
+
+    The compiler writes a chain of element-wise operations into the loop that uses it. A sum of
+    products reads each factor many times over, and with it an error function, say, is worked out
+    again for every output.
+    """
+    from torch._inductor.inductor_prims import force_stride_order
+
+    aten = torch.ops.aten
+    stored: set[fx.Node] = set()
+    for node in list(graph.graph.nodes):
+        if node.target is not aten.sum.dim_IntList or node.args[0].target is not aten.mul.Tensor:
+            continue
+        for factor in node.args[0].args:
+            source = _behind_views(factor)
+            if source is None or source in stored or source.target is aten.sum.dim_IntList:
+                continue
+            stored.add(source)
+            value = source.meta["val"]
+            with graph.graph.inserting_after(source):
+                copy = graph.graph.call_function(
+                    force_stride_order, (source, list(value.contiguous().stride()))
+                )
+            copy.meta = dict(source.meta)
+            source.replace_all_uses_with(copy, delete_user_cb=lambda user, new=copy: user is not new)
+    graph.recompile()
+
+
+def _behind_views(node: Any) -> fx.Node | None:
+    """The operation whose result a chain of views shows; None for an input or a number."""
+    while isinstance(node, fx.Node) and node.op == "call_function":
+        target: Any = node.target
+        is_view = isinstance(target, torch._ops.OpOverload) and target.is_view
+        if not is_view and target is not torch.ops.aten._unsafe_view.default:
+            return node if isinstance(node.meta.get("val"), Tensor) else None
+        node = node.args[0]
+    return None

@@ -1,0 +1,229 @@
+"""Losses and gradients of a stack's runs, by any method. Axes: R runs, P parameters, B, T; N noise.
+
+The loss is taken by ``torch.vmap`` over one run's and differentiated outside of it: the runs share
+nothing, so the gradient of their sum holds each run's own.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ablab.model.forward import FusedKernels, Kernels, PlainKernels
+from ablab.train.compiling import Program, compile_program
+from ablab.train.innermost import run_samples, trace_sample
+from ablab.train.kernels import StackedKernels
+from ablab.train.layout import Layout
+from ablab.train.method import Method
+from ablab.train.objective import Objective
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What some steps of some runs are trained on; a part of it has fewer leading axes.
+
+    Attributes:
+        tokens: (…, R, B, T), or (…, R, T, B) where the batch is innermost.
+        targets: (…, R, B, P), or (…, R, P, B).
+        noise: Random words of dropout, (…, R, B, N) or (…, R, N, B); None without dropout.
+    """
+
+    tokens: Tensor
+    targets: Tensor
+    noise: Tensor | None
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Draws":
+        """The same with a function applied to each tensor."""
+        noise = None if self.noise is None else function(self.noise)
+        return Draws(function(self.tokens), function(self.targets), noise)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The tensors that are there."""
+        return [self.tokens, self.targets] + ([] if self.noise is None else [self.noise])
+
+
+class Gradients(ABC):
+    """Computes losses and gradients for a row of parameters of each run.
+
+    Args:
+        objective: One run's loss.
+        layout: Where parameters lie in a row.
+        method: How it is computed.
+    """
+
+    def __init__(self, objective: Objective, layout: Layout, method: Method) -> None:
+        self.objective, self.layout, self.method = objective, layout, method
+
+    def arrange(self, draws: Draws) -> Draws:
+        """Drawn tensors (…, R, B, …) as this method reads them."""
+        return draws
+
+    def take(
+        self, theta: Float[Tensor, "R P"], draws: Draws
+    ) -> tuple[Float[Tensor, " R"], Float[Tensor, "R P"]]:
+        """Each run's mean loss and its gradient on one batch."""
+        runs, batch = theta.shape[0], draws.tokens.shape[self._batch_axis]
+        rows = self.method.rows or runs
+        samples = self.method.samples or batch
+        if rows == runs and samples == batch:
+            return self._part(theta, draws)
+        losses = theta.new_zeros(runs)
+        grads = torch.zeros_like(theta)
+        for first in range(0, runs, rows):
+            present = min(rows, runs - first)
+            here = slice(first, first + present)
+            own_theta, own = theta[here], draws.map(lambda tensor, here=here: tensor[here])
+            if present < rows:  # a program takes as many rows as it was made for
+                padded = torch.arange(rows, device=theta.device).clamp(max=present - 1)
+                own_theta = own_theta[padded]
+                own = own.map(lambda tensor, padded=padded: tensor[padded])
+            for start in range(0, batch, samples):
+                length = min(samples, batch - start)
+                part = own.map(
+                    lambda tensor, start=start, length=length: tensor.narrow(
+                        self._batch_axis, start, length
+                    )
+                )
+                loss, grad = self._part(own_theta, part)
+                losses[here].add_(loss[:present], alpha=length / batch)
+                grads[here].add_(grad[:present], alpha=length / batch)
+        return losses, grads
+
+    @property
+    def _batch_axis(self) -> int:
+        return -1 if self.method.layout == "innermost" else 1
+
+    @abstractmethod
+    def _part(self, theta: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Mean losses (W,) and gradients (W, P) of some runs on some samples."""
+
+    def _kernels(self) -> Kernels:
+        if self.method.attention == "plain":
+            return PlainKernels()
+        return StackedKernels() if self.method.vmapped else FusedKernels()
+
+    def _losses(self, theta: Tensor, draws: Draws, buffers: dict[str, Tensor]) -> Tensor:
+        """Each run's loss in the usual layout, to be differentiated."""
+        kernels = self._kernels()
+
+        def loss(
+            parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor, noise: Tensor | None
+        ) -> Tensor:
+            return self.objective.loss(parameters | buffers, tokens, targets, noise, kernels)
+
+        views, noise = self.layout.views(theta), draws.noise
+        if not self.method.vmapped:
+            own = {name: view[0] for name, view in views.items()}
+            words = None if noise is None else noise[0]
+            return loss(own, draws.tokens[0], draws.targets[0], words).reshape(1)
+        in_dims = (0, 0, 0, None if noise is None else 0)
+        result: Tensor = torch.vmap(loss, in_dims=in_dims)(
+            views, draws.tokens, draws.targets, noise
+        )
+        return result
+
+
+class EagerGradients(Gradients):
+    """Operation after operation, as torch runs them."""
+
+    def _part(self, theta: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        theta = theta.detach().requires_grad_()
+        losses = self._losses(theta, draws, {})
+        (grad,) = torch.autograd.grad(losses.sum(), theta)
+        return losses.detach(), grad
+
+
+class CompiledGradients(Gradients):
+    """One compiled program for each shape, made at its first use.
+
+    Attributes:
+        compile_seconds: What compiling has taken so far.
+    """
+
+    def __init__(self, objective: Objective, layout: Layout, method: Method) -> None:
+        super().__init__(objective, layout, method)
+        self._buffers = list(objective.buffers.values())
+        self._programs: dict[tuple[torch.Size, ...], Program] = {}
+        self.compile_seconds = 0.0
+
+    def arrange(self, draws: Draws) -> Draws:
+        """Drawn tensors with the batch last, where the layout asks for it."""
+        if self.method.layout == "usual":
+            return draws
+        return draws.map(lambda tensor: tensor.transpose(-1, -2).contiguous())
+
+    def _part(self, theta: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        inputs = [theta.detach(), *draws.tensors, *self._buffers]
+        key = tuple(tensor.shape for tensor in inputs)
+        program = self._programs.get(key)
+        if program is None:
+            function = self._function(theta, draws)
+            program, seconds = compile_program(function, inputs)
+            self._programs[key] = program
+            self.compile_seconds += seconds
+        losses, grad = program(inputs)
+        return losses, grad
+
+    def _function(self, theta: Tensor, draws: Draws) -> Callable[..., tuple[Tensor, Tensor]]:
+        """Losses and gradients as a function of tensors alone: θ, what is drawn, buffers."""
+        names, drawn = list(self.objective.buffers), len(draws.tensors)
+        losses: Callable[[Tensor, Draws, dict[str, Tensor]], Tensor] = self._losses
+        if self.method.layout == "innermost":
+            losses = self._innermost(theta, draws)
+
+        def function(theta: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
+            own = Draws(rest[0], rest[1], rest[2] if drawn > 2 else None)
+            theta = theta.detach().requires_grad_()
+            found = losses(theta, own, dict(zip(names, rest[drawn:], strict=True)))
+            (grad,) = torch.autograd.grad(found.sum(), theta)
+            return found.detach(), grad
+
+        return function
+
+    def _innermost(
+        self, theta: Tensor, draws: Draws
+    ) -> Callable[[Tensor, Draws, dict[str, Tensor]], Tensor]:
+        """Each run's loss with the batch innermost, as a function like :meth:`_losses`.
+
+        One sample of one run is recorded from the tensors at hand.
+        """
+        views = self.layout.views(theta.detach())
+        names = [*views, *self.objective.buffers]
+        kernels = PlainKernels()
+
+        def one_sample(*tensors: Tensor) -> Tensor:
+            shared = dict(zip(names, tensors, strict=False))
+            sample = [tensor[None] for tensor in tensors[len(names) :]]
+            words = sample[2] if len(sample) > 2 else None
+            return self.objective.loss(shared, sample[0], sample[1], words, kernels)
+
+        graph = trace_sample(
+            one_sample,
+            [*(view[0] for view in views.values()), *self._buffers],
+            [tensor[0, ..., 0] for tensor in draws.tensors],
+        )
+
+        def losses(theta: Tensor, draws: Draws, buffers: dict[str, Tensor]) -> Tensor:
+            shared = list(buffers.values())
+
+            def loss(parameters: Sequence[Tensor], drawn: Sequence[Tensor]) -> Tensor:
+                return run_samples(graph, [*parameters, *shared], drawn).mean(-1)
+
+            parameters = list(self.layout.views(theta).values())
+            if not self.method.vmapped:
+                own = [tensor[0] for tensor in draws.tensors]
+                return loss([each[0] for each in parameters], own).reshape(1)
+            result: Tensor = torch.vmap(loss)(parameters, draws.tensors)
+            return result
+
+        return losses
+
+
+def make_gradients(objective: Objective, layout: Layout, method: Method) -> Gradients:
+    """What computes gradients by a method."""
+    kind = CompiledGradients if method.compiled else EagerGradients
+    return kind(objective, layout, method)

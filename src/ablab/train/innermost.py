@@ -1,0 +1,327 @@
+"""A model's loss with the batch as the innermost, contiguous axis.
+
+On a CPU the lanes of a vector unit then run over samples, whatever the model's own sizes are. Model
+code keeps its usual axes: it is traced for one sample, and the recorded operations are carried out
+again on tensors that have the batch as one more, last axis. Since no operation's own axes move, the
+rule for nearly every operation is the operation itself.
+
+Axes: B batch (always the last), N, K, M those of a matrix product, V vocabulary.
+"""
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+aten = torch.ops.aten
+
+
+class NoRuleError(Exception):
+    """An operation of the model has no rule for a trailing batch axis."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A tensor of each sample, held together as (…, B)."""
+
+    tensor: Tensor
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes of one sample's tensor."""
+        return self.tensor.ndim - 1
+
+    def axis(self, dim: int) -> int:
+        """An axis counted from the left."""
+        return dim % max(1, self.ndim)
+
+    def axes(self, dims: Sequence[int] | int | None) -> list[int]:
+        """Axes counted from the left; all of them where none are given."""
+        if dims is None or (not isinstance(dims, int) and len(dims) == 0):
+            return list(range(self.ndim))
+        return [self.axis(dim) for dim in ([dims] if isinstance(dims, int) else dims)]
+
+
+def trace_sample(
+    function: Callable[..., Tensor], shared: Sequence[Tensor], own: Sequence[Tensor]
+) -> fx.GraphModule:
+    """Records what ``function(*shared, *own)`` does for one sample.
+
+    Args:
+        function: A function of tensors with a batch of one.
+        shared: Tensors that all samples share, the parameters.
+        own: One sample's tensors, without a batch axis.
+    """
+    from torch._decomp import core_aten_decompositions
+
+    table = {
+        op: rule
+        for op, rule in core_aten_decompositions().items()
+        if op not in _RULES and torch.Tag.pointwise not in op.tags
+    }
+    with torch.no_grad():
+        graph = make_fx(function, decomposition_table=table)(*shared, *own)
+    graph.graph.eliminate_dead_code()
+    return graph
+
+
+def run_samples(graph: fx.GraphModule, shared: Sequence[Tensor], own: Sequence[Tensor]) -> Tensor:
+    """Carries a recorded function out for many samples at once; it can be differentiated.
+
+    Args:
+        graph: What :func:`trace_sample` recorded.
+        shared: As there.
+        own: The samples' tensors, each with the trailing axis B.
+
+    Returns:
+        The function's result for each sample, with the trailing axis B.
+
+    Raises:
+        NoRuleError: An operation has no rule.
+    """
+    result = _Interpreter(graph).run(*shared, *(Samples(tensor) for tensor in own))
+    if not isinstance(result, Samples):
+        raise NoRuleError("the loss does not depend on the sample")
+    return result.tensor
+
+
+class _Interpreter(fx.Interpreter):
+    """Runs a graph of one sample on tensors of many."""
+
+    def __init__(self, graph: fx.GraphModule) -> None:
+        super().__init__(graph)
+        self.extra_traceback = False
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if target is operator.getitem or not any(
+            isinstance(leaf, Samples) for leaf in tree_leaves((args, kwargs))
+        ):
+            return target(*args, **kwargs)
+        rule = _RULES.get(target)
+        if rule is not None:
+            return rule(target, *args, **kwargs)
+        if torch.Tag.pointwise in target.tags:
+            return _pointwise(target, *args, **kwargs)
+        raise NoRuleError(f"{target} has no rule for a trailing batch axis")
+
+
+_RULES: dict[Any, Callable[..., Any]] = {}
+
+
+def _rule(*targets: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        for target in targets:
+            _RULES[target] = function
+        return function
+
+    return register
+
+
+def _aligned(value: Any) -> Any:
+    """An operand whose last axis is that of the batch; a shared one has it with one entry."""
+    if isinstance(value, Samples):
+        return value.tensor
+    return value.unsqueeze(-1) if isinstance(value, Tensor) and value.ndim else value
+
+
+def _pointwise(op: Any, *args: Any, **kwargs: Any) -> Samples:
+    leaves = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Samples | Tensor)]
+    rank = max(leaf.ndim for leaf in leaves)
+
+    def operand(value: Any) -> Any:
+        tensor = _aligned(value)
+        # Broadcasting adds axes at the left, where a sample's tensor of fewer axes has none.
+        return tensor[(None,) * (rank - value.ndim)] if value.ndim else tensor
+
+    args = tree_map_only((Samples, Tensor), operand, args)
+    return Samples(op(*args, **kwargs))
+
+
+@_rule(aten.clone.default, aten.detach.default, aten.alias.default, aten.lift_fresh_copy.default)
+def _same(op: Any, x: Samples, **_: Any) -> Samples:
+    return x
+
+
+@_rule(aten._to_copy.default)
+def _cast(op: Any, x: Samples, *, dtype: torch.dtype | None = None, **_: Any) -> Samples:
+    return x if dtype is None else Samples(x.tensor.to(dtype))
+
+
+@_rule(aten.view.default, aten._unsafe_view.default, aten.reshape.default)
+def _view(op: Any, x: Samples, shape: Sequence[int]) -> Samples:
+    return Samples(x.tensor.reshape([*shape, x.tensor.shape[-1]]))
+
+
+@_rule(aten.expand.default)
+def _expand(op: Any, x: Samples, shape: Sequence[int], **_: Any) -> Samples:
+    tensor = x.tensor[(None,) * (len(shape) - x.ndim)]
+    return Samples(tensor.expand([*shape, -1]))
+
+
+@_rule(aten.permute.default)
+def _permute(op: Any, x: Samples, dims: Sequence[int]) -> Samples:
+    return Samples(x.tensor.permute([*x.axes(dims), x.ndim]))
+
+
+@_rule(aten.t.default)
+def _t(op: Any, x: Samples) -> Samples:
+    return Samples(x.tensor.transpose(0, 1)) if x.ndim == 2 else x
+
+
+@_rule(aten.transpose.int)
+def _transpose(op: Any, x: Samples, a: int, b: int) -> Samples:
+    return Samples(x.tensor.transpose(x.axis(a), x.axis(b)))
+
+
+@_rule(aten.unsqueeze.default)
+def _unsqueeze(op: Any, x: Samples, dim: int) -> Samples:
+    return Samples(x.tensor.unsqueeze(dim % (x.ndim + 1)))
+
+
+@_rule(aten.squeeze.dim, aten.squeeze.dims)
+def _squeeze(op: Any, x: Samples, dims: Any) -> Samples:
+    return Samples(op(x.tensor, x.axis(dims) if isinstance(dims, int) else x.axes(dims)))
+
+
+@_rule(aten.slice.Tensor)
+def _slice(op: Any, x: Samples, dim: int = 0, *bounds: Any) -> Samples:
+    return Samples(op(x.tensor, x.axis(dim), *bounds))
+
+
+@_rule(
+    aten.select.int, aten.unbind.int, aten.split.Tensor, aten.split_with_sizes.default,
+    aten.flip.default,
+)  # fmt: skip
+def _cut(op: Any, x: Samples, *args: Any) -> Any:
+    if op is aten.unbind.int:
+        found = op(x.tensor, x.axis(args[0] if args else 0))
+    elif op in (aten.split.Tensor, aten.split_with_sizes.default):
+        found = op(x.tensor, args[0], x.axis(args[1] if len(args) > 1 else 0))
+    elif op is aten.flip.default:
+        found = op(x.tensor, x.axes(args[0]))
+    else:
+        found = op(x.tensor, x.axis(args[0]), args[1])
+    return Samples(found) if isinstance(found, Tensor) else [Samples(each) for each in found]
+
+
+@_rule(aten.cat.default, aten.stack.default)
+def _join(op: Any, parts: Sequence[Any], dim: int = 0) -> Samples:
+    samples = next(part for part in parts if isinstance(part, Samples))
+    batch = samples.tensor.shape[-1]
+    tensors = [
+        part.tensor if isinstance(part, Samples) else part.unsqueeze(-1).expand(*part.shape, batch)
+        for part in parts
+    ]
+    ranks = samples.ndim + (op is aten.stack.default)
+    return Samples(op(tensors, dim % ranks))
+
+
+@_rule(aten.sum.dim_IntList, aten.mean.dim, aten.amax.default, aten.amin.default)
+def _reduce(op: Any, x: Samples, dims: Any = None, keepdim: bool = False, **kwargs: Any) -> Samples:
+    return Samples(op(x.tensor, x.axes(dims), keepdim, **kwargs))
+
+
+@_rule(aten.sum.default, aten.mean.default)
+def _reduce_all(op: Any, x: Samples, **kwargs: Any) -> Samples:
+    by_axis = aten.sum.dim_IntList if op is aten.sum.default else aten.mean.dim
+    return Samples(by_axis(x.tensor, x.axes(None), **kwargs)) if x.ndim else x
+
+
+@_rule(aten.cumsum.default)
+def _scan(op: Any, x: Samples, dim: int, **kwargs: Any) -> Samples:
+    return Samples(op(x.tensor, x.axis(dim), **kwargs))
+
+
+@_rule(aten._softmax.default)
+def _softmax(op: Any, x: Samples, dim: int, half_to_float: bool) -> Samples:
+    axis = x.axis(dim)
+    powers = (x.tensor - x.tensor.detach().amax(axis, keepdim=True)).exp()
+    return Samples(powers / powers.sum(axis, keepdim=True))
+
+
+@_rule(aten._log_softmax.default)
+def _log_softmax(op: Any, x: Samples, dim: int, half_to_float: bool) -> Samples:
+    axis = x.axis(dim)
+    shifted = x.tensor - x.tensor.detach().amax(axis, keepdim=True)
+    return Samples(shifted - shifted.exp().sum(axis, keepdim=True).log())
+
+
+@_rule(aten.native_layer_norm.default)
+def _layer_norm(
+    op: Any, x: Samples, shape: Sequence[int], weight: Any, bias: Any, eps: float
+) -> tuple[Samples, None, None]:
+    axes = list(range(x.ndim - len(shape), x.ndim))
+    centred = x.tensor - x.tensor.mean(axes, keepdim=True)
+    normed = centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + eps)
+    if weight is not None:
+        normed = normed * _aligned(weight)
+    if bias is not None:
+        normed = normed + _aligned(bias)
+    return Samples(normed), None, None
+
+
+@_rule(aten.nll_loss_forward.default)
+def _nll_loss(
+    op: Any, log_p: Samples, target: Samples, weight: Any, reduction: int, ignore_index: int
+) -> tuple[Samples, None]:
+    if weight is not None or reduction not in (0, 1) or log_p.ndim != 2:
+        raise NoRuleError("a loss with class weights or summed has no rule")
+    hot = _one_hot(target.tensor, log_p.tensor.shape[1]).transpose(0, 1)  # (N, V, B)
+    losses = -torch.where(hot, log_p.tensor, 0.0).sum(1)  # (N, B)
+    return Samples(losses.mean(0) if reduction == 1 else losses), None
+
+
+@_rule(aten.embedding.default)
+def _embedding(op: Any, table: Tensor, tokens: Samples, *_: Any) -> Samples:
+    """Rows by a product with one-hot vectors, whose gradient is a product too."""
+    flat = tokens.tensor.reshape(-1, tokens.tensor.shape[-1])  # (N, B)
+    hot = _one_hot(flat, table.shape[0]).to(table.dtype).transpose(0, 1)  # (N, V, B)
+    rows = _product(table.t(), hot)  # (N, D, B)
+    return Samples(rows.reshape(*tokens.tensor.shape[:-1], table.shape[1], -1))
+
+
+def _one_hot(tokens: Tensor, size: int) -> Tensor:
+    """Whether a token is each of the vocabulary's: (V, N, B) for tokens (N, B)."""
+    return tokens == torch.arange(size, device=tokens.device)[:, None, None]
+
+
+def _product(weights: Tensor, x: Tensor) -> Tensor:
+    """(M, K) times each of (N, K, B), as (N, M, B).
+
+    Said as one batched product; ``matmul`` would fold N into B, which copies all of ``x``.
+    """
+    return torch.bmm(weights.expand(x.shape[0], *weights.shape), x)
+
+
+@_rule(aten.mm.default)
+def _mm(op: Any, a: Any, b: Any) -> Samples:
+    if isinstance(a, Samples) and isinstance(b, Samples):
+        return Samples((a.tensor.unsqueeze(2) * b.tensor.unsqueeze(0)).sum(1))
+    if isinstance(a, Samples):  # (N, K, B) and (K, M)
+        return Samples(_product(b.t(), a.tensor))
+    inner, columns, batch = b.tensor.shape  # (N, K) and (K, M, B)
+    return Samples((a @ b.tensor.reshape(inner, -1)).reshape(-1, columns, batch))
+
+
+@_rule(aten.addmm.default)
+def _addmm(op: Any, bias: Any, a: Any, b: Any) -> Samples:
+    return _pointwise(aten.add.Tensor, _mm(op, a, b), bias)
+
+
+@_rule(aten.bmm.default)
+def _bmm(op: Any, a: Any, b: Any) -> Samples:
+    if isinstance(a, Samples) and isinstance(b, Samples):
+        return Samples((a.tensor.unsqueeze(3) * b.tensor.unsqueeze(1)).sum(2))
+    if isinstance(a, Samples):  # (H, N, K, B) and (H, K, M)
+        heads, rows, inner, batch = a.tensor.shape
+        weights = b.transpose(1, 2).unsqueeze(1).expand(heads, rows, -1, inner)
+        product = torch.bmm(weights.reshape(heads * rows, -1, inner), a.tensor.flatten(0, 1))
+        return Samples(product.reshape(heads, rows, -1, batch))
+    heads, inner, columns, batch = b.tensor.shape  # (H, N, K) and (H, K, M, B)
+    product = torch.bmm(a, b.tensor.reshape(heads, inner, -1))
+    return Samples(product.reshape(heads, -1, columns, batch))

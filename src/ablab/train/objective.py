@@ -1,0 +1,71 @@
+"""One run's loss and measures as functions of its parameters. Axes: B, T, P, V; N dropout words."""
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from ablab.model.base import Model
+from ablab.model.forward import Forward, Kernels, Noise, NoiseCounter
+from ablab.tasks.base import Task
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class Objective:
+    """What is minimised and measured, knowing one run.
+
+    Args:
+        model: A template; its parameters' values are never read.
+        task: The task.
+        loss_dtype: The precision of the loss.
+    """
+
+    def __init__(self, model: Model, task: Task, loss_dtype: str) -> None:
+        self.model = model
+        self._task = task
+        self._dtype = DTYPES[loss_dtype]
+        self.buffers = dict(model.named_buffers())
+
+    def loss(
+        self,
+        tensors: dict[str, Tensor],
+        tokens: Tensor,
+        targets: Tensor,
+        noise: Tensor | None,
+        kernels: Kernels,
+    ) -> Tensor:
+        """The mean loss of a batch, in training.
+
+        Args:
+            tensors: Parameters by name, and buffers where they are not the template's own.
+            tokens: (B, T).
+            targets: (B, P).
+            noise: Random words of dropout, (B, N), where the model has any.
+            kernels: The engine's operations.
+        """
+        forward = Forward(noise=None if noise is None else Noise(noise), kernels=kernels)
+        return self._cross_entropy(self._answers(tensors, tokens, forward), targets)
+
+    def measures(
+        self, tensors: dict[str, Tensor], tokens: Tensor, targets: Tensor, kernels: Kernels
+    ) -> dict[str, Tensor]:
+        """The loss and the task's measures of a batch, by name."""
+        logits = self._answers(tensors, tokens, Forward(kernels=kernels))
+        measures = self._task.measures(logits, tokens, targets)
+        return measures | {"loss": self._cross_entropy(logits, targets)}
+
+    @torch.no_grad()
+    def noise_sizes(self, input_length: int, device: torch.device) -> list[int]:
+        """How many random words each dropout mask of a sample needs, in order."""
+        counter = NoiseCounter()
+        tokens = torch.zeros(1, input_length, dtype=torch.long, device=device)
+        self.model(tokens, Forward(noise=counter))
+        return counter.sizes
+
+    def _answers(self, tensors: dict[str, Tensor], tokens: Tensor, forward: Forward) -> Tensor:
+        logits: Tensor = functional_call(self.model, tensors, (tokens, forward))
+        return logits[:, self._task.predicted]  # (B, P, V)
+
+    def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(logits.to(self._dtype).flatten(0, 1), targets.flatten())
