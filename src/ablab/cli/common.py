@@ -32,8 +32,8 @@ def execution_options(function: F) -> F:
             "compiling",
             default="auto",
             show_default=True,
-            metavar="auto|off",
-            help="Whether steps are compiled; this release does not compile.",
+            metavar="auto|on|off",
+            help="Whether steps are compiled: where it pays, always, or never.",
         ),
         click.option(
             "--engine",
@@ -57,21 +57,9 @@ def execution_options(function: F) -> F:
 
 def make_options(device: str, workers: int | None, engine: str, compiling: str, retry: bool) -> Any:
     """The options as :class:`ablab.execute.options.Options`."""
-    from ablab.config import InputError, Problem
     from ablab.execute.options import Options
 
-    if compiling not in ("auto", "off"):
-        raise InputError(
-            Problem(
-                "this release does not compile steps"
-                if compiling == "on"
-                else f"there is no compile {compiling!r}",
-                "compile",
-                given=compiling,
-                expected="auto or off",
-            )
-        )
-    return Options(engine, device, workers, retry)  # type: ignore[arg-type]
+    return Options(engine, device, workers, retry, compiling)  # type: ignore[arg-type]
 
 
 def print_json(data: Any) -> None:

@@ -97,14 +97,16 @@ def plan(
 
     asked = read_experiment(experiment, *overrides)
     from ablab.execute.conduct import left_to_train
-    from ablab.execute.plan import estimate, make_plan
+    from ablab.execute.plan import make_plan
     from ablab.execute.progress import duration
+    from ablab.execute.speeds import Speeds
 
     left = left_to_train(asked, store, options.retry)
     if not quiet and not as_json:
-        click.echo("timing a few steps of each shape …", err=True)
-    planned = make_plan(asked.runs, options, left)
-    expected = estimate(planned, left, budget=20.0)
+        click.echo("planning …", err=True)
+    speeds = Speeds()
+    planned = make_plan(asked.runs, options, left, speeds)
+    speeds.save()
     labels = {each.id: variant.label for variant in asked.variants for each in variant.runs}
     stacks: list[dict[str, Any]] = [
         {
@@ -113,12 +115,15 @@ def plan(
             "runs": [each.id for each in stack.runs],
             "left": sum(each.id in left for each in stack.runs),
             "steps": max((left.get(each.id, 0) for each in stack.runs), default=0),
-            "engine": stack.engine,
+            "engine": stack.method.engine,
+            "compiled": stack.method.compiled,
+            "method": stack.method.title,
             "why": stack.why,
-            "seconds": seconds,
+            "seconds": stack.seconds,
             "bytes": stack.bytes,
+            "alternatives": [{"method": m, "seconds": s} for m, s in stack.others],
         }
-        for stack, seconds in zip(planned.stacks, expected.stack_seconds, strict=True)
+        for stack in planned.stacks
     ]
     if as_json:
         print_json(
@@ -129,15 +134,16 @@ def plan(
                 "device": planned.device,
                 "workers": planned.workers,
                 "threads": planned.threads,
-                "seconds": expected.seconds,
+                "seconds": planned.seconds,
                 "bytes": _memory(planned, left),
                 "stacks": stacks,
+                "estimates": speeds.estimates,
             }
         )
         return
     click.echo(f"{asked}\n")
     print_table(
-        ["stack", "variant", "runs", "to train", "steps", "engine", "why", "time", "MiB"],
+        ["stack", "variant", "runs", "to train", "steps", "method", "time", "MiB", "why"],
         [
             (
                 number,
@@ -145,20 +151,56 @@ def plan(
                 len(stack["runs"]),
                 stack["left"],
                 stack["steps"],
-                stack["engine"],
-                stack["why"],
+                stack["method"],
                 duration(stack["seconds"]),
                 f"{stack['bytes'] / 2**20:.0f}",
+                stack["why"],
             )
             for number, stack in enumerate(stacks, 1)
         ],
     )
+    _print_alternatives(planned, stacks)
     click.echo(
         f"\n{len(left)} of {len(asked.runs)} runs to train, {planned.workers} "
         f"worker{'s' * (planned.workers > 1)} of {planned.threads} "
         f"thread{'s' * (planned.threads > 1)} on {planned.device}: "
-        f"about {duration(expected.seconds)}, {_memory(planned, left) / 2**20:,.0f} MiB"
+        f"about {duration(planned.seconds)}, {_memory(planned, left) / 2**20:,.0f} MiB"
     )
+    _print_estimates(speeds.estimates)
+
+
+def _print_alternatives(planned: Any, stacks: list[dict[str, Any]]) -> None:
+    """What each shape could be trained by instead, once for stacks that share the choice."""
+    from ablab.execute.progress import duration
+
+    shapes: dict[str, tuple[list[str], float, tuple[tuple[str, float], ...]]] = {}
+    for number, (stack, data) in enumerate(zip(planned.stacks, stacks, strict=True), 1):
+        if stack.others and data["left"]:
+            entry = shapes.setdefault(stack.runs[0].stack_key, ([], 0.0, stack.others))
+            entry[0].append(str(number))
+    rows = [
+        (", ".join(numbers) if place == 0 else "", method, duration(seconds))
+        for numbers, _, others in shapes.values()
+        for place, (method, seconds) in enumerate(others)
+    ]
+    if rows:
+        click.echo("\nWhat else the stacks of a shape could be trained by, all of them together:")
+        print_table(["stacks", "method", "time"], rows)
+
+
+def _print_estimates(estimates: list[dict[str, Any]]) -> None:
+    """How good the last estimates on this machine were."""
+    recent = [each for each in estimates if each["estimated"] > 0 and each["measured"] > 0][-5:]
+    if not recent:
+        click.echo("no estimate has been put to the test on this machine yet")
+        return
+    from ablab.execute.progress import duration
+
+    shown = ", ".join(
+        f"{each['name']} {duration(each['estimated'])} for {duration(each['measured'])}"
+        for each in recent
+    )
+    click.echo(f"the last estimates here, and what they came to: {shown}")
 
 
 def _memory(planned: Any, left: dict[str, int]) -> int:

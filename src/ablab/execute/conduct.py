@@ -1,20 +1,26 @@
 """An experiment carried out from its registration to its last step."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ablab.execute.environment import environment
 from ablab.execute.executors import execute
+from ablab.execute.memory import keep_freed_memory
 from ablab.execute.options import Options
-from ablab.execute.plan import Estimate, Plan, estimate, make_plan
+from ablab.execute.plan import Plan, make_plan
 from ablab.execute.progress import Reporter, duration
+from ablab.execute.shape import count_shape
+from ablab.execute.speeds import Speeds, keep_compiled_programs
 from ablab.execute.work import Job, settle_stops, unfinished
 from ablab.experiments.experiment import Experiment
 from ablab.store.metrics import compact
 from ablab.store.store import ExperimentRecord, Store
+from ablab.train.method import Method
 
-_ESTIMATE_SECONDS = 3.0
+_ENOUGH_STEPS = 50  # all runs together, to say anything of a machine's speed
 
 
 @dataclass(frozen=True)
@@ -59,19 +65,50 @@ def conduct(
     if not left:
         reporter.message(f"nothing to train: all {len(asked.runs)} runs are in {store.path}")
         return Conducted(record, 0, True)
-    reporter.message(f"{asked.name}: timing a few steps of each shape")
-    plan = make_plan(asked.runs, options, left)
-    reporter.message(summary(asked, plan, left, estimate(plan, left, _ESTIMATE_SECONDS)))
+    reporter.message(f"{asked.name}: planning")
+    keep_freed_memory()
+    keep_compiled_programs()
+    speeds = Speeds()
+    plan = make_plan(asked.runs, options, left, speeds)
+    speeds.save()
+    reporter.message(summary(asked, plan, left))
     labels = {run.id: variant.label for variant in asked.variants for run in variant.runs}
     steps = {run.id: run.train.steps for run in asked.runs}
     reporter.start(left, steps, labels)
+    learner = _Learner(asked, plan, speeds, reporter)
+    began = time.monotonic()
     try:
-        complete = execute(Job(store, record.id, plan, reporter.event, should_pause), asked)
+        complete = execute(Job(store, record.id, plan, learner.event, should_pause), asked)
     finally:
         reporter.close()
+    if complete:
+        speeds.note_estimate(asked.name, plan.seconds, time.monotonic() - began)
+    speeds.save()
     settle_stops(store, record.id, asked.runs)  # what another process trained meanwhile
     compact(store)
     return Conducted(record, len(left), complete)
+
+
+class _Learner:
+    """Learns this machine's speeds from what is trained, and passes on what it is told."""
+
+    def __init__(self, asked: Experiment, plan: Plan, speeds: Speeds, reporter: Reporter) -> None:
+        self._runs = {run.id: run for run in asked.runs}
+        self._plan, self._speeds, self._reporter = plan, speeds, reporter
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Takes an event of :class:`ablab.execute.work.Job`."""
+        self._reporter.event(event)
+        if event["event"] != "pace" or event["run_steps"] < _ENOUGH_STEPS:
+            return
+        shape = count_shape(self._runs[event["run"]])
+        if shape is None:
+            return
+        method, plan = Method(**event["method"]), self._plan
+        seconds = event["seconds"] / event["run_steps"]
+        self._speeds.note_step(shape, method, plan.threads, plan.workers, seconds)
+        if event["compile_seconds"]:
+            self._speeds.note_compiled(shape, method, event["compile_seconds"])
 
 
 def left_to_train(asked: Experiment, path: str | Path, retry: bool) -> dict[str, int]:
@@ -104,7 +141,7 @@ def left_to_train(asked: Experiment, path: str | Path, retry: bool) -> dict[str,
     return left
 
 
-def summary(asked: Experiment, plan: Plan, left: dict[str, int], expected: Estimate) -> str:
+def summary(asked: Experiment, plan: Plan, left: dict[str, int]) -> str:
     """The plan in a line, before anything trains."""
     stacks = [stack for stack in plan.stacks if any(run.id in left for run in stack.runs)]
     memory = sum(sorted(stack.bytes for stack in stacks)[-plan.workers :])
@@ -113,6 +150,6 @@ def summary(asked: Experiment, plan: Plan, left: dict[str, int], expected: Estim
     return (
         f"{asked.name}: {len(left)} runs to train in {len(stacks)} stacks"
         + (f" ({done} are there already)" if done else "")
-        + f", by {processes} on {plan.device}; about {duration(expected.seconds)}, "
+        + f", by {processes} on {plan.device}; about {duration(plan.seconds)}, "
         f"{memory / 2**20:,.0f} MiB"
     )

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from ablab.config import InputError, Problem, nearest
 
 Engine = Literal["auto", "solo", "stack"]
+Compiling = Literal["auto", "on", "off"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -22,17 +23,20 @@ class Options:
         device: Where tensors live.
         workers: Processes; None lets the plan choose.
         retry: Whether runs that failed or diverged are tried again.
+        compiling: Whether steps are compiled; ``auto`` does so where it pays.
     """
 
     engine: Engine = "auto"
     device: DeviceName = "auto"
     workers: int | None = None
     retry: bool = False
+    compiling: Compiling = "auto"
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
             ("engine", self.engine, get_args(Engine)),
             ("device", self.device, get_args(DeviceName)),
+            ("compile", self.compiling, get_args(Compiling)),
         ):
             if value not in allowed:
                 raise InputError(

@@ -4,14 +4,17 @@ import gc
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
 
+from ablab.execute.memory import keep_freed_memory
 from ablab.execute.plan import Plan, PlannedStack
+from ablab.execute.settle import settle
+from ablab.execute.speeds import keep_compiled_programs
 from ablab.store.index import StoreError
 from ablab.store.keeper import LeaseLostError, StoreKeeper
 from ablab.store.leases import Owner, this_host
@@ -21,7 +24,6 @@ from ablab.store.store import Store, timestamp
 from ablab.train.layout import Layout
 from ablab.train.loop import stored_rule, train
 from ablab.train.optimizers import make_optimizer
-from ablab.train.method import SOLO, STACK
 from ablab.train.run import Run
 from ablab.train.stack import RunState, Stack, initial_model
 from ablab.train.stopping import StopRule
@@ -38,8 +40,8 @@ class Job:
         store: The store.
         experiment: The experiment's number in it.
         plan: The plan.
-        tell: Told events: ``taken``, ``progress``, ``ended``, ``split``, ``failed``, ``waiting``,
-            ``message``.
+        tell: Told events: ``taken``, ``progress``, ``pace``, ``ended``, ``split``, ``failed``,
+            ``waiting``, ``message``.
         should_pause: Asked at every logged step.
     """
 
@@ -56,6 +58,8 @@ def work(job: Job) -> bool:
     Stacks that another living process holds are waited for, and taken over if it dies.
     """
     torch.set_num_threads(job.plan.threads)
+    keep_freed_memory()
+    keep_compiled_programs()
     with Owner(job.store.index.path) as owner:
         while True:
             missing = unfinished(job.store, job.experiment)
@@ -74,7 +78,7 @@ def work(job: Job) -> bool:
                 if runs:
                     worked = True
                     job.tell({"event": "taken", "stack": number, "ids": [run.id for run in runs]})
-                    _train_or_split(job, owner, number, stack.engine, runs)
+                    _train_or_split(job, owner, number, runs)
                     owner.release(job.store.index, [run.id for run in runs])
             if not worked:
                 job.tell({"event": "waiting"})
@@ -122,11 +126,11 @@ def _allowed_width(store: Store, runs: Sequence[Run]) -> int:
     return max(1, len(runs) >> max(0, deaths - 1))
 
 
-def _train_or_split(job: Job, owner: Owner, number: int, engine: str, runs: Sequence[Run]) -> None:
+def _train_or_split(job: Job, owner: Owner, number: int, runs: Sequence[Run]) -> None:
     """Trains runs together; after an exception in halves, until the one at fault is alone."""
     try:
         for group in _by_step(job.store, runs):
-            if not _train(job, owner, number, engine, group):
+            if not _train(job, owner, number, group):
                 return
         return
     except LeaseLostError as error:
@@ -151,26 +155,29 @@ def _train_or_split(job: Job, owner: Owner, number: int, engine: str, runs: Sequ
         missing = unfinished(job.store, job.experiment, half)
         left = [run for run in half if run.id in missing]
         if left and not job.should_pause():
-            _train_or_split(job, owner, number, engine, left)
+            _train_or_split(job, owner, number, left)
 
 
 def _train(
-    job: Job, owner: Owner, number: int, engine: str, group: Sequence[tuple[Run, RunState | None]]
+    job: Job, owner: Owner, number: int, group: Sequence[tuple[Run, RunState | None]]
 ) -> bool:
     runs = [run for run, _ in group]
     rules, before = _stop_rules(job, group)
     runs_left = [(run, state) for run, state in group if run.id not in before.stopped]
     if not runs_left:
         return True
-    stacked = engine == "stack" or len(runs_left) > 1
+    planned = job.plan.stacks[number]
     stack = Stack(
         [run for run, _ in runs_left],
         [state for _, state in runs_left],
         torch.device(job.plan.device),
-        STACK if stacked else SOLO,
+        planned.method,
     )
+    settle(stack, planned.fallback, job.tell)
     facts = {
-        "engine": "stack" if stacked else "solo",
+        "engine": stack.method.engine,
+        "method": stack.method.title,
+        "compiled": stack.method.compiled,
         "width": len(runs_left),
         "device": job.plan.device,
         "threads": torch.get_num_threads(),
@@ -179,7 +186,10 @@ def _train(
         "at": timestamp(),
     }
 
+    pace = _Pace(stack.step)
+
     def tell(step: int, width: int, loss: float) -> None:
+        pace.note(step, width)
         job.tell(
             {
                 "event": "progress",
@@ -194,9 +204,34 @@ def _train(
     keeper = StoreKeeper(job.store, owner, job.experiment, facts, tell)
     keeper.started(stack.step)
     finished = train(stack, keeper, rules, job.should_pause, before.losses(stack.runs))
+    job.tell(
+        {
+            "event": "pace",
+            "run": runs[0].id,
+            "method": asdict(stack.method),
+            "run_steps": pace.run_steps,
+            "seconds": pace.seconds,
+            "compile_seconds": stack.compile_seconds,
+        }
+    )
     if finished:
         job.tell({"event": "ended", "ids": [run.id for run in runs]})
     return finished
+
+
+@dataclass
+class _Pace:
+    """How many steps were trained, all runs together, and in which time."""
+
+    step: int
+    run_steps: int = 0
+    began: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0
+
+    def note(self, step: int, width: int) -> None:
+        self.run_steps += (step - self.step) * width
+        self.step = step
+        self.seconds = time.perf_counter() - self.began
 
 
 def _by_step(store: Store, runs: Sequence[Run]) -> list[list[tuple[Run, RunState | None]]]:

@@ -11,24 +11,34 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from ablab.execute.plan import Plan, PlannedStack
 from ablab.execute.work import Job, work
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.store.store import Store
+from ablab.train.method import Method
 
 
 def plan_as_data(plan: Plan) -> dict[str, Any]:
-    """A plan as plain data."""
+    """A plan as plain data, but for what was not chosen."""
     return {
         "stacks": [
-            {"runs": [run.id for run in s.runs], "engine": s.engine, "why": s.why, "bytes": s.bytes}
-            for s in plan.stacks
+            {
+                "runs": [run.id for run in stack.runs],
+                "method": asdict(stack.method),
+                "fallback": None if stack.fallback is None else asdict(stack.fallback),
+                "why": stack.why,
+                "bytes": stack.bytes,
+                "seconds": stack.seconds,
+            }
+            for stack in plan.stacks
         ],
         "device": plan.device,
         "workers": plan.workers,
         "threads": plan.threads,
+        "seconds": plan.seconds,
     }
 
 
@@ -36,10 +46,17 @@ def plan_from_data(data: dict[str, Any], asked: Experiment) -> Plan:
     """The plan that :func:`plan_as_data` described."""
     runs = {run.id: run for run in asked.runs}
     stacks = tuple(
-        PlannedStack(tuple(runs[run] for run in s["runs"]), s["engine"], s["why"], s["bytes"])
-        for s in data["stacks"]
+        PlannedStack(
+            tuple(runs[run] for run in stack["runs"]),
+            Method(**stack["method"]),
+            None if stack["fallback"] is None else Method(**stack["fallback"]),
+            stack["why"],
+            stack["bytes"],
+            stack["seconds"],
+        )
+        for stack in data["stacks"]
     )
-    return Plan(stacks, data["device"], data["workers"], data["threads"])
+    return Plan(stacks, data["device"], data["workers"], data["threads"], data["seconds"])
 
 
 def pause_on_signals() -> Callable[[], bool]:

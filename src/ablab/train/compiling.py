@@ -4,11 +4,14 @@ A function is recorded once, as plain tensor operations with its gradient in it,
 torch's compiler (Inductor). Nothing of the user's Python runs in the compiled program.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor, fx
 
 Program = Callable[[list[Tensor]], Sequence[Tensor]]
@@ -55,11 +58,21 @@ def compile_program(
         graph.graph.eliminate_dead_code()
         if all(example.device.type == "cpu" for example in examples):
             _store_factors(graph)
-        with config.patch(settings), tracing(TracingContext(mode)):
+        with _alone(graph), config.patch(settings), tracing(TracingContext(mode)):
             program: Any = compile_fx_inner(graph, fakes)
     except Exception as error:
         raise CompileError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
     return program, time.perf_counter() - began
+
+
+def _alone(graph: fx.GraphModule) -> FileLock:
+    """Lets one process compile a graph while others that want the same wait for its result."""
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    digest = hashlib.sha256(str(graph.graph).encode()).hexdigest()[:16]
+    folder = Path(cache_dir()) / "ablab"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{digest}.lock")
 
 
 def _store_factors(graph: fx.GraphModule) -> None:

@@ -7,6 +7,7 @@ nothing, so the gradient of their sum holds each run's own.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,6 +20,9 @@ from ablab.train.kernels import StackedKernels
 from ablab.train.layout import Layout
 from ablab.train.method import Method
 from ablab.train.objective import Objective
+
+
+_PROGRAMS: dict[Any, Program] = {}
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,16 @@ class Gradients(ABC):
         objective: One run's loss.
         layout: Where parameters lie in a row.
         method: How it is computed.
+        key: Stands for the loss: of equal keys, programs are shared.
+
+    Attributes:
+        compile_seconds: What compiling has taken so far.
     """
 
-    def __init__(self, objective: Objective, layout: Layout, method: Method) -> None:
-        self.objective, self.layout, self.method = objective, layout, method
+    compile_seconds = 0.0
+
+    def __init__(self, objective: Objective, layout: Layout, method: Method, key: str) -> None:
+        self.objective, self.layout, self.method, self.key = objective, layout, method, key
 
     def arrange(self, draws: Draws) -> Draws:
         """Drawn tensors (…, R, B, …) as this method reads them."""
@@ -138,32 +148,27 @@ class EagerGradients(Gradients):
 
 
 class CompiledGradients(Gradients):
-    """One compiled program for each shape, made at its first use.
+    """One compiled program for each shape, made at its first use and shared in the process."""
 
-    Attributes:
-        compile_seconds: What compiling has taken so far.
-    """
-
-    def __init__(self, objective: Objective, layout: Layout, method: Method) -> None:
-        super().__init__(objective, layout, method)
+    def __init__(self, objective: Objective, layout: Layout, method: Method, key: str) -> None:
+        super().__init__(objective, layout, method, key)
         self._buffers = list(objective.buffers.values())
-        self._programs: dict[tuple[torch.Size, ...], Program] = {}
-        self.compile_seconds = 0.0
 
     def arrange(self, draws: Draws) -> Draws:
-        """Drawn tensors with the batch last, where the layout asks for it."""
-        if self.method.layout == "usual":
-            return draws
-        return draws.map(lambda tensor: tensor.transpose(-1, -2).contiguous())
+        """Drawn tensors one after another in memory, with the batch last where it is innermost."""
+        if self.method.layout == "innermost":
+            draws = draws.map(lambda tensor: tensor.transpose(-1, -2))
+        return draws.map(torch.Tensor.contiguous)
 
     def _part(self, theta: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         inputs = [theta.detach(), *draws.tensors, *self._buffers]
-        key = tuple(tensor.shape for tensor in inputs)
-        program = self._programs.get(key)
+        shapes = tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in inputs)
+        key = (self.key, self.method, shapes, torch.get_num_threads())
+        program = _PROGRAMS.get(key)
         if program is None:
             function = self._function(theta, draws)
             program, seconds = compile_program(function, inputs)
-            self._programs[key] = program
+            _PROGRAMS[key] = program
             self.compile_seconds += seconds
         losses, grad = program(inputs)
         return losses, grad
@@ -223,7 +228,7 @@ class CompiledGradients(Gradients):
         return losses
 
 
-def make_gradients(objective: Objective, layout: Layout, method: Method) -> Gradients:
-    """What computes gradients by a method."""
+def make_gradients(objective: Objective, layout: Layout, method: Method, key: str) -> Gradients:
+    """What computes gradients by a method; ``key`` stands for the loss."""
     kind = CompiledGradients if method.compiled else EagerGradients
-    return kind(objective, layout, method)
+    return kind(objective, layout, method, key)

@@ -34,3 +34,10 @@ class Run:
         train["clip_norm"] = self.train.clip_norm is not None
         parts = [self.task.identity(), self.model.identity(), train, self.log_every]
         return json.dumps(parts, sort_keys=True)
+
+    @property
+    def program_key(self) -> str:
+        """Runs with equal keys have the same loss, as a function of parameters and a batch."""
+        train = self.train
+        parts = [self.task.identity(), self.model.identity(), train.precision, train.loss.dtype]
+        return json.dumps(parts, sort_keys=True)

@@ -1,5 +1,6 @@
 """A stack: runs of equal shape trained as one along a leading run axis. Axes: R, P, K, B, T."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,7 +76,7 @@ class Stack:
 
     Args:
         runs: The runs, of one ``stack_key``.
-        states: Where each continues from; None where it begins.
+        states: Where each continues from, None where it begins; None where all begin.
         device: Where the tensors live.
         method: How gradients are computed.
     """
@@ -83,7 +84,7 @@ class Stack:
     def __init__(
         self,
         runs: Sequence[Run],
-        states: Sequence[RunState | None],
+        states: Sequence[RunState | None] | None,
         device: torch.device,
         method: Method,
     ) -> None:
@@ -102,10 +103,12 @@ class Stack:
         assert self.config.loss.dtype is not None, "the configuration fills loss.dtype"
         self._objective = Objective(model, self.task, self.config.loss.dtype)
         self._check_model(model)
-        self._gradients = make_gradients(self._objective, self.layout, method)
+        self._gradients = make_gradients(
+            self._objective, self.layout, method, self.runs[0].program_key
+        )
         started = [
             self._initial_state(run) if state is None else state
-            for run, state in zip(runs, states, strict=True)
+            for run, state in zip(runs, states or [None] * len(runs), strict=True)
         ]
         steps = {state.step for state in started}
         if len(steps) != 1:
@@ -148,6 +151,30 @@ class Stack:
         self.runs = [self.runs[i] for i in indices]
         self.theta = self.theta.index_select(0, chosen)
         self.slots = {name: slot.index_select(0, chosen) for name, slot in self.slots.items()}
+
+    def use(self, method: Method) -> None:
+        """Computes gradients by another method from now on."""
+        if method.engine == "solo" and len(self.runs) != 1:
+            raise ValueError(f"{len(self.runs)} runs cannot be trained alone")
+        self.method = method
+        self._gradients = make_gradients(
+            self._objective, self.layout, method, self.runs[0].program_key
+        )
+
+    def rehearse(self) -> float:
+        """Computes the next step's gradients, changing nothing; returns the seconds it took.
+
+        The first call compiles, where the method is a compiled one.
+        """
+        draws = self._gradients.arrange(self._draw(1)).map(lambda tensor: tensor[0])
+        began = time.perf_counter()
+        self._gradients.take(self.theta, draws)
+        return time.perf_counter() - began
+
+    @property
+    def compile_seconds(self) -> float:
+        """What compiling has taken so far."""
+        return self._gradients.compile_seconds
 
     def advance(self, steps: int) -> Advance:
         """Trains ``steps`` steps."""

@@ -1,0 +1,283 @@
+"""A grid by ablab beside a plain PyTorch loop over its runs, side by side.
+
+    python benchmarks/engines.py [--rounds 5] [--cases w8h1 …] [--engines] [--out FOLDER]
+
+Each round times, one after the other, the plain loop (an ordinary module, fused attention, torch's
+fused AdamW, no logging, two threads) and ``ablab run`` of a grid of 16 runs, once with its compiled
+programs kept from before and once with an empty cache. Prints medians as Markdown, and writes them
+as JSON to FOLDER.
+
+What is measured, in steps of one run per second:
+
+- ``plain``: blocks of steps of the loop, drawing its batches as it goes.
+- ``steady``: ablab's grid from the moment its first losses are known to its end, so without the
+  start of its processes and without compiling.
+- ``whole``: the same grid of 1,500 steps from the command to its end, everything in it, with an
+  empty cache. Where a case trains fewer steps here to save time, the rest is taken at its steady
+  rate, and the table says so.
+
+``--engines`` also runs each engine by itself, for a round, to see whether ``auto`` chose well.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+RUNS, STEPS = 16, 1500
+_ADDITION = ["addition", "task.target=all", "train.batch_size=512", "train.lr=1e-3"]
+_TEXT = [
+    "shakespeare-nano", "task.seq_len=64", "train.batch_size=64", "model.n_layers=1",
+    "model.d_model=64", "model.n_heads=8", "model.dropout=0.0",
+]  # fmt: skip
+
+
+def _addition(width: int, heads: int) -> list[str]:
+    return [*_ADDITION, f"model.d_model={width}", f"model.n_heads={heads}"]
+
+
+# The experiment, and how many of the 1,500 steps are trained here in each round.
+CASES: dict[str, tuple[list[str], int]] = {
+    "w8h1": (_addition(8, 1), 1500),
+    "w8h4": (_addition(8, 4), 1500),
+    "w32h4": (_addition(32, 4), 300),
+    "w128h4": (_addition(128, 4), 30),
+    "text": (_TEXT, 80),
+}
+ENGINES = {
+    "solo": ["--engine", "solo", "--compile", "off"],
+    "stack": ["--engine", "stack", "--compile", "off"],
+    "solo compiled": ["--engine", "solo", "--compile", "on"],
+    "stack compiled": ["--engine", "stack", "--compile", "on"],
+    "auto": [],
+}
+
+
+def overrides(case: str, steps: int) -> list[str]:
+    """A case's experiment, with little else than training in it."""
+    return [
+        *CASES[case][0],
+        f"train.steps={steps}",
+        f"train.evaluate.every={STEPS}",
+        "train.evaluate.samples=512",
+        f"train.snapshots.every={STEPS}",
+        "seeds=16",
+    ]
+
+
+def plain_child(case: str, seconds: float) -> None:
+    """Steps of a plain loop for some seconds; prints steps a second."""
+    import torch
+    from torch.nn import functional as F
+
+    from ablab.experiments import experiment
+    from ablab.train.stack import initial_model, make_task
+
+    torch.set_num_threads(2)
+    run = experiment(*overrides(case, STEPS)).runs[0]
+    task, model = make_task(run), initial_model(run)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=run.train.lr, fused=True)
+    clip = run.train.clip_norm
+    step, timed, began = 0, 0, 0.0
+    while True:
+        batch = task.draw(run.seed, step + 1, 10, run.train.batch_size)
+        tokens, targets = torch.from_numpy(batch.tokens), torch.from_numpy(batch.targets)
+        for k in range(10):
+            logits = model(tokens[k])[:, task.predicted]
+            loss = F.cross_entropy(logits.flatten(0, 1), targets[k].flatten())
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if clip is not None:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+            optimizer.step()
+            step += 1
+        if not began:
+            began, timed = time.perf_counter(), step
+        elif time.perf_counter() - began > seconds:
+            break
+    print(json.dumps({"rate": (step - timed) / (time.perf_counter() - began)}))
+
+
+def grid_child(case: str, steps: int, choices: list[str]) -> None:
+    """A grid by ablab in a store of its own; prints its rate and what came before it."""
+    began = time.perf_counter()
+    from ablab.cli.common import make_options
+    from ablab.execute.conduct import conduct
+    from ablab.execute.progress import Reporter
+    from ablab.experiments import experiment
+    from ablab.store.store import Store
+
+    class Clock(Reporter):
+        """Notes when each step of each run was told."""
+
+        def __init__(self) -> None:
+            self.first: tuple[float, int] | None = None
+            self.last: tuple[float, int] = (0.0, 0)
+            self.texts: list[str] = []
+            self.methods: set[str] = set()
+
+        def event(self, event: dict[str, Any]) -> None:
+            """Takes an event."""
+            super().event(event)
+            if event["event"] == "pace":
+                self.methods.add(json.dumps(event["method"]))
+
+        def progress(self, event: dict[str, Any]) -> None:
+            """Takes a logged step."""
+            now = (time.perf_counter(), self.done)
+            # The second worker's start, too, comes before the rate is taken.
+            if self.first is None and len(self._begun(event)) >= 2:
+                self.first = now
+            self.last = now
+
+        def _begun(self, event: dict[str, Any]) -> set[int]:
+            self._stacks = getattr(self, "_stacks", set()) | {event["stack"]}
+            return self._stacks
+
+        def message(self, text: str) -> None:
+            """Takes a message."""
+            self.texts.append(text)
+
+        def warn(self, text: str) -> None:
+            """Takes a warning."""
+            self.texts.append(text)
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    option = dict(zip(choices[::2], choices[1::2], strict=True))
+    options = make_options(
+        "cpu", None, option.get("--engine", "auto"), option.get("--compile", "auto"), False
+    )
+    folder = tempfile.mkdtemp()
+    clock = Clock()
+    store = Store(folder, create=True)
+    conduct(experiment(*overrides(case, steps)), store, options, "", clock, lambda: False)
+    ended = time.perf_counter()
+    store.close()
+    shutil.rmtree(folder)
+    assert clock.first is not None, "the grid has told of its progress"
+    rate = (clock.last[1] - clock.first[1]) / (clock.last[0] - clock.first[0])
+    print(
+        json.dumps(
+            {
+                "rate": rate,
+                "before": clock.first[0] - began,
+                "total": ended - began,
+                "methods": sorted(clock.methods),
+                "texts": clock.texts,
+            }
+        )
+    )
+
+
+def call(arguments: list[str], cache: Path) -> dict[str, Any]:
+    """What a child of this program prints, and its whole time from outside."""
+    env = os.environ | {"ABLAB_CACHE": str(cache), "TORCHINDUCTOR_CACHE_DIR": str(cache / "ind")}
+    env.pop("OMP_NUM_THREADS", None)
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, __file__, *arguments], env=env, check=True, stdout=subprocess.PIPE
+    )
+    return json.loads(done.stdout.splitlines()[-1]) | {"wall": time.perf_counter() - began}
+
+
+def measure(case: str, rounds: int, cold_rounds: int, engines: bool) -> dict[str, Any]:
+    """One case's medians."""
+    steps = CASES[case][1]
+    warm = Path(tempfile.mkdtemp())
+    plain, steady, whole, before = [], [], [], []
+    call(["--grid", case, str(STEPS if steps == STEPS else steps)], warm)  # fills the cache
+    choice = [] if steps == STEPS else _pin(case)
+    for number in range(rounds):
+        plain.append(call(["--plain", case, "6"], warm)["rate"])
+        steady.append(call(["--grid", case, str(steps), *choice], warm)["rate"])
+        if number < cold_rounds:
+            cold = Path(tempfile.mkdtemp())
+            found = call(["--grid", case, str(steps), *choice], cold)
+            shutil.rmtree(cold)
+            rest = RUNS * (STEPS - steps) / found["rate"]
+            whole.append(RUNS * STEPS / (found["wall"] + rest))
+            before.append(found["before"])
+        print(f"{case} round {number + 1}: {plain[-1]:.1f} {steady[-1]:.1f}", file=sys.stderr)
+    result: dict[str, Any] = {
+        "plain": statistics.median(plain),
+        "steady": statistics.median(steady),
+        "steady_ratio": statistics.median(a / b for a, b in zip(steady, plain, strict=True)),
+        "whole": statistics.median(whole),
+        "whole_ratio": statistics.median(whole) / statistics.median(plain),
+        "before_cold": statistics.median(before),
+        "steps": steps,
+        "rounds": {"plain": plain, "steady": steady, "whole": whole},
+    }
+    if engines:
+        few = max(30, steps // 3)
+        result["engines"] = {}
+        for name, choices in ENGINES.items():
+            if name == "auto":
+                choices = choice
+            call(["--grid", case, str(few), *choices], warm)
+            found = call(["--grid", case, str(few), *choices], warm)
+            result["engines"][name] = {"rate": found["rate"], "methods": found["methods"]}
+    shutil.rmtree(warm)
+    return result
+
+
+def _pin(case: str) -> list[str]:
+    """What ``auto`` chooses for the whole grid, for a round that trains fewer steps of it."""
+    env = os.environ | {"ABLAB_CACHE": tempfile.mkdtemp()}
+    done = subprocess.run(
+        [sys.executable, "-m", "ablab", "plan", *overrides(case, STEPS), "--json", "--device",
+         "cpu", "--store", tempfile.mkdtemp()],
+        env=env, check=True, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    stack = json.loads(done.stdout)["stacks"][0]
+    return ["--engine", stack["engine"], "--compile", "on" if stack["compiled"] else "off"]
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cold-rounds", type=int, default=5)
+    parser.add_argument("--cases", nargs="*", default=list(CASES))
+    parser.add_argument("--engines", action="store_true")
+    parser.add_argument("--out", type=Path, default=None)
+    arguments = parser.parse_args()
+    results = {}
+    for case in arguments.cases:
+        results[case] = measure(
+            case, arguments.rounds, arguments.cold_rounds, arguments.engines
+        )
+        if arguments.out is not None:
+            arguments.out.mkdir(parents=True, exist_ok=True)
+            path = arguments.out / "engines.json"
+            path.write_text(json.dumps(results, indent=1))
+    print("| case | plain loop, steps/s | ablab, steady | ratio | whole, cold | ratio | before |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for case, found in results.items():
+        note = "" if found["steps"] == STEPS else f" ({found['steps']} steps of {STEPS})"
+        print(
+            f"| {case}{note} | {found['plain']:.1f} | {found['steady']:.1f} "
+            f"| {found['steady_ratio']:.2f}× | {found['whole']:.1f} "
+            f"| {found['whole_ratio']:.2f}× | {found['before_cold']:.1f} s |"
+        )
+    for case, found in results.items():
+        for name, engine in found.get("engines", {}).items():
+            print(f"{case}, {name}: {engine['rate']:.1f} steps/s")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1 and sys.argv[1] == "--plain":
+        plain_child(sys.argv[2], float(sys.argv[3]))
+    elif len(sys.argv) > 1 and sys.argv[1] == "--grid":
+        grid_child(sys.argv[2], int(sys.argv[3]), sys.argv[4:])
+    else:
+        main()

@@ -1,0 +1,184 @@
+"""Which method trains a group of runs of equal shape: what there is to choose from, and its cost."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from ablab.execute.options import Options
+from ablab.execute.shape import Shape
+from ablab.execute.speeds import Speeds
+from ablab.train.method import SOLO, STACK, Method
+from ablab.train.run import Run
+from ablab.train.stack import Stack
+
+MAX_WIDTH = 8  # of a stack on a CPU, which a wider one gains nothing more from
+_MAX_WIDTH_GPU = 512
+# Up to this length the batch is the longer axis of the two, and vector lanes over it pay; attention
+# by plain products pays up to the second.
+_INNERMOST_TOKENS, _PLAIN_TOKENS = 32, 128
+_INNERMOST_SAMPLES = 32  # and more, so that lanes are full
+# A call's tensors should stay in a core's cache: so many bytes kept for the gradient are left in
+# one piece, and larger batches are cut into parts of about so many tokens.
+_WHOLE_BYTES, _PART_TOKENS = 6 * 2**20, 2048
+_DOUBT = 0.95  # what was not measured must promise to take less than this share of solo's time
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A method that a group could be trained by.
+
+    Attributes:
+        method: The method.
+        width: How many runs a stack has.
+        step_seconds: Seconds of one step of one run.
+        compile_seconds: Seconds that compiling takes, in each process.
+        measured: Whether the step was timed on this machine, now or before.
+    """
+
+    method: Method
+    width: int
+    step_seconds: float
+    compile_seconds: float
+    measured: bool
+
+    def seconds(self, run_steps: int, processes: int) -> float:
+        """Seconds of one process for all of the group's steps."""
+        return self.step_seconds * run_steps + self.compile_seconds * processes
+
+
+def alternatives(
+    group: Sequence[Run],
+    shape: Shape,
+    options: Options,
+    device: torch.device,
+    memory: float,
+    *,
+    speeds: Speeds,
+    threads: int,
+    workers: int,
+    deadline: float,
+) -> list[Alternative]:
+    """Every method that fits, with its estimated cost; eager ones are timed while there is time.
+
+    Args:
+        group: Runs of equal shape.
+        shape: Their counts.
+        options: The user's choices.
+        device: Where they are trained.
+        memory: Bytes that a stack may take.
+        speeds: What is known of this machine.
+        threads: Threads of a process.
+        workers: Processes at work at once.
+        deadline: The time (``time.perf_counter``) at which no more timings are begun.
+    """
+    found = []
+    for method in _methods(len(group), shape, options, device):
+        width = _width(len(group), shape, method, device, memory)
+        engine = options.engine
+        if engine == "auto" and method.engine == "stack" and width == 1:
+            continue  # alone in its stack, a run is trained solo
+        known = speeds.knows(shape, method, threads, workers)
+        if not known and not method.compiled and time.perf_counter() < deadline:
+            seconds = _timed(group[:width], method, device)
+            if seconds:
+                speeds.note_step(shape, method, threads, workers, seconds)
+                known = True
+        found.append(
+            Alternative(
+                method,
+                width,
+                speeds.step(shape, method, threads, workers),
+                speeds.compile_seconds(shape, method),
+                known,
+            )
+        )
+    return found
+
+
+def choose(
+    found: Sequence[Alternative], run_steps: int, processes: int
+) -> tuple[Alternative, Alternative | None]:
+    """The cheapest alternative, and the eager one to fall back to where it is compiled.
+
+    In doubt, that is where nothing was measured and little is promised, it is solo.
+    """
+    eager = [each for each in found if not each.method.compiled]
+
+    def cost(each: Alternative) -> float:
+        doubt = 1.0 if each.measured or each.method.engine == "solo" else 1 / _DOUBT
+        return each.seconds(run_steps, processes) * doubt
+
+    best = min(found, key=cost)
+    fallback = min(eager, key=cost) if best.method.compiled and eager else None
+    return best, fallback
+
+
+def _methods(runs: int, shape: Shape, options: Options, device: torch.device) -> list[Method]:
+    """The methods that the user's choices and the shape leave."""
+    on_cpu = device.type == "cpu"
+    engines: list[Method] = []
+    if options.engine in ("auto", "solo") and (options.engine == "solo" or runs == 1 or on_cpu):
+        engines.append(SOLO)
+    if options.engine == "stack" or (options.engine == "auto" and runs > 1):
+        engines.append(STACK)
+    methods: list[Method] = []
+    short = on_cpu and shape.tokens <= _PLAIN_TOKENS
+    for base in engines:
+        if options.compiling != "on":
+            methods.append(base)
+            if short:
+                methods.append(replace(base, attention="plain"))
+        if options.compiling != "off" and (base is engines[-1]):
+            methods += _compiled(base, shape, on_cpu)
+    return methods
+
+
+def _compiled(base: Method, shape: Shape, on_cpu: bool) -> list[Method]:
+    """Compiled methods: on a CPU run by run, in parts that stay in its cache."""
+    if not on_cpu:
+        return [replace(base, compiled=True)]
+    method = replace(base, compiled=True, rows=1 if base.engine == "stack" else None)
+    if shape.tokens <= _INNERMOST_TOKENS and shape.samples >= _INNERMOST_SAMPLES:
+        parts = _part(shape, _INNERMOST_SAMPLES)
+        return [replace(method, layout="innermost", attention="plain", samples=parts)]
+    attention: Literal["plain", "fused"] = "plain" if shape.tokens <= _PLAIN_TOKENS else "fused"
+    return [replace(method, attention=attention, samples=_part(shape, 1))]
+
+
+def _part(shape: Shape, least: int) -> int | None:
+    """The largest even part of a batch of about ``_PART_TOKENS`` tokens; None for all of it."""
+    if shape.passing <= _WHOLE_BYTES:
+        return None
+    fitting = max(least, _PART_TOKENS // shape.tokens)
+    sizes = [n for n in range(least, min(fitting, shape.samples) + 1) if shape.samples % n == 0]
+    return max(sizes) if sizes and max(sizes) < shape.samples else None
+
+
+def _width(runs: int, shape: Shape, method: Method, device: torch.device, memory: float) -> int:
+    """How many runs a stack has: as many as fit, cut evenly."""
+    if method.engine == "solo":
+        return 1
+    most = MAX_WIDTH if device.type == "cpu" else _MAX_WIDTH_GPU
+    fitting = 1
+    while fitting < min(most, runs) and shape.bytes(fitting + 1, method) <= memory:
+        fitting += 1
+    return math.ceil(runs / math.ceil(runs / fitting))
+
+
+def _timed(runs: Sequence[Run], method: Method, device: torch.device) -> float:
+    """Seconds of a step of one run; zero where it raises, which is found again in training."""
+    try:
+        stack = Stack(runs[:1] if method.engine == "solo" else runs, None, device, method)
+        stack.advance(1)
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            stack.advance(1)
+            times.append((time.perf_counter() - began) / len(stack.runs))
+    except (Exception, SystemExit):
+        return 0.0
+    return sorted(times)[1]

@@ -1,0 +1,129 @@
+"""What one training step of a run costs, counted: arithmetic, memory, launches."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from ablab.train.method import Method
+from ablab.train.run import Run
+from ablab.train.stack import Stack
+
+_SAMPLES = 8  # that are enough to count a step
+_COUNTED = Method("solo", attention="plain")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The counts of one training step of one run.
+
+    Attributes:
+        key: Stands for the shapes and operations of a step, whatever else the run asks for.
+        operations: Multiplications and additions in products with parameters.
+        mixing: Those in products of activations, which attention takes.
+        passing: Bytes that the step keeps for its gradient, and lets go.
+        state: Bytes that the run keeps: parameters, gradient, a copy, optimizer state.
+        launches: Operations that torch is called for.
+        tokens: Tokens of a sample.
+        samples: Samples of a batch.
+    """
+
+    key: str
+    operations: float
+    mixing: float
+    passing: int
+    state: int
+    launches: int
+    tokens: int
+    samples: int
+
+    def bytes(self, runs: int, method: Method) -> int:
+        """Memory that training some runs takes: their state, and what a call keeps in passing."""
+        at_once = min(runs, method.rows or runs)
+        share = (method.samples or self.samples) / self.samples
+        # What is kept for the gradient, and about as much again for what comes and goes.
+        return self.state * runs + int(2 * self.passing * at_once * share)
+
+
+def shape_key(run: Run) -> str:
+    """A digest of what decides the shapes and operations of a run's step."""
+    train = run.train
+    parts = [
+        run.task.identity(), run.model.identity(), train.batch_size, train.optimizer,
+        train.precision, train.loss.dtype, train.clip_norm is not None,
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def count_shape(run: Run) -> Shape | None:
+    """Counts one step; None for a run whose step raises, which is kept with it in training."""
+    return _count(shape_key(run), _Hidden(run))
+
+
+@dataclass(frozen=True, eq=False)
+class _Hidden:
+    """An argument that a cache's key leaves out."""
+
+    run: Run
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Hidden)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@lru_cache(maxsize=4096)
+def _count(key: str, hidden: _Hidden) -> Shape | None:
+    run = hidden.run
+    samples = min(_SAMPLES, run.train.batch_size)
+    few = Run(
+        run.id, run.task, run.model, run.train.model_copy(update={"batch_size": samples}), run.seed
+    )
+    saved: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    launches = _Launches()
+    try:
+        stack = Stack([few], [None], torch.device("cpu"), _COUNTED)
+        with (
+            torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+            FlopCounterMode(display=False) as counter,
+            launches,
+        ):
+            stack.advance(1)
+    except (Exception, SystemExit):
+        return None
+    scale = run.train.batch_size / samples
+    mixing = float(counter.get_flop_counts()["Global"].get(torch.ops.aten.bmm, 0))
+    return Shape(
+        key=key,
+        operations=(counter.get_total_flops() - mixing) * scale,
+        mixing=mixing * scale,
+        passing=int(max(0, sum(saved.values()) - stack.theta.nbytes) * scale),
+        state=stack.theta.nbytes * (3 + len(stack.slots)),
+        launches=launches.count,
+        tokens=run.task.input_length,
+        samples=run.train.batch_size,
+    )
+
+
+class _Launches(TorchDispatchMode):
+    """Counts the operations that compute something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))

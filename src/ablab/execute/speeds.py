@@ -1,0 +1,204 @@
+"""How fast this machine trains: a model of a step's time, and what was measured here before.
+
+Measurements are kept in one small file for each machine and torch version, under ``ABLAB_CACHE``
+(by default the user's cache folder), and sharpen every later plan.
+"""
+
+import hashlib
+import json
+import math
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import torch
+
+from ablab.execute.options import cpu_count
+from ablab.execute.shape import Shape
+from ablab.store.files import write_atomically
+from ablab.store.index import StoreError
+from ablab.train.method import Method
+
+# Seconds of a step, measured on one core that multiplies 512 × 512 matrices in _REFERENCE seconds
+# (docs/decisions/0006): a launch; a byte kept for the gradient; an operation in products with
+# parameters; one in products of activations.
+_REFERENCE = 2.6e-3
+_EAGER = (6e-5, 3e-10, 1.25e-11, 5e-11)
+_USUAL = (4e-6, 1.7e-10, 1.25e-11, 1e-10)
+_INNERMOST = (2e-6, 2e-10, 1.25e-11, 1.25e-10)
+_THREADS_GAIN = 0.55  # of a second thread, in work that is wide enough for it
+_COMPILE_PER_LAUNCH, _COMPILE_WARM = 0.11, 2.5  # seconds
+_KEPT_ESTIMATES = 50
+
+
+def cache_folder() -> Path:
+    """Where what is remembered of this machine lies: ``ABLAB_CACHE``, or the user's cache."""
+    return Path(os.environ.get("ABLAB_CACHE") or platformdirs.user_cache_dir("ablab"))
+
+
+def keep_compiled_programs() -> None:
+    """Has torch keep compiled programs between commands, where the user has not said where."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
+
+
+class Speeds:
+    """What is known of this machine's speed.
+
+    Args:
+        path: The file; by default this machine's own.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path or cache_folder() / f"speeds-{_machine()}.json"
+        self._data: dict[str, Any] = {"steps": {}, "compiled": {}, "estimates": []}
+        try:
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+            if isinstance(found, dict) and self._data.keys() <= found.keys():
+                self._data = found
+        except (OSError, ValueError):
+            pass  # nothing is remembered yet, or what was is damaged: it is measured again
+        self._power: float | None = self._data.get("power")
+
+    def save(self) -> None:
+        """Writes what was learnt; a folder that cannot be written to is passed over."""
+        self._data["power"] = self._power
+        try:
+            write_atomically(self._path, lambda to: to.write_text(json.dumps(self._data)) and None)
+        except (OSError, StoreError):
+            pass
+
+    def step(self, shape: Shape, method: Method, threads: int, workers: int) -> float:
+        """Seconds of one step of one run, from what was measured nearest to it.
+
+        Args:
+            shape: The run's counts.
+            method: The method.
+            threads: Threads of the process.
+            workers: Processes at work at once.
+        """
+        known = self._data["steps"].get(_key(shape.key, method, threads, workers))
+        if known is not None:
+            return float(known["seconds"])
+        prior = self._prior(shape, method, threads)
+        weight, total = 0.5, 0.0  # the model itself counts as half a measurement
+        for other in self._data["steps"].values():
+            if other["family"] != _family(method) or other["threads"] != threads:
+                continue
+            apart = sum(
+                abs(math.log((1 + a) / (1 + b)))
+                for a, b in zip(other["counts"], _counts(shape), strict=True)
+            )
+            near = math.exp(-apart)
+            weight += near
+            total += near * math.log(other["seconds"] / other["prior"])
+        return prior * math.exp(total / weight)
+
+    def knows(self, shape: Shape, method: Method, threads: int, workers: int) -> bool:
+        """Whether just this was measured before."""
+        return _key(shape.key, method, threads, workers) in self._data["steps"]
+
+    def note_step(
+        self, shape: Shape, method: Method, threads: int, workers: int, seconds: float
+    ) -> None:
+        """Remembers the seconds of one step of one run."""
+        if seconds <= 0:
+            return
+        key = _key(shape.key, method, threads, workers)
+        before = self._data["steps"].get(key)
+        if before is not None:  # machines are noisy: half the weight to the past
+            seconds = math.sqrt(seconds * before["seconds"])
+        self._data["steps"][key] = {
+            "seconds": seconds,
+            "prior": self._prior(shape, method, threads),
+            "family": _family(method),
+            "threads": threads,
+            "counts": _counts(shape),
+        }
+
+    def compile_seconds(self, shape: Shape, method: Method) -> float:
+        """Seconds that compiling a method takes, little where it was done before."""
+        if not method.compiled:
+            return 0.0
+        known = self._data["compiled"]
+        if _compiled_key(shape, method) in known:
+            return _COMPILE_WARM
+        guess = _COMPILE_PER_LAUNCH * shape.launches
+        ratios = [math.log(each["seconds"] / each["guess"]) for each in known.values()]
+        return guess * math.exp(sum(ratios) / (len(ratios) + 1))
+
+    def note_compiled(self, shape: Shape, method: Method, seconds: float) -> None:
+        """Remembers that a method was compiled, and how long that took the first time."""
+        guess = _COMPILE_PER_LAUNCH * shape.launches
+        entry = {"seconds": max(seconds, 0.1), "guess": guess}
+        self._data["compiled"].setdefault(_compiled_key(shape, method), entry)
+
+    def note_estimate(self, name: str, estimated: float, measured: float) -> None:
+        """Remembers how an experiment's time was foreseen and what it came to."""
+        entry = {"name": name, "estimated": estimated, "measured": measured}
+        self._data["estimates"] = [*self._data["estimates"], entry][-_KEPT_ESTIMATES:]
+
+    @property
+    def estimates(self) -> list[dict[str, Any]]:
+        """The last estimates beside what was measured, oldest first: name, estimated, measured."""
+        return list(self._data["estimates"])
+
+    def _prior(self, shape: Shape, method: Method, threads: int) -> float:
+        """What the model says: launches, bytes and arithmetic, each at its price."""
+        launch, byte, operation, mixing = {
+            "eager": _EAGER, "usual": _USUAL, "innermost": _INNERMOST
+        }[_family(method)]  # fmt: skip
+        parts = shape.samples / (method.samples or shape.samples)
+        launches = shape.launches * parts
+        if method.vmapped and not method.compiled:
+            launches /= 4  # runs of a stack share them, though vmap's own are dearer
+        work = shape.passing * byte + shape.operations * operation + shape.mixing * mixing
+        gain = 1 + _THREADS_GAIN * (threads - 1)
+        return (launches * launch + work / gain) * self._slowness()
+
+    def _slowness(self) -> float:
+        """This machine's core beside the reference, by one product of matrices."""
+        if self._power is None:
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            x = torch.ones(512, 512)
+            times = []
+            for _ in range(7):
+                began = time.perf_counter()
+                x @ x
+                times.append(time.perf_counter() - began)
+            torch.set_num_threads(threads)
+            self._power = sorted(times)[3]
+        return self._power / _REFERENCE
+
+
+def _family(method: Method) -> str:
+    return method.layout if method.compiled else "eager"
+
+
+def _counts(shape: Shape) -> list[float]:
+    return [shape.launches, shape.passing, shape.operations, shape.mixing]
+
+
+def _key(shape: str, method: Method, threads: int, workers: int) -> str:
+    return f"{shape} | {method.title} | {threads} threads | {workers} workers"
+
+
+def _compiled_key(shape: Shape, method: Method) -> str:
+    return f"{shape.key} | {method.title}"
+
+
+def _machine() -> str:
+    """A short digest of what decides speed: processor, its count, torch's version."""
+    processor = platform.processor()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        processor = names[0] if names else processor
+    except OSError:
+        pass
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    parts = [platform.node(), processor, str(cpu_count()), torch.__version__, gpu]
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
