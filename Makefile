@@ -19,7 +19,7 @@ demo: $(STAMP)
 	@$(BIN)/ablab run addition
 
 test: $(STAMP)
-	$(BIN)/pytest -n 2 -m "not slow" --durations=10
+	$(BIN)/pytest -n 2 -m "not slow and not compiled" --durations=10
 
 test-all: $(STAMP)
 	$(BIN)/pytest -n 2 --durations=20

@@ -20,8 +20,8 @@ import torch
 from torch.nn import functional as F
 
 from ablab.experiments import experiment
+from ablab.train.method import SOLO
 from ablab.train.schedules import factors
-from ablab.train.method import SOLO, STACK
 from ablab.train.stack import Stack, initial_model
 
 RUN = experiment("shakespeare-nano").runs[0]

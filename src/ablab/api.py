@@ -12,7 +12,7 @@ import polars as pl
 from ablab.config import InputError
 from ablab.execute.conduct import conduct
 from ablab.execute.device import find_device
-from ablab.execute.options import DeviceName, Engine, Options
+from ablab.execute.options import Compiling, DeviceName, Engine, Options
 from ablab.execute.progress import Reporter, make_reporter
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.logbook.entry import write_entry
@@ -125,6 +125,7 @@ def run(
     device: DeviceName = "auto",
     workers: int | None = None,
     retry: bool = False,
+    compile: Compiling = "auto",
     quiet: bool = False,
     **settings: Any,
 ) -> Result:
@@ -138,6 +139,7 @@ def run(
         device: ``cpu``, ``cuda``, ``mps``, or ``auto``.
         workers: Processes; None lets the plan choose.
         retry: Whether runs that failed or diverged are tried again.
+        compile: Whether steps are compiled: where it pays, always, or never.
         quiet: Whether to show no progress.
         settings: Top-level settings by name (``seeds=3``), as for an experiment.
 
@@ -153,7 +155,7 @@ def run(
     named += [repr(override) for override in overrides]
     named += [f"{key}={value!r}" for key, value in settings.items()]
     command = f"ablab.run({', '.join(named)})"
-    options = Options(engine, device, workers, retry)
+    options = Options(engine, device, workers, retry, compile)
     return carry_out(asked, store, options, command, make_reporter(quiet), lambda: False)
 
 

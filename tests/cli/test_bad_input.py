@@ -90,7 +90,7 @@ RUN = [
     (["good.yaml", "--workers", "0"], "workers has a wrong value", None),
     (["good.yaml", "--workers", "two"], "'two' is not a valid integer", None),
     (["good.yaml", "--device", "tpu"], "no device 'tpu'", None),
-    (["good.yaml", "--compile", "on"], "does not compile", None),
+    (["good.yaml", "--compile", "of"], "there is no compile 'of'", "off"),
     (["good.yaml", "--stoer", "x"], "No such option", "--store"),
     (["good.yaml", "--store", "good.yaml"], "the store is not a folder", None),
     (["good.yaml", "--store", "."], "this folder is not a store", None),

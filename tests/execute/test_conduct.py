@@ -190,7 +190,7 @@ def test_a_stack_that_does_not_fit_is_split(tmp_path, tiny, monkeypatch):
         return original(runs, *arguments)
 
     monkeypatch.setattr(work, "Stack", limited)
-    result = train(tiny, tmp_path / "lab", "seeds=7", "model.d_model=8")
+    result = train(tiny, tmp_path / "lab", "seeds=7", "model.d_model=8", engine="stack")
     monkeypatch.undo()
     assert widths == [7, 4, 2, 2, 3, 2, 1]
     assert {run.status for run in result.runs} == {"finished"}

@@ -1,23 +1,28 @@
 import json
+from dataclasses import replace
 
+from ablab.execute.choice import MAX_WIDTH
 from ablab.execute.options import Options, cpu_count
-from ablab.execute.plan import MAX_WIDTH, Plan, estimate, make_plan, run_bytes
+from ablab.execute.plan import Plan, make_plan
+from ablab.execute.shape import count_shape
+from ablab.execute.speeds import Speeds
 from ablab.execute.worker import plan_as_data, plan_from_data
 from ablab.experiments.experiment import experiment
+from ablab.train.method import STACK
 
 
-def planned(asked, **options) -> Plan:
-    runs = asked.runs
-    return make_plan(runs, Options(**{"device": "cpu"} | options), [run.id for run in runs])
+def planned(asked, left=None, speeds=None, **options) -> Plan:
+    left = {run.id: run.train.steps for run in asked.runs} if left is None else left
+    return make_plan(asked.runs, Options(**{"device": "cpu"} | options), left, speeds or Speeds())
 
 
 def test_runs_of_equal_shape_are_stacked_across_variants_and_seeds(tiny):
     asked = experiment(tiny, "train.lr=0.1,0.01")
-    plan = planned(asked)
+    plan = planned(asked, engine="stack")
     assert [len(stack.runs) for stack in plan.stacks] == [4, 4]
     assert {run.model.d_model for run in plan.stacks[0].runs} == {8}
     assert {run.train.lr for run in plan.stacks[0].runs} == {0.1, 0.01}
-    assert all(stack.engine == "stack" for stack in plan.stacks)
+    assert {stack.method for stack in plan.stacks} == {STACK}
 
 
 def test_solo_trains_one_run_after_another(tiny):
@@ -27,8 +32,9 @@ def test_solo_trains_one_run_after_another(tiny):
 
 def test_a_single_run_is_trained_alone_unless_asked(tiny):
     asked = experiment(tiny, "seeds=1")
-    assert {stack.engine for stack in planned(asked).stacks} == {"solo"}
-    assert {stack.engine for stack in planned(asked, engine="stack").stacks} == {"stack"}
+    assert {stack.method.engine for stack in planned(asked).stacks} == {"solo"}
+    asked_for = planned(asked, engine="stack").stacks
+    assert {stack.method.engine for stack in asked_for} == {"stack"}
 
 
 def test_what_changes_operations_keeps_runs_apart(tiny):
@@ -40,7 +46,7 @@ def test_what_changes_operations_keeps_runs_apart(tiny):
         "train.decay=all,matrices",
     ):
         asked = experiment(tiny, "model.d_model=8", override)
-        assert [len(stack.runs) for stack in planned(asked).stacks] == [2, 2]
+        assert [len(stack.runs) for stack in planned(asked, engine="stack").stacks] == [2, 2]
 
 
 def test_what_each_run_has_for_itself_does_not(tiny):
@@ -53,52 +59,86 @@ def test_what_each_run_has_for_itself_does_not(tiny):
         "train.schedule=constant,cosine",
     ):
         asked = experiment(tiny, "model.d_model=8", override)
-        assert [len(stack.runs) for stack in planned(asked).stacks] == [4]
+        assert [len(stack.runs) for stack in planned(asked, engine="stack").stacks] == [4]
 
 
 def test_wide_groups_are_cut_evenly(tiny):
     asked = experiment(tiny, "model.d_model=8", f"seeds={MAX_WIDTH + 1}")
-    sizes = [len(stack.runs) for stack in planned(asked).stacks]
+    sizes = [len(stack.runs) for stack in planned(asked, engine="stack").stacks]
     assert sizes == [5, 4]
 
 
-def test_stacks_do_not_hang_on_what_is_trained_already_nor_on_workers(tiny):
-    runs = experiment(tiny, "seeds=7").runs
-    whole = make_plan(runs, Options(device="cpu"), [run.id for run in runs])
-    part = make_plan(runs, Options(device="cpu", workers=2), [runs[3].id])
-    assert whole.stacks == part.stacks
+def test_a_group_is_shared_by_all_workers(tiny):
+    asked = experiment(tiny, "model.d_model=8", "seeds=6")
+    plan = planned(asked, engine="stack", workers=3)
+    assert [len(stack.runs) for stack in plan.stacks] == [2, 2, 2]
 
 
 def test_memory_grows_with_the_batch_and_the_width(tiny):
-    small, wide = (experiment(tiny, f"model.d_model={d}").runs[0] for d in (8, 64))
-    large_batch = experiment(tiny, "model.d_model=8", "train.batch_size=256").runs[0]
-    assert run_bytes(small) < run_bytes(wide)
-    assert 8 * run_bytes(small) < run_bytes(large_batch)
+    small, wide = (count_shape(experiment(tiny, f"model.d_model={d}").runs[0]) for d in (8, 64))
+    large = count_shape(experiment(tiny, "model.d_model=8", "train.batch_size=256").runs[0])
+    assert small.bytes(1, STACK) < wide.bytes(1, STACK)
+    assert 4 * small.bytes(1, STACK) < large.bytes(1, STACK)
+    assert large.bytes(4, replace(STACK, rows=1)) < large.bytes(4, STACK)
 
 
 def test_what_does_not_fit_in_memory_is_not_stacked(tiny, monkeypatch):
     asked = experiment(tiny, "seeds=6", "model.d_model=8")
-    one = run_bytes(asked.runs[0])
+    one = count_shape(asked.runs[0]).bytes(1, STACK)
     monkeypatch.setattr(
         "ablab.execute.plan.device_memory", lambda device: 2 * one * 4 * cpu_count()
     )
-    plan = planned(asked, workers=1)
+    plan = planned(asked, workers=1, engine="stack")
     assert [len(stack.runs) for stack in plan.stacks] == [3, 3]
     assert max(stack.bytes for stack in plan.stacks) <= 4 * one
 
 
 def test_an_estimate_covers_what_is_left(tiny):
     asked = experiment(tiny)
-    plan = planned(asked)
-    left = {run.id: 20 for run in plan.stacks[0].runs}
-    found = estimate(plan, left, budget=1.0)
-    assert found.stack_seconds[0] > 0
-    assert found.stack_seconds[1] == 0
-    assert found.seconds == sum(found.stack_seconds) / plan.workers
+    first = planned(asked, engine="stack", workers=1).stacks[0]
+    left = {run.id: 20 for run in first.runs}
+    found = planned(asked, left, engine="stack", workers=1)
+    seconds = {stack.runs: stack.seconds for stack in found.stacks}
+    assert seconds.pop(first.runs) > 0
+    assert set(seconds.values()) == {0.0}
+    assert found.seconds == sum(stack.seconds for stack in found.stacks)
+
+
+def test_many_steps_are_worth_compiling_and_few_are_not(tiny):
+    few = experiment(tiny, "model.d_model=8", "seeds=4", "train.batch_size=512")
+    many = experiment(tiny, "model.d_model=8", "seeds=4", "train.batch_size=512",
+                      "train.steps=200000")  # fmt: skip
+    speeds = Speeds()
+    assert not any(stack.method.compiled for stack in planned(few, speeds=speeds).stacks)
+    stacks = planned(many, speeds=speeds).stacks
+    assert all(stack.method.compiled and stack.fallback is not None for stack in stacks)
+    assert all(not stack.fallback.compiled for stack in stacks)
+    off = planned(many, speeds=speeds, compiling="off").stacks
+    assert not any(stack.method.compiled for stack in off)
+    on = planned(few, speeds=speeds, compiling="on").stacks
+    assert all(stack.method.compiled and stack.fallback is None for stack in on)
+
+
+def test_a_step_that_raises_is_planned_alone(tiny, monkeypatch):
+    monkeypatch.setattr("ablab.execute.plan.count_shape", lambda run: None)
+    plan = planned(experiment(tiny, "seeds=2"))
+    assert [len(stack.runs) for stack in plan.stacks] == [1] * 4
+    assert {stack.why for stack in plan.stacks} == {"its step raises"}
+
+
+def test_large_grids_begin_with_the_cheapest_stacks(tiny):
+    asked = experiment(tiny, "model.d_model=64,8,32,16", "seeds=1")
+    stacks = planned(asked, workers=1, compiling="off").stacks
+    seconds = [stack.seconds for stack in stacks]
+    assert seconds == sorted(seconds)
+    pair = experiment(tiny, "model.d_model=8,64", "seeds=1")
+    seconds = [stack.seconds for stack in planned(pair, workers=2, compiling="off").stacks]
+    assert seconds == sorted(seconds, reverse=True)
 
 
 def test_a_plan_survives_its_way_to_a_worker(tiny):
     asked = experiment(tiny)
     plan = planned(asked, workers=2)
+    bare = replace(plan, stacks=tuple(replace(stack, others=()) for stack in plan.stacks))
     data = json.loads(json.dumps(plan_as_data(plan)))
-    assert plan_from_data(data, experiment(asked.definition)) == plan
+    assert plan_from_data(data, experiment(asked.definition)) == bare

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from ablab.experiments import experiment
-from ablab.train.method import SOLO, STACK
+from ablab.train.method import SOLO
 from ablab.train.stack import Stack
 
 FILE = Path(__file__).with_name("golden.json")

@@ -5,7 +5,7 @@ import ablab
 from ablab.store import StoreError
 from ablab.store.snapshots import read_state, snapshot_path
 from ablab.train.layout import Layout
-from ablab.train.method import SOLO, STACK
+from ablab.train.method import SOLO
 from ablab.train.stack import Stack, initial_model
 from tests.store.makers import train
 

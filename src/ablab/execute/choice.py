@@ -1,4 +1,4 @@
-"""Which method trains a group of runs of equal shape: what there is to choose from, and its cost."""
+"""Which method trains a group of runs of equal shape: what there is, and what each costs."""
 
 import math
 import time
@@ -17,13 +17,14 @@ from ablab.train.stack import Stack
 
 MAX_WIDTH = 8  # of a stack on a CPU, which a wider one gains nothing more from
 _MAX_WIDTH_GPU = 512
-# Up to this length the batch is the longer axis of the two, and vector lanes over it pay; attention
-# by plain products pays up to the second.
+# Up to this length the batch is the longer axis of the two, and vector lanes over it pay; up to the
+# second, a compiled program is faster with attention by plain products (eager ones never are).
 _INNERMOST_TOKENS, _PLAIN_TOKENS = 32, 128
 _INNERMOST_SAMPLES = 32  # and more, so that lanes are full
 # A call's tensors should stay in a core's cache: so many bytes kept for the gradient are left in
 # one piece, and larger batches are cut into parts of about so many tokens.
 _WHOLE_BYTES, _PART_TOKENS = 6 * 2**20, 2048
+_SMALL_SECONDS = 5.0  # up to which a group is not worth timing, and its method hangs on no timing
 _DOUBT = 0.95  # what was not measured must promise to take less than this share of solo's time
 
 
@@ -37,6 +38,7 @@ class Alternative:
         step_seconds: Seconds of one step of one run.
         compile_seconds: Seconds that compiling takes, in each process.
         measured: Whether the step was timed on this machine, now or before.
+        model_seconds: What the cost model alone says of a step, whatever was measured.
     """
 
     method: Method
@@ -44,6 +46,7 @@ class Alternative:
     step_seconds: float
     compile_seconds: float
     measured: bool
+    model_seconds: float
 
     def seconds(self, run_steps: int, processes: int) -> float:
         """Seconds of one process for all of the group's steps."""
@@ -60,9 +63,10 @@ def alternatives(
     speeds: Speeds,
     threads: int,
     workers: int,
+    run_steps: int,
     deadline: float,
 ) -> list[Alternative]:
-    """Every method that fits, with its estimated cost; eager ones are timed while there is time.
+    """Every method that fits, with its estimated cost; eager ones are timed where that is worth it.
 
     Args:
         group: Runs of equal shape.
@@ -73,16 +77,18 @@ def alternatives(
         speeds: What is known of this machine.
         threads: Threads of a process.
         workers: Processes at work at once.
+        run_steps: Steps left, all runs together.
         deadline: The time (``time.perf_counter``) at which no more timings are begun.
     """
     found = []
+    worth = speeds.model_step(shape, SOLO, threads) * run_steps > _SMALL_SECONDS
     for method in _methods(len(group), shape, options, device):
         width = _width(len(group), shape, method, device, memory)
         engine = options.engine
         if engine == "auto" and method.engine == "stack" and width == 1:
             continue  # alone in its stack, a run is trained solo
         known = speeds.knows(shape, method, threads, workers)
-        if not known and not method.compiled and time.perf_counter() < deadline:
+        if worth and not known and not method.compiled and time.perf_counter() < deadline:
             seconds = _timed(group[:width], method, device)
             if seconds:
                 speeds.note_step(shape, method, threads, workers, seconds)
@@ -94,6 +100,7 @@ def alternatives(
                 speeds.step(shape, method, threads, workers),
                 speeds.compile_seconds(shape, method),
                 known,
+                speeds.model_step(shape, method, threads),
             )
         )
     return found
@@ -104,9 +111,13 @@ def choose(
 ) -> tuple[Alternative, Alternative | None]:
     """The cheapest alternative, and the eager one to fall back to where it is compiled.
 
-    In doubt, that is where nothing was measured and little is promised, it is solo.
+    In doubt, that is where nothing was measured and little is promised, it is solo. A group that is
+    done in seconds is left to the model, so that asked again it is trained the same way.
     """
     eager = [each for each in found if not each.method.compiled]
+    reference = next((each for each in eager if each.method == SOLO), None)
+    if reference is not None and reference.model_seconds * run_steps <= _SMALL_SECONDS:
+        return min(eager, key=lambda each: each.model_seconds), None
 
     def cost(each: Alternative) -> float:
         doubt = 1.0 if each.measured or each.method.engine == "solo" else 1 / _DOUBT
@@ -126,12 +137,9 @@ def _methods(runs: int, shape: Shape, options: Options, device: torch.device) ->
     if options.engine == "stack" or (options.engine == "auto" and runs > 1):
         engines.append(STACK)
     methods: list[Method] = []
-    short = on_cpu and shape.tokens <= _PLAIN_TOKENS
     for base in engines:
         if options.compiling != "on":
             methods.append(base)
-            if short:
-                methods.append(replace(base, attention="plain"))
         if options.compiling != "off" and (base is engines[-1]):
             methods += _compiled(base, shape, on_cpu)
     return methods

@@ -131,13 +131,12 @@ class _Planner:
                 continue
             stacks += self._stacks(group, group.shape, workers, threads, deadline)
         order = self._order(stacks, workers)
-        return Plan(
-            tuple(order), self._device.type, workers, threads, _makespan(order, workers)
-        )
+        return Plan(tuple(order), self._device.type, workers, threads, _makespan(order, workers))
 
     def _stacks(
         self, group: _Group, shape: Shape, workers: int, threads: int, deadline: float
     ) -> list[PlannedStack]:
+        run_steps = sum(group.left)
         found = alternatives(
             group.runs,
             shape,
@@ -147,10 +146,9 @@ class _Planner:
             speeds=self._speeds,
             threads=threads,
             workers=workers,
-            # What is trained already needs no timing.
-            deadline=deadline if any(group.left) else 0.0,
+            run_steps=run_steps,
+            deadline=deadline,
         )
-        run_steps = sum(group.left)
         # Each process that takes one of the group's stacks makes its own program of them.
         processes = min(workers, len(group.runs))
         best, fallback = choose(found, run_steps, processes)
@@ -206,8 +204,7 @@ class _Planner:
         return f"{gain:.2f}× the speed of {next_best.method.title}, {source}"
 
     def _order(self, stacks: list[PlannedStack], workers: int) -> list[PlannedStack]:
-        """Cheapest first in a large grid, so that answers come early; else dearest first, so that
-        all processes end together."""
+        """Cheapest first in a large grid, for early answers; else dearest first, for an even end."""
         if workers == 1 and len(stacks) < _LARGE:
             return stacks
         cheapest_first = len(stacks) >= _LARGE * workers

@@ -104,7 +104,7 @@ def _count(key: str, hidden: _Hidden) -> Shape | None:
     except (Exception, SystemExit):
         return None
     scale = run.train.batch_size / samples
-    mixing = float(counter.get_flop_counts()["Global"].get(torch.ops.aten.bmm, 0))
+    mixing = float(counter.get_flop_counts().get("Global", {}).get(torch.ops.aten.bmm, 0))
     return Shape(
         key=key,
         operations=(counter.get_total_flops() - mixing) * scale,
@@ -117,11 +117,11 @@ def _count(key: str, hidden: _Hidden) -> Shape | None:
     )
 
 
-class _Launches(TorchDispatchMode):
+class _Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the operations that compute something."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

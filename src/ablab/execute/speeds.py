@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ablab.train.method import Method
 # (docs/decisions/0006): a launch; a byte kept for the gradient; an operation in products with
 # parameters; one in products of activations.
 _REFERENCE = 2.6e-3
-_EAGER = (6e-5, 3e-10, 1.25e-11, 5e-11)
+_EAGER = (2.5e-5, 5e-10, 1.25e-11, 1e-10)
 _USUAL = (4e-6, 1.7e-10, 1.25e-11, 1e-10)
 _INNERMOST = (2e-6, 2e-10, 1.25e-11, 1.25e-10)
 _THREADS_GAIN = 0.55  # of a second thread, in work that is wide enough for it
@@ -54,21 +55,22 @@ class Speeds:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path or cache_folder() / f"speeds-{_machine()}.json"
         self._data: dict[str, Any] = {"steps": {}, "compiled": {}, "estimates": []}
-        try:
+        with suppress(OSError, ValueError):  # none yet, or damaged: then it is measured again
             found = json.loads(self._path.read_text(encoding="utf-8"))
             if isinstance(found, dict) and self._data.keys() <= found.keys():
                 self._data = found
-        except (OSError, ValueError):
-            pass  # nothing is remembered yet, or what was is damaged: it is measured again
         self._power: float | None = self._data.get("power")
 
     def save(self) -> None:
         """Writes what was learnt; a folder that cannot be written to is passed over."""
         self._data["power"] = self._power
-        try:
-            write_atomically(self._path, lambda to: to.write_text(json.dumps(self._data)) and None)
-        except (OSError, StoreError):
-            pass
+        text = json.dumps(self._data)
+
+        def write(path: Path) -> None:
+            path.write_text(text, encoding="utf-8")
+
+        with suppress(OSError, StoreError):
+            write_atomically(self._path, write)
 
     def step(self, shape: Shape, method: Method, threads: int, workers: int) -> float:
         """Seconds of one step of one run, from what was measured nearest to it.
@@ -82,7 +84,7 @@ class Speeds:
         known = self._data["steps"].get(_key(shape.key, method, threads, workers))
         if known is not None:
             return float(known["seconds"])
-        prior = self._prior(shape, method, threads)
+        prior = self.model_step(shape, method, threads)
         weight, total = 0.5, 0.0  # the model itself counts as half a measurement
         for other in self._data["steps"].values():
             if other["family"] != _family(method) or other["threads"] != threads:
@@ -112,7 +114,7 @@ class Speeds:
             seconds = math.sqrt(seconds * before["seconds"])
         self._data["steps"][key] = {
             "seconds": seconds,
-            "prior": self._prior(shape, method, threads),
+            "prior": self.model_step(shape, method, threads),
             "family": _family(method),
             "threads": threads,
             "counts": _counts(shape),
@@ -145,8 +147,8 @@ class Speeds:
         """The last estimates beside what was measured, oldest first: name, estimated, measured."""
         return list(self._data["estimates"])
 
-    def _prior(self, shape: Shape, method: Method, threads: int) -> float:
-        """What the model says: launches, bytes and arithmetic, each at its price."""
+    def model_step(self, shape: Shape, method: Method, threads: int) -> float:
+        """Seconds of a step by the model alone: launches, bytes, arithmetic, each at its price."""
         launch, byte, operation, mixing = {
             "eager": _EAGER, "usual": _USUAL, "innermost": _INNERMOST
         }[_family(method)]  # fmt: skip

@@ -6,6 +6,7 @@ torch's compiler (Inductor). Nothing of the user's Python runs in the compiled p
 
 import hashlib
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,13 @@ def compile_program(
     Raises:
         CompileError: The function does something that cannot be recorded or compiled.
     """
+    began = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, of its own parts
+        return _compiled(function, examples), time.perf_counter() - began
+
+
+def _compiled(function: Callable[..., Sequence[Tensor]], examples: Sequence[Tensor]) -> Program:
     from torch._guards import TracingContext, tracing
     from torch._inductor import config
     from torch._inductor.compile_fx import compile_fx_inner
@@ -44,7 +52,6 @@ def compile_program(
     from torch.fx.experimental.proxy_tensor import make_fx
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-    began = time.perf_counter()
     settings = {
         "cpp.enable_floating_point_contract_flag": "fast",
         "cpp.threads": torch.get_num_threads(),  # the cache's key holds settings, not threads
@@ -62,7 +69,8 @@ def compile_program(
             program: Any = compile_fx_inner(graph, fakes)
     except Exception as error:
         raise CompileError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
-    return program, time.perf_counter() - began
+    compiled: Program = program
+    return compiled
 
 
 def _alone(graph: fx.GraphModule) -> FileLock:
@@ -100,7 +108,9 @@ def _store_factors(graph: fx.GraphModule) -> None:
                     force_stride_order, (source, list(value.contiguous().stride()))
                 )
             copy.meta = dict(source.meta)
-            source.replace_all_uses_with(copy, delete_user_cb=lambda user, new=copy: user is not new)
+            users = [user for user in source.users if user is not copy]
+            for user in users:
+                user.replace_input_with(source, copy)
     graph.recompile()
 
 

@@ -21,7 +21,6 @@ from ablab.train.layout import Layout
 from ablab.train.method import Method
 from ablab.train.objective import Objective
 
-
 _PROGRAMS: dict[Any, Program] = {}
 
 
@@ -43,6 +42,14 @@ class Draws:
         """The same with a function applied to each tensor."""
         noise = None if self.noise is None else function(self.noise)
         return Draws(function(self.tokens), function(self.targets), noise)
+
+    def at(self, index: int | slice | Tensor) -> "Draws":
+        """A part by the first axis."""
+        return self.map(lambda tensor: tensor[index])
+
+    def part(self, axis: int, start: int, length: int) -> "Draws":
+        """A part by another axis."""
+        return self.map(lambda tensor: tensor.narrow(axis, start, length))
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -86,18 +93,14 @@ class Gradients(ABC):
         for first in range(0, runs, rows):
             present = min(rows, runs - first)
             here = slice(first, first + present)
-            own_theta, own = theta[here], draws.map(lambda tensor, here=here: tensor[here])
+            own_theta, own = theta[here], draws.at(here)
             if present < rows:  # a program takes as many rows as it was made for
                 padded = torch.arange(rows, device=theta.device).clamp(max=present - 1)
                 own_theta = own_theta[padded]
-                own = own.map(lambda tensor, padded=padded: tensor[padded])
+                own = own.at(padded)
             for start in range(0, batch, samples):
                 length = min(samples, batch - start)
-                part = own.map(
-                    lambda tensor, start=start, length=length: tensor.narrow(
-                        self._batch_axis, start, length
-                    )
-                )
+                part = own.part(self._batch_axis, start, length)
                 loss, grad = self._part(own_theta, part)
                 losses[here].add_(loss[:present], alpha=length / batch)
                 grads[here].add_(grad[:present], alpha=length / batch)

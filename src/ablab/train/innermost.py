@@ -61,7 +61,7 @@ def trace_sample(
 
     table = {
         op: rule
-        for op, rule in core_aten_decompositions().items()
+        for op, rule in dict(core_aten_decompositions()).items()
         if op not in _RULES and torch.Tag.pointwise not in op.tags
     }
     with torch.no_grad():

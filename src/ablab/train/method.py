@@ -38,7 +38,7 @@ class Method:
     @property
     def title(self) -> str:
         """The method in a few words, for tables."""
-        parts = [self.engine]
+        parts: list[str] = [self.engine]
         if self.compiled:
             parts.append("compiled")
         if self.layout == "innermost":

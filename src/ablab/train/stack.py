@@ -166,7 +166,7 @@ class Stack:
 
         The first call compiles, where the method is a compiled one.
         """
-        draws = self._gradients.arrange(self._draw(1)).map(lambda tensor: tensor[0])
+        draws = self._gradients.arrange(self._draw(1)).at(0)
         began = time.perf_counter()
         self._gradients.take(self.theta, draws)
         return time.perf_counter() - began
@@ -190,7 +190,7 @@ class Stack:
             for k in range(count):
                 last = left == count and k == count - 1
                 loss, norm = self._one_step(
-                    drawn_ahead.map(lambda tensor, k=k: tensor[k]),
+                    drawn_ahead.at(k),
                     {name: values[k] for name, values in scalars.items()},
                     want_norm=last,
                 )

@@ -1,0 +1,108 @@
+"""Every method gives the run that an eager one alone gives: the central invariant, by method."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from ablab.model.transformer_config import AttentionConfig, TransformerConfig
+from ablab.train.method import SOLO, STACK, Method
+from ablab.train.stack import Stack, initial_model
+from tests.helpers import ADDITION, BIGRAM, TEXT, make_run
+
+CPU = torch.device("cpu")
+DROPOUT = TransformerConfig(d_model=8, n_heads=2, dropout=0.1)
+BARE = TransformerConfig(
+    d_model=8, n_heads=2, norm="none", tied_embeddings=True, residual=False,
+    attention=AttentionConfig(output_projection=False), mlp=None,
+)  # fmt: skip
+INNERMOST = Method("stack", True, "innermost", "plain", rows=1)
+COMPILED = {
+    "usual": Method("stack", True, rows=1),
+    "usual, plain, parts": Method("stack", True, attention="plain", rows=1, samples=8),
+    "usual, two rows": Method("stack", True, rows=2),
+    "innermost": INNERMOST,
+    "innermost, parts": Method("stack", True, "innermost", "plain", rows=1, samples=8),
+    "innermost, two rows": Method("stack", True, "innermost", "plain", rows=2),
+}
+EAGER = {
+    "plain": Method("stack", attention="plain"),
+    "row by row": Method("stack", rows=1),
+    "two rows": Method("stack", rows=2),
+    "uneven parts": Method("stack", samples=5),
+}
+OPTIMIZERS = {
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.1, "decay": "matrices", "clip_norm": 0.5},
+    "adam": {"optimizer": "adam", "weight_decay": 0.01},
+    "sgd": {"optimizer": "sgd", "momentum": 0.9, "lr": 0.05},
+    "nesterov": {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "lr": 0.05},
+}
+PARTS = {
+    "addition": {"model": DROPOUT, "task": ADDITION},
+    "text": {"model": DROPOUT, "task": TEXT},
+    "bigram": {"model": BIGRAM, "task": TEXT},
+    "bare": {"model": BARE, "task": ADDITION},
+    "float64": {"model": DROPOUT, "precision": "float64"},
+    "loss in float64": {"model": DROPOUT, "loss": {"dtype": "float64"}},
+}
+
+
+def agree(parts, settings, method, steps=100):
+    runs = [make_run(seed, **parts, **settings) for seed in (0, 1, 7)]
+    found = Stack(runs, None, CPU, method)
+    advance = found.advance(steps)
+    for index, run in enumerate(runs):
+        alone = Stack([run], None, CPU, SOLO)
+        assert torch.equal(alone.layout.flatten(initial_model(run)), alone.theta[0])
+        single = alone.advance(steps)
+        np.testing.assert_allclose(advance.losses[:, index], single.losses[:, 0], rtol=1e-4)
+        np.testing.assert_allclose(advance.grad_norms[index], single.grad_norms[0], rtol=1e-2)
+
+
+@pytest.mark.parametrize("method", EAGER.values(), ids=EAGER)
+def test_eager_methods_agree(method):
+    agree(PARTS["text"], OPTIMIZERS["adamw"], method)
+
+
+@pytest.mark.parametrize("parts", ["addition", "text"])
+def test_the_innermost_layout_agrees(parts):
+    agree(PARTS[parts], OPTIMIZERS["adamw"], INNERMOST)
+
+
+def test_a_compiled_program_in_the_usual_layout_agrees():
+    agree(PARTS["bigram"], OPTIMIZERS["adam"], COMPILED["usual"])
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize(
+    ("parts", "optimizer", "method"),
+    list(product(PARTS, OPTIMIZERS, COMPILED)),
+)
+def test_compiled_methods_agree(parts, optimizer, method):
+    agree(PARTS[parts], OPTIMIZERS[optimizer], COMPILED[method])
+
+
+def test_rows_of_a_stack_are_bit_equal_to_one_row_by_itself_when_compiled():
+    runs = [make_run(seed, model=BIGRAM, task=TEXT) for seed in (0, 1, 7)]
+    together = Stack(runs, None, CPU, INNERMOST).advance(20)
+    solo = Method("solo", True, "innermost", "plain")
+    for index, run in enumerate(runs):
+        alone = Stack([run], None, CPU, solo).advance(20)
+        np.testing.assert_array_equal(together.losses[:, index], alone.losses[:, 0])
+
+
+def test_a_method_can_change_on_the_way():
+    runs = [make_run(seed, model=DROPOUT) for seed in (0, 1)]
+    changing, steady = Stack(runs, None, CPU, STACK), Stack(runs, None, CPU, STACK)
+    changing.advance(5)
+    assert changing.rehearse() > 0
+    changing.use(Method("stack", rows=1, attention="plain"))
+    found = changing.advance(5).losses
+    steady.advance(5)
+    np.testing.assert_allclose(found, steady.advance(5).losses, rtol=1e-5)
+
+
+def test_an_innermost_layout_that_is_not_compiled_is_refused():
+    with pytest.raises(ValueError, match="compiled"):
+        Method("solo", layout="innermost")
