@@ -3,8 +3,8 @@
     python benchmarks/nano.py [--rounds 9] [--steps 10] [--train]
 
 Alternates blocks of steps of the plain loop (an ordinary module, fused attention, torch's fused
-AdamW in two groups, no logging) and of ablab's step, on the same batches, and prints the median
-time of a step and the ratio. The floor is the arithmetic of a step (6 operations for each parameter
+AdamW in two groups, no logging) and of ablab's step, eager and compiled, on the same batches, and
+prints the median time of a step and the ratios. The floor is the arithmetic of a step (6 operations for each parameter
 and token) at the speed of this machine's matrix products, measured in the same run.
 
 ``--train`` trains the plain loop to its end and prints its held-out loss.
@@ -19,13 +19,15 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from ablab.execute.memory import keep_freed_memory
 from ablab.experiments import experiment
-from ablab.train.method import SOLO
+from ablab.train.method import SOLO, Method
 from ablab.train.schedules import factors
 from ablab.train.stack import Stack, initial_model
 
 RUN = experiment("shakespeare-nano").runs[0]
 CPU = torch.device("cpu")
+COMPILED = Method("solo", compiled=True, attention="plain")
 
 
 class PlainLoop:
@@ -93,29 +95,38 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--train", action="store_true")
     options = parser.parse_args()
-    plain, bench = PlainLoop(), Stack([RUN], [None], CPU, SOLO)
+    keep_freed_memory()  # as in a training process of ablab; it helps the plain loop as well
+    plain = PlainLoop()
+    benches = {
+        "eager": Stack([RUN], None, CPU, SOLO),
+        "compiled": Stack([RUN], None, CPU, COMPILED),
+    }
     if options.train:
         began = time.perf_counter()
         plain.advance(RUN.train.steps)
         trained = time.perf_counter() - began
         print(json.dumps({"held_out_loss": plain.held_out_loss(), "seconds": round(trained, 1)}))
         return
-    plain.advance(3)
-    bench.advance(3)
-    times: dict[str, list[float]] = {"plain": [], "ablab": []}
+    loops = {"plain": plain.advance} | {name: bench.advance for name, bench in benches.items()}
+    times: dict[str, list[float]] = {name: [] for name in loops}
+    for advance in loops.values():
+        advance(3)
     for _ in range(options.rounds):
-        times["plain"].append(seconds(plain.advance, options.steps))
-        times["ablab"].append(seconds(bench.advance, options.steps))
+        for name, advance in loops.items():
+            times[name].append(seconds(advance, options.steps))
     median = {name: 1e3 * statistics.median(values) for name, values in times.items()}
-    ratio = statistics.median(p / a for p, a in zip(times["plain"], times["ablab"], strict=True))
+    ratios = {
+        name: statistics.median(p / a for p, a in zip(times["plain"], times[name], strict=True))
+        for name in benches
+    }
     tokens = RUN.train.batch_size * RUN.task.input_length
-    operations = 6 * bench.layout.size * tokens
+    operations = 6 * benches["eager"].layout.size * tokens
     print(
         json.dumps(
             {
-                "plain_ms": round(median["plain"], 2),
-                "ablab_ms": round(median["ablab"], 2),
-                "plain_over_ablab": round(ratio, 3),
+                "ms": {name: round(value, 2) for name, value in median.items()},
+                "plain_over": {name: round(value, 3) for name, value in ratios.items()},
+                "compile_seconds": round(benches["compiled"].compile_seconds, 1),
                 "floor_ms": round(1e3 * operations / peak(), 2),
                 "threads": torch.get_num_threads(),
                 "torch": torch.__version__,

@@ -65,6 +65,17 @@ def test_eager_methods_agree(method):
     agree(PARTS["text"], OPTIMIZERS["adamw"], method)
 
 
+def test_bfloat16_takes_products_in_half_and_keeps_the_rest():
+    half, full = (make_run(precision=precision) for precision in ("bfloat16", "float32"))
+    stack = Stack([half], None, CPU, SOLO)
+    found = stack.advance(50).losses
+    exact = Stack([full], None, CPU, SOLO).advance(50).losses
+    assert stack.theta.dtype == torch.float32
+    assert 1e-5 < abs(found / exact - 1).max() < 0.1
+    together = Stack([half, make_run(3, precision="bfloat16")], None, CPU, STACK).advance(50)
+    np.testing.assert_allclose(together.losses[:, :1], found, rtol=2e-2)
+
+
 @pytest.mark.parametrize("parts", ["addition", "text"])
 def test_the_innermost_layout_agrees(parts):
     agree(PARTS[parts], OPTIMIZERS["adamw"], INNERMOST)

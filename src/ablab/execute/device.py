@@ -1,5 +1,7 @@
 """The device that tensors live on, and the memory that it has."""
 
+import os
+
 import psutil
 import torch
 
@@ -30,6 +32,21 @@ def find_device(name: DeviceName) -> torch.device:
             )
         )
     return torch.device(name)
+
+
+def device_count(device: torch.device) -> int:
+    """How many devices of its kind this process may use; a worker process takes one of them."""
+    return max(1, torch.cuda.device_count()) if device.type == "cuda" else 1
+
+
+def visible_device(number: int) -> dict[str, str]:
+    """The environment that shows the worker of a number one of several GPUs; empty without them."""
+    count = torch.cuda.device_count()
+    if count < 2:
+        return {}
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = shown.split(",") if shown else [str(each) for each in range(count)]
+    return {"CUDA_VISIBLE_DEVICES": names[number % count]}
 
 
 def device_memory(device: torch.device) -> int:

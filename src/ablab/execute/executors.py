@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from typing import Any
 
+from ablab.execute.device import visible_device
 from ablab.execute.work import Job, fail_run, note_deaths, unfinished, work
 from ablab.execute.worker import plan_as_data
 from ablab.experiments.experiment import Experiment
@@ -67,7 +68,9 @@ class _Pool:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(self._job.plan.threads)},
+            env=os.environ
+            | {"OMP_NUM_THREADS": str(self._job.plan.threads)}
+            | (visible_device(number) if self._job.plan.device == "cuda" else {}),
             start_new_session=True,  # Ctrl-C reaches this process alone, which asks them to pause
         )
         assert process.stdin is not None, "asked for a pipe"

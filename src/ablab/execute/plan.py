@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ablab.execute.choice import Alternative, alternatives, choose
-from ablab.execute.device import device_memory, find_device
+from ablab.execute.device import device_count, device_memory, find_device
 from ablab.execute.options import Options, cpu_count, threads_each
 from ablab.execute.shape import Shape, count_shape
 from ablab.execute.speeds import Speeds
@@ -98,7 +98,7 @@ def make_plan(
     try:
         if options.workers is not None:
             return planner.plan(options.workers)
-        widest = cpu_count() if device.type == "cpu" else 1
+        widest = cpu_count() if device.type == "cpu" else device_count(device)
         plan = planner.plan(widest)
         open_stacks = sum(any(left.get(run.id) for run in stack.runs) for stack in plan.stacks)
         work = sum(stack.seconds for stack in plan.stacks)
@@ -204,7 +204,7 @@ class _Planner:
         return f"{gain:.2f}× the speed of {next_best.method.title}, {source}"
 
     def _order(self, stacks: list[PlannedStack], workers: int) -> list[PlannedStack]:
-        """Cheapest first in a large grid, for early answers; else dearest first, for an even end."""
+        """Cheapest first in a large grid, for early answers; else dearest first, to end as one."""
         if workers == 1 and len(stacks) < _LARGE:
             return stacks
         cheapest_first = len(stacks) >= _LARGE * workers

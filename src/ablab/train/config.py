@@ -115,8 +115,10 @@ class TrainConfig(Config):
     """The learning rate over the steps; a bare name stands for its kind."""
     loss: LossConfig = LossConfig()
     """The loss."""
-    precision: Literal["float32", "float64"] = "float32"
-    """Precision of parameters and arithmetic."""
+    precision: Literal["float32", "float64", "bfloat16", "tf32"] = "float32"
+    """Precision of parameters and arithmetic. ``bfloat16`` and ``tf32`` keep parameters, updates and
+    the loss in float32: the first takes matrix products in bfloat16 (``torch.autocast``), the second
+    in TensorFloat-32 where a GPU has it."""
     evaluate: Annotated[EvaluateConfig, NotInIdentity()] = EvaluateConfig()
     """Evaluation on held-out data."""
     snapshots: Annotated[SnapshotConfig, NotInIdentity()] = SnapshotConfig()
@@ -149,7 +151,8 @@ class TrainConfig(Config):
         loss = data.get("loss")
         loss = loss.model_dump() if isinstance(loss, LossConfig) else loss
         if loss is None or (isinstance(loss, dict) and loss.get("dtype") is None):
-            data["loss"] = (loss or {}) | {"dtype": data.get("precision", "float32")}
+            precision = "float64" if data.get("precision") == "float64" else "float32"
+            data["loss"] = (loss or {}) | {"dtype": precision}
         return data
 
     @model_validator(mode="after")

@@ -9,7 +9,12 @@ from ablab.model.base import Model
 from ablab.model.forward import Forward, Kernels, Noise, NoiseCounter
 from ablab.tasks.base import Task
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.float32,  # of parameters; products alone are taken in bfloat16
+    "tf32": torch.float32,
+}
 
 
 class Objective:
@@ -19,12 +24,14 @@ class Objective:
         model: A template; its parameters' values are never read.
         task: The task.
         loss_dtype: The precision of the loss.
+        autocast: Whether matrix products are taken in bfloat16.
     """
 
-    def __init__(self, model: Model, task: Task, loss_dtype: str) -> None:
+    def __init__(self, model: Model, task: Task, loss_dtype: str, autocast: bool = False) -> None:
         self.model = model
         self._task = task
         self._dtype = DTYPES[loss_dtype]
+        self._autocast = autocast
         self.buffers = dict(model.named_buffers())
 
     def loss(
@@ -64,7 +71,11 @@ class Objective:
         return counter.sizes
 
     def _answers(self, tensors: dict[str, Tensor], tokens: Tensor, forward: Forward) -> Tensor:
-        logits: Tensor = functional_call(self.model, tensors, (tokens, forward))
+        # torch would keep a parameter's cast for the next pass, which vmap has no use for.
+        with torch.autocast(
+            tokens.device.type, torch.bfloat16, enabled=self._autocast, cache_enabled=False
+        ):
+            logits: Tensor = functional_call(self.model, tensors, (tokens, forward))
         return logits[:, self._task.predicted]  # (B, P, V)
 
     def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:

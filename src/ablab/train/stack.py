@@ -101,7 +101,13 @@ class Stack:
         model = initial_model(first).to(device)
         self.layout = Layout.of(model)
         assert self.config.loss.dtype is not None, "the configuration fills loss.dtype"
-        self._objective = Objective(model, self.task, self.config.loss.dtype)
+        precision = self.config.precision
+        self._objective = Objective(
+            model, self.task, self.config.loss.dtype, autocast=precision == "bfloat16"
+        )
+        if device.type == "cuda":
+            # A setting of the whole process, which trains one stack at a time.
+            torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
         self._check_model(model)
         self._gradients = make_gradients(
             self._objective, self.layout, method, self.runs[0].program_key
