@@ -1,6 +1,7 @@
 """Shared by all tests: shapes and types are checked at run time, data is found, torch is modest."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from jaxtyping import install_import_hook
@@ -15,6 +16,12 @@ DATA = ROOT.parent / "shared" / "data"
 
 # Tests run side by side: threads that outnumber the cores wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
+# What is remembered of a machine's speed changes plans, so every test process begins without.
+os.environ["ABLAB_CACHE"] = tempfile.mkdtemp(prefix="ablab-tests-")
+# Compiled programs may be shared: they are the same whoever made them.
+os.environ.setdefault(
+    "TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / "ablab-tests-programs")
+)
 torch.set_num_threads(1)
 if (DATA / "tinyshakespeare.txt").is_file():
     os.environ.setdefault("ABLAB_DATA", str(DATA))

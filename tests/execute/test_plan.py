@@ -119,6 +119,14 @@ def test_many_steps_are_worth_compiling_and_few_are_not(tiny):
     assert all(stack.method.compiled and stack.fallback is None for stack in on)
 
 
+def test_processes_take_time_to_start(tiny, tmp_path):
+    asked = experiment(tiny)
+    speeds = Speeds(tmp_path / "speeds.json")
+    speeds.note_start(7.5)
+    plan = planned(asked, speeds=speeds, engine="stack", workers=2)
+    assert plan.seconds == max(stack.seconds for stack in plan.stacks) + 7.5
+
+
 def test_a_step_that_raises_is_planned_alone(tiny, monkeypatch):
     monkeypatch.setattr("ablab.execute.plan.count_shape", lambda run: None)
     plan = planned(experiment(tiny, "seeds=2"))

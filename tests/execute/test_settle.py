@@ -36,9 +36,7 @@ def settled(times, fallback=STACK):
     return stack.method, told
 
 
-@pytest.mark.parametrize(
-    ("compiled", "kept"), [(0.5, INNERMOST), (1.05, INNERMOST), (1.5, STACK)]
-)
+@pytest.mark.parametrize(("compiled", "kept"), [(0.5, INNERMOST), (1.05, INNERMOST), (1.5, STACK)])
 def test_the_faster_method_is_kept(compiled, kept):
     assert settled({INNERMOST: compiled, STACK: 1.0}) == (kept, [])
 

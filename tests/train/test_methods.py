@@ -86,12 +86,10 @@ def test_a_compiled_program_in_the_usual_layout_agrees():
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize(
-    ("parts", "optimizer", "method"),
-    list(product(PARTS, OPTIMIZERS, COMPILED)),
-)
-def test_compiled_methods_agree(parts, optimizer, method):
-    agree(PARTS[parts], OPTIMIZERS[optimizer], COMPILED[method])
+@pytest.mark.parametrize(("parts", "method"), list(product(PARTS, COMPILED)))
+def test_compiled_methods_agree_with_every_optimizer(parts, method):
+    for optimizer in OPTIMIZERS.values():  # which share one program
+        agree(PARTS[parts], optimizer, COMPILED[method])
 
 
 def test_rows_of_a_stack_are_bit_equal_to_one_row_by_itself_when_compiled():

@@ -122,9 +122,10 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
     click.echo("\ntrained")
     for each in segments:
         click.echo(
-            f"  steps {each['from']} to {each['to']}: engine {each['engine']}, width "
-            f"{each['width']}, {each['device']}, {each['threads']} threads, torch "
-            f"{each['torch']}, {each['at'][:19].replace('T', ' ')} UTC"
+            f"  steps {each['from']} to {each['to']}: engine "
+            f"{each.get('method', each['engine'])}, width {each['width']}, "
+            f"{each['device']}, {each['threads']} threads, torch {each['torch']}, "
+            f"{each['at'][:19].replace('T', ' ')} UTC"
         )
 
 

@@ -95,10 +95,15 @@ class _Learner:
     def __init__(self, asked: Experiment, plan: Plan, speeds: Speeds, reporter: Reporter) -> None:
         self._runs = {run.id: run for run in asked.runs}
         self._plan, self._speeds, self._reporter = plan, speeds, reporter
+        self._began: float | None = time.monotonic()
 
     def event(self, event: dict[str, Any]) -> None:
         """Takes an event of :class:`ablab.execute.work.Job`."""
         self._reporter.event(event)
+        if event["event"] == "taken" and self._began is not None:
+            if self._plan.workers > 1:
+                self._speeds.note_start(time.monotonic() - self._began)
+            self._began = None
         if event["event"] != "pace" or event["run_steps"] < _ENOUGH_STEPS:
             return
         shape = count_shape(self._runs[event["run"]])

@@ -131,7 +131,10 @@ class _Planner:
                 continue
             stacks += self._stacks(group, group.shape, workers, threads, deadline)
         order = self._order(stacks, workers)
-        return Plan(tuple(order), self._device.type, workers, threads, _makespan(order, workers))
+        seconds = _makespan(order, workers)
+        if seconds:
+            seconds += self._speeds.start_seconds(workers)
+        return Plan(tuple(order), self._device.type, workers, threads, seconds)
 
     def _stacks(
         self, group: _Group, shape: Shape, workers: int, threads: int, deadline: float
@@ -163,10 +166,12 @@ class _Planner:
             if other is not best
         )
         stacks = []
+        compiling = 0
         for start in range(0, len(group.runs), width):
             part = group.runs[start : start + width]
             steps = sum(group.left[start : start + width])
-            compiling = best.compile_seconds if start == 0 or workers > 1 else 0.0
+            compiles = steps > 0 and compiling < processes
+            compiling += compiles
             stacks.append(
                 PlannedStack(
                     part,
@@ -174,7 +179,7 @@ class _Planner:
                     None if fallback is None else fallback.method,
                     self._why(best, found, len(group.runs), run_steps, processes),
                     shape.bytes(len(part), best.method),
-                    best.step_seconds * steps + compiling * bool(steps),
+                    best.step_seconds * steps + best.compile_seconds * compiles,
                     others,
                 )
             )
@@ -199,8 +204,8 @@ class _Planner:
             return "trained already"
         gain = next_best.seconds(run_steps, processes) / best.seconds(run_steps, processes)
         source = "measured" if best.measured else "estimated"
-        if gain < 1:
-            return f"in doubt, the plain one ({next_best.method.title}: {gain:.2f}×)"
+        if gain < 1:  # a little slower on paper, and chosen all the same
+            return "few steps" if next_best.measured else f"{next_best.method.title} is untried"
         return f"{gain:.2f}× the speed of {next_best.method.title}, {source}"
 
     def _order(self, stacks: list[PlannedStack], workers: int) -> list[PlannedStack]:

@@ -28,10 +28,11 @@ from ablab.train.method import Method
 # parameters; one in products of activations.
 _REFERENCE = 2.6e-3
 _EAGER = (2.5e-5, 5e-10, 1.25e-11, 1e-10)
-_USUAL = (4e-6, 1.7e-10, 1.25e-11, 1e-10)
+_USUAL = (4e-6, 1.7e-10, 1.25e-11, 5e-11)
 _INNERMOST = (2e-6, 2e-10, 1.25e-11, 1.25e-10)
 _THREADS_GAIN = 0.55  # of a second thread, in work that is wide enough for it
 _COMPILE_PER_LAUNCH, _COMPILE_WARM = 0.11, 2.5  # seconds
+_START_SECONDS = 4.0  # of a worker process
 _KEPT_ESTIMATES = 50
 
 
@@ -136,6 +137,14 @@ class Speeds:
         guess = _COMPILE_PER_LAUNCH * shape.launches
         entry = {"seconds": max(seconds, 0.1), "guess": guess}
         self._data["compiled"].setdefault(_compiled_key(shape, method), entry)
+
+    def start_seconds(self, workers: int) -> float:
+        """Seconds until processes train, once they are started; none for this one alone."""
+        return float(self._data.get("start", _START_SECONDS)) if workers > 1 else 0.0
+
+    def note_start(self, seconds: float) -> None:
+        """Remembers how long worker processes took to start."""
+        self._data["start"] = seconds
 
     def note_estimate(self, name: str, estimated: float, measured: float) -> None:
         """Remembers how an experiment's time was foreseen and what it came to."""

@@ -185,7 +185,8 @@ def _facts(store: Store, runs: list[RunRecord]) -> list[str]:
         if row["id"] in wanted:
             for segment in json.loads(row["segments"]):
                 text = (
-                    f"engine {segment['engine']}, width {segment['width']}, {segment['device']}, "
+                    f"engine {segment.get('method', segment['engine'])}, "
+                    f"width {segment['width']}, {segment['device']}, "
                     f"{segment['threads']} threads, torch {segment['torch']}"
                 )
                 found[text] = None
