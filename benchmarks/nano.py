@@ -4,8 +4,8 @@
 
 Alternates blocks of steps of the plain loop (an ordinary module, fused attention, torch's fused
 AdamW in two groups, no logging) and of ablab's step, eager and compiled, on the same batches, and
-prints the median time of a step and the ratios. The floor is the arithmetic of a step (6 operations for each parameter
-and token) at the speed of this machine's matrix products, measured in the same run.
+prints the median time of a step and the ratios. The floor is the arithmetic of a step (6 operations
+for each parameter and token) at the speed of matrix products, measured in the same run.
 
 ``--train`` trains the plain loop to its end and prints its held-out loss.
 """

@@ -1,4 +1,4 @@
-"""Time from the command to the first training step, eager and compiled, with a cold and a warm cache.
+"""Time from the command to the first training step: eager and compiled, cache cold and warm.
 
     python benchmarks/startup.py [--rounds 3]
 

@@ -1,5 +1,7 @@
 """What becomes of a method that does not compile, or that is slower than the eager one."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 
@@ -18,7 +20,7 @@ USUAL = Method("stack", True, "usual", "plain", 1)
 class Rehearsed(Stack):
     """A stack whose methods take given times, or raise."""
 
-    times: dict = {}
+    times: ClassVar[dict] = {}
 
     def rehearse(self):
         found = self.times[self.method]

@@ -116,9 +116,9 @@ class TrainConfig(Config):
     loss: LossConfig = LossConfig()
     """The loss."""
     precision: Literal["float32", "float64", "bfloat16", "tf32"] = "float32"
-    """Precision of parameters and arithmetic. ``bfloat16`` and ``tf32`` keep parameters, updates and
-    the loss in float32: the first takes matrix products in bfloat16 (``torch.autocast``), the second
-    in TensorFloat-32 where a GPU has it."""
+    """Precision of parameters and arithmetic. ``bfloat16`` and ``tf32`` keep parameters, updates
+    and the loss in float32: the first takes matrix products in bfloat16 (``torch.autocast``), the
+    second in TensorFloat-32 where a GPU has it."""
     evaluate: Annotated[EvaluateConfig, NotInIdentity()] = EvaluateConfig()
     """Evaluation on held-out data."""
     snapshots: Annotated[SnapshotConfig, NotInIdentity()] = SnapshotConfig()
