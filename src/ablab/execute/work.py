@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from ablab.execute.memory import keep_freed_memory
+from ablab.execute.memory import give_memory_back, keep_freed_memory
 from ablab.execute.plan import Plan, PlannedStack
 from ablab.execute.settle import settle
 from ablab.execute.speeds import keep_compiled_programs
@@ -143,6 +143,7 @@ def _train_or_split(job: Job, owner: Owner, number: int, runs: Sequence[Run]) ->
         text = "".join(traceback.format_exception(error))
     # Outside of the handler, where nothing holds the stack that may not have fitted in memory.
     gc.collect()
+    give_memory_back()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if len(runs) == 1:
