@@ -17,7 +17,8 @@ class Batch:
 
     Attributes:
         tokens: Integers of shape (..., B, T); leading axes are steps, where there are several.
-        targets: Integers of shape (..., B, P), for the P positions ``Task.predicted``.
+        targets: Integers of shape (..., B, P), for the P positions ``Task.predicted``;
+            ``IGNORED`` where nothing is predicted.
     """
 
     tokens: NDArray[np.int64]
@@ -54,6 +55,29 @@ class Task(ABC):
     @abstractmethod
     def held_out(self, samples: int) -> Batch:
         """The evaluation sample of at most ``samples`` samples, the same for every run."""
+
+    def evaluation_sets(self, samples: int) -> dict[str, Batch]:
+        """Every sample that a run is evaluated on, by name.
+
+        The set without a name, the empty string, is :meth:`held_out`; measures of another are kept
+        as ``eval_MEASURE/NAME``.
+        """
+        return {"": self.held_out(samples)}
+
+    def text(self, tokens: NDArray[np.int64]) -> str:
+        """Tokens as a person writes them; here their numbers."""
+        return " ".join(map(str, tokens))
+
+    def tokens(self, text: str) -> NDArray[np.int64]:
+        """What :meth:`text` wrote, as tokens.
+
+        Raises:
+            ValueError: There is no such token.
+        """
+        found = np.array([int(word) for word in text.split()], dtype=np.int64)
+        if ((found < 0) | (found >= self.config.vocab_size)).any():
+            raise ValueError(f"tokens are numbers from 0 to {self.config.vocab_size - 1}")
+        return found
 
     @abstractmethod
     def measures(

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from ablab.config import Config, Registry, load_object, source_digest
 
 TASKS = Registry("task", "ablab.tasks", suffix="_config")
+IGNORED = -100  # the target where nothing is predicted, as torch's losses have it
 
 
 class TaskConfig(Config):
@@ -30,6 +31,26 @@ class TaskConfig(Config):
     @abstractmethod
     def input_length(self) -> int:
         """How many tokens the model reads (T)."""
+
+    @property
+    def source_length(self) -> int | None:
+        """How many tokens, from the first, are the question; None where there is no such border."""
+        return None
+
+    @property
+    def padding(self) -> int | None:
+        """The token that fills up shorter samples; None where all have one length."""
+        return None
+
+    @property
+    def ragged(self) -> bool:
+        """Whether some positions have nothing to predict; their target is ``IGNORED``."""
+        return False
+
+    @property
+    def train_size(self) -> int | None:
+        """How many samples an epoch visits; None where samples are drawn without end."""
+        return None
 
     @property
     def natural_levels(self) -> dict[str, float]:
