@@ -2,9 +2,9 @@
 
 import inspect
 import re
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
-from ablab.config import Config
+from ablab.config import Component, Config
 from ablab.experiments.parts import WatchConfig
 from ablab.model.config import MODELS
 from ablab.tasks.config import TASKS
@@ -41,15 +41,21 @@ def _rows(cls: type[Config], prefix: str) -> list[str]:
             if inspect.isclass(candidate) and issubclass(candidate, Config)
         ]
         default = "" if inner else f"`{_plain(field.default)}`"
-        values = "a mapping" if inner else _values(field.annotation)
+        values = "a mapping" if inner else _values(field.annotation, field.metadata)
         cells = [f"`{prefix}.{name}`", values, default, meaning]
         rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+        if get_origin(field.annotation) is dict:
+            continue  # a block's settings are the model's own
         for part in inner:
             rows += _rows(part, f"{prefix}.{name}")
     return rows
 
 
-def _values(annotation: Any) -> str:
+def _values(annotation: Any, marks: list[Any]) -> str:
+    components = [mark for mark in marks if isinstance(mark, Component)]
+    if components:
+        names = [f"`{name}`" for name in components[0].variants.names()]
+        return ", ".join([*names, "or an import path"])
     options = [part for part in get_args(annotation) if isinstance(part, str)]
     for part in get_args(annotation):
         options += [option for option in get_args(part) if isinstance(option, str)]

@@ -5,6 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from ablab.config.registry import load_object, source_digest
+from ablab.config.variants import Component
+
 
 class Config(BaseModel):
     """A typed, frozen part of an experiment; unknown keys and non-finite numbers are errors."""
@@ -51,6 +54,8 @@ def identity_of(config: Config) -> dict[str, Any]:
         if any(isinstance(mark, Neutral) and mark.value == value for mark in marks):
             continue
         result[name] = value.identity() if isinstance(value, Config) else _plain(value)
+        if any(isinstance(mark, Component) for mark in field.metadata) and ":" in value:
+            result[f"{name}_source"] = source_digest(load_object(value, name))
     return result
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import Field, ValidationError
 
@@ -14,6 +14,7 @@ from ablab.train.config import TrainConfig
 
 TOP_LEVEL = ("name", "question", "task", "model", "train", "watch", "grid", "seeds")
 PARTS = ("task", "model", "train", "watch")
+_NUMBERED = "N"  # stands for a number in a known key
 
 
 class WatchConfig(Config):
@@ -130,6 +131,11 @@ def known_keys() -> list[str]:
 def suggest_key(key: str, among: list[str] | None = None) -> str | None:
     """The valid dotted key that ``key`` was probably meant to be."""
     keys = known_keys() if among is None else among
+    numbers = [name for name in key.split(".") if name.isdigit()]
+    if numbers:  # of a block, say, which known keys leave open
+        key = ".".join(_NUMBERED if name.isdigit() else name for name in key.split("."))
+        found = suggest_key(key, keys)
+        return None if found is None else found.replace(_NUMBERED, numbers[0])
     tails = {known.rpartition(".")[2]: known for known in reversed(keys)}
     near = nearest(key, keys)
     return tails.get(key.rpartition(".")[2]) or near or tails.get(nearest(key, tails) or "")
@@ -141,8 +147,8 @@ def has_key(cls: type[Config], path: Path) -> bool:
         if name not in cls.model_fields:
             return False
         inner = _inner(cls, name)
-        if inner is None:
-            return number == len(path) - 1
+        if inner is None or _is_numbered(cls, name):
+            return inner is not None or number == len(path) - 1
         cls = inner
     return True
 
@@ -152,16 +158,22 @@ def _keys(cls: type[Config], prefix: str) -> Iterator[str]:
         yield f"{prefix}.{name}"
         inner = _inner(cls, name)
         if inner is not None:
-            yield from _keys(inner, f"{prefix}.{name}")
+            place = f"{name}.{_NUMBERED}" if _is_numbered(cls, name) else name
+            yield from _keys(inner, f"{prefix}.{place}")
 
 
 def _inner(cls: type[Config], name: str) -> type[Config] | None:
-    """The configuration class of a field, where it holds one."""
+    """The configuration class of a field, where it holds one or a mapping of them."""
     annotation = cls.model_fields[name].annotation
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Config):
             return candidate
     return None
+
+
+def _is_numbered(cls: type[Config], name: str) -> bool:
+    """Whether a field maps numbers to configurations."""
+    return get_origin(cls.model_fields[name].annotation) is dict
 
 
 def _problem(part: str, cls: type[Config], error: Any, origins: Origins) -> Problem:
@@ -192,8 +204,9 @@ def _problem(part: str, cls: type[Config], error: Any, origins: Origins) -> Prob
                 nearest(str(given), names),
             )
         case "value_error" if isinstance(error["ctx"]["error"], InputError):
-            (cause,) = error["ctx"]["error"].problems  # raised inside, and knows its own key
-            return replace(cause, source=origins.inside(path) or source)
+            (cause,) = error["ctx"]["error"].problems  # raised inside
+            own = cause.key if cause.key and "." in cause.key else key
+            return replace(cause, key=own, source=origins.inside(path) or source)
         case "value_error":
             text = str(error["ctx"]["error"])
             shown = {} if isinstance(given, dict | Config) else {"given": given}

@@ -1,55 +1,183 @@
-"""Causal multi-head self-attention (Vaswani et al., 2017). Axes: B, T, H, K, D."""
+"""Multi-head attention (Vaswani et al., 2017).
+
+Axes: B, T, H, K, D; G heads of keys and values; Q and S positions of queries and of keys.
+"""
+
+import inspect
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ablab.model.attention_activations.softmax import Softmax
+from ablab.model.block_config import BlockConfig
+from ablab.model.config import ACTIVATIONS, ATTENTION_ACTIVATIONS, NORMS, POSITIONS
 from ablab.model.forward import Forward
-from ablab.model.transformer_config import AttentionConfig, TransformerConfig
+from ablab.model.logits import LogitBias, Temperature
+from ablab.model.parts import AttentionActivation, AttentionPosition, Pointwise, positions
 
 
 class Attention(nn.Module):
-    """softmax(q kᵀ / sqrt(K)) v for each head, each position seeing itself and those before it.
+    """Each head sums its values by weights that are a function of q kᵀ / sqrt(K).
 
-    The fused kernel is used where the engine asks for it, unless the scores or the pattern are
-    tapped.
+    Softmax takes torch's fused kernel where the engine asks for it, unless the scores or the
+    pattern are tapped. All else is plain matrix products, which are the reference too.
+
+    Args:
+        config: The block's settings, with attention's own.
+        n_keys: How many keys are read at most.
+        causal: Whether a query sees the keys up to its own place alone.
     """
 
-    def __init__(self, config: TransformerConfig, attention: AttentionConfig) -> None:
+    def __init__(self, config: BlockConfig, n_keys: int, causal: bool) -> None:
         super().__init__()
+        own = config.attention
+        assert own is not None, "attention that is left out is not made"
         assert config.d_head is not None, "the configuration fills d_head"
+        assert own.bias is not None, "the configuration fills attention.bias"
         self.n_heads, self.d_head = config.n_heads, config.d_head
-        width = self.n_heads * self.d_head
-        assert attention.bias is not None, "the configuration fills attention.bias"
-        self.query = nn.Linear(config.d_model, width, bias=attention.bias)
-        self.key = nn.Linear(config.d_model, width, bias=attention.bias)
-        self.value = nn.Linear(config.d_model, width, bias=attention.bias)
+        self.n_kv_heads = own.n_kv_heads or config.n_heads
+        self.causal, self.window, self.p = causal, own.window, own.dropout
+        width, kv_width = self.n_heads * self.d_head, self.n_kv_heads * self.d_head
+        self.query = nn.Linear(config.d_model, width, bias=own.bias)
+        self.key = nn.Linear(config.d_model, kv_width, bias=own.bias)
+        self.value = nn.Linear(config.d_model, kv_width, bias=own.bias)
+        self.qk_activation: nn.Module = ACTIVATIONS.find(own.qk_activation)()
+        self.query_norm: nn.Module = NORMS.find(own.qk_norm)(self.d_head, config.bias)
+        self.key_norm: nn.Module = NORMS.find(own.qk_norm)(self.d_head, config.bias)
+        self.position = _attention_position(config)
+        self.temperature = Temperature(own, config.n_heads)
+        self.logit_bias = LogitBias(own, config.n_heads, n_keys)
+        self.activation = make_attention_activation(own.activation)
+        self.post_norm: nn.Module = NORMS.find(own.post_norm)(width, config.bias)
         self.projection = (
-            nn.Linear(width, config.d_model, bias=config.bias)
-            if attention.output_projection
-            else None
+            nn.Linear(width, config.d_model, bias=config.bias) if own.output_projection else None
         )
 
-    def forward(self, x: Float[Tensor, "B T D"], forward: Forward) -> Float[Tensor, "B T D"]:
-        """Attention's output for every position."""
-        heads = (self.n_heads, self.d_head)
-        q = forward.site("q", self.query(x).unflatten(-1, heads))  # (B, T, H, K)
-        k = forward.site("k", self.key(x).unflatten(-1, heads))
-        v = forward.site("v", self.value(x).unflatten(-1, heads))
-        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, H, T, K)
-        if forward.wants("attn_scores", "pattern") or not forward.kernels.fused_attention:
-            z = self._plain(q, k, v, forward)
-        else:
-            z = forward.kernels.attend(q, k, v)
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        forward: Forward,
+        source: Float[Tensor, "B S D"] | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """Attention's output for every position of ``x``.
+
+        Args:
+            x: Where queries come from.
+            forward: The pass.
+            source: Where keys and values come from (cross-attention); ``x`` itself by default.
+        """
+        source = x if source is None else source
+        q = forward.site("q", self.query(x).unflatten(-1, (-1, self.d_head)))  # (B, T, H, K)
+        k = forward.site("k", self.key(source).unflatten(-1, (-1, self.d_head)))  # (B, S, G, K)
+        v = forward.site("v", self.value(source).unflatten(-1, (-1, self.d_head)))
+        q = self._prepare(q, self.query_norm, "rot_q", forward)
+        k = self._prepare(k, self.key_norm, "rot_k", forward)
+        if forward.cache is not None and self.causal:
+            k, v = forward.cache.extend(forward.prefix, k, v)
+        q, k, v = q.transpose(1, 2), self._for_each_head(k), self._for_each_head(v)
+        q = self.temperature(q)  # (B, H, T, K)
+        tapped = forward.wants("attn_scores", "pattern")
+        drops = self.p > 0.0 and self.training
+        softmax = isinstance(self.activation, Softmax)
+        if softmax and not tapped and not drops and forward.kernels.fused_attention:
+            z = self._fused(q, k, v, forward)
             forward.visited.extend(forward.prefix + name for name in ("attn_scores", "pattern"))
+        else:
+            z = self._plain(q, k, v, forward)
         z = forward.site("z", z.transpose(1, 2)).flatten(-2)  # (B, T, H K)
-        return z if self.projection is None else self.projection(z)
+        out: Tensor = self.post_norm(z)
+        return out if self.projection is None else self.projection(out)
+
+    def _prepare(self, x: Tensor, norm: nn.Module, name: str, forward: Forward) -> Tensor:
+        """Queries or keys after activation, norm and rotation; at a site, if any is there."""
+        prepared: Tensor = norm(self.qk_activation(x))
+        prepared = self.position.rotate(prepared, forward.past)
+        return x if prepared is x else forward.site(name, prepared)
+
+    def _for_each_head(self, x: Float[Tensor, "B S G K"]) -> Float[Tensor, "B H S K"]:
+        """Keys or values with each head of theirs repeated for the query heads that share it."""
+        x = x.transpose(1, 2)  # (B, G, S, K)
+        if self.n_kv_heads == self.n_heads:
+            return x
+        shared = self.n_heads // self.n_kv_heads
+        return x.unsqueeze(2).expand(-1, -1, shared, -1, -1).flatten(1, 2)
+
+    def _fused(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
+        """Softmax attention by the engine's kernel; what is hidden or added makes a mask."""
+        added = self._score_bias(q, k, forward)
+        first = forward.past == 0
+        if self.causal and self.window is None and added is None and first:
+            return forward.kernels.attend(q, k, v, None, causal=True)
+        hidden = self._hidden(q, k, forward)
+        if hidden is not None:
+            shown = q.new_zeros(()) if added is None else added
+            added = torch.where(hidden, -torch.inf, shown)
+        return forward.kernels.attend(q, k, v, added, causal=False)
 
     def _plain(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
         """The same by plain matrix products, with the scores and the pattern at their sites."""
-        length = q.shape[-2]
-        hidden = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)  # (T, T)
-        scores = (q @ k.transpose(-1, -2)) * self.d_head**-0.5  # (B, H, T, T)
-        scores = forward.site("attn_scores", scores.masked_fill(hidden, -torch.inf))
-        pattern = forward.site("pattern", scores.softmax(dim=-1))
-        return pattern @ v
+        scores = (q @ k.transpose(-1, -2)) * self.d_head**-0.5  # (B, H, T, S)
+        scores = self.logit_bias(scores)
+        added = self._score_bias(q, k, forward)
+        if added is not None:
+            scores = scores + added
+        hidden = self._hidden(q, k, forward)
+        scores = forward.site("attn_scores", self.activation.scores(scores, hidden))
+        pattern = forward.site("pattern", self.activation.weights(scores, hidden))
+        pattern = forward.dropout(pattern, self.p, self.training)
+        return pattern.to(v.dtype) @ v
+
+    def _score_bias(self, q: Tensor, k: Tensor, forward: Forward) -> Float[Tensor, "H Q S"] | None:
+        """What the position adds to the scores."""
+        queries = positions(forward.past, q.shape[-2], q.device)
+        added = self.position.score_bias(queries, positions(0, k.shape[-2], q.device))
+        return None if added is None else added.to(q.dtype)
+
+    def _hidden(self, q: Tensor, k: Tensor, forward: Forward) -> Bool[Tensor, "Q S"] | None:
+        """True where a query does not see a key; None where every query sees all."""
+        if not self.causal:
+            return None
+        queries = torch.arange(forward.past, forward.past + q.shape[-2], device=q.device)
+        keys = torch.arange(k.shape[-2], device=q.device)
+        hidden = keys > queries[:, None]
+        if self.window is not None:
+            hidden = hidden | (keys <= queries[:, None] - self.window)
+        return hidden
+
+
+def make_attention_activation(name: str) -> AttentionActivation:
+    """The attention activation of a name, or a user's own by import path.
+
+    A user's own is a class of :class:`AttentionActivation`, or a function of the scores alone,
+    whose hidden entries ablab sets to zero.
+    """
+    found = ATTENTION_ACTIVATIONS.find(name)
+    if inspect.isclass(found):
+        made = found()
+        if not isinstance(made, AttentionActivation):
+            raise ValueError(f"{name} is a class, but not one of ablab's AttentionActivation")
+        return made
+    return _Function(found)
+
+
+class _Function(Pointwise):
+    """A user's function of the scores."""
+
+    def __init__(self, function: object) -> None:
+        assert callable(function), "the configuration asks for what can be called"
+        self._function = function
+
+    def weigh(self, scores: Tensor, length: Tensor) -> Tensor:
+        """The function of each score."""
+        result: Tensor = self._function(scores)
+        return result
+
+
+def _attention_position(config: BlockConfig) -> AttentionPosition:
+    """What a position does in attention; those of the input do nothing there."""
+    assert config.d_head is not None, "the configuration fills d_head"
+    found = POSITIONS.find(config.position)
+    cls = found if issubclass(found, AttentionPosition) else AttentionPosition
+    position: AttentionPosition = cls(config.n_heads, config.d_head)
+    return position

@@ -2,9 +2,13 @@
 
 from typing import Any, ClassVar
 
-from ablab.config import Config, Registry, load_object, source_digest
+from ablab.config import Config, Registry, Variants, load_object, source_digest
 
 MODELS = Registry("model", "ablab.model", suffix="_config")
+ATTENTION_ACTIVATIONS = Variants("attention activation", "ablab.model.attention_activations")
+ACTIVATIONS = Variants("activation", "ablab.model.activations")
+NORMS = Variants("norm", "ablab.model.norms")
+POSITIONS = Variants("position", "ablab.model.positions")
 
 
 class ModelConfig(Config):

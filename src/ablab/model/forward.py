@@ -28,9 +28,22 @@ class Kernels(ABC):
 
     @abstractmethod
     def attend(
-        self, q: Float[Tensor, "B H T K"], k: Float[Tensor, "B H T K"], v: Float[Tensor, "B H T K"]
-    ) -> Float[Tensor, "B H T K"]:
-        """Causal softmax attention, scaled by 1 / sqrt(K)."""
+        self,
+        q: Float[Tensor, "B H Q K"],
+        k: Float[Tensor, "B H S K"],
+        v: Float[Tensor, "B H S K"],
+        mask: Float[Tensor, "*H Q S"] | None,
+        causal: bool,
+    ) -> Float[Tensor, "B H Q K"]:
+        """Softmax attention, scaled by 1 / sqrt(K).
+
+        Args:
+            q: Queries.
+            k: Keys.
+            v: Values.
+            mask: What is added to the scores, the same for all samples and runs.
+            causal: Whether each query sees the keys up to its own place alone; not with a mask.
+        """
 
     @abstractmethod
     def embed(self, tokens: Int[Tensor, "B T"], table: Float[Tensor, "V D"]) -> Tensor:
@@ -40,9 +53,9 @@ class Kernels(ABC):
 class FusedKernels(Kernels):
     """torch's own fused kernels, for one run."""
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Causal softmax attention, scaled by 1 / sqrt(K); (B, H, T, K) each."""
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        """Softmax attention; see :meth:`Kernels.attend`."""
+        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
 
     def embed(self, tokens: Tensor, table: Tensor) -> Tensor:
         """The rows of a table, (B, T, D)."""
@@ -91,6 +104,28 @@ def dropout_threshold(p: float) -> int:
     return round(p * 65536) - 32768
 
 
+class Cache:
+    """Keys and values of the tokens that were read before, for generation token by token.
+
+    New ones are joined to those kept; nothing is written in place, so whatever was computed from
+    the old ones keeps its gradient.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Tensor, Tensor]] = {}
+        self.length = 0
+
+    def extend(
+        self, name: str, k: Float[Tensor, "B T H K"], v: Float[Tensor, "B T H K"]
+    ) -> tuple[Float[Tensor, "B S H K"], Float[Tensor, "B S H K"]]:
+        """All keys and values of the attention called ``name``, the new ones last."""
+        if name in self._kept:
+            before_k, before_v = self._kept[name]
+            k, v = torch.cat([before_k, k], dim=1), torch.cat([before_v, v], dim=1)
+        self._kept[name] = (k, v)
+        return k, v
+
+
 @dataclass
 class Forward:
     """What one forward pass is asked to show and change, and where its noise comes from.
@@ -100,18 +135,25 @@ class Forward:
         noise: Where dropout masks come from in training by ablab. Without it a module's own
             ``training`` decides, with torch's global generator, as in any torch module.
         kernels: The engine's operations.
+        cache: What was read before the tokens of this pass; None where they are the first.
         visited: The names of the sites passed so far, in order.
     """
 
     taps: Mapping[str, Tap] = field(default_factory=dict)
     noise: Noise | None = None
     kernels: Kernels = field(default_factory=FusedKernels)
+    cache: Cache | None = None
     visited: list[str] = field(default_factory=list)
     prefix: str = ""
 
     def within(self, part: str) -> "Forward":
         """The same pass, seen from a part of the model: its sites' names begin with ``part``."""
         return replace(self, prefix=f"{self.prefix}{part}.")
+
+    @property
+    def past(self) -> int:
+        """How many tokens were read before those of this pass."""
+        return 0 if self.cache is None else self.cache.length
 
     def site(self, name: str, tensor: Tensor) -> Tensor:
         """Passes a site: a tap there reads the tensor and may put another in its place."""

@@ -3,26 +3,40 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ablab.model.block_config import BlockConfig
+from ablab.model.config import ACTIVATIONS, NORMS
 from ablab.model.forward import Forward
-from ablab.model.transformer_config import MlpConfig, TransformerConfig
 
 
 class Mlp(nn.Module):
-    """W_out gelu(W_in x + b_in) + b_out; without an output projection, gelu(W_in x + b_in)."""
+    """W_out norm(act(W_in x + b_in)) + b_out.
 
-    def __init__(self, config: TransformerConfig, mlp: MlpConfig) -> None:
+    Gated it is W_out norm(act(W_gate x + b_gate) · (W_in x + b_in)) + b_out (Shazeer, "GLU variants
+    improve transformer", 2020). Without an output projection W_out and b_out are left out.
+    """
+
+    def __init__(self, config: BlockConfig) -> None:
         super().__init__()
+        own = config.mlp
+        assert own is not None, "an MLP that is left out is not made"
         assert config.d_mlp is not None, "the configuration fills d_mlp"
         self.linear = nn.Linear(config.d_model, config.d_mlp, bias=config.bias)
-        self.activation = nn.GELU()
+        self.gate = nn.Linear(config.d_model, config.d_mlp, bias=config.bias) if own.gated else None
+        self.activation: nn.Module = ACTIVATIONS.find(own.activation)()
+        self.norm: nn.Module = NORMS.find(own.norm)(config.d_mlp, config.bias)
         self.projection = (
             nn.Linear(config.d_mlp, config.d_model, bias=config.bias)
-            if mlp.output_projection
+            if own.output_projection
             else None
         )
 
     def forward(self, x: Float[Tensor, "B T D"], forward: Forward) -> Float[Tensor, "B T D"]:
         """The MLP's output for every position."""
-        hidden = forward.site("pre", self.linear(x))  # (B, T, M)
-        hidden = forward.site("post", self.activation(hidden))
-        return hidden if self.projection is None else self.projection(hidden)
+        if self.gate is None:
+            hidden = self.activation(forward.site("pre", self.linear(x)))  # (B, T, M)
+        else:
+            gate = self.activation(forward.site("pre", self.gate(x)))
+            hidden = gate * forward.site("pre_linear", self.linear(x))
+        hidden = self.norm(forward.site("post", hidden))
+        out: Tensor = hidden if self.projection is None else self.projection(hidden)
+        return out

@@ -12,9 +12,9 @@ from ablab.model.forward import FusedKernels
 class StackedKernels(FusedKernels):
     """Kernels for a model under ``torch.vmap``."""
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Causal softmax attention, scaled by 1 / sqrt(K); (B, H, T, K) each."""
-        result: Tensor = _FoldedAttention.apply(q, k, v)  # type: ignore[no-untyped-call]
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        """Softmax attention; see :meth:`ablab.model.forward.Kernels.attend`."""
+        result: Tensor = _FoldedAttention.apply(q, k, v, mask, causal)  # type: ignore[no-untyped-call]
         return result
 
 
@@ -27,19 +27,23 @@ class _FoldedAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    def forward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         pass
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *qkv: Tensor) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
         runs = info.batch_size
+        *qkv, mask, causal = inputs
+        assert in_dims[3] is None, "the mask is the same for all runs"
         folded = [
             (x.expand(runs, *x.shape) if dim is None else x.movedim(dim, 0)).flatten(0, 1)
-            for x, dim in zip(qkv, in_dims, strict=True)
+            for x, dim in zip(qkv, in_dims[:3], strict=True)
         ]  # (R B, H, T, K)
-        z = F.scaled_dot_product_attention(folded[0], folded[1], folded[2], is_causal=True)
+        z = F.scaled_dot_product_attention(
+            folded[0], folded[1], folded[2], mask, is_causal=bool(causal)
+        )
         return z.view(runs, -1, *z.shape[1:]), 0

@@ -1,0 +1,1 @@
+"""How attention turns scores into weights: one file for each, found by its name."""

@@ -1,0 +1,19 @@
+"""Sigmoid: w_ij = σ(s_ij + b), with b = -log n by default.
+
+Ramapuram et al., "Theory, analysis, and best practices for sigmoid self-attention" (2024,
+arXiv 2409.04431), who find that the bias keeps the output's norm near softmax's at first.
+"""
+
+from torch import Tensor
+
+from ablab.model.config import ATTENTION_ACTIVATIONS
+from ablab.model.parts import Pointwise
+
+
+@ATTENTION_ACTIVATIONS.register("sigmoid")
+class Sigmoid(Pointwise):
+    """The sigmoid of each score; the bias is ``attention.logit_bias``, part of the scores."""
+
+    def weigh(self, scores: Tensor, length: Tensor) -> Tensor:
+        """w_ij = σ(s_ij)."""
+        return scores.sigmoid()

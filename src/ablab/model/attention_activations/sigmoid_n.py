@@ -1,0 +1,19 @@
+"""Sigmoid over the row's length: w_ij = σ(s_ij) / n_i, n_i the keys that query i sees.
+
+The scaling by 1 / n is that of Wortsman et al., "Replacing softmax with ReLU in vision
+transformers" (2023, arXiv 2309.08586), who try it with sigmoid too.
+"""
+
+from torch import Tensor
+
+from ablab.model.config import ATTENTION_ACTIVATIONS
+from ablab.model.parts import Pointwise
+
+
+@ATTENTION_ACTIVATIONS.register("sigmoid_n")
+class SigmoidN(Pointwise):
+    """The sigmoid of each score, over the number of keys that its query sees."""
+
+    def weigh(self, scores: Tensor, length: Tensor) -> Tensor:
+        """w_ij = σ(s_ij) / n_i."""
+        return scores.sigmoid() / length

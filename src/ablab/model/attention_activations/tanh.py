@@ -1,0 +1,15 @@
+"""Tanh: w_ij = tanh(s_ij); the attention-norms logbook's ``tanh``. Weights may be negative."""
+
+from torch import Tensor
+
+from ablab.model.config import ATTENTION_ACTIVATIONS
+from ablab.model.parts import Pointwise
+
+
+@ATTENTION_ACTIVATIONS.register("tanh")
+class Tanh(Pointwise):
+    """The hyperbolic tangent of each score."""
+
+    def weigh(self, scores: Tensor, length: Tensor) -> Tensor:
+        """w_ij = tanh(s_ij)."""
+        return scores.tanh()

@@ -1,0 +1,74 @@
+"""A block: attention and MLP, each with its norm, residual path and scale. Axes: B, T, D."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ablab.model.attention import Attention
+from ablab.model.block_config import BlockConfig
+from ablab.model.config import NORMS
+from ablab.model.forward import Forward
+from ablab.model.mlp import Mlp
+from ablab.model.parts import Constant
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)); with the norms after the sums where asked.
+
+    Args:
+        config: The block's settings.
+        n_keys: How many tokens are read at most.
+        causal: Whether a position sees those up to itself alone.
+    """
+
+    def __init__(self, config: BlockConfig, n_keys: int, causal: bool = True) -> None:
+        super().__init__()
+        self.residual, self.pre = config.residual, config.norm_place == "pre"
+        self.p = config.dropout
+        if config.attention is not None:
+            self.norm1 = make_norm(config)
+            self.attention = Attention(config, n_keys, causal)
+            self.scale1 = _layer_scale(config)
+        if config.mlp is not None:
+            self.norm2 = make_norm(config)
+            self.mlp = Mlp(config)
+            self.scale2 = _layer_scale(config)
+        self.has_attention, self.has_mlp = config.attention is not None, config.mlp is not None
+
+    def forward(self, x: Float[Tensor, "B T D"], forward: Forward) -> Float[Tensor, "B T D"]:
+        """The residual stream after this block."""
+        x = forward.site("resid_pre", x)
+        if self.has_attention:
+            out = self.attention(self.norm1(x) if self.pre else x, forward.within("attn"))
+            x = self._joined(x, out, self.scale1, self.norm1, "attn_out", forward)
+        x = forward.site("resid_mid", x)
+        if self.has_mlp:
+            out = self.mlp(self.norm2(x) if self.pre else x, forward.within("mlp"))
+            x = self._joined(x, out, self.scale2, self.norm2, "mlp_out", forward)
+        return forward.site("resid_post", x)
+
+    def _joined(
+        self,
+        x: Tensor,
+        out: Tensor,
+        scale: Constant | None,
+        norm: nn.Module,
+        name: str,
+        forward: Forward,
+    ) -> Tensor:
+        """A part's input and output as the next one's input."""
+        if scale is not None:
+            out = out * scale.weight
+        out = forward.site(name, forward.dropout(out, self.p, self.training))
+        x = x + out if self.residual else out
+        return x if self.pre else norm(x)
+
+
+def make_norm(config: BlockConfig) -> nn.Module:
+    """A norm of the residual stream."""
+    norm: nn.Module = NORMS.find(config.norm)(config.d_model, config.bias)
+    return norm
+
+
+def _layer_scale(config: BlockConfig) -> Constant | None:
+    """A factor of each channel, where there is one."""
+    return None if config.layer_scale is None else Constant(config.d_model, config.layer_scale)

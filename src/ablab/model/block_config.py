@@ -1,0 +1,114 @@
+"""Settings that a single block can have for itself. Does not import torch."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ablab.config import Component, Config, Neutral
+from ablab.model.attention_config import AttentionConfig
+from ablab.model.config import NORMS, POSITIONS
+from ablab.model.mlp_config import MlpConfig
+
+INPUT_POSITIONS = ("learned", "sinusoidal")  # which are added to the embedding, not in a block
+
+
+class BlockConfig(Config):
+    """Settings of a block; a model's own are those of every block that has no others."""
+
+    d_model: int = Field(32, ge=1)
+    """Width of the residual stream (D)."""
+    n_heads: int = Field(4, ge=1)
+    """Attention heads (H)."""
+    d_head: int | None = Field(None, ge=1)
+    """Width of a head (K); null: ``d_model / n_heads``."""
+    d_mlp: int | None = Field(None, ge=1)
+    """Width of the MLP's hidden layer (M); null: four times ``d_model``, or ``d_model`` where the
+    MLP has no output projection."""
+    attention: AttentionConfig | None = AttentionConfig()
+    """Attention's own settings; null leaves attention out."""
+    mlp: MlpConfig | None = MlpConfig()
+    """The MLP's own settings; null leaves the MLP out."""
+    position: Annotated[str, Component(POSITIONS)] = "learned"
+    """How the model knows where a token stands: ``learned`` or ``sinusoidal`` vectors added to the
+    embedding, ``rope`` or ``alibi`` in attention, or ``none``."""
+    norm: Annotated[str, Component(NORMS)] = "layer"
+    """The norm of each part, and before the logits."""
+    norm_place: Annotated[Literal["pre", "post"], Neutral("pre")] = "pre"
+    """``pre``: of a part's input (Radford et al., 2019); ``post``: of the sum of a part's input
+    and output (Vaswani et al., 2017), and none before the logits."""
+    residual: bool = True
+    """Whether each part's output is added to its input; without it the output takes its place."""
+    layer_scale: Annotated[float | None, Neutral(None)] = None
+    """Where a learned factor of each channel of a part's output begins (Touvron et al., 2021);
+    null: no such factor."""
+    bias: bool = True
+    """Whether linear layers and norms have a bias."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of entries zeroed after the embedding and after each part, in training only."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_widths(cls, data: Any) -> Any:
+        """Sizes that are left open are resolved, so that a run's configuration is complete."""
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        try:
+            d_model = int(data.get("d_model", cls.model_fields["d_model"].default))
+            n_heads = int(data.get("n_heads", cls.model_fields["n_heads"].default))
+        except (TypeError, ValueError):
+            return data  # the fields' own validation says what is wrong
+        if d_model < 1:
+            return data
+        if data.get("d_head") is None and n_heads > 0:
+            if d_model % n_heads and data.get("attention", ...) is not None:
+                raise ValueError(
+                    f"d_model {d_model} is not divisible by n_heads {n_heads}; "
+                    f"change one of them, or give d_head"
+                )
+            data["d_head"] = max(1, d_model // n_heads)
+        if data.get("d_mlp") is None:
+            mlp = data.get("mlp")
+            mlp = mlp.model_dump() if isinstance(mlp, MlpConfig) else mlp
+            single = isinstance(mlp, dict) and mlp.get("output_projection", True) is False
+            data["d_mlp"] = d_model if single else 4 * d_model
+        attention = data.get("attention", {})
+        if isinstance(attention, AttentionConfig):
+            attention = attention.model_dump()
+        if isinstance(attention, dict) and attention.get("bias") is None:
+            data["attention"] = attention | {"bias": data.get("bias", True)}
+        return data
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "BlockConfig":
+        d_model, d_head = self.d_model, self.d_head or 0
+        if self.attention and not self.attention.output_projection:
+            width = d_head * self.n_heads
+            if width != d_model:
+                raise ValueError(
+                    f"without attention.output_projection the heads' outputs ({self.n_heads} × "
+                    f"{d_head}) must be as wide as d_model {d_model}"
+                )
+        if self.attention and self.n_heads % (self.attention.n_kv_heads or 1):
+            raise ValueError(
+                f"n_heads {self.n_heads} is not divisible by attention.n_kv_heads "
+                f"{self.attention.n_kv_heads}: each head of keys and values serves equally many"
+            )
+        if self.attention and self.position == "rope" and d_head % 2:
+            raise ValueError(
+                f"rope turns pairs of a head's entries, so d_head {d_head} must be even"
+            )
+        if self.mlp and not self.mlp.output_projection and self.d_mlp != d_model:
+            raise ValueError(
+                f"without mlp.output_projection d_mlp {self.d_mlp} must equal d_model {d_model}"
+            )
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """The sizes of a part that is left out shape nothing."""
+        identity = super().identity()
+        if self.attention is None:
+            del identity["n_heads"], identity["d_head"]
+        if self.mlp is None:
+            del identity["d_mlp"]
+        return identity

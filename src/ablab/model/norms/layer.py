@@ -1,0 +1,13 @@
+"""LayerNorm: y = (x - mean(x)) / sqrt(var(x) + ε) · w + b (Ba, Kiros and Hinton, 2016)."""
+
+from torch import nn
+
+from ablab.model.config import NORMS
+
+
+@NORMS.register("layer")
+class LayerNorm(nn.LayerNorm):
+    """Mean zero and variance one over the last axis, then a learned scale and bias; ε = 1e-5."""
+
+    def __init__(self, width: int, bias: bool) -> None:
+        super().__init__(width, bias=bias)

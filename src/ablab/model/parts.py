@@ -1,0 +1,127 @@
+"""What the small parts of a model have to be. Axes: B, T, H, K, D; Q and S queries and keys."""
+
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+
+class AttentionActivation(ABC):
+    """Turns scores into the weights that values are summed with."""
+
+    @abstractmethod
+    def scores(
+        self, scores: Float[Tensor, "*B Q S"], hidden: Bool[Tensor, "Q S"] | None
+    ) -> Float[Tensor, "*B Q S"]:
+        """The scores as they stand at the site ``attn_scores``.
+
+        Args:
+            scores: Scaled products of queries and keys with every additive term.
+            hidden: True where a query does not see a key; None where it sees all.
+        """
+
+    @abstractmethod
+    def weights(
+        self, scores: Float[Tensor, "*B Q S"], hidden: Bool[Tensor, "Q S"] | None
+    ) -> Float[Tensor, "*B Q S"]:
+        """The weights, exactly zero where ``hidden``; from what :meth:`scores` returned."""
+
+
+class Normalised(AttentionActivation):
+    """Weights of a row depend on one another: hidden scores are -inf before."""
+
+    def scores(self, scores: Tensor, hidden: Tensor | None) -> Tensor:
+        """The scores with -inf where hidden."""
+        return scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
+
+
+class Pointwise(AttentionActivation):
+    """Each weight is a function of its own score and of the row's length: the mask acts after it.
+
+    Masking before would be wrong: tanh(-inf) is -1, and -inf as it stands is no weight at all.
+    """
+
+    def scores(self, scores: Tensor, hidden: Tensor | None) -> Tensor:
+        """The scores as they are; hidden ones too."""
+        return scores
+
+    def weights(self, scores: Tensor, hidden: Tensor | None) -> Tensor:
+        """The weights, exactly zero where hidden."""
+        if hidden is None:
+            return self.weigh(scores, scores.new_tensor(float(scores.shape[-1])))
+        length = (~hidden).sum(-1, keepdim=True).to(scores.dtype)  # (Q, 1)
+        return self.weigh(scores, length).masked_fill(hidden, 0.0)
+
+    @abstractmethod
+    def weigh(
+        self, scores: Float[Tensor, "*B Q S"], length: Float[Tensor, "#Q 1"] | Float[Tensor, ""]
+    ) -> Float[Tensor, "*B Q S"]:
+        """The weight of each score.
+
+        Args:
+            scores: The scores.
+            length: How many keys each query sees (n).
+        """
+
+
+class NormClass(Protocol):
+    """Makes a norm over a last axis of some width."""
+
+    def __call__(self, width: int, bias: bool) -> nn.Module:
+        """The norm; ``bias`` says whether it may have one."""
+
+
+class InputPosition(nn.Module, ABC):
+    """Adds something to the embeddings that says where each token stands.
+
+    Attributes:
+        limit: How many positions there are; None where any number will do.
+    """
+
+    limit: int | None = None
+
+    @abstractmethod
+    def __init__(self, length: int, d_model: int) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, first: int, length: int, device: torch.device) -> Float[Tensor, "T D"]:
+        """What is added at the positions ``first`` … ``first + length - 1``."""
+
+
+class AttentionPosition(nn.Module):
+    """Tells attention where queries and keys stand; what is not overridden does nothing."""
+
+    def __init__(self, n_heads: int, d_head: int) -> None:
+        super().__init__()
+
+    def rotate(self, x: Float[Tensor, "B T H K"], first: int) -> Float[Tensor, "B T H K"]:
+        """Queries or keys at the positions from ``first`` on, changed by where they stand."""
+        return x
+
+    def score_bias(
+        self, queries: Float[Tensor, " Q"], keys: Float[Tensor, " S"]
+    ) -> Float[Tensor, "H Q S"] | None:
+        """What is added to the scores of queries and keys at these positions; None for nothing."""
+        return None
+
+
+def positions(first: int, length: int, device: torch.device) -> Float[Tensor, " T"]:
+    """The positions from ``first`` on, in float64 where the device has it."""
+    wide = torch.float32 if device.type == "mps" else torch.float64
+    return torch.arange(first, first + length, dtype=wide, device=device)
+
+
+class Constant(nn.Module):
+    """A learned tensor that begins at one value, whatever the seed."""
+
+    def __init__(self, size: int, initial: float) -> None:
+        super().__init__()
+        self.initial = initial
+        self.weight = nn.Parameter(torch.full((size,), initial))
+
+    def extra_repr(self) -> str:
+        """What printing shows."""
+        return f"{self.weight.shape[0]}, initial={self.initial:g}"

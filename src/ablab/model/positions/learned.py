@@ -1,0 +1,26 @@
+"""Learned positions: a vector for each, added to the embedding (Gehring et al., 2017)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ablab.model.config import POSITIONS
+from ablab.model.parts import InputPosition
+
+
+@POSITIONS.register("learned")
+class Learned(InputPosition):
+    """A table with a row for each position that the model can read."""
+
+    def __init__(self, length: int, d_model: int) -> None:
+        super().__init__(length, d_model)
+        self.limit = length
+        self.weight = nn.Parameter(torch.empty(length, d_model))
+
+    def forward(self, first: int, length: int, device: torch.device) -> Float[Tensor, "T D"]:
+        """The rows from ``first`` on."""
+        return self.weight[first : first + length]
+
+    def extra_repr(self) -> str:
+        """What printing shows."""
+        return f"{self.weight.shape[0]}, {self.weight.shape[1]}"
