@@ -1,114 +1,71 @@
-"""The transformer against the formulas, worked in float64 NumPy without any of its code."""
+"""The transformer against its formulas in float64 NumPy, and its properties."""
 
-import math
-
-import numpy as np
 import pytest
 import torch
 
 from ablab.model.build import build_model
+from ablab.model.forward import Forward, PlainKernels
 from ablab.model.transformer_config import TransformerConfig
 from ablab.model.watch import watch
+from tests.model.reference import VARIANTS, errors
 
 V, T = 11, 6
 
 
-def layer_norm(x, weight, bias):
-    centred = x - x.mean(-1, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * weight + bias
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+def test_logits_and_gradient_are_the_formulas(settings):
+    forward, backward = errors(settings)
+    assert forward < 1e-12
+    assert backward < 1e-6
 
 
-def gelu(x):
-    return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
-
-
-def reference(parameters, tokens, config):
-    """The logits of one sequence; parameters by name, float64."""
-    p = {name: value.detach().double().numpy() for name, value in parameters.items()}
-    heads, width = config.n_heads, config.d_head
-
-    def linear(x, name):
-        result = x @ p[f"{name}.weight"].T
-        return result + p[f"{name}.bias"] if f"{name}.bias" in p else result
-
-    def norm(x, name):
-        if config.norm == "none":
-            return x
-        return layer_norm(x, p[f"{name}.weight"], p.get(f"{name}.bias", 0.0))
-
-    x = p["embedding.weight"][tokens]
-    if config.position == "learned":
-        x = x + p["positional_embedding.weight"][: len(tokens)]
-    for number in range(config.n_layers):
-        block = f"blocks.{number}"
-        if config.attention is not None:
-            y = norm(x, f"{block}.norm1")
-            q, k, v = (linear(y, f"{block}.attention.{part}") for part in ("query", "key", "value"))
-            z = np.zeros_like(q)
-            for head in range(heads):
-                part = slice(head * width, (head + 1) * width)
-                for t in range(len(tokens)):
-                    scores = [q[t, part] @ k[s, part] / math.sqrt(width) for s in range(t + 1)]
-                    weights = np.exp(scores - np.max(scores))
-                    weights /= weights.sum()
-                    z[t, part] = sum(w * v[s, part] for s, w in enumerate(weights))
-            out = (
-                linear(z, f"{block}.attention.projection")
-                if config.attention.output_projection
-                else z
-            )
-            x = x + out if config.residual else out
-        if config.mlp is not None:
-            out = gelu(linear(norm(x, f"{block}.norm2"), f"{block}.mlp.linear"))
-            if config.mlp.output_projection:
-                out = linear(out, f"{block}.mlp.projection")
-            x = x + out if config.residual else out
-    p.setdefault("unembedding.weight", p["embedding.weight"])
-    return linear(norm(x, "norm"), "unembedding")
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"n_layers": 2, "n_heads": 1, "d_mlp": 12},
-        {"bias": False, "tied_embeddings": True},
-        {"tied_embeddings": True},
-        {"d_head": 3},
-        {"position": "none", "norm": "none"},
-        {"residual": False, "n_layers": 2},
-        {"mlp": None, "attention": {"bias": False, "output_projection": False}},
-        {"attention": None},
-        {"mlp": {"output_projection": False}, "attention": {"bias": False}},
-    ],
-    ids=str,
-)
-def test_the_logits_are_the_formulas(settings):
-    config = TransformerConfig(d_model=8, **({"n_heads": 2} | settings))
-    model = build_model(config, V, T, seed=1).double()
-    with torch.no_grad():  # biases and norms away from their neutral values
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
-    tokens = torch.tensor([[3, 1, 4, 1, 5, 9], [2, 6, 5, 3, 5, 8]])
-    logits = model(tokens)
-    for row in range(2):
-        expected = reference(dict(model.named_parameters()), tokens[row].numpy(), config)
-        np.testing.assert_allclose(logits[row].detach().numpy(), expected, rtol=1e-9, atol=1e-9)
-
-
-def test_the_fused_and_the_plain_path_of_attention_agree():
-    model = build_model(TransformerConfig(d_model=8, n_heads=2), V, T, seed=0)
+@pytest.mark.parametrize("position", ["learned", "rope", "alibi"])
+@pytest.mark.parametrize("attention", [{}, {"window": 2}, {"n_kv_heads": 1, "temperature": 0.5}])
+def test_the_kernel_and_plain_products_agree(position, attention):
+    config = TransformerConfig(d_model=8, n_heads=2, position=position, attention=attention)
+    model = build_model(config, V, T, seed=0)
     tokens = torch.tensor([[3, 1, 4, 1, 5, 9]])
     fused = model(tokens)
+    torch.testing.assert_close(model(tokens, Forward(kernels=PlainKernels())), fused)
     plain, seen = watch(model, tokens, ["*.pattern"])
     torch.testing.assert_close(plain, fused, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(seen["blocks.0.attn.pattern"].sum(-1), torch.ones(1, 2, T))
+
+
+@pytest.mark.parametrize("activation", ["softmax", "softmax1", "sigmoid", "tanh", "none", "relu"])
+def test_what_is_hidden_weighs_exactly_nothing(activation):
+    attention = {"activation": activation, "window": 3}
+    model = build_model(TransformerConfig(d_model=8, n_heads=2, attention=attention), V, T, seed=0)
+    _, seen = watch(model, torch.tensor([[3, 1, 4, 1, 5, 9]]), ["*.pattern"])
     pattern = seen["blocks.0.attn.pattern"]
-    torch.testing.assert_close(pattern.sum(-1), torch.ones(1, 2, T))
     assert (pattern.triu(1) == 0).all()
+    assert (pattern.tril(-3) == 0).all()
+    assert (pattern.diagonal(-2, -2, -1) != 0).any()
 
 
-def test_no_position_sees_what_follows_it():
-    model = build_model(TransformerConfig(d_model=8, n_heads=2, n_layers=2), V, T, seed=0)
+def test_softmax_attention_is_an_example_worked_by_hand():
+    config = TransformerConfig(
+        d_model=2, n_heads=1, position="none", norm="none", residual=False, mlp=None, bias=False,
+        attention={"output_projection": False},
+    )  # fmt: skip
+    model = build_model(config, 2, 3, seed=0).double()
+    attention = model.blocks[0].attention
+    with torch.no_grad():
+        model.embedding.weight.copy_(torch.eye(2))
+        attention.query.weight.copy_(torch.eye(2) * 2**0.5 * torch.log(torch.tensor(3.0)))
+        attention.key.weight.copy_(torch.eye(2))
+        attention.value.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 10.0]]))
+        model.unembedding.weight.copy_(torch.eye(2))
+    # Equal tokens score log 3, others 0, so weights are 3 : 1. Tokens 0 1 0: at the second position
+    # 1/4 and 3/4; at the third 3/7, 1/7, 3/7. Values are (1, 0) and (0, 10).
+    expected = torch.tensor([[1.0, 0.0], [1 / 4, 30 / 4], [6 / 7, 10 / 7]]).double()
+    torch.testing.assert_close(model(torch.tensor([[0, 1, 0]]))[0], expected)
+
+
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+def test_no_position_sees_what_follows_it(settings):
+    settings = {"d_model": 8, "n_heads": 4, "n_layers": 2} | settings
+    model = build_model(TransformerConfig(**settings), V, T, seed=0)
     one = model(torch.tensor([[3, 1, 4, 1, 5, 9]]))
     other = model(torch.tensor([[3, 1, 4, 1, 0, 0]]))
     torch.testing.assert_close(one[:, :4], other[:, :4])

@@ -7,6 +7,7 @@ import click
 
 from ablab import __version__
 from ablab.cli import keep, look, train
+from ablab.cli.generate import generate
 
 OK, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -47,6 +48,7 @@ for _command in (
     look.runs,
     look.show,
     look.metrics,
+    generate,
     keep.logbook,
     keep.note,
     keep.data,

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from ablab.config import Config, InputError, Problem, nearest
 from ablab.experiments.tree import Origins, Path
 from ablab.model.config import MODELS, ModelConfig
+from ablab.model.user_config import config_of
 from ablab.tasks.config import TASKS, TaskConfig
 from ablab.train.config import TrainConfig
 
@@ -70,19 +71,31 @@ def part_class(part: str, tree: Mapping[str, Any], origins: Origins) -> type[Con
                 problem.suggestion,
             )
         ) from error
-    if ":" in kind:
-        found = getattr(found, "Config", found)
     base = TaskConfig if part == "task" else ModelConfig
+    if ":" in kind:
+        found = _own_config(part, found, origins)
     if not (isinstance(found, type) and issubclass(found, base)):
         raise InputError(
             Problem(
                 f"{key}: {kind} is not a {part}",
                 key,
                 origins.of((part, "kind")),
-                expected=f"a class whose Config is a {base.__name__}",
+                expected=f"a class whose Config is a {base.__name__}"
+                + (", or a torch.nn.Module" if part == "model" else ""),
             )
         )
     return found
+
+
+def _own_config(part: str, found: Any, origins: Origins) -> Any:
+    """The configuration class of a user's own component."""
+    if part == "task":
+        return getattr(found, "Config", found)
+    try:
+        return config_of(found) or found
+    except ValueError as error:
+        source = origins.of((part, "kind"))
+        raise InputError(Problem(f"{part}.kind: {error}", f"{part}.kind", source)) from error
 
 
 def check_parts(tree: Mapping[str, Any], origins: Origins) -> Parts:
@@ -114,7 +127,13 @@ def check_parts(tree: Mapping[str, Any], origins: Origins) -> Parts:
             problems.append(Problem(f"{part} cannot be read ({reason})", part, origins.of((part,))))
     if problems:
         raise InputError(*problems)
-    return Parts(**checked)
+    parts = Parts(**checked)
+    try:
+        parts.model.check_task(parts.task)
+    except ValueError as error:
+        source = origins.of(("model", "kind")) or origins.of(("model",))
+        raise InputError(Problem(f"model: {error}", "model", source)) from error
+    return parts
 
 
 def known_keys() -> list[str]:

@@ -111,7 +111,7 @@ class Attention(nn.Module):
             return forward.kernels.attend(q, k, v, None, causal=True)
         hidden = self._hidden(q, k, forward)
         if hidden is not None:
-            shown = q.new_zeros(()) if added is None else added
+            shown = torch.zeros((), dtype=q.dtype, device=q.device) if added is None else added
             added = torch.where(hidden, -torch.inf, shown)
         return forward.kernels.attend(q, k, v, added, causal=False)
 

@@ -1,6 +1,7 @@
 """What every model is: a torch module whose forward pass takes a :class:`Forward`."""
 
 from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -13,13 +14,36 @@ from ablab.model.forward import Forward
 class Model(nn.Module, ABC):
     """A model of one run: ``model(tokens)`` gives logits.
 
-    Made as ``Model(config, vocab_size, input_length)``; the parameters' initial values are drawn by
-    :meth:`initialise` alone.
+    Made by :meth:`make`; the parameters' initial values are drawn by :meth:`initialise` alone.
+
+    Attributes:
+        vocab_size: How many tokens there are (V).
+        input_length: How many tokens a sample has in training (T).
+        caches: Whether the model can go on from a :class:`ablab.model.forward.Cache`: each
+            position's logits depend on the tokens up to it alone.
     """
+
+    caches: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, config: ModelConfig, vocab_size: int, input_length: int) -> None:
         super().__init__()
+        self.vocab_size, self.input_length = vocab_size, input_length
+
+    @classmethod
+    def make(
+        cls, config: Any, vocab_size: int, input_length: int, source_length: int | None
+    ) -> "Model":
+        """A model for a task; ``source_length`` is for those that read a question by itself.
+
+        Args:
+            config: The model's settings.
+            vocab_size: How many tokens there are (V).
+            input_length: How many tokens a sample has (T).
+            source_length: How many of them, from the first, are the question; None where the task
+                has no such border.
+        """
+        return cls(config, vocab_size, input_length)
 
     @abstractmethod
     def initialise(self, generator: torch.Generator) -> None:

@@ -12,6 +12,8 @@ from ablab.model.forward import Forward
 class Bigram(Model):
     """The logits of the next token are a row of a table, found by the present token alone."""
 
+    caches = True
+
     def __init__(self, config: BigramConfig, vocab_size: int, input_length: int) -> None:
         super().__init__(config, vocab_size, input_length)
         self.config = config

@@ -1,4 +1,4 @@
-"""A block: attention and MLP, each with its norm, residual path and scale. Axes: B, T, D."""
+"""A block: attention and MLP, each with its norm, residual path and scale. Axes: B, T, S, D."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -34,11 +34,23 @@ class Block(nn.Module):
             self.scale2 = _layer_scale(config)
         self.has_attention, self.has_mlp = config.attention is not None, config.mlp is not None
 
-    def forward(self, x: Float[Tensor, "B T D"], forward: Forward) -> Float[Tensor, "B T D"]:
-        """The residual stream after this block."""
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        forward: Forward,
+        source: Float[Tensor, "B S D"] | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """The residual stream after this block.
+
+        Args:
+            x: The residual stream before it.
+            forward: The pass.
+            source: What attention reads, where that is not ``x`` itself (cross-attention).
+        """
         x = forward.site("resid_pre", x)
         if self.has_attention:
-            out = self.attention(self.norm1(x) if self.pre else x, forward.within("attn"))
+            own = self.norm1(x) if self.pre else x
+            out = self.attention(own, forward.within("attn"), source)
             x = self._joined(x, out, self.scale1, self.norm1, "attn_out", forward)
         x = forward.site("resid_mid", x)
         if self.has_mlp:

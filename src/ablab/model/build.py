@@ -7,7 +7,13 @@ from ablab.model.base import Model
 from ablab.model.config import ModelConfig
 
 
-def build_model(config: ModelConfig, vocab_size: int, input_length: int, seed: int) -> Model:
+def build_model(
+    config: ModelConfig,
+    vocab_size: int,
+    input_length: int,
+    seed: int,
+    source_length: int | None = None,
+) -> Model:
     """A model with initial parameters drawn on the CPU from ``seed`` alone.
 
     Args:
@@ -15,10 +21,12 @@ def build_model(config: ModelConfig, vocab_size: int, input_length: int, seed: i
         vocab_size: How many tokens there are (V).
         input_length: How many tokens the model reads at most (T).
         seed: Seeds a generator of its own; the global one is left alone.
+        source_length: How many tokens are the question, where the task has one.
     """
-    with torch.random.fork_rng(devices=[]):  # torch's modules draw values of their own first
-        model: Model = load_object(config.import_path, "model.kind")(
-            config, vocab_size, input_length
-        )
+    with torch.random.fork_rng(devices=[]):
+        # torch's modules draw values of their own first, which a user's own module may keep.
+        torch.default_generator.manual_seed(seed)
+        cls: type[Model] = load_object(config.import_path, "model.kind")
+        model = cls.make(config, vocab_size, input_length, source_length)
     model.initialise(torch.Generator().manual_seed(seed))
     return model

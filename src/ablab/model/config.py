@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from ablab.config import Config, Registry, Variants, load_object, source_digest
+from ablab.tasks.config import TaskConfig
 
 MODELS = Registry("model", "ablab.model", suffix="_config")
 ATTENTION_ACTIVATIONS = Variants("attention activation", "ablab.model.attention_activations")
@@ -23,6 +24,13 @@ class ModelConfig(Config):
     def import_path(self) -> str:
         """Where the class is that this configures: a user's own is named by ``kind`` itself."""
         return self.kind if ":" in self.kind else self.implementation
+
+    def check_task(self, task: TaskConfig) -> None:
+        """Whether the model can be trained on a task.
+
+        Raises:
+            ValueError: It cannot; the message says why.
+        """
 
     def identity(self) -> dict[str, Any]:
         """What of the model shapes a run; a user's own enters with its module's source hash."""

@@ -20,6 +20,8 @@ from ablab.model.transformer_config import TransformerConfig
 class Transformer(Model):
     """A stack of blocks between an embedding and the logits; each part can be left out."""
 
+    caches = True
+
     def __init__(self, config: TransformerConfig, vocab_size: int, input_length: int) -> None:
         super().__init__(config, vocab_size, input_length)
         d_model = config.d_model

@@ -66,7 +66,11 @@ def initial_seed(seed: int) -> int:
 def initial_model(run: Run) -> Model:
     """The run's model with its initial parameters, on the CPU, in the run's precision."""
     model = build_model(
-        run.model, run.task.vocab_size, run.task.input_length, initial_seed(run.seed)
+        run.model,
+        run.task.vocab_size,
+        run.task.input_length,
+        initial_seed(run.seed),
+        run.task.source_length,
     )
     return model.to(DTYPES[run.train.precision])
 

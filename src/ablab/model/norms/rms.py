@@ -1,6 +1,8 @@
 """RMSNorm: y = x / sqrt(mean(x²) + ε) · w (Zhang and Sennrich, 2019)."""
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ablab.model.config import NORMS
 
@@ -11,3 +13,7 @@ class RMSNorm(nn.RMSNorm):
 
     def __init__(self, width: int, bias: bool) -> None:
         super().__init__(width, eps=1e-5)
+
+    def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+        """x / sqrt(mean(x²) + ε) · w; the scale apart, for x may be of half precision."""
+        return F.rms_norm(x, self.normalized_shape, eps=self.eps) * self.weight

@@ -1,0 +1,106 @@
+"""The command that lets a run write."""
+
+from typing import Any
+
+import click
+
+from ablab.cli.common import json_option, print_json, print_table, quiet_option, store_option
+
+_HELD_OUT = "held-out"
+
+
+@click.command()
+@click.argument("run")
+@click.option("--prompt", default="", help="What is continued; a text may begin from nothing.")
+@click.option("--tokens", default=200, show_default=True, metavar="N", help="How many follow.")
+@click.option("--temperature", default=1.0, show_default=True, help="0 takes the likeliest token.")
+@click.option("--top-k", type=int, metavar="K", help="Draw from the K likeliest tokens.")
+@click.option("--top-p", type=float, metavar="P", help="Draw from the likeliest share P.")
+@click.option("--greedy", is_flag=True, help="The same as --temperature 0.")
+@click.option("--samples", default=1, show_default=True, metavar="N", help="How many texts.")
+@click.option("--seed", default=0, show_default=True, help="Where random numbers come from.")
+@click.option("--step", type=int, metavar="STEP", help="Which snapshot; the last by default.")
+@click.option("--context", type=int, metavar="N", help="How many tokens are read at most.")
+@click.option("--no-cache", is_flag=True, help="Read every token again each time.")
+@click.option(
+    "--dataset",
+    type=click.Choice([_HELD_OUT]),
+    help="List held-out samples with prediction and target, the worst first.",
+)
+@click.option("--limit", default=20, show_default=True, help="Rows of the list.")
+@store_option
+@json_option
+@quiet_option
+def generate(
+    run: str,
+    prompt: str,
+    tokens: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    greedy: bool,
+    samples: int,
+    seed: int,
+    step: int | None,
+    context: int | None,
+    no_cache: bool,
+    dataset: str | None,
+    limit: int,
+    store: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Generate from a stored run, or list its answers; RUN is its id or its beginning."""
+    import ablab
+    from ablab.config import InputError
+    from ablab.model.generate import Sampling
+
+    for name, value in (("--tokens", tokens), ("--samples", samples), ("--context", context)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} {value} is below 1")
+    stored = ablab.open(store).run(run)
+    if dataset == _HELD_OUT:
+        _list_answers(stored, step, limit, as_json)
+        return
+    try:
+        sampling = Sampling(0.0 if greedy else temperature, top_k, top_p, seed)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    from ablab.read.samples import continuations
+
+    shown = ""
+    texts: list[str] = []
+    for texts in continuations(
+        stored, prompt, tokens, sampling,
+        samples=samples, step=step, cached=not no_cache, context=context,
+    ):  # fmt: skip
+        # A token may be a part of a character, whose text changes with the next one.
+        if samples == 1 and not as_json and not texts[0].endswith("\ufffd"):
+            click.echo(texts[0][len(shown) :], nl=False)
+            shown = texts[0]
+    if as_json:
+        print_json({"run": stored.id, "prompt": prompt, "texts": texts})
+    elif samples == 1:
+        click.echo(texts[0][len(shown) :])
+    else:
+        for number, text in enumerate(texts, 1):
+            click.echo(f"--- {number} of {samples}\n{text}")
+
+
+def _list_answers(stored: Any, step: int | None, limit: int, as_json: bool) -> None:
+    from ablab.read.samples import held_out_answers
+
+    found = held_out_answers(stored, stored.run.train.evaluate.samples, step)
+    right = sum(answer.accuracy == 1 for answer in found)
+    if as_json:
+        answers = [vars(answer) for answer in found[:limit]]
+        print_json({"run": stored.id, "samples": len(found), "right": right, "answers": answers})
+        return
+    print_table(
+        ["prompt", "prediction", "target", "accuracy"],
+        [
+            (repr(each.prompt), repr(each.prediction), repr(each.target), f"{each.accuracy:.0%}")
+            for each in found[:limit]
+        ],
+    )
+    click.echo(f"\n{right} of {len(found)} held-out samples right; the worst {limit} are shown")

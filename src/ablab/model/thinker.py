@@ -1,0 +1,99 @@
+"""The thinker: a memory that reads its input, thinks, and is read. Axes: B, T, D, V; L latents.
+
+After the thinker logbook's "memory + step"; reading and writing by cross-attention as in Perceiver
+IO (Jaegle et al., 2021). question → read → memory → thoughts → write → logits.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ablab.model.base import Model
+from ablab.model.block import Block, make_norm
+from ablab.model.forward import Forward
+from ablab.model.initial import draw_parameters
+from ablab.model.thinker_config import ThinkerConfig
+from ablab.model.transformer import input_position, located
+
+_PARTS = 6  # attention and MLP of reading, thinking and writing
+
+
+class Thinker(Model):
+    """A sequence-to-sequence model that answers all positions at once.
+
+    A memory of ``n_latents`` learned vectors reads the question by cross-attention, thinks for
+    ``n_thoughts`` steps of self-attention and MLP with the same parameters, and each position of
+    the answer reads from it. It never sees the answer's own tokens.
+
+    Args:
+        config: The settings.
+        vocab_size: How many tokens there are.
+        input_length: Positions of question and answer together.
+        source_length: Those of the question, the first ones.
+    """
+
+    def __init__(
+        self, config: ThinkerConfig, vocab_size: int, input_length: int, source_length: int
+    ) -> None:
+        super().__init__(config, vocab_size, input_length)
+        d_model = config.d_model
+        self.config = config
+        self.source_length = source_length
+        self.embedding = nn.Embedding(vocab_size, d_model)
+        self.positional_embedding = input_position(config.position, source_length, d_model)
+        self.source_norm = make_norm(config)
+        self.memory = nn.Parameter(torch.empty(config.n_latents, d_model))
+        self.read = Block(config, source_length, causal=False)
+        self.thought = Block(config, config.n_latents, causal=False)
+        self.memory_norm = make_norm(config)
+        self.answer = nn.Parameter(torch.empty(input_length, d_model))
+        self.write = Block(config, config.n_latents, causal=False)
+        self.norm = make_norm(config)
+        self.unembedding = nn.Linear(d_model, vocab_size, bias=config.bias)
+
+    @classmethod
+    def make(
+        cls, config: ThinkerConfig, vocab_size: int, input_length: int, source_length: int | None
+    ) -> "Thinker":
+        """See :meth:`ablab.model.base.Model.make`."""
+        if source_length is None:
+            raise ValueError("a thinker needs to know where the question ends")
+        return cls(config, vocab_size, input_length, source_length)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Normal weights and memory of ``init_std``, zero biases, norms at one."""
+        assert self.config.init_std is not None, "the configuration fills init_std"
+        draw_parameters(self, self.config.init_std, _PARTS, generator)
+
+    def forward(
+        self, tokens: Int[Tensor, "B T"], forward: Forward | None = None
+    ) -> Float[Tensor, "B T V"]:
+        """The logits of the next token at every position; only those of the answer mean something.
+
+        Tokens after the question are not looked at.
+        """
+        forward = Forward() if forward is None else forward
+        samples, length = tokens.shape
+        if length > len(self.answer):
+            raise ValueError(f"{length} tokens given; this model reads at most {len(self.answer)}")
+        question = tokens[:, : self.source_length]
+        x = forward.site("embed", forward.kernels.embed(question, self.embedding.weight))
+        if self.positional_embedding is not None:
+            x = x + forward.site("pos_embed", located(self.positional_embedding, x, forward))
+        x = self.source_norm(forward.dropout(x, self.config.dropout, self.training))  # (B, S, D)
+        memory = self.memory.expand(samples, -1, -1)  # (B, L, D)
+        memory = self.read(memory, forward.within("read"), x)
+        for number in range(self._thoughts):
+            memory = self.thought(memory, forward.within(f"thoughts.{number}"))
+        memory = forward.site("memory", self.memory_norm(memory))
+        answer = self.answer[:length].expand(samples, -1, -1)  # (B, T, D)
+        answer = self.write(answer, forward.within("write"), memory)
+        answer = forward.site("ln_final", self.norm(answer))
+        return forward.site("logits", self.unembedding(answer))
+
+    @property
+    def _thoughts(self) -> int:
+        evaluated = self.config.eval_thoughts
+        if self.training or evaluated is None:
+            return self.config.n_thoughts
+        return evaluated

@@ -1,0 +1,131 @@
+"""A user's own ``torch.nn.Module`` as a model: stacked, drawn and watched like the others."""
+
+import inspect
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ablab.config import load_object
+from ablab.model.base import Model
+from ablab.model.forward import Forward
+from ablab.model.user_config import GIVEN, UserModelConfig
+
+
+class UserModel(Model):
+    """Holds any module that takes tokens (B, T) and returns logits (B, T, V).
+
+    The constructor is given its settings, and of ``vocab_size``, ``input_length`` and
+    ``source_length`` those that it names. The output of every submodule is a site, called by the
+    submodule's own name. ``nn.Dropout`` draws its masks from the run's seed and step.
+
+    Attributes:
+        module: The user's module.
+    """
+
+    def __init__(
+        self,
+        config: UserModelConfig,
+        vocab_size: int,
+        input_length: int,
+        source_length: int | None = None,
+    ) -> None:
+        super().__init__(config, vocab_size, input_length)
+        cls = load_object(config.kind, "model.kind")
+        known = dict(zip(GIVEN, (vocab_size, input_length, source_length), strict=True))
+        taken = set(inspect.signature(cls).parameters)
+        given = {name: value for name, value in known.items() if name in taken}
+        self.module: nn.Module = cls(**config.arguments, **given)
+        self._pass = _Pass()
+        for name, part in list(self.module.named_modules()):
+            if isinstance(part, nn.MultiheadAttention) and part.dropout:
+                raise ValueError(
+                    f"{name or cls.__name__} draws dropout inside torch, where it cannot be "
+                    f"repeated: give dropout=0 and put nn.Dropout beside it"
+                )
+        _replace_dropout(self.module, self._pass)
+        for name, part in self.module.named_modules():
+            if name:
+                part.register_forward_hook(_SitePasser(name, self._pass))
+
+    @classmethod
+    def make(
+        cls, config: UserModelConfig, vocab_size: int, input_length: int, source_length: int | None
+    ) -> "UserModel":
+        """See :meth:`ablab.model.base.Model.make`."""
+        return cls(config, vocab_size, input_length, source_length)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Leaves the values that the module drew as it was made, from the run's seed."""
+
+    def forward(
+        self, tokens: Int[Tensor, "B T"], forward: Forward | None = None
+    ) -> Float[Tensor, "B T V"]:
+        """The module's logits.
+
+        Raises:
+            ValueError: It returned something else than one tensor of three axes.
+        """
+        forward = Forward() if forward is None else forward
+        self._pass.forward = forward
+        try:
+            logits: Any = self.module(tokens)
+        finally:
+            self._pass.forward = None
+        if not isinstance(logits, Tensor) or logits.ndim != 3 or logits.shape[:2] != tokens.shape:
+            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(
+                f"{type(self.module).__name__} returned {shape} for tokens {tuple(tokens.shape)}; "
+                f"expected logits (B, T, V)"
+            )
+        return forward.site("logits", logits)
+
+
+class _Pass:
+    """The forward pass that a module is in, for what stands inside of it."""
+
+    forward: Forward | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Pass":
+        """A copied model has a pass of its own, which its hooks and dropouts share."""
+        memo[id(self)] = copied = _Pass()
+        return copied
+
+
+class _SitePasser:
+    """A hook that passes a submodule's output as a site of its name."""
+
+    def __init__(self, name: str, present: _Pass) -> None:
+        self._name, self._pass = name, present
+
+    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        forward = self._pass.forward
+        if forward is None or not isinstance(output, Tensor):
+            return None
+        return forward.site(self._name, output)
+
+
+class _Dropout(nn.Module):
+    """Dropout whose masks come from the forward pass."""
+
+    def __init__(self, p: float, present: _Pass) -> None:
+        super().__init__()
+        self.p = p
+        self._pass = present
+
+    def forward(self, x: Tensor) -> Tensor:
+        forward = self._pass.forward or Forward()
+        return forward.dropout(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p:g}"
+
+
+def _replace_dropout(module: nn.Module, present: _Pass) -> None:
+    """Puts dropout with masks of the pass's own in the place of torch's."""
+    for name, child in list(module.named_children()):
+        if type(child) is nn.Dropout:
+            setattr(module, name, _Dropout(child.p, present))
+        else:
+            _replace_dropout(child, present)
