@@ -15,5 +15,5 @@ class RMSNorm(nn.RMSNorm):
         super().__init__(width, eps=1e-5)
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
-        """x / sqrt(mean(x²) + ε) · w; the scale apart, for x may be of half precision."""
+        """The formula, with the scale apart, for x may be of half precision."""
         return F.rms_norm(x, self.normalized_shape, eps=self.eps) * self.weight
