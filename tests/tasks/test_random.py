@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablab.tasks.random import MAX_SEED, Stream, integers, permuted, words
+from ablab.tasks.random import (
+    MAX_SEED,
+    Stream,
+    integers,
+    permuted,
+    scaled,
+    wide_integers,
+    words,
+)
 
 
 def test_the_stream_never_changes():
@@ -69,6 +77,18 @@ def test_a_position_is_permuted_alike_alone_and_in_company():
     together = permuted(4, epochs, positions, 100)
     alone = [permuted(4, epochs[i : i + 1], positions[i : i + 1], 100)[0] for i in range(4)]
     assert together.tolist() == alone
+
+
+@given(word=st.integers(0, 2**64 - 1), below=st.integers(1, 2**32))
+def test_a_word_is_scaled_by_the_high_part_of_its_product(word, below):
+    assert scaled(np.array([word], dtype=np.uint64), below).tolist() == [word * below >> 64]
+
+
+def test_wide_integers_are_uniform_and_reach_both_ends():
+    drawn = wide_integers(3, Stream.BATCH, 0, 10, 1000, 7)
+    counts = np.bincount(drawn.ravel(), minlength=7)
+    # chi-squared with 6 degrees of freedom: below 27.9 with probability 0.9999
+    assert ((counts - 10_000 / 7) ** 2 / (10_000 / 7)).sum() < 27.9
 
 
 @pytest.mark.parametrize("below", [2, 10, 36])

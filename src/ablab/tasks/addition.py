@@ -1,5 +1,7 @@
 """Addition of two numbers, digit by digit, as in the digit-addition logbook."""
 
+import re
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -9,7 +11,8 @@ from torch.nn import functional as F
 
 from ablab.tasks.addition_config import AdditionConfig
 from ablab.tasks.base import Batch, Task
-from ablab.tasks.random import Stream, integers
+from ablab.tasks.random import Stream, integers, wide_integers
+from ablab.tasks.split import distinct
 
 _EVALUATION_SEED = 0
 
@@ -18,8 +21,9 @@ class Addition(Task):
     """Two numbers of ``n_digits`` digits in; one digit of their sum, or all of them, out.
 
     Tokens are the digits 0 … base - 1, then ``+`` (base) and ``=`` (base + 1). Operands are uniform
-    over all numbers of at most ``n_digits`` digits. With ``target: all`` the model reads the answer
-    too (teacher forcing) and predicts each of its digits from those before.
+    over all numbers of at most ``n_digits`` digits, or over 0 … ``max_value``, written in ``base``.
+    With ``target: all`` the model reads the answer too (teacher forcing) and predicts each of its
+    digits from those before.
 
     >>> task = Addition(AdditionConfig(n_digits=2, target="all"))
     >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=1)
@@ -34,6 +38,13 @@ class Addition(Task):
     >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=1)
     >>> task.text(batch.tokens[0, 0]), task.text(batch.targets[0, 0])
     ('79+26=', '5')
+
+    Operands up to 1,000, written in base 16:
+
+    >>> task = Addition(AdditionConfig(max_value=1000, base=16, target="all"))
+    >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=1)
+    >>> task.text(batch.tokens[0, 0]), task.text(batch.targets[0, 0])
+    ('2c1+111=03d', '03d2')
     """
 
     Config = AdditionConfig
@@ -48,12 +59,24 @@ class Addition(Task):
 
     def draw(self, seed: int, first_step: int, steps: int, batch_size: int) -> Batch:
         """The batches of ``steps`` steps; see :meth:`ablab.tasks.base.Task.draw`."""
-        return self._problems(seed, Stream.BATCH, first_step, steps, batch_size)
+        problems = self._problems(seed, Stream.BATCH, first_step, steps, batch_size)
+        if self.config.held_out:
+            problems = self.config.split.on_side(problems, seed, first_step, held_out=False)
+        return self._batch(problems)
 
     def held_out(self, samples: int) -> Batch:
-        """Problems from a stream of their own; among few problems, some are met in training."""
-        batch = self._problems(_EVALUATION_SEED, Stream.EVALUATION, 0, 1, samples)
-        return Batch(batch.tokens[0], batch.targets[0])
+        """At most ``samples`` held-out problems, all different.
+
+        Which problems are held out is a function of the two operands alone (a keyed hash), whatever
+        the seed and step; a + b and b + a are two problems. With ``held_out: 0`` they come from a
+        stream of their own, and among few problems some are met in training.
+        """
+        if not self.config.held_out:
+            problems = self._problems(_EVALUATION_SEED, Stream.EVALUATION, 0, 1, samples)
+            return self._batch(problems[0])
+        problems = self._problems(_EVALUATION_SEED, Stream.EVALUATION, 0, 1, samples * 4)
+        problems = self.config.split.on_side(problems, _EVALUATION_SEED, 0, held_out=True)
+        return self._batch(distinct(problems[0], samples))
 
     def measures(
         self,
@@ -92,27 +115,65 @@ class Addition(Task):
 
     def text(self, tokens: NDArray[np.int64]) -> str:
         """Tokens as a person writes them."""
-        symbols = "0123456789abcdefghijklmnopqrstuvwxyz"[: self.config.base] + "+="
-        return "".join(symbols[token] for token in tokens)
+        return "".join(self._symbols[token] for token in tokens)
 
-    def _problems(self, seed: int, stream: Stream, first: int, rows: int, samples: int) -> Batch:
+    def tokens(self, text: str) -> NDArray[np.int64]:
+        """What :meth:`text` wrote, as tokens; short operands before ``=`` get leading zeros.
+
+        Raises:
+            ValueError: There is no such symbol, or an operand is too long.
+        """
+        for symbol in text:
+            if symbol not in self._symbols:
+                last = self._symbols[self.config.base - 1]
+                raise ValueError(f"there is no symbol {symbol!r}; symbols are 0 to {last}, + and =")
+        whole = re.fullmatch(r"([^+=]+)\+([^+=]+)=(.*)", text)
+        if whole:
+            first, second, rest = whole.groups()
+            text = f"{self._filled(first)}+{self._filled(second)}={rest}"
+        return np.array([self._symbols.index(symbol) for symbol in text], dtype=np.int64)
+
+    @property
+    def _symbols(self) -> str:
+        return "0123456789abcdefghijklmnopqrstuvwxyz"[: self.config.base] + "+="
+
+    def _filled(self, operand: str) -> str:
+        n = self.config.n_digits
+        if len(operand) > n:
+            raise ValueError(f"operands have {n} digits, and {operand!r} has {len(operand)}")
+        least_first = self.config.order == "least_significant_first"
+        return operand.ljust(n, "0") if least_first else operand.rjust(n, "0")
+
+    def _problems(
+        self, seed: int, stream: Stream, first: int, rows: int, samples: int
+    ) -> NDArray[np.int64]:
+        """Problems of shape (rows, samples, columns), columns as :class:`Split` has them."""
+        columns, below = self.config.split.longest, self.config.split.below
+        draw = integers if self.config.max_value is None else wide_integers
+        drawn = draw(seed, stream, first, rows, samples * columns, below)
+        return drawn.reshape(rows, samples, columns)
+
+    def _batch(self, problems: NDArray[np.int64]) -> Batch:
+        """Tokens and targets of problems, any leading axes."""
         n, base = self.config.n_digits, self.config.base
         # The operands' digits, least significant first.
-        drawn = integers(seed, stream, first, rows, samples * 2 * n, base)
-        operands = drawn.reshape(rows, samples, 2, n)
-        answer = np.empty((rows, samples, n + 1), dtype=np.int64)
-        carry = np.zeros((rows, samples), dtype=np.int64)
+        if self.config.max_value is None:
+            operands = problems.reshape(*problems.shape[:-1], 2, n)
+        else:
+            operands = problems[..., None] // base ** np.arange(n) % base
+        answer = np.empty((*problems.shape[:-1], n + 1), dtype=np.int64)
+        carry = np.zeros(problems.shape[:-1], dtype=np.int64)
         for place in range(n):
-            total = operands[:, :, 0, place] + operands[:, :, 1, place] + carry
-            answer[:, :, place] = total % base
+            total = operands[..., 0, place] + operands[..., 1, place] + carry
+            answer[..., place] = total % base
             carry = total // base
-        answer[:, :, n] = carry
+        answer[..., n] = carry
         step = 1 if self.config.order == "least_significant_first" else -1
-        plus = np.full((rows, samples, 1), base)
-        question = [operands[:, :, 0, ::step], plus, operands[:, :, 1, ::step], plus + 1]
-        targets = answer[:, :, list(self.config.digits)]
+        plus = np.full((*problems.shape[:-1], 1), base)
+        question = [operands[..., 0, ::step], plus, operands[..., 1, ::step], plus + 1]
+        targets = answer[..., list(self.config.digits)]
         if self.config.target == "all":
-            question.append(targets[:, :, :-1])
+            question.append(targets[..., :-1])
         return Batch(np.concatenate(question, axis=-1), targets)
 
     def _naive(self, tokens: Int[Tensor, "B T"], digit: int) -> Int[Tensor, " B"]:

@@ -1,11 +1,13 @@
 """Settings of the addition task. Does not import torch."""
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ablab.config import Neutral
 from ablab.tasks.config import TASKS, TaskConfig
+from ablab.tasks.split import Split
 
 MAX_DIGITS = 20
 NAMED_TARGETS = {"last": 0, "next_to_last": 1}
@@ -20,13 +22,17 @@ class AdditionConfig(TaskConfig):
     kind: Literal["addition"] = "addition"
     """This task's name."""
     n_digits: int = Field(3, ge=1, le=MAX_DIGITS)
-    """Digits of each operand; the answer has one more."""
+    """Digits of each operand; the answer has one more. With ``max_value``: as many as it needs."""
     base: int = Field(10, ge=2, le=36)
     """The base that the numbers are written in."""
     order: Literal["most_significant_first", "least_significant_first"] = "most_significant_first"
     """Which digit of a number comes first, in the operands and in the answer."""
     target: Literal["last", "next_to_last", "all"] | int = "last"
     """What is predicted: a digit of the answer counted from the right (0 the last), or all."""
+    max_value: Annotated[int | None, Field(ge=1, lt=2**32), Neutral(None)] = None
+    """The largest operand; they are uniform from 0 to it. null: any of ``n_digits`` digits."""
+    held_out: Annotated[float, Field(ge=0, lt=1), Neutral(0.0)] = 0.0
+    """The share of all problems that are never trained on; 0: evaluation draws like training."""
 
     @field_validator("target", mode="before")
     @classmethod
@@ -38,6 +44,32 @@ class AdditionConfig(TaskConfig):
         raise ValueError("expected last, next_to_last, all, or a digit counted from the right")
 
     @model_validator(mode="after")
+    def _digits_hold_the_largest(self) -> "AdditionConfig":
+        if self.max_value is None:
+            return self
+        needed = next(n for n in range(1, 33) if self.base**n > self.max_value)
+        if needed > MAX_DIGITS:
+            raise ValueError(
+                f"max_value {self.max_value} has {needed} digits in base {self.base}, and at most "
+                f"{MAX_DIGITS} are possible"
+            )
+        if "n_digits" not in self.model_fields_set:
+            object.__setattr__(self, "n_digits", needed)  # the model is frozen to everyone else
+        if self.n_digits != needed:
+            raise ValueError(
+                f"max_value {self.max_value} has {needed} digits in base {self.base}, and n_digits "
+                f"is {self.n_digits}: leave n_digits out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _problems_can_be_split(self) -> "AdditionConfig":
+        problem = self.split.problem()
+        if problem is not None:
+            raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
     def _target_exists(self) -> "AdditionConfig":
         digit = NAMED_TARGETS.get(self.target, 0) if isinstance(self.target, str) else self.target
         if not 0 <= digit <= self.n_digits:
@@ -46,6 +78,15 @@ class AdditionConfig(TaskConfig):
                 f"numbers has digits 0 (the last) to {self.n_digits}"
             )
         return self
+
+    @property
+    def split(self) -> Split:
+        """Which problems are held out: rows of both operands, or of both operands' digits."""
+        if self.max_value is None:
+            columns, below = 2 * self.n_digits, self.base
+        else:
+            columns, below = 2, self.max_value + 1
+        return Split(self.held_out, below, columns, columns)
 
     @property
     def digits(self) -> tuple[int, ...]:
@@ -73,5 +114,9 @@ class AdditionConfig(TaskConfig):
     @property
     def input_length(self) -> int:
         """Both operands, ``+``, ``=``, and for target ``all`` the answer but for its last token."""
-        question = 2 * self.n_digits + 2
-        return question + self.n_digits if self.target == "all" else question
+        return self.source_length + (self.n_digits if self.target == "all" else 0)
+
+    @property
+    def source_length(self) -> int:
+        """Both operands, ``+`` and ``=``, at which the answer's first token is predicted."""
+        return 2 * self.n_digits + 2

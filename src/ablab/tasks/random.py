@@ -23,6 +23,8 @@ class Stream(IntEnum):
     EVALUATION = 3
     INITIAL = 4
     PERMUTATION = 5
+    REDRAW = 6
+    SPLIT = 7
 
 
 def words(seed: int, stream: Stream, first: int, rows: int, row_words: int) -> NDArray[np.uint64]:
@@ -61,8 +63,34 @@ def integers(
     return ((halves * np.uint64(below)) >> np.uint64(32)).astype(np.int64)
 
 
+def wide_integers(
+    seed: int, stream: Stream, first: int, rows: int, count: int, below: int
+) -> NDArray[np.int64]:
+    """Uniform integers in [0, below), like :func:`integers` but each from a whole 64-bit word.
+
+    The bias is under below / 2**64; ``below`` is at most 2**32.
+    """
+    return scaled(words(seed, stream, first, rows, count), below)
+
+
+def scaled(raw: NDArray[np.uint64], below: int) -> NDArray[np.int64]:
+    """Random 64-bit words as integers in [0, below): the high word of their product with it.
+
+    Args:
+        raw: Words of any shape.
+        below: The bound, 1 to 2**32.
+    """
+    factor = np.uint64(below)
+    high, low = raw >> np.uint64(32), raw & np.uint64(0xFFFFFFFF)
+    return ((high * factor + ((low * factor) >> np.uint64(32))) >> np.uint64(32)).astype(np.int64)
+
+
 def permuted(
-    seed: int, epochs: NDArray[np.int64], positions: NDArray[np.int64], size: int
+    seed: int,
+    epochs: NDArray[np.int64],
+    positions: NDArray[np.int64],
+    size: int,
+    stream: Stream = Stream.PERMUTATION,
 ) -> NDArray[np.int64]:
     """Where ``positions`` of the given ``epochs`` go under a keyed permutation of range(size).
 
@@ -75,6 +103,7 @@ def permuted(
         epochs: The epoch of each position, any shape.
         positions: The positions, in [0, size), of the same shape.
         size: How many elements are permuted.
+        stream: What the permutation is for.
 
     Returns:
         The permuted positions, of the same shape, in [0, size).
@@ -84,7 +113,7 @@ def permuted(
     high_size = -(-size // low_size)
     keys = np.empty((rounds, *epochs.shape), dtype=np.uint64)
     for epoch in np.unique(epochs):
-        epoch_keys = words(seed, Stream.PERMUTATION, int(epoch), 1, rounds)[0]
+        epoch_keys = words(seed, stream, int(epoch), 1, rounds)[0]
         keys[:, epochs == epoch] = epoch_keys[:, None]
     result = positions.astype(np.uint64)
     outside = np.ones(positions.shape, dtype=bool)
@@ -94,16 +123,16 @@ def permuted(
         for round_ in range(rounds):
             key = keys[round_][outside]
             if round_ % 2:
-                low = (low + _mix(high ^ key) % np.uint64(low_size)) % np.uint64(low_size)
+                low = (low + mix64(high ^ key) % np.uint64(low_size)) % np.uint64(low_size)
             else:
-                high = (high + _mix(low ^ key) % np.uint64(high_size)) % np.uint64(high_size)
+                high = (high + mix64(low ^ key) % np.uint64(high_size)) % np.uint64(high_size)
         result[outside] = high * np.uint64(low_size) + low
         outside = result >= np.uint64(size)
     return result.astype(np.int64)
 
 
-def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's finaliser (Steele, Lea and Flood, OOPSLA 2014)."""
+def mix64(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's finaliser (Steele, Lea and Flood, OOPSLA 2014), on any shape."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return value ^ (value >> np.uint64(31))

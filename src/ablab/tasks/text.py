@@ -1,4 +1,4 @@
-"""Predicting the next character of a text."""
+"""Predicting the next character, or subword, of a text."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -8,18 +8,43 @@ from torch import Tensor
 from ablab.tasks.base import Batch, Task
 from ablab.tasks.corpora import read_corpus
 from ablab.tasks.random import permuted
+from ablab.tasks.subwords import Subwords, encoded_corpus, load_subwords
 from ablab.tasks.text_config import TextConfig
 
 PADDING = 0
 
 
+class Characters:
+    """One token for each of some characters: character k is token k + 1, 0 is padding."""
+
+    def __init__(self, characters: str) -> None:
+        self._characters = characters
+
+    def text(self, tokens: NDArray[np.int64]) -> str:
+        """Tokens as text; padding is left out."""
+        return "".join(self._characters[token - 1] for token in tokens if token != PADDING)
+
+    def tokens(self, text: str) -> NDArray[np.int64]:
+        """Text as tokens.
+
+        Raises:
+            ValueError: A character does not occur in the corpus.
+        """
+        unknown = sorted(set(text) - set(self._characters))
+        if unknown:
+            raise ValueError(f"the corpus has no character {unknown[0]!r}")
+        found = [self._characters.index(character) + 1 for character in text]
+        return np.array(found, dtype=np.int64)
+
+
 class Text(Task):
-    """Windows of a text in; the next character at each position out.
+    """Windows of a text in; the next token at each position out.
 
     Token 0 is padding, which stands in no window; character k of the text's sorted distinct
-    characters is token k + 1. The text's end (``held_out`` of it) is never trained on. An epoch
-    visits every window of ``seq_len`` characters of the rest once, in an order drawn by a keyed
-    permutation of (seed, epoch); the last batch of an epoch may reach into the next.
+    characters, or token k of a subword tokenizer, is token k + 1. Neither the model nor a
+    tokenizer is trained on the text's end (``held_out`` of its characters). An epoch visits every
+    window of ``seq_len`` tokens of the rest once, in an order drawn by a keyed permutation of
+    (seed, epoch); the last batch of an epoch may reach into the next.
 
     >>> task = Text(TextConfig(corpus="python-stdlib", seq_len=8))
     >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=2)
@@ -34,9 +59,17 @@ class Text(Task):
 
     def __init__(self, config: TextConfig) -> None:
         self.config: TextConfig = config
+        content = config.subwords_json
+        self._codec: Characters | Subwords
+        if content is not None:
+            self._codec = load_subwords(content)
+            self._train, self._held_out = encoded_corpus(
+                config.corpus, config.train_characters, content
+            )
+            return
         points = np.frombuffer(read_corpus(config.corpus).encode("utf-32-le"), dtype="<u4")
         distinct, tokens = np.unique(points, return_inverse=True)
-        self._characters = "".join(map(chr, distinct))
+        self._codec = Characters("".join(map(chr, distinct)))
         numbers: NDArray[np.int32] = (tokens + 1).astype(np.int32)
         self._train = numbers[: config.train_characters]
         self._held_out = numbers[config.train_characters :]
@@ -56,13 +89,22 @@ class Text(Task):
         first = (first_step - 1) * batch_size
         drawn = np.arange(first, first + steps * batch_size, dtype=np.int64)
         starts = permuted(seed, drawn // self.windows, drawn % self.windows, self.windows)
-        return self._cut(self._train, starts.reshape(steps, batch_size))
+        return self._cut(self._train, starts.reshape(steps, batch_size), self.config.seq_len)
 
     def held_out(self, samples: int) -> Batch:
         """At most ``samples`` windows spread evenly over the held-out text."""
-        last = len(self._held_out) - self.config.seq_len - 1
-        starts = np.unique(np.linspace(0, last, samples).round()).astype(np.int64)
-        return self._cut(self._held_out, starts)
+        return self._spread(samples, self.config.seq_len)
+
+    def evaluation_sets(self, samples: int) -> dict[str, Batch]:
+        """The held-out windows, and for each of ``eval_lengths`` about as many tokens in others.
+
+        Windows of length L are called ``length_L``, and are spread evenly over the held-out text.
+        """
+        sets = {"": self.held_out(samples)}
+        for length in self.config.eval_lengths:
+            count = max(1, round(samples * self.config.seq_len / length))
+            sets[f"length_{length}"] = self._spread(count, length)
+        return sets
 
     def measures(
         self,
@@ -70,25 +112,28 @@ class Text(Task):
         tokens: Int[Tensor, "B T"],
         targets: Int[Tensor, "B P"],
     ) -> dict[str, Tensor]:
-        """``accuracy``, the share of characters predicted."""
+        """``accuracy``, the share of tokens predicted."""
         return {"accuracy": (logits.argmax(-1) == targets).float().mean()}
 
     def text(self, tokens: NDArray[np.int64]) -> str:
         """Tokens as text; padding is left out."""
-        return "".join(self._characters[token - 1] for token in tokens if token != PADDING)
+        return self._codec.text(tokens)
 
     def tokens(self, text: str) -> NDArray[np.int64]:
         """Text as tokens.
 
         Raises:
-            ValueError: A character does not occur in the corpus.
+            ValueError: A character does not occur in the corpus, or the tokenizer has no tokens
+                for it.
         """
-        unknown = sorted(set(text) - set(self._characters))
-        if unknown:
-            raise ValueError(f"the corpus has no character {unknown[0]!r}")
-        return np.array([self._characters.index(character) + 1 for character in text])
+        return self._codec.tokens(text)
 
-    def _cut(self, text: NDArray[np.int32], starts: NDArray[np.int64]) -> Batch:
-        window = starts[..., None] + np.arange(self.config.seq_len + 1)
+    def _spread(self, samples: int, length: int) -> Batch:
+        last = len(self._held_out) - length - 1
+        starts = np.unique(np.linspace(0, last, samples).round()).astype(np.int64)
+        return self._cut(self._held_out, starts, length)
+
+    def _cut(self, text: NDArray[np.int32], starts: NDArray[np.int64], length: int) -> Batch:
+        window = starts[..., None] + np.arange(length + 1)
         cut = text[window].astype(np.int64)
         return Batch(cut[..., :-1], cut[..., 1:])

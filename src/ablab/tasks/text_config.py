@@ -2,11 +2,19 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ablab.config import NotInIdentity
 from ablab.tasks.config import TASKS, TaskConfig
 from ablab.tasks.corpora import corpus_characters, corpus_digest, read_corpus
+from ablab.tasks.subwords import (
+    bpe_of_corpus,
+    check_tokenizer_name,
+    content_digest,
+    encoded_corpus,
+    load_subwords,
+    read_tokenizer,
+)
 
 
 @TASKS.register("text")
@@ -19,24 +27,58 @@ class TextConfig(TaskConfig):
     """This task's name."""
     corpus: Annotated[str, NotInIdentity()] = "tinyshakespeare"
     """``tinyshakespeare``, ``python-stdlib``, or the path of a UTF-8 text file."""
-    tokenizer: Literal["char"] = "char"
-    """How text becomes tokens: ``char`` is one token a character, with 0 for padding."""
+    tokenizer: str = "char"
+    """How text becomes tokens: ``char`` is one token a character, with 0 for padding; ``bpe``
+    trains ``bpe_size`` subwords on the training share; or the path of a JSON file of the tokenizers
+    library."""
+    bpe_size: Annotated[int | None, Field(ge=256, le=2**20), NotInIdentity()] = None
+    """With ``tokenizer: bpe``, how many subwords there are, the 256 bytes among them."""
     seq_len: int = Field(64, ge=1)
     """Tokens that the model reads at once (T)."""
     held_out: float = Field(0.1, gt=0, lt=1)
     """The share of the text, at its end, that is kept for evaluation."""
+    eval_lengths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], NotInIdentity()] = ()
+    """Further lengths that runs are evaluated at, as ``eval_MEASURE/length_LENGTH``."""
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _tokenizer_exists(cls, value: str) -> str:
+        check_tokenizer_name(value)
+        return value
+
+    @model_validator(mode="after")
+    def _subwords_are_there(self) -> "TextConfig":
+        if self.tokenizer != "bpe":
+            if self.bpe_size is not None:
+                raise ValueError(f"bpe_size goes with tokenizer bpe, and not with {self.tokenizer}")
+            return self
+        if self.bpe_size is None:
+            raise ValueError("tokenizer bpe needs bpe_size, the number of subwords (1024, say)")
+        found = self.vocab_size - 1
+        if found < self.bpe_size:
+            raise ValueError(
+                f"bpe_size {self.bpe_size} is more than the text gives: {found} subwords"
+            )
+        return self
 
     @model_validator(mode="after")
     def _text_is_long_enough(self) -> "TextConfig":
-        length = len(read_corpus(self.corpus))
-        held_out = length - self.train_characters
-        shorter = min(held_out, self.train_characters)
-        if self.seq_len + 1 > shorter:
+        train, held_out = self.share_sizes
+        unit = "characters" if self.tokenizer == "char" else "tokens"
+        if self.seq_len + 1 > min(train, held_out):
             raise ValueError(
-                f"seq_len {self.seq_len} is longer than the text: {self.corpus} has {length:,} "
-                f"characters, {self.train_characters:,} to train on and {held_out:,} held out, and "
-                f"each share needs seq_len + 1"
+                f"seq_len {self.seq_len} is longer than the text: {self.corpus} has "
+                f"{train + held_out:,} {unit}, {train:,} to train on and {held_out:,} held out, "
+                f"and each share needs seq_len + 1"
             )
+        for length in self.eval_lengths:
+            if length + 1 > held_out:
+                raise ValueError(
+                    f"eval_lengths has {length}, and {held_out:,} {unit} of {self.corpus} are held "
+                    f"out; a length needs one more than itself"
+                )
+        if len(set(self.eval_lengths)) < len(self.eval_lengths):
+            raise ValueError("eval_lengths has a length twice")
         return self
 
     @property
@@ -46,13 +88,37 @@ class TextConfig(TaskConfig):
 
     @property
     def characters(self) -> str:
-        """The distinct characters in order; character k is token k + 1."""
+        """The text's distinct characters in order; with ``char``, character k is token k + 1."""
         return corpus_characters(self.corpus)
 
     @property
+    def subwords_json(self) -> str | None:
+        """The subword tokenizer as JSON of the tokenizers library; None with ``char``."""
+        if self.tokenizer == "char":
+            return None
+        if self.tokenizer == "bpe":
+            return bpe_of_corpus(self.corpus, self.train_characters, self.bpe_size or 0)
+        return read_tokenizer(self.tokenizer)
+
+    @property
+    def share_sizes(self) -> tuple[int, int]:
+        """How many tokens are trained on, and how many are held out."""
+        content = self.subwords_json
+        if content is None:
+            return self.train_characters, len(read_corpus(self.corpus)) - self.train_characters
+        train, held_out = encoded_corpus(self.corpus, self.train_characters, content)
+        return len(train), len(held_out)
+
+    @property
+    def train_size(self) -> int:
+        """How many windows an epoch visits."""
+        return self.share_sizes[0] - self.seq_len
+
+    @property
     def vocab_size(self) -> int:
-        """The distinct characters and the padding token."""
-        return len(self.characters) + 1
+        """The distinct characters, or the subwords, and the padding token."""
+        content = self.subwords_json
+        return len(self.characters) + 1 if content is None else load_subwords(content).vocab_size
 
     @property
     def input_length(self) -> int:
@@ -60,5 +126,18 @@ class TextConfig(TaskConfig):
         return self.seq_len
 
     def identity(self) -> dict[str, Any]:
-        """The corpus enters by its content, wherever its file is."""
-        return super().identity() | {"corpus_sha256": corpus_digest(self.corpus)}
+        """The corpus and a subword tokenizer enter by their content, wherever their files are."""
+        identity = super().identity() | {"corpus_sha256": corpus_digest(self.corpus)}
+        content = self.subwords_json
+        if content is None:
+            return identity
+        return identity | {"tokenizer": "subwords", "tokenizer_sha256": content_digest(content)}
+
+
+def tokenizer_json(config: TaskConfig) -> str | None:
+    """A task's subword tokenizer as JSON of the tokenizers library, to keep with an experiment.
+
+    Returns:
+        The JSON, whose digest enters the identity; None where the task has no such tokenizer.
+    """
+    return config.subwords_json if isinstance(config, TextConfig) else None

@@ -1,0 +1,110 @@
+"""Arithmetic modulo a number, part of whose table is never shown, as in the grokking literature."""
+
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablab.tasks.base import Batch, Task
+from ablab.tasks.modular_config import ModularConfig
+from ablab.tasks.polynomial import evaluate, parse_polynomial
+from ablab.tasks.random import Stream, permuted
+from ablab.tasks.scores import is_right
+
+
+class Modular(Task):
+    """Two numbers below p in; a polynomial of them, modulo p, out.
+
+    Tokens are the numbers 0 … p - 1, then ``=`` (p). The layout is that of Nanda et al., "Progress
+    measures for grokking via mechanistic interpretability" (2023): a, b, ``=``, and the answer is
+    predicted at ``=``. The data are those of Power et al., "Grokking: generalization beyond
+    overfitting on small algorithmic datasets" (2022): ``train_fraction`` of the table's p * p pairs
+    (a, b) is trained on, drawn by a keyed permutation of ``split_seed``, the same for every seed.
+
+    An epoch visits every training pair once, in an order drawn by a keyed permutation of
+    (seed, epoch); the last batch of an epoch may reach into the next. A batch of ``train_size``
+    pairs is all of them at each step, in the same order.
+
+    >>> task = Modular(ModularConfig(operation="a**2+a*b+b**2", p=11))
+    >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=1)
+    >>> task.text(batch.tokens[0, 0]), task.text(batch.targets[0, 0])
+    ('2 3 =', '8')
+    """
+
+    Config = ModularConfig
+
+    def __init__(self, config: ModularConfig) -> None:
+        self.config: ModularConfig = config
+        pairs = _shuffled(config.p, config.split_seed)
+        self._train = pairs[: config.train_size]
+        self._held_out = np.sort(pairs[config.train_size :])
+        self._operation = parse_polynomial(config.operation)
+
+    @property
+    def predicted(self) -> slice:
+        """The last position."""
+        return slice(2, None)
+
+    def draw(self, seed: int, first_step: int, steps: int, batch_size: int) -> Batch:
+        """The batches of ``steps`` steps; see :meth:`ablab.tasks.base.Task.draw`."""
+        size = self.config.train_size
+        first = (first_step - 1) * batch_size
+        drawn = np.arange(first, first + steps * batch_size, dtype=np.int64)
+        places = drawn % size
+        if batch_size != size:
+            places = permuted(seed, drawn // size, places, size)
+        return self._batch(self._train[places].reshape(steps, batch_size))
+
+    def held_out(self, samples: int) -> Batch:
+        """At most ``samples`` of the pairs that are not trained on, spread over the table."""
+        last = len(self._held_out) - 1
+        places = np.unique(np.linspace(0, last, samples).round()).astype(np.int64)
+        return self._batch(self._held_out[places])
+
+    def measures(
+        self,
+        logits: Float[Tensor, "B P V"],
+        tokens: Int[Tensor, "B T"],
+        targets: Int[Tensor, "B P"],
+    ) -> dict[str, Tensor]:
+        """``accuracy``, the share of right answers."""
+        return {"accuracy": is_right(logits, targets).float().mean()}
+
+    def text(self, tokens: NDArray[np.int64]) -> str:
+        """Tokens as a person writes them, with blanks between: ``3 4 =``."""
+        words = ("=" if token == self.config.p else str(token) for token in tokens)
+        return " ".join(words)
+
+    def tokens(self, text: str) -> NDArray[np.int64]:
+        """What :meth:`text` wrote, as tokens.
+
+        Raises:
+            ValueError: A word is neither a number below p nor ``=``.
+        """
+        return np.array([self._token(word) for word in text.split()], dtype=np.int64)
+
+    def _token(self, word: str) -> int:
+        if word == "=":
+            return self.config.p
+        if not (word.isdecimal() and int(word) < self.config.p):
+            raise ValueError(
+                f"{word!r} is neither a number from 0 to {self.config.p - 1} nor =; expected a b ="
+            )
+        return int(word)
+
+    def _batch(self, pairs: NDArray[np.int64]) -> Batch:
+        p = self.config.p
+        a, b = pairs // p, pairs % p
+        answers = evaluate(self._operation, a, b, p)
+        return Batch(np.stack([a, b, np.full_like(a, p)], axis=-1), answers[..., None])
+
+
+@lru_cache(maxsize=4)
+def _shuffled(p: int, split_seed: int) -> NDArray[np.int64]:
+    """All pairs a * p + b in the order of the split."""
+    pairs = np.arange(p * p)
+    result = permuted(split_seed, np.zeros_like(pairs), pairs, p * p, Stream.SPLIT)
+    result.setflags(write=False)
+    return result

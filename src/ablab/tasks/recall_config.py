@@ -1,0 +1,58 @@
+"""Settings of associative recall. Does not import torch."""
+
+import math
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from ablab.tasks.config import TASKS, TaskConfig
+
+MAX_TOKENS = 2**20
+MAX_PAIRS = 4096
+
+
+@TASKS.register("recall")
+class RecallConfig(TaskConfig):
+    """Settings of :class:`ablab.tasks.recall.Recall`."""
+
+    implementation: ClassVar[str] = "ablab.tasks.recall:Recall"
+
+    kind: Literal["recall"] = "recall"
+    """This task's name."""
+    n_pairs: int = Field(8, ge=1, le=MAX_PAIRS)
+    """Pairs of a key and its value in each sample."""
+    n_queries: int = Field(4, ge=1)
+    """Keys that are asked for again, each at most once."""
+    n_keys: int = Field(64, ge=1, le=MAX_TOKENS)
+    """Different keys; those of a sample are all different."""
+    n_values: int = Field(64, ge=2, le=MAX_TOKENS)
+    """Different values; those of a sample may be equal."""
+
+    @model_validator(mode="after")
+    def _there_are_enough(self) -> "RecallConfig":
+        if self.n_pairs > self.n_keys:
+            raise ValueError(
+                f"n_pairs {self.n_pairs} needs as many different keys, and n_keys is {self.n_keys}"
+            )
+        if self.n_queries > self.n_pairs:
+            raise ValueError(
+                f"n_queries {self.n_queries} is above n_pairs {self.n_pairs}: each key is asked "
+                f"for at most once"
+            )
+        return self
+
+    @property
+    def vocab_size(self) -> int:
+        """The keys and the values."""
+        return self.n_keys + self.n_values
+
+    @property
+    def input_length(self) -> int:
+        """The pairs, and the queries with their answers but for the last answer."""
+        return 2 * self.n_pairs + 2 * self.n_queries - 1
+
+    @property
+    def natural_levels(self) -> dict[str, float]:
+        """Guessing any value, and any of the values that the sample shows."""
+        shown = {f"log({self.n_pairs})": math.log(self.n_pairs)} if self.n_pairs > 1 else {}
+        return {f"log({self.n_values})": math.log(self.n_values)} | shown

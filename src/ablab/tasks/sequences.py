@@ -1,0 +1,240 @@
+"""A sequence in, the same one out: as it is, reversed, or rolled, as in the thinker's logbook."""
+
+from abc import abstractmethod
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablab.tasks.base import Batch, Task
+from ablab.tasks.config import IGNORED
+from ablab.tasks.random import Stream, scaled, wide_integers, words
+from ablab.tasks.scores import accuracies
+from ablab.tasks.sequences_config import CopyConfig, ReverseConfig, RollConfig, SequenceConfig
+from ablab.tasks.split import distinct
+
+_EVALUATION_SEED = 0
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_SEPARATOR, _END, _PADDING = ">", ".", "_"
+
+
+class Sequences(Task):
+    """A sequence of symbols in, its symbols in another order out.
+
+    The model reads the sequence, the separator, then the answer (teacher forcing), and predicts
+    each of the answer's symbols from the separator on. Where lengths vary, the sequence is padded
+    up to ``length``, the answer is followed by the end token, which is predicted too, then by
+    padding, where nothing is. Symbols are uniform, and so are the lengths.
+
+    Which sequences are held out is a function of the sequence alone (a keyed hash), so none of them
+    is ever met in training, whatever the seed and step. Of short sequences a length may have none
+    on one side.
+    """
+
+    config: SequenceConfig
+
+    def __init__(self, config: SequenceConfig) -> None:
+        self.config = config
+
+    @property
+    def predicted(self) -> slice:
+        """From the separator on."""
+        return slice(self.config.length, None)
+
+    def draw(self, seed: int, first_step: int, steps: int, batch_size: int) -> Batch:
+        """The batches of ``steps`` steps; see :meth:`ablab.tasks.base.Task.draw`."""
+        sequences = self._sequences(seed, Stream.BATCH, first_step, steps, batch_size)
+        if self.config.held_out:
+            sequences = self.config.split.on_side(sequences, seed, first_step, held_out=False)
+        return self._batch(sequences)
+
+    def held_out(self, samples: int) -> Batch:
+        """At most ``samples`` held-out sequences, all different.
+
+        With ``held_out: 0`` they are drawn as in training, from a stream of their own.
+        """
+        share = self.config.held_out
+        drawn = samples * 4 if share else samples
+        sequences = self._sequences(_EVALUATION_SEED, Stream.EVALUATION, 0, 1, drawn)
+        if share:
+            split = self.config.split
+            sequences = split.on_side(sequences, _EVALUATION_SEED, 0, held_out=True)
+            return self._batch(distinct(sequences[0], samples))
+        return self._batch(sequences[0])
+
+    def measures(
+        self,
+        logits: Float[Tensor, "B P V"],
+        tokens: Int[Tensor, "B T"],
+        targets: Int[Tensor, "B P"],
+    ) -> dict[str, Tensor]:
+        """``accuracy`` over tokens and ``sequence_accuracy``, the share of whole answers right."""
+        return accuracies(logits, targets)
+
+    def text(self, tokens: NDArray[np.int64]) -> str:
+        """Tokens as a person writes them: ``>`` separates, ``.`` ends, ``_`` is padding.
+
+        Symbols are 0 … 9, a … z where there are at most 36, else numbers with blanks between.
+        """
+        between = "" if self.config.n_symbols <= len(_DIGITS) else " "
+        return between.join(self._word(int(token)) for token in tokens if token != IGNORED)
+
+    def tokens(self, text: str) -> NDArray[np.int64]:
+        """What :meth:`text` wrote, as tokens; a short sequence before ``>`` is padded.
+
+        Raises:
+            ValueError: There is no such symbol, or the sequence has a length that this task has
+                not.
+        """
+        few = self.config.n_symbols <= len(_DIGITS)
+        found = [self._token(word) for word in (text if few else text.split())]
+        if self.config.separator in found:
+            place = found.index(self.config.separator)
+            given = [token for token in found[:place] if token != self.config.padding]
+            if not self.config.shortest <= len(given) <= self.config.length:
+                raise ValueError(
+                    f"a sequence has {self.config.shortest} to {self.config.length} symbols, and "
+                    f"{text!r} has {len(given)}"
+                )
+            if self.config.padding is not None:
+                given += [self.config.padding] * (self.config.length - len(given))
+            found[:place] = given
+        return np.array(found, dtype=np.int64)
+
+    @abstractmethod
+    def source_places(
+        self, places: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Where in its sequence each symbol of an answer comes from.
+
+        Args:
+            places: The places of an answer, 0 … length - 1.
+            lengths: The lengths of the sequences, broadcast against ``places``.
+
+        Returns:
+            Places in [0, length); what stands beyond a sequence's own length is not looked at.
+        """
+
+    def _sequences(
+        self, seed: int, stream: Stream, first: int, rows: int, samples: int
+    ) -> NDArray[np.int64]:
+        """Sequences of shape (rows, samples, length), filled up with ``n_symbols``."""
+        config = self.config
+        if not config.ragged:
+            count = samples * config.length
+            drawn = wide_integers(seed, stream, first, rows, count, config.n_symbols)
+            return drawn.reshape(rows, samples, config.length)
+        raw = words(seed, stream, first, rows, samples * (config.length + 1))
+        raw = raw.reshape(rows, samples, config.length + 1)
+        lengths = config.shortest + scaled(raw[..., 0], config.length - config.shortest + 1)
+        inside = np.arange(config.length) < lengths[..., None]
+        return np.where(inside, scaled(raw[..., 1:], config.n_symbols), config.n_symbols)
+
+    def _batch(self, sequences: NDArray[np.int64]) -> Batch:
+        config = self.config
+        inside = sequences < config.n_symbols
+        lengths = inside.sum(-1, keepdims=True)
+        places = np.arange(config.length)
+        origin = np.where(inside, self.source_places(places, lengths), places)
+        answer = np.take_along_axis(sequences, origin, axis=-1)
+        separator = np.full_like(lengths, config.separator)
+        if config.end is None or config.padding is None:
+            tokens = np.concatenate([sequences, separator, answer[..., :-1]], axis=-1)
+            return Batch(tokens, answer)
+        # One place more than symbols, where a sequence of the whole length has its end.
+        places = np.arange(config.length + 1)
+        rest = np.where(places == lengths, config.end, config.padding)
+        answer = np.concatenate([answer, rest[..., -1:]], axis=-1)
+        answer = np.where(places < lengths, answer, rest)
+        padded = np.where(inside, sequences, config.padding)
+        tokens = np.concatenate([padded, separator, answer[..., :-1]], axis=-1)
+        return Batch(tokens, np.where(places > lengths, IGNORED, answer))
+
+    def _word(self, token: int) -> str:
+        config = self.config
+        special = {config.separator: _SEPARATOR, config.end: _END, config.padding: _PADDING}
+        if token in special:
+            return special[token]
+        return _DIGITS[token] if config.n_symbols <= len(_DIGITS) else str(token)
+
+    def _token(self, word: str) -> int:
+        config = self.config
+        special = {_SEPARATOR: config.separator, _END: config.end, _PADDING: config.padding}
+        found = special.get(word)
+        if found is not None:
+            return found
+        few = config.n_symbols <= len(_DIGITS)
+        token = _DIGITS.find(word) if few else int(word) if word.isdecimal() else -1
+        if not 0 <= token < config.n_symbols:
+            expected = (
+                f"{_DIGITS[0]} to {_DIGITS[config.n_symbols - 1]}"
+                if few
+                else f"0 to {config.n_symbols - 1}, with blanks between"
+            )
+            raise ValueError(f"there is no symbol {word!r}; symbols are {expected}")
+        return token
+
+
+class Copy(Sequences):
+    """The same sequence again.
+
+    >>> task = Copy(CopyConfig(n_symbols=10, length=5))
+    >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=1)
+    >>> task.text(batch.tokens[0, 0]), task.text(batch.targets[0, 0])
+    ('59763>5976', '59763')
+
+    With lengths from 3 to 5:
+
+    >>> task = Copy(CopyConfig(n_symbols=10, length=5, min_length=3))
+    >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=1)
+    >>> task.text(batch.tokens[0, 0]), task.text(batch.targets[0, 0])
+    ('9763_>9763.', '9763.')
+    """
+
+    Config = CopyConfig
+
+    def source_places(
+        self, places: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Each symbol from its own place."""
+        return np.broadcast_arrays(places, lengths)[0]
+
+
+class Reverse(Sequences):
+    """The sequence from its end to its beginning.
+
+    >>> task = Reverse(ReverseConfig(n_symbols=10, length=5))
+    >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=1)
+    >>> task.text(batch.tokens[0, 0]), task.text(batch.targets[0, 0])
+    ('59763>3679', '36795')
+    """
+
+    Config = ReverseConfig
+
+    def source_places(
+        self, places: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """The first symbol from the last place."""
+        return lengths - 1 - places
+
+
+class Roll(Sequences):
+    """The sequence moved to the right, what leaves at its end coming back at its beginning.
+
+    As ``numpy.roll`` has it, over each sequence's own length.
+
+    >>> task = Roll(RollConfig(n_symbols=10, length=5, shift=2))
+    >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=1)
+    >>> task.text(batch.tokens[0, 0]), task.text(batch.targets[0, 0])
+    ('59763>6359', '63597')
+    """
+
+    Config = RollConfig
+    config: RollConfig
+
+    def source_places(
+        self, places: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """The first symbol from ``shift`` places before the end."""
+        return (places - self.config.shift) % lengths

@@ -1,0 +1,116 @@
+"""Settings of the tasks that write a sequence again: copy, reverse, roll. Does not import torch."""
+
+import math
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from ablab.tasks.config import TASKS, TaskConfig
+from ablab.tasks.split import Split
+
+MAX_LENGTH = 4096
+MAX_SYMBOLS = 2**20
+
+
+class SequenceConfig(TaskConfig):
+    """What the settings of :class:`ablab.tasks.sequences.Sequences` have in common."""
+
+    n_symbols: int = Field(10, ge=2, le=MAX_SYMBOLS)
+    """How many different symbols a sequence is made of."""
+    length: int = Field(10, ge=1, le=MAX_LENGTH)
+    """Symbols of the longest sequence."""
+    min_length: int | None = Field(None, ge=1)
+    """Symbols of the shortest; lengths are then uniform. null: all have ``length``."""
+    held_out: float = Field(0.1, ge=0, lt=1)
+    """The share of all sequences that are never trained on; 0: evaluation draws like training."""
+
+    @model_validator(mode="after")
+    def _space_is_large_enough(self) -> "SequenceConfig":
+        if self.min_length is not None and self.min_length > self.length:
+            raise ValueError(f"min_length {self.min_length} is above length {self.length}")
+        problem = self.split.problem()
+        if problem is not None:
+            raise ValueError(problem)
+        return self
+
+    @property
+    def split(self) -> Split:
+        """Which sequences are held out."""
+        return Split(self.held_out, self.n_symbols, self.length, self.shortest)
+
+    @property
+    def shortest(self) -> int:
+        """Symbols of the shortest sequence."""
+        return self.length if self.min_length is None else self.min_length
+
+    @property
+    def ragged(self) -> bool:
+        """Whether lengths vary."""
+        return self.shortest < self.length
+
+    @property
+    def separator(self) -> int:
+        """The token between a sequence and its answer."""
+        return self.n_symbols
+
+    @property
+    def end(self) -> int | None:
+        """The token after an answer, where lengths vary."""
+        return self.n_symbols + 1 if self.ragged else None
+
+    @property
+    def padding(self) -> int | None:
+        """The token that fills up shorter sequences, where lengths vary."""
+        return self.n_symbols + 2 if self.ragged else None
+
+    @property
+    def vocab_size(self) -> int:
+        """The symbols, the separator, and where lengths vary the end and the padding."""
+        return self.n_symbols + (3 if self.ragged else 1)
+
+    @property
+    def input_length(self) -> int:
+        """The sequence, the separator, and the answer but for its last token."""
+        return 2 * self.length + (1 if self.ragged else 0)
+
+    @property
+    def source_length(self) -> int:
+        """The sequence and the separator, at which the answer's first symbol is predicted."""
+        return self.length + 1
+
+    @property
+    def natural_levels(self) -> dict[str, float]:
+        """Guessing any symbol."""
+        return {f"log({self.n_symbols})": math.log(self.n_symbols)}
+
+
+@TASKS.register("copy")
+class CopyConfig(SequenceConfig):
+    """Settings of :class:`ablab.tasks.sequences.Copy`."""
+
+    implementation: ClassVar[str] = "ablab.tasks.sequences:Copy"
+
+    kind: Literal["copy"] = "copy"
+    """This task's name."""
+
+
+@TASKS.register("reverse")
+class ReverseConfig(SequenceConfig):
+    """Settings of :class:`ablab.tasks.sequences.Reverse`."""
+
+    implementation: ClassVar[str] = "ablab.tasks.sequences:Reverse"
+
+    kind: Literal["reverse"] = "reverse"
+    """This task's name."""
+
+
+@TASKS.register("roll")
+class RollConfig(SequenceConfig):
+    """Settings of :class:`ablab.tasks.sequences.Roll`."""
+
+    implementation: ClassVar[str] = "ablab.tasks.sequences:Roll"
+
+    kind: Literal["roll"] = "roll"
+    """This task's name."""
+    shift: int = Field(1, ge=-(2**31), lt=2**31)
+    """Places that a sequence moves to the right, modulo its length."""
