@@ -90,6 +90,8 @@ def alternatives(
         known = speeds.knows(shape, method, threads, workers)
         if worth and not known and not method.compiled and time.perf_counter() < deadline:
             seconds = _timed(group[:width], method, device)
+            if not seconds and method.vmapped:
+                continue  # some operations, a recurrent layer's say, run for one model at a time
             if seconds:
                 speeds.note_step(shape, method, threads, workers, seconds)
                 known = True

@@ -23,6 +23,7 @@ from ablab.store.snapshots import read_state
 from ablab.store.store import Store, timestamp
 from ablab.train.layout import Layout
 from ablab.train.loop import stored_rule, train
+from ablab.train.method import SOLO
 from ablab.train.optimizers import make_optimizer
 from ablab.train.run import Run
 from ablab.train.stack import RunState, Stack, initial_model
@@ -168,11 +169,14 @@ def _train(
     if not runs_left:
         return True
     planned = job.plan.stacks[number]
+    method = planned.method
+    if len(runs_left) == 1 and method.vmapped and not method.compiled:
+        method = SOLO  # some models, a recurrent one say, can only be trained so
     stack = Stack(
         [run for run, _ in runs_left],
         [state for _, state in runs_left],
         torch.device(job.plan.device),
-        planned.method,
+        method,
     )
     settle(stack, planned.fallback, job.tell)
     facts = {

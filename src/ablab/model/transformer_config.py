@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from ablab.config import Config, Neutral
 from ablab.model.block_config import INPUT_POSITIONS, BlockConfig
 from ablab.model.config import MODELS, ModelConfig
+from ablab.tasks.config import TaskConfig
 
 _OF_A_BLOCK = frozenset(BlockConfig.model_fields)
 
@@ -74,6 +75,19 @@ class TransformerConfig(BlockConfig, ModelConfig):
     def block(self, number: int) -> BlockConfig:
         """The settings of a block."""
         return self.blocks.get(number, self)
+
+    def check_task(self, task: TaskConfig) -> None:
+        """Learned positions end where training's samples do.
+
+        Raises:
+            ValueError: The task evaluates longer samples.
+        """
+        super().check_task(task)
+        if self.position == "learned" and task.longest_input > task.input_length:
+            raise ValueError(
+                f"learned positions end at {task.input_length} tokens, and evaluation is to read "
+                f"{task.longest_input}; expected position sinusoidal, rope, alibi or none"
+            )
 
     def identity(self) -> dict[str, Any]:
         """Blocks enter by what differs from the model's own settings."""

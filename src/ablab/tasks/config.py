@@ -33,6 +33,11 @@ class TaskConfig(Config):
         """How many tokens the model reads (T)."""
 
     @property
+    def longest_input(self) -> int:
+        """How many tokens the model reads at most, in evaluation too."""
+        return self.input_length
+
+    @property
     def source_length(self) -> int | None:
         """How many tokens, from the first, are the question; None where there is no such border."""
         return None

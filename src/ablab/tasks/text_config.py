@@ -125,6 +125,11 @@ class TextConfig(TaskConfig):
         """``seq_len``."""
         return self.seq_len
 
+    @property
+    def longest_input(self) -> int:
+        """The longest of ``seq_len`` and ``eval_lengths``."""
+        return max(self.seq_len, *self.eval_lengths, 0)
+
     def identity(self) -> dict[str, Any]:
         """The corpus and a subword tokenizer enter by their content, wherever their files are."""
         identity = super().identity() | {"corpus_sha256": corpus_digest(self.corpus)}

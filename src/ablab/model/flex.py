@@ -1,0 +1,145 @@
+"""Attention with other activations than softmax, on FlexAttention's fused kernels.
+
+FlexAttention (Dong et al., 2024) takes a softmax over modified scores. With log(f(s) + c) for scores
+it sums values by (f(s) + c) / Z, and its log-sum-exp is log Z: their product less c times the sum
+of the visible values is Σ f(s) v. That needs f bounded below, by -c. Axes: B, H, K; Q, S.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+
+
+@dataclass(frozen=True)
+class Flex:
+    """How an activation runs on FlexAttention.
+
+    Attributes:
+        logarithm: log(f(s) + offset) of a score.
+        offset: c, added to every weight in the kernel and taken off again after it. What it
+            cancels is lost to rounding, so it is as small as f allows.
+    """
+
+    logarithm: Callable[[Tensor], Tensor]
+    offset: float
+
+
+FORMS = {
+    "sigmoid": Flex(F.logsigmoid, 0.0),
+    "tanh": Flex(lambda score: torch.log(score.tanh() + (1 + 1e-3)), 1 + 1e-3),
+    "relu": Flex(lambda score: torch.log(score.relu() + 1e-3), 1e-3),
+}
+NAMES = ("softmax1", *FORMS)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is done to scores, beside the activation.
+
+    Attributes:
+        bias: Added to every score.
+        slopes: ALiBi's slope of each head; empty for none.
+        causal: Whether a query sees the keys up to its own place alone.
+        window: How many keys a query sees at most, itself the last; None for all.
+    """
+
+    bias: float = 0.0
+    slopes: tuple[float, ...] = ()
+    causal: bool = True
+    window: int | None = None
+
+
+def attend(
+    name: str,
+    q: Float[Tensor, "B H Q K"],
+    k: Float[Tensor, "B H S K"],
+    v: Float[Tensor, "B H S K"],
+    terms: Terms,
+) -> Float[Tensor, "B H Q K"]:
+    """Attention with the activation called ``name``, one of ``NAMES``; scaled by 1 / sqrt(K)."""
+    form = FORMS.get(name)
+    score_mod = _score_mod(name, terms, q.device)
+    mask = _block_mask(terms.causal, terms.window, q.shape[-2], k.shape[-2], q.device)
+    kernel: Any = compiled_kernel()
+    if q.device.type == "cpu":  # whose kernel has neither the sum nor a backward pass, for tests
+        z = kernel(q, k, v, score_mod=score_mod, block_mask=mask)
+        logarithm = _logarithm(name, q, k, terms)
+    else:
+        z, logarithm = kernel(q, k, v, score_mod=score_mod, block_mask=mask, return_lse=True)
+        logarithm = logarithm[..., None]  # (B, H, Q, 1), in float32
+    if form is None:  # softmax1: Z / (1 + Z) of softmax's sum
+        return (z * logarithm.sigmoid()).to(q.dtype)
+    total = z.float() * logarithm.exp()
+    if form.offset:
+        total = total - form.offset * _visible_sum(v.float(), terms)
+    return total.to(q.dtype)
+
+
+@lru_cache(maxsize=1)
+def compiled_kernel() -> Callable[..., Any]:
+    """FlexAttention compiled, as it has to be to be fused."""
+    return torch.compile(flex_attention, dynamic=False)  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=64)
+def _score_mod(name: str, terms: Terms, device: torch.device) -> Callable[..., Tensor] | None:
+    """Scores with their terms and the activation's logarithm; made once, for each is compiled."""
+    slopes = torch.tensor(terms.slopes, device=device) if terms.slopes else None
+    form = FORMS.get(name)
+    if form is None and slopes is None and terms.bias == 0.0:
+        return None
+
+    def modify(score: Tensor, b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        score = score + terms.bias
+        if slopes is not None:
+            score = score - slopes[h] * (query - key).abs()
+        return score if form is None else form.logarithm(score)
+
+    return modify
+
+
+@lru_cache(maxsize=64)
+def _block_mask(
+    causal: bool, window: int | None, queries: int, keys: int, device: torch.device
+) -> BlockMask | None:
+    if not causal:
+        return None
+
+    def visible(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        seen = key <= query
+        return seen if window is None else seen & (key > query - window)
+
+    return create_block_mask(visible, None, None, queries, keys, device=str(device))
+
+
+def _logarithm(name: str, q: Tensor, k: Tensor, terms: Terms) -> Float[Tensor, "B H Q 1"]:
+    """The kernel's log-sum-exp by plain products."""
+    scores = (q.float() @ k.float().mT) * q.shape[-1] ** -0.5
+    query, key = torch.arange(q.shape[-2])[:, None], torch.arange(k.shape[-2])
+    scores = scores + terms.bias
+    if terms.slopes:
+        scores = scores - torch.tensor(terms.slopes)[:, None, None] * (query - key).abs()
+    if name in FORMS:
+        scores = FORMS[name].logarithm(scores)
+    if terms.causal:
+        hidden = (key > query) | (key <= query - (terms.window or k.shape[-2]))
+        scores = scores.masked_fill(hidden, -torch.inf)
+    return scores.logsumexp(-1, keepdim=True)
+
+
+def _visible_sum(v: Float[Tensor, "B H S K"], terms: Terms) -> Float[Tensor, "B H Q K"]:
+    """The sum of the values that each query sees."""
+    if not terms.causal:
+        return v.sum(-2, keepdim=True)
+    sums = v.cumsum(-2)
+    if terms.window is None or terms.window >= v.shape[-2]:
+        return sums
+    gone = F.pad(sums, (0, 0, terms.window, 0))[..., : v.shape[-2], :]
+    return sums - gone
