@@ -7,9 +7,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["experiment", "gradients", "open", "recipes", "replace", "run", "watch"]
+__all__ = ["doctor", "experiment", "gradients", "open", "recipes", "replace", "run", "watch"]
 
 _HOMES = {
+    "doctor": "ablab.doctor",
     "experiment": "ablab.experiments",
     "recipes": "ablab.experiments",
     "run": "ablab.api",
@@ -21,6 +22,7 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from ablab.api import open, run
+    from ablab.doctor import doctor
     from ablab.experiments import experiment, recipes
     from ablab.model.watch import gradients, replace, watch
 
