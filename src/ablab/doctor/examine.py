@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ablab.doctor.check import Check, Finding, NotApplicable, all_checks
 from ablab.doctor.checks.forward import NAME as FORWARD
 from ablab.doctor.patient import Patient
@@ -78,8 +80,10 @@ def _examine(patient: Patient, checks: list[Check], variants: list[str]) -> list
 
 def _outcome(patient: Patient, check: Check, variants: tuple[str, ...]) -> Outcome:
     try:
-        with warnings.catch_warnings():  # torch's notices of slow paths say nothing of health
-            warnings.simplefilter("ignore")
+        # A model may draw from torch's global generator; a report is the same every time.
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            torch.manual_seed(0)
+            warnings.simplefilter("ignore")  # torch's notices of slow paths say nothing of health
             found = check.examine(patient)
     except NotApplicable as reason:
         return Outcome(check.name, check.claim, variants, (), str(reason))

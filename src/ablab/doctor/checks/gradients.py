@@ -49,7 +49,7 @@ def gradients(patient: Patient) -> list[Finding]:
 
 def _shared(patient: Patient, model: nn.Module) -> list[str]:
     """The names that share a tensor, beside an embedding tied to an output layer."""
-    owners = dict(model.named_modules())
+    owners = dict(model.named_modules(remove_duplicate=False))
     names: dict[int, list[str]] = defaultdict(list)
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names[id(parameter)].append(name)

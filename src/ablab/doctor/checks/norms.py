@@ -37,8 +37,11 @@ def norms(patient: Patient) -> list[Finding]:
 
 
 def _is_norm(module: nn.Module) -> bool:
-    """Whether a module is called a norm and holds nothing but norms."""
-    return all("norm" in type(part).__name__.lower() for part in module.modules())
+    """Whether a module, or a class that it comes from, is called a norm, and all in it too."""
+    return all(
+        any("norm" in kind.__name__.lower() for kind in type(part).__mro__)
+        for part in module.modules()
+    )
 
 
 def _mixes(name: str, norm: nn.Module, x: Tensor) -> Finding | None:

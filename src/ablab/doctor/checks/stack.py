@@ -33,9 +33,9 @@ def stack(patient: Patient) -> list[Finding]:
                 "the model cannot be stacked",
                 f"{type(error).__name__}: {str(error).splitlines()[0]}",
                 "torch.vmap runs several runs at once, so the forward pass must not look at a "
-                "tensor's value (if x.max() > …, .item(), .tolist()), nor write parameters' "
-                "results in place into a tensor that it made or keeps. Train it with "
-                "--engine solo otherwise.",
+                "tensor's value (if x.max() > …, .item(), .tolist()), nor draw torch's random "
+                "numbers, nor write what parameters gave in place into a tensor that it made or "
+                "keeps. Train it with --engine solo otherwise.",
             )
         ]
     apart = np.abs(together - alone) / np.abs(alone).clip(min=1e-12)
