@@ -30,9 +30,11 @@ class Healthy(Model):
         self.output = nn.Linear(width, vocab_size)
 
     def initialise(self, generator):
-        for parameter in self.parameters():
+        for name, parameter in self.named_parameters():
             if parameter.ndim > 1:
                 nn.init.normal_(parameter, std=0.3, generator=generator)
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
 
     def make_norm(self, width):
         return nn.LayerNorm(width)

@@ -12,6 +12,18 @@ class AlwaysDropping(Healthy):
         return F.dropout(super().embed(tokens), 0.5)
 
 
+class DroppingByTorch(Healthy):
+    def embed(self, tokens):
+        return F.dropout(super().embed(tokens), 0.5, self.training)
+
+
+class DrawnByTorch(Healthy):
+    def initialise(self, generator):
+        for name, parameter in self.named_parameters():
+            if not name.endswith("bias"):
+                nn.init.normal_(parameter, std=0.3, generator=generator)
+
+
 class HardCodedPrecision(Healthy):
     def embed(self, tokens):
         return super().embed(tokens) + torch.zeros(

@@ -69,6 +69,46 @@ class TestInsideTrain(FewSums):
     trained = 512
 
 
+class NumberedConfig(TaskConfig):
+    kind: str
+    vocab_size: ClassVar[int] = 10
+    input_length: ClassVar[int] = 40
+    train_size: ClassVar[int] = 400_000
+
+
+class Numbered(Task):
+    """The digits of a number over and over; an epoch has 400,000 numbers."""
+
+    Config = NumberedConfig
+    held_out_from = 400_000
+
+    def __init__(self, config):
+        self.config = config
+
+    @property
+    def predicted(self):
+        return slice(None)
+
+    def draw(self, seed, first_step, steps, batch_size):
+        return self._digits(integers(seed, Stream.BATCH, first_step, steps, batch_size, 400_000))
+
+    def held_out(self, samples):
+        return self._digits(self.held_out_from + np.arange(samples) * 199)
+
+    def measures(self, logits, tokens, targets):
+        return {}
+
+    def _digits(self, numbers):
+        digits = numbers[..., None] // 10 ** (np.arange(41) % 6) % 10
+        return Batch(digits[..., :-1], digits[..., 1:])
+
+
+class NumberedInside(Numbered):
+    """Holds out numbers that an epoch visits."""
+
+    held_out_from = 0
+
+
 class RaggedConfig(TaskConfig):
     kind: str
     vocab_size: ClassVar[int] = 21

@@ -33,6 +33,8 @@ SMALL = ADDITION | {"model": {"kind": "transformer", "d_model": 8, "n_heads": 2}
         ("Misnamed", "norms", "does not do what its name says", "twice the input"),
         ("SoftmaxOverQueries", "weights", "do not sum to one", "the sums lie between"),
         ("Branches", "stack", "cannot be stacked", "vmap"),
+        ("DroppingByTorch", "seed", "trained again is another run", "seed 0, step 4: loss"),
+        ("DrawnByTorch", "seed", "not a function of the seed", "query.bias, key.bias"),
         ("Frozen", "stack", "does not train this model", "key.weight is frozen"),
         ("Raises", "forward", "raises an error", "KeyError: 'no such table'"),
         ("LastOnly", "forward", "wrong shape", "give (3, 12); expected (3, 14, 12)"),
@@ -51,6 +53,7 @@ def test_a_bug_is_found_with_its_evidence(model, check, message, evidence):
         ("ZeroOutput", "registered"),
         ("ZeroOutput", "samples"),
         ("ZeroOutput", "memorises"),
+        ("Branches", "seed"),
         ("HomelessTensor", "samples"),
         ("Branches", "in_place"),
         ("BuiltOnce", "registered"),
@@ -65,6 +68,17 @@ def test_a_mean_over_the_batch_is_told_from_a_norm_over_everything():
     (whole,) = findings_of("samples", "tests.doctor.planted:NormWithoutAxis")
     assert "A statistic runs over the batch axis" in mean.cause
     assert "A statistic is taken over the whole batch" in whole.cause
+
+
+def test_a_sample_of_a_long_epoch_stands_for_all_of_it():
+    assert findings_of("split", "tests.doctor.planted_tasks:Numbered") == []
+    (found,) = findings_of("split", "tests.doctor.planted_tasks:NumberedInside")
+    assert "which are 5.01% of an epoch" in found.evidence
+
+
+def test_few_different_samples_meet_in_training():
+    (found,) = findings_of("split", SMALL, "task.n_digits=2")
+    assert "so few different samples that training meets them all" in found.cause
 
 
 def test_a_loss_below_guessing_is_found():
@@ -124,6 +138,11 @@ def test_a_check_says_why_it_does_not_apply(check, settings, reason):
         findings_of(check, SMALL, *settings)
 
 
+def test_what_cannot_be_stacked_for_its_dropout_is_left_to_the_check_of_seeds():
+    with pytest.raises(NotApplicable, match="see seed"):
+        findings_of("stack", MORE + "DroppingByTorch")
+
+
 def test_a_table_of_bigrams_is_not_blamed_for_what_it_cannot_see():
     assert findings_of("memorises", ADDITION | {"model": "bigram"}, "task.target=last") == []
 
@@ -131,7 +150,7 @@ def test_a_table_of_bigrams_is_not_blamed_for_what_it_cannot_see():
 def test_every_check_has_a_claim_and_the_random_state_is_left_alone():
     before = torch.random.get_rng_state()
     names = [each.name for each in all_checks()]
-    assert len(names) == len(set(names)) == 17
+    assert len(names) == len(set(names)) == 18
     assert all(each.claim for each in all_checks())
     assert str(doctor(MORE + "AlwaysDropping")) == str(doctor(MORE + "AlwaysDropping"))
     assert torch.equal(before, torch.random.get_rng_state())

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ablab.doctor.check import NotApplicable
@@ -25,7 +26,7 @@ class Change:
 
     sample: int
     position: int
-    changed: Tensor
+    changed: Bool[Tensor, "B T"]
 
     @property
     def own(self) -> list[int]:
@@ -84,8 +85,8 @@ def another(token: int, usual: list[int]) -> int:
     return later[0] if later else usual[0]
 
 
-def passed(model: torch.nn.Module, tokens: Tensor) -> Tensor:
-    """The logits, (B, T, V), with the same dropout masks at every call."""
+def passed(model: torch.nn.Module, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
+    """The logits, with the same dropout masks at every call."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         logits: Tensor = model(tokens)

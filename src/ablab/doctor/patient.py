@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -49,7 +50,7 @@ class Patient:
         """The model's configuration as plain data."""
         return self.run.model.model_dump()
 
-    def batch(self, samples: int, step: int = 1) -> tuple[Tensor, Tensor]:
+    def batch(self, samples: int, step: int = 1) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B P"]]:
         """A training batch: tokens (B, T) and targets (B, P)."""
         drawn = self.task.draw(self.run.seed, step, 1, samples)
         return torch.from_numpy(drawn.tokens[0]), torch.from_numpy(drawn.targets[0])
@@ -88,7 +89,9 @@ class Patient:
         """What counts as a change of a number of size one in :attr:`precision`."""
         return 1e-9 if self.precision == torch.float64 else 1e-4
 
-    def loss(self, model: Model, tokens: Tensor, targets: Tensor) -> Tensor:
+    def loss(
+        self, model: Model, tokens: Int[Tensor, "B T"], targets: Int[Tensor, "B P"]
+    ) -> Float[Tensor, ""]:
         """The mean cross-entropy of the predicted tokens, in nats."""
         logits = model(tokens)[:, self.task.predicted]  # (B, P, V)
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
@@ -116,6 +119,12 @@ class Patient:
             except RuntimeError as error:
                 return order, str(error)
         return None
+
+    @property
+    def trains(self) -> bool:
+        """Whether ablab can train it: passes work, and no parameter is frozen."""
+        frozen = any(not parameter.requires_grad for parameter in self.model().parameters())
+        return not frozen and self.training_error is None
 
     @cached_property
     def without_gradient(self) -> dict[str, str]:

@@ -1,10 +1,13 @@
 """What an examination came to, for a terminal, a notebook and a program."""
 
+import textwrap
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ablab.doctor.check import Finding
+
+_WRAPPING: dict[str, Any] = {"subsequent_indent": " " * 12, "break_on_hyphens": False}
 
 Status = Literal["ok", "finding", "not applicable"]
 
@@ -92,7 +95,7 @@ class Report:
             if several:
                 lines.append(f"  in        {'; '.join(variants)}")
             lines += [f"  evidence  {finding.evidence}", f"  cause     {finding.cause}"]
-            texts.append("\n".join(lines))
+            texts.append("\n".join(textwrap.fill(line, 100, **_WRAPPING) for line in lines))
         return texts
 
     def as_data(self) -> dict[str, Any]:

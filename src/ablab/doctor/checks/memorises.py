@@ -11,14 +11,14 @@ from ablab.doctor.influence import read_positions
 from ablab.doctor.patient import Patient
 from ablab.tasks.config import IGNORED
 
-_RATES = (3e-3, 3e-2, 3e-4)
+_RATES = (3e-3, 3e-2)
 _STEPS = 200
 _TOKENS = 256  # in the batch, or two samples
 
 
 @check("memorises", "model", "one small batch can be learned by heart")
 def memorises(patient: Patient) -> list[Finding]:
-    """Trains on one batch by Adam, at up to three rates, until the loss has halved.
+    """Trains on one batch by Adam, at up to two rates, until the loss has halved.
 
     Half way is measured down to the least loss that any model of the same sight can reach: where
     equal inputs have different answers that is not zero.

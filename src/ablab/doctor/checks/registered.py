@@ -27,8 +27,7 @@ def registered(patient: Patient) -> list[Finding]:
                 "nn.Parameter to the module itself.",
             )
         )
-    frozen = not all(parameter.requires_grad for parameter in patient.model().parameters())
-    still = [] if frozen or patient.training_error else _unmoved(patient)
+    still = _unmoved(patient) if patient.trains else []
     if still:
         findings.append(
             Finding(

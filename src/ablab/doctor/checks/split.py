@@ -30,8 +30,7 @@ def split(patient: Patient) -> list[Finding]:
     trained = set(_rows(patient.task.draw(patient.run.seed, 1, steps, samples)))
     met = [number for number, row in enumerate(held_out) if row in trained]
     part, seen = len(met) / len(held_out), 1.0
-    length = len(held_out[0]) // 8
-    if epoch is not None and length > _LONG and len(met) >= 5:
+    if epoch is not None and patient.run.task.input_length >= _LONG and len(met) >= 5:
         seen = min(1.0, steps * samples / epoch)
     if part / seen <= _MOST:
         return []

@@ -28,14 +28,16 @@ def stack(patient: Patient) -> list[Finding]:
     except ValueError as error:
         return [_refused(error)]
     except Exception as error:
+        if "random operation" in str(error):
+            raise NotApplicable("the model draws torch's random numbers; see seed") from error
         return [
             Finding(
                 "the model cannot be stacked",
                 f"{type(error).__name__}: {str(error).splitlines()[0]}",
                 "torch.vmap runs several runs at once, so the forward pass must not look at a "
-                "tensor's value (if x.max() > …, .item(), .tolist()), nor draw torch's random "
-                "numbers, nor write what parameters gave in place into a tensor that it made or "
-                "keeps. Train it with --engine solo otherwise.",
+                "tensor's value (if x.max() > …, .item(), .tolist()), nor write what parameters "
+                "gave in place into a tensor that it made or keeps. Train it with --engine solo "
+                "otherwise.",
             )
         ]
     apart = np.abs(together - alone) / np.abs(alone).clip(min=1e-12)
