@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 import ablab
@@ -87,11 +90,13 @@ def test_one_finding_in_several_variants_is_told_once():
     assert text.endswith("frozen: 1 finding")
 
 
-def test_the_package_and_the_room_can_both_be_called():
+def test_the_room_can_be_called_and_imported():
+    code = "import ablab; first = ablab.doctor; import ablab.doctor.report as report; "
+    code += "assert ablab.doctor is first and first.report is report; "
+    code += "print(callable(first))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "True\n"
     assert isinstance(ablab.doctor("addition", *QUICK["addition"]), Report)
-    import ablab.doctor as room
-
-    assert room("addition", *QUICK["addition"]).subject == "addition"
 
 
 def test_what_cannot_be_examined_is_refused():

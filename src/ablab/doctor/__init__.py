@@ -17,6 +17,8 @@ __all__ = ["Finding", "NotApplicable", "Outcome", "Patient", "Report", "check", 
 
 
 class _Room(ModuleType):
+    """This module's own type; a call of the module is a call of :func:`doctor`."""
+
     __call__ = staticmethod(doctor)
 
 
