@@ -7,9 +7,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["experiment", "gradients", "open", "recipes", "replace", "run", "watch"]
+__all__ = ["doctor", "experiment", "gradients", "open", "recipes", "replace", "run", "watch"]
 
 _HOMES = {
+    "doctor": "ablab.doctor",
     "experiment": "ablab.experiments",
     "recipes": "ablab.experiments",
     "run": "ablab.api",
@@ -21,6 +22,7 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from ablab.api import open, run
+    from ablab.doctor import doctor
     from ablab.experiments import experiment, recipes
     from ablab.model.watch import gradients, replace, watch
 
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'ablab' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    home = importlib.import_module(_HOMES[name])
+    # A room that shares its function's name can be called itself, and stays importable so.
+    value = home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
     globals()[name] = value
     return value
 

@@ -6,7 +6,7 @@ from typing import NoReturn
 import click
 
 from ablab import __version__
-from ablab.cli import keep, look, train
+from ablab.cli import inspect, keep, look, train
 from ablab.cli.generate import generate
 
 OK, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -51,6 +51,7 @@ for _command in (
     generate,
     keep.logbook,
     keep.note,
+    inspect.doctor,
     keep.data,
     keep.check,
 ):

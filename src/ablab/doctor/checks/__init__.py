@@ -1,0 +1,1 @@
+"""The checks, a file each; :func:`ablab.doctor.check.all_checks` finds them by their place."""

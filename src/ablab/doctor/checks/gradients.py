@@ -1,0 +1,62 @@
+"""Does every parameter learn?"""
+
+from collections import defaultdict
+
+from torch import nn
+
+from ablab.doctor.check import Finding, check
+from ablab.doctor.patient import Patient
+from ablab.doctor.words import listed
+
+
+@check("gradients", "model", "every parameter gets a gradient; none is frozen or shared unawares")
+def gradients(patient: Patient) -> list[Finding]:
+    """Takes the loss's gradient on one batch, with parameters off their zeros."""
+    model = patient.model()
+    findings = []
+    frozen = [name for name, each in model.named_parameters() if not each.requires_grad]
+    if frozen:
+        findings.append(
+            Finding(
+                "parameters are frozen",
+                listed(frozen),
+                "requires_grad is False. ablab trains every parameter: make what is not to be "
+                "trained a buffer (register_buffer), or let it train.",
+            )
+        )
+    shared = _shared(patient, model)
+    if shared:
+        findings.append(
+            Finding(
+                "one tensor is registered under two names",
+                listed(shared),
+                "One module or parameter is used twice, such as a block built once and put into "
+                "a list many times ([block] * n): build each anew.",
+            )
+        )
+    missing = patient.without_gradient if len(frozen) < len(list(model.parameters())) else {}
+    if missing:
+        findings.append(
+            Finding(
+                "parameters get no gradient",
+                listed(f"{name}: {what}" for name, what in missing.items()),
+                "They are not used in the forward pass, or what they give is cut off (.detach(), "
+                ".data, torch.no_grad(), .item(), argmax), or multiplied by zero.",
+            )
+        )
+    return findings
+
+
+def _shared(patient: Patient, model: nn.Module) -> list[str]:
+    """The names that share a tensor, beside an embedding tied to an output layer."""
+    owners = dict(model.named_modules(remove_duplicate=False))
+    names: dict[int, list[str]] = defaultdict(list)
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names[id(parameter)].append(name)
+    found = []
+    for group in names.values():
+        kinds = {type(owners[name.rpartition(".")[0]]) for name in group}
+        tied = kinds == {nn.Embedding, nn.Linear} or patient.settings.get("tied_embeddings")
+        if len(group) > 1 and not tied:
+            found.append(" = ".join(group))
+    return found

@@ -1,0 +1,108 @@
+"""Does each norm look at one vector at a time, and do what its name says?"""
+
+import torch
+from torch import Tensor, nn
+
+from ablab.doctor.check import Finding, NotApplicable, check
+from ablab.doctor.patient import Patient
+
+
+@check("norms", "model", "each norm acts on single vectors and does what its name says")
+def norms(patient: Patient) -> list[Finding]:
+    """Changes one vector of each norm's input; compares LayerNorm and RMSNorm with their names."""
+    model = patient.shaken()
+    named = {name: each for name, each in model.named_modules() if _is_norm(each)}
+    inputs: dict[str, Tensor] = {}
+
+    def note(name: str) -> object:
+        def hook(module: nn.Module, arguments: tuple[object, ...]) -> None:
+            if len(arguments) == 1 and isinstance(arguments[0], Tensor):
+                inputs.setdefault(name, arguments[0].detach().clone())
+
+        return named[name].register_forward_pre_hook(hook)
+
+    for name in named:
+        note(name)
+    with torch.no_grad():
+        model(patient.batch(3)[0])
+        called = {name: each for name, each in inputs.items() if each.ndim >= 2}
+        if not called:
+            raise NotApplicable("the model has no norm that is called on a tensor")
+        model.train()  # BatchNorm looks at its batch only then
+        findings = []
+        for name, x in called.items():
+            found = _mixes(name, named[name], x) or _misnamed(name, named[name], x)
+            findings += [found] if found else []
+    return findings
+
+
+def _is_norm(module: nn.Module) -> bool:
+    """Whether a module, or a class that it comes from, is called a norm, and all in it too."""
+    return all(
+        any("norm" in kind.__name__.lower() for kind in type(part).__mro__)
+        for part in module.modules()
+    )
+
+
+def _mixes(name: str, norm: nn.Module, x: Tensor) -> Finding | None:
+    """What is wrong where other vectors than the changed one change."""
+    before = norm(x)
+    changed = x.clone()
+    at = tuple(size // 2 for size in x.shape[:-1])
+    changed[at] = changed[at].flip(-1) * 3 + 1
+    after = norm(changed)
+    if before.shape != x.shape:
+        return None
+    moved = (after - before).abs().amax(-1) > 1e-6 * float(before.abs().max())
+    moved[at] = False
+    if not moved.any():
+        return None
+    kind = type(norm).__name__
+    return Finding(
+        f"the norm {name} ({kind}) mixes vectors",
+        f"input {tuple(x.shape)}: changing the vector at {at} changes {int(moved.sum()):,} of "
+        f"the {moved.numel() - 1:,} others",
+        "The norm has lost its axis, such as torch.norm(x) in place of "
+        "torch.norm(x, dim=-1, keepdim=True), or it runs over the batch or the sequence, as "
+        "BatchNorm, InstanceNorm and GroupNorm do: take it over the last axis alone.",
+    )
+
+
+def _misnamed(name: str, norm: nn.Module, x: Tensor) -> Finding | None:
+    """What is wrong where a LayerNorm or RMSNorm is none."""
+    kind = type(norm).__name__.lower()
+    is_layer, is_rms = "layernorm" in kind, "rmsnorm" in kind
+    if not (is_layer or is_rms) or x.shape[-1] < 2:
+        return None
+    rows = x.flatten(0, -2)  # (N, D)
+    spread = rows.std(-1, keepdim=True)
+    varied = spread[:, 0] > 1e-6 * rows.abs().amax(-1)
+    if not varied.any():
+        return None
+    vectors = (100 * rows / spread)[varied]  # well above any eps
+    doubled = (norm(2 * vectors) - norm(vectors)).abs().max() / norm(vectors).abs().max()
+    claims = {"twice the input gives another output": float(doubled)}
+    if is_layer:
+        shifted = norm(vectors + 50) - norm(vectors)
+        claims["a shifted input gives another output"] = float(
+            shifted.abs().max() / norm(vectors).abs().max()
+        )
+    if isinstance(norm, nn.LayerNorm | nn.RMSNorm):
+        plain = {n: torch.full_like(p, float(n != "bias")) for n, p in norm.named_parameters()}
+        y = torch.func.functional_call(norm, plain, (vectors,))
+        if is_layer:
+            claims["the mean is not 0"] = float(y.mean(-1).abs().max())
+            claims["the variance is not 1"] = float((y.var(-1, correction=0) - 1).abs().max())
+        else:
+            claims["the root mean square is not 1"] = float(
+                (y.square().mean(-1).sqrt() - 1).abs().max()
+            )
+    wrong = {claim: off for claim, off in claims.items() if off > 1e-2}
+    if not wrong:
+        return None
+    return Finding(
+        f"the norm {name} ({type(norm).__name__}) does not do what its name says",
+        "; ".join(f"{claim}: off by {off:.3g}" for claim, off in wrong.items()),
+        "A wrong axis, a missing square, root or mean, or an eps that is too large. LayerNorm: "
+        "(x - mean) / sqrt(var + eps); RMSNorm: x / sqrt(mean(x²) + eps); both over the last axis.",
+    )

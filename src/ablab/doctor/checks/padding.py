@@ -1,0 +1,52 @@
+"""Is padding left out of the loss?"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablab.doctor.check import Finding, check
+from ablab.doctor.patient import Patient
+from ablab.doctor.words import share
+
+_SAMPLES = 512
+_CAUSE = (
+    "Predicting padding is easy and drowns the loss: it falls while nothing is learned, and every "
+    "mean depends on the lengths. Set the targets of padding to IGNORED (-100), let the task's "
+    "configuration say ragged, and leave those positions out of the measures."
+)
+
+
+@check("padding", "task", "padding is never predicted")
+def padding(patient: Patient) -> list[Finding]:
+    """Looks for the declared padding among the targets, else for what looks like padding."""
+    tokens, targets = (each.numpy() for each in patient.batch(_SAMPLES))
+    declared = patient.run.task.padding
+    token = _looks_like_padding(tokens) if declared is None else declared
+    if token is None:
+        return []
+    counted = int((targets == token).sum())
+    # A token that only looks like padding may end a sample rightly, once.
+    allowed = 0 if declared is not None else len(targets)
+    if counted <= allowed:
+        return []
+    how = "declared by the task" if declared is not None else "fills the ends of shorter samples"
+    return [
+        Finding(
+            "padding is in the loss",
+            f"{share(counted, targets.size)} targets are token {token}, which {how}"
+            if declared is None
+            else f"{share(counted, targets.size)} targets are token {token}, {how} as padding",
+            _CAUSE,
+        )
+    ]
+
+
+def _looks_like_padding(tokens: NDArray[np.int64]) -> int | None:
+    """The token that ends samples in runs of several lengths and stands nowhere else, if any."""
+    length = tokens.shape[1]
+    for token in np.unique(tokens[:, -1]):
+        is_it = tokens == token
+        runs = np.where(is_it.all(1), length, np.argmin(is_it[:, ::-1], axis=1))
+        only_at_ends = int(is_it.sum()) == int(runs.sum())
+        if only_at_ends and len(np.unique(runs)) >= 3 and runs.max() >= 2:
+            return int(token)
+    return None

@@ -1,0 +1,53 @@
+"""Does the optimizer see everything that is meant to be trained?"""
+
+import torch
+
+from ablab.doctor.check import Finding, check
+from ablab.doctor.patient import Patient
+from ablab.doctor.tensors import loose_tensors
+from ablab.doctor.words import listed
+from ablab.train.method import SOLO
+from ablab.train.stack import Stack
+
+_STEPS = 3  # what stands before an output layer of zeros moves from the second on
+
+
+@check("registered", "model", "the optimizer sees and moves every parameter")
+def registered(patient: Patient) -> list[Finding]:
+    """Looks for parameters that hang on plain attributes, and trains three steps."""
+    loose = [each for each in loose_tensors(patient.model()) if each.trains]
+    findings = []
+    if loose:
+        findings.append(
+            Finding(
+                "parameters are left out of the optimizer",
+                listed(f"{each.name} ({each.size:,} numbers)" for each in loose),
+                "They are not registered with the model: they hang in a plain list, tuple, dict or "
+                "attribute. Use nn.ParameterList, nn.ModuleList or nn.ModuleDict, or assign an "
+                "nn.Parameter to the module itself.",
+            )
+        )
+    still = _unmoved(patient) if patient.trains else []
+    if still:
+        findings.append(
+            Finding(
+                f"parameters did not move in {_STEPS} steps of {patient.run.train.optimizer}",
+                listed(still),
+                "They get a gradient, so the update leaves them out: the optimizer was made of a "
+                "part of the parameters, or the forward pass reads a copy of them.",
+            )
+        )
+    return findings
+
+
+def _unmoved(patient: Patient) -> list[str]:
+    """The parameters with a gradient that training leaves exactly as they were."""
+    stack = Stack([patient.trial()], None, torch.device("cpu"), SOLO)
+    before = {name: value.clone() for name, value in stack.layout.views(stack.theta).items()}
+    stack.advance(_STEPS)
+    after = stack.layout.views(stack.theta)
+    return [
+        name
+        for name, value in before.items()
+        if torch.equal(value, after[name]) and name not in patient.without_gradient
+    ]

@@ -1,0 +1,60 @@
+"""Is held-out data held out?"""
+
+import numpy as np
+
+from ablab.doctor.check import Finding, NotApplicable, check
+from ablab.doctor.patient import Patient
+from ablab.doctor.words import share
+from ablab.tasks.base import Batch
+
+_TRAINED = 20_000
+_HELD_OUT = 2_000
+_MOST = 0.1
+_LONG = 32  # tokens; samples of so many do not repeat by chance
+
+
+@check("split", "task", "held-out samples are not trained on")
+def split(patient: Patient) -> list[Finding]:
+    """Looks for held-out samples among 20,000 training samples, or an epoch of fewer.
+
+    Where an epoch is longer, samples long enough not to repeat by chance count for those of the
+    epoch that were not looked at too.
+    """
+    held_out = _rows(patient.task.held_out(_HELD_OUT))
+    if not held_out:
+        raise NotApplicable("the task holds nothing out")
+    epoch = patient.run.task.train_size
+    wanted = _TRAINED if epoch is None else min(_TRAINED, epoch)
+    samples = min(wanted, patient.run.train.batch_size)
+    steps = -(-wanted // samples)
+    trained = set(_rows(patient.task.draw(patient.run.seed, 1, steps, samples)))
+    met = [number for number, row in enumerate(held_out) if row in trained]
+    part, seen = len(met) / len(held_out), 1.0
+    if epoch is not None and patient.run.task.input_length >= _LONG and len(met) >= 5:
+        seen = min(1.0, steps * samples / epoch)
+    if part / seen <= _MOST:
+        return []
+    evidence = (
+        f"{share(len(met), len(held_out))} held-out samples are among {steps * samples:,} training "
+        "samples"
+    )
+    if seen < 1:
+        evidence += f", which are {100 * seen:.3g}% of an epoch"
+    example = patient.task.held_out(_HELD_OUT).tokens[met[0]]
+    return [
+        Finding(
+            "held-out samples are trained on",
+            f"{evidence}; for example {patient.task.text(example)!r}",
+            "The split is missing, is made after samples were drawn with repetition, or the "
+            "evaluation draws from the training data; or there are so few different samples that "
+            "training meets them all. Decide for each sample by itself, by a hash of it, on which "
+            "side it stands.",
+        )
+    ]
+
+
+def _rows(batch: Batch) -> list[bytes]:
+    """Each sample's tokens and targets as bytes."""
+    tokens, targets = batch.tokens, batch.targets
+    rows = np.concatenate([tokens, targets], axis=-1, dtype=np.int64)
+    return [row.tobytes() for row in rows.reshape(-1, rows.shape[-1])]

@@ -1,0 +1,103 @@
+"""The examination: every check on every different shape of an experiment's variants."""
+
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ablab.doctor.check import Check, Finding, NotApplicable, all_checks
+from ablab.doctor.checks.forward import NAME as FORWARD
+from ablab.doctor.patient import Patient
+from ablab.doctor.report import Outcome, Report
+from ablab.doctor.subject import as_experiment
+from ablab.experiments import Experiment
+
+
+def doctor(
+    subject: Experiment | str | Path | Mapping[str, Any],
+    *overrides: str,
+    tell: Callable[[str], None] = lambda message: None,
+    **settings: Any,
+) -> Report:
+    """Checks that a model and a task are what they claim to be.
+
+    Everything runs on the CPU, on small batches; nothing is stored.
+
+    Args:
+        subject: An experiment, a recipe's name, a YAML file, a mapping, or an import path
+            ``module:Class`` of a model's or a task's class.
+        overrides: Overrides in Hydra's grammar (``"model.d_model=8"``).
+        tell: Is told what is examined next.
+        settings: Top-level settings by name.
+
+    Returns:
+        Every check's outcome, with what was found; variants of equal shape are examined once.
+
+    Raises:
+        InputError: What was named cannot be used.
+    """
+    asked = as_experiment(subject, *overrides, **settings)
+    shapes: dict[str, list[str]] = {}
+    tasks: dict[str, list[str]] = {}
+    patients: dict[str, Patient] = {}
+    for variant in asked.variants:
+        run = variant.runs[0]
+        shapes.setdefault(run.stack_key, []).append(variant.label)
+        tasks.setdefault(run.task.model_dump_json(), []).append(variant.label)
+        patients.setdefault(run.stack_key, Patient(run))
+    checks = all_checks()
+    seen_tasks: set[str] = set()
+    outcomes: list[Outcome] = []
+    for key, patient in patients.items():
+        tell(f"examining {shapes[key][0]}")
+        task = patient.run.task.model_dump_json()
+        if task not in seen_tasks:
+            seen_tasks.add(task)
+            outcomes += _examine(
+                patient, [each for each in checks if each.part == "task"], tasks[task]
+            )
+        outcomes += _examine(
+            patient, [each for each in checks if each.part == "model"], shapes[key]
+        )
+    named = str(subject) if isinstance(subject, str | Path) else asked.name
+    return Report(named, tuple(outcomes))
+
+
+def _examine(patient: Patient, checks: list[Check], variants: list[str]) -> list[Outcome]:
+    """The outcomes of some checks; a model that does not run is asked no more."""
+    outcomes: list[Outcome] = []
+    for each in sorted(checks, key=lambda each: each.name != FORWARD):
+        if any(before.check == FORWARD and before.findings for before in outcomes):
+            reason = f"the model does not run; see {FORWARD}"
+            outcomes.append(Outcome(each.name, each.claim, tuple(variants), (), reason))
+        else:
+            outcomes.append(_outcome(patient, each, tuple(variants)))
+    return outcomes
+
+
+def _outcome(patient: Patient, check: Check, variants: tuple[str, ...]) -> Outcome:
+    try:
+        # A model may draw from torch's global generator; a report is the same every time.
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            torch.manual_seed(0)
+            warnings.simplefilter("ignore")  # torch's notices of slow paths say nothing of health
+            found = check.examine(patient)
+    except NotApplicable as reason:
+        return Outcome(check.name, check.claim, variants, (), str(reason))
+    except Exception as error:  # the user's model or task may raise anything
+        found = [_raised(check, error)]
+    return Outcome(check.name, check.claim, variants, tuple(found))
+
+
+def _raised(check: Check, error: Exception) -> Finding:
+    """An error as a finding, with the place in the code that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1]
+    return Finding(
+        f"the check could not be made: {type(error).__name__}",
+        f"{error} ({Path(last.filename).name}, line {last.lineno}, in {last.name})",
+        f"The model or the task raises this error where the check wants that {check.claim}.",
+    )

@@ -1,0 +1,93 @@
+"""Which logits change when one token changes. Axes: B batch, T sequence, V vocabulary."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ablab.doctor.check import NotApplicable
+from ablab.doctor.patient import Patient
+
+_POSITIONS = 12  # changed at most, in each of two samples
+
+
+@dataclass(frozen=True)
+class Change:
+    """What changing one token did.
+
+    Attributes:
+        sample: The sample of the changed token.
+        position: Its position.
+        changed: Where logits changed, (B, T).
+    """
+
+    sample: int
+    position: int
+    changed: Bool[Tensor, "B T"]
+
+    @property
+    def own(self) -> list[int]:
+        """The positions of the token's own sample that changed."""
+        return [int(place) for place in self.changed[self.sample].nonzero()]
+
+    @property
+    def others(self) -> list[tuple[int, int]]:
+        """(sample, position) of the other samples that changed."""
+        pairs = [(int(sample), int(place)) for sample, place in self.changed.nonzero()]
+        return [pair for pair in pairs if pair[0] != self.sample]
+
+
+@lru_cache(maxsize=8)
+def token_changes(patient: Patient) -> list[Change]:
+    """Changes one token at a time, in two samples at up to twelve positions.
+
+    The model trains (a norm over the batch works with the batch only then), with the same dropout
+    masks in every pass.
+
+    Raises:
+        NotApplicable: Two passes over the same tokens differ, so no change has one cause.
+    """
+    length = patient.run.task.input_length
+    # Not as many samples as positions: swapped axes must not fit by accident.
+    samples = 3 if length != 3 else 4
+    tokens, _ = patient.batch(samples)
+    tasks_own = sorted(set(patient.batch(64)[0].flatten().tolist()))
+    usual = [token for token in tasks_own if token != patient.run.task.padding]
+    model = patient.shaken().train()
+    before = passed(model, tokens)
+    if not torch.equal(before, passed(model, tokens)):
+        raise NotApplicable("two passes over the same tokens differ")
+    found = []
+    for position in np.unique(np.linspace(0, length - 1, min(length, _POSITIONS)).round()):
+        for sample in (0, samples - 1):
+            place = int(position)
+            changed = tokens.clone()
+            changed[sample, place] = another(int(tokens[sample, place]), usual)
+            difference = (passed(model, changed) - before).abs().amax(-1)  # (B, T)
+            threshold = patient.tolerance * max(1e-3, float(before.abs().max()))
+            found.append(Change(sample, place, difference > threshold))
+    return found
+
+
+def read_positions(patient: Patient, reader: int) -> list[int]:
+    """The changed positions before ``reader`` whose token its logits depend on."""
+    return sorted(
+        {c.position for c in token_changes(patient) if c.position < reader and reader in c.own}
+    )
+
+
+def another(token: int, usual: list[int]) -> int:
+    """The next of the usual tokens that is not ``token``."""
+    later = [other for other in usual if other > token]
+    return later[0] if later else usual[0]
+
+
+def passed(model: torch.nn.Module, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
+    """The logits, with the same dropout masks at every call."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        logits: Tensor = model(tokens)
+    return logits

@@ -1,0 +1,157 @@
+"""What is examined: a run's task and model, small batches, and what several checks ask of them.
+
+Axes: B batch, T sequence, P predicted positions, V vocabulary.
+"""
+
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from ablab.model.base import Model
+from ablab.tasks.base import Task
+from ablab.tasks.random import Stream, words
+from ablab.train.config import ScheduleConfig
+from ablab.train.run import Run
+from ablab.train.stack import initial_model, make_task
+
+_TRIAL_BATCH = 8
+
+
+class Patient:
+    """A run that is examined and never trained in earnest.
+
+    Models are made anew for every use, so that nothing which one check does is seen by another.
+
+    Args:
+        run: The run.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    @cached_property
+    def task(self) -> Task:
+        """The run's task."""
+        return make_task(self.run)
+
+    @cached_property
+    def predicted(self) -> list[int]:
+        """The positions whose next token is predicted, ascending."""
+        return list(range(self.run.task.input_length)[self.task.predicted])
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The model's configuration as plain data."""
+        return self.run.model.model_dump()
+
+    def batch(self, samples: int, step: int = 1) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B P"]]:
+        """A training batch: tokens (B, T) and targets (B, P)."""
+        drawn = self.task.draw(self.run.seed, step, 1, samples)
+        return torch.from_numpy(drawn.tokens[0]), torch.from_numpy(drawn.targets[0])
+
+    def model(self) -> Model:
+        """The model as training would begin with it."""
+        return initial_model(self.run)
+
+    def shaken(self) -> Model:
+        """The model in the most exact precision it runs in, evaluating, its parameters disturbed.
+
+        What starts at zero (an output layer, a gate) hides what stands before it; disturbed it
+        does not. The disturbance is uniform, of standard deviation 0.02 + rms / 10.
+        """
+        model = self.model().to(self.precision).eval()
+        with torch.no_grad():
+            for number, parameter in enumerate(model.parameters()):
+                raw = words(0, Stream.INITIAL, number, 1, parameter.numel())[0]
+                noise = torch.from_numpy(raw / np.float64(2**63) - 1).reshape(parameter.shape)
+                spread = 0.02 + 0.1 * float(parameter.double().square().mean().sqrt())
+                parameter.add_((noise * 3**0.5 * spread).to(parameter.dtype))
+        return model
+
+    @cached_property
+    def precision(self) -> torch.dtype:
+        """float64 where the model runs in it, else float32."""
+        try:
+            with torch.no_grad():
+                logits = self.model().double().eval()(self.batch(2)[0])
+        except Exception:  # the check of types says what is wrong
+            return torch.float32
+        return logits.dtype if logits.dtype == torch.float64 else torch.float32
+
+    @property
+    def tolerance(self) -> float:
+        """What counts as a change of a number of size one in :attr:`precision`."""
+        return 1e-9 if self.precision == torch.float64 else 1e-4
+
+    def loss(
+        self, model: Model, tokens: Int[Tensor, "B T"], targets: Int[Tensor, "B P"]
+    ) -> Float[Tensor, ""]:
+        """The mean cross-entropy of the predicted tokens, in nats."""
+        logits = model(tokens)[:, self.task.predicted]  # (B, P, V)
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    @cached_property
+    def training_error(self) -> tuple[str, str] | None:
+        """What goes wrong in two passes forward and backward: their order, and the error.
+
+        None where both orders work: one pass after the other, as in training, and both forward
+        before both backward, as where gradients are added up.
+        """
+        first, second = self.batch(_TRIAL_BATCH, 1), self.batch(_TRIAL_BATCH, 2)
+        orders = {
+            "forward, backward, forward, backward": (1, 1),
+            "forward, forward, backward, backward": (2,),
+        }
+        for order, groups in orders.items():
+            model = self.model().train()
+            batches = iter((first, second))
+            try:
+                for size in groups:
+                    losses = [self.loss(model, *next(batches)) for _ in range(size)]
+                    for loss in losses:
+                        loss.backward()  # type: ignore[no-untyped-call]
+            except RuntimeError as error:
+                return order, str(error)
+        return None
+
+    @property
+    def trains(self) -> bool:
+        """Whether ablab can train it: passes work, and no parameter is frozen."""
+        frozen = any(not parameter.requires_grad for parameter in self.model().parameters())
+        return not frozen and self.training_error is None
+
+    @cached_property
+    def without_gradient(self) -> dict[str, str]:
+        """The trained parameters that get no gradient, with what they get in its place."""
+        model = self.shaken()
+        self.loss(model, *self.batch(_TRIAL_BATCH)).backward()  # type: ignore[no-untyped-call]
+        found = {}
+        for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            if parameter.grad is None:
+                found[name] = "no gradient"
+            elif not parameter.grad.any():
+                found[name] = "a gradient of zeros"
+        return found
+
+    def trial(self, seed: int | None = None) -> Run:
+        """The run with small batches, a constant rate and the exact precision, for a few steps."""
+        train = self.run.train
+        name = "float64" if self.precision == torch.float64 else "float32"
+        trial = train.model_copy(
+            update={
+                "batch_size": min(train.batch_size, _TRIAL_BATCH),
+                "lr": 1e-3,
+                "schedule": ScheduleConfig(),
+                "precision": name,
+                "loss": train.loss.model_copy(update={"dtype": name}),
+            }
+        )
+        return replace(self.run, train=trial, seed=self.run.seed if seed is None else seed)

@@ -1,0 +1,137 @@
+"""What an examination came to, for a terminal, a notebook and a program."""
+
+import textwrap
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ablab.doctor.check import Finding
+
+_WRAPPING: dict[str, Any] = {"subsequent_indent": " " * 12, "break_on_hyphens": False}
+
+Status = Literal["ok", "finding", "not applicable"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one check said of some variants of one shape.
+
+    Attributes:
+        check: The check's name.
+        claim: What holds where nothing was found.
+        variants: The labels of the variants that it speaks of.
+        findings: What was found; empty where all is well.
+        reason: Why it was not applicable; None where it was.
+    """
+
+    check: str
+    claim: str
+    variants: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+    reason: str | None = None
+
+    @property
+    def status(self) -> Status:
+        """``ok``, ``finding`` or ``not applicable``."""
+        if self.findings:
+            return "finding"
+        return "ok" if self.reason is None else "not applicable"
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "check": self.check,
+            "claim": self.claim,
+            "variants": list(self.variants),
+            "status": self.status,
+            "reason": self.reason,
+            "findings": [vars(finding) for finding in self.findings],
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the doctor says of an experiment, a model or a task.
+
+    Attributes:
+        subject: What was examined.
+        outcomes: Every check's outcome, for each shape of model or each task.
+    """
+
+    subject: str
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    @property
+    def findings(self) -> list[tuple[str, Finding, tuple[str, ...]]]:
+        """(check, finding, variants) of all that was found; the same in several variants once."""
+        merged: dict[tuple[str, str, str], tuple[Finding, list[str]]] = {}
+        for outcome in self.outcomes:
+            for finding in outcome.findings:
+                key = (outcome.check, finding.message, finding.cause)
+                merged.setdefault(key, (finding, []))[1].extend(outcome.variants)
+        return [
+            (check, finding, tuple(dict.fromkeys(variants)))
+            for (check, _, _), (finding, variants) in merged.items()
+        ]
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """(check, what it claims, how it went) for each check."""
+        by_check: dict[str, list[Outcome]] = defaultdict(list)
+        for outcome in self.outcomes:
+            by_check[outcome.check].append(outcome)
+        return [(name, own[0].claim, _in_words(own)) for name, own in by_check.items()]
+
+    def finding_texts(self) -> list[str]:
+        """Each finding in full, over several lines."""
+        several = len({label for each in self.outcomes for label in each.variants}) > 1
+        texts = []
+        for check, finding, variants in self.findings:
+            lines = [f"{check}: {finding.message}"]
+            if several:
+                lines.append(f"  in        {'; '.join(variants)}")
+            lines += [f"  evidence  {finding.evidence}", f"  cause     {finding.cause}"]
+            texts.append("\n".join(textwrap.fill(line, 100, **_WRAPPING) for line in lines))
+        return texts
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "subject": self.subject,
+            "healthy": self.healthy,
+            "checks": [outcome.as_data() for outcome in self.outcomes],
+            "findings": [
+                {"check": check, **vars(finding), "variants": list(variants)}
+                for check, finding, variants in self.findings
+            ],
+        }
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        width = max(len(name) for name, _, _ in rows)
+        claims = max(len(claim) for _, claim, _ in rows)
+        lines = [f"{name:{width}}  {claim:{claims}}  {words}" for name, claim, words in rows]
+        verdict = "nothing was found"
+        if not self.healthy:
+            count = len(self.findings)
+            verdict = f"{count} finding{'s' if count > 1 else ''}"
+        return "\n\n".join(["\n".join(lines), *self.finding_texts(), f"{self.subject}: {verdict}"])
+
+    def _repr_html_(self) -> str:
+        text = str(self).replace("&", "&amp;").replace("<", "&lt;")
+        return f"<pre>{text}</pre>"
+
+
+def _in_words(outcomes: list[Outcome]) -> str:
+    """How a check went over all shapes, in a few words."""
+    found = [each for each in outcomes if each.status == "finding"]
+    if found:
+        return "FINDING" + (f" in {len(found)} of {len(outcomes)}" if len(outcomes) > 1 else "")
+    if all(each.status == "not applicable" for each in outcomes):
+        reasons = dict.fromkeys(str(each.reason) for each in outcomes)
+        return f"not applicable: {'; '.join(reasons)}"
+    return "ok"

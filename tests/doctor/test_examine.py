@@ -1,0 +1,110 @@
+import subprocess
+import sys
+
+import pytest
+
+import ablab
+from ablab.config import InputError
+from ablab.doctor import Report, doctor
+from ablab.experiments import recipes
+from tests.doctor.planted_tasks import Sums
+
+QUICK = {
+    "addition": ["model.d_model=8", "model.n_heads=1"],
+    "shakespeare": ["section=1 bigram,7 block", "train.batch_size=32"],
+    "shakespeare-nano": ["model.d_model=16", "model.n_layers=2", "task.seq_len=16"],
+}
+
+
+class BrokenSums(Sums):
+    """Cannot be evaluated."""
+
+    def held_out(self, samples):
+        raise OSError("the file of answers is gone")
+
+
+@pytest.mark.parametrize("recipe", QUICK)
+def test_shipped_recipes_in_small_are_healthy(recipe, request):
+    if recipe != "addition":
+        request.getfixturevalue("tinyshakespeare")
+    report = doctor(recipe, *QUICK[recipe])
+    assert report.healthy, str(report)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", recipes())
+def test_shipped_recipes_are_healthy(recipe, tinyshakespeare):
+    report = doctor(recipe)
+    assert report.healthy, str(report)
+
+
+def test_variants_of_equal_shape_are_examined_once():
+    told = []
+    tree = {
+        "name": "two-rates",
+        "task": {"kind": "addition", "n_digits": 4},
+        "model": {"d_model": 8},
+        "grid": {"train.lr": [1e-3, 1e-2], "model.d_model": [4, 8]},
+    }
+    report = doctor(tree, tell=told.append)
+    assert len(told) == 2
+    by_check = {}
+    for outcome in report.outcomes:
+        by_check.setdefault(outcome.check, []).append(outcome.variants)
+    small = ("train.lr=0.001, model.d_model=4", "train.lr=0.01, model.d_model=4")
+    assert by_check["stack"][0] == small
+    assert len(by_check["stack"]) == 2
+    assert [len(variants) for variants in by_check["split"]] == [4]
+
+
+def test_a_check_that_raises_is_a_finding_and_the_others_go_on():
+    report = doctor("tests.doctor.test_examine:BrokenSums")
+    ((check, finding, variants),) = report.findings
+    assert (check, variants) == ("split", ("base",))
+    assert finding.message == "the check could not be made: OSError"
+    assert "the file of answers is gone (test_examine.py, line" in finding.evidence
+
+
+def test_a_model_that_does_not_run_is_asked_no_more():
+    report = doctor("tests.doctor.planted_more:Raises")
+    assert [check for check, _, _ in report.findings] == ["forward"]
+    reasons = {each.check: each.reason for each in report.outcomes}
+    assert reasons["stack"] == "the model does not run; see forward"
+    assert reasons["split"] is None
+
+
+def test_one_finding_in_several_variants_is_told_once():
+    tree = {
+        "name": "frozen",
+        "task": {"kind": "addition", "n_digits": 4},
+        "model": {"kind": "tests.doctor.planted_more:Unused"},
+        "grid": {"model.d_model": [4, 8]},
+    }
+    report = doctor(tree)
+    ((check, finding, variants),) = report.findings
+    assert (check, variants) == ("gradients", ("model.d_model=4", "model.d_model=8"))
+    text = str(report)
+    assert "FINDING in 2 of 2" in text
+    assert "in        model.d_model=4; model.d_model=8" in text
+    assert f"evidence  {finding.evidence}" in text
+    assert text.endswith("frozen: 1 finding")
+
+
+def test_the_room_can_be_called_and_imported():
+    code = "import ablab; first = ablab.doctor; import ablab.doctor.report as report; "
+    code += "assert ablab.doctor is first and first.report is report; "
+    code += "print(callable(first))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "True\n"
+    assert isinstance(ablab.doctor("addition", *QUICK["addition"]), Report)
+
+
+def test_what_cannot_be_examined_is_refused():
+    with pytest.raises(InputError, match="neither a model nor a task"):
+        doctor("tests.helpers:make_run")
+    with pytest.raises(InputError, match="has no 'Helthy'"):
+        doctor("tests.doctor.planted:Helthy")
+    with pytest.raises(InputError, match=r"model\.width is not a setting"):
+        doctor("tests.doctor.planted:Healthy", "model.width=8")
+    with pytest.raises(InputError, match="overrides belong"):
+        doctor(ablab.experiment("addition"), "seeds=2")

@@ -1,0 +1,63 @@
+"""The doctor names each planted bug, and says nothing of a healthy copy."""
+
+import pytest
+
+from ablab.doctor import doctor
+
+MODELS, TASKS = "tests.doctor.planted:", "tests.doctor.planted_tasks:"
+
+
+@pytest.mark.parametrize(
+    ("path", "check", "cause"),
+    [
+        (MODELS + "NormWithoutAxis", "samples", "torch.norm(x, dim=-1, keepdim=True) is meant"),
+        (MODELS + "NormWithoutAxis", "norms", "The norm has lost its axis"),
+        (MODELS + "TanhUnmasked", "causality", "tanh makes it -1"),
+        (MODELS + "TanhUnmasked", "weights", "tanh(-inf) is -1, not 0"),
+        (MODELS + "LinearUnmasked", "causality", "The causal mask is missing"),
+        (MODELS + "LinearUnmasked", "weights", "The mask is not applied"),
+        (MODELS + "LinearWithLargeMask", "weights", "a linear activation (or none) does not turn"),
+        (MODELS + "LinearWithInfiniteMask", "forward", "A mask of minus infinity reaches a linear"),
+        (MODELS + "BatchSecond", "samples", "Batch and sequence axes are swapped"),
+        (MODELS + "BatchSecondMaskOfPositions", "forward", "Batch and sequence axes are swapped"),
+        (MODELS + "CacheInPlace", "in_place", "self.k_cache[:, a:b] = k"),
+        (MODELS + "NoPositions", "positions", "there is no positional encoding"),
+        (MODELS + "GainLeftOut", "registered", "Use nn.ParameterList"),
+        (TASKS + "UnshiftedSums", "targets", "Targets are not shifted"),
+        (TASKS + "ShiftedTwiceSums", "targets", "shifted by more than one"),
+        (TASKS + "PaddingPredicted", "padding", "Set the targets of padding to IGNORED"),
+        (TASKS + "UndeclaredPaddingPredicted", "padding", "Set the targets of padding to IGNORED"),
+        (TASKS + "TestInsideTrain", "split", "the evaluation draws from the training data"),
+    ],
+)
+def test_a_planted_bug_is_named(path, check, cause, reports):
+    causes = [finding.cause for name, finding, _ in reports(path).findings if name == check]
+    assert any(cause in each for each in causes), str(reports(path))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        MODELS + name
+        for name in ("Healthy", "NormWithAxis", "TanhMasked", "LinearMasked", "BatchFirst")
+    ]
+    + [MODELS + "Gained"]
+    + [TASKS + name for name in ("Sums", "FewSums", "Ragged")],
+)
+def test_nothing_is_found_in_a_healthy_copy(path, reports):
+    report = reports(path)
+    assert report.healthy, str(report)
+    assert {outcome.status for outcome in report.outcomes} <= {"ok", "not applicable"}
+
+
+@pytest.fixture(scope="module")
+def reports():
+    """Reports by path; several tests read one."""
+    known = {}
+
+    def report(path):
+        if path not in known:
+            known[path] = doctor(path)
+        return known[path]
+
+    return report
