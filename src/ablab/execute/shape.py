@@ -55,7 +55,7 @@ def shape_key(run: Run) -> str:
     train = run.train
     parts = [
         run.task.identity(), run.model.identity(), train.batch_size, train.optimizer,
-        train.precision, train.loss.dtype, train.clip_norm is not None,
+        train.precision, train.loss.identity(), train.clip_norm is not None,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

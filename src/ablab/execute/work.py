@@ -238,7 +238,7 @@ class _Pace:
 def _by_step(store: Store, runs: Sequence[Run]) -> list[list[tuple[Run, RunState | None]]]:
     """Runs with the state that each continues from, those at one step together."""
     layout = Layout.of(initial_model(runs[0]))
-    slots = make_optimizer(runs[0].train).slots
+    slots = make_optimizer(runs[0].train, layout).slots
     groups: dict[int, list[tuple[Run, RunState | None]]] = {}
     for run in runs:
         state = _last_state(store, run, layout, slots)

@@ -20,9 +20,10 @@ from ablab.train.kernels import StackedKernels
 from ablab.train.layout import Layout
 from ablab.train.method import Method
 from ablab.train.objective import DTYPES, Objective
-from ablab.train.optimizers import Scalars, make_optimizer
+from ablab.train.optimizers import make_optimizer
 from ablab.train.run import Run
 from ablab.train.schedules import factors
+from ablab.train.update import Scalars
 
 _DRAW_BYTES = 32 * 2**20  # how much is drawn ahead at most
 _EVALUATED_TOKENS = 8192  # at once, where a training batch has fewer
@@ -96,14 +97,13 @@ class Stack:
         self.device = device
         self.method = method
         self.task = make_task(first)
-        self._optimizer = make_optimizer(first.train)
         # Parameters are passed in, so the template's own values are never read.
         model = initial_model(first).to(device)
         self.layout = Layout.of(model)
-        assert self.config.loss.dtype is not None, "the configuration fills loss.dtype"
+        self._optimizer = make_optimizer(first.train, self.layout)
         precision = self.config.precision
         self._objective = Objective(
-            model, self.task, self.config.loss.dtype, autocast=precision == "bfloat16"
+            model, self.task, self.config.loss, autocast=precision == "bfloat16"
         )
         if device.type == "cuda":
             # A setting of the whole process, which trains one stack at a time.
