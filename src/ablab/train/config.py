@@ -117,8 +117,11 @@ class TrainConfig(Config):
 
     steps: Annotated[int, NotInIdentity()] = Field(1000, ge=1, le=10**12)
     """Updates (N)."""
+    epochs: Annotated[float | None, NotInIdentity()] = Field(None, gt=0)
+    """In place of ``steps``: how often the task's training set is visited. An experiment makes it
+    the number of steps that it comes to, rounded up."""
     batch_size: int = Field(64, ge=1, le=10**9)
-    """Samples in a batch (B)."""
+    """Samples in a batch (B); ``full``, in an experiment, for all of the task's training set."""
     optimizer: Literal["adam", "adamw", "sgd", "lion", "muon"] = "adamw"
     """Adam (Kingma and Ba, 2015), AdamW (Loshchilov and Hutter, 2019) or SGD, as torch has them;
     Lion (Chen et al., 2023); Muon (Jordan et al., 2024) for the blocks' matrices, its rate matched
@@ -198,6 +201,8 @@ class TrainConfig(Config):
                 raise ValueError(
                     f"{name} is a setting of {' and '.join(owners)}, not of {self.optimizer}"
                 )
+        if self.epochs is not None:
+            raise ValueError("epochs are an experiment's, which knows the task; give steps here")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs momentum above 0")
         if self.schedule.kind != "constant" and self.schedule.warmup >= self.schedule_total:
