@@ -112,6 +112,19 @@ class StopConfig(Config):
         return self
 
 
+class RecoverConfig(Config):
+    """When a run goes back to its best state; each run of a stack by itself."""
+
+    every: int = Field(10, ge=1)
+    """Steps from one look to the next: at a run's mean training loss over these steps."""
+    above: float = Field(1.0, ge=0)
+    """A run goes back when its mean is above its lowest so far by more than this, or not finite."""
+    at_most: int = Field(3, ge=1)
+    """How many times; after that a loss that is not finite ends the run."""
+    lr_factor: float = Field(0.5, gt=0, le=1)
+    """What the learning rate is multiplied by from each restart on."""
+
+
 class TrainConfig(Config):
     """How a run is trained."""
 
@@ -158,6 +171,9 @@ class TrainConfig(Config):
     """Snapshots."""
     stop: Annotated[StopConfig | None, NotInIdentity()] = None
     """When to stop early."""
+    recover: Annotated[RecoverConfig | None, Neutral(None)] = None
+    """When to go back to the best parameters and optimizer state seen, with a lower learning rate;
+    step count and batches go on. Null: never."""
 
     @field_validator("schedule", mode="before")
     @classmethod

@@ -148,13 +148,17 @@ def _next_stop(step: int, config: TrainConfig, log_every: int) -> int:
 
 
 def _add_rows(rows: list[dict[str, Any]], stack: Stack, advance: Advance) -> dict[str, int]:
-    """Adds each step's training loss; returns the step at which each run diverged."""
+    """Adds each step's training loss; returns the step at which each run diverged.
+
+    A run that has restarts left does not diverge: its losses are kept as they are.
+    """
     steps = len(advance.losses)
     first = stack.step - steps + 1
     log_every = stack.runs[0].log_every
     diverged: dict[str, int] = {}
+    restarts = {(each.run, each.step): each.back_to for each in advance.restarts}
     for r, run in enumerate(stack.runs):
-        bad = np.flatnonzero(~np.isfinite(advance.losses[:, r]))
+        bad = np.flatnonzero(advance.fatal[:, r])
         count = steps if not len(bad) else int(bad[0]) + 1
         if len(bad):
             diverged[run.id] = first + count - 1
@@ -162,6 +166,8 @@ def _add_rows(rows: list[dict[str, Any]], stack: Stack, advance: Advance) -> dic
             row = {"run": run.id, "step": first + k, "train_loss": float(advance.losses[k, r])}
             if (first + k) % log_every == 0 or first + k == stack.config.steps:
                 row["lr"] = float(advance.lrs[k, r])
+            if (r, first + k) in restarts:
+                row["restart"] = restarts[r, first + k]
             rows.append(row)
         if not len(bad) and (stack.step % log_every == 0 or stack.step == stack.config.steps):
             rows[-1]["grad_norm"] = float(advance.grad_norms[r])
