@@ -104,6 +104,12 @@ def test_show(lab):
     text = run_command("show", run, "--store", store)[1]
     assert "train.lr = 0.001" in text
     assert "steps 0 to 10: engine stack, width 4, cpu" in text
+    (segment,) = data["segments"]
+    assert list(segment["timings"]) == ["data", "forward", "backward", "update", "evaluate"]
+    assert segment["memory"] > 2**20
+    assert segment["load"]["cpu"] > 0
+    assert "a step of a run: data " in text
+    assert "memory at its peak " in text
 
 
 def test_show_tells_restarts(tmp_path):

@@ -136,6 +136,22 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
             f"{each['device']}, {each['threads']} threads, torch {each['torch']}, "
             f"{each['at'][:19].replace('T', ' ')} UTC"
         )
+        for line in _costs(each):
+            click.echo(f"    {line}")
+
+
+def _costs(segment: dict[str, Any]) -> list[str]:
+    """What a segment of training took, in lines; none for what was not measured."""
+    lines = []
+    if segment.get("timings"):
+        parts = [f"{name} {1e3 * s:.3g} ms" for name, s in segment["timings"].items()]
+        lines.append(f"a step of a run: {', '.join(parts)}")
+    uses = []
+    if "memory" in segment:
+        uses.append(f"memory at its peak {segment['memory'] / 2**20:.0f} MiB")
+    units = {"cpu": "cores busy", "gpu": "of the GPU's time"}
+    uses += [f"{value:.2f} {units[name]}" for name, value in segment.get("load", {}).items()]
+    return [*lines, ", ".join(uses)] if uses else lines
 
 
 @click.command()

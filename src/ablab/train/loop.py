@@ -176,11 +176,12 @@ def _add_rows(rows: list[dict[str, Any]], stack: Stack, advance: Advance) -> dic
 
 def _evaluate(stack: Stack, sets: Mapping[str, Batch]) -> dict[str, NDArray[np.float64]]:
     """Each run's measures of every set, as ``MEASURE`` or ``MEASURE/NAME``."""
-    return {
-        f"{measure}/{name}" if name else measure: values
-        for name, batch in sets.items()
-        for measure, values in stack.evaluate(batch).items()
-    }
+    with stack.timings.phase("evaluate"):
+        return {
+            f"{measure}/{name}" if name else measure: values
+            for name, batch in sets.items()
+            for measure, values in stack.evaluate(batch).items()
+        }
 
 
 def _add_evaluation(

@@ -24,6 +24,7 @@ from ablab.train.optimizers import make_optimizer
 from ablab.train.recovery import Recovery, RecoveryState, Restart
 from ablab.train.run import Run
 from ablab.train.schedules import factors
+from ablab.train.timings import Timings
 from ablab.train.update import Scalars
 
 _DRAW_BYTES = 32 * 2**20  # how much is drawn ahead at most
@@ -89,6 +90,9 @@ class Stack:
         states: Where each continues from, None where it begins; None where all begin.
         device: Where the tensors live.
         method: How gradients are computed.
+
+    Attributes:
+        timings: How long training takes, rehearsals not among it.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class Stack:
         self.device = device
         self.method = method
         self.task = make_task(first)
+        self.timings = Timings(device)
         # Parameters are passed in, so the template's own values are never read.
         model = initial_model(first).to(device)
         self.layout = Layout.of(model)
@@ -196,7 +201,7 @@ class Stack:
         """
         draws = self._gradients.arrange(self._draw(1)).at(0)
         began = time.perf_counter()
-        self._gradients.take(self.theta, draws)
+        self._gradients.take(self.theta, draws, Timings(self.device))
         return time.perf_counter() - began
 
     @property
@@ -214,7 +219,8 @@ class Stack:
         left = steps
         while left:
             count = min(left, self._steps_ahead())
-            drawn_ahead = self._gradients.arrange(self._draw(count))
+            with self.timings.phase("data"):
+                drawn_ahead = self._gradients.arrange(self._draw(count))
             lrs, scalars = self._draw_scalars(count)
             rates.append(lrs)
             for k in range(count):
@@ -278,8 +284,9 @@ class Stack:
     def _one_step(
         self, draws: Draws, scalars: Scalars, want_norm: bool
     ) -> tuple[Tensor, Tensor | None]:
-        losses, grad = self._gradients.take(self.theta, draws)
-        with torch.no_grad():
+        self.timings.begin_step(len(self.runs))
+        losses, grad = self._gradients.take(self.theta, draws, self.timings)
+        with torch.no_grad(), self.timings.phase("update"):
             norm = None
             if want_norm or self.config.clip_norm is not None:
                 norm = torch.linalg.vector_norm(grad, dim=1)

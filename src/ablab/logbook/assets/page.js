@@ -99,7 +99,7 @@
                            fill: "transparent",
                            dash: (u, i) => (u.series[i].dash && u.series[i].dash.length
                              ? "dashed" : "solid") } },
-      hooks: { drawClear: [drawLevels(shown.levels), drawRestarts(shown.curves)] },
+      hooks: { drawClear: [drawLevels(shown.levels)], draw: [drawRestarts(shown.curves)] },
     }, columns, holder);
     // The band's edges follow their curve and have no place of their own in the legend.
     plot.root.querySelectorAll(".u-legend .u-series").forEach((row, index) => {
