@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import run_command
+from tests.store.makers import WILD, train
 
 EXPERIMENT = """
 question: Does a tiny experiment run?
@@ -103,6 +104,19 @@ def test_show(lab):
     text = run_command("show", run, "--store", store)[1]
     assert "train.lr = 0.001" in text
     assert "steps 0 to 10: engine stack, width 4, cpu" in text
+    (segment,) = data["segments"]
+    assert list(segment["timings"]) == ["data", "forward", "backward", "update", "evaluate"]
+    assert segment["memory"] > 2**20
+    assert segment["load"]["cpu"] > 0
+    assert "a step of a run: data " in text
+    assert "memory at its peak " in text
+
+
+def test_show_tells_restarts(tmp_path):
+    store = str(tmp_path / "lab")
+    run = train(WILD, tmp_path / "lab", "train.steps=30", "seeds=1").runs[0].run
+    assert as_json("show", run, "--store", store)["restarts"][0] == {"step": 7, "back_to": 0}
+    assert "restarts     7 -> 0" in run_command("show", run, "--store", store)[1]
 
 
 def test_metrics(lab):

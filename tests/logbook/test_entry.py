@@ -5,7 +5,7 @@ import pytest
 
 from ablab.logbook.entry import write_entry
 from ablab.store import Store
-from tests.store.makers import train
+from tests.store.makers import WILD, train
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +112,16 @@ def test_bundles_are_spelt_out(tmp_path):
     text = (train(asked, tmp_path / "lab").entry.parent / "entry.md").read_text()
     assert "grid: rung = table: model.kind=bigram; block: the base" in text
     assert "train.weight_decay = 0.01" in text
+
+
+def test_restarts_are_listed_and_drawn(tmp_path, written):
+    result = train(WILD, tmp_path / "lab", "train.steps=30", "seeds=1")
+    text = (result.entry.parent / "entry.md").read_text()
+    assert f"- `{result.runs[0].run}`, seed 0: 7 → 0" in text
+    page = result.entry.read_text()
+    assert "<h2>Restarts</h2>" in page
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL).group(1))
+    assert data["train_loss"]["curves"][0]["restarts"][0] == 7
+    drawing = (result.entry.parent / "figures" / "train_loss.svg").read_text()
+    assert "LineCollection" in drawing
+    assert "## Restarts" not in (written.entry.parent / "entry.md").read_text()

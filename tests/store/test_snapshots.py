@@ -3,11 +3,11 @@ import torch
 
 import ablab
 from ablab.store import StoreError
-from ablab.store.snapshots import read_state, snapshot_path
+from ablab.store.snapshots import read_parameters, read_state, snapshot_path
 from ablab.train.layout import Layout
 from ablab.train.method import SOLO
 from ablab.train.stack import Stack, initial_model
-from tests.store.makers import train
+from tests.store.makers import WILD, train
 
 
 def test_steps_that_are_kept(tmp_path, tiny):
@@ -59,3 +59,24 @@ def test_a_damaged_snapshot_is_passed_over_when_a_run_goes_on(tmp_path, tiny):
     path.write_bytes(b"")
     longer = train(tiny, lab, "seeds=1", "model.d_model=8", "train.steps=40")
     assert longer.metrics().drop("experiment").equals(whole.metrics().drop("experiment"))
+
+
+def test_a_run_that_goes_back_is_resumed_bit_for_bit(tmp_path):
+    """The first part ends within an interval, after a restart and before another."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    train(WILD, one, "train.steps=80")
+    first = train(WILD, two, "train.steps=40")
+    run = ablab.open(two).run(first.runs[0].run)
+    state = read_state(run.store, run.id, 40, Layout.of(initial_model(run.run)), [])
+    assert state.recovery is not None
+    assert state.recovery.restarts > 0
+    assert state.recovery.interval > 0
+    assert set(read_parameters(run.store, run.id, 40)) == {"embedding.weight"}
+    again = train(WILD, two, "train.steps=80")
+    assert [each.run for each in again.runs] == [each.run for each in first.runs]
+    whole, resumed = (
+        ablab.open(lab).metrics("wild", columns=["train_loss", "eval_loss", "restart"])
+        for lab in (one, two)
+    )
+    assert len(whole["restart"].drop_nulls().unique()) > 1
+    assert resumed.filter(resumed["step"] != 40).equals(whole.filter(whole["step"] != 40))

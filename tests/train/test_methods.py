@@ -37,6 +37,7 @@ OPTIMIZERS = {
     "adam": {"optimizer": "adam", "weight_decay": 0.01},
     "sgd": {"optimizer": "sgd", "momentum": 0.9, "lr": 0.05},
     "nesterov": {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "lr": 0.05},
+    "muon": {"optimizer": "muon", "lr": 5e-3},
 }
 PARTS = {
     "addition": {"model": DROPOUT, "task": ADDITION},

@@ -1,12 +1,17 @@
-"""Each optimizer against torch's own, every run with its own settings, for 20 steps."""
+"""Each optimizer against torch's own or its paper, each run with its own settings, for 20 steps."""
 
+import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
-from ablab.train.config import TrainConfig
+from ablab.train.config import OPTIMIZER_SETTINGS, TrainConfig
+from ablab.train.layout import Layout
+from ablab.train.muon import orthogonal
 from ablab.train.optimizers import make_optimizer
 
 P = 40
+FLAT = Layout(("x",), (torch.Size([P]),))
 TORCH = {
     "adamw": lambda p, c: torch.optim.AdamW(
         p, lr=c.lr, betas=c.betas, eps=c.eps, weight_decay=c.weight_decay
@@ -38,34 +43,131 @@ CASES = [
 ]
 
 
+def steps(configs, layout, start, grads):
+    """Parameters after each step."""
+    optimizer = make_optimizer(configs[0], layout)
+    theta = start.clone()
+    slots = {name: torch.zeros_like(theta) for name in optimizer.slots}
+    for step, grad in enumerate(grads, start=1):
+        rows = [optimizer.scalars(c, step, c.lr) for c in configs]
+        scalars = {
+            name: torch.tensor([[row[name]] for row in rows], dtype=theta.dtype) for name in rows[0]
+        }
+        optimizer.update(theta, grad.clone(), slots, scalars, None)
+        yield theta
+
+
+def drawn(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case[0]))
 def test_steps_are_torchs_own(case):
     configs = [TrainConfig(**settings) for settings in case]
-    generator = torch.Generator().manual_seed(0)
-    start = torch.randn(len(configs), P, generator=generator, dtype=torch.float64)
-    grads = torch.randn(20, len(configs), P, generator=generator, dtype=torch.float64)
-    optimizer = make_optimizer(configs[0])
-    theta = start.clone()
-    slots = {name: torch.zeros_like(theta) for name in optimizer.slots}
+    start, *grads = drawn(21, len(configs), P)
     references = [torch.nn.Parameter(row.clone()) for row in start]
     theirs = [TORCH[c.optimizer]([p], c) for p, c in zip(references, configs, strict=True)]
-    for step in range(20):
-        rows = [optimizer.scalars(c, step + 1, c.lr) for c in configs]
-        scalars = {
-            name: torch.tensor([[row[name]] for row in rows], dtype=torch.float64)
-            for name in rows[0]
-        }
-        optimizer.update(theta, grads[step].clone(), slots, scalars, None)
-        for parameter, reference, grad in zip(references, theirs, grads[step], strict=True):
-            parameter.grad = grad.clone()
+    for theta, grad in zip(steps(configs, FLAT, start, grads), grads, strict=True):
+        for parameter, reference, own in zip(references, theirs, grad, strict=True):
+            parameter.grad = own.clone()
             reference.step()
         torch.testing.assert_close(theta, torch.stack([p.detach() for p in references]))
 
 
-@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+def test_lion_is_its_papers():
+    configs = [
+        TrainConfig(optimizer="lion", lr=0.01, weight_decay=0.3),
+        TrainConfig(optimizer="lion", lr=0.1, betas=[0.5, 0.8]),
+    ]
+    assert configs[0].betas == (0.9, 0.99)
+    start, *grads = drawn(21, 2, P)
+    theta, mean = start.numpy().copy(), np.zeros((2, P))
+    for found, grad in zip(steps(configs, FLAT, start, grads), grads, strict=True):
+        for r, config in enumerate(configs):  # algorithm 2 of Chen et al., line by line
+            own, (beta1, beta2) = grad[r].numpy(), config.betas
+            update = np.sign(beta1 * mean[r] + (1 - beta1) * own)
+            theta[r] = theta[r] - config.lr * (update + config.weight_decay * theta[r])
+            mean[r] = beta2 * mean[r] + (1 - beta2) * own
+        np.testing.assert_allclose(found.numpy(), theta, rtol=1e-10)
+
+
+MIXED = Layout(
+    ("embedding.weight", "norm", "blocks.0.a", "blocks.0.b", "blocks.1.a", "unembedding.weight"),
+    tuple(map(torch.Size, [(7, 3), (4,), (3, 5), (5, 3), (3, 5), (3, 7)])),
+)
+MATRICES = ("blocks.0.a", "blocks.0.b", "blocks.1.a")
+MUON = [
+    TrainConfig(optimizer="muon", lr=0.01, weight_decay=0.3),
+    TrainConfig(optimizer="muon", lr=0.02, momentum=0.6, nesterov=True, betas=[0.8, 0.9]),
+]
+
+
+def newton_schulz(matrix):
+    x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    x = x / np.linalg.norm(x)
+    for _ in range(5):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x if matrix.shape[0] <= matrix.shape[1] else x.T
+
+
+def test_muon_is_its_papers_on_matrices_and_adamw_elsewhere():
+    start, *grads = drawn(21, 2, MIXED.size)
+    others = [name for name in MIXED.names if name not in MATRICES]
+    matrices = [{n: v[r].numpy().copy() for n, v in MIXED.views(start).items()} for r in (0, 1)]
+    means = [dict.fromkeys(MATRICES, 0.0) for _ in MUON]
+    rest = [
+        {name: torch.nn.Parameter(MIXED.views(start)[name][r].clone()) for name in others}
+        for r in (0, 1)
+    ]
+    theirs = [TORCH["adamw"](list(p.values()), c) for p, c in zip(rest, MUON, strict=True)]
+    for theta, grad in zip(steps(MUON, MIXED, start, grads), grads, strict=True):
+        found, views = MIXED.views(theta), MIXED.views(grad)
+        for r, config in enumerate(MUON):
+            for name in others:
+                rest[r][name].grad = views[name][r].clone()
+            theirs[r].step()
+            for name in others:
+                torch.testing.assert_close(found[name][r], rest[r][name].detach())
+            for name in MATRICES:
+                own, mu = views[name][r].numpy(), config.momentum
+                means[r][name] = mu * means[r][name] + (1 - mu) * own
+                step = newton_schulz((1 - mu) * own + mu * means[r][name])
+                old = matrices[r][name] * (1 - config.lr * config.weight_decay)
+                matrices[r][name] = old - config.lr * 0.2 * 5**0.5 * step
+                np.testing.assert_allclose(found[name][r].numpy(), matrices[r][name], rtol=1e-8)
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_muon_is_torchs_within_bfloat16(nesterov):
+    config = TrainConfig(optimizer="muon", lr=0.01, nesterov=nesterov)
+    layout = Layout(("blocks.0.a",), (torch.Size([6, 9]),))
+    start, *grads = drawn(11, 1, 54)
+    parameter = torch.nn.Parameter(start.view(6, 9).clone())
+    theirs = torch.optim.Muon(
+        [parameter], lr=0.01, weight_decay=config.weight_decay, momentum=config.momentum,
+        nesterov=nesterov, adjust_lr_fn="match_rms_adamw",
+    )  # fmt: skip
+    for grad in grads:
+        parameter.grad = grad.view(6, 9).clone()
+        theirs.step()
+    *_, last = steps([config], layout, start, grads)
+    moved = (parameter.detach() - start.view(6, 9)).norm()
+    assert (last.view(6, 9) - parameter.detach()).norm() < 0.02 * moved
+
+
+def test_orthogonal_matrices_have_singular_values_near_one():
+    found = orthogonal(drawn(4, 5, 3))
+    values = torch.linalg.svdvals(found)
+    assert found.shape == (4, 5, 3)
+    assert ((values > 0.6) & (values < 1.3)).all()
+    assert not orthogonal(torch.zeros(1, 2, 3)).any()
+
+
+@pytest.mark.parametrize("name", OPTIMIZER_SETTINGS)
 def test_only_what_should_decays(name):
     config = TrainConfig(optimizer=name, lr=0.1, weight_decay=0.5)
-    optimizer = make_optimizer(config)
+    optimizer = make_optimizer(config, FLAT)
     theta = torch.ones(1, 4)
     slots = {slot: torch.zeros_like(theta) for slot in optimizer.slots}
     scalars = {
@@ -74,3 +176,13 @@ def test_only_what_should_decays(name):
     optimizer.update(theta, torch.zeros(1, 4), slots, scalars, torch.tensor([1.0, 1.0, 0.0, 0.0]))
     assert (theta[0, :2] < 0.99).all()
     assert (theta[0, 2:] == 1).all()
+
+
+def test_what_is_not_given_is_the_optimizers_own():
+    muon, sgd = TrainConfig(optimizer="muon"), TrainConfig(optimizer="sgd")
+    assert (muon.momentum, muon.nesterov, muon.weight_decay) == (0.95, True, 0.1)
+    assert (sgd.momentum, sgd.nesterov, sgd.weight_decay) == (0.0, False, 0.0)
+    assert not TrainConfig(optimizer="muon", momentum=0).nesterov
+    assert sorted(sgd.identity().keys() & {"momentum", "betas", "eps"}) == ["momentum"]
+    with pytest.raises(ValidationError, match="eps is a setting of adam and adamw and muon"):
+        TrainConfig(optimizer="lion", eps=1e-6)

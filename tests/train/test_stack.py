@@ -16,6 +16,11 @@ OPTIMIZERS = {
     "adam": {"optimizer": "adam", "weight_decay": 0.01},
     "sgd": {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "lr": 0.05},
 }
+NEW = {
+    # A sign is no smooth function of the last bit, so it is looked at where that is far away.
+    "lion": {"optimizer": "lion", "weight_decay": 0.1, "lr": 1e-3, "precision": "float64"},
+    "muon": {"optimizer": "muon", "lr": 5e-3, "decay": "matrices", "clip_norm": 0.5},
+}
 
 
 def alone(run):
@@ -51,6 +56,17 @@ def test_run_k_of_a_stack_equals_run_k_alone(parts, optimizer):
         np.testing.assert_allclose(together.losses[:, index], single.losses[:, 0], rtol=1e-4)
         np.testing.assert_array_equal(together.lrs[:, index], single.lrs[:, 0])
         np.testing.assert_allclose(together.grad_norms[index], single.grad_norms[0], rtol=1e-2)
+
+
+@pytest.mark.parametrize("optimizer", NEW)
+def test_run_k_equals_run_k_alone_with_newer_optimizers(optimizer):
+    settings = {"model": DROPOUT} | NEW[optimizer]
+    runs = [make_run(0, **settings), make_run(1, **settings | {"lr": 2e-3, "betas": [0.8, 0.9]})]
+    together = Stack(runs, [None] * 2, CPU, STACK).advance(100)
+    for index, run in enumerate(runs):
+        single = alone(run).advance(100)
+        np.testing.assert_allclose(together.losses[:, index], single.losses[:, 0], rtol=1e-4)
+    assert (together.losses[-10:].mean(axis=0) < together.losses[:10].mean(axis=0)).all()
 
 
 def test_batches_masks_and_initial_parameters_are_equal_bit_for_bit():

@@ -97,12 +97,18 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
         "SELECT step, bytes, has_optimizer FROM snapshots WHERE run = ? ORDER BY step", row["id"]
     )
     config, segments = json.loads(row["trajectory"]), json.loads(row["segments"])
+    went_back = []
+    if "recover" in config["train"]:
+        from ablab.store.metrics import read_runs, restarts
+
+        went_back = restarts(read_runs(opened, [row["id"]])).get(row["id"], [])
     if as_json:
         print_json(
             vars(record)
             | {
                 "config": config,
                 "segments": segments,
+                "restarts": [{"step": step, "back_to": back_to} for step, back_to in went_back],
                 "snapshots": [dict(snapshot) for snapshot in snapshots],
                 "created": row["created"],
                 "updated": row["updated"],
@@ -116,6 +122,9 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
         if shown not in (None, ""):
             click.echo(f"{key:12} {shown}")
     click.echo(f"{'snapshots':12} {', '.join(str(each['step']) for each in snapshots) or 'none'}")
+    if went_back:
+        shown = ", ".join(f"{step} -> {back_to}" for step, back_to in went_back)
+        click.echo(f"{'restarts':12} {shown}")
     click.echo("\nconfiguration")
     for path, value in leaves(config):
         click.echo(f"  {'.'.join(path)} = {value}")
@@ -127,6 +136,22 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
             f"{each['device']}, {each['threads']} threads, torch {each['torch']}, "
             f"{each['at'][:19].replace('T', ' ')} UTC"
         )
+        for line in _costs(each):
+            click.echo(f"    {line}")
+
+
+def _costs(segment: dict[str, Any]) -> list[str]:
+    """What a segment of training took, in lines; none for what was not measured."""
+    lines = []
+    if segment.get("timings"):
+        parts = [f"{name} {1e3 * s:.3g} ms" for name, s in segment["timings"].items()]
+        lines.append(f"a step of a run: {', '.join(parts)}")
+    uses = []
+    if "memory" in segment:
+        uses.append(f"memory at its peak {segment['memory'] / 2**20:.0f} MiB")
+    units = {"cpu": "cores busy", "gpu": "of the GPU's time"}
+    uses += [f"{value:.2f} {units[name]}" for name, value in segment.get("load", {}).items()]
+    return [*lines, ", ".join(uses)] if uses else lines
 
 
 @click.command()

@@ -55,7 +55,8 @@ def shape_key(run: Run) -> str:
     train = run.train
     parts = [
         run.task.identity(), run.model.identity(), train.batch_size, train.optimizer,
-        train.precision, train.loss.dtype, train.clip_norm is not None,
+        train.precision, train.loss.identity(), train.clip_norm is not None,
+        train.recover is not None,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -104,13 +105,14 @@ def _count(key: str, hidden: _Hidden) -> Shape | None:
     except (Exception, SystemExit):
         return None
     scale = run.train.batch_size / samples
+    best = 0 if run.train.recover is None else 1 + len(stack.slots)  # kept to go back to
     mixing = float(counter.get_flop_counts().get("Global", {}).get(torch.ops.aten.bmm, 0))
     return Shape(
         key=key,
         operations=(counter.get_total_flops() - mixing) * scale,
         mixing=mixing * scale,
         passing=int(max(0, sum(saved.values()) - stack.theta.nbytes) * scale),
-        state=stack.theta.nbytes * (3 + len(stack.slots)),
+        state=stack.theta.nbytes * (3 + len(stack.slots) + best),
         launches=launches.count,
         tokens=run.task.input_length,
         samples=run.train.batch_size,

@@ -15,6 +15,7 @@ from ablab.execute.memory import give_memory_back, keep_freed_memory
 from ablab.execute.plan import Plan, PlannedStack
 from ablab.execute.settle import settle
 from ablab.execute.speeds import keep_compiled_programs
+from ablab.execute.usage import Usage
 from ablab.store.index import StoreError
 from ablab.store.keeper import LeaseLostError, StoreKeeper
 from ablab.store.leases import Owner, this_host
@@ -206,7 +207,8 @@ def _train(
             }
         )
 
-    keeper = StoreKeeper(job.store, owner, job.experiment, facts, tell)
+    usage = Usage(stack.device)
+    keeper = StoreKeeper(job.store, owner, job.experiment, facts, tell, usage.facts)
     keeper.started(stack.step)
     finished = train(stack, keeper, rules, job.should_pause, before.losses(stack.runs))
     job.tell(
@@ -242,7 +244,7 @@ class _Pace:
 def _by_step(store: Store, runs: Sequence[Run]) -> list[list[tuple[Run, RunState | None]]]:
     """Runs with the state that each continues from, those at one step together."""
     layout = Layout.of(initial_model(runs[0]))
-    slots = make_optimizer(runs[0].train).slots
+    slots = make_optimizer(runs[0].train, layout).slots
     groups: dict[int, list[tuple[Run, RunState | None]]] = {}
     for run in runs:
         state = _last_state(store, run, layout, slots)

@@ -17,7 +17,7 @@ from ablab.logbook.figures import curves, is_wide, styles
 from ablab.read.bands import bands
 from ablab.read.summary import summarise, table
 from ablab.store.files import write_text_atomically
-from ablab.store.metrics import experiment_metrics, experiment_runs
+from ablab.store.metrics import experiment_metrics, experiment_runs, restarts
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 DRAWN = ("train_loss", "eval_loss", "eval_accuracy")
@@ -98,6 +98,7 @@ def _content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "rows": rows,
         "statuses": _counted(runs),
         "troubles": [run for run in runs if run.status in ("diverged", "failed")],
+        "restarts": _restarts(metrics, runs),
         "seconds": sum(run.seconds for run in runs),
         "segments": _facts(store, runs),
         "figures": {
@@ -134,6 +135,16 @@ def _drawn(metrics: pl.DataFrame, keys: list[str]) -> dict[str, Any]:
     return {column: each for column, each in found.items() if each}
 
 
+def _restarts(metrics: pl.DataFrame, runs: list[RunRecord]) -> list[tuple[RunRecord, str]]:
+    """The runs that went back to an earlier state, and from where to where."""
+    found = restarts(metrics)
+    return [
+        (run, ", ".join(f"{step} → {back_to}" for step, back_to in found[run.run]))
+        for run in runs
+        if run.run in found
+    ]
+
+
 def _plot_data(drawn: dict[str, Any], levels: dict[str, float]) -> str:
     """The curves as JSON for the page, safe inside a script element."""
     data = {
@@ -149,6 +160,7 @@ def _plot_data(drawn: dict[str, Any], levels: dict[str, float]) -> str:
                     "mean": _rounded(band.mean),
                     "low": _rounded(band.low),
                     "high": _rounded(band.high),
+                    "restarts": band.restarts,
                 }
                 for band, (colour, dash) in zip(found, styles(found), strict=True)
             ],

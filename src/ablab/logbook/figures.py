@@ -48,6 +48,8 @@ def is_wide(bands: Sequence[Band]) -> bool:
 def curves(bands: Sequence[Band], column: str, levels: dict[str, float]) -> str:
     """The curves of a column with a band over seeds, as an SVG document.
 
+    Restarts are thin marks at the foot, in their variant's colour.
+
     Args:
         bands: The variants' curves.
         column: What is drawn.
@@ -62,6 +64,9 @@ def curves(bands: Sequence[Band], column: str, levels: dict[str, float]) -> str:
                 band.steps, band.mean, color=colour, linestyle=style, lw=1.4, label=band.label
             )
             axes.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.15, lw=0)
+            axes.vlines(
+                band.restarts, 0, 0.05, transform=axes.get_xaxis_transform(), color=colour, lw=0.7
+            )
         low = min(min(band.low) for band in bands)
         high = max(max(band.high) for band in bands)
         for name, level in levels.items():

@@ -9,12 +9,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ablab.model import flex
 from ablab.model.attention_activations.softmax import Softmax
 from ablab.model.block_config import BlockConfig
 from ablab.model.config import ACTIVATIONS, ATTENTION_ACTIVATIONS, NORMS, POSITIONS
 from ablab.model.forward import Forward
 from ablab.model.logits import LogitBias, Temperature
 from ablab.model.parts import AttentionActivation, AttentionPosition, Pointwise, positions
+from ablab.model.positions.alibi import Alibi
 
 
 class Attention(nn.Module):
@@ -48,6 +50,7 @@ class Attention(nn.Module):
         self.position = _attention_position(config)
         self.temperature = Temperature(own, config.n_heads)
         self.logit_bias = LogitBias(own, config.n_heads, n_keys)
+        self.name = own.activation
         self.activation = make_attention_activation(own.activation)
         self.post_norm: nn.Module = NORMS.find(own.post_norm)(width, config.bias)
         self.projection = (
@@ -77,12 +80,10 @@ class Attention(nn.Module):
             k, v = forward.cache.extend(forward.prefix, k, v)
         q, k, v = q.transpose(1, 2), self._for_each_head(k), self._for_each_head(v)
         q = self.temperature(q)  # (B, H, T, K)
-        tapped = forward.wants("attn_scores", "pattern")
-        drops = self.p > 0.0 and self.training
-        softmax = isinstance(self.activation, Softmax)
-        if softmax and not tapped and not drops and forward.kernels.fused_attention:
-            z = self._fused(q, k, v, forward)
+        if self._has_kernel(q, forward):
             forward.visited.extend(forward.prefix + name for name in ("attn_scores", "pattern"))
+            softmax = isinstance(self.activation, Softmax)
+            z = (self._fused if softmax else self._flex)(q, k, v, forward)
         else:
             z = self._plain(q, k, v, forward)
         z = forward.site("z", z.transpose(1, 2)).flatten(-2)  # (B, T, H K)
@@ -102,6 +103,23 @@ class Attention(nn.Module):
             return x
         shared = self.n_heads // self.n_kv_heads
         return x.unsqueeze(2).expand(-1, -1, shared, -1, -1).flatten(1, 2)
+
+    def _has_kernel(self, q: Tensor, forward: Forward) -> bool:
+        """Whether a fused kernel does what is asked for: softmax's anywhere, others on CUDA."""
+        tapped = forward.wants("attn_scores", "pattern")
+        drops = self.p > 0.0 and self.training
+        if tapped or drops or not forward.kernels.fused_attention:
+            return False
+        if isinstance(self.activation, Softmax):
+            return True
+        fixed = self.logit_bias.learned is None
+        return fixed and forward.past == 0 and q.is_cuda and self.name in flex.NAMES
+
+    def _flex(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
+        """Attention with another activation by the engine's kernel."""
+        slopes = tuple(self.position.slopes) if isinstance(self.position, Alibi) else ()
+        terms = flex.Terms(self.logit_bias.fixed, slopes, self.causal, self.window)
+        return forward.kernels.attend_by(self.name, q, k, v, terms)
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
         """Softmax attention by the engine's kernel; what is hidden or added makes a mask."""

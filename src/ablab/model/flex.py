@@ -1,8 +1,9 @@
 """Attention with other activations than softmax, on FlexAttention's fused kernels.
 
-FlexAttention (Dong et al., 2024) takes a softmax over modified scores. With log(f(s) + c) for scores
-it sums values by (f(s) + c) / Z, and its log-sum-exp is log Z: their product less c times the sum
-of the visible values is Σ f(s) v. That needs f bounded below, by -c. Axes: B, H, K; Q, S.
+FlexAttention (Dong et al., 2024) takes a softmax over modified scores. With log(f(s) + c) for
+scores it sums values by (f(s) + c) / Z, and its log-sum-exp is log Z: their product less c times
+the sum of the visible values is Σ f(s) v. That needs f bounded below, by -c. Its parts of torch are
+imported where they are used, for they take a second. Axes: B, H, K; Q, S.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def attend(
         z, logarithm = kernel(q, k, v, score_mod=score_mod, block_mask=mask, return_lse=True)
         logarithm = logarithm[..., None]  # (B, H, Q, 1), in float32
     if form is None:  # softmax1: Z / (1 + Z) of softmax's sum
-        return (z * logarithm.sigmoid()).to(q.dtype)
+        total: Tensor = z.float() * logarithm.sigmoid()
+        return total.to(q.dtype)
     total = z.float() * logarithm.exp()
     if form.offset:
         total = total - form.offset * _visible_sum(v.float(), terms)
@@ -84,8 +85,18 @@ def attend(
 
 @lru_cache(maxsize=1)
 def compiled_kernel() -> Callable[..., Any]:
-    """FlexAttention compiled, as it has to be to be fused."""
-    return torch.compile(flex_attention, dynamic=False)  # type: ignore[no-any-return]
+    """FlexAttention compiled, as it has to be to be fused, for any number of shapes and terms."""
+    from torch._dynamo import config
+    from torch.nn.attention.flex_attention import flex_attention
+
+    kernel: Any = torch.compile(flex_attention, dynamic=False)
+
+    def call(*tensors: Tensor, **settings: Any) -> Any:
+        # Past torch's own limit of eight it would go on without a compiler, and say nothing.
+        with config.patch(recompile_limit=256):
+            return kernel(*tensors, **settings)
+
+    return call
 
 
 @lru_cache(maxsize=64)
@@ -108,7 +119,10 @@ def _score_mod(name: str, terms: Terms, device: torch.device) -> Callable[..., T
 @lru_cache(maxsize=64)
 def _block_mask(
     causal: bool, window: int | None, queries: int, keys: int, device: torch.device
-) -> BlockMask | None:
+) -> Any:
+    """FlexAttention's own mask, which skips the blocks that nobody sees; None for none."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
     if not causal:
         return None
 
@@ -121,7 +135,7 @@ def _block_mask(
 
 def _logarithm(name: str, q: Tensor, k: Tensor, terms: Terms) -> Float[Tensor, "B H Q 1"]:
     """The kernel's log-sum-exp by plain products."""
-    scores = (q.float() @ k.float().mT) * q.shape[-1] ** -0.5
+    scores: Tensor = (q.float() @ k.float().mT) * q.shape[-1] ** -0.5
     query, key = torch.arange(q.shape[-2])[:, None], torch.arange(k.shape[-2])
     scores = scores + terms.bias
     if terms.slopes:

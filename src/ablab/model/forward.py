@@ -13,6 +13,9 @@ from jaxtyping import Float, Int, Int16
 from torch import Tensor
 from torch.nn import functional as F
 
+from ablab.model import flex
+from ablab.model.flex import Terms
+
 Tap = Callable[[Tensor], Tensor]
 
 
@@ -46,6 +49,25 @@ class Kernels(ABC):
         """
 
     @abstractmethod
+    def attend_by(
+        self,
+        activation: str,
+        q: Float[Tensor, "B H Q K"],
+        k: Float[Tensor, "B H S K"],
+        v: Float[Tensor, "B H S K"],
+        terms: Terms,
+    ) -> Float[Tensor, "B H Q K"]:
+        """Attention with another activation than softmax, where there is a fused kernel for it.
+
+        Args:
+            activation: One of ``ablab.model.flex.NAMES``.
+            q: Queries.
+            k: Keys.
+            v: Values.
+            terms: What is done to the scores before it.
+        """
+
+    @abstractmethod
     def embed(self, tokens: Int[Tensor, "B T"], table: Float[Tensor, "V D"]) -> Tensor:
         """The rows of a table, of shape (B, T, D)."""
 
@@ -56,6 +78,10 @@ class FusedKernels(Kernels):
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         """Softmax attention; see :meth:`Kernels.attend`."""
         return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
+
+    def attend_by(self, activation: str, q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> Tensor:
+        """Attention with another activation; see :meth:`Kernels.attend_by`."""
+        return flex.attend(activation, q, k, v, terms)
 
     def embed(self, tokens: Tensor, table: Tensor) -> Tensor:
         """The rows of a table, (B, T, D)."""

@@ -22,6 +22,7 @@ class Band:
         mean: The mean over seeds (and over the point's steps).
         low: The lowest seed.
         high: The highest seed.
+        restarts: The steps after which a seed's run went back to an earlier state.
     """
 
     keys: dict[str, Any]
@@ -30,6 +31,7 @@ class Band:
     mean: list[float]
     low: list[float]
     high: list[float]
+    restarts: list[int]
 
 
 def bands(metrics: pl.DataFrame, keys: list[str], column: str) -> list[Band]:
@@ -42,15 +44,17 @@ def bands(metrics: pl.DataFrame, keys: list[str], column: str) -> list[Band]:
         keys: The variant's keys.
         column: The column to draw.
     """
-    frame = metrics.select([*keys, "seed", "step", column]).drop_nulls(column)
+    if "restart" not in metrics.columns:
+        metrics = metrics.with_columns(pl.lit(None, pl.Int64).alias("restart"))
+    frame = metrics.select([*keys, "seed", "step", column, "restart"])
+    went_back = frame.filter(pl.col("restart").is_not_null())
+    frame = frame.drop_nulls(column)
     frame = frame.filter(pl.col(column).is_finite())
     if frame.is_empty():
         return []
-    frame = frame.with_columns(
-        pl.struct(keys).struct.json_encode().alias("_variant")
-        if keys
-        else pl.lit("{}").alias("_variant")
-    )
+    variant = pl.struct(keys).struct.json_encode() if keys else pl.lit("{}")
+    frame = frame.with_columns(variant.alias("_variant"))
+    went_back = went_back.with_columns(variant.alias("_variant"))
     result = []
     for name in frame["_variant"].unique(maintain_order=True):
         mine = frame.filter(pl.col("_variant") == name)
@@ -84,6 +88,7 @@ def bands(metrics: pl.DataFrame, keys: list[str], column: str) -> list[Band]:
                 points["mean"].to_list(),
                 points["low"].to_list(),
                 points["high"].to_list(),
+                went_back.filter(pl.col("_variant") == name)["step"].unique().sort().to_list(),
             )
         )
     return result

@@ -30,6 +30,7 @@ class StoreKeeper(Keeper):
         experiment: The experiment for which they are trained.
         facts: How they are trained (engine, device, threads, …), kept with each run.
         tell: Told the step, the number of runs and their mean loss at every logged step.
+        usage: Says at each checkpoint what else there is to keep, as facts (memory, load).
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class StoreKeeper(Keeper):
         experiment: int,
         facts: dict[str, Any],
         tell: Callable[[int, int, float], None],
+        usage: Callable[[], dict[str, Any]],
     ) -> None:
         self._store = store
         self._owner = owner
         self._experiment = experiment
         self._facts = facts
         self._tell = tell
+        self._usage = usage
         self._from: int | None = None
 
     def started(self, step: int) -> None:
@@ -76,10 +79,11 @@ class StoreKeeper(Keeper):
             written = write_snapshot(store, run_id, state, stack.layout, with_optimizer=True)
             passing = checkpoint.passing and run_id not in checkpoint.stopped
             snapshots.append((run_id, state.step, written, True, passing))
+        facts = self._facts | {"timings": stack.timings.per_step()} | self._usage()
         with store.index.transaction() as connection:
             gone = self._passing(store.index, [run.id for run in stack.runs])
             for run in stack.runs:
-                self._update_run(connection, run.id, checkpoint, stack)
+                self._update_run(connection, run.id, checkpoint, stack, facts)
             add_part(connection, part, size, frame)
             connection.executemany("DELETE FROM snapshots WHERE run = ? AND step = ?", gone)
             connection.executemany(
@@ -88,13 +92,20 @@ class StoreKeeper(Keeper):
         for run_id, step in set(gone) - {(run, step) for run, step, *_ in snapshots}:
             snapshot_path(store, run_id, step).unlink(missing_ok=True)
 
-    def _update_run(self, connection: Any, run: str, checkpoint: Checkpoint, stack: Stack) -> None:
+    def _update_run(
+        self,
+        connection: Any,
+        run: str,
+        checkpoint: Checkpoint,
+        stack: Stack,
+        facts: dict[str, Any],
+    ) -> None:
         rows = [row for row in checkpoint.rows if row["run"] == run]
         evaluations = [row["eval_loss"] for row in rows if "eval_loss" in row]
         step = checkpoint.diverged.get(run, checkpoint.step)
         row = self._check_lease(run)
         segments = json.loads(row["segments"])
-        mine = {"from": self._from, "to": step, "owner": self._owner.token, **self._facts}
+        mine = {"from": self._from, "to": step, "owner": self._owner.token, **facts}
         if segments and segments[-1]["from"] == self._from:
             segments.pop()
         connection.execute(

@@ -49,6 +49,16 @@ def read_runs(store: Store, runs: Sequence[str]) -> pl.DataFrame:
     )
 
 
+def restarts(frame: pl.DataFrame) -> dict[str, list[tuple[int, int]]]:
+    """The restarts in a frame of metrics by run: after which step, and back to which."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    if "restart" in frame.columns:
+        rows = frame.select("run", "step", "restart").drop_nulls().sort("step")
+        for run, step, back_to in rows.iter_rows():
+            found.setdefault(run, []).append((step, back_to))
+    return found
+
+
 def experiment_metrics(
     store: Store, record: ExperimentRecord, columns: Sequence[str] = ()
 ) -> pl.DataFrame:

@@ -1,7 +1,9 @@
 """Snapshots: a run's parameters after a step, as safetensors.
 
 A file holds every parameter by its name in the model, and where it serves a resume the optimizer's
-state as ``optimizer/SLOT/PARAMETER``. Its metadata says which run and step it is.
+state as ``optimizer/SLOT/PARAMETER``. Its metadata says which run and step it is. Of a run that may
+go back to its best state, it holds that too, as ``best/…``, and what else recovery remembers in the
+metadata.
 """
 
 from collections.abc import Sequence
@@ -17,9 +19,11 @@ from ablab.store.files import write_atomically
 from ablab.store.index import StoreError
 from ablab.store.store import Store
 from ablab.train.layout import Layout
+from ablab.train.recovery import RecoveryState
 from ablab.train.stack import RunState
 
 _SLOT = "optimizer"
+_BEST = "best"
 
 
 def snapshot_path(store: Store, run: str, step: int) -> Path:
@@ -31,12 +35,20 @@ def write_snapshot(
     store: Store, run: str, state: RunState, layout: Layout, with_optimizer: bool
 ) -> int:
     """Writes a snapshot and returns its size in bytes. The index is left alone."""
+    metadata = {"run": run, "step": str(state.step), "ablab": "1"}
     tensors = _named(layout, state.theta)
     if with_optimizer:
-        for slot, row in state.slots.items():
-            named = _named(layout, row)
-            tensors |= {f"{_SLOT}/{slot}/{name}": tensor for name, tensor in named.items()}
-    metadata = {"run": run, "step": str(state.step), "ablab": "1"}
+        tensors |= _slots_named(layout, state.slots)
+    recovery = state.recovery
+    if with_optimizer and recovery is not None:
+        best = _named(layout, recovery.theta) | _slots_named(layout, recovery.slots)
+        tensors |= {f"{_BEST}/{name}": tensor for name, tensor in best.items()}
+        metadata |= {
+            "best_step": str(recovery.best_step),
+            "best_loss": recovery.best_loss.hex(),  # to the last bit
+            "restarts": str(recovery.restarts),
+            "interval": recovery.interval.hex(),
+        }
     return write_atomically(
         snapshot_path(store, run, state.step), lambda path: save_file(tensors, path, metadata)
     )
@@ -48,8 +60,9 @@ def read_parameters(store: Store, run: str, step: int) -> dict[str, Tensor]:
     Raises:
         StoreError: It is missing or damaged.
     """
-    tensors = _read(snapshot_path(store, run, step))
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith(f"{_SLOT}/")}
+    tensors, _ = _read(snapshot_path(store, run, step))
+    inner = (f"{_SLOT}/", f"{_BEST}/")
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(inner)}
 
 
 def read_state(store: Store, run: str, step: int, layout: Layout, slots: Sequence[str]) -> RunState:
@@ -59,20 +72,32 @@ def read_state(store: Store, run: str, step: int, layout: Layout, slots: Sequenc
         StoreError: It is missing or damaged, or holds other tensors than the layout.
     """
     path = snapshot_path(store, run, step)
-    tensors = _read(path)
+    tensors, metadata = _read(path)
     try:
-        theta = torch.cat([tensors[name].reshape(-1) for name in layout.names])
-        rows = {
-            slot: torch.cat(
-                [tensors[f"{_SLOT}/{slot}/{name}"].reshape(-1) for name in layout.names]
+        theta, rows = _rows(tensors, layout, slots, "")
+        recovery = None
+        if "best_step" in metadata:
+            recovery = RecoveryState(
+                int(metadata["best_step"]),
+                float.fromhex(metadata["best_loss"]),
+                *_rows(tensors, layout, slots, f"{_BEST}/"),
+                int(metadata["restarts"]),
+                float.fromhex(metadata["interval"]),
             )
-            for slot in slots
-        }
     except KeyError as error:
-        raise StoreError(
-            Problem(f"the snapshot lacks the tensor {error}", given=str(path))
-        ) from error
-    return RunState(step, theta, rows)
+        raise StoreError(Problem(f"the snapshot lacks {error}", given=str(path))) from error
+    return RunState(step, theta, rows, recovery)
+
+
+def _rows(
+    tensors: dict[str, Tensor], layout: Layout, slots: Sequence[str], prefix: str
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Parameters and the optimizer's slots as flat rows, from the names that begin so."""
+
+    def row(inner: str) -> Tensor:
+        return torch.cat([tensors[f"{prefix}{inner}{name}"].reshape(-1) for name in layout.names])
+
+    return row(""), {slot: row(f"{_SLOT}/{slot}/") for slot in slots}
 
 
 def check_snapshot(path: Path, size: int, has_optimizer: bool) -> None:
@@ -95,10 +120,12 @@ def check_snapshot(path: Path, size: int, has_optimizer: bool) -> None:
         raise StoreError(Problem(f"damaged snapshot ({error})", given=str(path))) from error
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors and the metadata."""
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise StoreError(
             Problem(
@@ -112,3 +139,11 @@ def _read(path: Path) -> dict[str, Tensor]:
 def _named(layout: Layout, row: Tensor) -> dict[str, Tensor]:
     # safetensors refuses tensors that share memory, so each is copied.
     return {name: view[0].clone() for name, view in layout.views(row[None]).items()}
+
+
+def _slots_named(layout: Layout, slots: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        f"{_SLOT}/{slot}/{name}": tensor
+        for slot, row in slots.items()
+        for name, tensor in _named(layout, row).items()
+    }

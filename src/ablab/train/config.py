@@ -4,16 +4,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ablab.config import Config, NotInIdentity
+from ablab.config import Config, Neutral, NotInIdentity
 
-# Which settings each optimizer has beside the learning rate, and the weight decay it starts from
-# (torch's own defaults).
-OPTIMIZER_SETTINGS: dict[str, frozenset[str]] = {
-    "adam": frozenset({"weight_decay", "decay", "betas", "eps"}),
-    "adamw": frozenset({"weight_decay", "decay", "betas", "eps"}),
-    "sgd": frozenset({"weight_decay", "decay", "momentum", "nesterov"}),
+# The settings that each optimizer has beside the learning rate, with what they are where nothing is
+# given: torch's own defaults, and for lion its paper's betas.
+_ADAM = {"decay": "all", "betas": (0.9, 0.999), "eps": 1e-8}
+OPTIMIZER_SETTINGS: dict[str, dict[str, Any]] = {
+    "adam": _ADAM | {"weight_decay": 0.0},
+    "adamw": _ADAM | {"weight_decay": 0.01},
+    "sgd": {"weight_decay": 0.0, "decay": "all", "momentum": 0.0, "nesterov": False},
+    "lion": {"weight_decay": 0.0, "decay": "all", "betas": (0.9, 0.99)},
+    "muon": _ADAM | {"weight_decay": 0.1, "momentum": 0.95, "nesterov": True},
 }
-DEFAULT_WEIGHT_DECAY = {"adam": 0.0, "adamw": 0.01, "sgd": 0.0}
+_ALL_SETTINGS = frozenset().union(*OPTIMIZER_SETTINGS.values())
 
 
 class ScheduleConfig(Config):
@@ -43,10 +46,33 @@ class ScheduleConfig(Config):
 
 
 class LossConfig(Config):
-    """The loss: cross-entropy of the predicted tokens, in nats."""
+    """The loss of the predicted tokens: their mean in a sample, and the mean over samples."""
 
+    kind: Annotated[Literal["cross_entropy", "stablemax", "mse"], Neutral("cross_entropy")] = (
+        "cross_entropy"
+    )
+    """Cross-entropy in nats; the same with stablemax for softmax (Prieto et al., 2025); or the
+    squared error of logits against one-hot targets, its mean over V (Hui and Belkin, 2020)."""
+    label_smoothing: Annotated[float, Neutral(0.0)] = Field(0.0, ge=0, lt=1)
+    """The share of each target that is spread evenly over all tokens, as torch has it (not mse)."""
+    z_loss: Annotated[float, Neutral(0.0)] = Field(0.0, ge=0)
+    """What (log Z)² is added with, Z softmax's denominator (PaLM, Chowdhery et al., 2022;
+    cross_entropy)."""
     dtype: Literal["float32", "float64"] | None = None
     """The precision that logits are raised to for the loss; null: as ``train.precision``."""
+
+    @model_validator(mode="after")
+    def _settings_belong(self) -> "LossConfig":
+        if self.label_smoothing and self.kind == "mse":
+            raise ValueError("label_smoothing is a setting of cross_entropy and stablemax, not mse")
+        if self.z_loss and self.kind != "cross_entropy":
+            raise ValueError(f"z_loss is a setting of cross_entropy, not of {self.kind}")
+        return self
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is cross-entropy and nothing else."""
+        return self.kind == "cross_entropy" and not self.label_smoothing and not self.z_loss
 
 
 class EvaluateConfig(Config):
@@ -86,35 +112,55 @@ class StopConfig(Config):
         return self
 
 
+class RecoverConfig(Config):
+    """When a run goes back to its best state; each run of a stack by itself."""
+
+    every: int = Field(10, ge=1)
+    """Steps from one look to the next: at a run's mean training loss over these steps."""
+    above: float = Field(1.0, ge=0)
+    """A run goes back when its mean is above its lowest so far by more than this, or not finite."""
+    at_most: int = Field(3, ge=1)
+    """How many times; after that a loss that is not finite ends the run."""
+    lr_factor: float = Field(0.5, gt=0, le=1)
+    """What the learning rate is multiplied by from each restart on."""
+
+
 class TrainConfig(Config):
     """How a run is trained."""
 
     steps: Annotated[int, NotInIdentity()] = Field(1000, ge=1, le=10**12)
     """Updates (N)."""
+    epochs: Annotated[float | None, NotInIdentity()] = Field(None, gt=0)
+    """In place of ``steps``: how often the task's training set is visited. An experiment makes it
+    the number of steps that it comes to, rounded up."""
     batch_size: int = Field(64, ge=1, le=10**9)
-    """Samples in a batch (B)."""
-    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
-    """Adam (Kingma and Ba, 2015), AdamW (Loshchilov and Hutter, 2019) or SGD, as torch has them."""
+    """Samples in a batch (B); ``full``, in an experiment, for all of the task's training set."""
+    optimizer: Literal["adam", "adamw", "sgd", "lion", "muon"] = "adamw"
+    """Adam (Kingma and Ba, 2015), AdamW (Loshchilov and Hutter, 2019) or SGD, as torch has them;
+    Lion (Chen et al., 2023); Muon (Jordan et al., 2024) for the blocks' matrices, its rate matched
+    to AdamW's, with AdamW for all else."""
     lr: float = Field(1e-3, ge=0)
     """Learning rate, before the schedule's factor."""
     weight_decay: float | None = Field(None, ge=0)
-    """Decoupled in adamw, an L2 penalty in adam and sgd; null: torch's default (adamw 0.01)."""
+    """An L2 penalty in adam and sgd, decoupled in the others; null: torch's default (adamw 0.01,
+    muon 0.1; 0 for the rest)."""
     decay: Literal["all", "matrices"] = "all"
     """Which parameters decay: all, or those of two axes and more (not biases and norms)."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Adam's decay rates of the gradient's two averages."""
+    """Adam's decay rates of the gradient's two averages; those of lion's step and of its average,
+    [0.9, 0.99] where nothing is given."""
     eps: float = Field(1e-8, gt=0)
     """What Adam adds to its denominator."""
     momentum: float = Field(0.0, ge=0, lt=1)
-    """Momentum of sgd."""
+    """Momentum of sgd, and of muon (0.95 where nothing is given)."""
     nesterov: bool = False
-    """Nesterov's momentum in sgd."""
+    """Nesterov's momentum in sgd, and in muon (true where nothing is given)."""
     clip_norm: float | None = Field(None, gt=0)
     """Each run's gradient is scaled down to this norm where it is larger; null: never."""
     schedule: ScheduleConfig = ScheduleConfig()
     """The learning rate over the steps; a bare name stands for its kind."""
     loss: LossConfig = LossConfig()
-    """The loss."""
+    """The loss; a bare name stands for its kind."""
     precision: Literal["float32", "float64", "bfloat16", "tf32"] = "float32"
     """Precision of parameters and arithmetic. ``bfloat16`` and ``tf32`` keep parameters, updates
     and the loss in float32: the first takes matrix products in bfloat16 (``torch.autocast``), the
@@ -125,6 +171,9 @@ class TrainConfig(Config):
     """Snapshots."""
     stop: Annotated[StopConfig | None, NotInIdentity()] = None
     """When to stop early."""
+    recover: Annotated[RecoverConfig | None, Neutral(None)] = None
+    """When to go back to the best parameters and optimizer state seen, with a lower learning rate;
+    step count and batches go on. Null: never."""
 
     @field_validator("schedule", mode="before")
     @classmethod
@@ -145,11 +194,15 @@ class TrainConfig(Config):
         if not isinstance(data, dict):
             return data
         data = dict(data)
-        optimizer = data.get("optimizer", "adamw")
+        own = OPTIMIZER_SETTINGS.get(str(data.get("optimizer", "adamw")), {})
         if data.get("weight_decay") is None:
-            data["weight_decay"] = DEFAULT_WEIGHT_DECAY.get(str(optimizer), 0.0)
+            data["weight_decay"] = own.get("weight_decay", 0.0)
+        if data.get("momentum") == 0:
+            data.setdefault("nesterov", False)
+        data = own | data
         loss = data.get("loss")
         loss = loss.model_dump() if isinstance(loss, LossConfig) else loss
+        loss = {"kind": loss} if isinstance(loss, str) else loss
         if loss is None or (isinstance(loss, dict) and loss.get("dtype") is None):
             precision = "float64" if data.get("precision") == "float64" else "float32"
             data["loss"] = (loss or {}) | {"dtype": precision}
@@ -158,12 +211,14 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _settings_belong(self) -> "TrainConfig":
         own = OPTIMIZER_SETTINGS[self.optimizer]
-        for name in sorted(frozenset().union(*OPTIMIZER_SETTINGS.values()) - own):
+        for name in sorted(_ALL_SETTINGS - own.keys()):
             if getattr(self, name) != type(self).model_fields[name].default:
                 owners = [o for o, names in OPTIMIZER_SETTINGS.items() if name in names]
                 raise ValueError(
                     f"{name} is a setting of {' and '.join(owners)}, not of {self.optimizer}"
                 )
+        if self.epochs is not None:
+            raise ValueError("epochs are an experiment's, which knows the task; give steps here")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs momentum above 0")
         if self.schedule.kind != "constant" and self.schedule.warmup >= self.schedule_total:
@@ -181,9 +236,8 @@ class TrainConfig(Config):
     def identity(self) -> dict[str, Any]:
         """Only the optimizer's own settings count, and the schedule's total as resolved."""
         identity = super().identity()
-        for name in frozenset().union(*OPTIMIZER_SETTINGS.values()):
-            if name not in OPTIMIZER_SETTINGS[self.optimizer]:
-                del identity[name]
+        for name in _ALL_SETTINGS - OPTIMIZER_SETTINGS[self.optimizer].keys():
+            del identity[name]
         if self.schedule.kind != "constant":
             identity["schedule"]["total"] = self.schedule_total
         return identity

@@ -20,6 +20,7 @@ from ablab.train.kernels import StackedKernels
 from ablab.train.layout import Layout
 from ablab.train.method import Method
 from ablab.train.objective import Objective
+from ablab.train.timings import Timings
 
 _PROGRAMS: dict[Any, Program] = {}
 
@@ -80,14 +81,14 @@ class Gradients(ABC):
         return draws
 
     def take(
-        self, theta: Float[Tensor, "R P"], draws: Draws
+        self, theta: Float[Tensor, "R P"], draws: Draws, timings: Timings
     ) -> tuple[Float[Tensor, " R"], Float[Tensor, "R P"]]:
-        """Each run's mean loss and its gradient on one batch."""
+        """Each run's mean loss and its gradient on one batch, timed."""
         runs, batch = theta.shape[0], draws.tokens.shape[self._batch_axis]
         rows = self.method.rows or runs
         samples = self.method.samples or batch
         if rows == runs and samples == batch:
-            return self._part(theta, draws)
+            return self._part(theta, draws, timings)
         losses = theta.new_zeros(runs)
         grads = torch.zeros_like(theta)
         for first in range(0, runs, rows):
@@ -101,7 +102,7 @@ class Gradients(ABC):
             for start in range(0, batch, samples):
                 length = min(samples, batch - start)
                 part = own.part(self._batch_axis, start, length)
-                loss, grad = self._part(own_theta, part)
+                loss, grad = self._part(own_theta, part, timings)
                 losses[here].add_(loss[:present], alpha=length / batch)
                 grads[here].add_(grad[:present], alpha=length / batch)
         return losses, grads
@@ -111,7 +112,7 @@ class Gradients(ABC):
         return -1 if self.method.layout == "innermost" else 1
 
     @abstractmethod
-    def _part(self, theta: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    def _part(self, theta: Tensor, draws: Draws, timings: Timings) -> tuple[Tensor, Tensor]:
         """Mean losses (W,) and gradients (W, P) of some runs on some samples."""
 
     def _kernels(self) -> Kernels:
@@ -143,10 +144,12 @@ class Gradients(ABC):
 class EagerGradients(Gradients):
     """Operation after operation, as torch runs them."""
 
-    def _part(self, theta: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    def _part(self, theta: Tensor, draws: Draws, timings: Timings) -> tuple[Tensor, Tensor]:
         theta = theta.detach().requires_grad_()
-        losses = self._losses(theta, draws, {})
-        (grad,) = torch.autograd.grad(losses.sum(), theta)
+        with timings.phase("forward"):
+            losses = self._losses(theta, draws, {})
+        with timings.phase("backward"):
+            (grad,) = torch.autograd.grad(losses.sum(), theta)
         return losses.detach(), grad
 
 
@@ -163,7 +166,7 @@ class CompiledGradients(Gradients):
             draws = draws.map(lambda tensor: tensor.transpose(-1, -2))
         return draws.map(torch.Tensor.contiguous)
 
-    def _part(self, theta: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    def _part(self, theta: Tensor, draws: Draws, timings: Timings) -> tuple[Tensor, Tensor]:
         inputs = [theta.detach(), *draws.tensors, *self._buffers]
         shapes = tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in inputs)
         key = (self.key, self.method, shapes, torch.get_num_threads())
@@ -173,7 +176,8 @@ class CompiledGradients(Gradients):
             program, seconds = compile_program(function, inputs)
             _PROGRAMS[key] = program
             self.compile_seconds += seconds
-        losses, grad = program(inputs)
+        with timings.phase("gradient"):
+            losses, grad = program(inputs)
         return losses, grad
 
     def _function(self, theta: Tensor, draws: Draws) -> Callable[..., tuple[Tensor, Tensor]]:

@@ -1,11 +1,14 @@
 """Operations as a stack runs them: the run axis is folded into the batch where that is faster."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ablab.model import flex
+from ablab.model.flex import Terms
 from ablab.model.forward import FusedKernels
 
 
@@ -15,6 +18,11 @@ class StackedKernels(FusedKernels):
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         """Softmax attention; see :meth:`ablab.model.forward.Kernels.attend`."""
         result: Tensor = _FoldedAttention.apply(q, k, v, mask, causal)  # type: ignore[no-untyped-call]
+        return result
+
+    def attend_by(self, activation: str, q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> Tensor:
+        """Attention with another activation; see :meth:`ablab.model.forward.Kernels.attend_by`."""
+        result: Tensor = _FoldedFlex.apply(activation, q, k, v, terms)  # type: ignore[no-untyped-call]
         return result
 
 
@@ -36,14 +44,35 @@ class _FoldedAttention(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
-        runs = info.batch_size
         *qkv, mask, causal = inputs
         assert in_dims[3] is None, "the mask is the same for all runs"
-        folded = [
-            (x.expand(runs, *x.shape) if dim is None else x.movedim(dim, 0)).flatten(0, 1)
-            for x, dim in zip(qkv, in_dims[:3], strict=True)
-        ]  # (R B, H, T, K)
-        z = F.scaled_dot_product_attention(
-            folded[0], folded[1], folded[2], mask, is_causal=bool(causal)
-        )
-        return z.view(runs, -1, *z.shape[1:]), 0
+        q, k, v = _folded(info.batch_size, qkv, in_dims[:3])
+        z = F.scaled_dot_product_attention(q, k, v, mask, is_causal=bool(causal))
+        return z.view(info.batch_size, -1, *z.shape[1:]), 0
+
+
+class _FoldedFlex(torch.autograd.Function):
+    """FlexAttention whose vmap rule folds R into B, likewise."""
+
+    @staticmethod
+    def forward(activation: str, q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> Tensor:
+        return flex.attend(activation, q, k, v, terms)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+        activation, *qkv, terms = inputs
+        q, k, v = _folded(info.batch_size, qkv, in_dims[1:4])
+        z = flex.attend(activation, q, k, v, terms)
+        return z.view(info.batch_size, -1, *z.shape[1:]), 0
+
+
+def _folded(runs: int, tensors: Sequence[Tensor], in_dims: Sequence[int | None]) -> list[Tensor]:
+    """Tensors (R, B, …) of several runs as (R B, …)."""
+    return [
+        (x.expand(runs, *x.shape) if dim is None else x.movedim(dim, 0)).flatten(0, 1)
+        for x, dim in zip(tensors, in_dims, strict=True)
+    ]

@@ -3,13 +3,14 @@
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ablab.tasks.base import Batch
 from ablab.train.config import TrainConfig
 from ablab.train.run import Run
 from ablab.train.stack import Advance, RunState, Stack
@@ -84,11 +85,11 @@ def train(
         Whether the stack was finished; False where it was paused.
     """
     config, log_every = stack.config, stack.runs[0].log_every
-    held_out = stack.task.held_out(config.evaluate.samples)
+    sets = stack.task.evaluation_sets(config.evaluate.samples)
     pending = _Pending()
     recent = [] if before is None else [before]
     if stack.step == 0:
-        _add_evaluation(pending.rows, stack, stack.evaluate(held_out))
+        _add_evaluation(pending.rows, stack, _evaluate(stack, sets))
         pending.earlier += [(run.id, stack.state(i)) for i, run in enumerate(stack.runs)]
     while stack.runs:
         step = _next_stop(stack.step, config, log_every)
@@ -99,13 +100,13 @@ def train(
         keeper.progress(step, len(stack.runs), _mean_loss(advance.losses[-1]))
         evaluated = None
         if step % config.evaluate.every == 0 or step == config.steps:
-            evaluated = stack.evaluate(held_out)
+            evaluated = _evaluate(stack, sets)
             _add_evaluation(pending.rows, stack, evaluated)
         stopped = _stopped(stack, rules, evaluated, np.concatenate(recent) if logs else None)
         if logs:
             recent = []
         if stopped and evaluated is None:
-            _add_evaluation(pending.rows, stack, stack.evaluate(held_out))
+            _add_evaluation(pending.rows, stack, _evaluate(stack, sets))
         at_end, paused = step == config.steps, should_pause()
         logarithmic = config.snapshots.logarithmic and step & (step - 1) == 0
         periodic = step % config.snapshots.every == 0
@@ -147,13 +148,17 @@ def _next_stop(step: int, config: TrainConfig, log_every: int) -> int:
 
 
 def _add_rows(rows: list[dict[str, Any]], stack: Stack, advance: Advance) -> dict[str, int]:
-    """Adds each step's training loss; returns the step at which each run diverged."""
+    """Adds each step's training loss; returns the step at which each run diverged.
+
+    A run that has restarts left does not diverge: its losses are kept as they are.
+    """
     steps = len(advance.losses)
     first = stack.step - steps + 1
     log_every = stack.runs[0].log_every
     diverged: dict[str, int] = {}
+    restarts = {(each.run, each.step): each.back_to for each in advance.restarts}
     for r, run in enumerate(stack.runs):
-        bad = np.flatnonzero(~np.isfinite(advance.losses[:, r]))
+        bad = np.flatnonzero(advance.fatal[:, r])
         count = steps if not len(bad) else int(bad[0]) + 1
         if len(bad):
             diverged[run.id] = first + count - 1
@@ -161,10 +166,22 @@ def _add_rows(rows: list[dict[str, Any]], stack: Stack, advance: Advance) -> dic
             row = {"run": run.id, "step": first + k, "train_loss": float(advance.losses[k, r])}
             if (first + k) % log_every == 0 or first + k == stack.config.steps:
                 row["lr"] = float(advance.lrs[k, r])
+            if (r, first + k) in restarts:
+                row["restart"] = restarts[r, first + k]
             rows.append(row)
         if not len(bad) and (stack.step % log_every == 0 or stack.step == stack.config.steps):
             rows[-1]["grad_norm"] = float(advance.grad_norms[r])
     return diverged
+
+
+def _evaluate(stack: Stack, sets: Mapping[str, Batch]) -> dict[str, NDArray[np.float64]]:
+    """Each run's measures of every set, as ``MEASURE`` or ``MEASURE/NAME``."""
+    with stack.timings.phase("evaluate"):
+        return {
+            f"{measure}/{name}" if name else measure: values
+            for name, batch in sets.items()
+            for measure, values in stack.evaluate(batch).items()
+        }
 
 
 def _add_evaluation(

@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from ablab.model.base import Model
 from ablab.model.forward import Forward, Kernels, Noise, NoiseCounter
 from ablab.tasks.base import Task
+from ablab.train.config import LossConfig
+from ablab.train.losses import batch_loss
 
 DTYPES = {
     "float32": torch.float32,
@@ -23,14 +24,16 @@ class Objective:
     Args:
         model: A template; its parameters' values are never read.
         task: The task.
-        loss_dtype: The precision of the loss.
+        loss: Which loss, its precision filled in.
         autocast: Whether matrix products are taken in bfloat16.
     """
 
-    def __init__(self, model: Model, task: Task, loss_dtype: str, autocast: bool = False) -> None:
+    def __init__(self, model: Model, task: Task, loss: LossConfig, autocast: bool = False) -> None:
         self.model = model
         self._task = task
-        self._dtype = DTYPES[loss_dtype]
+        assert loss.dtype is not None, "the configuration fills loss.dtype"
+        self._loss = loss
+        self._dtype = DTYPES[loss.dtype]
         self._autocast = autocast
         self.buffers = dict(model.named_buffers())
 
@@ -52,15 +55,20 @@ class Objective:
             kernels: The engine's operations.
         """
         forward = Forward(noise=None if noise is None else Noise(noise), kernels=kernels)
-        return self._cross_entropy(self._answers(tensors, tokens, forward), targets)
+        return self._batch_loss(self._answers(tensors, tokens, forward), targets, self._loss)
 
     def measures(
         self, tensors: dict[str, Tensor], tokens: Tensor, targets: Tensor, kernels: Kernels
     ) -> dict[str, Tensor]:
-        """The loss and the task's measures of a batch, by name."""
+        """The loss and the task's measures of a batch, by name.
+
+        Where the loss is another than cross-entropy, that is measured too, as ``cross_entropy``.
+        """
         logits = self._answers(tensors, tokens, Forward(kernels=kernels))
         measures = self._task.measures(logits, tokens, targets)
-        return measures | {"loss": self._cross_entropy(logits, targets)}
+        if not self._loss.plain:
+            measures |= {"cross_entropy": self._batch_loss(logits, targets, LossConfig())}
+        return measures | {"loss": self._batch_loss(logits, targets, self._loss)}
 
     @torch.no_grad()
     def noise_sizes(self, input_length: int, device: torch.device) -> list[int]:
@@ -78,5 +86,5 @@ class Objective:
             logits: Tensor = functional_call(self.model, tensors, (tokens, forward))
         return logits[:, self._task.predicted]  # (B, P, V)
 
-    def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(logits.to(self._dtype).flatten(0, 1), targets.flatten())
+    def _batch_loss(self, logits: Tensor, targets: Tensor, config: LossConfig) -> Tensor:
+        return batch_loss(logits, targets, config, self._dtype, self._task.config.ragged)

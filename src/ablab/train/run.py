@@ -39,5 +39,6 @@ class Run:
     def program_key(self) -> str:
         """Runs with equal keys have the same loss, as a function of parameters and a batch."""
         train = self.train
-        parts = [self.task.identity(), self.model.identity(), train.precision, train.loss.dtype]
+        loss = train.loss.identity()
+        parts = [self.task.identity(), self.model.identity(), train.precision, loss]
         return json.dumps(parts, sort_keys=True)

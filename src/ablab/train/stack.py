@@ -20,9 +20,12 @@ from ablab.train.kernels import StackedKernels
 from ablab.train.layout import Layout
 from ablab.train.method import Method
 from ablab.train.objective import DTYPES, Objective
-from ablab.train.optimizers import Scalars, make_optimizer
+from ablab.train.optimizers import make_optimizer
+from ablab.train.recovery import Recovery, RecoveryState, Restart
 from ablab.train.run import Run
 from ablab.train.schedules import factors
+from ablab.train.timings import Timings
+from ablab.train.update import Scalars
 
 _DRAW_BYTES = 32 * 2**20  # how much is drawn ahead at most
 _EVALUATED_TOKENS = 8192  # at once, where a training batch has fewer
@@ -30,11 +33,15 @@ _EVALUATED_TOKENS = 8192  # at once, where a training batch has fewer
 
 @dataclass(frozen=True)
 class RunState:
-    """One run's parameters and optimizer state after a step, as flat rows of shape (P,)."""
+    """One run's parameters and optimizer state after a step, as flat rows of shape (P,).
+
+    ``recovery`` is what else a run that may go back has to remember.
+    """
 
     step: int
     theta: Tensor
     slots: dict[str, Tensor]
+    recovery: RecoveryState | None = None
 
 
 @dataclass(frozen=True)
@@ -45,11 +52,15 @@ class Advance:
         losses: The training loss of each step and run, before its update; shape (K, R).
         grad_norms: The gradient's norm at the last of the steps, before clipping; shape (R,).
         lrs: The learning rate of each step and run; shape (K, R).
+        fatal: Whether a loss is not finite and its run has no restart left; shape (K, R).
+        restarts: The runs that went back to an earlier state.
     """
 
     losses: NDArray[np.float64]
     grad_norms: NDArray[np.float64]
     lrs: NDArray[np.float64]
+    fatal: NDArray[np.bool_]
+    restarts: list[Restart]
 
 
 def make_task(run: Run) -> Task:
@@ -83,6 +94,9 @@ class Stack:
         states: Where each continues from, None where it begins; None where all begin.
         device: Where the tensors live.
         method: How gradients are computed.
+
+    Attributes:
+        timings: How long training takes, rehearsals not among it.
     """
 
     def __init__(
@@ -100,14 +114,14 @@ class Stack:
         self.device = device
         self.method = method
         self.task = make_task(first)
-        self._optimizer = make_optimizer(first.train)
+        self.timings = Timings(device)
         # Parameters are passed in, so the template's own values are never read.
         model = initial_model(first).to(device)
         self.layout = Layout.of(model)
-        assert self.config.loss.dtype is not None, "the configuration fills loss.dtype"
+        self._optimizer = make_optimizer(first.train, self.layout)
         precision = self.config.precision
         self._objective = Objective(
-            model, self.task, self.config.loss.dtype, autocast=precision == "bfloat16"
+            model, self.task, self.config.loss, autocast=precision == "bfloat16"
         )
         if device.type == "cuda":
             # A setting of the whole process, which trains one stack at a time.
@@ -129,6 +143,7 @@ class Stack:
             name: torch.stack([state.slots[name] for state in started]).to(device)
             for name in self._optimizer.slots
         }
+        self._recovery = self._recovery_of(started)
         self._decays = self.layout.matrices().to(device) if self.config.decay != "all" else None
         self._noise_sizes = self._objective.noise_sizes(first.task.input_length, device)
 
@@ -145,7 +160,16 @@ class Stack:
 
     def _initial_state(self, run: Run) -> RunState:
         theta = self.layout.flatten(initial_model(run))
-        return RunState(0, theta, {name: torch.zeros_like(theta) for name in self._optimizer.slots})
+        slots = {name: torch.zeros_like(theta) for name in self._optimizer.slots}
+        return RunState(0, theta, slots, RecoveryState.initial(theta, slots))
+
+    def _recovery_of(self, started: Sequence[RunState]) -> Recovery | None:
+        if self.config.recover is None:
+            return None
+        states = [state.recovery for state in started if state.recovery is not None]
+        if len(states) != len(started):
+            raise ValueError("a run that may go back has to bring what its recovery remembers")
+        return Recovery(self.config.recover, states, self.device)
 
     def state(self, index: int) -> RunState:
         """The state of the run at ``index``, copied to the CPU."""
@@ -153,6 +177,7 @@ class Stack:
             self.step,
             self.theta[index].detach().cpu().clone(),
             {name: slot[index].cpu().clone() for name, slot in self.slots.items()},
+            None if self._recovery is None else self._recovery.state(index),
         )
 
     def keep(self, indices: Sequence[int]) -> None:
@@ -161,6 +186,8 @@ class Stack:
         self.runs = [self.runs[i] for i in indices]
         self.theta = self.theta.index_select(0, chosen)
         self.slots = {name: slot.index_select(0, chosen) for name, slot in self.slots.items()}
+        if self._recovery is not None:
+            self._recovery.keep(indices)
 
     def use(self, method: Method) -> None:
         """Computes gradients by another method from now on."""
@@ -178,7 +205,7 @@ class Stack:
         """
         draws = self._gradients.arrange(self._draw(1)).at(0)
         began = time.perf_counter()
-        self._gradients.take(self.theta, draws)
+        self._gradients.take(self.theta, draws, Timings(self.device))
         return time.perf_counter() - began
 
     @property
@@ -190,11 +217,14 @@ class Stack:
         """Trains ``steps`` steps."""
         drawn: list[Tensor] = []
         rates: list[NDArray[np.float64]] = []
+        fatal: list[NDArray[np.bool_]] = []
+        restarts: list[Restart] = []
         norms: Tensor | None = None
         left = steps
         while left:
             count = min(left, self._steps_ahead())
-            drawn_ahead = self._gradients.arrange(self._draw(count))
+            with self.timings.phase("data"):
+                drawn_ahead = self._gradients.arrange(self._draw(count))
             lrs, scalars = self._draw_scalars(count)
             rates.append(lrs)
             for k in range(count):
@@ -208,9 +238,19 @@ class Stack:
                 norms = norm
                 self.step += 1
             left -= count
+            if self._recovery is not None:
+                losses = _on_host(drawn[-count:])
+                fatal.append(~np.isfinite(losses) & ~self._recovery.has_restarts)
+                restarts += self._recovery.note(losses, self.step, self.theta, self.slots)
         assert norms is not None, "the last step takes the gradient's norm"
-        losses = torch.stack(drawn).cpu().double().numpy()
-        return Advance(losses, norms.cpu().double().numpy(), np.concatenate(rates))
+        losses = _on_host(drawn)
+        return Advance(
+            losses,
+            norms.cpu().double().numpy(),
+            np.concatenate(rates),
+            np.concatenate(fatal) if fatal else ~np.isfinite(losses),
+            restarts,
+        )
 
     @torch.no_grad()
     def evaluate(self, batch: Batch, chunk: int | None = None) -> dict[str, NDArray[np.float64]]:
@@ -248,8 +288,9 @@ class Stack:
     def _one_step(
         self, draws: Draws, scalars: Scalars, want_norm: bool
     ) -> tuple[Tensor, Tensor | None]:
-        losses, grad = self._gradients.take(self.theta, draws)
-        with torch.no_grad():
+        self.timings.begin_step(len(self.runs))
+        losses, grad = self._gradients.take(self.theta, draws, self.timings)
+        with torch.no_grad(), self.timings.phase("update"):
             norm = None
             if want_norm or self.config.clip_norm is not None:
                 norm = torch.linalg.vector_norm(grad, dim=1)
@@ -270,7 +311,9 @@ class Stack:
         """How many steps are drawn at once, within a bound on memory."""
         samples = self.config.batch_size
         row = samples * (16 * self.runs[0].task.input_length + 2 * sum(self._noise_sizes))
-        return max(1, min(100, _DRAW_BYTES // (row * len(self.runs))))
+        ahead = max(1, min(100, _DRAW_BYTES // (row * len(self.runs))))
+        # After a look the learning rate may be another.
+        return ahead if self._recovery is None else min(ahead, self._recovery.until_look(self.step))
 
     def _draw(self, count: int) -> Draws:
         """Batches and dropout's words of some steps, with the leading axes (K, R, B)."""
@@ -301,6 +344,8 @@ class Stack:
             rates = config.lr * factors(
                 config.schedule, config.schedule_total, self.step + 1, count
             )
+            if self._recovery is not None:
+                rates = rates * self._recovery.lr_scales[r]
             lrs[:, r] = rates
             for k in range(count):
                 numbers = self._optimizer.scalars(config, self.step + 1 + k, float(rates[k]))
@@ -315,6 +360,11 @@ class Stack:
             name: torch.from_numpy(values).to(self.device, dtype) for name, values in table.items()
         }
         return lrs, scalars
+
+
+def _on_host(losses: Sequence[Tensor]) -> NDArray[np.float64]:
+    """Losses of some steps, (R,) each, as one array (K, R)."""
+    return torch.stack(list(losses)).cpu().double().numpy()
 
 
 def dropout_words(

@@ -44,6 +44,27 @@
     };
   }
 
+  // Thin marks at the foot where a run went back to an earlier state.
+  function drawRestarts(curves) {
+    return (u) => {
+      const { ctx, bbox } = u;
+      ctx.save();
+      ctx.lineWidth = devicePixelRatio;
+      for (const curve of curves) {
+        ctx.strokeStyle = curve.colour;
+        for (const step of curve.restarts) {
+          if (step < u.scales.x.min || step > u.scales.x.max) continue;
+          const x = u.valToPos(step, "x", true);
+          ctx.beginPath();
+          ctx.moveTo(x, bbox.top + bbox.height);
+          ctx.lineTo(x, bbox.top + 0.95 * bbox.height);
+          ctx.stroke();
+        }
+      }
+      ctx.restore();
+    };
+  }
+
   function draw() {
     const shown = data[column.value];
     let columns = aligned(shown.curves);
@@ -78,7 +99,7 @@
                            fill: "transparent",
                            dash: (u, i) => (u.series[i].dash && u.series[i].dash.length
                              ? "dashed" : "solid") } },
-      hooks: { drawClear: [drawLevels(shown.levels)] },
+      hooks: { drawClear: [drawLevels(shown.levels)], draw: [drawRestarts(shown.curves)] },
     }, columns, holder);
     // The band's edges follow their curve and have no place of their own in the legend.
     plot.root.querySelectorAll(".u-legend .u-series").forEach((row, index) => {

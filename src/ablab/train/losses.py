@@ -1,0 +1,74 @@
+"""The loss of a batch of answers. Axes: B batch, P predicted positions, V vocabulary."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ablab.tasks.config import IGNORED
+from ablab.train.config import LossConfig
+
+# Everything here runs under ``torch.vmap`` and is recorded for the innermost layout, so it keeps to
+# operations that have rules in both: no gathers but nll_loss's, no branches on values.
+
+
+def batch_loss(
+    logits: Tensor, targets: Tensor, config: LossConfig, dtype: torch.dtype, ragged: bool
+) -> Tensor:
+    """The mean over samples of the mean over a sample's predicted tokens.
+
+    So it does not depend on how a batch is cut into parts, whatever its samples' lengths. A sample
+    with nothing to predict counts as zero.
+
+    Args:
+        logits: (B, P, V).
+        targets: (B, P); ``IGNORED`` where nothing is predicted.
+        config: Which loss.
+        dtype: The precision in which it is worked out.
+        ragged: Whether any target may be ``IGNORED``.
+    """
+    logits = logits.to(dtype)
+    if config.plain and not ragged:
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    losses = _token_losses(logits, targets, config)  # (B, P)
+    if not ragged:
+        return losses.mean()
+    predicted = targets != IGNORED
+    sums = losses.masked_fill(~predicted, 0.0).sum(1)
+    return (sums / predicted.to(dtype).sum(1).clamp(min=1.0)).mean()
+
+
+def _token_losses(logits: Tensor, targets: Tensor, config: LossConfig) -> Tensor:
+    """The loss of each token, (B, P); anything where the target is ``IGNORED``."""
+    if config.kind == "mse":
+        return (logits - _one_hot(targets, logits)).square().mean(-1)
+    log_p = log_stablemax(logits) if config.kind == "stablemax" else logits.log_softmax(-1)
+    flat = F.nll_loss(
+        log_p.flatten(0, 1), targets.flatten(), reduction="none", ignore_index=IGNORED
+    )
+    losses = flat.view(targets.shape)
+    share = config.label_smoothing
+    if share:
+        # torch's definition: the target's share is 1 - share + share / V, every other's share / V.
+        losses = (1 - share) * losses - share * log_p.mean(-1)
+    if config.z_loss:
+        losses = losses + config.z_loss * logits.logsumexp(-1).square()
+    return losses
+
+
+def log_stablemax(logits: Tensor) -> Tensor:
+    """The logarithm of stablemax, s(x) / Σ s(x) over the last axis.
+
+    s(x) = x + 1 for x ≥ 0, else 1 / (1 - x): Prieto et al., 2025, "Grokking at the Edge of
+    Numerical Stability". Unlike an exponential it does not round to zero beside a large logit.
+    """
+    # Each branch is clamped to where it holds: what is not chosen must have a finite gradient too.
+    rising = logits.clamp(min=0.0) + 1.0
+    falling = 1.0 / (1.0 - logits.clamp(max=0.0))
+    s = torch.where(logits >= 0, rising, falling)
+    return s.log() - s.sum(-1, keepdim=True).log()
+
+
+def _one_hot(targets: Tensor, like: Tensor) -> Tensor:
+    """One at each target, (B, P, V); zeros where it is ``IGNORED``."""
+    tokens = torch.arange(like.shape[-1], device=targets.device)
+    return (targets.unsqueeze(-1) == tokens).to(like.dtype)

@@ -1,0 +1,103 @@
+"""Muon: momentum whose matrices are made orthogonal, beside AdamW. Axes: R, P; G matrices, M, N."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ablab.train.config import TrainConfig
+from ablab.train.layout import Layout
+from ablab.train.update import Optimizer, Scalars, Slots, adam_scalars, adam_step
+
+# Jordan's coefficients: steep at zero, so that five iterations bring every singular value to
+# somewhere between 0.7 and 1.2.
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+_ITERATIONS = 5
+_EPS = 1e-7
+
+
+class Muon(Optimizer):
+    """Muon for the blocks' matrices, AdamW for all else.
+
+    B ← μ B + (1 − μ) g; θ ← θ − lr λ θ − 0.2 lr √max(M, N) O, with O the matrix that
+    :func:`orthogonal` makes of (1 − μ) g + μ B (Nesterov) or of B: Jordan et al., 2024, with the
+    rate of Liu et al., 2025 ("Muon is Scalable for LLM Training"), whose steps are as large as
+    AdamW's. As ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``, but in the run's own precision
+    where torch works in bfloat16: the roundings of bfloat16 turn the last bit of a sum, which hangs
+    on how runs are stacked, into differences that training amplifies.
+
+    A parameter of two axes is a matrix of Muon's unless its name tells that it embeds or unembeds.
+    Its average stands in the slot ``exp_avg``, and its part of ``exp_avg_sq`` stays zero.
+
+    Args:
+        layout: Where the parameters lie.
+        nesterov: Whether the step looks ahead.
+    """
+
+    slots = ("exp_avg", "exp_avg_sq")
+
+    def __init__(self, layout: Layout, nesterov: bool) -> None:
+        super().__init__()
+        self._nesterov = nesterov
+        self._matrices: dict[tuple[int, int], list[slice]] = {}  # of equal shape together
+        self._others: list[slice] = []
+        start = 0
+        for name, shape in zip(layout.names, layout.shapes, strict=True):
+            place = slice(start, start + shape.numel())
+            start = place.stop
+            if len(shape) == 2 and "embedding" not in name:
+                self._matrices.setdefault((shape[0], shape[1]), []).append(place)
+            elif self._others and self._others[-1].stop == place.start:
+                self._others[-1] = slice(self._others[-1].start, place.stop)
+            else:
+                self._others.append(place)
+
+    def scalars(self, config: TrainConfig, step: int, lr: float) -> dict[str, float]:
+        """AdamW's numbers, the rate and the momentum."""
+        decay = lr * (config.weight_decay or 0.0)
+        own = {"lr": lr, "momentum": config.momentum, "decay": decay}
+        return adam_scalars(config, step, lr) | own
+
+    def update(
+        self,
+        theta: Float[Tensor, "R P"],
+        grad: Float[Tensor, "R P"],
+        slots: Slots,
+        scalars: Scalars,
+        decays: Float[Tensor, " P"] | None,
+    ) -> None:
+        """Decays all parameters, then takes each part's step."""
+        self.decay(theta, scalars, decays)
+        memory = self.scratch(theta)
+        for place in self._others:
+            own = {name: slot[:, place] for name, slot in slots.items()}
+            adam_step(theta[:, place], grad[:, place], own, scalars, memory[:, place])
+        runs, momentum = theta.shape[0], scalars["momentum"]
+        for (rows, columns), places in self._matrices.items():
+            steps = []
+            for place in places:
+                mean, own_grad = slots["exp_avg"][:, place], grad[:, place]
+                mean.lerp_(own_grad, 1 - momentum)
+                step = own_grad.lerp(mean, momentum) if self._nesterov else mean
+                steps.append(step.reshape(runs, rows, columns))
+            found = orthogonal(torch.cat(steps)).reshape(len(places), runs, -1)  # (G R, M, N)
+            rate = scalars["lr"] * (0.2 * math.sqrt(max(rows, columns)))
+            for place, step in zip(places, found, strict=True):
+                theta[:, place].sub_(step * rate)
+
+
+def orthogonal(matrices: Float[Tensor, "G M N"]) -> Float[Tensor, "G M N"]:
+    """Matrices of about the same singular vectors with all singular values near 1.
+
+    Five Newton-Schulz iterations X ← a X + (b A + c A²) X with A = X Xᵀ, from the matrix divided by
+    its Frobenius norm (Jordan et al., 2024); a matrix of zeros stays one.
+    """
+    a, b, c = _COEFFICIENTS
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.transpose(1, 2) if tall else matrices
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=_EPS)
+    for _ in range(_ITERATIONS):
+        square = x @ x.transpose(1, 2)
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return x.transpose(1, 2) if tall else x

@@ -1,0 +1,44 @@
+"""What the loop hands to its keeper."""
+
+import torch
+
+from ablab.train.loop import Keeper, train
+from ablab.train.method import SOLO, STACK
+from ablab.train.stack import Stack
+from tests.helpers import BIGRAM, make_run
+from tests.train.my_tasks import FiniteConfig
+
+CPU = torch.device("cpu")
+
+
+class Kept(Keeper):
+    """Keeps rows in memory, and the last checkpoint."""
+
+    def __init__(self):
+        self.rows, self.checkpoints = {}, []
+
+    def keep(self, checkpoint, stack):
+        self.rows |= {(row["run"], row["step"]): row for row in checkpoint.rows}
+        self.checkpoints.append(checkpoint)
+
+    def progress(self, step, runs, loss):
+        pass
+
+
+def kept(runs, method=STACK):
+    keeper = Kept()
+    assert train(Stack(runs, None, CPU, method), keeper, {}, lambda: False)
+    return keeper
+
+
+def test_every_set_is_evaluated_under_its_name():
+    run = make_run(task=FiniteConfig(n_digits=2), model=BIGRAM, steps=4)
+    rows = kept([run], SOLO).rows
+    last = rows["run0", 4]
+    assert last["eval_loss/longer"] > 0
+    assert last["eval_accuracy/longer"] <= 1
+    assert last["eval_loss/longer"] != last["eval_loss"]
+    assert "eval_loss/longer" not in rows["run0", 3]
+    alone = Stack([run], None, CPU, SOLO)
+    alone.advance(4)
+    assert alone.evaluate(alone.task.held_out(32))["loss"][0] == last["eval_loss"]
