@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ablab.model.transformer_config import AttentionConfig, TransformerConfig
+from ablab.model.attention_config import AttentionConfig
+from ablab.model.transformer_config import TransformerConfig
 from ablab.train.method import SOLO, STACK, Method
 from ablab.train.stack import Stack, initial_model
 from tests.helpers import ADDITION, BIGRAM, TEXT, make_run
