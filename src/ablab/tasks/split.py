@@ -44,7 +44,8 @@ class Split:
     def size(self) -> int:
         """How many sequences there are."""
         # The sum of below**n for all lengths n, as a geometric series.
-        return (self.below ** (self.longest + 1) - self.below**self.shortest) // (self.below - 1)
+        beyond: int = self.below ** (self.longest + 1) - self.below**self.shortest
+        return beyond // (self.below - 1)
 
     def problem(self) -> str | None:
         """Why the share cannot be held out, as a sentence; None where it can."""
