@@ -156,7 +156,7 @@ def test_settings_that_do_not_fit_are_refused():
     with pytest.raises(ValidationError, match="only 32 different samples"):
         CopyConfig(n_symbols=2, length=5)
     with pytest.raises(ValidationError, match="too few on one side"):
-        CopyConfig(n_symbols=2, length=10, held_out=0.00001)
+        CopyConfig(n_symbols=3, length=9, held_out=0.002)
 
 
 def test_the_examples_in_its_documentation():

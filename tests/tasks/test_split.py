@@ -98,11 +98,23 @@ def test_a_row_is_settled_alike_alone_and_in_company():
 
 def test_a_space_that_cannot_be_split_is_named():
     assert "only 16 different samples" in str(Split(0.1, 2, 4, 4).problem())
-    assert "too few on one side" in str(Split(0.0001, 2, 7, 7).problem())
-    assert "too few on one side" in str(Split(0.0001, 10, 5, 5).problem())
+    assert "too few on one side" in str(Split(0.001, 2, 7, 7).problem())
+    assert "too few on one side" in str(Split(0.999, 26, 3, 3).problem())
+    assert "too near to 0" in str(Split(1e-9, 10, 20, 20).problem())
+    assert "too near to 1" in str(Split(0.9999, 10, 20, 20).problem())
     assert Split(0.0, 2, 1, 1).problem() is None
     assert Split(0.1, 2, 6, 6).problem() is None
-    assert Split(0.0001, 10, 6, 6).problem() is None
+    assert Split(0.001, 10, 5, 5).problem() is None
+    assert Split(0.5, 2**20, 4096, 1).problem() is None
+
+
+@pytest.mark.parametrize("share", [0.001, 0.999])
+def test_the_smaller_side_of_a_large_space_is_found(share):
+    split = Split(share, 10, 6, 6)
+    rows = np.resize(np.arange(10), (1, 5, 6))
+    moved = split.on_side(rows, 0, 1, held_out=share < 0.5)
+    assert (split.is_held_out(moved) == (share < 0.5)).all()
+    assert len(np.unique(moved[0], axis=0)) == 5
 
 
 def test_distinct_rows_keep_their_order():

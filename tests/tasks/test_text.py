@@ -18,7 +18,7 @@ def short(tmp_path):
 
 def test_an_epoch_visits_every_window_once(short):
     task = Text(short)
-    assert task.windows == 155
+    assert task.windows == short.train_size == 155
     batch = task.draw(seed=3, first_step=1, steps=31, batch_size=5)
     windows = batch.tokens.reshape(-1, 5)
     assert len(windows) == 155

@@ -5,12 +5,22 @@ import pytest
 import torch
 
 from ablab.model.transformer_config import TransformerConfig
+from ablab.tasks.modular_config import ModularConfig
+from ablab.tasks.recall_config import RecallConfig
+from ablab.tasks.sequences_config import CopyConfig, ReverseConfig, RollConfig
 from ablab.train.method import SOLO, STACK
 from ablab.train.stack import Stack, dropout_words, initial_model
 from tests.helpers import BIGRAM, TEXT, TRANSFORMER, make_run
 
 CPU = torch.device("cpu")
 DROPOUT = TransformerConfig(d_model=8, n_heads=2, dropout=0.1)
+TASKS = [
+    CopyConfig(n_symbols=4, length=5),
+    ReverseConfig(n_symbols=4, length=5),
+    RollConfig(n_symbols=4, length=5, shift=2),
+    ModularConfig(p=11, operation="a*b-b"),
+    RecallConfig(n_pairs=4, n_queries=3, n_keys=8, n_values=8),
+]
 OPTIMIZERS = {
     "adamw": {"optimizer": "adamw", "weight_decay": 0.1, "decay": "matrices", "clip_norm": 0.5},
     "adam": {"optimizer": "adam", "weight_decay": 0.01},
@@ -25,6 +35,15 @@ NEW = {
 
 def alone(run):
     return Stack([run], [None], CPU, SOLO)
+
+
+def stacked_as_alone(runs, steps):
+    together = Stack(runs, [None] * len(runs), CPU, STACK).advance(steps)
+    for index, run in enumerate(runs):
+        single = alone(run).advance(steps)
+        np.testing.assert_allclose(together.losses[:, index], single.losses[:, 0], rtol=1e-4)
+        np.testing.assert_array_equal(together.lrs[:, index], single.lrs[:, 0])
+        np.testing.assert_allclose(together.grad_norms[index], single.grad_norms[0], rtol=1e-2)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -50,12 +69,12 @@ def test_run_k_of_a_stack_equals_run_k_alone(parts, optimizer):
         make_run(1, **parts, **settings | {"lr": 0.02}),
         make_run(7, **parts, **settings | {"schedule": {"kind": "cosine", "warmup": 5}}),
     ]
-    together = Stack(runs, [None] * 3, CPU, STACK).advance(100)
-    for index, run in enumerate(runs):
-        single = alone(run).advance(100)
-        np.testing.assert_allclose(together.losses[:, index], single.losses[:, 0], rtol=1e-4)
-        np.testing.assert_array_equal(together.lrs[:, index], single.lrs[:, 0])
-        np.testing.assert_allclose(together.grad_norms[index], single.grad_norms[0], rtol=1e-2)
+    stacked_as_alone(runs, 100)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.kind)
+def test_every_task_trains_in_a_stack_as_alone(task):
+    stacked_as_alone([make_run(seed, task=task, model=DROPOUT) for seed in (0, 7)], 10)
 
 
 @pytest.mark.parametrize("optimizer", NEW)

@@ -11,8 +11,11 @@ from typing import Any
 from ablab.config import Problem, nearest
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.identity import trajectory
+from ablab.store.files import write_text_atomically
 from ablab.store.index import Index, StoreError
 from ablab.store.leases import live_owners
+from ablab.tasks.subwords import content_digest
+from ablab.tasks.text_config import tokenizer_json
 
 __all__ = ["ExperimentRecord", "RunRecord", "Store", "StoreError"]
 
@@ -99,7 +102,16 @@ class Store:
     def register(
         self, experiment: Experiment, command: str, environment: dict[str, Any]
     ) -> ExperimentRecord:
-        """Notes an experiment and its runs; asked again, only the time of asking changes."""
+        """Notes an experiment and its runs; asked again, only the time of asking changes.
+
+        Subword tokenizers are kept first, as ``tokenizers/SHA256.json``: a run's trajectory names
+        its own by that digest.
+        """
+        for content in {tokenizer_json(variant.parts.task) for variant in experiment.variants}:
+            if content is not None:
+                path = self.path / "tokenizers" / f"{content_digest(content)}.json"
+                if not path.is_file():
+                    write_text_atomically(path, content)
         now = timestamp()
         with self.index.transaction() as connection:
             connection.execute(

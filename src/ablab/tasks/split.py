@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ablab.tasks.random import Stream, mix64, scaled, words
 
 FEWEST = 64
+SMALLEST = 0.001  # of a smaller side, a sample would take too long to find
 _ENUMERATED = 2**14  # spaces up to this size are looked through, to see that no side is empty
 _EXPECTED = 64  # of a larger space, the samples to expect on a side: none with probability e**-64
 _ATTEMPTS = 64
@@ -42,12 +43,19 @@ class Split:
     @property
     def size(self) -> int:
         """How many sequences there are."""
-        return sum(self.below**length for length in range(self.shortest, self.longest + 1))
+        # The sum of below**n for all lengths n, as a geometric series.
+        beyond: int = self.below ** (self.longest + 1) - self.below**self.shortest
+        return beyond // (self.below - 1)
 
     def problem(self) -> str | None:
         """Why the share cannot be held out, as a sentence; None where it can."""
         if self.share == 0:
             return None
+        if not SMALLEST <= self.share <= 1 - SMALLEST:
+            return (
+                f"held_out {self.share} is too near to {round(self.share)}: give a share from "
+                f"{SMALLEST} to {1 - SMALLEST}, or held_out: 0"
+            )
         if self.size < FEWEST:
             return (
                 f"held_out {self.share} of only {self.size} different samples cannot be kept out "
@@ -134,7 +142,7 @@ class Split:
 @lru_cache(maxsize=64)
 def _has_two_sides(split: Split) -> bool:
     if split.size > _ENUMERATED:
-        return split.size * min(split.share, 1 - split.share) >= _EXPECTED
+        return split.size >= _EXPECTED / min(split.share, 1 - split.share)
     found = set()
     for length in range(split.shortest, split.longest + 1):
         numbers = np.arange(split.below**length)
