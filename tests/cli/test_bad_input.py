@@ -72,7 +72,11 @@ RUN = [
     (["good.yaml", "task={kind: text, corpus: short.txt}"], "seq_len 64 is longer than", None),
     (["good.yaml", "task={kind: text, corpus: gone.txt}"], "no file called 'gone.txt'", None),
     (["good.yaml", "train.optimizer=adamww"], "unknown value", "did you mean adamw?"),
-    (["good.yaml", "train.momentum=0.9"], "momentum is a setting of sgd, not of adamw", None),
+    (
+        ["good.yaml", "train.momentum=0.9"],
+        "momentum is a setting of sgd and muon, not of adamw",
+        None,
+    ),
     (["good.yaml", "train.lr=nan"], "a finite number", None),
     (["good.yaml", "train.betas=[0.9,1.5]"], "both betas", None),
     (["good.yaml", "train.stop={measure: eval_loss}"], "give below, patience or both", None),
