@@ -128,7 +128,6 @@ def test_softmax_rows_of_the_transformer_must_sum_to_one(monkeypatch):
         ("causality", ["task.target=last"], "only the last position is predicted"),
         ("targets", ["task.target=last"], "no predicted position is followed by another"),
         ("positions", ["model.kind=bigram"], "fewer than two earlier tokens"),
-        ("positions", ["model.position=none"], "position: none"),
         ("weights", ["model.kind=bigram"], "no site called pattern"),
         ("norms", ["model.norm=none"], "no norm"),
     ],
@@ -150,7 +149,7 @@ def test_a_table_of_bigrams_is_not_blamed_for_what_it_cannot_see():
 def test_every_check_has_a_claim_and_the_random_state_is_left_alone():
     before = torch.random.get_rng_state()
     names = [each.name for each in all_checks()]
-    assert len(names) == len(set(names)) == 18
+    assert len(names) == len(set(names)) == 19
     assert all(each.claim for each in all_checks())
     assert str(doctor(MORE + "AlwaysDropping")) == str(doctor(MORE + "AlwaysDropping"))
     assert torch.equal(before, torch.random.get_rng_state())

@@ -14,7 +14,7 @@ from ablab.train.method import SOLO
 from ablab.train.stack import Stack
 
 FILE = Path(__file__).with_name("golden.json")
-RECIPES = ("addition", "shakespeare", "shakespeare-nano")
+RECIPES = ("addition", "hexadecimal", "sequences", "shakespeare", "shakespeare-nano")
 STEPS = 24
 
 

@@ -50,7 +50,7 @@ def test_in_a_stack_alone_and_in_evaluation(settings):
 @pytest.mark.parametrize("settings", some(ALL))
 def test_recorded_for_the_innermost_layout(settings):
     stack = Stack([run_of(settings)], None, CPU, SOLO)
-    loss, grad = stack._gradients.take(stack.theta, stack._draw(1).at(0))
+    loss, grad = stack._gradients.take(stack.theta, stack._draw(1).at(0), stack.timings)
     recorded = CompiledGradients(stack._objective, stack.layout, INNERMOST, "key")
     draws = recorded.arrange(stack._draw(1)).at(0)
     function = recorded._function(stack.theta, draws)

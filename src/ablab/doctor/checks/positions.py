@@ -13,8 +13,6 @@ _PAIRS = 6
 @check("positions", "model", "the order of earlier tokens matters")
 def positions(patient: Patient) -> list[Finding]:
     """Swaps two different earlier tokens and looks at the last predicted position's logits."""
-    if patient.settings.get("position") == "none":
-        raise NotApplicable("the configuration says position: none")
     last = patient.predicted[-1]
     read = read_positions(patient, last)
     if len(read) < 2:
@@ -37,8 +35,9 @@ def positions(patient: Patient) -> list[Finding]:
             "the model does not know the order of the tokens it reads",
             f"swapping the tokens at positions {listed(pairs)} leaves the logits at {last} as they "
             "are",
-            "Positions are missing: there is no positional encoding, or it is made and never "
-            "added, or it is the same at every position. Attention without one sees a set of "
-            "tokens.",
+            "Positions are missing: there is no positional encoding (position: none), or it is "
+            "made and never added, or it is the same at every position. A single layer of "
+            "attention without one sees a set of tokens; deeper ones learn some order from the "
+            "causal mask.",
         )
     ]

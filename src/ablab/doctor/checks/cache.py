@@ -1,0 +1,35 @@
+"""Does generation with a cache give what generation without one gives?"""
+
+import torch
+
+from ablab.doctor.check import Finding, NotApplicable, check
+from ablab.doctor.patient import Patient
+from ablab.model.generate import Sampling, generate
+
+_TOKENS = 24
+
+
+@check("cache", "model", "generation with a cache equals generation without, token for token")
+def cache(patient: Patient) -> list[Finding]:
+    """Continues the first half of two samples both ways, drawing alike."""
+    model = patient.shaken()
+    if not model.caches:
+        raise NotApplicable("the model generates without a cache")
+    prompt = patient.batch(2)[0][:, : max(1, patient.run.task.input_length // 2)]
+    plain, cached = (
+        generate(model, prompt, _TOKENS, Sampling(seed=1), cached=cached)
+        for cached in (False, True)
+    )
+    if torch.equal(plain, cached):
+        return []
+    place = int((plain != cached).any(0).nonzero()[0])
+    return [
+        Finding(
+            "generation with a cache gives other tokens",
+            f"from token {place} on: {cached[0, place:].tolist()} with the cache, "
+            f"{plain[0, place:].tolist()} without",
+            "Cached keys or values stand at wrong positions, positions count from the newest token "
+            "in place of the sequence's first, the mask lets the new token see too little, or a "
+            "later token changes what an earlier one computed.",
+        )
+    ]
