@@ -1,5 +1,7 @@
 import hashlib
+import importlib
 import sys
+import threading
 
 import pytest
 
@@ -57,3 +59,25 @@ def test_a_users_module_that_raises_is_an_error_about_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="ZeroDivisionError"):
         load_object("broken_module:Thing", "task.kind")
+
+
+def test_threads_that_ask_at_once_all_find_it(tmp_path, monkeypatch):
+    package = tmp_path / "slow_things"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from ablab.config import Registry\n"
+        "THINGS = Registry('thing', 'slow_things', suffix='_config')\n"
+    )
+    (package / "one_config.py").write_text(
+        "import time\ntime.sleep(0.2)\n"
+        "from slow_things import THINGS\nTHINGS.register('one')(int)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    things = importlib.import_module("slow_things").THINGS
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(things.names())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [["one"]] * 4

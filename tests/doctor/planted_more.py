@@ -1,5 +1,7 @@
 """More small models with a bug each, for the checks that the famous nine do not reach."""
 
+import random
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -17,11 +19,12 @@ class DroppingByTorch(Healthy):
         return F.dropout(super().embed(tokens), 0.5, self.training)
 
 
-class DrawnByTorch(Healthy):
+class DrawnByPython(Healthy):
     def initialise(self, generator):
+        super().initialise(generator)
         for name, parameter in self.named_parameters():
-            if not name.endswith("bias"):
-                nn.init.normal_(parameter, std=0.3, generator=generator)
+            if name.endswith("bias"):
+                nn.init.constant_(parameter, random.random())
 
 
 class HardCodedPrecision(Healthy):

@@ -34,7 +34,7 @@ SMALL = ADDITION | {"model": {"kind": "transformer", "d_model": 8, "n_heads": 2}
         ("SoftmaxOverQueries", "weights", "do not sum to one", "the sums lie between"),
         ("Branches", "stack", "cannot be stacked", "vmap"),
         ("DroppingByTorch", "seed", "trained again is another run", "seed 0, step 4: loss"),
-        ("DrawnByTorch", "seed", "not a function of the seed", "query.bias, key.bias"),
+        ("DrawnByPython", "seed", "not a function of the seed", "query.bias, key.bias"),
         ("Frozen", "stack", "does not train this model", "key.weight is frozen"),
         ("Raises", "forward", "raises an error", "KeyError: 'no such table'"),
         ("LastOnly", "forward", "wrong shape", "give (3, 12); expected (3, 14, 12)"),

@@ -1,8 +1,7 @@
 """A task and a model of a user's own, and a model that breaks."""
 
+import os
 from typing import Literal
-
-import torch
 
 from ablab.model.bigram import Bigram
 from ablab.model.bigram_config import BigramConfig
@@ -55,11 +54,11 @@ class BreakingConfig(BigramConfig):
 
 
 class Breaking(Bigram):
-    """Raises in evaluation, unless it is evaluated alone."""
+    """Raises in evaluation, until it is mended."""
 
     Config = BreakingConfig
 
     def forward(self, tokens, forward=None):
-        if torch._C._functorch.maybe_current_level() is not None and not self.training:
-            raise RuntimeError("too many at once")
+        if not self.training and "MY_PARTS_ARE_MENDED" not in os.environ:
+            raise RuntimeError("out of order")
         return super().forward(tokens, forward)

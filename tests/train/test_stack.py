@@ -69,7 +69,7 @@ def test_run_k_of_a_stack_equals_run_k_alone(parts, optimizer):
         make_run(1, **parts, **settings | {"lr": 0.02}),
         make_run(7, **parts, **settings | {"schedule": {"kind": "cosine", "warmup": 5}}),
     ]
-    stacked_as_alone(runs, 100)
+    stacked_as_alone(runs, 100 if optimizer == "adamw" else 25)
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.kind)

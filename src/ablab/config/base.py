@@ -20,6 +20,10 @@ class Config(BaseModel):
         use_attribute_docstrings=True,
     )
 
+    def __hash__(self) -> int:
+        """A configuration may hold mappings, which have no hash of their own."""
+        return hash(repr(self))
+
     def identity(self) -> dict[str, Any]:
         """What of this part shapes a run's trajectory, as plain data for hashing."""
         return identity_of(self)

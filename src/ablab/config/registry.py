@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import pkgutil
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ class Registry:
         self._suffix = suffix
         self._entries: dict[str, Any] = {}
         self._discovered = False
+        self._lock = threading.RLock()
 
     def register(self, name: str) -> Callable[[T], T]:
         """A decorator that makes what it decorates known as ``name``."""
@@ -69,11 +71,12 @@ class Registry:
     def _discover(self) -> None:
         if self._discovered:
             return
-        self._discovered = True
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
-            if module.name.endswith(self._suffix):
-                importlib.import_module(f"{self._package}.{module.name}")
+        with self._lock:  # another thread may be at it, and is not done before its last import
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                if module.name.endswith(self._suffix):
+                    importlib.import_module(f"{self._package}.{module.name}")
+            self._discovered = True
 
 
 def load_object(path: str, key: str) -> Any:

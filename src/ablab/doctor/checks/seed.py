@@ -26,9 +26,8 @@ def seed(patient: Patient) -> list[Finding]:
             Finding(
                 "initial parameters are not a function of the seed",
                 listed(differing),
-                "The model's initialise leaves what torch drew from its global generator: draw "
-                "every parameter there from the generator that it is given (norms at one, biases "
-                "at zero).",
+                "Something beside torch's generator is drawn from, NumPy's or Python's own say, "
+                "or the clock is read: draw every parameter from torch, which begins at the seed.",
             )
         ]
     if not patient.trains:
