@@ -7,7 +7,7 @@ import torch
 
 from ablab.model.build import build_model
 from ablab.model.forward import Cache, Forward
-from ablab.model.generate import Sampling, answers, draw, generate
+from ablab.model.generate import Sampling, answers, draw
 from ablab.model.transformer_config import TransformerConfig
 from ablab.tasks.addition import Addition
 from ablab.tasks.addition_config import AdditionConfig
@@ -33,8 +33,8 @@ def prompt(samples=2):
 
 def check_cached(position, activation, count):
     model = model_of(position, activation)
-    cached = generate(model, prompt(), count, Sampling(seed=1))
-    assert torch.equal(cached, generate(model, prompt(), count, Sampling(seed=1), cached=False))
+    cached = model.generate(prompt(), count, Sampling(seed=1))
+    assert torch.equal(cached, model.generate(prompt(), count, Sampling(seed=1), cached=False))
     assert len(cached.unique()) > 5
 
 
@@ -57,13 +57,13 @@ def test_cached_equals_uncached_over_200_tokens(position, activation):
 def test_cached_equals_uncached_with_other_settings(own):
     for position, activation in product(["rope", "alibi"], ["softmax", "sigmoid_n"]):
         model = model_of(position, activation, **own)
-        cached = generate(model, prompt(), 20, Sampling(seed=1))
-        assert torch.equal(cached, generate(model, prompt(), 20, Sampling(seed=1), cached=False))
+        cached = model.generate(prompt(), 20, Sampling(seed=1))
+        assert torch.equal(cached, model.generate(prompt(), 20, Sampling(seed=1), cached=False))
 
 
 def test_a_text_longer_than_the_context_goes_on_with_its_last_tokens():
     model = model_of("learned", length=16)
-    written = generate(model, prompt(), 40, Sampling(temperature=0.0))
+    written = model.generate(prompt(), 40, Sampling(temperature=0.0))
     read = torch.cat([prompt(), written], dim=1)
     model.eval()
     for place in (12, 30, 44):
@@ -118,7 +118,7 @@ def test_what_cannot_be_drawn_is_said(asked, expected):
 def test_a_model_in_training_is_left_so_and_drawn_from_without_dropout():
     config = TransformerConfig(d_model=16, dropout=0.5)
     model = build_model(config, V, 32, seed=0)
-    assert torch.equal(*(generate(model, prompt(), 9, Sampling(temperature=0.0)) for _ in "ab"))
+    assert torch.equal(*(model.generate(prompt(), 9, Sampling(temperature=0.0)) for _ in "ab"))
     assert model.training
 
 

@@ -3,12 +3,11 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from ablab.train.method import Method
 from ablab.train.run import Run
@@ -16,6 +15,7 @@ from ablab.train.stack import Stack
 
 _SAMPLES = 8  # that are enough to count a step
 _COUNTED = Method("solo", attention="plain")
+_KNOWN: dict[str, "Shape | None"] = {}
 
 
 @dataclass(frozen=True)
@@ -63,25 +63,13 @@ def shape_key(run: Run) -> str:
 
 def count_shape(run: Run) -> Shape | None:
     """Counts one step; None for a run whose step raises, which is kept with it in training."""
-    return _count(shape_key(run), _Hidden(run))
+    key = shape_key(run)
+    if key not in _KNOWN:
+        _KNOWN[key] = _count(run, key)
+    return _KNOWN[key]
 
 
-@dataclass(frozen=True, eq=False)
-class _Hidden:
-    """An argument that a cache's key leaves out."""
-
-    run: Run
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Hidden)
-
-    def __hash__(self) -> int:
-        return 0
-
-
-@lru_cache(maxsize=4096)
-def _count(key: str, hidden: _Hidden) -> Shape | None:
-    run = hidden.run
+def _count(run: Run, key: str) -> Shape | None:
     samples = min(_SAMPLES, run.train.batch_size)
     few = Run(
         run.id, run.task, run.model, run.train.model_copy(update={"batch_size": samples}), run.seed
@@ -93,39 +81,52 @@ def _count(key: str, hidden: _Hidden) -> Shape | None:
         saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    launches = _Launches()
+    counter = _Counter()
     try:
         stack = Stack([few], [None], torch.device("cpu"), _COUNTED)
         with (
             torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
-            FlopCounterMode(display=False) as counter,
-            launches,
+            counter,
         ):
             stack.advance(1)
     except (Exception, SystemExit):
         return None
     scale = run.train.batch_size / samples
     best = 0 if run.train.recover is None else 1 + len(stack.slots)  # kept to go back to
-    mixing = float(counter.get_flop_counts().get("Global", {}).get(torch.ops.aten.bmm, 0))
     return Shape(
         key=key,
-        operations=(counter.get_total_flops() - mixing) * scale,
-        mixing=mixing * scale,
+        operations=(counter.operations - counter.mixing) * scale,
+        mixing=counter.mixing * scale,
         passing=int(max(0, sum(saved.values()) - stack.theta.nbytes) * scale),
         state=stack.theta.nbytes * (3 + len(stack.slots) + best),
-        launches=launches.count,
+        launches=counter.launches,
         tokens=run.task.input_length,
         samples=run.train.batch_size,
     )
 
 
-class _Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the operations that compute something."""
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts what torch is called for in this thread, by torch's own table of arithmetic.
+
+    Its ``FlopCounterMode`` hooks every module of the process, also those of other threads.
+
+    Attributes:
+        launches: Operations that compute something.
+        operations: Multiplications and additions in products.
+        mixing: Those in batched products, which are of activations.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.count = 0
+        self.launches = 0
+        self.operations = self.mixing = 0.0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += not func.is_view
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        self.launches += not func.is_view
+        arithmetic = flop_registry.get(func.overloadpacket)
+        if arithmetic is not None:
+            count = float(arithmetic(*args, **(kwargs or {}), out_val=result))
+            self.operations += count
+            self.mixing += count if func.overloadpacket is torch.ops.aten.bmm else 0.0
+        return result

@@ -1,17 +1,18 @@
 """What every model is: a torch module whose forward pass takes a :class:`Forward`."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from ablab.model.config import ModelConfig
 from ablab.model.forward import Forward
+from ablab.model.generate import Generates
 
 
-class Model(nn.Module, ABC):
+class Model(Generates, ABC):
     """A model of one run: ``model(tokens)`` gives logits.
 
     Made by :meth:`make`; the parameters' initial values are drawn by :meth:`initialise` alone.
@@ -19,11 +20,7 @@ class Model(nn.Module, ABC):
     Attributes:
         vocab_size: How many tokens there are (V).
         input_length: How many tokens a sample has in training (T).
-        caches: Whether the model can go on from a :class:`ablab.model.forward.Cache`: each
-            position's logits depend on the tokens up to it alone.
     """
-
-    caches: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, config: ModelConfig, vocab_size: int, input_length: int) -> None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
-from ablab.model.base import Model
 from ablab.model.forward import Cache, Forward
 from ablab.tasks.base import Task
 
@@ -38,63 +38,79 @@ class Sampling:
             raise ValueError(f"top_p {self.top_p} is not above 0 and at most 1")
 
 
-def stream(
-    model: Model,
-    prompt: Int[Tensor, "B T"],
-    count: int,
-    sampling: Sampling | None = None,
-    *,
-    cached: bool = True,
-    context: int | None = None,
-) -> Iterator[Int[Tensor, " B"]]:
-    """The tokens that follow some prompts, one position after another.
+class Generates(nn.Module):
+    """A model that can go on writing from its own predictions.
 
-    Args:
-        model: Any ablab model; it is evaluated, whatever its mode, without gradients.
-        prompt: Token numbers, at least one for each sample.
-        count: How many tokens follow.
-        sampling: How they are drawn; as the model predicts them by default.
-        cached: Whether keys and values are kept, where the model can; without, every token is read
-            again each time, with the same result.
-        context: How many tokens are read at most, the last ones; as many as the model was trained
-            with by default. Once there are more, the window slides and is read again each time.
-
-    Yields:
-        The next token of each sample.
+    Attributes:
+        input_length: How many tokens a sample has in training (T).
+        caches: Whether the model can go on from a :class:`ablab.model.forward.Cache`: each
+            position's logits depend on the tokens up to it alone.
     """
-    sampling = Sampling() if sampling is None else sampling
-    if prompt.shape[1] == 0:
-        raise ValueError("a prompt has at least one token")
-    generator = torch.Generator().manual_seed(sampling.seed)
-    context = model.input_length if context is None else context
-    read, cache = prompt, None
-    for _ in range(count):
-        window = read[:, -context:]
-        slid = read.shape[1] > context
-        if not cached or not model.caches or slid:
-            logits = _evaluated(model, window, Forward())
-        else:
-            fresh = window if cache is None else window[:, -1:]
-            cache = Cache() if cache is None else cache
-            logits = _evaluated(model, fresh, Forward(cache=cache))
-            cache.length += fresh.shape[1]
-        following = draw(logits[:, -1], sampling, generator)
-        read = torch.cat([read, following[:, None]], dim=1)
-        yield following
 
+    caches: ClassVar[bool] = False
+    input_length: int
 
-def generate(
-    model: Model,
-    prompt: Int[Tensor, "B T"],
-    count: int,
-    sampling: Sampling | None = None,
-    *,
-    cached: bool = True,
-    context: int | None = None,
-) -> Int[Tensor, "B N"]:
-    """The ``count`` tokens that follow some prompts; see :func:`stream`."""
-    found = list(stream(model, prompt, count, sampling, cached=cached, context=context))
-    return torch.stack(found, dim=1) if found else prompt[:, :0]
+    def stream(
+        self,
+        prompt: Int[Tensor, "B T"],
+        count: int,
+        sampling: Sampling | None = None,
+        *,
+        cached: bool = True,
+        context: int | None = None,
+    ) -> Iterator[Int[Tensor, " B"]]:
+        """The tokens that follow some prompts, one position after another.
+
+        The model is evaluated, whatever its mode, without gradients.
+
+        Args:
+            prompt: Token numbers, at least one for each sample.
+            count: How many tokens follow.
+            sampling: How they are drawn; as the model predicts them by default.
+            cached: Whether keys and values are kept, where the model can; without, every token is
+                read again each time, with the same result.
+            context: How many tokens are read at most, the last ones; as many as the model was
+                trained with by default. Once there are more, the window slides and is read again
+                each time.
+
+        Yields:
+            The next token of each sample.
+
+        Raises:
+            ValueError: There is no token to begin from.
+        """
+        sampling = Sampling() if sampling is None else sampling
+        if prompt.shape[1] == 0:
+            raise ValueError("a prompt has at least one token")
+        generator = torch.Generator().manual_seed(sampling.seed)
+        context = self.input_length if context is None else context
+        read, cache = prompt, None
+        for _ in range(count):
+            window = read[:, -context:]
+            slid = read.shape[1] > context
+            if not cached or not self.caches or slid:
+                logits = evaluated(self, window, Forward())
+            else:
+                fresh = window if cache is None else window[:, -1:]
+                cache = Cache() if cache is None else cache
+                logits = evaluated(self, fresh, Forward(cache=cache))
+                cache.length += fresh.shape[1]
+            following = draw(logits[:, -1], sampling, generator)
+            read = torch.cat([read, following[:, None]], dim=1)
+            yield following
+
+    def generate(
+        self,
+        prompt: Int[Tensor, "B T"],
+        count: int,
+        sampling: Sampling | None = None,
+        *,
+        cached: bool = True,
+        context: int | None = None,
+    ) -> Int[Tensor, "B N"]:
+        """The ``count`` tokens that follow some prompts; see :meth:`stream`."""
+        found = list(self.stream(prompt, count, sampling, cached=cached, context=context))
+        return torch.stack(found, dim=1) if found else prompt[:, :0]
 
 
 def draw(
@@ -119,7 +135,7 @@ def draw(
     return drawn[:, 0]
 
 
-def answers(model: Model, task: Task, tokens: Int[Tensor, "B T"]) -> Int[Tensor, "B P"]:
+def answers(model: Generates, task: Task, tokens: Int[Tensor, "B T"]) -> Int[Tensor, "B P"]:
     """What a model predicts at a task's predicted positions.
 
     An answer of several tokens after a question is written freely, each token read back, where the
@@ -133,12 +149,13 @@ def answers(model: Model, task: Task, tokens: Int[Tensor, "B T"]) -> Int[Tensor,
     """
     first, last, step = task.predicted.indices(tokens.shape[1])
     if task.config.source_length is not None and model.caches and step == 1:
-        return generate(model, tokens[:, : first + 1], last - first, Sampling(temperature=0.0))
-    return _evaluated(model, tokens, Forward())[:, task.predicted].argmax(-1)
+        return model.generate(tokens[:, : first + 1], last - first, Sampling(temperature=0.0))
+    return evaluated(model, tokens, Forward())[:, task.predicted].argmax(-1)
 
 
 @torch.no_grad()
-def _evaluated(model: Model, tokens: Tensor, forward: Forward) -> Tensor:
+def evaluated(model: nn.Module, tokens: Tensor, forward: Forward) -> Tensor:
+    """The logits in evaluation mode; the model's own mode is left as it was."""
     training = model.training
     model.eval()
     try:

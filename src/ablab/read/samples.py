@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ablab.config import InputError, Problem
 from ablab.model.base import Model
-from ablab.model.generate import Sampling, answers, stream
+from ablab.model.generate import Sampling, answers
 from ablab.store.handle import StoredRun
 from ablab.tasks.base import Task
 from ablab.tasks.config import IGNORED
@@ -93,7 +93,7 @@ def continuations(
     given = torch.from_numpy(_tokens(task, prompt))
     read = given.expand(samples, -1)
     written = torch.empty(samples, 0, dtype=torch.long)
-    following = stream(model, read, count, sampling, cached=cached, context=context)
+    following = model.stream(read, count, sampling, cached=cached, context=context)
     for token in following:
         written = torch.cat([written, token[:, None]], dim=1)
         yield [prompt + task.text(row) for row in _arrays(written)]

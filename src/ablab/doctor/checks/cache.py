@@ -4,7 +4,7 @@ import torch
 
 from ablab.doctor.check import Finding, NotApplicable, check
 from ablab.doctor.patient import Patient
-from ablab.model.generate import Sampling, generate
+from ablab.model.generate import Sampling
 
 _TOKENS = 24
 
@@ -17,8 +17,7 @@ def cache(patient: Patient) -> list[Finding]:
         raise NotApplicable("the model generates without a cache")
     prompt = patient.batch(2)[0][:, : max(1, patient.run.task.input_length // 2)]
     plain, cached = (
-        generate(model, prompt, _TOKENS, Sampling(seed=1), cached=cached)
-        for cached in (False, True)
+        model.generate(prompt, _TOKENS, Sampling(seed=1), cached=cached) for cached in (False, True)
     )
     if torch.equal(plain, cached):
         return []
