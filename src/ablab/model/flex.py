@@ -108,7 +108,9 @@ def _score_mod(name: str, terms: Terms, device: torch.device) -> Callable[..., T
         return None
 
     def modify(score: Tensor, b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        score = score + terms.bias
+        # In float32, as CUDA has scores anyway: in bfloat16 the compiled CPU kernel takes a wrong
+        # logarithm of the sigmoid (torch 2.13; errors of 260%).
+        score = score.float() + terms.bias
         if slopes is not None:
             score = score - slopes[h] * (query - key).abs()
         return score if form is None else form.logarithm(score)
