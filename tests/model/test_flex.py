@@ -56,6 +56,7 @@ def test_the_sum_that_is_taken_off_is_of_what_is_visible(terms):
 
 
 @pytest.mark.compiled
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, of its parts
 @pytest.mark.parametrize("name", flex.NAMES)
 def test_the_compiled_forward_pass_is_the_formulas(name):
     q, k, v = drawn()

@@ -9,7 +9,7 @@ imported where they are used, for they take a second. Axes: B, H, K; Q, S.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, no_type_check
 
 import torch
 from jaxtyping import Float
@@ -107,6 +107,7 @@ def _score_mod(name: str, terms: Terms, device: torch.device) -> Callable[..., T
     if form is None and slopes is None and terms.bias == 0.0:
         return None
 
+    @no_type_check  # a checking wrapper would hide the signature that FlexAttention reads
     def modify(score: Tensor, b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
         # In float32, as CUDA has scores anyway: in bfloat16 the compiled CPU kernel takes a wrong
         # logarithm of the sigmoid (torch 2.13; errors of 260%).
@@ -115,7 +116,8 @@ def _score_mod(name: str, terms: Terms, device: torch.device) -> Callable[..., T
             score = score - slopes[h] * (query - key).abs()
         return score if form is None else form.logarithm(score)
 
-    return modify
+    modified: Callable[..., Tensor] = modify
+    return modified
 
 
 @lru_cache(maxsize=64)
@@ -128,6 +130,7 @@ def _block_mask(
     if not causal:
         return None
 
+    @no_type_check
     def visible(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
         seen = key <= query
         return seen if window is None else seen & (key > query - window)
