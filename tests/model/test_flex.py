@@ -60,13 +60,13 @@ def test_the_sum_that_is_taken_off_is_of_what_is_visible(terms):
 @pytest.mark.parametrize("name", flex.NAMES)
 def test_the_compiled_forward_pass_is_the_formulas(name):
     q, k, v = drawn()
-    for terms in TERMS:
-        expected = formulas(name, q, k, v, terms)
-        for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 2e-2)):
-            with torch.no_grad():
-                found = flex.attend(name, *(x.to(dtype) for x in (q, k, v)), terms)
-            error = (found.double() - expected).abs().max() / expected.abs().max()
-            assert error < tolerance, (terms, dtype)
+    terms = Terms(bias=-1.0, slopes=tuple(slopes(2)), window=37)
+    expected = formulas(name, q, k, v, terms)
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 2e-2)):
+        with torch.no_grad():
+            found = flex.attend(name, *(x.to(dtype) for x in (q, k, v)), terms)
+        error = (found.double() - expected).abs().max() / expected.abs().max()
+        assert error < tolerance, dtype
 
 
 @pytest.mark.gpu

@@ -43,8 +43,8 @@ class Generates(nn.Module):
 
     Attributes:
         input_length: How many tokens a sample has in training (T).
-        caches: Whether the model can go on from a :class:`ablab.model.forward.Cache`: each
-            position's logits depend on the tokens up to it alone.
+        caches: Whether the model can go on from what it read before: each position's logits
+            depend on the tokens up to it alone.
     """
 
     caches: ClassVar[bool] = False
