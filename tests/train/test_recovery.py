@@ -55,17 +55,21 @@ def test_looks_by_hand():
     assert theta.flatten().tolist() == [2, 2, 0]
     assert slots["m"].flatten().tolist() == [20, 20, 0]
     # Means 1.6, 2.0 and 5.0: above 1 by more than 0.5, not above 2, and the first that is finite.
-    assert note(4, [1.6, 2.0, 5.0], [1.6, 2.0, 5.0]) == [Restart(0, 4, 2)]
-    assert theta.flatten().tolist() == [2, 4, 4]
+    assert note(4, [1.6, 2.0, 5.0], [1.6, 2.0, 5.0]) == [Restart(0, 4, 0)]
+    assert theta.flatten().tolist() == [0, 4, 4]
     assert recovery.lr_scales.tolist() == [0.5, 1.0, 0.5]
     assert recovery.has_restarts.tolist() == [False, True, False]
     # The one restart of the first and the last is used up.
     assert note(6, [9.0, 2.4, math.inf], [9.0, 2.4, 1.0]) == []
     assert theta.flatten().tolist() == [6, 6, 6]
+    # A mean of 1 is the second's lowest: it judges the state at whose step its interval began.
+    assert note(8, [9.0, 1.0, 6.0], [9.0, 1.0, 6.0]) == []
     recovery.keep([2, 1])
     kept_states = [recovery.state(i) for i in (0, 1)]
-    assert [(s.best_step, s.best_loss, s.restarts) for s in kept_states] == [(4, 5, 1), (2, 2, 0)]
-    assert [s.theta.item() for s in kept_states] == [4, 2]
+    found = [(s.best.step, s.best_loss, s.latest.step, s.restarts) for s in kept_states]
+    assert found == [(0, 5, 8, 1), (6, 1, 8, 0)]
+    assert [s.best.theta.item() for s in kept_states] == [0, 6]
+    assert [s.best.slots["m"].item() for s in kept_states] == [0, 60]
 
 
 def test_a_first_interval_is_compared_with_the_initial_loss():
@@ -210,6 +214,7 @@ def test_a_planted_spike_of_the_learning_rate_is_recovered_from(monkeypatch):
     np.testing.assert_array_equal(found.losses[:70], without.losses[:70])
     before = found.losses[50:60].mean()
     assert found.losses[62:70].max() > before + 10, "it jumps"
-    assert [(r.step, r.back_to) for r in found.restarts] == [(70, 60)]
+    # The update of step 60 is the first bad one: the state after it is judged by what follows.
+    assert [(r.step, r.back_to) for r in found.restarts] == [(70, 50)]
     assert found.losses[110:].mean() < before
     assert without.losses[110:].mean() > before + 0.5

@@ -92,7 +92,7 @@ def _count(run: Run, key: str) -> Shape | None:
     except (Exception, SystemExit):
         return None
     scale = run.train.batch_size / samples
-    best = 0 if run.train.recover is None else 1 + len(stack.slots)  # kept to go back to
+    best = 0 if run.train.recover is None else 2 * (1 + len(stack.slots))  # to go back to
     return Shape(
         key=key,
         operations=(counter.operations - counter.mixing) * scale,

@@ -19,11 +19,11 @@ from ablab.store.files import write_atomically
 from ablab.store.index import StoreError
 from ablab.store.store import Store
 from ablab.train.layout import Layout
-from ablab.train.recovery import RecoveryState
+from ablab.train.recovery import Kept, RecoveryState
 from ablab.train.stack import RunState
 
 _SLOT = "optimizer"
-_BEST = "best"
+_BEST, _LATEST = "best", "latest"
 
 
 def snapshot_path(store: Store, run: str, step: int) -> Path:
@@ -41,10 +41,11 @@ def write_snapshot(
         tensors |= _slots_named(layout, state.slots)
     recovery = state.recovery
     if with_optimizer and recovery is not None:
-        best = _named(layout, recovery.theta) | _slots_named(layout, recovery.slots)
-        tensors |= {f"{_BEST}/{name}": tensor for name, tensor in best.items()}
+        for place, kept in ((_BEST, recovery.best), (_LATEST, recovery.latest)):
+            named = _named(layout, kept.theta) | _slots_named(layout, kept.slots)
+            tensors |= {f"{place}/{name}": tensor for name, tensor in named.items()}
+            metadata[f"{place}_step"] = str(kept.step)
         metadata |= {
-            "best_step": str(recovery.best_step),
             "best_loss": recovery.best_loss.hex(),  # to the last bit
             "restarts": str(recovery.restarts),
             "interval": recovery.interval.hex(),
@@ -61,7 +62,7 @@ def read_parameters(store: Store, run: str, step: int) -> dict[str, Tensor]:
         StoreError: It is missing or damaged.
     """
     tensors, _ = _read(snapshot_path(store, run, step))
-    inner = (f"{_SLOT}/", f"{_BEST}/")
+    inner = (f"{_SLOT}/", f"{_BEST}/", f"{_LATEST}/")
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(inner)}
 
 
@@ -76,11 +77,15 @@ def read_state(store: Store, run: str, step: int, layout: Layout, slots: Sequenc
     try:
         theta, rows = _rows(tensors, layout, slots, "")
         recovery = None
-        if "best_step" in metadata:
+        if f"{_BEST}_step" in metadata:
+            best, latest = (
+                Kept(int(metadata[f"{place}_step"]), *_rows(tensors, layout, slots, f"{place}/"))
+                for place in (_BEST, _LATEST)
+            )
             recovery = RecoveryState(
-                int(metadata["best_step"]),
+                best,
                 float.fromhex(metadata["best_loss"]),
-                *_rows(tensors, layout, slots, f"{_BEST}/"),
+                latest,
                 int(metadata["restarts"]),
                 float.fromhex(metadata["interval"]),
             )

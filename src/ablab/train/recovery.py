@@ -18,30 +18,46 @@ from ablab.train.config import RecoverConfig
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A run's state after a look.
+
+    Attributes:
+        step: The look; 0 for the initial state.
+        theta: The parameters after that step, (P,).
+        slots: The optimizer's state after it, rows of shape (P,).
+    """
+
+    step: int
+    theta: Tensor
+    slots: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
 class RecoveryState:
     """What one run's recovery remembers.
 
+    A state is judged by the losses of the interval that follows it, the first of which is its own:
+    those before a look say nothing of the update at the look itself.
+
     Attributes:
-        best_step: The look with the lowest mean loss so far; 0, the initial state, before there
-            is one.
-        best_loss: That mean; of the initial state the loss of step 1, infinite before it.
-        theta: The parameters after that step, (P,).
-        slots: The optimizer's state after it, rows of shape (P,).
+        best: What there is to go back to: the state with the lowest mean so far.
+        best_loss: That mean; before the first look the loss of step 1, infinite before it.
+        latest: The state at the last look, which the present interval judges.
         restarts: How many restarts were used.
         interval: The sum of the training losses since the last look.
     """
 
-    best_step: int
+    best: Kept
     best_loss: float
-    theta: Tensor
-    slots: dict[str, Tensor]
+    latest: Kept
     restarts: int
     interval: float
 
     @classmethod
     def initial(cls, theta: Tensor, slots: dict[str, Tensor]) -> "RecoveryState":
         """Before the first step: what there is to go back to is the initial state."""
-        return cls(0, math.inf, theta, slots, 0, 0.0)
+        state = Kept(0, theta, slots)
+        return cls(state, math.inf, state, 0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -72,15 +88,11 @@ class Recovery:
         self, config: RecoverConfig, states: Sequence[RecoveryState], device: torch.device
     ) -> None:
         self.config = config
-        self._steps = np.array([state.best_step for state in states])
         self._losses = np.array([state.best_loss for state in states])
         self._restarts = np.array([state.restarts for state in states])
         self._interval = np.array([state.interval for state in states])
-        self._theta = torch.stack([state.theta for state in states]).to(device)  # (R, P)
-        self._slots = {
-            name: torch.stack([state.slots[name] for state in states]).to(device)
-            for name in states[0].slots
-        }
+        self._best = _Rows([state.best for state in states], device)
+        self._latest = _Rows([state.latest for state in states], device)
 
     @property
     def lr_scales(self) -> NDArray[np.float64]:
@@ -101,10 +113,9 @@ class Recovery:
     def state(self, index: int) -> RecoveryState:
         """What the run at ``index`` has to remember, copied to the CPU."""
         return RecoveryState(
-            int(self._steps[index]),
+            self._best.at(index),
             float(self._losses[index]),
-            self._theta[index].cpu().clone(),
-            {name: slot[index].cpu().clone() for name, slot in self._slots.items()},
+            self._latest.at(index),
             int(self._restarts[index]),
             float(self._interval[index]),
         )
@@ -112,11 +123,10 @@ class Recovery:
     def keep(self, indices: Sequence[int]) -> None:
         """Narrows to some of the runs."""
         here = list(indices)
-        self._steps, self._losses = self._steps[here], self._losses[here]
-        self._restarts, self._interval = self._restarts[here], self._interval[here]
-        chosen = torch.tensor(here, device=self._theta.device, dtype=torch.long)
-        self._theta = self._theta.index_select(0, chosen)
-        self._slots = {name: slot.index_select(0, chosen) for name, slot in self._slots.items()}
+        self._losses, self._restarts = self._losses[here], self._restarts[here]
+        self._interval = self._interval[here]
+        self._best.keep(here)
+        self._latest.keep(here)
 
     @torch.no_grad()
     def note(
@@ -144,32 +154,65 @@ class Recovery:
             return []
         means = self._interval / self.config.every
         self._interval = np.zeros_like(self._interval)
-        sound = _finite_rows(theta)
-        for slot in slots.values():
-            sound &= _finite_rows(slot)
+        sound = self._latest.finite()
         better, worse = [], []
         for r, (mean, best) in enumerate(zip(means.tolist(), self._losses.tolist(), strict=True)):
             if not mean <= best + self.config.above or not math.isfinite(mean):
                 worse.append(r)
             elif mean < best and sound[r]:
                 better.append(r)
-        self._losses[better], self._steps[better] = means[better], step
-        _copy_rows(better, theta, self._theta)
+        self._losses[better] = means[better]
+        self._best.take(better, self._latest)
         back = [r for r in worse if self._restarts[r] < self.config.at_most]
-        _copy_rows(back, self._theta, theta)
-        for name, slot in slots.items():
-            _copy_rows(better, slot, self._slots[name])
-            _copy_rows(back, self._slots[name], slot)
         self._restarts[back] += 1
-        return [Restart(r, step, int(self._steps[r])) for r in back]
+        present = _Rows.of(step, theta, slots)
+        present.take(back, self._best)
+        self._latest.take(range(len(means)), present)
+        return [Restart(r, step, int(present.steps[r])) for r in back]
 
 
-def _finite_rows(rows: Tensor) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = torch.isfinite(rows).all(dim=1).cpu().numpy()
-    return found
+class _Rows:
+    """A state of each run: the step that it is of (R,), parameters and slots (R, P)."""
 
+    def __init__(self, states: Sequence[Kept], device: torch.device) -> None:
+        self.steps = np.array([state.step for state in states])
+        self._tensors = {
+            name: torch.stack([({"": state.theta} | state.slots)[name] for state in states])
+            for name in ("", *states[0].slots)
+        }  # the parameters under no name
+        self._tensors = {name: rows.to(device) for name, rows in self._tensors.items()}
 
-def _copy_rows(indices: list[int], source: Tensor, target: Tensor) -> None:
-    if indices:
-        chosen = torch.tensor(indices, device=source.device)
-        target.index_copy_(0, chosen, source.index_select(0, chosen))
+    @classmethod
+    def of(cls, step: int, theta: Tensor, slots: dict[str, Tensor]) -> "_Rows":
+        """The present states; what is taken into them is taken into these very tensors."""
+        rows = cls.__new__(cls)
+        rows.steps = np.full(len(theta), step)
+        rows._tensors = {"": theta} | slots
+        return rows
+
+    def at(self, index: int) -> Kept:
+        """One run's, copied to the CPU."""
+        own = {name: rows[index].cpu().clone() for name, rows in self._tensors.items()}
+        return Kept(int(self.steps[index]), own.pop(""), own)
+
+    def keep(self, indices: list[int]) -> None:
+        """Narrows to some of the runs."""
+        self.steps = self.steps[indices]
+        chosen = torch.tensor(indices, device=self._tensors[""].device, dtype=torch.long)
+        self._tensors = {name: row.index_select(0, chosen) for name, row in self._tensors.items()}
+
+    def take(self, indices: Sequence[int], source: "_Rows") -> None:
+        """Puts some runs' states of another in the place of these."""
+        if not indices:
+            return
+        here = list(indices)
+        self.steps[here] = source.steps[here]
+        chosen = torch.tensor(here, device=self._tensors[""].device)
+        for name, rows in self._tensors.items():
+            rows.index_copy_(0, chosen, source._tensors[name].index_select(0, chosen))
+
+    def finite(self) -> NDArray[np.bool_]:
+        """Which runs' states are finite, (R,)."""
+        each = [torch.isfinite(rows).all(dim=1) for rows in self._tensors.values()]
+        found: NDArray[np.bool_] = torch.stack(each).all(dim=0).cpu().numpy()
+        return found
