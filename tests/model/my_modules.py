@@ -1,7 +1,10 @@
-"""Modules of a user's own, for tests: nothing of ablab in them."""
+"""Modules and parts of a user's own, for tests."""
 
 import torch
 from torch import nn
+
+from ablab.model.attention_activations.softmax import Softmax
+from ablab.model.parts import AttentionPosition
 
 
 class Encoder(nn.Module):
@@ -68,3 +71,58 @@ class Anything(nn.Module):
 def scaled(scores):
     """An attention activation: a function of the scores."""
     return scores * 0.5
+
+
+class SharedDropout(nn.Module):
+    """One dropout in two places."""
+
+    def __init__(self, vocab_size: int, p: float = 0.5) -> None:
+        super().__init__()
+        drop = nn.Dropout(p)
+        self.embedding = nn.Embedding(vocab_size, 8)
+        self.layers = nn.Sequential(nn.Linear(8, 8), drop, nn.Linear(8, 8), drop)
+        self.logits = nn.Linear(8, vocab_size)
+
+    def forward(self, tokens):
+        return self.logits(self.layers(self.embedding(tokens)))
+
+
+class BatchNormed(nn.Module):
+    """Takes statistics over a batch."""
+
+    def __init__(self, vocab_size: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(vocab_size)
+
+
+class OddDefault(nn.Module):
+    """Has a default that cannot be written down."""
+
+    def __init__(self, vocab_size: int, activation=nn.GELU) -> None:
+        super().__init__()
+
+
+class OddName(nn.Module):
+    """Has an argument called as a setting of ablab's own."""
+
+    def __init__(self, vocab_size: int, kind: int = 3) -> None:
+        super().__init__()
+
+
+class LearnedBias(AttentionPosition):
+    """What is added to the scores is learned for each head and distance, as in T5."""
+
+    def __init__(self, n_heads, d_head):
+        super().__init__(n_heads, d_head)
+        self.table = nn.Parameter(torch.randn(n_heads, 32))
+
+    def score_bias(self, queries, keys):
+        distances = (queries[:, None] - keys).abs().long().clamp(max=31)
+        return self.table[:, distances]
+
+
+class HalfSoftmax(Softmax):
+    """Half of softmax's weights."""
+
+    def weights(self, scores, hidden):
+        return super().weights(scores, hidden) / 2

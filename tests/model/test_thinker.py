@@ -46,10 +46,12 @@ def torchs(block, x, source):
 def test_the_logits_are_those_of_torchs_own_parts(thoughts):
     model = thinker(n_thoughts=thoughts)
     source = model.embedding.weight[TOKENS[:, :S]] + model.positional_embedding.weight
-    memory = torchs(model.read, model.memory.expand(2, -1, -1), model.source_norm(source))
+    memory = torchs(model.read, model.memory_embedding.expand(2, -1, -1), model.source_norm(source))
     for _ in range(thoughts):
         memory = torchs(model.thought, memory, None)
-    answer = torchs(model.write, model.answer.expand(2, -1, -1), model.memory_norm(memory))
+    answer = torchs(
+        model.write, model.answer_embedding.expand(2, -1, -1), model.memory_norm(memory)
+    )
     expected = model.unembedding(model.norm(answer))
     torch.testing.assert_close(model(TOKENS), expected, rtol=1e-10, atol=1e-10)
 
@@ -68,6 +70,12 @@ def test_thoughts_share_parameters_and_may_be_more_in_evaluation():
     assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in longer.parameters())
     assert not torch.allclose(model(TOKENS), longer(TOKENS))
     torch.testing.assert_close(model.eval()(TOKENS), longer(TOKENS))
+
+
+def test_thoughts_in_evaluation_are_part_of_the_id():
+    base = {"name": "x", "task": {"kind": "copy"}, "model": {"kind": "thinker"}}
+    ids = {experiment(base, *more).runs[0].id for more in ((), ("model.eval_thoughts=4",))}
+    assert len(ids) == 2
 
 
 def test_its_sites():

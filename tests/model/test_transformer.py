@@ -92,3 +92,9 @@ def test_a_printed_model_is_torchs_own_tree():
     assert text.startswith("Transformer(\n  (embedding): Embedding(11, 8)\n")
     assert "(query): Linear(in_features=8, out_features=8, bias=False)" in text
     assert "Forward" not in text
+
+
+def test_a_block_cannot_lose_positions_that_are_added_to_the_embedding():
+    with pytest.raises(ValueError, match="which every block reads"):
+        TransformerConfig(n_layers=2, blocks={1: {"position": "none"}})
+    assert TransformerConfig(n_layers=2, position="rope", blocks={1: {"position": "none"}})

@@ -77,11 +77,17 @@ def test_its_arguments_are_settings():
         asked("Encoder", widht=4)
     with pytest.raises(InputError, match=r"takes \*sizes"):
         asked("Anything")
+    with pytest.raises(InputError, match=r"activation=.*cannot be written down"):
+        asked("OddDefault")
+    with pytest.raises(InputError, match="an argument kind"):
+        asked("OddName")
 
 
 def test_what_it_cannot_hold_is_said():
     with pytest.raises(ValueError, match="attention draws dropout inside torch"):
         asked("HiddenDropout").variants[0].model(0)
+    with pytest.raises(ValueError, match="norm takes statistics over the batch"):
+        asked("BatchNormed").variants[0].model(0)
     model = asked("Flat").variants[0].model(0)
     with pytest.raises(ValueError, match=r"Flat returned \(12, 12\)"):
         model(TOKENS)
@@ -96,3 +102,49 @@ def test_a_function_of_the_scores_is_an_attention_activation():
     torch.testing.assert_close(own.variants[0].model(0)(tokens), expected)
     identity = own.variants[0].parts.model.identity()
     assert len(identity["attention"]["activation_source"]) == 64
+
+
+def test_one_dropout_in_two_places_is_drawn_from_the_run():
+    (run, *_) = asked("SharedDropout").runs
+    losses = [Stack([run], None, CPU, SOLO).advance(5).losses for _ in range(2)]
+    np.testing.assert_array_equal(*losses)
+    model = asked("SharedDropout").variants[0].model(0).eval()
+    assert sites(model, TOKENS).count("logits") == 1
+
+
+def test_a_component_by_import_path_keeps_the_values_that_it_drew():
+    base = {"name": "x", "task": {"kind": "addition"}, "model": {"d_model": 8, "n_heads": 2}}
+    own = experiment(base, "model.mlp.activation=torch.nn:PReLU").variants[0].model(0)
+    assert own.blocks[0].mlp.activation.weight.item() == 0.25
+    assert (own.blocks[0].norm1.weight == 1).all()
+
+
+def test_a_position_that_learns_is_stacked():
+    base = {
+        "name": "x",
+        "task": {"kind": "addition", "n_digits": 2},
+        "model": {"d_model": 8, "n_heads": 2, "position": "tests.model.my_modules:LearnedBias"},
+        "train": {"batch_size": 8, "steps": 20},
+        "seeds": 2,
+    }
+    runs = experiment(base).runs
+    found = Stack(runs, None, CPU, STACK).advance(20).losses
+    for index, run in enumerate(runs):
+        alone = Stack([run], None, CPU, SOLO).advance(20).losses
+        np.testing.assert_allclose(found[:, index], alone[:, 0], rtol=1e-4)
+    model = experiment(base).variants[0].model(0)
+    plain, seen = watch(model, TOKENS, ["*.pattern"])
+    torch.testing.assert_close(plain, model(TOKENS))
+    assert not torch.allclose(
+        seen["blocks.0.attn.pattern"][:, 0], seen["blocks.0.attn.pattern"][:, 1]
+    )
+
+
+def test_a_class_made_from_softmax_is_not_taken_for_it():
+    base = {"name": "x", "task": {"kind": "addition"}, "model": {"d_model": 8, "n_heads": 2}}
+    half = experiment(base, "model.attention.activation=tests.model.my_modules:HalfSoftmax")
+    model = half.variants[0].model(0)
+    plain, seen = watch(model, TOKENS, ["*.pattern"])
+    assert torch.equal(plain, model(TOKENS))
+    sums = seen["blocks.0.attn.pattern"].sum(-1)
+    torch.testing.assert_close(sums, torch.full_like(sums, 0.5))

@@ -218,3 +218,11 @@ def test_a_planted_spike_of_the_learning_rate_is_recovered_from(monkeypatch):
     assert [(r.step, r.back_to) for r in found.restarts] == [(70, 50)]
     assert found.losses[110:].mean() < before
     assert without.losses[110:].mean() > before + 0.5
+
+
+def test_a_run_that_ends_between_two_looks_with_no_finite_loss_has_diverged():
+    bad = make(lr=1e30, steps=25, recover={"every": 30})
+    _, advance = restarts(bad, 25)
+    assert not np.isfinite(advance.losses[-1]).any()
+    assert advance.fatal[-1].all()
+    assert not advance.fatal[:-1].any()

@@ -82,7 +82,7 @@ class Attention(nn.Module):
         q = self.temperature(q)  # (B, H, T, K)
         if self._has_kernel(q, forward):
             forward.visited.extend(forward.prefix + name for name in ("attn_scores", "pattern"))
-            softmax = isinstance(self.activation, Softmax)
+            softmax = type(self.activation) is Softmax  # a user's subclass may be another function
             z = (self._fused if softmax else self._flex)(q, k, v, forward)
         else:
             z = self._plain(q, k, v, forward)
@@ -110,16 +110,17 @@ class Attention(nn.Module):
         drops = self.p > 0.0 and self.training
         if tapped or drops or not forward.kernels.fused_attention:
             return False
-        if isinstance(self.activation, Softmax):
+        if type(self.activation) is Softmax:
             return True
-        fixed = self.logit_bias.learned is None
-        return fixed and forward.past == 0 and q.is_cuda and self.name in flex.NAMES
+        known = type(self.position).score_bias in (Alibi.score_bias, AttentionPosition.score_bias)
+        fixed = self.logit_bias.learned is None and forward.past == 0
+        return known and fixed and q.is_cuda and flex.is_exact(self.name, q.dtype)
 
     def _flex(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
         """Attention with another activation by the engine's kernel."""
         slopes = tuple(self.position.slopes) if isinstance(self.position, Alibi) else ()
         terms = flex.Terms(self.logit_bias.fixed, slopes, self.causal, self.window)
-        return forward.kernels.attend_by(self.name, q, k, v, terms)
+        return forward.kernels.attend_by(self.name, q.to(v.dtype), k.to(v.dtype), v, terms)
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
         """Softmax attention by the engine's kernel; what is hidden or added makes a mask."""
@@ -180,11 +181,18 @@ def make_attention_activation(name: str) -> AttentionActivation:
 
 
 class _Function(Pointwise):
-    """A user's function of the scores."""
+    """A user's function of the scores; hidden ones are zero before it, too.
+
+    So a function that overflows there has a gradient all the same.
+    """
 
     def __init__(self, function: object) -> None:
         assert callable(function), "the configuration asks for what can be called"
         self._function = function
+
+    def scores(self, scores: Tensor, hidden: Tensor | None) -> Tensor:
+        """The scores, zero where hidden."""
+        return scores if hidden is None else scores.masked_fill(hidden, 0.0)
 
     def weigh(self, scores: Tensor, length: Tensor) -> Tensor:
         """The function of each score."""

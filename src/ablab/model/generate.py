@@ -119,6 +119,7 @@ def draw(
     """One token for each row of logits."""
     if sampling.temperature == 0:
         return logits.argmax(-1)
+    device = logits.device
     logits = logits.double().cpu() / sampling.temperature
     if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
         least = logits.topk(sampling.top_k, dim=-1).values[:, -1:]
@@ -132,7 +133,7 @@ def draw(
             logits.gather(-1, places).masked_fill(before >= sampling.top_p, -torch.inf),
         )
     drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator)
-    return drawn[:, 0]
+    return drawn[:, 0].to(device)
 
 
 def answers(model: Generates, task: Task, tokens: Int[Tensor, "B T"]) -> Int[Tensor, "B P"]:

@@ -7,7 +7,7 @@ from ablab.model.parts import Constant
 
 
 def draw_parameters(model: nn.Module, std: float, parts: int, generator: torch.Generator) -> None:
-    """Draws every parameter anew, in place and in the order of their names.
+    """Draws the parameters anew, in place and in the order of their names.
 
     Args:
         model: The model.
@@ -21,7 +21,15 @@ def draw_parameters(model: nn.Module, std: float, parts: int, generator: torch.G
         for module in model.modules()
         if isinstance(module, Constant)
     }
+    drawn = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, nn.Linear | nn.Embedding) or type(module).__module__[:6] == "ablab."
+        for parameter in module.parameters(recurse=False)
+    }
     for name, parameter in model.named_parameters():
+        if id(parameter) not in drawn:
+            continue  # of a component by import path, which drew its own
         if id(parameter) in constants:
             nn.init.constant_(parameter, constants[id(parameter)])
         elif name.endswith("bias"):

@@ -42,11 +42,11 @@ class Thinker(Model):
         self.embedding = nn.Embedding(vocab_size, d_model)
         self.positional_embedding = input_position(config.position, source_length, d_model)
         self.source_norm = make_norm(config)
-        self.memory = nn.Parameter(torch.empty(config.n_latents, d_model))
+        self.memory_embedding = nn.Parameter(torch.empty(config.n_latents, d_model))
         self.read = Block(config, source_length, causal=False)
         self.thought = Block(config, config.n_latents, causal=False)
         self.memory_norm = make_norm(config)
-        self.answer = nn.Parameter(torch.empty(input_length, d_model))
+        self.answer_embedding = nn.Parameter(torch.empty(input_length, d_model))
         self.write = Block(config, config.n_latents, causal=False)
         self.norm = make_norm(config)
         self.unembedding = nn.Linear(d_model, vocab_size, bias=config.bias)
@@ -74,19 +74,20 @@ class Thinker(Model):
         """
         forward = Forward() if forward is None else forward
         samples, length = tokens.shape
-        if length > len(self.answer):
-            raise ValueError(f"{length} tokens given; this model reads at most {len(self.answer)}")
+        longest = len(self.answer_embedding)
+        if length > longest:
+            raise ValueError(f"{length} tokens given; this model reads at most {longest}")
         question = tokens[:, : self.source_length]
         x = forward.site("embed", forward.kernels.embed(question, self.embedding.weight))
         if self.positional_embedding is not None:
             x = x + forward.site("pos_embed", located(self.positional_embedding, x, forward))
         x = self.source_norm(forward.dropout(x, self.config.dropout, self.training))  # (B, S, D)
-        memory = self.memory.expand(samples, -1, -1)  # (B, L, D)
+        memory = self.memory_embedding.expand(samples, -1, -1)  # (B, L, D)
         memory = self.read(memory, forward.within("read"), x)
         for number in range(self._thoughts):
             memory = self.thought(memory, forward.within(f"thoughts.{number}"))
         memory = forward.site("memory", self.memory_norm(memory))
-        answer = self.answer[:length].expand(samples, -1, -1)  # (B, T, D)
+        answer = self.answer_embedding[:length].expand(samples, -1, -1)  # (B, T, D)
         answer = self.write(answer, forward.within("write"), memory)
         answer = forward.site("ln_final", self.norm(answer))
         return forward.site("logits", self.unembedding(answer))

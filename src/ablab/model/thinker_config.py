@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ablab.config import NotInIdentity
+from ablab.config import Neutral
 from ablab.model.block_config import INPUT_POSITIONS, BlockConfig
 from ablab.model.config import MODELS, ModelConfig
 from ablab.tasks.config import TaskConfig
@@ -22,8 +22,9 @@ class ThinkerConfig(BlockConfig, ModelConfig):
     """Vectors of the memory."""
     n_thoughts: int = Field(1, ge=0)
     """Steps of thinking, which share their parameters."""
-    eval_thoughts: Annotated[int | None, NotInIdentity()] = Field(None, ge=0)
-    """Steps of thinking in evaluation; null: ``n_thoughts``."""
+    eval_thoughts: Annotated[int | None, Neutral(None)] = Field(None, ge=0)
+    """Steps of thinking in evaluation; null: ``n_thoughts``. Part of a run's id, for what is kept
+    of its evaluation hangs on it."""
     init_std: float | None = Field(None, ge=0)
     """Standard deviation of initial weights; null: 0.8 / sqrt(d_model). What writes into the
     residual path starts smaller by the root of six, the parts that do; biases start at 0."""
@@ -45,7 +46,7 @@ class ThinkerConfig(BlockConfig, ModelConfig):
             raise ValueError("a thinker reads its input by attention, which cannot be left out")
         if self.attention.window is not None:
             raise ValueError("attention.window needs an order, which a thinker's memory has not")
-        if self.position not in (*INPUT_POSITIONS, "none"):
+        if self.position not in (*INPUT_POSITIONS, "none") and ":" not in self.position:
             raise ValueError(
                 f"position {self.position} works on the distance between two tokens, which a "
                 f"thinker's memory has not; expected learned, sinusoidal or none"

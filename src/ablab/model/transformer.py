@@ -31,6 +31,10 @@ class Transformer(Model):
         self.blocks = nn.ModuleList(
             [Block(config.block(number), input_length) for number in range(config.n_layers)]
         )
+        for number in range(config.n_layers):
+            own = config.block(number).position
+            if own != config.position and issubclass(POSITIONS.find(own), InputPosition):
+                raise ValueError(f"blocks.{number}.position {own} is added to the embedding")
         pre = config.norm_place == "pre"
         self.norm = make_norm(config) if pre else NORMS.find("none")(d_model, config.bias)
         self.unembedding = nn.Linear(

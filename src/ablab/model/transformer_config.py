@@ -28,7 +28,8 @@ class TransformerConfig(BlockConfig, ModelConfig):
     """Standard deviation of initial weights; null: 0.8 / sqrt(d_model). What writes into the
     residual path starts smaller by sqrt(2 n_layers) (Radford et al., 2019); biases start at 0."""
     blocks: Annotated[dict[int, BlockConfig], Neutral({})] = Field({})
-    """What differs in single blocks, by their number from 0: ``model.blocks.1.position=none``."""
+    """What differs in single blocks, by their number from 0, as in
+    ``model.blocks.1.attention.window=8``."""
 
     @model_validator(mode="before")
     @classmethod
@@ -64,6 +65,12 @@ class TransformerConfig(BlockConfig, ModelConfig):
                 raise ValueError(
                     f"blocks.{number}.d_model {block.d_model}: the residual stream has one width, "
                     f"d_model {self.d_model}"
+                )
+            if self.position in INPUT_POSITIONS and block.position == "none":
+                raise ValueError(
+                    f"blocks.{number}.position none: the model's {self.position} positions are "
+                    f"added to the embedding, which every block reads; with rope or alibi a block "
+                    f"by itself can go without"
                 )
             if block.position in INPUT_POSITIONS and block.position != self.position:
                 raise ValueError(

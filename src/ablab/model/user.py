@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from ablab.config import load_object
 from ablab.model.base import Model
@@ -38,15 +40,11 @@ class UserModel(Model):
         given = {name: value for name, value in known.items() if name in taken}
         self.module: nn.Module = cls(**config.arguments, **given)
         self._pass = _Pass()
-        for name, part in list(self.module.named_modules()):
-            if isinstance(part, nn.MultiheadAttention) and part.dropout:
-                raise ValueError(
-                    f"{name or cls.__name__} draws dropout inside torch, where it cannot be "
-                    f"repeated: give dropout=0 and put nn.Dropout beside it"
-                )
-        _replace_dropout(self.module, self._pass)
         for name, part in self.module.named_modules():
-            if name:
+            _check_part(name or cls.__name__, part)
+        _replace_dropout(self.module, self._pass, {})
+        for name, part in self.module.named_modules():
+            if name not in ("", "logits"):  # which is the model's own site
                 part.register_forward_hook(_SitePasser(name, self._pass))
 
     @classmethod
@@ -122,10 +120,30 @@ class _Dropout(nn.Module):
         return f"p={self.p:g}"
 
 
-def _replace_dropout(module: nn.Module, present: _Pass) -> None:
-    """Puts dropout with masks of the pass's own in the place of torch's."""
-    for name, child in list(module.named_children()):
+def _check_part(name: str, part: nn.Module) -> None:
+    """Refuses what would keep a run from being a function of its configuration and seed.
+
+    Raises:
+        ValueError: The part draws inside of torch, or mixes the samples of a batch.
+    """
+    inside = isinstance(part, nn.MultiheadAttention | nn.RNNBase) and part.dropout
+    other = isinstance(part, _DropoutNd) and type(part) is not nn.Dropout
+    if inside or other:
+        raise ValueError(
+            f"{name} draws dropout inside torch, where it cannot be repeated: give dropout=0 and "
+            f"put nn.Dropout beside it"
+        )
+    if isinstance(part, _BatchNorm):
+        raise ValueError(
+            f"{name} takes statistics over the batch, so a sample's answer hangs on the others and "
+            f"on what was trained before; take nn.LayerNorm or another norm of single samples"
+        )
+
+
+def _replace_dropout(module: nn.Module, present: _Pass, known: dict[nn.Module, nn.Module]) -> None:
+    """Puts dropout with masks of the pass's own in the place of torch's, wherever it stands."""
+    for name, child in list(module._modules.items()):
         if type(child) is nn.Dropout:
-            setattr(module, name, _Dropout(child.p, present))
-        else:
-            _replace_dropout(child, present)
+            setattr(module, name, known.setdefault(child, _Dropout(child.p, present)))
+        elif child is not None:
+            _replace_dropout(child, present, known)

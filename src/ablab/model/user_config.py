@@ -11,6 +11,9 @@ from ablab.model.config import ModelConfig
 
 GIVEN = ("vocab_size", "input_length", "source_length")  # which ablab knows from the task
 
+_RESERVED = frozenset({"kind", *dir(ModelConfig), "arguments"})
+_PLAIN = (str, int, float, bool, list, dict, tuple, type(None))
+
 
 class UserModelConfig(ModelConfig):
     """Settings of :class:`ablab.model.user.UserModel`; a subclass has those of one module."""
@@ -47,6 +50,13 @@ def user_config(module: Any) -> type[UserModelConfig]:
             raise ValueError(
                 f"{module.__name__} takes {parameter}, which no settings can be read off; give its "
                 f"arguments by name"
+            )
+        if name in _RESERVED or name.startswith(("_", "model_")):
+            raise ValueError(f"{module.__name__} has an argument {name}, a name that ablab needs")
+        if not isinstance(parameter.default, _PLAIN) and parameter.default is not parameter.empty:
+            raise ValueError(
+                f"{module.__name__} has the default {name}={parameter.default!r}, which cannot be "
+                f"written down; settings are numbers, text, true or false, null, lists, mappings"
             )
         known = parameter.annotation is not parameter.empty
         annotation = parameter.annotation if known else Any

@@ -45,8 +45,12 @@ class _FoldedAttention(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
         *qkv, mask, causal = inputs
-        assert in_dims[3] is None, "the mask is the same for all runs"
         q, k, v = _folded(info.batch_size, qkv, in_dims[:3])
+        if in_dims[3] is not None:  # each run's own, learned say: (R, …, Q, S) to (R B, H, Q, S)
+            mask = mask.movedim(in_dims[3], 0)
+            mask = mask if mask.ndim == 4 else mask.unsqueeze(1)
+            samples = q.shape[0] // info.batch_size
+            mask = mask[:, None].expand(-1, samples, -1, -1, -1).flatten(0, 1)
         z = F.scaled_dot_product_attention(q, k, v, mask, is_causal=bool(causal))
         return z.view(info.batch_size, -1, *z.shape[1:]), 0
 

@@ -240,8 +240,14 @@ class Stack:
             left -= count
             if self._recovery is not None:
                 losses = _on_host(drawn[-count:])
-                fatal.append(~np.isfinite(losses) & ~self._recovery.has_restarts)
-                restarts += self._recovery.note(losses, self.step, self.theta, self.slots)
+                bad = ~np.isfinite(losses)
+                ends = bad & ~self._recovery.has_restarts
+                found = self._recovery.note(losses, self.step, self.theta, self.slots)
+                if self.step == self.config.steps:  # no look follows
+                    ends[-1] = bad[-1]
+                    ends[-1, [each.run for each in found]] = False
+                fatal.append(ends)
+                restarts += found
         assert norms is not None, "the last step takes the gradient's norm"
         losses = _on_host(drawn)
         return Advance(
