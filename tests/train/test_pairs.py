@@ -96,7 +96,7 @@ def check(pairs):
         refused += 1
         keys = [part.split("=")[0].rpartition(".")[2] for part in (one, other)]
         assert any(key in error for key in keys), f"{one} and {other}: {error}"
-        assert len(error.splitlines()[0]) > 30, error
+        assert len(error.splitlines()[0]) > 20, error
     return refused
 
 

@@ -55,7 +55,10 @@ def generate(
     from ablab.config import InputError
     from ablab.model.generate import Sampling
 
-    for name, value in (("--tokens", tokens), ("--samples", samples), ("--context", context)):
+    if dataset is not None and prompt:
+        raise InputError("--prompt and --dataset are both given: one continues, the other lists")
+    numbers = {"--tokens": tokens, "--samples": samples, "--context": context, "--limit": limit}
+    for name, value in numbers.items():
         if value is not None and value < 1:
             raise InputError(f"{name} {value} is below 1")
     stored = ablab.open(store).run(run)
@@ -103,4 +106,5 @@ def _list_answers(stored: Any, step: int | None, limit: int, as_json: bool) -> N
             for each in found[:limit]
         ],
     )
-    click.echo(f"\n{right} of {len(found)} held-out samples right; the worst {limit} are shown")
+    shown = min(limit, len(found))
+    click.echo(f"\n{right} of {len(found)} held-out samples right; the worst {shown} are shown")

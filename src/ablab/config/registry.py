@@ -120,7 +120,7 @@ def source_digest(*components: Any) -> str:
     """SHA-256 over the source files of the modules that define some components (hexadecimal)."""
     digest = hashlib.sha256()
     for module in dict.fromkeys(component.__module__ for component in components):
-        file = sys.modules[module].__file__
+        file = getattr(sys.modules[module], "__file__", None)
         if file is None:
             raise InputError(f"module {module} has no source file to tell its runs apart by")
         digest.update(Path(file).read_bytes())

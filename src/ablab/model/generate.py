@@ -1,5 +1,6 @@
 """Generation: tokens drawn one after another from a model's own predictions. Axes: B, T, V, P."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -30,8 +31,10 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise ValueError(f"temperature {self.temperature} is below 0")
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(f"temperature {self.temperature} is no number from 0 on")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed {self.seed} is not from 0 to 2**63 - 1")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k {self.top_k} is below 1")
         if self.top_p is not None and not 0 < self.top_p <= 1:
@@ -49,6 +52,11 @@ class Generates(nn.Module):
 
     caches: ClassVar[bool] = False
     input_length: int
+
+    @property
+    def longest(self) -> int | None:
+        """How many tokens can be read at most; None where any number can."""
+        return None
 
     def stream(
         self,

@@ -43,6 +43,12 @@ class Transformer(Model):
         if config.tied_embeddings:
             self.unembedding.weight = self.embedding.weight
 
+    @property
+    def longest(self) -> int | None:
+        """Where learned positions end."""
+        position = self.positional_embedding
+        return None if position is None else position.limit
+
     def initialise(self, generator: torch.Generator) -> None:
         """Normal weights of ``init_std``, zero biases, norms at one; see ``init_std``."""
         assert self.config.init_std is not None, "the configuration fills init_std"

@@ -40,6 +40,8 @@ class UserModel(Model):
         given = {name: value for name, value in known.items() if name in taken}
         self.module: nn.Module = cls(**config.arguments, **given)
         self._pass = _Pass()
+        if not any(True for _ in self.module.parameters()):
+            raise ValueError(f"{cls.__name__} has no parameters to train")
         for name, part in self.module.named_modules():
             _check_part(name or cls.__name__, part)
         _replace_dropout(self.module, self._pass, {})

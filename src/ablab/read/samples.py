@@ -1,11 +1,10 @@
 """What a run answers: its predictions on held-out samples, and text that it generates."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ablab.config import InputError, Problem
 from ablab.model.base import Model
@@ -91,12 +90,22 @@ def continuations(
     """
     model, task = _loaded(run, step)
     given = torch.from_numpy(_tokens(task, prompt))
+    if not task.config.endless:
+        left = task.config.input_length + 1 - len(given)  # the last token is never read back
+        if left < 1:
+            problem = Problem("the prompt is a whole sample", "--prompt", given=prompt)
+            raise InputError(replace(problem, expected=_example(task)))
+        count = min(count, left)
+    if context is not None and model.longest is not None and context > model.longest:
+        raise InputError(
+            Problem(
+                f"this model's positions end at {model.longest} tokens", "--context", given=context
+            )
+        )
     read = given.expand(samples, -1)
-    written = torch.empty(samples, 0, dtype=torch.long)
-    following = model.stream(read, count, sampling, cached=cached, context=context)
-    for token in following:
-        written = torch.cat([written, token[:, None]], dim=1)
-        yield [prompt + task.text(row) for row in _arrays(written)]
+    for token in model.stream(read, count, sampling, cached=cached, context=context):
+        read = torch.cat([read, token[:, None]], dim=1)
+        yield [task.text(row) for row in read.numpy()]
 
 
 def _loaded(run: StoredRun, step: int | None) -> tuple[Model, Task]:
@@ -114,11 +123,14 @@ def _question(task: Task, sample: np.ndarray) -> np.ndarray:
 
 def _tokens(task: Task, prompt: str) -> np.ndarray:
     if not prompt:
-        prompt = "\n" if task.config.source_length is None else ""  # how a text begins
+        prompt = "\n" if task.config.endless else ""  # how a text begins
     try:
         tokens = task.tokens(prompt)
     except (ValueError, KeyError) as error:
-        problem = Problem(f"the prompt cannot be read: {error}", "--prompt", given=prompt)
+        what = f"the prompt cannot be read: {error}"
+        if prompt == "\n":
+            what = "this text has no new line to begin from, so a prompt is needed"
+        problem = Problem(what, "--prompt", given=prompt, expected=_example(task))
         raise InputError(problem) from error
     if not len(tokens):
         raise InputError(Problem("a prompt is needed", "--prompt", expected=_example(task)))
@@ -128,7 +140,3 @@ def _tokens(task: Task, prompt: str) -> np.ndarray:
 def _example(task: Task) -> str:
     sample = task.held_out(1).tokens[0]
     return f"one like {task.text(_question(task, sample))!r}"
-
-
-def _arrays(rows: Tensor) -> list[np.ndarray]:
-    return list(rows.numpy())

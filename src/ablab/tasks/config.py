@@ -38,6 +38,11 @@ class TaskConfig(Config):
         return self.input_length
 
     @property
+    def endless(self) -> bool:
+        """Whether a sample is a window of something that goes on, as a text does."""
+        return False
+
+    @property
     def source_length(self) -> int | None:
         """How many tokens, from the first, are the question; None where there is no such border."""
         return None

@@ -126,6 +126,11 @@ class TextConfig(TaskConfig):
         return self.seq_len
 
     @property
+    def endless(self) -> bool:
+        """A text goes on."""
+        return True
+
+    @property
     def longest_input(self) -> int:
         """The longest of ``seq_len`` and ``eval_lengths``."""
         return max(self.seq_len, *self.eval_lengths, 0)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ablab.doctor.check import Finding, NotApplicable, check
 from ablab.doctor.patient import Patient
+from ablab.model.attention import Attention
 from ablab.model.watch import sites, watch
 
 
@@ -18,6 +19,9 @@ def weights(patient: Patient) -> list[Finding]:
     names = [name for name in sites(model, tokens) if name.rpartition(".")[2] == "pattern"]
     if not names:
         raise NotApplicable("the model has no site called pattern")
+    own = [part for part in model.modules() if isinstance(part, Attention)]
+    if own and not any(part.causal for part in own):
+        raise NotApplicable("the model's attention is not causal: nothing is masked")
     with torch.no_grad():
         _, seen = watch(model, tokens, names)
     findings = []
