@@ -45,7 +45,7 @@ def test_a_text_goes_on_from_a_prompt_or_from_nothing(lab):
     code, out, _ = generate(lab, "words", "--prompt", "the c", "--tokens", "30")
     assert code == 0
     assert out.startswith("the c")
-    assert len(out) == 5 + 30 + 1
+    assert 5 < len(out) <= 5 + 30 + 1, "padding, which an untrained model draws, is not shown"
     (one,) = texts(lab, "words", "--prompt", "the c", "--tokens", "30")
     assert out == one + "\n", "what is streamed is what JSON has"
     assert texts(lab, "words", "--tokens", "5")[0].startswith("\n")

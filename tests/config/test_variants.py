@@ -39,7 +39,7 @@ def test_names_are_known_without_torch():
         ("model.norm=rsm", "did you mean rms"),
         ("model.attention.activation=math:pi", "it cannot be called"),
         ("model.attention.activation=nowhere:thing", "cannot import 'nowhere'"),
-        ("model.attention.activation=math:exp", "no source file"),
+        ("model.attention.activation=os:system", "no source file"),
     ],
 )
 def test_what_is_not_there_is_said(override, expected):
