@@ -128,10 +128,10 @@ def test_processes_take_time_to_start(tiny, tmp_path):
 
 
 def test_a_step_that_raises_is_planned_alone(tiny, monkeypatch):
-    monkeypatch.setattr("ablab.execute.plan.count_shape", lambda run: None)
+    monkeypatch.setattr("ablab.execute.plan.count_shape", lambda run: "KeyError: 'x'")
     plan = planned(experiment(tiny, "seeds=2"))
     assert [len(stack.runs) for stack in plan.stacks] == [1] * 4
-    assert {stack.why for stack in plan.stacks} == {"its step raises"}
+    assert {stack.why for stack in plan.stacks} == {"its step raises KeyError: 'x'"}
 
 
 def test_large_grids_begin_with_the_cheapest_stacks(tiny):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ablab.model.attention_config import AttentionConfig
 from ablab.model.build import build_model
 from ablab.model.forward import Forward, PlainKernels
 from ablab.model.transformer_config import TransformerConfig
@@ -98,3 +99,18 @@ def test_a_block_cannot_lose_positions_that_are_added_to_the_embedding():
     with pytest.raises(ValueError, match="which every block reads"):
         TransformerConfig(n_layers=2, blocks={1: {"position": "none"}})
     assert TransformerConfig(n_layers=2, position="rope", blocks={1: {"position": "none"}})
+
+
+def test_a_blocks_bias_follows_its_own_activation_however_settings_are_given():
+    for attention in ({"window": 3}, AttentionConfig(window=3)):
+        config = TransformerConfig(
+            n_layers=2, attention=attention, blocks={1: {"attention": {"activation": "sigmoid"}}}
+        )
+        assert config.block(1).attention.logit_bias == "-log n"
+        assert config.block(1).attention.window == 3
+    config = TransformerConfig(
+        n_layers=2,
+        attention=AttentionConfig(activation="sigmoid"),
+        blocks={0: {"attention": {"activation": "softmax"}}},
+    )
+    assert config.block(0).attention.logit_bias == 0.0

@@ -114,7 +114,7 @@ def test_settings_of_before_enter_the_identity_as_before():
 
 
 def test_settings_that_do_not_fit_are_refused():
-    with pytest.raises(ValidationError, match="4 digits in base 10, and n_digits is 3: leave n"):
+    with pytest.raises(ValidationError, match="4 digits in base 10, and n_digits is 3: give n_digits: null"):
         AdditionConfig(max_value=1000, n_digits=3)
     with pytest.raises(ValidationError, match="has 32 digits in base 2, and at most 20"):
         AdditionConfig(max_value=2**32 - 1, base=2)
@@ -143,3 +143,9 @@ def test_text_and_tokens_are_each_others_inverse(seed, base, n):
     task = Addition(AdditionConfig(n_digits=n, base=base, target="all"))
     tokens = task.draw(seed, 1, 1, 1).tokens[0, 0]
     assert task.tokens(task.text(tokens)).tolist() == tokens.tolist()
+
+
+def test_digits_may_be_left_open_over_a_file_that_gives_them():
+    assert AdditionConfig(n_digits=None, max_value=1000).n_digits == 4
+    with pytest.raises(ValueError, match="give n_digits: null"):
+        AdditionConfig(n_digits=2, max_value=1000)

@@ -74,13 +74,17 @@ PAIRS = [
 CPU = torch.device("cpu")
 
 
+def losses_of(*overrides):
+    (run,) = experiment(BASE, *overrides).runs
+    return Stack([run], None, CPU, SOLO).advance(STEPS).losses
+
+
 def outcome(*overrides):
     """The error of a pair; None where it trained."""
     try:
-        (run,) = experiment(BASE, *overrides).runs
+        losses = losses_of(*overrides)
     except InputError as error:
         return str(error)
-    losses = Stack([run], None, CPU, SOLO).advance(STEPS).losses
     assert losses.shape == (STEPS, 1)
     assert np.isfinite(losses).all(), overrides
     return None
@@ -98,6 +102,19 @@ def check(pairs):
         assert any(key in error for key in keys), f"{one} and {other}: {error}"
         assert len(error.splitlines()[0]) > 20, error
     return refused
+
+
+# Those that softmax does not see (refused), and recovery, which waits for a jump.
+QUIET = [*KINDS["logit bias"], *KINDS["learned bias"], *KINDS["recovery"]]
+
+
+def test_no_setting_is_ignored():
+    plain = losses_of()
+    for setting in (each for kind in KINDS.values() for each in kind if each not in QUIET):
+        assert (losses_of(setting) != plain).any(), setting
+    sigmoid = f"{A}.activation=sigmoid"
+    found = [losses_of(sigmoid, each) for each in (f"{A}.logit_bias=-1.5", *KINDS["learned bias"])]
+    assert all((each != losses_of(sigmoid)).any() for each in found)
 
 
 def test_a_share_of_all_pairs():

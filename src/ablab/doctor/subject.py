@@ -37,7 +37,17 @@ def as_experiment(
             raise InputError("overrides belong to the making of the experiment")
         return subject
     if isinstance(subject, str) and ":" in subject and not is_file(Path(subject)):
-        return experiment(_around(subject), *overrides, **settings)
+        asked = experiment(_around(subject), *overrides, **settings)
+        for variant in asked.variants:
+            if subject not in (variant.parts.model.kind, variant.parts.task.kind):
+                raise InputError(
+                    Problem(
+                        f"{subject} is not what these overrides leave to examine",
+                        given=" ".join(overrides),
+                        expected="overrides that keep the class's own kind",
+                    )
+                )
+        return asked
     return experiment(subject, *overrides, **settings)
 
 

@@ -107,7 +107,7 @@ class _Learner:
         if event["event"] != "pace" or event["run_steps"] < _ENOUGH_STEPS:
             return
         shape = count_shape(self._runs[event["run"]])
-        if shape is None:
+        if isinstance(shape, str):  # it could not be counted, and was trained all the same
             return
         method, plan = Method(**event["method"]), self._plan
         seconds = event["seconds"] / event["run_steps"]

@@ -70,7 +70,7 @@ class _Group:
     """Runs of equal shape; ``left`` are the steps left of each."""
 
     runs: tuple[Run, ...]
-    shape: Shape | None
+    shape: Shape | str
     left: tuple[int, ...]
 
 
@@ -126,8 +126,9 @@ class _Planner:
         deadline = time.perf_counter() + _TIMING_SECONDS
         stacks: list[PlannedStack] = []
         for group in self._groups:
-            if group.shape is None:  # its step raises: training it says why
-                stacks += [PlannedStack((r,), SOLO, None, "its step raises", 0) for r in group.runs]
+            if isinstance(group.shape, str):  # training it keeps the whole error with it
+                why = f"its step raises {group.shape}"
+                stacks += [PlannedStack((run,), SOLO, None, why, 0) for run in group.runs]
                 continue
             stacks += self._stacks(group, group.shape, workers, threads, deadline)
         order = self._order(stacks, workers)

@@ -15,7 +15,7 @@ from ablab.train.stack import Stack
 
 _SAMPLES = 8  # that are enough to count a step
 _COUNTED = Method("solo", attention="plain")
-_KNOWN: dict[str, "Shape | None"] = {}
+_KNOWN: dict[str, "Shape | str"] = {}
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,15 @@ def shape_key(run: Run) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def count_shape(run: Run) -> Shape | None:
-    """Counts one step; None for a run whose step raises, which is kept with it in training."""
+def count_shape(run: Run) -> Shape | str:
+    """Counts one step; where the run's step raises, the error in a line."""
     key = shape_key(run)
     if key not in _KNOWN:
         _KNOWN[key] = _count(run, key)
     return _KNOWN[key]
 
 
-def _count(run: Run, key: str) -> Shape | None:
+def _count(run: Run, key: str) -> Shape | str:
     samples = min(_SAMPLES, run.train.batch_size)
     few = Run(
         run.id, run.task, run.model, run.train.model_copy(update={"batch_size": samples}), run.seed
@@ -89,8 +89,8 @@ def _count(run: Run, key: str) -> Shape | None:
             counter,
         ):
             stack.advance(1)
-    except (Exception, SystemExit):
-        return None
+    except (Exception, SystemExit) as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0]
     scale = run.train.batch_size / samples
     best = 0 if run.train.recover is None else 2 * (1 + len(stack.slots))  # to go back to
     return Shape(

@@ -207,9 +207,9 @@ def _apply(
             by_key[key] = make_axis(key, override.value, source)
             if key in order:  # it stays where it was
                 by_key = {name: by_key[name] for name in order if name in by_key}
-        else:
-            _assign(tree, path, override.value, origins)
         origins.mark(path, source)
+        if not override.is_axis:
+            _assign(tree, path, override.value, origins)
     return list(by_key.values())
 
 

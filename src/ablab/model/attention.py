@@ -74,8 +74,7 @@ class Attention(nn.Module):
         q = forward.site("q", self.query(x).unflatten(-1, (-1, self.d_head)))  # (B, T, H, K)
         k = forward.site("k", self.key(source).unflatten(-1, (-1, self.d_head)))  # (B, S, G, K)
         v = forward.site("v", self.value(source).unflatten(-1, (-1, self.d_head)))
-        q = self._prepare(q, self.query_norm, "rot_q", forward)
-        k = self._prepare(k, self.key_norm, "rot_k", forward)
+        q, k = self._prepare(q, k, forward)
         if forward.cache is not None and self.causal:
             k, v = forward.cache.extend(forward.prefix, k, v)
         q, k, v = q.transpose(1, 2), self._for_each_head(k), self._for_each_head(v)
@@ -90,11 +89,14 @@ class Attention(nn.Module):
         out: Tensor = self.post_norm(z)
         return out if self.projection is None else self.projection(out)
 
-    def _prepare(self, x: Tensor, norm: nn.Module, name: str, forward: Forward) -> Tensor:
-        """Queries or keys after activation, norm and rotation; at a site, if any is there."""
-        prepared: Tensor = norm(self.qk_activation(x))
-        prepared = self.position.rotate(prepared, forward.past)
-        return x if prepared is x else forward.site(name, prepared)
+    def _prepare(self, q: Tensor, k: Tensor, forward: Forward) -> tuple[Tensor, Tensor]:
+        """Queries and keys after activation, norm and rotation; at sites, if any is there."""
+        rot_q = self.query_norm(self.qk_activation(q))
+        rot_k = self.key_norm(self.qk_activation(k))
+        rot_q, rot_k = self.position.rotate(rot_q, rot_k, forward.past)
+        if rot_q is q and rot_k is k:
+            return q, k
+        return forward.site("rot_q", rot_q), forward.site("rot_k", rot_k)
 
     def _for_each_head(self, x: Float[Tensor, "B S G K"]) -> Float[Tensor, "B H S K"]:
         """Keys or values with each head of theirs repeated for the query heads that share it."""

@@ -46,8 +46,14 @@ class AttentionConfig(Config):
     def _fill_logit_bias(cls, data: Any) -> Any:
         """The bias is resolved, so that a run's configuration is complete."""
         if isinstance(data, dict) and data.get("logit_bias") is None:
-            data = data | {"logit_bias": "-log n" if data.get("activation") == "sigmoid" else 0.0}
+            data = data | {"logit_bias": _own_bias(data.get("activation"))}
         return data
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The settings as plain data, less a bias that follows from the activation."""
+        own = self.logit_bias == _own_bias(self.activation)
+        return self.model_dump(exclude={"logit_bias"} if own else None)
 
     @model_validator(mode="after")
     def _the_bias_matters(self) -> "AttentionConfig":
@@ -57,3 +63,8 @@ class AttentionConfig(Config):
                 "row are shifted alike; leave it out, or choose another activation"
             )
         return self
+
+
+def _own_bias(activation: Any) -> float | str:
+    """The bias of an activation that is given none."""
+    return "-log n" if activation == "sigmoid" else 0.0

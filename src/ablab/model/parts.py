@@ -97,9 +97,11 @@ class AttentionPosition(nn.Module):
     def __init__(self, n_heads: int, d_head: int) -> None:
         super().__init__()
 
-    def rotate(self, x: Float[Tensor, "B T H K"], first: int) -> Float[Tensor, "B T H K"]:
-        """Queries or keys at the positions from ``first`` on, changed by where they stand."""
-        return x
+    def rotate(
+        self, q: Float[Tensor, "B T H K"], k: Float[Tensor, "B S G K"], first: int
+    ) -> tuple[Float[Tensor, "B T H K"], Float[Tensor, "B S G K"]]:
+        """Queries and keys at the positions from ``first`` on, changed by where they stand."""
+        return q, k
 
     def score_bias(
         self, queries: Float[Tensor, " Q"], keys: Float[Tensor, " S"]

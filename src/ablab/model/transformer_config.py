@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from ablab.config import Config, Neutral
+from ablab.model.attention_config import AttentionConfig
 from ablab.model.block_config import INPUT_POSITIONS, BlockConfig
 from ablab.model.config import MODELS, ModelConfig
 from ablab.tasks.config import TaskConfig
@@ -112,7 +113,9 @@ def _merged(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     result = dict(shared)
     for key, value in own.items():
         before = result.get(key)
-        if isinstance(before, Config):
+        if isinstance(before, AttentionConfig):
+            before = before.given
+        elif isinstance(before, Config):
             before = before.model_dump()
         both = isinstance(before, dict) and isinstance(value, dict)
         result[key] = _merged(before, value) if both else value  # type: ignore[arg-type]

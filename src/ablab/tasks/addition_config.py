@@ -43,6 +43,14 @@ class AdditionConfig(TaskConfig):
             return value
         raise ValueError("expected last, next_to_last, all, or a digit counted from the right")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _digits_left_open(cls, data: Any) -> Any:
+        """``n_digits: null`` leaves it to ``max_value``, as leaving it out does."""
+        if isinstance(data, dict) and data.get("n_digits", 0) is None:
+            return {key: value for key, value in data.items() if key != "n_digits"}
+        return data
+
     @model_validator(mode="after")
     def _digits_hold_the_largest(self) -> "AdditionConfig":
         if self.max_value is None:
@@ -58,7 +66,7 @@ class AdditionConfig(TaskConfig):
         if self.n_digits != needed:
             raise ValueError(
                 f"max_value {self.max_value} has {needed} digits in base {self.base}, and n_digits "
-                f"is {self.n_digits}: leave n_digits out"
+                f"is {self.n_digits}: give n_digits: null"
             )
         return self
 

@@ -50,8 +50,8 @@ class Adam(AdamW):
         decays: Float[Tensor, " P"] | None,
     ) -> None:
         """Adds the penalty's gradient, then takes Adam's step."""
-        decay = scalars["decay"] if decays is None else scalars["decay"] * decays
-        adam_step(theta, grad.addcmul_(theta, decay), slots, scalars, self.scratch(theta))
+        grad = self.penalise(theta, grad, scalars, decays)
+        adam_step(theta, grad, slots, scalars, self.scratch(theta))
 
 
 class Sgd(Optimizer):
@@ -72,8 +72,7 @@ class Sgd(Optimizer):
         decays: Float[Tensor, " P"] | None,
     ) -> None:
         """Adds the penalty's gradient, then steps along the momentum."""
-        decay = scalars["decay"] if decays is None else scalars["decay"] * decays
-        grad = grad.addcmul_(theta, decay)
+        grad = self.penalise(theta, grad, scalars, decays)
         buffer = slots["momentum_buffer"].mul_(scalars["momentum"]).add_(grad)
         theta.sub_(self._direction(grad, buffer, scalars) * scalars["lr"])
 

@@ -44,6 +44,17 @@ class Optimizer(ABC):
         else:
             theta.mul_(torch.mul(decays, -scalars["decay"], out=self.scratch(theta)).add_(1))
 
+    @staticmethod
+    def penalise(
+        theta: Float[Tensor, "R P"],
+        grad: Float[Tensor, "R P"],
+        scalars: Scalars,
+        decays: Float[Tensor, " P"] | None,
+    ) -> Float[Tensor, "R P"]:
+        """The gradients with ``scalars["decay"]`` times the parameters, those that decay, added."""
+        decay = scalars["decay"] if decays is None else scalars["decay"] * decays
+        return grad.addcmul_(theta, decay)
+
     @abstractmethod
     def scalars(self, config: TrainConfig, step: int, lr: float) -> dict[str, float]:
         """The numbers that step ``step`` of one run needs, with ``lr`` the step's own rate."""

@@ -22,13 +22,19 @@ class Rope(AttentionPosition):
             raise ValueError(f"rope turns pairs of entries, so d_head {d_head} must be even")
         self.d_head = d_head
 
-    def rotate(self, x: Float[Tensor, "B T H K"], first: int) -> Float[Tensor, "B T H K"]:
+    def rotate(
+        self, q: Float[Tensor, "B T H K"], k: Float[Tensor, "B T G K"], first: int
+    ) -> tuple[Float[Tensor, "B T H K"], Float[Tensor, "B T G K"]]:
         """(a, b) becomes (a cos - b sin, b cos + a sin)."""
-        half = self.d_head // 2
-        places = positions(first, x.shape[1], x.device)
-        pairs = torch.arange(half, device=x.device).to(places.dtype)
+        places = positions(first, q.shape[1], q.device)
+        pairs = torch.arange(self.d_head // 2, device=q.device).to(places.dtype)
         angles = places[:, None] * torch.pow(10000.0, -2 * pairs / self.d_head)
-        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-        cos, sin = cos[:, None], sin[:, None]  # (T, 1, K / 2)
-        a, b = x[..., :half], x[..., half:]
-        return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+        cos, sin = angles.cos().to(q.dtype)[:, None], angles.sin().to(q.dtype)[:, None]
+        return _turned(q, cos, sin), _turned(k, cos, sin)
+
+
+def _turned(
+    x: Float[Tensor, "B T H K"], cos: Float[Tensor, "T 1 J"], sin: Float[Tensor, "T 1 J"]
+) -> Float[Tensor, "B T H K"]:
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
