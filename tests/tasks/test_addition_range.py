@@ -114,7 +114,9 @@ def test_settings_of_before_enter_the_identity_as_before():
 
 
 def test_settings_that_do_not_fit_are_refused():
-    with pytest.raises(ValidationError, match="4 digits in base 10, and n_digits is 3: give n_digits: null"):
+    with pytest.raises(
+        ValidationError, match="4 digits in base 10, and n_digits is 3: give n_digits: null"
+    ):
         AdditionConfig(max_value=1000, n_digits=3)
     with pytest.raises(ValidationError, match="has 32 digits in base 2, and at most 20"):
         AdditionConfig(max_value=2**32 - 1, base=2)
