@@ -23,6 +23,7 @@ from ablab.store.metrics import read_runs
 from ablab.store.snapshots import read_state
 from ablab.store.store import Store, timestamp
 from ablab.train.layout import Layout
+from ablab.train.logged import last_logged
 from ablab.train.loop import stored_rule, train
 from ablab.train.method import SOLO
 from ablab.train.optimizers import make_optimizer
@@ -298,7 +299,7 @@ def _stop_rules(
             rules[run.id] = rule
         if stopped is not None:
             before.stopped[run.id] = stopped
-        first = step // run.log_every * run.log_every + 1
+        first = last_logged(step, run.log_every) + 1
         before.recent[run.id] = [losses[s] for s in range(first, step + 1)]
     mark_stopped(job.store, job.experiment, before.stopped)
     return rules, before

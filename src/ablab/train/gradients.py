@@ -7,7 +7,8 @@ nothing, so the gradient of their sum holds each run's own.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -15,14 +16,30 @@ from torch import Tensor
 
 from ablab.model.forward import FusedKernels, Kernels, PlainKernels
 from ablab.train.compiling import Program, compile_program
-from ablab.train.innermost import run_samples, trace_sample
+from ablab.train.innermost import NoRuleError, run_samples, trace_sample
 from ablab.train.kernels import StackedKernels
 from ablab.train.layout import Layout
 from ablab.train.method import Method
 from ablab.train.objective import Objective
+from ablab.train.reading import Kept, Reader, Reading, join_parts, join_runs
 from ablab.train.timings import Timings
 
-_PROGRAMS: dict[Any, Program] = {}
+# Programs with the names of what they keep, by what they were made for.
+_PROGRAMS: dict[Any, tuple[Program, list[str]]] = {}
+
+
+class Taken(NamedTuple):
+    """What a step's passes came to.
+
+    Attributes:
+        losses: Each run's mean loss, (R,).
+        grad: Its gradient, (R, P).
+        kept: What a reader kept, by name; empty where nothing was read.
+    """
+
+    losses: Tensor
+    grad: Tensor
+    kept: Kept
 
 
 @dataclass(frozen=True)
@@ -81,16 +98,21 @@ class Gradients(ABC):
         return draws
 
     def take(
-        self, theta: Float[Tensor, "R P"], draws: Draws, timings: Timings
-    ) -> tuple[Float[Tensor, " R"], Float[Tensor, "R P"]]:
-        """Each run's mean loss and its gradient on one batch, timed."""
+        self,
+        theta: Float[Tensor, "R P"],
+        draws: Draws,
+        timings: Timings,
+        reader: Reader | None = None,
+    ) -> Taken:
+        """Each run's mean loss and its gradient on one batch, timed, and what is read on the way."""
         runs, batch = theta.shape[0], draws.tokens.shape[self._batch_axis]
         rows = self.method.rows or runs
         samples = self.method.samples or batch
         if rows == runs and samples == batch:
-            return self._part(theta, draws, timings)
+            return self._part(theta, draws, timings, reader, 1.0)
         losses = theta.new_zeros(runs)
         grads = torch.zeros_like(theta)
+        kept: list[Kept] = []
         for first in range(0, runs, rows):
             present = min(rows, runs - first)
             here = slice(first, first + present)
@@ -99,35 +121,46 @@ class Gradients(ABC):
                 padded = torch.arange(rows, device=theta.device).clamp(max=present - 1)
                 own_theta = own_theta[padded]
                 own = own.at(padded)
+            parts: list[tuple[Kept, float]] = []
             for start in range(0, batch, samples):
                 length = min(samples, batch - start)
                 part = own.part(self._batch_axis, start, length)
-                loss, grad = self._part(own_theta, part, timings)
-                losses[here].add_(loss[:present], alpha=length / batch)
-                grads[here].add_(grad[:present], alpha=length / batch)
-        return losses, grads
+                share = length / batch
+                taken = self._part(own_theta, part, timings, reader, share)
+                losses[here].add_(taken.losses[:present], alpha=share)
+                grads[here].add_(taken.grad[:present], alpha=share)
+                parts.append(
+                    ({name: value[:present] for name, value in taken.kept.items()}, share)
+                )
+            kept.append(join_parts(parts))
+        return Taken(losses, grads, join_runs(kept))
 
     @property
     def _batch_axis(self) -> int:
         return -1 if self.method.layout == "innermost" else 1
 
     @abstractmethod
-    def _part(self, theta: Tensor, draws: Draws, timings: Timings) -> tuple[Tensor, Tensor]:
-        """Mean losses (W,) and gradients (W, P) of some runs on some samples."""
+    def _part(
+        self, theta: Tensor, draws: Draws, timings: Timings, reader: Reader | None, share: float
+    ) -> Taken:
+        """Mean losses (W,) and gradients (W, P) of some runs on some samples, a share of all."""
 
     def _kernels(self) -> Kernels:
         if self.method.attention == "plain":
             return PlainKernels()
         return StackedKernels() if self.method.vmapped else FusedKernels()
 
-    def _losses(self, theta: Tensor, draws: Draws, buffers: dict[str, Tensor]) -> Tensor:
+    def _losses(
+        self, theta: Tensor, draws: Draws, buffers: dict[str, Tensor], reading: Reading | None
+    ) -> Tensor:
         """Each run's loss in the usual layout, to be differentiated."""
         kernels = self._kernels()
+        taps = {} if reading is None else reading.taps(self.method.vmapped)
 
         def loss(
             parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor, noise: Tensor | None
         ) -> Tensor:
-            return self.objective.loss(parameters | buffers, tokens, targets, noise, kernels)
+            return self.objective.loss(parameters | buffers, tokens, targets, noise, kernels, taps)
 
         views, noise = self.layout.views(theta), draws.noise
         if not self.method.vmapped:
@@ -144,13 +177,16 @@ class Gradients(ABC):
 class EagerGradients(Gradients):
     """Operation after operation, as torch runs them."""
 
-    def _part(self, theta: Tensor, draws: Draws, timings: Timings) -> tuple[Tensor, Tensor]:
+    def _part(
+        self, theta: Tensor, draws: Draws, timings: Timings, reader: Reader | None, share: float
+    ) -> Taken:
         theta = theta.detach().requires_grad_()
+        reading = None if reader is None else Reading(reader, draws.targets, share)
         with timings.phase("forward"):
-            losses = self._losses(theta, draws, {})
+            losses = self._losses(theta, draws, {}, reading)
         with timings.phase("backward"):
             (grad,) = torch.autograd.grad(losses.sum(), theta)
-        return losses.detach(), grad
+        return Taken(losses.detach(), grad, {} if reading is None else reading.kept)
 
 
 class CompiledGradients(Gradients):
@@ -166,52 +202,72 @@ class CompiledGradients(Gradients):
             draws = draws.map(lambda tensor: tensor.transpose(-1, -2))
         return draws.map(torch.Tensor.contiguous)
 
-    def _part(self, theta: Tensor, draws: Draws, timings: Timings) -> tuple[Tensor, Tensor]:
+    def _part(
+        self, theta: Tensor, draws: Draws, timings: Timings, reader: Reader | None, share: float
+    ) -> Taken:
         inputs = [theta.detach(), *draws.tensors, *self._buffers]
         shapes = tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in inputs)
-        key = (self.key, self.method, shapes, torch.get_num_threads())
-        program = _PROGRAMS.get(key)
-        if program is None:
-            function = self._function(theta, draws)
+        read = None if reader is None else (reader.key, share)
+        key = (self.key, self.method, shapes, torch.get_num_threads(), read)
+        known = _PROGRAMS.get(key)
+        if known is None:
+            names: list[str] = []
+            function = self._function(theta, draws, reader, share, names)
             program, seconds = compile_program(function, inputs)
-            _PROGRAMS[key] = program
+            known = _PROGRAMS[key] = program, names
             self.compile_seconds += seconds
+        program, names = known
         with timings.phase("gradient"):
-            losses, grad = program(inputs)
-        return losses, grad
+            losses, grad, *values = program(inputs)
+        return Taken(losses, grad, dict(zip(names, values, strict=True)))
 
-    def _function(self, theta: Tensor, draws: Draws) -> Callable[..., tuple[Tensor, Tensor]]:
-        """Losses and gradients as a function of tensors alone: θ, what is drawn, buffers."""
+    def _function(
+        self, theta: Tensor, draws: Draws, reader: Reader | None, share: float, kept: list[str]
+    ) -> Callable[..., Sequence[Tensor]]:
+        """Losses, gradients and what is read as a function of tensors alone: θ, draws, buffers.
+
+        The names of what is read are put into ``kept`` when it is called.
+        """
         names, drawn = list(self.objective.buffers), len(draws.tensors)
-        losses: Callable[[Tensor, Draws, dict[str, Tensor]], Tensor] = self._losses
-        if self.method.layout == "innermost":
-            losses = self._innermost(theta, draws)
+        innermost = self.method.layout == "innermost"
+        losses = self._innermost(theta, draws, reader) if innermost else self._losses
 
-        def function(theta: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
+        def function(theta: Tensor, *rest: Tensor) -> Sequence[Tensor]:
             own = Draws(rest[0], rest[1], rest[2] if drawn > 2 else None)
             theta = theta.detach().requires_grad_()
-            found = losses(theta, own, dict(zip(names, rest[drawn:], strict=True)))
+            targets = own.targets.transpose(-1, -2) if innermost else own.targets
+            reading = None if reader is None else Reading(reader, targets, share)
+            found = losses(theta, own, dict(zip(names, rest[drawn:], strict=True)), reading)
             (grad,) = torch.autograd.grad(found.sum(), theta)
-            return found.detach(), grad
+            values = {} if reading is None else reading.kept
+            kept[:] = values
+            return found.detach(), grad, *values.values()
 
         return function
 
     def _innermost(
-        self, theta: Tensor, draws: Draws
-    ) -> Callable[[Tensor, Draws, dict[str, Tensor]], Tensor]:
+        self, theta: Tensor, draws: Draws, reader: Reader | None
+    ) -> Callable[[Tensor, Draws, dict[str, Tensor], Reading | None], Tensor]:
         """Each run's loss with the batch innermost, as a function like :meth:`_losses`.
 
         One sample of one run is recorded from the tensors at hand.
         """
+        if reader is not None and self.method.vmapped:
+            raise NoRuleError("several runs at once cannot be read with the batch innermost")
         views = self.layout.views(theta.detach())
         names = [*views, *self.objective.buffers]
         kernels = PlainKernels()
+        passed: list[str] = []
 
-        def one_sample(*tensors: Tensor) -> Tensor:
+        def one_sample(*tensors: Tensor) -> Sequence[Tensor]:
             shared = dict(zip(names, tensors, strict=False))
             sample = [tensor[None] for tensor in tensors[len(names) :]]
             words = sample[2] if len(sample) > 2 else None
-            return self.objective.loss(shared, sample[0], sample[1], words, kernels)
+            seen: dict[str, Tensor] = {}
+            taps = {site: partial(_note, seen, site) for site in reader.sites} if reader else {}
+            loss = self.objective.loss(shared, sample[0], sample[1], words, kernels, taps)
+            passed[:] = seen
+            return loss, *seen.values()
 
         graph = trace_sample(
             one_sample,
@@ -219,11 +275,17 @@ class CompiledGradients(Gradients):
             [tensor[0, ..., 0] for tensor in draws.tensors],
         )
 
-        def losses(theta: Tensor, draws: Draws, buffers: dict[str, Tensor]) -> Tensor:
+        def losses(
+            theta: Tensor, draws: Draws, buffers: dict[str, Tensor], reading: Reading | None
+        ) -> Tensor:
             shared = list(buffers.values())
 
             def loss(parameters: Sequence[Tensor], drawn: Sequence[Tensor]) -> Tensor:
-                return run_samples(graph, [*parameters, *shared], drawn).mean(-1)
+                found, *seen = run_samples(graph, [*parameters, *shared], drawn)
+                if reading is not None:
+                    for site, tensor in zip(passed, seen, strict=True):
+                        reading.see(site, tensor, _batch_first)
+                return found.mean(-1)
 
             parameters = list(self.layout.views(theta).values())
             if not self.method.vmapped:
@@ -233,6 +295,16 @@ class CompiledGradients(Gradients):
             return result
 
         return losses
+
+
+def _note(seen: dict[str, Tensor], site: str, tensor: Tensor) -> Tensor:
+    seen[site] = tensor
+    return tensor
+
+
+def _batch_first(tensor: Tensor) -> Tensor:
+    """A site's tensor of many samples, (1, …, B) as a sample of one has it, as (W = 1, B, …)."""
+    return tensor.movedim(-1, 0).squeeze(1).unsqueeze(0)
 
 
 def make_gradients(objective: Objective, layout: Layout, method: Method, key: str) -> Gradients:

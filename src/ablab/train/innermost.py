@@ -48,12 +48,12 @@ class Samples:
 
 
 def trace_sample(
-    function: Callable[..., Tensor], shared: Sequence[Tensor], own: Sequence[Tensor]
+    function: Callable[..., Sequence[Tensor]], shared: Sequence[Tensor], own: Sequence[Tensor]
 ) -> fx.GraphModule:
     """Records what ``function(*shared, *own)`` does for one sample.
 
     Args:
-        function: A function of tensors with a batch of one.
+        function: A function of tensors with a batch of one; its first result is the loss.
         shared: Tensors that all samples share, the parameters.
         own: One sample's tensors, without a batch axis.
     """
@@ -70,7 +70,9 @@ def trace_sample(
     return graph
 
 
-def run_samples(graph: fx.GraphModule, shared: Sequence[Tensor], own: Sequence[Tensor]) -> Tensor:
+def run_samples(
+    graph: fx.GraphModule, shared: Sequence[Tensor], own: Sequence[Tensor]
+) -> list[Tensor]:
     """Carries a recorded function out for many samples at once; it can be differentiated.
 
     Args:
@@ -79,15 +81,20 @@ def run_samples(graph: fx.GraphModule, shared: Sequence[Tensor], own: Sequence[T
         own: The samples' tensors, each with the trailing axis B.
 
     Returns:
-        The function's result for each sample, with the trailing axis B.
+        The function's results for each sample, with the trailing axis B.
 
     Raises:
         NoRuleError: An operation has no rule.
     """
-    result = _Interpreter(graph).run(*shared, *(Samples(tensor) for tensor in own))
-    if not isinstance(result, Samples):
+    results = _Interpreter(graph).run(*shared, *(Samples(tensor) for tensor in own))
+    if not isinstance(results[0], Samples):
         raise NoRuleError("the loss does not depend on the sample")
-    return result.tensor
+    batch = results[0].tensor.shape[-1]
+    # A tensor that no sample's tokens reach is the same for all of them.
+    return [
+        each.tensor if isinstance(each, Samples) else each.unsqueeze(-1).expand(*each.shape, batch)
+        for each in results
+    ]
 
 
 class _Interpreter(fx.Interpreter):

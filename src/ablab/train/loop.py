@@ -12,12 +12,30 @@ from numpy.typing import NDArray
 
 from ablab.tasks.base import Batch
 from ablab.train.config import TrainConfig
+from ablab.train.logged import Every, logs, next_logged
 from ablab.train.run import Run
 from ablab.train.stack import Advance, RunState, Stack
 from ablab.train.stopping import StopRule
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 _STEPS_BETWEEN_LOOKS = 100  # at the clock and at a wish to pause, however rarely a run logs
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A watched step.
+
+    Attributes:
+        step: The step.
+        runs: The runs' ids (R).
+        names: The columns (S).
+        values: Their values, (R, S).
+    """
+
+    step: int
+    runs: tuple[str, ...]
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
 
 
 @dataclass
@@ -33,6 +51,7 @@ class Checkpoint:
         diverged: The step at which a run's loss was not finite, by run.
         stopped: The runs that a stop rule ended at ``step``.
         seconds: The time spent for each run since the last checkpoint.
+        watched: The watched steps; of a run that diverged, those up to where it did.
     """
 
     step: int
@@ -43,6 +62,7 @@ class Checkpoint:
     diverged: dict[str, int]
     stopped: list[str]
     seconds: float
+    watched: list[Watched]
 
 
 class Keeper(ABC):
@@ -57,10 +77,27 @@ class Keeper(ABC):
         """Told at every logged step: the stack's step, its runs, their mean training loss."""
 
 
+class Follower(ABC):
+    """Is shown a stack at its stops, for what is kept beside its metrics."""
+
+    @abstractmethod
+    def begin(self, stack: Stack) -> None:
+        """Sees the stack before it is trained on."""
+
+    @abstractmethod
+    def next_stop(self, step: int) -> int | None:
+        """The next step after ``step`` at which it has to see the stack; None for any will do."""
+
+    @abstractmethod
+    def stopped(self, stack: Stack, advance: Advance) -> None:
+        """Sees the stack after some steps, before runs leave it."""
+
+
 @dataclass
 class _Pending:
     rows: list[dict[str, Any]] = field(default_factory=list)
     earlier: list[tuple[str, RunState]] = field(default_factory=list)
+    watched: list[Watched] = field(default_factory=list)
     since: float = field(default_factory=time.perf_counter)
 
 
@@ -70,6 +107,7 @@ def train(
     rules: dict[str, StopRule],
     should_pause: Callable[[], bool],
     before: NDArray[np.float64] | None = None,
+    followers: Sequence[Follower] = (),
 ) -> bool:
     """Trains every run of a stack until it reaches its steps, is stopped or diverges.
 
@@ -80,6 +118,7 @@ def train(
         should_pause: Asked at every logged step; if it says so, all is kept and the loop ends.
         before: Where the stack continues between two logged steps, its losses since the first of
             them, of shape (K, R), for the stop rules.
+        followers: Who is shown the stack at its stops.
 
     Returns:
         Whether the stack was finished; False where it was paused.
@@ -91,19 +130,24 @@ def train(
     if stack.step == 0:
         _add_evaluation(pending.rows, stack, _evaluate(stack, sets))
         pending.earlier += [(run.id, stack.state(i)) for i, run in enumerate(stack.runs)]
+    for follower in followers:
+        follower.begin(stack)
     while stack.runs:
-        step = _next_stop(stack.step, config, log_every)
+        step = _next_stop(stack.step, config, log_every, followers)
         advance = stack.advance(step - stack.step)
         recent.append(advance.losses)
         diverged = _add_rows(pending.rows, stack, advance)
-        logs = step % log_every == 0 or step == config.steps
+        _add_watched(pending.watched, stack, advance, diverged)
+        for follower in followers:
+            follower.stopped(stack, advance)
+        logged = logs(step, log_every) or step == config.steps
         keeper.progress(step, len(stack.runs), _mean_loss(advance.losses[-1]))
         evaluated = None
         if step % config.evaluate.every == 0 or step == config.steps:
             evaluated = _evaluate(stack, sets)
             _add_evaluation(pending.rows, stack, evaluated)
-        stopped = _stopped(stack, rules, evaluated, np.concatenate(recent) if logs else None)
-        if logs:
+        stopped = _stopped(stack, rules, evaluated, np.concatenate(recent) if logged else None)
+        if logged:
             recent = []
         if stopped and evaluated is None:
             _add_evaluation(pending.rows, stack, _evaluate(stack, sets))
@@ -135,13 +179,16 @@ def _mean_loss(losses: NDArray[np.float64]) -> float:
     return float(finite.mean()) if len(finite) else math.nan
 
 
-def _next_stop(step: int, config: TrainConfig, log_every: int) -> int:
+def _next_stop(
+    step: int, config: TrainConfig, log_every: Every, followers: Sequence[Follower]
+) -> int:
     """The next step at which something is due."""
-    stops = [config.steps, step + _STEPS_BETWEEN_LOOKS]
+    stops = [config.steps, step + _STEPS_BETWEEN_LOOKS, next_logged(step, log_every)]
     stops += [
-        (step // every + 1) * every
-        for every in (log_every, config.evaluate.every, config.snapshots.every)
+        (step // every + 1) * every for every in (config.evaluate.every, config.snapshots.every)
     ]
+    wishes = [follower.next_stop(step) for follower in followers]
+    stops += [wish for wish in wishes if wish is not None]
     if config.snapshots.logarithmic:
         stops.append(1 << step.bit_length() if step else 1)
     return min(stops)
@@ -164,14 +211,28 @@ def _add_rows(rows: list[dict[str, Any]], stack: Stack, advance: Advance) -> dic
             diverged[run.id] = first + count - 1
         for k in range(count):
             row = {"run": run.id, "step": first + k, "train_loss": float(advance.losses[k, r])}
-            if (first + k) % log_every == 0 or first + k == stack.config.steps:
+            if logs(first + k, log_every) or first + k == stack.config.steps:
                 row["lr"] = float(advance.lrs[k, r])
             if (r, first + k) in restarts:
                 row["restart"] = restarts[r, first + k]
             rows.append(row)
-        if not len(bad) and (stack.step % log_every == 0 or stack.step == stack.config.steps):
+        if not len(bad) and (logs(stack.step, log_every) or stack.step == stack.config.steps):
             rows[-1]["grad_norm"] = float(advance.grad_norms[r])
     return diverged
+
+
+def _add_watched(
+    watched: list[Watched], stack: Stack, advance: Advance, diverged: Mapping[str, int]
+) -> None:
+    """Adds what the watcher made of the last step, of the runs that came as far."""
+    if advance.watched is None:
+        return
+    assert stack.watcher is not None, "somebody watched the step"
+    here = [
+        r for r, run in enumerate(stack.runs) if diverged.get(run.id, stack.step) == stack.step
+    ]
+    ids = tuple(stack.runs[r].id for r in here)
+    watched.append(Watched(stack.step, ids, stack.watcher.names, advance.watched[here]))
 
 
 def _evaluate(stack: Stack, sets: Mapping[str, Batch]) -> dict[str, NDArray[np.float64]]:
@@ -239,6 +300,7 @@ def _checkpoint(
             diverged,
             list(stopped),
             seconds,
+            pending.watched,
         ),
         stack,
     )
@@ -271,9 +333,11 @@ def stored_rule(
         )
     else:
         looks = []
-        for step in range(run.log_every, max(losses, default=0) + 1, run.log_every):
-            interval = [losses.get(s, math.nan) for s in range(step - run.log_every + 1, step + 1)]
+        before, last = 0, max(losses, default=0)
+        while (step := next_logged(before, run.log_every)) <= last:
+            interval = [losses.get(s, math.nan) for s in range(before + 1, step + 1)]
             looks.append((step, float(np.mean(interval))))
+            before = step
     for step, value in looks:
         if step >= run.train.steps:
             break

@@ -1,11 +1,13 @@
 """One run's loss and measures as functions of its parameters. Axes: B, T, P, V; N dropout words."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
 from ablab.model.base import Model
-from ablab.model.forward import Forward, Kernels, Noise, NoiseCounter
+from ablab.model.forward import Forward, Kernels, Noise, NoiseCounter, Tap
 from ablab.tasks.base import Task
 from ablab.train.config import LossConfig
 from ablab.train.losses import batch_loss
@@ -44,6 +46,7 @@ class Objective:
         targets: Tensor,
         noise: Tensor | None,
         kernels: Kernels,
+        taps: Mapping[str, Tap] | None = None,
     ) -> Tensor:
         """The mean loss of a batch, in training.
 
@@ -53,8 +56,11 @@ class Objective:
             targets: (B, P).
             noise: Random words of dropout, (B, N), where the model has any.
             kernels: The engine's operations.
+            taps: Functions of the tensors at sites, by the site's name.
         """
-        forward = Forward(noise=None if noise is None else Noise(noise), kernels=kernels)
+        forward = Forward(
+            taps or {}, noise=None if noise is None else Noise(noise), kernels=kernels
+        )
         return self._batch_loss(self._answers(tensors, tokens, forward), targets, self._loss)
 
     def measures(

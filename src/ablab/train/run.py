@@ -2,10 +2,13 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
+from ablab.config import Config
 from ablab.model.config import ModelConfig
 from ablab.tasks.config import TaskConfig
 from ablab.train.config import TrainConfig
+from ablab.train.logged import Every
 
 # What may differ between the runs of one stack: numbers that each run has for itself.
 _PER_RUN = ("lr", "weight_decay", "betas", "eps", "momentum", "schedule")
@@ -17,7 +20,8 @@ class Run:
 
     Attributes:
         id: The run's id, a function of what shapes its trajectory.
-        log_every: Steps from one logged row of statistics to the next.
+        log_every: Steps from one logged row to the next, or ``log``.
+        watch: What is watched, for the room that watches; training passes it on.
     """
 
     id: str
@@ -25,14 +29,16 @@ class Run:
     model: ModelConfig
     train: TrainConfig
     seed: int
-    log_every: int = 10
+    log_every: Every = 10
+    watch: Config | None = None
 
     @property
     def stack_key(self) -> str:
         """Runs with equal keys have equal tensor shapes and operations, so they can be stacked."""
         train = self.train.model_dump(mode="json", exclude=set(_PER_RUN))
         train["clip_norm"] = self.train.clip_norm is not None
-        parts = [self.task.identity(), self.model.identity(), train, self.log_every]
+        parts: list[Any] = [self.task.identity(), self.model.identity(), train, self.log_every]
+        parts.append(None if self.watch is None else self.watch.model_dump(mode="json"))
         return json.dumps(parts, sort_keys=True)
 
     @property

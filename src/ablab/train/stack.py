@@ -15,7 +15,8 @@ from ablab.model.build import build_model
 from ablab.model.forward import FusedKernels
 from ablab.tasks.base import Batch, Task
 from ablab.tasks.random import Stream, words
-from ablab.train.gradients import Draws, make_gradients
+from ablab.train.gradients import Draws, Gradients, make_gradients
+from ablab.train.host import to_host
 from ablab.train.kernels import StackedKernels
 from ablab.train.layout import Layout
 from ablab.train.method import Method
@@ -23,11 +24,11 @@ from ablab.train.objective import DTYPES, Objective
 from ablab.train.optimizers import make_optimizer
 from ablab.train.recovery import Recovery, RecoveryState, Restart
 from ablab.train.run import Run
-from ablab.train.schedules import factors
+from ablab.train.supply import Supply
 from ablab.train.timings import Timings
 from ablab.train.update import Scalars
+from ablab.train.watcher import Watcher
 
-_DRAW_BYTES = 32 * 2**20  # how much is drawn ahead at most
 _EVALUATED_TOKENS = 8192  # at once, where a training batch has fewer
 
 
@@ -54,6 +55,8 @@ class Advance:
         lrs: The learning rate of each step and run; shape (K, R).
         fatal: Whether a loss is not finite and its run has no restart left; shape (K, R).
         restarts: The runs that went back to an earlier state.
+        watched: What the watcher made of the last of the steps, (R, S); None where it is not
+            watched.
     """
 
     losses: NDArray[np.float64]
@@ -61,6 +64,7 @@ class Advance:
     lrs: NDArray[np.float64]
     fatal: NDArray[np.bool_]
     restarts: list[Restart]
+    watched: NDArray[np.float64] | None = None
 
 
 def make_task(run: Run) -> Task:
@@ -96,6 +100,11 @@ class Stack:
         method: How gradients are computed.
 
     Attributes:
+        objective: One run's loss.
+        layout: Where parameters lie in a row.
+        theta: Every run's parameters, (R, P).
+        slots: The optimizer's state by name, each (R, P).
+        watcher: What watches the steps; None where nothing does.
         timings: How long training takes, rehearsals not among it.
     """
 
@@ -120,16 +129,15 @@ class Stack:
         self.layout = Layout.of(model)
         self._optimizer = make_optimizer(first.train, self.layout)
         precision = self.config.precision
-        self._objective = Objective(
+        self.objective = Objective(
             model, self.task, self.config.loss, autocast=precision == "bfloat16"
         )
         if device.type == "cuda":
             # A setting of the whole process, which trains one stack at a time.
             torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
         self._check_model(model)
-        self._gradients = make_gradients(
-            self._objective, self.layout, method, self.runs[0].program_key
-        )
+        self._gradients = self._make_gradients()
+        self.watcher: Watcher | None = None
         started = [
             self._initial_state(run) if state is None else state
             for run, state in zip(runs, states or [None] * len(runs), strict=True)
@@ -145,7 +153,12 @@ class Stack:
         }
         self._recovery = self._recovery_of(started)
         self._decays = self.layout.matrices().to(device) if self.config.decay != "all" else None
-        self._noise_sizes = self._objective.noise_sizes(first.task.input_length, device)
+        sizes = self.objective.noise_sizes(first.task.input_length, device)
+        self._supply = Supply(runs, self.task, self._optimizer, sizes, self.theta)
+
+    def _make_gradients(self) -> Gradients:
+        key = self.runs[0].program_key
+        return make_gradients(self.objective, self.layout, self.method, key)
 
     def _check_model(self, model: Model) -> None:
         """Refuses what flat parameters and one template for all runs cannot hold."""
@@ -186,24 +199,26 @@ class Stack:
         self.runs = [self.runs[i] for i in indices]
         self.theta = self.theta.index_select(0, chosen)
         self.slots = {name: slot.index_select(0, chosen) for name, slot in self.slots.items()}
+        self._supply.keep(indices)
         if self._recovery is not None:
             self._recovery.keep(indices)
+        if self.watcher is not None:
+            self.watcher.keep(indices)
 
     def use(self, method: Method) -> None:
         """Computes gradients by another method from now on."""
         if method.engine == "solo" and len(self.runs) != 1:
             raise ValueError(f"{len(self.runs)} runs cannot be trained alone")
         self.method = method
-        self._gradients = make_gradients(
-            self._objective, self.layout, method, self.runs[0].program_key
-        )
+        self._gradients = self._make_gradients()
+        self._supply.forget()
 
     def rehearse(self) -> float:
         """Computes the next step's gradients, changing nothing; returns the seconds it took.
 
         The first call compiles, where the method is a compiled one.
         """
-        draws = self._gradients.arrange(self._draw(1)).at(0)
+        draws = self._gradients.arrange(self.draws(self.step + 1)).at(0)
         began = time.perf_counter()
         self._gradients.take(self.theta, draws, Timings(self.device))
         return time.perf_counter() - began
@@ -219,27 +234,21 @@ class Stack:
         rates: list[NDArray[np.float64]] = []
         fatal: list[NDArray[np.bool_]] = []
         restarts: list[Restart] = []
-        norms: Tensor | None = None
-        left = steps
-        while left:
-            count = min(left, self._steps_ahead())
+        unseen = 0  # losses that recovery has not looked at
+        norms = numbers = None
+        for k in range(steps):
             with self.timings.phase("data"):
-                drawn_ahead = self._gradients.arrange(self._draw(count))
-            lrs, scalars = self._draw_scalars(count)
-            rates.append(lrs)
-            for k in range(count):
-                last = left == count and k == count - 1
-                loss, norm = self._one_step(
-                    drawn_ahead.at(k),
-                    {name: values[k] for name, values in scalars.items()},
-                    want_norm=last,
-                )
-                drawn.append(loss)
-                norms = norm
-                self.step += 1
-            left -= count
-            if self._recovery is not None:
-                losses = _on_host(drawn[-count:])
+                needs = self._supply.at(self.step + 1, self._recovery, self._gradients.arrange)
+            rates.append(needs.lrs)
+            loss, norms, numbers = self._one_step(needs.draws, needs.scalars, k == steps - 1)
+            drawn.append(loss)
+            self.step += 1
+            unseen += 1
+            if self._recovery is not None and (
+                k == steps - 1 or self._recovery.until_look(self.step - 1) == 1
+            ):
+                losses = _on_host(drawn[-unseen:])
+                unseen = 0
                 bad = ~np.isfinite(losses)
                 ends = bad & ~self._recovery.has_restarts
                 found = self._recovery.note(losses, self.step, self.theta, self.slots)
@@ -249,14 +258,30 @@ class Stack:
                 fatal.append(ends)
                 restarts += found
         assert norms is not None, "the last step takes the gradient's norm"
-        losses = _on_host(drawn)
+        losses, norm, watched = self._moved(drawn, norms, numbers)
         return Advance(
             losses,
-            norms.cpu().double().numpy(),
-            np.concatenate(rates),
+            norm,
+            np.stack(rates),
             np.concatenate(fatal) if fatal else ~np.isfinite(losses),
             restarts,
+            watched,
         )
+
+    def _moved(
+        self, losses: Sequence[Tensor], norms: Tensor, numbers: Tensor | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
+        """Losses (K, R), norms (R,) and a watcher's numbers (R, S), all in one transfer."""
+        count, runs = len(losses), len(self.runs)
+        flat = [torch.stack(list(losses)).reshape(-1), norms]
+        flat += [] if numbers is None else [numbers.reshape(-1)]
+        moved = to_host(torch.cat(flat))
+        watched = None if numbers is None else moved[(count + 1) * runs :].reshape(runs, -1)
+        return moved[: count * runs].reshape(count, runs), moved[count * runs :][:runs], watched
+
+    def draws(self, step: int) -> Draws:
+        """Every run's batch of a step, and its words of dropout, with the leading axes (1, R, B)."""
+        return self._supply.draw(step, 1)
 
     @torch.no_grad()
     def evaluate(self, batch: Batch, chunk: int | None = None) -> dict[str, NDArray[np.float64]]:
@@ -272,7 +297,7 @@ class Stack:
         targets = torch.from_numpy(batch.targets).to(self.device)
         names: list[str] = []
         sums: list[Tensor] = []
-        self._objective.model.eval()
+        self.objective.model.eval()
         measure = self._measures
         parameters = self.layout.views(self.theta)
         if self.method.engine == "stack":
@@ -287,113 +312,47 @@ class Stack:
                 [value.reshape(-1).to(self.theta.dtype) for value in found.values()]
             )
             sums.append(values.cpu().double() * len(tokens[part]))
-        self._objective.model.train()
+        self.objective.model.train()
         means = torch.stack(sums).sum(dim=0).numpy() / len(tokens)  # (names, R)
         return dict(zip(names, means, strict=True))
 
     def _one_step(
         self, draws: Draws, scalars: Scalars, want_norm: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Losses; the gradient's norm, and the watcher's numbers, where they are wanted."""
+        step = self.step + 1
+        watcher = self.watcher
+        reader = None if watcher is None else watcher.reader(step)
         self.timings.begin_step(len(self.runs))
-        losses, grad = self._gradients.take(self.theta, draws, self.timings)
-        with torch.no_grad(), self.timings.phase("update"):
-            norm = None
-            if want_norm or self.config.clip_norm is not None:
-                norm = torch.linalg.vector_norm(grad, dim=1)
-            if self.config.clip_norm is not None:
-                assert norm is not None
-                # torch.nn.utils.clip_grad_norm_'s formula, for each run by itself.
-                grad.mul_((scalars["clip_norm"] / (norm[:, None] + 1e-6)).clamp(max=1.0))
-            self._optimizer.update(self.theta, grad, self.slots, scalars, self._decays)
-        return losses, norm
+        losses, grad, kept = self._gradients.take(self.theta, draws, self.timings, reader)
+        numbers = None
+        with torch.no_grad():
+            if watcher is not None:
+                with self.timings.phase("watch"):
+                    watcher.before(step, self.theta, grad)
+            with self.timings.phase("update"):
+                norm = None
+                if want_norm or self.config.clip_norm is not None:
+                    norm = torch.linalg.vector_norm(grad, dim=1)
+                if self.config.clip_norm is not None:
+                    assert norm is not None
+                    # torch.nn.utils.clip_grad_norm_'s formula, for each run by itself.
+                    grad.mul_((scalars["clip_norm"] / (norm[:, None] + 1e-6)).clamp(max=1.0))
+                self._optimizer.update(self.theta, grad, self.slots, scalars, self._decays)
+            if watcher is not None:
+                with self.timings.phase("watch"):
+                    if watcher.watches(step):
+                        numbers = watcher.after(step, self.theta, self.slots, kept)
+                    watcher.done(step)
+        return losses, norm, numbers
 
     def _measures(
         self, parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor
     ) -> dict[str, Tensor]:
         kernels = StackedKernels() if self.method.engine == "stack" else FusedKernels()
-        return self._objective.measures(parameters, tokens, targets, kernels)
-
-    def _steps_ahead(self) -> int:
-        """How many steps are drawn at once, within a bound on memory."""
-        samples = self.config.batch_size
-        row = samples * (16 * self.runs[0].task.input_length + 2 * sum(self._noise_sizes))
-        ahead = max(1, min(100, _DRAW_BYTES // (row * len(self.runs))))
-        # After a look the learning rate may be another.
-        return ahead if self._recovery is None else min(ahead, self._recovery.until_look(self.step))
-
-    def _draw(self, count: int) -> Draws:
-        """Batches and dropout's words of some steps, with the leading axes (K, R, B)."""
-        batches = [
-            self.task.draw(run.seed, self.step + 1, count, self.config.batch_size)
-            for run in self.runs
-        ]
-        tokens = np.stack([batch.tokens for batch in batches], axis=1)
-        targets = np.stack([batch.targets for batch in batches], axis=1)
-        noise = None
-        if self._noise_sizes:
-            words = [
-                dropout_words(
-                    run.seed, self.step + 1, count, self.config.batch_size, self._noise_sizes
-                )
-                for run in self.runs
-            ]
-            noise = torch.from_numpy(np.stack(words, axis=1))
-        draws = Draws(torch.from_numpy(tokens), torch.from_numpy(targets), noise)
-        return draws.map(lambda tensor: tensor.to(self.device))
-
-    def _draw_scalars(self, count: int) -> tuple[NDArray[np.float64], dict[str, Tensor]]:
-        """Learning rates (K, R), and the optimizer's numbers by name, each (K, R, 1)."""
-        lrs = np.empty((count, len(self.runs)))
-        table: dict[str, NDArray[np.float64]] = {}
-        for r, run in enumerate(self.runs):
-            config = run.train
-            rates = config.lr * factors(
-                config.schedule, config.schedule_total, self.step + 1, count
-            )
-            if self._recovery is not None:
-                rates = rates * self._recovery.lr_scales[r]
-            lrs[:, r] = rates
-            for k in range(count):
-                numbers = self._optimizer.scalars(config, self.step + 1 + k, float(rates[k]))
-                if config.clip_norm is not None:
-                    numbers["clip_norm"] = config.clip_norm
-                for name, value in numbers.items():
-                    if name not in table:
-                        table[name] = np.empty((count, len(self.runs), 1))
-                    table[name][k, r, 0] = value
-        dtype = self.theta.dtype
-        scalars = {
-            name: torch.from_numpy(values).to(self.device, dtype) for name, values in table.items()
-        }
-        return lrs, scalars
+        return self.objective.measures(parameters, tokens, targets, kernels)
 
 
 def _on_host(losses: Sequence[Tensor]) -> NDArray[np.float64]:
     """Losses of some steps, (R,) each, as one array (K, R)."""
-    return torch.stack(list(losses)).cpu().double().numpy()
-
-
-def dropout_words(
-    seed: int, first_step: int, steps: int, samples: int, sizes: Sequence[int]
-) -> NDArray[np.int16]:
-    """The random words of dropout, a function of (seed, step) alone.
-
-    Args:
-        seed: The run's seed.
-        first_step: The first step.
-        steps: How many steps (K).
-        samples: Samples in a batch (B).
-        sizes: Words that each mask of a sample needs. A step's words are drawn mask by mask, each
-            mask for the whole batch.
-
-    Returns:
-        An array of shape (K, B, N), N the sum of the sizes.
-    """
-    count = samples * sum(sizes)
-    raw = words(seed, Stream.DROPOUT, first_step, steps, -(-count // 4))
-    flat = np.ascontiguousarray(raw).view("<i2")[:, :count]
-    masks, start = [], 0
-    for size in sizes:
-        masks.append(flat[:, start : start + samples * size].reshape(steps, samples, size))
-        start += samples * size
-    return np.concatenate(masks, axis=-1)
+    return to_host(torch.stack(list(losses)))

@@ -7,7 +7,7 @@ import torch
 
 # As they follow each other in a step. A compiled program has no border between forward (with the
 # loss) and backward: both are ``gradient`` there.
-PHASES = ("data", "forward", "backward", "gradient", "update", "evaluate")
+PHASES = ("data", "forward", "backward", "gradient", "update", "watch", "evaluate")
 _WHOLE = ("data", "evaluate")  # of many steps at once
 # Where work is only handed over to the device, a phase can be timed only by waiting for its end.
 # That costs speed, so few steps are; not the first, in which much happens once.

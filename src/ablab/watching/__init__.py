@@ -1,0 +1,1 @@
+"""Watching: statistics of every tensor of a step, captures, and a flight recorder."""

@@ -1,0 +1,77 @@
+"""Names of statistics: ``family/site-or-parameter/reducer``. Does not import torch."""
+
+from fnmatch import fnmatchcase
+
+from ablab.config import InputError, Problem, Variants, nearest
+
+FAMILIES = {
+    "activation": "the tensor at a site, in the forward pass on batch s, before update s",
+    "activation_grad": "the loss's gradient at a site, of the same pass, before update s",
+    "param": "a parameter after update s, as in snapshot s",
+    "grad": "a parameter's gradient on batch s, before clipping and before update s",
+    "optimizer": "a tensor of the optimizer's state, SLOT/PARAMETER, after update s",
+}
+CAPTURED = ("activation", "param", "optimizer")
+DEFAULT = ("param/*/rms", "grad/*/rms", "param/*/update_ratio")
+MODEL = "model"  # in a parameter's place: all parameters together
+REDUCERS = Variants("reducer", "ablab.watching.reducers")
+_WILD = "*?["
+
+
+def split_pattern(pattern: str) -> tuple[str, str, str]:
+    """Family, site or parameter, and reducer of a name or pattern; a missing part is ``*``.
+
+    TransformerLens's ``hook_`` before a site's parts is left out. A reducer with a colon is an import
+    path.
+
+    Raises:
+        InputError: There is no such family or reducer.
+    """
+    family, _, rest = pattern.partition("/")
+    middle, slash, reducer = rest.rpartition("/")
+    if not slash:
+        middle, reducer = rest or "*", "*"
+    if not _is_wild(family) and family not in FAMILIES:
+        raise InputError(
+            Problem(
+                f"{pattern!r}: there is no family {family!r} of statistics",
+                given=pattern,
+                expected="one of " + ", ".join(FAMILIES),
+                suggestion=nearest(family, FAMILIES),
+            )
+        )
+    known = REDUCERS.names()
+    if slash and not _is_wild(reducer) and ":" not in reducer and reducer not in known:
+        near = nearest(reducer, known)
+        raise InputError(
+            Problem(
+                f"{pattern!r}: there is no reducer {reducer!r}; expected one of {', '.join(known)}, "
+                "or an import path module:name" + (f"; did you mean {near}?" if near else ""),
+                given=pattern,
+                suggestion=near,
+            )
+        )
+    return family, plain(middle), reducer
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a statistic's full name is meant by a pattern."""
+    if pattern == "*":
+        return True
+    family, middle, reducer = split_pattern(pattern)
+    own_family, _, rest = name.partition("/")
+    own_middle, _, own_reducer = rest.rpartition("/")
+    return (
+        fnmatchcase(own_family, family)
+        and fnmatchcase(own_middle, middle)
+        and fnmatchcase(own_reducer, reducer)
+    )
+
+
+def plain(site: str) -> str:
+    """A site's name or pattern less TransformerLens's ``hook_``."""
+    return "ln_final" if site == "ln_final.hook_normalized" else site.replace("hook_", "")
+
+
+def _is_wild(text: str) -> bool:
+    return any(mark in text for mark in _WILD)

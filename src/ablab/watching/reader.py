@@ -1,0 +1,178 @@
+"""Reading activations and their gradients for statistics. Axes: W, B, T, P predicted, V."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ablab.train.reading import MEAN, Kept, Reader
+from ablab.watching.columns import Column
+from ablab.watching.reducer import Reducer
+from ablab.watching.rows import RowPass, parts_for, rows_from
+from ablab.watching.sheet import Sheet
+from ablab.watching.sites import Site
+
+ACTIVATIONS = ("activation", "activation_grad")
+_HIDDEN = -3e38  # what is below it is -inf, and hidden
+
+
+class StatisticReader(Reader):
+    """Boils each tensor down where it stands, while it is still in the processor's cache.
+
+    Args:
+        columns: The statistics of the families ``activation`` and ``activation_grad``.
+        sites: The model's sites.
+        predicted: The positions whose token is predicted.
+        row_pass: How the pass over a tensor is made.
+        batch: Samples of the whole batch (B).
+        share_last: Whether a tensor that two sites show one after another is read once. Not where
+            operations are only recorded, and tensors hold no numbers.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        sites: Mapping[str, Site],
+        predicted: slice,
+        row_pass: RowPass,
+        batch: int,
+        share_last: bool,
+    ) -> None:
+        self._columns = [each for each in columns if each.place.family in ACTIVATIONS]
+        self._sites, self._predicted, self._row_pass = sites, predicted, row_pass
+        self._batch, self._share_last = batch, share_last
+        self._reducers: dict[tuple[str, str], list[Reducer]] = {}
+        for column in self._columns:
+            key = (column.place.family, column.place.name)
+            self._reducers.setdefault(key, []).append(column.reducer)
+        self._parts = {
+            key: parts_for([each.name for each in reducers if each.given == "rows"])
+            for key, reducers in self._reducers.items()
+        }
+        self.sites = frozenset(name for _, name in self._reducers)
+        self.gradient_sites = frozenset(
+            name for family, name in self._reducers if family == "activation_grad"
+        )
+        text = "\n".join([type(row_pass).__name__, *(each.name for each in self._columns)])
+        self.key = hashlib.sha256(text.encode()).hexdigest()
+        self._groups: list[_Group] | None = None
+        self._last: tuple[Tensor, frozenset[str], dict[str, Tensor]] | None = None
+
+    def forward(self, site: str, x: Tensor, targets: Tensor) -> Kept:
+        """What is kept of an activation; see :meth:`ablab.train.reading.Reader.forward`."""
+        return self._take("activation", site, x, targets)
+
+    def backward(self, site: str, grad: Tensor, targets: Tensor) -> Kept:
+        """What is kept of a gradient."""
+        return self._take("activation_grad", site, grad, targets)
+
+    def forget(self) -> None:
+        """Lets go of the tensor that was read last."""
+        self._last = None
+
+    def _take(self, family: str, site: str, x: Tensor, targets: Tensor) -> Kept:
+        reducers = self._reducers.get((family, site), [])
+        place = f"{family}/{site}"
+        kept: Kept = {}
+        parts = self._parts.get((family, site), frozenset())
+        if parts:
+            found = self._rows(family, site, x, parts)
+            kept |= {f"{place}|{name}": value for name, value in found.items()}
+        for each in reducers:
+            if each.given == "tensor":
+                kept[f"{MEAN}{place}|{each.name}"] = per_run(each.function, x)
+            elif each.given == "answers":
+                shown = x[:, :, self._predicted]
+                kept[f"{MEAN}{place}|{each.name}"] = per_run(each.function, shown, targets)
+        return kept
+
+    def _rows(self, family: str, site: str, x: Tensor, parts: frozenset[str]) -> dict[str, Tensor]:
+        last = self._last
+        if last is not None and last[1] == parts and _same_memory(last[0], x):
+            return last[2]
+        shown = x
+        if family == "activation" and self._sites[site].is_hiding:
+            shown = F.threshold(x, _HIDDEN, 0.0)
+        if shown.ndim < 3:  # a number for each sample
+            shown = shown.unsqueeze(-1)
+        found = self._row_pass.take(shown, parts)
+        if self._share_last:
+            self._last = (x, parts, found)
+        return found
+
+    def finish(self, kept: Mapping[str, Tensor], sheet: Sheet) -> None:
+        """Puts the statistics of a whole batch on a sheet, from what was kept of it."""
+        if self._groups is None:
+            self._groups = self._grouped(kept)
+        for group in self._groups:
+            parts = {
+                part: torch.stack([kept[f"{place}|{part}"] for place in group.places], dim=1)
+                for part in group.parts
+            }  # (R, G, n)
+            rows = rows_from(parts, group.count)
+            for each in group.reducers:
+                sheet.add(each.function(rows), [f"{place}/{each.name}" for place in group.places])
+        means = [name for name in kept if name.startswith(MEAN)]
+        if means:
+            names = [name.removeprefix(MEAN).replace("|", "/") for name in means]
+            sheet.add(torch.stack([kept[name] for name in means], dim=1), names)
+
+    def _grouped(self, kept: Mapping[str, Tensor]) -> list["_Group"]:
+        """The places whose parts are of equal size, which are finished together."""
+        groups: dict[tuple[tuple[str, int], ...], list[tuple[str, str]]] = {}
+        for family, site in self._reducers:
+            widths = tuple(
+                (part, kept[f"{family}/{site}|{part}"].shape[1])
+                for part in sorted(self._parts[family, site])
+            )
+            if widths:
+                groups.setdefault(widths, []).append((family, site))
+        found = []
+        for widths, members in groups.items():
+            reducers = {
+                each.name: each
+                for member in members
+                for each in self._reducers[member]
+                if each.given == "rows"
+            }
+            like = next(iter(kept.values()))
+            counts = [self._sites[site].visible * self._batch for _, site in members]
+            found.append(
+                _Group(
+                    tuple(f"{family}/{site}" for family, site in members),
+                    tuple(part for part, _ in widths),
+                    torch.tensor(counts, device=like.device, dtype=torch.float32),
+                    tuple(reducers.values()),
+                )
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class _Group:
+    places: tuple[str, ...]
+    parts: tuple[str, ...]
+    count: Tensor
+    reducers: tuple[Reducer, ...]
+
+
+def per_run(function: object, x: Tensor, *others: Tensor) -> Tensor:
+    """A function of one run's tensors for all runs, (W,)."""
+    assert callable(function), "a reducer's function"
+    if x.shape[0] == 1:
+        result: Tensor = function(x[0], *(other[0] for other in others))
+        return result.reshape(1)
+    stacked: Tensor = torch.vmap(function)(x, *others)
+    return stacked
+
+
+def _same_memory(a: Tensor, b: Tensor) -> bool:
+    return (
+        a.data_ptr() == b.data_ptr()
+        and a.shape == b.shape
+        and a.stride() == b.stride()
+        and a.dtype == b.dtype
+    )

@@ -1,0 +1,157 @@
+"""What a reducer is: one decorated function. Axes: N rows, B, P, V."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ablab.watching.names import FAMILIES, MODEL, REDUCERS
+
+Given = Literal["rows", "tensor", "answers", "update", "gradients"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a statistic is taken.
+
+    Attributes:
+        family: Its family.
+        name: The site, the parameter, SLOT/PARAMETER, or ``model`` for all parameters together.
+        shape: The tensor's shape, of a site without the batch axis.
+        is_distribution: Whether every row of the last axis sums to one, none below zero.
+        has_zeros: Whether exact zeros come about by other means than rounding.
+    """
+
+    family: str
+    name: str
+    shape: tuple[int, ...]
+    is_distribution: bool = False
+    has_zeros: bool = True
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether it is a parameter of one axis, or none: a single row."""
+        return self.family in ("param", "grad", "optimizer") and len(self.shape) < 2
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What one pass over a tensor leaves of each of its rows (its last axis). Leading axes alike.
+
+    Attributes:
+        norms: The rows' Euclidean norms, (…, N).
+        total: The sum of all entries, (…,), float64 where the device has it.
+        spread: The mean squared distance of all entries from their mean, (…,).
+        squares: The sum of all squares, (…,).
+        largest: The largest absolute value, (…,).
+        zeros: The number of exact zeros, (…,).
+        count: How many entries there are.
+    """
+
+    norms: Tensor
+    total: Tensor
+    spread: Tensor
+    squares: Tensor
+    largest: Tensor
+    zeros: Tensor
+    count: Any
+
+
+@dataclass(frozen=True)
+class Products:
+    """Sums of squares and products over a parameter's entries, for reducers of two steps.
+
+    Attributes:
+        before: Of the parameters before the update, squared; ``change``: of the update, squared.
+        change: See there.
+        own: Of the gradient, squared.
+        previous: Of the previous step's gradient, squared.
+        dot: Of both gradients' product.
+        samples: Samples of a batch (B).
+    """
+
+    before: Tensor
+    change: Tensor
+    own: Tensor
+    previous: Tensor
+    dot: Tensor
+    samples: int
+
+
+@dataclass(frozen=True)
+class Reducer:
+    """A reducer as it was registered.
+
+    Attributes:
+        name: Its name, or its import path.
+        function: What computes it.
+        given: What the function is given.
+        families: The families that it is for.
+        applies: Whether it says something of a place.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    given: Given
+    families: tuple[str, ...]
+    applies: Callable[[Place], bool]
+
+    def fits(self, place: Place) -> bool:
+        """Whether it makes a column at a place."""
+        return place.family in self.families and self.applies(place)
+
+
+def _anywhere(place: Place) -> bool:
+    return place.name != MODEL
+
+
+def reducer(
+    name: str,
+    given: Given = "tensor",
+    families: tuple[str, ...] = tuple(FAMILIES),
+    applies: Callable[[Place], bool] = _anywhere,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator that makes a function known as a reducer.
+
+    A function of a ``tensor`` is given that of one run: a site's with the batch axis first, or a
+    parameter's. It returns a scalar tensor and runs under ``torch.vmap``, so it must not branch on
+    values. Of a batch that is taken in parts it is the mean over the parts.
+
+    Args:
+        name: The reducer's name, which its file has too; a user's own goes by its import path.
+        given: ``tensor``; ``rows``, what one shared pass leaves (:class:`Rows`); ``answers``, the
+            logits (B, P, V) at predicted positions with targets (B, P); ``update`` or
+            ``gradients``, :class:`Products` of two steps.
+        families: The families that it is for.
+        applies: Whether it says something of a place; where not, it makes no column.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        made = Reducer(name, function, given, families, applies)
+        function.reducer = made  # type: ignore[attr-defined]
+        if function.__module__ == f"{reducer.__module__.rpartition('.')[0]}.reducers.{name}":
+            REDUCERS.register(name)(made)
+        return function
+
+    return decorate
+
+
+def find_reducer(name: str) -> Reducer:
+    """A shipped reducer by its name, or a user's own by import path.
+
+    A user's function need not be decorated: then it is one of any tensor.
+    """
+    found = REDUCERS.find(name)
+    if isinstance(found, Reducer):
+        return found
+    made = getattr(found, "reducer", None)
+    if isinstance(made, Reducer):
+        return Reducer(name, made.function, made.given, made.families, made.applies)
+    return Reducer(name, found, "tensor", tuple(FAMILIES), _anywhere)
+
+
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """A quotient; NaN where the denominator is zero."""
+    return torch.where(denominator != 0, numerator / denominator, torch.nan)

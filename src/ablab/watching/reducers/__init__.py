@@ -1,0 +1,1 @@
+"""The reducers, one to a file of its name: what a tensor is boiled down to."""

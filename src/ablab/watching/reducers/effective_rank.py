@@ -1,0 +1,27 @@
+"""The effective rank: how many directions a matrix uses."""
+
+from torch import Tensor
+
+from ablab.watching.reducer import Place, ratio, reducer
+
+
+def _is_matrix(place: Place) -> bool:
+    if place.family == "activation":
+        return place.name.endswith("resid_post")
+    return len(place.shape) == 2
+
+
+@reducer("effective_rank", families=("activation", "param", "grad"), applies=_is_matrix)
+def effective_rank(x: Tensor) -> Tensor:
+    """(Σ σ²)² / Σ σ⁴ over the singular values σ; from 1 to the rank, and the rank if all are equal.
+
+    This is R₀ of XᵀX in Bartlett et al., "Benign overfitting in linear regression" (2020), also known
+    as the participation ratio; it needs no singular values, only ‖X‖_F⁴ / ‖XᵀX‖_F². Of matrices among
+    parameters and gradients, and of the residual stream behind each block, a row for each token of
+    the batch, not centred.
+    """
+    x = x.flatten(0, -2)
+    short = x if x.shape[0] >= x.shape[1] else x.t()
+    gram = short.t() @ short
+    trace = gram.diagonal().sum()
+    return ratio(trace, gram.square().sum() / trace)

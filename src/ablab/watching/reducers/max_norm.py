@@ -1,0 +1,15 @@
+"""The largest Euclidean norm of a tensor's rows."""
+
+from torch import Tensor
+
+from ablab.watching.reducer import Place, Rows, reducer
+
+
+def _has_rows(place: Place) -> bool:
+    return place.name != "model" and not place.is_vector
+
+
+@reducer("max_norm", "rows", applies=_has_rows)
+def max_norm(rows: Rows) -> Tensor:
+    """max ‖row‖₂ over all rows; no column for a vector, where it would be ``mean_norm``."""
+    return rows.norms.amax(-1)

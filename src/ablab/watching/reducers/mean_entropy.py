@@ -1,0 +1,21 @@
+"""The mean entropy of probabilities: how widely attention is spread."""
+
+import torch
+from torch import Tensor
+
+from ablab.watching.reducer import Place, reducer
+
+
+def _is_distribution(place: Place) -> bool:
+    return place.is_distribution
+
+
+@reducer("mean_entropy", families=("activation",), applies=_is_distribution)
+def mean_entropy(x: Tensor) -> Tensor:
+    """Mean over all rows of -Σ p log p, in nats; with 0 log 0 = 0 (Shannon, 1948).
+
+    Only of rows that are probabilities: softmax's patterns. The weights of another activation are
+    none, and make no column.
+    """
+    logs = x.clamp(min=torch.finfo(x.dtype).tiny).log()
+    return -torch.linalg.vecdot(x, logs).mean()

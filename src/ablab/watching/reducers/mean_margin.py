@@ -1,0 +1,20 @@
+"""By how much right answers win."""
+
+import torch
+from torch import Tensor
+
+from ablab.watching.answers import is_target, mean_predicted
+from ablab.watching.reducer import Place, reducer
+
+
+def _is_logits(place: Place) -> bool:
+    return place.name == "logits"
+
+
+@reducer("mean_margin", "answers", families=("activation",), applies=_is_logits)
+def mean_margin(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean over predictions of the target's logit less the largest other one."""
+    true = is_target(logits, targets)
+    own = torch.where(true, logits, 0.0).sum(-1)
+    other = torch.where(true, -torch.inf, logits).amax(-1)
+    return mean_predicted(own - other, targets)

@@ -1,0 +1,11 @@
+"""The mean Euclidean norm of a tensor's rows, its last axis: of token vectors, of heads' queries."""
+
+from torch import Tensor
+
+from ablab.watching.reducer import Rows, reducer
+
+
+@reducer("mean_norm", "rows")
+def mean_norm(rows: Rows) -> Tensor:
+    """Mean over all rows of ‖row‖₂; of a vector its norm."""
+    return rows.norms.mean(-1)

@@ -1,0 +1,15 @@
+"""The smallest Euclidean norm of a tensor's rows."""
+
+from torch import Tensor
+
+from ablab.watching.reducer import Place, Rows, reducer
+
+
+def _has_rows(place: Place) -> bool:
+    return place.name != "model" and not place.is_vector
+
+
+@reducer("min_norm", "rows", applies=_has_rows)
+def min_norm(rows: Rows) -> Tensor:
+    """min ‖row‖₂ over all rows; no column for a vector, where it would be ``mean_norm``."""
+    return rows.norms.amin(-1)

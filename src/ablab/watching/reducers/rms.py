@@ -1,0 +1,11 @@
+"""The root of the mean square of all entries."""
+
+from torch import Tensor
+
+from ablab.watching.reducer import Rows, reducer
+
+
+@reducer("rms", "rows")
+def rms(rows: Rows) -> Tensor:
+    """√(Σ x² / n) over all n entries."""
+    return (rows.squares / rows.count).sqrt()
