@@ -20,6 +20,7 @@ from ablab.read.summary import VariantSummary, summarise, table
 from ablab.store.handle import StoredRun
 from ablab.store.metrics import experiment_metrics, experiment_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
+from ablab.watching.watcher import check_watching
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,7 @@ def carry_out(
 ) -> Result:
     """:func:`run` with everything given, as the command line needs it."""
     find_device(options.device)  # before anything is written
+    check_watching(asked.runs)
     opened = Store(store, create=True)
     conducted = conduct(asked, opened, options, command, reporter, should_pause)
     record = conducted.record

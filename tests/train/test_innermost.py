@@ -41,8 +41,8 @@ FUNCTIONS = {
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 def test_each_rule_is_torchs_own_batching(function):
     x = drawn(B, 3, 6)
-    graph = trace_sample(lambda w, sample: function(w, sample[None]), [W], [x[0]])
-    found = run_samples(graph, [W], [x.movedim(0, -1)]).movedim(-1, 0)
+    graph = trace_sample(lambda w, sample: [function(w, sample[None])], [W], [x[0]])
+    found = run_samples(graph, [W], [x.movedim(0, -1)])[0].movedim(-1, 0)
     expected = torch.stack([function(W, sample[None]) for sample in x])
     torch.testing.assert_close(found, expected)
 
@@ -56,19 +56,19 @@ def test_lookups_are_products_with_the_same_gradient():
 
     graph = trace_sample(loss, [W], [tokens[0], targets[0]])
     mine, theirs = W.clone().requires_grad_(), W.clone().requires_grad_()
-    run_samples(graph, [mine], [tokens.t(), targets.t()]).mean().backward()
+    run_samples(graph, [mine], [tokens.t(), targets.t()])[0].mean().backward()
     sum(loss(theirs, *sample) / 2 for sample in zip(tokens, targets, strict=True)).backward()
     torch.testing.assert_close(mine.grad, theirs.grad)
 
 
 def test_an_operation_without_a_rule_is_named():
     x = drawn(B, 3, 6)
-    graph = trace_sample(lambda w, sample: sample.sort(dim=-1).values, [W], [x[0]])
+    graph = trace_sample(lambda w, sample: [sample.sort(dim=-1).values], [W], [x[0]])
     with pytest.raises(NoRuleError, match="sort"):
         run_samples(graph, [W], [x.movedim(0, -1)])
 
 
 def test_a_loss_that_ignores_its_sample_is_named():
-    graph = trace_sample(lambda w, sample: w.sum(), [W], [drawn(3)])
+    graph = trace_sample(lambda w, sample: [w.sum()], [W], [drawn(3)])
     with pytest.raises(NoRuleError, match="does not depend"):
         run_samples(graph, [W], [drawn(3, B)])

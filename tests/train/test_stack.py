@@ -9,7 +9,8 @@ from ablab.tasks.modular_config import ModularConfig
 from ablab.tasks.recall_config import RecallConfig
 from ablab.tasks.sequences_config import CopyConfig, ReverseConfig, RollConfig
 from ablab.train.method import SOLO, STACK
-from ablab.train.stack import Stack, dropout_words, initial_model
+from ablab.train.stack import Stack, initial_model
+from ablab.train.supply import dropout_words
 from tests.helpers import BIGRAM, TEXT, TRANSFORMER, make_run
 
 CPU = torch.device("cpu")
@@ -95,7 +96,7 @@ def test_batches_masks_and_initial_parameters_are_equal_bit_for_bit():
         single = alone(run)
         assert torch.equal(together.theta[index], single.theta[0])
         assert torch.equal(together.theta[index], single.layout.flatten(initial_model(run)))
-        mine, other = together._draw(5).tensors, single._draw(5).tensors
+        mine, other = together._supply.draw(1, 5).tensors, single._supply.draw(1, 5).tensors
         assert len(mine) == 3, "tokens, targets and dropout's words"
         assert all(torch.equal(a[:, index], b[:, 0]) for a, b in zip(mine, other, strict=True))
 
@@ -162,7 +163,7 @@ def test_dropout_masks_have_the_asked_share_and_differ_by_step():
     run = make_run(model=DROPOUT)
     stack = alone(run)
     stack.theta.fill_(0.1)
-    noise = stack._draw(1).noise
+    noise = stack.draws(1).noise
     assert noise is not None
     share = (noise >= round(0.1 * 65536) - 32768).float().mean().item()
     assert abs(share - 0.9) < 0.01

@@ -99,9 +99,10 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
     config, segments = json.loads(row["trajectory"]), json.loads(row["segments"])
     went_back = []
     if "recover" in config["train"]:
-        from ablab.store.metrics import read_runs, restarts
+        from ablab.store.metrics import read_runs, restarts, unwatched_columns
 
-        went_back = restarts(read_runs(opened, [row["id"]])).get(row["id"], [])
+        frame = read_runs(opened, [row["id"]], unwatched_columns)
+        went_back = restarts(frame).get(row["id"], [])
     if as_json:
         print_json(
             vars(record)
@@ -168,15 +169,14 @@ def _costs(segment: dict[str, Any]) -> list[str]:
 def metrics(target: str, columns: str, store: str, as_json: bool, quiet: bool) -> None:
     """Print a row for each run and step: variant keys, seed, columns; as CSV, or as JSON."""
     from ablab.store import Store
-    from ablab.store.metrics import KEYS, chosen_columns, experiment_metrics, read_runs
+    from ablab.store.metrics import experiment_metrics, run_metrics
 
     opened = Store(store)
     wanted = [name.strip() for name in columns.split(",") if name.strip()]
     if any(target in (record.name, record.entry) for record in opened.experiments()):
         frame = experiment_metrics(opened, opened.experiment(target), wanted)
     else:
-        frame = read_runs(opened, [_run_id(opened, target)])
-        frame = frame.select([*KEYS, *chosen_columns(frame, KEYS, wanted)])
+        frame = run_metrics(opened, _run_id(opened, target), wanted)
     if as_json:
         print_json(frame.to_dicts())
         return

@@ -100,7 +100,9 @@ def plan(
     from ablab.execute.plan import make_plan
     from ablab.execute.progress import duration
     from ablab.execute.speeds import Speeds
+    from ablab.watching.watcher import check_watching
 
+    check_watching(asked.runs)
     left = left_to_train(asked, store, options.retry)
     if not quiet and not as_json:
         click.echo("planning …", err=True)

@@ -14,7 +14,8 @@ from ablab.execute.plan import Plan, make_plan
 from ablab.execute.progress import Reporter, duration
 from ablab.execute.shape import count_shape
 from ablab.execute.speeds import Speeds, keep_compiled_programs
-from ablab.execute.work import Job, settle_stops, unfinished
+from ablab.execute.stops import settle_stops
+from ablab.execute.work import Job, unfinished
 from ablab.experiments.experiment import Experiment
 from ablab.store.metrics import compact
 from ablab.store.store import ExperimentRecord, Store

@@ -9,7 +9,7 @@ import torch
 
 from ablab.execute.choice import Alternative, alternatives, choose
 from ablab.execute.device import device_count, device_memory, find_device
-from ablab.execute.options import Options, cpu_count, threads_each
+from ablab.execute.options import Compiling, Options, cpu_count, threads_each
 from ablab.execute.shape import Shape, count_shape
 from ablab.execute.speeds import Speeds
 from ablab.train.method import SOLO, Method
@@ -56,6 +56,7 @@ class Plan:
         workers: How many processes.
         threads: Threads of each process.
         seconds: An estimate of the time for all that is left, all processes together.
+        compiling: The user's choice whether steps are compiled.
     """
 
     stacks: tuple[PlannedStack, ...]
@@ -63,6 +64,7 @@ class Plan:
     workers: int
     threads: int
     seconds: float = 0.0
+    compiling: Compiling = "auto"
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ class _Planner:
         seconds = _makespan(order, workers)
         if seconds:
             seconds += self._speeds.start_seconds(workers)
-        return Plan(tuple(order), self._device.type, workers, threads, seconds)
+        compiling = self._options.compiling
+        return Plan(tuple(order), self._device.type, workers, threads, seconds, compiling)
 
     def _stacks(
         self, group: _Group, shape: Shape, workers: int, threads: int, deadline: float

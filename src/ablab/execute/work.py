@@ -7,32 +7,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-import polars as pl
 import torch
 
 from ablab.execute.memory import give_memory_back, keep_freed_memory
 from ablab.execute.plan import Plan, PlannedStack
+from ablab.execute.resume import by_step
 from ablab.execute.settle import settle
 from ablab.execute.speeds import keep_compiled_programs
+from ablab.execute.stops import stop_rules
 from ablab.execute.usage import Usage
 from ablab.store.index import StoreError
 from ablab.store.keeper import LeaseLostError, StoreKeeper
 from ablab.store.leases import Owner, this_host
-from ablab.store.metrics import read_runs
-from ablab.store.snapshots import read_state
 from ablab.store.store import Store, timestamp
-from ablab.train.layout import Layout
-from ablab.train.logged import last_logged
-from ablab.train.loop import stored_rule, train
+from ablab.train.logged import logs
+from ablab.train.loop import train
 from ablab.train.method import SOLO
-from ablab.train.optimizers import make_optimizer
 from ablab.train.run import Run
-from ablab.train.stack import RunState, Stack, initial_model
-from ablab.train.stopping import StopRule
+from ablab.train.stack import RunState, Stack
+from ablab.watching.config import WatchConfig
+from ablab.watching.watcher import StatisticWatcher
 
 Tell = Callable[[dict[str, Any]], None]
 _WAIT_SECONDS = 0.5
+# Statistics times steps, from which on passes over tensors are worth compiling in an eager stack.
+_WORTH_COMPILING = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def _allowed_width(store: Store, runs: Sequence[Run]) -> int:
 def _train_or_split(job: Job, owner: Owner, number: int, runs: Sequence[Run]) -> None:
     """Trains runs together; after an exception in halves, until the one at fault is alone."""
     try:
-        for group in _by_step(job.store, runs):
+        for group in by_step(job.store, runs):
             if not _train(job, owner, number, group):
                 return
         return
@@ -166,7 +165,7 @@ def _train(
     job: Job, owner: Owner, number: int, group: Sequence[tuple[Run, RunState | None]]
 ) -> bool:
     runs = [run for run, _ in group]
-    rules, before = _stop_rules(job, group)
+    rules, before = stop_rules(job.store, job.experiment, group)
     runs_left = [(run, state) for run, state in group if run.id not in before.stopped]
     if not runs_left:
         return True
@@ -181,7 +180,12 @@ def _train(
         method,
     )
     settle(stack, planned.fallback, job.tell)
+    watch = runs[0].watch
+    assert isinstance(watch, WatchConfig), "an experiment's runs know what is watched"
+    _watch(stack, watch, job.plan)
     facts = {
+        "gradients": asdict(stack.method),
+        "watch": {"every": watch.every, "statistics": list(watch.statistics)},
         "engine": stack.method.engine,
         "method": stack.method.title,
         "compiled": stack.method.compiled,
@@ -227,6 +231,21 @@ def _train(
     return finished
 
 
+def _watch(stack: Stack, watch: WatchConfig, plan: Plan) -> None:
+    """Has a stack's steps watched."""
+    if not watch.statistics:
+        return
+    every, last = watch.every, stack.config.steps
+    left = sum(logs(step, every) for step in range(stack.step + 1, last + 1))
+    watcher = StatisticWatcher(
+        stack, watch.statistics, lambda step: logs(step, every) or step == last
+    )
+    compiles = plan.compiling != "off" and len(watcher.names) * left > _WORTH_COMPILING
+    if compiles or plan.compiling == "on":
+        watcher.compile()
+    stack.watcher = watcher
+
+
 @dataclass
 class _Pace:
     """How many steps were trained, all runs together, and in which time."""
@@ -240,101 +259,6 @@ class _Pace:
         self.run_steps += (step - self.step) * width
         self.step = step
         self.seconds = time.perf_counter() - self.began
-
-
-def _by_step(store: Store, runs: Sequence[Run]) -> list[list[tuple[Run, RunState | None]]]:
-    """Runs with the state that each continues from, those at one step together."""
-    layout = Layout.of(initial_model(runs[0]))
-    slots = make_optimizer(runs[0].train, layout).slots
-    groups: dict[int, list[tuple[Run, RunState | None]]] = {}
-    for run in runs:
-        state = _last_state(store, run, layout, slots)
-        groups.setdefault(0 if state is None else state.step, []).append((run, state))
-    return list(groups.values())
-
-
-def _last_state(store: Store, run: Run, layout: Layout, slots: Sequence[str]) -> RunState | None:
-    """The newest state that a run can continue from; a damaged snapshot is passed over."""
-    rows = store.index.rows(
-        """SELECT step FROM snapshots WHERE run = ? AND has_optimizer AND step <= ?
-           ORDER BY step DESC""",
-        run.id,
-        run.train.steps,
-    )
-    for row in rows:
-        try:
-            return read_state(store, run.id, row["step"], layout, slots)
-        except StoreError:
-            continue
-    return None
-
-
-@dataclass(frozen=True)
-class _Before:
-    """What is stored of some runs from before: losses since the last logged step, early stops."""
-
-    recent: dict[str, list[float]]
-    stopped: dict[str, int]
-
-    def losses(self, runs: Sequence[Run]) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-        found = [self.recent.get(run.id, []) for run in runs]
-        return np.array(found).T if found and all(found) else None
-
-
-def _stop_rules(
-    job: Job, group: Sequence[tuple[Run, RunState | None]]
-) -> tuple[dict[str, StopRule], _Before]:
-    """Stop rules that have seen what is stored; runs that they had ended already are noted so."""
-    rules: dict[str, StopRule] = {}
-    before = _Before({}, {})
-    with_rules = [run for run, _ in group if run.train.stop is not None]
-    if not with_rules:
-        return rules, before
-    frame = read_runs(job.store, [run.id for run in with_rules])
-    for run, state in group:
-        step = 0 if state is None else state.step
-        losses = _values(frame, run.id, "train_loss", step)
-        rule, stopped = stored_rule(run, losses, _values(frame, run.id, "eval_loss", step))
-        if rule is not None:
-            rules[run.id] = rule
-        if stopped is not None:
-            before.stopped[run.id] = stopped
-        first = last_logged(step, run.log_every) + 1
-        before.recent[run.id] = [losses[s] for s in range(first, step + 1)]
-    mark_stopped(job.store, job.experiment, before.stopped)
-    return rules, before
-
-
-def mark_stopped(store: Store, experiment: int, stopped: dict[str, int]) -> None:
-    """Notes where an experiment's stop rule ended runs."""
-    with store.index.transaction() as connection:
-        connection.executemany(
-            "UPDATE members SET stopped = ? WHERE experiment = ? AND run = ?",
-            [(step, experiment, run) for run, step in stopped.items()],
-        )
-
-
-def _values(frame: pl.DataFrame, run: str, column: str, last: int) -> dict[int, float]:
-    if column not in frame.columns:
-        return {}
-    rows = frame.filter((pl.col("run") == run) & (pl.col("step") <= last)).select("step", column)
-    return dict(rows.drop_nulls().iter_rows())
-
-
-def settle_stops(store: Store, experiment: int, runs: Sequence[Run]) -> None:
-    """Applies an experiment's stop rules to what other experiments have stored of its runs."""
-    with_rules = [run for run in runs if run.train.stop is not None]
-    if not with_rules:
-        return
-    frame = read_runs(store, [run.id for run in with_rules])
-    stopped = {}
-    for run in with_rules:
-        losses = _values(frame, run.id, "train_loss", run.train.steps)
-        evaluations = _values(frame, run.id, "eval_loss", run.train.steps)
-        step = stored_rule(run, losses, evaluations)[1]
-        if step is not None:
-            stopped[run.id] = step
-    mark_stopped(store, experiment, stopped)
 
 
 def note_deaths(store: Store, runs: Sequence[str]) -> None:

@@ -39,6 +39,7 @@ def plan_as_data(plan: Plan) -> dict[str, Any]:
         "workers": plan.workers,
         "threads": plan.threads,
         "seconds": plan.seconds,
+        "compiling": plan.compiling,
     }
 
 
@@ -56,7 +57,8 @@ def plan_from_data(data: dict[str, Any], asked: Experiment) -> Plan:
         )
         for stack in data["stacks"]
     )
-    return Plan(stacks, data["device"], data["workers"], data["threads"], data["seconds"])
+    names = ("device", "workers", "threads", "seconds", "compiling")
+    return Plan(stacks, *(data[name] for name in names))
 
 
 def pause_on_signals() -> Callable[[], bool]:

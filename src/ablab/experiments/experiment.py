@@ -60,8 +60,9 @@ class Variant:
     def runs(self) -> tuple[Run, ...]:
         """A run for each seed."""
         task, model, train = self.parts.task, self.parts.model, self.parts.train
+        watch = self.parts.watch
         return tuple(
-            Run(run_id(task, model, train, seed), task, model, train, seed, self.parts.watch.every)
+            Run(run_id(task, model, train, seed), task, model, train, seed, watch.every, watch)
             for seed in self.seeds
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args, get_origin
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from ablab.config import Config, InputError, Problem, nearest
 from ablab.experiments.resolve import resolved
@@ -13,17 +13,11 @@ from ablab.model.config import MODELS, ModelConfig
 from ablab.model.user_config import config_of
 from ablab.tasks.config import TASKS, TaskConfig
 from ablab.train.config import TrainConfig
+from ablab.watching.config import WatchConfig
 
 TOP_LEVEL = ("name", "question", "task", "model", "train", "watch", "grid", "seeds")
 PARTS = ("task", "model", "train", "watch")
 _NUMBERED = "N"  # stands for a number in a known key
-
-
-class WatchConfig(Config):
-    """What is logged while runs train, beside the training loss of every step."""
-
-    every: int = Field(10, ge=1)
-    """Steps from one logged row to the next (learning rate, gradient norm; stop rules look too)."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,12 @@ from ablab.logbook.figures import curves, is_wide, styles
 from ablab.read.bands import bands
 from ablab.read.summary import summarise, table
 from ablab.store.files import write_text_atomically
-from ablab.store.metrics import experiment_metrics, experiment_runs, restarts
+from ablab.store.metrics import (
+    experiment_metrics,
+    experiment_runs,
+    restarts,
+    unwatched_columns,
+)
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 DRAWN = ("train_loss", "eval_loss", "eval_accuracy")
@@ -81,7 +86,7 @@ def write_logbook(store: Store) -> Path:
 
 def _content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     """All that the templates show; it needs neither the corpus nor a user's modules."""
-    metrics = experiment_metrics(store, record)
+    metrics = experiment_metrics(store, record, unwatched_columns)
     runs = experiment_runs(store, record)
     header, rows = table(summarise(store, record))
     grid = record.definition["grid"]

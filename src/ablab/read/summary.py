@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from ablab.store.metrics import experiment_metrics, experiment_runs
+from ablab.store.metrics import experiment_metrics, experiment_runs, unwatched_columns
 from ablab.store.store import ExperimentRecord, RunRecord, Store, finite
 
 MEASURES = ("train_loss", "eval_loss", "eval_accuracy", "eval_sequence_accuracy")
@@ -83,7 +83,8 @@ class VariantSummary:
 def summarise(store: Store, record: ExperimentRecord) -> list[VariantSummary]:
     """A summary of each variant, in the grid's order, from its runs that reached their end."""
     records = experiment_runs(store, record)
-    last = last_values(experiment_metrics(store, record), {run.run: run.step for run in records})
+    metrics = experiment_metrics(store, record, unwatched_columns)
+    last = last_values(metrics, {run.run: run.step for run in records})
     variants: dict[str, list[RunRecord]] = {}
     for run in records:
         variants.setdefault(str(run.variant), []).append(run)

@@ -7,7 +7,7 @@ import polars as pl
 
 from ablab.store.files import PARTIAL
 from ablab.store.index import StoreError
-from ablab.store.metrics import read_runs
+from ablab.store.metrics import read_runs, unwatched_columns
 from ablab.store.snapshots import check_snapshot, snapshot_path
 from ablab.store.store import Store
 
@@ -84,7 +84,7 @@ def _check_runs(store: Store, steps: dict[str, int]) -> list[str]:
     if not steps:
         return []
     counts = (
-        read_runs(store, list(steps))
+        read_runs(store, list(steps), unwatched_columns)
         .filter(pl.col("step") > 0)
         .group_by("run")
         .agg(pl.col("step").max().alias("last"), pl.col("train_loss").count().alias("losses"))

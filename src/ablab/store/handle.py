@@ -10,7 +10,7 @@ from torch import nn
 
 from ablab.config import Problem
 from ablab.store.index import StoreError
-from ablab.store.metrics import KEYS, chosen_columns, read_runs
+from ablab.store.metrics import run_metrics
 from ablab.store.snapshots import read_parameters
 from ablab.store.store import RunRecord, Store
 from ablab.train.run import Run
@@ -61,8 +61,7 @@ class StoredRun:
         Args:
             columns: Names or shell-style patterns of the columns wanted; all by default.
         """
-        frame = read_runs(self.store, [self.id])
-        return frame.select([*KEYS, *chosen_columns(frame, KEYS, columns)])
+        return run_metrics(self.store, self.id, columns)
 
     def model(self, step: int | None = None) -> nn.Module:
         """The model with the parameters after a step, in evaluation mode; by default the last kept.

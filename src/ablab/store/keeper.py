@@ -1,17 +1,18 @@
 """Keeping checkpoints: parts and snapshots first, then the index in one transaction."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ablab.store.index import Index
 from ablab.store.leases import Owner
-from ablab.store.metrics import add_part, write_part
+from ablab.store.metrics import KEYS, add_part, write_part
 from ablab.store.snapshots import snapshot_path, write_snapshot
 from ablab.store.store import Store, timestamp
-from ablab.train.loop import Checkpoint, Keeper
+from ablab.train.loop import Checkpoint, Keeper, Watched
 from ablab.train.stack import Stack
 
 _INTEGER_COLUMNS = {"step": pl.Int64}
@@ -70,6 +71,8 @@ class StoreKeeper(Keeper):
         frame = pl.DataFrame(
             checkpoint.rows, infer_schema_length=None, schema_overrides=_INTEGER_COLUMNS
         )
+        for watched in watched_frames(checkpoint.watched):
+            frame = frame.join(watched, on=KEYS, how="left")
         part, size = write_part(store, frame)
         snapshots = []
         for run_id, state in checkpoint.earlier:
@@ -149,3 +152,26 @@ class StoreKeeper(Keeper):
             for run in runs
             for row in index.rows("SELECT run, step FROM snapshots WHERE run = ? AND passing", run)
         ]
+
+
+def watched_frames(watched: Sequence[Watched]) -> list[pl.DataFrame]:
+    """Watched steps as frames of run, step and the statistics, one for each set of them.
+
+    A value that is not a number is null. Single precision holds what statistics are known to.
+    """
+    groups: dict[tuple[str, ...], list[Watched]] = {}
+    for each in watched:
+        if each.names and each.runs:
+            groups.setdefault(each.names, []).append(each)
+    frames = []
+    for names, members in groups.items():
+        keys = pl.DataFrame(
+            {
+                "run": [run for each in members for run in each.runs],
+                "step": [each.step for each in members for _ in each.runs],
+            }
+        )
+        values = np.concatenate([each.values for each in members]).astype(np.float32)
+        frame = pl.from_numpy(values, schema=list(names)).with_columns(pl.all().fill_nan(None))
+        frames.append(pl.concat([keys, frame], how="horizontal"))
+    return frames

@@ -2,9 +2,10 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
 
 import polars as pl
@@ -13,7 +14,10 @@ from ablab.config import Problem, match_names
 from ablab.store.files import write_atomically
 from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, RunRecord, Store, finite
+from ablab.watching.names import FAMILIES
 
+T = TypeVar("T")
+Choice = Callable[[list[str]], list[str]]  # chooses among columns' names
 KEYS = ("run", "step")
 FIRST_COLUMNS = ("train_loss", "eval_loss", "eval_accuracy", "eval_sequence_accuracy")
 _SMALL_BYTES = 8 * 2**20
@@ -29,15 +33,35 @@ def write_part(store: Store, frame: pl.DataFrame) -> tuple[str, int]:
     return name, size
 
 
-def read_runs(store: Store, runs: Sequence[str]) -> pl.DataFrame:
-    """All rows of some runs by run and step; where a step was kept twice, the later row counts.
+def all_columns(names: list[str]) -> list[str]:
+    """Every column, for :func:`read_runs`."""
+    return names
+
+
+def unwatched_columns(names: list[str]) -> list[str]:
+    """The columns that are no statistics, of which there may be thousands."""
+    return [name for name in names if name.partition("/")[0] not in FAMILIES]
+
+
+def read_runs(
+    store: Store, runs: Sequence[str], wanted: Choice = all_columns
+) -> pl.DataFrame:
+    """All rows of some runs by run and step.
+
+    Where a step was kept twice, by a resume or a replay, the later value of each column counts.
+
+    Args:
+        store: The store.
+        runs: The runs' ids.
+        wanted: Chooses among the names of the columns beside run and step, as they are ordered; only
+            those are read from the disk.
 
     Raises:
         StoreError: A part is missing or damaged.
     """
     for _ in range(5):
         try:
-            return _read_runs(store, runs)
+            return _read_runs(store, runs, wanted)
         except FileNotFoundError as error:  # merged away by another process: look again
             missing = error
     raise StoreError(
@@ -60,7 +84,7 @@ def restarts(frame: pl.DataFrame) -> dict[str, list[tuple[int, int]]]:
 
 
 def experiment_metrics(
-    store: Store, record: ExperimentRecord, columns: Sequence[str] = ()
+    store: Store, record: ExperimentRecord, columns: Sequence[str] | Choice = ()
 ) -> pl.DataFrame:
     """A row for each run and step of an experiment, up to its own steps.
 
@@ -68,7 +92,8 @@ def experiment_metrics(
         store: The store.
         record: The experiment.
         columns: Names or shell-style patterns of the columns wanted beside run, experiment,
-            variant keys, seed and step; all by default.
+            variant keys, seed and step, or a function that chooses among all names; all by default.
+            Only those are read from the disk.
 
     Returns:
         Columns ``run``, ``experiment``, the variant's keys, ``seed``, ``step``, ``train_loss`` and
@@ -78,9 +103,11 @@ def experiment_metrics(
         InputError: A pattern matches no column.
     """
     members = store.members(record.id)
-    frame = read_runs(store, [member["run"] for member in members])
     variants = [json.loads(member["variant"]) for member in members]
     keys = list(dict.fromkeys(key for variant in variants for key in variant))
+    front = ["run", "experiment", *keys, "seed", "step"]
+    choice = columns if callable(columns) else _named(front, columns)
+    frame = read_runs(store, [member["run"] for member in members], choice)
     table = pl.DataFrame(
         {
             "run": [member["run"] for member in members],
@@ -97,8 +124,7 @@ def experiment_metrics(
     )
     joined = table.join(frame, on="run", how="inner").filter(pl.col("step") <= pl.col("_last"))
     joined = joined.sort("_position", "step").drop("_position", "_last")
-    front = ["run", "experiment", *keys, "seed", "step"]
-    return joined.select(front + chosen_columns(joined, front, columns))
+    return joined.select(front + [name for name in frame.columns if name not in KEYS])
 
 
 def experiment_runs(store: Store, record: ExperimentRecord) -> list[RunRecord]:
@@ -112,7 +138,8 @@ def experiment_runs(store: Store, record: ExperimentRecord) -> list[RunRecord]:
     further = [run for run, end in ends.items() if rows[run] > end]
     if not further:
         return records
-    frame = read_runs(store, further)
+    losses = ("train_loss", "eval_loss")
+    frame = read_runs(store, further, lambda names: [name for name in names if name in losses])
     measured: dict[tuple[str, int], dict[str, float | None]] = {
         (row["run"], row["step"]): row for row in frame.iter_rows(named=True)
     }
@@ -127,17 +154,31 @@ def experiment_runs(store: Store, record: ExperimentRecord) -> list[RunRecord]:
     return result
 
 
-def chosen_columns(frame: pl.DataFrame, front: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """The columns behind ``front`` that any pattern matches, in the frame's order.
+def run_metrics(store: Store, run: str, columns: Sequence[str] = ()) -> pl.DataFrame:
+    """A row for each step of one run: ``run``, ``step`` and the columns that were logged.
+
+    Args:
+        store: The store.
+        run: The run's id.
+        columns: Names or shell-style patterns of the columns wanted; all by default.
 
     Raises:
-        InputError: A pattern matches none.
+        InputError: A pattern matches no column.
     """
-    names = [name for name in frame.columns if name not in front]
-    if not patterns:
-        return names
+    return read_runs(store, [run], _named(KEYS, columns))
+
+
+def _named(front: Sequence[str], patterns: Sequence[str]) -> Choice:
+    """Chooses what any pattern matches, in the names' own order; ``front`` is there anyway.
+
+    Its choice raises an InputError where a pattern matches none.
+    """
     others = [pattern for pattern in patterns if pattern not in front]
-    return match_names(others, names, "no column {} was logged")
+
+    def choose(names: list[str]) -> list[str]:
+        return match_names(others, names, "no column {} was logged") if patterns else names
+
+    return choose
 
 
 def compact(store: Store) -> int:
@@ -197,25 +238,41 @@ def ordered(names: Iterable[str]) -> list[str]:
     return first + [name for name in names if name not in first]
 
 
-def _read_runs(store: Store, runs: Sequence[str]) -> pl.DataFrame:
-    wanted = set(runs)
+def _read_runs(
+    store: Store, runs: Sequence[str], wanted: Choice
+) -> pl.DataFrame:
+    among = set(runs)
     rows = store.index.rows(
         "SELECT p.id, p.file, r.run FROM parts p JOIN part_runs r ON r.part = p.id ORDER BY p.id"
     )
-    files = list(dict.fromkeys(row["file"] for row in rows if row["run"] in wanted))
+    files = list(dict.fromkeys(row["file"] for row in rows if row["run"] in among))
+    paths = [store.path / "metrics" / file for file in files]
+    schemas = [_schema(path) for path in paths]
+    every = dict.fromkeys(name for schema in schemas for name in schema if name not in KEYS)
+    chosen = wanted(ordered(every))
     frames = [
-        _read_part(store.path / "metrics" / file).filter(pl.col("run").is_in(list(wanted)))
-        for file in files
+        _read_part(path, [*KEYS, *(name for name in chosen if name in schema)]).filter(
+            pl.col("run").is_in(list(among))
+        )
+        for path, schema in zip(paths, schemas, strict=True)
+        if not chosen or any(name in schema for name in chosen)
     ]
     if not frames:
         return pl.DataFrame(schema={"run": pl.String, "step": pl.Int64, "train_loss": pl.Float64})
-    frame = _newest(_together(frames))
-    return frame.select([*KEYS, *ordered(name for name in frame.columns if name not in KEYS)])
+    return _newest(_together(frames)).select([*KEYS, *chosen])
 
 
-def _read_part(path: Path) -> pl.DataFrame:
+def _schema(path: Path) -> list[str]:
+    return _guarded(path, lambda: list(pl.read_parquet_schema(path)))
+
+
+def _read_part(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
+    return _guarded(path, lambda: pl.read_parquet(path, columns=columns))
+
+
+def _guarded(path: Path, read: Callable[[], T]) -> T:
     try:
-        return pl.read_parquet(path)
+        return read()
     except FileNotFoundError:
         raise
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -233,8 +290,15 @@ def _together(frames: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _newest(frame: pl.DataFrame) -> pl.DataFrame:
-    """One row for each run and step: the last in the frame's order."""
-    return frame.unique(subset=KEYS, keep="last", maintain_order=True).sort(KEYS)
+    """One row for each run and step: of each column the last value in the frame's order."""
+    again = frame.select(pl.struct(KEYS).is_duplicated()).to_series()
+    if not again.any():
+        return frame.sort(KEYS)
+    several = frame.filter(again)
+    merged = several.group_by(KEYS, maintain_order=True).agg(
+        pl.exclude(KEYS).drop_nulls().last()
+    )
+    return pl.concat([frame.filter(~again), merged.select(frame.columns)]).sort(KEYS)
 
 
 def _column(values: list[object]) -> pl.Series:

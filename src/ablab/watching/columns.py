@@ -23,33 +23,42 @@ class Column:
         return f"{self.place.family}/{self.place.name}/{self.reducer.name}"
 
 
-def choose_columns(
+def every_column(
     patterns: Sequence[str],
     sites: Mapping[str, Site],
     layout: Layout,
     slots: Iterable[str],
 ) -> list[Column]:
-    """The statistics that any pattern means, ordered by family, place and reducer.
+    """Every statistic that there is, ordered by family, place and reducer.
+
+    Args:
+        patterns: Where a user's own reducers are named.
+        sites: The model's sites.
+        layout: Its parameters.
+        slots: The optimizer's state tensors.
+    """
+    reducers = _reducers(patterns)
+    places = _places(sites, layout, slots)
+    return [Column(place, each) for place in places for each in reducers if each.fits(place)]
+
+
+def choose_columns(patterns: Sequence[str], every: Sequence[Column]) -> list[Column]:
+    """Those of the statistics that any pattern means; a pattern may mean none of them."""
+    split = [split_pattern(pattern) for pattern in patterns]
+    return [column for column in every if any(matches(column.name, each) for each in split)]
+
+
+def check_patterns(patterns: Sequence[str], every: Sequence[Column]) -> None:
+    """Checks that each pattern means some statistic.
 
     Raises:
-        InputError: A pattern means none of those that there are.
+        InputError: One means none.
     """
-    if not patterns:
-        return []
-    every = [
-        Column(place, each)
-        for place in _places(sites, layout, slots)
-        for each in _reducers(patterns)
-        if each.fits(place)
-    ]
-    chosen: set[str] = set()
-    names = [column.name for column in every]
+    names = list(dict.fromkeys(column.name for column in every))
     for pattern in patterns:
-        found = {name for name in names if matches(name, pattern)}
-        if not found:
+        split = split_pattern(pattern)
+        if not any(matches(name, split) for name in names):
             raise _nothing(pattern, names)
-        chosen |= found
-    return [column for column in every if column.name in chosen]
 
 
 def _places(sites: Mapping[str, Site], layout: Layout, slots: Iterable[str]) -> list[Place]:

@@ -7,17 +7,22 @@ which is one matrix; so a pass needs a few operations however many tensors there
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ablab.train.compiling import CompileError, Program, compile_program
 from ablab.train.layout import Layout
 from ablab.watching.columns import Column
 from ablab.watching.names import MODEL
 from ablab.watching.reader import per_run
 from ablab.watching.reducer import Products, Reducer
-from ablab.watching.rows import CompiledRows, RowPass, TracedRows, parts_for, rows_from
+from ablab.watching.rows import TracedRows, parts_for, rows_from
 from ablab.watching.sheet import Sheet
+
+
+_PASS = TracedRows()
 
 
 class FlatStatistics:
@@ -27,7 +32,7 @@ class FlatStatistics:
         columns: Those wanted.
         layout: Where parameters lie in a flat row.
         samples: Samples of a batch.
-        row_pass: How passes are made.
+        compiles: Whether all of it is a compiled program.
         device: Where tensors are.
     """
 
@@ -36,15 +41,13 @@ class FlatStatistics:
         columns: Sequence[Column],
         layout: Layout,
         samples: int,
-        row_pass: RowPass,
+        compiles: bool,
         device: torch.device,
     ) -> None:
-        self._layout, self._samples, self._device = layout, samples, device
-        self._bands, self._groups = _bands(layout, device)
-        owners = [number for group in self._groups for number in group.owners()]
-        rows = torch.cat([group.index.reshape(-1) for group in self._groups])
-        self._owners = torch.tensor(owners, device=device)[rows.argsort()]
-        self._pass = row_pass if isinstance(row_pass, CompiledRows) else TracedRows()
+        self._layout, self._samples = layout, samples
+        self._bands, self._constants = _bands(layout), _constants(layout, device)
+        self._compiles = compiles
+        self._program: tuple[Any, Program, list[str]] | None = None
         by_rows = [each for each in columns if each.reducer.given == "rows"]
         self._parts = parts_for([each.reducer.name for each in by_rows])
         self._tensors = list(dict.fromkeys(_tensor_of(each) for each in by_rows))
@@ -74,58 +77,87 @@ class FlatStatistics:
             previous: The gradient of the step before; None where it is not known.
             sheet: Where they are put.
         """
-        if self._tensors:
-            self._by_rows(tensors, sheet)
-        self._by_tensor(tensors, sheet)
-        if self._of_products:
-            self._by_products(tensors, before, previous, sheet)
+        # What is not known is NaN, so that there is one program for all steps.
+        unknown = torch.full_like(tensors["param"], torch.nan)
+        inputs = dict(tensors) | {
+            "before": unknown if before is None else before,
+            "previous": unknown if previous is None else previous,
+        }
+        inputs.setdefault("grad", unknown)
+        if not self._compiles:
+            sheet.add(*self._all(inputs, self._constants))
+            return
+        names, values = list(inputs), [*inputs.values(), *self._constants.tensors]
+        key = tuple((name, value.shape) for name, value in inputs.items())
+        if self._program is None or self._program[0] != key:
+            columns: list[str] = []
 
-    def _by_rows(self, tensors: Mapping[str, Tensor], sheet: Sheet) -> None:
+            def function(*given: Tensor) -> list[Tensor]:
+                own = dict(zip(names, given, strict=False))
+                block, columns[:] = self._all(own, self._constants.of(given[len(names) :]))
+                return [block]
+
+            try:
+                self._program = key, compile_program(function, values)[0], columns
+            except CompileError:
+                self._compiles = False
+                sheet.add(*self._all(inputs, self._constants))
+                return
+        _, program, columns = self._program
+        sheet.add(program(values)[0], columns)
+
+    def _all(
+        self, tensors: Mapping[str, Tensor], constants: "_Constants"
+    ) -> tuple[Tensor, list[str]]:
+        """All statistics, (R, K), and their names; of tensors alone, so that it can be recorded."""
+        values: list[Tensor] = []
+        names: list[str] = []
+        for found, named in (
+            self._by_rows(tensors, constants),
+            self._by_tensor(tensors),
+            self._by_products(tensors, constants),
+        ):
+            values += [each.to(torch.float32) for each in found]
+            names += named
+        return torch.cat(values, dim=1), names
+
+    def _by_rows(
+        self, tensors: Mapping[str, Tensor], constants: "_Constants"
+    ) -> tuple[list[Tensor], list[str]]:
+        if not self._tensors:
+            return [], []
         stacked = torch.stack([tensors[name] for name in self._tensors], dim=1)  # (R, F, P)
         shape = stacked.shape[:2]
         flat = stacked.flatten(0, 1)
         found: dict[str, list[Tensor]] = {part: [] for part in sorted(self._parts)}
         for band in self._bands:
-            for part, value in self._pass.take(band.of(flat), self._parts).items():
+            for part, value in _PASS.take(band.of(flat), self._parts).items():
                 found[part].append(value)
-        arrays = {part: torch.cat(values, dim=1) for part, values in found.items()}
-        for group in self._groups:
-            parts = {part: array[:, group.index] for part, array in arrays.items()}  # (R F, G, n)
-            exact = self._spreads(group, flat) if group.are_vectors and "total" in parts else None
-            rows = rows_from(parts, group.count, exact)
-            for reducer in self._row_reducers:
-                values = reducer.function(rows).unflatten(0, shape).flatten(1)  # (R, F G)
-                names = [
-                    f"{tensor}/{self._layout.names[number]}/{reducer.name}"
-                    for tensor in self._tensors
-                    for number in group.members
-                ]
-                sheet.add(values, [] if sheet.is_known else names)
+        arrays = {part: torch.cat(values, dim=1) for part, values in found.items()}  # (R F, rows)
+        exact = self._spreads(flat, constants) if "total" in arrays else None
+        rows = rows_from(_sums(arrays, constants), constants.counts, exact)
+        values, names = [], []
+        for reducer in self._row_reducers:
+            values.append(reducer.function(rows).unflatten(0, shape).flatten(1))  # (R, F G)
+            names += [
+                f"{tensor}/{parameter}/{reducer.name}"
+                for tensor in self._tensors
+                for parameter in self._layout.names
+            ]
+        return values, names
 
-    def _spreads(self, group: "_Group", flat: Tensor) -> Tensor:
-        """The variance of parameters that are one row, from the entries themselves; (R F, G)."""
-        starts, size = self._starts(), self._layout.shapes
-        return torch.stack(
-            [
-                flat.narrow(1, starts[number], size[number].numel())
-                .double()
-                .var(-1, correction=0)
-                for number in group.members
-            ],
-            dim=1,
-        )
+    def _spreads(self, flat: Tensor, constants: "_Constants") -> Tensor:
+        """The variance of parameters that are one row, from the entries themselves; else NaN."""
+        shape = (flat.shape[0], len(self._layout.names))
+        spreads = torch.full(shape, torch.nan, device=flat.device, dtype=flat.dtype)
+        for numbers, entries in constants.vectors:
+            spreads = spreads.index_copy(1, numbers, flat[:, entries].var(-1, correction=0))
+        return spreads
 
-    def _starts(self) -> list[int]:
-        """Where each parameter begins in a flat row."""
-        starts, start = [], 0
-        for shape in self._layout.shapes:
-            starts.append(start)
-            start += shape.numel()
-        return starts
-
-    def _by_tensor(self, tensors: Mapping[str, Tensor], sheet: Sheet) -> None:
+    def _by_tensor(self, tensors: Mapping[str, Tensor]) -> tuple[list[Tensor], list[str]]:
         """Reducers of whole tensors; those of equal shape at once."""
         views: dict[str, dict[str, Tensor]] = {}
+        found, names = [], []
         for reducer, members in self._of_tensors:
             own = []
             for column in members:
@@ -134,42 +166,89 @@ class FlatStatistics:
                     views[tensor] = self._layout.views(tensors[tensor])
                 own.append(views[tensor][_parameter_of(column)])
             stacked = torch.stack(own, dim=1)  # (R, G, …)
-            values = per_run(reducer.function, stacked.flatten(0, 1))
-            sheet.add(
-                values.unflatten(0, stacked.shape[:2]), [column.name for column in members]
-            )
+            if reducer.given == "matrices":
+                values = reducer.function(stacked)
+            else:
+                values = per_run(reducer.function, stacked.flatten(0, 1))
+                values = values.unflatten(0, stacked.shape[:2])
+            found.append(values)
+            names += [column.name for column in members]
+        return found, names
 
     def _by_products(
-        self,
-        tensors: Mapping[str, Tensor],
-        before: Tensor | None,
-        previous: Tensor | None,
-        sheet: Sheet,
-    ) -> None:
-        unknown = torch.full_like(tensors["param"], torch.nan)
-        factors = [(unknown, unknown)] * 5
-        if before is not None:
-            change = tensors["param"] - before
-            factors[:2] = [(before, before), (change, change)]
-        if previous is not None:
-            grad = tensors["grad"]
-            factors[2:] = [(grad, grad), (previous, previous), (grad, previous)]
-        sums = [self._sums(a, b) for a, b in factors]  # each (R, parameters and all)
-        products = Products(*sums, samples=self._samples)
-        names = [*self._layout.names, MODEL]
+        self, tensors: Mapping[str, Tensor], constants: "_Constants"
+    ) -> tuple[list[Tensor], list[str]]:
+        if not self._of_products:
+            return [], []
+        before, grad, previous = (tensors[name] for name in ("before", "grad", "previous"))
+        change = tensors["param"] - before
+        first = torch.stack([before, change, grad, previous, grad])
+        products = first * torch.stack([before, change, grad, previous, previous])  # (5, R, P)
+        rows = torch.cat([band.of(products).sum(-1) for band in self._bands], dim=-1)
+        sums = _summed(rows, constants)
+        sums = torch.cat([sums, sums.sum(-1, keepdim=True)], dim=-1)  # (5, R, parameters + 1)
+        found, names = [], []
         for reducer in self._of_products:
             (family,) = reducer.families
-            named = [f"{family}/{name}/{reducer.name}" for name in names]
-            sheet.add(reducer.function(products), named)
+            found.append(reducer.function(Products(*sums.unbind(0), samples=self._samples)))
+            names += [f"{family}/{name}/{reducer.name}" for name in [*self._layout.names, MODEL]]
+        return found, names
 
-    def _sums(self, a: Tensor, b: Tensor) -> Tensor:
-        """Σ a b over each parameter's entries and over all, (R, P) to (R, parameters + 1)."""
-        rows = torch.cat(
-            [torch.linalg.vecdot(band.of(a), band.of(b)) for band in self._bands], dim=-1
-        )
-        sums = torch.zeros(a.shape[0], len(self._layout.names), device=a.device, dtype=a.dtype)
-        sums.index_add_(1, self._owners, rows)
-        return torch.cat([sums, sums.sum(-1, keepdim=True)], dim=-1)
+
+class _Constants(NamedTuple):
+    """What says where parameters are, as tensors.
+
+    Attributes:
+        owners: The number of each row's parameter, (rows,).
+        n_rows: How many rows each parameter has.
+        counts: How many entries.
+        vectors: The numbers of the parameters of one row, and where their entries are; by width.
+    """
+
+    owners: Tensor
+    n_rows: Tensor
+    counts: Tensor
+    vectors: list[tuple[Tensor, Tensor]]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All of them in a row."""
+        inner = [tensor for pair in self.vectors for tensor in pair]
+        return [self.owners, self.n_rows, self.counts, *inner]
+
+    def of(self, tensors: Sequence[Tensor]) -> "_Constants":
+        """The same of other tensors in a row."""
+        owners, n_rows, counts, *inner = tensors
+        return _Constants(owners, n_rows, counts, list(zip(inner[::2], inner[1::2], strict=True)))
+
+
+def _sums(arrays: Mapping[str, Tensor], constants: _Constants) -> dict[str, Tensor]:
+    """Sums and extremes over each parameter's rows, (…, rows) to (…, parameters)."""
+    sums: dict[str, Tensor] = {}
+    if "norms" in arrays:
+        norms = arrays["norms"]
+        sums["mean_norm"] = _summed(norms, constants) / constants.n_rows
+        sums["squares"] = _summed(norms.square(), constants)
+        sums["max_norm"] = _extreme(norms, "amax", constants)
+        sums["min_norm"] = _extreme(norms, "amin", constants)
+    if "total" in arrays:
+        sums["total"] = _summed(arrays["total"], constants)
+    if "largest" in arrays:
+        sums["largest"] = _extreme(arrays["largest"], "amax", constants)
+    if "zeros" in arrays:
+        sums["zeros"] = _summed(arrays["zeros"], constants)
+    return sums
+
+
+def _summed(rows: Tensor, constants: _Constants) -> Tensor:
+    sums = rows.new_zeros(*rows.shape[:-1], len(constants.counts))
+    return sums.index_add(-1, constants.owners, rows)
+
+
+def _extreme(rows: Tensor, which: str, constants: _Constants) -> Tensor:
+    owners = constants.owners.expand(rows.shape)
+    empty = rows.new_zeros(*rows.shape[:-1], len(constants.counts))
+    return empty.scatter_reduce(-1, owners, rows, which, include_self=False)
 
 
 @dataclass(frozen=True)
@@ -184,43 +263,43 @@ class _Band:
         return part.unflatten(-1, (self.rows, self.width))
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Parameters with equally many rows (G of n).
-
-    Attributes:
-        members: Their numbers.
-        index: The number of each of their rows, (G, n).
-        count: How many entries each has, (G,).
-        are_vectors: Whether each is one row.
-    """
-
-    members: tuple[int, ...]
-    index: Tensor
-    count: Tensor
-    are_vectors: bool
-
-    def owners(self) -> list[int]:
-        """The parameter of each row of ``index``."""
-        return [number for number in self.members for _ in range(self.index.shape[1])]
-
-
-def _bands(layout: Layout, device: torch.device) -> tuple[list[_Band], list[_Group]]:
-    widths = [shape[-1] if len(shape) else 1 for shape in layout.shapes]
-    n_rows = [shape.numel() // width for shape, width in zip(layout.shapes, widths, strict=True)]
+def _bands(layout: Layout) -> list[_Band]:
     bands, start = [], 0
-    for width, together in groupby(range(len(widths)), key=widths.__getitem__):
-        rows = sum(n_rows[number] for number in together)
+    for width, together in groupby(layout.shapes, key=_width):
+        rows = sum(shape.numel() // width for shape in together)
         bands.append(_Band(start, rows, width))
         start += rows * width
-    groups = []
-    for n in sorted(set(n_rows)):
-        members = [number for number, rows in enumerate(n_rows) if rows == n]
-        first = [sum(n_rows[:number]) for number in members]
-        index = torch.tensor(first)[:, None] + torch.arange(n)
-        count = torch.tensor([float(layout.shapes[number].numel()) for number in members])
-        groups.append(_Group(tuple(members), index.to(device), count.to(device), n == 1))
-    return bands, groups
+    return bands
+
+
+def _width(shape: torch.Size) -> int:
+    return shape[-1] if len(shape) else 1
+
+
+def _constants(layout: Layout, device: torch.device) -> _Constants:
+    n_rows = [shape.numel() // _width(shape) for shape in layout.shapes]
+    counts = [float(shape.numel()) for shape in layout.shapes]
+    owners = [number for number, rows in enumerate(n_rows) for _ in range(rows)]
+    groups: dict[int, list[tuple[int, int]]] = {}
+    start = 0
+    for number, shape in enumerate(layout.shapes):
+        if len(shape) < 2:
+            groups.setdefault(shape.numel(), []).append((number, start))
+        start += shape.numel()
+    vectors = [
+        (
+            torch.tensor([number for number, _ in members], device=device),
+            torch.tensor([first for _, first in members], device=device)[:, None]
+            + torch.arange(width, device=device),
+        )
+        for width, members in groups.items()
+    ]
+    return _Constants(
+        torch.tensor(owners, device=device),
+        torch.tensor([float(rows) for rows in n_rows], device=device),
+        torch.tensor(counts, device=device),
+        vectors,
+    )
 
 
 def _distinct(columns: Sequence[Column]) -> list[Reducer]:
@@ -231,7 +310,7 @@ def _by_shape(columns: Sequence[Column]) -> list[tuple[Reducer, list[Column]]]:
     """The columns of whole tensors, by reducer and shape."""
     groups: dict[tuple[str, tuple[int, ...]], list[Column]] = {}
     for column in columns:
-        if column.reducer.given == "tensor":
+        if column.reducer.given in ("tensor", "matrices"):
             key = (column.reducer.name, column.place.shape)
             groups.setdefault(key, []).append(column)
     return [(members[0].reducer, members) for members in groups.values()]

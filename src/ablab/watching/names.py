@@ -54,13 +54,11 @@ def split_pattern(pattern: str) -> tuple[str, str, str]:
     return family, plain(middle), reducer
 
 
-def matches(name: str, pattern: str) -> bool:
-    """Whether a statistic's full name is meant by a pattern."""
-    if pattern == "*":
-        return True
-    family, middle, reducer = split_pattern(pattern)
+def matches(name: str, split: tuple[str, str, str]) -> bool:
+    """Whether a statistic's full name is meant by a pattern that was split."""
     own_family, _, rest = name.partition("/")
     own_middle, _, own_reducer = rest.rpartition("/")
+    family, middle, reducer = split
     return (
         fnmatchcase(own_family, family)
         and fnmatchcase(own_middle, middle)

@@ -1,8 +1,7 @@
 """Reading activations and their gradients for statistics. Axes: W, B, T, P predicted, V."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -58,7 +57,12 @@ class StatisticReader(Reader):
         )
         text = "\n".join([type(row_pass).__name__, *(each.name for each in self._columns)])
         self.key = hashlib.sha256(text.encode()).hexdigest()
-        self._groups: list[_Group] | None = None
+        self._row_reducers = list(
+            {each.reducer.name: each.reducer for each in self._columns if each.reducer.given == "rows"}
+            .values()
+        )
+        self._orders: dict[tuple[int, ...], Tensor] = {}
+        self._count: Tensor | None = None
         self._last: tuple[Tensor, frozenset[str], dict[str, Tensor]] | None = None
 
     def forward(self, site: str, x: Tensor, targets: Tensor) -> Kept:
@@ -84,6 +88,8 @@ class StatisticReader(Reader):
         for each in reducers:
             if each.given == "tensor":
                 kept[f"{MEAN}{place}|{each.name}"] = per_run(each.function, x)
+            elif each.given == "matrices":
+                kept[f"{MEAN}{place}|{each.name}"] = each.function(x.flatten(1, -2))
             elif each.given == "answers":
                 shown = x[:, :, self._predicted]
                 kept[f"{MEAN}{place}|{each.name}"] = per_run(each.function, shown, targets)
@@ -105,58 +111,72 @@ class StatisticReader(Reader):
 
     def finish(self, kept: Mapping[str, Tensor], sheet: Sheet) -> None:
         """Puts the statistics of a whole batch on a sheet, from what was kept of it."""
-        if self._groups is None:
-            self._groups = self._grouped(kept)
-        for group in self._groups:
-            parts = {
-                part: torch.stack([kept[f"{place}|{part}"] for place in group.places], dim=1)
-                for part in group.parts
-            }  # (R, G, n)
-            rows = rows_from(parts, group.count)
-            for each in group.reducers:
-                sheet.add(each.function(rows), [f"{place}/{each.name}" for place in group.places])
+        places = [f"{family}/{site}" for (family, site), parts in self._parts.items() if parts]
+        if places:
+            rows = rows_from(self._sums(kept, places), self._counts(kept))
+            for each in self._row_reducers:
+                sheet.add(each.function(rows), [f"{place}/{each.name}" for place in places])
         means = [name for name in kept if name.startswith(MEAN)]
         if means:
             names = [name.removeprefix(MEAN).replace("|", "/") for name in means]
             sheet.add(torch.stack([kept[name] for name in means], dim=1), names)
 
-    def _grouped(self, kept: Mapping[str, Tensor]) -> list["_Group"]:
-        """The places whose parts are of equal size, which are finished together."""
-        groups: dict[tuple[tuple[str, int], ...], list[tuple[str, str]]] = {}
-        for family, site in self._reducers:
-            widths = tuple(
-                (part, kept[f"{family}/{site}|{part}"].shape[1])
-                for part in sorted(self._parts[family, site])
-            )
-            if widths:
-                groups.setdefault(widths, []).append((family, site))
-        found = []
-        for widths, members in groups.items():
-            reducers = {
-                each.name: each
-                for member in members
-                for each in self._reducers[member]
-                if each.given == "rows"
-            }
-            like = next(iter(kept.values()))
-            counts = [self._sites[site].visible * self._batch for _, site in members]
-            found.append(
-                _Group(
-                    tuple(f"{family}/{site}" for family, site in members),
-                    tuple(part for part, _ in widths),
-                    torch.tensor(counts, device=like.device, dtype=torch.float32),
-                    tuple(reducers.values()),
-                )
-            )
-        return found
+    def _sums(self, kept: Mapping[str, Tensor], places: Sequence[str]) -> dict[str, Tensor]:
+        """Sums and extremes over rows, each (R, places); those of equally many rows at once."""
+        sums: dict[str, Tensor] = {}
+        for part, finishes in _FINISHES.items():
+            groups: dict[int, list[int]] = {}
+            for number, place in enumerate(places):
+                value = kept.get(f"{place}|{part}")
+                if value is not None:
+                    groups.setdefault(value.shape[1], []).append(number)
+            if not groups:
+                continue
+            found: dict[str, list[Tensor]] = {name: [] for name in finishes}
+            for members in groups.values():
+                together = torch.stack([kept[f"{places[n]}|{part}"] for n in members], dim=1)
+                for name, finish in finishes.items():
+                    found[name].append(finish(together))
+            place_of = [number for members in groups.values() for number in members]
+            for name, values in found.items():
+                sums[name] = self._in_order(torch.cat(values, dim=1), place_of, len(places))
+        return sums
+
+    def _in_order(self, values: Tensor, place_of: Sequence[int], count: int) -> Tensor:
+        """Values (R, some places) in the order of all places, NaN where a place has none."""
+        key = tuple(place_of)
+        if key not in self._orders:
+            order = [key.index(number) if number in key else len(key) for number in range(count)]
+            self._orders[key] = torch.tensor(order, device=values.device)
+        if len(key) < count:
+            values = torch.cat([values, torch.full_like(values[:, :1], torch.nan)], dim=1)
+        return values.index_select(1, self._orders[key])
+
+    def _counts(self, kept: Mapping[str, Tensor]) -> Tensor:
+        """How many entries there are at each place."""
+        if self._count is None:
+            counts = [
+                float(self._sites[site].visible * self._batch)
+                for (_, site), parts in self._parts.items()
+                if parts
+            ]
+            device = next(iter(kept.values())).device
+            self._count = torch.tensor(counts, device=device)
+        return self._count
 
 
-@dataclass(frozen=True)
-class _Group:
-    places: tuple[str, ...]
-    parts: tuple[str, ...]
-    count: Tensor
-    reducers: tuple[Reducer, ...]
+# What becomes of a part (R, G, n) of the pass over a tensor.
+_FINISHES: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
+    "norms": {
+        "mean_norm": lambda x: x.mean(-1),
+        "max_norm": lambda x: x.amax(-1),
+        "min_norm": lambda x: x.amin(-1),
+        "squares": lambda x: x.square().sum(-1),
+    },
+    "total": {"total": lambda x: x.sum(-1)},
+    "largest": {"largest": lambda x: x.amax(-1)},
+    "zeros": {"zeros": lambda x: x.sum(-1)},
+}
 
 
 def per_run(function: object, x: Tensor, *others: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ablab.watching.names import FAMILIES, MODEL, REDUCERS
 
-Given = Literal["rows", "tensor", "answers", "update", "gradients"]
+Given = Literal["rows", "tensor", "matrices", "answers", "update", "gradients"]
 
 
 @dataclass(frozen=True)
@@ -38,25 +38,30 @@ class Place:
 
 @dataclass(frozen=True)
 class Rows:
-    """What one pass over a tensor leaves of each of its rows (its last axis). Leading axes alike.
+    """What one pass over a tensor leaves of its rows (its last axis); each (…,), tensors alike.
 
     Attributes:
-        norms: The rows' Euclidean norms, (…, N).
-        total: The sum of all entries, (…,), float64 where the device has it.
-        spread: The mean squared distance of all entries from their mean, (…,).
-        squares: The sum of all squares, (…,).
-        largest: The largest absolute value, (…,).
-        zeros: The number of exact zeros, (…,).
+        mean_norm: The mean of the rows' Euclidean norms; ``max_norm`` and ``min_norm`` the largest
+            and the smallest of them.
+        max_norm: See there.
+        min_norm: See there.
+        squares: The sum of all squares.
+        total: The sum of all entries.
+        spread: The mean squared distance of all entries from their mean.
+        largest: The largest absolute value.
+        zeros: The number of exact zeros.
         count: How many entries there are.
     """
 
-    norms: Tensor
+    mean_norm: Tensor
+    max_norm: Tensor
+    min_norm: Tensor
+    squares: Tensor
     total: Tensor
     spread: Tensor
-    squares: Tensor
     largest: Tensor
     zeros: Tensor
-    count: Any
+    count: Tensor
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,9 @@ def reducer(
 
     Args:
         name: The reducer's name, which its file has too; a user's own goes by its import path.
-        given: ``tensor``; ``rows``, what one shared pass leaves (:class:`Rows`); ``answers``, the
+        given: ``tensor``; ``matrices``, all of them at once, (…, rows, columns), with a site's
+            batch and positions as rows; ``rows``, what one shared pass leaves of all tensors
+            (:class:`Rows`); ``answers``, the
             logits (B, P, V) at predicted positions with targets (B, P); ``update`` or
             ``gradients``, :class:`Products` of two steps.
         families: The families that it is for.

@@ -6,7 +6,7 @@ and sums of parts, however many there are of them: ``total`` (W, m), ``largest``
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -95,32 +95,26 @@ class CompiledRows(RowPass):
             return None
 
 
-def rows_from(parts: dict[str, Tensor], count: float | Tensor, exact: Tensor | None = None) -> Rows:
-    """What reducers read, from the parts of a pass with any leading axes; NaN for what is missing.
+def rows_from(
+    sums: Mapping[str, Tensor], count: Tensor, exact: Tensor | None = None
+) -> Rows:
+    """What reducers read, from sums and extremes over rows; NaN for what is missing.
 
     Args:
-        parts: The parts, (…, N) and (…, m).
-        count: Entries of each tensor; a number, or (…,).
-        exact: The mean squared distance from the mean, where it is known better, else NaN; (…,).
+        sums: By name what :class:`Rows` has, but ``spread`` and ``count``; each (…,).
+        count: Entries of each tensor, (…,).
+        exact: The mean squared distance from the mean where it is known better, else NaN; (…,).
     """
-    some = next(iter(parts.values()))
-    wide = torch.float32 if some.device.type == "mps" else torch.float64
-    missing = torch.full(some.shape[:-1], torch.nan, device=some.device, dtype=some.dtype)
-    norms = parts.get("norms", missing.unsqueeze(-1))
-    squares = norms.to(wide).square().sum(-1)
-    total = parts["total"].to(wide).sum(-1) if "total" in parts else missing
-    spread = squares / count - (total / count).square()
+    missing = torch.full_like(next(iter(sums.values())), torch.nan)
+    names = ("mean_norm", "max_norm", "min_norm", "squares", "total", "largest", "zeros")
+    found = {name: sums.get(name, missing) for name in names}
+    # A difference of two large numbers; these are few, so they may be taken wide.
+    wide = torch.float32 if missing.device.type == "mps" else torch.float64
+    mean = found["total"].to(wide) / count
+    spread = found["squares"].to(wide) / count - mean.square()
     if exact is not None:
         spread = torch.where(exact.isnan(), spread, exact)
-    return Rows(
-        norms=norms,
-        total=total,
-        spread=spread,
-        squares=squares,
-        largest=parts["largest"].amax(-1) if "largest" in parts else missing,
-        zeros=parts["zeros"].sum(-1) if "zeros" in parts else missing,
-        count=count,
-    )
+    return Rows(**found, spread=spread, count=count)
 
 
 NEEDS = {
@@ -135,6 +129,6 @@ NEEDS = {
 }
 
 
-def parts_for(reducers: Sequence[str]) -> frozenset[str]:
+def parts_for(reducers: Iterable[str]) -> frozenset[str]:
     """The parts that reducers of rows need; all of them for one that is not shipped."""
     return frozenset(part for name in reducers for part in NEEDS.get(name, PARTS))

@@ -5,15 +5,23 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ablab.config import InputError
+from ablab.train.layout import Layout
+from ablab.train.optimizers import make_optimizer
 from ablab.train.reading import Reader
-from ablab.train.stack import Stack
+from ablab.train.run import Run
+from ablab.train.stack import Stack, initial_model
 from ablab.train.watcher import Watcher
-from ablab.watching.columns import choose_columns
+from ablab.watching.columns import Column, check_patterns, choose_columns, every_column
+from ablab.watching.config import WatchConfig
 from ablab.watching.flat import FlatStatistics
+from ablab.watching.names import DEFAULT
 from ablab.watching.reader import ACTIVATIONS, StatisticReader
 from ablab.watching.rows import CompiledRows, EagerRows, RowPass, TracedRows
 from ablab.watching.sheet import Sheet
 from ablab.watching.sites import find_sites
+
+_MANY = 400  # statistics of parameters, from which on they are worth a compiled program
 
 
 class StatisticWatcher(Watcher):
@@ -21,12 +29,8 @@ class StatisticWatcher(Watcher):
 
     Args:
         stack: The stack.
-        patterns: Which statistics.
+        patterns: Which statistics; a pattern that means none here makes no column.
         at: Whether a step is watched.
-        compiles: Whether passes over tensors of an eager stack may be compiled programs.
-
-    Raises:
-        InputError: A pattern means no statistic.
     """
 
     def __init__(
@@ -34,23 +38,39 @@ class StatisticWatcher(Watcher):
         stack: Stack,
         patterns: Sequence[str],
         at: Callable[[int], bool],
-        compiles: bool = False,
     ) -> None:
         self._stack, self._at = stack, at
         sites = find_sites(stack.objective.model, stack.device) if patterns else {}
-        columns = choose_columns(patterns, sites, stack.layout, stack.slots)
+        every = every_column(patterns, sites, stack.layout, stack.slots)
+        columns = choose_columns(patterns, every)
         self.names = tuple(column.name for column in columns)
         self._sites = sites
         self._columns = columns
-        self._compiled_rows = CompiledRows() if compiles else None
-        eager: RowPass = self._compiled_rows or EagerRows()
+        self._flat: FlatStatistics | None = None
+        self._readers: dict[bool, StatisticReader] = {}
+        self._make(compiles=False)
+        self._sheet = Sheet(self.names)
+        self._before: Tensor | None = None
+        self._grad: Tensor | None = None
+        self._previous: tuple[int, Tensor] | None = None
+
+    def compile(self) -> None:
+        """From now on passes over an eager stack's tensors are compiled programs too."""
+        self._make(compiles=True)
+
+    def _make(self, compiles: bool) -> None:
+        stack, columns, batch = self._stack, self._columns, self._stack.config.batch_size
         flat = [each for each in columns if each.place.family not in ACTIVATIONS]
-        batch = stack.config.batch_size
-        self._flat = FlatStatistics(flat, stack.layout, batch, eager, stack.device) if flat else None
+        # Few of them are cheaper than a program for them.
+        program = (compiles or stack.method.compiled) and len(flat) > _MANY
+        self._flat = (
+            FlatStatistics(flat, stack.layout, batch, program, stack.device) if flat else None
+        )
+        eager: RowPass = CompiledRows() if compiles else EagerRows()
         self._readers = {
             compiled: StatisticReader(
                 columns,
-                sites,
+                self._sites,
                 stack.task.predicted,
                 TracedRows() if compiled else eager,
                 batch,
@@ -58,10 +78,6 @@ class StatisticWatcher(Watcher):
             )
             for compiled in (False, True)
         }
-        self._sheet = Sheet(self.names)
-        self._before: Tensor | None = None
-        self._grad: Tensor | None = None
-        self._previous: tuple[int, Tensor] | None = None
 
     def watches(self, step: int) -> bool:
         """Whether a step is watched."""
@@ -114,3 +130,33 @@ class StatisticWatcher(Watcher):
             step, grad = self._previous
             chosen = torch.tensor(list(indices), device=grad.device, dtype=torch.long)
             self._previous = (step, grad.index_select(0, chosen))
+
+
+def check_watching(runs: Sequence[Run]) -> None:
+    """Checks that each pattern of statistics means one in some run.
+
+    Args:
+        runs: All runs of an experiment.
+
+    Raises:
+        InputError: One means none.
+    """
+    shapes = list({run.stack_key: run for run in runs}.values())
+    found: dict[tuple[str, ...], list[Column]] = {}
+    for run in shapes:
+        assert isinstance(run.watch, WatchConfig), "an experiment's runs know what is watched"
+        patterns = run.watch.statistics
+        if not patterns or patterns == DEFAULT:
+            continue
+        try:
+            model = initial_model(run)
+            sites = find_sites(model, torch.device("cpu"))
+            layout = Layout.of(model)
+            slots = make_optimizer(run.train, layout).slots
+        except InputError:
+            raise
+        except (Exception, SystemExit):  # training it keeps the whole error with the run
+            return
+        found.setdefault(patterns, []).extend(every_column(patterns, sites, layout, slots))
+    for patterns, every in found.items():
+        check_patterns(patterns, every)

@@ -11,7 +11,7 @@ def _is_matrix(place: Place) -> bool:
     return len(place.shape) == 2
 
 
-@reducer("effective_rank", families=("activation", "param", "grad"), applies=_is_matrix)
+@reducer("effective_rank", "matrices", families=("activation", "param", "grad"), applies=_is_matrix)
 def effective_rank(x: Tensor) -> Tensor:
     """(Σ σ²)² / Σ σ⁴ over the singular values σ; from 1 to the rank, and the rank if all are equal.
 
@@ -20,8 +20,7 @@ def effective_rank(x: Tensor) -> Tensor:
     parameters and gradients, and of the residual stream behind each block, a row for each token of
     the batch, not centred.
     """
-    x = x.flatten(0, -2)
-    short = x if x.shape[0] >= x.shape[1] else x.t()
-    gram = short.t() @ short
-    trace = gram.diagonal().sum()
-    return ratio(trace, gram.square().sum() / trace)
+    short = x if x.shape[-2] >= x.shape[-1] else x.mT
+    gram = short.mT @ short
+    trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1)
+    return ratio(trace, gram.square().sum((-2, -1)) / trace)

@@ -8,4 +8,4 @@ from ablab.watching.reducer import Rows, reducer
 @reducer("mean_norm", "rows")
 def mean_norm(rows: Rows) -> Tensor:
     """Mean over all rows of ‖row‖₂; of a vector its norm."""
-    return rows.norms.mean(-1)
+    return rows.mean_norm

@@ -1,0 +1,48 @@
+"""Where stored runs continue from."""
+
+from collections.abc import Sequence
+
+from ablab.store.index import StoreError
+from ablab.store.snapshots import read_state
+from ablab.store.store import Store
+from ablab.train.layout import Layout
+from ablab.train.optimizers import make_optimizer
+from ablab.train.run import Run
+from ablab.train.stack import RunState, initial_model
+
+
+def by_step(store: Store, runs: Sequence[Run]) -> list[list[tuple[Run, RunState | None]]]:
+    """Runs with the state that each continues from, those at one step together."""
+    layout = Layout.of(initial_model(runs[0]))
+    slots = make_optimizer(runs[0].train, layout).slots
+    groups: dict[int, list[tuple[Run, RunState | None]]] = {}
+    for run in runs:
+        state = last_state(store, run, layout, slots)
+        groups.setdefault(0 if state is None else state.step, []).append((run, state))
+    return list(groups.values())
+
+
+def last_state(
+    store: Store, run: Run, layout: Layout, slots: Sequence[str], last: int | None = None
+) -> RunState | None:
+    """The newest state that a run can continue from; a damaged snapshot is passed over.
+
+    Args:
+        store: The store.
+        run: The run.
+        layout: Where its parameters lie.
+        slots: The optimizer's state tensors.
+        last: The last step whose state will do; by default the run's own last.
+    """
+    rows = store.index.rows(
+        """SELECT step FROM snapshots WHERE run = ? AND has_optimizer AND step <= ?
+           ORDER BY step DESC""",
+        run.id,
+        run.train.steps if last is None else last,
+    )
+    for row in rows:
+        try:
+            return read_state(store, run.id, row["step"], layout, slots)
+        except StoreError:
+            continue
+    return None
