@@ -5,10 +5,10 @@ import re
 from typing import Any, get_args, get_origin
 
 from ablab.config import Component, Config
-from ablab.experiments.parts import WatchConfig
 from ablab.model.config import MODELS
 from ablab.tasks.config import TASKS
 from ablab.train.config import TrainConfig
+from ablab.watching.config import WatchConfig
 
 
 def settings_page() -> str:

@@ -1,7 +1,7 @@
 """The bench from Python: run an experiment, open a store."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +10,12 @@ from typing import Any
 import polars as pl
 
 from ablab.config import InputError
-from ablab.execute.conduct import conduct
+from ablab.execute.conduct import conduct, left_to_train
 from ablab.execute.device import find_device
 from ablab.execute.options import Compiling, DeviceName, Engine, Options
 from ablab.execute.progress import Reporter, make_reporter
+from ablab.execute.replay import Replayed, Wish, replay
+from ablab.execute.watch import check_captures
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.logbook.entry import write_entry
 from ablab.read.summary import VariantSummary, summarise, table
@@ -65,6 +67,44 @@ class OpenStore:
     def metrics(self, experiment: str, columns: list[str] | None = None) -> pl.DataFrame:
         """A row for each run and step; see :func:`ablab.store.metrics.experiment_metrics`."""
         return experiment_metrics(self.store, self.store.experiment(experiment), columns or [])
+
+    def replay(
+        self,
+        run: str,
+        steps: tuple[int, int] | None = None,
+        *,
+        watch: Sequence[str] = (),
+        every: int = 1,
+        capture: Sequence[str] = (),
+        capture_every: int | None = None,
+        samples: int = 8,
+        device: DeviceName = "auto",
+        tell: Callable[[int, int], None] = lambda step, last: None,
+    ) -> Replayed:
+        """Trains steps of a run again, as they were trained, and adds what is watched to its table.
+
+        Args:
+            run: The run's id or a unique beginning of it.
+            steps: The first step and the last; all by default.
+            watch: Patterns of statistics, ``family/site-or-parameter/reducer``.
+            every: At every how many-th step they are taken.
+            capture: Patterns of tensors, ``family/site-or-parameter`` or a site.
+            capture_every: Steps from one capture to the next; None for about ten.
+            samples: Samples of the captures' probe batch.
+            device: ``cpu``, ``cuda``, ``mps``, or ``auto``.
+            tell: Told the step and the last one now and then.
+
+        Raises:
+            InputError: The range or a pattern cannot be used.
+        """
+        stored = self.run(run)
+        first, last = steps or (1, self.store.run_row(stored.id)["step"])
+        wish = Wish(
+            first, last, tuple(watch), every, tuple(capture), capture_every, samples
+        )
+        return replay(
+            self.store, stored.run, stored.segments, wish, tell, find_device(device)
+        )
 
     def __str__(self) -> str:
         names = list(dict.fromkeys(record.name for record in self.experiments))
@@ -171,6 +211,8 @@ def carry_out(
     """:func:`run` with everything given, as the command line needs it."""
     find_device(options.device)  # before anything is written
     check_watching(asked.runs)
+    left = left_to_train(asked, store, options.retry)
+    check_captures([run for run in asked.runs if run.id in left], store)
     opened = Store(store, create=True)
     conducted = conduct(asked, opened, options, command, reporter, should_pause)
     record = conducted.record

@@ -54,7 +54,7 @@ def test_lookups_are_products_with_the_same_gradient():
     def loss(table, tokens, targets):
         return F.cross_entropy(F.embedding(tokens[None], table)[0], targets)
 
-    graph = trace_sample(loss, [W], [tokens[0], targets[0]])
+    graph = trace_sample(lambda *all: [loss(*all)], [W], [tokens[0], targets[0]])
     mine, theirs = W.clone().requires_grad_(), W.clone().requires_grad_()
     run_samples(graph, [mine], [tokens.t(), targets.t()])[0].mean().backward()
     sum(loss(theirs, *sample) / 2 for sample in zip(tokens, targets, strict=True)).backward()

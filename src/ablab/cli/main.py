@@ -8,6 +8,7 @@ import click
 from ablab import __version__
 from ablab.cli import inspect, keep, look, train
 from ablab.cli.generate import generate
+from ablab.cli.replay import replay
 
 OK, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -48,6 +49,7 @@ for _command in (
     look.runs,
     look.show,
     look.metrics,
+    replay,
     generate,
     keep.logbook,
     keep.note,

@@ -100,10 +100,12 @@ def plan(
     from ablab.execute.plan import make_plan
     from ablab.execute.progress import duration
     from ablab.execute.speeds import Speeds
+    from ablab.execute.watch import check_captures
     from ablab.watching.watcher import check_watching
 
     check_watching(asked.runs)
     left = left_to_train(asked, store, options.retry)
+    captured = check_captures([each for each in asked.runs if each.id in left], store)
     if not quiet and not as_json:
         click.echo("planning …", err=True)
     speeds = Speeds()
@@ -138,6 +140,7 @@ def plan(
                 "threads": planned.threads,
                 "seconds": planned.seconds,
                 "bytes": _memory(planned, left),
+                "captured_bytes": captured,
                 "stacks": stacks,
                 "estimates": speeds.estimates,
             }
@@ -168,6 +171,8 @@ def plan(
         f"thread{'s' * (planned.threads > 1)} on {planned.device}: "
         f"about {duration(planned.seconds)}, {_memory(planned, left) / 2**20:,.0f} MiB"
     )
+    if captured:
+        click.echo(f"captures: about {captured / 1e6:,.1f} MB on the disk")
     _print_estimates(speeds.estimates)
 
 

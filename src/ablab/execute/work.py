@@ -16,22 +16,19 @@ from ablab.execute.settle import settle
 from ablab.execute.speeds import keep_compiled_programs
 from ablab.execute.stops import stop_rules
 from ablab.execute.usage import Usage
+from ablab.execute.watch import make_followers, make_watcher
 from ablab.store.index import StoreError
 from ablab.store.keeper import LeaseLostError, StoreKeeper
 from ablab.store.leases import Owner, this_host
 from ablab.store.store import Store, timestamp
-from ablab.train.logged import logs
 from ablab.train.loop import train
 from ablab.train.method import SOLO
 from ablab.train.run import Run
 from ablab.train.stack import RunState, Stack
 from ablab.watching.config import WatchConfig
-from ablab.watching.watcher import StatisticWatcher
 
 Tell = Callable[[dict[str, Any]], None]
 _WAIT_SECONDS = 0.5
-# Statistics times steps, from which on passes over tensors are worth compiling in an eager stack.
-_WORTH_COMPILING = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -182,7 +179,7 @@ def _train(
     settle(stack, planned.fallback, job.tell)
     watch = runs[0].watch
     assert isinstance(watch, WatchConfig), "an experiment's runs know what is watched"
-    _watch(stack, watch, job.plan)
+    stack.watcher = make_watcher(stack, watch, job.plan.compiling)
     facts = {
         "gradients": asdict(stack.method),
         "watch": {"every": watch.every, "statistics": list(watch.statistics)},
@@ -212,10 +209,11 @@ def _train(
             }
         )
 
+    followers = make_followers(stack, watch, job.store, job.tell)
     usage = Usage(stack.device)
     keeper = StoreKeeper(job.store, owner, job.experiment, facts, tell, usage.facts)
     keeper.started(stack.step)
-    finished = train(stack, keeper, rules, job.should_pause, before.losses(stack.runs))
+    finished = train(stack, keeper, rules, job.should_pause, before.losses(stack.runs), followers)
     job.tell(
         {
             "event": "pace",
@@ -229,21 +227,6 @@ def _train(
     if finished:
         job.tell({"event": "ended", "ids": [run.id for run in runs]})
     return finished
-
-
-def _watch(stack: Stack, watch: WatchConfig, plan: Plan) -> None:
-    """Has a stack's steps watched."""
-    if not watch.statistics:
-        return
-    every, last = watch.every, stack.config.steps
-    left = sum(logs(step, every) for step in range(stack.step + 1, last + 1))
-    watcher = StatisticWatcher(
-        stack, watch.statistics, lambda step: logs(step, every) or step == last
-    )
-    compiles = plan.compiling != "off" and len(watcher.names) * left > _WORTH_COMPILING
-    if compiles or plan.compiling == "on":
-        watcher.compile()
-    stack.watcher = watcher
 
 
 @dataclass

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from torch import nn
+from torch import Tensor, nn
 
 from ablab.config import Problem
 from ablab.store.index import StoreError
+from ablab.store.kept import Kept, list_kept, read_flight, read_kept
 from ablab.store.metrics import run_metrics
 from ablab.store.snapshots import read_parameters
 from ablab.store.store import RunRecord, Store
@@ -62,6 +63,38 @@ class StoredRun:
             columns: Names or shell-style patterns of the columns wanted; all by default.
         """
         return run_metrics(self.store, self.id, columns)
+
+    @property
+    def segments(self) -> list[dict[str, Any]]:
+        """How its steps were trained, piece by piece."""
+        segments: list[dict[str, Any]] = json.loads(self.store.run_row(self.id)["segments"])
+        return segments
+
+    @property
+    def captures(self) -> list[int]:
+        """The steps after which tensors were captured."""
+        return [each.step for each in list_kept(self.store, "capture", self.id)]
+
+    def captured(self, step: int) -> dict[str, Tensor]:
+        """The tensors that were captured after a step, by ``family/site-or-parameter``.
+
+        Raises:
+            StoreError: None were.
+        """
+        return read_kept(self.store, "capture", self.id, step)
+
+    @property
+    def flights(self) -> list[Kept]:
+        """What the flight recorder kept, by the step of the incident."""
+        return list_kept(self.store, "flight", self.id)
+
+    def flight(self, step: int) -> pl.DataFrame:
+        """The statistics of the steps around an incident, a row a step.
+
+        Raises:
+            StoreError: There is no record of one at that step.
+        """
+        return read_flight(self.store, self.id, step)
 
     def model(self, step: int | None = None) -> nn.Module:
         """The model with the parameters after a step, in evaluation mode; by default the last kept.

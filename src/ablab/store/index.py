@@ -57,6 +57,13 @@ CREATE TABLE notes (
     text TEXT NOT NULL, created TEXT NOT NULL
 );
 """
+# Tables that a later release added; a store without them is given them when it is next written to.
+_ADDED = """
+CREATE TABLE IF NOT EXISTS kept (
+    kind TEXT NOT NULL, run TEXT NOT NULL, step INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    about TEXT NOT NULL, PRIMARY KEY (kind, run, step)
+) WITHOUT ROWID;
+"""
 
 
 class StoreError(InputError):
@@ -89,6 +96,8 @@ class Index:
             if found is None and create:
                 self._create()
                 found = self._format()
+            if found == FORMAT:
+                self._complete(writable)
         except sqlite3.DatabaseError as error:
             raise StoreError(
                 Problem(
@@ -117,11 +126,22 @@ class Index:
         row = self._connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
         return int(row["value"]) if row else None
 
+    def _complete(self, writable: bool) -> None:
+        """Adds the tables that a store of an earlier release lacks."""
+        known = "SELECT 1 FROM sqlite_master WHERE name = 'kept'"
+        if self._connection.execute(known).fetchone():
+            return
+        if writable:
+            with self.transaction():
+                self._connection.execute(_ADDED)
+        else:  # beside the file, for this connection alone
+            self._connection.execute(_ADDED.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+
     def _create(self) -> None:
         self._connection.execute("PRAGMA journal_mode = WAL")
         with self.transaction():
             if self._format() is None:  # another process may have been first
-                for statement in _SCHEMA.split(";"):
+                for statement in (_SCHEMA + _ADDED).split(";"):
                     self._connection.execute(statement)
                 self._connection.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
 

@@ -193,6 +193,14 @@ class Stack:
             None if self._recovery is None else self._recovery.state(index),
         )
 
+    @torch.no_grad()
+    def take_over(self, other: "Stack", index: int) -> None:
+        """Puts the state of a run of another stack in the place of this one's only run."""
+        self.step = other.step
+        self.theta.copy_(other.theta[index : index + 1])
+        for name, slot in self.slots.items():
+            slot.copy_(other.slots[name][index : index + 1])
+
     def keep(self, indices: Sequence[int]) -> None:
         """Narrows the stack to some of its runs."""
         chosen = torch.tensor(list(indices), device=self.device, dtype=torch.long)
@@ -222,6 +230,11 @@ class Stack:
         began = time.perf_counter()
         self._gradients.take(self.theta, draws, Timings(self.device))
         return time.perf_counter() - began
+
+    @property
+    def lr_scales(self) -> NDArray[np.float64]:
+        """What recovery multiplies each run's learning rate by now, (R,)."""
+        return np.ones(len(self.runs)) if self._recovery is None else self._recovery.lr_scales
 
     @property
     def compile_seconds(self) -> float:

@@ -1,0 +1,137 @@
+"""Watching as it is carried out: what is taken, what is kept, and what it will cost."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from ablab.config import InputError, Problem
+from ablab.execute.options import Compiling
+from ablab.store.kept import check_space, keep
+from ablab.store.store import Store
+from ablab.train.layout import Layout
+from ablab.train.logged import logs
+from ablab.train.loop import Follower
+from ablab.train.optimizers import make_optimizer
+from ablab.train.run import Run
+from ablab.train.stack import Stack, initial_model
+from ablab.train.watcher import Watcher
+from ablab.watching.captures import Capturer, capture_bytes, capture_names
+from ablab.watching.config import WatchConfig
+from ablab.watching.recorder import Flight, Recorder
+from ablab.watching.sites import find_sites
+from ablab.watching.watcher import StatisticWatcher
+
+# Statistics times steps, from which on passes over tensors are worth compiling in an eager stack.
+_WORTH_COMPILING = 1_000_000
+
+
+def make_watcher(stack: Stack, watch: WatchConfig, compiling: Compiling) -> Watcher | None:
+    """What takes a stack's statistics; None where none are asked for."""
+    every, last = watch.every, stack.config.steps
+    if not watch.statistics:
+        return None
+    watcher = StatisticWatcher(
+        stack, watch.statistics, lambda step: logs(step, every) or step == last
+    )
+    left = sum(logs(step, every) for step in range(stack.step + 1, last + 1))
+    worth = compiling == "auto" and len(watcher.names) * left > _WORTH_COMPILING
+    if compiling == "on" or worth:
+        watcher.compile()
+    return watcher
+
+
+def make_followers(
+    stack: Stack, watch: WatchConfig, store: Store, tell: Callable[[dict[str, Any]], None]
+) -> list[Follower]:
+    """What captures a stack's tensors and records its incidents."""
+    followers: list[Follower] = []
+    first = stack.runs[0]
+    if watch.captures:
+
+        def keep_capture(run: str, step: int, tensors: dict[str, Tensor]) -> None:
+            keep(store, "capture", run, step, tensors, {})
+
+        sites = find_sites(stack.objective.model, stack.device)
+        followers.append(
+            Capturer(watch.captures, lambda: initial_model(first), sites, keep_capture)
+        )
+    if watch.recorder is not None and watch.recorder.at_most:
+
+        def fail(reason: str) -> None:
+            tell({"event": "message", "text": reason})
+
+        followers.append(Recorder(watch.recorder, lambda flight: keep_flight(store, flight), fail))
+    return followers
+
+
+def keep_flight(store: Store, flight: Flight) -> None:
+    """Keeps a flight record."""
+    table = pl.DataFrame({"step": flight.steps, "train_loss": flight.losses})
+    values = pl.from_numpy(flight.values, schema=list(flight.names)) if flight.names else None
+    if values is not None:
+        table = pl.concat([table, values.with_columns(pl.all().fill_nan(None))], how="horizontal")
+    keep(store, "flight", flight.run, flight.step, flight.parameters, flight.about, table)
+
+
+def captured_bytes(run: Run) -> int:
+    """What a run's captures take, from its first step to its last.
+
+    Raises:
+        InputError: A pattern of captures means no tensor.
+    """
+    watch = run.watch
+    assert isinstance(watch, WatchConfig), "an experiment's runs know what is watched"
+    if not watch.captures:
+        return 0
+    try:
+        model = initial_model(run)
+        sites = find_sites(model, torch.device("cpu"))
+        layout = Layout.of(model)
+        slots = make_optimizer(run.train, layout).slots
+    except InputError:
+        raise
+    except (Exception, SystemExit):  # training it keeps the whole error with the run
+        return 0
+    item = next(model.parameters()).element_size()
+    total = 0
+    for config in watch.captures:
+        names = capture_names(config.what, sites, layout, slots)
+        each = capture_bytes(names, sites, layout, config.samples, item)
+        total += each * config.count(run.train.steps)
+    return total
+
+
+def check_captures(runs: Sequence[Run], path: str | Path) -> int:
+    """The bytes that the captures of some runs take, all together.
+
+    Args:
+        runs: The runs that have steps left.
+        path: The store, which may not be there yet.
+
+    Raises:
+        InputError: That is more than the limit, or than the disk has room for.
+    """
+    total, known = 0, {}
+    for run in runs:
+        if run.stack_key not in known:
+            known[run.stack_key] = captured_bytes(run)
+        total += known[run.stack_key]
+    limits = [run.watch.capture_limit for run in runs if isinstance(run.watch, WatchConfig)]
+    limit = min(limits, default=math.inf) * 1e9
+    if total > limit:
+        raise InputError(
+            Problem(
+                "the captures take more than the limit",
+                "watch.capture_limit",
+                given=f"{total / 1e9:,.2f} GB for {len(runs)} runs; the limit is {limit / 1e9:g} GB",
+                expected="fewer steps, samples or tensors, or a higher watch.capture_limit",
+            )
+        )
+    if total:
+        check_space(Path(path), total, "captures")
+    return total

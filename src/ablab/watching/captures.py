@@ -1,0 +1,154 @@
+"""Captures: whole tensors at some steps. Axes: R, B, P parameters."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor
+
+from ablab.config import InputError, Problem, nearest
+from ablab.model.base import Model
+from ablab.model.watch import watch
+from ablab.train.layout import Layout
+from ablab.train.loop import Follower
+from ablab.train.stack import Advance, Stack
+from ablab.watching.config import CaptureConfig
+from ablab.watching.names import CAPTURED, plain
+from ablab.watching.sites import Site
+
+KeepTensors = Callable[[str, int, dict[str, Tensor]], None]  # of a run after a step
+
+
+def capture_names(
+    patterns: Sequence[str], sites: Mapping[str, Site], layout: Layout, slots: Sequence[str]
+) -> list[str]:
+    """The tensors that patterns mean, as FAMILY/NAME; a bare site is an activation.
+
+    Raises:
+        InputError: A pattern means none.
+    """
+    every = [f"activation/{site}" for site in sites]
+    every += [f"param/{name}" for name in layout.names]
+    every += [f"optimizer/{slot}/{name}" for slot in slots for name in layout.names]
+    chosen: set[str] = set()
+    for pattern in patterns:
+        family = pattern.partition("/")[0]
+        known = "/" in pattern and (family in CAPTURED or any(mark in family for mark in "*?["))
+        full = plain(pattern if known else f"activation/{pattern}")
+        found = {name for name in every if fnmatchcase(name, full)}
+        if not found:
+            raise InputError(
+                Problem(
+                    f"no tensor is meant by {pattern!r}",
+                    "watch.captures.what",
+                    given=pattern,
+                    expected="FAMILY/SITE-OR-PARAMETER with a family of " + ", ".join(CAPTURED),
+                    suggestion=nearest(full, every),
+                )
+            )
+        chosen |= found
+    return [name for name in every if name in chosen]
+
+
+def capture_bytes(
+    names: Sequence[str], sites: Mapping[str, Site], layout: Layout, samples: int, item: int
+) -> int:
+    """The size of one run's captured tensors at one step, with ``item`` bytes a number."""
+    shapes = dict(zip(layout.names, layout.shapes, strict=True))
+    size = 0
+    for name in names:
+        family, _, rest = name.partition("/")
+        if family == "activation":
+            size += samples * math.prod(sites[rest].shape)
+        else:
+            size += shapes[rest.rpartition("/")[2]].numel()
+    return size * item
+
+
+@torch.no_grad()
+def capture(
+    stack: Stack, index: int, names: Sequence[str], probe: Tensor, model: Model
+) -> dict[str, Tensor]:
+    """One run's tensors as they are after the stack's step, on the CPU.
+
+    Args:
+        stack: The stack.
+        index: The run's place in it.
+        names: FAMILY/NAME.
+        probe: The probe batch's tokens, (B, T).
+        model: A model like the runs' own, whose values may be written over.
+    """
+    rows = {"param": stack.theta} | {f"optimizer/{name}": row for name, row in stack.slots.items()}
+    found: dict[str, Tensor] = {}
+    for name in names:
+        family, _, rest = name.partition("/")
+        if family != "activation":
+            row, parameter = (family, rest) if family == "param" else name.rsplit("/", 1)
+            view = stack.layout.views(rows[row][index : index + 1])[parameter][0]
+            found[name] = view.detach().cpu().clone()
+    wanted = [name.removeprefix("activation/") for name in names if name.startswith("activation/")]
+    if wanted:
+        views = stack.layout.views(stack.theta[index : index + 1])
+        for name, parameter in model.named_parameters():
+            parameter.copy_(views[name][0])
+        model.eval()
+        _, seen = watch(model, probe, wanted)
+        found |= {f"activation/{name}": x.detach().cpu().clone() for name, x in seen.items()}
+    return {name: found[name] for name in names if name in found}
+
+
+class Capturer(Follower):
+    """Captures tensors of a stack's runs.
+
+    Args:
+        configs: What is captured, and when.
+        make_model: Makes a model like the runs' own.
+        sites: The model's sites.
+        keep: Keeps the tensors of a run after a step.
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[CaptureConfig],
+        make_model: Callable[[], Model],
+        sites: Mapping[str, Site],
+        keep: KeepTensors,
+    ) -> None:
+        self._configs, self._make_model, self._sites, self._keep = configs, make_model, sites, keep
+        self._model: Model | None = None
+
+    def begin(self, stack: Stack) -> None:
+        """Captures the initial state, where it is asked for."""
+        if stack.step == 0:
+            self._at_step(stack, stack.step)
+
+    def next_stop(self, step: int) -> int | None:
+        """The next step after ``step`` at which something is captured."""
+        stops = [config.next_stop(step) for config in self._configs]
+        return min((stop for stop in stops if stop is not None), default=None)
+
+    def stopped(self, stack: Stack, advance: Advance) -> None:
+        """Captures what is due."""
+        self._at_step(stack, stack.step)
+
+    def _at_step(self, stack: Stack, step: int) -> None:
+        due = [config for config in self._configs if config.at(step)]
+        if not due:
+            return
+        if self._model is None:
+            self._model = self._make_model().to(stack.device)
+        found: list[dict[str, Tensor]] = [{} for _ in stack.runs]
+        for config in due:
+            probe = probe_tokens(stack, config.samples)
+            names = capture_names(config.what, self._sites, stack.layout, list(stack.slots))
+            for index in range(len(stack.runs)):
+                found[index] |= capture(stack, index, names, probe, self._model)
+        for run, tensors in zip(stack.runs, found, strict=True):
+            self._keep(run.id, step, tensors)
+
+
+def probe_tokens(stack: Stack, samples: int) -> Tensor:
+    """The probe batch: the first held-out samples, the same for every run; (B, T)."""
+    held_out = stack.task.held_out(max(samples, stack.config.evaluate.samples))
+    return torch.from_numpy(held_out.tokens[:samples]).to(stack.device)

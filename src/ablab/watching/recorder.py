@@ -1,0 +1,218 @@
+"""The flight recorder: what happened around a step at which a run went wrong. Axes: K, R, P.
+
+Nothing is recorded while all is well but now and then a copy of the stack's state, on the device. A
+run is a function of its configuration and seed, so when something has happened the steps around it
+are trained again on the side, from the last copy before them, with everything watched.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablab.train.loop import Follower
+from ablab.train.method import SOLO, STACK
+from ablab.train.run import Run
+from ablab.train.stack import Advance, RunState, Stack
+from ablab.watching.config import RecorderConfig
+from ablab.watching.watcher import StatisticWatcher
+
+
+@dataclass(frozen=True)
+class Flight:
+    """What is kept of an incident.
+
+    Attributes:
+        run: The run.
+        step: The step at which it happened.
+        about: Its ``reason`` (``jump``, ``not finite`` or ``recovered``), the ``loss`` there and the
+            largest of the K losses ``before`` it, the identity of the ``batch`` (seed, step, and the
+            digest of its tokens).
+        names: The statistics.
+        steps: The steps around it.
+        losses: Their training losses, as they were trained again.
+        values: The statistics at each of them, (K, S).
+        parameters: Those from just before the incident, by name.
+    """
+
+    run: str
+    step: int
+    about: dict[str, Any]
+    names: tuple[str, ...]
+    steps: list[int]
+    losses: list[float]
+    values: NDArray[np.float64]
+    parameters: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class _State:
+    step: int
+    runs: tuple[str, ...]
+    theta: Tensor
+    slots: dict[str, Tensor]
+    lr_scales: dict[str, float]
+
+
+class Recorder(Follower):
+    """Looks at the losses of a stack's runs, and records incidents.
+
+    Args:
+        config: Its settings.
+        keep: Keeps a record.
+        fail: Told why an incident could not be recorded; the runs go on.
+    """
+
+    def __init__(
+        self,
+        config: RecorderConfig,
+        keep: Callable[[Flight], None],
+        fail: Callable[[str], None],
+    ) -> None:
+        self._config, self._keep, self._fail = config, keep, fail
+        self._states: deque[_State] = deque()
+        self._losses: dict[str, list[float]] = {}
+        self._counts: dict[str, int] = {}
+        self._last: dict[str, int] = {}
+
+    def begin(self, stack: Stack) -> None:
+        """Remembers the state to begin with."""
+        self._states.append(_state(stack))
+
+    def next_stop(self, step: int) -> int | None:
+        """Any stops will do."""
+        return None
+
+    def stopped(self, stack: Stack, advance: Advance) -> None:
+        """Looks at the losses since the last stop, and remembers the state now and then."""
+        first = stack.step - len(advance.losses) + 1
+        back = {each.run: each.step for each in advance.restarts}
+        for index, run in enumerate(stack.runs):
+            seen = self._losses.setdefault(run.id, [])
+            found = self._incident(run.id, seen, advance.losses[:, index], first)
+            if found is None and index in back:
+                found = (back[index], "recovered")
+            seen += advance.losses[:, index].tolist()
+            if found is not None:
+                self._record(stack, run, *found, seen, stack.step)
+            del seen[: -self._config.steps - 200]
+        if stack.step - self._states[-1].step >= self._config.steps:
+            self._states.append(_state(stack))
+            # What is found at the next stop may lie as far back as this one, and K steps beyond.
+            while len(self._states) > 2 and self._states[1].step <= stack.step - self._config.steps:
+                self._states.popleft()
+
+    def _incident(
+        self, run: str, seen: list[float], losses: NDArray[np.float64], first: int
+    ) -> tuple[int, str] | None:
+        """The first step of some at which the loss is not finite or jumps, and which of both."""
+        config = self._config
+        past = list(seen)
+        for k, loss in enumerate(losses.tolist()):
+            step = first + k
+            window = past[-config.steps :]
+            if not np.isfinite(loss):
+                return step, "not finite"
+            enough = len(window) >= min(config.steps, 10)
+            cool = step - self._last.get(run, -config.steps) >= config.steps
+            if enough and cool and loss > config.jump * max(window):
+                return step, "jump"
+            past.append(loss)
+        return None
+
+    def _record(
+        self, stack: Stack, run: Run, step: int, reason: str, losses: list[float], last: int
+    ) -> None:
+        config = self._config
+        if self._counts.get(run.id, 0) >= config.at_most:
+            return
+        self._counts[run.id] = self._counts.get(run.id, 0) + 1
+        self._last[run.id] = step
+        before = step - config.steps - 1
+        states = [each for each in self._states if run.id in each.runs and each.step < step]
+        if not states:
+            return
+        state = next((each for each in reversed(states) if each.step <= before), states[0])
+        past = losses[: len(losses) - (last - step + 1)][-config.steps :]
+        at = losses[-(last - step + 1)]
+        about = {
+            "reason": reason,
+            "loss": at if np.isfinite(at) else None,
+            "before": max(past, default=None),
+            "batch": _batch_identity(stack, run, step),
+        }
+        try:
+            self._keep(_fly(stack, run, state, step, about, config))
+        except (Exception, SystemExit) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            self._fail(f"step {step} of run {run.id} could not be recorded: {reason}")
+
+
+def _state(stack: Stack) -> _State:
+    scales = stack.lr_scales
+    return _State(
+        stack.step,
+        tuple(run.id for run in stack.runs),
+        stack.theta.clone(),
+        {name: slot.clone() for name, slot in stack.slots.items()},
+        {run.id: float(scales[index]) for index, run in enumerate(stack.runs)},
+    )
+
+
+def side_run(run: Run, lr_scale: float) -> Run:
+    """A run as it is trained on the side, step for step: it never goes back, nor stops."""
+    train = run.train.model_copy(
+        update={"recover": None, "stop": None, "lr": run.train.lr * lr_scale}
+    )
+    return replace(run, train=train)
+
+
+def side_stack(stack: Stack, run: Run, state: RunState, lr_scale: float) -> Stack:
+    """A stack of one run, trained eagerly, at a state of it."""
+    method = SOLO if stack.method.engine == "solo" or stack.method.compiled else STACK
+    return Stack([side_run(run, lr_scale)], [state], stack.device, method)
+
+
+def _fly(
+    stack: Stack, run: Run, state: _State, step: int, about: dict[str, Any], config: RecorderConfig
+) -> Flight:
+    """Trains the steps around an incident again."""
+    index = state.runs.index(run.id)
+    own = RunState(
+        state.step, state.theta[index], {name: slot[index] for name, slot in state.slots.items()}
+    )
+    side = side_stack(stack, run, own, state.lr_scales[run.id])
+    first = max(state.step + 1, step - config.steps)
+    watcher = StatisticWatcher(side, config.statistics, lambda each: each >= first)
+    side.watcher = watcher
+    after = config.after if about["reason"] != "not finite" else 0
+    end = min(step + after, run.train.steps)
+    steps, losses, values = [], [], []
+    parameters: dict[str, Tensor] = {}
+    while side.step < end:
+        if side.step == step - 1:
+            views = side.layout.views(side.theta)
+            parameters = {name: view[0].detach().cpu().clone() for name, view in views.items()}
+        advance = side.advance(1)
+        if advance.watched is not None:
+            steps.append(side.step)
+            losses.append(float(advance.losses[-1, 0]))
+            values.append(advance.watched[0])
+    return Flight(
+        run.id, step, about, watcher.names, steps, losses, np.stack(values), parameters
+    )
+
+
+def _batch_identity(stack: Stack, run: Run, step: int) -> dict[str, Any]:
+    """What says which batch a step was trained on."""
+    batch = stack.task.draw(run.seed, step, 1, run.train.batch_size)
+    return {
+        "seed": run.seed,
+        "step": step,
+        "tokens": hashlib.sha256(batch.tokens.tobytes()).hexdigest()[:16],
+    }
