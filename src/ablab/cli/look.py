@@ -103,6 +103,9 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
 
         frame = read_runs(opened, [row["id"]], unwatched_columns)
         went_back = restarts(frame).get(row["id"], [])
+    from ablab.store.kept import list_kept
+
+    captures, flights = (list_kept(opened, kind, row["id"]) for kind in ("capture", "flight"))
     if as_json:
         print_json(
             vars(record)
@@ -111,6 +114,8 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
                 "segments": segments,
                 "restarts": [{"step": step, "back_to": back_to} for step, back_to in went_back],
                 "snapshots": [dict(snapshot) for snapshot in snapshots],
+                "captures": [{"step": each.step, "bytes": each.bytes} for each in captures],
+                "incidents": [_incident(opened, each) for each in flights],
                 "created": row["created"],
                 "updated": row["updated"],
             }
@@ -123,6 +128,11 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
         if shown not in (None, ""):
             click.echo(f"{key:12} {shown}")
     click.echo(f"{'snapshots':12} {', '.join(str(each['step']) for each in snapshots) or 'none'}")
+    if captures:
+        steps = ", ".join(str(each.step) for each in captures)
+        click.echo(f"{'captures':12} after steps {steps}")
+    for each in flights:
+        _print_incident(_incident(opened, each))
     if went_back:
         shown = ", ".join(f"{step} -> {back_to}" for step, back_to in went_back)
         click.echo(f"{'restarts':12} {shown}")
@@ -139,6 +149,28 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
         )
         for line in _costs(each):
             click.echo(f"    {line}")
+
+
+def _incident(store: Any, flight: Any) -> dict[str, Any]:
+    """A flight record, with the statistics that moved first."""
+    from ablab.read.flights import moved_first
+    from ablab.store.kept import read_flight
+
+    moved = moved_first(read_flight(store, flight.run, flight.step), flight.step)
+    return {"step": flight.step, **flight.about, "moved_first": [vars(each) for each in moved[:10]]}
+
+
+def _print_incident(incident: dict[str, Any]) -> None:
+    loss, before = incident["loss"], incident["before"]
+    text = incident["reason"]
+    if loss is not None and before is not None:
+        text += f", loss {loss:.4g} after at most {before:.4g}"
+    click.echo(f"{'incident':12} step {incident['step']}: {text}")
+    for moved in incident["moved_first"][:5]:
+        click.echo(
+            f"{'':14} {moved['name']} moved at step {moved['step']}: "
+            f"{moved['usual']:.3g} -> {moved['value']:.3g}"
+        )
 
 
 def _costs(segment: dict[str, Any]) -> list[str]:

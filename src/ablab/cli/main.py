@@ -7,6 +7,7 @@ import click
 
 from ablab import __version__
 from ablab.cli import inspect, keep, look, train
+from ablab.cli.export import export, figure
 from ablab.cli.generate import generate
 from ablab.cli.replay import replay
 
@@ -51,8 +52,10 @@ for _command in (
     look.metrics,
     replay,
     generate,
+    figure,
     keep.logbook,
     keep.note,
+    export,
     inspect.doctor,
     keep.data,
     keep.check,

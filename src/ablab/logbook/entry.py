@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 from ablab.experiments.experiment import variant_label
 from ablab.experiments.tree import leaves
 from ablab.logbook.figures import curves, is_wide, styles
+from ablab.logbook.watching import file_name, incidents, shown_columns, watched_figures
 from ablab.read.bands import bands
 from ablab.read.summary import summarise, table
 from ablab.store.files import write_text_atomically
@@ -24,6 +25,7 @@ from ablab.store.metrics import (
     unwatched_columns,
 )
 from ablab.store.store import ExperimentRecord, RunRecord, Store
+from ablab.watching.names import FAMILIES
 
 DRAWN = ("train_loss", "eval_loss", "eval_accuracy")
 _SHORT = {
@@ -53,8 +55,8 @@ def write_entry(store: Store, record: ExperimentRecord) -> Entry:
     """
     folder = store.path / "logbook" / store.entry_folder(record)
     content = _content(store, record)
-    for column, drawing in content["figures"].items():
-        write_text_atomically(folder / "figures" / f"{column}.svg", drawing)
+    for name, drawing in (content["figures"] | content["watched_files"]).items():
+        write_text_atomically(folder / "figures" / f"{name}.svg", drawing)
     templates = _templates()
     text = templates.get_template("entry.md.j2").render(content)
     write_text_atomically(folder / "entry.md", text)
@@ -86,11 +88,15 @@ def write_logbook(store: Store) -> Path:
 
 def _content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     """All that the templates show; it needs neither the corpus nor a user's modules."""
-    metrics = experiment_metrics(store, record, unwatched_columns)
+    metrics = experiment_metrics(
+        store, record, lambda names: unwatched_columns(names) + shown_columns(names)
+    )
     runs = experiment_runs(store, record)
     header, rows = table(summarise(store, record))
     grid = record.definition["grid"]
     drawn = _drawn(metrics, list(grid))
+    statistics = [name for name in drawn if name not in DRAWN]
+    watched = watched_figures(store, record, runs)
     notes = store.notes(record.id)
     return {
         "record": record,
@@ -107,9 +113,17 @@ def _content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "seconds": sum(run.seconds for run in runs),
         "segments": _facts(store, runs),
         "figures": {
-            column: curves(found, column, record.levels) for column, found in drawn.items()
+            column: curves(found, column, record.levels)
+            for column, found in drawn.items()
+            if column not in statistics
         },
-        "titles": {column: _SHORT.get(column, column.replace("_", " ")) for column in drawn},
+        "watched": [(title, file_name(title), drawing) for title, drawing in watched.items()],
+        "watched_files": {file_name(title): drawing for title, drawing in watched.items()},
+        "incidents": incidents(store, runs),
+        "titles": {
+            column: column if column in statistics else _SHORT.get(column, column.replace("_", " "))
+            for column in drawn
+        },
         "data": _plot_data(drawn, record.levels),
         "notes": [(when, MarkdownIt().render(text)) for when, text in notes],
         "note_texts": notes,
@@ -136,7 +150,9 @@ def _full(store: Store, runs: list[RunRecord]) -> list[tuple[str, Any]]:
 
 
 def _drawn(metrics: pl.DataFrame, keys: list[str]) -> dict[str, Any]:
-    found = {column: bands(metrics, keys, column) for column in DRAWN if column in metrics.columns}
+    statistics = [name for name in metrics.columns if name.partition("/")[0] in FAMILIES]
+    columns = [*(name for name in DRAWN if name in metrics.columns), *statistics]
+    found = {column: bands(metrics, keys, column) for column in columns}
     return {column: each for column, each in found.items() if each}
 
 

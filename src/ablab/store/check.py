@@ -7,6 +7,7 @@ import polars as pl
 
 from ablab.store.files import PARTIAL
 from ablab.store.index import StoreError
+from ablab.store.kept import kept_path
 from ablab.store.metrics import read_runs, unwatched_columns
 from ablab.store.snapshots import check_snapshot, snapshot_path
 from ablab.store.store import Store
@@ -56,6 +57,15 @@ def check_store(store: Store) -> Checked:
         except StoreError as error:
             if store.index.rows("SELECT 1 FROM snapshots WHERE run = ? AND step = ?", run, step):
                 problems.append(str(error))
+    for kept in store.index.rows("SELECT * FROM kept"):
+        kind, run, step = kept["kind"], kept["run"], kept["step"]
+        files = [kept_path(store, kind, run, step)]
+        files += [kept_path(store, kind, run, step, "parquet")] if kind == "flight" else []
+        known |= set(files)
+        problems += [f"{path}: missing" for path in files if not path.is_file()]
+        sizes = sum(path.stat().st_size for path in files if path.is_file())
+        if sizes != kept["bytes"] and all(path.is_file() for path in files):
+            problems.append(f"{files[0]}: {sizes} bytes, the index says {kept['bytes']}")
     if not problems:
         problems += _check_runs(store, {row["id"]: row["step"] for row in runs})
     resumable = {row["run"] for row in snapshots if row["has_optimizer"]}
@@ -101,6 +111,8 @@ def _check_runs(store: Store, steps: dict[str, int]) -> list[str]:
 
 
 def _leftovers(store: Store, known: set[Path]) -> list[Path]:
-    found = [*(store.path / "metrics").glob("*"), *(store.path / "snapshots").glob("*/*")]
+    found = list((store.path / "metrics").glob("*"))
+    for folder in ("snapshots", "captures", "flights"):
+        found += (store.path / folder).glob("*/*")
     hidden = [path for path in store.path.rglob(f"{PARTIAL}*") if path not in found]
     return sorted([path for path in found if path not in known] + hidden)

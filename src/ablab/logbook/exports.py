@@ -1,0 +1,171 @@
+"""Metrics in other programs' forms: CSV, Parquet, TensorBoard event files, Weights & Biases."""
+
+import importlib
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import polars as pl
+
+from ablab.config import InputError, Problem, nearest
+from ablab.store.files import write_atomically
+from ablab.store.metrics import experiment_metrics
+from ablab.store.store import ExperimentRecord, Store
+
+Form = Literal["csv", "parquet", "tensorboard", "wandb"]
+_FRONT = ("run", "experiment", "seed", "step")
+
+
+def export(
+    store: Store,
+    record: ExperimentRecord,
+    form: str,
+    out: str | Path | None = None,
+    columns: tuple[str, ...] = (),
+    project: str | None = None,
+    offline: bool = False,
+) -> tuple[Path, int]:
+    """Writes an experiment's metrics in another form.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        form: ``csv``, ``parquet``, ``tensorboard`` (event files, a folder a run) or ``wandb``
+            (a run for each run, grouped by the experiment).
+        out: The file or folder; by default NAME.csv, NAME.parquet, NAME-tensorboard, or for wandb
+            the folder ``wandb`` is put into, the working directory.
+        columns: Patterns of the columns wanted; all by default.
+        project: Of wandb; by default the experiment's name.
+        offline: Of wandb: nothing is sent; ``wandb sync`` does that later.
+
+    Returns:
+        Where it is, and how many runs there are.
+
+    Raises:
+        InputError: There is no such form, a package is missing, or a pattern matches nothing.
+    """
+    if form not in get_args(Form):
+        raise InputError(
+            Problem(
+                f"there is no form {form!r} to export to",
+                "--to",
+                given=form,
+                expected="one of " + ", ".join(get_args(Form)),
+                suggestion=nearest(form, get_args(Form)),
+            )
+        )
+    writer = _package(form)
+    frame = experiment_metrics(store, record, columns)
+    path = Path(out) if out is not None else _default(record, form)
+    runs = frame["run"].n_unique()
+    if form == "csv":
+        write_atomically(path, frame.write_csv)
+    elif form == "parquet":
+        write_atomically(path, lambda to: frame.write_parquet(to, compression="zstd"))
+    elif form == "tensorboard":
+        _to_tensorboard(writer, frame, record, path)
+    else:
+        _to_wandb(writer, frame, record, store, path, project or record.name, offline)
+    return path, runs
+
+
+def _default(record: ExperimentRecord, form: str) -> Path:
+    names = {
+        "csv": f"{record.name}.csv",
+        "parquet": f"{record.name}.parquet",
+        "tensorboard": f"{record.name}-tensorboard",
+        "wandb": ".",
+    }
+    return Path(names[form])
+
+
+def _package(form: str) -> Any:
+    """The package that a form needs."""
+    modules = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
+    if form not in modules:
+        return None
+    try:
+        return importlib.import_module(modules[form])
+    except ImportError as error:
+        raise InputError(
+            Problem(
+                f"exporting to {form} needs a package that is not here ({error})",
+                "--to",
+                given=form,
+                expected=f"pip install 'ablab[{form}]'",
+            )
+        ) from error
+
+
+def _rows(frame: pl.DataFrame, record: ExperimentRecord) -> Any:
+    """For each run its id, variant, seed, and (step, values) of every row; only what was logged."""
+    keys = list(record.definition["grid"])
+    values = [name for name in frame.columns if name not in (*_FRONT, *keys)]
+    for (run,), mine in frame.group_by("run", maintain_order=True):
+        variant = {key: mine[key][0] for key in keys}
+        rows = (
+            (
+                row["step"],
+                {
+                    name: row[name]
+                    for name in values
+                    if row[name] is not None and math.isfinite(row[name])
+                },
+            )
+            for row in mine.iter_rows(named=True)
+        )
+        yield run, variant, mine["seed"][0], rows
+
+
+def _to_tensorboard(
+    package: Any, frame: pl.DataFrame, record: ExperimentRecord, path: Path
+) -> None:
+    for run, variant, seed, rows in _rows(frame, record):
+        label = ",".join(f"{key}={value}" for key, value in (variant | {"seed": seed}).items())
+        folder = path / f"{label.replace('/', '_')}-{run}"
+        for old in folder.glob("events.out.tfevents.*"):  # written anew, not added to
+            old.unlink()
+        with package.SummaryWriter(str(folder)) as writer:
+            writer.add_text("configuration", f"```json\n{json.dumps(record.definition, indent=1)}\n```")
+            for step, values in rows:
+                for name, value in values.items():
+                    writer.add_scalar(name, value, step)
+
+
+def _to_wandb(
+    wandb: Any,
+    frame: pl.DataFrame,
+    record: ExperimentRecord,
+    store: Store,
+    path: Path,
+    project: str,
+    offline: bool,
+) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    for run, variant, seed, rows in _rows(frame, record):
+        trajectory = json.loads(store.run_row(run)["trajectory"])
+        label = ", ".join(f"{key}={value}" for key, value in (variant | {"seed": seed}).items())
+        try:
+            kept = wandb.init(
+                project=project,
+                group=record.name,
+                id=run,
+                name=label,
+                config=trajectory | {"variant": variant},
+                dir=str(path),
+                mode="offline" if offline else "online",
+                settings=wandb.Settings(silent=True, console="off"),
+                reinit="finish_previous",
+            )
+        except wandb.errors.Error as error:
+            raise InputError(
+                Problem(
+                    f"Weights & Biases cannot be reached ({str(error).splitlines()[0]})",
+                    "--to",
+                    expected="a login (wandb login) and a network, or --offline",
+                )
+            ) from error
+        for step, values in rows:
+            kept.log(values, step=step)
+        kept.finish()
