@@ -99,12 +99,8 @@ class OpenStore:
         """
         stored = self.run(run)
         first, last = steps or (1, self.store.run_row(stored.id)["step"])
-        wish = Wish(
-            first, last, tuple(watch), every, tuple(capture), capture_every, samples
-        )
-        return replay(
-            self.store, stored.run, stored.segments, wish, tell, find_device(device)
-        )
+        wish = Wish(first, last, tuple(watch), every, tuple(capture), capture_every, samples)
+        return replay(self.store, stored.run, stored.segments, wish, tell, find_device(device))
 
     def __str__(self) -> str:
         names = list(dict.fromkeys(record.name for record in self.experiments))

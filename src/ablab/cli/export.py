@@ -61,7 +61,7 @@ def export(
 def figure(
     run: str, name: str, kind: str, out: str | None, store: str, as_json: bool, quiet: bool
 ) -> None:
-    """Draw what was watched of RUN: a statistic's NAME (blocks.* for all layers), or a capture's."""
+    """Draw what was watched of RUN: a statistic's NAME (blocks.*: all layers), or a capture's."""
     import ablab
     from ablab.logbook.draw import draw
     from ablab.store.files import write_text_atomically

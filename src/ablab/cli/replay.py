@@ -26,7 +26,9 @@ from ablab.cli.common import json_option, print_json, quiet_option, store_option
 @click.option(
     "--capture-every", type=int, metavar="N", help="Steps between captures; about ten in all else."
 )
-@click.option("--samples", default=8, show_default=True, help="Samples of the captures' probe batch.")
+@click.option(
+    "--samples", default=8, show_default=True, help="Samples of the captures' probe batch."
+)
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps")
 @store_option
 @json_option
@@ -51,7 +53,11 @@ def replay(
     import ablab
     from ablab.config import InputError
 
-    for name, value in {"--every": every, "--capture-every": capture_every, "--samples": samples}.items():
+    for name, value in {
+        "--every": every,
+        "--capture-every": capture_every,
+        "--samples": samples,
+    }.items():
         if value is not None and value < 1:
             raise InputError(f"{name} {value} is below 1")
     opened = ablab.open(store)
@@ -94,14 +100,16 @@ def _range(steps: str | None) -> tuple[int, int] | None:
 
 
 def _print(found: Any) -> None:
-    click.echo(f"run {found.run}, trained again from step {found.start} ({'; '.join(found.methods)})")
+    click.echo(
+        f"run {found.run}, trained again from step {found.start} ({'; '.join(found.methods)})"
+    )
     if found.where is None:
         click.echo(f"losses: all {found.compared} equal the stored ones bit for bit")
     else:
         click.echo(
-            f"losses: {found.equal} of {found.compared} equal the stored ones bit for bit; the first "
-            f"other one is at step {found.first_difference}, the largest relative difference "
-            f"{found.difference:.2g}, at step {found.where}"
+            f"losses: {found.equal} of {found.compared} equal the stored ones bit for bit; "
+            f"the first other one is at step {found.first_difference}, the largest relative "
+            f"difference {found.difference:.2g}, at step {found.where}"
         )
     if not found.agrees:
         click.echo(
@@ -112,5 +120,7 @@ def _print(found: Any) -> None:
     if found.columns:
         click.echo(f"added: {len(found.columns)} statistics at {found.rows} steps")
     if found.captured:
-        shown = ", ".join(map(str, found.captured[:12])) + (", …" if len(found.captured) > 12 else "")
+        shown = ", ".join(map(str, found.captured[:12])) + (
+            ", …" if len(found.captured) > 12 else ""
+        )
         click.echo(f"captured: after steps {shown}")

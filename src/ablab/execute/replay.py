@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 
 from ablab.config import InputError, Problem
 from ablab.execute.memory import keep_freed_memory
 from ablab.execute.resume import last_state
 from ablab.execute.speeds import keep_compiled_programs
 from ablab.execute.watch import make_watcher
-from ablab.store.kept import check_space, keep
 from ablab.store.keeper import watched_frames
+from ablab.store.kept import check_space, keep
 from ablab.store.leases import Owner
 from ablab.store.metrics import KEYS, add_part, read_runs, write_part
 from ablab.store.store import Store
@@ -27,9 +28,8 @@ from ablab.train.stack import RunState, Stack, initial_model
 from ablab.watching.captures import capture, capture_bytes, capture_names, probe_tokens
 from ablab.watching.columns import check_patterns, every_column
 from ablab.watching.config import WatchConfig
-from ablab.watching.recorder import side_stack
+from ablab.watching.shadow import Shadow
 from ablab.watching.sites import Site, find_sites
-from ablab.watching.watcher import StatisticWatcher
 
 _CAPTURES = 10  # of a range, where it is not said how many
 _ROWS_BYTES = 64 * 2**20  # of statistics that are held in memory before they are kept
@@ -193,19 +193,17 @@ class _Replay:
             torch.set_num_threads(segment.get("threads", torch.get_num_threads()))
             stack = self._stack(segment, state)
             methods.append(stack.method.title)
-            side: Stack | None = None
+            shadow = self._shadow(stack) if wish.statistics else None
             while stack.step < last:
-                scale = float(stack.lr_scales[0])
-                looks = wish.statistics and stack.step >= max(0, wish.first - 2)
-                if looks:
-                    side = self._beside(stack, side, scale)
-                steps = 1 if looks or due else min(_AT_ONCE, last - stack.step)
-                steps = min(steps, self._until_watch(stack))
+                # One step earlier than asked for, where a statistic looks back at the step before.
+                looks = shadow is not None and stack.step + 1 >= wish.first - 1
+                found = shadow.step() if shadow is not None and looks else None
+                steps = 1 if looks else self._stride(stack, last)
                 advance = stack.advance(steps)
                 first = stack.step - steps + 1
                 losses |= {first + k: float(advance.losses[k, 0]) for k in range(steps)}
-                if side is not None and looks:
-                    self._look(side)
+                if found is not None:
+                    self._note(stack.step, found)
                 if stack.step in due:
                     self._capture(stack)
                 if stack.step % 10 == 0 or stack.step == last:
@@ -233,44 +231,41 @@ class _Replay:
             method = STACK if segment["engine"] == "stack" else SOLO
         width = segment["width"] if method.vmapped else 1
         run = replace(self._run, log_every=segment.get("watch", {}).get("every", 10))
-        stack = Stack([run] * width, None if state is None else [state] * width, self._device, method)
+        stack = Stack(
+            [run] * width, None if state is None else [state] * width, self._device, method
+        )
         watched = segment.get("watch")
         if watched:  # what was read then may have changed how attention was computed
             watch = WatchConfig(every=watched["every"], statistics=tuple(watched["statistics"]))
             stack.watcher = make_watcher(stack, watch, "off")
         return stack
 
-    def _until_watch(self, stack: Stack) -> int:
-        """Steps up to the next one that the stack's own watcher sees: it takes the last alone."""
+    def _stride(self, stack: Stack, last: int) -> int:
+        """Steps up to the next one at which something is to be done."""
+        stops = [last, stack.step + _AT_ONCE]
+        stops += [step for step in self._wish.captured() if step > stack.step][:1]
+        looked = self._wish.first - 2  # from there on it goes step by step
+        stops += [looked] if self._wish.statistics and looked > stack.step else []
+        end = min(stops)
         watcher = stack.watcher
-        if watcher is None:
-            return _AT_ONCE
-        ahead = range(stack.step + 1, stack.step + _AT_ONCE + 1)
-        return next((step - stack.step for step in ahead if watcher.watches(step)), _AT_ONCE)
+        if watcher is not None:  # it is shown the last of several steps alone
+            ahead = range(stack.step + 1, end)
+            end = next((step for step in ahead if watcher.watches(step)), end)
+        return end - stack.step
 
-    def _beside(self, stack: Stack, side: Stack | None, scale: float) -> Stack:
-        """A stack of the run alone at the state of the other, on which statistics are taken."""
+    def _shadow(self, stack: Stack) -> Shadow:
+        """What takes statistics beside a stack."""
         wish = self._wish
-        if side is None or side.runs[0].train.lr != self._run.train.lr * scale:
-            state = replace(stack.state(0), recovery=None)
-            side = side_stack(stack, self._run, state, scale)
-            side.watcher = StatisticWatcher(
-                side,
-                wish.statistics,
-                lambda step: wish.first <= step <= wish.last
-                and (step - wish.first) % wish.every == 0,
-            )
-            self._columns = side.watcher.names
-        side.take_over(stack, 0)
-        return side
 
-    def _look(self, side: Stack) -> None:
-        advance = side.advance(1)
-        if advance.watched is None:
-            return
-        self._watched.append(
-            Watched(side.step, (self._run.id,), self._columns, advance.watched)
-        )
+        def at(step: int) -> bool:
+            return wish.first <= step <= wish.last and (step - wish.first) % wish.every == 0
+
+        shadow = Shadow(stack, wish.statistics, at)
+        self._columns = shadow.names
+        return shadow
+
+    def _note(self, step: int, values: NDArray[np.float64]) -> None:
+        self._watched.append(Watched(step, (self._run.id,), self._columns, values[None]))
         if len(self._watched) * len(self._columns) * 8 > _ROWS_BYTES:
             self._flush()
 
@@ -303,14 +298,14 @@ class _Replay:
         same = (before == now) | (np.isnan(before) & np.isnan(now))
         with np.errstate(invalid="ignore", divide="ignore"):
             apart = np.where(same, 0.0, np.abs(now - before) / np.abs(before))
-        worst = int(np.argmax(np.nan_to_num(apart, nan=np.inf))) if len(steps) else 0
+        worst = int(np.argmax(np.nan_to_num(apart, nan=np.inf))) if steps else 0
         differs = not bool(same.all())
         return Replayed(
             run=self._run.id,
             start=start,
             compared=len(steps),
             equal=int(same.sum()),
-            difference=float(apart[worst]) if len(steps) else 0.0,
+            difference=float(apart[worst]) if steps else 0.0,
             where=steps[worst] if differs else None,
             first_difference=steps[int(np.argmin(same))] if differs else None,
             columns=self._columns,

@@ -24,6 +24,7 @@ class Before:
     stopped: dict[str, int]
 
     def losses(self, runs: Sequence[Run]) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """The losses since the last logged step, (K, R); None where there are none."""
         found = [self.recent.get(run.id, []) for run in runs]
         return np.array(found).T if found and all(found) else None
 

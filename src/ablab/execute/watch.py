@@ -60,12 +60,19 @@ def make_followers(
         followers.append(
             Capturer(watch.captures, lambda: initial_model(first), sites, keep_capture)
         )
-    if watch.recorder is not None and watch.recorder.at_most:
+    if watch.recorder is not None:
 
         def fail(reason: str) -> None:
             tell({"event": "message", "text": reason})
 
-        followers.append(Recorder(watch.recorder, lambda flight: keep_flight(store, flight), fail))
+        followers.append(
+            Recorder(
+                watch.recorder,
+                lambda flight: keep_flight(store, flight),
+                fail,
+                lambda side: make_watcher(side, watch, "off"),
+            )
+        )
     return followers
 
 
@@ -128,7 +135,7 @@ def check_captures(runs: Sequence[Run], path: str | Path) -> int:
             Problem(
                 "the captures take more than the limit",
                 "watch.capture_limit",
-                given=f"{total / 1e9:,.2f} GB for {len(runs)} runs; the limit is {limit / 1e9:g} GB",
+                given=f"{total / 1e9:,.2f} GB for {len(runs)} runs, limit {limit / 1e9:g} GB",
                 expected="fewer steps, samples or tensors, or a higher watch.capture_limit",
             )
         )

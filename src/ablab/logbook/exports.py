@@ -127,7 +127,9 @@ def _to_tensorboard(
         for old in folder.glob("events.out.tfevents.*"):  # written anew, not added to
             old.unlink()
         with package.SummaryWriter(str(folder)) as writer:
-            writer.add_text("configuration", f"```json\n{json.dumps(record.definition, indent=1)}\n```")
+            writer.add_text(
+                "configuration", f"```json\n{json.dumps(record.definition, indent=1)}\n```"
+            )
             for step, values in rows:
                 for name, value in values.items():
                     writer.add_scalar(name, value, step)

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -53,7 +54,7 @@ def layer_curves(frame: pl.DataFrame, group: LayerGroup) -> str:
     with _style():
         figure = Figure(figsize=(7.5, 3.6), layout="constrained")
         axes = figure.subplots()
-        # Layers are ordered, so their colours are shades of one map, told apart without colour vision.
+        # Layers are ordered, so their colours are shades of one map.
         shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, len(group.columns)))
         for row, layer, shade in zip(table, group.columns, shades, strict=True):
             label = f"block {layer}" if "blocks.*" in group.name else None
@@ -100,9 +101,7 @@ def pattern_grid(captures: Mapping[int, NDArray[np.float64]], site: str) -> str:
     shown = _spaced(sorted(captures), _STEPS)
     heads = min(next(iter(captures.values())).shape[1], _HEADS)
     with _style():
-        figure = Figure(
-            figsize=(0.8 + 1.15 * heads, 0.5 + 1.2 * len(shown)), layout="constrained"
-        )
+        figure = Figure(figsize=(0.8 + 1.15 * heads, 0.5 + 1.2 * len(shown)), layout="constrained")
         grid = figure.subplots(len(shown), heads, squeeze=False)
         image = None
         for row, step in zip(grid, shown, strict=True):
@@ -197,8 +196,11 @@ def _spaced(items: list[int], most: int) -> list[int]:
     return [items[round(place)] for place in np.linspace(0, len(items) - 1, most)]
 
 
-def _style() -> object:
-    return mpl.rc_context({"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": "ablab"})
+def _style() -> AbstractContextManager[None]:
+    style: AbstractContextManager[None] = mpl.rc_context(
+        {"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": "ablab"}
+    )
+    return style
 
 
 def _svg(figure: Figure) -> str:

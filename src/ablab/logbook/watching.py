@@ -38,10 +38,7 @@ def shown_groups(names: Sequence[str]) -> list[LayerGroup]:
     """The statistics that an entry draws, by layer, among the columns that there are."""
     groups = layer_groups([name for name in names if name.partition("/")[0] in FAMILIES])
     first = [
-        group
-        for preferred in _PREFERRED
-        for group in groups
-        if fnmatchcase(group.name, preferred)
+        group for preferred in _PREFERRED for group in groups if fnmatchcase(group.name, preferred)
     ]
     rest = [group for group in groups if group not in first]
     few = first if len(first) >= _GROUPS or len(rest) > 3 * _GROUPS else [*first, *rest]
@@ -53,7 +50,9 @@ def shown_columns(names: list[str]) -> list[str]:
     return [column for group in shown_groups(names) for column in group.columns.values()][:_COLUMNS]
 
 
-def watched_figures(store: Store, record: ExperimentRecord, runs: list[RunRecord]) -> dict[str, str]:
+def watched_figures(
+    store: Store, record: ExperimentRecord, runs: list[RunRecord]
+) -> dict[str, str]:
     """Figures of the first variant's statistics and of the first run's captures, by title."""
     figures: dict[str, str] = {}
     if not runs:
@@ -63,7 +62,10 @@ def watched_figures(store: Store, record: ExperimentRecord, runs: list[RunRecord
     first = [run.run for run in runs if run.variant == runs[0].variant]
     mine = metrics.filter(metrics["run"].is_in(first))
     for group in layer_groups(names):
-        if mine.select(list(group.columns.values())).null_count().min_horizontal()[0] == mine.height:
+        if (
+            mine.select(list(group.columns.values())).null_count().min_horizontal()[0]
+            == mine.height
+        ):
             continue
         figures[group.name] = layer_curves(mine, group)
         if len(group.columns) > 1:

@@ -34,10 +34,10 @@ class Moved:
 def moved_first(record: pl.DataFrame, incident: int) -> list[Moved]:
     """The statistics that moved, those that moved first first.
 
-    A statistic's usual range is its median over the first half of the steps before the incident, and
-    eight times their median absolute deviation (scaled to a normal's standard deviation) around it.
-    It has moved from the first step on after which it stays outside until the incident. Of those that
-    moved at the same step the farthest comes first. A value that is not finite is outside.
+    A statistic's usual range is its median over the first half of the steps before the incident,
+    and eight times their median absolute deviation (scaled to a normal's standard deviation) around
+    it. It has moved from the first step on after which it stays outside until the incident. Of
+    those that moved at the same step the farthest comes first. What is not finite is outside.
 
     Args:
         record: A row a step with ``step``, ``train_loss`` and statistics.

@@ -43,9 +43,7 @@ def unwatched_columns(names: list[str]) -> list[str]:
     return [name for name in names if name.partition("/")[0] not in FAMILIES]
 
 
-def read_runs(
-    store: Store, runs: Sequence[str], wanted: Choice = all_columns
-) -> pl.DataFrame:
+def read_runs(store: Store, runs: Sequence[str], wanted: Choice = all_columns) -> pl.DataFrame:
     """All rows of some runs by run and step.
 
     Where a step was kept twice, by a resume or a replay, the later value of each column counts.
@@ -53,8 +51,8 @@ def read_runs(
     Args:
         store: The store.
         runs: The runs' ids.
-        wanted: Chooses among the names of the columns beside run and step, as they are ordered; only
-            those are read from the disk.
+        wanted: Chooses among the names of the columns beside run and step, as they are ordered;
+            only those are read from the disk.
 
     Raises:
         StoreError: A part is missing or damaged.
@@ -147,8 +145,8 @@ def experiment_runs(store: Store, record: ExperimentRecord) -> list[RunRecord]:
     for each in records:
         if each.run in further:
             row = measured.get((each.run, each.step), {})
-            losses = {name: finite(row.get(name)) for name in ("train_loss", "eval_loss")}
-            result.append(replace(each, **losses))  # type: ignore[arg-type]
+            kept = {name: finite(row.get(name)) for name in losses}
+            result.append(replace(each, **kept))  # type: ignore[arg-type]
         else:
             result.append(each)
     return result
@@ -238,9 +236,7 @@ def ordered(names: Iterable[str]) -> list[str]:
     return first + [name for name in names if name not in first]
 
 
-def _read_runs(
-    store: Store, runs: Sequence[str], wanted: Choice
-) -> pl.DataFrame:
+def _read_runs(store: Store, runs: Sequence[str], wanted: Choice) -> pl.DataFrame:
     among = set(runs)
     rows = store.index.rows(
         "SELECT p.id, p.file, r.run FROM parts p JOIN part_runs r ON r.part = p.id ORDER BY p.id"
@@ -295,9 +291,7 @@ def _newest(frame: pl.DataFrame) -> pl.DataFrame:
     if not again.any():
         return frame.sort(KEYS)
     several = frame.filter(again)
-    merged = several.group_by(KEYS, maintain_order=True).agg(
-        pl.exclude(KEYS).drop_nulls().last()
-    )
+    merged = several.group_by(KEYS, maintain_order=True).agg(pl.exclude(KEYS).drop_nulls().last())
     return pl.concat([frame.filter(~again), merged.select(frame.columns)]).sort(KEYS)
 
 

@@ -104,7 +104,7 @@ class Gradients(ABC):
         timings: Timings,
         reader: Reader | None = None,
     ) -> Taken:
-        """Each run's mean loss and its gradient on one batch, timed, and what is read on the way."""
+        """Each run's mean loss and its gradient on one batch, timed, and what is read."""
         runs, batch = theta.shape[0], draws.tokens.shape[self._batch_axis]
         rows = self.method.rows or runs
         samples = self.method.samples or batch
@@ -129,9 +129,7 @@ class Gradients(ABC):
                 taken = self._part(own_theta, part, timings, reader, share)
                 losses[here].add_(taken.losses[:present], alpha=share)
                 grads[here].add_(taken.grad[:present], alpha=share)
-                parts.append(
-                    ({name: value[:present] for name, value in taken.kept.items()}, share)
-                )
+                parts.append(({name: value[:present] for name, value in taken.kept.items()}, share))
             kept.append(join_parts(parts))
         return Taken(losses, grads, join_runs(kept))
 

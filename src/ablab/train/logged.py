@@ -1,4 +1,4 @@
-"""Which steps are logged: every N-th, or densely early and sparsely later. Does not import torch."""
+"""Which steps are logged: every N-th, or densely at first. Does not import torch."""
 
 from typing import Literal
 

@@ -228,9 +228,7 @@ def _add_watched(
     if advance.watched is None:
         return
     assert stack.watcher is not None, "somebody watched the step"
-    here = [
-        r for r, run in enumerate(stack.runs) if diverged.get(run.id, stack.step) == stack.step
-    ]
+    here = [r for r, run in enumerate(stack.runs) if diverged.get(run.id, stack.step) == stack.step]
     ids = tuple(stack.runs[r].id for r in here)
     watched.append(Watched(stack.step, ids, stack.watcher.names, advance.watched[here]))
 

@@ -1,8 +1,8 @@
 """Reading tensors in a step's forward and backward pass. Axes: W runs of one call, B, T, P.
 
 A lower room does not know what is read: a :class:`Reader` of the room that watches is handed down.
-Reading changes no tensor that flows on. It does change how attention is computed where its scores or
-its pattern are read, since a fused kernel has neither.
+Reading changes no tensor that flows on. It does change how attention is computed where its scores
+or its pattern are read, since a fused kernel has neither.
 """
 
 from abc import ABC, abstractmethod

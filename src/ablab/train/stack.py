@@ -293,7 +293,7 @@ class Stack:
         return moved[: count * runs].reshape(count, runs), moved[count * runs :][:runs], watched
 
     def draws(self, step: int) -> Draws:
-        """Every run's batch of a step, and its words of dropout, with the leading axes (1, R, B)."""
+        """Every run's batch of a step, and dropout's words, with the leading axes (1, R, B)."""
         return self._supply.draw(step, 1)
 
     @torch.no_grad()

@@ -70,9 +70,7 @@ class Supply:
         self._like = like
         self._ahead: _Ahead | None = None
 
-    def at(
-        self, step: int, recovery: Recovery | None, arrange: Callable[[Draws], Draws]
-    ) -> Needs:
+    def at(self, step: int, recovery: Recovery | None, arrange: Callable[[Draws], Draws]) -> Needs:
         """What step ``step`` needs.
 
         Args:

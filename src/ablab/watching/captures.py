@@ -90,8 +90,8 @@ def capture(
     wanted = [name.removeprefix("activation/") for name in names if name.startswith("activation/")]
     if wanted:
         views = stack.layout.views(stack.theta[index : index + 1])
-        for name, parameter in model.named_parameters():
-            parameter.copy_(views[name][0])
+        for name, own in model.named_parameters():
+            own.copy_(views[name][0])
         model.eval()
         _, seen = watch(model, probe, wanted)
         found |= {f"activation/{name}": x.detach().cpu().clone() for name, x in seen.items()}

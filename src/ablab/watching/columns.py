@@ -65,13 +65,13 @@ def _places(sites: Mapping[str, Site], layout: Layout, slots: Iterable[str]) -> 
     places = []
     for family in ("activation", "activation_grad"):
         places += [
-            Place(
-                family, site.name, site.shape, site.is_distribution, site.has_zeros
-            )
+            Place(family, site.name, site.shape, site.is_distribution, site.has_zeros)
             for site in sites.values()
             if family == "activation" or site.has_grad
         ]
-    parameters = [(name, tuple(shape)) for name, shape in zip(layout.names, layout.shapes, strict=True)]
+    parameters = [
+        (name, tuple(shape)) for name, shape in zip(layout.names, layout.shapes, strict=True)
+    ]
     for family in ("param", "grad"):
         places += [Place(family, name, shape) for name, shape in parameters]
         places.append(Place(family, MODEL, (layout.size,)))
@@ -92,9 +92,17 @@ def _reducers(patterns: Sequence[str]) -> list[Reducer]:
 
 def _nothing(pattern: str, names: Sequence[str]) -> InputError:
     family, middle, reducer = split_pattern(pattern)
-    middles = sorted({name.partition("/")[2].rpartition("/")[0] for name in names if name.startswith(f"{family}/")})
+    middles = sorted(
+        {
+            name.partition("/")[2].rpartition("/")[0]
+            for name in names
+            if name.startswith(f"{family}/")
+        }
+    )
     near = nearest(middle, middles)
-    fitting = sorted({name.rpartition("/")[2] for name in names if name.startswith(f"{family}/{middle}/")})
+    fitting = sorted(
+        {name.rpartition("/")[2] for name in names if name.startswith(f"{family}/{middle}/")}
+    )
     expected = f"a family of {', '.join(FAMILIES)}; a site or parameter; a reducer"
     if fitting:
         expected = f"of {family}/{middle} there are {', '.join(fitting)}"
@@ -108,6 +116,8 @@ def _nothing(pattern: str, names: Sequence[str]) -> InputError:
             "watch.statistics",
             given=pattern,
             expected=expected,
-            suggestion=f"{family}/{near}/{reducer}" if near and not fitting else nearest(pattern, names),
+            suggestion=f"{family}/{near}/{reducer}"
+            if near and not fitting
+            else nearest(pattern, names),
         )
     )

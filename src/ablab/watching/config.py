@@ -15,8 +15,8 @@ class CaptureConfig(Config):
 
     what: tuple[str, ...] = Field(min_length=1)
     """Names or patterns of FAMILY/SITE-OR-PARAMETER with the families ``activation`` (of a probe
-    batch, the first held-out samples, in evaluation), ``param`` and ``optimizer``; a bare site is an
-    activation."""
+    batch, the first held-out samples, in evaluation), ``param`` and ``optimizer``; a bare site
+    is an activation."""
     steps: Annotated[tuple[int, ...] | int | Literal["log"], Field(union_mode="left_to_right")] = (
         "log"
     )
@@ -70,16 +70,18 @@ class CaptureConfig(Config):
         """The next step that is kept, after ``step``; None where there is none."""
         if isinstance(self.steps, tuple):
             return min((each for each in self.steps if each > step), default=None)
-        return 1 << step.bit_length() if self.steps == "log" else (step // self.steps + 1) * self.steps
+        return (
+            1 << step.bit_length() if self.steps == "log" else (step // self.steps + 1) * self.steps
+        )
 
 
 class RecorderConfig(Config):
     """The flight recorder: what happened around a step at which a run went wrong.
 
-    A state of each run is held in memory now and then. When a loss is not finite, jumps, or a run is
-    taken back (``train.recover``), the steps around it are trained again from there on the side with
-    everything watched, and kept with the run: the statistics of each step, the identity of the batch,
-    and the parameters from just before.
+    A state of each run is held in memory now and then. When a loss is not finite, jumps, or a run
+    is taken back (``train.recover``), the steps around it are trained again from there on the side
+    with everything watched, and kept with the run: the statistics of each step, the identity of the
+    batch, and the parameters from just before.
     """
 
     steps: int = Field(40, ge=1, le=10_000)
@@ -89,7 +91,7 @@ class RecorderConfig(Config):
     jump: float = Field(3.0, gt=1)
     """A loss that is more than this many times the largest of the K losses before it is a jump."""
     at_most: int = Field(2, ge=0)
-    """Incidents of a run that are kept; 0: none."""
+    """Jumps and recoveries of a run that are kept; the loss that is not finite always is."""
     statistics: tuple[str, ...] = ("*",)
     """Which statistics are kept."""
 
@@ -127,7 +129,9 @@ class WatchConfig(Config):
         if isinstance(found, str):
             data = data | {"statistics": words.get(found, (found,))}
         elif isinstance(found, list | tuple):
-            parts = [words.get(each, (each,)) if isinstance(each, str) else (each,) for each in found]
+            parts = [
+                words.get(each, (each,)) if isinstance(each, str) else (each,) for each in found
+            ]
             data = data | {"statistics": tuple(name for part in parts for name in part)}
         elif found is None and "statistics" in data:
             data = data | {"statistics": ()}

@@ -1,7 +1,7 @@
 """Statistics of parameters, gradients and optimizer state, from flat rows. Axes: F, R, P, D, G, n.
 
-A flat row holds one tensor after another. Tensors in a row that have an equal last axis make a band,
-which is one matrix; so a pass needs a few operations however many tensors there are.
+A flat row holds one tensor after another. Tensors in a row that have an equal last axis make a
+band, which is one matrix; so a pass needs a few operations however many tensors there are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,6 @@ from ablab.watching.reader import per_run
 from ablab.watching.reducer import Products, Reducer
 from ablab.watching.rows import TracedRows, parts_for, rows_from
 from ablab.watching.sheet import Sheet
-
 
 _PASS = TracedRows()
 
@@ -170,7 +169,7 @@ class FlatStatistics:
                 values = reducer.function(stacked)
             else:
                 values = per_run(reducer.function, stacked.flatten(0, 1))
-                values = values.unflatten(0, stacked.shape[:2])
+                values = values.reshape(stacked.shape[:2])
             found.append(values)
             names += [column.name for column in members]
         return found, names
@@ -183,14 +182,15 @@ class FlatStatistics:
         before, grad, previous = (tensors[name] for name in ("before", "grad", "previous"))
         change = tensors["param"] - before
         first = torch.stack([before, change, grad, previous, grad])
-        products = first * torch.stack([before, change, grad, previous, previous])  # (5, R, P)
-        rows = torch.cat([band.of(products).sum(-1) for band in self._bands], dim=-1)
+        entries = first * torch.stack([before, change, grad, previous, previous])  # (5, R, P)
+        rows = torch.cat([band.of(entries).sum(-1) for band in self._bands], dim=-1)
         sums = _summed(rows, constants)
         sums = torch.cat([sums, sums.sum(-1, keepdim=True)], dim=-1)  # (5, R, parameters + 1)
+        products = Products(sums[0], sums[1], sums[2], sums[3], sums[4], self._samples)
         found, names = [], []
         for reducer in self._of_products:
             (family,) = reducer.families
-            found.append(reducer.function(Products(*sums.unbind(0), samples=self._samples)))
+            found.append(reducer.function(products))
             names += [f"{family}/{name}/{reducer.name}" for name in [*self._layout.names, MODEL]]
         return found, names
 
@@ -260,7 +260,7 @@ class _Band:
     def of(self, flat: Tensor) -> Tensor:
         """Its part of flat rows (…, P), as (…, rows, width)."""
         part = flat.narrow(-1, self.start, self.rows * self.width)
-        return part.unflatten(-1, (self.rows, self.width))
+        return part.reshape(*flat.shape[:-1], self.rows, self.width)
 
 
 def _bands(layout: Layout) -> list[_Band]:

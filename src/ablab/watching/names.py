@@ -21,8 +21,8 @@ _WILD = "*?["
 def split_pattern(pattern: str) -> tuple[str, str, str]:
     """Family, site or parameter, and reducer of a name or pattern; a missing part is ``*``.
 
-    TransformerLens's ``hook_`` before a site's parts is left out. A reducer with a colon is an import
-    path.
+    TransformerLens's ``hook_`` before a site's parts is left out. A reducer with a colon is an
+    import path.
 
     Raises:
         InputError: There is no such family or reducer.
@@ -45,8 +45,8 @@ def split_pattern(pattern: str) -> tuple[str, str, str]:
         near = nearest(reducer, known)
         raise InputError(
             Problem(
-                f"{pattern!r}: there is no reducer {reducer!r}; expected one of {', '.join(known)}, "
-                "or an import path module:name" + (f"; did you mean {near}?" if near else ""),
+                f"{pattern!r}: there is no reducer {reducer!r}; expected one of {', '.join(known)}"
+                ", or an import path module:name" + (f"; did you mean {near}?" if near else ""),
                 given=pattern,
                 suggestion=near,
             )

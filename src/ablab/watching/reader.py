@@ -58,8 +58,11 @@ class StatisticReader(Reader):
         text = "\n".join([type(row_pass).__name__, *(each.name for each in self._columns)])
         self.key = hashlib.sha256(text.encode()).hexdigest()
         self._row_reducers = list(
-            {each.reducer.name: each.reducer for each in self._columns if each.reducer.given == "rows"}
-            .values()
+            {
+                each.reducer.name: each.reducer
+                for each in self._columns
+                if each.reducer.given == "rows"
+            }.values()
         )
         self._orders: dict[tuple[int, ...], Tensor] = {}
         self._count: Tensor | None = None

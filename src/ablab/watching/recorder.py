@@ -8,7 +8,7 @@ are trained again on the side, from the last copy before them, with everything w
 import hashlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablab.train.loop import Follower
-from ablab.train.method import SOLO, STACK
 from ablab.train.run import Run
 from ablab.train.stack import Advance, RunState, Stack
+from ablab.train.watcher import Watcher
 from ablab.watching.config import RecorderConfig
-from ablab.watching.watcher import StatisticWatcher
+from ablab.watching.shadow import Shadow, side_run
+
+MakeWatcher = Callable[[Stack], Watcher | None]
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,9 @@ class Flight:
     Attributes:
         run: The run.
         step: The step at which it happened.
-        about: Its ``reason`` (``jump``, ``not finite`` or ``recovered``), the ``loss`` there and the
-            largest of the K losses ``before`` it, the identity of the ``batch`` (seed, step, and the
-            digest of its tokens).
+        about: Its ``reason`` (``jump``, ``not finite`` or ``recovered``), the ``loss`` there and
+            the largest of the K losses ``before`` it, the identity of the ``batch`` (seed, step,
+            and the digest of its tokens).
         names: The statistics.
         steps: The steps around it.
         losses: Their training losses, as they were trained again.
@@ -66,6 +68,8 @@ class Recorder(Follower):
         config: Its settings.
         keep: Keeps a record.
         fail: Told why an incident could not be recorded; the runs go on.
+        make_watcher: Makes what watches a stack itself, which may have had its part in the
+            arithmetic.
     """
 
     def __init__(
@@ -73,8 +77,10 @@ class Recorder(Follower):
         config: RecorderConfig,
         keep: Callable[[Flight], None],
         fail: Callable[[str], None],
+        make_watcher: MakeWatcher,
     ) -> None:
         self._config, self._keep, self._fail = config, keep, fail
+        self._make_watcher = make_watcher
         self._states: deque[_State] = deque()
         self._losses: dict[str, list[float]] = {}
         self._counts: dict[str, int] = {}
@@ -118,7 +124,7 @@ class Recorder(Follower):
             window = past[-config.steps :]
             if not np.isfinite(loss):
                 return step, "not finite"
-            enough = len(window) >= min(config.steps, 10)
+            enough = 2 * len(window) >= config.steps
             cool = step - self._last.get(run, -config.steps) >= config.steps
             if enough and cool and loss > config.jump * max(window):
                 return step, "jump"
@@ -129,9 +135,12 @@ class Recorder(Follower):
         self, stack: Stack, run: Run, step: int, reason: str, losses: list[float], last: int
     ) -> None:
         config = self._config
-        if self._counts.get(run.id, 0) >= config.at_most:
+        if reason != "not finite":  # which ends a run, and is always kept
+            if self._counts.get(run.id, 0) >= config.at_most:
+                return
+            self._counts[run.id] = self._counts.get(run.id, 0) + 1
+        elif self._last.get(run.id) == step:
             return
-        self._counts[run.id] = self._counts.get(run.id, 0) + 1
         self._last[run.id] = step
         before = step - config.steps - 1
         states = [each for each in self._states if run.id in each.runs and each.step < step]
@@ -147,7 +156,7 @@ class Recorder(Follower):
             "batch": _batch_identity(stack, run, step),
         }
         try:
-            self._keep(_fly(stack, run, state, step, about, config))
+            self._keep(_fly(stack, run, state, step, about, config, self._make_watcher))
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             self._fail(f"step {step} of run {run.id} could not be recorded: {reason}")
@@ -164,32 +173,26 @@ def _state(stack: Stack) -> _State:
     )
 
 
-def side_run(run: Run, lr_scale: float) -> Run:
-    """A run as it is trained on the side, step for step: it never goes back, nor stops."""
-    train = run.train.model_copy(
-        update={"recover": None, "stop": None, "lr": run.train.lr * lr_scale}
-    )
-    return replace(run, train=train)
-
-
-def side_stack(stack: Stack, run: Run, state: RunState, lr_scale: float) -> Stack:
-    """A stack of one run, trained eagerly, at a state of it."""
-    method = SOLO if stack.method.engine == "solo" or stack.method.compiled else STACK
-    return Stack([side_run(run, lr_scale)], [state], stack.device, method)
-
-
 def _fly(
-    stack: Stack, run: Run, state: _State, step: int, about: dict[str, Any], config: RecorderConfig
+    stack: Stack,
+    run: Run,
+    state: _State,
+    step: int,
+    about: dict[str, Any],
+    config: RecorderConfig,
+    make_watcher: MakeWatcher,
 ) -> Flight:
-    """Trains the steps around an incident again."""
+    """Trains the steps around an incident again, as they were trained."""
     index = state.runs.index(run.id)
     own = RunState(
         state.step, state.theta[index], {name: slot[index] for name, slot in state.slots.items()}
     )
-    side = side_stack(stack, run, own, state.lr_scales[run.id])
+    width = len(state.runs) if stack.method.vmapped else 1
+    again = side_run(run, state.lr_scales[run.id])
+    side = Stack([again] * width, [own] * width, stack.device, stack.method)
+    side.watcher = make_watcher(side)
     first = max(state.step + 1, step - config.steps)
-    watcher = StatisticWatcher(side, config.statistics, lambda each: each >= first)
-    side.watcher = watcher
+    shadow = Shadow(side, config.statistics, lambda each: each >= first)
     after = config.after if about["reason"] != "not finite" else 0
     end = min(step + after, run.train.steps)
     steps, losses, values = [], [], []
@@ -198,14 +201,13 @@ def _fly(
         if side.step == step - 1:
             views = side.layout.views(side.theta)
             parameters = {name: view[0].detach().cpu().clone() for name, view in views.items()}
-        advance = side.advance(1)
-        if advance.watched is not None:
+        found = shadow.step() if side.step + 1 >= first - 1 else None
+        loss = float(side.advance(1).losses[-1, 0])
+        if found is not None:
             steps.append(side.step)
-            losses.append(float(advance.losses[-1, 0]))
-            values.append(advance.watched[0])
-    return Flight(
-        run.id, step, about, watcher.names, steps, losses, np.stack(values), parameters
-    )
+            losses.append(loss)
+            values.append(found)
+    return Flight(run.id, step, about, shadow.names, steps, losses, np.stack(values), parameters)
 
 
 def _batch_identity(stack: Stack, run: Run, step: int) -> dict[str, Any]:

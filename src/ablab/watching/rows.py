@@ -1,8 +1,8 @@
 """One pass over a tensor, shared by all reducers that need no more. Axes: W runs, N rows, D, m.
 
-A row is the last axis. Of a tensor (W, …, D) are kept, as far as they are asked for, ``norms`` (W, N),
-and sums of parts, however many there are of them: ``total`` (W, m), ``largest`` (W, m) and ``zeros``
-(W, m).
+A row is the last axis. Of a tensor (W, …, D) are kept, as far as they are asked for, ``norms`` (W,
+N), and sums of parts, however many there are of them: ``total`` (W, m), ``largest`` (W, m) and
+``zeros`` (W, m).
 """
 
 from abc import ABC, abstractmethod
@@ -95,9 +95,7 @@ class CompiledRows(RowPass):
             return None
 
 
-def rows_from(
-    sums: Mapping[str, Tensor], count: Tensor, exact: Tensor | None = None
-) -> Rows:
+def rows_from(sums: Mapping[str, Tensor], count: Tensor, exact: Tensor | None = None) -> Rows:
     """What reducers read, from sums and extremes over rows; NaN for what is missing.
 
     Args:

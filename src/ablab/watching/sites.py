@@ -1,19 +1,20 @@
 """The sites of a model as statistics see them: shapes, what is hidden, where gradients come."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ablab.model.base import Model
-from ablab.model.forward import Forward, NoiseCounter
+from ablab.model.forward import Forward, NoiseCounter, Tap
 from ablab.model.user import UserModel
 
 # Where an exact zero could only be an accident of rounding.
 _DENSE = frozenset(
-    "embed pos_embed resid_pre resid_mid resid_post q k v z rot_q rot_k attn_scores pre pre_linear "
-    "ln_final memory".split()
-)
+    ("embed", "pos_embed", "resid_pre", "resid_mid", "resid_post", "q", "k", "v", "z", "rot_q",
+     "rot_k", "attn_scores", "pre", "pre_linear", "ln_final", "memory")
+)  # fmt: skip
 _DROPPED = ("attn_out", "mlp_out")  # dense without dropout
 _ROW_SUM = 1e-3  # how far from one the sums of rows of probabilities may be
 
@@ -73,8 +74,7 @@ def find_sites(model: Model, device: torch.device) -> dict[str, Site]:
     }
 
 
-def _named(function: object, name: str) -> object:
-    assert callable(function), "a tap"
+def _named(function: Callable[[str, Tensor], Tensor], name: str) -> Tap:
     return lambda x: function(name, x)
 
 
@@ -98,6 +98,7 @@ def _drops(model: Model) -> bool:
     """Whether the model draws dropout."""
     counter = NoiseCounter()
     device = next(model.parameters()).device
+    tokens = torch.zeros(1, model.input_length, dtype=torch.long, device=device)
     with torch.no_grad():
-        model(torch.zeros(1, model.input_length, dtype=torch.long, device=device), Forward(noise=counter))
+        model(tokens, Forward(noise=counter))
     return bool(counter.sizes)

@@ -15,10 +15,10 @@ def _is_matrix(place: Place) -> bool:
 def effective_rank(x: Tensor) -> Tensor:
     """(Σ σ²)² / Σ σ⁴ over the singular values σ; from 1 to the rank, and the rank if all are equal.
 
-    This is R₀ of XᵀX in Bartlett et al., "Benign overfitting in linear regression" (2020), also known
-    as the participation ratio; it needs no singular values, only ‖X‖_F⁴ / ‖XᵀX‖_F². Of matrices among
-    parameters and gradients, and of the residual stream behind each block, a row for each token of
-    the batch, not centred.
+    This is R₀ of XᵀX in Bartlett et al., "Benign overfitting in linear regression" (2020), also
+    known as the participation ratio; it needs no singular values, only ‖X‖_F⁴ / ‖XᵀX‖_F². Of
+    matrices among parameters and gradients, and of the residual stream behind each block, a row for
+    each token of the batch, not centred.
     """
     short = x if x.shape[-2] >= x.shape[-1] else x.mT
     gram = short.mT @ short

@@ -7,5 +7,5 @@ from ablab.watching.reducer import Rows, reducer
 
 @reducer("max_abs", "rows")
 def max_abs(rows: Rows) -> Tensor:
-    """max |x| over all entries."""
+    """Max |x| over all entries."""
     return rows.largest

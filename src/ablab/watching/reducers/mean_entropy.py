@@ -18,4 +18,5 @@ def mean_entropy(x: Tensor) -> Tensor:
     none, and make no column.
     """
     logs = x.clamp(min=torch.finfo(x.dtype).tiny).log()
-    return -torch.linalg.vecdot(x, logs).mean()
+    entropies: Tensor = torch.linalg.vecdot(x, logs)
+    return -entropies.mean()

@@ -1,4 +1,4 @@
-"""The mean Euclidean norm of a tensor's rows, its last axis: of token vectors, of heads' queries."""
+"""The mean Euclidean norm of a tensor's rows, its last axis: of token vectors, of queries."""
 
 from torch import Tensor
 

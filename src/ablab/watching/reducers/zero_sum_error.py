@@ -15,8 +15,9 @@ def _is_logits(place: Place) -> bool:
 def zero_sum_error(grads: Tensor, targets: Tensor) -> Tensor:
     """The share of predictions whose true class has a gradient of exactly 0 while another has not.
 
-    The gradients of a prediction's logits sum to zero, p_true - 1 and all other p. Where p_true rounds
-    to one, the first is lost and the rest push all logits down (arXiv 2605.06152, on loss spikes).
+    The gradients of a prediction's logits sum to zero, p_true - 1 and all other p. Where p_true
+    rounds to one, the first is lost and the rest push all logits down (arXiv 2605.06152, on
+    loss spikes).
     """
     true = is_target(grads, targets)
     own = torch.where(true, grads, 0.0).abs().sum(-1)
