@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch.nn import functional as F
 
 from ablab.train.reading import MEAN, Kept, Reader
 from ablab.watching.columns import Column
+from ablab.watching.programs import Programs
 from ablab.watching.reducer import Reducer
 from ablab.watching.rows import RowPass, parts_for, rows_from
 from ablab.watching.sheet import Sheet
@@ -27,8 +29,9 @@ class StatisticReader(Reader):
         predicted: The positions whose token is predicted.
         row_pass: How the pass over a tensor is made.
         batch: Samples of the whole batch (B).
-        share_last: Whether a tensor that two sites show one after another is read once. Not where
-            operations are only recorded, and tensors hold no numbers.
+        eager: Whether tensors hold numbers as they are read. Then one that two sites show one after
+            another is read once; not where operations are only recorded.
+        compiles: Whether what is done with a tensor is a compiled program by itself.
     """
 
     def __init__(
@@ -38,11 +41,13 @@ class StatisticReader(Reader):
         predicted: slice,
         row_pass: RowPass,
         batch: int,
-        share_last: bool,
+        eager: bool,
+        compiles: bool = False,
     ) -> None:
         self._columns = [each for each in columns if each.place.family in ACTIVATIONS]
         self._sites, self._predicted, self._row_pass = sites, predicted, row_pass
-        self._batch, self._share_last = batch, share_last
+        self._batch, self._eager = batch, eager
+        self._programs = Programs() if compiles else None
         self._reducers: dict[tuple[str, str], list[Reducer]] = {}
         for column in self._columns:
             key = (column.place.family, column.place.name)
@@ -66,7 +71,7 @@ class StatisticReader(Reader):
         )
         self._orders: dict[tuple[int, ...], Tensor] = {}
         self._count: Tensor | None = None
-        self._last: tuple[Tensor, frozenset[str], dict[str, Tensor]] | None = None
+        self._last: tuple[Tensor, Any, dict[str, Tensor]] | None = None
 
     def forward(self, site: str, x: Tensor, targets: Tensor) -> Kept:
         """What is kept of an activation; see :meth:`ablab.train.reading.Reader.forward`."""
@@ -84,32 +89,42 @@ class StatisticReader(Reader):
         reducers = self._reducers.get((family, site), [])
         place = f"{family}/{site}"
         kept: Kept = {}
-        parts = self._parts.get((family, site), frozenset())
-        if parts:
-            found = self._rows(family, site, x, parts)
-            kept |= {f"{place}|{name}": value for name, value in found.items()}
+        if any(each.given in ("rows", "tensor", "matrices") for each in reducers):
+            for name, value in self._boiled(family, site, x).items():
+                is_mean = name.startswith(MEAN)
+                plain = name.removeprefix(MEAN)
+                kept[f"{MEAN if is_mean else ''}{place}|{plain}"] = value
         for each in reducers:
-            if each.given == "tensor":
-                kept[f"{MEAN}{place}|{each.name}"] = per_run(each.function, x)
-            elif each.given == "matrices":
-                kept[f"{MEAN}{place}|{each.name}"] = each.function(x.flatten(1, -2))
-            elif each.given == "answers":
+            if each.given == "answers":
                 shown = x[:, :, self._predicted]
                 kept[f"{MEAN}{place}|{each.name}"] = per_run(each.function, shown, targets)
         return kept
 
-    def _rows(self, family: str, site: str, x: Tensor, parts: frozenset[str]) -> dict[str, Tensor]:
+    def _boiled(self, family: str, site: str, x: Tensor) -> dict[str, Tensor]:
+        """What is kept of a tensor by itself, by the parts' and the reducers' names."""
+        parts = self._parts[family, site]
+        others = [
+            each for each in self._reducers[family, site] if each.given in ("tensor", "matrices")
+        ]
+        hides = family == "activation" and self._sites[site].is_hiding
+        asked = (parts, tuple(each.name for each in others), hides)
         last = self._last
-        if last is not None and last[1] == parts and _same_memory(last[0], x):
+        if last is not None and last[1] == asked and _same_memory(last[0], x):
             return last[2]
-        shown = x
-        if family == "activation" and self._sites[site].is_hiding:
-            shown = F.threshold(x, _HIDDEN, 0.0)
-        if shown.ndim < 3:  # a number for each sample
-            shown = shown.unsqueeze(-1)
-        found = self._row_pass.take(shown, parts)
-        if self._share_last:
-            self._last = (x, parts, found)
+
+        def boil(x: Tensor) -> dict[str, Tensor]:
+            shown = F.threshold(x, _HIDDEN, 0.0) if hides else x
+            shown = shown.unsqueeze(-1) if shown.ndim < 3 else shown  # a number for each sample
+            found = self._row_pass.take(shown, parts) if parts else {}
+            for each in others:
+                whole = each.given == "matrices"
+                value = each.function(x.flatten(1, -2)) if whole else per_run(each.function, x)
+                found[f"{MEAN}{each.name}"] = value
+            return found
+
+        found = boil(x) if self._programs is None else self._programs.run(asked, boil, x)
+        if self._eager:
+            self._last = (x, asked, found)
         return found
 
     def finish(self, kept: Mapping[str, Tensor], sheet: Sheet) -> None:

@@ -6,13 +6,11 @@ N), and sums of parts, however many there are of them: ``total`` (W, m), ``large
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
-from ablab.train.compiling import CompileError, Program, compile_program
 from ablab.watching.reducer import Rows
 
 PARTS = ("norms", "total", "largest", "zeros")
@@ -61,38 +59,6 @@ class EagerRows(RowPass):
             others = torch.stack([torch.count_nonzero(own) for own in x.unbind(0)])
             found["zeros"] = (x[0].numel() - others).to(x.dtype).reshape(runs, 1)
         return found
-
-
-class CompiledRows(RowPass):
-    """The traced pass as a compiled program for each shape; eager where that cannot be had."""
-
-    def __init__(self) -> None:
-        self._traced, self._eager = TracedRows(), EagerRows()
-        self._programs: dict[Any, tuple[Program, list[str]] | None] = {}
-
-    def take(self, x: Tensor, parts: frozenset[str]) -> dict[str, Tensor]:
-        """What is kept of a tensor (W, …, D)."""
-        key = (x.shape, x.stride(), x.dtype, parts, torch.get_num_threads())
-        if key not in self._programs:
-            self._programs[key] = self._compiled(x, parts)
-        known = self._programs[key]
-        if known is None:
-            return self._eager.take(x, parts)
-        program, names = known
-        return dict(zip(names, program([x]), strict=True))
-
-    def _compiled(self, x: Tensor, parts: frozenset[str]) -> tuple[Program, list[str]] | None:
-        names: list[str] = []
-
-        def function(x: Tensor) -> Sequence[Tensor]:
-            found = self._traced.take(x, parts)
-            names[:] = found
-            return list(found.values())
-
-        try:
-            return compile_program(function, [x])[0], names
-        except CompileError:
-            return None
 
 
 def rows_from(sums: Mapping[str, Tensor], count: Tensor, exact: Tensor | None = None) -> Rows:

@@ -17,7 +17,7 @@ from ablab.watching.config import WatchConfig
 from ablab.watching.flat import FlatStatistics
 from ablab.watching.names import DEFAULT
 from ablab.watching.reader import ACTIVATIONS, StatisticReader
-from ablab.watching.rows import CompiledRows, EagerRows, RowPass, TracedRows
+from ablab.watching.rows import EagerRows, TracedRows
 from ablab.watching.sheet import Sheet
 from ablab.watching.sites import find_sites
 
@@ -28,7 +28,7 @@ class StatisticWatcher(Watcher):
     """Takes statistics of a stack's steps.
 
     Args:
-        stack: The stack.
+        stack: The stack, whose method is settled.
         patterns: Which statistics; a pattern that means none here makes no column.
         at: Whether a step is watched.
     """
@@ -47,7 +47,6 @@ class StatisticWatcher(Watcher):
         self._sites = sites
         self._columns = columns
         self._flat: FlatStatistics | None = None
-        self._readers: dict[bool, StatisticReader] = {}
         self._make(compiles=False)
         self._sheet = Sheet(self.names)
         self._before: Tensor | None = None
@@ -66,18 +65,16 @@ class StatisticWatcher(Watcher):
         self._flat = (
             FlatStatistics(flat, stack.layout, batch, program, stack.device) if flat else None
         )
-        eager: RowPass = CompiledRows() if compiles else EagerRows()
-        self._readers = {
-            compiled: StatisticReader(
-                columns,
-                self._sites,
-                stack.task.predicted,
-                TracedRows() if compiled else eager,
-                batch,
-                share_last=not compiled,
-            )
-            for compiled in (False, True)
-        }
+        traced = stack.method.compiled or compiles
+        self._reader = StatisticReader(
+            columns,
+            self._sites,
+            stack.task.predicted,
+            TracedRows() if traced else EagerRows(),
+            batch,
+            eager=not stack.method.compiled,
+            compiles=compiles and not stack.method.compiled,
+        )
 
     def watches(self, step: int) -> bool:
         """Whether a step is watched."""
@@ -85,8 +82,7 @@ class StatisticWatcher(Watcher):
 
     def reader(self, step: int) -> Reader | None:
         """What is read in a step's passes."""
-        reader = self._readers[self._stack.method.compiled]
-        return reader if reader.sites and self.watches(step) else None
+        return self._reader if self._reader.sites and self.watches(step) else None
 
     def before(self, step: int, theta: Tensor, grad: Tensor) -> None:
         """Keeps copies of what the update changes and a watched step needs."""
@@ -103,9 +99,8 @@ class StatisticWatcher(Watcher):
     ) -> Tensor:
         """All statistics of the step, (R, S)."""
         if kept:
-            reader = self._readers[self._stack.method.compiled]
-            reader.finish(kept, self._sheet)
-            reader.forget()
+            self._reader.finish(kept, self._sheet)
+            self._reader.forget()
         if self._flat is not None:
             tensors = {"param": theta} | {f"optimizer/{name}": slot for name, slot in slots.items()}
             if self._grad is not None:
