@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 _CALM = 0.5  # of the steps before the incident, from the first, which say what is usual
 _FAR = 8.0  # times the usual spread, from which on a statistic has moved
-_FLOOR = 1e-3  # of a statistic's size, that counts as its spread at least
+_FLOOR = 1e-2  # of a statistic's size, that counts as its spread at least
 _NEEDED = 6  # calm steps, to say anything
 
 
@@ -34,10 +34,11 @@ class Moved:
 def moved_first(record: pl.DataFrame, incident: int) -> list[Moved]:
     """The statistics that moved, those that moved first first.
 
-    A statistic's usual range is its median over the first half of the steps before the incident,
-    and eight times their median absolute deviation (scaled to a normal's standard deviation) around
-    it. It has moved from the first step on after which it stays outside until the incident. Of
-    those that moved at the same step the farthest comes first. What is not finite is outside.
+    What is usual is a line through the first half of the steps before the incident; its spread the
+    median distance from it (scaled to a normal's standard deviation), and a hundredth of the
+    statistic's size at least. A statistic has moved from the first step on after which it stays
+    more than eight spreads away until the incident. Of those that moved at the same step the
+    farthest comes first. What is not finite is away.
 
     Args:
         record: A row a step with ``step``, ``train_loss`` and statistics.
@@ -66,10 +67,13 @@ def _moved(
     if not np.isfinite(usual).all():
         return None
     median = float(np.median(usual))
-    spread = 1.4826 * float(np.median(np.abs(usual - median)))
+    # What drifts has not moved: the range goes on along the line of the calm steps.
+    slope, start = np.polyfit(np.arange(calm), usual, 1)
+    expected = start + slope * np.arange(len(values))
+    spread = 1.4826 * float(np.median(np.abs(usual - expected[:calm])))
     spread = max(spread, _FLOOR * abs(median), float(np.finfo(np.float32).tiny))
     with np.errstate(invalid="ignore", over="ignore"):
-        apart = np.abs(values - median) / spread
+        apart = np.abs(values - expected) / spread
     apart[~np.isfinite(apart)] = np.inf
     out = apart > _FAR
     if not out[-1]:

@@ -39,7 +39,8 @@ def compile_program(
     """
     began = time.perf_counter()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, of its own parts
+        for sort in (DeprecationWarning, FutureWarning):  # torch's own, of its own parts
+            warnings.simplefilter("ignore", sort)
         return _compiled(function, examples), time.perf_counter() - began
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ablab.model.forward import FusedKernels, Kernels, PlainKernels
 from ablab.train.compiling import Program, compile_program
-from ablab.train.innermost import NoRuleError, run_samples, trace_sample
+from ablab.train.innermost import NoRuleError, run_samples, shared_results, trace_sample
 from ablab.train.kernels import StackedKernels
 from ablab.train.layout import Layout
 from ablab.train.method import Method
@@ -256,22 +256,29 @@ class CompiledGradients(Gradients):
         names = [*views, *self.objective.buffers]
         kernels = PlainKernels()
         passed: list[str] = []
+        lonely: set[str] = set()
 
         def one_sample(*tensors: Tensor) -> Sequence[Tensor]:
             shared = dict(zip(names, tensors, strict=False))
             sample = [tensor[None] for tensor in tensors[len(names) :]]
             words = sample[2] if len(sample) > 2 else None
             seen: dict[str, Tensor] = {}
-            taps = {site: partial(_note, seen, site) for site in reader.sites} if reader else {}
+            nothing = sample[0].flatten()[0] * 0
+            taps = {
+                site: partial(_note, seen, site, nothing if site in lonely else None)
+                for site in (reader.sites if reader else ())
+            }
             loss = self.objective.loss(shared, sample[0], sample[1], words, kernels, taps)
             passed[:] = seen
             return loss, *seen.values()
 
-        graph = trace_sample(
-            one_sample,
-            [*(view[0] for view in views.values()), *self._buffers],
-            [tensor[0, ..., 0] for tensor in draws.tensors],
-        )
+        shared_tensors = [*(view[0] for view in views.values()), *self._buffers]
+        own_tensors = [tensor[0, ..., 0] for tensor in draws.tensors]
+        graph = trace_sample(one_sample, shared_tensors, own_tensors)
+        # What is the same for all samples has no gradient of each; recorded again, it depends on it.
+        lonely |= {passed[n - 1] for n in shared_results(graph, len(shared_tensors)) if n}
+        if lonely:
+            graph = trace_sample(one_sample, shared_tensors, own_tensors)
 
         def losses(
             theta: Tensor, draws: Draws, buffers: dict[str, Tensor], reading: Reading | None
@@ -295,9 +302,10 @@ class CompiledGradients(Gradients):
         return losses
 
 
-def _note(seen: dict[str, Tensor], site: str, tensor: Tensor) -> Tensor:
-    seen[site] = tensor
-    return tensor
+def _note(seen: dict[str, Tensor], site: str, nothing: Tensor | None, tensor: Tensor) -> Tensor:
+    """Notes a site's tensor; with a zero of the sample's added where one is given."""
+    seen[site] = tensor if nothing is None else tensor + nothing
+    return seen[site]
 
 
 def _batch_first(tensor: Tensor) -> Tensor:

@@ -70,6 +70,17 @@ def trace_sample(
     return graph
 
 
+def shared_results(graph: fx.GraphModule, n_shared: int) -> list[int]:
+    """The numbers of a recorded function's results that no sample's own tensors reach."""
+    inputs = [node for node in graph.graph.nodes if node.op == "placeholder"]
+    reached = set(inputs[n_shared:])
+    for node in graph.graph.nodes:
+        if any(each in reached for each in node.all_input_nodes):
+            reached.add(node)
+    (output,) = [node for node in graph.graph.nodes if node.op == "output"]
+    return [number for number, node in enumerate(output.args[0]) if node not in reached]
+
+
 def run_samples(
     graph: fx.GraphModule, shared: Sequence[Tensor], own: Sequence[Tensor]
 ) -> list[Tensor]:

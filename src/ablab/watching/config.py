@@ -88,9 +88,9 @@ class RecorderConfig(Config):
     """Steps before the incident that are kept (K)."""
     after: int = Field(5, ge=0, le=10_000)
     """Steps after it."""
-    jump: float = Field(3.0, gt=1)
+    jump: float = Field(5.0, gt=1)
     """A loss that is more than this many times the largest of the K losses before it is a jump."""
-    at_most: int = Field(2, ge=0)
+    at_most: int = Field(3, ge=0)
     """Jumps and recoveries of a run that are kept; the loss that is not finite always is."""
     statistics: tuple[str, ...] = ("*",)
     """Which statistics are kept."""

@@ -18,6 +18,7 @@ from ablab.watching.sites import Site
 
 ACTIVATIONS = ("activation", "activation_grad")
 _HIDDEN = -3e38  # what is below it is -inf, and hidden
+_WHOLE = "whole"  # a tensor that is kept as it is
 
 
 class StatisticReader(Reader):
@@ -32,6 +33,8 @@ class StatisticReader(Reader):
         eager: Whether tensors hold numbers as they are read. Then one that two sites show one after
             another is read once; not where operations are only recorded.
         compiles: Whether what is done with a tensor is a compiled program by itself.
+        in_parts: Whether a batch is taken in parts. Then reducers that are no means over samples
+            are given the whole tensor when it is there.
     """
 
     def __init__(
@@ -43,11 +46,13 @@ class StatisticReader(Reader):
         batch: int,
         eager: bool,
         compiles: bool = False,
+        in_parts: bool = False,
     ) -> None:
         self._columns = [each for each in columns if each.place.family in ACTIVATIONS]
         self._sites, self._predicted, self._row_pass = sites, predicted, row_pass
         self._batch, self._eager = batch, eager
         self._programs = Programs() if compiles else None
+        self._in_parts = in_parts
         self._reducers: dict[tuple[str, str], list[Reducer]] = {}
         for column in self._columns:
             key = (column.place.family, column.place.name)
@@ -117,15 +122,20 @@ class StatisticReader(Reader):
             shown = shown.unsqueeze(-1) if shown.ndim < 3 else shown  # a number for each sample
             found = self._row_pass.take(shown, parts) if parts else {}
             for each in others:
-                whole = each.given == "matrices"
-                value = each.function(x.flatten(1, -2)) if whole else per_run(each.function, x)
-                found[f"{MEAN}{each.name}"] = value
+                if self._waits(each):
+                    found[_WHOLE] = x.clone() if self._eager else x
+                else:
+                    found[f"{MEAN}{each.name}"] = _reduced(each, x)
             return found
 
         found = boil(x) if self._programs is None else self._programs.run(asked, boil, x)
         if self._eager:
             self._last = (x, asked, found)
         return found
+
+    def _waits(self, reducer: Reducer) -> bool:
+        """Whether a reducer of tensors has to wait for all parts of a batch."""
+        return self._in_parts and not reducer.is_mean
 
     def finish(self, kept: Mapping[str, Tensor], sheet: Sheet) -> None:
         """Puts the statistics of a whole batch on a sheet, from what was kept of it."""
@@ -134,6 +144,12 @@ class StatisticReader(Reader):
             rows = rows_from(self._sums(kept, places), self._counts(kept))
             for each in self._row_reducers:
                 sheet.add(each.function(rows), [f"{place}/{each.name}" for place in places])
+        for (family, site), reducers in self._reducers.items():
+            whole = kept.get(f"{family}/{site}|{_WHOLE}")
+            for each in reducers if whole is not None else ():
+                if each.given in ("tensor", "matrices") and self._waits(each):
+                    assert whole is not None, "looked at above"
+                    sheet.add(_reduced(each, whole)[:, None], [f"{family}/{site}/{each.name}"])
         means = [name for name in kept if name.startswith(MEAN)]
         if means:
             names = [name.removeprefix(MEAN).replace("|", "/") for name in means]
@@ -195,6 +211,14 @@ _FINISHES: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
     "largest": {"largest": lambda x: x.amax(-1)},
     "zeros": {"zeros": lambda x: x.sum(-1)},
 }
+
+
+def _reduced(reducer: Reducer, x: Tensor) -> Tensor:
+    """A reducer of tensors at a site (W, B, …), for each run."""
+    if reducer.given == "matrices":
+        values: Tensor = reducer.function(x.flatten(1, -2))
+        return values
+    return per_run(reducer.function, x)
 
 
 def per_run(function: object, x: Tensor, *others: Tensor) -> Tensor:

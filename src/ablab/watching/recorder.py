@@ -85,6 +85,7 @@ class Recorder(Follower):
         self._losses: dict[str, list[float]] = {}
         self._counts: dict[str, int] = {}
         self._last: dict[str, int] = {}
+        self._ended: set[str] = set()
 
     def begin(self, stack: Stack) -> None:
         """Remembers the state to begin with."""
@@ -139,8 +140,10 @@ class Recorder(Follower):
             if self._counts.get(run.id, 0) >= config.at_most:
                 return
             self._counts[run.id] = self._counts.get(run.id, 0) + 1
-        elif self._last.get(run.id) == step:
+        elif run.id in self._ended:
             return
+        else:
+            self._ended.add(run.id)
         self._last[run.id] = step
         before = step - config.steps - 1
         states = [each for each in self._states if run.id in each.runs and each.step < step]

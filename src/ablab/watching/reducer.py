@@ -1,7 +1,7 @@
 """What a reducer is: one decorated function. Axes: N rows, B, P, V."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -95,6 +95,7 @@ class Reducer:
         given: What the function is given.
         families: The families that it is for.
         applies: Whether it says something of a place.
+        is_mean: Whether it is the mean over a batch's samples, so that parts may be averaged.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Reducer:
     given: Given
     families: tuple[str, ...]
     applies: Callable[[Place], bool]
+    is_mean: bool = False
 
     def fits(self, place: Place) -> bool:
         """Whether it makes a column at a place."""
@@ -117,12 +119,13 @@ def reducer(
     given: Given = "tensor",
     families: tuple[str, ...] = tuple(FAMILIES),
     applies: Callable[[Place], bool] = _anywhere,
+    is_mean: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator that makes a function known as a reducer.
 
     A function of a ``tensor`` is given that of one run: a site's with the batch axis first, or a
     parameter's. It returns a scalar tensor and runs under ``torch.vmap``, so it must not branch on
-    values. Of a batch that is taken in parts it is the mean over the parts.
+    values.
 
     Args:
         name: The reducer's name, which its file has too; a user's own goes by its import path.
@@ -133,10 +136,11 @@ def reducer(
             ``gradients``, :class:`Products` of two steps.
         families: The families that it is for.
         applies: Whether it says something of a place; where not, it makes no column.
+        is_mean: Whether it is the mean over a batch's samples, which need not be held at once then.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        made = Reducer(name, function, given, families, applies)
+        made = Reducer(name, function, given, families, applies, is_mean)
         function.reducer = made  # type: ignore[attr-defined]
         if function.__module__ == f"{reducer.__module__.rpartition('.')[0]}.reducers.{name}":
             REDUCERS.register(name)(made)
@@ -155,7 +159,7 @@ def find_reducer(name: str) -> Reducer:
         return found
     made = getattr(found, "reducer", None)
     if isinstance(made, Reducer):
-        return Reducer(name, made.function, made.given, made.families, made.applies)
+        return replace(made, name=name)
     return Reducer(name, found, "tensor", tuple(FAMILIES), _anywhere)
 
 

@@ -74,6 +74,7 @@ class StatisticWatcher(Watcher):
             batch,
             eager=not stack.method.compiled,
             compiles=compiles and not stack.method.compiled,
+            in_parts=stack.method.samples is not None,
         )
 
     def watches(self, step: int) -> bool:

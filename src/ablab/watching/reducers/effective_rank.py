@@ -22,5 +22,5 @@ def effective_rank(x: Tensor) -> Tensor:
     """
     short = x if x.shape[-2] >= x.shape[-1] else x.mT
     gram = short.mT @ short
-    trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1)
-    return ratio(trace, gram.square().sum((-2, -1)) / trace)
+    squares = short.square().sum((-2, -1))
+    return ratio(squares, gram.square().sum((-2, -1)) / squares)

@@ -10,7 +10,7 @@ def _is_distribution(place: Place) -> bool:
     return place.is_distribution
 
 
-@reducer("mean_entropy", families=("activation",), applies=_is_distribution)
+@reducer("mean_entropy", families=("activation",), applies=_is_distribution, is_mean=True)
 def mean_entropy(x: Tensor) -> Tensor:
     """Mean over all rows of -Σ p log p, in nats; with 0 log 0 = 0 (Shannon, 1948).
 
