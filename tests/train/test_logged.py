@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,5 +21,5 @@ def test_next_and_last_agree_with_what_is_logged(every, step):
 def test_log_is_dense_at_first_and_sparse_later():
     steps = [step for step in range(1, 257) if logs(step, "log")]
     assert steps[:31] == list(range(1, 32))
-    assert [b - a for a, b in zip(steps, steps[1:], strict=False)][31:48] == [2] * 16 + [4]
+    assert [b - a for a, b in pairwise(steps)][31:48] == [2] * 16 + [4]
     assert sum(logs(step, "log") for step in range(1, 10_001)) == 166

@@ -121,7 +121,7 @@ def compare(kind, method, compiles=False, patterns=("*",)):
         wrong = []
         for name, value in zip(watcher.names, found[index], strict=True):
             right = value_of(name, *state, slots, stack)
-            # A mean of numbers that cancel, or the gradient that key biases do not have, is rounding.
+            # A mean of numbers that cancel is rounding.
             noise = 2e-6 if name.startswith(("activation", "param")) else 2e-7
             if not np.isclose(value, right, rtol=2e-3, atol=noise):
                 wrong.append((name, value, right))

@@ -275,7 +275,7 @@ class CompiledGradients(Gradients):
         shared_tensors = [*(view[0] for view in views.values()), *self._buffers]
         own_tensors = [tensor[0, ..., 0] for tensor in draws.tensors]
         graph = trace_sample(one_sample, shared_tensors, own_tensors)
-        # What is the same for all samples has no gradient of each; recorded again, it depends on it.
+        # What is the same for all samples has no gradient of each: it is recorded again, with one.
         lonely |= {passed[n - 1] for n in shared_results(graph, len(shared_tensors)) if n}
         if lonely:
             graph = trace_sample(one_sample, shared_tensors, own_tensors)

@@ -1,0 +1,135 @@
+"""Replayed losses equal the stored ones; what is added equals what was watched from the start."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import ablab
+from ablab.config import InputError
+from tests.store.makers import train
+
+ASKED = {
+    "name": "asked",
+    "task": {"kind": "addition", "n_digits": 2, "target": "all"},
+    "model": {"kind": "transformer", "d_model": 8, "n_heads": 2, "attention": {"bias": False}},
+    "train": {
+        "steps": 60, "batch_size": 16, "lr": 3e-3, "evaluate": {"every": 30, "samples": 16},
+        "snapshots": {"every": 20, "logarithmic": False},
+    },
+    "seeds": 3,
+}  # fmt: skip
+PATTERNS = ["activation/blocks.0.*", "grad/*", "param/*/update_ratio", "optimizer/*/rms"]
+PLACES = [(1, 6), (31, 40), (57, 60)]
+
+
+def compared(lab, watched, steps, exact=True):
+    """Replays steps of every run; the columns beside those of runs that watched from the start."""
+    opened = ablab.open(lab)
+    for record in opened.runs():
+        found = opened.replay(record.run, steps, watch=PATTERNS)
+        assert found.compared == found.rows == steps[1] - steps[0] + 1
+        assert found.agrees
+        if exact:
+            assert found.equal == found.compared, found
+        columns = list(found.columns)
+        added = opened.run(record.run).metrics(columns)
+        own = watched.metrics(columns).filter(pl.col("run") == record.run)
+        here = pl.col("step").is_between(*steps)
+        # The first step after a start has no gradient before it.
+        np.testing.assert_allclose(
+            added.filter(here).select(columns).to_numpy(),
+            own.filter(here).select(columns).to_numpy(),
+            rtol=2e-3, atol=1e-6,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    asked = ASKED | {"watch": {"every": 1, "statistics": PATTERNS}}
+    return train(asked, tmp_path_factory.mktemp("watched") / "lab", engine="solo", compile="off")
+
+
+@pytest.mark.parametrize("steps", PLACES)
+def test_of_runs_in_a_stack(tmp_path, watched, steps):
+    train(ASKED, tmp_path / "lab", engine="stack", compile="off")
+    compared(tmp_path / "lab", watched, steps)
+
+
+@pytest.mark.parametrize("steps", PLACES)
+def test_of_a_run_alone_that_was_resumed(tmp_path, watched, steps):
+    train(ASKED, tmp_path / "lab", "train.steps=33", engine="solo", compile="off")
+    train(ASKED, tmp_path / "lab", engine="solo", compile="off")
+    compared(tmp_path / "lab", watched, steps)
+
+
+def test_of_runs_by_two_workers(tmp_path, watched):
+    train(ASKED, tmp_path / "lab", engine="stack", compile="off", workers=2)
+    for steps in PLACES:
+        compared(tmp_path / "lab", watched, steps)
+
+
+def test_of_runs_whose_patterns_were_read(tmp_path, watched):
+    pattern = "activation/blocks.0.attn.pattern/*"
+    asked = ASKED | {"watch": {"every": 7, "statistics": [pattern]}}
+    train(asked, tmp_path / "lab", engine="stack", compile="off")
+    compared(tmp_path / "lab", watched, (20, 45))
+
+
+@pytest.mark.compiled
+def test_of_compiled_runs(tmp_path, watched):
+    pattern = "activation/blocks.0.resid_post/rms"
+    asked = ASKED | {"watch": {"every": 7, "statistics": [pattern]}}
+    train(asked, tmp_path / "lab", engine="stack", compile="on")
+    compared(tmp_path / "lab", watched, (20, 45))
+
+
+def test_of_a_run_that_went_back(tmp_path):
+    recover = {"every": 5, "above": 0.05, "at_most": 2, "lr_factor": 0.3}
+    settings = ASKED["train"] | {"recover": recover, "lr": 0.3, "optimizer": "sgd"}
+    lab = tmp_path / "lab"
+    train(ASKED | {"train": settings, "seeds": 1}, lab, engine="solo", compile="off")
+    opened = ablab.open(lab)
+    (record,) = opened.runs()
+    assert opened.run(record.run).metrics(["restart"])["restart"].drop_nulls().len() > 0
+    found = opened.replay(record.run, watch=["param/*/rms"])
+    assert found.equal == found.compared == 60
+
+
+def test_captures_and_every_other_step(tmp_path):
+    train(ASKED | {"seeds": 1}, tmp_path / "lab", compile="off")
+    opened = ablab.open(tmp_path / "lab")
+    (record,) = opened.runs()
+    found = opened.replay(
+        record.run, (10, 30), watch=["grad/*/rms"], every=5,
+        capture=["blocks.0.attn.pattern", "param/*"], capture_every=10, samples=4,
+    )  # fmt: skip
+    assert found.rows == 5 and found.captured == [10, 20, 30]
+    run = opened.run(record.run)
+    assert run.captures == [10, 20, 30]
+    kept = run.captured(20)
+    model = run.model(20)
+    for name, parameter in model.named_parameters():
+        assert (kept[f"param/{name}"] == parameter).all()
+    pattern = kept["activation/blocks.0.attn.pattern"]
+    assert pattern.shape[:2] == (4, 2)
+    assert pattern.sum(-1).allclose(pattern.new_ones(()))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"steps": (0, 5)}, "has no steps 0 to 5"),
+        ({"steps": (5, 61)}, "1 ≤ A ≤ B ≤ 60"),
+        ({"steps": (9, 5)}, "has no steps 9 to 5"),
+        ({"watch": ["grad/*/rmss"]}, "no reducer 'rmss'"),
+        ({"watch": ["grad/nothing/rms"]}, "no statistic is meant"),
+        ({"capture": ["blocks.7.attn.z"]}, "no tensor is meant"),
+    ],
+)
+def test_what_cannot_be_replayed_is_said(tmp_path, given, said):
+    train(ASKED | {"seeds": 1}, tmp_path / "lab", compile="off")
+    opened = ablab.open(tmp_path / "lab")
+    before = sorted(path.name for path in (tmp_path / "lab").rglob("*"))
+    with pytest.raises(InputError, match=said):
+        opened.replay(opened.runs()[0].run, **given)
+    assert sorted(path.name for path in (tmp_path / "lab").rglob("*")) == before
