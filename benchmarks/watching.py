@@ -6,8 +6,8 @@ For each size, alone and in a stack, eager and compiled, alternates blocks of st
 without watching, with the default statistics every 10 steps, and with all statistics every 10 steps
 and at every step; prints the medians of the paired ratios. Statistics of eager steps are taken by
 torch's own operations (``eager``), or by compiled passes (``eager, passes compiled``), as a long
-run has them. ``--store`` fills a store with 300 columns × 10,000 steps × 20 runs instead, and says how
-large it is and how long one column of all runs takes to read.
+run has them. ``--store`` fills a store with 300 columns × 10,000 steps × 20 runs instead, and says
+how large it is and how long one column of all runs takes to read.
 """
 
 import argparse

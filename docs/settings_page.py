@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from ablab.config import Component, Config
 from ablab.model.config import MODELS
@@ -40,8 +40,13 @@ def _rows(cls: type[Config], prefix: str) -> list[str]:
             for candidate in (field.annotation, *get_args(field.annotation))
             if inspect.isclass(candidate) and issubclass(candidate, Config)
         ]
-        default = "" if inner else f"`{_plain(field.default)}`"
-        values = "a mapping" if inner else _values(field.annotation, field.metadata)
+        default = "" if inner or field.is_required() else f"`{_plain(field.default)}`"
+        several = get_origin(field.annotation) is tuple
+        values = (
+            ("a list of mappings" if several else "a mapping")
+            if inner
+            else _values(field.annotation, field.metadata)
+        )
         cells = [f"`{prefix}.{name}`", values, default, meaning]
         rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
         if get_origin(field.annotation) is dict:
@@ -60,7 +65,11 @@ def _values(annotation: Any, marks: list[Any]) -> str:
     for part in get_args(annotation):
         options += [option for option in get_args(part) if isinstance(option, str)]
     kinds = {int: "integer", float: "number", bool: "true or false", str: "text"}
-    others = [kinds[part] for part in (annotation, *get_args(annotation)) if part in kinds]
+    parts = [annotation, *get_args(annotation)]
+    parts = [get_args(part)[0] if get_origin(part) is Annotated else part for part in parts]
+    others = [kinds[part] for part in parts if part in kinds]
+    if get_origin(annotation) is tuple:
+        return f"a list of {others[0]}s" if others else "a list"
     return ", ".join([*(f"`{option}`" for option in options), *dict.fromkeys(others)])
 
 

@@ -15,6 +15,7 @@ from ablab.execute.progress import Reporter, duration
 from ablab.execute.shape import count_shape
 from ablab.execute.speeds import Speeds, keep_compiled_programs
 from ablab.execute.stops import settle_stops
+from ablab.execute.watch import watched_less
 from ablab.execute.work import Job, unfinished
 from ablab.experiments.experiment import Experiment
 from ablab.store.metrics import compact
@@ -63,6 +64,12 @@ def conduct(
         store.retry(run.run for run in store.runs(record) if run.status in troubled)
     settle_stops(store, record.id, asked.runs)
     left = unfinished(store, record.id)
+    less = watched_less(store, asked.runs)
+    if less:
+        reporter.message(
+            f"{len(less)} runs were trained, at least in part, with other statistics watched; "
+            f"ablab replay adds them: ablab replay {less[0]} --watch …"
+        )
     if not left:
         reporter.message(f"nothing to train: all {len(asked.runs)} runs are in {store.path}")
         return Conducted(record, 0, True)

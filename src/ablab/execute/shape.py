@@ -93,6 +93,7 @@ def _count(run: Run, key: str) -> Shape | str:
         return f"{type(error).__name__}: {error}".splitlines()[0]
     scale = run.train.batch_size / samples
     best = 0 if run.train.recover is None else 2 * (1 + len(stack.slots))  # to go back to
+    best += 2 * (1 + len(stack.slots))  # that the flight recorder holds
     return Shape(
         key=key,
         operations=(counter.operations - counter.mixing) * scale,

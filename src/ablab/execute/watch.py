@@ -1,5 +1,6 @@
 """Watching as it is carried out: what is taken, what is kept, and what it will cost."""
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -83,6 +84,24 @@ def keep_flight(store: Store, flight: Flight) -> None:
     if values is not None:
         table = pl.concat([table, values.with_columns(pl.all().fill_nan(None))], how="horizontal")
     keep(store, "flight", flight.run, flight.step, flight.parameters, flight.about, table)
+
+
+def watched_less(store: Store, runs: Sequence[Run]) -> list[str]:
+    """The runs of which a stored piece was trained without statistics that are asked for now."""
+    segments = {
+        row["id"]: json.loads(row["segments"])
+        for row in store.index.rows("SELECT id, segments FROM runs")
+    }
+    found = []
+    for run in runs:
+        watch = run.watch
+        assert isinstance(watch, WatchConfig), "an experiment's runs know what is watched"
+        for segment in segments.get(run.id, []):
+            before = segment.get("watch", {}).get("statistics", [])
+            if "*" not in before and not set(watch.statistics) <= set(before):
+                found.append(run.id)
+                break
+    return found
 
 
 def captured_bytes(run: Run) -> int:
