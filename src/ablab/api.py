@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -91,7 +92,7 @@ class OpenStore:
             capture: Patterns of tensors, ``family/site-or-parameter`` or a site.
             capture_every: Steps from one capture to the next; None for about ten.
             samples: Samples of the captures' probe batch.
-            device: ``cpu``, ``cuda``, ``mps``, or ``auto``.
+            device: ``cpu``, ``cuda``, ``mps``, or ``auto``: where it was trained, if that is here.
             tell: Told the step and the last one now and then.
 
         Raises:
@@ -100,7 +101,12 @@ class OpenStore:
         stored = self.run(run)
         first, last = steps or (1, self.store.run_row(stored.id)["step"])
         wish = Wish(first, last, tuple(watch), every, tuple(capture), capture_every, samples)
-        return replay(self.store, stored.run, stored.segments, wish, tell, find_device(device))
+        segments = stored.segments
+        place = find_device(device)
+        if device == "auto" and segments:
+            with suppress(InputError):  # it is not here
+                place = find_device(segments[-1]["device"])
+        return replay(self.store, stored.run, segments, wish, tell, place)
 
     def __str__(self) -> str:
         names = list(dict.fromkeys(record.name for record in self.experiments))

@@ -98,7 +98,7 @@ def pattern_grid(captures: Mapping[int, NDArray[np.float64]], site: str) -> str:
         captures: Patterns (B, H, T, S) by step; the mean over samples is drawn.
         site: The pattern's name.
     """
-    shown = _spaced(sorted(captures), _STEPS)
+    shown = spaced(sorted(captures), _STEPS)
     heads = min(next(iter(captures.values())).shape[1], _HEADS)
     with _style():
         figure = Figure(figsize=(0.8 + 1.15 * heads, 0.5 + 1.2 * len(shown)), layout="constrained")
@@ -141,7 +141,7 @@ def histograms(captures: Mapping[int, NDArray[np.float64]], name: str) -> str:
             np.arange(len(steps) + 1) - 0.5, edges, table, cmap="viridis",
             norm=LogNorm(), rasterized=True,
         )  # fmt: skip
-        marks = _spaced(list(range(len(steps))), 10)
+        marks = spaced(list(range(len(steps))), 10)
         axes.set_xticks(marks, [str(steps[mark]) for mark in marks])
         axes.set_xlabel("captured after step")
         axes.set_ylabel("value")
@@ -189,7 +189,7 @@ def _is_wide(table: NDArray[np.float64]) -> bool:
     return bool(len(known)) and known.min() > 0 and known.max() / known.min() > _WIDE_RANGE
 
 
-def _spaced(items: list[int], most: int) -> list[int]:
+def spaced(items: list[int], most: int) -> list[int]:
     """At most so many of the items, evenly, the first and the last among them."""
     if len(items) <= most:
         return items

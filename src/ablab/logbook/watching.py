@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,8 +13,10 @@ from ablab.logbook.watched import (
     layer_groups,
     layer_heat,
     pattern_grid,
+    spaced,
 )
 from ablab.read.flights import moved_first
+from ablab.store.index import StoreError
 from ablab.store.kept import list_kept, read_flight, read_kept
 from ablab.store.metrics import experiment_metrics
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -32,6 +35,7 @@ _PREFERRED = (
     "activation_grad/blocks.*.resid_post/rms",
 )
 _GROUPS, _CAPTURES, _INCIDENTS, _COLUMNS = 8, 6, 20, 12  # shown at most
+_CAPTURED_STEPS = 24
 
 
 def shown_groups(names: Sequence[str]) -> list[LayerGroup]:
@@ -78,11 +82,14 @@ def _captured_figures(store: Store, runs: list[RunRecord]) -> dict[str, str]:
     if run is None:
         return {}
     tensors: dict[str, dict[int, Any]] = {}
-    for each in list_kept(store, "capture", run):
-        for name, tensor in read_kept(store, "capture", run, each.step).items():
-            tensors.setdefault(name, {})[each.step] = tensor.double().numpy()
+    steps = [each.step for each in list_kept(store, "capture", run)]
+    for step in spaced(steps, _CAPTURED_STEPS):
+        with suppress(StoreError):  # a damaged file takes no entry with it
+            for name, tensor in read_kept(store, "capture", run, step).items():
+                if name in tensors or len(tensors) < _CAPTURES:
+                    tensors.setdefault(name, {})[step] = tensor.float().numpy()
     figures: dict[str, str] = {}
-    for name, found in list(tensors.items())[:_CAPTURES]:
+    for name, found in tensors.items():
         is_pattern = name.endswith(".pattern") and next(iter(found.values())).ndim == 4
         drawing = pattern_grid(found, name) if is_pattern else histograms(found, name)
         figures[f"{name} of run {run}"] = drawing
@@ -91,20 +98,23 @@ def _captured_figures(store: Store, runs: list[RunRecord]) -> dict[str, str]:
 
 def incidents(store: Store, runs: list[RunRecord]) -> list[dict[str, Any]]:
     """What the flight recorder kept, with the statistics that moved first."""
+    flights = [(run, each) for run in runs for each in list_kept(store, "flight", run.run)]
     found = []
-    for run in runs:
-        for flight in list_kept(store, "flight", run.run):
+    for run, flight in flights[:_INCIDENTS]:
+        try:
             moved = moved_first(read_flight(store, run.run, flight.step), flight.step)
-            found.append(
-                {
-                    "run": run.run,
-                    "seed": run.seed,
-                    "step": flight.step,
-                    **flight.about,
-                    "moved": [vars(each) for each in moved[:5]],
-                }
-            )
-    return found[:_INCIDENTS]
+        except StoreError:  # a damaged file takes no entry with it
+            moved = []
+        found.append(
+            {
+                "run": run.run,
+                "seed": run.seed,
+                "step": flight.step,
+                **flight.about,
+                "moved": [vars(each) for each in moved[:5]],
+            }
+        )
+    return found
 
 
 def file_name(title: str) -> str:

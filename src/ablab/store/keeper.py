@@ -50,10 +50,12 @@ class StoreKeeper(Keeper):
         self._tell = tell
         self._usage = usage
         self._from: int | None = None
+        self._step: int | None = None
+        self._width = int(facts.get("width", 0))
 
     def started(self, step: int) -> None:
         """Notes the step from which the stack continues."""
-        self._from = step
+        self._from = self._step = step
 
     def progress(self, step: int, runs: int, loss: float) -> None:
         """Passes progress on."""
@@ -68,6 +70,9 @@ class StoreKeeper(Keeper):
         store = self._store
         for run in stack.runs:
             self._check_lease(run.id)
+        if len(stack.runs) != self._width:  # runs have left at the last checkpoint
+            self._from, self._width = self._step, len(stack.runs)
+        self._step = checkpoint.step
         frame = pl.DataFrame(
             checkpoint.rows, infer_schema_length=None, schema_overrides=_INTEGER_COLUMNS
         )
@@ -82,7 +87,11 @@ class StoreKeeper(Keeper):
             written = write_snapshot(store, run_id, state, stack.layout, with_optimizer=True)
             passing = checkpoint.passing and run_id not in checkpoint.stopped
             snapshots.append((run_id, state.step, written, True, passing))
-        facts = self._facts | {"timings": stack.timings.per_step()} | self._usage()
+        facts = (
+            self._facts
+            | {"width": self._width, "timings": stack.timings.per_step()}
+            | self._usage()
+        )
         with store.index.transaction() as connection:
             gone = self._passing(store.index, [run.id for run in stack.runs])
             for run in stack.runs:

@@ -304,8 +304,9 @@ class CompiledGradients(Gradients):
 
 def _note(seen: dict[str, Tensor], site: str, nothing: Tensor | None, tensor: Tensor) -> Tensor:
     """Notes a site's tensor; with a zero of the sample's added where one is given."""
-    seen[site] = tensor if nothing is None else tensor + nothing
-    return seen[site]
+    shown = tensor if nothing is None else tensor + nothing
+    seen.setdefault(site, shown)
+    return shown
 
 
 def _batch_first(tensor: Tensor) -> Tensor:

@@ -62,6 +62,7 @@ class Reading:
     def __init__(self, reader: Reader, targets: Tensor, share: float) -> None:
         self._reader, self._targets, self._share = reader, targets, share
         self.kept: Kept = {}
+        self._seen: set[str] = set()
 
     def taps(self, vmapped: bool) -> dict[str, Callable[[Tensor], Tensor]]:
         """Functions for the sites of a forward pass, of one run or under ``torch.vmap``."""
@@ -75,14 +76,18 @@ class Reading:
             x: The tensor that flows on, to which the gradient comes.
             view: Makes (W, B, …) of it, and of its gradient.
         """
+        if site in self._seen:  # a part of a model that is used again
+            return
+        self._seen.add(site)
         reader, targets, share = self._reader, self._targets, self._share
-        with torch.no_grad():
+        # What is read in bfloat16 is not worked out in it.
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             self.kept |= reader.forward(site, view(x.detach()), targets)
         if site not in reader.gradient_sites or not x.requires_grad:
             return
 
         def take(grad: Tensor) -> None:
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast(grad.device.type, enabled=False):
                 own = view(grad.detach())
                 self.kept |= reader.backward(site, own if share == 1 else own * share, targets)
 

@@ -15,13 +15,16 @@ from ablab.model.build import build_model
 from ablab.model.forward import FusedKernels
 from ablab.tasks.base import Batch, Task
 from ablab.tasks.random import Stream, words
-from ablab.train.gradients import Draws, Gradients, make_gradients
+from ablab.train.compiling import CompileError
+from ablab.train.gradients import Draws, Gradients, Taken, make_gradients
 from ablab.train.host import to_host
+from ablab.train.innermost import NoRuleError
 from ablab.train.kernels import StackedKernels
 from ablab.train.layout import Layout
 from ablab.train.method import Method
 from ablab.train.objective import DTYPES, Objective
 from ablab.train.optimizers import make_optimizer
+from ablab.train.reading import Reader
 from ablab.train.recovery import Recovery, RecoveryState, Restart
 from ablab.train.run import Run
 from ablab.train.supply import Supply
@@ -138,6 +141,7 @@ class Stack:
         self._check_model(model)
         self._gradients = self._make_gradients()
         self.watcher: Watcher | None = None
+        self._reads_eagerly = False
         started = [
             self._initial_state(run) if state is None else state
             for run, state in zip(runs, states or [None] * len(runs), strict=True)
@@ -270,6 +274,8 @@ class Stack:
                     ends[-1, [each.run for each in found]] = False
                 fatal.append(ends)
                 restarts += found
+                if found and self.watcher is not None:
+                    self.watcher.forget()
         assert norms is not None, "the last step takes the gradient's norm"
         losses, norm, watched = self._moved(drawn, norms, numbers)
         return Advance(
@@ -337,7 +343,7 @@ class Stack:
         watcher = self.watcher
         reader = None if watcher is None else watcher.reader(step)
         self.timings.begin_step(len(self.runs))
-        losses, grad, kept = self._gradients.take(self.theta, draws, self.timings, reader)
+        losses, grad, kept = self._take(draws, reader)
         numbers = None
         with torch.no_grad():
             if watcher is not None:
@@ -358,6 +364,19 @@ class Stack:
                         numbers = watcher.after(step, self.theta, self.slots, kept)
                     watcher.done(step)
         return losses, norm, numbers
+
+    def _take(self, draws: Draws, reader: Reader | None) -> Taken:
+        """The step's losses and gradients; eagerly where what is read cannot be compiled."""
+        if reader is None or not self._reads_eagerly:
+            try:
+                return self._gradients.take(self.theta, draws, self.timings, reader)
+            except (CompileError, NoRuleError):
+                if reader is None:
+                    raise
+                self._reads_eagerly = True
+        eager = Method(self.method.engine)
+        gradients = make_gradients(self.objective, self.layout, eager, "")
+        return gradients.take(self.theta, self.draws(self.step + 1).at(0), self.timings, reader)
 
     def _measures(
         self, parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor

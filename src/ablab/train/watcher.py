@@ -52,5 +52,9 @@ class Watcher(ABC):
         """Told when a step is over, watched or not."""
 
     @abstractmethod
+    def forget(self) -> None:
+        """Told where runs were put back to earlier states."""
+
+    @abstractmethod
     def keep(self, indices: Sequence[int]) -> None:
         """Narrows to some of the runs."""

@@ -75,7 +75,38 @@ class CaptureConfig(Config):
         )
 
 
-class RecorderConfig(Config):
+class _Chooses(Config):
+    """A part with ``statistics``: patterns, or a word that stands for some."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _words(cls, data: Any) -> Any:
+        """A word, or one pattern, stands for a list of patterns."""
+        if not isinstance(data, dict) or "statistics" not in data:
+            return data
+        found = data["statistics"]
+        words: dict[Any, tuple[str, ...]] = {"all": ("*",), "default": DEFAULT, "none": ()}
+        if isinstance(found, str):
+            return data | {"statistics": words.get(found, (found,))}
+        if isinstance(found, list | tuple):
+            parts = [
+                words.get(each, (each,)) if isinstance(each, str) else (each,) for each in found
+            ]
+            return data | {"statistics": tuple(name for part in parts for name in part)}
+        return data | {"statistics": () if found is None else found}
+
+    @field_validator("statistics", check_fields=False)
+    @classmethod
+    def _patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            try:
+                split_pattern(pattern)
+            except InputError as error:
+                raise ValueError(str(error.problems[0].message)) from error
+        return value
+
+
+class RecorderConfig(_Chooses):
     """The flight recorder: what happened around a step at which a run went wrong.
 
     A state of each run is held in memory now and then. When a loss is not finite, jumps, or a run
@@ -96,7 +127,7 @@ class RecorderConfig(Config):
     """Which statistics are kept."""
 
 
-class WatchConfig(Config):
+class WatchConfig(_Chooses):
     """What is watched while runs train, beside the training loss of every step."""
 
     every: Annotated[int, Field(ge=1)] | Literal["log"] = 10
@@ -117,35 +148,6 @@ class WatchConfig(Config):
     @classmethod
     def _one_capture(cls, value: Any) -> Any:
         return (value,) if isinstance(value, dict) else value
-
-    @model_validator(mode="before")
-    @classmethod
-    def _words(cls, data: Any) -> Any:
-        """A word, or one pattern, stands for a list of patterns."""
-        if not isinstance(data, dict):
-            return data
-        found = data.get("statistics")
-        words: dict[Any, tuple[str, ...]] = {"all": ("*",), "default": DEFAULT, "none": ()}
-        if isinstance(found, str):
-            data = data | {"statistics": words.get(found, (found,))}
-        elif isinstance(found, list | tuple):
-            parts = [
-                words.get(each, (each,)) if isinstance(each, str) else (each,) for each in found
-            ]
-            data = data | {"statistics": tuple(name for part in parts for name in part)}
-        elif found is None and "statistics" in data:
-            data = data | {"statistics": ()}
-        return data
-
-    @field_validator("statistics")
-    @classmethod
-    def _patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for pattern in value:
-            try:
-                split_pattern(pattern)
-            except InputError as error:
-                raise ValueError(str(error.problems[0].message)) from error
-        return value
 
 
 __all__ = ["FAMILIES", "CaptureConfig", "RecorderConfig", "WatchConfig"]

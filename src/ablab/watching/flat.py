@@ -18,10 +18,11 @@ from ablab.watching.columns import Column
 from ablab.watching.names import MODEL
 from ablab.watching.reader import per_run
 from ablab.watching.reducer import Products, Reducer
-from ablab.watching.rows import TracedRows, parts_for, rows_from
+from ablab.watching.rows import FlatRows, TracedRows, parts_for, rows_from
 from ablab.watching.sheet import Sheet
 
-_PASS = TracedRows()
+_SMALL, _SCALE = 2.0**-20, 2.0**60
+_PRODUCTS = ("before", "change", "own", "previous", "dot")
 
 
 class FlatStatistics:
@@ -60,6 +61,10 @@ class FlatStatistics:
         self.needs_grad = self.needs_previous or any(
             each.place.family == "grad" for each in columns
         )
+
+    def stay_eager(self) -> None:
+        """Makes no more programs."""
+        self._compiles = False
 
     def take(
         self,
@@ -125,16 +130,20 @@ class FlatStatistics:
     ) -> tuple[list[Tensor], list[str]]:
         if not self._tensors:
             return [], []
-        stacked = torch.stack([tensors[name] for name in self._tensors], dim=1)  # (R, F, P)
+        stacked, scales = self._stacked(tensors)
         shape = stacked.shape[:2]
         flat = stacked.flatten(0, 1)
+        row_pass = TracedRows() if self._compiles else FlatRows()
         found: dict[str, list[Tensor]] = {part: [] for part in sorted(self._parts)}
         for band in self._bands:
-            for part, value in _PASS.take(band.of(flat), self._parts).items():
+            for part, value in row_pass.take(band.of(flat), self._parts).items():
                 found[part].append(value)
         arrays = {part: torch.cat(values, dim=1) for part, values in found.items()}  # (R F, rows)
-        exact = self._spreads(flat, constants) if "total" in arrays else None
+        exact = None
+        if "total" in arrays:
+            exact = self._spreads(flat, constants)
         rows = rows_from(_sums(arrays, constants), constants.counts, exact)
+        rows = rows.over(scales.flatten().unsqueeze(-1))
         values, names = [], []
         for reducer in self._row_reducers:
             values.append(reducer.function(rows).unflatten(0, shape).flatten(1))  # (R, F G)
@@ -144,6 +153,23 @@ class FlatStatistics:
                 for parameter in self._layout.names
             ]
         return values, names
+
+    def _stacked(self, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The tensors whose rows are looked at, (R, F, P), and what each was multiplied by, (R, F).
+
+        An average of squared gradients may be so small that its own squares would be zero.
+        """
+        found, scales = [], []
+        for name in self._tensors:
+            x = tensors[name]
+            scale = torch.ones_like(x[:, 0])
+            if name.startswith("optimizer/"):
+                small = x.abs().amax(1) < _SMALL
+                scale = torch.where(small, torch.full_like(scale, _SCALE), scale)
+                x = x * scale.unsqueeze(-1)
+            found.append(x)
+            scales.append(scale)
+        return torch.stack(found, dim=1), torch.stack(scales, dim=1)
 
     def _spreads(self, flat: Tensor, constants: "_Constants") -> Tensor:
         """The variance of parameters that are one row, from the entries themselves; else NaN."""
@@ -180,19 +206,32 @@ class FlatStatistics:
         if not self._of_products:
             return [], []
         before, grad, previous = (tensors[name] for name in ("before", "grad", "previous"))
-        change = tensors["param"] - before
-        first = torch.stack([before, change, grad, previous, grad])
-        entries = first * torch.stack([before, change, grad, previous, previous])  # (5, R, P)
-        rows = torch.cat([band.of(entries).sum(-1) for band in self._bands], dim=-1)
-        sums = _summed(rows, constants)
-        sums = torch.cat([sums, sums.sum(-1, keepdim=True)], dim=-1)  # (5, R, parameters + 1)
-        products = Products(sums[0], sums[1], sums[2], sums[3], sums[4], self._samples)
+        squares = (
+            {"before": before, "change": tensors["param"] - before} if self.needs_update else {}
+        )
+        squares |= {"own": grad, "previous": previous} if self.needs_previous else {}
+        sums = {name: self._squares(x, constants) for name, x in squares.items()}
+        if self.needs_previous:
+            rows = [(band.of(grad) * band.of(previous)).sum(-1) for band in self._bands]
+            sums["dot"] = _summed(torch.cat(rows, dim=-1), constants)
+        unknown = torch.full_like(next(iter(sums.values())), torch.nan)
+        sums = {name: sums.get(name, unknown) for name in _PRODUCTS}  # each (R, parameters)
+        sums = {
+            name: torch.cat([each, each.sum(-1, keepdim=True)], dim=-1)
+            for name, each in sums.items()
+        }
+        products = Products(**sums, samples=self._samples)
         found, names = [], []
         for reducer in self._of_products:
             (family,) = reducer.families
             found.append(reducer.function(products))
             names += [f"{family}/{name}/{reducer.name}" for name in [*self._layout.names, MODEL]]
         return found, names
+
+    def _squares(self, x: Tensor, constants: "_Constants") -> Tensor:
+        """Σ x² over each parameter's entries, (R, P) to (R, parameters)."""
+        norms = [torch.linalg.vector_norm(band.of(x), dim=-1) for band in self._bands]
+        return _summed(torch.cat(norms, dim=-1).square(), constants)
 
 
 class _Constants(NamedTuple):

@@ -68,7 +68,9 @@ def matches(name: str, split: tuple[str, str, str]) -> bool:
 
 def plain(site: str) -> str:
     """A site's name or pattern less TransformerLens's ``hook_``."""
-    return "ln_final" if site == "ln_final.hook_normalized" else site.replace("hook_", "")
+    if site.endswith("ln_final.hook_normalized"):
+        return site.removesuffix(".hook_normalized")
+    return ".".join(part.removeprefix("hook_") for part in site.split("."))
 
 
 def _is_wild(text: str) -> bool:

@@ -12,7 +12,7 @@ from ablab.train.reading import MEAN, Kept, Reader
 from ablab.watching.columns import Column
 from ablab.watching.programs import Programs
 from ablab.watching.reducer import Reducer
-from ablab.watching.rows import RowPass, parts_for, rows_from
+from ablab.watching.rows import EagerRows, RowPass, parts_for, rows_from
 from ablab.watching.sheet import Sheet
 from ablab.watching.sites import Site
 
@@ -86,6 +86,11 @@ class StatisticReader(Reader):
         """What is kept of a gradient."""
         return self._take("activation_grad", site, grad, targets)
 
+    def stay_eager(self) -> None:
+        """Makes no more programs of what is done with single tensors."""
+        if self._programs is not None:
+            self._programs, self._row_pass = None, EagerRows()
+
     def forget(self) -> None:
         """Lets go of the tensor that was read last."""
         self._last = None
@@ -114,10 +119,11 @@ class StatisticReader(Reader):
         hides = family == "activation" and self._sites[site].is_hiding
         asked = (parts, tuple(each.name for each in others), hides)
         last = self._last
-        if last is not None and last[1] == asked and _same_memory(last[0], x):
+        if last is not None and last[1] == (asked, x._version) and _same_memory(last[0], x):
             return last[2]
 
         def boil(x: Tensor) -> dict[str, Tensor]:
+            x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
             shown = F.threshold(x, _HIDDEN, 0.0) if hides else x
             shown = shown.unsqueeze(-1) if shown.ndim < 3 else shown  # a number for each sample
             found = self._row_pass.take(shown, parts) if parts else {}
@@ -130,7 +136,7 @@ class StatisticReader(Reader):
 
         found = boil(x) if self._programs is None else self._programs.run(asked, boil, x)
         if self._eager:
-            self._last = (x, asked, found)
+            self._last = (x, (asked, x._version), found)
         return found
 
     def _waits(self, reducer: Reducer) -> bool:

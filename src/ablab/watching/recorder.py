@@ -22,6 +22,9 @@ from ablab.train.watcher import Watcher
 from ablab.watching.config import RecorderConfig
 from ablab.watching.shadow import Shadow, side_run
 
+_LONGEST = 200  # steps from one stop to the next, and more
+# Steps of one run that may be trained on the side: so many, and this share of all that are trained.
+_FREE, _SHARE = 500, 0.05
 MakeWatcher = Callable[[Stack], Watcher | None]
 
 
@@ -85,7 +88,8 @@ class Recorder(Follower):
         self._losses: dict[str, list[float]] = {}
         self._counts: dict[str, int] = {}
         self._last: dict[str, int] = {}
-        self._ended: set[str] = set()
+        self._back: dict[str, int] = {}  # the step of a run's last restart
+        self._trained = self._spent = 0  # steps of one run, in the stack and on the side
 
     def begin(self, stack: Stack) -> None:
         """Remembers the state to begin with."""
@@ -98,66 +102,79 @@ class Recorder(Follower):
     def stopped(self, stack: Stack, advance: Advance) -> None:
         """Looks at the losses since the last stop, and remembers the state now and then."""
         first = stack.step - len(advance.losses) + 1
+        self._trained += advance.losses.size
         back = {each.run: each.step for each in advance.restarts}
         for index, run in enumerate(stack.runs):
+            losses = advance.losses[:, index]
             seen = self._losses.setdefault(run.id, [])
-            found = self._incident(run.id, seen, advance.losses[:, index], first)
-            if found is None and index in back:
-                found = (back[index], "recovered")
-            seen += advance.losses[:, index].tolist()
-            if found is not None:
-                self._record(stack, run, *found, seen, stack.step)
-            del seen[: -self._config.steps - 200]
-        if stack.step - self._states[-1].step >= self._config.steps:
+            found = self._incidents(run.id, seen, losses, advance.fatal[:, index], first)
+            if index in back:
+                found.append((back[index], "recovered"))
+            seen += losses.tolist()
+            for step, reason in found:
+                self._record(stack, run, step, reason, seen)
+            if index in back:  # what was before belongs to another course
+                self._back[run.id] = back[index]
+            del seen[: -self._config.steps - _LONGEST]
+        if back or stack.step - self._states[-1].step >= self._config.steps:
             self._states.append(_state(stack))
             # What is found at the next stop may lie as far back as this one, and K steps beyond.
             while len(self._states) > 2 and self._states[1].step <= stack.step - self._config.steps:
                 self._states.popleft()
 
-    def _incident(
-        self, run: str, seen: list[float], losses: NDArray[np.float64], first: int
-    ) -> tuple[int, str] | None:
-        """The first step of some at which the loss is not finite or jumps, and which of both."""
+    def _incidents(
+        self,
+        run: str,
+        seen: list[float],
+        losses: NDArray[np.float64],
+        fatal: NDArray[np.bool_],
+        first: int,
+    ) -> list[tuple[int, str]]:
+        """The first step of some at which the loss jumps, and that at which it ends the run."""
         config = self._config
-        past = list(seen)
-        for k, loss in enumerate(losses.tolist()):
+        found: list[tuple[int, str]] = []
+        before = np.concatenate([seen[-1:] or losses[:1], losses[:-1]])
+        with np.errstate(invalid="ignore"):
+            rises = np.flatnonzero(losses > config.jump * before)
+        for k in rises.tolist():  # a jump is one over the loss just before it, too
+            window = [*seen, *losses[:k].tolist()][-config.steps :]
             step = first + k
-            window = past[-config.steps :]
-            if not np.isfinite(loss):
-                return step, "not finite"
-            enough = 2 * len(window) >= config.steps
             cool = step - self._last.get(run, -config.steps) >= config.steps
-            if enough and cool and loss > config.jump * max(window):
-                return step, "jump"
-            past.append(loss)
-        return None
+            enough = 2 * len(window) >= config.steps
+            if enough and cool and losses[k] > config.jump * max(window) and np.isfinite(losses[k]):
+                found.append((step, "jump"))
+                break
+        if fatal.any():
+            found.append((first + int(np.argmax(fatal)), "not finite"))
+        return found
 
-    def _record(
-        self, stack: Stack, run: Run, step: int, reason: str, losses: list[float], last: int
-    ) -> None:
+    def _record(self, stack: Stack, run: Run, step: int, reason: str, losses: list[float]) -> None:
+        """Records an incident; ``losses`` end with that of the stack's step."""
         config = self._config
         if reason != "not finite":  # which ends a run, and is always kept
-            if self._counts.get(run.id, 0) >= config.at_most:
+            full = self._counts.get(run.id, 0) >= config.at_most
+            # Where everything jumps, records would cost more than the training.
+            if full or self._spent > _FREE + _SHARE * self._trained:
                 return
             self._counts[run.id] = self._counts.get(run.id, 0) + 1
-        elif run.id in self._ended:
-            return
-        else:
-            self._ended.add(run.id)
         self._last[run.id] = step
-        before = step - config.steps - 1
-        states = [each for each in self._states if run.id in each.runs and each.step < step]
+        since = self._back.get(run.id, 0)
+        states = [
+            each for each in self._states if run.id in each.runs and since <= each.step < step
+        ]
         if not states:
             return
+        before = step - config.steps - 1
         state = next((each for each in reversed(states) if each.step <= before), states[0])
-        past = losses[: len(losses) - (last - step + 1)][-config.steps :]
-        at = losses[-(last - step + 1)]
+        place = len(losses) - (stack.step - step) - 1
+        at = losses[place]
         about = {
             "reason": reason,
             "loss": at if np.isfinite(at) else None,
-            "before": max(past, default=None),
+            "before": max(losses[max(0, place - config.steps) : place], default=None),
             "batch": _batch_identity(stack, run, step),
         }
+        self._spent += 2 * (step + config.after - state.step)
         try:
             self._keep(_fly(stack, run, state, step, about, config, self._make_watcher))
         except (Exception, SystemExit) as error:
@@ -190,13 +207,12 @@ def _fly(
     own = RunState(
         state.step, state.theta[index], {name: slot[index] for name, slot in state.slots.items()}
     )
-    width = len(state.runs) if stack.method.vmapped else 1
     again = side_run(run, state.lr_scales[run.id])
-    side = Stack([again] * width, [own] * width, stack.device, stack.method)
+    side = Stack([again], [own], stack.device, stack.method)
     side.watcher = make_watcher(side)
     first = max(state.step + 1, step - config.steps)
     shadow = Shadow(side, config.statistics, lambda each: each >= first)
-    after = config.after if about["reason"] != "not finite" else 0
+    after = config.after if about["reason"] == "jump" else 0
     end = min(step + after, run.train.steps)
     steps, losses, values = [], [], []
     parameters: dict[str, Tensor] = {}
@@ -206,11 +222,13 @@ def _fly(
             parameters = {name: view[0].detach().cpu().clone() for name, view in views.items()}
         found = shadow.step() if side.step + 1 >= first - 1 else None
         loss = float(side.advance(1).losses[-1, 0])
-        if found is not None:
+        if side.step >= first:
             steps.append(side.step)
             losses.append(loss)
+        if found is not None:
             values.append(found)
-    return Flight(run.id, step, about, shadow.names, steps, losses, np.stack(values), parameters)
+    table = np.stack(values) if values else np.empty((len(steps), 0))
+    return Flight(run.id, step, about, shadow.names, steps, losses, table, parameters)
 
 
 def _batch_identity(stack: Stack, run: Run, step: int) -> dict[str, Any]:

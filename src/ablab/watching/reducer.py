@@ -41,27 +41,29 @@ class Rows:
     """What one pass over a tensor leaves of its rows (its last axis); each (…,), tensors alike.
 
     Attributes:
-        mean_norm: The mean of the rows' Euclidean norms; ``max_norm`` and ``min_norm`` the largest
-            and the smallest of them.
-        max_norm: See there.
-        min_norm: See there.
-        squares: The sum of all squares.
-        total: The sum of all entries.
-        spread: The mean squared distance of all entries from their mean.
+        mean_norm: The mean of the rows' Euclidean norms.
+        max_norm: The largest of them.
+        min_norm: The smallest.
+        rms: The root of the mean square of all entries.
+        mean: Their mean.
+        std: Their standard deviation, with n in the denominator.
         largest: The largest absolute value.
-        zeros: The number of exact zeros.
-        count: How many entries there are.
+        zeros: The share of exact zeros.
     """
 
     mean_norm: Tensor
     max_norm: Tensor
     min_norm: Tensor
-    squares: Tensor
-    total: Tensor
-    spread: Tensor
+    rms: Tensor
+    mean: Tensor
+    std: Tensor
     largest: Tensor
     zeros: Tensor
-    count: Tensor
+
+    def over(self, factors: Tensor) -> "Rows":
+        """The same of tensors that were divided by ``factors``, which are above zero."""
+        numbers = {name: value for name, value in vars(self).items() if name != "zeros"}
+        return replace(self, **{name: value / factors for name, value in numbers.items()})
 
 
 @dataclass(frozen=True)

@@ -61,24 +61,50 @@ class EagerRows(RowPass):
         return found
 
 
+class FlatRows(RowPass):
+    """The same for matrices of parameters, of which each row is wanted by itself."""
+
+    def take(self, x: Tensor, parts: frozenset[str]) -> dict[str, Tensor]:
+        """What is kept of a tensor (W, …, D)."""
+        found = {}
+        if "norms" in parts:
+            found["norms"] = torch.linalg.vector_norm(x, dim=-1)
+        if "total" in parts:
+            found["total"] = x.sum(-1)
+        if "largest" in parts:
+            found["largest"] = torch.maximum(x.amax(-1), -x.amin(-1))
+        if "zeros" in parts:
+            found["zeros"] = (x == 0).sum(-1).to(x.dtype)
+        return {name: value.flatten(1) for name, value in found.items()}
+
+
 def rows_from(sums: Mapping[str, Tensor], count: Tensor, exact: Tensor | None = None) -> Rows:
     """What reducers read, from sums and extremes over rows; NaN for what is missing.
 
     Args:
-        sums: By name what :class:`Rows` has, but ``spread`` and ``count``; each (…,).
+        sums: By name ``mean_norm``, ``max_norm``, ``min_norm``, ``squares``, ``total``,
+            ``largest`` and ``zeros``, as far as they are known; each (…,).
         count: Entries of each tensor, (…,).
         exact: The mean squared distance from the mean where it is known better, else NaN; (…,).
     """
     missing = torch.full_like(next(iter(sums.values())), torch.nan)
-    names = ("mean_norm", "max_norm", "min_norm", "squares", "total", "largest", "zeros")
-    found = {name: sums.get(name, missing) for name in names}
     # A difference of two large numbers; these are few, so they may be taken wide.
     wide = torch.float32 if missing.device.type == "mps" else torch.float64
-    mean = found["total"].to(wide) / count
-    spread = found["squares"].to(wide) / count - mean.square()
+    squares, total = sums.get("squares", missing), sums.get("total", missing)
+    mean = total.to(wide) / count
+    spread = squares.to(wide) / count - mean.square()
     if exact is not None:
         spread = torch.where(exact.isnan(), spread, exact)
-    return Rows(**found, spread=spread, count=count)
+    return Rows(
+        mean_norm=sums.get("mean_norm", missing),
+        max_norm=sums.get("max_norm", missing),
+        min_norm=sums.get("min_norm", missing),
+        rms=(squares / count).sqrt(),
+        mean=mean,
+        std=spread.clamp(min=0).sqrt(),
+        largest=sums.get("largest", missing),
+        zeros=sums.get("zeros", missing) / count,
+    )
 
 
 NEEDS = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -43,46 +44,55 @@ class Site:
 
 
 def find_sites(model: Model, device: torch.device) -> dict[str, Site]:
-    """The sites that hold numbers which depend on the model, by name, as one sample passes them.
+    """The sites that hold numbers of each sample, by name, as one sample passes them first.
+
+    A tensor without a batch axis, of positions in a user's module say, is none.
 
     Args:
         model: The model, in training.
         device: Where it is.
     """
-    tokens = torch.zeros(1, model.input_length, dtype=torch.long, device=device)
-    first = Forward(noise=NoiseCounter())
-    with torch.no_grad():
-        model(tokens, first)
+    tokens = torch.zeros(2, model.input_length, dtype=torch.long, device=device)
+    single: dict[str, Tensor] = {}
     seen: dict[str, Tensor] = {}
     reached: set[str] = set()
 
+    def note(name: str, x: Tensor) -> Tensor:
+        single.setdefault(name, x)
+        return x
+
     def tap(name: str, x: Tensor) -> Tensor:
-        seen[name] = x
-        if x.requires_grad:
+        if seen.setdefault(name, x) is x and x.requires_grad:
             x.register_hook(lambda _: reached.add(name))  # type: ignore[no-untyped-call]
         return x
 
-    taps = {name: _named(tap, name) for name in first.visited}
+    first = Forward(noise=NoiseCounter())
+    with torch.no_grad():
+        model(tokens[:1], first)
+        model(tokens[:1], _tapped(note, first.visited))
     with torch.enable_grad():
-        logits = model(tokens, Forward(taps, noise=NoiseCounter()))
+        logits = model(tokens, _tapped(tap, first.visited))
         parameters = [p for p in model.parameters() if p.requires_grad]
         torch.autograd.grad(logits.sum(), parameters, allow_unused=True)
+    drops = bool(first.noise.sizes) if isinstance(first.noise, NoiseCounter) else False
     return {
-        name: _site(name, x.detach(), name in reached, model)
+        name: _site(name, single[name], name in reached, model, drops)
         for name, x in seen.items()
-        if x.is_floating_point() and x.ndim > 0
+        if x.is_floating_point() and x.ndim > 0 and (len(single[name]), len(x)) == (1, 2)
     }
 
 
-def _named(function: Callable[[str, Tensor], Tensor], name: str) -> Tap:
-    return lambda x: function(name, x)
+def _tapped(function: Callable[[str, Tensor], Tensor], names: list[str]) -> Forward:
+    taps: dict[str, Tap] = {name: partial(function, name) for name in names}
+    return Forward(taps, noise=NoiseCounter())
 
 
-def _site(name: str, x: Tensor, has_grad: bool, model: Model) -> Site:
+def _site(name: str, x: Tensor, has_grad: bool, model: Model, drops: bool) -> Site:
+    x = x.detach()
     shown = x > -torch.inf
-    sums = x.sum(-1)
+    sums = x.float().sum(-1)
     last = name.rpartition(".")[2]
-    dense = last in _DENSE or (last in _DROPPED and not _drops(model))
+    dense = last in _DENSE or (last in _DROPPED and not drops)
     return Site(
         name,
         tuple(x.shape[1:]),
@@ -92,13 +102,3 @@ def _site(name: str, x: Tensor, has_grad: bool, model: Model) -> Site:
         int(shown.sum()),
         not bool(shown.all()),
     )
-
-
-def _drops(model: Model) -> bool:
-    """Whether the model draws dropout."""
-    counter = NoiseCounter()
-    device = next(model.parameters()).device
-    tokens = torch.zeros(1, model.input_length, dtype=torch.long, device=device)
-    with torch.no_grad():
-        model(tokens, Forward(noise=counter))
-    return bool(counter.sizes)

@@ -120,8 +120,16 @@ class StatisticWatcher(Watcher):
         self._previous = (step, self._grad) if remembered and self._grad is not None else None
         self._grad = None
 
+    def forget(self) -> None:
+        """Lets go of the last gradient: the runs' states were put in place of others."""
+        self._previous = None
+
     def keep(self, indices: Sequence[int]) -> None:
         """Narrows to some of the runs."""
+        # Programs are made for a number of runs; making them anew costs more than it saves.
+        if self._flat is not None:
+            self._flat.stay_eager()
+        self._reader.stay_eager()
         if self._previous is not None:
             step, grad = self._previous
             chosen = torch.tensor(list(indices), device=grad.device, dtype=torch.long)
@@ -141,8 +149,10 @@ def check_watching(runs: Sequence[Run]) -> None:
     found: dict[tuple[str, ...], list[Column]] = {}
     for run in shapes:
         assert isinstance(run.watch, WatchConfig), "an experiment's runs know what is watched"
-        patterns = run.watch.statistics
-        if not patterns or patterns == DEFAULT:
+        recorder = run.watch.recorder
+        patterns = run.watch.statistics + (recorder.statistics if recorder is not None else ())
+        patterns = tuple(pattern for pattern in patterns if pattern not in ("*", *DEFAULT))
+        if not patterns:
             continue
         try:
             model = initial_model(run)

@@ -12,4 +12,4 @@ def cosine_previous(products: Products) -> Tensor:
     Not known at the first step, nor at the first one after a run was taken up again. NaN where a
     gradient is zero. ``grad/model/cosine_previous`` is that of all parameters.
     """
-    return ratio(products.dot, (products.own * products.previous).sqrt())
+    return ratio(products.dot, products.own.sqrt() * products.previous.sqrt())

@@ -1,5 +1,6 @@
 """The effective rank: how many directions a matrix uses."""
 
+import torch
 from torch import Tensor
 
 from ablab.watching.reducer import Place, ratio, reducer
@@ -20,6 +21,8 @@ def effective_rank(x: Tensor) -> Tensor:
     matrices among parameters and gradients, and of the residual stream behind each block, a row for
     each token of the batch, not centred.
     """
+    # Its fourth powers would be zero where the entries are small.
+    x = x / x.abs().amax((-2, -1), keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
     short = x if x.shape[-2] >= x.shape[-1] else x.mT
     gram = short.mT @ short
     squares = short.square().sum((-2, -1))

@@ -8,4 +8,4 @@ from ablab.watching.reducer import Rows, reducer
 @reducer("mean", "rows")
 def mean(rows: Rows) -> Tensor:
     """Σ x / n over all n entries."""
-    return rows.total / rows.count
+    return rows.mean

@@ -8,4 +8,4 @@ from ablab.watching.reducer import Rows, reducer
 @reducer("rms", "rows")
 def rms(rows: Rows) -> Tensor:
     """√(Σ x² / n) over all n entries."""
-    return (rows.squares / rows.count).sqrt()
+    return rows.rms

@@ -12,4 +12,4 @@ def std(rows: Rows) -> Tensor:
     Beyond vectors it is worked out from the mean and the mean square, so where it is less than a
     thousandth of their mean's size it is no more than rounding.
     """
-    return rows.spread.clamp(min=0).sqrt()
+    return rows.std
