@@ -105,7 +105,9 @@ def test_show(lab):
     assert "train.lr = 0.001" in text
     assert "steps 0 to 10: engine stack, width 4, cpu" in text
     (segment,) = data["segments"]
-    assert list(segment["timings"]) == ["data", "forward", "backward", "update", "evaluate"]
+    assert list(segment["timings"]) == [
+        "data", "forward", "backward", "update", "watch", "evaluate",
+    ]  # fmt: skip
     assert segment["memory"] > 2**20
     assert segment["load"]["cpu"] > 0
     assert "a step of a run: data " in text

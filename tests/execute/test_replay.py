@@ -6,7 +6,7 @@ import pytest
 
 import ablab
 from ablab.config import InputError
-from tests.store.makers import train
+from tests.store.makers import WILD, train
 
 ASKED = {
     "name": "asked",
@@ -84,15 +84,13 @@ def test_of_compiled_runs(tmp_path, watched):
 
 
 def test_of_a_run_that_went_back(tmp_path):
-    recover = {"every": 5, "above": 0.05, "at_most": 2, "lr_factor": 0.3}
-    settings = ASKED["train"] | {"recover": recover, "lr": 0.3, "optimizer": "sgd"}
     lab = tmp_path / "lab"
-    train(ASKED | {"train": settings, "seeds": 1}, lab, engine="solo", compile="off")
+    train(WILD, lab, "train.steps=120", "seeds=1", engine="solo", compile="off")
     opened = ablab.open(lab)
     (record,) = opened.runs()
     assert opened.run(record.run).metrics(["restart"])["restart"].drop_nulls().len() > 0
     found = opened.replay(record.run, watch=["param/*/rms"])
-    assert found.equal == found.compared == 60
+    assert found.equal == found.compared == 120
 
 
 def test_captures_and_every_other_step(tmp_path):

@@ -58,7 +58,10 @@ def test_the_page_is_self_contained_and_escapes_what_users_wrote(written):
 
 def test_figures_are_drawn_for_each_measure(written):
     figures = sorted(path.name for path in (written.entry.parent / "figures").iterdir())
-    assert figures == ["eval_accuracy.svg", "eval_loss.svg", "train_loss.svg"]
+    assert [name for name in figures if "-" not in name] == [
+        "eval_accuracy.svg", "eval_loss.svg", "train_loss.svg",
+    ]  # fmt: skip
+    assert "param-model-update-ratio.svg" in figures
     assert (written.entry.parent / "figures" / "train_loss.svg").read_text().startswith("<svg")
 
 

@@ -54,7 +54,7 @@ def test_a_jump_is_kept_with_the_steps_around_it():
 def test_a_loss_that_is_not_finite_is_kept_whatever_was_kept_before():
     config = RecorderConfig(steps=10, at_most=0, statistics=("*",))
     runs = [make_run(0, lr=1e18, optimizer="sgd"), make_run(1, optimizer="sgd")]
-    kept, losses = fly(runs, config, 20)
+    kept, losses = fly(runs, config, 10)
     bad = 1 + int(np.flatnonzero(~np.isfinite(losses[:, 0]))[0])
     (flight,) = kept
     assert (flight.run, flight.step, flight.about["reason"]) == ("run0", bad, "not finite")

@@ -188,12 +188,16 @@ class _Replay:
         start = 0 if state is None else state.step
         losses: dict[int, float] = {}
         methods: list[str] = []
+        shadow: Shadow | None = None
         due = wish.captured()
         for segment, last in self._pieces(start):
             torch.set_num_threads(segment.get("threads", torch.get_num_threads()))
             stack = self._stack(segment, state)
             methods.append(stack.method.title)
-            shadow = self._shadow(stack) if wish.statistics else None
+            if shadow is not None:
+                shadow.follow(stack)
+            elif wish.statistics:
+                shadow = self._shadow(stack)
             while stack.step < last:
                 # One step earlier than asked for, where a statistic looks back at the step before.
                 looks = shadow is not None and stack.step + 1 >= wish.first - 1

@@ -44,6 +44,10 @@ class Shadow:
         side.watcher = StatisticWatcher(side, self._patterns, self._at)
         return side
 
+    def follow(self, stack: Stack) -> None:
+        """Goes on with another stack, which stands where the last one did."""
+        self._stack = stack
+
     def step(self) -> NDArray[np.float64] | None:
         """Trains the stack's next step on the side; the statistics (S,), None where not watched."""
         scale = float(self._stack.lr_scales[0])
