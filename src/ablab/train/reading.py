@@ -7,6 +7,7 @@ or its pattern are read, since a fused kernel has neither.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -80,14 +81,13 @@ class Reading:
             return
         self._seen.add(site)
         reader, targets, share = self._reader, self._targets, self._share
-        # What is read in bfloat16 is not worked out in it.
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        with torch.no_grad(), _plain(x):
             self.kept |= reader.forward(site, view(x.detach()), targets)
         if site not in reader.gradient_sites or not x.requires_grad:
             return
 
         def take(grad: Tensor) -> None:
-            with torch.no_grad(), torch.autocast(grad.device.type, enabled=False):
+            with torch.no_grad(), _plain(grad):
                 own = view(grad.detach())
                 self.kept |= reader.backward(site, own if share == 1 else own * share, targets)
 
@@ -109,6 +109,15 @@ class Reading:
             return result
 
         return stacked if vmapped else alone
+
+
+def _plain(x: Tensor) -> AbstractContextManager[None]:
+    """No autocast: what is read in bfloat16 is not worked out in it."""
+    kind = x.device.type
+    if not torch.is_autocast_enabled(kind):
+        return nullcontext()
+    off: AbstractContextManager[None] = torch.autocast(kind, enabled=False)
+    return off
 
 
 class _Seen(torch.autograd.Function):
