@@ -19,17 +19,16 @@ from ablab.store.kept import check_space, keep
 from ablab.store.leases import Owner
 from ablab.store.metrics import KEYS, add_part, read_runs, write_part
 from ablab.store.store import Store
-from ablab.train.layout import Layout
 from ablab.train.loop import Watched
 from ablab.train.method import SOLO, STACK, Method
-from ablab.train.optimizers import make_optimizer
 from ablab.train.run import Run
 from ablab.train.stack import RunState, Stack, initial_model
 from ablab.watching.captures import capture, capture_bytes, capture_names, probe_tokens
 from ablab.watching.columns import check_patterns, every_column
 from ablab.watching.config import WatchConfig
 from ablab.watching.shadow import Shadow
-from ablab.watching.sites import Site, find_sites
+from ablab.watching.sites import Site
+from ablab.watching.watchable import watchable
 
 _CAPTURES = 10  # of a range, where it is not said how many
 _ROWS_BYTES = 64 * 2**20  # of statistics that are held in memory before they are kept
@@ -138,13 +137,11 @@ def replay(
                 expected=f"A:B with 1 ≤ A ≤ B ≤ {row['step']}",
             )
         )
-    model = initial_model(run)
-    sites, layout = find_sites(model, torch.device("cpu")), Layout.of(model)
-    slots = make_optimizer(run.train, layout).slots
+    there = watchable(run)
+    sites, layout, slots = there.sites, there.layout, there.slots
     check_patterns(wish.statistics, every_column(wish.statistics, sites, layout, slots))
     names = capture_names(wish.captures, sites, layout, slots)
-    item = next(model.parameters()).element_size()
-    needed = capture_bytes(names, sites, layout, wish.samples, item) * len(wish.captured())
+    needed = capture_bytes(names, sites, layout, wish.samples, there.item) * len(wish.captured())
     check_space(store.path, needed, "captures")
     keep_freed_memory()
     keep_compiled_programs()

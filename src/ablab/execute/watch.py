@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
 from torch import Tensor
 
 from ablab.config import InputError, Problem
 from ablab.execute.options import Compiling
 from ablab.store.kept import check_space, keep
 from ablab.store.store import Store
-from ablab.train.layout import Layout
 from ablab.train.logged import logs
 from ablab.train.loop import Follower
-from ablab.train.optimizers import make_optimizer
 from ablab.train.run import Run
 from ablab.train.stack import Stack, initial_model
 from ablab.train.watcher import Watcher
@@ -25,6 +22,7 @@ from ablab.watching.captures import Capturer, capture_bytes, capture_names
 from ablab.watching.config import WatchConfig
 from ablab.watching.recorder import Flight, Recorder
 from ablab.watching.sites import find_sites
+from ablab.watching.watchable import watchable
 from ablab.watching.watcher import StatisticWatcher
 
 # Statistics times steps, from which on passes over tensors are worth compiling in an eager stack.
@@ -115,19 +113,15 @@ def captured_bytes(run: Run) -> int:
     if not watch.captures:
         return 0
     try:
-        model = initial_model(run)
-        sites = find_sites(model, torch.device("cpu"))
-        layout = Layout.of(model)
-        slots = make_optimizer(run.train, layout).slots
+        there = watchable(run)
     except InputError:
         raise
     except (Exception, SystemExit):  # training it keeps the whole error with the run
         return 0
-    item = next(model.parameters()).element_size()
     total = 0
     for config in watch.captures:
-        names = capture_names(config.what, sites, layout, slots)
-        each = capture_bytes(names, sites, layout, config.samples, item)
+        names = capture_names(config.what, there.sites, there.layout, there.slots)
+        each = capture_bytes(names, there.sites, there.layout, config.samples, there.item)
         total += each * config.count(run.train.steps)
     return total
 

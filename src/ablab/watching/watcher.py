@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from ablab.config import InputError
-from ablab.train.layout import Layout
-from ablab.train.optimizers import make_optimizer
 from ablab.train.reading import Reader
 from ablab.train.run import Run
-from ablab.train.stack import Stack, initial_model
+from ablab.train.stack import Stack
 from ablab.train.watcher import Watcher
 from ablab.watching.columns import Column, check_patterns, choose_columns, every_column
 from ablab.watching.config import WatchConfig
@@ -20,6 +18,7 @@ from ablab.watching.reader import ACTIVATIONS, StatisticReader
 from ablab.watching.rows import EagerRows, TracedRows
 from ablab.watching.sheet import Sheet
 from ablab.watching.sites import find_sites
+from ablab.watching.watchable import watchable
 
 _MANY = 400  # statistics of parameters, from which on they are worth a compiled program
 
@@ -155,14 +154,13 @@ def check_watching(runs: Sequence[Run]) -> None:
         if not patterns:
             continue
         try:
-            model = initial_model(run)
-            sites = find_sites(model, torch.device("cpu"))
-            layout = Layout.of(model)
-            slots = make_optimizer(run.train, layout).slots
+            there = watchable(run)
         except InputError:
             raise
         except (Exception, SystemExit):  # training it keeps the whole error with the run
             return
-        found.setdefault(patterns, []).extend(every_column(patterns, sites, layout, slots))
+        found.setdefault(patterns, []).extend(
+            every_column(patterns, there.sites, there.layout, there.slots)
+        )
     for patterns, every in found.items():
         check_patterns(patterns, every)
