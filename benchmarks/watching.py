@@ -1,12 +1,13 @@
 """What watching costs: the same training with statistics and without, side by side.
 
-    python benchmarks/watching.py [--rounds 9] [--sizes small,large] [--stacks 1,16] [--store]
+    python benchmarks/watching.py [--rounds 9] [--sizes small,large] [--stacks 1,16] [--single] [--store]
 
 For each size, alone and in a stack, eager and compiled, alternates blocks of steps of training
 without watching, with the default statistics every 10 steps, and with all statistics every 10 steps
 and at every step; prints the medians of the paired ratios. Statistics of eager steps are taken by
 torch's own operations (``eager``), or by compiled passes (``eager, passes compiled``), as a long
-run has them. ``--store`` fills a store with 300 columns × 10,000 steps × 20 runs instead, and says
+run has them. ``--single`` times single steps alone, where a step takes seconds: what every 10 steps
+cost is then a tenth of what a watched step takes more. ``--store`` fills a store with 300 columns × 10,000 steps × 20 runs instead, and says
 how large it is and how long one column of all runs takes to read.
 """
 
@@ -85,7 +86,7 @@ def seconds(made: Stack, every: int) -> float:
     return time.perf_counter() - began
 
 
-def measure(size: str, count: int, how: str, rounds: int) -> dict[str, Any]:
+def measure(size: str, count: int, how: str, rounds: int, single: bool) -> dict[str, Any]:
     """The overheads of one case, in percent of the training without watching."""
     result: dict[str, Any] = {"size": size, "runs": count, "how": how}
     plain = stack(size, count, how, (), 10)
@@ -93,16 +94,21 @@ def measure(size: str, count: int, how: str, rounds: int) -> dict[str, Any]:
     for name, (patterns, every) in PATTERNS.items():
         if how == "eager, passes compiled" and patterns == DEFAULT:
             continue
-        made = stack(size, count, how, patterns, every)
-        made.advance(every)
-        made.advance(every)
-        plain.advance(-plain.step % every or every)
+        if single and name == "all, every 10":
+            continue  # said by "all"
+        block = 1 if single else every
+        made = stack(size, count, how, patterns, block)
+        made.advance(block)
+        made.advance(block)
+        plain.advance(-plain.step % block or block)
         times: list[tuple[float, float]] = []
-        for _ in range(rounds if every == 10 else 3 * rounds):
-            times.append((seconds(plain, every), seconds(made, every)))
+        for _ in range(rounds if block == 10 else 3 * rounds):
+            times.append((seconds(plain, block), seconds(made, block)))
         ratio = statistics.median(watched / alone for alone, watched in times)
-        result[name] = round(100 * (ratio - 1), 1)
-        alone = statistics.median(each for each, _ in times) / every
+        result[name] = round(100 * (ratio - 1) * block / every, 1)
+        if single and name == "all":
+            result["all, every 10"] = round(10 * (ratio - 1), 1)
+        alone = statistics.median(each for each, _ in times) / block
         result["ms"] = round(1e3 * alone, 2)
         assert made.watcher is not None
         result[f"columns, {name}"] = len(made.watcher.names)
@@ -151,6 +157,7 @@ def main() -> None:
     parser.add_argument("--sizes", default="small,large")
     parser.add_argument("--stacks", default="1,16")
     parser.add_argument("--hows", default="eager;eager, passes compiled;compiled")
+    parser.add_argument("--single", action="store_true")
     parser.add_argument("--store", action="store_true")
     options = parser.parse_args()
     if options.store:
@@ -162,7 +169,7 @@ def main() -> None:
         for count in map(int, options.stacks.split(",")):
             for how in options.hows.split(";"):
                 rounds = max(2, options.rounds // (4 if count > 1 and size == "large" else 1))
-                found = measure(size, count, how, rounds)
+                found = measure(size, count, how, rounds, options.single)
                 print(json.dumps(found), flush=True)
 
 

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 import ablab
 from ablab.api import carry_out
@@ -117,7 +118,8 @@ def test_stop_rules_look_at_what_others_stored(tmp_path, tiny):
     fresh = train(tiny, tmp_path / "new", *overrides, "train.stop={below: 2.32}", "name=ruled")
     assert ruled.trained == 0
     assert [(r.status, r.step) for r in ruled.runs] == [(r.status, r.step) for r in fresh.runs]
-    assert losses(ruled).equals(losses(fresh))
+    # A stack narrows as its runs stop, so its last losses are those of another width.
+    assert_frame_equal(losses(ruled), losses(fresh), rel_tol=1e-4)
     whole = ablab.open(tmp_path / "lab").runs("tiny")
     assert {(run.status, run.step) for run in whole} == {("finished", 400)}
 

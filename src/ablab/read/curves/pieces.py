@@ -1,0 +1,134 @@
+"""A curve as straight pieces: the best cut, by dynamic programming.
+
+The least sum of squared residuals over all cuts into straight lines, plus a price for each piece
+(Jackson et al., "An algorithm for optimal partitioning of data on an interval", 2005).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Bins:
+    """A curve in bins of neighbouring values.
+
+    Attributes:
+        first: The index of each bin's first value.
+        last: The index of its last.
+        place: The mean step of each bin.
+        mean: The mean value.
+        deviation: The standard error of the mean.
+    """
+
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    place: Floats
+    mean: Floats
+    deviation: Floats
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A straight piece.
+
+    Attributes:
+        first: Its first bin.
+        last: Its last bin.
+        slope: Its slope, in the values' unit per step.
+        slope_deviation: The slope's standard error.
+        level: The mean value.
+        deviation: The mean's standard error.
+    """
+
+    first: int
+    last: int
+    slope: float
+    slope_deviation: float
+    level: float
+    deviation: float
+
+
+def make_bins(
+    steps: Floats, values: Floats, variance: Floats, inflation: float, most: int
+) -> Bins:
+    """At most so many bins of equal numbers of values.
+
+    Args:
+        steps: The steps.
+        values: The values; what is not finite is left out of the means.
+        variance: Each value's variance.
+        inflation: By how much the variance of a mean is larger than that of independent values.
+        most: How many bins at most.
+    """
+    size = max(1, -(-len(values) // most))
+    starts = np.arange(0, len(values), size)
+    if len(starts) > 1 and len(values) - starts[-1] < max(1, size // 2):
+        starts = starts[:-1]
+    known = np.isfinite(values)
+    count = np.maximum(np.add.reduceat(known, starts), 1e-9)
+    place = np.add.reduceat(steps, starts) / np.diff(np.append(starts, len(values)))
+    mean = np.add.reduceat(np.where(known, values, 0.0), starts) / count
+    spread = np.add.reduceat(np.where(known, variance, 0.0), starts) / count
+    full = count >= 1
+    if not full.all():  # a bin within a spike alone: what its neighbours say
+        mean = np.interp(place, place[full], mean[full])
+        spread = np.interp(place, place[full], spread[full])
+    deviation = np.sqrt(spread * (inflation if size > 1 else 1.0) / np.maximum(count, 0.25))
+    last = np.append(starts[1:], len(values)) - 1
+    return Bins(starts, last, place, mean, deviation)
+
+
+def cut(bins: Bins, price: float, tolerance: float) -> list[Piece]:
+    """The straight pieces of a curve.
+
+    Args:
+        bins: The curve.
+        price: What a piece costs, in squared standard errors.
+        tolerance: By how much a bin may be off a line apart from its noise.
+    """
+    count = len(bins.mean)
+    weight = 1 / (bins.deviation**2 + tolerance**2)
+    x = bins.place - bins.place[0]
+    x = x / max(x[-1], 1.0)
+    y = bins.mean - bins.mean.mean()
+    sums = [_sums(each) for each in (weight, weight * x, weight * y, weight * x * x,
+                                     weight * x * y, weight * y * y)]  # fmt: skip
+    best = np.zeros(count + 1)
+    best[0] = -price
+    before = np.zeros(count + 1, dtype=np.int64)
+    for end in range(1, count + 1):
+        w, wx, wy, wxx, wxy, wyy = (each[end] - each[:end] for each in sums)
+        sxx = wxx - wx * wx / w
+        sxy = wxy - wx * wy / w
+        syy = wyy - wy * wy / w
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rest = np.where(sxx > 1e-12, syy - sxy * sxy / sxx, 0.0)
+        costs = best[:end] + np.maximum(rest, 0.0) + price
+        before[end] = int(np.argmin(costs))
+        best[end] = costs[before[end]]
+    borders = [count]
+    while borders[-1] > 0:
+        borders.append(int(before[borders[-1]]))
+    borders.reverse()
+    return [_piece(bins, a, b - 1) for a, b in zip(borders[:-1], borders[1:], strict=True)]
+
+
+def _sums(values: Floats) -> Floats:
+    return np.concatenate([[0.0], np.cumsum(values)])
+
+
+def _piece(bins: Bins, first: int, last: int) -> Piece:
+    y, x = bins.mean[first : last + 1], bins.place[first : last + 1]
+    weight = 1 / bins.deviation[first : last + 1] ** 2
+    total = weight.sum()
+    middle, level = (weight * x).sum() / total, (weight * y).sum() / total
+    spread = (weight * (x - middle) ** 2).sum()
+    deviation = float(1 / np.sqrt(total))
+    if spread <= 0:
+        return Piece(first, last, 0.0, np.inf, float(level), deviation)
+    slope = (weight * (x - middle) * (y - level)).sum() / spread
+    return Piece(first, last, float(slope), float(1 / np.sqrt(spread)), float(level), deviation)

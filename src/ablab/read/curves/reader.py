@@ -1,0 +1,286 @@
+"""Reads a curve: plateaus, descents, slowdowns, growbacks, spikes, the floor."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ablab.read.curves import spikes
+from ablab.read.curves.falls import Slower, find_slowdowns, form_of_fall
+from ablab.read.curves.flats import Flat, edges, find_flats
+from ablab.read.curves.levels import name_level
+from ablab.read.curves.noise import estimate_noise
+from ablab.read.curves.reading import (
+    Descent,
+    Floor,
+    Growback,
+    Plateau,
+    Reading,
+    Slowdown,
+    Spike,
+)
+from ablab.read.curves.rises import Rise, find_rises
+from ablab.read.curves.scale import Scale, scale_of
+from ablab.read.curves.view import View, look
+
+_FEW = 8  # values, below which nothing is found
+_LEAST_SPIKE = 0.4  # on the scale read: a factor of 1.5
+_END = 0.12  # of the curve, which says whether it still falls
+_FALLS = 0.02  # on the scale read, over that end
+_FLOOR = 0.05  # of the curve's steps, that a floor takes at least
+_DROP = 0.14  # on the scale read, by which a plateau is left at least
+_STEEPER = 4.0  # times, that the fall from a plateau is steeper than the plateau may be
+_LONG = 0.08  # of the curve's steps: a stretch that is a plateau though the curve rises from it
+
+
+def read_curve(
+    steps: ArrayLike,
+    values: ArrayLike,
+    column: str = "train_loss",
+    levels: Mapping[str, float] | None = None,
+) -> Reading:
+    """What a curve shows. The method is described in ``docs/reading.md``.
+
+    A curve that is nowhere negative is read in its logarithm, another on a linear scale in units of
+    a quarter of its range; an accuracy is read downwards.
+
+    Args:
+        steps: The steps at which the curve has values, (n,), ascending.
+        values: The values, (n,); where one is not finite the curve has none there.
+        column: What is read.
+        levels: Levels with a meaning, by name.
+
+    Raises:
+        ValueError: There is no finite value, or steps and values differ in length.
+    """
+    x, raw = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if x.shape != raw.shape or x.ndim != 1:
+        raise ValueError(f"steps {x.shape} and values {raw.shape} are no curve")
+    known = np.isfinite(raw)
+    if not known.any():
+        raise ValueError(f"{column} has no finite value")
+    not_finite = None if known.all() else int(x[~known][0])
+    x, raw = x[known], raw[known]
+    scale = scale_of(raw, column)
+    tail = max(1, round(_END * len(raw)))
+    basic = Reading(
+        column=column,
+        first=int(x[0]),
+        last=int(x[-1]),
+        start=float(raw[0]),
+        end=float(np.mean(raw[-tail:])),
+        lowest=float(raw.min()),
+        lowest_at=int(x[np.argmin(raw)]),
+        noise=0.0,
+        not_finite=not_finite,
+        positive=scale.logarithmic,
+    )
+    if len(raw) < _FEW:
+        return basic
+    read = scale.read(raw)
+    noise = estimate_noise(read)
+    spacing = float(np.median(np.diff(x)))
+    jumps = spikes.find_jumps(read, noise, spacing, _LEAST_SPIKE)
+    view = look(x, spikes.without(read, jumps), noise)
+    return _assemble(basic, view, jumps, scale, levels or {})
+
+
+def _assemble(
+    basic: Reading,
+    view: View,
+    jumps: list[spikes.Jump],
+    scale: Scale,
+    levels: Mapping[str, float],
+) -> Reading:
+    flats, rises = find_flats(view), find_rises(view)
+    falling = _falls_at_end(view)
+    last = flats[-1] if flats and _at_end(view, flats[-1]) else None
+    floor = None if falling or last is None else _floor(view, last, flats, rises, scale)
+    places = _plateaus(view, [each for each in flats if each is not last], flats, rises)
+    blocked = [(flat.first - 1, flat.last + 1) for flat in flats]
+    blocked += [(rise.first - 2, rise.last + 2) for rise in rises]
+    slower = find_slowdowns(view, blocked)
+
+    def named(level: float) -> str | None:
+        return name_level(level, levels, basic.column)
+
+    plateaus, descents = [], []
+    for flat, (first, end), left in places:
+        level = scale.value(flat.level)
+        sure = _certainty(left.drop / _DROP, view.length(flat.first, flat.last) / view.span / 0.03)
+        plateaus.append(
+            Plateau(level, int(view.steps[first]), int(view.steps[end]), named(level), sure)
+        )
+        if left.downwards:
+            descents.append(_descent(view, end, level, named(level), sure, flats, rises, slower, scale))
+    lowest = int(np.argmin(view.bins.mean))
+    value = scale.value
+    return replace(
+        basic,
+        lowest=value(float(view.bins.mean[lowest])),
+        lowest_at=int(view.bins.place[lowest]),
+        noise=view.noise.usual * (1.0 if scale.logarithmic else scale.unit),
+        plateaus=tuple(plateaus),
+        descents=tuple(descents),
+        slowdowns=tuple(_slowdown(view, each, scale) for each in slower),
+        growbacks=tuple(_growback(view, each, scale) for each in rises),
+        spikes=tuple(_spike(view, each, scale) for each in jumps),
+        period=spikes.period(view.steps, jumps),
+        likeness=spikes.likeness(view.filled, jumps) if len(jumps) >= 3 else None,
+        floor=None if floor is None else replace(floor, name=named(floor.level)),
+        finished=not falling,
+    )
+
+
+@dataclass(frozen=True)
+class _Left:
+    """How a flat stretch is left: by how much, and whether downwards."""
+
+    drop: float
+    downwards: bool
+
+
+def _plateaus(
+    view: View, candidates: list[Flat], flats: list[Flat], rises: list[Rise]
+) -> list[tuple[Flat, tuple[int, int], _Left]]:
+    """The flat stretches that are left again, with the indices of their first and last value."""
+    found = []
+    for flat in candidates:
+        low, high = _neighbourhood(view, flat, flats, rises)
+        left = _left(view, flat, high)
+        long = view.length(flat.first, flat.last) >= _LONG * view.span
+        in_rise = any(
+            rise.first <= flat.last + 1 and flat.first - 1 <= rise.last for rise in rises
+        )
+        if left is None and not (long and in_rise):
+            continue
+        if in_rise and not long:
+            continue
+        found.append((flat, edges(view, flat, low, high), left or _Left(_DROP, False)))
+    return found
+
+
+def _neighbourhood(
+    view: View, flat: Flat, flats: list[Flat], rises: list[Rise]
+) -> tuple[int, int]:
+    """The bins around a flat stretch up to its neighbours: other stretches and rises."""
+    low = max(
+        [0]
+        + [each.last for each in flats if each.last < flat.first]
+        + [rise.last for rise in rises if rise.last <= flat.first]
+    )
+    high = min(
+        [len(view.bins.mean) - 1]
+        + [each.first for each in flats if each.first > flat.last]
+        + [rise.first for rise in rises if rise.first > flat.last]
+    )
+    return low, max(high, flat.last)
+
+
+def _left(view: View, flat: Flat, high: int) -> _Left | None:
+    """How the curve leaves a flat stretch downwards before bin ``high``; None where it does not."""
+    mean, error = view.bins.mean, view.bins.deviation
+    after = mean[flat.last + 1 : high + 1]
+    if not len(after):
+        return None
+    lowest = int(np.argmin(after))
+    drop = float(flat.level - after[lowest])
+    if drop < max(_DROP, 5 * float(np.hypot(flat.deviation, error[flat.last + 1 + lowest]))):
+        return None
+    pieces = [p for p in view.pieces if flat.last < p.first and p.last <= max(high, flat.last + 1)]
+    slopes = [
+        -p.slope
+        for p in pieces
+        if np.isfinite(p.slope_deviation) and -p.slope * view.length(p.first, p.last) > 0.3 * _DROP
+    ]
+    whole = drop / view.length(flat.last + 1, flat.last + 1 + lowest)
+    steepest = max([*slopes, whole])
+    own = flat.change / view.length(flat.first, flat.last)
+    return _Left(drop, True) if steepest >= _STEEPER * own else None
+
+
+def _descent(
+    view: View,
+    start: int,
+    level: float,
+    name: str | None,
+    sure: float,
+    flats: list[Flat],
+    rises: list[Rise],
+    slower: list[Slower],
+    scale: Scale,
+) -> Descent:
+    """The fall from a plateau whose last value has the index ``start``."""
+    bin_of = int(np.searchsorted(view.bins.last, start))
+    ends = [flat.first for flat in flats if flat.first > bin_of]
+    ends += [rise.first for rise in rises if rise.first > bin_of]
+    ends += [each.bin for each in slower if each.bin > bin_of]
+    end = int(view.bins.first[min(ends)]) if ends else len(view.steps) - 1
+    form, rate = form_of_fall(view, start, end)
+    at_end = float(view.smooth(5)[end])
+    return Descent(
+        int(view.steps[start]), int(view.steps[end]), level, name, scale.value(at_end), form, rate,
+        sure,
+    )  # fmt: skip
+
+
+def _floor(
+    view: View, flat: Flat, flats: list[Flat], rises: list[Rise], scale: Scale
+) -> Floor | None:
+    length = view.length(flat.first, flat.last)
+    if length < _FLOOR * view.span:
+        return None
+    low, high = _neighbourhood(view, flat, flats, rises)
+    first, _ = edges(view, flat, low, high)
+    sure = _certainty(length / view.span / _FLOOR, 0.08 / max(flat.change, 1e-6))
+    return Floor(scale.value(flat.level), int(view.steps[first]), None, sure)
+
+
+def _at_end(view: View, flat: Flat) -> bool:
+    return view.bins.place[-1] - view.bins.place[flat.last] <= max(
+        0.02 * view.span, 2 * view.spacing
+    )
+
+
+def _falls_at_end(view: View) -> bool:
+    """Whether the last part of the curve falls by more than 2% and by more than its error."""
+    bins = view.bins
+    last = bins.place >= bins.place[-1] - _END * view.span
+    last[-min(6, len(last)) :] = True
+    x, y, weight = bins.place[last], bins.mean[last], 1 / bins.deviation[last] ** 2
+    middle = (weight * x).sum() / weight.sum()
+    spread = float((weight * (x - middle) ** 2).sum())
+    if spread == 0:
+        return False
+    length = x[-1] - x[0]
+    change = float((weight * (x - middle) * y).sum() / spread) * length
+    return change < -max(_FALLS, 3 * length / np.sqrt(spread))
+
+
+def _growback(view: View, rise: Rise, scale: Scale) -> Growback:
+    first, last = (int(view.bins.place[place]) for place in (rise.first, rise.last))
+    sure = _certainty(rise.score / 7, (rise.high - rise.low) / 0.2)
+    return Growback(first, last, scale.value(rise.low), scale.value(rise.high), sure)
+
+
+def _slowdown(view: View, each: Slower, scale: Scale) -> Slowdown:
+    sure = _certainty(each.factor / 3.5, max(each.score, 0.1))
+    value = scale.value(float(view.bins.mean[each.bin]))
+    return Slowdown(int(view.steps[view.bins.first[each.bin]]), value, each.factor, sure)
+
+
+def _spike(view: View, jump: spikes.Jump, scale: Scale) -> Spike:
+    height = float(np.exp(jump.height)) if scale.logarithmic else jump.height * scale.unit
+    step = int(view.steps[jump.onset])
+    end = min(jump.onset + jump.width, len(view.steps) - 1)
+    width = max(1, int(view.steps[end] - view.steps[jump.onset]))
+    return Spike(step, height, width, spikes.confidence(jump, len(view.steps)))
+
+
+def _certainty(*margins: float) -> float:
+    """From 0 to 1: how far a find is beyond the reader's thresholds, 1 being at them.
+
+    The least margin counts; 1 gives 0.63, 2 gives 0.86, 4 gives 0.98.
+    """
+    return float(np.clip(1 - np.exp(-max(min(margins), 0.0)), 0.0, 1.0))

@@ -1,0 +1,67 @@
+"""Rises after a fall, on a curve without spikes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ablab.read.curves.scale import Floats
+from ablab.read.curves.view import View
+
+_LEAST = 0.2  # on the scale read: a factor of 1.22
+_ERRORS = 7.0  # of a bin's mean
+_NOISE = 1.0  # standard deviations of a single value
+
+
+@dataclass(frozen=True)
+class Rise:
+    """A rise, by bins.
+
+    Attributes:
+        first: The last bin that is as low as the lowest before the rise.
+        last: The first bin that is as high as the highest.
+        low: The lowest mean.
+        high: The highest mean.
+        score: The rise in standard errors.
+    """
+
+    first: int
+    last: int
+    low: float
+    high: float
+    score: float
+
+
+def find_rises(view: View) -> list[Rise]:
+    """The rises that follow a fall: swings up and down by more than the noise explains."""
+    mean, error = view.bins.mean, view.bins.deviation
+    count = len(mean)
+    scatter = np.interp(view.bins.place, view.steps, view.noise.here)
+    needed = np.maximum(np.maximum(_LEAST, _ERRORS * error), _NOISE * scatter)
+    found: list[Rise] = []
+    low = high = 0
+    rising, top_before = False, mean[0]
+    for place in range(count):
+        if not rising:
+            if mean[place] < mean[low]:
+                low = place
+            elif mean[place] - mean[low] > needed[place] + 0 * needed[low]:
+                rising, high = True, place
+            continue
+        if mean[place] > mean[high]:
+            high = place
+        fallen = mean[high] - mean[place] > min(needed[place], 0.5 * (mean[high] - mean[low]))
+        if fallen or place == count - 1:
+            if top_before - mean[low] > needed[low]:
+                found.append(_rise(mean, error, low, high))
+            rising, top_before, low = False, mean[high], place
+    return found
+
+
+def _rise(mean: Floats, error: Floats, low: int, high: int) -> Rise:
+    height = mean[high] - mean[low]
+    slack = 0.08 * height
+    part = mean[low : high + 1]
+    first = low + int(np.flatnonzero(part <= mean[low] + slack)[-1])
+    last = first + int(np.flatnonzero(mean[first : high + 1] >= mean[high] - slack)[0])
+    both = float(np.hypot(error[low], error[high]))
+    return Rise(first, last, float(mean[low]), float(mean[high]), float(height / both))

@@ -1,0 +1,175 @@
+"""Spikes: jumps within a few steps that decay again."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from ablab.read.curves.noise import Noise
+
+Floats = NDArray[np.float64]
+
+_BEFORE = 11  # values, whose median is the level before a jump
+_FAR = 6.0  # standard errors, by which a jump is above the level before
+_RISE = 10.0  # steps, that a jump takes at most
+_WIDTHS = (1, 3, 8)  # values at the jump, whose mean is compared
+_SINGLES = 0.003  # of all values that may be spikes of one value; more of them are noise
+
+
+@dataclass(frozen=True)
+class Jump:
+    """A spike on the scale on which the curve is read; places are indices of values.
+
+    Attributes:
+        onset: The first value above the level before.
+        peak: The highest value.
+        back: The first value that is back.
+        before: The level before.
+        height: How far the peak is above it.
+        width: How many values are above half of the height.
+        score: The height in standard deviations of the noise.
+    """
+
+    onset: int
+    peak: int
+    back: int
+    before: float
+    height: float
+    width: int
+    score: float
+
+
+def find_jumps(values: Floats, noise: Noise, spacing: float, least: float) -> list[Jump]:
+    """The spikes of a curve.
+
+    Args:
+        values: The curve on the scale on which it is read.
+        noise: Its scatter.
+        spacing: The steps from one value to the next.
+        least: The least height.
+    """
+    count = len(values)
+    if count < 2 * _BEFORE:
+        return []
+    rise = max(2, round(_RISE / spacing))
+    scatter = np.maximum(noise.here, _upper_scatter(values))
+    before = np.full(count, np.nan)
+    before[_BEFORE:] = np.median(sliding_window_view(values, _BEFORE)[:-1], axis=1)
+    candidate = np.zeros(count, dtype=bool)
+    for width in _WIDTHS:
+        mean = np.full(count, -np.inf)
+        mean[: count - width + 1] = sliding_window_view(values, width).mean(axis=1)
+        # The median before and the mean from here on both scatter.
+        error = scatter * np.sqrt(noise.inflation if width > 1 else 1.0)
+        error = error * np.sqrt(1 / width + np.pi / 2 / _BEFORE)
+        candidate |= (mean - before > _FAR * error) & (mean - before > 0.75 * least)
+    found: list[Jump] = []
+    place = 0
+    for start in np.flatnonzero(candidate):
+        if start < place:
+            continue
+        jump = _follow(values, int(start), float(before[start]), float(scatter[start]), rise)
+        if jump is None or jump.height < least:
+            continue
+        found.append(jump)
+        place = jump.back
+    singles = [jump for jump in found if jump.width <= 1]
+    if len(singles) > max(3, _SINGLES * count):
+        found = [jump for jump in found if jump.width > 1]
+    return found
+
+
+def confidence(jump: Jump, count: int) -> float:
+    """That a jump is none of the noise: among so many values, one of its height would be rare."""
+    return float(np.clip(1 - count * norm.sf(min(jump.score, 30.0)), 0.0, 1.0))
+
+
+def without(values: Floats, jumps: list[Jump]) -> Floats:
+    """The curve with its spikes taken out (not a number there)."""
+    rest = values.copy()
+    for jump in jumps:
+        rest[jump.onset : jump.back] = np.nan
+    return rest
+
+
+def likeness(values: Floats, jumps: list[Jump]) -> float | None:
+    """The mean correlation of each spike's shape with the mean of all; None where they are short.
+
+    A shape is the curve above the level before, over twice the spikes' median width.
+    """
+    reach = int(2 * np.median([jump.width for jump in jumps])) + 3
+    shapes = [values[each.onset - 2 : each.onset + reach] - each.before for each in jumps]
+    shapes = [shape for shape in shapes if len(shape) == reach + 2 and shape.std() > 0]
+    if len(shapes) < 3:
+        return None
+    usual = np.mean([shape / shape.std() for shape in shapes], axis=0)
+    return float(np.mean([np.corrcoef(shape, usual)[0, 1] for shape in shapes]))
+
+
+def period(steps: Floats, jumps: list[Jump]) -> float | None:
+    """The steps between spikes that come at even distances, within a quarter; None otherwise."""
+    if len(jumps) < 3:
+        return None
+    apart = np.diff(steps[[jump.onset for jump in jumps]])
+    usual = float(np.median(apart))
+    return usual if float(np.max(np.abs(apart / usual - 1))) <= 0.25 else None
+
+
+def _upper_scatter(values: Floats) -> Floats:
+    """The scatter upwards, in stretches: a tenth of a normal's values is 1.28 deviations above.
+
+    Losses near zero scatter more upwards than around their median.
+    """
+    count = len(values)
+    smooth = np.median(
+        sliding_window_view(np.pad(values, _BEFORE // 2, mode="edge"), _BEFORE), axis=1
+    )
+    above = values - smooth
+    size = max(50, count // 8)
+    places, found = [], []
+    for start in range(0, max(count - size // 2, 1), size // 2):
+        stretch = above[start : start + size]
+        places.append(start + len(stretch) / 2)
+        found.append(float(np.quantile(stretch, 0.9)) / 1.2816)
+    return np.interp(np.arange(count), places, found)
+
+
+def _follow(values: Floats, start: int, before: float, scatter: float, rise: int) -> Jump | None:
+    """A jump followed from where it was seen to where it is back; None where it is no jump."""
+    # The first value of the jump: at, or a little after, the place where the mean rose.
+    ahead = values[start : start + max(_WIDTHS)]
+    high = float(ahead.max())
+    onset = start + int(np.argmax(ahead > before + 0.4 * (high - before)))
+    # The highest value before the curve falls by half of its rise.
+    peak, top = onset, values[onset]
+    for place in range(onset, len(values)):
+        if values[place] > top:
+            peak, top = place, values[place]
+        level = float(np.median(values[place : place + 3]))
+        if place > peak and level < top - max(0.5 * (top - before), 3 * scatter):
+            break
+        if level < before + 0.5 * (top - before):
+            break
+    height = float(top - before)
+    top_level = before + 0.8 * height
+    first_high = onset + int(np.argmax(values[onset : peak + 1] >= top_level))
+    if first_high - onset >= rise:
+        return None
+    half = before + 0.5 * height
+    back, width, away = peak + 1, peak - onset + 1, True
+    limit = before + max(2 * scatter, 0.08 * height)
+    for place in range(peak + 1, len(values)):
+        level = float(np.median(values[place : place + 3]))
+        if away and level < half:
+            away, width = False, place - onset
+        back = place
+        if level <= limit:
+            break
+        # It lies lower than half and falls no more: a new level, and no part of the spike.
+        if not away and place - peak > 12 * width + 10:
+            break
+    if away and back >= len(values) - 1:  # it never came down by half: a step up, and no spike
+        return None
+    return Jump(onset, peak, back, before, height, max(width, 1), height / scatter)
