@@ -8,10 +8,11 @@ from ablab.read.curves.pieces import Piece
 from ablab.read.curves.scale import Floats
 from ablab.read.curves.view import View
 
-_LESS_STEEP = 3.5  # times
-_SUDDEN = 0.4  # of the change (in the slope's logarithm) that may lie within either side
+_LESS_STEEP = 3.0  # times
+_REACH = 0.35  # of the step, over which slopes are compared
+_SUDDEN = 0.5  # of the change (in the slope's logarithm) that may lie within either side
 _LEAST_FALL = 0.1  # on the scale read, of either side
-_LEAST_LENGTH = 0.04  # of the curve's steps, of the slower side
+_LEAST_LENGTH = 0.06  # of the curve's steps, of the slower side
 
 
 @dataclass(frozen=True)
@@ -45,72 +46,84 @@ def form_of_fall(view: View, first: int, last: int) -> tuple[str, float]:
 
 
 def find_slowdowns(view: View, blocked: list[tuple[int, int]]) -> list[Slower]:
-    """Where a fall goes on at a quarter of its slope or less, all at once.
+    """Where a fall goes on at less than a third of its slope, all at once.
 
-    The slopes are those of the straight pieces on both sides. A curve that bends smoothly bends
-    within the pieces too: where the halves of a piece differ by much of the change, it is no sudden
-    one. Power laws, whose slope falls with the step, are compared by their slope times the step.
+    At each border of two straight pieces the slopes on both sides are compared, over the same
+    length and at most a third of the step itself, within which a power law hardly bends. A curve
+    that bends smoothly bends on either side too: where the halves of a side differ by much of the
+    change, it is no sudden one.
 
     Args:
         view: The curve.
         blocked: Bins (first, last) at which no slowdown is looked for: flat stretches and rises.
     """
     found = []
+    bins = view.bins
     for before, after in zip(view.pieces[:-1], view.pieces[1:], strict=True):
         place = after.first
         if any(first <= place <= last + 1 for first, last in blocked):
             continue
-        if not (_falls(view, before) and _falls(view, after)):
+        if not _goes_on(view, after):
             continue
-        if view.length(after.first, after.last) < _LEAST_LENGTH * view.span:
+        reach = min(
+            view.length(before.first, before.last),
+            view.length(after.first, after.last),
+            _REACH * float(bins.place[place]),
+        )
+        size = int(reach / view.spacing)
+        if size < 3:
             continue
-        factor = min(before.slope / after.slope, _by_log(view, before, after))
+        left, left_error = _slope(view, place - size, place - 1)
+        right, right_error = _slope(view, place, place + size - 1)
+        if left > -4 * left_error or -left * reach < _LEAST_FALL:
+            continue
+        right = min(right, after.slope / 2)  # what goes on falling is not flat here
+        factor = left / right
         if factor < _LESS_STEEP:
             continue
-        change = np.log(factor)
-        if max(_bend(view, before), _bend(view, after)) > _SUDDEN * change:
-            continue
-        error = np.hypot(
-            before.slope_deviation / before.slope, after.slope_deviation / after.slope
-        )
-        found.append(Slower(place, float(factor), float((change - np.log(2)) / error)))
+        change = float(np.log(factor))
+        error = float(np.hypot(left_error / left, right_error / right))
+        score = (change - np.log(2)) / error
+        bend = max(_bend(view, place - size, place - 1), _bend(view, place, place + size - 1))
+        if score > 2 and bend <= _SUDDEN * change:
+            found.append(Slower(place, factor, score))
     return found
 
 
-def _falls(view: View, piece: Piece) -> bool:
+def _goes_on(view: View, piece: Piece) -> bool:
+    """Whether a piece is a fall of its own: sure, long, and by more than the noise."""
     if not np.isfinite(piece.slope_deviation):
         return False
-    fall = -piece.slope * view.length(piece.first, piece.last)
-    return piece.slope < -3 * piece.slope_deviation and fall > _LEAST_FALL
+    length = view.length(piece.first, piece.last)
+    least = max(1.5 * _LEAST_FALL, view.scatter(piece.first, piece.last))
+    return (
+        piece.slope < -4 * piece.slope_deviation
+        and -piece.slope * length > least
+        and length > _LEAST_LENGTH * view.span
+    )
 
 
-def _by_log(view: View, before: Piece, after: Piece) -> float:
-    """The ratio of the slopes against the steps' logarithm."""
-    slopes = []
-    for piece in (before, after):
-        x = np.log(np.maximum(view.bins.place[piece.first : piece.last + 1], 1.0))
-        slopes.append(_line(x, view.bins.mean[piece.first : piece.last + 1])[0])
-    return slopes[0] / slopes[1] if slopes[1] else np.inf
+def _slope(view: View, first: int, last: int) -> tuple[float, float]:
+    """The slope over bins first to last, and its standard error."""
+    x, y = view.bins.place[first : last + 1], view.bins.mean[first : last + 1]
+    spread = float(((x - x.mean()) ** 2).sum())
+    error = float(view.bins.deviation[first : last + 1].mean())
+    return _line(x, y)[0], error / float(np.sqrt(spread))
 
 
-def _bend(view: View, piece: Piece) -> float:
-    """By how much the slope falls within a piece, in its logarithm, as far as that is sure."""
-    count = piece.last - piece.first + 1
-    if count < 4:
+def _bend(view: View, first: int, last: int) -> float:
+    """By how much the slope's logarithm falls within bins first to last, as far as that is sure."""
+    if last - first < 5:
         return 0.0
-    middle = piece.first + count // 2
-    slopes, errors = [], []
-    for first, last in ((piece.first, middle - 1), (middle, piece.last)):
-        x, y = view.bins.place[first : last + 1], view.bins.mean[first : last + 1]
-        slopes.append(_line(x, y)[0])
-        error = view.bins.deviation[first : last + 1].mean()
-        errors.append(error / np.sqrt(((x - x.mean()) ** 2).sum()))
-    if slopes[0] >= 0:
+    middle = (first + last + 1) // 2
+    (left, left_error), (right, right_error) = (
+        _slope(view, first, middle - 1),
+        _slope(view, middle, last),
+    )
+    if left >= 0:
         return 0.0
-    if slopes[1] >= 0:
-        return np.inf if slopes[1] > 2 * errors[1] else 0.7
-    error = np.hypot(errors[0] / slopes[0], errors[1] / slopes[1])
-    return max(float(np.log(slopes[0] / slopes[1])) - float(error), 0.0)
+    right = min(right + right_error, 0.05 * left)
+    return max(float(np.log(left / right)) + float(left_error / left), 0.0)
 
 
 def _line(x: Floats, y: Floats) -> tuple[float, float]:

@@ -10,8 +10,9 @@ from ablab.read.curves.view import View
 
 _FLAT = 0.04  # a change over the whole stretch that counts as none
 _ERRORS = 2.5  # standard errors of the change that do
+_NOISE = 0.5  # standard deviations of a single value that do
 _SURE = 0.12  # the change's standard error at most
-_SHORTEST = 0.03  # of the curve's steps
+_SHORTEST = 0.04  # of the curve's steps
 _FEWEST = 4  # bins
 _LEVEL = 0.01  # off the level, or a standard deviation of the noise, and it is left
 _SAME = 3.0  # standard errors between the levels of stretches that are one
@@ -51,6 +52,37 @@ def find_flats(view: View) -> list[Flat]:
     return [flat for flat in flats if view.length(flat.first, flat.last) >= 0.999 * least]
 
 
+def find_end(view: View) -> Flat | None:
+    """The longest stretch up to the curve's end that is flat; None where none is long enough.
+
+    A curve that nears its floor bends, so the straight pieces say little of where it is there.
+    """
+    count = len(view.bins.mean)
+    least = max(_SHORTEST * view.span, _FEWEST * view.spacing)
+    y, x, weight = view.bins.mean, view.bins.place, 1 / view.bins.deviation**2
+    found = None
+    for first in range(count - _FEWEST, -1, -1):
+        length = view.length(first, count - 1)
+        if length < least:
+            continue
+        w = weight[first:]
+        middle = (w * x[first:]).sum() / w.sum()
+        spread = float((w * (x[first:] - middle) ** 2).sum())
+        slope = float((w * (x[first:] - middle) * y[first:]).sum() / spread)
+        change, error = abs(slope) * length, length / np.sqrt(spread)
+        if error > _SURE:
+            continue
+        if change > max(_FLAT, _ERRORS * error, 0.5 * _NOISE * view.scatter(first, count - 1)):
+            if found is not None and length > 1.5 * view.length(found.first, count - 1):
+                break
+            continue
+        level = float((w * y[first:]).sum() / w.sum())
+        apart = abs(y[first] - level) > max(_FLAT, 3 * view.bins.deviation[first])
+        if not apart:
+            found = Flat(first, count - 1, level, float(1 / np.sqrt(w.sum())), change + float(error))
+    return found
+
+
 def edges(view: View, flat: Flat, low: int, high: int) -> tuple[int, int]:
     """The first and the last index of values at a flat stretch's level.
 
@@ -65,7 +97,7 @@ def edges(view: View, flat: Flat, low: int, high: int) -> tuple[int, int]:
     """
     bins = view.bins
     middle = int((bins.first[flat.first] + bins.last[flat.last]) // 2)
-    scatter = float(np.median(view.noise.here[bins.first[flat.first] : bins.last[flat.last] + 1]))
+    scatter = view.scatter(flat.first, flat.last)
     limit = max(_LEVEL, scatter)
     window = int(np.clip(np.ceil(9 * view.noise.inflation * (scatter / limit) ** 2), 1, 25))
     smooth = view.smooth(window | 1)
@@ -95,7 +127,8 @@ def _is_flat(view: View, piece: Piece) -> bool:
     if not np.isfinite(piece.slope_deviation):
         return False
     change, error = abs(piece.slope) * length, piece.slope_deviation * length
-    return change <= max(_FLAT, _ERRORS * error) and error <= _SURE
+    scatter = view.scatter(piece.first, piece.last)
+    return change <= max(_FLAT, _ERRORS * error, _NOISE * scatter) and error <= _SURE
 
 
 def _continues(view: View, pieces: list[Piece], piece: Piece) -> bool:

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from ablab.read.curves import spikes
 from ablab.read.curves.falls import Slower, find_slowdowns, form_of_fall
-from ablab.read.curves.flats import Flat, edges, find_flats
+from ablab.read.curves.flats import Flat, edges, find_end, find_flats
 from ablab.read.curves.levels import name_level
 from ablab.read.curves.noise import estimate_noise
 from ablab.read.curves.reading import (
@@ -93,9 +93,13 @@ def _assemble(
     scale: Scale,
     levels: Mapping[str, float],
 ) -> Reading:
-    flats, rises = find_flats(view), find_rises(view)
+    flats = find_flats(view)
+    rises = [rise for rise in find_rises(view) if not _is_tail(view, rise, jumps)]
     falling = _falls_at_end(view)
-    last = flats[-1] if flats and _at_end(view, flats[-1]) else None
+    end = find_end(view)
+    if end is not None:  # what is flat at the end is one with the flat pieces there
+        flats = [flat for flat in flats if flat.last < end.first] + [end]
+    last = end
     floor = None if falling or last is None else _floor(view, last, flats, rises, scale)
     places = _plateaus(view, [each for each in flats if each is not last], flats, rises)
     blocked = [(flat.first - 1, flat.last + 1) for flat in flats]
@@ -107,7 +111,7 @@ def _assemble(
 
     plateaus, descents = [], []
     for flat, (first, end), left in places:
-        level = scale.value(flat.level)
+        level = _level(view, first, end, scale)
         sure = _certainty(left.drop / _DROP, view.length(flat.first, flat.last) / view.span / 0.03)
         plateaus.append(
             Plateau(level, int(view.steps[first]), int(view.steps[end]), named(level), sure)
@@ -157,7 +161,9 @@ def _plateaus(
             continue
         if in_rise and not long:
             continue
-        found.append((flat, edges(view, flat, low, high), left or _Left(_DROP, False)))
+        first, end = edges(view, flat, low, high)
+        if np.isfinite(view.values[first : end + 1]).mean() > 0.5:  # and not within a spike alone
+            found.append((flat, (first, end), left or _Left(_DROP, False)))
     return found
 
 
@@ -232,14 +238,32 @@ def _floor(
     if length < _FLOOR * view.span:
         return None
     low, high = _neighbourhood(view, flat, flats, rises)
-    first, _ = edges(view, flat, low, high)
+    first, end = edges(view, flat, low, high)
     sure = _certainty(length / view.span / _FLOOR, 0.08 / max(flat.change, 1e-6))
-    return Floor(scale.value(flat.level), int(view.steps[first]), None, sure)
+    # A curve nears its floor slowly, so its second half says where that is.
+    return Floor(_level(view, (first + end) // 2, end, scale), int(view.steps[first]), None, sure)
 
 
-def _at_end(view: View, flat: Flat) -> bool:
-    return view.bins.place[-1] - view.bins.place[flat.last] <= max(
-        0.02 * view.span, 2 * view.spacing
+def _level(view: View, first: int, last: int, scale: Scale) -> float:
+    """The mean of the values first to last, less a sixth at either end, spikes left out."""
+    trim = (last - first) // 6
+    values = view.values[first + trim : last + 1 - trim]
+    known = values[np.isfinite(values)]
+    if not scale.logarithmic:
+        return scale.value(float(known.mean()))
+    return float(np.exp(known).mean())
+
+
+def _is_tail(view: View, rise: Rise, jumps: list[spikes.Jump]) -> bool:
+    """Whether a rise is what a spike left behind: at its end, and much lower."""
+    bins = view.bins
+    first, last = int(bins.first[rise.first]), int(bins.last[rise.last])
+    slack = 2 * int(bins.last[0] - bins.first[0] + 1)
+    return any(
+        first <= jump.back + slack
+        and last >= jump.onset - slack
+        and rise.high - rise.low < 0.6 * jump.height
+        for jump in jumps
     )
 
 

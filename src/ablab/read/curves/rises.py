@@ -8,8 +8,9 @@ from ablab.read.curves.scale import Floats
 from ablab.read.curves.view import View
 
 _LEAST = 0.2  # on the scale read: a factor of 1.22
-_ERRORS = 7.0  # of a bin's mean
-_NOISE = 1.0  # standard deviations of a single value
+_ERRORS = 8.0  # of a bin's mean
+_SUDDEN = 10.0  # steps, within which a rise is a jump
+_NOISE = 1.5  # standard deviations of a single value
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,34 @@ def find_rises(view: View) -> list[Rise]:
         if not rising:
             if mean[place] < mean[low]:
                 low = place
-            elif mean[place] - mean[low] > needed[place] + 0 * needed[low]:
+            elif mean[place] - mean[low] > needed[place]:
                 rising, high = True, place
             continue
         if mean[place] > mean[high]:
             high = place
         fallen = mean[high] - mean[place] > min(needed[place], 0.5 * (mean[high] - mean[low]))
         if fallen or place == count - 1:
-            if top_before - mean[low] > needed[low]:
+            if top_before - mean[low] > needed[low] and not _is_sudden(view, low, high):
                 found.append(_rise(mean, error, low, high))
             rising, top_before, low = False, mean[high], place
     return found
+
+
+def _is_sudden(view: View, low: int, high: int) -> bool:
+    """Whether the rise from one bin to another is a jump: from a fifth to four fifths at once."""
+    bins = view.bins
+    height = bins.mean[high] - bins.mean[low]
+    values = view.filled[bins.first[low] : bins.last[high] + 1]
+    below = np.flatnonzero(values < bins.mean[low] + 0.2 * height)
+    above = np.flatnonzero(values > bins.mean[low] + 0.8 * height)
+    if not len(below) or not len(above):
+        return False
+    start = int(below[below < above[-1]][-1]) if (below < above[-1]).any() else int(below[0])
+    after = above[above > start]
+    if not len(after):
+        return False
+    steps = view.steps[bins.first[low] : bins.last[high] + 1]
+    return bool(after[0] - start <= 1 or steps[after[0]] - steps[start] <= _SUDDEN)
 
 
 def _rise(mean: Floats, error: Floats, low: int, high: int) -> Rise:

@@ -12,9 +12,10 @@ from ablab.read.curves.noise import Noise
 Floats = NDArray[np.float64]
 
 _BEFORE = 11  # values, whose median is the level before a jump
-_FAR = 6.0  # standard errors, by which a jump is above the level before
+_FAR = 5.0  # standard errors, by which a jump is above the level before
 _RISE = 10.0  # steps, that a jump takes at most
 _WIDTHS = (1, 3, 8)  # values at the jump, whose mean is compared
+_SURE = 15.0  # standard deviations, from which on a single value is a spike, however many there are
 _SINGLES = 0.003  # of all values that may be spikes of one value; more of them are noise
 
 
@@ -55,8 +56,7 @@ def find_jumps(values: Floats, noise: Noise, spacing: float, least: float) -> li
         return []
     rise = max(2, round(_RISE / spacing))
     scatter = np.maximum(noise.here, _upper_scatter(values))
-    before = np.full(count, np.nan)
-    before[_BEFORE:] = np.median(sliding_window_view(values, _BEFORE)[:-1], axis=1)
+    before, led = _levels_before(values, scatter)
     candidate = np.zeros(count, dtype=bool)
     for width in _WIDTHS:
         mean = np.full(count, -np.inf)
@@ -64,20 +64,21 @@ def find_jumps(values: Floats, noise: Noise, spacing: float, least: float) -> li
         # The median before and the mean from here on both scatter.
         error = scatter * np.sqrt(noise.inflation if width > 1 else 1.0)
         error = error * np.sqrt(1 / width + np.pi / 2 / _BEFORE)
-        candidate |= (mean - before > _FAR * error) & (mean - before > 0.75 * least)
+        candidate |= (mean - led > _FAR * error) & (mean - led > 0.75 * least)
     found: list[Jump] = []
     place = 0
     for start in np.flatnonzero(candidate):
         if start < place:
             continue
-        jump = _follow(values, int(start), float(before[start]), float(scatter[start]), rise)
-        if jump is None or jump.height < least:
-            continue
-        found.append(jump)
-        place = jump.back
-    singles = [jump for jump in found if jump.width <= 1]
+        # What was led on along the end of another spike would lie too low.
+        after_other = bool(found) and start < found[-1].back + 2 * _BEFORE
+        level = float(before[start] if after_other else led[start])
+        jump, place = _follow(values, int(start), level, float(scatter[start]), rise)
+        if jump is not None and jump.height >= max(least, 4 * jump.height / jump.score):
+            found.append(jump)
+    singles = [jump for jump in found if jump.width <= 1 and jump.score < _SURE]
     if len(singles) > max(3, _SINGLES * count):
-        found = [jump for jump in found if jump.width > 1]
+        found = [jump for jump in found if jump not in singles]
     return found
 
 
@@ -117,8 +118,20 @@ def period(steps: Floats, jumps: list[Jump]) -> float | None:
     return usual if float(np.max(np.abs(apart / usual - 1))) <= 0.25 else None
 
 
+def _levels_before(values: Floats, scatter: Floats) -> tuple[Floats, Floats]:
+    """The median of the values before each one, and it led on to that one where they fall."""
+    medians = np.median(sliding_window_view(values, _BEFORE)[:-1], axis=1)
+    before = np.full(len(values), np.nan)
+    before[_BEFORE:] = medians
+    change = np.zeros(len(values))
+    change[2 * _BEFORE :] = medians[_BEFORE:] - medians[:-_BEFORE]
+    # From the middle of the values before to the next one is a little over half of their number.
+    sure = change < -4 * scatter * np.sqrt(np.pi / _BEFORE)
+    return before, before + np.where(sure, (_BEFORE + 1) / 2 / _BEFORE * change, 0.0)
+
+
 def _upper_scatter(values: Floats) -> Floats:
-    """The scatter upwards, in stretches: a tenth of a normal's values is 1.28 deviations above.
+    """The scatter upwards, in stretches: 16% of a normal's values are a deviation above.
 
     Losses near zero scatter more upwards than around their median.
     """
@@ -132,44 +145,50 @@ def _upper_scatter(values: Floats) -> Floats:
     for start in range(0, max(count - size // 2, 1), size // 2):
         stretch = above[start : start + size]
         places.append(start + len(stretch) / 2)
-        found.append(float(np.quantile(stretch, 0.9)) / 1.2816)
+        found.append(float(np.quantile(stretch, 0.84)))
     return np.interp(np.arange(count), places, found)
 
 
-def _follow(values: Floats, start: int, before: float, scatter: float, rise: int) -> Jump | None:
-    """A jump followed from where it was seen to where it is back; None where it is no jump."""
-    # The first value of the jump: at, or a little after, the place where the mean rose.
-    ahead = values[start : start + max(_WIDTHS)]
-    high = float(ahead.max())
-    onset = start + int(np.argmax(ahead > before + 0.4 * (high - before)))
-    # The highest value before the curve falls by half of its rise.
-    peak, top = onset, values[onset]
-    for place in range(onset, len(values)):
+def _follow(
+    values: Floats, start: int, before: float, scatter: float, rise: int
+) -> tuple[Jump | None, int]:
+    """A jump followed from where it was seen to where it is back, and where to look on.
+
+    There is none where the curve does not rise, rises slowly, or does not come back by half.
+    """
+    # The highest value until the curve is down by half of its rise.
+    peak, top = start, -np.inf
+    for place in range(start, len(values)):
         if values[place] > top:
-            peak, top = place, values[place]
+            peak, top = place, float(values[place])
         level = float(np.median(values[place : place + 3]))
-        if place > peak and level < top - max(0.5 * (top - before), 3 * scatter):
+        if place > start + max(_WIDTHS) and level < before + 0.5 * (top - before):
             break
-        if level < before + 0.5 * (top - before):
-            break
-    height = float(top - before)
-    top_level = before + 0.8 * height
-    first_high = onset + int(np.argmax(values[onset : peak + 1] >= top_level))
+    height = top - before
+    if height <= 0:
+        return None, start + 1
+    # How long it took: from a fifth of the height to four fifths.
+    lowest = max(start - _BEFORE, 0)
+    below = np.flatnonzero(values[lowest : peak + 1] < before + 0.2 * height)
+    if not len(below):  # it came from above, and only falls no more
+        return None, start + 1
+    onset = min(lowest + int(below[-1]) + 1, peak)
+    first_high = onset + int(np.argmax(values[onset : peak + 1] >= before + 0.8 * height))
     if first_high - onset >= rise:
-        return None
+        return None, peak + 1
     half = before + 0.5 * height
     back, width, away = peak + 1, peak - onset + 1, True
-    limit = before + max(2 * scatter, 0.08 * height)
+    limit = before + max(scatter, 0.02)
     for place in range(peak + 1, len(values)):
         level = float(np.median(values[place : place + 3]))
         if away and level < half:
             away, width = False, place - onset
         back = place
-        if level <= limit:
+        if level <= limit and values[place] <= limit:
             break
         # It lies lower than half and falls no more: a new level, and no part of the spike.
         if not away and place - peak > 12 * width + 10:
             break
     if away and back >= len(values) - 1:  # it never came down by half: a step up, and no spike
-        return None
-    return Jump(onset, peak, back, before, height, max(width, 1), height / scatter)
+        return None, peak + 1
+    return Jump(onset, peak, back, before, height, max(width, 1), height / scatter), back

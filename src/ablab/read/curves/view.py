@@ -56,6 +56,10 @@ class View:
         low, high = np.maximum(place - half, 0), np.minimum(place + half + 1, len(place))
         return (sums[high] - sums[low]) / (high - low)
 
+    def scatter(self, first: int, last: int) -> float:
+        """The standard deviation of a value within bins first to last."""
+        return float(np.median(self.noise.here[self.bins.first[first] : self.bins.last[last] + 1]))
+
     def length(self, first: int, last: int) -> float:
         """The steps that bins first to last cover."""
         return float(self.bins.place[last] - self.bins.place[first] + self.spacing)
