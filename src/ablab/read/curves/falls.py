@@ -8,7 +8,8 @@ from ablab.read.curves.pieces import Piece
 from ablab.read.curves.scale import Floats
 from ablab.read.curves.view import View
 
-_LESS_STEEP = 3.0  # times
+_LESS_STEEP = 3.3  # times
+_BEND = 3  # bins, that a bend takes at most
 _REACH = 0.35  # of the step, over which slopes are compared
 _SUDDEN = 0.5  # of the change (in the slope's logarithm) that may lie within either side
 _LEAST_FALL = 0.1  # on the scale read, of either side
@@ -59,8 +60,9 @@ def find_slowdowns(view: View, blocked: list[tuple[int, int]]) -> list[Slower]:
     """
     found = []
     bins = view.bins
-    for before, after in zip(view.pieces[:-1], view.pieces[1:], strict=True):
-        place = after.first
+    for number, before in enumerate(view.pieces[:-1]):
+        place = view.pieces[number + 1].first
+        after = _after_bend(view, number + 1)
         if any(first <= place <= last + 1 for first, last in blocked):
             continue
         if not _goes_on(view, after):
@@ -74,7 +76,7 @@ def find_slowdowns(view: View, blocked: list[tuple[int, int]]) -> list[Slower]:
         if size < 3:
             continue
         left, left_error = _slope(view, place - size, place - 1)
-        right, right_error = _slope(view, place, place + size - 1)
+        right, right_error = _slope(view, after.first, after.first + size - 1)
         if left > -4 * left_error or -left * reach < _LEAST_FALL:
             continue
         right = min(right, after.slope / 2)  # what goes on falling is not flat here
@@ -84,10 +86,17 @@ def find_slowdowns(view: View, blocked: list[tuple[int, int]]) -> list[Slower]:
         change = float(np.log(factor))
         error = float(np.hypot(left_error / left, right_error / right))
         score = (change - np.log(2)) / error
-        bend = max(_bend(view, place - size, place - 1), _bend(view, place, place + size - 1))
+        bend = max(_bend(view, place - size, place - 1), _bend(view, after.first, after.first + size - 1))
         if score > 2 and bend <= _SUDDEN * change:
             found.append(Slower(place, factor, score))
     return found
+
+
+def _after_bend(view: View, number: int) -> Piece:
+    """A piece, or the one after it where it is but the bend between two long ones."""
+    piece = view.pieces[number]
+    short = piece.last - piece.first < _BEND
+    return view.pieces[number + 1] if short and number + 1 < len(view.pieces) else piece
 
 
 def _goes_on(view: View, piece: Piece) -> bool:
@@ -122,7 +131,7 @@ def _bend(view: View, first: int, last: int) -> float:
     )
     if left >= 0:
         return 0.0
-    right = min(right + right_error, 0.05 * left)
+    right = min(right - right_error, 0.05 * left)
     return max(float(np.log(left / right)) + float(left_error / left), 0.0)
 
 

@@ -27,7 +27,8 @@ class Flat:
         last: Its last bin.
         level: Its mean.
         deviation: The mean's standard error.
-        change: By how much it changes over its length, at most (with its error).
+        change: By how much it changes over its length, at most: its error is added.
+        error: The standard error of the change.
     """
 
     first: int
@@ -35,6 +36,7 @@ class Flat:
     level: float
     deviation: float
     change: float
+    error: float
 
 
 def find_flats(view: View) -> list[Flat]:
@@ -47,7 +49,7 @@ def find_flats(view: View) -> list[Flat]:
             merged[-1].append(piece)
         else:
             merged.append([piece])
-    flats = [_flat(view, pieces) for pieces in merged]
+    flats = [_flat(view, pieces[0].first, pieces[-1].last) for pieces in merged]
     least = max(_SHORTEST * view.span, _FEWEST * view.spacing)
     return [flat for flat in flats if view.length(flat.first, flat.last) >= 0.999 * least]
 
@@ -59,27 +61,22 @@ def find_end(view: View) -> Flat | None:
     """
     count = len(view.bins.mean)
     least = max(_SHORTEST * view.span, _FEWEST * view.spacing)
-    y, x, weight = view.bins.mean, view.bins.place, 1 / view.bins.deviation**2
     found = None
     for first in range(count - _FEWEST, -1, -1):
         length = view.length(first, count - 1)
         if length < least:
             continue
-        w = weight[first:]
-        middle = (w * x[first:]).sum() / w.sum()
-        spread = float((w * (x[first:] - middle) ** 2).sum())
-        slope = float((w * (x[first:] - middle) * y[first:]).sum() / spread)
-        change, error = abs(slope) * length, length / np.sqrt(spread)
-        if error > _SURE:
+        flat = _flat(view, first, count - 1)
+        if flat.error > _SURE:
             continue
-        if change > max(_FLAT, _ERRORS * error, 0.5 * _NOISE * view.scatter(first, count - 1)):
+        scatter = view.scatter(first, count - 1)
+        if flat.change - flat.error > max(_FLAT, _ERRORS * flat.error, _NOISE / 2 * scatter):
             if found is not None and length > 1.5 * view.length(found.first, count - 1):
                 break
             continue
-        level = float((w * y[first:]).sum() / w.sum())
-        apart = abs(y[first] - level) > max(_FLAT, 3 * view.bins.deviation[first])
-        if not apart:
-            found = Flat(first, count - 1, level, float(1 / np.sqrt(w.sum())), change + float(error))
+        apart = abs(view.bins.mean[first] - flat.level)
+        if apart <= max(_FLAT, 3 * view.bins.deviation[first]):
+            found = flat
     return found
 
 
@@ -123,12 +120,20 @@ def _entered(within: Floats) -> int:
 
 
 def _is_flat(view: View, piece: Piece) -> bool:
-    length = view.length(piece.first, piece.last)
-    if not np.isfinite(piece.slope_deviation):
+    """Whether a piece changes by next to nothing, or would without the bends at its ends."""
+    trim = (piece.last - piece.first + 1) // 8
+    return any(
+        _hardly_changes(view, piece.first + less, piece.last - less) for less in {0, trim}
+    )
+
+
+def _hardly_changes(view: View, first: int, last: int) -> bool:
+    if first == last:
         return False
-    change, error = abs(piece.slope) * length, piece.slope_deviation * length
-    scatter = view.scatter(piece.first, piece.last)
-    return change <= max(_FLAT, _ERRORS * error, _NOISE * scatter) and error <= _SURE
+    flat = _flat(view, first, last)
+    scatter = view.scatter(first, last)
+    least = max(_FLAT, _ERRORS * flat.error, _NOISE * scatter)
+    return flat.change - flat.error <= least and flat.error <= _SURE
 
 
 def _continues(view: View, pieces: list[Piece], piece: Piece) -> bool:
@@ -136,13 +141,12 @@ def _continues(view: View, pieces: list[Piece], piece: Piece) -> bool:
     gap = piece.first - pieces[-1].last - 1
     if gap > 2:
         return False
-    before = _flat(view, pieces)
+    before = _flat(view, pieces[0].first, pieces[-1].last)
     error = float(np.hypot(before.deviation, piece.deviation))
     return abs(before.level - piece.level) <= max(_FLAT, _SAME * error)
 
 
-def _flat(view: View, pieces: list[Piece]) -> Flat:
-    first, last = pieces[0].first, pieces[-1].last
+def _flat(view: View, first: int, last: int) -> Flat:
     y, x = view.bins.mean[first : last + 1], view.bins.place[first : last + 1]
     weight = 1 / view.bins.deviation[first : last + 1] ** 2
     level = float((weight * y).sum() / weight.sum())
@@ -150,7 +154,6 @@ def _flat(view: View, pieces: list[Piece]) -> Flat:
     spread = float((weight * (x - middle) ** 2).sum())
     length = view.length(first, last)
     slope = float((weight * (x - middle) * (y - level)).sum() / spread) if spread else 0.0
-    error = length / np.sqrt(spread) if spread else np.inf
-    return Flat(
-        first, last, level, float(1 / np.sqrt(weight.sum())), abs(slope) * length + float(error)
-    )
+    error = length / float(np.sqrt(spread)) if spread else float("inf")
+    deviation = float(1 / np.sqrt(weight.sum()))
+    return Flat(first, last, level, deviation, abs(slope) * length + error, error)

@@ -12,7 +12,7 @@ from ablab.read.curves.noise import Noise
 Floats = NDArray[np.float64]
 
 _BEFORE = 11  # values, whose median is the level before a jump
-_FAR = 5.0  # standard errors, by which a jump is above the level before
+_FAR = 5.5  # standard errors, by which a jump is above the level before
 _RISE = 10.0  # steps, that a jump takes at most
 _WIDTHS = (1, 3, 8)  # values at the jump, whose mean is compared
 _SURE = 15.0  # standard deviations, from which on a single value is a spike, however many there are
@@ -74,7 +74,7 @@ def find_jumps(values: Floats, noise: Noise, spacing: float, least: float) -> li
         after_other = bool(found) and start < found[-1].back + 2 * _BEFORE
         level = float(before[start] if after_other else led[start])
         jump, place = _follow(values, int(start), level, float(scatter[start]), rise)
-        if jump is not None and jump.height >= max(least, 4 * jump.height / jump.score):
+        if jump is not None and jump.height >= max(least, 5.5 * jump.height / jump.score):
             found.append(jump)
     singles = [jump for jump in found if jump.width <= 1 and jump.score < _SURE]
     if len(singles) > max(3, _SINGLES * count):
