@@ -18,6 +18,7 @@ from ablab.execute.stops import settle_stops
 from ablab.execute.watch import watched_less
 from ablab.execute.work import Job, unfinished
 from ablab.experiments.experiment import Experiment
+from ablab.store.expected import stamp
 from ablab.store.metrics import compact
 from ablab.store.store import ExperimentRecord, Store
 from ablab.train.method import Method
@@ -59,6 +60,7 @@ def conduct(
         should_pause: Asked at every logged step.
     """
     record = store.register(asked, command, environment())
+    stamp(store, record, asked.expectations)
     if options.retry:
         troubled = ("failed", "diverged")
         store.retry(run.run for run in store.runs(record) if run.status in troubled)

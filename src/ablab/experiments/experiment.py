@@ -1,15 +1,20 @@
 """An experiment: what a user asks, as variants and runs."""
 
 import copy
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ablab.config import InputError, Problem, load_object
+from ablab.experiments.expectations import (
+    Expectation,
+    check_expectations,
+    read_expectations,
+)
 from ablab.experiments.grid import Axis, Choice, cells, check_key, make_axis, read_grid
+from ablab.experiments.header import read_name, read_question, read_seeds
 from ablab.experiments.identity import digest, run_id
 from ablab.experiments.overrides import Override, parse_overrides
 from ablab.experiments.parts import (
@@ -27,9 +32,6 @@ from ablab.experiments.tree import Origins, leaves, put
 from ablab.experiments.tree import Path as KeyPath
 from ablab.train.run import Run
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_MAX_SEED = 2**32 - 1
-_MAX_SEEDS = 100_000
 
 
 def variant_label(keys: Mapping[str, Any]) -> str:
@@ -82,6 +84,7 @@ class Experiment:
         axes: The grid's axes in order.
         variants: The cells of the grid, the last axis changing fastest.
         seeds: The seeds that every variant sees.
+        expectations: What is expected of its results.
         definition: The experiment as plain data; ``experiment(definition)`` gives an equal one.
     """
 
@@ -90,6 +93,7 @@ class Experiment:
     axes: tuple[Axis, ...]
     variants: tuple[Variant, ...]
     seeds: tuple[int, ...]
+    expectations: tuple[Expectation, ...]
     definition: dict[str, Any]
 
     @property
@@ -101,9 +105,11 @@ class Experiment:
     def digest(self) -> str:
         """Tells experiments apart: their definition, and the runs that it means today.
 
-        A corpus or a user's module that changes makes other runs of the same words.
+        A corpus or a user's module that changes makes other runs of the same words. What is
+        expected of an experiment makes it no other one.
         """
-        return digest([self.definition, [run.id for run in self.runs]])
+        asked = {key: value for key, value in self.definition.items() if key != "expect"}
+        return digest([asked, [run.id for run in self.runs]])
 
     def __str__(self) -> str:
         grid = " × ".join(f"{axis.key} ({len(axis.choices)})" for axis in self.axes) or "no grid"
@@ -138,22 +144,26 @@ def experiment(
     if "grid" in settings:
         axes = read_grid(tree["grid"], origins)
     axes = _apply(tree, axes, parsed, origins)
-    seeds = _seeds(tree.get("seeds", 1), origins)
+    seeds = read_seeds(tree.get("seeds", 1), origins)
     variants = _variants(tree, axes, seeds, origins)
-    name = _name(tree.get("name"), origins)
-    question = _question(tree.get("question"), origins)
+    name = read_name(tree.get("name"), origins)
+    question = read_question(tree.get("question"), origins)
+    expectations = read_expectations(tree.get("expect"), origins.of(("expect",)))
+    check_expectations(expectations, axes, origins.of(("expect",)))
     return Experiment(
         name,
         question,
         tuple(axes),
         variants,
         seeds,
+        expectations,
         {
             "name": name,
             "question": question,
             **{part: tree[part] for part in PARTS if part in tree},
             "grid": {axis.key: _axis_data(axis) for axis in axes},
             "seeds": list(seeds),
+            **({"expect": [each.as_data() for each in expectations]} if expectations else {}),
         },
     )
 
@@ -188,6 +198,9 @@ def _apply(
         if key in by_key and key.split(".")[0] not in TOP_LEVEL:
             by_key[key] = _chosen(by_key[key], override)
             continue
+        if key.split(".", maxsplit=1)[0] == "expect":
+            expected = "expectations in the experiment's file, or by ablab expect"
+            raise InputError(Problem("expect is no setting to override", key, source, None, expected))
         if key in ("name", "question", "seeds"):
             if override.is_axis:
                 check_key(key, source)
@@ -343,49 +356,6 @@ def _kind(tree: Mapping[str, Any], part: str) -> str | None:
 
 def _is_kind(key: str) -> bool:
     return key in ("task", "model", "task.kind", "model.kind")
-
-
-def _seeds(value: Any, origins: Origins) -> tuple[int, ...]:
-    source = origins.of(("seeds",))
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_SEEDS:
-        return tuple(range(value))
-    expected = f"a count from 1 to {_MAX_SEEDS}, or a list of different seeds from 0 to {_MAX_SEED}"
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise InputError(Problem("seeds has a wrong value", "seeds", source, value, expected))
-    for seed in value:
-        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= _MAX_SEED:
-            raise InputError(Problem(f"{seed!r} is not a seed", "seeds", source, value, expected))
-    repeated = sorted({seed for seed in value if list(value).count(seed) > 1})
-    if repeated:
-        raise InputError(
-            Problem(f"seed {repeated[0]} is repeated", "seeds", source, value, expected)
-        )
-    return tuple(value)
-
-
-def _name(value: Any, origins: Origins) -> str:
-    if isinstance(value, str) and _NAME.fullmatch(value):
-        return value
-    raise InputError(
-        Problem(
-            "the experiment has no name" if value is None else "the name cannot be used",
-            "name",
-            origins.of(("name",)),
-            value if value is not None else "nothing",
-            "letters, digits, '.', '_' and '-', at most 100, the first a letter or a digit",
-        )
-    )
-
-
-def _question(value: Any, origins: Origins) -> str:
-    text = "" if value is None else str(value)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            Problem("the question is not text", "question", origins.of(("question",)))
-        ) from error
-    return text
 
 
 def _axis_data(axis: Axis) -> Any:

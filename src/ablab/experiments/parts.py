@@ -15,7 +15,7 @@ from ablab.tasks.config import TASKS, TaskConfig
 from ablab.train.config import TrainConfig
 from ablab.watching.config import WatchConfig
 
-TOP_LEVEL = ("name", "question", "task", "model", "train", "watch", "grid", "seeds")
+TOP_LEVEL = ("name", "question", "task", "model", "train", "watch", "grid", "seeds", "expect")
 PARTS = ("task", "model", "train", "watch")
 _NUMBERED = "N"  # stands for a number in a known key
 

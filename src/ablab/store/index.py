@@ -58,12 +58,21 @@ CREATE TABLE notes (
 );
 """
 # Tables that a later release added; a store without them is given them when it is next written to.
-_ADDED = """
-CREATE TABLE IF NOT EXISTS kept (
+_ADDED = {
+    "kept": """(
     kind TEXT NOT NULL, run TEXT NOT NULL, step INTEGER NOT NULL, bytes INTEGER NOT NULL,
     about TEXT NOT NULL, PRIMARY KEY (kind, run, step)
-) WITHOUT ROWID;
-"""
+) WITHOUT ROWID""",
+    "readings": """(
+    run TEXT NOT NULL, column TEXT NOT NULL, steps INTEGER NOT NULL, edition TEXT NOT NULL,
+    reading TEXT NOT NULL, PRIMARY KEY (run, column, steps)
+) WITHOUT ROWID""",
+    "expectations": """(
+    id INTEGER PRIMARY KEY, experiment INTEGER NOT NULL, expectation TEXT NOT NULL,
+    written TEXT NOT NULL, seen INTEGER NOT NULL, runs INTEGER NOT NULL,
+    UNIQUE (experiment, expectation)
+)""",
+}
 
 
 class StoreError(InputError):
@@ -128,20 +137,24 @@ class Index:
 
     def _complete(self, writable: bool) -> None:
         """Adds the tables that a store of an earlier release lacks."""
-        known = "SELECT 1 FROM sqlite_master WHERE name = 'kept'"
-        if self._connection.execute(known).fetchone():
+        rows = self._connection.execute("SELECT name FROM sqlite_master").fetchall()
+        lacking = [name for name in _ADDED if name not in {row["name"] for row in rows}]
+        if not lacking:
             return
-        if writable:
-            with self.transaction():
-                self._connection.execute(_ADDED)
-        else:  # beside the file, for this connection alone
-            self._connection.execute(_ADDED.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+        if not writable:  # beside the file, for this connection alone
+            for name in lacking:
+                self._connection.execute(f"CREATE TEMP TABLE {name} {_ADDED[name]}")
+            return
+        with self.transaction():
+            for name in lacking:  # another process may be doing the same
+                self._connection.execute(f"CREATE TABLE IF NOT EXISTS {name} {_ADDED[name]}")
 
     def _create(self) -> None:
         self._connection.execute("PRAGMA journal_mode = WAL")
         with self.transaction():
             if self._format() is None:  # another process may have been first
-                for statement in (_SCHEMA + _ADDED).split(";"):
+                added = [f"CREATE TABLE {name} {columns}" for name, columns in _ADDED.items()]
+                for statement in [*_SCHEMA.split(";"), *added]:
                     self._connection.execute(statement)
                 self._connection.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
 

@@ -14,6 +14,7 @@ _NOISE = 0.5  # standard deviations of a single value that do
 _SURE = 0.12  # the change's standard error at most
 _SHORTEST = 0.04  # of the curve's steps
 _FEWEST = 4  # bins
+_LENGTHS = 60  # of stretches up to the curve's end that are looked at
 _LEVEL = 0.01  # off the level, or a standard deviation of the noise, and it is left
 _SAME = 3.0  # standard errors between the levels of stretches that are one
 
@@ -62,7 +63,8 @@ def find_end(view: View) -> Flat | None:
     count = len(view.bins.mean)
     least = max(_SHORTEST * view.span, _FEWEST * view.spacing)
     found = None
-    for first in range(count - _FEWEST, -1, -1):
+    lengths = np.unique(np.geomspace(_FEWEST, count, _LENGTHS).round().astype(int))
+    for first in (count - lengths).tolist():
         length = view.length(first, count - 1)
         if length < least:
             continue
@@ -131,8 +133,7 @@ def _hardly_changes(view: View, first: int, last: int) -> bool:
     if first == last:
         return False
     flat = _flat(view, first, last)
-    scatter = view.scatter(first, last)
-    least = max(_FLAT, _ERRORS * flat.error, _NOISE * scatter)
+    least = max(_FLAT, _ERRORS * flat.error, _NOISE * view.scatter(first, last))
     return flat.change - flat.error <= least and flat.error <= _SURE
 
 

@@ -65,6 +65,9 @@ def find_jumps(values: Floats, noise: Noise, spacing: float, least: float) -> li
         error = scatter * np.sqrt(noise.inflation if width > 1 else 1.0)
         error = error * np.sqrt(1 / width + np.pi / 2 / _BEFORE)
         candidate |= (mean - led > _FAR * error) & (mean - led > 0.75 * least)
+    # The median of each value and the two after it, the last ones as they are.
+    calm = values.copy()
+    calm[:-2] = np.median(sliding_window_view(values, 3), axis=1)
     found: list[Jump] = []
     place = 0
     for start in np.flatnonzero(candidate):
@@ -73,7 +76,7 @@ def find_jumps(values: Floats, noise: Noise, spacing: float, least: float) -> li
         # What was led on along the end of another spike would lie too low.
         after_other = bool(found) and start < found[-1].back + 2 * _BEFORE
         level = float(before[start] if after_other else led[start])
-        jump, place = _follow(values, int(start), level, float(scatter[start]), rise)
+        jump, place = _follow(values, calm, int(start), level, float(scatter[start]), rise)
         if jump is not None and jump.height >= max(least, 5.5 * jump.height / jump.score):
             found.append(jump)
     singles = [jump for jump in found if jump.width <= 1 and jump.score < _SURE]
@@ -150,7 +153,7 @@ def _upper_scatter(values: Floats) -> Floats:
 
 
 def _follow(
-    values: Floats, start: int, before: float, scatter: float, rise: int
+    values: Floats, calm: Floats, start: int, before: float, scatter: float, rise: int
 ) -> tuple[Jump | None, int]:
     """A jump followed from where it was seen to where it is back, and where to look on.
 
@@ -161,7 +164,7 @@ def _follow(
     for place in range(start, len(values)):
         if values[place] > top:
             peak, top = place, float(values[place])
-        level = float(np.median(values[place : place + 3]))
+        level = calm[place]
         if place > start + max(_WIDTHS) and level < before + 0.5 * (top - before):
             break
     height = top - before
@@ -180,7 +183,7 @@ def _follow(
     back, width, away = peak + 1, peak - onset + 1, True
     limit = before + max(scatter, 0.02)
     for place in range(peak + 1, len(values)):
-        level = float(np.median(values[place : place + 3]))
+        level = calm[place]
         if away and level < half:
             away, width = False, place - onset
         back = place

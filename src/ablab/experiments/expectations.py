@@ -1,0 +1,263 @@
+"""Expectations: claims about an experiment's results, written before there are any."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from ablab.config import Config, InputError, Problem
+from ablab.experiments.grammar import parse
+from ablab.experiments.grid import Axis
+from ablab.experiments.measures import measure_of, number_of, parse_measure
+from ablab.experiments.parts import known_keys, suggest_key
+
+RELATIONS = ("falls_with", "rises_with", "lower_than", "higher_than", "same_as", "within", "below", "above")  # fmt: skip
+
+
+class Expectation(Config):
+    """A claim over a measure; exactly one of the relations says what is expected of it."""
+
+    measure: str
+    """What is compared: ``final(eval_loss)``, ``leaves(log(10))``, see ``docs/expectations.md``."""
+    claim: str = ""
+    """The claim in the user's own words; the relation in words where none are given."""
+    falls_with: str | None = None
+    """The measure falls from each value of this setting to the next."""
+    rises_with: str | None = None
+    """The measure rises from each value of this setting to the next."""
+    lower_than: dict[str, Any] | None = None
+    """It is lower in the cells of ``where`` than in those with these settings instead."""
+    higher_than: dict[str, Any] | None = None
+    """It is higher there."""
+    same_as: dict[str, Any] | None = None
+    """It is the same, within ``margin``, as in the cells with these settings instead."""
+    within: tuple[float, float] | None = None
+    """Its mean lies between these, both included."""
+    below: float | None = None
+    """Its mean lies below this."""
+    above: float | None = None
+    """Its mean lies above this."""
+    where: dict[str, Any] = Field(default_factory=dict)
+    """The cells that are meant: settings of the grid with a value each; all cells by default."""
+    by: float = Field(0.0, ge=0)
+    """By how much it is lower or higher at least."""
+    margin: float | None = Field(None, gt=0)
+    """How large a difference counts as none, for ``same_as``."""
+    confidence: float | None = Field(None, gt=0, le=1)
+    """How sure its author is, as a probability."""
+
+    @model_validator(mode="after")
+    def _one_relation(self) -> "Expectation":
+        given = [name for name in RELATIONS if getattr(self, name) is not None]
+        if len(given) != 1:
+            said = "several: " + ", ".join(given) if given else "none"
+            raise ValueError(f"exactly one of {', '.join(RELATIONS)} is needed, and there are {said}")
+        if (self.same_as is None) != (self.margin is None):
+            raise ValueError("same_as and margin belong together: how large a difference is none?")
+        if self.by and self.lower_than is None and self.higher_than is None:
+            raise ValueError("by belongs to lower_than or higher_than")
+        if self.within is not None and self.within[0] > self.within[1]:
+            raise ValueError(f"within {list(self.within)}: the first number is the lower one")
+        return self
+
+    @property
+    def relation(self) -> str:
+        """Which of the relations it states."""
+        return next(name for name in RELATIONS if getattr(self, name) is not None)
+
+    @property
+    def text(self) -> str:
+        """The claim in its author's words, or the relation in words."""
+        return self.claim or self.sentence
+
+    @property
+    def sentence(self) -> str:
+        """The expectation as a sentence that :func:`parse_expectation` reads back."""
+        where = f" where {_cell(self.where)}" if self.where else ""
+        by = f" by {self.by:g}" if self.by else ""
+        match self.relation:
+            case "falls_with":
+                return f"{self.measure} falls with {self.falls_with}{where}"
+            case "rises_with":
+                return f"{self.measure} rises with {self.rises_with}{where}"
+            case "lower_than":
+                return f"{self.measure} is lower{where} than where {_cell(self.lower_than)}{by}"
+            case "higher_than":
+                return f"{self.measure} is higher{where} than where {_cell(self.higher_than)}{by}"
+            case "same_as":
+                other = _cell(self.same_as)
+                return f"{self.measure} is the same{where} as where {other} within {self.margin:g}"
+            case "within":
+                assert self.within is not None, "the relation says so"
+                low, high = self.within
+                return f"{self.measure} is between {low:g} and {high:g}{where}"
+            case "below":
+                return f"{self.measure} is below {self.below:g}{where}"
+            case _:
+                return f"{self.measure} is above {self.above:g}{where}"
+
+    def as_data(self) -> dict[str, Any]:
+        """The expectation as plain data, without what is at its default."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def parse_expectation(text: str, confidence: float | None = None) -> Expectation:
+    """The expectation that a sentence states.
+
+    Such as ``leaves(log(10)) falls with model.d_model with confidence 0.8``,
+    ``final(eval_loss) is lower where model.n_heads=1 than where model.n_heads=4 by 0.1``,
+    ``accuracy is above 0.97``.
+
+    Args:
+        text: The sentence.
+        confidence: How sure its author is, where the sentence does not say.
+
+    Raises:
+        InputError: It does not follow the grammar.
+    """
+    tree = parse(text, "expectation", "expectation")
+    measure, relation, sure = tree.children
+    written = text[measure.meta.start_pos : measure.meta.end_pos].strip()
+    found: dict[str, Any] = {"measure": measure_of(measure, written).text}
+    if sure is not None:
+        found["confidence"] = number_of(sure.children[0])
+    elif confidence is not None:
+        found["confidence"] = confidence
+    found |= _relation(relation)
+    return _checked(found, None, "")
+
+
+def read_expectations(value: Any, source: str | None) -> tuple[Expectation, ...]:
+    """The expectations of an experiment: mappings, or sentences.
+
+    Raises:
+        InputError: Something is wrong with one of them; all that is wrong is listed.
+    """
+    if value is None:
+        return ()
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        expected = "a list of expectations, each a mapping or a sentence"
+        raise InputError(Problem("expect is not a list", "expect", source, value, expected))
+    found, problems = [], []
+    for number, each in enumerate(value):
+        try:
+            if isinstance(each, str):
+                found.append(parse_expectation(each))
+            else:
+                found.append(_checked(each, source, f"expect.{number}"))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(*problems)
+    return tuple(found)
+
+
+def check_expectations(
+    expectations: Sequence[Expectation], axes: Sequence[Axis], source: str | None
+) -> None:
+    """Refuses expectations about settings that there are not.
+
+    A setting that exists and does not vary in this grid is no error: a smaller grid may be asked
+    for first.
+
+    Raises:
+        InputError: A key is no setting and no axis.
+    """
+    names = [axis.key for axis in axes]
+    problems = []
+    for each in expectations:
+        keys = [*each.where, *(each.lower_than or each.higher_than or each.same_as or {})]
+        keys += [key for key in (each.falls_with, each.rises_with) if key is not None]
+        for key in keys:
+            if key not in names and key not in known_keys() and suggest_key(key) != key:
+                problems.append(
+                    Problem(
+                        f"expect: {key} is no setting of this grid",
+                        "expect",
+                        source,
+                        each.text,
+                        "one of " + ", ".join(names) if names else "a setting that varies",
+                        suggest_key(key, names) if names else suggest_key(key),
+                    )
+                )
+    if problems:
+        raise InputError(*problems)
+
+
+def _checked(data: Any, source: str | None, key: str) -> Expectation:
+    if not isinstance(data, Mapping):
+        expected = "a mapping with measure and a relation, or a sentence"
+        raise InputError(Problem(f"{key} is no expectation", key, source, data, expected))
+    try:
+        expectation = Expectation.model_validate(dict(data))
+    except ValidationError as error:
+        raise InputError(*(_problem(each, source, key) for each in error.errors())) from error
+    parse_measure(expectation.measure, source or key or None)
+    return expectation
+
+
+def _problem(error: Any, source: str | None, key: str) -> Problem:
+    path = ".".join([*([key] if key else []), *map(str, error["loc"])])
+    name = path or "the expectation"
+    if error["type"] == "extra_forbidden":
+        known = list(Expectation.model_fields)
+        near = suggest_key(str(error["loc"][-1]), known)
+        return Problem(f"{name} is not a setting", path, source, error["input"], None, near)
+    if error["type"] == "value_error":
+        return Problem(f"{name}: {error['ctx']['error']}", path, source)
+    if error["type"] == "missing":
+        return Problem(f"{name} is missing", path, source)
+    text = str(error["msg"]).removeprefix("Input should be ")
+    return Problem(f"{name} has a wrong value", path, source, error["input"], text)
+
+
+def _relation(tree: Any) -> dict[str, Any]:
+    """A relation's part of an expectation's data."""
+    children = list(tree.children)
+    name = str(tree.data)
+    if name in ("falls", "rises"):
+        return {f"{name}_with": str(children[0]), "where": _where(children[1])}
+    if name in ("lower", "higher"):
+        by = 0.0 if children[2] is None else number_of(children[2].children[0])
+        return {f"{name}_than": _where(children[1]), "where": _where(children[0]), "by": by}
+    if name == "same":
+        return {
+            "same_as": _where(children[1]),
+            "where": _where(children[0]),
+            "margin": number_of(children[2]),
+        }
+    if name == "between":
+        low, high, where = children
+        return {"within": (number_of(low), number_of(high)), "where": _where(where)}
+    return {name: number_of(children[0]), "where": _where(children[1])}
+
+
+def _where(tree: Any) -> dict[str, Any]:
+    if tree is None:
+        return {}
+    return {str(pair.children[0]): _value(str(pair.children[1])) for pair in tree.children}
+
+
+def _value(text: str) -> Any:
+    """A value as YAML has it: a number, true, false, null, or text."""
+    if text.startswith('"'):
+        return text[1:-1]
+    words = {"true": True, "false": False, "null": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _cell(cell: Mapping[str, Any] | None) -> str:
+    return ", ".join(f"{key}={_shown(value)}" for key, value in (cell or {}).items())
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
+    return f'"{value}"' if isinstance(value, str) and (" " in value or "," in value) else str(value)

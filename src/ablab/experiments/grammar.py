@@ -1,0 +1,92 @@
+"""The grammar of measures and expectations; it is parsed, and never evaluated as code."""
+
+from functools import cache
+from typing import Any
+
+from lark import Lark, Tree
+from lark.exceptions import UnexpectedInput
+
+from ablab.config import InputError, Problem
+
+GRAMMAR = r"""
+expectation: measure _relation [sure]
+_relation: falls | rises | lower | higher | same | between | below | above
+
+falls: "falls" "with" KEY [where]
+rises: "rises" "with" KEY [where]
+lower: _IS? "lower" where "than" where [by]
+higher: _IS? "higher" where "than" where [by]
+same: _IS? "the"? "same" where "as" where "within" number
+between: _IS? "between" number "and" number [where]
+below: (_IS? "below" | "<") number [where]
+above: (_IS? "above" | ">") number [where]
+where: "where" pair ("," pair)*
+pair: KEY "=" VALUE
+by: "by" number
+sure: "with" "confidence" number
+
+measure: NAME "(" argument ("," argument)* ")" -> call
+       | NAME                                 -> bare
+       | NAME "at" SIGNED_NUMBER              -> moment
+argument: NAME | number
+number: SIGNED_NUMBER | "log" "(" SIGNED_NUMBER ")" -> log
+
+_IS: "is"
+KEY: /[A-Za-z_][\w.]*/
+NAME: /(?!log\b)(?!(at|is|falls|rises|lower|higher|the|same|between|below|above)\b(?!\())[A-Za-z_][\w.\/*-]*/
+VALUE: /"[^"]*"|[^\s,"]+/
+%import common.SIGNED_NUMBER
+%import common.WS
+%ignore WS
+"""
+_WORDS = {
+    "NAME": "a measure or a column",
+    "KEY": "a setting such as model.d_model",
+    "SIGNED_NUMBER": "a number",
+    "VALUE": "a value",
+    "EQUAL": "=",
+    "LPAR": "(",
+    "RPAR": ")",
+    "COMMA": ",",
+    "LESSTHAN": "<",
+    "MORETHAN": ">",
+    "_IS": "is",
+    "$END": "the end",
+}
+
+
+def parse(text: str, start: str, what: str, source: str | None = None) -> Tree[Any]:
+    """The parse tree of a measure or an expectation.
+
+    Args:
+        text: What was written.
+        start: The rule that it has to be.
+        what: What it is called in errors.
+        source: Where it was written.
+
+    Raises:
+        InputError: It does not follow the grammar; the error says where, and what may stand there.
+    """
+    try:
+        return _parser().parse(text, start=start)
+    except UnexpectedInput as error:
+        place = getattr(error, "pos_in_stream", None)
+        place = len(text) if place is None or place < 0 else int(place)
+        expected = getattr(error, "accepts", None) or getattr(error, "expected", None) or ()
+        names = sorted({_WORDS.get(name, name.lower().strip("_")) for name in expected})
+        ended = getattr(getattr(error, "token", None), "type", "") == "$END"
+        rest = "its end" if ended or not text[place:].strip() else repr(text[place:].strip())
+        raise InputError(
+            Problem(
+                f"the {what} cannot be read at {rest}",
+                source=source,
+                given=text,
+                expected="one of " + ", ".join(names) if names else None,
+            )
+        ) from error
+
+
+@cache
+def _parser() -> Lark:
+    rules = ["expectation", "measure"]
+    return Lark(GRAMMAR, parser="lalr", start=rules, maybe_placeholders=True, propagate_positions=True)

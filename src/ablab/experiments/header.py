@@ -1,0 +1,58 @@
+"""What stands beside an experiment's parts: its name, its question, its seeds."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ablab.config import InputError, Problem
+from ablab.experiments.tree import Origins
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_MAX_SEED = 2**32 - 1
+_MAX_SEEDS = 100_000
+
+
+def read_seeds(value: Any, origins: Origins) -> tuple[int, ...]:
+    """The seeds: a count, or a list of them."""
+    source = origins.of(("seeds",))
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_SEEDS:
+        return tuple(range(value))
+    expected = f"a count from 1 to {_MAX_SEEDS}, or a list of different seeds from 0 to {_MAX_SEED}"
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise InputError(Problem("seeds has a wrong value", "seeds", source, value, expected))
+    for seed in value:
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= _MAX_SEED:
+            raise InputError(Problem(f"{seed!r} is not a seed", "seeds", source, value, expected))
+    repeated = sorted({seed for seed in value if list(value).count(seed) > 1})
+    if repeated:
+        raise InputError(
+            Problem(f"seed {repeated[0]} is repeated", "seeds", source, value, expected)
+        )
+    return tuple(value)
+
+
+def read_name(value: Any, origins: Origins) -> str:
+    """The name, which files and tables are called by."""
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        return value
+    raise InputError(
+        Problem(
+            "the experiment has no name" if value is None else "the name cannot be used",
+            "name",
+            origins.of(("name",)),
+            value if value is not None else "nothing",
+            "letters, digits, '.', '_' and '-', at most 100, the first a letter or a digit",
+        )
+    )
+
+
+def read_question(value: Any, origins: Origins) -> str:
+    """The question, empty where none was written down."""
+    text = "" if value is None else str(value)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            Problem("the question is not text", "question", origins.of(("question",)))
+        ) from error
+    return text

@@ -1,0 +1,161 @@
+"""Readings in a logbook's manner."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from ablab.read.curves.reading import Descent, Plateau, Reading
+
+_NEAR = 0.03  # of a level, within which levels of several runs are the same
+
+
+def sentence(reading: Reading) -> str:
+    """What a curve shows, in a line: ``log(10) until 1,200, then …; floor 8e-09 from 1,600``."""
+    parts = [*_events(reading)]
+    if len(reading.spikes) == 1:
+        spike = reading.spikes[0]
+        parts.append((spike.step, f"a spike at {spike.step:,}, {_times(spike.height, reading)} high"))
+    text = "; ".join(part for _, part in sorted(parts, key=lambda each: each[0]))
+    rest = []
+    if len(reading.spikes) > 1:
+        rest.append(_several_spikes(reading))
+    rest.append(_ending(reading))
+    return "; ".join(part for part in [text, *rest] if part)
+
+
+def group_sentence(readings: Sequence[Reading]) -> str:
+    """What the curves of several seeds show: medians, each with its range.
+
+    A plateau, a floor or a kind of event is spoken of where at least half of the curves have it.
+    """
+    if len(readings) == 1:
+        return sentence(readings[0])
+    count = len(readings)
+    parts = []
+    for group in _common(readings):
+        level = _level(group[0][1])
+        ends = [plateau.last for _, plateau in group]
+        parts.append(f"{level} until {_range(ends)}{_of(len(group), count)}")
+    for name, word in (("growbacks", "growback"), ("spikes", "spike")):
+        numbers = [len(getattr(reading, name)) for reading in readings]
+        having = sum(number > 0 for number in numbers)
+        if having >= count / 2:
+            parts.append(f"{_range(numbers)} {word}s{_of(having, count)}")
+    floors = [reading.floor.level for reading in readings if reading.floor is not None]
+    if len(floors) >= count / 2:
+        parts.append(f"floor {_range(floors)}{_of(len(floors), count)}")
+    falling = sum(not reading.finished for reading in readings)
+    if falling:
+        ends = [reading.end for reading in readings if not reading.finished]
+        parts.append(f"still falls at the end, from {_range(ends)}{_of(falling, count)}")
+    return "; ".join(parts) or f"ends at {_range([reading.end for reading in readings])}"
+
+
+def number(value: float) -> str:
+    """A value in three digits."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.1e}".replace("e-0", "e-")
+
+
+def _events(reading: Reading) -> list[tuple[int, str]]:
+    parts = []
+    falls = {descent.start: descent for descent in reading.descents}
+    for place, plateau in enumerate(reading.plateaus):
+        text = _plateau(plateau, place == 0 and plateau.first <= _soon(reading))
+        descent = falls.get(plateau.last)
+        if descent is not None:
+            text += f", then falls {_form(descent, reading)}"
+        parts.append((plateau.first, text))
+    parts += [
+        (each.step, f"slows {each.factor:.0f}-fold at {each.step:,} ({number(each.value)})")
+        for each in reading.slowdowns
+    ]
+    shown = reading.growbacks[:4]
+    parts += [
+        (each.first, f"grows back from {number(each.low)} at {each.first:,} to "
+                     f"{number(each.high)} at {each.last:,}")
+        for each in shown
+    ]  # fmt: skip
+    if len(reading.growbacks) > len(shown):
+        more = len(reading.growbacks) - len(shown)
+        parts.append((shown[-1].first + 1, f"and {more} times more"))
+    return parts
+
+
+def _plateau(plateau: Plateau, from_start: bool) -> str:
+    if from_start:
+        return f"{_level(plateau)} until {plateau.last:,}"
+    return f"a step at {_level(plateau)} from {plateau.first:,} to {plateau.last:,}"
+
+
+def _level(plateau: Plateau) -> str:
+    return plateau.name or number(plateau.level)
+
+
+def _form(descent: Descent, reading: Reading) -> str:
+    to = f"to {number(descent.to)} at {descent.end:,}"
+    if not reading.positive or not math.isfinite(descent.rate):
+        return to
+    if descent.form == "exponential":
+        return f"{to} (halving every {number(abs(descent.rate))} steps)"
+    return f"{to} (as step^{descent.rate:.2g})"
+
+
+def _several_spikes(reading: Reading) -> str:
+    spikes = reading.spikes
+    highest = max(spikes, key=lambda each: each.height)
+    text = f"{len(spikes)} spikes from {spikes[0].step:,} to {spikes[-1].step:,}"
+    if reading.period is not None:
+        alike = reading.likeness is not None and reading.likeness > 0.9
+        text += f", every {number(reading.period)} steps" + (" and alike" if alike else "")
+    return text + f", the highest {_times(highest.height, reading)} at {highest.step:,}"
+
+
+def _times(height: float, reading: Reading) -> str:
+    return f"×{number(height)}" if reading.positive else number(height)
+
+
+def _ending(reading: Reading) -> str:
+    if reading.not_finite is not None:
+        return f"not finite at {reading.not_finite:,}"
+    if reading.floor is not None:
+        level = reading.floor.name or number(reading.floor.level)
+        if reading.floor.first <= _soon(reading) and not reading.plateaus:
+            return f"{level} to the end ({reading.last:,})"
+        return f"floor {level} from {reading.floor.first:,}"
+    if not reading.finished:
+        return f"still falls at {reading.last:,} ({number(reading.end)})"
+    return f"ends at {number(reading.end)}"
+
+
+def _soon(reading: Reading) -> int:
+    return reading.first + (reading.last - reading.first) // 20
+
+
+def _common(readings: Sequence[Reading]) -> list[list[tuple[int, Plateau]]]:
+    """Plateaus of the same level and place in several readings, those that half of them have."""
+    groups: list[list[tuple[int, Plateau]]] = []
+    for place, reading in enumerate(readings):
+        for plateau in reading.plateaus:
+            for group in groups:
+                level = statistics.median(other.level for _, other in group)
+                there = any(other == place for other, _ in group)
+                if not there and abs(plateau.level / level - 1) <= _NEAR:
+                    group.append((place, plateau))
+                    break
+            else:
+                groups.append([(place, plateau)])
+    common = [group for group in groups if len(group) >= len(readings) / 2]
+    return sorted(common, key=lambda group: statistics.median(each.last for _, each in group))
+
+
+def _range(values: Sequence[float]) -> str:
+    middle, low, high = statistics.median(values), min(values), max(values)
+    whole = all(value == int(value) for value in values)
+    show = (lambda value: f"{value:,.0f}") if whole and high >= 1 else number
+    return show(middle) if low == high else f"{show(middle)} [{show(low)}, {show(high)}]"
+
+
+def _of(some: int, every: int) -> str:
+    return "" if some == every else f" ({some} of {every} seeds)"

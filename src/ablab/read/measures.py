@@ -1,0 +1,250 @@
+"""Measures of stored runs: a number of each, or why there is none."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.lib.stride_tricks import sliding_window_view
+
+from ablab.config import InputError, Problem, nearest
+from ablab.experiments.measures import WORDS, Measure, parse_measure
+from ablab.read.curves import Reading
+from ablab.read.readings import experiment_readings
+from ablab.read.summary import last_values
+from ablab.store.metrics import experiment_metrics, experiment_runs
+from ablab.store.store import ExperimentRecord, RunRecord, Store
+
+_CALM = 15  # values, over whose mean a curve's noise does not count
+_AT = 0.03  # of a level, within which a curve is at it
+_READ = ("floor", "spikes", "growbacks", "plateaus", "leaves")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A measure of one run.
+
+    Attributes:
+        value: The number; None where there is none.
+        reason: Why there is none, or what there is to know of it.
+        beyond: Whether the number was not reached, and lies beyond the run's last step.
+    """
+
+    value: float | None
+    reason: str | None = None
+    beyond: bool = False
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """A run's column: the steps at which it was logged, and the values."""
+
+    steps: np.ndarray
+    values: np.ndarray
+    last: int
+
+
+def measured(store: Store, record: ExperimentRecord, text: str) -> pl.DataFrame:
+    """A measure of every run of an experiment.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        text: The measure; see :func:`ablab.experiments.measures.parse_measure`.
+
+    Returns:
+        A row for each run: ``run``, the variant's keys, ``seed``, ``value`` (null where there is
+        none), ``reason`` (why there is none) and ``beyond``: the run's last step where what was
+        measured is a step that it did not reach, which lies beyond that.
+
+    Raises:
+        InputError: It is no measure, or its column was not logged.
+    """
+    measure = parse_measure(text)
+    runs = experiment_runs(store, record)
+    taken = take(store, record, runs, measure)
+    keys = list(dict.fromkeys(key for run in runs for key in run.variant))
+    rows = [taken[run.run] for run in runs]
+    return pl.DataFrame(
+        {
+            "run": [run.run for run in runs],
+            **{key: pl.Series([run.variant.get(key) for run in runs], strict=False)
+               for key in keys},
+            "seed": [run.seed for run in runs],
+            "value": pl.Series([row.value for row in rows], dtype=pl.Float64),
+            "reason": pl.Series([row.reason for row in rows], dtype=pl.String),
+            "beyond": pl.Series(
+                [run.step if row.beyond else None for run, row in zip(runs, rows, strict=True)],
+                dtype=pl.Int64,
+            ),
+        },
+        strict=False,
+    )  # fmt: skip
+
+
+def take(
+    store: Store, record: ExperimentRecord, runs: list[RunRecord], measure: Measure
+) -> dict[str, Taken]:
+    """A measure of each of these runs, by run; see :func:`measured`."""
+    if measure.function in WORDS:
+        return {run.run: _word(run, measure.function) for run in runs}
+    column = measure.column
+    names: list[str] = []
+
+    def choose(every: list[str]) -> list[str]:
+        names.extend(every)
+        return [name for name in every if name in (column, "lr", "train_loss")]
+
+    frame = experiment_metrics(store, record, choose)
+    started = any(run.step for run in runs)
+    if started and column not in frame.columns:
+        raise InputError(
+            Problem(
+                f"no column {column} was logged",
+                given=measure.text,
+                expected="one of " + ", ".join(names[:12]) + (", …" if len(names) > 12 else ""),
+                suggestion=nearest(column, names),
+            )
+        )
+    readings: dict[str, Reading] = {}
+    if measure.function in _READ:
+        readings = experiment_readings(store, record, runs, column)
+    ends = last_values(frame, {run.run: run.step for run in runs}) if started else {}
+    curves = _curves(frame, column, runs)
+    found = {}
+    for run in runs:
+        curve = curves.get(run.run)
+        if run.status in ("diverged", "failed"):
+            found[run.run] = Taken(None, f"{run.status} at step {run.step}")
+        elif curve is None:
+            found[run.run] = Taken(None, "not trained yet" if not run.step else "not logged")
+        elif measure.function == "final":
+            found[run.run] = _final(curve, ends[run.run].get(column), column)
+        elif measure.function in _READ:
+            found[run.run] = _read(measure, curve, readings[run.run])
+        else:
+            found[run.run] = _TAKE[measure.function](curve, measure)
+        if found[run.run].value is not None and run.status not in ("finished", "stopped"):
+            found[run.run] = Taken(None, f"{run.status} at step {run.step}")
+    return found
+
+
+def _word(run: RunRecord, word: str) -> Taken:
+    if word == "diverged":
+        ended = run.status in ("finished", "stopped", "diverged")
+        return Taken(float(run.status == "diverged")) if ended else Taken(None, run.status)
+    value = run.seconds if word == "seconds" else run.n_params
+    return Taken(float(value)) if value else Taken(None, "not trained yet")
+
+
+def _curves(frame: pl.DataFrame, column: str, runs: list[RunRecord]) -> dict[str, _Curve]:
+    if column not in frame.columns:
+        return {}
+    ends = {run.run: run.step for run in runs}
+    found = {}
+    part = frame.select("run", "step", pl.col(column).cast(pl.Float64)).drop_nulls()
+    for (run,), rows in part.filter(pl.col(column).is_finite()).group_by("run"):
+        rows = rows.filter(pl.col("step") <= ends[str(run)])
+        if rows.height:
+            found[str(run)] = _Curve(
+                rows["step"].to_numpy(), rows[column].to_numpy(), ends[str(run)]
+            )
+    return found
+
+
+def _final(curve: _Curve, end: float | None, column: str) -> Taken:
+    """The value at the end; of what is logged now and then, the last one."""
+    if end is not None:
+        return Taken(end)
+    late = None if curve.steps[-1] == curve.last else f"at step {int(curve.steps[-1])}"
+    return Taken(float(curve.values[-1]), late)
+
+
+def _best(curve: _Curve, measure: Measure) -> Taken:
+    calm = _calm(curve, measure.column)
+    best = calm.max() if "accuracy" in measure.column else calm.min()
+    return Taken(float(best))
+
+
+def _at(curve: _Curve, measure: Measure) -> Taken:
+    (place,) = np.nonzero(curve.steps == int(measure.numbers[0]))
+    if not len(place):
+        return Taken(None, f"not logged at step {int(measure.numbers[0])}")
+    return Taken(float(curve.values[place[0]]))
+
+
+def _mean(curve: _Curve, measure: Measure) -> Taken:
+    first, last = measure.numbers
+    inside = (curve.steps >= first) & (curve.steps <= last)
+    if not inside.any():
+        return Taken(None, f"not logged from step {first:g} to {last:g}")
+    return Taken(float(curve.values[inside].mean()))
+
+
+def _steps_to(curve: _Curve, measure: Measure) -> Taken:
+    (wanted,) = measure.numbers
+    calm = _calm(curve, measure.column)
+    there = calm >= wanted if "accuracy" in measure.column else calm <= wanted
+    if not there.any():
+        return Taken(None, f"not reached by step {curve.last}", beyond=True)
+    return Taken(float(curve.steps[int(np.argmax(there))]))
+
+
+def _read(measure: Measure, curve: _Curve, reading: Reading) -> Taken:
+    if measure.function == "leaves":
+        return _leaves(measure, curve, reading)
+    if measure.function == "floor":
+        if reading.floor is None:
+            what = "still falls" if not reading.finished else "has no level"
+            return Taken(None, f"{what} at step {reading.last}")
+        return Taken(reading.floor.level)
+    return Taken(float(len(getattr(reading, measure.function))))
+
+
+def _leaves(measure: Measure, curve: _Curve, reading: Reading) -> Taken:
+    """The step at which the reader saw the level left, or else that at which the curve left it."""
+    (level,) = measure.numbers
+    seen = [each.start for each in reading.descents if abs(each.level / level - 1) <= _AT]
+    if seen:
+        return Taken(float(seen[0]))
+    calm = _calm(curve, measure.column)
+    if calm.min() > (1 - 2 * _AT) * level:
+        return Taken(None, f"not left by step {curve.last}", beyond=True)
+    above = np.flatnonzero(calm >= (1 - _AT) * level)
+    below = np.flatnonzero(calm < (1 - 2 * _AT) * level)
+    if not len(above) or above[0] > below[0]:
+        return Taken(None, f"never at {level:.4g}")
+    return Taken(float(curve.steps[above[above < below[0]][-1]]))
+
+
+def _calm(curve: _Curve, column: str) -> np.ndarray:
+    """The running mean of what is logged at every step; of anything else the values."""
+    values = curve.values
+    dense = len(values) > 2 * _CALM and np.median(np.diff(curve.steps)) <= 1
+    if not dense or not column.startswith("train_loss"):
+        return values
+    padded = np.pad(values, _CALM // 2, mode="edge")
+    return sliding_window_view(padded, _CALM).mean(axis=1)
+
+
+_TAKE: dict[str, Callable[[_Curve, Measure], Taken]] = {
+    "best": _best,
+    "at": _at,
+    "mean": _mean,
+    "steps_to": _steps_to,
+}
+
+
+def is_step(measure: Measure) -> bool:
+    """Whether the measure is a step, which a run may not have reached."""
+    return measure.function in ("leaves", "steps_to")
+
+
+def shown(value: float) -> str:
+    """A number as tables and sentences show it."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == int(value) and abs(value) < 1e6:
+        return f"{int(value):,}"
+    return f"{value:.4g}"

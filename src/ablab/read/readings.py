@@ -1,0 +1,86 @@
+"""Readings of stored runs; what was read once is kept in the index."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+import polars as pl
+
+from ablab.read.curves import Reading, read_curve
+from ablab.read.curves.reading import from_data
+from ablab.store.index import StoreError
+from ablab.store.metrics import experiment_metrics
+from ablab.store.store import ExperimentRecord, RunRecord, Store
+
+EDITION = "1"  # of the reader; readings of another one are made again
+
+
+def experiment_readings(
+    store: Store,
+    record: ExperimentRecord,
+    runs: Sequence[RunRecord],
+    column: str = "train_loss",
+) -> dict[str, Reading]:
+    """What the curves of an experiment's runs show, by run; none for a run without values.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        runs: Its runs.
+        column: Which column is read.
+    """
+    known = _kept(store, column)
+    found: dict[str, Reading] = {}
+    for run in runs:
+        kept = known.get((run.run, run.step))
+        if kept is not None:
+            found[run.run] = from_data(json.loads(kept))
+    left = {run.run: run.step for run in runs if run.run not in found and run.step}
+    if left:
+        frame = experiment_metrics(
+            store, record, lambda names: [name for name in names if name == column]
+        )
+        made = read_frame(frame.filter(pl.col("run").is_in(list(left))), column, record.levels)
+        _keep(store, column, {run: (left[run], reading) for run, reading in made.items()})
+        found |= made
+    return {run.run: found[run.run] for run in runs if run.run in found}
+
+
+def read_frame(
+    frame: pl.DataFrame, column: str, levels: dict[str, float]
+) -> dict[str, Reading]:
+    """The readings of each run's curve in a frame with ``run``, ``step`` and the column."""
+    if column not in frame.columns:
+        return {}
+    found = {}
+    for (run,), part in frame.select("run", "step", column).drop_nulls().group_by(
+        "run", maintain_order=True
+    ):
+        steps, values = part["step"].to_numpy(), part[column].cast(pl.Float64).to_numpy()
+        if part[column].is_finite().any():
+            found[str(run)] = read_curve(steps, values, column, levels)
+    return found
+
+
+def _kept(store: Store, column: str) -> dict[tuple[str, int], str]:
+    rows = store.index.rows(
+        "SELECT run, steps, reading FROM readings WHERE column = ? AND edition = ?",
+        column,
+        EDITION,
+    )
+    return {(row["run"], row["steps"]): row["reading"] for row in rows}
+
+
+def _keep(store: Store, column: str, made: dict[str, tuple[int, Reading]]) -> None:
+    """Keeps readings; where the store cannot be written to, they are made again next time."""
+    try:
+        with store.index.transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?)",
+                [
+                    (run, column, steps, EDITION, json.dumps(reading.as_data()))
+                    for run, (steps, reading) in made.items()
+                ],
+            )
+    except (StoreError, sqlite3.OperationalError):  # it may only be read
+        return
