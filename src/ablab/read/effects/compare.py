@@ -53,8 +53,7 @@ class Comparison:
         p_equivalence_adjusted: By Holm over the table.
         verdict: ``differs`` or ``equivalent`` (nearer than the margin) where the adjusted p value
             is at most 5%; ``differs`` where both are.
-        seeds_to_detect: About how many seeds would show a difference of this size.
-        seeds_for_equivalence: About how many would show equivalence if there were no difference.
+        family: How many comparisons of the table were tested.
     """
 
     key: str
@@ -76,8 +75,7 @@ class Comparison:
     p_equivalence: float | None
     p_equivalence_adjusted: float | None
     verdict: Verdict
-    seeds_to_detect: int | None
-    seeds_for_equivalence: int | None
+    family: int
 
     @property
     def within_margin(self) -> bool:
@@ -93,13 +91,31 @@ class Comparison:
             return None
         return "higher" if self.difference > level else "lower"
 
+    @property
+    def seeds_to_detect(self) -> int | None:
+        """About how many seeds would show a difference of this size in a table like this."""
+        if self.difference is None or self.deviation is None:
+            return None
+        size = _to_scale(self.difference, self.scale)
+        return seeds_to_detect(size, self.deviation, self.family)
+
+    @property
+    def seeds_for_equivalence(self) -> int | None:
+        """About how many would show equivalence to the margin if there were no difference."""
+        if self.margin is None or self.deviation is None:
+            return None
+        margin = _to_scale(self.margin, self.scale)
+        return seeds_for_equivalence(margin, self.deviation, self.family)
+
     def as_data(self) -> dict[str, Any]:
         """The comparison as plain data."""
-        data = dict(vars(self)) | {
+        return dict(vars(self)) | {
+            "interval": None if self.interval is None else list(self.interval),
             "within_margin": self.within_margin,
             "direction": self.direction,
+            "seeds_to_detect": self.seeds_to_detect,
+            "seeds_for_equivalence": self.seeds_for_equivalence,
         }
-        return data | {"interval": None if self.interval is None else list(self.interval)}
 
 
 def differences(
@@ -156,8 +172,7 @@ def differences(
                     else equivalence(balanced.values, log_margin, size),
                     p_equivalence_adjusted=None,
                     verdict="undecided",
-                    seeds_to_detect=None,
-                    seeds_for_equivalence=None,
+                    family=0,
                 )
             )
     return _judged(drafts)
@@ -217,21 +232,13 @@ def _judged(drafts: list[Comparison]) -> tuple[Comparison, ...]:
             verdict = "differs"
         elif p_equivalence is not None and p_equivalence <= ALPHA:
             verdict = "equivalent"
-        to_detect = for_equivalence = None
-        if draft.difference is not None and draft.deviation is not None:
-            size = _to_scale(draft.difference, draft.scale)
-            to_detect = seeds_to_detect(size, draft.deviation, family)
-            if draft.margin is not None:
-                margin = _to_scale(draft.margin, draft.scale)
-                for_equivalence = seeds_for_equivalence(margin, draft.deviation, family)
         result.append(
             replace(
                 draft,
                 p_adjusted=p,
                 p_equivalence_adjusted=p_equivalence,
                 verdict=verdict,
-                seeds_to_detect=to_detect,
-                seeds_for_equivalence=for_equivalence,
+                family=family,
             )
         )
     return tuple(result)

@@ -36,7 +36,8 @@ class Effects:
         marginal: Comparisons with all other settings at their base values.
         factorial: Comparisons averaged over all cells of the other settings.
         interactions: Each pair of settings.
-        scalings: The relation to each numeric setting, of a measure that is positive.
+        scalings: The relation to each numeric setting of three values or more, of a measure that
+            is positive.
         cells: The mean of each cell.
     """
 
@@ -128,4 +129,5 @@ def effects(
 
 def _scales(results: Results, key: str) -> bool:
     values = results.values[np.isfinite(results.values)]
-    return is_numeric(results, key) and bool(values.size) and bool(values.min() > 0)
+    three = len(results.levels[key]) > 2  # any line fits two
+    return three and is_numeric(results, key) and bool(values.size) and bool(values.min() > 0)
