@@ -88,7 +88,10 @@ class Results:
             values = values[
                 (
                     *(slice(None) for _ in keys),
-                    *(slice(self.place(n, self.base[n]), self.place(n, self.base[n]) + 1) for n in rest),
+                    *(
+                        slice(self.place(n, self.base[n]), self.place(n, self.base[n]) + 1)
+                        for n in rest
+                    ),
                 )
             ]
         return values.reshape(*values.shape[: len(keys)], -1, len(self.seeds))
@@ -128,9 +131,14 @@ def gather(
     values = np.full([*(len(levels[key]) for key in keys), len(seeds)], np.nan)
     seen = set()
     for *cell, seed, value in frame.select([*keys, "seed", "value"]).iter_rows():
-        where = (*(place[each] for place, each in zip(places, cell, strict=True)), seeds.index(seed))
+        where = (
+            *(place[each] for place, each in zip(places, cell, strict=True)),
+            seeds.index(seed),
+        )
         if where in seen:
-            raise InputError(f"two rows are the run of {dict(zip(keys, cell, strict=True))}, {seed}")
+            raise InputError(
+                f"two rows are the run of {dict(zip(keys, cell, strict=True))}, {seed}"
+            )
         seen.add(where)
         if value is not None and math.isfinite(value):
             values[where] = value

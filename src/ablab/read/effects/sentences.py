@@ -52,7 +52,9 @@ def interaction_sentence(found: Interaction, measure: str) -> str:
         f"adjusted p {p_value(found.p_adjusted)}, {_seeds(found.seeds)}"
     )
     if not found.exists:
-        return f"Undecided whether the effects of {pair} on {measure} depend on each other ({test})."
+        return (
+            f"Undecided whether the effects of {pair} on {measure} depend on each other ({test})."
+        )
     text = f"The effects of {pair} on {measure} depend on each other ({test})"
     told = [each for each in found.contrasts if each.interacts and each.p is not None]
     if not told:
