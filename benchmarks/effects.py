@@ -1,9 +1,9 @@
 """Whether the statistics of effects keep their word, on simulated experiments of known truth.
 
-``python benchmarks/effects.py [--experiments 2000] [--worlds normal]`` prints a row for each grid, number of seeds and
-world: how often 95% intervals cover the truth; how often a table has a false finding after Holm
-where no setting matters, and where some do; how often equivalence is claimed where the difference is
-just as large as the margin; the same for interactions and for slopes.
+``python benchmarks/effects.py [--experiments 2000] [--worlds normal]`` prints a row for each world,
+grid and number of seeds: how often 95% intervals cover the truth; how often a table has a false
+finding after Holm where no setting matters, and where some do; how often equivalence is claimed
+where the difference is just as large as the margin; the same for interactions and for slopes.
 """
 
 import argparse
@@ -55,7 +55,8 @@ def results(values: np.ndarray) -> Results:
     """Values as the results of a grid whose keys are a, b, …, each with base 0."""
     levels = {name: tuple(range(n)) for name, n in zip("abc", values.shape[:-1], strict=False)}
     seeds = tuple(range(values.shape[-1]))
-    return Results("m", levels, seeds, values, values.size, dict.fromkeys(levels, 0), "difference")
+    base = dict.fromkeys(levels, 0)
+    return Results("m", levels, seeds, values, values.size, base, (), "difference")
 
 
 def lost(random: np.random.Generator, values: np.ndarray, share: float) -> np.ndarray:

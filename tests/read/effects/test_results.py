@@ -66,7 +66,7 @@ def test_wrong_input_is_said():
         gather(frame, [])
     with pytest.raises(InputError, match="two rows"):
         gather(pl.concat([frame, frame]), ["a"])
-    with pytest.raises(InputError, match="did you mean model.d_model"):
+    with pytest.raises(InputError, match=r"did you mean model\.d_model"):
         gather(frame.rename({"a": "model.d_model"}), ["model.d_model"]).check_key("d_model")
 
 

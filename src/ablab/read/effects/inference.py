@@ -91,10 +91,9 @@ def balance(values: Array) -> Balanced:
             worst, axis = int(by_seed.argmax()), 1
         gaps = np.delete(gaps, worst, axis)
         values = np.delete(values, worst, axis - 2)
-    cells, seeds = gaps.shape
     if not gaps.size:
         return Balanced(np.empty((*values.shape[:-2], 0)), 0, pairs, missing)
-    return Balanced(values.mean(axis=-2), cells, pairs, missing)
+    return Balanced(values.mean(axis=-2), gaps.shape[0], pairs, missing)
 
 
 def estimate(values: Array, size: float) -> Estimate:

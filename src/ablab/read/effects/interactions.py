@@ -15,9 +15,10 @@ from ablab.read.effects.results import Array, Results, Scale
 
 @dataclass(frozen=True)
 class Contrast:
-    """A difference of differences: how much more (or, as ratios, how many times more) one setting's
-    step changes the measure at another setting's value than at that one's base.
+    """A difference of differences, or a ratio of ratios.
 
+    How much more (how many times more) a step of one setting changes the measure at another
+    setting's value than at that one's base.
     (value and other_value) - (reference and other_value) - (value and other_reference) +
     (reference and other_reference), averaged over the cells of all further settings within each
     seed; the interval is over seeds.

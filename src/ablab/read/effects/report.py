@@ -29,6 +29,7 @@ class Effects:
         scale: Whether differences or ratios are given.
         of: The settings that are compared; each table of them is a family of its own for Holm.
         base: Each key's base value.
+        first: The keys whose base value is the first one, for want of the configuration's.
         seeds: How many seeds the runs have.
         runs: How many runs there are.
         missing: How many of them have no value.
@@ -45,6 +46,7 @@ class Effects:
     scale: Scale
     of: tuple[str, ...]
     base: dict[str, Any]
+    first: tuple[str, ...]
     seeds: int
     runs: int
     missing: int
@@ -60,6 +62,7 @@ class Effects:
         tables = ("marginal", "factorial", "interactions", "scalings", "cells")
         return dict(vars(self)) | {
             "of": list(self.of),
+            "first": list(self.first),
             **{name: [each.as_data() for each in getattr(self, name)] for name in tables},
             "sentences": self.sentences(),
         }
@@ -115,6 +118,7 @@ def effects(
         scale=results.scale,
         of=chosen,
         base=results.base,
+        first=results.first,
         seeds=len(results.seeds),
         runs=results.runs,
         missing=results.missing,

@@ -29,6 +29,7 @@ class Results:
         values: Axes: one for each key, then the seeds; NaN where a run has no value.
         runs: How many runs there are.
         base: Each key's base value: what others are compared with.
+        first: The keys whose base value is only the first of their values.
         scale: Whether differences or ratios are taken.
     """
 
@@ -38,6 +39,7 @@ class Results:
     values: Array
     runs: int
     base: dict[str, Any]
+    first: tuple[str, ...]
     scale: Scale
 
     @property
@@ -76,8 +78,8 @@ class Results:
 
         Args:
             keys: The keys that keep an axis, in this order.
-            others: ``base`` holds all other keys at their base value, which leaves one cell; ``all``
-                makes a cell of each combination of theirs.
+            others: ``base`` holds all other keys at their base value, which leaves one cell;
+                ``all`` makes a cell of each combination of theirs.
             values: Other values in the place of the scaled ones.
         """
         names = list(self.levels)
@@ -150,6 +152,7 @@ def gather(
         values,
         len(seen),
         {key: given.get(key, levels[key][0]) for key in keys},
+        tuple(key for key in keys if key not in given),
         _scale(values[np.isfinite(values)], scale, measure),
     )
 

@@ -249,8 +249,9 @@ def _one_line(x: Array, values: Array) -> tuple[Interval | None, float | None]:
 
 
 def _level_means(values: Array) -> Array:
-    """The levels' means, adjusted for runs that are missing: least squares with a constant for
-    each cell and seed.
+    """The levels' means as if no run were missing.
+
+    By least squares with a constant for each cell and seed; with no run missing, plain means.
     """
     level, cell, seed = np.nonzero(np.isfinite(values))
     block = cell * values.shape[2] + seed
@@ -271,7 +272,10 @@ def _step(form: Form, slope: float, levels: Array) -> float:
 
 
 def _aicc(points: int, squares: float) -> float | None:
-    """n log(RSS / n) + 2k + 2k(k + 1) / (n - k - 1), k = 3 (Hurvich and Tsai, 1989)."""
+    """Akaike's criterion for few points, with k = 3 (Hurvich and Tsai, 1989).
+
+    n log(RSS / n) + 2k + 2k(k + 1) / (n - k - 1).
+    """
     if points < 5 or not squares:
         return None
     return float(points * np.log(squares / points) + 6 + 24 / (points - 4))
