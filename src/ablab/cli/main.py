@@ -7,6 +7,7 @@ import click
 
 from ablab import __version__
 from ablab.cli import inspect, keep, look, train
+from ablab.cli.effects import effects
 from ablab.cli.export import export, figure
 from ablab.cli.generate import generate
 from ablab.cli.replay import replay
@@ -50,6 +51,7 @@ for _command in (
     look.runs,
     look.show,
     look.metrics,
+    effects,
     replay,
     generate,
     figure,

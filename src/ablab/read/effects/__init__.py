@@ -1,0 +1,37 @@
+"""Effects: differences between settings with their intervals, interactions, scaling relations."""
+
+from ablab.read.effects.cells import Cell, cell_means
+from ablab.read.effects.compare import Comparison, differences
+from ablab.read.effects.interactions import Contrast, Interaction, interactions
+from ablab.read.effects.report import Effects, effects
+from ablab.read.effects.results import Results, gather
+from ablab.read.effects.scaling import Fit, Scaling, scaling
+from ablab.read.effects.sentences import (
+    comparison_sentence,
+    contrast_sentence,
+    interaction_sentence,
+    scaling_sentence,
+    verdict_words,
+)
+
+__all__ = [
+    "Cell",
+    "Comparison",
+    "Contrast",
+    "Effects",
+    "Fit",
+    "Interaction",
+    "Results",
+    "Scaling",
+    "cell_means",
+    "comparison_sentence",
+    "contrast_sentence",
+    "differences",
+    "effects",
+    "gather",
+    "interaction_sentence",
+    "interactions",
+    "scaling",
+    "scaling_sentence",
+    "verdict_words",
+]

@@ -1,0 +1,262 @@
+"""Differences between the values of a setting, paired by seed and by the other settings."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from ablab.config import InputError, Problem
+from ablab.read.effects.inference import (
+    ALPHA,
+    Estimate,
+    Interval,
+    balance,
+    equivalence,
+    estimate,
+    holm,
+)
+from ablab.read.effects.power import seeds_for_equivalence, seeds_to_detect
+from ablab.read.effects.results import Array, Others, Results, Scale
+
+Against = Literal["base", "each"]
+Verdict = Literal["differs", "equivalent", "undecided"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One value of a setting beside another.
+
+    On the scale of ratios ``difference``, ``interval``, ``bound`` and ``margin`` are factors, and
+    ``deviation`` is that of natural logarithms.
+
+    Attributes:
+        key: The setting.
+        value: Its value.
+        reference: The value that it is compared with.
+        others: Whether all other settings are at their base values, or averaged over.
+        scale: Whether ``difference`` is one, or a ratio.
+        seeds: How many seeds the numbers rest on.
+        cells: How many cells of the other settings each seed's average is over.
+        pairs: How many pairs of runs there would be were none missing.
+        missing: How many pairs lack a value.
+        difference: Mean over the seeds of value less reference (the ratio: a geometric mean).
+        interval: Its 95% interval over seeds, for this comparison alone; None where nothing tells
+            the spread: one seed, or all seeds' differences the same.
+        deviation: The standard deviation of the seeds' differences.
+        p: By a paired t test (see :class:`Estimate`).
+        p_adjusted: By Holm over the table.
+        bound: The smallest margin that the data would have supported, from the 90% interval.
+        margin: The margin that was stated before looking.
+        p_equivalence: By two one-sided t tests against the margin.
+        p_equivalence_adjusted: By Holm over the table.
+        verdict: ``differs`` or ``equivalent`` (nearer than the margin) where the adjusted p value
+            is at most 5%; ``differs`` where both are.
+        family: How many comparisons of the table were tested.
+    """
+
+    key: str
+    value: Any
+    reference: Any
+    others: Others
+    scale: Scale
+    seeds: int
+    cells: int
+    pairs: int
+    missing: int
+    difference: float | None
+    interval: Interval | None
+    deviation: float | None
+    p: float | None
+    p_adjusted: float | None
+    bound: float | None
+    margin: float | None
+    p_equivalence: float | None
+    p_equivalence_adjusted: float | None
+    verdict: Verdict
+    family: int
+
+    @property
+    def within_margin(self) -> bool:
+        """Whether an equivalence test against the stated margin passed."""
+        p = self.p_equivalence_adjusted
+        return p is not None and p <= ALPHA
+
+    @property
+    def direction(self) -> Literal["higher", "lower"] | None:
+        """Where the value stands beside the reference; None where they are level or unknown."""
+        level = 1.0 if self.scale == "ratio" else 0.0
+        if self.difference is None or self.difference == level:
+            return None
+        return "higher" if self.difference > level else "lower"
+
+    @property
+    def seeds_to_detect(self) -> int | None:
+        """About how many seeds would show a difference of this size in a table like this."""
+        if self.difference is None or self.deviation is None:
+            return None
+        size = _to_scale(self.difference, self.scale)
+        return seeds_to_detect(size, self.deviation, self.family)
+
+    @property
+    def seeds_for_equivalence(self) -> int | None:
+        """About how many would show equivalence to the margin if there were no difference."""
+        if self.margin is None or self.deviation is None:
+            return None
+        margin = _to_scale(self.margin, self.scale)
+        return seeds_for_equivalence(margin, self.deviation, self.family)
+
+    def as_data(self) -> dict[str, Any]:
+        """The comparison as plain data."""
+        return dict(vars(self)) | {
+            "interval": None if self.interval is None else list(self.interval),
+            "within_margin": self.within_margin,
+            "direction": self.direction,
+            "seeds_to_detect": self.seeds_to_detect,
+            "seeds_for_equivalence": self.seeds_for_equivalence,
+        }
+
+
+def differences(
+    results: Results,
+    of: Sequence[str] | str | None = None,
+    others: Others = "all",
+    against: Against = "base",
+    margin: float | None = None,
+) -> tuple[Comparison, ...]:
+    """The comparisons of one table, which are one family for Holm's correction.
+
+    Args:
+        results: What to compare.
+        of: The settings, all by default.
+        others: ``base``: all other settings at their base values, paired by seed. ``all``: each
+            seed's average over the cells of the other settings; what is estimated is the mean of
+            the difference over seeds, for the average over these very cells.
+        against: Each value with the base value, or each with each.
+        margin: What difference is too small to matter (on the scale of ratios a factor above 1);
+            to be stated before the results are seen.
+
+    Raises:
+        InputError: A setting is no axis, or the margin is none.
+    """
+    check_margin(margin, results)
+    keys = [of] if isinstance(of, str) else list(results.levels if of is None else of)
+    drafts = []
+    for key in keys:
+        values = results.by([results.check_key(key)], others)
+        size = sizes(values)
+        for reference, value in _pairs(results, key, against):
+            first, second = results.place(key, reference), results.place(key, value)
+            balanced = balance(values[second] - values[first])
+            found = estimate(balanced.values, size)
+            log_margin = None if margin is None else _to_scale(margin, results.scale)
+            drafts.append(
+                Comparison(
+                    key=key,
+                    value=value,
+                    reference=reference,
+                    others=others,
+                    scale=results.scale,
+                    seeds=found.seeds,
+                    cells=balanced.cells,
+                    pairs=balanced.pairs,
+                    missing=balanced.missing,
+                    **shown(found, results.scale),
+                    deviation=found.deviation,
+                    p=found.p,
+                    p_adjusted=None,
+                    margin=margin,
+                    p_equivalence=None
+                    if log_margin is None
+                    else equivalence(balanced.values, log_margin, size),
+                    p_equivalence_adjusted=None,
+                    verdict="undecided",
+                    family=0,
+                )
+            )
+    return _judged(drafts)
+
+
+def check_margin(margin: float | None, results: Results) -> None:
+    """Checks that a margin means something on the scale of the results.
+
+    Raises:
+        InputError: It does not.
+    """
+    if margin is None:
+        return
+    least = 1.0 if results.scale == "ratio" else 0.0
+    if not least < margin < float("inf"):
+        raise InputError(
+            Problem(
+                f"the margin is not above {least:g}",
+                "margin",
+                given=margin,
+                expected="a factor above 1 that is too small to matter, as ratios are compared"
+                if results.scale == "ratio"
+                else "a difference above 0 that is too small to matter",
+            )
+        )
+
+
+def shown(found: Estimate, scale: Scale) -> dict[str, Any]:
+    """An estimate's difference, interval and bound; on the scale of ratios, as factors."""
+    numbers = {"difference": found.mean, "interval": found.interval, "bound": found.bound}
+    if scale == "difference":
+        return numbers
+    return {name: _factors(value) for name, value in numbers.items()}
+
+
+def _factors(value: float | Interval | None) -> float | Interval | None:
+    if isinstance(value, tuple):
+        return factor(value[0]), factor(value[1])
+    return None if value is None else factor(value)
+
+
+def factor(log: float) -> float:
+    """A factor from its logarithm; infinite where it is beyond what a float holds."""
+    with np.errstate(over="ignore"):
+        return float(np.exp(log))
+
+
+def _judged(drafts: list[Comparison]) -> tuple[Comparison, ...]:
+    """The comparisons of a family with what depends on the others."""
+    adjusted = holm([each.p for each in drafts])
+    equivalent = holm([each.p_equivalence for each in drafts])
+    family = max(1, sum(p is not None for p in adjusted))
+    result = []
+    for draft, p, p_equivalence in zip(drafts, adjusted, equivalent, strict=True):
+        verdict: Verdict = "undecided"
+        if p is not None and p <= ALPHA:
+            verdict = "differs"
+        elif p_equivalence is not None and p_equivalence <= ALPHA:
+            verdict = "equivalent"
+        result.append(
+            replace(
+                draft,
+                p_adjusted=p,
+                p_equivalence_adjusted=p_equivalence,
+                verdict=verdict,
+                family=family,
+            )
+        )
+    return tuple(result)
+
+
+def _pairs(results: Results, key: str, against: Against) -> list[tuple[Any, Any]]:
+    """Pairs of (reference, value)."""
+    levels, base = results.levels[key], results.base[key]
+    if against == "each":
+        return list(itertools.combinations(levels, 2))
+    return [(base, level) for level in levels if level != base]
+
+
+def sizes(values: Array) -> float:
+    """The largest size among values, 0 of none."""
+    finite = values[np.isfinite(values)]
+    return float(np.abs(finite).max()) if finite.size else 0.0
+
+
+def _to_scale(value: float, scale: Scale) -> float:
+    return float(np.log(value)) if scale == "ratio" else value

@@ -1,0 +1,281 @@
+"""How a positive measure grows or falls with a numeric setting: a power law or an exponential.
+
+Both are lines in the measure's logarithm: log y = a + b log x, or log y = a + b x. The slope is
+fitted for each seed, within the cells of the other settings, and Student's t over the seeds' slopes
+gives its interval: a seed's runs share their luck, so a fit through all runs as if they were
+independent would be too sure of itself. A single seed leaves no choice but one line through its
+runs, whose interval speaks of that seed alone. (Errors clustered by seed would be an alternative;
+with fewer than some 30 clusters they are too narrow, Cameron and Miller, 2015.)
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from statsmodels.regression.linear_model import OLS
+
+from ablab.config import InputError, Problem
+from ablab.read.effects.compare import factor
+from ablab.read.effects.inference import ALPHA, Interval, estimate
+from ablab.read.effects.results import Array, Others, Results
+
+Form = Literal["power law", "exponential"]
+
+GOOD_FIT = 0.9
+"""The share of the levels' variance that a line has to explain to be spoken of as a relation."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One form fitted.
+
+    Attributes:
+        form: ``power law`` (y ~ x^slope) or ``exponential`` (y ~ exp(slope x)).
+        slope: The exponent, or the rate.
+        interval: Its 95% interval; None where there is nothing to tell the spread from.
+        p: The p value of a slope of 0.
+        seeds: How many seeds' slopes it is the mean of; 1 where one line went through all runs.
+        step: What x is multiplied by, or what is added to it, in ``factor``.
+        factor: What that multiplies the measure by.
+        factor_interval: Its 95% interval.
+        r_squared: The share of the variance of the levels' means (of logarithms) on the line; None
+            of two levels, where any line fits.
+        off_by: The largest factor between a level's mean and the line.
+        aicc: Akaike's criterion for few points, of the levels' means; None of fewer than five.
+    """
+
+    form: Form
+    slope: float
+    interval: Interval | None
+    p: float | None
+    seeds: int
+    step: float
+    factor: float
+    factor_interval: Interval | None
+    r_squared: float | None
+    off_by: float
+    aicc: float | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the fit is good enough to speak of a relation.
+
+        Three levels or more, 90% of their variance on the line, and a slope told from 0.
+        """
+        fits = self.r_squared is not None and self.r_squared >= GOOD_FIT
+        return fits and self.p is not None and self.p <= ALPHA
+
+    def as_data(self) -> dict[str, Any]:
+        """The fit as plain data."""
+        data = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
+        return data | {"holds": self.holds}
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How a measure goes with a setting.
+
+    Attributes:
+        key: The setting.
+        measure: The measure.
+        others: Whether other settings are at their base values, or all their cells count.
+        levels: The setting's values that some run has a value at.
+        runs: How many runs there are.
+        missing: How many of them have no value and are left out: what is said holds of those that
+            have one.
+        fits: The better one first; a power law only where all levels are above 0.
+        clear: Whether the first one is clearly better: its AIC is lower by more than 2 (the forms
+            have the same number of parameters, so the correction for few points cancels).
+    """
+
+    key: str
+    measure: str
+    others: Others
+    levels: tuple[float, ...]
+    runs: int
+    missing: int
+    fits: tuple[Fit, ...]
+    clear: bool
+
+    @property
+    def best(self) -> Fit | None:
+        """The better fit; None where nothing could be fitted."""
+        return self.fits[0] if self.fits else None
+
+    def as_data(self) -> dict[str, Any]:
+        """The relation as plain data."""
+        return dict(vars(self)) | {
+            "levels": list(self.levels),
+            "fits": [fit.as_data() for fit in self.fits],
+        }
+
+
+def is_numeric(results: Results, key: str) -> bool:
+    """Whether a setting has two or more values, all of them numbers."""
+    levels = results.levels[results.check_key(key)]
+    numbers = [isinstance(each, int | float) and not isinstance(each, bool) for each in levels]
+    return len(levels) > 1 and all(numbers)
+
+
+def scaling(results: Results, of: str, others: Others = "all") -> Scaling:
+    """The relation of the measure to a numeric setting, whatever scale the results have.
+
+    Args:
+        results: The runs' results.
+        of: The setting.
+        others: ``base``: only runs with all other settings at their base values; ``all``: a common
+            slope within all cells of the others.
+
+    Raises:
+        InputError: The setting is not numeric, or the measure not positive.
+    """
+    if not is_numeric(results, of):
+        raise InputError(
+            Problem(
+                f"{of} has no two values that are numbers",
+                of,
+                expected="a numeric setting, for a scaling relation",
+            )
+        )
+    there = results.values[np.isfinite(results.values)]
+    if there.size and there.min() <= 0:
+        raise InputError(
+            Problem(
+                f"{results.measure} is not positive, so it has no power law and no exponential",
+                given=float(there.min()),
+            )
+        )
+    values = np.log(results.by([of], others, results.values))  # (levels, cells, seeds)
+    levels = np.array(results.levels[of], dtype=np.float64)
+    runs = values.size
+    kept = np.isfinite(values).any(axis=(1, 2)) & np.isfinite(levels)
+    values, levels = values[kept], levels[kept]
+    order = np.argsort(levels)
+    values, levels = values[order], levels[order]
+    fits = []
+    if len(levels) > 1:
+        fits.append(_fit("exponential", levels, levels, values))
+        if levels[0] > 0:
+            fits.append(_fit("power law", np.log(levels), levels, values))
+    found = sorted((fit for fit in fits if fit is not None), key=lambda fit: fit[1])
+    ahead = len(levels) * (found[1][1] - found[0][1]) if len(found) == 2 else 0.0
+    return Scaling(
+        of,
+        results.measure,
+        others,
+        tuple(map(float, levels)),
+        runs,
+        runs - int(np.isfinite(values).sum()),
+        tuple(fit for fit, _ in found),
+        bool(len(levels) > 2 and ahead > 2),
+    )
+
+
+def _fit(form: Form, x: Array, levels: Array, values: Array) -> tuple[Fit, float] | None:
+    """A fit, and the logarithm of the mean square of the levels' distances from it.
+
+    Args:
+        form: Which one it is.
+        x: What the logarithm of the measure is linear in, for each level.
+        levels: The setting's values.
+        values: The measure's logarithms, (levels, cells, seeds).
+    """
+    slopes = _slopes(x, values)
+    if not len(slopes):
+        return None
+    found = estimate(slopes, 0.0)
+    slope, interval, p = float(slopes.mean()), found.interval, found.p
+    if len(slopes) == 1:
+        interval, p = _one_line(x, values)
+    step = _step(form, slope, levels)
+    logs = float(np.log(step)) if form == "power law" else step
+    ends = None if interval is None else sorted(factor(end * logs) for end in interval)
+    means = _level_means(values)
+    line = OLS(means, np.column_stack([np.ones_like(x), x])).fit()
+    off = float(np.abs(line.resid).max())
+    spread = float(((means - means.mean()) ** 2).sum())
+    tiny = len(x) * float(np.finfo(np.float64).eps * np.abs(means).max()) ** 2
+    squares = max(float(line.ssr), tiny)
+    fit = Fit(
+        form,
+        slope,
+        interval,
+        p,
+        len(slopes),
+        step,
+        factor(slope * logs),
+        None if ends is None else (ends[0], ends[1]),
+        None if len(x) < 3 or spread <= tiny else 1 - squares / spread,
+        factor(off),
+        _aicc(len(x), squares),
+    )
+    return fit, float(np.log(squares / len(x))) if squares else -np.inf
+
+
+def _slopes(x: Array, values: Array) -> Array:
+    """Each seed's slope, common to its cells: the least squares fit with a constant for each cell.
+
+    A seed counts that has as many levels in a cell as any, or at least three.
+    """
+    there = np.isfinite(values)
+    enough = min(3, int(there.sum(axis=0).max(initial=0)))
+    slopes = []
+    for seed in range(values.shape[2]):
+        product, square, most = 0.0, 0.0, 0
+        for cell in range(values.shape[1]):
+            mine = there[:, cell, seed]
+            if mine.sum() > 1:
+                dx = x[mine] - x[mine].mean()
+                product += float(dx @ values[mine, cell, seed])
+                square += float(dx @ dx)
+                most = max(most, int(mine.sum()))
+        if square and most >= enough:
+            slopes.append(product / square)
+    return np.array(slopes)
+
+
+def _one_line(x: Array, values: Array) -> tuple[Interval | None, float | None]:
+    """Interval and p value of the slope of a line through all runs, a constant for each cell."""
+    level, cell, seed = np.nonzero(np.isfinite(values))
+    constants = (cell[:, None] * values.shape[2] + seed[:, None]) == np.unique(
+        cell * values.shape[2] + seed
+    )
+    design = np.column_stack([x[level], constants])
+    fitted = OLS(values[level, cell, seed], design).fit()
+    if fitted.df_resid < 1 or fitted.ssr <= np.finfo(np.float64).eps ** 2 * len(level):
+        return None, None
+    low, high = fitted.conf_int(ALPHA)[0]
+    return (float(low), float(high)), float(fitted.pvalues[0])
+
+
+def _level_means(values: Array) -> Array:
+    """The levels' means as if no run were missing.
+
+    By least squares with a constant for each cell and seed; with no run missing, plain means.
+    """
+    level, cell, seed = np.nonzero(np.isfinite(values))
+    block = cell * values.shape[2] + seed
+    blocks = np.unique(block)
+    design = np.column_stack(
+        [level[:, None] == np.arange(len(values)), (block[:, None] == blocks)]
+    ).astype(np.float64)
+    solved = np.linalg.lstsq(design, values[level, cell, seed], rcond=None)[0]
+    return np.asarray(solved[: len(values)] + solved[len(values) :].mean())
+
+
+def _step(form: Form, slope: float, levels: Array) -> float:
+    """What to multiply the setting by, or add to it, so that the measure's factor is above 1."""
+    if form == "power law":
+        return 2.0 if slope >= 0 else 0.5
+    between = float(np.diff(levels).min())
+    return between if slope >= 0 else -between
+
+
+def _aicc(points: int, squares: float) -> float | None:
+    """Akaike's criterion for few points, with k = 3 (Hurvich and Tsai, 1989).
+
+    n log(RSS / n) + 2k + 2k(k + 1) / (n - k - 1).
+    """
+    if points < 5 or not squares:
+        return None
+    return float(points * np.log(squares / points) + 6 + 24 / (points - 4))

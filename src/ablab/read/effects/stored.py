@@ -1,0 +1,104 @@
+"""The effects of a stored experiment's settings."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ablab.config import Config, InputError
+from ablab.experiments.parts import PARTS, Parts, check_parts
+from ablab.experiments.tree import Origins
+from ablab.read.effects.report import Effects, effects
+from ablab.read.measures import measured
+from ablab.store.store import ExperimentRecord, Store
+
+_UNKNOWN = object()
+
+
+def experiment_effects(
+    store: Store,
+    record: ExperimentRecord,
+    of: str | None = None,
+    measure: str | None = None,
+    scale: Literal["auto", "difference", "ratio"] = "auto",
+    margin: float | None = None,
+) -> Effects:
+    """The effects of an experiment's settings on a measure.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        of: The setting that is asked about; all by default.
+        measure: The measure; by default :func:`default_measure`'s.
+        scale: Differences or ratios, see :func:`ablab.read.effects.gather`.
+        margin: What difference is too small to matter, stated before looking.
+
+    Raises:
+        InputError: The experiment has no grid, or something that is asked for cannot be had.
+    """
+    asked = default_measure(store, record) if measure is None else measure
+    frame = measured(store, record, asked)
+    keys = list(record.definition["grid"])
+    levels = {key: frame[key].unique(maintain_order=True).to_list() for key in keys}
+    base = base_values(record.definition, levels)
+    return effects(frame, keys, of, base, scale, margin, asked)
+
+
+def default_measure(store: Store, record: ExperimentRecord) -> str:
+    """``final(eval_loss)`` where any run has one, else ``final(train_loss)``."""
+    if measured(store, record, "final(eval_loss)")["value"].is_not_null().any():
+        return "final(eval_loss)"
+    return "final(train_loss)"
+
+
+def base_values(definition: Mapping[str, Any], levels: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """The base configuration's value of each axis, where it is one of the axis's values.
+
+    Of an axis of bundles it is the first whose settings are all the base configuration's.
+
+    Args:
+        definition: The experiment as plain data.
+        levels: Each axis's values as the tables show them.
+    """
+    tree = {part: definition[part] for part in PARTS if part in definition}
+    try:
+        parts: Parts | Mapping[str, Any] = check_parts(tree, Origins())
+    except (InputError, ImportError):  # the cells may be whole where the base alone is not
+        parts = tree
+    found = {}
+    for key, choices in definition["grid"].items():
+        if isinstance(choices, Mapping):
+            for label, settings in choices.items():
+                if all(_same(_value(parts, name), value) for name, value in settings.items()):
+                    found[key] = label
+                    break
+            continue
+        value = _value(parts, key)
+        for level in levels[key]:
+            if _same(value, level) or (isinstance(level, str) and _text(value) == level):
+                found[key] = level
+                break
+    return found
+
+
+def _value(parts: Parts | Mapping[str, Any], key: str) -> Any:
+    node: Any = parts
+    for name in key.split("."):
+        if isinstance(node, Config | Parts):
+            node = getattr(node, name, _UNKNOWN)
+        elif isinstance(node, Mapping):
+            node = node.get(name, node.get(int(name), _UNKNOWN) if name.isdigit() else _UNKNOWN)
+        else:
+            return _UNKNOWN
+    return node
+
+
+def _same(value: Any, level: Any) -> bool:
+    """Equality that tells True from 1."""
+    return bool(isinstance(value, bool) == isinstance(level, bool) and value == level)
+
+
+def _text(value: Any) -> str | None:
+    try:
+        return json.dumps(value)
+    except TypeError:
+        return None
