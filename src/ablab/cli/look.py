@@ -208,14 +208,14 @@ def metrics(target: str, columns: str, store: str, as_json: bool, quiet: bool) -
     if any(target in (record.name, record.entry) for record in opened.experiments()):
         frame = experiment_metrics(opened, opened.experiment(target), wanted)
     else:
-        frame = run_metrics(opened, _run_id(opened, target), wanted)
+        frame = run_metrics(opened, run_id(opened, target), wanted)
     if as_json:
         print_json(frame.to_dicts())
         return
     click.echo(frame.write_csv(), nl=False)
 
 
-def _run_id(store: Any, target: str) -> str:
+def run_id(store: Any, target: str) -> str:
     """The id of a run; the error speaks of experiments too, as either may be given."""
     from ablab.config import InputError, Problem, nearest
 

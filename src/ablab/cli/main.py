@@ -10,6 +10,7 @@ from ablab.cli import inspect, keep, look, train
 from ablab.cli.effects import effects
 from ablab.cli.export import export, figure
 from ablab.cli.generate import generate
+from ablab.cli.read import expect, read
 from ablab.cli.replay import replay
 
 OK, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -51,6 +52,8 @@ for _command in (
     look.runs,
     look.show,
     look.metrics,
+    read,
+    expect,
     effects,
     replay,
     generate,

@@ -7,7 +7,6 @@ from pydantic import Field, ValidationError, model_validator
 
 from ablab.config import Config, InputError, Problem
 from ablab.experiments.grammar import parse
-from ablab.experiments.grid import Axis
 from ablab.experiments.measures import measure_of, number_of, parse_measure
 from ablab.experiments.parts import known_keys, suggest_key
 
@@ -153,17 +152,21 @@ def read_expectations(value: Any, source: str | None) -> tuple[Expectation, ...]
 
 
 def check_expectations(
-    expectations: Sequence[Expectation], axes: Sequence[Axis], source: str | None
+    expectations: Sequence[Expectation], names: Sequence[str], source: str | None
 ) -> None:
     """Refuses expectations about settings that there are not.
 
     A setting that exists and does not vary in this grid is no error: a smaller grid may be asked
     for first.
 
+    Args:
+        expectations: What is expected.
+        names: The keys of the grid's axes.
+        source: Where the expectations were written.
+
     Raises:
         InputError: A key is no setting and no axis.
     """
-    names = [axis.key for axis in axes]
     problems = []
     for each in expectations:
         keys = [*each.where, *(each.lower_than or each.higher_than or each.same_as or {})]

@@ -149,7 +149,7 @@ def experiment(
     name = read_name(tree.get("name"), origins)
     question = read_question(tree.get("question"), origins)
     expectations = read_expectations(tree.get("expect"), origins.of(("expect",)))
-    check_expectations(expectations, axes, origins.of(("expect",)))
+    check_expectations(expectations, [axis.key for axis in axes], origins.of(("expect",)))
     return Experiment(
         name,
         question,

@@ -45,9 +45,11 @@ def experiment_effects(
 
 def default_measure(store: Store, record: ExperimentRecord) -> str:
     """``final(eval_loss)`` where any run has one, else ``final(train_loss)``."""
-    if measured(store, record, "final(eval_loss)")["value"].is_not_null().any():
-        return "final(eval_loss)"
-    return "final(train_loss)"
+    try:
+        evaluated = measured(store, record, "final(eval_loss)")["value"].is_not_null().any()
+    except InputError:  # it was not logged
+        evaluated = False
+    return "final(eval_loss)" if evaluated else "final(train_loss)"
 
 
 def base_values(definition: Mapping[str, Any], levels: Mapping[str, list[Any]]) -> dict[str, Any]:

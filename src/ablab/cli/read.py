@@ -1,0 +1,218 @@
+"""Commands that read results: curves in words, and expectations with their verdicts."""
+
+import re
+from typing import Any
+
+import click
+
+from ablab.cli.common import json_option, print_json, print_table, quiet_option, store_option
+
+_OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+
+
+@click.command()
+@click.argument("target", metavar="EXPERIMENT|RUN")
+@click.option("--column", default="train_loss", show_default=True, help="The column to read.")
+@store_option
+@json_option
+@quiet_option
+def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> None:
+    """Say what curves show: plateaus, descents, slowdowns, growbacks, spikes, the floor."""
+    from ablab.config import InputError, Problem
+    from ablab.experiments.experiment import variant_label
+    from ablab.read.curves.sentences import group_sentence, sentence
+    from ablab.read.readings import experiment_readings
+    from ablab.read.spikes import explain
+    from ablab.store import Store
+    from ablab.store.metrics import experiment_runs
+
+    opened = Store(store)
+    record, only = find_target(opened, target)
+    runs = [run for run in experiment_runs(opened, record) if only in (None, run.run)]
+    found = experiment_readings(opened, record, runs, column)
+    started = [run for run in runs if run.step]
+    if started and not found:
+        raise InputError(
+            Problem(
+                f"no column {column} with numbers was logged",
+                "--column",
+                given=column,
+                expected="one of the columns that ablab metrics prints",
+            )
+        )
+    explained = {
+        run.run: explain(opened, record, run, found[run.run])
+        for run in runs
+        if run.run in found and column == "train_loss"
+    }
+    groups: dict[str, list[Any]] = {}
+    for run in runs:
+        if run.run in found:
+            groups.setdefault(variant_label(run.variant), []).append(run)
+    if as_json:
+        print_json(
+            {
+                "experiment": record.name,
+                "column": column,
+                "runs": [
+                    {
+                        "run": run.run,
+                        "variant": run.variant,
+                        "seed": run.seed,
+                        "status": run.status,
+                        "sentence": sentence(found[run.run]),
+                        **found[run.run].as_data(),
+                        "explanation": None
+                        if explained.get(run.run) is None
+                        else explained[run.run].as_data(),  # type: ignore[union-attr]
+                    }
+                    for run in runs
+                    if run.run in found
+                ],
+                "variants": [
+                    {
+                        "variant": members[0].variant,
+                        "sentence": group_sentence([found[run.run] for run in members]),
+                    }
+                    for members in groups.values()
+                ],
+            }
+        )
+        return
+    if not found:
+        click.echo("nothing to read yet: no run has trained a step")
+    for label, members in groups.items():
+        click.echo(click.style(label, bold=True))
+        if len(members) > 1:
+            click.echo(f"  all: {group_sentence([found[run.run] for run in members])}")
+        for run in members:
+            click.echo(f"  seed {run.seed} ({run.run}): {sentence(found[run.run])}")
+            why = explained.get(run.run)
+            if why is not None:
+                click.echo(f"    {why.sentence}")
+                click.echo(f"    to try: {why.command}")
+
+
+def find_target(store: Any, target: str) -> tuple[Any, str | None]:
+    """An experiment's record, or that of a run's last experiment and the run's id."""
+    from ablab.cli.look import run_id
+
+    if any(target in (record.name, record.entry) for record in store.experiments()):
+        return store.experiment(target), None
+    run = run_id(store, target)
+    (row,) = store.index.rows(
+        """SELECT e.entry, e.name, e.id FROM members m JOIN experiments e ON e.id = m.experiment
+           WHERE m.run = ? ORDER BY m.steps DESC, e.asked DESC LIMIT 1""",
+        run,
+    )
+    record = next(each for each in store.experiments() if each.id == row["id"])
+    return record, run
+
+
+@click.command()
+@click.argument("experiment")
+@click.argument("arguments", nargs=-1, metavar="[KEY=VALUE …] [\"EXPECTATION\" …]")
+@click.option(
+    "--confidence", type=float, metavar="P", help="How sure you are, from 0 to 1."
+)
+@click.option("--claim", metavar="TEXT", help="The claim in your own words.")
+@store_option
+@json_option
+@quiet_option
+def expect(
+    experiment: str,
+    arguments: tuple[str, ...],
+    confidence: float | None,
+    claim: str | None,
+    store: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Write down what you expect of EXPERIMENT, or list expectations with their verdicts.
+
+    An expectation is a sentence such as "leaves(log(10)) falls with model.d_model". It is stamped
+    with the time; one written after results are there is marked so. EXPERIMENT is a stored one, or
+    a recipe or a file with overrides, before it is run.
+    """
+    from ablab.config import InputError, Problem
+    from ablab.execute.environment import environment
+    from ablab.experiments import experiment as make
+    from ablab.experiments.expectations import check_expectations, parse_expectation
+    from ablab.logbook.entry import write_entry
+    from ablab.read.verdicts import calibration, verdicts
+    from ablab.store import Store
+    from ablab.store.expected import stamp
+
+    overrides = [each for each in arguments if _OVERRIDE.match(each)]
+    sentences = [each for each in arguments if not _OVERRIDE.match(each)]
+    if confidence is not None and not 0 < confidence <= 1:
+        raise InputError(
+            Problem("a confidence is a probability", "--confidence", given=confidence,
+                    expected="a number above 0, and 1 at most")
+        )  # fmt: skip
+    if (claim is not None or confidence is not None) and not sentences:
+        raise InputError(Problem("there is no expectation to add", expected="a sentence, in quotes"))
+    parsed = [parse_expectation(text, confidence) for text in sentences]
+    if claim is not None:
+        parsed = [each.model_copy(update={"claim": claim}) for each in parsed]
+    record = _stored(store, experiment) if not overrides else None
+    if record is None:
+        asked = make(experiment, *overrides)
+        check_expectations(parsed, [axis.key for axis in asked.axes], None)
+        if not sentences and not asked.expectations:
+            raise InputError(
+                Problem(f"nothing is expected of {asked.name} yet", expected="a sentence, in quotes")
+            )
+        opened = Store(store, create=True)
+        command = " ".join(["ablab expect", experiment, *overrides])
+        record = opened.register(asked, command, environment())
+        stamp(opened, record, asked.expectations)
+    else:
+        opened = Store(store)
+        check_expectations(parsed, list(record.definition["grid"]), None)
+    new = stamp(opened, record, parsed)
+    if new or sentences:
+        write_entry(opened, record)
+    found = verdicts(opened, record)
+    if as_json:
+        every = [each for other in opened.experiments() for each in verdicts(opened, other)]
+        told = calibration(every)
+        print_json(
+            {
+                "experiment": record.name,
+                "added": [each.expectation.sentence for each in new],
+                "expectations": [each.as_data() for each in found],
+                "calibration": None if told is None else told.as_data(),
+            }
+        )
+        return
+    for each in new:
+        late = (
+            f"; {each.seen} of {each.runs} runs had results already, and it is marked so"
+            if each.late
+            else ""
+        )
+        click.echo(f"written at {each.written[:16].replace('T', ' ')} UTC{late}", err=True)
+    if len(new) < len(parsed):
+        click.echo("what was written before keeps its stamp", err=True)
+    print_table(
+        ["expectation", "verdict", "confidence", "evidence"],
+        [
+            (each.claim + (" (written after results)" if each.late else ""), each.outcome,
+             each.confidence, each.evidence)
+            for each in found
+        ],
+    )  # fmt: skip
+
+
+def _stored(store: str, name: str) -> Any:
+    """The stored experiment of a name; None where there is no store or no such experiment."""
+    from pathlib import Path
+
+    from ablab.store import Store
+
+    if not (Path(store) / "index.sqlite").is_file():
+        return None
+    opened = Store(store)
+    known = [each for each in opened.experiments() if name in (each.name, each.entry)]
+    return opened.experiment(name) if known else None

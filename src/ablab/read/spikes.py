@@ -1,0 +1,193 @@
+"""Spikes explained: what moved before them, and what to try."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from ablab.read.curves import Reading, Spike
+from ablab.read.flights import Moved, moved_first
+from ablab.store.index import StoreError
+from ablab.store.kept import list_kept, read_flight
+from ablab.store.metrics import read_runs
+from ablab.store.store import ExperimentRecord, RunRecord, Store
+from ablab.watching.names import FAMILIES
+
+BEFORE = 60  # steps before a spike, that say what was usual
+ZERO_SUM = "activation_grad/logits/zero_sum_error"
+MARGIN = "activation/logits/mean_margin"
+CONFIDENT = "activation/logits/full_confidence"
+WATCHED = (ZERO_SUM, MARGIN, CONFIDENT, "grad/*", "optimizer/*", "param/*/update_ratio")
+_NEAR = 12  # steps, within which a record of the flight recorder belongs to a spike
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What was watched around a spike.
+
+    Attributes:
+        run: The run.
+        spike: The spike.
+        source: Where the statistics are from: ``flight recorder`` or ``watched columns``; None
+            where nothing was watched at these steps.
+        moved: The statistics that left their usual range, first ones first; at most five.
+        zero_sum_error: The largest share of class gradients whose sum was not zero, before the
+            spike; None where it was not watched.
+        zero_sum_step: The first step at which there was one.
+        margin: The median logit margin before the spike; None where it was not watched.
+        full_confidence: The median share of samples at full confidence before it.
+        suggestion: The setting to try, as an override with both values.
+        command: The command that tries it.
+    """
+
+    run: str
+    spike: Spike
+    source: str | None
+    moved: tuple[Moved, ...]
+    zero_sum_error: float | None
+    zero_sum_step: int | None
+    margin: float | None
+    full_confidence: float | None
+    suggestion: str
+    command: str
+
+    def as_data(self) -> dict[str, Any]:
+        """The explanation as plain data."""
+        return {
+            **vars(self),
+            "spike": vars(self.spike),
+            "moved": [vars(each) for each in self.moved],
+        }
+
+    @property
+    def sentence(self) -> str:
+        """The explanation in words."""
+        if self.source is None:
+            return (
+                f"spike at {self.spike.step:,}: nothing was watched there; "
+                f"ablab replay {self.run} --steps {self.span[0]}:{self.span[1]}"
+                + "".join(f" --watch '{pattern}'" for pattern in WATCHED)
+            )
+        parts = [f"spike at {self.spike.step:,}"]
+        if self.moved:
+            first = self.moved[0]
+            parts.append(
+                f"{first.name} moved first, at {first.step:,} "
+                f"({first.usual:.3g} to {first.value:.3g})"
+            )
+        else:
+            parts.append("no statistic left its usual range before it")
+        if self.zero_sum_error is not None:
+            if self.zero_sum_step is not None:
+                parts.append(
+                    f"class gradients lost their zero sum in up to {self.zero_sum_error:.1%} of "
+                    f"samples, from {self.zero_sum_step:,} on"
+                )
+            else:
+                parts.append("no class gradient had lost its zero sum")
+        if self.margin is not None:
+            parts.append(f"margin {self.margin:.3g}")
+        if self.full_confidence is not None:
+            parts.append(f"{self.full_confidence:.1%} of samples at full confidence")
+        return "; ".join(parts)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The steps to watch for an explanation."""
+        return max(1, self.spike.step - BEFORE), self.spike.step + 3
+
+
+def explain(
+    store: Store, record: ExperimentRecord, run: RunRecord, reading: Reading
+) -> Explanation | None:
+    """What preceded a run's highest spike of which something was watched; None without spikes.
+
+    Statistics are those of the flight recorder's record nearest to the spike, or the run's own
+    where they were watched at every step there.
+    """
+    if not reading.spikes:
+        return None
+    spikes = sorted(reading.spikes, key=lambda each: -each.height)
+    for spike in spikes:
+        for source, frame in _records(store, run.run, spike):
+            return _explanation(record, run, spike, source, frame)
+    return _explanation(record, run, spikes[0], None, pl.DataFrame())
+
+
+def _records(store: Store, run: str, spike: Spike) -> list[tuple[str, pl.DataFrame]]:
+    found = []
+    for flight in list_kept(store, "flight", run):
+        if -_NEAR <= flight.step - spike.step <= _NEAR:
+            try:
+                found.append(("flight recorder", read_flight(store, run, flight.step)))
+            except StoreError:  # damaged: the run's own columns may do
+                continue
+    wanted = read_runs(
+        store, [run], lambda names: [n for n in names if n.partition("/")[0] in FAMILIES]
+    )
+    near = wanted.filter(pl.col("step").is_between(spike.step - BEFORE, spike.step + 3))
+    columns = [
+        name
+        for name in near.columns
+        if name not in ("run", "step") and near[name].null_count() <= near.height // 4
+    ]
+    if columns and near.height >= BEFORE // 2:
+        found.append(("watched columns", near.select("step", *columns)))
+    return found
+
+
+def _explanation(
+    record: ExperimentRecord, run: RunRecord, spike: Spike, source: str | None, frame: pl.DataFrame
+) -> Explanation:
+    moved: Sequence[Moved] = ()
+    error: float | None = None
+    error_step: int | None = None
+    margin = confident = None
+    if source is not None:
+        moved = moved_first(frame, spike.step)
+        before = frame.filter(pl.col("step") <= spike.step)
+        if ZERO_SUM in before.columns:
+            lost = before.filter(pl.col(ZERO_SUM) > 0)
+            error = float(before[ZERO_SUM].max() or 0.0)  # type: ignore[arg-type]
+            error_step = int(lost["step"].min()) if lost.height else None  # type: ignore[arg-type]
+        margin, confident = (_median(before, name) for name in (MARGIN, CONFIDENT))
+    moved = tuple(each for each in moved if each.name != "train_loss")[:5]
+    suggestion = _suggestion(moved, error_step is not None)
+    return Explanation(
+        run.run, spike, source, moved, error, error_step, margin, confident, suggestion,
+        _command(record, run, suggestion),
+    )  # fmt: skip
+
+
+def _suggestion(moved: Sequence[Moved], lost: bool) -> str:
+    """The setting that would tell whether the likely cause is one."""
+    if lost:
+        return "train.loss.dtype=float32,float64"
+    first = moved[0].name if moved else ""
+    if first.startswith("optimizer/") or first.endswith("update_ratio"):
+        return "train.eps=1e-8,1e-6"
+    if first.startswith("grad/"):
+        return "train.clip_norm=null,1.0"
+    return "train.loss.kind=cross_entropy,stablemax"
+
+
+def _command(record: ExperimentRecord, run: RunRecord, suggestion: str) -> str:
+    """The run again, side by side with and without what is suggested."""
+    words = shlex.split(record.command) if record.command.startswith("ablab run ") else []
+    source = words[2] if len(words) > 2 else record.name
+    kept = [word for word in words[3:] if "=" in word and not word.startswith("-")]
+    own = {f"{key}={value}" for key, value in run.variant.items()}
+    fixed = [word for word in kept if word.split("=")[0] not in (*run.variant, "seeds", "name")]
+    return shlex.join(
+        ["ablab", "run", source, *fixed, *sorted(own), f"seeds=[{run.seed}]", suggestion,
+         f"name={record.name}-spikes"]
+    )  # fmt: skip
+
+
+def _median(frame: pl.DataFrame, name: str) -> float | None:
+    if name not in frame.columns:
+        return None
+    value = frame[name].median()
+    return None if value is None else float(value)  # type: ignore[arg-type]

@@ -1,0 +1,233 @@
+"""What verdicts test with: runs of some cells, paired by seed and by the other settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import stats
+
+from ablab.read.effects.inference import Estimate, estimate
+
+Floats = NDArray[np.float64]
+
+
+class Sample:
+    """The runs of some cells with a measure of each.
+
+    Args:
+        frame: A row for each run: the grid's keys, ``seed``, ``value``, ``reason``, ``beyond``.
+        keys: The grid's keys.
+    """
+
+    def __init__(self, frame: pl.DataFrame, keys: list[str]) -> None:
+        self.frame, self.keys = frame, keys
+
+    def where(self, cell: Mapping[str, Any]) -> "Sample | str":
+        """The runs in which settings have these values; a sentence where there are none."""
+        frame = self.frame
+        for key, value in cell.items():
+            if key not in self.keys:
+                return f"{key} does not vary in this grid"
+            labels = frame[key].to_list()
+            match = [_same(label, value) for label in labels]
+            if not any(match):
+                there = ", ".join(str(each) for each in frame[key].unique(maintain_order=True))
+                return f"this grid has no {key}={value}, only {there}"
+            frame = frame.filter(pl.Series(match))
+        return Sample(frame, [key for key in self.keys if key not in cell])
+
+    @cached_property
+    def known(self) -> pl.DataFrame:
+        """The runs that have a value."""
+        return self.frame.filter(pl.col("value").is_not_null())
+
+    @property
+    def mean(self) -> float:
+        """The mean over seeds of the means over cells."""
+        return float(self.by_seed()["value"].mean())  # type: ignore[arg-type]
+
+    @property
+    def beyond(self) -> int:
+        """How many runs' value lies beyond what was trained."""
+        return int(self.known["beyond"].is_not_null().sum())
+
+    def by_seed(self) -> pl.DataFrame:
+        """Each seed's mean over its cells; ``seed`` and ``value``."""
+        return self.known.group_by("seed").agg(pl.col("value").mean()).sort("seed")
+
+    def why(self) -> str:
+        """The reasons for which runs have no value, each with how many."""
+        reasons = self.frame.filter(pl.col("value").is_null())["reason"]
+        counts = reasons.value_counts(sort=True)
+        return ", ".join(
+            f"{count} {reason}" for reason, count in counts.iter_rows() if reason is not None
+        )
+
+    def gaps(self) -> str:
+        """What is to be said of runs without a value, or with one that lies beyond; else empty."""
+        text = ""
+        lacking = self.frame.height - self.known.height
+        if lacking:
+            text += f"; {lacking} of {self.frame.height} runs have none ({self.why()})"
+        if self.beyond:
+            text += (
+                f"; {self.beyond} of {self.frame.height} runs did not reach it, and count with "
+                "their last step"
+            )
+        return text
+
+    def by(self, key: str) -> "tuple[list[Any], Floats] | str":
+        """The values of a setting in order, and the mean over other settings at each, by seed.
+
+        Returns:
+            The values, and a table (values, seeds) with NaN where there is none; a sentence where
+            the setting does not vary.
+        """
+        if key not in self.keys:
+            return f"{key} does not vary in this grid"
+        labels = self.frame[key].unique(maintain_order=True).to_list()
+        if len(labels) < 2:
+            return f"{key} has one value only"
+        if all(isinstance(each, int | float) for each in labels):
+            labels = sorted(labels)
+        seeds = self.frame["seed"].unique().sort().to_list()
+        table = np.full((len(labels), len(seeds)), np.nan)
+        grouped = self.known.group_by(key, "seed").agg(pl.col("value").mean())
+        for label, seed, value in grouped.iter_rows():
+            table[labels.index(label), seeds.index(seed)] = value
+        if np.isnan(table).all(axis=1).any():
+            empty = [str(each) for each, row in zip(labels, table, strict=True)
+                     if np.isnan(row).all()]  # fmt: skip
+            return f"no run has a value at {key}={', '.join(empty)}: {self.why()}"
+        return labels, table
+
+
+@dataclass(frozen=True)
+class Trend:
+    """How a measure goes along a setting, in the direction that was expected.
+
+    Attributes:
+        slope: The mean change from one value to the next, of the measure or of its logarithm.
+        interval: Its 95% interval over seeds.
+        p: The probability of so clear an order by chance; None where it cannot be told.
+        reversed: Whether the order is clearly the other way.
+        steps: The mean change of each step, times the expected sign.
+        text: All that in words.
+    """
+
+    slope: float
+    interval: tuple[float, float] | None
+    p: float | None
+    reversed: bool
+    steps: tuple[float | None, ...]
+    text: str
+
+
+def trend(table: Floats, sign: int) -> Trend:
+    """Whether a measure goes one way along a setting's values.
+
+    With three seeds or more, the slope over the ranks of the setting is taken for each seed and
+    tested by Student's t; with fewer, Page's test of ordered alternatives (Page, 1963), whose
+    exact probability of k values in order is 1/k!, needs no spread. Of positive values that span
+    more than a factor of three the logarithm is taken.
+
+    Args:
+        table: A row for each value of the setting, a column for each seed.
+        sign: 1 where it is expected to rise, -1 where to fall.
+    """
+    known = table[np.isfinite(table)]
+    logarithmic = bool(known.min() > 0 and known.max() / known.min() > 3)
+    values = np.log(table) if logarithmic else table
+    whole = values[:, np.isfinite(values).all(axis=0)]
+    ranks = np.arange(len(values)) - (len(values) - 1) / 2
+    steps = tuple(float(sign * each) for each in np.diff(np.nanmean(values, axis=1)))
+    slopes = ranks @ whole / (ranks @ ranks)
+    unit = "in the logarithm " if logarithmic else ""
+    if whole.shape[1] >= 3:
+        found = estimate(slopes, float(np.abs(values[np.isfinite(values)]).max()))
+        p = found.p if found.mean is not None and sign * found.mean > 0 else 1.0
+        against = found.p is not None and found.p < 0.05 and sign * (found.mean or 0) < 0
+        text = f"a change of {found.mean:.3g} {unit}a value {interval_text(found)}"
+        return Trend(float(slopes.mean()), found.interval, p, bool(against), steps, text)
+    seeds = whole.shape[1]
+    if not seeds:
+        return Trend(float("nan"), None, None, False, steps, "no seed has all values")
+    chance = _page(whole, sign)
+    other = _page(whole, -sign)
+    text = f"{seeds} seed{'s' if seeds > 1 else ''}: by chance in {chance:.2g} of cases"
+    return Trend(float(slopes.mean()), None, chance, other < 0.05, steps, text)
+
+
+def _page(values: Floats, sign: int) -> float:
+    """The probability of an order at least as clear where all orders are equally likely."""
+    if len(values) < 3:  # of two values each seed says yes or no
+        return float(0.5 ** values.shape[1]) if (sign * np.diff(values, axis=0) > 0).all() else 1.0
+    ranked = stats.rankdata(sign * values.T, axis=1)
+    found = stats.page_trend_test(ranked, ranked=True, method="exact")
+    return float(found.pvalue)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A mean over seeds with what it was taken of.
+
+    Attributes:
+        values: One for each seed.
+        mean: Their mean.
+        interval: The mean's 95% interval; None where there is none.
+        size: How large the numbers are that the values are differences of.
+    """
+
+    values: Floats
+    mean: float
+    interval: tuple[float, float] | None
+    size: float
+
+
+def difference(sample: Sample, other: Sample) -> Paired | None:
+    """The differences of two samples, paired by seed and by the settings that both leave open."""
+    keys = [key for key in sample.keys if key in other.keys]
+    columns = [*keys, "seed"]
+    left, right = (
+        each.known.group_by(columns).agg(pl.col("value").mean()) for each in (sample, other)
+    )
+    joined = left.join(right, on=columns, how="inner", suffix="_other", nulls_equal=True)
+    if joined.is_empty():
+        return None
+    apart = joined.with_columns((pl.col("value") - pl.col("value_other")).alias("apart"))
+    values = apart.group_by("seed").agg(pl.col("apart").mean()).sort("seed")["apart"].to_numpy()
+    size = float(joined.select(pl.max_horizontal(pl.col("value").abs().max(),
+                                                 pl.col("value_other").abs().max())).item())  # fmt: skip
+    return _paired(values, size)
+
+
+def mean_interval(sample: Sample) -> Paired:
+    """The mean over seeds of a sample's values."""
+    values = sample.by_seed()["value"].to_numpy()
+    return _paired(values, float(np.abs(values).max()))
+
+
+def _paired(values: Floats, size: float) -> Paired:
+    found = estimate(values, size)
+    return Paired(values, float(values.mean()), found.interval, size)
+
+
+def interval_text(found: Estimate | Paired) -> str:
+    """An interval in words, or why there is none."""
+    if found.interval is None:
+        seeds = found.seeds if isinstance(found, Estimate) else len(found.values)
+        return "(one seed)" if seeds == 1 else f"(the same for all {seeds} seeds)"
+    low, high = found.interval
+    return f"[{low:.4g}, {high:.4g}]"
+
+
+def _same(label: Any, value: Any) -> bool:
+    if isinstance(label, bool) or isinstance(value, bool):
+        return label is value or str(label).lower() == str(value).lower()
+    if isinstance(label, int | float) and isinstance(value, int | float):
+        return float(label) == float(value)
+    return str(label) == str(value) or (label is None and value is None)

@@ -1,0 +1,257 @@
+"""Verdicts on expectations: held, failed or undecided, with the numbers."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from ablab.config import InputError
+from ablab.experiments.expectations import Expectation
+from ablab.experiments.measures import parse_measure
+from ablab.read.effects.inference import equivalence
+from ablab.read.measures import is_step, measured, shown
+from ablab.read.trials import Sample, difference, interval_text, mean_interval, trend
+from ablab.store.expected import Stamped, stamped
+from ablab.store.store import ExperimentRecord, Store
+
+Outcome = Literal["held", "failed", "undecided"]
+_ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of an expectation.
+
+    Attributes:
+        claim: The claim in its author's words.
+        sentence: The expectation as it is tested.
+        outcome: ``held``, ``failed`` or ``undecided``.
+        evidence: The numbers, in a sentence.
+        value: The number that decided: a difference, a slope per value of the setting, a mean.
+        interval: Its 95% interval; None where there are too few seeds for one.
+        confidence: How sure its author was; None where that was not said.
+        written: When it was written.
+        late: Whether results were there by then.
+        seen: How many runs had results then.
+    """
+
+    claim: str
+    sentence: str
+    outcome: Outcome
+    evidence: str
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    confidence: float | None = None
+    written: str | None = None
+    late: bool = False
+    seen: int = 0
+
+    def as_data(self) -> dict[str, Any]:
+        """The verdict as plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Found:
+    outcome: Outcome
+    evidence: str
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+def verdicts(store: Store, record: ExperimentRecord) -> list[Verdict]:
+    """The verdict on each expectation of an experiment, in the order in which they were written."""
+    return [judge(store, record, each) for each in stamped(store, record)]
+
+
+def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
+    """The verdict on one expectation."""
+    expectation = stamp.expectation
+    try:
+        frame = measured(store, record, expectation.measure)
+        found = _judge(frame, list(record.definition["grid"]), expectation)
+    except InputError as error:
+        found = _Found("undecided", error.problems[0].message)
+    return Verdict(
+        expectation.text,
+        expectation.sentence,
+        found.outcome,
+        found.evidence,
+        found.value,
+        found.interval,
+        expectation.confidence,
+        stamp.written,
+        stamp.late,
+        stamp.seen,
+    )
+
+
+def _judge(frame: pl.DataFrame, keys: list[str], expectation: Expectation) -> _Found:
+    unended = [reason for reason in frame["reason"].to_list() if _is_unended(reason)]
+    if unended:
+        return _Found("undecided", f"{len(unended)} of {frame.height} runs are not done yet")
+    steps = is_step(parse_measure(expectation.measure))
+    if steps:  # what was not reached lies beyond the last step, which is the least that it can be
+        frame = frame.with_columns(pl.col("value").fill_null(pl.col("beyond")))
+    sample = Sample(frame, keys)
+    chosen = sample.where(expectation.where)
+    if isinstance(chosen, str):
+        return _Found("undecided", chosen)
+    if not chosen.known:
+        return _Found("undecided", "no run has a value: " + chosen.why())
+    match expectation.relation:
+        case "falls_with" | "rises_with":
+            return _order(chosen, expectation)
+        case "lower_than" | "higher_than" | "same_as":
+            other = sample.where(expectation.where | _other(expectation))
+            if isinstance(other, str):
+                return _Found("undecided", other)
+            return _compare(chosen, other, expectation)
+        case _:
+            return _range(chosen, expectation)
+
+
+def _order(sample: Sample, expectation: Expectation) -> _Found:
+    """Whether a measure falls, or rises, from each value of a setting to the next."""
+    key = expectation.falls_with or expectation.rises_with
+    assert key is not None, "the relation says so"
+    sign = -1 if expectation.falls_with else 1
+    ordered = sample.by(key)
+    if isinstance(ordered, str):
+        return _Found("undecided", ordered)
+    labels, table = ordered  # (values, seeds)
+    means = np.nanmean(table, axis=1)
+    path = ", ".join(f"{shown(m)} at {label}" for label, m in zip(labels, means, strict=True))
+    tested = trend(table, sign)
+    evidence = f"{path}; {tested.text}{sample.gaps()}"
+    against = [
+        f"{labels[i]} to {labels[i + 1]}" for i in range(len(labels) - 1)
+        if tested.steps[i] is not None and tested.steps[i] < 0
+    ]  # fmt: skip
+    if against:
+        evidence += f"; the other way from {', '.join(against)}"
+    interval, value = tested.interval, tested.slope
+    if tested.reversed or (interval is not None and sign * _near(interval, sign) < 0):
+        return _Found("failed", evidence, value, interval)
+    if tested.p is not None and tested.p < _ALPHA and not against:
+        return _Found("held", evidence, value, interval)
+    return _Found("undecided", evidence, value, interval)
+
+
+def _near(interval: tuple[float, float], sign: int) -> float:
+    """The end of an interval that is most in a direction's favour."""
+    return interval[1] if sign > 0 else interval[0]
+
+
+def _compare(sample: Sample, other: Sample, expectation: Expectation) -> _Found:
+    """Whether a measure is lower, higher or the same in some cells than in others."""
+    paired = difference(sample, other)
+    gaps = sample.gaps()
+    if paired is None:
+        return _Found("undecided", "no seed has both" + gaps)
+    evidence = (
+        f"{shown(sample.mean)} beside {shown(other.mean)}, a difference of "
+        f"{shown(paired.mean)} {interval_text(paired)}{gaps}"
+    )
+    value, interval = paired.mean, paired.interval
+    if expectation.relation == "same_as":
+        margin = expectation.margin
+        assert margin is not None, "the expectation was checked"
+        p = equivalence(paired.values, margin, paired.size)
+        if p is not None and p < _ALPHA:
+            return _Found("held", f"{evidence}; within ±{margin:g}", value, interval)
+        apart = interval is not None and (interval[0] > margin or interval[1] < -margin)
+        outcome: Outcome = "failed" if apart else "undecided"
+        wide = "" if apart else f"; not shown to be within ±{margin:g}"
+        return _Found(outcome, evidence + wide, value, interval)
+    sign = -1 if expectation.relation == "lower_than" else 1
+    if interval is None:
+        return _Found("undecided", evidence, value)
+    low, high = sorted((sign * interval[0], sign * interval[1]))
+    if low > expectation.by:
+        return _Found("held", evidence, value, interval)
+    return _Found("failed" if high < expectation.by else "undecided", evidence, value, interval)
+
+
+def _range(sample: Sample, expectation: Expectation) -> _Found:
+    """Whether a measure's mean lies in a range; of one seed, whether that seed's does."""
+    low, high = expectation.within or (-np.inf, np.inf)
+    low = expectation.above if expectation.above is not None else low
+    high = expectation.below if expectation.below is not None else high
+    found = mean_interval(sample)
+    evidence = f"{shown(found.mean)} {interval_text(found)}{sample.gaps()}"
+    ends = found.interval
+    if ends is None:
+        alone = found.values
+        evidence += "" if len(alone) > 1 else ", of this seed alone"
+        ends = (float(alone.min()), float(alone.max()))
+    if sample.beyond and high < np.inf:  # some are larger by an unknown amount
+        outcome: Outcome = "failed" if ends[0] > high else "undecided"
+        return _Found(outcome, evidence, found.mean, found.interval)
+    strict = expectation.within is None
+    inside = (low < ends[0] and ends[1] < high) if strict else (low <= ends[0] and ends[1] <= high)
+    if inside:
+        return _Found("held", evidence, found.mean, found.interval)
+    outside = (ends[1] <= low or ends[0] >= high) if strict else (ends[1] < low or ends[0] > high)
+    return _Found("failed" if outside else "undecided", evidence, found.mean, found.interval)
+
+
+def _other(expectation: Expectation) -> dict[str, Any]:
+    return expectation.lower_than or expectation.higher_than or expectation.same_as or {}
+
+
+def _is_unended(reason: str | None) -> bool:
+    """Whether a run has no value because it has not come to its end."""
+    return reason is not None and reason.startswith(
+        ("running", "interrupted", "planned", "not trained yet")
+    )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How often expectations held, beside how sure their authors were.
+
+    Attributes:
+        stated: The mean of the confidences stated.
+        held: The share that held.
+        count: How many were decided, of those with a confidence and written before results.
+        brier: The mean squared difference of confidence and outcome; 0.25 is a coin's.
+        groups: For each range of confidence: its ends, how many, the share that held.
+    """
+
+    stated: float
+    held: float
+    count: int
+    brier: float
+    groups: tuple[tuple[float, float, int, float], ...]
+
+    def as_data(self) -> dict[str, Any]:
+        """The calibration as plain data."""
+        return asdict(self)
+
+
+def calibration(found: Sequence[Verdict]) -> Calibration | None:
+    """How often decided expectations held against the confidence stated; None without any.
+
+    Those that were written after results were there do not count.
+    """
+    counted = [
+        (each.confidence, each.outcome == "held")
+        for each in found
+        if each.confidence is not None and each.outcome != "undecided" and not each.late
+    ]
+    if not counted:
+        return None
+    stated = np.array([confidence for confidence, _ in counted])
+    held = np.array([float(held) for _, held in counted])
+    groups = []
+    for low, high in ((0.0, 0.5), (0.5, 0.7), (0.7, 0.9), (0.9, 1.0)):
+        inside = (stated > low) & (stated <= high)
+        if inside.any():
+            groups.append((low, high, int(inside.sum()), float(held[inside].mean())))
+    brier = float(((stated - held) ** 2).mean())
+    return Calibration(
+        float(stated.mean()), float(held.mean()), len(counted), brier, tuple(groups)
+    )
