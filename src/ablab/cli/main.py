@@ -10,6 +10,7 @@ from ablab.cli import inspect, keep, look, train
 from ablab.cli.export import export, figure
 from ablab.cli.generate import generate
 from ablab.cli.replay import replay
+from ablab.cli.serve import serve
 
 OK, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -56,6 +57,7 @@ for _command in (
     keep.logbook,
     keep.note,
     export,
+    serve,
     inspect.doctor,
     keep.data,
     keep.check,

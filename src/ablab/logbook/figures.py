@@ -119,10 +119,10 @@ def curves(bands: Sequence[Band], column: str, levels: dict[str, float]) -> str:
 
 def _name_colours(axes: Any, bands: Sequence[Band]) -> None:
     """A legend of the first axis's values, where the bands are too many to be named."""
-    key = next(iter(bands[0].keys), None)
+    key = next(iter(bands[0].keys), "")
     named = {
         str(band.keys.get(key)): Line2D([], [], color=colour)
         for band, (colour, _) in zip(bands, styles(bands), strict=True)
     }
-    if key is not None and len(named) <= len(PALETTE):
+    if key and len(named) <= len(PALETTE):
         axes.legend(named.values(), named.keys(), title=key, frameon=False, fontsize=8)

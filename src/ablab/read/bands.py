@@ -55,16 +55,18 @@ def bands(
     went_back: dict[Any, list[int]] = {}
     if "restart" in metrics.columns:
         rows = metrics.filter(pl.col("restart").is_not_null()).select([*keys, "step"])
-        for (number,), steps in _parts(_of_variants(rows, numbered)):
-            went_back[number] = steps["step"].unique().sort().to_list()
+        for (number,), mine in _parts(_of_variants(rows, numbered)):
+            went_back[number] = mine["step"].unique().sort().to_list()
     thin = {number: found for (number,), found in _parts(_thinned(frame, column, points))}
     result = []
-    for number, values in enumerate(variants.iter_rows(named=True) if keys else [{}]):
+    for number, cell in enumerate(variants.iter_rows(named=True) if keys else [{}]):
         found = thin.get(number)
         if found is not None:
-            columns = (found[name].to_list() for name in ("step", "mean", "low", "high"))
-            label = variant_label(values)
-            result.append(Band(values, label, *columns, went_back.get(number, [])))
+            steps, mean, low, high = (
+                found[name].to_list() for name in ("step", "mean", "low", "high")
+            )
+            label = variant_label(cell)
+            result.append(Band(cell, label, steps, mean, low, high, went_back.get(number, [])))
     return result
 
 
