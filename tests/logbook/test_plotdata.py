@@ -34,6 +34,14 @@ def test_the_grid_names_axes_and_places_of_variants():
     assert data["loss"]["title"] == "L"
 
 
+def test_variants_without_a_curve_have_their_place_and_colour():
+    cells = [{"a": value} for value in (4, 8, 16) for _ in range(2)]
+    grid, data = read(plot_data({"loss": [band({"a": 8}, [1.0])]}, {"loss": "L"}, {}, cells=cells))
+    assert [each["label"] for each in grid["variants"]] == ["a=4", "a=8", "a=16"]
+    assert grid["variants"][1]["style"] == [1, 0]
+    assert data["loss"]["curves"][0]["variant"] == 1
+
+
 def test_curves_share_steps_and_leave_out_what_says_nothing():
     found = [band({"a": 1}, [2.0, 1.0]), band({"a": 2}, [2.0, 1.0], [1.5, 0.5], [3.0, 1.0])]
     _, data = read(plot_data({"loss": found}, {"loss": "loss"}, {"log 2": math.log(2)}))

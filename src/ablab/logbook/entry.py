@@ -132,7 +132,7 @@ def entry_content(
         "watched_files": {file_name(title): drawing for title, drawing in watched.items()},
         "incidents": incidents(store, runs),
         "titles": titles,
-        "plot": plot_data(drawn, titles, record.levels, marks),
+        "plot": plot_data(drawn, titles, record.levels, marks, [run.variant for run in runs]),
         "notes": [(when, MarkdownIt().render(text)) for when, text in notes],
         "note_texts": notes,
         "run_ids": [(run.run, variant_label(run.variant), run.seed, run.status) for run in runs],

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ablab.experiments.experiment import variant_label
 from ablab.logbook.figures import DASHES, PALETTE, is_wide, styles
 from ablab.read.bands import MAX_POINTS, Band
 
@@ -39,6 +40,7 @@ def plot_data(
     titles: Mapping[str, str],
     levels: Mapping[str, float],
     marks: Marks | None = None,
+    cells: Sequence[Mapping[str, Any]] = (),
 ) -> PlotData:
     """The data of the page's figure.
 
@@ -47,8 +49,10 @@ def plot_data(
         titles: What each column is called.
         levels: Losses with a meaning, by name.
         marks: What was found in the curves.
+        cells: The variants of the whole grid, so that each has its place and colour before it has
+            a curve; those that have one by default.
     """
-    grid, places = _grid(drawn)
+    grid, places = _grid(drawn, cells)
     data = {}
     for column, found in drawn.items():
         steps: dict[tuple[int, ...], int] = {}
@@ -78,11 +82,18 @@ def points_of_curves(variants: int, measures: int, statistics: int) -> tuple[int
     return points, few if few >= _FEWEST else 0
 
 
-def _grid(drawn: Mapping[str, Sequence[Band]]) -> tuple[dict[str, Any], dict[str, int]]:
+def _grid(
+    drawn: Mapping[str, Sequence[Band]], cells: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, Any], dict[str, int]]:
     """Axes and variants of all columns, and each variant's place by its label."""
     # The column with the most curves says the order; others may lack some.
     columns = sorted(drawn.values(), key=len, reverse=True)
-    every = list({band.label: band for found in columns for band in found}.values())
+    named = {band.label: band for found in columns for band in found}
+    whole = {variant_label(cell): cell for cell in cells}
+    if named.keys() <= whole.keys():
+        empty = {name: Band(dict(cell), name, [], [], [], [], []) for name, cell in whole.items()}
+        named = empty | named
+    every = list(named.values())
     keys = list(dict.fromkeys(key for band in every for key in band.keys))
     values = {key: list(dict.fromkeys(str(band.keys.get(key)) for band in every)) for key in keys}
     variants = [

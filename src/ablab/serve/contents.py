@@ -78,8 +78,10 @@ def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str
         store, record, lambda names: unwatched_columns(names) + shown_columns(names)
     )
     drawn = drawn_curves(metrics, list(record.definition["grid"]))
-    plot = plot_data(drawn, column_titles(drawn), record.levels)
-    return _live_document(version, plot, progress(store.runs(record)))
+    runs = store.runs(record)
+    cells = [run.variant for run in runs]
+    plot = plot_data(drawn, column_titles(drawn), record.levels, cells=cells)
+    return _live_document(version, plot, progress(runs))
 
 
 def run_version(store: Store, run: RunRecord) -> str:
