@@ -71,7 +71,7 @@ const ticks = (logarithmic, pixels) => (u, axis, least, most) => {
 const tickLabels = (u, values) => values.map((value) => {
   const size = Math.abs(value);
   if (size === 0) return "0";
-  if (size < 1e-3 || size >= 1e6) return scientific(value, 3);
+  if (size < 1e-4 || size >= 1e6) return scientific(value, 3);
   return value.toLocaleString("en", { maximumFractionDigits: 8 });
 });
 
