@@ -40,7 +40,7 @@ def test_without_the_token_nothing_is_told():
     for path in ("/page", "/page?token=wrong", "/page?token=", "/page?token=%C3%A9", "/nothing"):
         answer = asking.get(path)
         assert answer.status_code == 403 and "secret" not in answer.text
-    assert asking.get("/page", headers={"cookie": f"{COOKIE}=wrong"}).status_code == 403
+    assert asking.get("/page", headers={"cookie": f"{COOKIE.format(80)}=wrong"}).status_code == 403
 
 
 def test_the_token_is_given_once_and_kept_in_a_cookie():
@@ -50,6 +50,7 @@ def test_the_token_is_given_once_and_kept_in_a_cookie():
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie and "samesite=strict" in cookie
     assert asking.get("/page").text == "secret"
+    assert COOKIE.format(80) in asking.cookies
 
 
 def test_every_answer_has_the_security_headers():

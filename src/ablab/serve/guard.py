@@ -9,7 +9,7 @@ from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE = "ablab-token"
+COOKIE = "ablab-token-{}"  # and the port: a browser gives one host's cookies to all its ports
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -71,14 +71,15 @@ class Guard:
             return PlainTextResponse("this address is served to this machine only\n", 403)
         if self._token is None:
             return None
+        cookie = COOKIE.format((scope.get("server") or (None, 0))[1])
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = [value for name, value in query if name == "token"]
         if any(self._is_token(value) for value in given):
             rest = urlencode([(name, value) for name, value in query if name != "token"])
             answer = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), 303)
-            answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+            answer.set_cookie(cookie, self._token, httponly=True, samesite="strict")
             return answer
-        if self._is_token(cookie_parser(headers.get("cookie", "")).get(COOKIE, "")):
+        if self._is_token(cookie_parser(headers.get("cookie", "")).get(cookie, "")):
             return None
         text = "a token is needed: open the address that ablab serve printed when it started\n"
         return PlainTextResponse(text, 403)
