@@ -48,12 +48,19 @@ def test_the_page_is_self_contained_and_escapes_what_users_wrote(written):
     outside = re.findall(r"(?:src|href)\s*=\s*[\"']?(?:https?:)?//", page)
     assert outside == []
     assert "@import" not in page
-    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL).group(1))
-    curves = data["train_loss"]["curves"]
-    assert [curve["label"] for curve in curves] == ["train.lr=0.001", "train.lr=10000.0"]
-    assert curves[0]["steps"][-1] == 40
-    assert len(curves[0]["mean"]) == len(curves[0]["low"]) == len(curves[0]["steps"])
+    grid, data = (document(page, name) for name in ("grid", "data"))
+    assert grid["axes"] == [{"key": "train.lr", "values": ["0.001", "10000.0"]}]
+    assert [each["label"] for each in grid["variants"]] == ["train.lr=0.001", "train.lr=10000.0"]
+    curves, steps = data["train_loss"]["curves"], data["train_loss"]["steps"]
+    assert [curve["variant"] for curve in curves] == [0, 1]
+    mine = steps[curves[0]["steps"]]
+    assert mine[-1] == 40
+    assert len(curves[0]["mean"]) == len(curves[0]["low"]) == len(mine)
     assert "<svg" in page
+
+
+def document(page, name):
+    return json.loads(re.search(rf'id="{name}">(.*?)</script>', page, re.DOTALL).group(1))
 
 
 def test_figures_are_drawn_for_each_measure(written):
@@ -123,7 +130,7 @@ def test_restarts_are_listed_and_drawn(tmp_path, written):
     assert f"- `{result.runs[0].run}`, seed 0: 7 → 0" in text
     page = result.entry.read_text()
     assert "<h2>Restarts</h2>" in page
-    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL).group(1))
+    data = document(page, "data")
     assert data["train_loss"]["curves"][0]["restarts"][0] == 7
     drawing = (result.entry.parent / "figures" / "train_loss.svg").read_text()
     assert "LineCollection" in drawing

@@ -92,6 +92,29 @@ def test_long_curves_are_thinned_by_means():
     assert band.steps[0] == 10
     assert band.mean[0] == statistics.fmean(range(1, 11))
     assert band.steps[-1] == 4000
+    assert len(bands(curve(4000), ["d"], "loss", points=50)[0].steps) == 50
+
+
+def test_a_spike_of_one_step_is_seen_in_a_long_curve():
+    frame = curve(10_000).with_columns(
+        pl.when(pl.col("step") == 5003).then(1e9).otherwise(0.5).alias("loss")
+    )
+    (band,) = bands(frame, ["d"], "loss")
+    place = next(n for n, step in enumerate(band.steps) if step >= 5003)
+    assert band.high[place] == 1e9 and band.low[place] == 0.5
+    assert max(band.high[:place] + band.high[place + 1 :]) == 0.5
+
+
+def test_variants_are_told_apart_by_all_their_keys():
+    parts = [
+        curve(3).with_columns(pl.lit(d).alias("d"), pl.lit(name, pl.String).alias("kind"))
+        for d in (8, 16)
+        for name in (None, "a")
+    ]
+    found = bands(pl.concat(parts), ["d", "kind"], "loss")
+    assert [band.label for band in found] == [
+        "d=8, kind=None", "d=8, kind=a", "d=16, kind=None", "d=16, kind=a",
+    ]  # fmt: skip
 
 
 def test_sparse_columns_keep_their_steps():

@@ -12,6 +12,7 @@ from ablab.cli.export import export, figure
 from ablab.cli.generate import generate
 from ablab.cli.read import expect, read
 from ablab.cli.replay import replay
+from ablab.cli.serve import serve
 
 OK, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -61,6 +62,7 @@ for _command in (
     keep.logbook,
     keep.note,
     export,
+    serve,
     inspect.doctor,
     keep.data,
     keep.check,

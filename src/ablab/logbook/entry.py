@@ -1,21 +1,21 @@
 """Writing an experiment's entry, and the logbook that lists them all."""
 
 import json
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
 from ablab.experiments.experiment import variant_label
 from ablab.experiments.tree import leaves
-from ablab.logbook.figures import curves, is_wide, styles
+from ablab.logbook.figures import curves
+from ablab.logbook.page import assets, templates
+from ablab.logbook.plotdata import Marks, plot_data, points_of_curves
 from ablab.logbook.watching import file_name, incidents, shown_columns, watched_figures
-from ablab.read.bands import bands
+from ablab.read.bands import Band, bands
 from ablab.read.summary import summarise, table
 from ablab.store.files import write_text_atomically
 from ablab.store.metrics import (
@@ -54,13 +54,13 @@ def write_entry(store: Store, record: ExperimentRecord) -> Entry:
     The entry's folder is named by the day on which the experiment was first asked for.
     """
     folder = store.path / "logbook" / store.entry_folder(record)
-    content = _content(store, record)
+    content = entry_content(store, record)
     for name, drawing in (content["figures"] | content["watched_files"]).items():
         write_text_atomically(folder / "figures" / f"{name}.svg", drawing)
-    templates = _templates()
-    text = templates.get_template("entry.md.j2").render(content)
+    known = templates()
+    text = known.get_template("entry.md.j2").render(content)
     write_text_atomically(folder / "entry.md", text)
-    page = templates.get_template("index.html.j2").render(content | {"assets": _assets()})
+    page = known.get_template("index.html.j2").render(content | {"assets": assets()})
     write_text_atomically(folder / "index.html", page)
     write_logbook(store)
     return Entry(record.name, folder)
@@ -81,21 +81,32 @@ def write_logbook(store: Store) -> Path:
         if record.entry is not None
     ]
     path = store.path / "logbook" / "LOGBOOK.md"
-    text = _templates().get_template("logbook.md.j2").render(entries=entries)
+    text = templates().get_template("logbook.md.j2").render(entries=entries)
     write_text_atomically(path, text)
     return path
 
 
-def _content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
-    """All that the templates show; it needs neither the corpus nor a user's modules."""
+def entry_content(
+    store: Store, record: ExperimentRecord, marks: Marks | None = None
+) -> dict[str, Any]:
+    """All that the templates show; it needs neither the corpus nor a user's modules.
+
+    It reads the store and changes nothing.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        marks: What was found in the curves, to be drawn beside them.
+    """
     metrics = experiment_metrics(
         store, record, lambda names: unwatched_columns(names) + shown_columns(names)
     )
     runs = experiment_runs(store, record)
     header, rows = table(summarise(store, record))
     grid = record.definition["grid"]
-    drawn = _drawn(metrics, list(grid))
+    drawn = drawn_curves(metrics, list(grid))
     statistics = [name for name in drawn if name not in DRAWN]
+    titles = column_titles(drawn)
     watched = watched_figures(store, record, runs)
     notes = store.notes(record.id)
     return {
@@ -120,11 +131,8 @@ def _content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "watched": [(title, file_name(title), drawing) for title, drawing in watched.items()],
         "watched_files": {file_name(title): drawing for title, drawing in watched.items()},
         "incidents": incidents(store, runs),
-        "titles": {
-            column: column if column in statistics else _SHORT.get(column, column.replace("_", " "))
-            for column in drawn
-        },
-        "data": _plot_data(drawn, record.levels),
+        "titles": titles,
+        "plot": plot_data(drawn, titles, record.levels, marks, [run.variant for run in runs]),
         "notes": [(when, MarkdownIt().render(text)) for when, text in notes],
         "note_texts": notes,
         "run_ids": [(run.run, variant_label(run.variant), run.seed, run.status) for run in runs],
@@ -149,11 +157,20 @@ def _full(store: Store, runs: list[RunRecord]) -> list[tuple[str, Any]]:
     return [(".".join(path), value) for path, value in leaves(trajectory)]
 
 
-def _drawn(metrics: pl.DataFrame, keys: list[str]) -> dict[str, Any]:
+def drawn_curves(metrics: pl.DataFrame, keys: list[str]) -> dict[str, list[Band]]:
+    """The curves that the page's figure offers, by column, thinned to what a page may hold."""
+    measures = [name for name in DRAWN if name in metrics.columns]
     statistics = [name for name in metrics.columns if name.partition("/")[0] in FAMILIES]
-    columns = [*(name for name in DRAWN if name in metrics.columns), *statistics]
-    found = {column: bands(metrics, keys, column) for column in columns}
+    variants = metrics.select(keys).n_unique() if keys else 1
+    points, few = points_of_curves(variants, len(measures), len(statistics))
+    wanted = dict.fromkeys(measures, points) | (dict.fromkeys(statistics, few) if few else {})
+    found = {column: bands(metrics, keys, column, most) for column, most in wanted.items()}
     return {column: each for column, each in found.items() if each}
+
+
+def column_titles(columns: Iterable[str]) -> dict[str, str]:
+    """What each column is called."""
+    return {column: _SHORT.get(column, column) for column in columns}
 
 
 def _restarts(metrics: pl.DataFrame, runs: list[RunRecord]) -> list[tuple[RunRecord, str]]:
@@ -164,35 +181,6 @@ def _restarts(metrics: pl.DataFrame, runs: list[RunRecord]) -> list[tuple[RunRec
         for run in runs
         if run.run in found
     ]
-
-
-def _plot_data(drawn: dict[str, Any], levels: dict[str, float]) -> str:
-    """The curves as JSON for the page, safe inside a script element."""
-    data = {
-        column: {
-            "wide": is_wide(found),
-            "levels": levels if column.endswith("loss") else {},
-            "curves": [
-                {
-                    "label": band.label,
-                    "colour": colour,
-                    "dash": list(dash),
-                    "steps": band.steps,
-                    "mean": _rounded(band.mean),
-                    "low": _rounded(band.low),
-                    "high": _rounded(band.high),
-                    "restarts": band.restarts,
-                }
-                for band, (colour, dash) in zip(found, styles(found), strict=True)
-            ],
-        }
-        for column, found in drawn.items()
-    }
-    return json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
-
-
-def _rounded(values: list[float]) -> list[float]:
-    return [float(f"{value:.6g}") for value in values]
 
 
 def _base(record: ExperimentRecord) -> list[tuple[str, Any]]:
@@ -224,25 +212,3 @@ def _facts(store: Store, runs: list[RunRecord]) -> list[str]:
                 )
                 found[text] = None
     return list(found)
-
-
-def _templates() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("ablab.logbook", "assets"),
-        autoescape=lambda name: name is not None and ".html" in name,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["cell"] = lambda value: re.sub(r"([|\\])", r"\\\1", str(value))
-    return environment
-
-
-def _assets() -> dict[str, str]:
-    folder = resources.files("ablab.logbook").joinpath("assets")
-    return {
-        "uplot_js": folder.joinpath("uplot", "uPlot.iife.min.js").read_text(encoding="utf-8"),
-        "uplot_css": folder.joinpath("uplot", "uPlot.min.css").read_text(encoding="utf-8"),
-        "page_js": folder.joinpath("page.js").read_text(encoding="utf-8"),
-        "page_css": folder.joinpath("page.css").read_text(encoding="utf-8"),
-    }

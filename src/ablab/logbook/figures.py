@@ -1,23 +1,28 @@
 """Static figures of an entry, as SVG."""
 
 import io
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ablab.read.bands import Band
 
 # Okabe and Ito's palette, which readers of every colour vision can tell apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[tuple[int, ...], ...] = ((), (6, 3), (2, 2), (8, 3, 2, 3))
+CROWDED = len(PALETTE) * len(DASHES)  # bands, above which no two styles are left for two of them
 _WIDE_RANGE = 30.0  # from which ratio of values on an axis is logarithmic
 
 
 def styles(bands: Sequence[Band]) -> list[tuple[str, tuple[int, ...]]]:
     """A colour and a dash for each band: the first axis chooses the colour, the second the dash.
 
-    Where that leaves two bands alike, each has the next colour and dash in turn.
+    Where that leaves two bands alike, each has the next colour and dash in turn; where there are
+    too many for that, the first axis alone chooses the colour.
     """
     axes = list(dict.fromkeys(key for band in bands for key in band.keys))
     values = [list(dict.fromkeys(str(band.keys.get(key)) for band in bands)) for key in axes]
@@ -33,6 +38,9 @@ def styles(bands: Sequence[Band]) -> list[tuple[str, tuple[int, ...]]]:
             )
             for band in bands
         ]
+    if len(bands) > CROWDED and axes:
+        places = [values[0].index(str(band.keys.get(axes[0]))) for band in bands]
+        return [(PALETTE[place % len(PALETTE)], ()) for place in places]
     return [
         (PALETTE[i % len(PALETTE)], DASHES[i // len(PALETTE) % len(DASHES)])
         for i in range(len(bands))
@@ -56,14 +64,21 @@ def curves(bands: Sequence[Band], column: str, levels: dict[str, float]) -> str:
         levels: Losses with a meaning, drawn as thin lines where they lie among the values.
     """
     with mpl.rc_context({"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": "ablab"}):
+        crowded = len(bands) > CROWDED
         figure = Figure(figsize=(7.5, 4.2), layout="constrained")
         axes = figure.subplots()
         for band, (colour, dash) in zip(bands, styles(bands), strict=True):
             style = (0, dash) if dash else "solid"
             axes.plot(
-                band.steps, band.mean, color=colour, linestyle=style, lw=1.4, label=band.label
+                band.steps,
+                band.mean,
+                color=colour,
+                linestyle=style,
+                lw=0.6 if crowded else 1.4,
+                label=band.label,
             )
-            axes.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.15, lw=0)
+            if not crowded:
+                axes.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.15, lw=0)
             axes.vlines(
                 band.restarts, 0, 0.05, transform=axes.get_xaxis_transform(), color=colour, lw=0.7
             )
@@ -87,9 +102,27 @@ def curves(bands: Sequence[Band], column: str, levels: dict[str, float]) -> str:
         axes.set_ylabel(column)
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.01)
-        if len(bands) > 1:
+        if crowded:
+            _name_colours(axes, bands)
+        elif len(bands) > 1:
             axes.legend(frameon=False, fontsize=8, ncols=1 if len(bands) <= 8 else 2)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": "ablab"})
     text = file.getvalue()
-    return text[text.index("<svg") :]
+    # Hundredths of a point are finer than any screen, and half as long as what stands there.
+    return re.sub(
+        r' d="[^"]*"',
+        lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]),
+        text[text.index("<svg") :],
+    )
+
+
+def _name_colours(axes: Any, bands: Sequence[Band]) -> None:
+    """A legend of the first axis's values, where the bands are too many to be named."""
+    key = next(iter(bands[0].keys), "")
+    named = {
+        str(band.keys.get(key)): Line2D([], [], color=colour)
+        for band, (colour, _) in zip(bands, styles(bands), strict=True)
+    }
+    if key and len(named) <= len(PALETTE):
+        axes.legend(named.values(), named.keys(), title=key, frameon=False, fontsize=8)

@@ -1,6 +1,6 @@
 """Curves of each variant: the mean over its seeds, and the range as a band."""
 
-import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,8 @@ class Band:
         label: The variant in a line.
         steps: The steps; where several are one point, the last of them.
         mean: The mean over seeds (and over the point's steps).
-        low: The lowest seed.
-        high: The highest seed.
+        low: The lowest value of any seed (and any of the point's steps).
+        high: The highest, so that a spike of a single step is seen however long the curve is.
         restarts: The steps after which a seed's run went back to an earlier state.
     """
 
@@ -34,68 +34,85 @@ class Band:
     restarts: list[int]
 
 
-def bands(metrics: pl.DataFrame, keys: list[str], column: str) -> list[Band]:
+def bands(
+    metrics: pl.DataFrame, keys: list[str], column: str, points: int = MAX_POINTS
+) -> list[Band]:
     """The bands of a column, a variant each, in the frame's order, as far as all its seeds go.
 
-    Long curves are thinned: neighbouring steps share a point, which is their mean for each seed.
+    Long curves are thinned: neighbouring steps share a point, which has their mean, their lowest
+    and their highest value.
 
     Args:
         metrics: A row for each run and step, with the variant's keys and ``seed``.
         keys: The variant's keys.
         column: The column to draw.
+        points: How many points a curve has at most.
     """
-    if "restart" not in metrics.columns:
-        metrics = metrics.with_columns(pl.lit(None, pl.Int64).alias("restart"))
-    frame = metrics.select([*keys, "seed", "step", column, "restart"])
-    went_back = frame.filter(pl.col("restart").is_not_null())
-    frame = frame.drop_nulls(column)
-    frame = frame.filter(pl.col(column).is_finite())
-    if frame.is_empty():
-        return []
-    variant = pl.struct(keys).struct.json_encode() if keys else pl.lit("{}")
-    frame = frame.with_columns(variant.alias("_variant"))
-    went_back = went_back.with_columns(variant.alias("_variant"))
+    variants = metrics.select(keys).unique(maintain_order=True) if keys else pl.DataFrame()
+    numbered = variants.with_row_index("_variant") if keys else None
+    there = pl.col(column).is_not_null() & pl.col(column).is_finite()
+    frame = _of_variants(metrics.filter(there).select([*keys, "seed", "step", column]), numbered)
+    went_back: dict[Any, list[int]] = {}
+    if "restart" in metrics.columns:
+        rows = metrics.filter(pl.col("restart").is_not_null()).select([*keys, "step"])
+        for (number,), mine in _parts(_of_variants(rows, numbered)):
+            went_back[number] = mine["step"].unique().sort().to_list()
+    thin = {number: found for (number,), found in _parts(_thinned(frame, column, points))}
     result = []
-    for name in frame["_variant"].unique(maintain_order=True):
-        mine = frame.filter(pl.col("_variant") == name)
-        width = max(1, -(-mine["step"].n_unique() // MAX_POINTS))
-        spacing = _spacing(mine)
-        points = (
-            mine.with_columns(
-                ((pl.col("step") + (width - 1) * spacing) // (width * spacing)).alias("_point")
+    for number, cell in enumerate(variants.iter_rows(named=True) if keys else [{}]):
+        found = thin.get(number)
+        if found is not None:
+            steps, mean, low, high = (
+                found[name].to_list() for name in ("step", "mean", "low", "high")
             )
-            .group_by("_point", "seed")
-            .agg(pl.col("step").max(), pl.col(column).mean())
-            .group_by("_point")
-            .agg(
-                pl.col("step").max(),
-                pl.col(column).mean().alias("mean"),
-                pl.col(column).min().alias("low"),
-                pl.col(column).max().alias("high"),
-                pl.len().alias("_seeds"),
-            )
-            # A curve ends with its first seed: the mean of those that are left would jump.
-            .filter(pl.col("_seeds") == mine["seed"].n_unique())
-            .sort("_point")
-        )
-        values = json.loads(name)
-        label = variant_label(values)
-        result.append(
-            Band(
-                values,
-                label,
-                points["step"].to_list(),
-                points["mean"].to_list(),
-                points["low"].to_list(),
-                points["high"].to_list(),
-                went_back.filter(pl.col("_variant") == name)["step"].unique().sort().to_list(),
-            )
-        )
+            label = variant_label(cell)
+            result.append(Band(cell, label, steps, mean, low, high, went_back.get(number, [])))
     return result
 
 
-def _spacing(frame: pl.DataFrame) -> int:
-    """The usual distance between two logged steps."""
-    steps = frame["step"].unique().sort()
-    usual = steps.diff().drop_nulls().mode()
-    return int(usual[0]) if len(usual) else 1
+def _of_variants(frame: pl.DataFrame, numbered: pl.DataFrame | None) -> pl.DataFrame:
+    """The frame with the number of each row's variant in place of its keys."""
+    if numbered is None:
+        return frame.with_columns(pl.lit(0, pl.UInt32).alias("_variant"))
+    keys = numbered.columns[1:]
+    return frame.join(numbered, on=keys, how="left", nulls_equal=True).drop(keys)
+
+
+def _parts(frame: pl.DataFrame) -> Iterable[tuple[tuple[Any, ...], pl.DataFrame]]:
+    return frame.partition_by("_variant", as_dict=True, maintain_order=True).items()
+
+
+def _thinned(frame: pl.DataFrame, column: str, points: int) -> pl.DataFrame:
+    """The points of every variant's curve, by variant and step."""
+    # The usual distance between two logged steps, and how many of them share a point.
+    steps = frame.select("_variant", "step").unique().sort("_variant", "step")
+    widths = steps.group_by("_variant").agg(
+        pl.col("step").diff().drop_nulls().mode().min().fill_null(1).alias("_spacing"),
+        pl.max_horizontal(1, (pl.len() + points - 1) // points).cast(pl.Int64).alias("_width"),
+    )
+    seeds = frame.group_by("_variant").agg(pl.col("seed").n_unique().alias("_all"))
+    width, spacing = pl.col("_width"), pl.col("_spacing")
+    point = (pl.col("step") + (width - 1) * spacing) // (width * spacing)
+    return (
+        frame.join(widths, on="_variant")
+        .with_columns(point.alias("_point"))
+        .group_by("_variant", "_point", "seed")
+        .agg(
+            pl.col("step").max(),
+            pl.col(column).mean().alias("mean"),
+            pl.col(column).min().alias("low"),
+            pl.col(column).max().alias("high"),
+        )
+        .group_by("_variant", "_point")
+        .agg(
+            pl.col("step").max(),
+            pl.col("mean").mean(),
+            pl.col("low").min(),
+            pl.col("high").max(),
+            pl.len().alias("_seeds"),
+        )
+        # A curve ends with its first seed: the mean of those that are left would jump.
+        .join(seeds, on="_variant")
+        .filter(pl.col("_seeds") == pl.col("_all"))
+        .sort("_variant", "_point")
+    )

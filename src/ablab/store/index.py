@@ -85,18 +85,22 @@ class Index:
     Args:
         path: The SQLite file.
         create: Whether to make it where it is missing.
+        write: Whether anything may be written; else not even what a later release added.
 
     Raises:
         StoreError: It is missing, not an index, damaged, or from a newer release.
     """
 
-    def __init__(self, path: Path, create: bool) -> None:
+    def __init__(self, path: Path, create: bool, write: bool = True) -> None:
         if not create and not path.is_file():
             raise StoreError(Problem(f"there is no store index at {path}", given=str(path)))
         self.path = path
         # Without the right to write beside it, a store can still be read.
-        writable = create or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
-        name = path.absolute().as_uri() + ("" if writable else "?immutable=1")
+        allowed = create or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+        writable = write and allowed
+        # Where others write, what they have written is read with them, in the write-ahead log.
+        mode = "" if writable else "?mode=ro" if allowed else "?immutable=1"
+        name = path.absolute().as_uri() + mode
         self._connection = sqlite3.connect(name, timeout=60, isolation_level=None, uri=True)
         self._connection.row_factory = sqlite3.Row
         try:

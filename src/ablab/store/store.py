@@ -59,12 +59,13 @@ class Store:
     Args:
         path: The folder.
         create: Whether to make it where it is missing.
+        write: Whether anything may be written to its index.
 
     Raises:
         StoreError: It is missing, not a store, damaged, or from another release.
     """
 
-    def __init__(self, path: str | Path, create: bool = False) -> None:
+    def __init__(self, path: str | Path, create: bool = False, write: bool = True) -> None:
         self.path = Path(path)
         index = self.path / "index.sqlite"
         if not index.is_file():
@@ -93,7 +94,7 @@ class Store:
                 raise StoreError(
                     Problem(f"cannot make the store ({error.strerror})", given=str(path))
                 ) from error
-        self.index = Index(index, create=create)
+        self.index = Index(index, create=create, write=write)
 
     def close(self) -> None:
         """Closes the index."""

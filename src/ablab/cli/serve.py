@@ -1,0 +1,39 @@
+"""The command that shows a store in a browser while it trains."""
+
+from pathlib import Path
+
+import click
+
+from ablab.cli.common import json_option, print_json, quiet_option, store_option
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8765, show_default=True, help="The port; 0 finds a free one.")
+@click.option("--token", metavar="TEXT", help="Ask for it; beyond loopback one is made up else.")
+@click.option("--open", "opening", is_flag=True, help="Open the page in a browser.")
+@store_option
+@json_option
+@quiet_option
+def serve(
+    host: str, port: int, token: str | None, opening: bool, store: str, as_json: bool, quiet: bool
+) -> None:
+    """Show the logbook, its entries and runs in a browser, live while they train.
+
+    The store is read and never changed. Ctrl-C ends it.
+    """
+    from ablab.serve.listen import serve as listen
+
+    def tell(address: str) -> None:
+        if as_json:
+            print_json({"url": address, "store": store})
+        else:
+            click.echo(address)
+        if not quiet:
+            click.echo(f"shows the store {store}; Ctrl-C ends it", err=True)
+        if opening:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    listen(Path(store), host, port, token, tell)

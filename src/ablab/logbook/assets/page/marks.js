@@ -1,0 +1,115 @@
+// What was found in the curves (plateaus, descents, spikes …), drawn beside them.
+const FEW = 8; // curves up to which all their marks are drawn; of more, only the nearest curve's
+
+function valueAt(curve, step) {
+  const place = placeOf(curve.steps, step);
+  if (place < 0) return curve.line[0];
+  if (place >= curve.steps.length - 1) return curve.line[curve.line.length - 1];
+  const share = (step - curve.steps[place]) / (curve.steps[place + 1] - curve.steps[place]);
+  return curve.line[place] + share * (curve.line[place + 1] - curve.line[place]);
+}
+
+// The highest value of a mark's steps; a point stands for the steps up to its own.
+function peak(curve, mark) {
+  const first = Math.max(0, placeOf(curve.steps, mark.from - 1) + 1);
+  const last = Math.max(first, placeOf(curve.steps, (mark.to ?? mark.from) - 1) + 1);
+  return Math.max(...curve.high.slice(first, last + 1));
+}
+
+// Where a mark stands: its box, in the coordinates that `at` gives.
+function markBox(curve, mark, at, height) {
+  const middle = mark.kind === "spike" ? mark.from + (mark.to - mark.from) / 2 : mark.from;
+  const level = mark.level ?? valueAt(curve, middle);
+  const left = at.x(mark.from), right = at.x(mark.to ?? mark.from);
+  if (mark.kind === "growback") {
+    const first = Math.max(0, placeOf(curve.steps, mark.from)), last = Math.max(first, placeOf(curve.steps, mark.to));
+    const heights = curve.line.slice(first, last + 1).map(at.y);
+    return { left, right: Math.max(right, left + 2), top: Math.min(...heights) - 12, bottom: Math.max(...heights) + 12 };
+  }
+  if (mark.kind === "plateau" || mark.kind === "floor") {
+    return { left, right, top: at.y(level) - 3, bottom: at.y(level) + 3 };
+  }
+  let x = at.x(middle), y = at.y(level);
+  if (mark.kind === "spike") y = at.y(mark.level ?? peak(curve, mark)) - 9;
+  if (mark.kind === "restart") y = height - 5;
+  if (mark.kind === "diverged") { x = at.x(mark.to ?? mark.from); y = at.y(mark.level ?? valueAt(curve, mark.to ?? mark.from)); }
+  // A mark beyond the upper edge stays at the edge: that it is there should be seen.
+  return { left: x - 5, right: x + 5, top: Math.max(1, y - 5), bottom: Math.max(11, y + 5), x, y: Math.max(6, y) };
+}
+
+function drawMark(ctx, curve, mark, box) {
+  ctx.fillStyle = ctx.strokeStyle = paint(curve.colour);
+  ctx.lineWidth = 1.5;
+  ctx.setLineDash([]);
+  ctx.beginPath();
+  if (mark.kind === "growback") {
+    ctx.globalAlpha = 0.28;
+    ctx.fillRect(box.left, box.top, box.right - box.left, box.bottom - box.top);
+    ctx.globalAlpha = 1;
+    ctx.strokeRect(box.left, box.top, box.right - box.left, box.bottom - box.top);
+  } else if (mark.kind === "plateau" || mark.kind === "floor") {
+    ctx.globalAlpha = 0.5;
+    if (mark.kind === "floor") ctx.setLineDash([3, 3]);
+    ctx.lineWidth = 5;
+    ctx.moveTo(box.left, box.top + 3);
+    ctx.lineTo(box.right, box.top + 3);
+    ctx.stroke();
+    ctx.globalAlpha = 1;
+  } else {
+    const { x, y } = box;
+    if (mark.kind === "spike") { ctx.moveTo(x - 5, y - 4); ctx.lineTo(x + 5, y - 4); ctx.lineTo(x, y + 4); }
+    else if (mark.kind === "descent") { ctx.moveTo(x, y - 6); ctx.lineTo(x + 5, y); ctx.lineTo(x, y + 6); ctx.lineTo(x - 5, y); }
+    else if (mark.kind === "restart") { ctx.moveTo(x, y + 5); ctx.lineTo(x, y - 5); }
+    else if (mark.kind === "diverged") { ctx.moveTo(x - 5, y - 5); ctx.lineTo(x + 5, y + 5); ctx.moveTo(x + 5, y - 5); ctx.lineTo(x - 5, y + 5); }
+    else ctx.arc(x, y, 4, 0, 2 * Math.PI);
+    if (mark.kind === "restart" || mark.kind === "diverged") { ctx.lineWidth = 2.5; ctx.stroke(); return; }
+    ctx.closePath();
+    if (mark.kind === "slowdown") ctx.fillStyle = tone("--paper");
+    ctx.fill();
+    if (mark.kind !== "slowdown") ctx.strokeStyle = tone("--paper");
+    ctx.stroke();
+  }
+}
+
+// A plateau's name above its bar, where there is room that no other name has.
+function nameMark(ctx, mark, box, taken) {
+  const name = mark.text || mark.kind;
+  if (name.length > 32 || box.right < 0) return;
+  ctx.font = "11.5px system-ui, sans-serif";
+  const width = ctx.measureText(name).width;
+  const place = { left: Math.max(2, box.left), right: Math.max(2, box.left) + width, top: box.top - 16, bottom: box.top - 2 };
+  if (taken.some((o) => o.left < place.right && o.right > place.left && o.top < place.bottom && o.bottom > place.top)) return;
+  taken.push(place);
+  ctx.lineWidth = 3;
+  ctx.lineJoin = "round";
+  ctx.strokeStyle = tone("--paper");
+  ctx.strokeText(name, place.left, box.top - 5);
+  ctx.fillStyle = tone("--ink");
+  ctx.fillText(name, place.left, box.top - 5);
+}
+
+function drawMarks(ctx, curves, at, height) {
+  const levels = [];
+  for (const curve of curves) {
+    for (const mark of curve.marks) {
+      const box = markBox(curve, mark, at, height);
+      drawMark(ctx, curve, mark, box);
+      if (mark.kind === "plateau" || mark.kind === "floor") levels.push({ mark, box });
+    }
+  }
+  const taken = [];
+  for (const { mark, box } of levels) nameMark(ctx, mark, box, taken);
+}
+
+// The texts of the marks under the cursor.
+function marksNear(curves, at, height, left, top) {
+  const near = [];
+  for (const curve of curves) {
+    for (const mark of curve.marks) {
+      const box = markBox(curve, mark, at, height);
+      const inside = left >= box.left - 4 && left <= box.right + 4 && top >= box.top - 5 && top <= box.bottom + 5;
+      if (inside) near.push({ curve, mark });
+    }
+  }
+  return near;
+}

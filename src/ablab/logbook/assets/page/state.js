@@ -1,0 +1,66 @@
+// What is switched, kept in the address so that a link and a reload show the same.
+const state = {
+  column: Object.keys(data)[0],
+  logY: data[Object.keys(data)[0]].wide,
+  logX: false,
+  marks: true,
+  by: "",
+  smooth: 0,
+  zoom: { x: null, y: null },
+  hidden: new Set(), // "axis=value"
+  off: new Set(), // labels of single variants
+};
+
+const byDefault = () => (grid.variants.length > 28 && grid.axes.length ? grid.axes[0].key : "");
+
+function readAddress() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  const range = (name) => {
+    const ends = (given.get(name) || "").split(",").map(Number);
+    return ends.length === 2 && ends.every(isFinite) && ends[0] < ends[1] ? ends : null;
+  };
+  if (data[given.get("show")]) state.column = given.get("show");
+  state.logY = given.has("logy") ? given.get("logy") === "1" : data[state.column].wide;
+  state.logX = given.get("logx") === "1";
+  state.marks = given.get("marks") !== "0";
+  state.by = given.has("by") ? given.get("by") : byDefault();
+  state.smooth = Math.max(0, Math.min(30, Number(given.get("smooth")) || 0));
+  state.zoom = { x: range("x"), y: range("y") };
+  state.hidden = new Set(given.getAll("hide"));
+  state.off = new Set(given.getAll("off"));
+  if (given.has("only")) {
+    const only = new Set(given.getAll("only"));
+    state.off = new Set(grid.variants.map((each) => each.label).filter((name) => !only.has(name)));
+  }
+}
+
+function writeAddress() {
+  const kept = new URLSearchParams();
+  if (state.column !== Object.keys(data)[0]) kept.set("show", state.column);
+  if (state.logY !== data[state.column].wide) kept.set("logy", Number(state.logY));
+  if (state.logX) kept.set("logx", 1);
+  if (!state.marks) kept.set("marks", 0);
+  if (state.by !== byDefault()) kept.set("by", state.by);
+  if (state.smooth) kept.set("smooth", state.smooth);
+  for (const axis of ["x", "y"]) {
+    const range = state.zoom[axis];
+    if (range) kept.set(axis, range.map((end) => Number(end.toPrecision(5))).join(","));
+  }
+  for (const each of state.hidden) kept.append("hide", each);
+  const on = grid.variants.filter((variant) => !state.off.has(variant.label));
+  if (on.length && on.length < state.off.size) for (const each of on) kept.append("only", each.label);
+  else for (const each of state.off) kept.append("off", each);
+  const text = kept.toString();
+  if (text === location.hash.slice(1)) return;
+  try {
+    history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
+  } catch {
+    location.hash = text; // where a file's history may not be written
+  }
+}
+
+const isShown = (variant) =>
+  !state.off.has(variant.label)
+  && variant.at.every((value, axis) => !state.hidden.has(chipName(axis, value)));
+
+const chipName = (axis, value) => `${grid.axes[axis].key}=${grid.axes[axis].values[value]}`;

@@ -1,0 +1,171 @@
+"""The addresses: the logbook, an experiment, a run, and the data that keeps their pages live."""
+
+from collections.abc import Callable
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import PackageLoader
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ablab.logbook.entry import entry_content
+from ablab.logbook.page import assets, policy, templates
+from ablab.serve import contents
+from ablab.serve.fresh import Answer, Fresh
+from ablab.serve.guard import Guard
+from ablab.store.store import Store, StoreError
+
+_HTML, _JSON = "text/html; charset=utf-8", "application/json"
+
+
+def make_app(path: Path, *, loopback: bool, token: str | None) -> Guard:
+    """The web application that shows a store.
+
+    Args:
+        path: The store's folder; it need not be there yet.
+        loopback: Whether it listens on loopback only; see :class:`Guard`.
+        token: What requests must bring; None for nothing.
+    """
+    pages = _Pages(path)
+    routes = [
+        Route("/", pages.home),
+        Route("/experiments/{number:int}", pages.experiment),
+        Route("/experiments/{number:int}/data", pages.experiment_data),
+        Route("/runs/{run}", pages.run),
+        Route("/runs/{run}/data", pages.run_data),
+    ]
+    return Guard(Starlette(routes=routes), loopback, token)
+
+
+class _Pages:
+    """Answers requests, each with a connection of its own that cannot write."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fresh = Fresh()
+        self._templates = templates(PackageLoader("ablab.serve", "assets"))
+        live, wait, home = (_asset(name) for name in ("live.js", "wait.js", "home.js"))
+        found = assets(live)
+        scripts = [found[name] for name in ("first_js", "uplot_js", "page_js")]
+        self._assets = found | {"wait_js": wait, "policy": _policy(*scripts, wait)}
+        self._home_assets = {
+            "page_css": found["page_css"],
+            "home_css": _asset("home.css"),
+            "home_js": home,
+            "policy": _policy(home),
+        }
+
+    def home(self, request: Request) -> Response:
+        """The logbook, or that there is none yet."""
+        if not (self._path / "index.sqlite").is_file():
+            text = "There is no store here yet. This page waits for one."
+            return self._trouble(text, 200)
+
+        def show(store: Store) -> Answer:
+            version = contents.store_version(store)
+
+            def make() -> str:
+                content = contents.logbook(store) | {"version": version}
+                return self._render("home.html.j2", content, self._home_assets)
+
+            return self._fresh.get("home", version, make)
+
+        return self._answer(request, show, _HTML)
+
+    def experiment(self, request: Request) -> Response:
+        """An experiment's page: its entry, as the store is now."""
+
+        def show(store: Store) -> Answer:
+            record = contents.find_experiment(store, request.path_params["number"])
+            version = contents.experiment_version(store, record)
+
+            def make() -> str:
+                content = entry_content(store, record) | contents.live(store.runs(record), version)
+                return self._render("experiment.html.j2", content, self._assets)
+
+            return self._fresh.get(f"experiment {record.id}", version, make)
+
+        return self._answer(request, show, _HTML)
+
+    def experiment_data(self, request: Request) -> Response:
+        """The curves of an experiment, if they are others than the asker has."""
+
+        def show(store: Store) -> Answer:
+            record = contents.find_experiment(store, request.path_params["number"])
+            version = contents.experiment_version(store, record)
+            make = partial(contents.experiment_data, store, record, version)
+            return self._fresh.get(f"data {record.id}", version, make)
+
+        return self._answer(request, show, _JSON)
+
+    def run(self, request: Request) -> Response:
+        """A run's page."""
+
+        def show(store: Store) -> Answer:
+            run = contents.find_run(store, request.path_params["run"])
+            version = contents.run_version(store, run)
+
+            def make() -> str:
+                content = contents.run_content(store, run) | contents.live([run], version)
+                return self._render("run.html.j2", content, self._assets)
+
+            return self._fresh.get(f"run {run.run}", version, make)
+
+        return self._answer(request, show, _HTML)
+
+    def run_data(self, request: Request) -> Response:
+        """The curves of a run, if they are others than the asker has."""
+
+        def show(store: Store) -> Answer:
+            run = contents.find_run(store, request.path_params["run"])
+            version = contents.run_version(store, run)
+            make = partial(contents.run_data, store, run, version)
+            return self._fresh.get(f"data {run.run}", version, make)
+
+        return self._answer(request, show, _JSON)
+
+    def _render(self, name: str, content: dict[str, Any], known: dict[str, str]) -> str:
+        more = {"path": self._path, "assets": known}
+        return self._templates.get_template(name).render(content | more)
+
+    def _answer(self, request: Request, show: Callable[[Store], Answer], kind: str) -> Response:
+        try:
+            store = Store(self._path, write=False)
+            try:
+                answer = show(store)
+            finally:
+                store.close()
+        except StoreError as error:
+            return self._trouble(str(error.problems[0].message), 503)
+        except LookupError as error:
+            return self._trouble(str(error.args[0]), 404)
+        headers = {"etag": f'"{answer.version}"'}
+        if request.headers.get("if-none-match") == headers["etag"]:
+            return Response(status_code=304, headers=headers)
+        if kind == _HTML:
+            home = request.url.path == "/"
+            headers |= _guarding((self._home_assets if home else self._assets)["policy"])
+        return Response(answer.text, headers=headers, media_type=kind)
+
+    def _trouble(self, text: str, status: int) -> Response:
+        content = {"text": text, "waits": status == 200}
+        page = self._render("trouble.html.j2", content, self._home_assets)
+        headers = _guarding(self._home_assets["policy"])
+        return Response(page, status, headers, _HTML)
+
+
+def _policy(*scripts: str) -> str:
+    return policy(*scripts, connect="'self'")
+
+
+def _guarding(known: str) -> dict[str, str]:
+    return {"content-security-policy": f"{known}; frame-ancestors 'none'"}
+
+
+def _asset(name: str) -> str:
+    folder = resources.files("ablab.serve").joinpath("assets")
+    return folder.joinpath(name).read_text(encoding="utf-8")

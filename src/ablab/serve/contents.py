@@ -1,0 +1,177 @@
+"""What the pages show, read from a store. Nothing here writes."""
+
+import hashlib
+import json
+from typing import Any
+
+import polars as pl
+
+from ablab.experiments.experiment import variant_label
+from ablab.experiments.tree import leaves
+from ablab.logbook.entry import column_titles, drawn_curves
+from ablab.logbook.plotdata import PlotData, plot_data
+from ablab.logbook.watching import incidents, shown_columns
+from ablab.store.kept import list_kept
+from ablab.store.leases import live_owners
+from ablab.store.metrics import experiment_metrics, read_runs, unwatched_columns
+from ablab.store.store import ExperimentRecord, RunRecord, Store
+
+_LIVE = ("running", "planned", "interrupted")
+
+
+def logbook(store: Store) -> dict[str, Any]:
+    """The start page: every experiment, the newest first, and every run."""
+    records = sorted(store.experiments(), key=lambda each: (each.created, each.id), reverse=True)
+    every = store.runs()
+    # An experiment sees its runs up to its own steps.
+    experiments = [
+        {"record": record, **progress(store.runs(record)), "notes": len(store.notes(record.id))}
+        for record in records
+    ]
+    newest = {record.name: record.id for record in reversed(records)}
+    runs = [
+        {
+            "run": run,
+            "variant": variant_label(run.variant),
+            "experiments": [(name, newest[name]) for name in run.experiments],
+        }
+        for run in every
+    ]
+    return {"experiments": experiments, "runs": runs, **progress(every)}
+
+
+def progress(runs: list[RunRecord]) -> dict[str, Any]:
+    """How far runs are: a line of their statuses, the share of their steps, whether any trains."""
+    statuses = [run.status for run in runs]
+    counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
+    # What has ended, however it did, has no steps left.
+    done = sum(run.step if run.status in _LIVE else run.steps for run in runs)
+    return {
+        "statuses": ", ".join(f"{count} {status}" for status, count in counts.items()),
+        "share": done / max(1, sum(run.steps for run in runs)),
+        "running": counts.get("running", 0),
+        "ended": sum(count for status, count in counts.items() if status not in _LIVE),
+    }
+
+
+def live(runs: list[RunRecord], version: str) -> dict[str, Any]:
+    """What a page needs to keep itself live: how far its runs are, and what state it shows."""
+    return {"live": progress(runs), "version": version}
+
+
+def experiment_version(store: Store, record: ExperimentRecord) -> str:
+    """Changes whenever what an experiment's page shows does."""
+    rows = store.index.rows(
+        """SELECT m.run, r.step, r.updated,
+                  (SELECT max(part) FROM part_runs WHERE run = m.run) part,
+                  (SELECT count(*) FROM kept WHERE run = m.run) kept
+           FROM members m JOIN runs r ON r.id = m.run WHERE m.experiment = ? ORDER BY m.position""",
+        record.id,
+    )
+    statuses = [run.status for run in store.runs(record)]
+    return _digest([tuple(row) for row in rows], statuses, store.notes(record.id))
+
+
+def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str:
+    """The curves of an experiment and how far it is, as JSON."""
+    metrics = experiment_metrics(
+        store, record, lambda names: unwatched_columns(names) + shown_columns(names)
+    )
+    drawn = drawn_curves(metrics, list(record.definition["grid"]))
+    runs = store.runs(record)
+    cells = [run.variant for run in runs]
+    plot = plot_data(drawn, column_titles(drawn), record.levels, cells=cells)
+    return _live_document(version, plot, progress(runs))
+
+
+def run_version(store: Store, run: RunRecord) -> str:
+    """Changes whenever what a run's page shows does."""
+    (row,) = store.index.rows(
+        """SELECT (SELECT max(part) FROM part_runs WHERE run = r.id) part,
+                  (SELECT count(*) FROM kept WHERE run = r.id) kept, r.updated
+           FROM runs r WHERE r.id = ?""",
+        run.run,
+    )
+    return _digest(tuple(row), run)
+
+
+def run_data(store: Store, run: RunRecord, version: str) -> str:
+    """The curves of a run and how far it is, as JSON."""
+    return _live_document(version, run_curves(store, run)[1], progress([run]))
+
+
+def find_run(store: Store, run: str) -> RunRecord:
+    """A run by its whole id.
+
+    Raises:
+        LookupError: There is none.
+    """
+    for each in store.runs():
+        if each.run == run:
+            return each
+    raise LookupError(f"the store has no run {run!r}")
+
+
+def find_experiment(store: Store, number: int) -> ExperimentRecord:
+    """An experiment by its number in the store.
+
+    Raises:
+        LookupError: There is none.
+    """
+    for each in store.experiments():
+        if each.id == number:
+            return each
+    raise LookupError(f"the store has no experiment number {number}")
+
+
+def store_version(store: Store) -> str:
+    """Changes whenever what the start page shows does."""
+    (row,) = store.index.rows(
+        """SELECT (SELECT count(*) FROM members) members,
+                  (SELECT max(asked) FROM experiments) asked,
+                  (SELECT count(*) FROM notes) notes, (SELECT max(updated) FROM runs) updated,
+                  (SELECT sum(step) FROM runs) step, (SELECT count(owner) FROM runs) owned"""
+    )
+    return _digest(tuple(row), sorted(live_owners(store.index)))
+
+
+def run_curves(store: Store, run: RunRecord) -> tuple[dict[str, str], PlotData]:
+    """What the columns of a run's curves are called, and the curves."""
+    frame = read_runs(
+        store, [run.run], lambda names: unwatched_columns(names) + shown_columns(names)
+    )
+    levels = next(
+        each.levels for each in reversed(store.experiments()) if each.name in run.experiments
+    )
+    drawn = drawn_curves(frame.with_columns(pl.lit(run.seed).alias("seed")), ["run"])
+    titles = column_titles(drawn)
+    return titles, plot_data(drawn, titles, levels)
+
+
+def run_content(store: Store, run: RunRecord) -> dict[str, Any]:
+    """A run's page: its settings, its curves, what was kept of it and what happened to it."""
+    row = store.run_row(run.run)
+    titles, plot = run_curves(store, run)
+    newest = {record.name: record.id for record in store.experiments()}
+    return {
+        "run": run,
+        "variant": variant_label(run.variant),
+        "experiments": [(name, newest[name]) for name in run.experiments],
+        "settings": [(".".join(path), v) for path, v in leaves(json.loads(row["trajectory"]))],
+        "segments": json.loads(row["segments"]),
+        "captures": [each.step for each in list_kept(store, "capture", run.run)],
+        "incidents": incidents(store, [run]),
+        "titles": titles,
+        "figures": {},
+        "plot": plot,
+    }
+
+
+def _live_document(version: str, plot: PlotData, about: dict[str, Any]) -> str:
+    head = json.dumps({"version": version, **about}, ensure_ascii=False)
+    # The curves are JSON already, and large.
+    return f'{head[:-1]}, "grid": {plot.grid}, "data": {plot.data}}}'
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:20]

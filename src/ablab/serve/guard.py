@@ -1,0 +1,89 @@
+"""Who may ask: on loopback those who mean this machine, elsewhere those who have the token."""
+
+import ipaddress
+import secrets
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "ablab-token-{}"  # and the port: a browser gives one host's cookies to all its ports
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store",
+}
+_POLICY = "default-src 'none'; frame-ancestors 'none'"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address, or a name with or without a port, means this machine alone."""
+    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host
+    if name.count(":") == 1:
+        name = name.partition(":")[0]
+    if name.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+class Guard:
+    """An ASGI application around another that turns strangers away and sets security headers.
+
+    Args:
+        app: What is guarded.
+        loopback: Whether it listens on loopback only. A request must then name this machine as its
+            host: a page of another site whose name was made to point here does not.
+        token: What a request must bring, once as ``?token=``, then as a cookie; None for nothing.
+    """
+
+    def __init__(self, app: ASGIApp, loopback: bool, token: str | None) -> None:
+        self._app = app
+        self._loopback = loopback
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request, or lets it through."""
+        if scope["type"] != "http":
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("content-security-policy", _POLICY)
+            await send(message)
+
+        answer = self._turned_away(scope)
+        await (answer or self._app)(scope, receive, send_guarded)
+
+    def _turned_away(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        if self._loopback and not is_loopback(headers.get("host", "")):
+            return PlainTextResponse("this address is served to this machine only\n", 403)
+        if self._token is None:
+            return None
+        cookie = COOKIE.format((scope.get("server") or (None, 0))[1])
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        given = [value for name, value in query if name == "token"]
+        if any(self._is_token(value) for value in given):
+            rest = urlencode([(name, value) for name, value in query if name != "token"])
+            answer = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), 303)
+            answer.set_cookie(cookie, self._token, httponly=True, samesite="strict")
+            return answer
+        if self._is_token(cookie_parser(headers.get("cookie", "")).get(cookie, "")):
+            return None
+        text = "a token is needed: open the address that ablab serve printed when it started\n"
+        return PlainTextResponse(text, 403)
+
+    def _is_token(self, value: str) -> bool:
+        assert self._token is not None
+        return secrets.compare_digest(value.encode(), self._token.encode())
