@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import null_space
-from scipy.stats import f
+from scipy.special import fdtrc
 
 from ablab.read.effects.compare import shown, sizes
 from ablab.read.effects.inference import ALPHA, Interval, balance, estimate, holm, rounding
@@ -166,7 +166,7 @@ def _interaction(results: Results, key: str, other: str) -> Interaction:
             )
         )
     seeds, statistic, degrees = _together(values)
-    p = None if statistic is None or degrees is None else float(f.sf(statistic, *degrees))
+    p = None if statistic is None or degrees is None else float(fdtrc(*degrees, statistic))
     return Interaction(key, other, seeds, statistic, degrees, p, None, tuple(contrasts))
 
 
