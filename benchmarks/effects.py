@@ -23,7 +23,13 @@ WORLDS: dict[str, tuple[Draw, float]] = {
     "5% of runs missing": (lambda random, shape: random.normal(size=shape), 0.05),
     "heavy tails": (lambda random, shape: random.standard_t(3, size=shape), 0.0),
     "skewed": (lambda random, shape: random.exponential(size=shape) - 1, 0.0),
+    "one run in ten astray": (lambda random, shape: _astray(random, shape), 0.0),
 }
+
+
+def _astray(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Normal noise, and a run in ten five deviations above: it never got off its plateau, say."""
+    return random.normal(size=shape) + 5.0 * (random.random(shape) < 0.1) - 0.5
 
 
 def noise(

@@ -35,7 +35,8 @@ def test_what_differs_is_said_with_direction_interval_and_p():
         "a=2 beside 1: final(loss) is lower by 1.19 [1.05, 1.32] (adjusted p < 0.001, 4 seeds)."
     )
     assert said([2.0, 2.2, 1.8, 2.0], scale="ratio")[0] == (
-        "a=2 beside 1: final(loss) is 1.99 [1.75, 2.27] times as large (adjusted p < 0.001, 4 seeds)."
+        "a=2 beside 1: final(loss) is 1.99 [1.75, 2.27] times as large (adjusted p < 0.001, "
+        "4 seeds)."
     )
 
 

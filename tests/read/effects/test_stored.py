@@ -1,12 +1,13 @@
 from unittest import mock
 
-import polars as pl
 import pytest
 
+import ablab
 from ablab.config import InputError
 from ablab.read.effects import stored
 from ablab.read.effects.stored import base_values, default_measure, experiment_effects
-from tests.store.makers import train
+from ablab.store import Store
+from tests.read.effects.made import grid
 
 BASE = {
     "task": {"kind": "addition", "n_digits": 2},
@@ -15,9 +16,9 @@ BASE = {
 }
 
 
-def bases(grid, **levels):
-    shown = {key: levels.get(key, list(values)) for key, values in grid.items()}
-    return base_values(BASE | {"grid": grid}, shown)
+def bases(axes, **levels):
+    shown = {key: levels.get(key, list(values)) for key, values in axes.items()}
+    return base_values(BASE | {"grid": axes}, shown)
 
 
 def test_a_base_value_is_what_the_configuration_says_or_leaves_at_its_default():
@@ -30,8 +31,8 @@ def test_a_base_value_is_what_the_configuration_says_or_leaves_at_its_default():
 
 def test_a_base_that_is_no_configuration_by_itself_still_has_its_values():
     definition = BASE | {"model": {"kind": "transformer", "d_model": 9, "n_heads": 2}}
-    grid = {"model.d_model": [9, 16], "model.n_layers": [1, 2]}
-    assert base_values(definition | {"grid": grid}, grid) == {"model.d_model": 9}
+    axes = {"model.d_model": [9, 16], "model.n_layers": [1, 2]}
+    assert base_values(definition | {"grid": axes}, axes) == {"model.d_model": 9}
 
 
 def test_of_bundles_the_one_that_changes_nothing_is_the_base():
@@ -41,40 +42,41 @@ def test_of_bundles_the_one_that_changes_nothing_is_the_base():
 
 
 def test_values_that_tables_show_as_text_are_found():
-    grid = {"model.n_heads": [2, "many"]}
-    assert bases(grid, **{"model.n_heads": ["2", "many"]}) == {"model.n_heads": "2"}
+    axes = {"model.n_heads": [2, "many"]}
+    assert bases(axes, **{"model.n_heads": ["2", "many"]}) == {"model.n_heads": "2"}
 
 
-@pytest.fixture(scope="module")
-def result(tmp_path_factory):
-    tiny = BASE | {"name": "tiny", "grid": {"model.d_model": [16, 8]}, "seeds": 3}
-    tiny["train"] = BASE["train"] | {"evaluate": {"every": 10, "samples": 32}}
-    return train(tiny, tmp_path_factory.mktemp("effects") / "lab")
+@pytest.fixture
+def kept(tmp_path):
+    """A store with an experiment that nothing has trained yet."""
+    store = Store(tmp_path / "lab", create=True)
+    asked = ablab.experiment(BASE | {"name": "tiny", "grid": {"model.d_model": [16, 8]}}, seeds=3)
+    return store, store.register(asked, "", {})
 
 
-def test_a_stored_experiment_has_effects(result):
-    found = experiment_effects(result.store, result.record)
-    assert (found.measure, found.base) == ("final(eval_loss)", {"model.d_model": 8})
-    losses = {(r.variant["model.d_model"], r.seed): r.eval_loss for r in result.runs}
-    mean = sum(losses[16, seed] - losses[8, seed] for seed in range(3)) / 3
-    assert found.factorial[0].difference == pytest.approx(mean)
+def test_a_stored_experiment_has_effects(kept):
+    frame = grid({"model.d_model": [16, 8]}, 3, lambda width, seed: width + (width > 8) * seed)
+    with mock.patch.object(stored, "measured", return_value=frame) as measured:
+        found = experiment_effects(*kept, of="model.d_model", measure="best(loss)", margin=1.0)
+    assert measured.call_args.args == (*kept, "best(loss)")
+    assert (found.measure, found.base, found.margin) == ("best(loss)", {"model.d_model": 8}, 1.0)
+    assert (found.factorial[0].value, found.factorial[0].difference) == (16, 9.0)
 
 
-def test_other_measures_and_none_that_is_known(result):
-    found = experiment_effects(result.store, result.record, measure="final(train_loss)")
-    assert found.missing == 0
-    with pytest.raises(InputError, match="is not a measure"):
-        experiment_effects(result.store, result.record, measure="finale(loss)")
+def test_the_measure_is_the_evaluations_loss_where_there_is_one(kept):
+    taken = grid({"model.d_model": [16, 8]}, 1, lambda width, seed: 1.0)
+    with mock.patch.object(stored, "measured", return_value=taken):
+        assert default_measure(*kept) == "final(eval_loss)"
+    assert default_measure(*kept) == "final(train_loss)"
 
 
-def test_without_evaluations_it_is_the_training_loss(result):
-    assert default_measure(result.store, result.record) == "final(eval_loss)"
-    never = pl.DataFrame({"value": pl.Series([None], dtype=pl.Float64)})
-    with mock.patch.object(stored, "measured", return_value=never):
-        assert default_measure(result.store, result.record) == "final(train_loss)"
+def test_before_anything_has_trained_there_are_no_numbers(kept):
+    found = experiment_effects(*kept)
+    assert (found.runs, found.missing, found.factorial[0].difference) == (6, 6, None)
 
 
-def test_without_a_grid_there_is_nothing_to_compare(tmp_path):
-    trained = train(BASE | {"name": "single"}, tmp_path / "lab")
+def test_without_a_grid_there_is_nothing_to_compare(kept):
+    store, _ = kept
+    record = store.register(ablab.experiment(BASE | {"name": "single"}), "", {})
     with pytest.raises(InputError, match="no grid"):
-        experiment_effects(trained.store, trained.record)
+        experiment_effects(store, record)

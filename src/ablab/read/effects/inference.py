@@ -3,8 +3,7 @@
 A seed is the unit. Runs that share a seed share batches and luck, so they are averaged first, and
 their average counts once; the seeds are taken as a sample of all seeds. Then Student's t is exact
 for normal differences, whatever the noise of each cell and however the cells of a seed depend on
-each other (Student, 1908; for paired designs e.g. Casella and Berger, *Statistical Inference*,
-2002, 9.2 and 11).
+each other (Student, 1908).
 """
 
 from collections.abc import Sequence
