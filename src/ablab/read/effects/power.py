@@ -4,6 +4,7 @@ The spread of a few seeds is itself known roughly (a factor of 2 either way with
 difference that caught the eye is on average smaller than it looked. The numbers are for planning.
 """
 
+import math
 from collections.abc import Callable
 
 from scipy.special import nctdtr, stdtrit
@@ -30,7 +31,7 @@ def seeds_to_detect(difference: float, deviation: float, comparisons: int = 1) -
     def power(n: int) -> float:
         critical = float(stdtrit(n - 1, 1 - ALPHA / comparisons / 2))
         # The chance of a finding on the other side is left out: it is nothing where it matters.
-        return 1 - float(nctdtr(n - 1, abs(difference) / deviation * n**0.5, critical))
+        return 1 - _below(critical, n, abs(difference) / deviation)
 
     return _fewest(power)
 
@@ -50,9 +51,15 @@ def seeds_for_equivalence(margin: float, deviation: float, comparisons: int = 1)
 
     def power(n: int) -> float:
         critical = float(stdtrit(n - 1, 1 - ALPHA / comparisons))
-        return 1 - 2 * float(nctdtr(n - 1, margin / deviation * n**0.5, critical))
+        return 1 - 2 * _below(critical, n, margin / deviation)
 
     return _fewest(power)
+
+
+def _below(critical: float, n: int, size: float) -> float:
+    """The chance that t of n seeds stays below, where the mean is ``size`` deviations."""
+    chance = float(nctdtr(n - 1, size * n**0.5, critical))
+    return 0.0 if math.isnan(chance) else chance  # SciPy has no number where it is next to nothing
 
 
 def _fewest(power: Callable[[int], float]) -> int | None:
