@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import null_space
 from scipy.special import fdtrc
 
-from ablab.read.effects.compare import shown, sizes
+from ablab.read.effects.compare import largest, shown
 from ablab.read.effects.inference import ALPHA, Interval, balance, estimate, holm, rounding
 from ablab.read.effects.results import Array, Results, Scale
 
@@ -135,7 +135,7 @@ def interactions(results: Results, of: str | None = None) -> tuple[Interaction, 
 
 def _interaction(results: Results, key: str, other: str) -> Interaction:
     values = results.by([key, other], "all")  # (levels of key, of other, cells, seeds)
-    size = sizes(values)
+    size = largest(values, results.scale)
     base, other_base = results.base[key], results.base[other]
     a0, b0 = results.place(key, base), results.place(other, other_base)
     contrasts = []
