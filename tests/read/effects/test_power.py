@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.power import TTestPower
 
 from ablab.read.effects.power import MOST_SEEDS, seeds_for_equivalence, seeds_to_detect
 
@@ -9,6 +10,15 @@ def test_a_difference_of_half_a_deviation_takes_34_seeds():
     # Cohen (1988), table 2.4.1, less the pairing: n = 34 for d = 0.5, 80%, 5% two-sided, one sample
     assert seeds_to_detect(0.5, 1.0) == 34
     assert seeds_to_detect(-5.0, 10.0) == 34
+
+
+@pytest.mark.parametrize(("size", "family"), [(0.2, 1), (0.7, 1), (0.7, 12), (2.0, 4)])
+def test_the_power_is_that_of_statsmodels(size, family):
+    def power(seeds):
+        return TTestPower().power(size, seeds, 0.05 / family)
+
+    seeds = seeds_to_detect(size, 1.0, family)
+    assert power(seeds) >= 0.8 > power(seeds - 1)
 
 
 def test_it_takes_more_seeds_in_a_larger_family_and_two_at_least():

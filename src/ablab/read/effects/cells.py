@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ablab.read.effects.compare import factor, sizes
+from ablab.read.effects.compare import factor, largest
 from ablab.read.effects.inference import Interval, balance, estimate
 from ablab.read.effects.results import Results
 
@@ -54,7 +54,7 @@ def cell_means(results: Results, keys: Sequence[str] | None = None) -> tuple[Cel
     result = []
     for place in itertools.product(*(range(len(results.levels[key])) for key in chosen)):
         balanced = balance(values[place])
-        found = estimate(balanced.values, sizes(values))
+        found = estimate(balanced.values, largest(values, results.scale))
         shown = factor if results.scale == "ratio" else float
         result.append(
             Cell(

@@ -145,7 +145,7 @@ def differences(
     drafts = []
     for key in keys:
         values = results.by([results.check_key(key)], others)
-        size = sizes(values)
+        size = largest(values, results.scale)
         for reference, value in _pairs(results, key, against):
             first, second = results.place(key, reference), results.place(key, value)
             balanced = balance(values[second] - values[first])
@@ -252,10 +252,13 @@ def _pairs(results: Results, key: str, against: Against) -> list[tuple[Any, Any]
     return [(base, level) for level in levels if level != base]
 
 
-def sizes(values: Array) -> float:
-    """The largest size among values, 0 of none."""
-    finite = values[np.isfinite(values)]
-    return float(np.abs(finite).max()) if finite.size else 0.0
+def largest(values: Array, scale: Scale) -> float:
+    """The largest size among values, which says what rounding does to their differences.
+
+    A logarithm, of whatever size, is no more exact than the number that it is of.
+    """
+    finite = np.abs(values[np.isfinite(values)])
+    return float(finite.max(initial=1.0 if scale == "ratio" else 0.0))
 
 
 def _to_scale(value: float, scale: Scale) -> float:

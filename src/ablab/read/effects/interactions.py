@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import null_space
-from scipy.stats import f
+from scipy.special import fdtrc
 
-from ablab.read.effects.compare import shown, sizes
+from ablab.read.effects.compare import largest, shown
 from ablab.read.effects.inference import ALPHA, Interval, balance, estimate, holm, rounding
 from ablab.read.effects.results import Array, Results, Scale
 
@@ -135,7 +135,7 @@ def interactions(results: Results, of: str | None = None) -> tuple[Interaction, 
 
 def _interaction(results: Results, key: str, other: str) -> Interaction:
     values = results.by([key, other], "all")  # (levels of key, of other, cells, seeds)
-    size = sizes(values)
+    size = largest(values, results.scale)
     base, other_base = results.base[key], results.base[other]
     a0, b0 = results.place(key, base), results.place(other, other_base)
     contrasts = []
@@ -166,7 +166,7 @@ def _interaction(results: Results, key: str, other: str) -> Interaction:
             )
         )
     seeds, statistic, degrees = _together(values)
-    p = None if statistic is None or degrees is None else float(f.sf(statistic, *degrees))
+    p = None if statistic is None or degrees is None else float(fdtrc(*degrees, statistic))
     return Interaction(key, other, seeds, statistic, degrees, p, None, tuple(contrasts))
 
 

@@ -128,15 +128,12 @@ def gather(
     levels = {key: tuple(frame[key].unique(maintain_order=True).to_list()) for key in keys}
     seeds = tuple(sorted(frame["seed"].unique().to_list()))
     places: list[dict[Hashable, int]] = [
-        {value: place for place, value in enumerate(levels[key])} for key in keys
+        {value: place for place, value in enumerate(each)} for each in (*levels.values(), seeds)
     ]
     values = np.full([*(len(levels[key]) for key in keys), len(seeds)], np.nan)
     seen = set()
     for *cell, seed, value in frame.select([*keys, "seed", "value"]).iter_rows():
-        where = (
-            *(place[each] for place, each in zip(places, cell, strict=True)),
-            seeds.index(seed),
-        )
+        where = tuple(place[each] for place, each in zip(places, [*cell, seed], strict=True))
         if where in seen:
             raise InputError(
                 f"two rows are the run of {dict(zip(keys, cell, strict=True))}, {seed}"

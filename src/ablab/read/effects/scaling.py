@@ -5,7 +5,7 @@ fitted for each seed, within the cells of the other settings, and Student's t ov
 gives its interval: a seed's runs share their luck, so a fit through all runs as if they were
 independent would be too sure of itself. A single seed leaves no choice but one line through its
 runs, whose interval speaks of that seed alone. (Errors clustered by seed would be an alternative;
-with fewer than some 30 clusters they are too narrow, Cameron and Miller, 2015.)
+with as few clusters as there are seeds they are too narrow, Cameron and Miller, 2015.)
 """
 
 from dataclasses import dataclass
