@@ -46,10 +46,9 @@ def note(experiment: str, text: str, store: str, as_json: bool, quiet: bool) -> 
     if not text.strip():
         raise InputError(Problem("the note is empty", expected="a sentence, in quotes"))
     record = opened.experiment(experiment)
-    opened.note(record.id, text.strip())
-    from ablab.logbook.entry import write_entry
+    from ablab.logbook.entry import add_note
 
-    entry = write_entry(opened, record)
+    entry = add_note(opened, record, text.strip())
     if as_json:
         print_json({"experiment": entry.name, "entry": str(entry.page)})
         return

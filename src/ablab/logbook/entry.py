@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,15 @@ from markdown_it import MarkdownIt
 
 from ablab.experiments.experiment import variant_label
 from ablab.experiments.tree import leaves
+from ablab.logbook.effect_tables import effect_drawings, effect_table
 from ablab.logbook.figures import curves
+from ablab.logbook.findings import find
+from ablab.logbook.listing import write_logbook
+from ablab.logbook.marks import curve_marks
+from ablab.logbook.notes import BEGIN, END, first_notes, put_notes, read_notes, with_note
 from ablab.logbook.page import assets, templates
-from ablab.logbook.plotdata import Marks, plot_data, points_of_curves
+from ablab.logbook.plotdata import plot_data, points_of_curves
+from ablab.logbook.samples import kept_samples, make_samples
 from ablab.logbook.watching import file_name, incidents, shown_columns, watched_figures
 from ablab.read.bands import Band, bands
 from ablab.read.summary import summarise, table
@@ -51,64 +57,60 @@ class Entry:
 def write_entry(store: Store, record: ExperimentRecord) -> Entry:
     """Writes or rewrites the entry of an experiment and the logbook's list.
 
-    The entry's folder is named by the day on which the experiment was first asked for.
+    The entry's folder is named by the day on which the experiment was first asked for. Its notes
+    are kept as they stand there.
     """
     folder = store.path / "logbook" / store.entry_folder(record)
-    content = entry_content(store, record)
-    for name, drawing in (content["figures"] | content["watched_files"]).items():
+    make_samples(store, record, experiment_runs(store, record), folder)
+    content = entry_content(store, replace(record, entry=folder.name))
+    figures = content["figures"] | content["watched_files"] | content["effect_figures"]
+    for name, drawing in figures.items():
         write_text_atomically(folder / "figures" / f"{name}.svg", drawing)
     known = templates()
     text = known.get_template("entry.md.j2").render(content)
     write_text_atomically(folder / "entry.md", text)
     page = known.get_template("index.html.j2").render(content | {"assets": assets()})
     write_text_atomically(folder / "index.html", page)
+    write_text_atomically(folder / "findings.json", json.dumps(content["findings"].digest()))
     write_logbook(store)
     return Entry(record.name, folder)
 
 
-def write_logbook(store: Store) -> Path:
-    """Writes ``LOGBOOK.md``: every entry, the newest first."""
-    entries = [
-        {
-            "folder": record.entry,
-            "date": record.created[:10],
-            "name": record.name,
-            "question": record.question,
-            "command": record.command,
-            "notes": store.notes(record.id),
-        }
-        for record in sorted(store.experiments(), key=lambda each: each.created, reverse=True)
-        if record.entry is not None
-    ]
-    path = store.path / "logbook" / "LOGBOOK.md"
-    text = templates().get_template("logbook.md.j2").render(entries=entries)
-    write_text_atomically(path, text)
-    return path
+def add_note(store: Store, record: ExperimentRecord, text: str) -> Entry:
+    """Adds a note to the end of an entry's notes, and writes the entry again."""
+    store.note(record.id, text)
+    path = store.path / "logbook" / store.entry_folder(record) / "entry.md"
+    notes = read_notes(path)
+    if notes is not None:  # else the entry's first notes are the store's, this one among them
+        when, _ = store.notes(record.id)[-1]
+        whole = path.read_bytes().decode("utf-8")
+        write_text_atomically(path, put_notes(whole, with_note(notes, when, text)))
+    return write_entry(store, record)
 
 
-def entry_content(
-    store: Store, record: ExperimentRecord, marks: Marks | None = None
-) -> dict[str, Any]:
+def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     """All that the templates show; it needs neither the corpus nor a user's modules.
 
-    It reads the store and changes nothing.
+    It reads the store and changes nothing but the readings that the index keeps.
 
     Args:
         store: The store.
         record: The experiment.
-        marks: What was found in the curves, to be drawn beside them.
     """
     metrics = experiment_metrics(
         store, record, lambda names: unwatched_columns(names) + shown_columns(names)
     )
     runs = experiment_runs(store, record)
-    header, rows = table(summarise(store, record))
+    summaries = summarise(store, record)
+    header, rows = table(summaries)
+    found = find(store, record, runs, summaries)
+    marks = {"train_loss": curve_marks(runs, found.readings)}
     grid = record.definition["grid"]
     drawn = drawn_curves(metrics, list(grid))
     statistics = [name for name in drawn if name not in DRAWN]
     titles = column_titles(drawn)
     watched = watched_figures(store, record, runs)
-    notes = store.notes(record.id)
+    notes = entry_notes(store, record)
     return {
         "record": record,
         "date": record.created[:10],
@@ -123,9 +125,13 @@ def entry_content(
         "restarts": _restarts(metrics, runs),
         "seconds": sum(run.seconds for run in runs),
         "segments": _facts(store, runs),
+        "findings": found,
+        "effect_tables": [effect_table(each) for each in found.effects],
+        "effect_figures": effect_drawings(found.effects),
+        "samples": _samples(store, record),
         "figures": {
-            column: curves(found, column, record.levels)
-            for column, found in drawn.items()
+            column: curves(each, column, record.levels, marks.get(column))
+            for column, each in drawn.items()
             if column not in statistics
         },
         "watched": [(title, file_name(title), drawing) for title, drawing in watched.items()],
@@ -133,10 +139,25 @@ def entry_content(
         "incidents": incidents(store, runs),
         "titles": titles,
         "plot": plot_data(drawn, titles, record.levels, marks, [run.variant for run in runs]),
-        "notes": [(when, MarkdownIt().render(text)) for when, text in notes],
-        "note_texts": notes,
+        "notes": notes,
+        "notes_html": MarkdownIt("commonmark", {"html": False}).render(notes),
+        "notes_begin": BEGIN,
+        "notes_end": END,
         "run_ids": [(run.run, variant_label(run.variant), run.seed, run.status) for run in runs],
     }
+
+
+def entry_notes(store: Store, record: ExperimentRecord) -> str:
+    """The notes of an entry as they stand in it; the store's own where it is not written yet."""
+    if record.entry is not None:
+        found = read_notes(store.path / "logbook" / record.entry / "entry.md")
+        if found is not None:
+            return found
+    return first_notes(store.notes(record.id))
+
+
+def _samples(store: Store, record: ExperimentRecord) -> list[dict[str, Any]]:
+    return [] if record.entry is None else kept_samples(store.path / "logbook" / record.entry)
 
 
 def _choices(values: Any) -> list[str]:

@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -15,6 +16,7 @@ from ablab.read.bands import Band
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[tuple[int, ...], ...] = ((), (6, 3), (2, 2), (8, 3, 2, 3))
 CROWDED = len(PALETTE) * len(DASHES)  # bands, above which no two styles are left for two of them
+_MARKED = 8  # bands, above which marks would hide each other
 _WIDE_RANGE = 30.0  # from which ratio of values on an axis is logarithmic
 
 
@@ -53,15 +55,22 @@ def is_wide(bands: Sequence[Band]) -> bool:
     return min(values) > 0 and max(values) / min(values) > _WIDE_RANGE
 
 
-def curves(bands: Sequence[Band], column: str, levels: dict[str, float]) -> str:
+def curves(
+    bands: Sequence[Band],
+    column: str,
+    levels: dict[str, float],
+    marks: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+) -> str:
     """The curves of a column with a band over seeds, as an SVG document.
 
-    Restarts are thin marks at the foot, in their variant's colour.
+    Restarts are thin marks at the foot, in their variant's colour. Of a few curves, plateaus and
+    floors are drawn as bars, the steps at which levels are left as diamonds, spikes as triangles.
 
     Args:
         bands: The variants' curves.
         column: What is drawn.
         levels: Losses with a meaning, drawn as thin lines where they lie among the values.
+        marks: What the reader found, by the variants' labels.
     """
     with mpl.rc_context({"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": "ablab"}):
         crowded = len(bands) > CROWDED
@@ -82,6 +91,8 @@ def curves(bands: Sequence[Band], column: str, levels: dict[str, float]) -> str:
             axes.vlines(
                 band.restarts, 0, 0.05, transform=axes.get_xaxis_transform(), color=colour, lw=0.7
             )
+            if marks and len(bands) <= _MARKED:
+                _draw_marks(axes, band, marks.get(band.label, ()), colour)
         low = min(min(band.low) for band in bands)
         high = max(max(band.high) for band in bands)
         for name, level in levels.items():
@@ -115,6 +126,21 @@ def curves(bands: Sequence[Band], column: str, levels: dict[str, float]) -> str:
         lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]),
         text[text.index("<svg") :],
     )
+
+
+def _draw_marks(
+    axes: Any, band: Band, marks: Sequence[Mapping[str, Any]], colour: str
+) -> None:
+    """A variant's plateaus, descents and spikes, in its colour."""
+    for mark in marks:
+        level = mark["level"]
+        if mark["kind"] in ("plateau", "floor"):
+            axes.hlines(level, mark["from"], mark["to"], color=colour, lw=4, alpha=0.35)
+        elif mark["kind"] == "descent":
+            axes.plot([mark["from"]], [level], "D", ms=4, color=colour, mec="white", mew=0.6)
+        elif mark["kind"] == "spike":
+            place = min(bisect_left(band.steps, mark["from"]), len(band.steps) - 1)
+            axes.plot([mark["from"]], [band.high[place]], "^", ms=4, color=colour)
 
 
 def _name_colours(axes: Any, bands: Sequence[Band]) -> None:

@@ -99,7 +99,7 @@ def _judge(frame: pl.DataFrame, keys: list[str], expectation: Expectation) -> _F
     chosen = sample.where(expectation.where)
     if isinstance(chosen, str):
         return _Found("undecided", chosen)
-    if not chosen.known:
+    if chosen.known.is_empty():
         return _Found("undecided", "no run has a value: " + chosen.why())
     match expectation.relation:
         case "falls_with" | "rises_with":

@@ -9,8 +9,10 @@ import polars as pl
 from ablab.experiments.experiment import variant_label
 from ablab.experiments.tree import leaves
 from ablab.logbook.entry import column_titles, drawn_curves
+from ablab.logbook.marks import curve_marks
 from ablab.logbook.plotdata import PlotData, plot_data
 from ablab.logbook.watching import incidents, shown_columns
+from ablab.read.readings import experiment_readings
 from ablab.store.kept import list_kept
 from ablab.store.leases import live_owners
 from ablab.store.metrics import experiment_metrics, read_runs, unwatched_columns
@@ -80,7 +82,8 @@ def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str
     drawn = drawn_curves(metrics, list(record.definition["grid"]))
     runs = store.runs(record)
     cells = [run.variant for run in runs]
-    plot = plot_data(drawn, column_titles(drawn), record.levels, cells=cells)
+    marks = {"train_loss": curve_marks(runs, experiment_readings(store, record, runs))}
+    plot = plot_data(drawn, column_titles(drawn), record.levels, marks, cells)
     return _live_document(version, plot, progress(runs))
 
 

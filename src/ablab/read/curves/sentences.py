@@ -32,7 +32,7 @@ def group_sentence(readings: Sequence[Reading]) -> str:
         return sentence(readings[0])
     count = len(readings)
     parts = []
-    for group in _common(readings):
+    for group in common_plateaus(readings):
         level = _level(group[0][1])
         ends = [plateau.last for _, plateau in group]
         parts.append(f"{level} until {_range(ends)}{_of(len(group), count)}")
@@ -56,6 +56,31 @@ def number(value: float) -> str:
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     return f"{value:.3g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.1e}".replace("e-0", "e-")
+
+
+def common_plateaus(
+    readings: Sequence[Reading], least: int | None = None
+) -> list[list[tuple[int, Plateau]]]:
+    """Plateaus of the same level in several readings, each with its reading's place.
+
+    Args:
+        readings: The readings.
+        least: How many must have a plateau for it to be one of theirs; half of them by default.
+    """
+    needed = len(readings) / 2 if least is None else least
+    groups: list[list[tuple[int, Plateau]]] = []
+    for place, reading in enumerate(readings):
+        for plateau in reading.plateaus:
+            for group in groups:
+                level = statistics.median(other.level for _, other in group)
+                there = any(other == place for other, _ in group)
+                if not there and abs(plateau.level / level - 1) <= _NEAR:
+                    group.append((place, plateau))
+                    break
+            else:
+                groups.append([(place, plateau)])
+    common = [group for group in groups if len(group) >= needed]
+    return sorted(common, key=lambda group: statistics.median(each.last for _, each in group))
 
 
 def _events(reading: Reading) -> list[tuple[int, str]]:
@@ -130,24 +155,8 @@ def _ending(reading: Reading) -> str:
 
 
 def _soon(reading: Reading) -> int:
-    return reading.first + (reading.last - reading.first) // 20
-
-
-def _common(readings: Sequence[Reading]) -> list[list[tuple[int, Plateau]]]:
-    """Plateaus of the same level and place in several readings, those that half of them have."""
-    groups: list[list[tuple[int, Plateau]]] = []
-    for place, reading in enumerate(readings):
-        for plateau in reading.plateaus:
-            for group in groups:
-                level = statistics.median(other.level for _, other in group)
-                there = any(other == place for other, _ in group)
-                if not there and abs(plateau.level / level - 1) <= _NEAR:
-                    group.append((place, plateau))
-                    break
-            else:
-                groups.append([(place, plateau)])
-    common = [group for group in groups if len(group) >= len(readings) / 2]
-    return sorted(common, key=lambda group: statistics.median(each.last for _, each in group))
+    """The step before which a level counts as the curve's first one."""
+    return reading.first + (reading.last - reading.first) // 6
 
 
 def _range(values: Sequence[float]) -> str:

@@ -1,0 +1,109 @@
+"""Figures of effects: intervals of comparisons, and how settings act together."""
+
+import io
+from collections.abc import Sequence
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ablab.logbook.figures import PALETTE
+from ablab.read.effects import Cell, Comparison, Effects
+
+_ROWS = 24  # of a forest plot
+_PANELS = 4  # of small multiples
+_LINES = 7  # in one of them
+
+
+def forest(comparisons: Sequence[Comparison], measure: str) -> str:
+    """Differences with their 95% intervals, a row each, as SVG.
+
+    Args:
+        comparisons: What is drawn, from the top; those without a difference are left out.
+        measure: What was measured.
+    """
+    drawn = [each for each in comparisons if each.difference is not None][:_ROWS]
+    ratio = bool(drawn) and drawn[0].scale == "ratio"
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.5, 0.9 + 0.32 * max(len(drawn), 1)), layout="constrained")
+        axes = figure.subplots()
+        axes.axvline(1 if ratio else 0, color="0.6", lw=0.8, zorder=0)
+        for place, each in enumerate(drawn):
+            assert each.difference is not None, "those were left out"
+            decided = each.verdict == "differs"
+            colour = PALETTE[1] if decided else "0.45"
+            if each.interval is not None:
+                axes.hlines(place, *each.interval, color=colour, lw=1.6)
+            # A full mark is a decided difference, an open one is not.
+            axes.plot(
+                [each.difference], [place], "o", ms=5, color=colour,
+                mfc=colour if decided else "white",
+            )  # fmt: skip
+        labels = [f"{each.key}: {each.value} beside {each.reference}" for each in drawn]
+        axes.set_yticks(range(len(drawn)), labels)
+        axes.set_ylim(len(drawn) - 0.4, -0.6)
+        if ratio:
+            axes.set_xscale("log")
+        axes.set_xlabel(f"{measure}: {'ratio' if ratio else 'difference'}, 95% interval")
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        return _svg(figure)
+
+
+def small_multiples(found: Effects) -> str | None:
+    """How two settings act together: a panel for each pair, a line for each value of the second.
+
+    The pairs that depend on each other come first. None where the grid has one setting.
+    """
+    pairs = sorted(found.interactions, key=lambda each: (not each.exists, each.p or 1.0))[:_PANELS]
+    if not pairs:
+        return None
+    with mpl.rc_context(_STYLE):
+        columns = min(2, len(pairs))
+        rows = -(-len(pairs) // columns)
+        figure = Figure(figsize=(3.75 * columns, 2.7 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for axes in grid.flat[len(pairs) :]:
+            axes.set_visible(False)
+        for axes, pair in zip(grid.flat, pairs, strict=False):
+            _panel(axes, found.cells, pair.key, pair.other, found.scale == "ratio")
+            axes.set_ylabel(found.measure)
+            if not pair.exists:
+                axes.set_title("interaction undecided", fontsize=8, color="0.45", loc="left")
+            else:
+                axes.set_title("they depend on each other", fontsize=8, loc="left")
+        return _svg(figure)
+
+
+def _panel(axes: Axes, cells: Sequence[Cell], key: str, other: str, ratio: bool) -> None:
+    values = list(dict.fromkeys(cell.keys[key] for cell in cells))
+    others = list(dict.fromkeys(cell.keys[other] for cell in cells))
+    for place, level in enumerate(others[:_LINES]):
+        heights = []
+        for value in values:
+            means = [
+                cell.mean
+                for cell in cells
+                if cell.keys[key] == value and cell.keys[other] == level and cell.mean is not None
+            ]
+            heights.append(sum(means) / len(means) if means else float("nan"))
+        axes.plot(
+            range(len(values)), heights, color=PALETTE[place], lw=1.4, marker="os^Dv<>"[place], ms=4,
+            label=f"{other.rpartition('.')[2]}={level}",
+        )  # fmt: skip
+    axes.set_xticks(range(len(values)), [str(value) for value in values])
+    axes.set_xlabel(key)
+    if ratio:
+        axes.set_yscale("log")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=7)
+
+
+_STYLE = {"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": "ablab"}
+
+
+def _svg(figure: Figure) -> str:
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": "ablab"})
+    text = file.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,75 @@
+"""Effects as an entry shows them: a table of comparisons, and their figures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ablab.logbook.effect_figures import forest, small_multiples
+from ablab.read.effects import Comparison, Effects, verdict_words
+from ablab.read.measures import shown
+
+_HEADER = ["setting", "value", "beside", "difference", "95% interval", "adjusted p", "seeds",
+           "verdict"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EffectTable:
+    """The comparisons of a measure.
+
+    Attributes:
+        measure: What was measured.
+        base: The base values, in words.
+        header: The tables' header.
+        factorial: Comparisons averaged over the other settings.
+        marginal: Those with the other settings at their base values; empty for a single setting.
+        missing: How many runs had no value, of how many.
+    """
+
+    measure: str
+    base: str
+    header: list[str]
+    factorial: list[list[str]]
+    marginal: list[list[str]]
+    missing: tuple[int, int]
+
+
+def effect_table(found: Effects) -> EffectTable:
+    """The comparisons of a measure as text."""
+    header = list(_HEADER)
+    if found.scale == "ratio":
+        header[3] = "ratio"
+    several = len(found.base) > 1
+    base = ", ".join(f"{key}={value}" for key, value in found.base.items())
+    return EffectTable(
+        found.measure,
+        base,
+        header,
+        [_row(each) for each in found.factorial],
+        [_row(each) for each in found.marginal] if several else [],
+        (found.missing, found.runs),
+    )
+
+
+def effect_drawings(effects: Sequence[Effects]) -> dict[str, str]:
+    """The figures of effects, by file name."""
+    drawings = {}
+    for place, found in enumerate(effects):
+        if any(each.difference is not None for each in found.factorial):
+            drawings[f"effects-{place}"] = forest(found.factorial, found.measure)
+        together = small_multiples(found)
+        if together is not None:
+            drawings[f"interactions-{place}"] = together
+    return drawings
+
+
+def _row(each: Comparison) -> list[str]:
+    interval = each.interval
+    return [
+        each.key,
+        str(each.value),
+        str(each.reference),
+        "" if each.difference is None else shown(each.difference),
+        "none" if interval is None else f"[{shown(interval[0])}, {shown(interval[1])}]",
+        "" if each.p_adjusted is None else f"{each.p_adjusted:.2g}",
+        str(each.seeds),
+        verdict_words(each),
+    ]

@@ -1,0 +1,72 @@
+"""``LOGBOOK.md``: every entry by date, negative results marked, and how expectations fared."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ablab.logbook.page import templates
+from ablab.read.verdicts import Calibration, Verdict, calibration
+from ablab.store.files import write_text_atomically
+from ablab.store.store import ExperimentRecord, Store
+
+
+def write_logbook(store: Store) -> Path:
+    """Writes ``LOGBOOK.md``: every entry, the newest first."""
+    path = store.path / "logbook" / "LOGBOOK.md"
+    text = templates().get_template("logbook.md.j2").render(**listing(store))
+    write_text_atomically(path, text)
+    return path
+
+
+def listing(store: Store) -> dict[str, Any]:
+    """The entries with what was found in each, and the calibration over all of them."""
+    records = sorted(store.experiments(), key=lambda each: (each.created, each.id), reverse=True)
+    entries, verdicts = [], []
+    for record in records:
+        if record.entry is None:
+            continue
+        found = _digest(store, record)
+        mine = [Verdict(**each) for each in found.get("verdicts", [])]
+        verdicts += mine
+        outcomes = [each.outcome for each in mine]
+        entries.append(
+            {
+                "folder": record.entry,
+                "date": record.created[:10],
+                "name": record.name,
+                "question": record.question,
+                "command": record.command,
+                "negative": found.get("negative", []),
+                "sentences": found.get("sentences", []),
+                "expected": ", ".join(
+                    f"{outcomes.count(each)} {each}" for each in dict.fromkeys(outcomes)
+                ),
+                "notes": len(store.notes(record.id)),
+            }
+        )
+    return {"entries": entries, "calibration": _shown(calibration(verdicts))}
+
+
+def _digest(store: Store, record: ExperimentRecord) -> dict[str, Any]:
+    """What was found when the entry was last written; nothing where it is of an earlier release."""
+    path = store.path / "logbook" / str(record.entry) / "findings.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found
+
+
+def _shown(found: Calibration | None) -> str | None:
+    """The calibration in a sentence."""
+    if found is None:
+        return None
+    groups = "; ".join(
+        f"stated {low:.0%} to {high:.0%}: {held:.0%} of {count} held"
+        for low, high, count, held in found.groups
+    )
+    return (
+        f"Of {found.count} decided expectations with a stated confidence, {found.held:.0%} held, and "
+        f"{found.stated:.0%} were expected to ({groups}; Brier score {found.brier:.2f}, a coin's is "
+        "0.25)."
+    )

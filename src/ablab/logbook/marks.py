@@ -1,0 +1,95 @@
+"""What the reader found, as marks on the curves of the page and of the static figures."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from ablab.experiments.experiment import variant_label
+from ablab.read.curves import Plateau, Reading
+from ablab.read.curves.sentences import common_plateaus, number
+from ablab.store.store import RunRecord
+
+_SPIKES = 12  # of a variant, drawn at most: the highest
+
+
+def curve_marks(
+    runs: Sequence[RunRecord], readings: Mapping[str, Reading]
+) -> dict[str, list[dict[str, Any]]]:
+    """The marks of each variant's curve, by its label.
+
+    Plateaus, their descents and floors are medians over the seeds that have them; spikes, rises and
+    slowdowns are each seed's.
+
+    Args:
+        runs: The runs.
+        readings: Their readings, by run.
+    """
+    groups: dict[str, list[tuple[int, Reading]]] = {}
+    for run in runs:
+        if run.run in readings:
+            group = groups.setdefault(variant_label(run.variant), [])
+            group.append((run.seed, readings[run.run]))
+    found = {label: _marks(group) for label, group in groups.items()}
+    for run in runs:
+        if run.status == "diverged":
+            mark = _mark("diverged", run.step, run.step, None, f"seed {run.seed} diverged")
+            found.setdefault(variant_label(run.variant), []).append(mark)
+    return {label: marks for label, marks in found.items() if marks}
+
+
+def _marks(group: list[tuple[int, Reading]]) -> list[dict[str, Any]]:
+    readings = [reading for _, reading in group]
+    several = len(group) > 1
+    marks = []
+    for members in common_plateaus(readings):
+        plateaus = [plateau for _, plateau in members]
+        marks.append(_plateau(plateaus, several))
+        starts = [
+            descent.start
+            for place, plateau in members
+            for descent in readings[place].descents
+            if descent.start == plateau.last
+        ]
+        if starts:
+            start = int(median(starts))
+            level = median(plateau.level for plateau in plateaus)
+            marks.append(_mark("descent", start, start, level, f"left at {start:,}"))
+    floors = [reading.floor for reading in readings if reading.floor is not None]
+    if 2 * len(floors) >= len(readings):
+        first, level = int(median(f.first for f in floors)), median(f.level for f in floors)
+        last = max(reading.last for reading in readings)
+        marks.append(_mark("floor", first, last, level, f"floor {number(level)}"))
+    spikes = [(seed, reading, spike) for seed, reading in group for spike in reading.spikes]
+    for seed, reading, spike in sorted(spikes, key=lambda each: -each[2].height)[:_SPIKES]:
+        height = f"×{number(spike.height)}" if reading.positive else f"+{number(spike.height)}"
+        text = f"spike, {height}" + (f", seed {seed}" if several else "")
+        marks.append(_mark("spike", spike.step, spike.step + spike.width, None, text))
+    for seed, reading in group:
+        own = f", seed {seed}" if several else ""
+        marks += [
+            _mark("growback", each.first, each.last, each.high,
+                  f"grows back from {number(each.low)} to {number(each.high)}{own}")
+            for each in reading.growbacks[:4]
+        ]  # fmt: skip
+        marks += [
+            _mark("slowdown", each.step, each.step, each.value,
+                  f"slows {each.factor:.0f}-fold{own}")
+            for each in reading.slowdowns[:4]
+        ]  # fmt: skip
+    return marks
+
+
+def _plateau(plateaus: list[Plateau], several: bool) -> dict[str, Any]:
+    level = median(plateau.level for plateau in plateaus)
+    first, last = (
+        int(median(plateau.first for plateau in plateaus)),
+        int(median(plateau.last for plateau in plateaus)),
+    )
+    text = f"{plateaus[0].name or number(level)} until {last:,}"
+    if several and len(plateaus) > 1:
+        text += f" [{min(p.last for p in plateaus):,}, {max(p.last for p in plateaus):,}]"
+    return _mark("plateau", first, last, level, text)
+
+
+def _mark(kind: str, first: int, last: int, level: float | None, text: str) -> dict[str, Any]:
+    return {"kind": kind, "from": first, "to": last, "level": level, "text": text}
