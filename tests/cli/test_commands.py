@@ -196,6 +196,7 @@ def test_help_names_every_command_and_does_not_import_torch():
         "runs",
         "show",
         "metrics",
+        "effects",
         "logbook",
         "note",
         "data",

@@ -1,7 +1,8 @@
 """How many seeds would settle a comparison, from the spread that was seen.
 
-The spread of a few seeds is itself known roughly (a factor of 2 either way with 4 seeds), and a
-difference that caught the eye is on average smaller than it looked. The numbers are for planning.
+The spread of a few seeds is itself known roughly (the true one may be from half to six times that
+of 3 seeds), and a difference that caught the eye is on average smaller than it looked. The numbers
+are for planning.
 """
 
 import math
