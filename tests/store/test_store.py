@@ -81,6 +81,29 @@ def test_a_run_belongs_to_every_experiment_that_asks_for_it(tmp_path, tiny):
     assert other.metrics()["step"].max() == 10
 
 
+def test_runs_of_an_experiment_come_in_its_own_order(tmp_path, tiny):
+    train(tiny, tmp_path / "lab", "model.d_model=16", "seeds=1", "train.steps=4")
+    both = train(tiny, tmp_path / "lab", "model.d_model=8,16", "seeds=1", "train.steps=6")
+    runs = both.store.runs(both.record)
+    assert [run.variant["model.d_model"] for run in runs] == [8, 16]
+
+
+def test_reading_alone_writes_nothing(tmp_path, tiny):
+    made = train(tiny, tmp_path / "lab", "seeds=1", "train.steps=4")
+    with made.store.index.transaction() as connection:
+        connection.execute("DROP TABLE kept")  # as an earlier release left it
+    made.store.close()
+    store = Store(tmp_path / "lab", write=False)
+    assert len(store.runs()) == 2
+    assert store.index.rows("SELECT * FROM kept") == []
+    with pytest.raises(StoreError, match="cannot write"):
+        store.note(store.experiment("tiny").id, "no")
+    store.close()
+    plain = sqlite3.connect(tmp_path / "lab" / "index.sqlite")
+    assert plain.execute("SELECT name FROM sqlite_master WHERE name = 'kept'").fetchall() == []
+    plain.close()
+
+
 def test_a_unique_beginning_of_an_id_will_do(tmp_path, tiny):
     result = train(tiny, tmp_path / "lab", "seeds=1")
     wanted = result.runs[0].run

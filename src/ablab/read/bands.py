@@ -48,7 +48,7 @@ def bands(
         column: The column to draw.
         points: How many points a curve has at most.
     """
-    variants = metrics.select(keys).unique(maintain_order=True) if keys else pl.DataFrame()
+    variants = _variants(metrics, keys)
     numbered = variants.with_row_index("_variant") if keys else None
     there = pl.col(column).is_not_null() & pl.col(column).is_finite()
     frame = _of_variants(metrics.filter(there).select([*keys, "seed", "step", column]), numbered)
@@ -68,6 +68,16 @@ def bands(
             label = variant_label(cell)
             result.append(Band(cell, label, steps, mean, low, high, went_back.get(number, [])))
     return result
+
+
+def _variants(metrics: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """The variants in the frame's order. Their rows stand together, so most repeats go at once."""
+    if not keys:
+        return pl.DataFrame()
+    changes = [pl.col(key).ne_missing(pl.col(key).shift()) for key in keys]
+    first = pl.int_range(pl.len()) == 0
+    found = metrics.lazy().select(keys).filter(first | pl.any_horizontal(changes)).collect()
+    return found.unique(maintain_order=True)
 
 
 def _of_variants(frame: pl.DataFrame, numbered: pl.DataFrame | None) -> pl.DataFrame:

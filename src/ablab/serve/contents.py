@@ -52,7 +52,6 @@ def progress(runs: list[RunRecord]) -> dict[str, Any]:
         "statuses": ", ".join(f"{count} {status}" for status, count in counts.items()),
         "share": done / max(1, sum(run.steps for run in runs)),
         "running": counts.get("running", 0),
-        "ended": sum(count for status, count in counts.items() if status not in _LIVE),
     }
 
 

@@ -191,17 +191,20 @@ class Store:
         number = None if experiment is None else experiment.id
         members: dict[str, list[Any]] = {}
         for row in self.index.rows(
-            """SELECT m.run, m.experiment, m.variant, m.steps, m.stopped, e.name
+            """SELECT m.run, m.experiment, m.position, m.variant, m.steps, m.stopped, e.name
                FROM members m JOIN experiments e ON e.id = m.experiment
                ORDER BY e.asked, e.id, m.position"""
         ):
             members.setdefault(row["run"], []).append(row)
         if number is not None:
-            members = {
-                run: rows
+            # In this experiment's order, whichever other has asked for a run before.
+            places = {
+                run: row["position"]
                 for run, rows in members.items()
-                if any(row["experiment"] == number for row in rows)
+                for row in rows
+                if row["experiment"] == number
             }
+            members = {run: members[run] for run in sorted(places, key=places.__getitem__)}
         records = {row["id"]: row for row in self.index.rows("SELECT * FROM runs")}
         living = live_owners(self.index)
         return [_run_record(records[run], rows, number, living) for run, rows in members.items()]

@@ -77,15 +77,17 @@ function nameMark(ctx, mark, box, taken) {
   if (name.length > 32 || box.right < 0) return;
   ctx.font = "11.5px system-ui, sans-serif";
   const width = ctx.measureText(name).width;
-  const place = { left: Math.max(2, box.left), right: Math.max(2, box.left) + width, top: box.top - 16, bottom: box.top - 2 };
+  const left = Math.max(2, Math.min(box.left, plot.over.clientWidth - width - 2));
+  const foot = box.top > 17 ? box.top - 5 : box.bottom + 12;
+  const place = { left, right: left + width, top: foot - 11, bottom: foot + 3 };
   if (taken.some((o) => o.left < place.right && o.right > place.left && o.top < place.bottom && o.bottom > place.top)) return;
   taken.push(place);
   ctx.lineWidth = 3;
   ctx.lineJoin = "round";
   ctx.strokeStyle = tone("--paper");
-  ctx.strokeText(name, place.left, box.top - 5);
+  ctx.strokeText(name, left, foot);
   ctx.fillStyle = tone("--ink");
-  ctx.fillText(name, place.left, box.top - 5);
+  ctx.fillText(name, left, foot);
 }
 
 function drawMarks(ctx, curves, at, height) {

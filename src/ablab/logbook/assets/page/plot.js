@@ -61,12 +61,12 @@ function drawLevels(ctx, width, height) {
   ctx.setLineDash([2, 4]);
   for (const [name, level] of Object.entries(data[state.column].levels)) {
     const y = at.y(level);
-    if (!(y > 12 && y < height)) continue;
+    if (!(y > 0 && y < height)) continue;
     ctx.beginPath();
     ctx.moveTo(0, y);
     ctx.lineTo(width, y);
     ctx.stroke();
-    ctx.fillText(name, width - ctx.measureText(name).width - 4, y - 4);
+    ctx.fillText(name, width - ctx.measureText(name).width - 4, y > 16 ? y - 4 : y + 13);
   }
   ctx.setLineDash([]);
 }

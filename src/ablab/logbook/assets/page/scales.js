@@ -42,7 +42,7 @@ function logSplits(least, most, room) {
   const found = [];
   if (decades < 1) return linearSplits(least, most, room);
   const stride = Math.max(1, Math.ceil(decades / room));
-  const between = decades * 3 <= room ? [1, 2, 5] : [1];
+  const between = decades * 3 <= room ? [1, 2, 5] : decades * 2 <= room ? [1, 3] : [1];
   for (let power = Math.floor(Math.log10(least)); power <= Math.log10(most); power++) {
     if (((power % stride) + stride) % stride) continue;
     for (const factor of between) {

@@ -1,0 +1,73 @@
+"""The page in a browser, where there is one."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.store.makers import train
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no chromium here")
+
+ASKED = {
+    "name": "seen",
+    "question": "Is it drawn?",
+    "task": {"kind": "addition", "n_digits": 1},
+    "model": {"d_model": 4, "n_heads": 1},
+    "train": {"steps": 30, "batch_size": 8, "evaluate": {"every": 10, "samples": 16}},
+    "grid": {"train.lr": [1e-3, 1e-2], "train.weight_decay": [0.0, 0.1]},
+}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    return train(ASKED, tmp_path_factory.mktemp("seen") / "lab", "seeds=1").entry
+
+
+def opened(page, address, tmp_path):
+    """The page's elements after its scripts have run, and what the browser said."""
+    done = subprocess.run(
+        [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+         f"--user-data-dir={tmp_path}", "--virtual-time-budget=2000", "--dump-dom",
+         f"{page.as_uri()}{address}"],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return done.stdout, said
+
+
+def pressed(text):
+    chips = re.findall(r"<button[^>]*data-chip=[^>]*>", text)
+    names = [re.search(r'data-chip="([^"]*)"', chip).group(1) for chip in chips]
+    return {name: 'aria-pressed="true"' in chip for name, chip in zip(names, chips, strict=True)}
+
+
+def test_curves_are_drawn_and_every_axis_has_its_switches(page, tmp_path):
+    text, said = opened(page, "", tmp_path)
+    assert said == []
+    assert '<div class="u-over"' in text and 'class="glass"' in text
+    assert "Variants: 4 of 4 shown" in text
+    assert pressed(text) == {
+        "train.lr=0.001": True, "train.lr=0.01": True,
+        "train.weight_decay=0.0": True, "train.weight_decay=0.1": True,
+    }  # fmt: skip
+
+
+def test_the_address_says_what_is_switched(page, tmp_path):
+    address = "#show=eval_accuracy&logx=1&hide=train.lr%3D0.01&x=5,25"
+    text, said = opened(page, address, tmp_path)
+    assert said == []
+    assert "Variants: 2 of 4 shown" in text
+    assert not pressed(text)["train.lr=0.01"]
+    assert re.search(r'<button type="button" id="reset">', text)  # there is a zoom to reset
+
+
+def test_a_page_may_run_no_other_script(page, tmp_path):
+    evil = page.with_name("evil.html")
+    more = '<script>document.title = "taken over"</script><img src="http://127.0.0.1:9/x.png">'
+    evil.write_text(page.read_text().replace("</header>", f"{more}</header>", 1))
+    text, said = opened(evil, "", tmp_path)
+    assert "<title>taken over" not in text
+    assert len(said) == 2 and all("Content Security Policy" in line for line in said)
