@@ -1,14 +1,16 @@
 """What watching costs: the same training with statistics and without, side by side.
 
-    python benchmarks/watching.py [--rounds 9] [--sizes small,large] [--stacks 1,16] [--single] [--store]
+    python benchmarks/watching.py [--rounds 9] [--sizes small,large] [--stacks 1,16]
+        [--single] [--store]
 
 For each size, alone and in a stack, eager and compiled, alternates blocks of steps of training
 without watching, with the default statistics every 10 steps, and with all statistics every 10 steps
 and at every step; prints the medians of the paired ratios. Statistics of eager steps are taken by
 torch's own operations (``eager``), or by compiled passes (``eager, passes compiled``), as a long
 run has them. ``--single`` times single steps alone, where a step takes seconds: what every 10 steps
-cost is then a tenth of what a watched step takes more. ``--store`` fills a store with 300 columns × 10,000 steps × 20 runs instead, and says
-how large it is and how long one column of all runs takes to read.
+cost is then a tenth of what a watched step takes more. ``--store`` fills a store with 300 columns
+× 10,000 steps × 20 runs instead, and says how large it is and how long one column of all runs takes
+to read.
 """
 
 import argparse

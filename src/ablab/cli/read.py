@@ -111,10 +111,8 @@ def find_target(store: Any, target: str) -> tuple[Any, str | None]:
 
 @click.command()
 @click.argument("experiment")
-@click.argument("arguments", nargs=-1, metavar="[KEY=VALUE …] [\"EXPECTATION\" …]")
-@click.option(
-    "--confidence", type=float, metavar="P", help="How sure you are, from 0 to 1."
-)
+@click.argument("arguments", nargs=-1, metavar='[KEY=VALUE …] ["EXPECTATION" …]')
+@click.option("--confidence", type=float, metavar="P", help="How sure you are, from 0 to 1.")
 @click.option("--claim", metavar="TEXT", help="The claim in your own words.")
 @store_option
 @json_option
@@ -151,7 +149,9 @@ def expect(
                     expected="a number above 0, and 1 at most")
         )  # fmt: skip
     if (claim is not None or confidence is not None) and not sentences:
-        raise InputError(Problem("there is no expectation to add", expected="a sentence, in quotes"))
+        raise InputError(
+            Problem("there is no expectation to add", expected="a sentence, in quotes")
+        )
     parsed = [parse_expectation(text, confidence) for text in sentences]
     if claim is not None:
         parsed = [each.model_copy(update={"claim": claim}) for each in parsed]
@@ -161,7 +161,9 @@ def expect(
         check_expectations(parsed, [axis.key for axis in asked.axes], None)
         if not sentences and not asked.expectations:
             raise InputError(
-                Problem(f"nothing is expected of {asked.name} yet", expected="a sentence, in quotes")
+                Problem(
+                    f"nothing is expected of {asked.name} yet", expected="a sentence, in quotes"
+                )
             )
         opened = Store(store, create=True)
         command = " ".join(["ablab expect", experiment, *overrides])

@@ -10,7 +10,9 @@ from ablab.experiments.grammar import parse
 from ablab.experiments.measures import measure_of, number_of, parse_measure
 from ablab.experiments.parts import known_keys, suggest_key
 
-RELATIONS = ("falls_with", "rises_with", "lower_than", "higher_than", "same_as", "within", "below", "above")  # fmt: skip
+RELATIONS = (
+    "falls_with", "rises_with", "lower_than", "higher_than", "same_as", "within", "below", "above",
+)  # fmt: skip
 
 
 class Expectation(Config):
@@ -50,7 +52,9 @@ class Expectation(Config):
         given = [name for name in RELATIONS if getattr(self, name) is not None]
         if len(given) != 1:
             said = "several: " + ", ".join(given) if given else "none"
-            raise ValueError(f"exactly one of {', '.join(RELATIONS)} is needed, and there are {said}")
+            raise ValueError(
+                f"exactly one of {', '.join(RELATIONS)} is needed, and there are {said}"
+            )
         if (self.same_as is None) != (self.margin is None):
             raise ValueError("same_as and margin belong together: how large a difference is none?")
         if self.by and self.lower_than is None and self.higher_than is None:
@@ -74,26 +78,19 @@ class Expectation(Config):
         """The expectation as a sentence that :func:`parse_expectation` reads back."""
         where = f" where {_cell(self.where)}" if self.where else ""
         by = f" by {self.by:g}" if self.by else ""
-        match self.relation:
-            case "falls_with":
-                return f"{self.measure} falls with {self.falls_with}{where}"
-            case "rises_with":
-                return f"{self.measure} rises with {self.rises_with}{where}"
-            case "lower_than":
-                return f"{self.measure} is lower{where} than where {_cell(self.lower_than)}{by}"
-            case "higher_than":
-                return f"{self.measure} is higher{where} than where {_cell(self.higher_than)}{by}"
-            case "same_as":
-                other = _cell(self.same_as)
-                return f"{self.measure} is the same{where} as where {other} within {self.margin:g}"
-            case "within":
-                assert self.within is not None, "the relation says so"
-                low, high = self.within
-                return f"{self.measure} is between {low:g} and {high:g}{where}"
-            case "below":
-                return f"{self.measure} is below {self.below:g}{where}"
-            case _:
-                return f"{self.measure} is above {self.above:g}{where}"
+        other = _cell(self.lower_than or self.higher_than or self.same_as)
+        low, high = self.within or (0.0, 0.0)
+        said = {
+            "falls_with": f"falls with {self.falls_with}{where}",
+            "rises_with": f"rises with {self.rises_with}{where}",
+            "lower_than": f"is lower{where} than where {other}{by}",
+            "higher_than": f"is higher{where} than where {other}{by}",
+            "same_as": f"is the same{where} as where {other} within {self.margin}",
+            "within": f"is between {low:g} and {high:g}{where}",
+            "below": f"is below {self.below}{where}",
+            "above": f"is above {self.above}{where}",
+        }
+        return f"{self.measure} {said[self.relation]}"
 
     def as_data(self) -> dict[str, Any]:
         """The expectation as plain data, without what is at its default."""
@@ -180,7 +177,7 @@ def check_expectations(
                         source,
                         each.text,
                         "one of " + ", ".join(names) if names else "a setting that varies",
-                        suggest_key(key, names) if names else suggest_key(key),
+                        suggest_key(key, list(names)) if names else suggest_key(key),
                     )
                 )
     if problems:

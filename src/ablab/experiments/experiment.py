@@ -33,7 +33,6 @@ from ablab.experiments.tree import Path as KeyPath
 from ablab.train.run import Run
 
 
-
 def variant_label(keys: Mapping[str, Any]) -> str:
     """A cell as ``key=value, …``, or ``base`` where there is no grid."""
     return ", ".join(f"{key}={value}" for key, value in keys.items()) or "base"
@@ -200,7 +199,9 @@ def _apply(
             continue
         if key.split(".", maxsplit=1)[0] == "expect":
             expected = "expectations in the experiment's file, or by ablab expect"
-            raise InputError(Problem("expect is no setting to override", key, source, None, expected))
+            raise InputError(
+                Problem("expect is no setting to override", key, source, None, expected)
+            )
         if key in ("name", "question", "seeds"):
             if override.is_axis:
                 check_key(key, source)

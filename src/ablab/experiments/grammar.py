@@ -33,12 +33,14 @@ number: SIGNED_NUMBER | "log" "(" SIGNED_NUMBER ")" -> log
 
 _IS: "is"
 KEY: /[A-Za-z_][\w.]*/
-NAME: /(?!log\b)(?!(at|is|falls|rises|lower|higher|the|same|between|below|above)\b(?!\())[A-Za-z_][\w.\/*-]*/
+NAME: /(?!log\b)(?!(%WORDS%)\b(?!\())[A-Za-z_][\w.\/*-]*/
 VALUE: /"[^"]*"|[^\s,"]+/
 %import common.SIGNED_NUMBER
 %import common.WS
 %ignore WS
 """
+# A name is none of these, unless a parenthesis follows it.
+_TAKEN = "at|is|the|same|between|below|above|falls|rises|lower|higher"
 _WORDS = {
     "NAME": "a measure or a column",
     "KEY": "a setting such as model.d_model",
@@ -89,4 +91,6 @@ def parse(text: str, start: str, what: str, source: str | None = None) -> Tree[A
 @cache
 def _parser() -> Lark:
     rules = ["expectation", "measure"]
-    return Lark(GRAMMAR, parser="lalr", start=rules, maybe_placeholders=True, propagate_positions=True)
+    return Lark(
+        GRAMMAR, parser="lalr", start=rules, maybe_placeholders=True, propagate_positions=True
+    )

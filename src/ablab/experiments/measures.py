@@ -108,7 +108,9 @@ def number_of(tree: Any) -> float:
     if tree.data != "log":
         return value
     if value <= 0:
-        raise InputError(Problem(f"log({value:g}) is no number", expected="log of a positive number"))
+        raise InputError(
+            Problem(f"log({value:g}) is no number", expected="log of a positive number")
+        )
     return math.log(value)
 
 

@@ -88,9 +88,14 @@ def _panel(axes: Axes, cells: Sequence[Cell], key: str, other: str, ratio: bool)
             ]
             heights.append(sum(means) / len(means) if means else float("nan"))
         axes.plot(
-            range(len(values)), heights, color=PALETTE[place], lw=1.4, marker="os^Dv<>"[place], ms=4,
+            range(len(values)),
+            heights,
+            color=PALETTE[place],
+            lw=1.4,
+            marker="os^Dv<>"[place],
+            ms=4,
             label=f"{other.rpartition('.')[2]}={level}",
-        )  # fmt: skip
+        )
     axes.set_xticks(range(len(values)), [str(value) for value in values])
     axes.set_xlabel(key)
     if ratio:

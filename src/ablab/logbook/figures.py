@@ -128,9 +128,7 @@ def curves(
     )
 
 
-def _draw_marks(
-    axes: Any, band: Band, marks: Sequence[Mapping[str, Any]], colour: str
-) -> None:
+def _draw_marks(axes: Any, band: Band, marks: Sequence[Mapping[str, Any]], colour: str) -> None:
     """A variant's plateaus, descents and spikes, in its colour."""
     for mark in marks:
         level = mark["level"]

@@ -1,4 +1,4 @@
-"""What an entry says of its results: readings, effects, spikes explained, verdicts; in sentences."""
+"""What an entry says of its results: readings, effects, spikes, verdicts, in sentences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -169,11 +169,13 @@ def _told(effects: Sequence[Effects]) -> list[str]:
                 "which is not: equal; the table says how many seeds would settle each."
             )
         sentences += [
-            interaction_sentence(each, found.measure)
-            for each in found.interactions
-            if each.exists
+            interaction_sentence(each, found.measure) for each in found.interactions if each.exists
         ]
-        sentences += [scaling_sentence(each) for each in found.scalings if each.clear]
+        sentences += [
+            scaling_sentence(each)
+            for each in found.scalings
+            if each.best is not None and each.best.holds
+        ]
     return sentences
 
 
@@ -187,8 +189,8 @@ def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str
             continue
         ends = sorted(plateau.last for _, plateau in group)
         sentences.append(
-            f"{len(group)} of {len(known)} runs stay at {name}, until step {ends[len(ends) // 2]:,} "
-            f"[{ends[0]:,}, {ends[-1]:,}] (median and range)."
+            f"{len(group)} of {len(known)} runs stay at {name}, until step "
+            f"{ends[len(ends) // 2]:,} [{ends[0]:,}, {ends[-1]:,}] (median and range)."
         )
     never = [each for each in known if each.floor is not None and each.floor.name is not None]
     for name in dict.fromkeys(each.floor.name for each in never if each.floor is not None):

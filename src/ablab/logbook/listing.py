@@ -66,7 +66,7 @@ def _shown(found: Calibration | None) -> str | None:
         for low, high, count, held in found.groups
     )
     return (
-        f"Of {found.count} decided expectations with a stated confidence, {found.held:.0%} held, and "
-        f"{found.stated:.0%} were expected to ({groups}; Brier score {found.brier:.2f}, a coin's is "
-        "0.25)."
+        f"Of {found.count} decided expectations with a stated confidence, {found.held:.0%} held, "
+        f"and {found.stated:.0%} were expected to ({groups}; Brier score {found.brier:.2f}, a "
+        "coin's is 0.25)."
     )

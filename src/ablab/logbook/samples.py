@@ -67,7 +67,5 @@ def _is_text(record: ExperimentRecord) -> bool:
 
 
 def _written(run: StoredRun) -> str:
-    text = ""
-    for (text,) in continuations(run, "", _TOKENS, Sampling(_TEMPERATURE), step=run.record.step):
-        pass
+    *_, (text,) = continuations(run, "", _TOKENS, Sampling(_TEMPERATURE), step=run.record.step)
     return text

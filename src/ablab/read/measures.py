@@ -145,11 +145,9 @@ def _curves(frame: pl.DataFrame, column: str, runs: list[RunRecord]) -> dict[str
     found = {}
     part = frame.select("run", "step", pl.col(column).cast(pl.Float64)).drop_nulls()
     for (run,), rows in part.filter(pl.col(column).is_finite()).group_by("run"):
-        rows = rows.filter(pl.col("step") <= ends[str(run)])
-        if rows.height:
-            found[str(run)] = _Curve(
-                rows["step"].to_numpy(), rows[column].to_numpy(), ends[str(run)]
-            )
+        own = rows.filter(pl.col("step") <= ends[str(run)])
+        if own.height:
+            found[str(run)] = _Curve(own["step"].to_numpy(), own[column].to_numpy(), ends[str(run)])
     return found
 
 
@@ -225,7 +223,8 @@ def _calm(curve: _Curve, column: str) -> np.ndarray:
     if not dense or not column.startswith("train_loss"):
         return values
     padded = np.pad(values, _CALM // 2, mode="edge")
-    return sliding_window_view(padded, _CALM).mean(axis=1)
+    calm: np.ndarray = sliding_window_view(padded, _CALM).mean(axis=1)
+    return calm
 
 
 _TAKE: dict[str, Callable[[_Curve, Measure], Taken]] = {

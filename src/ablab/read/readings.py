@@ -46,15 +46,13 @@ def experiment_readings(
     return {run.run: found[run.run] for run in runs if run.run in found}
 
 
-def read_frame(
-    frame: pl.DataFrame, column: str, levels: dict[str, float]
-) -> dict[str, Reading]:
+def read_frame(frame: pl.DataFrame, column: str, levels: dict[str, float]) -> dict[str, Reading]:
     """The readings of each run's curve in a frame with ``run``, ``step`` and the column."""
     if column not in frame.columns:
         return {}
     found = {}
-    for (run,), part in frame.select("run", "step", column).drop_nulls().group_by(
-        "run", maintain_order=True
+    for (run,), part in (
+        frame.select("run", "step", column).drop_nulls().group_by("run", maintain_order=True)
     ):
         steps, values = part["step"].to_numpy(), part[column].cast(pl.Float64).to_numpy()
         if part[column].is_finite().any():

@@ -123,7 +123,7 @@ class Trend:
     interval: tuple[float, float] | None
     p: float | None
     reversed: bool
-    steps: tuple[float | None, ...]
+    steps: tuple[float, ...]
     text: str
 
 
@@ -200,8 +200,7 @@ def difference(sample: Sample, other: Sample) -> Paired | None:
         return None
     apart = joined.with_columns((pl.col("value") - pl.col("value_other")).alias("apart"))
     values = apart.group_by("seed").agg(pl.col("apart").mean()).sort("seed")["apart"].to_numpy()
-    size = float(joined.select(pl.max_horizontal(pl.col("value").abs().max(),
-                                                 pl.col("value_other").abs().max())).item())  # fmt: skip
+    size = float(np.abs(joined.select("value", "value_other").to_numpy()).max())
     return _paired(values, size)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -97,10 +98,9 @@ def _judge(frame: pl.DataFrame, keys: list[str], expectation: Expectation) -> _F
         frame = frame.with_columns(pl.col("value").fill_null(pl.col("beyond")))
     sample = Sample(frame, keys)
     chosen = sample.where(expectation.where)
-    if isinstance(chosen, str):
-        return _Found("undecided", chosen)
-    if chosen.known.is_empty():
-        return _Found("undecided", "no run has a value: " + chosen.why())
+    if isinstance(chosen, str) or chosen.known.is_empty():
+        why = chosen if isinstance(chosen, str) else "no run has a value: " + chosen.why()
+        return _Found("undecided", why)
     match expectation.relation:
         case "falls_with" | "rises_with":
             return _order(chosen, expectation)
@@ -127,9 +127,10 @@ def _order(sample: Sample, expectation: Expectation) -> _Found:
     tested = trend(table, sign)
     evidence = f"{path}; {tested.text}{sample.gaps()}"
     against = [
-        f"{labels[i]} to {labels[i + 1]}" for i in range(len(labels) - 1)
-        if tested.steps[i] is not None and tested.steps[i] < 0
-    ]  # fmt: skip
+        f"{before} to {after}"
+        for (before, after), change in zip(pairwise(labels), tested.steps, strict=True)
+        if change < 0
+    ]
     if against:
         evidence += f"; the other way from {', '.join(against)}"
     interval, value = tested.interval, tested.slope
@@ -252,6 +253,4 @@ def calibration(found: Sequence[Verdict]) -> Calibration | None:
         if inside.any():
             groups.append((low, high, int(inside.sum()), float(held[inside].mean())))
     brier = float(((stated - held) ** 2).mean())
-    return Calibration(
-        float(stated.mean()), float(held.mean()), len(counted), brier, tuple(groups)
-    )
+    return Calibration(float(stated.mean()), float(held.mean()), len(counted), brier, tuple(groups))

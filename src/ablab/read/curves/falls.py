@@ -86,7 +86,9 @@ def find_slowdowns(view: View, blocked: list[tuple[int, int]]) -> list[Slower]:
         change = float(np.log(factor))
         error = float(np.hypot(left_error / left, right_error / right))
         score = (change - np.log(2)) / error
-        bend = max(_bend(view, place - size, place - 1), _bend(view, after.first, after.first + size - 1))
+        bend = max(
+            _bend(view, place - size, place - 1), _bend(view, after.first, after.first + size - 1)
+        )
         if score > 2 and bend <= _SUDDEN * change:
             found.append(Slower(place, factor, score))
     return found

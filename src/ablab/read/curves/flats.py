@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ablab.read.curves.pieces import Piece
-from ablab.read.curves.scale import Floats
 from ablab.read.curves.view import View
 
 _FLAT = 0.04  # a change over the whole stretch that counts as none
@@ -109,7 +109,7 @@ def edges(view: View, flat: Flat, low: int, high: int) -> tuple[int, int]:
     return first, last
 
 
-def _entered(within: Floats) -> int:
+def _entered(within: NDArray[np.bool_]) -> int:
     """The first place from which on most values are within."""
     ahead = 15
     sums = np.concatenate([[0], np.cumsum(within)])
@@ -124,9 +124,7 @@ def _entered(within: Floats) -> int:
 def _is_flat(view: View, piece: Piece) -> bool:
     """Whether a piece changes by next to nothing, or would without the bends at its ends."""
     trim = (piece.last - piece.first + 1) // 8
-    return any(
-        _hardly_changes(view, piece.first + less, piece.last - less) for less in {0, trim}
-    )
+    return any(_hardly_changes(view, piece.first + less, piece.last - less) for less in {0, trim})
 
 
 def _hardly_changes(view: View, first: int, last: int) -> bool:

@@ -5,6 +5,7 @@ The least sum of squared residuals over all cuts into straight lines, plus a pri
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,9 +53,7 @@ class Piece:
     deviation: float
 
 
-def make_bins(
-    steps: Floats, values: Floats, variance: Floats, inflation: float, most: int
-) -> Bins:
+def make_bins(steps: Floats, values: Floats, variance: Floats, inflation: float, most: int) -> Bins:
     """At most so many bins of equal numbers of values.
 
     Args:
@@ -114,7 +113,7 @@ def cut(bins: Bins, price: float, tolerance: float) -> list[Piece]:
     while borders[-1] > 0:
         borders.append(int(before[borders[-1]]))
     borders.reverse()
-    return [_piece(bins, a, b - 1) for a, b in zip(borders[:-1], borders[1:], strict=True)]
+    return [_piece(bins, a, b - 1) for a, b in pairwise(borders)]
 
 
 def _sums(values: Floats) -> Floats:

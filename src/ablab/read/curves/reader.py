@@ -83,7 +83,8 @@ def read_curve(
     spacing = float(np.median(np.diff(x)))
     jumps = spikes.find_jumps(read, noise, spacing, _LEAST_SPIKE)
     view = look(x, spikes.without(read, jumps), noise)
-    return _assemble(basic, view, jumps, scale, levels or {})
+    likeness = spikes.likeness(read, jumps) if len(jumps) > 2 else None
+    return _assemble(replace(basic, likeness=likeness), view, jumps, scale, levels or {})
 
 
 def _assemble(
@@ -110,14 +111,16 @@ def _assemble(
         return name_level(level, levels, basic.column)
 
     plateaus, descents = [], []
-    for flat, (first, end), left in places:
-        level = _level(view, first, end, scale)
+    for flat, (first, stop), left in places:
+        level = _level(view, first, stop, scale)
         sure = _certainty(left.drop / _DROP, view.length(flat.first, flat.last) / view.span / 0.03)
         plateaus.append(
-            Plateau(level, int(view.steps[first]), int(view.steps[end]), named(level), sure)
+            Plateau(level, int(view.steps[first]), int(view.steps[stop]), named(level), sure)
         )
         if left.downwards:
-            descents.append(_descent(view, end, level, named(level), sure, flats, rises, slower, scale))
+            descents.append(
+                _descent(view, stop, level, named(level), sure, flats, rises, slower, scale)
+            )
     lowest = int(np.argmin(view.bins.mean))
     value = scale.value
     return replace(
@@ -131,7 +134,6 @@ def _assemble(
         growbacks=tuple(_growback(view, each, scale) for each in rises),
         spikes=tuple(_spike(view, each, scale) for each in jumps),
         period=spikes.period(view.steps, jumps),
-        likeness=spikes.likeness(view.filled, jumps) if len(jumps) >= 3 else None,
         floor=None if floor is None else replace(floor, name=named(floor.level)),
         finished=not falling,
     )
@@ -154,9 +156,7 @@ def _plateaus(
         low, high = _neighbourhood(view, flat, flats, rises)
         left = _left(view, flat, high)
         long = view.length(flat.first, flat.last) >= _LONG * view.span
-        in_rise = any(
-            rise.first <= flat.last + 1 and flat.first - 1 <= rise.last for rise in rises
-        )
+        in_rise = any(rise.first <= flat.last + 1 and flat.first - 1 <= rise.last for rise in rises)
         if left is None and not (long and in_rise):
             continue
         if in_rise and not long:
@@ -167,9 +167,7 @@ def _plateaus(
     return found
 
 
-def _neighbourhood(
-    view: View, flat: Flat, flats: list[Flat], rises: list[Rise]
-) -> tuple[int, int]:
+def _neighbourhood(view: View, flat: Flat, flats: list[Flat], rises: list[Rise]) -> tuple[int, int]:
     """The bins around a flat stretch up to its neighbours: other stretches and rises."""
     low = max(
         [0]
@@ -279,7 +277,7 @@ def _falls_at_end(view: View) -> bool:
         return False
     length = x[-1] - x[0]
     change = float((weight * (x - middle) * y).sum() / spread) * length
-    return change < -max(_FALLS, 3 * length / np.sqrt(spread))
+    return bool(change < -max(_FALLS, 3 * length / np.sqrt(spread)))
 
 
 def _growback(view: View, rise: Rise, scale: Scale) -> Growback:

@@ -77,7 +77,7 @@ def _is_sudden(view: View, low: int, high: int) -> bool:
 
 def _rise(mean: Floats, error: Floats, low: int, high: int) -> Rise:
     height = mean[high] - mean[low]
-    slack = 0.08 * height
+    slack = max(0.02 * height, min(float(error[low : high + 1].max()), 0.1 * height))
     part = mean[low : high + 1]
     first = low + int(np.flatnonzero(part <= mean[low] + slack)[-1])
     last = first + int(np.flatnonzero(mean[first : high + 1] >= mean[high] - slack)[0])

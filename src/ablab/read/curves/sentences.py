@@ -14,7 +14,9 @@ def sentence(reading: Reading) -> str:
     parts = [*_events(reading)]
     if len(reading.spikes) == 1:
         spike = reading.spikes[0]
-        parts.append((spike.step, f"a spike at {spike.step:,}, {_times(spike.height, reading)} high"))
+        parts.append(
+            (spike.step, f"a spike at {spike.step:,}, {_times(spike.height, reading)} high")
+        )
     text = "; ".join(part for _, part in sorted(parts, key=lambda each: each[0]))
     rest = []
     if len(reading.spikes) > 1:
@@ -46,8 +48,8 @@ def group_sentence(readings: Sequence[Reading]) -> str:
         parts.append(f"floor {_range(floors)}{_of(len(floors), count)}")
     falling = sum(not reading.finished for reading in readings)
     if falling:
-        ends = [reading.end for reading in readings if not reading.finished]
-        parts.append(f"still falls at the end, from {_range(ends)}{_of(falling, count)}")
+        values = [reading.end for reading in readings if not reading.finished]
+        parts.append(f"still falls at the end, from {_range(values)}{_of(falling, count)}")
     return "; ".join(parts) or f"ends at {_range([reading.end for reading in readings])}"
 
 

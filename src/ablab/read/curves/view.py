@@ -54,7 +54,8 @@ class View:
         sums = np.concatenate([[0.0], np.cumsum(self.filled)])
         place = np.arange(len(self.filled))
         low, high = np.maximum(place - half, 0), np.minimum(place + half + 1, len(place))
-        return (sums[high] - sums[low]) / (high - low)
+        means: Floats = (sums[high] - sums[low]) / (high - low)
+        return means
 
     def scatter(self, first: int, last: int) -> float:
         """The standard deviation of a value within bins first to last."""

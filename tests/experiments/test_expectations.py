@@ -1,0 +1,118 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ablab
+from ablab.config import InputError
+from ablab.experiments.expectations import parse_expectation
+from ablab.experiments.measures import FUNCTIONS, Measure, parse_measure
+
+BASE = {"name": "a", "task": {"kind": "addition"}, "grid": {"model.d_model": [8, 16]}}
+SENTENCES = [
+    "leaves(log(10)) falls with model.d_model",
+    "final(eval_loss) rises with model.n_heads where model.d_model=8, train.lr=0.001",
+    "final(loss) is lower where model.n_heads=1 than where model.n_heads=4 by 0.1",
+    "grad/blocks.0.attn.W_Q/mean_norm at 500 is higher where a=x than where a=y",
+    "accuracy is the same where a=1 as where a=2 within 0.05",
+    "steps_to(loss, 0.1) is between 100 and 200 where a.b=null",
+    "accuracy is above 0.97",
+    "floor(loss) is below 1e-06 where a=true",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "measure"),
+    [
+        ("final(loss)", ("final", "train_loss", ())),
+        ("accuracy", ("final", "eval_accuracy", ())),
+        ("eval_loss/digit_0", ("final", "eval_loss/digit_0", ())),
+        ("best(eval_loss)", ("best", "eval_loss", ())),
+        ("leaves(0.8, eval_loss)", ("leaves", "eval_loss", (0.8,))),
+        ("steps_to(accuracy, 0.5)", ("steps_to", "eval_accuracy", (0.5,))),
+        ("param/model/rms at 20", ("at", "param/model/rms", (20,))),
+        ("at(lr, 20)", ("at", "lr", (20,))),
+        ("mean(grad_norm, 1, 50)", ("mean", "grad_norm", (1, 50))),
+        ("diverged", ("diverged", "train_loss", ())),
+    ],
+)
+def test_measures(text, measure):
+    assert parse_measure(text) == Measure(text, *measure)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("finl(loss)", "did you mean final?"),
+        ("final()", "cannot be read"),
+        ("final(loss", "cannot be read at its end"),
+        ("floor", "floor needs its arguments"),
+        ("leaves(loss)", "leaves has other arguments"),
+        ("at(lr, 1.5)", "1.5 is no step"),
+        ("leaves(log(-1))", "is no number"),
+        ("", "cannot be read at its end"),
+        ("__import__('os').system('true')", "cannot be read"),
+        ("1 + 1", "cannot be read"),
+    ],
+)
+def test_what_is_no_measure(text, message):
+    with pytest.raises(InputError) as error:
+        parse_measure(text)
+    assert message in str(error.value)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_measure_or_an_input_error(text):
+    for parse in (parse_measure, parse_expectation):
+        try:
+            parse(text)
+        except InputError as error:
+            assert error.problems
+
+
+@pytest.mark.parametrize("text", SENTENCES)
+def test_sentences_are_read_back(text):
+    expectation = parse_expectation(text)
+    assert expectation.sentence == text
+    assert parse_expectation(text + " with confidence 0.7") == expectation.model_copy(
+        update={"confidence": 0.7}
+    )
+
+
+@pytest.mark.parametrize(
+    ("expect", "message"),
+    [
+        ([{"measure": "accuracy"}], "exactly one of falls_with"),
+        ([{"measure": "accuracy", "above": 1, "below": 2}], "there are several: below, above"),
+        ([{"measure": "accuracy", "abov": 1}], "did you mean above?"),
+        ([{"above": 1}], "expect.0.measure is missing"),
+        ([{"measure": "accuracy", "same_as": {"model.d_model": 8}}], "margin belong together"),
+        ([{"measure": "accuracy", "above": 0, "confidence": 2}], "expect.0.confidence"),
+        (["loss falls with model.d_mdel"], "did you mean model.d_model?"),
+        (["loss falls"], "cannot be read at its end"),
+        ("loss falls with model.d_model", "expect is not a list"),
+        ([3], "expect.0 is no expectation"),
+    ],
+)
+def test_wrong_expectations(expect, message):
+    with pytest.raises(InputError) as error:
+        ablab.experiment(BASE | {"expect": expect})
+    assert message in str(error.value)
+
+
+def test_expectations_belong_to_an_experiment_and_not_to_its_identity():
+    plain = ablab.experiment(BASE)
+    expecting = ablab.experiment(BASE | {"expect": SENTENCES[:1]})
+    assert expecting.digest == plain.digest
+    assert [each.sentence for each in expecting.expectations] == SENTENCES[:1]
+    assert ablab.experiment(expecting.definition).expectations == expecting.expectations
+    with pytest.raises(InputError, match="no setting to override"):
+        ablab.experiment(BASE, "expect=[]")
+
+
+def test_a_smaller_grid_may_be_asked_for_first():
+    asked = BASE | {"expect": SENTENCES[:1]}
+    assert len(ablab.experiment(asked, "model.d_model=8").expectations) == 1
+
+
+def test_every_function_is_described():
+    assert all(text.startswith(f"{name}(") for name, text in FUNCTIONS.items())

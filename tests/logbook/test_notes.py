@@ -1,0 +1,86 @@
+import json
+import random
+
+import numpy as np
+import pytest
+
+from ablab.logbook.entry import add_note, write_entry
+from ablab.logbook.notes import BEGIN, END, put_notes, read_notes
+from tests.read.filled import fill, grid
+
+
+@pytest.fixture
+def stored(tmp_path):
+    return fill(tmp_path / "lab", grid(steps=60, seeds=1), lambda keys, seed, steps: 1 + 1 / steps)
+
+
+def test_notes_survive_twenty_rewrites_with_edits_between(stored):
+    store, record = stored
+    entry = write_entry(store, record)
+    path = entry.folder / "entry.md"
+    draw = random.Random(0)
+    pieces = [
+        "- one\n",
+        "### A heading of mine\n\n",
+        "| a | b |\n|---|---|\n",
+        "\n\n\n",
+        "```\n## x\n```\n",
+        "<!-- mine -->\n",
+        "  trailing  \n",
+        "Ünïcode ✓ {{ jinja }} {% if %}\n",
+        "no end",
+        "\r\n",
+    ]
+    for number in range(20):
+        notes = read_notes(path)
+        place = draw.randrange(len(notes) + 1)
+        notes = notes[:place] + draw.choice(pieces) + notes[place:]
+        path.write_bytes(put_notes(path.read_bytes().decode(), notes).encode())
+        if number % 5 == 4:
+            add_note(store, record, f"note **{number}**")
+            assert read_notes(path).startswith(notes)
+            assert read_notes(path).rstrip().endswith(f"note **{number}**")
+        else:
+            write_entry(store, record)
+            assert read_notes(path) == notes
+    assert "{{ jinja }}" in entry.page.read_text() or "Ünïcode" not in path.read_text()
+
+
+def test_a_heading_is_enough(stored):
+    store, record = stored
+    path = write_entry(store, record).folder / "entry.md"
+    text = path.read_text().replace(BEGIN, "mine").replace(END + "\n", "")
+    path.write_text(text)
+    write_entry(store, record)
+    assert read_notes(path).strip() == "mine"
+
+
+def test_a_lost_entry_has_the_stores_notes(stored):
+    store, record = stored
+    path = add_note(store, record, "kept").folder / "entry.md"
+    assert "kept" in read_notes(path)
+    path.unlink()
+    write_entry(store, record)
+    assert "kept" in read_notes(path)
+
+
+def test_notes_are_text_and_no_markup_of_the_page(stored):
+    store, record = stored
+    page = add_note(store, record, "<script>alert(1)</script> *mine*").page.read_text()
+    assert "<script>alert" not in page
+    assert "<em>mine</em>" in page
+
+
+def test_the_logbook_marks_negative_results(tmp_path):
+    expect = ["final(loss) is below 0.5 with confidence 0.9"]
+    rng = np.random.default_rng(0)
+    store, record = fill(
+        tmp_path / "lab",
+        grid(steps=60, seeds=3, expect=expect),
+        lambda keys, seed, steps: 1 + 0.01 * rng.standard_normal(len(steps)),
+    )
+    entry = write_entry(store, record)
+    listed = (entry.folder.parent / "LOGBOOK.md").read_text()
+    assert "**Negative result**: 1 of 1 expectations failed; no difference shown." in listed
+    assert "0% held, and 90% were expected to" in listed
+    assert json.loads((entry.folder / "findings.json").read_text())["verdicts"][0]["late"] is False

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from ablab.config import InputError
+from ablab.read.measures import measured
+from ablab.read.readings import experiment_readings
+from ablab.store.metrics import experiment_runs
+from tests.read.filled import fill, grid, leaving
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    rng = np.random.default_rng(0)
+
+    def curve(keys, seed, steps):
+        width, heads = keys["model.d_model"], keys["model.n_heads"]
+        if (width, heads, seed) == (32, 4, 4):
+            return None
+        if (width, heads) == (8, 1):
+            return leaving(rng, steps, 10_000)
+        columns = {"train_loss": leaving(rng, steps, 3200 / width)}
+        watched = np.full(len(steps), np.nan)
+        watched[9::10] = width
+        evaluated = np.full(len(steps), np.nan)
+        evaluated[-1] = heads
+        return columns | {"grad/model/rms": watched, "eval_loss": evaluated}
+
+    return fill(tmp_path_factory.mktemp("store") / "lab", grid(), curve)
+
+
+def of(stored, text):
+    frame = measured(*stored, text)
+    return {
+        (row["model.d_model"], row["model.n_heads"], row["seed"]): row
+        for row in frame.iter_rows(named=True)
+    }
+
+
+def test_the_step_at_which_a_level_is_left(stored):
+    found = of(stored, "leaves(log(10))")
+    assert found[16, 1, 0]["value"] == pytest.approx(200, abs=5)
+    assert found[32, 1, 2]["value"] == pytest.approx(100, abs=5)
+    stuck = found[8, 1, 0]
+    assert (stuck["value"], stuck["beyond"]) == (None, 400)
+    assert stuck["reason"] == "not left by step 400"
+    assert found[32, 4, 4]["reason"] == "diverged at step 10"
+
+
+def test_final_best_and_steps_to(stored):
+    final = of(stored, "final(loss)")[32, 1, 0]["value"]
+    assert final == pytest.approx(np.log(10) * np.exp(-0.02 * 300) + 1e-4, rel=0.1)
+    assert of(stored, "loss")[32, 1, 0]["value"] == final
+    assert of(stored, "best(loss)")[32, 1, 0]["value"] == pytest.approx(final, rel=0.2)
+    reached = of(stored, "steps_to(loss, 0.1)")
+    assert reached[32, 1, 0]["value"] == pytest.approx(100 + np.log(np.log(10) / 0.1) / 0.02, abs=5)
+    assert reached[8, 1, 0]["beyond"] == 400
+    assert of(stored, "eval_loss")[16, 4, 0]["value"] == 4
+
+
+def test_watched_columns_at_steps(stored):
+    assert of(stored, "grad/model/rms at 100")[16, 1, 0]["value"] == 16
+    assert "not logged at step 101" in of(stored, "at(grad/model/rms, 101)")[16, 1, 0]["reason"]
+    assert of(stored, "mean(grad/model/rms, 1, 50)")[32, 1, 0]["value"] == 32
+
+
+def test_words_and_counts(stored):
+    diverged = of(stored, "diverged")
+    assert diverged[32, 4, 4]["value"] == 1
+    assert sum(row["value"] for row in diverged.values()) == 1
+    assert of(stored, "spikes(loss)")[16, 1, 0]["value"] == 0
+    assert of(stored, "plateaus(loss)")[16, 1, 0]["value"] == 1
+
+
+def test_what_was_not_logged_is_said(stored):
+    with pytest.raises(InputError, match="no column eval_los was logged"):
+        measured(*stored, "eval_los")
+
+
+def test_readings_are_kept_in_the_index(stored):
+    store, record = stored
+    runs = experiment_runs(store, record)
+    first = experiment_readings(store, record, runs)
+    assert store.index.rows("SELECT count(*) n FROM readings WHERE column = 'train_loss'")[0][
+        "n"
+    ] == len(runs)
+    assert experiment_readings(store, record, runs) == first
