@@ -125,7 +125,8 @@ def _rests(x: Floats, y: Floats, weight: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         sxx, sxy, syy = wxx - wx * wx / w, wxy - wx * wy / w, wyy - wy * wy / w
         rest = np.where(sxx > 1e-12, syy - sxy * sxy / sxx, 0.0)
-    return np.maximum(rest, 0.0)
+    left: Floats = np.maximum(rest, 0.0)
+    return left
 
 
 def _piece(bins: Bins, first: int, last: int) -> Piece:
