@@ -118,7 +118,8 @@ def _rests(x: Floats, y: Floats, weight: Floats) -> Floats:
 
     def sums(values: Floats) -> Floats:
         total = np.concatenate([[0.0], np.cumsum(values)])
-        return total[None, :] - total[:, None]
+        between: Floats = total[None, :] - total[:, None]
+        return between
 
     w, wx, wy = sums(weight), sums(weight * x), sums(weight * y)
     wxx, wxy, wyy = sums(weight * x * x), sums(weight * x * y), sums(weight * y * y)
