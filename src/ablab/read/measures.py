@@ -54,9 +54,9 @@ def measured(store: Store, record: ExperimentRecord, text: str) -> pl.DataFrame:
         text: The measure; see :func:`ablab.experiments.measures.parse_measure`.
 
     Returns:
-        A row for each run: ``run``, the variant's keys, ``seed``, ``value`` (null where there is
-        none), ``reason`` (why there is none) and ``beyond``: the run's last step where what was
-        measured is a step that it did not reach, which lies beyond that.
+        A row for each run, with ``run``, the variant's keys, ``seed``, ``value`` (null where there
+        is none), ``reason`` (why there is none) and ``beyond`` (the run's last step, where what was
+        measured is a step that it did not reach, which lies beyond that).
 
     Raises:
         InputError: It is no measure, or its column was not logged.
