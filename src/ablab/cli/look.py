@@ -18,16 +18,29 @@ from ablab.cli.common import (
 @json_option
 @quiet_option
 def recipes(as_json: bool, quiet: bool) -> None:
-    """List the shipped experiments, each with its question."""
-    from ablab.experiments import recipes as known
+    """List the shipped experiments, each with its question and sizes (size=NAME chooses one)."""
+    from ablab.experiments.source import shipped
 
-    found = known()
+    found = shipped()
     if as_json:
-        print_json([{"name": name, "question": question} for name, question in found.items()])
+        print_json(
+            [
+                {
+                    "name": each.name,
+                    "question": each.question,
+                    "logbook": each.logbook,
+                    "sizes": [
+                        {"name": size.name, "about": size.about} for size in each.sizes.values()
+                    ],
+                }
+                for each in found
+            ]
+        )
         return
-    width = max(map(len, found))
-    for name, question in found.items():
-        click.echo(f"{name:{width}}  {question}")
+    width = max(len(each.name) for each in found)
+    for each in found:
+        sizes = f" (sizes: {', '.join(each.sizes)})" if each.sizes else ""
+        click.echo(f"{each.name:{width}}  {each.question}{sizes}")
 
 
 @click.command()

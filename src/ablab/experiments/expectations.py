@@ -22,6 +22,10 @@ class Expectation(Config):
     """What is compared: ``final(eval_loss)``, ``leaves(log(10))``, see ``docs/expectations.md``."""
     claim: str = ""
     """The claim in the user's own words; the relation in words where none are given."""
+    figure: str | None = None
+    """What the claim says in figures, where it is someone else's: ``log 10 until 1200``."""
+    source: str | None = None
+    """Where the claim is from: ``001, Q1``."""
     falls_with: str | None = None
     """The measure falls from each value of this setting to the next."""
     rises_with: str | None = None

@@ -14,7 +14,7 @@ from ablab.experiments.expectations import (
     read_expectations,
 )
 from ablab.experiments.grid import Axis, Choice, cells, check_key, make_axis, read_grid
-from ablab.experiments.header import read_name, read_question, read_seeds
+from ablab.experiments.header import read_logbook, read_name, read_question, read_seeds
 from ablab.experiments.identity import digest, run_id
 from ablab.experiments.overrides import Override, parse_overrides
 from ablab.experiments.parts import (
@@ -27,6 +27,7 @@ from ablab.experiments.parts import (
     part_class,
 )
 from ablab.experiments.parts import suggest_key as suggest
+from ablab.experiments.sizes import take_size
 from ablab.experiments.source import read_source
 from ablab.experiments.tree import Origins, leaves, put
 from ablab.experiments.tree import Path as KeyPath
@@ -105,9 +106,11 @@ class Experiment:
         """Tells experiments apart: their definition, and the runs that it means today.
 
         A corpus or a user's module that changes makes other runs of the same words. What is
-        expected of an experiment makes it no other one.
+        expected of an experiment, which of its sizes it is and which logbook it belongs to make it
+        no other one.
         """
-        asked = {key: value for key, value in self.definition.items() if key != "expect"}
+        words = ("expect", "size", "logbook")  # which change no run
+        asked = {key: value for key, value in self.definition.items() if key not in words}
         return digest([asked, [run.id for run in self.runs]])
 
     def __str__(self) -> str:
@@ -134,8 +137,11 @@ def experiment(
     tree = copy.deepcopy(tree)
     parsed = parse_overrides(overrides)
     _check_top_level(tree, origins)
+    take_size(tree, *_wanted_size(parsed, settings), origins)
     axes = read_grid(tree.get("grid") or {}, origins)
     for key, value in settings.items():
+        if key == "size":
+            continue
         if key not in TOP_LEVEL:
             raise InputError(Problem(f"{key} is not a setting", key, suggestion=suggest(key)))
         put(tree, (key,), value)
@@ -159,12 +165,23 @@ def experiment(
         {
             "name": name,
             "question": question,
+            **read_logbook(tree, origins),
+            **{key: tree[key] for key in ("size",) if key in tree},
             **{part: tree[part] for part in PARTS if part in tree},
             "grid": {axis.key: _axis_data(axis) for axis in axes},
             "seeds": list(seeds),
             **({"expect": [each.as_data() for each in expectations]} if expectations else {}),
         },
     )
+
+
+def _wanted_size(overrides: list[Override], settings: Mapping[str, Any]) -> tuple[Any, str | None]:
+    """The size that is asked for, which leaves the overrides, and where it was."""
+    for override in overrides:
+        if override.key == "size":
+            overrides.remove(override)
+            return override.value, override.source
+    return settings.get("size"), "argument size"
 
 
 def _check_top_level(tree: Mapping[str, Any], origins: Origins) -> None:
@@ -202,7 +219,7 @@ def _apply(
             raise InputError(
                 Problem("expect is no setting to override", key, source, None, expected)
             )
-        if key in ("name", "question", "seeds"):
+        if key in ("name", "question", "logbook", "seeds"):
             if override.is_axis:
                 check_key(key, source)
             tree[key] = override.value

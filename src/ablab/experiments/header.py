@@ -1,7 +1,7 @@
 """What stands beside an experiment's parts: its name, its question, its seeds."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ablab.config import InputError, Problem
@@ -56,3 +56,17 @@ def read_question(value: Any, origins: Origins) -> str:
             Problem("the question is not text", "question", origins.of(("question",)))
         ) from error
     return text
+
+
+def read_logbook(tree: Mapping[str, Any], origins: Origins) -> dict[str, str]:
+    """The logbook that an experiment belongs to, as ``logbook``; nothing where it names none."""
+    value = tree.get("logbook")
+    if value is None:
+        return {}
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        return {"logbook": value}
+    expected = "letters, digits, '.', '_' and '-', the first a letter or a digit"
+    source = origins.of(("logbook",))
+    raise InputError(
+        Problem("the logbook's name cannot be used", "logbook", source, value, expected)
+    )

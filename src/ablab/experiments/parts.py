@@ -15,7 +15,10 @@ from ablab.tasks.config import TASKS, TaskConfig
 from ablab.train.config import TrainConfig
 from ablab.watching.config import WatchConfig
 
-TOP_LEVEL = ("name", "question", "task", "model", "train", "watch", "grid", "seeds", "expect")
+TOP_LEVEL = (
+    "name", "question", "logbook", "task", "model", "train", "watch", "grid", "seeds", "sizes",
+    "size", "expect",
+)  # fmt: skip
 PARTS = ("task", "model", "train", "watch")
 _NUMBERED = "N"  # stands for a number in a known key
 

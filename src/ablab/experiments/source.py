@@ -1,6 +1,7 @@
 """Where an experiment is written: a recipe's name, a YAML file, or a mapping in Python."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,45 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from ablab.config import InputError, Problem, is_file, nearest
+from ablab.experiments.sizes import Size, read_sizes
 from ablab.experiments.tree import Origins
 from ablab.experiments.tree import Path as KeyPath
 
 _MAX_NODES = 100_000
 
 
-def recipes() -> dict[str, str]:
-    """The shipped experiments: each one's name and question."""
-    found = {}
+@dataclass(frozen=True)
+class Recipe:
+    """A shipped experiment.
+
+    Attributes:
+        name: What it is called by.
+        question: What it asks.
+        logbook: The logbook that it is of; None where it is of none.
+        sizes: Its sizes, by name; none where it has one only.
+    """
+
+    name: str
+    question: str
+    logbook: str | None
+    sizes: dict[str, Size]
+
+
+def shipped() -> list[Recipe]:
+    """The shipped experiments, by name."""
+    found = []
     for file in sorted(_recipe_folder().iterdir(), key=lambda file: file.name):
         if file.name.endswith(".yaml"):
-            tree, _ = _parse(file.read_text(encoding="utf-8"), file.name)
-            found[file.name.removesuffix(".yaml")] = str(tree["question"])
+            tree, origins = _parse(file.read_text(encoding="utf-8"), file.name)
+            name = file.name.removesuffix(".yaml")
+            sizes = read_sizes(tree.get("sizes"), origins)
+            found.append(Recipe(name, str(tree["question"]), tree.get("logbook"), sizes))
     return found
+
+
+def recipes() -> dict[str, str]:
+    """The shipped experiments: each one's name and question."""
+    return {recipe.name: recipe.question for recipe in shipped()}
 
 
 def read_source(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Origins]:
@@ -38,7 +64,8 @@ def read_source(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any],
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or is_file(path):
         return _parse(_read(path), name, stem=path.stem)
-    known = sorted(recipes())
+    known = sorted(file.name.removesuffix(".yaml") for file in _recipe_folder().iterdir()
+                   if file.name.endswith(".yaml"))  # fmt: skip
     if name not in known:
         raise InputError(
             Problem(

@@ -114,6 +114,8 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     return {
         "record": record,
         "date": record.created[:10],
+        "size": record.definition.get("size"),
+        "of_logbook": record.definition.get("logbook"),
         "grid": [(key, _choices(values)) for key, values in grid.items()],
         "seeds": ", ".join(map(str, record.definition["seeds"])),
         "base": _base(record),

@@ -36,6 +36,8 @@ class Verdict:
         written: When it was written.
         late: Whether results were there by then.
         seen: How many runs had results then.
+        figure: What its source says in figures; None where it gave none.
+        source: Where it is from; None where that was not said.
     """
 
     claim: str
@@ -48,6 +50,15 @@ class Verdict:
     written: str | None = None
     late: bool = False
     seen: int = 0
+    figure: str | None = None
+    source: str | None = None
+
+    @property
+    def said(self) -> str:
+        """What its source says, and where; empty where neither is known."""
+        if self.source is None:
+            return self.figure or ""
+        return f"{self.figure} ({self.source})" if self.figure else self.source
 
     def as_data(self) -> dict[str, Any]:
         """The verdict as plain data."""
@@ -86,6 +97,8 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
         stamp.written,
         stamp.late,
         stamp.seen,
+        expectation.figure,
+        expectation.source,
     )
 
 

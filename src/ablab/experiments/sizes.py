@@ -1,0 +1,130 @@
+"""The sizes of an experiment: what each sets on top of the file, chosen by ``size=NAME``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ablab.config import InputError, Problem, nearest
+from ablab.experiments.grid import check_key
+from ablab.experiments.tree import Origins, put
+
+QUICK = "quick"  # the file as it stands
+
+
+@dataclass(frozen=True)
+class Size:
+    """One size of an experiment.
+
+    Attributes:
+        name: What it is chosen by.
+        about: What it leaves out, or adds, in a sentence.
+        settings: What it sets: dotted keys, ``grid.KEY`` (null leaves the axis out), ``seeds``.
+    """
+
+    name: str
+    about: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def read_sizes(value: Any, origins: Origins) -> dict[str, Size]:
+    """The sizes of a ``sizes:`` mapping by name, ``quick`` first; none where it is left out.
+
+    Raises:
+        InputError: It is no mapping of sizes.
+    """
+    if value is None:
+        return {}
+    expected = "sizes: {NAME: {about: TEXT, set: {key: value, …}}, …}"
+    if not isinstance(value, Mapping) or not value:
+        source = origins.of(("sizes",))
+        raise InputError(
+            Problem("sizes is not a mapping of sizes", "sizes", source, value, expected)
+        )
+    found = {QUICK: Size(QUICK)}
+    problems = []
+    for name, content in value.items():
+        path, source = f"sizes.{name}", origins.of(("sizes", name))
+        if not isinstance(content, Mapping):
+            problems.append(Problem(f"{path} is not a size", path, source, content, expected))
+            continue
+        unknown = [key for key in content if key not in ("about", "set")]
+        problems += [
+            Problem(f"{path}.{key} is not a setting", path, source, None, expected,
+                    nearest(key, ["about", "set"]))
+            for key in unknown
+        ]  # fmt: skip
+        about, settings = content.get("about", ""), content.get("set") or {}
+        if not isinstance(about, str):
+            problems.append(Problem(f"{path}.about is not text", path, source, about))
+        if not isinstance(settings, Mapping):
+            problems.append(
+                Problem(f"{path}.set is not a mapping", path, source, settings, expected)
+            )
+        found[name] = Size(name, str(about), dict(settings) if not problems else {})
+    if problems:
+        raise InputError(*problems)
+    return found
+
+
+def take_size(tree: dict[str, Any], wanted: Any, source: str | None, origins: Origins) -> None:
+    """Puts a size's settings into an experiment's tree; its name stays there as ``size``.
+
+    A tree without ``sizes`` may have a name as ``size``, that of the size which it once was.
+
+    Args:
+        tree: The tree, which is changed.
+        wanted: The size's name; None for the tree's own ``size``, or else ``quick``.
+        source: Where the wish came from.
+        origins: Where values came from; those that the size sets are marked.
+
+    Raises:
+        InputError: There is no such size, or it sets what a size cannot.
+    """
+    sizes = read_sizes(tree.pop("sizes", None), origins)
+    if not sizes and wanted is None:
+        if "size" in tree and not isinstance(tree["size"], str):
+            raise InputError(
+                Problem("size is no name", "size", origins.of(("size",)), tree["size"])
+            )
+        return
+    if not sizes:
+        expected = "none; sizes: in the experiment's file says which there are"
+        raise InputError(Problem("the experiment has no sizes", "size", source, wanted, expected))
+    if wanted is None:
+        wanted, source = tree.get("size", QUICK), origins.of(("size",))
+    if wanted not in sizes:
+        raise InputError(
+            Problem(
+                f"there is no size {wanted!r}",
+                "size",
+                source,
+                wanted,
+                "one of " + ", ".join(sizes),
+                nearest(str(wanted), list(sizes)),
+            )
+        )
+    tree["size"] = wanted
+    for key, value in sizes[wanted].settings.items():
+        _set(tree, key, value, wanted, origins)
+
+
+def _set(tree: dict[str, Any], key: str, value: Any, size: str, origins: Origins) -> None:
+    path: tuple[str, ...] = ("sizes", size, "set", key)
+    source = origins.of(path)
+    if key.startswith("grid."):
+        axis = key.removeprefix("grid.")
+        grid = dict(tree.get("grid") or {})
+        grid.pop(axis, None) if value is None else grid.update({axis: value})
+        tree["grid"] = grid
+        path = ("grid", axis)
+    elif key in ("seeds", "grid"):
+        tree[key] = value
+        path = (key,)
+    else:
+        path = check_key(key, source)
+        grid = tree.get("grid")
+        if isinstance(grid, Mapping):  # what is said last counts: the key is no axis now
+            tree["grid"] = {axis: values for axis, values in grid.items() if axis != key}
+        put(tree, path, value)
+    if source is not None:
+        origins.mark(path, source)
