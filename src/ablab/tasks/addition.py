@@ -94,8 +94,8 @@ class Addition(Task):
         likeliest, is the mean predicted probability of the naive digit sum, of that plus one, and
         of anything else: ``probability/digit_d/naive``, ``…/naive_plus_1``, ``…/other``; of the
         first two the larger one, which is about a half where it cannot tell whether there is a
-        carry and 1 where it can, is ``…/larger_of_two``. ``accuracy`` is the mean over digits, ``sequence_accuracy``
-        the share of samples with every digit right.
+        carry and 1 where it can, is ``…/larger_of_two``. ``accuracy`` is the mean over digits,
+        ``sequence_accuracy`` the share of samples with every digit right.
         """
         base = self.config.base
         predictions = logits.argmax(-1)  # (B, P)
