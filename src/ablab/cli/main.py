@@ -7,6 +7,7 @@ import click
 
 from ablab import __version__
 from ablab.cli import inspect, keep, look, train
+from ablab.cli.claims import claims
 from ablab.cli.effects import effects
 from ablab.cli.export import export, figure
 from ablab.cli.generate import generate
@@ -55,6 +56,7 @@ for _command in (
     look.metrics,
     read,
     expect,
+    claims,
     effects,
     replay,
     generate,

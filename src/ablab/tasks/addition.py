@@ -90,8 +90,12 @@ class Addition(Task):
         ``accuracy/digit_d``; and the share of predictions that equal the naive digit sum (the sum
         of the two operands' digits without a carry) plus k modulo the base, as
         ``offset/digit_d/k`` (k = 0 the naive sum itself), with ``offset/digit_d/other`` for
-        predictions that are no digit. ``accuracy`` is the mean over digits, ``sequence_accuracy``
-        the share of samples with every digit right.
+        predictions that are no digit. What the model thinks possible, and not only what it thinks
+        likeliest, is the mean predicted probability of the naive digit sum, of that plus one, and
+        of anything else: ``probability/digit_d/naive``, ``…/naive_plus_1``, ``…/other``; of the
+        first two the larger one, which is about a half where it cannot tell whether there is a
+        carry and 1 where it can, is ``…/larger_of_two``. ``accuracy`` is the mean over digits,
+        ``sequence_accuracy`` the share of samples with every digit right.
         """
         base = self.config.base
         predictions = logits.argmax(-1)  # (B, P)
@@ -111,7 +115,29 @@ class Addition(Task):
                 share = (is_digit & (offset == k)).float().mean()
                 result[f"offset/digit_{digit}/{k}"] = share
             result[f"offset/digit_{digit}/other"] = (~is_digit).float().mean()
+            possible = self._possible(logits[:, place], self._naive(tokens, digit))
+            for name, probability in possible.items():
+                result[f"probability/digit_{digit}/{name}"] = probability.mean()
         return result
+
+    def _possible(
+        self, logits: Float[Tensor, "B V"], naive: Int[Tensor, " B"]
+    ) -> dict[str, Float[Tensor, " B"]]:
+        """The predicted probability of the digit sum without a carry, with one, and of the rest."""
+        probabilities = logits.float().softmax(-1)
+        numbers = torch.arange(logits.shape[-1], device=logits.device)
+        with_carry = torch.remainder(naive + 1, self.config.base)
+        # A product with a mask and no gather, which compiled methods would be slow at.
+        none, one = (
+            torch.where(numbers == digit[:, None], probabilities, 0.0).sum(-1)
+            for digit in (naive, with_carry)
+        )
+        return {
+            "naive": none,
+            "naive_plus_1": one,
+            "other": 1 - none - one,
+            "larger_of_two": torch.maximum(none, one),
+        }
 
     def text(self, tokens: NDArray[np.int64]) -> str:
         """Tokens as a person writes them."""

@@ -1,0 +1,110 @@
+"""The command that holds logbooks' claims against what came out here."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ablab.cli.common import (
+    execution_options,
+    json_option,
+    make_options,
+    print_json,
+    print_table,
+    quiet_option,
+    store_option,
+)
+
+_WIDTH = 58  # of a claim in the terminal's table
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[RECIPE|LOGBOOK …]")
+@click.option("--run", "running", is_flag=True, help="Train first what is missing.")
+@click.option(
+    "--size", metavar="NAME", help="The recipes' size: quick (the default), full."
+)
+@click.option("--write", "page", type=click.Path(dir_okay=False), metavar="FILE",
+              help="Write the page, in Markdown.")  # fmt: skip
+@store_option
+@execution_options
+@json_option
+@quiet_option
+def claims(
+    names: tuple[str, ...],
+    running: bool,
+    size: str | None,
+    page: str | None,
+    store: str,
+    as_json: bool,
+    quiet: bool,
+    **choices: Any,
+) -> int:
+    """Show each claim of RECIPE, its figure, ours with its interval, and the verdict.
+
+    A name is a recipe, a logbook (all of its recipes) or a YAML file; without names, all recipes
+    that claim anything. With --run, each is trained first as by ablab run.
+    """
+    options = make_options(**choices)
+    from ablab.logbook.claims import chosen, claims_of, tally, write_page
+    from ablab.store import Store
+
+    wanted = chosen(names)
+    code = 0
+    if running:
+        code = _run_missing(wanted, size, store, options, quiet)
+    opened = Store(store) if (Path(store) / "index.sqlite").is_file() else None
+    found = [claims_of(opened, name, size) for name in wanted]
+    if page is not None:
+        named = ["ablab", "claims", *names, *(["--size", size] if size else []), "--write", page]
+        write_page(found, Path(page), shlex.join(named))
+    if as_json:
+        print_json({"tally": tally(found), "recipes": [each.as_data() for each in found]})
+        return code
+    print_table(
+        ["recipe", "claim", "its figure", "ours", "verdict"],
+        [
+            (each.name, _short(claim.expectation.text), _short(claim.expectation.figure or ""),
+             claim.ours, claim.outcome)
+            for each in found
+            for claim in each.claims
+        ],
+    )  # fmt: skip
+    click.echo(f"\n{tally(found)}")
+    for each in found:
+        if each.lacking:
+            click.echo(f"{each.name} cannot be run here: {each.lacking}", err=True)
+    return code
+
+
+def _run_missing(names: list[str], size: str | None, store: str, options: Any, quiet: bool) -> int:
+    """Trains what is missing, recipe after recipe; the exit code of the worst."""
+    from ablab.api import carry_out
+    from ablab.execute.progress import make_reporter
+    from ablab.execute.worker import pause_on_signals
+    from ablab.logbook.claims import claims_of
+
+    paused = pause_on_signals()
+    code = 0
+    for number, name in enumerate(names, 1):
+        each = claims_of(None, name, size)
+        if each.asked is None:
+            continue
+        if not quiet:
+            click.echo(f"{each.name} ({number} of {len(names)})", err=True)
+        command = ["ablab", "run", name, *([f"size={each.size}"] if each.size else [])]
+        result = carry_out(
+            each.asked, store, options, shlex.join(command), make_reporter(quiet), paused
+        )
+        if not result.complete:
+            click.echo("interrupted; the same command goes on from here", err=True)
+            return 130
+        if any(record.status in ("failed", "diverged") for record in result.runs):
+            click.echo(f"{each.name}: some runs failed or diverged", err=True)
+            code = 1
+    return code
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1].rstrip() + "…"

@@ -1,0 +1,263 @@
+"""Claims of logbooks beside what came out here: the table over recipes, and the page of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from ablab.config import InputError, Problem, nearest
+from ablab.experiments.expectations import Expectation, read_expectations
+from ablab.experiments.experiment import Experiment, experiment
+from ablab.experiments.source import read_source, shipped
+from ablab.logbook.page import templates
+from ablab.read.measures import shown
+from ablab.read.verdicts import Verdict, judge
+from ablab.store.expected import Stamped, stamped
+from ablab.store.metrics import experiment_runs
+from ablab.store.store import ExperimentRecord, Store
+
+NOT_RUN = "not run"
+_OUTCOMES = ("held", "failed", "undecided", NOT_RUN)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of a logbook, and what became of it here.
+
+    Attributes:
+        expectation: The claim, with its figure and where it is from.
+        verdict: The verdict on it; None where nothing was run.
+    """
+
+    expectation: Expectation
+    verdict: Verdict | None
+
+    @property
+    def outcome(self) -> str:
+        """``held``, ``failed``, ``undecided`` or ``not run``."""
+        return NOT_RUN if self.verdict is None else self.verdict.outcome
+
+    @property
+    def ours(self) -> str:
+        """The number that decided, with its 95% interval; empty where there is none."""
+        if self.verdict is None or self.verdict.value is None:
+            return ""
+        text = shown(self.verdict.value)
+        if self.verdict.interval is None:
+            return text
+        low, high = self.verdict.interval
+        return f"{text} [{low:.4g}, {high:.4g}]"
+
+
+@dataclass(frozen=True)
+class RecipeClaims:
+    """The claims that a recipe is about.
+
+    Attributes:
+        name: The recipe's name.
+        logbook: The logbook that it is of, or else its own name.
+        question: What it asks.
+        size: The size; None where it has one only.
+        about: What that size leaves out or adds.
+        asked: The experiment; None where it cannot be made here.
+        lacking: Why it cannot be made; None where it can.
+        record: The experiment in the store; None where it was not run.
+        seconds: What its runs took to train.
+        runs: How many runs it has in the store.
+        claims: The claims.
+    """
+
+    name: str
+    logbook: str
+    question: str
+    size: str | None
+    about: str
+    asked: Experiment | None
+    lacking: str | None
+    record: ExperimentRecord | None
+    seconds: float
+    runs: int
+    claims: tuple[Claim, ...]
+
+    def as_data(self) -> dict[str, Any]:
+        """The claims as plain data."""
+        return {
+            "recipe": self.name,
+            "logbook": self.logbook,
+            "question": self.question,
+            "size": self.size,
+            "about": self.about,
+            "entry": None if self.record is None else self.record.entry,
+            "runs": self.runs,
+            "seconds": self.seconds,
+            "lacking": self.lacking,
+            "claims": [
+                {
+                    "claim": each.expectation.text,
+                    "figure": each.expectation.figure,
+                    "source": each.expectation.source,
+                    "sentence": each.expectation.sentence,
+                    "value": None if each.verdict is None else each.verdict.value,
+                    "interval": None if each.verdict is None else each.verdict.interval,
+                    "evidence": None if each.verdict is None else each.verdict.evidence,
+                    "outcome": each.outcome,
+                }
+                for each in self.claims
+            ],
+        }
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """The recipes that names stand for: a recipe, a logbook's recipes, a YAML file.
+
+    Without names, all shipped recipes that expect anything.
+
+    Raises:
+        InputError: A name is none of these.
+    """
+    every = shipped()
+    logbooks = {each.logbook for each in every if each.logbook is not None}
+    known = [each.name for each in every]
+    if not names:
+        return [name for name in known if read_source(name)[0].get("expect")]
+    found: list[str] = []
+    for name in names:
+        if name in logbooks:
+            found += [each.name for each in every if each.logbook == name]
+        elif name in known or name.endswith((".yaml", ".yml")):
+            found.append(name)
+        else:
+            expected = "a recipe, a logbook or a YAML file: " + ", ".join(
+                [*sorted(logbooks), *known]
+            )
+            near = nearest(name, [*logbooks, *known])
+            raise InputError(
+                Problem(f"there is no recipe and no logbook called {name!r}", given=name,
+                        expected=expected, suggestion=near)
+            )  # fmt: skip
+    return list(dict.fromkeys(found))
+
+
+def claims_of(store: Store | None, name: str, size: str | None) -> RecipeClaims:
+    """The claims of one recipe at a size, with the verdicts on them in a store.
+
+    Args:
+        store: The store; None where there is none yet.
+        name: The recipe, or a YAML file.
+        size: The size that is asked for; None for the recipe's own. A recipe without sizes is
+            taken as it is.
+
+    Raises:
+        InputError: The recipe has sizes, and not this one; or its expectations cannot be read.
+    """
+    tree, origins = read_source(name)
+    sizes = tree.get("sizes") or {}
+    asked, lacking = None, None
+    try:
+        asked = experiment(name, **({"size": size} if sizes and size else {}))
+    except InputError as error:
+        if any(problem.key == "size" for problem in error.problems):
+            raise
+        lacking = "; ".join(problem.message for problem in error.problems)
+    if asked is None:
+        expected = read_expectations(tree.get("expect"), origins.of(("expect",)))
+    else:
+        expected = asked.expectations
+        size = asked.definition.get("size")
+    record = None if store is None or asked is None else _record(store, asked)
+    runs = [] if store is None or record is None else experiment_runs(store, record)
+    about = sizes.get(size, {}).get("about", "") if size else ""
+    return RecipeClaims(
+        tree["name"],
+        tree.get("logbook") or tree["name"],
+        str(tree.get("question") or ""),
+        size if sizes else None,
+        about,
+        asked,
+        lacking,
+        record,
+        sum(run.seconds for run in runs),
+        len(runs),
+        tuple(Claim(each, _verdict(store, record, each)) for each in expected),
+    )
+
+
+def _record(store: Store, asked: Experiment) -> ExperimentRecord | None:
+    """The experiment in the store, if any of its runs has begun."""
+    rows = store.index.rows(
+        """SELECT e.id FROM experiments e WHERE e.digest = ? AND EXISTS
+           (SELECT 1 FROM members m JOIN runs r ON r.id = m.run
+            WHERE m.experiment = e.id AND r.step > 0)""",
+        asked.digest,
+    )
+    return next((each for each in store.experiments() if rows and each.id == rows[0]["id"]), None)
+
+
+def _verdict(
+    store: Store | None, record: ExperimentRecord | None, expectation: Expectation
+) -> Verdict | None:
+    """The verdict on what a recipe expects, stamped as it is in the store, if it is."""
+    if store is None or record is None:
+        return None
+    for each in stamped(store, record):
+        if each.expectation == expectation:
+            return judge(store, record, each)
+    return judge(store, record, Stamped(expectation, "", 0, 0))
+
+
+def tally(found: Sequence[RecipeClaims]) -> str:
+    """How many claims there are, and what became of them."""
+    outcomes = [claim.outcome for each in found for claim in each.claims]
+    counts = [f"{outcomes.count(each)} {each}" for each in _OUTCOMES if each in outcomes]
+    many = "s" if len(outcomes) > 1 else ""
+    return f"{len(outcomes)} claim{many}: {', '.join(counts)}" if outcomes else "no claims"
+
+
+def write_page(found: Sequence[RecipeClaims], path: Path, command: str) -> None:
+    """Writes the page of claims in Markdown.
+
+    What is written by hand goes with it: ``FINDINGS.md`` and ``FINDINGS-LOGBOOK.md`` in the folder
+    beside the page that has the page's name (``docs/logbooks/`` for ``docs/logbooks.md``).
+
+    Raises:
+        InputError: The page cannot be written.
+    """
+    by_hand = path.parent / path.stem
+    groups: dict[str, list[RecipeClaims]] = {}
+    for each in found:
+        groups.setdefault(each.logbook, []).append(each)
+    machines = {_machine(each.record): None for each in found if each.record is not None}
+    text = templates().get_template("claims.md.j2").render(
+        date=date.today().isoformat(),
+        command=command,
+        tally=tally(found),
+        machines=list(machines),
+        seconds=sum(each.seconds for each in found),
+        runs=sum(each.runs for each in found),
+        words=_by_hand(by_hand / "FINDINGS.md"),
+        logbooks=[
+            (name, members, tally(members), _by_hand(by_hand / f"FINDINGS-{name}.md"))
+            for name, members in groups.items()
+        ],
+    )  # fmt: skip
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            Problem(f"cannot write {path}: {error.strerror}", "--write", given=str(path))
+        ) from error
+
+
+def _by_hand(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+
+def _machine(record: ExperimentRecord) -> str:
+    """The machine and the versions that an experiment was registered with."""
+    known = record.environment
+    packages = ", ".join(f"{name} {number}" for name, number in known["packages"].items())
+    return (
+        f"{known['processor']}, {known['cores']} cores, {known['memory']}; "
+        f"Python {known['python']}, {packages}"
+    )

@@ -1,0 +1,61 @@
+"""``ablab claims`` as a command."""
+
+import json
+
+import pytest
+
+from tests.cli.command import run_command
+
+RECIPE = """
+question: Does it?
+logbook: little
+task: {kind: addition, n_digits: 1}
+model: {d_model: 4, n_heads: 1}
+train: {steps: 12, batch_size: 8}
+sizes:
+  quick: {about: trains one seed}
+  full: {about: trains two, set: {seeds: 2}}
+expect:
+  - claim: it is not right at once
+    figure: log 10
+    measure: final(loss)
+    within: [1.5, 3.5]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "little.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_claims_are_run_and_told(recipe, tmp_path):
+    store = str(tmp_path / "lab")
+    code, out, _ = run_command("claims", str(recipe), "--store", store)
+    assert code == 0
+    assert "not run" in out
+    assert not (tmp_path / "lab").exists()
+    page = tmp_path / "page.md"
+    arguments = (str(recipe), "--store", store, "--quiet", "--engine", "solo", "--compile", "off")
+    code, out, _ = run_command("claims", "--run", "--write", str(page), *arguments)
+    assert code == 0
+    assert "held" in out
+    assert "1 claim: 1 held" in out
+    assert "trains one seed" in page.read_text()
+    _, out, _ = run_command("claims", "--json", *arguments)
+    found = json.loads(out)
+    (one,) = found["recipes"]
+    assert (one["recipe"], one["size"], one["runs"]) == ("little", "quick", 1)
+    assert one["claims"][0]["figure"] == "log 10"
+    assert one["claims"][0]["outcome"] == "held"
+    _, out, _ = run_command("claims", "--json", "--size", "full", *arguments)
+    assert json.loads(out)["recipes"][0]["claims"][0]["outcome"] == "not run"
+
+
+def test_a_wrong_name_or_size_is_an_error(recipe, tmp_path):
+    store = str(tmp_path / "lab")
+    code, _, err = run_command("claims", str(recipe), "--size", "ful", "--store", store)
+    assert code == 2
+    assert "did you mean full" in err
+    assert run_command("claims", "additon", "--store", store)[0] == 2

@@ -1,0 +1,121 @@
+"""The table of claims over a made-up store."""
+
+import numpy as np
+import pytest
+
+from ablab.config import InputError
+from ablab.logbook.claims import chosen, claims_of, tally, write_page
+from ablab.store.expected import stamp
+from tests.read.filled import fill, grid, leaving
+
+EXPECT = [
+    {
+        "claim": "the narrower, the later",
+        "measure": "leaves(log(10))",
+        "falls_with": "model.d_model",
+        "figure": "×1.5 per halving",
+        "source": "001, Q1",
+    },
+    {"claim": "it ends | at nothing", "measure": "final(loss)", "below": 1e-9},
+]
+SIZES = {"quick": {"about": "leaves out all else"}, "full": {"set": {"seeds": 9}}}
+
+
+def recipe(tmp_path, **more):
+    asked = grid(expect=EXPECT, sizes=SIZES, logbook="made-up-logbook") | more
+    path = tmp_path / "made.yaml"
+    from ruamel.yaml import YAML
+
+    with path.open("w") as file:
+        YAML(typ="safe").dump(asked, file)
+    return str(path), asked
+
+
+def curve(keys, seed, steps):
+    rng = np.random.default_rng(seed + 100 * keys["model.d_model"] + keys["model.n_heads"])
+    return leaving(rng, steps, at=1600 / keys["model.d_model"] + 10 * rng.standard_normal())
+
+
+def test_claims_have_figure_number_and_verdict(tmp_path):
+    path, asked = recipe(tmp_path)
+    store, record = fill(tmp_path / "lab", asked, curve)
+    found = claims_of(store, path, None)
+    assert (found.size, found.about, found.runs) == ("quick", "leaves out all else", 30)
+    assert found.logbook == "made-up-logbook"
+    assert found.record.id == record.id
+    first, second = found.claims
+    assert first.outcome == "held"
+    assert first.expectation.figure == "×1.5 per halving"
+    assert first.ours.startswith(f"{first.verdict.value:.4g} [")
+    assert second.outcome == "failed"
+    assert tally([found]) == "2 claims: 1 held, 1 failed"
+
+
+def test_what_was_not_run_is_said(tmp_path):
+    path, asked = recipe(tmp_path)
+    for store in (None, fill(tmp_path / "lab", grid(name="other"), curve)[0]):
+        found = claims_of(store, path, None)
+        assert [each.outcome for each in found.claims] == ["not run"] * 2
+        assert found.runs == 0
+    store, _ = fill(tmp_path / "lab2", asked, curve)
+    assert claims_of(store, path, "quick").claims[0].outcome == "held"
+    assert claims_of(store, path, "full").claims[0].outcome == "not run"
+
+
+def test_an_expectation_added_to_the_recipe_later_is_judged_too(tmp_path):
+    path, asked = recipe(tmp_path)
+    store, record = fill(tmp_path / "lab", asked, curve)
+    more = {"measure": "final(loss)", "above": 1e-9}
+    path, asked = recipe(tmp_path, expect=[*EXPECT, more])
+    assert [each.outcome for each in claims_of(store, path, None).claims] == [
+        "held", "failed", "held",
+    ]  # fmt: skip
+    stamp(store, record, claims_of(store, path, None).asked.expectations)
+    assert claims_of(store, path, None).claims[2].verdict.late
+
+
+def test_a_recipe_that_cannot_be_made_here_has_its_claims(tmp_path):
+    task = {"kind": "text", "corpus": str(tmp_path / "no such corpus.txt")}
+    path, _ = recipe(tmp_path, task=task)
+    found = claims_of(None, path, None)
+    assert found.asked is None
+    assert "no such corpus" in found.lacking
+    assert [each.outcome for each in found.claims] == ["not run"] * 2
+
+
+def test_the_page_has_claims_numbers_and_what_is_written_by_hand(tmp_path):
+    path, asked = recipe(tmp_path)
+    store, _ = fill(tmp_path / "lab", asked, curve)
+    page = tmp_path / "logbooks.md"
+    by_hand = tmp_path / "logbooks"
+    by_hand.mkdir()
+    (by_hand / "FINDINGS.md").write_text("Words for all.\n")
+    (by_hand / "FINDINGS-made-up-logbook.md").write_text("The *second* claim failed.\n")
+    for _ in range(2):  # nothing is lost by writing it again
+        write_page([claims_of(store, path, None)], page, "ablab claims made")
+        text = page.read_text()
+        assert "Words for all." in text
+        assert "The *second* claim failed." in text
+    assert "leaves out all else" in text
+    assert "×1.5 per halving" in text
+    assert r"it ends \| at nothing" in text
+    assert "**held**" in text and "**failed**" in text
+    assert "2 claims: 1 held, 1 failed" in text
+    assert "torch 0" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.replace(r"\|", "").count("|") for line in rows} == {5}
+
+
+def test_a_size_that_a_recipe_lacks_is_an_error(tmp_path):
+    path, _ = recipe(tmp_path)
+    with pytest.raises(InputError, match="there is no size 'fulll'"):
+        claims_of(None, path, "fulll")
+
+
+def test_names_are_recipes_logbooks_and_files():
+    assert "digit-addition-last" in chosen(["digit-addition"])
+    assert chosen(["addition", "addition"]) == ["addition"]
+    assert chosen(["mine.yaml"]) == ["mine.yaml"]
+    assert "addition" not in chosen([])
+    with pytest.raises(InputError, match="digit-addition"):
+        chosen(["digit-additon"])
