@@ -4,8 +4,8 @@
 
 For each batch size and device, blocks of steps of a plain PyTorch loop (an ordinary module, torch's
 Adam, no logging), of the same loop under ``torch.compile``, and of ablab's step, eager and
-compiled, alternate in one run. Printed are the median seconds of an epoch over all windows of stride 1, their
-range, the plain loop's time over each, and the command that trains it so.
+compiled, alternate in one run. Printed are the median seconds of an epoch over all windows of
+stride 1, their range, the plain loop's time over each, and the command that trains it so.
 """
 
 import argparse
@@ -94,11 +94,10 @@ def measure(section: str, batch: int, device: torch.device, options: argparse.Na
         theirs = LOGBOOK.get((device.type, batch, name)) if section == "1 bigram" else None
         how = f"{command} --device {device.type} --compile {'on' if 'comp' in name else 'off'}"
         span = f"{min(found):.2f} to {max(found):.2f}"
-        print(
-            f"| {device.type} | {batch} | {name} | {statistics.median(found):.2f} | {span} | {ratio:.2f} | {theirs or ''} | "
-            f"{f'`{how}`' if name.startswith('ablab') else ''} |",
-            flush=True,
-        )
+        command_cell = f"`{how}`" if name.startswith("ablab") else ""
+        cells = [device.type, batch, name, f"{statistics.median(found):.2f}", span]
+        cells += [f"{ratio:.2f}", theirs or "", command_cell]
+        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ QUICK = {
     "shakespeare-nano": ["model.d_model=16", "model.n_layers=2", "task.seq_len=16"],
 }
 
-# With bugs on purpose (tests/recipes/test_attention_bugs.py), of 48 shapes, and of a wide vocabulary.
+# With bugs on purpose (tests/recipes/test_attention_bugs.py); of 48 shapes; of a wide vocabulary.
 OWN = ("attention-norms-bugs", "attention-norms", "attention-simulator")
 
 

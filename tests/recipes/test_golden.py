@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from ablab.experiments import experiment, recipes
+from ablab.experiments import recipes
 from tests.recipes.golden import FILE, RECIPES, STEPS, curves
 
 
