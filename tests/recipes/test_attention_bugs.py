@@ -16,11 +16,11 @@ SMALL = ("model.d_model=8", "model.n_heads=2", "task.seq_len=8", "train.batch_si
 
 def test_a_frobenius_norm_without_dim_is_one_of_all_vectors():
     torch.testing.assert_close(FrobeniusNorm(2, True)(X), torch.tensor([[0.6, 0.8], [0.0, 1.0]]))
-    torch.testing.assert_close(bugs.FrobeniusWithoutDim(2, True)(X), X / 13)
+    torch.testing.assert_close(bugs.FrobeniusNormWithoutDim(2, True)(X), X / 13)
 
 
 def test_an_rms_norm_without_dim_is_one_of_all_vectors():
-    sound, bug = RMSNorm(2, True), bugs.RMSWithoutDim(2, True)
+    sound, bug = RMSNorm(2, True), bugs.RMSNormWithoutDim(2, True)
     with torch.no_grad():
         for norm in (sound, bug):
             norm.weight.copy_(torch.tensor([1.0, 2.0]))
@@ -57,8 +57,11 @@ def test_the_recipe_names_every_bug(tinyshakespeare):
         if ":" in setting
     }
     assert {load_object(each, "model") for each in named} == {
-        bugs.FrobeniusWithoutDim, bugs.RMSWithoutDim, bugs.TanhWithoutMask, bugs.LinearWithoutMask,
-    }  # fmt: skip
+        bugs.FrobeniusNormWithoutDim,
+        bugs.RMSNormWithoutDim,
+        bugs.TanhWithoutMask,
+        bugs.LinearWithoutMask,
+    }
 
 
 def test_sound_cells_are_runs_of_attention_norms(tinyshakespeare):
@@ -75,9 +78,9 @@ def test_sound_cells_are_runs_of_attention_norms(tinyshakespeare):
     [
         ("tanh without mask", "no norm", {"causality", "weights"}),
         ("none without mask", "no norm", {"causality", "weights"}),
-        ("softmax", "qk frobenius without dim", {"samples", "norms"}),
-        ("softmax", "qk rms without dim", {"samples", "norms"}),
-        ("softmax", "post rms without dim", {"samples", "norms"}),
+        ("softmax", "qk frobenius without dim", {"norms", "samples"}),
+        ("softmax", "qk rms without dim", {"norms", "samples"}),
+        ("softmax", "post rms without dim", {"norms", "samples"}),
     ],
 )
 def test_the_doctor_finds_each_bug(activation, norm, checks, tinyshakespeare):

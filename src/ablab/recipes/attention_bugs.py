@@ -15,7 +15,7 @@ from ablab.model.attention_activations.tanh import Tanh
 from ablab.model.parts import AttentionActivation
 
 
-class FrobeniusWithoutDim(nn.Module):
+class FrobeniusNormWithoutDim(nn.Module):
     """y = x / ‖x‖, with one norm of the whole batch: ``torch.norm(x)`` without ``dim=-1``.
 
     A vector's length then falls with the root of how many vectors there are, B T H for queries, so
@@ -30,7 +30,7 @@ class FrobeniusWithoutDim(nn.Module):
         return x * torch.rsqrt(x.square().sum() + 1e-12)
 
 
-class RMSWithoutDim(nn.Module):
+class RMSNormWithoutDim(nn.Module):
     """y = √D x / ‖x‖ · w, with one norm of the whole batch in place of each vector's own."""
 
     def __init__(self, width: int, bias: bool) -> None:
