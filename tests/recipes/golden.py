@@ -22,7 +22,7 @@ RECIPES: dict[str, tuple[str, ...]] = {
         "model.attention.qk_norm=frobenius,rms",
         "model.attention.post_norm=rms",
     ),
-    "attention-norms-bugs": ("activation='none without mask'", "norm='qk rms without dim'"),
+    "attention-norms-bugs": ("attention='none without mask'", "norm='qk rms without dim'"),
     "attention-simulator": ("task.bpe_size=512", "task.seq_len=8", "model.d_model=48"),
     "attention-simulator-pair": (),
     "hexadecimal": (),

@@ -66,7 +66,7 @@ def test_the_recipe_names_every_bug(tinyshakespeare):
 
 def test_sound_cells_are_runs_of_attention_norms(tinyshakespeare):
     whole = {run.id for run in experiment("attention-norms").runs}
-    sound = ["activation=softmax,sigmoid,tanh,none"]
+    sound = ["attention=softmax,sigmoid,tanh,none"]
     sound.append("norm='no norm','qk frobenius','qk rms','post rms'")
     story = experiment("attention-norms-bugs", *sound)
     assert len(story.runs) == 4 * 4 * 5
@@ -84,6 +84,6 @@ def test_sound_cells_are_runs_of_attention_norms(tinyshakespeare):
     ],
 )
 def test_the_doctor_finds_each_bug(activation, norm, checks, tinyshakespeare):
-    cell = (f"activation='{activation}'", f"norm='{norm}'")
+    cell = (f"attention='{activation}'", f"norm='{norm}'")
     found = {check for check, _, _ in doctor("attention-norms-bugs", *cell, *SMALL).findings}
     assert checks <= found

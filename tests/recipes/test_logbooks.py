@@ -6,7 +6,7 @@ from ablab.experiments import experiment
 
 SIZES = {
     "attention-norms": ("quick", "full"),
-    "attention-norms-bugs": ("quick", "two-steps", "full"),
+    "attention-norms-bugs": ("quick", "full"),
     "attention-simulator": ("quick", "full"),
     "attention-simulator-pair": ("quick", "full"),
     "shakespeare-ladder": ("quick", "full"),
@@ -59,10 +59,8 @@ def test_the_ladders_budget_is_ten_epochs_of_all_windows(tinyshakespeare):
     assert steps[0] == -(-10 * windows // 64)
     assert steps[1:7] == 6 * [-(-10 * windows // 1024)]
     assert steps[7] == -(-3 * (1_003_855 - 64) // 1024)
-    quick = experiment("shakespeare-ladder")
-    assert [run.id for run in quick.runs] == [
-        run.id for run in experiment("shakespeare-ladder", "size=full").runs
-    ]
+    quick = {run.id for run in experiment("shakespeare-ladder").runs}
+    assert {run.id for run in experiment("shakespeare-ladder", "size=full").runs} <= quick
 
 
 def test_the_simulators_block_is_the_logbooks(tinyshakespeare):
