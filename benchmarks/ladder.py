@@ -71,9 +71,8 @@ def seconds(advance: Callable[[int], None], steps: int, device: torch.device) ->
 
 def measure(section: str, batch: int, device: torch.device, options: argparse.Namespace) -> None:
     """Prints the rows of one batch size on one device."""
-    asked = experiment(
-        "shakespeare-ladder", f"section='{section}'", f"train.batch_size={batch}", "train.epochs=1"
-    )
+    settings = [f"section='{section}'", f"train.batch_size={batch}", "train.epochs=1", "seeds=1"]
+    asked = experiment("shakespeare-ladder", *settings)
     (run,) = asked.runs
     loops = {
         "plain": plain_loop(run, device, compiled=False),
@@ -81,7 +80,7 @@ def measure(section: str, batch: int, device: torch.device, options: argparse.Na
         "ablab": ablab_loop(run, device, compiled=False),
         "ablab, compiled": ablab_loop(run, device, compiled=True),
     }
-    command = f"ablab run shakespeare-ladder section='{section}' train.batch_size={batch}"
+    command = f"ablab run shakespeare-ladder \"section='{section}'\" train.batch_size={batch}"
     blocks, times = {}, {name: [] for name in loops}
     for name, advance in loops.items():
         advance(3)  # compiles
