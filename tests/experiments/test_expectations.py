@@ -15,6 +15,8 @@ SENTENCES = [
     "grad/blocks.0.attn.W_Q/mean_norm at 500 is higher where a=x than where a=y",
     "accuracy is the same where a=1 as where a=2 within 0.05",
     "steps_to(loss, 0.1) is between 100 and 200 where a.b=null",
+    "leaves(log(10)) falls with model.d_model by a factor between 1.3 and 1.8",
+    "final(loss) rises with train.lr where model.d_model=8 by a factor between 1 and 2.5",
     "accuracy is above 0.97",
     "floor(loss) is below 1e-06 where a=true",
 ]
@@ -87,6 +89,8 @@ def test_sentences_are_read_back(text):
         ([{"above": 1}], "expect.0.measure is missing"),
         ([{"measure": "accuracy", "same_as": {"model.d_model": 8}}], "margin belong together"),
         ([{"measure": "accuracy", "above": 0, "confidence": 2}], "expect.0.confidence"),
+        ([{"measure": "loss", "below": 1, "factor": [1, 2]}], "factor belongs to falls_with"),
+        ([{"measure": "loss", "falls_with": "model.d_model", "factor": [2, 1]}], "lower one first"),
         (["loss falls with model.d_mdel"], "did you mean model.d_model?"),
         (["loss falls"], "cannot be read at its end"),
         ("loss falls with model.d_model", "expect is not a list"),

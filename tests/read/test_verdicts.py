@@ -9,6 +9,12 @@ EXPECTED = {
     "leaves(log(10)) falls with model.d_model with confidence 0.9": "held",
     "leaves(log(10)) rises with model.d_model": "failed",
     "leaves(log(10)) falls with model.n_heads": "undecided",
+    # Twice the width, half the steps: 300, 150 and 75.
+    "leaves(log(10)) falls with model.d_model by a factor between 1.8 and 2.2": "held",
+    "leaves(log(10)) falls with model.d_model by a factor between 1.3 and 1.7": "failed",
+    "leaves(log(10)) falls with model.d_model by a factor between 2 and 3": "undecided",
+    "leaves(log(10)) rises with model.d_model by a factor between 1.8 and 2.2": "failed",
+    "steps_to(loss, 1e-6) falls with model.d_model by a factor between 1 and 2": "undecided",
     "final(loss) is higher where model.d_model=8 than where model.d_model=32 by 0.001": "held",
     "final(loss) is lower where model.d_model=8 than where model.d_model=32": "failed",
     "final(loss) is lower where model.n_heads=1 than where model.n_heads=4": "undecided",

@@ -46,6 +46,8 @@ class Expectation(Config):
     """The cells that are meant: settings of the grid with a value each; all cells by default."""
     by: float = Field(0.0, ge=0)
     """By how much it is lower or higher at least."""
+    factor: tuple[float, float] | None = None
+    """By what factor it falls or rises from one value to the next, on average: from and to."""
     margin: float | None = Field(None, gt=0)
     """How large a difference counts as none, for ``same_as``."""
     confidence: float | None = Field(None, gt=0, le=1)
@@ -63,6 +65,13 @@ class Expectation(Config):
             raise ValueError("same_as and margin belong together: how large a difference is none?")
         if self.by and self.lower_than is None and self.higher_than is None:
             raise ValueError("by belongs to lower_than or higher_than")
+        if self.factor is not None:
+            if self.falls_with is None and self.rises_with is None:
+                raise ValueError("factor belongs to falls_with or rises_with")
+            if not 1 <= self.factor[0] <= self.factor[1]:
+                raise ValueError(
+                    f"factor {list(self.factor)}: expected two numbers from 1, the lower one first"
+                )
         if self.within is not None and self.within[0] > self.within[1]:
             raise ValueError(f"within {list(self.within)}: the first number is the lower one")
         return self
@@ -84,9 +93,11 @@ class Expectation(Config):
         by = f" by {self.by:g}" if self.by else ""
         other = _cell(self.lower_than or self.higher_than or self.same_as)
         low, high = self.within or (0.0, 0.0)
+        least, most = self.factor or (0.0, 0.0)
+        factor = f" by a factor between {least:g} and {most:g}" if self.factor else ""
         said = {
-            "falls_with": f"falls with {self.falls_with}{where}",
-            "rises_with": f"rises with {self.rises_with}{where}",
+            "falls_with": f"falls with {self.falls_with}{where}{factor}",
+            "rises_with": f"rises with {self.rises_with}{where}{factor}",
             "lower_than": f"is lower{where} than where {other}{by}",
             "higher_than": f"is higher{where} than where {other}{by}",
             "same_as": f"is the same{where} as where {other} within {self.margin}",
@@ -220,7 +231,10 @@ def _relation(tree: Any) -> dict[str, Any]:
     children = list(tree.children)
     name = str(tree.data)
     if name in ("falls", "rises"):
-        return {f"{name}_with": str(children[0]), "where": _where(children[1])}
+        found = {f"{name}_with": str(children[0]), "where": _where(children[1])}
+        if children[2] is not None:
+            found["factor"] = tuple(number_of(each) for each in children[2].children)
+        return found
     if name in ("lower", "higher"):
         by = 0.0 if children[2] is None else number_of(children[2].children[0])
         return {f"{name}_than": _where(children[1]), "where": _where(children[0]), "by": by}

@@ -12,8 +12,8 @@ GRAMMAR = r"""
 expectation: measure _relation [sure]
 _relation: falls | rises | lower | higher | same | between | below | above
 
-falls: "falls" "with" KEY [where]
-rises: "rises" "with" KEY [where]
+falls: "falls" "with" KEY [where] [factor]
+rises: "rises" "with" KEY [where] [factor]
 lower: _IS? "lower" where "than" where [by]
 higher: _IS? "higher" where "than" where [by]
 same: _IS? "the"? "same" where "as" where "within" number
@@ -23,6 +23,7 @@ above: (_IS? "above" | ">") number [where]
 where: "where" pair ("," pair)*
 pair: KEY "=" VALUE
 by: "by" number
+factor: "by" "a"? "factor" "between" number "and" number
 sure: "with" "confidence" number
 
 measure: NAME "(" argument ("," argument)* ")" -> call

@@ -162,6 +162,30 @@ def trend(table: Floats, sign: int) -> Trend:
     return Trend(float(slopes.mean()), None, chance, other < 0.05, steps, text)
 
 
+def factor(table: Floats, sign: int) -> "Paired | str":
+    """By what factor a measure falls or rises from one value of a setting to the next.
+
+    For each seed the slope of its logarithm over the ranks of the setting; the mean over seeds with
+    its interval, as factors. A sentence where a value is not positive, or no seed has all.
+
+    Args:
+        table: A row for each value of the setting, a column for each seed.
+        sign: 1 where it is expected to rise, -1 where to fall.
+    """
+    whole = table[:, np.isfinite(table).all(axis=0)]
+    if not whole.shape[1]:
+        return "no seed has all values"
+    if whole.min() <= 0:
+        return "a factor needs values above zero"
+    ranks = np.arange(len(whole)) - (len(whole) - 1) / 2
+    logarithms = np.log(whole)
+    slopes = sign * (ranks @ logarithms) / (ranks @ ranks)
+    found = _paired(slopes, float(np.abs(logarithms).max()))
+    low, high = found.interval or (None, None)
+    interval = None if low is None or high is None else (float(np.exp(low)), float(np.exp(high)))
+    return Paired(np.exp(slopes), float(np.exp(found.mean)), interval, found.size)
+
+
 def _page(values: Floats, sign: int) -> float:
     """The probability of an order at least as clear where all orders are equally likely."""
     if len(values) < 3:  # of two values each seed says yes or no

@@ -13,7 +13,15 @@ from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import parse_measure
 from ablab.read.effects.inference import equivalence
 from ablab.read.measures import is_step, measured, shown
-from ablab.read.trials import Sample, difference, interval_text, mean_interval, trend
+from ablab.read.trials import (
+    Floats,
+    Sample,
+    difference,
+    factor,
+    interval_text,
+    mean_interval,
+    trend,
+)
 from ablab.store.expected import Stamped, stamped
 from ablab.store.store import ExperimentRecord, Store
 
@@ -137,6 +145,8 @@ def _order(sample: Sample, expectation: Expectation) -> _Found:
     labels, table = ordered  # (values, seeds)
     means = np.nanmean(table, axis=1)
     path = ", ".join(f"{shown(m)} at {label}" for label, m in zip(labels, means, strict=True))
+    if expectation.factor is not None:
+        return _by_factor(sample, table, sign, expectation.factor, path)
     tested = trend(table, sign)
     evidence = f"{path}; {tested.text}{sample.gaps()}"
     against = [
@@ -152,6 +162,25 @@ def _order(sample: Sample, expectation: Expectation) -> _Found:
     if tested.p is not None and tested.p < _ALPHA and not against:
         return _Found("held", evidence, value, interval)
     return _Found("undecided", evidence, value, interval)
+
+
+def _by_factor(
+    sample: Sample, table: Floats, sign: int, wanted: tuple[float, float], path: str
+) -> _Found:
+    """Whether a measure changes by a factor in a range from each value of a setting to the next."""
+    found = factor(table, sign)
+    if isinstance(found, str):
+        return _Found("undecided", f"{path}; {found}{sample.gaps()}")
+    evidence = f"{path}; a factor of {found.mean:.3g} {interval_text(found)} a value{sample.gaps()}"
+    if found.interval is None:
+        return _Found("undecided", evidence, found.mean)
+    low, high = found.interval
+    outcome: Outcome = "undecided"
+    if sample.beyond == 0 and wanted[0] <= low and high <= wanted[1]:
+        outcome = "held"
+    elif high < wanted[0] and sample.beyond == 0 or low > wanted[1]:
+        outcome = "failed"
+    return _Found(outcome, evidence, found.mean, found.interval)
 
 
 def _near(interval: tuple[float, float], sign: int) -> float:
