@@ -83,9 +83,17 @@ def test_plan_trains_and_writes_nothing(lab):
 
 def test_recipes(lab):
     names = [each["name"] for each in as_json("recipes")]
-    assert {"addition", "hexadecimal", "sequences", "shakespeare-nano", "shakespeare-ladder"} <= {
-        *names
-    }
+    assert names == [
+        "addition",
+        "attention-norms-bugs",
+        "attention-norms",
+        "attention-simulator-pair",
+        "attention-simulator",
+        "hexadecimal",
+        "sequences",
+        "shakespeare-ladder",
+        "shakespeare-nano",
+    ]
     assert "log 10 plateau" in run_command("recipes")[1]
 
 
@@ -198,9 +206,18 @@ def test_help_names_every_command_and_does_not_import_torch():
         "runs",
         "show",
         "metrics",
+        "read",
         "effects",
+        "expect",
+        "claims",
+        "replay",
+        "generate",
+        "figure",
         "logbook",
         "note",
+        "export",
+        "serve",
+        "doctor",
         "data",
         "check",
     )

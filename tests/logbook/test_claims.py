@@ -114,7 +114,9 @@ def test_a_size_that_a_recipe_lacks_is_an_error(tmp_path):
 
 def test_names_are_recipes_logbooks_and_files():
     assert chosen(["addition", "addition"]) == ["addition"]
+    assert set(chosen(["attention-norms"])) == {"attention-norms", "attention-norms-bugs"}
+    assert chosen(["attention-norms-bugs"]) == ["attention-norms-bugs"]
     assert chosen(["mine.yaml"]) == ["mine.yaml"]
     assert "addition" not in chosen([])
-    with pytest.raises(InputError, match="did you mean addition"):
-        chosen(["additon"])
+    with pytest.raises(InputError, match=r"did you mean attention-norms\?"):
+        chosen(["attention-nroms"])

@@ -39,7 +39,7 @@ def test_notes_survive_twenty_rewrites_with_edits_between(stored):
     for number in range(20):
         notes = read_notes(path)
         place = draw.randrange(len(notes) + 1)
-        notes = notes[:place] + draw.choice(pieces) + notes[place:]
+        notes = notes[:place] + pieces[number % len(pieces)] + notes[place:]
         count = len(store.notes(record.id))
         path.write_bytes(put_notes(path.read_bytes().decode(), notes, count).encode())
         if number % 5 == 4:
@@ -49,7 +49,6 @@ def test_notes_survive_twenty_rewrites_with_edits_between(stored):
         else:
             write_entry(store, record)
             assert read_notes(path) == notes
-    assert "{{ jinja }}" in entry.page.read_text() or "Ünïcode" not in path.read_text()
 
 
 def test_a_heading_is_enough(stored):

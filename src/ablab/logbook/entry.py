@@ -31,7 +31,7 @@ from ablab.store.metrics import (
     unwatched_columns,
 )
 from ablab.store.store import ExperimentRecord, RunRecord, Store
-from ablab.watching.names import FAMILIES
+from ablab.watching.names import is_statistic
 
 DRAWN = ("train_loss", "eval_loss", "eval_accuracy")
 _SHORT = {
@@ -169,7 +169,7 @@ def _full(store: Store, runs: list[RunRecord]) -> list[tuple[str, Any]]:
 def drawn_curves(metrics: pl.DataFrame, keys: list[str]) -> dict[str, list[Band]]:
     """The curves that the page's figure offers, by column, thinned to what a page may hold."""
     measures = [name for name in DRAWN if name in metrics.columns]
-    statistics = [name for name in metrics.columns if name.partition("/")[0] in FAMILIES]
+    statistics = [name for name in metrics.columns if is_statistic(name)]
     variants = (metrics.select(pl.struct(keys).rle_id().max()).item() or 0) + 1 if keys else 1
     points, few = points_of_curves(variants, len(measures), len(statistics))
     wanted = dict.fromkeys(measures, points) | (dict.fromkeys(statistics, few) if few else {})

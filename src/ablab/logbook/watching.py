@@ -20,7 +20,7 @@ from ablab.store.index import StoreError
 from ablab.store.kept import list_kept, read_flight, read_kept
 from ablab.store.metrics import experiment_metrics
 from ablab.store.store import ExperimentRecord, RunRecord, Store
-from ablab.watching.names import FAMILIES
+from ablab.watching.names import is_statistic
 
 # The statistics that say most at a glance come first.
 _PREFERRED = (
@@ -40,7 +40,7 @@ _CAPTURED_STEPS = 24
 
 def shown_groups(names: Sequence[str]) -> list[LayerGroup]:
     """The statistics that an entry draws, by layer, among the columns that there are."""
-    groups = layer_groups([name for name in names if name.partition("/")[0] in FAMILIES])
+    groups = layer_groups([name for name in names if is_statistic(name)])
     first = [
         group for preferred in _PREFERRED for group in groups if fnmatchcase(group.name, preferred)
     ]
@@ -62,7 +62,7 @@ def watched_figures(
     if not runs:
         return figures
     metrics = experiment_metrics(store, record, shown_columns)
-    names = [name for name in metrics.columns if name.partition("/")[0] in FAMILIES]
+    names = [name for name in metrics.columns if is_statistic(name)]
     first = [run.run for run in runs if run.variant == runs[0].variant]
     mine = metrics.filter(metrics["run"].is_in(first))
     for group in layer_groups(names):

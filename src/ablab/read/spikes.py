@@ -14,7 +14,7 @@ from ablab.store.index import StoreError
 from ablab.store.kept import list_kept, read_flight
 from ablab.store.metrics import read_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
-from ablab.watching.names import FAMILIES
+from ablab.watching.names import is_statistic
 
 BEFORE = 60  # steps before a spike, that say what was usual
 ZERO_SUM = "activation_grad/logits/zero_sum_error"
@@ -125,9 +125,7 @@ def _records(store: Store, run: str, spike: Spike) -> list[tuple[str, pl.DataFra
                 found.append(("flight recorder", read_flight(store, run, flight.step)))
             except StoreError:  # damaged: the run's own columns may do
                 continue
-    wanted = read_runs(
-        store, [run], lambda names: [n for n in names if n.partition("/")[0] in FAMILIES]
-    )
+    wanted = read_runs(store, [run], lambda names: [name for name in names if is_statistic(name)])
     near = wanted.filter(pl.col("step").is_between(spike.step - BEFORE, spike.step + 3))
     columns = [
         name

@@ -70,7 +70,10 @@ def experiment_version(store: Store, record: ExperimentRecord) -> str:
         record.id,
     )
     statuses = [run.status for run in store.runs(record)]
-    return _digest([tuple(row) for row in rows], statuses, store.notes(record.id))
+    (expected,) = store.index.rows(
+        "SELECT count(*) written FROM expectations WHERE experiment = ?", record.id
+    )
+    return _digest([tuple(row) for row in rows], statuses, store.notes(record.id), tuple(expected))
 
 
 def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str:

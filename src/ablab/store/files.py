@@ -6,9 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from ablab.config import Problem
-from ablab.store.index import StoreError
-
-PARTIAL = ".partial-"
+from ablab.store.index import PARTIAL, StoreError
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> int:

@@ -6,12 +6,14 @@ A file of the store that the index does not name does not count; it was never fi
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from ablab.config import InputError, Problem
 
 FORMAT = 1
+PARTIAL = ".partial-"  # how a file is called until it is whole
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -79,6 +81,44 @@ class StoreError(InputError):
     """The store cannot be used: it is missing, damaged, or of another kind or release."""
 
 
+def _make(path: Path) -> None:
+    """Makes an index that appears whole; where another process is first, its index stays."""
+    partial = path.with_name(f"{PARTIAL}{uuid4().hex}-{path.name}")
+    added = [f"CREATE TABLE {name} {columns}" for name, columns in _ADDED.items()]
+    try:
+        connection = sqlite3.connect(partial, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN")
+            for statement in [*_SCHEMA.split(";"), *added]:
+                connection.execute(statement)
+            connection.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+        with suppress(FileExistsError):
+            _place(partial, path)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(
+            Problem(f"cannot make the store's index ({error})", given=str(path))
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _place(partial: Path, path: Path) -> None:
+    """Names a whole file ``path``; raises FileExistsError where there is one."""
+    try:
+        os.link(partial, path)  # unlike a rename it replaces nothing
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if path.exists():
+            raise FileExistsError(str(path)) from None
+        partial.rename(path)
+
+
 class Index:
     """A connection to a store's index.
 
@@ -95,6 +135,8 @@ class Index:
         if not create and not path.is_file():
             raise StoreError(Problem(f"there is no store index at {path}", given=str(path)))
         self.path = path
+        if create and not path.is_file():
+            _make(path)
         # Without the right to write beside it, a store can still be read.
         allowed = create or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
         writable = write and allowed
@@ -106,9 +148,6 @@ class Index:
         try:
             self._connection.execute("PRAGMA foreign_keys = ON")
             found = self._format()
-            if found is None and create:
-                self._create()
-                found = self._format()
             if found == FORMAT:
                 self._complete(writable)
         except sqlite3.DatabaseError as error:
@@ -152,15 +191,6 @@ class Index:
         with self.transaction():
             for name in lacking:  # another process may be doing the same
                 self._connection.execute(f"CREATE TABLE IF NOT EXISTS {name} {_ADDED[name]}")
-
-    def _create(self) -> None:
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        with self.transaction():
-            if self._format() is None:  # another process may have been first
-                added = [f"CREATE TABLE {name} {columns}" for name, columns in _ADDED.items()]
-                for statement in [*_SCHEMA.split(";"), *added]:
-                    self._connection.execute(statement)
-                self._connection.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

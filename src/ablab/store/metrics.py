@@ -14,7 +14,7 @@ from ablab.config import Problem, match_names
 from ablab.store.files import write_atomically
 from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, RunRecord, Store, finite
-from ablab.watching.names import FAMILIES
+from ablab.watching.names import is_statistic
 
 T = TypeVar("T")
 Choice = Callable[[list[str]], list[str]]  # chooses among columns' names
@@ -40,7 +40,7 @@ def all_columns(names: list[str]) -> list[str]:
 
 def unwatched_columns(names: list[str]) -> list[str]:
     """The columns that are no statistics, of which there may be thousands."""
-    return [name for name in names if name.partition("/")[0] not in FAMILIES]
+    return [name for name in names if not is_statistic(name)]
 
 
 def read_runs(store: Store, runs: Sequence[str], wanted: Choice = all_columns) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from ablab.config import Problem, nearest
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.identity import trajectory
 from ablab.store.files import write_text_atomically
-from ablab.store.index import Index, StoreError
+from ablab.store.index import PARTIAL, Index, StoreError
 from ablab.store.leases import live_owners
 from ablab.tasks.subwords import content_digest
 from ablab.tasks.text_config import tokenizer_json
@@ -71,7 +71,9 @@ class Store:
         if not index.is_file():
             if self.path.exists() and not self.path.is_dir():
                 raise StoreError(Problem("the store is not a folder", given=str(path)))
-            others = self.path.is_dir() and any(self.path.iterdir())
+            others = self.path.is_dir() and any(
+                not each.name.startswith(PARTIAL) for each in self.path.iterdir()
+            )
             if others and not index.is_file():  # another process may just have made it
                 raise StoreError(
                     Problem(

@@ -18,6 +18,12 @@ REDUCERS = Variants("reducer", "ablab.watching.reducers")
 _WILD = "*?["
 
 
+def is_statistic(column: str) -> bool:
+    """Whether a column of the metrics is a statistic; an axis may be called as a family is."""
+    family, slash, _ = column.partition("/")
+    return bool(slash) and family in FAMILIES
+
+
 def split_pattern(pattern: str) -> tuple[str, str, str]:
     """Family, site or parameter, and reducer of a name or pattern; a missing part is ``*``.
 
