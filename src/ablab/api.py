@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -19,7 +19,13 @@ from ablab.execute.replay import Replayed, Wish, replay
 from ablab.execute.watch import check_captures
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.logbook.entry import write_entry
+from ablab.read.curves import Reading
+from ablab.read.effects import Effects
+from ablab.read.effects.stored import experiment_effects
+from ablab.read.measures import measured
+from ablab.read.readings import experiment_readings
 from ablab.read.summary import VariantSummary, summarise, table
+from ablab.read.verdicts import Verdict, verdicts
 from ablab.store.handle import StoredRun
 from ablab.store.metrics import experiment_metrics, experiment_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -68,6 +74,31 @@ class OpenStore:
     def metrics(self, experiment: str, columns: list[str] | None = None) -> pl.DataFrame:
         """A row for each run and step; see :func:`ablab.store.metrics.experiment_metrics`."""
         return experiment_metrics(self.store, self.store.experiment(experiment), columns or [])
+
+    def measure(self, experiment: str, text: str) -> pl.DataFrame:
+        """A measure of every run; see :func:`ablab.read.measures.measured`."""
+        return measured(self.store, self.store.experiment(experiment), text)
+
+    def readings(self, experiment: str, column: str = "train_loss") -> dict[str, Reading]:
+        """What the runs' curves show, by run; see :func:`ablab.read.curves.read_curve`."""
+        record = self.store.experiment(experiment)
+        return experiment_readings(self.store, record, self.runs(experiment), column)
+
+    def effects(
+        self,
+        experiment: str,
+        of: str | None = None,
+        measure: str | None = None,
+        scale: Literal["auto", "difference", "ratio"] = "auto",
+        margin: float | None = None,
+    ) -> Effects:
+        """What the settings do; see :func:`ablab.read.effects.stored.experiment_effects`."""
+        record = self.store.experiment(experiment)
+        return experiment_effects(self.store, record, of, measure, scale, margin)
+
+    def verdicts(self, experiment: str) -> list[Verdict]:
+        """What became of the experiment's expectations."""
+        return verdicts(self.store, self.store.experiment(experiment))
 
     def replay(
         self,

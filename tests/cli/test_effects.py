@@ -52,7 +52,7 @@ def test_one_setting_as_one_json_document(store):
     ("options", "said"),
     [
         (["--of", "d_model"], "did you mean model.d_model?"),
-        (["--measure", "final(los)"], "is not a measure"),
+        (["--measure", "final(los)"], "no column los was logged"),
         (["--scale", "ratios"], "did you mean ratio?"),
         (["--margin", "0"], "the margin is not above 0"),
     ],

@@ -11,9 +11,12 @@ from tests.doctor.planted_tasks import Sums
 
 QUICK = {
     "addition": ["model.d_model=8", "model.n_heads=1"],
-    "shakespeare": ["section=1 bigram,7 block", "train.batch_size=32"],
+    "shakespeare-ladder": ["section=1 bigram,7 layer norm", "train.batch_size=32"],
     "shakespeare-nano": ["model.d_model=16", "model.n_layers=2", "task.seq_len=16"],
 }
+
+# With bugs on purpose (tests/recipes/test_attention_bugs.py); of 48 shapes; of a wide vocabulary.
+OWN = ("attention-norms-bugs", "attention-norms", "attention-simulator")
 
 
 class BrokenSums(Sums):
@@ -32,7 +35,7 @@ def test_shipped_recipes_in_small_are_healthy(recipe, request):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", recipes())
+@pytest.mark.parametrize("recipe", sorted({*recipes()} - {*OWN}))
 def test_shipped_recipes_are_healthy(recipe, tinyshakespeare):
     report = doctor(recipe)
     assert report.healthy, str(report)

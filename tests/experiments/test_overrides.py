@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablab.config import InputError
-from ablab.experiments.overrides import parse_overrides
+from ablab.experiments.overrides import as_override, parse_overrides
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,12 @@ def test_lists_of_numbers_are_axes(key, values):
     (override,) = parse_overrides([f"{key}={','.join(map(str, values))}"])
     assert override.is_axis
     assert override.value == values
+
+
+@pytest.mark.parametrize(
+    "value",
+    [8, 0.25, 1e-5, True, None, "gelu", "16 wide, 16 heads", 'a "quoted" one', "1", "null", "a=b"],
+)
+def test_a_value_is_written_as_an_override_and_read_back(value):
+    (override,) = parse_overrides([as_override("a.b", value)])
+    assert (override.key, override.value, override.is_axis) == ("a.b", value, False)

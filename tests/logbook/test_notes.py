@@ -4,14 +4,19 @@ import random
 import numpy as np
 import pytest
 
-from ablab.logbook.entry import add_note, write_entry
-from ablab.logbook.notes import BEGIN, END, put_notes, read_notes
+from ablab.logbook.entry import write_entry
+from ablab.logbook.notes import BEGIN, end_line, put_notes, read_notes
 from tests.read.filled import fill, grid
 
 
 @pytest.fixture
 def stored(tmp_path):
     return fill(tmp_path / "lab", grid(steps=60, seeds=1), lambda keys, seed, steps: 1 + 1 / steps)
+
+
+def add_note(store, record, text):
+    store.note(record.id, text)
+    return write_entry(store, record)
 
 
 def test_notes_survive_twenty_rewrites_with_edits_between(stored):
@@ -35,7 +40,8 @@ def test_notes_survive_twenty_rewrites_with_edits_between(stored):
         notes = read_notes(path)
         place = draw.randrange(len(notes) + 1)
         notes = notes[:place] + draw.choice(pieces) + notes[place:]
-        path.write_bytes(put_notes(path.read_bytes().decode(), notes).encode())
+        count = len(store.notes(record.id))
+        path.write_bytes(put_notes(path.read_bytes().decode(), notes, count).encode())
         if number % 5 == 4:
             add_note(store, record, f"note **{number}**")
             assert read_notes(path).startswith(notes)
@@ -49,7 +55,7 @@ def test_notes_survive_twenty_rewrites_with_edits_between(stored):
 def test_a_heading_is_enough(stored):
     store, record = stored
     path = write_entry(store, record).folder / "entry.md"
-    text = path.read_text().replace(BEGIN, "mine").replace(END + "\n", "")
+    text = path.read_text().replace(BEGIN, "mine").replace(end_line(0) + "\n", "")
     path.write_text(text)
     write_entry(store, record)
     assert read_notes(path).strip() == "mine"

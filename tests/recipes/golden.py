@@ -14,14 +14,29 @@ from ablab.train.method import SOLO
 from ablab.train.stack import Stack
 
 FILE = Path(__file__).with_name("golden.json")
-RECIPES = ("addition", "hexadecimal", "sequences", "shakespeare", "shakespeare-nano")
+# The recipes, each with overrides that leave its trajectories worth the time that they take.
+RECIPES: dict[str, tuple[str, ...]] = {
+    "addition": (),
+    "attention-norms": (
+        "model.attention.qk_activation=gelu",
+        "model.attention.qk_norm=frobenius,rms",
+        "model.attention.post_norm=rms",
+    ),
+    "attention-norms-bugs": ("attention='none without mask'", "norm='qk rms without dim'"),
+    "attention-simulator": ("task.bpe_size=512", "task.seq_len=8", "model.d_model=48"),
+    "attention-simulator-pair": (),
+    "hexadecimal": (),
+    "sequences": (),
+    "shakespeare-ladder": ("section='1 bigram','3 one head','7 layer norm'",),
+    "shakespeare-nano": (),
+}
 STEPS = 24
 
 
 def curves(recipe: str) -> dict[str, list[float]]:
     """The training losses of each variant's first seed, by the variant's label."""
     found = {}
-    for variant in experiment(recipe).variants:
+    for variant in experiment(recipe, *RECIPES[recipe]).variants:
         stack = Stack([variant.runs[0]], [None], torch.device("cpu"), SOLO)
         found[variant.label] = stack.advance(STEPS).losses[:, 0].tolist()
     return found

@@ -22,9 +22,7 @@ _WIDTH = 58  # of a claim in the terminal's table
 @click.command()
 @click.argument("names", nargs=-1, metavar="[RECIPE|LOGBOOK …]")
 @click.option("--run", "running", is_flag=True, help="Train first what is missing.")
-@click.option(
-    "--size", metavar="NAME", help="The recipes' size: quick (the default), full."
-)
+@click.option("--size", metavar="NAME", help="The recipes' size: quick (the default), full.")
 @click.option("--write", "page", type=click.Path(dir_okay=False), metavar="FILE",
               help="Write the page, in Markdown.")  # fmt: skip
 @store_option

@@ -46,9 +46,10 @@ def note(experiment: str, text: str, store: str, as_json: bool, quiet: bool) -> 
     if not text.strip():
         raise InputError(Problem("the note is empty", expected="a sentence, in quotes"))
     record = opened.experiment(experiment)
-    from ablab.logbook.entry import add_note
+    opened.note(record.id, text.strip())
+    from ablab.logbook.entry import write_entry
 
-    entry = add_note(opened, record, text.strip())
+    entry = write_entry(opened, record)
     if as_json:
         print_json({"experiment": entry.name, "entry": str(entry.page)})
         return

@@ -20,7 +20,7 @@ from ablab.execute.work import Job, unfinished
 from ablab.experiments.experiment import Experiment
 from ablab.store.expected import stamp
 from ablab.store.metrics import compact
-from ablab.store.store import ExperimentRecord, Store
+from ablab.store.store import ExperimentRecord, Store, StoreError
 from ablab.train.method import Method
 
 _ENOUGH_STEPS = 50  # all runs together, to say anything of a machine's speed
@@ -137,7 +137,11 @@ def left_to_train(asked: Experiment, path: str | Path, retry: bool) -> dict[str,
     steps = {run.id: run.train.steps for run in asked.runs}
     if not (Path(path) / "index.sqlite").is_file():
         return steps
-    store = Store(path)
+    try:
+        store = Store(path)
+    except StoreError:  # another command may be making it this moment
+        time.sleep(1.0)
+        store = Store(path)
     stored = {row["id"]: row for row in store.index.rows("SELECT id, step, outcome FROM runs")}
     rows = store.index.rows(
         """SELECT run FROM members JOIN experiments ON id = experiment

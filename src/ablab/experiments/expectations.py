@@ -231,7 +231,7 @@ def _relation(tree: Any) -> dict[str, Any]:
     children = list(tree.children)
     name = str(tree.data)
     if name in ("falls", "rises"):
-        found = {f"{name}_with": str(children[0]), "where": _where(children[1])}
+        found: dict[str, Any] = {f"{name}_with": str(children[0]), "where": _where(children[1])}
         if children[2] is not None:
             found["factor"] = tuple(number_of(each) for each in children[2].children)
         return found

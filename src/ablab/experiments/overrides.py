@@ -1,5 +1,7 @@
 """Overrides in Hydra's grammar: ``train.lr=1e-3`` sets a value, ``model.d_model=8,16`` an axis."""
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +21,8 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 
 from ablab.config import InputError, Problem
+
+_WORDS = ("null", "true", "false", "nan", "inf")  # mean something else where they are not quoted
 
 
 @dataclass(frozen=True)
@@ -116,3 +120,15 @@ def _value(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(_value(key)): _value(item) for key, item in value.items()}
     return value
+
+
+def as_override(key: str, value: Any) -> str:
+    """The override that sets a key to a value, in Hydra's grammar."""
+    if value is None or isinstance(value, bool):
+        return f"{key}={str(value).lower().replace('none', 'null')}"
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+    plain = re.fullmatch(r"[A-Za-z][\w.+/-]*", text) and text.lower() not in _WORDS
+    if not isinstance(value, str) or plain:
+        return f"{key}={text}"
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{key}="{escaped}"'

@@ -122,9 +122,9 @@ def _set(tree: dict[str, Any], key: str, value: Any, size: str, origins: Origins
         path = (key,)
     else:
         path = check_key(key, source)
-        grid = tree.get("grid")
-        if isinstance(grid, Mapping):  # what is said last counts: the key is no axis now
-            tree["grid"] = {axis: values for axis, values in grid.items() if axis != key}
+        before = tree.get("grid")
+        if isinstance(before, Mapping):  # what is said last counts: the key is no axis now
+            tree["grid"] = {axis: values for axis, values in before.items() if axis != key}
         put(tree, path, value)
     if source is not None:
         origins.mark(path, source)

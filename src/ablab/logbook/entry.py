@@ -16,7 +16,7 @@ from ablab.logbook.figures import curves
 from ablab.logbook.findings import find
 from ablab.logbook.listing import write_logbook
 from ablab.logbook.marks import curve_marks
-from ablab.logbook.notes import BEGIN, END, first_notes, put_notes, read_notes, with_note
+from ablab.logbook.notes import BEGIN, end_line, entry_notes
 from ablab.logbook.page import assets, templates
 from ablab.logbook.plotdata import plot_data, points_of_curves
 from ablab.logbook.samples import kept_samples, make_samples
@@ -76,18 +76,6 @@ def write_entry(store: Store, record: ExperimentRecord) -> Entry:
     return Entry(record.name, folder)
 
 
-def add_note(store: Store, record: ExperimentRecord, text: str) -> Entry:
-    """Adds a note to the end of an entry's notes, and writes the entry again."""
-    store.note(record.id, text)
-    path = store.path / "logbook" / store.entry_folder(record) / "entry.md"
-    notes = read_notes(path)
-    if notes is not None:  # else the entry's first notes are the store's, this one among them
-        when, _ = store.notes(record.id)[-1]
-        whole = path.read_bytes().decode("utf-8")
-        write_text_atomically(path, put_notes(whole, with_note(notes, when, text)))
-    return write_entry(store, record)
-
-
 def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     """All that the templates show; it needs neither the corpus nor a user's modules.
 
@@ -110,7 +98,7 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     statistics = [name for name in drawn if name not in DRAWN]
     titles = column_titles(drawn)
     watched = watched_figures(store, record, runs)
-    notes = entry_notes(store, record)
+    notes, count = _notes(store, record)
     return {
         "record": record,
         "date": record.created[:10],
@@ -144,18 +132,16 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "notes": notes,
         "notes_html": MarkdownIt("commonmark", {"html": False}).render(notes),
         "notes_begin": BEGIN,
-        "notes_end": END,
+        "notes_end": end_line(count),
         "run_ids": [(run.run, variant_label(run.variant), run.seed, run.status) for run in runs],
     }
 
 
-def entry_notes(store: Store, record: ExperimentRecord) -> str:
-    """The notes of an entry as they stand in it; the store's own where it is not written yet."""
-    if record.entry is not None:
-        found = read_notes(store.path / "logbook" / record.entry / "entry.md")
-        if found is not None:
-            return found
-    return first_notes(store.notes(record.id))
+def _notes(store: Store, record: ExperimentRecord) -> tuple[str, int]:
+    """The notes as they stand in the entry with those that are new, and how many the store has."""
+    stored = store.notes(record.id)
+    path = store.path / "logbook" / (record.entry or "") / "entry.md"
+    return entry_notes(path, stored), len(stored)
 
 
 def _samples(store: Store, record: ExperimentRecord) -> list[dict[str, Any]]:

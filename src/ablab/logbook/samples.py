@@ -13,7 +13,7 @@ from ablab.store.files import write_text_atomically
 from ablab.store.handle import StoredRun
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
-_RUNS = 6
+_RUNS = 8
 _TOKENS = 240
 _TEMPERATURE = 0.8
 

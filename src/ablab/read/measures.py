@@ -13,7 +13,7 @@ from ablab.experiments.measures import WORDS, Measure, parse_measure
 from ablab.read.curves import Reading
 from ablab.read.readings import experiment_readings
 from ablab.read.summary import last_values
-from ablab.store.metrics import experiment_metrics, experiment_runs
+from ablab.store.metrics import experiment_metrics, experiment_runs, key_column
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 _CALM = 15  # values, over whose mean a curve's noise does not count
@@ -54,9 +54,9 @@ def measured(store: Store, record: ExperimentRecord, text: str) -> pl.DataFrame:
         text: The measure; see :func:`ablab.experiments.measures.parse_measure`.
 
     Returns:
-        A row for each run: ``run``, the variant's keys, ``seed``, ``value`` (null where there is
-        none), ``reason`` (why there is none) and ``beyond``: the run's last step where what was
-        measured is a step that it did not reach, which lies beyond that.
+        A row for each run, with ``run``, the variant's keys, ``seed``, ``value`` (null where there
+        is none), ``reason`` (why there is none) and ``beyond`` (the run's last step, where what was
+        measured is a step that it did not reach, which lies beyond that).
 
     Raises:
         InputError: It is no measure, or its column was not logged.
@@ -69,8 +69,7 @@ def measured(store: Store, record: ExperimentRecord, text: str) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "run": [run.run for run in runs],
-            **{key: pl.Series([run.variant.get(key) for run in runs], strict=False)
-               for key in keys},
+            **{key: key_column([run.variant.get(key) for run in runs]) for key in keys},
             "seed": [run.seed for run in runs],
             "value": pl.Series([row.value for row in rows], dtype=pl.Float64),
             "reason": pl.Series([row.reason for row in rows], dtype=pl.String),

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from ablab.experiments.overrides import as_override
 from ablab.read.curves import Reading, Spike
 from ablab.read.flights import Moved, moved_first
 from ablab.store.index import StoreError
@@ -178,10 +179,10 @@ def _command(record: ExperimentRecord, run: RunRecord, suggestion: str) -> str:
     words = shlex.split(record.command) if record.command.startswith("ablab run ") else []
     source = words[2] if len(words) > 2 else record.name
     kept = [word for word in words[3:] if "=" in word and not word.startswith("-")]
-    own = {f"{key}={value}" for key, value in run.variant.items()}
+    own = [as_override(key, value) for key, value in sorted(run.variant.items())]
     fixed = [word for word in kept if word.split("=")[0] not in (*run.variant, "seeds", "name")]
     return shlex.join(
-        ["ablab", "run", source, *fixed, *sorted(own), f"seeds=[{run.seed}]", suggestion,
+        ["ablab", "run", source, *fixed, *own, f"seeds=[{run.seed}]", suggestion,
          f"name={record.name}-spikes"]
     )  # fmt: skip
 

@@ -178,7 +178,7 @@ def _by_factor(
     outcome: Outcome = "undecided"
     if sample.beyond == 0 and wanted[0] <= low and high <= wanted[1]:
         outcome = "held"
-    elif high < wanted[0] and sample.beyond == 0 or low > wanted[1]:
+    elif (high < wanted[0] and sample.beyond == 0) or low > wanted[1]:
         outcome = "failed"
     return _Found(outcome, evidence, found.mean, found.interval)
 

@@ -110,7 +110,7 @@ def experiment_metrics(
         {
             "run": [member["run"] for member in members],
             "experiment": [record.name] * len(members),
-            **{key: _column([variant.get(key) for variant in variants]) for key in keys},
+            **{key: key_column([variant.get(key) for variant in variants]) for key in keys},
             "seed": [member["seed"] for member in members],
             "_last": [
                 member["steps"] if member["stopped"] is None else member["stopped"]
@@ -287,15 +287,17 @@ def _together(frames: list[pl.DataFrame]) -> pl.DataFrame:
 
 def _newest(frame: pl.DataFrame) -> pl.DataFrame:
     """One row for each run and step: of each column the last value in the frame's order."""
-    again = frame.select(pl.struct(KEYS).is_duplicated()).to_series()
-    if not again.any():
-        return frame.sort(KEYS)
+    frame = frame.sort(KEYS, maintain_order=True)
+    follows = (frame["run"] == frame["run"].shift()) & (frame["step"] == frame["step"].shift())
+    if not follows.any():
+        return frame
+    again = follows.fill_null(value=False) | follows.shift(-1).fill_null(value=False)
     several = frame.filter(again)
     merged = several.group_by(KEYS, maintain_order=True).agg(pl.exclude(KEYS).drop_nulls().last())
     return pl.concat([frame.filter(~again), merged.select(frame.columns)]).sort(KEYS)
 
 
-def _column(values: list[object]) -> pl.Series:
+def key_column(values: list[object]) -> pl.Series:
     """A variant key's values as a column; values of mixed or nested sorts become text."""
     sorts = {type(value) for value in values if value is not None}
     if sorts <= {int, float} or (len(sorts) == 1 and sorts <= {bool, str}):

@@ -120,7 +120,8 @@ class Store:
                    (name, digest, question, definition, command, environment, levels, created,
                     asked)
                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-                   ON CONFLICT (digest) DO UPDATE SET asked = excluded.asked""",
+                   ON CONFLICT (digest) DO UPDATE SET asked = excluded.asked, command = CASE
+                   WHEN command LIKE 'ablab expect %' THEN excluded.command ELSE command END""",
                 (
                     experiment.name,
                     experiment.digest,

@@ -5,7 +5,7 @@ import pytest
 import ablab
 from ablab.config import InputError
 from ablab.read.effects import stored
-from ablab.read.effects.stored import base_values, default_measure, experiment_effects
+from ablab.read.effects.stored import base_values, experiment_effects
 from ablab.store import Store
 from tests.read.effects.made import grid
 
@@ -66,8 +66,8 @@ def test_a_stored_experiment_has_effects(kept):
 def test_the_measure_is_the_evaluations_loss_where_there_is_one(kept):
     taken = grid({"model.d_model": [16, 8]}, 1, lambda width, seed: 1.0)
     with mock.patch.object(stored, "measured", return_value=taken):
-        assert default_measure(*kept) == "final(eval_loss)"
-    assert default_measure(*kept) == "final(train_loss)"
+        assert experiment_effects(*kept).measure == "final(eval_loss)"
+    assert experiment_effects(*kept).measure == "final(train_loss)"
 
 
 def test_before_anything_has_trained_there_are_no_numbers(kept):

@@ -89,7 +89,7 @@ def find_slowdowns(view: View, blocked: list[tuple[int, int]]) -> list[Slower]:
         bend = max(
             _bend(view, place - size, place - 1), _bend(view, after.first, after.first + size - 1)
         )
-        if score > 2 and bend <= _SUDDEN * change:
+        if score > 3 and bend <= _SUDDEN * change:
             found.append(Slower(place, factor, score))
     return found
 

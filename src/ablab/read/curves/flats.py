@@ -14,6 +14,7 @@ _NOISE = 0.5  # standard deviations of a single value that do
 _SURE = 0.12  # the change's standard error at most
 _SHORTEST = 0.04  # of the curve's steps
 _FEWEST = 4  # bins
+_NEAR = 0.8  # of the bins of a stretch, that are at its level
 _LENGTHS = 60  # of stretches up to the curve's end that are looked at
 _LEVEL = 0.01  # off the level, or a standard deviation of the noise, and it is left
 _SAME = 3.0  # standard errors between the levels of stretches that are one
@@ -76,8 +77,9 @@ def find_end(view: View) -> Flat | None:
             if found is not None and length > 1.5 * view.length(found.first, count - 1):
                 break
             continue
-        apart = abs(view.bins.mean[first] - flat.level)
-        if apart <= max(_FLAT, 3 * view.bins.deviation[first]):
+        apart = np.abs(view.bins.mean[first:] - flat.level)
+        near = apart <= np.maximum(_FLAT, 4 * view.bins.deviation[first:])
+        if near[0] and near.mean() >= _NEAR:  # and is no valley between two heights
             found = flat
     return found
 

@@ -52,7 +52,7 @@ def estimate_noise(values: Floats) -> Noise:
     correlation = _correlation(second, wide)
     spread = float(np.sqrt(6 - 8 * correlation + 2 * correlation**2))
     size = min(_WINDOW, len(second) | 1)
-    local = median_filter(second, size=size, mode="nearest") * _TO_DEVIATION / spread
+    local = median_filter(second, size=size, mode="reflect") * _TO_DEVIATION / spread
     usual = max(float(np.median(second)) * _TO_DEVIATION / spread, _LEAST)
     # Where some stretch is dead still, a fifth of the usual scatter counts.
     here = np.concatenate([local[:1], local, local[-1:]])

@@ -94,21 +94,14 @@ def cut(bins: Bins, price: float, tolerance: float) -> list[Piece]:
     x = bins.place - bins.place[0]
     x = x / max(x[-1], 1.0)
     y = bins.mean - bins.mean.mean()
-    sums = [_sums(each) for each in (weight, weight * x, weight * y, weight * x * x,
-                                     weight * x * y, weight * y * y)]  # fmt: skip
+    costs = _rests(x, y, weight) + price
     best = np.zeros(count + 1)
     best[0] = -price
     before = np.zeros(count + 1, dtype=np.int64)
     for end in range(1, count + 1):
-        w, wx, wy, wxx, wxy, wyy = (each[end] - each[:end] for each in sums)
-        sxx = wxx - wx * wx / w
-        sxy = wxy - wx * wy / w
-        syy = wyy - wy * wy / w
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rest = np.where(sxx > 1e-12, syy - sxy * sxy / sxx, 0.0)
-        costs = best[:end] + np.maximum(rest, 0.0) + price
-        before[end] = int(np.argmin(costs))
-        best[end] = costs[before[end]]
+        total = best[:end] + costs[:end, end]
+        before[end] = total.argmin()
+        best[end] = total[before[end]]
     borders = [count]
     while borders[-1] > 0:
         borders.append(int(before[borders[-1]]))
@@ -116,8 +109,25 @@ def cut(bins: Bins, price: float, tolerance: float) -> list[Piece]:
     return [_piece(bins, a, b - 1) for a, b in pairwise(borders)]
 
 
-def _sums(values: Floats) -> Floats:
-    return np.concatenate([[0.0], np.cumsum(values)])
+def _rests(x: Floats, y: Floats, weight: Floats) -> Floats:
+    """What a straight line leaves of each stretch: weighted squares, by its borders, (n+1, n+1).
+
+    Entry (i, j) is that of the bins from i up to and without j; those below the diagonal mean
+    nothing.
+    """
+
+    def sums(values: Floats) -> Floats:
+        total = np.concatenate([[0.0], np.cumsum(values)])
+        between: Floats = total[None, :] - total[:, None]
+        return between
+
+    w, wx, wy = sums(weight), sums(weight * x), sums(weight * y)
+    wxx, wxy, wyy = sums(weight * x * x), sums(weight * x * y), sums(weight * y * y)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sxx, sxy, syy = wxx - wx * wx / w, wxy - wx * wy / w, wyy - wy * wy / w
+        rest = np.where(sxx > 1e-12, syy - sxy * sxy / sxx, 0.0)
+    left: Floats = np.maximum(rest, 0.0)
+    return left
 
 
 def _piece(bins: Bins, first: int, last: int) -> Piece:

@@ -29,7 +29,7 @@ _LEAST_SPIKE = 0.4  # on the scale read: a factor of 1.5
 _END = 0.12  # of the curve, which says whether it still falls
 _FALLS = 0.02  # on the scale read, over that end
 _FLOOR = 0.05  # of the curve's steps, that a floor takes at least
-_DROP = 0.14  # on the scale read, by which a plateau is left at least
+_DROP = 0.2  # on the scale read, by which a plateau is left at least
 _STEEPER = 4.0  # times, that the fall from a plateau is steeper than the plateau may be
 _LONG = 0.08  # of the curve's steps: a stretch that is a plateau though the curve rises from it
 
@@ -102,7 +102,8 @@ def _assemble(
         flats = [flat for flat in flats if flat.last < end.first] + [end]
     last = end
     floor = None if falling or last is None else _floor(view, last, flats, rises, scale)
-    places = _plateaus(view, [each for each in flats if each is not last], flats, rises)
+    left = [each for each in flats if each is not last]
+    places = _plateaus(view, left, flats, rises, jumps)
     blocked = [(flat.first - 1, flat.last + 1) for flat in flats]
     blocked += [(rise.first - 2, rise.last + 2) for rise in rises]
     slower = find_slowdowns(view, blocked)
@@ -111,13 +112,13 @@ def _assemble(
         return name_level(level, levels, basic.column)
 
     plateaus, descents = [], []
-    for flat, (first, stop), left in places:
+    for flat, (first, stop), how in places:
         level = _level(view, first, stop, scale)
-        sure = _certainty(left.drop / _DROP, view.length(flat.first, flat.last) / view.span / 0.03)
+        sure = _certainty(how.drop / _DROP, view.length(flat.first, flat.last) / view.span / 0.03)
         plateaus.append(
             Plateau(level, int(view.steps[first]), int(view.steps[stop]), named(level), sure)
         )
-        if left.downwards:
+        if how.downwards:
             descents.append(
                 _descent(view, stop, level, named(level), sure, flats, rises, slower, scale)
             )
@@ -148,7 +149,11 @@ class _Left:
 
 
 def _plateaus(
-    view: View, candidates: list[Flat], flats: list[Flat], rises: list[Rise]
+    view: View,
+    candidates: list[Flat],
+    flats: list[Flat],
+    rises: list[Rise],
+    jumps: list[spikes.Jump],
 ) -> list[tuple[Flat, tuple[int, int], _Left]]:
     """The flat stretches that are left again, with the indices of their first and last value."""
     found = []
@@ -159,12 +164,18 @@ def _plateaus(
         in_rise = any(rise.first <= flat.last + 1 and flat.first - 1 <= rise.last for rise in rises)
         if left is None and not (long and in_rise):
             continue
-        if in_rise and not long:
+        if not long and (in_rise or _after_spike(view, flat, jumps)):
             continue
         first, end = edges(view, flat, low, high)
         if np.isfinite(view.values[first : end + 1]).mean() > 0.5:  # and not within a spike alone
             found.append((flat, (first, end), left or _Left(_DROP, False)))
     return found
+
+
+def _after_spike(view: View, flat: Flat, jumps: list[spikes.Jump]) -> bool:
+    """Whether a stretch begins where a spike ends: its last decay and the fall that goes on."""
+    first = int(view.bins.first[flat.first])
+    return any(jump.onset < first <= jump.back + 3 * (jump.back - jump.onset) for jump in jumps)
 
 
 def _neighbourhood(view: View, flat: Flat, flats: list[Flat], rises: list[Rise]) -> tuple[int, int]:
@@ -220,7 +231,10 @@ def _descent(
     ends = [flat.first for flat in flats if flat.first > bin_of]
     ends += [rise.first for rise in rises if rise.first > bin_of]
     ends += [each.bin for each in slower if each.bin > bin_of]
-    end = int(view.bins.first[min(ends)]) if ends else len(view.steps) - 1
+    last = min(ends) if ends else len(view.bins.mean) - 1
+    # A spike may end on another level: the fall ends where it is lowest.
+    lowest = bin_of + int(np.argmin(view.bins.mean[bin_of : last + 1]))
+    end = int(view.bins.last[lowest])
     form, rate = form_of_fall(view, start, end)
     at_end = float(view.smooth(5)[end])
     return Descent(
@@ -247,6 +261,8 @@ def _level(view: View, first: int, last: int, scale: Scale) -> float:
     trim = (last - first) // 6
     values = view.values[first + trim : last + 1 - trim]
     known = values[np.isfinite(values)]
+    if not len(known):  # spikes all over: the lines between them
+        known = view.filled[first : last + 1]
     if not scale.logarithmic:
         return scale.value(float(known.mean()))
     return float(np.exp(known).mean())

@@ -9,6 +9,7 @@ from ablab.read.curves.view import View
 
 _LEAST = 0.2  # on the scale read: a factor of 1.22
 _ERRORS = 8.0  # of a bin's mean
+_SOON = 0.08  # of the curve, within which a spike comes back
 _SUDDEN = 10.0  # steps, within which a rise is a jump
 _NOISE = 1.5  # standard deviations of a single value
 
@@ -52,7 +53,8 @@ def find_rises(view: View) -> list[Rise]:
             high = place
         fallen = mean[high] - mean[place] > min(needed[place], 0.5 * (mean[high] - mean[low]))
         if fallen or place == count - 1:
-            if top_before - mean[low] > needed[low] and not _is_sudden(view, low, high):
+            fell = top_before - mean[low] > needed[low]
+            if fell and not (_is_sudden(view, low, high) and _comes_back(view, low, high)):
                 found.append(_rise(mean, error, low, high))
             rising, top_before, low = False, mean[high], place
     return found
@@ -73,6 +75,14 @@ def _is_sudden(view: View, low: int, high: int) -> bool:
         return False
     steps = view.steps[bins.first[low] : bins.last[high] + 1]
     return bool(after[0] - start <= 1 or steps[after[0]] - steps[start] <= _SUDDEN)
+
+
+def _comes_back(view: View, low: int, high: int) -> bool:
+    """Whether the curve is down by half of a rise soon after it, as after a spike."""
+    bins = view.bins
+    after = bins.mean[high + 1 : high + 1 + max(3, round(_SOON * len(bins.mean)))]
+    half = (bins.mean[low] + bins.mean[high]) / 2
+    return bool((after < half).any())
 
 
 def _rise(mean: Floats, error: Floats, low: int, high: int) -> Rise:

@@ -59,7 +59,7 @@ class View:
 
     def scatter(self, first: int, last: int) -> float:
         """The standard deviation of a value within bins first to last."""
-        return float(np.median(self._scatters[first : last + 1]))
+        return float(self._scatters[first : last + 1].mean())
 
     @cached_property
     def _scatters(self) -> Floats:

@@ -45,7 +45,7 @@ class Comparison:
         interval: Its 95% interval over seeds, for this comparison alone; None where nothing tells
             the spread: one seed, or all seeds' differences the same.
         deviation: The standard deviation of the seeds' differences.
-        p: By a paired t test (see :class:`Estimate`).
+        p: By a paired t test (see :class:`ablab.read.effects.inference.Estimate`).
         p_adjusted: By Holm over the table.
         bound: The smallest margin that the data would have supported, from the 90% interval.
         margin: The margin that was stated before looking.

@@ -71,7 +71,7 @@ class Interaction:
     """Whether two settings interact at all, over all their values together.
 
     An F test of repeated measures, a seed's runs being the repetitions, with Greenhouse and
-    Geisser's (1959) correction for unequal noise: F = n |mean|² / tr(S) of the seeds' vectors of
+    Geisser's (1959) correction for unequal noise: F = n ‖mean‖² / tr(S) of the seeds' vectors of
     orthonormal interaction contrasts, S their covariance; degrees of freedom e q and e q (n - 1)
     with e = tr(S)² / (q tr(S²)).
 

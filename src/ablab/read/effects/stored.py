@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import polars as pl
+
 from ablab.config import Config, InputError
 from ablab.experiments.parts import PARTS, Parts, check_parts
 from ablab.experiments.tree import Origins
@@ -28,28 +30,31 @@ def experiment_effects(
         store: The store.
         record: The experiment.
         of: The setting that is asked about; all by default.
-        measure: The measure; by default :func:`default_measure`'s.
+        measure: The measure; ``final(eval_loss)`` by default where it was taken, else
+            ``final(train_loss)``.
         scale: Differences or ratios, see :func:`ablab.read.effects.gather`.
         margin: What difference is too small to matter, stated before looking.
 
     Raises:
         InputError: The experiment has no grid, or something that is asked for cannot be had.
     """
-    asked = default_measure(store, record) if measure is None else measure
-    frame = measured(store, record, asked)
+    asked, frame = _default(store, record) if measure is None else (measure, None)
+    if frame is None:
+        frame = measured(store, record, asked)
     keys = list(record.definition["grid"])
     levels = {key: frame[key].unique(maintain_order=True).to_list() for key in keys}
     base = base_values(record.definition, levels)
     return effects(frame, keys, of, base, scale, margin, asked)
 
 
-def default_measure(store: Store, record: ExperimentRecord) -> str:
-    """``final(eval_loss)`` where any run has one, else ``final(train_loss)``."""
+def _default(store: Store, record: ExperimentRecord) -> tuple[str, pl.DataFrame | None]:
+    """``final(eval_loss)`` of every run where any has one, else ``final(train_loss)``."""
+    text = "final(eval_loss)"
     try:
-        evaluated = measured(store, record, "final(eval_loss)")["value"].is_not_null().any()
+        frame = measured(store, record, text)
     except InputError:  # it was not logged
-        evaluated = False
-    return "final(eval_loss)" if evaluated else "final(train_loss)"
+        return "final(train_loss)", None
+    return (text, frame) if frame["value"].is_not_null().any() else ("final(train_loss)", None)
 
 
 def base_values(definition: Mapping[str, Any], levels: Mapping[str, list[Any]]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The shipped experiments, reached as resources, and the modules that some of them name."""

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from ablab.logbook.entry import write_entry
+from ablab.logbook.marks import curve_marks
+from ablab.read.curves import read_curve
+from ablab.store.metrics import experiment_runs
+from tests.read.filled import fill, grid, leaving
+
+
+@pytest.fixture(scope="module")
+def entry(tmp_path_factory):
+    rng = np.random.default_rng(0)
+
+    def curve(keys, seed, steps):
+        width, heads = keys["model.d_model"], keys["model.n_heads"]
+        if (width, heads, seed) == (32, 4, 2):
+            return None
+        loss = leaving(rng, steps, 2400 / width)
+        if (width, heads, seed) == (16, 1, 0):
+            loss[350:] *= np.exp(3 * np.exp(-(steps[350:] - 351) / 5))
+        return loss
+
+    expect = [
+        {"claim": "narrow leaves late", "measure": "leaves(log(10))", "falls_with": "model.d_model",
+         "confidence": 0.8},
+        "final(loss) is below 0.001",
+        "leaves(log(10)) falls with model.n_heads",
+    ]  # fmt: skip
+    store, record = fill(
+        tmp_path_factory.mktemp("store") / "lab", grid(steps=500, seeds=3, expect=expect), curve
+    )
+    written = write_entry(store, record)
+    return store, record, written.folder
+
+
+def test_findings_have_their_numbers(entry):
+    text = (entry[2] / "entry.md").read_text()
+    assert "17 of 18 runs stay at log(10), until step 1" in text
+    assert "1 of 18 runs diverged, at step 10." in text
+    assert "1 of 18 runs spike" in text
+    assert "## Effects on leaves(log(10))" in text
+    assert "power law" in text or "exponential" in text
+    assert "**model.d_model=8, model.n_heads=1**: log(10) until 29" in text
+
+
+def test_expectations_stand_in_the_entry(entry):
+    text = (entry[2] / "entry.md").read_text()
+    assert (
+        "| narrow leaves late (leaves(log(10)) falls with model.d_model) | **held** | 80% |" in text
+    )
+    assert "| final(loss) is below 0.001 | **failed** |" in text
+    assert "| leaves(log(10)) falls with model.n_heads | **undecided** |" in text
+    page = (entry[2] / "index.html").read_text()
+    assert "✗ failed" in page
+    assert "✓ held" in page
+
+
+def test_figures_of_effects(entry):
+    names = {path.name for path in (entry[2] / "figures").iterdir()}
+    assert {"effects-0.svg", "interactions-0.svg", "effects-1.svg"} <= names
+    for name in names:
+        assert (entry[2] / "figures" / name).read_text().startswith("<svg")
+
+
+def test_spikes_are_explained_or_how_to(entry):
+    text = (entry[2] / "entry.md").read_text()
+    assert "spike at 351: nothing was watched there; ablab replay" in text
+    assert "ablab run made-up model.d_model=16 model.n_heads=1 'seeds=[0]'" in text
+
+
+def test_marks_of_a_variant(entry):
+    store, record, _ = entry
+    runs = experiment_runs(store, record)
+    steps = np.arange(1, 501)
+    readings = {
+        run.run: read_curve(steps, leaving(np.random.default_rng(run.seed), steps, 200))
+        for run in runs
+        if run.status != "diverged"
+    }
+    marks = curve_marks(runs, readings)
+    kinds = [mark["kind"] for mark in marks["model.d_model=8, model.n_heads=1"]]
+    assert kinds[:2] == ["plateau", "descent"]
+    assert marks["model.d_model=8, model.n_heads=1"][0]["text"].startswith(
+        ("log(10) until 19", "log(10) until 20")
+    )
+    assert marks["model.d_model=32, model.n_heads=4"][-1]["kind"] == "diverged"
+
+
+def test_an_entry_before_anything_is_trained(tmp_path):
+    store, record = fill(tmp_path / "lab", grid(steps=20, seeds=1), lambda *_: np.ones(20))
+    with store.index.transaction() as connection:
+        connection.execute("UPDATE runs SET step = 0")
+        connection.execute("DELETE FROM part_runs")
+    text = (write_entry(store, record).folder / "entry.md").read_text()
+    assert "6 planned" in text
+    assert "## Notes" in text

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from ablab.read.readings import experiment_readings
+from ablab.read.spikes import CONFIDENT, MARGIN, ZERO_SUM, explain
+from ablab.store.metrics import experiment_runs
+from tests.read.filled import fill, grid
+
+STEPS = 400
+
+
+def spiky(columns):
+    def curve(keys, seed, steps):
+        rng = np.random.default_rng(seed)
+        loss = 0.1 * np.exp(0.02 * rng.standard_normal(len(steps)))
+        loss[299:] *= np.exp(3 * np.exp(-(steps[299:] - 300) / 6))
+        return {"train_loss": loss} | columns(rng, steps)
+
+    return curve
+
+
+def explained(path, columns):
+    asked = grid(steps=STEPS, seeds=1) | {"grid": {"model.d_model": [8]}}
+    store, record = fill(path, asked, spiky(columns))
+    (run,) = experiment_runs(store, record)
+    return explain(store, record, run, experiment_readings(store, record, [run])[run.run])
+
+
+def test_what_moved_first(tmp_path):
+    def columns(rng, steps):
+        calm = 1 + 0.01 * rng.standard_normal((2, len(steps)))
+        calm[0, 289:] *= 3
+        calm[1, 295:] *= 3
+        lost = np.where(steps >= 280, 0.25, 0.0)
+        return {
+            "optimizer/a/exp_avg_sq/rms": calm[0],
+            "grad/a/rms": calm[1],
+            ZERO_SUM: lost,
+            MARGIN: np.full(len(steps), 7.0),
+            CONFIDENT: np.full(len(steps), 0.5),
+        }
+
+    found = explained(tmp_path / "lab", columns)
+    assert found.source == "watched columns"
+    assert found.spike.step == 300
+    names = [(each.name, each.step) for each in found.moved]
+    assert names.index(("optimizer/a/exp_avg_sq/rms", 290)) < names.index(("grad/a/rms", 296))
+    assert (found.zero_sum_error, found.zero_sum_step) == (0.25, 280)
+    assert (found.margin, found.full_confidence) == (7.0, 0.5)
+    assert found.suggestion == "train.loss.dtype=float32,float64"
+    assert "lost their zero sum in up to 25.0% of samples, from 280 on" in found.sentence
+    assert found.command.startswith(
+        "ablab run made-up model.d_model=8 'seeds=[0]' train.loss.dtype="
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("optimizer/a/exp_avg_sq/rms", "train.eps=1e-8,1e-6"),
+        ("grad/a/rms", "train.clip_norm=null,1.0"),
+        ("activation/logits/rms", "train.loss.kind=cross_entropy,stablemax"),
+    ],
+)
+def test_the_suggestion_follows_what_moved(tmp_path, name, suggestion):
+    def columns(rng, steps):
+        moved = 1 + 0.01 * rng.standard_normal(len(steps))
+        moved[290:] *= 4
+        return {name: moved}
+
+    assert explained(tmp_path / "lab", columns).suggestion == suggestion
+
+
+def test_nothing_was_watched(tmp_path):
+    found = explained(tmp_path / "lab", lambda rng, steps: {})
+    assert found.source is None
+    assert found.moved == ()
+    assert "ablab replay" in found.sentence
+    assert f"--steps {found.span[0]}:{found.span[1]}" in found.sentence
