@@ -113,6 +113,12 @@ def test_expectations_belong_to_an_experiment_and_not_to_its_identity():
         ablab.experiment(BASE, "expect=[]")
 
 
+def test_a_figure_may_be_a_number():
+    asked = BASE | {"expect": [{"measure": "loss", "above": 1, "figure": 0.8, "source": "here"}]}
+    (found,) = ablab.experiment(asked).expectations
+    assert (found.figure, found.source) == ("0.8", "here")
+
+
 def test_a_smaller_grid_may_be_asked_for_first():
     asked = BASE | {"expect": SENTENCES[:1]}
     assert len(ablab.experiment(asked, "model.d_model=8").expectations) == 1

@@ -39,7 +39,7 @@ def curve(keys, seed, steps):
 def test_claims_have_figure_number_and_verdict(tmp_path):
     path, asked = recipe(tmp_path)
     store, record = fill(tmp_path / "lab", asked, curve)
-    found = claims_of(store, path, None)
+    found = claims_of([store], path, None)
     assert (found.size, found.about, found.runs) == ("quick", "leaves out all else", 30)
     assert found.logbook == "made-up-logbook"
     assert found.record.id == record.id
@@ -53,13 +53,13 @@ def test_claims_have_figure_number_and_verdict(tmp_path):
 
 def test_what_was_not_run_is_said(tmp_path):
     path, asked = recipe(tmp_path)
-    for store in (None, fill(tmp_path / "lab", grid(name="other"), curve)[0]):
-        found = claims_of(store, path, None)
+    for stores in ([], [fill(tmp_path / "lab", grid(name="other"), curve)[0]]):
+        found = claims_of(stores, path, None)
         assert [each.outcome for each in found.claims] == ["not run"] * 2
         assert found.runs == 0
-    store, _ = fill(tmp_path / "lab2", asked, curve)
-    assert claims_of(store, path, "quick").claims[0].outcome == "held"
-    assert claims_of(store, path, "full").claims[0].outcome == "not run"
+    other = fill(tmp_path / "lab2", asked, curve)[0]
+    assert claims_of([*stores, other], path, "quick").claims[0].outcome == "held"
+    assert claims_of([other], path, "full").claims[0].outcome == "not run"
 
 
 def test_an_expectation_added_to_the_recipe_later_is_judged_too(tmp_path):
@@ -67,17 +67,17 @@ def test_an_expectation_added_to_the_recipe_later_is_judged_too(tmp_path):
     store, record = fill(tmp_path / "lab", asked, curve)
     more = {"measure": "final(loss)", "above": 1e-9}
     path, asked = recipe(tmp_path, expect=[*EXPECT, more])
-    assert [each.outcome for each in claims_of(store, path, None).claims] == [
+    assert [each.outcome for each in claims_of([store], path, None).claims] == [
         "held", "failed", "held",
     ]  # fmt: skip
-    stamp(store, record, claims_of(store, path, None).asked.expectations)
-    assert claims_of(store, path, None).claims[2].verdict.late
+    stamp(store, record, claims_of([store], path, None).asked.expectations)
+    assert claims_of([store], path, None).claims[2].verdict.late
 
 
 def test_a_recipe_that_cannot_be_made_here_has_its_claims(tmp_path):
     task = {"kind": "text", "corpus": str(tmp_path / "no such corpus.txt")}
     path, _ = recipe(tmp_path, task=task)
-    found = claims_of(None, path, None)
+    found = claims_of([], path, None)
     assert found.asked is None
     assert "no such corpus" in found.lacking
     assert [each.outcome for each in found.claims] == ["not run"] * 2
@@ -92,7 +92,7 @@ def test_the_page_has_claims_numbers_and_what_is_written_by_hand(tmp_path):
     (by_hand / "FINDINGS.md").write_text("Words for all.\n")
     (by_hand / "FINDINGS-made-up-logbook.md").write_text("The *second* claim failed.\n")
     for _ in range(2):  # nothing is lost by writing it again
-        write_page([claims_of(store, path, None)], page, "ablab claims made")
+        write_page([claims_of([store], path, None)], page, "ablab claims made")
         text = page.read_text()
         assert "Words for all." in text
         assert "The *second* claim failed." in text
@@ -109,7 +109,7 @@ def test_the_page_has_claims_numbers_and_what_is_written_by_hand(tmp_path):
 def test_a_size_that_a_recipe_lacks_is_an_error(tmp_path):
     path, _ = recipe(tmp_path)
     with pytest.raises(InputError, match="there is no size 'fulll'"):
-        claims_of(None, path, "fulll")
+        claims_of([], path, "fulll")
 
 
 def test_names_are_recipes_logbooks_and_files():

@@ -57,6 +57,19 @@ def test_final_best_and_steps_to(stored):
     assert of(stored, "eval_loss")[16, 4, 0]["value"] == 4
 
 
+def test_how_long_after_the_training_loss(tmp_path):
+    def curve(keys, seed, steps):
+        held_out = np.where(steps % 10 == 0, np.where(steps < 250, 5.0, 0.01), np.nan)
+        if seed == 1:
+            held_out = np.where(steps % 10 == 0, 5.0, np.nan)
+        return {"train_loss": np.where(steps < 100, 2.0, 0.01), "eval_loss": held_out}
+
+    found = of(fill(tmp_path / "lab", grid(seeds=2), curve), "lag(eval_loss, 0.1)")
+    assert found[8, 1, 0]["value"] == pytest.approx(150, abs=8)
+    assert found[8, 1, 1]["value"] is None
+    assert found[8, 1, 1]["reason"] == "not reached by step 400"
+
+
 def test_watched_columns_at_steps(stored):
     assert of(stored, "grad/model/rms at 100")[16, 1, 0]["value"] == 16
     assert "not logged at step 101" in of(stored, "at(grad/model/rms, 101)")[16, 1, 0]["reason"]

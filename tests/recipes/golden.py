@@ -25,10 +25,22 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "attention-norms-bugs": ("attention='none without mask'", "norm='qk rms without dim'"),
     "attention-simulator": ("task.bpe_size=512", "task.seq_len=8", "model.d_model=48"),
     "attention-simulator-pair": (),
+    "digit-addition-before": ("shape=64/4",),
+    "digit-addition-decay": ("train.weight_decay=0,1",),
+    "digit-addition-heads": ("shape=8/8,32/32",),
+    "digit-addition-last": ("width='4','32'",),
+    "digit-addition-next": ("shape=32/16,64/1",),
+    "digit-addition-spikes": ("train.weight_decay=0.5",),
+    "digit-addition-tiny": (),
+    "grokking": (),
     "hexadecimal": (),
     "sequences": (),
     "shakespeare-ladder": ("section='1 bigram','3 one head','7 layer norm'",),
     "shakespeare-nano": (),
+    "thinker-addition": ("restart=none",),
+    "thinker-roll": (),
+    "thinker-sequences": ("task.n_symbols=2,10", "task.kind=reverse"),
+    "thinker-size": ("model.n_latents=8",),
 }
 STEPS = 24
 

@@ -25,6 +25,8 @@ _WIDTH = 58  # of a claim in the terminal's table
 @click.option("--size", metavar="NAME", help="The recipes' size: quick (the default), full.")
 @click.option("--write", "page", type=click.Path(dir_okay=False), metavar="FILE",
               help="Write the page, in Markdown.")  # fmt: skip
+@click.option("--also", multiple=True, metavar="DIR",
+              help="Another store to look in; again for several.")  # fmt: skip
 @store_option
 @execution_options
 @json_option
@@ -34,6 +36,7 @@ def claims(
     running: bool,
     size: str | None,
     page: str | None,
+    also: tuple[str, ...],
     store: str,
     as_json: bool,
     quiet: bool,
@@ -52,8 +55,9 @@ def claims(
     code = 0
     if running:
         code = _run_missing(wanted, size, store, options, quiet)
-    opened = Store(store) if (Path(store) / "index.sqlite").is_file() else None
-    found = [claims_of(opened, name, size) for name in wanted]
+    stores = [Store(store)] if (Path(store) / "index.sqlite").is_file() else []
+    stores += [Store(each, write=False) for each in also]
+    found = [claims_of(stores, name, size) for name in wanted]
     if page is not None:
         named = ["ablab", "claims", *names, *(["--size", size] if size else []), "--write", page]
         write_page(found, Path(page), shlex.join(named))
@@ -86,7 +90,7 @@ def _run_missing(names: list[str], size: str | None, store: str, options: Any, q
     paused = pause_on_signals()
     code = 0
     for number, name in enumerate(names, 1):
-        each = claims_of(None, name, size)
+        each = claims_of([], name, size)
         if each.asked is None:
             continue
         if not quiet:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ablab.config import Config, InputError, Problem
 from ablab.experiments.grammar import parse
@@ -52,6 +52,13 @@ class Expectation(Config):
     """How large a difference counts as none, for ``same_as``."""
     confidence: float | None = Field(None, gt=0, le=1)
     """How sure its author is, as a probability."""
+
+    @field_validator("figure", mode="before")
+    @classmethod
+    def _figure_as_text(cls, value: Any) -> Any:
+        """YAML reads a figure such as 0.8 as a number."""
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        return f"{value:g}" if plain else value
 
     @model_validator(mode="after")
     def _one_relation(self) -> "Expectation":

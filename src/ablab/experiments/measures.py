@@ -15,6 +15,7 @@ FUNCTIONS = {
     "mean": "mean(COLUMN, FIRST, LAST): the mean over steps",
     "leaves": "leaves(LEVEL[, COLUMN]): the step at which a level is left",
     "steps_to": "steps_to(COLUMN, VALUE): the first step at which a value is reached",
+    "lag": "lag(COLUMN, VALUE): steps from the training loss's reaching a value to the column's",
     "floor": "floor(COLUMN): the level at which the curve ends",
     "spikes": "spikes(COLUMN): how many spikes there are",
     "growbacks": "growbacks(COLUMN): how many rises after a fall there are",
@@ -26,7 +27,7 @@ WORDS = {
     "n_params": "n_params: the model's parameters",
 }
 ALIASES = {"loss": "train_loss", "accuracy": "eval_accuracy"}
-_NUMBERS = {"at": 1, "mean": 2, "leaves": 1, "steps_to": 1}
+_NUMBERS = {"at": 1, "mean": 2, "leaves": 1, "steps_to": 1, "lag": 1}
 
 
 @dataclass(frozen=True)

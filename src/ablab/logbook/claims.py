@@ -139,11 +139,11 @@ def chosen(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def claims_of(store: Store | None, name: str, size: str | None) -> RecipeClaims:
-    """The claims of one recipe at a size, with the verdicts on them in a store.
+def claims_of(stores: Sequence[Store], name: str, size: str | None) -> RecipeClaims:
+    """The claims of one recipe at a size, with the verdicts on them.
 
     Args:
-        store: The store; None where there is none yet.
+        stores: Where its runs may be; the first that has any of them counts.
         name: The recipe, or a YAML file.
         size: The size that is asked for; None for the recipe's own. A recipe without sizes is
             taken as it is.
@@ -165,7 +165,7 @@ def claims_of(store: Store | None, name: str, size: str | None) -> RecipeClaims:
     else:
         expected = asked.expectations
         size = asked.definition.get("size")
-    record = None if store is None or asked is None else _record(store, asked)
+    store, record = (None, None) if asked is None else _place(stores, asked)
     runs = [] if store is None or record is None else experiment_runs(store, record)
     about = sizes.get(size, {}).get("about", "") if size else ""
     return RecipeClaims(
@@ -183,15 +183,21 @@ def claims_of(store: Store | None, name: str, size: str | None) -> RecipeClaims:
     )
 
 
-def _record(store: Store, asked: Experiment) -> ExperimentRecord | None:
-    """The experiment in the store, if any of its runs has begun."""
-    rows = store.index.rows(
-        """SELECT e.id FROM experiments e WHERE e.digest = ? AND EXISTS
-           (SELECT 1 FROM members m JOIN runs r ON r.id = m.run
-            WHERE m.experiment = e.id AND r.step > 0)""",
-        asked.digest,
-    )
-    return next((each for each in store.experiments() if rows and each.id == rows[0]["id"]), None)
+def _place(
+    stores: Sequence[Store], asked: Experiment
+) -> tuple[Store, ExperimentRecord] | tuple[None, None]:
+    """The store in which any of an experiment's runs has begun, and the experiment there."""
+    for store in stores:
+        rows = store.index.rows(
+            """SELECT e.id FROM experiments e WHERE e.digest = ? AND EXISTS
+               (SELECT 1 FROM members m JOIN runs r ON r.id = m.run
+                WHERE m.experiment = e.id AND r.step > 0)""",
+            asked.digest,
+        )
+        for record in store.experiments():
+            if rows and record.id == rows[0]["id"]:
+                return store, record
+    return None, None
 
 
 def _verdict(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -111,6 +111,7 @@ def take(
         readings = experiment_readings(store, record, runs, column)
     ends = last_values(frame, {run.run: run.step for run in runs}) if started else {}
     curves = _curves(frame, column, runs)
+    training = _curves(frame, "train_loss", runs) if measure.function == "lag" else {}
     found = {}
     for run in runs:
         curve = curves.get(run.run)
@@ -122,6 +123,8 @@ def take(
             found[run.run] = _final(curve, ends[run.run].get(column), column)
         elif measure.function in _READ:
             found[run.run] = _read(measure, curve, readings[run.run])
+        elif measure.function == "lag":
+            found[run.run] = _lag(curve, training[run.run], measure)
         else:
             found[run.run] = _TAKE[measure.function](curve, measure)
         if found[run.run].value is not None and run.status not in ("finished", "stopped"):
@@ -186,6 +189,15 @@ def _steps_to(curve: _Curve, measure: Measure) -> Taken:
     if not there.any():
         return Taken(None, f"not reached by step {curve.last}", beyond=True)
     return Taken(float(curve.steps[int(np.argmax(there))]))
+
+
+def _lag(curve: _Curve, training: _Curve, measure: Measure) -> Taken:
+    """The steps from when the training loss reached a value to when the column did."""
+    first = _steps_to(training, replace(measure, column="train_loss"))
+    then = _steps_to(curve, measure)
+    if first.value is None or then.value is None:
+        return Taken(None, then.reason if first.value is not None else first.reason)
+    return Taken(then.value - first.value)
 
 
 def _read(measure: Measure, curve: _Curve, reading: Reading) -> Taken:
