@@ -5,8 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ablab.store.files import PARTIAL
-from ablab.store.index import StoreError
+from ablab.store.index import PARTIAL, StoreError
 from ablab.store.kept import kept_path, read_kept
 from ablab.store.metrics import read_runs, unwatched_columns
 from ablab.store.snapshots import check_snapshot, snapshot_path
