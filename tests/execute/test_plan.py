@@ -119,6 +119,19 @@ def test_many_steps_are_worth_compiling_and_few_are_not(tiny):
     assert all(stack.method.compiled and stack.fallback is None for stack in on)
 
 
+def test_samples_that_see_each_other_stay_in_one_piece(tiny):
+    settings = ("model.d_model=8", "seeds=2", "train.batch_size=4096", "train.steps=200000")
+    split = experiment(tiny, *settings)
+    bug = "ablab.recipes.attention_bugs:RMSNormWithoutDim"
+    whole = experiment(tiny, *settings, f"model.attention.qk_norm={bug}")
+    assert not count_shape(split.runs[0]).mixes
+    assert count_shape(whole.runs[0]).mixes
+    for asked, layout in ((split, "innermost"), (whole, "usual")):
+        (found,) = {stack.method for stack in planned(asked, compiling="on").stacks}
+        assert (found.compiled, found.layout) == (True, layout)
+        assert (found.samples is None) == (layout == "usual")
+
+
 def test_processes_take_time_to_start(tiny, tmp_path):
     asked = experiment(tiny)
     speeds = Speeds(tmp_path / "speeds.json")

@@ -152,7 +152,11 @@ def _compiled(base: Method, shape: Shape, on_cpu: bool) -> list[Method]:
     if not on_cpu:
         return [replace(base, compiled=True)]
     method = replace(base, compiled=True, rows=1 if base.engine == "stack" else None)
-    if shape.tokens <= _INNERMOST_TOKENS and shape.samples >= _INNERMOST_SAMPLES:
+    if (
+        not shape.mixes
+        and shape.tokens <= _INNERMOST_TOKENS
+        and shape.samples >= _INNERMOST_SAMPLES
+    ):
         parts = _part(shape, _INNERMOST_SAMPLES)
         return [replace(method, layout="innermost", attention="plain", samples=parts)]
     attention: Literal["plain", "fused"] = "plain" if shape.tokens <= _PLAIN_TOKENS else "fused"
@@ -161,7 +165,7 @@ def _compiled(base: Method, shape: Shape, on_cpu: bool) -> list[Method]:
 
 def _part(shape: Shape, least: int) -> int | None:
     """The largest even part of a batch of about ``_PART_TOKENS`` tokens; None for all of it."""
-    if shape.passing <= _WHOLE_BYTES:
+    if shape.mixes or shape.passing <= _WHOLE_BYTES:
         return None
     fitting = max(least, _PART_TOKENS // shape.tokens)
     sizes = [n for n in range(least, min(fitting, shape.samples) + 1) if shape.samples % n == 0]

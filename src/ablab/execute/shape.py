@@ -11,7 +11,7 @@ from torch.utils.flop_counter import flop_registry
 
 from ablab.train.method import Method
 from ablab.train.run import Run
-from ablab.train.stack import Stack
+from ablab.train.stack import Stack, initial_model
 
 _SAMPLES = 8  # that are enough to count a step
 _COUNTED = Method("solo", attention="plain")
@@ -31,6 +31,7 @@ class Shape:
         launches: Operations that torch is called for.
         tokens: Tokens of a sample.
         samples: Samples of a batch.
+        mixes: Whether samples of a batch see each other, so that it has to be taken in one piece.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Shape:
     launches: int
     tokens: int
     samples: int
+    mixes: bool = False
 
     def bytes(self, runs: int, method: Method) -> int:
         """Memory that training some runs takes: their state, and what a call keeps in passing."""
@@ -89,6 +91,7 @@ def _count(run: Run, key: str) -> Shape | str:
             counter,
         ):
             stack.advance(1)
+        mixes = samples > 1 and _mixes(few, stack)
     except (Exception, SystemExit) as error:
         return f"{type(error).__name__}: {error}".splitlines()[0]
     scale = run.train.batch_size / samples
@@ -103,7 +106,28 @@ def _count(run: Run, key: str) -> Shape | str:
         launches=counter.launches,
         tokens=run.task.input_length,
         samples=run.train.batch_size,
+        mixes=mixes,
     )
+
+
+@torch.no_grad()
+def _mixes(run: Run, stack: Stack) -> bool:
+    """Whether half of a batch has other logits by itself than as part of the whole."""
+    tokens = stack.draws(1).at(0).tokens[0]
+    half = len(tokens) // 2
+    for precision, tolerance in ((torch.float64, 1e-7), (torch.float32, 1e-3)):
+        model = initial_model(run).to(precision).eval()
+        for parameter in model.parameters():  # what starts at zero hides what stands before it
+            parameter += 0.1 * torch.sin(torch.arange(parameter.numel())).view_as(parameter)
+        try:
+            together, alone = model(tokens)[:half], model(tokens[:half])
+        except RuntimeError:  # a user's model may run in single precision alone
+            continue
+        if alone.dtype != precision:
+            continue
+        scale = float(alone.abs().max())
+        return not torch.allclose(together, alone, rtol=tolerance, atol=tolerance * scale)
+    return True
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -12,6 +12,7 @@ from ablab.experiments.experiment import Experiment, experiment
 from ablab.experiments.source import read_source, shipped
 from ablab.logbook.page import templates
 from ablab.read.measures import shown
+from ablab.read.trials import same_label
 from ablab.read.verdicts import Verdict, judge
 from ablab.store.expected import Stamped, stamped
 from ablab.store.metrics import experiment_runs
@@ -179,7 +180,10 @@ def claims_of(stores: Sequence[Store], name: str, size: str | None) -> RecipeCla
         record,
         sum(run.seconds for run in runs),
         len(runs),
-        tuple(Claim(each, _verdict(store, record, each)) for each in expected),
+        tuple(
+            Claim(each, _verdict(store, record, each) if _has_cells(asked, each) else None)
+            for each in expected
+        ),
     )
 
 
@@ -198,6 +202,19 @@ def _place(
             if rows and record.id == rows[0]["id"]:
                 return store, record
     return None, None
+
+
+def _has_cells(asked: Experiment | None, expectation: Expectation) -> bool:
+    """Whether a size has the cells that a claim is about."""
+    if asked is None:
+        return False
+    values = {axis.key: [choice.label for choice in axis.choices] for axis in asked.axes}
+    compared = expectation.lower_than or expectation.higher_than or expectation.same_as or {}
+    return all(
+        any(same_label(label, value) for label in values.get(key, []))
+        for cell in (expectation.where, expectation.where | compared)
+        for key, value in cell.items()
+    )
 
 
 def _verdict(

@@ -33,7 +33,7 @@ class Sample:
             if key not in self.keys:
                 return f"{key} does not vary in this grid"
             labels = frame[key].to_list()
-            match = [_same(label, value) for label in labels]
+            match = [same_label(label, value) for label in labels]
             if not any(match):
                 there = ", ".join(str(each) for each in frame[key].unique(maintain_order=True))
                 return f"this grid has no {key}={value}, only {there}"
@@ -248,7 +248,8 @@ def interval_text(found: Estimate | Paired) -> str:
     return f"[{low:.4g}, {high:.4g}]"
 
 
-def _same(label: Any, value: Any) -> bool:
+def same_label(label: Any, value: Any) -> bool:
+    """Whether a value that was written stands for a label of an axis."""
     if isinstance(label, bool) or isinstance(value, bool):
         return label is value or str(label).lower() == str(value).lower()
     if isinstance(label, int | float) and isinstance(value, int | float):
