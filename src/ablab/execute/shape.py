@@ -118,7 +118,7 @@ def _mixes(run: Run, stack: Stack) -> bool:
     for precision, tolerance in ((torch.float64, 1e-7), (torch.float32, 1e-3)):
         model = initial_model(run).to(precision).eval()
         for parameter in model.parameters():  # what starts at zero hides what stands before it
-            parameter += 0.1 * torch.sin(torch.arange(parameter.numel())).view_as(parameter)
+            parameter.add_(torch.sin(torch.arange(parameter.numel())).view_as(parameter), alpha=0.1)
         try:
             together, alone = model(tokens)[:half], model(tokens[:half])
         except RuntimeError:  # a user's model may run in single precision alone

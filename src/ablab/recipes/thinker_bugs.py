@@ -22,6 +22,7 @@ class Encoder(nn.Module):
     """
 
     batch_first = True
+    read: Tensor  # the question's position for each of the sequence's, (T,)
 
     def __init__(
         self,
