@@ -15,8 +15,16 @@ QUICK = {
     "shakespeare-nano": ["model.d_model=16", "model.n_layers=2", "task.seq_len=16"],
 }
 
-# With bugs on purpose (tests/recipes/test_attention_bugs.py); of 48 shapes; of a wide vocabulary.
-OWN = ("attention-norms-bugs", "attention-norms", "attention-simulator")
+# With bugs on purpose, which tests/recipes has found.
+BUGS = ("attention-norms-bugs", "thinker-permuted")
+# Of 48 shapes, each setting in one at least; of a vocabulary of 20,319.
+FEWER = {
+    "attention-norms": [
+        "model.attention.qk_activation=gelu", "model.attention.qk_norm=none,frobenius,rms",
+        "model.attention.post_norm=none,rms",
+    ],
+    "attention-simulator": ["task.bpe_size=512"],
+}  # fmt: skip
 
 
 class BrokenSums(Sums):
@@ -35,9 +43,9 @@ def test_shipped_recipes_in_small_are_healthy(recipe, request):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", sorted({*recipes()} - {*OWN}))
+@pytest.mark.parametrize("recipe", sorted({*recipes()} - {*BUGS}))
 def test_shipped_recipes_are_healthy(recipe, tinyshakespeare):
-    report = doctor(recipe)
+    report = doctor(recipe, *FEWER.get(recipe, []))
     assert report.healthy, str(report)
 
 

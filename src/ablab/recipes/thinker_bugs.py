@@ -47,7 +47,8 @@ class Encoder(nn.Module):
         """The logits at every position; those before the answer mean nothing."""
         question = tokens[:, : self.source_length]
         x = self.layer(self.tokens(question) + self.places.weight)  # (B, S, D)
-        return self.out(x)[:, self.read[: tokens.shape[1]]]
+        answers: Tensor = self.out(x)  # (B, S, V)
+        return answers[:, self.read[: tokens.shape[1]]]
 
 
 class PermutedEncoder(Encoder):
