@@ -62,6 +62,17 @@ def test_what_was_not_run_is_said(tmp_path):
     assert claims_of([other], path, "full").claims[0].outcome == "not run"
 
 
+def test_a_claim_about_cells_that_a_size_lacks_was_not_run(tmp_path):
+    there = {"measure": "final(loss)", "above": 0, "where": {"model.d_model": 8}}
+    lacking = there | {"where": {"model.d_model": 512}}
+    compared = there | {"lower_than": {"model.d_model": 512}, "above": None}
+    path, asked = recipe(tmp_path, expect=[there, lacking, compared])
+    store, _ = fill(tmp_path / "lab", asked, curve)
+    assert [each.outcome for each in claims_of([store], path, None).claims] == [
+        "held", "not run", "not run",
+    ]  # fmt: skip
+
+
 def test_an_expectation_added_to_the_recipe_later_is_judged_too(tmp_path):
     path, asked = recipe(tmp_path)
     store, record = fill(tmp_path / "lab", asked, curve)

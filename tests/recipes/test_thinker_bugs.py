@@ -1,0 +1,46 @@
+import torch
+
+from ablab.doctor import doctor
+from ablab.execute.shape import count_shape
+from ablab.experiments import experiment
+from ablab.recipes.thinker_bugs import Encoder, PermutedEncoder
+
+SIZES = {"vocab_size": 5, "input_length": 7, "source_length": 4, "width": 8, "heads": 2}
+TOKENS = torch.tensor([[0, 1, 2, 4, 0, 1, 2], [3, 3, 1, 4, 3, 3, 1]])
+
+
+def made(cls):
+    torch.manual_seed(0)
+    return cls(**SIZES).double()
+
+
+def test_an_answer_is_read_where_its_symbol_stands():
+    model = made(Encoder)
+    question = model.layer(model.tokens(TOKENS[:, :4]) + model.places.weight)
+    logits = model(TOKENS)
+    torch.testing.assert_close(logits[:, 3:], model.out(question))
+    other = TOKENS.clone()
+    other[0, 4:] = 3  # the answer's own tokens are not looked at
+    torch.testing.assert_close(model(other), logits)
+
+
+def test_permuted_it_attends_over_the_batch():
+    sound, permuted = made(Encoder), made(PermutedEncoder)
+    other = TOKENS.clone()
+    other[0, 1] = 3
+    same = [(model(other) == model(TOKENS)).all(-1) for model in (sound, permuted)]
+    assert same[0].tolist() == [[False] * 7, [True] * 7]
+    # Positions 4 and on read symbols 1 and on; only that of the changed symbol can know.
+    assert same[1].tolist() == [[True] * 4 + [False] + [True] * 2] * 2
+
+
+def test_the_doctor_finds_it():
+    found = doctor("thinker-permuted", "task.n_symbols=2").findings
+    assert {(check, variants) for check, _, variants in found} == {
+        ("samples", ("encoder=permuted",))
+    }
+
+
+def test_a_batch_is_never_split():
+    variants = experiment("thinker-permuted", "task.n_symbols=2").variants
+    assert [count_shape(each.runs[0]).mixes for each in variants] == [False, True]
