@@ -76,34 +76,18 @@ def overrides(case: str, steps: int) -> list[str]:
 def plain_child(case: str, seconds: float) -> None:
     """Steps of a plain loop for some seconds; prints steps a second."""
     import torch
-    from torch.nn import functional as F
+    from plain import plain_loop
 
     from ablab.experiments import experiment
-    from ablab.train.stack import initial_model, make_task
 
     torch.set_num_threads(2)
-    run = experiment(*overrides(case, STEPS)).runs[0]
-    task, model = make_task(run), initial_model(run)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=run.train.lr, fused=True)
-    clip = run.train.clip_norm
-    step, timed, began = 0, 0, 0.0
-    while True:
-        batch = task.draw(run.seed, step + 1, 10, run.train.batch_size)
-        tokens, targets = torch.from_numpy(batch.tokens), torch.from_numpy(batch.targets)
-        for k in range(10):
-            logits = model(tokens[k])[:, task.predicted]
-            loss = F.cross_entropy(logits.flatten(0, 1), targets[k].flatten())
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if clip is not None:
-                torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
-            optimizer.step()
-            step += 1
-        if not began:
-            began, timed = time.perf_counter(), step
-        elif time.perf_counter() - began > seconds:
-            break
-    print(json.dumps({"rate": (step - timed) / (time.perf_counter() - began)}))
+    advance = plain_loop(experiment(*overrides(case, STEPS)).runs[0])
+    advance(10)
+    steps, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        advance(10)
+        steps += 10
+    print(json.dumps({"rate": steps / (time.perf_counter() - began)}))
 
 
 def grid_child(case: str, steps: int, choices: list[str]) -> None:

@@ -14,39 +14,16 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch.nn import functional as F
+from plain import plain_loop
 
 from ablab.execute.memory import keep_freed_memory
 from ablab.experiments import experiment
 from ablab.train.method import SOLO, Method
 from ablab.train.run import Run
-from ablab.train.stack import Stack, initial_model
+from ablab.train.stack import Stack
 
 LOGBOOK = {("cpu", 64, "plain"): 6.54, ("mps", 64, "plain"): 33.88,
            ("cpu", 1024, "plain"): 2.05, ("cpu", 1024, "plain, compiled"): 2.35}  # fmt: skip
-
-
-def plain_loop(run: Run, device: torch.device, compiled: bool) -> Callable[[int], None]:
-    """The run as a careful user writes it without ablab."""
-    model = initial_model(run).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=run.train.lr)
-    call = torch.compile(model) if compiled else model
-    task = Stack([run], [None], torch.device("cpu"), SOLO).task
-    step = 0
-
-    def advance(steps: int) -> None:
-        nonlocal step
-        batch = task.draw(run.seed, step + 1, steps, run.train.batch_size)
-        tokens, targets = torch.from_numpy(batch.tokens), torch.from_numpy(batch.targets)
-        for k in range(steps):
-            logits = call(tokens[k].to(device))
-            loss = F.cross_entropy(logits.flatten(0, 1), targets[k].to(device).flatten())
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-        step += steps
-
-    return advance
 
 
 def ablab_loop(run: Run, device: torch.device, compiled: bool) -> Callable[[int], None]:

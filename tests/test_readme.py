@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
 def test_the_commands_work_as_written(folder):
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line, comments=True) for line in lines if line.startswith("ablab ")]
-    assert len(commands) == 14
+    assert len(commands) == 15
     for _, *arguments in commands:
         found = subprocess.run(
             [sys.executable, "-m", "ablab", *arguments],

@@ -38,9 +38,13 @@ def recipes(as_json: bool, quiet: bool) -> None:
         )
         return
     width = max(len(each.name) for each in found)
-    for each in found:
-        sizes = f" (sizes: {', '.join(each.sizes)})" if each.sizes else ""
-        click.echo(f"{each.name:{width}}  {each.question}{sizes}")
+    for logbook in sorted({each.logbook or "" for each in found}):
+        if logbook:
+            click.echo(f"\nof the logbook {logbook} (ablab claims {logbook}):")
+        for each in found:
+            if (each.logbook or "") == logbook:
+                sizes = f" (sizes: {', '.join(each.sizes)})" if each.sizes else ""
+                click.echo(f"{each.name:{width}}  {each.question}{sizes}")
 
 
 @click.command()
