@@ -26,6 +26,13 @@ FEWER = {
     "attention-simulator": ["task.bpe_size=512"],
 }  # fmt: skip
 
+# One scale of initial weights for every width leaves the narrowest sure of wrong answers, as their
+# recipes say.
+STEEP = {
+    "digit-addition-last": ["width=4, model.n_heads=1", "width=4, model.n_heads=4"],
+    "digit-addition-tiny": ["shape=3/3", "shape=2/2", "shape=2/1", "shape=1/1"],
+}
+
 
 class BrokenSums(Sums):
     """Cannot be evaluated."""
@@ -46,7 +53,8 @@ def test_shipped_recipes_in_small_are_healthy(recipe, request):
 @pytest.mark.parametrize("recipe", sorted({*recipes()} - {*BUGS}))
 def test_shipped_recipes_are_healthy(recipe, tinyshakespeare):
     report = doctor(recipe, *FEWER.get(recipe, []))
-    assert report.healthy, str(report)
+    found = {(check, variant) for check, _, variants in report.findings for variant in variants}
+    assert found == {("initial_loss", variant) for variant in STEEP.get(recipe, [])}, str(report)
 
 
 def test_variants_of_equal_shape_are_examined_once():

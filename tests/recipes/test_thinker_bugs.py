@@ -35,10 +35,9 @@ def test_permuted_it_attends_over_the_batch():
 
 
 def test_the_doctor_finds_it():
-    found = doctor("thinker-permuted", "task.n_symbols=2").findings
-    assert {(check, variants) for check, _, variants in found} == {
-        ("samples", ("encoder=permuted",))
-    }
+    ((check, finding, variants),) = doctor("thinker-permuted", "task.n_symbols=2").findings
+    assert (check, variants) == ("samples", ("encoder=permuted",))
+    assert finding.cause.startswith("Batch and sequence axes are swapped")
 
 
 def test_a_batch_is_never_split():

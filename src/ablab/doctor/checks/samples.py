@@ -1,7 +1,7 @@
 """Does a sample see another?"""
 
 from ablab.doctor.check import Finding, check
-from ablab.doctor.influence import token_changes
+from ablab.doctor.influence import Change, token_changes
 from ablab.doctor.patient import Patient
 from ablab.doctor.words import listed
 
@@ -28,10 +28,8 @@ def samples(patient: Patient) -> list[Finding]:
     touching = [change for change in changes if change.others]
     if not touching:
         return []
-    elsewhere = any(place != c.position for c in touching for _, place in c.others)
     earlier = any(place < c.position for c in touching for _, place in c.others)
-    own_later = any(place > c.position for c in changes for place in c.own)
-    if not elsewhere and not own_later:
+    if not _mixes_positions(changes):
         cause = _SWAPPED
     elif earlier:
         cause = _WHOLE
@@ -43,3 +41,13 @@ def samples(patient: Patient) -> list[Finding]:
         for c in touching
     ]
     return [Finding("samples of a batch see each other", listed(evidence, 2, "; "), cause)]
+
+
+def _mixes_positions(changes: list[Change]) -> bool:
+    """Whether any position's logits, of whatever sample, depend on tokens of two positions."""
+    seen: dict[int, int] = {}
+    return any(
+        seen.setdefault(int(place), change.position) != change.position
+        for change in changes
+        for place in change.changed.any(0).nonzero()
+    )
