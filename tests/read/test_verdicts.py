@@ -77,6 +77,18 @@ def test_one_seed_has_no_interval(tmp_path):
     assert "of this seed alone" in inside.evidence
 
 
+def test_what_there_is_nothing_to_compare_with_is_said(tmp_path):
+    def curve(keys, seed, steps):
+        value = 1.0 if keys["model.n_heads"] == 4 else np.nan
+        return {"train_loss": 1 / steps, "eval_accuracy": np.where(steps == 500, value, np.nan)}
+
+    asked = "final(accuracy) is lower where model.n_heads=4 than where model.n_heads=1"
+    (found,) = verdicts(*fill(tmp_path / "lab", grid(steps=500, expect=[asked]), curve))
+    assert found.outcome == "undecided"
+    assert found.evidence.startswith("nothing to compare: ")
+    assert len(found.evidence) > len("nothing to compare: ")
+
+
 def test_written_after_results(tmp_path):
     late = [parse_expectation("spikes(loss) is below 1 with confidence 0.9")]
     store, record = fill(

@@ -127,8 +127,9 @@ def _judge(frame: pl.DataFrame, keys: list[str], expectation: Expectation) -> _F
             return _order(chosen, expectation)
         case "lower_than" | "higher_than" | "same_as":
             other = sample.where(expectation.where | _other(expectation))
-            if isinstance(other, str):
-                return _Found("undecided", other)
+            if isinstance(other, str) or other.known.is_empty():
+                why = other if isinstance(other, str) else f"nothing to compare: {other.why()}"
+                return _Found("undecided", why)
             return _compare(chosen, other, expectation)
         case _:
             return _range(chosen, expectation)

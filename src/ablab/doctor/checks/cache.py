@@ -22,11 +22,12 @@ def cache(patient: Patient) -> list[Finding]:
     if torch.equal(plain, cached):
         return []
     place = int((plain != cached).any(0).nonzero()[0])
+    sample = int((plain != cached)[:, place].nonzero()[0])
     return [
         Finding(
             "generation with a cache gives other tokens",
-            f"from token {place} on: {cached[0, place:].tolist()} with the cache, "
-            f"{plain[0, place:].tolist()} without",
+            f"from token {place} on: {cached[sample, place:].tolist()} with the cache, "
+            f"{plain[sample, place:].tolist()} without",
             "Cached keys or values stand at wrong positions, positions count from the newest token "
             "in place of the sequence's first, the mask lets the new token see too little, or a "
             "later token changes what an earlier one computed.",
