@@ -3,7 +3,7 @@ import pytest
 
 from ablab.read.curves import read_curve
 from ablab.read.curves.reading import from_data
-from ablab.read.curves.sentences import group_sentence, sentence
+from ablab.read.curves.sentences import group_sentence, number, sentence
 from tests.read.curves.generated import KINDS
 from tests.read.curves.noise import NOISES
 from tests.read.curves.score import invented, score
@@ -157,3 +157,9 @@ def test_several_seeds_are_one_sentence():
     assert text.startswith(("log(10) until 99", "log(10) until 1,0"))
     assert "[7" in text or "[8" in text
     assert "floor 1.0e-5" in text
+
+
+def test_numbers_are_written_in_three_digits():
+    given = [0.0, 5.494, 0.1, 999.6, 1984, 99_940, 130_000, 2.4e7, 0.001, 9.4e-6, 2.1e-10, -1984]
+    written = ["0", "5.49", "0.1", "1,000", "1,980", "99,900", "1.3e5", "2.4e7", "0.001", "9.4e-6"]
+    assert [number(each) for each in given] == [*written, "2.1e-10", "-1,980"]

@@ -54,10 +54,14 @@ def group_sentence(readings: Sequence[Reading]) -> str:
 
 
 def number(value: float) -> str:
-    """A value in three digits."""
+    """A value in three digits, two where it is very small or large."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.1e}".replace("e-0", "e-")
+    rounded = float(f"{value:.3g}")
+    if 1e-3 <= abs(rounded) < 1e5:
+        return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def common_plateaus(
