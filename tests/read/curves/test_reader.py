@@ -21,9 +21,9 @@ def ladder(*places):
     """A curve of plateaus: (level, last step), each left exponentially for the next level."""
     clean = np.empty(len(STEPS))
     start = 0
-    for number, (level, last) in enumerate(places):
+    for place, (level, last) in enumerate(places):
         clean[start:] = level
-        if number:
+        if place:
             before = places[number - 1][0]
             clean[start:] = level + (before - level) * np.exp(-(STEPS[start:] - start) / 15)
         start = last
