@@ -24,7 +24,7 @@ def ladder(*places):
     for place, (level, last) in enumerate(places):
         clean[start:] = level
         if place:
-            before = places[number - 1][0]
+            before = places[place - 1][0]
             clean[start:] = level + (before - level) * np.exp(-(STEPS[start:] - start) / 15)
         start = last
     return clean
