@@ -3,7 +3,7 @@ import torch
 from ablab.doctor import doctor
 from ablab.execute.shape import count_shape
 from ablab.experiments import experiment
-from ablab.recipes.thinker_bugs import Encoder, PermutedEncoder
+from ablab.recipes.thinker_bugs import Copier, PermutedCopier
 
 SIZES = {"vocab_size": 5, "input_length": 7, "source_length": 4, "width": 8, "heads": 2}
 TOKENS = torch.tensor([[0, 1, 2, 4, 0, 1, 2], [3, 3, 1, 4, 3, 3, 1]])
@@ -14,29 +14,36 @@ def made(cls):
     return cls(**SIZES).double()
 
 
-def test_an_answer_is_read_where_its_symbol_stands():
-    model = made(Encoder)
-    question = model.layer(model.tokens(TOKENS[:, :4]) + model.places.weight)
+def test_the_answers_own_tokens_are_not_looked_at():
+    model = made(Copier)
     logits = model(TOKENS)
-    torch.testing.assert_close(logits[:, 3:], model.out(question))
+    assert logits.shape == (2, 7, 5)
     other = TOKENS.clone()
-    other[0, 4:] = 3  # the answer's own tokens are not looked at
+    other[0, 4:] = 3
     torch.testing.assert_close(model(other), logits)
 
 
 def test_permuted_it_attends_over_the_batch():
-    sound, permuted = made(Encoder), made(PermutedEncoder)
+    sound, permuted = made(Copier), made(PermutedCopier)
     other = TOKENS.clone()
     other[0, 1] = 3
     same = [(model(other) == model(TOKENS)).all(-1) for model in (sound, permuted)]
     assert same[0].tolist() == [[False] * 7, [True] * 7]
-    # Positions 4 and on read symbols 1 and on; only that of the changed symbol can know.
+    # Positions 4 and on answer with symbols 1 and on; only that of the changed symbol can know.
     assert same[1].tolist() == [[True] * 4 + [False] + [True] * 2] * 2
+
+
+def test_it_copies_by_attention_alone():
+    model = made(Copier)
+    logits = model(TOKENS)
+    model.encode.forward = torch.zeros_like
+    assert torch.equal(model(TOKENS)[0], model(TOKENS)[1])
+    assert not torch.equal(logits[0], logits[1])
 
 
 def test_the_doctor_finds_it():
     ((check, finding, variants),) = doctor("thinker-permuted", "task.n_symbols=2").findings
-    assert (check, variants) == ("samples", ("encoder=permuted",))
+    assert (check, variants) == ("samples", ("axes=permuted",))
     assert finding.cause.startswith("Batch and sequence axes are swapped")
 
 
