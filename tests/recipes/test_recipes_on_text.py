@@ -1,4 +1,4 @@
-"""The recipes of the logbooks attention-norms, attention-simulator and shakespeare-ladder."""
+"""The logbooks' recipes on text: attention-norms, attention-simulator and shakespeare-ladder."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The recipes of the logbooks digit-addition and thinker, and of grokking."""
+"""The logbooks' recipes on data that they make: digit-addition, thinker and grokking."""
 
 import math
 
