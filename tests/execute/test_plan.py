@@ -163,3 +163,24 @@ def test_a_plan_survives_its_way_to_a_worker(tiny):
     bare = replace(plan, stacks=tuple(replace(stack, others=()) for stack in plan.stacks))
     data = json.loads(json.dumps(plan_as_data(plan)))
     assert plan_from_data(data, experiment(asked.definition)) == bare
+
+
+def test_compiled_stacks_are_cut_so_that_processes_end_together(tiny):
+    settings = ("model.d_model=8", "seeds=5", "train.clip_norm=null,1.0", "train.eps=1e-8,1e-7")
+    asked = experiment(tiny, *settings, "train.batch_size=512", "train.steps=200000")
+    three = [
+        each for each in asked.runs if each.train.clip_norm is None or each.train.eps == 1e-8
+    ]  # ten and five
+    left = {run.id: run.train.steps for run in three}
+
+    def widths(left, **options):
+        found = make_plan(three, Options(device="cpu", engine="stack", **options), left, Speeds())
+        assert sorted(run.id for stack in found.stacks for run in stack.runs) == sorted(left)
+        return [len(stack.runs) for stack in found.stacks]
+
+    assert widths(left, workers=2, compiling="on") == [5, 5, 3, 2]
+    assert widths(left, workers=1, compiling="on") == [5, 5, 5]
+    # What is left says in which order, and not how they are cut.
+    assert sorted(widths(dict.fromkeys(left, 1), workers=2, compiling="on")) == [2, 3, 5, 5]
+    # Runs that are trained together by eager calls would take longer in fewer.
+    assert widths(left, workers=2, compiling="off") == [5, 5, 5]

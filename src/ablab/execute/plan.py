@@ -11,6 +11,7 @@ from ablab.execute.choice import Alternative, alternatives, choose
 from ablab.execute.device import device_count, device_memory, find_device
 from ablab.execute.options import Compiling, Options, cpu_count, threads_each
 from ablab.execute.shape import Shape, count_shape
+from ablab.execute.share import Piece, level, makespan
 from ablab.execute.speeds import Speeds
 from ablab.train.method import SOLO, Method
 from ablab.train.run import Run
@@ -76,6 +77,17 @@ class _Group:
     left: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class _Way:
+    """How a group is trained; ``best`` is None where its step raises."""
+
+    group: _Group
+    best: Alternative | None
+    fallback: Method | None
+    others: tuple[tuple[str, float], ...]
+    why: str
+
+
 def make_plan(
     runs: Sequence[Run], options: Options, left: Mapping[str, int], speeds: Speeds
 ) -> Plan:
@@ -126,27 +138,34 @@ class _Planner:
         threads = threads_each(workers)
         torch.set_num_threads(threads)
         deadline = time.perf_counter() + _TIMING_SECONDS
+        ways = [self._way(group, workers, threads, deadline) for group in self._groups]
+        pieces = [
+            piece for number, way in enumerate(ways) for piece in self._pieces(number, way, workers)
+        ]
+        large = len(pieces) >= _LARGE * workers
+        if not large:
+            pieces = level(pieces, workers)
         stacks: list[PlannedStack] = []
-        for group in self._groups:
-            if isinstance(group.shape, str):  # training it keeps the whole error with it
-                why = f"its step raises {group.shape}"
-                stacks += [PlannedStack((run,), SOLO, None, why, 0) for run in group.runs]
-                continue
-            stacks += self._stacks(group, group.shape, workers, threads, deadline)
-        order = self._order(stacks, workers)
-        seconds = _makespan(order, workers)
+        for number, way in enumerate(ways):
+            widths = [piece.runs for piece in pieces if piece.group == number]
+            stacks += self._stacks(way, widths, workers)
+        if large or workers > 1:
+            # Cheapest first in a large grid, for early answers; else dearest first, to end as one.
+            stacks.sort(key=lambda each: each.seconds, reverse=not large)
+        seconds = makespan((stack.seconds for stack in stacks), workers)
         if seconds:
             seconds += self._speeds.start_seconds(workers)
         compiling = self._options.compiling
-        return Plan(tuple(order), self._device.type, workers, threads, seconds, compiling)
+        return Plan(tuple(stacks), self._device.type, workers, threads, seconds, compiling)
 
-    def _stacks(
-        self, group: _Group, shape: Shape, workers: int, threads: int, deadline: float
-    ) -> list[PlannedStack]:
+    def _way(self, group: _Group, workers: int, threads: int, deadline: float) -> _Way:
+        """How a group is trained: the cheapest of what there is."""
+        if isinstance(group.shape, str):  # training it keeps the whole error with it
+            return _Way(group, None, None, (), f"its step raises {group.shape}")
         run_steps = sum(group.left)
         found = alternatives(
             group.runs,
-            shape,
+            group.shape,
             self._options,
             self._device,
             self._memory,
@@ -156,35 +175,62 @@ class _Planner:
             run_steps=run_steps,
             deadline=deadline,
         )
-        # Each process that takes one of the group's stacks makes its own program of them.
-        processes = min(workers, len(group.runs))
+        processes = _processes(group, workers)
         best, fallback = choose(found, run_steps, processes)
-        each = math.ceil(workers / len(self._groups))  # stacks that keep all processes at work
-        width = best.width
-        if best.method.engine == "stack":
-            width = max(1, min(width, math.ceil(len(group.runs) / each)))
-            width = math.ceil(len(group.runs) / math.ceil(len(group.runs) / width))
         others = tuple(
             (other.method.title, other.seconds(run_steps, processes) / processes)
             for other in sorted(found, key=lambda other: other.seconds(run_steps, processes))
             if other is not best
         )
-        stacks = []
-        compiling = 0
-        for start in range(0, len(group.runs), width):
-            part = group.runs[start : start + width]
-            steps = sum(group.left[start : start + width])
-            compiles = steps > 0 and compiling < processes
+        why = self._why(best, found, len(group.runs), run_steps, processes)
+        return _Way(group, best, None if fallback is None else fallback.method, others, why)
+
+    def _pieces(self, number: int, way: _Way, workers: int) -> list[Piece]:
+        """A group's runs in stacks as wide as is good, by what training all of them takes."""
+        runs, best = way.group.runs, way.best
+        if best is None:
+            return [Piece(number, 1, 0.0)] * len(runs)
+        width = best.width
+        if best.method.engine == "stack":
+            each = math.ceil(workers / len(self._groups))  # stacks that keep all processes at work
+            width = max(1, min(width, math.ceil(len(runs) / each)))
+            width = math.ceil(len(runs) / math.ceil(len(runs) / width))
+        seconds = best.step_seconds * sum(run.train.steps for run in runs) / len(runs)
+        return [
+            Piece(
+                number,
+                min(width, len(runs) - start),
+                seconds,
+                best.compile_seconds,
+                best.method.rows == 1,  # run by run, so that its width changes nothing
+            )
+            for start in range(0, len(runs), width)
+        ]
+
+    def _stacks(self, way: _Way, widths: Sequence[int], workers: int) -> list[PlannedStack]:
+        """A group's stacks, of so many runs each."""
+        group, best = way.group, way.best
+        stacks: list[PlannedStack] = []
+        start = compiling = 0
+        for width in widths:
+            part = slice(start, start + width)
+            start += width
+            if best is None or isinstance(group.shape, str):
+                stacks.append(PlannedStack(group.runs[part], SOLO, None, way.why, 0))
+                continue
+            steps = sum(group.left[part])
+            # Each process that takes one of the group's stacks makes its own program of them.
+            compiles = steps > 0 and compiling < _processes(group, workers)
             compiling += compiles
             stacks.append(
                 PlannedStack(
-                    part,
+                    group.runs[part],
                     best.method,
-                    None if fallback is None else fallback.method,
-                    self._why(best, found, len(group.runs), run_steps, processes),
-                    shape.bytes(len(part), best.method),
+                    way.fallback,
+                    way.why,
+                    group.shape.bytes(width, best.method),
                     best.step_seconds * steps + best.compile_seconds * compiles,
-                    others,
+                    way.others,
                 )
             )
         return stacks
@@ -212,18 +258,7 @@ class _Planner:
             return "few steps" if next_best.measured else f"{next_best.method.title} is untried"
         return f"{gain:.2f}× the speed of {next_best.method.title}, {source}"
 
-    def _order(self, stacks: list[PlannedStack], workers: int) -> list[PlannedStack]:
-        """Cheapest first in a large grid, for early answers; else dearest first, to end as one."""
-        if workers == 1 and len(stacks) < _LARGE:
-            return stacks
-        cheapest_first = len(stacks) >= _LARGE * workers
-        return sorted(stacks, key=lambda each: each.seconds, reverse=not cheapest_first)
 
-
-def _makespan(stacks: Sequence[PlannedStack], workers: int) -> float:
-    """When the last of some processes is done that take stacks in order."""
-    free = [0.0] * workers
-    for stack in stacks:
-        first = min(range(workers), key=free.__getitem__)
-        free[first] += stack.seconds
-    return max(free)
+def _processes(group: _Group, workers: int) -> int:
+    """How many processes at most train a group's runs."""
+    return min(workers, len(group.runs))
