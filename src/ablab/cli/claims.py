@@ -83,8 +83,8 @@ def claims(
 def _run_missing(names: list[str], size: str | None, store: str, options: Any, quiet: bool) -> int:
     """Trains what is missing, recipe after recipe; the exit code of the worst."""
     from ablab.api import carry_out
+    from ablab.execute.pause import pause_on_signals
     from ablab.execute.progress import make_reporter
-    from ablab.execute.worker import pause_on_signals
     from ablab.logbook.claims import claims_of
 
     paused = pause_on_signals()

@@ -42,8 +42,8 @@ def run(
 
     asked = read_experiment(experiment, *overrides)
     from ablab.api import carry_out
+    from ablab.execute.pause import pause_on_signals
     from ablab.execute.progress import make_reporter
-    from ablab.execute.worker import pause_on_signals
 
     command = shlex.join(["ablab", *sys.argv[1:]])
     result = carry_out(asked, store, options, command, make_reporter(quiet), pause_on_signals())

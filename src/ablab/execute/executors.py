@@ -45,6 +45,7 @@ class _Pool:
             while self._processes:
                 if self._job.should_pause() and not paused:
                     paused = True
+                    self._job.tell({"event": "pausing"})
                     for process in self._processes.values():
                         process.terminate()
                 try:
@@ -100,11 +101,16 @@ class _Pool:
     def _heard(self, number: int, event: dict[str, Any]) -> None:
         if event["event"] == "taken":
             self._training[number] = event["ids"]
+        elif event["event"] == "waiting":
+            self._training.pop(number, None)
+            if self._training:
+                return  # for a process of this same command, which is no news
         self._job.tell(event)
 
     def _ended(self, number: int, paused: bool) -> None:
         """A worker's output has closed: it is done, was paused, or died."""
         process = self._processes.pop(number)
+        held = self._training.pop(number, [])
         code = process.wait()
         for stream in (process.stdin, process.stdout):
             assert stream is not None, "asked for pipes"
@@ -112,7 +118,6 @@ class _Pool:
         if code == 0 or paused:
             return
         cause = f"signal {-code}" if code < 0 else f"exit code {code}"
-        held = self._training.get(number, [])
         self._job.tell({"event": "message", "text": f"a worker process died ({cause})"})
         note_deaths(self._job.store, held)
         if len(held) == 1:

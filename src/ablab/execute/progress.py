@@ -45,6 +45,8 @@ class Reporter(ABC):
                 if not self._waiting:
                     self.message("waiting for runs that another process is training")
                 self._waiting = True
+            case "pausing":
+                self.message("pausing: what is trained is kept first; asked again, it ends at once")
             case "failed":
                 self.warn(f"run {event['run']} failed: {event['error']}")
             case "split":

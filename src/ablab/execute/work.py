@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ablab.execute.memory import give_memory_back, keep_freed_memory
+from ablab.execute.pause import PauseError, at_once
 from ablab.execute.plan import Plan, PlannedStack
 from ablab.execute.resume import by_step
 from ablab.execute.settle import settle
@@ -40,7 +41,7 @@ class Job:
         experiment: The experiment's number in it.
         plan: The plan.
         tell: Told events: ``taken``, ``progress``, ``pace``, ``ended``, ``split``, ``failed``,
-            ``waiting``, ``message``.
+            ``waiting``, ``pausing``, ``message``.
         should_pause: Asked at every logged step.
     """
 
@@ -176,7 +177,11 @@ def _train(
         torch.device(job.plan.device),
         method,
     )
-    settle(stack, planned.fallback, job.tell)
+    try:
+        with at_once():  # compiling takes up to a minute
+            settle(stack, planned.fallback, job.tell)
+    except PauseError:
+        return False
     watch = runs[0].watch
     assert isinstance(watch, WatchConfig), "an experiment's runs know what is watched"
     stack.watcher = make_watcher(stack, watch, job.plan.compiling)

@@ -7,13 +7,12 @@ process that started it is gone.
 
 import json
 import os
-import signal
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from ablab.execute.pause import pause_on_signals
 from ablab.execute.plan import Plan, PlannedStack
 from ablab.execute.work import Job, work
 from ablab.experiments.experiment import Experiment, experiment
@@ -59,19 +58,6 @@ def plan_from_data(data: dict[str, Any], asked: Experiment) -> Plan:
     )
     names = ("device", "workers", "threads", "seconds", "compiling")
     return Plan(stacks, *(data[name] for name in names))
-
-
-def pause_on_signals() -> Callable[[], bool]:
-    """Takes SIGINT and SIGTERM as a wish to pause; returns whether one has come."""
-    asked = threading.Event()
-
-    def ask(*_: object) -> None:
-        asked.set()
-        for number, handler in before.items():  # asked again, the process ends at once
-            signal.signal(number, handler)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    return asked.is_set
 
 
 def main() -> None:

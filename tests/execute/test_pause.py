@@ -1,0 +1,49 @@
+import signal
+
+import pytest
+
+from ablab.execute.pause import PauseError, at_once, pause_on_signals
+
+
+@pytest.fixture
+def paused():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    yield pause_on_signals()
+    for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+        signal.signal(number, handler)
+    pause_on_signals()  # forgets that a pause was asked for
+    for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+        signal.signal(number, handler)
+
+
+def test_a_signal_is_a_wish_that_can_be_asked_about(paused):
+    assert not paused()
+    signal.raise_signal(signal.SIGTERM)
+    assert paused()
+
+
+def test_asked_again_the_process_ends(paused):
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_what_keeps_nothing_is_left_at_once(paused):
+    steps = []
+    with pytest.raises(PauseError), at_once():
+        steps.append("begun")
+        signal.raise_signal(signal.SIGINT)
+        steps.append("not reached")
+    assert steps == ["begun"]
+    assert paused()
+    with pytest.raises(PauseError), at_once():  # it had come before
+        steps.append("not reached")
+    assert steps == ["begun"]
+
+
+def test_a_pause_passes_by_those_who_try_another_way(paused):
+    with pytest.raises(PauseError), at_once():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Exception:
+            pytest.fail("taken for an error of the program")
