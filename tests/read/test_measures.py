@@ -84,6 +84,44 @@ def test_words_and_counts(stored):
     assert of(stored, "plateaus(loss)")[16, 1, 0]["value"] == 1
 
 
+def test_counts_between_two_values_or_steps(tmp_path):
+    def curve(keys, seed, steps):
+        rng = np.random.default_rng(seed)
+        fall = np.where(steps < 200, 0.05, 0.005) * (steps - 200) - np.log(1e-3)
+        level = np.where(steps < 60, 0.8, np.exp(-fall) + 1e-9)
+        loss = np.minimum(0.8, level) * np.exp(0.02 * rng.normal(size=len(steps)))
+        loss[300] *= 30
+        loss[301:304] *= [12, 5, 2]
+        return {"train_loss": loss}
+
+    stored = fill(tmp_path / "lab", grid(seeds=1), curve)
+
+    def count(text):
+        return of(stored, text)[8, 1, 0]["value"]
+
+    assert count("plateaus(loss)") == count("plateaus(loss, 0.7, 0.9)") == 1
+    assert count("plateaus(loss, 0.9, 2.4)") == 0
+    assert count("spikes(loss)") == count("spikes(loss, 290, 310)") == 1
+    assert count("spikes(loss, 0, 290)") == count("spikes(loss, 310, 400)") == 0
+    assert count("slowdowns(loss)") == count("slowdowns(loss, 5e-4, 2e-3)") == 1
+    assert count("slowdowns(loss, 2e-3, 1)") == 0
+    assert count("noise(loss)") == pytest.approx(0.02, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("spikes(loss, 200)", "other arguments"),
+        ("plateaus(loss, 0.9, 0.7)", "the first number is above the second"),
+        ("floor(loss, 1, 2)", "other arguments"),
+        ("noise", "needs its arguments"),
+    ],
+)
+def test_what_counts_take_is_said(stored, text, message):
+    with pytest.raises(InputError, match=message):
+        measured(*stored, text)
+
+
 def test_what_was_not_logged_is_said(stored):
     with pytest.raises(InputError, match="no column eval_los was logged"):
         measured(*stored, "eval_los")

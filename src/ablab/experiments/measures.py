@@ -17,9 +17,11 @@ FUNCTIONS = {
     "steps_to": "steps_to(COLUMN, VALUE): the first step at which a value is reached",
     "lag": "lag(COLUMN, VALUE): steps from the training loss's reaching a value to the column's",
     "floor": "floor(COLUMN): the level at which the curve ends",
-    "spikes": "spikes(COLUMN): how many spikes there are",
-    "growbacks": "growbacks(COLUMN): how many rises after a fall there are",
-    "plateaus": "plateaus(COLUMN): how many levels are left again",
+    "noise": "noise(COLUMN): the standard deviation of a step's value",
+    "spikes": "spikes(COLUMN[, FIRST, LAST]): how many spikes there are, between two steps",
+    "growbacks": "growbacks(COLUMN[, FIRST, LAST]): how many rises after a fall begin there",
+    "plateaus": "plateaus(COLUMN[, LOW, HIGH]): how many levels are left again, between two values",
+    "slowdowns": "slowdowns(COLUMN[, LOW, HIGH]): how often a fall goes on less steeply",
 }
 WORDS = {
     "diverged": "diverged: 1 where the loss was not finite, else 0",
@@ -28,6 +30,7 @@ WORDS = {
 }
 ALIASES = {"loss": "train_loss", "accuracy": "eval_accuracy"}
 _NUMBERS = {"at": 1, "mean": 2, "leaves": 1, "steps_to": 1, "lag": 1}
+COUNTED = ("spikes", "growbacks", "plateaus", "slowdowns")  # anywhere, or between two numbers
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,13 @@ def measure_of(tree: Any, text: str, source: str | None = None) -> Measure:
             )
         )
     columns, numbers = _arguments(tree.children[1:])
-    if len(columns) > 1 or len(numbers) != _NUMBERS.get(name, 0):
+    between = name in COUNTED and len(numbers) == 2
+    if len(columns) > 1 or not (between or len(numbers) == _NUMBERS.get(name, 0)):
         raise _wrong(f"{name} has other arguments", text, source, FUNCTIONS[name])
     if not columns and name != "leaves":
         raise _wrong(f"{name} needs a column", text, source, FUNCTIONS[name])
+    if between and numbers[0] > numbers[1]:
+        raise _wrong("the first number is above the second", text, source, FUNCTIONS[name])
     if name in ("at", "mean"):
         numbers = tuple(_whole(number, text, source) for number in numbers)
     if name == "leaves" and numbers[0] <= 0:

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ablab.config import InputError, Problem, nearest
-from ablab.experiments.measures import WORDS, Measure, parse_measure
+from ablab.experiments.measures import COUNTED, WORDS, Measure, parse_measure
 from ablab.read.curves import Reading
 from ablab.read.readings import experiment_readings
 from ablab.read.summary import last_values
@@ -18,7 +18,8 @@ from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 _CALM = 15  # values, over whose mean a curve's noise does not count
 _AT = 0.03  # of a level, within which a curve is at it
-_READ = ("floor", "spikes", "growbacks", "plateaus", "leaves")
+_READ = ("floor", "leaves", "noise", *COUNTED)
+_PLACE = {"spikes": "step", "growbacks": "first", "plateaus": "level", "slowdowns": "value"}
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,11 @@ def _read(measure: Measure, curve: _Curve, reading: Reading) -> Taken:
             what = "still falls" if not reading.finished else "has no level"
             return Taken(None, f"{what} at step {reading.last}")
         return Taken(reading.floor.level)
-    return Taken(float(len(getattr(reading, measure.function))))
+    if measure.function == "noise":
+        return Taken(reading.noise)
+    low, high = measure.numbers or (-math.inf, math.inf)
+    places = (getattr(e, _PLACE[measure.function]) for e in getattr(reading, measure.function))
+    return Taken(float(sum(low <= place <= high for place in places)))
 
 
 def _leaves(measure: Measure, curve: _Curve, reading: Reading) -> Taken:
