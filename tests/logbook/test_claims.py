@@ -73,6 +73,14 @@ def test_a_claim_about_cells_that_a_size_lacks_was_not_run(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_claim_about_a_step_that_a_size_does_not_reach_was_not_run(tmp_path):
+    expect = [{"measure": f"at(loss, {step})", "above": 0} for step in (400, 401)]
+    path, asked = recipe(tmp_path, expect=expect)
+    store, _ = fill(tmp_path / "lab", asked, curve)
+    outcomes = [each.outcome for each in claims_of([store], path, None).claims]
+    assert outcomes == ["held", "not run"]
+
+
 def test_an_expectation_added_to_the_recipe_later_is_judged_too(tmp_path):
     path, asked = recipe(tmp_path)
     store, record = fill(tmp_path / "lab", asked, curve)

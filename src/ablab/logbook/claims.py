@@ -9,6 +9,7 @@ from typing import Any
 from ablab.config import InputError, Problem, nearest
 from ablab.experiments.expectations import Expectation, read_expectations
 from ablab.experiments.experiment import Experiment, experiment
+from ablab.experiments.measures import parse_measure
 from ablab.experiments.source import read_source, shipped
 from ablab.logbook.page import templates
 from ablab.read.measures import shown
@@ -181,7 +182,7 @@ def claims_of(stores: Sequence[Store], name: str, size: str | None) -> RecipeCla
         sum(run.seconds for run in runs),
         len(runs),
         tuple(
-            Claim(each, _verdict(store, record, each) if _has_cells(asked, each) else None)
+            Claim(each, _verdict(store, record, each) if _can_be_seen(asked, each) else None)
             for each in expected
         ),
     )
@@ -204,17 +205,24 @@ def _place(
     return None, None
 
 
-def _has_cells(asked: Experiment | None, expectation: Expectation) -> bool:
-    """Whether a size has the cells that a claim is about."""
+def _can_be_seen(asked: Experiment | None, expectation: Expectation) -> bool:
+    """Whether a size has the cells that a claim is about, and trains to the step that it names."""
     if asked is None:
         return False
-    values = {axis.key: [choice.label for choice in axis.choices] for axis in asked.axes}
     compared = expectation.lower_than or expectation.higher_than or expectation.same_as or {}
-    return all(
-        any(same_label(label, value) for label in values.get(key, []))
-        for cell in (expectation.where, expectation.where | compared)
-        for key, value in cell.items()
-    )
+    measure = parse_measure(expectation.measure)
+    step = measure.numbers[0] if measure.function == "at" else 0
+    for cell in (expectation.where, expectation.where | compared):
+        if cell.keys() - {axis.key for axis in asked.axes}:
+            return False
+        ends = [
+            variant.parts.train.steps
+            for variant in asked.variants
+            if all(same_label(variant.keys[key], value) for key, value in cell.items())
+        ]
+        if not ends or max(ends) < step:
+            return False
+    return True
 
 
 def _verdict(
