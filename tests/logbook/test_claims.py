@@ -73,6 +73,18 @@ def test_a_claim_about_cells_that_a_size_lacks_was_not_run(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_claim_that_says_it_is_of_after_results_is_late_in_any_store(tmp_path):
+    path, asked = recipe(tmp_path, expect=[EXPECT[0], EXPECT[1] | {"after_results": True}])
+    store, _ = fill(tmp_path / "lab", asked, curve)
+    found = claims_of([store], path, None)
+    assert [each.verdict.late for each in found.claims] == [False, True]
+    write_page([found], tmp_path / "page.md", "ablab claims")
+    lines = (tmp_path / "page.md").read_text().splitlines()
+    late = [line for line in lines if "written after results had been seen" in line]
+    assert len(late) == 1
+    assert late[0].startswith("| it ends ")
+
+
 def test_a_claim_about_a_step_that_a_size_does_not_reach_was_not_run(tmp_path):
     expect = [{"measure": f"at(loss, {step})", "above": 0} for step in (400, 401)]
     path, asked = recipe(tmp_path, expect=expect)

@@ -52,6 +52,8 @@ class Expectation(Config):
     """How large a difference counts as none, for ``same_as``."""
     confidence: float | None = Field(None, gt=0, le=1)
     """How sure its author is, as a probability."""
+    after_results: bool = False
+    """Whether its author had seen results, be it in another store; it counts as written late."""
 
     @field_validator("figure", mode="before")
     @classmethod

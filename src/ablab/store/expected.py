@@ -26,8 +26,8 @@ class Stamped:
 
     @property
     def late(self) -> bool:
-        """Whether it was written after results were there."""
-        return self.seen > 0
+        """Whether it was written after results were there, here or elsewhere."""
+        return self.seen > 0 or self.expectation.after_results
 
 
 def stamp(
