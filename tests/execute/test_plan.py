@@ -1,6 +1,8 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from ablab.execute.choice import MAX_WIDTH
 from ablab.execute.options import Options, cpu_count
 from ablab.execute.plan import Plan, make_plan
@@ -8,7 +10,7 @@ from ablab.execute.shape import count_shape
 from ablab.execute.speeds import Speeds
 from ablab.execute.worker import plan_as_data, plan_from_data
 from ablab.experiments.experiment import experiment
-from ablab.train.method import STACK
+from ablab.train.method import SOLO, STACK
 
 
 def planned(asked, left=None, speeds=None, **options) -> Plan:
@@ -117,6 +119,27 @@ def test_many_steps_are_worth_compiling_and_few_are_not(tiny):
     assert not any(stack.method.compiled for stack in off)
     on = planned(few, speeds=speeds, compiling="on").stacks
     assert all(stack.method.compiled and stack.fallback is None for stack in on)
+
+
+@pytest.mark.parametrize(("widths", "pays"), [("8", False), ("8,12,16", True)])
+def test_a_program_is_compiled_by_those_who_train_with_it(tiny, widths, pays):
+    # Of three groups each is one stack, which one of two processes trains; one group is shared.
+    asked = experiment(
+        tiny, f"model.d_model={widths}", "seeds=4", "train.batch_size=512", "train.steps=3000"
+    )
+    left = {run.id: run.train.steps for run in asked.runs}
+    speeds = Speeds()
+    on, auto = (Options(device="cpu", workers=2, compiling=how) for how in ("on", "auto"))
+    method = make_plan(asked.runs, on, left, speeds).stacks[0].method
+    for run in asked.runs:
+        shape = count_shape(run)
+        once = speeds.compile_seconds(shape, method)
+        gain = 1.5 * once / (4 * 3000)
+        for other in (SOLO, STACK):
+            speeds.note_step(shape, other, 1, 2, 10 * gain)
+        speeds.note_step(shape, method, 1, 2, 9 * gain)
+    found = make_plan(asked.runs, auto, left, speeds)
+    assert {stack.method.compiled for stack in found.stacks} == {pays}
 
 
 def test_samples_that_see_each_other_stay_in_one_piece(tiny):

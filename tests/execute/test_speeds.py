@@ -31,6 +31,22 @@ def test_what_was_measured_is_what_is_foreseen_in_the_next_command_too(path):
     assert again.step(SMALL, SOLO, 1, 2) == pytest.approx(0.246)
 
 
+def test_steps_that_were_timed_alone_take_as_much_longer_as_others_did_in_training(path):
+    speeds = Speeds(path)
+    for shape in (SMALL, TWICE):
+        speeds.note_step(shape, STACK, 1, 2, 0.01, timed=True)
+        assert speeds.step(shape, STACK, 1, 2) == 0.01
+    speeds.note_step(SMALL, STACK, 1, 2, 0.016)
+    assert speeds.step(SMALL, STACK, 1, 2) == 0.016  # what was timed has no weight any more
+    assert speeds.step(TWICE, STACK, 1, 2) == pytest.approx(0.01 * 1.6**0.5)  # one pair is little
+    speeds.note_step(FAR, STACK, 1, 1, 0.01, timed=True)
+    assert speeds.step(FAR, STACK, 1, 1) == 0.01  # with another number of processes
+    speeds.note_step(SMALL, STACK, 1, 2, 0.004)
+    assert speeds.step(SMALL, STACK, 1, 2) == pytest.approx(0.008)
+    speeds.save()
+    assert Speeds(path).step(TWICE, STACK, 1, 2) == pytest.approx(0.01 * 1.6**0.5)
+
+
 def test_an_unknown_shape_learns_from_its_neighbours_and_little_from_others(path):
     speeds = Speeds(path)
     near, far = speeds.step(TWICE, SOLO, 1, 1), speeds.step(FAR, SOLO, 1, 1)

@@ -35,6 +35,7 @@ class Alternative:
     Attributes:
         method: The method.
         width: How many runs a stack has.
+        processes: How many processes at most train the group's stacks, each with its own program.
         step_seconds: Seconds of one step of one run.
         compile_seconds: Seconds that compiling takes, in each process.
         measured: Whether the step was timed on this machine, now or before.
@@ -43,14 +44,15 @@ class Alternative:
 
     method: Method
     width: int
+    processes: int
     step_seconds: float
     compile_seconds: float
     measured: bool
     model_seconds: float
 
-    def seconds(self, run_steps: int, processes: int) -> float:
-        """Seconds of one process for all of the group's steps."""
-        return self.step_seconds * run_steps + self.compile_seconds * processes
+    def seconds(self, run_steps: int) -> float:
+        """Seconds for all of the group's steps, of all processes together."""
+        return self.step_seconds * run_steps + self.compile_seconds * self.processes
 
 
 def alternatives(
@@ -63,6 +65,7 @@ def alternatives(
     speeds: Speeds,
     threads: int,
     workers: int,
+    groups: int,
     run_steps: int,
     deadline: float,
 ) -> list[Alternative]:
@@ -77,6 +80,7 @@ def alternatives(
         speeds: What is known of this machine.
         threads: Threads of a process.
         workers: Processes at work at once.
+        groups: How many groups there are.
         run_steps: Steps left, all runs together.
         deadline: The time (``time.perf_counter``) at which no more timings are begun.
     """
@@ -93,12 +97,16 @@ def alternatives(
             if not seconds and method.vmapped:
                 continue  # some operations, a recurrent layer's say, run for one model at a time
             if seconds:
-                speeds.note_step(shape, method, threads, workers, seconds)
+                speeds.note_step(shape, method, threads, workers, seconds, timed=True)
                 known = True
+        if method.engine == "stack":  # as many stacks as keep all processes at work
+            share = math.ceil(len(group) / math.ceil(workers / groups))
+            width = _evenly(len(group), max(1, min(width, share)))
         found.append(
             Alternative(
                 method,
                 width,
+                min(workers, math.ceil(len(group) / width)),
                 speeds.step(shape, method, threads, workers),
                 speeds.compile_seconds(shape, method),
                 known,
@@ -108,9 +116,7 @@ def alternatives(
     return found
 
 
-def choose(
-    found: Sequence[Alternative], run_steps: int, processes: int
-) -> tuple[Alternative, Alternative | None]:
+def choose(found: Sequence[Alternative], run_steps: int) -> tuple[Alternative, Alternative | None]:
     """The cheapest alternative, and the eager one to fall back to where it is compiled.
 
     In doubt, that is where nothing was measured and little is promised, it is solo. A group that is
@@ -123,7 +129,7 @@ def choose(
 
     def cost(each: Alternative) -> float:
         doubt = 1.0 if each.measured or each.method.engine == "solo" else 1 / _DOUBT
-        return each.seconds(run_steps, processes) * doubt
+        return each.seconds(run_steps) * doubt
 
     best = min(found, key=cost)
     fallback = min(eager, key=cost) if best.method.compiled and eager else None
@@ -180,7 +186,12 @@ def _width(runs: int, shape: Shape, method: Method, device: torch.device, memory
     fitting = 1
     while fitting < min(most, runs) and shape.bytes(fitting + 1, method) <= memory:
         fitting += 1
-    return math.ceil(runs / math.ceil(runs / fitting))
+    return _evenly(runs, fitting)
+
+
+def _evenly(runs: int, width: int) -> int:
+    """The width of stacks of about the same size, of so many runs at most."""
+    return math.ceil(runs / math.ceil(runs / width))
 
 
 def _timed(runs: Sequence[Run], method: Method, device: torch.device) -> float:

@@ -1,6 +1,5 @@
 """The plan: which runs are trained together, how, by how many processes, and for how long."""
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -139,9 +138,7 @@ class _Planner:
         torch.set_num_threads(threads)
         deadline = time.perf_counter() + _TIMING_SECONDS
         ways = [self._way(group, workers, threads, deadline) for group in self._groups]
-        pieces = [
-            piece for number, way in enumerate(ways) for piece in self._pieces(number, way, workers)
-        ]
+        pieces = [piece for number, way in enumerate(ways) for piece in self._pieces(number, way)]
         large = len(pieces) >= _LARGE * workers
         if not large:
             pieces = level(pieces, workers)
@@ -172,39 +169,34 @@ class _Planner:
             speeds=self._speeds,
             threads=threads,
             workers=workers,
+            groups=len(self._groups),
             run_steps=run_steps,
             deadline=deadline,
         )
-        processes = _processes(group, workers)
-        best, fallback = choose(found, run_steps, processes)
+        best, fallback = choose(found, run_steps)
         others = tuple(
-            (other.method.title, other.seconds(run_steps, processes) / processes)
-            for other in sorted(found, key=lambda other: other.seconds(run_steps, processes))
+            (other.method.title, other.seconds(run_steps) / other.processes)
+            for other in sorted(found, key=lambda other: other.seconds(run_steps))
             if other is not best
         )
-        why = self._why(best, found, len(group.runs), run_steps, processes)
+        why = self._why(best, found, len(group.runs), run_steps)
         return _Way(group, best, None if fallback is None else fallback.method, others, why)
 
-    def _pieces(self, number: int, way: _Way, workers: int) -> list[Piece]:
+    def _pieces(self, number: int, way: _Way) -> list[Piece]:
         """A group's runs in stacks as wide as is good, by what training all of them takes."""
         runs, best = way.group.runs, way.best
         if best is None:
             return [Piece(number, 1, 0.0)] * len(runs)
-        width = best.width
-        if best.method.engine == "stack":
-            each = math.ceil(workers / len(self._groups))  # stacks that keep all processes at work
-            width = max(1, min(width, math.ceil(len(runs) / each)))
-            width = math.ceil(len(runs) / math.ceil(len(runs) / width))
         seconds = best.step_seconds * sum(run.train.steps for run in runs) / len(runs)
         return [
             Piece(
                 number,
-                min(width, len(runs) - start),
+                min(best.width, len(runs) - start),
                 seconds,
                 best.compile_seconds,
                 best.method.rows == 1,  # run by run, so that its width changes nothing
             )
-            for start in range(0, len(runs), width)
+            for start in range(0, len(runs), best.width)
         ]
 
     def _stacks(self, way: _Way, widths: Sequence[int], workers: int) -> list[PlannedStack]:
@@ -220,7 +212,7 @@ class _Planner:
                 continue
             steps = sum(group.left[part])
             # Each process that takes one of the group's stacks makes its own program of them.
-            compiles = steps > 0 and compiling < _processes(group, workers)
+            compiles = steps > 0 and compiling < min(workers, len(widths))
             compiling += compiles
             stacks.append(
                 PlannedStack(
@@ -241,24 +233,18 @@ class _Planner:
         found: Sequence[Alternative],
         equal: int,
         run_steps: int,
-        processes: int,
     ) -> str:
         """The reason for a choice, in a few words."""
         if len(found) == 1:
             return "asked for" if self._options.engine != "auto" or equal > 1 else "a single run"
         next_best = min(
             (each for each in found if each is not best),
-            key=lambda each: each.seconds(run_steps, processes),
+            key=lambda each: each.seconds(run_steps),
         )
         if not run_steps:
             return "trained already"
-        gain = next_best.seconds(run_steps, processes) / best.seconds(run_steps, processes)
+        gain = next_best.seconds(run_steps) / best.seconds(run_steps)
         source = "measured" if best.measured else "estimated"
         if gain < 1:  # a little slower on paper, and chosen all the same
             return "few steps" if next_best.measured else f"{next_best.method.title} is untried"
         return f"{gain:.2f}× the speed of {next_best.method.title}, {source}"
-
-
-def _processes(group: _Group, workers: int) -> int:
-    """How many processes at most train a group's runs."""
-    return min(workers, len(group.runs))

@@ -84,7 +84,7 @@ class Speeds:
         """
         known = self._data["steps"].get(_key(shape.key, method, threads, workers))
         if known is not None:
-            return float(known["seconds"])
+            return self._trained(known)
         prior = self.model_step(shape, method, threads)
         weight, total = 0.5, 0.0  # the model itself counts as half a measurement
         for other in self._data["steps"].values():
@@ -96,30 +96,69 @@ class Speeds:
             )
             near = math.exp(-apart)
             weight += near
-            total += near * math.log(other["seconds"] / other["prior"])
+            total += near * math.log(self._trained(other) / other["prior"])
         return prior * math.exp(total / weight)
+
+    def _trained(self, entry: dict[str, Any]) -> float:
+        """A step's seconds in training; one that was timed alone takes as much longer as others."""
+        seconds = float(entry["seconds"])
+        if not entry.get("timed"):
+            return seconds
+        strains = [
+            math.log(other["strain"])
+            for other in self._data["steps"].values()
+            if "strain" in other
+            and all(other[name] == entry[name] for name in ("family", "threads", "workers"))
+        ]
+        return seconds * math.exp(sum(strains) / (len(strains) + 1))
 
     def knows(self, shape: Shape, method: Method, threads: int, workers: int) -> bool:
         """Whether just this was measured before."""
         return _key(shape.key, method, threads, workers) in self._data["steps"]
 
     def note_step(
-        self, shape: Shape, method: Method, threads: int, workers: int, seconds: float
+        self,
+        shape: Shape,
+        method: Method,
+        threads: int,
+        workers: int,
+        seconds: float,
+        *,
+        timed: bool = False,
     ) -> None:
-        """Remembers the seconds of one step of one run."""
+        """Remembers the seconds of one step of one run.
+
+        Args:
+            shape: The run's counts.
+            method: The method.
+            threads: Threads of the process.
+            workers: Processes at work at once.
+            seconds: Seconds of one step of one run.
+            timed: Whether it was a few steps alone, with nothing kept and no other process at
+                work: in training a step takes longer. How much longer is learnt where both are
+                known.
+        """
         if seconds <= 0:
             return
         key = _key(shape.key, method, threads, workers)
-        before = self._data["steps"].get(key)
-        if before is not None:  # machines are noisy: half the weight to the past
-            seconds = math.sqrt(seconds * before["seconds"])
-        self._data["steps"][key] = {
+        before = self._data["steps"].get(key) or {}
+        entry = {
             "seconds": seconds,
             "prior": self.model_step(shape, method, threads),
             "family": _family(method),
             "threads": threads,
+            "workers": workers,
             "counts": _counts(shape),
         }
+        if timed:
+            entry["timed"] = True
+        elif before.get("timed"):
+            entry["strain"] = seconds / before["seconds"]
+        elif before:  # machines are noisy: half the weight to the past
+            entry["seconds"] = math.sqrt(seconds * before["seconds"])
+            if "strain" in before:
+                entry["strain"] = before["strain"]
+        self._data["steps"][key] = entry
 
     def compile_seconds(self, shape: Shape, method: Method) -> float:
         """Seconds that compiling a method takes, little where it was done before."""
