@@ -4,15 +4,16 @@ import pytest
 
 from ablab.execute.pause import PauseError, at_once, pause_on_signals
 
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
 
 @pytest.fixture
 def paused():
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in NUMBERS]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background has it ignored
     yield pause_on_signals()
-    for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
-        signal.signal(number, handler)
     pause_on_signals()  # forgets that a pause was asked for
-    for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+    for number, handler in zip(NUMBERS, before, strict=True):
         signal.signal(number, handler)
 
 
