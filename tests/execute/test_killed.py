@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import random
 import signal
 import subprocess
@@ -107,3 +108,26 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     statuses = {run.status for run in ablab.open(lab).runs()}
     assert statuses <= {"interrupted", "planned"}
     assert (lab / "logbook" / "LOGBOOK.md").is_file()
+
+
+def test_ctrl_c_does_not_wait_for_a_compiler(tmp_path):
+    lab, cache = tmp_path / "lab", tmp_path / "cache"
+    asked = [part if part != "train.steps=120" else "train.steps=100000" for part in command(lab)]
+    process = subprocess.Popen(
+        [*asked, "--compile", "on"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(cache)},
+    )
+    deadline = time.monotonic() + 60
+    while not list(cache.glob("ablab/*.lock")):  # held while a program is compiled
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "the same command goes on from here" in err
+    assert set(steps(lab).values()) == {0}
+    assert check(lab).returncode == 0
+    assert {run.status for run in ablab.open(lab).runs()} <= {"interrupted", "planned"}
