@@ -13,6 +13,14 @@ from ablab.experiments.experiment import experiment
 from ablab.train.method import SOLO, STACK
 
 
+@pytest.fixture
+def reference(tmp_path):
+    """A machine as fast as the model's own, where nothing was measured yet."""
+    path = tmp_path / "speeds.json"
+    path.write_text(json.dumps({"steps": {}, "compiled": {}, "estimates": [], "power": 2.6e-3}))
+    return Speeds(path)
+
+
 def planned(asked, left=None, speeds=None, **options) -> Plan:
     left = {run.id: run.train.steps for run in asked.runs} if left is None else left
     return make_plan(asked.runs, Options(**{"device": "cpu"} | options), left, speeds or Speeds())
@@ -188,7 +196,7 @@ def test_a_plan_survives_its_way_to_a_worker(tiny):
     assert plan_from_data(data, experiment(asked.definition)) == bare
 
 
-def test_compiled_stacks_are_cut_so_that_processes_end_together(tiny):
+def test_compiled_stacks_are_cut_so_that_processes_end_together(tiny, reference):
     settings = ("model.d_model=8", "seeds=5", "train.clip_norm=null,1.0", "train.eps=1e-8,1e-7")
     asked = experiment(tiny, *settings, "train.batch_size=512", "train.steps=200000")
     three = [
@@ -197,7 +205,7 @@ def test_compiled_stacks_are_cut_so_that_processes_end_together(tiny):
     left = {run.id: run.train.steps for run in three}
 
     def widths(left, **options):
-        found = make_plan(three, Options(device="cpu", engine="stack", **options), left, Speeds())
+        found = make_plan(three, Options(device="cpu", engine="stack", **options), left, reference)
         assert sorted(run.id for stack in found.stacks for run in stack.runs) == sorted(left)
         return [len(stack.runs) for stack in found.stacks]
 
