@@ -68,6 +68,16 @@ class Anything(nn.Module):
         super().__init__()
 
 
+class OverPositions(nn.Module):
+    """Takes the mean of each channel over all positions away."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__()
+
+    def forward(self, x):
+        return x - x.mean(1, keepdim=True)
+
+
 def scaled(scores):
     """An attention activation: a function of the scores."""
     return scores * 0.5

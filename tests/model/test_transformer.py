@@ -5,9 +5,9 @@ import torch
 
 from ablab.model.attention_config import AttentionConfig
 from ablab.model.build import build_model
-from ablab.model.forward import Forward, PlainKernels
+from ablab.model.forward import Forward, FusedKernels, PlainKernels
 from ablab.model.transformer_config import TransformerConfig
-from ablab.model.watch import watch
+from ablab.model.watch import sites, watch
 from tests.model.reference import VARIANTS, errors
 
 V, T = 11, 6
@@ -18,6 +18,65 @@ def test_logits_and_gradient_are_the_formulas(settings):
     forward, backward = errors(settings)
     assert forward < 1e-12
     assert backward < 1e-6
+
+
+@pytest.mark.parametrize("kernels", [FusedKernels(), PlainKernels()])
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+def test_logits_from_a_position_on_are_those_of_all(settings, kernels):
+    config = TransformerConfig(**({"d_model": 8, "n_heads": 4} | settings))
+    model = build_model(config, V, T, seed=0).double()
+    assert model.trims
+    tokens = torch.tensor([[3, 1, 4, 1, 5, 9], [2, 7, 1, 8, 2, 8]])
+    all_logits = model(tokens, Forward(kernels=kernels))
+    for first in range(T):
+        weights = torch.randn(2, T - first, V, dtype=torch.float64)
+        logits = model(tokens, Forward(kernels=kernels, first=first))
+        torch.testing.assert_close(logits, all_logits[:, first:])
+        parameters = list(model.parameters())
+        asked = torch.autograd.grad(
+            (logits * weights).sum(), parameters, allow_unused=True, materialize_grads=True
+        )
+        known = torch.autograd.grad(
+            (all_logits[:, first:] * weights).sum(), parameters, retain_graph=True,
+            allow_unused=True, materialize_grads=True,
+        )  # fmt: skip
+        torch.testing.assert_close(asked, known)
+
+
+def test_of_earlier_positions_the_last_block_takes_keys_and_values_alone():
+    config = TransformerConfig(d_model=8, n_heads=2, n_layers=2)
+    model = build_model(config, V, T, seed=0)
+    tokens = torch.zeros(1, T, dtype=torch.long)
+    seen = {}
+
+    def note(name):
+        def tap(tensor):
+            seen[name] = tensor.shape[-2 if name.endswith(("scores", "pattern")) else 1]
+            return tensor
+
+        return tap
+
+    names = sites(model, tokens)
+    model(tokens, Forward({name: note(name) for name in names}, first=T - 1))
+    after = [name for name in names if name.startswith(("blocks.1.", "ln_final", "logits"))]
+    whole = ["blocks.1.resid_pre", "blocks.1.attn.k", "blocks.1.attn.v"]
+    assert [name for name in after if seen[name] != 1] == whole
+    assert {seen[name] for name in names if name not in after or name in whole} == {T}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"norm": "tests.model.my_modules:OverPositions"},
+        {"mlp": {"activation": "tests.model.my_modules:OverPositions"}},
+        {"attention": {"post_norm": "tests.model.my_modules:OverPositions"}},
+        {"attention": {"activation": "tests.model.my_modules:HalfSoftmax"}},
+        {"attention": {"activation": "tests.model.my_modules:scaled"}},
+    ],
+)
+def test_a_users_part_sees_all_positions(settings):
+    model = build_model(TransformerConfig(d_model=8, n_heads=2, **settings), V, T, seed=0)
+    assert not model.trims
 
 
 @pytest.mark.parametrize("position", ["learned", "rope", "alibi"])

@@ -11,7 +11,7 @@ from ablab.tasks.sequences_config import CopyConfig, ReverseConfig, RollConfig
 from ablab.train.method import SOLO, STACK
 from ablab.train.stack import Stack, initial_model
 from ablab.train.supply import dropout_words
-from tests.helpers import BIGRAM, TEXT, TRANSFORMER, make_run
+from tests.helpers import ADDITION, BIGRAM, TEXT, TRANSFORMER, make_run
 
 CPU = torch.device("cpu")
 DROPOUT = TransformerConfig(d_model=8, n_heads=2, dropout=0.1)
@@ -101,8 +101,10 @@ def test_batches_masks_and_initial_parameters_are_equal_bit_for_bit():
         assert all(torch.equal(a[:, index], b[:, 0]) for a, b in zip(mine, other, strict=True))
 
 
-def test_training_is_a_plain_loop_of_torch():
-    run = make_run(lr=0.01, weight_decay=0.1, clip_norm=0.3)
+# Predicted are all positions, the last ones, and every other one of those.
+@pytest.mark.parametrize("task", [TEXT, ADDITION, TASKS[-1]], ids=lambda task: task.kind)
+def test_training_is_a_plain_loop_of_torch(task):
+    run = make_run(task=task, lr=0.01, weight_decay=0.1, clip_norm=0.3)
     found = alone(run).advance(50).losses[:, 0]
     model = initial_model(run)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)

@@ -32,6 +32,23 @@ def test_watching_leaves_no_trace_where_scores_and_patterns_are_not_read():
     )
 
 
+def test_all_positions_are_read_where_the_later_ones_alone_are_asked_for():
+    model = TransformerConfig(
+        n_layers=2, d_model=8, n_heads=2, position="rope", attention={"window": 4, "bias": False}
+    )
+    run = make_run(model=model)
+    for method in (SOLO, STACK):
+        found = []
+        for trims in (True, False):
+            stack = watched([run], ("*",), method=method)
+            assert stack.objective.model.trims
+            stack.objective.model.trims = trims
+            stack.advance(3)
+            found.append(stack.advance(1).watched)
+        assert np.abs(found[1]).max() > 0
+        np.testing.assert_allclose(*found, rtol=1e-3, atol=1e-6)
+
+
 def test_all_of_it_changes_no_more_than_rounding():
     model = TransformerConfig(n_layers=2, d_model=8, n_heads=2, dropout=0.1)
     runs = [make_run(seed, task=TEXT, model=model) for seed in (0, 1)]

@@ -34,6 +34,7 @@ _THREADS_GAIN = 0.55  # of a second thread, in work that is wide enough for it
 _COMPILE_PER_LAUNCH, _COMPILE_WARM = 0.11, 2.5  # seconds
 _START_SECONDS = 4.0  # of a worker process
 _KEPT_ESTIMATES = 50
+_STEP = 2  # counts up when steps of the same shape take another time than before
 
 
 def cache_folder() -> Path:
@@ -241,7 +242,7 @@ def _compiled_key(shape: Shape, method: Method) -> str:
 
 
 def _machine() -> str:
-    """A short digest of what decides speed: processor, its count, torch's version."""
+    """A short digest of what decides speed: processor, its count, torch's version, ablab's step."""
     processor = platform.processor()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -250,5 +251,5 @@ def _machine() -> str:
     except OSError:
         pass
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    parts = [platform.node(), processor, str(cpu_count()), torch.__version__, gpu]
+    parts = [platform.node(), processor, str(cpu_count()), torch.__version__, gpu, str(_STEP)]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]

@@ -62,6 +62,8 @@ class Attention(nn.Module):
         x: Float[Tensor, "B T D"],
         forward: Forward,
         source: Float[Tensor, "B S D"] | None = None,
+        *,
+        first: int = 0,
     ) -> Float[Tensor, "B T D"]:
         """Attention's output for every position of ``x``.
 
@@ -69,31 +71,37 @@ class Attention(nn.Module):
             x: Where queries come from.
             forward: The pass.
             source: Where keys and values come from (cross-attention); ``x`` itself by default.
+            first: Where the first query stands among the keys of this pass.
         """
         source = x if source is None else source
         q = forward.site("q", self.query(x).unflatten(-1, (-1, self.d_head)))  # (B, T, H, K)
         k = forward.site("k", self.key(source).unflatten(-1, (-1, self.d_head)))  # (B, S, G, K)
         v = forward.site("v", self.value(source).unflatten(-1, (-1, self.d_head)))
-        q, k = self._prepare(q, k, forward)
+        q, k = self._prepare(q, k, forward, first)
         if forward.cache is not None and self.causal:
             k, v = forward.cache.extend(forward.prefix, k, v)
         q, k, v = q.transpose(1, 2), self._for_each_head(k), self._for_each_head(v)
         q = self.temperature(q)  # (B, H, T, K)
-        if self._has_kernel(q, forward):
+        first += forward.past
+        if self._has_kernel(q, forward, first):
             forward.visited.extend(forward.prefix + name for name in ("attn_scores", "pattern"))
             softmax = type(self.activation) is Softmax  # a user's subclass may be another function
-            z = (self._fused if softmax else self._flex)(q, k, v, forward)
+            z = (self._fused if softmax else self._flex)(q, k, v, forward, first)
         else:
-            z = self._plain(q, k, v, forward)
+            z = self._plain(q, k, v, forward, first)
         z = forward.site("z", z.transpose(1, 2)).flatten(-2)  # (B, T, H K)
         out: Tensor = self.post_norm(z)
         return out if self.projection is None else self.projection(out)
 
-    def _prepare(self, q: Tensor, k: Tensor, forward: Forward) -> tuple[Tensor, Tensor]:
+    def _prepare(self, q: Tensor, k: Tensor, forward: Forward, first: int) -> tuple[Tensor, Tensor]:
         """Queries and keys after activation, norm and rotation; at sites, if any is there."""
         rot_q = self.query_norm(self.qk_activation(q))
         rot_k = self.key_norm(self.qk_activation(k))
-        rot_q, rot_k = self.position.rotate(rot_q, rot_k, forward.past)
+        if first:  # fewer queries than keys, and later ones
+            rot_q, _ = self.position.rotate(rot_q, rot_q, forward.past + first)
+            _, rot_k = self.position.rotate(rot_k, rot_k, forward.past)
+        else:
+            rot_q, rot_k = self.position.rotate(rot_q, rot_k, forward.past)
         if rot_q is q and rot_k is k:
             return q, k
         return forward.site("rot_q", rot_q), forward.site("rot_k", rot_k)
@@ -106,7 +114,7 @@ class Attention(nn.Module):
         shared = self.n_heads // self.n_kv_heads
         return x.unsqueeze(2).expand(-1, -1, shared, -1, -1).flatten(1, 2)
 
-    def _has_kernel(self, q: Tensor, forward: Forward) -> bool:
+    def _has_kernel(self, q: Tensor, forward: Forward, first: int) -> bool:
         """Whether a fused kernel does what is asked for: softmax's anywhere, others on CUDA."""
         tapped = forward.wants("attn_scores", "pattern")
         drops = self.p > 0.0 and self.training
@@ -115,51 +123,50 @@ class Attention(nn.Module):
         if type(self.activation) is Softmax:
             return True
         known = type(self.position).score_bias in (Alibi.score_bias, AttentionPosition.score_bias)
-        fixed = self.logit_bias.learned is None and forward.past == 0
+        fixed = self.logit_bias.learned is None and first == 0
         return known and fixed and q.is_cuda and flex.is_exact(self.name, q.dtype)
 
-    def _flex(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
+    def _flex(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward, first: int) -> Tensor:
         """Attention with another activation by the engine's kernel."""
         slopes = tuple(self.position.slopes) if isinstance(self.position, Alibi) else ()
         terms = flex.Terms(self.logit_bias.fixed, slopes, self.causal, self.window)
         return forward.kernels.attend_by(self.name, q.to(v.dtype), k.to(v.dtype), v, terms)
 
-    def _fused(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
+    def _fused(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward, first: int) -> Tensor:
         """Softmax attention by the engine's kernel; what is hidden or added makes a mask."""
-        added = self._score_bias(q, k, forward)
-        first = forward.past == 0
-        if self.causal and self.window is None and added is None and first:
+        added = self._score_bias(q, k, first)
+        if self.causal and self.window is None and added is None and first == 0:
             return forward.kernels.attend(q, k, v, None, causal=True)
-        hidden = self._hidden(q, k, forward)
+        hidden = self._hidden(q, k, first)
         if hidden is not None:
             shown = torch.zeros((), dtype=q.dtype, device=q.device) if added is None else added
             added = torch.where(hidden, -torch.inf, shown)
         return forward.kernels.attend(q, k, v, added, causal=False)
 
-    def _plain(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
+    def _plain(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward, first: int) -> Tensor:
         """The same by plain matrix products, with the scores and the pattern at their sites."""
         scores = (q @ k.transpose(-1, -2)) * self.d_head**-0.5  # (B, H, T, S)
         scores = self.logit_bias(scores)
-        added = self._score_bias(q, k, forward)
+        added = self._score_bias(q, k, first)
         if added is not None:
             scores = scores + added
-        hidden = self._hidden(q, k, forward)
+        hidden = self._hidden(q, k, first)
         scores = forward.site("attn_scores", self.activation.scores(scores, hidden))
         pattern = forward.site("pattern", self.activation.weights(scores, hidden))
         pattern = forward.dropout(pattern, self.p, self.training)
         return pattern.to(v.dtype) @ v
 
-    def _score_bias(self, q: Tensor, k: Tensor, forward: Forward) -> Float[Tensor, "H Q S"] | None:
-        """What the position adds to the scores."""
-        queries = positions(forward.past, q.shape[-2], q.device)
+    def _score_bias(self, q: Tensor, k: Tensor, first: int) -> Float[Tensor, "H Q S"] | None:
+        """What the position adds to the scores of queries from ``first`` on."""
+        queries = positions(first, q.shape[-2], q.device)
         added = self.position.score_bias(queries, positions(0, k.shape[-2], q.device))
         return None if added is None else added.to(q.dtype)
 
-    def _hidden(self, q: Tensor, k: Tensor, forward: Forward) -> Bool[Tensor, "Q S"] | None:
-        """True where a query does not see a key; None where every query sees all."""
-        if not self.causal:
+    def _hidden(self, q: Tensor, k: Tensor, first: int) -> Bool[Tensor, "Q S"] | None:
+        """True where a query, of those from ``first`` on, does not see a key; None for nowhere."""
+        if not self.causal or (self.window is None and first >= k.shape[-2] - 1):
             return None
-        queries = torch.arange(forward.past, forward.past + q.shape[-2], device=q.device)
+        queries = torch.arange(first, first + q.shape[-2], device=q.device)
         keys = torch.arange(k.shape[-2], device=q.device)
         hidden = keys > queries[:, None]
         if self.window is not None:

@@ -20,7 +20,11 @@ class Model(Generates, ABC):
     Attributes:
         vocab_size: How many tokens there are (V).
         input_length: How many tokens a sample has in training (T).
+        trims: Whether it gives the logits of ``Forward.first`` and later positions alone, without
+            working out of the others what no logits read.
     """
+
+    trims = False
 
     @abstractmethod
     def __init__(self, config: ModelConfig, vocab_size: int, input_length: int) -> None:
@@ -49,8 +53,8 @@ class Model(Generates, ABC):
     @abstractmethod
     def forward(
         self, tokens: Int[Tensor, "B T"], forward: Forward | None = None
-    ) -> Float[Tensor, "B T V"]:
-        """The logits of the next token at every position.
+    ) -> Float[Tensor, "B Q V"]:
+        """The logits of the next token at every position, or at those from ``forward.first`` on.
 
         Args:
             tokens: Token numbers in [0, V).

@@ -1,4 +1,7 @@
-"""A block: attention and MLP, each with its norm, residual path and scale. Axes: B, T, S, D."""
+"""A block: attention and MLP, each with its norm, residual path and scale. Axes: B, T, S, D.
+
+Q are the positions that are asked for, T or the last of them.
+"""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -39,19 +42,28 @@ class Block(nn.Module):
         x: Float[Tensor, "B T D"],
         forward: Forward,
         source: Float[Tensor, "B S D"] | None = None,
-    ) -> Float[Tensor, "B T D"]:
-        """The residual stream after this block.
+        *,
+        first: int = 0,
+    ) -> Float[Tensor, "B Q D"]:
+        """The residual stream after this block, at the positions from ``first`` on.
 
         Args:
             x: The residual stream before it.
             forward: The pass.
             source: What attention reads, where that is not ``x`` itself (cross-attention).
+            first: The first position that is asked for; only keys and values are taken of earlier
+                ones. Not with ``source``.
         """
         x = forward.site("resid_pre", x)
         if self.has_attention:
             own = self.norm1(x) if self.pre else x
-            out = self.attention(own, forward.within("attn"), source)
+            if first:  # keys and values are of all
+                own, source = own[:, first:], own
+            out = self.attention(own, forward.within("attn"), source, first=first)
+            x = x[:, first:] if first else x
             x = self._joined(x, out, self.scale1, self.norm1, "attn_out", forward)
+        elif first:
+            x = x[:, first:]
         x = forward.site("resid_mid", x)
         if self.has_mlp:
             out = self.mlp(self.norm2(x) if self.pre else x, forward.within("mlp"))

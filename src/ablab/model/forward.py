@@ -162,6 +162,7 @@ class Forward:
             ``training`` decides, with torch's global generator, as in any torch module.
         kernels: The engine's operations.
         cache: What was read before the tokens of this pass; None where they are the first.
+        first: The first position whose logits are asked for; only a model that ``trims`` is asked.
         visited: The names of the sites passed so far, in order.
     """
 
@@ -169,6 +170,7 @@ class Forward:
     noise: Noise | None = None
     kernels: Kernels = field(default_factory=FusedKernels)
     cache: Cache | None = None
+    first: int = 0
     visited: list[str] = field(default_factory=list)
     prefix: str = ""
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ablab.model.attention import Attention
 from ablab.model.base import Model
 from ablab.model.block import Block, make_norm
 from ablab.model.config import NORMS, POSITIONS
@@ -42,6 +43,8 @@ class Transformer(Model):
         )
         if config.tied_embeddings:
             self.unembedding.weight = self.embedding.weight
+        parts = (self.blocks[-1], self.norm)  # of which earlier positions may be left out
+        self.trims = type(self) is Transformer and all(map(_by_position, parts))
 
     @property
     def longest(self) -> int | None:
@@ -56,17 +59,31 @@ class Transformer(Model):
 
     def forward(
         self, tokens: Int[Tensor, "B T"], forward: Forward | None = None
-    ) -> Float[Tensor, "B T V"]:
-        """The logits of the next token at every position."""
+    ) -> Float[Tensor, "B Q V"]:
+        """The logits of the next token at every position, or at those from ``forward.first`` on.
+
+        Of earlier positions the last block works out keys and values, and nothing after them.
+        Q is how many positions are asked for.
+        """
         forward = Forward() if forward is None else forward
         x = forward.site("embed", forward.kernels.embed(tokens, self.embedding.weight))
         if self.positional_embedding is not None:
             x = x + forward.site("pos_embed", located(self.positional_embedding, x, forward))
         x = forward.dropout(x, self.config.dropout, self.training)
         for number, block in enumerate(self.blocks):
-            x = block(x, forward.within(f"blocks.{number}"))
+            last = number == len(self.blocks) - 1
+            x = block(x, forward.within(f"blocks.{number}"), first=forward.first if last else 0)
         x = forward.site("ln_final", self.norm(x))
         return forward.site("logits", self.unembedding(x))
+
+
+def _by_position(part: nn.Module) -> bool:
+    """Whether a part is ablab's own, which all do the same at every position but for attention."""
+    return all(
+        (type(each) is nn.Linear or type(each).__module__.startswith("ablab.model."))
+        and not (isinstance(each, Attention) and ":" in each.name)  # a user's activation
+        for each in part.modules()
+    )
 
 
 def input_position(name: str, length: int, d_model: int) -> InputPosition | None:

@@ -1,6 +1,7 @@
 """One run's loss and measures as functions of its parameters. Axes: B, T, P, V; N dropout words."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from ablab.model.forward import Forward, Kernels, Noise, NoiseCounter, Tap
 from ablab.tasks.base import Task
 from ablab.train.config import LossConfig
 from ablab.train.losses import batch_loss
+from ablab.train.whole import shown_whole
 
 DTYPES = {
     "float32": torch.float32,
@@ -85,12 +87,41 @@ class Objective:
         return counter.sizes
 
     def _answers(self, tensors: dict[str, Tensor], tokens: Tensor, forward: Forward) -> Tensor:
+        """The logits of the predicted positions, (B, P, V)."""
+        predicted = self._task.predicted
+        first, last, step = predicted.indices(tokens.shape[1])
+        # Dropout's masks are cut from a sample's words in order, of all positions.
+        if first == 0 or step < 1 or not self.model.trims or forward.noise is not None:
+            return self._logits(tensors, tokens, forward)[:, predicted]
+        if forward.taps:
+            forward = replace(forward, taps=self._whole(tensors, tokens, forward, first))
+        logits = self._logits(tensors, tokens, replace(forward, first=first))
+        return logits[:, slice(0, last - first, step)]
+
+    def _whole(
+        self, tensors: dict[str, Tensor], tokens: Tensor, forward: Forward, first: int
+    ) -> dict[str, Tap]:
+        """A pass's taps for one of the positions from ``first`` on, which are shown all of them."""
+        every: dict[str, Tensor] = {}
+
+        def keep(site: str) -> Tap:
+            return lambda tensor: every.setdefault(site, tensor)
+
+        def show(site: str, tap: Tap) -> Tap:
+            return lambda late: shown_whole(every[site], late, first, tap)
+
+        with torch.no_grad():
+            kept = {site: keep(site) for site in forward.taps}
+            self._logits(tensors, tokens, replace(forward, taps=kept, visited=[]))
+        return {site: show(site, tap) for site, tap in forward.taps.items()}
+
+    def _logits(self, tensors: dict[str, Tensor], tokens: Tensor, forward: Forward) -> Tensor:
         # torch would keep a parameter's cast for the next pass, which vmap has no use for.
         with torch.autocast(
             tokens.device.type, torch.bfloat16, enabled=self._autocast, cache_enabled=False
         ):
             logits: Tensor = functional_call(self.model, tensors, (tokens, forward))
-        return logits[:, self._task.predicted]  # (B, P, V)
+        return logits
 
     def _batch_loss(self, logits: Tensor, targets: Tensor, config: LossConfig) -> Tensor:
         return batch_loss(logits, targets, config, self._dtype, self._task.config.ragged)
