@@ -198,7 +198,7 @@ def test_a_plan_survives_its_way_to_a_worker(tiny):
 
 def test_compiled_stacks_are_cut_so_that_processes_end_together(tiny, reference):
     settings = ("model.d_model=8", "seeds=5", "train.clip_norm=null,1.0", "train.eps=1e-8,1e-7")
-    asked = experiment(tiny, *settings, "train.batch_size=512", "train.steps=200000")
+    asked = experiment(tiny, *settings, "train.batch_size=512", "train.steps=600000")
     three = [
         each for each in asked.runs if each.train.clip_norm is None or each.train.eps == 1e-8
     ]  # ten and five

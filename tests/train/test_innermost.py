@@ -72,3 +72,13 @@ def test_a_loss_that_ignores_its_sample_is_named():
     graph = trace_sample(lambda w, sample: [w.sum()], [W], [drawn(3)])
     with pytest.raises(NoRuleError, match="does not depend"):
         run_samples(graph, [W], [drawn(3, B)])
+
+
+def test_what_is_detached_has_no_gradient():
+    x = drawn(3, 6)
+    graph = trace_sample(lambda w, x: [(w[0] * x).sum() + (w[1] * x).detach().sum()], [W], [x[0]])
+    w = W.clone().requires_grad_()
+    (found,) = run_samples(graph, [w], [x.T])
+    (grad,) = torch.autograd.grad(found.sum(), w)
+    torch.testing.assert_close(grad[0], x.sum(0))
+    assert (grad[1:] == 0).all()

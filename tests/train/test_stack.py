@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from ablab.model.transformer_config import TransformerConfig
 from ablab.tasks.modular_config import ModularConfig
@@ -121,6 +122,19 @@ def test_training_is_a_plain_loop_of_torch(task):
         optimizer.step()
         losses.append(loss.item())
     np.testing.assert_allclose(found, losses, rtol=1e-4)
+
+
+def test_a_step_takes_of_earlier_positions_what_the_predicted_ones_read():
+    counts = []
+    for task in (ADDITION, TEXT):
+        stack = alone(make_run(task=task, model=TransformerConfig(d_model=64, n_heads=2)))
+        for trims in (True, False):
+            stack.objective.model.trims = trims
+            with FlopCounterMode(display=False) as counter:
+                stack.advance(1)
+            counts.append(counter.get_total_flops())
+    assert counts[0] < 0.8 * counts[1]
+    assert counts[2] == counts[3]
 
 
 def test_a_resumed_stack_goes_on_bit_for_bit():

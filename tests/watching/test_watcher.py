@@ -25,7 +25,8 @@ def watched(runs, patterns, at=lambda step: True, method=STACK):
 def test_watching_leaves_no_trace_where_scores_and_patterns_are_not_read():
     runs = [make_run(seed) for seed in (0, 1)]
     plain = Stack(runs, None, CPU, STACK).advance(20).losses
-    patterns = ("param/*", "grad/*", "optimizer/*", "activation*/*.mlp.*", "activation*/*resid*")
+    sites = ("*.mlp.*", "*resid*", "*.attn.[qkvz]*", "*_out", "ln_final", "logits")
+    patterns = ["param/*", "grad/*", "optimizer/*", *(f"activation*/{site}/*" for site in sites)]
     stack = watched(runs, patterns)
     np.testing.assert_array_equal(
         plain, np.concatenate([stack.advance(1).losses for _ in range(20)])

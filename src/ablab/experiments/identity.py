@@ -8,7 +8,7 @@ from ablab.model.config import ModelConfig
 from ablab.tasks.config import TaskConfig
 from ablab.train.config import TrainConfig
 
-# Raised when a change makes runs of the same configuration come out differently.
+# Raised when a change makes runs of a configuration come out differently, by more than rounding.
 NUMERICS_VERSION = 1
 
 

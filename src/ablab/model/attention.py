@@ -68,7 +68,7 @@ class Attention(nn.Module):
         """Attention's output for every position of ``x``.
 
         Args:
-            x: Where queries come from.
+            x: Where queries come from; of the positions that are asked for.
             forward: The pass.
             source: Where keys and values come from (cross-attention); ``x`` itself by default.
             first: Where the first query stands among the keys of this pass.
@@ -82,13 +82,13 @@ class Attention(nn.Module):
             k, v = forward.cache.extend(forward.prefix, k, v)
         q, k, v = q.transpose(1, 2), self._for_each_head(k), self._for_each_head(v)
         q = self.temperature(q)  # (B, H, T, K)
-        first += forward.past
-        if self._has_kernel(q, forward, first):
+        place = forward.past + first  # of the first query among all keys
+        if self._has_kernel(q, forward, place):
             forward.visited.extend(forward.prefix + name for name in ("attn_scores", "pattern"))
             softmax = type(self.activation) is Softmax  # a user's subclass may be another function
-            z = (self._fused if softmax else self._flex)(q, k, v, forward, first)
+            z = self._fused(q, k, v, forward, place) if softmax else self._flex(q, k, v, forward)
         else:
-            z = self._plain(q, k, v, forward, first)
+            z = self._plain(q, k, v, forward, place)
         z = forward.site("z", z.transpose(1, 2)).flatten(-2)  # (B, T, H K)
         out: Tensor = self.post_norm(z)
         return out if self.projection is None else self.projection(out)
@@ -97,9 +97,9 @@ class Attention(nn.Module):
         """Queries and keys after activation, norm and rotation; at sites, if any is there."""
         rot_q = self.query_norm(self.qk_activation(q))
         rot_k = self.key_norm(self.qk_activation(k))
-        if first:  # fewer queries than keys, and later ones
-            rot_q, _ = self.position.rotate(rot_q, rot_q, forward.past + first)
-            _, rot_k = self.position.rotate(rot_k, rot_k, forward.past)
+        if first:  # queries and keys of other positions, so each with one head of its own
+            rot_q, _ = self.position.rotate(rot_q, rot_q[:, :, :1], forward.past + first)
+            _, rot_k = self.position.rotate(rot_k[:, :, :1], rot_k, forward.past)
         else:
             rot_q, rot_k = self.position.rotate(rot_q, rot_k, forward.past)
         if rot_q is q and rot_k is k:
@@ -126,7 +126,7 @@ class Attention(nn.Module):
         fixed = self.logit_bias.learned is None and first == 0
         return known and fixed and q.is_cuda and flex.is_exact(self.name, q.dtype)
 
-    def _flex(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward, first: int) -> Tensor:
+    def _flex(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
         """Attention with another activation by the engine's kernel."""
         slopes = tuple(self.position.slopes) if isinstance(self.position, Alibi) else ()
         terms = flex.Terms(self.logit_bias.fixed, slopes, self.causal, self.window)

@@ -46,6 +46,10 @@ class Model(Generates, ABC):
         """
         return cls(config, vocab_size, input_length)
 
+    def trims_site(self, site: str) -> bool:
+        """Whether a site's tensor is of the positions from ``Forward.first`` on alone."""
+        return False
+
     @abstractmethod
     def initialise(self, generator: torch.Generator) -> None:
         """Draws every parameter anew, in place, from ``generator`` (on the CPU)."""

@@ -17,6 +17,9 @@ from ablab.model.initial import draw_parameters
 from ablab.model.parts import InputPosition
 from ablab.model.transformer_config import TransformerConfig
 
+# Sites of the last block that are of all positions, whichever are asked for.
+_OF_ALL = ("resid_pre", "attn.k", "attn.v", "attn.rot_k")
+
 
 class Transformer(Model):
     """A stack of blocks between an embedding and the logits; each part can be left out."""
@@ -51,6 +54,11 @@ class Transformer(Model):
         """Where learned positions end."""
         position = self.positional_embedding
         return None if position is None else position.limit
+
+    def trims_site(self, site: str) -> bool:
+        """All sites after the last block's keys and values."""
+        own = site.removeprefix(f"blocks.{len(self.blocks) - 1}.")
+        return site in ("ln_final", "logits") or (own != site and own not in _OF_ALL)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Normal weights of ``init_std``, zero biases, norms at one; see ``init_std``."""

@@ -160,9 +160,14 @@ def _pointwise(op: Any, *args: Any, **kwargs: Any) -> Samples:
     return Samples(op(*args, **kwargs))
 
 
-@_rule(aten.clone.default, aten.detach.default, aten.alias.default, aten.lift_fresh_copy.default)
+@_rule(aten.clone.default, aten.alias.default, aten.lift_fresh_copy.default)
 def _same(op: Any, x: Samples, **_: Any) -> Samples:
     return x
+
+
+@_rule(aten.detach.default)
+def _detach(op: Any, x: Samples) -> Samples:
+    return Samples(x.tensor.detach())
 
 
 @_rule(aten._to_copy.default)

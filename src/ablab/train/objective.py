@@ -58,7 +58,8 @@ class Objective:
             targets: (B, P).
             noise: Random words of dropout, (B, N), where the model has any.
             kernels: The engine's operations.
-            taps: Functions of the tensors at sites, by the site's name.
+            taps: Functions that read the tensors at sites, by the site's name; they see all
+                positions and change none.
         """
         forward = Forward(
             taps or {}, noise=None if noise is None else Noise(noise), kernels=kernels
@@ -96,24 +97,27 @@ class Objective:
         if forward.taps:
             forward = replace(forward, taps=self._whole(tensors, tokens, forward, first))
         logits = self._logits(tensors, tokens, replace(forward, first=first))
-        return logits[:, slice(0, last - first, step)]
+        return logits[:, slice(0, max(0, last - first), step)]
 
     def _whole(
         self, tensors: dict[str, Tensor], tokens: Tensor, forward: Forward, first: int
     ) -> dict[str, Tap]:
         """A pass's taps for one of the positions from ``first`` on, which are shown all of them."""
+        cut = [site for site in forward.taps if self.model.trims_site(site)]
+        if not cut:
+            return dict(forward.taps)
         every: dict[str, Tensor] = {}
 
         def keep(site: str) -> Tap:
             return lambda tensor: every.setdefault(site, tensor)
 
         def show(site: str, tap: Tap) -> Tap:
-            return lambda late: shown_whole(every[site], late, first, tap)
+            return lambda late: shown_whole(every.pop(site), late, first, tap)
 
         with torch.no_grad():
-            kept = {site: keep(site) for site in forward.taps}
+            kept = {site: keep(site) for site in cut}
             self._logits(tensors, tokens, replace(forward, taps=kept, visited=[]))
-        return {site: show(site, tap) for site, tap in forward.taps.items()}
+        return {**forward.taps, **{site: show(site, forward.taps[site]) for site in cut}}
 
     def _logits(self, tensors: dict[str, Tensor], tokens: Tensor, forward: Forward) -> Tensor:
         # torch would keep a parameter's cast for the next pass, which vmap has no use for.

@@ -20,15 +20,13 @@ def shown_whole(every: Tensor, late: Tensor, first: int, tap: Tap) -> Tensor:
 
     Args:
         every: The tensor of all positions, from another pass.
-        late: That of the positions from ``first`` on; the same as ``every`` where it is not cut.
+        late: That of the positions from ``first`` on, cut along one axis.
         first: The first position of ``late``.
-        tap: What reads; nothing that it puts in the tensor's place is taken.
+        tap: What reads. It returns what it is given.
     """
     sizes = zip(late.shape, every.shape, strict=True)
-    axis = next((n for n, (a, b) in enumerate(sizes) if a != b), None)
-    if axis is None:
-        return tap(late)
-    early = every.narrow(axis, 0, first)
+    axis = next(n for n, (a, b) in enumerate(sizes) if a != b)
+    early = every.narrow(axis, 0, first).detach()
     if not torch.is_grad_enabled():  # recorded, to be differentiated: by operations alone
         return tap(torch.cat([early, late], axis)).narrow(axis, first, late.shape[axis])
     seen = tap(_Joined.apply(early, late, axis))  # type: ignore[no-untyped-call]
