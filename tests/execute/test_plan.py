@@ -205,7 +205,13 @@ def test_compiled_stacks_are_cut_so_that_processes_end_together(tiny, reference)
     left = {run.id: run.train.steps for run in three}
 
     def widths(left, **options):
-        found = make_plan(three, Options(device="cpu", engine="stack", **options), left, reference)
+        options = Options(device="cpu", engine="stack", **options)
+        found = make_plan(three, options, left, reference)
+        for stack in found.stacks:
+            if stack.method.compiled:  # runs of both groups take the same time
+                shape = count_shape(stack.runs[0])
+                reference.note_step(shape, stack.method, found.threads, found.workers, 1e-3)
+        found = make_plan(three, options, left, reference)
         assert sorted(run.id for stack in found.stacks for run in stack.runs) == sorted(left)
         return [len(stack.runs) for stack in found.stacks]
 
