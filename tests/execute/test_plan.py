@@ -151,7 +151,7 @@ def test_a_program_is_compiled_by_those_who_train_with_it(tiny, widths, pays):
 
 
 def test_samples_that_see_each_other_stay_in_one_piece(tiny):
-    settings = ("model.d_model=8", "seeds=2", "train.batch_size=4096", "train.steps=200000")
+    settings = ("model.d_model=8", "seeds=2", "train.batch_size=8192", "train.steps=200000")
     split = experiment(tiny, *settings)
     bug = "ablab.recipes.attention_bugs:RMSNormWithoutDim"
     whole = experiment(tiny, *settings, f"model.attention.qk_norm={bug}")
@@ -194,6 +194,15 @@ def test_a_plan_survives_its_way_to_a_worker(tiny):
     bare = replace(plan, stacks=tuple(replace(stack, others=()) for stack in plan.stacks))
     data = json.loads(json.dumps(plan_as_data(plan)))
     assert plan_from_data(data, experiment(asked.definition)) == bare
+
+
+def test_a_step_counts_the_same_whatever_the_runs_length(tiny, monkeypatch):
+    def counted(steps, *settings):
+        monkeypatch.setattr("ablab.execute.shape._KNOWN", {})
+        return count_shape(experiment(tiny, f"train.steps={steps}", *settings).runs[0])
+
+    for settings in ((), ("train.schedule={kind:cosine,warmup:5}",), ("train.recover={}",)):
+        assert counted(20, *settings) == counted(600_000, *settings)
 
 
 def test_compiled_stacks_are_cut_so_that_processes_end_together(tiny, reference):

@@ -103,6 +103,12 @@ def test_rows_of_a_stack_are_bit_equal_to_one_row_by_itself_when_compiled():
         np.testing.assert_array_equal(together.losses[:, index], alone.losses[:, 0])
 
 
+def test_parts_of_batches_of_two_sizes_agree_in_one_process():
+    parts = Method("stack", True, "innermost", "plain", rows=1, samples=8)
+    for size in (16, 24):  # their parts are of one shape, and lie otherwise in memory
+        agree(PARTS["bare"], {"batch_size": size}, parts, 20)
+
+
 def test_a_method_can_change_on_the_way():
     runs = [make_run(seed, model=DROPOUT) for seed in (0, 1)]
     changing, steady = Stack(runs, None, CPU, STACK), Stack(runs, None, CPU, STACK)

@@ -73,9 +73,9 @@ def count_shape(run: Run) -> Shape | str:
 
 def _count(run: Run, key: str) -> Shape | str:
     samples = min(_SAMPLES, run.train.batch_size)
-    few = Run(
-        run.id, run.task, run.model, run.train.model_copy(update={"batch_size": samples}), run.seed
-    )
+    # Of a single step, since draws of later ones would lie in the same storage as its own.
+    train = run.train.model_copy(update={"batch_size": samples, "steps": 1})
+    few = Run(run.id, run.task, run.model, train, run.seed)
     saved: dict[int, int] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:

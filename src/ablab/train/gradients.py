@@ -204,7 +204,10 @@ class CompiledGradients(Gradients):
         self, theta: Tensor, draws: Draws, timings: Timings, reader: Reader | None, share: float
     ) -> Taken:
         inputs = [theta.detach(), *draws.tensors, *self._buffers]
-        shapes = tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in inputs)
+        shapes = tuple(
+            (each.shape, each.stride(), each.dtype, each.device)  # a part lies as its batch does
+            for each in inputs
+        )
         read = None if reader is None else (reader.key, share)
         key = (self.key, self.method, shapes, torch.get_num_threads(), read)
         known = _PROGRAMS.get(key)
