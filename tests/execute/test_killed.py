@@ -83,51 +83,47 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, times):
         assert all(a[1] == b[0] for a, b in itertools.pairwise(pieces))
 
 
+def started(lab, compiling, **environment):
+    """The command with more steps than it will come to, as a process of its own."""
+    asked = [part if part != "train.steps=120" else "train.steps=100000" for part in command(lab)]
+    return subprocess.Popen(
+        [*asked, "--compile", compiling],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+    )
+
+
+def interrupt(process, lab):
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "the same command goes on from here" in err
+    assert check(lab).returncode == 0
+    assert {run.status for run in ablab.open(lab).runs()} <= {"interrupted", "planned"}
+
+
 def test_ctrl_c_keeps_what_is_done(tmp_path):
     lab = tmp_path / "lab"
     # So many steps would be compiled first, and while it compiles it pauses before any step.
-    asked = [part if part != "train.steps=120" else "train.steps=100000" for part in command(lab)]
-    process = subprocess.Popen(
-        [*asked, "--compile", "off"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = started(lab, "off")
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         time.sleep(0.5)
         if (lab / "index.sqlite").is_file() and any(steps(lab).values()):
             break
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "the same command goes on from here" in err
-    reached = steps(lab)
-    assert max(reached.values()) > 0
-    assert check(lab).returncode == 0
-    statuses = {run.status for run in ablab.open(lab).runs()}
-    assert statuses <= {"interrupted", "planned"}
+    interrupt(process, lab)
+    assert max(steps(lab).values()) > 0
     assert (lab / "logbook" / "LOGBOOK.md").is_file()
 
 
 def test_ctrl_c_does_not_wait_for_a_compiler(tmp_path):
     lab, cache = tmp_path / "lab", tmp_path / "cache"
-    asked = [part if part != "train.steps=120" else "train.steps=100000" for part in command(lab)]
-    process = subprocess.Popen(
-        [*asked, "--compile", "on"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(cache)},
-    )
+    process = started(lab, "on", TORCHINDUCTOR_CACHE_DIR=str(cache))
     deadline = time.monotonic() + 60
     while not list(cache.glob("ablab/*.lock")):  # held while a program is compiled
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "the same command goes on from here" in err
+    interrupt(process, lab)
     assert set(steps(lab).values()) == {0}
-    assert check(lab).returncode == 0
-    assert {run.status for run in ablab.open(lab).runs()} <= {"interrupted", "planned"}
