@@ -94,7 +94,7 @@ def grid_child(case: str, steps: int, choices: list[str]) -> None:
     """A grid by ablab in a store of its own; prints its rate and what came before it."""
     began = time.perf_counter()
     from ablab.cli.common import make_options
-    from ablab.execute.conduct import conduct
+    from ablab.execute.orchestrate import orchestrate
     from ablab.execute.progress import Reporter
     from ablab.experiments import experiment
     from ablab.store.store import Store
@@ -144,7 +144,7 @@ def grid_child(case: str, steps: int, choices: list[str]) -> None:
     folder = tempfile.mkdtemp()
     clock = Clock()
     store = Store(folder, create=True)
-    conduct(experiment(*overrides(case, steps)), store, options, "", clock, lambda: False)
+    orchestrate(experiment(*overrides(case, steps)), store, options, "", clock, lambda: False)
     ended = time.perf_counter()
     store.close()
     shutil.rmtree(folder)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from plain import plain_loop
 
-from ablab.execute.memory import keep_freed_memory
+from ablab.execute.memory import retain_freed_memory
 from ablab.experiments import experiment
 from ablab.train.method import SOLO, Method
 from ablab.train.run import Run
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="of one block")
     options = parser.parse_args()
-    keep_freed_memory()
+    retain_freed_memory()
     devices = ["cpu"]
     devices += ["cuda"] if torch.cuda.is_available() else []
     devices += ["mps"] if torch.backends.mps.is_available() else []

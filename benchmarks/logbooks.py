@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from plain import plain_loop
 
-from ablab.execute.memory import keep_freed_memory
+from ablab.execute.memory import retain_freed_memory
 from ablab.experiments import experiment
 from ablab.experiments.source import shipped
 from ablab.store import Store
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--store", action="append", default=[])
     parser.add_argument("--seconds", type=float, default=2.0, help="of timing, for a shape")
     options = parser.parse_args()
-    keep_freed_memory()
+    retain_freed_memory()
     names = options.recipes or [each.name for each in shipped() if each.logbook is not None]
     taken: dict[str, int] = {}
     for path in options.store:

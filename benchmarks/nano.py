@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from ablab.execute.memory import keep_freed_memory
+from ablab.execute.memory import retain_freed_memory
 from ablab.experiments import experiment
 from ablab.train.method import SOLO, Method
 from ablab.train.schedules import factors
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--train", action="store_true")
     options = parser.parse_args()
-    keep_freed_memory()  # as in a training process of ablab; it helps the plain loop as well
+    retain_freed_memory()  # as in a training process of ablab; it helps the plain loop as well
     plain = PlainLoop()
     benches = {
         "eager": Stack([RUN], None, CPU, SOLO),

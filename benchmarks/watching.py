@@ -25,14 +25,14 @@ import numpy as np
 import polars as pl
 import torch
 
-from ablab.execute.memory import keep_freed_memory
+from ablab.execute.memory import retain_freed_memory
 from ablab.experiments import experiment
 from ablab.store.metrics import add_part, compact, read_runs, write_part
 from ablab.store.store import Store
 from ablab.train.method import Method
 from ablab.train.stack import Stack
 from ablab.watching.names import DEFAULT
-from ablab.watching.watcher import StatisticWatcher
+from ablab.watching.step_statistics import StepStatistics
 
 CPU = torch.device("cpu")
 SIZES: dict[str, dict[str, Any]] = {
@@ -71,9 +71,9 @@ def stack(size: str, count: int, how: str, patterns: tuple[str, ...], every: int
     """A stack that is watched at every so many steps."""
     made = Stack(runs(size, count), None, CPU, method(size, count, how == "compiled"))
     if patterns:
-        watcher = StatisticWatcher(made, patterns, lambda step: step % every == 0)
+        collector = StepStatistics(made, patterns, lambda step: step % every == 0)
         if how == "eager, passes compiled":
-            watcher.compile()
+            collector.compile()
         made.watcher = watcher
     return made
 
@@ -166,7 +166,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps(fill(Path(folder) / "lab")))
         return
-    keep_freed_memory()  # as in a training process of ablab
+    retain_freed_memory()  # as in a training process of ablab
     for size in options.sizes.split(","):
         for count in map(int, options.stacks.split(",")):
             for how in options.hows.split(";"):

@@ -15,16 +15,16 @@ _HOMES = {
     "recipes": "ablab.experiments",
     "run": "ablab.api",
     "open": "ablab.api",
-    "watch": "ablab.model.watch",
-    "replace": "ablab.model.watch",
-    "gradients": "ablab.model.watch",
+    "watch": "ablab.model.interventions",
+    "replace": "ablab.model.interventions",
+    "gradients": "ablab.model.interventions",
 }
 
 if TYPE_CHECKING:
     from ablab.api import open, run
     from ablab.doctor import doctor
     from ablab.experiments import experiment, recipes
-    from ablab.model.watch import gradients, replace, watch
+    from ablab.model.interventions import gradients, replace, watch
 
 
 def __getattr__(name: str) -> Any:

@@ -11,25 +11,25 @@ from typing import Any, Literal
 import polars as pl
 
 from ablab.config import InputError
-from ablab.execute.conduct import conduct, left_to_train
 from ablab.execute.device import find_device
+from ablab.execute.observers import check_captures
 from ablab.execute.options import Compiling, DeviceName, Engine, Options
+from ablab.execute.orchestrate import orchestrate, steps_to_train
 from ablab.execute.progress import Reporter, make_reporter
-from ablab.execute.replay import Replayed, Wish, replay
-from ablab.execute.watch import check_captures
+from ablab.execute.replay import ReplayReport, ReplayRequest, replay
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.logbook.entry import write_entry
 from ablab.read.curves import Reading
 from ablab.read.effects import Effects
 from ablab.read.effects.stored import experiment_effects
-from ablab.read.measures import measured
+from ablab.read.measures import measure_table
 from ablab.read.readings import experiment_readings
 from ablab.read.summary import VariantSummary, summarise, table
 from ablab.read.verdicts import Verdict, verdicts
-from ablab.store.handle import StoredRun
 from ablab.store.metrics import experiment_metrics, experiment_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
-from ablab.watching.watcher import check_watching
+from ablab.store.stored_run import StoredRun
+from ablab.watching.step_statistics import check_watching
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class OpenStore:
         return experiment_metrics(self.store, self.store.experiment(experiment), columns or [])
 
     def measure(self, experiment: str, text: str) -> pl.DataFrame:
-        """A measure of every run; see :func:`ablab.read.measures.measured`."""
-        return measured(self.store, self.store.experiment(experiment), text)
+        """A measure of every run; see :func:`ablab.read.measures.measure_table`."""
+        return measure_table(self.store, self.store.experiment(experiment), text)
 
     def readings(self, experiment: str, column: str = "train_loss") -> dict[str, Reading]:
         """What the runs' curves show, by run; see :func:`ablab.read.curves.read_curve`."""
@@ -112,7 +112,7 @@ class OpenStore:
         samples: int = 8,
         device: DeviceName = "auto",
         tell: Callable[[int, int], None] = lambda step, last: None,
-    ) -> Replayed:
+    ) -> ReplayReport:
         """Trains steps of a run again, as they were trained, and adds what is watched to its table.
 
         Args:
@@ -131,7 +131,9 @@ class OpenStore:
         """
         stored = self.run(run)
         first, last = steps or (1, self.store.run_row(stored.id)["step"])
-        wish = Wish(first, last, tuple(watch), every, tuple(capture), capture_every, samples)
+        wish = ReplayRequest(
+            first, last, tuple(watch), every, tuple(capture), capture_every, samples
+        )
         segments = stored.segments
         place = find_device(device)
         if device == "auto" and segments:
@@ -244,10 +246,10 @@ def carry_out(
     """:func:`run` with everything given, as the command line needs it."""
     find_device(options.device)  # before anything is written
     check_watching(asked.runs)
-    left = left_to_train(asked, store, options.retry)
+    left = steps_to_train(asked, store, options.retry)
     check_captures([run for run in asked.runs if run.id in left], store)
     opened = Store(store, create=True)
-    conducted = conduct(asked, opened, options, command, reporter, should_pause)
+    conducted = orchestrate(asked, opened, options, command, reporter, should_pause)
     record = conducted.record
     entry = write_entry(opened, record)
     return Result(asked, opened, record, conducted.trained, conducted.complete, entry.page)

@@ -6,10 +6,10 @@ import pytest
 
 _PROGRAM = """
 import resource, sys
-from ablab.execute.memory import give_memory_back, keep_freed_memory
+from ablab.execute.memory import release_freed_memory, retain_freed_memory
 import torch
 if sys.argv[1] == "keep":
-    keep_freed_memory()
+    retain_freed_memory()
 def touch():
     torch.ones(32 * 2**20 // 4)
 for _ in range(20):  # the allocator takes some rounds to settle
@@ -19,7 +19,7 @@ for _ in range(10):
     touch()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 if sys.argv[1] == "keep":
-    give_memory_back()
+    release_freed_memory()
 """
 
 

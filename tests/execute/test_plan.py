@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from ablab.execute.choice import MAX_WIDTH
+from ablab.execute.cost import count_cost
+from ablab.execute.method_choice import MAX_WIDTH
 from ablab.execute.options import Options, cpu_count
 from ablab.execute.plan import Plan, make_plan
-from ablab.execute.shape import count_shape
 from ablab.execute.speeds import Speeds
 from ablab.execute.worker import plan_as_data, plan_from_data
 from ablab.experiments.experiment import experiment
@@ -85,8 +85,8 @@ def test_a_group_is_shared_by_all_workers(tiny):
 
 
 def test_memory_grows_with_the_batch_and_the_width(tiny):
-    small, wide = (count_shape(experiment(tiny, f"model.d_model={d}").runs[0]) for d in (8, 64))
-    large = count_shape(experiment(tiny, "model.d_model=8", "train.batch_size=256").runs[0])
+    small, wide = (count_cost(experiment(tiny, f"model.d_model={d}").runs[0]) for d in (8, 64))
+    large = count_cost(experiment(tiny, "model.d_model=8", "train.batch_size=256").runs[0])
     assert small.bytes(1, STACK) < wide.bytes(1, STACK)
     assert 4 * small.bytes(1, STACK) < large.bytes(1, STACK)
     assert large.bytes(4, replace(STACK, rows=1)) < large.bytes(4, STACK)
@@ -94,7 +94,7 @@ def test_memory_grows_with_the_batch_and_the_width(tiny):
 
 def test_what_does_not_fit_in_memory_is_not_stacked(tiny, monkeypatch):
     asked = experiment(tiny, "seeds=6", "model.d_model=8")
-    one = count_shape(asked.runs[0]).bytes(1, STACK)
+    one = count_cost(asked.runs[0]).bytes(1, STACK)
     monkeypatch.setattr(
         "ablab.execute.plan.device_memory", lambda device: 2 * one * 4 * cpu_count()
     )
@@ -140,7 +140,7 @@ def test_a_program_is_compiled_by_those_who_train_with_it(tiny, widths, pays):
     on, auto = (Options(device="cpu", workers=2, compiling=how) for how in ("on", "auto"))
     method = make_plan(asked.runs, on, left, speeds).stacks[0].method
     for run in asked.runs:
-        shape = count_shape(run)
+        shape = count_cost(run)
         once = speeds.compile_seconds(shape, method)
         gain = 1.5 * once / (4 * 3000)
         for other in (SOLO, STACK):
@@ -155,8 +155,8 @@ def test_samples_that_see_each_other_stay_in_one_piece(tiny):
     split = experiment(tiny, *settings)
     bug = "ablab.recipes.attention_bugs:RMSNormWithoutDim"
     whole = experiment(tiny, *settings, f"model.attention.qk_norm={bug}")
-    assert not count_shape(split.runs[0]).mixes
-    assert count_shape(whole.runs[0]).mixes
+    assert not count_cost(split.runs[0]).mixes_samples
+    assert count_cost(whole.runs[0]).mixes_samples
     for asked, layout in ((split, "innermost"), (whole, "usual")):
         (found,) = {stack.method for stack in planned(asked, compiling="on").stacks}
         assert (found.compiled, found.layout) == (True, layout)
@@ -172,7 +172,7 @@ def test_processes_take_time_to_start(tiny, tmp_path):
 
 
 def test_a_step_that_raises_is_planned_alone(tiny, monkeypatch):
-    monkeypatch.setattr("ablab.execute.plan.count_shape", lambda run: "KeyError: 'x'")
+    monkeypatch.setattr("ablab.execute.plan.count_cost", lambda run: "KeyError: 'x'")
     plan = planned(experiment(tiny, "seeds=2"))
     assert [len(stack.runs) for stack in plan.stacks] == [1] * 4
     assert {stack.why for stack in plan.stacks} == {"its step raises KeyError: 'x'"}
@@ -198,8 +198,8 @@ def test_a_plan_survives_its_way_to_a_worker(tiny):
 
 def test_a_step_counts_the_same_whatever_the_runs_length(tiny, monkeypatch):
     def counted(steps, *settings):
-        monkeypatch.setattr("ablab.execute.shape._KNOWN", {})
-        return count_shape(experiment(tiny, f"train.steps={steps}", *settings).runs[0])
+        monkeypatch.setattr("ablab.execute.cost._KNOWN", {})
+        return count_cost(experiment(tiny, f"train.steps={steps}", *settings).runs[0])
 
     for settings in ((), ("train.schedule={kind:cosine,warmup:5}",), ("train.recover={}",)):
         assert counted(20, *settings) == counted(600_000, *settings)

@@ -2,13 +2,13 @@ import json
 
 import pytest
 
-from ablab.execute.shape import Shape
+from ablab.execute.cost import StepCost
 from ablab.execute.speeds import Speeds
 from ablab.train.method import SOLO, STACK, Method
 
-SMALL = Shape("small", 1e7, 1e6, 10**6, 10**4, 100, 11, 64)
-TWICE = Shape("twice", 2e7, 2e6, 2 * 10**6, 2 * 10**4, 100, 11, 64)
-FAR = Shape("far", 1e12, 1e11, 10**10, 10**8, 5000, 512, 64)
+SMALL = StepCost("small", 1e7, 1e6, 10**6, 10**4, 100, 11, 64)
+TWICE = StepCost("twice", 2e7, 2e6, 2 * 10**6, 2 * 10**4, 100, 11, 64)
+FAR = StepCost("far", 1e12, 1e11, 10**10, 10**8, 5000, 512, 64)
 COMPILED = Method("stack", True, "innermost", "plain", 1)
 
 

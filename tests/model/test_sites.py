@@ -4,8 +4,8 @@ import torch
 
 from ablab.model.bigram_config import BigramConfig
 from ablab.model.build import build_model
+from ablab.model.interventions import plain_site, sites
 from ablab.model.transformer_config import TransformerConfig
-from ablab.model.watch import plain_site, sites
 
 TOKENS = torch.zeros(1, 4, dtype=torch.long)
 BLOCK = [

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from ablab.config import InputError
 from ablab.experiments import experiment
 from ablab.model.build import build_model
+from ablab.model.interventions import sites, watch
 from ablab.model.thinker_config import ThinkerConfig
-from ablab.model.watch import sites, watch
 
 V, T, S = 11, 8, 5
 TOKENS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])

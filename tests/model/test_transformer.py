@@ -6,8 +6,8 @@ import torch
 from ablab.model.attention_config import AttentionConfig
 from ablab.model.build import build_model
 from ablab.model.forward import Forward, FusedKernels, PlainKernels
+from ablab.model.interventions import sites, watch
 from ablab.model.transformer_config import TransformerConfig
-from ablab.model.watch import sites, watch
 from tests.model.reference import VARIANTS, errors
 
 V, T = 11, 6

@@ -9,7 +9,7 @@ import torch
 from ablab.config import InputError
 from ablab.experiments import experiment
 from ablab.model.forward import Forward, Noise
-from ablab.model.watch import replace, sites, watch
+from ablab.model.interventions import replace, sites, watch
 from ablab.train.method import SOLO, STACK
 from ablab.train.stack import Stack
 

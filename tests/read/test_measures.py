@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ablab.config import InputError
-from ablab.read.measures import measured
+from ablab.read.measures import measure_table
 from ablab.read.readings import experiment_readings
 from ablab.store.metrics import experiment_runs
 from tests.read.filled import fill, grid, leaving
@@ -29,7 +29,7 @@ def stored(tmp_path_factory):
 
 
 def of(stored, text):
-    frame = measured(*stored, text)
+    frame = measure_table(*stored, text)
     return {
         (row["model.d_model"], row["model.n_heads"], row["seed"]): row
         for row in frame.iter_rows(named=True)
@@ -119,12 +119,12 @@ def test_counts_between_two_values_or_steps(tmp_path):
 )
 def test_what_counts_take_is_said(stored, text, message):
     with pytest.raises(InputError, match=message):
-        measured(*stored, text)
+        measure_table(*stored, text)
 
 
 def test_what_was_not_logged_is_said(stored):
     with pytest.raises(InputError, match="no column eval_los was logged"):
-        measured(*stored, "eval_los")
+        measure_table(*stored, "eval_los")
 
 
 def test_readings_are_kept_in_the_index(stored):

@@ -1,7 +1,7 @@
 import torch
 
 from ablab.doctor import doctor
-from ablab.execute.shape import count_shape
+from ablab.execute.cost import count_cost
 from ablab.experiments import experiment
 from ablab.recipes.thinker_bugs import Copier, PermutedCopier
 
@@ -49,4 +49,4 @@ def test_the_doctor_finds_it():
 
 def test_a_batch_is_never_split():
     variants = experiment("thinker-permuted", "task.n_symbols=2").variants
-    assert [count_shape(each.runs[0]).mixes for each in variants] == [False, True]
+    assert [count_cost(each.runs[0]).mixes_samples for each in variants] == [False, True]

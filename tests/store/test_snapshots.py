@@ -4,8 +4,8 @@ import torch
 import ablab
 from ablab.store import StoreError
 from ablab.store.snapshots import read_parameters, read_state, snapshot_path
-from ablab.train.layout import Layout
 from ablab.train.method import SOLO
+from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.stack import Stack, initial_model
 from tests.store.makers import WILD, train
 
@@ -35,9 +35,9 @@ def test_a_stored_model_is_the_trained_one(tmp_path, tiny):
 def test_state_survives_the_file_bit_for_bit(tmp_path, tiny):
     result = train(tiny, tmp_path / "lab", "seeds=1", "model.d_model=8")
     run = ablab.open(tmp_path / "lab").run(result.runs[0].run)
-    layout = Layout.of(initial_model(run.run))
+    layout = ParameterLayout.of(initial_model(run.run))
     state = read_state(run.store, run.id, 20, layout, ["exp_avg", "exp_avg_sq"])
-    assert sorted(state.slots) == ["exp_avg", "exp_avg_sq"]
+    assert sorted(state.optimizer_state) == ["exp_avg", "exp_avg_sq"]
     assert torch.equal(state.theta, layout.flatten(run.model(20)))
 
 
@@ -67,7 +67,7 @@ def test_a_run_that_goes_back_is_resumed_bit_for_bit(tmp_path):
     train(WILD, one, "train.steps=80")
     first = train(WILD, two, "train.steps=40")
     run = ablab.open(two).run(first.runs[0].run)
-    state = read_state(run.store, run.id, 40, Layout.of(initial_model(run.run)), [])
+    state = read_state(run.store, run.id, 40, ParameterLayout.of(initial_model(run.run)), [])
     assert state.recovery is not None
     assert state.recovery.restarts > 0
     assert state.recovery.interval > 0

@@ -1,8 +1,8 @@
-"""What the loop hands to its keeper."""
+"""What the loop hands to its checkpointer."""
 
 import torch
 
-from ablab.train.loop import Keeper, train
+from ablab.train.loop import Checkpointer, train
 from ablab.train.method import SOLO, STACK
 from ablab.train.stack import Stack
 from tests.helpers import BIGRAM, make_run
@@ -11,13 +11,13 @@ from tests.train.my_tasks import FiniteConfig
 CPU = torch.device("cpu")
 
 
-class Kept(Keeper):
+class SavedState(Checkpointer):
     """Keeps rows in memory, and the last checkpoint."""
 
     def __init__(self):
         self.rows, self.checkpoints = {}, []
 
-    def keep(self, checkpoint, stack):
+    def save(self, checkpoint, stack):
         self.rows |= {(row["run"], row["step"]): row for row in checkpoint.rows}
         self.checkpoints.append(checkpoint)
 
@@ -26,9 +26,9 @@ class Kept(Keeper):
 
 
 def kept(runs, method=STACK):
-    keeper = Kept()
-    assert train(Stack(runs, None, CPU, method), keeper, {}, lambda: False)
-    return keeper
+    checkpointer = SavedState()
+    assert train(Stack(runs, None, CPU, method), checkpointer, {}, lambda: False)
+    return checkpointer
 
 
 def test_every_set_is_evaluated_under_its_name():

@@ -113,7 +113,7 @@ def test_a_method_can_change_on_the_way():
     runs = [make_run(seed, model=DROPOUT) for seed in (0, 1)]
     changing, steady = Stack(runs, None, CPU, STACK), Stack(runs, None, CPU, STACK)
     changing.advance(5)
-    assert changing.rehearse() > 0
+    assert changing.time_gradient() > 0
     changing.use(Method("stack", rows=1, attention="plain"))
     found = changing.advance(5).losses
     steady.advance(5)

@@ -6,12 +6,12 @@ import torch
 from pydantic import ValidationError
 
 from ablab.train.config import OPTIMIZER_SETTINGS, TrainConfig
-from ablab.train.layout import Layout
 from ablab.train.muon import orthogonal
 from ablab.train.optimizers import make_optimizer
+from ablab.train.parameter_layout import ParameterLayout
 
 P = 40
-FLAT = Layout(("x",), (torch.Size([P]),))
+FLAT = ParameterLayout(("x",), (torch.Size([P]),))
 TORCH = {
     "adamw": lambda p, c: torch.optim.AdamW(
         p, lr=c.lr, betas=c.betas, eps=c.eps, weight_decay=c.weight_decay
@@ -47,13 +47,13 @@ def steps(configs, layout, start, grads):
     """Parameters after each step."""
     optimizer = make_optimizer(configs[0], layout)
     theta = start.clone()
-    slots = {name: torch.zeros_like(theta) for name in optimizer.slots}
+    optimizer_state = {name: torch.zeros_like(theta) for name in optimizer.state_names}
     for step, grad in enumerate(grads, start=1):
         rows = [optimizer.scalars(c, step, c.lr) for c in configs]
         scalars = {
             name: torch.tensor([[row[name]] for row in rows], dtype=theta.dtype) for name in rows[0]
         }
-        optimizer.update(theta, grad.clone(), slots, scalars, None)
+        optimizer.update(theta, grad.clone(), optimizer_state, scalars, None)
         yield theta
 
 
@@ -91,7 +91,7 @@ def test_lion_is_its_papers():
         np.testing.assert_allclose(found.numpy(), theta, rtol=1e-10)
 
 
-MIXED = Layout(
+MIXED = ParameterLayout(
     ("embedding.weight", "norm", "blocks.0.a", "blocks.0.b", "blocks.1.a", "unembedding.weight"),
     tuple(map(torch.Size, [(7, 3), (4,), (3, 5), (5, 3), (3, 5), (3, 7)])),
 )
@@ -141,7 +141,7 @@ def test_muon_is_its_papers_on_matrices_and_adamw_elsewhere():
 @pytest.mark.parametrize("nesterov", [True, False])
 def test_muon_is_torchs_within_bfloat16(nesterov):
     config = TrainConfig(optimizer="muon", lr=0.01, nesterov=nesterov)
-    layout = Layout(("blocks.0.a",), (torch.Size([6, 9]),))
+    layout = ParameterLayout(("blocks.0.a",), (torch.Size([6, 9]),))
     start, *grads = drawn(11, 1, 54)
     parameter = torch.nn.Parameter(start.view(6, 9).clone())
     theirs = torch.optim.Muon(
@@ -169,11 +169,13 @@ def test_only_what_should_decays(name):
     config = TrainConfig(optimizer=name, lr=0.1, weight_decay=0.5)
     optimizer = make_optimizer(config, FLAT)
     theta = torch.ones(1, 4)
-    slots = {slot: torch.zeros_like(theta) for slot in optimizer.slots}
+    optimizer_state = {slot: torch.zeros_like(theta) for slot in optimizer.state_names}
     scalars = {
         key: torch.tensor([[value]]) for key, value in optimizer.scalars(config, 1, 0.1).items()
     }
-    optimizer.update(theta, torch.zeros(1, 4), slots, scalars, torch.tensor([1.0, 1.0, 0.0, 0.0]))
+    optimizer.update(
+        theta, torch.zeros(1, 4), optimizer_state, scalars, torch.tensor([1.0, 1.0, 0.0, 0.0])
+    )
     assert (theta[0, :2] < 0.99).all()
     assert (theta[0, 2:] == 1).all()
 

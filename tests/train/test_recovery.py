@@ -43,17 +43,17 @@ def test_looks_by_hand():
     zero = torch.zeros(1)
     states = [RecoveryState.initial(zero, {"m": zero}) for _ in range(3)]
     recovery = Recovery(config, states, CPU)
-    theta, slots = torch.zeros(3, 1), {"m": torch.zeros(3, 1)}
+    theta, optimizer_state = torch.zeros(3, 1), {"m": torch.zeros(3, 1)}
 
     def note(step, *losses):
         theta.fill_(step)
-        slots["m"].fill_(10 * step)
-        return recovery.note(np.array(losses), step, theta, slots)
+        optimizer_state["m"].fill_(10 * step)
+        return recovery.note(np.array(losses), step, theta, optimizer_state)
 
     assert note(1, [1.5, 3.0, math.nan]) == []
     assert note(2, [0.5, 1.0, 1.0]) == [Restart(2, 2, 0)]
     assert theta.flatten().tolist() == [2, 2, 0]
-    assert slots["m"].flatten().tolist() == [20, 20, 0]
+    assert optimizer_state["m"].flatten().tolist() == [20, 20, 0]
     # Means 1.6, 2.0 and 5.0: above 1 by more than 0.5, not above 2, and the first that is finite.
     assert note(4, [1.6, 2.0, 5.0], [1.6, 2.0, 5.0]) == [Restart(0, 4, 0)]
     assert theta.flatten().tolist() == [0, 4, 4]
@@ -64,12 +64,12 @@ def test_looks_by_hand():
     assert theta.flatten().tolist() == [6, 6, 6]
     # A mean of 1 is the second's lowest: it judges the state at whose step its interval began.
     assert note(8, [9.0, 1.0, 6.0], [9.0, 1.0, 6.0]) == []
-    recovery.keep([2, 1])
+    recovery.narrow([2, 1])
     kept_states = [recovery.state(i) for i in (0, 1)]
     found = [(s.best.step, s.best_loss, s.latest.step, s.restarts) for s in kept_states]
     assert found == [(0, 5, 8, 1), (6, 1, 8, 0)]
     assert [s.best.theta.item() for s in kept_states] == [0, 6]
-    assert [s.best.slots["m"].item() for s in kept_states] == [0, 60]
+    assert [s.best.optimizer_state["m"].item() for s in kept_states] == [0, 60]
 
 
 def test_a_first_interval_is_compared_with_the_initial_loss():
@@ -121,9 +121,9 @@ def test_with_no_restart_left_a_loss_that_is_not_finite_is_fatal():
     (restart,) = advance.restarts
     first = np.flatnonzero(advance.fatal[:, 0])[0] + 1
     assert restart.step < first
-    keeper = kept([few], SOLO)
-    assert keeper.checkpoints[-1].diverged == {"run0": first}
-    assert keeper.rows["run0", restart.step]["restart"] == restart.back_to
+    checkpointer = kept([few], SOLO)
+    assert checkpointer.checkpoints[-1].diverged == {"run0": first}
+    assert checkpointer.rows["run0", restart.step]["restart"] == restart.back_to
 
 
 def test_run_k_of_a_stack_recovers_as_it_does_alone_bit_for_bit():
@@ -167,8 +167,8 @@ def test_logging_and_evaluation_change_nothing():
     rarely = kept([make(log_every=50, evaluate={"every": 100, "samples": 8})], SOLO)
     for name in ("train_loss", "restart"):
         one, other = (
-            [keeper.rows["run0", step].get(name, -1) for step in range(1, 101)]
-            for keeper in (often, rarely)
+            [checkpointer.rows["run0", step].get(name, -1) for step in range(1, 101)]
+            for checkpointer in (often, rarely)
         )
         np.testing.assert_array_equal(one, other)
 

@@ -10,8 +10,8 @@ from ablab.tasks.modular_config import ModularConfig
 from ablab.tasks.recall_config import RecallConfig
 from ablab.tasks.sequences_config import CopyConfig, ReverseConfig, RollConfig
 from ablab.train.method import SOLO, STACK
+from ablab.train.prefetch import dropout_words
 from ablab.train.stack import Stack, initial_model
-from ablab.train.supply import dropout_words
 from tests.helpers import ADDITION, BIGRAM, TEXT, TRANSFORMER, make_run
 
 CPU = torch.device("cpu")
@@ -179,7 +179,7 @@ def test_dropout_masks_have_the_asked_share_and_differ_by_step():
     run = make_run(model=DROPOUT)
     stack = alone(run)
     stack.theta.fill_(0.1)
-    noise = stack.draws(1).noise
+    noise = stack.draw(1).noise
     assert noise is not None
     share = (noise >= round(0.1 * 65536) - 32768).float().mean().item()
     assert abs(share - 0.9) < 0.01

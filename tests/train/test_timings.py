@@ -9,7 +9,7 @@ from ablab.train.method import SOLO, STACK
 from ablab.train.stack import Stack
 from ablab.train.timings import Timings
 from tests.helpers import BIGRAM, make_run
-from tests.train.test_loop import Kept
+from tests.train.test_loop import SavedState
 
 CPU = torch.device("cpu")
 
@@ -66,7 +66,7 @@ def test_on_a_device_that_works_by_itself_few_steps_are_waited_for(clock, monkey
 
 def test_training_is_timed_and_rehearsing_is_not():
     stack = Stack([make_run(seed, model=BIGRAM) for seed in (0, 1)], None, CPU, STACK)
-    stack.rehearse()
+    stack.time_gradient()
     assert stack.timings.per_step() == {}
     stack.advance(3)
     found = stack.timings.per_step()
@@ -76,5 +76,5 @@ def test_training_is_timed_and_rehearsing_is_not():
 
 def test_evaluation_is_timed_in_the_loop():
     stack = Stack([make_run(model=BIGRAM, steps=2)], None, CPU, SOLO)
-    assert train(stack, Kept(), {}, lambda: False)
+    assert train(stack, SavedState(), {}, lambda: False)
     assert stack.timings.per_step()["evaluate"] > 0

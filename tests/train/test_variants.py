@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from ablab.model.interventions import gradients, sites, watch
 from ablab.model.transformer_config import TransformerConfig
-from ablab.model.watch import gradients, sites, watch
 from ablab.train.gradients import CompiledGradients
 from ablab.train.method import SOLO, STACK, Method
 from ablab.train.stack import Stack, initial_model
@@ -50,11 +50,11 @@ def test_in_a_stack_alone_and_in_evaluation(settings):
 @pytest.mark.parametrize("settings", some(ALL))
 def test_recorded_for_the_innermost_layout(settings):
     stack = Stack([run_of(settings)], None, CPU, SOLO)
-    loss, grad, _ = stack._gradients.take(stack.theta, stack.draws(1).at(0), stack.timings)
+    loss, grad, _ = stack._gradients.compute(stack.theta, stack.draw(1).at(0), stack.timings)
     recorded = CompiledGradients(stack.objective, stack.layout, INNERMOST, "key")
-    draws = recorded.arrange(stack.draws(1)).at(0)
-    function = recorded._function(stack.theta, draws, None, 1.0, [])
-    own_loss, own_grad = function(stack.theta, *draws.tensors, *recorded._buffers)
+    batches = recorded.arrange(stack.draw(1)).at(0)
+    function = recorded._function(stack.theta, batches, None, 1.0, [])
+    own_loss, own_grad = function(stack.theta, *batches.tensors, *recorded._buffers)
     torch.testing.assert_close(own_loss, loss)
     torch.testing.assert_close(own_grad, grad, rtol=1e-3, atol=1e-5)
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from ablab.model.interventions import gradients, watch
 from ablab.model.transformer_config import TransformerConfig
-from ablab.model.watch import gradients, watch
 from ablab.train.method import SOLO, STACK, Method
 from ablab.train.stack import Stack, initial_model
 from ablab.watching.names import FAMILIES
-from ablab.watching.watcher import StatisticWatcher
+from ablab.watching.step_statistics import StepStatistics
 from tests.helpers import make_run
 from tests.watching import reference
 
@@ -63,7 +63,7 @@ def flat(stack, row):
     return as_numpy({name: view[0] for name, view in stack.layout.views(row[None]).items()})
 
 
-def value_of(name, before, own, previous, after, slots, stack):
+def value_of(name, before, own, previous, after, optimizer_state, stack):
     """A statistic, worked out from captured tensors."""
     seen, site_grads, grads, targets = own
     family, _, rest = name.partition("/")
@@ -79,7 +79,7 @@ def value_of(name, before, own, previous, after, slots, stack):
         return getattr(reference, reducer)(*pair, *more)
     if family == "optimizer":
         slot, _, parameter = place.partition("/")
-        x = slots[slot][parameter]
+        x = optimizer_state[slot][parameter]
     else:
         x = {"activation": seen, "activation_grad": site_grads, "param": after, "grad": grads}[
             family
@@ -101,32 +101,34 @@ def compare(kind, method, compiles=False, patterns=("*",)):
         for seed in range(RUNS[method])
     ]
     stack = Stack(runs, None, CPU, METHODS[method])
-    watcher = StatisticWatcher(stack, patterns, lambda step: step == 4)
+    collector = StepStatistics(stack, patterns, lambda step: step == 4)
     if compiles:
-        watcher.compile()
-    stack.watcher = watcher
+        collector.compile()
+    stack.collector = watcher
     stack.advance(2)
     earlier = stack.theta.clone()
     stack.advance(1)
     before = stack.theta.clone()
     found = stack.advance(1).watched
     assert found is not None and np.isfinite(found).all()
-    families = {name.partition("/")[0] for name in watcher.names}
+    families = {name.partition("/")[0] for name in collector.names}
     assert families == set(FAMILIES) or patterns != ("*",)
     for index, run in enumerate(runs):
         own = expected(run, before[index], stack, 4)
         previous = expected(run, earlier[index], stack, 3)[2]
         state = flat(stack, before[index]), own, previous, flat(stack, stack.theta[index])
-        slots = {name: flat(stack, slot[index]) for name, slot in stack.slots.items()}
+        optimizer_state = {
+            name: flat(stack, slot[index]) for name, slot in stack.optimizer_state.items()
+        }
         wrong = []
-        for name, value in zip(watcher.names, found[index], strict=True):
-            right = value_of(name, *state, slots, stack)
+        for name, value in zip(collector.names, found[index], strict=True):
+            right = value_of(name, *state, optimizer_state, stack)
             # A mean of numbers that cancel is rounding.
             noise = 2e-6 if name.startswith(("activation", "param")) else 2e-7
             if not np.isclose(value, right, rtol=2e-3, atol=noise):
                 wrong.append((name, value, right))
         assert not wrong, wrong[:5]
-    return watcher.names
+    return collector.names
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -167,14 +169,14 @@ def test_gradients_at_sites_are_finite_differences():
     stack = Stack([run], None, CPU, SOLO)
     wanted = ("blocks.0.resid_mid", "blocks.1.attn.pattern")
     patterns = tuple(f"activation_grad/{site}/rms" for site in wanted)
-    watcher = StatisticWatcher(stack, patterns, lambda step: True)
-    stack.watcher = watcher
+    collector = StepStatistics(stack, patterns, lambda step: True)
+    stack.collector = watcher
     own = initial_model(run)
     batch = stack.task.draw(run.seed, 1, 1, 2)
     tokens, targets = torch.from_numpy(batch.tokens[0]), torch.from_numpy(batch.targets[0])
 
     def loss_at(site, index, change):
-        from ablab.model.watch import replace
+        from ablab.model.interventions import replace
 
         def moved(x):
             flat = x.flatten().clone()
@@ -184,7 +186,7 @@ def test_gradients_at_sites_are_finite_differences():
         logits = replace(own, tokens, {site: moved})[:, stack.task.predicted]
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()
 
-    found = dict(zip(watcher.names, stack.advance(1).watched[0], strict=True))
+    found = dict(zip(collector.names, stack.advance(1).watched[0], strict=True))
     for site in wanted:
         size = watch(own, tokens, [site])[1][site].numel()
         differences = [

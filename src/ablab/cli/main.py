@@ -6,7 +6,7 @@ from typing import NoReturn
 import click
 
 from ablab import __version__
-from ablab.cli import inspect, keep, look, train
+from ablab.cli import doctor, logbook, show, train
 from ablab.cli.claims import claims
 from ablab.cli.effects import effects
 from ablab.cli.export import export, figure
@@ -50,10 +50,10 @@ def ablab() -> None:
 for _command in (
     train.run,
     train.plan,
-    look.recipes,
-    look.runs,
-    look.show,
-    look.metrics,
+    show.recipes,
+    show.runs,
+    show.show,
+    show.metrics,
     read,
     expect,
     claims,
@@ -61,13 +61,13 @@ for _command in (
     replay,
     generate,
     figure,
-    keep.logbook,
-    keep.note,
+    logbook.logbook,
+    logbook.note,
     export,
     serve,
-    inspect.doctor,
-    keep.data,
-    keep.check,
+    doctor.doctor,
+    logbook.data,
+    logbook.check,
 ):
     ablab.add_command(_command)
 

@@ -95,7 +95,7 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
 
 def find_target(store: Any, target: str) -> tuple[Any, str | None]:
     """An experiment's record, or that of a run's last experiment and the run's id."""
-    from ablab.cli.look import run_id
+    from ablab.cli.show import run_id
 
     if any(target in (record.name, record.entry) for record in store.experiments()):
         return store.experiment(target), None

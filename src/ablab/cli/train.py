@@ -96,15 +96,15 @@ def plan(
     from ablab.experiments import experiment as read_experiment
 
     asked = read_experiment(experiment, *overrides)
-    from ablab.execute.conduct import left_to_train
+    from ablab.execute.observers import check_captures
+    from ablab.execute.orchestrate import steps_to_train
     from ablab.execute.plan import make_plan
     from ablab.execute.progress import duration
     from ablab.execute.speeds import Speeds
-    from ablab.execute.watch import check_captures
-    from ablab.watching.watcher import check_watching
+    from ablab.watching.step_statistics import check_watching
 
     check_watching(asked.runs)
-    left = left_to_train(asked, store, options.retry)
+    left = steps_to_train(asked, store, options.retry)
     captured = check_captures([each for each in asked.runs if each.id in left], store)
     if not quiet and not as_json:
         click.echo("planning …", err=True)

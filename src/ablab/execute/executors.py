@@ -10,25 +10,25 @@ from collections import Counter
 from typing import Any
 
 from ablab.execute.device import visible_device
-from ablab.execute.work import Job, fail_run, note_deaths, unfinished, work
+from ablab.execute.queue import StackQueue, count_deaths, fail_run, unfinished, work
 from ablab.execute.worker import plan_as_data
 from ablab.experiments.experiment import Experiment
 
 _DEATHS_ALLOWED = 2  # of processes that trained a run alone, before it counts as failed
 
 
-def execute(job: Job, asked: Experiment) -> bool:
+def execute(stacks: StackQueue, asked: Experiment) -> bool:
     """Carries out a plan; returns False where it was paused before its end."""
-    if job.plan.workers == 1:
-        return work(job)
-    return _Pool(job, asked).run()
+    if stacks.plan.workers == 1:
+        return work(stacks)
+    return _Pool(stacks, asked).run()
 
 
 class _Pool:
     """Worker processes, and what they tell."""
 
-    def __init__(self, job: Job, asked: Experiment) -> None:
-        self._job = job
+    def __init__(self, stacks: StackQueue, asked: Experiment) -> None:
+        self._stacks = stacks
         self._asked = asked
         self._events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
         self._processes: dict[int, subprocess.Popen[str]] = {}
@@ -38,14 +38,14 @@ class _Pool:
 
     def run(self) -> bool:
         """Starts the workers and follows them to their end."""
-        for _ in range(self._job.plan.workers):
+        for _ in range(self._stacks.plan.workers):
             self._start()
         paused = False
         try:
             while self._processes:
-                if self._job.should_pause() and not paused:
+                if self._stacks.should_pause() and not paused:
                     paused = True
-                    self._job.tell({"event": "pausing"})
+                    self._stacks.tell({"event": "pausing"})
                     for process in self._processes.values():
                         process.terminate()
                 try:
@@ -59,7 +59,7 @@ class _Pool:
         finally:
             for process in self._processes.values():
                 process.kill()
-        return not unfinished(self._job.store, self._job.experiment)
+        return not unfinished(self._stacks.store, self._stacks.experiment)
 
     def _start(self) -> None:
         number = self._started
@@ -70,16 +70,16 @@ class _Pool:
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ
-            | {"OMP_NUM_THREADS": str(self._job.plan.threads)}
-            | (visible_device(number) if self._job.plan.device == "cuda" else {}),
+            | {"OMP_NUM_THREADS": str(self._stacks.plan.threads)}
+            | (visible_device(number) if self._stacks.plan.device == "cuda" else {}),
             start_new_session=True,  # Ctrl-C reaches this process alone, which asks them to pause
         )
         assert process.stdin is not None, "asked for a pipe"
         spec = {
-            "store": str(self._job.store.path.absolute()),
-            "experiment": self._job.experiment,
+            "store": str(self._stacks.store.path.absolute()),
+            "experiment": self._stacks.experiment,
             "definition": self._asked.definition,
-            "plan": plan_as_data(self._job.plan),
+            "plan": plan_as_data(self._stacks.plan),
             "path": sys.path,
         }
         process.stdin.write(json.dumps(spec) + "\n")
@@ -105,7 +105,7 @@ class _Pool:
             self._training.pop(number, None)
             if self._training:
                 return  # for a process of this same command, which is no news
-        self._job.tell(event)
+        self._stacks.tell(event)
 
     def _ended(self, number: int, paused: bool) -> None:
         """A worker's output has closed: it is done, was paused, or died."""
@@ -118,12 +118,12 @@ class _Pool:
         if code == 0 or paused:
             return
         cause = f"signal {-code}" if code < 0 else f"exit code {code}"
-        self._job.tell({"event": "message", "text": f"a worker process died ({cause})"})
-        note_deaths(self._job.store, held)
+        self._stacks.tell({"event": "message", "text": f"a worker process died ({cause})"})
+        count_deaths(self._stacks.store, held)
         if len(held) == 1:
             self._deaths[held[0]] += 1
             if self._deaths[held[0]] >= _DEATHS_ALLOWED:
-                fail_run(self._job.store, held[0], f"its process died again and again ({cause})")
-        if not held and self._started >= 3 * self._job.plan.workers:
+                fail_run(self._stacks.store, held[0], f"its process died again and again ({cause})")
+        if not held and self._started >= 3 * self._stacks.plan.workers:
             raise RuntimeError(f"worker processes die before they train anything ({cause})")
         self._start()

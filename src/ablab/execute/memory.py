@@ -6,7 +6,7 @@ import sys
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of GNU libc's malloc.h
 
 
-def keep_freed_memory() -> None:
+def retain_freed_memory() -> None:
     """Has the C library keep what is freed for the next allocation.
 
     By default every large tensor is mapped and unmapped anew, and each of its pages is zeroed by
@@ -20,7 +20,7 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, -1)
 
 
-def give_memory_back() -> None:
+def release_freed_memory() -> None:
     """Returns what was freed to the system, for whoever needs it next."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:

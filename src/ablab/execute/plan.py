@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
-from ablab.execute.choice import Alternative, alternatives, choose
+from ablab.execute.balance import Piece, level, makespan
+from ablab.execute.cost import StepCost, count_cost
 from ablab.execute.device import device_count, device_memory, find_device
+from ablab.execute.method_choice import Alternative, alternatives, choose
 from ablab.execute.options import Compiling, Options, cpu_count, threads_each
-from ablab.execute.shape import Shape, count_shape
-from ablab.execute.share import Piece, level, makespan
 from ablab.execute.speeds import Speeds
 from ablab.train.method import SOLO, Method
 from ablab.train.run import Run
@@ -32,7 +32,7 @@ class PlannedStack:
         fallback: What to use where the method cannot be compiled or proves slower; None where
             there is nothing else.
         why: The reason for the method.
-        bytes: An estimate of the memory that it needs.
+        bytes: An estimate of the memory that it inputs.
         seconds: An estimate of the time that is left to train, in one process.
         others: What else could have been chosen, with the time that it would take.
     """
@@ -72,7 +72,7 @@ class _Group:
     """Runs of equal shape; ``left`` are the steps left of each."""
 
     runs: tuple[Run, ...]
-    shape: Shape | str
+    cost: StepCost | str
     left: tuple[int, ...]
 
 
@@ -103,7 +103,7 @@ def make_plan(
     for run in runs:
         members.setdefault(run.stack_key, []).append(run)
     groups = [
-        _Group(tuple(group), count_shape(group[0]), tuple(left.get(run.id, 0) for run in group))
+        _Group(tuple(group), count_cost(group[0]), tuple(left.get(run.id, 0) for run in group))
         for group in members.values()
     ]
     threads_before = torch.get_num_threads()
@@ -157,12 +157,12 @@ class _Planner:
 
     def _way(self, group: _Group, workers: int, threads: int, deadline: float) -> _Way:
         """How a group is trained: the cheapest of what there is."""
-        if isinstance(group.shape, str):  # training it keeps the whole error with it
-            return _Way(group, None, None, (), f"its step raises {group.shape}")
+        if isinstance(group.cost, str):  # training it keeps the whole error with it
+            return _Way(group, None, None, (), f"its step raises {group.cost}")
         run_steps = sum(group.left)
         found = alternatives(
             group.runs,
-            group.shape,
+            group.cost,
             self._options,
             self._device,
             self._memory,
@@ -207,7 +207,7 @@ class _Planner:
         for width in widths:
             part = slice(start, start + width)
             start += width
-            if best is None or isinstance(group.shape, str):
+            if best is None or isinstance(group.cost, str):
                 stacks.append(PlannedStack(group.runs[part], SOLO, None, way.why, 0))
                 continue
             steps = sum(group.left[part])
@@ -220,7 +220,7 @@ class _Planner:
                     best.method,
                     way.fallback,
                     way.why,
-                    group.shape.bytes(width, best.method),
+                    group.cost.bytes(width, best.method),
                     best.step_seconds * steps + best.compile_seconds * compiles,
                     way.others,
                 )

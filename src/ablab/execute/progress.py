@@ -32,7 +32,7 @@ class Reporter(ABC):
         self._waiting = False
 
     def event(self, event: dict[str, Any]) -> None:
-        """Takes an event of :class:`ablab.execute.work.Job`."""
+        """Takes an event of :class:`ablab.execute.queue.StackQueue`."""
         match event["event"]:
             case "progress":
                 for run in event["ids"]:

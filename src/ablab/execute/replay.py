@@ -10,16 +10,16 @@ import torch
 from numpy.typing import NDArray
 
 from ablab.config import InputError, Problem
-from ablab.execute.memory import keep_freed_memory
+from ablab.execute.memory import retain_freed_memory
+from ablab.execute.observers import make_collector
 from ablab.execute.resume import last_state
-from ablab.execute.speeds import keep_compiled_programs
-from ablab.execute.watch import make_watcher
-from ablab.store.keeper import watched_frames
-from ablab.store.kept import check_space, keep
+from ablab.execute.speeds import persist_compiled_programs
+from ablab.store.artifacts import check_space, save_artifact
+from ablab.store.checkpointer import watched_frames
 from ablab.store.leases import Owner
 from ablab.store.metrics import KEYS, add_part, read_runs, write_part
 from ablab.store.store import Store
-from ablab.train.loop import Watched
+from ablab.train.loop import WatchedStep
 from ablab.train.method import SOLO, STACK, Method
 from ablab.train.run import Run
 from ablab.train.stack import RunState, Stack, initial_model
@@ -37,7 +37,7 @@ _AT_ONCE = 100  # steps that are trained without a look
 
 
 @dataclass(frozen=True)
-class Wish:
+class ReplayRequest:
     """What a replay is asked for.
 
     Attributes:
@@ -67,7 +67,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Replayed:
+class ReplayReport:
     """What a replay came to.
 
     Attributes:
@@ -106,10 +106,10 @@ def replay(
     store: Store,
     run: Run,
     segments: Sequence[dict[str, Any]],
-    wish: Wish,
+    wish: ReplayRequest,
     tell: Callable[[int, int], None],
     device: torch.device,
-) -> Replayed:
+) -> ReplayReport:
     """Trains steps of a stored run again and adds what is watched to its table.
 
     Each step is trained by the method, width and threads that it was trained by, and with what was
@@ -138,15 +138,15 @@ def replay(
             )
         )
     there = watchable(run)
-    sites, layout, slots = there.sites, there.layout, there.slots
-    check_patterns(wish.statistics, every_column(wish.statistics, sites, layout, slots))
-    names = capture_names(wish.captures, sites, layout, slots)
+    sites, layout, optimizer_state = there.sites, there.layout, there.state_names
+    check_patterns(wish.statistics, every_column(wish.statistics, sites, layout, optimizer_state))
+    names = capture_names(wish.captures, sites, layout, optimizer_state)
     needed = capture_bytes(names, sites, layout, wish.samples, there.item) * len(wish.captured())
     check_space(store.path, needed, "captures")
-    keep_freed_memory()
-    keep_compiled_programs()
+    retain_freed_memory()
+    persist_compiled_programs()
     # One step earlier than asked for, where statistics look back at the step before.
-    state = last_state(store, run, layout, slots, max(0, wish.first - 2))
+    state = last_state(store, run, layout, optimizer_state, max(0, wish.first - 2))
     threads = torch.get_num_threads()
     try:
         with Owner(store.index.path) as owner:
@@ -168,18 +168,18 @@ class _Replay:
         store: Store,
         run: Run,
         segments: Sequence[dict[str, Any]],
-        wish: Wish,
+        wish: ReplayRequest,
         sites: dict[str, Site],
         names: list[str],
         device: torch.device,
     ) -> None:
         self._store, self._run, self._wish, self._device = store, run, wish, device
         self._segments, self._names, self._sites = list(segments), names, sites
-        self._watched: list[Watched] = []
+        self._watched: list[WatchedStep] = []
         self._rows = 0
         self._columns: tuple[str, ...] = ()
 
-    def carry_out(self, state: RunState | None, tell: Callable[[int, int], None]) -> Replayed:
+    def carry_out(self, state: RunState | None, tell: Callable[[int, int], None]) -> ReplayReport:
         """Trains from a state on, or from the initial one."""
         wish = self._wish
         start = 0 if state is None else state.step
@@ -238,7 +238,7 @@ class _Replay:
         watched = segment.get("watch")
         if watched:  # what was read then may have changed how attention was computed
             watch = WatchConfig(every=watched["every"], statistics=tuple(watched["statistics"]))
-            stack.watcher = make_watcher(stack, watch, "off")
+            stack.collector = make_collector(stack, watch, "off")
         return stack
 
     def _stride(self, stack: Stack, last: int) -> int:
@@ -248,10 +248,10 @@ class _Replay:
         looked = self._wish.first - 2  # from there on it goes step by step
         stops += [looked] if self._wish.statistics and looked > stack.step else []
         end = min(stops)
-        watcher = stack.watcher
-        if watcher is not None:  # it is shown the last of several steps alone
+        collector = stack.collector
+        if collector is not None:  # it is shown the last of several steps alone
             ahead = range(stack.step + 1, end)
-            end = next((step for step in ahead if watcher.watches(step)), end)
+            end = next((step for step in ahead if collector.watches(step)), end)
         return end - stack.step
 
     def _shadow(self, stack: Stack) -> Shadow:
@@ -266,7 +266,7 @@ class _Replay:
         return shadow
 
     def _note(self, step: int, values: NDArray[np.float64]) -> None:
-        self._watched.append(Watched(step, (self._run.id,), self._columns, values[None]))
+        self._watched.append(WatchedStep(step, (self._run.id,), self._columns, values[None]))
         if len(self._watched) * len(self._columns) * 8 > _ROWS_BYTES:
             self._flush()
 
@@ -284,9 +284,9 @@ class _Replay:
             stack, 0, self._names, probe_tokens(stack, self._wish.samples),
             initial_model(self._run).to(self._device),
         )  # fmt: skip
-        keep(self._store, "capture", self._run.id, stack.step, tensors, {})
+        save_artifact(self._store, "capture", self._run.id, stack.step, tensors, {})
 
-    def _compared(self, start: int, losses: dict[int, float], methods: list[str]) -> Replayed:
+    def _compared(self, start: int, losses: dict[int, float], methods: list[str]) -> ReplayReport:
         """The losses of the range beside the stored ones."""
         wish = self._wish
         frame = read_runs(
@@ -301,7 +301,7 @@ class _Replay:
             apart = np.where(same, 0.0, np.abs(now - before) / np.abs(before))
         worst = int(np.argmax(np.nan_to_num(apart, nan=np.inf))) if steps else 0
         differs = not bool(same.all())
-        return Replayed(
+        return ReplayReport(
             run=self._run.id,
             start=start,
             compared=len(steps),

@@ -5,25 +5,29 @@ from collections.abc import Sequence
 from ablab.store.index import StoreError
 from ablab.store.snapshots import read_state
 from ablab.store.store import Store
-from ablab.train.layout import Layout
 from ablab.train.optimizers import make_optimizer
+from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.run import Run
 from ablab.train.stack import RunState, initial_model
 
 
-def by_step(store: Store, runs: Sequence[Run]) -> list[list[tuple[Run, RunState | None]]]:
+def group_by_step(store: Store, runs: Sequence[Run]) -> list[list[tuple[Run, RunState | None]]]:
     """Runs with the state that each continues from, those at one step together."""
-    layout = Layout.of(initial_model(runs[0]))
-    slots = make_optimizer(runs[0].train, layout).slots
+    layout = ParameterLayout.of(initial_model(runs[0]))
+    optimizer_state = make_optimizer(runs[0].train, layout).state_names
     groups: dict[int, list[tuple[Run, RunState | None]]] = {}
     for run in runs:
-        state = last_state(store, run, layout, slots)
+        state = last_state(store, run, layout, optimizer_state)
         groups.setdefault(0 if state is None else state.step, []).append((run, state))
     return list(groups.values())
 
 
 def last_state(
-    store: Store, run: Run, layout: Layout, slots: Sequence[str], last: int | None = None
+    store: Store,
+    run: Run,
+    layout: ParameterLayout,
+    optimizer_state: Sequence[str],
+    last: int | None = None,
 ) -> RunState | None:
     """The newest state that a run can continue from; a damaged snapshot is passed over.
 
@@ -31,7 +35,7 @@ def last_state(
         store: The store.
         run: The run.
         layout: Where its parameters lie.
-        slots: The optimizer's state tensors.
+        optimizer_state: The optimizer's state tensors.
         last: The last step whose state will do; by default the run's own last.
     """
     rows = store.index.rows(
@@ -42,7 +46,7 @@ def last_state(
     )
     for row in rows:
         try:
-            return read_state(store, run.id, row["step"], layout, slots)
+            return read_state(store, run.id, row["step"], layout, optimizer_state)
         except StoreError:
             continue
     return None

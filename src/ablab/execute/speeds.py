@@ -17,8 +17,8 @@ from typing import Any
 import platformdirs
 import torch
 
+from ablab.execute.cost import StepCost
 from ablab.execute.options import cpu_count
-from ablab.execute.shape import Shape
 from ablab.store.files import write_atomically
 from ablab.store.index import StoreError
 from ablab.train.method import Method
@@ -42,7 +42,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("ABLAB_CACHE") or platformdirs.user_cache_dir("ablab"))
 
 
-def keep_compiled_programs() -> None:
+def persist_compiled_programs() -> None:
     """Has torch keep compiled programs between commands, where the user has not said where."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
 
@@ -74,26 +74,26 @@ class Speeds:
         with suppress(OSError, StoreError):
             write_atomically(self._path, write)
 
-    def step(self, shape: Shape, method: Method, threads: int, workers: int) -> float:
+    def step(self, cost: StepCost, method: Method, threads: int, workers: int) -> float:
         """Seconds of one step of one run, from what was measured nearest to it.
 
         Args:
-            shape: The run's counts.
+            cost: The run's counts.
             method: The method.
             threads: Threads of the process.
             workers: Processes at work at once.
         """
-        known = self._data["steps"].get(_key(shape.key, method, threads, workers))
+        known = self._data["steps"].get(_key(cost.key, method, threads, workers))
         if known is not None:
             return self._trained(known)
-        prior = self.model_step(shape, method, threads)
+        prior = self.model_step(cost, method, threads)
         weight, total = 0.5, 0.0  # the model itself counts as half a measurement
         for other in self._data["steps"].values():
             if other["family"] != _family(method) or other["threads"] != threads:
                 continue
             apart = sum(
                 abs(math.log((1 + a) / (1 + b)))
-                for a, b in zip(other["counts"], _counts(shape), strict=True)
+                for a, b in zip(other["counts"], _counts(cost), strict=True)
             )
             near = math.exp(-apart)
             weight += near
@@ -113,13 +113,13 @@ class Speeds:
         ]
         return seconds * math.exp(sum(strains) / (len(strains) + 1))
 
-    def knows(self, shape: Shape, method: Method, threads: int, workers: int) -> bool:
+    def knows(self, cost: StepCost, method: Method, threads: int, workers: int) -> bool:
         """Whether just this was measured before."""
-        return _key(shape.key, method, threads, workers) in self._data["steps"]
+        return _key(cost.key, method, threads, workers) in self._data["steps"]
 
     def note_step(
         self,
-        shape: Shape,
+        cost: StepCost,
         method: Method,
         threads: int,
         workers: int,
@@ -130,7 +130,7 @@ class Speeds:
         """Remembers the seconds of one step of one run.
 
         Args:
-            shape: The run's counts.
+            cost: The run's counts.
             method: The method.
             threads: Threads of the process.
             workers: Processes at work at once.
@@ -141,15 +141,15 @@ class Speeds:
         """
         if seconds <= 0:
             return
-        key = _key(shape.key, method, threads, workers)
+        key = _key(cost.key, method, threads, workers)
         before = self._data["steps"].get(key) or {}
         entry = {
             "seconds": seconds,
-            "prior": self.model_step(shape, method, threads),
+            "prior": self.model_step(cost, method, threads),
             "family": _family(method),
             "threads": threads,
             "workers": workers,
-            "counts": _counts(shape),
+            "counts": _counts(cost),
         }
         if timed:
             entry["timed"] = True
@@ -161,22 +161,22 @@ class Speeds:
                 entry["strain"] = before["strain"]
         self._data["steps"][key] = entry
 
-    def compile_seconds(self, shape: Shape, method: Method) -> float:
+    def compile_seconds(self, cost: StepCost, method: Method) -> float:
         """Seconds that compiling a method takes, little where it was done before."""
         if not method.compiled:
             return 0.0
         known = self._data["compiled"]
-        if _compiled_key(shape, method) in known:
+        if _compiled_key(cost, method) in known:
             return _COMPILE_WARM
-        guess = _COMPILE_PER_LAUNCH * shape.launches
+        guess = _COMPILE_PER_LAUNCH * cost.kernel_launches
         ratios = [math.log(each["seconds"] / each["guess"]) for each in known.values()]
         return guess * math.exp(sum(ratios) / (len(ratios) + 1))
 
-    def note_compiled(self, shape: Shape, method: Method, seconds: float) -> None:
+    def note_compiled(self, cost: StepCost, method: Method, seconds: float) -> None:
         """Remembers that a method was compiled, and how long that took the first time."""
-        guess = _COMPILE_PER_LAUNCH * shape.launches
+        guess = _COMPILE_PER_LAUNCH * cost.kernel_launches
         entry = {"seconds": max(seconds, 0.1), "guess": guess}
-        self._data["compiled"].setdefault(_compiled_key(shape, method), entry)
+        self._data["compiled"].setdefault(_compiled_key(cost, method), entry)
 
     def start_seconds(self, workers: int) -> float:
         """Seconds until processes train, once they are started; none for this one alone."""
@@ -196,16 +196,16 @@ class Speeds:
         """The last estimates beside what was measured, oldest first: name, estimated, measured."""
         return list(self._data["estimates"])
 
-    def model_step(self, shape: Shape, method: Method, threads: int) -> float:
+    def model_step(self, cost: StepCost, method: Method, threads: int) -> float:
         """Seconds of a step by the model alone: launches, bytes, arithmetic, each at its price."""
         launch, byte, operation, mixing = {
             "eager": _EAGER, "usual": _USUAL, "innermost": _INNERMOST
         }[_family(method)]  # fmt: skip
-        parts = shape.samples / (method.samples or shape.samples)
-        launches = shape.launches * parts
+        parts = cost.samples / (method.samples or cost.samples)
+        launches = cost.kernel_launches * parts
         if method.vmapped and not method.compiled:
             launches /= 4  # runs of a stack share them, though vmap's own are dearer
-        work = shape.passing * byte + shape.operations * operation + shape.mixing * mixing
+        work = cost.activation_bytes * byte + cost.flops * operation + cost.attention_flops * mixing
         gain = 1 + _THREADS_GAIN * (threads - 1)
         return (launches * launch + work / gain) * self._slowness()
 
@@ -229,16 +229,16 @@ def _family(method: Method) -> str:
     return method.layout if method.compiled else "eager"
 
 
-def _counts(shape: Shape) -> list[float]:
-    return [shape.launches, shape.passing, shape.operations, shape.mixing]
+def _counts(cost: StepCost) -> list[float]:
+    return [cost.kernel_launches, cost.activation_bytes, cost.flops, cost.attention_flops]
 
 
-def _key(shape: str, method: Method, threads: int, workers: int) -> str:
+def _key(cost: str, method: Method, threads: int, workers: int) -> str:
     return f"{shape} | {method.title} | {threads} threads | {workers} workers"
 
 
-def _compiled_key(shape: Shape, method: Method) -> str:
-    return f"{shape.key} | {method.title}"
+def _compiled_key(cost: StepCost, method: Method) -> str:
+    return f"{cost.key} | {method.title}"
 
 
 def _machine() -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ablab.execute.pause import pause_on_signals
 from ablab.execute.plan import Plan, PlannedStack
-from ablab.execute.work import Job, work
+from ablab.execute.queue import StackQueue, work
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.store.store import Store
 from ablab.train.method import Method
@@ -75,14 +75,14 @@ def main() -> None:
     sys.path[:] = data["path"]
     threading.Thread(target=_end_with_parent, daemon=True).start()
     asked = experiment(data["definition"])
-    job = Job(
+    queue = StackQueue(
         Store(data["store"]),
         data["experiment"],
         plan_from_data(data["plan"], asked),
         tell,
         should_pause,
     )
-    work(job)
+    work(queue)
 
 
 def _end_with_parent() -> None:

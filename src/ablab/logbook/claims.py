@@ -12,8 +12,8 @@ from ablab.experiments.experiment import Experiment, experiment
 from ablab.experiments.measures import parse_measure
 from ablab.experiments.source import read_source, shipped
 from ablab.logbook.page import templates
+from ablab.read.hypothesis_tests import same_label
 from ablab.read.measures import shown
-from ablab.read.trials import same_label
 from ablab.read.verdicts import Verdict, judge
 from ablab.store.expected import Stamped, stamped
 from ablab.store.metrics import experiment_runs

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablab.config import InputError, Problem, nearest
-from ablab.logbook.watched import (
+from ablab.logbook.statistic_figures import (
     histograms,
     layer_curves,
     layer_groups,
     layer_heat,
     pattern_grid,
 )
-from ablab.store.handle import StoredRun
+from ablab.store.stored_run import StoredRun
 from ablab.watching.names import CAPTURED, plain
 
 Drawing = Literal["curves", "heat", "patterns", "histogram"]

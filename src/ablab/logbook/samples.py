@@ -10,8 +10,8 @@ from ablab.experiments.experiment import experiment, variant_label
 from ablab.model.generate import Sampling
 from ablab.read.samples import continuations
 from ablab.store.files import write_text_atomically
-from ablab.store.handle import StoredRun
 from ablab.store.store import ExperimentRecord, RunRecord, Store
+from ablab.store.stored_run import StoredRun
 
 _RUNS = 8
 _TOKENS = 240

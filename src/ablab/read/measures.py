@@ -23,7 +23,7 @@ _PLACE = {"spikes": "step", "growbacks": "first", "plateaus": "level", "slowdown
 
 
 @dataclass(frozen=True)
-class Taken:
+class Measured:
     """A measure of one run.
 
     Attributes:
@@ -46,7 +46,7 @@ class _Curve:
     last: int
 
 
-def measured(store: Store, record: ExperimentRecord, text: str) -> pl.DataFrame:
+def measure_table(store: Store, record: ExperimentRecord, text: str) -> pl.DataFrame:
     """A measure of every run of an experiment.
 
     Args:
@@ -64,9 +64,9 @@ def measured(store: Store, record: ExperimentRecord, text: str) -> pl.DataFrame:
     """
     measure = parse_measure(text)
     runs = experiment_runs(store, record)
-    taken = take(store, record, runs, measure)
+    values = measure_runs(store, record, runs, measure)
     keys = list(dict.fromkeys(key for run in runs for key in run.variant))
-    rows = [taken[run.run] for run in runs]
+    rows = [values[run.run] for run in runs]
     return pl.DataFrame(
         {
             "run": [run.run for run in runs],
@@ -83,9 +83,9 @@ def measured(store: Store, record: ExperimentRecord, text: str) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def take(
+def measure_runs(
     store: Store, record: ExperimentRecord, runs: list[RunRecord], measure: Measure
-) -> dict[str, Taken]:
+) -> dict[str, Measured]:
     """A measure of each of these runs, by run; see :func:`measured`."""
     if measure.function in WORDS:
         return {run.run: _word(run, measure.function) for run in runs}
@@ -117,9 +117,9 @@ def take(
     for run in runs:
         curve = curves.get(run.run)
         if run.status in ("diverged", "failed"):
-            found[run.run] = Taken(None, f"{run.status} at step {run.step}")
+            found[run.run] = Measured(None, f"{run.status} at step {run.step}")
         elif curve is None:
-            found[run.run] = Taken(None, "not trained yet" if not run.step else "not logged")
+            found[run.run] = Measured(None, "not trained yet" if not run.step else "not logged")
         elif measure.function == "final":
             found[run.run] = _final(curve, ends[run.run].get(column), column)
         elif measure.function in _READ:
@@ -127,18 +127,18 @@ def take(
         elif measure.function == "lag":
             found[run.run] = _lag(curve, training[run.run], measure)
         else:
-            found[run.run] = _TAKE[measure.function](curve, measure)
+            found[run.run] = _FUNCTIONS[measure.function](curve, measure)
         if found[run.run].value is not None and run.status not in ("finished", "stopped"):
-            found[run.run] = Taken(None, f"{run.status} at step {run.step}")
+            found[run.run] = Measured(None, f"{run.status} at step {run.step}")
     return found
 
 
-def _word(run: RunRecord, word: str) -> Taken:
+def _word(run: RunRecord, word: str) -> Measured:
     if word == "diverged":
         ended = run.status in ("finished", "stopped", "diverged")
-        return Taken(float(run.status == "diverged")) if ended else Taken(None, run.status)
+        return Measured(float(run.status == "diverged")) if ended else Measured(None, run.status)
     value = run.seconds if word == "seconds" else run.n_params
-    return Taken(float(value)) if value else Taken(None, "not trained yet")
+    return Measured(float(value)) if value else Measured(None, "not trained yet")
 
 
 def _curves(frame: pl.DataFrame, column: str, runs: list[RunRecord]) -> dict[str, _Curve]:
@@ -154,82 +154,82 @@ def _curves(frame: pl.DataFrame, column: str, runs: list[RunRecord]) -> dict[str
     return found
 
 
-def _final(curve: _Curve, end: float | None, column: str) -> Taken:
+def _final(curve: _Curve, end: float | None, column: str) -> Measured:
     """The value at the end; of what is logged now and then, the last one."""
     if end is not None:
-        return Taken(end)
+        return Measured(end)
     late = None if curve.steps[-1] == curve.last else f"at step {int(curve.steps[-1])}"
-    return Taken(float(curve.values[-1]), late)
+    return Measured(float(curve.values[-1]), late)
 
 
-def _best(curve: _Curve, measure: Measure) -> Taken:
+def _best(curve: _Curve, measure: Measure) -> Measured:
     calm = _calm(curve, measure.column)
     best = calm.max() if "accuracy" in measure.column else calm.min()
-    return Taken(float(best))
+    return Measured(float(best))
 
 
-def _at(curve: _Curve, measure: Measure) -> Taken:
+def _at(curve: _Curve, measure: Measure) -> Measured:
     (place,) = np.nonzero(curve.steps == int(measure.numbers[0]))
     if not len(place):
-        return Taken(None, f"not logged at step {int(measure.numbers[0])}")
-    return Taken(float(curve.values[place[0]]))
+        return Measured(None, f"not logged at step {int(measure.numbers[0])}")
+    return Measured(float(curve.values[place[0]]))
 
 
-def _mean(curve: _Curve, measure: Measure) -> Taken:
+def _mean(curve: _Curve, measure: Measure) -> Measured:
     first, last = measure.numbers
     inside = (curve.steps >= first) & (curve.steps <= last)
     if not inside.any():
-        return Taken(None, f"not logged from step {first:g} to {last:g}")
-    return Taken(float(curve.values[inside].mean()))
+        return Measured(None, f"not logged from step {first:g} to {last:g}")
+    return Measured(float(curve.values[inside].mean()))
 
 
-def _steps_to(curve: _Curve, measure: Measure) -> Taken:
+def _steps_to(curve: _Curve, measure: Measure) -> Measured:
     (wanted,) = measure.numbers
     calm = _calm(curve, measure.column)
     there = calm >= wanted if "accuracy" in measure.column else calm <= wanted
     if not there.any():
-        return Taken(None, f"not reached by step {curve.last}", beyond=True)
-    return Taken(float(curve.steps[int(np.argmax(there))]))
+        return Measured(None, f"not reached by step {curve.last}", beyond=True)
+    return Measured(float(curve.steps[int(np.argmax(there))]))
 
 
-def _lag(curve: _Curve, training: _Curve, measure: Measure) -> Taken:
+def _lag(curve: _Curve, training: _Curve, measure: Measure) -> Measured:
     """The steps from when the training loss reached a value to when the column did."""
     first = _steps_to(training, replace(measure, column="train_loss"))
     then = _steps_to(curve, measure)
     if first.value is None or then.value is None:
-        return Taken(None, then.reason if first.value is not None else first.reason)
-    return Taken(then.value - first.value)
+        return Measured(None, then.reason if first.value is not None else first.reason)
+    return Measured(then.value - first.value)
 
 
-def _read(measure: Measure, curve: _Curve, reading: Reading) -> Taken:
+def _read(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
     if measure.function == "leaves":
         return _leaves(measure, curve, reading)
     if measure.function == "floor":
         if reading.floor is None:
             what = "still falls" if not reading.finished else "has no level"
-            return Taken(None, f"{what} at step {reading.last}")
-        return Taken(reading.floor.level)
+            return Measured(None, f"{what} at step {reading.last}")
+        return Measured(reading.floor.level)
     if measure.function == "noise":
-        return Taken(reading.noise)
+        return Measured(reading.noise)
     low, high = measure.numbers or (-math.inf, math.inf)
     places = (getattr(e, _PLACE[measure.function]) for e in getattr(reading, measure.function))
-    return Taken(float(sum(low <= place <= high for place in places)))
+    return Measured(float(sum(low <= place <= high for place in places)))
 
 
-def _leaves(measure: Measure, curve: _Curve, reading: Reading) -> Taken:
+def _leaves(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
     """The step at which the reader saw the level left, or else that at which the curve left it."""
     (level,) = measure.numbers
     seen = [each.start for each in reading.descents if abs(each.level / level - 1) <= _AT]
     if seen:
-        return Taken(float(seen[0]))
+        return Measured(float(seen[0]))
     calm = _calm(curve, measure.column)
     if calm.min() > (1 - 2 * _AT) * level:
-        return Taken(None, f"not left by step {curve.last}", beyond=True)
+        return Measured(None, f"not left by step {curve.last}", beyond=True)
     above = np.flatnonzero(calm >= (1 - _AT) * level)
     below = np.flatnonzero(calm < (1 - 2 * _AT) * level)
     if not len(above) or above[0] > below[0]:
-        return Taken(None, f"never at {level:.4g}")
-    return Taken(float(curve.steps[above[above < below[0]][-1]]))
+        return Measured(None, f"never at {level:.4g}")
+    return Measured(float(curve.steps[above[above < below[0]][-1]]))
 
 
 def _calm(curve: _Curve, column: str) -> np.ndarray:
@@ -243,7 +243,7 @@ def _calm(curve: _Curve, column: str) -> np.ndarray:
     return calm
 
 
-_TAKE: dict[str, Callable[[_Curve, Measure], Taken]] = {
+_FUNCTIONS: dict[str, Callable[[_Curve, Measure], Measured]] = {
     "best": _best,
     "at": _at,
     "mean": _mean,

@@ -9,7 +9,7 @@ import torch
 from ablab.config import InputError, Problem
 from ablab.model.base import Model
 from ablab.model.generate import Sampling, answers
-from ablab.store.handle import StoredRun
+from ablab.store.stored_run import StoredRun
 from ablab.tasks.base import Task
 from ablab.tasks.config import IGNORED
 from ablab.train.stack import make_task

@@ -9,9 +9,9 @@ import polars as pl
 
 from ablab.experiments.overrides import as_override
 from ablab.read.curves import Reading, Spike
-from ablab.read.flights import Moved, moved_first
+from ablab.read.incidents import Moved, moved_first
+from ablab.store.artifacts import list_artifacts, read_incident
 from ablab.store.index import StoreError
-from ablab.store.kept import list_kept, read_flight
 from ablab.store.metrics import read_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.watching.names import is_statistic
@@ -119,10 +119,10 @@ def explain(
 
 def _records(store: Store, run: str, spike: Spike) -> list[tuple[str, pl.DataFrame]]:
     found = []
-    for flight in list_kept(store, "flight", run):
-        if -_NEAR <= flight.step - spike.step <= _NEAR:
+    for incident in list_artifacts(store, "flight", run):
+        if -_NEAR <= incident.step - spike.step <= _NEAR:
             try:
-                found.append(("flight recorder", read_flight(store, run, flight.step)))
+                found.append(("flight recorder", read_incident(store, run, incident.step)))
             except StoreError:  # damaged: the run's own columns may do
                 continue
     wanted = read_runs(store, [run], lambda names: [name for name in names if is_statistic(name)])

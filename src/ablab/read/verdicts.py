@@ -12,8 +12,7 @@ from ablab.config import InputError
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import parse_measure
 from ablab.read.effects.inference import equivalence
-from ablab.read.measures import is_step, measured, shown
-from ablab.read.trials import (
+from ablab.read.hypothesis_tests import (
     Floats,
     Sample,
     difference,
@@ -22,6 +21,7 @@ from ablab.read.trials import (
     mean_interval,
     trend,
 )
+from ablab.read.measures import is_step, measure_table, shown
 from ablab.store.expected import Stamped, stamped
 from ablab.store.store import ExperimentRecord, Store
 
@@ -90,7 +90,7 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
     """The verdict on one expectation."""
     expectation = stamp.expectation
     try:
-        frame = measured(store, record, expectation.measure)
+        frame = measure_table(store, record, expectation.measure)
         found = _judge(frame, list(record.definition["grid"]), expectation)
     except InputError as error:
         found = _Found("undecided", error.problems[0].message)

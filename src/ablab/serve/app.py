@@ -15,8 +15,8 @@ from starlette.routing import Route
 from ablab.logbook.entry import entry_content
 from ablab.logbook.page import assets, policy, templates
 from ablab.serve import contents
-from ablab.serve.fresh import Answer, Fresh
 from ablab.serve.guard import Guard
+from ablab.serve.response_cache import Answer, ResponseCache
 from ablab.store.store import Store, StoreError
 
 _HTML, _JSON = "text/html; charset=utf-8", "application/json"
@@ -46,7 +46,7 @@ class _Pages:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._fresh = Fresh()
+        self._fresh = ResponseCache()
         self._templates = templates(PackageLoader("ablab.serve", "assets"))
         live, wait, home = (_asset(name) for name in ("live.js", "wait.js", "home.js"))
         found = assets(live)

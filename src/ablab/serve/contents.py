@@ -11,9 +11,9 @@ from ablab.experiments.tree import leaves
 from ablab.logbook.entry import column_titles, drawn_curves
 from ablab.logbook.marks import curve_marks
 from ablab.logbook.plotdata import PlotData, plot_data
-from ablab.logbook.watching import incidents, shown_columns
+from ablab.logbook.statistic_sections import incidents, shown_columns
 from ablab.read.readings import experiment_readings
-from ablab.store.kept import list_kept
+from ablab.store.artifacts import list_artifacts
 from ablab.store.leases import live_owners
 from ablab.store.metrics import experiment_metrics, read_runs, unwatched_columns
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -164,7 +164,7 @@ def run_content(store: Store, run: RunRecord) -> dict[str, Any]:
         "experiments": [(name, newest[name]) for name in run.experiments],
         "settings": [(".".join(path), v) for path, v in leaves(json.loads(row["trajectory"]))],
         "segments": json.loads(row["segments"]),
-        "captures": [each.step for each in list_kept(store, "capture", run.run)],
+        "captures": [each.step for each in list_artifacts(store, "capture", run.run)],
         "incidents": incidents(store, [run]),
         "titles": titles,
         "figures": {},

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
+from ablab.store.artifacts import artifact_path, read_artifact
 from ablab.store.index import PARTIAL, StoreError
-from ablab.store.kept import kept_path, read_kept
 from ablab.store.metrics import read_runs, unwatched_columns
 from ablab.store.snapshots import check_snapshot, snapshot_path
 from ablab.store.store import Store
@@ -56,15 +56,15 @@ def check_store(store: Store) -> Checked:
         except StoreError as error:
             if store.index.rows("SELECT 1 FROM snapshots WHERE run = ? AND step = ?", run, step):
                 problems.append(str(error))
-    for kept in store.index.rows("SELECT * FROM kept"):
-        kind, run, step = kept["kind"], kept["run"], kept["step"]
-        files = [kept_path(store, kind, run, step)]
-        files += [kept_path(store, kind, run, step, "parquet")] if kind == "flight" else []
+    for artifact in store.index.rows("SELECT * FROM kept"):
+        kind, run, step = artifact["kind"], artifact["run"], artifact["step"]
+        files = [artifact_path(store, kind, run, step)]
+        files += [artifact_path(store, kind, run, step, "parquet")] if kind == "flight" else []
         known |= set(files)
         problems += [f"{path}: missing" for path in files if not path.is_file()]
         if files[0].is_file():
             try:  # one that was added to and not entered again is whole all the same
-                read_kept(store, kind, run, step)
+                read_artifact(store, kind, run, step)
             except StoreError as error:
                 problems.append(str(error))
     if not problems:

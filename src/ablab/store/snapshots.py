@@ -18,8 +18,8 @@ from ablab.config import Problem
 from ablab.store.files import write_atomically
 from ablab.store.index import StoreError
 from ablab.store.store import Store
-from ablab.train.layout import Layout
-from ablab.train.recovery import Kept, RecoveryState
+from ablab.train.parameter_layout import ParameterLayout
+from ablab.train.recovery import RecoveryState, SavedState
 from ablab.train.stack import RunState
 
 _SLOT = "optimizer"
@@ -32,17 +32,17 @@ def snapshot_path(store: Store, run: str, step: int) -> Path:
 
 
 def write_snapshot(
-    store: Store, run: str, state: RunState, layout: Layout, with_optimizer: bool
+    store: Store, run: str, state: RunState, layout: ParameterLayout, with_optimizer: bool
 ) -> int:
     """Writes a snapshot and returns its size in bytes. The index is left alone."""
     metadata = {"run": run, "step": str(state.step), "ablab": "1"}
     tensors = _named(layout, state.theta)
     if with_optimizer:
-        tensors |= _slots_named(layout, state.slots)
+        tensors |= _slots_named(layout, state.optimizer_state)
     recovery = state.recovery
     if with_optimizer and recovery is not None:
         for place, kept in ((_BEST, recovery.best), (_LATEST, recovery.latest)):
-            named = _named(layout, kept.theta) | _slots_named(layout, kept.slots)
+            named = _named(layout, kept.theta) | _slots_named(layout, kept.optimizer_state)
             tensors |= {f"{place}/{name}": tensor for name, tensor in named.items()}
             metadata[f"{place}_step"] = str(kept.step)
         metadata |= {
@@ -66,8 +66,10 @@ def read_parameters(store: Store, run: str, step: int) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(inner)}
 
 
-def read_state(store: Store, run: str, step: int, layout: Layout, slots: Sequence[str]) -> RunState:
-    """A run's whole state from a snapshot that holds the optimizer's slots.
+def read_state(
+    store: Store, run: str, step: int, layout: ParameterLayout, optimizer_state: Sequence[str]
+) -> RunState:
+    """A run's whole state from a snapshot that holds the optimizer state.
 
     Raises:
         StoreError: It is missing or damaged, or holds other tensors than the layout.
@@ -75,11 +77,14 @@ def read_state(store: Store, run: str, step: int, layout: Layout, slots: Sequenc
     path = snapshot_path(store, run, step)
     tensors, metadata = _read(path)
     try:
-        theta, rows = _rows(tensors, layout, slots, "")
+        theta, rows = _rows(tensors, layout, optimizer_state, "")
         recovery = None
         if f"{_BEST}_step" in metadata:
             best, latest = (
-                Kept(int(metadata[f"{place}_step"]), *_rows(tensors, layout, slots, f"{place}/"))
+                SavedState(
+                    int(metadata[f"{place}_step"]),
+                    *_rows(tensors, layout, optimizer_state, f"{place}/"),
+                )
                 for place in (_BEST, _LATEST)
             )
             recovery = RecoveryState(
@@ -95,14 +100,14 @@ def read_state(store: Store, run: str, step: int, layout: Layout, slots: Sequenc
 
 
 def _rows(
-    tensors: dict[str, Tensor], layout: Layout, slots: Sequence[str], prefix: str
+    tensors: dict[str, Tensor], layout: ParameterLayout, optimizer_state: Sequence[str], prefix: str
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Parameters and the optimizer's slots as flat rows, from the names that begin so."""
+    """Parameters and optimizer state as flat rows, from the names with a prefix."""
 
     def row(inner: str) -> Tensor:
         return torch.cat([tensors[f"{prefix}{inner}{name}"].reshape(-1) for name in layout.names])
 
-    return row(""), {slot: row(f"{_SLOT}/{slot}/") for slot in slots}
+    return row(""), {slot: row(f"{_SLOT}/{slot}/") for slot in optimizer_state}
 
 
 def check_snapshot(path: Path, size: int, has_optimizer: bool) -> None:
@@ -141,14 +146,14 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
-def _named(layout: Layout, row: Tensor) -> dict[str, Tensor]:
+def _named(layout: ParameterLayout, row: Tensor) -> dict[str, Tensor]:
     # safetensors refuses tensors that share memory, so each is copied.
     return {name: view[0].clone() for name, view in layout.views(row[None]).items()}
 
 
-def _slots_named(layout: Layout, slots: dict[str, Tensor]) -> dict[str, Tensor]:
+def _slots_named(layout: ParameterLayout, optimizer_state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {
         f"{_SLOT}/{slot}/{name}": tensor
-        for slot, row in slots.items()
+        for slot, row in optimizer_state.items()
         for name, tensor in _named(layout, row).items()
     }

@@ -1,4 +1,4 @@
-"""The loop: trains a stack to its last step, and hands what came of it to a keeper."""
+"""The loop: trains a stack to its last step, and hands what came of it to a checkpointer."""
 
 import math
 import time
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ablab.tasks.base import Batch
 from ablab.train.config import TrainConfig
-from ablab.train.logged import Every, logs, next_logged
+from ablab.train.log_steps import Every, logs, next_logged
 from ablab.train.run import Run
 from ablab.train.stack import Advance, RunState, Stack
 from ablab.train.stopping import StopRule
@@ -22,7 +22,7 @@ _STEPS_BETWEEN_LOOKS = 100  # at the clock and at a wish to pause, however rarel
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchedStep:
     """A watched step.
 
     Attributes:
@@ -47,7 +47,7 @@ class Checkpoint:
         rows: Metrics, a mapping for each run and step.
         states: Each run's state at ``step``, for a resume; not for runs that diverged.
         earlier: Parameters of earlier steps that are to be kept.
-        passing: Whether the states serve a resume alone and may go with the next checkpoint.
+        rolling: Whether the states serve a resume alone and may go with the next checkpoint.
         diverged: The step at which a run's loss was not finite, by run.
         stopped: The runs that a stop rule ended at ``step``.
         seconds: The time spent for each run since the last checkpoint.
@@ -58,18 +58,18 @@ class Checkpoint:
     rows: list[dict[str, Any]]
     states: dict[str, RunState]
     earlier: list[tuple[str, RunState]]
-    passing: bool
+    rolling: bool
     diverged: dict[str, int]
     stopped: list[str]
     seconds: float
-    watched: list[Watched]
+    watched: list[WatchedStep]
 
 
-class Keeper(ABC):
+class Checkpointer(ABC):
     """Where checkpoints go and progress is told."""
 
     @abstractmethod
-    def keep(self, checkpoint: Checkpoint, stack: Stack) -> None:
+    def save(self, checkpoint: Checkpoint, stack: Stack) -> None:
         """Keeps a checkpoint; when it returns, nothing of it can be lost."""
 
     @abstractmethod
@@ -77,7 +77,7 @@ class Keeper(ABC):
         """Told at every logged step: the stack's step, its runs, their mean training loss."""
 
 
-class Follower(ABC):
+class Observer(ABC):
     """Is shown a stack at its stops, for what is kept beside its metrics."""
 
     @abstractmethod
@@ -97,28 +97,28 @@ class Follower(ABC):
 class _Pending:
     rows: list[dict[str, Any]] = field(default_factory=list)
     earlier: list[tuple[str, RunState]] = field(default_factory=list)
-    watched: list[Watched] = field(default_factory=list)
+    watched: list[WatchedStep] = field(default_factory=list)
     since: float = field(default_factory=time.perf_counter)
 
 
 def train(
     stack: Stack,
-    keeper: Keeper,
+    checkpointer: Checkpointer,
     rules: dict[str, StopRule],
     should_pause: Callable[[], bool],
     before: NDArray[np.float64] | None = None,
-    followers: Sequence[Follower] = (),
+    observers: Sequence[Observer] = (),
 ) -> bool:
     """Trains every run of a stack until it reaches its steps, is stopped or diverges.
 
     Args:
         stack: The stack; runs leave it as they end.
-        keeper: Where checkpoints go.
+        checkpointer: Where checkpoints go.
         rules: Stop rules by run, which have seen what was stored before.
         should_pause: Asked at every logged step; if it says so, all is kept and the loop ends.
         before: Where the stack continues between two logged steps, its losses since the first of
             them, of shape (K, R), for the stop rules.
-        followers: Who is shown the stack at its stops.
+        observers: Who is shown the stack at its stops.
 
     Returns:
         Whether the stack was finished; False where it was paused.
@@ -130,18 +130,18 @@ def train(
     if stack.step == 0:
         _add_evaluation(pending.rows, stack, _evaluate(stack, sets))
         pending.earlier += [(run.id, stack.state(i)) for i, run in enumerate(stack.runs)]
-    for follower in followers:
-        follower.begin(stack)
+    for observer in observers:
+        observer.begin(stack)
     while stack.runs:
-        step = _next_stop(stack.step, config, log_every, followers)
+        step = _next_stop(stack.step, config, log_every, observers)
         advance = stack.advance(step - stack.step)
         recent.append(advance.losses)
         diverged = _add_rows(pending.rows, stack, advance)
         _add_watched(pending.watched, stack, advance, diverged)
-        for follower in followers:
-            follower.stopped(stack, advance)
+        for observer in observers:
+            observer.stopped(stack, advance)
         logged = logs(step, log_every) or step == config.steps
-        keeper.progress(step, len(stack.runs), _mean_loss(advance.losses[-1]))
+        checkpointer.progress(step, len(stack.runs), _mean_loss(advance.losses[-1]))
         evaluated = None
         if step % config.evaluate.every == 0 or step == config.steps:
             evaluated = _evaluate(stack, sets)
@@ -157,8 +157,8 @@ def train(
         due = time.perf_counter() - pending.since > SECONDS_BETWEEN_CHECKPOINTS
         ended = set(diverged) | set(stopped)
         if at_end or periodic or ended or paused or due:
-            kept = periodic or logarithmic or at_end
-            _checkpoint(stack, keeper, pending, diverged, stopped, passing=not kept)
+            permanent = periodic or logarithmic or at_end
+            _checkpoint(stack, checkpointer, pending, diverged, stopped, rolling=not permanent)
             pending = _Pending()
         elif logarithmic:
             pending.earlier += [(run.id, stack.state(i)) for i, run in enumerate(stack.runs)]
@@ -166,7 +166,7 @@ def train(
             return True
         if ended:
             left = [i for i, run in enumerate(stack.runs) if run.id not in ended]
-            stack.keep(left)
+            stack.narrow(left)
             recent = [losses[:, left] for losses in recent]
         if paused and stack.runs:
             return False
@@ -180,14 +180,14 @@ def _mean_loss(losses: NDArray[np.float64]) -> float:
 
 
 def _next_stop(
-    step: int, config: TrainConfig, log_every: Every, followers: Sequence[Follower]
+    step: int, config: TrainConfig, log_every: Every, observers: Sequence[Observer]
 ) -> int:
     """The next step at which something is due."""
     stops = [config.steps, step + _STEPS_BETWEEN_LOOKS, next_logged(step, log_every)]
     stops += [
         (step // every + 1) * every for every in (config.evaluate.every, config.snapshots.every)
     ]
-    wishes = [follower.next_stop(step) for follower in followers]
+    wishes = [observer.next_stop(step) for observer in observers]
     stops += [wish for wish in wishes if wish is not None]
     if config.snapshots.logarithmic:
         stops.append(1 << step.bit_length() if step else 1)
@@ -222,15 +222,15 @@ def _add_rows(rows: list[dict[str, Any]], stack: Stack, advance: Advance) -> dic
 
 
 def _add_watched(
-    watched: list[Watched], stack: Stack, advance: Advance, diverged: Mapping[str, int]
+    watched: list[WatchedStep], stack: Stack, advance: Advance, diverged: Mapping[str, int]
 ) -> None:
-    """Adds what the watcher made of the last step, of the runs that came as far."""
+    """Adds what the collector made of the last step, of the runs that came as far."""
     if advance.watched is None:
         return
-    assert stack.watcher is not None, "somebody watched the step"
+    assert stack.collector is not None, "somebody watched the step"
     here = [r for r, run in enumerate(stack.runs) if diverged.get(run.id, stack.step) == stack.step]
     ids = tuple(stack.runs[r].id for r in here)
-    watched.append(Watched(stack.step, ids, stack.watcher.names, advance.watched[here]))
+    watched.append(WatchedStep(stack.step, ids, stack.collector.names, advance.watched[here]))
 
 
 def _evaluate(stack: Stack, sets: Mapping[str, Batch]) -> dict[str, NDArray[np.float64]]:
@@ -280,21 +280,21 @@ def _stopped(
 
 def _checkpoint(
     stack: Stack,
-    keeper: Keeper,
+    checkpointer: Checkpointer,
     pending: _Pending,
     diverged: dict[str, int],
     stopped: Sequence[str],
-    passing: bool,
+    rolling: bool,
 ) -> None:
     states = {run.id: stack.state(i) for i, run in enumerate(stack.runs) if run.id not in diverged}
     seconds = (time.perf_counter() - pending.since) / len(stack.runs)
-    keeper.keep(
+    checkpointer.save(
         Checkpoint(
             stack.step,
             pending.rows,
             states,
             pending.earlier,
-            passing,
+            rolling,
             diverged,
             list(stopped),
             seconds,
@@ -304,7 +304,7 @@ def _checkpoint(
     )
 
 
-def stored_rule(
+def rule_after_stored_steps(
     run: Run, losses: dict[int, float], evaluations: dict[int, float]
 ) -> tuple[StopRule | None, int | None]:
     """A run's stop rule after it has looked at what was stored, and where it stopped it.

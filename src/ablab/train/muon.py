@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ablab.train.config import TrainConfig
-from ablab.train.layout import Layout
-from ablab.train.update import Optimizer, Scalars, Slots, adam_scalars, adam_step
+from ablab.train.optimizer import Optimizer, OptimizerState, Scalars, adam_scalars, adam_step
+from ablab.train.parameter_layout import ParameterLayout
 
 # Jordan's coefficients: steep at zero, so that five iterations bring every singular value to
 # somewhere between 0.7 and 1.2.
@@ -35,9 +35,9 @@ class Muon(Optimizer):
         nesterov: Whether the step looks ahead.
     """
 
-    slots = ("exp_avg", "exp_avg_sq")
+    state_names = ("exp_avg", "exp_avg_sq")
 
-    def __init__(self, layout: Layout, nesterov: bool) -> None:
+    def __init__(self, layout: ParameterLayout, nesterov: bool) -> None:
         super().__init__()
         self._nesterov = nesterov
         self._matrices: dict[tuple[int, int], list[slice]] = {}  # of equal shape together
@@ -63,7 +63,7 @@ class Muon(Optimizer):
         self,
         theta: Float[Tensor, "R P"],
         grad: Float[Tensor, "R P"],
-        slots: Slots,
+        optimizer_state: OptimizerState,
         scalars: Scalars,
         decays: Float[Tensor, " P"] | None,
     ) -> None:
@@ -71,13 +71,13 @@ class Muon(Optimizer):
         self.decay(theta, scalars, decays)
         memory = self.scratch(theta)
         for place in self._others:
-            own = {name: slot[:, place] for name, slot in slots.items()}
+            own = {name: slot[:, place] for name, slot in optimizer_state.items()}
             adam_step(theta[:, place], grad[:, place], own, scalars, memory[:, place])
         runs, momentum = theta.shape[0], scalars["momentum"]
         for (rows, columns), places in self._matrices.items():
             steps = []
             for place in places:
-                mean, own_grad = slots["exp_avg"][:, place], grad[:, place]
+                mean, own_grad = optimizer_state["exp_avg"][:, place], grad[:, place]
                 mean.lerp_(own_grad, 1 - momentum)
                 step = own_grad.lerp(mean, momentum) if self._nesterov else mean
                 steps.append(step.reshape(runs, rows, columns))

@@ -11,8 +11,8 @@ from ablab.model.base import Model
 from ablab.model.forward import Forward, Kernels, Noise, NoiseCounter, Tap
 from ablab.tasks.base import Task
 from ablab.train.config import LossConfig
+from ablab.train.full_sequence import tap_full_sequence
 from ablab.train.losses import batch_loss
-from ablab.train.whole import shown_whole
 
 DTYPES = {
     "float32": torch.float32,
@@ -112,7 +112,7 @@ class Objective:
             return lambda tensor: every.setdefault(site, tensor)
 
         def show(site: str, tap: Tap) -> Tap:
-            return lambda late: shown_whole(every.pop(site), late, first, tap)
+            return lambda late: tap_full_sequence(every.pop(site), late, first, tap)
 
         with torch.no_grad():
             kept = {site: keep(site) for site in cut}

@@ -5,15 +5,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ablab.train.config import TrainConfig
-from ablab.train.layout import Layout
 from ablab.train.muon import Muon
-from ablab.train.update import Optimizer, Scalars, Slots, adam_scalars, adam_step
+from ablab.train.optimizer import Optimizer, OptimizerState, Scalars, adam_scalars, adam_step
+from ablab.train.parameter_layout import ParameterLayout
 
 
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), as ``torch.optim.AdamW``."""
 
-    slots = ("exp_avg", "exp_avg_sq")
+    state_names = ("exp_avg", "exp_avg_sq")
 
     def scalars(self, config: TrainConfig, step: int, lr: float) -> dict[str, float]:
         """Averages' weights, bias corrections, step size and decay."""
@@ -26,13 +26,13 @@ class AdamW(Optimizer):
         self,
         theta: Float[Tensor, "R P"],
         grad: Float[Tensor, "R P"],
-        slots: Slots,
+        optimizer_state: OptimizerState,
         scalars: Scalars,
         decays: Float[Tensor, " P"] | None,
     ) -> None:
         """Decays the parameters, then takes Adam's step."""
         self.decay(theta, scalars, decays)
-        adam_step(theta, grad, slots, scalars, self.scratch(theta))
+        adam_step(theta, grad, optimizer_state, scalars, self.scratch(theta))
 
 
 class Adam(AdamW):
@@ -45,19 +45,19 @@ class Adam(AdamW):
         self,
         theta: Float[Tensor, "R P"],
         grad: Float[Tensor, "R P"],
-        slots: Slots,
+        optimizer_state: OptimizerState,
         scalars: Scalars,
         decays: Float[Tensor, " P"] | None,
     ) -> None:
         """Adds the penalty's gradient, then takes Adam's step."""
         grad = self.penalise(theta, grad, scalars, decays)
-        adam_step(theta, grad, slots, scalars, self.scratch(theta))
+        adam_step(theta, grad, optimizer_state, scalars, self.scratch(theta))
 
 
 class Sgd(Optimizer):
     """Gradient descent with momentum and an L2 penalty, as ``torch.optim.SGD``."""
 
-    slots = ("momentum_buffer",)
+    state_names = ("momentum_buffer",)
 
     def scalars(self, config: TrainConfig, step: int, lr: float) -> dict[str, float]:
         """Rate, momentum and decay."""
@@ -67,13 +67,13 @@ class Sgd(Optimizer):
         self,
         theta: Float[Tensor, "R P"],
         grad: Float[Tensor, "R P"],
-        slots: Slots,
+        optimizer_state: OptimizerState,
         scalars: Scalars,
         decays: Float[Tensor, " P"] | None,
     ) -> None:
         """Adds the penalty's gradient, then steps along the momentum."""
         grad = self.penalise(theta, grad, scalars, decays)
-        buffer = slots["momentum_buffer"].mul_(scalars["momentum"]).add_(grad)
+        buffer = optimizer_state["momentum_buffer"].mul_(scalars["momentum"]).add_(grad)
         theta.sub_(self._direction(grad, buffer, scalars) * scalars["lr"])
 
     def _direction(self, grad: Tensor, buffer: Tensor, scalars: Scalars) -> Tensor:
@@ -94,7 +94,7 @@ class Lion(Optimizer):
     Optimization Algorithms", algorithm 2.
     """
 
-    slots = ("exp_avg",)
+    state_names = ("exp_avg",)
 
     def scalars(self, config: TrainConfig, step: int, lr: float) -> dict[str, float]:
         """Averages' weights, rate and decay."""
@@ -110,19 +110,19 @@ class Lion(Optimizer):
         self,
         theta: Float[Tensor, "R P"],
         grad: Float[Tensor, "R P"],
-        slots: Slots,
+        optimizer_state: OptimizerState,
         scalars: Scalars,
         decays: Float[Tensor, " P"] | None,
     ) -> None:
         """Decays the parameters, then steps by the sign."""
         self.decay(theta, scalars, decays)
-        mean = slots["exp_avg"]
+        mean = optimizer_state["exp_avg"]
         sign = torch.lerp(mean, grad, scalars["beta1_rest"], out=self.scratch(theta)).sign_()
         theta.sub_(sign.mul_(scalars["lr"]))
         mean.lerp_(grad, scalars["beta2_rest"])
 
 
-def make_optimizer(config: TrainConfig, layout: Layout) -> Optimizer:
+def make_optimizer(config: TrainConfig, layout: ParameterLayout) -> Optimizer:
     """The optimizer that a configuration names, for parameters that lie as ``layout`` says."""
     match config.optimizer:
         case "adamw":

@@ -18,18 +18,18 @@ from ablab.train.config import RecoverConfig
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedState:
     """A run's state after a look.
 
     Attributes:
         step: The look; 0 for the initial state.
         theta: The parameters after that step, (P,).
-        slots: The optimizer's state after it, rows of shape (P,).
+        optimizer_state: The optimizer's state after it, rows of shape (P,).
     """
 
     step: int
     theta: Tensor
-    slots: dict[str, Tensor]
+    optimizer_state: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,16 @@ class RecoveryState:
         interval: The sum of the training losses since the last look.
     """
 
-    best: Kept
+    best: SavedState
     best_loss: float
-    latest: Kept
+    latest: SavedState
     restarts: int
     interval: float
 
     @classmethod
-    def initial(cls, theta: Tensor, slots: dict[str, Tensor]) -> "RecoveryState":
+    def initial(cls, theta: Tensor, optimizer_state: dict[str, Tensor]) -> "RecoveryState":
         """Before the first step: what there is to go back to is the initial state."""
-        state = Kept(0, theta, slots)
+        state = SavedState(0, theta, optimizer_state)
         return cls(state, math.inf, state, 0, 0.0)
 
 
@@ -120,13 +120,13 @@ class Recovery:
             float(self._interval[index]),
         )
 
-    def keep(self, indices: Sequence[int]) -> None:
+    def narrow(self, indices: Sequence[int]) -> None:
         """Narrows to some of the runs."""
         here = list(indices)
         self._losses, self._restarts = self._losses[here], self._restarts[here]
         self._interval = self._interval[here]
-        self._best.keep(here)
-        self._latest.keep(here)
+        self._best.narrow(here)
+        self._latest.narrow(here)
 
     @torch.no_grad()
     def note(
@@ -134,7 +134,7 @@ class Recovery:
         losses: NDArray[np.float64],
         step: int,
         theta: Float[Tensor, "R P"],
-        slots: dict[str, Tensor],
+        optimizer_state: dict[str, Tensor],
     ) -> list[Restart]:
         """Takes the losses of the steps up to ``step``; looks at the runs if that is a look's.
 
@@ -143,7 +143,7 @@ class Recovery:
                 shape (K, R).
             step: The stack's step.
             theta: Parameters; a run that goes back has its best ones in place of its own.
-            slots: The optimizer's state, likewise.
+            optimizer_state: The optimizer's state, likewise.
         """
         if step == len(losses):  # the first step's loss is the initial state's own
             self._losses = np.where(np.isfinite(losses[0]), losses[0], math.inf)
@@ -165,37 +165,39 @@ class Recovery:
         self._best.take(better, self._latest)
         back = [r for r in worse if self._restarts[r] < self.config.at_most]
         self._restarts[back] += 1
-        present = _Rows.of(step, theta, slots)
+        present = _Rows.of(step, theta, optimizer_state)
         present.take(back, self._best)
         self._latest.take(range(len(means)), present)
         return [Restart(r, step, int(present.steps[r])) for r in back]
 
 
 class _Rows:
-    """A state of each run: the step that it is of (R,), parameters and slots (R, P)."""
+    """A state of each run: the step that it is of (R,), parameters and optimizer state (R, P)."""
 
-    def __init__(self, states: Sequence[Kept], device: torch.device) -> None:
+    def __init__(self, states: Sequence[SavedState], device: torch.device) -> None:
         self.steps = np.array([state.step for state in states])
         self._tensors = {
-            name: torch.stack([({"": state.theta} | state.slots)[name] for state in states])
-            for name in ("", *states[0].slots)
+            name: torch.stack(
+                [({"": state.theta} | state.optimizer_state)[name] for state in states]
+            )
+            for name in ("", *states[0].optimizer_state)
         }  # the parameters under no name
         self._tensors = {name: rows.to(device) for name, rows in self._tensors.items()}
 
     @classmethod
-    def of(cls, step: int, theta: Tensor, slots: dict[str, Tensor]) -> "_Rows":
+    def of(cls, step: int, theta: Tensor, optimizer_state: dict[str, Tensor]) -> "_Rows":
         """The present states; what is taken into them is taken into these very tensors."""
         rows = cls.__new__(cls)
         rows.steps = np.full(len(theta), step)
-        rows._tensors = {"": theta} | slots
+        rows._tensors = {"": theta} | optimizer_state
         return rows
 
-    def at(self, index: int) -> Kept:
+    def at(self, index: int) -> SavedState:
         """One run's, copied to the CPU."""
         own = {name: rows[index].cpu().clone() for name, rows in self._tensors.items()}
-        return Kept(int(self.steps[index]), own.pop(""), own)
+        return SavedState(int(self.steps[index]), own.pop(""), own)
 
-    def keep(self, indices: list[int]) -> None:
+    def narrow(self, indices: list[int]) -> None:
         """Narrows to some of the runs."""
         self.steps = self.steps[indices]
         chosen = torch.tensor(indices, device=self._tensors[""].device, dtype=torch.long)

@@ -8,7 +8,7 @@ from ablab.config import Config
 from ablab.model.config import ModelConfig
 from ablab.tasks.config import TaskConfig
 from ablab.train.config import TrainConfig
-from ablab.train.logged import Every
+from ablab.train.log_steps import Every
 
 # What may differ between the runs of one stack: numbers that each run has for itself.
 _PER_RUN = ("lr", "weight_decay", "betas", "eps", "momentum", "schedule")

@@ -15,22 +15,22 @@ from ablab.model.build import build_model
 from ablab.model.forward import FusedKernels
 from ablab.tasks.base import Batch, Task
 from ablab.tasks.random import Stream, words
+from ablab.train.collector import StatisticsCollector
 from ablab.train.compiling import CompileError
-from ablab.train.gradients import Draws, Gradients, Taken, make_gradients
+from ablab.train.gradients import Batches, Gradients, LossesAndGradients, make_gradients
 from ablab.train.host import to_host
 from ablab.train.innermost import NoRuleError
 from ablab.train.kernels import StackedKernels
-from ablab.train.layout import Layout
 from ablab.train.method import Method
 from ablab.train.objective import DTYPES, Objective
+from ablab.train.optimizer import Scalars
 from ablab.train.optimizers import make_optimizer
-from ablab.train.reading import Reader
+from ablab.train.parameter_layout import ParameterLayout
+from ablab.train.prefetch import Prefetcher
 from ablab.train.recovery import Recovery, RecoveryState, Restart
 from ablab.train.run import Run
-from ablab.train.supply import Supply
+from ablab.train.taps import TapReducer
 from ablab.train.timings import Timings
-from ablab.train.update import Scalars
-from ablab.train.watcher import Watcher
 
 _EVALUATED_TOKENS = 8192  # at once, where a training batch has fewer
 
@@ -44,7 +44,7 @@ class RunState:
 
     step: int
     theta: Tensor
-    slots: dict[str, Tensor]
+    optimizer_state: dict[str, Tensor]
     recovery: RecoveryState | None = None
 
 
@@ -58,7 +58,7 @@ class Advance:
         lrs: The learning rate of each step and run; shape (K, R).
         fatal: Whether a loss is not finite and its run has no restart left; shape (K, R).
         restarts: The runs that went back to an earlier state.
-        watched: What the watcher made of the last of the steps, (R, S); None where it is not
+        watched: What the collector made of the last of the steps, (R, S); None where it is not
             watched.
     """
 
@@ -106,8 +106,8 @@ class Stack:
         objective: One run's loss.
         layout: Where parameters lie in a row.
         theta: Every run's parameters, (R, P).
-        slots: The optimizer's state by name, each (R, P).
-        watcher: What watches the steps; None where nothing does.
+        optimizer_state: The optimizer's state by name, each (R, P).
+        collector: What watches the steps; None where nothing does.
         timings: How long training takes, rehearsals not among it.
     """
 
@@ -129,7 +129,7 @@ class Stack:
         self.timings = Timings(device)
         # Parameters are passed in, so the template's own values are never read.
         model = initial_model(first).to(device)
-        self.layout = Layout.of(model)
+        self.layout = ParameterLayout.of(model)
         self._optimizer = make_optimizer(first.train, self.layout)
         precision = self.config.precision
         self.objective = Objective(
@@ -140,8 +140,8 @@ class Stack:
             torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
         self._check_model(model)
         self._gradients = self._make_gradients()
-        self.watcher: Watcher | None = None
-        self._reads_eagerly = False
+        self.collector: StatisticsCollector | None = None
+        self._taps_eagerly = False
         started = [
             self._initial_state(run) if state is None else state
             for run, state in zip(runs, states or [None] * len(runs), strict=True)
@@ -151,14 +151,14 @@ class Stack:
             raise ValueError(f"the runs of a stack must be at one step, not {sorted(steps)}")
         (self.step,) = steps
         self.theta = torch.stack([state.theta for state in started]).to(device)  # (R, P)
-        self.slots = {
-            name: torch.stack([state.slots[name] for state in started]).to(device)
-            for name in self._optimizer.slots
+        self.optimizer_state = {
+            name: torch.stack([state.optimizer_state[name] for state in started]).to(device)
+            for name in self._optimizer.state_names
         }
         self._recovery = self._recovery_of(started)
         self._decays = self.layout.matrices().to(device) if self.config.decay != "all" else None
         sizes = self.objective.noise_sizes(first.task.input_length, device)
-        self._supply = Supply(runs, self.task, self._optimizer, sizes, self.theta)
+        self._prefetcher = Prefetcher(runs, self.task, self._optimizer, sizes, self.theta)
 
     def _make_gradients(self) -> Gradients:
         key = self.runs[0].program_key
@@ -177,8 +177,8 @@ class Stack:
 
     def _initial_state(self, run: Run) -> RunState:
         theta = self.layout.flatten(initial_model(run))
-        slots = {name: torch.zeros_like(theta) for name in self._optimizer.slots}
-        return RunState(0, theta, slots, RecoveryState.initial(theta, slots))
+        optimizer_state = {name: torch.zeros_like(theta) for name in self._optimizer.state_names}
+        return RunState(0, theta, optimizer_state, RecoveryState.initial(theta, optimizer_state))
 
     def _recovery_of(self, started: Sequence[RunState]) -> Recovery | None:
         if self.config.recover is None:
@@ -193,29 +193,31 @@ class Stack:
         return RunState(
             self.step,
             self.theta[index].detach().cpu().clone(),
-            {name: slot[index].cpu().clone() for name, slot in self.slots.items()},
+            {name: slot[index].cpu().clone() for name, slot in self.optimizer_state.items()},
             None if self._recovery is None else self._recovery.state(index),
         )
 
     @torch.no_grad()
-    def take_over(self, other: "Stack", index: int) -> None:
+    def load_states(self, other: "Stack", index: int) -> None:
         """Puts the state of a run of another stack in the place of this one's only run."""
         self.step = other.step
         self.theta.copy_(other.theta[index : index + 1])
-        for name, slot in self.slots.items():
-            slot.copy_(other.slots[name][index : index + 1])
+        for name, slot in self.optimizer_state.items():
+            slot.copy_(other.optimizer_state[name][index : index + 1])
 
-    def keep(self, indices: Sequence[int]) -> None:
+    def narrow(self, indices: Sequence[int]) -> None:
         """Narrows the stack to some of its runs."""
         chosen = torch.tensor(list(indices), device=self.device, dtype=torch.long)
         self.runs = [self.runs[i] for i in indices]
         self.theta = self.theta.index_select(0, chosen)
-        self.slots = {name: slot.index_select(0, chosen) for name, slot in self.slots.items()}
-        self._supply.keep(indices)
+        self.optimizer_state = {
+            name: slot.index_select(0, chosen) for name, slot in self.optimizer_state.items()
+        }
+        self._prefetcher.narrow(indices)
         if self._recovery is not None:
-            self._recovery.keep(indices)
-        if self.watcher is not None:
-            self.watcher.keep(indices)
+            self._recovery.narrow(indices)
+        if self.collector is not None:
+            self.collector.narrow(indices)
 
     def use(self, method: Method) -> None:
         """Computes gradients by another method from now on."""
@@ -223,16 +225,16 @@ class Stack:
             raise ValueError(f"{len(self.runs)} runs cannot be trained alone")
         self.method = method
         self._gradients = self._make_gradients()
-        self._supply.forget()
+        self._prefetcher.forget()
 
-    def rehearse(self) -> float:
+    def time_gradient(self) -> float:
         """Computes the next step's gradients, changing nothing; returns the seconds it took.
 
         The first call compiles, where the method is a compiled one.
         """
-        draws = self._gradients.arrange(self.draws(self.step + 1)).at(0)
+        batches = self._gradients.arrange(self.draw(self.step + 1)).at(0)
         began = time.perf_counter()
-        self._gradients.take(self.theta, draws, Timings(self.device))
+        self._gradients.compute(self.theta, batches, Timings(self.device))
         return time.perf_counter() - began
 
     @property
@@ -255,9 +257,9 @@ class Stack:
         norms = numbers = None
         for k in range(steps):
             with self.timings.phase("data"):
-                needs = self._supply.at(self.step + 1, self._recovery, self._gradients.arrange)
-            rates.append(needs.lrs)
-            loss, norms, numbers = self._one_step(needs.draws, needs.scalars, k == steps - 1)
+                inputs = self._prefetcher.at(self.step + 1, self._recovery, self._gradients.arrange)
+            rates.append(inputs.lrs)
+            loss, norms, numbers = self._one_step(inputs.batches, inputs.scalars, k == steps - 1)
             drawn.append(loss)
             self.step += 1
             unseen += 1
@@ -268,14 +270,14 @@ class Stack:
                 unseen = 0
                 bad = ~np.isfinite(losses)
                 ends = bad & ~self._recovery.has_restarts
-                found = self._recovery.note(losses, self.step, self.theta, self.slots)
+                found = self._recovery.note(losses, self.step, self.theta, self.optimizer_state)
                 if self.step == self.config.steps:  # no look follows
                     ends[-1] = bad[-1]
                     ends[-1, [each.run for each in found]] = False
                 fatal.append(ends)
                 restarts += found
-                if found and self.watcher is not None:
-                    self.watcher.forget()
+                if found and self.collector is not None:
+                    self.collector.forget()
         assert norms is not None, "the last step takes the gradient's norm"
         losses, norm, watched = self._moved(drawn, norms, numbers)
         return Advance(
@@ -290,7 +292,7 @@ class Stack:
     def _moved(
         self, losses: Sequence[Tensor], norms: Tensor, numbers: Tensor | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
-        """Losses (K, R), norms (R,) and a watcher's numbers (R, S), all in one transfer."""
+        """Losses (K, R), norms (R,) and a collector's numbers (R, S), all in one transfer."""
         count, runs = len(losses), len(self.runs)
         flat = [torch.stack(list(losses)).reshape(-1), norms]
         flat += [] if numbers is None else [numbers.reshape(-1)]
@@ -298,9 +300,9 @@ class Stack:
         watched = None if numbers is None else moved[(count + 1) * runs :].reshape(runs, -1)
         return moved[: count * runs].reshape(count, runs), moved[count * runs :][:runs], watched
 
-    def draws(self, step: int) -> Draws:
+    def draw(self, step: int) -> Batches:
         """Every run's batch of a step, and dropout's words, with the leading axes (1, R, B)."""
-        return self._supply.draw(step, 1)
+        return self._prefetcher.draw(step, 1)
 
     @torch.no_grad()
     def evaluate(self, batch: Batch, chunk: int | None = None) -> dict[str, NDArray[np.float64]]:
@@ -336,19 +338,19 @@ class Stack:
         return dict(zip(names, means, strict=True))
 
     def _one_step(
-        self, draws: Draws, scalars: Scalars, want_norm: bool
+        self, batches: Batches, scalars: Scalars, want_norm: bool
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Losses; the gradient's norm, and the watcher's numbers, where they are wanted."""
+        """Losses; the gradient's norm, and the collector's numbers, where they are wanted."""
         step = self.step + 1
-        watcher = self.watcher
-        reader = None if watcher is None else watcher.reader(step)
+        collector = self.collector
+        tap_reducer = None if collector is None else collector.tap_reducer(step)
         self.timings.begin_step(len(self.runs))
-        losses, grad, kept = self._take(draws, reader)
+        losses, grad, tapped = self._compute(batches, tap_reducer)
         numbers = None
         with torch.no_grad():
-            if watcher is not None:
+            if collector is not None:
                 with self.timings.phase("watch"):
-                    watcher.before(step, self.theta, grad)
+                    collector.before(step, self.theta, grad)
             with self.timings.phase("update"):
                 norm = None
                 if want_norm or self.config.clip_norm is not None:
@@ -357,26 +359,30 @@ class Stack:
                     assert norm is not None
                     # torch.nn.utils.clip_grad_norm_'s formula, for each run by itself.
                     grad.mul_((scalars["clip_norm"] / (norm[:, None] + 1e-6)).clamp(max=1.0))
-                self._optimizer.update(self.theta, grad, self.slots, scalars, self._decays)
-            if watcher is not None:
+                self._optimizer.update(
+                    self.theta, grad, self.optimizer_state, scalars, self._decays
+                )
+            if collector is not None:
                 with self.timings.phase("watch"):
-                    if watcher.watches(step):
-                        numbers = watcher.after(step, self.theta, self.slots, kept)
-                    watcher.done(step)
+                    if collector.watches(step):
+                        numbers = collector.after(step, self.theta, self.optimizer_state, tapped)
+                    collector.done(step)
         return losses, norm, numbers
 
-    def _take(self, draws: Draws, reader: Reader | None) -> Taken:
+    def _compute(self, batches: Batches, tap_reducer: TapReducer | None) -> LossesAndGradients:
         """The step's losses and gradients; eagerly where what is read cannot be compiled."""
-        if reader is None or not self._reads_eagerly:
+        if tap_reducer is None or not self._taps_eagerly:
             try:
-                return self._gradients.take(self.theta, draws, self.timings, reader)
+                return self._gradients.compute(self.theta, batches, self.timings, tap_reducer)
             except (CompileError, NoRuleError):
-                if reader is None:
+                if tap_reducer is None:
                     raise
-                self._reads_eagerly = True
+                self._taps_eagerly = True
         eager = Method(self.method.engine)
         gradients = make_gradients(self.objective, self.layout, eager, "")
-        return gradients.take(self.theta, self.draws(self.step + 1).at(0), self.timings, reader)
+        return gradients.compute(
+            self.theta, self.draw(self.step + 1).at(0), self.timings, tap_reducer
+        )
 
     def _measures(
         self, parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor

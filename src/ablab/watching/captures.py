@@ -9,19 +9,22 @@ from torch import Tensor
 
 from ablab.config import InputError, Problem, nearest
 from ablab.model.base import Model
-from ablab.model.watch import watch
-from ablab.train.layout import Layout
-from ablab.train.loop import Follower
+from ablab.model.interventions import watch
+from ablab.train.loop import Observer
+from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.stack import Advance, Stack
 from ablab.watching.config import CaptureConfig
 from ablab.watching.names import CAPTURED, plain
 from ablab.watching.sites import Site
 
-KeepTensors = Callable[[str, int, dict[str, Tensor]], None]  # of a run after a step
+SaveTensors = Callable[[str, int, dict[str, Tensor]], None]  # of a run after a step
 
 
 def capture_names(
-    patterns: Sequence[str], sites: Mapping[str, Site], layout: Layout, slots: Sequence[str]
+    patterns: Sequence[str],
+    sites: Mapping[str, Site],
+    layout: ParameterLayout,
+    optimizer_state: Sequence[str],
 ) -> list[str]:
     """The tensors that patterns mean, as FAMILY/NAME; a bare site is an activation.
 
@@ -30,7 +33,7 @@ def capture_names(
     """
     every = [f"activation/{site}" for site in sites]
     every += [f"param/{name}" for name in layout.names]
-    every += [f"optimizer/{slot}/{name}" for slot in slots for name in layout.names]
+    every += [f"optimizer/{slot}/{name}" for slot in optimizer_state for name in layout.names]
     chosen: set[str] = set()
     for pattern in patterns:
         family = pattern.partition("/")[0]
@@ -52,7 +55,11 @@ def capture_names(
 
 
 def capture_bytes(
-    names: Sequence[str], sites: Mapping[str, Site], layout: Layout, samples: int, item: int
+    names: Sequence[str],
+    sites: Mapping[str, Site],
+    layout: ParameterLayout,
+    samples: int,
+    item: int,
 ) -> int:
     """The size of one run's captured tensors at one step, with ``item`` bytes a number."""
     shapes = dict(zip(layout.names, layout.shapes, strict=True))
@@ -79,7 +86,9 @@ def capture(
         probe: The probe batch's tokens, (B, T).
         model: A model like the runs' own, whose values may be written over.
     """
-    rows = {"param": stack.theta} | {f"optimizer/{name}": row for name, row in stack.slots.items()}
+    rows = {"param": stack.theta} | {
+        f"optimizer/{name}": row for name, row in stack.optimizer_state.items()
+    }
     found: dict[str, Tensor] = {}
     for name in names:
         family, _, rest = name.partition("/")
@@ -98,7 +107,7 @@ def capture(
     return {name: found[name] for name in names if name in found}
 
 
-class Capturer(Follower):
+class Capturer(Observer):
     """Captures tensors of a stack's runs.
 
     Args:
@@ -113,7 +122,7 @@ class Capturer(Follower):
         configs: Sequence[CaptureConfig],
         make_model: Callable[[], Model],
         sites: Mapping[str, Site],
-        keep: KeepTensors,
+        keep: SaveTensors,
     ) -> None:
         self._configs, self._make_model, self._sites, self._keep = configs, make_model, sites, keep
         self._model: Model | None = None
@@ -141,7 +150,9 @@ class Capturer(Follower):
         found: list[dict[str, Tensor]] = [{} for _ in stack.runs]
         for config in due:
             probe = probe_tokens(stack, config.samples)
-            names = capture_names(config.what, self._sites, stack.layout, list(stack.slots))
+            names = capture_names(
+                config.what, self._sites, stack.layout, list(stack.optimizer_state)
+            )
             for index in range(len(stack.runs)):
                 found[index] |= capture(stack, index, names, probe, self._model)
         for run, tensors in zip(stack.runs, found, strict=True):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ablab.config import InputError, Problem, nearest
-from ablab.train.layout import Layout
+from ablab.train.parameter_layout import ParameterLayout
 from ablab.watching.names import FAMILIES, MODEL, REDUCERS, matches, split_pattern
 from ablab.watching.reducer import Place, Reducer, find_reducer
 from ablab.watching.sites import Site
@@ -26,8 +26,8 @@ class Column:
 def every_column(
     patterns: Sequence[str],
     sites: Mapping[str, Site],
-    layout: Layout,
-    slots: Iterable[str],
+    layout: ParameterLayout,
+    optimizer_state: Iterable[str],
 ) -> list[Column]:
     """Every statistic that there is, ordered by family, place and reducer.
 
@@ -35,10 +35,10 @@ def every_column(
         patterns: Where a user's own reducers are named.
         sites: The model's sites.
         layout: Its parameters.
-        slots: The optimizer's state tensors.
+        optimizer_state: The optimizer's state tensors.
     """
     reducers = _reducers(patterns)
-    places = _places(sites, layout, slots)
+    places = _places(sites, layout, optimizer_state)
     return [Column(place, each) for place in places for each in reducers if each.fits(place)]
 
 
@@ -61,7 +61,9 @@ def check_patterns(patterns: Sequence[str], every: Sequence[Column]) -> None:
             raise _nothing(pattern, names)
 
 
-def _places(sites: Mapping[str, Site], layout: Layout, slots: Iterable[str]) -> list[Place]:
+def _places(
+    sites: Mapping[str, Site], layout: ParameterLayout, optimizer_state: Iterable[str]
+) -> list[Place]:
     places = []
     for family in ("activation", "activation_grad"):
         places += [
@@ -75,7 +77,7 @@ def _places(sites: Mapping[str, Site], layout: Layout, slots: Iterable[str]) -> 
     for family in ("param", "grad"):
         places += [Place(family, name, shape) for name, shape in parameters]
         places.append(Place(family, MODEL, (layout.size,)))
-    for slot in slots:
+    for slot in optimizer_state:
         places += [Place("optimizer", f"{slot}/{name}", shape) for name, shape in parameters]
     return places
 

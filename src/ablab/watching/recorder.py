@@ -15,21 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ablab.train.loop import Follower
+from ablab.train.collector import StatisticsCollector
+from ablab.train.loop import Observer
 from ablab.train.run import Run
 from ablab.train.stack import Advance, RunState, Stack
-from ablab.train.watcher import Watcher
 from ablab.watching.config import RecorderConfig
 from ablab.watching.shadow import Shadow, side_run
 
 _LONGEST = 200  # steps from one stop to the next, and more
 # Steps of one run that may be trained on the side: so many, and this share of all that are trained.
 _FREE, _SHARE = 500, 0.05
-MakeWatcher = Callable[[Stack], Watcher | None]
+MakeStatisticsCollector = Callable[[Stack], StatisticsCollector | None]
 
 
 @dataclass(frozen=True)
-class Flight:
+class Incident:
     """What is kept of an incident.
 
     Attributes:
@@ -60,30 +60,30 @@ class _State:
     step: int
     runs: tuple[str, ...]
     theta: Tensor
-    slots: dict[str, Tensor]
+    optimizer_state: dict[str, Tensor]
     lr_scales: dict[str, float]
 
 
-class Recorder(Follower):
+class Recorder(Observer):
     """Looks at the losses of a stack's runs, and records incidents.
 
     Args:
         config: Its settings.
         keep: Keeps a record.
         fail: Told why an incident could not be recorded; the runs go on.
-        make_watcher: Makes what watches a stack itself, which may have had its part in the
+        make_collector: Makes what watches a stack itself, which may have had its part in the
             arithmetic.
     """
 
     def __init__(
         self,
         config: RecorderConfig,
-        keep: Callable[[Flight], None],
+        keep: Callable[[Incident], None],
         fail: Callable[[str], None],
-        make_watcher: MakeWatcher,
+        make_collector: MakeStatisticsCollector,
     ) -> None:
         self._config, self._keep, self._fail = config, keep, fail
-        self._make_watcher = make_watcher
+        self._make_collector = make_collector
         self._states: deque[_State] = deque()
         self._losses: dict[str, list[float]] = {}
         self._counts: dict[str, int] = {}
@@ -176,7 +176,7 @@ class Recorder(Follower):
         }
         self._spent += 2 * (step + config.after - state.step)
         try:
-            self._keep(_fly(stack, run, state, step, about, config, self._make_watcher))
+            self._keep(_rerun(stack, run, state, step, about, config, self._make_collector))
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             self._fail(f"step {step} of run {run.id} could not be recorded: {reason}")
@@ -188,28 +188,30 @@ def _state(stack: Stack) -> _State:
         stack.step,
         tuple(run.id for run in stack.runs),
         stack.theta.clone(),
-        {name: slot.clone() for name, slot in stack.slots.items()},
+        {name: slot.clone() for name, slot in stack.optimizer_state.items()},
         {run.id: float(scales[index]) for index, run in enumerate(stack.runs)},
     )
 
 
-def _fly(
+def _rerun(
     stack: Stack,
     run: Run,
     state: _State,
     step: int,
     about: dict[str, Any],
     config: RecorderConfig,
-    make_watcher: MakeWatcher,
-) -> Flight:
+    make_collector: MakeStatisticsCollector,
+) -> Incident:
     """Trains the steps around an incident again, as they were trained."""
     index = state.runs.index(run.id)
     own = RunState(
-        state.step, state.theta[index], {name: slot[index] for name, slot in state.slots.items()}
+        state.step,
+        state.theta[index],
+        {name: slot[index] for name, slot in state.optimizer_state.items()},
     )
     again = side_run(run, state.lr_scales[run.id])
     side = Stack([again], [own], stack.device, stack.method)
-    side.watcher = make_watcher(side)
+    side.collector = make_collector(side)
     first = max(state.step + 1, step - config.steps)
     shadow = Shadow(side, config.statistics, lambda each: each >= first)
     after = config.after if about["reason"] == "jump" else 0
@@ -228,7 +230,7 @@ def _fly(
         if found is not None:
             values.append(found)
     table = np.stack(values) if values else np.empty((len(steps), 0))
-    return Flight(run.id, step, about, shadow.names, steps, losses, table, parameters)
+    return Incident(run.id, step, about, shadow.names, steps, losses, table, parameters)
 
 
 def _batch_identity(stack: Stack, run: Run, step: int) -> dict[str, Any]:

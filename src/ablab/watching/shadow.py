@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ablab.train.method import SOLO, STACK
 from ablab.train.run import Run
 from ablab.train.stack import Stack
-from ablab.watching.watcher import StatisticWatcher
+from ablab.watching.step_statistics import StepStatistics
 
 
 class Shadow:
@@ -32,8 +32,8 @@ class Shadow:
     @property
     def names(self) -> tuple[str, ...]:
         """The columns."""
-        assert self._side.watcher is not None, "it is made with one"
-        return self._side.watcher.names
+        assert self._side.collector is not None, "it is made with one"
+        return self._side.collector.names
 
     def _make(self, scale: float) -> Stack:
         stack = self._stack
@@ -41,7 +41,7 @@ class Shadow:
         alone = stack.method.engine == "solo" or stack.method.compiled
         state = replace(stack.state(0), recovery=None)
         side = Stack([run], [state], stack.device, SOLO if alone else STACK)
-        side.watcher = StatisticWatcher(side, self._patterns, self._at)
+        side.collector = StepStatistics(side, self._patterns, self._at)
         return side
 
     def follow(self, stack: Stack) -> None:
@@ -53,7 +53,7 @@ class Shadow:
         scale = float(self._stack.lr_scales[0])
         if scale != self._scale:  # recovery has lowered the learning rate
             self._scale, self._side = scale, self._make(scale)
-        self._side.take_over(self._stack, 0)
+        self._side.load_states(self._stack, 0)
         watched = self._side.advance(1).watched
         return None if watched is None else watched[0]
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ablab.train.layout import Layout
 from ablab.train.optimizers import make_optimizer
+from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.run import Run
 from ablab.train.stack import initial_model
 from ablab.watching.sites import Site, find_sites
@@ -18,23 +18,23 @@ class Watchable:
     Attributes:
         sites: The model's sites by name.
         layout: Its parameters.
-        slots: The optimizer's state tensors.
+        optimizer_state: The optimizer's state tensors.
         item: Bytes of a number.
     """
 
     sites: dict[str, Site]
-    layout: Layout
-    slots: tuple[str, ...]
+    layout: ParameterLayout
+    state_names: tuple[str, ...]
     item: int
 
 
 def watchable(run: Run) -> Watchable:
     """What there is to watch in a run; its model is made on the CPU, and may raise anything."""
     model = initial_model(run)
-    layout = Layout.of(model)
+    layout = ParameterLayout.of(model)
     return Watchable(
         find_sites(model, torch.device("cpu")),
         layout,
-        make_optimizer(run.train, layout).slots,
+        make_optimizer(run.train, layout).state_names,
         next(model.parameters()).element_size(),
     )

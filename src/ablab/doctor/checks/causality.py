@@ -2,8 +2,8 @@
 
 from ablab.doctor.check import Finding, NotApplicable, check
 from ablab.doctor.influence import token_changes
+from ablab.doctor.messages import listed
 from ablab.doctor.patient import Patient
-from ablab.doctor.words import listed
 
 
 @check("causality", "model", "no prediction sees a later token of its sample")

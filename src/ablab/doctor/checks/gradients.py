@@ -5,8 +5,8 @@ from collections import defaultdict
 from torch import nn
 
 from ablab.doctor.check import Finding, check
+from ablab.doctor.messages import listed
 from ablab.doctor.patient import Patient
-from ablab.doctor.words import listed
 
 
 @check("gradients", "model", "every parameter gets a gradient; none is frozen or shared unawares")

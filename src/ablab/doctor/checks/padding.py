@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablab.doctor.check import Finding, check
+from ablab.doctor.messages import share
 from ablab.doctor.patient import Patient
-from ablab.doctor.words import share
 
 _SAMPLES = 512
 _CAUSE = (

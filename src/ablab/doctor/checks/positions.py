@@ -4,8 +4,8 @@ from itertools import combinations
 
 from ablab.doctor.check import Finding, NotApplicable, check
 from ablab.doctor.influence import passed, read_positions
+from ablab.doctor.messages import listed
 from ablab.doctor.patient import Patient
-from ablab.doctor.words import listed
 
 _PAIRS = 6
 

@@ -2,8 +2,8 @@
 
 from ablab.doctor.check import Finding, check
 from ablab.doctor.influence import Change, token_changes
+from ablab.doctor.messages import listed
 from ablab.doctor.patient import Patient
-from ablab.doctor.words import listed
 
 _SWAPPED = (
     "Batch and sequence axes are swapped: the model mixes samples at one position, and not "

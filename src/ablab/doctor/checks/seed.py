@@ -3,8 +3,8 @@
 import torch
 
 from ablab.doctor.check import Finding, check
+from ablab.doctor.messages import listed
 from ablab.doctor.patient import Patient
-from ablab.doctor.words import listed
 from ablab.train.method import SOLO
 from ablab.train.stack import Stack
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from ablab.doctor.check import Finding, NotApplicable, check
+from ablab.doctor.messages import share
 from ablab.doctor.patient import Patient
-from ablab.doctor.words import share
 from ablab.tasks.base import Batch
 
 _TRAINED = 20_000

@@ -1,8 +1,8 @@
 """Is the target of each position the next token?"""
 
 from ablab.doctor.check import Finding, NotApplicable, check
+from ablab.doctor.messages import share
 from ablab.doctor.patient import Patient
-from ablab.doctor.words import share
 from ablab.tasks.config import IGNORED
 
 _SAMPLES = 256

@@ -8,7 +8,7 @@ from torch import Tensor
 from ablab.doctor.check import Finding, NotApplicable, check
 from ablab.doctor.patient import Patient
 from ablab.model.attention import Attention
-from ablab.model.watch import sites, watch
+from ablab.model.interventions import sites, watch
 
 
 @check("weights", "model", "attention's masked weights are zero; softmax's rows sum to one")

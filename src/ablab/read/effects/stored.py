@@ -10,7 +10,7 @@ from ablab.config import Config, InputError
 from ablab.experiments.parts import PARTS, Parts, check_parts
 from ablab.experiments.tree import Origins
 from ablab.read.effects.report import Effects, effects
-from ablab.read.measures import measured
+from ablab.read.measures import measure_table
 from ablab.store.store import ExperimentRecord, Store
 
 _UNKNOWN = object()
@@ -40,7 +40,7 @@ def experiment_effects(
     """
     asked, frame = _default(store, record) if measure is None else (measure, None)
     if frame is None:
-        frame = measured(store, record, asked)
+        frame = measure_table(store, record, asked)
     keys = list(record.definition["grid"])
     levels = {key: frame[key].unique(maintain_order=True).to_list() for key in keys}
     base = base_values(record.definition, levels)
@@ -51,7 +51,7 @@ def _default(store: Store, record: ExperimentRecord) -> tuple[str, pl.DataFrame 
     """``final(eval_loss)`` of every run where any has one, else ``final(train_loss)``."""
     text = "final(eval_loss)"
     try:
-        frame = measured(store, record, text)
+        frame = measure_table(store, record, text)
     except InputError:  # it was not logged
         return "final(train_loss)", None
     return (text, frame) if frame["value"].is_not_null().any() else ("final(train_loss)", None)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ablab.watching.answers import is_target, mean_predicted
+from ablab.watching.predictions import is_target, mean_predicted
 from ablab.watching.reducer import Place, reducer
 
 

@@ -1,0 +1,256 @@
+"""Commands that look at what there is."""
+
+import json
+from typing import Any
+
+import click
+
+from ablab.cli.common import (
+    json_option,
+    print_json,
+    print_table,
+    quiet_option,
+    store_option,
+)
+
+
+@click.command()
+@json_option
+@quiet_option
+def recipes(as_json: bool, quiet: bool) -> None:
+    """List the shipped experiments, each with its question and sizes (size=NAME chooses one)."""
+    from ablab.experiments.source import shipped
+
+    found = shipped()
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": each.name,
+                    "question": each.question,
+                    "logbook": each.logbook,
+                    "sizes": [
+                        {"name": size.name, "about": size.about} for size in each.sizes.values()
+                    ],
+                }
+                for each in found
+            ]
+        )
+        return
+    width = max(len(each.name) for each in found)
+    for logbook in sorted({each.logbook or "" for each in found}):
+        if logbook:
+            click.echo(f"\nof the logbook {logbook} (ablab claims {logbook}):")
+        for each in found:
+            if (each.logbook or "") == logbook:
+                sizes = f" (sizes: {', '.join(each.sizes)})" if each.sizes else ""
+                click.echo(f"{each.name:{width}}  {each.question}{sizes}")
+
+
+@click.command()
+@click.option("--experiment", metavar="NAME", help="Only this experiment's runs, up to its steps.")
+@store_option
+@json_option
+@quiet_option
+def runs(experiment: str | None, store: str, as_json: bool, quiet: bool) -> None:
+    """List the runs of a store."""
+    from ablab.experiments.experiment import variant_label
+    from ablab.store import Store
+
+    opened = Store(store)
+    if experiment is None:
+        records = opened.runs()
+    else:
+        from ablab.store.metrics import experiment_runs
+
+        records = experiment_runs(opened, opened.experiment(experiment))
+    if as_json:
+        print_json([vars(record) for record in records])
+        return
+    print_table(
+        [
+            "run",
+            "experiments",
+            "variant",
+            "seed",
+            "status",
+            "step",
+            "train_loss",
+            "eval_loss",
+            "seconds",
+        ],
+        [
+            (
+                record.run,
+                ", ".join(record.experiments),
+                variant_label(record.variant),
+                record.seed,
+                record.status,
+                f"{record.step}/{record.steps}",
+                record.train_loss,
+                record.eval_loss,
+                round(record.seconds, 1),
+            )
+            for record in records
+        ],
+    )
+
+
+@click.command()
+@click.argument("run")
+@store_option
+@json_option
+@quiet_option
+def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
+    """Show all about one run; RUN is its id or a unique beginning of it."""
+    from ablab.experiments.experiment import variant_label
+    from ablab.experiments.tree import leaves
+    from ablab.store import Store
+
+    opened = Store(store)
+    row = opened.run_row(run)
+    record = next(each for each in opened.runs() if each.run == row["id"])
+    snapshots = opened.index.rows(
+        "SELECT step, bytes, has_optimizer FROM snapshots WHERE run = ? ORDER BY step", row["id"]
+    )
+    config, segments = json.loads(row["trajectory"]), json.loads(row["segments"])
+    went_back = []
+    if "recover" in config["train"]:
+        from ablab.store.metrics import read_runs, restarts, unwatched_columns
+
+        frame = read_runs(opened, [row["id"]], unwatched_columns)
+        went_back = restarts(frame).get(row["id"], [])
+    from ablab.store.artifacts import list_artifacts
+
+    captures, flights = (list_artifacts(opened, kind, row["id"]) for kind in ("capture", "flight"))
+    if as_json:
+        print_json(
+            vars(record)
+            | {
+                "config": config,
+                "segments": segments,
+                "restarts": [{"step": step, "back_to": back_to} for step, back_to in went_back],
+                "snapshots": [dict(snapshot) for snapshot in snapshots],
+                "captures": [{"step": each.step, "bytes": each.bytes} for each in captures],
+                "incidents": [_incident(opened, each) for each in flights],
+                "created": row["created"],
+                "updated": row["updated"],
+            }
+        )
+        return
+    for key, value in vars(record).items():
+        shown = variant_label(value) if key == "variant" else value
+        shown = f"{shown:.6g}" if isinstance(shown, float) else shown
+        shown = ", ".join(shown) if isinstance(shown, list) else shown
+        if shown not in (None, ""):
+            click.echo(f"{key:12} {shown}")
+    click.echo(f"{'snapshots':12} {', '.join(str(each['step']) for each in snapshots) or 'none'}")
+    if captures:
+        steps = ", ".join(str(each.step) for each in captures)
+        click.echo(f"{'captures':12} after steps {steps}")
+    for each in flights:
+        _print_incident(_incident(opened, each))
+    if went_back:
+        shown = ", ".join(f"{step} -> {back_to}" for step, back_to in went_back)
+        click.echo(f"{'restarts':12} {shown}")
+    click.echo("\nconfiguration")
+    for path, value in leaves(config):
+        click.echo(f"  {'.'.join(path)} = {value}")
+    click.echo("\ntrained")
+    for each in segments:
+        click.echo(
+            f"  steps {each['from']} to {each['to']}: engine "
+            f"{each.get('method', each['engine'])}, width {each['width']}, "
+            f"{each['device']}, {each['threads']} threads, torch {each['torch']}, "
+            f"{each['at'][:19].replace('T', ' ')} UTC"
+        )
+        for line in _costs(each):
+            click.echo(f"    {line}")
+
+
+def _incident(store: Any, incident: Any) -> dict[str, Any]:
+    """A flight record, with the statistics that moved first."""
+    from ablab.read.incidents import moved_first
+    from ablab.store.artifacts import read_incident
+
+    moved = moved_first(read_incident(store, incident.run, incident.step), incident.step)
+    return {
+        "step": incident.step,
+        **incident.about,
+        "moved_first": [vars(each) for each in moved[:10]],
+    }
+
+
+def _print_incident(incident: dict[str, Any]) -> None:
+    loss, before = incident["loss"], incident["before"]
+    text = incident["reason"]
+    if loss is not None and before is not None:
+        text += f", loss {loss:.4g} after at most {before:.4g}"
+    click.echo(f"{'incident':12} step {incident['step']}: {text}")
+    for moved in incident["moved_first"][:5]:
+        click.echo(
+            f"{'':14} {moved['name']} moved at step {moved['step']}: "
+            f"{moved['usual']:.3g} -> {moved['value']:.3g}"
+        )
+
+
+def _costs(segment: dict[str, Any]) -> list[str]:
+    """What a segment of training took, in lines; none for what was not measured."""
+    lines = []
+    if segment.get("timings"):
+        parts = [f"{name} {1e3 * s:.3g} ms" for name, s in segment["timings"].items()]
+        lines.append(f"a step of a run: {', '.join(parts)}")
+    uses = []
+    if "memory" in segment:
+        uses.append(f"memory at its peak {segment['memory'] / 2**20:.0f} MiB")
+    units = {"cpu": "cores busy", "gpu": "of the GPU's time"}
+    uses += [f"{value:.2f} {units[name]}" for name, value in segment.get("load", {}).items()]
+    return [*lines, ", ".join(uses)] if uses else lines
+
+
+@click.command()
+@click.argument("target", metavar="EXPERIMENT|RUN")
+@click.option(
+    "--columns",
+    metavar="NAMES",
+    default="",
+    help="Columns wanted, separated by commas; * and ? stand for any characters.",
+)
+@store_option
+@json_option
+@quiet_option
+def metrics(target: str, columns: str, store: str, as_json: bool, quiet: bool) -> None:
+    """Print a row for each run and step: variant keys, seed, columns; as CSV, or as JSON."""
+    from ablab.store import Store
+    from ablab.store.metrics import experiment_metrics, run_metrics
+
+    opened = Store(store)
+    wanted = [name.strip() for name in columns.split(",") if name.strip()]
+    if any(target in (record.name, record.entry) for record in opened.experiments()):
+        frame = experiment_metrics(opened, opened.experiment(target), wanted)
+    else:
+        frame = run_metrics(opened, run_id(opened, target), wanted)
+    if as_json:
+        print_json(frame.to_dicts())
+        return
+    click.echo(frame.write_csv(), nl=False)
+
+
+def run_id(store: Any, target: str) -> str:
+    """The id of a run; the error speaks of experiments too, as either may be given."""
+    from ablab.config import InputError, Problem, nearest
+
+    try:
+        return str(store.run_row(target)["id"])
+    except InputError as error:
+        names = [record.name for record in store.experiments()]
+        raise InputError(
+            Problem(
+                f"the store {store.path} has no experiment and no run {target!r}",
+                given=target,
+                expected="an experiment: " + ", ".join(dict.fromkeys(names)) + "; or a run's id"
+                if names
+                else "nothing has run here yet",
+                suggestion=nearest(target, names) or error.problems[0].suggestion,
+            )
+        ) from error

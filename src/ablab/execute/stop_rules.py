@@ -1,0 +1,87 @@
+"""Stop rules beside what is stored already."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ablab.store.metrics import read_runs, unwatched_columns
+from ablab.store.store import Store
+from ablab.train.log_steps import last_logged
+from ablab.train.loop import rule_after_stored_steps
+from ablab.train.run import Run
+from ablab.train.stack import RunState
+from ablab.train.stopping import StopRule
+
+
+@dataclass(frozen=True)
+class Before:
+    """What is stored of some runs from before: losses since the last logged step, early stops."""
+
+    recent: dict[str, list[float]]
+    stopped: dict[str, int]
+
+    def losses(self, runs: Sequence[Run]) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """The losses since the last logged step, (K, R); None where there are none."""
+        found = [self.recent.get(run.id, []) for run in runs]
+        return np.array(found).T if found and all(found) else None
+
+
+def stop_rules(
+    store: Store, experiment: int, group: Sequence[tuple[Run, RunState | None]]
+) -> tuple[dict[str, StopRule], Before]:
+    """Stop rules that have seen what is stored; runs that they had ended already are noted so."""
+    rules: dict[str, StopRule] = {}
+    before = Before({}, {})
+    with_rules = [run for run, _ in group if run.train.stop is not None]
+    if not with_rules:
+        return rules, before
+    frame = read_runs(store, [run.id for run in with_rules], unwatched_columns)
+    for run, state in group:
+        step = 0 if state is None else state.step
+        losses = _values(frame, run.id, "train_loss", step)
+        rule, stopped = rule_after_stored_steps(
+            run, losses, _values(frame, run.id, "eval_loss", step)
+        )
+        if rule is not None:
+            rules[run.id] = rule
+        if stopped is not None:
+            before.stopped[run.id] = stopped
+        first = last_logged(step, run.log_every) + 1
+        before.recent[run.id] = [losses[s] for s in range(first, step + 1)]
+    mark_stopped(store, experiment, before.stopped)
+    return rules, before
+
+
+def mark_stopped(store: Store, experiment: int, stopped: dict[str, int]) -> None:
+    """Notes where an experiment's stop rule ended runs."""
+    with store.index.transaction() as connection:
+        connection.executemany(
+            "UPDATE members SET stopped = ? WHERE experiment = ? AND run = ?",
+            [(step, experiment, run) for run, step in stopped.items()],
+        )
+
+
+def _values(frame: pl.DataFrame, run: str, column: str, last: int) -> dict[int, float]:
+    if column not in frame.columns:
+        return {}
+    rows = frame.filter((pl.col("run") == run) & (pl.col("step") <= last)).select("step", column)
+    return dict(rows.drop_nulls().iter_rows())
+
+
+def apply_stop_rules(store: Store, experiment: int, runs: Sequence[Run]) -> None:
+    """Applies an experiment's stop rules to what other experiments have stored of its runs."""
+    with_rules = [run for run in runs if run.train.stop is not None]
+    if not with_rules:
+        return
+    frame = read_runs(store, [run.id for run in with_rules], unwatched_columns)
+    stopped = {}
+    for run in with_rules:
+        losses = _values(frame, run.id, "train_loss", run.train.steps)
+        evaluations = _values(frame, run.id, "eval_loss", run.train.steps)
+        step = rule_after_stored_steps(run, losses, evaluations)[1]
+        if step is not None:
+            stopped[run.id] = step
+    mark_stopped(store, experiment, stopped)

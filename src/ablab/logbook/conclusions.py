@@ -1,0 +1,250 @@
+"""What an entry says of its results: readings, effects, spikes, verdicts, in sentences."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ablab.config import InputError
+from ablab.experiments.experiment import variant_label
+from ablab.read.curves import Reading
+from ablab.read.curves.sentences import common_plateaus, group_sentence, number, sentence
+from ablab.read.effects import Effects, comparison_sentence, interaction_sentence, scaling_sentence
+from ablab.read.effects.stored import experiment_effects
+from ablab.read.measures import shown
+from ablab.read.readings import experiment_readings
+from ablab.read.spikes import Explanation, explain
+from ablab.read.summary import VariantSummary
+from ablab.read.verdicts import Verdict, verdicts
+from ablab.store.store import ExperimentRecord, RunRecord, Store
+
+_ENDED = ("finished", "stopped")
+_EXPLAINED = 8  # runs whose spikes are explained, the highest spikes first
+
+
+@dataclass(frozen=True)
+class Conclusions:
+    """What was found in an experiment.
+
+    Attributes:
+        readings: The reading of each run's training loss.
+        variants: A variant's label with what its curves show, and each seed's run and sentence.
+        effects: The effects of the grid's settings, a measure each.
+        spikes: What preceded the spikes of some runs.
+        verdicts: What became of the expectations.
+        sentences: The findings, each with its numbers.
+        negative: Why the result is a negative one; empty where it is none.
+    """
+
+    readings: dict[str, Reading]
+    variants: list[tuple[str, str, list[tuple[str, int, str]]]]
+    effects: list[Effects]
+    spikes: list[Explanation]
+    verdicts: list[Verdict]
+    sentences: list[str]
+    negative: list[str]
+
+    def digest(self) -> dict[str, Any]:
+        """What the logbook's list needs of it, as plain data."""
+        return {
+            "negative": self.negative,
+            "sentences": self.sentences[:2],
+            "verdicts": [each.as_data() for each in self.verdicts],
+        }
+
+
+def find(
+    store: Store,
+    record: ExperimentRecord,
+    runs: Sequence[RunRecord],
+    summaries: Sequence[VariantSummary],
+) -> Conclusions:
+    """The findings of an experiment, as far as it has come."""
+    readings = experiment_readings(store, record, runs)
+    effects = _effects(store, record, runs, readings)
+    spikes = _explanations(store, record, runs, readings)
+    judged = verdicts(store, record)
+    sentences = [
+        *_best(summaries),
+        *_told(effects),
+        *_levels(runs, readings),
+        *_spiky(runs, readings, spikes),
+        *_troubled(runs),
+    ]
+    return Conclusions(
+        readings,
+        _variants(runs, readings),
+        effects,
+        spikes,
+        judged,
+        sentences,
+        _negative(runs, effects, judged),
+    )
+
+
+def _effects(
+    store: Store,
+    record: ExperimentRecord,
+    runs: Sequence[RunRecord],
+    readings: dict[str, Reading],
+) -> list[Effects]:
+    """Of the last loss, and of leaving the level at which at least half of the runs stay."""
+    if not record.definition["grid"] or not any(run.status in _ENDED for run in runs):
+        return []
+    measures: list[str | None] = [None]
+    for name in record.levels:
+        at = [
+            reading
+            for reading in readings.values()
+            if any(plateau.name == name for plateau in reading.plateaus)
+        ]
+        if len(at) >= len(runs) / 2:
+            measures.append(f"leaves({name})")
+    found = []
+    for measure in measures:
+        try:
+            found.append(experiment_effects(store, record, measure=measure))
+        except InputError:  # there is nothing to compare yet
+            continue
+    return found
+
+
+def _explanations(
+    store: Store,
+    record: ExperimentRecord,
+    runs: Sequence[RunRecord],
+    readings: dict[str, Reading],
+) -> list[Explanation]:
+    spiky = [run for run in runs if run.run in readings and readings[run.run].spikes]
+    spiky.sort(key=lambda run: -max(spike.height for spike in readings[run.run].spikes))
+    found = [explain(store, record, run, readings[run.run]) for run in spiky[:_EXPLAINED]]
+    return [each for each in found if each is not None]
+
+
+def _variants(
+    runs: Sequence[RunRecord], readings: dict[str, Reading]
+) -> list[tuple[str, str, list[tuple[str, int, str]]]]:
+    groups: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        if run.run in readings:
+            groups.setdefault(variant_label(run.variant), []).append(run)
+    return [
+        (
+            label,
+            group_sentence([readings[run.run] for run in members]),
+            [(run.run, run.seed, sentence(readings[run.run])) for run in members],
+        )
+        for label, members in groups.items()
+    ]
+
+
+def _best(summaries: Sequence[VariantSummary]) -> list[str]:
+    """The best variant and the next one, by the last held-out loss, or else the training loss."""
+    for measure in ("eval_loss", "train_loss"):
+        known = [each for each in summaries if measure in each.measures]
+        if not known:
+            continue
+        known.sort(key=lambda each: each.measures[measure].mean)
+        first = known[0]
+        text = f"{variant_label(first.keys)} ends lowest: {measure} {first.measures[measure]}"
+        if len(known) == 1:
+            return [f"{measure} ends at {first.measures[measure]}."]
+        second, last = known[1], known[-1]
+        text += f"; then {variant_label(second.keys)}, {second.measures[measure]}"
+        if len(known) > 2:
+            text += f"; highest {variant_label(last.keys)}, {last.measures[measure]}"
+        return [text + "."]
+    return []
+
+
+def _told(effects: Sequence[Effects]) -> list[str]:
+    """What is decided of each setting, and how much is not."""
+    sentences = []
+    for found in effects:
+        told = [each for each in found.factorial if each.verdict != "undecided"]
+        sentences += [comparison_sentence(each, found.measure) for each in told]
+        rest = len(found.factorial) - len(told)
+        if rest:
+            sentences.append(
+                f"{rest} of {len(found.factorial)} comparisons of {found.measure} are undecided, "
+                "which is not: equal; the table says how many seeds would settle each."
+            )
+        sentences += [
+            interaction_sentence(each, found.measure) for each in found.interactions if each.exists
+        ]
+        sentences += [
+            scaling_sentence(each)
+            for each in found.scalings
+            if each.best is not None and each.best.holds
+        ]
+    return sentences
+
+
+def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str]:
+    """The natural levels at which runs stay, with how many and until when."""
+    known = [readings[run.run] for run in runs if run.run in readings]
+    sentences = []
+    for group in common_plateaus(known, least=1):
+        name = group[0][1].name
+        if name is None:
+            continue
+        ends = sorted(plateau.last for _, plateau in group)
+        sentences.append(
+            f"{len(group)} of {len(known)} runs stay at {name}, until step "
+            f"{ends[len(ends) // 2]:,} [{ends[0]:,}, {ends[-1]:,}] (median and range)."
+        )
+    never = [each for each in known if each.floor is not None and each.floor.name is not None]
+    for name in dict.fromkeys(each.floor.name for each in never if each.floor is not None):
+        count = sum(each.floor is not None and each.floor.name == name for each in never)
+        sentences.append(f"{count} of {len(known)} runs are at {name} to the end.")
+    return sentences
+
+
+def _spiky(
+    runs: Sequence[RunRecord], readings: dict[str, Reading], spikes: Sequence[Explanation]
+) -> list[str]:
+    having = [run for run in runs if run.run in readings and readings[run.run].spikes]
+    if not having:
+        return []
+    counts = sorted(len(readings[run.run].spikes) for run in having)
+    highest = max(spike.height for run in having for spike in readings[run.run].spikes)
+    text = (
+        f"{len(having)} of {len(runs)} runs spike, by a factor of {number(highest)} at most; "
+        f"spikes a run: {counts[len(counts) // 2]} [{counts[0]}, {counts[-1]}] (median and range)"
+    )
+    known = [each for each in spikes if each.zero_sum_error is not None]
+    if known:
+        lost = sum(each.zero_sum_step is not None for each in known)
+        text += (
+            f"; before {lost} of the {len(known)} spikes that were watched, class gradients had "
+            "lost their zero sum"
+        )
+    return [text + "."]
+
+
+def _troubled(runs: Sequence[RunRecord]) -> list[str]:
+    sentences = []
+    for status in ("diverged", "failed"):
+        steps = [run.step for run in runs if run.status == status]
+        if steps:
+            where = shown(min(steps))
+            where += f" to {shown(max(steps))}" if max(steps) > min(steps) else ""
+            sentences.append(f"{len(steps)} of {len(runs)} runs {status}, at step {where}.")
+    return sentences
+
+
+def _negative(
+    runs: Sequence[RunRecord], effects: Sequence[Effects], judged: Sequence[Verdict]
+) -> list[str]:
+    """Why a result is a negative one, each reason in a few words."""
+    reasons = []
+    failed = sum(each.outcome == "failed" for each in judged)
+    if failed:
+        reasons.append(f"{failed} of {len(judged)} expectations failed")
+    done = all(run.status in (*_ENDED, "diverged", "failed") for run in runs)
+    if effects and done and not any(
+        each.verdict == "differs" for found in effects for each in found.factorial
+    ):  # fmt: skip
+        reasons.append("no difference shown")
+    if runs and all(run.status in ("diverged", "failed") for run in runs):
+        reasons.append("no run reached its end")
+    return reasons

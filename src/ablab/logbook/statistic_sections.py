@@ -1,0 +1,122 @@
+"""What an entry shows of what was watched: columns worth a look, figures, incidents."""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ablab.logbook.statistic_figures import (
+    LayerGroup,
+    histograms,
+    layer_curves,
+    layer_groups,
+    layer_heat,
+    pattern_grid,
+    spaced,
+)
+from ablab.read.incidents import moved_first
+from ablab.store.artifacts import list_artifacts, read_artifact, read_incident
+from ablab.store.index import StoreError
+from ablab.store.metrics import experiment_metrics
+from ablab.store.store import ExperimentRecord, RunRecord, Store
+from ablab.watching.names import is_statistic
+
+# The statistics that say most at a glance come first.
+_PREFERRED = (
+    "activation/blocks.*.attn.pattern/mean_entropy",
+    "activation/blocks.*.resid_post/rms",
+    "activation/logits/mean_margin",
+    "activation_grad/logits/zero_sum_error",
+    "grad/blocks.*.attention.query.weight/rms",
+    "grad/blocks.*.mlp.linear.weight/rms",
+    "param/model/update_ratio",
+    "grad/model/noise_scale",
+    "activation_grad/blocks.*.resid_post/rms",
+)
+_GROUPS, _CAPTURES, _INCIDENTS, _COLUMNS = 8, 6, 20, 12  # shown at most
+_CAPTURED_STEPS = 24
+
+
+def shown_groups(names: Sequence[str]) -> list[LayerGroup]:
+    """The statistics that an entry draws, by layer, among the columns that there are."""
+    groups = layer_groups([name for name in names if is_statistic(name)])
+    first = [
+        group for preferred in _PREFERRED for group in groups if fnmatchcase(group.name, preferred)
+    ]
+    rest = [group for group in groups if group not in first]
+    few = first if len(first) >= _GROUPS or len(rest) > 3 * _GROUPS else [*first, *rest]
+    return (few or groups)[:_GROUPS]
+
+
+def shown_columns(names: list[str]) -> list[str]:
+    """The statistics that an entry's interactive figure offers."""
+    return [column for group in shown_groups(names) for column in group.columns.values()][:_COLUMNS]
+
+
+def watched_figures(
+    store: Store, record: ExperimentRecord, runs: list[RunRecord]
+) -> dict[str, str]:
+    """Figures of the first variant's statistics and of the first run's captures, by title."""
+    figures: dict[str, str] = {}
+    if not runs:
+        return figures
+    metrics = experiment_metrics(store, record, shown_columns)
+    names = [name for name in metrics.columns if is_statistic(name)]
+    first = [run.run for run in runs if run.variant == runs[0].variant]
+    mine = metrics.filter(metrics["run"].is_in(first))
+    for group in layer_groups(names):
+        if (
+            mine.select(list(group.columns.values())).null_count().min_horizontal()[0]
+            == mine.height
+        ):
+            continue
+        figures[group.name] = layer_curves(mine, group)
+        if len(group.columns) > 1:
+            figures[f"{group.name}, as a heat map"] = layer_heat(mine, group)
+    return figures | _captured_figures(store, runs)
+
+
+def _captured_figures(store: Store, runs: list[RunRecord]) -> dict[str, str]:
+    run = next((each.run for each in runs if list_artifacts(store, "capture", each.run)), None)
+    if run is None:
+        return {}
+    tensors: dict[str, dict[int, Any]] = {}
+    steps = [each.step for each in list_artifacts(store, "capture", run)]
+    for step in spaced(steps, _CAPTURED_STEPS):
+        with suppress(StoreError):  # a damaged file takes no entry with it
+            for name, tensor in read_artifact(store, "capture", run, step).items():
+                if name in tensors or len(tensors) < _CAPTURES:
+                    tensors.setdefault(name, {})[step] = tensor.float().numpy()
+    figures: dict[str, str] = {}
+    for name, found in tensors.items():
+        is_pattern = name.endswith(".pattern") and next(iter(found.values())).ndim == 4
+        drawing = pattern_grid(found, name) if is_pattern else histograms(found, name)
+        figures[f"{name} of run {run}"] = drawing
+    return figures
+
+
+def incidents(store: Store, runs: list[RunRecord]) -> list[dict[str, Any]]:
+    """What the flight recorder kept, with the statistics that moved first."""
+    flights = [(run, each) for run in runs for each in list_artifacts(store, "flight", run.run)]
+    found = []
+    for run, incident in flights[:_INCIDENTS]:
+        try:
+            moved = moved_first(read_incident(store, run.run, incident.step), incident.step)
+        except StoreError:  # a damaged file takes no entry with it
+            moved = []
+        found.append(
+            {
+                "run": run.run,
+                "seed": run.seed,
+                "step": incident.step,
+                **incident.about,
+                "moved": [vars(each) for each in moved[:5]],
+            }
+        )
+    return found
+
+
+def file_name(title: str) -> str:
+    """A figure's title as a file's name."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", title.replace("*", "N")).strip("-")

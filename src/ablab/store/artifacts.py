@@ -1,0 +1,154 @@
+"""What is kept beside metrics and snapshots: captured tensors and flight records.
+
+``captures/RUN/STEP.safetensors`` holds tensors by ``family/site-or-parameter``;
+``flights/RUN/STEP.safetensors`` the parameters from just before an incident, and
+``flights/RUN/STEP.parquet`` the statistics of the steps around it.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ablab.config import Problem
+from ablab.store.files import write_atomically
+from ablab.store.index import StoreError
+from ablab.store.store import Store
+
+Kind = Literal["capture", "flight"]
+_FOLDERS: dict[str, str] = {"capture": "captures", "flight": "flights"}
+_SPARE_BYTES = 256 * 2**20  # that stay free on the disk, for metrics and snapshots
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Something that is kept of a run at a step.
+
+    Attributes:
+        kind: ``capture`` or ``flight``.
+        run: The run.
+        step: The step: after which tensors were captured, or at which an incident happened.
+        bytes: The size of its files.
+        about: What else is known of it.
+    """
+
+    kind: str
+    run: str
+    step: int
+    bytes: int
+    about: dict[str, Any]
+
+
+def artifact_path(
+    store: Store, kind: str, run: str, step: int, suffix: str = "safetensors"
+) -> Path:
+    """Where a file of something that is kept stands."""
+    return store.path / _FOLDERS[kind] / run / f"{step}.{suffix}"
+
+
+def save_artifact(
+    store: Store,
+    kind: Kind,
+    run: str,
+    step: int,
+    tensors: dict[str, Tensor],
+    about: dict[str, Any],
+    table: pl.DataFrame | None = None,
+) -> int:
+    """Keeps tensors, and a table with them; tensors captured before at the same step stay.
+
+    Returns:
+        The bytes that were written.
+
+    Raises:
+        StoreError: The disk would be full.
+    """
+    path = artifact_path(store, kind, run, step)
+    if kind == "capture" and path.is_file():
+        tensors = read_artifact(store, kind, run, step) | tensors
+    needed = sum(tensor.nbytes for tensor in tensors.values())
+    check_space(store.path, needed, f"{_FOLDERS[kind]} of run {run} at step {step}")
+    metadata = {"run": run, "step": str(step), "ablab": "1"}
+    own = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+    size = write_atomically(path, lambda to: save_file(own, to, metadata))
+    if table is not None:
+        to = artifact_path(store, kind, run, step, "parquet")
+        size += write_atomically(to, lambda path: table.write_parquet(path, compression="zstd"))
+    with store.index.transaction() as connection:
+        connection.execute(
+            "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?)",
+            (kind, run, step, size, json.dumps(about)),
+        )
+    return size
+
+
+def list_artifacts(store: Store, kind: Kind, run: str) -> list[Artifact]:
+    """What is kept of a run, by step."""
+    rows = store.index.rows(
+        "SELECT * FROM kept WHERE kind = ? AND run = ? ORDER BY step", kind, run
+    )
+    return [
+        Artifact(row["kind"], row["run"], row["step"], row["bytes"], json.loads(row["about"]))
+        for row in rows
+    ]
+
+
+def read_artifact(store: Store, kind: Kind, run: str, step: int) -> dict[str, Tensor]:
+    """The tensors that are kept of a run at a step, by name.
+
+    Raises:
+        StoreError: There are none, or they are damaged.
+    """
+    path = artifact_path(store, kind, run, step)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        steps = [str(each.step) for each in list_artifacts(store, kind, run)]
+        raise StoreError(
+            Problem(
+                f"run {run} has no {kind} at step {step} ({error})",
+                given=step,
+                expected="one of " + ", ".join(steps) if steps else f"a run with a {kind}",
+            )
+        ) from error
+
+
+def read_incident(store: Store, run: str, step: int) -> pl.DataFrame:
+    """The statistics of the steps around an incident, a row a step.
+
+    Raises:
+        StoreError: There is no such record, or it is damaged.
+    """
+    path = artifact_path(store, "flight", run, step, "parquet")
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise StoreError(
+            Problem(f"a flight record is missing or damaged ({error})", given=str(path))
+        ) from error
+
+
+def check_space(path: Path, needed: int, what: str) -> None:
+    """Checks that something fits on the disk, with room to spare for metrics and snapshots.
+
+    Raises:
+        StoreError: It does not.
+    """
+    path = next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
+    free = shutil.disk_usage(path).free
+    if needed + _SPARE_BYTES > free:
+        raise StoreError(
+            Problem(
+                f"the disk has no room for the {what}",
+                given=f"{needed / 1e6:,.0f} MB to write, {free / 1e6:,.0f} MB free at {path}",
+                expected=f"{_SPARE_BYTES / 1e6:,.0f} MB free after it; capture less (fewer steps, "
+                "samples or sites), or free some space",
+            )
+        )

@@ -1,0 +1,121 @@
+"""A stored run in Python: its configuration, status, metrics and models."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from torch import Tensor, nn
+
+from ablab.config import Problem
+from ablab.store.artifacts import Artifact, list_artifacts, read_artifact, read_incident
+from ablab.store.index import StoreError
+from ablab.store.metrics import run_metrics
+from ablab.store.snapshots import read_parameters
+from ablab.store.store import RunRecord, Store
+from ablab.train.run import Run
+from ablab.train.stack import initial_model
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run of a store.
+
+    Attributes:
+        store: The store that it is in.
+        record: What ``ablab runs`` lists of it.
+        run: Its configuration as training reads it.
+    """
+
+    store: Store
+    record: RunRecord
+    run: Run
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.record.run
+
+    @property
+    def status(self) -> str:
+        """One of planned, running, interrupted, finished, stopped, diverged or failed."""
+        return self.record.status
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All that shapes the run, as plain data."""
+        trajectory: dict[str, Any] = json.loads(self.store.run_row(self.id)["trajectory"])
+        return trajectory
+
+    @property
+    def snapshots(self) -> list[int]:
+        """The steps whose parameters are kept."""
+        rows = self.store.index.rows(
+            "SELECT step FROM snapshots WHERE run = ? ORDER BY step", self.id
+        )
+        return [row["step"] for row in rows]
+
+    def metrics(self, columns: Sequence[str] = ()) -> pl.DataFrame:
+        """A row for each step: ``run``, ``step``, and the columns that were logged.
+
+        Args:
+            columns: Names or shell-style patterns of the columns wanted; all by default.
+        """
+        return run_metrics(self.store, self.id, columns)
+
+    @property
+    def segments(self) -> list[dict[str, Any]]:
+        """How its steps were trained, piece by piece."""
+        segments: list[dict[str, Any]] = json.loads(self.store.run_row(self.id)["segments"])
+        return segments
+
+    @property
+    def captures(self) -> list[int]:
+        """The steps after which tensors were captured."""
+        return [each.step for each in list_artifacts(self.store, "capture", self.id)]
+
+    def captured(self, step: int) -> dict[str, Tensor]:
+        """The tensors that were captured after a step, by ``family/site-or-parameter``.
+
+        Raises:
+            StoreError: None were.
+        """
+        return read_artifact(self.store, "capture", self.id, step)
+
+    @property
+    def incidents(self) -> list[Artifact]:
+        """What the flight recorder kept, by the step of the incident."""
+        return list_artifacts(self.store, "flight", self.id)
+
+    def incident(self, step: int) -> pl.DataFrame:
+        """The statistics of the steps around an incident, a row a step.
+
+        Raises:
+            StoreError: There is no record of one at that step.
+        """
+        return read_incident(self.store, self.id, step)
+
+    def model(self, step: int | None = None) -> nn.Module:
+        """The model with the parameters after a step, in evaluation mode; by default the last kept.
+
+        Raises:
+            StoreError: No parameters are kept for that step.
+        """
+        kept = self.snapshots
+        if not kept or (step is not None and step not in kept):
+            near = min(kept, key=lambda each: abs(each - (step or 0)), default=None)
+            raise StoreError(
+                Problem(
+                    f"run {self.id} has no snapshot" + ("" if step is None else f" of step {step}"),
+                    given=step,
+                    expected="one of " + ", ".join(map(str, kept)) if kept else "a trained run",
+                    suggestion=None if near is None else str(near),
+                )
+            )
+        model = initial_model(self.run)
+        parameters = read_parameters(self.store, self.id, kept[-1] if step is None else step)
+        if set(parameters) != {name for name, _ in model.named_parameters()}:
+            raise StoreError(Problem("the snapshot is of another model", given=self.id))
+        model.load_state_dict(parameters, strict=False)  # a tied parameter is named once
+        return model.eval()

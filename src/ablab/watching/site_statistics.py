@@ -1,0 +1,246 @@
+"""Reading activations and their gradients for statistics. Axes: W, B, T, P predicted, V."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ablab.train.taps import MEAN, Tapped, TapReducer
+from ablab.watching.column_buffer import ColumnBuffer
+from ablab.watching.columns import Column
+from ablab.watching.programs import Programs
+from ablab.watching.reducer import Reducer
+from ablab.watching.rows import EagerRows, RowPass, parts_for, rows_from
+from ablab.watching.sites import Site
+
+ACTIVATIONS = ("activation", "activation_grad")
+_HIDDEN = -3e38  # what is below it is -inf, and hidden
+_WHOLE = "whole"  # a tensor that is kept as it is
+
+
+class SiteStatistics(TapReducer):
+    """Boils each tensor down where it stands, while it is still in the processor's cache.
+
+    Args:
+        columns: The statistics of the families ``activation`` and ``activation_grad``.
+        sites: The model's sites.
+        predicted: The positions whose token is predicted.
+        row_pass: How the pass over a tensor is made.
+        batch: Samples of the whole batch (B).
+        eager: Whether tensors hold numbers as they are read. Then one that two sites show one after
+            another is read once; not where operations are only recorded.
+        compiles: Whether what is done with a tensor is a compiled program by itself.
+        in_parts: Whether a batch is taken in parts. Then reducers that are no means over samples
+            are given the whole tensor when it is there.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        sites: Mapping[str, Site],
+        predicted: slice,
+        row_pass: RowPass,
+        batch: int,
+        eager: bool,
+        compiles: bool = False,
+        in_parts: bool = False,
+    ) -> None:
+        self._columns = [each for each in columns if each.place.family in ACTIVATIONS]
+        self._sites, self._predicted, self._row_pass = sites, predicted, row_pass
+        self._batch, self._eager = batch, eager
+        self._programs = Programs() if compiles else None
+        self._in_parts = in_parts
+        self._reducers: dict[tuple[str, str], list[Reducer]] = {}
+        for column in self._columns:
+            key = (column.place.family, column.place.name)
+            self._reducers.setdefault(key, []).append(column.reducer)
+        self._parts = {
+            key: parts_for([each.name for each in reducers if each.given == "rows"])
+            for key, reducers in self._reducers.items()
+        }
+        self.sites = frozenset(name for _, name in self._reducers)
+        self.gradient_sites = frozenset(
+            name for family, name in self._reducers if family == "activation_grad"
+        )
+        text = "\n".join([type(row_pass).__name__, *(each.name for each in self._columns)])
+        self.key = hashlib.sha256(text.encode()).hexdigest()
+        self._row_reducers = list(
+            {
+                each.reducer.name: each.reducer
+                for each in self._columns
+                if each.reducer.given == "rows"
+            }.values()
+        )
+        self._orders: dict[tuple[int, ...], Tensor] = {}
+        self._count: Tensor | None = None
+        self._last: tuple[Tensor, Any, dict[str, Tensor]] | None = None
+
+    def forward(self, site: str, x: Tensor, targets: Tensor) -> Tapped:
+        """What is kept of an activation; see :meth:`ablab.train.taps.TapReducer.forward`."""
+        return self._take("activation", site, x, targets)
+
+    def backward(self, site: str, grad: Tensor, targets: Tensor) -> Tapped:
+        """What is kept of a gradient."""
+        return self._take("activation_grad", site, grad, targets)
+
+    def stay_eager(self) -> None:
+        """Makes no more programs of what is done with single tensors."""
+        if self._programs is not None:
+            self._programs, self._row_pass = None, EagerRows()
+
+    def forget(self) -> None:
+        """Lets go of the tensor that was read last."""
+        self._last = None
+
+    def _take(self, family: str, site: str, x: Tensor, targets: Tensor) -> Tapped:
+        reducers = self._reducers.get((family, site), [])
+        place = f"{family}/{site}"
+        tapped: Tapped = {}
+        if any(each.given in ("rows", "tensor", "matrices") for each in reducers):
+            for name, value in self._boiled(family, site, x).items():
+                is_mean = name.startswith(MEAN)
+                plain = name.removeprefix(MEAN)
+                tapped[f"{MEAN if is_mean else ''}{place}|{plain}"] = value
+        for each in reducers:
+            if each.given == "answers":
+                shown = x[:, :, self._predicted]
+                tapped[f"{MEAN}{place}|{each.name}"] = per_run(each.function, shown, targets)
+        return tapped
+
+    def _boiled(self, family: str, site: str, x: Tensor) -> dict[str, Tensor]:
+        """What is kept of a tensor by itself, by the parts' and the reducers' names."""
+        parts = self._parts[family, site]
+        others = [
+            each for each in self._reducers[family, site] if each.given in ("tensor", "matrices")
+        ]
+        hides = family == "activation" and self._sites[site].is_hiding
+        asked = (parts, tuple(each.name for each in others), hides)
+        last = self._last
+        if last is not None and last[1] == (asked, x._version) and _same_memory(last[0], x):
+            return last[2]
+
+        def boil(x: Tensor) -> dict[str, Tensor]:
+            x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+            shown = F.threshold(x, _HIDDEN, 0.0) if hides else x
+            shown = shown.unsqueeze(-1) if shown.ndim < 3 else shown  # a number for each sample
+            found = self._row_pass.take(shown, parts) if parts else {}
+            for each in others:
+                if self._waits(each):
+                    found[_WHOLE] = x.clone() if self._eager else x
+                else:
+                    found[f"{MEAN}{each.name}"] = _reduced(each, x)
+            return found
+
+        found = boil(x) if self._programs is None else self._programs.run(asked, boil, x)
+        if self._eager:
+            self._last = (x, (asked, x._version), found)
+        return found
+
+    def _waits(self, reducer: Reducer) -> bool:
+        """Whether a reducer of tensors has to wait for all parts of a batch."""
+        return self._in_parts and not reducer.is_mean
+
+    def finish(self, tapped: Mapping[str, Tensor], buffer: ColumnBuffer) -> None:
+        """Adds the statistics of a whole batch to a buffer, from what was kept of it."""
+        places = [f"{family}/{site}" for (family, site), parts in self._parts.items() if parts]
+        if places:
+            rows = rows_from(self._sums(tapped, places), self._counts(tapped))
+            for each in self._row_reducers:
+                buffer.add(each.function(rows), [f"{place}/{each.name}" for place in places])
+        for (family, site), reducers in self._reducers.items():
+            whole = tapped.get(f"{family}/{site}|{_WHOLE}")
+            for each in reducers if whole is not None else ():
+                if each.given in ("tensor", "matrices") and self._waits(each):
+                    assert whole is not None, "looked at above"
+                    buffer.add(_reduced(each, whole)[:, None], [f"{family}/{site}/{each.name}"])
+        means = [name for name in tapped if name.startswith(MEAN)]
+        if means:
+            names = [name.removeprefix(MEAN).replace("|", "/") for name in means]
+            buffer.add(torch.stack([tapped[name] for name in means], dim=1), names)
+
+    def _sums(self, tapped: Mapping[str, Tensor], places: Sequence[str]) -> dict[str, Tensor]:
+        """Sums and extremes over rows, each (R, places); those of equally many rows at once."""
+        sums: dict[str, Tensor] = {}
+        for part, finishes in _FINISHES.items():
+            groups: dict[int, list[int]] = {}
+            for number, place in enumerate(places):
+                value = tapped.get(f"{place}|{part}")
+                if value is not None:
+                    groups.setdefault(value.shape[1], []).append(number)
+            if not groups:
+                continue
+            found: dict[str, list[Tensor]] = {name: [] for name in finishes}
+            for members in groups.values():
+                together = torch.stack([tapped[f"{places[n]}|{part}"] for n in members], dim=1)
+                for name, finish in finishes.items():
+                    found[name].append(finish(together))
+            place_of = [number for members in groups.values() for number in members]
+            for name, values in found.items():
+                sums[name] = self._in_order(torch.cat(values, dim=1), place_of, len(places))
+        return sums
+
+    def _in_order(self, values: Tensor, place_of: Sequence[int], count: int) -> Tensor:
+        """Values (R, some places) in the order of all places, NaN where a place has none."""
+        key = tuple(place_of)
+        if key not in self._orders:
+            order = [key.index(number) if number in key else len(key) for number in range(count)]
+            self._orders[key] = torch.tensor(order, device=values.device)
+        if len(key) < count:
+            values = torch.cat([values, torch.full_like(values[:, :1], torch.nan)], dim=1)
+        return values.index_select(1, self._orders[key])
+
+    def _counts(self, tapped: Mapping[str, Tensor]) -> Tensor:
+        """How many entries there are at each place."""
+        if self._count is None:
+            counts = [
+                float(self._sites[site].visible * self._batch)
+                for (_, site), parts in self._parts.items()
+                if parts
+            ]
+            device = next(iter(tapped.values())).device
+            self._count = torch.tensor(counts, device=device)
+        return self._count
+
+
+# What becomes of a part (R, G, n) of the pass over a tensor.
+_FINISHES: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
+    "norms": {
+        "mean_norm": lambda x: x.mean(-1),
+        "max_norm": lambda x: x.amax(-1),
+        "min_norm": lambda x: x.amin(-1),
+        "squares": lambda x: x.square().sum(-1),
+    },
+    "total": {"total": lambda x: x.sum(-1)},
+    "largest": {"largest": lambda x: x.amax(-1)},
+    "zeros": {"zeros": lambda x: x.sum(-1)},
+}
+
+
+def _reduced(reducer: Reducer, x: Tensor) -> Tensor:
+    """A reducer of tensors at a site (W, B, …), for each run."""
+    if reducer.given == "matrices":
+        values: Tensor = reducer.function(x.flatten(1, -2))
+        return values
+    return per_run(reducer.function, x)
+
+
+def per_run(function: object, x: Tensor, *others: Tensor) -> Tensor:
+    """A function of one run's tensors for all runs, (W,)."""
+    assert callable(function), "a reducer's function"
+    if x.shape[0] == 1:
+        result: Tensor = function(x[0], *(other[0] for other in others))
+        return result.reshape(1)
+    stacked: Tensor = torch.vmap(function)(x, *others)
+    return stacked
+
+
+def _same_memory(a: Tensor, b: Tensor) -> bool:
+    return (
+        a.data_ptr() == b.data_ptr()
+        and a.shape == b.shape
+        and a.stride() == b.stride()
+        and a.dtype == b.dtype
+    )

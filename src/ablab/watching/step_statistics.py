@@ -1,0 +1,172 @@
+"""The watcher of a stack: which steps are watched, and what becomes of them. Axes: R, P, S."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ablab.config import InputError
+from ablab.train.collector import StatisticsCollector
+from ablab.train.run import Run
+from ablab.train.stack import Stack
+from ablab.train.taps import TapReducer
+from ablab.watching.column_buffer import ColumnBuffer
+from ablab.watching.columns import Column, check_patterns, choose_columns, every_column
+from ablab.watching.config import WatchConfig
+from ablab.watching.names import DEFAULT
+from ablab.watching.parameter_statistics import ParameterStatistics
+from ablab.watching.rows import EagerRows, TracedRows
+from ablab.watching.site_statistics import ACTIVATIONS, SiteStatistics
+from ablab.watching.sites import find_sites
+from ablab.watching.watchable import watchable
+
+_MANY = 400  # statistics of parameters, from which on they are worth a compiled program
+
+
+class StepStatistics(StatisticsCollector):
+    """Takes statistics of a stack's steps.
+
+    Args:
+        stack: The stack, whose method is settled.
+        patterns: Which statistics; a pattern that means none here makes no column.
+        at: Whether a step is watched.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        patterns: Sequence[str],
+        at: Callable[[int], bool],
+    ) -> None:
+        self._stack, self._at = stack, at
+        sites = find_sites(stack.objective.model, stack.device) if patterns else {}
+        every = every_column(patterns, sites, stack.layout, stack.optimizer_state)
+        columns = choose_columns(patterns, every)
+        self.names = tuple(column.name for column in columns)
+        self._sites = sites
+        self._columns = columns
+        self._flat: ParameterStatistics | None = None
+        self._make(compiles=False)
+        self._buffer = ColumnBuffer(self.names)
+        self._before: Tensor | None = None
+        self._grad: Tensor | None = None
+        self._previous: tuple[int, Tensor] | None = None
+
+    def compile(self) -> None:
+        """From now on passes over an eager stack's tensors are compiled programs too."""
+        self._make(compiles=True)
+
+    def _make(self, compiles: bool) -> None:
+        stack, columns, batch = self._stack, self._columns, self._stack.config.batch_size
+        flat = [each for each in columns if each.place.family not in ACTIVATIONS]
+        # Few of them are cheaper than a program for them.
+        program = (compiles or stack.method.compiled) and len(flat) > _MANY
+        self._flat = (
+            ParameterStatistics(flat, stack.layout, batch, program, stack.device) if flat else None
+        )
+        traced = stack.method.compiled or compiles
+        self._tap_reducer = SiteStatistics(
+            columns,
+            self._sites,
+            stack.task.predicted,
+            TracedRows() if traced else EagerRows(),
+            batch,
+            eager=not stack.method.compiled,
+            compiles=compiles and not stack.method.compiled,
+            in_parts=stack.method.samples is not None,
+        )
+
+    def watches(self, step: int) -> bool:
+        """Whether a step is watched."""
+        return bool(self.names) and self._at(step)
+
+    def tap_reducer(self, step: int) -> TapReducer | None:
+        """What is read in a step's passes."""
+        return self._tap_reducer if self._tap_reducer.sites and self.watches(step) else None
+
+    def before(self, step: int, theta: Tensor, grad: Tensor) -> None:
+        """Keeps copies of what the update changes and a watched step needs."""
+        flat = self._flat
+        if flat is None:
+            return
+        watched = self.watches(step)
+        self._before = theta.clone() if watched and flat.needs_update else None
+        remembered = flat.needs_previous and self.watches(step + 1)
+        self._grad = grad.clone() if (watched and flat.needs_grad) or remembered else None
+
+    def after(
+        self,
+        step: int,
+        theta: Tensor,
+        optimizer_state: Mapping[str, Tensor],
+        tapped: Mapping[str, Tensor],
+    ) -> Tensor:
+        """All statistics of the step, (R, S)."""
+        if tapped:
+            self._tap_reducer.finish(tapped, self._buffer)
+            self._tap_reducer.forget()
+        if self._flat is not None:
+            tensors = {"param": theta} | {
+                f"optimizer/{name}": slot for name, slot in optimizer_state.items()
+            }
+            if self._grad is not None:
+                tensors["grad"] = self._grad
+            previous = None
+            if self._previous is not None and self._previous[0] == step - 1:
+                previous = self._previous[1]
+            self._flat.take(tensors, self._before, previous, self._buffer)
+        return self._buffer.row()
+
+    def done(self, step: int) -> None:
+        """Ends a step: keeps what the next one needs of it."""
+        flat = self._flat
+        self._before = None
+        remembered = flat is not None and flat.needs_previous and self.watches(step + 1)
+        self._previous = (step, self._grad) if remembered and self._grad is not None else None
+        self._grad = None
+
+    def forget(self) -> None:
+        """Lets go of the last gradient: the runs' states were put in place of others."""
+        self._previous = None
+
+    def narrow(self, indices: Sequence[int]) -> None:
+        """Narrows to some of the runs."""
+        # Programs are made for a number of runs; making them anew costs more than it saves.
+        if self._flat is not None:
+            self._flat.stay_eager()
+        self._tap_reducer.stay_eager()
+        if self._previous is not None:
+            step, grad = self._previous
+            chosen = torch.tensor(list(indices), device=grad.device, dtype=torch.long)
+            self._previous = (step, grad.index_select(0, chosen))
+
+
+def check_watching(runs: Sequence[Run]) -> None:
+    """Checks that each pattern of statistics means one in some run.
+
+    Args:
+        runs: All runs of an experiment.
+
+    Raises:
+        InputError: One means none.
+    """
+    shapes = list({run.stack_key: run for run in runs}.values())
+    found: dict[tuple[str, ...], list[Column]] = {}
+    for run in shapes:
+        assert isinstance(run.watch, WatchConfig), "an experiment's runs know what is watched"
+        recorder = run.watch.recorder
+        patterns = run.watch.statistics + (recorder.statistics if recorder is not None else ())
+        patterns = tuple(pattern for pattern in patterns if pattern not in ("*", *DEFAULT))
+        if not patterns:
+            continue
+        try:
+            there = watchable(run)
+        except InputError:
+            raise
+        except (Exception, SystemExit):  # training it keeps the whole error with the run
+            return
+        found.setdefault(patterns, []).extend(
+            every_column(patterns, there.sites, there.layout, there.state_names)
+        )
+    for patterns, every in found.items():
+        check_patterns(patterns, every)
