@@ -74,7 +74,7 @@ def stack(size: str, count: int, how: str, patterns: tuple[str, ...], every: int
         collector = StepStatistics(made, patterns, lambda step: step % every == 0)
         if how == "eager, passes compiled":
             collector.compile()
-        made.watcher = watcher
+        made.collector = collector
     return made
 
 
@@ -112,8 +112,8 @@ def measure(size: str, count: int, how: str, rounds: int, single: bool) -> dict[
             result["all, every 10"] = round(10 * (ratio - 1), 1)
         alone = statistics.median(each for each, _ in times) / block
         result["ms"] = round(1e3 * alone, 2)
-        assert made.watcher is not None
-        result[f"columns, {name}"] = len(made.watcher.names)
+        assert made.collector is not None
+        result[f"columns, {name}"] = len(made.collector.names)
         del made
     return result
 

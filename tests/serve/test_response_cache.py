@@ -1,10 +1,10 @@
-from ablab.serve import fresh
+from ablab.serve import response_cache
 from ablab.serve.response_cache import ResponseCache
 
 
 def test_an_answer_is_made_again_only_when_the_version_is_another(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(fresh.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(response_cache.time, "monotonic", lambda: clock[0])
     made = []
 
     def make():

@@ -104,7 +104,7 @@ def compare(kind, method, compiles=False, patterns=("*",)):
     collector = StepStatistics(stack, patterns, lambda step: step == 4)
     if compiles:
         collector.compile()
-    stack.collector = watcher
+    stack.collector = collector
     stack.advance(2)
     earlier = stack.theta.clone()
     stack.advance(1)
@@ -170,7 +170,7 @@ def test_gradients_at_sites_are_finite_differences():
     wanted = ("blocks.0.resid_mid", "blocks.1.attn.pattern")
     patterns = tuple(f"activation_grad/{site}/rms" for site in wanted)
     collector = StepStatistics(stack, patterns, lambda step: True)
-    stack.collector = watcher
+    stack.collector = collector
     own = initial_model(run)
     batch = stack.task.draw(run.seed, 1, 1, 2)
     tokens, targets = torch.from_numpy(batch.tokens[0]), torch.from_numpy(batch.targets[0])

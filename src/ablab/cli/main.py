@@ -6,7 +6,7 @@ from typing import NoReturn
 import click
 
 from ablab import __version__
-from ablab.cli import doctor, logbook, show, train
+from ablab.cli import check, data, doctor, logbook, show, train
 from ablab.cli.claims import claims
 from ablab.cli.effects import effects
 from ablab.cli.export import export, figure
@@ -66,8 +66,8 @@ for _command in (
     export,
     serve,
     doctor.doctor,
-    logbook.data,
-    logbook.check,
+    data.data,
+    check.check,
 ):
     ablab.add_command(_command)
 

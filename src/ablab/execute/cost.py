@@ -31,7 +31,7 @@ class StepCost:
         kernel_launches: Torch operations that compute something.
         tokens: Tokens of a sample.
         samples: Samples of a batch.
-        mixes_samples: Whether the samples of a batch affect each other; such a batch is never split.
+        mixes_samples: Whether the samples of a batch affect each other: then it is never split.
     """
 
     key: str

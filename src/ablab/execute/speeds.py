@@ -233,8 +233,8 @@ def _counts(cost: StepCost) -> list[float]:
     return [cost.kernel_launches, cost.activation_bytes, cost.flops, cost.attention_flops]
 
 
-def _key(cost: str, method: Method, threads: int, workers: int) -> str:
-    return f"{shape} | {method.title} | {threads} threads | {workers} workers"
+def _key(cost_key: str, method: Method, threads: int, workers: int) -> str:
+    return f"{cost_key} | {method.title} | {threads} threads | {workers} workers"
 
 
 def _compiled_key(cost: StepCost, method: Method) -> str:

@@ -52,7 +52,7 @@ class Model(Generates, ABC):
 
     @abstractmethod
     def initialise(self, generator: torch.Generator) -> None:
-        """Draws every parameter anew, in place, from ``generator`` (on the CPU)."""
+        """Batches every parameter anew, in place, from ``generator`` (on the CPU)."""
 
     @abstractmethod
     def forward(

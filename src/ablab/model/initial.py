@@ -7,7 +7,7 @@ from ablab.model.parts import Constant
 
 
 def draw_parameters(model: nn.Module, std: float, parts: int, generator: torch.Generator) -> None:
-    """Draws the parameters anew, in place and in the order of their names.
+    """Batches the parameters anew, in place and in the order of their names.
 
     Args:
         model: The model.

@@ -164,7 +164,7 @@ class StoreCheckpointer(Checkpointer):
 
 
 def watched_frames(watched: Sequence[WatchedStep]) -> list[pl.DataFrame]:
-    """Watched steps as frames of run, step and the statistics, one for each set of them.
+    """WatchedStep steps as frames of run, step and the statistics, one for each set of them.
 
     A value that is not a number is null. Single precision holds what statistics are known to.
     """

@@ -96,6 +96,10 @@ class StoredRun:
         """
         return read_incident(self.store, self.id, step)
 
+    # What scripts written for earlier versions call them.
+    flights = incidents
+    flight = incident
+
     def model(self, step: int | None = None) -> nn.Module:
         """The model with the parameters after a step, in evaluation mode; by default the last kept.
 

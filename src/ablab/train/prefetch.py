@@ -44,7 +44,7 @@ class _Prefetched:
 
 
 class Prefetcher:
-    """Draws batches, dropout words and settings for some runs, some steps ahead.
+    """Batches batches, dropout words and settings for some runs, some steps ahead.
 
     All of it is a function of (seed, step), so how far ahead it is drawn changes nothing.
 

@@ -110,7 +110,7 @@ def _noisy(
 
 
 class _Plan:
-    """Draws the pieces of a curve, each of a size that can be seen."""
+    """Batches the pieces of a curve, each of a size that can be seen."""
 
     def __init__(self, rng: np.random.Generator, n: int, every: int, noise: Noise) -> None:
         self.rng, self.n, self.every, self.noise = rng, n, every, noise

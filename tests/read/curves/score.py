@@ -23,7 +23,7 @@ Read = Callable[[np.ndarray, np.ndarray], Any]  # steps, values -> ablab.read.cu
 
 
 class Score:
-    """Findings that are true, missed and false, by kind and noise; the errors of descents."""
+    """Conclusions that are true, missed and false, by kind and noise; the errors of descents."""
 
     def __init__(self) -> None:
         self.true: Counter[tuple[str, float]] = Counter()

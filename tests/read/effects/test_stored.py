@@ -56,7 +56,7 @@ def kept(tmp_path):
 
 def test_a_stored_experiment_has_effects(kept):
     frame = grid({"model.d_model": [16, 8]}, 3, lambda width, seed: width + (width > 8) * seed)
-    with mock.patch.object(stored, "measured", return_value=frame) as measured:
+    with mock.patch.object(stored, "measure_table", return_value=frame) as measured:
         found = experiment_effects(*kept, of="model.d_model", measure="best(loss)", margin=1.0)
     assert measured.call_args.args == (*kept, "best(loss)")
     assert (found.measure, found.base, found.margin) == ("best(loss)", {"model.d_model": 8}, 1.0)
@@ -65,7 +65,7 @@ def test_a_stored_experiment_has_effects(kept):
 
 def test_the_measure_is_the_evaluations_loss_where_there_is_one(kept):
     taken = grid({"model.d_model": [16, 8]}, 1, lambda width, seed: 1.0)
-    with mock.patch.object(stored, "measured", return_value=taken):
+    with mock.patch.object(stored, "measure_table", return_value=taken):
         assert experiment_effects(*kept).measure == "final(eval_loss)"
     assert experiment_effects(*kept).measure == "final(train_loss)"
 

@@ -154,10 +154,12 @@ def scaling(results: Results, of: str, others: Others = "all") -> Scaling:
     values, levels = values[order], levels[order]
     fits = []
     if len(levels) > 1:
-        fits.append(_fit("exponential", levels, levels, values))
         if levels[0] > 0:
             fits.append(_fit("power law", np.log(levels), levels, values))
-    found = sorted((fit for fit in fits if fit is not None), key=lambda fit: fit[1])
+        fits.append(_fit("exponential", levels, levels, values))
+    found = [fit for fit in fits if fit is not None]
+    if len(levels) > 2:  # through two points both pass exactly, and rounding must not rank them
+        found.sort(key=lambda fit: fit[1])
     ahead = len(levels) * (found[1][1] - found[0][1]) if len(found) == 2 else 0.0
     return Scaling(
         of,

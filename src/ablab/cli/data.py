@@ -1,0 +1,91 @@
+"""``ablab data``: the corpora on this machine, and how to fetch others."""
+
+import sysconfig
+from pathlib import Path
+
+import click
+
+from ablab.cli.common import json_option, print_json, quiet_option
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@quiet_option
+@click.pass_context
+def data(context: click.Context, as_json: bool, quiet: bool) -> None:
+    """The corpora: list them, fetch one, or print where one is."""
+    context.obj = as_json
+    if context.invoked_subcommand is None:
+        _list(as_json)
+
+
+@data.command("list")
+@json_option
+@quiet_option
+@click.pass_obj
+def list_corpora(outer: bool, as_json: bool, quiet: bool) -> None:
+    """List the corpora and where they are."""
+    _list(as_json or outer)
+
+
+@data.command()
+@click.argument("name")
+@json_option
+@quiet_option
+def fetch(name: str, as_json: bool, quiet: bool) -> None:
+    """Fetch a corpus from its public home into your cache; its digest is checked."""
+    from ablab.tasks.corpora import PYTHON_STDLIB, fetch_corpus, find_corpus
+
+    if name == PYTHON_STDLIB:
+        click.echo(f"{name} comes with Python; there is nothing to fetch", err=True)
+        path = Path(sysconfig.get_paths()["stdlib"])
+    else:
+        path = find_corpus(name) or fetch_corpus(name, tell=lambda text: click.echo(text, err=True))
+    if as_json:
+        print_json({"name": name, "path": str(path)})
+    else:
+        click.echo(path)
+
+
+@data.command()
+@click.argument("name")
+@json_option
+@quiet_option
+def path(name: str, as_json: bool, quiet: bool) -> None:
+    """Print where a corpus's file is."""
+    from ablab.config import InputError, Problem
+    from ablab.tasks.corpora import DOWNLOADS, PYTHON_STDLIB, cache_folder, find_corpus
+
+    if name == PYTHON_STDLIB:
+        found: Path | None = Path(sysconfig.get_paths()["stdlib"])
+    else:
+        found = find_corpus(name)
+    if found is None:
+        raise InputError(
+            Problem(
+                f"{name} is not on this machine yet",
+                given=name,
+                expected=f"ablab data fetch {name}, or its file of "
+                f"{DOWNLOADS[name].size:,} bytes at {cache_folder() / DOWNLOADS[name].file_name}",
+            )
+        )
+    if as_json:
+        print_json({"name": name, "path": str(found)})
+    else:
+        click.echo(found)
+
+
+def _list(as_json: bool) -> None:
+    from ablab.tasks.corpora import DOWNLOADS, PYTHON_STDLIB, PYTHON_STDLIB_ABOUT, find_corpus
+
+    entries = [(PYTHON_STDLIB, PYTHON_STDLIB_ABOUT, "comes with Python")]
+    for name, download in DOWNLOADS.items():
+        found = find_corpus(name)
+        entries.append(
+            (name, f"{download.about}, {download.size:,} bytes", str(found or "not fetched yet"))
+        )
+    if as_json:
+        print_json([{"name": n, "about": a, "where": w} for n, a, w in entries])
+        return
+    for name, about, where in entries:
+        click.echo(f"{name:16} {about}\n{'':16} {where}")
