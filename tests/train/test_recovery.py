@@ -179,7 +179,7 @@ def test_a_run_that_leaves_disturbs_no_recovery():
     expected = whole.advance(40).losses
     narrowed = Stack(runs, None, CPU, ROWS)
     narrowed.advance(10)
-    narrowed.keep([0, 2])
+    narrowed.narrow([0, 2])
     np.testing.assert_array_equal(narrowed.advance(30).losses, expected[10:, [0, 2]])
 
 
