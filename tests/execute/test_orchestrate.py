@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 import ablab
-from ablab.api import carry_out
 from ablab.execute.options import Options
+from ablab.execute.orchestrate import orchestrate
 from ablab.execute.progress import QuietReporter
 from ablab.experiments.experiment import experiment
 from tests.store.makers import train
@@ -135,7 +135,9 @@ def test_a_paused_experiment_keeps_what_is_done_and_goes_on(tmp_path, tiny):
         calls += 1
         return calls > 9
 
-    result = carry_out(asked, tmp_path / "lab", Options(workers=1), "test", QuietReporter(), pause)
+    result = orchestrate(
+        asked, tmp_path / "lab", Options(workers=1), "test", QuietReporter(), pause
+    )
     assert not result.complete
     assert any(0 < run.step < 60 for run in result.runs)
     assert {run.status for run in result.runs} <= {"interrupted", "finished", "planned"}
@@ -182,10 +184,10 @@ def test_an_exception_is_kept_and_the_rest_goes_on(tmp_path, tiny, monkeypatch):
 
 
 def test_a_stack_that_does_not_fit_is_split(tmp_path, tiny, monkeypatch):
-    from ablab.execute import queue
+    from ablab.execute import train_stack
 
     widths = []
-    original = queue.Stack
+    original = train_stack.Stack
 
     def limited(runs, *arguments):
         widths.append(len(runs))
@@ -193,7 +195,7 @@ def test_a_stack_that_does_not_fit_is_split(tmp_path, tiny, monkeypatch):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return original(runs, *arguments)
 
-    monkeypatch.setattr(queue, "Stack", limited)
+    monkeypatch.setattr(train_stack, "Stack", limited)
     result = train(tiny, tmp_path / "lab", "seeds=7", "model.d_model=8", engine="stack")
     monkeypatch.undo()
     assert widths == [7, 4, 2, 2, 3, 2, 1]
