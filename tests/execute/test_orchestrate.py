@@ -139,8 +139,9 @@ def test_a_paused_experiment_keeps_what_is_done_and_goes_on(tmp_path, tiny):
         asked, tmp_path / "lab", Options(workers=1), "test", QuietReporter(), pause
     )
     assert not result.complete
-    assert any(0 < run.step < 60 for run in result.runs)
-    assert {run.status for run in result.runs} <= {"interrupted", "finished", "planned"}
+    runs = result.store.runs()
+    assert any(0 < run.step < 60 for run in runs)
+    assert {run.status for run in runs} <= {"interrupted", "finished", "planned"}
     second = train(tiny, tmp_path / "lab", "train.steps=60", "train.stop={below: 0.001}")
     whole = train(tiny, tmp_path / "other", "train.steps=60", "train.stop={below: 0.001}")
     assert second.complete
