@@ -49,8 +49,6 @@ PARTS = {
     "float64": {"model": DROPOUT, "precision": "float64"},
     "loss in float64": {"model": DROPOUT, "loss": {"dtype": "float64"}},
 }
-
-
 _ALONE = {}
 
 
@@ -94,8 +92,9 @@ def test_the_innermost_layout_agrees(parts):
     agree(PARTS[parts], OPTIMIZERS["adamw"], INNERMOST)
 
 
-def test_a_compiled_program_in_the_usual_layout_agrees():
-    agree(PARTS["bigram"], OPTIMIZERS["adam"], COMPILED["usual"])
+@pytest.mark.parametrize("method", COMPILED)
+def test_each_compiled_layout_agrees(method):
+    agree(PARTS["bigram"], OPTIMIZERS["adam"], COMPILED[method])
 
 
 @pytest.mark.compiled
@@ -110,14 +109,13 @@ def test_rows_of_a_stack_are_bit_equal_to_one_row_by_itself_when_compiled():
     together = Stack(runs, None, CPU, INNERMOST).advance(20)
     solo = Method("solo", True, "innermost", "plain")
     for index, run in enumerate(runs):
-        alone = Stack([run], None, CPU, solo).advance(20)
-        np.testing.assert_array_equal(together.losses[:, index], alone.losses[:, 0])
+        single = Stack([run], None, CPU, solo).advance(20)
+        np.testing.assert_array_equal(together.losses[:, index], single.losses[:, 0])
 
 
 def test_parts_of_batches_of_two_sizes_agree_in_one_process():
-    parts = Method("stack", True, "innermost", "plain", rows=1, samples=8)
     for size in (16, 24):  # their parts are of one shape, and lie otherwise in memory
-        agree(PARTS["bigram"], {"batch_size": size}, parts, 20)
+        agree(PARTS["bigram"], {"batch_size": size}, COMPILED["innermost, parts"])
 
 
 def test_a_method_can_change_on_the_way():

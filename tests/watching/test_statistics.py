@@ -29,19 +29,23 @@ MODELS = {
         d_model=4, n_heads=1, norm="none", residual=False, mlp=None,
         attention={"bias": False, "output_projection": False},
     ),
+    "own": OWN.model,
 }  # fmt: skip
-SOME = (
-    "activation/*.attn.pattern/mean_entropy", "activation_grad/*.attn.z/mean_norm",
-    "activation/logits/mean_margin", "activation_grad/logits/zero_sum_error", "param/model/*",
-    "grad/model/*",
-)  # fmt: skip
+SOME = {
+    "bare": (
+        "activation/*.attn.pattern/mean_entropy", "activation_grad/*.attn.z/mean_norm",
+        "activation_grad/logits/zero_sum_error", "grad/model/*", "param/model/*",
+    ),
+    "own": ("activation/embedding/rms", "activation_grad/embedding/rms", "grad/*/rms"),
+}  # fmt: skip
 METHODS = {
     "solo": SOLO,
     "stack": STACK,
     "usual": Method("solo", compiled=True, attention="plain", samples=8),
     "innermost": Method("stack", compiled=True, layout="innermost", attention="plain", rows=1),
+    "innermost, parts": Method("solo", True, "innermost", "plain", samples=8),
 }
-RUNS = {"solo": 1, "usual": 1, "stack": 3, "innermost": 2}
+RUNS = {"solo": 1, "usual": 1, "stack": 3, "innermost": 2, "innermost, parts": 1}
 
 
 def expected(run, theta, stack, step):
@@ -120,6 +124,8 @@ def compare(kind, method, compiles=False, patterns=("*",)):
     stack.advance(1)
     before = stack.theta.clone()
     found = stack.advance(1).watched
+    if METHODS[method].compiled:  # and did not fall back
+        assert stack._gradients._compiles_taps
     assert found is not None and np.isfinite(found).all()
     families = {name.partition("/")[0] for name in collector.names}
     assert families == set(FAMILIES) or patterns != ("*",)
@@ -151,10 +157,13 @@ def test_eager_steps(kind, method):
     assert entropies == (patterns if kind == "softmax" else [])
 
 
-@pytest.mark.parametrize("method", ["usual", "innermost"])
-def test_what_a_compiled_step_reads(method):
-    names = compare("bare", method, patterns=SOME)
-    assert len(names) > len(SOME)
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [("bare", "usual"), ("bare", "innermost, parts"), ("own", "usual"), ("own", "innermost")],
+)
+def test_what_a_compiled_step_reads(kind, method):
+    names = compare(kind, method, patterns=SOME[kind])
+    assert len(names) > len(SOME[kind])
 
 
 @pytest.mark.compiled
