@@ -118,7 +118,7 @@ class Recorder(Observer):
             del seen[: -self._config.steps - _LONGEST]
         if back or stack.step - self._states[-1].step >= self._config.steps:
             self._states.append(_state(stack))
-            # The next stop may find an incident right after this one, which needs K steps before it.
+            # The next stop may find an incident just after this one; it needs K steps before it.
             while len(self._states) > 2 and self._states[1].step <= stack.step - self._config.steps:
                 self._states.popleft()
 
