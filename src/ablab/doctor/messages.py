@@ -7,7 +7,8 @@ def listed(items: Iterable[object], most: int = 6, between: str = ", ") -> str:
     """The first ``most`` items, and the number of further ones."""
     texts = [str(item) for item in items]
     rest = len(texts) - most
-    return between.join(texts[:most]) + (f" and {rest} more" if rest > 0 else "")
+    conjunction = " and" if between == ", " else f"{between}and"
+    return between.join(texts[:most]) + (f"{conjunction} {rest} more" if rest > 0 else "")
 
 
 def share(part: int, whole: int) -> str:

@@ -14,9 +14,7 @@ import psutil
 from ablab.store.index import Index
 
 HEARTBEAT_SECONDS = 10.0
-SILENT_SECONDS = 120.0  # a process on another machine counts as dead after this long without one
-    120.0  # without a heartbeat, a process on another machine counts as dead after this
-)
+SILENT_SECONDS = 120.0  # a process on another machine that is silent for this long is dead
 
 
 class Owner:
