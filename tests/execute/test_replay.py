@@ -138,8 +138,8 @@ def test_captures_and_every_other_step(short):
         ({"steps": (5, 61)}, "1 ≤ A ≤ B ≤ 60"),
         ({"steps": (9, 5)}, "has no steps 9 to 5"),
         ({"watch": ["grad/*/rmss"]}, "no reducer 'rmss'"),
-        ({"watch": ["grad/nothing/rms"]}, "no statistic is meant"),
-        ({"capture": ["blocks.7.attn.z"]}, "no tensor is meant"),
+        ({"watch": ["grad/nothing/rms"]}, "matches no statistic"),
+        ({"capture": ["blocks.7.attn.z"]}, "matches no tensor"),
     ],
 )
 def test_what_cannot_be_replayed_is_said(short, given, said):
