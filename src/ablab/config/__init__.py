@@ -1,10 +1,11 @@
-"""The ground: typed configuration's base, the registry, and errors that know their place."""
+"""The bottom layer: the configuration base class, registries, and errors that carry their source."""
 
 from ablab.config.base import Config, Neutral, NotInIdentity, identity_of
 from ablab.config.errors import InputError, Problem, is_file, nearest
 from ablab.config.patterns import match_names
 from ablab.config.registry import Registry, load_object, source_digest
 from ablab.config.variants import Component, Variants
+from ablab.config.wording import counted
 
 __all__ = [
     "Component",
@@ -15,6 +16,7 @@ __all__ = [
     "Problem",
     "Registry",
     "Variants",
+    "counted",
     "identity_of",
     "is_file",
     "load_object",
