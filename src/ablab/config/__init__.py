@@ -1,4 +1,4 @@
-"""The bottom layer: the configuration base class, registries, and errors that carry their source."""
+"""The bottom layer: the configuration base class, registries, and errors with their source."""
 
 from ablab.config.base import Config, Neutral, NotInIdentity, identity_of
 from ablab.config.errors import InputError, Problem, is_file, nearest
