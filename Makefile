@@ -1,11 +1,12 @@
 # make demo   installs ablab into .venv and runs the recipe "addition"
 # make test   runs the test suite            make check   linters, types, imports, docs and tests
+# make test-types   tensor shapes and types, checked at every call
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-all lint types imports docs static check golden clean
+.PHONY: setup demo test test-all test-types lint types imports docs static check golden clean
 
 setup: $(STAMP)
 
@@ -24,6 +25,11 @@ test: $(STAMP)
 test-all: $(STAMP)
 	$(BIN)/pytest -n 2 --durations=20
 
+# jaxtyping's annotations, checked by beartype at every call: modules that call most of them.
+TYPED := tests/model tests/tasks
+test-types: $(STAMP)
+	ABLAB_TYPE_CHECKS=1 $(BIN)/pytest -n 2 -m "not slow and not compiled" $(TYPED)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,7 +45,7 @@ docs: $(STAMP)
 
 static: lint types imports docs
 
-check: static test
+check: static test test-types
 
 # The golden loss curves show that a refactoring changed no numbers. Only this command rewrites them.
 golden: $(STAMP)

@@ -1,30 +1,64 @@
-"""Shared by all tests: shapes and types are checked at run time, data is found, torch is modest."""
+"""Shared by all tests: temporary files in memory, modest threads, type checks if asked for."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
-from jaxtyping import install_import_hook
+import psutil
 
-_HOOK = install_import_hook(["ablab.model", "ablab.tasks", "ablab.train"], "beartype.beartype")
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT.parent / "shared" / "data"
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 2**31  # free, from which on temporary files are kept in memory
+PREFIX = "ablab-tests-"
+
+# Compiled programs are the same whoever made them: worker processes share them, and on disk they
+# are still there the next time.
+os.environ.setdefault(
+    "TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"{PREFIX}programs")
+)
+
+
+def _memory_folder() -> Path | None:
+    """A new temporary folder in memory, where a sync costs nothing; None where there is no room."""
+    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < MEMORY_BYTES:
+        return None
+    for left in MEMORY.glob(f"{PREFIX}[0-9]*"):  # by a process that was killed
+        if not psutil.pid_exists(int(left.name.removeprefix(PREFIX).partition("-")[0])):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=MEMORY))
+
+
+# The workers of pytest-xdist inherit the folder from the process that started them.
+FOLDER = None if "PYTEST_XDIST_WORKER" in os.environ else _memory_folder()
+if FOLDER is not None:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(FOLDER)
+
+# Tests run side by side: more threads than cores would wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
+# Measured speeds change plans, so every test process begins with none.
+os.environ["ABLAB_CACHE"] = tempfile.mkdtemp(prefix=PREFIX)
+
+if os.environ.get("ABLAB_TYPE_CHECKS"):
+    # Shapes and types of every call, which makes the calls slow: `make test-types`.
+    from jaxtyping import install_import_hook
+
+    _HOOK = install_import_hook(["ablab.model", "ablab.tasks", "ablab.train"], "beartype.beartype")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-ROOT = Path(__file__).resolve().parent.parent
-DATA = ROOT.parent / "shared" / "data"
-
-# Tests run side by side: threads that outnumber the cores wait for each other.
-os.environ["OMP_NUM_THREADS"] = "1"
-# What is remembered of a machine's speed changes plans, so every test process begins without.
-os.environ["ABLAB_CACHE"] = tempfile.mkdtemp(prefix="ablab-tests-")
-# Compiled programs may be shared: they are the same whoever made them.
-os.environ.setdefault(
-    "TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / "ablab-tests-programs")
-)
 torch.set_num_threads(1)
 if (DATA / "tinyshakespeare.txt").is_file():
     os.environ.setdefault("ABLAB_DATA", str(DATA))
+
+
+def pytest_unconfigure() -> None:
+    """Frees the memory; ``pytest --basetemp FOLDER`` keeps the tests' files."""
+    shutil.rmtree(os.environ["ABLAB_CACHE"], ignore_errors=True)
+    if FOLDER is not None:
+        shutil.rmtree(FOLDER, ignore_errors=True)
 
 
 @pytest.fixture

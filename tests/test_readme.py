@@ -1,13 +1,14 @@
 """The README's commands, run as written, in the order in which they stand."""
 
-import os
 import re
+import runpy
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.cli.command import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -25,32 +26,26 @@ def folder(tmp_path_factory):
     return path
 
 
-def test_the_commands_work_as_written(folder):
+def test_the_commands_work_as_written(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("ABLAB_STORE", "lab")
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line, comments=True) for line in lines if line.startswith("ablab ")]
     assert len(commands) == 15
     for _, *arguments in commands:
-        found = subprocess.run(
-            [sys.executable, "-m", "ablab", *arguments],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            env=os.environ | {"ABLAB_STORE": "lab"},
-            check=False,
-        )
-        assert found.returncode == 0, f"{arguments}: {found.stderr}"
-        assert found.stdout.strip(), arguments
+        code, out, err = run_command(*arguments)
+        assert code == 0, f"{arguments}: {err}"
+        assert out.strip(), arguments
 
 
-def test_the_python_works_as_written(folder):
+def test_the_python_works_as_written(folder, monkeypatch, capsys):
     (code,) = blocks("python")
     (folder / "readme.py").write_text(code)
-    found = subprocess.run(
-        [sys.executable, "readme.py"], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert found.returncode == 0, found.stderr
-    assert "model.d_model" in found.stdout
-    assert "entry: lab" in found.stdout
+    monkeypatch.chdir(folder)
+    runpy.run_path("readme.py", run_name="__main__")
+    found = capsys.readouterr().out
+    assert "model.d_model" in found
+    assert "entry: lab" in found
 
 
 def test_the_makefile_has_the_two_commands():

@@ -12,10 +12,9 @@ import polars as pl
 
 from ablab.config import InputError
 from ablab.execute.device import find_device
-from ablab.execute.observers import check_captures
 from ablab.execute.options import Compiling, DeviceName, Engine, Options
-from ablab.execute.orchestrate import orchestrate, steps_to_train
-from ablab.execute.progress import Reporter, make_reporter
+from ablab.execute.orchestrate import TrainedExperiment, orchestrate
+from ablab.execute.progress import make_reporter
 from ablab.execute.replay import ReplayReport, ReplayRequest, replay
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.logbook.entry import write_entry
@@ -29,7 +28,6 @@ from ablab.read.verdicts import Verdict, verdicts
 from ablab.store.metrics import experiment_metrics, experiment_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.store.stored_run import StoredRun
-from ablab.watching.step_statistics import check_watching
 
 
 @dataclass(frozen=True)
@@ -166,6 +164,14 @@ class Result:
     complete: bool
     entry: Path
 
+    @classmethod
+    def of(cls, asked: Experiment, trained: TrainedExperiment) -> "Result":
+        """Writes the entry of a trained experiment."""
+        entry = write_entry(trained.store, trained.record)
+        return cls(
+            asked, trained.store, trained.record, trained.trained, trained.complete, entry.page
+        )
+
     @cached_property
     def runs(self) -> list[RunRecord]:
         """The experiment's runs, variant by variant."""
@@ -202,6 +208,7 @@ def run(
     workers: int | None = None,
     retry: bool = False,
     compile: Compiling = "auto",
+    executor: str = "auto",
     quiet: bool = False,
     **settings: Any,
 ) -> Result:
@@ -216,6 +223,8 @@ def run(
         workers: Processes; None lets the plan choose.
         retry: Whether runs that failed or diverged are tried again.
         compile: Whether steps are compiled: where it pays, always, or never.
+        executor: How training processes are run: ``in_process``, ``worker_processes``, an import
+            path of a user's own, or ``auto``.
         quiet: Whether to show no progress.
         settings: Top-level settings by name (``seeds=3``), as for an experiment.
 
@@ -231,28 +240,9 @@ def run(
     named += [repr(override) for override in overrides]
     named += [f"{key}={value!r}" for key, value in settings.items()]
     command = f"ablab.run({', '.join(named)})"
-    options = Options(engine, device, workers, retry, compile)
-    return carry_out(asked, store, options, command, make_reporter(quiet), lambda: False)
-
-
-def carry_out(
-    asked: Experiment,
-    store: str | Path,
-    options: Options,
-    command: str,
-    reporter: Reporter,
-    should_pause: Callable[[], bool],
-) -> Result:
-    """:func:`run` with everything given, as the command line needs it."""
-    find_device(options.device)  # before anything is written
-    check_watching(asked.runs)
-    left = steps_to_train(asked, store, options.retry)
-    check_captures([run for run in asked.runs if run.id in left], store)
-    opened = Store(store, create=True)
-    conducted = orchestrate(asked, opened, options, command, reporter, should_pause)
-    record = conducted.record
-    entry = write_entry(opened, record)
-    return Result(asked, opened, record, conducted.trained, conducted.complete, entry.page)
+    options = Options(engine, device, workers, retry, compile, executor)
+    trained = orchestrate(asked, store, options, command, make_reporter(quiet), lambda: False)
+    return Result.of(asked, trained)
 
 
 def open(store: str | Path = "lab") -> OpenStore:

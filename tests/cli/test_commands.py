@@ -53,7 +53,7 @@ def test_run_prints_a_table_and_the_entry(lab):
     assert lines[1].startswith("0.001")
     assert lines[-1].startswith("entry: ")
     assert lines[-1].endswith("-tiny/index.html")
-    assert "tiny: 4 runs to train in 1 stacks" in err
+    assert "tiny: training 4 runs in 1 stack with this process" in err
     assert "100%" in err
 
 

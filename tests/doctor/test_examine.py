@@ -1,12 +1,14 @@
-import subprocess
+import importlib
 import sys
 
 import pytest
 
 import ablab
 from ablab.config import InputError
-from ablab.doctor import Report, doctor
+from ablab.doctor import doctor
+from ablab.doctor.check import all_checks
 from ablab.experiments import recipes
+from tests.cli.command import run_command
 from tests.doctor.planted_tasks import Sums
 
 QUICK = {
@@ -65,7 +67,7 @@ def test_variants_of_equal_shape_are_examined_once():
         "model": {"d_model": 8},
         "grid": {"train.lr": [1e-3, 1e-2], "model.d_model": [4, 8]},
     }
-    report = doctor(tree, tell=told.append)
+    report = doctor(tree, checks=["stack", "split"], tell=told.append)
     assert len(told) == 2
     by_check = {}
     for outcome in report.outcomes:
@@ -109,13 +111,44 @@ def test_one_finding_in_several_variants_is_told_once():
     assert text.endswith("frozen: 1 finding")
 
 
-def test_the_room_can_be_called_and_imported():
-    code = "import ablab; first = ablab.doctor; import ablab.doctor.report as report; "
-    code += "assert ablab.doctor is first and first.report is report; "
-    code += "print(callable(first))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "True\n"
-    assert isinstance(ablab.doctor("addition", *QUICK["addition"]), Report)
+def test_the_room_can_be_called_and_imported(monkeypatch):
+    all_checks()  # so that every module of the room is there to come back to
+    for name in [name for name in sys.modules if f"{name}.".startswith("ablab.doctor.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(ablab, "doctor")
+    first = ablab.doctor
+    assert first is not doctor and sys.modules["ablab.doctor"] is first
+    report = importlib.import_module("ablab.doctor.report")
+    assert ablab.doctor is first and first.report is report
+    found = ablab.doctor("addition", *QUICK["addition"], checks=["forward"])
+    assert isinstance(found, report.Report)
+
+
+def test_named_checks_alone_are_made_the_tasks_first():
+    report = doctor("addition", *QUICK["addition"], checks=["positions", "targets", "causality"])
+    assert [outcome.check for outcome in report.outcomes] == ["targets", "causality", "positions"]
+    assert report.healthy
+    one = doctor("addition", *QUICK["addition"], checks="targets")
+    assert one.outcomes == report.outcomes[:1]
+    code, out, _ = run_command(
+        "doctor", "addition", *QUICK["addition"], "--check", "positions", "--check", "targets",
+        "--quiet",
+    )  # fmt: skip
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines() if line] == [
+        "targets", "positions", "addition:",
+    ]  # fmt: skip
+
+
+def test_checks_that_do_not_exist_are_refused_before_anything_is_examined():
+    told = []
+    with pytest.raises(InputError, match=r"no check called 'sample'(.|\n)*did you mean samples"):
+        doctor("addition", checks=["causality", "sample"], tell=told.append)
+    with pytest.raises(InputError, match=r"none is named(.|\n)*causality"):
+        doctor("addition", checks=[], tell=told.append)
+    code, _, err = run_command("doctor", "addition", "--check", "sample")
+    assert code == 2 and "samples" in err
+    assert told == []
 
 
 def test_what_cannot_be_examined_is_refused():

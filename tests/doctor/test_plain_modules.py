@@ -11,13 +11,21 @@ SMALL = {
 }
 
 
-def found_in(name):
-    report = doctor(f"tests.doctor.plain_modules:{name}")
-    return [finding for _, finding, _ in report.findings]
+MODULES, PARTS = "tests.doctor.plain_modules:", "tests.doctor.plain_parts:"
+# The check that finds each bug.
+CHECKS = {
+    "NormWithoutAxis": "samples", "UnmaskedTanh": "causality", "UnmaskedLinear": "causality",
+    "Swapped": "samples", "InPlaceCache": "in_place", "NoPlaces": "positions",
+    "ListOfLayers": "registered",
+}  # fmt: skip
+
+
+def found(check, subject, *overrides):
+    return [finding for _, finding, _ in doctor(subject, *overrides, checks=[check]).findings]
 
 
 def test_a_healthy_module_is_silent():
-    assert found_in("Healthy") == []
+    assert doctor(MODULES + "Healthy").findings == []
 
 
 @pytest.mark.parametrize(
@@ -33,17 +41,18 @@ def test_a_healthy_module_is_silent():
     ],
 )
 def test_a_bug_is_named(name, message, cause):
-    assert any(message in each.message and cause in each.cause for each in found_in(name))
+    findings = found(CHECKS[name], MODULES + name)
+    assert any(message in each.message and cause in each.cause for each in findings), findings
 
 
 @pytest.mark.parametrize(
-    ("settings", "message", "cause"),
+    ("settings", "check", "message", "cause"),
     [
-        ("qk_norm=tests.doctor.plain_parts:NormWithoutAxis", "mixes vectors", "dim=-1"),
-        ("activation=tests.doctor.plain_parts:MaskBeforeTanh", "later positions", "before tanh"),
-        ("activation=tests.doctor.plain_parts:MaskForgotten", "later positions", "mask"),
+        (f"qk_norm={PARTS}NormWithoutAxis", "norms", "mixes vectors", "dim=-1"),
+        (f"activation={PARTS}MaskBeforeTanh", "weights", "later positions", "before tanh"),
+        (f"activation={PARTS}MaskForgotten", "weights", "later positions", "mask"),
     ],
 )
-def test_a_bug_in_a_part_is_named(settings, message, cause):
-    found = [finding for _, finding, _ in doctor(SMALL, f"model.attention.{settings}").findings]
-    assert any(message in each.message and cause in each.cause for each in found), found
+def test_a_bug_in_a_part_is_named(settings, check, message, cause):
+    findings = found(check, SMALL, f"model.attention.{settings}")
+    assert any(message in each.message and cause in each.cause for each in findings), findings

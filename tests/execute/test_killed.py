@@ -12,82 +12,31 @@ import time
 import pytest
 
 import ablab
+from ablab.store import Store
+from ablab.store.leases import live_owners
+from tests.cli.command import run_command
+from tests.store.makers import train
 
 GRID = [
-    "addition",
-    "train.steps=120",
     "train.batch_size=64",
     "train.snapshots.every=20",
     "train.evaluate={every: 60, samples: 64}",
     "model.d_model=8,16",
     "model.n_heads=1",
     "seeds=2",
-    "--engine",
-    "stack",
-    "--workers",
-    "2",
-    "--quiet",
 ]
+STEPS, RUNS = 240, 4
 
 
-def command(store):
-    return [sys.executable, "-m", "ablab", "run", *GRID, "--store", str(store)]
+def command(store, *more, steps=STEPS):
+    """What follows ``ablab``: a grid of four runs in two stacks, by two worker processes."""
+    options = ("--engine", "stack", "--workers", "2", "--quiet", "--store", str(store))
+    return ["run", "addition", *GRID, f"train.steps={steps}", *options, *more]
 
 
-def check(store):
-    return subprocess.run(
-        [sys.executable, "-m", "ablab", "check", "--store", str(store)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def kill_after(seconds, store):
-    """Starts the grid and kills the command alone: its workers must notice."""
-    process = subprocess.Popen(command(store), stdout=subprocess.DEVNULL)
-    time.sleep(seconds)
-    process.kill()
-    process.wait()
-    return process.returncode == -signal.SIGKILL
-
-
-def steps(store):
-    rows = ablab.open(store).store.index.rows("SELECT id, step FROM runs")
-    return {row["id"]: row["step"] for row in rows}
-
-
-@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.slow)])
-def test_killed_and_resumed_equals_uninterrupted(tmp_path, times):
-    subprocess.run(command(tmp_path / "whole"), check=True, stdout=subprocess.DEVNULL)
-    random.seed(times)
-    lab = tmp_path / "killed"
-    before: dict[str, int] = {}
-    for _ in range(times):
-        kill_after(random.uniform(4.0, 9.0), lab)
-        time.sleep(1.0)  # the workers end when their parent is gone
-        if not (lab / "index.sqlite").is_file():
-            continue
-        found = check(lab)
-        assert found.returncode == 0, found.stdout + found.stderr
-        now = steps(lab)
-        assert all(now[run] >= step for run, step in before.items())
-        before = now
-    subprocess.run(command(lab), check=True, stdout=subprocess.DEVNULL)
-    assert check(lab).returncode == 0
-    one, other = ablab.open(tmp_path / "whole"), ablab.open(lab)
-    assert one.metrics("addition").equals(other.metrics("addition"))
-    for row in other.store.index.rows("SELECT segments FROM runs"):
-        pieces = [(each["from"], each["to"]) for each in json.loads(row["segments"])]
-        assert pieces[0][0] == 0
-        assert all(a[1] == b[0] for a, b in itertools.pairwise(pieces))
-
-
-def started(lab, compiling, **environment):
-    """The command with more steps than it will come to, as a process of its own."""
-    asked = [part if part != "train.steps=120" else "train.steps=100000" for part in command(lab)]
+def started(arguments, **environment):
     return subprocess.Popen(
-        [*asked, "--compile", compiling],
+        [sys.executable, "-m", "ablab", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -95,24 +44,76 @@ def started(lab, compiling, **environment):
     )
 
 
+def steps(lab):
+    """The stored steps of each run; none while the store is not there."""
+    if not (lab / "index.sqlite").is_file():
+        return {}
+    opened = Store(lab)
+    found = {row["id"]: row["step"] for row in opened.index.rows("SELECT id, step FROM runs")}
+    opened.close()
+    return found
+
+
+def wait_until(condition, process=None):
+    deadline = time.monotonic() + 90
+    while not condition() and (process is None or process.poll() is None):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def check(lab):
+    code, out, err = run_command("check", "--store", str(lab))
+    assert code == 0, out + err
+
+
+def kill_at(total, lab):
+    """Starts the grid, and kills the command alone when all runs have so many steps together."""
+    process = started(command(lab))
+    wait_until(lambda: sum(steps(lab).values()) >= total, process)
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not live_owners(Store(lab).index))  # the workers notice, and end
+    assert process.returncode in (-signal.SIGKILL, 0)
+
+
+@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.slow)])
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, times):
+    whole = train("addition", tmp_path / "whole", *GRID, f"train.steps={STEPS}", engine="stack")
+    rng, lab = random.Random(times), tmp_path / "killed"
+    before: dict[str, int] = {}
+    for _ in range(times):
+        done = sum(before.values())
+        kill_at(done + rng.randrange(1, (STEPS * RUNS - done) // 2), lab)
+        check(lab)
+        now = steps(lab)
+        assert all(now[run] >= step for run, step in before.items())
+        before = now
+    assert 0 < sum(before.values()) < STEPS * RUNS, "it was killed while it trained"
+    code, _, err = run_command(*command(lab))
+    assert code == 0, err
+    check(lab)
+    other = ablab.open(lab)
+    assert whole.metrics().equals(other.metrics("addition"))
+    for row in other.store.index.rows("SELECT segments FROM runs"):
+        pieces = [(each["from"], each["to"]) for each in json.loads(row["segments"])]
+        assert (pieces[0][0], pieces[-1][1]) == (0, STEPS)
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(pieces))
+
+
 def interrupt(process, lab):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "the same command goes on from here" in err
-    assert check(lab).returncode == 0
+    check(lab)
     assert {run.status for run in ablab.open(lab).runs()} <= {"interrupted", "planned"}
 
 
 def test_ctrl_c_keeps_what_is_done(tmp_path):
     lab = tmp_path / "lab"
     # So many steps would be compiled first, and while it compiles it pauses before any step.
-    process = started(lab, "off")
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        time.sleep(0.5)
-        if (lab / "index.sqlite").is_file() and any(steps(lab).values()):
-            break
+    process = started(command(lab, "--compile", "off", steps=100_000))
+    wait_until(lambda: any(steps(lab).values()), process)
     interrupt(process, lab)
     assert max(steps(lab).values()) > 0
     assert (lab / "logbook" / "LOGBOOK.md").is_file()
@@ -120,10 +121,9 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
 
 def test_ctrl_c_does_not_wait_for_a_compiler(tmp_path):
     lab, cache = tmp_path / "lab", tmp_path / "cache"
-    process = started(lab, "on", TORCHINDUCTOR_CACHE_DIR=str(cache))
-    deadline = time.monotonic() + 60
-    while not list(cache.glob("ablab/*.lock")):  # held while a program is compiled
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    arguments = command(lab, "--compile", "on", steps=100_000)
+    process = started(arguments, TORCHINDUCTOR_CACHE_DIR=str(cache))
+    # A lock is held while a program is compiled.
+    wait_until(lambda: list(cache.glob("ablab/*.lock")), process)
     interrupt(process, lab)
     assert set(steps(lab).values()) == {0}

@@ -8,11 +8,7 @@ import polars as pl
 import pytest
 
 import ablab
-from ablab.api import carry_out
-from ablab.execute.options import Options
-from ablab.execute.progress import QuietReporter
-from ablab.experiments.experiment import experiment
-from tests.store.makers import train
+from tests.store.makers import train, train_and_write
 
 LOSSES = ["run", "step", "train_loss"]
 
@@ -127,7 +123,7 @@ def test_stop_rules_look_at_what_others_stored(tmp_path, tiny):
 
 
 def test_a_paused_experiment_keeps_what_is_done_and_goes_on(tmp_path, tiny):
-    asked = experiment(tiny, "train.steps=60", "train.stop={below: 0.001}")
+    overrides = ("train.steps=60", "train.stop={below: 0.001}")
     calls = 0
 
     def pause() -> bool:
@@ -135,12 +131,12 @@ def test_a_paused_experiment_keeps_what_is_done_and_goes_on(tmp_path, tiny):
         calls += 1
         return calls > 9
 
-    result = carry_out(asked, tmp_path / "lab", Options(workers=1), "test", QuietReporter(), pause)
+    result = train(tiny, tmp_path / "lab", *overrides, pause=pause)
     assert not result.complete
     assert any(0 < run.step < 60 for run in result.runs)
     assert {run.status for run in result.runs} <= {"interrupted", "finished", "planned"}
-    second = train(tiny, tmp_path / "lab", "train.steps=60", "train.stop={below: 0.001}")
-    whole = train(tiny, tmp_path / "other", "train.steps=60", "train.stop={below: 0.001}")
+    second = train(tiny, tmp_path / "lab", *overrides)
+    whole = train(tiny, tmp_path / "other", *overrides)
     assert second.complete
     assert second.metrics().equals(whole.metrics())
 
@@ -182,10 +178,10 @@ def test_an_exception_is_kept_and_the_rest_goes_on(tmp_path, tiny, monkeypatch):
 
 
 def test_a_stack_that_does_not_fit_is_split(tmp_path, tiny, monkeypatch):
-    from ablab.execute import work
+    from ablab.execute import train_stack
 
     widths = []
-    original = work.Stack
+    original = train_stack.Stack
 
     def limited(runs, *arguments):
         widths.append(len(runs))
@@ -193,7 +189,7 @@ def test_a_stack_that_does_not_fit_is_split(tmp_path, tiny, monkeypatch):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return original(runs, *arguments)
 
-    monkeypatch.setattr(work, "Stack", limited)
+    monkeypatch.setattr(train_stack, "Stack", limited)
     result = train(tiny, tmp_path / "lab", "seeds=7", "model.d_model=8", engine="stack")
     monkeypatch.undo()
     assert widths == [7, 4, 2, 2, 3, 2, 1]
@@ -260,9 +256,9 @@ class Mine(Addition):
 
 
 def test_a_result_stays_its_own_when_the_name_is_used_again(tmp_path, tiny):
-    first = train(tiny, tmp_path / "lab", "seeds=1")
+    first = train_and_write(tiny, tmp_path / "lab", "seeds=1")
     text = first.entry.read_text()
-    second = train(tiny, tmp_path / "lab", "seeds=2")
+    second = train_and_write(tiny, tmp_path / "lab", "seeds=2")
     assert len(first.runs) == 2
     assert first.metrics()["run"].n_unique() == 2
     assert second.entry != first.entry
@@ -311,7 +307,7 @@ def test_plans_know_what_is_left(tmp_path, tiny):
     lab = tmp_path / "lab"
     asked = ablab.experiment(tiny, "model.d_model=8", "train.lr=1e-3,1e4", "train.steps=40")
     assert set(steps_to_train(asked, lab, False).values()) == {40}
-    ablab.run(asked, store=lab, quiet=True, workers=1)
+    train(asked.definition, lab)
     assert steps_to_train(asked, lab, False) == {}
     assert len(steps_to_train(asked, lab, True)) == 2
     longer = ablab.experiment(tiny, "model.d_model=8", "train.lr=1e-3", "train.steps=50")

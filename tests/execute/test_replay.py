@@ -1,4 +1,4 @@
-"""ReplayReport losses equal the stored ones; what is added equals what was watched from the start."""
+"""Replayed losses equal the stored ones; statistics added equal those watched from the start."""
 
 import numpy as np
 import polars as pl

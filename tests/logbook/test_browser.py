@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.store.makers import train
+from tests.store.makers import train_and_write
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no chromium here")
@@ -23,7 +23,7 @@ ASKED = {
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    return train(ASKED, tmp_path_factory.mktemp("seen") / "lab", "seeds=1").entry
+    return train_and_write(ASKED, tmp_path_factory.mktemp("seen") / "lab", "seeds=1").entry
 
 
 def opened(page, address, tmp_path):

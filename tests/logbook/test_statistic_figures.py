@@ -9,7 +9,7 @@ from ablab.logbook.draw import draw
 from ablab.logbook.exports import export
 from ablab.logbook.statistic_figures import layer_groups
 from tests.cli.command import run_command
-from tests.store.makers import train
+from tests.store.makers import train_and_write
 
 ASKED = {
     "name": "asked",
@@ -28,7 +28,7 @@ ASKED = {
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("watched") / "lab"
-    train(ASKED, folder, compile="off")
+    train_and_write(ASKED, folder, compile="off")
     return folder
 
 

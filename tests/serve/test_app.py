@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from ablab.serve.app import make_app
 from ablab.store import Store
-from tests.store.makers import train
+from tests.store.makers import train, train_and_write
 
 ASKED = {
     "name": "served",
@@ -24,7 +24,7 @@ ASKED = {
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    return train(ASKED, tmp_path_factory.mktemp("served") / "lab")
+    return train_and_write(ASKED, tmp_path_factory.mktemp("served") / "lab")
 
 
 def asking(path):

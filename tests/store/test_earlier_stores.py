@@ -1,6 +1,6 @@
 """A store of format 1, made before modules were renamed, opens, reads, resumes and is whole.
 
-``fixtures/format-1.tar.xz`` is that store, ``fixtures/format-1.json`` what the version that wrote it
+``fixtures/format-1.tar.xz`` is that store, ``fixtures/format-1.json`` what its version
 read from it, and the losses of its interrupted run trained without an interruption.
 """
 

@@ -85,3 +85,15 @@ def test_the_example_in_its_documentation():
     found = doctest.testmod(ablab.tasks.text)
     assert found.attempted > 0
     assert found.failed == 0
+
+
+def test_tokens_number_the_sorted_characters_from_one(tmp_path):
+    path = tmp_path / "mixed.txt"
+    path.write_text("zé\n丂a🙂 az" * 30, encoding="utf-8")
+    config = TextConfig(corpus=str(path), seq_len=8, held_out=0.5)
+    content = path.read_text(encoding="utf-8")
+    _, places = np.unique(list(content), return_inverse=True)
+    held_out = Text(config).held_out(1)
+    start = config.train_characters
+    np.testing.assert_array_equal(held_out.tokens[0], places[start : start + 8] + 1)
+    assert Text(config).text(held_out.tokens[0]) == content[start : start + 8]

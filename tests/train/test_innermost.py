@@ -41,7 +41,7 @@ FUNCTIONS = {
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 def test_each_rule_is_torchs_own_batching(function):
     x = drawn(B, 3, 6)
-    graph = trace_sample(lambda w, sample: [function(w, sample[None])], [W], [x[0]])
+    graph = trace_sample(lambda w, sample: {"y": function(w, sample[None])}, [W], [x[0]])
     found = run_samples(graph, [W], [x.movedim(0, -1)])[0].movedim(-1, 0)
     expected = torch.stack([function(W, sample[None]) for sample in x])
     torch.testing.assert_close(found, expected)
@@ -54,7 +54,7 @@ def test_lookups_are_products_with_the_same_gradient():
     def loss(table, tokens, targets):
         return F.cross_entropy(F.embedding(tokens[None], table)[0], targets)
 
-    graph = trace_sample(lambda *all: [loss(*all)], [W], [tokens[0], targets[0]])
+    graph = trace_sample(lambda *all: {"loss": loss(*all)}, [W], [tokens[0], targets[0]])
     mine, theirs = W.clone().requires_grad_(), W.clone().requires_grad_()
     run_samples(graph, [mine], [tokens.t(), targets.t()])[0].mean().backward()
     sum(loss(theirs, *sample) / 2 for sample in zip(tokens, targets, strict=True)).backward()
@@ -63,20 +63,22 @@ def test_lookups_are_products_with_the_same_gradient():
 
 def test_an_operation_without_a_rule_is_named():
     x = drawn(B, 3, 6)
-    graph = trace_sample(lambda w, sample: [sample.sort(dim=-1).values], [W], [x[0]])
+    graph = trace_sample(lambda w, sample: {"y": sample.sort(dim=-1).values}, [W], [x[0]])
     with pytest.raises(NoRuleError, match="sort"):
         run_samples(graph, [W], [x.movedim(0, -1)])
 
 
 def test_a_loss_that_ignores_its_sample_is_named():
-    graph = trace_sample(lambda w, sample: [w.sum()], [W], [drawn(3)])
+    graph = trace_sample(lambda w, sample: {"loss": w.sum()}, [W], [drawn(3)])
     with pytest.raises(NoRuleError, match="does not depend"):
         run_samples(graph, [W], [drawn(3, B)])
 
 
 def test_what_is_detached_has_no_gradient():
     x = drawn(3, 6)
-    graph = trace_sample(lambda w, x: [(w[0] * x).sum() + (w[1] * x).detach().sum()], [W], [x[0]])
+    graph = trace_sample(
+        lambda w, x: {"loss": (w[0] * x).sum() + (w[1] * x).detach().sum()}, [W], [x[0]]
+    )
     w = W.clone().requires_grad_()
     (found,) = run_samples(graph, [w], [x.T])
     (grad,) = torch.autograd.grad(found.sum(), w)

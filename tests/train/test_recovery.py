@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ablab.train import prefetch as prefetch_module
+from ablab.train import step_scalars as scalars_module
 from ablab.train.config import RecoverConfig, TrainConfig
 from ablab.train.method import SOLO, STACK, Method
 from ablab.train.recovery import Recovery, RecoveryState, Restart
@@ -179,7 +179,7 @@ def test_a_run_that_leaves_disturbs_no_recovery():
     expected = whole.advance(40).losses
     narrowed = Stack(runs, None, CPU, ROWS)
     narrowed.advance(10)
-    narrowed.keep([0, 2])
+    narrowed.narrow([0, 2])
     np.testing.assert_array_equal(narrowed.advance(30).losses, expected[10:, [0, 2]])
 
 
@@ -199,14 +199,14 @@ def test_only_recovery_that_is_asked_for_is_in_the_identity():
 
 
 def test_a_planted_spike_of_the_learning_rate_is_recovered_from(monkeypatch):
-    plain = prefetch_module.factors
+    plain = scalars_module.factors
 
     def spiked(schedule, total, first, steps):
         at = np.arange(first, first + steps)
         found = plain(schedule, total, first, steps)
         return np.where((at >= 60) & (at < 63), found * 300, found)
 
-    monkeypatch.setattr(prefetch_module, "factors", spiked)
+    monkeypatch.setattr(scalars_module, "factors", spiked)
     settings = {"lr": 0.01, "optimizer": "adam"}
     recover = {"every": 10, "above": 0.5, "at_most": 3, "lr_factor": 0.5}
     without = Stack([make_run(**settings)], None, CPU, SOLO).advance(120)

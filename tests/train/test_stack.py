@@ -97,7 +97,7 @@ def test_batches_masks_and_initial_parameters_are_equal_bit_for_bit():
         single = alone(run)
         assert torch.equal(together.theta[index], single.theta[0])
         assert torch.equal(together.theta[index], single.layout.flatten(initial_model(run)))
-        mine, other = together._supply.draw(1, 5).tensors, single._supply.draw(1, 5).tensors
+        mine, other = together._prefetcher.draw(1, 5).tensors, single._prefetcher.draw(1, 5).tensors
         assert len(mine) == 3, "tokens, targets and dropout's words"
         assert all(torch.equal(a[:, index], b[:, 0]) for a, b in zip(mine, other, strict=True))
 
@@ -154,7 +154,7 @@ def test_a_narrowed_stack_keeps_its_runs():
     expected = whole.advance(30).losses
     narrowed = Stack(runs, [None] * 4, CPU, STACK)
     narrowed.advance(10)
-    narrowed.keep([1, 3])
+    narrowed.narrow([1, 3])
     assert [run.seed for run in narrowed.runs] == [1, 3]
     np.testing.assert_allclose(narrowed.advance(20).losses, expected[10:, [1, 3]], rtol=1e-4)
 

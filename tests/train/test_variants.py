@@ -6,7 +6,7 @@ import torch
 
 from ablab.model.interventions import gradients, sites, watch
 from ablab.model.transformer_config import TransformerConfig
-from ablab.train.gradients import CompiledGradients
+from ablab.train.compiled_gradients import CompiledGradients
 from ablab.train.method import SOLO, STACK, Method
 from ablab.train.stack import Stack, initial_model
 from tests.helpers import make_run
@@ -53,10 +53,11 @@ def test_recorded_for_the_innermost_layout(settings):
     loss, grad, _ = stack._gradients.compute(stack.theta, stack.draw(1).at(0), stack.timings)
     recorded = CompiledGradients(stack.objective, stack.layout, INNERMOST, "key")
     batches = recorded.arrange(stack.draw(1)).at(0)
-    function = recorded._function(stack.theta, batches, None, 1.0, [])
-    own_loss, own_grad = function(stack.theta, *batches.tensors, *recorded._buffers)
-    torch.testing.assert_close(own_loss, loss)
-    torch.testing.assert_close(own_grad, grad, rtol=1e-3, atol=1e-5)
+    function = recorded.function(stack.theta, batches, None, 1.0)
+    buffers = stack.objective.buffers.values()
+    own = function(stack.theta, *batches.tensors, *buffers)
+    torch.testing.assert_close(own["loss"], loss)
+    torch.testing.assert_close(own["grad"], grad, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("settings", some(VARIANTS))

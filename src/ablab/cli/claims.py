@@ -82,7 +82,8 @@ def claims(
 
 def _run_missing(names: list[str], size: str | None, store: str, options: Any, quiet: bool) -> int:
     """Trains what is missing, recipe after recipe; the exit code of the worst."""
-    from ablab.api import carry_out
+    from ablab.api import Result
+    from ablab.execute.orchestrate import orchestrate
     from ablab.execute.pause import pause_on_signals
     from ablab.execute.progress import make_reporter
     from ablab.logbook.claims import claims_of
@@ -96,9 +97,10 @@ def _run_missing(names: list[str], size: str | None, store: str, options: Any, q
         if not quiet:
             click.echo(f"{each.name} ({number} of {len(names)})", err=True)
         command = ["ablab", "run", name, *([f"size={each.size}"] if each.size else [])]
-        result = carry_out(
+        trained = orchestrate(
             each.asked, store, options, shlex.join(command), make_reporter(quiet), paused
         )
+        result = Result.of(each.asked, trained)
         if not result.complete:
             click.echo("interrupted; the same command goes on from here", err=True)
             return 130

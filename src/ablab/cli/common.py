@@ -44,6 +44,13 @@ def execution_options(function: F) -> F:
         ),
         click.option("--workers", type=int, metavar="N", help="Processes; the plan chooses else."),
         click.option(
+            "--executor",
+            default="auto",
+            show_default=True,
+            metavar="NAME",
+            help="How processes are run: in_process, worker_processes, or module:Class.",
+        ),
+        click.option(
             "--device",
             default="auto",
             show_default=True,
@@ -55,11 +62,11 @@ def execution_options(function: F) -> F:
     return function
 
 
-def make_options(device: str, workers: int | None, engine: str, compiling: str, retry: bool) -> Any:
+def make_options(**choices: Any) -> Any:
     """The options as :class:`ablab.execute.options.Options`."""
     from ablab.execute.options import Options
 
-    return Options(engine, device, workers, retry, compiling)  # type: ignore[arg-type]
+    return Options(**choices)
 
 
 def print_json(data: Any) -> None:

@@ -8,9 +8,14 @@ from ablab.cli.common import json_option, print_json, quiet_option
 @click.command()
 @click.argument("subject", metavar="EXPERIMENT|module:Class")
 @click.argument("overrides", nargs=-1)
+@click.option(
+    "--check", "checks", metavar="NAME", multiple=True, help="Make this check alone (repeatable)."
+)
 @json_option
 @quiet_option
-def doctor(subject: str, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> int:
+def doctor(
+    subject: str, overrides: tuple[str, ...], checks: tuple[str, ...], as_json: bool, quiet: bool
+) -> int:
     """Check that a model and a task are what they claim to be.
 
     An experiment (a recipe's name or a YAML file) is examined variant by variant, those of equal
@@ -23,7 +28,7 @@ def doctor(subject: str, overrides: tuple[str, ...], as_json: bool, quiet: bool)
         if not quiet:
             click.echo(f"{message} …", err=True)
 
-    report = examine(subject, *overrides, tell=tell)
+    report = examine(subject, *overrides, checks=checks or None, tell=tell)
     if as_json:
         print_json(report.as_data())
     else:

@@ -90,6 +90,13 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = INTERRUPTED
+    except RuntimeError as error:
+        from ablab.execute.errors import ProcessError
+
+        if not isinstance(error, ProcessError):
+            raise
+        click.echo(f"error: {error}", err=True)
+        code = SOME_FAILED
     except BrokenPipeError:
         sys.stderr.close()
         code = OK

@@ -41,12 +41,14 @@ def run(
     from ablab.experiments import experiment as read_experiment
 
     asked = read_experiment(experiment, *overrides)
-    from ablab.api import carry_out
+    from ablab.api import Result
+    from ablab.execute.orchestrate import orchestrate
     from ablab.execute.pause import pause_on_signals
     from ablab.execute.progress import make_reporter
 
     command = shlex.join(["ablab", *sys.argv[1:]])
-    result = carry_out(asked, store, options, command, make_reporter(quiet), pause_on_signals())
+    reporter, should_pause = make_reporter(quiet), pause_on_signals()
+    result = Result.of(asked, orchestrate(asked, store, options, command, reporter, should_pause))
     statuses = [record.status for record in result.runs]
     troubled = any(status in ("failed", "diverged") for status in statuses)
     if as_json:

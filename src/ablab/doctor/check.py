@@ -3,11 +3,11 @@
 A check is one file in ``ablab/doctor/checks`` with one decorated function; no list is edited.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ablab.config import Registry
+from ablab.config import InputError, Problem, Registry, nearest
 from ablab.doctor.patient import Patient
 
 CHECKS = Registry("check", "ablab.doctor.checks")
@@ -72,5 +72,29 @@ def check(name: str, part: Part, claim: str) -> Callable[[Examine], Examine]:
 
 def all_checks() -> list[Check]:
     """Every check: the task's, then the model's, each sorted by name."""
-    found: list[Any] = [CHECKS.find(name, "check") for name in CHECKS.names()]
+    return chosen_checks(CHECKS.names())
+
+
+def chosen_checks(names: Iterable[str]) -> list[Check]:
+    """The checks called ``names``, in the order of :func:`all_checks`.
+
+    Raises:
+        InputError: There is no check of a name, or no name at all.
+    """
+    known, wanted = CHECKS.names(), set(names)
+    expected = "one of " + ", ".join(known)
+    if not wanted:
+        raise InputError(Problem("checks: none is named", "checks", expected=expected))
+    unknown = sorted(wanted - set(known))
+    if unknown:
+        raise InputError(
+            Problem(
+                f"checks: there is no check called {unknown[0]!r}",
+                "checks",
+                given=unknown[0],
+                expected=expected,
+                suggestion=nearest(unknown[0], known),
+            )
+        )
+    found: list[Any] = [CHECKS.find(name, "checks") for name in wanted]
     return sorted(found, key=lambda each: (each.part != "task", each.name))

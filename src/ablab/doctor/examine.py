@@ -1,14 +1,14 @@
-"""The examination: every check on every different shape of an experiment's variants."""
+"""The examination: checks on every different shape of an experiment's variants."""
 
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ablab.doctor.check import Check, Finding, NotApplicable, all_checks
+from ablab.doctor.check import Check, Finding, NotApplicable, all_checks, chosen_checks
 from ablab.doctor.checks.forward import NAME as FORWARD
 from ablab.doctor.patient import Patient
 from ablab.doctor.report import Outcome, Report
@@ -19,6 +19,7 @@ from ablab.experiments import Experiment
 def doctor(
     subject: Experiment | str | Path | Mapping[str, Any],
     *overrides: str,
+    checks: Sequence[str] | None = None,
     tell: Callable[[str], None] = lambda message: None,
     **settings: Any,
 ) -> Report:
@@ -30,15 +31,18 @@ def doctor(
         subject: An experiment, a recipe's name, a YAML file, a mapping, or an import path
             ``module:Class`` of a model's or a task's class.
         overrides: Overrides in Hydra's grammar (``"model.d_model=8"``).
+        checks: The names of the checks to make (``["causality", "samples"]``); None makes all.
         tell: Is told what is examined next.
         settings: Top-level settings by name.
 
     Returns:
-        Every check's outcome, with what was found; variants of equal shape are examined once.
+        Each check's outcome, with what was found; variants of equal shape are examined once.
 
     Raises:
         InputError: What was named cannot be used.
     """
+    named = [checks] if isinstance(checks, str) else checks
+    wanted = all_checks() if named is None else chosen_checks(named)
     asked = as_experiment(subject, *overrides, **settings)
     shapes: dict[str, list[str]] = {}
     tasks: dict[str, list[str]] = {}
@@ -48,7 +52,6 @@ def doctor(
         shapes.setdefault(run.stack_key, []).append(variant.label)
         tasks.setdefault(run.task.model_dump_json(), []).append(variant.label)
         patients.setdefault(run.stack_key, Patient(run))
-    checks = all_checks()
     seen_tasks: set[str] = set()
     outcomes: list[Outcome] = []
     for key, patient in patients.items():
@@ -57,13 +60,13 @@ def doctor(
         if task not in seen_tasks:
             seen_tasks.add(task)
             outcomes += _examine(
-                patient, [each for each in checks if each.part == "task"], tasks[task]
+                patient, [each for each in wanted if each.part == "task"], tasks[task]
             )
         outcomes += _examine(
-            patient, [each for each in checks if each.part == "model"], shapes[key]
+            patient, [each for each in wanted if each.part == "model"], shapes[key]
         )
-    named = str(subject) if isinstance(subject, str | Path) else asked.name
-    return Report(named, tuple(outcomes))
+    title = str(subject) if isinstance(subject, str | Path) else asked.name
+    return Report(title, tuple(outcomes))
 
 
 def _examine(patient: Patient, checks: list[Check], variants: list[str]) -> list[Outcome]:

@@ -1,4 +1,4 @@
-"""Which method trains a group of runs of equal shape: what there is, and what each costs."""
+"""Choosing the method that trains a group of runs of equal shape."""
 
 import math
 import time
@@ -30,16 +30,16 @@ _DOUBT = 0.95  # what was not measured must promise to take less than this share
 
 @dataclass(frozen=True)
 class Alternative:
-    """A method that a group could be trained by.
+    """A method that a group could be trained by, with its estimated cost.
 
     Attributes:
         method: The method.
-        width: How many runs a stack has.
-        processes: How many processes at most train the group's stacks, each with its own program.
-        step_seconds: Seconds of one step of one run.
-        compile_seconds: Seconds that compiling takes, in each process.
+        width: Runs per stack.
+        processes: How many processes train the group's stacks at most; each compiles for itself.
+        step_seconds: Seconds per step of one run.
+        compile_seconds: Seconds of compiling, in each process.
         measured: Whether the step was timed on this machine, now or before.
-        model_seconds: What the cost model alone says of a step, whatever was measured.
+        model_seconds: Seconds per step by the cost model alone, whatever was measured.
     """
 
     method: Method
@@ -51,76 +51,142 @@ class Alternative:
     model_seconds: float
 
     def seconds(self, run_steps: int) -> float:
-        """Seconds for all of the group's steps, of all processes together."""
+        """Seconds for all of the group's steps, summed over processes."""
         return self.step_seconds * run_steps + self.compile_seconds * self.processes
 
 
-def alternatives(
-    group: Sequence[Run],
-    cost: StepCost,
-    options: Options,
-    device: torch.device,
-    memory: float,
-    *,
-    speeds: Speeds,
-    threads: int,
-    workers: int,
-    groups: int,
-    run_steps: int,
-    deadline: float,
-) -> list[Alternative]:
-    """Every method that fits, with its estimated cost; eager ones are timed where that is worth it.
+@dataclass(frozen=True)
+class Group:
+    """Runs of equal shape.
 
-    Args:
-        group: Runs of equal shape.
-        cost: Their counts.
-        options: The user's choices.
-        device: Where they are trained.
-        memory: Bytes that a stack may take.
-        speeds: What is known of this machine.
-        threads: Threads of a process.
-        workers: Processes at work at once.
-        groups: How many groups there are.
-        run_steps: Steps left, all runs together.
-        deadline: The time (``time.perf_counter``) at which no more timings are begun.
+    Attributes:
+        runs: The runs.
+        cost: The cost of one step; the error in one line where a step raises.
+        left: Steps left, by run.
     """
-    found = []
-    worth = speeds.model_step(cost, SOLO, threads) * run_steps > _SMALL_SECONDS
-    for method in _methods(len(group), cost, options, device):
-        width = _width(len(group), cost, method, device, memory)
-        engine = options.engine
-        if engine == "auto" and method.engine == "stack" and width == 1:
-            continue  # alone in its stack, a run is trained solo
-        known = speeds.knows(cost, method, threads, workers)
-        if worth and not known and not method.compiled and time.perf_counter() < deadline:
-            seconds = _timed(group[:width], method, device)
-            if not seconds and method.vmapped:
-                continue  # some operations, a recurrent layer's say, run for one model at a time
-            if seconds:
-                speeds.note_step(cost, method, threads, workers, seconds, timed=True)
-                known = True
-        if method.engine == "stack":  # as many stacks as keep all processes at work
-            share = math.ceil(len(group) / math.ceil(workers / groups))
-            width = _evenly(len(group), max(1, min(width, share)))
-        found.append(
-            Alternative(
-                method,
-                width,
-                min(workers, math.ceil(len(group) / width)),
-                speeds.step(cost, method, threads, workers),
-                speeds.compile_seconds(cost, method),
-                known,
-                speeds.model_step(cost, method, threads),
-            )
+
+    runs: tuple[Run, ...]
+    cost: StepCost | str
+    left: tuple[int, ...]
+
+    @property
+    def run_steps(self) -> int:
+        """Steps left, all runs together."""
+        return sum(self.left)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a group is trained.
+
+    Attributes:
+        best: The chosen alternative; None where the group's step raises.
+        fallback: The eager method to fall back to where the chosen one is compiled.
+        others: The other methods' titles, with the seconds that they would take.
+        why: The reason, in a few words.
+    """
+
+    best: Alternative | None
+    fallback: Method | None
+    others: tuple[tuple[str, float], ...]
+    why: str
+
+
+@dataclass(frozen=True)
+class MethodChooser:
+    """Chooses methods for the groups of one plan.
+
+    Attributes:
+        options: The user's options.
+        device: Where runs train.
+        memory: Bytes that a stack may use.
+        speeds: What is known of this machine; new timings are recorded in it.
+        threads: Threads per process.
+        workers: Processes at work at once.
+        groups: How many groups the plan has.
+        deadline: No timing is begun after this time (``time.perf_counter``).
+    """
+
+    options: Options
+    device: torch.device
+    memory: float
+    speeds: Speeds
+    threads: int
+    workers: int
+    groups: int
+    deadline: float
+
+    def choose(self, group: Group) -> Choice:
+        """Chooses the cheapest method of a group."""
+        if isinstance(group.cost, str):  # training it stores the whole error with the run
+            return Choice(None, None, (), f"its step raises {group.cost}")
+        found, run_steps = self._alternatives(group, group.cost), group.run_steps
+        best, fallback = cheapest(found, run_steps)
+        others = tuple(
+            (other.method.title, other.seconds(run_steps) / other.processes)
+            for other in sorted(found, key=lambda other: other.seconds(run_steps))
+            if other is not best
         )
-    return found
+        why = self._why(best, found, group)
+        return Choice(best, None if fallback is None else fallback.method, others, why)
+
+    def _alternatives(self, group: Group, cost: StepCost) -> list[Alternative]:
+        """Every method that fits, with its cost; eager ones are timed where that is worth it."""
+        found = []
+        runs, speeds, threads, workers = group.runs, self.speeds, self.threads, self.workers
+        worth = speeds.model_step(cost, SOLO, threads) * group.run_steps > _SMALL_SECONDS
+        for method in _methods(len(runs), cost, self.options, self.device):
+            width = _width(len(runs), cost, method, self.device, self.memory)
+            if self.options.engine == "auto" and method.engine == "stack" and width == 1:
+                continue  # alone in its stack, a run is trained solo
+            known = speeds.knows(cost, method, threads, workers)
+            if worth and not known and not method.compiled and time.perf_counter() < self.deadline:
+                seconds = _timed(runs[:width], method, self.device)
+                if not seconds and method.vmapped:
+                    continue  # some operations, such as a recurrent layer's, do not run under vmap
+                if seconds:
+                    speeds.note_step(cost, method, threads, workers, seconds, timed=True)
+                    known = True
+            if method.engine == "stack":  # enough stacks to keep all processes busy
+                busy = math.ceil(len(runs) / math.ceil(workers / self.groups))
+                width = _evenly(len(runs), max(1, min(width, busy)))
+            found.append(
+                Alternative(
+                    method,
+                    width,
+                    min(workers, math.ceil(len(runs) / width)),
+                    speeds.step(cost, method, threads, workers),
+                    speeds.compile_seconds(cost, method),
+                    known,
+                    speeds.model_step(cost, method, threads),
+                )
+            )
+        return found
+
+    def _why(self, best: Alternative, found: Sequence[Alternative], group: Group) -> str:
+        """The reason for a choice, in a few words."""
+        equal, run_steps = len(group.runs), group.run_steps
+        if len(found) == 1:
+            return "asked for" if self.options.engine != "auto" or equal > 1 else "a single run"
+        if not run_steps:
+            return "trained already"
+        others = (each for each in found if each is not best)
+        next_best = min(others, key=lambda each: each.seconds(run_steps))
+        gain = next_best.seconds(run_steps) / best.seconds(run_steps)
+        source = "measured" if best.measured else "estimated"
+        if gain < 1:  # a little slower on paper, and chosen all the same
+            return "few steps" if next_best.measured else f"{next_best.method.title} is untried"
+        return f"{gain:.2f}× the speed of {next_best.method.title}, {source}"
 
 
-def choose(found: Sequence[Alternative], run_steps: int) -> tuple[Alternative, Alternative | None]:
+def cheapest(
+    found: Sequence[Alternative], run_steps: int
+) -> tuple[Alternative, Alternative | None]:
     """The cheapest alternative, and the eager one to fall back to where it is compiled.
 
-    In doubt, that is where nothing was measured and little is promised, it is solo. A group that is
-    done in seconds is left to the model, so that asked again it is trained the same way.
+    In doubt, where nothing was measured and little is to be gained, it is solo. A group that is
+    done in seconds is decided by the cost model, so that it is trained the same way when asked
+    again.
     """
     eager = [each for each in found if not each.method.compiled]
     reference = next((each for each in eager if each.method == SOLO), None)

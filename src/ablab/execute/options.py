@@ -7,11 +7,12 @@ import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ablab.config import InputError, Problem, nearest
+from ablab.config import InputError, Problem, Variants, nearest
 
 Engine = Literal["auto", "solo", "stack"]
 Compiling = Literal["auto", "on", "off"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+EXECUTORS = Variants("executor", "ablab.execute.executors")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Options:
         workers: Processes; None lets the plan choose.
         retry: Whether runs that failed or diverged are tried again.
         compiling: Whether steps are compiled; ``auto`` does so where it pays.
+        executor: The name of an executor or an import path of one; ``auto`` is this process for
+            one worker, and worker processes for several.
     """
 
     engine: Engine = "auto"
@@ -31,13 +34,17 @@ class Options:
     workers: int | None = None
     retry: bool = False
     compiling: Compiling = "auto"
+    executor: str = "auto"
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
             ("engine", self.engine, get_args(Engine)),
             ("device", self.device, get_args(DeviceName)),
             ("compile", self.compiling, get_args(Compiling)),
+            ("executor", self.executor.partition(":")[0], ("auto", *EXECUTORS.names())),
         ):
+            if name == "executor" and ":" in self.executor:
+                continue  # an import path
             if value not in allowed:
                 raise InputError(
                     Problem(

@@ -1,4 +1,4 @@
-"""An experiment carried out from its registration to its last step."""
+"""Running an experiment: check it, register it, plan, train, settle. One function orchestrates."""
 
 import time
 from collections.abc import Callable
@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablab.config.wording import counted
 from ablab.execute.cost import count_cost
+from ablab.execute.device import find_device
 from ablab.execute.environment import environment
-from ablab.execute.executors import execute
+from ablab.execute.executor import make_executor
 from ablab.execute.memory import retain_freed_memory
-from ablab.execute.observers import runs_with_fewer_statistics
+from ablab.execute.observers import check_captures, runs_with_fewer_statistics
 from ablab.execute.options import Options
 from ablab.execute.plan import Plan, make_plan
 from ablab.execute.progress import Reporter, duration
-from ablab.execute.queue import StackQueue, unfinished
+from ablab.execute.queue import StackQueue, steps_left
 from ablab.execute.speeds import Speeds, persist_compiled_programs
 from ablab.execute.stop_rules import apply_stop_rules
 from ablab.experiments.experiment import Experiment
@@ -22,20 +24,23 @@ from ablab.store.expected import stamp
 from ablab.store.metrics import compact
 from ablab.store.store import ExperimentRecord, Store
 from ablab.train.method import Method
+from ablab.watching.step_statistics import check_watching
 
-_ENOUGH_STEPS = 50  # all runs together, to say anything of a machine's speed
+_ENOUGH_STEPS = 50  # of all runs together, to judge a machine's speed by
 
 
 @dataclass(frozen=True)
-class Orchestrated:
-    """What carrying out an experiment came to.
+class TrainedExperiment:
+    """An experiment after training.
 
     Attributes:
+        store: The store that holds it.
         record: The experiment in the store.
-        trained: How many runs had steps left when it began.
-        complete: Whether it reached its end; False where it was paused.
+        trained: How many runs had steps left when training began.
+        complete: Whether training reached its end; False where it was paused.
     """
 
+    store: Store
     record: ExperimentRecord
     trained: int
     complete: bool
@@ -43,38 +48,38 @@ class Orchestrated:
 
 def orchestrate(
     asked: Experiment,
-    store: Store,
+    store: Store | str | Path,
     options: Options,
     command: str,
     reporter: Reporter,
     should_pause: Callable[[], bool],
-) -> Orchestrated:
-    """Trains what is missing of an experiment and keeps it.
+) -> TrainedExperiment:
+    """Trains what is missing of an experiment and stores it.
 
     Args:
         asked: The experiment.
-        store: Where it is kept.
-        options: How it is carried out.
-        command: The command that asked for it, for its entry.
-        reporter: Is told of the progress.
+        store: A store or its folder, which is created if it is missing.
+        options: How to train.
+        command: The command that asked for it, for the logbook entry.
+        reporter: Shows progress.
         should_pause: Asked at every logged step.
+
+    Raises:
+        InputError: An option or something watched cannot be used; nothing has been written then.
+        StoreError: The store cannot be used.
+        ProcessError: Worker processes die before they train anything.
     """
-    record = store.register(asked, command, environment())
-    stamp(store, record, asked.expectations)
-    if options.retry:
-        troubled = ("failed", "diverged")
-        store.retry(run.run for run in store.runs(record) if run.status in troubled)
-    apply_stop_rules(store, record.id, asked.runs)
-    left = unfinished(store, record.id)
-    less = runs_with_fewer_statistics(store, asked.runs)
-    if less:
-        reporter.message(
-            f"{len(less)} runs were trained, at least in part, with other statistics watched; "
-            f"ablab replay adds them: ablab replay {less[0]} --watch …"
-        )
+    path = store.path if isinstance(store, Store) else store
+    find_device(options.device)
+    check_watching(asked.runs)
+    left = steps_to_train(asked, path, options.retry)
+    check_captures([run for run in asked.runs if run.id in left], path)
+    opened = store if isinstance(store, Store) else Store(store, create=True)
+    record = _register(asked, opened, options, command, reporter)
+    left = steps_left(opened.members(record.id))
     if not left:
-        reporter.message(f"nothing to train: all {len(asked.runs)} runs are in {store.path}")
-        return Orchestrated(record, 0, True)
+        reporter.message(f"nothing to train: all {len(asked.runs)} runs are in {opened.path}")
+        return TrainedExperiment(opened, record, 0, True)
     reporter.message(f"{asked.name}: planning")
     retain_freed_memory()
     persist_compiled_programs()
@@ -83,34 +88,54 @@ def orchestrate(
     speeds.save()
     reporter.message(summary(asked, plan, left))
     labels = {run.id: variant.label for variant in asked.variants for run in variant.runs}
-    steps = {run.id: run.train.steps for run in asked.runs}
-    reporter.start(left, steps, labels)
-    learner = _Learner(asked, plan, speeds, reporter)
+    reporter.start(left, {run.id: run.train.steps for run in asked.runs}, labels)
+    report = _SpeedRecorder(asked, plan, speeds, reporter).report
+    queue = StackQueue(opened, record.id, asked.definition, plan, report, should_pause)
     began = time.monotonic()
     try:
-        complete = execute(StackQueue(store, record.id, plan, learner.event, should_pause), asked)
+        complete = make_executor(options, plan).train(queue)
     finally:
         reporter.close()
     if complete:
         speeds.note_estimate(asked.name, plan.seconds, time.monotonic() - began)
     speeds.save()
-    apply_stop_rules(store, record.id, asked.runs)  # what another process trained meanwhile
-    compact(store)
-    return Orchestrated(record, len(left), complete)
+    apply_stop_rules(opened, record.id, asked.runs)  # to what another process trained meanwhile
+    compact(opened)
+    return TrainedExperiment(opened, record, len(left), complete)
 
 
-class _Learner:
-    """Learns this machine's speeds from what is trained, and passes on what it is told."""
+def _register(
+    asked: Experiment, store: Store, options: Options, command: str, reporter: Reporter
+) -> ExperimentRecord:
+    """Writes down the experiment and its expectations, and readies its runs for training."""
+    record = store.register(asked, command, environment())
+    stamp(store, record, asked.expectations)
+    if options.retry:
+        troubled = ("failed", "diverged")
+        store.retry(run.run for run in store.runs(record) if run.status in troubled)
+    apply_stop_rules(store, record.id, asked.runs)
+    fewer = runs_with_fewer_statistics(store, asked.runs)
+    if fewer:
+        runs = "1 run was" if len(fewer) == 1 else f"{len(fewer)} runs were"
+        reporter.message(
+            f"{runs} trained, at least in part, with fewer statistics watched; to add them: "
+            f"ablab replay {fewer[0]} --watch …"
+        )
+    return record
+
+
+class _SpeedRecorder:
+    """Passes events on to a reporter, and learns this machine's speed from them."""
 
     def __init__(self, asked: Experiment, plan: Plan, speeds: Speeds, reporter: Reporter) -> None:
         self._runs = {run.id: run for run in asked.runs}
         self._plan, self._speeds, self._reporter = plan, speeds, reporter
         self._began: float | None = time.monotonic()
 
-    def event(self, event: dict[str, Any]) -> None:
-        """Takes an event of :class:`ablab.execute.queue.StackQueue`."""
+    def report(self, event: dict[str, Any]) -> None:
+        """Handles an event of :class:`ablab.execute.queue.StackQueue`."""
         self._reporter.event(event)
-        if event["event"] == "taken" and self._began is not None:
+        if event["event"] == "claimed" and self._began is not None:
             if self._plan.workers > 1:
                 self._speeds.note_start(time.monotonic() - self._began)
             self._began = None
@@ -139,21 +164,24 @@ def steps_to_train(asked: Experiment, path: str | Path, retry: bool) -> dict[str
         return steps
     store = Store(path)
     stored = {row["id"]: row for row in store.index.rows("SELECT id, step, outcome FROM runs")}
-    rows = store.index.rows(
-        """SELECT run FROM members JOIN experiments ON id = experiment
+    members = store.index.rows(
+        """SELECT run, stopped FROM members JOIN experiments ON id = experiment
            WHERE digest = ? AND stopped IS NOT NULL""",
         asked.digest,
     )
-    stopped = {row["run"] for row in rows}
     store.close()
-    left = {}
-    for run, total in steps.items():
-        row = stored.get(run)
-        ended = run in stopped or (row is not None and row["outcome"] is not None and not retry)
-        done = 0 if row is None else row["step"]
-        if not ended and (done < total or (row is not None and row["outcome"] is not None)):
-            left[run] = max(1, total - done)
-    return left
+    stopped = {row["run"]: row["stopped"] for row in members}
+    rows = [
+        {
+            "run": run,
+            "steps": total,
+            "step": stored[run]["step"] if run in stored else 0,
+            "outcome": stored[run]["outcome"] if run in stored else None,
+            "stopped": stopped.get(run),
+        }
+        for run, total in steps.items()
+    ]
+    return steps_left(rows, retry)
 
 
 def summary(asked: Experiment, plan: Plan, left: dict[str, int]) -> str:
@@ -163,8 +191,8 @@ def summary(asked: Experiment, plan: Plan, left: dict[str, int]) -> str:
     processes = "this process" if plan.workers == 1 else f"{plan.workers} worker processes"
     done = len(asked.runs) - len(left)
     return (
-        f"{asked.name}: {len(left)} runs to train in {len(stacks)} stacks"
-        + (f" ({done} are there already)" if done else "")
-        + f", by {processes} on {plan.device}; about {duration(plan.seconds)}, "
+        f"{asked.name}: training {counted(len(left), 'run')} in {counted(len(stacks), 'stack')}"
+        + (f" ({done} already done)" if done else "")
+        + f" with {processes} on {plan.device}; about {duration(plan.seconds)}, "
         f"{memory / 2**20:,.0f} MiB"
     )

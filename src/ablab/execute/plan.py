@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from ablab.execute.balance import Piece, level, makespan
-from ablab.execute.cost import StepCost, count_cost
+from ablab.execute.cost import count_cost
 from ablab.execute.device import device_count, device_memory, find_device
-from ablab.execute.method_choice import Alternative, alternatives, choose
+from ablab.execute.method_choice import Alternative, Choice, Group, MethodChooser
 from ablab.execute.options import Compiling, Options, cpu_count, threads_each
 from ablab.execute.speeds import Speeds
 from ablab.train.method import SOLO, Method
@@ -67,26 +67,6 @@ class Plan:
     compiling: Compiling = "auto"
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Runs of equal shape; ``left`` are the steps left of each."""
-
-    runs: tuple[Run, ...]
-    cost: StepCost | str
-    left: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class _Way:
-    """How a group is trained; ``best`` is None where its step raises."""
-
-    group: _Group
-    best: Alternative | None
-    fallback: Method | None
-    others: tuple[tuple[str, float], ...]
-    why: str
-
-
 def make_plan(
     runs: Sequence[Run], options: Options, left: Mapping[str, int], speeds: Speeds
 ) -> Plan:
@@ -103,7 +83,7 @@ def make_plan(
     for run in runs:
         members.setdefault(run.stack_key, []).append(run)
     groups = [
-        _Group(tuple(group), count_cost(group[0]), tuple(left.get(run.id, 0) for run in group))
+        Group(tuple(group), count_cost(group[0]), tuple(left.get(run.id, 0) for run in group))
         for group in members.values()
     ]
     threads_before = torch.get_num_threads()
@@ -125,7 +105,7 @@ class _Planner:
     """Plans for a number of workers."""
 
     def __init__(
-        self, groups: Sequence[_Group], options: Options, device: torch.device, speeds: Speeds
+        self, groups: Sequence[Group], options: Options, device: torch.device, speeds: Speeds
     ) -> None:
         self._groups, self._options, self._device = groups, options, device
         self._speeds = speeds
@@ -137,15 +117,23 @@ class _Planner:
         threads = threads_each(workers)
         torch.set_num_threads(threads)
         deadline = time.perf_counter() + _TIMING_SECONDS
-        ways = [self._way(group, workers, threads, deadline) for group in self._groups]
-        pieces = [piece for number, way in enumerate(ways) for piece in self._pieces(number, way)]
+        chooser = MethodChooser(
+            self._options, self._device, self._memory, self._speeds,
+            threads, workers, len(self._groups), deadline,
+        )  # fmt: skip
+        choices = [(group, chooser.choose(group)) for group in self._groups]
+        pieces = [
+            piece
+            for number, (group, choice) in enumerate(choices)
+            for piece in self._pieces(number, group, choice.best)
+        ]
         large = len(pieces) >= _LARGE * workers
         if not large:
             pieces = level(pieces, workers)
         stacks: list[PlannedStack] = []
-        for number, way in enumerate(ways):
+        for number, (group, choice) in enumerate(choices):
             widths = [piece.runs for piece in pieces if piece.group == number]
-            stacks += self._stacks(way, widths, workers)
+            stacks += self._stacks(group, choice, widths, workers)
         if large or workers > 1:
             # Cheapest first in a large grid, for early answers; else dearest first, to end as one.
             stacks.sort(key=lambda each: each.seconds, reverse=not large)
@@ -155,36 +143,9 @@ class _Planner:
         compiling = self._options.compiling
         return Plan(tuple(stacks), self._device.type, workers, threads, seconds, compiling)
 
-    def _way(self, group: _Group, workers: int, threads: int, deadline: float) -> _Way:
-        """How a group is trained: the cheapest of what there is."""
-        if isinstance(group.cost, str):  # training it keeps the whole error with it
-            return _Way(group, None, None, (), f"its step raises {group.cost}")
-        run_steps = sum(group.left)
-        found = alternatives(
-            group.runs,
-            group.cost,
-            self._options,
-            self._device,
-            self._memory,
-            speeds=self._speeds,
-            threads=threads,
-            workers=workers,
-            groups=len(self._groups),
-            run_steps=run_steps,
-            deadline=deadline,
-        )
-        best, fallback = choose(found, run_steps)
-        others = tuple(
-            (other.method.title, other.seconds(run_steps) / other.processes)
-            for other in sorted(found, key=lambda other: other.seconds(run_steps))
-            if other is not best
-        )
-        why = self._why(best, found, len(group.runs), run_steps)
-        return _Way(group, best, None if fallback is None else fallback.method, others, why)
-
-    def _pieces(self, number: int, way: _Way) -> list[Piece]:
-        """A group's runs in stacks as wide as is good, by what training all of them takes."""
-        runs, best = way.group.runs, way.best
+    def _pieces(self, number: int, group: Group, best: Alternative | None) -> list[Piece]:
+        """A group's runs in stacks of the chosen width, with the seconds that they take."""
+        runs = group.runs
         if best is None:
             return [Piece(number, 1, 0.0)] * len(runs)
         seconds = best.step_seconds * sum(run.train.steps for run in runs) / len(runs)
@@ -199,16 +160,18 @@ class _Planner:
             for start in range(0, len(runs), best.width)
         ]
 
-    def _stacks(self, way: _Way, widths: Sequence[int], workers: int) -> list[PlannedStack]:
-        """A group's stacks, of so many runs each."""
-        group, best = way.group, way.best
+    def _stacks(
+        self, group: Group, choice: Choice, widths: Sequence[int], workers: int
+    ) -> list[PlannedStack]:
+        """A group's stacks, of the given widths."""
+        best = choice.best
         stacks: list[PlannedStack] = []
         start = compiling = 0
         for width in widths:
             part = slice(start, start + width)
             start += width
             if best is None or isinstance(group.cost, str):
-                stacks.append(PlannedStack(group.runs[part], SOLO, None, way.why, 0))
+                stacks.append(PlannedStack(group.runs[part], SOLO, None, choice.why, 0))
                 continue
             steps = sum(group.left[part])
             # Each process that takes one of the group's stacks makes its own program of them.
@@ -218,33 +181,11 @@ class _Planner:
                 PlannedStack(
                     group.runs[part],
                     best.method,
-                    way.fallback,
-                    way.why,
+                    choice.fallback,
+                    choice.why,
                     group.cost.bytes(width, best.method),
                     best.step_seconds * steps + best.compile_seconds * compiles,
-                    way.others,
+                    choice.others,
                 )
             )
         return stacks
-
-    def _why(
-        self,
-        best: Alternative,
-        found: Sequence[Alternative],
-        equal: int,
-        run_steps: int,
-    ) -> str:
-        """The reason for a choice, in a few words."""
-        if len(found) == 1:
-            return "asked for" if self._options.engine != "auto" or equal > 1 else "a single run"
-        next_best = min(
-            (each for each in found if each is not best),
-            key=lambda each: each.seconds(run_steps),
-        )
-        if not run_steps:
-            return "trained already"
-        gain = next_best.seconds(run_steps) / best.seconds(run_steps)
-        source = "measured" if best.measured else "estimated"
-        if gain < 1:  # a little slower on paper, and chosen all the same
-            return "few steps" if next_best.measured else f"{next_best.method.title} is untried"
-        return f"{gain:.2f}× the speed of {next_best.method.title}, {source}"

@@ -12,12 +12,16 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
+from ablab.execute.executors.in_process import InProcess
 from ablab.execute.pause import pause_on_signals
 from ablab.execute.plan import Plan, PlannedStack
-from ablab.execute.queue import StackQueue, work
+from ablab.execute.queue import StackQueue
 from ablab.experiments.experiment import Experiment, experiment
+from ablab.store.index import StoreError
 from ablab.store.store import Store
 from ablab.train.method import Method
+
+STORE_ERROR = 3  # exit code of a worker that cannot use the store
 
 
 def plan_as_data(plan: Plan) -> dict[str, Any]:
@@ -67,7 +71,7 @@ def main() -> None:
     events = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
-    def tell(event: dict[str, Any]) -> None:
+    def report(event: dict[str, Any]) -> None:
         events.write(json.dumps(event) + "\n")
         events.flush()
 
@@ -75,14 +79,15 @@ def main() -> None:
     sys.path[:] = data["path"]
     threading.Thread(target=_end_with_parent, daemon=True).start()
     asked = experiment(data["definition"])
-    queue = StackQueue(
-        Store(data["store"]),
-        data["experiment"],
-        plan_from_data(data["plan"], asked),
-        tell,
-        should_pause,
-    )
-    work(queue)
+    plan = plan_from_data(data["plan"], asked)
+    try:
+        store = Store(data["store"])
+        InProcess().train(
+            StackQueue(store, data["experiment"], data["definition"], plan, report, should_pause)
+        )
+    except StoreError as error:
+        report({"event": "store_error", "text": str(error)})
+        sys.exit(STORE_ERROR)
 
 
 def _end_with_parent() -> None:

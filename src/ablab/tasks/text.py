@@ -1,12 +1,14 @@
 """Predicting the next character, or subword, of a text."""
 
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ablab.tasks.base import Batch, Task
-from ablab.tasks.corpora import read_corpus
+from ablab.tasks.corpora import corpus_characters, read_corpus
 from ablab.tasks.random import permuted
 from ablab.tasks.subwords import Subwords, encoded_corpus, load_subwords
 from ablab.tasks.text_config import TextConfig
@@ -35,6 +37,18 @@ class Characters:
             raise ValueError(f"the corpus has no character {unknown[0]!r}")
         found = [self._characters.index(character) + 1 for character in text]
         return np.array(found, dtype=np.int64)
+
+
+@lru_cache(maxsize=8)
+def _numbered_corpus(name: str) -> NDArray[np.int32]:
+    """A corpus as tokens, one for each character."""
+    points = np.frombuffer(read_corpus(name).encode("utf-32-le"), dtype="<u4")
+    distinct = list(map(ord, corpus_characters(name)))
+    table = np.zeros(1 + max(distinct, default=0), dtype=np.int32)
+    table[distinct] = np.arange(1, 1 + len(distinct))
+    numbers: NDArray[np.int32] = table[points]
+    numbers.setflags(write=False)  # everyone gets the same array
+    return numbers
 
 
 class Text(Task):
@@ -67,10 +81,8 @@ class Text(Task):
                 config.corpus, config.train_characters, content
             )
             return
-        points = np.frombuffer(read_corpus(config.corpus).encode("utf-32-le"), dtype="<u4")
-        distinct, tokens = np.unique(points, return_inverse=True)
-        self._codec = Characters("".join(map(chr, distinct)))
-        numbers: NDArray[np.int32] = (tokens + 1).astype(np.int32)
+        self._codec = Characters(corpus_characters(config.corpus))
+        numbers = _numbered_corpus(config.corpus)
         self._train = numbers[: config.train_characters]
         self._held_out = numbers[config.train_characters :]
 

@@ -8,6 +8,7 @@ import hashlib
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,23 @@ import torch
 from filelock import FileLock
 from torch import Tensor, fx
 
-Program = Callable[[list[Tensor]], Sequence[Tensor]]
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled function of tensors.
+
+    Attributes:
+        names: The names of its results.
+        seconds: How long compiling took.
+    """
+
+    names: tuple[str, ...]
+    seconds: float
+    _call: Callable[[list[Tensor]], Sequence[Tensor]]
+
+    def __call__(self, inputs: list[Tensor]) -> dict[str, Tensor]:
+        """The results by name; empties ``inputs``, so that their memory can be reused."""
+        return dict(zip(self.names, self._call(inputs), strict=True))
 
 
 class CompileError(Exception):
@@ -23,16 +40,13 @@ class CompileError(Exception):
 
 
 def compile_program(
-    function: Callable[..., Sequence[Tensor]], examples: Sequence[Tensor]
-) -> tuple[Program, float]:
+    function: Callable[..., dict[str, Tensor]], examples: Sequence[Tensor]
+) -> Program:
     """Compiles a function for tensors of exactly the examples' shapes, strides and types.
 
     Args:
-        function: A function of tensors alone, which may differentiate.
-        examples: Tensors that are like those of every later call; their values are not read.
-
-    Returns:
-        The program, which takes a list of tensors and empties it; and the seconds it took.
+        function: A function of tensors alone that returns tensors by name; it may differentiate.
+        examples: Tensors like those of every later call; their values are not used.
 
     Raises:
         CompileError: The function does something that cannot be recorded or compiled.
@@ -41,10 +55,13 @@ def compile_program(
     with warnings.catch_warnings():
         for sort in (DeprecationWarning, FutureWarning):  # torch's own, of its own parts
             warnings.simplefilter("ignore", sort)
-        return _compiled(function, examples), time.perf_counter() - began
+        names, call = _compiled(function, examples)
+    return Program(names, time.perf_counter() - began, call)
 
 
-def _compiled(function: Callable[..., Sequence[Tensor]], examples: Sequence[Tensor]) -> Program:
+def _compiled(
+    function: Callable[..., dict[str, Tensor]], examples: Sequence[Tensor]
+) -> tuple[tuple[str, ...], Callable[[list[Tensor]], Sequence[Tensor]]]:
     from torch._guards import TracingContext, tracing
     from torch._inductor import config
     from torch._inductor.compile_fx import compile_fx_inner
@@ -64,14 +81,23 @@ def _compiled(function: Callable[..., Sequence[Tensor]], examples: Sequence[Tens
         with mode:
             graph = make_fx(function, decomposition_table=select_decomp_table())(*fakes)
         graph.graph.eliminate_dead_code()
+        names = _flatten_results(graph)
         if all(example.device.type == "cpu" for example in examples):
             _store_factors(graph)
         with _alone(graph), config.patch(settings), tracing(TracingContext(mode)):
             program: Any = compile_fx_inner(graph, fakes)
     except Exception as error:
         raise CompileError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
-    compiled: Program = program
-    return compiled
+    return names, program
+
+
+def _flatten_results(graph: fx.GraphModule) -> tuple[str, ...]:
+    """Makes a traced function return a tuple instead of a dict; returns the dict's keys."""
+    (output,) = [node for node in graph.graph.nodes if node.op == "output"]
+    results = output.args[0]
+    output.args = (tuple(results.values()),)
+    graph.recompile()
+    return tuple(results)
 
 
 def _alone(graph: fx.GraphModule) -> FileLock:

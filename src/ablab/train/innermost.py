@@ -48,13 +48,13 @@ class Samples:
 
 
 def trace_sample(
-    function: Callable[..., Sequence[Tensor]], shared: Sequence[Tensor], own: Sequence[Tensor]
+    function: Callable[..., dict[str, Tensor]], shared: Sequence[Tensor], own: Sequence[Tensor]
 ) -> fx.GraphModule:
-    """Records what ``function(*shared, *own)`` does for one sample.
+    """Traces ``function(*shared, *own)`` for one sample.
 
     Args:
-        function: A function of tensors with a batch of one; its first result is the loss.
-        shared: Tensors that all samples share, the parameters.
+        function: A function of tensors with a batch of one; returns results by name, loss first.
+        shared: Tensors that all samples share, such as parameters.
         own: One sample's tensors, without a batch axis.
     """
     from torch._decomp import core_aten_decompositions
@@ -70,15 +70,24 @@ def trace_sample(
     return graph
 
 
-def shared_results(graph: fx.GraphModule, n_shared: int) -> list[int]:
-    """The numbers of a recorded function's results that no sample's own tensors reach."""
+def result_names(graph: fx.GraphModule) -> list[str]:
+    """The names of a traced function's results."""
+    return list(_results(graph))
+
+
+def shared_results(graph: fx.GraphModule, n_shared: int) -> list[str]:
+    """The names of a traced function's results that depend on no sample's own tensors."""
     inputs = [node for node in graph.graph.nodes if node.op == "placeholder"]
     reached = set(inputs[n_shared:])
     for node in graph.graph.nodes:
         if any(each in reached for each in node.all_input_nodes):
             reached.add(node)
+    return [name for name, node in _results(graph).items() if node not in reached]
+
+
+def _results(graph: fx.GraphModule) -> dict[str, fx.Node]:
     (output,) = [node for node in graph.graph.nodes if node.op == "output"]
-    return [number for number, node in enumerate(output.args[0]) if node not in reached]
+    return dict(output.args[0])
 
 
 def run_samples(
@@ -97,7 +106,8 @@ def run_samples(
     Raises:
         NoRuleError: An operation has no rule.
     """
-    results = _Interpreter(graph).run(*shared, *(Samples(tensor) for tensor in own))
+    found = _Interpreter(graph).run(*shared, *(Samples(tensor) for tensor in own))
+    results = list(found.values())
     if not isinstance(results[0], Samples):
         raise NoRuleError("the loss does not depend on the sample")
     batch = results[0].tensor.shape[-1]

@@ -39,45 +39,53 @@ class Objective:
         self._loss = loss
         self._dtype = DTYPES[loss.dtype]
         self._autocast = autocast
+        self._ragged = task.config.ragged
         self.buffers = dict(model.named_buffers())
 
     def loss(
         self,
-        tensors: dict[str, Tensor],
+        parameters: dict[str, Tensor],
         tokens: Tensor,
         targets: Tensor,
         noise: Tensor | None,
+        *,
         kernels: Kernels,
         taps: Mapping[str, Tap] | None = None,
+        buffers: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """The mean loss of a batch, in training.
+        """The mean training loss of a batch, a scalar.
 
         Args:
-            tensors: Parameters by name, and buffers where they are not the template's own.
+            parameters: Parameters by name.
             tokens: (B, T).
             targets: (B, P).
-            noise: Random words of dropout, (B, N), where the model has any.
-            kernels: The engine's operations.
-            taps: Functions that read the tensors at sites, by the site's name; they see all
-                positions and change none.
+            noise: Random words for dropout, (B, N), where the model has any.
+            kernels: The operations that the model runs on.
+            taps: Functions that read the tensors at sites, by site. They see all positions and
+                must return what they were given.
+            buffers: Buffers by name, where they are not the template's own.
         """
-        forward = Forward(
-            taps or {}, noise=None if noise is None else Noise(noise), kernels=kernels
-        )
-        return self._batch_loss(self._answers(tensors, tokens, forward), targets, self._loss)
+        words = None if noise is None else Noise(noise)
+        forward = Forward(taps or {}, noise=words, kernels=kernels)
+        logits = self._predicted_logits({**parameters, **(buffers or {})}, tokens, forward)
+        return batch_loss(logits, targets, self._loss, self._dtype, self._ragged)
 
     def measures(
-        self, tensors: dict[str, Tensor], tokens: Tensor, targets: Tensor, kernels: Kernels
+        self, parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor, kernels: Kernels
     ) -> dict[str, Tensor]:
         """The loss and the task's measures of a batch, by name.
 
-        Where the loss is another than cross-entropy, that is measured too, as ``cross_entropy``.
+        If the loss is not plain cross-entropy, that is measured as well, as ``cross_entropy``.
         """
-        logits = self._answers(tensors, tokens, Forward(kernels=kernels))
+        logits = self._predicted_logits(parameters, tokens, Forward(kernels=kernels))
         measures = self._task.measures(logits, tokens, targets)
+        losses = {"loss": self._loss}
         if not self._loss.plain:
-            measures |= {"cross_entropy": self._batch_loss(logits, targets, LossConfig())}
-        return measures | {"loss": self._batch_loss(logits, targets, self._loss)}
+            losses = {"cross_entropy": LossConfig()} | losses
+        return measures | {
+            name: batch_loss(logits, targets, config, self._dtype, self._ragged)
+            for name, config in losses.items()
+        }
 
     @torch.no_grad()
     def noise_sizes(self, input_length: int, device: torch.device) -> list[int]:
@@ -87,45 +95,48 @@ class Objective:
         self.model(tokens, Forward(noise=counter))
         return counter.sizes
 
-    def _answers(self, tensors: dict[str, Tensor], tokens: Tensor, forward: Forward) -> Tensor:
-        """The logits of the predicted positions, (B, P, V)."""
+    def _predicted_logits(
+        self, tensors: dict[str, Tensor], tokens: Tensor, forward: Forward
+    ) -> Tensor:
+        """The logits at the predicted positions, (B, P, V); others are skipped where possible."""
         predicted = self._task.predicted
         first, last, step = predicted.indices(tokens.shape[1])
-        # Dropout's masks are cut from a sample's words in order, of all positions.
-        if first == 0 or step < 1 or not self.model.trims or forward.noise is not None:
-            return self._logits(tensors, tokens, forward)[:, predicted]
-        if forward.taps:
-            forward = replace(forward, taps=self._whole(tensors, tokens, forward, first))
-        logits = self._logits(tensors, tokens, replace(forward, first=first))
-        return logits[:, slice(0, max(0, last - first), step)]
+        # Dropout masks are cut from a sample's words in order, for all positions.
+        skips = first > 0 and step >= 1 and self.model.trims and forward.noise is None
+        if skips:
+            if forward.taps:
+                taps = self._full_sequence_taps(tensors, tokens, forward, first)
+                forward = replace(forward, taps=taps)
+            forward = replace(forward, first=first)
+            predicted = slice(0, max(0, last - first), step)
+        with self._precision(tokens):
+            logits: Tensor = functional_call(self.model, tensors, (tokens, forward))
+        return logits[:, predicted]
 
-    def _whole(
+    def _full_sequence_taps(
         self, tensors: dict[str, Tensor], tokens: Tensor, forward: Forward, first: int
     ) -> dict[str, Tap]:
-        """A pass's taps for one of the positions from ``first`` on, which are shown all of them."""
-        cut = [site for site in forward.taps if self.model.trims_site(site)]
-        if not cut:
+        """Taps for a pass over the positions from ``first`` on that are shown all positions."""
+        trimmed = [site for site in forward.taps if self.model.trims_site(site)]
+        if not trimmed:
             return dict(forward.taps)
         every: dict[str, Tensor] = {}
 
-        def keep(site: str) -> Tap:
+        def store(site: str) -> Tap:
             return lambda tensor: every.setdefault(site, tensor)
 
         def show(site: str, tap: Tap) -> Tap:
             return lambda late: tap_full_sequence(every.pop(site), late, first, tap)
 
-        with torch.no_grad():
-            kept = {site: keep(site) for site in cut}
-            self._logits(tensors, tokens, replace(forward, taps=kept, visited=[]))
-        return {**forward.taps, **{site: show(site, forward.taps[site]) for site in cut}}
+        stores = {site: store(site) for site in trimmed}
+        with torch.no_grad(), self._precision(tokens):
+            functional_call(
+                self.model, tensors, (tokens, replace(forward, taps=stores, visited=[]))
+            )
+        return {**forward.taps, **{site: show(site, forward.taps[site]) for site in trimmed}}
 
-    def _logits(self, tensors: dict[str, Tensor], tokens: Tensor, forward: Forward) -> Tensor:
-        # torch would keep a parameter's cast for the next pass, which vmap has no use for.
-        with torch.autocast(
+    def _precision(self, tokens: Tensor) -> torch.autocast:
+        # torch would cache a parameter's cast for the next pass, which is useless under vmap.
+        return torch.autocast(
             tokens.device.type, torch.bfloat16, enabled=self._autocast, cache_enabled=False
-        ):
-            logits: Tensor = functional_call(self.model, tensors, (tokens, forward))
-        return logits
-
-    def _batch_loss(self, logits: Tensor, targets: Tensor, config: LossConfig) -> Tensor:
-        return batch_loss(logits, targets, config, self._dtype, self._task.config.ragged)
+        )

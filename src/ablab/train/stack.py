@@ -15,11 +15,11 @@ from ablab.model.build import build_model
 from ablab.model.forward import FusedKernels
 from ablab.tasks.base import Batch, Task
 from ablab.tasks.random import Stream, words
+from ablab.train.batches import Batches
 from ablab.train.collector import StatisticsCollector
-from ablab.train.compiling import CompileError
-from ablab.train.gradients import Batches, Gradients, LossesAndGradients, make_gradients
+from ablab.train.compiled_gradients import make_gradients
+from ablab.train.gradients import Gradients, LossesAndGradients
 from ablab.train.host import to_host
-from ablab.train.innermost import NoRuleError
 from ablab.train.kernels import StackedKernels
 from ablab.train.method import Method
 from ablab.train.objective import DTYPES, Objective
@@ -29,7 +29,6 @@ from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.prefetch import Prefetcher
 from ablab.train.recovery import Recovery, RecoveryState, Restart
 from ablab.train.run import Run
-from ablab.train.taps import TapReducer
 from ablab.train.timings import Timings
 
 _EVALUATED_TOKENS = 8192  # at once, where a training batch has fewer
@@ -141,7 +140,6 @@ class Stack:
         self._check_model(model)
         self._gradients = self._make_gradients()
         self.collector: StatisticsCollector | None = None
-        self._taps_eagerly = False
         started = [
             self._initial_state(run) if state is None else state
             for run, state in zip(runs, states or [None] * len(runs), strict=True)
@@ -248,46 +246,80 @@ class Stack:
         return self._gradients.compile_seconds
 
     def advance(self, steps: int) -> Advance:
-        """Trains ``steps`` steps."""
+        """Trains ``steps`` steps; losses leave the device once, at the end."""
         drawn: list[Tensor] = []
         rates: list[NDArray[np.float64]] = []
         fatal: list[NDArray[np.bool_]] = []
         restarts: list[Restart] = []
-        unseen = 0  # losses that recovery has not looked at
-        norms = numbers = None
+        unchecked = 0  # losses that recovery has not seen
+        norms = statistics = None
         for k in range(steps):
+            step, is_last = self.step + 1, k == steps - 1
             with self.timings.phase("data"):
-                inputs = self._prefetcher.at(self.step + 1, self._recovery, self._gradients.arrange)
+                inputs = self._prefetcher.at(step, self._recovery, self._gradients.arrange)
+            tap_reducer = None if self.collector is None else self.collector.tap_reducer(step)
+            self.timings.begin_step(len(self.runs))
+            found = self._gradients.compute(self.theta, inputs.batches, self.timings, tap_reducer)
+            norms, statistics = self._update(step, found, inputs.scalars, wants_norm=is_last)
+            drawn.append(found.losses)
             rates.append(inputs.lrs)
-            loss, norms, numbers = self._one_step(inputs.batches, inputs.scalars, k == steps - 1)
-            drawn.append(loss)
-            self.step += 1
-            unseen += 1
-            if self._recovery is not None and (
-                k == steps - 1 or self._recovery.until_look(self.step - 1) == 1
-            ):
-                losses = _on_host(drawn[-unseen:])
-                unseen = 0
-                bad = ~np.isfinite(losses)
-                ends = bad & ~self._recovery.has_restarts
-                found = self._recovery.note(losses, self.step, self.theta, self.optimizer_state)
-                if self.step == self.config.steps:  # no look follows
-                    ends[-1] = bad[-1]
-                    ends[-1, [each.run for each in found]] = False
+            self.step, unchecked = step, unchecked + 1
+            recovery = self._recovery
+            if recovery is not None and (is_last or recovery.until_look(step - 1) == 1):
+                ends, found_restarts = self._recover(recovery, drawn[-unchecked:])
                 fatal.append(ends)
-                restarts += found
-                if found and self.collector is not None:
-                    self.collector.forget()
-        assert norms is not None, "the last step takes the gradient's norm"
-        losses, norm, watched = self._moved(drawn, norms, numbers)
-        return Advance(
-            losses,
-            norm,
-            np.stack(rates),
-            np.concatenate(fatal) if fatal else ~np.isfinite(losses),
-            restarts,
-            watched,
-        )
+                restarts += found_restarts
+                unchecked = 0
+        assert norms is not None, "the last step computes the gradient's norm"
+        losses, norm, watched = self._moved(drawn, norms, statistics)
+        bad = np.concatenate(fatal) if fatal else ~np.isfinite(losses)
+        return Advance(losses, norm, np.stack(rates), bad, restarts, watched)
+
+    def _update(
+        self, step: int, found: LossesAndGradients, scalars: Scalars, wants_norm: bool
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Updates the parameters; returns the gradient's norm and the step's statistics, if any."""
+        grad, collector = found.grad, self.collector
+        norm = statistics = None
+        with torch.no_grad():
+            if collector is not None:
+                with self.timings.phase("watch"):
+                    collector.before(step, self.theta, grad)
+            with self.timings.phase("update"):
+                if wants_norm or self.config.clip_norm is not None:
+                    norm = torch.linalg.vector_norm(grad, dim=1)
+                if norm is not None and self.config.clip_norm is not None:
+                    # The formula of torch.nn.utils.clip_grad_norm_, run by run.
+                    grad.mul_((scalars["clip_norm"] / (norm[:, None] + 1e-6)).clamp(max=1.0))
+                self._optimizer.update(
+                    self.theta, grad, self.optimizer_state, scalars, self._decays
+                )
+            if collector is not None:
+                with self.timings.phase("watch"):
+                    if collector.watches(step):
+                        state = self.optimizer_state
+                        statistics = collector.after(step, self.theta, state, found.tapped)
+                    collector.done(step)
+        return norm, statistics
+
+    def _recover(
+        self, recovery: Recovery, losses: Sequence[Tensor]
+    ) -> tuple[NDArray[np.bool_], list[Restart]]:
+        """Lets recovery see losses (K, R) since its last check.
+
+        Returns:
+            Whether each loss ends its run, (K, R), and the runs that went back.
+        """
+        on_host = to_host(torch.stack(list(losses)))
+        bad = ~np.isfinite(on_host)
+        ends = bad & ~recovery.has_restarts
+        restarts = recovery.note(on_host, self.step, self.theta, self.optimizer_state)
+        if self.step == self.config.steps:  # no check follows
+            ends[-1] = bad[-1]
+            ends[-1, [each.run for each in restarts]] = False
+        if restarts and self.collector is not None:
+            self.collector.forget()
+        return ends, restarts
 
     def _moved(
         self, losses: Sequence[Tensor], norms: Tensor, numbers: Tensor | None
@@ -337,60 +369,8 @@ class Stack:
         means = torch.stack(sums).sum(dim=0).numpy() / len(tokens)  # (names, R)
         return dict(zip(names, means, strict=True))
 
-    def _one_step(
-        self, batches: Batches, scalars: Scalars, want_norm: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Losses; the gradient's norm, and the collector's numbers, where they are wanted."""
-        step = self.step + 1
-        collector = self.collector
-        tap_reducer = None if collector is None else collector.tap_reducer(step)
-        self.timings.begin_step(len(self.runs))
-        losses, grad, tapped = self._compute(batches, tap_reducer)
-        numbers = None
-        with torch.no_grad():
-            if collector is not None:
-                with self.timings.phase("watch"):
-                    collector.before(step, self.theta, grad)
-            with self.timings.phase("update"):
-                norm = None
-                if want_norm or self.config.clip_norm is not None:
-                    norm = torch.linalg.vector_norm(grad, dim=1)
-                if self.config.clip_norm is not None:
-                    assert norm is not None
-                    # torch.nn.utils.clip_grad_norm_'s formula, for each run by itself.
-                    grad.mul_((scalars["clip_norm"] / (norm[:, None] + 1e-6)).clamp(max=1.0))
-                self._optimizer.update(
-                    self.theta, grad, self.optimizer_state, scalars, self._decays
-                )
-            if collector is not None:
-                with self.timings.phase("watch"):
-                    if collector.watches(step):
-                        numbers = collector.after(step, self.theta, self.optimizer_state, tapped)
-                    collector.done(step)
-        return losses, norm, numbers
-
-    def _compute(self, batches: Batches, tap_reducer: TapReducer | None) -> LossesAndGradients:
-        """The step's losses and gradients; eagerly where what is read cannot be compiled."""
-        if tap_reducer is None or not self._taps_eagerly:
-            try:
-                return self._gradients.compute(self.theta, batches, self.timings, tap_reducer)
-            except (CompileError, NoRuleError):
-                if tap_reducer is None:
-                    raise
-                self._taps_eagerly = True
-        eager = Method(self.method.engine)
-        gradients = make_gradients(self.objective, self.layout, eager, "")
-        return gradients.compute(
-            self.theta, self.draw(self.step + 1).at(0), self.timings, tap_reducer
-        )
-
     def _measures(
         self, parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor
     ) -> dict[str, Tensor]:
         kernels = StackedKernels() if self.method.engine == "stack" else FusedKernels()
         return self.objective.measures(parameters, tokens, targets, kernels)
-
-
-def _on_host(losses: Sequence[Tensor]) -> NDArray[np.float64]:
-    """Losses of some steps, (R,) each, as one array (K, R)."""
-    return to_host(torch.stack(list(losses)))

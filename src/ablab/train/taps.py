@@ -65,7 +65,7 @@ class PassTaps:
         self.tapped: Tapped = {}
         self._seen: set[str] = set()
 
-    def taps(self, vmapped: bool) -> dict[str, Callable[[Tensor], Tensor]]:
+    def functions(self, vmapped: bool) -> dict[str, Callable[[Tensor], Tensor]]:
         """Functions for the sites of a forward pass, of one run or under ``torch.vmap``."""
         return {site: self._tap(site, vmapped) for site in sorted(self._tap_reducer.sites)}
 

@@ -74,3 +74,4 @@ class _Phase(AbstractContextManager[None]):
 
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
+NO_TIMINGS = Timings(torch.device("cpu"))  # never told of a step, so it times none

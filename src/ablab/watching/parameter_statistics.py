@@ -94,21 +94,20 @@ class ParameterStatistics:
         names, values = list(inputs), [*inputs.values(), *self._constants.tensors]
         key = tuple((name, value.shape) for name, value in inputs.items())
         if self._program is None or self._program[0] != key:
-            columns: list[str] = []
 
-            def function(*given: Tensor) -> list[Tensor]:
+            def function(*given: Tensor) -> dict[str, Tensor]:
                 own = dict(zip(names, given, strict=False))
-                block, columns[:] = self._all(own, self._constants.of(given[len(names) :]))
-                return [block]
+                return {"block": self._all(own, self._constants.of(given[len(names) :]))[0]}
 
             try:
-                self._program = key, compile_program(function, values)[0], columns
+                _, columns = self._all(inputs, self._constants)  # for their names alone
+                self._program = key, compile_program(function, values), columns
             except CompileError:
                 self._compiles = False
                 buffer.add(*self._all(inputs, self._constants))
                 return
         _, program, columns = self._program
-        buffer.add(program(values)[0], columns)
+        buffer.add(program(values)["block"], columns)
 
     def _all(
         self, tensors: Mapping[str, Tensor], constants: "_Constants"

@@ -1,6 +1,6 @@
 """Small compiled programs for what is done with single tensors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ class Programs:
     """
 
     def __init__(self) -> None:
-        self._programs: dict[Any, tuple[Program, list[str]] | None] = {}
+        self._programs: dict[Any, Program | None] = {}
 
     def run(self, key: Any, function: Function, x: Tensor) -> dict[str, Tensor]:
         """What a function makes of a tensor.
@@ -31,22 +31,12 @@ class Programs:
         own = (key, x.shape, x.stride(), x.dtype, x.device, torch.get_num_threads())
         if own not in self._programs:
             self._programs[own] = _compiled(function, x)
-        known = self._programs[own]
-        if known is None:
-            return function(x)
-        program, names = known
-        return dict(zip(names, program([x]), strict=True))
+        program = self._programs[own]
+        return function(x) if program is None else program([x])
 
 
-def _compiled(function: Function, x: Tensor) -> tuple[Program, list[str]] | None:
-    names: list[str] = []
-
-    def listed(x: Tensor) -> Sequence[Tensor]:
-        found = function(x)
-        names[:] = found
-        return list(found.values())
-
+def _compiled(function: Function, x: Tensor) -> Program | None:
     try:
-        return compile_program(listed, [x])[0], names
+        return compile_program(function, [x])
     except CompileError:
         return None

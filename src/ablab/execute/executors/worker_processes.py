@@ -1,4 +1,4 @@
-"""Executors: this process alone, or worker processes that share a plan."""
+"""Trains in worker processes of this machine, which share the queue through the store."""
 
 import json
 import os
@@ -9,32 +9,38 @@ import threading
 from collections import Counter
 from typing import Any
 
+from ablab.config import Problem
 from ablab.execute.device import visible_device
-from ablab.execute.queue import StackQueue, count_deaths, fail_run, unfinished, work
-from ablab.execute.worker import plan_as_data
-from ablab.experiments.experiment import Experiment
+from ablab.execute.errors import ProcessError
+from ablab.execute.executor import Executor
+from ablab.execute.options import EXECUTORS
+from ablab.execute.queue import StackQueue, count_deaths, fail_run
+from ablab.execute.worker import STORE_ERROR, plan_as_data
+from ablab.store.index import StoreError
 
 _DEATHS_ALLOWED = 2  # of processes that trained a run alone, before it counts as failed
 
 
-def execute(stacks: StackQueue, asked: Experiment) -> bool:
-    """Carries out a plan; returns False where it was paused before its end."""
-    if stacks.plan.workers == 1:
-        return work(stacks)
-    return _Pool(stacks, asked).run()
+@EXECUTORS.register("worker_processes")
+class WorkerProcesses(Executor):
+    """As many processes as the plan has workers; each trains like :class:`InProcess`."""
+
+    def train(self, queue: StackQueue) -> bool:
+        """See :meth:`Executor.train`."""
+        return _Pool(queue).run()
 
 
 class _Pool:
     """Worker processes, and what they tell."""
 
-    def __init__(self, stacks: StackQueue, asked: Experiment) -> None:
+    def __init__(self, stacks: StackQueue) -> None:
         self._stacks = stacks
-        self._asked = asked
         self._events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
         self._processes: dict[int, subprocess.Popen[str]] = {}
         self._training: dict[int, list[str]] = {}
         self._deaths: Counter[str] = Counter()
         self._started = 0
+        self._store_error = ""
 
     def run(self) -> bool:
         """Starts the workers and follows them to their end."""
@@ -45,7 +51,7 @@ class _Pool:
             while self._processes:
                 if self._stacks.should_pause() and not paused:
                     paused = True
-                    self._stacks.tell({"event": "pausing"})
+                    self._stacks.report({"event": "pausing"})
                     for process in self._processes.values():
                         process.terminate()
                 try:
@@ -59,7 +65,7 @@ class _Pool:
         finally:
             for process in self._processes.values():
                 process.kill()
-        return not unfinished(self._stacks.store, self._stacks.experiment)
+        return not self._stacks.unfinished()
 
     def _start(self) -> None:
         number = self._started
@@ -78,7 +84,7 @@ class _Pool:
         spec = {
             "store": str(self._stacks.store.path.absolute()),
             "experiment": self._stacks.experiment,
-            "definition": self._asked.definition,
+            "definition": self._stacks.definition,
             "plan": plan_as_data(self._stacks.plan),
             "path": sys.path,
         }
@@ -99,13 +105,16 @@ class _Pool:
             self._events.put((number, None))
 
     def _heard(self, number: int, event: dict[str, Any]) -> None:
-        if event["event"] == "taken":
+        if event["event"] == "claimed":
             self._training[number] = event["ids"]
+        elif event["event"] == "store_error":
+            self._store_error = event["text"]
+            return
         elif event["event"] == "waiting":
             self._training.pop(number, None)
             if self._training:
                 return  # for a process of this same command, which is no news
-        self._stacks.tell(event)
+        self._stacks.report(event)
 
     def _ended(self, number: int, paused: bool) -> None:
         """A worker's output has closed: it is done, was paused, or died."""
@@ -115,15 +124,17 @@ class _Pool:
         for stream in (process.stdin, process.stdout):
             assert stream is not None, "asked for pipes"
             stream.close()
+        if code == STORE_ERROR:  # the worker has said which; nobody's run is at fault
+            raise StoreError(Problem(self._store_error or "a worker cannot write the store"))
         if code == 0 or paused:
             return
         cause = f"signal {-code}" if code < 0 else f"exit code {code}"
-        self._stacks.tell({"event": "message", "text": f"a worker process died ({cause})"})
+        self._stacks.report({"event": "message", "text": f"a worker process died ({cause})"})
         count_deaths(self._stacks.store, held)
         if len(held) == 1:
             self._deaths[held[0]] += 1
             if self._deaths[held[0]] >= _DEATHS_ALLOWED:
                 fail_run(self._stacks.store, held[0], f"its process died again and again ({cause})")
         if not held and self._started >= 3 * self._stacks.plan.workers:
-            raise RuntimeError(f"worker processes die before they train anything ({cause})")
+            raise ProcessError(f"worker processes die before they train anything ({cause})")
         self._start()

@@ -1,0 +1,72 @@
+"""Trains in this process, one stack after another."""
+
+import gc
+from collections.abc import Sequence
+
+import torch
+
+from ablab.execute.errors import RunFailure
+from ablab.execute.executor import Executor
+from ablab.execute.memory import release_freed_memory, retain_freed_memory
+from ablab.execute.options import EXECUTORS
+from ablab.execute.queue import StackQueue, fail_run
+from ablab.execute.resume import group_by_step
+from ablab.execute.speeds import persist_compiled_programs
+from ablab.execute.train_stack import train_stack
+from ablab.store.checkpointer import LeaseLostError
+from ablab.store.index import StoreError
+from ablab.store.leases import Owner
+from ablab.train.run import Run
+
+
+@EXECUTORS.register("in_process")
+class InProcess(Executor):
+    """This process alone."""
+
+    def train(self, queue: StackQueue) -> bool:
+        """See :meth:`Executor.train`.
+
+        A stack whose training raises is split in halves, until the run at fault is alone.
+        """
+        torch.set_num_threads(queue.plan.threads)
+        retain_freed_memory()
+        persist_compiled_programs()
+        with Owner(queue.store.index.path) as owner:
+            for claim in queue.claims(owner):
+                parts: list[Sequence[Run]] = [claim.runs]
+                while parts:
+                    runs = parts.pop(0)
+                    try:
+                        for group in group_by_step(queue.store, runs):
+                            if not train_stack(queue, owner, claim, group):
+                                break
+                        continue
+                    except LeaseLostError as error:
+                        queue.report({"event": "message", "text": str(error)})
+                        continue
+                    except StoreError:  # a full disk, for example, is not these runs' fault
+                        raise
+                    except (Exception, SystemExit) as error:
+                        failure = RunFailure.of(error)
+                    # Outside the handler, where nothing refers to a stack that may not have fitted.
+                    parts[:0] = _halves(queue, runs, failure)
+                    if queue.should_pause():
+                        break
+        return not queue.unfinished()
+
+
+def _halves(queue: StackQueue, runs: Sequence[Run], failure: RunFailure) -> list[Sequence[Run]]:
+    """What to try next of runs that failed together; a run that failed alone is marked so."""
+    gc.collect()
+    release_freed_memory()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if len(runs) == 1:
+        fail_run(queue.store, runs[0].id, failure.text)
+        queue.report({"event": "failed", "run": runs[0].id, "error": failure.reason})
+        return []
+    queue.report({"event": "split", "runs": len(runs), "error": failure.reason})
+    missing = queue.unfinished(runs)
+    middle = (len(runs) + 1) // 2
+    halves = ([run for run in half if run.id in missing] for half in (runs[:middle], runs[middle:]))
+    return [half for half in halves if half]

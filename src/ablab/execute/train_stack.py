@@ -1,0 +1,129 @@
+"""Training runs of a claimed stack: set up, verify the method, train, checkpoint."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from ablab.execute.observers import make_collector, make_observers
+from ablab.execute.pause import PauseError, at_once
+from ablab.execute.queue import Claim, StackQueue
+from ablab.execute.stop_rules import stop_rules
+from ablab.execute.usage import Usage
+from ablab.execute.verify import verify
+from ablab.store.checkpointer import StoreCheckpointer
+from ablab.store.leases import Owner, this_host
+from ablab.store.store import timestamp
+from ablab.train.loop import train
+from ablab.train.method import SOLO
+from ablab.train.run import Run
+from ablab.train.stack import RunState, Stack
+from ablab.watching.config import WatchConfig
+
+
+def train_stack(
+    queue: StackQueue, owner: Owner, claim: Claim, group: Sequence[tuple[Run, RunState | None]]
+) -> bool:
+    """Trains runs that are at the same step, as one stack.
+
+    Args:
+        queue: What the stack was claimed from; progress is reported to it.
+        owner: Who holds the runs' leases.
+        claim: The claim that the runs belong to.
+        group: The runs, each with the state it continues from; None at its beginning.
+
+    Returns:
+        Whether they reached their end; False where training was paused.
+    """
+    rules, before = stop_rules(queue.store, queue.experiment, group)
+    left = [(run, state) for run, state in group if run.id not in before.stopped]
+    if not left:
+        return True
+    method = claim.planned.method
+    if len(left) == 1 and method.vmapped and not method.compiled:
+        method = SOLO  # some models, such as recurrent ones, cannot be trained under vmap
+    runs, states = [run for run, _ in left], [state for _, state in left]
+    stack = Stack(runs, states, torch.device(queue.plan.device), method)
+    try:
+        with at_once():  # compiling takes up to a minute
+            verify(stack, claim.planned.fallback, queue.report)
+    except PauseError:
+        return False
+    watch = runs[0].watch
+    assert isinstance(watch, WatchConfig), "an experiment's runs know what is watched"
+    stack.collector = make_collector(stack, watch, queue.plan.compiling)
+    observers = make_observers(stack, watch, queue.store, queue.report)
+    progress, usage = _Progress(queue, claim.number, stack), Usage(stack.device)
+    checkpointer = StoreCheckpointer(
+        queue.store, owner, queue.experiment, _facts(stack, queue.plan.device, watch),
+        progress.note, usage.facts,
+    )  # fmt: skip
+    checkpointer.started(stack.step)
+    losses = before.losses(stack.runs)
+    finished = train(stack, checkpointer, rules, queue.should_pause, losses, observers)
+    queue.report(progress.pace(runs[0].id))
+    if finished:
+        queue.report({"event": "ended", "ids": [run.id for run, _ in group]})
+    return finished
+
+
+def _facts(stack: Stack, device: str, watch: WatchConfig) -> dict[str, Any]:
+    """How the steps of a segment are trained, as it is stored with each run."""
+    return {
+        "gradients": asdict(stack.method),
+        "watch": {"every": watch.every, "statistics": list(watch.statistics)},
+        "engine": stack.method.engine,
+        "method": stack.method.title,
+        "compiled": stack.method.compiled,
+        "width": len(stack.runs),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "host": this_host(),
+        "at": timestamp(),
+    }
+
+
+@dataclass
+class _Progress:
+    """Reports a stack's progress and measures its pace, in steps of single runs."""
+
+    queue: StackQueue
+    number: int
+    stack: Stack
+    step: int = field(init=False)
+    run_steps: int = 0
+    began: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.step = self.stack.step
+
+    def note(self, step: int, width: int, loss: float) -> None:
+        """Called at every logged step."""
+        self.run_steps += (step - self.step) * width
+        self.step = step
+        self.seconds = time.perf_counter() - self.began
+        self.queue.report(
+            {
+                "event": "progress",
+                "stack": self.number,
+                "step": step,
+                "runs": width,
+                "loss": loss,
+                "ids": [run.id for run in self.stack.runs],
+            }
+        )
+
+    def pace(self, run: str) -> dict[str, Any]:
+        """The event that says how fast the stack trained; ``run`` stands for all of them."""
+        return {
+            "event": "pace",
+            "run": run,
+            "method": asdict(self.stack.method),
+            "run_steps": self.run_steps,
+            "seconds": self.seconds,
+            "compile_seconds": self.stack.compile_seconds,
+        }

@@ -1,0 +1,45 @@
+"""The numbers that each step's update needs, worked out on the host. Axes: K steps, R runs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablab.train.optimizer import Optimizer
+from ablab.train.run import Run
+from ablab.train.schedules import factors
+
+
+def step_scalars(
+    runs: Sequence[Run],
+    optimizer: Optimizer,
+    first: int,
+    count: int,
+    lr_scales: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    """Learning rates (K, R), and the optimizer's numbers by name, each (K, R, 1).
+
+    Args:
+        runs: The runs.
+        optimizer: Their optimizer.
+        first: The first step.
+        count: How many steps.
+        lr_scales: A factor of each run's learning rate, (R,); None for none.
+    """
+    lrs = np.empty((count, len(runs)))
+    table: dict[str, NDArray[np.float64]] = {}
+    for r, run in enumerate(runs):
+        config = run.train
+        rates = config.lr * factors(config.schedule, config.schedule_total, first, count)
+        if lr_scales is not None:
+            rates = rates * lr_scales[r]
+        lrs[:, r] = rates
+        for k in range(count):
+            numbers = optimizer.scalars(config, first + k, float(rates[k]))
+            if config.clip_norm is not None:
+                numbers["clip_norm"] = config.clip_norm
+            for name, value in numbers.items():
+                if name not in table:
+                    table[name] = np.empty((count, len(runs), 1))
+                table[name][k, r, 0] = value
+    return lrs, table
