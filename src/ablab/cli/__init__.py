@@ -1,1 +1,1 @@
-"""The commands. Each imports the rooms that it uses when it is called, so that help is quick."""
+"""The commands. Each imports the packages it needs when it runs, so that ``--help`` is fast."""
