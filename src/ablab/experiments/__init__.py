@@ -1,4 +1,4 @@
-"""The question: a base configuration, a grid, seeds; composed, checked, and told apart by id."""
+"""Experiments: parsing, overrides, grids, checks, identity; measures and expectations."""
 
 from ablab.experiments.experiment import Experiment, Variant, experiment
 from ablab.experiments.source import recipes
