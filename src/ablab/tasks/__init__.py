@@ -1,1 +1,1 @@
-"""Where batches come from: a task draws them as a pure function of (seed, step)."""
+"""Tasks: sources of batches, each batch a pure function of (seed, step)."""
