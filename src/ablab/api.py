@@ -130,15 +130,15 @@ class OpenStore:
         """
         stored = self.run(run)
         first, last = steps or (1, self.store.run_row(stored.id)["step"])
-        wish = ReplayRequest(
+        request = ReplayRequest(
             first, last, tuple(watch), every, tuple(capture), capture_every, samples
         )
         segments = stored.segments
-        place = find_device(device)
+        target = find_device(device)
         if device == "auto" and segments:
             with suppress(InputError):  # that device is not available
-                place = find_device(segments[-1]["device"])
-        return replay(self.store, stored.run, segments, wish, tell, place)
+                target = find_device(segments[-1]["device"])
+        return replay(self.store, stored.run, segments, request, tell, target)
 
     def __str__(self) -> str:
         names = list(dict.fromkeys(record.name for record in self.experiments))

@@ -215,7 +215,7 @@ def test_settings_that_do_not_fit_are_refused(corpus, tmp_path):
         ({"tokenizer": "bpe", "bpe_size": 100_000}, r"the text yields only \d+ subwords"),
         ({"tokenizer": "bpe", "bpe_size": 300, "seq_len": 9000}, r"has [\d,]+ tokens"),
         ({"eval_lengths": [8, 2000]}, "eval_lengths has 2000, but only 2,000 characters"),
-        ({"eval_lengths": [8, 8]}, "a length twice"),
+        ({"eval_lengths": [8, 8]}, "repeats a length"),
         ({"eval_lengths": [0]}, "greater than or equal to 1"),
         ({"tokenizer": "bpee"}, "(?s)no tokenizer and no file called 'bpee'.*did you mean bpe"),
         ({"tokenizer": save(tmp_path, "{}")}, "is not a file of the tokenizers library"),

@@ -174,13 +174,13 @@ def expect(
     found = verdicts(opened, record)
     if as_json:
         every = [each for other in opened.experiments() for each in verdicts(opened, other)]
-        told = calibration(every)
+        calibrated = calibration(every)
         print_json(
             {
                 "experiment": record.name,
                 "added": [each.expectation.sentence for each in new],
                 "expectations": [each.as_data() for each in found],
-                "calibration": None if told is None else told.as_data(),
+                "calibration": None if calibrated is None else calibrated.as_data(),
             }
         )
         return

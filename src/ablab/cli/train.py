@@ -50,7 +50,7 @@ def run(
     reporter, should_pause = make_reporter(quiet), pause_on_signals()
     result = Result.of(asked, orchestrate(asked, store, options, command, reporter, should_pause))
     statuses = [record.status for record in result.runs]
-    troubled = any(status in ("failed", "diverged") for status in statuses)
+    any_failed = any(status in ("failed", "diverged") for status in statuses)
     if as_json:
         print_json(
             {
@@ -70,12 +70,12 @@ def run(
     if not result.complete:
         click.echo("interrupted; run the same command again to continue", err=True)
         return 130
-    if troubled:
+    if any_failed:
         click.echo(
             "some runs failed or diverged; list them with ablab runs, retry them with --retry",
             err=True,
         )
-    return 1 if troubled else 0
+    return 1 if any_failed else 0
 
 
 @click.command()

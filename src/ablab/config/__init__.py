@@ -1,4 +1,12 @@
-"""The bottom layer: the configuration base class, registries, and errors with their source."""
+"""The bottom layer: the configuration base class, registries, and errors with their source.
+
+- ``base``: the base class of typed configurations, and the fields that enter a run's identity
+- ``errors``: ``InputError`` and ``Problem``
+- ``patterns``: selecting names by shell-style patterns
+- ``registry``: components found by name or import path
+- ``variants``: small components, one per file
+- ``wording``: helpers for messages
+"""
 
 from ablab.config.base import Config, Neutral, NotInIdentity, identity_of
 from ablab.config.errors import InputError, Problem, is_file, nearest

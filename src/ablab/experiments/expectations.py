@@ -104,7 +104,7 @@ class Expectation(Config):
         low, high = self.within or (0.0, 0.0)
         least, most = self.factor or (0.0, 0.0)
         factor = f" by a factor between {least:g} and {most:g}" if self.factor else ""
-        said = {
+        sentences = {
             "falls_with": f"falls with {self.falls_with}{where}{factor}",
             "rises_with": f"rises with {self.rises_with}{where}{factor}",
             "lower_than": f"is lower{where} than where {other}{by}",
@@ -114,7 +114,7 @@ class Expectation(Config):
             "below": f"is below {self.below}{where}",
             "above": f"is above {self.above}{where}",
         }
-        return f"{self.measure} {said[self.relation]}"
+        return f"{self.measure} {sentences[self.relation]}"
 
     def as_data(self) -> dict[str, Any]:
         """The expectation as plain data, without defaults."""
@@ -269,9 +269,9 @@ def _value(text: str) -> Any:
     """A value as YAML reads it: a number, true, false, null, or text."""
     if text.startswith('"'):
         return text[1:-1]
-    words = {"true": True, "false": False, "null": None}
-    if text.lower() in words:
-        return words[text.lower()]
+    constants = {"true": True, "false": False, "null": None}
+    if text.lower() in constants:
+        return constants[text.lower()]
     for kind in (int, float):
         try:
             return kind(text)

@@ -27,7 +27,7 @@ from ablab.experiments.parts import (
     part_class,
 )
 from ablab.experiments.parts import suggest_key as suggest
-from ablab.experiments.sizes import take_size
+from ablab.experiments.sizes import apply_size
 from ablab.experiments.source import read_source
 from ablab.experiments.tree import Origins, leaves, put
 from ablab.experiments.tree import Path as KeyPath
@@ -109,9 +109,9 @@ class Experiment:
         the same definition. Expectations, the size and the logbook are excluded, because they do
         not affect any run.
         """
-        words = ("expect", "size", "logbook")
-        asked = {key: value for key, value in self.definition.items() if key not in words}
-        return digest([asked, [run.id for run in self.runs]])
+        excluded = ("expect", "size", "logbook")
+        definition = {k: v for k, v in self.definition.items() if k not in excluded}
+        return digest([definition, [run.id for run in self.runs]])
 
     def __str__(self) -> str:
         grid = " × ".join(f"{axis.key} ({len(axis.choices)})" for axis in self.axes) or "no grid"
@@ -136,7 +136,7 @@ def experiment(
     tree = copy.deepcopy(tree)
     parsed = parse_overrides(overrides)
     _check_top_level(tree, origins)
-    take_size(tree, *_wanted_size(parsed, settings), origins)
+    apply_size(tree, *_requested_size(parsed, settings), origins)
     axes = read_grid(tree.get("grid") or {}, origins)
     for key, value in settings.items():
         if key == "size":
@@ -174,7 +174,9 @@ def experiment(
     )
 
 
-def _wanted_size(overrides: list[Override], settings: Mapping[str, Any]) -> tuple[Any, str | None]:
+def _requested_size(
+    overrides: list[Override], settings: Mapping[str, Any]
+) -> tuple[Any, str | None]:
     """The requested size and its source; removes it from the overrides."""
     for override in overrides:
         if override.key == "size":

@@ -80,7 +80,7 @@ def measure_of(tree: Any, text: str, source: str | None = None) -> Measure:
         return Measure(text, "final", ALIASES.get(name, name))
     if tree.data == "moment":
         column, step = (str(child) for child in tree.children)
-        return Measure(text, "at", ALIASES.get(column, column), (_whole(step, text, source),))
+        return Measure(text, "at", ALIASES.get(column, column), (_step(step, text, source),))
     name = str(tree.children[0])
     if name not in FUNCTIONS:
         known = [*FUNCTIONS, *WORDS]
@@ -104,7 +104,7 @@ def measure_of(tree: Any, text: str, source: str | None = None) -> Measure:
     if between and numbers[0] > numbers[1]:
         raise _wrong("the first number is greater than the second", text, source, FUNCTIONS[name])
     if name in ("at", "mean"):
-        numbers = tuple(_whole(number, text, source) for number in numbers)
+        numbers = tuple(_step(number, text, source) for number in numbers)
     if name == "leaves" and numbers[0] <= 0:
         raise _wrong("a level must be positive", text, source, "a loss such as log(10)")
     column = columns[0] if columns else "train_loss"
@@ -134,7 +134,7 @@ def _arguments(children: list[Any]) -> tuple[list[str], tuple[float, ...]]:
     return columns, tuple(numbers)
 
 
-def _whole(value: str | float, text: str, source: str | None) -> float:
+def _step(value: str | float, text: str, source: str | None) -> float:
     number = float(value)
     if number < 0 or number != int(number):
         raise _wrong(f"{value} is not a step", text, source, "a whole number")

@@ -66,7 +66,7 @@ def read_sizes(value: Any, origins: Origins) -> dict[str, Size]:
     return found
 
 
-def take_size(tree: dict[str, Any], wanted: Any, source: str | None, origins: Origins) -> None:
+def apply_size(tree: dict[str, Any], wanted: Any, source: str | None, origins: Origins) -> None:
     """Applies the settings of a size to the tree of an experiment, and sets its ``size``.
 
     A tree without ``sizes`` can have a ``size`` too: the name of the size that it was made from.
