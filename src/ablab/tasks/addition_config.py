@@ -30,9 +30,9 @@ class AdditionConfig(TaskConfig):
     target: Literal["last", "next_to_last", "all"] | int = "last"
     """The predicted digit of the answer, counted from the right (0 is the last), or all digits."""
     max_value: Annotated[int | None, Field(ge=1, lt=2**32), Neutral(None)] = None
-    """The largest operand; operands are uniform from 0. null: any number of ``n_digits`` digits."""
+    """Operands are uniform from 0 to this value. null: any number of ``n_digits`` digits."""
     held_out: Annotated[float, Field(ge=0, lt=1), Neutral(0.0)] = 0.0
-    """The share of problems held out of training; 0: evaluation uses the training distribution."""
+    """The held-out share of problems. 0: evaluation problems are drawn as in training."""
 
     @field_validator("target", mode="before")
     @classmethod

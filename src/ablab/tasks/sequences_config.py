@@ -20,9 +20,9 @@ class SequenceConfig(TaskConfig):
     length: int = Field(10, ge=1, le=MAX_LENGTH)
     """The length of the longest sequence."""
     min_length: int | None = Field(None, ge=1)
-    """The length of the shortest; lengths are then uniform. null: all have ``length``."""
+    """The length of the shortest; lengths are uniform. null: all have ``length``."""
     held_out: float = Field(0.1, ge=0, lt=1)
-    """The share of sequences held out of training; 0: evaluation uses the training distribution."""
+    """The held-out share of sequences. 0: evaluation sequences are drawn as in training."""
 
     @model_validator(mode="after")
     def _space_is_large_enough(self) -> "SequenceConfig":
