@@ -106,7 +106,7 @@ def interrupt(process, lab):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "the same command goes on from here" in err
+    assert "run the same command again to continue" in err
     check(lab)
     assert {run.status for run in ablab.open(lab).runs()} <= {"interrupted", "planned"}
 
