@@ -111,7 +111,8 @@ def _assemble(
     def named(level: float) -> str | None:
         return name_level(level, levels, basic.column)
 
-    stops = [each.first for each in [*flats, *rises]] + [each.bin for each in slower]
+    stops = [flat.first for flat in flats] + [rise.first for rise in rises]
+    stops += [each.bin for each in slower]
     plateaus, descents = [], []
     for flat, (first, stop), how in places:
         level = _level(view, first, stop, scale)
