@@ -32,14 +32,19 @@ class Executor(ABC):
 
 
 def make_executor(options: Options, plan: Plan) -> Executor:
-    """The executor that the options name; by default the plan's number of workers decides.
-
-    Raises:
-        InputError: There is none of that name, or what is named is no executor.
-    """
+    """The executor that the options name; by default the plan's number of workers decides."""
     name = options.executor
     if name == "auto":
         name = "in_process" if plan.workers == 1 else "worker_processes"
+    return find_executor(name)()
+
+
+def find_executor(name: str) -> type[Executor]:
+    """The executor of a name, or at an import path.
+
+    Raises:
+        InputError: There is none, or what is named is not an executor.
+    """
     kind = EXECUTORS.find(name)
     if not (isinstance(kind, type) and issubclass(kind, Executor)):
         raise InputError(
@@ -50,4 +55,4 @@ def make_executor(options: Options, plan: Plan) -> Executor:
                 expected="a subclass of ablab.execute.executor.Executor",
             )
         )
-    return kind()
+    return kind

@@ -10,7 +10,7 @@ from ablab.config.wording import counted
 from ablab.execute.cost import count_cost
 from ablab.execute.device import find_device
 from ablab.execute.environment import environment
-from ablab.execute.executor import make_executor
+from ablab.execute.executor import find_executor, make_executor
 from ablab.execute.memory import retain_freed_memory
 from ablab.execute.observers import check_captures, runs_with_fewer_statistics
 from ablab.execute.options import Options
@@ -71,6 +71,8 @@ def orchestrate(
     """
     path = store.path if isinstance(store, Store) else store
     find_device(options.device)
+    if options.executor != "auto":
+        find_executor(options.executor)
     check_watching(asked.runs)
     left = steps_to_train(asked, path, options.retry)
     check_captures([run for run in asked.runs if run.id in left], path)
