@@ -32,10 +32,10 @@ FILES = {
 # Arguments of `ablab run`, what the message says, and what it suggests.
 RUN = [
     (["addition", "watch.statistics=[grad/*/rsm]"], "no reducer 'rsm'", "did you mean rms?"),
-    (["addition", "watch.statistics=[grad/nothing/rms]"], "no statistic is meant", None),
+    (["addition", "watch.statistics=[grad/nothing/rms]"], "matches no statistic", None),
     (["addition", "watch.statistic=all"], "watch.statistic is not a setting", "statistics?"),
     (["addition", "watch.every=logs"], "watch.every", None),
-    (["addition", "watch.captures={what: blocks.9.attn.z}"], "no tensor is meant", None),
+    (["addition", "watch.captures={what: blocks.9.attn.z}"], "matches no tensor", None),
     (
         ["addition", "watch.captures={what: '*', steps: 1}", "watch.capture_limit=0.001"],
         "more than the limit",
