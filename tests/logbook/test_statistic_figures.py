@@ -130,7 +130,7 @@ def test_commands(lab, tmp_path):
     code, out, _ = run_command("show", run, *store)
     assert code == 0 and "captures     after steps 0, 1, 2, 4, 8, 16" in out
     for wrong, said in [
-        (["replay", run, "--steps", "a:b"], "--steps is no range"),
+        (["replay", run, "--steps", "a:b"], "--steps is not a range"),
         (["replay", run, "--every", "0"], "--every 0 is below 1"),
         (["replay", "zzz"], "no run 'zzz'"),
         (["export", "asked", "--to", "xml"], "no form 'xml'"),
