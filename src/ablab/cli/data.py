@@ -40,7 +40,9 @@ def fetch(name: str, as_json: bool, quiet: bool) -> None:
         click.echo(f"{name} comes with Python; there is nothing to fetch", err=True)
         path = Path(sysconfig.get_paths()["stdlib"])
     else:
-        path = find_corpus(name) or fetch_corpus(name, tell=lambda text: click.echo(text, err=True))
+        path = find_corpus(name) or fetch_corpus(
+            name, tell=lambda text: None if quiet else click.echo(text, err=True)
+        )
     if as_json:
         print_json({"name": name, "path": str(path)})
     else:
@@ -54,7 +56,7 @@ def fetch(name: str, as_json: bool, quiet: bool) -> None:
 def path(name: str, as_json: bool, quiet: bool) -> None:
     """Print where a corpus's file is."""
     from ablab.config import InputError, Problem
-    from ablab.tasks.corpora import DOWNLOADS, PYTHON_STDLIB, cache_folder, find_corpus
+    from ablab.tasks.corpora import DOWNLOADS, PYTHON_STDLIB, fetched_path, find_corpus
 
     if name == PYTHON_STDLIB:
         found: Path | None = Path(sysconfig.get_paths()["stdlib"])
@@ -66,7 +68,7 @@ def path(name: str, as_json: bool, quiet: bool) -> None:
                 f"{name} is not on this machine yet",
                 given=name,
                 expected=f"ablab data fetch {name}, or its file of "
-                f"{DOWNLOADS[name].size:,} bytes at {cache_folder() / DOWNLOADS[name].file_name}",
+                f"{DOWNLOADS[name].size:,} bytes at {fetched_path(name)}",
             )
         )
     if as_json:

@@ -63,8 +63,8 @@ def figure(
 ) -> None:
     """Draw what was watched of RUN: a statistic's NAME (blocks.*: all layers), or a capture's."""
     import ablab
+    from ablab.config.files import write_text_atomically
     from ablab.logbook.draw import draw
-    from ablab.store.files import write_text_atomically
 
     drawing = draw(ablab.open(store).run(run), name, kind)
     plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from markdown_it import MarkdownIt
 
+from ablab.config.files import write_text_atomically
 from ablab.experiments.experiment import variant_label
 from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import find
@@ -23,7 +24,6 @@ from ablab.logbook.samples import kept_samples, make_samples
 from ablab.logbook.statistic_sections import file_name, incidents, shown_columns, watched_figures
 from ablab.read.bands import Band, bands
 from ablab.read.summary import summarise, table
-from ablab.store.files import write_text_atomically
 from ablab.store.metrics import (
     experiment_metrics,
     experiment_runs,

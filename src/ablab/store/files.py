@@ -1,63 +1,28 @@
-"""Files that appear whole or not at all."""
+"""The store's files: written atomically; where that fails it is the store's error."""
 
-import os
-from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
 
-from ablab.config import Problem
-from ablab.store.index import PARTIAL, StoreError
+from ablab.config.files import Write, WriteError
+from ablab.config.files import write_atomically as _write_atomically
+from ablab.store.index import StoreError
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> int:
-    """Writes a file under another name, syncs it to the disk and renames it into place.
+def write_atomically(path: Path, write: Write) -> int:
+    """Writes a file of the store; see :func:`ablab.config.files.write_atomically`.
 
-    Args:
-        path: Where it should stand; its folder is made if need be.
-        write: Writes the content to the path that it is given.
-
-    Returns:
-        The file's size in bytes.
+    Raises:
+        StoreError: It cannot be written. No run is to blame for that.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{PARTIAL}{uuid4().hex}-{path.name}")
     try:
-        _written(path, partial, write)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-            size = os.fstat(file.fileno()).st_size
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_folder(path.parent)
-    return size
-
-
-def _written(path: Path, partial: Path, write: Callable[[Path], None]) -> None:
-    """Writes, and says of any failure (a full disk, no permission) which file it was."""
-    try:
-        write(partial)
-    except Exception as error:
-        raise StoreError(
-            Problem(f"cannot write {path} ({str(error).splitlines()[0]})", given=str(path))
-        ) from error
+        return _write_atomically(path, write)
+    except WriteError as error:
+        raise StoreError(*error.problems) from error
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Writes a UTF-8 text file that appears whole or not at all."""
-    write_atomically(path, lambda partial: _write_text(partial, text))
+    """Writes a UTF-8 text file of the store.
 
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames inside a folder last through a power cut, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    Raises:
+        StoreError: It cannot be written.
+    """
+    write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))

@@ -6,14 +6,13 @@ A file of the store that the index does not name does not count; it was never fi
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 from ablab.config import InputError, Problem
+from ablab.config.files import WriteError, create_atomically
 
 FORMAT = 1
-PARTIAL = ".partial-"  # how a file is called until it is whole
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -82,41 +81,28 @@ class StoreError(InputError):
 
 
 def _make(path: Path) -> None:
-    """Makes an index that appears whole; where another process is first, its index stays."""
-    partial = path.with_name(f"{PARTIAL}{uuid4().hex}-{path.name}")
-    added = [f"CREATE TABLE {name} {columns}" for name, columns in _ADDED.items()]
+    """Makes an index; where another process is first, its index stays."""
     try:
-        connection = sqlite3.connect(partial, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("BEGIN")
-            for statement in [*_SCHEMA.split(";"), *added]:
-                connection.execute(statement)
-            connection.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
-            connection.execute("COMMIT")
-        finally:
-            connection.close()
-        with suppress(FileExistsError):
-            _place(partial, path)
-    except (OSError, sqlite3.Error) as error:
+        create_atomically(path, _write_empty)
+    except WriteError as error:
         raise StoreError(
-            Problem(f"cannot make the store's index ({error})", given=str(path))
+            Problem(f"cannot make the store's index ({error.__cause__})", given=str(path))
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
-def _place(partial: Path, path: Path) -> None:
-    """Names a whole file ``path``; raises FileExistsError where there is one."""
+def _write_empty(path: Path) -> None:
+    added = [f"CREATE TABLE {name} {columns}" for name, columns in _ADDED.items()]
+    connection = sqlite3.connect(path, isolation_level=None)
     try:
-        os.link(partial, path)  # unlike a rename it replaces nothing
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        if path.exists():
-            raise FileExistsError(str(path)) from None
-        partial.rename(path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN")
+        for statement in [*_SCHEMA.split(";"), *added]:
+            connection.execute(statement)
+        connection.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
 
 
 class Index:
