@@ -178,10 +178,10 @@ def test_an_exception_is_kept_and_the_rest_goes_on(tmp_path, tiny, monkeypatch):
 
 
 def test_a_stack_that_does_not_fit_is_split(tmp_path, tiny, monkeypatch):
-    from ablab.execute import train_stack
+    from ablab.execute import setup
 
     widths = []
-    original = train_stack.Stack
+    original = setup.Stack
 
     def limited(runs, *arguments):
         widths.append(len(runs))
@@ -189,7 +189,7 @@ def test_a_stack_that_does_not_fit_is_split(tmp_path, tiny, monkeypatch):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return original(runs, *arguments)
 
-    monkeypatch.setattr(train_stack, "Stack", limited)
+    monkeypatch.setattr(setup, "Stack", limited)
     result = train(tiny, tmp_path / "lab", "seeds=7", "model.d_model=8", engine="stack")
     monkeypatch.undo()
     assert widths == [7, 4, 2, 2, 3, 2, 1]

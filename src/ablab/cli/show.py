@@ -122,7 +122,7 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
         went_back = restarts(frame).get(row["id"], [])
     from ablab.store.artifacts import list_artifacts
 
-    captures, flights = (list_artifacts(opened, kind, row["id"]) for kind in ("capture", "flight"))
+    captures, recorded = (list_artifacts(opened, kind, row["id"]) for kind in ("capture", "flight"))
     if as_json:
         print_json(
             vars(record)
@@ -132,7 +132,7 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
                 "restarts": [{"step": step, "back_to": back_to} for step, back_to in went_back],
                 "snapshots": [dict(snapshot) for snapshot in snapshots],
                 "captures": [{"step": each.step, "bytes": each.bytes} for each in captures],
-                "incidents": [_incident(opened, each) for each in flights],
+                "incidents": [_incident(opened, each) for each in recorded],
                 "created": row["created"],
                 "updated": row["updated"],
             }
@@ -148,7 +148,7 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
     if captures:
         steps = ", ".join(str(each.step) for each in captures)
         click.echo(f"{'captures':12} after steps {steps}")
-    for each in flights:
+    for each in recorded:
         _print_incident(_incident(opened, each))
     if went_back:
         shown = ", ".join(f"{step} -> {back_to}" for step, back_to in went_back)

@@ -156,5 +156,5 @@ def _has_two_sides(split: Split) -> bool:
 def distinct(rows: NDArray[np.int64], samples: int) -> NDArray[np.int64]:
     """The first ``samples`` different rows, in their order; fewer where there are not as many."""
     _, firsts = np.unique(rows, axis=0, return_index=True)
-    kept: NDArray[np.int64] = rows[np.sort(firsts)[:samples]]
-    return kept
+    chosen: NDArray[np.int64] = rows[np.sort(firsts)[:samples]]
+    return chosen

@@ -66,8 +66,8 @@ class Subwords:
 
     def text(self, tokens: NDArray[np.int64]) -> str:
         """Tokens as text; padding is left out."""
-        kept = [int(token) - 1 for token in tokens if token > 0]
-        text: str = self._tokenizer.decode(kept, skip_special_tokens=False)
+        real = [int(token) - 1 for token in tokens if token > 0]
+        text: str = self._tokenizer.decode(real, skip_special_tokens=False)
         return text
 
 
@@ -152,14 +152,14 @@ def bpe_of_corpus(corpus: str, train_characters: int, size: int) -> str:
     """
     text = read_corpus(corpus)[:train_characters]
     source = hashlib.sha256(text.encode("utf-8")).hexdigest()
-    kept = cache_folder() / TOKENIZERS / f"bpe-{size}-{source[:32]}-{_TRAINING}.json"
+    cached = cache_folder() / TOKENIZERS / f"bpe-{size}-{source[:32]}-{_TRAINING}.json"
     with contextlib.suppress(OSError, InputError, UnicodeDecodeError):
-        content = kept.read_text(encoding="utf-8")
+        content = cached.read_text(encoding="utf-8")
         load_subwords(content)
         return content
     content = _train(text, size)
     with contextlib.suppress(WriteError):  # without a cache it is trained again the next time
-        write_text_atomically(kept, content)
+        write_text_atomically(cached, content)
     return content
 
 

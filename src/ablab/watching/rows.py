@@ -107,7 +107,7 @@ def rows_from(sums: Mapping[str, Tensor], count: Tensor, exact: Tensor | None = 
     )
 
 
-NEEDS = {
+PARTS_OF = {
     "mean_norm": ("norms",),
     "max_norm": ("norms",),
     "min_norm": ("norms",),
@@ -121,4 +121,4 @@ NEEDS = {
 
 def parts_for(reducers: Iterable[str]) -> frozenset[str]:
     """The parts that reducers of rows need; all of them for one that is not shipped."""
-    return frozenset(part for name in reducers for part in NEEDS.get(name, PARTS))
+    return frozenset(part for name in reducers for part in PARTS_OF.get(name, PARTS))
