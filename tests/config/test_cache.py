@@ -6,7 +6,7 @@ import pytest
 
 from ablab.config.cache import cache_folder, default_cache_folder
 from ablab.execute.speeds import Speeds, persist_compiled_programs
-from ablab.tasks.corpora import fetched_path
+from ablab.tasks.corpora import downloaded_path
 
 
 def test_the_environment_says_where_the_cache_is(tmp_path, monkeypatch):
@@ -33,4 +33,4 @@ def test_everything_that_is_cached_is_below_it(tmp_path, monkeypatch):
     assert [path.name.partition("-")[0] for path in tmp_path.iterdir()] == ["speeds"]
     persist_compiled_programs()
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "compiled")
-    assert fetched_path("tinyshakespeare") == tmp_path / "data" / "tinyshakespeare.txt"
+    assert downloaded_path("tinyshakespeare") == tmp_path / "data" / "tinyshakespeare.txt"

@@ -69,8 +69,8 @@ def test_a_download_says_how_far_it_is(home, monkeypatch):
     monkeypatch.setattr(corpora, "_CHUNK", 64)
     told = []
     fetch_corpus("tiny", tell=told.append)
-    assert told[0] == "fetching tiny (200 bytes)"
-    assert told[1:4] == ["fetched 64 bytes", "fetched 128 bytes", "fetched 192 bytes"]
+    assert told[0] == "downloading tiny (200 bytes)"
+    assert told[1:4] == ["downloaded 64 bytes", "downloaded 128 bytes", "downloaded 192 bytes"]
 
 
 def test_an_interrupted_download_leaves_nothing(home, tmp_path, monkeypatch):
@@ -85,7 +85,7 @@ def test_an_interrupted_download_leaves_nothing(home, tmp_path, monkeypatch):
 
 def test_what_comes_is_checked_and_not_kept_if_it_is_wrong(home, tmp_path):
     home.content = TEXT[:-1] + b"!"
-    with pytest.raises(InputError, match="its content differs"):
+    with pytest.raises(InputError, match="does not have the content"):
         fetch_corpus("tiny")
     assert list((tmp_path / "cache" / "data").iterdir()) == []
 
@@ -96,7 +96,7 @@ def test_without_a_network_the_error_says_which_file_to_put_where(home, tmp_path
     with pytest.raises(InputError) as caught:
         read_corpus("tiny")
     (problem,) = caught.value.problems
-    assert "cannot be fetched" in problem.message
+    assert "cannot be downloaded" in problem.message
     assert str(tmp_path / "cache" / "data" / "tiny.txt") in problem.expected
     assert "0" * 64 in problem.expected
     assert "ABLAB_DATA" in problem.expected
@@ -107,7 +107,7 @@ def test_the_data_folder_of_the_environment_comes_first(home, tmp_path, monkeypa
     monkeypatch.setenv("ABLAB_DATA", str(tmp_path))
     assert find_corpus("tiny") == tmp_path / "tiny.txt"
     (tmp_path / "tiny.txt").write_bytes(TEXT[:50])
-    with pytest.raises(InputError, match="its content differs"):
+    with pytest.raises(InputError, match="does not have the content"):
         find_corpus("tiny")
 
 

@@ -1,4 +1,4 @@
-"""Commands that hand results on: exports, and figures of what was watched."""
+"""``ablab export`` and ``ablab figure``: metrics for other programs, figures of statistics."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,14 @@ from ablab.cli.common import json_option, print_json, quiet_option, store_option
 @click.command()
 @click.argument("experiment")
 @click.option("--to", "form", required=True, metavar="csv|parquet|tensorboard|wandb")
-@click.option("--out", metavar="PATH", help="The file or folder; named after EXPERIMENT else.")
+@click.option(
+    "--out", metavar="PATH", help="The file or folder; named after EXPERIMENT by default."
+)
 @click.option("--columns", default="", help="Comma-separated names or patterns; all by default.")
-@click.option("--project", help="The project of Weights & Biases; EXPERIMENT else.")
-@click.option("--offline", is_flag=True, help="Send nothing to Weights & Biases; sync it later.")
+@click.option("--project", help="The Weights & Biases project; EXPERIMENT by default.")
+@click.option(
+    "--offline", is_flag=True, help="Send nothing to Weights & Biases now; run wandb sync later."
+)
 @store_option
 @json_option
 @quiet_option
@@ -29,7 +33,8 @@ def export(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Write the metrics of EXPERIMENT in another program's form."""
+    """Export the metrics of EXPERIMENT to another format."""
+    from ablab.config import counted
     from ablab.logbook.exports import export as write
     from ablab.store import Store
 
@@ -40,7 +45,7 @@ def export(
     if as_json:
         print_json({"experiment": record.name, "to": form, "path": str(path), "runs": runs})
     else:
-        click.echo(f"{runs} runs: {path}")
+        click.echo(f"{counted(runs, 'run')}: {path}")
 
 
 @click.command()
@@ -50,9 +55,9 @@ def export(
     "--as",
     "kind",
     metavar="FIGURE",
-    help="curves (the default), heat, patterns, histogram, or a figure of yours: module:name.",
+    help="curves (the default), heat, patterns, histogram, or module:name.",
 )
-@click.option("--out", metavar="FILE", help="The SVG file; named after RUN and NAME else.")
+@click.option("--out", metavar="FILE", help="The SVG file; named after RUN and NAME by default.")
 @store_option
 @json_option
 @quiet_option
@@ -65,9 +70,9 @@ def figure(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Draw a statistic of RUN (blocks.* in NAME: all layers) or a captured tensor.
+    """Draw a statistic or a capture of RUN; NAME can be a pattern (blocks.*: all layers).
 
-    Without NAME, list the figures that there are and what they can draw of RUN.
+    Without NAME, list the figures and the names that they can draw.
     """
     import ablab
     from ablab.config.files import write_text_atomically

@@ -1,4 +1,4 @@
-"""The store's files: written atomically; where that fails it is the store's error."""
+"""Atomic writes of the store's files; where one fails, it is the store's error."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ def write_atomically(path: Path, write: Write) -> int:
     """Writes a file of the store; see :func:`ablab.config.files.write_atomically`.
 
     Raises:
-        StoreError: It cannot be written. No run is to blame for that.
+        StoreError: The file cannot be written. No run is to blame for that.
     """
     try:
         return _write_atomically(path, write)
@@ -23,6 +23,6 @@ def write_text_atomically(path: Path, text: str) -> None:
     """Writes a UTF-8 text file of the store.
 
     Raises:
-        StoreError: It cannot be written.
+        StoreError: The file cannot be written.
     """
     write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))

@@ -1,9 +1,9 @@
 """Snapshots: a run's parameters after a step, as safetensors.
 
-A file holds every parameter by its name in the model, and where it serves a resume the optimizer's
-state as ``optimizer/SLOT/PARAMETER``. Its metadata says which run and step it is. Of a run that may
-go back to its best state, it holds that too, as ``best/…``, and what else recovery remembers in the
-metadata.
+A file holds every parameter under its name in the model. A snapshot from which training can resume
+also holds the optimizer state, as ``optimizer/SLOT/PARAMETER``. The metadata holds the run and the
+step. If a run may restart from its best state, the snapshot also holds that state as ``best/…`` and
+the latest one as ``latest/…``; the rest of the recovery state is in the metadata.
 """
 
 from collections.abc import Sequence
@@ -27,26 +27,26 @@ _BEST, _LATEST = "best", "latest"
 
 
 def snapshot_path(store: Store, run: str, step: int) -> Path:
-    """Where a snapshot stands."""
+    """The path of a snapshot."""
     return store.path / "snapshots" / run / f"{step}.safetensors"
 
 
 def write_snapshot(
     store: Store, run: str, state: RunState, layout: ParameterLayout, with_optimizer: bool
 ) -> int:
-    """Writes a snapshot and returns its size in bytes. The index is left alone."""
+    """Writes a snapshot and returns its size in bytes. Does not change the index."""
     metadata = {"run": run, "step": str(state.step), "ablab": "1"}
     tensors = _named(layout, state.theta)
     if with_optimizer:
-        tensors |= _slots_named(layout, state.optimizer_state)
+        tensors |= _state_named(layout, state.optimizer_state)
     recovery = state.recovery
     if with_optimizer and recovery is not None:
         for place, saved in ((_BEST, recovery.best), (_LATEST, recovery.latest)):
-            named = _named(layout, saved.theta) | _slots_named(layout, saved.optimizer_state)
+            named = _named(layout, saved.theta) | _state_named(layout, saved.optimizer_state)
             tensors |= {f"{place}/{name}": tensor for name, tensor in named.items()}
             metadata[f"{place}_step"] = str(saved.step)
         metadata |= {
-            "best_loss": recovery.best_loss.hex(),  # to the last bit
+            "best_loss": recovery.best_loss.hex(),  # exact
             "restarts": str(recovery.restarts),
             "interval": recovery.interval.hex(),
         }
@@ -59,7 +59,7 @@ def read_parameters(store: Store, run: str, step: int) -> dict[str, Tensor]:
     """The parameters of a snapshot, by name.
 
     Raises:
-        StoreError: It is missing or damaged.
+        StoreError: The snapshot is missing or damaged.
     """
     tensors, _ = _read(snapshot_path(store, run, step))
     inner = (f"{_SLOT}/", f"{_BEST}/", f"{_LATEST}/")
@@ -69,10 +69,17 @@ def read_parameters(store: Store, run: str, step: int) -> dict[str, Tensor]:
 def read_state(
     store: Store, run: str, step: int, layout: ParameterLayout, optimizer_state: Sequence[str]
 ) -> RunState:
-    """A run's whole state from a snapshot that holds the optimizer state.
+    """A run's complete state, from a snapshot with optimizer state.
+
+    Args:
+        store: The store.
+        run: The run's id.
+        step: The snapshot's step.
+        layout: The model's parameters; the state's tensors are flat rows (P,) in its order.
+        optimizer_state: The names of the optimizer's state tensors.
 
     Raises:
-        StoreError: It is missing or damaged, or holds other tensors than the layout.
+        StoreError: The snapshot is missing or damaged, or lacks a tensor.
     """
     path = snapshot_path(store, run, step)
     tensors, metadata = _read(path)
@@ -95,14 +102,14 @@ def read_state(
                 float.fromhex(metadata["interval"]),
             )
     except KeyError as error:
-        raise StoreError(Problem(f"the snapshot lacks {error}", given=str(path))) from error
+        raise StoreError(Problem(f"the snapshot has no {error}", given=str(path))) from error
     return RunState(step, theta, rows, recovery)
 
 
 def _rows(
     tensors: dict[str, Tensor], layout: ParameterLayout, optimizer_state: Sequence[str], prefix: str
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Parameters and optimizer state as flat rows, from the names with a prefix."""
+    """Parameters and optimizer state as flat rows, from the tensors whose names have a prefix."""
 
     def row(inner: str) -> Tensor:
         return torch.cat([tensors[f"{prefix}{inner}{name}"].reshape(-1) for name in layout.names])
@@ -111,10 +118,10 @@ def _rows(
 
 
 def check_snapshot(path: Path, size: int, has_optimizer: bool) -> None:
-    """Reads a snapshot's header and checks it against what the index says.
+    """Reads a snapshot's header and compares it with the index entry.
 
     Raises:
-        StoreError: It is missing or damaged, or not the file that was written.
+        StoreError: The snapshot is missing or damaged, or differs from its index entry.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -125,7 +132,7 @@ def check_snapshot(path: Path, size: int, has_optimizer: bool) -> None:
             or path.stat().st_size != size
             or has_optimizer != any("/" in name for name in names)
         ):
-            raise StoreError(Problem("a snapshot is not the one that was kept", given=str(path)))
+            raise StoreError(Problem("a snapshot is not the one in the index", given=str(path)))
     except (SafetensorError, OSError) as error:
         raise StoreError(Problem(f"damaged snapshot ({error})", given=str(path))) from error
 
@@ -141,7 +148,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             Problem(
                 f"a snapshot is missing or damaged ({error})",
                 given=str(path),
-                expected="a whole safetensors file; ablab check lists what is damaged",
+                expected="a complete safetensors file; ablab check lists what is damaged",
             )
         ) from error
 
@@ -151,7 +158,7 @@ def _named(layout: ParameterLayout, row: Tensor) -> dict[str, Tensor]:
     return {name: view[0].clone() for name, view in layout.views(row[None]).items()}
 
 
-def _slots_named(layout: ParameterLayout, optimizer_state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _state_named(layout: ParameterLayout, optimizer_state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {
         f"{_SLOT}/{slot}/{name}": tensor
         for slot, row in optimizer_state.items()
