@@ -77,12 +77,12 @@ def test_settings_have_defaults_and_needs_are_known():
 
     with pytest.raises(ValueError, match="number of the analysis x has no default"):
         analysis("x", question="?", needs=["model"], cost="", settings=Required)
-    with pytest.raises(ValueError, match="'weather', which no subject has"):
+    with pytest.raises(ValueError, match="'weather', which is not an input"):
         analysis("x", question="?", needs=["weather"], cost="")
 
 
 def test_a_tables_first_columns_are_added_to_it():
-    with pytest.raises(ValueError, match="has a column 'step'"):
+    with pytest.raises(ValueError, match="has a column 'step', a name that ablab adds"):
         Finding(tables={"bad": pl.DataFrame({"step": [1]})})
 
 
@@ -91,4 +91,4 @@ def test_the_list_names_question_needs_cost_and_settings():
     assert code == 0 and '"needs"' in out and '"default"' in out
     code, out, _ = run_command("analyses")
     assert "parameter_norms  How large is each parameter" in out
-    assert "setting  parameters (('*',)): Names or patterns" in out
+    assert "setting  parameters (('*',)): Names or patterns of parameters" in out

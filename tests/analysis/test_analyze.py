@@ -77,7 +77,7 @@ def test_steps_are_chosen(runs, steps, expected):
 
 @pytest.mark.parametrize(
     ("steps", "said"),
-    [("5", "no parameters of step 5(.|\n)*4, 8"), ("5:7", "no parameters of these steps"),
+    [("5", "no snapshot of step 5(.|\n)*4, 8"), ("5:7", "no snapshot of any of these"),
      ([4, 6], "step 6"), ("first", "not a choice of steps"), ("1:2:3", "not a choice of steps"),
      ([], "these steps")],
 )  # fmt: skip
@@ -143,7 +143,7 @@ def test_wrong_settings_are_said(settings, said):
 
 @pytest.mark.parametrize("subject", [[], "grokking", 3, [nn.Linear(1, 1)]])
 def test_what_cannot_be_looked_at_is_said(subject):
-    with pytest.raises(InputError, match="nothing to analyze"):
+    with pytest.raises(InputError, match="not something to analyze"):
         ablab.analyze(subject, "parameter_norms")
 
 

@@ -1,7 +1,7 @@
-"""What an analysis is: one decorated function of a subject, found by its file.
+"""The decorator and the registry of analyses.
 
-An analysis is one file in ``ablab/analysis/analyses``; no list is edited. A user's own is named by
-its import path.
+An analysis is a decorated function in a file of its own in ``ablab/analysis/analyses``; no list
+needs editing. A user's own analysis is named by its import path.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ Examine = Callable[[Subject, Any], Finding]
 
 
 class NoSettings(Config):
-    """The settings of an analysis that has none."""
+    """For analyses without settings."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Analysis:
     Attributes:
         name: Its name, or its import path.
         question: The question that it answers.
-        needs: What it looks at: ``model``, and ``task`` where it needs samples or their meaning.
-        cost: What one model takes, in a few words.
-        settings: The class of its settings; each has a default.
-        examine: Gives the finding of a subject.
+        needs: Its inputs: ``model``, and ``task`` if it needs samples.
+        cost: What it costs per model, in a few words.
+        settings: The class of its settings, all of which have defaults.
+        examine: Computes the finding for a subject.
     """
 
     name: str
@@ -67,27 +67,28 @@ def analysis(
     cost: str,
     settings: type[Config] = NoSettings,
 ) -> Callable[[Examine], Analysis]:
-    """A decorator that makes a function of a subject and its settings an analysis.
+    """A decorator that registers a function of a subject and settings as an analysis.
 
-    The function must leave the model as it is and draw random numbers from torch's global
-    generator alone, which is at the same state each time it is called.
+    The function must not change the model. It may draw random numbers from torch's global
+    generator, which is seeded before each call.
 
     Args:
-        name: The analysis's name, which its file has too; a user's own goes by its import path.
+        name: The analysis's name, which is also that of its file; users' own analyses are named by
+            their import paths.
         question: The question that it answers.
-        needs: What it looks at.
-        cost: What one model takes, in a few words.
+        needs: Its inputs.
+        cost: What it costs per model, in a few words.
         settings: The class of its settings.
 
     Raises:
-        ValueError: A setting has no default, or there is no such need.
+        ValueError: A setting has no default, or an input does not exist.
     """
     for key, each in settings.model_fields.items():
         if each.is_required():
             raise ValueError(f"the setting {key} of the analysis {name} has no default")
     unknown = sorted(set(needs) - set(get_args(Need)))
     if unknown:
-        raise ValueError(f"the analysis {name} needs {unknown[0]!r}, which no subject has")
+        raise ValueError(f"the analysis {name} needs {unknown[0]!r}, which is not an input")
 
     def decorate(function: Examine) -> Analysis:
         made = Analysis(name, question, tuple(needs), cost, settings, function)
@@ -99,10 +100,10 @@ def analysis(
 
 
 def find_analysis(name: str) -> Analysis:
-    """An analysis by its name, or a user's own by its import path.
+    """The analysis with a name or an import path.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no such analysis.
     """
     found = ANALYSES.find(name, "analysis")
     if not isinstance(found, Analysis):

@@ -1,4 +1,4 @@
-"""Makes an analysis of stored runs at their kept steps, or of a model."""
+"""Runs an analysis on stored runs at their snapshots, or on a model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,22 +23,22 @@ def analyze(
     steps: str | Sequence[int] = "all",
     task: Task | None = None,
 ) -> Findings:
-    """Makes an analysis of stored runs at their kept steps, or of a model.
+    """Runs an analysis on stored runs at their snapshots, or on a model.
 
-    The untrained model, step 0, is looked at in any case: it is the control of all later steps.
+    The untrained model (step 0) is always included, as the control for later steps.
 
     Args:
         subject: A stored run, several, or any ``torch.nn.Module``.
-        analysis: The analysis's name, or the import path of one (``mypkg.mymod:thing``);
-            ``ablab analyses`` lists them.
+        analysis: The name of an analysis (``ablab analyses`` lists them) or an import path
+            (``mypkg.mymod:thing``).
         settings: The analysis's settings.
-        steps: Of stored runs, the steps to look at, among those whose parameters are kept:
-            ``all``, ``last``, a range ``A:B`` that includes both ends, or numbers.
-        task: The task of a model from elsewhere, for analyses that need one.
+        steps: Which snapshots of stored runs: ``all``, ``last``, a range ``A:B`` that includes both
+            ends, or step numbers.
+        task: The task of a ``torch.nn.Module``, for analyses that need it.
 
     Raises:
-        InputError: There is no such analysis, its settings are wrong, a step is not kept, or it
-            needs a task and there is none.
+        InputError: There is no such analysis, its settings are invalid, a step has no snapshot, or
+            it needs a task and none is given.
     """
     found = find_analysis(analysis)
     chosen = settings or {}
@@ -61,7 +61,7 @@ def _runs(subject: StoredRun | Sequence[StoredRun]) -> list[StoredRun]:
     if not runs or not all(isinstance(each, StoredRun) for each in runs):
         raise InputError(
             Problem(
-                "there is nothing to analyze",
+                "not something to analyze",
                 given=type(subject).__name__,
                 expected="a stored run (ablab.open(…).run(…)), several, or a torch.nn.Module",
             )
@@ -73,7 +73,7 @@ def _examine(
     found: Analysis, settings: Config, subject: Subject, keys: Mapping[str, Any]
 ) -> ModelFinding:
     if "task" in found.needs:
-        _ = subject.task  # raises where it is not known
+        _ = subject.task  # raises if it is not known
     with evaluating(subject.model):
         finding = found.examine(subject, settings)
     return ModelFinding(finding, subject.run, subject.step, keys)
@@ -82,7 +82,7 @@ def _examine(
 def _subject(found: Analysis, run: StoredRun, step: int) -> Subject:
     trained = step in run.snapshots
     model = run.model(step) if trained else initial_model(run.run)
-    task = make_task(run.run) if "task" in found.needs else None  # it may read a corpus
+    task = make_task(run.run) if "task" in found.needs else None  # it might read a corpus
     return Subject(model, task, run.id, step)
 
 
@@ -91,10 +91,10 @@ def _keys(run: StoredRun) -> dict[str, Any]:
 
 
 def _steps(run: StoredRun, wanted: str | Sequence[int]) -> list[int]:
-    """The steps to look at, 0 first.
+    """The chosen steps, starting with 0.
 
     Raises:
-        InputError: One is not kept, or none is.
+        InputError: A step has no snapshot, or no step is chosen.
     """
     kept = run.snapshots
     chosen: list[int]
@@ -111,8 +111,8 @@ def _steps(run: StoredRun, wanted: str | Sequence[int]) -> list[int]:
     if missing or not chosen:
         raise InputError(
             Problem(
-                f"run {run.id} has no parameters of "
-                + (f"step {missing[0]}" if missing else "these steps"),
+                f"run {run.id} has no snapshot of "
+                + (f"step {missing[0]}" if missing else "any of these steps"),
                 "steps",
                 given=wanted,
                 expected="all, last, or some of " + ", ".join(map(str, kept))

@@ -1,4 +1,4 @@
-"""What an analysis gives: a :class:`Finding` of one model, :class:`Findings` of many."""
+"""The results of an analysis: a :class:`Finding` for one model, :class:`Findings` for many."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,18 +10,18 @@ import polars as pl
 from ablab.config import Config
 from ablab.store.metrics import key_column
 
-FRONT = ("run", "step")  # the columns that every row of a table begins with
+FRONT = ("run", "step")  # added in front of every table
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What an analysis says about one model.
+    """The result of an analysis for one model.
 
     Attributes:
-        scalars: Numbers by name; None where there is no such number, as for values that are not
-            finite.
-        tables: Frames by name, with a row for whatever the table is about: a parameter, a head, a
-            position. ``run`` and ``step`` are put before their columns.
+        scalars: Numbers by name. None stands for a number that does not exist; so does one that is
+            not finite.
+        tables: Frames by name, with a row for each parameter, head, position, or whatever the table
+            is about. Columns ``run`` and ``step`` are added in front.
     """
 
     scalars: Mapping[str, float | None] = field(default_factory=dict)
@@ -31,12 +31,14 @@ class Finding:
         for name, table in self.tables.items():
             taken = [column for column in FRONT if column in table.columns]
             if taken:
-                raise ValueError(f"table {name!r} has a column {taken[0]!r}, which is added to it")
+                raise ValueError(
+                    f"table {name!r} has a column {taken[0]!r}, a name that ablab adds"
+                )
 
 
 @dataclass(frozen=True)
 class ModelFinding:
-    """A finding and which model it is about.
+    """A finding and the model that it belongs to.
 
     Attributes:
         finding: The finding.
@@ -53,15 +55,15 @@ class ModelFinding:
 
 @dataclass(frozen=True)
 class Findings:
-    """What an analysis says about one or more models.
+    """The results of an analysis for one or more models.
 
     Attributes:
         analysis: The analysis's name.
-        question: What it answers.
+        question: The question that it answers.
         settings: Its settings.
         scalars: A row for each run, step and scalar: ``run``, ``seed``, the variants' keys,
-            ``step``, ``name`` (``analysis/NAME/WHAT``, the metrics' name for it), ``value``.
-        tables: The tables by name, each with ``run`` and ``step`` before its own columns.
+            ``step``, ``name`` (``analysis/NAME/WHAT``) and ``value``.
+        tables: The tables by name, each with ``run`` and ``step`` in front of its own columns.
     """
 
     analysis: str
@@ -88,7 +90,7 @@ class Findings:
 def joined(
     analysis: str, question: str, settings: Config, findings: Sequence[ModelFinding]
 ) -> Findings:
-    """The findings of several models as one."""
+    """Joins the findings of several models."""
     keys = list(dict.fromkeys(key for each in findings for key in each.keys))
     rows = [
         {

@@ -1,4 +1,4 @@
-"""What an analysis looks at: one model at one step, and what is known about it."""
+"""The input of an analysis: one model at one step, and what is known about it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +13,13 @@ from ablab.tasks.base import Task
 
 @dataclass(frozen=True)
 class Subject:
-    """A model that is looked at; an analysis must leave it as it is.
+    """A model to analyze. An analysis must not change it.
 
     Attributes:
         model: The model, in evaluation mode.
-        given_task: The task that it is trained on; None where that is not known.
+        given_task: The task that it is trained on; None if that is not known.
         run: The stored run's id; None for a model from elsewhere.
-        step: The step after which it is looked at; None for a model from elsewhere.
+        step: The step of its parameters; None for a model from elsewhere.
     """
 
     model: nn.Module
@@ -47,7 +47,7 @@ class Subject:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """The model in evaluation mode and torch's generator at a fixed state; both are put back."""
+    """Puts a model in evaluation mode and seeds torch's generator; restores both at the end."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

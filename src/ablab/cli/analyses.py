@@ -9,9 +9,9 @@ from ablab.cli.common import json_option, print_json, quiet_option
 @json_option
 @quiet_option
 def analyses(as_json: bool, quiet: bool) -> None:
-    """List the analyses: what each asks, what it needs, what it costs.
+    """List the analyses, each with its question, its inputs and its cost.
 
-    In Python, ablab.analyze(run, "NAME") makes one.
+    ablab.analyze(run, "NAME") runs one from Python.
     """
     from ablab.analysis.analysis import all_analyses
 

@@ -1,4 +1,4 @@
-"""The user's cache: what ablab can make or fetch again, in one folder that may be deleted."""
+"""The user's cache folder. It holds only what ablab can compute or download again."""
 
 import os
 from pathlib import Path
@@ -9,14 +9,14 @@ CORPORA, TOKENIZERS, PROGRAMS = "data", "tokenizers", "compiled"  # its subfolde
 
 
 def cache_folder() -> Path:
-    """The cache: ``ABLAB_CACHE`` where that is set, else the platform's cache folder of the user.
+    """``ABLAB_CACHE`` if that is set, otherwise the platform's cache folder for the user.
 
-    The folder need not exist.
+    The folder might not exist yet.
     """
     named = os.environ.get("ABLAB_CACHE")
     return Path(named).expanduser() if named else default_cache_folder()
 
 
 def default_cache_folder() -> Path:
-    """The cache where ``ABLAB_CACHE`` is not set."""
+    """The cache folder that is used if ``ABLAB_CACHE`` is not set."""
     return Path(platformdirs.user_cache_dir("ablab"))

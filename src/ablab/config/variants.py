@@ -43,18 +43,18 @@ class Variants:
         return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
 
     def ships(self, component: Any) -> bool:
-        """Whether a function or class is defined in the package; a user's own is not."""
+        """Whether a function or class is defined in the package, rather than by a user."""
         return str(component.__module__).startswith(f"{self._package}.")
 
     def find(self, name: str, key: str | None = None) -> Any:
-        """The component called ``name``, or the one at an import path ``module:name``.
+        """The component ``name``, or the one at the import path ``module:name``.
 
         Args:
             name: The name or the import path.
-            key: The setting or option that named it, for the error.
+            key: The setting or option that it was given for, for errors.
 
         Raises:
-            InputError: There is none.
+            InputError: There is no such component.
         """
         key = key or self.kind
         if ":" in name:

@@ -139,15 +139,15 @@ def check_parts(tree: Mapping[str, Any], origins: Origins) -> Parts:
 
 
 def check_settings(cls: type[C], data: Mapping[str, Any], prefix: str) -> C:
-    """Settings checked against their class.
+    """Validates settings.
 
     Args:
-        cls: The class.
+        cls: The class of the settings.
         data: The settings.
-        prefix: What the settings are of, which stands before their keys in errors.
+        prefix: Put in front of the keys in errors.
 
     Raises:
-        InputError: Something does not fit; all that does not fit is listed.
+        InputError: A setting is invalid; all problems are listed.
     """
     try:
         return cls.model_validate(dict(data))

@@ -1,4 +1,4 @@
-"""One run, drawn by name."""
+"""Figures of one run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ def draw(run: StoredRun, name: str | None, kind: str) -> str:
 
     Args:
         run: The run.
-        name: A statistic's name, ``blocks.*`` in it for all layers; or a captured tensor's; None
-            for a figure of the run itself.
+        name: A statistic (``blocks.*`` for all layers) or a captured tensor; None for figures of
+            the run itself.
         kind: The figure's name or import path; see :mod:`ablab.logbook.figure`.
 
     Raises:
-        InputError: There is no such figure, nothing of the name was kept, or it wants a name.
+        InputError: There is no such figure, it needs a name, or the run has nothing of that name.
     """
     found = find_figure(kind)
     if found.shows == "run":
@@ -54,11 +54,11 @@ def draw(run: StoredRun, name: str | None, kind: str) -> str:
 
 @dataclass(frozen=True)
 class Drawable:
-    """What can be drawn of a run.
+    """The names that can be drawn for a run.
 
     Attributes:
-        statistics: The names of statistics, ``blocks.*`` in them where there are several layers.
-        captures: The names of captured tensors.
+        statistics: Statistics, with ``blocks.*`` for those of several layers.
+        captures: Captured tensors.
     """
 
     statistics: list[str]
@@ -66,7 +66,7 @@ class Drawable:
 
 
 def drawable(run: StoredRun) -> Drawable:
-    """The names that :func:`draw` takes for a run."""
+    """The names that :func:`draw` accepts for a run."""
     frame = run.metrics()
     logged = [
         name

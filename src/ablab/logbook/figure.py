@@ -1,7 +1,7 @@
-"""What a figure of a run is: one decorated function, found by its file.
+"""The decorator and the registry of figures of a run.
 
-A figure is one file in ``ablab/logbook/figures``; no list is edited. A user's own is named by its
-import path.
+A figure is a decorated function in a file of its own in ``ablab/logbook/figures``; no list needs
+editing. A user's own figure is named by its import path.
 """
 
 from collections.abc import Callable
@@ -25,8 +25,8 @@ class FigureKind:
     Attributes:
         name: Its name, or its import path.
         shows: What it draws, see :func:`figure`.
-        about: What one sees in it, in a few words.
-        make: Makes the figure.
+        about: What it shows, in a few words.
+        make: Draws the figure.
     """
 
     name: str
@@ -35,16 +35,16 @@ class FigureKind:
     make: Callable[..., Figure]
 
     def svg(self, *data: Any) -> str:
-        """The figure of some data as an SVG document."""
+        """Draws data as an SVG document."""
         with figure_style():
             return svg(self.make(*data))
 
 
 def figure(name: str, shows: Shows, about: str) -> Callable[[Callable[..., Figure]], FigureKind]:
-    """A decorator that makes a function a figure.
+    """A decorator that registers a function as a figure.
 
-    The function returns a matplotlib figure; style and SVG are not its business. What it is given
-    depends on what it shows:
+    The function returns a matplotlib figure; the caller sets the style and writes the SVG. Its
+    arguments depend on what it draws:
 
     - ``statistic``: the metrics, with columns ``step`` and the statistic's, and the
       :class:`~ablab.logbook.layers.LayerGroup` that names the latter;
@@ -52,9 +52,10 @@ def figure(name: str, shows: Shows, about: str) -> Callable[[Callable[..., Figur
     - ``run``: the :class:`~ablab.store.stored_run.StoredRun`.
 
     Args:
-        name: The figure's name, which its file has too; a user's own goes by its import path.
+        name: The figure's name, which is also that of its file; users' own figures are named by their
+            import paths.
         shows: What it draws.
-        about: What one sees in it, in a few words.
+        about: What it shows, in a few words.
     """
 
     def decorate(function: Callable[..., Figure]) -> FigureKind:
@@ -67,10 +68,10 @@ def figure(name: str, shows: Shows, about: str) -> Callable[[Callable[..., Figur
 
 
 def find_figure(name: str) -> FigureKind:
-    """A figure by its name, or a user's own by its import path.
+    """The figure with a name or an import path.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no such figure.
     """
     found = FIGURES.find(name, "--as")
     if not isinstance(found, FigureKind):

@@ -1,4 +1,4 @@
-"""Statistics by layer: columns that differ in their block's number, as one table."""
+"""Statistics by layer: columns that differ only in the block's number."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 _LAYER = re.compile(r"\bblocks\.(\d+)\.")
-_WIDE_RANGE = 30.0  # from which ratio of values on an axis is logarithmic
+_WIDE_RANGE = 30.0  # ratio of values from which an axis is logarithmic
 _POINTS = 400  # of a curve
 
 
@@ -27,7 +27,7 @@ class LayerGroup:
 
 
 def layer_groups(columns: Sequence[str]) -> list[LayerGroup]:
-    """Columns together that differ in their block's number alone."""
+    """Groups columns that differ only in the block's number."""
     groups: dict[str, dict[int, str]] = {}
     for column in columns:
         found = _LAYER.search(column)
@@ -39,7 +39,7 @@ def layer_groups(columns: Sequence[str]) -> list[LayerGroup]:
 def layer_table(
     frame: pl.DataFrame, group: LayerGroup
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The steps at which anything was logged, and the values of each layer there."""
+    """The steps at which anything was logged, and each layer's values there."""
     columns = list(group.columns.values())
     rows = frame.select("step", *columns).filter(
         pl.any_horizontal(pl.col(name).is_not_null() for name in columns)
@@ -57,13 +57,13 @@ def layer_table(
 
 
 def is_wide_range(table: NDArray[np.float64]) -> bool:
-    """Whether values span so much that they want a logarithmic axis."""
+    """Whether values span so wide a range that their axis should be logarithmic."""
     known = table[np.isfinite(table)]
     return bool(len(known)) and known.min() > 0 and known.max() / known.min() > _WIDE_RANGE
 
 
 def spaced(items: list[int], most: int) -> list[int]:
-    """At most so many of the items, evenly, the first and the last among them."""
+    """At most ``most`` of the items, evenly spaced, including the first and the last."""
     if len(items) <= most:
         return items
     return [items[round(place)] for place in np.linspace(0, len(items) - 1, most)]

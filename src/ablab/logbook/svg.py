@@ -1,4 +1,4 @@
-"""How static figures look, and their SVG."""
+"""The style of static figures, and their SVG."""
 
 import io
 from contextlib import AbstractContextManager
@@ -11,7 +11,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 
 def figure_style() -> AbstractContextManager[None]:
-    """The context in which a figure is made and saved; the same data give the same bytes."""
+    """A context for drawing and saving figures; the same data give the same bytes."""
     style: AbstractContextManager[None] = mpl.rc_context(
         {"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": "ablab"}
     )
@@ -19,7 +19,7 @@ def figure_style() -> AbstractContextManager[None]:
 
 
 def svg(figure: Figure) -> str:
-    """A figure as an SVG document; what is rasterized in it has 150 dots an inch."""
+    """A figure as an SVG document; rasterized parts have 150 dots per inch."""
     file = io.StringIO()
     figure.savefig(file, format="svg", dpi=150, metadata={"Date": None, "Creator": "ablab"})
     text = file.getvalue()

@@ -207,7 +207,7 @@ def _folders() -> list[Path]:
 
 
 def _cache_folders() -> list[Path]:
-    """Where fetched corpora are put, and where releases put them that ignored ``ABLAB_CACHE``."""
+    """The folder for downloads, and the one of earlier releases, which ignored ``ABLAB_CACHE``."""
     return list(dict.fromkeys([cache_folder() / CORPORA, default_cache_folder() / CORPORA]))
 
 

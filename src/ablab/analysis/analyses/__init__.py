@@ -1,1 +1,1 @@
-"""The analyses, each in the file of its name; see :mod:`ablab.analysis.analysis`."""
+"""A file per analysis; see :mod:`ablab.analysis.analysis`."""

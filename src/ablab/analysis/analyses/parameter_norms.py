@@ -1,4 +1,4 @@
-"""How large parameters are, and how many directions matrices use."""
+"""Norms and effective ranks of parameters."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class ParameterNormsSettings(Config):
     """Settings of ``parameter_norms``."""
 
     parameters: tuple[str, ...] = Field(("*",), min_length=1)
-    """Names or patterns of the parameters to look at."""
+    """Names or patterns of parameters."""
 
 
 @analysis(
@@ -31,16 +31,16 @@ def parameter_norms(subject: Subject, settings: ParameterNormsSettings) -> Findi
     """Root mean square, spectral norm and effective rank of each parameter.
 
     - ``rms``: √(Σ w² / n) over the n entries.
-    - ``spectral_norm``: the largest singular value σ₁ of a matrix, the most by which it stretches a
+    - ``spectral_norm``: the largest singular value σ₁ of a matrix, the factor by which it can stretch a
       vector.
     - ``effective_rank``: (Σ σ²)² / Σ σ⁴, from 1 to the rank: R₀ of WᵀW in Bartlett et al., "Benign
       overfitting in linear regression" (2020), also known as the participation ratio; the same as
       the statistic ``param/NAME/effective_rank``.
 
-    The latter two are of matrices; a tensor of more axes counts as the matrix of its first axis by
-    all others. They are computed in float64. Each is a scalar ``NAME/WHAT``, and all stand in the
-    table ``parameters``; the table ``singular_values`` has a row for each singular value, the
-    largest first (``index`` 1).
+    The last two apply to matrices; a tensor with more axes counts as a matrix of its first axis by
+    the others. All are computed in float64. Each is a scalar ``PARAMETER/MEASURE``; the table
+    ``parameters`` has a row per parameter, the table ``singular_values`` a row per singular value,
+    the largest first (``index`` 1).
     """
     known = {name: each.detach() for name, each in subject.model.named_parameters()}
     names = match_names(settings.parameters, list(known), "the model has no parameter {}")

@@ -1,1 +1,1 @@
-"""The figures of a run, each in the file of its name; see :mod:`ablab.logbook.figure`."""
+"""A file per figure of a run; see :mod:`ablab.logbook.figure`."""

@@ -1,4 +1,4 @@
-"""How a captured tensor's values are spread, over the steps."""
+"""Histograms of a captured tensor over the steps."""
 
 from collections.abc import Mapping
 
@@ -13,9 +13,9 @@ from ablab.logbook.layers import spaced
 _BINS = 48
 
 
-@figure("histogram", shows="capture", about="how the values are spread at each captured step")
+@figure("histogram", shows="capture", about="a histogram of the values at each captured step")
 def histogram(captures: Mapping[int, NDArray[np.float64]], name: str) -> Figure:
-    """How a tensor's values are spread at each captured step.
+    """A histogram of a tensor's values at each captured step.
 
     Args:
         captures: The tensor by step.

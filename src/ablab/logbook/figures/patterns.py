@@ -13,7 +13,7 @@ from ablab.logbook.layers import spaced
 _STEPS, _HEADS = 5, 8  # shown at most
 
 
-@figure("patterns", shows="capture", about="attention patterns, a grid of heads and steps")
+@figure("patterns", shows="capture", about="attention patterns as a grid of heads and steps")
 def patterns(captures: Mapping[int, NDArray[np.float64]], name: str) -> Figure:
     """Attention patterns as a grid of heads at several steps.
 
