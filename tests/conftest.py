@@ -21,7 +21,7 @@ os.environ.setdefault(
 
 
 def _memory_folder() -> Path | None:
-    """A new folder in memory for the tests' files, where a sync costs nothing; None without room."""
+    """A new folder in memory for tests' files, where a sync costs nothing; None without room."""
     if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < MEMORY_BYTES:
         return None
     for left in MEMORY.glob(f"{PREFIX}[0-9]*"):  # by a process that was killed

@@ -132,7 +132,7 @@ class MethodChooser:
         return Choice(best, None if fallback is None else fallback.method, others, why)
 
     def _alternatives(self, group: Group, cost: StepCost) -> list[Alternative]:
-        """All methods that can train a group, with their cost; eager ones are timed if it pays off."""
+        """All methods that can train a group, with their cost; times eager ones if it pays off."""
         found = []
         runs, speeds, threads, workers = group.runs, self.speeds, self.threads, self.workers
         worth_timing = speeds.model_step(cost, SOLO, threads) * group.run_steps > _SMALL_SECONDS
@@ -241,7 +241,7 @@ def _compiled(base: Method, cost: StepCost, on_cpu: bool) -> list[Method]:
 
 
 def _part(cost: StepCost, least: int) -> int | None:
-    """Samples per part, so that equal parts have about ``_PART_TOKENS`` tokens; None for no split."""
+    """Samples per part, for equal parts of about ``_PART_TOKENS`` tokens; None for no split."""
     if cost.mixes_samples or cost.activation_bytes <= _UNSPLIT_BYTES:
         return None
     fitting = max(least, _PART_TOKENS // cost.tokens)

@@ -165,7 +165,8 @@ def check_captures(runs: Sequence[Run], path: str | Path) -> int:
             Problem(
                 "the captures exceed the limit",
                 "watch.capture_limit",
-                given=f"{total / 1e9:,.2f} GB for {counted(len(runs), 'run')}, limit {limit / 1e9:g} GB",
+                given=f"{total / 1e9:,.2f} GB for {counted(len(runs), 'run')}, "
+                f"limit {limit / 1e9:g} GB",
                 expected="fewer steps, samples or tensors, or a higher watch.capture_limit",
             )
         )

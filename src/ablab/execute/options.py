@@ -20,7 +20,7 @@ class Options:
     """How to run an experiment.
 
     Attributes:
-        engine: ``solo`` trains one run after another, ``stack`` trains runs of equal shape together.
+        engine: ``solo`` trains one run at a time, ``stack`` trains runs of equal shape together.
         device: Where tensors live.
         workers: The number of processes; None lets the plan decide.
         retry: Whether to train failed and diverged runs again.

@@ -138,7 +138,7 @@ class _Planner:
             widths = [item.runs for item in items if item.group == number]
             stacks += self._stacks(group, choice, widths, workers)
         if large or workers > 1:
-            # Shortest first in a large grid, for early results. Otherwise longest first, so that the
+            # Shortest first in a large grid, for early results. Else longest first, so that the
             # processes end together.
             stacks.sort(key=lambda each: each.seconds, reverse=not large)
         seconds = makespan((stack.seconds for stack in stacks), workers)

@@ -59,7 +59,8 @@ class Reporter(ABC):
                 self.warn(f"run {event['run']} failed: {event['error']}")
             case "split":
                 self.warn(
-                    f"a stack of {event['runs']} runs raised {event['error']}; retrying it in halves"
+                    f"a stack of {event['runs']} runs raised {event['error']}; "
+                    "retrying it in halves"
                 )
             case "message":
                 self.warn(event["text"])

@@ -52,7 +52,7 @@ def figure(name: str, shows: Shows, about: str) -> Callable[[Callable[..., Figur
     - ``run``: the :class:`~ablab.store.stored_run.StoredRun`.
 
     Args:
-        name: The figure's name, which is also that of its file; users' own figures are named by their
+        name: The figure's name, also that of its file; users' own figures are named by their
             import paths.
         shows: What it draws.
         about: What it shows, in a few words.

@@ -31,7 +31,7 @@ def parameter_norms(subject: Subject, settings: ParameterNormsSettings) -> Findi
     """Root mean square, spectral norm and effective rank of each parameter.
 
     - ``rms``: √(Σ w² / n) over the n entries.
-    - ``spectral_norm``: the largest singular value σ₁ of a matrix, the factor by which it can stretch a
+    - ``spectral_norm``: a matrix's largest singular value σ₁, the factor by which it can stretch a
       vector.
     - ``effective_rank``: (Σ σ²)² / Σ σ⁴, from 1 to the rank: R₀ of WᵀW in Bartlett et al., "Benign
       overfitting in linear regression" (2020), also known as the participation ratio; the same as

@@ -62,7 +62,7 @@ class InProcess(Executor):
                     except (Exception, SystemExit) as error:
                         failure = RunFailure.of(error)
                     ready = None
-                    # Outside the handler, so that nothing refers to the stack, which may not have fitted.
+                    # Outside the handler: nothing refers to a stack that may not have fitted.
                     parts[:0] = _halves(queue, runs, failure)
                     if queue.should_pause():
                         break
