@@ -15,8 +15,9 @@ from ablab.logbook.statistic_figures import (
     layer_heat,
     pattern_grid,
 )
+from ablab.model.site_names import plain_site
 from ablab.store.stored_run import StoredRun
-from ablab.watching.names import CAPTURED, plain
+from ablab.watching.names import CAPTURED
 
 Drawing = Literal["curves", "heat", "patterns", "histogram"]
 
@@ -65,7 +66,7 @@ def captured(run: StoredRun, name: str) -> dict[int, NDArray[np.float64]]:
     Raises:
         InputError: None of the name was captured.
     """
-    full = plain(name if name.partition("/")[0] in CAPTURED else f"activation/{name}")
+    full = plain_site(name if name.partition("/")[0] in CAPTURED else f"activation/{name}")
     result: dict[int, NDArray[np.float64]] = {}
     every: dict[str, None] = {}
     for step in run.captures:

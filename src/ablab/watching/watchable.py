@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ablab.train.optimizers import make_optimizer
+from ablab.train.optimizer import initial_state, like_parameters, make_optimizer
 from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.run import Run
 from ablab.train.stack import initial_model
@@ -18,13 +18,15 @@ class Watchable:
     Attributes:
         sites: The model's sites by name.
         layout: Its parameters.
-        optimizer_state: The optimizer's state tensors.
+        state_names: The optimizer's state tensors.
+        watched_state: Those that are like the parameters.
         item: Bytes of a number.
     """
 
     sites: dict[str, Site]
     layout: ParameterLayout
     state_names: tuple[str, ...]
+    watched_state: tuple[str, ...]
     item: int
 
 
@@ -32,9 +34,12 @@ def watchable(run: Run) -> Watchable:
     """What there is to watch in a run; its model is made on the CPU, and may raise anything."""
     model = initial_model(run)
     layout = ParameterLayout.of(model)
+    theta = layout.flatten(model)
+    state = initial_state(make_optimizer(run.train.optimizer_config, layout), theta)
     return Watchable(
         find_sites(model, torch.device("cpu")),
         layout,
-        make_optimizer(run.train, layout).state_names,
+        tuple(state),
+        tuple(like_parameters(state, theta)),
         next(model.parameters()).element_size(),
     )

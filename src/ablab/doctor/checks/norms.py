@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ablab.doctor.check import Finding, NotApplicable, check
 from ablab.doctor.patient import Patient
+from ablab.model.roles import Role, declared_roles
 
 
 @check("norms", "model", "each norm acts on single vectors and does what its name says")
@@ -37,11 +38,16 @@ def norms(patient: Patient) -> list[Finding]:
 
 
 def _is_norm(module: nn.Module) -> bool:
-    """Whether a module, or a class that it comes from, is called a norm, and all in it too."""
-    return all(
-        any("norm" in kind.__name__.lower() for kind in type(part).__mro__)
-        for part in module.modules()
-    )
+    """Whether a module is a norm by the name of a class that it comes from, or by its roles.
+
+    All in it has to be one, too.
+    """
+    for part in module.modules():
+        called = any("norm" in kind.__name__.lower() for kind in type(part).__mro__)
+        roles = set(declared_roles(part).values())
+        if not called and not (Role.NORM in roles and roles <= {Role.NORM, Role.BIAS}):
+            return False
+    return True
 
 
 def _mixes(name: str, norm: nn.Module, x: Tensor) -> Finding | None:

@@ -1,0 +1,146 @@
+"""Any optimizer of torch's interface, for one run. Axes: R = 1, P parameters."""
+
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ablab.config import load_object
+from ablab.train.optimizer import Optimizer, OptimizerState, Scalars
+from ablab.train.optimizer_config import KEY, TorchOptimizerConfig
+from ablab.train.parameter_layout import ParameterLayout
+
+_UPDATES = "updates"  # counts the updates, for torch makes a parameter's state in the first
+
+
+class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
+    """Holds a ``torch.optim.Optimizer``, whose state is copied in and out at every step.
+
+    Of its state, a name that each parameter has in the parameter's own shape (``exp_avg``) is one
+    row like the parameters; all else is apart, as ``NAME/PARAMETER``.
+
+    Args:
+        config: Its settings.
+        layout: Where the parameters lie.
+
+    Raises:
+        ValueError: It cannot be made or stepped with these parameters, or keeps state that is no
+            tensor.
+    """
+
+    Config: ClassVar = TorchOptimizerConfig
+    stackable = False
+
+    def __init__(self, config: TorchOptimizerConfig, layout: ParameterLayout) -> None:
+        super().__init__(config, layout)
+        self._class = load_object(config.kind, KEY)
+        self._params: dict[str, nn.Parameter] = {}
+        self._torch: Any
+        self._theta: Tensor | None = None
+        trial = torch.zeros(1, layout.size)
+        try:
+            self._hold(trial)
+            for parameter in self._params.values():
+                parameter.grad = torch.zeros_like(parameter)
+            self._torch.step()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise ValueError(f"{config.kind} cannot be used: {reason}") from error
+        found = self._found()
+        shapes = dict(zip(layout.names, layout.shapes, strict=True))
+        self._rows = tuple(
+            name
+            for name in dict.fromkeys(name for name, _ in found)
+            if all(
+                (name, each) in found and found[name, each].shape == shape
+                for each, shape in shapes.items()
+            )
+            and all(found[name, each].is_floating_point() for each in shapes)
+        )
+        self._apart = {key: value for key, value in found.items() if key[0] not in self._rows}
+        self.state_names = (_UPDATES, *self._rows, *(f"{n}/{p}" for n, p in self._apart))
+
+    def initial_state(self, theta: Float[Tensor, "R P"]) -> OptimizerState:
+        """Zeros, and no update yet."""
+        state = {_UPDATES: torch.zeros(len(theta), dtype=torch.long)}
+        state |= {name: torch.zeros_like(theta) for name in self._rows}
+        return state | {
+            f"{name}/{parameter}": torch.zeros(
+                (len(theta), *like.shape),
+                dtype=theta.dtype if like.is_floating_point() and like.ndim else like.dtype,
+            )
+            for (name, parameter), like in self._apart.items()
+        }
+
+    def scalars(self, config: TorchOptimizerConfig, step: int, lr: float) -> dict[str, float]:
+        """The rate."""
+        return {"lr": lr}
+
+    def update(
+        self,
+        theta: Float[Tensor, "R P"],
+        grad: Float[Tensor, "R P"],
+        optimizer_state: OptimizerState,
+        scalars: Scalars,
+        decays: Float[Tensor, " P"] | None,
+    ) -> None:
+        """Steps torch's optimizer; what decays is settled by its groups of parameters."""
+        if self._theta is not theta:
+            self._hold(theta)
+        for name, view in self.layout.views(grad).items():
+            self._params[name].grad = view[0]
+        for group in self._torch.param_groups:
+            group["lr"] = float(scalars["lr"])
+        self._torch.state.clear()
+        views = self._views(optimizer_state)
+        if int(optimizer_state[_UPDATES]):
+            for (name, parameter), view in views.items():
+                self._torch.state[self._params[parameter]][name] = view
+        self._torch.step()
+        for key, value in self._found().items():
+            if value.data_ptr() != views[key].data_ptr():
+                views[key].copy_(value)
+        optimizer_state[_UPDATES].add_(1)
+
+    def _hold(self, theta: Float[Tensor, "R P"]) -> None:
+        """Makes torch's optimizer of parameters that lie in ``theta``."""
+        self._theta = theta
+        self._params = {n: nn.Parameter(v[0]) for n, v in self.layout.views(theta).items()}
+        groups: list[dict[str, Any]] = [{"params": list(self._params.values())}]
+        if getattr(self.config, "decay", "all") == "matrices":
+            vectors = [p for p in self._params.values() if p.ndim < 2]
+            groups = [{"params": [p for p in self._params.values() if p.ndim > 1]}]
+            groups.append({"params": vectors, "weight_decay": 0.0})
+        self._torch = self._class([g for g in groups if g["params"]], **self.config.arguments)
+
+    def _found(self) -> dict[tuple[str, str], Tensor]:
+        """Torch's state by its name and the parameter's.
+
+        Raises:
+            ValueError: Some of it is no tensor.
+        """
+        found: dict[tuple[str, str], Tensor] = {}
+        for parameter, own in self._params.items():
+            for name, value in self._torch.state.get(own, {}).items():
+                if value is None:
+                    continue
+                if not isinstance(value, Tensor):
+                    raise ValueError(
+                        f"{self.config.kind} cannot be used: its state {name} is a "
+                        f"{type(value).__name__}, not a tensor, and cannot be stored"
+                    )
+                found[name, parameter] = value
+        return found
+
+    def _views(self, optimizer_state: OptimizerState) -> dict[tuple[str, str], Tensor]:
+        """The run's state as torch has it, as views of the state tensors."""
+        views = {
+            (name, parameter): view[0]
+            for name in self._rows
+            for parameter, view in self.layout.views(optimizer_state[name]).items()
+        }
+        return views | {
+            (name, parameter): optimizer_state[f"{name}/{parameter}"][0]
+            for name, parameter in self._apart
+        }
