@@ -27,7 +27,7 @@ def settings_page() -> str:
 
 def _optimizers() -> list[str]:
     """Each optimizer with the settings that it has and what they are where nothing is given."""
-    lines = ["| optimizer | settings with their defaults | |", "| --- | --- | --- |"]
+    lines = ["| optimizer | settings and defaults | meaning |", "| --- | --- | --- |"]
     for name in OPTIMIZERS.names():
         cls = OPTIMIZERS.find(name, KEY)
         given = {f"train.{key}": value for key, value in shared_settings(cls).items()}

@@ -37,6 +37,7 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
         self._class = load_object(config.kind, KEY)
         self._params: dict[str, nn.Parameter] = {}
         self._torch: Any
+        self._begun: dict[tuple[str, str], Tensor] = {}  # what torch made before the first step
         self._theta: Tensor | None = None
         trial = torch.zeros(1, layout.size)
         try:
@@ -44,10 +45,10 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
             for parameter in self._params.values():
                 parameter.grad = torch.zeros_like(parameter)
             self._torch.step()
+            found = self._found()
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise ValueError(f"{config.kind} cannot be used: {reason}") from error
-        found = self._found()
         shapes = dict(zip(layout.names, layout.shapes, strict=True))
         self._rows = tuple(
             name
@@ -94,9 +95,9 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
             group["lr"] = float(scalars["lr"])
         self._torch.state.clear()
         views = self._views(optimizer_state)
-        if int(optimizer_state[_UPDATES]):
-            for (name, parameter), view in views.items():
-                self._torch.state[self._params[parameter]][name] = view
+        first = int(optimizer_state[_UPDATES]) == 0
+        for (name, parameter), value in (self._begun if first else views).items():
+            self._torch.state[self._params[parameter]][name] = value.clone() if first else value
         self._torch.step()
         for key, value in self._found().items():
             if value.data_ptr() != views[key].data_ptr():
@@ -113,12 +114,13 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
             groups = [{"params": [p for p in self._params.values() if p.ndim > 1]}]
             groups.append({"params": vectors, "weight_decay": 0.0})
         self._torch = self._class([g for g in groups if g["params"]], **self.config.arguments)
+        self._begun = {key: value.clone() for key, value in self._found().items()}
 
     def _found(self) -> dict[tuple[str, str], Tensor]:
         """Torch's state by its name and the parameter's.
 
         Raises:
-            ValueError: Some of it is no tensor.
+            TypeError: Some of it is no tensor.
         """
         found: dict[tuple[str, str], Tensor] = {}
         for parameter, own in self._params.items():
@@ -126,10 +128,8 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
                 if value is None:
                     continue
                 if not isinstance(value, Tensor):
-                    raise ValueError(
-                        f"{self.config.kind} cannot be used: its state {name} is a "
-                        f"{type(value).__name__}, not a tensor, and cannot be stored"
-                    )
+                    sort = type(value).__name__
+                    raise TypeError(f"its state {name} is of type {sort}, and not a tensor")
                 found[name, parameter] = value
         return found
 

@@ -31,7 +31,7 @@ def registered(patient: Patient) -> list[Finding]:
     if still:
         findings.append(
             Finding(
-                f"parameters did not move in {_STEPS} steps of {patient.run.train.optimizer}",
+                f"parameters did not move in {_STEPS} steps of {patient.run.train.optimizer_config.kind}",
                 listed(still),
                 "They get a gradient, so the update leaves them out: the optimizer was made of a "
                 "part of the parameters, or the forward pass reads a copy of them.",

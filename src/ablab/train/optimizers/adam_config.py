@@ -11,7 +11,7 @@ class AdamConfig(OptimizerConfig):
 
     implementation: ClassVar[str] = "ablab.train.optimizers.adam:Adam"
 
-    kind: Literal["adam"] = "adam"
+    kind: str = "adam"
     weight_decay: float = 0.0
     decay: Literal["all", "matrices"] = "all"
     betas: tuple[float, float] = (0.9, 0.999)

@@ -11,7 +11,7 @@ class AdamWConfig(OptimizerConfig):
 
     implementation: ClassVar[str] = "ablab.train.optimizers.adamw:AdamW"
 
-    kind: Literal["adamw"] = "adamw"
+    kind: str = "adamw"
     weight_decay: float = 0.01
     decay: Literal["all", "matrices"] = "all"
     betas: tuple[float, float] = (0.9, 0.999)

@@ -11,7 +11,7 @@ class LionConfig(OptimizerConfig):
 
     implementation: ClassVar[str] = "ablab.train.optimizers.lion:Lion"
 
-    kind: Literal["lion"] = "lion"
+    kind: str = "lion"
     weight_decay: float = 0.0
     decay: Literal["all", "matrices"] = "all"
     betas: tuple[float, float] = (0.9, 0.99)  # its paper's

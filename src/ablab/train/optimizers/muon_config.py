@@ -11,7 +11,7 @@ class MuonConfig(OptimizerConfig):
 
     implementation: ClassVar[str] = "ablab.train.optimizers.muon:Muon"
 
-    kind: Literal["muon"] = "muon"
+    kind: str = "muon"
     weight_decay: float = 0.1
     decay: Literal["all", "matrices"] = "all"
     betas: tuple[float, float] = (0.9, 0.999)

@@ -11,7 +11,7 @@ class SgdConfig(OptimizerConfig):
 
     implementation: ClassVar[str] = "ablab.train.optimizers.sgd:Sgd"
 
-    kind: Literal["sgd"] = "sgd"
+    kind: str = "sgd"
     weight_decay: float = 0.0
     decay: Literal["all", "matrices"] = "all"
     momentum: float = 0.0
