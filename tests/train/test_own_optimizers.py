@@ -15,6 +15,7 @@ from ablab.execute.options import Options
 from ablab.execute.plan import make_plan
 from ablab.execute.speeds import Speeds
 from ablab.experiments import experiment
+from ablab.experiments.identity import trajectory
 from ablab.model.roles import Role
 from ablab.model.transformer_config import TransformerConfig
 from ablab.store.snapshots import check_snapshot, read_state, snapshot_path
@@ -335,6 +336,19 @@ def test_muon_leaves_a_users_embedding_to_adamw():
     adamw = {name for name, view in squares.items() if view.any()}
     assert adamw == {"module.wte.weight", "module.places", "module.head.weight"}
     assert squares.keys() - adamw == {"module.embedding_mixer.weight"}
+
+
+def test_runs_that_muon_trained_by_names_are_others():
+    base = {"name": "own", "task": {"kind": "addition", "n_digits": 2}}
+    model = {"kind": "tests.train.test_own_optimizers:Named"}
+
+    def marked(model, optimizer):
+        run = experiment(base | {"model": model, "train": {"optimizer": optimizer}}).runs[0]
+        return "roles" in trajectory(run.task, run.model, run.train, run.seed)
+
+    assert marked(model, "muon")
+    assert not marked(model, "adamw")
+    assert not marked({"kind": "transformer"}, "muon")
 
 
 class Named(nn.Module):

@@ -16,13 +16,16 @@ def trajectory(
     task: TaskConfig, model: ModelConfig, train: TrainConfig, seed: int
 ) -> dict[str, Any]:
     """All that shapes a run, as plain data."""
-    return {
+    result = {
         "numerics": NUMERICS_VERSION,
         "task": task.identity(),
         "model": model.identity(),
         "train": train.identity(),
         "seed": seed,
     }
+    if train.optimizer_config.went_by_names and ":" in model.kind:
+        result["roles"] = 1  # runs of another's module, whose names said other things, are others
+    return result
 
 
 def run_id(task: TaskConfig, model: ModelConfig, train: TrainConfig, seed: int) -> str:

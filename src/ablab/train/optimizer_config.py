@@ -35,6 +35,7 @@ class OptimizerConfig(Config):
     """An optimizer's settings; a subclass names the class that it configures by import path."""
 
     implementation: ClassVar[str] = ""
+    went_by_names: ClassVar[bool] = False  # of parameters, where it now goes by their roles
 
     kind: str
     """The optimizer's registered name, or an import path to a class of the user's own."""

@@ -29,9 +29,10 @@ def registered(patient: Patient) -> list[Finding]:
         )
     still = _unmoved(patient) if patient.trains else []
     if still:
+        optimizer = patient.run.train.optimizer_config.kind
         findings.append(
             Finding(
-                f"parameters did not move in {_STEPS} steps of {patient.run.train.optimizer_config.kind}",
+                f"parameters did not move in {_STEPS} steps of {optimizer}",
                 listed(still),
                 "They get a gradient, so the update leaves them out: the optimizer was made of a "
                 "part of the parameters, or the forward pass reads a copy of them.",
