@@ -1,6 +1,6 @@
 """ablab: a lab bench for small transformers.
 
-The public names, loaded when they are first used, so that ``import ablab`` costs nothing.
+Public names are loaded on first use, so that ``import ablab`` is fast.
 """
 
 import importlib
@@ -31,7 +31,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'ablab' has no attribute {name!r}")
     home = importlib.import_module(_HOMES[name])
-    # A room that shares its function's name can be called itself, and stays importable so.
+    # A package with the same name as its function (ablab.doctor) is itself callable.
     value = home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
     globals()[name] = value
     return value

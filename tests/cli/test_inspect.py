@@ -6,7 +6,7 @@ from tests.cli.command import run_command
 def test_a_healthy_experiment_ends_with_zero():
     code, out, err = run_command("doctor", "addition", "model.d_model=8", "model.n_heads=1,2")
     assert code == 0
-    assert out.endswith("addition: nothing was found\n")
+    assert out.endswith("addition: no problems found\n")
     assert "examining model.n_heads=2 …" in err
 
 

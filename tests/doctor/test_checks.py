@@ -18,24 +18,29 @@ SMALL = ADDITION | {"model": {"kind": "transformer", "d_model": 8, "n_heads": 2}
         ("Forgets", "evaluation", "different outputs in evaluation", "differ by up to"),
         ("HardCodedPrecision", "types", "does not run in float64", "dtype"),
         ("ReturnsFloat32", "types", "does not stay in float64", "torch.float32"),
-        ("PlainTable", "types", "stay behind when the model moves", "table['sines'] (14 numbers)"),
+        ("PlainTable", "types", "do not move with the model", "table['sines'] (14 entries)"),
         ("HomelessTensor", "types", "does not run on another device", "meta"),
-        ("SureOfItself", "initial_loss", "sure of wrong answers", "among 12 tokens is 2.485"),
+        (
+            "SureOfItself",
+            "initial_loss",
+            "confident in wrong answers",
+            "among 12 tokens gives 2.485",
+        ),
         ("Unused", "gradients", "parameters get no gradient", "spare.weight: no gradient"),
         ("Deaf", "gradients", "parameters get no gradient", "embedding.weight: a gradient of"),
         ("Frozen", "gradients", "parameters are frozen", "key.weight"),
         ("BuiltOnce", "gradients", "under two names", "query.weight = key.weight"),
-        ("Deaf", "memorises", "cannot be learned by heart", "the least possible is 1.0"),
+        ("Deaf", "memorises", "cannot memorise", "the lowest possible loss is 1.0"),
         ("MeanOverBatch", "samples", "see each other", "(1, 0), (1, 1), (1, 2)"),
         ("BatchNormed", "samples", "see each other", "(sample 0, position 0)"),
         ("BatchNormed", "norms", "norm (OverBatch) mixes vectors", "of the 41 others"),
-        ("BatchNormed", "in_place", "writes into the model", "norm.running_mean"),
-        ("Misnamed", "norms", "does not do what its name says", "twice the input"),
-        ("SoftmaxOverQueries", "weights", "do not sum to one", "the sums lie between"),
+        ("BatchNormed", "in_place", "writes to the model's tensors", "norm.running_mean"),
+        ("Misnamed", "norms", "does not match its name", "doubling the input"),
+        ("SoftmaxOverQueries", "weights", "do not sum to one", "the sums are between"),
         ("Branches", "stack", "cannot be stacked", "vmap"),
-        ("DroppingByTorch", "seed", "trained again is another run", "seed 0, step 4: loss"),
+        ("DroppingByTorch", "seed", "training a run again", "seed 0, step 4: loss"),
         ("DrawnByPython", "seed", "not a function of the seed", "query.bias, key.bias"),
-        ("Frozen", "stack", "does not train this model", "key.weight is frozen"),
+        ("Frozen", "stack", "cannot train this model", "key.weight is frozen"),
         ("Raises", "forward", "raises an error", "KeyError: 'no such table'"),
         ("LastOnly", "forward", "wrong shape", "give (3, 12); expected (3, 14, 12)"),
     ],
@@ -67,24 +72,24 @@ def test_a_mean_over_the_batch_is_told_from_a_norm_over_everything():
     (mean,) = findings_of("samples", MORE + "MeanOverBatch")
     (whole,) = findings_of("samples", "tests.doctor.planted:NormWithoutAxis")
     assert "A statistic runs over the batch axis" in mean.cause
-    assert "A statistic is taken over the whole batch" in whole.cause
+    assert "A statistic runs over the whole batch" in whole.cause
 
 
 def test_a_sample_of_a_long_epoch_stands_for_all_of_it():
     assert findings_of("split", "tests.doctor.planted_tasks:Numbered") == []
     (found,) = findings_of("split", "tests.doctor.planted_tasks:NumberedInside")
-    assert "which are 5.01% of an epoch" in found.evidence
+    assert "which is 5.01% of an epoch" in found.evidence
 
 
 def test_few_different_samples_meet_in_training():
     (found,) = findings_of("split", SMALL, "task.n_digits=2")
-    assert "so few different samples that training meets them all" in found.cause
+    assert "so few distinct samples that training sees them all" in found.cause
 
 
 def test_a_loss_below_guessing_is_found():
     tree = {"task": {"kind": "tests.doctor.planted_tasks:UnshiftedSums"}, "name": "copied"}
     (found,) = findings_of("initial_loss", tree | {"model": {"kind": MORE + "Copies"}})
-    assert found.message == "the untrained model predicts better than it can know"
+    assert found.message == "the untrained model predicts better than chance"
 
 
 def test_an_optimizer_that_leaves_a_parameter_out_is_found(monkeypatch):
@@ -105,7 +110,7 @@ def test_a_stack_that_differs_is_found(monkeypatch):
     exact = stack._losses
     monkeypatch.setattr(stack, "_losses", lambda runs: exact(runs) * (1 + 1e-3 * (len(runs) > 1)))
     (found,) = findings_of("stack", SMALL)
-    assert "another run than alone" in found.message
+    assert "differs from the run alone" in found.message
     assert "in a stack of two" in found.evidence
 
 
@@ -119,14 +124,14 @@ def test_softmax_rows_of_the_transformer_must_sum_to_one(monkeypatch):
     assert findings_of("weights", SMALL) == []
     monkeypatch.setattr(weights, "watch", scaled)
     (found,) = findings_of("weights", SMALL)
-    assert found.evidence == "the sums lie between 0.9 and 0.9"
+    assert found.evidence == "the sums are between 0.9 and 0.9"
 
 
 @pytest.mark.parametrize(
     ("check", "settings", "reason"),
     [
         ("causality", ["task.target=last"], "only the last position is predicted"),
-        ("targets", ["task.target=last"], "no predicted position is followed by another"),
+        ("targets", ["task.target=last"], "no predicted position has a next token in the input"),
         ("positions", ["model.kind=bigram"], "fewer than two earlier tokens"),
         ("weights", ["model.kind=bigram"], "no site called pattern"),
         ("norms", ["model.norm=none"], "no norm"),

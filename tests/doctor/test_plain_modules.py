@@ -32,12 +32,16 @@ def test_a_healthy_module_is_silent():
     ("name", "message", "cause"),
     [
         ("NormWithoutAxis", "samples of a batch see each other", "a norm, mean or softmax without"),
-        ("UnmaskedTanh", "predictions see later tokens", "does not turn minus infinity into zero"),
+        ("UnmaskedTanh", "predictions see later tokens", "does not map minus infinity to zero"),
         ("UnmaskedLinear", "predictions see later tokens", "mask is missing, is not applied"),
         ("Swapped", "samples of a batch see each other", "Batch and sequence axes are swapped"),
-        ("InPlaceCache", "a forward pass writes into the model", "self.k_cache[:, a:b] = k"),
-        ("NoPlaces", "does not know the order", "Positions are missing"),
-        ("ListOfLayers", "left out of the optimizer", "plain list, tuple, dict or attribute"),
+        (
+            "InPlaceCache",
+            "a forward pass writes to the model's tensors",
+            "self.k_cache[:, a:b] = k",
+        ),
+        ("NoPlaces", "ignores the order", "There is no positional encoding"),
+        ("ListOfLayers", "missing from the optimizer", "plain list, tuple, dict or attribute"),
     ],
 )
 def test_a_bug_is_named(name, message, cause):

@@ -122,7 +122,7 @@ def test_commands(lab, tmp_path):
     run = ablab.open(lab).runs()[0].run
     store = ["--store", str(lab)]
     code, out, _ = run_command("replay", run, "--steps", "3:9", "--watch", "grad/*/rms", *store)
-    assert code == 0 and "all 7 equal the stored ones bit for bit" in out
+    assert code == 0 and "all 7 are equal to the stored ones, bit for bit" in out
     code, out, _ = run_command(
         "figure", run, "activation/ln_final/rms", "--out", str(tmp_path / "a.svg"), *store
     )

@@ -48,5 +48,5 @@ def test_a_store_of_an_earlier_release_is_given_the_table(tmp_path):
 
 def test_a_full_disk_is_said_beforehand(tmp_path):
     check_space(tmp_path / "not" / "there", 1000, "captures")
-    with pytest.raises(StoreError, match="no room for the captures"):
+    with pytest.raises(StoreError, match="not enough disk space for the captures"):
         check_space(tmp_path, 10**18, "captures")

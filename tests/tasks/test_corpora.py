@@ -55,7 +55,7 @@ def test_a_corpus_is_fetched_once_into_the_cache(home, tmp_path):
 
 def test_what_comes_is_checked_and_not_kept_if_it_is_wrong(home, tmp_path):
     home.content = TEXT[:-1] + b"!"
-    with pytest.raises(InputError, match="its content differs"):
+    with pytest.raises(InputError, match="does not have the content"):
         fetch_corpus("tiny")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -66,7 +66,7 @@ def test_without_a_network_the_error_says_which_file_to_put_where(home, tmp_path
     with pytest.raises(InputError) as caught:
         read_corpus("tiny")
     (problem,) = caught.value.problems
-    assert "cannot be fetched" in problem.message
+    assert "cannot be downloaded" in problem.message
     assert str(tmp_path / "cache" / "tiny.txt") in problem.expected
     assert "0" * 64 in problem.expected
     assert "ABLAB_DATA" in problem.expected
@@ -77,7 +77,7 @@ def test_the_data_folder_of_the_environment_comes_first(home, tmp_path, monkeypa
     monkeypatch.setenv("ABLAB_DATA", str(tmp_path))
     assert find_corpus("tiny") == tmp_path / "tiny.txt"
     (tmp_path / "tiny.txt").write_bytes(TEXT[:50])
-    with pytest.raises(InputError, match="its content differs"):
+    with pytest.raises(InputError, match="does not have the content"):
         find_corpus("tiny")
 
 

@@ -79,9 +79,9 @@ def test_its_settings_are_overridden_and_make_a_grid():
         (["train.optimizer=tests.train.my_optimizers:Sings"], "has no 'Sings'", "Signs"),
         (["train.optimizer=no.such.module:Signs"], "cannot import", None),
         (["train.optimizer=adamm"], "unknown value", "adam"),
-        (["train.optimizer=[1]"], "an optimizer's name, or a mapping", None),
+        (["train.optimizer=[1]"], "name of an optimizer, or a mapping", None),
         (["train.optimizer={kind: adam, rho: 1}"], "rho is not a setting of adam", None),
-        ([f"train.optimizer='{MINE}Open'"], "no settings can be read off Open's", None),
+        ([f"train.optimizer='{MINE}Open'"], r"the argument \*\*others of Open cannot be", None),
     ],
 )
 def test_an_error_names_the_key_and_what_is_near(overrides, message, suggestion):
@@ -228,7 +228,9 @@ def test_what_cannot_be_stacked_is_planned_alone(tmp_path):
 
 def test_a_stack_refuses_what_cannot_be_stacked():
     runs = asked(MINE + "Alone").runs
-    with pytest.raises(ValueError, match=r"Alone trains one run at a time; 2 cannot be stacked"):
+    with pytest.raises(
+        ValueError, match=r"Alone trains one run at a time; 2 runs cannot be stacked"
+    ):
         Stack(runs, None, CPU, STACK)
     assert Stack(runs[:1], None, CPU, SOLO).advance(1).losses.shape == (1, 1)
 
@@ -236,8 +238,8 @@ def test_a_stack_refuses_what_cannot_be_stacked():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Forgetful", r"makes \['extra'\]; expected its state_names \[\]"),
-        ("Flat", r"makes step of shape \(\) for one run; expected a leading run axis"),
+        ("Forgetful", r"returns \['extra'\]; expected its state_names \[\]"),
+        ("Flat", r"returns step of shape \(\) for one run; expected a leading run axis"),
     ],
 )
 def test_state_that_does_not_fit_is_refused(name, message):
@@ -311,7 +313,7 @@ def test_matrices_alone_decay_in_torchs_too():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (MINE + "Counting", "its state count is of type int, and not a tensor"),
+        (MINE + "Counting", "its state count is not a tensor but of type int"),
         ("torch.optim:LBFGS", "LBFGS cannot be used"),
         ("torch.optim:Muon", "Muon cannot be used"),
     ],

@@ -44,11 +44,11 @@ def test_steps_of_captures():
     ("settings", "said"),
     [
         ({"statistics": ["grad/*/rsm"]}, "did you mean rms"),
-        ({"statistics": ["grads/*/rms"]}, "no family 'grads'"),
+        ({"statistics": ["grads/*/rms"]}, "no statistic family 'grads'"),
         ({"every": 0}, "greater than or equal to 1"),
         ({"captures": {"what": "grad/x"}}, "no family that can be captured"),
         ({"captures": {"what": "logits", "steps": 0}}, "at least 1"),
-        ({"captures": {"what": "logits", "steps": [-1]}}, "from 0 on"),
+        ({"captures": {"what": "logits", "steps": [-1]}}, "no step may be below 0"),
         ({"captures": {"what": []}}, "at least 1 item"),
         ({"recorder": {"jump": 1}}, "greater than 1"),
         ({"captuers": {}}, "Extra inputs"),

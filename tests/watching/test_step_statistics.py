@@ -144,10 +144,10 @@ def columns(patterns):
 @pytest.mark.parametrize(
     ("pattern", "said", "suggested"),
     [
-        ("activation/blocks.0.resid_psot/rms", "no statistic is meant", "resid_post/rms"),
-        ("grad/embedding.weight/mean_entropy", "no statistic is meant", None),
-        ("optimizer/momentum/*/rms", "no statistic is meant", None),
-        ("activation/ln_final/frac_zero", "no statistic is meant", None),
+        ("activation/blocks.0.resid_psot/rms", "matches no statistic", "resid_post/rms"),
+        ("grad/embedding.weight/mean_entropy", "matches no statistic", None),
+        ("optimizer/momentum/*/rms", "matches no statistic", None),
+        ("activation/ln_final/frac_zero", "matches no statistic", None),
         ("gradient/*/rms", "no family 'gradient'", "grad"),
         ("grad/*/means", "no reducer 'means'", "mean"),
         ("grad/*/no.module:thing", "cannot import", None),

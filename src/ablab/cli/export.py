@@ -1,4 +1,4 @@
-"""Commands that hand results on: exports, and figures of what was watched."""
+"""``ablab export`` and ``ablab figure``: metrics for other programs, figures of statistics."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,14 @@ from ablab.cli.common import json_option, print_json, quiet_option, store_option
 @click.command()
 @click.argument("experiment")
 @click.option("--to", "form", required=True, metavar="csv|parquet|tensorboard|wandb")
-@click.option("--out", metavar="PATH", help="The file or folder; named after EXPERIMENT else.")
+@click.option(
+    "--out", metavar="PATH", help="The file or folder; named after EXPERIMENT by default."
+)
 @click.option("--columns", default="", help="Comma-separated names or patterns; all by default.")
-@click.option("--project", help="The project of Weights & Biases; EXPERIMENT else.")
-@click.option("--offline", is_flag=True, help="Send nothing to Weights & Biases; sync it later.")
+@click.option("--project", help="The Weights & Biases project; EXPERIMENT by default.")
+@click.option(
+    "--offline", is_flag=True, help="Send nothing to Weights & Biases now; run wandb sync later."
+)
 @store_option
 @json_option
 @quiet_option
@@ -29,7 +33,8 @@ def export(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Write the metrics of EXPERIMENT in another program's form."""
+    """Export the metrics of EXPERIMENT to another format."""
+    from ablab.config import counted
     from ablab.logbook.exports import export as write
     from ablab.store import Store
 
@@ -40,7 +45,7 @@ def export(
     if as_json:
         print_json({"experiment": record.name, "to": form, "path": str(path), "runs": runs})
     else:
-        click.echo(f"{runs} runs: {path}")
+        click.echo(f"{counted(runs, 'run')}: {path}")
 
 
 @click.command()
@@ -52,16 +57,16 @@ def export(
     default="curves",
     show_default=True,
     metavar="curves|heat|patterns|histogram",
-    help="Statistics as curves by layer or a heat map; captured tensors as patterns or histogram.",
+    help="Statistics as curves or a heat map by layer; captures as patterns or a histogram.",
 )
-@click.option("--out", metavar="FILE", help="The SVG file; named after RUN and NAME else.")
+@click.option("--out", metavar="FILE", help="The SVG file; named after RUN and NAME by default.")
 @store_option
 @json_option
 @quiet_option
 def figure(
     run: str, name: str, kind: str, out: str | None, store: str, as_json: bool, quiet: bool
 ) -> None:
-    """Draw what was watched of RUN: a statistic's NAME (blocks.*: all layers), or a capture's."""
+    """Draw a statistic or a capture of RUN; NAME can be a pattern (blocks.*: all layers)."""
     import ablab
     from ablab.logbook.draw import draw
     from ablab.store.files import write_text_atomically

@@ -1,8 +1,19 @@
-"""Checks that a model and a task are what they claim to be, with causes where they are not.
+"""Checks that a model and a task are what they claim to be, and explains the cause if not.
 
-Names: :func:`ablab.doctor.examine.doctor` examines, :class:`ablab.doctor.report.Report` is what it
-returns, :mod:`ablab.doctor.checks` has a file for each check. As the room and its function share a
-name, the room itself can be called: ``ablab.doctor("addition")``.
+The package and its main function share a name, so the package itself can be called:
+``ablab.doctor("addition")``.
+
+Modules:
+
+- ``check``: the interface of a check and its decorator.
+- ``checks``: the checks, one per file.
+- ``examine``: :func:`doctor`, which runs the checks.
+- ``influence``: which logits change when a token changes.
+- ``messages``: helpers that format evidence.
+- ``patient``: the run under examination, with its task, batches and models.
+- ``report``: :class:`Report`, the result of an examination.
+- ``subject``: turns a user's argument into an experiment.
+- ``unregistered``: finds tensors and modules that are not registered with a model.
 """
 
 import sys
@@ -17,7 +28,7 @@ __all__ = ["Finding", "NotApplicable", "Outcome", "Patient", "Report", "check", 
 
 
 class _Room(ModuleType):
-    """This module's own type; a call of the module is a call of :func:`doctor`."""
+    """The type of this module; calling the module calls :func:`doctor`."""
 
     __call__ = staticmethod(doctor)
 

@@ -1,6 +1,7 @@
-"""What a check is: a function of a patient that returns what it found; found by its file.
+"""The interface of a check: a function that takes a patient and returns findings.
 
-A check is one file in ``ablab/doctor/checks`` with one decorated function; no list is edited.
+A check is one file in ``ablab/doctor/checks`` with one decorated function. It is found by its file
+name; there is no list of checks to edit.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,12 +18,12 @@ Part = Literal["task", "model"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it claims to be.
+    """A problem that a check found.
 
     Attributes:
-        message: What is wrong, as a sentence without its full stop.
+        message: What is wrong: a sentence without a full stop.
         evidence: What shows it: numbers, positions, names.
-        cause: Where it usually comes from and what to do, in sentences.
+        cause: The usual cause and what to do about it, in sentences.
     """
 
     message: str
@@ -31,7 +32,7 @@ class Finding:
 
 
 class NotApplicable(Exception):  # noqa: N818 - nothing went wrong
-    """A check has nothing to look at; the message says why."""
+    """The check does not apply; the message says why."""
 
 
 Examine = Callable[[Patient], list[Finding]]
@@ -43,9 +44,9 @@ class Check:
 
     Attributes:
         name: Its name.
-        part: What it examines.
-        claim: What holds where it finds nothing.
-        examine: Returns what is wrong; raises :class:`NotApplicable` where it cannot tell.
+        part: The part that it examines.
+        claim: What is true if the check finds no problem.
+        examine: Returns the findings; raises :class:`NotApplicable` if it does not apply.
     """
 
     name: str
@@ -55,12 +56,12 @@ class Check:
 
 
 def check(name: str, part: Part, claim: str) -> Callable[[Examine], Examine]:
-    """A decorator that makes a function a check.
+    """A decorator that registers a function as a check.
 
     Args:
-        name: The check's name.
-        part: ``task`` where only the task matters, so that each task is examined once.
-        claim: What holds where nothing is found, in a few words.
+        name: The check's name, which is also the name of its file.
+        part: ``task`` if the check depends on the task only; then each task is examined once.
+        claim: What is true if the check finds no problem, in a few words.
     """
 
     def decorate(function: Examine) -> Examine:
@@ -71,20 +72,20 @@ def check(name: str, part: Part, claim: str) -> Callable[[Examine], Examine]:
 
 
 def all_checks() -> list[Check]:
-    """Every check: the task's, then the model's, each sorted by name."""
+    """All checks: those of the task, then those of the model, each sorted by name."""
     return chosen_checks(CHECKS.names())
 
 
 def chosen_checks(names: Iterable[str]) -> list[Check]:
-    """The checks called ``names``, in the order of :func:`all_checks`.
+    """The named checks, in the order of :func:`all_checks`.
 
     Raises:
-        InputError: There is no check of a name, or no name at all.
+        InputError: A name is unknown, or ``names`` is empty.
     """
     known, wanted = CHECKS.names(), set(names)
     expected = "one of " + ", ".join(known)
     if not wanted:
-        raise InputError(Problem("checks: none is named", "checks", expected=expected))
+        raise InputError(Problem("checks: no check is named", "checks", expected=expected))
     unknown = sorted(wanted - set(known))
     if unknown:
         raise InputError(

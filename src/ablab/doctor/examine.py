@@ -1,4 +1,4 @@
-"""The examination: checks on every different shape of an experiment's variants."""
+"""The examination: runs the checks on every distinct shape of an experiment's variants."""
 
 import traceback
 import warnings
@@ -31,15 +31,15 @@ def doctor(
         subject: An experiment, a recipe's name, a YAML file, a mapping, or an import path
             ``module:Class`` of a model's or a task's class.
         overrides: Overrides in Hydra's grammar (``"model.d_model=8"``).
-        checks: The names of the checks to make (``["causality", "samples"]``); None makes all.
-        tell: Is told what is examined next.
+        checks: The names of the checks to run (``["causality", "samples"]``); None runs all.
+        tell: Called with a progress message before each examination.
         settings: Top-level settings by name.
 
     Returns:
-        Each check's outcome, with what was found; variants of equal shape are examined once.
+        The outcome of each check. Variants of equal shape are examined once.
 
     Raises:
-        InputError: What was named cannot be used.
+        InputError: The subject, an override or the name of a check is invalid.
     """
     named = [checks] if isinstance(checks, str) else checks
     wanted = all_checks() if named is None else chosen_checks(named)
@@ -70,7 +70,7 @@ def doctor(
 
 
 def _examine(patient: Patient, checks: list[Check], variants: list[str]) -> list[Outcome]:
-    """The outcomes of some checks; a model that does not run is asked no more."""
+    """The outcomes of some checks; if the model does not run, the other checks are skipped."""
     outcomes: list[Outcome] = []
     for each in sorted(checks, key=lambda each: each.name != FORWARD):
         if any(before.check == FORWARD and before.findings for before in outcomes):
@@ -83,10 +83,12 @@ def _examine(patient: Patient, checks: list[Check], variants: list[str]) -> list
 
 def _outcome(patient: Patient, check: Check, variants: tuple[str, ...]) -> Outcome:
     try:
-        # A model may draw from torch's global generator; a report is the same every time.
+        # A model may draw from torch's global generator; seeding makes the report reproducible.
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             torch.manual_seed(0)
-            warnings.simplefilter("ignore")  # torch's notices of slow paths say nothing of health
+            warnings.simplefilter(
+                "ignore"
+            )  # torch warns about slow paths, which do not matter here
             found = check.examine(patient)
     except NotApplicable as reason:
         return Outcome(check.name, check.claim, variants, (), str(reason))
@@ -96,11 +98,11 @@ def _outcome(patient: Patient, check: Check, variants: tuple[str, ...]) -> Outco
 
 
 def _raised(check: Check, error: Exception) -> Finding:
-    """An error as a finding, with the place in the code that raised it."""
+    """An error as a finding, with the line of code that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1]
     return Finding(
-        f"the check could not be made: {type(error).__name__}",
+        f"the check failed with {type(error).__name__}",
         f"{error} ({Path(last.filename).name}, line {last.lineno}, in {last.name})",
-        f"The model or the task raises this error where the check wants that {check.claim}.",
+        f"The model or the task raises this error. The check tests that {check.claim}.",
     )

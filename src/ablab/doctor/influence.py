@@ -11,17 +11,17 @@ from torch import Tensor
 from ablab.doctor.check import NotApplicable
 from ablab.doctor.patient import Patient
 
-_POSITIONS = 12  # changed at most, in each of two samples
+_POSITIONS = 12  # maximum number of changed positions in each of two samples
 
 
 @dataclass(frozen=True)
 class Change:
-    """What changing one token did.
+    """The effect of changing one token.
 
     Attributes:
         sample: The sample of the changed token.
-        position: Its position.
-        changed: Where logits changed, (B, T).
+        position: The position of the changed token.
+        changed: Whether the logits changed, (B, T).
     """
 
     sample: int
@@ -30,28 +30,28 @@ class Change:
 
     @property
     def own(self) -> list[int]:
-        """The positions of the token's own sample that changed."""
+        """The positions of the token's own sample whose logits changed."""
         return [int(place) for place in self.changed[self.sample].nonzero()]
 
     @property
     def others(self) -> list[tuple[int, int]]:
-        """(sample, position) of the other samples that changed."""
+        """The positions of other samples whose logits changed, as (sample, position)."""
         pairs = [(int(sample), int(place)) for sample, place in self.changed.nonzero()]
         return [pair for pair in pairs if pair[0] != self.sample]
 
 
 @lru_cache(maxsize=8)
 def token_changes(patient: Patient) -> list[Change]:
-    """Changes one token at a time, in two samples at up to twelve positions.
+    """Changes one token at a time, at up to twelve positions of two samples.
 
-    The model trains (a norm over the batch works with the batch only then), with the same dropout
-    masks in every pass.
+    The model is in training mode, because BatchNorm uses the batch's statistics only then. Every
+    pass uses the same dropout masks.
 
     Raises:
-        NotApplicable: Two passes over the same tokens differ, so no change has one cause.
+        NotApplicable: Two passes over the same tokens differ, so a change has no single cause.
     """
     length = patient.run.task.input_length
-    # Not as many samples as positions: swapped axes must not fit by accident.
+    # The numbers of samples and positions differ, so that swapped axes raise an error.
     samples = 3 if length != 3 else 4
     tokens, _ = patient.batch(samples)
     tasks_own = sorted(set(patient.batch(64)[0].flatten().tolist()))
@@ -73,20 +73,20 @@ def token_changes(patient: Patient) -> list[Change]:
 
 
 def read_positions(patient: Patient, reader: int) -> list[int]:
-    """The changed positions before ``reader`` whose token its logits depend on."""
+    """The changed positions before ``reader`` on whose tokens the logits at ``reader`` depend."""
     return sorted(
         {c.position for c in token_changes(patient) if c.position < reader and reader in c.own}
     )
 
 
 def another(token: int, usual: list[int]) -> int:
-    """The next of the usual tokens that is not ``token``."""
+    """The next usual token after ``token``, or the first one if there is none."""
     later = [other for other in usual if other > token]
     return later[0] if later else usual[0]
 
 
 def passed(model: torch.nn.Module, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
-    """The logits, with the same dropout masks at every call."""
+    """The logits of a pass without gradients, with the same dropout masks at every call."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         logits: Tensor = model(tokens)

@@ -1,4 +1,4 @@
-"""What is examined: a run's task and model, small batches, and what several checks ask of them.
+"""The run under examination: its task, small batches, models, and results that checks share.
 
 Axes: B batch, T sequence, P predicted positions, V vocabulary.
 """
@@ -24,9 +24,9 @@ _TRIAL_BATCH = 8
 
 
 class Patient:
-    """A run that is examined and never trained in earnest.
+    """A run under examination, which is trained for a few steps at most.
 
-    Models are made anew for every use, so that nothing which one check does is seen by another.
+    Every use gets a new model, so that one check cannot affect another.
 
     Args:
         run: The run.
@@ -42,7 +42,7 @@ class Patient:
 
     @cached_property
     def predicted(self) -> list[int]:
-        """The positions whose next token is predicted, ascending."""
+        """The positions whose next token is predicted, in ascending order."""
         return list(range(self.run.task.input_length)[self.task.predicted])
 
     @cached_property
@@ -56,14 +56,14 @@ class Patient:
         return torch.from_numpy(drawn.tokens[0]), torch.from_numpy(drawn.targets[0])
 
     def model(self) -> Model:
-        """The model as training would begin with it."""
+        """A new model with the run's initial parameters."""
         return initial_model(self.run)
 
     def shaken(self) -> Model:
-        """The model in the most exact precision it runs in, evaluating, its parameters disturbed.
+        """A model with perturbed parameters, in evaluation mode and the highest precision possible.
 
-        What starts at zero (an output layer, a gate) hides what stands before it; disturbed it
-        does not. The disturbance is uniform, of standard deviation 0.02 + rms / 10.
+        A layer that starts at zero (an output layer, a gate) hides all earlier ones, so parameters
+        are perturbed by uniform noise with standard deviation 0.02 + rms / 10.
         """
         model = self.model().to(self.precision).eval()
         with torch.no_grad():
@@ -76,17 +76,17 @@ class Patient:
 
     @cached_property
     def precision(self) -> torch.dtype:
-        """float64 where the model runs in it, else float32."""
+        """float64 if the model runs in it, else float32."""
         try:
             with torch.no_grad():
                 logits = self.model().double().eval()(self.batch(2)[0])
-        except Exception:  # the check of types says what is wrong
+        except Exception:  # the check "types" reports it
             return torch.float32
         return logits.dtype if logits.dtype == torch.float64 else torch.float32
 
     @property
     def tolerance(self) -> float:
-        """What counts as a change of a number of size one in :attr:`precision`."""
+        """The smallest relative difference that counts as a change in :attr:`precision`."""
         return 1e-9 if self.precision == torch.float64 else 1e-4
 
     def loss(
@@ -98,10 +98,10 @@ class Patient:
 
     @cached_property
     def training_error(self) -> tuple[str, str] | None:
-        """What goes wrong in two passes forward and backward: their order, and the error.
+        """The error of two forward and backward passes, as (order, message); None if they work.
 
-        None where both orders work: one pass after the other, as in training, and both forward
-        before both backward, as where gradients are added up.
+        Two orders are tried: one pass after the other, as in training, and both forward passes
+        before both backward passes, as in gradient accumulation.
         """
         first, second = self.batch(_TRIAL_BATCH, 1), self.batch(_TRIAL_BATCH, 2)
         orders = {
@@ -122,13 +122,13 @@ class Patient:
 
     @property
     def trains(self) -> bool:
-        """Whether ablab can train it: passes work, and no parameter is frozen."""
+        """Whether ablab can train the model: passes work, and no parameter is frozen."""
         frozen = any(not parameter.requires_grad for parameter in self.model().parameters())
         return not frozen and self.training_error is None
 
     @cached_property
     def without_gradient(self) -> dict[str, str]:
-        """The trained parameters that get no gradient, with what they get in its place."""
+        """The trainable parameters without a gradient, and what they get instead."""
         model = self.shaken()
         self.loss(model, *self.batch(_TRIAL_BATCH)).backward()  # type: ignore[no-untyped-call]
         found = {}
@@ -142,7 +142,7 @@ class Patient:
         return found
 
     def trial(self, seed: int | None = None) -> Run:
-        """The run with small batches, a constant rate and the exact precision, for a few steps."""
+        """The run with small batches, a constant learning rate and :attr:`precision`."""
         train = self.run.train
         name = "float64" if self.precision == torch.float64 else "float32"
         trial = train.model_copy(

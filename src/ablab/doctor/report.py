@@ -1,4 +1,4 @@
-"""What an examination came to, for a terminal, a notebook and a program."""
+"""The result of an examination, for terminals, notebooks and programs."""
 
 import textwrap
 from collections import defaultdict
@@ -14,14 +14,14 @@ Status = Literal["ok", "finding", "not applicable"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one check said of some variants of one shape.
+    """The outcome of one check for the variants of one shape.
 
     Attributes:
         check: The check's name.
-        claim: What holds where nothing was found.
-        variants: The labels of the variants that it speaks of.
-        findings: What was found; empty where all is well.
-        reason: Why it was not applicable; None where it was.
+        claim: What is true if the check finds no problem.
+        variants: The labels of the variants.
+        findings: The problems found; empty if there are none.
+        reason: Why the check was not applicable; None if it was.
     """
 
     check: str
@@ -51,11 +51,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Report:
-    """What the doctor says of an experiment, a model or a task.
+    """The doctor's report on an experiment, a model or a task.
 
     Attributes:
-        subject: What was examined.
-        outcomes: Every check's outcome, for each shape of model or each task.
+        subject: The name of what was examined.
+        outcomes: The outcome of every check, for each shape of model or each task.
     """
 
     subject: str
@@ -63,12 +63,12 @@ class Report:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing was found."""
+        """Whether no problems were found."""
         return not self.findings
 
     @property
     def findings(self) -> list[tuple[str, Finding, tuple[str, ...]]]:
-        """(check, finding, variants) of all that was found; the same in several variants once."""
+        """All findings, as (check, finding, variants); equal findings of variants are merged."""
         merged: dict[tuple[str, str, str], tuple[Finding, list[str]]] = {}
         for outcome in self.outcomes:
             for finding in outcome.findings:
@@ -80,14 +80,14 @@ class Report:
         ]
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """(check, what it claims, how it went) for each check."""
+        """One row per check, as (check, claim, outcome)."""
         by_check: dict[str, list[Outcome]] = defaultdict(list)
         for outcome in self.outcomes:
             by_check[outcome.check].append(outcome)
-        return [(name, own[0].claim, _in_words(own)) for name, own in by_check.items()]
+        return [(name, own[0].claim, _summary(own)) for name, own in by_check.items()]
 
     def finding_texts(self) -> list[str]:
-        """Each finding in full, over several lines."""
+        """The full text of each finding, over several lines."""
         several = len({label for each in self.outcomes for label in each.variants}) > 1
         texts = []
         for check, finding, variants in self.findings:
@@ -115,10 +115,10 @@ class Report:
         width = max(len(name) for name, _, _ in rows)
         claims = max(len(claim) for _, claim, _ in rows)
         lines = [f"{name:{width}}  {claim:{claims}}  {words}" for name, claim, words in rows]
-        verdict = "nothing was found"
+        verdict = "no problems found"
         if not self.healthy:
             count = len(self.findings)
-            verdict = f"{count} finding{'s' if count > 1 else ''}"
+            verdict = f"{count} finding{'s' if count != 1 else ''}"
         return "\n\n".join(["\n".join(lines), *self.finding_texts(), f"{self.subject}: {verdict}"])
 
     def _repr_html_(self) -> str:
@@ -126,8 +126,8 @@ class Report:
         return f"<pre>{text}</pre>"
 
 
-def _in_words(outcomes: list[Outcome]) -> str:
-    """How a check went over all shapes, in a few words."""
+def _summary(outcomes: list[Outcome]) -> str:
+    """The outcome of a check over all shapes, in a few words."""
     found = [each for each in outcomes if each.status == "finding"]
     if found:
         return "FINDING" + (f" in {len(found)} of {len(outcomes)}" if len(outcomes) > 1 else "")

@@ -1,4 +1,4 @@
-"""What a user names to be examined: an experiment, a model's class or a task's class."""
+"""The subject of an examination: an experiment, a model's class or a task's class."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from ablab.model.config import ModelConfig
 from ablab.tasks.base import Task
 from ablab.tasks.config import TaskConfig
 
-# Many predicted positions, and so many problems that evaluation meets none from training.
+# Many predicted positions, and so many sums that evaluation does not repeat training samples.
 DEFAULT_TASK = {"kind": "addition", "n_digits": 4, "target": "all"}
 DEFAULT_MODEL = {"kind": "transformer", "n_layers": 1, "d_model": 32, "n_heads": 4}
 
@@ -20,21 +20,21 @@ DEFAULT_MODEL = {"kind": "transformer", "n_layers": 1, "d_model": 32, "n_heads":
 def as_experiment(
     subject: Experiment | str | Path | Mapping[str, Any], *overrides: str, **settings: Any
 ) -> Experiment:
-    """The experiment that stands for what a user named.
+    """The experiment to examine for a subject.
 
     Args:
-        subject: An experiment, what :func:`ablab.experiments.experiment.experiment` takes, or an
-            import path ``module:Class`` of a model's or a task's class, which is put on a small
-            task or under a small transformer.
+        subject: An experiment, an argument of :func:`ablab.experiments.experiment.experiment`, or
+            an import path ``module:Class`` of a model's or a task's class. A model is examined on
+            a small task, a task with a small transformer.
         overrides: Overrides in Hydra's grammar.
         settings: Top-level settings by name.
 
     Raises:
-        InputError: It is none of these, or a setting is wrong.
+        InputError: The subject is none of these, or a setting is wrong.
     """
     if isinstance(subject, Experiment):
         if overrides or settings:
-            raise InputError("overrides belong to the making of the experiment")
+            raise InputError("overrides cannot be applied to an experiment that already exists")
         return subject
     if isinstance(subject, str) and ":" in subject and not is_file(Path(subject)):
         asked = experiment(_around(subject), *overrides, **settings)
@@ -42,9 +42,9 @@ def as_experiment(
             if subject not in (variant.parts.model.kind, variant.parts.task.kind):
                 raise InputError(
                     Problem(
-                        f"{subject} is not what these overrides leave to examine",
+                        f"these overrides replace {subject}, which should be examined",
                         given=" ".join(overrides),
-                        expected="overrides that keep the class's own kind",
+                        expected="overrides that do not change its kind",
                     )
                 )
         return asked
@@ -52,7 +52,7 @@ def as_experiment(
 
 
 def _around(path: str) -> dict[str, Any]:
-    """An experiment around one class."""
+    """An experiment that uses one class."""
     found = load_object(path, "doctor")
     tree: dict[str, Any] = {
         "name": path.rpartition(":")[2],

@@ -1,4 +1,4 @@
-"""What hangs on a model without being registered: tensors and modules that nothing finds."""
+"""Finds tensors and modules that are attributes of a model but not registered with it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-_TORCHS_OWN = frozenset(vars(nn.Module()))  # where torch keeps what is registered, and hooks
-_DEPTH = 3  # of containers in containers
+_TORCHS_OWN = frozenset(vars(nn.Module()))  # attributes for registered tensors, modules and hooks
+_DEPTH = 3  # maximum nesting of containers
 
 
 @dataclass(frozen=True)
 class Loose:
-    """A tensor or module that is no parameter, buffer or submodule of the model.
+    """A tensor or module that is not a parameter, buffer or submodule of the model.
 
     Attributes:
-        name: Where it hangs (``blocks.0.gains[1]``).
+        name: The path to it (``blocks.0.gains[1]``).
         value: The tensor or the module.
     """
 
@@ -24,21 +24,21 @@ class Loose:
 
     @property
     def trains(self) -> bool:
-        """Whether it is meant to be trained: it, or a parameter in it, requires a gradient."""
+        """Whether it should be trained: it, or a parameter in it, requires a gradient."""
         if isinstance(self.value, Tensor):
             return self.value.requires_grad and self.value.is_leaf
         return any(parameter.requires_grad for parameter in self.value.parameters())
 
     @property
     def size(self) -> int:
-        """How many numbers it holds."""
+        """The number of its entries."""
         if isinstance(self.value, Tensor):
             return self.value.numel()
         return sum(parameter.numel() for parameter in self.value.parameters())
 
 
 def loose_tensors(model: nn.Module) -> list[Loose]:
-    """Tensors, and modules with tensors, in plain attributes, lists, tuples and dicts."""
+    """Unregistered tensors and modules in plain attributes, lists, tuples and dicts."""
     registered = {id(tensor) for tensor in [*model.parameters(), *model.buffers()]}
     modules = {id(module) for module in model.modules()}
     found: dict[int, Loose] = {}
@@ -66,7 +66,7 @@ def _inside(name: str, value: Any, depth: int) -> Iterator[tuple[str, Tensor | n
 
 
 def _holds_only(thing: Tensor | nn.Module, registered: set[int]) -> bool:
-    """Whether a module has no tensor of its own beside registered ones."""
+    """Whether a module holds registered tensors only."""
     if isinstance(thing, Tensor):
         return False
     return all(id(tensor) in registered for tensor in [*thing.parameters(), *thing.buffers()])

@@ -1,11 +1,13 @@
 """The interface of executors, which claim stacks, train them and report on them.
 
 An executor is one file in ``ablab/execute/executors/``, or a user's class named by import path. It
-takes stacks by :meth:`StackQueue.claims`, trains them by :func:`train_stack`, and reports events by
-``StackQueue.report``. Errors have three types. An exception of training is a
-:class:`RunFailure`: it is stored with the run, and the others go on. A
-:class:`~ablab.store.index.StoreError` ends the command, and no run is blamed. A
-:class:`ProcessError` says that processes die before they train anything.
+claims stacks by :meth:`StackQueue.claims`, sets each up by :func:`ablab.execute.setup.set_up`,
+trains it by :func:`ablab.train.loop.train`, and reports events by ``StackQueue.report``.
+
+Errors have three types. An exception raised by training is a
+:class:`~ablab.execute.errors.RunFailure`: it is stored with the run, and the others go on. A
+:class:`~ablab.store.index.StoreError` ends the command and blames no run. A
+:class:`~ablab.execute.errors.ProcessError` says that processes die before they train anything.
 """
 
 from abc import ABC, abstractmethod

@@ -149,7 +149,7 @@ def _to_wandb(
         trajectory = json.loads(store.run_row(run)["trajectory"])
         label = ", ".join(f"{key}={value}" for key, value in (variant | {"seed": seed}).items())
         try:
-            kept = wandb.init(
+            exported = wandb.init(
                 project=project,
                 group=record.name,
                 id=run,
@@ -169,5 +169,5 @@ def _to_wandb(
                 )
             ) from error
         for step, values in rows:
-            kept.log(values, step=step)
-        kept.finish()
+            exported.log(values, step=step)
+        exported.finish()

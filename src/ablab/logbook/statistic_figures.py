@@ -155,19 +155,19 @@ def _table(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The steps at which anything was logged, and the values of each layer there."""
     columns = list(group.columns.values())
-    kept = frame.select("step", *columns).filter(
+    rows = frame.select("step", *columns).filter(
         pl.any_horizontal(pl.col(name).is_not_null() for name in columns)
     )
-    kept = kept.group_by("step").agg(pl.col(columns).mean()).sort("step")
-    if kept.height > _POINTS:  # neighbouring steps share a point
-        size = -(-kept.height // _POINTS)
-        kept = (
-            kept.with_row_index("_at")
+    rows = rows.group_by("step").agg(pl.col(columns).mean()).sort("step")
+    if rows.height > _POINTS:  # neighbouring steps share a point
+        size = -(-rows.height // _POINTS)
+        rows = (
+            rows.with_row_index("_at")
             .group_by(pl.col("_at") // size, maintain_order=True)
             .agg(pl.col("step").last(), pl.col(columns).mean())
         )
-    table = kept.select(columns).to_numpy().astype(np.float64).T
-    return kept["step"].to_numpy().astype(np.float64), np.where(np.isfinite(table), table, np.nan)
+    table = rows.select(columns).to_numpy().astype(np.float64).T
+    return rows["step"].to_numpy().astype(np.float64), np.where(np.isfinite(table), table, np.nan)
 
 
 def _edges(steps: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -98,9 +98,9 @@ def _captured_figures(store: Store, runs: list[RunRecord]) -> dict[str, str]:
 
 def incidents(store: Store, runs: list[RunRecord]) -> list[dict[str, Any]]:
     """What the flight recorder kept, with the statistics that moved first."""
-    flights = [(run, each) for run in runs for each in list_artifacts(store, "flight", run.run)]
+    recorded = [(run, each) for run in runs for each in list_artifacts(store, "flight", run.run)]
     found = []
-    for run, incident in flights[:_INCIDENTS]:
+    for run, incident in recorded[:_INCIDENTS]:
         try:
             moved = moved_first(read_incident(store, run.run, incident.step), incident.step)
         except StoreError:  # a damaged file takes no entry with it

@@ -31,7 +31,7 @@ class Attention(nn.Module):
         causal: Whether a query sees the keys up to its own place alone.
 
     Attributes:
-        kernel: The fused kernel that computes its activation exactly; None where there is none.
+        kernel: The fused kernel that computes its activation exactly; None if there is none.
     """
 
     ablab_roles: ClassVar = {"projection.weight": Role.RESIDUAL_OUTPUT}
@@ -93,8 +93,11 @@ class Attention(nn.Module):
         place = forward.past + first  # of the first query among all keys
         if self._has_kernel(q, forward, place):
             forward.visited.extend(forward.prefix + name for name in ("attn_scores", "pattern"))
-            fused = self.kernel == "softmax"
-            z = self._fused(q, k, v, forward, place) if fused else self._flex(q, k, v, forward)
+            if self.kernel == "softmax":
+                mask, causal = self._mask(q, k, place)
+                z = forward.kernels.attend(q, k, v, mask, causal)
+            else:
+                z = self._flex(q, k, v, forward)
         else:
             z = self._plain(q, k, v, forward, place)
         z = forward.site("z", z.transpose(1, 2)).flatten(-2)  # (B, T, H K)
@@ -136,21 +139,21 @@ class Attention(nn.Module):
 
     def _flex(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
         """Attention with another activation by the engine's kernel."""
-        assert self.kernel is not None, "it was asked whether there is one"
+        assert self.kernel is not None, "_has_kernel was true"
         slopes = tuple(self.position.slopes)
         terms = flex.Terms(self.logit_bias.fixed, slopes, self.causal, self.window)
         return forward.kernels.attend_by(self.kernel, q.to(v.dtype), k.to(v.dtype), v, terms)
 
-    def _fused(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward, first: int) -> Tensor:
-        """Softmax attention by the engine's kernel; what is hidden or added makes a mask."""
+    def _mask(self, q: Tensor, k: Tensor, first: int) -> tuple[Tensor | None, bool]:
+        """What a fused kernel adds to the scores, and whether it hides later keys by itself."""
         added = self._score_bias(q, k, first)
         if self.causal and self.window is None and added is None and first == 0:
-            return forward.kernels.attend(q, k, v, None, causal=True)
+            return None, True
         hidden = self._hidden(q, k, first)
         if hidden is not None:
             shown = torch.zeros((), dtype=q.dtype, device=q.device) if added is None else added
             added = torch.where(hidden, -torch.inf, shown)
-        return forward.kernels.attend(q, k, v, added, causal=False)
+        return added, False
 
     def _plain(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward, first: int) -> Tensor:
         """The same by plain matrix products, with the scores and the pattern at their sites."""

@@ -29,6 +29,6 @@ def build_model(
         torch.default_generator.manual_seed(seed)
         cls: type[Model] = load_object(config.import_path, "model.kind")
         model = cls.make(config, vocab_size, input_length, source_length)
-    parameter_roles(model)  # what is declared wrong is said before anything is trained
+    parameter_roles(model)  # raises errors of declarations before training starts
     model.initialise(torch.Generator().manual_seed(seed))
     return model

@@ -10,8 +10,8 @@ from ablab.model.roles import Role, claim, declared_roles, parameter_roles
 def draw_parameters(model: nn.Module, std: float, parts: int, generator: torch.Generator) -> None:
     """Draws the parameters anew, in place and in the order of their names.
 
-    These are the parameters of linear layers and embeddings, of parts that say ``ablab_drawn``, and
-    those whose role the model itself declares. A component by import path has drawn its own.
+    These are the parameters of linear layers and embeddings, of parts with ``ablab_drawn``, and
+    those whose role the model itself declares. Other components initialize their own parameters.
 
     Args:
         model: The model.

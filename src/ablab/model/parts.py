@@ -12,11 +12,11 @@ class AttentionActivation(ABC):
     """Turns scores into the weights that values are summed with.
 
     Attributes:
-        kernel: The fused kernel that computes exactly this: ``softmax`` for torch's own, or one of
-            ``ablab.model.flex.NAMES``; None for plain matrix products alone. A class that defines
-            the scores or the weights anew has none until it says so itself.
-        ablab_position_wise: Whether a query's weights depend on its own scores alone; a class that
-            defines any method anew says so itself.
+        kernel: The fused kernel that computes exactly this activation: ``softmax`` for torch's own,
+            or one of ``ablab.model.flex.NAMES``; None if there is none. A subclass that overrides
+            the computation of scores or weights has to set it again.
+        ablab_position_wise: Whether the weights of a query depend only on its own scores. A
+            subclass that overrides any method has to set it again.
     """
 
     kernel: ClassVar[str | None] = None
@@ -106,9 +106,9 @@ class AttentionPosition(nn.Module):
     """Tells attention where queries and keys stand; what is not overridden does nothing.
 
     Attributes:
-        slopes: ALiBi's slope of each head; none for no score bias.
-        score_bias_is_slopes: Whether ``slopes`` say all of :meth:`score_bias`, so that fused
-            kernels can add it; a class that defines the bias anew says so itself.
+        slopes: ALiBi's slope of each head; empty without a score bias.
+        score_bias_is_slopes: Whether :meth:`score_bias` is given by ``slopes``, so that fused
+            kernels can add it. A subclass that overrides the method has to set it again.
     """
 
     score_bias_is_slopes: ClassVar[bool] = True

@@ -1,13 +1,12 @@
-"""What the parts of a model are: the roles of parameters, and what a class claims of its methods.
+"""Roles of parameters, and properties that classes declare of themselves.
 
-Training asks for roles, never for names. torch's own layers have theirs; a class declares those of
-its other parameters in ``ablab_roles``, by a parameter's name or a shell-style pattern, relative to
-the module::
+Training uses roles, never names. The roles of torch's layers are known; a class declares those of
+its other parameters in ``ablab_roles``, by name or shell-style pattern relative to the module::
 
     class Mine(torch.nn.Module):
         ablab_roles = {"places": "embedding", "blocks.*.out.weight": "residual_output"}
 
-What an outer module declares holds over what is declared inside of it.
+Declarations of an outer module override those of its submodules.
 """
 
 from collections.abc import Mapping
@@ -22,22 +21,22 @@ from ablab.config import InputError, Problem, nearest
 
 
 class Role(StrEnum):
-    """What a parameter is."""
+    """The role of a parameter."""
 
     EMBEDDING = "embedding"
-    """Vectors that are looked up: of tokens, of positions, of a memory's places."""
+    """Vectors that are looked up, for tokens, positions or the latents of a memory."""
     UNEMBEDDING = "unembedding"
-    """The matrix that makes logits."""
+    """The matrix that computes the logits."""
     RESIDUAL_OUTPUT = "residual_output"
-    """A matrix whose product is added to the residual stream."""
+    """A matrix whose output is added to the residual stream."""
     MATRIX = "matrix"
     """Any other matrix."""
     NORM = "norm"
-    """A norm's scale."""
+    """The scale of a norm."""
     BIAS = "bias"
-    """What a layer or a norm adds."""
+    """The bias of a layer or a norm."""
     VECTOR = "vector"
-    """Any other parameter of one axis or none."""
+    """Any other parameter with at most one axis."""
 
 
 _LAYER = {"weight": Role.MATRIX, "bias": Role.BIAS}
@@ -57,12 +56,11 @@ _MISSING = object()
 def parameter_roles(model: nn.Module) -> dict[str, Role]:
     """The role of each parameter, in ``named_parameters`` order.
 
-    A parameter that is shared has the role that is declared for any of its names, or else that of
-    the first of :class:`Role` that one of its owners gives it: a table tied to an output layer is
-    an embedding.
+    If modules share a parameter, a declared role takes precedence over an inferred one, and then
+    the order of :class:`Role` decides: an embedding tied to an output layer is an embedding.
 
     Raises:
-        InputError: A declaration names no role, or none of the module's parameters.
+        InputError: A declaration has an unknown role or matches no parameter.
     """
     roles, declared = _roles_by_name(model)
     named = dict(model.named_parameters(remove_duplicate=False))
@@ -80,15 +78,15 @@ def parameter_roles(model: nn.Module) -> dict[str, Role]:
 
 
 def roles_by_name(model: nn.Module) -> dict[str, Role]:
-    """The role under each name; a shared parameter has one under each of its names."""
+    """The role under each name; a shared parameter has a role for each of its names."""
     return _roles_by_name(model)[0]
 
 
 def declared_roles(module: nn.Module) -> dict[str, Role]:
-    """The roles that a module itself declares, by its parameters' names.
+    """The roles that a module itself declares, by the names of its parameters.
 
     Raises:
-        InputError: A declaration names no role, or none of the module's parameters.
+        InputError: A declaration has an unknown role or matches no parameter.
     """
     names = [name for name, _ in module.named_parameters(remove_duplicate=False)]
     roles: dict[str, Role] = {}
@@ -108,15 +106,15 @@ def declared_roles(module: nn.Module) -> dict[str, Role]:
 
 
 def claim(cls: type, name: str, *methods: str) -> Any:
-    """What a class claims of itself in an attribute, or None where it must not be believed.
+    """The value of a class attribute that declares a property of some methods.
 
-    A claim is inherited only by a class that changes nothing that it is about.
+    A subclass that overrides one of the methods inherits the declaration only if it repeats it;
+    otherwise the result is None.
 
     Args:
         cls: The class.
         name: The attribute.
-        methods: What the claim is about; a class that defines one of them anew, and not the claim,
-            does not inherit it. Without any, it is about all that a class defines.
+        methods: The methods that the property depends on; all methods by default.
     """
     for base in cls.__mro__:
         if name in vars(base):
@@ -127,10 +125,10 @@ def claim(cls: type, name: str, *methods: str) -> Any:
 
 
 def is_position_wise(part: object) -> bool:
-    """Whether a part works out each position by itself, so that others can be left out.
+    """Whether a part processes each position independently, so that positions can be skipped.
 
-    In attention these are the queries' positions: each sees all of its keys. A class says so by
-    ``ablab_position_wise = True``; of torch's own, some are known.
+    In attention, these are the positions of queries; each still reads all of its keys. A class
+    declares it by ``ablab_position_wise = True``; some of torch's classes are known.
     """
     for base in type(part).__mro__:
         if "ablab_position_wise" in vars(base):
@@ -146,7 +144,7 @@ def is_position_wise(part: object) -> bool:
 
 
 def _roles_by_name(model: nn.Module) -> tuple[dict[str, Role], set[str]]:
-    """The role under each name, and the names whose role is declared."""
+    """The role under each name, and the names with a declared role."""
     modules = dict(model.named_modules(remove_duplicate=False))
     roles = {
         name: _inferred(modules[name.rpartition(".")[0]], name.rpartition(".")[2], parameter)
@@ -162,7 +160,7 @@ def _roles_by_name(model: nn.Module) -> tuple[dict[str, Role], set[str]]:
 
 
 def _inferred(module: nn.Module, name: str, parameter: Tensor) -> Role:
-    """The role of one of a module's own parameters, from torch's class or its axes."""
+    """The role of a module's own parameter, by torch's class or the number of axes."""
     for base, own in _TORCH.items():
         if isinstance(module, base) and name in own:
             return own[name]
@@ -170,7 +168,7 @@ def _inferred(module: nn.Module, name: str, parameter: Tensor) -> Role:
 
 
 def _declarations(module: nn.Module) -> dict[str, Any]:
-    """What a module's classes declare, and the module itself, by pattern."""
+    """The roles that a module and its classes declare, by pattern."""
     found: dict[str, Any] = {}
     for source in [*map(vars, reversed(type(module).__mro__)), vars(module)]:
         own = source.get("ablab_roles", {})
@@ -201,7 +199,7 @@ def _role(module: nn.Module, pattern: str, role: Any) -> Role:
 
 
 def _is_left_out(module: nn.Module, name: str) -> bool:
-    """Whether a name is of a part that a module knows and does without."""
+    """Whether a name belongs to an optional part that the module was built without."""
     here: Any = module
     for part in name.split("."):
         here = getattr(here, part, _MISSING)

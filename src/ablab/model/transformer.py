@@ -91,7 +91,7 @@ class Transformer(Model):
 
 
 def _by_position(part: nn.Module) -> bool:
-    """Whether all in a part works out each position by itself, attention each query's."""
+    """Whether everything in a part is position-wise, including attention's activations."""
     return all(
         is_position_wise(each)
         and (not isinstance(each, Attention) or is_position_wise(each.activation))

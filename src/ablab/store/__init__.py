@@ -1,4 +1,19 @@
-"""What is kept: an index of runs, their metrics and their snapshots, in one portable folder."""
+"""The store: an index of runs, their metrics and their snapshots, in one portable folder.
+
+Modules:
+
+- ``artifacts``: captured tensors and flight records.
+- ``check``: compares every file with what the index says about it.
+- ``checkpointer``: writes the checkpoints of a stack.
+- ``expected``: expectations with the time at which they were written.
+- ``files``: atomic writes.
+- ``index``: the SQLite index, its schema and its transactions.
+- ``leases``: which process owns which run.
+- ``metrics``: Parquet parts, and reading them as one frame.
+- ``snapshots``: parameters and optimizer state as safetensors.
+- ``store``: the store itself: experiments, runs, notes and entries.
+- ``stored_run``: a stored run in Python.
+"""
 
 from ablab.store.store import Store, StoreError
 

@@ -1,7 +1,7 @@
-"""What is kept beside metrics and snapshots: captured tensors and flight records.
+"""Artifacts: files other than metrics and snapshots, namely captured tensors and flight records.
 
-``captures/RUN/STEP.safetensors`` holds tensors by ``family/site-or-parameter``;
-``flights/RUN/STEP.safetensors`` the parameters from just before an incident, and
+``captures/RUN/STEP.safetensors`` holds tensors by ``family/site-or-parameter``.
+``flights/RUN/STEP.safetensors`` holds the parameters from just before an incident, and
 ``flights/RUN/STEP.parquet`` the statistics of the steps around it.
 """
 
@@ -23,19 +23,19 @@ from ablab.store.store import Store
 
 Kind = Literal["capture", "flight"]
 _FOLDERS: dict[str, str] = {"capture": "captures", "flight": "flights"}
-_SPARE_BYTES = 256 * 2**20  # that stay free on the disk, for metrics and snapshots
+_SPARE_BYTES = 256 * 2**20  # disk space left free for metrics and snapshots
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """Something that is kept of a run at a step.
+    """The index entry of an artifact of one run at one step.
 
     Attributes:
         kind: ``capture`` or ``flight``.
-        run: The run.
-        step: The step: after which tensors were captured, or at which an incident happened.
-        bytes: The size of its files.
-        about: What else is known of it.
+        run: The run's id.
+        step: The step after which tensors were captured, or at which the incident happened.
+        bytes: The total size of its files.
+        about: Further facts about it.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class Artifact:
 def artifact_path(
     store: Store, kind: str, run: str, step: int, suffix: str = "safetensors"
 ) -> Path:
-    """Where a file of something that is kept stands."""
+    """The path of an artifact's file."""
     return store.path / _FOLDERS[kind] / run / f"{step}.{suffix}"
 
 
@@ -61,13 +61,15 @@ def save_artifact(
     about: dict[str, Any],
     table: pl.DataFrame | None = None,
 ) -> int:
-    """Keeps tensors, and a table with them; tensors captured before at the same step stay.
+    """Saves tensors, and optionally a table with them.
+
+    A capture is merged with tensors captured earlier at the same step.
 
     Returns:
-        The bytes that were written.
+        The number of bytes written.
 
     Raises:
-        StoreError: The disk would be full.
+        StoreError: There is not enough disk space.
     """
     path = artifact_path(store, kind, run, step)
     if kind == "capture" and path.is_file():
@@ -89,7 +91,7 @@ def save_artifact(
 
 
 def list_artifacts(store: Store, kind: Kind, run: str) -> list[Artifact]:
-    """What is kept of a run, by step."""
+    """The artifacts of a run, ordered by step."""
     rows = store.index.rows(
         "SELECT * FROM kept WHERE kind = ? AND run = ? ORDER BY step", kind, run
     )
@@ -100,10 +102,10 @@ def list_artifacts(store: Store, kind: Kind, run: str) -> list[Artifact]:
 
 
 def read_artifact(store: Store, kind: Kind, run: str, step: int) -> dict[str, Tensor]:
-    """The tensors that are kept of a run at a step, by name.
+    """The tensors of an artifact, by name.
 
     Raises:
-        StoreError: There are none, or they are damaged.
+        StoreError: The artifact does not exist or is damaged.
     """
     path = artifact_path(store, kind, run, step)
     try:
@@ -121,10 +123,10 @@ def read_artifact(store: Store, kind: Kind, run: str, step: int) -> dict[str, Te
 
 
 def read_incident(store: Store, run: str, step: int) -> pl.DataFrame:
-    """The statistics of the steps around an incident, a row a step.
+    """The statistics of the steps around an incident, one row per step.
 
     Raises:
-        StoreError: There is no such record, or it is damaged.
+        StoreError: The record is missing or damaged.
     """
     path = artifact_path(store, "flight", run, step, "parquet")
     try:
@@ -136,19 +138,19 @@ def read_incident(store: Store, run: str, step: int) -> pl.DataFrame:
 
 
 def check_space(path: Path, needed: int, what: str) -> None:
-    """Checks that something fits on the disk, with room to spare for metrics and snapshots.
+    """Checks that ``needed`` bytes fit on the disk and leave space for metrics and snapshots.
 
     Raises:
-        StoreError: It does not.
+        StoreError: There is not enough disk space.
     """
     path = next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
     free = shutil.disk_usage(path).free
     if needed + _SPARE_BYTES > free:
         raise StoreError(
             Problem(
-                f"the disk has no room for the {what}",
+                f"not enough disk space for the {what}",
                 given=f"{needed / 1e6:,.0f} MB to write, {free / 1e6:,.0f} MB free at {path}",
-                expected=f"{_SPARE_BYTES / 1e6:,.0f} MB free after it; capture less (fewer steps, "
-                "samples or sites), or free some space",
+                expected=f"{_SPARE_BYTES / 1e6:,.0f} MB left free afterwards; capture less (fewer "
+                "steps, samples or sites), or free some disk space",
             )
         )

@@ -1,4 +1,4 @@
-"""Checking a store: does everything that the index names stand there, whole?"""
+"""Checks a store: is every file that the index lists present and undamaged?"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +14,15 @@ from ablab.store.store import Store
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        problems: What is wrong; empty where the store is sound.
-        leftovers: Files that no index names: work that was cut short, harmless.
-        runs: How many runs were looked at.
-        parts: How many parts of the metrics.
-        snapshots: How many snapshots.
+        problems: The problems, one sentence each; empty if the store is sound.
+        leftovers: Files that the index does not list. Interrupted writes leave them; they are
+            harmless.
+        runs: The number of runs checked.
+        parts: The number of metrics parts checked.
+        snapshots: The number of snapshots checked.
     """
 
     problems: list[str]
@@ -32,11 +33,11 @@ class Checked:
 
 
 def check_store(store: Store) -> Checked:
-    """Reads everything that the index names and compares it with what the index says."""
+    """Reads every file that the index lists and compares it with its index entry."""
     problems = [
         f"index: {row[0]}" for row in store.index.rows("PRAGMA integrity_check") if row[0] != "ok"
     ]
-    with store.index.transaction():  # one look at all three tables
+    with store.index.transaction():  # a consistent view of all three tables
         parts = store.index.rows("SELECT * FROM parts")
         snapshots = store.index.rows("SELECT * FROM snapshots ORDER BY run, step")
         runs = store.index.rows("SELECT id, step, outcome FROM runs WHERE step > 0")
@@ -46,7 +47,7 @@ def check_store(store: Store) -> Checked:
         known.add(path)
         found = _check_part(path, part["rows"], part["bytes"])
         if found and store.index.rows("SELECT 1 FROM parts WHERE id = ?", part["id"]):
-            problems += found  # and not merged away meanwhile
+            problems += found  # unless another process merged the part in the meantime
     for snapshot in snapshots:
         run, step = snapshot["run"], snapshot["step"]
         path = snapshot_path(store, run, step)
@@ -63,7 +64,7 @@ def check_store(store: Store) -> Checked:
         known |= set(files)
         problems += [f"{path}: missing" for path in files if not path.is_file()]
         if files[0].is_file():
-            try:  # one that was added to and not entered again is whole all the same
+            try:  # no size check: an interrupted merge into a capture leaves a valid larger file
                 read_artifact(store, kind, run, step)
             except StoreError as error:
                 problems.append(str(error))
@@ -71,7 +72,7 @@ def check_store(store: Store) -> Checked:
         problems += _check_runs(store, {row["id"]: row["step"] for row in runs})
     resumable = {row["run"] for row in snapshots if row["has_optimizer"]}
     problems += [
-        f"run {row['id']} is at step {row['step']} without a snapshot to continue from"
+        f"run {row['id']} is at step {row['step']} but has no snapshot to resume from"
         for row in runs
         if row["outcome"] is None and row["id"] not in resumable
     ]
@@ -82,16 +83,16 @@ def _check_part(path: Path, rows: int, size: int) -> list[str]:
     if not path.is_file():
         return [f"{path}: missing"]
     if path.stat().st_size != size:
-        return [f"{path}: {path.stat().st_size} bytes, the index says {size}"]
+        return [f"{path}: {path.stat().st_size} bytes, but the index says {size}"]
     try:
         found = pl.read_parquet(path).height
     except (pl.exceptions.PolarsError, OSError) as error:
         return [f"{path}: damaged ({str(error).splitlines()[0]})"]
-    return [] if found == rows else [f"{path}: {found} rows, the index says {rows}"]
+    return [] if found == rows else [f"{path}: {found} rows, but the index says {rows}"]
 
 
 def _check_runs(store: Store, steps: dict[str, int]) -> list[str]:
-    """Every run has a training loss for each step, from the first to where it stands."""
+    """Checks that every run has a training loss for each step up to its current one."""
     if not steps:
         return []
     counts = (
@@ -105,9 +106,9 @@ def _check_runs(store: Store, steps: dict[str, int]) -> list[str]:
     for run, step in steps.items():
         last, losses = found.get(run, (0, 0))
         if losses < step:
-            problems.append(f"run {run}: {losses} training losses for {step} steps")
+            problems.append(f"run {run}: {losses} training losses, but {step} steps")
         elif last < step:
-            problems.append(f"run {run}: metrics end at step {last}, the run is at {step}")
+            problems.append(f"run {run}: metrics end at step {last}, but the run is at {step}")
     return problems
 
 

@@ -1,4 +1,4 @@
-"""Keeping checkpoints: parts and snapshots first, then the index in one transaction."""
+"""Writes checkpoints: metrics parts and snapshots first, then the index in one transaction."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -19,19 +19,19 @@ _INTEGER_COLUMNS = {"step": pl.Int64}
 
 
 class LeaseLostError(RuntimeError):
-    """Another process took the runs over, so what was trained here since is dropped."""
+    """Another process took over the runs; steps trained here since then are discarded."""
 
 
 class StoreCheckpointer(Checkpointer):
-    """Keeps the checkpoints of one stack.
+    """Writes the checkpoints of one stack.
 
     Args:
         store: The store.
-        owner: The process that holds the runs.
-        experiment: The experiment for which they are trained.
-        facts: How they are trained (engine, device, threads, …), kept with each run.
-        tell: Told the step, the number of runs and their mean loss at every logged step.
-        usage: Says at each checkpoint what else there is to keep, as facts (memory, load).
+        owner: The process that owns the runs.
+        experiment: The id of the experiment for which they are trained.
+        facts: How they are trained (engine, device, threads, …); saved with each run.
+        tell: Called at every logged step with the step, the number of runs and their mean loss.
+        usage: Called at every checkpoint; returns further facts to save (memory, load).
     """
 
     def __init__(
@@ -54,23 +54,23 @@ class StoreCheckpointer(Checkpointer):
         self._width = int(facts.get("width", 0))
 
     def started(self, step: int) -> None:
-        """Notes the step from which the stack continues."""
+        """Records the step from which the stack continues."""
         self._from = self._step = step
 
     def progress(self, step: int, runs: int, loss: float) -> None:
-        """Passes progress on."""
+        """Forwards progress to ``tell``."""
         self._tell(step, runs, loss)
 
     def save(self, checkpoint: Checkpoint, stack: Stack) -> None:
-        """Keeps a checkpoint; see :class:`ablab.train.loop.Checkpointer`.
+        """Writes a checkpoint; see :class:`ablab.train.loop.Checkpointer`.
 
         Raises:
-            LeaseLostError: The runs belong to another process by now.
+            LeaseLostError: Another process has taken over the runs.
         """
         store = self._store
         for run in stack.runs:
             self._check_lease(run.id)
-        if len(stack.runs) != self._width:  # runs have left at the last checkpoint
+        if len(stack.runs) != self._width:  # runs left the stack at the last checkpoint
             self._from, self._width = self._step, len(stack.runs)
         self._step = checkpoint.step
         frame = pl.DataFrame(
@@ -150,12 +150,12 @@ class StoreCheckpointer(Checkpointer):
     def _check_lease(self, run: str) -> Any:
         (row,) = self._store.index.rows("SELECT segments, owner FROM runs WHERE id = ?", run)
         if row["owner"] != self._owner.token:
-            raise LeaseLostError(f"run {run} was taken over by another process")
+            raise LeaseLostError(f"another process took over run {run}")
         return row
 
     @staticmethod
     def _superseded(index: Index, runs: list[str]) -> list[tuple[str, int]]:
-        """The rolling checkpoints of these runs, which the new ones replace."""
+        """The rolling checkpoints of these runs that the new ones replace."""
         return [
             (row["run"], row["step"])
             for run in runs
@@ -164,9 +164,9 @@ class StoreCheckpointer(Checkpointer):
 
 
 def watched_frames(watched: Sequence[WatchedStep]) -> list[pl.DataFrame]:
-    """WatchedStep steps as frames of run, step and the statistics, one for each set of them.
+    """Watched steps as frames of run, step and statistics, one frame per set of statistics.
 
-    A value that is not a number is null. Single precision holds what statistics are known to.
+    NaN becomes null. Values are stored in single precision, in which statistics are computed.
     """
     groups: dict[tuple[str, ...], list[WatchedStep]] = {}
     for each in watched:

@@ -1,4 +1,4 @@
-"""Expectations as a store keeps them: each stamped with when it was written."""
+"""Stored expectations, each with the time at which it was written."""
 
 import json
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from ablab.store.store import ExperimentRecord, Store, timestamp
 
 @dataclass(frozen=True)
 class Stamped:
-    """An expectation with its stamp.
+    """An expectation with its time stamp.
 
     Attributes:
-        expectation: What is expected.
-        written: When it was written, UTC, ISO 8601.
-        seen: How many of the experiment's runs had results then.
-        runs: How many runs it had.
+        expectation: The expectation.
+        written: When it was written: UTC, ISO 8601.
+        seen: The number of the experiment's runs that had results at that time.
+        runs: The number of runs that the experiment had at that time.
     """
 
     expectation: Expectation
@@ -26,14 +26,14 @@ class Stamped:
 
     @property
     def late(self) -> bool:
-        """Whether it was written after results were there, here or elsewhere."""
+        """Whether it was written after results existed, in this store or elsewhere."""
         return self.seen > 0 or self.expectation.after_results
 
 
 def stamp(
     store: Store, record: ExperimentRecord, expectations: Sequence[Expectation]
 ) -> list[Stamped]:
-    """Keeps expectations that are not kept yet, stamped with now; returns those that are new."""
+    """Saves expectations that are not stored yet, with the current time; returns the new ones."""
     new = []
     with store.index.transaction() as connection:
         for each in expectations:
@@ -54,7 +54,7 @@ def stamp(
 
 
 def stamped(store: Store, record: ExperimentRecord) -> list[Stamped]:
-    """The expectations of an experiment, in the order in which they were written."""
+    """The stored expectations of an experiment, in the order in which they were written."""
     rows = store.index.rows(
         "SELECT * FROM expectations WHERE experiment = ? ORDER BY id", record.id
     )

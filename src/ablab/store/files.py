@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writes: a file appears complete or not at all."""
 
 import os
 from collections.abc import Callable
@@ -10,14 +10,17 @@ from ablab.store.index import PARTIAL, StoreError
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> int:
-    """Writes a file under another name, syncs it to the disk and renames it into place.
+    """Writes a file under a temporary name, syncs it to the disk and renames it into place.
 
     Args:
-        path: Where it should stand; its folder is made if need be.
+        path: The file's final path; its folder is created if needed.
         write: Writes the content to the path that it is given.
 
     Returns:
         The file's size in bytes.
+
+    Raises:
+        StoreError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{PARTIAL}{uuid4().hex}-{path.name}")
@@ -34,7 +37,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> int:
 
 
 def _written(path: Path, partial: Path, write: Callable[[Path], None]) -> None:
-    """Writes, and says of any failure (a full disk, no permission) which file it was."""
+    """Calls ``write``; an error (disk full, no permission) is reported with the file's path."""
     try:
         write(partial)
     except Exception as error:
@@ -44,12 +47,12 @@ def _written(path: Path, partial: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Writes a UTF-8 text file that appears whole or not at all."""
+    """Writes a UTF-8 text file that appears complete or not at all."""
     write_atomically(path, lambda partial: _write_text(partial, text))
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes renames inside a folder last through a power cut, where the system can."""
+    """Makes renames inside a folder survive a power failure, where the system supports it."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

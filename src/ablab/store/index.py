@@ -1,6 +1,6 @@
-"""The index: a SQLite file that says which runs, parts and snapshots there are.
+"""The index: a SQLite file that lists runs, metrics parts and snapshots.
 
-A file of the store that the index does not name does not count; it was never finished.
+A file that the index does not list is ignored; its write was never finished.
 """
 
 import os
@@ -13,7 +13,7 @@ from uuid import uuid4
 from ablab.config import InputError, Problem
 
 FORMAT = 1
-PARTIAL = ".partial-"  # how a file is called until it is whole
+PARTIAL = ".partial-"  # prefix of a file's name until it is complete
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -59,7 +59,7 @@ CREATE TABLE notes (
     text TEXT NOT NULL, created TEXT NOT NULL
 );
 """
-# Tables that a later release added; a store without them is given them when it is next written to.
+# Tables added by later releases; an older store gets them when it is next opened for writing.
 _ADDED = {
     "kept": """(
     kind TEXT NOT NULL, run TEXT NOT NULL, step INTEGER NOT NULL, bytes INTEGER NOT NULL,
@@ -78,11 +78,11 @@ _ADDED = {
 
 
 class StoreError(InputError):
-    """The store cannot be used: it is missing, damaged, or of another kind or release."""
+    """The store cannot be used: it is missing, damaged, not a store, or from another release."""
 
 
 def _make(path: Path) -> None:
-    """Makes an index that appears whole; where another process is first, its index stays."""
+    """Creates an index atomically; if another process was faster, its index stays."""
     partial = path.with_name(f"{PARTIAL}{uuid4().hex}-{path.name}")
     added = [f"CREATE TABLE {name} {columns}" for name, columns in _ADDED.items()]
     try:
@@ -101,19 +101,19 @@ def _make(path: Path) -> None:
             _place(partial, path)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(
-            Problem(f"cannot make the store's index ({error})", given=str(path))
+            Problem(f"cannot create the store's index ({error})", given=str(path))
         ) from error
     finally:
         partial.unlink(missing_ok=True)
 
 
 def _place(partial: Path, path: Path) -> None:
-    """Names a whole file ``path``; raises FileExistsError where there is one."""
+    """Gives a complete file the name ``path``; raises FileExistsError if that name is in use."""
     try:
-        os.link(partial, path)  # unlike a rename it replaces nothing
+        os.link(partial, path)  # unlike a rename, this never replaces a file
     except FileExistsError:
         raise
-    except OSError:  # a file system without links
+    except OSError:  # a file system without hard links
         if path.exists():
             raise FileExistsError(str(path)) from None
         partial.rename(path)
@@ -124,11 +124,12 @@ class Index:
 
     Args:
         path: The SQLite file.
-        create: Whether to make it where it is missing.
-        write: Whether anything may be written; else not even what a later release added.
+        create: Whether to create the index if it is missing.
+        write: Whether to open it for writing. If false, not even the tables that a later release
+            added are created.
 
     Raises:
-        StoreError: It is missing, not an index, damaged, or from a newer release.
+        StoreError: The file is missing, damaged, not an index, or from another release.
     """
 
     def __init__(self, path: Path, create: bool, write: bool = True) -> None:
@@ -137,10 +138,10 @@ class Index:
         self.path = path
         if create and not path.is_file():
             _make(path)
-        # Without the right to write beside it, a store can still be read.
+        # A store can be read without write permission.
         allowed = create or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
         writable = write and allowed
-        # Where others write, what they have written is read with them, in the write-ahead log.
+        # mode=ro reads the write-ahead log of concurrent writers; immutable=1 needs no lock files.
         mode = "" if writable else "?mode=ro" if allowed else "?immutable=1"
         name = path.absolute().as_uri() + mode
         self._connection = sqlite3.connect(name, timeout=60, isolation_level=None, uri=True)
@@ -153,9 +154,9 @@ class Index:
         except sqlite3.DatabaseError as error:
             raise StoreError(
                 Problem(
-                    f"the store's index is damaged or no index ({error})",
+                    f"the store's index is damaged or not an index ({error})",
                     given=str(path),
-                    expected="an index written by ablab; restore it from a copy of the store",
+                    expected="an index written by ablab; restore it from a backup of the store",
                 )
             ) from error
         if found != FORMAT:
@@ -163,7 +164,7 @@ class Index:
                 Problem(
                     "this store was written by another release of ablab"
                     if found
-                    else "the store's index is empty or was cut short",
+                    else "the store's index is empty or incomplete",
                     given=f"{path}, format {found}",
                     expected=f"format {FORMAT}",
                 )
@@ -179,12 +180,12 @@ class Index:
         return int(row["value"]) if row else None
 
     def _complete(self, writable: bool) -> None:
-        """Adds the tables that a store of an earlier release lacks."""
+        """Adds the tables that a store from an earlier release lacks."""
         rows = self._connection.execute("SELECT name FROM sqlite_master").fetchall()
         lacking = [name for name in _ADDED if name not in {row["name"] for row in rows}]
         if not lacking:
             return
-        if not writable:  # beside the file, for this connection alone
+        if not writable:  # temporary tables, for this connection only
             for name in lacking:
                 self._connection.execute(f"CREATE TEMP TABLE {name} {_ADDED[name]}")
             return
@@ -194,14 +195,18 @@ class Index:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A write transaction; it is undone where an exception leaves it."""
+        """A write transaction, rolled back if an exception is raised.
+
+        Raises:
+            StoreError: The index cannot be written.
+        """
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield self._connection
             self._connection.execute("COMMIT")
         except BaseException as error:
-            if self._connection.in_transaction:  # a full disk has ended it already
+            if self._connection.in_transaction:  # a full disk has already rolled it back
                 self._connection.execute("ROLLBACK")
             if isinstance(error, sqlite3.OperationalError):
                 raise StoreError(
@@ -210,10 +215,14 @@ class Index:
             raise
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """The rows of a query."""
+        """The rows of a query.
+
+        Raises:
+            StoreError: The index is damaged.
+        """
         try:
             return self._connection.execute(query, values).fetchall()
-        except sqlite3.ProgrammingError:  # ours, not the file's
+        except sqlite3.ProgrammingError:  # a bug in ablab, not damage to the file
             raise
         except sqlite3.DatabaseError as error:
             raise StoreError(

@@ -1,4 +1,4 @@
-"""Leases: a run belongs to one process at a time, and a dead process loses what it held."""
+"""Leases: one process at a time owns a run, and a dead process loses its runs."""
 
 import os
 import socket
@@ -14,13 +14,17 @@ import psutil
 from ablab.store.index import Index
 
 HEARTBEAT_SECONDS = 10.0
-SILENT_SECONDS = 120.0  # a process of another machine is dead after this long without a heartbeat
+SILENT_SECONDS = 120.0  # a process on another machine that is silent for this long is dead
 
 
 class Owner:
-    """This process as an owner of runs; a context manager that releases all it holds at its end.
+    """This process as an owner of runs; a context manager that releases its runs on exit.
 
-    A thread with a connection of its own renews the heartbeat, which is what other machines see.
+    A thread with its own connection renews the heartbeat, by which other machines see that the
+    process is alive.
+
+    Args:
+        path: The store's index.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,7 +59,7 @@ class Owner:
         index.close()
 
     def acquire(self, index: Index, runs: Sequence[str]) -> list[str]:
-        """Takes those of the runs that nobody alive holds; returns them."""
+        """Takes the runs that no live process owns, and returns them."""
         with index.transaction() as connection:
             living = live_owners(index)
             taken = [
@@ -71,7 +75,7 @@ class Owner:
         return taken
 
     def release(self, index: Index, runs: Sequence[str]) -> None:
-        """Gives runs back."""
+        """Releases runs."""
         with index.transaction() as connection:
             connection.executemany(
                 "UPDATE runs SET owner = NULL WHERE id = ? AND owner = ?",
@@ -89,7 +93,7 @@ class Owner:
 
 
 def live_owners(index: Index) -> set[str]:
-    """The tokens of owners whose process is alive, as far as can be seen from here."""
+    """The tokens of owners whose process is alive, as far as this machine can tell."""
     host = this_host()
     living = set()
     for row in index.rows("SELECT token, host, pid, started, heartbeat FROM owners"):
@@ -103,7 +107,7 @@ def live_owners(index: Index) -> set[str]:
 
 
 def this_host() -> str:
-    """This machine since its last start: process numbers mean nothing beyond it."""
+    """An identifier of this machine since its last boot, within which process ids are valid."""
     return f"{socket.gethostname()}/{psutil.boot_time():.0f}"
 
 

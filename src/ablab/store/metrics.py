@@ -1,4 +1,4 @@
-"""Metrics in Parquet: append-only parts, merged now and then, read as one Polars frame."""
+"""Metrics in Parquet: append-only parts, compacted from time to time, read as one Polars frame."""
 
 import json
 import sqlite3
@@ -17,7 +17,7 @@ from ablab.store.store import ExperimentRecord, RunRecord, Store, finite
 from ablab.watching.names import is_statistic
 
 T = TypeVar("T")
-Choice = Callable[[list[str]], list[str]]  # chooses among columns' names
+Choice = Callable[[list[str]], list[str]]  # selects from the names of the columns
 KEYS = ("run", "step")
 FIRST_COLUMNS = ("train_loss", "eval_loss", "eval_accuracy", "eval_sequence_accuracy")
 _SMALL_BYTES = 8 * 2**20
@@ -25,7 +25,7 @@ _SMALL_PARTS = 32
 
 
 def write_part(store: Store, frame: pl.DataFrame) -> tuple[str, int]:
-    """Writes rows as a new part; returns its file's name and size. The index is left alone."""
+    """Writes rows as a new part; returns its file name and size. Does not change the index."""
     name = f"{uuid4().hex}.parquet"
     size = write_atomically(
         store.path / "metrics" / name, lambda path: frame.write_parquet(path, compression="zstd")
@@ -39,20 +39,21 @@ def all_columns(names: list[str]) -> list[str]:
 
 
 def unwatched_columns(names: list[str]) -> list[str]:
-    """The columns that are no statistics, of which there may be thousands."""
+    """The columns other than statistics, of which there may be thousands."""
     return [name for name in names if not is_statistic(name)]
 
 
 def read_runs(store: Store, runs: Sequence[str], wanted: Choice = all_columns) -> pl.DataFrame:
-    """All rows of some runs by run and step.
+    """All rows of some runs, ordered by run and step.
 
-    Where a step was kept twice, by a resume or a replay, the later value of each column counts.
+    If a step was saved more than once, by a resume or a replay, the latest non-null value of each
+    column is used.
 
     Args:
         store: The store.
         runs: The runs' ids.
-        wanted: Chooses among the names of the columns beside run and step, as they are ordered;
-            only those are read from the disk.
+        wanted: Selects from the names of the columns other than run and step; only the selected
+            columns are read from the disk.
 
     Raises:
         StoreError: A part is missing or damaged.
@@ -60,19 +61,19 @@ def read_runs(store: Store, runs: Sequence[str], wanted: Choice = all_columns) -
     for _ in range(5):
         try:
             return _read_runs(store, runs, wanted)
-        except FileNotFoundError as error:  # merged away by another process: look again
+        except FileNotFoundError as error:  # another process merged the part: try again
             missing = error
     raise StoreError(
         Problem(
-            "a part of the metrics is missing",
+            "a metrics part is missing",
             given=str(missing),
-            expected="a whole store; ablab check lists what is damaged",
+            expected="a complete store; ablab check lists what is damaged",
         )
     )
 
 
 def restarts(frame: pl.DataFrame) -> dict[str, list[tuple[int, int]]]:
-    """The restarts in a frame of metrics by run: after which step, and back to which."""
+    """The restarts in a frame of metrics, by run, as (after which step, back to which step)."""
     found: dict[str, list[tuple[int, int]]] = {}
     if "restart" in frame.columns:
         rows = frame.select("run", "step", "restart").drop_nulls().sort("step")
@@ -84,21 +85,22 @@ def restarts(frame: pl.DataFrame) -> dict[str, list[tuple[int, int]]]:
 def experiment_metrics(
     store: Store, record: ExperimentRecord, columns: Sequence[str] | Choice = ()
 ) -> pl.DataFrame:
-    """A row for each run and step of an experiment, up to its own steps.
+    """A row for each run and step of an experiment, up to the experiment's own number of steps.
 
     Args:
         store: The store.
         record: The experiment.
-        columns: Names or shell-style patterns of the columns wanted beside run, experiment,
-            variant keys, seed and step, or a function that chooses among all names; all by default.
-            Only those are read from the disk.
+        columns: Names or shell-style patterns of columns to return in addition to run,
+            experiment, variant keys, seed and step, or a function that selects from all names;
+            all by default. Only the selected columns are read from the disk.
 
     Returns:
-        Columns ``run``, ``experiment``, the variant's keys, ``seed``, ``step``, ``train_loss`` and
-        whatever else was logged; a value that was not logged at a step is null.
+        A frame with columns ``run``, ``experiment``, the variant's keys, ``seed``, ``step``,
+        ``train_loss`` and the other logged columns. A value that was not logged at a step is null.
 
     Raises:
         InputError: A pattern matches no column.
+        StoreError: A part is missing or damaged.
     """
     members = store.members(record.id)
     variants = [json.loads(member["variant"]) for member in members]
@@ -126,9 +128,9 @@ def experiment_metrics(
 
 
 def experiment_runs(store: Store, record: ExperimentRecord) -> list[RunRecord]:
-    """The runs of an experiment as it sees them: their losses are those of its own last step.
+    """The runs of an experiment, with their losses at the experiment's own last step.
 
-    An evaluation counts only if it was taken at that step.
+    ``eval_loss`` is None if the run was not evaluated at that step.
     """
     records = store.runs(record)
     ends = {each.run: each.step for each in records}
@@ -145,31 +147,33 @@ def experiment_runs(store: Store, record: ExperimentRecord) -> list[RunRecord]:
     for each in records:
         if each.run in further:
             row = measured.get((each.run, each.step), {})
-            kept = {name: finite(row.get(name)) for name in losses}
-            result.append(replace(each, **kept))  # type: ignore[arg-type]
+            finite_losses = {name: finite(row.get(name)) for name in losses}
+            result.append(replace(each, **finite_losses))  # type: ignore[arg-type]
         else:
             result.append(each)
     return result
 
 
 def run_metrics(store: Store, run: str, columns: Sequence[str] = ()) -> pl.DataFrame:
-    """A row for each step of one run: ``run``, ``step`` and the columns that were logged.
+    """A row for each step of one run: ``run``, ``step`` and the logged columns.
 
     Args:
         store: The store.
         run: The run's id.
-        columns: Names or shell-style patterns of the columns wanted; all by default.
+        columns: Names or shell-style patterns of the columns to return; all by default.
 
     Raises:
         InputError: A pattern matches no column.
+        StoreError: A part is missing or damaged.
     """
     return read_runs(store, [run], _named(KEYS, columns))
 
 
 def _named(front: Sequence[str], patterns: Sequence[str]) -> Choice:
-    """Chooses what any pattern matches, in the names' own order; ``front`` is there anyway.
+    """A function that selects the names that any pattern matches, in their own order.
 
-    Its choice raises an InputError where a pattern matches none.
+    Names in ``front`` are always present, so patterns equal to one of them are ignored. The
+    function raises an InputError if another pattern matches no name.
     """
     others = [pattern for pattern in patterns if pattern not in front]
 
@@ -180,7 +184,7 @@ def _named(front: Sequence[str], patterns: Sequence[str]) -> Choice:
 
 
 def compact(store: Store) -> int:
-    """Merges small parts into one, if there are many; returns how many were merged."""
+    """Merges small parts into one if there are many; returns the number of merged parts."""
     small = store.index.rows(
         "SELECT id, file, bytes FROM parts WHERE bytes < ? ORDER BY id", _SMALL_BYTES
     )
@@ -188,7 +192,7 @@ def compact(store: Store) -> int:
         return 0
     try:
         frames = [_read_part(store.path / "metrics" / row["file"]) for row in small]
-    except (FileNotFoundError, StoreError):  # merged by another, or damaged: leave all as it is
+    except (FileNotFoundError, StoreError):  # merged by another process, or damaged: do nothing
         return 0
     frame = _newest(_together(frames))
     name, size = write_part(store, frame)
@@ -199,7 +203,7 @@ def compact(store: Store) -> int:
             f"SELECT count(*) FROM parts WHERE id IN ({marks})", ids
         ).fetchone()
         if still_there == len(small):
-            # The merged part takes the place, and so the age, of the newest that it replaces.
+            # The merged part gets the id, and so the age, of the newest part that it replaces.
             connection.execute(f"DELETE FROM parts WHERE id IN ({marks})", ids)
             add_part(connection, name, size, frame, number=ids[-1])
     if still_there != len(small):  # another process merged first
@@ -217,7 +221,7 @@ def add_part(
     frame: pl.DataFrame,
     number: int | None = None,
 ) -> None:
-    """Enters a part into the index, inside a transaction of the caller's."""
+    """Adds a part to the index, inside the caller's transaction."""
     cursor = connection.execute(
         "INSERT INTO parts (id, file, rows, bytes) VALUES (?, ?, ?, ?)",
         (number, name, frame.height, size),
@@ -230,7 +234,7 @@ def add_part(
 
 
 def ordered(names: Iterable[str]) -> list[str]:
-    """Metric columns as tables show them: losses and accuracies first, then by name."""
+    """Metric columns in the order of tables: losses and accuracies first, then the others."""
     names = list(names)
     first = [name for name in FIRST_COLUMNS if name in names]
     return first + [name for name in names if name not in first]
@@ -274,9 +278,9 @@ def _guarded(path: Path, read: Callable[[], T]) -> T:
     except (pl.exceptions.PolarsError, OSError) as error:
         raise StoreError(
             Problem(
-                f"a part of the metrics is damaged ({str(error).splitlines()[0]})",
+                f"a metrics part is damaged ({str(error).splitlines()[0]})",
                 given=str(path),
-                expected="a whole Parquet file; ablab check lists what is damaged",
+                expected="a complete Parquet file; ablab check lists what is damaged",
             )
         ) from error
 
@@ -286,7 +290,7 @@ def _together(frames: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _newest(frame: pl.DataFrame) -> pl.DataFrame:
-    """One row for each run and step: of each column the last value in the frame's order."""
+    """One row for each run and step, with the last non-null value of each column."""
     frame = frame.sort(KEYS, maintain_order=True)
     follows = (frame["run"] == frame["run"].shift()) & (frame["step"] == frame["step"].shift())
     if not follows.any():
@@ -298,9 +302,9 @@ def _newest(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def key_column(values: list[object]) -> pl.Series:
-    """A variant key's values as a column; values of mixed or nested sorts become text."""
-    sorts = {type(value) for value in values if value is not None}
-    if sorts <= {int, float} or (len(sorts) == 1 and sorts <= {bool, str}):
+    """A variant key's values as a column; values of mixed or nested types become text."""
+    types = {type(value) for value in values if value is not None}
+    if types <= {int, float} or (len(types) == 1 and types <= {bool, str}):
         return pl.Series(values, strict=False)
     return pl.Series([None if value is None else _text(value) for value in values])
 

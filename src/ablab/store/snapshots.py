@@ -1,10 +1,10 @@
 """Snapshots: a run's parameters after a step, as safetensors.
 
-A file holds every parameter by its name in the model, and where it serves a resume the optimizer's
-state as ``optimizer/STATE/PARAMETER``, or as ``optimizer/STATE`` where it is not like the
-parameters. Its metadata says which run and step it is. Of a run that may
-go back to its best state, it holds that too, as ``best/…``, and what else recovery remembers in the
-metadata.
+A file holds every parameter under its name in the model. A snapshot from which training can resume
+also holds the optimizer state, as ``optimizer/SLOT/PARAMETER``, or as ``optimizer/SLOT`` if it
+does not have the shape of the parameters. The metadata holds the run and the step. If a run may
+restart from its best state, the snapshot also holds that state as ``best/…`` and the latest one as
+``latest/…``; the rest of the recovery state is in the metadata.
 """
 
 from collections.abc import Sequence
@@ -29,29 +29,29 @@ _BEST, _LATEST = "best", "latest"
 
 
 def snapshot_path(store: Store, run: str, step: int) -> Path:
-    """Where a snapshot stands."""
+    """The path of a snapshot."""
     return store.path / "snapshots" / run / f"{step}.safetensors"
 
 
 def write_snapshot(
     store: Store, run: str, state: RunState, layout: ParameterLayout, with_optimizer: bool
 ) -> int:
-    """Writes a snapshot and returns its size in bytes. The index is left alone."""
+    """Writes a snapshot and returns its size in bytes. Does not change the index."""
     metadata = {"run": run, "step": str(state.step), "ablab": "1"}
     tensors = _named(layout, state.theta)
     if with_optimizer:
         tensors |= _state_named(layout, state.theta, state.optimizer_state)
-        if not state.optimizer_state:  # which otherwise shows by its tensors
+        if not state.optimizer_state:  # otherwise its tensors show that the snapshot has it
             metadata["optimizer"] = "1"
     recovery = state.recovery
     if with_optimizer and recovery is not None:
-        for place, kept in ((_BEST, recovery.best), (_LATEST, recovery.latest)):
-            state_named = _state_named(layout, kept.theta, kept.optimizer_state)
-            named = _named(layout, kept.theta) | state_named
+        for place, saved in ((_BEST, recovery.best), (_LATEST, recovery.latest)):
+            state_named = _state_named(layout, saved.theta, saved.optimizer_state)
+            named = _named(layout, saved.theta) | state_named
             tensors |= {f"{place}/{name}": tensor for name, tensor in named.items()}
-            metadata[f"{place}_step"] = str(kept.step)
+            metadata[f"{place}_step"] = str(saved.step)
         metadata |= {
-            "best_loss": recovery.best_loss.hex(),  # to the last bit
+            "best_loss": recovery.best_loss.hex(),  # exact
             "restarts": str(recovery.restarts),
             "interval": recovery.interval.hex(),
         }
@@ -64,7 +64,7 @@ def read_parameters(store: Store, run: str, step: int) -> dict[str, Tensor]:
     """The parameters of a snapshot, by name.
 
     Raises:
-        StoreError: It is missing or damaged.
+        StoreError: The snapshot is missing or damaged.
     """
     tensors, _ = _read(snapshot_path(store, run, step))
     inner = (f"{_SLOT}/", f"{_BEST}/", f"{_LATEST}/")
@@ -74,10 +74,17 @@ def read_parameters(store: Store, run: str, step: int) -> dict[str, Tensor]:
 def read_state(
     store: Store, run: str, step: int, layout: ParameterLayout, optimizer_state: Sequence[str]
 ) -> RunState:
-    """A run's whole state from a snapshot that holds the optimizer state.
+    """A run's complete state, from a snapshot with optimizer state.
+
+    Args:
+        store: The store.
+        run: The run's id.
+        step: The snapshot's step.
+        layout: The model's parameters; the state's tensors are flat rows (P,) in its order.
+        optimizer_state: The names of the optimizer's state tensors.
 
     Raises:
-        StoreError: It is missing or damaged, or holds other tensors than the layout.
+        StoreError: The snapshot is missing or damaged, or lacks a tensor.
     """
     path = snapshot_path(store, run, step)
     tensors, metadata = _read(path)
@@ -100,14 +107,14 @@ def read_state(
                 float.fromhex(metadata["interval"]),
             )
     except KeyError as error:
-        raise StoreError(Problem(f"the snapshot lacks {error}", given=str(path))) from error
+        raise StoreError(Problem(f"the snapshot has no {error}", given=str(path))) from error
     return RunState(step, theta, rows, recovery)
 
 
 def _rows(
     tensors: dict[str, Tensor], layout: ParameterLayout, optimizer_state: Sequence[str], prefix: str
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Parameters as a flat row and optimizer state, from the names with a prefix."""
+    """Parameters as a flat row and optimizer state, from the tensors whose names have a prefix."""
 
     def row(inner: str) -> Tensor:
         return torch.cat([tensors[f"{prefix}{inner}{name}"].reshape(-1) for name in layout.names])
@@ -120,10 +127,10 @@ def _rows(
 
 
 def check_snapshot(path: Path, size: int, has_optimizer: bool) -> None:
-    """Reads a snapshot's header and checks it against what the index says.
+    """Reads a snapshot's header and compares it with the index entry.
 
     Raises:
-        StoreError: It is missing or damaged, or not the file that was written.
+        StoreError: The snapshot is missing or damaged, or differs from its index entry.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -134,7 +141,7 @@ def check_snapshot(path: Path, size: int, has_optimizer: bool) -> None:
             or path.stat().st_size != size
             or has_optimizer != ("optimizer" in metadata or any("/" in name for name in names))
         ):
-            raise StoreError(Problem("a snapshot is not the one that was kept", given=str(path)))
+            raise StoreError(Problem("a snapshot is not the one in the index", given=str(path)))
     except (SafetensorError, OSError) as error:
         raise StoreError(Problem(f"damaged snapshot ({error})", given=str(path))) from error
 
@@ -150,7 +157,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             Problem(
                 f"a snapshot is missing or damaged ({error})",
                 given=str(path),
-                expected="a whole safetensors file; ablab check lists what is damaged",
+                expected="a complete safetensors file; ablab check lists what is damaged",
             )
         ) from error
 
@@ -163,7 +170,7 @@ def _named(layout: ParameterLayout, row: Tensor) -> dict[str, Tensor]:
 def _state_named(
     layout: ParameterLayout, theta: Tensor, optimizer_state: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """The optimizer's state; what is like the parameters goes by their names."""
+    """The optimizer state by its names in a snapshot."""
     rows = like_parameters(optimizer_state, theta)
     named = {
         f"{_SLOT}/{slot}/{name}": tensor

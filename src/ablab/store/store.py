@@ -1,4 +1,4 @@
-"""A store: one folder with everything that experiments left. Does not import torch."""
+"""A store: one folder with the results of experiments. Does not import torch."""
 
 import json
 import math
@@ -22,7 +22,7 @@ __all__ = ["ExperimentRecord", "RunRecord", "Store", "StoreError"]
 
 @dataclass(frozen=True)
 class ExperimentRecord:
-    """An experiment as the store keeps it; times are UTC in ISO 8601."""
+    """A stored experiment; times are UTC in ISO 8601."""
 
     id: int
     name: str
@@ -37,7 +37,7 @@ class ExperimentRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as ``ablab runs --json`` lists it; a number that is not finite is None."""
+    """A run as listed by ``ablab runs --json``; a number that is not finite is None."""
 
     run: str
     experiments: list[str]
@@ -54,15 +54,15 @@ class RunRecord:
 
 
 class Store:
-    """A store's folder.
+    """A store: a folder with an index, metrics, snapshots and logbook entries.
 
     Args:
         path: The folder.
-        create: Whether to make it where it is missing.
-        write: Whether anything may be written to its index.
+        create: Whether to create the store if it does not exist.
+        write: Whether to open the index for writing.
 
     Raises:
-        StoreError: It is missing, not a store, damaged, or from another release.
+        StoreError: The store is missing, damaged, not a store, or from another release.
     """
 
     def __init__(self, path: str | Path, create: bool = False, write: bool = True) -> None:
@@ -74,12 +74,12 @@ class Store:
             others = self.path.is_dir() and any(
                 not each.name.startswith(PARTIAL) for each in self.path.iterdir()
             )
-            if others and not index.is_file():  # another process may just have made it
+            if others and not index.is_file():  # another process may have just created it
                 raise StoreError(
                     Problem(
-                        "this folder is not a store: it holds other files and no index.sqlite",
+                        "this folder is not a store: it contains files but no index.sqlite",
                         given=str(path),
-                        expected="a store, an empty folder, or a path where there is nothing yet",
+                        expected="a store, an empty folder, or a path that does not exist yet",
                     )
                 )
             if not create:
@@ -94,7 +94,7 @@ class Store:
                 self.path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StoreError(
-                    Problem(f"cannot make the store ({error.strerror})", given=str(path))
+                    Problem(f"cannot create the store ({error.strerror})", given=str(path))
                 ) from error
         self.index = Index(index, create=create, write=write)
 
@@ -105,10 +105,18 @@ class Store:
     def register(
         self, experiment: Experiment, command: str, environment: dict[str, Any]
     ) -> ExperimentRecord:
-        """Notes an experiment and its runs; asked again, only the time of asking changes.
+        """Adds an experiment and its runs; if they are known, only the time of request changes.
 
-        Subword tokenizers are kept first, as ``tokenizers/SHA256.json``: a run's trajectory names
-        its own by that digest.
+        Subword tokenizers are saved first, as ``tokenizers/SHA256.json``, because a run's
+        trajectory refers to its tokenizer by that digest.
+
+        Args:
+            experiment: The experiment.
+            command: The command that registers it.
+            environment: Facts about the machine and the installed versions.
+
+        Raises:
+            StoreError: The store cannot be written.
         """
         for content in {tokenizer_json(variant.parts.task) for variant in experiment.variants}:
             if content is not None:
@@ -157,12 +165,12 @@ class Store:
         return _experiment_record(row)
 
     def experiments(self) -> list[ExperimentRecord]:
-        """Every experiment, in the order in which they were last asked for."""
+        """All experiments, in the order in which they were last requested."""
         rows = self.index.rows("SELECT * FROM experiments ORDER BY asked, id")
         return [_experiment_record(row) for row in rows]
 
     def experiment(self, name: str) -> ExperimentRecord:
-        """The experiment of this name that was asked for last, or whose entry has this name.
+        """The most recently requested experiment with this name, or with an entry of this name.
 
         Raises:
             StoreError: There is none.
@@ -179,7 +187,7 @@ class Store:
                 Problem(
                     f"the store {self.path} has no experiment called {name!r}",
                     given=name,
-                    expected="one of " + ", ".join(names) if names else "nothing has run here yet",
+                    expected="one of " + ", ".join(names) if names else "the store is empty",
                     suggestion=nearest(name, names),
                 )
             )
@@ -188,8 +196,8 @@ class Store:
     def runs(self, experiment: ExperimentRecord | None = None) -> list[RunRecord]:
         """The runs of the store, or of one experiment.
 
-        Losses are those of a run's own last step; where an experiment asked for less,
-        :func:`ablab.store.metrics.experiment_runs` has those of its last step.
+        Losses are those at a run's own last step. For an experiment with fewer steps,
+        :func:`ablab.store.metrics.experiment_runs` returns the losses at its last step.
         """
         number = None if experiment is None else experiment.id
         members: dict[str, list[Any]] = {}
@@ -200,7 +208,7 @@ class Store:
         ):
             members.setdefault(row["run"], []).append(row)
         if number is not None:
-            # In this experiment's order, whichever other has asked for a run before.
+            # In this experiment's order, even if another experiment requested a run earlier.
             places = {
                 run: row["position"]
                 for run, rows in members.items()
@@ -213,12 +221,12 @@ class Store:
         return [_run_record(records[run], rows, number, living) for run, rows in members.items()]
 
     def run_row(self, run: str) -> Any:
-        """One run's row of the index; a unique beginning of its id will do.
+        """One run's row of the index, by its id or a unique prefix of it.
 
         Raises:
-            StoreError: No run's id begins so, or several do.
+            StoreError: No run's id, or more than one, has this prefix.
         """
-        # GLOB's own characters cannot stand in an id.
+        # An id never contains GLOB's special characters.
         plain = "".join(character for character in run if character.isalnum())
         rows = self.index.rows("SELECT * FROM runs WHERE id GLOB ? || '*'", plain)
         if plain != run or not plain or len(rows) != 1:
@@ -226,7 +234,7 @@ class Store:
             few = [row["id"] for row in rows[:5]]
             raise StoreError(
                 Problem(
-                    f"several runs begin with {run!r}: {', '.join(few)}, …"
+                    f"more than one run's id starts with {run!r}: {', '.join(few)}, …"
                     if len(rows) > 1 and plain
                     else f"the store {self.path} has no run {run!r}",
                     given=run,
@@ -236,7 +244,7 @@ class Store:
         return rows[0]
 
     def members(self, experiment: int, runs: Sequence[str] | None = None) -> list[Any]:
-        """The rows of an experiment's members, all or some, in the order of its variants."""
+        """The rows of an experiment's runs, all or some, in the order of its variants."""
         among = "" if runs is None else f"AND m.run IN ({','.join('?' * len(runs))})"
         return self.index.rows(
             f"""SELECT m.*, r.seed, r.step, r.outcome, r.error FROM members m
@@ -254,14 +262,14 @@ class Store:
             )
 
     def notes(self, experiment: int) -> list[tuple[str, str]]:
-        """An experiment's notes: (when, text)."""
+        """An experiment's notes, as (time, text)."""
         rows = self.index.rows(
             "SELECT created, text FROM notes WHERE experiment = ? ORDER BY id", experiment
         )
         return [(row["created"], row["text"]) for row in rows]
 
     def entry_folder(self, record: ExperimentRecord) -> str:
-        """The folder of an experiment's entry: DATE-NAME, numbered where another has that."""
+        """The folder of an experiment's entry: DATE-NAME, with a number if that name is taken."""
         with self.index.transaction() as connection:
             rows = connection.execute("SELECT id, entry FROM experiments").fetchall()
             entries = {row["id"]: row["entry"] for row in rows}
@@ -274,7 +282,7 @@ class Store:
         return name
 
     def retry(self, runs: Iterable[str]) -> None:
-        """Lets runs that failed or diverged be trained again, from their last snapshot."""
+        """Marks failed or diverged runs to be trained again, from their last snapshot."""
         with self.index.transaction() as connection:
             for run in runs:
                 connection.execute(
@@ -287,12 +295,12 @@ class Store:
 
 
 def timestamp() -> str:
-    """Now, in UTC, ISO 8601."""
+    """The current time: UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def status_of(row: Any, steps: int, stopped: int | None, living: set[str]) -> str:
-    """A run's status as an experiment of ``steps`` steps sees it."""
+    """A run's status within an experiment of ``steps`` steps."""
     if stopped is not None:
         return "stopped"
     if row["outcome"] == "diverged" and row["step"] <= steps:
@@ -307,12 +315,12 @@ def status_of(row: Any, steps: int, stopped: int | None, living: set[str]) -> st
 
 
 def finite(value: float | None) -> float | None:
-    """The number, or None where it is not finite."""
+    """The number, or None if it is not finite."""
     return None if value is None or not math.isfinite(value) else value
 
 
 def _run_record(row: Any, members: list[Any], number: int | None, living: set[str]) -> RunRecord:
-    """A run as one experiment sees it, or as the one that asked for most of it."""
+    """A run's record within an experiment; by default, the one that requested the most steps."""
     if number is None:
         member = max(members, key=lambda each: each["steps"])
     else:

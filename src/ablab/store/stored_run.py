@@ -23,9 +23,9 @@ class StoredRun:
     """A run of a store.
 
     Attributes:
-        store: The store that it is in.
-        record: What ``ablab runs`` lists of it.
-        run: Its configuration as training reads it.
+        store: The store that contains it.
+        record: Its record, as listed by ``ablab runs``.
+        run: Its configuration, in the form that training uses.
     """
 
     store: Store
@@ -44,29 +44,32 @@ class StoredRun:
 
     @property
     def config(self) -> dict[str, Any]:
-        """All that shapes the run, as plain data."""
+        """Everything that determines the run's trajectory, as plain data."""
         trajectory: dict[str, Any] = json.loads(self.store.run_row(self.id)["trajectory"])
         return trajectory
 
     @property
     def snapshots(self) -> list[int]:
-        """The steps whose parameters are kept."""
+        """The steps that have a snapshot."""
         rows = self.store.index.rows(
             "SELECT step FROM snapshots WHERE run = ? ORDER BY step", self.id
         )
         return [row["step"] for row in rows]
 
     def metrics(self, columns: Sequence[str] = ()) -> pl.DataFrame:
-        """A row for each step: ``run``, ``step``, and the columns that were logged.
+        """A row for each step: ``run``, ``step`` and the logged columns.
 
         Args:
-            columns: Names or shell-style patterns of the columns wanted; all by default.
+            columns: Names or shell-style patterns of the columns to return; all by default.
+
+        Raises:
+            InputError: A pattern matches no column.
         """
         return run_metrics(self.store, self.id, columns)
 
     @property
     def segments(self) -> list[dict[str, Any]]:
-        """How its steps were trained, piece by piece."""
+        """How its steps were trained (engine, device, …), one item per segment of steps."""
         segments: list[dict[str, Any]] = json.loads(self.store.run_row(self.id)["segments"])
         return segments
 
@@ -76,50 +79,53 @@ class StoredRun:
         return [each.step for each in list_artifacts(self.store, "capture", self.id)]
 
     def captured(self, step: int) -> dict[str, Tensor]:
-        """The tensors that were captured after a step, by ``family/site-or-parameter``.
+        """The tensors captured after a step, by ``family/site-or-parameter``.
 
         Raises:
-            StoreError: None were.
+            StoreError: No tensors were captured after that step.
         """
         return read_artifact(self.store, "capture", self.id, step)
 
     @property
     def incidents(self) -> list[Artifact]:
-        """What the flight recorder kept, by the step of the incident."""
+        """The flight recorder's records, ordered by the step of the incident."""
         return list_artifacts(self.store, "flight", self.id)
 
     def incident(self, step: int) -> pl.DataFrame:
-        """The statistics of the steps around an incident, a row a step.
+        """The statistics of the steps around an incident, one row per step.
 
         Raises:
-            StoreError: There is no record of one at that step.
+            StoreError: No incident was recorded at that step.
         """
         return read_incident(self.store, self.id, step)
 
-    # What scripts written for earlier versions call them.
+    # Aliases for scripts written for earlier versions.
     flights = incidents
     flight = incident
 
     def model(self, step: int | None = None) -> nn.Module:
-        """The model with the parameters after a step, in evaluation mode; by default the last kept.
+        """The model with the parameters after a step, in evaluation mode.
+
+        Args:
+            step: The step; by default, that of the last snapshot.
 
         Raises:
-            StoreError: No parameters are kept for that step.
+            StoreError: There is no snapshot of that step.
         """
-        kept = self.snapshots
-        if not kept or (step is not None and step not in kept):
-            near = min(kept, key=lambda each: abs(each - (step or 0)), default=None)
+        steps = self.snapshots
+        if not steps or (step is not None and step not in steps):
+            near = min(steps, key=lambda each: abs(each - (step or 0)), default=None)
             raise StoreError(
                 Problem(
                     f"run {self.id} has no snapshot" + ("" if step is None else f" of step {step}"),
                     given=step,
-                    expected="one of " + ", ".join(map(str, kept)) if kept else "a trained run",
+                    expected="one of " + ", ".join(map(str, steps)) if steps else "a trained run",
                     suggestion=None if near is None else str(near),
                 )
             )
         model = initial_model(self.run)
-        parameters = read_parameters(self.store, self.id, kept[-1] if step is None else step)
+        parameters = read_parameters(self.store, self.id, steps[-1] if step is None else step)
         if set(parameters) != {name for name, _ in model.named_parameters()}:
-            raise StoreError(Problem("the snapshot is of another model", given=self.id))
-        model.load_state_dict(parameters, strict=False)  # a tied parameter is named once
+            raise StoreError(Problem("the snapshot belongs to another model", given=self.id))
+        model.load_state_dict(parameters, strict=False)  # a tied parameter is stored once
         return model.eval()

@@ -133,8 +133,9 @@ class TrainConfig(Config):
     batch_size: int = Field(64, ge=1, le=10**9)
     """Samples in a batch (B); ``full``, in an experiment, for all of the task's training set."""
     optimizer: str | dict[str, Any] = "adamw"
-    """The optimizer; with settings of its own a mapping, such as ``{kind: mymod:Mine, rho: 0.1}``.
-    An import path is to a class of ``ablab.train.optimizer.Optimizer`` or of ``torch.optim``'s."""
+    """The optimizer, or a mapping if it has own settings: ``{kind: mymod:Mine, rho: 0.1}``. An
+    import path gives a subclass of ``ablab.train.optimizer.Optimizer`` or of
+    ``torch.optim.Optimizer``."""
     lr: float = Field(1e-3, ge=0)
     """Learning rate, before the schedule's factor."""
     weight_decay: float | None = Field(None, ge=0)

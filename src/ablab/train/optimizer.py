@@ -22,16 +22,16 @@ ConfigT = TypeVar("ConfigT", bound=OptimizerConfig)
 
 
 class Optimizer(ABC, Generic[ConfigT]):
-    """An update rule. What it remembers is its state; all that it keeps is memory to work in.
+    """An update rule. Everything that it remembers is in its state tensors.
 
     Args:
-        config: The settings that all runs of a stack share; those in which they differ come to
-            :meth:`scalars` for each run.
-        layout: Where the parameters lie in a row, and what they are.
+        config: The settings of the first run. Settings that differ within a stack may be used only
+            in :meth:`scalars`.
+        layout: The position and role of each parameter in a row.
 
     Attributes:
         Config: The class of its settings.
-        stackable: Whether it updates several runs at once. One that does not trains alone.
+        stackable: Whether it can update several runs at once; if not, runs are trained one by one.
         state_names: The names of its state tensors.
     """
 
@@ -44,10 +44,10 @@ class Optimizer(ABC, Generic[ConfigT]):
         self._memory: Tensor | None = None
 
     def initial_state(self, theta: Float[Tensor, "R P"]) -> OptimizerState:
-        """The state before the first step, by name; by default zeros like the parameters.
+        """The state before the first step, by name; by default zeros like ``theta``.
 
-        A tensor may have any shape and type behind the run axis. Those like the parameters are
-        watched by the parameters' names.
+        A tensor may have any shape and dtype behind the run axis. Tensors with the shape and dtype
+        of ``theta`` can be watched parameter by parameter.
         """
         return {name: torch.zeros_like(theta) for name in self.state_names}
 
@@ -79,12 +79,12 @@ class Optimizer(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def scalars(self, config: ConfigT, step: int, lr: float) -> dict[str, float]:
-        """The numbers that step ``step`` of one run needs.
+        """The numbers that the update of one run needs at a step.
 
         Args:
-            config: The run's own settings.
-            step: The step, from 1.
-            lr: The step's own rate.
+            config: The settings of the run.
+            step: The step, starting at 1.
+            lr: The learning rate of the step.
         """
 
     @abstractmethod
@@ -108,7 +108,7 @@ class Optimizer(ABC, Generic[ConfigT]):
 
 
 def make_optimizer(config: OptimizerConfig, layout: ParameterLayout) -> Optimizer[Any]:
-    """The optimizer that a configuration describes, for parameters that lie as ``layout`` says."""
+    """The optimizer of a configuration, for the parameters of a layout."""
     cls: type[Optimizer[Any]] = load_object(config.import_path, KEY)
     return cls(config, layout)
 
@@ -117,18 +117,18 @@ def initial_state(optimizer: Optimizer[Any], theta: Float[Tensor, " P"]) -> dict
     """One run's state before the first step, by name, without the run axis.
 
     Raises:
-        ValueError: The optimizer makes other tensors than those that it names.
+        ValueError: ``initial_state`` returns other names than ``state_names``, or no run axis.
     """
     state = optimizer.initial_state(theta[None])
     if sorted(state) != sorted(optimizer.state_names):
         raise ValueError(
-            f"{type(optimizer).__name__}.initial_state makes {sorted(state)}; expected its "
+            f"{type(optimizer).__name__}.initial_state returns {sorted(state)}; expected its "
             f"state_names {sorted(optimizer.state_names)}"
         )
     for name, tensor in state.items():
         if tensor.ndim == 0 or tensor.shape[0] != 1:
             raise ValueError(
-                f"{type(optimizer).__name__}.initial_state makes {name} of shape "
+                f"{type(optimizer).__name__}.initial_state returns {name} of shape "
                 f"{tuple(tensor.shape)} for one run; expected a leading run axis, (1, …)"
             )
     return {name: state[name][0] for name in optimizer.state_names}
@@ -137,7 +137,7 @@ def initial_state(optimizer: Optimizer[Any], theta: Float[Tensor, " P"]) -> dict
 def like_parameters(
     optimizer_state: Mapping[str, Tensor], theta: Tensor
 ) -> dict[str, Float[Tensor, "*R P"]]:
-    """The state tensors with a number for each parameter."""
+    """The state tensors with the shape and dtype of the parameters."""
     return {
         name: tensor
         for name, tensor in optimizer_state.items()

@@ -1,8 +1,8 @@
-"""What the settings of every optimizer have, and the registry of optimizers. Does not import torch.
+"""The base class of optimizer settings, and the registry of optimizers. Does not import torch.
 
-A setting that several optimizers have is one of training's (``train.betas``): an optimizer takes it
-by a field of the same name, whose default is what it means where nothing is given. Every other
-field is the optimizer's own, and is given beside its kind: ``optimizer: {kind: NAME, rho: 0.1}``.
+Settings that several optimizers have are settings of training (``train.betas``). An optimizer uses
+such a setting by defining a field of the same name, with its own default. All other fields are the
+optimizer's own settings, given together with its kind: ``optimizer: {kind: NAME, rho: 0.1}``.
 """
 
 import inspect
@@ -23,36 +23,36 @@ KEY = "train.optimizer"
 
 @dataclass(frozen=True)
 class PerRun:
-    """Marks a setting in which the runs of one stack may differ: a number for ``scalars``."""
+    """Marks a setting that may differ between the runs of a stack; only ``scalars`` may use it."""
 
 
 @dataclass(frozen=True)
 class Own:
-    """Marks a setting that is the optimizer's own although its name is one of training's."""
+    """Marks a setting as the optimizer's own although a setting of training has its name."""
 
 
 class OptimizerConfig(Config):
-    """An optimizer's settings; a subclass names the class that it configures by import path."""
+    """The settings of an optimizer; a subclass gives the import path of the optimizer."""
 
     implementation: ClassVar[str] = ""
-    went_by_names: ClassVar[bool] = False  # of parameters, where it now goes by their roles
+    went_by_names: ClassVar[bool] = False  # whether it used names of parameters before roles
 
     kind: str
-    """The optimizer's registered name, or an import path to a class of the user's own."""
+    """The registered name of the optimizer, or the import path of a class."""
 
     @property
     def import_path(self) -> str:
-        """Where the class is that this configures: a user's own is named by ``kind`` itself."""
+        """The import path of the optimizer class."""
         return self.kind if ":" in self.kind else self.implementation
 
     @property
     def stackable(self) -> bool:
-        """Whether it updates several runs at once; imports torch."""
+        """Whether the optimizer can update several runs at once; imports torch."""
         return bool(load_object(self.import_path, KEY).stackable)
 
     @property
     def stack_settings(self) -> str | dict[str, Any]:
-        """Its name and the settings of its own that all runs of a stack share."""
+        """Its name, and those of its own settings that must be equal within a stack."""
         return self._named(
             {
                 name: value
@@ -62,7 +62,10 @@ class OptimizerConfig(Config):
         )
 
     def identity(self) -> dict[str, Any]:
-        """Its name and own settings, and the source of a user's; those of training are not here."""
+        """Its name and own settings, and the source digest of a user's optimizer.
+
+        The settings of training that it uses are not included.
+        """
         identity = {"optimizer": self._named(super().identity())}
         if ":" in self.kind:
             found = load_object(self.kind, KEY)
@@ -71,19 +74,19 @@ class OptimizerConfig(Config):
         return identity
 
     def _named(self, settings: Mapping[str, Any]) -> str | dict[str, Any]:
-        """The kind, with the optimizer's own among some settings where it has any."""
+        """The kind, together with the optimizer's own settings if it has any."""
         own = {name: settings[name] for name in own_settings(type(self)) if name in settings}
         return {"kind": self.kind} | own if own_settings(type(self)) else self.kind
 
 
 def own_settings(cls: type[OptimizerConfig]) -> list[str]:
-    """The settings that are the optimizer's own."""
+    """The names of the optimizer's own settings."""
     shared = shared_settings(cls)
     return [name for name in cls.model_fields if name != "kind" and name not in shared]
 
 
 def shared_settings(cls: type[OptimizerConfig]) -> dict[str, Any]:
-    """The settings of training that an optimizer has, with what they are where nothing is given."""
+    """The settings of training that an optimizer uses, with its defaults."""
     return {
         name: cls.model_fields[name].default
         for name in SHARED
@@ -95,8 +98,8 @@ def optimizer_class(kind: str) -> type[OptimizerConfig]:
     """The configuration class of an optimizer, by its name or import path.
 
     Raises:
-        InputError: The import path is of no optimizer.
-        PydanticCustomError: There is no optimizer of that name.
+        InputError: The import path does not give an optimizer.
+        PydanticCustomError: There is no optimizer with this name.
     """
     if ":" not in kind:
         if kind not in OPTIMIZERS.names():
@@ -124,15 +127,15 @@ def optimizer_class(kind: str) -> type[OptimizerConfig]:
 
 
 def check_optimizer(given: Any) -> tuple[str | dict[str, Any], type[OptimizerConfig]]:
-    """What was given for ``train.optimizer`` with its own settings complete; and its class.
+    """The value of ``train.optimizer`` with all own settings filled in, and its settings class.
 
     Raises:
-        ValueError: It is no optimizer, or has no such settings.
+        ValueError: There is no such optimizer, or it does not have these settings.
     """
     if isinstance(given, str):
         given = {"kind": given}
     if not isinstance(given, Mapping) or not isinstance(given.get("kind", ""), str):
-        raise ValueError("expected an optimizer's name, or a mapping with its kind")
+        raise ValueError("expected the name of an optimizer, or a mapping with its kind")
     settings = {"kind": "adamw", **given}
     kind = str(settings["kind"])
     cls = optimizer_class(kind)
@@ -154,7 +157,7 @@ def check_optimizer(given: Any) -> tuple[str | dict[str, Any], type[OptimizerCon
                     f"{KEY}.{name} is not a setting of {kind}",
                     f"{KEY}.{name}",
                     given=settings[name],
-                    expected=f"one of {', '.join(own)}" if own else "no settings of its own",
+                    expected=f"one of {', '.join(own)}" if own else "no own settings",
                     suggestion=near and f"{KEY}.{near}",
                 )
             )
@@ -163,34 +166,34 @@ def check_optimizer(given: Any) -> tuple[str | dict[str, Any], type[OptimizerCon
 
 
 class TorchOptimizerConfig(OptimizerConfig):
-    """Settings of :class:`ablab.train.torch_optimizer.TorchOptimizer`, read off a constructor."""
+    """Settings of a torch optimizer, from the arguments of its constructor."""
 
     implementation: ClassVar[str] = "ablab.train.torch_optimizer:TorchOptimizer"
 
     @property
     def import_path(self) -> str:
-        """Where the class is that holds the optimizer."""
+        """The import path of the class that wraps the optimizer."""
         return self.implementation
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What the constructor is given beside the parameters and the learning rate."""
+        """The arguments of the constructor, except the parameters and the learning rate."""
         left_out = ("kind", "decay")
         return {
             name: getattr(self, name) for name in type(self).model_fields if name not in left_out
         }
 
 
-# How torch computes the same: no settings of a run.
+# The parameters and the learning rate, and arguments that only choose an implementation.
 _HOW = frozenset(("params", "lr", "foreach", "fused", "capturable", "differentiable"))
 
 
 @lru_cache(maxsize=64)
 def torch_settings(optimizer: Any) -> type[TorchOptimizerConfig]:
-    """A configuration class with a setting for each argument of a torch optimizer's constructor.
+    """A settings class with a field for each argument of a torch optimizer's constructor.
 
     Raises:
-        InputError: It has an argument that no setting can be made of.
+        InputError: An argument cannot be a setting.
     """
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(optimizer).parameters.items():
@@ -203,7 +206,7 @@ def torch_settings(optimizer: Any) -> type[TorchOptimizerConfig]:
         ):
             raise InputError(
                 Problem(
-                    f"{KEY}: no settings can be read off {optimizer.__name__}'s {parameter}",
+                    f"{KEY}: the argument {parameter} of {optimizer.__name__} cannot be a setting",
                     KEY,
                     expected="named arguments with plain defaults",
                 )
@@ -226,7 +229,7 @@ def torch_settings(optimizer: Any) -> type[TorchOptimizerConfig]:
 
 
 def _fits(name: str, default: Any) -> bool:
-    """Whether an argument can be the setting of training that has its name."""
+    """Whether an argument has the type of the setting of training with its name."""
     if name == "betas":
         return isinstance(default, tuple) and len(default) == 2
     return isinstance(default, bool if name == "nesterov" else int | float)

@@ -16,7 +16,7 @@ class ParameterLayout:
     Attributes:
         names: The parameters' names, in ``named_parameters`` order (tied ones once).
         shapes: Their shapes.
-        roles: What they are.
+        roles: Their roles.
     """
 
     names: tuple[str, ...]

@@ -131,7 +131,7 @@ class Stack:
         self._optimizer = make_optimizer(first.train.optimizer_config, self.layout)
         if len(runs) > 1 and not self._optimizer.stackable:
             kind = first.train.optimizer_config.kind
-            raise ValueError(f"{kind} trains one run at a time; {len(runs)} cannot be stacked")
+            raise ValueError(f"{kind} trains one run at a time; {len(runs)} runs cannot be stacked")
         precision = self.config.precision
         self.objective = Objective(
             model, self.task, self.config.loss, autocast=precision == "bfloat16"

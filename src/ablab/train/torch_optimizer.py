@@ -1,4 +1,4 @@
-"""Any optimizer of torch's interface, for one run. Axes: R = 1, P parameters."""
+"""Any optimizer with the interface of ``torch.optim``, for one run. Axes: R = 1, P parameters."""
 
 from typing import Any, ClassVar
 
@@ -11,22 +11,22 @@ from ablab.train.optimizer import Optimizer, OptimizerState, Scalars
 from ablab.train.optimizer_config import KEY, TorchOptimizerConfig
 from ablab.train.parameter_layout import ParameterLayout
 
-_UPDATES = "updates"  # counts the updates, for torch makes a parameter's state in the first
+_UPDATES = "updates"  # counts updates: torch creates most state in the first one
 
 
 class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
-    """Holds a ``torch.optim.Optimizer``, whose state is copied in and out at every step.
+    """Wraps a ``torch.optim.Optimizer`` and stores its state in state tensors.
 
-    Of its state, a name that each parameter has in the parameter's own shape (``exp_avg``) is one
-    row like the parameters; all else is apart, as ``NAME/PARAMETER``.
+    State that every parameter has in its own shape (``exp_avg``) becomes a row like the
+    parameters; everything else becomes single tensors ``NAME/PARAMETER``.
 
     Args:
         config: Its settings.
-        layout: Where the parameters lie.
+        layout: The layout of the parameters.
 
     Raises:
-        ValueError: It cannot be made or stepped with these parameters, or keeps state that is no
-            tensor.
+        ValueError: The optimizer cannot be created or used with these parameters, or has state
+            other than tensors.
     """
 
     Config: ClassVar = TorchOptimizerConfig
@@ -37,7 +37,7 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
         self._class = load_object(config.kind, KEY)
         self._params: dict[str, nn.Parameter] = {}
         self._torch: Any
-        self._begun: dict[tuple[str, str], Tensor] = {}  # what torch made before the first step
+        self._begun: dict[tuple[str, str], Tensor] = {}  # state before the first step
         self._theta: Tensor | None = None
         trial = torch.zeros(1, layout.size)
         try:
@@ -63,7 +63,7 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
         self.state_names = (_UPDATES, *self._rows, *(f"{n}/{p}" for n, p in self._apart))
 
     def initial_state(self, theta: Float[Tensor, "R P"]) -> OptimizerState:
-        """Zeros, and no update yet."""
+        """Zeros; torch's own initial state is used in the first update."""
         state = {_UPDATES: torch.zeros(len(theta), dtype=torch.long)}
         state |= {name: torch.zeros_like(theta) for name in self._rows}
         return state | {
@@ -75,7 +75,7 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
         }
 
     def scalars(self, config: TorchOptimizerConfig, step: int, lr: float) -> dict[str, float]:
-        """The rate."""
+        """The learning rate."""
         return {"lr": lr}
 
     def update(
@@ -86,7 +86,7 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
         scalars: Scalars,
         decays: Float[Tensor, " P"] | None,
     ) -> None:
-        """Steps torch's optimizer; what decays is settled by its groups of parameters."""
+        """Runs a step of torch's optimizer; its parameter groups determine what decays."""
         if self._theta is not theta:
             self._hold(theta)
         for name, view in self.layout.views(grad).items():
@@ -105,7 +105,7 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
         optimizer_state[_UPDATES].add_(1)
 
     def _hold(self, theta: Float[Tensor, "R P"]) -> None:
-        """Makes torch's optimizer of parameters that lie in ``theta``."""
+        """Creates torch's optimizer for parameters that are views of ``theta``."""
         self._theta = theta
         self._params = {n: nn.Parameter(v[0]) for n, v in self.layout.views(theta).items()}
         groups: list[dict[str, Any]] = [{"params": list(self._params.values())}]
@@ -117,10 +117,10 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
         self._begun = {key: value.clone() for key, value in self._found().items()}
 
     def _found(self) -> dict[tuple[str, str], Tensor]:
-        """Torch's state by its name and the parameter's.
+        """Torch's state, by its name and the name of the parameter.
 
         Raises:
-            TypeError: Some of it is no tensor.
+            TypeError: Some state is not a tensor.
         """
         found: dict[tuple[str, str], Tensor] = {}
         for parameter, own in self._params.items():
@@ -129,12 +129,12 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
                     continue
                 if not isinstance(value, Tensor):
                     sort = type(value).__name__
-                    raise TypeError(f"its state {name} is of type {sort}, and not a tensor")
+                    raise TypeError(f"its state {name} is not a tensor but of type {sort}")
                 found[name, parameter] = value
         return found
 
     def _views(self, optimizer_state: OptimizerState) -> dict[tuple[str, str], Tensor]:
-        """The run's state as torch has it, as views of the state tensors."""
+        """The state in torch's form, as views of the state tensors."""
         views = {
             (name, parameter): view[0]
             for name in self._rows

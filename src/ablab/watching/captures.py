@@ -1,4 +1,4 @@
-"""Captures: whole tensors at some steps. Axes: R, B, P parameters."""
+"""Captures: complete tensors, saved at some steps. Axes: R, B, P parameters."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from ablab.watching.config import CaptureConfig
 from ablab.watching.names import CAPTURED
 from ablab.watching.sites import Site
 
-SaveTensors = Callable[[str, int, dict[str, Tensor]], None]  # of a run after a step
+SaveTensors = Callable[[str, int, dict[str, Tensor]], None]  # (run, step, tensors)
 
 
 def capture_names(
@@ -28,10 +28,10 @@ def capture_names(
     layout: ParameterLayout,
     optimizer_state: Sequence[str],
 ) -> list[str]:
-    """The tensors that patterns mean, as FAMILY/NAME; a bare site is an activation.
+    """The tensors that match any of the patterns, as FAMILY/NAME; a bare site is an activation.
 
     Raises:
-        InputError: A pattern means none.
+        InputError: A pattern matches no tensor.
     """
     every = [f"activation/{site}" for site in sites]
     every += [f"param/{name}" for name in layout.names]
@@ -45,7 +45,7 @@ def capture_names(
         if not found:
             raise InputError(
                 Problem(
-                    f"no tensor is meant by {pattern!r}",
+                    f"{pattern!r} matches no tensor",
                     "watch.captures.what",
                     given=pattern,
                     expected="FAMILY/SITE-OR-PARAMETER with a family of " + ", ".join(CAPTURED),
@@ -63,7 +63,7 @@ def capture_bytes(
     samples: int,
     item: int,
 ) -> int:
-    """The size of one run's captured tensors at one step, with ``item`` bytes a number."""
+    """The size in bytes of one run's captured tensors at one step, at ``item`` bytes per entry."""
     shapes = dict(zip(layout.names, layout.shapes, strict=True))
     size = 0
     for name in names:
@@ -79,14 +79,14 @@ def capture_bytes(
 def capture(
     stack: Stack, index: int, names: Sequence[str], probe: Tensor, model: Model
 ) -> dict[str, Tensor]:
-    """One run's tensors as they are after the stack's step, on the CPU.
+    """One run's tensors after the stack's current step, copied to the CPU.
 
     Args:
         stack: The stack.
-        index: The run's place in it.
-        names: FAMILY/NAME.
-        probe: The probe batch's tokens, (B, T).
-        model: A model like the runs' own, whose values may be written over.
+        index: The run's position in the stack.
+        names: The tensors' names, as FAMILY/NAME.
+        probe: The tokens of the probe batch, (B, T).
+        model: A model of the runs' architecture; its parameters are overwritten.
     """
     rows = {"param": stack.theta} | {
         f"optimizer/{name}": row
@@ -114,10 +114,10 @@ class Capturer(Observer):
     """Captures tensors of a stack's runs.
 
     Args:
-        configs: What is captured, and when.
-        make_model: Makes a model like the runs' own.
+        configs: What to capture, and when.
+        make_model: Creates a model of the runs' architecture.
         sites: The model's sites.
-        keep: Keeps the tensors of a run after a step.
+        keep: Saves the tensors of a run after a step.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Capturer(Observer):
         self._model: Model | None = None
 
     def begin(self, stack: Stack) -> None:
-        """Captures the initial state, where it is asked for."""
+        """Captures the initial state, if requested."""
         if stack.step == 0:
             self._at_step(stack, stack.step)
 
@@ -162,6 +162,6 @@ class Capturer(Observer):
 
 
 def probe_tokens(stack: Stack, samples: int) -> Tensor:
-    """The probe batch: the first held-out samples, the same for every run; (B, T)."""
+    """The tokens of the probe batch, (B, T): the first held-out samples, equal for every run."""
     held_out = stack.task.held_out(max(samples, stack.config.evaluate.samples))
     return torch.from_numpy(held_out.tokens[:samples]).to(stack.device)

@@ -1,4 +1,4 @@
-"""The numbers of a step, gathered in one tensor without touching them one by one. Axes: R, S."""
+"""Collects the statistics of a step in one tensor, without a transfer per value. Axes: R, S."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 class ColumnBuffer:
-    """Takes blocks of numbers with their names, and gives one row of them for each run.
+    """Collects named blocks of values and returns them as one row per run.
 
-    The blocks of every step must come in the same order with the same names, so that their order is
-    worked out once.
+    The blocks of every step must arrive in the same order and with the same names, because the
+    order of the columns is computed only once.
 
     Args:
-        wanted: The columns in their order (S).
+        wanted: The names of the columns, in order (S).
     """
 
     def __init__(self, wanted: Sequence[str]) -> None:
@@ -24,17 +24,17 @@ class ColumnBuffer:
 
     @property
     def is_known(self) -> bool:
-        """Whether the order is worked out, so that names are needed no more."""
+        """Whether the order of the columns is computed, so that names are no longer needed."""
         return self._order is not None
 
     def add(self, values: Tensor, names: Sequence[str]) -> None:
-        """Takes a block (R, K) and its K names, which may be left empty when ``is_known``."""
+        """Adds a block (R, K) and its K names, which may be omitted if ``is_known``."""
         self._blocks.append(values.to(torch.float32))
         if self._order is None:
             self._names += names
 
     def row(self) -> Tensor:
-        """The numbers of the step, (R, S); the buffer is empty again."""
+        """Returns the values of the step, (R, S), and empties the buffer."""
         together = torch.cat(self._blocks, dim=1)
         if self._order is None:
             place = {name: number for number, name in enumerate(self._names)}

@@ -1,4 +1,4 @@
-"""Which statistics patterns mean for a stack: columns, in a fixed order."""
+"""Resolves patterns to the statistics of a stack: columns in a fixed order."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ablab.watching.sites import Site
 
 @dataclass(frozen=True)
 class Column:
-    """A statistic: a reducer at a place."""
+    """A statistic: a reducer applied at a place."""
 
     place: Place
     reducer: Reducer
@@ -29,13 +29,13 @@ def every_column(
     layout: ParameterLayout,
     optimizer_state: Iterable[str],
 ) -> list[Column]:
-    """Every statistic that there is, ordered by family, place and reducer.
+    """All available statistics, ordered by family, place and reducer.
 
     Args:
-        patterns: Where a user's own reducers are named.
+        patterns: The patterns in use; those with an import path add a user's own reducer.
         sites: The model's sites.
-        layout: Its parameters.
-        optimizer_state: The optimizer's state tensors.
+        layout: The model's parameters.
+        optimizer_state: The names of the optimizer's state tensors.
     """
     reducers = _reducers(patterns)
     places = _places(sites, layout, optimizer_state)
@@ -43,22 +43,22 @@ def every_column(
 
 
 def choose_columns(patterns: Sequence[str], every: Sequence[Column]) -> list[Column]:
-    """Those of the statistics that any pattern means; a pattern may mean none of them."""
+    """The statistics that match any of the patterns; a pattern may match none."""
     split = [split_pattern(pattern) for pattern in patterns]
     return [column for column in every if any(matches(column.name, each) for each in split)]
 
 
 def check_patterns(patterns: Sequence[str], every: Sequence[Column]) -> None:
-    """Checks that each pattern means some statistic.
+    """Checks that each pattern matches at least one statistic.
 
     Raises:
-        InputError: One means none.
+        InputError: A pattern matches no statistic.
     """
     names = list(dict.fromkeys(column.name for column in every))
     for pattern in patterns:
         split = split_pattern(pattern)
         if not any(matches(name, split) for name in names):
-            raise _nothing(pattern, names)
+            raise _no_match(pattern, names)
 
 
 def _places(
@@ -83,7 +83,7 @@ def _places(
 
 
 def _reducers(patterns: Sequence[str]) -> list[Reducer]:
-    """The shipped reducers, and those that a pattern names by import path."""
+    """The shipped reducers, and those that patterns name by import path."""
     own = [
         reducer
         for reducer in (split_pattern(pattern)[2] for pattern in patterns if pattern != "*")
@@ -92,7 +92,7 @@ def _reducers(patterns: Sequence[str]) -> list[Reducer]:
     return [find_reducer(name) for name in [*REDUCERS.names(), *dict.fromkeys(own)]]
 
 
-def _nothing(pattern: str, names: Sequence[str]) -> InputError:
+def _no_match(pattern: str, names: Sequence[str]) -> InputError:
     family, middle, reducer = split_pattern(pattern)
     middles = sorted(
         {
@@ -107,14 +107,14 @@ def _nothing(pattern: str, names: Sequence[str]) -> InputError:
     )
     expected = f"a family of {', '.join(FAMILIES)}; a site or parameter; a reducer"
     if fitting:
-        expected = f"of {family}/{middle} there are {', '.join(fitting)}"
+        expected = f"one of the reducers of {family}/{middle}: {', '.join(fitting)}"
     elif middles:
-        expected = f"of {family} there are {', '.join(middles[:12])}" + (
+        expected = f"a name in {family}: {', '.join(middles[:12])}" + (
             ", …" if len(middles) > 12 else ""
         )
     return InputError(
         Problem(
-            f"no statistic is meant by {pattern!r}",
+            f"{pattern!r} matches no statistic",
             "watch.statistics",
             given=pattern,
             expected=expected,

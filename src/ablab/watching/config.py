@@ -1,4 +1,4 @@
-"""What is watched while runs train. Does not import torch."""
+"""The ``watch`` section: what is watched while runs train. Does not import torch."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,19 +11,19 @@ _EXPECTED = "default, all, none, or patterns of FAMILY/SITE-OR-PARAMETER/REDUCER
 
 
 class CaptureConfig(Config):
-    """Whole tensors that are kept at some steps."""
+    """Complete tensors that are saved at some steps."""
 
     what: tuple[str, ...] = Field(min_length=1)
-    """Names or patterns of FAMILY/SITE-OR-PARAMETER with the families ``activation`` (of a probe
-    batch, the first held-out samples, in evaluation), ``param`` and ``optimizer``; a bare site
-    is an activation."""
+    """Names or patterns of FAMILY/SITE-OR-PARAMETER. Families: ``activation`` (of a probe batch,
+    which is the first held-out samples, in evaluation mode), ``param`` and ``optimizer``. A bare
+    site is an activation."""
     steps: Annotated[tuple[int, ...] | int | Literal["log"], Field(union_mode="left_to_right")] = (
         "log"
     )
-    """At which steps, after their update (0: the initial state): a list, every N-th one, or
-    ``log``: 0, 1, 2, 4, 8, …"""
+    """The steps after whose update tensors are saved (0: the initial state): a list, N for every
+    N-th step, or ``log`` for 0, 1, 2, 4, 8, …"""
     samples: int = Field(8, ge=1, le=65536)
-    """Samples of the probe batch."""
+    """Number of samples in the probe batch."""
 
     @field_validator("what", mode="before")
     @classmethod
@@ -38,7 +38,7 @@ class CaptureConfig(Config):
             if slash and not any(mark in family for mark in "*?[") and family not in CAPTURED:
                 near = nearest(family, CAPTURED)
                 raise ValueError(
-                    f"{each!r} is of no family that can be captured; expected one of "
+                    f"{each!r} has no family that can be captured; expected one of "
                     f"{', '.join(CAPTURED)}" + (f"; did you mean {near}?" if near else "")
                 )
         return value
@@ -47,13 +47,13 @@ class CaptureConfig(Config):
     @classmethod
     def _steps_are_steps(cls, value: Any) -> Any:
         if isinstance(value, int) and value < 1:
-            raise ValueError("every N-th step, with N at least 1, a list of steps, or log")
+            raise ValueError("N, for every N-th step, must be at least 1")
         if isinstance(value, tuple) and (not value or min(value) < 0):
-            raise ValueError("a list of steps from 0 on")
+            raise ValueError("a list of steps must not be empty, and no step may be below 0")
         return value
 
     def at(self, step: int) -> bool:
-        """Whether tensors are kept after a step."""
+        """Whether tensors are saved after a step."""
         if isinstance(self.steps, tuple):
             return step in self.steps
         if self.steps == "log":
@@ -61,13 +61,13 @@ class CaptureConfig(Config):
         return step % self.steps == 0
 
     def count(self, steps: int) -> int:
-        """How many of the steps from 0 to ``steps`` are kept."""
+        """The number of steps from 0 to ``steps`` at which tensors are saved."""
         if isinstance(self.steps, tuple):
             return len({step for step in self.steps if step <= steps})
         return steps.bit_length() + 1 if self.steps == "log" else steps // self.steps + 1
 
     def next_stop(self, step: int) -> int | None:
-        """The next step that is kept, after ``step``; None where there is none."""
+        """The next step after ``step`` at which tensors are saved, or None."""
         if isinstance(self.steps, tuple):
             return min((each for each in self.steps if each > step), default=None)
         return (
@@ -76,12 +76,12 @@ class CaptureConfig(Config):
 
 
 class _Chooses(Config):
-    """A part with ``statistics``: patterns, or a word that stands for some."""
+    """A section with ``statistics``: patterns, or a keyword for a set of patterns."""
 
     @model_validator(mode="before")
     @classmethod
     def _words(cls, data: Any) -> Any:
-        """A word, or one pattern, stands for a list of patterns."""
+        """Turns a keyword or a single pattern into a list of patterns."""
         if not isinstance(data, dict) or "statistics" not in data:
             return data
         found = data["statistics"]
@@ -107,42 +107,45 @@ class _Chooses(Config):
 
 
 class RecorderConfig(_Chooses):
-    """The flight recorder: what happened around a step at which a run went wrong.
+    """The flight recorder: records what happened around a step at which a run went wrong.
 
-    A state of each run is held in memory now and then. When a loss is not finite, jumps, or a run
-    is taken back (``train.recover``), the steps around it are trained again from there on the side
-    with everything watched, and kept with the run: the statistics of each step, the identity of the
-    batch, and the parameters from just before.
+    Copies of each run's state are held in memory. When a loss is not finite, when it jumps, or
+    when a run is restarted from an earlier state (``train.recover``), the steps around the
+    incident are trained again on the side, from the last copy before them, with everything
+    watched. The record is saved with the run: the statistics of each step, the identity of the
+    batch, and the parameters from just before the incident.
     """
 
     steps: int = Field(40, ge=1, le=10_000)
-    """Steps before the incident that are kept (K)."""
+    """Number of steps before the incident that are recorded (K)."""
     after: int = Field(5, ge=0, le=10_000)
-    """Steps after it."""
+    """Number of steps after the incident that are recorded."""
     jump: float = Field(5.0, gt=1)
-    """A loss that is more than this many times the largest of the K losses before it is a jump."""
+    """A loss is a jump if it exceeds the largest of the K losses before it times this factor."""
     at_most: int = Field(3, ge=0)
-    """Jumps and recoveries of a run that are kept; the loss that is not finite always is."""
+    """Maximum number of jumps and recoveries that are recorded for a run. A loss that is not
+    finite is always recorded."""
     statistics: tuple[str, ...] = ("*",)
-    """Which statistics are kept."""
+    """The statistics that are recorded."""
 
 
 class WatchConfig(_Chooses):
-    """What is watched while runs train, beside the training loss of every step."""
+    """What is watched while runs train, in addition to the training loss of every step."""
 
     every: Annotated[int, Field(ge=1)] | Literal["log"] = 10
-    """Steps from one logged row to the next (learning rate, gradient norm, statistics; stop rules
-    look too); ``log``: every step at first and 16 of each doubling later."""
+    """Number of steps between logged rows (learning rate, gradient norm, statistics); stop rules
+    are checked at these steps too. ``log``: every step at first, later 16 steps per doubling."""
     statistics: tuple[str, ...] = DEFAULT
-    """Statistics at logged steps: patterns of FAMILY/SITE-OR-PARAMETER/REDUCER, or one word:
-    ``all``, ``default`` (the roots of mean squares of parameters and gradients, and the ratio of
-    update to parameter), or ``none``."""
+    """Statistics at logged steps: patterns of FAMILY/SITE-OR-PARAMETER/REDUCER, or a keyword:
+    ``all``, ``default`` (root mean square of parameters and gradients, and the ratio of update to
+    parameter), or ``none``."""
     captures: tuple[CaptureConfig, ...] = ()
-    """Whole tensors that are kept."""
+    """Complete tensors that are saved."""
     capture_limit: float = Field(10.0, gt=0)
-    """Gigabytes (10⁹ bytes) that an experiment's captures may take; more is refused beforehand."""
+    """Maximum size of an experiment's captures, in gigabytes (10⁹ bytes); an experiment that would
+    exceed it is rejected before training."""
     recorder: RecorderConfig | None = RecorderConfig()
-    """The flight recorder; null: none."""
+    """The flight recorder; null turns it off."""
 
     @field_validator("captures", mode="before")
     @classmethod

@@ -6,33 +6,33 @@ from ablab.config import InputError, Problem, Variants, nearest
 from ablab.model.site_names import plain_site
 
 FAMILIES = {
-    "activation": "the tensor at a site, in the forward pass on batch s, before update s",
-    "activation_grad": "the loss's gradient at a site, of the same pass, before update s",
+    "activation": "the tensor at a site in the forward pass on batch s, before update s",
+    "activation_grad": "the gradient of the loss at a site in the same pass, before update s",
     "param": "a parameter after update s, as in snapshot s",
     "grad": "a parameter's gradient on batch s, before clipping and before update s",
-    "optimizer": "a tensor of the optimizer's state, SLOT/PARAMETER, after update s",
+    "optimizer": "a tensor of the optimizer state, SLOT/PARAMETER, after update s",
 }
 CAPTURED = ("activation", "param", "optimizer")
 DEFAULT = ("param/*/rms", "grad/*/rms", "param/*/update_ratio")
-MODEL = "model"  # in a parameter's place: all parameters together
+MODEL = "model"  # in place of a parameter's name: all parameters together
 REDUCERS = Variants("reducer", "ablab.watching.reducers")
 _WILD = "*?["
 
 
 def is_statistic(column: str) -> bool:
-    """Whether a column of the metrics is a statistic; an axis may be called as a family is."""
+    """Whether a metrics column is a statistic (a grid axis may have the name of a family)."""
     family, slash, _ = column.partition("/")
     return bool(slash) and family in FAMILIES
 
 
 def split_pattern(pattern: str) -> tuple[str, str, str]:
-    """Family, site or parameter, and reducer of a name or pattern; a missing part is ``*``.
+    """Splits a name or pattern into family, site or parameter, and reducer.
 
-    TransformerLens's ``hook_`` before a site's parts is left out. A reducer with a colon is an
-    import path.
+    A missing part is ``*``. TransformerLens's prefix ``hook_`` is removed from the parts of a site.
+    A reducer with a colon is an import path.
 
     Raises:
-        InputError: There is no such family or reducer.
+        InputError: The family or the reducer does not exist.
     """
     family, _, rest = pattern.partition("/")
     middle, slash, reducer = rest.rpartition("/")
@@ -41,7 +41,7 @@ def split_pattern(pattern: str) -> tuple[str, str, str]:
     if not _is_wild(family) and family not in FAMILIES:
         raise InputError(
             Problem(
-                f"{pattern!r}: there is no family {family!r} of statistics",
+                f"{pattern!r}: there is no statistic family {family!r}",
                 given=pattern,
                 expected="one of " + ", ".join(FAMILIES),
                 suggestion=nearest(family, FAMILIES),
@@ -62,7 +62,7 @@ def split_pattern(pattern: str) -> tuple[str, str, str]:
 
 
 def matches(name: str, split: tuple[str, str, str]) -> bool:
-    """Whether a statistic's full name is meant by a pattern that was split."""
+    """Whether a statistic's full name matches a pattern split by :func:`split_pattern`."""
     own_family, _, rest = name.partition("/")
     own_middle, _, own_reducer = rest.rpartition("/")
     family, middle, reducer = split

@@ -1,7 +1,7 @@
 """Statistics of parameters, gradients and optimizer state, from flat rows. Axes: F, R, P, D, G, n.
 
-A flat row holds one tensor after another. Tensors in a row that have an equal last axis make a
-band, which is one matrix; so a pass needs a few operations however many tensors there are.
+A flat row holds one tensor after another. Neighbouring tensors with last axes of equal length form
+a band, which is one matrix. So a pass takes a few operations, however many tensors there are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,11 +29,11 @@ class ParameterStatistics:
     """The statistics of the families ``param``, ``grad`` and ``optimizer``.
 
     Args:
-        columns: Those wanted.
-        layout: Where parameters lie in a flat row.
-        samples: Samples of a batch.
-        compiles: Whether all of it is a compiled program.
-        device: Where tensors are.
+        columns: The statistics to compute.
+        layout: The positions of the parameters in a flat row.
+        samples: The number of samples in a batch.
+        compiles: Whether all statistics are computed by one compiled program.
+        device: The device of the tensors.
     """
 
     def __init__(
@@ -63,25 +63,25 @@ class ParameterStatistics:
         )
 
     def stay_eager(self) -> None:
-        """Makes no more programs."""
+        """Stops compiling; statistics are computed eagerly from now on."""
         self._compiles = False
 
-    def take(
+    def compute(
         self,
         tensors: Mapping[str, Tensor],
         before: Tensor | None,
         previous: Tensor | None,
         buffer: ColumnBuffer,
     ) -> None:
-        """Adds the statistics to a buffer.
+        """Computes the statistics and adds them to a buffer.
 
         Args:
             tensors: ``param``, ``grad`` and ``optimizer/SLOT``, each (R, P).
-            before: The parameters before the update.
-            previous: The gradient of the step before; None where it is not known.
-            buffer: Where they are put.
+            before: The parameters before the update, (R, P), or None.
+            previous: The gradient of the previous step, (R, P), or None if unknown.
+            buffer: Receives the statistics.
         """
-        # What is not known is NaN, so that there is one program for all steps.
+        # Unknown tensors are filled with NaN, so that one program serves all steps.
         unknown = torch.full_like(tensors["param"], torch.nan)
         inputs = dict(tensors) | {
             "before": unknown if before is None else before,
@@ -112,7 +112,7 @@ class ParameterStatistics:
     def _all(
         self, tensors: Mapping[str, Tensor], constants: "_Constants"
     ) -> tuple[Tensor, list[str]]:
-        """All statistics, (R, K), and their names; of tensors alone, so that it can be recorded."""
+        """All statistics, (R, K), and their names; uses tensors only, so it can be traced."""
         values: list[Tensor] = []
         names: list[str] = []
         for found, named in (
@@ -135,7 +135,7 @@ class ParameterStatistics:
         row_pass = TracedRows() if self._compiles else FlatRows()
         found: dict[str, list[Tensor]] = {part: [] for part in sorted(self._parts)}
         for band in self._bands:
-            for part, value in row_pass.take(band.of(flat), self._parts).items():
+            for part, value in row_pass.reduce(band.of(flat), self._parts).items():
                 found[part].append(value)
         arrays = {part: torch.cat(values, dim=1) for part, values in found.items()}  # (R F, rows)
         exact = None
@@ -154,9 +154,10 @@ class ParameterStatistics:
         return values, names
 
     def _stacked(self, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The tensors whose rows are looked at, (R, F, P), and what each was multiplied by, (R, F).
+        """The tensors that are reduced by rows, (R, F, P), and the scale of each, (R, F).
 
-        An average of squared gradients may be so small that its own squares would be zero.
+        Small optimizer state is scaled up: an average of squared gradients may be so small that
+        its squares would underflow to zero.
         """
         found, scales = [], []
         for name in self._tensors:
@@ -171,7 +172,7 @@ class ParameterStatistics:
         return torch.stack(found, dim=1), torch.stack(scales, dim=1)
 
     def _spreads(self, flat: Tensor, constants: "_Constants") -> Tensor:
-        """The variance of parameters that are one row, from the entries themselves; else NaN."""
+        """The variance of parameters with a single row, from their entries; NaN for the others."""
         shape = (flat.shape[0], len(self._layout.names))
         spreads = torch.full(shape, torch.nan, device=flat.device, dtype=flat.dtype)
         for numbers, entries in constants.vectors:
@@ -179,7 +180,7 @@ class ParameterStatistics:
         return spreads
 
     def _by_tensor(self, tensors: Mapping[str, Tensor]) -> tuple[list[Tensor], list[str]]:
-        """Reducers of whole tensors; those of equal shape at once."""
+        """Reducers of complete tensors, one call for all tensors of equal shape."""
         views: dict[str, dict[str, Tensor]] = {}
         found, names = [], []
         for reducer, members in self._of_tensors:
@@ -228,19 +229,20 @@ class ParameterStatistics:
         return found, names
 
     def _squares(self, x: Tensor, constants: "_Constants") -> Tensor:
-        """Σ x² over each parameter's entries, (R, P) to (R, parameters)."""
+        """Σ x² over the entries of each parameter, (R, P) to (R, parameters)."""
         norms = [torch.linalg.vector_norm(band.of(x), dim=-1) for band in self._bands]
         return _summed(torch.cat(norms, dim=-1).square(), constants)
 
 
 class _Constants(NamedTuple):
-    """What says where parameters are, as tensors.
+    """The positions and sizes of the parameters, as tensors.
 
     Attributes:
-        owners: The number of each row's parameter, (rows,).
-        n_rows: How many rows each parameter has.
-        counts: How many entries.
-        vectors: The numbers of the parameters of one row, and where their entries are; by width.
+        owners: The index of the parameter that each row belongs to, (rows,).
+        n_rows: The number of rows of each parameter, (parameters,).
+        counts: The number of entries of each parameter, (parameters,).
+        vectors: For each width, the indices of the parameters with a single row, and the
+            positions of their entries.
     """
 
     owners: Tensor
@@ -250,12 +252,12 @@ class _Constants(NamedTuple):
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All of them in a row."""
+        """All of them as a flat list."""
         inner = [tensor for pair in self.vectors for tensor in pair]
         return [self.owners, self.n_rows, self.counts, *inner]
 
     def of(self, tensors: Sequence[Tensor]) -> "_Constants":
-        """The same of other tensors in a row."""
+        """Rebuilds the tuple from a flat list of tensors."""
         owners, n_rows, counts, *inner = tensors
         return _Constants(owners, n_rows, counts, list(zip(inner[::2], inner[1::2], strict=True)))
 
@@ -296,7 +298,7 @@ class _Band:
     width: int
 
     def of(self, flat: Tensor) -> Tensor:
-        """Its part of flat rows (…, P), as (…, rows, width)."""
+        """The band within flat rows (…, P), as (…, rows, width)."""
         part = flat.narrow(-1, self.start, self.rows * self.width)
         return part.reshape(*flat.shape[:-1], self.rows, self.width)
 
@@ -345,7 +347,7 @@ def _distinct(columns: Sequence[Column]) -> list[Reducer]:
 
 
 def _by_shape(columns: Sequence[Column]) -> list[tuple[Reducer, list[Column]]]:
-    """The columns of whole tensors, by reducer and shape."""
+    """The columns whose reducers need complete tensors, grouped by reducer and shape."""
     groups: dict[tuple[str, tuple[int, ...]], list[Column]] = {}
     for column in columns:
         if column.reducer.given in ("tensor", "matrices"):

@@ -1,4 +1,4 @@
-"""Small compiled programs for what is done with single tensors."""
+"""Small compiled functions of single tensors."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,20 +12,20 @@ Function = Callable[[Tensor], dict[str, Tensor]]
 
 
 class Programs:
-    """Compiled programs of functions of one tensor, one for each shape; eager where one cannot be.
+    """Compiles functions of one tensor, once per layout; runs them eagerly if that fails.
 
-    Compiled, several reductions of a tensor read it once.
+    A compiled function reads the tensor once for several reductions.
     """
 
     def __init__(self) -> None:
         self._programs: dict[Any, Program | None] = {}
 
     def run(self, key: Any, function: Function, x: Tensor) -> dict[str, Tensor]:
-        """What a function makes of a tensor.
+        """Applies a function to a tensor.
 
         Args:
-            key: Stands for the function.
-            function: A function of a tensor alone, made of tensor operations.
+            key: Identifies the function.
+            function: A function of one tensor that consists of tensor operations only.
             x: The tensor.
         """
         own = (key, x.shape, x.stride(), x.dtype, x.device, torch.get_num_threads())

@@ -1,7 +1,7 @@
 """The flight recorder: what happened around a step at which a run went wrong. Axes: K, R, P.
 
-Nothing is recorded while all is well but now and then a copy of the stack's state, on the device. A
-run is a function of its configuration and seed, so when something has happened the steps around it
+As long as training goes well, the recorder only copies the stack's state from time to time, on the
+device. A run is a function of its configuration and seed. So after an incident, the steps around it
 are trained again on the side, from the last copy before them, with everything watched.
 """
 
@@ -22,27 +22,27 @@ from ablab.train.stack import Advance, RunState, Stack
 from ablab.watching.config import RecorderConfig
 from ablab.watching.shadow import Shadow, side_run
 
-_LONGEST = 200  # steps from one stop to the next, and more
-# Steps of one run that may be trained on the side: so many, and this share of all that are trained.
+_LONGEST = 200  # upper bound on the steps between two stops
+# Limit on the steps trained on the side: a fixed number plus a share of all steps trained.
 _FREE, _SHARE = 500, 0.05
 MakeStatisticsCollector = Callable[[Stack], StatisticsCollector | None]
 
 
 @dataclass(frozen=True)
 class Incident:
-    """What is kept of an incident.
+    """The record of an incident.
 
     Attributes:
-        run: The run.
+        run: The run's id.
         step: The step at which it happened.
-        about: Its ``reason`` (``jump``, ``not finite`` or ``recovered``), the ``loss`` there and
-            the largest of the K losses ``before`` it, the identity of the ``batch`` (seed, step,
-            and the digest of its tokens).
-        names: The statistics.
-        steps: The steps around it.
-        losses: Their training losses, as they were trained again.
-        values: The statistics at each of them, (K, S).
-        parameters: Those from just before the incident, by name.
+        about: Its ``reason`` (``jump``, ``not finite`` or ``recovered``), the ``loss`` at that
+            step, the largest of the K losses ``before`` it, and the identity of the ``batch``
+            (seed, step, and the digest of its tokens).
+        names: The names of the statistics (S).
+        steps: The recorded steps (K).
+        losses: The training losses at these steps, from training them again.
+        values: The statistics at these steps, (K, S).
+        parameters: The parameters from just before the incident, by name.
     """
 
     run: str
@@ -65,14 +65,14 @@ class _State:
 
 
 class Recorder(Observer):
-    """Looks at the losses of a stack's runs, and records incidents.
+    """Checks the losses of a stack's runs and records incidents.
 
     Args:
-        config: Its settings.
-        keep: Keeps a record.
-        fail: Told why an incident could not be recorded; the runs go on.
-        make_collector: Makes what watches a stack itself, which may have had its part in the
-            arithmetic.
+        config: The recorder's settings.
+        keep: Saves a record.
+        fail: Called with the reason if an incident cannot be recorded; the runs continue.
+        make_collector: Creates the statistics collector of the stack. The steps are trained again
+            with the same collector, because tapping a site can change the arithmetic.
     """
 
     def __init__(
@@ -89,18 +89,18 @@ class Recorder(Observer):
         self._counts: dict[str, int] = {}
         self._last: dict[str, int] = {}
         self._back: dict[str, int] = {}  # the step of a run's last restart
-        self._trained = self._spent = 0  # steps of one run, in the stack and on the side
+        self._trained = self._spent = 0  # steps trained in the stack, and on the side
 
     def begin(self, stack: Stack) -> None:
-        """Remembers the state to begin with."""
+        """Copies the initial state."""
         self._states.append(_state(stack))
 
     def next_stop(self, step: int) -> int | None:
-        """Any stops will do."""
+        """None: the recorder needs no stops of its own."""
         return None
 
     def stopped(self, stack: Stack, advance: Advance) -> None:
-        """Looks at the losses since the last stop, and remembers the state now and then."""
+        """Checks the losses since the last stop, and copies the state from time to time."""
         first = stack.step - len(advance.losses) + 1
         self._trained += advance.losses.size
         back = {each.run: each.step for each in advance.restarts}
@@ -113,12 +113,12 @@ class Recorder(Observer):
             seen += losses.tolist()
             for step, reason in found:
                 self._record(stack, run, step, reason, seen)
-            if index in back:  # what was before belongs to another course
+            if index in back:  # earlier states belong to the trajectory before the restart
                 self._back[run.id] = back[index]
             del seen[: -self._config.steps - _LONGEST]
         if back or stack.step - self._states[-1].step >= self._config.steps:
             self._states.append(_state(stack))
-            # What is found at the next stop may lie as far back as this one, and K steps beyond.
+            # The next stop may find an incident just after this one; it needs K steps before it.
             while len(self._states) > 2 and self._states[1].step <= stack.step - self._config.steps:
                 self._states.popleft()
 
@@ -130,13 +130,13 @@ class Recorder(Observer):
         fatal: NDArray[np.bool_],
         first: int,
     ) -> list[tuple[int, str]]:
-        """The first step of some at which the loss jumps, and that at which it ends the run."""
+        """The first step at which the loss jumps, and the step at which a loss ends the run."""
         config = self._config
         found: list[tuple[int, str]] = []
         before = np.concatenate([seen[-1:] or losses[:1], losses[:-1]])
         with np.errstate(invalid="ignore"):
             rises = np.flatnonzero(losses > config.jump * before)
-        for k in rises.tolist():  # a jump is one over the loss just before it, too
+        for k in rises.tolist():  # a jump also exceeds the loss just before it
             window = [*seen, *losses[:k].tolist()][-config.steps :]
             step = first + k
             cool = step - self._last.get(run, -config.steps) >= config.steps
@@ -149,11 +149,11 @@ class Recorder(Observer):
         return found
 
     def _record(self, stack: Stack, run: Run, step: int, reason: str, losses: list[float]) -> None:
-        """Records an incident; ``losses`` end with that of the stack's step."""
+        """Records an incident; the last of ``losses`` is the loss at the stack's step."""
         config = self._config
-        if reason != "not finite":  # which ends a run, and is always kept
+        if reason != "not finite":  # a loss that is not finite ends the run and is always recorded
             full = self._counts.get(run.id, 0) >= config.at_most
-            # Where everything jumps, records would cost more than the training.
+            # If the loss jumps often, records would cost more than the training.
             if full or self._spent > _FREE + _SHARE * self._trained:
                 return
             self._counts[run.id] = self._counts.get(run.id, 0) + 1
@@ -202,7 +202,7 @@ def _rerun(
     config: RecorderConfig,
     make_collector: MakeStatisticsCollector,
 ) -> Incident:
-    """Trains the steps around an incident again, as they were trained."""
+    """Trains the steps around an incident again, in the same way as before."""
     index = state.runs.index(run.id)
     own = RunState(
         state.step,
@@ -234,7 +234,7 @@ def _rerun(
 
 
 def _batch_identity(stack: Stack, run: Run, step: int) -> dict[str, Any]:
-    """What says which batch a step was trained on."""
+    """The identity of the batch of a step."""
     batch = stack.task.draw(run.seed, step, 1, run.train.batch_size)
     return {
         "seed": run.seed,

@@ -1,4 +1,4 @@
-"""What a reducer is: one decorated function. Axes: N rows, B, P, V."""
+"""The interface of a reducer: one decorated function. Axes: N rows, B, P, V."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,14 +14,14 @@ Given = Literal["rows", "tensor", "matrices", "answers", "update", "gradients"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a statistic is taken.
+    """The tensor of which a statistic is computed.
 
     Attributes:
-        family: Its family.
+        family: The family.
         name: The site, the parameter, SLOT/PARAMETER, or ``model`` for all parameters together.
-        shape: The tensor's shape, of a site without the batch axis.
-        is_distribution: Whether every row of the last axis sums to one, none below zero.
-        has_zeros: Whether exact zeros come about by other means than rounding.
+        shape: The tensor's shape; for a site, without the batch axis.
+        is_distribution: Whether each row of the last axis is non-negative and sums to one.
+        has_zeros: Whether exact zeros have other causes than rounding.
     """
 
     family: str
@@ -32,23 +32,23 @@ class Place:
 
     @property
     def is_vector(self) -> bool:
-        """Whether it is a parameter of one axis, or none: a single row."""
+        """Whether it is a parameter with one axis or none, and so a single row."""
         return self.family in ("param", "grad", "optimizer") and len(self.shape) < 2
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What one pass over a tensor leaves of its rows (its last axis); each (…,), tensors alike.
+    """The results of one pass over the rows (the last axis) of several tensors; each (…,).
 
     Attributes:
         mean_norm: The mean of the rows' Euclidean norms.
-        max_norm: The largest of them.
-        min_norm: The smallest.
-        rms: The root of the mean square of all entries.
-        mean: Their mean.
+        max_norm: The largest of these norms.
+        min_norm: The smallest of these norms.
+        rms: The root mean square of all entries.
+        mean: The mean of all entries.
         std: Their standard deviation, with n in the denominator.
         largest: The largest absolute value.
-        zeros: The share of exact zeros.
+        zeros: The fraction of exact zeros.
     """
 
     mean_norm: Tensor
@@ -61,22 +61,24 @@ class Rows:
     zeros: Tensor
 
     def over(self, factors: Tensor) -> "Rows":
-        """The same of tensors that were divided by ``factors``, which are above zero."""
+        """The results for the tensors divided by ``factors``, which are positive."""
         numbers = {name: value for name, value in vars(self).items() if name != "zeros"}
         return replace(self, **{name: value / factors for name, value in numbers.items()})
 
 
 @dataclass(frozen=True)
 class Products:
-    """Sums of squares and products over a parameter's entries, for reducers of two steps.
+    """Sums over the entries of each parameter, for reducers that use two steps.
+
+    Each is (R, parameters + 1); the last column is the sum over all parameters.
 
     Attributes:
-        before: Of the parameters before the update, squared; ``change``: of the update, squared.
-        change: See there.
-        own: Of the gradient, squared.
-        previous: Of the previous step's gradient, squared.
-        dot: Of both gradients' product.
-        samples: Samples of a batch (B).
+        before: Σ θ² before the update.
+        change: Σ Δθ² of the update.
+        own: Σ g² of the gradient.
+        previous: Σ g² of the previous step's gradient.
+        dot: The dot product of both gradients.
+        samples: The number of samples in a batch (B).
     """
 
     before: Tensor
@@ -89,15 +91,16 @@ class Products:
 
 @dataclass(frozen=True)
 class Reducer:
-    """A reducer as it was registered.
+    """A registered reducer.
 
     Attributes:
         name: Its name, or its import path.
-        function: What computes it.
-        given: What the function is given.
-        families: The families that it is for.
-        applies: Whether it says something of a place.
-        is_mean: Whether it is the mean over a batch's samples, so that parts may be averaged.
+        function: The function that computes it.
+        given: The argument of the function; see :func:`reducer`.
+        families: The families to which it applies.
+        applies: Whether it applies to a place.
+        is_mean: Whether it is a mean over the samples of a batch, so that the values of parts of a
+            batch may be averaged.
     """
 
     name: str
@@ -108,7 +111,7 @@ class Reducer:
     is_mean: bool = False
 
     def fits(self, place: Place) -> bool:
-        """Whether it makes a column at a place."""
+        """Whether the reducer has a column for a place."""
         return place.family in self.families and self.applies(place)
 
 
@@ -123,22 +126,25 @@ def reducer(
     applies: Callable[[Place], bool] = _anywhere,
     is_mean: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A decorator that makes a function known as a reducer.
+    """A decorator that registers a function as a reducer.
 
-    A function of a ``tensor`` is given that of one run: a site's with the batch axis first, or a
-    parameter's. It returns a scalar tensor and runs under ``torch.vmap``, so it must not branch on
-    values.
+    With ``given="tensor"``, the function receives the tensor of one run: that of a site, with the
+    batch axis first, or that of a parameter. It returns a scalar tensor. It runs under
+    ``torch.vmap``, so it must not branch on values.
 
     Args:
-        name: The reducer's name, which its file has too; a user's own goes by its import path.
-        given: ``tensor``; ``matrices``, all of them at once, (…, rows, columns), with a site's
-            batch and positions as rows; ``rows``, what one shared pass leaves of all tensors
-            (:class:`Rows`); ``answers``, the
-            logits (B, P, V) at predicted positions with targets (B, P); ``update`` or
-            ``gradients``, :class:`Products` of two steps.
-        families: The families that it is for.
-        applies: Whether it says something of a place; where not, it makes no column.
-        is_mean: Whether it is the mean over a batch's samples, which need not be held at once then.
+        name: The reducer's name, which is also the name of its file. A user's own reducer is named
+            by its import path instead.
+        given: What the function receives. ``tensor``: one tensor. ``matrices``: several at once,
+            (…, rows, columns), where the rows of a site are its samples and positions. ``rows``:
+            the results of one shared pass over all tensors, :class:`Rows`. ``answers``: the logits
+            at predicted positions, (B, P, V), and the targets, (B, P); at the family
+            ``activation_grad``, the gradients of the logits. ``update`` or ``gradients``:
+            :class:`Products` of two steps.
+        families: The families to which it applies.
+        applies: Whether it applies to a place; if not, there is no column.
+        is_mean: Whether it is a mean over the samples of a batch. Then the batch need not be in
+            memory at once.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -152,9 +158,9 @@ def reducer(
 
 
 def find_reducer(name: str) -> Reducer:
-    """A shipped reducer by its name, or a user's own by import path.
+    """A shipped reducer by name, or a user's own by import path.
 
-    A user's function need not be decorated: then it is one of any tensor.
+    A user's function need not be decorated; then it applies to every tensor.
     """
     found = REDUCERS.find(name)
     if isinstance(found, Reducer):
@@ -166,5 +172,5 @@ def find_reducer(name: str) -> Reducer:
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """A quotient; NaN where the denominator is zero."""
+    """The quotient, or NaN where the denominator is zero."""
     return torch.where(denominator != 0, numerator / denominator, torch.nan)

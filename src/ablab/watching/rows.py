@@ -1,8 +1,7 @@
-"""One pass over a tensor, shared by all reducers that need no more. Axes: W runs, N rows, D, m.
+"""One pass over a tensor, shared by all reducers of rows. Axes: W runs, N rows, D, m.
 
-A row is the last axis. Of a tensor (W, …, D) are kept, as far as they are asked for, ``norms`` (W,
-N), and sums of parts, however many there are of them: ``total`` (W, m), ``largest`` (W, m) and
-``zeros`` (W, m).
+A row is the last axis. The pass computes up to four parts of a tensor (W, …, D): ``norms`` (W, N),
+and the partial results ``total``, ``largest`` and ``zeros``, each (W, m) with any m ≥ 1.
 """
 
 from abc import ABC, abstractmethod
@@ -17,18 +16,18 @@ PARTS = ("norms", "total", "largest", "zeros")
 
 
 class RowPass(ABC):
-    """A way to make the pass; all agree up to rounding."""
+    """An implementation of the pass; all agree up to rounding."""
 
     @abstractmethod
-    def take(self, x: Tensor, parts: frozenset[str]) -> dict[str, Tensor]:
-        """What is kept of a tensor (W, …, D)."""
+    def reduce(self, x: Tensor, parts: frozenset[str]) -> dict[str, Tensor]:
+        """Computes the requested parts of a tensor (W, …, D)."""
 
 
 class TracedRows(RowPass):
-    """Plain operations row by row, which a compiler makes one loop of."""
+    """Plain operations on rows, which a compiler fuses into one loop."""
 
-    def take(self, x: Tensor, parts: frozenset[str]) -> dict[str, Tensor]:
-        """What is kept of a tensor (W, …, D)."""
+    def reduce(self, x: Tensor, parts: frozenset[str]) -> dict[str, Tensor]:
+        """Computes the requested parts of a tensor (W, …, D)."""
         found = {}
         if "norms" in parts:
             found["norms"] = x.square().sum(-1).sqrt()
@@ -42,10 +41,10 @@ class TracedRows(RowPass):
 
 
 class EagerRows(RowPass):
-    """One of torch's own reductions for each part, those that run fastest one by one."""
+    """The fastest eager torch reduction for each part."""
 
-    def take(self, x: Tensor, parts: frozenset[str]) -> dict[str, Tensor]:
-        """What is kept of a tensor (W, …, D)."""
+    def reduce(self, x: Tensor, parts: frozenset[str]) -> dict[str, Tensor]:
+        """Computes the requested parts of a tensor (W, …, D)."""
         runs, axes = x.shape[0], tuple(range(1, x.ndim))
         found = {}
         if "norms" in parts:
@@ -55,17 +54,17 @@ class EagerRows(RowPass):
         if "largest" in parts:
             found["largest"] = torch.maximum(x.amax(axes), -x.amin(axes)).unsqueeze(1)
         if "zeros" in parts:
-            # By axes it is three times as slow.
+            # count_nonzero over axes is three times as slow.
             others = torch.stack([torch.count_nonzero(own) for own in x.unbind(0)])
             found["zeros"] = (x[0].numel() - others).to(x.dtype).reshape(runs, 1)
         return found
 
 
 class FlatRows(RowPass):
-    """The same for matrices of parameters, of which each row is wanted by itself."""
+    """Eager reductions for matrices of parameters, with one result per row (m = N)."""
 
-    def take(self, x: Tensor, parts: frozenset[str]) -> dict[str, Tensor]:
-        """What is kept of a tensor (W, …, D)."""
+    def reduce(self, x: Tensor, parts: frozenset[str]) -> dict[str, Tensor]:
+        """Computes the requested parts of a tensor (W, …, D)."""
         found = {}
         if "norms" in parts:
             found["norms"] = torch.linalg.vector_norm(x, dim=-1)
@@ -79,16 +78,16 @@ class FlatRows(RowPass):
 
 
 def rows_from(sums: Mapping[str, Tensor], count: Tensor, exact: Tensor | None = None) -> Rows:
-    """What reducers read, from sums and extremes over rows; NaN for what is missing.
+    """The :class:`Rows` of several tensors, from sums and extremes; NaN for what is missing.
 
     Args:
-        sums: By name ``mean_norm``, ``max_norm``, ``min_norm``, ``squares``, ``total``,
-            ``largest`` and ``zeros``, as far as they are known; each (…,).
-        count: Entries of each tensor, (…,).
-        exact: The mean squared distance from the mean where it is known better, else NaN; (…,).
+        sums: Any of ``mean_norm``, ``max_norm``, ``min_norm``, ``squares``, ``total``,
+            ``largest`` and ``zeros``; each (…,).
+        count: The number of entries of each tensor, (…,).
+        exact: The variance where it is known more accurately, else NaN; (…,).
     """
     missing = torch.full_like(next(iter(sums.values())), torch.nan)
-    # A difference of two large numbers; these are few, so they may be taken wide.
+    # The variance is a difference of two large numbers, so it is computed in double precision.
     wide = torch.float32 if missing.device.type == "mps" else torch.float64
     squares, total = sums.get("squares", missing), sums.get("total", missing)
     mean = total.to(wide) / count
@@ -107,7 +106,7 @@ def rows_from(sums: Mapping[str, Tensor], count: Tensor, exact: Tensor | None = 
     )
 
 
-NEEDS = {
+PARTS_OF = {
     "mean_norm": ("norms",),
     "max_norm": ("norms",),
     "min_norm": ("norms",),
@@ -120,5 +119,5 @@ NEEDS = {
 
 
 def parts_for(reducers: Iterable[str]) -> frozenset[str]:
-    """The parts that reducers of rows need; all of them for one that is not shipped."""
-    return frozenset(part for name in reducers for part in NEEDS.get(name, PARTS))
+    """The parts that reducers of rows need; all parts for a reducer that is not shipped."""
+    return frozenset(part for name in reducers for part in PARTS_OF.get(name, PARTS))

@@ -1,4 +1,4 @@
-"""Statistics beside a stack: taken from its states and batches, without a trace in them."""
+"""Statistics of a run, computed next to the stack that trains it, without changing its results."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,15 +13,15 @@ from ablab.watching.step_statistics import StepStatistics
 
 
 class Shadow:
-    """Follows a run of a stack, step for step, with more watched than the stack itself.
+    """Follows a run of a stack step by step, with more watched than in the stack itself.
 
-    Before each step it takes the run's state over and trains the step on the side, alone and
-    eagerly. So whatever is read, the stack's own arithmetic is not touched.
+    Before each step it copies the run's state and trains the step on the side, alone and eagerly.
+    So no statistic changes the stack's own arithmetic.
 
     Args:
         stack: The stack; its first run is followed.
-        patterns: Which statistics.
-        at: At which steps.
+        patterns: Patterns of the statistics.
+        at: Whether to watch a step.
     """
 
     def __init__(self, stack: Stack, patterns: Sequence[str], at: Callable[[int], bool]) -> None:
@@ -32,7 +32,7 @@ class Shadow:
     @property
     def names(self) -> tuple[str, ...]:
         """The columns."""
-        assert self._side.collector is not None, "it is made with one"
+        assert self._side.collector is not None, "created with a collector"
         return self._side.collector.names
 
     def _make(self, scale: float) -> Stack:
@@ -45,11 +45,11 @@ class Shadow:
         return side
 
     def follow(self, stack: Stack) -> None:
-        """Goes on with another stack, which stands where the last one did."""
+        """Continues with another stack that is at the same step."""
         self._stack = stack
 
     def step(self) -> NDArray[np.float64] | None:
-        """Trains the stack's next step on the side; the statistics (S,), None where not watched."""
+        """Trains the next step on the side; returns the statistics (S,), or None if not watched."""
         scale = float(self._stack.lr_scales[0])
         if scale != self._scale:  # recovery has lowered the learning rate
             self._scale, self._side = scale, self._make(scale)
@@ -59,7 +59,7 @@ class Shadow:
 
 
 def side_run(run: Run, lr_scale: float) -> Run:
-    """A run as it is trained on the side, step for step: it never goes back, nor stops."""
+    """The run as trained on the side: without recovery and without a stop rule."""
     train = run.train.model_copy(
         update={"recover": None, "stop": None, "lr": run.train.lr * lr_scale}
     )

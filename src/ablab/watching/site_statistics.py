@@ -1,4 +1,4 @@
-"""Reading activations and their gradients for statistics. Axes: W, B, T, P predicted, V."""
+"""Statistics of activations and their gradients. Axes: W, B, T, P predicted positions, V."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -17,24 +17,25 @@ from ablab.watching.rows import EagerRows, RowPass, parts_for, rows_from
 from ablab.watching.sites import Site
 
 ACTIVATIONS = ("activation", "activation_grad")
-_HIDDEN = -3e38  # what is below it is -inf, and hidden
-_WHOLE = "whole"  # a tensor that is kept as it is
+_MASKED = -3e38  # values below it are -inf, and so masked
+_FULL = "full"  # a tensor that is not reduced yet
 
 
 class SiteStatistics(TapReducer):
-    """Boils each tensor down where it stands, while it is still in the processor's cache.
+    """Reduces each tensor during the pass, while it is still in the processor's cache.
 
     Args:
-        columns: The statistics of the families ``activation`` and ``activation_grad``.
+        columns: The statistics; families other than ``activation`` and ``activation_grad`` are
+            ignored.
         sites: The model's sites.
         predicted: The positions whose token is predicted.
-        row_pass: How the pass over a tensor is made.
-        batch: Samples of the whole batch (B).
-        eager: Whether tensors hold numbers as they are read. Then one that two sites show one after
-            another is read once; not where operations are only recorded.
-        compiles: Whether what is done with a tensor is a compiled program by itself.
-        in_parts: Whether a batch is taken in parts. Then reducers that are no means over samples
-            are given the whole tensor when it is there.
+        row_pass: The implementation of the pass over a tensor.
+        batch: The number of samples in the complete batch (B).
+        eager: Whether tensors hold values during the pass, which is not so while it is traced.
+            Then a tensor that two successive sites share is reduced once.
+        compiles: Whether the reductions of each tensor are compiled.
+        in_parts: Whether a batch is processed in parts. Then reducers that are not means over
+            samples are applied to the complete tensor at the end.
     """
 
     def __init__(
@@ -79,28 +80,28 @@ class SiteStatistics(TapReducer):
         self._last: tuple[Tensor, Any, dict[str, Tensor]] | None = None
 
     def forward(self, site: str, x: Tensor, targets: Tensor) -> Tapped:
-        """What is kept of an activation; see :meth:`ablab.train.taps.TapReducer.forward`."""
-        return self._take("activation", site, x, targets)
+        """Reduces an activation; see :meth:`ablab.train.taps.TapReducer.forward`."""
+        return self._reduce("activation", site, x, targets)
 
     def backward(self, site: str, grad: Tensor, targets: Tensor) -> Tapped:
-        """What is kept of a gradient."""
-        return self._take("activation_grad", site, grad, targets)
+        """Reduces the gradient of an activation."""
+        return self._reduce("activation_grad", site, grad, targets)
 
     def stay_eager(self) -> None:
-        """Makes no more programs of what is done with single tensors."""
+        """Stops compiling the reductions of single tensors."""
         if self._programs is not None:
             self._programs, self._row_pass = None, EagerRows()
 
     def forget(self) -> None:
-        """Lets go of the tensor that was read last."""
+        """Releases the tensor that was reduced last."""
         self._last = None
 
-    def _take(self, family: str, site: str, x: Tensor, targets: Tensor) -> Tapped:
+    def _reduce(self, family: str, site: str, x: Tensor, targets: Tensor) -> Tapped:
         reducers = self._reducers.get((family, site), [])
         place = f"{family}/{site}"
         tapped: Tapped = {}
         if any(each.given in ("rows", "tensor", "matrices") for each in reducers):
-            for name, value in self._boiled(family, site, x).items():
+            for name, value in self._reductions(family, site, x).items():
                 is_mean = name.startswith(MEAN)
                 plain = name.removeprefix(MEAN)
                 tapped[f"{MEAN if is_mean else ''}{place}|{plain}"] = value
@@ -110,8 +111,8 @@ class SiteStatistics(TapReducer):
                 tapped[f"{MEAN}{place}|{each.name}"] = per_run(each.function, shown, targets)
         return tapped
 
-    def _boiled(self, family: str, site: str, x: Tensor) -> dict[str, Tensor]:
-        """What is kept of a tensor by itself, by the parts' and the reducers' names."""
+    def _reductions(self, family: str, site: str, x: Tensor) -> dict[str, Tensor]:
+        """The reductions that need only the tensor itself, by name of part or reducer."""
         parts = self._parts[family, site]
         others = [
             each for each in self._reducers[family, site] if each.given in ("tensor", "matrices")
@@ -122,47 +123,47 @@ class SiteStatistics(TapReducer):
         if last is not None and last[1] == (asked, x._version) and _same_memory(last[0], x):
             return last[2]
 
-        def boil(x: Tensor) -> dict[str, Tensor]:
+        def reduce(x: Tensor) -> dict[str, Tensor]:
             x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-            shown = F.threshold(x, _HIDDEN, 0.0) if hides else x
-            shown = shown.unsqueeze(-1) if shown.ndim < 3 else shown  # a number for each sample
-            found = self._row_pass.take(shown, parts) if parts else {}
+            shown = F.threshold(x, _MASKED, 0.0) if hides else x
+            shown = shown.unsqueeze(-1) if shown.ndim < 3 else shown  # one number per sample
+            found = self._row_pass.reduce(shown, parts) if parts else {}
             for each in others:
                 if self._waits(each):
-                    found[_WHOLE] = x.clone() if self._eager else x
+                    found[_FULL] = x.clone() if self._eager else x
                 else:
                     found[f"{MEAN}{each.name}"] = _reduced(each, x)
             return found
 
-        found = boil(x) if self._programs is None else self._programs.run(asked, boil, x)
+        found = reduce(x) if self._programs is None else self._programs.run(asked, reduce, x)
         if self._eager:
             self._last = (x, (asked, x._version), found)
         return found
 
     def _waits(self, reducer: Reducer) -> bool:
-        """Whether a reducer of tensors has to wait for all parts of a batch."""
+        """Whether a reducer must wait until all parts of a batch are processed."""
         return self._in_parts and not reducer.is_mean
 
     def finish(self, tapped: Mapping[str, Tensor], buffer: ColumnBuffer) -> None:
-        """Adds the statistics of a whole batch to a buffer, from what was kept of it."""
+        """Adds the statistics of a complete batch to a buffer, from its tapped values."""
         places = [f"{family}/{site}" for (family, site), parts in self._parts.items() if parts]
         if places:
             rows = rows_from(self._sums(tapped, places), self._counts(tapped))
             for each in self._row_reducers:
                 buffer.add(each.function(rows), [f"{place}/{each.name}" for place in places])
         for (family, site), reducers in self._reducers.items():
-            whole = tapped.get(f"{family}/{site}|{_WHOLE}")
-            for each in reducers if whole is not None else ():
+            full = tapped.get(f"{family}/{site}|{_FULL}")
+            for each in reducers if full is not None else ():
                 if each.given in ("tensor", "matrices") and self._waits(each):
-                    assert whole is not None, "looked at above"
-                    buffer.add(_reduced(each, whole)[:, None], [f"{family}/{site}/{each.name}"])
+                    assert full is not None, "checked above"
+                    buffer.add(_reduced(each, full)[:, None], [f"{family}/{site}/{each.name}"])
         means = [name for name in tapped if name.startswith(MEAN)]
         if means:
             names = [name.removeprefix(MEAN).replace("|", "/") for name in means]
             buffer.add(torch.stack([tapped[name] for name in means], dim=1), names)
 
     def _sums(self, tapped: Mapping[str, Tensor], places: Sequence[str]) -> dict[str, Tensor]:
-        """Sums and extremes over rows, each (R, places); those of equally many rows at once."""
+        """Sums and extremes over rows, each (R, places); places with equally many rows at once."""
         sums: dict[str, Tensor] = {}
         for part, finishes in _FINISHES.items():
             groups: dict[int, list[int]] = {}
@@ -183,7 +184,7 @@ class SiteStatistics(TapReducer):
         return sums
 
     def _in_order(self, values: Tensor, place_of: Sequence[int], count: int) -> Tensor:
-        """Values (R, some places) in the order of all places, NaN where a place has none."""
+        """Values (R, some places) in the order of all places; NaN for places without a value."""
         key = tuple(place_of)
         if key not in self._orders:
             order = [key.index(number) if number in key else len(key) for number in range(count)]
@@ -193,7 +194,7 @@ class SiteStatistics(TapReducer):
         return values.index_select(1, self._orders[key])
 
     def _counts(self, tapped: Mapping[str, Tensor]) -> Tensor:
-        """How many entries there are at each place."""
+        """The number of entries at each place."""
         if self._count is None:
             counts = [
                 float(self._sites[site].visible * self._batch)
@@ -205,7 +206,7 @@ class SiteStatistics(TapReducer):
         return self._count
 
 
-# What becomes of a part (R, G, n) of the pass over a tensor.
+# How a part (R, G, n) of the pass over a tensor is reduced to (R, G).
 _FINISHES: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
     "norms": {
         "mean_norm": lambda x: x.mean(-1),
@@ -220,7 +221,7 @@ _FINISHES: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
 
 
 def _reduced(reducer: Reducer, x: Tensor) -> Tensor:
-    """A reducer of tensors at a site (W, B, …), for each run."""
+    """Applies a reducer to a site's tensor (W, B, …); one value per run, (W,)."""
     if reducer.given == "matrices":
         values: Tensor = reducer.function(x.flatten(1, -2))
         return values
@@ -228,7 +229,7 @@ def _reduced(reducer: Reducer, x: Tensor) -> Tensor:
 
 
 def per_run(function: object, x: Tensor, *others: Tensor) -> Tensor:
-    """A function of one run's tensors for all runs, (W,)."""
+    """Applies a function of one run's tensors to every run; (W,)."""
     assert callable(function), "a reducer's function"
     if x.shape[0] == 1:
         result: Tensor = function(x[0], *(other[0] for other in others))

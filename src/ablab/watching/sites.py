@@ -1,4 +1,4 @@
-"""The sites of a model as statistics see them: shapes, what is hidden, where gradients come."""
+"""The sites of a model, for statistics: shapes, masked entries, and which have gradients."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,27 +11,27 @@ from ablab.model.base import Model
 from ablab.model.forward import Forward, NoiseCounter, Tap
 from ablab.model.user import UserModel
 
-# Where an exact zero could only be an accident of rounding.
+# Sites where an exact zero can only come from rounding.
 _DENSE = frozenset(
     ("embed", "pos_embed", "resid_pre", "resid_mid", "resid_post", "q", "k", "v", "z", "rot_q",
      "rot_k", "attn_scores", "pre", "pre_linear", "ln_final", "memory")
 )  # fmt: skip
 _DROPPED = ("attn_out", "mlp_out")  # dense without dropout
-_ROW_SUM = 1e-3  # how far from one the sums of rows of probabilities may be
+_ROW_SUM = 1e-3  # tolerance for the sum of a row of probabilities
 
 
 @dataclass(frozen=True)
 class Site:
-    """A site.
+    """A site of a model.
 
     Attributes:
         name: Its name.
         shape: Its tensor's shape without the batch axis.
-        has_grad: Whether the loss's gradient reaches it.
-        is_distribution: Whether every row of its last axis sums to one, with none below zero.
-        has_zeros: Whether exact zeros come about by other means than rounding.
-        visible: Entries of a sample's tensor that are not hidden, by -inf.
-        is_hiding: Whether any is.
+        has_grad: Whether the gradient of the loss reaches it.
+        is_distribution: Whether each row of its last axis is non-negative and sums to one.
+        has_zeros: Whether exact zeros have other causes than rounding.
+        visible: The number of entries in a sample's tensor that are not masked (-inf).
+        is_hiding: Whether any entry is masked.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Site:
 
 
 def find_sites(model: Model, device: torch.device) -> dict[str, Site]:
-    """The sites that hold numbers of each sample, by name, as one sample passes them first.
+    """The sites of a model that have a batch axis, by name, in the order of the forward pass.
 
-    A tensor without a batch axis, of positions in a user's module say, is none.
+    A tensor without a batch axis is skipped, such as one of positions in a user's module.
 
     Args:
-        model: The model, in training.
-        device: Where it is.
+        model: The model, in training mode.
+        device: The model's device.
     """
     tokens = torch.zeros(2, model.input_length, dtype=torch.long, device=device)
     single: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""The watcher of a stack: which steps are watched, and what becomes of them. Axes: R, P, S."""
+"""The collector of a stack's statistics, called at every step. Axes: R, P, S."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,15 +21,15 @@ from ablab.watching.site_statistics import ACTIVATIONS, SiteStatistics
 from ablab.watching.sites import find_sites
 from ablab.watching.watchable import watchable
 
-_MANY = 400  # statistics of parameters, from which on they are worth a compiled program
+_MANY = 400  # number of parameter statistics above which compiling pays off
 
 
 class StepStatistics(StatisticsCollector):
-    """Takes statistics of a stack's steps.
+    """Computes statistics of a stack's steps.
 
     Args:
-        stack: The stack, whose method is settled.
-        patterns: Which statistics; a pattern that means none here makes no column.
+        stack: The stack; its training method must be final.
+        patterns: Patterns of the statistics; a pattern that matches none is ignored.
         at: Whether a step is watched.
     """
 
@@ -55,13 +55,13 @@ class StepStatistics(StatisticsCollector):
         self._previous: tuple[int, Tensor] | None = None
 
     def compile(self) -> None:
-        """From now on passes over an eager stack's tensors are compiled programs too."""
+        """Compiles the reductions of an eager stack's tensors from now on."""
         self._make(compiles=True)
 
     def _make(self, compiles: bool) -> None:
         stack, columns, batch = self._stack, self._columns, self._stack.config.batch_size
         flat = [each for each in columns if each.place.family not in ACTIVATIONS]
-        # Few of them are cheaper than a program for them.
+        # A few statistics cost less than compiling a program for them.
         program = (compiles or stack.method.compiled) and len(flat) > _MANY
         self._flat = (
             ParameterStatistics(flat, stack.layout, batch, program, stack.device) if flat else None
@@ -83,11 +83,11 @@ class StepStatistics(StatisticsCollector):
         return bool(self.names) and self._at(step)
 
     def tap_reducer(self, step: int) -> TapReducer | None:
-        """What is read in a step's passes."""
+        """The reducer to apply at sites during a step's passes, or None."""
         return self._tap_reducer if self._tap_reducer.sites and self.watches(step) else None
 
     def before(self, step: int, theta: Tensor, grad: Tensor) -> None:
-        """Keeps copies of what the update changes and a watched step needs."""
+        """Copies tensors that the update changes and a watched step needs."""
         flat = self._flat
         if flat is None:
             return
@@ -117,11 +117,11 @@ class StepStatistics(StatisticsCollector):
             previous = None
             if self._previous is not None and self._previous[0] == step - 1:
                 previous = self._previous[1]
-            self._flat.take(tensors, self._before, previous, self._buffer)
+            self._flat.compute(tensors, self._before, previous, self._buffer)
         return self._buffer.row()
 
     def done(self, step: int) -> None:
-        """Ends a step: keeps what the next one needs of it."""
+        """Ends a step; stores its gradient if the next step needs it."""
         flat = self._flat
         self._before = None
         remembered = flat is not None and flat.needs_previous and self.watches(step + 1)
@@ -129,12 +129,16 @@ class StepStatistics(StatisticsCollector):
         self._grad = None
 
     def forget(self) -> None:
-        """Lets go of the last gradient: the runs' states were put in place of others."""
+        """Drops the previous gradient, after the runs' states were replaced."""
         self._previous = None
 
     def narrow(self, indices: Sequence[int]) -> None:
-        """Narrows to some of the runs."""
-        # Programs are made for a number of runs; making them anew costs more than it saves.
+        """Narrows the stack to some of its runs.
+
+        Args:
+            indices: The positions of the remaining runs.
+        """
+        # A program is compiled for a number of runs; compiling it again costs more than it saves.
         if self._flat is not None:
             self._flat.stay_eager()
         self._tap_reducer.stay_eager()
@@ -145,18 +149,18 @@ class StepStatistics(StatisticsCollector):
 
 
 def check_watching(runs: Sequence[Run]) -> None:
-    """Checks that each pattern of statistics means one in some run.
+    """Checks that each pattern of statistics matches at least one in some run.
 
     Args:
         runs: All runs of an experiment.
 
     Raises:
-        InputError: One means none.
+        InputError: A pattern matches no statistic.
     """
     shapes = list({run.stack_key: run for run in runs}.values())
     found: dict[tuple[str, ...], list[Column]] = {}
     for run in shapes:
-        assert isinstance(run.watch, WatchConfig), "an experiment's runs know what is watched"
+        assert isinstance(run.watch, WatchConfig), "an experiment's runs have a watch section"
         recorder = run.watch.recorder
         patterns = run.watch.statistics + (recorder.statistics if recorder is not None else ())
         patterns = tuple(pattern for pattern in patterns if pattern not in ("*", *DEFAULT))
@@ -166,7 +170,7 @@ def check_watching(runs: Sequence[Run]) -> None:
             there = watchable(run)
         except InputError:
             raise
-        except (Exception, SystemExit):  # training it keeps the whole error with the run
+        except (Exception, SystemExit):  # training reports this error and saves it with the run
             return
         found.setdefault(patterns, []).extend(
             every_column(patterns, there.sites, there.layout, there.watched_state)

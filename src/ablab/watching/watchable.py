@@ -1,4 +1,4 @@
-"""What there is to watch in a run, known before it is trained."""
+"""The tensors of a run that can be watched, known before it is trained."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ from ablab.watching.sites import Site, find_sites
 
 @dataclass(frozen=True)
 class Watchable:
-    """What there is to watch.
+    """The tensors of a run that can be watched.
 
     Attributes:
-        sites: The model's sites by name.
-        layout: Its parameters.
-        state_names: The optimizer's state tensors.
-        watched_state: Those that are like the parameters.
-        item: Bytes of a number.
+        sites: The model's sites, by name.
+    layout: The model's parameters.
+    state_names: The names of the optimizer's state tensors.
+    watched_state: Those that have the shape of the parameters.
+    item: The size of a parameter's entry, in bytes.
     """
 
     sites: dict[str, Site]
@@ -31,7 +31,10 @@ class Watchable:
 
 
 def watchable(run: Run) -> Watchable:
-    """What there is to watch in a run; its model is made on the CPU, and may raise anything."""
+    """The tensors of a run that can be watched.
+
+    The model is created on the CPU; a user's model may raise any exception.
+    """
     model = initial_model(run)
     layout = ParameterLayout.of(model)
     theta = layout.flatten(model)

@@ -1,4 +1,4 @@
-"""Does generation with a cache give what generation without one gives?"""
+"""Does generation with a cache equal generation without one?"""
 
 import torch
 
@@ -11,7 +11,7 @@ _TOKENS = 24
 
 @check("cache", "model", "generation with a cache equals generation without, token for token")
 def cache(patient: Patient) -> list[Finding]:
-    """Continues the first half of two samples both ways, drawing alike."""
+    """Continues the first half of two samples with and without a cache, with the same draws."""
     model = patient.shaken()
     if not model.caches:
         raise NotApplicable("the model generates without a cache")
@@ -25,11 +25,11 @@ def cache(patient: Patient) -> list[Finding]:
     sample = int((plain != cached)[:, place].nonzero()[0])
     return [
         Finding(
-            "generation with a cache gives other tokens",
+            "generation with a cache gives different tokens",
             f"from token {place} on: {cached[sample, place:].tolist()} with the cache, "
-            f"{plain[sample, place:].tolist()} without",
-            "Cached keys or values stand at wrong positions, positions count from the newest token "
-            "in place of the sequence's first, the mask lets the new token see too little, or a "
-            "later token changes what an earlier one computed.",
+            f"{plain[sample, place:].tolist()} without it",
+            "Cached keys or values are at wrong positions; positions are counted from the newest "
+            "token instead of the first; the mask hides earlier tokens from the new one; or a "
+            "later token changes the activations of an earlier one.",
         )
     ]

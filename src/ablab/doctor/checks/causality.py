@@ -1,4 +1,4 @@
-"""Does a prediction see what it predicts?"""
+"""Does a prediction see the token that it predicts?"""
 
 from ablab.doctor.check import Finding, NotApplicable, check
 from ablab.doctor.influence import token_changes
@@ -8,10 +8,10 @@ from ablab.doctor.patient import Patient
 
 @check("causality", "model", "no prediction sees a later token of its sample")
 def causality(patient: Patient) -> list[Finding]:
-    """Changes one token and looks at the logits of the predicted positions before it."""
+    """Changes one token and compares the logits of the predicted positions before it."""
     predicted = patient.predicted
     if predicted[0] == patient.run.task.input_length - 1:
-        raise NotApplicable("only the last position is predicted, and no token is later")
+        raise NotApplicable("only the last position is predicted, and it has no later token")
     leaks: dict[int, list[int]] = {}
     for change in token_changes(patient):
         seen_at = [place for place in change.own if place < change.position and place in predicted]
@@ -27,11 +27,11 @@ def causality(patient: Patient) -> list[Finding]:
     ]
     return [
         Finding(
-            "predictions see later tokens, so they can copy their answer",
+            "predictions see later tokens, so they can copy the answer",
             listed(evidence, 3, "; "),
             "The causal mask is missing, is not applied on this path, or is added before an "
-            "activation that does not turn minus infinity into zero (tanh makes it -1, a linear "
-            "one or none leaves it): multiply the weights by a mask of zeros and ones after the "
-            "activation. Convolutions and pooling need padding on the left alone.",
+            "activation that does not map minus infinity to zero (tanh maps it to -1, a linear "
+            "activation or none leaves it unchanged). Multiply the weights by a mask of zeros and "
+            "ones after the activation. Convolutions and pooling need padding on the left only.",
         )
     ]

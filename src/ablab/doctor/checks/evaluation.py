@@ -1,4 +1,4 @@
-"""Is evaluation the same every time?"""
+"""Is evaluation deterministic?"""
 
 import torch
 
@@ -8,7 +8,7 @@ from ablab.doctor.patient import Patient
 
 @check("evaluation", "model", "the same input gives the same output, bit for bit")
 def evaluation(patient: Patient) -> list[Finding]:
-    """Passes one batch twice in evaluation, with another batch between."""
+    """Evaluates one batch twice, with another batch in between."""
     model = patient.model().eval()
     tokens, _ = patient.batch(4)
     with torch.no_grad():
@@ -21,8 +21,7 @@ def evaluation(patient: Patient) -> list[Finding]:
         Finding(
             "the same input gives different outputs in evaluation",
             f"they differ by up to {float((first - second).abs().max()):.3g}",
-            "Dropout or noise goes on in evaluation (F.dropout needs training=self.training), or "
-            "the model carries something over from one pass to the next (a cache, a running "
-            "statistic).",
+            "Dropout or noise is active in evaluation (F.dropout needs training=self.training), or "
+            "the model carries state from one pass to the next (a cache, a running statistic).",
         )
     ]

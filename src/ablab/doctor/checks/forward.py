@@ -5,13 +5,13 @@ import torch
 from ablab.doctor.check import Finding, check
 from ablab.doctor.patient import Patient
 
-# Everything else about the model is looked at only where this finds nothing.
+# The other checks of the model run only if this one finds no problem.
 NAME = "forward"
 
 
 @check(NAME, "model", "tokens (B, T) give finite logits (B, T, V)")
 def forward(patient: Patient) -> list[Finding]:
-    """Passes a batch with another number of samples than positions."""
+    """Passes a batch whose number of samples differs from its number of positions."""
     length, vocabulary = patient.run.task.input_length, patient.run.task.vocab_size
     samples = 3 if length != 3 else 4
     tokens, _ = patient.batch(samples)
@@ -24,10 +24,10 @@ def forward(patient: Patient) -> list[Finding]:
     if tuple(logits.shape) != expected:
         return [
             Finding(
-                "the logits have a wrong shape",
+                "the logits have the wrong shape",
                 f"tokens {tuple(tokens.shape)} give {tuple(logits.shape)}; expected {expected}",
-                "Return a row of vocabulary logits for every position, batch first: "
-                "no softmax, no choice of a position, no flattening.",
+                "Return logits over the vocabulary for every position, batch first: do not apply "
+                "softmax, select a position or flatten.",
             )
         ]
     broken = (~logits.isfinite()).any(-1)
@@ -35,19 +35,19 @@ def forward(patient: Patient) -> list[Finding]:
         places = sorted({int(place) for place in broken.nonzero()[:, 1]})
         return [
             Finding(
-                "the initial model's logits are not finite",
+                "the untrained model's logits are not finite",
                 f"at positions {places}",
                 "A mask of minus infinity reaches a linear layer or an activation that does not "
-                "turn it into zero (0 times infinity is not a number), or a norm divides by zero: "
-                "multiply attention's weights by a mask of zeros and ones after the activation; "
-                "give norms an eps.",
+                "map it to zero (0 times infinity is NaN), or a norm divides by zero. Multiply "
+                "attention weights by a mask of zeros and ones after the activation, and give "
+                "norms an eps.",
             )
         ]
     return []
 
 
 def _raised(patient: Patient, error: Exception, samples: int) -> Finding:
-    """An error of the forward pass, and whether a square batch would have hidden it."""
+    """An error of the forward pass; also tests whether a batch with B = T would hide it."""
     reason = f"{type(error).__name__}: {error}"
     length = patient.run.task.input_length
     try:
@@ -57,11 +57,11 @@ def _raised(patient: Patient, error: Exception, samples: int) -> Finding:
         return Finding(
             "the forward pass raises an error",
             reason,
-            "The model must take int64 tokens of shape (B, T) for any B and return logits.",
+            "The model must accept int64 tokens of shape (B, T) for any B, and return logits.",
         )
     return Finding(
-        "the forward pass works only with as many samples as positions",
+        "the forward pass works only if there are as many samples as positions",
         f"with {samples} samples of {length} tokens: {reason}; with {length} samples it runs",
-        "Batch and sequence axes are swapped somewhere: torch's attention and transformer layers "
-        "read (T, B, D) unless they are made with batch_first=True.",
+        "Batch and sequence axes are swapped somewhere. torch's attention and transformer layers "
+        "expect (T, B, D) unless they are created with batch_first=True.",
     )

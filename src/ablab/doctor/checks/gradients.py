@@ -13,9 +13,9 @@ from ablab.model.roles import Role, roles_by_name
 _OUTPUTS = frozenset((Role.UNEMBEDDING, Role.MATRIX))
 
 
-@check("gradients", "model", "every parameter gets a gradient; none is frozen or shared unawares")
+@check("gradients", "model", "every parameter gets a gradient; none is frozen or shared by mistake")
 def gradients(patient: Patient) -> list[Finding]:
-    """Takes the loss's gradient on one batch, with parameters off their zeros."""
+    """Computes the gradient of the loss on one batch, with perturbed parameters."""
     model = patient.model()
     findings = []
     frozen = [name for name, each in model.named_parameters() if not each.requires_grad]
@@ -24,8 +24,8 @@ def gradients(patient: Patient) -> list[Finding]:
             Finding(
                 "parameters are frozen",
                 listed(frozen),
-                "requires_grad is False. ablab trains every parameter: make what is not to be "
-                "trained a buffer (register_buffer), or let it train.",
+                "requires_grad is False. ablab trains every parameter: register tensors that must "
+                "not be trained as buffers (register_buffer), or set requires_grad.",
             )
         )
     shared = _shared(patient, model)
@@ -34,8 +34,8 @@ def gradients(patient: Patient) -> list[Finding]:
             Finding(
                 "one tensor is registered under two names",
                 listed(shared),
-                "One module or parameter is used twice, such as a block built once and put into "
-                "a list many times ([block] * n): build each anew.",
+                "A module or parameter is used more than once, such as a block that is created "
+                "once and repeated in a list ([block] * n). Create each one separately.",
             )
         )
     missing = patient.without_gradient if len(frozen) < len(list(model.parameters())) else {}
@@ -44,15 +44,15 @@ def gradients(patient: Patient) -> list[Finding]:
             Finding(
                 "parameters get no gradient",
                 listed(f"{name}: {what}" for name, what in missing.items()),
-                "They are not used in the forward pass, or what they give is cut off (.detach(), "
-                ".data, torch.no_grad(), .item(), argmax), or multiplied by zero.",
+                "They are not used in the forward pass, their output is detached (.detach(), "
+                ".data, torch.no_grad(), .item(), argmax), or it is multiplied by zero.",
             )
         )
     return findings
 
 
 def _shared(patient: Patient, model: nn.Module) -> list[str]:
-    """The names that share a tensor, beside an embedding tied to an output layer."""
+    """Names that share a tensor, except an embedding tied to an output layer."""
     roles = roles_by_name(model)
     names: dict[int, list[str]] = defaultdict(list)
     for name, parameter in model.named_parameters(remove_duplicate=False):

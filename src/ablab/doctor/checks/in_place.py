@@ -1,4 +1,4 @@
-"""Does one pass leave the model as the next needs it?"""
+"""Does a pass leave the model in the state that the next pass needs?"""
 
 import torch
 from torch import Tensor
@@ -10,15 +10,15 @@ from ablab.doctor.unregistered import loose_tensors
 
 _CACHE = (
     "A tensor that outlives the pass is written in place, such as a cache: "
-    "self.k_cache[:, a:b] = k. The next pass overwrites what the backward pass still needs, or "
-    "carries the last pass's graph along. In training use k itself; write into a cache only "
-    "without gradients, or build it anew with torch.cat."
+    "self.k_cache[:, a:b] = k. The next pass overwrites values that the backward pass still needs, "
+    "or keeps the graph of the last pass alive. In training, use k itself; write to a cache only "
+    "without gradients, or create a new one with torch.cat."
 )
 
 
-@check("in_place", "model", "passes do not write into what outlives them")
+@check("in_place", "model", "passes do not write to tensors that outlive them")
 def in_place(patient: Patient) -> list[Finding]:
-    """Passes two batches forward and backward in two orders; looks for what a pass changes."""
+    """Runs two batches forward and backward in two orders; finds tensors that a pass changes."""
     findings = []
     error = patient.training_error
     if error is not None:
@@ -26,18 +26,18 @@ def in_place(patient: Patient) -> list[Finding]:
         about_graph = "inplace" in reason or "second time" in reason
         findings.append(
             Finding(
-                "two passes of training fail",
+                "two training passes fail",
                 f"{order}: {reason.splitlines()[0]}",
-                _CACHE if about_graph else "See the error: training does the same.",
+                _CACHE if about_graph else "See the error; training would raise it too.",
             )
         )
     model = patient.model().train()
-    kept = _tensors(model)
-    before = {name: (each, each.detach().clone()) for name, each in kept.items()}
+    tensors = _tensors(model)
+    before = {name: (each, each.detach().clone()) for name, each in tensors.items()}
     with torch.no_grad():
         model(patient.batch(2)[0])
     now = _tensors(model)
-    # A plain attribute that holds another tensor afterwards is a note of the pass, not a cache.
+    # A plain attribute that is assigned a new tensor is an output of the pass, not a cache.
     buffers = dict(model.named_buffers())
     written = [
         name
@@ -47,17 +47,17 @@ def in_place(patient: Patient) -> list[Finding]:
     if written:
         findings.append(
             Finding(
-                "a forward pass writes into the model",
+                "a forward pass writes to the model's tensors",
                 listed(written),
-                _CACHE + " A running statistic (BatchNorm's) is such a tensor too: a run would no "
-                "longer be a function of its parameters.",
+                _CACHE + " A running statistic (as in BatchNorm) is such a tensor too: with it, a "
+                "run would no longer be a function of its parameters.",
             )
         )
     return findings
 
 
 def _tensors(model: torch.nn.Module) -> dict[str, Tensor]:
-    """Buffers and plain tensors by name."""
+    """Buffers and unregistered tensors, by name."""
     loose = {each.name: each.value for each in loose_tensors(model)}
     plain = {name: value for name, value in loose.items() if isinstance(value, Tensor)}
     return dict(model.named_buffers()) | plain

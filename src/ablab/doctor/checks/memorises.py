@@ -1,4 +1,4 @@
-"""Can the model learn anything?"""
+"""Can the model overfit one small batch?"""
 
 import math
 from collections import Counter, defaultdict
@@ -16,15 +16,15 @@ _STEPS = 200
 _TOKENS = 256  # in the batch, or two samples
 
 
-@check("memorises", "model", "one small batch can be learned by heart")
+@check("memorises", "model", "the model can memorise one small batch")
 def memorises(patient: Patient) -> list[Finding]:
-    """Trains on one batch by Adam, at up to two rates, until the loss has halved.
+    """Trains on one batch with Adam, at up to two learning rates, until the loss is halved.
 
-    Half way is measured down to the least loss that any model of the same sight can reach: where
-    equal inputs have different answers that is not zero.
+    Halved means half way down to the lowest loss that a model with the same inputs can reach. That
+    is not zero if equal inputs have different answers.
     """
     if patient.training_error:
-        raise NotApplicable("two passes of training fail; see in_place")
+        raise NotApplicable("two training passes fail; see in_place")
     samples = max(2, min(8, _TOKENS // patient.run.task.input_length))
     tokens, targets = patient.batch(samples)
     floor = _least_loss(patient, tokens, targets)
@@ -34,7 +34,7 @@ def memorises(patient: Patient) -> list[Finding]:
         model = patient.model().eval()
         parameters = [each for each in model.parameters() if each.requires_grad]
         if not parameters:
-            raise NotApplicable("the model has nothing to train")
+            raise NotApplicable("the model has no trainable parameters")
         optimizer = torch.optim.Adam(parameters, lr=rate)
         for step in range(_STEPS + 1):
             loss = patient.loss(model, tokens, targets)
@@ -48,19 +48,19 @@ def memorises(patient: Patient) -> list[Finding]:
         reached[rate] = value
     return [
         Finding(
-            f"{samples} samples cannot be learned by heart",
-            f"the loss began at {start:.4g} nats; after {_STEPS} steps of Adam it is "
+            f"the model cannot memorise {samples} samples",
+            f"the loss started at {start:.4g} nats; after {_STEPS} steps of Adam it is "
             + ", ".join(f"{value:.4g} at rate {rate:g}" for rate, value in reached.items())
-            + f"; the least possible is {floor:.4g}",
-            "The answer does not reach the logits: inputs and targets belong to different samples "
-            "or positions, gradients are cut off, or parameters are not trained (see the other "
-            "checks); or the model is too small for the task.",
+            + f"; the lowest possible loss is {floor:.4g}",
+            "Inputs and targets belong to different samples or positions, gradients are detached, "
+            "or parameters are not trained (see the other checks); or the model is too small for "
+            "the task.",
         )
     ]
 
 
 def _least_loss(patient: Patient, tokens: Tensor, targets: Tensor) -> float:
-    """The entropy of the batch's answers given what the model can see before each, in nats."""
+    """The entropy in nats of the batch's answers, given the tokens that the model sees for each."""
     try:
         looks_back = bool(read_positions(patient, patient.predicted[-1]))
     except NotApplicable:

@@ -1,4 +1,4 @@
-"""Does each norm look at one vector at a time, and do what its name says?"""
+"""Does each norm act on one vector at a time, and does it match its name?"""
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +8,9 @@ from ablab.doctor.patient import Patient
 from ablab.model.roles import Role, declared_roles
 
 
-@check("norms", "model", "each norm acts on single vectors and does what its name says")
+@check("norms", "model", "each norm acts on single vectors and matches its name")
 def norms(patient: Patient) -> list[Finding]:
-    """Changes one vector of each norm's input; compares LayerNorm and RMSNorm with their names."""
+    """Changes one vector of each norm's input; tests the properties of LayerNorm and RMSNorm."""
     model = patient.shaken()
     named = {name: each for name, each in model.named_modules() if _is_norm(each)}
     inputs: dict[str, Tensor] = {}
@@ -29,7 +29,7 @@ def norms(patient: Patient) -> list[Finding]:
         called = {name: each for name, each in inputs.items() if each.ndim >= 2}
         if not called:
             raise NotApplicable("the model has no norm that is called on a tensor")
-        model.train()  # BatchNorm looks at its batch only then
+        model.train()  # BatchNorm uses the batch's statistics only in training mode
         findings = []
         for name, x in called.items():
             found = _mixes(name, named[name], x) or _misnamed(name, named[name], x)
@@ -38,20 +38,17 @@ def norms(patient: Patient) -> list[Finding]:
 
 
 def _is_norm(module: nn.Module) -> bool:
-    """Whether a module is a norm by the name of a class that it comes from, or by its roles.
-
-    All in it has to be one, too.
-    """
+    """Whether a module and all its submodules are norms, by the name of a class or by role."""
     for part in module.modules():
-        called = any("norm" in kind.__name__.lower() for kind in type(part).__mro__)
+        named = any("norm" in kind.__name__.lower() for kind in type(part).__mro__)
         roles = set(declared_roles(part).values())
-        if not called and not (Role.NORM in roles and roles <= {Role.NORM, Role.BIAS}):
+        if not named and not (Role.NORM in roles and roles <= {Role.NORM, Role.BIAS}):
             return False
     return True
 
 
 def _mixes(name: str, norm: nn.Module, x: Tensor) -> Finding | None:
-    """What is wrong where other vectors than the changed one change."""
+    """A finding if vectors other than the changed one change."""
     before = norm(x)
     changed = x.clone()
     at = tuple(size // 2 for size in x.shape[:-1])
@@ -68,14 +65,14 @@ def _mixes(name: str, norm: nn.Module, x: Tensor) -> Finding | None:
         f"the norm {name} ({kind}) mixes vectors",
         f"input {tuple(x.shape)}: changing the vector at {at} changes {int(moved.sum()):,} of "
         f"the {moved.numel() - 1:,} others",
-        "The norm has lost its axis, such as torch.norm(x) in place of "
+        "The norm has no axis, such as torch.norm(x) instead of "
         "torch.norm(x, dim=-1, keepdim=True), or it runs over the batch or the sequence, as "
-        "BatchNorm, InstanceNorm and GroupNorm do: take it over the last axis alone.",
+        "BatchNorm, InstanceNorm and GroupNorm do. Compute it over the last axis only.",
     )
 
 
 def _misnamed(name: str, norm: nn.Module, x: Tensor) -> Finding | None:
-    """What is wrong where a LayerNorm or RMSNorm is none."""
+    """A finding if a LayerNorm or RMSNorm lacks the properties of one."""
     kind = type(norm).__name__.lower()
     is_layer, is_rms = "layernorm" in kind, "rmsnorm" in kind
     if not (is_layer or is_rms) or x.shape[-1] < 2:
@@ -87,10 +84,10 @@ def _misnamed(name: str, norm: nn.Module, x: Tensor) -> Finding | None:
         return None
     vectors = (100 * rows / spread)[varied]  # well above any eps
     doubled = (norm(2 * vectors) - norm(vectors)).abs().max() / norm(vectors).abs().max()
-    claims = {"twice the input gives another output": float(doubled)}
+    claims = {"doubling the input changes the output": float(doubled)}
     if is_layer:
         shifted = norm(vectors + 50) - norm(vectors)
-        claims["a shifted input gives another output"] = float(
+        claims["shifting the input changes the output"] = float(
             shifted.abs().max() / norm(vectors).abs().max()
         )
     if isinstance(norm, nn.LayerNorm | nn.RMSNorm):
@@ -107,8 +104,8 @@ def _misnamed(name: str, norm: nn.Module, x: Tensor) -> Finding | None:
     if not wrong:
         return None
     return Finding(
-        f"the norm {name} ({type(norm).__name__}) does not do what its name says",
+        f"the norm {name} ({type(norm).__name__}) does not match its name",
         "; ".join(f"{claim}: off by {off:.3g}" for claim, off in wrong.items()),
-        "A wrong axis, a missing square, root or mean, or an eps that is too large. LayerNorm: "
+        "A wrong axis; a missing square, root or mean; or an eps that is too large. LayerNorm: "
         "(x - mean) / sqrt(var + eps); RMSNorm: x / sqrt(mean(x²) + eps); both over the last axis.",
     )

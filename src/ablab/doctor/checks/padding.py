@@ -1,4 +1,4 @@
-"""Is padding left out of the loss?"""
+"""Is padding excluded from the loss?"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,22 +9,22 @@ from ablab.doctor.patient import Patient
 
 _SAMPLES = 512
 _CAUSE = (
-    "Predicting padding is easy and drowns the loss: it falls while nothing is learned, and every "
-    "mean depends on the lengths. Set the targets of padding to IGNORED (-100), let the task's "
-    "configuration say ragged, and leave those positions out of the measures."
+    "Padding is easy to predict and dominates the loss: the loss falls although nothing useful is "
+    "learned, and every mean depends on the lengths. Set the targets of padding to IGNORED (-100), "
+    "set ragged in the task's configuration, and exclude these positions from the measures."
 )
 
 
 @check("padding", "task", "padding is never predicted")
 def padding(patient: Patient) -> list[Finding]:
-    """Looks for the declared padding among the targets, else for what looks like padding."""
+    """Looks for the declared padding among the targets, or else for a token used as padding."""
     tokens, targets = (each.numpy() for each in patient.batch(_SAMPLES))
     declared = patient.run.task.padding
     token = _looks_like_padding(tokens) if declared is None else declared
     if token is None:
         return []
     counted = int((targets == token).sum())
-    # A token that only looks like padding may end a sample rightly, once.
+    # A token that only looks like padding may be a valid end-of-sample token, once per sample.
     allowed = 0 if declared is not None else len(targets)
     if counted <= allowed:
         return []
@@ -41,7 +41,7 @@ def padding(patient: Patient) -> list[Finding]:
 
 
 def _looks_like_padding(tokens: NDArray[np.int64]) -> int | None:
-    """The token that ends samples in runs of several lengths and stands nowhere else, if any."""
+    """The token that fills the ends of samples of several lengths and is nowhere else, or None."""
     length = tokens.shape[1]
     for token in np.unique(tokens[:, -1]):
         is_it = tokens == token

@@ -12,15 +12,15 @@ _PAIRS = 6
 
 @check("positions", "model", "the order of earlier tokens matters")
 def positions(patient: Patient) -> list[Finding]:
-    """Swaps two different earlier tokens and looks at the last predicted position's logits."""
+    """Swaps two different earlier tokens and compares the logits at the last predicted position."""
     last = patient.predicted[-1]
     read = read_positions(patient, last)
     if len(read) < 2:
-        raise NotApplicable("the model reads fewer than two earlier tokens")
+        raise NotApplicable("the model uses fewer than two earlier tokens")
     tokens, _ = patient.batch(2)
     pairs = [(a, b) for a, b in combinations(read, 2) if tokens[0, a] != tokens[0, b]]
     if not pairs:
-        raise NotApplicable("the task has no two different earlier tokens")
+        raise NotApplicable("no two earlier tokens of the sample differ")
     model = patient.shaken()
     before = passed(model, tokens)[0, last]
     pairs = pairs[:: -(-len(pairs) // _PAIRS)]
@@ -32,12 +32,11 @@ def positions(patient: Patient) -> list[Finding]:
             return []
     return [
         Finding(
-            "the model does not know the order of the tokens it reads",
-            f"swapping the tokens at positions {listed(pairs)} leaves the logits at {last} as they "
-            "are",
-            "Positions are missing: there is no positional encoding (position: none), or it is "
-            "made and never added, or it is the same at every position. A single layer of "
-            "attention without one sees a set of tokens; deeper ones learn some order from the "
-            "causal mask.",
+            "the model ignores the order of its tokens",
+            f"swapping the tokens at positions {listed(pairs)} does not change the logits at "
+            f"position {last}",
+            "There is no positional encoding (position: none), it is computed but never added, or "
+            "it is the same at every position. Without one, a single attention layer sees a set "
+            "of tokens; deeper models learn some order from the causal mask.",
         )
     ]

@@ -1,4 +1,4 @@
-"""Does the optimizer see everything that is meant to be trained?"""
+"""Does the optimizer see every tensor that should be trained?"""
 
 import torch
 
@@ -9,20 +9,20 @@ from ablab.doctor.unregistered import loose_tensors
 from ablab.train.method import SOLO
 from ablab.train.stack import Stack
 
-_STEPS = 3  # what stands before an output layer of zeros moves from the second on
+_STEPS = 3  # if the output layer starts at zero, earlier layers move from the second step on
 
 
 @check("registered", "model", "the optimizer sees and moves every parameter")
 def registered(patient: Patient) -> list[Finding]:
-    """Looks for parameters that hang on plain attributes, and trains three steps."""
+    """Looks for parameters in plain attributes, and trains for three steps."""
     loose = [each for each in loose_tensors(patient.model()) if each.trains]
     findings = []
     if loose:
         findings.append(
             Finding(
-                "parameters are left out of the optimizer",
-                listed(f"{each.name} ({each.size:,} numbers)" for each in loose),
-                "They are not registered with the model: they hang in a plain list, tuple, dict or "
+                "parameters are missing from the optimizer",
+                listed(f"{each.name} ({each.size:,} entries)" for each in loose),
+                "They are not registered with the model: they are in a plain list, tuple, dict or "
                 "attribute. Use nn.ParameterList, nn.ModuleList or nn.ModuleDict, or assign an "
                 "nn.Parameter to the module itself.",
             )
@@ -34,15 +34,15 @@ def registered(patient: Patient) -> list[Finding]:
             Finding(
                 f"parameters did not move in {_STEPS} steps of {optimizer}",
                 listed(still),
-                "They get a gradient, so the update leaves them out: the optimizer was made of a "
-                "part of the parameters, or the forward pass reads a copy of them.",
+                "They get a gradient but no update: the optimizer was created with only some of "
+                "the parameters, or the forward pass uses a copy of them.",
             )
         )
     return findings
 
 
 def _unmoved(patient: Patient) -> list[str]:
-    """The parameters with a gradient that training leaves exactly as they were."""
+    """The parameters that have a gradient but that training does not change."""
     stack = Stack([patient.trial()], None, torch.device("cpu"), SOLO)
     before = {name: value.clone() for name, value in stack.layout.views(stack.theta).items()}
     stack.advance(_STEPS)

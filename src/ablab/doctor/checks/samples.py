@@ -1,4 +1,4 @@
-"""Does a sample see another?"""
+"""Does a sample affect other samples of its batch?"""
 
 from ablab.doctor.check import Finding, check
 from ablab.doctor.influence import Change, token_changes
@@ -6,24 +6,24 @@ from ablab.doctor.messages import listed
 from ablab.doctor.patient import Patient
 
 _SWAPPED = (
-    "Batch and sequence axes are swapped: the model mixes samples at one position, and not "
-    "positions of one sample. torch's attention, transformer and recurrent layers read (T, B, D) "
-    "unless they are made with batch_first=True; look for a transpose or a view too few or too "
-    "many."
+    "Batch and sequence axes are swapped: the model mixes samples at one position instead of "
+    "positions of one sample. torch's attention, transformer and recurrent layers expect (T, B, D) "
+    "unless they are created with batch_first=True. Also look for a missing or superfluous "
+    "transpose or view."
 )
 _WHOLE = (
-    "A statistic is taken over the whole batch: a norm, mean or softmax without its axis, such as "
-    "torch.norm(x) where torch.norm(x, dim=-1, keepdim=True) is meant; or by BatchNorm."
+    "A statistic runs over the whole batch: a norm, mean or softmax without its axis, such as "
+    "torch.norm(x) instead of torch.norm(x, dim=-1, keepdim=True); or BatchNorm."
 )
 _BATCH = (
-    "A statistic runs over the batch axis, as in BatchNorm or a softmax or mean with dim=0: take "
-    "it over the model axis (dim=-1), as LayerNorm and RMSNorm do."
+    "A statistic runs over the batch axis, as in BatchNorm or a softmax or mean with dim=0. "
+    "Compute it over the model axis (dim=-1), as LayerNorm and RMSNorm do."
 )
 
 
 @check("samples", "model", "no sample sees another sample of its batch")
 def samples(patient: Patient) -> list[Finding]:
-    """Changes one token and looks at the logits of the batch's other samples."""
+    """Changes one token and compares the logits of the other samples of the batch."""
     changes = token_changes(patient)
     touching = [change for change in changes if change.others]
     if not touching:
@@ -44,7 +44,7 @@ def samples(patient: Patient) -> list[Finding]:
 
 
 def _mixes_positions(changes: list[Change]) -> bool:
-    """Whether any position's logits, of whatever sample, depend on tokens of two positions."""
+    """Whether the logits at some position, of any sample, depend on tokens at two positions."""
     seen: dict[int, int] = {}
     return any(
         seen.setdefault(int(place), change.position) != change.position

@@ -1,4 +1,4 @@
-"""Is a run a function of its configuration and seed?"""
+"""Is a run a function of its configuration and seed only?"""
 
 import torch
 
@@ -11,10 +11,10 @@ from ablab.train.stack import Stack
 _STEPS = 4
 
 
-@check("seed", "model", "a run is a function of its configuration and seed alone")
+@check("seed", "model", "a run is a function of its configuration and seed only")
 def seed(patient: Patient) -> list[Finding]:
-    """Makes the initial model, and trains a few steps, from two states of torch's generator."""
-    # Every check has torch's generator for itself.
+    """Creates the model and trains a few steps, from two states of torch's generator."""
+    # The state of torch's generator is saved and restored around every check.
     first = _initial(patient, 1)
     differing = [
         name
@@ -26,8 +26,8 @@ def seed(patient: Patient) -> list[Finding]:
             Finding(
                 "initial parameters are not a function of the seed",
                 listed(differing),
-                "Something beside torch's generator is drawn from, NumPy's or Python's own say, "
-                "or the clock is read: draw every parameter from torch, which begins at the seed.",
+                "Parameters are drawn from a generator other than torch's (NumPy's or Python's), "
+                "or depend on the clock. Draw every parameter with torch, which is seeded.",
             )
         ]
     if not patient.trains:
@@ -37,25 +37,25 @@ def seed(patient: Patient) -> list[Finding]:
         return []
     return [
         Finding(
-            "a run trained again is another run",
-            f"seed {patient.run.seed}, step {_STEPS}: loss {again[-1]:.8g}, and {once[-1]:.8g} "
-            "before",
-            "The forward pass draws torch's global random numbers, as nn.Dropout and F.dropout do: "
-            "the run could not be resumed, replayed or stacked. Take dropout from "
-            "forward.dropout(x, p, self.training), whose masks follow from seed and step. Or the "
-            "model carries something over from one pass to the next.",
+            "training a run again gives different losses",
+            f"seed {patient.run.seed}, step {_STEPS}: loss {once[-1]:.8g} at first, "
+            f"{again[-1]:.8g} the second time",
+            "The forward pass uses torch's global random numbers, as nn.Dropout and F.dropout do, "
+            "so the run cannot be resumed, replayed or stacked. Use "
+            "forward.dropout(x, p, self.training), whose masks depend on seed and step only. Or "
+            "the model carries state from one pass to the next.",
         )
     ]
 
 
 def _initial(patient: Patient, state: int) -> dict[str, torch.Tensor]:
-    """The initial parameters and buffers, with torch's generator in a given state."""
+    """The initial parameters and buffers, for a given state of torch's generator."""
     torch.manual_seed(state)
     return patient.model().state_dict()
 
 
 def _losses(patient: Patient, state: int) -> list[float]:
-    """The losses of a few steps, with torch's generator in a given state."""
+    """The losses of a few steps, for a given state of torch's generator."""
     torch.manual_seed(state)
     stack = Stack([patient.trial()], None, torch.device("cpu"), SOLO)
     losses: list[float] = stack.advance(_STEPS).losses[:, 0].tolist()

@@ -10,19 +10,19 @@ from ablab.tasks.base import Batch
 _TRAINED = 20_000
 _HELD_OUT = 2_000
 _MOST = 0.1
-_LONG = 32  # tokens; samples of so many do not repeat by chance
+_LONG = 32  # tokens; samples this long do not repeat by chance
 
 
 @check("split", "task", "held-out samples are not trained on")
 def split(patient: Patient) -> list[Finding]:
-    """Looks for held-out samples among 20,000 training samples, or an epoch of fewer.
+    """Looks for held-out samples among 20,000 training samples, or one epoch if that is shorter.
 
-    Where an epoch is longer, samples long enough not to repeat by chance count for those of the
-    epoch that were not looked at too.
+    If only part of an epoch is searched and samples are too long to repeat by chance, the number
+    found is extrapolated to the whole epoch.
     """
     held_out = _rows(patient.task.held_out(_HELD_OUT))
     if not held_out:
-        raise NotApplicable("the task holds nothing out")
+        raise NotApplicable("the task has no held-out samples")
     epoch = patient.run.task.train_size
     wanted = _TRAINED if epoch is None else min(_TRAINED, epoch)
     samples = min(wanted, patient.run.train.batch_size)
@@ -39,16 +39,15 @@ def split(patient: Patient) -> list[Finding]:
         "samples"
     )
     if seen < 1:
-        evidence += f", which are {100 * seen:.3g}% of an epoch"
+        evidence += f", which is {100 * seen:.3g}% of an epoch"
     example = patient.task.held_out(_HELD_OUT).tokens[met[0]]
     return [
         Finding(
             "held-out samples are trained on",
             f"{evidence}; for example {patient.task.text(example)!r}",
-            "The split is missing, is made after samples were drawn with repetition, or the "
-            "evaluation draws from the training data; or there are so few different samples that "
-            "training meets them all. Decide for each sample by itself, by a hash of it, on which "
-            "side it stands.",
+            "There is no split, it is made after sampling with replacement, or evaluation draws "
+            "from the training data; or there are so few distinct samples that training sees them "
+            "all. Assign each sample to a side by a hash of its content.",
         )
     ]
 

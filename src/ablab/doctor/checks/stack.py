@@ -15,9 +15,9 @@ _CPU = torch.device("cpu")
 
 @check("stack", "model", "two runs trained as a stack equal each run alone")
 def stack(patient: Patient) -> list[Finding]:
-    """Trains two seeds a few steps as a stack and one by one."""
+    """Trains two seeds for a few steps, as a stack and one at a time."""
     if patient.training_error:
-        raise NotApplicable("two passes of training fail; see in_place")
+        raise NotApplicable("two training passes fail; see in_place")
     runs = [patient.trial(seed=patient.run.seed + offset) for offset in (0, 1)]
     try:
         alone = np.concatenate([_losses([run]) for run in runs], axis=1)  # (K, R)
@@ -29,15 +29,15 @@ def stack(patient: Patient) -> list[Finding]:
         return [_refused(error)]
     except Exception as error:
         if "random operation" in str(error):
-            raise NotApplicable("the model draws torch's random numbers; see seed") from error
+            raise NotApplicable("the model uses torch's random numbers; see seed") from error
         return [
             Finding(
                 "the model cannot be stacked",
                 f"{type(error).__name__}: {str(error).splitlines()[0]}",
-                "torch.vmap runs several runs at once, so the forward pass must not look at a "
-                "tensor's value (if x.max() > …, .item(), .tolist()), nor write what parameters "
-                "gave in place into a tensor that it made or keeps. Train it with --engine solo "
-                "otherwise.",
+                "torch.vmap trains several runs at once, so the forward pass must not depend on a "
+                "tensor's values (if x.max() > …, .item(), .tolist()), and must not write results "
+                "in place to a tensor that it created or that the model holds. Otherwise, train "
+                "with --engine solo.",
             )
         ]
     apart = np.abs(together - alone) / np.abs(alone).clip(min=1e-12)
@@ -46,11 +46,11 @@ def stack(patient: Patient) -> list[Finding]:
     step, run = np.unravel_index(np.nanargmax(np.nan_to_num(apart, nan=np.inf)), apart.shape)
     return [
         Finding(
-            "a run in a stack is another run than alone",
+            "a run in a stack differs from the run alone",
             f"step {step + 1}, seed {runs[run].seed}: loss {alone[step, run]:.8g} alone, "
             f"{together[step, run]:.8g} in a stack of two",
-            "The forward pass uses something that all runs share beside the parameters: a tensor "
-            "that is neither parameter nor buffer, or torch's global random numbers.",
+            "The forward pass uses state that all runs share: a tensor that is neither a parameter "
+            "nor a buffer, or torch's global random numbers.",
         )
     ]
 
@@ -62,8 +62,8 @@ def _losses(runs: list[Run]) -> np.ndarray:
 
 def _refused(error: Exception) -> Finding:
     return Finding(
-        "ablab does not train this model as it is",
+        "ablab cannot train this model",
         str(error),
-        "Runs share one template of the model and keep their parameters as one row: no parameter "
-        "is frozen, and buffers are the same for every seed.",
+        "The runs of a stack share one model and its buffers; only their parameters differ. So no "
+        "parameter may be frozen, and buffers must be the same for every seed.",
     )

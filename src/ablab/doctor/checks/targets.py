@@ -10,7 +10,7 @@ _SAMPLES = 256
 
 @check("targets", "task", "the target of each position is the next token")
 def targets(patient: Patient) -> list[Finding]:
-    """Compares targets with the tokens after them, and with those at their own positions."""
+    """Compares each target with the next token and with the token at its own position."""
     tokens, answers = patient.batch(_SAMPLES)
     length = patient.run.task.input_length
     places = [(at, p) for at, p in enumerate(patient.predicted) if p + 1 < length]
@@ -19,7 +19,7 @@ def targets(patient: Patient) -> list[Finding]:
     counted = given != IGNORED
     total = int(counted.sum())
     if not total:
-        raise NotApplicable("no predicted position is followed by another")
+        raise NotApplicable("no predicted position has a next token in the input")
     here = tokens[:, [p for _, p in places]]
     following = tokens[:, [p + 1 for _, p in places]]
     right = int(((given == following) & counted).sum())
@@ -37,15 +37,15 @@ def targets(patient: Patient) -> list[Finding]:
             Finding(
                 "the targets are the tokens at their own positions",
                 evidence,
-                "Targets are not shifted: copying the input is learned at once, and nothing else. "
-                "Targets are tokens[1:] where the inputs are tokens[:-1].",
+                "Targets are not shifted, so the model only learns to copy its input. With inputs "
+                "tokens[:-1], the targets are tokens[1:].",
             )
         ]
     return [
         Finding(
             "the targets are not the next tokens",
             evidence,
-            "Targets are shifted by more than one, or the wrong way, or belong to other samples: "
-            "the target at position p is the token at p + 1.",
+            "Targets are shifted by more than one or in the wrong direction, or belong to other "
+            "samples. The target at position p must be the token at p + 1.",
         )
     ]

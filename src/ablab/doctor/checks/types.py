@@ -1,4 +1,4 @@
-"""Does the model go where it is sent: to another precision, to another device?"""
+"""Can the model be moved to another precision and another device?"""
 
 import torch
 
@@ -12,9 +12,9 @@ _OTHER_DEVICE = ("expected device meta", "same device", "on device meta")
 
 @check("types", "model", "the model follows .double() and .to(device)")
 def types(patient: Patient) -> list[Finding]:
-    """Runs the model in float64 and, without numbers, on torch's meta device."""
+    """Runs the model in float64 and, without values, on torch's meta device."""
     left_behind = _left_behind(patient)
-    # What hangs loose would stay behind on another device, and is named already.
+    # Unregistered tensors would fail on another device too; they are already reported.
     loose = loose_tensors(patient.model())
     return [*_in_float64(patient), *left_behind, *([] if loose else _on_another_device(patient))]
 
@@ -22,8 +22,8 @@ def types(patient: Patient) -> list[Finding]:
 def _in_float64(patient: Patient) -> list[Finding]:
     tokens, _ = patient.batch(2)
     cause = (
-        "A tensor is made in the forward pass, or kept on the model, with a precision of its own "
-        "(torch.zeros(…), .float()): make it with dtype=x.dtype, or register it as a buffer."
+        "A tensor is created in the forward pass, or stored on the model, with a fixed precision "
+        "(torch.zeros(…), .float()). Create it with dtype=x.dtype, or register it as a buffer."
     )
     try:
         with torch.no_grad():
@@ -43,10 +43,10 @@ def _left_behind(patient: Patient) -> list[Finding]:
         return []
     return [
         Finding(
-            "tensors stay behind when the model moves",
-            listed(f"{each.name} ({each.size:,} numbers)" for each in loose),
-            "They are plain attributes, which .to(), .double() and state_dict() do not see: "
-            "register_buffer them (persistent=False where they need no saving).",
+            "some tensors do not move with the model",
+            listed(f"{each.name} ({each.size:,} entries)" for each in loose),
+            "They are plain attributes, which .to(), .double() and state_dict() ignore. Register "
+            "them with register_buffer (persistent=False if they need not be saved).",
         )
     ]
 
@@ -56,15 +56,15 @@ def _on_another_device(patient: Patient) -> list[Finding]:
     try:
         with torch.no_grad():
             patient.model().to("meta").eval()(tokens.to("meta"))
-    except Exception as error:  # a model may branch on numbers, which meta tensors have not
+    except Exception as error:  # a model may branch on values, which meta tensors do not have
         reason = str(error)
         if any(words in reason for words in _OTHER_DEVICE):
             return [
                 Finding(
                     "the model does not run on another device",
                     f"{type(error).__name__}: {reason.splitlines()[0]}",
-                    "A tensor is made in the forward pass without a device, or kept as a plain "
-                    "attribute: make it with device=tokens.device, or register it as a buffer.",
+                    "A tensor is created in the forward pass without a device, or is a plain "
+                    "attribute. Create it with device=tokens.device, or register it as a buffer.",
                 )
             ]
     return []

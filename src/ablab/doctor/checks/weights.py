@@ -1,4 +1,4 @@
-"""Are attention's weights zero where they are masked, and do they sum to one?"""
+"""Are masked attention weights zero, and do the weights sum to one?"""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from ablab.model.attention import Attention
 from ablab.model.interventions import sites, watch
 
 
-@check("weights", "model", "attention's masked weights are zero; softmax's rows sum to one")
+@check("weights", "model", "masked attention weights are zero; softmax rows sum to one")
 def weights(patient: Patient) -> list[Finding]:
-    """Looks at every ``pattern`` site, of shape (…, T, T)."""
+    """Examines every ``pattern`` site, of shape (…, T, T)."""
     model = patient.shaken()
     tokens, _ = patient.batch(4)
     names = [name for name in sites(model, tokens) if name.rpartition(".")[2] == "pattern"]
@@ -21,7 +21,7 @@ def weights(patient: Patient) -> list[Finding]:
         raise NotApplicable("the model has no site called pattern")
     own = [part for part in model.modules() if isinstance(part, Attention)]
     if own and not any(part.causal for part in own):
-        raise NotApplicable("the model's attention is not causal: nothing is masked")
+        raise NotApplicable("the model's attention is not causal, so no weight is masked")
     with torch.no_grad():
         _, seen = watch(model, tokens, names)
     findings = []
@@ -51,18 +51,18 @@ def _unmasked(name: str, masked: Tensor) -> Finding:
         )
     elif high <= -1e4:
         cause = (
-            "The mask's large negative number is still there: a linear activation (or none) does "
-            "not turn it into zero. Multiply the weights by a mask of zeros and ones in its place."
+            "The large negative values of the mask remain: a linear activation (or none) does not "
+            "map them to zero. Multiply the weights by a mask of zeros and ones instead."
         )
     else:
         cause = (
-            "The mask is not applied to these weights, or not after the activation: multiply them "
-            "by a mask of zeros and ones."
+            "The mask is not applied to these weights, or it is applied before the activation. "
+            "Multiply the weights by a mask of zeros and ones after the activation."
         )
     count = int((masked != 0).sum())
     return Finding(
-        f"attention looks at later positions at {name}",
-        f"{count:,} of {masked.numel():,} masked weights are not zero; they lie between "
+        f"attention sees later positions at {name}",
+        f"{count:,} of {masked.numel():,} masked weights are not zero; they are between "
         f"{low:.4g} and {high:.4g}",
         cause,
     )
@@ -70,15 +70,15 @@ def _unmasked(name: str, masked: Tensor) -> Finding:
 
 def _wrong_sums(name: str, sums: Tensor, expected: str) -> Finding:
     return Finding(
-        f"attention's visible weights do not sum to {expected} at {name}",
-        f"the sums lie between {float(sums.min()):.6g} and {float(sums.max()):.6g}",
-        "The softmax is taken over another axis than the keys (dim=-1), or before the mask: mask "
-        "the scores with minus infinity, then take the softmax over the last axis.",
+        f"the attention weights of a query do not sum to {expected} at {name}",
+        f"the sums are between {float(sums.min()):.6g} and {float(sums.max()):.6g}",
+        "The softmax runs over the wrong axis, or before masking. Mask the scores with minus "
+        "infinity, then apply softmax over the keys (dim=-1).",
     )
 
 
 def _activation(settings: dict[str, Any], site: str) -> str | None:
-    """The activation of the attention that a site belongs to, where the settings tell it."""
+    """The attention activation of a site's block, or None if the settings do not name it."""
     if settings.get("kind") != "transformer":
         return None
     attention = settings.get("attention") or {}

@@ -9,13 +9,15 @@ from ablab.execute.errors import RunFailure
 from ablab.execute.executor import Executor
 from ablab.execute.memory import release_freed_memory, retain_freed_memory
 from ablab.execute.options import EXECUTORS
+from ablab.execute.pause import PauseError
 from ablab.execute.queue import StackQueue, fail_run
 from ablab.execute.resume import group_by_step
+from ablab.execute.setup import set_up
 from ablab.execute.speeds import persist_compiled_programs
-from ablab.execute.train_stack import train_stack
 from ablab.store.checkpointer import LeaseLostError
 from ablab.store.index import StoreError
 from ablab.store.leases import Owner
+from ablab.train.loop import train
 from ablab.train.run import Run
 
 
@@ -38,8 +40,18 @@ class InProcess(Executor):
                     runs = parts.pop(0)
                     try:
                         for group in group_by_step(queue.store, runs):
-                            if not train_stack(queue, owner, claim, group):
+                            ready = set_up(queue, owner, claim, group)
+                            if ready is None:
+                                continue
+                            finished = train(
+                                ready.stack, ready.checkpointer, ready.rules,
+                                queue.should_pause, ready.losses, ready.observers,
+                            )  # fmt: skip
+                            ready.progress.done(finished)
+                            if not finished:
                                 break
+                        continue
+                    except PauseError:
                         continue
                     except LeaseLostError as error:
                         queue.report({"event": "message", "text": str(error)})
@@ -48,6 +60,7 @@ class InProcess(Executor):
                         raise
                     except (Exception, SystemExit) as error:
                         failure = RunFailure.of(error)
+                    ready = None
                     # Outside the handler, where nothing refers to a stack that may not have fitted.
                     parts[:0] = _halves(queue, runs, failure)
                     if queue.should_pause():

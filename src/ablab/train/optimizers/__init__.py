@@ -1,1 +1,1 @@
-"""The optimizers: for each its settings (``NAME_config.py``, without torch) and its update."""
+"""The optimizers: ``NAME_config.py`` has the settings, without torch; ``NAME.py`` the update."""

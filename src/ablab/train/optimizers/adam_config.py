@@ -7,7 +7,7 @@ from ablab.train.optimizer_config import OPTIMIZERS, OptimizerConfig
 
 @OPTIMIZERS.register("adam")
 class AdamConfig(OptimizerConfig):
-    """Adam (Kingma and Ba, 2015), with decay as an L2 penalty, as torch has it."""
+    """Adam (Kingma and Ba, 2015), with weight decay as an L2 penalty, as in torch."""
 
     implementation: ClassVar[str] = "ablab.train.optimizers.adam:Adam"
 

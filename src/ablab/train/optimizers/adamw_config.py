@@ -7,7 +7,7 @@ from ablab.train.optimizer_config import OPTIMIZERS, OptimizerConfig
 
 @OPTIMIZERS.register("adamw")
 class AdamWConfig(OptimizerConfig):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), as torch has it."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), as in torch."""
 
     implementation: ClassVar[str] = "ablab.train.optimizers.adamw:AdamW"
 

@@ -7,7 +7,7 @@ from ablab.train.optimizer_config import OPTIMIZERS, OptimizerConfig
 
 @OPTIMIZERS.register("lion")
 class LionConfig(OptimizerConfig):
-    """Lion (Chen et al., 2023); ``betas`` are those of the step and of the average."""
+    """Lion (Chen et al., 2023); ``betas`` are the weights of the update and of the average."""
 
     implementation: ClassVar[str] = "ablab.train.optimizers.lion:Lion"
 

@@ -18,7 +18,7 @@ from ablab.train.parameter_layout import ParameterLayout
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 _EPS = 1e-7
-_ORTHOGONALISED = (Role.MATRIX, Role.RESIDUAL_OUTPUT)  # no tables, for their rows are apart
+_ORTHOGONALISED = (Role.MATRIX, Role.RESIDUAL_OUTPUT)
 
 
 class Muon(Optimizer[MuonConfig]):
@@ -31,9 +31,9 @@ class Muon(Optimizer[MuonConfig]):
     where torch works in bfloat16: the roundings of bfloat16 turn the last bit of a sum, which hangs
     on how runs are stacked, into differences that training amplifies.
 
-    A parameter of two axes is Muon's where its role is that of a matrix, whether or not it writes
-    to the residual stream; embeddings and the unembedding are AdamW's. A matrix's average stands in
-    the state ``exp_avg``, and its part of ``exp_avg_sq`` stays zero.
+    Muon updates parameters with two axes whose role is a matrix, including residual outputs; AdamW
+    updates everything else, including embeddings and the unembedding. The average of a matrix is
+    in ``exp_avg``; its part of ``exp_avg_sq`` stays zero.
     """
 
     Config: ClassVar = MuonConfig

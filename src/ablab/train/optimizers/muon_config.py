@@ -7,7 +7,7 @@ from ablab.train.optimizer_config import OPTIMIZERS, OptimizerConfig
 
 @OPTIMIZERS.register("muon")
 class MuonConfig(OptimizerConfig):
-    """Muon (Jordan et al., 2024) for matrices, its rate matched to AdamW's; AdamW for the rest."""
+    """Muon (Jordan et al., 2024) for matrices, its rate scaled to AdamW's; AdamW for the rest."""
 
     implementation: ClassVar[str] = "ablab.train.optimizers.muon:Muon"
     went_by_names: ClassVar[bool] = True

@@ -7,7 +7,7 @@ from ablab.train.optimizer_config import OPTIMIZERS, OptimizerConfig
 
 @OPTIMIZERS.register("sgd")
 class SgdConfig(OptimizerConfig):
-    """Gradient descent with momentum and an L2 penalty, as torch has it."""
+    """Gradient descent with momentum and an L2 penalty, as in torch."""
 
     implementation: ClassVar[str] = "ablab.train.optimizers.sgd:Sgd"
 

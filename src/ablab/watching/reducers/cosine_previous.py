@@ -1,4 +1,4 @@
-"""Whether a gradient points where the last one did."""
+"""The cosine between the gradients of two successive steps."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from ablab.watching.reducer import Products, ratio, reducer
 def cosine_previous(products: Products) -> Tensor:
     """g_s · g_{s-1} / (‖g_s‖ ‖g_{s-1}‖), in [-1, 1].
 
-    Not known at the first step, nor at the first one after a run was taken up again. NaN where a
-    gradient is zero. ``grad/model/cosine_previous`` is that of all parameters.
+    NaN at the first step, at the first step after a run was resumed, and where a gradient is zero.
+    ``grad/model/cosine_previous`` covers all parameters together.
     """
     return ratio(products.dot, products.own.sqrt() * products.previous.sqrt())

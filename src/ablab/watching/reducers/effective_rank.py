@@ -1,4 +1,4 @@
-"""The effective rank: how many directions a matrix uses."""
+"""The effective rank: the number of directions that a matrix uses."""
 
 import torch
 from torch import Tensor
@@ -17,11 +17,11 @@ def effective_rank(x: Tensor) -> Tensor:
     """(Σ σ²)² / Σ σ⁴ over the singular values σ; from 1 to the rank, and the rank if all are equal.
 
     This is R₀ of XᵀX in Bartlett et al., "Benign overfitting in linear regression" (2020), also
-    known as the participation ratio; it needs no singular values, only ‖X‖_F⁴ / ‖XᵀX‖_F². Of
-    matrices among parameters and gradients, and of the residual stream behind each block, a row for
-    each token of the batch, not centred.
+    known as the participation ratio. It is computed without singular values, as
+    ‖X‖_F⁴ / ‖XᵀX‖_F². It applies to matrices among parameters and gradients, and to the residual
+    stream after each block, with one row per token of the batch, not centred.
     """
-    # Its fourth powers would be zero where the entries are small.
+    # Fourth powers of small entries would underflow to zero.
     x = x / x.abs().amax((-2, -1), keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
     short = x if x.shape[-2] >= x.shape[-1] else x.mT
     gram = short.mT @ short

@@ -1,4 +1,4 @@
-"""The share of exact zeros."""
+"""The fraction of exact zeros."""
 
 from torch import Tensor
 
@@ -11,9 +11,10 @@ def _can_have_zeros(place: Place) -> bool:
 
 @reducer("frac_zero", "rows", applies=_can_have_zeros)
 def frac_zero(rows: Rows) -> Tensor:
-    """The share of entries that are exactly 0.
+    """The fraction of entries that are exactly 0.
 
-    Of a model's known sites it is taken where zeros are made: patterns, MLPs' hidden layers, what
-    dropout has passed, logits; and of everything else, gradients and parameters say.
+    Among a model's known sites, only those where zeros occur have this column: attention patterns,
+    hidden layers of MLPs, outputs of dropout, and logits. All other tensors have it, such as
+    gradients and parameters.
     """
     return rows.zeros

@@ -1,4 +1,4 @@
-"""The share of predictions whose right answer has probability one."""
+"""The fraction of predictions whose target has probability one."""
 
 import torch
 from torch import Tensor
@@ -13,6 +13,6 @@ def _is_logits(place: Place) -> bool:
 
 @reducer("full_confidence", "answers", families=("activation",), applies=_is_logits)
 def full_confidence(logits: Tensor, targets: Tensor) -> Tensor:
-    """The share of predictions whose target's softmax is exactly 1 in the logits' precision."""
+    """The fraction of predictions whose target has softmax 1, in the precision of the logits."""
     own = torch.where(is_target(logits, targets), logits.softmax(-1), 0.0).sum(-1)
     return mean_predicted((own == 1).to(logits.dtype), targets)

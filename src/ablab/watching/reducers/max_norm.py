@@ -11,5 +11,5 @@ def _has_rows(place: Place) -> bool:
 
 @reducer("max_norm", "rows", applies=_has_rows)
 def max_norm(rows: Rows) -> Tensor:
-    """Max ‖row‖₂ over all rows; no column for a vector, where it would be ``mean_norm``."""
+    """Max ‖row‖₂ over all rows. No column for a vector, where it would equal ``mean_norm``."""
     return rows.max_norm

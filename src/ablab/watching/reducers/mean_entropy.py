@@ -1,4 +1,4 @@
-"""The mean entropy of probabilities: how widely attention is spread."""
+"""The mean entropy of probabilities: how widely attention is distributed."""
 
 import torch
 from torch import Tensor
@@ -12,10 +12,10 @@ def _is_distribution(place: Place) -> bool:
 
 @reducer("mean_entropy", families=("activation",), applies=_is_distribution, is_mean=True)
 def mean_entropy(x: Tensor) -> Tensor:
-    """Mean over all rows of -Σ p log p, in nats; with 0 log 0 = 0 (Shannon, 1948).
+    """Mean over all rows of -Σ p log p, in nats, with 0 log 0 = 0 (Shannon, 1948).
 
-    Only of rows that are probabilities: softmax's patterns. The weights of another activation are
-    none, and make no column.
+    Only for rows that are probabilities, such as the patterns of softmax. The weights of other
+    attention activations are not, so they have no column.
     """
     logs = x.clamp(min=torch.finfo(x.dtype).tiny).log()
     entropies: Tensor = torch.linalg.vecdot(x, logs)

@@ -1,4 +1,4 @@
-"""By how much right answers win."""
+"""The mean margin of the target's logit over the largest other logit."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ def _is_logits(place: Place) -> bool:
 
 @reducer("mean_margin", "answers", families=("activation",), applies=_is_logits)
 def mean_margin(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over predictions of the target's logit less the largest other one."""
+    """Mean over predictions of the target's logit minus the largest other logit."""
     true = is_target(logits, targets)
     own = torch.where(true, logits, 0.0).sum(-1)
     other = torch.where(true, -torch.inf, logits).amax(-1)

@@ -11,5 +11,5 @@ def _has_rows(place: Place) -> bool:
 
 @reducer("min_norm", "rows", applies=_has_rows)
 def min_norm(rows: Rows) -> Tensor:
-    """Min ‖row‖₂ over all rows; no column for a vector, where it would be ``mean_norm``."""
+    """Min ‖row‖₂ over all rows. No column for a vector, where it would equal ``mean_norm``."""
     return rows.min_norm

@@ -1,4 +1,4 @@
-"""The gradient noise scale: at which batch size noise and signal of a gradient are alike."""
+"""The gradient noise scale: the batch size at which noise and signal of a gradient are equal."""
 
 from torch import Tensor
 
@@ -9,10 +9,10 @@ from ablab.watching.reducer import Products, ratio, reducer
 def noise_scale(products: Products) -> Tensor:
     """tr(Σ) / |G|² in samples: B_simple of McCandlish et al. (2018, arXiv 1812.06162).
 
-    Estimated from the gradients of two steps in a row, which are two batches at nearly the same
+    Estimated from the gradients of two successive steps, which are two batches at nearly the same
     parameters: tr(Σ) = B |g_s - g_{s-1}|² / 2 and |G|² = g_s · g_{s-1}. A single value is noisy,
-    and negative where the two gradients point apart; average it over steps. Not known where
-    ``cosine_previous`` is not. ``grad/model/noise_scale`` is that of all parameters.
+    and it is negative if the angle between the two gradients exceeds 90°; average it over steps.
+    NaN where ``cosine_previous`` is NaN. ``grad/model/noise_scale`` covers all parameters together.
     """
     apart = products.own + products.previous - 2 * products.dot
     return ratio(0.5 * products.samples * apart, products.dot)

@@ -1,4 +1,4 @@
-"""The root of the mean square of all entries."""
+"""The root mean square of all entries."""
 
 from torch import Tensor
 

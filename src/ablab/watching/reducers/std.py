@@ -9,7 +9,7 @@ from ablab.watching.reducer import Rows, reducer
 def std(rows: Rows) -> Tensor:
     """√(Σ (x - mean)² / n) over all n entries.
 
-    Beyond vectors it is worked out from the mean and the mean square, so where it is less than a
-    thousandth of their mean's size it is no more than rounding.
+    Except for vectors, it is computed from the mean and the mean square. So a value below a
+    thousandth of the mean's absolute value is only rounding error.
     """
     return rows.std

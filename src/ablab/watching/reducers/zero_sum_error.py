@@ -1,4 +1,4 @@
-"""The share of class gradients that no longer sum to zero, which precedes spikes of the loss."""
+"""The fraction of predictions whose logit gradients no longer sum to zero; precedes loss spikes."""
 
 import torch
 from torch import Tensor
@@ -13,11 +13,11 @@ def _is_logits(place: Place) -> bool:
 
 @reducer("zero_sum_error", "answers", families=("activation_grad",), applies=_is_logits)
 def zero_sum_error(grads: Tensor, targets: Tensor) -> Tensor:
-    """The share of predictions whose true class has a gradient of exactly 0 while another has not.
+    """The fraction of predictions whose target has a gradient of exactly 0 while another has not.
 
-    The gradients of a prediction's logits sum to zero, p_true - 1 and all other p. Where p_true
-    rounds to one, the first is lost and the rest push all logits down (arXiv 2605.06152, on
-    loss spikes).
+    The gradients of a prediction's logits are p - 1 for the target and p for every other class;
+    they sum to zero. If the target's p rounds to one, its gradient is lost, and the others push
+    all logits down (arXiv 2605.06152, on loss spikes).
     """
     true = is_target(grads, targets)
     own = torch.where(true, grads, 0.0).abs().sum(-1)
