@@ -8,6 +8,7 @@ from ablab.config import Component, Config
 from ablab.model.config import MODELS
 from ablab.tasks.config import TASKS
 from ablab.train.config import TrainConfig
+from ablab.train.optimizer_config import KEY, OPTIMIZERS, own_settings, shared_settings
 from ablab.watching.config import WatchConfig
 
 
@@ -19,8 +20,22 @@ def settings_page() -> str:
     for name in MODELS.names():
         parts += _section(f"model, kind: {name}", MODELS.find(name, "model.kind"), "model")
     parts += _section("train", TrainConfig, "train")
+    parts += _optimizers()
     parts += _section("watch", WatchConfig, "watch")
     return "\n\n".join(parts) + "\n"
+
+
+def _optimizers() -> list[str]:
+    """Each optimizer with its settings and their defaults."""
+    lines = ["| optimizer | settings and defaults | description |", "| --- | --- | --- |"]
+    for name in OPTIMIZERS.names():
+        cls = OPTIMIZERS.find(name, KEY)
+        given = {f"train.{key}": value for key, value in shared_settings(cls).items()}
+        given |= {f"{KEY}.{key}": cls.model_fields[key].default for key in own_settings(cls)}
+        settings = ", ".join(f"`{key}` {_plain(value)}" for key, value in given.items())
+        description = re.sub(r"\s+", " ", inspect.cleandoc(cls.__doc__ or ""))
+        lines.append(f"| `{name}` | {settings} | {description} |")
+    return ["## train.optimizer", "\n".join(lines)]
 
 
 def _section(title: str, cls: type[Config], prefix: str) -> list[str]:
@@ -47,6 +62,8 @@ def _rows(cls: type[Config], prefix: str) -> list[str]:
             if inner
             else _values(field.annotation, field.metadata)
         )
+        if f"{prefix}.{name}" == KEY:
+            values = ", ".join(f"`{each}`" for each in OPTIMIZERS.names()) + ", an import path"
         cells = [f"`{prefix}.{name}`", values, default, description]
         rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
         if get_origin(field.annotation) is dict:

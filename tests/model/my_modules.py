@@ -1,5 +1,7 @@
 """Modules and parts of a user's own, for tests."""
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 
@@ -150,3 +152,16 @@ class HalfSoftmax(Softmax):
 
     def weights(self, scores, hidden):
         return super().weights(scores, hidden) / 2
+
+
+class Misdeclared(nn.Module):
+    """Says something of its table that is no role."""
+
+    ablab_roles: ClassVar = {"table": "embeding"}
+
+    def __init__(self, vocab_size: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(vocab_size, vocab_size))
+
+    def forward(self, tokens):
+        return self.table[tokens]

@@ -5,13 +5,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ablab.train.config import OPTIMIZER_SETTINGS, TrainConfig
-from ablab.train.muon import orthogonal
-from ablab.train.optimizers import make_optimizer
+from ablab.model.roles import Role
+from ablab.train.config import TrainConfig
+from ablab.train.optimizer import make_optimizer
+from ablab.train.optimizer_config import OPTIMIZERS
+from ablab.train.optimizers.muon import orthogonal
 from ablab.train.parameter_layout import ParameterLayout
 
 P = 40
-FLAT = ParameterLayout(("x",), (torch.Size([P]),))
+FLAT = ParameterLayout(("x",), (torch.Size([P]),), (Role.VECTOR,))
 TORCH = {
     "adamw": lambda p, c: torch.optim.AdamW(
         p, lr=c.lr, betas=c.betas, eps=c.eps, weight_decay=c.weight_decay
@@ -45,11 +47,15 @@ CASES = [
 
 def steps(configs, layout, start, grads):
     """Parameters after each step."""
-    optimizer = make_optimizer(configs[0], layout)
+    settings = [config.optimizer_config for config in configs]
+    optimizer = make_optimizer(settings[0], layout)
     theta = start.clone()
     optimizer_state = {name: torch.zeros_like(theta) for name in optimizer.state_names}
     for step, grad in enumerate(grads, start=1):
-        rows = [optimizer.scalars(c, step, c.lr) for c in configs]
+        rows = [
+            optimizer.scalars(own, step, config.lr)
+            for own, config in zip(settings, configs, strict=True)
+        ]
         scalars = {
             name: torch.tensor([[row[name]] for row in rows], dtype=theta.dtype) for name in rows[0]
         }
@@ -92,10 +98,11 @@ def test_lion_is_its_papers():
 
 
 MIXED = ParameterLayout(
-    ("embedding.weight", "norm", "blocks.0.a", "blocks.0.b", "blocks.1.a", "unembedding.weight"),
+    ("wte", "norm", "blocks.0.a", "blocks.0.b", "blocks.1.embedding", "head"),
     tuple(map(torch.Size, [(7, 3), (4,), (3, 5), (5, 3), (3, 5), (3, 7)])),
+    (Role.EMBEDDING, Role.NORM, Role.MATRIX, Role.RESIDUAL_OUTPUT, Role.MATRIX, Role.UNEMBEDDING),
 )
-MATRICES = ("blocks.0.a", "blocks.0.b", "blocks.1.a")
+MATRICES = ("blocks.0.a", "blocks.0.b", "blocks.1.embedding")
 MUON = [
     TrainConfig(optimizer="muon", lr=0.01, weight_decay=0.3),
     TrainConfig(optimizer="muon", lr=0.02, momentum=0.6, nesterov=True, betas=[0.8, 0.9]),
@@ -141,7 +148,7 @@ def test_muon_is_its_papers_on_matrices_and_adamw_elsewhere():
 @pytest.mark.parametrize("nesterov", [True, False])
 def test_muon_is_torchs_within_bfloat16(nesterov):
     config = TrainConfig(optimizer="muon", lr=0.01, nesterov=nesterov)
-    layout = ParameterLayout(("blocks.0.a",), (torch.Size([6, 9]),))
+    layout = ParameterLayout(("blocks.0.a",), (torch.Size([6, 9]),), (Role.MATRIX,))
     start, *grads = drawn(11, 1, 54)
     parameter = torch.nn.Parameter(start.view(6, 9).clone())
     theirs = torch.optim.Muon(
@@ -164,14 +171,15 @@ def test_orthogonal_matrices_have_singular_values_near_one():
     assert not orthogonal(torch.zeros(1, 2, 3)).any()
 
 
-@pytest.mark.parametrize("name", OPTIMIZER_SETTINGS)
+@pytest.mark.parametrize("name", OPTIMIZERS.names())
 def test_only_what_should_decays(name):
     config = TrainConfig(optimizer=name, lr=0.1, weight_decay=0.5)
-    optimizer = make_optimizer(config, FLAT)
+    settings = config.optimizer_config
+    optimizer = make_optimizer(settings, FLAT)
     theta = torch.ones(1, 4)
     optimizer_state = {slot: torch.zeros_like(theta) for slot in optimizer.state_names}
     scalars = {
-        key: torch.tensor([[value]]) for key, value in optimizer.scalars(config, 1, 0.1).items()
+        key: torch.tensor([[value]]) for key, value in optimizer.scalars(settings, 1, 0.1).items()
     }
     optimizer.update(
         theta, torch.zeros(1, 4), optimizer_state, scalars, torch.tensor([1.0, 1.0, 0.0, 0.0])

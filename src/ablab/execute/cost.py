@@ -95,14 +95,15 @@ def _count(run: Run, key: str) -> StepCost | str:
     except (Exception, SystemExit) as error:
         return f"{type(error).__name__}: {error}".splitlines()[0]
     scale = run.train.batch_size / samples
-    best = 0 if run.train.recover is None else 2 * (1 + len(stack.optimizer_state))  # to go back to
-    best += 2 * (1 + len(stack.optimizer_state))  # that the flight recorder holds
+    own = stack.theta.nbytes + sum(each.nbytes for each in stack.optimizer_state.values())
+    best = 0 if run.train.recover is None else 2 * own  # to go back to
+    best += 2 * own  # that the flight recorder holds
     return StepCost(
         key=key,
         flops=(counter.flops - counter.attention_flops) * scale,
         attention_flops=counter.attention_flops * scale,
         activation_bytes=int(max(0, sum(saved.values()) - stack.theta.nbytes) * scale),
-        state_bytes=stack.theta.nbytes * (3 + len(stack.optimizer_state) + best),
+        state_bytes=2 * stack.theta.nbytes + own + best,
         kernel_launches=counter.kernel_launches,
         tokens=run.task.input_length,
         samples=run.train.batch_size,

@@ -137,7 +137,7 @@ def captured_bytes(run: Run) -> int:
         return 0
     total = 0
     for config in watch.captures:
-        names = capture_names(config.what, there.sites, there.layout, there.state_names)
+        names = capture_names(config.what, there.sites, there.layout, there.watched_state)
         each = capture_bytes(names, there.sites, there.layout, config.samples, there.item)
         total += each * config.count(run.train.steps)
     return total

@@ -138,15 +138,15 @@ def replay(
             )
         )
     there = watchable(run)
-    sites, layout, optimizer_state = there.sites, there.layout, there.state_names
-    check_patterns(wish.statistics, every_column(wish.statistics, sites, layout, optimizer_state))
-    names = capture_names(wish.captures, sites, layout, optimizer_state)
+    sites, layout, watched = there.sites, there.layout, there.watched_state
+    check_patterns(wish.statistics, every_column(wish.statistics, sites, layout, watched))
+    names = capture_names(wish.captures, sites, layout, watched)
     needed = capture_bytes(names, sites, layout, wish.samples, there.item) * len(wish.captured())
     check_space(store.path, needed, "captures")
     retain_freed_memory()
     persist_compiled_programs()
     # One step earlier than asked for, where statistics look back at the step before.
-    state = last_state(store, run, layout, optimizer_state, max(0, wish.first - 2))
+    state = last_state(store, run, layout, there.state_names, max(0, wish.first - 2))
     threads = torch.get_num_threads()
     try:
         with Owner(store.index.path) as owner:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ablab.store.index import StoreError
 from ablab.store.snapshots import read_state
 from ablab.store.store import Store
-from ablab.train.optimizers import make_optimizer
+from ablab.train.optimizer import make_optimizer
 from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.run import Run
 from ablab.train.stack import RunState, initial_model
@@ -14,7 +14,7 @@ from ablab.train.stack import RunState, initial_model
 def group_by_step(store: Store, runs: Sequence[Run]) -> list[list[tuple[Run, RunState | None]]]:
     """Runs with the state that each continues from, those at one step together."""
     layout = ParameterLayout.of(initial_model(runs[0]))
-    optimizer_state = make_optimizer(runs[0].train, layout).state_names
+    optimizer_state = make_optimizer(runs[0].train.optimizer_config, layout).state_names
     groups: dict[int, list[tuple[Run, RunState | None]]] = {}
     for run in runs:
         state = last_state(store, run, layout, optimizer_state)

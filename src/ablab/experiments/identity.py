@@ -16,13 +16,16 @@ def trajectory(
     task: TaskConfig, model: ModelConfig, train: TrainConfig, seed: int
 ) -> dict[str, Any]:
     """Everything that affects the training of a run, as plain data."""
-    return {
+    result = {
         "numerics": NUMERICS_VERSION,
         "task": task.identity(),
         "model": model.identity(),
         "train": train.identity(),
         "seed": seed,
     }
+    if train.optimizer_config.went_by_names and ":" in model.kind:
+        result["roles"] = 1  # earlier runs of a user's model may differ
+    return result
 
 
 def run_id(task: TaskConfig, model: ModelConfig, train: TrainConfig, seed: int) -> str:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from ablab.config import InputError, Problem, nearest
 from ablab.logbook.figure import find_figure
 from ablab.logbook.layers import layer_groups
+from ablab.model.site_names import plain_site
 from ablab.store.stored_run import StoredRun
-from ablab.watching.names import CAPTURED, plain
+from ablab.watching.names import CAPTURED
 
 
 def draw(run: StoredRun, name: str | None, kind: str) -> str:
@@ -83,7 +84,7 @@ def captured(run: StoredRun, name: str) -> dict[int, NDArray[np.float64]]:
     Raises:
         InputError: None of the name was captured.
     """
-    full = plain(name if name.partition("/")[0] in CAPTURED else f"activation/{name}")
+    full = plain_site(name if name.partition("/")[0] in CAPTURED else f"activation/{name}")
     result: dict[int, NDArray[np.float64]] = {}
     every: dict[str, None] = {}
     for step in run.captures:

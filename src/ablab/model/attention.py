@@ -4,19 +4,19 @@ Axes: B, T, H, K, D; G heads of keys and values; Q and S positions of queries an
 """
 
 import inspect
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ablab.model import flex
-from ablab.model.attention_activations.softmax import Softmax
 from ablab.model.block_config import BlockConfig
 from ablab.model.config import ACTIVATIONS, ATTENTION_ACTIVATIONS, NORMS, POSITIONS
 from ablab.model.forward import Forward
 from ablab.model.logits import LogitBias, Temperature
 from ablab.model.parts import AttentionActivation, AttentionPosition, Pointwise, positions
-from ablab.model.positions.alibi import Alibi
+from ablab.model.roles import Role, claim
 
 
 class Attention(nn.Module):
@@ -29,7 +29,13 @@ class Attention(nn.Module):
         config: The block's settings, with attention's own.
         n_keys: How many keys are read at most.
         causal: Whether a query sees the keys up to its own place alone.
+
+    Attributes:
+        kernel: The fused kernel that computes its activation exactly; None if there is none.
     """
+
+    ablab_roles: ClassVar = {"projection.weight": Role.RESIDUAL_OUTPUT}
+    ablab_position_wise = True
 
     def __init__(self, config: BlockConfig, n_keys: int, causal: bool) -> None:
         super().__init__()
@@ -50,8 +56,10 @@ class Attention(nn.Module):
         self.position = _attention_position(config)
         self.temperature = Temperature(own, config.n_heads)
         self.logit_bias = LogitBias(own, config.n_heads, n_keys)
-        self.name = own.activation
         self.activation = make_attention_activation(own.activation)
+        self.kernel: str | None = claim(
+            type(self.activation), "kernel", "scores", "weights", "weigh"
+        )
         self.post_norm: nn.Module = NORMS.find(own.post_norm)(width, config.bias)
         self.projection = (
             nn.Linear(width, config.d_model, bias=config.bias) if own.output_projection else None
@@ -85,8 +93,7 @@ class Attention(nn.Module):
         place = forward.past + first  # of the first query among all keys
         if self._has_kernel(q, forward, place):
             forward.visited.extend(forward.prefix + name for name in ("attn_scores", "pattern"))
-            softmax = type(self.activation) is Softmax  # a user's subclass may be another function
-            if softmax:
+            if self.kernel == "softmax":
                 mask, causal = self._mask(q, k, place)
                 z = forward.kernels.attend(q, k, v, mask, causal)
             else:
@@ -122,19 +129,20 @@ class Attention(nn.Module):
         """Whether a fused kernel does what is asked for: softmax's anywhere, others on CUDA."""
         tapped = forward.wants("attn_scores", "pattern")
         drops = self.p > 0.0 and self.training
-        if tapped or drops or not forward.kernels.fused_attention:
+        if self.kernel is None or tapped or drops or not forward.kernels.fused_attention:
             return False
-        if type(self.activation) is Softmax:
+        if self.kernel == "softmax":
             return True
-        known = type(self.position).score_bias in (Alibi.score_bias, AttentionPosition.score_bias)
+        known: bool = claim(type(self.position), "score_bias_is_slopes", "score_bias") is True
         fixed = self.logit_bias.learned is None and first == 0
-        return known and fixed and q.is_cuda and flex.is_exact(self.name, q.dtype)
+        return known and fixed and q.is_cuda and flex.is_exact(self.kernel, q.dtype)
 
     def _flex(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
         """Attention with another activation by the engine's kernel."""
-        slopes = tuple(self.position.slopes) if isinstance(self.position, Alibi) else ()
+        assert self.kernel is not None, "_has_kernel was true"
+        slopes = tuple(self.position.slopes)
         terms = flex.Terms(self.logit_bias.fixed, slopes, self.causal, self.window)
-        return forward.kernels.attend_by(self.name, q.to(v.dtype), k.to(v.dtype), v, terms)
+        return forward.kernels.attend_by(self.kernel, q.to(v.dtype), k.to(v.dtype), v, terms)
 
     def _mask(self, q: Tensor, k: Tensor, first: int) -> tuple[Tensor | None, bool]:
         """What a fused kernel adds to the scores, and whether it hides later keys by itself."""

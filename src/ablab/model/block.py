@@ -23,6 +23,8 @@ class Block(nn.Module):
         causal: Whether a position sees those up to itself alone.
     """
 
+    ablab_position_wise = True
+
     def __init__(self, config: BlockConfig, n_keys: int, causal: bool = True) -> None:
         super().__init__()
         self.residual, self.pre = config.residual, config.norm_place == "pre"

@@ -5,6 +5,7 @@ import torch
 from ablab.config import load_object
 from ablab.model.base import Model
 from ablab.model.config import ModelConfig
+from ablab.model.roles import parameter_roles
 
 
 def build_model(
@@ -28,5 +29,6 @@ def build_model(
         torch.default_generator.manual_seed(seed)
         cls: type[Model] = load_object(config.import_path, "model.kind")
         model = cls.make(config, vocab_size, input_length, source_length)
+    parameter_roles(model)  # raises errors of declarations before training starts
     model.initialise(torch.Generator().manual_seed(seed))
     return model

@@ -4,10 +4,14 @@ import torch
 from torch import nn
 
 from ablab.model.parts import Constant
+from ablab.model.roles import Role, claim, declared_roles, parameter_roles
 
 
 def draw_parameters(model: nn.Module, std: float, parts: int, generator: torch.Generator) -> None:
-    """Batches the parameters anew, in place and in the order of their names.
+    """Draws the parameters anew, in place and in the order of their names.
+
+    These are the parameters of linear layers and embeddings, of parts with ``ablab_drawn``, and
+    those whose role the model itself declares. Other components initialize their own parameters.
 
     Args:
         model: The model.
@@ -24,19 +28,22 @@ def draw_parameters(model: nn.Module, std: float, parts: int, generator: torch.G
     drawn = {
         id(parameter)
         for module in model.modules()
-        if isinstance(module, nn.Linear | nn.Embedding) or type(module).__module__[:6] == "ablab."
+        if isinstance(module, nn.Linear | nn.Embedding)
+        or claim(type(module), "ablab_drawn", "__init__")
         for parameter in module.parameters(recurse=False)
     }
+    drawn |= {id(model.get_parameter(name)) for name in declared_roles(model)}
+    roles = parameter_roles(model)
     for name, parameter in model.named_parameters():
         if id(parameter) not in drawn:
-            continue  # of a component by import path, which drew its own
+            continue
         if id(parameter) in constants:
             nn.init.constant_(parameter, constants[id(parameter)])
-        elif name.endswith("bias"):
+        elif roles[name] is Role.BIAS:
             nn.init.zeros_(parameter)
         elif parameter.ndim == 1:
             nn.init.ones_(parameter)
         else:
-            small = name.endswith("projection.weight")
+            small = roles[name] is Role.RESIDUAL_OUTPUT
             scale = std / parts**0.5 if small else std
             nn.init.normal_(parameter, std=scale, generator=generator)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ablab.config import InputError, Problem, match_names
 from ablab.model.base import Model
 from ablab.model.forward import Forward, Tap
+from ablab.model.site_names import plain_site
 
 
 def sites(model: Model, tokens: Int[Tensor, "B T"]) -> list[str]:
@@ -31,13 +32,6 @@ def matching(patterns: Iterable[str], names: list[str]) -> list[str]:
     """
     given = [patterns] if isinstance(patterns, str) else patterns
     return match_names(map(plain_site, given), names, "the model has no site {}")
-
-
-def plain_site(name: str) -> str:
-    """A site's name less TransformerLens's ``hook_``."""
-    if name == "ln_final.hook_normalized":
-        return "ln_final"
-    return ".".join(part.removeprefix("hook_") for part in name.split("."))
 
 
 def watch(

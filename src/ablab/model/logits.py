@@ -17,6 +17,8 @@ class Temperature(nn.Module):
         n_heads: How many heads.
     """
 
+    ablab_position_wise = True
+
     def __init__(self, own: AttentionConfig, n_heads: int) -> None:
         super().__init__()
         self.fixed = own.temperature
@@ -37,6 +39,8 @@ class LogitBias(nn.Module):
         n_heads: How many heads.
         n_keys: How many keys are read at most, the n of ``-log n``; a window makes it smaller.
     """
+
+    ablab_position_wise = True
 
     def __init__(self, own: AttentionConfig, n_heads: int, n_keys: int) -> None:
         super().__init__()

@@ -1,11 +1,14 @@
 """The position-wise MLP. Axes: B, T, D, M."""
 
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ablab.model.block_config import BlockConfig
 from ablab.model.config import ACTIVATIONS, NORMS
 from ablab.model.forward import Forward
+from ablab.model.roles import Role
 
 
 class Mlp(nn.Module):
@@ -14,6 +17,9 @@ class Mlp(nn.Module):
     Gated it is W_out norm(act(W_gate x + b_gate) · (W_in x + b_in)) + b_out (Shazeer, "GLU variants
     improve transformer", 2020). Without an output projection W_out and b_out are left out.
     """
+
+    ablab_roles: ClassVar = {"projection.weight": Role.RESIDUAL_OUTPUT}
+    ablab_position_wise = True
 
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()

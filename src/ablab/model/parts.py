@@ -1,7 +1,7 @@
 """What the small parts of a model have to be. Axes: B, T, H, K, D; Q and S queries and keys."""
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,7 +9,18 @@ from torch import Tensor, nn
 
 
 class AttentionActivation(ABC):
-    """Turns scores into the weights that values are summed with."""
+    """Turns scores into the weights that values are summed with.
+
+    Attributes:
+        kernel: The fused kernel that computes exactly this activation: ``softmax`` for torch's own,
+            or one of ``ablab.model.flex.NAMES``; None if there is none. A subclass that overrides
+            the computation of scores or weights has to set it again.
+        ablab_position_wise: Whether the weights of a query depend only on its own scores. A
+            subclass that overrides any method has to set it again.
+    """
+
+    kernel: ClassVar[str | None] = None
+    ablab_position_wise: ClassVar[bool] = False
 
     @abstractmethod
     def scores(
@@ -92,10 +103,20 @@ class InputPosition(nn.Module, ABC):
 
 
 class AttentionPosition(nn.Module):
-    """Tells attention where queries and keys stand; what is not overridden does nothing."""
+    """Tells attention where queries and keys stand; what is not overridden does nothing.
+
+    Attributes:
+        slopes: ALiBi's slope of each head; empty without a score bias.
+        score_bias_is_slopes: Whether :meth:`score_bias` is given by ``slopes``, so that fused
+            kernels can add it. A subclass that overrides the method has to set it again.
+    """
+
+    score_bias_is_slopes: ClassVar[bool] = True
+    ablab_position_wise: ClassVar[bool] = True
 
     def __init__(self, n_heads: int, d_head: int) -> None:
         super().__init__()
+        self.slopes: list[float] = []
 
     def rotate(
         self, q: Float[Tensor, "B T H K"], k: Float[Tensor, "B S G K"], first: int
@@ -118,6 +139,9 @@ def positions(first: int, length: int, device: torch.device) -> Float[Tensor, " 
 
 class Constant(nn.Module):
     """A learned tensor that begins at one value, whatever the seed."""
+
+    ablab_position_wise = True
+    ablab_drawn = True
 
     def __init__(self, size: int, initial: float) -> None:
         super().__init__()

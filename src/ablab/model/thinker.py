@@ -4,6 +4,8 @@ After the thinker logbook's "memory + step"; reading and writing by cross-attent
 IO (Jaegle et al., 2021). question → read → memory → thoughts → write → logits.
 """
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from ablab.model.base import Model
 from ablab.model.block import Block, make_norm
 from ablab.model.forward import Forward
 from ablab.model.initial import draw_parameters
+from ablab.model.roles import Role
 from ablab.model.thinker_config import ThinkerConfig
 from ablab.model.transformer import input_position, located
 
@@ -31,6 +34,12 @@ class Thinker(Model):
         input_length: Positions of question and answer together.
         source_length: Those of the question, the first ones.
     """
+
+    ablab_roles: ClassVar = {
+        "memory_embedding": Role.EMBEDDING,
+        "answer_embedding": Role.EMBEDDING,
+        "unembedding.weight": Role.UNEMBEDDING,
+    }
 
     def __init__(
         self, config: ThinkerConfig, vocab_size: int, input_length: int, source_length: int

@@ -4,6 +4,8 @@ tokens → embed (+ pos_embed) → blocks → ln_final → logits; in a block, a
 the residual stream and write back into it.
 """
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from ablab.model.config import NORMS, POSITIONS
 from ablab.model.forward import Forward
 from ablab.model.initial import draw_parameters
 from ablab.model.parts import InputPosition
+from ablab.model.roles import Role, is_position_wise
 from ablab.model.transformer_config import TransformerConfig
 
 # Sites of the last block that are of all positions, whichever are asked for.
@@ -24,6 +27,8 @@ _OF_ALL = ("resid_pre", "attn.k", "attn.v", "attn.rot_k")
 class Transformer(Model):
     """A stack of blocks between an embedding and the logits; each part can be left out."""
 
+    ablab_roles: ClassVar = {"unembedding.weight": Role.UNEMBEDDING}
+    ablab_position_wise = True
     caches = True
 
     def __init__(self, config: TransformerConfig, vocab_size: int, input_length: int) -> None:
@@ -47,7 +52,7 @@ class Transformer(Model):
         if config.tied_embeddings:
             self.unembedding.weight = self.embedding.weight
         parts = (self.blocks[-1], self.norm)  # of which earlier positions may be left out
-        self.trims = type(self) is Transformer and all(map(_by_position, parts))
+        self.trims = is_position_wise(self) and all(map(_by_position, parts))
 
     @property
     def longest(self) -> int | None:
@@ -86,10 +91,10 @@ class Transformer(Model):
 
 
 def _by_position(part: nn.Module) -> bool:
-    """Whether a part is ablab's own, which all do the same at every position but for attention."""
+    """Whether everything in a part is position-wise, including attention's activations."""
     return all(
-        (type(each) is nn.Linear or type(each).__module__.startswith("ablab.model."))
-        and not (isinstance(each, Attention) and ":" in each.name)  # a user's activation
+        is_position_wise(each)
+        and (not isinstance(each, Attention) or is_position_wise(each.activation))
         for each in part.modules()
     )
 

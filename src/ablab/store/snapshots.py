@@ -1,9 +1,10 @@
 """Snapshots: a run's parameters after a step, as safetensors.
 
 A file holds every parameter under its name in the model. A snapshot from which training can resume
-also holds the optimizer state, as ``optimizer/SLOT/PARAMETER``. The metadata holds the run and the
-step. If a run may restart from its best state, the snapshot also holds that state as ``best/…`` and
-the latest one as ``latest/…``; the rest of the recovery state is in the metadata.
+also holds the optimizer state, as ``optimizer/SLOT/PARAMETER``, or as ``optimizer/SLOT`` if it
+does not have the shape of the parameters. The metadata holds the run and the step. If a run may
+restart from its best state, the snapshot also holds that state as ``best/…`` and the latest one as
+``latest/…``; the rest of the recovery state is in the metadata.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from ablab.config import Problem
 from ablab.store.files import write_atomically
 from ablab.store.index import StoreError
 from ablab.store.store import Store
+from ablab.train.optimizer import like_parameters
 from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.recovery import RecoveryState, SavedState
 from ablab.train.stack import RunState
@@ -38,11 +40,14 @@ def write_snapshot(
     metadata = {"run": run, "step": str(state.step), "ablab": "1"}
     tensors = _named(layout, state.theta)
     if with_optimizer:
-        tensors |= _state_named(layout, state.optimizer_state)
+        tensors |= _state_named(layout, state.theta, state.optimizer_state)
+        if not state.optimizer_state:  # otherwise its tensors show that the snapshot has it
+            metadata["optimizer"] = "1"
     recovery = state.recovery
     if with_optimizer and recovery is not None:
         for place, saved in ((_BEST, recovery.best), (_LATEST, recovery.latest)):
-            named = _named(layout, saved.theta) | _state_named(layout, saved.optimizer_state)
+            state_named = _state_named(layout, saved.theta, saved.optimizer_state)
+            named = _named(layout, saved.theta) | state_named
             tensors |= {f"{place}/{name}": tensor for name, tensor in named.items()}
             metadata[f"{place}_step"] = str(saved.step)
         metadata |= {
@@ -109,12 +114,16 @@ def read_state(
 def _rows(
     tensors: dict[str, Tensor], layout: ParameterLayout, optimizer_state: Sequence[str], prefix: str
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Parameters and optimizer state as flat rows, from the tensors whose names have a prefix."""
+    """Parameters as a flat row and optimizer state, from the tensors whose names have a prefix."""
 
     def row(inner: str) -> Tensor:
         return torch.cat([tensors[f"{prefix}{inner}{name}"].reshape(-1) for name in layout.names])
 
-    return row(""), {slot: row(f"{_SLOT}/{slot}/") for slot in optimizer_state}
+    def state(name: str) -> Tensor:
+        full = f"{prefix}{_SLOT}/{name}"
+        return tensors[full] if full in tensors else row(f"{_SLOT}/{name}/")
+
+    return row(""), {name: state(name) for name in optimizer_state}
 
 
 def check_snapshot(path: Path, size: int, has_optimizer: bool) -> None:
@@ -130,7 +139,7 @@ def check_snapshot(path: Path, size: int, has_optimizer: bool) -> None:
         if (
             not own
             or path.stat().st_size != size
-            or has_optimizer != any("/" in name for name in names)
+            or has_optimizer != ("optimizer" in metadata or any("/" in name for name in names))
         ):
             raise StoreError(Problem("a snapshot is not the one in the index", given=str(path)))
     except (SafetensorError, OSError) as error:
@@ -158,9 +167,15 @@ def _named(layout: ParameterLayout, row: Tensor) -> dict[str, Tensor]:
     return {name: view[0].clone() for name, view in layout.views(row[None]).items()}
 
 
-def _state_named(layout: ParameterLayout, optimizer_state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
+def _state_named(
+    layout: ParameterLayout, theta: Tensor, optimizer_state: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The optimizer state by its names in a snapshot."""
+    rows = like_parameters(optimizer_state, theta)
+    named = {
         f"{_SLOT}/{slot}/{name}": tensor
-        for slot, row in optimizer_state.items()
+        for slot, row in rows.items()
         for name, tensor in _named(layout, row).items()
     }
+    others = {name: tensor for name, tensor in optimizer_state.items() if name not in rows}
+    return named | {f"{_SLOT}/{name}": tensor.clone() for name, tensor in others.items()}

@@ -5,18 +5,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ablab.config import Config, Neutral, NotInIdentity
-
-# The settings that each optimizer has beside the learning rate, with what they are where nothing is
-# given: torch's own defaults, and for lion its paper's betas.
-_ADAM = {"decay": "all", "betas": (0.9, 0.999), "eps": 1e-8}
-OPTIMIZER_SETTINGS: dict[str, dict[str, Any]] = {
-    "adam": _ADAM | {"weight_decay": 0.0},
-    "adamw": _ADAM | {"weight_decay": 0.01},
-    "sgd": {"weight_decay": 0.0, "decay": "all", "momentum": 0.0, "nesterov": False},
-    "lion": {"weight_decay": 0.0, "decay": "all", "betas": (0.9, 0.99)},
-    "muon": _ADAM | {"weight_decay": 0.1, "momentum": 0.95, "nesterov": True},
-}
-_ALL_SETTINGS = frozenset().union(*OPTIMIZER_SETTINGS.values())
+from ablab.train.optimizer_config import (
+    KEY,
+    OPTIMIZERS,
+    SHARED,
+    OptimizerConfig,
+    check_optimizer,
+    optimizer_class,
+    shared_settings,
+)
 
 
 class ScheduleConfig(Config):
@@ -135,26 +132,24 @@ class TrainConfig(Config):
     the number of steps that it comes to, rounded up."""
     batch_size: int = Field(64, ge=1, le=10**9)
     """Samples in a batch (B); ``full``, in an experiment, for all of the task's training set."""
-    optimizer: Literal["adam", "adamw", "sgd", "lion", "muon"] = "adamw"
-    """Adam (Kingma and Ba, 2015), AdamW (Loshchilov and Hutter, 2019) or SGD, as torch has them;
-    Lion (Chen et al., 2023); Muon (Jordan et al., 2024) for the blocks' matrices, its rate matched
-    to AdamW's, with AdamW for all else."""
+    optimizer: str | dict[str, Any] = "adamw"
+    """The optimizer, or a mapping if it has own settings: ``{kind: mymod:Mine, rho: 0.1}``. An
+    import path gives a subclass of ``ablab.train.optimizer.Optimizer`` or of
+    ``torch.optim.Optimizer``."""
     lr: float = Field(1e-3, ge=0)
     """Learning rate, before the schedule's factor."""
     weight_decay: float | None = Field(None, ge=0)
-    """An L2 penalty in adam and sgd, decoupled in the others; null: torch's default (adamw 0.01,
-    muon 0.1; 0 for the rest)."""
+    """An L2 penalty in adam and sgd, decoupled in the others; null: the optimizer's default."""
     decay: Literal["all", "matrices"] = "all"
     """Which parameters decay: all, or those of two axes and more (not biases and norms)."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Adam's decay rates of the gradient's two averages; those of lion's step and of its average,
-    [0.9, 0.99] where nothing is given."""
+    """Decay rates of the gradient's averages."""
     eps: float = Field(1e-8, gt=0)
     """What Adam adds to its denominator."""
     momentum: float = Field(0.0, ge=0, lt=1)
-    """Momentum of sgd, and of muon (0.95 where nothing is given)."""
+    """Momentum of sgd and muon."""
     nesterov: bool = False
-    """Nesterov's momentum in sgd, and in muon (true where nothing is given)."""
+    """Whether that is Nesterov's momentum."""
     clip_norm: float | None = Field(None, gt=0)
     """Each run's gradient is scaled down to this norm where it is larger; null: never."""
     schedule: ScheduleConfig = ScheduleConfig()
@@ -175,6 +170,11 @@ class TrainConfig(Config):
     """When to go back to the best parameters and optimizer state seen, with a lower learning rate;
     step count and batches go on. Null: never."""
 
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _optimizer_is_known(cls, value: Any) -> Any:
+        return check_optimizer(value)[0]
+
     @field_validator("schedule", mode="before")
     @classmethod
     def _schedule_by_name(cls, value: Any) -> Any:
@@ -194,9 +194,12 @@ class TrainConfig(Config):
         if not isinstance(data, dict):
             return data
         data = dict(data)
-        own = OPTIMIZER_SETTINGS.get(str(data.get("optimizer", "adamw")), {})
+        try:
+            own = shared_settings(check_optimizer(data.get("optimizer", "adamw"))[1])
+        except ValueError:
+            own = {}  # the field's own validation says what is wrong
         if data.get("weight_decay") is None:
-            data["weight_decay"] = own.get("weight_decay", 0.0)
+            data.pop("weight_decay", None)
         if data.get("momentum") == 0:
             data.setdefault("nesterov", False)
         data = own | data
@@ -210,16 +213,20 @@ class TrainConfig(Config):
 
     @model_validator(mode="after")
     def _settings_belong(self) -> "TrainConfig":
-        own = OPTIMIZER_SETTINGS[self.optimizer]
-        for name in sorted(_ALL_SETTINGS - own.keys()):
-            if getattr(self, name) != type(self).model_fields[name].default:
-                owners = [o for o, names in OPTIMIZER_SETTINGS.items() if name in names]
+        own = shared_settings(optimizer_class(self._kind))
+        for name in sorted(set(SHARED) - own.keys()):
+            if getattr(self, name) not in (type(self).model_fields[name].default, 0):
+                owners = [
+                    kind
+                    for kind in OPTIMIZERS.names()
+                    if name in shared_settings(OPTIMIZERS.find(kind, KEY))
+                ]
                 raise ValueError(
-                    f"{name} is a setting of {' and '.join(owners)}, not of {self.optimizer}"
+                    f"{name} is a setting of {' and '.join(owners)}, not of {self._kind}"
                 )
         if self.epochs is not None:
             raise ValueError("epochs are an experiment's, which knows the task; give steps here")
-        if self.nesterov and not self.momentum:
+        if {"nesterov", "momentum"} <= own.keys() and self.nesterov and not self.momentum:
             raise ValueError("nesterov needs momentum above 0")
         if self.schedule.kind != "constant" and self.schedule.warmup >= self.schedule_total:
             raise ValueError(
@@ -229,6 +236,19 @@ class TrainConfig(Config):
         return self
 
     @property
+    def _kind(self) -> str:
+        """The optimizer's name or import path."""
+        return self.optimizer if isinstance(self.optimizer, str) else str(self.optimizer["kind"])
+
+    @property
+    def optimizer_config(self) -> OptimizerConfig:
+        """All settings of the optimizer, those of training among them."""
+        cls = optimizer_class(self._kind)
+        own = {"kind": self._kind} if isinstance(self.optimizer, str) else self.optimizer
+        shared = {name: getattr(self, name) for name in shared_settings(cls)}
+        return cls.model_validate(own | shared)
+
+    @property
     def schedule_total(self) -> int:
         """The step at which the schedule ends."""
         return self.steps if self.schedule.total is None else self.schedule.total
@@ -236,8 +256,10 @@ class TrainConfig(Config):
     def identity(self) -> dict[str, Any]:
         """Only the optimizer's own settings count, and the schedule's total as resolved."""
         identity = super().identity()
-        for name in _ALL_SETTINGS - OPTIMIZER_SETTINGS[self.optimizer].keys():
+        optimizer = self.optimizer_config
+        for name in set(SHARED) - shared_settings(type(optimizer)).keys():
             del identity[name]
+        identity |= optimizer.identity()
         if self.schedule.kind != "constant":
             identity["schedule"]["total"] = self.schedule_total
         return identity

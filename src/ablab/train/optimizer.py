@@ -5,29 +5,51 @@ tensors a model has. Settings arrive as float64 scalars per run and step, worked
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ablab.train.config import TrainConfig
+from ablab.config import load_object
+from ablab.train.optimizer_config import KEY, OptimizerConfig
+from ablab.train.parameter_layout import ParameterLayout
 
 Scalars = dict[str, Float[Tensor, "R 1"]]
-OptimizerState = dict[str, Float[Tensor, "R P"]]
+OptimizerState = dict[str, Tensor]  # each with the leading axis R
+ConfigT = TypeVar("ConfigT", bound=OptimizerConfig)
 
 
-class Optimizer(ABC):
-    """An update rule; all that it keeps is memory to work in.
+class Optimizer(ABC, Generic[ConfigT]):
+    """An update rule. Everything that it remembers is in its state tensors.
+
+    Args:
+        config: The settings of the first run. Settings that differ within a stack may be used only
+            in :meth:`scalars`.
+        layout: The position and role of each parameter in a row.
 
     Attributes:
-        optimizer_state: The names of its state tensors, each like the parameters, zero at first.
+        Config: The class of its settings.
+        stackable: Whether it can update several runs at once; if not, runs are trained one by one.
+        state_names: The names of its state tensors.
     """
 
-    state_names: ClassVar[tuple[str, ...]] = ()
+    Config: ClassVar[type[OptimizerConfig]] = OptimizerConfig
+    stackable: ClassVar[bool] = True
+    state_names: tuple[str, ...] = ()
 
-    def __init__(self) -> None:
+    def __init__(self, config: ConfigT, layout: ParameterLayout) -> None:
+        self.config, self.layout = config, layout
         self._memory: Tensor | None = None
+
+    def initial_state(self, theta: Float[Tensor, "R P"]) -> OptimizerState:
+        """The state before the first step, by name; by default zeros like ``theta``.
+
+        A tensor may have any shape and dtype behind the run axis. Tensors with the shape and dtype
+        of ``theta`` can be watched parameter by parameter.
+        """
+        return {name: torch.zeros_like(theta) for name in self.state_names}
 
     def scratch(self, theta: Float[Tensor, "R P"]) -> Float[Tensor, "R P"]:
         """Memory like ``theta``, the same at every step: fresh pages cost more than the sums."""
@@ -56,8 +78,14 @@ class Optimizer(ABC):
         return grad.addcmul_(theta, decay)
 
     @abstractmethod
-    def scalars(self, config: TrainConfig, step: int, lr: float) -> dict[str, float]:
-        """The numbers that step ``step`` of one run needs, with ``lr`` the step's own rate."""
+    def scalars(self, config: ConfigT, step: int, lr: float) -> dict[str, float]:
+        """The numbers that the update of one run needs at a step.
+
+        Args:
+            config: The settings of the run.
+            step: The step, starting at 1.
+            lr: The learning rate of the step.
+        """
 
     @abstractmethod
     def update(
@@ -79,26 +107,39 @@ class Optimizer(ABC):
         """
 
 
-def adam_scalars(config: TrainConfig, step: int, lr: float) -> dict[str, float]:
-    """The numbers of :func:`adam_step` at a step: averages' weights, corrections, step size."""
-    beta1, beta2 = config.betas
+def make_optimizer(config: OptimizerConfig, layout: ParameterLayout) -> Optimizer[Any]:
+    """The optimizer of a configuration, for the parameters of a layout."""
+    cls: type[Optimizer[Any]] = load_object(config.import_path, KEY)
+    return cls(config, layout)
+
+
+def initial_state(optimizer: Optimizer[Any], theta: Float[Tensor, " P"]) -> dict[str, Tensor]:
+    """One run's state before the first step, by name, without the run axis.
+
+    Raises:
+        ValueError: ``initial_state`` returns other names than ``state_names``, or no run axis.
+    """
+    state = optimizer.initial_state(theta[None])
+    if sorted(state) != sorted(optimizer.state_names):
+        raise ValueError(
+            f"{type(optimizer).__name__}.initial_state returns {sorted(state)}; expected its "
+            f"state_names {sorted(optimizer.state_names)}"
+        )
+    for name, tensor in state.items():
+        if tensor.ndim == 0 or tensor.shape[0] != 1:
+            raise ValueError(
+                f"{type(optimizer).__name__}.initial_state returns {name} of shape "
+                f"{tuple(tensor.shape)} for one run; expected a leading run axis, (1, …)"
+            )
+    return {name: state[name][0] for name in optimizer.state_names}
+
+
+def like_parameters(
+    optimizer_state: Mapping[str, Tensor], theta: Tensor
+) -> dict[str, Float[Tensor, "*R P"]]:
+    """The state tensors with the shape and dtype of the parameters."""
     return {
-        "beta1_rest": 1 - beta1,
-        "beta2": beta2,
-        "beta2_rest": 1 - beta2,
-        "root_correction": (1 - beta2**step) ** -0.5,
-        "eps": config.eps,
-        "step_size": lr / (1 - beta1**step),
+        name: tensor
+        for name, tensor in optimizer_state.items()
+        if tensor.shape == theta.shape and tensor.dtype == theta.dtype
     }
-
-
-def adam_step(
-    theta: Tensor, grad: Tensor, optimizer_state: OptimizerState, scalars: Scalars, memory: Tensor
-) -> None:
-    """Adam's step on parameters (R, P) or some columns of them, with ``memory`` of that shape."""
-    mean, square = optimizer_state["exp_avg"], optimizer_state["exp_avg_sq"]
-    mean.lerp_(grad, scalars["beta1_rest"])
-    square.mul_(scalars["beta2"]).add_(grad.square_().mul_(scalars["beta2_rest"]))
-    root = torch.sqrt(square, out=memory)
-    root.mul_(scalars["root_correction"]).add_(scalars["eps"])
-    theta.sub_(torch.div(mean, root, out=root).mul_(scalars["step_size"]))

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ablab.model.roles import Role, parameter_roles
+
 
 @dataclass(frozen=True)
 class ParameterLayout:
@@ -14,16 +16,22 @@ class ParameterLayout:
     Attributes:
         names: The parameters' names, in ``named_parameters`` order (tied ones once).
         shapes: Their shapes.
+        roles: Their roles.
     """
 
     names: tuple[str, ...]
     shapes: tuple[torch.Size, ...]
+    roles: tuple[Role, ...]
 
     @classmethod
     def of(cls, model: nn.Module) -> "ParameterLayout":
         """The layout of a model's parameters."""
         named = list(model.named_parameters())
-        return cls(tuple(name for name, _ in named), tuple(p.shape for _, p in named))
+        return cls(
+            tuple(name for name, _ in named),
+            tuple(p.shape for _, p in named),
+            tuple(parameter_roles(model).values()),
+        )
 
     @property
     def size(self) -> int:

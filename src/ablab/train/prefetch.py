@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -60,7 +60,7 @@ class Prefetcher:
         self,
         runs: Sequence[Run],
         task: Task,
-        optimizer: Optimizer,
+        optimizer: Optimizer[Any],
         noise_sizes: Sequence[int],
         like: Tensor,
     ) -> None:

@@ -24,7 +24,7 @@ class SavedState:
     Attributes:
         step: The look; 0 for the initial state.
         theta: The parameters after that step, (P,).
-        optimizer_state: The optimizer's state after it, rows of shape (P,).
+        optimizer_state: The optimizer's state after it, by name.
     """
 
     step: int
@@ -172,7 +172,7 @@ class Recovery:
 
 
 class _Rows:
-    """A state of each run: the step that it is of (R,), parameters and optimizer state (R, P)."""
+    """A state of each run: the step that it is of (R,), parameters (R, P) and optimizer state."""
 
     def __init__(self, states: Sequence[SavedState], device: torch.device) -> None:
         self.steps = np.array([state.step for state in states])
@@ -215,6 +215,9 @@ class _Rows:
 
     def finite(self) -> NDArray[np.bool_]:
         """Which runs' states are finite, (R,)."""
-        each = [torch.isfinite(rows).all(dim=1) for rows in self._tensors.values()]
+        each = [
+            torch.isfinite(rows).reshape(len(rows), -1).all(dim=1)
+            for rows in self._tensors.values()
+        ]
         found: NDArray[np.bool_] = torch.stack(each).all(dim=0).cpu().numpy()
         return found

@@ -37,8 +37,12 @@ class Run:
         """Runs with equal keys have equal tensor shapes and operations, so they can be stacked."""
         train = self.train.model_dump(mode="json", exclude=set(_PER_RUN))
         train["clip_norm"] = self.train.clip_norm is not None
+        optimizer = self.train.optimizer_config
+        train["optimizer"] = optimizer.stack_settings
         parts: list[Any] = [self.task.identity(), self.model.identity(), train, self.log_every]
         parts.append(None if self.watch is None else self.watch.model_dump(mode="json"))
+        if not optimizer.stackable:
+            parts.append(self.id)  # it trains alone
         return json.dumps(parts, sort_keys=True)
 
     @property

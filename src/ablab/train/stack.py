@@ -23,8 +23,7 @@ from ablab.train.host import to_host
 from ablab.train.kernels import StackedKernels
 from ablab.train.method import Method
 from ablab.train.objective import DTYPES, Objective
-from ablab.train.optimizer import Scalars
-from ablab.train.optimizers import make_optimizer
+from ablab.train.optimizer import Scalars, initial_state, make_optimizer
 from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.prefetch import Prefetcher
 from ablab.train.recovery import Recovery, RecoveryState, Restart
@@ -36,7 +35,7 @@ _EVALUATED_TOKENS = 8192  # at once, where a training batch has fewer
 
 @dataclass(frozen=True)
 class RunState:
-    """One run's parameters and optimizer state after a step, as flat rows of shape (P,).
+    """One run's parameters after a step, as a flat row of shape (P,), and optimizer state.
 
     ``recovery`` is what else a run that may go back has to remember.
     """
@@ -105,7 +104,7 @@ class Stack:
         objective: One run's loss.
         layout: Where parameters lie in a row.
         theta: Every run's parameters, (R, P).
-        optimizer_state: The optimizer's state by name, each (R, P).
+        optimizer_state: The optimizer's state by name, each with the leading axis R.
         collector: What watches the steps; None where nothing does.
         timings: How long training takes, rehearsals not among it.
     """
@@ -129,7 +128,10 @@ class Stack:
         # Parameters are passed in, so the template's own values are never read.
         model = initial_model(first).to(device)
         self.layout = ParameterLayout.of(model)
-        self._optimizer = make_optimizer(first.train, self.layout)
+        self._optimizer = make_optimizer(first.train.optimizer_config, self.layout)
+        if len(runs) > 1 and not self._optimizer.stackable:
+            kind = first.train.optimizer_config.kind
+            raise ValueError(f"{kind} trains one run at a time; {len(runs)} runs cannot be stacked")
         precision = self.config.precision
         self.objective = Objective(
             model, self.task, self.config.loss, autocast=precision == "bfloat16"
@@ -175,7 +177,7 @@ class Stack:
 
     def _initial_state(self, run: Run) -> RunState:
         theta = self.layout.flatten(initial_model(run))
-        optimizer_state = {name: torch.zeros_like(theta) for name in self._optimizer.state_names}
+        optimizer_state = initial_state(self._optimizer, theta)
         return RunState(0, theta, optimizer_state, RecoveryState.initial(theta, optimizer_state))
 
     def _recovery_of(self, started: Sequence[RunState]) -> Recovery | None:

@@ -1,6 +1,7 @@
 """The numbers that each step's update needs, worked out on the host. Axes: K steps, R runs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from ablab.train.schedules import factors
 
 def step_scalars(
     runs: Sequence[Run],
-    optimizer: Optimizer,
+    optimizer: Optimizer[Any],
     first: int,
     count: int,
     lr_scales: NDArray[np.float64] | None,
@@ -29,13 +30,13 @@ def step_scalars(
     lrs = np.empty((count, len(runs)))
     table: dict[str, NDArray[np.float64]] = {}
     for r, run in enumerate(runs):
-        config = run.train
+        config, settings = run.train, run.train.optimizer_config
         rates = config.lr * factors(config.schedule, config.schedule_total, first, count)
         if lr_scales is not None:
             rates = rates * lr_scales[r]
         lrs[:, r] = rates
         for k in range(count):
-            numbers = optimizer.scalars(config, first + k, float(rates[k]))
+            numbers = optimizer.scalars(settings, first + k, float(rates[k]))
             if config.clip_norm is not None:
                 numbers["clip_norm"] = config.clip_norm
             for name, value in numbers.items():

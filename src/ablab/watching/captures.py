@@ -10,11 +10,13 @@ from torch import Tensor
 from ablab.config import InputError, Problem, nearest
 from ablab.model.base import Model
 from ablab.model.interventions import watch
+from ablab.model.site_names import plain_site
 from ablab.train.loop import Observer
+from ablab.train.optimizer import like_parameters
 from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.stack import Advance, Stack
 from ablab.watching.config import CaptureConfig
-from ablab.watching.names import CAPTURED, plain
+from ablab.watching.names import CAPTURED
 from ablab.watching.sites import Site
 
 SaveTensors = Callable[[str, int, dict[str, Tensor]], None]  # (run, step, tensors)
@@ -38,7 +40,7 @@ def capture_names(
     for pattern in patterns:
         family = pattern.partition("/")[0]
         known = "/" in pattern and (family in CAPTURED or any(mark in family for mark in "*?["))
-        full = plain(pattern if known else f"activation/{pattern}")
+        full = plain_site(pattern if known else f"activation/{pattern}")
         found = {name for name in every if fnmatchcase(name, full)}
         if not found:
             raise InputError(
@@ -87,7 +89,8 @@ def capture(
         model: A model of the runs' architecture; its parameters are overwritten.
     """
     rows = {"param": stack.theta} | {
-        f"optimizer/{name}": row for name, row in stack.optimizer_state.items()
+        f"optimizer/{name}": row
+        for name, row in like_parameters(stack.optimizer_state, stack.theta).items()
     }
     found: dict[str, Tensor] = {}
     for name in names:
@@ -150,9 +153,8 @@ class Capturer(Observer):
         found: list[dict[str, Tensor]] = [{} for _ in stack.runs]
         for config in due:
             probe = probe_tokens(stack, config.samples)
-            names = capture_names(
-                config.what, self._sites, stack.layout, list(stack.optimizer_state)
-            )
+            rows = like_parameters(stack.optimizer_state, stack.theta)
+            names = capture_names(config.what, self._sites, stack.layout, list(rows))
             for index in range(len(stack.runs)):
                 found[index] |= capture(stack, index, names, probe, self._model)
         for run, tensors in zip(stack.runs, found, strict=True):

@@ -3,6 +3,7 @@
 from fnmatch import fnmatchcase
 
 from ablab.config import InputError, Problem, Variants, nearest
+from ablab.model.site_names import plain_site
 
 FAMILIES = {
     "activation": "the tensor at a site in the forward pass on batch s, before update s",
@@ -57,7 +58,7 @@ def split_pattern(pattern: str) -> tuple[str, str, str]:
                 suggestion=near,
             )
         )
-    return family, plain(middle), reducer
+    return family, plain_site(middle), reducer
 
 
 def matches(name: str, split: tuple[str, str, str]) -> bool:
@@ -70,13 +71,6 @@ def matches(name: str, split: tuple[str, str, str]) -> bool:
         and fnmatchcase(own_middle, middle)
         and fnmatchcase(own_reducer, reducer)
     )
-
-
-def plain(site: str) -> str:
-    """A site's name or pattern without TransformerLens's prefix ``hook_``."""
-    if site.endswith("ln_final.hook_normalized"):
-        return site.removesuffix(".hook_normalized")
-    return ".".join(part.removeprefix("hook_") for part in site.split("."))
 
 
 def _is_wild(text: str) -> bool:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ablab.config import InputError
 from ablab.train.collector import StatisticsCollector
+from ablab.train.optimizer import like_parameters
 from ablab.train.run import Run
 from ablab.train.stack import Stack
 from ablab.train.taps import TapReducer
@@ -40,7 +41,8 @@ class StepStatistics(StatisticsCollector):
     ) -> None:
         self._stack, self._at = stack, at
         sites = find_sites(stack.objective.model, stack.device) if patterns else {}
-        every = every_column(patterns, sites, stack.layout, stack.optimizer_state)
+        state = like_parameters(stack.optimizer_state, stack.theta)
+        every = every_column(patterns, sites, stack.layout, state)
         columns = choose_columns(patterns, every)
         self.names = tuple(column.name for column in columns)
         self._sites = sites
@@ -106,7 +108,8 @@ class StepStatistics(StatisticsCollector):
             self._tap_reducer.forget()
         if self._flat is not None:
             tensors = {"param": theta} | {
-                f"optimizer/{name}": slot for name, slot in optimizer_state.items()
+                f"optimizer/{name}": slot
+                for name, slot in like_parameters(optimizer_state, theta).items()
             }
             if self._grad is not None:
                 tensors["grad"] = self._grad
@@ -169,7 +172,7 @@ def check_watching(runs: Sequence[Run]) -> None:
         except (Exception, SystemExit):  # training reports this error and saves it with the run
             return
         found.setdefault(patterns, []).extend(
-            every_column(patterns, there.sites, there.layout, there.state_names)
+            every_column(patterns, there.sites, there.layout, there.watched_state)
         )
     for patterns, every in found.items():
         check_patterns(patterns, every)

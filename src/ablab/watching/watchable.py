@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ablab.train.optimizers import make_optimizer
+from ablab.train.optimizer import initial_state, like_parameters, make_optimizer
 from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.run import Run
 from ablab.train.stack import initial_model
@@ -17,14 +17,16 @@ class Watchable:
 
     Attributes:
         sites: The model's sites, by name.
-        layout: The model's parameters.
-        state_names: The names of the optimizer's state tensors.
-        item: The size of a parameter's entry, in bytes.
+    layout: The model's parameters.
+    state_names: The names of the optimizer's state tensors.
+    watched_state: Those that have the shape of the parameters.
+    item: The size of a parameter's entry, in bytes.
     """
 
     sites: dict[str, Site]
     layout: ParameterLayout
     state_names: tuple[str, ...]
+    watched_state: tuple[str, ...]
     item: int
 
 
@@ -35,9 +37,12 @@ def watchable(run: Run) -> Watchable:
     """
     model = initial_model(run)
     layout = ParameterLayout.of(model)
+    theta = layout.flatten(model)
+    state = initial_state(make_optimizer(run.train.optimizer_config, layout), theta)
     return Watchable(
         find_sites(model, torch.device("cpu")),
         layout,
-        make_optimizer(run.train, layout).state_names,
+        tuple(state),
+        tuple(like_parameters(state, theta)),
         next(model.parameters()).element_size(),
     )

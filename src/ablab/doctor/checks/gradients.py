@@ -7,6 +7,10 @@ from torch import nn
 from ablab.doctor.check import Finding, check
 from ablab.doctor.messages import listed
 from ablab.doctor.patient import Patient
+from ablab.model.roles import Role, roles_by_name
+
+# What an output layer may be that is tied to an embedding.
+_OUTPUTS = frozenset((Role.UNEMBEDDING, Role.MATRIX))
 
 
 @check("gradients", "model", "every parameter gets a gradient; none is frozen or shared by mistake")
@@ -49,14 +53,15 @@ def gradients(patient: Patient) -> list[Finding]:
 
 def _shared(patient: Patient, model: nn.Module) -> list[str]:
     """Names that share a tensor, except an embedding tied to an output layer."""
-    owners = dict(model.named_modules(remove_duplicate=False))
+    roles = roles_by_name(model)
     names: dict[int, list[str]] = defaultdict(list)
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names[id(parameter)].append(name)
     found = []
     for group in names.values():
-        kinds = {type(owners[name.rpartition(".")[0]]) for name in group}
-        tied = kinds == {nn.Embedding, nn.Linear} or patient.settings.get("tied_embeddings")
-        if len(group) > 1 and not tied:
+        kinds = {roles[name] for name in group}
+        others = kinds - {Role.EMBEDDING}
+        tied = others != kinds and bool(others) and others <= _OUTPUTS
+        if len(group) > 1 and not tied and not patient.settings.get("tied_embeddings"):
             found.append(" = ".join(group))
     return found

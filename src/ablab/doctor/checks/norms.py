@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ablab.doctor.check import Finding, NotApplicable, check
 from ablab.doctor.patient import Patient
+from ablab.model.roles import Role, declared_roles
 
 
 @check("norms", "model", "each norm acts on single vectors and matches its name")
@@ -37,11 +38,13 @@ def norms(patient: Patient) -> list[Finding]:
 
 
 def _is_norm(module: nn.Module) -> bool:
-    """Whether a module and all its submodules have "norm" in the name of a class or base class."""
-    return all(
-        any("norm" in kind.__name__.lower() for kind in type(part).__mro__)
-        for part in module.modules()
-    )
+    """Whether a module and all its submodules are norms, by the name of a class or by role."""
+    for part in module.modules():
+        named = any("norm" in kind.__name__.lower() for kind in type(part).__mro__)
+        roles = set(declared_roles(part).values())
+        if not named and not (Role.NORM in roles and roles <= {Role.NORM, Role.BIAS}):
+            return False
+    return True
 
 
 def _mixes(name: str, norm: nn.Module, x: Tensor) -> Finding | None:

@@ -29,9 +29,10 @@ def registered(patient: Patient) -> list[Finding]:
         )
     still = _unmoved(patient) if patient.trains else []
     if still:
+        optimizer = patient.run.train.optimizer_config.kind
         findings.append(
             Finding(
-                f"parameters did not move in {_STEPS} steps of {patient.run.train.optimizer}",
+                f"parameters did not move in {_STEPS} steps of {optimizer}",
                 listed(still),
                 "They get a gradient but no update: the optimizer was created with only some of "
                 "the parameters, or the forward pass uses a copy of them.",

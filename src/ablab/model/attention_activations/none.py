@@ -13,6 +13,8 @@ from ablab.model.parts import Pointwise
 class Linear(Pointwise):
     """The scores themselves."""
 
+    ablab_position_wise = True
+
     def weigh(self, scores: Tensor, length: Tensor) -> Tensor:
         """w_ij = s_ij."""
         return scores

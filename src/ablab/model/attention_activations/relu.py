@@ -10,6 +10,9 @@ from ablab.model.parts import Pointwise
 class Relu(Pointwise):
     """The positive part of each score."""
 
+    kernel = "relu"
+    ablab_position_wise = True
+
     def weigh(self, scores: Tensor, length: Tensor) -> Tensor:
         """w_ij = max(s_ij, 0)."""
         return scores.relu()

@@ -14,6 +14,9 @@ from ablab.model.parts import Pointwise
 class Sigmoid(Pointwise):
     """The sigmoid of each score; the bias is ``attention.logit_bias``, part of the scores."""
 
+    kernel = "sigmoid"
+    ablab_position_wise = True
+
     def weigh(self, scores: Tensor, length: Tensor) -> Tensor:
         """w_ij = σ(s_ij)."""
         return scores.sigmoid()

@@ -14,6 +14,8 @@ from ablab.model.parts import Pointwise
 class SigmoidN(Pointwise):
     """The sigmoid of each score, over the number of keys that its query sees."""
 
+    ablab_position_wise = True
+
     def weigh(self, scores: Tensor, length: Tensor) -> Tensor:
         """w_ij = σ(s_ij) / n_i."""
         return scores.sigmoid() / length

@@ -10,6 +10,9 @@ from ablab.model.parts import Normalised
 class Softmax(Normalised):
     """Softmax over the keys that a query sees; rows sum to one."""
 
+    kernel = "softmax"
+    ablab_position_wise = True
+
     def weights(self, scores: Tensor, hidden: Tensor | None) -> Tensor:
         """w_ij = exp(s_ij) / Σ_k exp(s_ik)."""
         return scores.softmax(dim=-1)

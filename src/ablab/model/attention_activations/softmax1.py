@@ -13,6 +13,9 @@ from ablab.model.parts import Normalised
 class Softmax1(Normalised):
     """Softmax beside a score of zero that belongs to no key; rows sum to less than one."""
 
+    kernel = "softmax1"
+    ablab_position_wise = True
+
     def weights(self, scores: Tensor, hidden: Tensor | None) -> Tensor:
         """w_ij = exp(s_ij - m) / (exp(-m) + Σ_k exp(s_ik - m)), m the largest score or zero."""
         largest = scores.detach().amax(-1, keepdim=True).clamp(min=0.0)  # (…, Q, 1)

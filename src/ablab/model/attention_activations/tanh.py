@@ -10,6 +10,9 @@ from ablab.model.parts import Pointwise
 class Tanh(Pointwise):
     """The hyperbolic tangent of each score."""
 
+    kernel = "tanh"
+    ablab_position_wise = True
+
     def weigh(self, scores: Tensor, length: Tensor) -> Tensor:
         """w_ij = tanh(s_ij)."""
         return scores.tanh()

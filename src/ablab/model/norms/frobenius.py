@@ -15,6 +15,8 @@ from ablab.model.config import NORMS
 class FrobeniusNorm(nn.Module):
     """A Euclidean norm of one over the last axis; nothing is learned; ε = 1e-12."""
 
+    ablab_position_wise = True
+
     def __init__(self, width: int, bias: bool) -> None:
         super().__init__()
 

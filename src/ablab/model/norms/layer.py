@@ -9,5 +9,8 @@ from ablab.model.config import NORMS
 class LayerNorm(nn.LayerNorm):
     """Mean zero and variance one over the last axis, then a learned scale and bias; ε = 1e-5."""
 
+    ablab_position_wise = True
+    ablab_drawn = True
+
     def __init__(self, width: int, bias: bool) -> None:
         super().__init__(width, bias=bias)

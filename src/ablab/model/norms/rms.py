@@ -11,6 +11,9 @@ from ablab.model.config import NORMS
 class RMSNorm(nn.RMSNorm):
     """A root mean square of one over the last axis, then a learned scale; ε = 1e-5."""
 
+    ablab_position_wise = True
+    ablab_drawn = True
+
     def __init__(self, width: int, bias: bool) -> None:
         super().__init__(width, eps=1e-5)
 

@@ -19,6 +19,9 @@ from ablab.model.parts import AttentionPosition
 class Alibi(AttentionPosition):
     """Scores fall with the distance between query and key, faster in some heads than in others."""
 
+    score_bias_is_slopes = True
+    ablab_position_wise = True
+
     def __init__(self, n_heads: int, d_head: int) -> None:
         super().__init__(n_heads, d_head)
         self.slopes = slopes(n_heads)

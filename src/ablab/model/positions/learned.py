@@ -1,16 +1,22 @@
 """Learned positions: a vector for each, added to the embedding (Gehring et al., 2017)."""
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ablab.model.config import POSITIONS
 from ablab.model.parts import InputPosition
+from ablab.model.roles import Role
 
 
 @POSITIONS.register("learned")
 class Learned(InputPosition):
     """A table with a row for each position that the model can read."""
+
+    ablab_roles: ClassVar = {"weight": Role.EMBEDDING}
+    ablab_drawn = True
 
     def __init__(self, length: int, d_model: int) -> None:
         super().__init__(length, d_model)

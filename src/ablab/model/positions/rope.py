@@ -16,6 +16,8 @@ from ablab.model.parts import AttentionPosition, positions
 class Rope(AttentionPosition):
     """Queries and keys are turned by where they stand, so scores depend on distances alone."""
 
+    ablab_position_wise = True
+
     def __init__(self, n_heads: int, d_head: int) -> None:
         super().__init__(n_heads, d_head)
         if d_head % 2:

@@ -8,7 +8,7 @@ from ablab.watching.reducer import Place, ratio, reducer
 
 def _is_matrix(place: Place) -> bool:
     if place.family == "activation":
-        return place.name.endswith("resid_post")
+        return place.name.rpartition(".")[2] == "resid_post"
     return len(place.shape) == 2
 
 

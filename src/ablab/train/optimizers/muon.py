@@ -1,13 +1,16 @@
 """Muon: momentum whose matrices are made orthogonal, beside AdamW. Axes: R, P; G matrices, M, N."""
 
 import math
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ablab.train.config import TrainConfig
-from ablab.train.optimizer import Optimizer, OptimizerState, Scalars, adam_scalars, adam_step
+from ablab.model.roles import Role
+from ablab.train.optimizer import Optimizer, OptimizerState, Scalars
+from ablab.train.optimizers.adam import adam_scalars, adam_step
+from ablab.train.optimizers.muon_config import MuonConfig
 from ablab.train.parameter_layout import ParameterLayout
 
 # Jordan's coefficients: steep at zero, so that five iterations bring every singular value to
@@ -15,10 +18,11 @@ from ablab.train.parameter_layout import ParameterLayout
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 _EPS = 1e-7
+_ORTHOGONALISED = (Role.MATRIX, Role.RESIDUAL_OUTPUT)
 
 
-class Muon(Optimizer):
-    """Muon for the blocks' matrices, AdamW for all else.
+class Muon(Optimizer[MuonConfig]):
+    """Muon for the matrices, AdamW for all else.
 
     B ← μ B + (1 − μ) g; θ ← θ − lr λ θ − 0.2 lr √max(M, N) O, with O the matrix that
     :func:`orthogonal` makes of (1 − μ) g + μ B (Nesterov) or of B: Jordan et al., 2024, with the
@@ -27,37 +31,33 @@ class Muon(Optimizer):
     where torch works in bfloat16: the roundings of bfloat16 turn the last bit of a sum, which hangs
     on how runs are stacked, into differences that training amplifies.
 
-    A parameter of two axes is a matrix of Muon's unless its name tells that it embeds or unembeds.
-    Its average stands in the slot ``exp_avg``, and its part of ``exp_avg_sq`` stays zero.
-
-    Args:
-        layout: Where the parameters lie.
-        nesterov: Whether the step looks ahead.
+    Muon updates parameters with two axes whose role is a matrix, including residual outputs; AdamW
+    updates everything else, including embeddings and the unembedding. The average of a matrix is
+    in ``exp_avg``; its part of ``exp_avg_sq`` stays zero.
     """
 
+    Config: ClassVar = MuonConfig
     state_names = ("exp_avg", "exp_avg_sq")
 
-    def __init__(self, layout: ParameterLayout, nesterov: bool) -> None:
-        super().__init__()
-        self._nesterov = nesterov
+    def __init__(self, config: MuonConfig, layout: ParameterLayout) -> None:
+        super().__init__(config, layout)
         self._matrices: dict[tuple[int, int], list[slice]] = {}  # of equal shape together
         self._others: list[slice] = []
         start = 0
-        for name, shape in zip(layout.names, layout.shapes, strict=True):
+        for shape, role in zip(layout.shapes, layout.roles, strict=True):
             place = slice(start, start + shape.numel())
             start = place.stop
-            if len(shape) == 2 and "embedding" not in name:
+            if len(shape) == 2 and role in _ORTHOGONALISED:
                 self._matrices.setdefault((shape[0], shape[1]), []).append(place)
             elif self._others and self._others[-1].stop == place.start:
                 self._others[-1] = slice(self._others[-1].start, place.stop)
             else:
                 self._others.append(place)
 
-    def scalars(self, config: TrainConfig, step: int, lr: float) -> dict[str, float]:
+    def scalars(self, config: MuonConfig, step: int, lr: float) -> dict[str, float]:
         """AdamW's numbers, the rate and the momentum."""
-        decay = lr * (config.weight_decay or 0.0)
-        own = {"lr": lr, "momentum": config.momentum, "decay": decay}
-        return adam_scalars(config, step, lr) | own
+        own = {"lr": lr, "momentum": config.momentum, "decay": lr * config.weight_decay}
+        return adam_scalars(config.betas, config.eps, step, lr) | own
 
     def update(
         self,
@@ -79,7 +79,7 @@ class Muon(Optimizer):
             for place in places:
                 mean, own_grad = optimizer_state["exp_avg"][:, place], grad[:, place]
                 mean.lerp_(own_grad, 1 - momentum)
-                step = own_grad.lerp(mean, momentum) if self._nesterov else mean
+                step = own_grad.lerp(mean, momentum) if self.config.nesterov else mean
                 steps.append(step.reshape(runs, rows, columns))
             found = orthogonal(torch.cat(steps)).reshape(len(places), runs, -1)  # (G R, M, N)
             rate = scalars["lr"] * (0.2 * math.sqrt(max(rows, columns)))

@@ -1,0 +1,34 @@
+"""AdamW. Axes: R runs, P parameters."""
+
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ablab.train.optimizer import Optimizer, OptimizerState, Scalars
+from ablab.train.optimizers.adam import adam_scalars, adam_step
+from ablab.train.optimizers.adamw_config import AdamWConfig
+
+
+class AdamW(Optimizer[AdamWConfig]):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), as ``torch.optim.AdamW``."""
+
+    Config: ClassVar = AdamWConfig
+    state_names = ("exp_avg", "exp_avg_sq")
+
+    def scalars(self, config: AdamWConfig, step: int, lr: float) -> dict[str, float]:
+        """Averages' weights, bias corrections, step size and decay."""
+        decay = lr * config.weight_decay
+        return adam_scalars(config.betas, config.eps, step, lr) | {"decay": decay}
+
+    def update(
+        self,
+        theta: Float[Tensor, "R P"],
+        grad: Float[Tensor, "R P"],
+        optimizer_state: OptimizerState,
+        scalars: Scalars,
+        decays: Float[Tensor, " P"] | None,
+    ) -> None:
+        """Decays the parameters, then takes Adam's step."""
+        self.decay(theta, scalars, decays)
+        adam_step(theta, grad, optimizer_state, scalars, self.scratch(theta))

@@ -1,0 +1,34 @@
+"""Gradient descent. Axes: R runs, P parameters."""
+
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ablab.train.optimizer import Optimizer, OptimizerState, Scalars
+from ablab.train.optimizers.sgd_config import SgdConfig
+
+
+class Sgd(Optimizer[SgdConfig]):
+    """Gradient descent with momentum, Nesterov's or not, and an L2 penalty, as torch's."""
+
+    Config: ClassVar = SgdConfig
+    state_names = ("momentum_buffer",)
+
+    def scalars(self, config: SgdConfig, step: int, lr: float) -> dict[str, float]:
+        """Rate, momentum and decay."""
+        return {"lr": lr, "momentum": config.momentum, "decay": config.weight_decay}
+
+    def update(
+        self,
+        theta: Float[Tensor, "R P"],
+        grad: Float[Tensor, "R P"],
+        optimizer_state: OptimizerState,
+        scalars: Scalars,
+        decays: Float[Tensor, " P"] | None,
+    ) -> None:
+        """Adds the penalty's gradient, then steps along the momentum."""
+        grad = self.penalise(theta, grad, scalars, decays)
+        buffer = optimizer_state["momentum_buffer"].mul_(scalars["momentum"]).add_(grad)
+        step = grad + scalars["momentum"] * buffer if self.config.nesterov else buffer
+        theta.sub_(step * scalars["lr"])
