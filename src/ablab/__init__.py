@@ -7,9 +7,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["doctor", "experiment", "gradients", "open", "recipes", "replace", "run", "watch"]
+__all__ = [
+    "analyze",
+    "doctor",
+    "experiment",
+    "gradients",
+    "open",
+    "recipes",
+    "replace",
+    "run",
+    "watch",
+]
 
 _HOMES = {
+    "analyze": "ablab.analysis.analyze",
     "doctor": "ablab.doctor",
     "experiment": "ablab.experiments",
     "recipes": "ablab.experiments",
@@ -21,6 +32,7 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from ablab.analysis.analyze import analyze
     from ablab.api import open, run
     from ablab.doctor import doctor
     from ablab.experiments import experiment, recipes

@@ -224,6 +224,7 @@ def test_help_names_every_command_and_does_not_import_torch():
         "effects",
         "expect",
         "claims",
+        "analyses",
         "replay",
         "generate",
         "figure",

@@ -30,7 +30,7 @@ def test_tables_say_what_is_compared_with_what(store):
     assert out.count("95% interval") == 2
     assert "By seed, averaged over all values of the other settings:" in lines
     assert "By seed, all other settings at their base values:" in lines
-    assert "depend on each other" in out
+    assert "interact in their effect" in out
     assert "Undecided does not mean equal" in out
 
 
@@ -54,7 +54,7 @@ def test_one_setting_as_one_json_document(store):
         (["--of", "d_model"], "did you mean model.d_model?"),
         (["--measure", "final(los)"], "no column los was logged"),
         (["--scale", "ratios"], "did you mean ratio?"),
-        (["--margin", "0"], "the margin is not above 0"),
+        (["--margin", "0"], "the margin must be above 0"),
     ],
 )
 def test_wrong_input_ends_with_two(store, options, said):

@@ -96,12 +96,12 @@ def test_held_out_samples_are_listed_the_worst_first(lab, name):
         ("words", ["--top-p", "2"], "top_p 2.0"),
         ("words", ["--seed", "-1"], "seed -1"),
         ("words", ["--tokens", "0"], "--tokens 0 is below 1"),
-        ("words", ["--context", "9"], "positions end at 8 tokens"),
+        ("words", ["--context", "9"], "positions for 8 tokens only"),
         ("words", ["--dataset", "held-out", "--prompt", "the"], "give only one of them"),
         ("words", ["--dataset", "held-out", "--limit", "-1"], "--limit -1"),
         ("words", ["--step", "3"], "no snapshot of step 3"),
         ("sums", [], "a prompt is needed"),
-        ("answers", ["--prompt", "0123>0123"], "the prompt is a whole sample"),
+        ("answers", ["--prompt", "0123>0123"], "the prompt is already a complete sample"),
     ],
 )
 def test_bad_input_is_said(lab, name, arguments, expected):

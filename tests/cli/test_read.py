@@ -70,7 +70,7 @@ def test_the_expected_experiment_is_the_one_that_runs(tmp_path, monkeypatch):
     [
         (["read", "nothing"], "no experiment and no run 'nothing'"),
         (["read", "made-up", "--column", "eval_los"], "no column eval_los"),
-        (["expect", "made-up", "loss flls with model.d_model"], "the expectation cannot be read"),
+        (["expect", "made-up", "loss flls with model.d_model"], "the expectation cannot be parsed"),
         (["expect", "made-up", "loss falls with model.d_mdel"], "did you mean model.d_model?"),
         (["expect", "made-up", "--confidence", "0.5"], "no expectation was given"),
         (["expect", "made-up", "loss < 1", "--confidence", "7"], "a confidence is a probability"),

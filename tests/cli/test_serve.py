@@ -73,7 +73,7 @@ def test_a_port_in_use_is_said():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--port", "99999"], "there is no such port"),
+        (["--port", "99999"], "invalid port"),
         (["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
         (["--token", " "], "the token is empty"),
     ],

@@ -48,7 +48,7 @@ def test_what_moved_first(tmp_path):
     assert (found.zero_sum_error, found.zero_sum_step) == (0.25, 280)
     assert (found.margin, found.full_confidence) == (7.0, 0.5)
     assert found.suggestion == "train.loss.dtype=float32,float64"
-    assert "lost their zero sum in up to 25.0% of samples, from 280 on" in found.sentence
+    assert "did not sum to zero in up to 25.0% of predictions, from 280 on" in found.sentence
     assert found.command.startswith(
         "ablab run made-up model.d_model=8 'seeds=[0]' train.loss.dtype="
     )

@@ -74,7 +74,7 @@ def test_one_seed_has_no_interval(tmp_path):
     compared, inside = verdicts(store, record)
     assert (compared.outcome, compared.interval) == ("undecided", None)
     assert inside.outcome == "held"
-    assert "of this seed alone" in inside.evidence
+    assert "for this seed only" in inside.evidence
 
 
 def test_what_there_is_nothing_to_compare_with_is_said(tmp_path):
@@ -85,8 +85,8 @@ def test_what_there_is_nothing_to_compare_with_is_said(tmp_path):
     asked = "final(accuracy) is lower where model.n_heads=4 than where model.n_heads=1"
     (found,) = verdicts(*fill(tmp_path / "lab", grid(steps=500, expect=[asked]), curve))
     assert found.outcome == "undecided"
-    assert found.evidence.startswith("nothing to compare: ")
-    assert len(found.evidence) > len("nothing to compare: ")
+    assert found.evidence.startswith("nothing to compare with: ")
+    assert len(found.evidence) > len("nothing to compare with: ")
 
 
 def test_written_after_results(tmp_path):

@@ -48,10 +48,6 @@ def test_other_methods_train_the_same_curves(recipe, method, seeds):
     agree(curves(recipe, method=method, seeds=seeds), GOLDEN[recipe])
 
 
-def first_steps(curves, recipe):
-    return {label: losses[: COMPARED.get(recipe, STEPS)] for label, losses in curves.items()}
-
-
 def agree(found, golden, tolerance=1e-4):
     assert list(found) == list(golden)
     for label, losses in golden.items():

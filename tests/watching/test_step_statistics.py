@@ -148,7 +148,7 @@ def columns(patterns):
         ("grad/embedding.weight/mean_entropy", "matches no statistic", None),
         ("optimizer/momentum/*/rms", "matches no statistic", None),
         ("activation/ln_final/frac_zero", "matches no statistic", None),
-        ("gradient/*/rms", "no family 'gradient'", "grad"),
+        ("gradient/*/rms", "no statistic family 'gradient'", "grad"),
         ("grad/*/means", "no reducer 'means'", "mean"),
         ("grad/*/no.module:thing", "cannot import", None),
     ],

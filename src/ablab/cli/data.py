@@ -40,7 +40,9 @@ def fetch(name: str, as_json: bool, quiet: bool) -> None:
         click.echo(f"{name} is part of Python; there is nothing to download", err=True)
         path = Path(sysconfig.get_paths()["stdlib"])
     else:
-        path = find_corpus(name) or fetch_corpus(name, tell=lambda text: click.echo(text, err=True))
+        path = find_corpus(name) or fetch_corpus(
+            name, tell=lambda text: None if quiet else click.echo(text, err=True)
+        )
     if as_json:
         print_json({"name": name, "path": str(path)})
     else:
@@ -54,7 +56,7 @@ def fetch(name: str, as_json: bool, quiet: bool) -> None:
 def path(name: str, as_json: bool, quiet: bool) -> None:
     """Print the path of a corpus."""
     from ablab.config import InputError, Problem
-    from ablab.tasks.corpora import DOWNLOADS, PYTHON_STDLIB, cache_folder, find_corpus
+    from ablab.tasks.corpora import DOWNLOADS, PYTHON_STDLIB, downloaded_path, find_corpus
 
     if name == PYTHON_STDLIB:
         found: Path | None = Path(sysconfig.get_paths()["stdlib"])
@@ -66,8 +68,7 @@ def path(name: str, as_json: bool, quiet: bool) -> None:
                 f"{name} has not been downloaded",
                 given=name,
                 expected=f"run ablab data fetch {name}, or put the file "
-                f"({DOWNLOADS[name].size:,} bytes) at "
-                f"{cache_folder() / DOWNLOADS[name].file_name}",
+                f"({DOWNLOADS[name].size:,} bytes) at {downloaded_path(name)}",
             )
         )
     if as_json:

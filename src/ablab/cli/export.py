@@ -50,32 +50,79 @@ def export(
 
 @click.command()
 @click.argument("run")
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option(
     "--as",
     "kind",
-    default="curves",
-    show_default=True,
-    metavar="curves|heat|patterns|histogram",
-    help="Statistics as curves or a heat map by layer; captures as patterns or a histogram.",
+    metavar="FIGURE",
+    help="curves (the default), heat, patterns, histogram, or module:name.",
 )
 @click.option("--out", metavar="FILE", help="The SVG file; named after RUN and NAME by default.")
 @store_option
 @json_option
 @quiet_option
 def figure(
-    run: str, name: str, kind: str, out: str | None, store: str, as_json: bool, quiet: bool
+    run: str,
+    name: str | None,
+    kind: str | None,
+    out: str | None,
+    store: str,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
-    """Draw a statistic or a capture of RUN; NAME can be a pattern (blocks.*: all layers)."""
-    import ablab
-    from ablab.logbook.draw import draw
-    from ablab.store.files import write_text_atomically
+    """Draw a statistic or a capture of RUN; NAME can be a pattern (blocks.*: all layers).
 
-    drawing = draw(ablab.open(store).run(run), name, kind)
-    plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
-    path = Path(out or f"{run}-{plain}-{kind}.svg")
+    Without NAME, list the figures and the names that they can draw.
+    """
+    import ablab
+    from ablab.config.files import write_text_atomically
+    from ablab.logbook.draw import draw
+
+    stored = ablab.open(store).run(run)
+    if name is None and kind is None:
+        _list_figures(stored, as_json)
+        return
+    kind = kind or "curves"
+    drawing = draw(stored, name, kind)
+    plain = "-".join(
+        "".join(c if c.isalnum() or c in "._-" else "_" for c in part)
+        for part in (run, name, kind)
+        if part is not None
+    )
+    path = Path(out or f"{plain}.svg")
     write_text_atomically(path, drawing)
     _say({"run": run, "figure": str(path)}, str(path), as_json)
+
+
+def _list_figures(run: Any, as_json: bool) -> None:
+    from ablab.logbook.draw import drawable
+    from ablab.logbook.figure import all_figures
+
+    figures, names = all_figures(), drawable(run)
+    if as_json:
+        print_json(
+            {
+                "figures": [
+                    {"name": each.name, "shows": each.shows, "about": each.about}
+                    for each in figures
+                ],
+                "statistics": names.statistics,
+                "captures": names.captures,
+            }
+        )
+        return
+    for shows, title, found in (
+        ("run", "the run itself, drawn as", []),
+        ("statistic", "statistics, drawn as", names.statistics or ["none"]),
+        ("capture", "captured tensors, drawn as", names.captures or ["none"]),
+    ):
+        kinds = [each for each in figures if each.shows == shows]
+        if kinds:
+            click.echo(title)
+            for each in kinds:
+                click.echo(f"  --as {each.name:10} {each.about}")
+            for name in found:
+                click.echo(f"    {name}")
 
 
 def _say(data: dict[str, Any], text: str, as_json: bool) -> None:

@@ -7,6 +7,7 @@ import click
 
 from ablab import __version__
 from ablab.cli import check, data, doctor, logbook, show, train
+from ablab.cli.analyses import analyses
 from ablab.cli.claims import claims
 from ablab.cli.effects import effects
 from ablab.cli.export import export, figure
@@ -58,6 +59,7 @@ for _command in (
     expect,
     claims,
     effects,
+    analyses,
     replay,
     generate,
     figure,

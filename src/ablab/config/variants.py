@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from ablab.config.errors import InputError, Problem, nearest
 from ablab.config.registry import load_object
 
 T = TypeVar("T")
@@ -41,10 +42,34 @@ class Variants:
         package = importlib.import_module(self._package)
         return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
 
-    def find(self, name: str) -> Any:
-        """The component ``name``, or the one at the import path ``module:name``."""
+    def ships(self, component: Any) -> bool:
+        """Whether a function or class is defined in the package, rather than by a user."""
+        return str(component.__module__).startswith(f"{self._package}.")
+
+    def find(self, name: str, key: str | None = None) -> Any:
+        """The component ``name``, or the one at the import path ``module:name``.
+
+        Args:
+            name: The name or the import path.
+            key: The setting or option that it was given for, for errors.
+
+        Raises:
+            InputError: There is no such component.
+        """
+        key = key or self.kind
         if ":" in name:
-            return load_object(name, self.kind)
+            return load_object(name, key)
+        known = self.names()
+        if name not in known:
+            raise InputError(
+                Problem(
+                    f"{key}: there is no {self.kind} called {name!r}",
+                    key,
+                    given=name,
+                    expected=f"one of {', '.join(known)}, or an import path module:name",
+                    suggestion=nearest(name, known),
+                )
+            )
         importlib.import_module(f"{self._package}.{name}")
         return self._entries[name]
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ablab.execute.observers import make_collector, make_observers
-from ablab.execute.pause import at_once
+from ablab.execute.pause import immediate_pause
 from ablab.execute.queue import Claim, StackQueue
 from ablab.execute.stop_rules import stop_rules
 from ablab.execute.usage import Usage
@@ -73,7 +73,7 @@ def set_up(
         method = SOLO  # some models, such as recurrent ones, cannot be trained under vmap
     runs, states = [run for run, _ in left], [state for _, state in left]
     stack = Stack(runs, states, torch.device(queue.plan.device), method)
-    with at_once():  # compiling takes up to a minute
+    with immediate_pause():  # compiling takes up to a minute
         verify(stack, claim.planned.fallback, queue.report)
     watch = runs[0].watch
     assert isinstance(watch, WatchConfig), "an experiment's runs know what is watched"

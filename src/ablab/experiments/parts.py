@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -14,6 +14,8 @@ from ablab.model.user_config import config_of
 from ablab.tasks.config import TASKS, TaskConfig
 from ablab.train.config import TrainConfig
 from ablab.watching.config import WatchConfig
+
+C = TypeVar("C", bound=Config)
 
 TOP_LEVEL = (
     "name", "question", "logbook", "task", "model", "train", "watch", "grid", "seeds", "sizes",
@@ -134,6 +136,24 @@ def check_parts(tree: Mapping[str, Any], origins: Origins) -> Parts:
         source = origins.of(("model", "kind")) or origins.of(("model",))
         raise InputError(Problem(f"model: {error}", "model", source)) from error
     return parts
+
+
+def check_settings(cls: type[C], data: Mapping[str, Any], prefix: str) -> C:
+    """Validates settings.
+
+    Args:
+        cls: The class of the settings.
+        data: The settings.
+        prefix: Put in front of the keys in errors.
+
+    Raises:
+        InputError: A setting is invalid; all problems are listed.
+    """
+    try:
+        return cls.model_validate(dict(data))
+    except ValidationError as error:
+        problems = [_problem(prefix, cls, each, Origins()) for each in error.errors()]
+        raise InputError(*problems) from error
 
 
 def known_keys() -> list[str]:

@@ -1,63 +1,81 @@
-"""What was watched of one run, drawn by name."""
+"""Figures of one run."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ablab.config import InputError, Problem, nearest
-from ablab.logbook.statistic_figures import (
-    histograms,
-    layer_curves,
-    layer_groups,
-    layer_heat,
-    pattern_grid,
-)
+from ablab.logbook.figure import find_figure
+from ablab.logbook.layers import layer_groups
 from ablab.model.site_names import plain_site
 from ablab.store.stored_run import StoredRun
 from ablab.watching.names import CAPTURED
 
-Drawing = Literal["curves", "heat", "patterns", "histogram"]
 
-
-def draw(run: StoredRun, name: str, kind: str) -> str:
-    """A figure of what was watched of a run, as an SVG document.
+def draw(run: StoredRun, name: str | None, kind: str) -> str:
+    """A figure of a run, as an SVG document.
 
     Args:
         run: The run.
-        name: A statistic's name, ``blocks.*`` in it for all layers; or a captured tensor's.
-        kind: ``curves`` or ``heat`` for a statistic; ``patterns`` or ``histogram`` for a capture.
+        name: A statistic (``blocks.*`` for all layers) or a captured tensor; None for figures of
+            the run itself.
+        kind: The figure's name or import path; see :mod:`ablab.logbook.figure`.
 
     Raises:
-        InputError: There is no such drawing, or nothing of the name was kept.
+        InputError: There is no such figure, it needs a name, or the run has nothing of that name.
     """
-    if kind not in get_args(Drawing):
+    found = find_figure(kind)
+    if found.shows == "run":
+        return found.svg(run)
+    if name is None:
         raise InputError(
             Problem(
-                f"there is no drawing {kind!r}",
-                "--as",
-                given=kind,
-                expected="one of " + ", ".join(get_args(Drawing)),
-                suggestion=nearest(kind, get_args(Drawing)),
+                f"the figure {kind!r} needs the name of a {found.shows}",
+                expected=f"ablab figure RUN NAME --as {kind}; ablab figure RUN lists the names",
             )
         )
-    if kind in ("curves", "heat"):
-        frame = run.metrics([name])
-        groups = layer_groups([column for column in frame.columns if column not in ("run", "step")])
-        if len(groups) > 1:
-            names = [group.name for group in groups]
-            raise InputError(
-                Problem(
-                    f"{name!r} means {len(groups)} statistics; a figure has one",
-                    given=name,
-                    expected="one of " + ", ".join(names[:8]) + (", …" if names[8:] else ""),
-                )
+    if found.shows == "capture":
+        return found.svg(captured(run, name), name)
+    frame = run.metrics([name])
+    groups = layer_groups([column for column in frame.columns if column not in ("run", "step")])
+    if len(groups) > 1:
+        names = [group.name for group in groups]
+        raise InputError(
+            Problem(
+                f"{name!r} means {len(groups)} statistics; a figure has one",
+                given=name,
+                expected="one of " + ", ".join(names[:8]) + (", …" if names[8:] else ""),
             )
-        return (layer_curves if kind == "curves" else layer_heat)(frame, groups[0])
-    found = captured(run, name)
-    return pattern_grid(found, name) if kind == "patterns" else histograms(found, name)
+        )
+    return found.svg(frame, groups[0])
+
+
+@dataclass(frozen=True)
+class Drawable:
+    """The names that can be drawn for a run.
+
+    Attributes:
+        statistics: Statistics, with ``blocks.*`` for those of several layers.
+        captures: Captured tensors.
+    """
+
+    statistics: list[str]
+    captures: list[str]
+
+
+def drawable(run: StoredRun) -> Drawable:
+    """The names that :func:`draw` accepts for a run."""
+    frame = run.metrics()
+    logged = [
+        name
+        for name in frame.columns
+        if name not in ("run", "step") and frame[name].null_count() < frame.height
+    ]
+    tensors = dict.fromkeys(name for step in run.captures for name in run.captured(step))
+    return Drawable([group.name for group in layer_groups(logged)], list(tensors))
 
 
 def captured(run: StoredRun, name: str) -> dict[int, NDArray[np.float64]]:

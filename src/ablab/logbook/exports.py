@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import polars as pl
 
 from ablab.config import InputError, Problem, nearest
-from ablab.store.files import write_atomically
+from ablab.config.files import write_atomically
 from ablab.store.metrics import experiment_metrics
 from ablab.store.store import ExperimentRecord, Store
 

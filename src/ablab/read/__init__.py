@@ -1,1 +1,16 @@
-"""What results say: for now each variant's mean and spread over seeds, and curves with bands."""
+"""Interprets stored results: curves, summaries, measures, effects and verdicts.
+
+Modules:
+
+- ``bands``: mean curves of variants, with the range over seeds.
+- ``curves``: the curve reader.
+- ``effects``: the effects of settings, their interactions and their scaling.
+- ``hypothesis_tests``: the statistical tests behind verdicts.
+- ``incidents``: finds the statistics that deviated first before an incident.
+- ``measures``: computes a measure for each run.
+- ``readings``: readings of stored runs, cached in the index.
+- ``samples``: predictions on held-out samples, and generated text.
+- ``spikes``: explains spikes and suggests a test.
+- ``summary``: final values of each variant, with mean and spread over seeds.
+- ``verdicts``: verdicts on expectations, and their calibration.
+"""

@@ -1,4 +1,4 @@
-"""Curves of each variant: the mean over its seeds, and the range as a band."""
+"""The curve of each variant: the mean over its seeds, with the range as a band."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,12 +17,13 @@ class Band:
 
     Attributes:
         keys: The variant's keys and values.
-        label: The variant in a line.
-        steps: The steps; where several are one point, the last of them.
+        label: The variant as one line of text.
+        steps: The step of each point. A point that covers several steps has the last of them.
         mean: The mean over seeds (and over the point's steps).
-        low: The lowest value of any seed (and any of the point's steps).
-        high: The highest, so that a spike of a single step is seen however long the curve is.
-        restarts: The steps after which a seed's run went back to an earlier state.
+        low: The lowest value of any seed (and of any of the point's steps).
+        high: The highest value of any seed and step, so that a spike of a single step is visible
+            on a curve of any length.
+        restarts: The steps after which a run was restarted from an earlier state.
     """
 
     keys: dict[str, Any]
@@ -37,16 +38,16 @@ class Band:
 def bands(
     metrics: pl.DataFrame, keys: list[str], column: str, points: int = MAX_POINTS
 ) -> list[Band]:
-    """The bands of a column, a variant each, in the frame's order, as far as all its seeds go.
+    """The band of each variant for a column, in the order of the frame.
 
-    Long curves are thinned: neighbouring steps share a point, which has their mean, their lowest
-    and their highest value.
+    A band ends at the last step that every seed of the variant reached. Long curves are thinned:
+    neighbouring steps share a point, which has their mean, minimum and maximum.
 
     Args:
         metrics: A row for each run and step, with the variant's keys and ``seed``.
         keys: The variant's keys.
         column: The column to draw.
-        points: How many points a curve has at most.
+        points: The maximum number of points of a curve.
     """
     variants = _variants(metrics, keys)
     numbered = variants.with_row_index("_variant") if keys else None
@@ -71,7 +72,7 @@ def bands(
 
 
 def _variants(metrics: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """The variants in the frame's order. Their rows stand together, so most repeats go at once."""
+    """The variants in the order of the frame. Rows of a variant are adjacent, so this is fast."""
     if not keys:
         return pl.DataFrame()
     changes = [pl.col(key).ne_missing(pl.col(key).shift()) for key in keys]
@@ -81,7 +82,7 @@ def _variants(metrics: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
 
 
 def _of_variants(frame: pl.DataFrame, numbered: pl.DataFrame | None) -> pl.DataFrame:
-    """The frame with the number of each row's variant in place of its keys."""
+    """The frame with the variant's number in each row instead of its keys."""
     if numbered is None:
         return frame.with_columns(pl.lit(0, pl.UInt32).alias("_variant"))
     keys = numbered.columns[1:]
@@ -94,7 +95,7 @@ def _parts(frame: pl.DataFrame) -> Iterable[tuple[tuple[Any, ...], pl.DataFrame]
 
 def _thinned(frame: pl.DataFrame, column: str, points: int) -> pl.DataFrame:
     """The points of every variant's curve, by variant and step."""
-    # The usual distance between two logged steps, and how many of them share a point.
+    # The most common distance between two logged steps, and the number of steps per point.
     steps = frame.select("_variant", "step").unique().sort("_variant", "step")
     widths = steps.group_by("_variant").agg(
         pl.col("step").diff().drop_nulls().mode().min().fill_null(1).alias("_spacing"),
@@ -121,7 +122,7 @@ def _thinned(frame: pl.DataFrame, column: str, points: int) -> pl.DataFrame:
             pl.col("high").max(),
             pl.len().alias("_seeds"),
         )
-        # A curve ends with its first seed: the mean of those that are left would jump.
+        # A curve ends when its first seed ends: the mean of the remaining seeds would jump.
         .join(seeds, on="_variant")
         .filter(pl.col("_seeds") == pl.col("_all"))
         .sort("_variant", "_point")

@@ -1,4 +1,4 @@
-"""What verdicts test with: runs of some cells, paired by seed and by the other settings."""
+"""The statistical tests behind verdicts, on runs paired by seed and by the other settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 
 class Sample:
-    """The runs of some cells with a measure of each.
+    """The runs of some cells, with a measure of each run.
 
     Args:
         frame: A row for each run: the grid's keys, ``seed``, ``value``, ``reason``, ``beyond``.
@@ -27,7 +27,7 @@ class Sample:
         self.frame, self.keys = frame, keys
 
     def where(self, cell: Mapping[str, Any]) -> "Sample | str":
-        """The runs in which settings have these values; a sentence where there are none."""
+        """The runs of a cell; if there are none, a sentence with the reason."""
         frame = self.frame
         for key, value in cell.items():
             if key not in self.keys:
@@ -42,7 +42,7 @@ class Sample:
 
     @cached_property
     def known(self) -> pl.DataFrame:
-        """The runs that have a value."""
+        """The rows of runs that have a value."""
         return self.frame.filter(pl.col("value").is_not_null())
 
     @property
@@ -52,15 +52,15 @@ class Sample:
 
     @property
     def beyond(self) -> int:
-        """How many runs' value lies beyond what was trained."""
+        """The number of runs that did not reach the measured step."""
         return int(self.known["beyond"].is_not_null().sum())
 
     def by_seed(self) -> pl.DataFrame:
-        """Each seed's mean over its cells; ``seed`` and ``value``."""
+        """The mean over cells for each seed: a frame with ``seed`` and ``value``."""
         return self.known.group_by("seed").agg(pl.col("value").mean()).sort("seed")
 
     def why(self) -> str:
-        """The reasons for which runs have no value, each with how many."""
+        """The reasons why runs have no value, each with its count."""
         reasons = self.frame.filter(pl.col("value").is_null())["reason"]
         counts = reasons.value_counts(sort=True)
         return ", ".join(
@@ -68,30 +68,30 @@ class Sample:
         )
 
     def gaps(self) -> str:
-        """What is to be said of runs without a value, or with one that lies beyond; else empty."""
+        """A remark about runs without a value and runs that did not reach it; may be empty."""
         text = ""
+        runs = f"of {self.frame.height} runs"
         lacking = self.frame.height - self.known.height
         if lacking:
-            text += f"; {lacking} of {self.frame.height} runs have none ({self.why()})"
+            verb = "has" if lacking == 1 else "have"
+            text += f"; {lacking} {runs} {verb} no value ({self.why()})"
         if self.beyond:
-            text += (
-                f"; {self.beyond} of {self.frame.height} runs did not reach it, and count with "
-                "their last step"
-            )
+            counts = "counts with its" if self.beyond == 1 else "count with their"
+            text += f"; {self.beyond} {runs} did not reach it and {counts} last step"
         return text
 
     def by(self, key: str) -> "tuple[list[Any], Floats] | str":
-        """The values of a setting in order, and the mean over other settings at each, by seed.
+        """The values of a setting, and the mean over the other settings for each value and seed.
 
         Returns:
-            The values, and a table (values, seeds) with NaN where there is none; a sentence where
-            the setting does not vary.
+            The values in order and a table (values, seeds), with NaN where no run has a value. If
+            the setting cannot be compared, a sentence with the reason.
         """
         if key not in self.keys:
             return f"{key} does not vary in this grid"
         labels = self.frame[key].unique(maintain_order=True).to_list()
         if len(labels) < 2:
-            return f"{key} has one value only"
+            return f"{key} has only one value"
         if all(isinstance(each, int | float) for each in labels):
             labels = sorted(labels)
         seeds = self.frame["seed"].unique().sort().to_list()
@@ -108,15 +108,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Trend:
-    """How a measure goes along a setting, in the direction that was expected.
+    """The trend of a measure along the values of a setting.
 
     Attributes:
-        slope: The mean change from one value to the next, of the measure or of its logarithm.
-        interval: Its 95% interval over seeds.
-        p: The probability of so clear an order by chance; None where it cannot be told.
-        reversed: Whether the order is clearly the other way.
-        steps: The mean change of each step, times the expected sign.
-        text: All that in words.
+        slope: The mean change per value, of the measure or of its logarithm.
+        interval: The 95% confidence interval of the slope over seeds; None with too few seeds.
+        p: The p-value of an order in the expected direction; None if it cannot be computed.
+        reversed: Whether the order is significant in the opposite direction.
+        steps: The mean change from each value to the next, times the expected sign.
+        text: The result as text.
     """
 
     slope: float
@@ -128,16 +128,16 @@ class Trend:
 
 
 def trend(table: Floats, sign: int) -> Trend:
-    """Whether a measure goes one way along a setting's values.
+    """Tests whether a measure rises or falls along the values of a setting.
 
-    With three seeds or more, the slope over the ranks of the setting is taken for each seed and
-    tested by Student's t; with fewer, Page's test of ordered alternatives (Page, 1963), whose
-    exact probability of k values in order is 1/k!, needs no spread. Of positive values that span
-    more than a factor of three the logarithm is taken.
+    With three or more seeds, the slope over the ranks of the setting is computed for each seed and
+    tested with Student's t-test. With fewer, Page's test of ordered alternatives (Page, 1963) is
+    used, which needs no variance: by chance, k values are in order with probability 1/k!. If the
+    values are positive and span more than a factor of three, their logarithm is used.
 
     Args:
-        table: A row for each value of the setting, a column for each seed.
-        sign: 1 where it is expected to rise, -1 where to fall.
+        table: The measure, (values, seeds).
+        sign: 1 if the measure is expected to rise, -1 if it is expected to fall.
     """
     known = table[np.isfinite(table)]
     logarithmic = bool(known.min() > 0 and known.max() / known.min() > 3)
@@ -146,37 +146,41 @@ def trend(table: Floats, sign: int) -> Trend:
     ranks = np.arange(len(values)) - (len(values) - 1) / 2
     steps = tuple(float(sign * each) for each in np.diff(np.nanmean(values, axis=1)))
     slopes = ranks @ whole / (ranks @ ranks)
-    unit = "in the logarithm " if logarithmic else ""
+    unit = " in the logarithm" if logarithmic else ""
     if whole.shape[1] >= 3:
         found = estimate(slopes, float(np.abs(values[np.isfinite(values)]).max()))
         p = found.p if found.mean is not None and sign * found.mean > 0 else 1.0
         against = found.p is not None and found.p < 0.05 and sign * (found.mean or 0) < 0
-        text = f"a change of {found.mean:.3g} {unit}a value {interval_text(found)}"
+        text = f"a change of {found.mean:.3g}{unit} per value {interval_text(found)}"
         return Trend(float(slopes.mean()), found.interval, p, bool(against), steps, text)
     seeds = whole.shape[1]
     if not seeds:
-        return Trend(float("nan"), None, None, False, steps, "no seed has all values")
+        return Trend(float("nan"), None, None, False, steps, "no seed has a value everywhere")
     chance = _page(whole, sign)
     other = _page(whole, -sign)
-    text = f"{seeds} seed{'s' if seeds > 1 else ''}: by chance in {chance:.2g} of cases"
+    text = f"{seeds} seed{'s' if seeds > 1 else ''}: p = {chance:.2g} for this order"
     return Trend(float(slopes.mean()), None, chance, other < 0.05, steps, text)
 
 
 def factor(table: Floats, sign: int) -> "Paired | str":
-    """By what factor a measure falls or rises from one value of a setting to the next.
+    """The factor by which a measure falls or rises from one value of a setting to the next.
 
-    For each seed the slope of its logarithm over the ranks of the setting; the mean over seeds with
-    its interval, as factors. A sentence where a value is not positive, or no seed has all.
+    It is the exponential of the slope of the logarithm over the ranks of the setting, for each
+    seed and as the mean over seeds.
 
     Args:
-        table: A row for each value of the setting, a column for each seed.
-        sign: 1 where it is expected to rise, -1 where to fall.
+        table: The measure, (values, seeds).
+        sign: 1 if the measure is expected to rise, -1 if it is expected to fall.
+
+    Returns:
+        The factors, or a sentence with the reason if a value is not positive or no seed has all
+        values.
     """
     whole = table[:, np.isfinite(table).all(axis=0)]
     if not whole.shape[1]:
-        return "no seed has all values"
+        return "no seed has a value everywhere"
     if whole.min() <= 0:
-        return "a factor needs values above zero"
+        return "a factor requires positive values"
     ranks = np.arange(len(whole)) - (len(whole) - 1) / 2
     logarithms = np.log(whole)
     slopes = sign * (ranks @ logarithms) / (ranks @ ranks)
@@ -187,8 +191,8 @@ def factor(table: Floats, sign: int) -> "Paired | str":
 
 
 def _page(values: Floats, sign: int) -> float:
-    """The probability of an order at least as clear where all orders are equally likely."""
-    if len(values) < 3:  # of two values each seed says yes or no
+    """The p-value of the observed order if all orders are equally likely (Page's test)."""
+    if len(values) < 3:  # with two values, a sign test over seeds
         return float(0.5 ** values.shape[1]) if (sign * np.diff(values, axis=0) > 0).all() else 1.0
     ranked = stats.rankdata(sign * values.T, axis=1)
     found = stats.page_trend_test(ranked, ranked=True, method="exact")
@@ -197,13 +201,13 @@ def _page(values: Floats, sign: int) -> float:
 
 @dataclass(frozen=True)
 class Paired:
-    """A mean over seeds with what it was taken of.
+    """A mean over seeds.
 
     Attributes:
-        values: One for each seed.
+        values: The value of each seed, (seeds,).
         mean: Their mean.
-        interval: The mean's 95% interval; None where there is none.
-        size: How large the numbers are that the values are differences of.
+        interval: The 95% confidence interval of the mean; None if there is none.
+        size: The largest absolute value of the numbers from which the values were computed.
     """
 
     values: Floats
@@ -213,7 +217,7 @@ class Paired:
 
 
 def difference(sample: Sample, other: Sample) -> Paired | None:
-    """The differences of two samples, paired by seed and by the settings that both leave open."""
+    """The differences of two samples, paired by seed and by the settings that vary in both."""
     keys = [key for key in sample.keys if key in other.keys]
     columns = [*keys, "seed"]
     left, right = (
@@ -229,7 +233,7 @@ def difference(sample: Sample, other: Sample) -> Paired | None:
 
 
 def mean_interval(sample: Sample) -> Paired:
-    """The mean over seeds of a sample's values."""
+    """The mean over seeds of a sample."""
     values = sample.by_seed()["value"].to_numpy()
     return _paired(values, float(np.abs(values).max()))
 
@@ -240,16 +244,16 @@ def _paired(values: Floats, size: float) -> Paired:
 
 
 def interval_text(found: Estimate | Paired) -> str:
-    """An interval in words, or why there is none."""
+    """An interval as text, or the reason why there is none."""
     if found.interval is None:
         seeds = found.seeds if isinstance(found, Estimate) else len(found.values)
-        return "(one seed)" if seeds == 1 else f"(the same for all {seeds} seeds)"
+        return "(one seed)" if seeds == 1 else f"(equal for all {seeds} seeds)"
     low, high = found.interval
     return f"[{low:.4g}, {high:.4g}]"
 
 
 def same_label(label: Any, value: Any) -> bool:
-    """Whether a value that was written stands for a label of an axis."""
+    """Whether a value written by a user equals a label of an axis."""
     if isinstance(label, bool) or isinstance(value, bool):
         return label is value or str(label).lower() == str(value).lower()
     if isinstance(label, int | float) and isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""What a flight record says: which statistic moved first."""
+"""Analyses a flight record: which statistics deviated first."""
 
 from dataclasses import dataclass
 
@@ -6,20 +6,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-_CALM = 0.5  # of the steps before the incident, from the first, which say what is usual
-_FAR = 8.0  # times the usual spread, from which on a statistic has moved
-_FLOOR = 1e-2  # of a statistic's size, that counts as its spread at least
-_NEEDED = 6  # calm steps, to say anything
+_CALM = 0.5  # the first half of the steps before the incident defines the usual range
+_FAR = 8.0  # a statistic deviates if it is this many usual spreads away
+_FLOOR = 1e-2  # minimum spread, as a fraction of the statistic's absolute median
+_NEEDED = 6  # minimum number of calm steps
 
 
 @dataclass(frozen=True)
 class Moved:
-    """A statistic that left its usual range before an incident and did not come back.
+    """A statistic that left its usual range before an incident and did not return to it.
 
     Attributes:
-        name: The statistic.
-        step: The first step from which on it was out of its range, up to the incident.
-        score: How far out it was at the incident, in usual spreads.
+        name: The name of the statistic.
+        step: The step from which it stayed outside its usual range until the incident.
+        score: Its deviation at the incident, in usual spreads.
         usual: Its median over the calm steps.
         value: Its value at the incident.
     """
@@ -32,17 +32,18 @@ class Moved:
 
 
 def moved_first(record: pl.DataFrame, incident: int) -> list[Moved]:
-    """The statistics that moved, those that moved first first.
+    """The statistics that deviated before an incident, earliest first.
 
-    What is usual is a line through the first half of the steps before the incident; its spread the
-    median distance from it (scaled to a normal's standard deviation), and a hundredth of the
-    statistic's size at least. A statistic has moved from the first step on after which it stays
-    more than eight spreads away until the incident. Of those that moved at the same step the
-    farthest comes first. What is not finite is away.
+    The usual value is a line fitted to the first half of the steps before the incident. The usual
+    spread is the median distance from that line (scaled to the standard deviation of a normal
+    distribution), but at least a hundredth of the statistic's absolute median. A statistic
+    deviates from the step after which it stays more than eight spreads away until the incident. Of
+    statistics that deviate from the same step, the one with the largest deviation comes first. A
+    value that is not finite counts as a deviation.
 
     Args:
-        record: A row a step with ``step``, ``train_loss`` and statistics.
-        incident: The step at which something happened.
+        record: One row per step, with ``step``, ``train_loss`` and statistics.
+        incident: The step of the incident.
     """
     frame = record.filter(pl.col("step") <= incident).sort("step")
     steps = frame["step"].to_numpy()
@@ -67,7 +68,7 @@ def _moved(
     if not np.isfinite(usual).all():
         return None
     median = float(np.median(usual))
-    # What drifts has not moved: the range goes on along the line of the calm steps.
+    # A steady drift is not a deviation: the usual range follows the line of the calm steps.
     slope, start = np.polyfit(np.arange(calm), usual, 1)
     expected = start + slope * np.arange(len(values))
     spread = 1.4826 * float(np.median(np.abs(usual - expected[:calm])))

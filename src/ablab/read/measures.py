@@ -1,4 +1,4 @@
-"""Measures of stored runs: a number of each, or why there is none."""
+"""Measures of stored runs: a number for each run, or the reason why there is none."""
 
 import math
 from collections.abc import Callable
@@ -16,20 +16,20 @@ from ablab.read.summary import last_values
 from ablab.store.metrics import experiment_metrics, experiment_runs, key_column
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
-_CALM = 15  # values, over whose mean a curve's noise does not count
-_AT = 0.03  # of a level, within which a curve is at it
+_CALM = 15  # number of values in the running mean that suppresses noise
+_AT = 0.03  # relative tolerance within which a curve is at a level
 _READ = ("floor", "leaves", "noise", *COUNTED)
 _PLACE = {"spikes": "step", "growbacks": "first", "plateaus": "level", "slowdowns": "value"}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A measure of one run.
+    """The measured value of one run.
 
     Attributes:
-        value: The number; None where there is none.
-        reason: Why there is none, or what there is to know of it.
-        beyond: Whether the number was not reached, and lies beyond the run's last step.
+        value: The number; None if there is none.
+        reason: Why there is no number, or a remark about it.
+        beyond: Whether the measure is a step that the run did not reach.
     """
 
     value: float | None
@@ -39,7 +39,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Curve:
-    """A run's column: the steps at which it was logged, and the values."""
+    """A column of a run: the steps at which it was logged, and the values."""
 
     steps: np.ndarray
     values: np.ndarray
@@ -47,7 +47,7 @@ class _Curve:
 
 
 def measure_table(store: Store, record: ExperimentRecord, text: str) -> pl.DataFrame:
-    """A measure of every run of an experiment.
+    """Computes a measure for every run of an experiment.
 
     Args:
         store: The store.
@@ -55,12 +55,12 @@ def measure_table(store: Store, record: ExperimentRecord, text: str) -> pl.DataF
         text: The measure; see :func:`ablab.experiments.measures.parse_measure`.
 
     Returns:
-        A row for each run, with ``run``, the variant's keys, ``seed``, ``value`` (null where there
-        is none), ``reason`` (why there is none) and ``beyond`` (the run's last step, where what was
-        measured is a step that it did not reach, which lies beyond that).
+        A row for each run, with ``run``, the variant's keys, ``seed``, ``value`` (null if there is
+        none), ``reason`` (why there is none), and ``beyond`` (the run's last step if the measure
+        is a step that the run did not reach, else null).
 
     Raises:
-        InputError: It is no measure, or its column was not logged.
+        InputError: The measure is invalid, or its column was not logged.
     """
     measure = parse_measure(text)
     runs = experiment_runs(store, record)
@@ -86,7 +86,11 @@ def measure_table(store: Store, record: ExperimentRecord, text: str) -> pl.DataF
 def measure_runs(
     store: Store, record: ExperimentRecord, runs: list[RunRecord], measure: Measure
 ) -> dict[str, Measured]:
-    """A measure of each of these runs, by run; see :func:`measured`."""
+    """Computes a measure for some runs of an experiment; returns the results by run id.
+
+    Raises:
+        InputError: The measure's column was not logged.
+    """
     if measure.function in WORDS:
         return {run.run: _word(run, measure.function) for run in runs}
     column = measure.column
@@ -155,7 +159,7 @@ def _curves(frame: pl.DataFrame, column: str, runs: list[RunRecord]) -> dict[str
 
 
 def _final(curve: _Curve, end: float | None, column: str) -> Measured:
-    """The value at the end; of what is logged now and then, the last one."""
+    """The value at the end of the run, or else the last logged value."""
     if end is not None:
         return Measured(end)
     late = None if curve.steps[-1] == curve.last else f"at step {int(curve.steps[-1])}"
@@ -193,7 +197,7 @@ def _steps_to(curve: _Curve, measure: Measure) -> Measured:
 
 
 def _lag(curve: _Curve, training: _Curve, measure: Measure) -> Measured:
-    """The steps from when the training loss reached a value to when the column did."""
+    """The number of steps between the training loss and the column reaching a value."""
     first = _steps_to(training, replace(measure, column="train_loss"))
     then = _steps_to(curve, measure)
     if first.value is None or then.value is None:
@@ -206,7 +210,7 @@ def _read(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
         return _leaves(measure, curve, reading)
     if measure.function == "floor":
         if reading.floor is None:
-            what = "still falls" if not reading.finished else "has no level"
+            what = "still falling" if not reading.finished else "no floor"
             return Measured(None, f"{what} at step {reading.last}")
         return Measured(reading.floor.level)
     if measure.function == "noise":
@@ -217,7 +221,7 @@ def _read(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
 
 
 def _leaves(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
-    """The step at which the reader saw the level left, or else that at which the curve left it."""
+    """The step at which the level is left: that of the reader, or else of the running mean."""
     (level,) = measure.numbers
     seen = [each.start for each in reading.descents if abs(each.level / level - 1) <= _AT]
     if seen:
@@ -233,7 +237,7 @@ def _leaves(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
 
 
 def _calm(curve: _Curve, column: str) -> np.ndarray:
-    """The running mean of what is logged at every step; of anything else the values."""
+    """The running mean if the column is the training loss at every step, else the values."""
     values = curve.values
     dense = len(values) > 2 * _CALM and np.median(np.diff(curve.steps)) <= 1
     if not dense or not column.startswith("train_loss"):
@@ -252,12 +256,12 @@ _FUNCTIONS: dict[str, Callable[[_Curve, Measure], Measured]] = {
 
 
 def is_step(measure: Measure) -> bool:
-    """Whether the measure is a step, which a run may not have reached."""
+    """Whether the measure is a step that a run may not have reached."""
     return measure.function in ("leaves", "steps_to")
 
 
 def shown(value: float) -> str:
-    """A number as tables and sentences show it."""
+    """A number, formatted for tables and sentences."""
     if not math.isfinite(value):
         return str(value)
     if value == int(value) and abs(value) < 1e6:

@@ -1,4 +1,4 @@
-"""Readings of stored runs; what was read once is kept in the index."""
+"""Readings of stored runs, cached in the index."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from ablab.store.index import StoreError
 from ablab.store.metrics import experiment_metrics
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
-# Readings of another reader are made again.
+# A digest of the reader's code. Readings made by other code are not used.
 EDITION = hashlib.sha256(
     b"".join(path.read_bytes() for path in sorted(Path(curves.__file__).parent.glob("*.py")))
 ).hexdigest()[:12]
@@ -27,13 +27,13 @@ def experiment_readings(
     runs: Sequence[RunRecord],
     column: str = "train_loss",
 ) -> dict[str, Reading]:
-    """What the curves of an experiment's runs show, by run; none for a run without values.
+    """The readings of an experiment's runs, by run id; runs without finite values are left out.
 
     Args:
         store: The store.
         record: The experiment.
-        runs: Its runs.
-        column: Which column is read.
+        runs: The runs to read.
+        column: The column to read.
     """
     known = _cached(store, column)
     found: dict[str, Reading] = {}
@@ -53,7 +53,7 @@ def experiment_readings(
 
 
 def read_frame(frame: pl.DataFrame, column: str, levels: dict[str, float]) -> dict[str, Reading]:
-    """The readings of each run's curve in a frame with ``run``, ``step`` and the column."""
+    """The reading of each run in a frame with ``run``, ``step`` and the column, by run id."""
     if column not in frame.columns:
         return {}
     found = {}
@@ -76,7 +76,7 @@ def _cached(store: Store, column: str) -> dict[tuple[str, int], str]:
 
 
 def _cache(store: Store, column: str, made: dict[str, tuple[int, Reading]]) -> None:
-    """Keeps readings; where the store cannot be written to, they are made again next time."""
+    """Saves readings; if the store is read-only, they are computed again next time."""
     try:
         with store.index.transaction() as connection:
             connection.executemany(
@@ -86,5 +86,5 @@ def _cache(store: Store, column: str, made: dict[str, tuple[int, Reading]]) -> N
                     for run, (steps, reading) in made.items()
                 ],
             )
-    except (StoreError, sqlite3.OperationalError):  # it may only be read
+    except (StoreError, sqlite3.OperationalError):  # the store is read-only
         return

@@ -1,4 +1,4 @@
-"""What a run answers: its predictions on held-out samples, and text that it generates."""
+"""The output of a run's model: predictions on held-out samples, and generated text."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,18 +14,18 @@ from ablab.tasks.base import Task
 from ablab.tasks.config import IGNORED
 from ablab.train.stack import make_task
 
-_AT_ONCE = 256  # samples
+_AT_ONCE = 256  # samples per forward pass
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A held-out sample with what was predicted.
+    """A held-out sample and the model's prediction.
 
     Attributes:
-        prompt: What the model reads, as text.
-        prediction: What it predicts.
-        target: What is right.
-        accuracy: The share of the target's tokens that were predicted.
+        prompt: The input, as text.
+        prediction: The prediction, as text.
+        target: The correct answer, as text.
+        accuracy: The fraction of the target's tokens that were predicted correctly.
     """
 
     prompt: str
@@ -35,12 +35,15 @@ class Answer:
 
 
 def held_out_answers(run: StoredRun, samples: int, step: int | None = None) -> list[Answer]:
-    """A run's answers to held-out samples, the worst first.
+    """A run's predictions on held-out samples, worst first.
 
     Args:
         run: The run.
-        samples: How many samples at most.
-        step: Which snapshot; the last by default.
+        samples: The maximum number of samples.
+        step: The step of the snapshot; by default, the last one.
+
+    Raises:
+        StoreError: There is no such snapshot.
     """
     model, task = _loaded(run, step)
     batch = task.held_out(samples)
@@ -73,33 +76,36 @@ def continuations(
     cached: bool = True,
     context: int | None = None,
 ) -> Iterator[list[str]]:
-    """What a run writes after a prompt: the text of each sample so far, token by token.
+    """Generates text after a prompt; yields the text of each sample so far after every token.
 
     Args:
         run: The run.
-        prompt: Text in the task's own symbols; empty for a text's beginning.
-        count: How many tokens follow.
-        sampling: How they are drawn.
-        samples: How many samples.
-        step: Which snapshot; the last by default.
+        prompt: Text in the task's own symbols; empty to start a new text.
+        count: The number of tokens to generate.
+        sampling: How tokens are drawn.
+        samples: The number of samples.
+        step: The step of the snapshot; by default, the last one.
         cached: See :func:`ablab.model.generate.stream`.
-        context: See there.
+        context: See :func:`ablab.model.generate.stream`.
 
     Raises:
-        InputError: The prompt cannot be read, or the task needs one.
+        InputError: The prompt cannot be tokenized, the task needs one, or the context is too long.
+        StoreError: There is no such snapshot.
     """
     model, task = _loaded(run, step)
     given = torch.from_numpy(_tokens(task, prompt))
     if not task.config.endless:
-        left = task.config.input_length + 1 - len(given)  # the last token is never read back
+        left = task.config.input_length + 1 - len(given)  # the last token is never an input
         if left < 1:
-            problem = Problem("the prompt is a whole sample", "--prompt", given=prompt)
+            problem = Problem("the prompt is already a complete sample", "--prompt", given=prompt)
             raise InputError(replace(problem, expected=_example(task)))
         count = min(count, left)
     if context is not None and model.longest is not None and context > model.longest:
         raise InputError(
             Problem(
-                f"this model's positions end at {model.longest} tokens", "--context", given=context
+                f"this model has positions for {model.longest} tokens only",
+                "--context",
+                given=context,
             )
         )
     read = given.expand(samples, -1)
@@ -110,12 +116,12 @@ def continuations(
 
 def _loaded(run: StoredRun, step: int | None) -> tuple[Model, Task]:
     model = run.model(step)
-    assert isinstance(model, Model), "a run's model is ablab's"
+    assert isinstance(model, Model), "the model of a run is an ablab model"
     return model, make_task(run.run)
 
 
 def _question(task: Task, sample: np.ndarray) -> np.ndarray:
-    """The tokens of a sample before its answer; all of them where there is no border."""
+    """The tokens of a sample before its answer; all tokens if the task has no separate answer."""
     if task.config.source_length is None:
         return sample
     return sample[: task.predicted.indices(len(sample))[0] + 1]
@@ -123,13 +129,13 @@ def _question(task: Task, sample: np.ndarray) -> np.ndarray:
 
 def _tokens(task: Task, prompt: str) -> np.ndarray:
     if not prompt:
-        prompt = "\n" if task.config.endless else ""  # how a text begins
+        prompt = "\n" if task.config.endless else ""  # a new text starts after a newline
     try:
         tokens = task.tokens(prompt)
     except (ValueError, KeyError) as error:
-        what = f"the prompt cannot be read: {error}"
+        what = f"the prompt cannot be tokenized: {error}"
         if prompt == "\n":
-            what = "this text has no new line to begin from, so a prompt is needed"
+            what = "a prompt is needed, because this corpus has no newline to start from"
         problem = Problem(what, "--prompt", given=prompt, expected=_example(task))
         raise InputError(problem) from error
     if not len(tokens):
@@ -139,4 +145,4 @@ def _tokens(task: Task, prompt: str) -> np.ndarray:
 
 def _example(task: Task) -> str:
     sample = task.held_out(1).tokens[0]
-    return f"one like {task.text(_question(task, sample))!r}"
+    return f"a prompt such as {task.text(_question(task, sample))!r}"

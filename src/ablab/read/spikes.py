@@ -1,4 +1,4 @@
-"""Spikes explained: what moved before them, and what to try."""
+"""Explains spikes: which statistics deviated before them, and which setting to try."""
 
 import shlex
 from collections.abc import Sequence
@@ -16,29 +16,30 @@ from ablab.store.metrics import read_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.watching.names import is_statistic
 
-BEFORE = 60  # steps before a spike, that say what was usual
+BEFORE = 60  # number of steps before a spike that define the usual range of statistics
 ZERO_SUM = "activation_grad/logits/zero_sum_error"
 MARGIN = "activation/logits/mean_margin"
 CONFIDENT = "activation/logits/full_confidence"
 WATCHED = (ZERO_SUM, MARGIN, CONFIDENT, "grad/*", "optimizer/*", "param/*/update_ratio")
-_NEAR = 12  # steps, within which a record of the flight recorder belongs to a spike
+_NEAR = 12  # a flight record belongs to a spike if it is within this number of steps
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What was watched around a spike.
+    """The statistics around a spike, and a suggested experiment.
 
     Attributes:
-        run: The run.
+        run: The run's id.
         spike: The spike.
-        source: Where the statistics are from: ``flight recorder`` or ``watched columns``; None
-            where nothing was watched at these steps.
-        moved: The statistics that left their usual range, first ones first; at most five.
-        zero_sum_error: The largest share of class gradients whose sum was not zero, before the
-            spike; None where it was not watched.
-        zero_sum_step: The first step at which there was one.
-        margin: The median logit margin before the spike; None where it was not watched.
-        full_confidence: The median share of samples at full confidence before it.
+        source: The source of the statistics: ``flight recorder`` or ``watched columns``; None if
+            nothing was watched at these steps.
+        moved: The statistics that left their usual range, earliest first; at most five.
+        zero_sum_error: The largest fraction of predictions whose logit gradients did not sum to
+            zero before the spike; None if it was not watched.
+        zero_sum_step: The first step with such a prediction; None if there was none.
+        margin: The median logit margin before the spike; None if it was not watched.
+        full_confidence: The median fraction of predictions at full confidence before the spike;
+            None if it was not watched.
         suggestion: The setting to try, as an override with both values.
         command: The command that tries it.
     """
@@ -64,10 +65,10 @@ class Explanation:
 
     @property
     def sentence(self) -> str:
-        """The explanation in words."""
+        """The explanation as text."""
         if self.source is None:
             return (
-                f"spike at {self.spike.step:,}: nothing was watched there; "
+                f"spike at {self.spike.step:,}: no statistics were watched there; to record them: "
                 f"ablab replay {self.run} --steps {self.span[0]}:{self.span[1]}"
                 + "".join(f" --watch '{pattern}'" for pattern in WATCHED)
             )
@@ -75,23 +76,23 @@ class Explanation:
         if self.moved:
             first = self.moved[0]
             parts.append(
-                f"{first.name} moved first, at {first.step:,} "
-                f"({first.usual:.3g} to {first.value:.3g})"
+                f"{first.name} deviated first, at {first.step:,} "
+                f"(from {first.usual:.3g} to {first.value:.3g})"
             )
         else:
             parts.append("no statistic left its usual range before it")
         if self.zero_sum_error is not None:
             if self.zero_sum_step is not None:
                 parts.append(
-                    f"class gradients lost their zero sum in up to {self.zero_sum_error:.1%} of "
-                    f"samples, from {self.zero_sum_step:,} on"
+                    f"logit gradients did not sum to zero in up to {self.zero_sum_error:.1%} of "
+                    f"predictions, from {self.zero_sum_step:,} on"
                 )
             else:
-                parts.append("no class gradient had lost its zero sum")
+                parts.append("all logit gradients summed to zero")
         if self.margin is not None:
-            parts.append(f"margin {self.margin:.3g}")
+            parts.append(f"logit margin {self.margin:.3g}")
         if self.full_confidence is not None:
-            parts.append(f"{self.full_confidence:.1%} of samples at full confidence")
+            parts.append(f"{self.full_confidence:.1%} of predictions at full confidence")
         return "; ".join(parts)
 
     @property
@@ -103,10 +104,10 @@ class Explanation:
 def explain(
     store: Store, record: ExperimentRecord, run: RunRecord, reading: Reading
 ) -> Explanation | None:
-    """What preceded a run's highest spike of which something was watched; None without spikes.
+    """Explains a run's highest spike around which statistics were watched; None without spikes.
 
-    Statistics are those of the flight recorder's record nearest to the spike, or the run's own
-    where they were watched at every step there.
+    The statistics come from the flight recorder's record near the spike, or from the run's own
+    columns if they were watched at every step around it.
     """
     if not reading.spikes:
         return None
@@ -123,7 +124,7 @@ def _records(store: Store, run: str, spike: Spike) -> list[tuple[str, pl.DataFra
         if -_NEAR <= incident.step - spike.step <= _NEAR:
             try:
                 found.append(("flight recorder", read_incident(store, run, incident.step)))
-            except StoreError:  # damaged: the run's own columns may do
+            except StoreError:  # damaged: use the run's own columns
                 continue
     wanted = read_runs(store, [run], lambda names: [name for name in names if is_statistic(name)])
     near = wanted.filter(pl.col("step").is_between(spike.step - BEFORE, spike.step + 3))
@@ -161,7 +162,7 @@ def _explanation(
 
 
 def _suggestion(moved: Sequence[Moved], lost: bool) -> str:
-    """The setting that would tell whether the likely cause is one."""
+    """The setting that tests the most likely cause."""
     if lost:
         return "train.loss.dtype=float32,float64"
     first = moved[0].name if moved else ""
@@ -173,7 +174,7 @@ def _suggestion(moved: Sequence[Moved], lost: bool) -> str:
 
 
 def _command(record: ExperimentRecord, run: RunRecord, suggestion: str) -> str:
-    """The run again, side by side with and without what is suggested."""
+    """The command that trains the run with and without the suggested setting."""
     words = shlex.split(record.command) if record.command.startswith("ablab run ") else []
     source = words[2] if len(words) > 2 else record.name
     overrides = [word for word in words[3:] if "=" in word and not word.startswith("-")]

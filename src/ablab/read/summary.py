@@ -1,4 +1,4 @@
-"""Each variant's last values, with their mean and spread over the seeds."""
+"""The final values of each variant, with mean and spread over its seeds."""
 
 import math
 import statistics
@@ -19,7 +19,7 @@ class Spread:
     """A number over several seeds.
 
     Attributes:
-        values: One for each seed that has a finite one.
+        values: The finite values, one per seed.
     """
 
     values: tuple[float, ...]
@@ -31,7 +31,7 @@ class Spread:
 
     @property
     def deviation(self) -> float | None:
-        """The sample's standard deviation; None of a single value."""
+        """The sample standard deviation; None for a single value."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
     def __str__(self) -> str:
@@ -53,14 +53,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class VariantSummary:
-    """What a variant came to.
+    """The final results of a variant.
 
     Attributes:
-        keys: The axes' keys with this cell's values.
-        statuses: How many of its runs have each status.
-        n_params: Parameters of its model.
-        steps: The steps that its runs reached, fewest and most.
-        measures: The last value of each measure that was taken.
+        keys: The variant's keys and values.
+        statuses: The number of its runs with each status.
+        n_params: The number of parameters of its model.
+        steps: The smallest and the largest step that its runs reached.
+        measures: The final value of each available measure.
     """
 
     keys: dict[str, Any]
@@ -81,7 +81,7 @@ class VariantSummary:
 
 
 def summarise(store: Store, record: ExperimentRecord) -> list[VariantSummary]:
-    """A summary of each variant, in the grid's order, from its runs that reached their end."""
+    """Summarises each variant, in the grid's order; measures use finished and stopped runs only."""
     records = experiment_runs(store, record)
     metrics = experiment_metrics(store, record, unwatched_columns)
     last = last_values(metrics, {run.run: run.step for run in records})
@@ -92,13 +92,13 @@ def summarise(store: Store, record: ExperimentRecord) -> list[VariantSummary]:
 
 
 def last_values(metrics: pl.DataFrame, ends: dict[str, int]) -> dict[str, dict[str, float]]:
-    """Each measure at a run's end, by run; none where it was not taken there or is not finite.
+    """The measures at the end of each run, by run id; missing and non-finite ones are left out.
 
-    The training loss is the mean over the last logging interval: one batch alone is mostly noise.
+    The training loss is the mean over the last logging interval, because a single batch is noisy.
 
     Args:
         metrics: A row for each run and step.
-        ends: The step at which each run ended.
+        ends: The last step of each run, by run id.
     """
     present = [name for name in MEASURES if name in metrics.columns and name != "train_loss"]
     table = pl.DataFrame({"run": list(ends), "_end": list(ends.values())})
@@ -115,7 +115,7 @@ def last_values(metrics: pl.DataFrame, ends: dict[str, int]) -> dict[str, dict[s
 
 
 def _last_interval(frame: pl.DataFrame) -> pl.DataFrame:
-    """Each run's training loss over the steps after the last but one logged step."""
+    """The mean training loss of each run over the steps after its second-to-last logged step."""
     logged = pl.col("lr").is_not_null() if "lr" in frame.columns else pl.lit(False)
     before = (
         frame.filter(logged & (pl.col("step") < pl.col("_end")))
@@ -129,7 +129,7 @@ def _last_interval(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def table(summaries: Sequence[VariantSummary]) -> tuple[list[str], list[list[str]]]:
-    """Summaries as the header and the rows of a table, for people."""
+    """Summaries as the header and rows of a text table."""
     keys = list(dict.fromkeys(key for summary in summaries for key in summary.keys))
     measures = [name for name in MEASURES if any(name in s.measures for s in summaries)]
     if all(s.measures.get("eval_accuracy") == s.measures.get(MEASURES[-1]) for s in summaries):
@@ -166,6 +166,6 @@ def _summary(runs: list[RunRecord], last: dict[str, dict[str, float]]) -> Varian
 
 
 def _digits(mean: float, deviation: float) -> int:
-    """Decimals that show the deviation to two digits, three to eight of them."""
+    """The number of decimals, from 3 to 8, that shows two digits of the deviation."""
     small = deviation or abs(mean)
     return 4 if not small else min(8, max(3, 1 - math.floor(math.log10(small))))

@@ -1,4 +1,4 @@
-"""Verdicts on expectations: held, failed or undecided, with the numbers."""
+"""Verdicts on expectations: held, failed or undecided, with evidence."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -31,21 +31,21 @@ _ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of an expectation.
+    """The verdict on an expectation.
 
     Attributes:
         claim: The claim in its author's words.
         sentence: The expectation as it is tested.
         outcome: ``held``, ``failed`` or ``undecided``.
-        evidence: The numbers, in a sentence.
-        value: The number that decided: a difference, a slope per value of the setting, a mean.
-        interval: Its 95% interval; None where there are too few seeds for one.
-        confidence: How sure its author was; None where that was not said.
-        written: When it was written.
-        late: Whether results were there by then.
-        seen: How many runs had results then.
-        figure: What its source says in figures; None where it gave none.
-        source: Where it is from; None where that was not said.
+        evidence: The numbers behind the outcome, in a sentence.
+        value: The tested number: a difference, a slope per value of the setting, or a mean.
+        interval: The 95% confidence interval of ``value``; None with too few seeds.
+        confidence: The confidence stated by its author; None if not stated.
+        written: When it was written: UTC, ISO 8601.
+        late: Whether results already existed when it was written.
+        seen: The number of runs that had results when it was written.
+        figure: The number that its source reports, as text; None if there is none.
+        source: The source of the claim; None if not stated.
     """
 
     claim: str
@@ -63,7 +63,7 @@ class Verdict:
 
     @property
     def said(self) -> str:
-        """What its source says, and where; empty where neither is known."""
+        """The number that its source reports, and the source; empty if neither is known."""
         if self.source is None:
             return self.figure or ""
         return f"{self.figure} ({self.source})" if self.figure else self.source
@@ -82,7 +82,7 @@ class _Found:
 
 
 def verdicts(store: Store, record: ExperimentRecord) -> list[Verdict]:
-    """The verdict on each expectation of an experiment, in the order in which they were written."""
+    """The verdict on each expectation of an experiment, in the order of writing."""
     return [judge(store, record, each) for each in stamped(store, record)]
 
 
@@ -113,9 +113,10 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
 def _judge(frame: pl.DataFrame, keys: list[str], expectation: Expectation) -> _Found:
     unended = [reason for reason in frame["reason"].to_list() if _is_unended(reason)]
     if unended:
-        return _Found("undecided", f"{len(unended)} of {frame.height} runs are not done yet")
+        verb = "is" if len(unended) == 1 else "are"
+        return _Found("undecided", f"{len(unended)} of {frame.height} runs {verb} not finished yet")
     steps = is_step(parse_measure(expectation.measure))
-    if steps:  # what was not reached lies beyond the last step, which is the least that it can be
+    if steps:  # a step that was not reached is at least the run's last step
         frame = frame.with_columns(pl.col("value").fill_null(pl.col("beyond")))
     sample = Sample(frame, keys)
     chosen = sample.where(expectation.where)
@@ -128,7 +129,7 @@ def _judge(frame: pl.DataFrame, keys: list[str], expectation: Expectation) -> _F
         case "lower_than" | "higher_than" | "same_as":
             other = sample.where(expectation.where | _other(expectation))
             if isinstance(other, str) or other.known.is_empty():
-                why = other if isinstance(other, str) else f"nothing to compare: {other.why()}"
+                why = other if isinstance(other, str) else f"nothing to compare with: {other.why()}"
                 return _Found("undecided", why)
             return _compare(chosen, other, expectation)
         case _:
@@ -138,7 +139,7 @@ def _judge(frame: pl.DataFrame, keys: list[str], expectation: Expectation) -> _F
 def _order(sample: Sample, expectation: Expectation) -> _Found:
     """Whether a measure falls, or rises, from each value of a setting to the next."""
     key = expectation.falls_with or expectation.rises_with
-    assert key is not None, "the relation says so"
+    assert key is not None, "given by the relation"
     sign = -1 if expectation.falls_with else 1
     ordered = sample.by(key)
     if isinstance(ordered, str):
@@ -156,7 +157,7 @@ def _order(sample: Sample, expectation: Expectation) -> _Found:
         if change < 0
     ]
     if against:
-        evidence += f"; the other way from {', '.join(against)}"
+        evidence += f"; opposite direction from {', '.join(against)}"
     interval, value = tested.interval, tested.slope
     if tested.reversed or (interval is not None and sign * _near(interval, sign) < 0):
         return _Found("failed", evidence, value, interval)
@@ -172,7 +173,8 @@ def _by_factor(
     found = factor(table, sign)
     if isinstance(found, str):
         return _Found("undecided", f"{path}; {found}{sample.gaps()}")
-    evidence = f"{path}; a factor of {found.mean:.3g} {interval_text(found)} a value{sample.gaps()}"
+    factor_text = f"a factor of {found.mean:.3g} {interval_text(found)} per value"
+    evidence = f"{path}; {factor_text}{sample.gaps()}"
     if found.interval is None:
         return _Found("undecided", evidence, found.mean)
     low, high = found.interval
@@ -185,7 +187,7 @@ def _by_factor(
 
 
 def _near(interval: tuple[float, float], sign: int) -> float:
-    """The end of an interval that is most in a direction's favour."""
+    """The end of an interval that favours a direction most."""
     return interval[1] if sign > 0 else interval[0]
 
 
@@ -194,15 +196,15 @@ def _compare(sample: Sample, other: Sample, expectation: Expectation) -> _Found:
     paired = difference(sample, other)
     gaps = sample.gaps()
     if paired is None:
-        return _Found("undecided", "no seed has both" + gaps)
+        return _Found("undecided", "no seed has a value on both sides" + gaps)
     evidence = (
-        f"{shown(sample.mean)} beside {shown(other.mean)}, a difference of "
+        f"{shown(sample.mean)} vs {shown(other.mean)}, a difference of "
         f"{shown(paired.mean)} {interval_text(paired)}{gaps}"
     )
     value, interval = paired.mean, paired.interval
     if expectation.relation == "same_as":
         margin = expectation.margin
-        assert margin is not None, "the expectation was checked"
+        assert margin is not None, "checked with the expectation"
         p = equivalence(paired.values, margin, paired.size)
         if p is not None and p < _ALPHA:
             return _Found("held", f"{evidence}; within ±{margin:g}", value, interval)
@@ -220,7 +222,7 @@ def _compare(sample: Sample, other: Sample, expectation: Expectation) -> _Found:
 
 
 def _range(sample: Sample, expectation: Expectation) -> _Found:
-    """Whether a measure's mean lies in a range; of one seed, whether that seed's does."""
+    """Whether a measure's mean is in a range; with one seed, whether its value is."""
     low, high = expectation.within or (-np.inf, np.inf)
     low = expectation.above if expectation.above is not None else low
     high = expectation.below if expectation.below is not None else high
@@ -229,9 +231,9 @@ def _range(sample: Sample, expectation: Expectation) -> _Found:
     ends = found.interval
     if ends is None:
         alone = found.values
-        evidence += "" if len(alone) > 1 else ", of this seed alone"
+        evidence += "" if len(alone) > 1 else ", for this seed only"
         ends = (float(alone.min()), float(alone.max()))
-    if sample.beyond and high < np.inf:  # some are larger by an unknown amount
+    if sample.beyond and high < np.inf:  # some values are larger by an unknown amount
         outcome: Outcome = "failed" if ends[0] > high else "undecided"
         return _Found(outcome, evidence, found.mean, found.interval)
     strict = expectation.within is None
@@ -247,7 +249,7 @@ def _other(expectation: Expectation) -> dict[str, Any]:
 
 
 def _is_unended(reason: str | None) -> bool:
-    """Whether a run has no value because it has not come to its end."""
+    """Whether a run has no value because it has not ended yet."""
     return reason is not None and reason.startswith(
         ("running", "interrupted", "planned", "not trained yet")
     )
@@ -255,14 +257,17 @@ def _is_unended(reason: str | None) -> bool:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How often expectations held, beside how sure their authors were.
+    """How often expectations held, compared with the confidence that was stated.
 
     Attributes:
-        stated: The mean of the confidences stated.
-        held: The share that held.
-        count: How many were decided, of those with a confidence and written before results.
-        brier: The mean squared difference of confidence and outcome; 0.25 is a coin's.
-        groups: For each range of confidence: its ends, how many, the share that held.
+        stated: The mean stated confidence.
+        held: The fraction that held.
+        count: The number of decided expectations that state a confidence and were written before
+            results.
+        brier: The Brier score: the mean squared difference of confidence and outcome. Always
+            stating 0.5 gives 0.25.
+        groups: For each range of confidence: its lower and upper end, the number of expectations,
+            and the fraction that held.
     """
 
     stated: float
@@ -277,9 +282,9 @@ class Calibration:
 
 
 def calibration(found: Sequence[Verdict]) -> Calibration | None:
-    """How often decided expectations held against the confidence stated; None without any.
+    """Compares outcomes with stated confidences; None if no expectation counts.
 
-    Those that were written after results were there do not count.
+    Only decided expectations with a confidence, written before results existed, count.
     """
     counted = [
         (each.confidence, each.outcome == "held")

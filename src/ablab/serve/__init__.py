@@ -1,1 +1,10 @@
-"""The live page: the logbook, the runs and the curves of a store, read while it trains."""
+"""The live page: a web server that shows a store's logbook, runs and curves while it trains.
+
+Modules:
+
+- ``app``: the routes and their responses.
+- ``contents``: the contents of the pages, read from a store.
+- ``guard``: host check, token and security headers.
+- ``listen``: opens the socket and runs the server.
+- ``response_cache``: caches responses until the store changes.
+"""

@@ -1,4 +1,4 @@
-"""The addresses: the logbook, an experiment, a run, and the data that keeps their pages live."""
+"""The routes: the logbook, experiments, runs, and the data that updates their pages."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,9 +26,9 @@ def make_app(path: Path, *, loopback: bool, token: str | None) -> Guard:
     """The web application that shows a store.
 
     Args:
-        path: The store's folder; it need not be there yet.
-        loopback: Whether it listens on loopback only; see :class:`Guard`.
-        token: What requests must bring; None for nothing.
+        path: The store's folder, which need not exist yet.
+        loopback: Whether the server listens on loopback only; see :class:`Guard`.
+        token: The token that requests must contain; None if they need none.
     """
     pages = _Pages(path)
     routes = [
@@ -42,11 +42,11 @@ def make_app(path: Path, *, loopback: bool, token: str | None) -> Guard:
 
 
 class _Pages:
-    """Answers requests, each with a connection of its own that cannot write."""
+    """Answers requests; each opens its own read-only connection to the store."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._fresh = ResponseCache()
+        self._cache = ResponseCache()
         self._templates = templates(PackageLoader("ablab.serve", "assets"))
         live, wait, home = (_asset(name) for name in ("live.js", "wait.js", "home.js"))
         found = assets(live)
@@ -60,9 +60,9 @@ class _Pages:
         }
 
     def home(self, request: Request) -> Response:
-        """The logbook, or that there is none yet."""
+        """The logbook, or a notice that there is no store yet."""
         if not (self._path / "index.sqlite").is_file():
-            text = "There is no store here yet. This page waits for one."
+            text = "There is no store here yet. This page reloads when there is one."
             return self._trouble(text, 200)
 
         def show(store: Store) -> Answer:
@@ -72,12 +72,12 @@ class _Pages:
                 content = contents.logbook(store) | {"version": version}
                 return self._render("home.html.j2", content, self._home_assets)
 
-            return self._fresh.get("home", version, make)
+            return self._cache.get("home", version, make)
 
         return self._answer(request, show, _HTML)
 
     def experiment(self, request: Request) -> Response:
-        """An experiment's page: its entry, as the store is now."""
+        """An experiment's page: its entry, made from the current state of the store."""
 
         def show(store: Store) -> Answer:
             record = contents.find_experiment(store, request.path_params["number"])
@@ -87,18 +87,18 @@ class _Pages:
                 content = entry_content(store, record) | contents.live(store.runs(record), version)
                 return self._render("experiment.html.j2", content, self._assets)
 
-            return self._fresh.get(f"experiment {record.id}", version, make)
+            return self._cache.get(f"experiment {record.id}", version, make)
 
         return self._answer(request, show, _HTML)
 
     def experiment_data(self, request: Request) -> Response:
-        """The curves of an experiment, if they are others than the asker has."""
+        """The curves of an experiment, or status 304 if the client has the current ones."""
 
         def show(store: Store) -> Answer:
             record = contents.find_experiment(store, request.path_params["number"])
             version = contents.experiment_version(store, record)
             make = partial(contents.experiment_data, store, record, version)
-            return self._fresh.get(f"data {record.id}", version, make)
+            return self._cache.get(f"data {record.id}", version, make)
 
         return self._answer(request, show, _JSON)
 
@@ -113,18 +113,18 @@ class _Pages:
                 content = contents.run_content(store, run) | contents.live([run], version)
                 return self._render("run.html.j2", content, self._assets)
 
-            return self._fresh.get(f"run {run.run}", version, make)
+            return self._cache.get(f"run {run.run}", version, make)
 
         return self._answer(request, show, _HTML)
 
     def run_data(self, request: Request) -> Response:
-        """The curves of a run, if they are others than the asker has."""
+        """The curves of a run, or status 304 if the client has the current ones."""
 
         def show(store: Store) -> Answer:
             run = contents.find_run(store, request.path_params["run"])
             version = contents.run_version(store, run)
             make = partial(contents.run_data, store, run, version)
-            return self._fresh.get(f"data {run.run}", version, make)
+            return self._cache.get(f"data {run.run}", version, make)
 
         return self._answer(request, show, _JSON)
 

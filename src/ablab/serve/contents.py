@@ -1,4 +1,4 @@
-"""What the pages show, read from a store. Nothing here writes."""
+"""The contents of the pages, read from a store. Nothing here writes."""
 
 import hashlib
 import json
@@ -22,10 +22,10 @@ _LIVE = ("running", "planned", "interrupted")
 
 
 def logbook(store: Store) -> dict[str, Any]:
-    """The start page: every experiment, the newest first, and every run."""
+    """The start page: every experiment, newest first, and every run."""
     records = sorted(store.experiments(), key=lambda each: (each.created, each.id), reverse=True)
     every = store.runs()
-    # An experiment sees its runs up to its own steps.
+    # Progress is counted up to an experiment's own number of steps.
     experiments = [
         {"record": record, **progress(store.runs(record)), "notes": len(store.notes(record.id))}
         for record in records
@@ -43,10 +43,10 @@ def logbook(store: Store) -> dict[str, Any]:
 
 
 def progress(runs: list[RunRecord]) -> dict[str, Any]:
-    """How far runs are: a line of their statuses, the share of their steps, whether any trains."""
+    """The progress of runs: a line of status counts, fraction of steps done, running runs."""
     statuses = [run.status for run in runs]
     counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
-    # What has ended, however it did, has no steps left.
+    # A run that has ended for any reason has no steps left.
     done = sum(run.step if run.status in _LIVE else run.steps for run in runs)
     return {
         "statuses": ", ".join(f"{count} {status}" for status, count in counts.items()),
@@ -56,12 +56,12 @@ def progress(runs: list[RunRecord]) -> dict[str, Any]:
 
 
 def live(runs: list[RunRecord], version: str) -> dict[str, Any]:
-    """What a page needs to keep itself live: how far its runs are, and what state it shows."""
+    """What a live page needs: the progress of its runs and the version that it shows."""
     return {"live": progress(runs), "version": version}
 
 
 def experiment_version(store: Store, record: ExperimentRecord) -> str:
-    """Changes whenever what an experiment's page shows does."""
+    """A string that changes whenever an experiment's page changes."""
     rows = store.index.rows(
         """SELECT m.run, r.step, r.updated,
                   (SELECT max(part) FROM part_runs WHERE run = m.run) part,
@@ -77,7 +77,7 @@ def experiment_version(store: Store, record: ExperimentRecord) -> str:
 
 
 def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str:
-    """The curves of an experiment and how far it is, as JSON."""
+    """The curves and progress of an experiment, as JSON."""
     metrics = experiment_metrics(
         store, record, lambda names: unwatched_columns(names) + shown_columns(names)
     )
@@ -90,7 +90,7 @@ def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str
 
 
 def run_version(store: Store, run: RunRecord) -> str:
-    """Changes whenever what a run's page shows does."""
+    """A string that changes whenever a run's page changes."""
     (row,) = store.index.rows(
         """SELECT (SELECT max(part) FROM part_runs WHERE run = r.id) part,
                   (SELECT count(*) FROM kept WHERE run = r.id) kept, r.updated
@@ -101,12 +101,12 @@ def run_version(store: Store, run: RunRecord) -> str:
 
 
 def run_data(store: Store, run: RunRecord, version: str) -> str:
-    """The curves of a run and how far it is, as JSON."""
+    """The curves and progress of a run, as JSON."""
     return _live_document(version, run_curves(store, run)[1], progress([run]))
 
 
 def find_run(store: Store, run: str) -> RunRecord:
-    """A run by its whole id.
+    """A run by its full id.
 
     Raises:
         LookupError: There is none.
@@ -130,7 +130,7 @@ def find_experiment(store: Store, number: int) -> ExperimentRecord:
 
 
 def store_version(store: Store) -> str:
-    """Changes whenever what the start page shows does."""
+    """A string that changes whenever the start page changes."""
     (row,) = store.index.rows(
         """SELECT (SELECT count(*) FROM members) members,
                   (SELECT max(asked) FROM experiments) asked,
@@ -141,7 +141,7 @@ def store_version(store: Store) -> str:
 
 
 def run_curves(store: Store, run: RunRecord) -> tuple[dict[str, str], PlotData]:
-    """What the columns of a run's curves are called, and the curves."""
+    """The titles of a run's curves by column, and the curves."""
     frame = read_runs(
         store, [run.run], lambda names: unwatched_columns(names) + shown_columns(names)
     )
@@ -154,7 +154,7 @@ def run_curves(store: Store, run: RunRecord) -> tuple[dict[str, str], PlotData]:
 
 
 def run_content(store: Store, run: RunRecord) -> dict[str, Any]:
-    """A run's page: its settings, its curves, what was kept of it and what happened to it."""
+    """The contents of a run's page: settings, curves, captures and incidents."""
     row = store.run_row(run.run)
     titles, plot = run_curves(store, run)
     newest = {record.name: record.id for record in store.experiments()}
@@ -174,7 +174,7 @@ def run_content(store: Store, run: RunRecord) -> dict[str, Any]:
 
 def _live_document(version: str, plot: PlotData, about: dict[str, Any]) -> str:
     head = json.dumps({"version": version, **about}, ensure_ascii=False)
-    # The curves are JSON already, and large.
+    # The curves are already JSON, and too large to encode again.
     return f'{head[:-1]}, "grid": {plot.grid}, "data": {plot.data}}}'
 
 

@@ -1,6 +1,7 @@
-"""Who may ask: on loopback those who mean this machine, elsewhere those who have the token."""
+"""Access control: a host check on loopback, and a token on other addresses."""
 
 import ipaddress
+import re
 import secrets
 from urllib.parse import parse_qsl, urlencode
 
@@ -9,7 +10,8 @@ from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE = "ablab-token-{}"  # and the port: a browser gives one host's cookies to all its ports
+COOKIE = "ablab-token-{}"  # with the port, because browsers share a host's cookies between ports
+_HOST = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<name>[^:\[\]]+))(?::\d*)?")
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -22,10 +24,9 @@ _POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address, or a name with or without a port, means this machine alone."""
-    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host
-    if name.count(":") == 1:
-        name = name.partition(":")[0]
+    """Whether an address or host name, with or without a port, is a loopback address."""
+    found = _HOST.fullmatch(host)
+    name = host if found is None else found["ipv6"] or found["name"]
     if name.lower() == "localhost":
         return True
     try:
@@ -35,13 +36,14 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """An ASGI application around another that turns strangers away and sets security headers.
+    """ASGI middleware that rejects unauthorised requests and sets security headers.
 
     Args:
-        app: What is guarded.
-        loopback: Whether it listens on loopback only. A request must then name this machine as its
-            host: a page of another site whose name was made to point here does not.
-        token: What a request must bring, once as ``?token=``, then as a cookie; None for nothing.
+        app: The application.
+        loopback: Whether the server listens on loopback only. Then the host of a request must be a
+            loopback address, which prevents DNS rebinding.
+        token: The token that a request must contain, first as ``?token=``, then as a cookie; None
+            if requests need none.
     """
 
     def __init__(self, app: ASGIApp, loopback: bool, token: str | None) -> None:
@@ -50,7 +52,7 @@ class Guard:
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request, or lets it through."""
+        """Rejects a request or passes it to the application."""
         if scope["type"] != "http":
             return
 
@@ -62,13 +64,14 @@ class Guard:
                 headers.setdefault("content-security-policy", _POLICY)
             await send(message)
 
-        answer = self._turned_away(scope)
+        answer = self._rejection(scope)
         await (answer or self._app)(scope, receive, send_guarded)
 
-    def _turned_away(self, scope: Scope) -> Response | None:
+    def _rejection(self, scope: Scope) -> Response | None:
+        """The response to a request that must not pass, or None."""
         headers = Headers(scope=scope)
         if self._loopback and not is_loopback(headers.get("host", "")):
-            return PlainTextResponse("this address is served to this machine only\n", 403)
+            return PlainTextResponse("this address serves requests from this machine only\n", 403)
         if self._token is None:
             return None
         cookie = COOKIE.format((scope.get("server") or (None, 0))[1])
@@ -81,7 +84,7 @@ class Guard:
             return answer
         if self._is_token(cookie_parser(headers.get("cookie", "")).get(cookie, "")):
             return None
-        text = "a token is needed: open the address that ablab serve printed when it started\n"
+        text = "token required: open the address that ablab serve printed when it started\n"
         return PlainTextResponse(text, 403)
 
     def _is_token(self, value: str) -> bool:

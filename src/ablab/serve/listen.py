@@ -1,4 +1,4 @@
-"""Listening: the socket, the address that is told, and the end by Ctrl-C."""
+"""Runs the server: opens the socket, reports the address, and stops on Ctrl-C."""
 
 import secrets
 import socket
@@ -12,22 +12,22 @@ from ablab.config import InputError, Problem
 from ablab.serve.app import make_app
 from ablab.serve.guard import is_loopback
 
-_PATIENCE = 2  # seconds for answers under way when it ends
+_PATIENCE = 2  # seconds that open requests get at shutdown
 
 
 def serve(path: Path, host: str, port: int, token: str | None, tell: Callable[[str], None]) -> None:
     """Serves a store until it is interrupted.
 
     Args:
-        path: The store's folder; it need not be there yet.
+        path: The store's folder, which need not exist yet.
         host: The address to listen on.
-        port: The port; 0 for any that is free.
-        token: What requests must bring; where none is given and others than this machine could
-            ask, one is made up.
-        tell: Told the address, with the token in it, once it listens.
+        port: The port; 0 for any free port.
+        token: The token that requests must contain. If None, a token is generated unless the
+            address is a loopback address.
+        tell: Called with the address, including the token, once the server listens.
 
     Raises:
-        InputError: The address cannot be had, or the token is empty.
+        InputError: The address is not available, or the token is empty.
     """
     if token is not None and not token.strip():
         raise InputError(Problem("the token is empty", "--token", expected="some text"))
@@ -43,13 +43,13 @@ def serve(path: Path, host: str, port: int, token: str | None, tell: Callable[[s
         tell(_address(host, listening.getsockname()[1], token))
         try:
             uvicorn.Server(config).run(sockets=[listening])
-        except KeyboardInterrupt:  # how it is meant to end
+        except KeyboardInterrupt:  # the normal way to stop
             return
 
 
 def _listening(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:
-        problem = Problem("there is no such port", "--port", given=port, expected="0 to 65535")
+        problem = Problem("invalid port", "--port", given=port, expected="0 to 65535")
         raise InputError(problem)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -59,7 +59,7 @@ def _listening(host: str, port: int) -> socket.socket:
             Problem(
                 f"cannot listen on {host}, port {port} ({error.strerror or error})",
                 given=f"--host {host} --port {port}",
-                expected="an address of this machine and a free port; --port 0 finds one",
+                expected="an address of this machine and a free port; --port 0 picks a free one",
             )
         ) from error
 

@@ -1,16 +1,16 @@
-"""Answers that are made anew only when the store has changed, and not too often."""
+"""A cache of responses: one is made again after the store has changed, but not too often."""
 
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_REST = 4.0  # times as long as it took, before an answer is made again
+_REST = 4.0  # minimum pause before a response is made again, in multiples of the time it took
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A text with the state of the store that it shows."""
+    """The text of a response and the version of the store that it shows."""
 
     version: str
     text: str
@@ -24,19 +24,19 @@ class _Made:
 
 
 class ResponseCache:
-    """The last answers by key. Making one may be slow: training should keep the processor."""
+    """The latest response for each key. It limits the time taken from training by slow pages."""
 
     def __init__(self) -> None:
         self._made: dict[str, _Made] = {}
         self._lock = threading.Lock()
 
     def get(self, key: str, version: str, make: Callable[[], str]) -> Answer:
-        """The answer for a key, made anew if the version is another and the last one is old.
+        """The response for a key, made again if the version has changed and the last one is old.
 
         Args:
-            key: What is asked for.
-            version: The state of the store.
-            make: Makes the text; one at a time, since drawing is not safe in several threads.
+            key: Identifies the page.
+            version: The current version of the store.
+            make: Makes the text. Calls are serialised, because drawing is not thread-safe.
         """
         with self._lock:
             last = self._made.get(key)

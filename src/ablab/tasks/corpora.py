@@ -6,17 +6,15 @@ Does not import torch.
 import hashlib
 import os
 import sysconfig
-import tempfile
-import urllib.error
-import urllib.request
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import platformdirs
-
 from ablab.config import InputError, Problem, is_file, nearest
+from ablab.config.cache import CORPORA, cache_folder, default_cache_folder
+from ablab.config.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,8 @@ DOWNLOADS = {
         about="40,000 lines of Shakespeare (Karpathy, char-rnn)",
     )
 }
+_CHUNK = 2**16  # bytes
+_TELL_EVERY = 1.0  # seconds between progress messages
 PYTHON_STDLIB = "python-stdlib"
 PYTHON_STDLIB_ABOUT = "the running Python's own library sources, the top-level ASCII modules"
 
@@ -46,11 +46,6 @@ PYTHON_STDLIB_ABOUT = "the running Python's own library sources, the top-level A
 def corpus_names() -> list[str]:
     """The names of all known corpora."""
     return sorted([*DOWNLOADS, PYTHON_STDLIB])
-
-
-def cache_folder() -> Path:
-    """The folder for downloaded corpora in the user's cache."""
-    return Path(platformdirs.user_cache_dir("ablab")) / "data"
 
 
 @lru_cache(maxsize=8)
@@ -136,49 +131,93 @@ def fetch_corpus(
         )
     download = DOWNLOADS[name]
     tell(f"downloading {name} ({download.size:,} bytes)")
+    path = downloaded_path(name)
+    write_atomically(path, lambda partial: _download(name, key, partial, tell))
+    return path
+
+
+def downloaded_path(name: str) -> Path:
+    """The path that a corpus is downloaded to."""
+    return cache_folder() / CORPORA / DOWNLOADS[name].file_name
+
+
+class _Progress:
+    """A progress bar as pooch expects it; reports the bytes so far once a second."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._done, self._told = 0, time.monotonic()
+        self.total = 0  # set by pooch
+
+    def update(self, size: int) -> None:
+        """Counts bytes that have been downloaded."""
+        self._done += size
+        if time.monotonic() - self._told >= _TELL_EVERY:
+            self._told = time.monotonic()
+            self._tell(f"downloaded {self._done:,} bytes")
+
+    def reset(self) -> None:
+        """Called once at the end; pooch then counts all bytes again."""
+        self._done = 0
+
+    def close(self) -> None:
+        """Called when the download is complete."""
+
+
+def _download(name: str, key: str, to: Path, tell: Callable[[str], None]) -> None:
+    import pooch  # only downloads need it, and importing it takes a tenth of a second
+
+    pooch.get_logger().setLevel("WARNING")  # ``tell`` reports downloads
+    download = DOWNLOADS[name]
+    expected = f"{download.size:,} bytes, SHA-256 {download.sha256}"
     try:
-        with urllib.request.urlopen(download.url, timeout=30) as answer:
-            data = answer.read(download.size + 1)
-    except (OSError, urllib.error.URLError) as error:
+        pooch.retrieve(
+            download.url,
+            f"sha256:{download.sha256}",
+            fname=to.name,
+            path=to.parent,
+            downloader=pooch.HTTPDownloader(progressbar=_Progress(tell), chunk_size=_CHUNK),
+        )
+    except OSError as error:  # first: some network errors are ValueErrors, too
         raise InputError(
             Problem(
                 f"{key}: {name} is not on this machine and cannot be downloaded ({error})",
                 key,
                 given=name,
                 expected=(
-                    f"put the file ({download.size:,} bytes, SHA-256 {download.sha256}) at "
+                    f"put the file ({expected}) at "
                     f"{_folders()[0] / download.file_name}, or set ABLAB_DATA to a folder that "
                     f"contains {download.file_name}; task.corpus=python-stdlib needs no network"
                 ),
             )
         ) from error
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial = Path(file.name)
-    try:
-        _check(partial, download, called=download.url)
-        partial.replace(folder / download.file_name)
-    finally:
-        partial.unlink(missing_ok=True)
-    return folder / download.file_name
+    except ValueError as error:  # a different digest
+        raise InputError(
+            Problem(
+                f"{download.url} does not have the content of {download.file_name}",
+                given=str(error).partition(". ")[0],
+                expected=expected,
+            )
+        ) from error
 
 
 def _folders() -> list[Path]:
     named = os.environ.get("ABLAB_DATA")
-    return ([Path(named).expanduser()] if named else []) + [cache_folder()]
+    return ([Path(named).expanduser()] if named else []) + _cache_folders()
 
 
-def _check(path: Path, download: Download, called: str | None = None) -> None:
+def _cache_folders() -> list[Path]:
+    """The folder for downloads, and the one of earlier releases, which ignored ``ABLAB_CACHE``."""
+    return list(dict.fromkeys([cache_folder() / CORPORA, default_cache_folder() / CORPORA]))
+
+
+def _check(path: Path, download: Download) -> None:
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if digest != download.sha256:
         raise InputError(
             Problem(
-                f"{called or path} does not have the content of {download.file_name}",
+                f"{path} does not have the content of {download.file_name}",
                 given=f"{len(data):,} bytes, SHA-256 {digest}",
                 expected=f"{download.size:,} bytes, SHA-256 {download.sha256}",
             )

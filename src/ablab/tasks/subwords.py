@@ -7,17 +7,16 @@ import contextlib
 import hashlib
 import importlib
 import json
-import os
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from ablab.config import InputError, Problem, is_file, nearest
+from ablab.config.cache import TOKENIZERS, cache_folder
+from ablab.config.files import WriteError, write_text_atomically
 from ablab.tasks.corpora import read_corpus
 
 KEY = "task.tokenizer"
@@ -154,14 +153,14 @@ def bpe_of_corpus(corpus: str, train_characters: int, size: int) -> str:
     """
     text = read_corpus(corpus)[:train_characters]
     source = hashlib.sha256(text.encode("utf-8")).hexdigest()
-    cached = _folder() / f"bpe-{size}-{source[:32]}-{_TRAINING}.json"
+    cached = cache_folder() / TOKENIZERS / f"bpe-{size}-{source[:32]}-{_TRAINING}.json"
     with contextlib.suppress(OSError, InputError, UnicodeDecodeError):
         content = cached.read_text(encoding="utf-8")
         load_subwords(content)
         return content
     content = _train(text, size)
-    with contextlib.suppress(OSError):  # without a cache, it is trained again next time
-        _write(cached, content)
+    with contextlib.suppress(WriteError):  # without a cache, it is trained again next time
+        write_text_atomically(cached, content)
     return content
 
 
@@ -178,24 +177,6 @@ def _train(text: str, size: int) -> str:
     tokenizer.train_from_iterator([text], trainer)
     content: str = tokenizer.to_str()
     return content
-
-
-def _write(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial = Path(file.name)
-    try:
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _folder() -> Path:
-    cache = os.environ.get("ABLAB_CACHE") or platformdirs.user_cache_dir("ablab")
-    return Path(cache) / "tokenizers"
 
 
 def _library() -> Any:

@@ -55,8 +55,8 @@ class Text(Task):
     """The input is a window of a text; the target at each position is the next token.
 
     Token 0 is padding, which does not occur in windows. Character k of the sorted distinct
-    characters, or token k of a subword tokenizer, is token k + 1. The end of the text (a share
-    ``held_out`` of its characters) is used to train neither the model nor a tokenizer. An epoch
+    characters, or token k of a subword tokenizer, is token k + 1. Neither the model nor a
+    tokenizer is trained on the end of the text (a share ``held_out`` of its characters). An epoch
     visits every window of ``seq_len`` tokens of the rest once, in an order drawn by a keyed
     permutation of (seed, epoch); the last batch of an epoch can include windows of the next one.
 

@@ -54,7 +54,7 @@ def test_a_ladder_of_levels():
     assert reading.finished
     text = sentence(reading)
     assert text.startswith(("log(10) until 99", "log(10) until 1,0"))
-    assert "a step at 0.8" in text
+    assert "plateau at 0.8" in text
     assert "floor 1.0e-6" in text
 
 
@@ -66,7 +66,7 @@ def test_a_fall_that_goes_on_is_not_finished():
     (descent,) = reading.descents
     assert descent.form == "exponential"
     assert descent.rate == pytest.approx(100 * np.log(2), rel=0.05)
-    assert "still falls" in sentence(reading)
+    assert "still falling" in sentence(reading)
 
 
 def test_spikes_with_their_period_and_shape():
@@ -80,7 +80,7 @@ def test_spikes_with_their_period_and_shape():
     assert [spike.width for spike in reading.spikes] == pytest.approx([7] * 5, abs=2)
     assert reading.period == 500
     assert reading.likeness > 0.95
-    assert "every 500 steps and alike" in sentence(reading)
+    assert "every 500 steps, similar in shape" in sentence(reading)
 
 
 def test_a_growback_has_its_height():
@@ -139,7 +139,7 @@ def test_curves_that_are_hardly_any():
     assert read_curve(STEPS, broken).not_finite == 2001
     with pytest.raises(ValueError, match="no finite value"):
         read_curve([1, 2], [np.nan, np.inf])
-    with pytest.raises(ValueError, match="no curve"):
+    with pytest.raises(ValueError, match="do not form a curve"):
         read_curve([1, 2], [1.0])
 
 

@@ -51,7 +51,7 @@ def test_of_a_single_axis_both_tables_are_the_same():
 
 def test_a_margin_needs_its_scale_where_ratios_would_be_taken():
     wide = grid({"a": [1, 2]}, 3, lambda a, s: 100.0**a + s)
-    with pytest.raises(InputError, match="with the scale said"):
+    with pytest.raises(InputError, match="with an explicit scale"):
         effects(wide, ["a"], margin=1.5)
     assert effects(wide, ["a"], margin=1.5, scale="ratio").margin == 1.5
     assert effects(FRAME, list(AXES), margin=0.1).margin == 0.1

@@ -28,24 +28,23 @@ def said(of_two, seeds=4, margin=None, scale="difference"):
 
 def test_what_differs_is_said_with_direction_interval_and_p():
     assert said([1.1, 1.2, 1.15, 1.3]) == (
-        "a=2 beside 1: final(loss) is higher by 1.19 [1.05, 1.32] (adjusted p < 0.001, 4 seeds).",
+        "a=2 vs 1: final(loss) is higher by 1.19 [1.05, 1.32] (adjusted p < 0.001, 4 seeds).",
         "higher",
     )
     assert said([-1.1, -1.2, -1.15, -1.3])[0] == (
-        "a=2 beside 1: final(loss) is lower by 1.19 [1.05, 1.32] (adjusted p < 0.001, 4 seeds)."
+        "a=2 vs 1: final(loss) is lower by 1.19 [1.05, 1.32] (adjusted p < 0.001, 4 seeds)."
     )
     assert said([2.0, 2.2, 1.8, 2.0], scale="ratio")[0] == (
-        "a=2 beside 1: final(loss) is 1.99 [1.75, 2.27] times as large (adjusted p < 0.001, "
-        "4 seeds)."
+        "a=2 vs 1: final(loss) is 1.99 [1.75, 2.27] times as large (adjusted p < 0.001, 4 seeds)."
     )
 
 
 def test_a_wide_interval_is_never_called_no_difference():
     text, words = said([1.0, -2.0, 3.0, -0.5])
     assert text == (
-        "a=2 beside 1: undecided, final(loss) is higher by 0.375 [-3.02, 3.77] (adjusted p 0.75, "
+        "a=2 vs 1: undecided, final(loss) is higher by 0.375 [-3.02, 3.77] (adjusted p 0.75, "
         "4 seeds); about 257 seeds would show a difference of this size; the 90% interval bounds "
-        "the difference at 2.89, which is no test."
+        "the difference at 2.89 (not a test)."
     )
     assert words == "undecided, about 257 seeds would show this"
 
@@ -53,7 +52,7 @@ def test_a_wide_interval_is_never_called_no_difference():
 def test_equivalence_names_its_margin_and_test():
     text, words = said([0.01, -0.02, 0.015, 0.0], margin=0.05)
     assert text == (
-        "a=2 beside 1: no difference of final(loss) larger than 0.05 (equivalence test, adjusted p "
+        "a=2 vs 1: no difference in final(loss) larger than 0.05 (equivalence test, adjusted p "
         "0.004, 4 seeds); it is higher by 0.00125 [-0.0234, 0.0259]."
     )
     assert words == "no difference larger than 0.05"
@@ -67,12 +66,12 @@ def test_equivalence_names_its_margin_and_test():
 
 def test_one_seed_all_alike_and_none_are_said_as_what_they_are():
     text, words = said([0.5], 1)
-    assert "higher by 0.5 with the one seed there is; without a second, undecided" in text
-    assert words == "undecided: needs 2 seeds or more"
+    assert "undecided, final(loss) is higher by 0.5, but there is only one seed" in text
+    assert words == "undecided: needs at least 2 seeds"
     text, _ = said([0.0] * 4)
-    assert "the same for every seed alike (sign test, adjusted p 1, 4 seeds); undecided" in text
+    assert "the same for every seed (sign test, adjusted p 1, 4 seeds); undecided" in text
     text, _ = said([0.5] * 4)
-    assert "higher by 0.5 for every seed alike (sign test, adjusted p 0.12, 4 seeds)" in text
+    assert "higher by 0.5 for every seed (sign test, adjusted p 0.12, 4 seeds)" in text
     assert "no pair of runs has final(loss) on both sides" in said([None] * 4)[0]
 
 
@@ -83,7 +82,9 @@ def test_what_was_averaged_and_what_is_missing_is_said():
     results = gather(grid({"a": [1, 2], "b": [0, 1]}, 4, value), ["a", "b"])
     (found,) = differences(results, "a")
     text = comparison_sentence(found, "m")
-    assert "3 seeds, averaged over 2 cells of the other settings, 1 of 8 pairs lack a value" in text
+    assert (
+        "3 seeds, averaged over 2 cells of the other settings, 1 of 8 pairs lacks a value" in text
+    )
     (found,) = differences(results, "a", "base")
     assert "other settings at their base values" in comparison_sentence(found, "m")
 
@@ -100,22 +101,20 @@ def interaction(strength, seeds=4, scale="difference"):
 
 def test_an_interaction_is_said_with_the_contrast_that_shows_it():
     text = interaction_sentence(interaction(-2.0), "m")
-    assert text.startswith("The effects of a and b on m depend on each other (F(1.0, 3.0) = ")
-    assert "a=1 instead of 0 adds 2.08 [1.93, 2.24] less" in text
-    assert text.endswith(" at b=y than at x.")
+    assert text.startswith("a and b interact in their effect on m (F(1.0, 3.0) = ")
+    assert "a=1 vs 0: the difference at b=y is lower by 2.08 [1.93, 2.24] than at b=x." in text
+    assert text.endswith(" than at b=x.")
     assert interaction_sentence(interaction(0.0), "m").startswith(
-        "Undecided whether the effects of a and b on m depend on each other"
+        "Undecided whether a and b interact in their effect on m"
     )
-    assert "untold with fewer than two whole seeds" in interaction_sentence(
-        interaction(1.0, 1), "m"
-    )
+    assert "fewer than two complete seeds" in interaction_sentence(interaction(1.0, 1), "m")
 
 
 def test_a_contrast_of_ratios_is_a_factor():
     (contrast,) = interaction(2.0, scale="ratio").contrasts
     text = contrast_sentence(contrast)
-    assert text.startswith("a=1 instead of 0 has 6.8 [")
-    assert text.endswith(" times the factor at b=y than at x.")
+    assert text.startswith("a=1 vs 0: the ratio at b=y is 6.8 [")
+    assert text.endswith(" times the ratio at b=x.")
 
 
 def law(function, levels=(4, 8, 16, 32), seeds=4, noise=0.02):
@@ -138,13 +137,15 @@ def test_a_power_law_is_said_as_a_halving_or_doubling():
 
 def test_an_exponential_is_said_as_a_step():
     text = law(lambda w: 9 * np.exp(0.5 * w), (0, 1, 2, 3))
-    assert text.startswith("1 more of model.d_model multiplies leaves(log(10)) by 1.6")
-    assert law(lambda w: 9 * np.exp(-0.5 * w), (0, 1, 2, 3)).startswith("1 less of model.d_model")
+    assert text.startswith("increasing model.d_model by 1 multiplies leaves(log(10)) by 1.6")
+    assert law(lambda w: 9 * np.exp(-0.5 * w), (0, 1, 2, 3)).startswith(
+        "decreasing model.d_model by 1"
+    )
 
 
 def test_runs_that_never_did_and_relations_that_are_none_are_said():
     text = law(lambda w: None if w == 4 else 3000 * w**-0.58)
-    assert text.endswith("4 of 16 runs have no value and are left out.")
-    assert law(lambda w: 5.0).startswith("No relation of leaves(log(10)) to model.d_model to speak")
+    assert text.endswith("4 of 16 runs have no value and are ignored.")
+    assert law(lambda w: 5.0).startswith("No clear relation of leaves(log(10)) to model.d_model: ")
     assert law(lambda w: None).startswith("Too few runs have a value of leaves(log(10))")
-    assert "two levels fit any line" in law(lambda w: w, (4, 8))
+    assert "any line fits two levels" in law(lambda w: w, (4, 8))

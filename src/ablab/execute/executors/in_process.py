@@ -23,12 +23,13 @@ from ablab.train.run import Run
 
 @EXECUTORS.register("in_process")
 class InProcess(Executor):
-    """This process alone."""
+    """Trains all stacks in this process."""
 
     def train(self, queue: StackQueue) -> bool:
         """See :meth:`Executor.train`.
 
-        A stack whose training raises is split in halves, until the run at fault is alone.
+        If training a stack raises, the stack is split in half, repeatedly, until the failing run is
+        alone.
         """
         torch.set_num_threads(queue.plan.threads)
         retain_freed_memory()
@@ -56,12 +57,12 @@ class InProcess(Executor):
                     except LeaseLostError as error:
                         queue.report({"event": "message", "text": str(error)})
                         continue
-                    except StoreError:  # a full disk, for example, is not these runs' fault
+                    except StoreError:  # such as a full disk, which is not the runs' fault
                         raise
                     except (Exception, SystemExit) as error:
                         failure = RunFailure.of(error)
                     ready = None
-                    # Outside the handler, where nothing refers to a stack that may not have fitted.
+                    # Outside the handler: nothing refers to a stack that may not have fitted.
                     parts[:0] = _halves(queue, runs, failure)
                     if queue.should_pause():
                         break
@@ -69,7 +70,7 @@ class InProcess(Executor):
 
 
 def _halves(queue: StackQueue, runs: Sequence[Run], failure: RunFailure) -> list[Sequence[Run]]:
-    """What to try next of runs that failed together; a run that failed alone is marked so."""
+    """The halves to try next of runs that failed together; a single run is marked as failed."""
     gc.collect()
     release_freed_memory()
     if torch.cuda.is_available():

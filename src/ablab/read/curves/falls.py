@@ -1,4 +1,4 @@
-"""Falls: how they go, and where they become slower."""
+"""Falls: their functional form, and slowdowns within them."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ from ablab.read.curves.pieces import Piece
 from ablab.read.curves.scale import Floats
 from ablab.read.curves.view import View
 
-_LESS_STEEP = 3.3  # times
-_BEND = 3  # bins, that a bend takes at most
-_REACH = 0.35  # of the step, over which slopes are compared
-_SUDDEN = 0.5  # of the change (in the slope's logarithm) that may lie within either side
-_LEAST_FALL = 0.1  # on the scale read, of either side
-_LEAST_LENGTH = 0.06  # of the curve's steps, of the slower side
+_LESS_STEEP = 3.3  # minimum ratio of the slopes before and after
+_BEND = 3  # maximum length of a bend, in bins
+_REACH = 0.35  # slopes are compared over this fraction of the step
+_SUDDEN = 0.5  # maximum fraction of the change (of the log slope) within one side
+_LEAST_FALL = 0.1  # minimum fall on either side, on the reading scale
+_LEAST_LENGTH = 0.06  # minimum length of the slower side, as a fraction of the curve's steps
 
 
 @dataclass(frozen=True)
 class Slower:
-    """A place where a fall becomes slower: the bin, the factor, and how sure the factor is."""
+    """A bin at which a fall slows down, the factor, and the factor's significance."""
 
     bin: int
     factor: float
@@ -26,14 +26,14 @@ class Slower:
 
 
 def form_of_fall(view: View, first: int, last: int) -> tuple[str, float]:
-    """Whether values first to last fall exponentially or by a power law, and how fast.
+    """Whether the values from ``first`` to ``last`` fall exponentially or as a power law.
 
-    A straight line of the values against the steps and one against the steps' logarithm are
-    compared; the values are read in their logarithm.
+    On the logarithmic scale, two straight lines are fitted: one against the step, and one against
+    the logarithm of the step. The better fit wins.
 
     Returns:
-        The form, and of an exponential the steps in which the curve halves, of a power law its
-        exponent (negative).
+        The form (``exponential`` or ``power law``), and its rate: the number of steps in which the
+        curve halves, or the (negative) exponent.
     """
     y = view.filled[first : last + 1]
     x = view.steps[first : last + 1]
@@ -47,16 +47,16 @@ def form_of_fall(view: View, first: int, last: int) -> tuple[str, float]:
 
 
 def find_slowdowns(view: View, blocked: list[tuple[int, int]]) -> list[Slower]:
-    """Where a fall goes on at less than a third of its slope, all at once.
+    """The places where a fall suddenly continues at less than a third of its slope.
 
-    At each border of two straight pieces the slopes on both sides are compared, over the same
-    length and at most a third of the step itself, within which a power law hardly bends. A curve
-    that bends smoothly bends on either side too: where the halves of a side differ by much of the
-    change, it is no sudden one.
+    At each boundary of two straight pieces, the slopes on both sides are compared over equal
+    lengths of at most a third of the step, within which a power law is nearly straight. A curve
+    that bends smoothly also bends within each side. So the change is not sudden if the slopes of
+    the two halves of a side differ by a large part of it.
 
     Args:
         view: The curve.
-        blocked: Bins (first, last) at which no slowdown is looked for: flat stretches and rises.
+        blocked: Ranges of bins (first, last) to skip: flat stretches and rises.
     """
     found = []
     bins = view.bins
@@ -79,7 +79,7 @@ def find_slowdowns(view: View, blocked: list[tuple[int, int]]) -> list[Slower]:
         right, right_error = _slope(view, after.first, after.first + size - 1)
         if left > -4 * left_error or -left * reach < _LEAST_FALL:
             continue
-        right = min(right, after.slope / 2)  # what goes on falling is not flat here
+        right = min(right, after.slope / 2)  # the fall continues, so the slope here is not zero
         factor = left / right
         if factor < _LESS_STEEP:
             continue
@@ -95,14 +95,14 @@ def find_slowdowns(view: View, blocked: list[tuple[int, int]]) -> list[Slower]:
 
 
 def _after_bend(view: View, number: int) -> Piece:
-    """A piece, or the one after it where it is but the bend between two long ones."""
+    """A piece, or the next one if this piece is only a short bend."""
     piece = view.pieces[number]
     short = piece.last - piece.first < _BEND
     return view.pieces[number + 1] if short and number + 1 < len(view.pieces) else piece
 
 
 def _goes_on(view: View, piece: Piece) -> bool:
-    """Whether a piece is a fall of its own: sure, long, and by more than the noise."""
+    """Whether a piece is a fall itself: significant, long, and larger than the noise."""
     if not np.isfinite(piece.slope_deviation):
         return False
     length = view.length(piece.first, piece.last)
@@ -115,7 +115,7 @@ def _goes_on(view: View, piece: Piece) -> bool:
 
 
 def _slope(view: View, first: int, last: int) -> tuple[float, float]:
-    """The slope over bins first to last, and its standard error."""
+    """The slope over the bins from ``first`` to ``last``, and its standard error."""
     x, y = view.bins.place[first : last + 1], view.bins.mean[first : last + 1]
     spread = float(((x - x.mean()) ** 2).sum())
     error = float(view.bins.deviation[first : last + 1].mean())
@@ -123,7 +123,7 @@ def _slope(view: View, first: int, last: int) -> tuple[float, float]:
 
 
 def _bend(view: View, first: int, last: int) -> float:
-    """By how much the slope's logarithm falls within bins first to last, as far as that is sure."""
+    """The change of the log slope within bins ``first`` to ``last``, reduced by its error."""
     if last - first < 5:
         return 0.0
     middle = (first + last + 1) // 2
@@ -138,7 +138,7 @@ def _bend(view: View, first: int, last: int) -> float:
 
 
 def _line(x: Floats, y: Floats) -> tuple[float, float]:
-    """The slope of the best straight line, and the sum of squares that it leaves."""
+    """The slope of the least-squares line, and the residual sum of squares."""
     x, y = x - x.mean(), y - y.mean()
     spread = float((x * x).sum())
     if spread == 0:

@@ -1,4 +1,4 @@
-"""Flat stretches of a curve: where it stays before it goes on, and where it ends."""
+"""Flat stretches of a curve: candidates for plateaus and for the floor."""
 
 from dataclasses import dataclass
 
@@ -8,28 +8,29 @@ from numpy.typing import NDArray
 from ablab.read.curves.pieces import Piece
 from ablab.read.curves.view import View
 
-_FLAT = 0.04  # a change over the whole stretch that counts as none
-_ERRORS = 2.5  # standard errors of the change that do
-_NOISE = 0.5  # standard deviations of a single value that do
-_SURE = 0.12  # the change's standard error at most
-_SHORTEST = 0.04  # of the curve's steps
-_FEWEST = 4  # bins
-_NEAR = 0.8  # of the bins of a stretch, that are at its level
-_LENGTHS = 60  # of stretches up to the curve's end that are looked at
-_LEVEL = 0.01  # off the level, or a standard deviation of the noise, and it is left
-_SAME = 3.0  # standard errors between the levels of stretches that are one
+# A stretch is flat if its total change is below any of these three limits.
+_FLAT = 0.04  # on the reading scale
+_ERRORS = 2.5  # in standard errors of the change
+_NOISE = 0.5  # in standard deviations of a single value
+_SURE = 0.12  # maximum standard error of the change
+_SHORTEST = 0.04  # minimum length, as a fraction of the curve's steps
+_FEWEST = 4  # minimum length in bins
+_NEAR = 0.8  # minimum fraction of a stretch's bins that are at its level
+_LENGTHS = 60  # number of lengths tried for the stretch at the end of the curve
+_LEVEL = 0.01  # a curve leaves a level if it deviates by this much, or by the noise if that is more
+_SAME = 3.0  # maximum difference between levels of stretches that are merged, in standard errors
 
 
 @dataclass(frozen=True)
 class Flat:
-    """A flat stretch, by bins.
+    """A flat stretch of bins.
 
     Attributes:
         first: Its first bin.
         last: Its last bin.
         level: Its mean.
-        deviation: The mean's standard error.
-        change: By how much it changes over its length, at most: its error is added.
+        deviation: The standard error of the mean.
+        change: Its absolute change over its length, plus the standard error of the change.
         error: The standard error of the change.
     """
 
@@ -42,7 +43,7 @@ class Flat:
 
 
 def find_flats(view: View) -> list[Flat]:
-    """The flat stretches that are long enough to speak of, in order."""
+    """The flat stretches of sufficient length, in order."""
     merged: list[list[Piece]] = []
     for piece in view.pieces:
         if not _is_flat(view, piece):
@@ -57,9 +58,9 @@ def find_flats(view: View) -> list[Flat]:
 
 
 def find_end(view: View) -> Flat | None:
-    """The longest stretch up to the curve's end that is flat; None where none is long enough.
+    """The longest flat stretch at the end of the curve, or None if none is long enough.
 
-    A curve that nears its floor bends, so the straight pieces say little of where it is there.
+    A curve bends as it approaches its floor, so straight pieces are of little use there.
     """
     count = len(view.bins.mean)
     least = max(_SHORTEST * view.span, _FEWEST * view.spacing)
@@ -79,22 +80,22 @@ def find_end(view: View) -> Flat | None:
             continue
         apart = np.abs(view.bins.mean[first:] - flat.level)
         near = apart <= np.maximum(_FLAT, 4 * view.bins.deviation[first:])
-        if near[0] and near.mean() >= _NEAR:  # and is no valley between two heights
+        if near[0] and near.mean() >= _NEAR:  # excludes a valley between two higher parts
             found = flat
     return found
 
 
 def edges(view: View, flat: Flat, low: int, high: int) -> tuple[int, int]:
-    """The first and the last index of values at a flat stretch's level.
+    """The indices of the first and last value at the level of a flat stretch.
 
     The running mean is followed from outside towards the stretch until it is within 1% of the
-    level, or within a standard deviation of the noise where that is more.
+    level, or within one standard deviation of the noise if that is more.
 
     Args:
         view: The curve.
         flat: The stretch.
-        low: The bin from which on the stretch may begin.
-        high: The bin up to which it may last.
+        low: The first bin in which the stretch may start.
+        high: The last bin in which it may end.
     """
     bins = view.bins
     middle = int((bins.first[flat.first] + bins.last[flat.last]) // 2)
@@ -112,7 +113,7 @@ def edges(view: View, flat: Flat, low: int, high: int) -> tuple[int, int]:
 
 
 def _entered(within: NDArray[np.bool_]) -> int:
-    """The first place from which on most values are within."""
+    """The first index after which most values are within the limit."""
     ahead = 15
     sums = np.concatenate([[0], np.cumsum(within)])
     place = np.arange(len(within))
@@ -124,7 +125,7 @@ def _entered(within: NDArray[np.bool_]) -> int:
 
 
 def _is_flat(view: View, piece: Piece) -> bool:
-    """Whether a piece changes by next to nothing, or would without the bends at its ends."""
+    """Whether a piece hardly changes, possibly after its ends are trimmed."""
     trim = (piece.last - piece.first + 1) // 8
     return any(_hardly_changes(view, piece.first + less, piece.last - less) for less in {0, trim})
 
@@ -138,7 +139,7 @@ def _hardly_changes(view: View, first: int, last: int) -> bool:
 
 
 def _continues(view: View, pieces: list[Piece], piece: Piece) -> bool:
-    """Whether a piece is at the level of those before it, with next to nothing between."""
+    """Whether a piece follows the previous ones closely, at the same level."""
     gap = piece.first - pieces[-1].last - 1
     if gap > 2:
         return False

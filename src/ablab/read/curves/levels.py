@@ -1,19 +1,21 @@
-"""Levels with a meaning: the loss of guessing among so many."""
+"""Natural levels: losses of uniform guessing among k options."""
 
 import math
 from collections.abc import Mapping
 
-_MOST = 10  # among how many one may guess, where the task declares no levels of its own
-_DECLARED, _OTHER = 0.025, 0.01  # how far off a level may be, as a share of it
+_MOST = 10  # largest k, if no level declared by the task is near
+_DECLARED, _OTHER = 0.025, 0.01  # relative tolerances
 
 
 def name_level(level: float, declared: Mapping[str, float], column: str) -> str | None:
-    """The natural level that a value is at: the task's own within 2.5%, log(k) within 1%.
+    """The name of the natural level at a value, or None.
+
+    Levels declared by the task match within 2.5%, log(k) for k from 2 to 10 within 1%.
 
     Args:
-        level: The value.
+        level: The value, in nats.
         declared: The task's levels, by name.
-        column: What was read; only losses have natural levels.
+        column: The column that was read; only losses have natural levels.
     """
     if "loss" not in column:
         return None

@@ -1,4 +1,4 @@
-"""How much a curve scatters from step to step, from the curve itself."""
+"""Estimates the noise of a curve from the curve itself."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,19 @@ from scipy.ndimage import median_filter
 
 Floats = NDArray[np.float64]
 
-_WINDOW = 101  # values, over which the scatter is taken to be the same
-_TO_DEVIATION = 1.4826  # of a normal's median absolute deviation
-_LEAST = 1e-7  # of the scatter, as float32 has it
+_WINDOW = 101  # number of values over which the noise is assumed to be constant
+_TO_DEVIATION = 1.4826  # ratio of standard and median absolute deviation of a normal distribution
+_LEAST = 1e-7  # minimum noise, that of float32
 
 
 @dataclass(frozen=True)
 class Noise:
-    """A curve's scatter.
+    """The noise of a curve.
 
     Attributes:
-        here: The standard deviation at each value.
-        usual: Its median.
-        correlation: Of one value's noise with the next one's, 0 at least.
+        here: The standard deviation at each value, (n,).
+        usual: The median of these deviations.
+        correlation: The correlation of the noise of neighbouring values, at least 0.
     """
 
     here: Floats
@@ -29,20 +29,20 @@ class Noise:
 
     @property
     def inflation(self) -> float:
-        """The variance of a mean of n values, times n over that of one value."""
+        """The variance of a mean of n values relative to that of n independent values."""
         return (1 + self.correlation) / (1 - self.correlation)
 
 
 def estimate_noise(values: Floats) -> Noise:
-    """The scatter around a smooth curve.
+    """Estimates the noise around a smooth curve.
 
-    A smooth curve's second differences are small, so those of the values are the noise's: their
-    median absolute deviation over sqrt(6 - 8 r + 2 r²) for noise of correlation r. The correlation
-    is that of the differences between values one and two steps apart: of white noise both have the
-    same spread, of correlated noise the second has more.
+    The second differences of a smooth curve are small, so those of the values come from noise. Its
+    standard deviation is their median absolute deviation over sqrt(6 - 8 r + 2 r²), for noise with
+    correlation r. The correlation is estimated from second differences of lags 1 and 2: for white
+    noise both have the same spread; for correlated noise the second spread is larger.
 
     Args:
-        values: The curve on the scale on which it is read, spikes and all.
+        values: The curve on its reading scale, including spikes, (n,).
     """
     if len(values) < 5:
         flat = np.full(len(values), _LEAST)
@@ -54,15 +54,15 @@ def estimate_noise(values: Floats) -> Noise:
     size = min(_WINDOW, len(second) | 1)
     local = median_filter(second, size=size, mode="reflect") * _TO_DEVIATION / spread
     usual = max(float(np.median(second)) * _TO_DEVIATION / spread, _LEAST)
-    # Where some stretch is dead still, a fifth of the usual scatter counts.
+    # The noise of a stretch without any is at least a twentieth of the median noise.
     here = np.concatenate([local[:1], local, local[-1:]])
     return Noise(np.maximum(here, max(0.05 * usual, _LEAST)), usual, correlation)
 
 
 def _correlation(second: Floats, wide: Floats) -> float:
-    """The AR(1) coefficient r that explains the spreads of second differences at lags 1 and 2.
+    """The AR(1) coefficient r that fits the spreads of second differences at lags 1 and 2.
 
-    Their variances are 6 - 8 r + 2 r² and 6 - 8 r² + 2 r⁴ (in the noise's own).
+    Their variances are 6 - 8 r + 2 r² and 6 - 8 r² + 2 r⁴ times that of the noise.
     """
     narrow, broad = float(np.median(second)), float(np.median(wide))
     if narrow <= 0:

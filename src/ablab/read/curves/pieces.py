@@ -1,7 +1,7 @@
-"""A curve as straight pieces: the best cut, by dynamic programming.
+"""Segments a curve into straight pieces, optimally, by dynamic programming.
 
-The least sum of squared residuals over all cuts into straight lines, plus a price for each piece
-(Jackson et al., "An algorithm for optimal partitioning of data on an interval", 2005).
+The segmentation minimises the sum of squared residuals plus a penalty for each piece (Jackson et
+al., "An algorithm for optimal partitioning of data on an interval", 2005).
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ class Bins:
     """A curve in bins of neighbouring values.
 
     Attributes:
-        first: The index of each bin's first value.
-        last: The index of its last.
-        place: The mean step of each bin.
-        mean: The mean value.
-        deviation: The standard error of the mean.
+        first: The index of the first value of each bin, (bins,).
+        last: The index of the last value of each bin, (bins,).
+        place: The mean step of each bin, (bins,).
+        mean: The mean value of each bin, (bins,).
+        deviation: The standard error of the mean, (bins,).
     """
 
     first: NDArray[np.int64]
@@ -39,10 +39,10 @@ class Piece:
     Attributes:
         first: Its first bin.
         last: Its last bin.
-        slope: Its slope, in the values' unit per step.
-        slope_deviation: The slope's standard error.
+        slope: Its slope, per step.
+        slope_deviation: The standard error of the slope.
         level: The mean value.
-        deviation: The mean's standard error.
+        deviation: The standard error of the mean.
     """
 
     first: int
@@ -54,14 +54,14 @@ class Piece:
 
 
 def make_bins(steps: Floats, values: Floats, variance: Floats, inflation: float, most: int) -> Bins:
-    """At most so many bins of equal numbers of values.
+    """Groups values into at most ``most`` bins of equally many values.
 
     Args:
-        steps: The steps.
-        values: The values; what is not finite is left out of the means.
-        variance: Each value's variance.
-        inflation: By how much the variance of a mean is larger than that of independent values.
-        most: How many bins at most.
+        steps: The steps, (n,).
+        values: The values, (n,); values that are not finite are ignored.
+        variance: The variance of each value, (n,).
+        inflation: The variance of a mean relative to that of independent values.
+        most: The maximum number of bins.
     """
     size = max(1, -(-len(values) // most))
     starts = np.arange(0, len(values), size)
@@ -73,7 +73,7 @@ def make_bins(steps: Floats, values: Floats, variance: Floats, inflation: float,
     mean = np.add.reduceat(np.where(known, values, 0.0), starts) / count
     spread = np.add.reduceat(np.where(known, variance, 0.0), starts) / count
     full = count >= 1
-    if not full.all():  # a bin within a spike alone: what its neighbours say
+    if not full.all():  # a bin entirely within a spike is interpolated from its neighbours
         mean = np.interp(place, place[full], mean[full])
         spread = np.interp(place, place[full], spread[full])
     deviation = np.sqrt(spread * (inflation if size > 1 else 1.0) / np.maximum(count, 0.25))
@@ -86,8 +86,8 @@ def cut(bins: Bins, price: float, tolerance: float) -> list[Piece]:
 
     Args:
         bins: The curve.
-        price: What a piece costs, in squared standard errors.
-        tolerance: By how much a bin may be off a line apart from its noise.
+        price: The penalty for a piece, in squared standard errors.
+        tolerance: The deviation from a straight line that is allowed in addition to noise.
     """
     count = len(bins.mean)
     weight = 1 / (bins.deviation**2 + tolerance**2)
@@ -110,10 +110,9 @@ def cut(bins: Bins, price: float, tolerance: float) -> list[Piece]:
 
 
 def _rests(x: Floats, y: Floats, weight: Floats) -> Floats:
-    """What a straight line leaves of each stretch: weighted squares, by its borders, (n+1, n+1).
+    """The weighted residual sum of squares of a straight line on each stretch, (n+1, n+1).
 
-    Entry (i, j) is that of the bins from i up to and without j; those below the diagonal mean
-    nothing.
+    Entry (i, j) is for the bins from i to j - 1. Entries below the diagonal are meaningless.
     """
 
     def sums(values: Floats) -> Floats:

@@ -1,6 +1,6 @@
-"""Reads a curve: plateaus, descents, slowdowns, growbacks, spikes, the floor."""
+"""Reads a curve: finds plateaus, descents, slowdowns, growbacks, spikes and the floor."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,16 +22,16 @@ from ablab.read.curves.reading import (
 )
 from ablab.read.curves.rises import Rise, find_rises
 from ablab.read.curves.scale import Scale, scale_of
-from ablab.read.curves.view import View, look
+from ablab.read.curves.view import View, make_view
 
-_FEW = 8  # values, below which nothing is found
-_LEAST_SPIKE = 0.4  # on the scale read: a factor of 1.5
-_END = 0.12  # of the curve, which says whether it still falls
-_FALLS = 0.02  # on the scale read, over that end
-_FLOOR = 0.05  # of the curve's steps, that a floor takes at least
-_DROP = 0.2  # on the scale read, by which a plateau is left at least
-_STEEPER = 4.0  # times, that the fall from a plateau is steeper than the plateau may be
-_LONG = 0.08  # of the curve's steps: a stretch that is a plateau though the curve rises from it
+_FEW = 8  # minimum number of values to find anything
+_LEAST_SPIKE = 0.4  # minimum height on the reading scale: a factor of 1.5
+_END = 0.12  # fraction of the curve that decides whether it is still falling
+_FALLS = 0.02  # minimum fall over that fraction, on the reading scale
+_FLOOR = 0.05  # minimum length of a floor, as a fraction of the curve's steps
+_DROP = 0.2  # minimum fall after a plateau, on the reading scale
+_STEEPER = 4.0  # minimum ratio of the slopes after and within a plateau
+_LONG = 0.08  # minimum length of a plateau that a rise follows, as a fraction of the curve's steps
 
 
 def read_curve(
@@ -40,23 +40,23 @@ def read_curve(
     column: str = "train_loss",
     levels: Mapping[str, float] | None = None,
 ) -> Reading:
-    """What a curve shows. The method is described in ``docs/reading.md``.
+    """Reads a curve. The method is described in ``docs/reading.md``.
 
-    A curve that is nowhere negative is read in its logarithm, another on a linear scale in units of
-    a quarter of its range; an accuracy is read downwards.
+    A curve without negative values is read on a logarithmic scale, any other on a linear scale in
+    units of a quarter of its range. An accuracy is read with its sign reversed.
 
     Args:
-        steps: The steps at which the curve has values, (n,), ascending.
-        values: The values, (n,); where one is not finite the curve has none there.
-        column: What is read.
-        levels: Levels with a meaning, by name.
+        steps: The steps at which the curve has values, ascending, (n,).
+        values: The values, (n,); values that are not finite are ignored.
+        column: The name of the column.
+        levels: Natural levels, by name.
 
     Raises:
-        ValueError: There is no finite value, or steps and values differ in length.
+        ValueError: No value is finite, or the shapes of steps and values do not match.
     """
     x, raw = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if x.shape != raw.shape or x.ndim != 1:
-        raise ValueError(f"steps {x.shape} and values {raw.shape} are no curve")
+        raise ValueError(f"steps {x.shape} and values {raw.shape} do not form a curve")
     known = np.isfinite(raw)
     if not known.any():
         raise ValueError(f"{column} has no finite value")
@@ -82,7 +82,7 @@ def read_curve(
     noise = estimate_noise(read)
     spacing = float(np.median(np.diff(x)))
     jumps = spikes.find_jumps(read, noise, spacing, _LEAST_SPIKE)
-    view = look(x, spikes.without(read, jumps), noise)
+    view = make_view(x, spikes.without(read, jumps), noise)
     likeness = spikes.likeness(read, jumps) if len(jumps) > 2 else None
     return _assemble(replace(basic, likeness=likeness), view, jumps, scale, levels or {})
 
@@ -98,7 +98,7 @@ def _assemble(
     rises = [rise for rise in find_rises(view) if not _is_tail(view, rise, jumps)]
     falling = _falls_at_end(view)
     end = find_end(view)
-    if end is not None:  # what is flat at the end is one with the flat pieces there
+    if end is not None:  # the flat stretch at the end includes the flat pieces there
         flats = [flat for flat in flats if flat.last < end.first] + [end]
     last = end
     floor = None if falling or last is None else _floor(view, last, flats, rises, scale)
@@ -111,6 +111,8 @@ def _assemble(
     def named(level: float) -> str | None:
         return name_level(level, levels, basic.column)
 
+    stops = [flat.first for flat in flats] + [rise.first for rise in rises]
+    stops += [each.bin for each in slower]
     plateaus, descents = [], []
     for flat, (first, stop), how in places:
         level = _level(view, first, stop, scale)
@@ -119,9 +121,7 @@ def _assemble(
             Plateau(level, int(view.steps[first]), int(view.steps[stop]), named(level), sure)
         )
         if how.downwards:
-            descents.append(
-                _descent(view, stop, level, named(level), sure, flats, rises, slower, scale)
-            )
+            descents.append(_descent(view, stop, plateaus[-1], stops, scale))
     lowest = int(np.argmin(view.bins.mean))
     value = scale.value
     return replace(
@@ -142,7 +142,7 @@ def _assemble(
 
 @dataclass(frozen=True)
 class _Left:
-    """How a flat stretch is left: by how much, and whether downwards."""
+    """How a curve leaves a flat stretch: by how much, and whether downwards."""
 
     drop: float
     downwards: bool
@@ -155,7 +155,7 @@ def _plateaus(
     rises: list[Rise],
     jumps: list[spikes.Jump],
 ) -> list[tuple[Flat, tuple[int, int], _Left]]:
-    """The flat stretches that are left again, with the indices of their first and last value."""
+    """The flat stretches that the curve leaves, with the indices of their first and last value."""
     found = []
     for flat in candidates:
         low, high = _neighbourhood(view, flat, flats, rises)
@@ -167,19 +167,19 @@ def _plateaus(
         if not long and (in_rise or _after_spike(view, flat, jumps)):
             continue
         first, end = edges(view, flat, low, high)
-        if np.isfinite(view.values[first : end + 1]).mean() > 0.5:  # and not within a spike alone
+        if np.isfinite(view.values[first : end + 1]).mean() > 0.5:  # mostly outside spikes
             found.append((flat, (first, end), left or _Left(_DROP, False)))
     return found
 
 
 def _after_spike(view: View, flat: Flat, jumps: list[spikes.Jump]) -> bool:
-    """Whether a stretch begins where a spike ends: its last decay and the fall that goes on."""
+    """Whether a stretch starts where a spike ends, and so belongs to its decay."""
     first = int(view.bins.first[flat.first])
     return any(jump.onset < first <= jump.back + 3 * (jump.back - jump.onset) for jump in jumps)
 
 
 def _neighbourhood(view: View, flat: Flat, flats: list[Flat], rises: list[Rise]) -> tuple[int, int]:
-    """The bins around a flat stretch up to its neighbours: other stretches and rises."""
+    """The range of bins around a flat stretch up to the next stretches and rises."""
     low = max(
         [0]
         + [each.last for each in flats if each.last < flat.first]
@@ -194,7 +194,7 @@ def _neighbourhood(view: View, flat: Flat, flats: list[Flat], rises: list[Rise])
 
 
 def _left(view: View, flat: Flat, high: int) -> _Left | None:
-    """How the curve leaves a flat stretch downwards before bin ``high``; None where it does not."""
+    """How the curve falls from a flat stretch before bin ``high``; None if it does not."""
     mean, error = view.bins.mean, view.bins.deviation
     after = mean[flat.last + 1 : high + 1]
     if not len(after):
@@ -216,30 +216,27 @@ def _left(view: View, flat: Flat, high: int) -> _Left | None:
 
 
 def _descent(
-    view: View,
-    start: int,
-    level: float,
-    name: str | None,
-    sure: float,
-    flats: list[Flat],
-    rises: list[Rise],
-    slower: list[Slower],
-    scale: Scale,
+    view: View, start: int, plateau: Plateau, stops: Sequence[int], scale: Scale
 ) -> Descent:
-    """The fall from a plateau whose last value has the index ``start``."""
+    """The descent from a plateau.
+
+    Args:
+        view: The curve.
+        start: The index of the plateau's last value.
+        plateau: The plateau.
+        stops: Bins at which a descent ends: of flat pieces, rises and slowdowns.
+        scale: The scale on which the curve is read.
+    """
     bin_of = int(np.searchsorted(view.bins.last, start))
-    ends = [flat.first for flat in flats if flat.first > bin_of]
-    ends += [rise.first for rise in rises if rise.first > bin_of]
-    ends += [each.bin for each in slower if each.bin > bin_of]
-    last = min(ends) if ends else len(view.bins.mean) - 1
+    last = min((stop for stop in stops if stop > bin_of), default=len(view.bins.mean) - 1)
     # A spike may end on another level: the fall ends where it is lowest.
     lowest = bin_of + int(np.argmin(view.bins.mean[bin_of : last + 1]))
     end = int(view.bins.last[lowest])
     form, rate = form_of_fall(view, start, end)
     at_end = float(view.smooth(5)[end])
     return Descent(
-        int(view.steps[start]), int(view.steps[end]), level, name, scale.value(at_end), form, rate,
-        sure,
+        int(view.steps[start]), int(view.steps[end]), plateau.level, plateau.name,
+        scale.value(at_end), form, rate, plateau.confidence,
     )  # fmt: skip
 
 
@@ -252,16 +249,16 @@ def _floor(
     low, high = _neighbourhood(view, flat, flats, rises)
     first, end = edges(view, flat, low, high)
     sure = _certainty(length / view.span / _FLOOR, 0.08 / max(flat.change, 1e-6))
-    # A curve nears its floor slowly, so its second half says where that is.
+    # A curve approaches its floor slowly, so the level is taken from the second half.
     return Floor(_level(view, (first + end) // 2, end, scale), int(view.steps[first]), None, sure)
 
 
 def _level(view: View, first: int, last: int, scale: Scale) -> float:
-    """The mean of the values first to last, less a sixth at either end, spikes left out."""
+    """The mean of the values from ``first`` to ``last``, without a sixth at each end and spikes."""
     trim = (last - first) // 6
     values = view.values[first + trim : last + 1 - trim]
     known = values[np.isfinite(values)]
-    if not len(known):  # spikes all over: the lines between them
+    if not len(known):  # all values are within spikes: use the interpolation
         known = view.filled[first : last + 1]
     if not scale.logarithmic:
         return scale.value(float(known.mean()))
@@ -269,7 +266,7 @@ def _level(view: View, first: int, last: int, scale: Scale) -> float:
 
 
 def _is_tail(view: View, rise: Rise, jumps: list[spikes.Jump]) -> bool:
-    """Whether a rise is what a spike left behind: at its end, and much lower."""
+    """Whether a rise is the remainder of a spike: next to it, and much lower."""
     bins = view.bins
     first, last = int(bins.first[rise.first]), int(bins.last[rise.last])
     slack = 2 * int(bins.last[0] - bins.first[0] + 1)
@@ -282,7 +279,7 @@ def _is_tail(view: View, rise: Rise, jumps: list[spikes.Jump]) -> bool:
 
 
 def _falls_at_end(view: View) -> bool:
-    """Whether the last part of the curve falls by more than 2% and by more than its error."""
+    """Whether the last part of the curve falls by more than 2% and more than three errors."""
     bins = view.bins
     last = bins.place >= bins.place[-1] - _END * view.span
     last[-min(6, len(last)) :] = True
@@ -317,8 +314,8 @@ def _spike(view: View, jump: spikes.Jump, scale: Scale) -> Spike:
 
 
 def _certainty(*margins: float) -> float:
-    """From 0 to 1: how far a find is beyond the reader's thresholds, 1 being at them.
+    """A confidence from 0 to 1, from ratios of a result to the reader's thresholds.
 
-    The least margin counts; 1 gives 0.63, 2 gives 0.86, 4 gives 0.98.
+    The smallest ratio counts: 1 gives 0.63, 2 gives 0.86, 4 gives 0.98.
     """
     return float(np.clip(1 - np.exp(-max(min(margins), 0.0)), 0.0, 1.0))

@@ -1,4 +1,4 @@
-"""What the curve reader finds, as data."""
+"""The result of the curve reader, as data."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -6,14 +6,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Plateau:
-    """A level at which a curve stays before it falls on.
+    """A level at which a curve stays before it continues to fall.
 
     Attributes:
-        level: The level, in the curve's own unit (nats for a loss).
-        first: The first step at it.
-        last: The last step at it.
-        name: What the level means (``log(10)``), where it is a natural one.
-        confidence: From 0 to 1, that the curve stays there and then leaves it.
+        level: The level, in the unit of the curve (nats for a loss).
+        first: The first step at the level.
+        last: The last step at the level.
+        name: The name of the level (``log(10)``), if it is a natural level.
+        confidence: The confidence that the curve stays at the level and then leaves it, from 0 to
+            1.
     """
 
     level: float
@@ -28,17 +29,18 @@ class Descent:
     """A fall from a level.
 
     Attributes:
-        start: The step at which the level is left: the last one within 1% of it, or within a
-            standard deviation of the noise where that is more.
-        end: The step at which the fall ends: at the next plateau, rise, slowdown, floor or the
-            curve's end.
-        level: The level that is left.
-        name: What that level means, where it is a natural one.
-        to: The value at the end.
-        form: ``exponential`` (the curve's logarithm falls in line with the step) or ``power law``
-            (in line with the step's logarithm), whichever fits better.
-        rate: Of an exponential the steps in which the value halves, of a power law its exponent.
-        confidence: From 0 to 1.
+        start: The step at which the curve leaves the level: the last one within 1% of it, or
+            within one standard deviation of the noise if that is more.
+        end: The step at which the fall ends: at the next plateau, rise, slowdown or floor, or at
+            the end of the curve.
+        level: The level before the fall.
+        name: The name of that level, if it is a natural level.
+        to: The value at the end of the fall.
+        form: ``exponential`` (the logarithm of the curve is linear in the step) or ``power law``
+            (linear in the logarithm of the step), whichever fits better.
+        rate: For an exponential, the number of steps in which the value halves; for a power law,
+            the exponent.
+        confidence: The confidence, from 0 to 1.
     """
 
     start: int
@@ -53,13 +55,13 @@ class Descent:
 
 @dataclass(frozen=True)
 class Slowdown:
-    """A fall that goes on, but all at once less steeply.
+    """A point at which a fall suddenly becomes less steep.
 
     Attributes:
-        step: Where it becomes slower.
-        value: The value there.
-        factor: How many times less steep it is after than before.
-        confidence: From 0 to 1.
+        step: The step.
+        value: The value at that step.
+        factor: The ratio of the slopes before and after.
+        confidence: The confidence, from 0 to 1.
     """
 
     step: int
@@ -73,11 +75,11 @@ class Growback:
     """A rise after a fall.
 
     Attributes:
-        first: The step of the lowest value before it.
+        first: The step of the lowest value before the rise.
         last: The step of the highest value.
         low: The lowest value.
         high: The highest value.
-        confidence: From 0 to 1.
+        confidence: The confidence, from 0 to 1.
     """
 
     first: int
@@ -93,11 +95,11 @@ class Spike:
 
     Attributes:
         step: The first step of the jump.
-        height: The highest value over the value before: a ratio of a positive curve, a difference
-            of another.
-        width: The steps for which the curve is above half of the jump (of a positive curve in the
-            logarithm).
-        confidence: From 0 to 1.
+        height: The highest value relative to the value before: a ratio if the curve is positive,
+            else a difference.
+        width: The number of steps above half the height (on the logarithmic scale if the curve is
+            positive).
+        confidence: The confidence, from 0 to 1.
     """
 
     step: int
@@ -112,9 +114,9 @@ class Floor:
 
     Attributes:
         level: The level.
-        first: The first step at it.
-        name: What it means, where it is a natural level.
-        confidence: From 0 to 1, that it falls no more.
+        first: The first step at the level.
+        name: The name of the level, if it is a natural level.
+        confidence: The confidence that the curve no longer falls, from 0 to 1.
     """
 
     level: float
@@ -125,28 +127,30 @@ class Floor:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was found in one curve.
+    """Everything that was found in one curve.
 
     Attributes:
         column: The column that was read.
-        first: The curve's first step.
-        last: Its last step.
-        start: The value at its start.
-        end: The value at its end (mean of its last steps).
+        first: The first step of the curve.
+        last: The last step of the curve.
+        start: The first value.
+        end: The value at the end (mean of the last steps).
         lowest: The lowest value of the smoothed curve.
-        lowest_at: The step of it.
-        noise: The standard deviation of a step's value: relative of a positive curve, absolute of
-            another. The median over the curve.
-        plateaus: Levels that are left again, in order.
+        lowest_at: The step of the lowest value.
+        noise: The standard deviation of a single value, as the median over the curve: relative if
+            the curve is positive, else absolute.
+        plateaus: Levels that the curve leaves again, in order.
         descents: Falls from these levels, in order.
-        slowdowns: Where a fall becomes slower.
+        slowdowns: Points at which a fall becomes less steep.
         growbacks: Rises after a fall.
-        spikes: Jumps.
-        period: The steps from one spike to the next, where at least three come at even distances.
-        likeness: How alike the repeated spikes are: the mean correlation of each with their mean.
-        floor: The level at the end; None where the curve still falls or rises there.
-        finished: Whether the curve falls no more at its end.
-        not_finite: The first step with a value that is no finite number; None where there is none.
+        spikes: Jumps that decay again.
+        period: The number of steps between spikes, if there are at least three and they are evenly
+            spaced; else None.
+        likeness: The similarity of repeated spikes: the mean correlation of each with their mean.
+        floor: The level at the end; None if the curve still falls or rises there.
+        finished: Whether the curve no longer falls at the end.
+        not_finite: The first step with a value that is not finite; None if there is none.
+        positive: Whether the curve was read on a logarithmic scale.
     """
 
     column: str
@@ -175,7 +179,7 @@ class Reading:
 
 
 def from_data(data: dict[str, Any]) -> Reading:
-    """The reading that :meth:`Reading.as_data` gave."""
+    """Rebuilds a reading from the result of :meth:`Reading.as_data`."""
     kinds: dict[str, Any] = {
         "plateaus": Plateau,
         "descents": Descent,

@@ -7,23 +7,24 @@ import numpy as np
 from ablab.read.curves.scale import Floats
 from ablab.read.curves.view import View
 
-_LEAST = 0.2  # on the scale read: a factor of 1.22
-_ERRORS = 8.0  # of a bin's mean
-_SOON = 0.08  # of the curve, within which a spike comes back
-_SUDDEN = 10.0  # steps, within which a rise is a jump
-_NOISE = 1.5  # standard deviations of a single value
+# A rise must exceed all of these three limits.
+_LEAST = 0.2  # on the reading scale: a factor of 1.22
+_ERRORS = 8.0  # in standard errors of a bin's mean
+_NOISE = 1.5  # in standard deviations of a single value
+_SOON = 0.08  # a spike decays within this fraction of the curve
+_SUDDEN = 10.0  # a rise within this number of steps is a jump
 
 
 @dataclass(frozen=True)
 class Rise:
-    """A rise, by bins.
+    """A rise over several bins.
 
     Attributes:
-        first: The last bin that is as low as the lowest before the rise.
-        last: The first bin that is as high as the highest.
-        low: The lowest mean.
-        high: The highest mean.
-        score: The rise in standard errors.
+        first: The last bin at the lowest level before the rise.
+        last: The first bin at the highest level.
+        low: The mean of the lowest bin.
+        high: The mean of the highest bin.
+        score: The height of the rise in standard errors.
     """
 
     first: int
@@ -34,7 +35,7 @@ class Rise:
 
 
 def find_rises(view: View) -> list[Rise]:
-    """The rises that follow a fall: swings up and down by more than the noise explains."""
+    """The rises that follow a fall and are larger than the noise explains."""
     mean, error = view.bins.mean, view.bins.deviation
     count = len(mean)
     scatter = np.interp(view.bins.place, view.steps, view.noise.here)
@@ -61,7 +62,7 @@ def find_rises(view: View) -> list[Rise]:
 
 
 def _is_sudden(view: View, low: int, high: int) -> bool:
-    """Whether the rise from one bin to another is a jump: from a fifth to four fifths at once."""
+    """Whether a rise is a jump: it goes from 20% to 80% of its height in one or a few steps."""
     bins = view.bins
     height = bins.mean[high] - bins.mean[low]
     values = view.filled[bins.first[low] : bins.last[high] + 1]
@@ -78,7 +79,7 @@ def _is_sudden(view: View, low: int, high: int) -> bool:
 
 
 def _comes_back(view: View, low: int, high: int) -> bool:
-    """Whether the curve is down by half of a rise soon after it, as after a spike."""
+    """Whether the curve falls by half the height soon after a rise, as after a spike."""
     bins = view.bins
     after = bins.mean[high + 1 : high + 1 + max(3, round(_SOON * len(bins.mean)))]
     half = (bins.mean[low] + bins.mean[high]) / 2

@@ -1,4 +1,4 @@
-"""The scale on which a curve is read: logarithmic where it is positive."""
+"""The scale on which a curve is read: logarithmic if it is positive, else linear."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,18 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_ZERO = 1e-45  # below every positive number of float32
+_ZERO = 1e-45  # about the smallest positive float32 number
 
 
 @dataclass(frozen=True)
 class Scale:
-    """From a curve's values to those on which it is read, in which a fall is a fall.
+    """Maps the values of a curve to the scale on which it is read, where an improvement is a fall.
 
     Attributes:
-        logarithmic: Whether the curve is read in its natural logarithm.
-        unit: What counts as 1 otherwise: a quarter of the curve's range.
-        sign: -1 for what gets better by growing, as an accuracy.
-        least: What a zero is taken for, where the scale is logarithmic.
+        logarithmic: Whether the scale is the natural logarithm.
+        unit: The unit of a linear scale: a quarter of the curve's range.
+        sign: -1 if higher values are better, as for an accuracy.
+        least: The value that replaces zeros on a logarithmic scale.
     """
 
     logarithmic: bool
@@ -27,27 +27,27 @@ class Scale:
     least: float
 
     def read(self, values: Floats) -> Floats:
-        """The values on this scale."""
+        """Converts values to this scale."""
         if self.logarithmic:
             return np.log(np.maximum(values, self.least))
         return self.sign * values / self.unit
 
     def value(self, read: float) -> float:
-        """The value that is read so."""
+        """Converts a value on this scale back."""
         return float(np.exp(read)) if self.logarithmic else float(self.sign * read * self.unit)
 
 
 def scale_of(values: Floats, column: str) -> Scale:
-    """The scale for a curve: its logarithm where no value is negative and few are zero.
+    """The scale for a curve: logarithmic if no value is negative and few are zero.
 
     Args:
-        values: Its finite values.
-        column: Its name; an accuracy is read downwards and on a linear scale.
+        values: The finite values of the curve, (n,).
+        column: The name of the column; an accuracy gets a linear scale with reversed sign.
     """
     rises = "accuracy" in column
     positive = values[values > 0]
     if not rises and values.min() >= 0 and len(positive) > 0.5 * len(values):
-        # What float32 rounded to zero lies just below the smallest number that it did not.
+        # A value that float32 rounded to zero is taken to be just below the smallest positive one.
         return Scale(True, 1.0, 1.0, max(float(positive.min()) / 2, _ZERO))
     low, high = np.quantile(values, [0.005, 0.995])
     unit = float(high - low) / 4 or float(np.abs(values).max()) or 1.0

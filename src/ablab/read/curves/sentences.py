@@ -1,4 +1,4 @@
-"""Readings in a logbook's manner."""
+"""Readings as text, in the style of a logbook."""
 
 import math
 import statistics
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from ablab.read.curves.reading import Descent, Plateau, Reading
 
-_NEAR = 0.03  # of a level, within which levels of several runs are the same
+_NEAR = 0.03  # relative difference up to which levels of several runs are the same
 
 
 def sentence(reading: Reading) -> str:
-    """What a curve shows, in a line: ``log(10) until 1,200, then …; floor 8e-09 from 1,600``."""
+    """A reading in one line: ``log(10) until 1,200, then …; floor 8e-9 from 1,600``."""
     parts = [*_events(reading)]
     if len(reading.spikes) == 1:
         spike = reading.spikes[0]
         parts.append(
-            (spike.step, f"a spike at {spike.step:,}, {_times(spike.height, reading)} high")
+            (spike.step, f"spike at {spike.step:,}, height {_times(spike.height, reading)}")
         )
     text = "; ".join(part for _, part in sorted(parts, key=lambda each: each[0]))
     rest = []
@@ -26,9 +26,9 @@ def sentence(reading: Reading) -> str:
 
 
 def group_sentence(readings: Sequence[Reading]) -> str:
-    """What the curves of several seeds show: medians, each with its range.
+    """The readings of several seeds in one line: medians, each with its range.
 
-    A plateau, a floor or a kind of event is spoken of where at least half of the curves have it.
+    A plateau, a floor or a kind of event is mentioned if at least half of the curves have it.
     """
     if len(readings) == 1:
         return sentence(readings[0])
@@ -42,19 +42,20 @@ def group_sentence(readings: Sequence[Reading]) -> str:
         numbers = [len(getattr(reading, name)) for reading in readings]
         having = sum(number > 0 for number in numbers)
         if having >= count / 2:
-            parts.append(f"{_range(numbers)} {word}s{_of(having, count)}")
+            noun = word if set(numbers) == {1} else f"{word}s"
+            parts.append(f"{_range(numbers)} {noun}{_of(having, count)}")
     floors = [reading.floor.level for reading in readings if reading.floor is not None]
     if len(floors) >= count / 2:
         parts.append(f"floor {_range(floors)}{_of(len(floors), count)}")
     falling = sum(not reading.finished for reading in readings)
     if falling:
         values = [reading.end for reading in readings if not reading.finished]
-        parts.append(f"still falls at the end, from {_range(values)}{_of(falling, count)}")
+        parts.append(f"still falling at the end, at {_range(values)}{_of(falling, count)}")
     return "; ".join(parts) or f"ends at {_range([reading.end for reading in readings])}"
 
 
 def number(value: float) -> str:
-    """A value in three digits, two where it is very small or large."""
+    """A value with three significant digits, or two if it is very small or large."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     rounded = float(f"{value:.3g}")
@@ -67,11 +68,14 @@ def number(value: float) -> str:
 def common_plateaus(
     readings: Sequence[Reading], least: int | None = None
 ) -> list[list[tuple[int, Plateau]]]:
-    """Plateaus of the same level in several readings, each with its reading's place.
+    """Groups plateaus at the same level over several readings.
 
     Args:
         readings: The readings.
-        least: How many must have a plateau for it to be one of theirs; half of them by default.
+        least: The minimum number of readings that have the plateau; half of them by default.
+
+    Returns:
+        A list for each common plateau, of (index of the reading, plateau).
     """
     needed = len(readings) / 2 if least is None else least
     groups: list[list[tuple[int, Plateau]]] = []
@@ -99,7 +103,7 @@ def _events(reading: Reading) -> list[tuple[int, str]]:
             text += f", then falls {_form(descent, reading)}"
         parts.append((plateau.first, text))
     parts += [
-        (each.step, f"slows {each.factor:.0f}-fold at {each.step:,} ({number(each.value)})")
+        (each.step, f"slows down {each.factor:.0f}-fold at {each.step:,} ({number(each.value)})")
         for each in reading.slowdowns
     ]
     shown = reading.growbacks[:4]
@@ -110,14 +114,15 @@ def _events(reading: Reading) -> list[tuple[int, str]]:
     ]  # fmt: skip
     if len(reading.growbacks) > len(shown):
         more = len(reading.growbacks) - len(shown)
-        parts.append((shown[-1].first + 1, f"and {more} times more"))
+        noun = "growback" if more == 1 else "growbacks"
+        parts.append((shown[-1].first + 1, f"{more} more {noun}"))
     return parts
 
 
 def _plateau(plateau: Plateau, from_start: bool) -> str:
     if from_start:
         return f"{_level(plateau)} until {plateau.last:,}"
-    return f"a step at {_level(plateau)} from {plateau.first:,} to {plateau.last:,}"
+    return f"plateau at {_level(plateau)} from {plateau.first:,} to {plateau.last:,}"
 
 
 def _level(plateau: Plateau) -> str:
@@ -139,7 +144,8 @@ def _several_spikes(reading: Reading) -> str:
     text = f"{len(spikes)} spikes from {spikes[0].step:,} to {spikes[-1].step:,}"
     if reading.period is not None:
         alike = reading.likeness is not None and reading.likeness > 0.9
-        text += f", every {number(reading.period)} steps" + (" and alike" if alike else "")
+        text += f", every {number(reading.period)} steps"
+        text += ", similar in shape" if alike else ""
     return text + f", the highest {_times(highest.height, reading)} at {highest.step:,}"
 
 
@@ -156,12 +162,12 @@ def _ending(reading: Reading) -> str:
             return f"{level} to the end ({reading.last:,})"
         return f"floor {level} from {reading.floor.first:,}"
     if not reading.finished:
-        return f"still falls at {reading.last:,} ({number(reading.end)})"
+        return f"still falling at {reading.last:,} ({number(reading.end)})"
     return f"ends at {number(reading.end)}"
 
 
 def _soon(reading: Reading) -> int:
-    """The step before which a level counts as the curve's first one."""
+    """The step before which a level counts as the initial one."""
     return reading.first + (reading.last - reading.first) // 6
 
 

@@ -11,25 +11,25 @@ from ablab.read.curves.noise import Noise
 
 Floats = NDArray[np.float64]
 
-_BEFORE = 11  # values, whose median is the level before a jump
-_FAR = 5.5  # standard errors, by which a jump is above the level before
-_RISE = 10.0  # steps, that a jump takes at most
-_WIDTHS = (1, 3, 8)  # values at the jump, whose mean is compared
-_SURE = 15.0  # standard deviations, from which on a single value is a spike, however many there are
-_SINGLES = 0.003  # of all values that may be spikes of one value; more of them are noise
+_BEFORE = 11  # number of values whose median is the level before a jump
+_FAR = 5.5  # minimum height above that level, in standard errors
+_RISE = 10.0  # maximum duration of a jump, in steps
+_WIDTHS = (1, 3, 8)  # numbers of values at the jump whose mean is compared with the level before
+_SURE = 15.0  # a single value this many standard deviations high is always a spike
+_SINGLES = 0.003  # maximum fraction of values that are spikes of one value; more of them are noise
 
 
 @dataclass(frozen=True)
 class Jump:
-    """A spike on the scale on which the curve is read; places are indices of values.
+    """A spike on the reading scale.
 
     Attributes:
-        onset: The first value above the level before.
-        peak: The highest value.
-        back: The first value that is back.
+        onset: The index of the first value above the level before.
+        peak: The index of the highest value.
+        back: The index of the first value back at the level before.
         before: The level before.
-        height: How far the peak is above it.
-        width: How many values are above half of the height.
+        height: The height of the peak above that level.
+        width: The number of values above half the height.
         score: The height in standard deviations of the noise.
     """
 
@@ -46,10 +46,10 @@ def find_jumps(values: Floats, noise: Noise, spacing: float, least: float) -> li
     """The spikes of a curve.
 
     Args:
-        values: The curve on the scale on which it is read.
-        noise: Its scatter.
-        spacing: The steps from one value to the next.
-        least: The least height.
+        values: The curve on its reading scale, (n,).
+        noise: The noise of the curve.
+        spacing: The number of steps between values.
+        least: The minimum height.
     """
     count = len(values)
     if count < 2 * _BEFORE:
@@ -61,11 +61,11 @@ def find_jumps(values: Floats, noise: Noise, spacing: float, least: float) -> li
     for width in _WIDTHS:
         mean = np.full(count, -np.inf)
         mean[: count - width + 1] = sliding_window_view(values, width).mean(axis=1)
-        # The median before and the mean from here on both scatter.
+        # Both the median before and the mean after have an error.
         error = scatter * np.sqrt(noise.inflation if width > 1 else 1.0)
         error = error * np.sqrt(1 / width + np.pi / 2 / _BEFORE)
         candidate |= (mean - led > _FAR * error) & (mean - led > 0.75 * least)
-    # The median of each value and the two after it, the last ones as they are.
+    # The median of each value and the next two; the last two values are unchanged.
     calm = values.copy()
     calm[:-2] = np.median(sliding_window_view(values, 3), axis=1)
     found: list[Jump] = []
@@ -73,7 +73,7 @@ def find_jumps(values: Floats, noise: Noise, spacing: float, least: float) -> li
     for start in np.flatnonzero(candidate):
         if start < place:
             continue
-        # What was led on along the end of another spike would lie too low.
+        # An extrapolation along the decay of another spike would be too low.
         after_other = bool(found) and start < found[-1].back + 2 * _BEFORE
         level = float(before[start] if after_other else led[start])
         jump, place = _follow(values, calm, int(start), level, float(scatter[start]), rise)
@@ -86,12 +86,12 @@ def find_jumps(values: Floats, noise: Noise, spacing: float, least: float) -> li
 
 
 def confidence(jump: Jump, count: int) -> float:
-    """That a jump is none of the noise: among so many values, one of its height would be rare."""
+    """The confidence that a jump is not noise, corrected for the number of values."""
     return float(np.clip(1 - count * norm.sf(min(jump.score, 30.0)), 0.0, 1.0))
 
 
 def without(values: Floats, jumps: list[Jump]) -> Floats:
-    """The curve with its spikes taken out (not a number there)."""
+    """The curve with NaN in place of its spikes."""
     rest = values.copy()
     for jump in jumps:
         rest[jump.onset : jump.back] = np.nan
@@ -99,9 +99,9 @@ def without(values: Floats, jumps: list[Jump]) -> Floats:
 
 
 def likeness(values: Floats, jumps: list[Jump]) -> float | None:
-    """The mean correlation of each spike's shape with the mean of all; None where they are short.
+    """The mean correlation of each spike's shape with the mean shape; None with too few shapes.
 
-    A shape is the curve above the level before, over twice the spikes' median width.
+    A shape is the curve minus the level before, over twice the median width of the spikes.
     """
     reach = int(2 * np.median([jump.width for jump in jumps])) + 3
     shapes = [values[each.onset - 2 : each.onset + reach] - each.before for each in jumps]
@@ -113,7 +113,7 @@ def likeness(values: Floats, jumps: list[Jump]) -> float | None:
 
 
 def period(steps: Floats, jumps: list[Jump]) -> float | None:
-    """The steps between spikes that come at even distances, within a quarter; None otherwise."""
+    """The number of steps between evenly spaced spikes (within 25%); None if they are not."""
     if len(jumps) < 3:
         return None
     apart = np.diff(steps[[jump.onset for jump in jumps]])
@@ -122,21 +122,21 @@ def period(steps: Floats, jumps: list[Jump]) -> float | None:
 
 
 def _levels_before(values: Floats, scatter: Floats) -> tuple[Floats, Floats]:
-    """The median of the values before each one, and it led on to that one where they fall."""
+    """The median of the values before each one, and its extrapolation to the value if they fall."""
     medians = np.median(sliding_window_view(values, _BEFORE)[:-1], axis=1)
     before = np.full(len(values), np.nan)
     before[_BEFORE:] = medians
     change = np.zeros(len(values))
     change[2 * _BEFORE :] = medians[_BEFORE:] - medians[:-_BEFORE]
-    # From the middle of the values before to the next one is a little over half of their number.
+    # The distance from the middle of the window to the next value is (_BEFORE + 1) / 2.
     sure = change < -4 * scatter * np.sqrt(np.pi / _BEFORE)
     return before, before + np.where(sure, (_BEFORE + 1) / 2 / _BEFORE * change, 0.0)
 
 
 def _upper_scatter(values: Floats) -> Floats:
-    """The scatter upwards, in stretches: 16% of a normal's values are a deviation above.
+    """The upward noise by stretches: the 84% quantile, one deviation of a normal distribution.
 
-    Losses near zero scatter more upwards than around their median.
+    Near zero, losses deviate upwards more than downwards.
     """
     count = len(values)
     smooth = np.median(
@@ -155,11 +155,13 @@ def _upper_scatter(values: Floats) -> Floats:
 def _follow(
     values: Floats, calm: Floats, start: int, before: float, scatter: float, rise: int
 ) -> tuple[Jump | None, int]:
-    """A jump followed from where it was seen to where it is back, and where to look on.
+    """Follows a jump from ``start`` to its end.
 
-    There is none where the curve does not rise, rises slowly, or does not come back by half.
+    Returns:
+        The jump, or None if the curve does not rise, rises slowly, or does not fall by half again;
+        and the index at which to continue the search.
     """
-    # The highest value until the curve is down by half of its rise.
+    # The highest value until the curve has fallen by half of the rise.
     peak, top = start, -np.inf
     for place in range(start, len(values)):
         if values[place] > top:
@@ -170,10 +172,10 @@ def _follow(
     height = top - before
     if height <= 0:
         return None, start + 1
-    # How long it took: from a fifth of the height to four fifths.
+    # The duration of the rise, from 20% to 80% of the height.
     lowest = max(start - _BEFORE, 0)
     below = np.flatnonzero(values[lowest : peak + 1] < before + 0.2 * height)
-    if not len(below):  # it came from above, and only falls no more
+    if not len(below):  # the curve came from above and has stopped falling
         return None, start + 1
     onset = min(lowest + int(below[-1]) + 1, peak)
     first_high = onset + int(np.argmax(values[onset : peak + 1] >= before + 0.8 * height))
@@ -189,9 +191,9 @@ def _follow(
         back = place
         if level <= limit and values[place] <= limit:
             break
-        # It lies lower than half and falls no more: a new level, and no part of the spike.
+        # The curve is below half and no longer falls: a new level, which is not part of the spike.
         if not away and place - peak > 12 * width + 10:
             break
-    if away and back >= len(values) - 1:  # it never came down by half: a step up, and no spike
+    if away and back >= len(values) - 1:  # it never falls by half: a step up, not a spike
         return None, peak + 1
     return Jump(onset, peak, back, before, height, max(width, 1), height / scatter), back

@@ -1,4 +1,4 @@
-"""A curve as the reader sees it: without spikes, in bins, in straight pieces."""
+"""A curve as the reader uses it: without spikes, in bins and in straight pieces."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,20 +10,20 @@ from ablab.read.curves.pieces import Bins, Piece, cut, make_bins
 from ablab.read.curves.scale import Floats
 
 _BINS = 256
-_TOLERANCE = 0.004  # off a straight line, on the scale read, apart from noise
+_TOLERANCE = 0.004  # allowed deviation from a straight line besides noise, on the reading scale
 _MOST_VIBRATION = 6.0
 
 
 @dataclass(frozen=True)
 class View:
-    """A curve on the scale on which it is read.
+    """A curve on its reading scale.
 
     Attributes:
-        steps: Its steps.
-        values: Its values; not a number within spikes.
-        noise: Its scatter.
-        bins: It in bins.
-        pieces: It in straight pieces.
+        steps: The steps, (n,).
+        values: The values, (n,); NaN within spikes.
+        noise: The noise.
+        bins: The curve in bins.
+        pieces: The curve in straight pieces.
     """
 
     steps: Floats
@@ -34,22 +34,22 @@ class View:
 
     @cached_property
     def filled(self) -> Floats:
-        """The values, with straight lines where spikes were."""
+        """The values, linearly interpolated across spikes."""
         known = np.isfinite(self.values)
         return np.interp(self.steps, self.steps[known], self.values[known])
 
     @cached_property
     def spacing(self) -> float:
-        """The steps from one bin to the next."""
+        """The number of steps between bins."""
         return float(np.median(np.diff(self.bins.place))) if len(self.bins.place) > 1 else 1.0
 
     @property
     def span(self) -> float:
-        """The steps from the first to the last."""
+        """The number of steps from the first to the last value."""
         return float(self.steps[-1] - self.steps[0])
 
     def smooth(self, window: int) -> Floats:
-        """The running mean over so many values, fewer at the ends."""
+        """The running mean over ``window`` values, fewer at the ends."""
         half = window // 2
         sums = np.concatenate([[0.0], np.cumsum(self.filled)])
         place = np.arange(len(self.filled))
@@ -58,7 +58,7 @@ class View:
         return means
 
     def scatter(self, first: int, last: int) -> float:
-        """The standard deviation of a value within bins first to last."""
+        """The standard deviation of a value within the bins from ``first`` to ``last``."""
         return float(self._scatters[first : last + 1].mean())
 
     @cached_property
@@ -68,22 +68,22 @@ class View:
         return here
 
     def length(self, first: int, last: int) -> float:
-        """The steps that bins first to last cover."""
+        """The number of steps covered by the bins from ``first`` to ``last``."""
         return float(self.bins.place[last] - self.bins.place[first] + self.spacing)
 
 
-def look(steps: Floats, values: Floats, noise: Noise) -> View:
-    """A curve without its spikes as a view."""
+def make_view(steps: Floats, values: Floats, noise: Noise) -> View:
+    """Makes a view of a curve whose spikes are NaN."""
     bins = _vibration(make_bins(steps, values, noise.here**2, noise.inflation, _BINS))
     price = 8 + 3 * float(np.log(len(bins.mean)))
     return View(steps, values, noise, bins, cut(bins, price, _TOLERANCE))
 
 
 def _vibration(bins: Bins) -> Bins:
-    """Wider errors where bins scatter more than their values' noise says.
+    """Increases the errors if bins deviate more than the noise of single values explains.
 
-    Losses vibrate over tens of steps, which second differences of neighbouring values do not see;
-    those of the bins do.
+    Losses oscillate over tens of steps. The second differences of bins show this; those of
+    neighbouring values do not.
     """
     if len(bins.mean) < 8:
         return bins

@@ -1,4 +1,18 @@
-"""Effects: differences between settings with their intervals, interactions, scaling relations."""
+"""Effects: differences between settings with intervals, interactions, and scaling relations.
+
+Modules:
+
+- ``cells``: the mean of each cell.
+- ``compare``: comparisons of the values of a setting.
+- ``inference``: intervals, tests and Holm's correction.
+- ``interactions``: tests for interactions between settings.
+- ``power``: the number of seeds that a comparison needs.
+- ``report``: all effects of a grid together.
+- ``results``: the results of runs as one array.
+- ``scaling``: power laws and exponentials.
+- ``sentences``: effects as text.
+- ``stored``: the effects of a stored experiment.
+"""
 
 from ablab.read.effects.cells import Cell, cell_means
 from ablab.read.effects.compare import Comparison, differences

@@ -12,17 +12,17 @@ from ablab.read.effects.results import Results
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of chosen settings, averaged over the others.
+    """A cell of selected settings, averaged over the others.
 
     Attributes:
-        keys: The chosen settings with this cell's values.
-        seeds: How many seeds the mean is over.
-        cells: How many cells of the other settings each seed's average is over.
-        missing: How many of its runs have no value.
-        mean: The mean over seeds; on the scale of ratios the geometric mean.
-        interval: Its 95% interval. Cells share their seeds, so overlapping intervals say nothing of
-            a difference: that is what comparisons are for.
-        values: Each seed's, in the seeds' order.
+        keys: The selected settings with this cell's values.
+        seeds: The number of seeds in the mean.
+        cells: The number of cells of the other settings in each seed's average.
+        missing: The number of its runs without a value.
+        mean: The mean over seeds; on the ratio scale, the geometric mean.
+        interval: The 95% confidence interval of the mean. Cells share their seeds, so overlapping
+            intervals do not indicate that there is no difference; use comparisons instead.
+        values: The value of each seed, in the order of the seeds.
     """
 
     keys: dict[str, Any]
@@ -40,14 +40,14 @@ class Cell:
 
 
 def cell_means(results: Results, keys: Sequence[str] | None = None) -> tuple[Cell, ...]:
-    """A cell for each combination of chosen settings' values, the last changing fastest.
+    """A cell for each combination of values of the selected settings; the last varies fastest.
 
     Args:
-        results: The runs' results.
-        keys: The settings that make cells, all by default; the others are averaged over.
+        results: The results of the runs.
+        keys: The settings that define cells, all by default; the others are averaged over.
 
     Raises:
-        InputError: A key is no axis.
+        InputError: A key is not an axis of the grid.
     """
     chosen = list(results.levels if keys is None else map(results.check_key, keys))
     values = results.by(chosen, "all")

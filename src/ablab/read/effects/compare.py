@@ -1,4 +1,4 @@
-"""Differences between the values of a setting, paired by seed and by the other settings."""
+"""Compares the values of a setting, paired by seed and by the other settings."""
 
 import itertools
 from collections.abc import Sequence
@@ -26,34 +26,35 @@ Verdict = Literal["differs", "equivalent", "undecided"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One value of a setting beside another.
+    """A comparison of one value of a setting with another.
 
-    On the scale of ratios ``difference``, ``interval``, ``bound`` and ``margin`` are factors, and
-    ``deviation`` is that of natural logarithms.
+    On the ratio scale, ``difference``, ``interval``, ``bound`` and ``margin`` are factors, and
+    ``deviation`` is the standard deviation of natural logarithms.
 
     Attributes:
         key: The setting.
-        value: Its value.
-        reference: The value that it is compared with.
+        value: The value of the setting.
+        reference: The value with which it is compared.
         others: Whether all other settings are at their base values, or averaged over.
-        scale: Whether ``difference`` is one, or a ratio.
-        seeds: How many seeds the numbers rest on.
-        cells: How many cells of the other settings each seed's average is over.
-        pairs: How many pairs of runs there would be were none missing.
-        missing: How many pairs lack a value.
-        difference: Mean over the seeds of value less reference (the ratio: a geometric mean).
-        interval: Its 95% interval over seeds, for this comparison alone; None where nothing tells
-            the spread: one seed, or all seeds' differences the same.
+        scale: Whether ``difference`` is a difference or a ratio.
+        seeds: The number of seeds.
+        cells: The number of cells of the other settings in each seed's average.
+        pairs: The number of pairs of runs, including missing ones.
+        missing: The number of pairs that lack a value.
+        difference: The mean over seeds of value minus reference; on the ratio scale, the geometric
+            mean of the ratio.
+        interval: The 95% confidence interval over seeds, for this comparison only; None if the
+            variance is unknown (one seed, or equal differences for all seeds).
         deviation: The standard deviation of the seeds' differences.
-        p: By a paired t test (see :class:`ablab.read.effects.inference.Estimate`).
-        p_adjusted: By Holm over the table.
-        bound: The smallest margin that the data would have supported, from the 90% interval.
-        margin: The margin that was stated before looking.
-        p_equivalence: By two one-sided t tests against the margin.
-        p_equivalence_adjusted: By Holm over the table.
-        verdict: ``differs`` or ``equivalent`` (nearer than the margin) where the adjusted p value
-            is at most 5%; ``differs`` where both are.
-        family: How many comparisons of the table were tested.
+        p: The p-value of a paired t-test (see :class:`ablab.read.effects.inference.Estimate`).
+        p_adjusted: The p-value with Holm's correction over the table.
+        bound: The smallest margin for which equivalence would hold, from the 90% interval.
+        margin: The equivalence margin, if one was stated in advance.
+        p_equivalence: The p-value of two one-sided t-tests against the margin.
+        p_equivalence_adjusted: The same with Holm's correction over the table.
+        verdict: ``differs`` or ``equivalent`` (within the margin) if the adjusted p-value is at
+            most 5%; ``differs`` if both are; else ``undecided``.
+        family: The number of tested comparisons in the table.
     """
 
     key: str
@@ -85,7 +86,7 @@ class Comparison:
 
     @property
     def direction(self) -> Literal["higher", "lower"] | None:
-        """Where the value stands beside the reference; None where they are level or unknown."""
+        """Whether the value is above or below the reference; None if equal or unknown."""
         level = 1.0 if self.scale == "ratio" else 0.0
         if self.difference is None or self.difference == level:
             return None
@@ -93,7 +94,7 @@ class Comparison:
 
     @property
     def seeds_to_detect(self) -> int | None:
-        """About how many seeds would show a difference of this size in a table like this."""
+        """The approximate number of seeds needed to detect a difference of this size."""
         if self.difference is None or self.deviation is None:
             return None
         size = _to_scale(self.difference, self.scale)
@@ -101,7 +102,7 @@ class Comparison:
 
     @property
     def seeds_for_equivalence(self) -> int | None:
-        """About how many would show equivalence to the margin if there were no difference."""
+        """The approximate number of seeds needed to show equivalence if there is no difference."""
         if self.margin is None or self.deviation is None:
             return None
         margin = _to_scale(self.margin, self.scale)
@@ -125,20 +126,20 @@ def differences(
     against: Against = "base",
     margin: float | None = None,
 ) -> tuple[Comparison, ...]:
-    """The comparisons of one table, which are one family for Holm's correction.
+    """The comparisons of one table, which form one family for Holm's correction.
 
     Args:
-        results: What to compare.
-        of: The settings, all by default.
-        others: ``base``: all other settings at their base values, paired by seed. ``all``: each
-            seed's average over the cells of the other settings; what is estimated is the mean of
-            the difference over seeds, for the average over these very cells.
-        against: Each value with the base value, or each with each.
-        margin: What difference is too small to matter (on the scale of ratios a factor above 1);
-            to be stated before the results are seen.
+        results: The results to compare.
+        of: The settings to compare, all by default.
+        others: ``base``: all other settings are at their base values, and runs are paired by seed.
+            ``all``: each seed's differences are averaged over the cells of the other settings; the
+            estimate is for the average over exactly these cells.
+        against: Compare each value with the base value, or every pair of values.
+        margin: The largest difference that does not matter (on the ratio scale, a factor above 1).
+            It must be stated before the results are seen.
 
     Raises:
-        InputError: A setting is no axis, or the margin is none.
+        InputError: A setting is not an axis of the grid, or the margin is invalid.
     """
     check_margin(margin, results)
     keys = [of] if isinstance(of, str) else list(results.levels if of is None else of)
@@ -179,10 +180,10 @@ def differences(
 
 
 def check_margin(margin: float | None, results: Results) -> None:
-    """Checks that a margin means something on the scale of the results.
+    """Checks that a margin is valid on the scale of the results.
 
     Raises:
-        InputError: It does not.
+        InputError: It is not.
     """
     if margin is None:
         return
@@ -190,10 +191,10 @@ def check_margin(margin: float | None, results: Results) -> None:
     if not least < margin < float("inf"):
         raise InputError(
             Problem(
-                f"the margin is not above {least:g}",
+                f"the margin must be above {least:g}",
                 "margin",
                 given=margin,
-                expected="a factor above 1 that is too small to matter, as ratios are compared"
+                expected="a factor above 1 that is too small to matter, because ratios are compared"
                 if results.scale == "ratio"
                 else "a difference above 0 that is too small to matter",
             )
@@ -201,7 +202,7 @@ def check_margin(margin: float | None, results: Results) -> None:
 
 
 def shown(found: Estimate, scale: Scale) -> dict[str, Any]:
-    """An estimate's difference, interval and bound; on the scale of ratios, as factors."""
+    """An estimate's difference, interval and bound; on the ratio scale, as factors."""
     numbers = {"difference": found.mean, "interval": found.interval, "bound": found.bound}
     if scale == "difference":
         return numbers
@@ -215,13 +216,13 @@ def _factors(value: float | Interval | None) -> float | Interval | None:
 
 
 def factor(log: float) -> float:
-    """A factor from its logarithm; infinite where it is beyond what a float holds."""
+    """A factor from its logarithm; infinite on overflow."""
     with np.errstate(over="ignore"):
         return float(np.exp(log))
 
 
 def _judged(drafts: list[Comparison]) -> tuple[Comparison, ...]:
-    """The comparisons of a family with what depends on the others."""
+    """The comparisons of a family, with adjusted p-values and verdicts."""
     adjusted = holm([each.p for each in drafts])
     equivalent = holm([each.p_equivalence for each in drafts])
     family = max(1, sum(p is not None for p in adjusted))
@@ -245,7 +246,7 @@ def _judged(drafts: list[Comparison]) -> tuple[Comparison, ...]:
 
 
 def _pairs(results: Results, key: str, against: Against) -> list[tuple[Any, Any]]:
-    """Pairs of (reference, value)."""
+    """The pairs to compare, as (reference, value)."""
     levels, base = results.levels[key], results.base[key]
     if against == "each":
         return list(itertools.combinations(levels, 2))
@@ -253,9 +254,9 @@ def _pairs(results: Results, key: str, against: Against) -> list[tuple[Any, Any]
 
 
 def largest(values: Array, scale: Scale) -> float:
-    """The largest size among values, which says what rounding does to their differences.
+    """The largest absolute value, which determines the rounding error of differences.
 
-    A logarithm, of whatever size, is no more exact than the number that it is of.
+    It is at least 1 for logarithms, which are no more accurate than the numbers themselves.
     """
     finite = np.abs(values[np.isfinite(values)])
     return float(finite.max(initial=1.0 if scale == "ratio" else 0.0))

@@ -1,9 +1,9 @@
-"""What the differences of some seeds say about their mean: interval, tests, a bound.
+"""Inference about a mean over seeds: intervals, tests and a bound.
 
-A seed is the unit. Runs that share a seed share batches and luck, so they are averaged first, and
-their average counts once; the seeds are taken as a sample of all seeds. Then Student's t is exact
-for normal differences, whatever the noise of each cell and however the cells of a seed depend on
-each other (Student, 1908).
+The unit of analysis is the seed. Runs with the same seed share batches and are correlated, so they
+are averaged first, and the average counts once. The seeds are treated as a random sample. Then
+Student's t-test is exact for normal differences, for any noise of the cells and any correlation
+between the cells of a seed (Student, 1908).
 """
 
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ from scipy.special import stdtr, stdtrit
 from ablab.read.effects.results import Array
 
 ALPHA = 0.05
-"""The level of every test; intervals are of 95%."""
+"""The significance level of every test; intervals are 95% confidence intervals."""
 
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Balanced:
-    """Each seed's average over the same cells.
+    """The average of each seed over the same cells.
 
     Attributes:
-        values: (…, seeds), of the seeds that are left.
-        cells: How many cells are averaged.
-        pairs: How many cells times seeds there would be were none missing.
-        missing: How many of them have no value.
+        values: The averages of the remaining seeds, (…, seeds).
+        cells: The number of cells in the average.
+        pairs: The number of cells times seeds, including missing values.
+        missing: The number of missing values.
     """
 
     values: Array
@@ -39,17 +39,17 @@ class Balanced:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The mean of the seeds' values and what is known about it.
+    """The mean over seeds, with interval and p-value.
 
     Attributes:
-        seeds: How many values there are.
-        mean: Their mean; None of none.
-        deviation: Their standard deviation; None of fewer than two.
-        interval: The mean's 95% interval; None of fewer than two seeds, and where all of several
-            values are the same, as nothing then says how far the next seed would be.
-        narrow: The 90% interval, which the bound is read from.
-        p: The p value of a mean of 0, two-sided, by a t test. Where all values are the same, by the
-            sign test, which needs no spread: 2^(1 - n), and 1 where they are all 0.
+        seeds: The number of values.
+        mean: Their mean; None if there are no values.
+        deviation: Their standard deviation; None if there are fewer than two.
+        interval: The 95% confidence interval of the mean; None with fewer than two seeds, or if
+            all values are equal, because the variance between seeds is then unknown.
+        narrow: The 90% confidence interval, from which the bound is computed.
+        p: The two-sided p-value for a mean of 0, from a t-test. If all values are equal, from a
+            sign test, which needs no variance: 2^(1 - n), or 1 if all values are 0.
     """
 
     seeds: int
@@ -61,23 +61,23 @@ class Estimate:
 
     @property
     def bound(self) -> float | None:
-        """The largest size that the 90% interval admits.
+        """The largest absolute value in the 90% interval.
 
-        The smallest margin for which an equivalence test at 5% would have passed. Read off after
-        the fact it is a bound and no test.
+        This is the smallest margin for which an equivalence test at 5% would have passed. Because
+        it is chosen after seeing the data, it is a bound, not a test.
         """
         return None if self.narrow is None else max(abs(end) for end in self.narrow)
 
 
 def balance(values: Array) -> Balanced:
-    """Averages over cells within each seed, of cells and seeds without a gap.
+    """Averages over the cells of each seed, using only cells and seeds without missing values.
 
-    While a value is missing, the cell or the seed with the largest share of missing ones is left
-    out (of equals the cell), so that every seed's average is over the same cells.
+    As long as a value is missing, the cell or the seed with the largest fraction of missing values
+    is dropped (on a tie, the cell). So every seed is averaged over the same cells.
 
     Args:
-        values: (…, cells, seeds), NaN where there is none. Where there are axes in front, a gap
-            anywhere along them is one of the cell and seed.
+        values: The values, (…, cells, seeds), with NaN for missing ones. A value that is missing
+            anywhere along the leading axes is missing for that cell and seed.
     """
     gaps = np.isnan(values).any(axis=tuple(range(values.ndim - 2)))
     pairs, missing = gaps.size, int(gaps.sum())
@@ -95,12 +95,12 @@ def balance(values: Array) -> Balanced:
 
 
 def estimate(values: Array, size: float) -> Estimate:
-    """The mean of the seeds' values, with its interval.
+    """The mean over seeds, with its interval.
 
     Args:
-        values: One for each seed.
-        size: How large the numbers are that the values are differences of; a spread that rounding
-            of such numbers explains is none.
+        values: The value of each seed, (seeds,).
+        size: The largest absolute value of the numbers from which the values were computed. A
+            spread within their rounding error counts as zero.
     """
     seeds = len(values)
     if seeds == 0:
@@ -125,13 +125,13 @@ def estimate(values: Array, size: float) -> Estimate:
 
 
 def equivalence(values: Array, margin: float, size: float) -> float | None:
-    """The p value of a mean of at least ``margin`` in size: two one-sided t tests.
+    """The p-value of an equivalence test: two one-sided t-tests (Schuirmann, 1987).
 
-    Small, it says that the mean is nearer to 0 than the margin. Schuirmann (1987). Where all values
-    are the same, one-sided sign tests take the t tests' place: 2^-n inside the margin, else 1.
+    A small value shows that the absolute mean is below ``margin``. If all values are equal,
+    one-sided sign tests replace the t-tests: 2^-n if the mean is within the margin, else 1.
 
     Returns:
-        None of fewer than two values.
+        The p-value, or None with fewer than two values.
     """
     seeds = len(values)
     if seeds < 2:
@@ -139,16 +139,16 @@ def equivalence(values: Array, margin: float, size: float) -> float | None:
     if _same(values, size):
         return 2.0**-seeds if abs(values.mean()) < margin else 1.0
     error = values.std(ddof=1) / seeds**0.5
-    # The worse of the two tests is that of the nearer end.
+    # The larger of the two p-values is that of the nearer end of the margin.
     return float(stdtr(seeds - 1, (abs(values.mean()) - margin) / error))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's adjusted p values of one family; None stays None and is no part of it.
+    """Holm's adjusted p-values for one family; None stays None and does not count.
 
-    Holm (1979): that a true null is rejected anywhere in the family has at most the level's
-    probability, however the tests depend on each other. As ``multipletests`` of statsmodels, which
-    collects garbage at each call: a tenth of a second.
+    The probability of rejecting any true null hypothesis of the family is at most the significance
+    level, for any dependence between the tests (Holm, 1979). Equal to ``multipletests`` of
+    statsmodels, which takes a tenth of a second per call because it collects garbage.
     """
     tested = np.array([p for p in p_values if p is not None])
     order = np.argsort(tested)
@@ -164,5 +164,5 @@ def _same(values: Array, size: float) -> bool:
 
 
 def rounding(size: float) -> float:
-    """How far differences of numbers of a size may be off by rounding alone."""
+    """The largest error that rounding can cause in differences of numbers of a given size."""
     return 8 * float(np.finfo(np.float64).eps) * size

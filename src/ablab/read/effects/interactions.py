@@ -1,4 +1,4 @@
-"""Whether a setting's effect depends on another setting."""
+"""Interactions: whether the effect of a setting depends on another setting."""
 
 import itertools
 from dataclasses import dataclass, replace
@@ -17,27 +17,27 @@ from ablab.read.effects.results import Array, Results, Scale
 class Contrast:
     """A difference of differences, or a ratio of ratios.
 
-    How much more (how many times more) a step of one setting changes the measure at another
-    setting's value than at that one's base.
-    (value and other_value) - (reference and other_value) - (value and other_reference) +
-    (reference and other_reference), averaged over the cells of all further settings within each
-    seed; the interval is over seeds.
+    It compares the effect of one setting (value vs reference) at a value of another setting with
+    its effect at the other setting's base value:
+    (value, other_value) - (reference, other_value) - (value, other_reference) +
+    (reference, other_reference), averaged over the cells of all further settings within each seed.
+    The interval is over seeds.
 
     Attributes:
-        key: One setting.
-        value: Its value.
-        reference: Its base value.
-        other: The other setting.
-        other_value: Its value.
-        other_reference: Its base value.
-        scale: Whether ``difference`` is one of differences or a ratio of ratios.
-        seeds: How many seeds the numbers rest on.
-        cells: How many cells of further settings each seed's average is over.
-        missing: How many of the contrasts of single runs lack a value.
+        key: The first setting.
+        value: A value of the first setting.
+        reference: The base value of the first setting.
+        other: The second setting.
+        other_value: A value of the second setting.
+        other_reference: The base value of the second setting.
+        scale: Whether ``difference`` is a difference of differences or a ratio of ratios.
+        seeds: The number of seeds.
+        cells: The number of cells of further settings in each seed's average.
+        missing: The number of contrasts of single runs that lack a value.
         difference: The mean over seeds.
-        interval: Its 95% interval; None where nothing tells the spread.
-        p: By a paired t test.
-        p_adjusted: By Holm over all contrasts of the table.
+        interval: The 95% confidence interval; None if the variance is unknown.
+        p: The p-value of a paired t-test.
+        p_adjusted: The p-value with Holm's correction over all contrasts of the table.
     """
 
     key: str
@@ -57,7 +57,7 @@ class Contrast:
 
     @property
     def interacts(self) -> bool:
-        """Whether the difference of differences is told from none."""
+        """Whether the difference of differences is significant."""
         return self.p_adjusted is not None and self.p_adjusted <= ALPHA
 
     def as_data(self) -> dict[str, Any]:
@@ -68,22 +68,23 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Interaction:
-    """Whether two settings interact at all, over all their values together.
+    """A test of whether two settings interact, over all their values together.
 
-    An F test of repeated measures, a seed's runs being the repetitions, with Greenhouse and
-    Geisser's (1959) correction for unequal noise: F = n ‖mean‖² / tr(S) of the seeds' vectors of
-    orthonormal interaction contrasts, S their covariance; degrees of freedom e q and e q (n - 1)
-    with e = tr(S)² / (q tr(S²)).
+    A repeated-measures F-test, in which the runs of a seed are the repeated measures, with the
+    correction of Greenhouse and Geisser (1959) for unequal variances: F = n ‖mean‖² / tr(S), where
+    mean and S are the mean and covariance of the seeds' vectors of orthonormal interaction
+    contrasts. The degrees of freedom are e q and e q (n - 1), with e = tr(S)² / (q tr(S²)) and q
+    contrasts.
 
     Attributes:
-        key: One setting.
-        other: The other.
-        seeds: How many seeds it rests on.
-        statistic: F; None where it cannot be had (one seed, no spread).
-        degrees: Its two degrees of freedom.
-        p: Its p value.
-        p_adjusted: By Holm over all pairs of settings.
-        contrasts: The differences of differences, beside the base values.
+        key: The first setting.
+        other: The second setting.
+        seeds: The number of seeds.
+        statistic: F; None if it cannot be computed (one seed, or no variance).
+        degrees: The two degrees of freedom.
+        p: The p-value.
+        p_adjusted: The p-value with Holm's correction over all pairs of settings.
+        contrasts: The differences of differences relative to the base values.
     """
 
     key: str
@@ -97,7 +98,7 @@ class Interaction:
 
     @property
     def exists(self) -> bool:
-        """Whether there is an interaction, by the adjusted p value."""
+        """Whether the interaction is significant, by the adjusted p-value."""
         return self.p_adjusted is not None and self.p_adjusted <= ALPHA
 
     def as_data(self) -> dict[str, Any]:
@@ -110,10 +111,14 @@ class Interaction:
 
 
 def interactions(results: Results, of: str | None = None) -> tuple[Interaction, ...]:
-    """Each pair of settings, or each that has ``of`` in it; settings of one value have none.
+    """Tests every pair of settings that have several values.
+
+    Args:
+        results: The results of the runs.
+        of: If given, only pairs that include this setting.
 
     Raises:
-        InputError: ``of`` is no axis.
+        InputError: ``of`` is not an axis of the grid.
     """
     if of is not None:
         results.check_key(of)
@@ -171,8 +176,12 @@ def _interaction(results: Results, key: str, other: str) -> Interaction:
 
 
 def _together(values: Array) -> tuple[int, float | None, tuple[float, float] | None]:
-    """The F statistic and its degrees of freedom from (levels, other levels, cells, seeds)."""
-    there = np.isfinite(values)  # a value of a setting that no run came through with is left out
+    """The number of seeds, F and its degrees of freedom.
+
+    Args:
+        values: (levels, other levels, cells, seeds).
+    """
+    there = np.isfinite(values)  # drops values of a setting at which no run has a result
     values = values[there.any(axis=(1, 2, 3))][:, there.any(axis=(0, 2, 3))]
     tables = balance(values).values  # (levels, other levels, seeds)
     first, second, n = tables.shape
@@ -191,5 +200,5 @@ def _together(values: Array) -> tuple[int, float | None, tuple[float, float] | N
 
 
 def _orthonormal(levels: int) -> Array:
-    """Rows that are orthonormal contrasts of so many levels."""
+    """Orthonormal contrasts of a number of levels, (levels - 1, levels)."""
     return np.asarray(null_space(np.ones((1, levels))).T)

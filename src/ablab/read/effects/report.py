@@ -1,4 +1,4 @@
-"""All that a grid's results say of its settings, together."""
+"""All effects of a grid's settings together."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,19 +25,20 @@ class Effects:
     """The effects of a grid's settings on a measure.
 
     Attributes:
-        measure: What was measured.
-        scale: Whether differences or ratios are given.
-        of: The settings that are compared; each table of them is a family of its own for Holm.
-        base: Each key's base value.
-        first: The keys whose base value is the first one, for want of the configuration's.
-        seeds: How many seeds the runs have.
-        runs: How many runs there are.
-        missing: How many of them have no value.
-        margin: The margin that was stated, if one was.
+        measure: The name of the measure.
+        scale: Whether effects are differences or ratios.
+        of: The settings that are compared; each table is a separate family for Holm's correction.
+        base: The base value of each key.
+        first: The keys whose base value is the first value of the axis, because the
+            configuration's value is not on the axis.
+        seeds: The number of seeds.
+        runs: The number of runs.
+        missing: The number of runs without a value.
+        margin: The equivalence margin; None if none was stated.
         marginal: Comparisons with all other settings at their base values.
         factorial: Comparisons averaged over all cells of the other settings.
-        interactions: Each pair of settings.
-        scalings: The relation to each numeric setting of three values or more, of a measure that
+        interactions: The interaction of each pair of settings.
+        scalings: The relation to each numeric setting with at least three values, if the measure
             is positive.
         cells: The mean of each cell.
     """
@@ -68,7 +69,7 @@ class Effects:
         }
 
     def sentences(self) -> list[str]:
-        """What was found, a sentence each: comparisons over all cells, interactions, relations."""
+        """A sentence for each comparison over all cells, each interaction and each relation."""
         return [
             *(comparison_sentence(each, self.measure) for each in self.factorial),
             *(interaction_sentence(each, self.measure) for each in self.interactions),
@@ -89,27 +90,28 @@ def effects(
     """The effects of a grid's settings.
 
     Args:
-        frame: A row for each run: the keys, ``seed`` and ``value`` (null where there is none).
+        frame: A row for each run: the keys, ``seed`` and ``value`` (null if there is none).
         keys: The grid's keys.
-        of: The setting that is asked about; all by default.
+        of: The setting to compare; all by default.
         base: The base configuration's values.
-        scale: Differences, ratios, or ratios where positive values span a factor above 30.
-        margin: What difference is too small to matter, stated before looking.
-        measure: The measure's name, for sentences.
-        against: Compare with the base value, or each value with each.
+        scale: ``difference``, ``ratio``, or ``auto``: ratios if the values are positive and span
+            more than a factor of 30.
+        margin: The largest difference that does not matter, stated in advance.
+        measure: The name of the measure, for sentences.
+        against: Compare with the base value, or every pair of values.
 
     Raises:
-        InputError: There is no grid, ``of`` is no axis, or scale or margin cannot be used.
+        InputError: There is no grid, ``of`` is not an axis, or the scale or margin is invalid.
     """
     results = gather(frame, keys, base, scale, measure)
     if margin is not None and scale == "auto" and results.scale == "ratio":
         raise InputError(
             Problem(
-                f"{measure} spans a factor above 30, so ratios are compared, and a margin would be "
-                "a factor",
+                f"{measure} spans more than a factor of 30, so ratios are compared, and the margin "
+                "would be a factor",
                 "margin",
                 given=margin,
-                expected="a margin with the scale said: 'ratio' (a factor) or 'difference'",
+                expected="a margin with an explicit scale: 'ratio' (a factor) or 'difference'",
             )
         )
     chosen = tuple(results.levels) if of is None else (results.check_key(of),)
@@ -133,5 +135,5 @@ def effects(
 
 def _scales(results: Results, key: str) -> bool:
     values = results.values[np.isfinite(results.values)]
-    three = len(results.levels[key]) > 2  # any line fits two
+    three = len(results.levels[key]) > 2  # any line fits two points
     return three and is_numeric(results, key) and bool(values.size) and bool(values.min() > 0)

@@ -1,4 +1,4 @@
-"""Runs' results as one array over the grid and the seeds, which all of effects is computed from."""
+"""The results of runs as one array over grid and seeds, from which all effects are computed."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -15,7 +15,7 @@ Scale = Literal["difference", "ratio"]
 Others = Literal["base", "all"]
 
 RATIO_SPAN = 30.0
-"""Positive values that span a larger factor are compared by ratios."""
+"""Positive values that span a larger factor are compared as ratios."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,14 +23,14 @@ class Results:
     """A measure of every run of a grid.
 
     Attributes:
-        measure: What the values are, for sentences.
-        levels: The grid's keys in order, each with its values in the grid's order.
-        seeds: The seeds, in order.
-        values: Axes: one for each key, then the seeds; NaN where a run has no value.
-        runs: How many runs there are.
-        base: Each key's base value: what others are compared with.
-        first: The keys whose base value is only the first of their values.
-        scale: Whether differences or ratios are taken.
+        measure: The name of the measure, for sentences.
+        levels: The values of each key, in the grid's order.
+        seeds: The seeds, in ascending order.
+        values: The values, with one axis per key, then one for the seeds; NaN if a run has none.
+        runs: The number of runs.
+        base: The base value of each key, with which others are compared.
+        first: The keys for which the base value is the first value of the axis.
+        scale: Whether to compare by differences or ratios.
     """
 
     measure: str
@@ -44,19 +44,19 @@ class Results:
 
     @property
     def missing(self) -> int:
-        """How many runs have no value (diverged, not finished, or the measure never came about)."""
+        """The number of runs without a value (diverged, not finished, or nothing to measure)."""
         return self.runs - int(np.isfinite(self.values).sum())
 
     @property
     def scaled(self) -> Array:
-        """The values, or on the scale of ratios their logarithms."""
+        """The values; on the ratio scale, their logarithms."""
         return np.log(self.values) if self.scale == "ratio" else self.values
 
     def check_key(self, key: str) -> str:
-        """The key, if it is one of the grid's.
+        """Returns the key if it is an axis of the grid.
 
         Raises:
-            InputError: It is not; the nearest that is one is named.
+            InputError: It is not; the error suggests the nearest key.
         """
         if key not in self.levels:
             raise InputError(
@@ -70,17 +70,17 @@ class Results:
         return key
 
     def place(self, key: str, value: Any) -> int:
-        """Where a value stands among its key's."""
+        """The index of a value among the values of its key."""
         return self.levels[key].index(value)
 
     def by(self, keys: Sequence[str], others: Others, values: Array | None = None) -> Array:
-        """The scaled values with chosen keys first: (levels of each key …, cells, seeds).
+        """The scaled values with selected keys first: (levels of each key …, cells, seeds).
 
         Args:
-            keys: The keys that keep an axis, in this order.
-            others: ``base`` holds all other keys at their base value, which leaves one cell;
-                ``all`` makes a cell of each combination of theirs.
-            values: Other values in the place of the scaled ones.
+            keys: The keys that keep their own axis, in this order.
+            others: ``base`` fixes all other keys at their base value, which leaves one cell;
+                ``all`` makes a cell of each combination of their values.
+            values: Values to use instead of the scaled ones.
         """
         names = list(self.levels)
         values = self.scaled if values is None else values
@@ -106,20 +106,20 @@ def gather(
     scale: Literal["auto", "difference", "ratio"] = "auto",
     measure: str = "value",
 ) -> Results:
-    """The results of a grid's runs.
+    """Collects the results of a grid's runs.
 
     Args:
-        frame: A row for each run: the keys, ``seed`` and ``value``; a value that is null, NaN or
-            infinite is none.
+        frame: A row for each run: the keys, ``seed`` and ``value``. A value that is null, NaN or
+            infinite is missing.
         keys: The grid's keys, at least one.
-        base: Each key's base value; the first one where it is not given or not among the values.
-        scale: What to compare by; ``auto`` takes ratios of positive values that span more than a
-            factor of 30, else differences.
-        measure: What the values are, for sentences.
+        base: The base value of each key; by default, or if it is not on the axis, the first value.
+        scale: ``difference``, ``ratio``, or ``auto``: ratios if the values are positive and span
+            more than a factor of 30.
+        measure: The name of the measure, for sentences.
 
     Raises:
-        InputError: There is no grid, a run stands twice, or ratios are asked of values that are not
-            positive.
+        InputError: There is no grid, a run occurs twice, the scale is unknown, or ratios are
+            requested for values that are not positive.
     """
     if not keys:
         raise InputError(
@@ -136,7 +136,7 @@ def gather(
         where = tuple(place[each] for place, each in zip(places, [*cell, seed], strict=True))
         if where in seen:
             raise InputError(
-                f"two rows are the run of {dict(zip(keys, cell, strict=True))}, {seed}"
+                f"two rows belong to one run: {dict(zip(keys, cell, strict=True))}, seed {seed}"
             )
         seen.add(where)
         if value is not None and math.isfinite(value):
@@ -160,7 +160,7 @@ def _scale(values: Array, asked: str, measure: str) -> Scale:
         if values.size and not positive:
             raise InputError(
                 Problem(
-                    f"there are no ratios of {measure}, whose values are not all positive",
+                    f"{measure} has no ratios, because its values are not all positive",
                     "scale",
                     given=float(values.min()),
                     expected="the scale 'difference'",

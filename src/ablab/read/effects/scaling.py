@@ -1,11 +1,11 @@
-"""How a positive measure grows or falls with a numeric setting: a power law or an exponential.
+"""Fits how a positive measure scales with a numeric setting: a power law or an exponential.
 
-Both are lines in the measure's logarithm: log y = a + b log x, or log y = a + b x. The slope is
-fitted for each seed, within the cells of the other settings, and Student's t over the seeds' slopes
-gives its interval: a seed's runs share their luck, so a fit through all runs as if they were
-independent would be too sure of itself. A single seed leaves no choice but one line through its
-runs, whose interval speaks of that seed alone. (Errors clustered by seed would be an alternative;
-with as few clusters as there are seeds they are too narrow, Cameron and Miller, 2015.)
+Both are linear in the logarithm of the measure: log y = a + b log x, or log y = a + b x. The slope
+is fitted for each seed, within the cells of the other settings. Its interval comes from Student's t
+over the slopes of the seeds: runs of a seed are correlated, so a fit to all runs as if they were
+independent would give too narrow an interval. With a single seed, one line is fitted to its runs,
+and the interval is valid for that seed only. (Standard errors clustered by seed are an alternative,
+but they are too small with so few clusters; Cameron and Miller, 2015.)
 """
 
 from dataclasses import dataclass
@@ -22,26 +22,27 @@ from ablab.read.effects.results import Array, Others, Results
 Form = Literal["power law", "exponential"]
 
 GOOD_FIT = 0.9
-"""The share of the levels' variance that a line has to explain to be spoken of as a relation."""
+"""The minimum R² of the levels' means for a relation to be reported."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One form fitted.
+    """A fitted relation.
 
     Attributes:
         form: ``power law`` (y ~ x^slope) or ``exponential`` (y ~ exp(slope x)).
-        slope: The exponent, or the rate.
-        interval: Its 95% interval; None where there is nothing to tell the spread from.
-        p: The p value of a slope of 0.
-        seeds: How many seeds' slopes it is the mean of; 1 where one line went through all runs.
-        step: What x is multiplied by, or what is added to it, in ``factor``.
-        factor: What that multiplies the measure by.
-        factor_interval: Its 95% interval.
-        r_squared: The share of the variance of the levels' means (of logarithms) on the line; None
-            of two levels, where any line fits.
-        off_by: The largest factor between a level's mean and the line.
-        aicc: Akaike's criterion for few points, of the levels' means; None of fewer than five.
+        slope: The exponent or the rate.
+        interval: The 95% confidence interval of the slope; None if the variance is unknown.
+        p: The p-value for a slope of 0.
+        seeds: The number of seeds whose slopes are averaged; 1 if one line was fitted to all runs.
+        step: The factor (power law) or increment (exponential) of the setting behind ``factor``.
+        factor: The factor by which the measure changes with that step.
+        factor_interval: The 95% confidence interval of the factor.
+        r_squared: The R² of the line for the levels' means (of logarithms); None with two levels,
+            where any line fits.
+        off_by: The largest factor between the mean of a level and the line.
+        aicc: The corrected Akaike criterion (AICc) for the levels' means; None with fewer than
+            five levels.
     """
 
     form: Form
@@ -58,9 +59,9 @@ class Fit:
 
     @property
     def holds(self) -> bool:
-        """Whether the fit is good enough to speak of a relation.
+        """Whether the fit is good enough to report a relation.
 
-        Three levels or more, 90% of their variance on the line, and a slope told from 0.
+        This requires at least three levels, an R² of at least 0.9, and a significant slope.
         """
         fits = self.r_squared is not None and self.r_squared >= GOOD_FIT
         return fits and self.p is not None and self.p <= ALPHA
@@ -73,19 +74,19 @@ class Fit:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How a measure goes with a setting.
+    """The relation of a measure to a setting.
 
     Attributes:
         key: The setting.
         measure: The measure.
-        others: Whether other settings are at their base values, or all their cells count.
-        levels: The setting's values that some run has a value at.
-        runs: How many runs there are.
-        missing: How many of them have no value and are left out: what is said holds of those that
-            have one.
-        fits: The better one first; a power law only where all levels are above 0.
-        clear: Whether the first one is clearly better: its AIC is lower by more than 2 (the forms
-            have the same number of parameters, so the correction for few points cancels).
+        others: Whether other settings are at their base values, or all their cells are used.
+        levels: The values of the setting for which at least one run has a value.
+        runs: The number of runs.
+        missing: The number of runs without a value, which are ignored. The relation holds for the
+            other runs only.
+        fits: The fits, best first; a power law only if all levels are positive.
+        clear: Whether the first fit is clearly better: its AIC is lower by more than 2 (both forms
+            have equally many parameters, so the small-sample correction cancels).
     """
 
     key: str
@@ -99,7 +100,7 @@ class Scaling:
 
     @property
     def best(self) -> Fit | None:
-        """The better fit; None where nothing could be fitted."""
+        """The best fit; None if there is none."""
         return self.fits[0] if self.fits else None
 
     def as_data(self) -> dict[str, Any]:
@@ -111,28 +112,28 @@ class Scaling:
 
 
 def is_numeric(results: Results, key: str) -> bool:
-    """Whether a setting has two or more values, all of them numbers."""
+    """Whether a setting has at least two values, all of which are numbers."""
     levels = results.levels[results.check_key(key)]
     numbers = [isinstance(each, int | float) and not isinstance(each, bool) for each in levels]
     return len(levels) > 1 and all(numbers)
 
 
 def scaling(results: Results, of: str, others: Others = "all") -> Scaling:
-    """The relation of the measure to a numeric setting, whatever scale the results have.
+    """Fits the relation of the measure to a numeric setting, on any scale of the results.
 
     Args:
-        results: The runs' results.
+        results: The results of the runs.
         of: The setting.
         others: ``base``: only runs with all other settings at their base values; ``all``: a common
-            slope within all cells of the others.
+            slope within all cells of the other settings.
 
     Raises:
-        InputError: The setting is not numeric, or the measure not positive.
+        InputError: The setting is not numeric, or the measure is not positive.
     """
     if not is_numeric(results, of):
         raise InputError(
             Problem(
-                f"{of} has no two values that are numbers",
+                f"the values of {of} are not two or more numbers",
                 of,
                 expected="a numeric setting, for a scaling relation",
             )
@@ -141,7 +142,7 @@ def scaling(results: Results, of: str, others: Others = "all") -> Scaling:
     if there.size and there.min() <= 0:
         raise InputError(
             Problem(
-                f"{results.measure} is not positive, so it has no power law and no exponential",
+                f"{results.measure} is not positive, so no power law or exponential can be fitted",
                 given=float(there.min()),
             )
         )
@@ -158,7 +159,7 @@ def scaling(results: Results, of: str, others: Others = "all") -> Scaling:
             fits.append(_fit("power law", np.log(levels), levels, values))
         fits.append(_fit("exponential", levels, levels, values))
     found = [fit for fit in fits if fit is not None]
-    if len(levels) > 2:  # through two points both pass exactly, and rounding must not rank them
+    if len(levels) > 2:  # both forms fit two points exactly; rounding must not rank them
         found.sort(key=lambda fit: fit[1])
     ahead = len(levels) * (found[1][1] - found[0][1]) if len(found) == 2 else 0.0
     return Scaling(
@@ -174,13 +175,13 @@ def scaling(results: Results, of: str, others: Others = "all") -> Scaling:
 
 
 def _fit(form: Form, x: Array, levels: Array, values: Array) -> tuple[Fit, float] | None:
-    """A fit, and the logarithm of the mean square of the levels' distances from it.
+    """A fit, and the logarithm of the mean squared residual of the levels.
 
     Args:
-        form: Which one it is.
-        x: What the logarithm of the measure is linear in, for each level.
-        levels: The setting's values.
-        values: The measure's logarithms, (levels, cells, seeds).
+        form: The form.
+        x: The quantity in which the logarithm of the measure is linear, (levels,).
+        levels: The setting's values, (levels,).
+        values: The logarithms of the measure, (levels, cells, seeds).
     """
     slopes = _slopes(x, values)
     if not len(slopes):
@@ -215,9 +216,9 @@ def _fit(form: Form, x: Array, levels: Array, values: Array) -> tuple[Fit, float
 
 
 def _slopes(x: Array, values: Array) -> Array:
-    """Each seed's slope, common to its cells: the least squares fit with a constant for each cell.
+    """The slope of each seed: a least-squares fit with one slope and a constant for each cell.
 
-    A seed counts that has as many levels in a cell as any, or at least three.
+    A seed counts if one of its cells has at least three levels, or as many as any cell has.
     """
     there = np.isfinite(values)
     enough = min(3, int(there.sum(axis=0).max(initial=0)))
@@ -237,7 +238,7 @@ def _slopes(x: Array, values: Array) -> Array:
 
 
 def _one_line(x: Array, values: Array) -> tuple[Interval | None, float | None]:
-    """Interval and p value of the slope of a line through all runs, a constant for each cell."""
+    """The interval and p-value of one slope for all runs; each cell and seed has a constant."""
     level, cell, seed = np.nonzero(np.isfinite(values))
     constants = (cell[:, None] * values.shape[2] + seed[:, None]) == np.unique(
         cell * values.shape[2] + seed
@@ -251,9 +252,9 @@ def _one_line(x: Array, values: Array) -> tuple[Interval | None, float | None]:
 
 
 def _level_means(values: Array) -> Array:
-    """The levels' means as if no run were missing.
+    """The mean of each level, corrected for missing runs, (levels,).
 
-    By least squares with a constant for each cell and seed; with no run missing, plain means.
+    Least squares with a constant for each cell and seed; plain means if no run is missing.
     """
     level, cell, seed = np.nonzero(np.isfinite(values))
     block = cell * values.shape[2] + seed
@@ -266,7 +267,7 @@ def _level_means(values: Array) -> Array:
 
 
 def _step(form: Form, slope: float, levels: Array) -> float:
-    """What to multiply the setting by, or add to it, so that the measure's factor is above 1."""
+    """A factor or increment of the setting for which the measure's factor is above 1."""
     if form == "power law":
         return 2.0 if slope >= 0 else 0.5
     between = float(np.diff(levels).min())
@@ -274,9 +275,9 @@ def _step(form: Form, slope: float, levels: Array) -> float:
 
 
 def _aicc(points: int, squares: float) -> float | None:
-    """Akaike's criterion for few points, with k = 3 (Hurvich and Tsai, 1989).
+    """The corrected Akaike criterion with k = 3 parameters (Hurvich and Tsai, 1989).
 
-    n log(RSS / n) + 2k + 2k(k + 1) / (n - k - 1).
+    AICc = n log(RSS / n) + 2k + 2k(k + 1) / (n - k - 1).
     """
     if points < 5 or not squares:
         return None

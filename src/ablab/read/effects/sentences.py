@@ -1,4 +1,4 @@
-"""Effects in plain English, each with its numbers."""
+"""Effects as sentences, with their numbers."""
 
 from ablab.read.effects.compare import Comparison
 from ablab.read.effects.inference import ALPHA, Interval
@@ -8,54 +8,52 @@ from ablab.read.effects.scaling import Fit, Scaling
 
 
 def number(value: float) -> str:
-    """A number to three digits."""
+    """A number with three significant digits."""
     return f"{value:.3g}"
 
 
 def p_value(p: float | None) -> str:
-    """A p value to two digits, or that it is below a thousandth."""
+    """A p-value with two significant digits, or ``< 0.001``."""
     if p is None:
         return "none"
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def interval(ends: Interval | None) -> str:
-    """An interval, or that there is none."""
+    """An interval as text, or ``no interval``."""
     return "no interval" if ends is None else f"[{number(ends[0])}, {number(ends[1])}]"
 
 
 def comparison_sentence(found: Comparison, measure: str) -> str:
-    """What a comparison says, with its verdict."""
-    return f"{found.key}={found.value} beside {found.reference}: {_said(found, measure)}."
+    """A comparison with its verdict, in a sentence."""
+    return f"{found.key}={found.value} vs {found.reference}: {_said(found, measure)}."
 
 
 def verdict_words(found: Comparison) -> str:
-    """A comparison's verdict in a few words, for a table."""
+    """The verdict of a comparison in a few words, for a table."""
     if found.verdict == "differs":
         near = f", by less than {_margin(found)}" if found.within_margin else ""
         return f"{found.direction}{near}"
     if found.verdict == "equivalent":
         return f"no difference larger than {_margin(found)}"
     if found.seeds < 2:
-        return "undecided: needs 2 seeds or more"
+        return "undecided: needs at least 2 seeds"
     return "undecided" + _seeds_needed(found, ", about {} seeds would show this")
 
 
 def interaction_sentence(found: Interaction, measure: str) -> str:
-    """Whether two settings interact, and where most."""
+    """Whether two settings interact, with the clearest contrast."""
     pair = f"{found.key} and {found.other}"
     if found.p is None or found.statistic is None or found.degrees is None:
-        why = "with fewer than two whole seeds" if found.seeds < 2 else "as seeds do not vary"
-        return f"Whether the effects of {pair} on {measure} depend on each other is untold {why}."
+        why = "fewer than two complete seeds" if found.seeds < 2 else "the seeds do not differ"
+        return f"No test of whether {pair} interact in their effect on {measure}: {why}."
     test = (
         f"F({found.degrees[0]:.1f}, {found.degrees[1]:.1f}) = {number(found.statistic)}, "
         f"adjusted p {p_value(found.p_adjusted)}, {_seeds(found.seeds)}"
     )
     if not found.exists:
-        return (
-            f"Undecided whether the effects of {pair} on {measure} depend on each other ({test})."
-        )
-    text = f"The effects of {pair} on {measure} depend on each other ({test})"
+        return f"Undecided whether {pair} interact in their effect on {measure} ({test})."
+    text = f"{pair} interact in their effect on {measure} ({test})"
     told = [each for each in found.contrasts if each.interacts and each.p is not None]
     if not told:
         return f"{text}."
@@ -63,31 +61,32 @@ def interaction_sentence(found: Interaction, measure: str) -> str:
 
 
 def contrast_sentence(found: Contrast) -> str:
-    """A difference of differences."""
-    step = f"{found.key}={found.value} instead of {found.reference}"
-    where = f"at {found.other}={found.other_value} than at {found.other_reference}"
+    """A difference of differences, or ratio of ratios, in a sentence."""
+    step = f"{found.key}={found.value} vs {found.reference}"
+    here, there = f"{found.other}={found.other_value}", f"{found.other}={found.other_reference}"
     if found.difference is None:
         return f"{step}: no seed has all four runs."
-    amount = f"{number(abs(found.difference))} {interval(found.interval)}"
     if found.scale == "ratio":
         amount = f"{number(found.difference)} {interval(found.interval)}"
-        return f"{step} has {amount} times the factor {where}."
-    more = "more" if found.difference >= 0 else "less"
+        return f"{step}: the ratio at {here} is {amount} times the ratio at {there}."
+    amount = f"{number(abs(found.difference))} {interval(found.interval)}"
     if found.interval is not None and found.difference < 0:
         amount = f"{number(-found.difference)} {interval((-found.interval[1], -found.interval[0]))}"
-    return f"{step} adds {amount} {more} {where}."
+    order = "higher" if found.difference >= 0 else "lower"
+    return f"{step}: the difference at {here} is {order} by {amount} than at {there}."
 
 
 def scaling_sentence(found: Scaling) -> str:
-    """The relation of a measure to a numeric setting, or that there is none to speak of."""
+    """The relation of a measure to a numeric setting in a sentence, or why there is none."""
     fit = found.best
     if fit is None:
-        return f"Too few runs have a value of {found.measure} for a relation to {found.key}."
+        return f"Too few runs have a value of {found.measure} to fit a relation to {found.key}."
     missing = ""
     if found.missing:
-        missing = f" {found.missing} of {found.runs} runs have no value and are left out."
+        verbs = "has no value and is" if found.missing == 1 else "have no value and are"
+        missing = f" {found.missing} of {found.runs} runs {verbs} ignored."
     if not fit.holds:
-        return f"No relation of {found.measure} to {found.key} to speak of: {_why(fit)}.{missing}"
+        return f"No clear relation of {found.measure} to {found.key}: {_why(fit)}.{missing}"
     text = f"{_step(fit, found.key)} multiplies {found.measure} by {number(fit.factor)}"
     ends = "" if fit.factor_interval is None else f" {interval(fit.factor_interval)}"
     sure = "" if found.clear or len(found.fits) == 1 else "; the other form fits about as well"
@@ -102,12 +101,12 @@ def _said(found: Comparison, measure: str) -> str:
         return f"no pair of runs has {measure} on both sides"
     if found.seeds < 2:
         amount = _amount(found.difference, None, found.scale)
-        return f"{measure} is {amount} with the one seed there is; without a second, undecided"
+        return f"undecided, {measure} is {amount}, but there is only one seed"
     facts = f"{_seeds(found.seeds)}{_where(found)}{_missing(found)}"
     if found.deviation == 0:
         amount = _amount(found.difference, None, found.scale)
         test = f"sign test, adjusted p {p_value(found.p_adjusted)}, {facts}"
-        return f"{measure} is {amount} for every seed alike ({test}); {verdict_words(found)}"
+        return f"{measure} is {amount} for every seed ({test}); {verdict_words(found)}"
     amount = _amount(found.difference, found.interval, found.scale)
     if found.verdict == "differs":
         near = ""
@@ -117,12 +116,12 @@ def _said(found: Comparison, measure: str) -> str:
         return f"{measure} is {amount} ({test}){near}"
     if found.verdict == "equivalent":
         test = f"equivalence test, adjusted p {p_value(found.p_equivalence_adjusted)}, {facts}"
-        return f"no difference of {measure} larger than {_margin(found)} ({test}); it is {amount}"
+        return f"no difference in {measure} larger than {_margin(found)} ({test}); it is {amount}"
     bound = ""
     if found.bound is not None:
         size = number(found.bound)
         size = f"a factor of {size}" if found.scale == "ratio" else size
-        bound = f"; the 90% interval bounds the difference at {size}, which is no test"
+        bound = f"; the 90% interval bounds the difference at {size} (not a test)"
     return (
         f"undecided, {measure} is {amount} (adjusted p {p_value(found.p_adjusted)}, {facts})"
         f"{_seeds_needed(found, '; about {} seeds would show a difference of this size')}{bound}"
@@ -159,7 +158,8 @@ def _where(found: Comparison) -> str:
 
 
 def _missing(found: Comparison) -> str:
-    return f", {found.missing} of {found.pairs} pairs lack a value" if found.missing else ""
+    lack = "lacks" if found.missing == 1 else "lack"
+    return f", {found.missing} of {found.pairs} pairs {lack} a value" if found.missing else ""
 
 
 def _seeds(count: int) -> str:
@@ -169,7 +169,7 @@ def _seeds(count: int) -> str:
 def _step(fit: Fit, key: str) -> str:
     if fit.form == "power law":
         return f"doubling {key}" if fit.step > 1 else f"halving {key}"
-    return f"{number(abs(fit.step))} {'more' if fit.step > 0 else 'less'} of {key}"
+    return f"{'increasing' if fit.step > 0 else 'decreasing'} {key} by {number(abs(fit.step))}"
 
 
 def _form(fit: Fit) -> str:
@@ -179,9 +179,9 @@ def _form(fit: Fit) -> str:
 
 def _why(fit: Fit) -> str:
     if fit.r_squared is None:
-        return "two levels fit any line, or all levels are the same"
+        return "any line fits two levels, or all levels have the same mean"
     if fit.p is None:
-        return "nothing tells the slope's spread"
+        return "the variance of the slope is unknown"
     line = f"the best {fit.form} has R² {fit.r_squared:.2f}, slope {number(fit.slope)}"
-    told = "" if fit.p <= ALPHA else ", not told from 0"
+    told = "" if fit.p <= ALPHA else ", not significantly different from 0"
     return f"{line} {interval(fit.interval)}{told}"

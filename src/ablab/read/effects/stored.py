@@ -29,14 +29,15 @@ def experiment_effects(
     Args:
         store: The store.
         record: The experiment.
-        of: The setting that is asked about; all by default.
-        measure: The measure; ``final(eval_loss)`` by default where it was taken, else
+        of: The setting to compare; all by default.
+        measure: The measure; by default ``final(eval_loss)`` if any run has it, else
             ``final(train_loss)``.
-        scale: Differences or ratios, see :func:`ablab.read.effects.gather`.
-        margin: What difference is too small to matter, stated before looking.
+        scale: Differences or ratios; see :func:`ablab.read.effects.gather`.
+        margin: The largest difference that does not matter, stated in advance.
 
     Raises:
-        InputError: The experiment has no grid, or something that is asked for cannot be had.
+        InputError: The experiment has no grid, or the setting, measure, scale or margin is
+            invalid.
     """
     asked, frame = _default(store, record) if measure is None else (measure, None)
     if frame is None:
@@ -48,7 +49,7 @@ def experiment_effects(
 
 
 def _default(store: Store, record: ExperimentRecord) -> tuple[str, pl.DataFrame | None]:
-    """``final(eval_loss)`` of every run where any has one, else ``final(train_loss)``."""
+    """``final(eval_loss)`` if any run has it, else ``final(train_loss)``."""
     text = "final(eval_loss)"
     try:
         frame = measure_table(store, record, text)
@@ -58,18 +59,18 @@ def _default(store: Store, record: ExperimentRecord) -> tuple[str, pl.DataFrame 
 
 
 def base_values(definition: Mapping[str, Any], levels: Mapping[str, list[Any]]) -> dict[str, Any]:
-    """The base configuration's value of each axis, where it is one of the axis's values.
+    """The base configuration's value of each axis, if it is a value of that axis.
 
-    Of an axis of bundles it is the first whose settings are all the base configuration's.
+    For an axis of bundles, it is the first bundle that changes nothing in the base configuration.
 
     Args:
         definition: The experiment as plain data.
-        levels: Each axis's values as the tables show them.
+        levels: The values of each axis, as shown in tables.
     """
     tree = {part: definition[part] for part in PARTS if part in definition}
     try:
         parts: Parts | Mapping[str, Any] = check_parts(tree, Origins())
-    except (InputError, ImportError):  # the cells may be whole where the base alone is not
+    except (InputError, ImportError):  # the base may be incomplete although the cells are complete
         parts = tree
     found = {}
     for key, choices in definition["grid"].items():
@@ -100,7 +101,7 @@ def _value(parts: Parts | Mapping[str, Any], key: str) -> Any:
 
 
 def _same(value: Any, level: Any) -> bool:
-    """Equality that tells True from 1."""
+    """Equality that distinguishes True from 1."""
     return bool(isinstance(value, bool) == isinstance(level, bool) and value == level)
 
 

@@ -1,4 +1,4 @@
-// The start page: it looks for changes every other second, and filters and sorts the list of runs.
+// The start page: checks for changes every two seconds, and filters and sorts the list of runs.
 const element = (id) => document.getElementById(id);
 const parts = ["summary", "entries", "rows"];
 let version = document.body.dataset.version;
@@ -16,7 +16,8 @@ function arrange() {
     row.hidden = !(words.every((word) => text.includes(word)) && (!status || row.dataset.status === status));
     if (!row.hidden) count++;
   }
-  element("count").textContent = count === every.length ? `${count} runs` : `${count} of ${every.length} runs`;
+  const noun = every.length === 1 ? "run" : "runs";
+  element("count").textContent = count === every.length ? `${count} ${noun}` : `${count} of ${every.length} ${noun}`;
   if (sorted.column === null) return;
   const key = (row) => {
     const cell = row.children[sorted.column];
@@ -25,7 +26,7 @@ function arrange() {
   };
   const order = (a, b) => {
     const [x, y] = [key(a), key(b)];
-    if (x === null || y === null) return (x === null) - (y === null); // what is not there comes last
+    if (x === null || y === null) return (x === null) - (y === null); // missing values come last
     const less = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y));
     return sorted.falling ? -less : less;
   };
@@ -51,7 +52,7 @@ async function look() {
     document.body.classList.remove("lost");
     if (answer.status === 200) {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (Boolean(page.getElementById("rows")) !== Boolean(element("rows"))) location.reload(); // the store is there now
+      if (Boolean(page.getElementById("rows")) !== Boolean(element("rows"))) location.reload(); // the store exists now
       version = page.body.dataset.version;
       for (const part of parts) {
         const found = page.getElementById(part);

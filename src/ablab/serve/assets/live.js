@@ -1,8 +1,8 @@
-// Looks for new points every other second, and draws them where they are; nothing is loaded anew.
+// Checks for new points every two seconds, and draws them without reloading the page.
 const live = element("live");
 let version = live.dataset.version;
-let renewed = version; // of tables and sentences
-let behind = false; // whether tables and sentences say less than the curves
+let renewed = version; // the version of tables and sentences
+let behind = false; // whether tables and sentences are older than the curves
 
 async function look() {
   try {
@@ -20,13 +20,13 @@ async function look() {
     }
     if (behind) behind = !(await renew());
   } catch {
-    live.classList.add("lost"); // it was stopped, or sleeps; it may come back
+    live.classList.add("lost"); // the server was stopped or is suspended; it may come back
   }
   setTimeout(look, document.hidden ? 10000 : 2000);
 }
 
-// When a run has begun or ended, tables and sentences say more: they are put in the place of the
-// old. Says whether they are up to date: a page that takes long is not made every time.
+// Replaces tables and sentences after a run has started or ended. Returns whether they are up to
+// date: the server may send an older page if rendering it takes long.
 async function renew() {
   const asked = { headers: { "If-None-Match": `"${renewed}"` }, cache: "no-store" };
   const answer = await fetch(location.pathname, asked);

@@ -1,19 +1,16 @@
-"""Static figures of an entry, as SVG."""
+"""The curves of an entry's variants as a static figure."""
 
-import io
 import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ablab.logbook.svg import PALETTE, figure_style, svg
 from ablab.read.bands import Band
 
-# Okabe and Ito's palette, which readers of every colour vision can tell apart.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[tuple[int, ...], ...] = ((), (6, 3), (2, 2), (8, 3, 2, 3))
 CROWDED = len(PALETTE) * len(DASHES)  # bands, above which no two styles are left for two of them
 _MARKED = 8  # bands, above which marks would hide each other
@@ -72,7 +69,7 @@ def curves(
         levels: Losses with a meaning, drawn as thin lines where they lie among the values.
         marks: What the reader found, by the variants' labels.
     """
-    with mpl.rc_context({"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": "ablab"}):
+    with figure_style():
         crowded = len(bands) > CROWDED
         figure = Figure(figsize=(7.5, 4.2), layout="constrained")
         axes = figure.subplots()
@@ -117,14 +114,12 @@ def curves(
             _name_colours(axes, bands)
         elif len(bands) > 1:
             axes.legend(frameon=False, fontsize=8, ncols=1 if len(bands) <= 8 else 2)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": "ablab"})
-    text = file.getvalue()
+        text = svg(figure)
     # Hundredths of a point are finer than any screen, and half as long as what stands there.
     return re.sub(
         r' d="[^"]*"',
         lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]),
-        text[text.index("<svg") :],
+        text,
     )
 
 

@@ -1,0 +1,1 @@
+"""A file per figure of a run; see :mod:`ablab.logbook.figure`."""
