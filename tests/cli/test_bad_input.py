@@ -84,7 +84,7 @@ RUN = [
     (["good.yaml", "train.optimizer=adamww"], "unknown value", "did you mean adamw?"),
     (
         ["good.yaml", "train.momentum=0.9"],
-        "momentum is a setting of sgd and muon, not of adamw",
+        "momentum is a setting of muon and sgd, not of adamw",
         None,
     ),
     (["good.yaml", "train.lr=nan"], "a finite number", None),
