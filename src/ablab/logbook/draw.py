@@ -1,4 +1,4 @@
-"""What was watched of one run, drawn by name."""
+"""Draws a statistic or a captured tensor of one run, by name."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -22,20 +22,20 @@ Drawing = Literal["curves", "heat", "patterns", "histogram"]
 
 
 def draw(run: StoredRun, name: str, kind: str) -> str:
-    """A figure of what was watched of a run, as an SVG document.
+    """A figure of a statistic or a captured tensor of a run, as an SVG document.
 
     Args:
         run: The run.
-        name: A statistic's name, ``blocks.*`` in it for all layers; or a captured tensor's.
+        name: The name of a statistic, with ``blocks.*`` for all layers, or of a captured tensor.
         kind: ``curves`` or ``heat`` for a statistic; ``patterns`` or ``histogram`` for a capture.
 
     Raises:
-        InputError: There is no such drawing, or nothing of the name was kept.
+        InputError: The kind or the name is unknown, or the name matches several statistics.
     """
     if kind not in get_args(Drawing):
         raise InputError(
             Problem(
-                f"there is no drawing {kind!r}",
+                f"there is no kind of figure called {kind!r}",
                 "--as",
                 given=kind,
                 expected="one of " + ", ".join(get_args(Drawing)),
@@ -49,7 +49,7 @@ def draw(run: StoredRun, name: str, kind: str) -> str:
             names = [group.name for group in groups]
             raise InputError(
                 Problem(
-                    f"{name!r} means {len(groups)} statistics; a figure has one",
+                    f"{name!r} matches {len(groups)} statistics, but a figure shows only one",
                     given=name,
                     expected="one of " + ", ".join(names[:8]) + (", …" if names[8:] else ""),
                 )
@@ -60,10 +60,10 @@ def draw(run: StoredRun, name: str, kind: str) -> str:
 
 
 def captured(run: StoredRun, name: str) -> dict[int, NDArray[np.float64]]:
-    """A captured tensor by step.
+    """A captured tensor, by step.
 
     Raises:
-        InputError: None of the name was captured.
+        InputError: No tensor of this name was captured.
     """
     full = plain(name if name.partition("/")[0] in CAPTURED else f"activation/{name}")
     result: dict[int, NDArray[np.float64]] = {}
@@ -76,7 +76,7 @@ def captured(run: StoredRun, name: str) -> dict[int, NDArray[np.float64]]:
     if not result:
         raise InputError(
             Problem(
-                f"nothing called {name!r} was captured of run {run.id}",
+                f"run {run.id} has no captured tensor {name!r}",
                 given=name,
                 expected="one of " + ", ".join(every)
                 if every

@@ -1,4 +1,4 @@
-"""Figures of what was watched: statistics by layer, attention patterns, histograms over time."""
+"""Figures of statistics by layer, attention patterns, and histograms over time."""
 
 import io
 import re
@@ -15,18 +15,18 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 _LAYER = re.compile(r"\bblocks\.(\d+)\.")
-_WIDE_RANGE = 30.0  # from which ratio of values on an axis is logarithmic
-_STEPS, _HEADS, _BINS = 5, 8, 48  # shown at most
-_POINTS = 400  # of a curve
+_WIDE_RANGE = 30.0  # ratio of values above which an axis is logarithmic
+_STEPS, _HEADS, _BINS = 5, 8, 48  # maximum numbers shown
+_POINTS = 400  # maximum number of points of a curve
 
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """A statistic of several layers.
+    """A statistic over several layers.
 
     Attributes:
-        name: Its name with ``blocks.*`` for the layer's number; of one without layers its own.
-        columns: The columns by layer's number, in order; 0 where there are no layers.
+        name: Its name, with ``blocks.*`` in place of the number of the block, if it has one.
+        columns: The columns by number of the block, in order; 0 if it has none.
     """
 
     name: str
@@ -34,7 +34,7 @@ class LayerGroup:
 
 
 def layer_groups(columns: Sequence[str]) -> list[LayerGroup]:
-    """Columns together that differ in their block's number alone."""
+    """Groups columns that differ only in the number of the block."""
     groups: dict[str, dict[int, str]] = {}
     for column in columns:
         found = _LAYER.search(column)
@@ -44,17 +44,17 @@ def layer_groups(columns: Sequence[str]) -> list[LayerGroup]:
 
 
 def layer_curves(frame: pl.DataFrame, group: LayerGroup) -> str:
-    """A curve for each layer over the steps, as SVG.
+    """A curve over steps for each layer, as SVG.
 
     Args:
-        frame: Columns ``step`` and the group's; several rows of a step are averaged.
-        group: What is drawn.
+        frame: The columns ``step`` and those of the group; rows of equal step are averaged.
+        group: The statistic to draw.
     """
     steps, table = _table(frame, group)
     with _style():
         figure = Figure(figsize=(7.5, 3.6), layout="constrained")
         axes = figure.subplots()
-        # Layers are ordered, so their colours are shades of one map.
+        # Layers are ordered, so their colours come from a sequential colour map.
         shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, len(group.columns)))
         for row, layer, shade in zip(table, group.columns, shades, strict=True):
             label = f"block {layer}" if "blocks.*" in group.name else None
@@ -95,8 +95,8 @@ def pattern_grid(captures: Mapping[int, NDArray[np.float64]], site: str) -> str:
     """Attention patterns as a grid of heads at several steps, as SVG.
 
     Args:
-        captures: Patterns (B, H, T, S) by step; the mean over samples is drawn.
-        site: The pattern's name.
+        captures: The patterns by step, each (B, H, T, S); the mean over samples is drawn.
+        site: The name of the pattern.
     """
     shown = spaced(sorted(captures), _STEPS)
     heads = min(next(iter(captures.values())).shape[1], _HEADS)
@@ -114,18 +114,18 @@ def pattern_grid(captures: Mapping[int, NDArray[np.float64]], site: str) -> str:
                     axes.set_ylabel(f"step {step}", fontsize=8)
                 if step == shown[0]:
                     axes.set_title(f"head {head}", fontsize=8)
-        assert image is not None, "some step is shown"
+        assert image is not None, "at least one step is shown"
         figure.colorbar(image, ax=grid.ravel().tolist(), pad=0.01, shrink=0.8)
         figure.suptitle(f"{site}: rows are queries, columns keys", fontsize=9)
         return _svg(figure)
 
 
 def histograms(captures: Mapping[int, NDArray[np.float64]], name: str) -> str:
-    """How a tensor's values are spread at each captured step, as SVG.
+    """Histograms of a tensor's values at each captured step, as SVG.
 
     Args:
         captures: The tensor by step.
-        name: Its name.
+        name: The name of the tensor.
     """
     steps = sorted(captures)
     finite = [values[np.isfinite(values)] for values in (captures[step] for step in steps)]
@@ -145,7 +145,7 @@ def histograms(captures: Mapping[int, NDArray[np.float64]], name: str) -> str:
         axes.set_xticks(marks, [str(steps[mark]) for mark in marks])
         axes.set_xlabel("captured after step")
         axes.set_ylabel("value")
-        figure.colorbar(mesh, ax=axes, pad=0.01, label="share of entries")
+        figure.colorbar(mesh, ax=axes, pad=0.01, label="fraction of entries")
         axes.set_title(name, fontsize=9, loc="left")
         return _svg(figure)
 
@@ -153,7 +153,7 @@ def histograms(captures: Mapping[int, NDArray[np.float64]], name: str) -> str:
 def _table(
     frame: pl.DataFrame, group: LayerGroup
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The steps at which anything was logged, and the values of each layer there."""
+    """The steps at which any column was logged, (n,), and the values, (layers, n)."""
     columns = list(group.columns.values())
     kept = frame.select("step", *columns).filter(
         pl.any_horizontal(pl.col(name).is_not_null() for name in columns)
@@ -171,7 +171,7 @@ def _table(
 
 
 def _edges(steps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The borders of cells around steps."""
+    """The edges of the cells around steps, (n + 1,)."""
     if len(steps) == 1:
         return np.array([steps[0] - 0.5, steps[0] + 0.5])
     middle = (steps[1:] + steps[:-1]) / 2
@@ -190,7 +190,7 @@ def _is_wide(table: NDArray[np.float64]) -> bool:
 
 
 def spaced(items: list[int], most: int) -> list[int]:
-    """At most so many of the items, evenly, the first and the last among them."""
+    """At most ``most`` evenly spaced items, including the first and the last."""
     if len(items) <= most:
         return items
     return [items[round(place)] for place in np.linspace(0, len(items) - 1, most)]

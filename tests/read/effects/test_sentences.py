@@ -35,8 +35,7 @@ def test_what_differs_is_said_with_direction_interval_and_p():
         "a=2 vs 1: final(loss) is lower by 1.19 [1.05, 1.32] (adjusted p < 0.001, 4 seeds)."
     )
     assert said([2.0, 2.2, 1.8, 2.0], scale="ratio")[0] == (
-        "a=2 vs 1: final(loss) is 1.99 [1.75, 2.27] times as large (adjusted p < 0.001, "
-        "4 seeds)."
+        "a=2 vs 1: final(loss) is 1.99 [1.75, 2.27] times as large (adjusted p < 0.001, 4 seeds)."
     )
 
 
@@ -83,7 +82,7 @@ def test_what_was_averaged_and_what_is_missing_is_said():
     results = gather(grid({"a": [1, 2], "b": [0, 1]}, 4, value), ["a", "b"])
     (found,) = differences(results, "a")
     text = comparison_sentence(found, "m")
-    assert "3 seeds, averaged over 2 cells of the other settings, 1 of 8 pairs lacks a value" in text
+    assert "3 seeds, averaged over 2 cells of the other settings, 1 of 8 pairs lacks a" in text
     (found,) = differences(results, "a", "base")
     assert "other settings at their base values" in comparison_sentence(found, "m")
 
@@ -106,9 +105,7 @@ def test_an_interaction_is_said_with_the_contrast_that_shows_it():
     assert interaction_sentence(interaction(0.0), "m").startswith(
         "Undecided whether a and b interact in their effect on m"
     )
-    assert "fewer than two complete seeds" in interaction_sentence(
-        interaction(1.0, 1), "m"
-    )
+    assert "fewer than two complete seeds" in interaction_sentence(interaction(1.0, 1), "m")
 
 
 def test_a_contrast_of_ratios_is_a_factor():
@@ -139,7 +136,8 @@ def test_a_power_law_is_said_as_a_halving_or_doubling():
 def test_an_exponential_is_said_as_a_step():
     text = law(lambda w: 9 * np.exp(0.5 * w), (0, 1, 2, 3))
     assert text.startswith("increasing model.d_model by 1 multiplies leaves(log(10)) by 1.6")
-    assert law(lambda w: 9 * np.exp(-0.5 * w), (0, 1, 2, 3)).startswith("decreasing model.d_model by 1")
+    falling = law(lambda w: 9 * np.exp(-0.5 * w), (0, 1, 2, 3))
+    assert falling.startswith("decreasing model.d_model by 1")
 
 
 def test_runs_that_never_did_and_relations_that_are_none_are_said():
