@@ -38,7 +38,7 @@ def test_findings_have_their_numbers(entry):
     text = (entry[2] / "entry.md").read_text()
     assert "17 of 18 runs stay at log(10), until step 1" in text
     assert "1 of 18 runs diverged, at step 10." in text
-    assert "1 of 18 runs spike" in text
+    assert "1 of 18 runs has spikes" in text
     assert "## Effects on leaves(log(10))" in text
     assert "halving model.d_model multiplies leaves(log(10)) by 2.03 [2.01, 2.05]" in text
     assert "**model.d_model=8, model.n_heads=1**: log(10) until 29" in text
@@ -65,7 +65,7 @@ def test_figures_of_effects(entry):
 
 def test_spikes_are_explained_or_how_to(entry):
     text = (entry[2] / "entry.md").read_text()
-    assert "spike at 351: nothing was watched there; ablab replay" in text
+    assert "spike at 351: no statistics were watched there; to record them: ablab replay" in text
     assert "ablab run made-up model.d_model=16 model.n_heads=1 'seeds=[0]'" in text
 
 

@@ -36,7 +36,7 @@ def test_the_entry_holds_the_question_the_command_and_the_evidence(written):
         "train.batch_size = 8",
         "torch 2.",
         "engine stack, width 4, cpu",
-        "## Troubles",
+        "## Failed and diverged runs",
         written.runs[0].run,
     ):
         assert part in text, part

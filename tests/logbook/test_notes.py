@@ -52,6 +52,19 @@ def test_notes_survive_twenty_rewrites_with_edits_between(stored):
             assert read_notes(path) == notes
 
 
+def test_notes_of_an_earlier_release_are_kept(stored):
+    store, record = stored
+    path = write_entry(store, record).folder / "entry.md"
+    earlier = "Notes: yours. What stands between this line and the next such is kept as it is."
+    earlier = f"<!-- {earlier} -->"
+    path.write_text(put_notes(path.read_text(), "mine\n").replace(BEGIN, earlier))
+    assert read_notes(path) == "mine\n"
+    assert BEGIN not in put_notes(path.read_text(), "other\n")
+    write_entry(store, record)
+    assert read_notes(path) == "mine\n"
+    assert BEGIN in path.read_text() and earlier not in path.read_text()
+
+
 def test_a_heading_is_enough(stored):
     store, record = stored
     path = write_entry(store, record).folder / "entry.md"
@@ -87,6 +100,6 @@ def test_the_logbook_marks_negative_results(tmp_path):
     )
     entry = write_entry(store, record)
     listed = (entry.folder.parent / "LOGBOOK.md").read_text()
-    assert "**Negative result**: 1 of 1 expectations failed; no difference shown." in listed
-    assert "0% held, and 90% were expected to" in listed
+    assert "**Negative result**: 1 of 1 expectation failed; no significant difference." in listed
+    assert "0% held; the mean stated confidence is 90%" in listed
     assert json.loads((entry.folder / "findings.json").read_text())["verdicts"][0]["late"] is False

@@ -58,7 +58,7 @@ def test_any_statistic_and_capture_is_drawn(lab):
     ]:
         assert draw(run, name, kind).startswith("<svg")
     for name, kind, said in [
-        ("activation/*", "curves", "a figure has one"),
+        ("activation/*", "curves", "a figure shows only one"),
         ("activation/ln_finl/rms", "curves", "no column"),
         ("blocks.9.attn.pattern", "patterns", "did you mean activation/blocks"),
         ("activation/ln_final/rms", "curve", "did you mean curves"),
@@ -134,7 +134,7 @@ def test_commands(lab, tmp_path):
         (["replay", run, "--steps", "a:b"], "--steps is not a range"),
         (["replay", run, "--every", "0"], "--every 0 is below 1"),
         (["replay", "zzz"], "no run 'zzz'"),
-        (["export", "asked", "--to", "xml"], "no form 'xml'"),
+        (["export", "asked", "--to", "xml"], "unknown export format 'xml'"),
         (["export", "nothing", "--to", "csv"], "no experiment called 'nothing'"),
         (["figure", run, "nothing"], "no column"),
     ]:

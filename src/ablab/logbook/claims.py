@@ -1,4 +1,4 @@
-"""Claims of logbooks beside what came out here: the table over recipes, and the page of it."""
+"""Claims of logbooks, compared with our results: a table over recipes, and a page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ _OUTCOMES = ("held", "failed", "undecided", NOT_RUN)
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of a logbook, and what became of it here.
+    """A claim of a logbook with its verdict.
 
     Attributes:
-        expectation: The claim, with its figure and where it is from.
-        verdict: The verdict on it; None where nothing was run.
+        expectation: The claim, with its number and its source.
+        verdict: The verdict; None if the runs that it needs were not run.
     """
 
     expectation: Expectation
@@ -43,7 +43,7 @@ class Claim:
 
     @property
     def ours(self) -> str:
-        """The number that decided, with its 95% interval; empty where there is none."""
+        """The tested number with its 95% interval; empty if there is none."""
         if self.verdict is None or self.verdict.value is None:
             return ""
         text = shown(self.verdict.value)
@@ -55,19 +55,19 @@ class Claim:
 
 @dataclass(frozen=True)
 class RecipeClaims:
-    """The claims that a recipe is about.
+    """The claims that a recipe tests.
 
     Attributes:
         name: The recipe's name.
-        logbook: The logbook that it is of, or else its own name.
-        question: What it asks.
-        size: The size; None where it has one only.
-        about: What that size leaves out or adds.
-        asked: The experiment; None where it cannot be made here.
-        lacking: Why it cannot be made; None where it can.
-        record: The experiment in the store; None where it was not run.
-        seconds: What its runs took to train.
-        runs: How many runs it has in the store.
+        logbook: The logbook that it belongs to, or else its own name.
+        question: The recipe's question.
+        size: The size; None if the recipe has no sizes.
+        about: How this size differs from the others.
+        asked: The experiment; None if it cannot be created on this machine.
+        lacking: The reason why it cannot be created; None if it can.
+        record: The experiment in the store; None if it was not run.
+        seconds: The total training time of its runs, in seconds.
+        runs: The number of its runs in the store.
         claims: The claims.
     """
 
@@ -112,9 +112,9 @@ class RecipeClaims:
 
 
 def chosen(names: Sequence[str]) -> list[str]:
-    """The recipes that names stand for: a recipe, a logbook's recipes, a YAML file.
+    """Resolves names of recipes, logbooks (all their recipes) and YAML files to recipes.
 
-    Without names, all shipped recipes that expect anything.
+    Without names, all shipped recipes that have expectations.
 
     Raises:
         InputError: A name is none of these.
@@ -136,23 +136,22 @@ def chosen(names: Sequence[str]) -> list[str]:
             )
             near = nearest(name, [*logbooks, *known])
             raise InputError(
-                Problem(f"there is no recipe and no logbook called {name!r}", given=name,
+                Problem(f"there is no recipe or logbook called {name!r}", given=name,
                         expected=expected, suggestion=near)
             )  # fmt: skip
     return list(dict.fromkeys(found))
 
 
 def claims_of(stores: Sequence[Store], name: str, size: str | None) -> RecipeClaims:
-    """The claims of one recipe at a size, with the verdicts on them.
+    """The claims of one recipe at one size, with their verdicts.
 
     Args:
-        stores: Where its runs may be; the first that has any of them counts.
+        stores: The stores to search for its runs; the first that has any of them is used.
         name: The recipe, or a YAML file.
-        size: The size that is asked for; None for the recipe's own. A recipe without sizes is
-            taken as it is.
+        size: The size; None for the recipe's default. Ignored for a recipe without sizes.
 
     Raises:
-        InputError: The recipe has sizes, and not this one; or its expectations cannot be read.
+        InputError: The recipe has sizes but not this one, or its expectations are invalid.
     """
     tree, origins = read_source(name)
     sizes = tree.get("sizes") or {}
@@ -192,7 +191,7 @@ def claims_of(stores: Sequence[Store], name: str, size: str | None) -> RecipeCla
 def _place(
     stores: Sequence[Store], asked: Experiment
 ) -> tuple[Store, ExperimentRecord] | tuple[None, None]:
-    """The store in which any of an experiment's runs has begun, and the experiment there."""
+    """The first store in which any run of an experiment has started, and the experiment there."""
     for store in stores:
         rows = store.index.rows(
             """SELECT e.id FROM experiments e WHERE e.digest = ? AND EXISTS
@@ -207,7 +206,7 @@ def _place(
 
 
 def _can_be_seen(asked: Experiment | None, expectation: Expectation) -> bool:
-    """Whether a size has the cells that a claim is about, and trains to the step that it names."""
+    """Whether a size has the cells that a claim compares and enough steps for its measure."""
     if asked is None:
         return False
     compared = expectation.lower_than or expectation.higher_than or expectation.same_as or {}
@@ -229,7 +228,7 @@ def _can_be_seen(asked: Experiment | None, expectation: Expectation) -> bool:
 def _verdict(
     store: Store | None, record: ExperimentRecord | None, expectation: Expectation
 ) -> Verdict | None:
-    """The verdict on what a recipe expects, stamped as it is in the store, if it is."""
+    """The verdict on a recipe's expectation, with its time stamp if it is in the store."""
     if store is None or record is None:
         return None
     for each in stamped(store, record):
@@ -239,7 +238,7 @@ def _verdict(
 
 
 def tally(found: Sequence[RecipeClaims]) -> str:
-    """How many claims there are, and what became of them."""
+    """The number of claims and of each outcome, as text."""
     outcomes = [claim.outcome for each in found for claim in each.claims]
     counts = [f"{outcomes.count(each)} {each}" for each in _OUTCOMES if each in outcomes]
     many = "s" if len(outcomes) > 1 else ""
@@ -249,8 +248,8 @@ def tally(found: Sequence[RecipeClaims]) -> str:
 def write_page(found: Sequence[RecipeClaims], path: Path, command: str) -> None:
     """Writes the page of claims in Markdown.
 
-    What is written by hand goes with it: ``FINDINGS.md`` and ``FINDINGS-LOGBOOK.md`` in the folder
-    beside the page that has the page's name (``docs/logbooks/`` for ``docs/logbooks.md``).
+    The page includes text written by hand: ``FINDINGS.md`` and ``FINDINGS-LOGBOOK.md`` in the
+    folder next to the page that has the same name (``docs/logbooks/`` for ``docs/logbooks.md``).
 
     Raises:
         WriteError: The page cannot be written.
@@ -281,10 +280,11 @@ def _by_hand(path: Path) -> str:
 
 
 def _machine(record: ExperimentRecord) -> str:
-    """The machine and the versions that an experiment was registered with."""
+    """The machine and the versions with which an experiment was registered."""
     known = record.environment
     packages = ", ".join(f"{name} {number}" for name, number in known["packages"].items())
     return (
-        f"{known['processor']}, {known['cores']} cores, {known['memory']}; "
+        f"{known['processor']}, {known['cores']} core{'' if known['cores'] == 1 else 's'}, "
+        f"{known['memory']}; "
         f"Python {known['python']}, {packages}"
     )

@@ -1,4 +1,4 @@
-"""What an entry says of its results: readings, effects, spikes, verdicts, in sentences."""
+"""The findings of an experiment as sentences: readings, effects, spikes and verdicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,21 +18,22 @@ from ablab.read.verdicts import Verdict, verdicts
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 _ENDED = ("finished", "stopped")
-_EXPLAINED = 8  # runs whose spikes are explained, the highest spikes first
+_EXPLAINED = 8  # maximum number of runs whose spikes are explained, highest spikes first
 
 
 @dataclass(frozen=True)
 class Conclusions:
-    """What was found in an experiment.
+    """The findings of an experiment.
 
     Attributes:
-        readings: The reading of each run's training loss.
-        variants: A variant's label with what its curves show, and each seed's run and sentence.
-        effects: The effects of the grid's settings, a measure each.
-        spikes: What preceded the spikes of some runs.
-        verdicts: What became of the expectations.
-        sentences: The findings, each with its numbers.
-        negative: Why the result is a negative one; empty where it is none.
+        readings: The reading of each run's training loss, by run id.
+        variants: For each variant, its label, its reading as text, and for each seed the run id,
+            the seed and the reading as text.
+        effects: The effects of the grid's settings, one item per measure.
+        spikes: Explanations of the spikes of some runs.
+        verdicts: The verdicts on expectations.
+        sentences: The findings, with their numbers.
+        negative: The reasons why the result is negative; empty if it is not.
     """
 
     readings: dict[str, Reading]
@@ -44,7 +45,7 @@ class Conclusions:
     negative: list[str]
 
     def digest(self) -> dict[str, Any]:
-        """What the logbook's list needs of it, as plain data."""
+        """The part that ``LOGBOOK.md`` needs, as plain data."""
         return {
             "negative": self.negative,
             "sentences": self.sentences[:2],
@@ -58,14 +59,14 @@ def find(
     runs: Sequence[RunRecord],
     summaries: Sequence[VariantSummary],
 ) -> Conclusions:
-    """The findings of an experiment, as far as it has come."""
+    """Collects the findings of an experiment, which may still be running."""
     readings = experiment_readings(store, record, runs)
     effects = _effects(store, record, runs, readings)
     spikes = _explanations(store, record, runs, readings)
     judged = verdicts(store, record)
     sentences = [
         *_best(summaries),
-        *_told(effects),
+        *_compared(effects),
         *_levels(runs, readings),
         *_spiky(runs, readings, spikes),
         *_troubled(runs),
@@ -87,7 +88,7 @@ def _effects(
     runs: Sequence[RunRecord],
     readings: dict[str, Reading],
 ) -> list[Effects]:
-    """Of the last loss, and of leaving the level at which at least half of the runs stay."""
+    """The effects on the final loss, and on leaving each level where half of the runs stay."""
     if not record.definition["grid"] or not any(run.status in _ENDED for run in runs):
         return []
     measures: list[str | None] = [None]
@@ -103,7 +104,7 @@ def _effects(
     for measure in measures:
         try:
             found.append(experiment_effects(store, record, measure=measure))
-        except InputError:  # there is nothing to compare yet
+        except InputError:  # nothing to compare yet
             continue
     return found
 
@@ -138,35 +139,36 @@ def _variants(
 
 
 def _best(summaries: Sequence[VariantSummary]) -> list[str]:
-    """The best variant and the next one, by the last held-out loss, or else the training loss."""
+    """The variants with the lowest final losses, by held-out loss or else training loss."""
     for measure in ("eval_loss", "train_loss"):
         known = [each for each in summaries if measure in each.measures]
         if not known:
             continue
         known.sort(key=lambda each: each.measures[measure].mean)
         first = known[0]
-        text = f"{variant_label(first.keys)} ends lowest: {measure} {first.measures[measure]}"
         if len(known) == 1:
-            return [f"{measure} ends at {first.measures[measure]}."]
+            return [f"The final {measure} is {first.measures[measure]}."]
+        text = f"Lowest final {measure}: {first.measures[measure]} ({variant_label(first.keys)})"
         second, last = known[1], known[-1]
-        text += f"; then {variant_label(second.keys)}, {second.measures[measure]}"
+        text += f"; next: {second.measures[measure]} ({variant_label(second.keys)})"
         if len(known) > 2:
-            text += f"; highest {variant_label(last.keys)}, {last.measures[measure]}"
+            text += f"; highest: {last.measures[measure]} ({variant_label(last.keys)})"
         return [text + "."]
     return []
 
 
-def _told(effects: Sequence[Effects]) -> list[str]:
-    """What is decided of each setting, and how much is not."""
+def _compared(effects: Sequence[Effects]) -> list[str]:
+    """The decided comparisons, the number of undecided ones, interactions and relations."""
     sentences = []
     for found in effects:
-        told = [each for each in found.factorial if each.verdict != "undecided"]
-        sentences += [comparison_sentence(each, found.measure) for each in told]
-        rest = len(found.factorial) - len(told)
+        decided = [each for each in found.factorial if each.verdict != "undecided"]
+        sentences += [comparison_sentence(each, found.measure) for each in decided]
+        rest = len(found.factorial) - len(decided)
         if rest:
             sentences.append(
-                f"{rest} of {len(found.factorial)} comparisons of {found.measure} are undecided, "
-                "which is not: equal; the table says how many seeds would settle each."
+                f"{_of(rest, len(found.factorial), 'comparison')} of {found.measure} "
+                f"{'is' if rest == 1 else 'are'} undecided. This does not mean that the values are "
+                "equal; the table estimates the number of seeds needed."
             )
         sentences += [
             interaction_sentence(each, found.measure) for each in found.interactions if each.exists
@@ -180,7 +182,7 @@ def _told(effects: Sequence[Effects]) -> list[str]:
 
 
 def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str]:
-    """The natural levels at which runs stay, with how many and until when."""
+    """The natural levels at which runs stay, with the number of runs and the last step."""
     known = [readings[run.run] for run in runs if run.run in readings]
     sentences = []
     for group in common_plateaus(known, least=1):
@@ -189,13 +191,15 @@ def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str
             continue
         ends = sorted(plateau.last for _, plateau in group)
         sentences.append(
-            f"{len(group)} of {len(known)} runs stay at {name}, until step "
-            f"{ends[len(ends) // 2]:,} [{ends[0]:,}, {ends[-1]:,}] (median and range)."
+            f"{_of(len(group), len(known), 'run')} {'stays' if len(group) == 1 else 'stay'} at "
+            f"{name}, until step {ends[len(ends) // 2]:,} [{ends[0]:,}, {ends[-1]:,}] (median and "
+            "range)."
         )
     never = [each for each in known if each.floor is not None and each.floor.name is not None]
     for name in dict.fromkeys(each.floor.name for each in never if each.floor is not None):
         count = sum(each.floor is not None and each.floor.name == name for each in never)
-        sentences.append(f"{count} of {len(known)} runs are at {name} to the end.")
+        verb = "is" if count == 1 else "are"
+        sentences.append(f"{_of(count, len(known), 'run')} {verb} still at {name} at the end.")
     return sentences
 
 
@@ -208,15 +212,16 @@ def _spiky(
     counts = sorted(len(readings[run.run].spikes) for run in having)
     highest = max(spike.height for run in having for spike in readings[run.run].spikes)
     text = (
-        f"{len(having)} of {len(runs)} runs spike, by a factor of {number(highest)} at most; "
-        f"spikes a run: {counts[len(counts) // 2]} [{counts[0]}, {counts[-1]}] (median and range)"
+        f"{_of(len(having), len(runs), 'run')} {'has' if len(having) == 1 else 'have'} spikes, by "
+        f"a factor of at most {number(highest)}; spikes per run: {counts[len(counts) // 2]} "
+        f"[{counts[0]}, {counts[-1]}] (median and range)"
     )
     known = [each for each in spikes if each.zero_sum_error is not None]
     if known:
         lost = sum(each.zero_sum_step is not None for each in known)
         text += (
-            f"; before {lost} of the {len(known)} spikes that were watched, class gradients had "
-            "lost their zero sum"
+            f"; before {_of(lost, len(known), 'watched spike')}, logit gradients no longer summed "
+            "to zero"
         )
     return [text + "."]
 
@@ -228,23 +233,27 @@ def _troubled(runs: Sequence[RunRecord]) -> list[str]:
         if steps:
             where = shown(min(steps))
             where += f" to {shown(max(steps))}" if max(steps) > min(steps) else ""
-            sentences.append(f"{len(steps)} of {len(runs)} runs {status}, at step {where}.")
+            sentences.append(f"{_of(len(steps), len(runs), 'run')} {status}, at step {where}.")
     return sentences
+
+
+def _of(count: int, total: int, noun: str) -> str:
+    return f"{count} of {total} {noun}{'' if total == 1 else 's'}"
 
 
 def _negative(
     runs: Sequence[RunRecord], effects: Sequence[Effects], judged: Sequence[Verdict]
 ) -> list[str]:
-    """Why a result is a negative one, each reason in a few words."""
+    """The reasons why a result is negative, each in a few words."""
     reasons = []
     failed = sum(each.outcome == "failed" for each in judged)
     if failed:
-        reasons.append(f"{failed} of {len(judged)} expectations failed")
+        reasons.append(f"{_of(failed, len(judged), 'expectation')} failed")
     done = all(run.status in (*_ENDED, "diverged", "failed") for run in runs)
     if effects and done and not any(
         each.verdict == "differs" for found in effects for each in found.factorial
     ):  # fmt: skip
-        reasons.append("no difference shown")
+        reasons.append("no significant difference")
     if runs and all(run.status in ("diverged", "failed") for run in runs):
-        reasons.append("no run reached its end")
+        reasons.append("no run finished")
     return reasons

@@ -79,10 +79,10 @@ def drawable(run: StoredRun) -> Drawable:
 
 
 def captured(run: StoredRun, name: str) -> dict[int, NDArray[np.float64]]:
-    """A captured tensor by step.
+    """A captured tensor, by step.
 
     Raises:
-        InputError: None of the name was captured.
+        InputError: No tensor of this name was captured.
     """
     full = plain_site(name if name.partition("/")[0] in CAPTURED else f"activation/{name}")
     result: dict[int, NDArray[np.float64]] = {}
@@ -95,7 +95,7 @@ def captured(run: StoredRun, name: str) -> dict[int, NDArray[np.float64]]:
     if not result:
         raise InputError(
             Problem(
-                f"nothing called {name!r} was captured of run {run.id}",
+                f"run {run.id} has no captured tensor {name!r}",
                 given=name,
                 expected="one of " + ", ".join(every)
                 if every

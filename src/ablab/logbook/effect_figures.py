@@ -1,4 +1,4 @@
-"""Figures of effects: intervals of comparisons, and how settings act together."""
+"""Figures of effects: intervals of comparisons, and interactions."""
 
 from collections.abc import Sequence
 
@@ -8,17 +8,17 @@ from matplotlib.figure import Figure
 from ablab.logbook.svg import PALETTE, figure_style, svg
 from ablab.read.effects import Cell, Comparison, Effects
 
-_ROWS = 24  # of a forest plot
-_PANELS = 4  # of small multiples
-_LINES = 7  # in one of them
+_ROWS = 24  # maximum rows of a forest plot
+_PANELS = 4  # maximum panels of an interaction figure
+_LINES = 7  # maximum lines in a panel
 
 
 def forest(comparisons: Sequence[Comparison], measure: str) -> str:
-    """Differences with their 95% intervals, a row each, as SVG.
+    """A forest plot: differences with their 95% intervals, one per row, as SVG.
 
     Args:
-        comparisons: What is drawn, from the top; those without a difference are left out.
-        measure: What was measured.
+        comparisons: The comparisons, from top to bottom; those without a difference are skipped.
+        measure: The name of the measure.
     """
     drawn = [each for each in comparisons if each.difference is not None][:_ROWS]
     ratio = bool(drawn) and drawn[0].scale == "ratio"
@@ -27,17 +27,17 @@ def forest(comparisons: Sequence[Comparison], measure: str) -> str:
         axes = figure.subplots()
         axes.axvline(1 if ratio else 0, color="0.6", lw=0.8, zorder=0)
         for place, each in enumerate(drawn):
-            assert each.difference is not None, "those were left out"
+            assert each.difference is not None, "others were skipped"
             decided = each.verdict == "differs"
             colour = PALETTE[1] if decided else "0.45"
             if each.interval is not None:
                 axes.hlines(place, *each.interval, color=colour, lw=1.6)
-            # A full mark is a decided difference, an open one is not.
+            # A filled marker is a significant difference, an open marker is undecided.
             axes.plot(
                 [each.difference], [place], "o", ms=5, color=colour,
                 mfc=colour if decided else "white",
             )  # fmt: skip
-        labels = [f"{each.key}: {each.value} beside {each.reference}" for each in drawn]
+        labels = [f"{each.key}: {each.value} vs {each.reference}" for each in drawn]
         axes.set_yticks(range(len(drawn)), labels)
         axes.set_ylim(len(drawn) - 0.4, -0.6)
         if ratio:
@@ -49,9 +49,9 @@ def forest(comparisons: Sequence[Comparison], measure: str) -> str:
 
 
 def small_multiples(found: Effects) -> str | None:
-    """How two settings act together: a panel for each pair, a line for each value of the second.
+    """Interaction plots: a panel for each pair of settings, a line for each value of the second.
 
-    The pairs that depend on each other come first. None where the grid has one setting.
+    Pairs with a significant interaction come first. None if the grid has only one setting.
     """
     pairs = sorted(found.interactions, key=lambda each: (not each.exists, each.p or 1.0))[:_PANELS]
     if not pairs:

@@ -1,4 +1,4 @@
-"""Effects as an entry shows them: a table of comparisons, and their figures."""
+"""Effects in an entry: tables of comparisons, and their figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,21 +7,22 @@ from ablab.logbook.effect_figures import forest, small_multiples
 from ablab.read.effects import Comparison, Effects, verdict_words
 from ablab.read.measures import shown
 
-_HEADER = ["setting", "value", "beside", "difference", "95% interval", "adjusted p", "seeds",
+_HEADER = ["setting", "value", "vs", "difference", "95% interval", "adjusted p", "seeds",
            "verdict"]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class EffectTable:
-    """The comparisons of a measure.
+    """The comparisons of a measure as text tables.
 
     Attributes:
-        measure: What was measured.
-        base: The base values, in words.
-        header: The tables' header.
+        measure: The name of the measure.
+        base: The base values, as text.
+        header: The header of both tables.
         factorial: Comparisons averaged over the other settings.
-        marginal: Those with the other settings at their base values; empty for a single setting.
-        missing: How many runs had no value, of how many.
+        marginal: Comparisons with the other settings at their base values; empty if the grid has
+            only one setting.
+        missing: The number of runs without a value, and the number of runs.
     """
 
     measure: str
@@ -33,7 +34,7 @@ class EffectTable:
 
 
 def effect_table(found: Effects) -> EffectTable:
-    """The comparisons of a measure as text."""
+    """The comparisons of a measure as text tables."""
     header = list(_HEADER)
     if found.scale == "ratio":
         header[3] = "ratio"
@@ -55,9 +56,9 @@ def effect_drawings(effects: Sequence[Effects]) -> dict[str, str]:
     for place, found in enumerate(effects):
         if any(each.difference is not None for each in found.factorial):
             drawings[f"effects-{place}"] = forest(found.factorial, found.measure)
-        together = small_multiples(found)
-        if together is not None:
-            drawings[f"interactions-{place}"] = together
+        interaction = small_multiples(found)
+        if interaction is not None:
+            drawings[f"interactions-{place}"] = interaction
     return drawings
 
 

@@ -1,4 +1,4 @@
-"""Writing an experiment's entry, and the logbook that lists them all."""
+"""Writes an experiment's entry, and the logbook that lists all entries."""
 
 import json
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from ablab.logbook.marks import curve_marks
 from ablab.logbook.notes import BEGIN, end_line, entry_notes
 from ablab.logbook.page import assets, templates
 from ablab.logbook.plotdata import plot_data, points_of_curves
-from ablab.logbook.samples import kept_samples, make_samples
+from ablab.logbook.samples import make_samples, saved_samples
 from ablab.logbook.statistic_sections import file_name, incidents, shown_columns, watched_figures
 from ablab.logbook.variant_curves import curves
 from ablab.read.bands import Band, bands
@@ -43,7 +43,7 @@ _SHORT = {
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry as it was written."""
+    """A written entry: the experiment's name and the entry's folder."""
 
     name: str
     folder: Path
@@ -55,10 +55,13 @@ class Entry:
 
 
 def write_entry(store: Store, record: ExperimentRecord) -> Entry:
-    """Writes or rewrites the entry of an experiment and the logbook's list.
+    """Writes or rewrites the entry of an experiment, and ``LOGBOOK.md``.
 
-    The entry's folder is named by the day on which the experiment was first asked for. Its notes
-    are kept as they stand there.
+    The entry's folder is named after the day on which the experiment was first requested. Its
+    notes stay unchanged.
+
+    Raises:
+        StoreError: A file cannot be written.
     """
     folder = store.path / "logbook" / store.entry_folder(record)
     make_samples(store, record, experiment_runs(store, record), folder)
@@ -77,9 +80,9 @@ def write_entry(store: Store, record: ExperimentRecord) -> Entry:
 
 
 def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
-    """All that the templates show; it needs neither the corpus nor a user's modules.
+    """The variables of the templates; needs neither the corpus nor a user's modules.
 
-    It reads the store and changes nothing but the readings that the index keeps.
+    Reads the store and changes nothing except the readings cached in the index.
 
     Args:
         store: The store.
@@ -138,18 +141,18 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
 
 
 def _notes(store: Store, record: ExperimentRecord) -> tuple[str, int]:
-    """The notes as they stand in the entry with those that are new, and how many the store has."""
+    """The notes in the entry plus new ones from the store, and the number of stored notes."""
     stored = store.notes(record.id)
     path = store.path / "logbook" / (record.entry or "") / "entry.md"
     return entry_notes(path, stored), len(stored)
 
 
 def _samples(store: Store, record: ExperimentRecord) -> list[dict[str, Any]]:
-    return [] if record.entry is None else kept_samples(store.path / "logbook" / record.entry)
+    return [] if record.entry is None else saved_samples(store.path / "logbook" / record.entry)
 
 
 def _choices(values: Any) -> list[str]:
-    """An axis's values, a line each where they are bundles of settings."""
+    """The values of an axis, in one line; for bundles of settings, one line per bundle."""
     if isinstance(values, list):
         return [", ".join(str(value) for value in values)]
     return [
@@ -159,7 +162,7 @@ def _choices(values: Any) -> list[str]:
 
 
 def _full(store: Store, runs: list[RunRecord]) -> list[tuple[str, Any]]:
-    """Every setting of the first run, those that were left at their defaults too."""
+    """All settings of the first run, including defaults."""
     if not runs:
         return []
     trajectory = json.loads(store.run_row(runs[0].run)["trajectory"])
@@ -167,7 +170,7 @@ def _full(store: Store, runs: list[RunRecord]) -> list[tuple[str, Any]]:
 
 
 def drawn_curves(metrics: pl.DataFrame, keys: list[str]) -> dict[str, list[Band]]:
-    """The curves that the page's figure offers, by column, thinned to what a page may hold."""
+    """The curves of the page's figure, by column, thinned to limit the size of the page."""
     measures = [name for name in DRAWN if name in metrics.columns]
     statistics = [name for name in metrics.columns if is_statistic(name)]
     variants = (metrics.select(pl.struct(keys).rle_id().max()).item() or 0) + 1 if keys else 1
@@ -178,12 +181,12 @@ def drawn_curves(metrics: pl.DataFrame, keys: list[str]) -> dict[str, list[Band]
 
 
 def column_titles(columns: Iterable[str]) -> dict[str, str]:
-    """What each column is called."""
+    """The title of each column."""
     return {column: _SHORT.get(column, column) for column in columns}
 
 
 def _restarts(metrics: pl.DataFrame, runs: list[RunRecord]) -> list[tuple[RunRecord, str]]:
-    """The runs that went back to an earlier state, and from where to where."""
+    """The runs that were restarted from an earlier state, with the steps."""
     found = restarts(metrics)
     return [
         (run, ", ".join(f"{step} → {back_to}" for step, back_to in found[run.run]))
@@ -193,7 +196,7 @@ def _restarts(metrics: pl.DataFrame, runs: list[RunRecord]) -> list[tuple[RunRec
 
 
 def _base(record: ExperimentRecord) -> list[tuple[str, Any]]:
-    """The settings that were written down, as dotted keys."""
+    """The settings given in the definition, as dotted keys."""
     parts = {
         key: value
         for key, value in record.definition.items()
@@ -208,7 +211,7 @@ def _counted(runs: list[RunRecord]) -> str:
 
 
 def _facts(store: Store, runs: list[RunRecord]) -> list[str]:
-    """How the runs were trained: engine, width, device and threads, each combination once."""
+    """Every distinct combination of engine, width, device and threads that trained the runs."""
     wanted = {run.run for run in runs}
     found: dict[str, None] = {}
     for row in store.index.rows("SELECT id, segments FROM runs"):
@@ -217,7 +220,8 @@ def _facts(store: Store, runs: list[RunRecord]) -> list[str]:
                 text = (
                     f"engine {segment.get('method', segment['engine'])}, "
                     f"width {segment['width']}, {segment['device']}, "
-                    f"{segment['threads']} threads, torch {segment['torch']}"
+                    f"{segment['threads']} thread{'' if segment['threads'] == 1 else 's'}, "
+                    f"torch {segment['torch']}"
                 )
                 found[text] = None
     return list(found)

@@ -1,4 +1,4 @@
-"""Metrics in other programs' forms: CSV, Parquet, TensorBoard event files, Weights & Biases."""
+"""Exports metrics to CSV, Parquet, TensorBoard event files and Weights & Biases."""
 
 import importlib
 import json
@@ -26,29 +26,30 @@ def export(
     project: str | None = None,
     offline: bool = False,
 ) -> tuple[Path, int]:
-    """Writes an experiment's metrics in another form.
+    """Exports an experiment's metrics to another format.
 
     Args:
         store: The store.
         record: The experiment.
-        form: ``csv``, ``parquet``, ``tensorboard`` (event files, a folder a run) or ``wandb``
-            (a run for each run, grouped by the experiment).
-        out: The file or folder; by default NAME.csv, NAME.parquet, NAME-tensorboard, or for wandb
-            the folder ``wandb`` is put into, the working directory.
-        columns: Patterns of the columns wanted; all by default.
-        project: Of wandb; by default the experiment's name.
-        offline: Of wandb: nothing is sent; ``wandb sync`` does that later.
+        form: ``csv``, ``parquet``, ``tensorboard`` (event files, one folder per run) or ``wandb``
+            (one W&B run per run, grouped by experiment).
+        out: The file or folder. By default NAME.csv, NAME.parquet or NAME-tensorboard; for W&B,
+            the working directory, in which a folder ``wandb`` is created.
+        columns: Patterns of the columns to export; all by default.
+        project: The W&B project; by default the experiment's name.
+        offline: For W&B: nothing is uploaded; ``wandb sync`` can do so later.
 
     Returns:
-        Where it is, and how many runs there are.
+        The path, and the number of runs.
 
     Raises:
-        InputError: There is no such form, a package is missing, or a pattern matches nothing.
+        InputError: The format is unknown, a package is missing, a pattern matches no column, or
+            W&B cannot be reached.
     """
     if form not in get_args(Form):
         raise InputError(
             Problem(
-                f"there is no form {form!r} to export to",
+                f"unknown export format {form!r}",
                 "--to",
                 given=form,
                 expected="one of " + ", ".join(get_args(Form)),
@@ -81,7 +82,7 @@ def _default(record: ExperimentRecord, form: str) -> Path:
 
 
 def _package(form: str) -> Any:
-    """The package that a form needs."""
+    """The package that a format needs, or None."""
     modules = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
     if form not in modules:
         return None
@@ -90,7 +91,7 @@ def _package(form: str) -> Any:
     except ImportError as error:
         raise InputError(
             Problem(
-                f"exporting to {form} needs a package that is not here ({error})",
+                f"exporting to {form} needs a package that is not installed ({error})",
                 "--to",
                 given=form,
                 expected=f"pip install 'ablab[{form}]'",
@@ -99,7 +100,7 @@ def _package(form: str) -> Any:
 
 
 def _rows(frame: pl.DataFrame, record: ExperimentRecord) -> Any:
-    """For each run its id, variant, seed, and (step, values) of every row; only what was logged."""
+    """For each run: its id, variant, seed, and (step, logged values) of every row."""
     keys = list(record.definition["grid"])
     values = [name for name in frame.columns if name not in (*_FRONT, *keys)]
     for (run,), mine in frame.group_by("run", maintain_order=True):
@@ -124,7 +125,7 @@ def _to_tensorboard(
     for run, variant, seed, rows in _rows(frame, record):
         label = ",".join(f"{key}={value}" for key, value in (variant | {"seed": seed}).items())
         folder = path / f"{label.replace('/', '_')}-{run}"
-        for old in folder.glob("events.out.tfevents.*"):  # written anew, not added to
+        for old in folder.glob("events.out.tfevents.*"):  # replace earlier events, do not append
             old.unlink()
         with package.SummaryWriter(str(folder)) as writer:
             writer.add_text(
@@ -165,7 +166,7 @@ def _to_wandb(
                 Problem(
                     f"Weights & Biases cannot be reached ({str(error).splitlines()[0]})",
                     "--to",
-                    expected="a login (wandb login) and a network, or --offline",
+                    expected="a login (wandb login) and a network connection, or --offline",
                 )
             ) from error
         for step, values in rows:

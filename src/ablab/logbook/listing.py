@@ -1,4 +1,4 @@
-"""``LOGBOOK.md``: every entry by date, negative results marked, and how expectations fared."""
+"""``LOGBOOK.md``: all entries by date, with negative results marked, and the calibration."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from ablab.store.store import ExperimentRecord, Store
 
 
 def write_logbook(store: Store) -> Path:
-    """Writes ``LOGBOOK.md``: every entry, the newest first."""
+    """Writes ``LOGBOOK.md`` with all entries, newest first; returns its path."""
     path = store.path / "logbook" / "LOGBOOK.md"
     text = templates().get_template("logbook.md.j2").render(**listing(store))
     write_text_atomically(path, text)
@@ -19,7 +19,7 @@ def write_logbook(store: Store) -> Path:
 
 
 def listing(store: Store) -> dict[str, Any]:
-    """The entries with what was found in each, and the calibration over all of them."""
+    """The entries with their findings, and the calibration over all of them."""
     records = sorted(store.experiments(), key=lambda each: (each.created, each.id), reverse=True)
     entries, verdicts = [], []
     for record in records:
@@ -48,7 +48,7 @@ def listing(store: Store) -> dict[str, Any]:
 
 
 def _digest(store: Store, record: ExperimentRecord) -> dict[str, Any]:
-    """What was found when the entry was last written; nothing where it is of an earlier release."""
+    """The findings saved with an entry; empty if an earlier release wrote it."""
     path = store.path / "logbook" / str(record.entry) / "findings.json"
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -65,8 +65,9 @@ def _shown(found: Calibration | None) -> str | None:
         f"stated {low:.0%} to {high:.0%}: {held:.0%} of {count} held"
         for low, high, count, held in found.groups
     )
+    noun = "expectation" if found.count == 1 else "expectations"
     return (
-        f"Of {found.count} decided expectations with a stated confidence, {found.held:.0%} held, "
-        f"and {found.stated:.0%} were expected to ({groups}; Brier score {found.brier:.2f}, a "
-        "coin's is 0.25)."
+        f"Of {found.count} decided {noun} with a stated confidence, {found.held:.0%} held; the "
+        f"mean stated confidence is {found.stated:.0%} ({groups}; Brier score {found.brier:.2f}, "
+        "where always stating 50% gives 0.25)."
     )

@@ -1,4 +1,4 @@
-"""What the reader found, as marks on the curves of the page and of the static figures."""
+"""The findings of the curve reader as marks on the curves of pages and static figures."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -9,20 +9,20 @@ from ablab.read.curves import Plateau, Reading
 from ablab.read.curves.sentences import common_plateaus, number
 from ablab.store.store import RunRecord
 
-_SPIKES = 12  # of a variant, drawn at most: the highest
+_SPIKES = 12  # maximum number of spikes per variant, highest first
 
 
 def curve_marks(
     runs: Sequence[RunRecord], readings: Mapping[str, Reading]
 ) -> dict[str, list[dict[str, Any]]]:
-    """The marks of each variant's curve, by its label.
+    """The marks of each variant's curve, by label of the variant.
 
-    Plateaus, their descents and floors are medians over the seeds that have them; spikes, rises and
-    slowdowns are each seed's.
+    Plateaus, descents and floors are medians over the seeds that have them. Spikes, growbacks and
+    slowdowns are marked for each seed.
 
     Args:
         runs: The runs.
-        readings: Their readings, by run.
+        readings: The readings of the runs, by run id.
     """
     groups: dict[str, list[tuple[int, Reading]]] = {}
     for run in runs:
@@ -53,7 +53,7 @@ def _marks(group: list[tuple[int, Reading]]) -> list[dict[str, Any]]:
         if starts:
             start = int(median(starts))
             level = median(plateau.level for plateau in plateaus)
-            marks.append(_mark("descent", start, start, level, f"left at {start:,}"))
+            marks.append(_mark("descent", start, start, level, f"leaves the level at {start:,}"))
     floors = [reading.floor for reading in readings if reading.floor is not None]
     if 2 * len(floors) >= len(readings):
         first, level = int(median(f.first for f in floors)), median(f.level for f in floors)
@@ -73,7 +73,7 @@ def _marks(group: list[tuple[int, Reading]]) -> list[dict[str, Any]]:
         ]  # fmt: skip
         marks += [
             _mark("slowdown", each.step, each.step, each.value,
-                  f"slows {each.factor:.0f}-fold{own}")
+                  f"slows down {each.factor:.0f}-fold{own}")
             for each in reading.slowdowns[:4]
         ]  # fmt: skip
     return marks

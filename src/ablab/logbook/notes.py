@@ -1,33 +1,37 @@
-"""An entry's notes: the user's own words, which a rewrite never touches.
+"""An entry's notes: the user's own text, which rewriting the entry never changes.
 
-They stand in ``entry.md`` between two comment lines, and may be edited there. Whatever stands
-between them when the entry is written again is kept as it is, byte for byte. The second line counts
-the notes that came by ``ablab note``, so that each of those is put there once.
+The notes are in ``entry.md`` between two comment lines, where users may edit them. When the entry
+is rewritten, the text between these lines is preserved byte for byte. The second line counts the
+notes added by ``ablab note``, so that each of them is inserted only once.
 """
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-BEGIN = "<!-- Notes: yours. What stands between this line and the next such is kept as it is. -->"
+BEGIN = "<!-- Your notes. The text between this line and the end of the notes is never changed. -->"
+_EARLIER = (  # what earlier releases wrote instead
+    "<!-- Notes: yours. What stands between this line and the next such is kept as it is. -->"
+)
+_BEGIN = re.compile(f"{re.escape(BEGIN)}|{re.escape(_EARLIER)}")
 _END = re.compile(r"<!-- End of the notes(?:; (\d+) by ablab note)?\. -->")
 _HEADING = re.compile(r"^## Notes[ \t]*\r?\n", re.MULTILINE)
 _NEXT = re.compile(r"^## ", re.MULTILINE)
 
-Note = tuple[str, str]  # when, and the text
+Note = tuple[str, str]  # (time, text)
 
 
 def end_line(count: int) -> str:
-    """The line after the notes, of which so many came by ``ablab note``."""
+    """The line after the notes, with the number of notes added by ``ablab note``."""
     return f"<!-- End of the notes; {count} by ablab note. -->"
 
 
 def entry_notes(entry: Path, stored: Sequence[Note]) -> str:
-    """The notes of an entry: those in its file, and the store's that are not there yet.
+    """The notes of an entry: those in its file, plus stored notes that are not in it yet.
 
     Args:
-        entry: The ``entry.md``, which may not be there.
-        stored: All notes of the store, the oldest first.
+        entry: The path of ``entry.md``, which need not exist.
+        stored: All stored notes, oldest first.
     """
     text = _read(entry)
     notes, count = (None, 0) if text is None else _split(text)
@@ -39,44 +43,44 @@ def entry_notes(entry: Path, stored: Sequence[Note]) -> str:
 
 
 def put_notes(text: str, notes: str, count: int = 0) -> str:
-    """The text of an ``entry.md`` with these notes in the place of its own.
+    """The text of an ``entry.md`` with its notes replaced.
 
     Args:
-        text: The entry.
-        notes: The notes.
-        count: How many of them came by ``ablab note``.
+        text: The text of the entry.
+        notes: The new notes.
+        count: The number of notes added by ``ablab note``.
     """
-    begin, end = text.find(BEGIN), _last_end(text)
-    assert begin >= 0 and end is not None, "an entry has a place for notes"
-    return f"{text[: begin + len(BEGIN)]}\n{notes}{end_line(count)}{text[end.end() :]}"
+    begin, end = _BEGIN.search(text), _last_end(text)
+    assert begin is not None and end is not None, "an entry has a section for notes"
+    return f"{text[: begin.end()]}\n{notes}{end_line(count)}{text[end.end() :]}"
 
 
 def read_notes(entry: Path) -> str | None:
-    """The notes as they stand in an ``entry.md``; None where there are none."""
+    """The notes in an ``entry.md``; None if there are none."""
     text = _read(entry)
     return None if text is None else _split(text)[0]
 
 
 def _split(text: str) -> tuple[str | None, int]:
-    """The notes in an entry's text, and how many of them came by ``ablab note``.
+    """The notes in an entry's text, and the number of notes added by ``ablab note``.
 
-    Where the comment lines were taken out, what stands under the heading ``Notes`` counts, and all
-    of the store's are taken to be there.
+    If the comment lines were removed, the notes are the text under the heading ``Notes``, and all
+    stored notes are assumed to be in it.
     """
-    begin, end = text.find(BEGIN), _last_end(text)
-    if begin >= 0 and end is not None and end.start() > begin:
-        notes = text[begin + len(BEGIN) : end.start()]
+    begin, end = _BEGIN.search(text), _last_end(text)
+    if begin is not None and end is not None and end.start() > begin.start():
+        notes = text[begin.end() : end.start()]
         return notes.removeprefix("\r\n").removeprefix("\n"), int(end[1] or 0)
     heading = _HEADING.search(text)
     if heading is None:
         return None, 0
-    rest = _END.sub("", text[heading.end() :].replace(BEGIN, ""))
+    rest = _END.sub("", _BEGIN.sub("", text[heading.end() :]))
     following = _NEXT.search(rest)
     return (rest[: following.start()] if following else rest), 10**9
 
 
 def _with_note(notes: str, when: str, text: str) -> str:
-    """The notes with one more at their end, a paragraph with its time."""
+    """The notes with another one appended, as a paragraph with its time."""
     if notes and not notes.endswith("\n"):
         notes += "\n"
     if notes.strip() and not notes.endswith("\n\n"):

@@ -1,4 +1,4 @@
-"""The page of curves: its templates, scripts and styles, and what a browser may do with it."""
+"""The page of curves: templates, scripts, styles and the content security policy."""
 
 import base64
 import hashlib
@@ -7,14 +7,14 @@ from importlib import resources
 
 from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-# In this order: each uses what the files before it define.
+# The order matters: each file uses definitions from the files before it.
 _SCRIPTS = ("data", "state", "scales", "marks", "plot", "hover", "controls", "main")
-# Before anything is shown, so that what stands in for the figure does not flash up.
+# Runs before anything is rendered, so that the static figures do not flash up.
 _FIRST = 'document.documentElement.className = "js";'
 
 
 def templates(*others: BaseLoader) -> Environment:
-    """The templates of entries, and those of other loaders, which come first."""
+    """The templates of entries, and those of other loaders, which take precedence."""
     environment = Environment(
         loader=ChoiceLoader([*others, PackageLoader("ablab.logbook", "assets")]),
         autoescape=lambda name: name is not None and ".html" in name,
@@ -27,11 +27,11 @@ def templates(*others: BaseLoader) -> Environment:
 
 
 def assets(*more: str, connect: str = "'none'") -> dict[str, str]:
-    """Scripts and styles to stand inside a page, with the policy that admits these alone.
+    """Scripts and styles to embed in a page, with the policy that allows only these.
 
     Args:
-        more: Further scripts, which come last and see what the page's own define.
-        connect: Where the page's scripts may ask for data.
+        more: Further scripts, which come last and can use the definitions of the page's scripts.
+        connect: The sources from which scripts may fetch data, as in a ``connect-src`` directive.
     """
     folder = resources.files("ablab.logbook").joinpath("assets")
     read = {
@@ -40,7 +40,7 @@ def assets(*more: str, connect: str = "'none'") -> dict[str, str]:
         "page_css": folder.joinpath("page", "page.css").read_text(encoding="utf-8"),
     }
     parts = [folder.joinpath("page", f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
-    # One scope for all of them, outside of which they leave nothing; no figure, no script.
+    # All scripts share one scope and define no globals; without a figure, nothing runs.
     page = "\n".join([*parts, *more])
     page = f'if (document.getElementById("plot")) (() => {{\n"use strict";\n{page}\n}})();'
     scripts = {"first_js": _FIRST, "uplot_js": read.pop("uplot_js"), "page_js": page}
@@ -48,7 +48,7 @@ def assets(*more: str, connect: str = "'none'") -> dict[str, str]:
 
 
 def policy(*scripts: str, connect: str = "'none'") -> str:
-    """A Content-Security-Policy by which only these scripts run, and nothing is fetched."""
+    """A Content-Security-Policy that allows only these scripts, and fetching from ``connect``."""
     digests = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
         for script in scripts

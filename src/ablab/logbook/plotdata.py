@@ -1,11 +1,11 @@
-"""Curves as data for the page's figure, small enough to stand inside it.
+"""Curves as JSON for the page's figure, small enough to be embedded in the page.
 
-Two JSON documents. The *grid* is ``{"axes": [{"key", "values"}], "variants": [{"label", "at",
-"style"}]}``: ``at`` is the place of a variant's value on each axis, ``style`` its colour and dash
-in the static figures. The *data* is, by column, ``{"title", "wide", "levels", "steps", "curves"}``,
-where ``steps`` are lists of steps that curves share, and a curve is ``{"variant", "steps", "mean",
-"low", "high", "restarts", "marks"}`` with the places of its variant and of its steps; ``low`` and
-``high`` are left out where they equal the mean, and ``marks`` where there are none.
+There are two JSON documents. The *grid* is ``{"axes": [{"key", "values"}], "variants": [{"label",
+"at", "style"}]}``: ``at`` holds the index of a variant's value on each axis, ``style`` its colour
+and dash in the static figures. The *data* is, by column, ``{"title", "wide", "levels", "steps",
+"curves"}``. ``steps`` are lists of steps that curves share. A curve is ``{"variant", "steps",
+"mean", "low", "high", "restarts", "marks"}``, with the indices of its variant and of its list of
+steps. ``low`` and ``high`` are omitted if they equal the mean, ``marks`` if there are none.
 """
 
 import json
@@ -19,18 +19,18 @@ from ablab.logbook.svg import PALETTE
 from ablab.logbook.variant_curves import DASHES, is_wide, styles
 from ablab.read.bands import MAX_POINTS, Band
 
-# Marks by column and variant label, each {"kind", "from", "to", "level", "text"}: kind is plateau,
-# descent, growback, spike, slowdown, floor, restart or diverged; from and to are steps, level a
-# value or None, text what the page says of it.
+# Marks by column and label of the variant, each {"kind", "from", "to", "level", "text"}. kind is
+# plateau, descent, growback, spike, slowdown, floor, restart or diverged; from and to are steps;
+# level is a value or None; text is shown in the tooltip.
 Marks = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
 
-_POINTS = 170_000  # on a page, of about 17 bytes each
-_FEWEST = 40  # points of a curve that is shown at all
+_POINTS = 170_000  # maximum number of points on a page, at about 17 bytes each
+_FEWEST = 40  # minimum number of points of a curve
 
 
 @dataclass(frozen=True)
 class PlotData:
-    """The two documents as JSON that is safe inside a script element."""
+    """The two documents, as JSON that is safe inside a script element."""
 
     grid: str
     data: str
@@ -46,12 +46,12 @@ def plot_data(
     """The data of the page's figure.
 
     Args:
-        drawn: The curves by column.
-        titles: What each column is called.
-        levels: Losses with a meaning, by name.
-        marks: What was found in the curves.
-        cells: The variants of the whole grid, so that each has its place and colour before it has
-            a curve; those that have one by default.
+        drawn: The curves, by column.
+        titles: The titles of the columns.
+        levels: Natural levels, by name.
+        marks: The marks on the curves.
+        cells: The variants of the whole grid, so that each has a position and colour before it has
+            a curve; by default, the variants that have curves.
     """
     grid, places = _grid(drawn, cells)
     data = {}
@@ -72,9 +72,9 @@ def plot_data(
 
 
 def points_of_curves(variants: int, measures: int, statistics: int) -> tuple[int, int]:
-    """How many points a curve of a measure and one of a statistic may have on a page.
+    """The maximum number of points of a measure's and of a statistic's curve.
 
-    So that the page stays below its size; zero where too few would be left to be worth it.
+    The limits bound the size of the page. The second is 0 if statistics would get too few points.
     """
     share = _POINTS if not statistics else int(0.6 * _POINTS)
     points = min(MAX_POINTS, max(_FEWEST, share // max(1, variants * measures)))
@@ -86,8 +86,8 @@ def points_of_curves(variants: int, measures: int, statistics: int) -> tuple[int
 def _grid(
     drawn: Mapping[str, Sequence[Band]], cells: Sequence[Mapping[str, Any]]
 ) -> tuple[dict[str, Any], dict[str, int]]:
-    """Axes and variants of all columns, and each variant's place by its label."""
-    # The column with the most curves says the order; others may lack some.
+    """Axes and variants of all columns, and the index of each variant by its label."""
+    # The column with the most curves determines the order; others may lack some.
     columns = sorted(drawn.values(), key=len, reverse=True)
     named = {band.label: band for found in columns for band in found}
     whole = {variant_label(cell): cell for cell in cells}
@@ -133,7 +133,7 @@ def _curve(
 
 
 def _rounded(values: list[float], digits: int) -> list[float | int]:
-    """The values to some significant digits; whole ones as integers, which are shorter."""
+    """The values with some significant digits; integral values as integers, which are shorter."""
     found = [float(f"{value:.{digits}g}") for value in values]
     return [int(each) if each.is_integer() and abs(each) < 1e6 else each for each in found]
 
@@ -144,5 +144,5 @@ def _plain(value: Any) -> Any:
 
 def _script(document: Any) -> str:
     text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    # Neither the end of the element nor a comment may begin inside it.
+    # The text must not contain "</script" or "<!--".
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

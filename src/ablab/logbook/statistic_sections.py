@@ -1,4 +1,4 @@
-"""What an entry shows of what was watched: columns worth a look, figures, incidents."""
+"""Selects the statistics, captures and incidents that an entry shows."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ablab.store.metrics import experiment_metrics
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.watching.names import is_statistic
 
-# The statistics that say most at a glance come first.
+# The most informative statistics come first.
 _PREFERRED = (
     "activation/blocks.*.attn.pattern/mean_entropy",
     "activation/blocks.*.resid_post/rms",
@@ -27,12 +27,12 @@ _PREFERRED = (
     "grad/model/noise_scale",
     "activation_grad/blocks.*.resid_post/rms",
 )
-_GROUPS, _CAPTURES, _INCIDENTS, _COLUMNS = 8, 6, 20, 12  # shown at most
+_GROUPS, _CAPTURES, _INCIDENTS, _COLUMNS = 8, 6, 20, 12  # maximum numbers shown
 _CAPTURED_STEPS = 24
 
 
 def shown_groups(names: Sequence[str]) -> list[LayerGroup]:
-    """The statistics that an entry draws, by layer, among the columns that there are."""
+    """The statistics that an entry draws, grouped by layer, from the available columns."""
     groups = layer_groups([name for name in names if is_statistic(name)])
     first = [
         group for preferred in _PREFERRED for group in groups if fnmatchcase(group.name, preferred)
@@ -43,14 +43,14 @@ def shown_groups(names: Sequence[str]) -> list[LayerGroup]:
 
 
 def shown_columns(names: list[str]) -> list[str]:
-    """The statistics that an entry's interactive figure offers."""
+    """The statistics available in an entry's interactive figure."""
     return [column for group in shown_groups(names) for column in group.columns.values()][:_COLUMNS]
 
 
 def watched_figures(
     store: Store, record: ExperimentRecord, runs: list[RunRecord]
 ) -> dict[str, str]:
-    """Figures of the first variant's statistics and of the first run's captures, by title."""
+    """Figures of the first variant's statistics and of one run's captures, by title."""
     figures: dict[str, str] = {}
     if not runs:
         return figures
@@ -78,7 +78,7 @@ def _captured_figures(store: Store, runs: list[RunRecord]) -> dict[str, str]:
     tensors: dict[str, dict[int, Any]] = {}
     steps = [each.step for each in list_artifacts(store, "capture", run)]
     for step in spaced(steps, _CAPTURED_STEPS):
-        with suppress(StoreError):  # a damaged file takes no entry with it
+        with suppress(StoreError):  # a damaged file must not prevent the entry
             for name, tensor in read_artifact(store, "capture", run, step).items():
                 if name in tensors or len(tensors) < _CAPTURES:
                     tensors.setdefault(name, {})[step] = tensor.float().numpy()
@@ -97,7 +97,7 @@ def incidents(store: Store, runs: list[RunRecord]) -> list[dict[str, Any]]:
     for run, incident in recorded[:_INCIDENTS]:
         try:
             moved = moved_first(read_incident(store, run.run, incident.step), incident.step)
-        except StoreError:  # a damaged file takes no entry with it
+        except StoreError:  # a damaged file must not prevent the entry
             moved = []
         found.append(
             {
@@ -112,5 +112,5 @@ def incidents(store: Store, runs: list[RunRecord]) -> list[dict[str, Any]]:
 
 
 def file_name(title: str) -> str:
-    """A figure's title as a file's name."""
+    """A file name made from a figure's title."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", title.replace("*", "N")).strip("-")

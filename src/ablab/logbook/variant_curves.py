@@ -12,16 +12,16 @@ from ablab.logbook.svg import PALETTE, figure_style, svg
 from ablab.read.bands import Band
 
 DASHES: tuple[tuple[int, ...], ...] = ((), (6, 3), (2, 2), (8, 3, 2, 3))
-CROWDED = len(PALETTE) * len(DASHES)  # bands, above which no two styles are left for two of them
-_MARKED = 8  # bands, above which marks would hide each other
-_WIDE_RANGE = 30.0  # from which ratio of values on an axis is logarithmic
+CROWDED = len(PALETTE) * len(DASHES)  # with more bands than this, styles are not unique
+_MARKED = 8  # with more bands than this, marks would overlap
+_WIDE_RANGE = 30.0  # ratio of values above which an axis is logarithmic
 
 
 def styles(bands: Sequence[Band]) -> list[tuple[str, tuple[int, ...]]]:
-    """A colour and a dash for each band: the first axis chooses the colour, the second the dash.
+    """A colour and a dash pattern for each band, from the first and second axis of the grid.
 
-    Where that leaves two bands alike, each has the next colour and dash in turn; where there are
-    too many for that, the first axis alone chooses the colour.
+    If the axes have too many values for that, bands get successive colours and dash patterns. If
+    there are too many bands, colours follow the first axis and all lines are solid.
     """
     axes = list(dict.fromkeys(key for band in bands for key in band.keys))
     values = [list(dict.fromkeys(str(band.keys.get(key)) for band in bands)) for key in axes]
@@ -47,7 +47,7 @@ def styles(bands: Sequence[Band]) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def is_wide(bands: Sequence[Band]) -> bool:
-    """Whether the values span so much that they want a logarithmic axis."""
+    """Whether the values span a range that needs a logarithmic axis."""
     values = [value for band in bands for value in band.mean]
     return min(values) > 0 and max(values) / min(values) > _WIDE_RANGE
 
@@ -60,14 +60,14 @@ def curves(
 ) -> str:
     """The curves of a column with a band over seeds, as an SVG document.
 
-    Restarts are thin marks at the foot, in their variant's colour. Of a few curves, plateaus and
-    floors are drawn as bars, the steps at which levels are left as diamonds, spikes as triangles.
+    Restarts are thin marks at the bottom, in the colour of their variant. If there are few curves,
+    plateaus and floors are drawn as bars, descents as diamonds and spikes as triangles.
 
     Args:
-        bands: The variants' curves.
-        column: What is drawn.
-        levels: Losses with a meaning, drawn as thin lines where they lie among the values.
-        marks: What the reader found, by the variants' labels.
+        bands: The curves of the variants.
+        column: The name of the column.
+        levels: Natural levels, by name; drawn as thin lines if they are within the range.
+        marks: The marks of the curve reader, by label of the variant.
     """
     with figure_style():
         crowded = len(bands) > CROWDED
@@ -137,7 +137,7 @@ def _draw_marks(axes: Any, band: Band, marks: Sequence[Mapping[str, Any]], colou
 
 
 def _name_colours(axes: Any, bands: Sequence[Band]) -> None:
-    """A legend of the first axis's values, where the bands are too many to be named."""
+    """A legend of the first axis's values, used if there are too many bands for a full legend."""
     key = next(iter(bands[0].keys), "")
     named = {
         str(band.keys.get(key)): Line2D([], [], color=colour)

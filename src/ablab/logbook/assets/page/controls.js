@@ -1,11 +1,11 @@
-// Switches: chips for the values of each axis, a list of single variants, axes, colours, zoom.
+// Controls: chips for the values of each axis, a list of variants, axes, colours, zoom.
 function changed() {
   writeAddress();
   draw();
   showSwitches();
 }
 
-// A short piece of a curve: its colour, dash and shape.
+// A legend entry of a curve: its colour, dash and shape.
 function swatch({ colour, dash }) {
   const made = document.createElement("canvas");
   made.className = "swatch";
@@ -41,7 +41,7 @@ function buildChips() {
     if (axis.values.length < 2 || axis.values.length === grid.variants.length && grid.axes.length === 1 && axis.values.length > 30) return "";
     const chips = axis.values.map((value, index) => make("button", {
       type: "button", class: "chip", "data-chip": chipName(number, index), "data-value": index,
-      title: "Click to hide or show; double-click for this one alone",
+      title: "Click to hide or show; double-click to show only this one",
     }, make("span", { class: "dot" }), value));
     const all = make("button", { type: "button", class: "chip all", onclick: () => {
       axis.values.forEach((_, index) => state.hidden.delete(chipName(number, index)));
@@ -86,7 +86,7 @@ function buildNames() {
   }));
 }
 
-// All switches as the state has them.
+// Updates all controls from the state.
 function showSwitches() {
   element("column").value = state.column;
   element("log-y").checked = state.logY;
@@ -110,7 +110,7 @@ function showSwitches() {
   }
 }
 
-// The axis whose values the colours tell, where they tell one.
+// The axis that the colours encode, or null.
 function colouredAxis() {
   if (state.by) return state.by;
   for (const [number, axis] of grid.axes.entries()) {

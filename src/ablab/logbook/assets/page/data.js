@@ -1,11 +1,11 @@
-// What the page shows: curves by column, the grid's axes and variants, and how each is drawn.
+// The data of the page: curves by column, the axes and variants of the grid, and their styles.
 const element = (id) => document.getElementById(id);
 const holder = element("plot");
 let data = JSON.parse(element("data").textContent); // column -> {title, wide, levels, steps, curves}
 let grid = JSON.parse(element("grid").textContent); // {axes: [{key, values}], variants: [{label, at, style}]}
 
-// Okabe and Ito's palette, and the same hues made lighter for a dark page. Dashes and the shapes at
-// the curves' ends say the same to readers who see no colours.
+// Okabe and Ito's palette, and lighter shades of it for a dark page. Dashes and the shapes at the
+// ends of curves carry the same information for readers who cannot distinguish the colours.
 const COLOURS = {
   light: ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"],
   dark: ["#4C9FE6", "#F07F3C", "#1FBF92", "#E49BC4", "#F2B632", "#9AD8FF", "#F4F4F4"],
@@ -15,7 +15,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const paint = (index) => COLOURS[dark.matches ? "dark" : "light"][index % 7];
 const tone = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-// A variant's colour and dash: as in the static figures, or by the values of one axis.
+// A variant's colour and dash: as in the static figures, or by the value of one axis.
 function styleOf(variant) {
   const chosen = grid.axes.findIndex((axis) => axis.key === state.by);
   if (chosen < 0) return { colour: variant.style[0], dash: variant.style[1] };
@@ -26,7 +26,7 @@ function styleOf(variant) {
   return { colour: value % 7, dash: dash % 4 };
 }
 
-// The curves of a column, each with all that drawing it needs.
+// The curves of a column, with everything needed to draw them.
 function curvesOf(column) {
   const { steps, curves } = data[column];
   return curves.map((curve) => {
@@ -43,13 +43,13 @@ function smoothed(values, reach) {
   const sums = [0];
   for (const value of values) sums.push(sums[sums.length - 1] + value);
   return values.map((_, index) => {
-    // As many points on both sides: at its ends a curve is not bent.
+    // Equally many points on both sides, so that smoothing does not bend the ends of a curve.
     const width = Math.min(reach, index, values.length - 1 - index);
     return (sums[index + width + 1] - sums[index - width]) / (2 * width + 1);
   });
 }
 
-// The place of the last step that is not above a value; -1 before the first.
+// The index of the last step that is not above a value; -1 if there is none.
 function placeOf(steps, value) {
   let low = 0, high = steps.length;
   while (low < high) {

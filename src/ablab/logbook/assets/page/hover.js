@@ -1,14 +1,14 @@
-// The curve under the cursor: drawn on top of the others, with what it is and its value.
+// Highlights the curve under the cursor, with its name and value.
 let held = null; // {curve, index}: the nearest curve and its point
-let pinned = false; // by a click or the keys: it stays until it is let go
+let pinned = false; // selected by click or keyboard; stays until the selection is cleared
 let glass = null;
 const tip = document.createElement("div");
 tip.className = "tip";
 tip.setAttribute("role", "status");
 
-// A canvas above the figure; what is held is found again in the new curves.
+// Adds a canvas above the figure, and restores the selection in the new curves.
 function overlay(u) {
-  if (u !== plot) return; // drawn anew before it was ready
+  if (u !== plot) return; // a newer plot has replaced this one
   glass = document.createElement("canvas");
   glass.className = "glass";
   plot.over.append(glass, tip);
@@ -21,7 +21,7 @@ function overlay(u) {
   else { held = null; pinned = false; }
 }
 
-// The vertical distance, in pixels, to a curve at a place; beyond its ends, to its end.
+// The distance in pixels to a curve: vertical within its range, else to its nearest end.
 function distance(curve, left, top) {
   const step = plot.posToVal(left, "x");
   const place = Math.max(0, placeOf(curve.steps, step));
@@ -114,7 +114,7 @@ function describe(curve, index, marked) {
   }
 }
 
-// Beside the cursor, on the side where there is more room.
+// Next to the cursor, on the side that has room.
 function place(left, top) {
   const { clientWidth, clientHeight } = plot.over;
   const wide = tip.offsetWidth, high = tip.offsetHeight;
@@ -128,13 +128,13 @@ function pin() {
   tip.classList.toggle("pinned", pinned);
 }
 
-function letGo() {
+function clearSelection() {
   pinned = false;
   tip.classList.remove("pinned");
   hold(null);
 }
 
-// The arrow keys go along a curve and from curve to curve; + and − zoom, 0 shows all.
+// The arrow keys move along a curve and between curves; + and − zoom, 0 resets the zoom.
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || !shown.length) return;
   const start = held || { curve: shown[0], index: Math.floor(shown[0].steps.length / 2) };
@@ -156,7 +156,7 @@ function onKey(event) {
   } else if (event.key === "+" || event.key === "=") zoomBy(0.5);
   else if (event.key === "-") zoomBy(2);
   else if (event.key === "0") resetZoom();
-  else if (event.key === "Escape") letGo();
+  else if (event.key === "Escape") clearSelection();
   else return;
   event.preventDefault();
 }

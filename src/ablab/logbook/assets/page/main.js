@@ -1,11 +1,11 @@
-// Starts the page.
+// Builds the page.
 function build() {
   buildChips();
   buildNames();
   buildBy();
 }
 
-// Other curves, of the same columns or more; what is switched and zoomed stays.
+// Replaces the curves and keeps the view. The new data may have more columns.
 function replaceData(newGrid, newData) {
   const variants = JSON.stringify(grid.variants.map((each) => each.label));
   const columns = Object.keys(data).join();

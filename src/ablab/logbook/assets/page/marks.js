@@ -1,5 +1,5 @@
-// What was found in the curves (plateaus, descents, spikes …), drawn beside them.
-const FEW = 8; // curves up to which all their marks are drawn; of more, only the nearest curve's
+// Marks on the curves: plateaus, descents, spikes and other findings of the curve reader.
+const FEW = 8; // with more curves than this, only the marks of the nearest curve are drawn
 
 function valueAt(curve, step) {
   const place = placeOf(curve.steps, step);
@@ -9,14 +9,14 @@ function valueAt(curve, step) {
   return curve.line[place] + share * (curve.line[place + 1] - curve.line[place]);
 }
 
-// The highest value of a mark's steps; a point stands for the steps up to its own.
+// The highest value within a mark's steps. A point covers the steps up to its own.
 function peak(curve, mark) {
   const first = Math.max(0, placeOf(curve.steps, mark.from - 1) + 1);
   const last = Math.max(first, placeOf(curve.steps, (mark.to ?? mark.from) - 1) + 1);
   return Math.max(...curve.high.slice(first, last + 1));
 }
 
-// Where a mark stands: its box, in the coordinates that `at` gives.
+// The bounding box of a mark, in the coordinates of `at`.
 function markBox(curve, mark, at, height) {
   const middle = mark.kind === "spike" ? mark.from + (mark.to - mark.from) / 2 : mark.from;
   const level = mark.level ?? valueAt(curve, middle);
@@ -33,7 +33,7 @@ function markBox(curve, mark, at, height) {
   if (mark.kind === "spike") y = at.y(mark.level ?? peak(curve, mark)) - 9;
   if (mark.kind === "restart") y = height - 5;
   if (mark.kind === "diverged") { x = at.x(mark.to ?? mark.from); y = at.y(mark.level ?? valueAt(curve, mark.to ?? mark.from)); }
-  // A mark beyond the upper edge stays at the edge: that it is there should be seen.
+  // A mark beyond the upper edge is drawn at the edge, so that it stays visible.
   return { left: x - 5, right: x + 5, top: Math.max(1, y - 5), bottom: Math.max(11, y + 5), x, y: Math.max(6, y) };
 }
 
@@ -71,7 +71,7 @@ function drawMark(ctx, curve, mark, box) {
   }
 }
 
-// A plateau's name above its bar, where there is room that no other name has.
+// Draws a plateau's name above its bar, unless it would overlap another name.
 function nameMark(ctx, mark, box, taken) {
   const name = mark.text || mark.kind;
   if (name.length > 32 || box.right < 0) return;
@@ -103,7 +103,7 @@ function drawMarks(ctx, curves, at, height) {
   for (const { mark, box } of levels) nameMark(ctx, mark, box, taken);
 }
 
-// The texts of the marks under the cursor.
+// The marks under the cursor, with their curves.
 function marksNear(curves, at, height, left, top) {
   const near = [];
   for (const curve of curves) {

@@ -1,15 +1,15 @@
-// The figure: uPlot draws axes and lines; bands, levels, ends and marks are drawn around them.
-const MANY = 40; // curves up to which every band is drawn
+// The figure: uPlot draws axes and lines; hooks draw bands, levels, curve ends and marks.
+const MANY = 40; // with more curves than this, only the band of the selected curve is drawn
 let plot = null;
-let shown = []; // the curves that are drawn
-let full = { x: [0, 1], y: [0, 1] }; // what is shown without zoom
+let shown = []; // the visible curves
+let full = { x: [0, 1], y: [0, 1] }; // the ranges without zoom
 
 const at = {
   x: (step) => plot.valToPos(Math.max(step, state.logX ? plot.scales.x.min / 10 : -Infinity), "x"),
   y: (value) => plot.valToPos(state.logY && !(value > 0) ? plot.scales.y.min / 10 : value, "y"),
 };
 
-// The curves side by side on the steps that any of them has.
+// The curves as columns over the union of their steps.
 function aligned(curves) {
   const every = [...new Set(curves.map((curve) => curve.steps))];
   let steps = every.length === 1 ? every[0] : [...new Set(every.flat())].sort((a, b) => a - b);
@@ -25,7 +25,7 @@ function aligned(curves) {
   return [steps.length ? steps : [1], ...columns];
 }
 
-// Draws in CSS pixels from the plot's own corner, cut off at its edges or a little beyond.
+// Draws in CSS pixels relative to the plot area, clipped at its edges plus a margin.
 function inside(u, draw, margin = 0) {
   const { ctx, bbox } = u, more = margin * devicePixelRatio;
   ctx.save();
@@ -54,7 +54,7 @@ function drawBand(ctx, curve, strength) {
   ctx.globalAlpha = 1;
 }
 
-// Thin dotted lines at losses with a meaning (log 10, log 2, …).
+// Thin dotted lines at natural levels of the loss (log 10, log 2, …).
 function drawLevels(ctx, width, height) {
   ctx.font = "11.5px system-ui, sans-serif";
   ctx.strokeStyle = ctx.fillStyle = tone("--soft");
@@ -71,7 +71,7 @@ function drawLevels(ctx, width, height) {
   ctx.setLineDash([]);
 }
 
-// A shape for each colour, so that curves are told apart without it too.
+// A shape for each colour, so that curves can be distinguished without colour.
 function drawShape(ctx, kind, x, y, size) {
   const corners = [0, 4, 3, 4, 5, 3, 6][kind];
   const turned = [0, Math.PI / 4, -Math.PI / 2, 0, -Math.PI / 2, Math.PI / 2, 0][kind];
@@ -97,7 +97,7 @@ function drawEnds(ctx) {
   }
 }
 
-// Thin marks at the foot where a run went back to an earlier state.
+// Thin marks at the bottom where a run was restarted from an earlier state.
 function drawRestarts(ctx, height) {
   ctx.lineWidth = 1;
   for (const curve of shown) {
@@ -166,7 +166,7 @@ function selected(u) {
   if (width >= 4 && width < u.over.clientWidth) zoom.x = [u.posToVal(left, "x"), u.posToVal(left + width, "x")];
   if (height >= 4 && height < u.over.clientHeight - 1) zoom.y = [u.posToVal(top + height, "y"), u.posToVal(top, "y")];
   state.zoom = zoom;
-  setTimeout(changed); // when uPlot has let go of the mouse
+  setTimeout(changed); // after uPlot has handled the mouse event
 }
 
 function resetZoom() {
@@ -186,19 +186,19 @@ function zoomBy(factor) {
   changed();
 }
 
-// What the figure leaves out, in a line below it.
+// A line below the figure that lists what it does not show.
 function say() {
   const said = [];
   const count = grid.variants.length, on = grid.variants.filter(isShown).length;
-  if (on < count) said.push(`${on} of ${count} variants are shown`);
-  if (state.logX && shown.some((curve) => curve.steps[0] <= 0)) said.push("step 0 has no place on logarithmic steps");
+  if (on < count) said.push(`${on} of ${count} variants shown`);
+  if (state.logX && shown.some((curve) => curve.steps[0] <= 0)) said.push("step 0 cannot be shown on a logarithmic axis");
   if (state.logY) {
     const lost = shown.reduce((sum, curve) => sum + curve.line.filter((value) => !(value > 0)).length, 0);
-    if (lost) said.push(`${lost} points at or below 0 have no place on logarithmic values`);
+    if (lost) said.push(`${lost} ${lost === 1 ? "point" : "points"} at or below 0 cannot be shown on a logarithmic axis`);
   }
-  if (shown.length > MANY) said.push("bands are drawn for the curve under the cursor only");
+  if (shown.length > MANY) said.push("only the band of the curve under the cursor is drawn");
   if (state.marks && shown.length > FEW && shown.some((curve) => curve.marks.length)) {
-    said.push("marks are drawn for the curve under the cursor only");
+    said.push("only the marks of the curve under the cursor are drawn");
   }
   element("said").textContent = said.join("; ");
   element("reset").disabled = !state.zoom.x && !state.zoom.y;

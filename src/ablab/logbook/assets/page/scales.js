@@ -12,7 +12,7 @@ function rangeX(curves) {
   return state.logX ? [low / 2, high * 2] : [low - 1, high + 1];
 }
 
-// What the curves span where they are looked at; bands count, but at most as much again.
+// The range of the curves within the visible steps. Bands extend it by at most the span of the lines.
 function rangeY(curves, [from, to]) {
   if (state.zoom.y) return state.zoom.y;
   const usable = (value) => value != null && (!state.logY || value > 0);
@@ -75,7 +75,7 @@ const tickLabels = (u, values) => values.map((value) => {
   return value.toLocaleString("en", { maximumFractionDigits: 8 });
 });
 
-// Zooms around a place by a factor; null is the whole range.
+// Zooms around a position by a factor; null means the full range.
 function zoomed([low, high], place, factor, logarithmic, [least, most]) {
   const [forward, back] = logarithmic ? [Math.log10, (x) => 10 ** x] : [(x) => x, (x) => x];
   const around = forward(place);

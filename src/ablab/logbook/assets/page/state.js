@@ -1,4 +1,4 @@
-// What is switched, kept in the address so that a link and a reload show the same.
+// The state of the controls, stored in the address so that links and reloads show the same view.
 const state = {
   column: Object.keys(data)[0],
   logY: data[Object.keys(data)[0]].wide,
@@ -55,7 +55,7 @@ function writeAddress() {
   try {
     history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
   } catch {
-    location.hash = text; // where a file's history may not be written
+    location.hash = text; // browsers may forbid history.replaceState for local files
   }
 }
 
