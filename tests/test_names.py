@@ -12,7 +12,7 @@ PAGE = (ROOT / "docs" / "decisions" / "0015-names.md").read_text()
 ROWS = re.findall(r"^\| `(ablab[\w.:]+)` \| `(ablab[\w.:]+)` \|$", PAGE, re.MULTILINE)
 # Identifiers that had several meanings, or one of our own; none of them is defined any more.
 GONE = {
-    "keeper", "kept", "slots", "supply", "needs", "draws", "follower", "followers", "sheet",
+    "keeper", "kept", "slots", "supply", "draws", "follower", "followers", "sheet",
     "flight", "flights", "conduct", "carry_out", "settle", "rehearse", "take_over", "watcher",
 }  # fmt: skip
 ALIASES = {("store/stored_run.py", "flight"), ("store/stored_run.py", "flights")}
