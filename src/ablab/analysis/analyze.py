@@ -72,7 +72,7 @@ def _runs(subject: StoredRun | Sequence[StoredRun]) -> list[StoredRun]:
 def _examine(
     found: Analysis, settings: Config, subject: Subject, keys: Mapping[str, Any]
 ) -> ModelFinding:
-    if "task" in found.needs:
+    if "task" in found.inputs:
         _ = subject.task  # raises if it is not known
     with evaluating(subject.model):
         finding = found.examine(subject, settings)
@@ -82,7 +82,7 @@ def _examine(
 def _subject(found: Analysis, run: StoredRun, step: int) -> Subject:
     trained = step in run.snapshots
     model = run.model(step) if trained else initial_model(run.run)
-    task = make_task(run.run) if "task" in found.needs else None  # it might read a corpus
+    task = make_task(run.run) if "task" in found.inputs else None  # it might read a corpus
     return Subject(model, task, run.id, step)
 
 
@@ -96,18 +96,18 @@ def _steps(run: StoredRun, wanted: str | Sequence[int]) -> list[int]:
     Raises:
         InputError: A step has no snapshot, or no step is chosen.
     """
-    kept = run.snapshots
+    snapshots = run.snapshots
     chosen: list[int]
     if wanted == "all":
-        chosen = kept
+        chosen = snapshots
     elif wanted == "last":
-        chosen = kept[-1:]
+        chosen = snapshots[-1:]
     elif isinstance(wanted, str) and ":" in wanted:
         first, last = _numbers(wanted, ":")
-        chosen = [step for step in kept if first <= step <= last]
+        chosen = [step for step in snapshots if first <= step <= last]
     else:
         chosen = _numbers(wanted, ",") if isinstance(wanted, str) else list(wanted)
-    missing = [step for step in chosen if step not in (0, *kept)]
+    missing = [step for step in chosen if step not in (0, *snapshots)]
     if missing or not chosen:
         raise InputError(
             Problem(
@@ -115,8 +115,8 @@ def _steps(run: StoredRun, wanted: str | Sequence[int]) -> list[int]:
                 + (f"step {missing[0]}" if missing else "any of these steps"),
                 "steps",
                 given=wanted,
-                expected="all, last, or some of " + ", ".join(map(str, kept))
-                if kept
+                expected="all, last, or some of " + ", ".join(map(str, snapshots))
+                if snapshots
                 else "a run that has been trained",
             )
         )
