@@ -16,7 +16,7 @@ class HeldOutSettings(Config):
 @analysis(
     "held_out",
     question="How well does it do on held-out samples?",
-    needs=["model", "task"],
+    inputs=["model", "task"],
     cost="one forward pass",
     settings=HeldOutSettings,
 )
@@ -30,13 +30,13 @@ def held_out(subject, settings):
     return Finding({"accuracy": float(right.mean())}, {"positions": table})
 
 
-@analysis("drawn", question="Is it the same twice?", needs=["model"], cost="nothing")
+@analysis("drawn", question="Is it the same twice?", inputs=["model"], cost="nothing")
 def drawn(subject, settings):
     training = any(module.training for module in subject.model.modules())
     return Finding({"draw": float(torch.rand(())), "training": float(training), "none": None})
 
 
-@analysis("parameter_norms", question="Whose is it?", needs=["model"], cost="nothing")
+@analysis("parameter_norms", question="Whose is it?", inputs=["model"], cost="nothing")
 def of_the_same_name(subject, settings):
     return Finding({"infinite": float("inf")})
 

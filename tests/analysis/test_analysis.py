@@ -18,7 +18,7 @@ from ablab.analysis.analysis import analysis
 from ablab.analysis.finding import Finding
 
 
-@analysis("counting", question="How many parameters are there?", needs=["model"], cost="nothing")
+@analysis("counting", question="How many parameters are there?", inputs=["model"], cost="nothing")
 def counting(subject, settings):
     return Finding({"parameters": float(sum(p.numel() for p in subject.model.parameters()))})
 """
@@ -28,7 +28,7 @@ def test_every_shipped_analysis_says_what_it_is():
     names = [each.name for each in all_analyses()]
     assert "parameter_norms" in names and names == sorted(names)
     for each in all_analyses():
-        assert each.question.endswith("?") and each.cost and "model" in each.needs
+        assert each.question.endswith("?") and each.cost and "model" in each.inputs
         assert each.examine.__doc__
         assert each.examine.__module__ == f"ablab.analysis.analyses.{each.name}"
         assert all(field.description for field in each.settings.model_fields.values())
@@ -76,9 +76,9 @@ def test_settings_have_defaults_and_needs_are_known():
         number: int
 
     with pytest.raises(ValueError, match="number of the analysis x has no default"):
-        analysis("x", question="?", needs=["model"], cost="", settings=Required)
+        analysis("x", question="?", inputs=["model"], cost="", settings=Required)
     with pytest.raises(ValueError, match="'weather', which is not an input"):
-        analysis("x", question="?", needs=["weather"], cost="")
+        analysis("x", question="?", inputs=["weather"], cost="")
 
 
 def test_a_tables_first_columns_are_added_to_it():
@@ -88,7 +88,7 @@ def test_a_tables_first_columns_are_added_to_it():
 
 def test_the_list_names_question_needs_cost_and_settings():
     code, out, _ = run_command("analyses", "--json")
-    assert code == 0 and '"needs"' in out and '"default"' in out
+    assert code == 0 and '"inputs"' in out and '"default"' in out
     code, out, _ = run_command("analyses")
     assert "parameter_norms  How large is each parameter" in out
     assert "setting  parameters (('*',)): Names or patterns of parameters" in out

@@ -14,7 +14,7 @@ from ablab.config import Config, InputError, Problem, Variants
 
 ANALYSES = Variants("analysis", "ablab.analysis.analyses")
 
-Need = Literal["model", "task"]
+Input = Literal["model", "task"]
 Examine = Callable[[Subject, Any], Finding]
 
 
@@ -38,7 +38,7 @@ class Analysis:
     Attributes:
         name: Its name, or its import path.
         question: The question that it answers.
-        needs: Its inputs: ``model``, and ``task`` if it needs samples.
+        inputs: What it is computed from: ``model``, and ``task`` if it needs samples.
         cost: What it costs per model, in a few words.
         settings: The class of its settings, all of which have defaults.
         examine: Computes the finding for a subject.
@@ -46,7 +46,7 @@ class Analysis:
 
     name: str
     question: str
-    needs: tuple[Need, ...]
+    inputs: tuple[Input, ...]
     cost: str
     settings: type[Config]
     examine: Examine
@@ -63,7 +63,7 @@ def analysis(
     name: str,
     *,
     question: str,
-    needs: Sequence[Need],
+    inputs: Sequence[Input],
     cost: str,
     settings: type[Config] = NoSettings,
 ) -> Callable[[Examine], Analysis]:
@@ -76,7 +76,7 @@ def analysis(
         name: The analysis's name, which is also that of its file; users' own analyses are named by
             their import paths.
         question: The question that it answers.
-        needs: Its inputs.
+        inputs: What it is computed from.
         cost: What it costs per model, in a few words.
         settings: The class of its settings.
 
@@ -86,12 +86,12 @@ def analysis(
     for key, each in settings.model_fields.items():
         if each.is_required():
             raise ValueError(f"the setting {key} of the analysis {name} has no default")
-    unknown = sorted(set(needs) - set(get_args(Need)))
+    unknown = sorted(set(inputs) - set(get_args(Input)))
     if unknown:
         raise ValueError(f"the analysis {name} needs {unknown[0]!r}, which is not an input")
 
     def decorate(function: Examine) -> Analysis:
-        made = Analysis(name, question, tuple(needs), cost, settings, function)
+        made = Analysis(name, question, tuple(inputs), cost, settings, function)
         if ANALYSES.ships(function):
             ANALYSES.register(name)(made)
         return made

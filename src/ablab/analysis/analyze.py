@@ -72,7 +72,7 @@ def _runs(subject: StoredRun | Sequence[StoredRun]) -> list[StoredRun]:
 def _examine(
     found: Analysis, settings: Config, subject: Subject, keys: Mapping[str, Any]
 ) -> ModelFinding:
-    if "task" in found.needs:
+    if "task" in found.inputs:
         _ = subject.task  # raises if it is not known
     with evaluating(subject.model):
         finding = found.examine(subject, settings)
@@ -82,7 +82,7 @@ def _examine(
 def _subject(found: Analysis, run: StoredRun, step: int) -> Subject:
     trained = step in run.snapshots
     model = run.model(step) if trained else initial_model(run.run)
-    task = make_task(run.run) if "task" in found.needs else None  # it might read a corpus
+    task = make_task(run.run) if "task" in found.inputs else None  # it might read a corpus
     return Subject(model, task, run.id, step)
 
 

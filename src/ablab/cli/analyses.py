@@ -21,7 +21,7 @@ def analyses(as_json: bool, quiet: bool) -> None:
                 {
                     "name": each.name,
                     "question": each.question,
-                    "needs": each.needs,
+                    "inputs": each.inputs,
                     "cost": each.cost,
                     "settings": [vars(setting) for setting in each.settings_list()],
                 }
@@ -31,7 +31,7 @@ def analyses(as_json: bool, quiet: bool) -> None:
         return
     for each in all_analyses():
         click.echo(f"{each.name}  {each.question}")
-        click.echo(f"  needs    {', '.join(each.needs)}")
-        click.echo(f"  costs    {each.cost}")
+        click.echo(f"  inputs   {', '.join(each.inputs)}")
+        click.echo(f"  cost     {each.cost}")
         for setting in each.settings_list():
             click.echo(f"  setting  {setting.name} ({setting.default}): {setting.about}")

@@ -23,7 +23,7 @@ class ParameterNormsSettings(Config):
 @analysis(
     "parameter_norms",
     question="How large is each parameter, and how many directions does it use?",
-    needs=["model"],
+    inputs=["model"],
     cost="the singular values of each matrix",
     settings=ParameterNormsSettings,
 )
