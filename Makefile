@@ -47,7 +47,7 @@ static: lint types imports docs
 
 check: static test test-types
 
-# Golden loss curves say that a change of code changed no number; only this command rewrites them.
+# The golden loss curves show that a refactoring changed no numbers. Only this command rewrites them.
 golden: $(STAMP)
 	$(BIN)/python -m tests.recipes.golden
 

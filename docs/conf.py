@@ -1,4 +1,4 @@
-"""Sphinx's configuration. The page of settings is made from the schemas themselves."""
+"""Sphinx configuration. The settings page is generated from the configuration classes."""
 
 import sys
 from pathlib import Path
@@ -12,13 +12,13 @@ author = "The ablab authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = "ablab"
-exclude_patterns = ["_build", "logbooks/*"]  # of the page of claims
+exclude_patterns = ["_build", "logbooks/*"]  # included by the page of claims
 myst_heading_anchors = 3
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 nitpicky = True
-# Types of other libraries and of the inside, named in attributes but not described here.
+# Types of other libraries and internal types that attributes mention but the docs do not describe
 nitpick_ignore_regex = [
     (
         r"py:class",

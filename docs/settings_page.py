@@ -1,4 +1,4 @@
-"""The page of settings, from the configuration classes and their own sentences."""
+"""Generates the settings page from the configuration classes and their docstrings."""
 
 import inspect
 import re
@@ -12,8 +12,8 @@ from ablab.watching.config import WatchConfig
 
 
 def settings_page() -> str:
-    """Every setting of every part with its values, its default and what it means, as Markdown."""
-    parts = ["# Settings", "Every key of an experiment, with its default."]
+    """All settings with their values, defaults and descriptions, as Markdown."""
+    parts = ["# Settings", "All keys of an experiment, with their defaults."]
     for name in TASKS.names():
         parts += _section(f"task, kind: {name}", TASKS.find(name, "task.kind"), "task")
     for name in MODELS.names():
@@ -24,7 +24,7 @@ def settings_page() -> str:
 
 
 def _section(title: str, cls: type[Config], prefix: str) -> list[str]:
-    lines = ["| key | values | default | meaning |", "| --- | --- | --- | --- |"]
+    lines = ["| key | values | default | description |", "| --- | --- | --- | --- |"]
     lines += _rows(cls, prefix)
     return [f"## {title}", "\n".join(lines)]
 
@@ -34,7 +34,7 @@ def _rows(cls: type[Config], prefix: str) -> list[str]:
     for name, field in cls.model_fields.items():
         if name == "kind" and prefix in ("task", "model"):
             continue
-        meaning = re.sub(r"\s+", " ", inspect.cleandoc(field.description or ""))
+        description = re.sub(r"\s+", " ", inspect.cleandoc(field.description or ""))
         inner = [
             candidate
             for candidate in (field.annotation, *get_args(field.annotation))
@@ -47,10 +47,10 @@ def _rows(cls: type[Config], prefix: str) -> list[str]:
             if inner
             else _values(field.annotation, field.metadata)
         )
-        cells = [f"`{prefix}.{name}`", values, default, meaning]
+        cells = [f"`{prefix}.{name}`", values, default, description]
         rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
         if get_origin(field.annotation) is dict:
-            continue  # a block's settings are the model's own
+            continue  # the settings of a block are those of the model
         for part in inner:
             rows += _rows(part, f"{prefix}.{name}")
     return rows

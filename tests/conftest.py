@@ -10,18 +10,18 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 MEMORY = Path("/dev/shm")
-MEMORY_BYTES = 2**31  # free, from which on temporary files are kept in memory
+MEMORY_BYTES = 2**31  # free, from which on the tests' files are kept in memory
 PREFIX = "ablab-tests-"
 
 # Compiled programs are the same whoever made them: worker processes share them, and on disk they
-# are still there the next time.
+# are still there the next time, as are torch's precompiled headers.
 os.environ.setdefault(
     "TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"{PREFIX}programs")
 )
 
 
 def _memory_folder() -> Path | None:
-    """A new temporary folder in memory, where a sync costs nothing; None where there is no room."""
+    """A new folder in memory for tests' files, where a sync costs nothing; None without room."""
     if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < MEMORY_BYTES:
         return None
     for left in MEMORY.glob(f"{PREFIX}[0-9]*"):  # by a process that was killed
@@ -33,7 +33,7 @@ def _memory_folder() -> Path | None:
 # The workers of pytest-xdist inherit the folder from the process that started them.
 FOLDER = None if "PYTEST_XDIST_WORKER" in os.environ else _memory_folder()
 if FOLDER is not None:
-    os.environ["TMPDIR"] = tempfile.tempdir = str(FOLDER)
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(FOLDER)  # of tmp_path
 
 # Tests run side by side: more threads than cores would wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"

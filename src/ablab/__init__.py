@@ -1,15 +1,26 @@
 """ablab: a lab bench for small transformers.
 
-The public names, loaded when they are first used, so that ``import ablab`` costs nothing.
+Public names are loaded on first use, so that ``import ablab`` is fast.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["doctor", "experiment", "gradients", "open", "recipes", "replace", "run", "watch"]
+__all__ = [
+    "analyze",
+    "doctor",
+    "experiment",
+    "gradients",
+    "open",
+    "recipes",
+    "replace",
+    "run",
+    "watch",
+]
 
 _HOMES = {
+    "analyze": "ablab.analysis.analyze",
     "doctor": "ablab.doctor",
     "experiment": "ablab.experiments",
     "recipes": "ablab.experiments",
@@ -21,6 +32,7 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from ablab.analysis.analyze import analyze
     from ablab.api import open, run
     from ablab.doctor import doctor
     from ablab.experiments import experiment, recipes
@@ -31,7 +43,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'ablab' has no attribute {name!r}")
     home = importlib.import_module(_HOMES[name])
-    # A room that shares its function's name can be called itself, and stays importable so.
+    # A package with the same name as its function (ablab.doctor) is itself callable.
     value = home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
     globals()[name] = value
     return value

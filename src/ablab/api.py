@@ -1,4 +1,4 @@
-"""The bench from Python: run an experiment, open a store."""
+"""The Python API: run an experiment, open a store."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from ablab.config import InputError
+from ablab.config import InputError, counted
 from ablab.execute.device import find_device
 from ablab.execute.options import Compiling, DeviceName, Engine, Options
 from ablab.execute.orchestrate import TrainedExperiment, orchestrate
@@ -35,27 +35,27 @@ class OpenStore:
     """A store opened for reading.
 
     Attributes:
-        store: The store itself.
+        store: The underlying store.
     """
 
     store: Store
 
     @property
     def experiments(self) -> list[ExperimentRecord]:
-        """Every experiment, in the order in which they were last asked for."""
+        """All experiments, ordered by when they were last requested."""
         return self.store.experiments()
 
     def runs(self, experiment: str | None = None) -> list[RunRecord]:
-        """The store's runs, or those of an experiment up to its own steps."""
+        """All runs in the store, or the runs of an experiment up to its own number of steps."""
         if experiment is None:
             return self.store.runs()
         return experiment_runs(self.store, self.store.experiment(experiment))
 
     def run(self, run: str) -> StoredRun:
-        """A run by its id or a unique beginning of it.
+        """The run with this id, or with this unique prefix of its id.
 
         Raises:
-            StoreError: There is none, or several.
+            StoreError: No run or several runs match.
         """
         run = self.store.run_row(run)["id"]
         (row,) = self.store.index.rows(
@@ -70,15 +70,15 @@ class OpenStore:
         return StoredRun(self.store, record, settings)
 
     def metrics(self, experiment: str, columns: list[str] | None = None) -> pl.DataFrame:
-        """A row for each run and step; see :func:`ablab.store.metrics.experiment_metrics`."""
+        """One row per run and step; see :func:`ablab.store.metrics.experiment_metrics`."""
         return experiment_metrics(self.store, self.store.experiment(experiment), columns or [])
 
     def measure(self, experiment: str, text: str) -> pl.DataFrame:
-        """A measure of every run; see :func:`ablab.read.measures.measure_table`."""
+        """A measure for every run; see :func:`ablab.read.measures.measure_table`."""
         return measure_table(self.store, self.store.experiment(experiment), text)
 
     def readings(self, experiment: str, column: str = "train_loss") -> dict[str, Reading]:
-        """What the runs' curves show, by run; see :func:`ablab.read.curves.read_curve`."""
+        """The features of each run's curve, by run; see :func:`ablab.read.curves.read_curve`."""
         record = self.store.experiment(experiment)
         return experiment_readings(self.store, record, self.runs(experiment), column)
 
@@ -90,12 +90,12 @@ class OpenStore:
         scale: Literal["auto", "difference", "ratio"] = "auto",
         margin: float | None = None,
     ) -> Effects:
-        """What the settings do; see :func:`ablab.read.effects.stored.experiment_effects`."""
+        """Effects of the settings; see :func:`ablab.read.effects.stored.experiment_effects`."""
         record = self.store.experiment(experiment)
         return experiment_effects(self.store, record, of, measure, scale, margin)
 
     def verdicts(self, experiment: str) -> list[Verdict]:
-        """What became of the experiment's expectations."""
+        """The verdicts on the experiment's expectations."""
         return verdicts(self.store, self.store.experiment(experiment))
 
     def replay(
@@ -111,50 +111,52 @@ class OpenStore:
         device: DeviceName = "auto",
         tell: Callable[[int, int], None] = lambda step, last: None,
     ) -> ReplayReport:
-        """Trains steps of a run again, as they were trained, and adds what is watched to its table.
+        """Retrains steps of a run in the same way and adds statistics to its metrics.
 
         Args:
-            run: The run's id or a unique beginning of it.
-            steps: The first step and the last; all by default.
+            run: The id of the run, or a unique prefix of it.
+            steps: The first and the last step; by default all steps.
             watch: Patterns of statistics, ``family/site-or-parameter/reducer``.
-            every: At every how many-th step they are taken.
-            capture: Patterns of tensors, ``family/site-or-parameter`` or a site.
-            capture_every: Steps from one capture to the next; None for about ten.
-            samples: Samples of the captures' probe batch.
-            device: ``cpu``, ``cuda``, ``mps``, or ``auto``: where it was trained, if that is here.
-            tell: Told the step and the last one now and then.
+            every: The interval between statistics, in steps.
+            capture: Patterns of tensors to capture, ``family/site-or-parameter`` or a site.
+            capture_every: The interval between captures, in steps; None for about ten captures.
+            samples: The number of samples in the probe batch of captures.
+            device: ``cpu``, ``cuda``, ``mps``, or ``auto``: the device that the run was trained
+                on, if it is available.
+            tell: Called regularly with the current and the last step.
 
         Raises:
-            InputError: The range or a pattern cannot be used.
+            InputError: The range or a pattern is invalid.
         """
         stored = self.run(run)
         first, last = steps or (1, self.store.run_row(stored.id)["step"])
-        wish = ReplayRequest(
+        request = ReplayRequest(
             first, last, tuple(watch), every, tuple(capture), capture_every, samples
         )
         segments = stored.segments
-        place = find_device(device)
+        target = find_device(device)
         if device == "auto" and segments:
-            with suppress(InputError):  # it is not here
-                place = find_device(segments[-1]["device"])
-        return replay(self.store, stored.run, segments, wish, tell, place)
+            with suppress(InputError):  # that device is not available
+                target = find_device(segments[-1]["device"])
+        return replay(self.store, stored.run, segments, request, tell, target)
 
     def __str__(self) -> str:
         names = list(dict.fromkeys(record.name for record in self.experiments))
-        return f"{self.store.path}: {len(self.runs())} runs of {', '.join(names) or 'nothing yet'}"
+        runs = counted(len(self.runs()), "run")
+        return f"{self.store.path}: {runs} of {', '.join(names) or 'no experiments yet'}"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What running an experiment came to.
+    """The result of running an experiment.
 
     Attributes:
         experiment: The experiment.
-        store: The store that holds it.
-        record: The experiment in the store.
-        trained: How many runs had steps left to train.
-        complete: Whether it reached its end; False where it was interrupted.
-        entry: The logbook entry's HTML page.
+        store: The store that contains it.
+        record: The experiment's record in the store.
+        trained: The number of runs that had steps left to train.
+        complete: Whether all runs ended; False if training was interrupted.
+        entry: The HTML page of the logbook entry.
     """
 
     experiment: Experiment
@@ -174,16 +176,16 @@ class Result:
 
     @cached_property
     def runs(self) -> list[RunRecord]:
-        """The experiment's runs, variant by variant."""
+        """The experiment's runs, grouped by variant."""
         return experiment_runs(self.store, self.record)
 
     @cached_property
     def summary(self) -> list[VariantSummary]:
-        """Each variant's last values, with their spread over seeds."""
+        """The final values of each variant, with their spread over seeds."""
         return summarise(self.store, self.record)
 
     def metrics(self, columns: list[str] | None = None) -> pl.DataFrame:
-        """A row for each run and step."""
+        """One row per run and step."""
         return experiment_metrics(self.store, self.record, columns or [])
 
     def __str__(self) -> str:
@@ -212,30 +214,33 @@ def run(
     quiet: bool = False,
     **settings: Any,
 ) -> Result:
-    """Trains what is missing of an experiment, keeps it and writes its entry.
+    """Trains the missing runs of an experiment, stores them and writes its entry.
 
     Args:
-        asked: An experiment, or what :func:`ablab.experiments.experiment.experiment` takes.
-        overrides: Overrides in Hydra's grammar, where ``asked`` is not yet an experiment.
-        store: The store's folder; it is made where it is missing.
+        asked: An experiment, or a source that :func:`ablab.experiments.experiment.experiment`
+            accepts.
+        overrides: Overrides in Hydra's grammar, if ``asked`` is not yet an experiment.
+        store: The folder of the store; it is created if it does not exist.
         engine: ``solo``, ``stack``, or ``auto`` to let the plan choose.
         device: ``cpu``, ``cuda``, ``mps``, or ``auto``.
-        workers: Processes; None lets the plan choose.
-        retry: Whether runs that failed or diverged are tried again.
-        compile: Whether steps are compiled: where it pays, always, or never.
-        executor: How training processes are run: ``in_process``, ``worker_processes``, an import
-            path of a user's own, or ``auto``.
-        quiet: Whether to show no progress.
+        workers: The number of processes; None lets the plan choose.
+        retry: Whether to retry runs that failed or diverged.
+        compile: Whether to compile steps: ``auto`` (if it pays), ``on`` or ``off``.
+        executor: How to run training processes: ``in_process``, ``worker_processes``, the import
+            path of your own executor, or ``auto``.
+        quiet: Whether to hide progress.
         settings: Top-level settings by name (``seeds=3``), as for an experiment.
 
     Raises:
-        InputError: The experiment, an option or the store cannot be used.
+        InputError: The experiment, an option or the store is invalid.
     """
     source = asked.name if isinstance(asked, Experiment) else asked
     if not isinstance(asked, Experiment):
         asked = experiment(asked, *overrides, **settings)
     elif overrides or settings:
-        raise InputError("overrides belong to the making of the experiment: ablab.experiment(…)")
+        raise InputError(
+            "overrides cannot change an existing experiment: pass them to ablab.experiment(…)"
+        )
     named = [repr(str(source)) if isinstance(source, str | Path) else f"{{… {asked.name} …}}"]
     named += [repr(override) for override in overrides]
     named += [f"{key}={value!r}" for key, value in settings.items()]
@@ -249,6 +254,6 @@ def open(store: str | Path = "lab") -> OpenStore:
     """Opens a store for reading.
 
     Raises:
-        StoreError: There is no store there, or it is damaged.
+        StoreError: There is no store at this path, or it is damaged.
     """
     return OpenStore(Store(store))

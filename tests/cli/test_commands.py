@@ -134,8 +134,8 @@ def test_show(lab):
     ]  # fmt: skip
     assert segment["memory"] > 2**20
     assert segment["load"]["cpu"] > 0
-    assert "a step of a run: data " in text
-    assert "memory at its peak " in text
+    assert "per step and run: data " in text
+    assert "peak memory " in text
 
 
 def test_show_tells_restarts(tmp_path):
@@ -164,7 +164,7 @@ def test_metrics(lab):
 
 def test_note_and_logbook(lab):
     store = str(lab[0] / "lab")
-    assert "noted in" in run_command("note", "tiny", "it runs", "--store", store)[1]
+    assert "added to" in run_command("note", "tiny", "it runs", "--store", store)[1]
     (entry,) = as_json("logbook", "--store", store)
     assert "it runs" in Path(entry["entry"]).read_text()
     assert run_command("note", "tiny", " ", "--store", store)[0] == 2
@@ -224,6 +224,7 @@ def test_help_names_every_command_and_does_not_import_torch():
         "effects",
         "expect",
         "claims",
+        "analyses",
         "replay",
         "generate",
         "figure",

@@ -31,7 +31,7 @@ def test_tables_say_what_is_compared_with_what(store):
     assert "By seed, averaged over all values of the other settings:" in lines
     assert "By seed, all other settings at their base values:" in lines
     assert "interact in their effect" in out
-    assert "Undecided is not equal" in out
+    assert "Undecided does not mean equal" in out
 
 
 def test_one_setting_as_one_json_document(store):

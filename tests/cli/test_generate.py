@@ -85,7 +85,7 @@ def test_held_out_samples_are_listed_the_worst_first(lab, name):
     if name == "answers":
         assert all(a["target"] == a["prompt"].removesuffix(">") for a in found["answers"])
     table = generate(lab, name, "--dataset", "held-out", "--limit", "2")[1]
-    assert "held-out samples right; the worst 2 are shown" in table
+    assert "held-out samples correct; showing the worst 2" in table
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_held_out_samples_are_listed_the_worst_first(lab, name):
         ("words", ["--seed", "-1"], "seed -1"),
         ("words", ["--tokens", "0"], "--tokens 0 is below 1"),
         ("words", ["--context", "9"], "positions for 8 tokens only"),
-        ("words", ["--dataset", "held-out", "--prompt", "the"], "both given"),
+        ("words", ["--dataset", "held-out", "--prompt", "the"], "give only one of them"),
         ("words", ["--dataset", "held-out", "--limit", "-1"], "--limit -1"),
         ("words", ["--step", "3"], "no snapshot of step 3"),
         ("sums", [], "a prompt is needed"),

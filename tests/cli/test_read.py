@@ -43,7 +43,7 @@ def test_expect_before_and_after_results(store):
     )
     assert code == 0
     assert "held" in out
-    assert "12 of 12 runs had results already" in err
+    assert "12 of 12 runs had results" in err
     code, out, _ = run_command("expect", "addition", "accuracy is above 0.9", "--json")
     found = json.loads(out)
     assert (code, found["experiment"], found["added"]) == (0, "addition", ["accuracy is above 0.9"])
@@ -70,11 +70,11 @@ def test_the_expected_experiment_is_the_one_that_runs(tmp_path, monkeypatch):
     [
         (["read", "nothing"], "no experiment and no run 'nothing'"),
         (["read", "made-up", "--column", "eval_los"], "no column eval_los"),
-        (["expect", "made-up", "loss flls with model.d_model"], "the expectation cannot be read"),
+        (["expect", "made-up", "loss flls with model.d_model"], "the expectation cannot be parsed"),
         (["expect", "made-up", "loss falls with model.d_mdel"], "did you mean model.d_model?"),
-        (["expect", "made-up", "--confidence", "0.5"], "there is no expectation to add"),
+        (["expect", "made-up", "--confidence", "0.5"], "no expectation was given"),
         (["expect", "made-up", "loss < 1", "--confidence", "7"], "a confidence is a probability"),
-        (["expect", "addition"], "nothing is expected of addition yet"),
+        (["expect", "addition"], "addition has no expectations yet"),
         (["expect", "aditon", "loss < 1"], "did you mean addition?"),
         (["effects", "made-up", "--of", "model.d_mdel"], "did you mean model.d_model?"),
         (["effects", "made-up", "--measure", "finl(loss)"], "did you mean final?"),

@@ -37,7 +37,7 @@ def test_names_are_known_without_torch():
     [
         ("model.norm=rsm", "one of frobenius, layer, none, rms"),
         ("model.norm=rsm", "did you mean rms"),
-        ("model.attention.activation=math:pi", "it cannot be called"),
+        ("model.attention.activation=math:pi", "it is not callable"),
         ("model.attention.activation=nowhere:thing", "cannot import 'nowhere'"),
         ("model.attention.activation=os:system", "no source file"),
     ],

@@ -1,8 +1,11 @@
 """A task and a model of a user's own, and a model that breaks."""
 
 import os
+import shutil
+from pathlib import Path
 from typing import Literal
 
+from ablab.execute.executors.in_process import InProcess
 from ablab.model.bigram import Bigram
 from ablab.model.bigram_config import BigramConfig
 from ablab.tasks.addition import Addition
@@ -62,3 +65,28 @@ class Breaking(Bigram):
         if not self.training and "MY_PARTS_ARE_MENDED" not in os.environ:
             raise RuntimeError("out of order")
         return super().forward(tokens, forward)
+
+
+class Announcing(InProcess):
+    """Trains in this process, and says so."""
+
+    def train(self, queue):
+        queue.report({"event": "message", "text": f"{len(queue.plan.stacks)} stacks announced"})
+        return super().train(queue)
+
+
+class LosesItsStoreConfig(AdditionConfig):
+    kind: Literal["tests.execute.my_parts:LosesItsStore"] = "tests.execute.my_parts:LosesItsStore"
+
+
+class LosesItsStore(Addition):
+    """A task that puts a file where the store's folder of metrics was."""
+
+    Config = LosesItsStoreConfig
+
+    def draw(self, seed, first_step, steps, samples):
+        metrics = Path(os.environ["ABLAB_TEST_STORE"]) / "metrics"
+        if metrics.is_dir():
+            shutil.rmtree(metrics)
+            metrics.write_text("a file")
+        return super().draw(seed, first_step, steps, samples)

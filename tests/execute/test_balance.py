@@ -1,10 +1,10 @@
 import pytest
 
-from ablab.execute.balance import Piece, level, makespan
+from ablab.execute.balance import WorkItem, balance, makespan
 
 
 def pieces(*runs, divisible=True, once=0.0):
-    return [Piece(number, each, 1.0, once, divisible) for number, each in enumerate(runs)]
+    return [WorkItem(number, each, 1.0, once, divisible) for number, each in enumerate(runs)]
 
 
 def span(found, workers):
@@ -23,29 +23,33 @@ def test_work_is_taken_in_order_by_who_is_free():
 def test_pieces_are_cut_so_that_processes_end_together(runs, workers, before, after):
     found = pieces(*runs)
     assert span(found, workers) == before
-    cut = level(found, workers)
+    cut = balance(found, workers)
     assert span(cut, workers) == after
     assert [sum(e.runs for e in cut if e.group == group) for group in range(len(runs))] == [*runs]
 
 
 def test_what_cannot_be_cut_or_is_level_stays_whole():
     for found in (pieces(6, 6, 3, divisible=False), pieces(4, 4), pieces(1, 1, 1)):
-        assert level(found, 2) == found
-    assert level(pieces(6, 6, 3), 1) == pieces(6, 6, 3)
+        assert balance(found, 2) == found
+    assert balance(pieces(6, 6, 3), 1) == pieces(6, 6, 3)
 
 
 def test_a_process_compiles_a_groups_program_once():
     # Four runs and four to compile for: in two processes eight seconds, in any number of pieces.
-    whole = [Piece(0, 4, 1.0, 4.0, True), Piece(1, 1, 8.0)]
-    assert level(whole, 2) == whole
-    idle = [Piece(0, 8, 1.0, 4.0, True)]
-    assert [piece.runs for piece in level(idle, 2)] == [4, 4]
-    parts = [Piece(0, 3, 1.0, 4.0, True), Piece(0, 3, 1.0, 4.0, True), Piece(0, 2, 1.0, 4.0, True)]
+    whole = [WorkItem(0, 4, 1.0, 4.0, True), WorkItem(1, 1, 8.0)]
+    assert balance(whole, 2) == whole
+    idle = [WorkItem(0, 8, 1.0, 4.0, True)]
+    assert [piece.runs for piece in balance(idle, 2)] == [4, 4]
+    parts = [
+        WorkItem(0, 3, 1.0, 4.0, True),
+        WorkItem(0, 3, 1.0, 4.0, True),
+        WorkItem(0, 2, 1.0, 4.0, True),
+    ]
     assert span(parts, 2) == 13  # by what each takes alone
-    assert [piece.runs for piece in level(parts, 2)] == [2, 1, 3, 2]  # 4 + 4 in either process
+    assert [piece.runs for piece in balance(parts, 2)] == [2, 1, 3, 2]  # 4 + 4 in either process
 
 
 def test_a_gain_of_little_is_not_worth_more_pieces():
-    assert len(level(pieces(3, 3, 3), 2)) == 4
+    assert len(balance(pieces(3, 3, 3), 2)) == 4
     dear = pieces(3, 3, 3, once=20.0)  # 45 seconds in four pieces, 46 in three
-    assert level(dear, 2) == dear
+    assert balance(dear, 2) == dear

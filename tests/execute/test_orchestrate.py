@@ -24,7 +24,7 @@ def agree(one, other, tolerance=1e-4):
 
 
 def test_engines_and_workers_give_the_same_runs(tmp_path, tiny):
-    overrides = ("train.steps=100", "model.dropout=0.1")
+    overrides = ("train.steps=100", "model.dropout=0.1", "watch.every=25")
     solo = train(tiny, tmp_path / "solo", *overrides, engine="solo")
     stack = train(tiny, tmp_path / "stack", *overrides, engine="stack")
     workers = train(tiny, tmp_path / "workers", *overrides, engine="stack", workers=2)
@@ -91,7 +91,7 @@ def test_a_run_that_diverges_harms_no_other(tmp_path, tiny):
 
 def test_runs_of_a_stack_stop_each_by_itself(tmp_path, tiny):
     rule = "train.stop={below: 2.32}"
-    overrides = ("model.d_model=8", "train.steps=400", "train.lr=0.02", "seeds=3", rule)
+    overrides = ("model.d_model=8", "train.steps=80", "train.lr=0.02", "seeds=3", rule)
     stack = train(tiny, tmp_path / "stack", *overrides, engine="stack")
     solo = train(tiny, tmp_path / "solo", *overrides, engine="solo")
     found = [(run.run, run.status, run.step) for run in stack.runs]
@@ -107,7 +107,7 @@ def test_runs_of_a_stack_stop_each_by_itself(tmp_path, tiny):
 
 
 def test_stop_rules_look_at_what_others_stored(tmp_path, tiny):
-    overrides = ("model.d_model=8", "train.steps=400", "train.lr=0.02", "seeds=3")
+    overrides = ("model.d_model=8", "train.steps=80", "train.lr=0.02", "seeds=3")
     rule = ("train.stop={below: 2.32}", "name=ruled")
     # A stack narrows as its runs stop, and more steps are worth compiling; by one method alone each
     # run is the same to the last bit.
@@ -119,7 +119,7 @@ def test_stop_rules_look_at_what_others_stored(tmp_path, tiny):
     assert [(r.status, r.step) for r in ruled.runs] == [(r.status, r.step) for r in fresh.runs]
     assert losses(ruled).equals(losses(fresh))
     whole = ablab.open(tmp_path / "lab").runs("tiny")
-    assert {(run.status, run.step) for run in whole} == {("finished", 400)}
+    assert {(run.status, run.step) for run in whole} == {("finished", 80)}
 
 
 def test_a_paused_experiment_keeps_what_is_done_and_goes_on(tmp_path, tiny):
@@ -178,10 +178,10 @@ def test_an_exception_is_kept_and_the_rest_goes_on(tmp_path, tiny, monkeypatch):
 
 
 def test_a_stack_that_does_not_fit_is_split(tmp_path, tiny, monkeypatch):
-    from ablab.execute import train_stack
+    from ablab.execute import setup
 
     widths = []
-    original = train_stack.Stack
+    original = setup.Stack
 
     def limited(runs, *arguments):
         widths.append(len(runs))
@@ -189,7 +189,7 @@ def test_a_stack_that_does_not_fit_is_split(tmp_path, tiny, monkeypatch):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return original(runs, *arguments)
 
-    monkeypatch.setattr(train_stack, "Stack", limited)
+    monkeypatch.setattr(setup, "Stack", limited)
     result = train(tiny, tmp_path / "lab", "seeds=7", "model.d_model=8", engine="stack")
     monkeypatch.undo()
     assert widths == [7, 4, 2, 2, 3, 2, 1]
@@ -218,7 +218,7 @@ def test_every_optimizers_state_is_resumed(tmp_path, tiny, optimizer):
 
 def test_what_a_users_code_prints_disturbs_no_worker(tmp_path, tiny, capfd):
     asked = tiny | {"model": {"kind": "tests.execute.my_parts:Chatty"}, "grid": {}}
-    result = train(asked, tmp_path / "lab", engine="solo", workers=2)
+    result = train(asked, tmp_path / "lab", engine="solo", executor="worker_processes")
     assert {run.status for run in result.runs} == {"finished"}
     assert "a word" in capfd.readouterr().err
 

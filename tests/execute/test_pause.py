@@ -2,7 +2,7 @@ import signal
 
 import pytest
 
-from ablab.execute.pause import PauseError, at_once, pause_on_signals
+from ablab.execute.pause import PauseError, immediate_pause, pause_on_signals
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -29,21 +29,21 @@ def test_asked_again_the_process_ends(paused):
         signal.raise_signal(signal.SIGINT)
 
 
-def test_what_keeps_nothing_is_left_at_once(paused):
+def test_what_keeps_nothing_is_left_immediate_pause(paused):
     steps = []
-    with pytest.raises(PauseError), at_once():
+    with pytest.raises(PauseError), immediate_pause():
         steps.append("begun")
         signal.raise_signal(signal.SIGINT)
         steps.append("not reached")
     assert steps == ["begun"]
     assert paused()
-    with pytest.raises(PauseError), at_once():  # it had come before
+    with pytest.raises(PauseError), immediate_pause():  # it had come before
         steps.append("not reached")
     assert steps == ["begun"]
 
 
 def test_a_pause_passes_by_those_who_try_another_way(paused):
-    with pytest.raises(PauseError), at_once():
+    with pytest.raises(PauseError), immediate_pause():
         try:
             signal.raise_signal(signal.SIGTERM)
         except Exception:

@@ -198,7 +198,7 @@ def test_a_plan_survives_its_way_to_a_worker(tiny):
 
 def test_a_step_counts_the_same_whatever_the_runs_length(tiny, monkeypatch):
     def counted(steps, *settings):
-        monkeypatch.setattr("ablab.execute.cost._KNOWN", {})
+        monkeypatch.setattr("ablab.execute.cost._COSTS", {})
         return count_cost(experiment(tiny, f"train.steps={steps}", *settings).runs[0])
 
     for settings in ((), ("train.schedule={kind:cosine,warmup:5}",), ("train.recover={}",)):

@@ -49,17 +49,37 @@ def watched(tmp_path_factory):
     return train(asked, tmp_path_factory.mktemp("watched") / "lab", engine="solo", compile="off")
 
 
-@pytest.mark.parametrize("steps", PLACES)
-def test_of_runs_in_a_stack(tmp_path, watched, steps):
-    train(ASKED, tmp_path / "lab", engine="stack", compile="off")
-    compared(tmp_path / "lab", watched, steps)
+@pytest.fixture(scope="module")
+def stacked(tmp_path_factory):
+    lab = tmp_path_factory.mktemp("stacked") / "lab"
+    train(ASKED, lab, engine="stack", compile="off")
+    return lab
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory):
+    lab = tmp_path_factory.mktemp("resumed") / "lab"
+    train(ASKED, lab, "train.steps=33", engine="solo", compile="off")
+    train(ASKED, lab, engine="solo", compile="off")
+    return lab
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """One run."""
+    lab = tmp_path_factory.mktemp("short") / "lab"
+    train(ASKED | {"seeds": 1}, lab, compile="off")
+    return lab
 
 
 @pytest.mark.parametrize("steps", PLACES)
-def test_of_a_run_alone_that_was_resumed(tmp_path, watched, steps):
-    train(ASKED, tmp_path / "lab", "train.steps=33", engine="solo", compile="off")
-    train(ASKED, tmp_path / "lab", engine="solo", compile="off")
-    compared(tmp_path / "lab", watched, steps)
+def test_of_runs_in_a_stack(stacked, watched, steps):
+    compared(stacked, watched, steps)
+
+
+@pytest.mark.parametrize("steps", PLACES)
+def test_of_a_run_alone_that_was_resumed(resumed, watched, steps):
+    compared(resumed, watched, steps)
 
 
 def test_of_runs_by_two_workers(tmp_path, watched):
@@ -92,9 +112,8 @@ def test_of_a_run_that_went_back(tmp_path):
     assert found.equal == found.compared == 120
 
 
-def test_captures_and_every_other_step(tmp_path):
-    train(ASKED | {"seeds": 1}, tmp_path / "lab", compile="off")
-    opened = ablab.open(tmp_path / "lab")
+def test_captures_and_every_other_step(short):
+    opened = ablab.open(short)
     (record,) = opened.runs()
     found = opened.replay(
         record.run, (10, 30), watch=["grad/*/rms"], every=5,
@@ -123,10 +142,9 @@ def test_captures_and_every_other_step(tmp_path):
         ({"capture": ["blocks.7.attn.z"]}, "matches no tensor"),
     ],
 )
-def test_what_cannot_be_replayed_is_said(tmp_path, given, said):
-    train(ASKED | {"seeds": 1}, tmp_path / "lab", compile="off")
-    opened = ablab.open(tmp_path / "lab")
-    before = sorted(path.name for path in (tmp_path / "lab").rglob("*"))
+def test_what_cannot_be_replayed_is_said(short, given, said):
+    opened = ablab.open(short)
+    before = sorted(path.name for path in short.rglob("*"))
     with pytest.raises(InputError, match=said):
         opened.replay(opened.runs()[0].run, **given)
-    assert sorted(path.name for path in (tmp_path / "lab").rglob("*")) == before
+    assert sorted(path.name for path in short.rglob("*")) == before

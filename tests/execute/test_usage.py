@@ -1,9 +1,10 @@
 import mmap
-import time
+from types import SimpleNamespace
 
 import psutil
 import torch
 
+from ablab.execute import usage
 from ablab.execute.usage import Usage, peak_memory
 
 CPU = torch.device("cpu")
@@ -20,12 +21,14 @@ def test_the_peak_is_that_of_the_process():
     assert Usage(CPU).facts()["memory"] == peak_memory()
 
 
-def test_the_load_is_the_share_of_time_at_work():
-    idle = Usage(CPU)
-    time.sleep(0.2)
-    assert idle.facts()["load"]["cpu"] < 0.5
-    busy = Usage(CPU)
-    until = time.process_time() + 0.2
-    while time.process_time() < until:
-        pass
-    assert 0 < busy.facts()["load"]["cpu"] <= 1.5
+def test_the_load_is_the_share_of_time_at_work(monkeypatch):
+    now = {"elapsed": 100.0, "busy": 7.0}
+    clocks = SimpleNamespace(perf_counter=lambda: now["elapsed"], process_time=lambda: now["busy"])
+    monkeypatch.setattr(usage, "time", clocks)
+    found = Usage(CPU)
+    now["elapsed"] += 4.0
+    assert found.facts()["load"] == {"cpu": 0.0}
+    now["busy"] += 6.0  # seconds of all cores together
+    assert found.facts()["load"] == {"cpu": 1.5}
+    now["elapsed"] += 8.0
+    assert found.facts()["load"] == {"cpu": 0.5}

@@ -45,15 +45,15 @@ def test_measures(text, measure):
     ("text", "message"),
     [
         ("finl(loss)", "did you mean final?"),
-        ("final()", "cannot be read"),
-        ("final(loss", "cannot be read at its end"),
-        ("floor", "floor needs its arguments"),
-        ("leaves(loss)", "leaves has other arguments"),
-        ("at(lr, 1.5)", "1.5 is no step"),
-        ("leaves(log(-1))", "is no number"),
-        ("", "cannot be read at its end"),
-        ("__import__('os').system('true')", "cannot be read"),
-        ("1 + 1", "cannot be read"),
+        ("final()", "cannot be parsed"),
+        ("final(loss", "cannot be parsed at its end"),
+        ("floor", "floor needs arguments"),
+        ("leaves(loss)", "wrong arguments for leaves"),
+        ("at(lr, 1.5)", "1.5 is not a step"),
+        ("leaves(log(-1))", "is not a number"),
+        ("", "cannot be parsed at its end"),
+        ("__import__('os').system('true')", "cannot be parsed"),
+        ("1 + 1", "cannot be parsed"),
     ],
 )
 def test_what_is_no_measure(text, message):
@@ -84,17 +84,23 @@ def test_sentences_are_read_back(text):
     ("expect", "message"),
     [
         ([{"measure": "accuracy"}], "exactly one of falls_with"),
-        ([{"measure": "accuracy", "above": 1, "below": 2}], "there are several: below, above"),
+        ([{"measure": "accuracy", "above": 1, "below": 2}], "found below, above"),
         ([{"measure": "accuracy", "abov": 1}], "did you mean above?"),
         ([{"above": 1}], "expect.0.measure is missing"),
-        ([{"measure": "accuracy", "same_as": {"model.d_model": 8}}], "margin belong together"),
+        (
+            [{"measure": "accuracy", "same_as": {"model.d_model": 8}}],
+            "margin must be given together",
+        ),
         ([{"measure": "accuracy", "above": 0, "confidence": 2}], "expect.0.confidence"),
-        ([{"measure": "loss", "below": 1, "factor": [1, 2]}], "factor belongs to falls_with"),
+        (
+            [{"measure": "loss", "below": 1, "factor": [1, 2]}],
+            "factor can only be used with falls_with",
+        ),
         ([{"measure": "loss", "falls_with": "model.d_model", "factor": [2, 1]}], "lower one first"),
         (["loss falls with model.d_mdel"], "did you mean model.d_model?"),
-        (["loss falls"], "cannot be read at its end"),
+        (["loss falls"], "cannot be parsed at its end"),
         ("loss falls with model.d_model", "expect is not a list"),
-        ([3], "expect.0 is no expectation"),
+        ([3], "expect.0 is not an expectation"),
     ],
 )
 def test_wrong_expectations(expect, message):
@@ -109,7 +115,7 @@ def test_expectations_belong_to_an_experiment_and_not_to_its_identity():
     assert expecting.digest == plain.digest
     assert [each.sentence for each in expecting.expectations] == SENTENCES[:1]
     assert ablab.experiment(expecting.definition).expectations == expecting.expectations
-    with pytest.raises(InputError, match="no setting to override"):
+    with pytest.raises(InputError, match="expect cannot be overridden"):
         ablab.experiment(BASE, "expect=[]")
 
 

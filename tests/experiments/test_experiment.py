@@ -252,7 +252,7 @@ def test_a_mapping_takes_the_place_of_the_axes_that_it_sets(tiny):
     (only,) = experiment(tiny, "model={d_model: 64}").variants
     assert only.parts.model.d_model == 64
     axis = tiny | {"grid": {"model": [{"d_model": 8}, {"d_model": 16}]}}
-    with pytest.raises(InputError, match=r"axis model sets model\.d_model too"):
+    with pytest.raises(InputError, match=r"axis model of the grid also sets model\.d_model"):
         experiment(axis, "model.d_model=64")
 
 
@@ -264,5 +264,5 @@ def test_bundles_named_by_numbers_can_be_chosen(tiny):
 
 @pytest.mark.parametrize("name", ["seed", "step", "lr", "eval_loss", "_x"])
 def test_bundle_axes_leave_the_tables_columns_alone(tiny, name):
-    with pytest.raises(InputError, match="name of a column"):
+    with pytest.raises(InputError, match="name as a column"):
         experiment(tiny | {"grid": {name: {"a": {"model.d_model": 8}}}})

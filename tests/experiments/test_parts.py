@@ -46,13 +46,13 @@ def test_epochs_take_the_place_of_steps_that_are_taken_away():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["train.epochs=2", "train.steps=5"], "train.epochs and train.steps are both given"),
+        (["train.epochs=2", "train.steps=5"], "train.epochs and train.steps cannot both be given"),
         (["train.epochs=0"], "greater than 0"),
         (["train.epochs=many"], "train.epochs has a wrong value"),
         (["train.epochs=2", "train.batch_size=0"], "train.batch_size has a wrong value"),
         (["train.epochs=2", "train.batch_size=0.5"], "train.batch_size has a wrong value"),
         (["train.batch_size=ful"], "train.batch_size has a wrong value"),
-        (["train.epochs=2", "task.kind=addition"], "the task addition draws samples without end"),
+        (["train.epochs=2", "task.kind=addition"], "the task addition has no finite training set"),
         (["train.batch_size=full", "task.kind=addition"], "train.batch_size: the task addition"),
     ],
 )

@@ -11,7 +11,8 @@ from tests.read.filled import fill, grid
 
 @pytest.fixture
 def stored(tmp_path):
-    return fill(tmp_path / "lab", grid(steps=60, seeds=1), lambda keys, seed, steps: 1 + 1 / steps)
+    asked = grid(steps=60, seeds=1) | {"grid": {"model.d_model": [8]}}  # few figures
+    return fill(tmp_path / "lab", asked, lambda keys, seed, steps: 1 + 1 / steps)
 
 
 def add_note(store, record, text):

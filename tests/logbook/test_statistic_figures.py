@@ -1,3 +1,4 @@
+import json
 import sys
 
 import polars as pl
@@ -7,7 +8,7 @@ import ablab
 from ablab.config import InputError
 from ablab.logbook.draw import draw
 from ablab.logbook.exports import export
-from ablab.logbook.statistic_figures import layer_groups
+from ablab.logbook.layers import layer_groups
 from tests.cli.command import run_command
 from tests.store.makers import train_and_write
 
@@ -122,7 +123,7 @@ def test_commands(lab, tmp_path):
     run = ablab.open(lab).runs()[0].run
     store = ["--store", str(lab)]
     code, out, _ = run_command("replay", run, "--steps", "3:9", "--watch", "grad/*/rms", *store)
-    assert code == 0 and "all 7 equal the stored ones bit for bit" in out
+    assert code == 0 and "all 7 are equal to the stored ones, bit for bit" in out
     code, out, _ = run_command(
         "figure", run, "activation/ln_final/rms", "--out", str(tmp_path / "a.svg"), *store
     )
@@ -130,7 +131,7 @@ def test_commands(lab, tmp_path):
     code, out, _ = run_command("show", run, *store)
     assert code == 0 and "captures     after steps 0, 1, 2, 4, 8, 16" in out
     for wrong, said in [
-        (["replay", run, "--steps", "a:b"], "--steps is no range"),
+        (["replay", run, "--steps", "a:b"], "--steps is not a range"),
         (["replay", run, "--every", "0"], "--every 0 is below 1"),
         (["replay", "zzz"], "no run 'zzz'"),
         (["export", "asked", "--to", "xml"], "unknown export format 'xml'"),
@@ -140,3 +141,40 @@ def test_commands(lab, tmp_path):
         code, out, err = run_command(*wrong, *store)
         assert (code, out) == (2, ""), wrong
         assert said in err and "Traceback" not in err
+
+
+def test_without_a_name_the_command_lists_what_can_be_drawn(lab):
+    run = ablab.open(lab).runs()[0].run
+    code, out, _ = run_command("figure", run, "--json", "--store", str(lab))
+    found = json.loads(out)
+    assert code == 0 and {each["name"] for each in found["figures"]} >= {"curves", "patterns"}
+    assert "activation/blocks.*.resid_post/rms" in found["statistics"]
+    assert "train_loss" in found["statistics"]
+    assert "param/blocks.0.mlp.linear.weight" in found["captures"]
+    stored = ablab.open(lab).run(run)
+    for name in found["statistics"][:3]:
+        assert draw(stored, name, "heat").startswith("<svg")
+    for name in found["captures"]:
+        assert draw(stored, name, "histogram").startswith("<svg")
+    code, out, _ = run_command("figure", run, "--store", str(lab))
+    assert code == 0 and "--as heat" in out and "    activation/blocks.0.attn.pattern" in out
+
+
+def test_figures_of_a_users_own_are_drawn(lab, tmp_path, monkeypatch):
+    run = ablab.open(lab).runs()[0].run
+    own, store = "tests.logbook.my_figures:", ["--store", str(lab)]
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run_command("figure", run, "--as", own + "norms", *store)
+    assert code == 0, err
+    drawn = (tmp_path / out.strip()).read_text()
+    assert "blocks.0.mlp.linear.weight" in drawn
+    drawn = draw(ablab.open(lab).run(run), "activation/blocks.*.resid_post/rms", own + "last")
+    assert "layer 1" in drawn
+
+
+def test_what_a_figure_cannot_draw_is_said(lab):
+    run = ablab.open(lab).run(ablab.open(lab).runs()[0].run)
+    with pytest.raises(InputError, match="needs the name of a statistic"):
+        draw(run, None, "heat")
+    with pytest.raises(InputError, match=r"not an attention pattern(.|\n)*shape \("):
+        draw(run, "param/blocks.0.mlp.linear.weight", "patterns")

@@ -10,7 +10,7 @@ from ablab.config import InputError
 from ablab.experiments import experiment
 from ablab.model.forward import Forward, Noise
 from ablab.model.interventions import replace, sites, watch
-from ablab.train.method import SOLO, STACK
+from ablab.train.method import SOLO, STACK, Method
 from ablab.train.stack import Stack
 
 CPU = torch.device("cpu")
@@ -38,6 +38,23 @@ def test_run_k_of_a_stack_equals_run_k_alone_with_dropout_of_its_own():
         np.testing.assert_allclose(found[:, index], alone.advance(20).losses[:, 0], rtol=1e-4)
     dry = Stack([asked("Encoder").runs[0]], None, CPU, SOLO).advance(20).losses
     assert abs(found[:, 0] - dry[:, 0]).max() > 1e-3, "dropout does something"
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Method("stack", True, rows=1),
+        Method("stack", True, "innermost", "plain", rows=2, samples=4),
+    ],
+    ids=lambda method: method.title,
+)
+def test_compiled_it_trains_as_it_does_eagerly(method):
+    runs = asked("Averages", p=0.3).runs
+    found = Stack(runs, None, CPU, method).advance(20).losses
+    for index, run in enumerate(runs):
+        alone = Stack([run], None, CPU, SOLO).advance(20).losses
+        np.testing.assert_allclose(found[:, index], alone[:, 0], rtol=1e-4)
+    assert (found[-1] < found[0]).all()
 
 
 def test_parameters_come_from_the_seed_alone():

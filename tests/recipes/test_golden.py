@@ -5,19 +5,53 @@ import numpy as np
 import pytest
 
 from ablab.experiments import recipes
-from tests.recipes.golden import FILE, RECIPES, STEPS, curves
+from ablab.train.method import Method
+from tests.recipes.golden import COMPARED, FILE, PRECISE, RECIPES, STEPS, curves, precise_curves
+
+GOLDEN = json.loads(FILE.read_text())
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipes_train_as_they_did(recipe, request):
     if not recipe.startswith(("addition", "digit-addition", "grokking", "thinker")):
         request.getfixturevalue("tinyshakespeare")
-    golden = json.loads(FILE.read_text())[recipe]
     found = curves(recipe)
+    count = COMPARED.get(recipe, STEPS)
+    agree(
+        {k: v[:count] for k, v in found.items()}, {k: v[:count] for k, v in GOLDEN[recipe].items()}
+    )
+    assert all(len(losses) == STEPS for losses in GOLDEN[recipe].values())
+
+
+@pytest.mark.parametrize("recipe", PRECISE)
+def test_in_float64_they_do_on_any_processor(recipe):
+    golden = GOLDEN[f"{recipe} in float64"]
+    assert all(len(losses) == STEPS for losses in golden.values())
+    agree(precise_curves(recipe), golden, tolerance=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "method", "seeds"),
+    [
+        ("addition", Method("stack"), 3),
+        ("thinker-size", Method("stack"), 2),
+        ("digit-addition-spikes", Method("stack", True, "innermost", "plain", rows=1), 2),
+        pytest.param(
+            "digit-addition-decay",
+            Method("solo", compiled=True, attention="plain"),
+            1,
+            marks=pytest.mark.compiled,
+        ),
+    ],
+)
+def test_other_methods_train_the_same_curves(recipe, method, seeds):
+    agree(curves(recipe, method=method, seeds=seeds), GOLDEN[recipe])
+
+
+def agree(found, golden, tolerance=1e-4):
     assert list(found) == list(golden)
     for label, losses in golden.items():
-        assert len(losses) == STEPS
-        np.testing.assert_allclose(found[label], losses, rtol=1e-4, err_msg=label)
+        np.testing.assert_allclose(found[label], losses, rtol=tolerance, err_msg=label)
 
 
 def test_every_recipe_is_golden_and_has_a_question():
@@ -26,7 +60,6 @@ def test_every_recipe_is_golden_and_has_a_question():
 
 
 def test_the_demo_starts_near_guessing():
-    golden = json.loads(FILE.read_text())["addition"]
-    for losses in golden.values():
+    for losses in GOLDEN["addition"].values():
         # Twelve tokens, all but equally likely at first.
         assert abs(losses[0] - math.log(12)) < 0.6

@@ -14,7 +14,18 @@ def client(*, loopback=True, token=None, host="127.0.0.1:8765"):
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "127.0.0.1:8765", "localhost", "LOCALHOST:1", "[::1]", "[::1]:80", "::1"]
+    "host",
+    [
+        "127.0.0.1",
+        "127.0.0.1:8765",
+        "localhost",
+        "LOCALHOST:1",
+        "[::1]",
+        "[::1]:80",
+        "::1",
+        "127.0.0.2",
+        "[0:0:0:0:0:0:0:1]:80",
+    ],
 )
 def test_loopback_is_known(host):
     assert is_loopback(host)
@@ -22,7 +33,21 @@ def test_loopback_is_known(host):
 
 @pytest.mark.parametrize(
     "host",
-    ["", "0.0.0.0", "::", "evil.example", "127.0.0.1.evil.example", "localhost.evil", "[::2]:80"],
+    [
+        "",
+        "0.0.0.0",
+        "::",
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil",
+        "[::2]:80",
+        "[::1]evil.example",
+        "[::1]evil:80",
+        "localhost:evil",
+        "evil@127.0.0.1",
+        "[::1",
+        "[::1]]",
+    ],
 )
 def test_others_are_not_loopback(host):
     assert not is_loopback(host)

@@ -115,12 +115,12 @@ def test_settings_of_before_enter_the_identity_as_before():
 
 def test_settings_that_do_not_fit_are_refused():
     with pytest.raises(
-        ValidationError, match="4 digits in base 10, and n_digits is 3: give n_digits: null"
+        ValidationError, match="4 digits in base 10, but n_digits is 3: set n_digits: null"
     ):
         AdditionConfig(max_value=1000, n_digits=3)
-    with pytest.raises(ValidationError, match="has 32 digits in base 2, and at most 20"):
+    with pytest.raises(ValidationError, match="has 32 digits in base 2; at most 20"):
         AdditionConfig(max_value=2**32 - 1, base=2)
-    with pytest.raises(ValidationError, match="only 16 different samples"):
+    with pytest.raises(ValidationError, match="only 16 distinct samples"):
         AdditionConfig(max_value=3, held_out=0.1)
     with pytest.raises(ValidationError, match="digits 0 \\(the last\\) to 2"):
         AdditionConfig(max_value=99, target=3)
@@ -136,7 +136,7 @@ def test_prompts():
     assert task.text(task.tokens("12+")) == "12+"
     with pytest.raises(ValueError, match="no symbol 'a'; symbols are 0 to 9, \\+ and ="):
         task.tokens("12a+3=")
-    with pytest.raises(ValueError, match="operands have 3 digits, and '1234' has 4"):
+    with pytest.raises(ValueError, match="operands have 3 digits, but '1234' has 4"):
         task.tokens("1234+3=")
 
 
@@ -149,5 +149,5 @@ def test_text_and_tokens_are_each_others_inverse(seed, base, n):
 
 def test_digits_may_be_left_open_over_a_file_that_gives_them():
     assert AdditionConfig(n_digits=None, max_value=1000).n_digits == 4
-    with pytest.raises(ValueError, match="give n_digits: null"):
+    with pytest.raises(ValueError, match="set n_digits: null"):
         AdditionConfig(n_digits=2, max_value=1000)

@@ -37,7 +37,8 @@ def home(tmp_path, monkeypatch):
         "a test",
     )
     monkeypatch.setitem(corpora.DOWNLOADS, "tiny", download)
-    monkeypatch.setattr(corpora, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setenv("ABLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(corpora, "default_cache_folder", lambda: tmp_path / "default")
     monkeypatch.delenv("ABLAB_DATA", raising=False)
     read_corpus.cache_clear()
     yield Handler
@@ -50,14 +51,43 @@ def home(tmp_path, monkeypatch):
 def test_a_corpus_is_fetched_once_into_the_cache(home, tmp_path):
     assert find_corpus("tiny") is None
     assert read_corpus("tiny") == TEXT.decode()
-    assert find_corpus("tiny") == tmp_path / "cache" / "tiny.txt"
+    assert find_corpus("tiny") == tmp_path / "cache" / "data" / "tiny.txt"
+    home.content = b"gone"
+    read_corpus.cache_clear()
+    assert read_corpus("tiny") == TEXT.decode()
+
+
+def test_a_corpus_fetched_before_the_cache_was_moved_is_found(home, tmp_path, monkeypatch):
+    (tmp_path / "default" / "data").mkdir(parents=True)
+    (tmp_path / "default" / "data" / "tiny.txt").write_bytes(TEXT)
+    assert find_corpus("tiny") == tmp_path / "default" / "data" / "tiny.txt"
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_download_says_how_far_it_is(home, monkeypatch):
+    monkeypatch.setattr(corpora, "_TELL_EVERY", 0.0)
+    monkeypatch.setattr(corpora, "_CHUNK", 64)
+    told = []
+    fetch_corpus("tiny", tell=told.append)
+    assert told[0] == "downloading tiny (200 bytes)"
+    assert told[1:4] == ["downloaded 64 bytes", "downloaded 128 bytes", "downloaded 192 bytes"]
+
+
+def test_an_interrupted_download_leaves_nothing(home, tmp_path, monkeypatch):
+    def stop(self, size):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(corpora._Progress, "update", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fetch_corpus("tiny")
+    assert list((tmp_path / "cache" / "data").iterdir()) == []
 
 
 def test_what_comes_is_checked_and_not_kept_if_it_is_wrong(home, tmp_path):
     home.content = TEXT[:-1] + b"!"
-    with pytest.raises(InputError, match="its content differs"):
+    with pytest.raises(InputError, match="does not have the content"):
         fetch_corpus("tiny")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert list((tmp_path / "cache" / "data").iterdir()) == []
 
 
 def test_without_a_network_the_error_says_which_file_to_put_where(home, tmp_path, monkeypatch):
@@ -66,8 +96,8 @@ def test_without_a_network_the_error_says_which_file_to_put_where(home, tmp_path
     with pytest.raises(InputError) as caught:
         read_corpus("tiny")
     (problem,) = caught.value.problems
-    assert "cannot be fetched" in problem.message
-    assert str(tmp_path / "cache" / "tiny.txt") in problem.expected
+    assert "cannot be downloaded" in problem.message
+    assert str(tmp_path / "cache" / "data" / "tiny.txt") in problem.expected
     assert "0" * 64 in problem.expected
     assert "ABLAB_DATA" in problem.expected
 
@@ -77,7 +107,7 @@ def test_the_data_folder_of_the_environment_comes_first(home, tmp_path, monkeypa
     monkeypatch.setenv("ABLAB_DATA", str(tmp_path))
     assert find_corpus("tiny") == tmp_path / "tiny.txt"
     (tmp_path / "tiny.txt").write_bytes(TEXT[:50])
-    with pytest.raises(InputError, match="its content differs"):
+    with pytest.raises(InputError, match="does not have the content"):
         find_corpus("tiny")
 
 

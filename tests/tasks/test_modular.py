@@ -115,9 +115,12 @@ def test_an_operation_is_the_same_run_however_it_is_spaced():
 
 
 def test_settings_that_do_not_fit_are_refused():
-    with pytest.raises(ValidationError, match="'/' has no place in an operation"):
+    with pytest.raises(ValidationError, match="'/' is not allowed in an operation"):
         ModularConfig(operation="a/b")
-    with pytest.raises(ValidationError, match="of 25 pairs is 0: at least one pair"):
+    with pytest.raises(
+        ValidationError,
+        match="of 25 pairs is 0: training and evaluation each need at least one pair",
+    ):
         ModularConfig(p=5, train_fraction=0.01)
     with pytest.raises(ValidationError, match="of 25 pairs is 25"):
         ModularConfig(p=5, train_fraction=0.99)

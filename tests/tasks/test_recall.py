@@ -109,9 +109,9 @@ def test_levels():
 
 
 def test_settings_that_do_not_fit_are_refused():
-    with pytest.raises(ValidationError, match="n_pairs 9 needs as many different keys"):
+    with pytest.raises(ValidationError, match="n_pairs 9 needs as many distinct keys"):
         RecallConfig(n_pairs=9, n_keys=8)
-    with pytest.raises(ValidationError, match="n_queries 5 is above n_pairs 4"):
+    with pytest.raises(ValidationError, match="n_queries 5 is greater than n_pairs 4"):
         RecallConfig(n_pairs=4, n_queries=5)
 
 

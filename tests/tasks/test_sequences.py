@@ -140,20 +140,20 @@ def test_a_short_prompt_is_padded_and_a_wrong_one_refused():
     assert task.text(task.tokens("a0f>")) == "a0f__>"
     with pytest.raises(ValueError, match="no symbol 'g'; symbols are 0 to f"):
         task.tokens("ag>")
-    with pytest.raises(ValueError, match=r"2 to 5 symbols, and '1>' has 1"):
+    with pytest.raises(ValueError, match=r"2 to 5 symbols, but '1>' has 1"):
         task.tokens("1>")
     with pytest.raises(ValueError, match="has 6"):
         task.tokens("111111>")
     with pytest.raises(ValueError, match=r"no symbol '\.'"):
         Copy(CopyConfig()).tokens("12.")
-    with pytest.raises(ValueError, match="0 to 98, with blanks between"):
+    with pytest.raises(ValueError, match="0 to 98, separated by spaces"):
         Copy(CopyConfig(n_symbols=99)).tokens("4 99")
 
 
 def test_settings_that_do_not_fit_are_refused():
-    with pytest.raises(ValidationError, match="min_length 6 is above length 5"):
+    with pytest.raises(ValidationError, match="min_length 6 is greater than length 5"):
         CopyConfig(length=5, min_length=6)
-    with pytest.raises(ValidationError, match="only 32 different samples"):
+    with pytest.raises(ValidationError, match="only 32 distinct samples"):
         CopyConfig(n_symbols=2, length=5)
     with pytest.raises(ValidationError, match="too few on one side"):
         CopyConfig(n_symbols=3, length=9, held_out=0.002)

@@ -97,11 +97,11 @@ def test_a_row_is_settled_alike_alone_and_in_company():
 
 
 def test_a_space_that_cannot_be_split_is_named():
-    assert "only 16 different samples" in str(Split(0.1, 2, 4, 4).problem())
+    assert "only 16 distinct samples" in str(Split(0.1, 2, 4, 4).problem())
     assert "too few on one side" in str(Split(0.001, 2, 7, 7).problem())
     assert "too few on one side" in str(Split(0.999, 26, 3, 3).problem())
-    assert "too near to 0" in str(Split(1e-9, 10, 20, 20).problem())
-    assert "too near to 1" in str(Split(0.9999, 10, 20, 20).problem())
+    assert "too close to 0" in str(Split(1e-9, 10, 20, 20).problem())
+    assert "too close to 1" in str(Split(0.9999, 10, 20, 20).problem())
     assert Split(0.0, 2, 1, 1).problem() is None
     assert Split(0.1, 2, 6, 6).problem() is None
     assert Split(0.001, 10, 5, 5).problem() is None

@@ -175,7 +175,7 @@ def test_a_tokenizer_of_another_sort_is_read_from_its_file(corpus, tmp_path):
     assert config.vocab_size == len(vocabulary) + 1
     task = Text(config)
     assert task.tokens("import os").tolist() == [vocabulary["import"] + 1, vocabulary["os"] + 1]
-    with pytest.raises(ValueError, match="cannot read 'xyzzy'"):
+    with pytest.raises(ValueError, match="cannot encode 'xyzzy'"):
         task.tokens("xyzzy")
 
 
@@ -210,12 +210,12 @@ def test_without_the_library_the_error_says_what_to_install(corpus, monkeypatch)
 def test_settings_that_do_not_fit_are_refused(corpus, tmp_path):
     for settings, message in (
         ({"tokenizer": "bpe"}, "needs bpe_size"),
-        ({"bpe_size": 300}, "goes with tokenizer bpe, and not with char"),
+        ({"bpe_size": 300}, "can only be used with tokenizer bpe, not with char"),
         ({"tokenizer": "bpe", "bpe_size": 200}, "greater than or equal to 256"),
-        ({"tokenizer": "bpe", "bpe_size": 100_000}, r"more than the text gives: \d+ subwords"),
+        ({"tokenizer": "bpe", "bpe_size": 100_000}, r"the text yields only \d+ subwords"),
         ({"tokenizer": "bpe", "bpe_size": 300, "seq_len": 9000}, r"has [\d,]+ tokens"),
-        ({"eval_lengths": [8, 2000]}, "eval_lengths has 2000, and 2,000 characters"),
-        ({"eval_lengths": [8, 8]}, "a length twice"),
+        ({"eval_lengths": [8, 2000]}, "eval_lengths has 2000, but only 2,000 characters"),
+        ({"eval_lengths": [8, 8]}, "repeats a length"),
         ({"eval_lengths": [0]}, "greater than or equal to 1"),
         ({"tokenizer": "bpee"}, "(?s)no tokenizer and no file called 'bpee'.*did you mean bpe"),
         ({"tokenizer": save(tmp_path, "{}")}, "is not a file of the tokenizers library"),

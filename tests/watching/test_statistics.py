@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from ablab.experiments import experiment
 from ablab.model.interventions import gradients, watch
 from ablab.model.transformer_config import TransformerConfig
 from ablab.train.method import SOLO, STACK, Method
@@ -15,6 +16,12 @@ from tests.helpers import make_run
 from tests.watching import reference
 
 CPU = torch.device("cpu")
+(OWN,) = experiment(
+    {
+        "name": "own", "task": {"kind": "addition"},
+        "model": {"kind": "tests.model.my_modules:Averages"},
+    }
+).runs  # fmt: skip
 MODELS = {
     # Without biases of keys, whose gradient is nothing but rounding: softmax does not see them.
     "softmax": TransformerConfig(
@@ -29,19 +36,23 @@ MODELS = {
         d_model=4, n_heads=1, norm="none", residual=False, mlp=None,
         attention={"bias": False, "output_projection": False},
     ),
+    "own": OWN.model,
 }  # fmt: skip
-SOME = (
-    "activation/*.attn.pattern/mean_entropy", "activation_grad/*.attn.z/mean_norm",
-    "activation/logits/mean_margin", "activation_grad/logits/zero_sum_error", "param/model/*",
-    "grad/model/*",
-)  # fmt: skip
+SOME = {
+    "bare": (
+        "activation/*.attn.pattern/mean_entropy", "activation_grad/*.attn.z/mean_norm",
+        "grad/model/*", "param/model/*",
+    ),
+    "own": ("activation/embedding/rms", "activation_grad/logits/zero_sum_error", "grad/*/rms"),
+}  # fmt: skip
 METHODS = {
     "solo": SOLO,
     "stack": STACK,
     "usual": Method("solo", compiled=True, attention="plain", samples=8),
     "innermost": Method("stack", compiled=True, layout="innermost", attention="plain", rows=1),
+    "innermost, parts": Method("solo", True, "innermost", "plain", samples=8),
 }
-RUNS = {"solo": 1, "usual": 1, "stack": 3, "innermost": 2}
+RUNS = {"solo": 1, "usual": 1, "stack": 3, "innermost": 2, "innermost, parts": 1}
 
 
 def expected(run, theta, stack, step):
@@ -105,13 +116,13 @@ def whole(tensors, place):
     return np.concatenate([x.reshape(-1) for x in tensors.values()])
 
 
-def compare(kind, method, compiles=False, patterns=("*",)):
+def compare(kind, method, compiles=False, patterns=("*",), at=lambda step: step == 4):
     runs = [
         make_run(seed, model=MODELS[kind], lr=0.05, weight_decay=0.1, clip_norm=0.5)
         for seed in range(RUNS[method])
     ]
     stack = Stack(runs, None, CPU, METHODS[method])
-    collector = StepStatistics(stack, patterns, lambda step: step == 4)
+    collector = StepStatistics(stack, patterns, at)
     if compiles:
         collector.compile()
     stack.collector = collector
@@ -120,6 +131,8 @@ def compare(kind, method, compiles=False, patterns=("*",)):
     stack.advance(1)
     before = stack.theta.clone()
     found = stack.advance(1).watched
+    if METHODS[method].compiled:  # and did not fall back
+        assert stack._gradients._compiles_taps
     assert found is not None and np.isfinite(found).all()
     families = {name.partition("/")[0] for name in collector.names}
     assert families == set(FAMILIES) or patterns != ("*",)
@@ -151,10 +164,14 @@ def test_eager_steps(kind, method):
     assert entropies == (patterns if kind == "softmax" else [])
 
 
-@pytest.mark.parametrize("method", ["usual", "innermost"])
-def test_what_a_compiled_step_reads(method):
-    names = compare("bare", method, patterns=SOME)
-    assert len(names) > len(SOME)
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [("bare", "usual"), ("bare", "innermost, parts"), ("own", "usual"), ("own", "innermost")],
+)
+def test_what_a_compiled_step_reads(kind, method):
+    # Every step is read, so that one program is compiled and not two.
+    names = compare(kind, method, patterns=SOME[kind], at=lambda step: True)
+    assert len(names) > len(SOME[kind])
 
 
 @pytest.mark.compiled

@@ -1,1 +1,12 @@
-"""The commands. Each imports the rooms that it uses when it is called, so that help is quick."""
+"""The commands. Each imports the packages it needs when it runs, so that ``--help`` is fast.
+
+- ``main``: the command group and exit codes
+- ``common``: options and output shared by all commands
+- ``train``: ``run`` and ``plan``
+- ``show``: ``recipes``, ``runs``, ``show`` and ``metrics``
+- ``read``: ``read`` and ``expect``
+- ``logbook``: ``logbook`` and ``note``
+- ``export``: ``export`` and ``figure``
+- ``check``, ``claims``, ``data``, ``doctor``, ``effects``, ``generate``, ``replay``, ``serve``:
+  the command of the same name
+"""

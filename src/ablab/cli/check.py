@@ -1,4 +1,4 @@
-"""``ablab check``: whether everything in a store is present and undamaged."""
+"""``ablab check``: checks a store for missing or damaged files."""
 
 import click
 
@@ -10,7 +10,8 @@ from ablab.cli.common import json_option, print_json, quiet_option, store_option
 @json_option
 @quiet_option
 def check(store: str, as_json: bool, quiet: bool) -> int:
-    """Check that everything in the store is there and whole."""
+    """Check the store for missing or damaged files."""
+    from ablab.config import counted
     from ablab.store import Store
 
     opened = Store(store)
@@ -31,10 +32,11 @@ def check(store: str, as_json: bool, quiet: bool) -> int:
         for problem in found.problems:
             click.echo(problem)
         if found.leftovers:
-            click.echo(f"{len(found.leftovers)} files of work that was cut short (harmless)")
-        verdict = f"{len(found.problems)} problems" if found.problems else "sound"
+            leftovers = counted(len(found.leftovers), "unused file")
+            click.echo(f"{leftovers} from interrupted work (harmless)")
+        problems = counted(len(found.problems), "problem") if found.problems else "no problems"
         click.echo(
-            f"{opened.path}: {verdict}; {found.runs} runs, {found.parts} parts of metrics, "
-            f"{found.snapshots} snapshots"
+            f"{opened.path}: {problems} found; {counted(found.runs, 'run')}, "
+            f"{counted(found.parts, 'metrics part')}, {counted(found.snapshots, 'snapshot')}"
         )
     return 1 if found.problems else 0

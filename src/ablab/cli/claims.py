@@ -1,4 +1,4 @@
-"""The command that holds logbooks' claims against what came out here."""
+"""``ablab claims``: compares the claims of logbooks with the results in a store."""
 
 import shlex
 from pathlib import Path
@@ -16,17 +16,19 @@ from ablab.cli.common import (
     store_option,
 )
 
-_WIDTH = 58  # of a claim in the terminal's table
+_WIDTH = 58  # characters of a claim in the printed table
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[RECIPE|LOGBOOK …]")
-@click.option("--run", "running", is_flag=True, help="Train first what is missing.")
-@click.option("--size", metavar="NAME", help="The recipes' size: quick (the default), full.")
+@click.option("--run", "running", is_flag=True, help="Train missing runs first.")
+@click.option(
+    "--size", metavar="NAME", help="The size of the recipes: quick (the default) or full."
+)
 @click.option("--write", "page", type=click.Path(dir_okay=False), metavar="FILE",
-              help="Write the page, in Markdown.")  # fmt: skip
+              help="Write the page, as Markdown.")  # fmt: skip
 @click.option("--also", multiple=True, metavar="DIR",
-              help="Another store to look in; again for several.")  # fmt: skip
+              help="Another store to search; can be repeated.")  # fmt: skip
 @store_option
 @execution_options
 @json_option
@@ -42,10 +44,10 @@ def claims(
     quiet: bool,
     **choices: Any,
 ) -> int:
-    """Show each claim of RECIPE, its figure, ours with its interval, and the verdict.
+    """Show the claims of recipes, each with its figure, our figure and interval, and the verdict.
 
-    A name is a recipe, a logbook (all of its recipes) or a YAML file; without names, all recipes
-    that claim anything. With --run, each is trained first as by ablab run.
+    A name is a recipe, a logbook (for all of its recipes) or a YAML file; by default, all recipes
+    with claims. With --run, each recipe is trained first, as by ablab run.
     """
     options = make_options(**choices)
     from ablab.logbook.claims import chosen, claims_of, tally, write_page
@@ -81,7 +83,7 @@ def claims(
 
 
 def _run_missing(names: list[str], size: str | None, store: str, options: Any, quiet: bool) -> int:
-    """Trains what is missing, recipe after recipe; the exit code of the worst."""
+    """Trains the missing runs of each recipe in turn; returns the highest exit code."""
     from ablab.api import Result
     from ablab.execute.orchestrate import orchestrate
     from ablab.execute.pause import pause_on_signals
@@ -102,7 +104,7 @@ def _run_missing(names: list[str], size: str | None, store: str, options: Any, q
         )
         result = Result.of(each.asked, trained)
         if not result.complete:
-            click.echo("interrupted; the same command goes on from here", err=True)
+            click.echo("interrupted; run the same command again to continue", err=True)
             return 130
         if any(record.status in ("failed", "diverged") for record in result.runs):
             click.echo(f"{each.name}: some runs failed or diverged", err=True)

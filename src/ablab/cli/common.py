@@ -1,4 +1,4 @@
-"""What commands share: options, output, and the store that they read."""
+"""Shared by all commands: options and output."""
 
 import json
 import math
@@ -15,47 +15,52 @@ store_option = click.option(
     default="lab",
     show_default=True,
     metavar="DIR",
-    help="The store's folder.",
+    help="The folder of the store.",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
 )
-quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
+quiet_option = click.option("--quiet", is_flag=True, help="Hide progress.")
 
 
 def execution_options(function: F) -> F:
-    """The options of commands that train or plan to."""
+    """The options of commands that plan or train."""
     for option in (
-        click.option("--retry", is_flag=True, help="Try runs again that failed or diverged."),
+        click.option("--retry", is_flag=True, help="Retry runs that failed or diverged."),
         click.option(
             "--compile",
             "compiling",
             default="auto",
             show_default=True,
             metavar="auto|on|off",
-            help="Whether steps are compiled: where it pays, always, or never.",
+            help="Compile training steps: if it pays, always, or never.",
         ),
         click.option(
             "--engine",
             default="auto",
             show_default=True,
             metavar="auto|solo|stack",
-            help="Train runs one by one, or runs of equal shape together.",
+            help="Train runs one by one (solo), or runs of equal shape together (stack).",
         ),
-        click.option("--workers", type=int, metavar="N", help="Processes; the plan chooses else."),
+        click.option(
+            "--workers",
+            type=int,
+            metavar="N",
+            help="Worker processes; chosen by the plan by default.",
+        ),
         click.option(
             "--executor",
             default="auto",
             show_default=True,
             metavar="NAME",
-            help="How processes are run: in_process, worker_processes, or module:Class.",
+            help="How to run processes: in_process, worker_processes, or module:Class.",
         ),
         click.option(
             "--device",
             default="auto",
             show_default=True,
             metavar="auto|cpu|cuda|mps",
-            help="Where tensors live.",
+            help="The device to train on.",
         ),
     ):
         function = option(function)
@@ -63,19 +68,19 @@ def execution_options(function: F) -> F:
 
 
 def make_options(**choices: Any) -> Any:
-    """The options as :class:`ablab.execute.options.Options`."""
+    """Returns the options as :class:`ablab.execute.options.Options`."""
     from ablab.execute.options import Options
 
     return Options(**choices)
 
 
 def print_json(data: Any) -> None:
-    """Prints one JSON document; numbers that are not finite become null."""
+    """Prints one JSON document; non-finite numbers become null."""
     click.echo(json.dumps(_plain(data), indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints a table; numbers stand to the right."""
+    """Prints a table; columns of numbers are right-aligned."""
     from rich.console import Console
     from rich.table import Table
 
@@ -88,7 +93,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:  # nothing is cut off in a file or a pipe
+    if not console.is_terminal:  # do not truncate in a file or a pipe
         console = Console(highlight=False, markup=False, emoji=False, width=10_000)
         console.width = console.measure(table).maximum
     console.print(table)

@@ -1,4 +1,4 @@
-"""``ablab data``: the corpora on this machine, and how to fetch others."""
+"""``ablab data``: lists, fetches and locates corpora."""
 
 import sysconfig
 from pathlib import Path
@@ -13,7 +13,7 @@ from ablab.cli.common import json_option, print_json, quiet_option
 @quiet_option
 @click.pass_context
 def data(context: click.Context, as_json: bool, quiet: bool) -> None:
-    """The corpora: list them, fetch one, or print where one is."""
+    """List the corpora, fetch one, or print its path."""
     context.obj = as_json
     if context.invoked_subcommand is None:
         _list(as_json)
@@ -24,7 +24,7 @@ def data(context: click.Context, as_json: bool, quiet: bool) -> None:
 @quiet_option
 @click.pass_obj
 def list_corpora(outer: bool, as_json: bool, quiet: bool) -> None:
-    """List the corpora and where they are."""
+    """List the corpora and their paths."""
     _list(as_json or outer)
 
 
@@ -33,14 +33,16 @@ def list_corpora(outer: bool, as_json: bool, quiet: bool) -> None:
 @json_option
 @quiet_option
 def fetch(name: str, as_json: bool, quiet: bool) -> None:
-    """Fetch a corpus from its public home into your cache; its digest is checked."""
+    """Download a corpus into your cache and verify its digest."""
     from ablab.tasks.corpora import PYTHON_STDLIB, fetch_corpus, find_corpus
 
     if name == PYTHON_STDLIB:
-        click.echo(f"{name} comes with Python; there is nothing to fetch", err=True)
+        click.echo(f"{name} is part of Python; there is nothing to download", err=True)
         path = Path(sysconfig.get_paths()["stdlib"])
     else:
-        path = find_corpus(name) or fetch_corpus(name, tell=lambda text: click.echo(text, err=True))
+        path = find_corpus(name) or fetch_corpus(
+            name, tell=lambda text: None if quiet else click.echo(text, err=True)
+        )
     if as_json:
         print_json({"name": name, "path": str(path)})
     else:
@@ -52,9 +54,9 @@ def fetch(name: str, as_json: bool, quiet: bool) -> None:
 @json_option
 @quiet_option
 def path(name: str, as_json: bool, quiet: bool) -> None:
-    """Print where a corpus's file is."""
+    """Print the path of a corpus."""
     from ablab.config import InputError, Problem
-    from ablab.tasks.corpora import DOWNLOADS, PYTHON_STDLIB, cache_folder, find_corpus
+    from ablab.tasks.corpora import DOWNLOADS, PYTHON_STDLIB, downloaded_path, find_corpus
 
     if name == PYTHON_STDLIB:
         found: Path | None = Path(sysconfig.get_paths()["stdlib"])
@@ -63,10 +65,10 @@ def path(name: str, as_json: bool, quiet: bool) -> None:
     if found is None:
         raise InputError(
             Problem(
-                f"{name} is not on this machine yet",
+                f"{name} has not been downloaded",
                 given=name,
-                expected=f"ablab data fetch {name}, or its file of "
-                f"{DOWNLOADS[name].size:,} bytes at {cache_folder() / DOWNLOADS[name].file_name}",
+                expected=f"run ablab data fetch {name}, or put the file "
+                f"({DOWNLOADS[name].size:,} bytes) at {downloaded_path(name)}",
             )
         )
     if as_json:
@@ -78,11 +80,11 @@ def path(name: str, as_json: bool, quiet: bool) -> None:
 def _list(as_json: bool) -> None:
     from ablab.tasks.corpora import DOWNLOADS, PYTHON_STDLIB, PYTHON_STDLIB_ABOUT, find_corpus
 
-    entries = [(PYTHON_STDLIB, PYTHON_STDLIB_ABOUT, "comes with Python")]
+    entries = [(PYTHON_STDLIB, PYTHON_STDLIB_ABOUT, "part of Python")]
     for name, download in DOWNLOADS.items():
         found = find_corpus(name)
         entries.append(
-            (name, f"{download.about}, {download.size:,} bytes", str(found or "not fetched yet"))
+            (name, f"{download.about}, {download.size:,} bytes", str(found or "not downloaded"))
         )
     if as_json:
         print_json([{"name": n, "about": a, "where": w} for n, a, w in entries])

@@ -1,4 +1,4 @@
-"""Commands that examine before anything is trained."""
+"""``ablab doctor``: checks a model and a task before training."""
 
 import click
 
@@ -9,18 +9,18 @@ from ablab.cli.common import json_option, print_json, quiet_option
 @click.argument("subject", metavar="EXPERIMENT|module:Class")
 @click.argument("overrides", nargs=-1)
 @click.option(
-    "--check", "checks", metavar="NAME", multiple=True, help="Make this check alone (repeatable)."
+    "--check", "checks", metavar="NAME", multiple=True, help="Run only this check; can be repeated."
 )
 @json_option
 @quiet_option
 def doctor(
     subject: str, overrides: tuple[str, ...], checks: tuple[str, ...], as_json: bool, quiet: bool
 ) -> int:
-    """Check that a model and a task are what they claim to be.
+    """Check a model and a task for bugs.
 
-    An experiment (a recipe's name or a YAML file) is examined variant by variant, those of equal
-    shape once. A model's class is put on a small task, a task's class under a small transformer.
-    OVERRIDES set values, as in run. The exit code is 1 where something was found.
+    For an experiment (the name of a recipe or a YAML file), every variant is checked; variants of
+    equal shape only once. A model class is checked on a small task, a task class with a small
+    transformer. OVERRIDES set values, as in ablab run. The exit code is 1 if there are findings.
     """
     from ablab.doctor import doctor as examine
 

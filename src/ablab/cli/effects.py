@@ -1,4 +1,4 @@
-"""The command that compares an experiment's settings."""
+"""``ablab effects``: compares the values of an experiment's settings."""
 
 from typing import Any
 
@@ -9,24 +9,24 @@ from ablab.cli.common import json_option, print_json, print_table, quiet_option,
 
 @click.command()
 @click.argument("experiment")
-@click.option("--of", "key", metavar="KEY", help="The setting to ask about; all by default.")
+@click.option("--of", "key", metavar="KEY", help="The setting to compare; all by default.")
 @click.option(
     "--measure",
     metavar="TEXT",
-    help="What to compare; final(eval_loss) where it was taken, else final(train_loss).",
+    help="The measure to compare; by default final(eval_loss), or final(train_loss) without it.",
 )
 @click.option(
     "--scale",
     default="auto",
     show_default=True,
     metavar="auto|difference|ratio",
-    help="Differences, or ratios; auto takes ratios of what spans more than a factor of 30.",
+    help="Differences or ratios; auto uses ratios if values span more than a factor of 30.",
 )
 @click.option(
     "--margin",
     type=float,
     metavar="X",
-    help="A difference too small to matter, decided before looking: tests for none larger than X.",
+    help="The largest difference that does not matter, for equivalence tests; choose it first.",
 )
 @store_option
 @json_option
@@ -43,8 +43,8 @@ def effects(
 ) -> None:
     """Compare the values of an experiment's settings, with intervals and verdicts.
 
-    Runs are paired by seed and by the other settings; a seed counts once. EXPERIMENT is the name of
-    a stored one.
+    Runs are paired by seed and by the other settings; the seed is the unit of analysis. EXPERIMENT
+    is the name of a stored experiment.
     """
     from ablab.read.effects.stored import experiment_effects
     from ablab.store import Store
@@ -65,10 +65,12 @@ def effects(
 
 
 def _print(found: Any, experiment: str) -> None:
+    from ablab.config import counted
     from ablab.read.effects import interaction_sentence, scaling_sentence
 
-    missing = f"; {found.missing} of them have no value and are left out" if found.missing else ""
-    click.echo(f"{experiment}: {found.measure} of {found.runs} runs, {found.seeds} seeds{missing}")
+    runs, seeds = counted(found.runs, "run"), counted(found.seeds, "seed")
+    missing = f"; {found.missing} without a value excluded" if found.missing else ""
+    click.echo(f"{experiment}: {found.measure} of {runs}, {seeds}{missing}")
     shown = ", ".join(
         f"{key}={value}" + (" (the first value)" if key in found.first else "")
         for key, value in found.base.items()
@@ -90,17 +92,20 @@ def _print(found: Any, experiment: str) -> None:
     for each in found.scalings:
         click.echo(f"\n{scaling_sentence(each)}")
     click.echo(
-        "\nAn interval is that of one comparison; p values are adjusted for all of a table (Holm)."
+        "\nIntervals are for single comparisons; p-values are corrected for the table (Holm)."
     )
     if found.margin is None:
-        click.echo("Undecided is not equal: --margin X tests for no difference larger than X.")
+        click.echo(
+            "Undecided does not mean equal: --margin X tests for no difference larger than X."
+        )
 
 
 def _print_table(comparisons: Any, scale: str) -> None:
+    from ablab.config import counted
     from ablab.read.effects.sentences import interval, number, p_value, verdict_words
 
     print_table(
-        ["setting", "value", "beside", scale, "95% interval", "adjusted p", "seeds", "verdict"],
+        ["setting", "value", "vs", scale, "95% interval", "adjusted p", "seeds", "verdict"],
         [
             (
                 each.key,
@@ -109,7 +114,8 @@ def _print_table(comparisons: Any, scale: str) -> None:
                 "none" if each.difference is None else number(each.difference),
                 interval(each.interval),
                 p_value(each.p_adjusted),
-                str(each.seeds) + (f" ({each.missing} pairs missing)" if each.missing else ""),
+                str(each.seeds)
+                + (f" ({counted(each.missing, 'pair')} missing)" if each.missing else ""),
                 verdict_words(each),
             )
             for each in comparisons

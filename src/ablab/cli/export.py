@@ -1,4 +1,4 @@
-"""Commands that hand results on: exports, and figures of what was watched."""
+"""``ablab export`` and ``ablab figure``: metrics for other programs, figures of statistics."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,14 @@ from ablab.cli.common import json_option, print_json, quiet_option, store_option
 @click.command()
 @click.argument("experiment")
 @click.option("--to", "form", required=True, metavar="csv|parquet|tensorboard|wandb")
-@click.option("--out", metavar="PATH", help="The file or folder; named after EXPERIMENT else.")
+@click.option(
+    "--out", metavar="PATH", help="The file or folder; named after EXPERIMENT by default."
+)
 @click.option("--columns", default="", help="Comma-separated names or patterns; all by default.")
-@click.option("--project", help="The project of Weights & Biases; EXPERIMENT else.")
-@click.option("--offline", is_flag=True, help="Send nothing to Weights & Biases; sync it later.")
+@click.option("--project", help="The Weights & Biases project; EXPERIMENT by default.")
+@click.option(
+    "--offline", is_flag=True, help="Send nothing to Weights & Biases now; run wandb sync later."
+)
 @store_option
 @json_option
 @quiet_option
@@ -29,7 +33,8 @@ def export(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Write the metrics of EXPERIMENT in another program's form."""
+    """Export the metrics of EXPERIMENT to another format."""
+    from ablab.config import counted
     from ablab.logbook.exports import export as write
     from ablab.store import Store
 
@@ -40,37 +45,84 @@ def export(
     if as_json:
         print_json({"experiment": record.name, "to": form, "path": str(path), "runs": runs})
     else:
-        click.echo(f"{runs} runs: {path}")
+        click.echo(f"{counted(runs, 'run')}: {path}")
 
 
 @click.command()
 @click.argument("run")
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option(
     "--as",
     "kind",
-    default="curves",
-    show_default=True,
-    metavar="curves|heat|patterns|histogram",
-    help="Statistics as curves by layer or a heat map; captured tensors as patterns or histogram.",
+    metavar="FIGURE",
+    help="curves (the default), heat, patterns, histogram, or module:name.",
 )
-@click.option("--out", metavar="FILE", help="The SVG file; named after RUN and NAME else.")
+@click.option("--out", metavar="FILE", help="The SVG file; named after RUN and NAME by default.")
 @store_option
 @json_option
 @quiet_option
 def figure(
-    run: str, name: str, kind: str, out: str | None, store: str, as_json: bool, quiet: bool
+    run: str,
+    name: str | None,
+    kind: str | None,
+    out: str | None,
+    store: str,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
-    """Draw what was watched of RUN: a statistic's NAME (blocks.*: all layers), or a capture's."""
-    import ablab
-    from ablab.logbook.draw import draw
-    from ablab.store.files import write_text_atomically
+    """Draw a statistic or a capture of RUN; NAME can be a pattern (blocks.*: all layers).
 
-    drawing = draw(ablab.open(store).run(run), name, kind)
-    plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
-    path = Path(out or f"{run}-{plain}-{kind}.svg")
+    Without NAME, list the figures and the names that they can draw.
+    """
+    import ablab
+    from ablab.config.files import write_text_atomically
+    from ablab.logbook.draw import draw
+
+    stored = ablab.open(store).run(run)
+    if name is None and kind is None:
+        _list_figures(stored, as_json)
+        return
+    kind = kind or "curves"
+    drawing = draw(stored, name, kind)
+    plain = "-".join(
+        "".join(c if c.isalnum() or c in "._-" else "_" for c in part)
+        for part in (run, name, kind)
+        if part is not None
+    )
+    path = Path(out or f"{plain}.svg")
     write_text_atomically(path, drawing)
     _say({"run": run, "figure": str(path)}, str(path), as_json)
+
+
+def _list_figures(run: Any, as_json: bool) -> None:
+    from ablab.logbook.draw import drawable
+    from ablab.logbook.figure import all_figures
+
+    figures, names = all_figures(), drawable(run)
+    if as_json:
+        print_json(
+            {
+                "figures": [
+                    {"name": each.name, "shows": each.shows, "about": each.about}
+                    for each in figures
+                ],
+                "statistics": names.statistics,
+                "captures": names.captures,
+            }
+        )
+        return
+    for shows, title, found in (
+        ("run", "the run itself, drawn as", []),
+        ("statistic", "statistics, drawn as", names.statistics or ["none"]),
+        ("capture", "captured tensors, drawn as", names.captures or ["none"]),
+    ):
+        kinds = [each for each in figures if each.shows == shows]
+        if kinds:
+            click.echo(title)
+            for each in kinds:
+                click.echo(f"  --as {each.name:10} {each.about}")
+            for name in found:
+                click.echo(f"    {name}")
 
 
 def _say(data: dict[str, Any], text: str, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""The command that lets a run write."""
+"""``ablab generate``: continues a prompt, or lists answers of a run."""
 
 from typing import Any
 
@@ -11,23 +11,32 @@ _HELD_OUT = "held-out"
 
 @click.command()
 @click.argument("run")
-@click.option("--prompt", default="", help="What is continued; a text may begin from nothing.")
-@click.option("--tokens", default=200, show_default=True, metavar="N", help="How many follow.")
-@click.option("--temperature", default=1.0, show_default=True, help="0 takes the likeliest token.")
-@click.option("--top-k", type=int, metavar="K", help="Draw from the K likeliest tokens.")
-@click.option("--top-p", type=float, metavar="P", help="Draw from the likeliest share P.")
+@click.option("--prompt", default="", help="The prompt to continue; can be empty for text.")
+@click.option(
+    "--tokens", default=200, show_default=True, metavar="N", help="Number of tokens to generate."
+)
+@click.option(
+    "--temperature", default=1.0, show_default=True, help="0 always selects the most likely token."
+)
+@click.option("--top-k", type=int, metavar="K", help="Sample from the K most likely tokens.")
+@click.option(
+    "--top-p",
+    type=float,
+    metavar="P",
+    help="Sample from the most likely tokens with total probability P.",
+)
 @click.option("--greedy", is_flag=True, help="The same as --temperature 0.")
-@click.option("--samples", default=1, show_default=True, metavar="N", help="How many texts.")
-@click.option("--seed", default=0, show_default=True, help="Where random numbers come from.")
-@click.option("--step", type=int, metavar="STEP", help="Which snapshot; the last by default.")
-@click.option("--context", type=int, metavar="N", help="How many tokens are read at most.")
-@click.option("--no-cache", is_flag=True, help="Read every token again each time.")
+@click.option("--samples", default=1, show_default=True, metavar="N", help="Number of texts.")
+@click.option("--seed", default=0, show_default=True, help="Seed for sampling.")
+@click.option("--step", type=int, metavar="STEP", help="The snapshot to use; the last by default.")
+@click.option("--context", type=int, metavar="N", help="Maximum number of tokens to read.")
+@click.option("--no-cache", is_flag=True, help="Do not cache keys and values.")
 @click.option(
     "--dataset",
     type=click.Choice([_HELD_OUT]),
-    help="List held-out samples with prediction and target, the worst first.",
+    help="List held-out samples with prediction and target, worst first.",
 )
-@click.option("--limit", default=20, show_default=True, help="Rows of the list.")
+@click.option("--limit", default=20, show_default=True, help="Number of rows to list.")
 @store_option
 @json_option
 @quiet_option
@@ -50,13 +59,15 @@ def generate(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Generate from a stored run, or list its answers; RUN is its id or its beginning."""
+    """Generate text from RUN, or list its answers; RUN is the id of a run or a prefix of it."""
     import ablab
     from ablab.config import InputError
     from ablab.model.generate import Sampling
 
     if dataset is not None and prompt:
-        raise InputError("--prompt and --dataset are both given: one continues, the other lists")
+        raise InputError(
+            "--prompt continues a text and --dataset lists answers: give only one of them"
+        )
     numbers = {"--tokens": tokens, "--samples": samples, "--context": context, "--limit": limit}
     for name, value in numbers.items():
         if value is not None and value < 1:
@@ -77,7 +88,7 @@ def generate(
         stored, prompt, tokens, sampling,
         samples=samples, step=step, cached=not no_cache, context=context,
     ):  # fmt: skip
-        # A token may be a part of a character, whose text changes with the next one.
+        # A token can end within a character, whose text then changes with the next token.
         if samples == 1 and not as_json and not texts[0].endswith("\ufffd"):
             click.echo(texts[0][len(shown) :], nl=False)
             shown = texts[0]
@@ -91,6 +102,7 @@ def generate(
 
 
 def _list_answers(stored: Any, step: int | None, limit: int, as_json: bool) -> None:
+    from ablab.config import counted
     from ablab.read.samples import held_out_answers
 
     found = held_out_answers(stored, stored.run.train.evaluate.samples, step)
@@ -107,4 +119,6 @@ def _list_answers(stored: Any, step: int | None, limit: int, as_json: bool) -> N
         ],
     )
     shown = min(limit, len(found))
-    click.echo(f"\n{right} of {len(found)} held-out samples right; the worst {shown} are shown")
+    click.echo(
+        f"\n{right} of {counted(len(found), 'held-out sample')} correct; showing the worst {shown}"
+    )

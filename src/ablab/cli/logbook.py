@@ -1,4 +1,4 @@
-"""``ablab logbook`` and ``ablab note``: entries, and the notes in them."""
+"""``ablab logbook`` and ``ablab note``: write entries and notes."""
 
 import click
 
@@ -25,7 +25,7 @@ def logbook(experiment: str | None, store: str, as_json: bool, quiet: bool) -> N
     for each in entries:
         click.echo(f"{each.name}: {each.page}")
     if not entries:
-        click.echo("nothing has run in this store yet")
+        click.echo("this store has no experiments yet")
 
 
 @click.command()
@@ -50,4 +50,4 @@ def note(experiment: str, text: str, store: str, as_json: bool, quiet: bool) -> 
     if as_json:
         print_json({"experiment": entry.name, "entry": str(entry.page)})
         return
-    click.echo(f"noted in {entry.page}")
+    click.echo(f"added to {entry.page}")

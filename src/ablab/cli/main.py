@@ -1,4 +1,4 @@
-"""``ablab``: the group of commands, and how their errors end."""
+"""``ablab``: the command group, and how errors become exit codes."""
 
 import sys
 from typing import NoReturn
@@ -7,6 +7,7 @@ import click
 
 from ablab import __version__
 from ablab.cli import check, data, doctor, logbook, show, train
+from ablab.cli.analyses import analyses
 from ablab.cli.claims import claims
 from ablab.cli.effects import effects
 from ablab.cli.export import export, figure
@@ -19,7 +20,7 @@ OK, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 class _Commands(click.Group):
-    """A group that suggests the nearest command, and lists its own in their order."""
+    """A group that suggests the nearest command and lists commands in the order they were added."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -34,7 +35,7 @@ class _Commands(click.Group):
 
             near = nearest(args[0], self.commands)
             hint = f"\n  did you mean {near}?" if near else ""
-            raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx) from error
+            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,8 +43,8 @@ class _Commands(click.Group):
 def ablab() -> None:
     """A lab bench for small transformers.
 
-    Write a question as an experiment, train its whole grid, keep everything, read the answer.
-    Start with: ablab recipes, ablab run addition.
+    Write a question as an experiment, train its complete grid, store all results and read the
+    answer. Start with: ablab recipes, ablab run addition.
     """
 
 
@@ -58,6 +59,7 @@ for _command in (
     expect,
     claims,
     effects,
+    analyses,
     replay,
     generate,
     figure,
@@ -73,7 +75,7 @@ for _command in (
 
 
 def main() -> NoReturn:
-    """Runs a command; the exit code says how it ended."""
+    """Runs a command and exits with its code."""
     try:
         code = ablab.main(standalone_mode=False)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Commands that read results: curves in words, and expectations with their verdicts."""
+"""``ablab read`` and ``ablab expect``: describe curves, record and judge expectations."""
 
 import re
 from typing import Any
@@ -17,7 +17,7 @@ _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 @json_option
 @quiet_option
 def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> None:
-    """Say what curves show: plateaus, descents, slowdowns, growbacks, spikes, the floor."""
+    """Describe curves: plateaus, descents, slowdowns, growbacks, spikes, the floor."""
     from ablab.config import InputError, Problem
     from ablab.experiments.experiment import variant_label
     from ablab.read.curves.sentences import group_sentence, sentence
@@ -34,10 +34,10 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
     if started and not found:
         raise InputError(
             Problem(
-                f"no column {column} with numbers was logged",
+                f"no column {column} with numeric values",
                 "--column",
                 given=column,
-                expected="one of the columns that ablab metrics prints",
+                expected="a column that ablab metrics prints",
             )
         )
     explained = {
@@ -80,7 +80,7 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
         )
         return
     if not found:
-        click.echo("nothing to read yet: no run has trained a step")
+        click.echo("nothing to read yet: no run has trained any steps")
     for label, members in groups.items():
         click.echo(click.style(label, bold=True))
         if len(members) > 1:
@@ -90,11 +90,11 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
             why = explained.get(run.run)
             if why is not None:
                 click.echo(f"    {why.sentence}")
-                click.echo(f"    to try: {why.command}")
+                click.echo(f"    try: {why.command}")
 
 
 def find_target(store: Any, target: str) -> tuple[Any, str | None]:
-    """An experiment's record, or that of a run's last experiment and the run's id."""
+    """The record of an experiment; for a run, that of its last experiment, and the run's id."""
     from ablab.cli.show import run_id
 
     if any(target in (record.name, record.entry) for record in store.experiments()):
@@ -126,13 +126,13 @@ def expect(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Write down what you expect of EXPERIMENT, or list expectations with their verdicts.
+    """Record what you expect of EXPERIMENT, or list its expectations with their verdicts.
 
-    An expectation is a sentence such as "leaves(log(10)) falls with model.d_model". It is stamped
-    with the time; one written after results are there is marked so. EXPERIMENT is a stored one, or
-    a recipe or a file with overrides, before it is run.
+    An expectation is a sentence such as "leaves(log(10)) falls with model.d_model". It gets a
+    timestamp; expectations recorded after results exist are marked as late. EXPERIMENT is a stored
+    experiment, or a recipe or file (with overrides) that has not been run yet.
     """
-    from ablab.config import InputError, Problem
+    from ablab.config import InputError, Problem, counted
     from ablab.execute.environment import environment
     from ablab.experiments import experiment as make
     from ablab.experiments.expectations import check_expectations, parse_expectation
@@ -146,12 +146,10 @@ def expect(
     if confidence is not None and not 0 < confidence <= 1:
         raise InputError(
             Problem("a confidence is a probability", "--confidence", given=confidence,
-                    expected="a number above 0, and 1 at most")
+                    expected="a number above 0 and at most 1")
         )  # fmt: skip
     if (claim is not None or confidence is not None) and not sentences:
-        raise InputError(
-            Problem("there is no expectation to add", expected="a sentence, in quotes")
-        )
+        raise InputError(Problem("no expectation was given", expected="a sentence, in quotes"))
     parsed = [parse_expectation(text, confidence) for text in sentences]
     if claim is not None:
         parsed = [each.model_copy(update={"claim": claim}) for each in parsed]
@@ -161,9 +159,7 @@ def expect(
         check_expectations(parsed, [axis.key for axis in asked.axes], None)
         if not sentences and not asked.expectations:
             raise InputError(
-                Problem(
-                    f"nothing is expected of {asked.name} yet", expected="a sentence, in quotes"
-                )
+                Problem(f"{asked.name} has no expectations yet", expected="a sentence, in quotes")
             )
         opened = Store(store, create=True)
         command = " ".join(["ablab expect", experiment, *overrides])
@@ -178,25 +174,25 @@ def expect(
     found = verdicts(opened, record)
     if as_json:
         every = [each for other in opened.experiments() for each in verdicts(opened, other)]
-        told = calibration(every)
+        calibrated = calibration(every)
         print_json(
             {
                 "experiment": record.name,
                 "added": [each.expectation.sentence for each in new],
                 "expectations": [each.as_data() for each in found],
-                "calibration": None if told is None else told.as_data(),
+                "calibration": None if calibrated is None else calibrated.as_data(),
             }
         )
         return
     for each in new:
         late = (
-            f"; {each.seen} of {each.runs} runs had results already, and it is marked so"
+            f"; marked as late, since {each.seen} of {counted(each.runs, 'run')} had results"
             if each.late
             else ""
         )
-        click.echo(f"written at {each.written[:16].replace('T', ' ')} UTC{late}", err=True)
+        click.echo(f"recorded at {each.written[:16].replace('T', ' ')} UTC{late}", err=True)
     if len(new) < len(parsed):
-        click.echo("what was written before keeps its stamp", err=True)
+        click.echo("expectations that were already recorded keep their timestamp", err=True)
     print_table(
         ["expectation", "verdict", "confidence", "evidence"],
         [
@@ -208,7 +204,7 @@ def expect(
 
 
 def _stored(store: str, name: str) -> Any:
-    """The stored experiment of a name; None where there is no store or no such experiment."""
+    """The stored experiment with this name; None if there is no store or no such experiment."""
     from pathlib import Path
 
     from ablab.store import Store

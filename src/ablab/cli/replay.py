@@ -1,4 +1,4 @@
-"""The command that trains steps again, with more watched."""
+"""``ablab replay``: retrains steps of a run with more statistics."""
 
 from typing import Any
 
@@ -9,25 +9,30 @@ from ablab.cli.common import json_option, print_json, quiet_option, store_option
 
 @click.command()
 @click.argument("run")
-@click.option("--steps", metavar="A:B", help="Which steps, both ends among them; all by default.")
+@click.option(
+    "--steps", metavar="A:B", help="The range of steps, including both ends; all by default."
+)
 @click.option(
     "--watch",
     multiple=True,
     metavar="PATTERN",
-    help="Statistics to add, FAMILY/SITE-OR-PARAMETER/REDUCER; may be given again.",
+    help="Statistics to add, FAMILY/SITE-OR-PARAMETER/REDUCER; can be repeated.",
 )
-@click.option("--every", default=1, show_default=True, help="Take statistics at every N-th step.")
+@click.option("--every", default=1, show_default=True, help="Compute statistics every N steps.")
 @click.option(
     "--capture",
     multiple=True,
     metavar="PATTERN",
-    help="Tensors to keep (a site, or FAMILY/NAME); may be given again.",
+    help="Tensors to capture (a site, or FAMILY/NAME); can be repeated.",
 )
 @click.option(
-    "--capture-every", type=int, metavar="N", help="Steps between captures; about ten in all else."
+    "--capture-every",
+    type=int,
+    metavar="N",
+    help="Steps between captures; by default about ten captures.",
 )
 @click.option(
-    "--samples", default=8, show_default=True, help="Samples of the captures' probe batch."
+    "--samples", default=8, show_default=True, help="Samples in the probe batch of captures."
 )
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps")
 @store_option
@@ -46,9 +51,9 @@ def replay(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Train steps of a stored run again, with more watched; RUN is its id or its beginning.
+    """Retrain steps of a stored run with more statistics; RUN is its id or a prefix of it.
 
-    The losses are compared with the stored ones, and what is watched is added to the run's table.
+    Compares the losses with the stored ones and adds the new statistics to the metrics of the run.
     """
     import ablab
     from ablab.config import InputError
@@ -95,30 +100,32 @@ def _range(steps: str | None) -> tuple[int, int] | None:
         return None
     first, colon, last = steps.partition(":")
     if not first.isdigit() or (colon and not last.isdigit()):
-        raise InputError(Problem("--steps is no range", "--steps", given=steps, expected="A:B"))
+        raise InputError(Problem("--steps is not a range", "--steps", given=steps, expected="A:B"))
     return int(first), int(last if colon else first)
 
 
 def _print(found: Any) -> None:
-    click.echo(
-        f"run {found.run}, trained again from step {found.start} ({'; '.join(found.methods)})"
-    )
+    from ablab.config import counted
+
+    click.echo(f"run {found.run}, retrained from step {found.start} ({'; '.join(found.methods)})")
     if found.where is None:
-        click.echo(f"losses: all {found.compared} equal the stored ones bit for bit")
+        click.echo(f"losses: all {found.compared} are equal to the stored ones, bit for bit")
     else:
         click.echo(
-            f"losses: {found.equal} of {found.compared} equal the stored ones bit for bit; "
-            f"the first other one is at step {found.first_difference}, the largest relative "
-            f"difference {found.difference:.2g}, at step {found.where}"
+            f"losses: {found.equal} of {found.compared} are equal to the stored ones, bit for bit; "
+            f"first difference at step {found.first_difference}, largest relative difference "
+            f"{found.difference:.2g} at step {found.where}"
         )
     if not found.agrees:
         click.echo(
-            "that is more than rounding explains over so few steps: another release, machine or "
-            "corpus, or a run that amplifies rounding",
+            "this is more than rounding explains over so few steps; causes can be a different "
+            "release, machine or corpus, or a run that amplifies rounding errors",
             err=True,
         )
     if found.columns:
-        click.echo(f"added: {len(found.columns)} statistics at {found.rows} steps")
+        click.echo(
+            f"added: {counted(len(found.columns), 'statistic')} at {counted(found.rows, 'step')}"
+        )
     if found.captured:
         shown = ", ".join(map(str, found.captured[:12])) + (
             ", …" if len(found.captured) > 12 else ""

@@ -1,4 +1,4 @@
-"""The command that shows a store in a browser while it trains."""
+"""``ablab serve``: shows a store in a browser while it trains."""
 
 from pathlib import Path
 
@@ -9,8 +9,12 @@ from ablab.cli.common import json_option, print_json, quiet_option, store_option
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8765, show_default=True, help="The port; 0 finds a free one.")
-@click.option("--token", metavar="TEXT", help="Ask for it; beyond loopback one is made up else.")
+@click.option("--port", default=8765, show_default=True, help="The port; 0 selects a free one.")
+@click.option(
+    "--token",
+    metavar="TEXT",
+    help="Require this token; by default generated if --host is not loopback.",
+)
 @click.option("--open", "opening", is_flag=True, help="Open the page in a browser.")
 @store_option
 @json_option
@@ -18,9 +22,9 @@ from ablab.cli.common import json_option, print_json, quiet_option, store_option
 def serve(
     host: str, port: int, token: str | None, opening: bool, store: str, as_json: bool, quiet: bool
 ) -> None:
-    """Show the logbook, its entries and runs in a browser, live while they train.
+    """Show the logbook, its entries and runs in a browser, live during training.
 
-    The store is read and never changed. Ctrl-C ends it.
+    The store is never modified. Press Ctrl-C to stop.
     """
     from ablab.serve.listen import serve as listen
 
@@ -30,7 +34,7 @@ def serve(
         else:
             click.echo(address)
         if not quiet:
-            click.echo(f"shows the store {store}; Ctrl-C ends it", err=True)
+            click.echo(f"serving the store {store}; press Ctrl-C to stop", err=True)
         if opening:
             import webbrowser
 

@@ -1,4 +1,4 @@
-"""Commands that look at what there is."""
+"""``ablab recipes``, ``runs``, ``show`` and ``metrics``: list and show what exists."""
 
 import json
 from typing import Any
@@ -40,7 +40,7 @@ def recipes(as_json: bool, quiet: bool) -> None:
     width = max(len(each.name) for each in found)
     for logbook in sorted({each.logbook or "" for each in found}):
         if logbook:
-            click.echo(f"\nof the logbook {logbook} (ablab claims {logbook}):")
+            click.echo(f"\nfrom the logbook {logbook} (ablab claims {logbook}):")
         for each in found:
             if (each.logbook or "") == logbook:
                 sizes = f" (sizes: {', '.join(each.sizes)})" if each.sizes else ""
@@ -48,7 +48,11 @@ def recipes(as_json: bool, quiet: bool) -> None:
 
 
 @click.command()
-@click.option("--experiment", metavar="NAME", help="Only this experiment's runs, up to its steps.")
+@click.option(
+    "--experiment",
+    metavar="NAME",
+    help="Only the runs of this experiment, up to its number of steps.",
+)
 @store_option
 @json_option
 @quiet_option
@@ -102,7 +106,8 @@ def runs(experiment: str | None, store: str, as_json: bool, quiet: bool) -> None
 @json_option
 @quiet_option
 def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
-    """Show all about one run; RUN is its id or a unique beginning of it."""
+    """Show everything about a run; RUN is its id or a unique prefix of it."""
+    from ablab.config import counted
     from ablab.experiments.experiment import variant_label
     from ablab.experiments.tree import leaves
     from ablab.store import Store
@@ -122,7 +127,7 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
         went_back = restarts(frame).get(row["id"], [])
     from ablab.store.artifacts import list_artifacts
 
-    captures, flights = (list_artifacts(opened, kind, row["id"]) for kind in ("capture", "flight"))
+    captures, recorded = (list_artifacts(opened, kind, row["id"]) for kind in ("capture", "flight"))
     if as_json:
         print_json(
             vars(record)
@@ -132,7 +137,7 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
                 "restarts": [{"step": step, "back_to": back_to} for step, back_to in went_back],
                 "snapshots": [dict(snapshot) for snapshot in snapshots],
                 "captures": [{"step": each.step, "bytes": each.bytes} for each in captures],
-                "incidents": [_incident(opened, each) for each in flights],
+                "incidents": [_incident(opened, each) for each in recorded],
                 "created": row["created"],
                 "updated": row["updated"],
             }
@@ -148,7 +153,7 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
     if captures:
         steps = ", ".join(str(each.step) for each in captures)
         click.echo(f"{'captures':12} after steps {steps}")
-    for each in flights:
+    for each in recorded:
         _print_incident(_incident(opened, each))
     if went_back:
         shown = ", ".join(f"{step} -> {back_to}" for step, back_to in went_back)
@@ -161,7 +166,7 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
         click.echo(
             f"  steps {each['from']} to {each['to']}: engine "
             f"{each.get('method', each['engine'])}, width {each['width']}, "
-            f"{each['device']}, {each['threads']} threads, torch {each['torch']}, "
+            f"{each['device']}, {counted(each['threads'], 'thread')}, torch {each['torch']}, "
             f"{each['at'][:19].replace('T', ' ')} UTC"
         )
         for line in _costs(each):
@@ -169,7 +174,7 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
 
 
 def _incident(store: Any, incident: Any) -> dict[str, Any]:
-    """A flight record, with the statistics that moved first."""
+    """A recorded incident, with the statistics that moved first."""
     from ablab.read.incidents import moved_first
     from ablab.store.artifacts import read_incident
 
@@ -185,7 +190,7 @@ def _print_incident(incident: dict[str, Any]) -> None:
     loss, before = incident["loss"], incident["before"]
     text = incident["reason"]
     if loss is not None and before is not None:
-        text += f", loss {loss:.4g} after at most {before:.4g}"
+        text += f", loss {loss:.4g}, previously at most {before:.4g}"
     click.echo(f"{'incident':12} step {incident['step']}: {text}")
     for moved in incident["moved_first"][:5]:
         click.echo(
@@ -195,15 +200,15 @@ def _print_incident(incident: dict[str, Any]) -> None:
 
 
 def _costs(segment: dict[str, Any]) -> list[str]:
-    """What a segment of training took, in lines; none for what was not measured."""
+    """The cost of a training segment as lines of text; what was not measured is omitted."""
     lines = []
     if segment.get("timings"):
         parts = [f"{name} {1e3 * s:.3g} ms" for name, s in segment["timings"].items()]
-        lines.append(f"a step of a run: {', '.join(parts)}")
+        lines.append(f"per step and run: {', '.join(parts)}")
     uses = []
     if "memory" in segment:
-        uses.append(f"memory at its peak {segment['memory'] / 2**20:.0f} MiB")
-    units = {"cpu": "cores busy", "gpu": "of the GPU's time"}
+        uses.append(f"peak memory {segment['memory'] / 2**20:.0f} MiB")
+    units = {"cpu": "cores busy", "gpu": "of GPU time busy"}
     uses += [f"{value:.2f} {units[name]}" for name, value in segment.get("load", {}).items()]
     return [*lines, ", ".join(uses)] if uses else lines
 
@@ -214,13 +219,13 @@ def _costs(segment: dict[str, Any]) -> list[str]:
     "--columns",
     metavar="NAMES",
     default="",
-    help="Columns wanted, separated by commas; * and ? stand for any characters.",
+    help="Columns to print, separated by commas; * and ? are wildcards.",
 )
 @store_option
 @json_option
 @quiet_option
 def metrics(target: str, columns: str, store: str, as_json: bool, quiet: bool) -> None:
-    """Print a row for each run and step: variant keys, seed, columns; as CSV, or as JSON."""
+    """Print one row per run and step (variant keys, seed, columns), as CSV or JSON."""
     from ablab.store import Store
     from ablab.store.metrics import experiment_metrics, run_metrics
 
@@ -237,7 +242,7 @@ def metrics(target: str, columns: str, store: str, as_json: bool, quiet: bool) -
 
 
 def run_id(store: Any, target: str) -> str:
-    """The id of a run; the error speaks of experiments too, as either may be given."""
+    """The id of a run; the error also lists experiments, since either can be given."""
     from ablab.config import InputError, Problem, nearest
 
     try:
@@ -250,7 +255,7 @@ def run_id(store: Any, target: str) -> str:
                 given=target,
                 expected="an experiment: " + ", ".join(dict.fromkeys(names)) + "; or a run's id"
                 if names
-                else "nothing has run here yet",
+                else "nothing: the store has no experiments yet",
                 suggestion=nearest(target, names) or error.problems[0].suggestion,
             )
         ) from error

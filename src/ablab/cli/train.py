@@ -1,4 +1,4 @@
-"""Commands that plan and train."""
+"""``ablab plan`` and ``ablab run``."""
 
 import shlex
 import sys
@@ -32,10 +32,10 @@ def run(
     quiet: bool,
     **choices: Any,
 ) -> int:
-    """Plan, train, keep, and write the logbook entry.
+    """Plan, train and store an experiment, and write its logbook entry.
 
-    EXPERIMENT is a recipe's name or a YAML file. OVERRIDES set values (train.lr=1e-3) or make axes
-    of the grid (model.d_model=8,16). What is trained already is not trained again.
+    EXPERIMENT is the name of a recipe or a YAML file. OVERRIDES set values (train.lr=1e-3) or add
+    axes to the grid (model.d_model=8,16). Runs that are already trained are not trained again.
     """
     options = make_options(**choices)
     from ablab.experiments import experiment as read_experiment
@@ -50,7 +50,7 @@ def run(
     reporter, should_pause = make_reporter(quiet), pause_on_signals()
     result = Result.of(asked, orchestrate(asked, store, options, command, reporter, should_pause))
     statuses = [record.status for record in result.runs]
-    troubled = any(status in ("failed", "diverged") for status in statuses)
+    any_failed = any(status in ("failed", "diverged") for status in statuses)
     if as_json:
         print_json(
             {
@@ -68,14 +68,14 @@ def run(
         print_table(*table(result.summary))
         click.echo(f"\nentry: {result.entry}")
     if not result.complete:
-        click.echo("interrupted; the same command goes on from here", err=True)
+        click.echo("interrupted; run the same command again to continue", err=True)
         return 130
-    if troubled:
+    if any_failed:
         click.echo(
-            "some runs failed or diverged; ablab runs lists them, --retry tries them again",
+            "some runs failed or diverged; list them with ablab runs, retry them with --retry",
             err=True,
         )
-    return 1 if troubled else 0
+    return 1 if any_failed else 0
 
 
 @click.command()
@@ -93,11 +93,12 @@ def plan(
     quiet: bool,
     **choices: Any,
 ) -> None:
-    """Show the grid, the stacks, the estimated time and memory; train nothing."""
+    """Show the grid, the stacks and the estimated time and memory; train nothing."""
     options = make_options(**choices)
     from ablab.experiments import experiment as read_experiment
 
     asked = read_experiment(experiment, *overrides)
+    from ablab.config import counted
     from ablab.execute.observers import check_captures
     from ablab.execute.orchestrate import steps_to_train
     from ablab.execute.plan import make_plan
@@ -168,18 +169,18 @@ def plan(
     )
     _print_alternatives(planned, stacks)
     click.echo(
-        f"\n{len(left)} of {len(asked.runs)} runs to train, {planned.workers} "
-        f"worker{'s' * (planned.workers > 1)} of {planned.threads} "
-        f"thread{'s' * (planned.threads > 1)} on {planned.device}: "
+        f"\n{len(left)} of {counted(len(asked.runs), 'run')} to train, "
+        f"{counted(planned.workers, 'worker')} with {counted(planned.threads, 'thread')} "
+        f"on {planned.device}: "
         f"about {duration(planned.seconds)}, {_memory(planned, left) / 2**20:,.0f} MiB"
     )
     if captured:
-        click.echo(f"captures: about {captured / 1e6:,.1f} MB on the disk")
+        click.echo(f"captures: about {captured / 1e6:,.1f} MB on disk")
     _print_estimates(speeds.estimates)
 
 
 def _print_alternatives(planned: Any, stacks: list[dict[str, Any]]) -> None:
-    """What each shape could be trained by instead, once for stacks that share the choice."""
+    """The alternative methods for each shape, once for stacks that share the choice."""
     from ablab.execute.progress import duration
 
     shapes: dict[str, tuple[list[str], float, tuple[tuple[str, float], ...]]] = {}
@@ -193,27 +194,27 @@ def _print_alternatives(planned: Any, stacks: list[dict[str, Any]]) -> None:
         for place, (method, seconds) in enumerate(others)
     ]
     if rows:
-        click.echo("\nWhat else the stacks of a shape could be trained by, all of them together:")
+        click.echo("\nAlternatives, with the total time for all listed stacks:")
         print_table(["stacks", "method", "time"], rows)
 
 
 def _print_estimates(estimates: list[dict[str, Any]]) -> None:
-    """How good the last estimates on this machine were."""
+    """How accurate the last estimates on this machine were."""
     recent = [each for each in estimates if each["estimated"] > 0 and each["measured"] > 0][-5:]
     if not recent:
-        click.echo("no estimate has been put to the test on this machine yet")
+        click.echo("no estimates have been compared with measurements on this machine yet")
         return
     from ablab.execute.progress import duration
 
-    shown = ", ".join(
-        f"{each['name']} {duration(each['estimated'])} for {duration(each['measured'])}"
+    shown = "; ".join(
+        f"{each['name']} {duration(each['estimated'])}, took {duration(each['measured'])}"
         for each in recent
     )
-    click.echo(f"the last estimates here, and what they came to: {shown}")
+    click.echo(f"last estimates on this machine: {shown}")
 
 
 def _memory(planned: Any, left: dict[str, int]) -> int:
-    """The most that the stacks in training at one time need, in bytes."""
+    """The peak memory of the stacks that train at the same time, in bytes."""
     sizes = sorted(
         stack.bytes for stack in planned.stacks if any(each.id in left for each in stack.runs)
     )

@@ -1,10 +1,19 @@
-"""The ground: typed configuration's base, the registry, and errors that know their place."""
+"""The bottom layer: the configuration base class, registries, and errors with their source.
+
+- ``base``: the base class of typed configurations, and the fields that enter a run's identity
+- ``errors``: ``InputError`` and ``Problem``
+- ``patterns``: selecting names by shell-style patterns
+- ``registry``: components found by name or import path
+- ``variants``: small components, one per file
+- ``wording``: helpers for messages
+"""
 
 from ablab.config.base import Config, Neutral, NotInIdentity, identity_of
 from ablab.config.errors import InputError, Problem, is_file, nearest
 from ablab.config.patterns import match_names
 from ablab.config.registry import Registry, load_object, source_digest
 from ablab.config.variants import Component, Variants
+from ablab.config.wording import counted
 
 __all__ = [
     "Component",
@@ -15,6 +24,7 @@ __all__ = [
     "Problem",
     "Registry",
     "Variants",
+    "counted",
     "identity_of",
     "is_file",
     "load_object",

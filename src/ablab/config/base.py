@@ -1,4 +1,4 @@
-"""The base of every typed configuration, and what of it enters a run's identity."""
+"""The base class of all typed configurations, and which of their fields enter a run's id."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,33 +21,33 @@ class Config(BaseModel):
     )
 
     def __hash__(self) -> int:
-        """A configuration may hold mappings, which have no hash of their own."""
+        """Hashes the representation, since fields can contain mappings, which are not hashable."""
         return hash(repr(self))
 
     def identity(self) -> dict[str, Any]:
-        """What of this part shapes a run's trajectory, as plain data for hashing."""
+        """The settings that affect training, as plain data for hashing."""
         return identity_of(self)
 
 
 @dataclass(frozen=True)
 class NotInIdentity:
-    """Marks a field that does not shape the trajectory (``Annotated[int, NotInIdentity()]``)."""
+    """Marks a field that does not affect training (``Annotated[int, NotInIdentity()]``)."""
 
 
 @dataclass(frozen=True)
 class Neutral:
-    """Marks a field that a later release added: it enters the identity only off its neutral value.
+    """Marks a field that a later release added: it enters the identity only if it is not neutral.
 
-    So the ids of runs that were trained before the field existed stay what they were.
+    The ids of runs that were trained before the field existed therefore stay the same.
     """
 
     value: Any
 
 
 def identity_of(config: Config) -> dict[str, Any]:
-    """The fields of ``config`` that enter the identity, nested parts included.
+    """The fields of ``config`` that enter the identity, including nested configurations.
 
-    Keys are the fields' names; values are JSON-serialisable.
+    Keys are the names of the fields; values are JSON-serializable.
     """
     result: dict[str, Any] = {}
     for name, field in type(config).model_fields.items():

@@ -1,4 +1,4 @@
-"""Errors that a user can act on: what was wrong, where, what was given, what was expected."""
+"""Errors that a user can act on: what is wrong, where, what was given, what was expected."""
 
 import difflib
 from collections.abc import Iterable
@@ -10,13 +10,13 @@ NOT_GIVEN = object()
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The name among ``names`` that looks most like ``name``, or None if none is near."""
+    """The name in ``names`` that is most similar to ``name``, or None if none is similar."""
     found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return found[0] if found else None
 
 
 def is_file(path: Path) -> bool:
-    """Whether a path is a file; False too where it cannot be one (a name too long, say)."""
+    """Whether a path is a file; also False if the path is invalid (too long, for example)."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -25,14 +25,14 @@ def is_file(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with what a user gave.
+    """One problem with the user's input.
 
     Attributes:
-        message: What is wrong, as a sentence without its full stop.
-        key: The setting's dotted key (``model.n_heads``), where it is one.
-        source: Where it came from: ``grid.yaml, line 4`` or ``override 'model.n_head=4'``.
-        given: The value that was given; ``NOT_GIVEN`` where there is none.
-        expected: What would have been right.
+        message: What is wrong, as a sentence without a period.
+        key: The dotted key of the setting (``model.n_heads``), if the problem is about one.
+        source: Where the input came from: ``grid.yaml, line 4`` or ``override 'model.n_head=4'``.
+        given: The value that was given; ``NOT_GIVEN`` if there is none.
+        expected: What would have been valid.
         suggestion: The nearest valid name.
     """
 
@@ -57,9 +57,9 @@ class Problem:
 
 
 class InputError(ValueError):
-    """What a user gave cannot be used; the commands print it and exit with code 2.
+    """Invalid input from the user; commands print it and exit with code 2.
 
-    Carries a list of :class:`Problem`, so that everything wrong with an experiment is said at once.
+    Has a list of :class:`Problem`, so that all problems of an experiment are reported at once.
     """
 
     def __init__(self, *problems: Problem | str) -> None:

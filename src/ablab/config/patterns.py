@@ -1,4 +1,4 @@
-"""Names chosen by shell-style patterns."""
+"""Selecting names by shell-style patterns."""
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -7,12 +7,12 @@ from ablab.config.errors import InputError, Problem, nearest
 
 
 def match_names(patterns: Iterable[str], names: Sequence[str], nothing: str) -> list[str]:
-    """The ``names`` that any of the patterns matches, in their own order.
+    """The ``names`` that match any of the patterns, in their original order.
 
     Args:
         patterns: Names or shell-style patterns (``blocks.*.attn.q``).
-        names: What there is.
-        nothing: What to say of a pattern that matches none; ``{}`` stands for the pattern.
+        names: All available names.
+        nothing: The message for a pattern without a match; ``{}`` is replaced by the pattern.
 
     Raises:
         InputError: A pattern matches none of the names.

@@ -1,4 +1,4 @@
-"""Components found by name, and a user's own found by import path."""
+"""Components found by name, or by import path for components of the user."""
 
 import hashlib
 import importlib
@@ -15,15 +15,15 @@ T = TypeVar("T")
 
 
 class Registry:
-    """Names of one sort of component (tasks, models, …).
+    """The registered components of one kind (tasks, models, …).
 
-    A component registers itself with a decorator. Its module is found by its place: the registry
-    imports every module of ``package`` whose name ends in ``suffix`` the first time a name is
-    asked for, so a new component is a new file and no list is edited.
+    A component registers itself with a decorator. On the first lookup, the registry imports every
+    module of ``package`` whose name ends in ``suffix``, so a new component is a new file, without a
+    list to edit.
     """
 
-    def __init__(self, sort: str, package: str, suffix: str = "") -> None:
-        self.sort = sort
+    def __init__(self, kind: str, package: str, suffix: str = "") -> None:
+        self.kind = kind
         self._package = package
         self._suffix = suffix
         self._entries: dict[str, Any] = {}
@@ -31,11 +31,11 @@ class Registry:
         self._lock = threading.RLock()
 
     def register(self, name: str) -> Callable[[T], T]:
-        """A decorator that makes what it decorates known as ``name``."""
+        """A decorator that registers a component as ``name``."""
 
         def decorate(component: T) -> T:
             if name in self._entries:
-                raise ValueError(f"two {self.sort}s are registered as {name!r}")
+                raise ValueError(f"two {self.kind}s are registered as {name!r}")
             self._entries[name] = component
             return component
 
@@ -47,9 +47,9 @@ class Registry:
         return sorted(self._entries)
 
     def find(self, name: str, key: str) -> Any:
-        """The component called ``name``; ``key`` is the setting that named it, for the error.
+        """The component ``name``; ``key`` is the setting that it was given for, for errors.
 
-        A name with a colon (``mypkg.mymod:thing``) is an import path of the user's.
+        A name with a colon (``mypkg.mymod:thing``) is an import path.
         """
         if ":" in name:
             return load_object(name, key)
@@ -57,7 +57,7 @@ class Registry:
         if name not in self._entries:
             raise InputError(
                 Problem(
-                    f"{key}: there is no {self.sort} called {name!r}",
+                    f"{key}: there is no {self.kind} called {name!r}",
                     key=key,
                     given=name,
                     expected="one of "
@@ -71,7 +71,7 @@ class Registry:
     def _discover(self) -> None:
         if self._discovered:
             return
-        with self._lock:  # another thread may be at it, and is not done before its last import
+        with self._lock:  # another thread may still be importing modules
             package = importlib.import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__):
                 if module.name.endswith(self._suffix):
@@ -83,7 +83,7 @@ def load_object(path: str, key: str) -> Any:
     """The object at an import path ``module:name``; the working directory is searched too.
 
     Raises:
-        InputError: The path is malformed, or the module or the name is not there.
+        InputError: The path is malformed, or the module or the name does not exist.
     """
     module_name, _, name = path.partition(":")
     if not module_name or module_name.startswith(".") or not name.isidentifier():
@@ -97,7 +97,7 @@ def load_object(path: str, key: str) -> Any:
     except (
         Exception,
         SystemExit,
-    ) as error:  # whatever the user's module raises is about the user's module
+    ) as error:  # a user's module can raise anything
         reason = f"{type(error).__name__}: {error}"
         raise InputError(
             Problem(f"{key}: cannot import {module_name!r} ({reason})", key, given=path)
@@ -117,11 +117,13 @@ def load_object(path: str, key: str) -> Any:
 
 
 def source_digest(*components: Any) -> str:
-    """SHA-256 over the source files of the modules that define some components (hexadecimal)."""
+    """SHA-256 of the source files of the modules that define these components (hexadecimal)."""
     digest = hashlib.sha256()
     for module in dict.fromkeys(component.__module__ for component in components):
         file = getattr(sys.modules[module], "__file__", None)
         if file is None:
-            raise InputError(f"module {module} has no source file to tell its runs apart by")
+            raise InputError(
+                f"module {module} has no source file, which is needed to identify its runs"
+            )
         digest.update(Path(file).read_bytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Small components, one to a file of its own name: known by name before any of them is imported."""
+"""Small components, one per file, whose names are known before any file is imported."""
 
 import importlib
 import pkgutil
@@ -9,28 +9,29 @@ from typing import Any, TypeVar
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from ablab.config.errors import InputError, Problem, nearest
 from ablab.config.registry import load_object
 
 T = TypeVar("T")
 
 
 class Variants:
-    """Names of one sort of component, each in the module of ``package`` that has its name.
+    """Components of one kind, each in the module of ``package`` with the same name.
 
-    A name is known by its file alone, so a configuration can be checked without importing torch;
-    the file is imported when the component is asked for, and registers it by a decorator.
+    The names are those of the files, so a configuration can be checked without importing torch.
+    A file is imported when its component is requested, and registers it with a decorator.
     """
 
-    def __init__(self, sort: str, package: str) -> None:
-        self.sort = sort
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
         self._package = package
         self._entries: dict[str, Any] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """A decorator that makes what it decorates known as ``name``, its file's own name."""
+        """A decorator that registers a component as ``name``, the name of its file."""
 
         def decorate(component: T) -> T:
-            assert name in self.names(), f"{name} must stand in {self._package}.{name}"
+            assert name in self.names(), f"{name} must be defined in {self._package}.{name}"
             self._entries[name] = component
             return component
 
@@ -41,10 +42,34 @@ class Variants:
         package = importlib.import_module(self._package)
         return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
 
-    def find(self, name: str) -> Any:
-        """The component called ``name``, or the one at an import path ``module:name``."""
+    def ships(self, component: Any) -> bool:
+        """Whether a function or class is defined in the package, rather than by a user."""
+        return str(component.__module__).startswith(f"{self._package}.")
+
+    def find(self, name: str, key: str | None = None) -> Any:
+        """The component ``name``, or the one at the import path ``module:name``.
+
+        Args:
+            name: The name or the import path.
+            key: The setting or option that it was given for, for errors.
+
+        Raises:
+            InputError: There is no such component.
+        """
+        key = key or self.kind
         if ":" in name:
-            return load_object(name, self.sort)
+            return load_object(name, key)
+        known = self.names()
+        if name not in known:
+            raise InputError(
+                Problem(
+                    f"{key}: there is no {self.kind} called {name!r}",
+                    key,
+                    given=name,
+                    expected=f"one of {', '.join(known)}, or an import path module:name",
+                    suggestion=nearest(name, known),
+                )
+            )
         importlib.import_module(f"{self._package}.{name}")
         return self._entries[name]
 
@@ -53,7 +78,7 @@ class Variants:
 class Component:
     """Marks a field that names a component (``Annotated[str, Component(NORMS)]``).
 
-    A component at an import path enters the identity with its module's source hash.
+    A component with an import path enters the identity with the hash of its module's source.
     """
 
     variants: Variants
@@ -61,16 +86,16 @@ class Component:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Accepts the known names and import paths of what can be called."""
+        """Accepts known names, and import paths of callables."""
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def _check(self, name: str) -> str:
         if ":" in name:
-            if not callable(load_object(name, self.variants.sort)):
-                raise ValueError(f"{name} is no {self.variants.sort}: it cannot be called")
+            if not callable(load_object(name, self.variants.kind)):
+                raise ValueError(f"{name} is not a valid {self.variants.kind}: it is not callable")
         elif name not in self.variants.names():
             names = " or ".join(repr(each) for each in self.variants.names())
             raise PydanticCustomError(
-                "literal_error", "unknown {sort}", {"sort": self.variants.sort, "expected": names}
+                "literal_error", "unknown {kind}", {"kind": self.variants.kind, "expected": names}
             )
         return name

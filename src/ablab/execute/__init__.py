@@ -1,1 +1,29 @@
-"""Doing it: the plan, and the processes that carry it out and resume it."""
+"""Execution: planning, training the runs of an experiment, resuming and replaying them.
+
+Modules:
+
+- ``balance``: divides stacks among processes.
+- ``cost``: counts the arithmetic, memory and kernel launches of a training step.
+- ``device``: devices and their memory.
+- ``environment``: versions and hardware, for the logbook entry.
+- ``errors``: errors of runs and of processes.
+- ``executor``: the interface of executors.
+- ``executors``: the shipped executors, one per file.
+- ``memory``: settings of the C library's allocator.
+- ``method_choice``: chooses the method that trains a group of runs.
+- ``observers``: attaches statistics, captures and the flight recorder to a stack.
+- ``options``: the user's options, such as device, engine and workers.
+- ``orchestrate``: runs an experiment from its checks to its last checkpoint.
+- ``pause``: pauses on SIGINT and SIGTERM.
+- ``plan``: stacks, methods and the number of processes.
+- ``progress``: progress on standard error.
+- ``queue``: the queue of stacks that processes claim.
+- ``replay``: trains steps of a stored run again, with more statistics.
+- ``resume``: the states that stored runs continue from.
+- ``setup``: sets up a claimed stack for training.
+- ``speeds``: measured and estimated speeds of this machine.
+- ``stop_rules``: applies stop rules to stored steps.
+- ``usage``: memory and load of a training process.
+- ``verify``: checks that a compiled method works and is fast enough.
+- ``worker``: the main function of a worker process.
+"""

@@ -1,85 +1,92 @@
-"""How stacks are shared among processes, so that all end at about the same time."""
+"""Balancing: divides stacks among processes so that all finish at about the same time."""
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-_WORTH = 0.97  # of the time: what is less is not worth more pieces
-_MANY = 64  # pieces, from which on one more makes no difference that is worth the search
+_CLOSE_ENOUGH = 0.97  # a makespan is close enough if the best one is this fraction of it
+_MAX_ITEMS = 64  # beyond this many items, a split gains too little to be worth the search
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Some runs of one group, which one process trains.
+class WorkItem:
+    """Runs of one group that one process trains together.
 
     Attributes:
         group: The group's number.
-        runs: How many runs.
-        each: Seconds of one run.
-        once: Seconds that a process needs besides, for compiling the group's program.
-        divisible: Whether fewer runs take less time in proportion.
+        runs: The number of runs.
+        run_seconds: Seconds per run.
+        compile_seconds: Seconds that each process needs to compile the group's program.
+        divisible: Whether fewer runs take proportionally less time.
     """
 
     group: int
     runs: int
-    each: float
-    once: float = 0.0
+    run_seconds: float
+    compile_seconds: float = 0.0
     divisible: bool = False
 
     @property
     def seconds(self) -> float:
-        """Seconds of a process that has not trained the group before."""
-        return self.each * self.runs + self.once
+        """Seconds in a process that has not compiled the group's program yet."""
+        return self.run_seconds * self.runs + self.compile_seconds
 
 
 def makespan(seconds: Iterable[float], workers: int) -> float:
-    """When the last of some processes is done, which take work in order."""
+    """When the last process finishes, if each one takes the next item as soon as it is free.
+
+    Args:
+        seconds: Seconds per item, in order.
+        workers: The number of processes.
+    """
     free = [0.0] * workers
     for each in seconds:
         heapq.heapreplace(free, free[0] + each)
     return max(free)
 
 
-def level(pieces: Sequence[Piece], workers: int) -> list[Piece]:
-    """Cuts divisible pieces where that lets processes, which take the dearest first, end sooner.
+def balance(items: Sequence[WorkItem], workers: int) -> list[WorkItem]:
+    """Splits divisible items if the processes then finish earlier.
+
+    Processes are assumed to take the longest item first.
 
     Args:
-        pieces: In any order, which is kept; what is cut stays together.
-        workers: Processes.
+        items: In any order. The order is preserved; the parts of an item stay adjacent.
+        workers: The number of processes.
     """
-    states = [list(pieces)]
-    costs = [_cost(pieces, workers)]
-    while workers > 1 and len(states[-1]) < _MANY:
-        cut = min(_cuts(states[-1]), key=lambda each: _cost(each, workers), default=None)
-        if cut is None or _cost(cut, workers) >= costs[-1]:
+    states = [list(items)]
+    ends = [_ends(items, workers)]
+    while workers > 1 and len(states[-1]) < _MAX_ITEMS:
+        split = min(_splits(states[-1]), key=lambda each: _ends(each, workers), default=None)
+        if split is None or _ends(split, workers) >= ends[-1]:
             break
-        states.append(cut)
-        costs.append(_cost(cut, workers))
-    # The fewest pieces that come near the best, for each may have a program to compile.
-    enough = costs[-1][0] / _WORTH
-    return next(state for state, (end, _) in zip(states, costs, strict=True) if end <= enough)
+        states.append(split)
+        ends.append(_ends(split, workers))
+    # The fewest items that come close to the best, because each may have a program to compile.
+    enough = ends[-1][0] / _CLOSE_ENOUGH
+    return next(state for state, (end, _) in zip(states, ends, strict=True) if end <= enough)
 
 
-def _cuts(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
-    """The pieces with one of them in two, in each way that makes a difference."""
+def _splits(items: Sequence[WorkItem]) -> Iterator[list[WorkItem]]:
+    """Every way to split one of the items in two; equal items are split once."""
     seen = set()
-    for number, piece in enumerate(pieces):
-        alike = (piece.runs, piece.each, piece.once)
-        if not piece.divisible or alike in seen:
+    for number, item in enumerate(items):
+        equal = (item.runs, item.run_seconds, item.compile_seconds)
+        if not item.divisible or equal in seen:
             continue
-        seen.add(alike)
-        for taken in range(1, piece.runs // 2 + 1):
-            parts = [replace(piece, runs=piece.runs - taken), replace(piece, runs=taken)]
-            yield [*pieces[:number], *parts, *pieces[number + 1 :]]
+        seen.add(equal)
+        for taken in range(1, item.runs // 2 + 1):
+            parts = [replace(item, runs=item.runs - taken), replace(item, runs=taken)]
+            yield [*items[:number], *parts, *items[number + 1 :]]
 
 
-def _cost(pieces: Sequence[Piece], workers: int) -> tuple[float, float]:
-    """When the last process is done, and how unequal they are."""
+def _ends(items: Sequence[WorkItem], workers: int) -> tuple[float, float]:
+    """When the last process finishes, and the sum of squares of when each one does."""
     free = [0.0] * workers
     compiled: set[tuple[int, int]] = set()
-    for piece in sorted(pieces, key=lambda each: each.seconds, reverse=True):
+    for item in sorted(items, key=lambda each: each.seconds, reverse=True):
         first = min(range(workers), key=free.__getitem__)
-        again = (first, piece.group) in compiled
-        compiled.add((first, piece.group))
-        free[first] += piece.seconds - piece.once * again
+        again = (first, item.group) in compiled
+        compiled.add((first, item.group))
+        free[first] += item.seconds - item.compile_seconds * again
     return max(free), sum(end * end for end in free)

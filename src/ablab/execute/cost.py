@@ -1,4 +1,4 @@
-"""What one training step of a run costs, counted: arithmetic, memory, launches."""
+"""The cost of one training step of a run, counted: arithmetic, memory, kernel launches."""
 
 import hashlib
 import json
@@ -13,9 +13,9 @@ from ablab.train.method import Method
 from ablab.train.run import Run
 from ablab.train.stack import Stack, initial_model
 
-_SAMPLES = 8  # that are enough to count a step
-_COUNTED = Method("solo", attention="plain")
-_KNOWN: dict[str, "StepCost | str"] = {}
+_SAMPLES = 8  # a batch of this size is enough to count a step
+_METHOD = Method("solo", attention="plain")  # under which a step is counted
+_COSTS: dict[str, "StepCost | str"] = {}
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,15 @@ class StepCost:
     """The counts of one training step of one run.
 
     Attributes:
-        key: Stands for the shapes and operations of a step, whatever else the run asks for.
+        key: Identifies the shapes and operations of the step; equal keys have equal costs.
         flops: Floating-point operations in products with parameters.
-        attention_flops: Those in products of two activations, as in attention.
+        attention_flops: Floating-point operations in products of two activations, as in attention.
         activation_bytes: Activation memory: bytes held from the forward pass for the backward pass.
-        state_bytes: Bytes of parameters, gradient, one copy, and optimizer state.
+        state_bytes: Bytes of parameters, gradient, optimizer state and their copies.
         kernel_launches: Torch operations that compute something.
-        tokens: Tokens of a sample.
-        samples: Samples of a batch.
-        mixes_samples: Whether the samples of a batch affect each other: then it is never split.
+        tokens: Tokens per sample.
+        samples: Samples per batch.
+        mixes_samples: Whether the samples of a batch affect each other. If so, it is never split.
     """
 
     key: str
@@ -45,15 +45,15 @@ class StepCost:
     mixes_samples: bool = False
 
     def bytes(self, runs: int, method: Method) -> int:
-        """Memory that training some runs takes: their state, and what a call keeps in passing."""
+        """Bytes needed to train some runs: their state, and the activations of one call."""
         at_once = min(runs, method.rows or runs)
         share = (method.samples or self.samples) / self.samples
-        # What is kept for the gradient, and about as much again for what comes and goes.
+        # Activations that the backward pass needs, and about as much again for temporaries.
         return self.state_bytes * runs + int(2 * self.activation_bytes * at_once * share)
 
 
 def cost_key(run: Run) -> str:
-    """A digest of what decides the shapes and operations of a run's step."""
+    """A digest of the settings that determine the shapes and operations of a run's step."""
     train = run.train
     parts = [
         run.task.identity(), run.model.identity(), train.batch_size, train.optimizer,
@@ -64,16 +64,16 @@ def cost_key(run: Run) -> str:
 
 
 def count_cost(run: Run) -> StepCost | str:
-    """Counts one step; where the run's step raises, the error in a line."""
+    """Counts one step on the CPU; returns the error in one line if the step raises."""
     key = cost_key(run)
-    if key not in _KNOWN:
-        _KNOWN[key] = _count(run, key)
-    return _KNOWN[key]
+    if key not in _COSTS:
+        _COSTS[key] = _count(run, key)
+    return _COSTS[key]
 
 
 def _count(run: Run, key: str) -> StepCost | str:
     samples = min(_SAMPLES, run.train.batch_size)
-    # Of a single step, since draws of later ones would lie in the same storage as its own.
+    # A single step: the batches of later steps would share its storage and be counted too.
     train = run.train.model_copy(update={"batch_size": samples, "steps": 1})
     few = Run(run.id, run.task, run.model, train, run.seed)
     saved: dict[int, int] = {}
@@ -85,7 +85,7 @@ def _count(run: Run, key: str) -> StepCost | str:
 
     counter = _Counter()
     try:
-        stack = Stack([few], [None], torch.device("cpu"), _COUNTED)
+        stack = Stack([few], [None], torch.device("cpu"), _METHOD)
         with (
             torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
             counter,
@@ -112,16 +112,16 @@ def _count(run: Run, key: str) -> StepCost | str:
 
 @torch.no_grad()
 def _mixes(run: Run, stack: Stack) -> bool:
-    """Whether half of a batch has other logits by itself than as part of the whole."""
+    """Whether half of a batch has different logits alone than as part of the full batch."""
     tokens = stack.draw(1).at(0).tokens[0]
     half = len(tokens) // 2
     for precision, tolerance in ((torch.float64, 1e-7), (torch.float32, 1e-3)):
         model = initial_model(run).to(precision).eval()
-        for parameter in model.parameters():  # what starts at zero hides what stands before it
+        for parameter in model.parameters():  # a factor that starts at zero hides the rest
             parameter.add_(torch.sin(torch.arange(parameter.numel())).view_as(parameter), alpha=0.1)
         try:
             together, alone = model(tokens)[:half], model(tokens[:half])
-        except RuntimeError:  # a user's model may run in single precision alone
+        except RuntimeError:  # a user's model may only run in single precision
             continue
         if alone.dtype != precision:
             continue
@@ -131,14 +131,15 @@ def _mixes(run: Run, stack: Stack) -> bool:
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts what torch is called for in this thread, by torch's own table of arithmetic.
+    """Counts the torch operations of this thread; FLOPs by torch's own formulas.
 
-    Its ``FlopCounterMode`` hooks every module of the process, also those of other threads.
+    torch's ``FlopCounterMode`` is not used because it hooks every module of the process, including
+    those of other threads.
 
     Attributes:
         kernel_launches: Operations that compute something.
-        flops: Multiplications and additions in products.
-        attention_flops: Those in batched products, which are of activations.
+        flops: Multiplications and additions in matrix products.
+        attention_flops: Those in batched products, whose factors are activations.
     """
 
     def __init__(self) -> None:

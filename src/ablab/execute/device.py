@@ -1,4 +1,4 @@
-"""The device that tensors live on, and the memory that it has."""
+"""Finding the device that tensors live on, and its memory."""
 
 import os
 
@@ -10,7 +10,7 @@ from ablab.execute.options import DeviceName
 
 
 def find_device(name: DeviceName) -> torch.device:
-    """The device of a name; ``auto`` is CUDA where there is one, and else the CPU.
+    """The device of that name; ``auto`` is CUDA if it is available and the CPU otherwise.
 
     Raises:
         InputError: This machine has no such device.
@@ -25,7 +25,7 @@ def find_device(name: DeviceName) -> torch.device:
     if not available[name]:
         raise InputError(
             Problem(
-                f"this machine has no {name} device that torch can use",
+                f"no {name} device is available",
                 "device",
                 given=name,
                 expected="one of auto, " + ", ".join(each for each in available if available[each]),
@@ -35,12 +35,16 @@ def find_device(name: DeviceName) -> torch.device:
 
 
 def device_count(device: torch.device) -> int:
-    """How many devices of its kind this process may use; a worker process takes one of them."""
+    """The number of devices of this kind that the process may use; each worker uses one."""
     return max(1, torch.cuda.device_count()) if device.type == "cuda" else 1
 
 
 def visible_device(number: int) -> dict[str, str]:
-    """The environment that shows the worker of a number one of several GPUs; empty without them."""
+    """Environment variables that limit a worker to one of several GPUs; empty with fewer than two.
+
+    Args:
+        number: The worker's number, from 0.
+    """
     count = torch.cuda.device_count()
     if count < 2:
         return {}

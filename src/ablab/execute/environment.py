@@ -1,4 +1,4 @@
-"""The machine and the programs that an experiment runs on, for its entry."""
+"""The hardware and software that an experiment runs on, for its logbook entry."""
 
 import platform
 import subprocess
@@ -15,7 +15,7 @@ _PACKAGES = ("ablab", "torch", "numpy", "pydantic", "polars")
 
 
 def environment() -> dict[str, Any]:
-    """Versions, the machine, and the commit of the working directory where it is in git."""
+    """Versions, hardware, and the commit of the working directory if it is in a git repository."""
     return {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
@@ -38,7 +38,7 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the working directory, with ``+`` where something is not committed."""
+    """The commit of the working directory, with ``+`` if there are uncommitted changes."""
     try:
         commit = _git("rev-parse", "--short=12", "HEAD")
         return commit + ("+" if _git("status", "--porcelain") else "")

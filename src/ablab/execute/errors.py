@@ -1,7 +1,7 @@
-"""What can go wrong while stacks train: errors of runs, and of processes.
+"""Errors raised while stacks train: those of runs, and those of processes.
 
-Errors of a store are :class:`ablab.store.index.StoreError`: they are nobody's fault among the runs,
-and end the command.
+Errors of the store are :class:`ablab.store.index.StoreError`. No run caused them, and they end the
+command.
 """
 
 import traceback
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RunFailure:
-    """Training some runs raised an exception.
+    """An exception that training some runs raised.
 
     Attributes:
         reason: The exception in one line.
-        text: The exception with its traceback, as it is stored with a run.
+        text: The exception with its traceback, stored with the run.
     """
 
     reason: str
@@ -22,10 +22,10 @@ class RunFailure:
 
     @classmethod
     def of(cls, error: BaseException) -> "RunFailure":
-        """Describes an exception without holding on to its frames and their tensors."""
+        """Describes an exception without a reference to its frames, which hold tensors."""
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return cls(reason, "".join(traceback.format_exception(error)))
 
 
 class ProcessError(RuntimeError):
-    """Worker processes die before they train anything; the machine or its setup is at fault."""
+    """Worker processes die before they train anything, because of the machine or its setup."""

@@ -1,11 +1,13 @@
 """The interface of executors, which claim stacks, train them and report on them.
 
 An executor is one file in ``ablab/execute/executors/``, or a user's class named by import path. It
-takes stacks by :meth:`StackQueue.claims`, trains them by :func:`train_stack`, and reports events by
-``StackQueue.report``. Errors have three types. An exception of training is a
-:class:`RunFailure`: it is stored with the run, and the others go on. A
-:class:`~ablab.store.index.StoreError` ends the command, and no run is blamed. A
-:class:`ProcessError` says that processes die before they train anything.
+claims stacks with :meth:`StackQueue.claims`, sets each up with :func:`ablab.execute.setup.set_up`,
+trains it with :func:`ablab.train.loop.train`, and reports events with ``StackQueue.report``.
+
+There are three types of errors. An exception raised by training becomes a
+:class:`~ablab.execute.errors.RunFailure`, which is stored with the run; other runs continue. A
+:class:`~ablab.store.index.StoreError` ends the command and marks no run as failed. A
+:class:`~ablab.execute.errors.ProcessError` means that processes die before they train anything.
 """
 
 from abc import ABC, abstractmethod
@@ -21,7 +23,7 @@ class Executor(ABC):
 
     @abstractmethod
     def train(self, queue: StackQueue) -> bool:
-        """Trains what is unfinished; returns False where it was paused before the end.
+        """Trains all unfinished runs; returns False if it was paused before the end.
 
         Raises:
             StoreError: The store cannot be written.
@@ -30,14 +32,23 @@ class Executor(ABC):
 
 
 def make_executor(options: Options, plan: Plan) -> Executor:
-    """The executor that the options name; by default the plan's number of workers decides.
+    """The executor named by the options; by default it depends on the plan's number of workers.
 
     Raises:
-        InputError: There is none of that name, or what is named is no executor.
+        InputError: There is no executor of that name, or the import path is not one.
     """
     name = options.executor
     if name == "auto":
         name = "in_process" if plan.workers == 1 else "worker_processes"
+    return find_executor(name)()
+
+
+def find_executor(name: str) -> type[Executor]:
+    """The executor of a name, or at an import path.
+
+    Raises:
+        InputError: There is none, or what is named is not an executor.
+    """
     kind = EXECUTORS.find(name)
     if not (isinstance(kind, type) and issubclass(kind, Executor)):
         raise InputError(
@@ -48,4 +59,4 @@ def make_executor(options: Options, plan: Plan) -> Executor:
                 expected="a subclass of ablab.execute.executor.Executor",
             )
         )
-    return kind()
+    return kind

@@ -1,16 +1,16 @@
-"""Memory that stays with the process once it has been used."""
+"""Keeps freed memory in the process, so that the next allocation is fast."""
 
 import ctypes
 import sys
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of GNU libc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 
 
 def retain_freed_memory() -> None:
-    """Has the C library keep what is freed for the next allocation.
+    """Makes the C library keep freed memory for later allocations.
 
-    By default every large tensor is mapped and unmapped anew, and each of its pages is zeroed by
-    the kernel at its first use. Does nothing where the C library is not GNU's.
+    By default it maps and unmaps memory for every large tensor, and the kernel zeroes each page on
+    first use. Does nothing if the C library is not glibc.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -21,7 +21,7 @@ def retain_freed_memory() -> None:
 
 
 def release_freed_memory() -> None:
-    """Returns what was freed to the system, for whoever needs it next."""
+    """Returns freed memory to the system, for other processes."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

@@ -15,17 +15,18 @@ from ablab.train.method import SOLO, STACK, Method
 from ablab.train.run import Run
 from ablab.train.stack import Stack
 
-MAX_WIDTH = 8  # of a stack on a CPU, which a wider one gains nothing more from
+MAX_WIDTH = 8  # runs per stack on a CPU, where wider stacks are no faster
 _MAX_WIDTH_GPU = 512
-# Up to this length the batch is the longer axis of the two, and vector lanes over it pay; up to the
-# second, a compiled program is faster with attention by plain products (eager ones never are).
-_INNERMOST_TOKENS, _PLAIN_TOKENS = 32, 128
-_INNERMOST_SAMPLES = 32  # and more, so that lanes are full
-# A call's tensors should stay in a core's cache: so many bytes kept for the gradient are left in
-# one piece, and larger batches are cut into parts of about so many tokens.
-_WHOLE_BYTES, _PART_TOKENS = 6 * 2**20, 2048
-_SMALL_SECONDS = 5.0  # up to which a group is not worth timing, and its method hangs on no timing
-_DOUBT = 0.95  # what was not measured must promise to take less than this share of solo's time
+# With at most this many tokens, the batch is the longer axis and vector lanes over samples pay off.
+_INNERMOST_TOKENS = 32
+_INNERMOST_SAMPLES = 32  # or more, to fill the vector lanes
+# With at most this many tokens, plain attention is faster in a compiled program (never in eager).
+_PLAIN_TOKENS = 128
+# The tensors of a call should fit in a core's cache. A batch with more activation memory than this
+# is split into parts of about this many tokens.
+_UNSPLIT_BYTES, _PART_TOKENS = 6 * 2**20, 2048
+_SMALL_SECONDS = 5.0  # a group that takes less is not timed, so its method depends on no timing
+_DOUBT = 0.95  # an unmeasured method must be estimated to take less than this fraction of solo's
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class Alternative:
     Attributes:
         method: The method.
         width: Runs per stack.
-        processes: How many processes train the group's stacks at most; each compiles for itself.
+        processes: The largest number of processes that train the group's stacks; each one compiles.
         step_seconds: Seconds per step of one run.
-        compile_seconds: Seconds of compiling, in each process.
-        measured: Whether the step was timed on this machine, now or before.
-        model_seconds: Seconds per step by the cost model alone, whatever was measured.
+        compile_seconds: Seconds that each process spends compiling.
+        measured: Whether the step has been timed on this machine.
+        model_seconds: Seconds per step by the cost model alone, ignoring measurements.
     """
 
     method: Method
@@ -61,8 +62,8 @@ class Group:
 
     Attributes:
         runs: The runs.
-        cost: The cost of one step; the error in one line where a step raises.
-        left: Steps left, by run.
+        cost: The cost of one step, or the error in one line if a step raises.
+        left: Steps left to train, one number per run.
     """
 
     runs: tuple[Run, ...]
@@ -80,9 +81,9 @@ class Choice:
     """How a group is trained.
 
     Attributes:
-        best: The chosen alternative; None where the group's step raises.
-        fallback: The eager method to fall back to where the chosen one is compiled.
-        others: The other methods' titles, with the seconds that they would take.
+        best: The chosen alternative; None if the group's step raises.
+        fallback: The eager method to fall back to if the chosen one is compiled; else None.
+        others: The titles of the other methods, with the seconds that they would take.
         why: The reason, in a few words.
     """
 
@@ -100,11 +101,11 @@ class MethodChooser:
         options: The user's options.
         device: Where runs train.
         memory: Bytes that a stack may use.
-        speeds: What is known of this machine; new timings are recorded in it.
+        speeds: The known speeds of this machine; new timings are recorded in it.
         threads: Threads per process.
-        workers: Processes at work at once.
+        workers: Processes that train at the same time.
         groups: How many groups the plan has.
-        deadline: No timing is begun after this time (``time.perf_counter``).
+        deadline: No timing starts after this time (``time.perf_counter``).
     """
 
     options: Options
@@ -131,16 +132,17 @@ class MethodChooser:
         return Choice(best, None if fallback is None else fallback.method, others, why)
 
     def _alternatives(self, group: Group, cost: StepCost) -> list[Alternative]:
-        """Every method that fits, with its cost; eager ones are timed where that is worth it."""
+        """All methods that can train a group, with their cost; times eager ones if it pays off."""
         found = []
         runs, speeds, threads, workers = group.runs, self.speeds, self.threads, self.workers
-        worth = speeds.model_step(cost, SOLO, threads) * group.run_steps > _SMALL_SECONDS
+        worth_timing = speeds.model_step(cost, SOLO, threads) * group.run_steps > _SMALL_SECONDS
         for method in _methods(len(runs), cost, self.options, self.device):
             width = _width(len(runs), cost, method, self.device, self.memory)
             if self.options.engine == "auto" and method.engine == "stack" and width == 1:
-                continue  # alone in its stack, a run is trained solo
+                continue  # a run alone in its stack is trained solo
             known = speeds.knows(cost, method, threads, workers)
-            if worth and not known and not method.compiled and time.perf_counter() < self.deadline:
+            in_time = time.perf_counter() < self.deadline
+            if worth_timing and in_time and not known and not method.compiled:
                 seconds = _timed(runs[:width], method, self.device)
                 if not seconds and method.vmapped:
                     continue  # some operations, such as a recurrent layer's, do not run under vmap
@@ -164,29 +166,32 @@ class MethodChooser:
         return found
 
     def _why(self, best: Alternative, found: Sequence[Alternative], group: Group) -> str:
-        """The reason for a choice, in a few words."""
+        """The reason for the choice, in a few words."""
         equal, run_steps = len(group.runs), group.run_steps
         if len(found) == 1:
-            return "asked for" if self.options.engine != "auto" or equal > 1 else "a single run"
+            return "as requested" if self.options.engine != "auto" or equal > 1 else "a single run"
         if not run_steps:
-            return "trained already"
+            return "already trained"
         others = (each for each in found if each is not best)
         next_best = min(others, key=lambda each: each.seconds(run_steps))
         gain = next_best.seconds(run_steps) / best.seconds(run_steps)
         source = "measured" if best.measured else "estimated"
-        if gain < 1:  # a little slower on paper, and chosen all the same
-            return "few steps" if next_best.measured else f"{next_best.method.title} is untried"
+        if gain < 1:  # the other one is faster by estimates alone, and not by much
+            return (
+                "few steps"
+                if next_best.measured
+                else f"{next_best.method.title} has not been measured"
+            )
         return f"{gain:.2f}× the speed of {next_best.method.title}, {source}"
 
 
 def cheapest(
     found: Sequence[Alternative], run_steps: int
 ) -> tuple[Alternative, Alternative | None]:
-    """The cheapest alternative, and the eager one to fall back to where it is compiled.
+    """The cheapest alternative, and the eager fallback if that one is compiled.
 
-    In doubt, where nothing was measured and little is to be gained, it is solo. A group that is
-    done in seconds is decided by the cost model, so that it is trained the same way when asked
-    again.
+    If nothing was measured and the gain is small, solo is chosen. For a group that takes only
+    seconds the cost model decides, so that repeating the command always trains in the same way.
     """
     eager = [each for each in found if not each.method.compiled]
     reference = next((each for each in eager if each.method == SOLO), None)
@@ -203,7 +208,7 @@ def cheapest(
 
 
 def _methods(runs: int, cost: StepCost, options: Options, device: torch.device) -> list[Method]:
-    """The methods that the user's choices and the shape leave."""
+    """The methods that the options and the group's shape allow."""
     on_cpu = device.type == "cpu"
     engines: list[Method] = []
     if options.engine in ("auto", "solo") and (options.engine == "solo" or runs == 1 or on_cpu):
@@ -220,7 +225,7 @@ def _methods(runs: int, cost: StepCost, options: Options, device: torch.device) 
 
 
 def _compiled(base: Method, cost: StepCost, on_cpu: bool) -> list[Method]:
-    """Compiled methods: on a CPU run by run, in parts that stay in its cache."""
+    """Compiled methods; on a CPU one run at a time, in parts that fit in its cache."""
     if not on_cpu:
         return [replace(base, compiled=True)]
     method = replace(base, compiled=True, rows=1 if base.engine == "stack" else None)
@@ -236,8 +241,8 @@ def _compiled(base: Method, cost: StepCost, on_cpu: bool) -> list[Method]:
 
 
 def _part(cost: StepCost, least: int) -> int | None:
-    """The largest even part of a batch of about ``_PART_TOKENS`` tokens; None for all of it."""
-    if cost.mixes_samples or cost.activation_bytes <= _WHOLE_BYTES:
+    """Samples per part, for equal parts of about ``_PART_TOKENS`` tokens; None for no split."""
+    if cost.mixes_samples or cost.activation_bytes <= _UNSPLIT_BYTES:
         return None
     fitting = max(least, _PART_TOKENS // cost.tokens)
     sizes = [n for n in range(least, min(fitting, cost.samples) + 1) if cost.samples % n == 0]
@@ -245,7 +250,7 @@ def _part(cost: StepCost, least: int) -> int | None:
 
 
 def _width(runs: int, cost: StepCost, method: Method, device: torch.device, memory: float) -> int:
-    """How many runs a stack has: as many as fit, cut evenly."""
+    """The number of runs per stack: as many as fit in memory, in stacks of about equal size."""
     if method.engine == "solo":
         return 1
     most = MAX_WIDTH if device.type == "cpu" else _MAX_WIDTH_GPU
@@ -256,12 +261,12 @@ def _width(runs: int, cost: StepCost, method: Method, device: torch.device, memo
 
 
 def _evenly(runs: int, width: int) -> int:
-    """The width of stacks of about the same size, of so many runs at most."""
+    """The width at which runs form stacks of about equal size, no wider than ``width``."""
     return math.ceil(runs / math.ceil(runs / width))
 
 
 def _timed(runs: Sequence[Run], method: Method, device: torch.device) -> float:
-    """Seconds of a step of one run; zero where it raises, which is found again in training."""
+    """Seconds per step of one run; zero if the step raises, which training will report."""
     try:
         stack = Stack(runs[:1] if method.engine == "solo" else runs, None, device, method)
         stack.advance(1)

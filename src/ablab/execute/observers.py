@@ -1,4 +1,4 @@
-"""Watching as it is carried out: what is taken, what is kept, and what it will cost."""
+"""Attaches what an experiment watches to a stack, and estimates the size of captures."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from torch import Tensor
 
-from ablab.config import InputError, Problem
+from ablab.config import InputError, Problem, counted
 from ablab.execute.options import Compiling
 from ablab.store.artifacts import check_space, save_artifact
 from ablab.store.store import Store
@@ -25,14 +25,20 @@ from ablab.watching.sites import find_sites
 from ablab.watching.step_statistics import StepStatistics
 from ablab.watching.watchable import watchable
 
-# Statistics times steps, from which on passes over tensors are worth compiling in an eager stack.
-_WORTH_COMPILING = 1_000_000
+# An eager stack compiles its statistics if there are more than this many values to compute.
+_COMPILE_ABOVE = 1_000_000
 
 
 def make_collector(
     stack: Stack, watch: WatchConfig, compiling: Compiling
 ) -> StatisticsCollector | None:
-    """What takes a stack's statistics; None where none are asked for."""
+    """Collects a stack's statistics; None if no statistics are requested.
+
+    Args:
+        stack: The stack.
+        watch: What is watched.
+        compiling: Whether to compile the statistics; ``auto`` compiles them if there are many.
+    """
     every, last = watch.every, stack.config.steps
     if not watch.statistics:
         return None
@@ -40,37 +46,44 @@ def make_collector(
         stack, watch.statistics, lambda step: logs(step, every) or step == last
     )
     left = sum(logs(step, every) for step in range(stack.step + 1, last + 1))
-    worth = compiling == "auto" and len(collector.names) * left > _WORTH_COMPILING
+    worth = compiling == "auto" and len(collector.names) * left > _COMPILE_ABOVE
     if compiling == "on" or worth:
         collector.compile()
     return collector
 
 
 def make_observers(
-    stack: Stack, watch: WatchConfig, store: Store, tell: Callable[[dict[str, Any]], None]
+    stack: Stack, watch: WatchConfig, store: Store, report: Callable[[dict[str, Any]], None]
 ) -> list[Observer]:
-    """What captures a stack's tensors and records its incidents."""
+    """Observers that capture a stack's tensors and record its incidents.
+
+    Args:
+        stack: The stack.
+        watch: What is watched.
+        store: Where captures and incidents are saved.
+        report: Called with a ``message`` event if recording fails.
+    """
     observers: list[Observer] = []
     first = stack.runs[0]
     if watch.captures:
 
-        def keep_capture(run: str, step: int, tensors: dict[str, Tensor]) -> None:
+        def save_capture(run: str, step: int, tensors: dict[str, Tensor]) -> None:
             save_artifact(store, "capture", run, step, tensors, {})
 
         sites = find_sites(stack.objective.model, stack.device)
         observers.append(
-            Capturer(watch.captures, lambda: initial_model(first), sites, keep_capture)
+            Capturer(watch.captures, lambda: initial_model(first), sites, save_capture)
         )
     if watch.recorder is not None:
 
-        def fail(reason: str) -> None:
-            tell({"event": "message", "text": reason})
+        def report_failure(reason: str) -> None:
+            report({"event": "message", "text": reason})
 
         observers.append(
             Recorder(
                 watch.recorder,
                 lambda incident: save_incident(store, incident),
-                fail,
+                report_failure,
                 lambda side: make_collector(side, watch, "off"),
             )
         )
@@ -78,7 +91,7 @@ def make_observers(
 
 
 def save_incident(store: Store, incident: Incident) -> None:
-    """Keeps a flight record."""
+    """Saves a recorded incident as an artifact."""
     table = pl.DataFrame({"step": incident.steps, "train_loss": incident.losses})
     values = pl.from_numpy(incident.values, schema=list(incident.names)) if incident.names else None
     if values is not None:
@@ -89,7 +102,7 @@ def save_incident(store: Store, incident: Incident) -> None:
 
 
 def runs_with_fewer_statistics(store: Store, runs: Sequence[Run]) -> list[str]:
-    """The runs of which a stored piece was trained without statistics that are asked for now."""
+    """The ids of runs with stored steps that were trained without all requested statistics."""
     segments = {
         row["id"]: json.loads(row["segments"])
         for row in store.index.rows("SELECT id, segments FROM runs")
@@ -107,10 +120,10 @@ def runs_with_fewer_statistics(store: Store, runs: Sequence[Run]) -> list[str]:
 
 
 def captured_bytes(run: Run) -> int:
-    """What a run's captures take, from its first step to its last.
+    """The size of a run's captures in bytes, from its first step to its last.
 
     Raises:
-        InputError: A pattern of captures means no tensor.
+        InputError: A pattern matches no tensor.
     """
     watch = run.watch
     assert isinstance(watch, WatchConfig), "an experiment's runs know what is watched"
@@ -120,7 +133,7 @@ def captured_bytes(run: Run) -> int:
         there = watchable(run)
     except InputError:
         raise
-    except (Exception, SystemExit):  # training it keeps the whole error with the run
+    except (Exception, SystemExit):  # training stores the complete error with the run
         return 0
     total = 0
     for config in watch.captures:
@@ -131,14 +144,14 @@ def captured_bytes(run: Run) -> int:
 
 
 def check_captures(runs: Sequence[Run], path: str | Path) -> int:
-    """The bytes that the captures of some runs take, all together.
+    """The total size of the captures of some runs in bytes.
 
     Args:
         runs: The runs that have steps left.
-        path: The store, which may not be there yet.
+        path: The store's folder, which may not exist yet.
 
     Raises:
-        InputError: That is more than the limit, or than the disk has room for.
+        InputError: The captures exceed ``watch.capture_limit`` or the free disk space.
     """
     total, known = 0, {}
     for run in runs:
@@ -150,9 +163,10 @@ def check_captures(runs: Sequence[Run], path: str | Path) -> int:
     if total > limit:
         raise InputError(
             Problem(
-                "the captures take more than the limit",
+                "the captures exceed the limit",
                 "watch.capture_limit",
-                given=f"{total / 1e9:,.2f} GB for {len(runs)} runs, limit {limit / 1e9:g} GB",
+                given=f"{total / 1e9:,.2f} GB for {counted(len(runs), 'run')}, "
+                f"limit {limit / 1e9:g} GB",
                 expected="fewer steps, samples or tensors, or a higher watch.capture_limit",
             )
         )

@@ -1,4 +1,4 @@
-"""How an experiment is to be carried out; none of it changes what comes out beyond rounding.
+"""The user's options for running an experiment. They change results by no more than rounding.
 
 Does not import torch.
 """
@@ -17,16 +17,19 @@ EXECUTORS = Variants("executor", "ablab.execute.executors")
 
 @dataclass(frozen=True)
 class Options:
-    """Choices of the one who runs an experiment.
+    """How to run an experiment.
 
     Attributes:
-        engine: ``solo`` trains one run after another, ``stack`` runs of equal shape together.
+        engine: ``solo`` trains one run at a time, ``stack`` trains runs of equal shape together.
         device: Where tensors live.
-        workers: Processes; None lets the plan choose.
-        retry: Whether runs that failed or diverged are tried again.
-        compiling: Whether steps are compiled; ``auto`` does so where it pays.
-        executor: The name of an executor or an import path of one; ``auto`` is this process for
-            one worker, and worker processes for several.
+        workers: The number of processes; None lets the plan decide.
+        retry: Whether to train failed and diverged runs again.
+        compiling: Whether to compile steps; ``auto`` compiles if it pays off.
+        executor: The name or import path of an executor; ``auto`` trains in this process if there
+            is one worker, and in worker processes if there are several.
+
+    Raises:
+        InputError: An option has an invalid value.
     """
 
     engine: Engine = "auto"
@@ -67,12 +70,12 @@ class Options:
 
 
 def cpu_count() -> int:
-    """The processors that this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads_each(workers: int) -> int:
-    """Threads of each of some processes: a share of the processors, OMP_NUM_THREADS at most."""
+    """Threads per process: an equal share of the processors, at most ``OMP_NUM_THREADS``."""
     limit = os.environ.get("OMP_NUM_THREADS", "")
     share = max(1, cpu_count() // workers)
     return min(share, int(limit)) if limit.isdigit() and int(limit) else share

@@ -1,4 +1,4 @@
-"""Running an experiment: check it, register it, plan, train, settle. One function orchestrates."""
+"""Runs an experiment: checks it, registers it, plans, trains, and applies stop rules."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from ablab.config.wording import counted
 from ablab.execute.cost import count_cost
 from ablab.execute.device import find_device
 from ablab.execute.environment import environment
-from ablab.execute.executor import make_executor
+from ablab.execute.executor import find_executor, make_executor
 from ablab.execute.memory import retain_freed_memory
 from ablab.execute.observers import check_captures, runs_with_fewer_statistics
 from ablab.execute.options import Options
@@ -26,7 +26,7 @@ from ablab.store.store import ExperimentRecord, Store
 from ablab.train.method import Method
 from ablab.watching.step_statistics import check_watching
 
-_ENOUGH_STEPS = 50  # of all runs together, to judge a machine's speed by
+_MIN_RUN_STEPS = 50  # fewer steps, summed over runs, are too few to measure speed
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class TrainedExperiment:
         store: The store that holds it.
         record: The experiment in the store.
         trained: How many runs had steps left when training began.
-        complete: Whether training reached its end; False where it was paused.
+        complete: Whether training reached its end; False if it was paused.
     """
 
     store: Store
@@ -54,23 +54,25 @@ def orchestrate(
     reporter: Reporter,
     should_pause: Callable[[], bool],
 ) -> TrainedExperiment:
-    """Trains what is missing of an experiment and stores it.
+    """Trains the missing steps of an experiment and stores them.
 
     Args:
         asked: The experiment.
-        store: A store or its folder, which is created if it is missing.
-        options: How to train.
-        command: The command that asked for it, for the logbook entry.
+        store: A store or its folder, which is created if it does not exist.
+        options: How to run it.
+        command: The command line, for the logbook entry.
         reporter: Shows progress.
-        should_pause: Asked at every logged step.
+        should_pause: Called at every logged step.
 
     Raises:
-        InputError: An option or something watched cannot be used; nothing has been written then.
+        InputError: An option or a pattern to watch is invalid. Nothing has been written.
         StoreError: The store cannot be used.
         ProcessError: Worker processes die before they train anything.
     """
     path = store.path if isinstance(store, Store) else store
     find_device(options.device)
+    if options.executor != "auto":
+        find_executor(options.executor)
     check_watching(asked.runs)
     left = steps_to_train(asked, path, options.retry)
     check_captures([run for run in asked.runs if run.id in left], path)
@@ -78,7 +80,9 @@ def orchestrate(
     record = _register(asked, opened, options, command, reporter)
     left = steps_left(opened.members(record.id))
     if not left:
-        reporter.message(f"nothing to train: all {len(asked.runs)} runs are in {opened.path}")
+        count = len(asked.runs)
+        runs = "the run is" if count == 1 else f"all {count:,} runs are"
+        reporter.message(f"nothing to train: {runs} in {opened.path}")
         return TrainedExperiment(opened, record, 0, True)
     reporter.message(f"{asked.name}: planning")
     retain_freed_memory()
@@ -99,7 +103,7 @@ def orchestrate(
     if complete:
         speeds.note_estimate(asked.name, plan.seconds, time.monotonic() - began)
     speeds.save()
-    apply_stop_rules(opened, record.id, asked.runs)  # to what another process trained meanwhile
+    apply_stop_rules(opened, record.id, asked.runs)  # to runs that another process has trained
     compact(opened)
     return TrainedExperiment(opened, record, len(left), complete)
 
@@ -107,7 +111,7 @@ def orchestrate(
 def _register(
     asked: Experiment, store: Store, options: Options, command: str, reporter: Reporter
 ) -> ExperimentRecord:
-    """Writes down the experiment and its expectations, and readies its runs for training."""
+    """Registers the experiment and its expectations in the store."""
     record = store.register(asked, command, environment())
     stamp(store, record, asked.expectations)
     if options.retry:
@@ -116,16 +120,16 @@ def _register(
     apply_stop_rules(store, record.id, asked.runs)
     fewer = runs_with_fewer_statistics(store, asked.runs)
     if fewer:
-        runs = "1 run was" if len(fewer) == 1 else f"{len(fewer)} runs were"
+        lack = "lacks" if len(fewer) == 1 else "lack"
         reporter.message(
-            f"{runs} trained, at least in part, with fewer statistics watched; to add them: "
+            f"{counted(len(fewer), 'run')} {lack} some of the statistics; to add them: "
             f"ablab replay {fewer[0]} --watch …"
         )
     return record
 
 
 class _SpeedRecorder:
-    """Passes events on to a reporter, and learns this machine's speed from them."""
+    """Forwards events to a reporter and records the speed of this machine."""
 
     def __init__(self, asked: Experiment, plan: Plan, speeds: Speeds, reporter: Reporter) -> None:
         self._runs = {run.id: run for run in asked.runs}
@@ -139,10 +143,10 @@ class _SpeedRecorder:
             if self._plan.workers > 1:
                 self._speeds.note_start(time.monotonic() - self._began)
             self._began = None
-        if event["event"] != "pace" or event["run_steps"] < _ENOUGH_STEPS:
+        if event["event"] != "pace" or event["run_steps"] < _MIN_RUN_STEPS:
             return
         cost = count_cost(self._runs[event["run"]])
-        if isinstance(cost, str):  # it could not be counted, and was trained all the same
+        if isinstance(cost, str):  # the step could not be counted, though it trains
             return
         method, plan = Method(**event["method"]), self._plan
         seconds = event["seconds"] / event["run_steps"]
@@ -152,12 +156,12 @@ class _SpeedRecorder:
 
 
 def steps_to_train(asked: Experiment, path: str | Path, retry: bool) -> dict[str, int]:
-    """Steps that carrying an experiment out would train now, by run id; nothing is written.
+    """The number of steps that running an experiment would train, by run id; writes nothing.
 
     Args:
-        asked: The experiment, which the store may not know yet.
-        path: The store, which may not be there yet.
-        retry: Whether runs that failed or diverged would be tried again.
+        asked: The experiment, which need not be in the store.
+        path: The store's folder, which need not exist.
+        retry: Whether failed and diverged runs are trained again.
     """
     steps = {run.id: run.train.steps for run in asked.runs}
     if not (Path(path) / "index.sqlite").is_file():
@@ -185,7 +189,7 @@ def steps_to_train(asked: Experiment, path: str | Path, retry: bool) -> dict[str
 
 
 def summary(asked: Experiment, plan: Plan, left: dict[str, int]) -> str:
-    """The plan in a line, before anything trains."""
+    """The plan in one line, shown before training starts."""
     stacks = [stack for stack in plan.stacks if any(run.id in left for run in stack.runs)]
     memory = sum(sorted(stack.bytes for stack in stacks)[-plan.workers :])
     processes = "this process" if plan.workers == 1 else f"{plan.workers} worker processes"

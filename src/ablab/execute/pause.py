@@ -1,4 +1,4 @@
-"""Pausing when a signal asks for it: at a logged step, or at once where nothing would be lost."""
+"""Pauses on SIGINT and SIGTERM: at a logged step, or immediately if no work would be lost."""
 
 import signal
 import threading
@@ -7,49 +7,58 @@ from contextlib import contextmanager
 
 
 class PauseError(BaseException):
-    """Something was left off that is long and keeps nothing, since a pause was asked for.
+    """A pause was requested during a long operation that has no result to save.
 
-    It is no ``Exception``: libraries that try another way after those shall not.
+    Not an ``Exception``, so that libraries which catch those and try something else do not catch
+    this.
     """
 
 
-class _Wish:
-    """The wish to pause of this process, which has one set of signal handlers."""
+class _PauseRequest:
+    """Whether this process was asked to pause. A process has one set of signal handlers."""
 
     def __init__(self) -> None:
-        self.asked = threading.Event()
-        self.hasty = False
+        self.requested = threading.Event()
+        self.immediate = False
 
 
-_wish = _Wish()
+_request = _PauseRequest()
 
 
 def pause_on_signals() -> Callable[[], bool]:
-    """Takes SIGINT and SIGTERM as a wish to pause; returns whether one has come."""
-    _wish.asked.clear()
+    """Turns SIGINT and SIGTERM into requests to pause.
 
-    def ask(*_: object) -> None:
-        _wish.asked.set()
-        for number, handler in before.items():  # asked again, the process ends at once
+    A second signal has its previous effect, which usually ends the process.
+
+    Returns:
+        A function that returns whether a pause has been requested.
+    """
+    _request.requested.clear()
+
+    def request_pause(*_: object) -> None:
+        _request.requested.set()
+        for number, handler in before.items():
             signal.signal(number, handler)
-        if _wish.hasty:
+        if _request.immediate:
             raise PauseError
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    return _wish.asked.is_set
+    before = {
+        number: signal.signal(number, request_pause) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    return _request.requested.is_set
 
 
 @contextmanager
-def at_once() -> Iterator[None]:
-    """Within it a wish to pause is not waited with.
+def immediate_pause() -> Iterator[None]:
+    """Within this context, a request to pause raises immediately.
 
     Raises:
-        PauseError: One came, or had come before.
+        PauseError: A pause is requested, or was requested before.
     """
-    _wish.hasty = True
+    _request.immediate = True
     try:
-        if _wish.asked.is_set():
+        if _request.requested.is_set():
             raise PauseError
         yield
     finally:
-        _wish.hasty = False
+        _request.immediate = False

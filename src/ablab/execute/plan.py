@@ -1,4 +1,4 @@
-"""The plan: which runs are trained together, how, by how many processes, and for how long."""
+"""The plan: which runs train together, by which method, in how many processes, for how long."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ablab.execute.balance import Piece, level, makespan
+from ablab.execute.balance import WorkItem, balance, makespan
 from ablab.execute.cost import count_cost
 from ablab.execute.device import device_count, device_memory, find_device
 from ablab.execute.method_choice import Alternative, Choice, Group, MethodChooser
@@ -15,10 +15,10 @@ from ablab.execute.speeds import Speeds
 from ablab.train.method import SOLO, Method
 from ablab.train.run import Run
 
-_MEMORY_SHARE = 0.5  # of the device's memory, for all workers together
-_WORTH_A_PROCESS = 10.0  # seconds; with less to do for each, starting processes costs more
-_LARGE = 4  # stacks for each worker, from which on the cheapest come first
-_TIMING_SECONDS = 3.0  # that timing steps of unknown shapes may take
+_MEMORY_SHARE = 0.5  # the fraction of the device's memory that all workers together may use
+_MIN_PROCESS_SECONDS = 10.0  # with less work per process, starting processes costs more
+_LARGE = 4  # with this many stacks per worker, the shortest are trained first
+_TIMING_SECONDS = 3.0  # time limit for measuring steps of unknown shapes
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class PlannedStack:
     """Runs that are trained together.
 
     Attributes:
-        runs: All runs of the stack, those that are already trained too, so that a repeated command
-            forms the same stacks.
+        runs: All runs of the stack, including trained ones, so that a repeated command forms the
+            same stacks.
         method: How they are trained.
-        fallback: What to use where the method cannot be compiled or proves slower; None where
-            there is nothing else.
+        fallback: The method to use if this one does not compile or is slower; None if there is no
+            alternative.
         why: The reason for the method.
-        bytes: An estimate of the memory that it inputs.
-        seconds: An estimate of the time that is left to train, in one process.
-        others: What else could have been chosen, with the time that it would take.
+        bytes: The estimated memory.
+        seconds: The estimated seconds left to train in one process.
+        others: The other methods' titles, with their estimated seconds.
     """
 
     runs: tuple[Run, ...]
@@ -48,15 +48,15 @@ class PlannedStack:
 
 @dataclass(frozen=True)
 class Plan:
-    """How an experiment will be carried out.
+    """How an experiment is trained.
 
     Attributes:
-        stacks: In the order in which they are trained.
+        stacks: The stacks in the order in which they are trained.
         device: The device's name.
-        workers: How many processes.
-        threads: Threads of each process.
-        seconds: An estimate of the time for all that is left, all processes together.
-        compiling: The user's choice whether steps are compiled.
+        workers: The number of processes.
+        threads: Threads per process.
+        seconds: The estimated wall-clock seconds until all processes are done.
+        compiling: The user's option whether to compile steps.
     """
 
     stacks: tuple[PlannedStack, ...]
@@ -70,13 +70,16 @@ class Plan:
 def make_plan(
     runs: Sequence[Run], options: Options, left: Mapping[str, int], speeds: Speeds
 ) -> Plan:
-    """Forms stacks from runs of equal shape and operations, and chooses how each is trained.
+    """Forms stacks of runs with equal shapes and operations, and chooses a method for each.
 
     Args:
         runs: All runs of the experiment, in the grid's order.
-        options: The user's choices.
-        left: Steps that are left to train, by run id.
-        speeds: What is known of this machine; what is timed here is noted in it.
+        options: The user's options.
+        left: Steps left to train, by run id.
+        speeds: The known speeds of this machine; new timings are recorded in it.
+
+    Raises:
+        InputError: This machine does not have the requested device.
     """
     device = find_device(options.device)
     members: dict[str, list[Run]] = {}
@@ -95,25 +98,25 @@ def make_plan(
         plan = planner.plan(widest)
         open_stacks = sum(any(left.get(run.id) for run in stack.runs) for stack in plan.stacks)
         work = sum(stack.seconds for stack in plan.stacks)
-        workers = max(1, min(widest, open_stacks, int(work // _WORTH_A_PROCESS)))
+        workers = max(1, min(widest, open_stacks, int(work // _MIN_PROCESS_SECONDS)))
         return plan if workers == widest else planner.plan(workers)
     finally:
         torch.set_num_threads(threads_before)
 
 
 class _Planner:
-    """Plans for a number of workers."""
+    """Makes plans for different numbers of workers."""
 
     def __init__(
         self, groups: Sequence[Group], options: Options, device: torch.device, speeds: Speeds
     ) -> None:
         self._groups, self._options, self._device = groups, options, device
         self._speeds = speeds
-        sharing = cpu_count() if device.type == "cpu" else 1  # processes at most
+        sharing = cpu_count() if device.type == "cpu" else 1  # the most processes on one device
         self._memory = device_memory(device) * _MEMORY_SHARE / sharing
 
     def plan(self, workers: int) -> Plan:
-        """The plan for some processes."""
+        """The plan for this number of processes."""
         threads = threads_each(workers)
         torch.set_num_threads(threads)
         deadline = time.perf_counter() + _TIMING_SECONDS
@@ -122,20 +125,21 @@ class _Planner:
             threads, workers, len(self._groups), deadline,
         )  # fmt: skip
         choices = [(group, chooser.choose(group)) for group in self._groups]
-        pieces = [
-            piece
+        items = [
+            item
             for number, (group, choice) in enumerate(choices)
-            for piece in self._pieces(number, group, choice.best)
+            for item in self._items(number, group, choice.best)
         ]
-        large = len(pieces) >= _LARGE * workers
+        large = len(items) >= _LARGE * workers
         if not large:
-            pieces = level(pieces, workers)
+            items = balance(items, workers)
         stacks: list[PlannedStack] = []
         for number, (group, choice) in enumerate(choices):
-            widths = [piece.runs for piece in pieces if piece.group == number]
+            widths = [item.runs for item in items if item.group == number]
             stacks += self._stacks(group, choice, widths, workers)
         if large or workers > 1:
-            # Cheapest first in a large grid, for early answers; else dearest first, to end as one.
+            # Shortest first in a large grid, for early results. Else longest first, so that the
+            # processes end together.
             stacks.sort(key=lambda each: each.seconds, reverse=not large)
         seconds = makespan((stack.seconds for stack in stacks), workers)
         if seconds:
@@ -143,19 +147,19 @@ class _Planner:
         compiling = self._options.compiling
         return Plan(tuple(stacks), self._device.type, workers, threads, seconds, compiling)
 
-    def _pieces(self, number: int, group: Group, best: Alternative | None) -> list[Piece]:
+    def _items(self, number: int, group: Group, best: Alternative | None) -> list[WorkItem]:
         """A group's runs in stacks of the chosen width, with the seconds that they take."""
         runs = group.runs
         if best is None:
-            return [Piece(number, 1, 0.0)] * len(runs)
+            return [WorkItem(number, 1, 0.0)] * len(runs)
         seconds = best.step_seconds * sum(run.train.steps for run in runs) / len(runs)
         return [
-            Piece(
+            WorkItem(
                 number,
                 min(best.width, len(runs) - start),
                 seconds,
                 best.compile_seconds,
-                best.method.rows == 1,  # run by run, so that its width changes nothing
+                best.method.rows == 1,  # one run per call, so the width does not matter
             )
             for start in range(0, len(runs), best.width)
         ]
@@ -174,7 +178,7 @@ class _Planner:
                 stacks.append(PlannedStack(group.runs[part], SOLO, None, choice.why, 0))
                 continue
             steps = sum(group.left[part])
-            # Each process that takes one of the group's stacks makes its own program of them.
+            # Each process that trains one of the group's stacks compiles its own program.
             compiles = steps > 0 and compiling < min(workers, len(widths))
             compiling += compiles
             stacks.append(

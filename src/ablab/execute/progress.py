@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar with the time left on a terminal, plain lines elsewhere."""
+"""Progress on standard error: a bar on a terminal, plain lines otherwise."""
 
 import sys
 import time
@@ -16,14 +16,22 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ablab.config import counted
+
 _LINE_SECONDS = 10.0
 
 
 class Reporter(ABC):
-    """Is told what happens while an experiment is carried out."""
+    """Shows what happens while an experiment is trained."""
 
     def start(self, left: dict[str, int], steps: dict[str, int], labels: dict[str, str]) -> None:
-        """Takes the steps that are left and asked for, and the variant's label, by run id."""
+        """Starts the display.
+
+        Args:
+            left: Steps left to train, by run id.
+            steps: Steps requested, by run id.
+            labels: The label of each run's variant, by run id.
+        """
         self._left = dict(left)
         self._steps = steps
         self._labels = labels
@@ -32,7 +40,7 @@ class Reporter(ABC):
         self._waiting = False
 
     def event(self, event: dict[str, Any]) -> None:
-        """Takes an event of :class:`ablab.execute.queue.StackQueue`."""
+        """Handles an event of :class:`ablab.execute.queue.StackQueue`."""
         match event["event"]:
             case "progress":
                 for run in event["ids"]:
@@ -46,12 +54,13 @@ class Reporter(ABC):
                     self.message("waiting for runs that another process is training")
                 self._waiting = True
             case "pausing":
-                self.message("pausing: what is trained is kept first; asked again, it ends at once")
+                self.message("pausing: saving progress; interrupt again to stop immediately")
             case "failed":
                 self.warn(f"run {event['run']} failed: {event['error']}")
             case "split":
                 self.warn(
-                    f"a stack of {event['runs']} runs raised {event['error']}; trying it in halves"
+                    f"a stack of {event['runs']} runs raised {event['error']}; "
+                    "retrying it in halves"
                 )
             case "message":
                 self.warn(event["text"])
@@ -62,8 +71,8 @@ class Reporter(ABC):
         return self._total - sum(self._left.values())
 
     def name(self, event: dict[str, Any]) -> str:
-        """A stack's name: its first run's variant, and how many runs train with it."""
-        return f"{self._labels[event['ids'][0]]} ({event['runs']} runs)"
+        """A stack's name: the variant of its first run, and its number of runs."""
+        return f"{self._labels[event['ids'][0]]} ({counted(event['runs'], 'run')})"
 
     @abstractmethod
     def progress(self, event: dict[str, Any]) -> None:
@@ -71,18 +80,18 @@ class Reporter(ABC):
 
     @abstractmethod
     def message(self, text: str) -> None:
-        """Shows a sentence."""
+        """Shows a message."""
 
     def warn(self, text: str) -> None:
-        """Shows a sentence about trouble, which even the quiet see."""
+        """Shows a warning, even with ``--quiet``."""
         self.message(text)
 
-    def close(self) -> None:  # noqa: B027 (a display that has nothing to take away)
+    def close(self) -> None:  # noqa: B027 (nothing to do by default)
         """Ends the display."""
 
 
 class QuietReporter(Reporter):
-    """Says nothing but that runs failed."""
+    """Shows only warnings."""
 
     def progress(self, event: dict[str, Any]) -> None:
         """Shows nothing."""
@@ -91,19 +100,19 @@ class QuietReporter(Reporter):
         """Shows nothing."""
 
     def warn(self, text: str) -> None:
-        """Shows a sentence about trouble."""
+        """Prints a warning."""
         print(text, file=sys.stderr)
 
 
 class LineReporter(Reporter):
-    """Plain lines, one every few seconds and one at the end."""
+    """Prints plain lines, one every ten seconds and one at the end."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._last = time.monotonic()
 
     def progress(self, event: dict[str, Any]) -> None:
-        """Shows a line if none was shown for a while."""
+        """Prints a line if the last one is ten seconds old."""
         now = time.monotonic()
         if now - self._last >= _LINE_SECONDS or self.done == self._total:
             self._last = now
@@ -116,12 +125,12 @@ class LineReporter(Reporter):
             )
 
     def message(self, text: str) -> None:
-        """Shows a sentence."""
+        """Prints a message."""
         print(text, file=self._stream, flush=True)
 
 
 class BarReporter(Reporter):
-    """A bar for the whole, and the current loss of each stack."""
+    """Shows one bar for all steps, and one for each stack with its current loss."""
 
     def __init__(self, stream: TextIO) -> None:
         self._bar = Progress(
@@ -137,9 +146,9 @@ class BarReporter(Reporter):
         self._stacks: dict[int, TaskID] = {}
 
     def start(self, left: dict[str, int], steps: dict[str, int], labels: dict[str, str]) -> None:
-        """Shows the bar for the whole."""
+        """Shows the bar for all steps."""
         super().start(left, steps, labels)
-        self._whole = self._bar.add_task("run-steps", total=self._total, note="")
+        self._total_bar = self._bar.add_task("run-steps", total=self._total, note="")
         self._bar.start()
 
     def progress(self, event: dict[str, Any]) -> None:
@@ -151,14 +160,14 @@ class BarReporter(Reporter):
         self._bar.update(stack, completed=event["step"], note=f"loss {event['loss']:.4f}")
         if event["step"] >= steps:
             self._bar.update(stack, visible=False)
-        self._bar.update(self._whole, completed=self.done)
+        self._bar.update(self._total_bar, completed=self.done)
 
     def message(self, text: str) -> None:
-        """Shows a sentence above the bars."""
+        """Prints a message above the bars."""
         self._bar.console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
-        """Takes the bars away."""
+        """Removes the bars."""
         self._bar.stop()
 
 
@@ -170,7 +179,7 @@ def make_reporter(quiet: bool) -> Reporter:
 
 
 def duration(seconds: float) -> str:
-    """A duration as a person says it: ``45 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    """Formats a duration: ``45 s``, ``3 min 20 s``, ``2 h 05 min``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 60:

@@ -1,4 +1,4 @@
-"""The queue of stacks that processes claim, train and report on; it lives in the store's index."""
+"""The queue of stacks that processes claim, train and report on. Its state is in the index."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,16 +31,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class StackQueue:
-    """An experiment's unfinished stacks, as an executor sees them.
+    """The unfinished stacks of an experiment, and what an executor needs to train them.
 
     Attributes:
         store: The store.
         experiment: The experiment's number in the store.
-        definition: The experiment as plain data, for processes that have to rebuild it.
+        definition: The experiment as plain data, from which worker processes rebuild it.
         plan: The plan.
         report: Called with events, mappings whose ``event`` is ``claimed``, ``progress``,
             ``pace``, ``ended``, ``split``, ``failed``, ``waiting``, ``pausing`` or ``message``.
-        should_pause: Asked at every logged step.
+        should_pause: Called at every logged step.
     """
 
     store: Store
@@ -53,8 +53,8 @@ class StackQueue:
     def claims(self, owner: Owner) -> Iterator[Claim]:
         """Leases one stack after another, until none are left or a pause is requested.
 
-        Stacks that another living process holds are waited for, and claimed if it dies. A claim is
-        released when the next one is asked for.
+        Waits for stacks that another process holds, and claims them if that process dies. A claim
+        is released when the next one is requested.
         """
         while missing := self.unfinished():
             if self.should_pause():
@@ -73,7 +73,7 @@ class StackQueue:
         """Steps left to train by run id; runs that ended are not included.
 
         Args:
-            among: The runs asked about; all of the experiment's by default.
+            among: The runs to look up; by default all runs of the experiment.
         """
         runs = None if among is None else [run.id for run in among]
         return steps_left(self.store.members(self.experiment, runs))
@@ -98,9 +98,9 @@ def steps_left(rows: Sequence[Any], retry: bool = False) -> dict[str, int]:
     """Steps left to train by run id; runs that ended are not included.
 
     Args:
-        rows: Mappings with ``run``, ``steps`` (asked for), ``step`` (trained), ``stopped`` and
+        rows: Mappings with ``run``, ``steps`` (requested), ``step`` (trained), ``stopped`` and
             ``outcome``.
-        retry: Whether runs that failed or diverged are tried again.
+        retry: Whether failed and diverged runs are trained again.
     """
     left = {}
     for row in rows:
@@ -129,10 +129,10 @@ def fail_run(store: Store, run: str, text: str) -> None:
 
 
 def _allowed_width(store: Store, runs: Sequence[Run]) -> int:
-    """How many of these runs may train together: half as many for each death after the first.
+    """How many of these runs may train together: half as many after each death but the first.
 
-    A process that is killed while it trains them may have run out of memory; a single death may
-    also have been a user's doing.
+    A process that is killed while it trains them may have run out of memory. The first death does
+    not count, because a user may have killed the process.
     """
     deaths = max((store.run_row(run.id)["deaths"] for run in runs), default=0)
     return max(1, len(runs) >> max(0, deaths - 1))

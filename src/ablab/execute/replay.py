@@ -155,7 +155,7 @@ def replay(
                     Problem(f"run {run.id} is being trained by another process", given=run.id)
                 )
             work = _Replay(store, run, segments, wish, sites, names, device)
-            return work.carry_out(state, tell)
+            return work.run(state, tell)
     finally:
         torch.set_num_threads(threads)
 
@@ -179,7 +179,7 @@ class _Replay:
         self._rows = 0
         self._columns: tuple[str, ...] = ()
 
-    def carry_out(self, state: RunState | None, tell: Callable[[int, int], None]) -> ReplayReport:
+    def run(self, state: RunState | None, tell: Callable[[int, int], None]) -> ReplayReport:
         """Trains from a state on, or from the initial one."""
         wish = self._wish
         start = 0 if state is None else state.step

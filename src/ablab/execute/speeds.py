@@ -14,13 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import torch
 
+from ablab.config.cache import PROGRAMS, cache_folder
+from ablab.config.files import WriteError, write_text_atomically
 from ablab.execute.cost import StepCost
 from ablab.execute.options import cpu_count
-from ablab.store.files import write_atomically
-from ablab.store.index import StoreError
 from ablab.train.method import Method
 
 # Seconds of a step, measured on one core that multiplies 512 × 512 matrices in _REFERENCE seconds
@@ -37,14 +36,9 @@ _KEPT_ESTIMATES = 50
 _STEP = 2  # counts up when steps of the same shape take another time than before
 
 
-def cache_folder() -> Path:
-    """Where what is remembered of this machine lies: ``ABLAB_CACHE``, or the user's cache."""
-    return Path(os.environ.get("ABLAB_CACHE") or platformdirs.user_cache_dir("ablab"))
-
-
 def persist_compiled_programs() -> None:
     """Has torch keep compiled programs between commands, where the user has not said where."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / PROGRAMS))
 
 
 class Speeds:
@@ -66,13 +60,8 @@ class Speeds:
     def save(self) -> None:
         """Writes what was learnt; a folder that cannot be written to is passed over."""
         self._data["power"] = self._power
-        text = json.dumps(self._data)
-
-        def write(path: Path) -> None:
-            path.write_text(text, encoding="utf-8")
-
-        with suppress(OSError, StoreError):
-            write_atomically(self._path, write)
+        with suppress(WriteError):
+            write_text_atomically(self._path, json.dumps(self._data))
 
     def step(self, cost: StepCost, method: Method, threads: int, workers: int) -> float:
         """Seconds of one step of one run, from what was measured nearest to it.

@@ -1,4 +1,13 @@
-"""The question: a base configuration, a grid, seeds; composed, checked, and told apart by id."""
+"""Experiments: parsing, overrides, grids, checks, identity; measures and expectations.
+
+- ``experiment``: an experiment with its variants and runs
+- ``source``: reads recipes, YAML files and mappings
+- ``header``, ``sizes``, ``grid``, ``overrides``: the name and seeds, sizes, axes, overrides
+- ``parts``, ``resolve``: checks task, model, training and statistics settings; epochs as steps
+- ``tree``: nested mappings with dotted keys, and the sources of their values
+- ``identity``: run ids
+- ``measures``, ``expectations``, ``grammar``: one number per run, claims, and how both are parsed
+"""
 
 from ablab.experiments.experiment import Experiment, Variant, experiment
 from ablab.experiments.source import recipes

@@ -1,4 +1,4 @@
-"""Expectations: claims about an experiment's results, written before there are any."""
+"""Expectations: claims about the results of an experiment, written before there are any."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,14 +16,14 @@ RELATIONS = (
 
 
 class Expectation(Config):
-    """A claim over a measure; exactly one of the relations says what is expected of it."""
+    """A claim about a measure, with exactly one relation."""
 
     measure: str
-    """What is compared: ``final(eval_loss)``, ``leaves(log(10))``, see ``docs/expectations.md``."""
+    """The measure: ``final(eval_loss)``, ``leaves(log(10))``, see ``docs/expectations.md``."""
     claim: str = ""
-    """The claim in the user's own words; the relation in words where none are given."""
+    """The claim in the user's words; by default, the relation as a sentence."""
     figure: str | None = None
-    """What the claim says in figures, where it is someone else's: ``log 10 until 1200``."""
+    """The numbers that a claim of someone else states: ``log 10 until 1200``."""
     source: str | None = None
     """Where the claim is from: ``001, Q1``."""
     falls_with: str | None = None
@@ -31,34 +31,34 @@ class Expectation(Config):
     rises_with: str | None = None
     """The measure rises from each value of this setting to the next."""
     lower_than: dict[str, Any] | None = None
-    """It is lower in the cells of ``where`` than in those with these settings instead."""
+    """The measure is lower in the cells of ``where`` than in the cells with these settings."""
     higher_than: dict[str, Any] | None = None
-    """It is higher there."""
+    """The measure is higher in the cells of ``where`` than in the cells with these settings."""
     same_as: dict[str, Any] | None = None
-    """It is the same, within ``margin``, as in the cells with these settings instead."""
+    """The measure is the same, within ``margin``, as in the cells with these settings."""
     within: tuple[float, float] | None = None
-    """Its mean lies between these, both included."""
+    """The mean of the measure lies between these numbers, both included."""
     below: float | None = None
-    """Its mean lies below this."""
+    """The mean of the measure lies below this."""
     above: float | None = None
-    """Its mean lies above this."""
+    """The mean of the measure lies above this."""
     where: dict[str, Any] = Field(default_factory=dict)
-    """The cells that are meant: settings of the grid with a value each; all cells by default."""
+    """The cells that the claim is about, as settings with values; all cells by default."""
     by: float = Field(0.0, ge=0)
-    """By how much it is lower or higher at least."""
+    """The minimum difference, for ``lower_than`` and ``higher_than``."""
     factor: tuple[float, float] | None = None
-    """By what factor it falls or rises from one value to the next, on average: from and to."""
+    """The range of the average factor by which it changes from one value to the next."""
     margin: float | None = Field(None, gt=0)
-    """How large a difference counts as none, for ``same_as``."""
+    """The largest difference that counts as none, for ``same_as``."""
     confidence: float | None = Field(None, gt=0, le=1)
-    """How sure its author is, as a probability."""
+    """The author's confidence, as a probability."""
     after_results: bool = False
-    """Whether its author had seen results, be it in another store; it counts as written late."""
+    """Whether the author had seen results, in any store; the claim then counts as late."""
 
     @field_validator("figure", mode="before")
     @classmethod
     def _figure_as_text(cls, value: Any) -> Any:
-        """YAML reads a figure such as 0.8 as a number."""
+        """Converts numbers to text, since YAML reads a figure such as 0.8 as a number."""
         plain = isinstance(value, int | float) and not isinstance(value, bool)
         return f"{value:g}" if plain else value
 
@@ -66,45 +66,45 @@ class Expectation(Config):
     def _one_relation(self) -> "Expectation":
         given = [name for name in RELATIONS if getattr(self, name) is not None]
         if len(given) != 1:
-            said = "several: " + ", ".join(given) if given else "none"
-            raise ValueError(
-                f"exactly one of {', '.join(RELATIONS)} is needed, and there are {said}"
-            )
+            found = ", ".join(given) if given else "none"
+            raise ValueError(f"give exactly one of {', '.join(RELATIONS)}; found {found}")
         if (self.same_as is None) != (self.margin is None):
-            raise ValueError("same_as and margin belong together: how large a difference is none?")
+            raise ValueError(
+                "same_as and margin must be given together: which difference counts as none?"
+            )
         if self.by and self.lower_than is None and self.higher_than is None:
-            raise ValueError("by belongs to lower_than or higher_than")
+            raise ValueError("by can only be used with lower_than or higher_than")
         if self.factor is not None:
             if self.falls_with is None and self.rises_with is None:
-                raise ValueError("factor belongs to falls_with or rises_with")
+                raise ValueError("factor can only be used with falls_with or rises_with")
             if not 1 <= self.factor[0] <= self.factor[1]:
                 raise ValueError(
-                    f"factor {list(self.factor)}: expected two numbers from 1, the lower one first"
+                    f"factor {list(self.factor)}: expected two numbers >= 1, the lower one first"
                 )
         if self.within is not None and self.within[0] > self.within[1]:
-            raise ValueError(f"within {list(self.within)}: the first number is the lower one")
+            raise ValueError(f"within {list(self.within)}: the first number must be the lower one")
         return self
 
     @property
     def relation(self) -> str:
-        """Which of the relations it states."""
+        """The relation that is given."""
         return next(name for name in RELATIONS if getattr(self, name) is not None)
 
     @property
     def text(self) -> str:
-        """The claim in its author's words, or the relation in words."""
+        """The claim in its author's words, or else the relation as a sentence."""
         return self.claim or self.sentence
 
     @property
     def sentence(self) -> str:
-        """The expectation as a sentence that :func:`parse_expectation` reads back."""
+        """The expectation as a sentence that :func:`parse_expectation` can parse."""
         where = f" where {_cell(self.where)}" if self.where else ""
         by = f" by {self.by:g}" if self.by else ""
         other = _cell(self.lower_than or self.higher_than or self.same_as)
         low, high = self.within or (0.0, 0.0)
         least, most = self.factor or (0.0, 0.0)
         factor = f" by a factor between {least:g} and {most:g}" if self.factor else ""
-        said = {
+        sentences = {
             "falls_with": f"falls with {self.falls_with}{where}{factor}",
             "rises_with": f"rises with {self.rises_with}{where}{factor}",
             "lower_than": f"is lower{where} than where {other}{by}",
@@ -114,26 +114,26 @@ class Expectation(Config):
             "below": f"is below {self.below}{where}",
             "above": f"is above {self.above}{where}",
         }
-        return f"{self.measure} {said[self.relation]}"
+        return f"{self.measure} {sentences[self.relation]}"
 
     def as_data(self) -> dict[str, Any]:
-        """The expectation as plain data, without what is at its default."""
+        """The expectation as plain data, without defaults."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
 def parse_expectation(text: str, confidence: float | None = None) -> Expectation:
-    """The expectation that a sentence states.
+    """Parses a sentence.
 
-    Such as ``leaves(log(10)) falls with model.d_model with confidence 0.8``,
+    Examples: ``leaves(log(10)) falls with model.d_model with confidence 0.8``,
     ``final(eval_loss) is lower where model.n_heads=1 than where model.n_heads=4 by 0.1``,
     ``accuracy is above 0.97``.
 
     Args:
         text: The sentence.
-        confidence: How sure its author is, where the sentence does not say.
+        confidence: The author's confidence, if the sentence does not state one.
 
     Raises:
-        InputError: It does not follow the grammar.
+        InputError: The sentence does not follow the grammar.
     """
     tree = parse(text, "expectation", "expectation")
     measure, relation, sure = tree.children
@@ -148,10 +148,10 @@ def parse_expectation(text: str, confidence: float | None = None) -> Expectation
 
 
 def read_expectations(value: Any, source: str | None) -> tuple[Expectation, ...]:
-    """The expectations of an experiment: mappings, or sentences.
+    """The expectations of an experiment, given as mappings or sentences.
 
     Raises:
-        InputError: Something is wrong with one of them; all that is wrong is listed.
+        InputError: At least one of them is invalid; all problems are listed.
     """
     if value is None:
         return ()
@@ -175,18 +175,18 @@ def read_expectations(value: Any, source: str | None) -> tuple[Expectation, ...]
 def check_expectations(
     expectations: Sequence[Expectation], names: Sequence[str], source: str | None
 ) -> None:
-    """Refuses expectations about settings that there are not.
+    """Rejects expectations about settings that do not exist.
 
-    A setting that exists and does not vary in this grid is no error: a smaller grid may be asked
-    for first.
+    A setting that exists but does not vary in this grid is allowed, since a smaller grid may be
+    run first.
 
     Args:
-        expectations: What is expected.
-        names: The keys of the grid's axes.
+        expectations: The expectations.
+        names: The keys of the axes of the grid.
         source: Where the expectations were written.
 
     Raises:
-        InputError: A key is no setting and no axis.
+        InputError: A key is neither a setting nor an axis.
     """
     problems = []
     for each in expectations:
@@ -196,7 +196,7 @@ def check_expectations(
             if key not in names and key not in known_keys() and suggest_key(key) != key:
                 problems.append(
                     Problem(
-                        f"expect: {key} is no setting of this grid",
+                        f"expect: {key} is neither a setting nor an axis of this grid",
                         "expect",
                         source,
                         each.text,
@@ -211,7 +211,7 @@ def check_expectations(
 def _checked(data: Any, source: str | None, key: str) -> Expectation:
     if not isinstance(data, Mapping):
         expected = "a mapping with measure and a relation, or a sentence"
-        raise InputError(Problem(f"{key} is no expectation", key, source, data, expected))
+        raise InputError(Problem(f"{key} is not an expectation", key, source, data, expected))
     try:
         expectation = Expectation.model_validate(dict(data))
     except ValidationError as error:
@@ -236,7 +236,7 @@ def _problem(error: Any, source: str | None, key: str) -> Problem:
 
 
 def _relation(tree: Any) -> dict[str, Any]:
-    """A relation's part of an expectation's data."""
+    """The relation of a parse tree, as fields of an expectation."""
     children = list(tree.children)
     name = str(tree.data)
     if name in ("falls", "rises"):
@@ -266,12 +266,12 @@ def _where(tree: Any) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """A value as YAML has it: a number, true, false, null, or text."""
+    """A value as YAML reads it: a number, true, false, null, or text."""
     if text.startswith('"'):
         return text[1:-1]
-    words = {"true": True, "false": False, "null": None}
-    if text.lower() in words:
-        return words[text.lower()]
+    constants = {"true": True, "false": False, "null": None}
+    if text.lower() in constants:
+        return constants[text.lower()]
     for kind in (int, float):
         try:
             return kind(text)

@@ -1,4 +1,4 @@
-"""An experiment: what a user asks, as variants and runs."""
+"""An experiment: a question as variants and runs."""
 
 import copy
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ablab.config import InputError, Problem, load_object
+from ablab.config import InputError, Problem, counted, load_object
 from ablab.experiments.expectations import (
     Expectation,
     check_expectations,
@@ -27,7 +27,7 @@ from ablab.experiments.parts import (
     part_class,
 )
 from ablab.experiments.parts import suggest_key as suggest
-from ablab.experiments.sizes import take_size
+from ablab.experiments.sizes import apply_size
 from ablab.experiments.source import read_source
 from ablab.experiments.tree import Origins, leaves, put
 from ablab.experiments.tree import Path as KeyPath
@@ -35,7 +35,7 @@ from ablab.train.run import Run
 
 
 def variant_label(keys: Mapping[str, Any]) -> str:
-    """A cell as ``key=value, …``, or ``base`` where there is no grid."""
+    """A cell as ``key=value, …``, or ``base`` if there is no grid."""
     return ", ".join(f"{key}={value}" for key, value in keys.items()) or "base"
 
 
@@ -44,9 +44,9 @@ class Variant:
     """One cell of the grid.
 
     Attributes:
-        keys: The axes' keys with this cell's values (a bundle's label where an axis has bundles).
-        parts: The cell's checked configuration.
-        seeds: The experiment's seeds.
+        keys: The keys of the axes with the values of this cell (for bundles, their labels).
+        parts: The checked configuration of the cell.
+        seeds: The seeds of the experiment.
     """
 
     keys: dict[str, Any]
@@ -55,12 +55,12 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """The cell as ``key=value, …``, or ``base`` where there is no grid."""
+        """The cell as ``key=value, …``, or ``base`` if there is no grid."""
         return variant_label(self.keys)
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
-        """A run for each seed."""
+        """One run per seed."""
         task, model, train = self.parts.task, self.parts.model, self.parts.train
         watch = self.parts.watch
         return tuple(
@@ -69,7 +69,7 @@ class Variant:
         )
 
     def model(self, seed: int = 0) -> Any:
-        """The variant's model with the initial parameters of ``seed``, a ``torch.nn.Module``."""
+        """The model as a ``torch.nn.Module``, with the initial parameters for ``seed``."""
         run = replace(self.runs[0], seed=seed)
         return load_object("ablab.train.stack:initial_model", "model")(run)
 
@@ -79,13 +79,13 @@ class Experiment:
     """A question with a base configuration, a grid and seeds.
 
     Attributes:
-        name: What its entry and tables are called.
-        question: What it asks.
-        axes: The grid's axes in order.
-        variants: The cells of the grid, the last axis changing fastest.
-        seeds: The seeds that every variant sees.
-        expectations: What is expected of its results.
-        definition: The experiment as plain data; ``experiment(definition)`` gives an equal one.
+        name: The name, used for its entry and tables.
+        question: The question it asks.
+        axes: The axes of the grid, in order.
+        variants: The cells of the grid; the last axis changes fastest.
+        seeds: The seeds of every variant.
+        expectations: What is expected of the results.
+        definition: The experiment as plain data; ``experiment(definition)`` returns an equal one.
     """
 
     name: str
@@ -98,46 +98,45 @@ class Experiment:
 
     @property
     def runs(self) -> list[Run]:
-        """Every run, variant by variant."""
+        """All runs, grouped by variant."""
         return [run for variant in self.variants for run in variant.runs]
 
     @cached_property
     def digest(self) -> str:
-        """Tells experiments apart: their definition, and the runs that it means today.
+        """Identifies an experiment by its definition and its runs.
 
-        A corpus or a user's module that changes makes other runs of the same words. What is
-        expected of an experiment, which of its sizes it is and which logbook it belongs to make it
-        no other one.
+        The runs are included because a changed corpus or user module gives different runs for
+        the same definition. Expectations, the size and the logbook are excluded, because they do
+        not affect any run.
         """
-        words = ("expect", "size", "logbook")  # which change no run
-        asked = {key: value for key, value in self.definition.items() if key not in words}
-        return digest([asked, [run.id for run in self.runs]])
+        excluded = ("expect", "size", "logbook")
+        definition = {k: v for k, v in self.definition.items() if k not in excluded}
+        return digest([definition, [run.id for run in self.runs]])
 
     def __str__(self) -> str:
         grid = " × ".join(f"{axis.key} ({len(axis.choices)})" for axis in self.axes) or "no grid"
-        return (
-            f"{self.name}: {self.question}\n{grid}, {len(self.seeds)} seeds: {len(self.runs)} runs"
-        )
+        seeds, runs = counted(len(self.seeds), "seed"), counted(len(self.runs), "run")
+        return f"{self.name}: {self.question}\n{grid}, {seeds}: {runs}"
 
 
 def experiment(
     source: str | Path | Mapping[str, Any], *overrides: str, **settings: Any
 ) -> Experiment:
-    """An experiment from a recipe's name, a YAML file or a mapping.
+    """Creates an experiment from the name of a recipe, a YAML file or a mapping.
 
     Args:
-        source: Where it is written.
+        source: The recipe, file or mapping.
         overrides: Overrides in Hydra's grammar, as on the command line (``"model.d_model=8,16"``).
         settings: Top-level settings by name (``seeds=3``).
 
     Raises:
-        InputError: Something is wrong with it; every problem found is listed.
+        InputError: The experiment is invalid; all problems are listed.
     """
     tree, origins = read_source(source)
     tree = copy.deepcopy(tree)
     parsed = parse_overrides(overrides)
     _check_top_level(tree, origins)
-    take_size(tree, *_wanted_size(parsed, settings), origins)
+    apply_size(tree, *_requested_size(parsed, settings), origins)
     axes = read_grid(tree.get("grid") or {}, origins)
     for key, value in settings.items():
         if key == "size":
@@ -175,8 +174,10 @@ def experiment(
     )
 
 
-def _wanted_size(overrides: list[Override], settings: Mapping[str, Any]) -> tuple[Any, str | None]:
-    """The size that is asked for, which leaves the overrides, and where it was."""
+def _requested_size(
+    overrides: list[Override], settings: Mapping[str, Any]
+) -> tuple[Any, str | None]:
+    """The requested size and its source; removes it from the overrides."""
     for override in overrides:
         if override.key == "size":
             overrides.remove(override)
@@ -185,7 +186,7 @@ def _wanted_size(overrides: list[Override], settings: Mapping[str, Any]) -> tupl
 
 
 def _check_top_level(tree: Mapping[str, Any], origins: Origins) -> None:
-    """Refuses unknown top-level keys, and says with them what is wrong with the parts."""
+    """Rejects unknown top-level keys, and reports problems of the parts together with them."""
     problems = [
         Problem(
             f"{key} is not a setting",
@@ -207,7 +208,7 @@ def _check_top_level(tree: Mapping[str, Any], origins: Origins) -> None:
 def _apply(
     tree: dict[str, Any], axes: list[Axis], overrides: list[Override], origins: Origins
 ) -> list[Axis]:
-    """Puts overrides into the tree; returns the axes with theirs. A part's kind goes first."""
+    """Applies overrides to the tree, kinds first; returns the axes, including overridden ones."""
     by_key = {axis.key: axis for axis in axes}
     for override in sorted(overrides, key=lambda override: not _is_kind(override.key)):
         key, source = override.key, override.source
@@ -215,10 +216,8 @@ def _apply(
             by_key[key] = _chosen(by_key[key], override)
             continue
         if key.split(".", maxsplit=1)[0] == "expect":
-            expected = "expectations in the experiment's file, or by ablab expect"
-            raise InputError(
-                Problem("expect is no setting to override", key, source, None, expected)
-            )
+            expected = "expectations in the file of the experiment, or ablab expect"
+            raise InputError(Problem("expect cannot be overridden", key, source, expected=expected))
         if key in ("name", "question", "logbook", "seeds"):
             if override.is_axis:
                 check_key(key, source)
@@ -237,7 +236,7 @@ def _apply(
             }
         if override.is_axis:
             by_key[key] = make_axis(key, override.value, source)
-            if key in order:  # it stays where it was
+            if key in order:  # keep its position
                 by_key = {name: by_key[name] for name in order if name in by_key}
         origins.mark(path, source)
         if not override.is_axis:
@@ -246,7 +245,7 @@ def _apply(
 
 
 def _chosen(axis: Axis, override: Override) -> Axis:
-    """An axis of bundles narrowed to those that an override names."""
+    """An axis of bundles, restricted to those that an override names."""
     values = override.value if override.is_axis else [override.value]
     wanted = [str(value) for value in values]
     labels = [str(choice.label) for choice in axis.choices]
@@ -254,7 +253,7 @@ def _chosen(axis: Axis, override: Override) -> Axis:
         if label not in labels:
             raise InputError(
                 Problem(
-                    f"the axis {axis.key} has no {label!r}",
+                    f"the axis {axis.key} has no bundle {label!r}",
                     axis.key,
                     override.source,
                     expected="one of " + ", ".join(labels),
@@ -269,20 +268,20 @@ def _chosen(axis: Axis, override: Override) -> Axis:
 
 
 def _without(axis: Axis, path: KeyPath, override: Override) -> Axis:
-    """An axis less what an override sets: what a user says last counts.
+    """An axis without the setting that an override sets, since overrides take precedence.
 
     Raises:
-        InputError: The axis's own values are mappings that set it.
+        InputError: The values of the axis are mappings that contain the setting.
     """
     if axis.key.split(".")[0] in TOP_LEVEL:
         own = tuple(axis.key.split("."))
         if path[: len(own)] == own and len(path) > len(own):
             raise InputError(
                 Problem(
-                    f"the grid's axis {axis.key} sets {'.'.join(path)} too",
+                    f"the axis {axis.key} of the grid also sets {'.'.join(path)}",
                     override.key,
                     override.source,
-                    expected=f"an override of the axis itself, {axis.key}=…",
+                    expected=f"an override of the complete axis, {axis.key}=…",
                 )
             )
         return axis
@@ -327,7 +326,7 @@ def _variants(
                 Problem(
                     f"two cells of the grid are the same run: {ids[first]} and {variant.label}",
                     "grid",
-                    expected="axes that change what is trained; the number of steps, evaluation, "
+                    expected="axes that affect training; the number of steps, evaluation, "
                     "snapshots and stop rules do not",
                 )
             )
@@ -337,7 +336,7 @@ def _variants(
 
 
 def _in_cell(problem: Problem, keys: dict[str, Any], touched: list[str]) -> Problem:
-    """The problem with its cell, where what the cell sets has to do with it."""
+    """The problem, with the cell in its message if it is about a setting of the cell."""
     own = f"{problem.key}."
     if not any(f"{key}.".startswith(own) or own.startswith(f"{key}.") for key in touched):
         return problem
@@ -346,14 +345,14 @@ def _in_cell(problem: Problem, keys: dict[str, Any], touched: list[str]) -> Prob
 
 
 def _assign(tree: dict[str, Any], path: KeyPath, value: Any, origins: Origins) -> None:
-    """Sets a value; where a part's kind changes, settings that the new kind lacks are left."""
+    """Sets a value; if the kind of a part changes, drops settings that the new kind lacks."""
     part = path[0]
     before = _kind(tree, part)
     put(tree, path, value)
     if len(path) == 1 and isinstance(tree[part], str):
         tree[part] = {"kind": tree[part]}
     if not isinstance(tree[part], dict):
-        return  # the checking of the parts says what is wrong
+        return  # reported later, when the parts are checked
     if part in ("task", "model") and before is not None and _kind(tree, part) != before:
         given = set(value) if len(path) == 1 and isinstance(value, Mapping) else set()
         cls = part_class(part, tree[part], origins)

@@ -1,4 +1,4 @@
-"""The grammar of measures and expectations; it is parsed, and never evaluated as code."""
+"""The grammar of measures and expectations. They are parsed and never evaluated as code."""
 
 from functools import cache
 from typing import Any
@@ -40,7 +40,7 @@ VALUE: /"[^"]*"|[^\s,"]+/
 %import common.WS
 %ignore WS
 """
-# A name is none of these, unless a parenthesis follows it.
+# A name cannot be one of these, unless a parenthesis follows.
 _TAKEN = "at|is|the|same|between|below|above|falls|rises|lower|higher"
 _WORDS = {
     "NAME": "a measure or a column",
@@ -62,13 +62,14 @@ def parse(text: str, start: str, what: str, source: str | None = None) -> Tree[A
     """The parse tree of a measure or an expectation.
 
     Args:
-        text: What was written.
-        start: The rule that it has to be.
-        what: What it is called in errors.
-        source: Where it was written.
+        text: The text to parse.
+        start: The start rule.
+        what: How errors refer to the text.
+        source: Where the text was written.
 
     Raises:
-        InputError: It does not follow the grammar; the error says where, and what may stand there.
+        InputError: The text does not follow the grammar. The error has the position and the tokens
+            that are allowed there.
     """
     try:
         return _parser().parse(text, start=start)
@@ -81,7 +82,7 @@ def parse(text: str, start: str, what: str, source: str | None = None) -> Tree[A
         rest = "its end" if ended or not text[place:].strip() else repr(text[place:].strip())
         raise InputError(
             Problem(
-                f"the {what} cannot be read at {rest}",
+                f"the {what} cannot be parsed at {rest}",
                 source=source,
                 given=text,
                 expected="one of " + ", ".join(names) if names else None,

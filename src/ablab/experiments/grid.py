@@ -1,4 +1,4 @@
-"""The grid: axes and the cells of their product, in a deterministic order."""
+"""The grid: axes, and the cells of their product in a deterministic order."""
 
 import itertools
 import json
@@ -10,7 +10,7 @@ from ablab.config import InputError, Problem
 from ablab.experiments.parts import PARTS, TOP_LEVEL, suggest_key
 from ablab.experiments.tree import Origins, Path
 
-# Columns of the metrics that an axis of bundles, whose name is the user's own, must leave alone.
+# Columns of the metrics, which the name of an axis of bundles must not clash with.
 _COLUMNS = frozenset({"run", "experiment", "seed", "step", "train_loss", "lr", "grad_norm"})
 
 
@@ -19,8 +19,8 @@ class Choice:
     """One value of an axis.
 
     Attributes:
-        label: What the tables show for it.
-        assignments: The settings that it sets, by path.
+        label: The label in tables.
+        assignments: The settings, by path.
     """
 
     label: Any
@@ -29,7 +29,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Axis:
-    """A key that takes several values in turn, or a named list of bundles of settings."""
+    """A key with several values, or a name with several bundles of settings."""
 
     key: str
     choices: tuple[Choice, ...]
@@ -37,13 +37,13 @@ class Axis:
 
 
 def read_grid(grid: Any, origins: Origins) -> list[Axis]:
-    """The axes of a ``grid:`` mapping, in its order.
+    """The axes of a ``grid:`` mapping, in order.
 
-    A list makes an axis of the key's values. A mapping makes an axis of named bundles: its key is
-    a name of the user's own, each entry a name and the settings that go together under it.
+    A list is an axis of values for the setting of its key. A mapping is an axis of named bundles:
+    the user chooses its key, and each entry is the name of a bundle with its settings.
 
     Raises:
-        InputError: An axis is empty, repeats a value, or its key is not a setting's.
+        InputError: An axis is empty or repeats a value, or its key is not a setting.
     """
     if not isinstance(grid, Mapping):
         raise InputError(
@@ -71,10 +71,10 @@ def read_grid(grid: Any, origins: Origins) -> list[Axis]:
 
 
 def make_axis(key: str, values: Any, source: str | None) -> Axis:
-    """An axis of one key's values.
+    """An axis of values for one setting.
 
     Raises:
-        InputError: There is no value, one stands twice, or the key cannot be an axis.
+        InputError: There are no values or repeated values, or the key cannot be an axis.
     """
     path = check_key(key, source)
     if not isinstance(values, list | tuple):
@@ -105,19 +105,19 @@ def make_axis(key: str, values: Any, source: str | None) -> Axis:
 
 
 def check_key(key: str, source: str | None) -> Path:
-    """A dotted key's path, if it belongs to a part of the configuration.
+    """The path of a dotted key that belongs to a part of the configuration.
 
     Raises:
-        InputError: It does not; the nearest that does is suggested.
+        InputError: The key does not belong to any part; the nearest valid key is suggested.
     """
     path = tuple(key.split("."))
     if path[0] == "seeds":
         raise InputError(
             Problem(
-                "seeds are never an axis: every variant sees the same ones",
+                "seeds cannot be an axis: all variants use the same seeds",
                 "seeds",
                 source,
-                expected="seeds=5 for seeds 0 … 4, or a list, seeds=[0,7]",
+                expected="seeds=5 for the seeds 0 to 4, or a list, seeds=[0,7]",
             )
         )
     if path[0] not in PARTS or "" in path:
@@ -135,16 +135,16 @@ def _bundles(key: str, bundles: Mapping[str, Any], source: str | None) -> Axis:
     if key in _COLUMNS or key.startswith(("_", "eval_")):
         raise InputError(
             Problem(
-                f"the axis {key} has the name of a column of the metrics",
+                f"the axis {key} has the same name as a column of the metrics",
                 f"grid.{key}",
                 source,
-                expected="another name for these bundles",
+                expected="a different name for these bundles",
             )
         )
     if key.split(".", maxsplit=1)[0] in TOP_LEVEL:
         raise InputError(
             Problem(
-                f"{key} names a setting, and its bundles need a name of their own",
+                f"{key} is a setting; bundles need a different name",
                 f"grid.{key}",
                 source,
                 expected=f"{key}: [value, value, …], or name: {{label: {{key: value, …}}, …}}",

@@ -1,4 +1,4 @@
-"""What stands beside an experiment's parts: its name, its question, its seeds."""
+"""The name, question, logbook and seeds of an experiment."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ _MAX_SEEDS = 100_000
 
 
 def read_seeds(value: Any, origins: Origins) -> tuple[int, ...]:
-    """The seeds: a count, or a list of them."""
+    """The seeds, given as a count or a list."""
     source = origins.of(("seeds",))
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_SEEDS:
         return tuple(range(value))
-    expected = f"a count from 1 to {_MAX_SEEDS}, or a list of different seeds from 0 to {_MAX_SEED}"
+    expected = f"a count from 1 to {_MAX_SEEDS}, or a list of distinct seeds from 0 to {_MAX_SEED}"
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise InputError(Problem("seeds has a wrong value", "seeds", source, value, expected))
     for seed in value:
@@ -32,22 +32,22 @@ def read_seeds(value: Any, origins: Origins) -> tuple[int, ...]:
 
 
 def read_name(value: Any, origins: Origins) -> str:
-    """The name, which files and tables are called by."""
+    """The name, which files and tables use."""
     if isinstance(value, str) and _NAME.fullmatch(value):
         return value
     raise InputError(
         Problem(
-            "the experiment has no name" if value is None else "the name cannot be used",
+            "the experiment has no name" if value is None else "the name is not valid",
             "name",
             origins.of(("name",)),
             value if value is not None else "nothing",
-            "letters, digits, '.', '_' and '-', at most 100, the first a letter or a digit",
+            "at most 100 letters, digits, '.', '_' and '-', starting with a letter or digit",
         )
     )
 
 
 def read_question(value: Any, origins: Origins) -> str:
-    """The question, empty where none was written down."""
+    """The question; empty if there is none."""
     text = "" if value is None else str(value)
     try:
         text.encode("utf-8")
@@ -59,14 +59,14 @@ def read_question(value: Any, origins: Origins) -> str:
 
 
 def read_logbook(tree: Mapping[str, Any], origins: Origins) -> dict[str, str]:
-    """The logbook that an experiment belongs to, as ``logbook``; nothing where it names none."""
+    """The logbook of an experiment, as ``{"logbook": name}``; empty if it has none."""
     value = tree.get("logbook")
     if value is None:
         return {}
     if isinstance(value, str) and _NAME.fullmatch(value):
         return {"logbook": value}
-    expected = "letters, digits, '.', '_' and '-', the first a letter or a digit"
+    expected = "letters, digits, '.', '_' and '-', starting with a letter or digit"
     source = origins.of(("logbook",))
     raise InputError(
-        Problem("the logbook's name cannot be used", "logbook", source, value, expected)
+        Problem("the name of the logbook is not valid", "logbook", source, value, expected)
     )

@@ -1,4 +1,4 @@
-"""A run's id: SHA-256 over what shapes its trajectory."""
+"""The id of a run: SHA-256 of all settings that affect its training."""
 
 import hashlib
 import json
@@ -8,14 +8,14 @@ from ablab.model.config import ModelConfig
 from ablab.tasks.config import TaskConfig
 from ablab.train.config import TrainConfig
 
-# Raised when a change makes runs of a configuration come out differently, by more than rounding.
+# Increase this when a change alters the results of a configuration by more than rounding.
 NUMERICS_VERSION = 1
 
 
 def trajectory(
     task: TaskConfig, model: ModelConfig, train: TrainConfig, seed: int
 ) -> dict[str, Any]:
-    """All that shapes a run, as plain data."""
+    """Everything that affects the training of a run, as plain data."""
     return {
         "numerics": NUMERICS_VERSION,
         "task": task.identity(),
@@ -26,11 +26,11 @@ def trajectory(
 
 
 def run_id(task: TaskConfig, model: ModelConfig, train: TrainConfig, seed: int) -> str:
-    """The first 12 hexadecimal digits of the trajectory's digest."""
+    """The first 12 hexadecimal digits of the digest of the trajectory."""
     return digest(trajectory(task, model, train, seed))[:12]
 
 
 def digest(data: Any) -> str:
-    """SHA-256 of plain data in canonical JSON (sorted keys, no spaces), hexadecimal."""
+    """SHA-256 of plain data as canonical JSON (sorted keys, no spaces), hexadecimal."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()

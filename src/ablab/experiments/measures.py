@@ -1,4 +1,4 @@
-"""Measures: a number of each run, named by a short text such as ``leaves(log(10))``."""
+"""Measures: one number per run, written as an expression such as ``leaves(log(10))``."""
 
 import math
 from dataclasses import dataclass
@@ -7,41 +7,41 @@ from typing import Any
 from ablab.config import InputError, Problem, nearest
 from ablab.experiments.grammar import parse
 
-# What each takes after its name; a column may be left out where the training loss is meant.
+# The arguments of each function; leaves() uses the training loss by default.
 FUNCTIONS = {
-    "final": "final(COLUMN): the value at the run's end",
-    "best": "best(COLUMN): the lowest value, of an accuracy the highest",
+    "final": "final(COLUMN): the value at the end of the run",
+    "best": "best(COLUMN): the lowest value; for an accuracy, the highest",
     "at": "at(COLUMN, STEP): the value at a step",
-    "mean": "mean(COLUMN, FIRST, LAST): the mean over steps",
-    "leaves": "leaves(LEVEL[, COLUMN]): the step at which a level is left",
-    "steps_to": "steps_to(COLUMN, VALUE): the first step at which a value is reached",
-    "lag": "lag(COLUMN, VALUE): steps from the training loss's reaching a value to the column's",
+    "mean": "mean(COLUMN, FIRST, LAST): the mean over a range of steps",
+    "leaves": "leaves(LEVEL[, COLUMN]): the step at which the curve leaves a level",
+    "steps_to": "steps_to(COLUMN, VALUE): the first step at which the curve reaches a value",
+    "lag": "lag(COLUMN, VALUE): steps between train_loss and COLUMN reaching a value",
     "floor": "floor(COLUMN): the level at which the curve ends",
-    "noise": "noise(COLUMN): the standard deviation of a step's value",
-    "spikes": "spikes(COLUMN[, FIRST, LAST]): how many spikes there are, between two steps",
-    "growbacks": "growbacks(COLUMN[, FIRST, LAST]): how many rises after a fall begin there",
-    "plateaus": "plateaus(COLUMN[, LOW, HIGH]): how many levels are left again, between two values",
-    "slowdowns": "slowdowns(COLUMN[, LOW, HIGH]): how often a fall goes on less steeply",
+    "noise": "noise(COLUMN): the standard deviation of the value at a step",
+    "spikes": "spikes(COLUMN[, FIRST, LAST]): the number of spikes, optionally in a range of steps",
+    "growbacks": "growbacks(COLUMN[, FIRST, LAST]): the number of rises after a fall",
+    "plateaus": "plateaus(COLUMN[, LOW, HIGH]): the number of plateaus, optionally in a range",
+    "slowdowns": "slowdowns(COLUMN[, LOW, HIGH]): how often a fall suddenly becomes less steep",
 }
 WORDS = {
-    "diverged": "diverged: 1 where the loss was not finite, else 0",
-    "seconds": "seconds: what the run took",
-    "n_params": "n_params: the model's parameters",
+    "diverged": "diverged: 1 if the loss became non-finite, otherwise 0",
+    "seconds": "seconds: the training time of the run",
+    "n_params": "n_params: the number of parameters",
 }
 ALIASES = {"loss": "train_loss", "accuracy": "eval_accuracy"}
 _NUMBERS = {"at": 1, "mean": 2, "leaves": 1, "steps_to": 1, "lag": 1}
-COUNTED = ("spikes", "growbacks", "plateaus", "slowdowns")  # anywhere, or between two numbers
+COUNTED = ("spikes", "growbacks", "plateaus", "slowdowns")  # counts, optionally between two bounds
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number of each run.
+    """A number for each run.
 
     Attributes:
-        text: The measure as it is written.
-        function: One of ``FUNCTIONS``, or a word of ``WORDS``.
-        column: The column that it is taken of.
-        numbers: Its numbers: a level, steps, a value.
+        text: The measure as written.
+        function: One of ``FUNCTIONS`` or ``WORDS``.
+        column: The column that it is computed from.
+        numbers: The numeric arguments: a level, steps, a value.
     """
 
     text: str
@@ -54,33 +54,33 @@ class Measure:
 
 
 def parse_measure(text: str, source: str | None = None) -> Measure:
-    """The measure that a text names.
+    """Parses a measure.
 
-    A bare column is its final value; ``COLUMN at STEP`` its value at a step. ``loss`` stands for
-    ``train_loss`` and ``accuracy`` for ``eval_accuracy``.
+    A column alone means its final value, ``COLUMN at STEP`` its value at a step. ``loss`` is short
+    for ``train_loss``, and ``accuracy`` for ``eval_accuracy``.
 
     Args:
         text: Such as ``final(eval_loss)``, ``leaves(log(10))``, ``accuracy``, ``grad_norm at 100``.
         source: Where it was written, for errors.
 
     Raises:
-        InputError: It is no measure.
+        InputError: The text is not a measure.
     """
     return measure_of(parse(text, "measure", "measure", source), text.strip(), source)
 
 
 def measure_of(tree: Any, text: str, source: str | None = None) -> Measure:
-    """The measure of a parse tree; see :func:`parse_measure`."""
+    """The measure for a parse tree; see :func:`parse_measure`."""
     if tree.data == "bare":
         name = str(tree.children[0])
         if name in WORDS:
             return Measure(name, name, "train_loss")
         if name in FUNCTIONS:
-            raise _wrong(f"{name} needs its arguments", text, source, FUNCTIONS[name])
+            raise _wrong(f"{name} needs arguments", text, source, FUNCTIONS[name])
         return Measure(text, "final", ALIASES.get(name, name))
     if tree.data == "moment":
         column, step = (str(child) for child in tree.children)
-        return Measure(text, "at", ALIASES.get(column, column), (_whole(step, text, source),))
+        return Measure(text, "at", ALIASES.get(column, column), (_step(step, text, source),))
     name = str(tree.children[0])
     if name not in FUNCTIONS:
         known = [*FUNCTIONS, *WORDS]
@@ -89,34 +89,36 @@ def measure_of(tree: Any, text: str, source: str | None = None) -> Measure:
                 f"there is no measure {name!r}",
                 source=source,
                 given=text,
-                expected="; ".join([*FUNCTIONS.values(), *WORDS.values(), "or a column's name"]),
+                expected="; ".join(
+                    [*FUNCTIONS.values(), *WORDS.values(), "or the name of a column"]
+                ),
                 suggestion=nearest(name, known),
             )
         )
     columns, numbers = _arguments(tree.children[1:])
     between = name in COUNTED and len(numbers) == 2
     if len(columns) > 1 or not (between or len(numbers) == _NUMBERS.get(name, 0)):
-        raise _wrong(f"{name} has other arguments", text, source, FUNCTIONS[name])
+        raise _wrong(f"wrong arguments for {name}", text, source, FUNCTIONS[name])
     if not columns and name != "leaves":
         raise _wrong(f"{name} needs a column", text, source, FUNCTIONS[name])
     if between and numbers[0] > numbers[1]:
-        raise _wrong("the first number is above the second", text, source, FUNCTIONS[name])
+        raise _wrong("the first number is greater than the second", text, source, FUNCTIONS[name])
     if name in ("at", "mean"):
-        numbers = tuple(_whole(number, text, source) for number in numbers)
+        numbers = tuple(_step(number, text, source) for number in numbers)
     if name == "leaves" and numbers[0] <= 0:
-        raise _wrong("a level is above zero", text, source, "a loss such as log(10)")
+        raise _wrong("a level must be positive", text, source, "a loss such as log(10)")
     column = columns[0] if columns else "train_loss"
     return Measure(text, name, ALIASES.get(column, column), numbers)
 
 
 def number_of(tree: Any) -> float:
-    """The number of a parse tree: itself, or the logarithm of one."""
+    """The value of a number or a logarithm in a parse tree."""
     value = float(tree.children[0])
     if tree.data != "log":
         return value
     if value <= 0:
         raise InputError(
-            Problem(f"log({value:g}) is no number", expected="log of a positive number")
+            Problem(f"log({value:g}) is not a number", expected="log of a positive number")
         )
     return math.log(value)
 
@@ -132,10 +134,10 @@ def _arguments(children: list[Any]) -> tuple[list[str], tuple[float, ...]]:
     return columns, tuple(numbers)
 
 
-def _whole(value: str | float, text: str, source: str | None) -> float:
+def _step(value: str | float, text: str, source: str | None) -> float:
     number = float(value)
     if number < 0 or number != int(number):
-        raise _wrong(f"{value} is no step", text, source, "a whole number")
+        raise _wrong(f"{value} is not a step", text, source, "a whole number")
     return number
 
 

@@ -22,7 +22,7 @@ from hydra.errors import HydraException
 
 from ablab.config import InputError, Problem
 
-_WORDS = ("null", "true", "false", "nan", "inf")  # mean something else where they are not quoted
+_WORDS = ("null", "true", "false", "nan", "inf")  # have a special meaning unless quoted
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Override:
     """One override.
 
     Attributes:
-        text: What the user wrote.
+        text: The override as written.
         key: The dotted key.
-        value: The value, or for an axis the list of its values.
-        is_axis: Whether the key takes several values in turn.
+        value: The value; for an axis, the list of its values.
+        is_axis: Whether the override adds an axis.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Override:
 
     @property
     def source(self) -> str:
-        """Where its value came from, for errors."""
+        """The source of its value, for errors."""
         return f"override {self.text!r}"
 
 
@@ -51,8 +51,8 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
     """Parses overrides.
 
     Raises:
-        InputError: One is not in Hydra's grammar, adds or deletes (``+``, ``~``), uses a package
-            or a sweep that has no finite list of values, or a key is given twice.
+        InputError: An override does not follow Hydra's grammar, adds or deletes (``+``, ``~``),
+            uses a package or a sweep without a finite list of values, or repeats a key.
     """
     parser = OverridesParser.create()
     result: list[Override] = []
@@ -63,10 +63,10 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
             reason = str(error).splitlines()[0]
             raise InputError(
                 Problem(
-                    f"cannot read the override {text!r}: {reason}",
+                    f"cannot parse the override {text!r}: {reason}",
                     given=text,
-                    expected="key=value, or key=a,b,c for an axis of the grid; quote a value with "
-                    "special characters as 'key=\"…\"'",
+                    expected="key=value, or key=a,b,c for an axis of the grid; quote values with "
+                    "special characters: 'key=\"…\"'",
                 )
             ) from error
         result.append(_override(text, parsed))
@@ -85,9 +85,9 @@ def _override(text: str, parsed: HydraOverride) -> Override:
     if parsed.type is not OverrideType.CHANGE or parsed.package is not None:
         raise InputError(
             Problem(
-                f"cannot use the override {text!r}",
+                f"unsupported override {text!r}",
                 given=text,
-                expected="key=value; every setting has a default, so none is added or deleted",
+                expected="key=value; settings cannot be added or deleted, since all have defaults",
             )
         )
     key = parsed.key_or_group.replace("/", ".")
@@ -123,7 +123,7 @@ def _value(value: Any) -> Any:
 
 
 def as_override(key: str, value: Any) -> str:
-    """The override that sets a key to a value, in Hydra's grammar."""
+    """An override, in Hydra's grammar, that sets a key to a value."""
     if value is None or isinstance(value, bool):
         return f"{key}={str(value).lower().replace('none', 'null')}"
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)

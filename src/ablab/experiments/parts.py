@@ -1,8 +1,8 @@
-"""The parts of an experiment checked against their schemas; every problem said at once."""
+"""Checks the parts of an experiment against their schemas and reports all problems at once."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -15,17 +15,19 @@ from ablab.tasks.config import TASKS, TaskConfig
 from ablab.train.config import TrainConfig
 from ablab.watching.config import WatchConfig
 
+C = TypeVar("C", bound=Config)
+
 TOP_LEVEL = (
     "name", "question", "logbook", "task", "model", "train", "watch", "grid", "seeds", "sizes",
     "size", "expect",
 )  # fmt: skip
 PARTS = ("task", "model", "train", "watch")
-_NUMBERED = "N"  # stands for a number in a known key
+_NUMBERED = "N"  # placeholder for a number in a known key
 
 
 @dataclass(frozen=True)
 class Parts:
-    """One cell's checked configuration."""
+    """The checked configuration of a cell."""
 
     task: TaskConfig
     model: ModelConfig
@@ -34,10 +36,10 @@ class Parts:
 
 
 def part_class(part: str, tree: Mapping[str, Any], origins: Origins) -> type[Config]:
-    """The configuration class of a part, by its ``kind`` where it has several.
+    """The configuration class of a part; for tasks and models, that of their ``kind``.
 
     Raises:
-        InputError: There is no such kind, or a task's is not given.
+        InputError: The kind is unknown, or the kind of the task is missing.
     """
     if part == "train":
         return TrainConfig
@@ -86,7 +88,7 @@ def part_class(part: str, tree: Mapping[str, Any], origins: Origins) -> type[Con
 
 
 def _own_config(part: str, found: Any, origins: Origins) -> Any:
-    """The configuration class of a user's own component."""
+    """The configuration class of a user's component."""
     if part == "task":
         return getattr(found, "Config", found)
     try:
@@ -97,10 +99,10 @@ def _own_config(part: str, found: Any, origins: Origins) -> Any:
 
 
 def check_parts(tree: Mapping[str, Any], origins: Origins) -> Parts:
-    """The checked parts of one cell.
+    """Checks the parts of a cell.
 
     Raises:
-        InputError: Something does not fit; all that does not fit is listed.
+        InputError: A part is invalid; all problems are listed.
     """
     checked: dict[str, Any] = {}
     problems: list[Problem] = []
@@ -122,9 +124,9 @@ def check_parts(tree: Mapping[str, Any], origins: Origins) -> Parts:
             problems += [_problem(part, cls, each, origins) for each in error.errors()]
         except InputError as error:
             problems += error.problems
-        except Exception as error:  # a user's configuration class may raise anything
+        except Exception as error:  # a user's configuration class can raise anything
             reason = f"{type(error).__name__}: {error}"
-            problems.append(Problem(f"{part} cannot be read ({reason})", part, origins.of((part,))))
+            problems.append(Problem(f"{part} is not valid ({reason})", part, origins.of((part,))))
     if problems:
         raise InputError(*problems)
     parts = Parts(**checked)
@@ -136,8 +138,26 @@ def check_parts(tree: Mapping[str, Any], origins: Origins) -> Parts:
     return parts
 
 
+def check_settings(cls: type[C], data: Mapping[str, Any], prefix: str) -> C:
+    """Validates settings.
+
+    Args:
+        cls: The class of the settings.
+        data: The settings.
+        prefix: Put in front of the keys in errors.
+
+    Raises:
+        InputError: A setting is invalid; all problems are listed.
+    """
+    try:
+        return cls.model_validate(dict(data))
+    except ValidationError as error:
+        problems = [_problem(prefix, cls, each, Origins()) for each in error.errors()]
+        raise InputError(*problems) from error
+
+
 def known_keys() -> list[str]:
-    """Every dotted key of the shipped tasks and models and of training, for suggestions."""
+    """All dotted keys of built-in tasks and models and of training, for suggestions."""
     keys = ["name", "question", "seeds"]
     classes: list[tuple[str, type[Config]]] = [("train", TrainConfig), ("watch", WatchConfig)]
     classes += [("task", TASKS.find(name, "task.kind")) for name in TASKS.names()]
@@ -148,10 +168,10 @@ def known_keys() -> list[str]:
 
 
 def suggest_key(key: str, among: list[str] | None = None) -> str | None:
-    """The valid dotted key that ``key`` was probably meant to be."""
+    """The valid dotted key that the user probably meant by ``key``."""
     keys = known_keys() if among is None else among
     numbers = [name for name in key.split(".") if name.isdigit()]
-    if numbers:  # of a block, say, which known keys leave open
+    if numbers:  # such as the number of a block, for which known keys have a placeholder
         key = ".".join(_NUMBERED if name.isdigit() else name for name in key.split("."))
         found = suggest_key(key, keys)
         return None if found is None else found.replace(_NUMBERED, numbers[0])
@@ -182,7 +202,7 @@ def _keys(cls: type[Config], prefix: str) -> Iterator[str]:
 
 
 def _inner(cls: type[Config], name: str) -> type[Config] | None:
-    """The configuration class of a field, where it holds one or a mapping of them."""
+    """The configuration class of a field that holds one, or a mapping of them."""
     annotation = cls.model_fields[name].annotation
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Config):
@@ -196,7 +216,7 @@ def _is_numbered(cls: type[Config], name: str) -> bool:
 
 
 def _problem(part: str, cls: type[Config], error: Any, origins: Origins) -> Problem:
-    """A pydantic error as a problem that a user can act on."""
+    """Converts a pydantic error to a problem that a user can act on."""
     path: Path = (part, *(str(item) for item in error["loc"]))
     key = ".".join(path)
     source = origins.of(path)
@@ -223,7 +243,7 @@ def _problem(part: str, cls: type[Config], error: Any, origins: Origins) -> Prob
                 nearest(str(given), names),
             )
         case "value_error" if isinstance(error["ctx"]["error"], InputError):
-            (cause,) = error["ctx"]["error"].problems  # raised inside
+            (cause,) = error["ctx"]["error"].problems  # raised by a validator
             own = cause.key if cause.key and "." in cause.key else key
             return replace(cause, key=own, source=origins.inside(path) or source)
         case "value_error":

@@ -1,4 +1,4 @@
-"""Settings of training that hang on the task: epochs as steps, a full batch as a number."""
+"""Training settings that depend on the task: converts epochs and full batches to numbers."""
 
 import math
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from ablab.train.config import TrainConfig
 
 
 def resolved(data: Mapping[str, Any], task: TaskConfig | None, origins: Origins) -> dict[str, Any]:
-    """Training's settings with epochs made steps and a full batch made a number.
+    """The training settings, with epochs converted to steps and a full batch to a number.
 
-    Both hang on the task; where that is in error itself, they are left out, unchecked.
+    Both depend on the task. If the task itself is invalid, they are dropped without a check.
 
     Raises:
-        InputError: Epochs and steps are both given, or the task's samples have no end.
+        InputError: Both epochs and steps are given, or the task has no finite training set.
     """
     data = dict(data)
     if data.get("epochs") is None and data.get("batch_size") != "full":
@@ -25,11 +25,11 @@ def resolved(data: Mapping[str, Any], task: TaskConfig | None, origins: Origins)
     if data.get("epochs") is not None and data.get("steps") is not None:
         raise InputError(
             Problem(
-                "train.epochs and train.steps are both given",
+                "train.epochs and train.steps cannot both be given",
                 "train.epochs",
                 origins.of(("train", "epochs")),
                 f"{data['epochs']} epochs, {data['steps']} steps",
-                "one of the two; train.steps=null takes the steps away",
+                "one of the two; train.steps=null removes the steps",
             )
         )
     epochs = data.pop("epochs", None)
@@ -42,10 +42,10 @@ def resolved(data: Mapping[str, Any], task: TaskConfig | None, origins: Origins)
     data.pop("steps", None)
     batch_size = data.get("batch_size", TrainConfig.model_fields["batch_size"].default)
     if not _is_positive(epochs) or not _is_positive(batch_size):
-        return data | {"epochs": epochs}  # whose own check says what is wrong
+        return data | {"epochs": epochs}  # reported by their own checks
     if task is not None:
         size = _train_size("epochs", epochs, task, origins)
-        # As it was written down: 1.1 epochs of 100 samples are 110, which binary fractions miss.
+        # Exact decimals: 1.1 epochs of 100 samples are 110, which binary fractions miss.
         data["steps"] = math.ceil(Fraction(str(epochs)) * size / Fraction(str(batch_size)))
     return data
 
@@ -60,15 +60,15 @@ def _is_positive(value: Any) -> bool:
 
 
 def _train_size(name: str, given: Any, task: TaskConfig, origins: Origins) -> int:
-    """How many samples an epoch of the task visits."""
+    """The number of samples in an epoch of the task."""
     if task.train_size is None:
         raise InputError(
             Problem(
-                f"train.{name}: the task {task.kind} draws samples without end",
+                f"train.{name}: the task {task.kind} has no finite training set",
                 f"train.{name}",
                 origins.of(("train", name)),
                 given,
-                "a number of steps and of samples, or a task with a training set of some size",
+                "a number of steps and a batch size, or a task with a finite training set",
             )
         )
     return task.train_size

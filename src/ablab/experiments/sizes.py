@@ -1,4 +1,4 @@
-"""The sizes of an experiment: what each sets on top of the file, chosen by ``size=NAME``."""
+"""The sizes of an experiment: named changes to the file, selected with ``size=NAME``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from ablab.config import InputError, Problem, nearest
 from ablab.experiments.grid import check_key
 from ablab.experiments.tree import Origins, put
 
-QUICK = "quick"  # the file as it stands
+QUICK = "quick"  # the file without changes
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class Size:
     """One size of an experiment.
 
     Attributes:
-        name: What it is chosen by.
-        about: What it leaves out, or adds, in a sentence.
-        settings: What it sets: dotted keys, ``grid.KEY`` (null leaves the axis out), ``seeds``.
+        name: The name that selects it.
+        about: One sentence on what it leaves out or adds.
+        settings: What it sets: dotted keys, ``grid.KEY`` (null removes the axis), ``seeds``.
     """
 
     name: str
@@ -27,10 +27,10 @@ class Size:
 
 
 def read_sizes(value: Any, origins: Origins) -> dict[str, Size]:
-    """The sizes of a ``sizes:`` mapping by name, ``quick`` first; none where it is left out.
+    """The sizes of a ``sizes:`` mapping by name, ``quick`` first; empty if there is no mapping.
 
     Raises:
-        InputError: It is no mapping of sizes.
+        InputError: The value is not a mapping of sizes.
     """
     if value is None:
         return {}
@@ -66,29 +66,29 @@ def read_sizes(value: Any, origins: Origins) -> dict[str, Size]:
     return found
 
 
-def take_size(tree: dict[str, Any], wanted: Any, source: str | None, origins: Origins) -> None:
-    """Puts a size's settings into an experiment's tree; its name stays there as ``size``.
+def apply_size(tree: dict[str, Any], wanted: Any, source: str | None, origins: Origins) -> None:
+    """Applies the settings of a size to the tree of an experiment, and sets its ``size``.
 
-    A tree without ``sizes`` may have a name as ``size``, that of the size which it once was.
+    A tree without ``sizes`` can have a ``size`` too: the name of the size that it was made from.
 
     Args:
-        tree: The tree, which is changed.
-        wanted: The size's name; None for the tree's own ``size``, or else ``quick``.
-        source: Where the wish came from.
-        origins: Where values came from; those that the size sets are marked.
+        tree: The tree, which is modified.
+        wanted: The name of the size; None for the ``size`` in the tree, or else ``quick``.
+        source: The source of the request.
+        origins: The sources of all values; updated for values that the size sets.
 
     Raises:
-        InputError: There is no such size, or it sets what a size cannot.
+        InputError: There is no such size, or it sets something that a size cannot set.
     """
     sizes = read_sizes(tree.pop("sizes", None), origins)
     if not sizes and wanted is None:
         if "size" in tree and not isinstance(tree["size"], str):
             raise InputError(
-                Problem("size is no name", "size", origins.of(("size",)), tree["size"])
+                Problem("size is not a name", "size", origins.of(("size",)), tree["size"])
             )
         return
     if not sizes:
-        expected = "none; sizes: in the experiment's file says which there are"
+        expected = "no size; sizes are defined by sizes: in the file of the experiment"
         raise InputError(Problem("the experiment has no sizes", "size", source, wanted, expected))
     if wanted is None:
         wanted, source = tree.get("size", QUICK), origins.of(("size",))
@@ -123,7 +123,7 @@ def _set(tree: dict[str, Any], key: str, value: Any, size: str, origins: Origins
     else:
         path = check_key(key, source)
         before = tree.get("grid")
-        if isinstance(before, Mapping):  # what is said last counts: the key is no axis now
+        if isinstance(before, Mapping):  # the later setting wins: the key is no longer an axis
             tree["grid"] = {axis: values for axis, values in before.items() if axis != key}
         put(tree, path, value)
     if source is not None:

@@ -1,4 +1,4 @@
-"""Where an experiment is written: a recipe's name, a YAML file, or a mapping in Python."""
+"""Reads experiments from recipes, YAML files, or mappings in Python."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ class Recipe:
     """A shipped experiment.
 
     Attributes:
-        name: What it is called by.
-        question: What it asks.
-        logbook: The logbook that it is of; None where it is of none.
-        sizes: Its sizes, by name; none where it has one only.
+        name: The name.
+        question: The question it asks.
+        logbook: The logbook that it reproduces, if any.
+        sizes: The sizes by name; empty if it has only one.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Recipe:
 
 
 def shipped() -> list[Recipe]:
-    """The shipped experiments, by name."""
+    """The shipped experiments, sorted by name."""
     found = []
     for file in sorted(_recipe_folder().iterdir(), key=lambda file: file.name):
         if file.name.endswith(".yaml"):
@@ -48,12 +48,12 @@ def shipped() -> list[Recipe]:
 
 
 def recipes() -> dict[str, str]:
-    """The shipped experiments: each one's name and question."""
+    """The names of the shipped experiments, with their questions."""
     return {recipe.name: recipe.question for recipe in shipped()}
 
 
 def read_source(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], Origins]:
-    """The experiment's tree as written, with where each value came from.
+    """The tree of an experiment as written, and the source of each value.
 
     Raises:
         InputError: There is no such recipe or file, or it is not a YAML mapping.
@@ -123,17 +123,17 @@ def _parse(text: str, name: str, stem: str | None = None) -> tuple[dict[str, Any
 
 
 def _plain(node: Any, path: KeyPath, name: str, origins: Origins) -> Any:
-    """Ruamel's tree as plain values; the line of every key goes to ``origins``."""
+    """Converts ruamel's tree to plain values, and records the line of every key in ``origins``."""
     origins.count += 1
     if origins.count > _MAX_NODES:  # aliases of aliases of aliases …
         raise InputError(Problem(f"more than {_MAX_NODES} values", source=name))
     if isinstance(node, CommentedMap | CommentedSeq) and node.tag.value:
-        raise InputError(Problem(f"YAML tags are not used here: {node.tag.value}", source=name))
+        raise InputError(Problem(f"YAML tags are not allowed: {node.tag.value}", source=name))
     if isinstance(node, CommentedMap):
         result = {}
         for key, value in node.items():
             inner = (*path, str(key))
-            # A key that a merge (<<) brought in has no line of its own.
+            # A key from a merge (<<) has no line of its own.
             place = (node.lc.data or {}).get(key)
             line = node.lc.line if place is None else place[0]
             origins.add(inner, f"{name}, line {line + 1}")
@@ -143,7 +143,7 @@ def _plain(node: Any, path: KeyPath, name: str, origins: Origins) -> Any:
         return [_plain(item, path, name, origins) for item in node]
     if isinstance(node, bool):
         return bool(node)
-    for sort in (int, float, str):  # ruamel keeps how a scalar was written in subclasses
-        if isinstance(node, sort):
-            return sort(node)
+    for kind in (int, float, str):  # ruamel uses subclasses that remember the notation
+        if isinstance(node, kind):
+            return kind(node)
     return node

@@ -1,4 +1,4 @@
-"""Nested mappings addressed by dotted keys, and where each of their values came from."""
+"""Nested mappings with dotted keys, and the sources of their values."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,31 +7,31 @@ Path = tuple[str, ...]
 
 
 class Origins:
-    """Where values came from (``grid.yaml, line 4``), by key; inner keys inherit from outer."""
+    """The sources of values (``grid.yaml, line 4``) by key; inner keys inherit from outer keys."""
 
     def __init__(self, default: str | None = None) -> None:
         self._default = default
         self._known: dict[Path, str] = {}
-        self.count = 0  # values read so far
+        self.count = 0  # number of values read so far
 
     def mark(self, path: Path, source: str) -> None:
-        """Notes where the value at ``path``, and all inside it, came from."""
+        """Records the source of the value at ``path`` and of everything inside it."""
         self._known = {p: s for p, s in self._known.items() if p[: len(path)] != path}
         self._known[path] = source
 
     def add(self, path: Path, source: str) -> None:
-        """Notes where the value at ``path`` came from and leaves what is inside it."""
+        """Records the source of the value at ``path``, but not of values inside it."""
         self._known[path] = source
 
     def of(self, path: Path) -> str | None:
-        """Where the value at ``path`` came from."""
+        """The source of the value at ``path``."""
         for end in range(len(path), -1, -1):
             if path[:end] in self._known:
                 return self._known[path[:end]]
         return self._default
 
     def inside(self, path: Path) -> str | None:
-        """The overrides of values inside ``path``, for rules about several of them."""
+        """The overrides of values inside ``path``, for errors that concern several of them."""
         found = {
             source: None
             for inner, source in self._known.items()
@@ -41,9 +41,9 @@ class Origins:
 
 
 def put(tree: dict[str, Any], path: Path, value: Any) -> None:
-    """Sets the value at ``path``; a mapping is merged into one that is there.
+    """Sets the value at ``path``; a mapping is merged into an existing mapping.
 
-    A name where a mapping is needed stands for its ``kind`` (``schedule: cosine``).
+    A name in place of a mapping is short for its ``kind`` (``schedule: cosine``).
     """
     node = tree
     for part in path[:-1]:
@@ -61,7 +61,7 @@ def put(tree: dict[str, Any], path: Path, value: Any) -> None:
 
 
 def leaves(tree: Mapping[str, Any], prefix: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every innermost value with its path, in order."""
+    """All innermost values with their paths, in order."""
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
             yield from leaves(value, (*prefix, str(key)))
@@ -70,7 +70,7 @@ def leaves(tree: Mapping[str, Any], prefix: Path = ()) -> Iterator[tuple[Path, A
 
 
 def _plain(value: Any) -> Any:
-    """The value in plain dicts and lists, copied."""
+    """A copy of the value as plain dicts and lists."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

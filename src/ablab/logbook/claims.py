@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ablab.config import InputError, Problem, nearest
+from ablab.config.files import write_text_atomically
 from ablab.experiments.expectations import Expectation, read_expectations
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.experiments.measures import parse_measure
@@ -251,7 +252,7 @@ def write_page(found: Sequence[RecipeClaims], path: Path, command: str) -> None:
     folder next to the page that has the same name (``docs/logbooks/`` for ``docs/logbooks.md``).
 
     Raises:
-        InputError: The page cannot be written.
+        WriteError: The page cannot be written.
     """
     by_hand = path.parent / path.stem
     groups: dict[str, list[RecipeClaims]] = {}
@@ -271,12 +272,7 @@ def write_page(found: Sequence[RecipeClaims], path: Path, command: str) -> None:
             for name, members in groups.items()
         ],
     )  # fmt: skip
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            Problem(f"cannot write {path}: {error.strerror}", "--write", given=str(path))
-        ) from error
+    write_text_atomically(path, text)
 
 
 def _by_hand(path: Path) -> str:

@@ -1,62 +1,81 @@
-"""Draws a statistic or a captured tensor of one run, by name."""
+"""Draws a figure of one run by name."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ablab.config import InputError, Problem, nearest
-from ablab.logbook.statistic_figures import (
-    histograms,
-    layer_curves,
-    layer_groups,
-    layer_heat,
-    pattern_grid,
-)
+from ablab.logbook.figure import find_figure
+from ablab.logbook.layers import layer_groups
 from ablab.store.stored_run import StoredRun
 from ablab.watching.names import CAPTURED, plain
 
-Drawing = Literal["curves", "heat", "patterns", "histogram"]
 
-
-def draw(run: StoredRun, name: str, kind: str) -> str:
-    """A figure of a statistic or a captured tensor of a run, as an SVG document.
+def draw(run: StoredRun, name: str | None, kind: str) -> str:
+    """A figure of a run, as an SVG document.
 
     Args:
         run: The run.
-        name: The name of a statistic, with ``blocks.*`` for all layers, or of a captured tensor.
-        kind: ``curves`` or ``heat`` for a statistic; ``patterns`` or ``histogram`` for a capture.
+        name: The name of a statistic, with ``blocks.*`` for all layers, or of a captured tensor;
+            None for figures of the run itself.
+        kind: The figure's name or import path; see :mod:`ablab.logbook.figure`.
 
     Raises:
-        InputError: The kind or the name is unknown, or the name matches several statistics.
+        InputError: There is no such figure, it needs a name, or the name matches no statistic or
+            capture of the run, or more than one.
     """
-    if kind not in get_args(Drawing):
+    found = find_figure(kind)
+    if found.shows == "run":
+        return found.svg(run)
+    if name is None:
         raise InputError(
             Problem(
-                f"there is no kind of figure called {kind!r}",
-                "--as",
-                given=kind,
-                expected="one of " + ", ".join(get_args(Drawing)),
-                suggestion=nearest(kind, get_args(Drawing)),
+                f"the figure {kind!r} needs the name of a {found.shows}",
+                expected=f"ablab figure RUN NAME --as {kind}; ablab figure RUN lists the names",
             )
         )
-    if kind in ("curves", "heat"):
-        frame = run.metrics([name])
-        groups = layer_groups([column for column in frame.columns if column not in ("run", "step")])
-        if len(groups) > 1:
-            names = [group.name for group in groups]
-            raise InputError(
-                Problem(
-                    f"{name!r} matches {len(groups)} statistics, but a figure shows only one",
-                    given=name,
-                    expected="one of " + ", ".join(names[:8]) + (", …" if names[8:] else ""),
-                )
+    if found.shows == "capture":
+        return found.svg(captured(run, name), name)
+    frame = run.metrics([name])
+    groups = layer_groups([column for column in frame.columns if column not in ("run", "step")])
+    if len(groups) > 1:
+        names = [group.name for group in groups]
+        raise InputError(
+            Problem(
+                f"{name!r} matches {len(groups)} statistics, but a figure shows only one",
+                given=name,
+                expected="one of " + ", ".join(names[:8]) + (", …" if names[8:] else ""),
             )
-        return (layer_curves if kind == "curves" else layer_heat)(frame, groups[0])
-    found = captured(run, name)
-    return pattern_grid(found, name) if kind == "patterns" else histograms(found, name)
+        )
+    return found.svg(frame, groups[0])
+
+
+@dataclass(frozen=True)
+class Drawable:
+    """The names that can be drawn for a run.
+
+    Attributes:
+        statistics: Statistics, with ``blocks.*`` for those of several layers.
+        captures: Captured tensors.
+    """
+
+    statistics: list[str]
+    captures: list[str]
+
+
+def drawable(run: StoredRun) -> Drawable:
+    """The names that :func:`draw` accepts for a run."""
+    frame = run.metrics()
+    logged = [
+        name
+        for name in frame.columns
+        if name not in ("run", "step") and frame[name].null_count() < frame.height
+    ]
+    tensors = dict.fromkeys(name for step in run.captures for name in run.captured(step))
+    return Drawable([group.name for group in layer_groups(logged)], list(tensors))
 
 
 def captured(run: StoredRun, name: str) -> dict[int, NDArray[np.float64]]:

@@ -1,13 +1,11 @@
 """Figures of effects: intervals of comparisons, and interactions."""
 
-import io
 from collections.abc import Sequence
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ablab.logbook.figures import PALETTE
+from ablab.logbook.svg import PALETTE, figure_style, svg
 from ablab.read.effects import Cell, Comparison, Effects
 
 _ROWS = 24  # maximum rows of a forest plot
@@ -24,7 +22,7 @@ def forest(comparisons: Sequence[Comparison], measure: str) -> str:
     """
     drawn = [each for each in comparisons if each.difference is not None][:_ROWS]
     ratio = bool(drawn) and drawn[0].scale == "ratio"
-    with mpl.rc_context(_STYLE):
+    with figure_style():
         figure = Figure(figsize=(7.5, 0.9 + 0.32 * max(len(drawn), 1)), layout="constrained")
         axes = figure.subplots()
         axes.axvline(1 if ratio else 0, color="0.6", lw=0.8, zorder=0)
@@ -47,7 +45,7 @@ def forest(comparisons: Sequence[Comparison], measure: str) -> str:
         axes.set_xlabel(f"{measure}: {'ratio' if ratio else 'difference'}, 95% interval")
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
-        return _svg(figure)
+        return svg(figure)
 
 
 def small_multiples(found: Effects) -> str | None:
@@ -58,7 +56,7 @@ def small_multiples(found: Effects) -> str | None:
     pairs = sorted(found.interactions, key=lambda each: (not each.exists, each.p or 1.0))[:_PANELS]
     if not pairs:
         return None
-    with mpl.rc_context(_STYLE):
+    with figure_style():
         columns = min(2, len(pairs))
         rows = -(-len(pairs) // columns)
         figure = Figure(figsize=(3.75 * columns, 2.7 * rows), layout="constrained")
@@ -72,7 +70,7 @@ def small_multiples(found: Effects) -> str | None:
                 axes.set_title("interaction undecided", fontsize=8, color="0.45", loc="left")
             else:
                 axes.set_title("interaction", fontsize=8, loc="left")
-        return _svg(figure)
+        return svg(figure)
 
 
 def _panel(axes: Axes, cells: Sequence[Cell], key: str, other: str, ratio: bool) -> None:
@@ -102,13 +100,3 @@ def _panel(axes: Axes, cells: Sequence[Cell], key: str, other: str, ratio: bool)
         axes.set_yscale("log")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=7)
-
-
-_STYLE = {"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": "ablab"}
-
-
-def _svg(figure: Figure) -> str:
-    file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": "ablab"})
-    text = file.getvalue()
-    return text[text.index("<svg") :]

@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 from markdown_it import MarkdownIt
 
+from ablab.config.files import write_text_atomically
 from ablab.experiments.experiment import variant_label
 from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import find
 from ablab.logbook.effect_tables import effect_drawings, effect_table
-from ablab.logbook.figures import curves
 from ablab.logbook.listing import write_logbook
 from ablab.logbook.marks import curve_marks
 from ablab.logbook.notes import BEGIN, end_line, entry_notes
@@ -21,9 +21,9 @@ from ablab.logbook.page import assets, templates
 from ablab.logbook.plotdata import plot_data, points_of_curves
 from ablab.logbook.samples import make_samples, saved_samples
 from ablab.logbook.statistic_sections import file_name, incidents, shown_columns, watched_figures
+from ablab.logbook.variant_curves import curves
 from ablab.read.bands import Band, bands
 from ablab.read.summary import summarise, table
-from ablab.store.files import write_text_atomically
 from ablab.store.metrics import (
     experiment_metrics,
     experiment_runs,

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import polars as pl
 
 from ablab.config import InputError, Problem, nearest
-from ablab.store.files import write_atomically
+from ablab.config.files import write_atomically
 from ablab.store.metrics import experiment_metrics
 from ablab.store.store import ExperimentRecord, Store
 
@@ -150,7 +150,7 @@ def _to_wandb(
         trajectory = json.loads(store.run_row(run)["trajectory"])
         label = ", ".join(f"{key}={value}" for key, value in (variant | {"seed": seed}).items())
         try:
-            log = wandb.init(
+            exported = wandb.init(
                 project=project,
                 group=record.name,
                 id=run,
@@ -170,5 +170,5 @@ def _to_wandb(
                 )
             ) from error
         for step, values in rows:
-            log.log(values, step=step)
-        log.finish()
+            exported.log(values, step=step)
+        exported.finish()

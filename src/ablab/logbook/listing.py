@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ablab.config.files import write_text_atomically
 from ablab.logbook.page import templates
 from ablab.read.verdicts import Calibration, Verdict, calibration
-from ablab.store.files import write_text_atomically
 from ablab.store.store import ExperimentRecord, Store
 
 

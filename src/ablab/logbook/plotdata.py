@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablab.experiments.experiment import variant_label
-from ablab.logbook.figures import DASHES, PALETTE, is_wide, styles
+from ablab.logbook.svg import PALETTE
+from ablab.logbook.variant_curves import DASHES, is_wide, styles
 from ablab.read.bands import MAX_POINTS, Band
 
 # Marks by column and label of the variant, each {"kind", "from", "to", "level", "text"}. kind is

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ablab.config import InputError
+from ablab.config.files import write_text_atomically
 from ablab.experiments.experiment import experiment, variant_label
 from ablab.model.generate import Sampling
 from ablab.read.samples import continuations
-from ablab.store.files import write_text_atomically
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.store.stored_run import StoredRun
 

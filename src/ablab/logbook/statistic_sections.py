@@ -6,15 +6,8 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ablab.logbook.statistic_figures import (
-    LayerGroup,
-    histograms,
-    layer_curves,
-    layer_groups,
-    layer_heat,
-    pattern_grid,
-    spaced,
-)
+from ablab.logbook.figure import find_figure
+from ablab.logbook.layers import LayerGroup, layer_groups, spaced
 from ablab.read.incidents import moved_first
 from ablab.store.artifacts import list_artifacts, read_artifact, read_incident
 from ablab.store.index import StoreError
@@ -65,15 +58,16 @@ def watched_figures(
     names = [name for name in metrics.columns if is_statistic(name)]
     first = [run.run for run in runs if run.variant == runs[0].variant]
     mine = metrics.filter(metrics["run"].is_in(first))
+    curves, heat = find_figure("curves"), find_figure("heat")
     for group in layer_groups(names):
         if (
             mine.select(list(group.columns.values())).null_count().min_horizontal()[0]
             == mine.height
         ):
             continue
-        figures[group.name] = layer_curves(mine, group)
+        figures[group.name] = curves.svg(mine, group)
         if len(group.columns) > 1:
-            figures[f"{group.name}, as a heat map"] = layer_heat(mine, group)
+            figures[f"{group.name}, as a heat map"] = heat.svg(mine, group)
     return figures | _captured_figures(store, runs)
 
 
@@ -91,16 +85,16 @@ def _captured_figures(store: Store, runs: list[RunRecord]) -> dict[str, str]:
     figures: dict[str, str] = {}
     for name, found in tensors.items():
         is_pattern = name.endswith(".pattern") and next(iter(found.values())).ndim == 4
-        drawing = pattern_grid(found, name) if is_pattern else histograms(found, name)
-        figures[f"{name} of run {run}"] = drawing
+        kind = find_figure("patterns" if is_pattern else "histogram")
+        figures[f"{name} of run {run}"] = kind.svg(found, name)
     return figures
 
 
 def incidents(store: Store, runs: list[RunRecord]) -> list[dict[str, Any]]:
     """The flight recorder's records, with the statistics that deviated first."""
-    flights = [(run, each) for run in runs for each in list_artifacts(store, "flight", run.run)]
+    recorded = [(run, each) for run in runs for each in list_artifacts(store, "flight", run.run)]
     found = []
-    for run, incident in flights[:_INCIDENTS]:
+    for run, incident in recorded[:_INCIDENTS]:
         try:
             moved = moved_first(read_incident(store, run.run, incident.step), incident.step)
         except StoreError:  # a damaged file must not prevent the entry

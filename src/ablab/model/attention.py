@@ -86,7 +86,11 @@ class Attention(nn.Module):
         if self._has_kernel(q, forward, place):
             forward.visited.extend(forward.prefix + name for name in ("attn_scores", "pattern"))
             softmax = type(self.activation) is Softmax  # a user's subclass may be another function
-            z = self._fused(q, k, v, forward, place) if softmax else self._flex(q, k, v, forward)
+            if softmax:
+                mask, causal = self._mask(q, k, place)
+                z = forward.kernels.attend(q, k, v, mask, causal)
+            else:
+                z = self._flex(q, k, v, forward)
         else:
             z = self._plain(q, k, v, forward, place)
         z = forward.site("z", z.transpose(1, 2)).flatten(-2)  # (B, T, H K)
@@ -132,16 +136,16 @@ class Attention(nn.Module):
         terms = flex.Terms(self.logit_bias.fixed, slopes, self.causal, self.window)
         return forward.kernels.attend_by(self.name, q.to(v.dtype), k.to(v.dtype), v, terms)
 
-    def _fused(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward, first: int) -> Tensor:
-        """Softmax attention by the engine's kernel; what is hidden or added makes a mask."""
+    def _mask(self, q: Tensor, k: Tensor, first: int) -> tuple[Tensor | None, bool]:
+        """What a fused kernel adds to the scores, and whether it hides later keys by itself."""
         added = self._score_bias(q, k, first)
         if self.causal and self.window is None and added is None and first == 0:
-            return forward.kernels.attend(q, k, v, None, causal=True)
+            return None, True
         hidden = self._hidden(q, k, first)
         if hidden is not None:
             shown = torch.zeros((), dtype=q.dtype, device=q.device) if added is None else added
             added = torch.where(hidden, -torch.inf, shown)
-        return forward.kernels.attend(q, k, v, added, causal=False)
+        return added, False
 
     def _plain(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward, first: int) -> Tensor:
         """The same by plain matrix products, with the scores and the pattern at their sites."""

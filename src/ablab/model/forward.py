@@ -138,17 +138,17 @@ class Cache:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[Tensor, Tensor]] = {}
+        self._extended: dict[str, tuple[Tensor, Tensor]] = {}
         self.length = 0
 
     def extend(
         self, name: str, k: Float[Tensor, "B T H K"], v: Float[Tensor, "B T H K"]
     ) -> tuple[Float[Tensor, "B S H K"], Float[Tensor, "B S H K"]]:
         """All keys and values of the attention called ``name``, the new ones last."""
-        if name in self._kept:
-            before_k, before_v = self._kept[name]
+        if name in self._extended:
+            before_k, before_v = self._extended[name]
             k, v = torch.cat([before_k, k], dim=1), torch.cat([before_v, v], dim=1)
-        self._kept[name] = (k, v)
+        self._extended[name] = (k, v)
         return k, v
 
 
@@ -200,5 +200,5 @@ class Forward:
             return tensor
         if self.noise is None:
             return F.dropout(tensor, p)
-        kept = 1 - round(p * 65536) / 65536
-        return tensor * self.noise.keep(tensor.shape, p) / kept
+        kept_share = 1 - round(p * 65536) / 65536
+        return tensor * self.noise.keep(tensor.shape, p) / kept_share

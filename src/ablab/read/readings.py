@@ -35,19 +35,19 @@ def experiment_readings(
         runs: The runs to read.
         column: The column to read.
     """
-    known = _kept(store, column)
+    known = _cached(store, column)
     found: dict[str, Reading] = {}
     for run in runs:
-        kept = known.get((run.run, run.step))
-        if kept is not None:
-            found[run.run] = from_data(json.loads(kept))
+        cached = known.get((run.run, run.step))
+        if cached is not None:
+            found[run.run] = from_data(json.loads(cached))
     left = {run.run: run.step for run in runs if run.run not in found and run.step}
     if left:
         frame = experiment_metrics(
             store, record, lambda names: [name for name in names if name == column]
         )
         made = read_frame(frame.filter(pl.col("run").is_in(list(left))), column, record.levels)
-        _keep(store, column, {run: (left[run], reading) for run, reading in made.items()})
+        _cache(store, column, {run: (left[run], reading) for run, reading in made.items()})
         found |= made
     return {run.run: found[run.run] for run in runs if run.run in found}
 
@@ -66,7 +66,7 @@ def read_frame(frame: pl.DataFrame, column: str, levels: dict[str, float]) -> di
     return found
 
 
-def _kept(store: Store, column: str) -> dict[tuple[str, int], str]:
+def _cached(store: Store, column: str) -> dict[tuple[str, int], str]:
     rows = store.index.rows(
         "SELECT run, steps, reading FROM readings WHERE column = ? AND edition = ?",
         column,
@@ -75,7 +75,7 @@ def _kept(store: Store, column: str) -> dict[tuple[str, int], str]:
     return {(row["run"], row["steps"]): row["reading"] for row in rows}
 
 
-def _keep(store: Store, column: str, made: dict[str, tuple[int, Reading]]) -> None:
+def _cache(store: Store, column: str, made: dict[str, tuple[int, Reading]]) -> None:
     """Saves readings; if the store is read-only, they are computed again next time."""
     try:
         with store.index.transaction() as connection:

@@ -177,9 +177,11 @@ def _command(record: ExperimentRecord, run: RunRecord, suggestion: str) -> str:
     """The command that trains the run with and without the suggested setting."""
     words = shlex.split(record.command) if record.command.startswith("ablab run ") else []
     source = words[2] if len(words) > 2 else record.name
-    kept = [word for word in words[3:] if "=" in word and not word.startswith("-")]
+    overrides = [word for word in words[3:] if "=" in word and not word.startswith("-")]
     own = [as_override(key, value) for key, value in sorted(run.variant.items())]
-    fixed = [word for word in kept if word.split("=")[0] not in (*run.variant, "seeds", "name")]
+    fixed = [
+        word for word in overrides if word.split("=")[0] not in (*run.variant, "seeds", "name")
+    ]
     return shlex.join(
         ["ablab", "run", source, *fixed, *own, f"seeds=[{run.seed}]", suggestion,
          f"name={record.name}-spikes"]

@@ -1,6 +1,7 @@
 """Access control: a host check on loopback, and a token on other addresses."""
 
 import ipaddress
+import re
 import secrets
 from urllib.parse import parse_qsl, urlencode
 
@@ -10,6 +11,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "ablab-token-{}"  # with the port, because browsers share a host's cookies between ports
+_HOST = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<name>[^:\[\]]+))(?::\d*)?")
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -23,9 +25,8 @@ _POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 def is_loopback(host: str) -> bool:
     """Whether an address or host name, with or without a port, is a loopback address."""
-    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host
-    if name.count(":") == 1:
-        name = name.partition(":")[0]
+    found = _HOST.fullmatch(host)
+    name = host if found is None else found["ipv6"] or found["name"]
     if name.lower() == "localhost":
         return True
     try:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
+from ablab.config.files import PARTIAL
 from ablab.store.artifacts import artifact_path, read_artifact
-from ablab.store.index import PARTIAL, StoreError
+from ablab.store.index import StoreError
 from ablab.store.metrics import read_runs, unwatched_columns
 from ablab.store.snapshots import check_snapshot, snapshot_path
 from ablab.store.store import Store

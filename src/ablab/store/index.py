@@ -6,14 +6,13 @@ A file that the index does not list is ignored; its write was never finished.
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 from ablab.config import InputError, Problem
+from ablab.config.files import WriteError, create_atomically
 
 FORMAT = 1
-PARTIAL = ".partial-"  # prefix of a file's name until it is complete
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -83,40 +82,27 @@ class StoreError(InputError):
 
 def _make(path: Path) -> None:
     """Creates an index atomically; if another process was faster, its index stays."""
-    partial = path.with_name(f"{PARTIAL}{uuid4().hex}-{path.name}")
-    added = [f"CREATE TABLE {name} {columns}" for name, columns in _ADDED.items()]
     try:
-        connection = sqlite3.connect(partial, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("BEGIN")
-            for statement in [*_SCHEMA.split(";"), *added]:
-                connection.execute(statement)
-            connection.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
-            connection.execute("COMMIT")
-        finally:
-            connection.close()
-        with suppress(FileExistsError):
-            _place(partial, path)
-    except (OSError, sqlite3.Error) as error:
+        create_atomically(path, _write_empty)
+    except WriteError as error:
         raise StoreError(
-            Problem(f"cannot create the store's index ({error})", given=str(path))
+            Problem(f"cannot create the store's index ({error.__cause__})", given=str(path))
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
-def _place(partial: Path, path: Path) -> None:
-    """Gives a complete file the name ``path``; raises FileExistsError if that name is in use."""
+def _write_empty(path: Path) -> None:
+    added = [f"CREATE TABLE {name} {columns}" for name, columns in _ADDED.items()]
+    connection = sqlite3.connect(path, isolation_level=None)
     try:
-        os.link(partial, path)  # unlike a rename, this never replaces a file
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        if path.exists():
-            raise FileExistsError(str(path)) from None
-        partial.rename(path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN")
+        for statement in [*_SCHEMA.split(";"), *added]:
+            connection.execute(statement)
+        connection.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
 
 
 class Index:

@@ -147,8 +147,8 @@ def experiment_runs(store: Store, record: ExperimentRecord) -> list[RunRecord]:
     for each in records:
         if each.run in further:
             row = measured.get((each.run, each.step), {})
-            kept = {name: finite(row.get(name)) for name in losses}
-            result.append(replace(each, **kept))  # type: ignore[arg-type]
+            finite_losses = {name: finite(row.get(name)) for name in losses}
+            result.append(replace(each, **finite_losses))  # type: ignore[arg-type]
         else:
             result.append(each)
     return result

@@ -41,10 +41,10 @@ def write_snapshot(
         tensors |= _state_named(layout, state.optimizer_state)
     recovery = state.recovery
     if with_optimizer and recovery is not None:
-        for place, kept in ((_BEST, recovery.best), (_LATEST, recovery.latest)):
-            named = _named(layout, kept.theta) | _state_named(layout, kept.optimizer_state)
+        for place, saved in ((_BEST, recovery.best), (_LATEST, recovery.latest)):
+            named = _named(layout, saved.theta) | _state_named(layout, saved.optimizer_state)
             tensors |= {f"{place}/{name}": tensor for name, tensor in named.items()}
-            metadata[f"{place}_step"] = str(kept.step)
+            metadata[f"{place}_step"] = str(saved.step)
         metadata |= {
             "best_loss": recovery.best_loss.hex(),  # exact
             "restarts": str(recovery.restarts),

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ablab.config import Problem, nearest
+from ablab.config.files import PARTIAL
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.identity import trajectory
 from ablab.store.files import write_text_atomically
-from ablab.store.index import PARTIAL, Index, StoreError
+from ablab.store.index import Index, StoreError
 from ablab.store.leases import live_owners
 from ablab.tasks.subwords import content_digest
 from ablab.tasks.text_config import tokenizer_json

@@ -112,19 +112,19 @@ class StoredRun:
         Raises:
             StoreError: There is no snapshot of that step.
         """
-        kept = self.snapshots
-        if not kept or (step is not None and step not in kept):
-            near = min(kept, key=lambda each: abs(each - (step or 0)), default=None)
+        steps = self.snapshots
+        if not steps or (step is not None and step not in steps):
+            near = min(steps, key=lambda each: abs(each - (step or 0)), default=None)
             raise StoreError(
                 Problem(
                     f"run {self.id} has no snapshot" + ("" if step is None else f" of step {step}"),
                     given=step,
-                    expected="one of " + ", ".join(map(str, kept)) if kept else "a trained run",
+                    expected="one of " + ", ".join(map(str, steps)) if steps else "a trained run",
                     suggestion=None if near is None else str(near),
                 )
             )
         model = initial_model(self.run)
-        parameters = read_parameters(self.store, self.id, kept[-1] if step is None else step)
+        parameters = read_parameters(self.store, self.id, steps[-1] if step is None else step)
         if set(parameters) != {name for name, _ in model.named_parameters()}:
             raise StoreError(Problem("the snapshot belongs to another model", given=self.id))
         model.load_state_dict(parameters, strict=False)  # a tied parameter is stored once

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from ablab.config import counted
 from ablab.tasks.addition_config import AdditionConfig
 from ablab.tasks.base import Batch, Task
 from ablab.tasks.random import Stream, integers, wide_integers
@@ -18,12 +19,12 @@ _EVALUATION_SEED = 0
 
 
 class Addition(Task):
-    """Two numbers of ``n_digits`` digits in; one digit of their sum, or all of them, out.
+    """The input is two numbers of ``n_digits`` digits; the target is one or all digits of the sum.
 
     Tokens are the digits 0 … base - 1, then ``+`` (base) and ``=`` (base + 1). Operands are uniform
     over all numbers of at most ``n_digits`` digits, or over 0 … ``max_value``, written in ``base``.
-    With ``target: all`` the model reads the answer too (teacher forcing) and predicts each of its
-    digits from those before.
+    With ``target: all``, the input includes the answer (teacher forcing), and each digit is
+    predicted from the previous ones.
 
     >>> task = Addition(AdditionConfig(n_digits=2, target="all"))
     >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=1)
@@ -32,7 +33,7 @@ class Addition(Task):
     >>> task.text(batch.targets[0, 0])
     '105'
 
-    The last digit alone is a single token after ``=``:
+    With ``target: last``, a single token after ``=`` is predicted:
 
     >>> task = Addition(AdditionConfig(n_digits=2, target="last"))
     >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=1)
@@ -54,22 +55,22 @@ class Addition(Task):
 
     @property
     def predicted(self) -> slice:
-        """The last position, or with target ``all`` the position of ``=`` and all after it."""
+        """The last position; with target ``all``, the position of ``=`` and all later ones."""
         return slice(self.config.input_length - len(self.config.digits), None)
 
     def draw(self, seed: int, first_step: int, steps: int, batch_size: int) -> Batch:
-        """The batches of ``steps`` steps; see :meth:`ablab.tasks.base.Task.draw`."""
+        """The batches for ``steps`` steps; see :meth:`ablab.tasks.base.Task.draw`."""
         problems = self._problems(seed, Stream.BATCH, first_step, steps, batch_size)
         if self.config.held_out:
             problems = self.config.split.on_side(problems, seed, first_step, held_out=False)
         return self._batch(problems)
 
     def held_out(self, samples: int) -> Batch:
-        """At most ``samples`` held-out problems, all different.
+        """At most ``samples`` distinct held-out problems.
 
-        Which problems are held out is a function of the two operands alone (a keyed hash), whatever
-        the seed and step; a + b and b + a are two problems. With ``held_out: 0`` they come from a
-        stream of their own, and among few problems some are met in training.
+        A keyed hash of the two operands decides whether a problem is held out, independent of seed
+        and step; a + b and b + a are different problems. With ``held_out: 0``, problems come from a
+        separate random stream, and if there are few problems, some also occur in training.
         """
         if not self.config.held_out:
             problems = self._problems(_EVALUATION_SEED, Stream.EVALUATION, 0, 1, samples)
@@ -84,18 +85,22 @@ class Addition(Task):
         tokens: Int[Tensor, "B T"],
         targets: Int[Tensor, "B P"],
     ) -> dict[str, Tensor]:
-        """Loss and accuracy of each digit, and how predictions differ from the naive digit sum.
+        """Loss and accuracy per digit, and comparisons with the naive digit sum.
 
-        Names, for each predicted digit d counted from the right: ``loss/digit_d``,
-        ``accuracy/digit_d``; and the share of predictions that equal the naive digit sum (the sum
-        of the two operands' digits without a carry) plus k modulo the base, as
-        ``offset/digit_d/k`` (k = 0 the naive sum itself), with ``offset/digit_d/other`` for
-        predictions that are no digit. What the model thinks possible, and not only what it thinks
-        likeliest, is the mean predicted probability of the naive digit sum, of that plus one, and
-        of anything else: ``probability/digit_d/naive``, ``…/naive_plus_1``, ``…/other``; of the
-        first two the larger one, which is about a half where it cannot tell whether there is a
-        carry and 1 where it can, is ``…/larger_of_two``. ``accuracy`` is the mean over digits,
-        ``sequence_accuracy`` the share of samples with every digit right.
+        The naive digit sum is the sum of the digits of the two operands without a carry. For each
+        predicted digit d, counted from the right, there are:
+
+        - ``loss/digit_d`` and ``accuracy/digit_d``.
+        - ``offset/digit_d/k``: the share of predictions that equal the naive digit sum plus k,
+          modulo the base (k = 0 is the naive sum), and ``offset/digit_d/other``: the share of
+          predictions that are not digits.
+        - ``probability/digit_d/naive``, ``…/naive_plus_1`` and ``…/other``: the mean predicted
+          probability of the naive digit sum, of the naive digit sum plus one, and of everything
+          else. ``…/larger_of_two`` is the mean of the larger of the first two: about 0.5 if the
+          model cannot tell whether there is a carry, and 1 if it can.
+
+        ``accuracy`` is the mean over digits, ``sequence_accuracy`` the share of samples in which
+        all digits are correct.
         """
         base = self.config.base
         predictions = logits.argmax(-1)  # (B, P)
@@ -123,11 +128,11 @@ class Addition(Task):
     def _possible(
         self, logits: Float[Tensor, "B V"], naive: Int[Tensor, " B"]
     ) -> dict[str, Float[Tensor, " B"]]:
-        """The predicted probability of the digit sum without a carry, with one, and of the rest."""
+        """The predicted probability of the digit sum without a carry, with one, and the rest."""
         probabilities = logits.float().softmax(-1)
         numbers = torch.arange(logits.shape[-1], device=logits.device)
         with_carry = torch.remainder(naive + 1, self.config.base)
-        # A product with a mask and no gather, which compiled methods would be slow at.
+        # Multiply with a mask; a gather would be slow in compiled methods.
         none, one = (
             torch.where(numbers == digit[:, None], probabilities, 0.0).sum(-1)
             for digit in (naive, with_carry)
@@ -140,11 +145,11 @@ class Addition(Task):
         }
 
     def text(self, tokens: NDArray[np.int64]) -> str:
-        """Tokens as a person writes them."""
+        """Tokens as readable text."""
         return "".join(self._symbols[token] for token in tokens)
 
     def tokens(self, text: str) -> NDArray[np.int64]:
-        """What :meth:`text` wrote, as tokens; short operands before ``=`` get leading zeros.
+        """Converts the output of :meth:`text` back to tokens; pads short operands with zeros.
 
         Raises:
             ValueError: There is no such symbol, or an operand is too long.
@@ -152,10 +157,10 @@ class Addition(Task):
         for symbol in text:
             if symbol not in self._symbols:
                 last = self._symbols[self.config.base - 1]
-                raise ValueError(f"there is no symbol {symbol!r}; symbols are 0 to {last}, + and =")
-        whole = re.fullmatch(r"([^+=]+)\+([^+=]+)=(.*)", text)
-        if whole:
-            first, second, rest = whole.groups()
+                raise ValueError(f"no symbol {symbol!r}; symbols are 0 to {last}, + and =")
+        match = re.fullmatch(r"([^+=]+)\+([^+=]+)=(.*)", text)
+        if match:
+            first, second, rest = match.groups()
             text = f"{self._filled(first)}+{self._filled(second)}={rest}"
         return np.array([self._symbols.index(symbol) for symbol in text], dtype=np.int64)
 
@@ -166,23 +171,25 @@ class Addition(Task):
     def _filled(self, operand: str) -> str:
         n = self.config.n_digits
         if len(operand) > n:
-            raise ValueError(f"operands have {n} digits, and {operand!r} has {len(operand)}")
+            raise ValueError(
+                f"operands have {counted(n, 'digit')}, but {operand!r} has {len(operand)}"
+            )
         least_first = self.config.order == "least_significant_first"
         return operand.ljust(n, "0") if least_first else operand.rjust(n, "0")
 
     def _problems(
         self, seed: int, stream: Stream, first: int, rows: int, samples: int
     ) -> NDArray[np.int64]:
-        """Problems of shape (rows, samples, columns), columns as :class:`Split` has them."""
+        """Problems of shape (rows, samples, columns), with the columns of :class:`Split`."""
         columns, below = self.config.split.longest, self.config.split.below
         draw = integers if self.config.max_value is None else wide_integers
         drawn = draw(seed, stream, first, rows, samples * columns, below)
         return drawn.reshape(rows, samples, columns)
 
     def _batch(self, problems: NDArray[np.int64]) -> Batch:
-        """Tokens and targets of problems, any leading axes."""
+        """Tokens and targets of problems, with any leading axes."""
         n, base = self.config.n_digits, self.config.base
-        # The operands' digits, least significant first.
+        # Digits of the operands, least significant first.
         if self.config.max_value is None:
             operands = problems.reshape(*problems.shape[:-1], 2, n)
         else:
@@ -203,7 +210,7 @@ class Addition(Task):
         return Batch(np.concatenate(question, axis=-1), targets)
 
     def _naive(self, tokens: Int[Tensor, "B T"], digit: int) -> Int[Tensor, " B"]:
-        """The sum of the operands' digits at a place, no carry; the leading digit's is zero."""
+        """The sum of the operands' digits at a place, without carry; zero for the leading digit."""
         n, base = self.config.n_digits, self.config.base
         if digit == n:
             return torch.zeros_like(tokens[:, 0])

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ablab.config import Neutral
+from ablab.config import Neutral, counted
 from ablab.tasks.config import TASKS, TaskConfig
 from ablab.tasks.split import Split
 
@@ -22,17 +22,17 @@ class AdditionConfig(TaskConfig):
     kind: Literal["addition"] = "addition"
     """This task's name."""
     n_digits: int = Field(3, ge=1, le=MAX_DIGITS)
-    """Digits of each operand; the answer has one more. With ``max_value``: as many as it needs."""
+    """Digits of each operand; the answer has one more. With ``max_value``, the digits it needs."""
     base: int = Field(10, ge=2, le=36)
-    """The base that the numbers are written in."""
+    """The base of the number system."""
     order: Literal["most_significant_first", "least_significant_first"] = "most_significant_first"
-    """Which digit of a number comes first, in the operands and in the answer."""
+    """The order of digits, in operands and answers."""
     target: Literal["last", "next_to_last", "all"] | int = "last"
-    """What is predicted: a digit of the answer counted from the right (0 the last), or all."""
+    """The predicted digit of the answer, counted from the right (0 is the last), or all digits."""
     max_value: Annotated[int | None, Field(ge=1, lt=2**32), Neutral(None)] = None
-    """The largest operand; they are uniform from 0 to it. null: any of ``n_digits`` digits."""
+    """Operands are uniform from 0 to this value. null: any number of ``n_digits`` digits."""
     held_out: Annotated[float, Field(ge=0, lt=1), Neutral(0.0)] = 0.0
-    """The share of all problems that are never trained on; 0: evaluation draws like training."""
+    """The held-out share of problems. 0: evaluation problems are drawn as in training."""
 
     @field_validator("target", mode="before")
     @classmethod
@@ -46,7 +46,7 @@ class AdditionConfig(TaskConfig):
     @model_validator(mode="before")
     @classmethod
     def _digits_left_open(cls, data: Any) -> Any:
-        """``n_digits: null`` leaves it to ``max_value``, as leaving it out does."""
+        """Treats ``n_digits: null`` as if it were not given."""
         if isinstance(data, dict) and data.get("n_digits", 0) is None:
             return {key: value for key, value in data.items() if key != "n_digits"}
         return data
@@ -58,15 +58,15 @@ class AdditionConfig(TaskConfig):
         needed = next(n for n in range(1, 33) if self.base**n > self.max_value)
         if needed > MAX_DIGITS:
             raise ValueError(
-                f"max_value {self.max_value} has {needed} digits in base {self.base}, and at most "
+                f"max_value {self.max_value} has {needed} digits in base {self.base}; at most "
                 f"{MAX_DIGITS} are possible"
             )
         if "n_digits" not in self.model_fields_set:
-            object.__setattr__(self, "n_digits", needed)  # the model is frozen to everyone else
+            object.__setattr__(self, "n_digits", needed)  # bypass the frozen model
         if self.n_digits != needed:
             raise ValueError(
-                f"max_value {self.max_value} has {needed} digits in base {self.base}, and n_digits "
-                f"is {self.n_digits}: give n_digits: null"
+                f"max_value {self.max_value} has {counted(needed, 'digit')} in base {self.base}, "
+                f"but n_digits is {self.n_digits}: set n_digits: null"
             )
         return self
 
@@ -89,7 +89,7 @@ class AdditionConfig(TaskConfig):
 
     @property
     def split(self) -> Split:
-        """Which problems are held out: rows of both operands, or of both operands' digits."""
+        """The held-out problems: rows of two operands, or of the digits of two operands."""
         if self.max_value is None:
             columns, below = 2 * self.n_digits, self.base
         else:
@@ -98,14 +98,14 @@ class AdditionConfig(TaskConfig):
 
     @property
     def digits(self) -> tuple[int, ...]:
-        """The answer's predicted digits, counted from the right, in the order of prediction."""
+        """The predicted digits, counted from the right, in the order of prediction."""
         if self.target == "all":
             every = range(self.n_digits + 1)
             return tuple(every if self.order == "least_significant_first" else reversed(every))
         return (NAMED_TARGETS[self.target] if isinstance(self.target, str) else self.target,)
 
     def identity(self) -> dict[str, Any]:
-        """A target is the same digit however it is named."""
+        """Different names for the same target digit give the same identity."""
         named = self.target if self.target == "all" else self.digits[0]
         return super().identity() | {"target": named}
 
@@ -116,15 +116,15 @@ class AdditionConfig(TaskConfig):
 
     @property
     def natural_levels(self) -> dict[str, float]:
-        """Guessing a digit at random, and choosing between two."""
+        """The losses of guessing a digit and of choosing between two digits."""
         return {f"log({self.base})": math.log(self.base), "log(2)": math.log(2)}
 
     @property
     def input_length(self) -> int:
-        """Both operands, ``+``, ``=``, and for target ``all`` the answer but for its last token."""
+        """Both operands, ``+``, ``=``, and for target ``all`` the answer except its last token."""
         return self.source_length + (self.n_digits if self.target == "all" else 0)
 
     @property
     def source_length(self) -> int:
-        """Both operands, ``+`` and ``=``, at which the answer's first token is predicted."""
+        """Both operands, ``+`` and ``=``, where the first token of the answer is predicted."""
         return 2 * self.n_digits + 2

@@ -1,4 +1,4 @@
-"""What every task is: batches for training and evaluation, and the measures of its answers."""
+"""The base class of tasks: batches for training and evaluation, and measures of answers."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from ablab.tasks.config import TaskConfig
 
 @dataclass(frozen=True)
 class Batch:
-    """Tokens that the model reads and the tokens that it should predict.
+    """Input tokens and target tokens.
 
     Attributes:
-        tokens: Integers of shape (..., B, T); leading axes are steps, where there are several.
+        tokens: Integers of shape (..., B, T); leading axes are steps, if there are several.
         targets: Integers of shape (..., B, P), for the P positions ``Task.predicted``;
-            ``IGNORED`` where nothing is predicted.
+            ``IGNORED`` at positions without a prediction.
     """
 
     tokens: NDArray[np.int64]
@@ -28,7 +28,7 @@ class Batch:
 class Task(ABC):
     """A source of batches, each a pure function of (seed, step).
 
-    A subclass is made from its configuration and keeps nothing that changes.
+    A subclass is constructed from its configuration and has no mutable state.
     """
 
     config: TaskConfig
@@ -36,17 +36,17 @@ class Task(ABC):
     @property
     @abstractmethod
     def predicted(self) -> slice:
-        """The positions of the sequence whose next token is predicted (P of them)."""
+        """The positions at which the next token is predicted (P of them)."""
 
     @abstractmethod
     def draw(self, seed: int, first_step: int, steps: int, batch_size: int) -> Batch:
-        """The batches of steps ``first_step`` … ``first_step + steps - 1``.
+        """The batches for steps ``first_step`` … ``first_step + steps - 1``.
 
         Args:
-            seed: The run's seed.
-            first_step: The first step, from 1.
-            steps: How many steps (K).
-            batch_size: Samples in each batch (B).
+            seed: The seed of the run.
+            first_step: The first step, counted from 1.
+            steps: The number of steps (K).
+            batch_size: The number of samples per batch (B).
 
         Returns:
             A batch whose arrays have the leading axes (K, B).
@@ -54,22 +54,22 @@ class Task(ABC):
 
     @abstractmethod
     def held_out(self, samples: int) -> Batch:
-        """The evaluation sample of at most ``samples`` samples, the same for every run."""
+        """At most ``samples`` evaluation samples, the same for every run."""
 
     def evaluation_sets(self, samples: int) -> dict[str, Batch]:
-        """Every sample that a run is evaluated on, by name.
+        """All evaluation sets, by name.
 
-        The set without a name, the empty string, is :meth:`held_out`; measures of another are kept
-        as ``eval_MEASURE/NAME``.
+        The set with an empty name is :meth:`held_out`. The measures of other sets are stored as
+        ``eval_MEASURE/NAME``.
         """
         return {"": self.held_out(samples)}
 
     def text(self, tokens: NDArray[np.int64]) -> str:
-        """Tokens as a person writes them; here their numbers."""
+        """Tokens as readable text; by default, their numbers."""
         return " ".join(map(str, tokens))
 
     def tokens(self, text: str) -> NDArray[np.int64]:
-        """What :meth:`text` wrote, as tokens.
+        """Converts the output of :meth:`text` back to tokens.
 
         Raises:
             ValueError: There is no such token.
@@ -86,8 +86,8 @@ class Task(ABC):
         tokens: Int[Tensor, "B T"],
         targets: Int[Tensor, "B P"],
     ) -> dict[str, Tensor]:
-        """Scalars that describe a batch of answers, by name, each a mean over the batch.
+        """Scalar measures of a batch of answers by name, each a mean over the batch.
 
-        Called under ``torch.vmap``, so it must not branch on a tensor's value. The names are kept
-        as ``eval_NAME`` in the metrics.
+        Runs under ``torch.vmap``, so it must not branch on the value of a tensor. In the metrics,
+        the measures are stored as ``eval_NAME``.
         """

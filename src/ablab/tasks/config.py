@@ -1,4 +1,4 @@
-"""What the configuration of every task has, and the registry of tasks. Does not import torch."""
+"""The base class of task configurations, and the registry of tasks. Does not import torch."""
 
 import math
 from abc import abstractmethod
@@ -7,73 +7,73 @@ from typing import Any, ClassVar
 from ablab.config import Config, Registry, load_object, source_digest
 
 TASKS = Registry("task", "ablab.tasks", suffix="_config")
-IGNORED = -100  # the target where nothing is predicted, as torch's losses have it
+IGNORED = -100  # the target at positions without a prediction, as in torch's losses
 
 
 class TaskConfig(Config):
-    """A task's settings.
+    """The settings of a task.
 
-    A subclass names the class that draws the batches by import path, so that an experiment can be
-    read, checked and listed without importing torch.
+    A subclass refers to its task class by import path, so that experiments can be parsed, checked
+    and listed without importing torch.
     """
 
     implementation: ClassVar[str] = ""
 
     kind: str
-    """The task's registered name, or an import path to a task class of the user's own."""
+    """The registered name of the task, or the import path of your own task class."""
 
     @property
     @abstractmethod
     def vocab_size(self) -> int:
-        """How many tokens there are."""
+        """The number of tokens in the vocabulary."""
 
     @property
     @abstractmethod
     def input_length(self) -> int:
-        """How many tokens the model reads (T)."""
+        """The number of input tokens (T)."""
 
     @property
     def longest_input(self) -> int:
-        """How many tokens the model reads at most, in evaluation too."""
+        """The maximum number of input tokens, including evaluation."""
         return self.input_length
 
     @property
     def endless(self) -> bool:
-        """Whether a sample is a window of something that goes on, as a text does."""
+        """Whether samples are windows of a longer sequence, such as a text."""
         return False
 
     @property
     def source_length(self) -> int | None:
-        """How many tokens, from the first, are the question; None where there is no such border."""
+        """The number of leading tokens that form the question; None if samples have no question."""
         return None
 
     @property
     def padding(self) -> int | None:
-        """The token that fills up shorter samples; None where all have one length."""
+        """The padding token of shorter samples; None if all samples have the same length."""
         return None
 
     @property
     def ragged(self) -> bool:
-        """Whether some positions have nothing to predict; their target is ``IGNORED``."""
+        """Whether some predicted positions can be without a target (``IGNORED``)."""
         return False
 
     @property
     def train_size(self) -> int | None:
-        """How many samples an epoch visits; None where samples are drawn without end."""
+        """The number of samples per epoch; None if the training set is not finite."""
         return None
 
     @property
     def natural_levels(self) -> dict[str, float]:
-        """Losses with a meaning for this task, by name, in nats; guessing any token, by default."""
+        """Losses with a meaning for this task, by name, in nats; by default, that of guessing."""
         return {f"log({self.vocab_size})": math.log(self.vocab_size)}
 
     @property
     def import_path(self) -> str:
-        """Where the class is that this configures: a user's own is named by ``kind`` itself."""
+        """The import path of the task class; for a user's task, this is ``kind`` itself."""
         return self.kind if ":" in self.kind else self.implementation
 
     def identity(self) -> dict[str, Any]:
-        """What of the task shapes a run; a user's own enters with its module's source hash."""
+        """The settings that affect training; a user's task adds the hash of its source file."""
         identity = super().identity()
         if ":" in self.kind:
             component = load_object(self.kind, "task.kind")

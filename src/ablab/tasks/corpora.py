@@ -1,4 +1,4 @@
-"""Texts to train on: found on this machine or fetched, always known by their content's digest.
+"""Corpora: found on this machine or downloaded, always identified by a digest of their content.
 
 Does not import torch.
 """
@@ -6,22 +6,20 @@ Does not import torch.
 import hashlib
 import os
 import sysconfig
-import tempfile
-import urllib.error
-import urllib.request
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import platformdirs
-
 from ablab.config import InputError, Problem, is_file, nearest
+from ablab.config.cache import CORPORA, cache_folder, default_cache_folder
+from ablab.config.files import write_atomically
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file with a public home, known by its size and digest."""
+    """A file that can be downloaded, identified by its size and digest."""
 
     file_name: str
     url: str
@@ -39,27 +37,24 @@ DOWNLOADS = {
         about="40,000 lines of Shakespeare (Karpathy, char-rnn)",
     )
 }
+_CHUNK = 2**16  # bytes
+_TELL_EVERY = 1.0  # seconds between progress messages
 PYTHON_STDLIB = "python-stdlib"
 PYTHON_STDLIB_ABOUT = "the running Python's own library sources, the top-level ASCII modules"
 
 
 def corpus_names() -> list[str]:
-    """The corpora known by name."""
+    """The names of all known corpora."""
     return sorted([*DOWNLOADS, PYTHON_STDLIB])
-
-
-def cache_folder() -> Path:
-    """Where fetched corpora are kept for this user."""
-    return Path(platformdirs.user_cache_dir("ablab")) / "data"
 
 
 @lru_cache(maxsize=8)
 def read_corpus(name: str, key: str = "task.corpus") -> str:
-    """The text of a corpus: a known name, or a path to a UTF-8 file.
+    """The text of a corpus, given by name or as the path of a UTF-8 file.
 
     Raises:
-        InputError: There is no such corpus or file, it is not UTF-8 text, or it is neither on
-            this machine nor to be fetched; the message says which file to put where.
+        InputError: There is no such corpus or file, it is not UTF-8 text, or it cannot be
+            downloaded; the error then says where to put the file.
     """
     if name == PYTHON_STDLIB:
         return _python_stdlib()
@@ -76,18 +71,18 @@ def read_corpus(name: str, key: str = "task.corpus") -> str:
 
 @lru_cache(maxsize=8)
 def corpus_digest(name: str) -> str:
-    """SHA-256 of a corpus's text in UTF-8 (hexadecimal)."""
+    """SHA-256 of the text of a corpus in UTF-8 (hexadecimal)."""
     return hashlib.sha256(read_corpus(name).encode("utf-8")).hexdigest()
 
 
 @lru_cache(maxsize=8)
 def corpus_characters(name: str) -> str:
-    """A corpus's distinct characters in order."""
+    """The distinct characters of a corpus, in order."""
     return "".join(sorted(set(read_corpus(name))))
 
 
 def find_corpus(name: str, key: str = "corpus") -> Path | None:
-    """Where a corpus's file is on this machine, or None if it has to be fetched.
+    """The path of a corpus on this machine, or None if it must be downloaded.
 
     Raises:
         InputError: The name is neither a known corpus nor a file.
@@ -105,7 +100,7 @@ def find_corpus(name: str, key: str = "corpus") -> Path | None:
         return path
     raise InputError(
         Problem(
-            f"{key}: there is no corpus and no file called {name!r}",
+            f"{key}: no corpus and no file called {name!r}",
             key,
             given=name,
             expected="one of " + ", ".join(corpus_names()) + ", or the path of a text file",
@@ -117,17 +112,17 @@ def find_corpus(name: str, key: str = "corpus") -> Path | None:
 def fetch_corpus(
     name: str, key: str = "corpus", tell: Callable[[str], None] = lambda message: None
 ) -> Path:
-    """Fetch a corpus from its public home into the user's cache; its digest is checked first.
+    """Downloads a corpus into the user's cache, after verifying its digest.
 
     Raises:
-        InputError: It is not a corpus with a home, the home cannot be reached, or what came is
-            not what was expected. Nothing is kept then.
+        InputError: The corpus cannot be downloaded, or the file is not the expected one. In this
+            case nothing is stored.
     """
     if name not in DOWNLOADS:
         downloads = sorted(DOWNLOADS)
         raise InputError(
             Problem(
-                f"{key}: {name!r} has no home to fetch it from",
+                f"{key}: {name!r} is not available for download",
                 key,
                 given=name,
                 expected="one of " + ", ".join(downloads),
@@ -135,50 +130,94 @@ def fetch_corpus(
             )
         )
     download = DOWNLOADS[name]
-    tell(f"fetching {name} ({download.size:,} bytes)")
+    tell(f"downloading {name} ({download.size:,} bytes)")
+    path = downloaded_path(name)
+    write_atomically(path, lambda partial: _download(name, key, partial, tell))
+    return path
+
+
+def downloaded_path(name: str) -> Path:
+    """The path that a corpus is downloaded to."""
+    return cache_folder() / CORPORA / DOWNLOADS[name].file_name
+
+
+class _Progress:
+    """A progress bar as pooch expects it; reports the bytes so far once a second."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._done, self._told = 0, time.monotonic()
+        self.total = 0  # set by pooch
+
+    def update(self, size: int) -> None:
+        """Counts bytes that have been downloaded."""
+        self._done += size
+        if time.monotonic() - self._told >= _TELL_EVERY:
+            self._told = time.monotonic()
+            self._tell(f"downloaded {self._done:,} bytes")
+
+    def reset(self) -> None:
+        """Called once at the end; pooch then counts all bytes again."""
+        self._done = 0
+
+    def close(self) -> None:
+        """Called when the download is complete."""
+
+
+def _download(name: str, key: str, to: Path, tell: Callable[[str], None]) -> None:
+    import pooch  # only downloads need it, and importing it takes a tenth of a second
+
+    pooch.get_logger().setLevel("WARNING")  # ``tell`` reports downloads
+    download = DOWNLOADS[name]
+    expected = f"{download.size:,} bytes, SHA-256 {download.sha256}"
     try:
-        with urllib.request.urlopen(download.url, timeout=30) as answer:
-            data = answer.read(download.size + 1)
-    except (OSError, urllib.error.URLError) as error:
+        pooch.retrieve(
+            download.url,
+            f"sha256:{download.sha256}",
+            fname=to.name,
+            path=to.parent,
+            downloader=pooch.HTTPDownloader(progressbar=_Progress(tell), chunk_size=_CHUNK),
+        )
+    except OSError as error:  # first: some network errors are ValueErrors, too
         raise InputError(
             Problem(
-                f"{key}: {name} is not on this machine and cannot be fetched ({error})",
+                f"{key}: {name} is not on this machine and cannot be downloaded ({error})",
                 key,
                 given=name,
                 expected=(
-                    f"put the file of {download.size:,} bytes with SHA-256 {download.sha256} "
-                    f"at {_folders()[0] / download.file_name}, or set ABLAB_DATA to a folder that "
-                    f"holds {download.file_name}; task.corpus=python-stdlib needs no network"
+                    f"put the file ({expected}) at "
+                    f"{_folders()[0] / download.file_name}, or set ABLAB_DATA to a folder that "
+                    f"contains {download.file_name}; task.corpus=python-stdlib needs no network"
                 ),
             )
         ) from error
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial = Path(file.name)
-    try:
-        _check(partial, download, called=download.url)
-        partial.replace(folder / download.file_name)
-    finally:
-        partial.unlink(missing_ok=True)
-    return folder / download.file_name
+    except ValueError as error:  # a different digest
+        raise InputError(
+            Problem(
+                f"{download.url} does not have the content of {download.file_name}",
+                given=str(error).partition(". ")[0],
+                expected=expected,
+            )
+        ) from error
 
 
 def _folders() -> list[Path]:
     named = os.environ.get("ABLAB_DATA")
-    return ([Path(named).expanduser()] if named else []) + [cache_folder()]
+    return ([Path(named).expanduser()] if named else []) + _cache_folders()
 
 
-def _check(path: Path, download: Download, called: str | None = None) -> None:
+def _cache_folders() -> list[Path]:
+    """The folder for downloads, and the one of earlier releases, which ignored ``ABLAB_CACHE``."""
+    return list(dict.fromkeys([cache_folder() / CORPORA, default_cache_folder() / CORPORA]))
+
+
+def _check(path: Path, download: Download) -> None:
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if digest != download.sha256:
         raise InputError(
             Problem(
-                f"{called or path} is not {download.file_name}: its content differs",
+                f"{path} does not have the content of {download.file_name}",
                 given=f"{len(data):,} bytes, SHA-256 {digest}",
                 expected=f"{download.size:,} bytes, SHA-256 {download.sha256}",
             )

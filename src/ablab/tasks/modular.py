@@ -1,4 +1,4 @@
-"""Arithmetic modulo a number, part of whose table is never shown, as in the grokking literature."""
+"""Modular arithmetic with part of the table held out, as in the grokking literature."""
 
 from functools import lru_cache
 
@@ -15,17 +15,17 @@ from ablab.tasks.scores import is_right
 
 
 class Modular(Task):
-    """Two numbers below p in; a polynomial of them, modulo p, out.
+    """The input is two numbers below p; the target is a polynomial of them, modulo p.
 
     Tokens are the numbers 0 … p - 1, then ``=`` (p). The layout is that of Nanda et al., "Progress
     measures for grokking via mechanistic interpretability" (2023): a, b, ``=``, and the answer is
-    predicted at ``=``. The data are those of Power et al., "Grokking: generalization beyond
-    overfitting on small algorithmic datasets" (2022): ``train_fraction`` of the table's p * p pairs
-    (a, b) is trained on, drawn by a keyed permutation of ``split_seed``, the same for every seed.
+    predicted at ``=``. The data follow Power et al., "Grokking: generalization beyond overfitting
+    on small algorithmic datasets" (2022): training uses ``train_fraction`` of all p * p pairs
+    (a, b), drawn by a keyed permutation of ``split_seed``, the same for every seed.
 
     An epoch visits every training pair once, in an order drawn by a keyed permutation of
-    (seed, epoch); the last batch of an epoch may reach into the next. A batch of ``train_size``
-    pairs is all of them at each step, in the same order.
+    (seed, epoch); the last batch of an epoch can include pairs of the next one. A batch of
+    ``train_size`` pairs contains all training pairs, in the same order at every step.
 
     >>> task = Modular(ModularConfig(operation="a**2+a*b+b**2", p=11))
     >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=1)
@@ -48,7 +48,7 @@ class Modular(Task):
         return slice(2, None)
 
     def draw(self, seed: int, first_step: int, steps: int, batch_size: int) -> Batch:
-        """The batches of ``steps`` steps; see :meth:`ablab.tasks.base.Task.draw`."""
+        """The batches for ``steps`` steps; see :meth:`ablab.tasks.base.Task.draw`."""
         size = self.config.train_size
         first = (first_step - 1) * batch_size
         drawn = np.arange(first, first + steps * batch_size, dtype=np.int64)
@@ -58,7 +58,7 @@ class Modular(Task):
         return self._batch(self._train[places].reshape(steps, batch_size))
 
     def held_out(self, samples: int) -> Batch:
-        """At most ``samples`` of the pairs that are not trained on, spread over the table."""
+        """At most ``samples`` held-out pairs, spread over the table."""
         last = len(self._held_out) - 1
         places = np.unique(np.linspace(0, last, samples).round()).astype(np.int64)
         return self._batch(self._held_out[places])
@@ -69,16 +69,16 @@ class Modular(Task):
         tokens: Int[Tensor, "B T"],
         targets: Int[Tensor, "B P"],
     ) -> dict[str, Tensor]:
-        """``accuracy``, the share of right answers."""
+        """``accuracy``, the share of correct answers."""
         return {"accuracy": is_right(logits, targets).float().mean()}
 
     def text(self, tokens: NDArray[np.int64]) -> str:
-        """Tokens as a person writes them, with blanks between: ``3 4 =``."""
+        """Tokens as readable text, separated by spaces: ``3 4 =``."""
         words = ("=" if token == self.config.p else str(token) for token in tokens)
         return " ".join(words)
 
     def tokens(self, text: str) -> NDArray[np.int64]:
-        """What :meth:`text` wrote, as tokens.
+        """Converts the output of :meth:`text` back to tokens.
 
         Raises:
             ValueError: A word is neither a number below p nor ``=``.
@@ -103,7 +103,7 @@ class Modular(Task):
 
 @lru_cache(maxsize=4)
 def _shuffled(p: int, split_seed: int) -> NDArray[np.int64]:
-    """All pairs a * p + b in the order of the split."""
+    """All pairs as a * p + b, in the order of the split."""
     pairs = np.arange(p * p)
     result = permuted(split_seed, np.zeros_like(pairs), pairs, p * p, Stream.SPLIT)
     result.setflags(write=False)

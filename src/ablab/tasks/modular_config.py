@@ -21,13 +21,13 @@ class ModularConfig(TaskConfig):
     kind: Literal["modular"] = "modular"
     """This task's name."""
     operation: str = "a+b"
-    """What is asked: a polynomial in ``a`` and ``b``, as ``a-b``, ``a*b``, ``a**2+a*b+b**2``."""
+    """The operation: a polynomial in ``a`` and ``b``, such as ``a-b`` or ``a**2+a*b+b**2``."""
     p: int = Field(113, ge=2, le=MAX_MODULUS)
     """The modulus; it need not be prime."""
     train_fraction: float = Field(0.3, gt=0, lt=1)
-    """The share of all p * p pairs that is trained on; the others are for evaluation."""
+    """The share of all p * p pairs used for training; the others are used for evaluation."""
     split_seed: int = Field(0, ge=0, le=MAX_SEED)
-    """Which pairs are trained on; the same for every seed of a run."""
+    """The seed of the split; the split is the same for all seeds of an experiment."""
 
     @field_validator("operation")
     @classmethod
@@ -40,17 +40,17 @@ class ModularConfig(TaskConfig):
         if not 0 < self.train_size < self.p**2:
             raise ValueError(
                 f"train_fraction {self.train_fraction} of {self.p**2} pairs is {self.train_size}: "
-                f"at least one pair is trained on, and at least one is not"
+                f"training and evaluation each need at least one pair"
             )
         return self
 
     def identity(self) -> dict[str, Any]:
-        """An operation is the same however it is spaced."""
+        """Spacing in the operation does not affect the identity."""
         return super().identity() | {"operation": canonical(self.operation)}
 
     @property
     def train_size(self) -> int:
-        """How many pairs are trained on."""
+        """The number of training pairs."""
         return round(self.train_fraction * self.p**2)
 
     @property
@@ -65,10 +65,10 @@ class ModularConfig(TaskConfig):
 
     @property
     def source_length(self) -> int:
-        """All of it: a, b and ``=``, at which the answer is predicted."""
+        """The complete input: a, b and ``=``, where the answer is predicted."""
         return 3
 
     @property
     def natural_levels(self) -> dict[str, float]:
-        """Guessing any number below p."""
+        """The loss of guessing a number below p."""
         return {f"log({self.p})": math.log(self.p)}

@@ -1,4 +1,4 @@
-"""Polynomials in a and b as a user writes them: read, never evaluated as code. No torch."""
+"""Polynomials in a and b: parsed, never evaluated as code. Does not import torch."""
 
 import ast
 import re
@@ -21,44 +21,44 @@ _OPERATIONS: dict[type[ast.operator], Callable[[Numbers, Numbers], Numbers]] = {
 
 
 def parse_polynomial(text: str) -> ast.expr:
-    """A polynomial's syntax tree, of sums, differences, products and powers alone.
+    """Parses a polynomial with sums, differences, products and powers.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The text is not such a polynomial.
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"expected {_EXPECTED}, of at most {MAX_CHARACTERS} characters")
     stray = text[len(_WRITTEN.match(text).group()) :]  # type: ignore[union-attr]
     if stray:
-        raise ValueError(f"{stray[0]!r} has no place in an operation; expected {_EXPECTED}")
+        raise ValueError(f"{stray[0]!r} is not allowed in an operation; expected {_EXPECTED}")
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, MemoryError, RecursionError) as error:
-        raise ValueError(f"cannot be read; expected {_EXPECTED}") from error
+        raise ValueError(f"cannot be parsed; expected {_EXPECTED}") from error
     _check(tree)
     return tree
 
 
 def canonical(text: str) -> str:
-    """A polynomial with the spaces and parentheses that Python would write.
+    """A polynomial in canonical notation, with Python's spaces and parentheses.
 
     Raises:
-        ValueError: It is no polynomial.
+        ValueError: The text is not a polynomial.
     """
     return ast.unparse(parse_polynomial(text))
 
 
 def evaluate(tree: ast.expr, a: Numbers, b: Numbers, p: int) -> Numbers:
-    """A polynomial's values modulo ``p``.
+    """Evaluates a polynomial modulo ``p``.
 
     Args:
-        tree: What :func:`parse_polynomial` returned.
-        a: Whole numbers in [0, p), any shape.
-        b: Whole numbers in [0, p), of the same shape.
-        p: The modulus, below 2**31 so that products fit.
+        tree: The result of :func:`parse_polynomial`.
+        a: Integers in [0, p), of any shape.
+        b: Integers in [0, p), of the same shape.
+        p: The modulus, below 2**31 so that products do not overflow.
 
     Returns:
-        Numbers in [0, p), of the shape of ``a``.
+        Integers in [0, p), with the shape of ``a``.
     """
     match tree:
         case ast.Name(id=name):
@@ -75,7 +75,7 @@ def evaluate(tree: ast.expr, a: Numbers, b: Numbers, p: int) -> Numbers:
         case ast.BinOp(left=left, op=operation, right=right):
             combine = _OPERATIONS[type(operation)]
             return combine(evaluate(left, a, b, p), evaluate(right, a, b, p)) % p
-    raise AssertionError(tree)  # parse_polynomial lets nothing else through
+    raise AssertionError(tree)  # parse_polynomial rejects everything else
 
 
 def _check(node: ast.expr) -> None:
@@ -89,11 +89,11 @@ def _check(node: ast.expr) -> None:
         case ast.BinOp(left=left, op=ast.Pow(), right=right):
             _check(left)
             if not (isinstance(right, ast.Constant) and isinstance(right.value, int)):
-                raise ValueError(f"an exponent is a number, 0 to {MAX_EXPONENT}")
+                raise ValueError(f"an exponent must be a number from 0 to {MAX_EXPONENT}")
             if right.value > MAX_EXPONENT:
                 raise ValueError(f"exponent {right.value} is above {MAX_EXPONENT}")
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult(), right=right):
             _check(left)
             _check(right)
         case _:
-            raise ValueError(f"{ast.unparse(node)!r} has no place here; expected {_EXPECTED}")
+            raise ValueError(f"{ast.unparse(node)!r} is not allowed; expected {_EXPECTED}")

@@ -1,9 +1,9 @@
-"""Counter-based random numbers: any draw is a function of (seed, stream, position) alone.
+"""Counter-based random numbers: each draw is a function of only (seed, stream, position).
 
 The generator is Philox4x64-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy
 as 1, 2, 3", SC 2011) as NumPy ships it. NumPy promises that a bit generator's raw stream never
-changes (NEP 19); only raw words are used here, and the mapping to ranges is our own, so a batch is
-the same on every machine and release.
+changes (NEP 19). This module uses only raw words and maps them to ranges itself, so a batch is the
+same on every machine and release.
 """
 
 from enum import IntEnum
@@ -16,7 +16,7 @@ _WORDS_PER_BLOCK = 4  # Philox4x64 yields four 64-bit words for each value of it
 
 
 class Stream(IntEnum):
-    """What random numbers are for; draws of different streams are independent."""
+    """The purpose of random numbers; draws from different streams are independent."""
 
     BATCH = 1
     DROPOUT = 2
@@ -30,21 +30,21 @@ class Stream(IntEnum):
 def words(seed: int, stream: Stream, first: int, rows: int, row_words: int) -> NDArray[np.uint64]:
     """Raw 64-bit words for ``rows`` consecutive positions of a stream, from position ``first``.
 
-    Row r is a function of (seed, stream, first + r, row_words) only, however many are drawn.
+    Row r is a function of only (seed, stream, first + r, row_words), independent of ``rows``.
 
     Args:
-        seed: The run's seed, 0 to 2**32 - 1.
-        stream: What the numbers are for.
-        first: The first position (a step, say), not negative.
-        rows: How many positions.
-        row_words: How many words each position needs.
+        seed: The seed of the run, 0 to 2**32 - 1.
+        stream: The purpose of the numbers.
+        first: The first position (for example, a step); not negative.
+        rows: The number of positions.
+        row_words: The number of words per position.
 
     Returns:
         An array of shape (rows, row_words).
     """
     blocks = -(-row_words // _WORDS_PER_BLOCK)
-    # NumPy adds one to the counter before it uses it, so that the first block is counter + 1;
-    # that is the same shift for everyone and needs no correction.
+    # NumPy increments the counter before using it, so the first block is counter + 1. This shift
+    # is the same for every draw and needs no correction.
     generator = np.random.Philox(key=[seed, int(stream)], counter=[first * blocks, 0, 0, 0])
     drawn: NDArray[np.uint64] = generator.random_raw(rows * blocks * _WORDS_PER_BLOCK)
     return drawn.reshape(rows, blocks * _WORDS_PER_BLOCK)[:, :row_words]
@@ -53,7 +53,7 @@ def words(seed: int, stream: Stream, first: int, rows: int, row_words: int) -> N
 def integers(
     seed: int, stream: Stream, first: int, rows: int, count: int, below: int
 ) -> NDArray[np.int64]:
-    """Uniform integers in [0, below), of shape (rows, count), one row for each position.
+    """Uniform integers in [0, below), of shape (rows, count), one row per position.
 
     Uses the high part of a 32-bit draw times ``below`` (Lemire, "Fast random integer generation in
     an interval", 2019, without the rejection step): the bias is under below / 2**32.
@@ -66,7 +66,7 @@ def integers(
 def wide_integers(
     seed: int, stream: Stream, first: int, rows: int, count: int, below: int
 ) -> NDArray[np.int64]:
-    """Uniform integers in [0, below), like :func:`integers` but each from a whole 64-bit word.
+    """Uniform integers in [0, below), like :func:`integers`, but each from a complete 64-bit word.
 
     The bias is under below / 2**64; ``below`` is at most 2**32.
     """
@@ -74,7 +74,7 @@ def wide_integers(
 
 
 def scaled(raw: NDArray[np.uint64], below: int) -> NDArray[np.int64]:
-    """Random 64-bit words as integers in [0, below): the high word of their product with it.
+    """Maps random 64-bit words to [0, below): the high word of the product of word and bound.
 
     Args:
         raw: Words of any shape.
@@ -92,18 +92,19 @@ def permuted(
     size: int,
     stream: Stream = Stream.PERMUTATION,
 ) -> NDArray[np.int64]:
-    """Where ``positions`` of the given ``epochs`` go under a keyed permutation of range(size).
+    """Permutes ``positions`` by a keyed permutation of range(size) that depends on the epoch.
 
-    Each (seed, epoch) has its own permutation, and any element of it is found without making the
-    rest: an eight-round Feistel network on the mixed-radix digits of a position, walking the cycle
-    until it lands inside (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002).
+    Each (seed, epoch) has its own permutation, and single elements are computed without the
+    rest: an eight-round Feistel network on the mixed-radix digits of a position, with cycle walking
+    for values outside of the range (Black and Rogaway, "Ciphers with arbitrary finite domains",
+    CT-RSA 2002).
 
     Args:
-        seed: The run's seed.
-        epochs: The epoch of each position, any shape.
+        seed: The seed of the run.
+        epochs: The epoch of each position, of any shape.
         positions: The positions, in [0, size), of the same shape.
-        size: How many elements are permuted.
-        stream: What the permutation is for.
+        size: The number of elements to permute.
+        stream: The purpose of the permutation.
 
     Returns:
         The permuted positions, of the same shape, in [0, size).
@@ -132,7 +133,7 @@ def permuted(
 
 
 def mix64(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's finaliser (Steele, Lea and Flood, OOPSLA 2014), on any shape."""
+    """SplitMix64's finalizer (Steele, Lea and Flood, OOPSLA 2014), for any shape."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return value ^ (value >> np.uint64(31))

@@ -1,4 +1,4 @@
-"""Associative recall: which value stood beside a key earlier in the sequence."""
+"""Associative recall: the value that was paired with a key earlier in the sequence."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,13 +15,13 @@ _EVALUATION_SEED = 0
 
 
 class Recall(Task):
-    """Pairs of a key and a value in, then keys again; the value of each out.
+    """The input is pairs of a key and a value, then keys again; the targets are their values.
 
     Multi-query associative recall (Arora et al., "Zoology: measuring and improving recall in
     efficient language models", 2023): ``n_pairs`` pairs with different keys, then ``n_queries`` of
     the keys in random order, each followed by its value (teacher forcing), which is predicted at
-    the key. In the paper all keys are asked for, at random distances with filling between them;
-    here queries follow each other at once.
+    the key. In the paper, every key is queried, at random distances with filler tokens in between;
+    here, queries follow each other directly.
 
     Tokens are the keys 0 … n_keys - 1, then the values.
 
@@ -38,15 +38,15 @@ class Recall(Task):
 
     @property
     def predicted(self) -> slice:
-        """The queries: every other position from the end of the pairs on."""
+        """The queries: every second position after the pairs."""
         return slice(2 * self.config.n_pairs, None, 2)
 
     def draw(self, seed: int, first_step: int, steps: int, batch_size: int) -> Batch:
-        """The batches of ``steps`` steps; see :meth:`ablab.tasks.base.Task.draw`."""
+        """The batches for ``steps`` steps; see :meth:`ablab.tasks.base.Task.draw`."""
         return self._samples(seed, Stream.BATCH, first_step, steps, batch_size)
 
     def held_out(self, samples: int) -> Batch:
-        """Samples from a stream of their own; of very small settings, some are met in training."""
+        """Samples from a separate random stream; small tasks repeat some of them in training."""
         batch = self._samples(_EVALUATION_SEED, Stream.EVALUATION, 0, 1, samples)
         return Batch(batch.tokens[0], batch.targets[0])
 
@@ -56,11 +56,11 @@ class Recall(Task):
         tokens: Int[Tensor, "B T"],
         targets: Int[Tensor, "B P"],
     ) -> dict[str, Tensor]:
-        """``accuracy`` over queries and ``sequence_accuracy``, the share of samples all right."""
+        """``accuracy`` over queries, and ``sequence_accuracy`` over complete samples."""
         return accuracies(logits, targets)
 
     def text(self, tokens: NDArray[np.int64]) -> str:
-        """Tokens as a person writes them, with blanks between: key 3 is ``k3``, value 5 ``v5``."""
+        """Tokens as readable text, separated by spaces: key 3 is ``k3``, value 5 is ``v5``."""
         n_keys = self.config.n_keys
         return " ".join(
             f"k{token}" if token < n_keys else f"v{token - n_keys}"
@@ -69,7 +69,7 @@ class Recall(Task):
         )
 
     def tokens(self, text: str) -> NDArray[np.int64]:
-        """What :meth:`text` wrote, as tokens.
+        """Converts the output of :meth:`text` back to tokens.
 
         Raises:
             ValueError: A word is neither a key nor a value.
@@ -82,7 +82,7 @@ class Recall(Task):
         size, first = sizes.get(word[0], (0, 0))
         if not (word[1:].isdecimal() and int(word[1:]) < size):
             raise ValueError(
-                f"there is no token {word!r}; tokens are k0 to k{config.n_keys - 1} and v0 to "
+                f"no token {word!r}; tokens are k0 to k{config.n_keys - 1} and v0 to "
                 f"v{config.n_values - 1}"
             )
         return first + int(word[1:])
@@ -92,7 +92,7 @@ class Recall(Task):
         n, m = config.n_pairs, config.n_queries
         raw = words(seed, stream, first, rows, samples * 4 * n).reshape(rows, samples, 4, n)
         keys = _different(raw[..., 0, :], config.n_keys)
-        # Which keys are chosen says where they stand, so their order is drawn apart.
+        # The selection of keys also fixes their order, so the order is drawn separately.
         keys = np.take_along_axis(keys, _order(raw[..., 1, :]), axis=-1)
         values = config.n_keys + scaled(raw[..., 2, :], config.n_values)
         asked = _order(raw[..., 3, :])[..., :m]
@@ -104,11 +104,11 @@ class Recall(Task):
 
 
 def _different(raw: NDArray[np.uint64], below: int) -> NDArray[np.int64]:
-    """Different integers in [0, below) along the last axis, every set of them equally likely.
+    """Distinct integers in [0, below) along the last axis; all sets are equally likely.
 
-    Floyd's algorithm (Bentley, "Programming pearls: a sample of brilliance", CACM 1987): of the
-    n-th last candidate and a random one before it, the random one unless it is taken. Its cost does
-    not grow with ``below``.
+    Floyd's algorithm (Bentley, "Programming pearls: a sample of brilliance", CACM 1987): for each
+    of the last candidates in turn, draw a random number up to it, and use the candidate itself if
+    that number was already chosen. The cost does not depend on ``below``.
     """
     count = raw.shape[-1]
     chosen = np.empty(raw.shape, dtype=np.int64)
@@ -121,6 +121,6 @@ def _different(raw: NDArray[np.uint64], below: int) -> NDArray[np.int64]:
 
 
 def _order(raw: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """A random order of the last axis: the order of random words."""
+    """A random permutation of the last axis: the sort order of random words."""
     order: NDArray[np.int64] = np.argsort(raw, axis=-1, kind="stable")
     return order

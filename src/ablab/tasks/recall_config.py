@@ -20,24 +20,24 @@ class RecallConfig(TaskConfig):
     kind: Literal["recall"] = "recall"
     """This task's name."""
     n_pairs: int = Field(8, ge=1, le=MAX_PAIRS)
-    """Pairs of a key and its value in each sample."""
+    """The number of pairs of a key and a value in each sample."""
     n_queries: int = Field(4, ge=1)
-    """Keys that are asked for again, each at most once."""
+    """The number of queries; each key is queried at most once."""
     n_keys: int = Field(64, ge=1, le=MAX_TOKENS)
-    """Different keys; those of a sample are all different."""
+    """The number of distinct keys; a sample never repeats a key."""
     n_values: int = Field(64, ge=2, le=MAX_TOKENS)
-    """Different values; those of a sample may be equal."""
+    """The number of distinct values; a sample can repeat values."""
 
     @model_validator(mode="after")
     def _there_are_enough(self) -> "RecallConfig":
         if self.n_pairs > self.n_keys:
             raise ValueError(
-                f"n_pairs {self.n_pairs} needs as many different keys, and n_keys is {self.n_keys}"
+                f"n_pairs {self.n_pairs} needs as many distinct keys, but n_keys is {self.n_keys}"
             )
         if self.n_queries > self.n_pairs:
             raise ValueError(
-                f"n_queries {self.n_queries} is above n_pairs {self.n_pairs}: each key is asked "
-                f"for at most once"
+                f"n_queries {self.n_queries} is greater than n_pairs {self.n_pairs}: each key is "
+                f"queried at most once"
             )
         return self
 
@@ -48,11 +48,11 @@ class RecallConfig(TaskConfig):
 
     @property
     def input_length(self) -> int:
-        """The pairs, and the queries with their answers but for the last answer."""
+        """The pairs, and the queries with their answers except the last answer."""
         return 2 * self.n_pairs + 2 * self.n_queries - 1
 
     @property
     def natural_levels(self) -> dict[str, float]:
-        """Guessing any value, and any of the values that the sample shows."""
+        """The losses of guessing any value, and of guessing a value of the sample."""
         shown = {f"log({self.n_pairs})": math.log(self.n_pairs)} if self.n_pairs > 1 else {}
         return {f"log({self.n_values})": math.log(self.n_values)} | shown

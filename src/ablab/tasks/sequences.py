@@ -1,4 +1,4 @@
-"""A sequence in, the same one out: as it is, reversed, or rolled, as in the thinker's logbook."""
+"""Copying, reversing and rolling sequences, as in the thinker logbook."""
 
 from abc import abstractmethod
 
@@ -20,16 +20,16 @@ _SEPARATOR, _END, _PADDING = ">", ".", "_"
 
 
 class Sequences(Task):
-    """A sequence of symbols in, its symbols in another order out.
+    """The input is a sequence of symbols; the target is the same symbols in a different order.
 
-    The model reads the sequence, the separator, then the answer (teacher forcing), and predicts
-    each of the answer's symbols from the separator on. Where lengths vary, the sequence is padded
-    up to ``length``, the answer is followed by the end token, which is predicted too, then by
-    padding, where nothing is. Symbols are uniform, and so are the lengths.
+    The input is the sequence, the separator, then the answer (teacher forcing). Each symbol of the
+    answer is predicted, starting at the separator. If lengths vary, the sequence is padded to
+    ``length``, and the answer is followed by an end token, which is also predicted, and by padding,
+    which is not. Symbols and lengths are uniformly distributed.
 
-    Which sequences are held out is a function of the sequence alone (a keyed hash), so none of them
-    is ever met in training, whatever the seed and step. Of short sequences a length may have none
-    on one side.
+    A keyed hash of the sequence decides whether it is held out, so training never contains a
+    held-out sequence, for any seed and step. If a length has few sequences, all of them can be on
+    one side.
     """
 
     config: SequenceConfig
@@ -39,20 +39,20 @@ class Sequences(Task):
 
     @property
     def predicted(self) -> slice:
-        """From the separator on."""
+        """All positions from the separator on."""
         return slice(self.config.length, None)
 
     def draw(self, seed: int, first_step: int, steps: int, batch_size: int) -> Batch:
-        """The batches of ``steps`` steps; see :meth:`ablab.tasks.base.Task.draw`."""
+        """The batches for ``steps`` steps; see :meth:`ablab.tasks.base.Task.draw`."""
         sequences = self._sequences(seed, Stream.BATCH, first_step, steps, batch_size)
         if self.config.held_out:
             sequences = self.config.split.on_side(sequences, seed, first_step, held_out=False)
         return self._batch(sequences)
 
     def held_out(self, samples: int) -> Batch:
-        """At most ``samples`` held-out sequences, all different.
+        """At most ``samples`` distinct held-out sequences.
 
-        With ``held_out: 0`` they are drawn as in training, from a stream of their own.
+        With ``held_out: 0``, they are drawn as in training, from a separate random stream.
         """
         share = self.config.held_out
         drawn = samples * 4 if share else samples
@@ -69,23 +69,22 @@ class Sequences(Task):
         tokens: Int[Tensor, "B T"],
         targets: Int[Tensor, "B P"],
     ) -> dict[str, Tensor]:
-        """``accuracy`` over tokens and ``sequence_accuracy``, the share of whole answers right."""
+        """``accuracy`` over tokens, and ``sequence_accuracy`` over complete answers."""
         return accuracies(logits, targets)
 
     def text(self, tokens: NDArray[np.int64]) -> str:
-        """Tokens as a person writes them: ``>`` separates, ``.`` ends, ``_`` is padding.
+        """Tokens as readable text: ``>`` is the separator, ``.`` the end token, ``_`` padding.
 
-        Symbols are 0 … 9, a … z where there are at most 36, else numbers with blanks between.
+        Up to 36 symbols are written as 0 … 9, a … z; more as numbers separated by spaces.
         """
         between = "" if self.config.n_symbols <= len(_DIGITS) else " "
         return between.join(self._word(int(token)) for token in tokens if token != IGNORED)
 
     def tokens(self, text: str) -> NDArray[np.int64]:
-        """What :meth:`text` wrote, as tokens; a short sequence before ``>`` is padded.
+        """Converts the output of :meth:`text` back to tokens; pads a short sequence before ``>``.
 
         Raises:
-            ValueError: There is no such symbol, or the sequence has a length that this task has
-                not.
+            ValueError: There is no such symbol, or the length of the sequence is out of range.
         """
         few = self.config.n_symbols <= len(_DIGITS)
         found = [self._token(word) for word in (text if few else text.split())]
@@ -94,7 +93,7 @@ class Sequences(Task):
             given = [token for token in found[:place] if token != self.config.padding]
             if not self.config.shortest <= len(given) <= self.config.length:
                 raise ValueError(
-                    f"a sequence has {self.config.shortest} to {self.config.length} symbols, and "
+                    f"a sequence has {self.config.shortest} to {self.config.length} symbols, but "
                     f"{text!r} has {len(given)}"
                 )
             if self.config.padding is not None:
@@ -106,20 +105,20 @@ class Sequences(Task):
     def source_places(
         self, places: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """Where in its sequence each symbol of an answer comes from.
+        """The position in the sequence that each symbol of the answer is copied from.
 
         Args:
-            places: The places of an answer, 0 … length - 1.
+            places: The positions in the answer, 0 … length - 1.
             lengths: The lengths of the sequences, broadcast against ``places``.
 
         Returns:
-            Places in [0, length); what stands beyond a sequence's own length is not looked at.
+            Positions in [0, length); values beyond the length of a sequence are not used.
         """
 
     def _sequences(
         self, seed: int, stream: Stream, first: int, rows: int, samples: int
     ) -> NDArray[np.int64]:
-        """Sequences of shape (rows, samples, length), filled up with ``n_symbols``."""
+        """Sequences of shape (rows, samples, length), padded with ``n_symbols``."""
         config = self.config
         if not config.ragged:
             count = samples * config.length
@@ -142,7 +141,7 @@ class Sequences(Task):
         if config.end is None or config.padding is None:
             tokens = np.concatenate([sequences, separator, answer[..., :-1]], axis=-1)
             return Batch(tokens, answer)
-        # One place more than symbols, where a sequence of the whole length has its end.
+        # One more position than symbols, for the end token of a sequence of maximum length.
         places = np.arange(config.length + 1)
         rest = np.where(places == lengths, config.end, config.padding)
         answer = np.concatenate([answer, rest[..., -1:]], axis=-1)
@@ -170,14 +169,14 @@ class Sequences(Task):
             expected = (
                 f"{_DIGITS[0]} to {_DIGITS[config.n_symbols - 1]}"
                 if few
-                else f"0 to {config.n_symbols - 1}, with blanks between"
+                else f"0 to {config.n_symbols - 1}, separated by spaces"
             )
-            raise ValueError(f"there is no symbol {word!r}; symbols are {expected}")
+            raise ValueError(f"no symbol {word!r}; symbols are {expected}")
         return token
 
 
 class Copy(Sequences):
-    """The same sequence again.
+    """The target is the same sequence.
 
     >>> task = Copy(CopyConfig(n_symbols=10, length=5))
     >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=1)
@@ -197,12 +196,12 @@ class Copy(Sequences):
     def source_places(
         self, places: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """Each symbol from its own place."""
+        """Each symbol is copied from the same position."""
         return np.broadcast_arrays(places, lengths)[0]
 
 
 class Reverse(Sequences):
-    """The sequence from its end to its beginning.
+    """The target is the sequence in reverse order.
 
     >>> task = Reverse(ReverseConfig(n_symbols=10, length=5))
     >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=1)
@@ -215,14 +214,14 @@ class Reverse(Sequences):
     def source_places(
         self, places: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """The first symbol from the last place."""
+        """The first symbol is copied from the last position."""
         return lengths - 1 - places
 
 
 class Roll(Sequences):
-    """The sequence moved to the right, what leaves at its end coming back at its beginning.
+    """The target is the sequence shifted to the right, with wraparound.
 
-    As ``numpy.roll`` has it, over each sequence's own length.
+    Works like ``numpy.roll``, over the length of each sequence.
 
     >>> task = Roll(RollConfig(n_symbols=10, length=5, shift=2))
     >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=1)
@@ -236,5 +235,5 @@ class Roll(Sequences):
     def source_places(
         self, places: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """The first symbol from ``shift`` places before the end."""
+        """The first symbol is copied from ``shift`` positions before the end."""
         return (places - self.config.shift) % lengths

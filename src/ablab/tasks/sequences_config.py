@@ -1,4 +1,4 @@
-"""Settings of the tasks that write a sequence again: copy, reverse, roll. Does not import torch."""
+"""Settings of the tasks copy, reverse and roll. Does not import torch."""
 
 import math
 from typing import ClassVar, Literal
@@ -13,21 +13,21 @@ MAX_SYMBOLS = 2**20
 
 
 class SequenceConfig(TaskConfig):
-    """What the settings of :class:`ablab.tasks.sequences.Sequences` have in common."""
+    """Settings shared by the tasks of :class:`ablab.tasks.sequences.Sequences`."""
 
     n_symbols: int = Field(10, ge=2, le=MAX_SYMBOLS)
-    """How many different symbols a sequence is made of."""
+    """The number of distinct symbols."""
     length: int = Field(10, ge=1, le=MAX_LENGTH)
-    """Symbols of the longest sequence."""
+    """The length of the longest sequence."""
     min_length: int | None = Field(None, ge=1)
-    """Symbols of the shortest; lengths are then uniform. null: all have ``length``."""
+    """The length of the shortest; lengths are uniform. null: all have ``length``."""
     held_out: float = Field(0.1, ge=0, lt=1)
-    """The share of all sequences that are never trained on; 0: evaluation draws like training."""
+    """The held-out share of sequences. 0: evaluation sequences are drawn as in training."""
 
     @model_validator(mode="after")
     def _space_is_large_enough(self) -> "SequenceConfig":
         if self.min_length is not None and self.min_length > self.length:
-            raise ValueError(f"min_length {self.min_length} is above length {self.length}")
+            raise ValueError(f"min_length {self.min_length} is greater than length {self.length}")
         problem = self.split.problem()
         if problem is not None:
             raise ValueError(problem)
@@ -35,12 +35,12 @@ class SequenceConfig(TaskConfig):
 
     @property
     def split(self) -> Split:
-        """Which sequences are held out."""
+        """The held-out sequences."""
         return Split(self.held_out, self.n_symbols, self.length, self.shortest)
 
     @property
     def shortest(self) -> int:
-        """Symbols of the shortest sequence."""
+        """The length of the shortest sequence."""
         return self.length if self.min_length is None else self.min_length
 
     @property
@@ -55,32 +55,32 @@ class SequenceConfig(TaskConfig):
 
     @property
     def end(self) -> int | None:
-        """The token after an answer, where lengths vary."""
+        """The token after an answer, if lengths vary."""
         return self.n_symbols + 1 if self.ragged else None
 
     @property
     def padding(self) -> int | None:
-        """The token that fills up shorter sequences, where lengths vary."""
+        """The token that pads shorter sequences, if lengths vary."""
         return self.n_symbols + 2 if self.ragged else None
 
     @property
     def vocab_size(self) -> int:
-        """The symbols, the separator, and where lengths vary the end and the padding."""
+        """The symbols, the separator, and if lengths vary, the end token and padding."""
         return self.n_symbols + (3 if self.ragged else 1)
 
     @property
     def input_length(self) -> int:
-        """The sequence, the separator, and the answer but for its last token."""
+        """The sequence, the separator, and the answer without its last token."""
         return 2 * self.length + (1 if self.ragged else 0)
 
     @property
     def source_length(self) -> int:
-        """The sequence and the separator, at which the answer's first symbol is predicted."""
+        """The sequence and the separator, where the first symbol of the answer is predicted."""
         return self.length + 1
 
     @property
     def natural_levels(self) -> dict[str, float]:
-        """Guessing any symbol."""
+        """The loss of guessing a symbol."""
         return {f"log({self.n_symbols})": math.log(self.n_symbols)}
 
 
@@ -113,4 +113,4 @@ class RollConfig(SequenceConfig):
     kind: Literal["roll"] = "roll"
     """This task's name."""
     shift: int = Field(1, ge=-(2**31), lt=2**31)
-    """Places that a sequence moves to the right, modulo its length."""
+    """Positions to shift to the right, modulo the length of the sequence."""

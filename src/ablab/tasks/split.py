@@ -1,7 +1,7 @@
-"""Samples kept out of training by what they are, so that no step of any seed can meet them.
+"""Holds samples out of training by their content, so that no step of any seed contains them.
 
-A keyed hash of a sample says on which side it is. Training draws from one side, evaluation from the
-other. Does not import torch.
+A keyed hash assigns each sample to a side. Training draws from one side, evaluation from the other.
+Does not import torch.
 """
 
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ from numpy.typing import NDArray
 from ablab.tasks.random import Stream, mix64, scaled, words
 
 FEWEST = 64
-SMALLEST = 0.001  # of a smaller side, a sample would take too long to find
-_ENUMERATED = 2**14  # spaces up to this size are looked through, to see that no side is empty
-_EXPECTED = 64  # of a larger space, the samples to expect on a side: none with probability e**-64
+SMALLEST = 0.001  # finding a sample of a smaller side would take too long
+_ENUMERATED = 2**14  # up to this size, all samples are enumerated to check that no side is empty
+_EXPECTED = 64  # expected samples per side in larger spaces; it is empty with probability e**-64
 _ATTEMPTS = 64
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's increment, 2**64 over the golden ratio
-_KEY = np.uint64(0x61626C6162000001)  # fixed for good: which samples are held out hangs on it
+_KEY = np.uint64(0x61626C6162000001)  # must never change: it determines which samples are held out
 
 
 @dataclass(frozen=True)
 class Split:
-    """A space of sequences of which a share is held out.
+    """A space of sequences, a share of which is held out.
 
-    Sequences are rows of ``longest`` columns of integers in [0, below); a shorter one is filled up
-    with ``below``.
+    Sequences are rows of ``longest`` integers in [0, below); shorter ones are padded with
+    ``below``.
 
     Attributes:
-        share: The share of the space that is held out.
-        below: How many values a column takes.
-        longest: Columns of the longest sequence.
-        shortest: Columns of the shortest.
+        share: The held-out share of the space.
+        below: The number of values per column.
+        longest: The length of the longest sequence.
+        shortest: The length of the shortest sequence.
     """
 
     share: float
@@ -42,42 +42,42 @@ class Split:
 
     @property
     def size(self) -> int:
-        """How many sequences there are."""
-        # The sum of below**n for all lengths n, as a geometric series.
+        """The number of sequences in the space."""
+        # The sum of below**n over all lengths n, as a geometric series.
         beyond: int = self.below ** (self.longest + 1) - self.below**self.shortest
         return beyond // (self.below - 1)
 
     def problem(self) -> str | None:
-        """Why the share cannot be held out, as a sentence; None where it can."""
+        """Why the share cannot be held out, as a sentence; None if it can."""
         if self.share == 0:
             return None
         if not SMALLEST <= self.share <= 1 - SMALLEST:
             return (
-                f"held_out {self.share} is too near to {round(self.share)}: give a share from "
+                f"held_out {self.share} is too close to {round(self.share)}: use a share from "
                 f"{SMALLEST} to {1 - SMALLEST}, or held_out: 0"
             )
         if self.size < FEWEST:
             return (
-                f"held_out {self.share} of only {self.size} different samples cannot be kept out "
-                f"of training: give a task of at least {FEWEST}, or held_out: 0"
+                f"held_out {self.share}: the task has only {self.size} distinct samples; use a "
+                f"task with at least {FEWEST}, or held_out: 0"
             )
         if _has_two_sides(self):
             return None
         return (
-            f"held_out {self.share} of {self.size:,} different samples leaves too few on one "
-            f"side: give a share nearer to a half, or held_out: 0"
+            f"held_out {self.share} of {self.size:,} distinct samples leaves too few on one "
+            f"side: use a share closer to 0.5, or held_out: 0"
         )
 
     def is_held_out(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether each of some sequences is on the held-out side.
+        """Whether sequences are held out; the same for every seed.
 
-        The same for every seed. The hash is SplitMix64's finaliser folded over the columns.
+        The hash is SplitMix64's finalizer, folded over the columns.
 
         Args:
             rows: Sequences, of shape (…, longest).
 
         Returns:
-            Truth values of shape (…).
+            Booleans of shape (…).
         """
         flat = rows.reshape(-1, rows.shape[-1]).astype(np.uint64)
         value = np.full(len(flat), _KEY)
@@ -89,17 +89,17 @@ class Split:
     def on_side(
         self, rows: NDArray[np.int64], seed: int, first: int, held_out: bool
     ) -> NDArray[np.int64]:
-        """Random sequences, with those of the wrong side replaced by random ones of the right side.
+        """Replaces random sequences on the wrong side by random sequences on the correct side.
 
-        A replacement has its sequence's length, is drawn again up to 64 times, and is then found by
-        counting up from the last draw, which ends because neither side is empty. Row r is a
-        function of (seed, first + r) and of what it was.
+        A replacement has the length of the original sequence. It is redrawn up to 64 times, and
+        then found by counting up from the last draw, which terminates because neither side is
+        empty. Row r is a function of (seed, first + r) and of the original row.
 
         Args:
-            rows: Sequences of shape (rows, samples, longest), row r for position first + r.
-            seed: The run's seed.
+            rows: Sequences of shape (rows, samples, longest); row r is for position first + r.
+            seed: The seed of the run.
             first: The first position (a step).
-            held_out: The side that is wanted.
+            held_out: The requested side.
 
         Returns:
             Sequences of the same shape.
@@ -124,7 +124,7 @@ class Split:
         return result.reshape(rows.shape)
 
     def _following(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Each sequence plus one; after the last of a length comes the first of the next."""
+        """Each sequence plus one; the last sequence of a length is followed by the next length."""
         result = rows.copy()
         carry = np.ones(len(rows), dtype=bool)
         for column in reversed(range(self.longest)):
@@ -154,7 +154,7 @@ def _has_two_sides(split: Split) -> bool:
 
 
 def distinct(rows: NDArray[np.int64], samples: int) -> NDArray[np.int64]:
-    """The first ``samples`` different rows, in their order; fewer where there are not as many."""
+    """The first ``samples`` distinct rows in order, or all if there are fewer."""
     _, firsts = np.unique(rows, axis=0, return_index=True)
-    kept: NDArray[np.int64] = rows[np.sort(firsts)[:samples]]
-    return kept
+    found: NDArray[np.int64] = rows[np.sort(firsts)[:samples]]
+    return found

@@ -1,39 +1,38 @@
-"""Subword tokenizers: trained on a text or read from a file, known by their content's digest.
+"""Subword tokenizers: trained on a corpus or loaded from a file, identified by their digest.
 
-Does not import torch; imports ``tokenizers``, an extra, only where a subword tokenizer is used.
+Does not import torch; imports ``tokenizers``, an extra, only if a subword tokenizer is used.
 """
 
 import contextlib
 import hashlib
 import importlib
 import json
-import os
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from ablab.config import InputError, Problem, is_file, nearest
+from ablab.config.cache import TOKENIZERS, cache_folder
+from ablab.config.files import WriteError, write_text_atomically
 from ablab.tasks.corpora import read_corpus
 
 KEY = "task.tokenizer"
 NAMES = ("char", "bpe")
-_TRAINING = 1  # raised when tokenizers of the same text and size come out differently
+_TRAINING = 1  # increase if training on the same text and size gives a different tokenizer
 
 
 class Subwords:
     """A tokenizer of the ``tokenizers`` library; its token k is token k + 1 here, 0 is padding.
 
     Args:
-        content: The tokenizer as the library's JSON.
-        called: What to call it in errors.
+        content: The tokenizer as JSON of the library.
+        called: How errors refer to the tokenizer.
 
     Raises:
-        InputError: The JSON is no tokenizer, or the library is not installed.
+        InputError: The JSON is not a tokenizer, or the library is not installed.
     """
 
     def __init__(self, content: str, called: str = "the tokenizer") -> None:
@@ -45,7 +44,7 @@ class Subwords:
             raise InputError(
                 Problem(f"{KEY}: {called} is not a file of the tokenizers library ({error})", KEY)
             ) from error
-        # A file may say that every text is cut or filled up to some length.
+        # A file can enable truncation or padding of every text.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
@@ -54,27 +53,27 @@ class Subwords:
         self.vocab_size: int = max(vocabulary.values()) + 2
 
     def tokens(self, text: str) -> NDArray[np.int64]:
-        """Text as tokens.
+        """Converts text to tokens.
 
         Raises:
-            ValueError: The tokenizer has no tokens for it.
+            ValueError: The tokenizer cannot encode the text.
         """
         try:
             found = self._tokenizer.encode(text, add_special_tokens=False).ids
         except Exception as error:  # the library raises Exception itself
-            raise ValueError(f"the tokenizer cannot read {text[:40]!r} ({error})") from error
+            raise ValueError(f"the tokenizer cannot encode {text[:40]!r} ({error})") from error
         return np.array(found, dtype=np.int64) + 1
 
     def text(self, tokens: NDArray[np.int64]) -> str:
-        """Tokens as text; padding is left out."""
-        kept = [int(token) - 1 for token in tokens if token > 0]
-        text: str = self._tokenizer.decode(kept, skip_special_tokens=False)
+        """Converts tokens to text, without padding."""
+        found = [int(token) - 1 for token in tokens if token > 0]
+        text: str = self._tokenizer.decode(found, skip_special_tokens=False)
         return text
 
 
 @lru_cache(maxsize=8)
 def load_subwords(content: str, called: str = "the tokenizer") -> Subwords:
-    """The tokenizer of some JSON, loaded once."""
+    """Loads a tokenizer from JSON; the result is cached."""
     return Subwords(content, called)
 
 
@@ -82,28 +81,28 @@ def load_subwords(content: str, called: str = "the tokenizer") -> Subwords:
 def encoded_corpus(
     corpus: str, train_characters: int, content: str
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """A corpus's training share and the rest as tokens, each encoded by itself.
+    """The training part and the held-out part of a corpus as tokens, encoded separately.
 
     Raises:
-        ValueError: The tokenizer has no tokens for some of the text.
+        ValueError: The tokenizer cannot encode the text.
     """
     text, subwords = read_corpus(corpus), load_subwords(content)
     train = subwords.tokens(text[:train_characters]).astype(np.int32)
     held_out = subwords.tokens(text[train_characters:]).astype(np.int32)
     for share in (train, held_out):
-        share.setflags(write=False)  # everyone gets the same arrays
+        share.setflags(write=False)  # the cached arrays are shared
     return train, held_out
 
 
 @lru_cache(maxsize=16)
 def content_digest(content: str) -> str:
-    """SHA-256 of a tokenizer's JSON, however it is laid out (hexadecimal)."""
+    """SHA-256 of the JSON of a tokenizer, independent of its formatting (hexadecimal)."""
     plain = json.dumps(json.loads(content), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(plain.encode("utf-8")).hexdigest()
 
 
 def check_tokenizer_name(name: str) -> None:
-    """Refuses what is neither a known tokenizer nor a file.
+    """Checks that a name is a known tokenizer or a file.
 
     Raises:
         InputError: It is neither.
@@ -111,7 +110,7 @@ def check_tokenizer_name(name: str) -> None:
     if name not in NAMES and not is_file(Path(name).expanduser()):
         raise InputError(
             Problem(
-                f"{KEY}: there is no tokenizer and no file called {name!r}",
+                f"{KEY}: no tokenizer and no file called {name!r}",
                 KEY,
                 given=name,
                 expected="char, bpe, or the path of a JSON file of the tokenizers library",
@@ -122,10 +121,10 @@ def check_tokenizer_name(name: str) -> None:
 
 @lru_cache(maxsize=8)
 def read_tokenizer(name: str) -> str:
-    """The content of a tokenizer's file.
+    """The content of a tokenizer file.
 
     Raises:
-        InputError: The file cannot be read, or holds no tokenizer.
+        InputError: The file cannot be read, or is not a tokenizer.
     """
     path = Path(name).expanduser()
     try:
@@ -140,27 +139,28 @@ def read_tokenizer(name: str) -> str:
 
 @lru_cache(maxsize=8)
 def bpe_of_corpus(corpus: str, train_characters: int, size: int) -> str:
-    """A byte-level BPE tokenizer of a corpus's training share, as JSON.
+    """A byte-level BPE tokenizer, trained on the training part of a corpus, as JSON.
 
     Byte-pair encoding (Sennrich, Haddow and Birch, "Neural machine translation of rare words with
-    subword units", 2016) over bytes, words parted as GPT-2 does (Radford et al., 2019). Training is
-    deterministic; its result is kept in the user's cache under the digest of what it was made from.
+    subword units", 2016) over bytes, with GPT-2's splitting into words (Radford et al., 2019).
+    Training is deterministic; the result is stored in the user's cache under the digest of its
+    training text.
 
     Args:
-        corpus: The corpus's name.
-        train_characters: How many characters, from its beginning, are trained on.
-        size: How many tokens there are at most, the 256 bytes among them.
+        corpus: The name of the corpus.
+        train_characters: The number of characters, from the beginning, to train on.
+        size: The maximum number of tokens, including the 256 bytes.
     """
     text = read_corpus(corpus)[:train_characters]
     source = hashlib.sha256(text.encode("utf-8")).hexdigest()
-    kept = _folder() / f"bpe-{size}-{source[:32]}-{_TRAINING}.json"
+    cached = cache_folder() / TOKENIZERS / f"bpe-{size}-{source[:32]}-{_TRAINING}.json"
     with contextlib.suppress(OSError, InputError, UnicodeDecodeError):
-        content = kept.read_text(encoding="utf-8")
+        content = cached.read_text(encoding="utf-8")
         load_subwords(content)
         return content
     content = _train(text, size)
-    with contextlib.suppress(OSError):  # without a cache it is trained again the next time
-        _write(kept, content)
+    with contextlib.suppress(WriteError):  # without a cache, it is trained again next time
+        write_text_atomically(cached, content)
     return content
 
 
@@ -179,32 +179,14 @@ def _train(text: str, size: int) -> str:
     return content
 
 
-def _write(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial = Path(file.name)
-    try:
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _folder() -> Path:
-    cache = os.environ.get("ABLAB_CACHE") or platformdirs.user_cache_dir("ablab")
-    return Path(cache) / "tokenizers"
-
-
 def _library() -> Any:
     try:
         return importlib.import_module("tokenizers")
     except ImportError as error:
         raise InputError(
             Problem(
-                f"{KEY}: subwords need the tokenizers library, which is not installed",
+                f"{KEY}: subwords require the tokenizers library, which is not installed",
                 KEY,
-                expected='char, or the library: pip install "ablab[bpe]"',
+                expected='char, or pip install "ablab[bpe]"',
             )
         ) from error

@@ -1,4 +1,4 @@
-"""Predicting the next character, or subword, of a text."""
+"""Predicting the next character or subword of a text."""
 
 from functools import lru_cache
 
@@ -17,17 +17,17 @@ PADDING = 0
 
 
 class Characters:
-    """One token for each of some characters: character k is token k + 1, 0 is padding."""
+    """A character-level tokenizer: character k is token k + 1, 0 is padding."""
 
     def __init__(self, characters: str) -> None:
         self._characters = characters
 
     def text(self, tokens: NDArray[np.int64]) -> str:
-        """Tokens as text; padding is left out."""
+        """Converts tokens to text, without padding."""
         return "".join(self._characters[token - 1] for token in tokens if token != PADDING)
 
     def tokens(self, text: str) -> NDArray[np.int64]:
-        """Text as tokens.
+        """Converts text to tokens.
 
         Raises:
             ValueError: A character does not occur in the corpus.
@@ -41,24 +41,24 @@ class Characters:
 
 @lru_cache(maxsize=8)
 def _numbered_corpus(name: str) -> NDArray[np.int32]:
-    """A corpus as tokens, one for each character."""
+    """A corpus as tokens, one per character."""
     points = np.frombuffer(read_corpus(name).encode("utf-32-le"), dtype="<u4")
     distinct = list(map(ord, corpus_characters(name)))
     table = np.zeros(1 + max(distinct, default=0), dtype=np.int32)
     table[distinct] = np.arange(1, 1 + len(distinct))
     numbers: NDArray[np.int32] = table[points]
-    numbers.setflags(write=False)  # everyone gets the same array
+    numbers.setflags(write=False)  # the cached array is shared
     return numbers
 
 
 class Text(Task):
-    """Windows of a text in; the next token at each position out.
+    """The input is a window of a text; the target at each position is the next token.
 
-    Token 0 is padding, which stands in no window; character k of the text's sorted distinct
+    Token 0 is padding, which does not occur in windows. Character k of the sorted distinct
     characters, or token k of a subword tokenizer, is token k + 1. Neither the model nor a
-    tokenizer is trained on the text's end (``held_out`` of its characters). An epoch visits every
-    window of ``seq_len`` tokens of the rest once, in an order drawn by a keyed permutation of
-    (seed, epoch); the last batch of an epoch may reach into the next.
+    tokenizer is trained on the end of the text (a share ``held_out`` of its characters). An epoch
+    visits every window of ``seq_len`` tokens of the rest once, in an order drawn by a keyed
+    permutation of (seed, epoch); the last batch of an epoch can include windows of the next one.
 
     >>> task = Text(TextConfig(corpus="python-stdlib", seq_len=8))
     >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=2)
@@ -88,7 +88,7 @@ class Text(Task):
 
     @property
     def windows(self) -> int:
-        """How many windows an epoch visits."""
+        """The number of windows per epoch."""
         return len(self._train) - self.config.seq_len
 
     @property
@@ -97,20 +97,21 @@ class Text(Task):
         return slice(None)
 
     def draw(self, seed: int, first_step: int, steps: int, batch_size: int) -> Batch:
-        """The batches of ``steps`` steps; see :meth:`ablab.tasks.base.Task.draw`."""
+        """The batches for ``steps`` steps; see :meth:`ablab.tasks.base.Task.draw`."""
         first = (first_step - 1) * batch_size
         drawn = np.arange(first, first + steps * batch_size, dtype=np.int64)
         starts = permuted(seed, drawn // self.windows, drawn % self.windows, self.windows)
         return self._cut(self._train, starts.reshape(steps, batch_size), self.config.seq_len)
 
     def held_out(self, samples: int) -> Batch:
-        """At most ``samples`` windows spread evenly over the held-out text."""
+        """At most ``samples`` windows, spread evenly over the held-out text."""
         return self._spread(samples, self.config.seq_len)
 
     def evaluation_sets(self, samples: int) -> dict[str, Batch]:
-        """The held-out windows, and for each of ``eval_lengths`` about as many tokens in others.
+        """The held-out windows, and a set with about as many tokens for each of ``eval_lengths``.
 
-        Windows of length L are called ``length_L``, and are spread evenly over the held-out text.
+        The set with windows of length L is ``length_L``; its windows are spread evenly over the
+        held-out text.
         """
         sets = {"": self.held_out(samples)}
         for length in self.config.eval_lengths:
@@ -124,19 +125,19 @@ class Text(Task):
         tokens: Int[Tensor, "B T"],
         targets: Int[Tensor, "B P"],
     ) -> dict[str, Tensor]:
-        """``accuracy``, the share of tokens predicted."""
+        """``accuracy``, the share of correct tokens."""
         return {"accuracy": (logits.argmax(-1) == targets).float().mean()}
 
     def text(self, tokens: NDArray[np.int64]) -> str:
-        """Tokens as text; padding is left out."""
+        """Converts tokens to text, without padding."""
         return self._codec.text(tokens)
 
     def tokens(self, text: str) -> NDArray[np.int64]:
-        """Text as tokens.
+        """Converts text to tokens.
 
         Raises:
-            ValueError: A character does not occur in the corpus, or the tokenizer has no tokens
-                for it.
+            ValueError: A character does not occur in the corpus, or the tokenizer cannot encode
+                the text.
         """
         return self._codec.tokens(text)
 

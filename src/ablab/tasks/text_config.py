@@ -28,17 +28,16 @@ class TextConfig(TaskConfig):
     corpus: Annotated[str, NotInIdentity()] = "tinyshakespeare"
     """``tinyshakespeare``, ``python-stdlib``, or the path of a UTF-8 text file."""
     tokenizer: str = "char"
-    """How text becomes tokens: ``char`` is one token a character, with 0 for padding; ``bpe``
-    trains ``bpe_size`` subwords on the training share; or the path of a JSON file of the tokenizers
-    library."""
+    """``char`` uses one token per character; ``bpe`` trains ``bpe_size`` subwords on the training
+    part of the text; or the path of a JSON file of the tokenizers library."""
     bpe_size: Annotated[int | None, Field(ge=256, le=2**20), NotInIdentity()] = None
-    """With ``tokenizer: bpe``, how many subwords there are, the 256 bytes among them."""
+    """The number of subwords for ``tokenizer: bpe``, including the 256 bytes."""
     seq_len: int = Field(64, ge=1)
-    """Tokens that the model reads at once (T)."""
+    """The number of input tokens (T)."""
     held_out: float = Field(0.1, gt=0, lt=1)
-    """The share of the text, at its end, that is kept for evaluation."""
+    """The share of the text, at its end, that is held out for evaluation."""
     eval_lengths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], NotInIdentity()] = ()
-    """Further lengths that runs are evaluated at, as ``eval_MEASURE/length_LENGTH``."""
+    """Additional sequence lengths for evaluation, as ``eval_MEASURE/length_LENGTH``."""
 
     @field_validator("tokenizer")
     @classmethod
@@ -50,14 +49,18 @@ class TextConfig(TaskConfig):
     def _subwords_are_there(self) -> "TextConfig":
         if self.tokenizer != "bpe":
             if self.bpe_size is not None:
-                raise ValueError(f"bpe_size goes with tokenizer bpe, and not with {self.tokenizer}")
+                raise ValueError(
+                    f"bpe_size can only be used with tokenizer bpe, not with {self.tokenizer}"
+                )
             return self
         if self.bpe_size is None:
-            raise ValueError("tokenizer bpe needs bpe_size, the number of subwords (1024, say)")
+            raise ValueError(
+                "tokenizer bpe needs bpe_size, the number of subwords (for example 1024)"
+            )
         found = self.vocab_size - 1
         if found < self.bpe_size:
             raise ValueError(
-                f"bpe_size {self.bpe_size} is more than the text gives: {found} subwords"
+                f"bpe_size {self.bpe_size} is too large: the text yields only {found} subwords"
             )
         return self
 
@@ -68,27 +71,27 @@ class TextConfig(TaskConfig):
         if self.seq_len + 1 > min(train, held_out):
             raise ValueError(
                 f"seq_len {self.seq_len} is longer than the text: {self.corpus} has "
-                f"{train + held_out:,} {unit}, {train:,} to train on and {held_out:,} held out, "
-                f"and each share needs seq_len + 1"
+                f"{train:,} {unit} for training and {held_out:,} held out, and each part needs "
+                f"at least seq_len + 1"
             )
         for length in self.eval_lengths:
             if length + 1 > held_out:
                 raise ValueError(
-                    f"eval_lengths has {length}, and {held_out:,} {unit} of {self.corpus} are held "
-                    f"out; a length needs one more than itself"
+                    f"eval_lengths has {length}, but only {held_out:,} {unit} of {self.corpus} are "
+                    f"held out; a length needs one more than itself"
                 )
         if len(set(self.eval_lengths)) < len(self.eval_lengths):
-            raise ValueError("eval_lengths has a length twice")
+            raise ValueError("eval_lengths repeats a length")
         return self
 
     @property
     def train_characters(self) -> int:
-        """How many characters, from the text's beginning, are trained on."""
+        """The number of characters, from the beginning, to train on."""
         return round(len(read_corpus(self.corpus)) * (1 - self.held_out))
 
     @property
     def characters(self) -> str:
-        """The text's distinct characters in order; with ``char``, character k is token k + 1."""
+        """The distinct characters in order; with ``char``, character k is token k + 1."""
         return corpus_characters(self.corpus)
 
     @property
@@ -102,7 +105,7 @@ class TextConfig(TaskConfig):
 
     @property
     def share_sizes(self) -> tuple[int, int]:
-        """How many tokens are trained on, and how many are held out."""
+        """The number of training tokens and the number of held-out tokens."""
         content = self.subwords_json
         if content is None:
             return self.train_characters, len(read_corpus(self.corpus)) - self.train_characters
@@ -111,12 +114,12 @@ class TextConfig(TaskConfig):
 
     @property
     def train_size(self) -> int:
-        """How many windows an epoch visits."""
+        """The number of windows per epoch."""
         return self.share_sizes[0] - self.seq_len
 
     @property
     def vocab_size(self) -> int:
-        """The distinct characters, or the subwords, and the padding token."""
+        """The distinct characters or subwords, and the padding token."""
         content = self.subwords_json
         return len(self.characters) + 1 if content is None else load_subwords(content).vocab_size
 
@@ -127,16 +130,16 @@ class TextConfig(TaskConfig):
 
     @property
     def endless(self) -> bool:
-        """A text goes on."""
+        """True: samples are windows of a text."""
         return True
 
     @property
     def longest_input(self) -> int:
-        """The longest of ``seq_len`` and ``eval_lengths``."""
+        """The maximum of ``seq_len`` and ``eval_lengths``."""
         return max(self.seq_len, *self.eval_lengths, 0)
 
     def identity(self) -> dict[str, Any]:
-        """The corpus and a subword tokenizer enter by their content, wherever their files are."""
+        """The corpus and a subword tokenizer enter by their content, independent of their paths."""
         identity = super().identity() | {"corpus_sha256": corpus_digest(self.corpus)}
         content = self.subwords_json
         if content is None:
@@ -145,9 +148,9 @@ class TextConfig(TaskConfig):
 
 
 def tokenizer_json(config: TaskConfig) -> str | None:
-    """A task's subword tokenizer as JSON of the tokenizers library, to keep with an experiment.
+    """The subword tokenizer of a task as JSON of the tokenizers library, to store with it.
 
     Returns:
-        The JSON, whose digest enters the identity; None where the task has no such tokenizer.
+        The JSON, whose digest enters the identity; None if the task has no such tokenizer.
     """
     return config.subwords_json if isinstance(config, TextConfig) else None

@@ -1,6 +1,6 @@
 """Operations as a stack runs them: the run axis is folded into the batch where that is faster."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,20 +10,6 @@ from torch.nn import functional as F
 from ablab.model import flex
 from ablab.model.flex import Terms
 from ablab.model.forward import FusedKernels
-
-
-class StackedKernels(FusedKernels):
-    """Kernels for a model under ``torch.vmap``."""
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        """Softmax attention; see :meth:`ablab.model.forward.Kernels.attend`."""
-        result: Tensor = _FoldedAttention.apply(q, k, v, mask, causal)  # type: ignore[no-untyped-call]
-        return result
-
-    def attend_by(self, activation: str, q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> Tensor:
-        """Attention with another activation; see :meth:`ablab.model.forward.Kernels.attend_by`."""
-        result: Tensor = _FoldedFlex.apply(activation, q, k, v, terms)  # type: ignore[no-untyped-call]
-        return result
 
 
 class _FoldedAttention(torch.autograd.Function):
@@ -72,6 +58,13 @@ class _FoldedFlex(torch.autograd.Function):
         q, k, v = _folded(info.batch_size, qkv, in_dims[1:4])
         z = flex.attend(activation, q, k, v, terms)
         return z.view(info.batch_size, -1, *z.shape[1:]), 0
+
+
+class StackedKernels(FusedKernels):
+    """Kernels for a model under ``torch.vmap``; both fold the run axis into the batch."""
+
+    attend: Callable[..., Tensor] = staticmethod(_FoldedAttention.apply)
+    attend_by: Callable[..., Tensor] = staticmethod(_FoldedFlex.apply)
 
 
 def _folded(runs: int, tensors: Sequence[Tensor], in_dims: Sequence[int | None]) -> list[Tensor]:

@@ -67,7 +67,10 @@ class Objective:
         """
         words = None if noise is None else Noise(noise)
         forward = Forward(taps or {}, noise=words, kernels=kernels)
-        logits = self._predicted_logits({**parameters, **(buffers or {})}, tokens, forward)
+        tensors = {**parameters, **(buffers or {})}
+        forward, predicted = self._trim(tensors, tokens, forward)
+        with self._precision(tokens):
+            logits = functional_call(self.model, tensors, (tokens, forward))[:, predicted]
         return batch_loss(logits, targets, self._loss, self._dtype, self._ragged)
 
     def measures(
@@ -77,7 +80,9 @@ class Objective:
 
         If the loss is not plain cross-entropy, that is measured as well, as ``cross_entropy``.
         """
-        logits = self._predicted_logits(parameters, tokens, Forward(kernels=kernels))
+        forward, predicted = self._trim(parameters, tokens, Forward(kernels=kernels))
+        with self._precision(tokens):
+            logits = functional_call(self.model, parameters, (tokens, forward))[:, predicted]
         measures = self._task.measures(logits, tokens, targets)
         losses = {"loss": self._loss}
         if not self._loss.plain:
@@ -95,23 +100,23 @@ class Objective:
         self.model(tokens, Forward(noise=counter))
         return counter.sizes
 
-    def _predicted_logits(
+    def _trim(
         self, tensors: dict[str, Tensor], tokens: Tensor, forward: Forward
-    ) -> Tensor:
-        """The logits at the predicted positions, (B, P, V); others are skipped where possible."""
+    ) -> tuple[Forward, slice]:
+        """A pass that skips positions whose logits are not used, where the model can.
+
+        Returns:
+            The pass, and the predicted positions among those whose logits it computes.
+        """
         predicted = self._task.predicted
         first, last, step = predicted.indices(tokens.shape[1])
         # Dropout masks are cut from a sample's words in order, for all positions.
-        skips = first > 0 and step >= 1 and self.model.trims and forward.noise is None
-        if skips:
-            if forward.taps:
-                taps = self._full_sequence_taps(tensors, tokens, forward, first)
-                forward = replace(forward, taps=taps)
-            forward = replace(forward, first=first)
-            predicted = slice(0, max(0, last - first), step)
-        with self._precision(tokens):
-            logits: Tensor = functional_call(self.model, tensors, (tokens, forward))
-        return logits[:, predicted]
+        if first == 0 or step < 1 or not self.model.trims or forward.noise is not None:
+            return forward, predicted
+        if forward.taps:
+            taps = self._full_sequence_taps(tensors, tokens, forward, first)
+            forward = replace(forward, taps=taps)
+        return replace(forward, first=first), slice(0, max(0, last - first), step)
 
     def _full_sequence_taps(
         self, tensors: dict[str, Tensor], tokens: Tensor, forward: Forward, first: int

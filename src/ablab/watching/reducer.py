@@ -150,7 +150,7 @@ def reducer(
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         made = Reducer(name, function, given, families, applies, is_mean)
         function.reducer = made  # type: ignore[attr-defined]
-        if function.__module__ == f"{reducer.__module__.rpartition('.')[0]}.reducers.{name}":
+        if REDUCERS.ships(function):
             REDUCERS.register(name)(made)
         return function
 

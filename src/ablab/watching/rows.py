@@ -106,7 +106,7 @@ def rows_from(sums: Mapping[str, Tensor], count: Tensor, exact: Tensor | None = 
     )
 
 
-NEEDS = {
+PARTS_OF = {
     "mean_norm": ("norms",),
     "max_norm": ("norms",),
     "min_norm": ("norms",),
@@ -120,4 +120,4 @@ NEEDS = {
 
 def parts_for(reducers: Iterable[str]) -> frozenset[str]:
     """The parts that reducers of rows need; all parts for a reducer that is not shipped."""
-    return frozenset(part for name in reducers for part in NEEDS.get(name, PARTS))
+    return frozenset(part for name in reducers for part in PARTS_OF.get(name, PARTS))

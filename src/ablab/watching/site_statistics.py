@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ablab.train.method import Method
 from ablab.train.taps import MEAN, Tapped, TapReducer
 from ablab.watching.column_buffer import ColumnBuffer
 from ablab.watching.columns import Column
@@ -29,13 +30,12 @@ class SiteStatistics(TapReducer):
             ignored.
         sites: The model's sites.
         predicted: The positions whose token is predicted.
-        row_pass: The implementation of the pass over a tensor.
         batch: The number of samples in the complete batch (B).
-        eager: Whether tensors hold values during the pass, which is not so while it is traced.
-            Then a tensor that two successive sites share is reduced once.
-        compiles: Whether the reductions of each tensor are compiled.
-        in_parts: Whether a batch is processed in parts. Then reducers that are not means over
-            samples are applied to the complete tensor at the end.
+        row_pass: The implementation of the pass over a tensor.
+        method: How gradients are computed. In an eager pass, tensors hold values, and a tensor that
+            two successive sites share is reduced once. Where a batch is processed in parts,
+            reducers that are not means over samples are applied to the complete tensor at the end.
+        compiles: Whether the reductions of each tensor are compiled, in an eager pass.
     """
 
     def __init__(
@@ -43,17 +43,16 @@ class SiteStatistics(TapReducer):
         columns: Sequence[Column],
         sites: Mapping[str, Site],
         predicted: slice,
-        row_pass: RowPass,
         batch: int,
-        eager: bool,
+        row_pass: RowPass,
+        method: Method,
         compiles: bool = False,
-        in_parts: bool = False,
     ) -> None:
         self._columns = [each for each in columns if each.place.family in ACTIVATIONS]
         self._sites, self._predicted, self._row_pass = sites, predicted, row_pass
-        self._batch, self._eager = batch, eager
-        self._programs = Programs() if compiles else None
-        self._in_parts = in_parts
+        self._batch, self._eager = batch, not method.compiled
+        self._programs = Programs() if compiles and self._eager else None
+        self._in_parts = method.samples is not None
         self._reducers: dict[tuple[str, str], list[Reducer]] = {}
         for column in self._columns:
             key = (column.place.family, column.place.name)

@@ -69,11 +69,10 @@ class StepStatistics(StatisticsCollector):
             columns,
             self._sites,
             stack.task.predicted,
-            TracedRows() if traced else EagerRows(),
             batch,
-            eager=not stack.method.compiled,
-            compiles=compiles and not stack.method.compiled,
-            in_parts=stack.method.samples is not None,
+            TracedRows() if traced else EagerRows(),
+            stack.method,
+            compiles,
         )
 
     def watches(self, step: int) -> bool:

@@ -82,7 +82,9 @@ def test_what_was_averaged_and_what_is_missing_is_said():
     results = gather(grid({"a": [1, 2], "b": [0, 1]}, 4, value), ["a", "b"])
     (found,) = differences(results, "a")
     text = comparison_sentence(found, "m")
-    assert "3 seeds, averaged over 2 cells of the other settings, 1 of 8 pairs lacks a" in text
+    assert (
+        "3 seeds, averaged over 2 cells of the other settings, 1 of 8 pairs lacks a value" in text
+    )
     (found,) = differences(results, "a", "base")
     assert "other settings at their base values" in comparison_sentence(found, "m")
 
@@ -136,8 +138,9 @@ def test_a_power_law_is_said_as_a_halving_or_doubling():
 def test_an_exponential_is_said_as_a_step():
     text = law(lambda w: 9 * np.exp(0.5 * w), (0, 1, 2, 3))
     assert text.startswith("increasing model.d_model by 1 multiplies leaves(log(10)) by 1.6")
-    falling = law(lambda w: 9 * np.exp(-0.5 * w), (0, 1, 2, 3))
-    assert falling.startswith("decreasing model.d_model by 1")
+    assert law(lambda w: 9 * np.exp(-0.5 * w), (0, 1, 2, 3)).startswith(
+        "decreasing model.d_model by 1"
+    )
 
 
 def test_runs_that_never_did_and_relations_that_are_none_are_said():

@@ -32,8 +32,8 @@ def in_place(patient: Patient) -> list[Finding]:
             )
         )
     model = patient.model().train()
-    kept = _tensors(model)
-    before = {name: (each, each.detach().clone()) for name, each in kept.items()}
+    tensors = _tensors(model)
+    before = {name: (each, each.detach().clone()) for name, each in tensors.items()}
     with torch.no_grad():
         model(patient.batch(2)[0])
     now = _tensors(model)

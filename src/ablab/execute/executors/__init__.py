@@ -1,1 +1,5 @@
-"""Executors, one per file, found by name: how the processes that train a plan are run."""
+"""Executors, one per file, found by name.
+
+- ``in_process``: trains in this process.
+- ``worker_processes``: trains in several processes of this machine.
+"""

@@ -9,24 +9,27 @@ from ablab.execute.errors import RunFailure
 from ablab.execute.executor import Executor
 from ablab.execute.memory import release_freed_memory, retain_freed_memory
 from ablab.execute.options import EXECUTORS
+from ablab.execute.pause import PauseError
 from ablab.execute.queue import StackQueue, fail_run
 from ablab.execute.resume import group_by_step
+from ablab.execute.setup import set_up
 from ablab.execute.speeds import persist_compiled_programs
-from ablab.execute.train_stack import train_stack
 from ablab.store.checkpointer import LeaseLostError
 from ablab.store.index import StoreError
 from ablab.store.leases import Owner
+from ablab.train.loop import train
 from ablab.train.run import Run
 
 
 @EXECUTORS.register("in_process")
 class InProcess(Executor):
-    """This process alone."""
+    """Trains all stacks in this process."""
 
     def train(self, queue: StackQueue) -> bool:
         """See :meth:`Executor.train`.
 
-        A stack whose training raises is split in halves, until the run at fault is alone.
+        If training a stack raises, the stack is split in half, repeatedly, until the failing run is
+        alone.
         """
         torch.set_num_threads(queue.plan.threads)
         retain_freed_memory()
@@ -38,17 +41,28 @@ class InProcess(Executor):
                     runs = parts.pop(0)
                     try:
                         for group in group_by_step(queue.store, runs):
-                            if not train_stack(queue, owner, claim, group):
+                            ready = set_up(queue, owner, claim, group)
+                            if ready is None:
+                                continue
+                            finished = train(
+                                ready.stack, ready.checkpointer, ready.rules,
+                                queue.should_pause, ready.losses, ready.observers,
+                            )  # fmt: skip
+                            ready.progress.done(finished)
+                            if not finished:
                                 break
+                        continue
+                    except PauseError:
                         continue
                     except LeaseLostError as error:
                         queue.report({"event": "message", "text": str(error)})
                         continue
-                    except StoreError:  # a full disk, for example, is not these runs' fault
+                    except StoreError:  # such as a full disk, which is not the runs' fault
                         raise
                     except (Exception, SystemExit) as error:
                         failure = RunFailure.of(error)
-                    # Outside the handler, where nothing refers to a stack that may not have fitted.
+                    ready = None
+                    # Outside the handler: nothing refers to a stack that may not have fitted.
                     parts[:0] = _halves(queue, runs, failure)
                     if queue.should_pause():
                         break
@@ -56,7 +70,7 @@ class InProcess(Executor):
 
 
 def _halves(queue: StackQueue, runs: Sequence[Run], failure: RunFailure) -> list[Sequence[Run]]:
-    """What to try next of runs that failed together; a run that failed alone is marked so."""
+    """The halves to try next of runs that failed together; a single run is marked as failed."""
     gc.collect()
     release_freed_memory()
     if torch.cuda.is_available():

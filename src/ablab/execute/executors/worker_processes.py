@@ -18,12 +18,12 @@ from ablab.execute.queue import StackQueue, count_deaths, fail_run
 from ablab.execute.worker import STORE_ERROR, plan_as_data
 from ablab.store.index import StoreError
 
-_DEATHS_ALLOWED = 2  # of processes that trained a run alone, before it counts as failed
+_MAX_DEATHS = 2  # processes that may die training a run alone before it counts as failed
 
 
 @EXECUTORS.register("worker_processes")
 class WorkerProcesses(Executor):
-    """As many processes as the plan has workers; each trains like :class:`InProcess`."""
+    """Starts one process per worker of the plan; each trains like :class:`InProcess`."""
 
     def train(self, queue: StackQueue) -> bool:
         """See :meth:`Executor.train`."""
@@ -31,7 +31,7 @@ class WorkerProcesses(Executor):
 
 
 class _Pool:
-    """Worker processes, and what they tell."""
+    """The worker processes and the events that they report."""
 
     def __init__(self, stacks: StackQueue) -> None:
         self._stacks = stacks
@@ -43,7 +43,7 @@ class _Pool:
         self._store_error = ""
 
     def run(self) -> bool:
-        """Starts the workers and follows them to their end."""
+        """Starts the workers and handles their events until all have ended."""
         for _ in range(self._stacks.plan.workers):
             self._start()
         paused = False
@@ -59,9 +59,9 @@ class _Pool:
                 except queue.Empty:
                     continue
                 if event is None:
-                    self._ended(number, paused)
+                    self._handle_exit(number, paused)
                 else:
-                    self._heard(number, event)
+                    self._handle_event(number, event)
         finally:
             for process in self._processes.values():
                 process.kill()
@@ -78,7 +78,7 @@ class _Pool:
             env=os.environ
             | {"OMP_NUM_THREADS": str(self._stacks.plan.threads)}
             | (visible_device(number) if self._stacks.plan.device == "cuda" else {}),
-            start_new_session=True,  # Ctrl-C reaches this process alone, which asks them to pause
+            start_new_session=True,  # Ctrl-C reaches only this process, which asks them to pause
         )
         assert process.stdin is not None, "asked for a pipe"
         spec = {
@@ -104,7 +104,7 @@ class _Pool:
         finally:
             self._events.put((number, None))
 
-    def _heard(self, number: int, event: dict[str, Any]) -> None:
+    def _handle_event(self, number: int, event: dict[str, Any]) -> None:
         if event["event"] == "claimed":
             self._training[number] = event["ids"]
         elif event["event"] == "store_error":
@@ -113,18 +113,18 @@ class _Pool:
         elif event["event"] == "waiting":
             self._training.pop(number, None)
             if self._training:
-                return  # for a process of this same command, which is no news
+                return  # it waits for a process of this same command
         self._stacks.report(event)
 
-    def _ended(self, number: int, paused: bool) -> None:
-        """A worker's output has closed: it is done, was paused, or died."""
+    def _handle_exit(self, number: int, paused: bool) -> None:
+        """Handles the end of a worker, which is done, was paused, or died."""
         process = self._processes.pop(number)
         held = self._training.pop(number, [])
         code = process.wait()
         for stream in (process.stdin, process.stdout):
             assert stream is not None, "asked for pipes"
             stream.close()
-        if code == STORE_ERROR:  # the worker has said which; nobody's run is at fault
+        if code == STORE_ERROR:  # which the worker reported; no run is at fault
             raise StoreError(Problem(self._store_error or "a worker cannot write the store"))
         if code == 0 or paused:
             return
@@ -133,8 +133,8 @@ class _Pool:
         count_deaths(self._stacks.store, held)
         if len(held) == 1:
             self._deaths[held[0]] += 1
-            if self._deaths[held[0]] >= _DEATHS_ALLOWED:
-                fail_run(self._stacks.store, held[0], f"its process died again and again ({cause})")
+            if self._deaths[held[0]] >= _MAX_DEATHS:
+                fail_run(self._stacks.store, held[0], f"its process died repeatedly ({cause})")
         if not held and self._started >= 3 * self._stacks.plan.workers:
             raise ProcessError(f"worker processes die before they train anything ({cause})")
         self._start()

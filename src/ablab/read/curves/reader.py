@@ -1,6 +1,6 @@
 """Reads a curve: finds plateaus, descents, slowdowns, growbacks, spikes and the floor."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -111,6 +111,8 @@ def _assemble(
     def named(level: float) -> str | None:
         return name_level(level, levels, basic.column)
 
+    stops = [flat.first for flat in flats] + [rise.first for rise in rises]
+    stops += [each.bin for each in slower]
     plateaus, descents = [], []
     for flat, (first, stop), how in places:
         level = _level(view, first, stop, scale)
@@ -119,9 +121,7 @@ def _assemble(
             Plateau(level, int(view.steps[first]), int(view.steps[stop]), named(level), sure)
         )
         if how.downwards:
-            descents.append(
-                _descent(view, stop, level, named(level), sure, flats, rises, slower, scale)
-            )
+            descents.append(_descent(view, stop, plateaus[-1], stops, scale))
     lowest = int(np.argmin(view.bins.mean))
     value = scale.value
     return replace(
@@ -216,30 +216,27 @@ def _left(view: View, flat: Flat, high: int) -> _Left | None:
 
 
 def _descent(
-    view: View,
-    start: int,
-    level: float,
-    name: str | None,
-    sure: float,
-    flats: list[Flat],
-    rises: list[Rise],
-    slower: list[Slower],
-    scale: Scale,
+    view: View, start: int, plateau: Plateau, stops: Sequence[int], scale: Scale
 ) -> Descent:
-    """The fall from a plateau whose last value is at index ``start``."""
+    """The descent from a plateau.
+
+    Args:
+        view: The curve.
+        start: The index of the plateau's last value.
+        plateau: The plateau.
+        stops: Bins at which a descent ends: of flat pieces, rises and slowdowns.
+        scale: The scale on which the curve is read.
+    """
     bin_of = int(np.searchsorted(view.bins.last, start))
-    ends = [flat.first for flat in flats if flat.first > bin_of]
-    ends += [rise.first for rise in rises if rise.first > bin_of]
-    ends += [each.bin for each in slower if each.bin > bin_of]
-    last = min(ends) if ends else len(view.bins.mean) - 1
-    # The level may be different after a spike, so the fall ends at its lowest value.
+    last = min((stop for stop in stops if stop > bin_of), default=len(view.bins.mean) - 1)
+    # A spike may end on another level: the fall ends where it is lowest.
     lowest = bin_of + int(np.argmin(view.bins.mean[bin_of : last + 1]))
     end = int(view.bins.last[lowest])
     form, rate = form_of_fall(view, start, end)
     at_end = float(view.smooth(5)[end])
     return Descent(
-        int(view.steps[start]), int(view.steps[end]), level, name, scale.value(at_end), form, rate,
-        sure,
+        int(view.steps[start]), int(view.steps[end]), plateau.level, plateau.name,
+        scale.value(at_end), form, rate, plateau.confidence,
     )  # fmt: skip
 
 

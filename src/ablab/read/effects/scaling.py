@@ -149,8 +149,8 @@ def scaling(results: Results, of: str, others: Others = "all") -> Scaling:
     values = np.log(results.by([of], others, results.values))  # (levels, cells, seeds)
     levels = np.array(results.levels[of], dtype=np.float64)
     runs = values.size
-    kept = np.isfinite(values).any(axis=(1, 2)) & np.isfinite(levels)
-    values, levels = values[kept], levels[kept]
+    has_value = np.isfinite(values).any(axis=(1, 2)) & np.isfinite(levels)
+    values, levels = values[has_value], levels[has_value]
     order = np.argsort(levels)
     values, levels = values[order], levels[order]
     fits = []

@@ -38,7 +38,7 @@ def verdict_words(found: Comparison) -> str:
         return f"no difference larger than {_margin(found)}"
     if found.seeds < 2:
         return "undecided: needs at least 2 seeds"
-    return "undecided" + _needs(found, ", about {} seeds would show this")
+    return "undecided" + _seeds_needed(found, ", about {} seeds would show this")
 
 
 def interaction_sentence(found: Interaction, measure: str) -> str:
@@ -124,7 +124,7 @@ def _said(found: Comparison, measure: str) -> str:
         bound = f"; the 90% interval bounds the difference at {size} (not a test)"
     return (
         f"undecided, {measure} is {amount} (adjusted p {p_value(found.p_adjusted)}, {facts})"
-        f"{_needs(found, '; about {} seeds would show a difference of this size')}{bound}"
+        f"{_seeds_needed(found, '; about {} seeds would show a difference of this size')}{bound}"
     )
 
 
@@ -146,7 +146,7 @@ def _margin(found: Comparison) -> str:
     return f"{factor}{number(found.margin)}"
 
 
-def _needs(found: Comparison, words: str) -> str:
+def _seeds_needed(found: Comparison, words: str) -> str:
     needed = found.seeds_to_detect
     return words.format(f"{needed:,}") if needed is not None and needed > found.seeds else ""
 

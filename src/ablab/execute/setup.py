@@ -1,14 +1,16 @@
-"""Training runs of a claimed stack: set up, verify the method, train, checkpoint."""
+"""Setting up a claimed stack for training: state, method, statistics, checkpoints."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ablab.execute.observers import make_collector, make_observers
-from ablab.execute.pause import PauseError, at_once
+from ablab.execute.pause import immediate_pause
 from ablab.execute.queue import Claim, StackQueue
 from ablab.execute.stop_rules import stop_rules
 from ablab.execute.usage import Usage
@@ -16,17 +18,39 @@ from ablab.execute.verify import verify
 from ablab.store.checkpointer import StoreCheckpointer
 from ablab.store.leases import Owner, this_host
 from ablab.store.store import timestamp
-from ablab.train.loop import train
+from ablab.train.loop import Observer
 from ablab.train.method import SOLO
 from ablab.train.run import Run
 from ablab.train.stack import RunState, Stack
+from ablab.train.stopping import StopRule
 from ablab.watching.config import WatchConfig
 
 
-def train_stack(
+@dataclass(frozen=True)
+class Training:
+    """A stack that is ready to be trained.
+
+    Attributes:
+        stack: The stack.
+        checkpointer: Where its checkpoints go.
+        rules: Stop rules by run.
+        losses: Losses since the last logged step, (K, R), where it continues between two of them.
+        observers: What captures tensors and records incidents.
+        progress: Reports its progress to the queue.
+    """
+
+    stack: Stack
+    checkpointer: StoreCheckpointer
+    rules: dict[str, StopRule]
+    losses: NDArray[np.float64] | None
+    observers: list[Observer]
+    progress: "_Progress"
+
+
+def set_up(
     queue: StackQueue, owner: Owner, claim: Claim, group: Sequence[tuple[Run, RunState | None]]
-) -> bool:
-    """Trains runs that are at the same step, as one stack.
+) -> Training | None:
+    """Sets up runs that are at the same step as one stack.
 
     Args:
         queue: What the stack was claimed from; progress is reported to it.
@@ -35,22 +59,22 @@ def train_stack(
         group: The runs, each with the state it continues from; None at its beginning.
 
     Returns:
-        Whether they reached their end; False where training was paused.
+        None where stop rules have ended all of them already.
+
+    Raises:
+        PauseError: A pause was requested while a program compiled.
     """
     rules, before = stop_rules(queue.store, queue.experiment, group)
     left = [(run, state) for run, state in group if run.id not in before.stopped]
     if not left:
-        return True
+        return None
     method = claim.planned.method
     if len(left) == 1 and method.vmapped and not method.compiled:
         method = SOLO  # some models, such as recurrent ones, cannot be trained under vmap
     runs, states = [run for run, _ in left], [state for _, state in left]
     stack = Stack(runs, states, torch.device(queue.plan.device), method)
-    try:
-        with at_once():  # compiling takes up to a minute
-            verify(stack, claim.planned.fallback, queue.report)
-    except PauseError:
-        return False
+    with immediate_pause():  # compiling takes up to a minute
+        verify(stack, claim.planned.fallback, queue.report)
     watch = runs[0].watch
     assert isinstance(watch, WatchConfig), "an experiment's runs know what is watched"
     stack.collector = make_collector(stack, watch, queue.plan.compiling)
@@ -61,12 +85,7 @@ def train_stack(
         progress.note, usage.facts,
     )  # fmt: skip
     checkpointer.started(stack.step)
-    losses = before.losses(stack.runs)
-    finished = train(stack, checkpointer, rules, queue.should_pause, losses, observers)
-    queue.report(progress.pace(runs[0].id))
-    if finished:
-        queue.report({"event": "ended", "ids": [run.id for run, _ in group]})
-    return finished
+    return Training(stack, checkpointer, rules, before.losses(runs), observers, progress)
 
 
 def _facts(stack: Stack, device: str, watch: WatchConfig) -> dict[str, Any]:
@@ -93,12 +112,14 @@ class _Progress:
     queue: StackQueue
     number: int
     stack: Stack
+    ids: list[str] = field(init=False)
     step: int = field(init=False)
     run_steps: int = 0
     began: float = field(default_factory=time.perf_counter)
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
+        self.ids = [run.id for run in self.stack.runs]
         self.step = self.stack.step
 
     def note(self, step: int, width: int, loss: float) -> None:
@@ -117,13 +138,17 @@ class _Progress:
             }
         )
 
-    def pace(self, run: str) -> dict[str, Any]:
-        """The event that says how fast the stack trained; ``run`` stands for all of them."""
-        return {
-            "event": "pace",
-            "run": run,
-            "method": asdict(self.stack.method),
-            "run_steps": self.run_steps,
-            "seconds": self.seconds,
-            "compile_seconds": self.stack.compile_seconds,
-        }
+    def done(self, finished: bool) -> None:
+        """Reports how fast the stack trained, and whether its runs reached their end."""
+        self.queue.report(
+            {
+                "event": "pace",
+                "run": self.ids[0],
+                "method": asdict(self.stack.method),
+                "run_steps": self.run_steps,
+                "seconds": self.seconds,
+                "compile_seconds": self.stack.compile_seconds,
+            }
+        )
+        if finished:
+            self.queue.report({"event": "ended", "ids": self.ids})

@@ -1,19 +1,16 @@
-"""The static figures of an entry, as SVG."""
+"""The curves of an entry's variants as a static figure."""
 
-import io
 import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ablab.logbook.svg import PALETTE, figure_style, svg
 from ablab.read.bands import Band
 
-# Okabe and Ito's palette, whose colours can be distinguished with any colour vision deficiency.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[tuple[int, ...], ...] = ((), (6, 3), (2, 2), (8, 3, 2, 3))
 CROWDED = len(PALETTE) * len(DASHES)  # with more bands than this, styles are not unique
 _MARKED = 8  # with more bands than this, marks would overlap
@@ -72,7 +69,7 @@ def curves(
         levels: Natural levels, by name; drawn as thin lines if they are within the range.
         marks: The marks of the curve reader, by label of the variant.
     """
-    with mpl.rc_context({"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": "ablab"}):
+    with figure_style():
         crowded = len(bands) > CROWDED
         figure = Figure(figsize=(7.5, 4.2), layout="constrained")
         axes = figure.subplots()
@@ -117,14 +114,12 @@ def curves(
             _name_colours(axes, bands)
         elif len(bands) > 1:
             axes.legend(frameon=False, fontsize=8, ncols=1 if len(bands) <= 8 else 2)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": "ablab"})
-    text = file.getvalue()
+        text = svg(figure)
     # Two decimals are finer than any screen, and halve the size of the paths.
     return re.sub(
         r' d="[^"]*"',
         lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]),
-        text[text.index("<svg") :],
+        text,
     )
 
 

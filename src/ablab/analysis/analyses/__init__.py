@@ -1,0 +1,1 @@
+"""A file per analysis; see :mod:`ablab.analysis.analysis`."""

@@ -1,0 +1,123 @@
+"""The decorator and the registry of analyses.
+
+An analysis is a decorated function in a file of its own in ``ablab/analysis/analyses``; no list
+needs editing. A user's own analysis is named by its import path.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from ablab.analysis.finding import Finding
+from ablab.analysis.subject import Subject
+from ablab.config import Config, InputError, Problem, Variants
+
+ANALYSES = Variants("analysis", "ablab.analysis.analyses")
+
+Need = Literal["model", "task"]
+Examine = Callable[[Subject, Any], Finding]
+
+
+class NoSettings(Config):
+    """For analyses without settings."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of an analysis: its name, its default and what it is about."""
+
+    name: str
+    default: Any
+    about: str
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A registered analysis.
+
+    Attributes:
+        name: Its name, or its import path.
+        question: The question that it answers.
+        needs: Its inputs: ``model``, and ``task`` if it needs samples.
+        cost: What it costs per model, in a few words.
+        settings: The class of its settings, all of which have defaults.
+        examine: Computes the finding for a subject.
+    """
+
+    name: str
+    question: str
+    needs: tuple[Need, ...]
+    cost: str
+    settings: type[Config]
+    examine: Examine
+
+    def settings_list(self) -> list[Setting]:
+        """Its settings, in their order."""
+        return [
+            Setting(name, field.default, " ".join((field.description or "").split()))
+            for name, field in self.settings.model_fields.items()
+        ]
+
+
+def analysis(
+    name: str,
+    *,
+    question: str,
+    needs: Sequence[Need],
+    cost: str,
+    settings: type[Config] = NoSettings,
+) -> Callable[[Examine], Analysis]:
+    """A decorator that registers a function of a subject and settings as an analysis.
+
+    The function must not change the model. It may draw random numbers from torch's global
+    generator, which is seeded before each call.
+
+    Args:
+        name: The analysis's name, which is also that of its file; users' own analyses are named by
+            their import paths.
+        question: The question that it answers.
+        needs: Its inputs.
+        cost: What it costs per model, in a few words.
+        settings: The class of its settings.
+
+    Raises:
+        ValueError: A setting has no default, or an input does not exist.
+    """
+    for key, each in settings.model_fields.items():
+        if each.is_required():
+            raise ValueError(f"the setting {key} of the analysis {name} has no default")
+    unknown = sorted(set(needs) - set(get_args(Need)))
+    if unknown:
+        raise ValueError(f"the analysis {name} needs {unknown[0]!r}, which is not an input")
+
+    def decorate(function: Examine) -> Analysis:
+        made = Analysis(name, question, tuple(needs), cost, settings, function)
+        if ANALYSES.ships(function):
+            ANALYSES.register(name)(made)
+        return made
+
+    return decorate
+
+
+def find_analysis(name: str) -> Analysis:
+    """The analysis with a name or an import path.
+
+    Raises:
+        InputError: There is no such analysis.
+    """
+    found = ANALYSES.find(name, "analysis")
+    if not isinstance(found, Analysis):
+        raise InputError(
+            Problem(
+                f"{name} is not an analysis",
+                "analysis",
+                given=name,
+                expected="a function with the decorator ablab.analysis.analysis.analysis",
+            )
+        )
+    return replace(found, name=name)
+
+
+def all_analyses() -> list[Analysis]:
+    """The shipped analyses, by name."""
+    return [find_analysis(name) for name in ANALYSES.names()]

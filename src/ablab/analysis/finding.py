@@ -1,0 +1,128 @@
+"""The results of an analysis: a :class:`Finding` for one model, :class:`Findings` for many."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from ablab.config import Config
+from ablab.store.metrics import key_column
+
+FRONT = ("run", "step")  # added in front of every table
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of an analysis for one model.
+
+    Attributes:
+        scalars: Numbers by name. None stands for a number that does not exist; so does one that is
+            not finite.
+        tables: Frames by name, with a row for each parameter, head, position, or whatever the table
+            is about. Columns ``run`` and ``step`` are added in front.
+    """
+
+    scalars: Mapping[str, float | None] = field(default_factory=dict)
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, table in self.tables.items():
+            taken = [column for column in FRONT if column in table.columns]
+            if taken:
+                raise ValueError(
+                    f"table {name!r} has a column {taken[0]!r}, a name that ablab adds"
+                )
+
+
+@dataclass(frozen=True)
+class ModelFinding:
+    """A finding and the model that it belongs to.
+
+    Attributes:
+        finding: The finding.
+        run: The run's id; None for a model from elsewhere.
+        step: The step; None for a model from elsewhere.
+        keys: The seed, and the variant's keys with their values.
+    """
+
+    finding: Finding
+    run: str | None
+    step: int | None
+    keys: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The results of an analysis for one or more models.
+
+    Attributes:
+        analysis: The analysis's name.
+        question: The question that it answers.
+        settings: Its settings.
+        scalars: A row for each run, step and scalar: ``run``, ``seed``, the variants' keys,
+            ``step``, ``name`` (``analysis/NAME/WHAT``) and ``value``.
+        tables: The tables by name, each with ``run`` and ``step`` in front of its own columns.
+    """
+
+    analysis: str
+    question: str
+    settings: Config
+    scalars: pl.DataFrame
+    tables: dict[str, pl.DataFrame]
+
+    def __str__(self) -> str:
+        lines = [f"{self.analysis}: {self.question}"]
+        with pl.Config(tbl_hide_dataframe_shape=True, tbl_rows=20, tbl_cols=12, fmt_str_lengths=60):
+            for name, table in self.tables.items():
+                lines += [f"{name} ({table.height:,} rows)", str(table)]
+            if not self.tables:
+                lines += [f"scalars ({self.scalars.height:,} rows)", str(self.scalars)]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        shown = self.tables or {"scalars": self.scalars}
+        tables = [f"<h4>{name}</h4>{table._repr_html_()}" for name, table in shown.items()]
+        return f"<p><b>{self.analysis}</b>: {self.question}</p>{''.join(tables)}"
+
+
+def joined(
+    analysis: str, question: str, settings: Config, findings: Sequence[ModelFinding]
+) -> Findings:
+    """Joins the findings of several models."""
+    keys = list(dict.fromkeys(key for each in findings for key in each.keys))
+    rows = [
+        {
+            "run": each.run,
+            **{key: each.keys.get(key) for key in keys},
+            "step": each.step,
+            "name": f"analysis/{analysis}/{name}",
+            "value": None if value is None or not math.isfinite(value) else float(value),
+        }
+        for each in findings
+        for name, value in each.finding.scalars.items()
+    ]
+    schema = {"run": pl.String, "step": pl.Int64, "name": pl.String, "value": pl.Float64}
+    columns = ["run", *keys, "step", "name", "value"]
+    scalars = pl.DataFrame(
+        {
+            column: pl.Series(column, [row[column] for row in rows], schema[column])
+            if column in schema
+            else key_column([row[column] for row in rows])
+            for column in columns
+        }
+    )
+    tables: dict[str, list[pl.DataFrame]] = {}
+    for each in findings:
+        for name, table in each.finding.tables.items():
+            run = pl.lit(each.run, pl.String).alias("run")
+            step = pl.lit(each.step, pl.Int64).alias("step")
+            tables.setdefault(name, []).append(table.select(run, step, pl.all()))
+    return Findings(
+        analysis,
+        question,
+        settings,
+        scalars,
+        {name: pl.concat(found, how="diagonal_relaxed") for name, found in tables.items()},
+    )

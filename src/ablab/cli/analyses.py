@@ -1,0 +1,37 @@
+"""Commands that look inside models."""
+
+import click
+
+from ablab.cli.common import json_option, print_json, quiet_option
+
+
+@click.command()
+@json_option
+@quiet_option
+def analyses(as_json: bool, quiet: bool) -> None:
+    """List the analyses, each with its question, its inputs and its cost.
+
+    ablab.analyze(run, "NAME") runs one from Python.
+    """
+    from ablab.analysis.analysis import all_analyses
+
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": each.name,
+                    "question": each.question,
+                    "needs": each.needs,
+                    "cost": each.cost,
+                    "settings": [vars(setting) for setting in each.settings_list()],
+                }
+                for each in all_analyses()
+            ]
+        )
+        return
+    for each in all_analyses():
+        click.echo(f"{each.name}  {each.question}")
+        click.echo(f"  needs    {', '.join(each.needs)}")
+        click.echo(f"  costs    {each.cost}")
+        for setting in each.settings_list():
+            click.echo(f"  setting  {setting.name} ({setting.default}): {setting.about}")

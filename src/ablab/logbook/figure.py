@@ -1,0 +1,91 @@
+"""The decorator and the registry of figures of a run.
+
+A figure is a decorated function in a file of its own in ``ablab/logbook/figures``; no list needs
+editing. A user's own figure is named by its import path.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from matplotlib.figure import Figure
+
+from ablab.config import InputError, Problem, Variants
+from ablab.logbook.svg import figure_style, svg
+
+FIGURES = Variants("figure", "ablab.logbook.figures")
+
+Shows = Literal["statistic", "capture", "run"]
+
+
+@dataclass(frozen=True)
+class FigureKind:
+    """A registered figure.
+
+    Attributes:
+        name: Its name, or its import path.
+        shows: The kind of data that it draws; see :func:`figure`.
+        about: A short description.
+        make: The function that draws it.
+    """
+
+    name: str
+    shows: Shows
+    about: str
+    make: Callable[..., Figure]
+
+    def svg(self, *data: Any) -> str:
+        """Draws data as an SVG document."""
+        with figure_style():
+            return svg(self.make(*data))
+
+
+def figure(name: str, shows: Shows, about: str) -> Callable[[Callable[..., Figure]], FigureKind]:
+    """A decorator that registers a function as a figure.
+
+    The function returns a matplotlib figure; the caller sets the style and writes the SVG. Its
+    arguments depend on what it draws:
+
+    - ``statistic``: a frame with the column ``step`` and the columns of the statistic, and the
+      :class:`~ablab.logbook.layers.LayerGroup` that lists these columns;
+    - ``capture``: the captured tensor by step, as NumPy arrays, and its name;
+    - ``run``: the :class:`~ablab.store.stored_run.StoredRun`.
+
+    Args:
+        name: The figure's name, which is also the name of its file. A user's own figure is named
+            by its import path instead.
+        shows: The kind of data that it draws.
+        about: A short description.
+    """
+
+    def decorate(function: Callable[..., Figure]) -> FigureKind:
+        kind = FigureKind(name, shows, about, function)
+        if FIGURES.ships(function):
+            FIGURES.register(name)(kind)
+        return kind
+
+    return decorate
+
+
+def find_figure(name: str) -> FigureKind:
+    """The figure with a name or an import path.
+
+    Raises:
+        InputError: There is no such figure.
+    """
+    found = FIGURES.find(name, "--as")
+    if not isinstance(found, FigureKind):
+        raise InputError(
+            Problem(
+                f"--as: {name} is not a figure",
+                "--as",
+                given=name,
+                expected="a function with the decorator ablab.logbook.figure.figure",
+            )
+        )
+    return replace(found, name=name)
+
+
+def all_figures() -> list[FigureKind]:
+    """The shipped figures, by name."""
+    return [find_figure(name) for name in FIGURES.names()]

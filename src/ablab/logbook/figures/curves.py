@@ -1,0 +1,36 @@
+"""A statistic as a curve for each layer."""
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from ablab.logbook.figure import figure
+from ablab.logbook.layers import LayerGroup, is_wide_range, layer_table
+
+
+@figure("curves", shows="statistic", about="a curve for each layer over the steps")
+def curves(frame: pl.DataFrame, group: LayerGroup) -> Figure:
+    """A curve for each layer over the steps.
+
+    Args:
+        frame: The columns ``step`` and those of the group; rows of equal step are averaged.
+        group: The statistic to draw.
+    """
+    steps, table = layer_table(frame, group)
+    drawing = Figure(figsize=(7.5, 3.6), layout="constrained")
+    axes = drawing.subplots()
+    # Layers are ordered, so their colours come from a sequential colour map.
+    shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, len(group.columns)))
+    for row, layer, shade in zip(table, group.columns, shades, strict=True):
+        label = f"block {layer}" if "blocks.*" in group.name else None
+        axes.plot(steps, row, color=shade, lw=1.4, label=label)
+    if is_wide_range(table):
+        axes.set_yscale("log")
+    axes.set_xlabel("step")
+    axes.set_ylabel(group.name, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.01)
+    if len(group.columns) > 1:
+        axes.legend(frameon=False, fontsize=8, ncols=1 + len(group.columns) // 9)
+    return drawing

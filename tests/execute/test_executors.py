@@ -1,0 +1,50 @@
+"""Executors by name and by import path, and whose fault an error is."""
+
+import pytest
+
+from ablab.config import InputError
+from ablab.execute.executor import EXECUTORS
+from ablab.execute.options import Options
+from ablab.store.index import StoreError
+from ablab.store.store import Store
+from tests.store.makers import train
+
+MINE = "tests.execute.my_parts"
+
+
+def test_both_are_found_by_their_files():
+    assert EXECUTORS.names() == ["in_process", "worker_processes"]
+
+
+def test_an_executor_of_ones_own_trains_the_same(tmp_path, tiny, capsys):
+    mine = train(tiny, tmp_path / "mine", executor=f"{MINE}:Announcing")
+    shipped = train(tiny, tmp_path / "shipped", executor="in_process")
+    assert "2 stacks announced" in capsys.readouterr().err
+    assert mine.metrics(["train_loss"]).equals(shipped.metrics(["train_loss"]))
+
+
+def test_worker_processes_may_be_one(tmp_path, tiny):
+    found = train(tiny, tmp_path / "lab", "seeds=1", executor="worker_processes", workers=1)
+    assert {run.status for run in found.runs} == {"finished"}
+
+
+def test_an_unknown_name_has_a_nearest_one():
+    with pytest.raises(InputError, match="did you mean in_process"):
+        Options(executor="in_proces")
+
+
+def test_what_is_no_executor_is_refused_and_nothing_is_written(tmp_path, tiny):
+    with pytest.raises(InputError, match="is not an executor"):
+        train(tiny, tmp_path / "lab", executor=f"{MINE}:Easy")
+    assert not (tmp_path / "lab" / "index.sqlite").exists() or not Store(tmp_path / "lab").runs()
+
+
+@pytest.mark.parametrize("executor", ["in_process", "worker_processes"])
+def test_a_store_that_cannot_be_written_is_no_runs_fault(tmp_path, tiny, monkeypatch, executor):
+    monkeypatch.setenv("ABLAB_TEST_STORE", str(tmp_path / "lab"))
+    asked = tiny | {"task": {"kind": f"{MINE}:LosesItsStore", "n_digits": 2}}
+    with pytest.raises(StoreError):
+        train(asked, tmp_path / "lab", "seeds=1", "model.d_model=8", executor=executor)
+    runs = Store(tmp_path / "lab").runs()
+    assert {run.status for run in runs} <= {"planned", "interrupted", "running"}
+    assert not any(run.error for run in runs)

@@ -1,0 +1,39 @@
+"""The walk in docs/architecture.md is the one that a training step takes."""
+
+import re
+import traceback
+from pathlib import Path
+
+from torch.nn import functional as F
+
+from ablab.cli.main import ablab
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "architecture.md"
+MOST = 12  # functions from the command to the kernel
+
+
+def documented() -> list[tuple[str, str]]:
+    rows = re.findall(r"^\| \d+ \| `([\w.]+)` \| `([\w/]+\.py)` \|", PAGE.read_text(), re.MULTILINE)
+    return [(file, name.rpartition(".")[2]) for name, file in rows][:MOST]
+
+
+def test_a_step_goes_from_the_command_to_the_kernel_as_documented(tmp_path, monkeypatch):
+    chains = []
+    real = F.scaled_dot_product_attention
+
+    def spy(*args, **kwargs):
+        frames = [f for f in traceback.extract_stack() if "/src/ablab/" in f.filename]
+        chain = [(f.filename.split("/src/ablab/")[1], f.name) for f in frames]
+        if ("execute/executors/in_process.py", "train") in chain:  # not while planning
+            chains.append(chain)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", spy)
+    command = ["run", "addition", "train.steps=2", "seeds=2", "model.d_model=8", "model.n_heads=1"]
+    options = ["--engine", "stack", "--compile", "off", "--workers", "1", "--quiet"]
+    ablab.main([*command, *options, "--store", str(tmp_path / "lab")], standalone_mode=False)
+    steps = [chain for chain in chains if ("train/stack.py", "advance") in chain]
+    assert len(steps) == 2, "a call for each step, all runs and heads in it"
+    walk = [("cli/main.py", "main"), *steps[-1]]  # click was called without main here
+    assert walk == documented()
+    assert len(walk) == MOST
