@@ -111,10 +111,10 @@ def test_counts_between_two_values_or_steps(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("spikes(loss, 200)", "other arguments"),
-        ("plateaus(loss, 0.9, 0.7)", "the first number is above the second"),
-        ("floor(loss, 1, 2)", "other arguments"),
-        ("noise", "needs its arguments"),
+        ("spikes(loss, 200)", "wrong arguments"),
+        ("plateaus(loss, 0.9, 0.7)", "the first number is greater than the second"),
+        ("floor(loss, 1, 2)", "wrong arguments"),
+        ("noise", "needs arguments"),
     ],
 )
 def test_what_counts_take_is_said(stored, text, message):
