@@ -42,7 +42,7 @@ def as_experiment(
             if subject not in (variant.parts.model.kind, variant.parts.task.kind):
                 raise InputError(
                     Problem(
-                        f"these overrides replace {subject}, which should be examined",
+                        f"these overrides replace {subject}, the subject of the examination",
                         given=" ".join(overrides),
                         expected="overrides that do not change its kind",
                     )

@@ -4,18 +4,21 @@ Modules:
 
 - ``claims``: compares the claims of logbooks with our results.
 - ``conclusions``: the findings of an experiment, as sentences.
-- ``draw``: draws a statistic or capture of one run.
+- ``draw``: draws a figure of one run by name.
 - ``effect_figures``: figures of effects and interactions.
 - ``effect_tables``: tables of effects.
 - ``entry``: writes an entry.
 - ``exports``: CSV, Parquet, TensorBoard and Weights & Biases.
-- ``figures``: static figures of curves.
+- ``figure``: the decorator and the registry of figures of a run.
+- ``figures``: the shipped figures of a run, one per file.
+- ``layers``: groups the statistics of a model's layers.
 - ``listing``: ``LOGBOOK.md``.
 - ``marks``: readings as marks on curves.
 - ``notes``: the user's notes in an entry.
 - ``page``: templates, scripts and the content security policy of pages.
 - ``plotdata``: curves as JSON for the interactive figure.
 - ``samples``: generated samples.
-- ``statistic_figures``: figures of statistics and captures.
 - ``statistic_sections``: selects the statistics, captures and incidents of an entry.
+- ``svg``: the style of static figures, and SVG output.
+- ``variant_curves``: the static figure of the variants' curves.
 """

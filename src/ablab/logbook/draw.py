@@ -20,8 +20,8 @@ def draw(run: StoredRun, name: str | None, kind: str) -> str:
 
     Args:
         run: The run.
-        name: A statistic (``blocks.*`` for all layers) or a captured tensor; None for figures of
-            the run itself.
+        name: The name of a statistic, with ``blocks.*`` for all layers, or of a captured tensor;
+            None for figures of the run itself.
         kind: The figure's name or import path; see :mod:`ablab.logbook.figure`.
 
     Raises:
@@ -45,7 +45,7 @@ def draw(run: StoredRun, name: str | None, kind: str) -> str:
         names = [group.name for group in groups]
         raise InputError(
             Problem(
-                f"{name!r} means {len(groups)} statistics; a figure has one",
+                f"{name!r} matches {len(groups)} statistics, but a figure shows only one",
                 given=name,
                 expected="one of " + ", ".join(names[:8]) + (", …" if names[8:] else ""),
             )

@@ -24,9 +24,9 @@ class FigureKind:
 
     Attributes:
         name: Its name, or its import path.
-        shows: What it draws, see :func:`figure`.
-        about: What it shows, in a few words.
-        make: Draws the figure.
+        shows: The kind of data that it draws; see :func:`figure`.
+        about: A short description.
+        make: The function that draws it.
     """
 
     name: str
@@ -46,16 +46,16 @@ def figure(name: str, shows: Shows, about: str) -> Callable[[Callable[..., Figur
     The function returns a matplotlib figure; the caller sets the style and writes the SVG. Its
     arguments depend on what it draws:
 
-    - ``statistic``: the metrics, with columns ``step`` and the statistic's, and the
-      :class:`~ablab.logbook.layers.LayerGroup` that names the latter;
-    - ``capture``: the captured tensor as a NumPy array by step, and its name;
+    - ``statistic``: a frame with the column ``step`` and the columns of the statistic, and the
+      :class:`~ablab.logbook.layers.LayerGroup` that lists these columns;
+    - ``capture``: the captured tensor by step, as NumPy arrays, and its name;
     - ``run``: the :class:`~ablab.store.stored_run.StoredRun`.
 
     Args:
-        name: The figure's name, also that of its file; users' own figures are named by their
-            import paths.
-        shows: What it draws.
-        about: What it shows, in a few words.
+        name: The figure's name, which is also the name of its file. A user's own figure is named
+            by its import path instead.
+        shows: The kind of data that it draws.
+        about: A short description.
     """
 
     def decorate(function: Callable[..., Figure]) -> FigureKind:

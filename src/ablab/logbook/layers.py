@@ -9,17 +9,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 _LAYER = re.compile(r"\bblocks\.(\d+)\.")
-_WIDE_RANGE = 30.0  # ratio of values from which an axis is logarithmic
-_POINTS = 400  # of a curve
+_WIDE_RANGE = 30.0  # ratio of values above which an axis is logarithmic
+_POINTS = 400  # maximum number of points of a curve
 
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """A statistic of several layers.
+    """A statistic over several layers.
 
     Attributes:
-        name: Its name with ``blocks.*`` for the layer's number; of one without layers its own.
-        columns: The columns by layer's number, in order; 0 where there are no layers.
+        name: Its name, with ``blocks.*`` in place of the number of the block, if it has one.
+        columns: The columns by number of the block, in order; 0 if it has none.
     """
 
     name: str
@@ -39,7 +39,7 @@ def layer_groups(columns: Sequence[str]) -> list[LayerGroup]:
 def layer_table(
     frame: pl.DataFrame, group: LayerGroup
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The steps at which anything was logged, and each layer's values there."""
+    """The steps at which any column was logged, (n,), and the values, (layers, n)."""
     columns = list(group.columns.values())
     rows = frame.select("step", *columns).filter(
         pl.any_horizontal(pl.col(name).is_not_null() for name in columns)

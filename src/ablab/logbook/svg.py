@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, which readers of every colour vision can tell apart.
+# Okabe and Ito's palette, whose colours can be distinguished with any colour vision deficiency.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 

@@ -70,7 +70,7 @@ class Sample:
     def gaps(self) -> str:
         """A remark about runs without a value and runs that did not reach it; may be empty."""
         text = ""
-        runs = f"of {self.frame.height} runs"
+        runs = f"of {self.frame.height} run{'' if self.frame.height == 1 else 's'}"
         lacking = self.frame.height - self.known.height
         if lacking:
             verb = "has" if lacking == 1 else "have"
@@ -155,7 +155,7 @@ def trend(table: Floats, sign: int) -> Trend:
         return Trend(float(slopes.mean()), found.interval, p, bool(against), steps, text)
     seeds = whole.shape[1]
     if not seeds:
-        return Trend(float("nan"), None, None, False, steps, "no seed has a value everywhere")
+        return Trend(float("nan"), None, None, False, steps, "no seed has a complete set of values")
     chance = _page(whole, sign)
     other = _page(whole, -sign)
     text = f"{seeds} seed{'s' if seeds > 1 else ''}: p = {chance:.2g} for this order"
@@ -178,7 +178,7 @@ def factor(table: Floats, sign: int) -> "Paired | str":
     """
     whole = table[:, np.isfinite(table).all(axis=0)]
     if not whole.shape[1]:
-        return "no seed has a value everywhere"
+        return "no seed has a complete set of values"
     if whole.min() <= 0:
         return "a factor requires positive values"
     ranks = np.arange(len(whole)) - (len(whole) - 1) / 2

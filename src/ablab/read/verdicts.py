@@ -113,8 +113,9 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
 def _judge(frame: pl.DataFrame, keys: list[str], expectation: Expectation) -> _Found:
     unended = [reason for reason in frame["reason"].to_list() if _is_unended(reason)]
     if unended:
-        verb = "is" if len(unended) == 1 else "are"
-        return _Found("undecided", f"{len(unended)} of {frame.height} runs {verb} not finished yet")
+        noun = "run" if frame.height == 1 else "runs"
+        count = f"{len(unended)} of {frame.height} {noun} {'is' if len(unended) == 1 else 'are'}"
+        return _Found("undecided", f"{count} not finished yet")
     steps = is_step(parse_measure(expectation.measure))
     if steps:  # a step that was not reached is at least the run's last step
         frame = frame.with_columns(pl.col("value").fill_null(pl.col("beyond")))

@@ -136,7 +136,7 @@ class Capturer(Observer):
             self._at_step(stack, stack.step)
 
     def next_stop(self, step: int) -> int | None:
-        """The next step after ``step`` at which something is captured."""
+        """The next step after ``step`` at which tensors are captured, or None."""
         stops = [config.next_stop(step) for config in self._configs]
         return min((stop for stop in stops if stop is not None), default=None)
 

@@ -14,13 +14,13 @@ def curves(frame: pl.DataFrame, group: LayerGroup) -> Figure:
     """A curve for each layer over the steps.
 
     Args:
-        frame: Columns ``step`` and the group's; several rows of a step are averaged.
-        group: What is drawn.
+        frame: The columns ``step`` and those of the group; rows of equal step are averaged.
+        group: The statistic to draw.
     """
     steps, table = layer_table(frame, group)
     drawing = Figure(figsize=(7.5, 3.6), layout="constrained")
     axes = drawing.subplots()
-    # Layers are ordered, so their colours are shades of one map.
+    # Layers are ordered, so their colours come from a sequential colour map.
     shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, len(group.columns)))
     for row, layer, shade in zip(table, group.columns, shades, strict=True):
         label = f"block {layer}" if "blocks.*" in group.name else None

@@ -15,8 +15,8 @@ def heat(frame: pl.DataFrame, group: LayerGroup) -> Figure:
     """A heat map of layers and steps.
 
     Args:
-        frame: Columns ``step`` and the group's; several rows of a step are averaged.
-        group: What is drawn.
+        frame: The columns ``step`` and those of the group; rows of equal step are averaged.
+        group: The statistic to draw.
     """
     steps, table = layer_table(frame, group)
     drawing = Figure(figsize=(7.5, 1.2 + 0.3 * len(table)), layout="constrained")
@@ -38,7 +38,7 @@ def heat(frame: pl.DataFrame, group: LayerGroup) -> Figure:
 
 
 def _edges(steps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The borders of cells around steps."""
+    """The edges of the cells around steps, (n + 1,)."""
     if len(steps) == 1:
         return np.array([steps[0] - 0.5, steps[0] + 0.5])
     middle = (steps[1:] + steps[:-1]) / 2

@@ -19,7 +19,7 @@ def histogram(captures: Mapping[int, NDArray[np.float64]], name: str) -> Figure:
 
     Args:
         captures: The tensor by step.
-        name: Its name.
+        name: The name of the tensor.
     """
     steps = sorted(captures)
     finite = [values[np.isfinite(values)] for values in (captures[step] for step in steps)]
@@ -38,6 +38,6 @@ def histogram(captures: Mapping[int, NDArray[np.float64]], name: str) -> Figure:
     axes.set_xticks(marks, [str(steps[mark]) for mark in marks])
     axes.set_xlabel("captured after step")
     axes.set_ylabel("value")
-    drawing.colorbar(mesh, ax=axes, pad=0.01, label="share of entries")
+    drawing.colorbar(mesh, ax=axes, pad=0.01, label="fraction of entries")
     axes.set_title(name, fontsize=9, loc="left")
     return drawing

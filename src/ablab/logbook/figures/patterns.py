@@ -10,7 +10,7 @@ from ablab.config import InputError, Problem
 from ablab.logbook.figure import figure
 from ablab.logbook.layers import spaced
 
-_STEPS, _HEADS = 5, 8  # shown at most
+_STEPS, _HEADS = 5, 8  # maximum numbers shown
 
 
 @figure("patterns", shows="capture", about="attention patterns as a grid of heads and steps")
@@ -18,11 +18,11 @@ def patterns(captures: Mapping[int, NDArray[np.float64]], name: str) -> Figure:
     """Attention patterns as a grid of heads at several steps.
 
     Args:
-        captures: Patterns (B, H, T, S) by step; the mean over samples is drawn.
-        name: The pattern's name.
+        captures: The patterns by step, each (B, H, T, S); the mean over samples is drawn.
+        name: The name of the pattern.
 
     Raises:
-        InputError: The tensor has other axes.
+        InputError: The tensor does not have four axes.
     """
     first = next(iter(captures.values()))
     if first.ndim != 4:
@@ -30,7 +30,7 @@ def patterns(captures: Mapping[int, NDArray[np.float64]], name: str) -> Figure:
             Problem(
                 f"{name!r} is not an attention pattern",
                 given=f"a tensor of shape {tuple(first.shape)}",
-                expected="samples, heads, queries, keys; other tensors: --as histogram",
+                expected="axes samples, heads, queries, keys; use --as histogram for other tensors",
             )
         )
     shown = spaced(sorted(captures), _STEPS)
@@ -48,7 +48,7 @@ def patterns(captures: Mapping[int, NDArray[np.float64]], name: str) -> Figure:
                 axes.set_ylabel(f"step {step}", fontsize=8)
             if step == shown[0]:
                 axes.set_title(f"head {head}", fontsize=8)
-    assert image is not None, "some step is shown"
+    assert image is not None, "at least one step is shown"
     drawing.colorbar(image, ax=grid.ravel().tolist(), pad=0.01, shrink=0.8)
     drawing.suptitle(f"{name}: rows are queries, columns keys", fontsize=9)
     return drawing

@@ -102,7 +102,7 @@ def _after_bend(view: View, number: int) -> Piece:
 
 
 def _goes_on(view: View, piece: Piece) -> bool:
-    """Whether a piece is a fall itself: significant, long, and larger than the noise."""
+    """Whether a piece is a fall: significant, long, and larger than the noise."""
     if not np.isfinite(piece.slope_deviation):
         return False
     length = view.length(piece.first, piece.last)

@@ -54,7 +54,7 @@ def estimate_noise(values: Floats) -> Noise:
     size = min(_WINDOW, len(second) | 1)
     local = median_filter(second, size=size, mode="reflect") * _TO_DEVIATION / spread
     usual = max(float(np.median(second)) * _TO_DEVIATION / spread, _LEAST)
-    # The noise of a stretch without any is at least a twentieth of the median noise.
+    # A lower bound for stretches without noise: a twentieth of the median noise.
     here = np.concatenate([local[:1], local, local[-1:]])
     return Noise(np.maximum(here, max(0.05 * usual, _LEAST)), usual, correlation)
 

@@ -159,7 +159,11 @@ def _where(found: Comparison) -> str:
 
 def _missing(found: Comparison) -> str:
     lack = "lacks" if found.missing == 1 else "lack"
-    return f", {found.missing} of {found.pairs} pairs {lack} a value" if found.missing else ""
+    return (
+        f", {found.missing} of {found.pairs} pair{'s' * (found.pairs != 1)} {lack} a value"
+        if found.missing
+        else ""
+    )
 
 
 def _seeds(count: int) -> str:
