@@ -38,7 +38,7 @@ RUN = [
     (["addition", "watch.captures={what: blocks.9.attn.z}"], "matches no tensor", None),
     (
         ["addition", "watch.captures={what: '*', steps: 1}", "watch.capture_limit=0.001"],
-        "more than the limit",
+        "exceed the limit",
         None,
     ),
     (["nothing"], "no recipe and no file called 'nothing'", None),
