@@ -7,6 +7,6 @@
 - ``read``: ``read`` and ``expect``
 - ``logbook``: ``logbook`` and ``note``
 - ``export``: ``export`` and ``figure``
-- ``check``, ``claims``, ``data``, ``doctor``, ``effects``, ``generate``, ``replay``, ``serve``:
-  the command of the same name
+- ``analyses``, ``check``, ``claims``, ``data``, ``doctor``, ``effects``, ``generate``,
+  ``replay``, ``serve``: the command of the same name
 """

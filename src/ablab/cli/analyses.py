@@ -1,4 +1,4 @@
-"""Commands that look inside models."""
+"""``ablab analyses``: lists the analyses of trained models."""
 
 import click
 

@@ -1,7 +1,9 @@
 """The bottom layer: the configuration base class, registries, and errors with their source.
 
 - ``base``: the base class of typed configurations, and the fields that enter a run's identity
+- ``cache``: the user's cache folder
 - ``errors``: ``InputError`` and ``Problem``
+- ``files``: atomic writes
 - ``patterns``: selecting names by shell-style patterns
 - ``registry``: components found by name or import path
 - ``variants``: small components, one per file
