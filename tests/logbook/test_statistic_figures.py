@@ -58,7 +58,7 @@ def test_any_statistic_and_capture_is_drawn(lab):
     ]:
         assert draw(run, name, kind).startswith("<svg")
     for name, kind, said in [
-        ("activation/*", "curves", "a figure has one"),
+        ("activation/*", "curves", "a figure shows only one"),
         ("activation/ln_finl/rms", "curves", "no column"),
         ("blocks.9.attn.pattern", "patterns", "did you mean activation/blocks"),
         ("activation/ln_final/rms", "curve", "did you mean curves"),
