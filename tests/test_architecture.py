@@ -37,3 +37,17 @@ def test_a_step_goes_from_the_command_to_the_kernel_as_documented(tmp_path, monk
     walk = [("cli/main.py", "main"), *steps[-1]]  # click was called without main here
     assert walk == documented()
     assert len(walk) == MOST
+
+
+def test_every_room_has_a_map_of_its_modules():
+    source = PAGE.parent.parent / "src" / "ablab"
+    rooms = [path.parent for path in source.glob("*/__init__.py") if path.parent.name != "recipes"]
+    assert len(rooms) == 14
+    lacking = [
+        f"{room.name}/{module.name}"
+        for room in rooms
+        for module in sorted(room.glob("*.py"))
+        if module.stem != "__init__"
+        and f"``{module.stem}``" not in (room / "__init__.py").read_text()
+    ]
+    assert not lacking

@@ -2,7 +2,9 @@
 
 - ``base``: the base class of typed configurations, and the fields that enter a run's identity
 - ``cache``: the user's cache folder
+- ``cache``: the user's cache folder
 - ``errors``: ``InputError`` and ``Problem``
+- ``files``: atomic writes
 - ``files``: atomic writes
 - ``patterns``: selecting names by shell-style patterns
 - ``registry``: components found by name or import path

@@ -2,7 +2,8 @@
 
 - ``base``, ``config``: the base classes of tasks and of their configurations, the registry
 - ``addition``, ``modular``, ``recall``, ``sequences``, ``text``: the tasks, each with a
-  ``*_config`` module that does not import torch
+  module of settings that does not import torch: ``addition_config``, ``modular_config``,
+  ``recall_config``, ``sequences_config``, ``text_config``
 - ``corpora``: texts, found on this machine or downloaded
 - ``polynomial``: the operations of modular arithmetic
 - ``random``: counter-based random numbers
