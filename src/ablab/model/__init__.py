@@ -19,7 +19,7 @@
 - ``generate``: generation
 - ``flex``: fused kernels for other activations than softmax
 
-Settings, without torch: ``config``, ``attention_config``, ``bigram_config``, ``block_config``, ``mlp_config``,
-``thinker_config``, ``transformer_config``, ``user_config``. ``activations/``, ``attention_activations/``,
-``norms/`` and ``positions/`` have a file per variant.
+Settings, without torch: ``config``, ``attention_config``, ``bigram_config``, ``block_config``,
+``mlp_config``, ``thinker_config``, ``transformer_config``, ``user_config``.
+``activations/``, ``attention_activations/``, ``norms/`` and ``positions/`` have a file per variant.
 """
