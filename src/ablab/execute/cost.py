@@ -96,14 +96,14 @@ def _count(run: Run, key: str) -> StepCost | str:
         return f"{type(error).__name__}: {error}".splitlines()[0]
     scale = run.train.batch_size / samples
     own = stack.theta.nbytes + sum(each.nbytes for each in stack.optimizer_state.values())
-    best = 0 if run.train.recover is None else 2 * own  # to go back to
-    best += 2 * own  # that the flight recorder holds
+    copies = 0 if run.train.recover is None else 2 * own  # recovery's best and latest states
+    copies += 2 * own  # the flight recorder's
     return StepCost(
         key=key,
         flops=(counter.flops - counter.attention_flops) * scale,
         attention_flops=counter.attention_flops * scale,
         activation_bytes=int(max(0, sum(saved.values()) - stack.theta.nbytes) * scale),
-        state_bytes=2 * stack.theta.nbytes + own + best,
+        state_bytes=2 * stack.theta.nbytes + own + copies,
         kernel_launches=counter.kernel_launches,
         tokens=run.task.input_length,
         samples=run.train.batch_size,

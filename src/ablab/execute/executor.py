@@ -44,10 +44,10 @@ def make_executor(options: Options, plan: Plan) -> Executor:
 
 
 def find_executor(name: str) -> type[Executor]:
-    """The executor of a name, or at an import path.
+    """The executor class of that name or import path.
 
     Raises:
-        InputError: There is none, or what is named is not an executor.
+        InputError: There is none, or the import path is not an executor.
     """
     kind = EXECUTORS.find(name)
     if not (isinstance(kind, type) and issubclass(kind, Executor)):

@@ -177,11 +177,8 @@ class MethodChooser:
         gain = next_best.seconds(run_steps) / best.seconds(run_steps)
         source = "measured" if best.measured else "estimated"
         if gain < 1:  # the other one is faster by estimates alone, and not by much
-            return (
-                "few steps"
-                if next_best.measured
-                else f"{next_best.method.title} has not been measured"
-            )
+            title = next_best.method.title
+            return "few steps" if next_best.measured else f"{title} has not been measured"
         return f"{gain:.2f}× the speed of {next_best.method.title}, {source}"
 
 

@@ -110,7 +110,7 @@ def runs_with_fewer_statistics(store: Store, runs: Sequence[Run]) -> list[str]:
     found = []
     for run in runs:
         watch = run.watch
-        assert isinstance(watch, WatchConfig), "an experiment's runs know what is watched"
+        assert isinstance(watch, WatchConfig), "the runs of an experiment have a watch section"
         for segment in segments.get(run.id, []):
             before = segment.get("watch", {}).get("statistics", [])
             if "*" not in before and not set(watch.statistics) <= set(before):
@@ -126,7 +126,7 @@ def captured_bytes(run: Run) -> int:
         InputError: A pattern matches no tensor.
     """
     watch = run.watch
-    assert isinstance(watch, WatchConfig), "an experiment's runs know what is watched"
+    assert isinstance(watch, WatchConfig), "the runs of an experiment have a watch section"
     if not watch.captures:
         return 0
     try:

@@ -1,4 +1,4 @@
-"""Replay: steps of a stored run trained again, exactly as they were, with more watched."""
+"""Replay: trains steps of a stored run again, exactly as before, with more statistics."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -30,24 +30,24 @@ from ablab.watching.shadow import Shadow
 from ablab.watching.sites import Site
 from ablab.watching.watchable import watchable
 
-_CAPTURES = 10  # of a range, where it is not said how many
-_ROWS_BYTES = 64 * 2**20  # of statistics that are held in memory before they are kept
+_CAPTURES = 10  # the approximate number of captures in a range by default
+_ROWS_BYTES = 64 * 2**20  # statistics held in memory before they are written
 _TOLERANCE = 1e-4
-_AT_ONCE = 100  # steps that are trained without a look
+_MAX_STRIDE = 100  # steps trained between two reports of progress
 
 
 @dataclass(frozen=True)
 class ReplayRequest:
-    """What a replay is asked for.
+    """The steps to replay, and what to watch.
 
     Attributes:
         first: The first step (A).
-        last: The last one (B).
-        statistics: Patterns of statistics; none: only the losses are compared.
-        every: Of which steps in the range statistics are taken.
+        last: The last step (B).
+        statistics: Patterns of statistics; if empty, only losses are compared.
+        every: Steps from one row of statistics to the next.
         captures: Patterns of tensors.
-        capture_every: Steps from one capture to the next; None for about ten of the range.
-        samples: Samples of the probe batch of captures.
+        capture_every: Steps from one capture to the next; None for about ten captures.
+        samples: Samples in the probe batch of captures.
     """
 
     first: int
@@ -68,20 +68,20 @@ class ReplayRequest:
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """What a replay came to.
+    """The result of a replay.
 
     Attributes:
         run: The run.
-        start: The step from whose state it was trained again.
-        compared: Losses that were compared with stored ones.
-        equal: How many of them are equal bit for bit.
+        start: The step of the state from which it was trained again.
+        compared: The number of losses that were compared with stored ones.
+        equal: The number of losses that are equal bit for bit.
         difference: The largest relative difference.
-        where: The step of that difference; None where all are equal.
-        first_difference: The first step whose loss is not equal; None where all are.
+        where: The step of that difference; None if all losses are equal.
+        first_difference: The first step whose loss differs; None if all losses are equal.
         columns: The statistics that were added.
-        rows: The steps that they were added to.
+        rows: The number of steps that they were added to.
         captured: The steps after which tensors were captured.
-        methods: How the steps were trained.
+        methods: The titles of the methods that trained the steps.
     """
 
     run: str
@@ -98,7 +98,7 @@ class ReplayReport:
 
     @property
     def agrees(self) -> bool:
-        """Whether losses differ by no more than guarantee 1 allows over a hundred steps."""
+        """Whether the losses agree within 1e-4 relative, as guaranteed over 100 steps."""
         return self.difference <= _TOLERANCE
 
 
@@ -106,47 +106,48 @@ def replay(
     store: Store,
     run: Run,
     segments: Sequence[dict[str, Any]],
-    wish: ReplayRequest,
-    tell: Callable[[int, int], None],
+    request: ReplayRequest,
+    report: Callable[[int, int], None],
     device: torch.device,
 ) -> ReplayReport:
-    """Trains steps of a stored run again and adds what is watched to its table.
+    """Trains steps of a stored run again and stores the requested statistics and captures.
 
-    Each step is trained by the method, width and threads that it was trained by, and with what was
-    watched then, so its loss is the same bit for bit on the same machine. What is watched now is
-    taken beside it, from the same parameters and batch, and changes nothing.
+    Each step uses the method, width, threads and watched statistics of the original training, so
+    its loss is the same bit for bit on the same machine. The new statistics are computed in a
+    separate pass from the same parameters and batch, and do not affect the training.
 
     Args:
         store: The store.
         run: The run.
-        segments: How its steps were trained, as the store has it.
-        wish: What is asked for.
-        tell: Told the step and the last one now and then.
-        device: Where it is trained.
+        segments: How its steps were trained, as stored with the run.
+        request: The steps, and what to watch.
+        report: Called regularly with the current and the last step.
+        device: Where to train.
 
     Raises:
-        InputError: The range or a pattern cannot be used, or another process trains the run.
+        InputError: The range or a pattern is invalid, or another process trains the run.
     """
     row = store.run_row(run.id)
-    if not 1 <= wish.first <= wish.last <= row["step"]:
+    if not 1 <= request.first <= request.last <= row["step"]:
         raise InputError(
             Problem(
-                f"run {run.id} has no steps {wish.first} to {wish.last}",
+                f"run {run.id} has no steps {request.first} to {request.last}",
                 "--steps",
-                given=f"{wish.first}:{wish.last}",
+                given=f"{request.first}:{request.last}",
                 expected=f"A:B with 1 ≤ A ≤ B ≤ {row['step']}",
             )
         )
     there = watchable(run)
     sites, layout, watched = there.sites, there.layout, there.watched_state
-    check_patterns(wish.statistics, every_column(wish.statistics, sites, layout, watched))
-    names = capture_names(wish.captures, sites, layout, watched)
-    needed = capture_bytes(names, sites, layout, wish.samples, there.item) * len(wish.captured())
+    check_patterns(request.statistics, every_column(request.statistics, sites, layout, watched))
+    names = capture_names(request.captures, sites, layout, watched)
+    capture_size = capture_bytes(names, sites, layout, request.samples, there.item)
+    needed = capture_size * len(request.captured())
     check_space(store.path, needed, "captures")
     retain_freed_memory()
     persist_compiled_programs()
-    # One step earlier than asked for, where statistics look back at the step before.
-    state = last_state(store, run, layout, there.state_names, max(0, wish.first - 2))
+    # One step earlier than requested, because some statistics need the previous step.
+    state = last_state(store, run, layout, there.state_names, max(0, request.first - 2))
     threads = torch.get_num_threads()
     try:
         with Owner(store.index.path) as owner:
@@ -154,78 +155,78 @@ def replay(
                 raise InputError(
                     Problem(f"run {run.id} is being trained by another process", given=run.id)
                 )
-            work = _Replay(store, run, segments, wish, sites, names, device)
-            return work.run(state, tell)
+            work = _Replay(store, run, segments, request, sites, names, device)
+            return work.run(state, report)
     finally:
         torch.set_num_threads(threads)
 
 
 class _Replay:
-    """A replay at work."""
+    """The replay of one run."""
 
     def __init__(
         self,
         store: Store,
         run: Run,
         segments: Sequence[dict[str, Any]],
-        wish: ReplayRequest,
+        request: ReplayRequest,
         sites: dict[str, Site],
         names: list[str],
         device: torch.device,
     ) -> None:
-        self._store, self._run, self._wish, self._device = store, run, wish, device
+        self._store, self._run, self._request, self._device = store, run, request, device
         self._segments, self._names, self._sites = list(segments), names, sites
         self._watched: list[WatchedStep] = []
         self._rows = 0
         self._columns: tuple[str, ...] = ()
 
-    def run(self, state: RunState | None, tell: Callable[[int, int], None]) -> ReplayReport:
-        """Trains from a state on, or from the initial one."""
-        wish = self._wish
+    def run(self, state: RunState | None, report: Callable[[int, int], None]) -> ReplayReport:
+        """Trains from a state, or from the initial one if it is None."""
+        request = self._request
         start = 0 if state is None else state.step
         losses: dict[int, float] = {}
         methods: list[str] = []
         shadow: Shadow | None = None
-        due = wish.captured()
+        due = request.captured()
         for segment, last in self._pieces(start):
             torch.set_num_threads(segment.get("threads", torch.get_num_threads()))
             stack = self._stack(segment, state)
             methods.append(stack.method.title)
             if shadow is not None:
                 shadow.follow(stack)
-            elif wish.statistics:
+            elif request.statistics:
                 shadow = self._shadow(stack)
             while stack.step < last:
-                # One step earlier than asked for, where a statistic looks back at the step before.
-                looks = shadow is not None and stack.step + 1 >= wish.first - 1
-                found = shadow.step() if shadow is not None and looks else None
-                steps = 1 if looks else self._stride(stack, last)
+                # One step earlier than requested, because some statistics need the previous step.
+                by_step = shadow is not None and stack.step + 1 >= request.first - 1
+                found = shadow.step() if shadow is not None and by_step else None
+                steps = 1 if by_step else self._stride(stack, last)
                 advance = stack.advance(steps)
                 first = stack.step - steps + 1
                 losses |= {first + k: float(advance.losses[k, 0]) for k in range(steps)}
                 if found is not None:
                     self._note(stack.step, found)
                 if stack.step in due:
-                    self._capture(stack)
+                    self._save_capture(stack)
                 if stack.step % 10 == 0 or stack.step == last:
-                    tell(stack.step, wish.last)
+                    report(stack.step, request.last)
             state = stack.state(0)
         self._flush()
-        return self._compared(start, losses, methods)
+        return self._report(start, losses, methods)
 
     def _pieces(self, start: int) -> Iterator[tuple[dict[str, Any], int]]:
-        """Each segment that the steps go through, with the last step there."""
-        step, last = start, self._wish.last
+        """The segments that contain the steps, each with the last step to train in it."""
+        step, last = start, self._request.last
         for segment in self._segments:
             end = min(segment["to"], last)
             if step < end and segment["from"] <= step:
                 yield segment, end
                 step = end
-        if step < last:  # a piece that is not known
+        if step < last:  # no segment is stored for these steps
             yield {"engine": "solo", "width": 1}, last
 
     def _stack(self, segment: dict[str, Any], state: RunState | None) -> Stack:
-        """The run as it was trained: in a stack of as many, in which it takes every place."""
+        """A stack as wide as the one that trained the run, filled with copies of it."""
         if "gradients" in segment:
             method = Method(**segment["gradients"])
         else:
@@ -236,32 +237,33 @@ class _Replay:
             [run] * width, None if state is None else [state] * width, self._device, method
         )
         watched = segment.get("watch")
-        if watched:  # what was read then may have changed how attention was computed
+        if watched:  # tapping sites may have changed how attention was computed
             watch = WatchConfig(every=watched["every"], statistics=tuple(watched["statistics"]))
             stack.collector = make_collector(stack, watch, "off")
         return stack
 
     def _stride(self, stack: Stack, last: int) -> int:
-        """Steps up to the next one at which something is to be done."""
-        stops = [last, stack.step + _AT_ONCE]
-        stops += [step for step in self._wish.captured() if step > stack.step][:1]
-        looked = self._wish.first - 2  # from there on it goes step by step
-        stops += [looked] if self._wish.statistics and looked > stack.step else []
+        """The number of steps until the next one at which something has to be done."""
+        stops = [last, stack.step + _MAX_STRIDE]
+        stops += [step for step in self._request.captured() if step > stack.step][:1]
+        before = self._request.first - 2  # from here on, steps are trained one by one
+        stops += [before] if self._request.statistics and before > stack.step else []
         end = min(stops)
         collector = stack.collector
-        if collector is not None:  # it is shown the last of several steps alone
+        if collector is not None:  # it only sees the last step of a stride
             ahead = range(stack.step + 1, end)
             end = next((step for step in ahead if collector.watches(step)), end)
         return end - stack.step
 
     def _shadow(self, stack: Stack) -> Shadow:
-        """What takes statistics beside a stack."""
-        wish = self._wish
+        """Computes the requested statistics next to a stack."""
+        request = self._request
 
         def at(step: int) -> bool:
-            return wish.first <= step <= wish.last and (step - wish.first) % wish.every == 0
+            in_range = request.first <= step <= request.last
+            return in_range and (step - request.first) % request.every == 0
 
-        shadow = Shadow(stack, wish.statistics, at)
+        shadow = Shadow(stack, request.statistics, at)
         self._columns = shadow.names
         return shadow
 
@@ -271,7 +273,7 @@ class _Replay:
             self._flush()
 
     def _flush(self) -> None:
-        """Keeps the rows that wait."""
+        """Writes the collected rows to the store."""
         for frame in watched_frames(self._watched):
             name, size = write_part(self._store, frame)
             with self._store.index.transaction() as connection:
@@ -279,19 +281,19 @@ class _Replay:
         self._rows += len(self._watched)
         self._watched = []
 
-    def _capture(self, stack: Stack) -> None:
+    def _save_capture(self, stack: Stack) -> None:
         tensors = capture(
-            stack, 0, self._names, probe_tokens(stack, self._wish.samples),
+            stack, 0, self._names, probe_tokens(stack, self._request.samples),
             initial_model(self._run).to(self._device),
         )  # fmt: skip
         save_artifact(self._store, "capture", self._run.id, stack.step, tensors, {})
 
-    def _compared(self, start: int, losses: dict[int, float], methods: list[str]) -> ReplayReport:
-        """The losses of the range beside the stored ones."""
-        wish = self._wish
+    def _report(self, start: int, losses: dict[int, float], methods: list[str]) -> ReplayReport:
+        """Compares the losses of the range with the stored ones."""
+        request = self._request
         frame = read_runs(
             self._store, [self._run.id], lambda names: [n for n in names if n == "train_loss"]
-        ).filter(pl.col("step").is_between(wish.first, wish.last))
+        ).filter(pl.col("step").is_between(request.first, request.last))
         stored = dict(frame.select(KEYS[1], "train_loss").drop_nulls().iter_rows())
         steps = [step for step in sorted(stored) if step in losses]
         before = np.array([stored[step] for step in steps])
@@ -311,6 +313,6 @@ class _Replay:
             first_difference=steps[int(np.argmin(same))] if differs else None,
             columns=self._columns,
             rows=self._rows,
-            captured=wish.captured(),
+            captured=request.captured(),
             methods=list(dict.fromkeys(methods)),
         )

@@ -1,4 +1,4 @@
-"""Where stored runs continue from."""
+"""Finds the states that stored runs continue from."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from ablab.train.stack import RunState, initial_model
 
 
 def group_by_step(store: Store, runs: Sequence[Run]) -> list[list[tuple[Run, RunState | None]]]:
-    """Runs with the state that each continues from, those at one step together."""
+    """Runs with the states that they continue from, grouped by step; None for a new run."""
     layout = ParameterLayout.of(initial_model(runs[0]))
     optimizer_state = make_optimizer(runs[0].train.optimizer_config, layout).state_names
     groups: dict[int, list[tuple[Run, RunState | None]]] = {}
@@ -29,14 +29,17 @@ def last_state(
     optimizer_state: Sequence[str],
     last: int | None = None,
 ) -> RunState | None:
-    """The newest state that a run can continue from; a damaged snapshot is passed over.
+    """The latest state that a run can continue from; damaged snapshots are skipped.
 
     Args:
         store: The store.
         run: The run.
-        layout: Where its parameters lie.
-        optimizer_state: The optimizer's state tensors.
-        last: The last step whose state will do; by default the run's own last.
+        layout: The layout of its parameters.
+        optimizer_state: The names of the optimizer's state tensors.
+        last: The latest step to consider; by default the run's last step.
+
+    Returns:
+        The state, or None if the run has to start from the beginning.
     """
     rows = store.index.rows(
         """SELECT step FROM snapshots WHERE run = ? AND has_optimizer AND step <= ?

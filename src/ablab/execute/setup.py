@@ -34,8 +34,8 @@ class Training:
         stack: The stack.
         checkpointer: Where its checkpoints go.
         rules: Stop rules by run.
-        losses: Losses since the last logged step, (K, R), where it continues between two of them.
-        observers: What captures tensors and records incidents.
+        losses: Losses since the last logged step, (K, R); None if it continues from a logged step.
+        observers: Observers that capture tensors and record incidents.
         progress: Reports its progress to the queue.
     """
 
@@ -50,22 +50,22 @@ class Training:
 def set_up(
     queue: StackQueue, owner: Owner, claim: Claim, group: Sequence[tuple[Run, RunState | None]]
 ) -> Training | None:
-    """Sets up runs that are at the same step as one stack.
+    """Sets up a stack of runs that are at the same step.
 
     Args:
-        queue: What the stack was claimed from; progress is reported to it.
-        owner: Who holds the runs' leases.
+        queue: The queue from which the stack was claimed; progress is reported to it.
+        owner: The owner of the runs' leases.
         claim: The claim that the runs belong to.
-        group: The runs, each with the state it continues from; None at its beginning.
+        group: The runs, each with the state it continues from; None for a new run.
 
     Returns:
-        None where stop rules have ended all of them already.
+        The stack, or None if stop rules have already ended all of its runs.
 
     Raises:
-        PauseError: A pause was requested while a program compiled.
+        PauseError: A pause was requested while a program was being compiled.
     """
-    rules, before = stop_rules(queue.store, queue.experiment, group)
-    left = [(run, state) for run, state in group if run.id not in before.stopped]
+    rules, history = stop_rules(queue.store, queue.experiment, group)
+    left = [(run, state) for run, state in group if run.id not in history.stopped]
     if not left:
         return None
     method = claim.planned.method
@@ -76,7 +76,7 @@ def set_up(
     with immediate_pause():  # compiling takes up to a minute
         verify(stack, claim.planned.fallback, queue.report)
     watch = runs[0].watch
-    assert isinstance(watch, WatchConfig), "an experiment's runs know what is watched"
+    assert isinstance(watch, WatchConfig), "the runs of an experiment have a watch section"
     stack.collector = make_collector(stack, watch, queue.plan.compiling)
     observers = make_observers(stack, watch, queue.store, queue.report)
     progress, usage = _Progress(queue, claim.number, stack), Usage(stack.device)
@@ -85,11 +85,11 @@ def set_up(
         progress.note, usage.facts,
     )  # fmt: skip
     checkpointer.started(stack.step)
-    return Training(stack, checkpointer, rules, before.losses(runs), observers, progress)
+    return Training(stack, checkpointer, rules, history.losses(runs), observers, progress)
 
 
 def _facts(stack: Stack, device: str, watch: WatchConfig) -> dict[str, Any]:
-    """How the steps of a segment are trained, as it is stored with each run."""
+    """How the steps of a segment are trained, stored with each run."""
     return {
         "gradients": asdict(stack.method),
         "watch": {"every": watch.every, "statistics": list(watch.statistics)},
@@ -107,7 +107,7 @@ def _facts(stack: Stack, device: str, watch: WatchConfig) -> dict[str, Any]:
 
 @dataclass
 class _Progress:
-    """Reports a stack's progress and measures its pace, in steps of single runs."""
+    """Reports a stack's progress, and measures its pace in steps times runs."""
 
     queue: StackQueue
     number: int
@@ -123,7 +123,13 @@ class _Progress:
         self.step = self.stack.step
 
     def note(self, step: int, width: int, loss: float) -> None:
-        """Called at every logged step."""
+        """Reports progress; called at every logged step.
+
+        Args:
+            step: The step.
+            width: The number of runs in the stack.
+            loss: Their mean training loss.
+        """
         self.run_steps += (step - self.step) * width
         self.step = step
         self.seconds = time.perf_counter() - self.began
@@ -139,7 +145,7 @@ class _Progress:
         )
 
     def done(self, finished: bool) -> None:
-        """Reports how fast the stack trained, and whether its runs reached their end."""
+        """Reports the pace of the stack, and that its runs ended if they did."""
         self.queue.report(
             {
                 "event": "pace",

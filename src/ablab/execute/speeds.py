@@ -1,7 +1,7 @@
-"""How fast this machine trains: a model of a step's time, and what was measured here before.
+"""The speed of this machine: measured seconds per step, and a cost model for unknown steps.
 
-Measurements are kept in one small file for each machine and torch version, under ``ABLAB_CACHE``
-(by default the user's cache folder), and sharpen every later plan.
+Measurements are stored in one small file per machine and torch version in ``ABLAB_CACHE`` (by
+default the user's cache folder). They make later plans more accurate.
 """
 
 import hashlib
@@ -23,60 +23,60 @@ from ablab.execute.options import cpu_count
 from ablab.train.method import Method
 
 # Seconds of a step, measured on one core that multiplies 512 × 512 matrices in _REFERENCE seconds
-# (docs/decisions/0006): a launch; a byte kept for the gradient; an operation in products with
-# parameters; one in products of activations.
+# (docs/decisions/0006): per kernel launch, per byte of activation memory, per operation in products
+# with parameters, and per operation in products of activations.
 _REFERENCE = 2.6e-3
 _EAGER = (2.5e-5, 5e-10, 1.25e-11, 1e-10)
 _USUAL = (4e-6, 1.7e-10, 1.25e-11, 5e-11)
 _INNERMOST = (2e-6, 2e-10, 1.25e-11, 1.25e-10)
-_THREADS_GAIN = 0.55  # of a second thread, in work that is wide enough for it
+_THREADS_GAIN = 0.55  # the speedup from each further thread, except for launches
 _COMPILE_PER_LAUNCH, _COMPILE_WARM = 0.11, 2.5  # seconds
 _START_SECONDS = 4.0  # of a worker process
-_KEPT_ESTIMATES = 50
-_STEP = 2  # counts up when steps of the same shape take another time than before
+_MAX_ESTIMATES = 50
+_STEP_VERSION = 2  # increment it if a change of ablab makes steps faster or slower
 
 
 def persist_compiled_programs() -> None:
-    """Has torch keep compiled programs between commands, where the user has not said where."""
+    """Stores compiled programs in ablab's cache, unless ``TORCHINDUCTOR_CACHE_DIR`` is set."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / PROGRAMS))
 
 
 class Speeds:
-    """What is known of this machine's speed.
+    """The known speeds of this machine.
 
     Args:
-        path: The file; by default this machine's own.
+        path: The file with measurements; by default that of this machine.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path or cache_folder() / f"speeds-{_machine()}.json"
         self._data: dict[str, Any] = {"steps": {}, "compiled": {}, "estimates": []}
-        with suppress(OSError, ValueError):  # none yet, or damaged: then it is measured again
+        with suppress(OSError, ValueError):  # missing or damaged: speeds are measured again
             found = json.loads(self._path.read_text(encoding="utf-8"))
             if isinstance(found, dict) and self._data.keys() <= found.keys():
                 self._data = found
-        self._power: float | None = self._data.get("power")
+        self._product_seconds: float | None = self._data.get("power")
 
     def save(self) -> None:
-        """Writes what was learnt; a folder that cannot be written to is passed over."""
-        self._data["power"] = self._power
+        """Writes the measurements; does nothing if the folder is not writable."""
+        self._data["power"] = self._product_seconds
         with suppress(WriteError):
             write_text_atomically(self._path, json.dumps(self._data))
 
     def step(self, cost: StepCost, method: Method, threads: int, workers: int) -> float:
-        """Seconds of one step of one run, from what was measured nearest to it.
+        """Estimated seconds per step of one run, from the most similar measurements.
 
         Args:
-            cost: The run's counts.
+            cost: The cost of a step.
             method: The method.
-            threads: Threads of the process.
-            workers: Processes at work at once.
+            threads: Threads per process.
+            workers: Processes that train at the same time.
         """
         known = self._data["steps"].get(_key(cost.key, method, threads, workers))
         if known is not None:
             return self._trained(known)
         prior = self.model_step(cost, method, threads)
-        weight, total = 0.5, 0.0  # the model itself counts as half a measurement
+        weight, total = 0.5, 0.0  # the cost model counts as half a measurement
         for other in self._data["steps"].values():
             if other["family"] != _family(method) or other["threads"] != threads:
                 continue
@@ -90,7 +90,7 @@ class Speeds:
         return prior * math.exp(total / weight)
 
     def _trained(self, entry: dict[str, Any]) -> float:
-        """A step's seconds in training; one that was timed alone takes as much longer as others."""
+        """A step's seconds in training: if it was timed alone, scaled by the slowdown of others."""
         seconds = float(entry["seconds"])
         if not entry.get("timed"):
             return seconds
@@ -103,7 +103,7 @@ class Speeds:
         return seconds * math.exp(sum(strains) / (len(strains) + 1))
 
     def knows(self, cost: StepCost, method: Method, threads: int, workers: int) -> bool:
-        """Whether just this was measured before."""
+        """Whether this combination has been measured."""
         return _key(cost.key, method, threads, workers) in self._data["steps"]
 
     def note_step(
@@ -116,17 +116,17 @@ class Speeds:
         *,
         timed: bool = False,
     ) -> None:
-        """Remembers the seconds of one step of one run.
+        """Records the seconds per step of one run.
 
         Args:
-            cost: The run's counts.
+            cost: The cost of a step.
             method: The method.
-            threads: Threads of the process.
-            workers: Processes at work at once.
-            seconds: Seconds of one step of one run.
-            timed: Whether it was a few steps alone, with nothing kept and no other process at
-                work: in training a step takes longer. How much longer is learnt where both are
-                known.
+            threads: Threads per process.
+            workers: Processes that train at the same time.
+            seconds: Seconds per step of one run.
+            timed: Whether a few steps were timed alone, without checkpoints or other processes.
+                In training a step takes longer; the slowdown is learned from combinations for
+                which both times are known.
         """
         if seconds <= 0:
             return
@@ -144,14 +144,14 @@ class Speeds:
             entry["timed"] = True
         elif before.get("timed"):
             entry["strain"] = seconds / before["seconds"]
-        elif before:  # machines are noisy: half the weight to the past
+        elif before:  # timings are noisy, so average with earlier ones
             entry["seconds"] = math.sqrt(seconds * before["seconds"])
             if "strain" in before:
                 entry["strain"] = before["strain"]
         self._data["steps"][key] = entry
 
     def compile_seconds(self, cost: StepCost, method: Method) -> float:
-        """Seconds that compiling a method takes, little where it was done before."""
+        """Estimated seconds to compile a method; few if it was compiled before."""
         if not method.compiled:
             return 0.0
         known = self._data["compiled"]
@@ -162,45 +162,47 @@ class Speeds:
         return guess * math.exp(sum(ratios) / (len(ratios) + 1))
 
     def note_compiled(self, cost: StepCost, method: Method, seconds: float) -> None:
-        """Remembers that a method was compiled, and how long that took the first time."""
+        """Records that a method was compiled, and how long the first time took."""
         guess = _COMPILE_PER_LAUNCH * cost.kernel_launches
         entry = {"seconds": max(seconds, 0.1), "guess": guess}
         self._data["compiled"].setdefault(_compiled_key(cost, method), entry)
 
     def start_seconds(self, workers: int) -> float:
-        """Seconds until processes train, once they are started; none for this one alone."""
+        """Seconds that worker processes take to start; zero for one worker."""
         return float(self._data.get("start", _START_SECONDS)) if workers > 1 else 0.0
 
     def note_start(self, seconds: float) -> None:
-        """Remembers how long worker processes took to start."""
+        """Records how long worker processes took to start."""
         self._data["start"] = seconds
 
     def note_estimate(self, name: str, estimated: float, measured: float) -> None:
-        """Remembers how an experiment's time was foreseen and what it came to."""
+        """Records the estimated and the measured seconds of an experiment."""
         entry = {"name": name, "estimated": estimated, "measured": measured}
-        self._data["estimates"] = [*self._data["estimates"], entry][-_KEPT_ESTIMATES:]
+        self._data["estimates"] = [*self._data["estimates"], entry][-_MAX_ESTIMATES:]
 
     @property
     def estimates(self) -> list[dict[str, Any]]:
-        """The last estimates beside what was measured, oldest first: name, estimated, measured."""
+        """The latest estimates, oldest first: ``name``, ``estimated`` and ``measured`` seconds."""
         return list(self._data["estimates"])
 
     def model_step(self, cost: StepCost, method: Method, threads: int) -> float:
-        """Seconds of a step by the model alone: launches, bytes, arithmetic, each at its price."""
-        launch, byte, operation, mixing = {
+        """Seconds per step by the cost model alone: a sum over launches, bytes and arithmetic."""
+        launch, byte, operation, product = {
             "eager": _EAGER, "usual": _USUAL, "innermost": _INNERMOST
         }[_family(method)]  # fmt: skip
         parts = cost.samples / (method.samples or cost.samples)
         launches = cost.kernel_launches * parts
         if method.vmapped and not method.compiled:
-            launches /= 4  # runs of a stack share them, though vmap's own are dearer
-        work = cost.activation_bytes * byte + cost.flops * operation + cost.attention_flops * mixing
+            launches /= 4  # the runs of a stack share launches, though those of vmap cost more
+        work = (
+            cost.activation_bytes * byte + cost.flops * operation + cost.attention_flops * product
+        )
         gain = 1 + _THREADS_GAIN * (threads - 1)
         return (launches * launch + work / gain) * self._slowness()
 
     def _slowness(self) -> float:
-        """This machine's core beside the reference, by one product of matrices."""
-        if self._power is None:
+        """How much slower a core of this machine is than the reference, by a matrix product."""
+        if self._product_seconds is None:
             threads = torch.get_num_threads()
             torch.set_num_threads(1)
             x = torch.ones(512, 512)
@@ -210,8 +212,8 @@ class Speeds:
                 x @ x
                 times.append(time.perf_counter() - began)
             torch.set_num_threads(threads)
-            self._power = sorted(times)[3]
-        return self._power / _REFERENCE
+            self._product_seconds = sorted(times)[3]
+        return self._product_seconds / _REFERENCE
 
 
 def _family(method: Method) -> str:
@@ -231,7 +233,7 @@ def _compiled_key(cost: StepCost, method: Method) -> str:
 
 
 def _machine() -> str:
-    """A short digest of what decides speed: processor, its count, torch's version, ablab's step."""
+    """A short digest of what determines speed: host, processor, cores, GPU and torch version."""
     processor = platform.processor()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -240,5 +242,12 @@ def _machine() -> str:
     except OSError:
         pass
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    parts = [platform.node(), processor, str(cpu_count()), torch.__version__, gpu, str(_STEP)]
+    parts = [
+        platform.node(),
+        processor,
+        str(cpu_count()),
+        torch.__version__,
+        gpu,
+        str(_STEP_VERSION),
+    ]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]

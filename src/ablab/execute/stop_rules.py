@@ -1,4 +1,4 @@
-"""Stop rules beside what is stored already."""
+"""Applies stop rules to the stored steps of runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,27 +17,41 @@ from ablab.train.stopping import StopRule
 
 
 @dataclass(frozen=True)
-class Before:
-    """What is stored of some runs from before: losses since the last logged step, early stops."""
+class StopHistory:
+    """What stop rules need to know about the stored steps of some runs.
+
+    Attributes:
+        recent: Losses since the last logged step, by run.
+        stopped: The step at which a rule ended the run, by run.
+    """
 
     recent: dict[str, list[float]]
     stopped: dict[str, int]
 
     def losses(self, runs: Sequence[Run]) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-        """The losses since the last logged step, (K, R); None where there are none."""
+        """The losses since the last logged step, (K, R); None if there are none."""
         found = [self.recent.get(run.id, []) for run in runs]
         return np.array(found).T if found and all(found) else None
 
 
 def stop_rules(
     store: Store, experiment: int, group: Sequence[tuple[Run, RunState | None]]
-) -> tuple[dict[str, StopRule], Before]:
-    """Stop rules that have seen what is stored; runs that they had ended already are noted so."""
+) -> tuple[dict[str, StopRule], StopHistory]:
+    """Stop rules after they have processed the stored steps; marks the runs that they end.
+
+    Args:
+        store: The store.
+        experiment: The experiment's number in the store.
+        group: The runs, each with the state it continues from.
+
+    Returns:
+        The rules by run, and what they have seen.
+    """
     rules: dict[str, StopRule] = {}
-    before = Before({}, {})
+    history = StopHistory({}, {})
     with_rules = [run for run, _ in group if run.train.stop is not None]
     if not with_rules:
-        return rules, before
+        return rules, history
     frame = read_runs(store, [run.id for run in with_rules], unwatched_columns)
     for run, state in group:
         step = 0 if state is None else state.step
@@ -48,15 +62,15 @@ def stop_rules(
         if rule is not None:
             rules[run.id] = rule
         if stopped is not None:
-            before.stopped[run.id] = stopped
+            history.stopped[run.id] = stopped
         first = last_logged(step, run.log_every) + 1
-        before.recent[run.id] = [losses[s] for s in range(first, step + 1)]
-    mark_stopped(store, experiment, before.stopped)
-    return rules, before
+        history.recent[run.id] = [losses[s] for s in range(first, step + 1)]
+    mark_stopped(store, experiment, history.stopped)
+    return rules, history
 
 
 def mark_stopped(store: Store, experiment: int, stopped: dict[str, int]) -> None:
-    """Notes where an experiment's stop rule ended runs."""
+    """Records the steps at which an experiment's stop rule ended runs, by run id."""
     with store.index.transaction() as connection:
         connection.executemany(
             "UPDATE members SET stopped = ? WHERE experiment = ? AND run = ?",
@@ -72,7 +86,7 @@ def _values(frame: pl.DataFrame, run: str, column: str, last: int) -> dict[int, 
 
 
 def apply_stop_rules(store: Store, experiment: int, runs: Sequence[Run]) -> None:
-    """Applies an experiment's stop rules to what other experiments have stored of its runs."""
+    """Applies an experiment's stop rules to steps that other experiments have trained."""
     with_rules = [run for run in runs if run.train.stop is not None]
     if not with_rules:
         return

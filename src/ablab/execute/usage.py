@@ -1,4 +1,4 @@
-"""What training takes of the machine: memory at its peak, and how busy processors were."""
+"""Resource usage of training: peak memory, and average load of processors and GPU."""
 
 import sys
 import time
@@ -9,10 +9,10 @@ import torch
 
 
 class Usage:
-    """Watches this process from now on.
+    """Measures this process from its creation on.
 
     Args:
-        device: Where it trains.
+        device: The device on which it trains.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -24,12 +24,12 @@ class Usage:
             torch.cuda.reset_peak_memory_stats(device)
 
     def facts(self) -> dict[str, Any]:
-        """The peak of ``memory`` in bytes, and the mean ``load``.
+        """Peak ``memory`` in bytes and mean ``load``, to be stored with a run.
 
-        On a CPU the memory is the process's, which may have trained other runs before; on CUDA it
-        is the device's, since this began. ``load`` holds under ``cpu`` how many cores were busy on
-        average, and under ``gpu`` the device's share of time at work, where NVIDIA's management
-        library for Python is there to ask.
+        On a CPU, the memory is that of the process, which may have trained other runs before. On
+        CUDA, it is the memory allocated on the device since this object was created. ``load`` has
+        the average number of busy cores (``cpu``) and, if NVIDIA's management library for Python
+        is installed, the fraction of time that the GPU was busy (``gpu``).
         """
         elapsed = max(time.perf_counter() - self._began, 1e-9)
         load = {"cpu": (time.process_time() - self._busy) / elapsed}
@@ -44,10 +44,10 @@ class Usage:
 
 
 def peak_memory() -> int:
-    """The most memory that this process had resident so far, in bytes."""
+    """The peak resident memory of this process in bytes."""
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
-    import resource  # which Windows has not
+    import resource  # not available on Windows
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

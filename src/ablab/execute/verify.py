@@ -1,4 +1,4 @@
-"""The last word on a stack's method: it must compile, and must not be slower than the eager one."""
+"""Verifies a stack's method: it must compile, and must not be slower than the eager fallback."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,40 +9,40 @@ from ablab.train.innermost import NoRuleError
 from ablab.train.method import Method
 from ablab.train.stack import Stack
 
-_REHEARSALS = 2
-_SLOWER = 1.1  # times the eager method's time, from which on the compiled one is given up
+_TIMINGS = 2  # of each method; the fastest counts
+_MAX_SLOWDOWN = 1.1  # a compiled method that takes more than this times the eager time is replaced
 
 
-def verify(stack: Stack, fallback: Method | None, tell: Callable[[dict[str, Any]], None]) -> None:
-    """Compiles a stack's program, and puts another method in its place where that is better.
+def verify(stack: Stack, fallback: Method | None, report: Callable[[dict[str, Any]], None]) -> None:
+    """Compiles a stack's program, and switches to another method if that fails or is faster.
 
     Args:
-        stack: The stack, which computes some gradients and is left as it was.
-        fallback: The eager method that was next best; None where compiling was asked for, and
-            speed is not to decide.
-        tell: Told in a ``message`` where a method is given up for one that was not planned.
+        stack: The stack. It computes some gradients; its state does not change.
+        fallback: The best eager method; None if the user requested compiling, in which case speed
+            does not matter.
+        report: Called with a ``message`` event if the stack cannot be compiled.
     """
     if not stack.method.compiled:
         return
-    if not _compiles(stack, tell):
+    if not _compiles(stack, report):
         stack.use(fallback or Method(stack.method.engine))
         return
-    if fallback is None or _fallback_is_unfit(stack, fallback):
+    if fallback is None or _is_unusable(stack, fallback):
         return
     planned = stack.method
-    compiled = min(stack.time_gradient() for _ in range(_REHEARSALS))
+    compiled = min(stack.time_gradient() for _ in range(_TIMINGS))
     stack.use(fallback)
-    eager = min(stack.time_gradient() for _ in range(_REHEARSALS))
-    if compiled <= _SLOWER * eager:
+    eager = min(stack.time_gradient() for _ in range(_TIMINGS))
+    if compiled <= _MAX_SLOWDOWN * eager:
         stack.use(planned)
 
 
-def _fallback_is_unfit(stack: Stack, fallback: Method) -> bool:
+def _is_unusable(stack: Stack, fallback: Method) -> bool:
     return fallback.engine == "solo" and len(stack.runs) != 1
 
 
-def _compiles(stack: Stack, tell: Callable[[dict[str, Any]], None]) -> bool:
-    """Whether the stack's method compiles, or the same in the usual layout, which it has then."""
+def _compiles(stack: Stack, report: Callable[[dict[str, Any]], None]) -> bool:
+    """Whether the method compiles; switches to the usual layout if only that one does."""
     try:
         stack.time_gradient()
         return True
@@ -52,5 +52,5 @@ def _compiles(stack: Stack, tell: Callable[[dict[str, Any]], None]) -> bool:
         stack.use(replace(stack.method, layout="usual"))
         if _compiles(stack, lambda event: None):
             return True
-    tell({"event": "message", "text": f"{stack.runs[0].id} is not compiled: {reason}"})
+    report({"event": "message", "text": f"run {stack.runs[0].id} cannot be compiled: {reason}"})
     return False

@@ -1,8 +1,8 @@
-"""One worker process: ``python -m ablab.execute.worker``.
+"""A worker process: ``python -m ablab.execute.worker``.
 
-It reads a job as one line of JSON from its standard input, tells events as lines of JSON on its
-standard output, pauses on SIGTERM, and ends at once when its standard input closes: then the
-process that started it is gone.
+It reads its task as one line of JSON from standard input and writes events as lines of JSON to
+standard output. It pauses on SIGTERM. It exits immediately if standard input closes, because then
+the process that started it has ended.
 """
 
 import json
@@ -21,11 +21,11 @@ from ablab.store.index import StoreError
 from ablab.store.store import Store
 from ablab.train.method import Method
 
-STORE_ERROR = 3  # exit code of a worker that cannot use the store
+STORE_ERROR = 3  # exit code if the store cannot be used
 
 
 def plan_as_data(plan: Plan) -> dict[str, Any]:
-    """A plan as plain data, but for what was not chosen."""
+    """A plan as plain data, without the alternatives of its stacks."""
     return {
         "stacks": [
             {
@@ -47,7 +47,7 @@ def plan_as_data(plan: Plan) -> dict[str, Any]:
 
 
 def plan_from_data(data: dict[str, Any], asked: Experiment) -> Plan:
-    """The plan that :func:`plan_as_data` described."""
+    """The plan from the output of :func:`plan_as_data`."""
     runs = {run.id: run for run in asked.runs}
     stacks = tuple(
         PlannedStack(
@@ -65,9 +65,9 @@ def plan_from_data(data: dict[str, Any], asked: Experiment) -> Plan:
 
 
 def main() -> None:
-    """Works on the job of standard input."""
+    """Trains the stacks of the plan that standard input describes."""
     should_pause = pause_on_signals()
-    # Events have the standard output to themselves; what else is printed goes to standard error.
+    # Standard output is for events only; everything else that is printed goes to standard error.
     events = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
