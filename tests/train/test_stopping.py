@@ -6,7 +6,7 @@ from tests.helpers import make_run
 
 def looks(config, values):
     rule = StopRule(StopConfig(**config))
-    return [rule.look(value) for value in values]
+    return [rule.update(value) for value in values]
 
 
 def test_a_threshold_stops_at_the_first_value_below_it():
@@ -35,7 +35,7 @@ def test_a_stored_rule_goes_on_where_it_was():
     rule, stopped = rule_after_stored_steps(run, {}, {0: 3.0, 10: 1.0, 20: 1.5})
     assert stopped is None
     assert rule is not None
-    assert rule.look(1.2)
+    assert rule.update(1.2)
 
 
 def test_runs_without_a_rule_have_none():

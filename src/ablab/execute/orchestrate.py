@@ -62,7 +62,7 @@ def orchestrate(
         options: How to run it.
         command: The command line, for the logbook entry.
         reporter: Shows progress.
-        should_pause: Called at every logged step.
+        should_pause: Called regularly; training pauses once it returns True.
 
     Raises:
         InputError: An option or a pattern to watch is invalid. Nothing has been written.

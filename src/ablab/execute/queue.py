@@ -40,7 +40,7 @@ class StackQueue:
         plan: The plan.
         report: Called with events, mappings whose ``event`` is ``claimed``, ``progress``,
             ``pace``, ``ended``, ``split``, ``failed``, ``waiting``, ``pausing`` or ``message``.
-        should_pause: Called at every logged step.
+        should_pause: Called regularly; training pauses once it returns True.
     """
 
     store: Store

@@ -1,33 +1,33 @@
-"""Training: stacks, steps, optimizers, schedules, stopping. The run axis R is here alone.
+"""Training: stacks, steps, optimizers, schedules, stopping. No other room has a run axis (R).
 
 - ``loop``: trains a stack to its last step; checkpoints, stop rules, observers
 - ``stack``: runs of equal shape trained as one
 - ``run``: a run as training sees it
 - ``method``: how gradients are computed
 - ``gradients``: losses and gradients of all runs, eagerly and in parts
-- ``compiled_gradients``: the same as one compiled program per shape
+- ``compiled_gradients``: losses and gradients as one compiled program per shape
 - ``compiling``: compiles functions of tensors
-- ``innermost``: runs a traced sample with the batch as the last axis
+- ``innermost``: runs a function traced for one sample on a batch, which is the last axis
 - ``objective``: one run's loss and measures
 - ``losses``: the loss of a batch
 - ``kernels``: attention with the run axis folded into the batch
-- ``taps``: reads tensors at sites during a step
-- ``full_sequence``: shows taps all positions where a pass skips some
-- ``collector``: the interface of what takes statistics at each step
+- ``taps``: reads tensors at sites during forward and backward passes
+- ``full_sequence``: taps of all positions in a pass that skips some
+- ``collector``: the interface through which a stack's statistics are computed
 - ``prefetch``: the inputs of steps, prepared ahead
 - ``batches``: tokens, targets and dropout words of steps
 - ``dropout``: random words for dropout
 - ``step_scalars``: the optimizer's numbers for each step
 - ``schedules``: learning-rate schedules
 - ``optimizer``: the interface of optimizers
-- ``optimizer_config``: their settings and registry
+- ``optimizer_config``: the settings and the registry of optimizers
 - ``torch_optimizer``: any optimizer of the torch.optim interface, for one run
 - ``parameter_layout``: a model's parameters as one flat row
 - ``recovery``: returns a run to its best state when its loss jumps
 - ``stopping``: stop rules
 - ``log_steps``: which steps are logged
 - ``timings``: seconds of each phase of a step
-- ``host``: the one transfer from device to host
+- ``host``: transfers from device to host
 - ``config``: settings of training
 
 ``optimizers/`` has a file per optimizer.

@@ -1,4 +1,4 @@
-"""What steps are trained on: tokens, targets and dropout words. Axes: R runs, B, T, P; N words."""
+"""The data of training steps: tokens, targets and dropout words. Axes: R runs, B, T, P; N words."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches of some steps and runs; indexing a part removes leading axes.
+    """Batches of some steps and runs. Leading axes are removed by indexing.
 
     Attributes:
         tokens: (…, R, B, T), or (…, R, T, B) in the innermost layout.

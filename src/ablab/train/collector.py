@@ -1,4 +1,4 @@
-"""What watches the steps of a stack; the room that watches implements it. Axes: R, P, S columns."""
+"""The interface of statistics collectors, implemented in ``watching``. Axes: R, P, S columns."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -10,25 +10,25 @@ from ablab.train.taps import TapReducer
 
 
 class StatisticsCollector(ABC):
-    """Is shown a stack's steps, and turns those that it watches into one row of numbers each.
+    """Computes statistics of a stack at the steps that it watches.
 
     Attributes:
-        names: The columns (S).
+        names: The names of the statistics (S).
     """
 
     names: tuple[str, ...]
 
     @abstractmethod
     def watches(self, step: int) -> bool:
-        """Whether a step is watched."""
+        """Whether statistics of this step are computed."""
 
     @abstractmethod
     def tap_reducer(self, step: int) -> TapReducer | None:
-        """What is read in a step's passes; None where nothing is."""
+        """The tap reducer for the passes of a step; None if no site is tapped."""
 
     @abstractmethod
     def before(self, step: int, theta: Float[Tensor, "R P"], grad: Float[Tensor, "R P"]) -> None:
-        """Sees each step's parameters and gradient, before clipping and update, if it needs to."""
+        """Called at every step before clipping and update, with parameters and gradient."""
 
     @abstractmethod
     def after(
@@ -38,22 +38,22 @@ class StatisticsCollector(ABC):
         optimizer_state: Mapping[str, Tensor],
         tapped: Mapping[str, Tensor],
     ) -> Float[Tensor, "R S"]:
-        """The numbers of a watched step, on the device.
+        """Called at every watched step after the update; returns its statistics on the device.
 
         Args:
             step: The step.
-            theta: Parameters after its update.
-            optimizer_state: The optimizer's state after it.
-            tapped: What :meth:`tap_reducer` kept of its passes.
+            theta: Parameters after the update.
+            optimizer_state: The optimizer's state after the update.
+            tapped: The results of the step's tap reducer.
         """
 
     @abstractmethod
     def done(self, step: int) -> None:
-        """Told when a step is over, watched or not."""
+        """Called at the end of every step, watched or not."""
 
     @abstractmethod
     def forget(self) -> None:
-        """Told where runs were put back to earlier states."""
+        """Called after runs were reset to earlier states; drops values of the previous step."""
 
     @abstractmethod
     def narrow(self, indices: Sequence[int]) -> None:

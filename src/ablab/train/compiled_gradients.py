@@ -31,18 +31,18 @@ from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.taps import PassTaps, TapReducer
 from ablab.train.timings import NO_TIMINGS, Timings
 
-_PROGRAMS: dict[Any, Program] = {}  # shared in the process, by what they were compiled for
+_PROGRAMS: dict[Any, Program] = {}  # shared by all stacks of the process
 _LOSS, _GRAD, _SITE = "loss", "grad", "site "  # names of a traced function's results
 
 
 class CompiledGradients(Gradients):
-    """Compiles the whole gradient computation for each shape, on first use.
+    """Compiles the complete gradient computation once per shape, on first use.
 
     Args:
         objective: One run's loss.
-        layout: Where parameters lie in a row.
+        layout: The layout of parameters in a row.
         method: How gradients are computed.
-        key: Identifies the loss function: equal keys share programs.
+        key: Identifies the loss function; equal keys share programs.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class CompiledGradients(Gradients):
         return self._compile_seconds
 
     def arrange(self, batches: Batches) -> Batches:
-        """Makes tensors contiguous, with the batch axis last in the innermost layout."""
+        """Makes tensors contiguous; the innermost layout has the batch axis last."""
         return self.restore(batches).map(torch.Tensor.contiguous)
 
     def restore(self, batches: Batches) -> Batches:
-        """Undoes :meth:`arrange`, but for strides."""
+        """Undoes :meth:`arrange`, except for strides."""
         if self._method.layout == "usual":
             return batches
         return batches.map(lambda tensor: tensor.transpose(-1, -2))
@@ -85,7 +85,7 @@ class CompiledGradients(Gradients):
         """
         inputs = [theta.detach(), *batches.tensors, *self._buffers]
         shapes = tuple(
-            # A part of a batch has the strides of the whole.
+            # A part of a batch has the strides of the full batch.
             (each.shape, each.stride(), each.dtype, each.device)
             for each in inputs
         )
@@ -103,10 +103,10 @@ class CompiledGradients(Gradients):
     def function(
         self, theta: Tensor, batches: Batches, tap_reducer: TapReducer | None, share: float
     ) -> Callable[..., dict[str, Tensor]]:
-        """The computation as a function of tensors alone: θ, batches, buffers.
+        """The computation as a function of tensors only: parameters, batches and buffers.
 
-        Its results are ``loss``, ``grad`` and what the tap reducer returns. The tensors passed here
-        serve as examples; their values are not used.
+        It returns ``loss``, ``grad`` and the results of the tap reducer. The tensors passed here
+        are examples; their values are not used.
         """
         names, n_drawn = list(self._objective.buffers), len(batches.tensors)
         compute = self._eager.compute
@@ -124,23 +124,23 @@ class CompiledGradients(Gradients):
     def _innermost(
         self, theta: Tensor, batches: Batches, tap_reducer: TapReducer | None
     ) -> Callable[..., LossesAndGradients]:
-        """A function like :meth:`EagerGradients.compute` with the batch axis innermost.
+        """A function like :meth:`EagerGradients.compute`, for the innermost layout.
 
-        One sample of one run is traced; the graph is then run on all samples.
+        The loss of one sample of one run is traced; the graph then runs on all samples.
         """
         if tap_reducer is not None and self._method.vmapped:
-            raise NoRuleError("several runs at once cannot be tapped with the batch innermost")
+            raise NoRuleError("the innermost layout cannot tap several runs in one call")
         views = self._layout.views(theta.detach())
         shared = [*(view[0] for view in views.values()), *self._buffers]
         own = [tensor[0, ..., 0] for tensor in batches.tensors]
         names = [*views, *self._objective.buffers]
         tapped_sites = sorted(tap_reducer.sites) if tap_reducer else []
         graph = trace_sample(self._one_sample(names, tapped_sites, ()), shared, own)
-        # A site that no sample reaches has no gradient per sample; traced again, it gets one.
+        # A site that depends on no sample has no gradient per sample. Trace again to give it one.
         found = shared_results(graph, len(shared))
-        lonely = [name.removeprefix(_SITE) for name in found if name.startswith(_SITE)]
-        if lonely:
-            graph = trace_sample(self._one_sample(names, tapped_sites, lonely), shared, own)
+        constant = [name.removeprefix(_SITE) for name in found if name.startswith(_SITE)]
+        if constant:
+            graph = trace_sample(self._one_sample(names, tapped_sites, constant), shared, own)
         passed = [name.removeprefix(_SITE) for name in result_names(graph)[1:]]
 
         def compute(
@@ -173,9 +173,12 @@ class CompiledGradients(Gradients):
         return compute
 
     def _one_sample(
-        self, names: Sequence[str], sites: Sequence[str], lonely: Sequence[str]
+        self, names: Sequence[str], sites: Sequence[str], constant: Sequence[str]
     ) -> Callable[..., dict[str, Tensor]]:
-        """One sample's loss and tapped sites, as a function of parameters, buffers and sample."""
+        """One sample's loss and tapped sites, as a function of parameters, buffers and the sample.
+
+        Sites in ``constant`` are made to depend on the sample, without a change of their values.
+        """
 
         def one_sample(*tensors: Tensor) -> dict[str, Tensor]:
             shared = dict(zip(names, tensors, strict=False))
@@ -184,7 +187,7 @@ class CompiledGradients(Gradients):
             seen: dict[str, Tensor] = {}
 
             def note(site: str, tensor: Tensor) -> Tensor:
-                shown = tensor + zero if site in lonely else tensor
+                shown = tensor + zero if site in constant else tensor
                 seen.setdefault(_SITE + site, shown)
                 return shown
 
@@ -202,11 +205,11 @@ class CompiledGradients(Gradients):
 
 
 class EagerWhereTapped(Wrapper):
-    """Falls back to eager gradients for tapped steps whose taps cannot be compiled.
+    """Computes tapped steps eagerly if their taps cannot be compiled.
 
     Args:
-        inner: Compiled gradients, which compute every other step.
-        eager: Compute a tapped step that cannot be compiled.
+        inner: Compiled gradients, for all other steps.
+        eager: Eager gradients.
     """
 
     def __init__(self, inner: Gradients, eager: Gradients) -> None:
@@ -236,13 +239,13 @@ class EagerWhereTapped(Wrapper):
 def make_gradients(
     objective: Objective, layout: ParameterLayout, method: Method, key: str
 ) -> Gradients:
-    """The gradients of a method.
+    """Creates the gradients of a method.
 
     Args:
         objective: One run's loss.
-        layout: Where parameters lie in a row.
+        layout: The layout of parameters in a row.
         method: How gradients are computed.
-        key: Identifies the loss function: equal keys share compiled programs.
+        key: Identifies the loss function; equal keys share compiled programs.
     """
     gradients: Gradients = EagerGradients(objective, layout, method)
     if method.compiled:

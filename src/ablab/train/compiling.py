@@ -1,7 +1,7 @@
-"""Functions of tensors made into compiled programs, kept in torch's own cache between commands.
+"""Compiles functions of tensors; torch's own cache stores the programs between commands.
 
-A function is recorded once, as plain tensor operations with its gradient in it, and handed to
-torch's compiler (Inductor). Nothing of the user's Python runs in the compiled program.
+A function is traced once into plain tensor operations, including its gradient, and compiled by
+Inductor. The compiled program runs none of the user's Python code.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ class Program:
 
     Attributes:
         names: The names of its results.
-        seconds: How long compiling took.
+        seconds: Seconds that compiling took.
     """
 
     names: tuple[str, ...]
@@ -36,24 +36,24 @@ class Program:
 
 
 class CompileError(Exception):
-    """A function could not be compiled; the reason is its cause."""
+    """A function could not be compiled; ``__cause__`` is the reason."""
 
 
 def compile_program(
     function: Callable[..., dict[str, Tensor]], examples: Sequence[Tensor]
 ) -> Program:
-    """Compiles a function for tensors of exactly the examples' shapes, strides and types.
+    """Compiles a function for tensors with exactly the shapes, strides and dtypes of examples.
 
     Args:
-        function: A function of tensors alone that returns tensors by name; it may differentiate.
-        examples: Tensors like those of every later call; their values are not used.
+        function: A function of tensors only that returns tensors by name; it may differentiate.
+        examples: Tensors like those of later calls; their values are not used.
 
     Raises:
-        CompileError: The function does something that cannot be recorded or compiled.
+        CompileError: The function cannot be traced or compiled.
     """
     began = time.perf_counter()
     with warnings.catch_warnings():
-        for sort in (DeprecationWarning, FutureWarning):  # torch's own, of its own parts
+        for sort in (DeprecationWarning, FutureWarning):  # raised by torch about torch
             warnings.simplefilter("ignore", sort)
         names, call = _compiled(function, examples)
     return Program(names, time.perf_counter() - began, call)
@@ -72,7 +72,7 @@ def _compiled(
 
     settings = {
         "cpp.enable_floating_point_contract_flag": "fast",
-        "cpp.threads": torch.get_num_threads(),  # the cache's key holds settings, not threads
+        "cpp.threads": torch.get_num_threads(),  # part of the cache's key, which lacks the threads
         "fx_graph_cache": True,
     }
     mode = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True, allow_non_fake_inputs=True)
@@ -83,8 +83,8 @@ def _compiled(
         graph.graph.eliminate_dead_code()
         names = _flatten_results(graph)
         if all(example.device.type == "cpu" for example in examples):
-            _store_factors(graph)
-        with _alone(graph), config.patch(settings), tracing(TracingContext(mode)):
+            _materialize_factors(graph)
+        with _lock(graph), config.patch(settings), tracing(TracingContext(mode)):
             program: Any = compile_fx_inner(graph, fakes)
     except Exception as error:
         raise CompileError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
@@ -100,8 +100,8 @@ def _flatten_results(graph: fx.GraphModule) -> tuple[str, ...]:
     return tuple(results)
 
 
-def _alone(graph: fx.GraphModule) -> FileLock:
-    """Lets one process compile a graph while others that want the same wait for its result."""
+def _lock(graph: fx.GraphModule) -> FileLock:
+    """A lock, so that one process compiles a graph and others wait for its result."""
     from torch._inductor.runtime.cache_dir_utils import cache_dir
 
     digest = hashlib.sha256(str(graph.graph).encode()).hexdigest()[:16]
@@ -110,12 +110,12 @@ def _alone(graph: fx.GraphModule) -> FileLock:
     return FileLock(folder / f"{digest}.lock")
 
 
-def _store_factors(graph: fx.GraphModule) -> None:
-    """Has the factors of every product that is summed up stored before it.
+def _materialize_factors(graph: fx.GraphModule) -> None:
+    """Materializes the factors of every sum of products.
 
-    The compiler writes a chain of element-wise operations into the loop that uses it. A sum of
-    products reads each factor many times over, and with it an error function, say, is worked out
-    again for every output.
+    The compiler fuses element-wise operations into the loop that uses them. A sum of products reads
+    each factor many times, so a fused error function, for example, would be recomputed for every
+    output.
     """
     from torch._inductor.inductor_prims import force_stride_order
 
@@ -142,7 +142,7 @@ def _store_factors(graph: fx.GraphModule) -> None:
 
 
 def _behind_views(node: Any) -> fx.Node | None:
-    """The operation whose result a chain of views shows; None for an input or a number."""
+    """The operation at the start of a chain of views; None if it is an input or a number."""
     while isinstance(node, fx.Node) and node.op == "call_function":
         target: Any = node.target
         is_view = isinstance(target, torch._ops.OpOverload) and target.is_view

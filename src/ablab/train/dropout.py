@@ -11,18 +11,18 @@ from ablab.tasks.random import Stream, words
 def dropout_words(
     seed: int, first_step: int, steps: int, samples: int, sizes: Sequence[int]
 ) -> NDArray[np.int16]:
-    """The random words of dropout, a function of (seed, step) alone.
+    """The random words of dropout, a function of (seed, step) only.
 
     Args:
         seed: The run's seed.
         first_step: The first step.
-        steps: How many steps (K).
-        samples: Samples in a batch (B).
-        sizes: Words that each mask of a sample inputs. A step's words are drawn mask by mask, each
-            mask for the whole batch.
+        steps: The number of steps (K).
+        samples: Samples per batch (B).
+        sizes: Words per sample that each mask needs. The words of a step are drawn mask by mask,
+            each for the complete batch.
 
     Returns:
-        An array of shape (K, B, N), N the sum of the sizes.
+        An array of shape (K, B, N), where N is the sum of the sizes.
     """
     count = samples * sum(sizes)
     raw = words(seed, Stream.DROPOUT, first_step, steps, -(-count // 4))

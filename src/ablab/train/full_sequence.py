@@ -1,9 +1,8 @@
-"""Showing whole tensors where a pass works out the later positions alone.
+"""Taps of full tensors in a pass that computes only the later positions.
 
-A site's tensor of the positions from ``first`` on is joined to that of earlier ones, which another
-pass has; what is joined is read, and its gradient, which is zero at the earlier ones. What flows
-on and the gradient that comes back are the pass's own, laid out as they were: reading changes no
-bit of them.
+The tensor of the positions from ``first`` on is concatenated with that of the earlier ones, which
+another pass has computed. The tap sees the result and its gradient, which is zero at the earlier
+positions. The tensors and gradients of the pass itself do not change by a single bit.
 """
 
 from collections.abc import Callable
@@ -16,18 +15,18 @@ Tap = Callable[[Tensor], Tensor]
 
 
 def tap_full_sequence(every: Tensor, late: Tensor, first: int, tap: Tap) -> Tensor:
-    """Shows a tap the tensor of all positions, and returns that of the later ones.
+    """Calls a tap with the tensor of all positions, and returns the tensor of the later ones.
 
     Args:
         every: The tensor of all positions, from another pass.
-        late: That of the positions from ``first`` on, cut along one axis.
+        late: The tensor of the positions from ``first`` on; it is shorter along one axis.
         first: The first position of ``late``.
-        tap: What reads. It returns what it is given.
+        tap: The tap. It returns its argument.
     """
     sizes = zip(late.shape, every.shape, strict=True)
     axis = next(n for n, (a, b) in enumerate(sizes) if a != b)
     early = every.narrow(axis, 0, first).detach()
-    if not torch.is_grad_enabled():  # recorded, to be differentiated: by operations alone
+    if not torch.is_grad_enabled():  # traced and differentiated later, so plain operations only
         return tap(torch.cat([early, late], axis)).narrow(axis, first, late.shape[axis])
     seen = tap(_Joined.apply(early, late, axis))  # type: ignore[no-untyped-call]
     result: Tensor = _Late.apply(late, seen, axis, first)  # type: ignore[no-untyped-call]
@@ -35,7 +34,7 @@ def tap_full_sequence(every: Tensor, late: Tensor, first: int, tap: Tap) -> Tens
 
 
 class _Joined(torch.autograd.Function):
-    """Earlier and later positions in one tensor, whose gradient ends here."""
+    """Concatenates earlier and later positions; no gradient flows back."""
 
     generate_vmap_rule = True
 
@@ -53,7 +52,7 @@ class _Joined(torch.autograd.Function):
 
 
 class _Late(torch.autograd.Function):
-    """The later positions as they are; their gradient is that of the whole tensor, too."""
+    """Returns the later positions; passes their gradient to the concatenated tensor as well."""
 
     generate_vmap_rule = True
 

@@ -1,7 +1,7 @@
 """Losses and gradients of a stack's runs. Axes: R runs, P parameters, B, T; N dropout words.
 
-``torch.vmap`` runs one run's loss over the stack, and autograd differentiates outside of it: runs
-share nothing, so the gradient of the summed loss holds each run's own gradient.
+``torch.vmap`` maps the loss of one run over the stack, and autograd differentiates outside of it.
+Runs share no parameters, so the gradient of the summed loss contains the gradient of each run.
 """
 
 from abc import ABC, abstractmethod
@@ -26,9 +26,9 @@ class LossesAndGradients(NamedTuple):
     """The result of one forward and backward pass.
 
     Attributes:
-        losses: Each run's mean loss, (R,).
-        grad: Its gradient, (R, P).
-        tapped: What a tap reducer returned, by name; empty without one.
+        losses: The mean loss of each run, (R,).
+        grad: Their gradients, (R, P).
+        tapped: The results of the tap reducer by name; empty without one.
     """
 
     losses: Tensor
@@ -37,7 +37,7 @@ class LossesAndGradients(NamedTuple):
 
 
 class Gradients(ABC):
-    """Computes losses and gradients of a row of parameters per run."""
+    """Computes losses and gradients for parameters with one row per run."""
 
     @property
     def compile_seconds(self) -> float:
@@ -45,11 +45,11 @@ class Gradients(ABC):
         return 0.0
 
     def arrange(self, batches: Batches) -> Batches:
-        """Batches (…, R, B, …) in the memory layout that :meth:`compute` expects."""
+        """Converts batches (…, R, B, …) to the memory layout that :meth:`compute` expects."""
         return batches
 
     def restore(self, batches: Batches) -> Batches:
-        """Undoes :meth:`arrange`, but for strides."""
+        """Undoes :meth:`arrange`, except for strides."""
         return batches
 
     @abstractmethod
@@ -64,21 +64,21 @@ class Gradients(ABC):
         """Mean losses and their gradients on one batch.
 
         Args:
-            theta: Parameters, a row per run.
+            theta: Parameters, one row per run.
             batches: Arranged batches with leading axis R.
-            timings: Is told how long the phases take.
-            tap_reducer: What is read at sites; None where nothing is.
-            share: The fraction of the step's batch that these samples are.
+            timings: Records the seconds of each phase.
+            tap_reducer: Reduces the tensors at sites; None if no site is tapped.
+            share: These samples as a fraction of the step's batch.
         """
 
 
 class EagerGradients(Gradients):
-    """Computes gradients operation by operation, in the usual memory layout.
+    """Computes gradients eagerly, in the usual memory layout.
 
     Args:
         objective: One run's loss.
-        layout: Where parameters lie in a row.
-        method: Which kernels to use, and whether runs go through one call.
+        layout: The layout of parameters in a row.
+        method: Which kernels to use, and whether one call computes all runs.
     """
 
     def __init__(self, objective: Objective, layout: ParameterLayout, method: Method) -> None:
@@ -94,7 +94,7 @@ class EagerGradients(Gradients):
         share: float = 1.0,
         buffers: dict[str, Tensor] | None = None,
     ) -> LossesAndGradients:
-        """See :meth:`Gradients.compute`; ``buffers`` replace the model's own where given."""
+        """See :meth:`Gradients.compute`; ``buffers`` replace those of the model."""
         vmapped = self._method.vmapped
         taps = None if tap_reducer is None else PassTaps(tap_reducer, batches.targets, share)
         loss = partial(
@@ -118,7 +118,7 @@ class EagerGradients(Gradients):
 
 
 class Wrapper(Gradients):
-    """Gradients that delegate to others, which decide the memory layout of batches."""
+    """Delegates to other gradients, which determine the memory layout of batches."""
 
     def __init__(self, inner: Gradients) -> None:
         self._inner = inner
@@ -138,11 +138,11 @@ class Wrapper(Gradients):
 
 
 class InParts(Wrapper):
-    """Splits a step into calls of some rows and samples, and adds up their gradients.
+    """Splits a step into several calls and adds up their gradients.
 
     Args:
-        inner: What computes a part.
-        method: ``rows`` and ``samples`` of a call, and the layout.
+        inner: Computes a part.
+        method: ``rows`` and ``samples`` per call, and the layout.
     """
 
     def __init__(self, inner: Gradients, method: Method) -> None:
@@ -169,7 +169,7 @@ class InParts(Wrapper):
             present = min(rows, runs - first)
             here = slice(first, first + present)
             own_theta, own = theta[here], batches.at(here)
-            if present < rows:  # a program has a fixed number of rows
+            if present < rows:  # a compiled program has a fixed number of rows
                 padded = torch.arange(rows, device=theta.device).clamp(max=present - 1)
                 own_theta, own = own_theta[padded], own.at(padded)
             parts: list[tuple[Tapped, float]] = []
@@ -186,7 +186,7 @@ class InParts(Wrapper):
 
 
 def make_kernels(method: Method) -> Kernels:
-    """The operations that a model runs on under a method."""
+    """The kernels that a model uses under a method."""
     if method.attention == "plain":
         return PlainKernels()
     return StackedKernels() if method.vmapped else FusedKernels()

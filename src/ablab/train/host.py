@@ -1,4 +1,4 @@
-"""The one way from the device to the host, so that transfers can be counted."""
+"""Transfers from device to host, all through one function so that they can be counted."""
 
 from typing import Any
 
@@ -8,5 +8,5 @@ from torch import Tensor
 
 
 def to_host(tensor: Tensor) -> NDArray[Any]:
-    """A tensor's values as float64 on the host; on a GPU this waits for all work before it."""
+    """Copies a tensor to the host as float64; on a GPU, this waits for all previous work."""
     return tensor.cpu().numpy().astype(np.float64)

@@ -1,11 +1,11 @@
 """A model's loss with the batch as the innermost, contiguous axis.
 
-On a CPU the lanes of a vector unit then run over samples, whatever the model's own sizes are. Model
-code keeps its usual axes: it is traced for one sample, and the recorded operations are carried out
-again on tensors that have the batch as one more, last axis. Since no operation's own axes move, the
-rule for nearly every operation is the operation itself.
+On a CPU, the lanes of a vector unit then run over samples, independent of the sizes of the model.
+Model code keeps its usual axes: it is traced for one sample, and the traced operations run on
+tensors with the batch as an additional last axis. Because the other axes do not move, the rule of
+most operations is the operation itself.
 
-Axes: B batch (always the last), N, K, M those of a matrix product, V vocabulary.
+Axes: B batch (always the last), N, K, M the axes of a matrix product, V vocabulary.
 """
 
 import operator
@@ -27,7 +27,7 @@ class NoRuleError(Exception):
 
 @dataclass(frozen=True)
 class Samples:
-    """A tensor of each sample, held together as (…, B)."""
+    """The tensors of all samples, as one tensor (…, B)."""
 
     tensor: Tensor
 
@@ -37,11 +37,11 @@ class Samples:
         return self.tensor.ndim - 1
 
     def axis(self, dim: int) -> int:
-        """An axis counted from the left."""
+        """An axis as a non-negative index."""
         return dim % max(1, self.ndim)
 
     def axes(self, dims: Sequence[int] | int | None) -> list[int]:
-        """Axes counted from the left; all of them where none are given."""
+        """Axes as non-negative indices; all axes if none are given."""
         if dims is None or (not isinstance(dims, int) and len(dims) == 0):
             return list(range(self.ndim))
         return [self.axis(dim) for dim in ([dims] if isinstance(dims, int) else dims)]
@@ -55,7 +55,7 @@ def trace_sample(
     Args:
         function: A function of tensors with a batch of one; returns results by name, loss first.
         shared: Tensors that all samples share, such as parameters.
-        own: One sample's tensors, without a batch axis.
+        own: The tensors of one sample, without a batch axis.
     """
     from torch._decomp import core_aten_decompositions
 
@@ -76,7 +76,7 @@ def result_names(graph: fx.GraphModule) -> list[str]:
 
 
 def shared_results(graph: fx.GraphModule, n_shared: int) -> list[str]:
-    """The names of a traced function's results that depend on no sample's own tensors."""
+    """The names of a traced function's results that do not depend on the sample."""
     inputs = [node for node in graph.graph.nodes if node.op == "placeholder"]
     reached = set(inputs[n_shared:])
     for node in graph.graph.nodes:
@@ -93,15 +93,15 @@ def _results(graph: fx.GraphModule) -> dict[str, fx.Node]:
 def run_samples(
     graph: fx.GraphModule, shared: Sequence[Tensor], own: Sequence[Tensor]
 ) -> list[Tensor]:
-    """Carries a recorded function out for many samples at once; it can be differentiated.
+    """Runs a traced function on many samples at once; the result is differentiable.
 
     Args:
-        graph: What :func:`trace_sample` recorded.
-        shared: As there.
-        own: The samples' tensors, each with the trailing axis B.
+        graph: The output of :func:`trace_sample`.
+        shared: The shared tensors, as for :func:`trace_sample`.
+        own: The tensors of the samples, each with the trailing axis B.
 
     Returns:
-        The function's results for each sample, with the trailing axis B.
+        The results of the function, with the trailing axis B.
 
     Raises:
         NoRuleError: An operation has no rule.
@@ -111,7 +111,7 @@ def run_samples(
     if not isinstance(results[0], Samples):
         raise NoRuleError("the loss does not depend on the sample")
     batch = results[0].tensor.shape[-1]
-    # A tensor that no sample's tokens reach is the same for all of them.
+    # A result that does not depend on the sample is the same for all samples.
     return [
         each.tensor if isinstance(each, Samples) else each.unsqueeze(-1).expand(*each.shape, batch)
         for each in results
@@ -119,7 +119,7 @@ def run_samples(
 
 
 class _Interpreter(fx.Interpreter):
-    """Runs a graph of one sample on tensors of many."""
+    """Runs the graph of one sample on the tensors of many."""
 
     def __init__(self, graph: fx.GraphModule) -> None:
         super().__init__(graph)
@@ -151,7 +151,7 @@ def _rule(*targets: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def _aligned(value: Any) -> Any:
-    """An operand whose last axis is that of the batch; a shared one has it with one entry."""
+    """An operand with the batch as its last axis, of size one for shared tensors."""
     if isinstance(value, Samples):
         return value.tensor
     return value.unsqueeze(-1) if isinstance(value, Tensor) and value.ndim else value
@@ -163,7 +163,7 @@ def _pointwise(op: Any, *args: Any, **kwargs: Any) -> Samples:
 
     def operand(value: Any) -> Any:
         tensor = _aligned(value)
-        # Broadcasting adds axes at the left, where a sample's tensor of fewer axes has none.
+        # Broadcasting adds axes on the left; a tensor with fewer axes needs them explicitly.
         return tensor[(None,) * (rank - value.ndim)] if value.ndim else tensor
 
     args = tree_map_only((Samples, Tensor), operand, args)
@@ -311,7 +311,7 @@ def _nll_loss(
 
 @_rule(aten.embedding.default)
 def _embedding(op: Any, table: Tensor, tokens: Samples, *_: Any) -> Samples:
-    """Rows by a product with one-hot vectors, whose gradient is a product too."""
+    """Looks up rows as a product with one-hot vectors, so that the gradient is a product too."""
     flat = tokens.tensor.reshape(-1, tokens.tensor.shape[-1])  # (N, B)
     hot = _one_hot(flat, table.shape[0]).to(table.dtype).transpose(0, 1)  # (N, V, B)
     rows = _product(table.t(), hot)  # (N, D, B)
@@ -319,14 +319,14 @@ def _embedding(op: Any, table: Tensor, tokens: Samples, *_: Any) -> Samples:
 
 
 def _one_hot(tokens: Tensor, size: int) -> Tensor:
-    """Whether a token is each of the vocabulary's: (V, N, B) for tokens (N, B)."""
+    """One-hot vectors as booleans: (V, N, B) for tokens (N, B)."""
     return tokens == torch.arange(size, device=tokens.device)[:, None, None]
 
 
 def _product(weights: Tensor, x: Tensor) -> Tensor:
-    """(M, K) times each of (N, K, B), as (N, M, B).
+    """The product of (M, K) with each of (N, K, B), as (N, M, B).
 
-    Said as one batched product; ``matmul`` would fold N into B, which copies all of ``x``.
+    This is one batched product, because ``matmul`` would fold N into B, which copies ``x``.
     """
     return torch.bmm(weights.expand(x.shape[0], *weights.shape), x)
 

@@ -1,4 +1,4 @@
-"""Operations as a stack runs them: the run axis is folded into the batch where that is faster."""
+"""Kernels for stacks: attention with the run axis folded into the batch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,9 +15,9 @@ from ablab.model.forward import FusedKernels
 class _FoldedAttention(torch.autograd.Function):
     """Fused attention whose vmap rule folds R into B.
 
-    torch has no batching rule for its fused attention on the CPU and would run it once for each
-    run. Training differentiates outside of vmap, so the folded call is an ordinary one there and
-    brings torch's own backward pass; this function's own is never reached.
+    On the CPU, torch has no batching rule for its fused attention and would call it once per run.
+    Training differentiates outside of vmap, where the folded call is an ordinary one with torch's
+    own backward pass. The backward pass of this function is never called.
     """
 
     @staticmethod
@@ -32,7 +32,7 @@ class _FoldedAttention(torch.autograd.Function):
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
         *qkv, mask, causal = inputs
         q, k, v = _folded(info.batch_size, qkv, in_dims[:3])
-        if in_dims[3] is not None:  # each run's own, learned say: (R, …, Q, S) to (R B, H, Q, S)
+        if in_dims[3] is not None:  # one mask per run, if learned: (R, …, Q, S) to (R B, H, Q, S)
             mask = mask.movedim(in_dims[3], 0)
             mask = mask if mask.ndim == 4 else mask.unsqueeze(1)
             samples = q.shape[0] // info.batch_size
@@ -42,7 +42,7 @@ class _FoldedAttention(torch.autograd.Function):
 
 
 class _FoldedFlex(torch.autograd.Function):
-    """FlexAttention whose vmap rule folds R into B, likewise."""
+    """FlexAttention whose vmap rule folds R into B."""
 
     @staticmethod
     def forward(activation: str, q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> Tensor:
@@ -61,14 +61,14 @@ class _FoldedFlex(torch.autograd.Function):
 
 
 class StackedKernels(FusedKernels):
-    """Kernels for a model under ``torch.vmap``; both fold the run axis into the batch."""
+    """Kernels for a model under ``torch.vmap``. They fold the run axis into the batch."""
 
     attend: Callable[..., Tensor] = staticmethod(_FoldedAttention.apply)
     attend_by: Callable[..., Tensor] = staticmethod(_FoldedFlex.apply)
 
 
 def _folded(runs: int, tensors: Sequence[Tensor], in_dims: Sequence[int | None]) -> list[Tensor]:
-    """Tensors (R, B, …) of several runs as (R B, …)."""
+    """Folds the run axis of tensors (R, B, …) into the batch: (R B, …)."""
     return [
         (x.expand(runs, *x.shape) if dim is None else x.movedim(dim, 0)).flatten(0, 1)
         for x, dim in zip(tensors, in_dims, strict=True)

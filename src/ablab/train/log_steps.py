@@ -3,14 +3,14 @@
 from typing import Literal
 
 Every = int | Literal["log"]
-_DENSE = 16  # logged steps of each doubling, at least
+_DENSE = 16  # logged steps per doubling
 
 
 def logs(step: int, every: Every) -> bool:
     """Whether a step is logged.
 
-    With ``log`` every step below 32 is, every second one below 64, every fourth one below 128, and
-    so on: 16 of each doubling.
+    ``log`` logs every step below 32, every second step below 64, every fourth step below 128, and
+    so on: 16 per doubling.
     """
     return step > 0 and step % _spacing(step, every) == 0
 
@@ -23,12 +23,12 @@ def next_logged(step: int, every: Every) -> int:
 
 
 def last_logged(step: int, every: Every) -> int:
-    """The last logged step up to ``step``, itself among them; 0 where there is none."""
+    """The last logged step up to and including ``step``; 0 if there is none."""
     return step // _spacing(step, every) * _spacing(step, every) if step else 0
 
 
 def _spacing(step: int, every: Every) -> int:
-    """Steps from one logged step to the next, around ``step``."""
+    """Steps from one logged step to the next at ``step``."""
     if every == "log":
         return max(1, (1 << step.bit_length() - 1) // _DENSE)
     return every

@@ -1,4 +1,4 @@
-"""The loop: trains a stack to its last step, and hands what came of it to a checkpointer."""
+"""The training loop: trains a stack to its last step and saves checkpoints."""
 
 import math
 import time
@@ -18,17 +18,17 @@ from ablab.train.stack import Advance, RunState, Stack
 from ablab.train.stopping import StopRule
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
-_STEPS_BETWEEN_LOOKS = 100  # at the clock and at a wish to pause, however rarely a run logs
+_MAX_STRIDE = 100  # steps between checks of the clock and for a pause, even if logging is rarer
 
 
 @dataclass(frozen=True)
 class WatchedStep:
-    """A watched step.
+    """The statistics of a watched step.
 
     Attributes:
         step: The step.
-        runs: The runs' ids (R).
-        names: The columns (S).
+        runs: The ids of the runs (R).
+        names: The names of the statistics (S).
         values: Their values, (R, S).
     """
 
@@ -40,18 +40,19 @@ class WatchedStep:
 
 @dataclass
 class Checkpoint:
-    """What is to be kept at once: all since the last checkpoint, and where each run stands.
+    """Everything since the last checkpoint, and the current states; saved as one unit.
 
     Attributes:
         step: The stack's step.
-        rows: Metrics, a mapping for each run and step.
-        states: Each run's state at ``step``, for a resume; not for runs that diverged.
-        earlier: Parameters of earlier steps that are to be kept.
-        rolling: Whether the states serve a resume alone and may go with the next checkpoint.
-        diverged: The step at which a run's loss was not finite, by run.
+        rows: Metrics, one mapping per run and step.
+        states: The states of the runs at ``step``, by run; diverged runs have none.
+        earlier: Snapshots of earlier steps, each with its run.
+        rolling: Whether the states are only for resuming, so that the next checkpoint may replace
+            them.
+        diverged: The step at which the loss was not finite, by run.
         stopped: The runs that a stop rule ended at ``step``.
-        seconds: The time spent for each run since the last checkpoint.
-        watched: The watched steps; of a run that diverged, those up to where it did.
+        seconds: Seconds per run since the last checkpoint.
+        watched: The watched steps; of a diverged run, those up to its last step.
     """
 
     step: int
@@ -66,31 +67,31 @@ class Checkpoint:
 
 
 class Checkpointer(ABC):
-    """Where checkpoints go and progress is told."""
+    """Saves checkpoints and reports progress."""
 
     @abstractmethod
     def save(self, checkpoint: Checkpoint, stack: Stack) -> None:
-        """Keeps a checkpoint; when it returns, nothing of it can be lost."""
+        """Saves a checkpoint durably before it returns."""
 
     @abstractmethod
     def progress(self, step: int, runs: int, loss: float) -> None:
-        """Told at every logged step: the stack's step, its runs, their mean training loss."""
+        """Called at every logged step with the step, the number of runs and their mean loss."""
 
 
 class Observer(ABC):
-    """Is shown a stack at its stops, for what is kept beside its metrics."""
+    """Sees a stack at its stops, to save more than its metrics."""
 
     @abstractmethod
     def begin(self, stack: Stack) -> None:
-        """Sees the stack before it is trained on."""
+        """Called before the stack is trained."""
 
     @abstractmethod
     def next_stop(self, step: int) -> int | None:
-        """The next step after ``step`` at which it has to see the stack; None for any will do."""
+        """The next step after ``step`` at which the stack has to stop; None if any stop will do."""
 
     @abstractmethod
     def stopped(self, stack: Stack, advance: Advance) -> None:
-        """Sees the stack after some steps, before runs leave it."""
+        """Called after some steps, before runs leave the stack."""
 
 
 @dataclass
@@ -106,27 +107,28 @@ def train(
     checkpointer: Checkpointer,
     rules: dict[str, StopRule],
     should_pause: Callable[[], bool],
-    before: NDArray[np.float64] | None = None,
+    recent_losses: NDArray[np.float64] | None = None,
     observers: Sequence[Observer] = (),
 ) -> bool:
-    """Trains every run of a stack until it reaches its steps, is stopped or diverges.
+    """Trains every run of a stack until it reaches its last step, is stopped or diverges.
 
     Args:
         stack: The stack; runs leave it as they end.
-        checkpointer: Where checkpoints go.
-        rules: Stop rules by run, which have seen what was stored before.
-        should_pause: Asked at every logged step; if it says so, all is kept and the loop ends.
-        before: Where the stack continues between two logged steps, its losses since the first of
-            them, of shape (K, R), for the stop rules.
-        observers: Who is shown the stack at its stops.
+        checkpointer: Saves checkpoints.
+        rules: Stop rules by run, which have processed the stored steps.
+        should_pause: Called at every stop; if it returns True, the loop saves a checkpoint and
+            ends.
+        recent_losses: Losses since the last logged step, (K, R), for the stop rules; None if the
+            stack continues from a logged step.
+        observers: Called at every stop.
 
     Returns:
-        Whether the stack was finished; False where it was paused.
+        Whether the stack was finished; False if it was paused.
     """
     config, log_every = stack.config, stack.runs[0].log_every
     sets = stack.task.evaluation_sets(config.evaluate.samples)
     pending = _Pending()
-    recent = [] if before is None else [before]
+    recent = [] if recent_losses is None else [recent_losses]
     if stack.step == 0:
         _add_evaluation(pending.rows, stack, _evaluate(stack, sets))
         pending.earlier += [(run.id, stack.state(i)) for i, run in enumerate(stack.runs)]
@@ -174,7 +176,7 @@ def train(
 
 
 def _mean_loss(losses: NDArray[np.float64]) -> float:
-    """The mean over the runs whose loss is finite; NaN where none is."""
+    """The mean of the finite losses; NaN if there are none."""
     finite = losses[np.isfinite(losses)]
     return float(finite.mean()) if len(finite) else math.nan
 
@@ -182,13 +184,13 @@ def _mean_loss(losses: NDArray[np.float64]) -> float:
 def _next_stop(
     step: int, config: TrainConfig, log_every: Every, observers: Sequence[Observer]
 ) -> int:
-    """The next step at which something is due."""
-    stops = [config.steps, step + _STEPS_BETWEEN_LOOKS, next_logged(step, log_every)]
+    """The next step at which the loop has something to do."""
+    stops = [config.steps, step + _MAX_STRIDE, next_logged(step, log_every)]
     stops += [
         (step // every + 1) * every for every in (config.evaluate.every, config.snapshots.every)
     ]
-    wishes = [observer.next_stop(step) for observer in observers]
-    stops += [wish for wish in wishes if wish is not None]
+    wanted = [observer.next_stop(step) for observer in observers]
+    stops += [each for each in wanted if each is not None]
     if config.snapshots.logarithmic:
         stops.append(1 << step.bit_length() if step else 1)
     return min(stops)
@@ -197,7 +199,7 @@ def _next_stop(
 def _add_rows(rows: list[dict[str, Any]], stack: Stack, advance: Advance) -> dict[str, int]:
     """Adds each step's training loss; returns the step at which each run diverged.
 
-    A run that has restarts left does not diverge: its losses are kept as they are.
+    A run that has restarts left does not diverge; its losses are stored as they are.
     """
     steps = len(advance.losses)
     first = stack.step - steps + 1
@@ -224,17 +226,17 @@ def _add_rows(rows: list[dict[str, Any]], stack: Stack, advance: Advance) -> dic
 def _add_watched(
     watched: list[WatchedStep], stack: Stack, advance: Advance, diverged: Mapping[str, int]
 ) -> None:
-    """Adds what the collector made of the last step, of the runs that came as far."""
+    """Adds the statistics of the last step, for the runs that reached it."""
     if advance.watched is None:
         return
-    assert stack.collector is not None, "somebody watched the step"
+    assert stack.collector is not None, "a collector watched the step"
     here = [r for r, run in enumerate(stack.runs) if diverged.get(run.id, stack.step) == stack.step]
     ids = tuple(stack.runs[r].id for r in here)
     watched.append(WatchedStep(stack.step, ids, stack.collector.names, advance.watched[here]))
 
 
 def _evaluate(stack: Stack, sets: Mapping[str, Batch]) -> dict[str, NDArray[np.float64]]:
-    """Each run's measures of every set, as ``MEASURE`` or ``MEASURE/NAME``."""
+    """The measures of each evaluation set, (R,) each, as ``MEASURE`` or ``MEASURE/SET``."""
     with stack.timings.phase("evaluate"):
         return {
             f"{measure}/{name}" if name else measure: values
@@ -246,7 +248,7 @@ def _evaluate(stack: Stack, sets: Mapping[str, Batch]) -> dict[str, NDArray[np.f
 def _add_evaluation(
     rows: list[dict[str, Any]], stack: Stack, found: dict[str, NDArray[np.float64]]
 ) -> None:
-    """Adds measures to the rows of the stack's step, making them at step 0."""
+    """Adds measures to the rows of the stack's step; creates the rows at step 0."""
     at_step = {row["run"]: row for row in rows if row["step"] == stack.step}
     for r, run in enumerate(stack.runs):
         row = at_step.get(run.id)
@@ -264,7 +266,7 @@ def _stopped(
     evaluated: dict[str, NDArray[np.float64]] | None,
     interval: NDArray[np.float64] | None,
 ) -> list[str]:
-    """The runs whose stop rule says so, from this step's measures."""
+    """The runs whose stop rule ends them at this step."""
     stopped = []
     for r, run in enumerate(stack.runs):
         rule = rules.get(run.id)
@@ -273,7 +275,7 @@ def _stopped(
         values = evaluated["loss"] if evaluated is not None else None
         if rule.config.measure == "train_loss":
             values = interval.mean(axis=0) if interval is not None else None
-        if values is not None and math.isfinite(values[r]) and rule.look(float(values[r])):
+        if values is not None and math.isfinite(values[r]) and rule.update(float(values[r])):
             stopped.append(run.id)
     return stopped
 
@@ -307,7 +309,7 @@ def _checkpoint(
 def rule_after_stored_steps(
     run: Run, losses: dict[int, float], evaluations: dict[int, float]
 ) -> tuple[StopRule | None, int | None]:
-    """A run's stop rule after it has looked at what was stored, and where it stopped it.
+    """A run's stop rule after it has processed the stored steps, and where it ended the run.
 
     Args:
         run: The run with its stop rule.
@@ -315,30 +317,30 @@ def rule_after_stored_steps(
         evaluations: Held-out losses by step.
 
     Returns:
-        The rule, None where the run has none; and the step at which it ends the run, None where
-        it does not within the run's steps.
+        The rule, or None if the run has none; and the step at which it ends the run, or None if it
+        does not.
     """
     config = run.train.stop
     if config is None:
         return None, None
     rule = StopRule(config)
     if config.measure == "eval_loss":
-        # Other experiments of this run may have evaluated it at steps of their own.
-        looks = sorted(
+        # Other experiments may have evaluated this run at other steps.
+        values_at = sorted(
             (step, value)
             for step, value in evaluations.items()
             if step > 0 and step % run.train.evaluate.every == 0
         )
     else:
-        looks = []
+        values_at = []
         before, last = 0, max(losses, default=0)
         while (step := next_logged(before, run.log_every)) <= last:
             interval = [losses.get(s, math.nan) for s in range(before + 1, step + 1)]
-            looks.append((step, float(np.mean(interval))))
+            values_at.append((step, float(np.mean(interval))))
             before = step
-    for step, value in looks:
+    for step, value in values_at:
         if step >= run.train.steps:
             break
-        if math.isfinite(value) and rule.look(value):
+        if math.isfinite(value) and rule.update(value):
             return rule, step
     return rule, None

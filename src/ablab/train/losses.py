@@ -1,4 +1,4 @@
-"""The loss of a batch of answers. Axes: B batch, P predicted positions, V vocabulary."""
+"""The loss of a batch. Axes: B batch, P predicted positions, V vocabulary."""
 
 import torch
 from torch import Tensor
@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from ablab.tasks.config import IGNORED
 from ablab.train.config import LossConfig
 
-# Everything here runs under ``torch.vmap`` and is recorded for the innermost layout, so it keeps to
-# operations that have rules in both: no gathers but nll_loss's, no branches on values.
+# Everything here runs under ``torch.vmap`` and is traced for the innermost layout. It may only use
+# operations with rules in both: no gather except nll_loss's, no branches on values.
 
 
 def batch_loss(
@@ -16,14 +16,14 @@ def batch_loss(
 ) -> Tensor:
     """The mean over samples of the mean over a sample's predicted tokens.
 
-    So it does not depend on how a batch is cut into parts, whatever its samples' lengths. A sample
-    with nothing to predict counts as zero.
+    Therefore it does not depend on how a batch is split into parts, even if samples differ in
+    length. A sample without predicted tokens counts as zero.
 
     Args:
         logits: (B, P, V).
         targets: (B, P); ``IGNORED`` where nothing is predicted.
-        config: Which loss.
-        dtype: The precision in which it is worked out.
+        config: The settings of the loss.
+        dtype: The precision in which it is computed.
         ragged: Whether any target may be ``IGNORED``.
     """
     logits = logits.to(dtype)
@@ -38,7 +38,7 @@ def batch_loss(
 
 
 def _token_losses(logits: Tensor, targets: Tensor, config: LossConfig) -> Tensor:
-    """The loss of each token, (B, P); anything where the target is ``IGNORED``."""
+    """The loss of each token, (B, P); undefined where the target is ``IGNORED``."""
     if config.kind == "mse":
         return (logits - _one_hot(targets, logits)).square().mean(-1)
     log_p = log_stablemax(logits) if config.kind == "stablemax" else logits.log_softmax(-1)
@@ -59,9 +59,9 @@ def log_stablemax(logits: Tensor) -> Tensor:
     """The logarithm of stablemax, s(x) / Σ s(x) over the last axis.
 
     s(x) = x + 1 for x ≥ 0, else 1 / (1 - x): Prieto et al., 2025, "Grokking at the Edge of
-    Numerical Stability". Unlike an exponential it does not round to zero beside a large logit.
+    Numerical Stability". Unlike an exponential, it does not round to zero next to a large logit.
     """
-    # Each branch is clamped to where it holds: what is not chosen must have a finite gradient too.
+    # Each branch is clamped to its domain, because the unused branch needs a finite gradient too.
     rising = logits.clamp(min=0.0) + 1.0
     falling = 1.0 / (1.0 - logits.clamp(max=0.0))
     s = torch.where(logits >= 0, rising, falling)
@@ -69,6 +69,6 @@ def log_stablemax(logits: Tensor) -> Tensor:
 
 
 def _one_hot(targets: Tensor, like: Tensor) -> Tensor:
-    """One at each target, (B, P, V); zeros where it is ``IGNORED``."""
+    """One-hot targets, (B, P, V); zeros where the target is ``IGNORED``."""
     tokens = torch.arange(like.shape[-1], device=targets.device)
     return (targets.unsqueeze(-1) == tokens).to(like.dtype)

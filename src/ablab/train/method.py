@@ -3,20 +3,24 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ablab.config import counted
+
 
 @dataclass(frozen=True)
 class Method:
-    """A way to compute the gradients of a stack; none changes more than rounding.
+    """A way to compute the gradients of a stack. Methods agree up to rounding.
 
     Attributes:
-        engine: ``solo`` for one run by itself, ``stack`` for runs along a run axis.
+        engine: ``solo`` for a single run, ``stack`` for runs along a run axis.
         compiled: Whether the gradient is one compiled program.
-        layout: Where the batch lies in memory: first, as model code has it (``usual``), or last
-            (``innermost``; compiled alone).
-        attention: ``fused`` by torch's kernel, ``plain`` by matrix products.
-        rows: How many runs one call takes; None takes all. Beyond one they are under ``vmap``.
-        samples: How many of a batch's samples one call takes; None takes all. Gradients of the
-            parts are added up.
+        layout: ``usual`` has the batch as the first axis, like model code; ``innermost`` has it
+            last and must be compiled.
+        attention: ``fused`` uses torch's kernel, ``plain`` uses matrix products.
+        rows: Runs per call; None for all. More than one run uses ``vmap``.
+        samples: Samples per call; None for the complete batch. Gradients of the parts are added.
+
+    Raises:
+        ValueError: The innermost layout is not compiled.
     """
 
     engine: Literal["solo", "stack"]
@@ -28,16 +32,16 @@ class Method:
 
     def __post_init__(self) -> None:
         if self.layout == "innermost" and not self.compiled:
-            raise ValueError("the innermost layout is for compiled programs")
+            raise ValueError("the innermost layout must be compiled")
 
     @property
     def vmapped(self) -> bool:
-        """Whether several runs go through one call."""
+        """Whether one call computes several runs."""
         return self.engine == "stack" and self.rows != 1
 
     @property
     def title(self) -> str:
-        """The method in a few words, for tables."""
+        """The method in a few words, for tables and messages."""
         parts: list[str] = [self.engine]
         if self.compiled:
             parts.append("compiled")
@@ -46,9 +50,9 @@ class Method:
         elif self.attention == "plain":
             parts.append("plain attention")
         if self.engine == "stack" and self.rows is not None:
-            parts.append(f"{self.rows} run{'s' if self.rows > 1 else ''} a call")
+            parts.append(f"{counted(self.rows, 'run')} a call")
         if self.samples is not None:
-            parts.append(f"{self.samples} samples a call")
+            parts.append(f"{counted(self.samples, 'sample')} a call")
         return ", ".join(parts)
 
 

@@ -17,19 +17,23 @@ from ablab.train.losses import batch_loss
 DTYPES = {
     "float32": torch.float32,
     "float64": torch.float64,
-    "bfloat16": torch.float32,  # of parameters; products alone are taken in bfloat16
+    "bfloat16": torch.float32,  # the dtype of parameters; only products use bfloat16
     "tf32": torch.float32,
 }
 
 
 class Objective:
-    """What is minimised and measured, knowing one run.
+    """The loss and the measures of one run.
 
     Args:
-        model: A template; its parameters' values are never read.
+        model: A template; the values of its parameters are never read.
         task: The task.
-        loss: Which loss, its precision filled in.
-        autocast: Whether matrix products are taken in bfloat16.
+        loss: The settings of the loss, including its precision.
+        autocast: Whether matrix products use bfloat16.
+
+    Attributes:
+        model: The template.
+        buffers: Its buffers by name.
     """
 
     def __init__(self, model: Model, task: Task, loss: LossConfig, autocast: bool = False) -> None:
@@ -59,11 +63,11 @@ class Objective:
             parameters: Parameters by name.
             tokens: (B, T).
             targets: (B, P).
-            noise: Random words for dropout, (B, N), where the model has any.
-            kernels: The operations that the model runs on.
+            noise: Random words for dropout, (B, N); None without dropout.
+            kernels: The kernels that the model uses.
             taps: Functions that read the tensors at sites, by site. They see all positions and
-                must return what they were given.
-            buffers: Buffers by name, where they are not the template's own.
+                must return their argument.
+            buffers: Buffers by name; by default those of the template.
         """
         words = None if noise is None else Noise(noise)
         forward = Forward(taps or {}, noise=words, kernels=kernels)
@@ -78,7 +82,7 @@ class Objective:
     ) -> dict[str, Tensor]:
         """The loss and the task's measures of a batch, by name.
 
-        If the loss is not plain cross-entropy, that is measured as well, as ``cross_entropy``.
+        If the loss is not plain cross-entropy, ``cross_entropy`` is included as well.
         """
         forward, predicted = self._trim(parameters, tokens, Forward(kernels=kernels))
         with self._precision(tokens):
@@ -94,7 +98,7 @@ class Objective:
 
     @torch.no_grad()
     def noise_sizes(self, input_length: int, device: torch.device) -> list[int]:
-        """How many random words each dropout mask of a sample needs, in order."""
+        """The number of random words that each dropout mask needs per sample, in order."""
         counter = NoiseCounter()
         tokens = torch.zeros(1, input_length, dtype=torch.long, device=device)
         self.model(tokens, Forward(noise=counter))
@@ -103,14 +107,14 @@ class Objective:
     def _trim(
         self, tensors: dict[str, Tensor], tokens: Tensor, forward: Forward
     ) -> tuple[Forward, slice]:
-        """A pass that skips positions whose logits are not used, where the model can.
+        """A pass that skips positions whose logits are not used, if the model supports it.
 
         Returns:
-            The pass, and the predicted positions among those whose logits it computes.
+            The pass, and the predicted positions among those that it computes.
         """
         predicted = self._task.predicted
         first, last, step = predicted.indices(tokens.shape[1])
-        # Dropout masks are cut from a sample's words in order, for all positions.
+        # Dropout masks take a sample's words in order, for all positions.
         if first == 0 or step < 1 or not self.model.trims or forward.noise is not None:
             return forward, predicted
         if forward.taps:
@@ -121,7 +125,7 @@ class Objective:
     def _full_sequence_taps(
         self, tensors: dict[str, Tensor], tokens: Tensor, forward: Forward, first: int
     ) -> dict[str, Tap]:
-        """Taps for a pass over the positions from ``first`` on that are shown all positions."""
+        """Taps that see all positions in a pass over the positions from ``first`` on."""
         trimmed = [site for site in forward.taps if self.model.trims_site(site)]
         if not trimmed:
             return dict(forward.taps)
@@ -141,7 +145,7 @@ class Objective:
         return {**forward.taps, **{site: show(site, forward.taps[site]) for site in trimmed}}
 
     def _precision(self, tokens: Tensor) -> torch.autocast:
-        # torch would cache a parameter's cast for the next pass, which is useless under vmap.
+        # torch would cache the cast of a parameter for the next pass, which is useless under vmap.
         return torch.autocast(
             tokens.device.type, torch.bfloat16, enabled=self._autocast, cache_enabled=False
         )

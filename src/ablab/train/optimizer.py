@@ -1,7 +1,8 @@
-"""What every optimizer is: an update of flat parameters with a run axis. Axes: R, P parameters.
+"""The interface of optimizers: updates of flat parameters with a run axis. Axes: R, P parameters.
 
-Every run's parameters are one row, so an update is a dozen element-wise operations however many
-tensors a model has. Settings arrive as float64 scalars per run and step, worked out on the host.
+The parameters of a run are one row, so an update is a dozen element-wise operations no matter how
+many tensors a model has. Settings arrive as scalars per run and step, computed on the host in
+float64.
 """
 
 from abc import ABC, abstractmethod
@@ -22,7 +23,7 @@ ConfigT = TypeVar("ConfigT", bound=OptimizerConfig)
 
 
 class Optimizer(ABC, Generic[ConfigT]):
-    """An update rule. Everything that it remembers is in its state tensors.
+    """An update rule. All of its state is in its state tensors.
 
     Args:
         config: The settings of the first run. Settings that differ within a stack may be used only
@@ -52,7 +53,7 @@ class Optimizer(ABC, Generic[ConfigT]):
         return {name: torch.zeros_like(theta) for name in self.state_names}
 
     def scratch(self, theta: Float[Tensor, "R P"]) -> Float[Tensor, "R P"]:
-        """Memory like ``theta``, the same at every step: fresh pages cost more than the sums."""
+        """A buffer like ``theta``, reused because allocation would be slower than the update."""
         if self._memory is None or self._memory.shape != theta.shape:
             self._memory = torch.empty_like(theta)
         return self._memory
@@ -60,7 +61,7 @@ class Optimizer(ABC, Generic[ConfigT]):
     def decay(
         self, theta: Float[Tensor, "R P"], scalars: Scalars, decays: Float[Tensor, " P"] | None
     ) -> None:
-        """Multiplies parameters by one less ``scalars["decay"]``, those that decay."""
+        """Multiplies the parameters that decay by ``1 - scalars["decay"]``."""
         if decays is None:
             theta.mul_(1 - scalars["decay"])
         else:
@@ -73,7 +74,7 @@ class Optimizer(ABC, Generic[ConfigT]):
         scalars: Scalars,
         decays: Float[Tensor, " P"] | None,
     ) -> Float[Tensor, "R P"]:
-        """The gradients with ``scalars["decay"]`` times the parameters, those that decay, added."""
+        """Adds ``scalars["decay"]`` times the parameters that decay to the gradients."""
         decay = scalars["decay"] if decays is None else scalars["decay"] * decays
         return grad.addcmul_(theta, decay)
 
@@ -99,11 +100,11 @@ class Optimizer(ABC, Generic[ConfigT]):
         """Updates ``theta`` and ``optimizer_state`` in place.
 
         Args:
-            theta: Parameters, a row for each run.
+            theta: Parameters, one row per run.
             grad: Their gradients; may be overwritten.
             optimizer_state: The state tensors by name.
             scalars: :meth:`scalars` of each run.
-            decays: One where a parameter decays and zero elsewhere; None where all decay.
+            decays: One for parameters that decay, zero for others; None if all decay.
         """
 
 

@@ -1,4 +1,4 @@
-"""All of a model's parameters as one flat row, and the views that a model reads. Axes: R, P."""
+"""A model's parameters as one flat row, and views of it by name. Axes: R runs, P parameters."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ from ablab.model.roles import Role, parameter_roles
 
 @dataclass(frozen=True)
 class ParameterLayout:
-    """Where each parameter lies in the flat row.
+    """The position of each parameter in the flat row.
 
     Attributes:
-        names: The parameters' names, in ``named_parameters`` order (tied ones once).
+        names: The names of the parameters in ``named_parameters`` order, without duplicates.
         shapes: Their shapes.
         roles: Their roles.
     """
@@ -35,15 +35,15 @@ class ParameterLayout:
 
     @property
     def size(self) -> int:
-        """How many numbers a row has (P)."""
+        """The length of a row (P)."""
         return sum(shape.numel() for shape in self.shapes)
 
     def flatten(self, model: nn.Module) -> Float[Tensor, " P"]:
-        """A model's parameters as a row of its own memory."""
+        """Copies a model's parameters to a row."""
         return torch.cat([p.detach().reshape(-1) for _, p in model.named_parameters()])
 
     def views(self, rows: Float[Tensor, "R P"]) -> dict[str, Tensor]:
-        """Each parameter by name, of shape (R, …), as views of the rows."""
+        """Views of the rows, (R, …) each, by the name of the parameter."""
         parts = torch.split(rows, [shape.numel() for shape in self.shapes], dim=1)
         return {
             name: part.view(rows.shape[0], *shape)
@@ -51,5 +51,5 @@ class ParameterLayout:
         }
 
     def matrices(self) -> Float[Tensor, " P"]:
-        """One where a number belongs to a parameter of two axes or more, zero elsewhere."""
+        """One for entries of parameters with two or more axes, zero for all others."""
         return torch.cat([torch.full((s.numel(),), float(len(s) > 1)) for s in self.shapes])

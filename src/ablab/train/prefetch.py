@@ -17,16 +17,16 @@ from ablab.train.recovery import Recovery
 from ablab.train.run import Run
 from ablab.train.step_scalars import step_scalars
 
-_DRAW_BYTES = 32 * 2**20  # how much is drawn ahead at most
+_DRAW_BYTES = 32 * 2**20  # the limit of the memory for prefetched data
 
 
 class StepInputs(NamedTuple):
     """The inputs of one step.
 
     Attributes:
-        batches: Its batches, with the leading axis R.
+        batches: The batches, with the leading axis R.
         lrs: Learning rates, (R,), on the host.
-        scalars: The optimizer's numbers by name, each (R, 1).
+        scalars: The optimizer's numbers by name, (R, 1) each.
     """
 
     batches: Batches
@@ -44,16 +44,17 @@ class _Prefetched:
 
 
 class Prefetcher:
-    """Caches batches, dropout words and the optimizer's numbers of the next steps.
+    """Prefetches batches, dropout words and the optimizer's numbers for the next steps.
 
-    All of it is a function of (seed, step), so results do not depend on how far ahead it works.
+    All of these are functions of (seed, step), so results do not depend on how many steps are
+    prefetched.
 
     Args:
         runs: The runs.
         task: Their task.
         optimizer: The optimizer, which computes its numbers for a step.
-        noise_sizes: Random words that each dropout mask of a sample inputs.
-        like: A tensor of the device and dtype that the optimizer's numbers get.
+        noise_sizes: Random words per sample that each dropout mask needs.
+        like: A tensor with the device and dtype for the optimizer's numbers.
     """
 
     def __init__(
@@ -76,9 +77,9 @@ class Prefetcher:
         """The inputs of step ``step``.
 
         Args:
-            step: The step, from 1.
-            recovery: The runs' recovery, which may change learning rates at its checks.
-            arrange: Puts batches into the memory layout that gradients are computed in.
+            step: The step, starting at 1.
+            recovery: The recovery of the runs, which may change learning rates at its checks.
+            arrange: Converts batches to the memory layout in which gradients are computed.
         """
         ahead = self._ahead
         if ahead is None or not ahead.first <= step < ahead.first + ahead.count:
@@ -99,16 +100,16 @@ class Prefetcher:
         )
 
     def forget(self) -> None:
-        """Drops the cache, after a change of memory layout."""
+        """Drops prefetched data, after a change of the memory layout."""
         self._ahead = None
 
     def narrow(self, indices: Sequence[int]) -> None:
-        """Keeps only some of the runs."""
+        """Narrows to some of the runs."""
         self._runs = [self._runs[i] for i in indices]
         self._ahead = None
 
     def draw(self, first: int, count: int) -> Batches:
-        """Batches batches and dropout words of some steps, with the leading axes (K, R, B)."""
+        """Draws batches and dropout words for some steps, with the leading axes (K, R, B)."""
         samples = self._config.batch_size
         drawn = [self._task.draw(run.seed, first, count, samples) for run in self._runs]
         tokens = np.stack([batch.tokens for batch in drawn], axis=1)
@@ -124,11 +125,11 @@ class Prefetcher:
         return batches.map(lambda tensor: tensor.to(self._like.device))
 
     def _steps_ahead(self, step: int, recovery: Recovery | None) -> int:
-        """How many steps are drawn at once, within a bound on memory."""
+        """The number of steps to prefetch, within the memory limit."""
         row = self._config.batch_size * (
             16 * self._runs[0].task.input_length + 2 * sum(self._noise_sizes)
         )
         ahead = max(1, min(100, _DRAW_BYTES // (row * len(self._runs))))
         ahead = min(ahead, max(1, self._config.steps - step + 1))
-        # After a look the learning rate may be another.
-        return ahead if recovery is None else min(ahead, recovery.until_look(step - 1))
+        # A check of recovery may change the learning rate.
+        return ahead if recovery is None else min(ahead, recovery.until_check(step - 1))

@@ -1,7 +1,7 @@
-"""Recovery: a run whose loss jumps goes back to its best state. Axes: R, P; K steps.
+"""Recovery: resets a run to its best state if its loss jumps. Axes: R, P; K steps.
 
-Looks are at fixed steps and hang on training losses alone, so what recovery does is a function of
-configuration and seed, however often a run is logged, kept, paused or taken up again.
+Checks happen at fixed steps and depend on training losses only. Therefore recovery is a function of
+configuration and seed, no matter how often a run is logged, checkpointed, paused or resumed.
 """
 
 import math
@@ -19,12 +19,12 @@ from ablab.train.config import RecoverConfig
 
 @dataclass(frozen=True)
 class SavedState:
-    """A run's state after a look.
+    """A run's state at a check.
 
     Attributes:
-        step: The look; 0 for the initial state.
+        step: The step of the check; 0 for the initial state.
         theta: The parameters after that step, (P,).
-        optimizer_state: The optimizer's state after it, by name.
+        optimizer_state: The optimizer's state after that step, by name.
     """
 
     step: int
@@ -34,17 +34,18 @@ class SavedState:
 
 @dataclass(frozen=True)
 class RecoveryState:
-    """What one run's recovery remembers.
+    """The state of one run's recovery.
 
-    A state is judged by the losses of the interval that follows it, the first of which is its own:
-    those before a look say nothing of the update at the look itself.
+    A saved state is judged by the mean loss of the interval after it, whose first loss is that of
+    the state itself. Earlier losses do not reflect the update at the check.
 
     Attributes:
-        best: What there is to go back to: the state with the lowest mean so far.
-        best_loss: That mean; before the first look the loss of step 1, infinite before it.
-        latest: The state at the last look, which the present interval judges.
-        restarts: How many restarts were used.
-        interval: The sum of the training losses since the last look.
+        best: The saved state with the lowest mean so far, to which the run can be reset.
+        best_loss: That mean. Before the first check it is the loss of step 1, and infinite before
+            step 1.
+        latest: The state at the last check, which the current interval judges.
+        restarts: The number of restarts used.
+        interval: The sum of the training losses since the last check.
     """
 
     best: SavedState
@@ -55,19 +56,19 @@ class RecoveryState:
 
     @classmethod
     def initial(cls, theta: Tensor, optimizer_state: dict[str, Tensor]) -> "RecoveryState":
-        """Before the first step: what there is to go back to is the initial state."""
+        """The state before the first step; the best state is the initial one."""
         state = SavedState(0, theta, optimizer_state)
         return cls(state, math.inf, state, 0, 0.0)
 
 
 @dataclass(frozen=True)
 class Restart:
-    """One run went back.
+    """A run was reset to an earlier state.
 
     Attributes:
-        run: Its place in the stack.
-        step: The step after which it did.
-        back_to: The step whose state it has now.
+        run: The index of the run in the stack.
+        step: The step after which it was reset.
+        back_to: The step of the state to which it was reset.
     """
 
     run: int
@@ -76,12 +77,12 @@ class Restart:
 
 
 class Recovery:
-    """The recovery of a stack's runs, each by itself.
+    """The recovery of the runs of a stack, each independent of the others.
 
     Args:
-        config: Its settings.
-        states: Where each run's stands.
-        device: Where the runs' tensors live.
+        config: The settings.
+        states: The recovery state of each run.
+        device: The device of the stack.
     """
 
     def __init__(
@@ -96,22 +97,22 @@ class Recovery:
 
     @property
     def lr_scales(self) -> NDArray[np.float64]:
-        """What each run's learning rate is multiplied by now; shape (R,)."""
+        """The current factor of each run's learning rate, (R,)."""
         scales: NDArray[np.float64] = self.config.lr_factor ** self._restarts.astype(np.float64)
         return scales
 
     @property
     def has_restarts(self) -> NDArray[np.bool_]:
-        """Whether each run has a restart left; shape (R,)."""
+        """Whether each run has restarts left, (R,)."""
         left: NDArray[np.bool_] = self._restarts < self.config.at_most
         return left
 
-    def until_look(self, step: int) -> int:
-        """How many steps after ``step`` the next look is."""
+    def until_check(self, step: int) -> int:
+        """The number of steps from ``step`` to the next check."""
         return self.config.every - step % self.config.every
 
     def state(self, index: int) -> RecoveryState:
-        """What the run at ``index`` has to remember, copied to the CPU."""
+        """The recovery state of the run at ``index``, copied to the CPU."""
         return RecoveryState(
             self._best.at(index),
             float(self._losses[index]),
@@ -136,43 +137,46 @@ class Recovery:
         theta: Float[Tensor, "R P"],
         optimizer_state: dict[str, Tensor],
     ) -> list[Restart]:
-        """Takes the losses of the steps up to ``step``; looks at the runs if that is a look's.
+        """Adds the losses of the steps up to ``step``, and checks the runs if a check is due there.
 
         Args:
-            losses: Training losses of the last K steps, none of which but the last is a look's;
-                shape (K, R).
+            losses: Training losses of the last K steps, (K, R). Only the last step may be one at
+                which a check is due.
             step: The stack's step.
-            theta: Parameters; a run that goes back has its best ones in place of its own.
-            optimizer_state: The optimizer's state, likewise.
+            theta: Parameters, (R, P); overwritten for runs that are reset.
+            optimizer_state: The optimizer's state; overwritten likewise.
+
+        Returns:
+            The runs that were reset.
         """
         if step == len(losses):  # the first step's loss is the initial state's own
             self._losses = np.where(np.isfinite(losses[0]), losses[0], math.inf)
         with np.errstate(invalid="ignore", over="ignore"):
-            for row in losses:  # one after another: a sum must not hang on how steps are grouped
+            for row in losses:  # in order, so that the sum does not depend on how steps are grouped
                 self._interval = self._interval + row
         if step % self.config.every:
             return []
         means = self._interval / self.config.every
         self._interval = np.zeros_like(self._interval)
-        sound = self._latest.finite()
+        finite = self._latest.finite()
         better, worse = [], []
         for r, (mean, best) in enumerate(zip(means.tolist(), self._losses.tolist(), strict=True)):
             if not mean <= best + self.config.above or not math.isfinite(mean):
                 worse.append(r)
-            elif mean < best and sound[r]:
+            elif mean < best and finite[r]:
                 better.append(r)
         self._losses[better] = means[better]
         self._best.take(better, self._latest)
         back = [r for r in worse if self._restarts[r] < self.config.at_most]
         self._restarts[back] += 1
-        present = _Rows.of(step, theta, optimizer_state)
-        present.take(back, self._best)
-        self._latest.take(range(len(means)), present)
-        return [Restart(r, step, int(present.steps[r])) for r in back]
+        current = _Rows.of(step, theta, optimizer_state)
+        current.take(back, self._best)
+        self._latest.take(range(len(means)), current)
+        return [Restart(r, step, int(current.steps[r])) for r in back]
 
 
 class _Rows:
-    """A state of each run: the step that it is of (R,), parameters (R, P) and optimizer state."""
+    """A saved state per run: its step (R,), parameters (R, P) and optimizer state."""
 
     def __init__(self, states: Sequence[SavedState], device: torch.device) -> None:
         self.steps = np.array([state.step for state in states])
@@ -186,14 +190,14 @@ class _Rows:
 
     @classmethod
     def of(cls, step: int, theta: Tensor, optimizer_state: dict[str, Tensor]) -> "_Rows":
-        """The present states; what is taken into them is taken into these very tensors."""
+        """The current states; :meth:`take` writes into these very tensors."""
         rows = cls.__new__(cls)
         rows.steps = np.full(len(theta), step)
         rows._tensors = {"": theta} | optimizer_state
         return rows
 
     def at(self, index: int) -> SavedState:
-        """One run's, copied to the CPU."""
+        """The saved state of one run, copied to the CPU."""
         own = {name: rows[index].cpu().clone() for name, rows in self._tensors.items()}
         return SavedState(int(self.steps[index]), own.pop(""), own)
 
@@ -204,7 +208,7 @@ class _Rows:
         self._tensors = {name: row.index_select(0, chosen) for name, row in self._tensors.items()}
 
     def take(self, indices: Sequence[int], source: "_Rows") -> None:
-        """Puts some runs' states of another in the place of these."""
+        """Overwrites the states of some runs with those of ``source``."""
         if not indices:
             return
         here = list(indices)
@@ -214,7 +218,7 @@ class _Rows:
             rows.index_copy_(0, chosen, source._tensors[name].index_select(0, chosen))
 
     def finite(self) -> NDArray[np.bool_]:
-        """Which runs' states are finite, (R,)."""
+        """Whether the state of each run is finite, (R,)."""
         each = [
             torch.isfinite(rows).reshape(len(rows), -1).all(dim=1)
             for rows in self._tensors.values()

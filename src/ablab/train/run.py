@@ -10,7 +10,7 @@ from ablab.tasks.config import TaskConfig
 from ablab.train.config import TrainConfig
 from ablab.train.log_steps import Every
 
-# What may differ between the runs of one stack: numbers that each run has for itself.
+# Settings that may differ between the runs of a stack.
 _PER_RUN = ("lr", "weight_decay", "betas", "eps", "momentum", "schedule")
 
 
@@ -19,9 +19,13 @@ class Run:
     """One variant with one seed.
 
     Attributes:
-        id: The run's id, a function of what shapes its trajectory.
+        id: The run's id, a digest of everything that affects its trajectory.
+        task: The settings of the task.
+        model: The settings of the model.
+        train: The settings of training.
+        seed: The seed.
         log_every: Steps from one logged row to the next, or ``log``.
-        watch: What is watched, for the room that watches; training passes it on.
+        watch: The ``watch`` section. Training does not use it and only passes it on.
     """
 
     id: str
@@ -34,7 +38,7 @@ class Run:
 
     @property
     def stack_key(self) -> str:
-        """Runs with equal keys have equal tensor shapes and operations, so they can be stacked."""
+        """Identifies tensor shapes and operations; runs with equal keys can be stacked."""
         train = self.train.model_dump(mode="json", exclude=set(_PER_RUN))
         train["clip_norm"] = self.train.clip_norm is not None
         optimizer = self.train.optimizer_config
@@ -47,7 +51,7 @@ class Run:
 
     @property
     def program_key(self) -> str:
-        """Runs with equal keys have the same loss, as a function of parameters and a batch."""
+        """Identifies the loss as a function of parameters and batch; equal keys share programs."""
         train = self.train
         loss = train.loss.identity()
         parts = [self.task.identity(), self.model.identity(), train.precision, loss]

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the factor in [0, 1] of each step."""
+"""Learning-rate schedules: a factor in [0, 1] for each step."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,8 @@ def factors(
     Args:
         schedule: The schedule's settings.
         total: The step at which it reaches its final factor.
-        first_step: The first step, from 1.
-        steps: How many.
+        first_step: The first step, starting at 1.
+        steps: The number of steps.
     """
     step = np.arange(first_step, first_step + steps, dtype=np.float64)
     warming = step / max(schedule.warmup, 1)

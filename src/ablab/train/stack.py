@@ -1,4 +1,4 @@
-"""A stack: runs of equal shape trained as one along a leading run axis. Axes: R, P, K, B, T."""
+"""A stack: runs of equal shape, trained together along a leading run axis. Axes: R, P, K, B, T."""
 
 import time
 from collections.abc import Sequence
@@ -30,14 +30,18 @@ from ablab.train.recovery import Recovery, RecoveryState, Restart
 from ablab.train.run import Run
 from ablab.train.timings import Timings
 
-_EVALUATED_TOKENS = 8192  # at once, where a training batch has fewer
+_EVALUATED_TOKENS = 8192  # per call, or as many as a training batch has if that is more
 
 
 @dataclass(frozen=True)
 class RunState:
-    """One run's parameters after a step, as a flat row of shape (P,), and optimizer state.
+    """The state of one run after a step.
 
-    ``recovery`` is what else a run that may go back has to remember.
+    Attributes:
+        step: The step.
+        theta: The parameters as a flat row, (P,).
+        optimizer_state: The optimizer's state by name.
+        recovery: The state of recovery; None without recovery.
     """
 
     step: int
@@ -48,16 +52,15 @@ class RunState:
 
 @dataclass(frozen=True)
 class Advance:
-    """What some steps of a stack came to.
+    """The results of some steps of a stack.
 
     Attributes:
-        losses: The training loss of each step and run, before its update; shape (K, R).
-        grad_norms: The gradient's norm at the last of the steps, before clipping; shape (R,).
-        lrs: The learning rate of each step and run; shape (K, R).
-        fatal: Whether a loss is not finite and its run has no restart left; shape (K, R).
-        restarts: The runs that went back to an earlier state.
-        watched: What the collector made of the last of the steps, (R, S); None where it is not
-            watched.
+        losses: The training loss of each step and run, before the update, (K, R).
+        grad_norms: The norm of the gradient at the last step, before clipping, (R,).
+        lrs: The learning rate of each step and run, (K, R).
+        fatal: Whether the loss is not finite and the run has no restarts left, (K, R).
+        restarts: The runs that were reset to an earlier state.
+        watched: The statistics of the last step, (R, S); None if it is not watched.
     """
 
     losses: NDArray[np.float64]
@@ -80,7 +83,7 @@ def initial_seed(seed: int) -> int:
 
 
 def initial_model(run: Run) -> Model:
-    """The run's model with its initial parameters, on the CPU, in the run's precision."""
+    """The run's model with initial parameters, on the CPU, in the run's precision."""
     model = build_model(
         run.model,
         run.task.vocab_size,
@@ -95,18 +98,21 @@ class Stack:
     """Runs that are trained together, and their state.
 
     Args:
-        runs: The runs, of one ``stack_key``.
-        states: Where each continues from, None where it begins; None where all begin.
-        device: Where the tensors live.
+        runs: The runs, which must have equal ``stack_key``.
+        states: The state from which each run continues, None for a new run; None if all are new.
+        device: Where tensors live.
         method: How gradients are computed.
 
     Attributes:
         objective: One run's loss.
-        layout: Where parameters lie in a row.
-        theta: Every run's parameters, (R, P).
-        optimizer_state: The optimizer's state by name, each with the leading axis R.
-        collector: What watches the steps; None where nothing does.
-        timings: How long training takes, rehearsals not among it.
+        layout: The layout of parameters in a row.
+        theta: The parameters of all runs, (R, P).
+        optimizer_state: The optimizer's state by name, with the leading axis R.
+        collector: Computes statistics; None if nothing is watched.
+        timings: Seconds of each phase of training.
+
+    Raises:
+        ValueError: The runs cannot be trained together, or the model cannot be trained.
     """
 
     def __init__(
@@ -125,7 +131,7 @@ class Stack:
         self.method = method
         self.task = make_task(first)
         self.timings = Timings(device)
-        # Parameters are passed in, so the template's own values are never read.
+        # Parameters are passed as arguments, so the template's own values are never read.
         model = initial_model(first).to(device)
         self.layout = ParameterLayout.of(model)
         self._optimizer = make_optimizer(first.train.optimizer_config, self.layout)
@@ -137,7 +143,7 @@ class Stack:
             model, self.task, self.config.loss, autocast=precision == "bfloat16"
         )
         if device.type == "cuda":
-            # A setting of the whole process, which trains one stack at a time.
+            # A global setting; a process trains one stack at a time.
             torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
         self._check_model(model)
         self._gradients = self._make_gradients()
@@ -148,7 +154,7 @@ class Stack:
         ]
         steps = {state.step for state in started}
         if len(steps) != 1:
-            raise ValueError(f"the runs of a stack must be at one step, not {sorted(steps)}")
+            raise ValueError(f"the runs of a stack must be at the same step, not {sorted(steps)}")
         (self.step,) = steps
         self.theta = torch.stack([state.theta for state in started]).to(device)  # (R, P)
         self.optimizer_state = {
@@ -165,10 +171,12 @@ class Stack:
         return make_gradients(self.objective, self.layout, self.method, key)
 
     def _check_model(self, model: Model) -> None:
-        """Refuses what flat parameters and one template for all runs cannot hold."""
+        """Raises if flat parameters and one template for all runs cannot represent the model."""
         frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
         if frozen:
-            raise ValueError(f"parameter {frozen[0]} is frozen, which ablab does not train around")
+            raise ValueError(
+                f"parameter {frozen[0]} is frozen; ablab cannot train a part of a model"
+            )
         buffers = dict(model.named_buffers())
         for run in self.runs[1:] if buffers else []:
             for name, buffer in initial_model(run).named_buffers():
@@ -185,7 +193,7 @@ class Stack:
             return None
         states = [state.recovery for state in started if state.recovery is not None]
         if len(states) != len(started):
-            raise ValueError("a run that may go back has to bring what its recovery remembers")
+            raise ValueError("train.recover is set, but the state of a run has no recovery state")
         return Recovery(self.config.recover, states, self.device)
 
     def state(self, index: int) -> RunState:
@@ -193,17 +201,17 @@ class Stack:
         return RunState(
             self.step,
             self.theta[index].detach().cpu().clone(),
-            {name: slot[index].cpu().clone() for name, slot in self.optimizer_state.items()},
+            {name: each[index].cpu().clone() for name, each in self.optimizer_state.items()},
             None if self._recovery is None else self._recovery.state(index),
         )
 
     @torch.no_grad()
     def load_states(self, other: "Stack", index: int) -> None:
-        """Puts the state of a run of another stack in the place of this one's only run."""
+        """Overwrites the state of this stack's only run with that of a run of another stack."""
         self.step = other.step
         self.theta.copy_(other.theta[index : index + 1])
-        for name, slot in self.optimizer_state.items():
-            slot.copy_(other.optimizer_state[name][index : index + 1])
+        for name, tensor in self.optimizer_state.items():
+            tensor.copy_(other.optimizer_state[name][index : index + 1])
 
     def narrow(self, indices: Sequence[int]) -> None:
         """Narrows the stack to some of its runs."""
@@ -211,7 +219,7 @@ class Stack:
         self.runs = [self.runs[i] for i in indices]
         self.theta = self.theta.index_select(0, chosen)
         self.optimizer_state = {
-            name: slot.index_select(0, chosen) for name, slot in self.optimizer_state.items()
+            name: each.index_select(0, chosen) for name, each in self.optimizer_state.items()
         }
         self._prefetcher.narrow(indices)
         if self._recovery is not None:
@@ -220,7 +228,11 @@ class Stack:
             self.collector.narrow(indices)
 
     def use(self, method: Method) -> None:
-        """Computes gradients by another method from now on."""
+        """Switches to another method of computing gradients.
+
+        Raises:
+            ValueError: The method trains one run, and the stack has several.
+        """
         if method.engine == "solo" and len(self.runs) != 1:
             raise ValueError(f"{len(self.runs)} runs cannot be trained alone")
         self.method = method
@@ -228,9 +240,9 @@ class Stack:
         self._prefetcher.forget()
 
     def time_gradient(self) -> float:
-        """Computes the next step's gradients, changing nothing; returns the seconds it took.
+        """Computes the gradients of the next step without an update; returns the seconds it took.
 
-        The first call compiles, where the method is a compiled one.
+        The first call of a compiled method also compiles it.
         """
         batches = self._gradients.arrange(self.draw(self.step + 1)).at(0)
         began = time.perf_counter()
@@ -239,21 +251,21 @@ class Stack:
 
     @property
     def lr_scales(self) -> NDArray[np.float64]:
-        """What recovery multiplies each run's learning rate by now, (R,)."""
+        """The factor that recovery applies to each run's learning rate, (R,)."""
         return np.ones(len(self.runs)) if self._recovery is None else self._recovery.lr_scales
 
     @property
     def compile_seconds(self) -> float:
-        """What compiling has taken so far."""
+        """Seconds spent compiling so far."""
         return self._gradients.compile_seconds
 
     def advance(self, steps: int) -> Advance:
-        """Trains ``steps`` steps; losses leave the device once, at the end."""
+        """Trains ``steps`` steps; all losses are moved to the host at the end, in one transfer."""
         drawn: list[Tensor] = []
         rates: list[NDArray[np.float64]] = []
         fatal: list[NDArray[np.bool_]] = []
         restarts: list[Restart] = []
-        unchecked = 0  # losses that recovery has not seen
+        unchecked = 0  # steps whose losses recovery has not seen
         norms = statistics = None
         for k in range(steps):
             step, is_last = self.step + 1, k == steps - 1
@@ -267,7 +279,7 @@ class Stack:
             rates.append(inputs.lrs)
             self.step, unchecked = step, unchecked + 1
             recovery = self._recovery
-            if recovery is not None and (is_last or recovery.until_look(step - 1) == 1):
+            if recovery is not None and (is_last or recovery.until_check(step - 1) == 1):
                 ends, found_restarts = self._recover(recovery, drawn[-unchecked:])
                 fatal.append(ends)
                 restarts += found_restarts
@@ -307,10 +319,10 @@ class Stack:
     def _recover(
         self, recovery: Recovery, losses: Sequence[Tensor]
     ) -> tuple[NDArray[np.bool_], list[Restart]]:
-        """Lets recovery see losses (K, R) since its last check.
+        """Passes the losses since its last check, (K, R), to recovery.
 
         Returns:
-            Whether each loss ends its run, (K, R), and the runs that went back.
+            Whether each loss ends its run, (K, R), and the runs that were reset.
         """
         on_host = to_host(torch.stack(list(losses)))
         bad = ~np.isfinite(on_host)
@@ -326,7 +338,7 @@ class Stack:
     def _moved(
         self, losses: Sequence[Tensor], norms: Tensor, numbers: Tensor | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
-        """Losses (K, R), norms (R,) and a collector's numbers (R, S), all in one transfer."""
+        """Moves losses (K, R), norms (R,) and statistics (R, S) to the host in one transfer."""
         count, runs = len(losses), len(self.runs)
         flat = [torch.stack(list(losses)).reshape(-1), norms]
         flat += [] if numbers is None else [numbers.reshape(-1)]
@@ -335,17 +347,17 @@ class Stack:
         return moved[: count * runs].reshape(count, runs), moved[count * runs :][:runs], watched
 
     def draw(self, step: int) -> Batches:
-        """Every run's batch of a step, and dropout's words, with the leading axes (1, R, B)."""
+        """Draws the batches and dropout words of a step, with the leading axes (1, R, B)."""
         return self._prefetcher.draw(step, 1)
 
     @torch.no_grad()
     def evaluate(self, batch: Batch, chunk: int | None = None) -> dict[str, NDArray[np.float64]]:
-        """The loss and the task's measures on a held-out batch, by name, each of shape (R,).
+        """The loss and the task's measures on a held-out batch, by name, (R,) each.
 
         Args:
             batch: Arrays with the leading axis B.
-            chunk: How many samples are taken at once; by default as many as a training batch has,
-                or a few thousand tokens.
+            chunk: Samples per call; by default the size of a training batch, or a few thousand
+                tokens if that is more.
         """
         chunk = chunk or max(self.config.batch_size, _EVALUATED_TOKENS // batch.tokens.shape[-1])
         tokens = torch.from_numpy(batch.tokens).to(self.device)

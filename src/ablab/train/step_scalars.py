@@ -1,4 +1,4 @@
-"""The numbers that each step's update needs, worked out on the host. Axes: K steps, R runs."""
+"""The numbers that the updates of some steps need, computed on the host. Axes: K steps, R runs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,14 +18,14 @@ def step_scalars(
     count: int,
     lr_scales: NDArray[np.float64] | None,
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-    """Learning rates (K, R), and the optimizer's numbers by name, each (K, R, 1).
+    """Learning rates (K, R), and the optimizer's numbers by name, (K, R, 1) each.
 
     Args:
         runs: The runs.
         optimizer: Their optimizer.
         first: The first step.
-        count: How many steps.
-        lr_scales: A factor of each run's learning rate, (R,); None for none.
+        count: The number of steps.
+        lr_scales: A factor for each run's learning rate, (R,); None for 1.
     """
     lrs = np.empty((count, len(runs)))
     table: dict[str, NDArray[np.float64]] = {}

@@ -1,4 +1,4 @@
-"""Stop rules: when a run ends before its steps."""
+"""Stop rules: end a run before its last step."""
 
 import math
 
@@ -6,9 +6,10 @@ from ablab.train.config import StopConfig
 
 
 class StopRule:
-    """Looks at one run's measure, one value after another, and says when to stop.
+    """Decides from the values of one run's measure when to stop it.
 
-    Its state is a function of the values seen, so a resumed run is given its stored values again.
+    Its state is a function of these values. When a run is resumed, the stored values are passed in
+    again.
     """
 
     def __init__(self, config: StopConfig) -> None:
@@ -16,8 +17,8 @@ class StopRule:
         self._best = math.inf
         self._without = 0
 
-    def look(self, value: float) -> bool:
-        """Takes the next value of the measure; whether the run should stop now."""
+    def update(self, value: float) -> bool:
+        """Adds the next value of the measure; returns whether the run should stop."""
         if value < self._best - self.config.min_delta:
             self._best = value
             self._without = 0

@@ -1,8 +1,8 @@
-"""Taps: reading tensors at sites during forward and backward. Axes: W runs of one call, B, T, P.
+"""Taps: read tensors at sites during forward and backward. Axes: W runs of one call, B, T, P.
 
-This room does not know what is read: ``watching/`` passes a :class:`TapReducer` down. A tap never
-changes the tensors of the pass. Tapping attention's scores or pattern does change how attention is
-computed, because fused kernels expose neither.
+``watching/`` passes a :class:`TapReducer` that defines what is read. A tap never changes the
+tensors of the pass. However, if attention's scores or pattern are tapped, attention does not use a
+fused kernel, because fused kernels do not expose them.
 """
 
 from abc import ABC, abstractmethod
@@ -14,19 +14,20 @@ import torch
 from torch import Tensor
 
 Tapped = dict[str, Tensor]
-MEAN = "mean:"  # begins the names of what is averaged over the parts of a batch
+MEAN = "mean:"  # prefix of results that are averaged over the parts of a batch
 
 
 class TapReducer(ABC):
-    """Says what is read of a pass, and boils it down at once.
+    """Reduces the tensors at sites as soon as a pass computes them.
 
-    What it returns, by name, are tensors with the leading axis W. Those of a batch that is taken in
-    parts are joined along their second axis; those whose name begins with ``mean:`` are averaged.
+    Its results are tensors by name with the leading axis W. If a batch is split into parts, results
+    whose name begins with ``mean:`` are averaged over the parts; all others are concatenated along
+    their second axis.
 
     Attributes:
-        key: Stands for all that it does: of equal keys, compiled programs are shared.
-        sites: The sites whose tensors are read, or whose gradients are.
-        gradient_sites: Those whose gradients are.
+        key: Identifies the reduction; equal keys share compiled programs.
+        sites: The sites whose tensors or gradients are read.
+        gradient_sites: The sites whose gradients are read.
     """
 
     key: str
@@ -35,29 +36,29 @@ class TapReducer(ABC):
 
     @abstractmethod
     def forward(self, site: str, x: Tensor, targets: Tensor) -> Tapped:
-        """What is kept of the tensor at a site.
+        """Reduces the tensor at a site.
 
         Args:
             site: The site.
             x: Its tensor, (W, B, …).
-            targets: What should be predicted, (W, B, P).
+            targets: The targets of the batch, (W, B, P).
         """
 
     @abstractmethod
     def backward(self, site: str, grad: Tensor, targets: Tensor) -> Tapped:
-        """What is kept of the loss's gradient at a site, (W, B, …)."""
+        """Reduces the gradient of the loss at a site, (W, B, …)."""
 
 
 class PassTaps:
     """The taps of one forward and backward pass over one part of a batch, for some runs.
 
     Args:
-        tap_reducer: What is read.
+        tap_reducer: The reducer.
         targets: (W, B, P).
-        share: The part's share of the batch, by which the gradient of its own loss is multiplied.
+        share: The part as a fraction of the batch; gradients at sites are multiplied by it.
 
     Attributes:
-        tapped: What was kept so far.
+        tapped: The results so far.
     """
 
     def __init__(self, tap_reducer: TapReducer, targets: Tensor, share: float) -> None:
@@ -66,34 +67,34 @@ class PassTaps:
         self._seen: set[str] = set()
 
     def functions(self, vmapped: bool) -> dict[str, Callable[[Tensor], Tensor]]:
-        """Functions for the sites of a forward pass, of one run or under ``torch.vmap``."""
+        """A function for each tapped site, for one run or for use under ``torch.vmap``."""
         return {site: self._tap(site, vmapped) for site in sorted(self._tap_reducer.sites)}
 
     def see(self, site: str, x: Tensor, view: Callable[[Tensor], Tensor]) -> None:
-        """Takes the tensor at a site, and its gradient when that is known.
+        """Reads the tensor at a site, and its gradient when the backward pass computes it.
 
         Args:
             site: The site.
-            x: The tensor that flows on, to which the gradient comes.
-            view: Makes (W, B, …) of it, and of its gradient.
+            x: The tensor of the pass.
+            view: Converts the tensor and its gradient to (W, B, …).
         """
-        if site in self._seen:  # a part of a model that is used again
+        if site in self._seen:  # the model uses this module again
             return
         self._seen.add(site)
         tap_reducer, targets, share = self._tap_reducer, self._targets, self._share
-        with torch.no_grad(), _plain(x):
+        with torch.no_grad(), _no_autocast(x):
             self.tapped |= tap_reducer.forward(site, view(x.detach()), targets)
         if site not in tap_reducer.gradient_sites or not x.requires_grad:
             return
 
-        def take(grad: Tensor) -> None:
-            with torch.no_grad(), _plain(grad):
+        def read_gradient(grad: Tensor) -> None:
+            with torch.no_grad(), _no_autocast(grad):
                 own = view(grad.detach())
                 self.tapped |= tap_reducer.backward(
                     site, own if share == 1 else own * share, targets
                 )
 
-        x.register_hook(take)  # type: ignore[no-untyped-call]
+        x.register_hook(read_gradient)  # type: ignore[no-untyped-call]
 
     def _tap(self, site: str, vmapped: bool) -> Callable[[Tensor], Tensor]:
         def alone(x: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ class PassTaps:
         runs = self._targets.shape[0]
 
         def see(x: Tensor, has_runs: bool) -> None:
-            # What no run's parameters reach is the same for all of them.
+            # A tensor that depends on no run's parameters is the same for all runs.
             self.see(site, x, lambda each: each if has_runs else each.expand(runs, *each.shape))
 
         def stacked(x: Tensor) -> Tensor:
@@ -113,8 +114,8 @@ class PassTaps:
         return stacked if vmapped else alone
 
 
-def _plain(x: Tensor) -> AbstractContextManager[None]:
-    """No autocast: what is read in bfloat16 is not worked out in it."""
+def _no_autocast(x: Tensor) -> AbstractContextManager[None]:
+    """Disables autocast, so that reductions of bfloat16 tensors do not use bfloat16."""
     kind = x.device.type
     if not torch.is_autocast_enabled(kind):
         return nullcontext()
@@ -123,7 +124,7 @@ def _plain(x: Tensor) -> AbstractContextManager[None]:
 
 
 class _Seen(torch.autograd.Function):
-    """Hands over the tensor of all runs from under vmap; nothing is done to it."""
+    """Passes the tensor of all runs, as it is outside of vmap, to a function; returns it as is."""
 
     @staticmethod
     def forward(x: Tensor, see: Callable[[Tensor, bool], None]) -> Tensor:
@@ -140,14 +141,14 @@ class _Seen(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, see: Any) -> tuple[Tensor, int]:
-        assert in_dims[0] is not None, "a tensor without the run axis comes to forward"
+        assert in_dims[0] is not None, "torch calls forward for a tensor without the run axis"
         x = x.movedim(in_dims[0], 0)
         see(x, True)
         return x, 0
 
 
 def join_parts(parts: Sequence[tuple[Tapped, float]]) -> Tapped:
-    """What was kept of the parts of one batch, each with its share, as of the whole."""
+    """Joins the results for the parts of one batch, each given with its fraction of the batch."""
     if len(parts) == 1:
         return dict(parts[0][0])
     joined: Tapped = {}
@@ -160,7 +161,7 @@ def join_parts(parts: Sequence[tuple[Tapped, float]]) -> Tapped:
 
 
 def join_runs(parts: Sequence[Mapping[str, Tensor]]) -> Tapped:
-    """What was kept of some runs and of others, along the run axis."""
+    """Concatenates the results for several groups of runs along the run axis."""
     if len(parts) == 1:
         return dict(parts[0])
     return {name: torch.cat([tapped[name] for tapped in parts]) for name in parts[0]}

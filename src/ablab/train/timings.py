@@ -1,52 +1,52 @@
-"""How long the phases of training take: drawing batches, gradients, updates, evaluation."""
+"""Seconds of each phase of training: drawing batches, gradients, updates, evaluation."""
 
 import time
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-# As they follow each other in a step. A compiled program has no border between forward (with the
-# loss) and backward: both are ``gradient`` there.
+# In the order of a step. A compiled program does not separate forward (with the loss) and backward;
+# both are reported as ``gradient``.
 PHASES = ("data", "forward", "backward", "gradient", "update", "watch", "evaluate")
-_WHOLE = ("data", "evaluate")  # of many steps at once
-# Where work is only handed over to the device, a phase can be timed only by waiting for its end.
-# That costs speed, so few steps are; not the first, in which much happens once.
+_ALWAYS = ("data", "evaluate")  # phases that cover many steps at once
+# On an asynchronous device, timing a phase requires synchronization, which is slow. So only some
+# steps are timed, but not the first, which includes one-time work.
 _SAMPLED_OF, _SAMPLED_AT = 100, 10
 
 
 class Timings:
-    """Sums up the wall time of each phase, and the steps that it was measured on.
+    """Measures the wall time of each phase.
 
-    ``data`` and ``evaluate`` are timed whenever they occur; the phases of a step at every step on a
-    CPU, at one of a hundred on a device that works by itself.
+    ``data`` and ``evaluate`` are always timed. The phases of a step are timed at every step on a
+    CPU, and at one step in a hundred on an asynchronous device.
 
     Args:
-        device: Where the work is done.
+        device: The device of the stack.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._waits = device.type != "cpu"
-        self._phases = {name: _Phase(device, self._waits) for name in PHASES}
+        self._synchronizes = device.type != "cpu"
+        self._phases = {name: _Phase(device, self._synchronizes) for name in PHASES}
         self._steps = 0
-        self._run_steps = 0  # all of them, a step of each run
-        self._sampled = 0  # those whose phases were timed
+        self._run_steps = 0  # steps times runs
+        self._sampled = 0  # the same, for timed steps only
         self._sampling = False
 
     def begin_step(self, runs: int) -> None:
-        """Says that a step of some runs begins; phases until the next belong to it."""
+        """Begins a step of some runs; later phases belong to it."""
         self._steps += 1
         self._run_steps += runs
-        self._sampling = not self._waits or self._steps % _SAMPLED_OF == _SAMPLED_AT
+        self._sampling = not self._synchronizes or self._steps % _SAMPLED_OF == _SAMPLED_AT
         if self._sampling:
             self._sampled += runs
 
     def phase(self, name: str) -> AbstractContextManager[None]:
-        """Times what is done inside, if it is to be: one of ``PHASES``."""
-        return self._phases[name] if self._sampling or name in _WHOLE else _NOTHING
+        """A context that times one of ``PHASES``, if this step is timed."""
+        return self._phases[name] if self._sampling or name in _ALWAYS else _NOTHING
 
     def per_step(self) -> dict[str, float]:
-        """Seconds of each phase that occurred, per step of one run; empty before any step."""
-        steps = {name: self._run_steps if name in _WHOLE else self._sampled for name in PHASES}
+        """Seconds of each phase per step of one run; only phases that occurred."""
+        steps = {name: self._run_steps if name in _ALWAYS else self._sampled for name in PHASES}
         return {
             name: phase.seconds / steps[name]
             for name, phase in self._phases.items()
@@ -55,23 +55,23 @@ class Timings:
 
 
 class _Phase(AbstractContextManager[None]):
-    """Adds up the time between its beginnings and ends; light, as it is entered at every step."""
+    """Adds up the time spent in it. Not a generator, because it is entered at every step."""
 
-    def __init__(self, device: torch.device, waits: bool) -> None:
-        self._device, self._waits = device, waits
+    def __init__(self, device: torch.device, synchronizes: bool) -> None:
+        self._device, self._synchronizes = device, synchronizes
         self._began = 0.0
         self.seconds = 0.0
 
     def __enter__(self) -> None:
-        if self._waits:
+        if self._synchronizes:
             torch.accelerator.synchronize(self._device)
         self._began = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        if self._waits:
+        if self._synchronizes:
             torch.accelerator.synchronize(self._device)
         self.seconds += time.perf_counter() - self._began
 
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
-NO_TIMINGS = Timings(torch.device("cpu"))  # never told of a step, so it times none
+NO_TIMINGS = Timings(torch.device("cpu"))  # has no steps, so it times nothing

@@ -1,1 +1,1 @@
-"""The optimizers: ``NAME_config.py`` has the settings, without torch; ``NAME.py`` the update."""
+"""The optimizers. ``NAME_config.py`` has the settings and ``NAME.py`` has the update."""

@@ -11,13 +11,13 @@ from ablab.train.optimizers.adam_config import AdamConfig
 
 
 class Adam(Optimizer[AdamConfig]):
-    """Adam (Kingma and Ba, 2015) with decay as an L2 penalty, as ``torch.optim.Adam``."""
+    """Adam (Kingma and Ba, 2015) with weight decay as an L2 penalty, as in ``torch.optim.Adam``."""
 
     Config: ClassVar = AdamConfig
     state_names = ("exp_avg", "exp_avg_sq")
 
     def scalars(self, config: AdamConfig, step: int, lr: float) -> dict[str, float]:
-        """Averages' weights, bias corrections, step size and decay."""
+        """The weights of the averages, bias corrections, step size and decay."""
         return adam_scalars(config.betas, config.eps, step, lr) | {"decay": config.weight_decay}
 
     def update(
@@ -28,13 +28,13 @@ class Adam(Optimizer[AdamConfig]):
         scalars: Scalars,
         decays: Float[Tensor, " P"] | None,
     ) -> None:
-        """Adds the penalty's gradient, then takes Adam's step."""
+        """Adds the gradient of the penalty, then applies Adam's update."""
         grad = self.penalise(theta, grad, scalars, decays)
         adam_step(theta, grad, optimizer_state, scalars, self.scratch(theta))
 
 
 def adam_scalars(betas: tuple[float, float], eps: float, step: int, lr: float) -> dict[str, float]:
-    """The numbers of :func:`adam_step` at a step: averages' weights, corrections, step size."""
+    """The numbers for :func:`adam_step`: weights of the averages, corrections and step size."""
     beta1, beta2 = betas
     return {
         "beta1_rest": 1 - beta1,
@@ -49,7 +49,7 @@ def adam_scalars(betas: tuple[float, float], eps: float, step: int, lr: float) -
 def adam_step(
     theta: Tensor, grad: Tensor, optimizer_state: OptimizerState, scalars: Scalars, memory: Tensor
 ) -> None:
-    """Adam's step on parameters (R, P) or some columns of them, with ``memory`` of that shape."""
+    """Adam's update of parameters (R, P) or some of their columns; ``memory`` is a buffer."""
     mean, square = optimizer_state["exp_avg"], optimizer_state["exp_avg_sq"]
     mean.lerp_(grad, scalars["beta1_rest"])
     square.mul_(scalars["beta2"]).add_(grad.square_().mul_(scalars["beta2_rest"]))

@@ -11,13 +11,13 @@ from ablab.train.optimizers.adamw_config import AdamWConfig
 
 
 class AdamW(Optimizer[AdamWConfig]):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), as ``torch.optim.AdamW``."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019); ``torch.optim.AdamW``."""
 
     Config: ClassVar = AdamWConfig
     state_names = ("exp_avg", "exp_avg_sq")
 
     def scalars(self, config: AdamWConfig, step: int, lr: float) -> dict[str, float]:
-        """Averages' weights, bias corrections, step size and decay."""
+        """The weights of the averages, bias corrections, step size and decay."""
         decay = lr * config.weight_decay
         return adam_scalars(config.betas, config.eps, step, lr) | {"decay": decay}
 
@@ -29,6 +29,6 @@ class AdamW(Optimizer[AdamWConfig]):
         scalars: Scalars,
         decays: Float[Tensor, " P"] | None,
     ) -> None:
-        """Decays the parameters, then takes Adam's step."""
+        """Decays the parameters, then applies Adam's update."""
         self.decay(theta, scalars, decays)
         adam_step(theta, grad, optimizer_state, scalars, self.scratch(theta))

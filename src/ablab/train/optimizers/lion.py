@@ -11,7 +11,7 @@ from ablab.train.optimizers.lion_config import LionConfig
 
 
 class Lion(Optimizer[LionConfig]):
-    """The sign of an average of gradients, with decoupled decay (Chen et al., 2023).
+    """Updates by the sign of an average of gradients, with decoupled decay (Chen et al., 2023).
 
     θ ← θ − lr (sign(β₁ m + (1 − β₁) g) + λ θ), then m ← β₂ m + (1 − β₂) g: "Symbolic Discovery of
     Optimization Algorithms", algorithm 2.
@@ -21,7 +21,7 @@ class Lion(Optimizer[LionConfig]):
     state_names = ("exp_avg",)
 
     def scalars(self, config: LionConfig, step: int, lr: float) -> dict[str, float]:
-        """Averages' weights, rate and decay."""
+        """The weights of the averages, the learning rate and the decay."""
         beta1, beta2 = config.betas
         return {
             "beta1_rest": 1 - beta1,
@@ -38,7 +38,7 @@ class Lion(Optimizer[LionConfig]):
         scalars: Scalars,
         decays: Float[Tensor, " P"] | None,
     ) -> None:
-        """Decays the parameters, then steps by the sign."""
+        """Decays the parameters, then updates them by the sign of the average."""
         self.decay(theta, scalars, decays)
         mean = optimizer_state["exp_avg"]
         sign = torch.lerp(mean, grad, scalars["beta1_rest"], out=self.scratch(theta)).sign_()

@@ -14,4 +14,4 @@ class LionConfig(OptimizerConfig):
     kind: str = "lion"
     weight_decay: float = 0.0
     decay: Literal["all", "matrices"] = "all"
-    betas: tuple[float, float] = (0.9, 0.99)  # its paper's
+    betas: tuple[float, float] = (0.9, 0.99)  # the defaults of the paper

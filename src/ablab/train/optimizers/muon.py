@@ -1,4 +1,4 @@
-"""Muon: momentum whose matrices are made orthogonal, beside AdamW. Axes: R, P; G matrices, M, N."""
+"""Muon: orthogonalized momentum for matrices, AdamW for the rest. Axes: R, P; G matrices, M, N."""
 
 import math
 from typing import ClassVar
@@ -13,23 +13,23 @@ from ablab.train.optimizers.adam import adam_scalars, adam_step
 from ablab.train.optimizers.muon_config import MuonConfig
 from ablab.train.parameter_layout import ParameterLayout
 
-# Jordan's coefficients: steep at zero, so that five iterations bring every singular value to
-# somewhere between 0.7 and 1.2.
+# Jordan's coefficients. The polynomial is steep at zero, so five iterations bring every singular
+# value between about 0.7 and 1.2.
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 _EPS = 1e-7
-_ORTHOGONALISED = (Role.MATRIX, Role.RESIDUAL_OUTPUT)
+_ORTHOGONALIZED = (Role.MATRIX, Role.RESIDUAL_OUTPUT)
 
 
 class Muon(Optimizer[MuonConfig]):
     """Muon for the matrices, AdamW for all else.
 
-    B ← μ B + (1 − μ) g; θ ← θ − lr λ θ − 0.2 lr √max(M, N) O, with O the matrix that
-    :func:`orthogonal` makes of (1 − μ) g + μ B (Nesterov) or of B: Jordan et al., 2024, with the
-    rate of Liu et al., 2025 ("Muon is Scalable for LLM Training"), whose steps are as large as
-    AdamW's. As ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``, but in the run's own precision
-    where torch works in bfloat16: the roundings of bfloat16 turn the last bit of a sum, which hangs
-    on how runs are stacked, into differences that training amplifies.
+    B ← μ B + (1 − μ) g; θ ← θ − lr λ θ − 0.2 lr √max(M, N) O, where O is :func:`orthogonal` of
+    (1 − μ) g + μ B (Nesterov) or of B (Jordan et al., 2024). The rate is that of Liu et al., 2025
+    ("Muon is Scalable for LLM Training"), whose steps are as large as AdamW's. Equal to
+    ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``, except that torch computes in bfloat16 and
+    this in the run's precision: the last bit of a sum depends on how runs are stacked, and rounding
+    to bfloat16 would enlarge that into differences that training amplifies.
 
     Muon updates parameters with two axes whose role is a matrix, including residual outputs; AdamW
     updates everything else, including embeddings and the unembedding. The average of a matrix is
@@ -47,7 +47,7 @@ class Muon(Optimizer[MuonConfig]):
         for shape, role in zip(layout.shapes, layout.roles, strict=True):
             place = slice(start, start + shape.numel())
             start = place.stop
-            if len(shape) == 2 and role in _ORTHOGONALISED:
+            if len(shape) == 2 and role in _ORTHOGONALIZED:
                 self._matrices.setdefault((shape[0], shape[1]), []).append(place)
             elif self._others and self._others[-1].stop == place.start:
                 self._others[-1] = slice(self._others[-1].start, place.stop)
@@ -67,11 +67,11 @@ class Muon(Optimizer[MuonConfig]):
         scalars: Scalars,
         decays: Float[Tensor, " P"] | None,
     ) -> None:
-        """Decays all parameters, then takes each part's step."""
+        """Decays all parameters, then updates matrices with Muon and the rest with AdamW."""
         self.decay(theta, scalars, decays)
         memory = self.scratch(theta)
         for place in self._others:
-            own = {name: slot[:, place] for name, slot in optimizer_state.items()}
+            own = {name: each[:, place] for name, each in optimizer_state.items()}
             adam_step(theta[:, place], grad[:, place], own, scalars, memory[:, place])
         runs, momentum = theta.shape[0], scalars["momentum"]
         for (rows, columns), places in self._matrices.items():
@@ -88,10 +88,10 @@ class Muon(Optimizer[MuonConfig]):
 
 
 def orthogonal(matrices: Float[Tensor, "G M N"]) -> Float[Tensor, "G M N"]:
-    """Matrices of about the same singular vectors with all singular values near 1.
+    """Matrices with about the same singular vectors and all singular values near 1.
 
-    Five Newton-Schulz iterations X ← a X + (b A + c A²) X with A = X Xᵀ, from the matrix divided by
-    its Frobenius norm (Jordan et al., 2024); a matrix of zeros stays one.
+    Five Newton-Schulz iterations X ← a X + (b A + c A²) X with A = X Xᵀ, starting from the matrix
+    divided by its Frobenius norm (Jordan et al., 2024). A zero matrix stays zero.
     """
     a, b, c = _COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]

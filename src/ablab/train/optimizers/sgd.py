@@ -10,13 +10,13 @@ from ablab.train.optimizers.sgd_config import SgdConfig
 
 
 class Sgd(Optimizer[SgdConfig]):
-    """Gradient descent with momentum, Nesterov's or not, and an L2 penalty, as torch's."""
+    """Gradient descent with (Nesterov) momentum and an L2 penalty, like ``torch.optim.SGD``."""
 
     Config: ClassVar = SgdConfig
     state_names = ("momentum_buffer",)
 
     def scalars(self, config: SgdConfig, step: int, lr: float) -> dict[str, float]:
-        """Rate, momentum and decay."""
+        """The learning rate, the momentum and the decay."""
         return {"lr": lr, "momentum": config.momentum, "decay": config.weight_decay}
 
     def update(
@@ -27,7 +27,7 @@ class Sgd(Optimizer[SgdConfig]):
         scalars: Scalars,
         decays: Float[Tensor, " P"] | None,
     ) -> None:
-        """Adds the penalty's gradient, then steps along the momentum."""
+        """Adds the gradient of the penalty, then updates along the momentum."""
         grad = self.penalise(theta, grad, scalars, decays)
         buffer = optimizer_state["momentum_buffer"].mul_(scalars["momentum"]).add_(grad)
         step = grad + scalars["momentum"] * buffer if self.config.nesterov else buffer
