@@ -90,10 +90,10 @@ def test_its_sites():
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("model.position=rope", "distance between two tokens"),
-        ("model.attention=null", "cannot be left out"),
-        ("model.attention.window=3", "needs an order"),
-        ("task={kind: text, corpus: python-stdlib}", "no border between the two"),
+        ("model.position=rope", "cannot use position rope"),
+        ("model.attention=null", "needs attention"),
+        ("model.attention.window=3", "memory has no order"),
+        ("task={kind: text, corpus: python-stdlib}", "does not separate them"),
     ],
 )
 def test_what_it_cannot_do(override, expected):

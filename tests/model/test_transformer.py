@@ -155,7 +155,7 @@ def test_a_printed_model_is_torchs_own_tree():
 
 
 def test_a_block_cannot_lose_positions_that_are_added_to_the_embedding():
-    with pytest.raises(ValueError, match="which every block reads"):
+    with pytest.raises(ValueError, match="which all blocks read"):
         TransformerConfig(n_layers=2, blocks={1: {"position": "none"}})
     assert TransformerConfig(n_layers=2, position="rope", blocks={1: {"position": "none"}})
 

@@ -94,7 +94,7 @@ def test_its_arguments_are_settings():
         asked("Encoder", widht=4)
     with pytest.raises(InputError, match=r"takes \*sizes"):
         asked("Anything")
-    with pytest.raises(InputError, match=r"activation=.*cannot be written down"):
+    with pytest.raises(InputError, match=r"activation=.*cannot be a setting"):
         asked("OddDefault")
     with pytest.raises(InputError, match="an argument kind"):
         asked("OddName")
@@ -103,7 +103,7 @@ def test_its_arguments_are_settings():
 def test_what_it_cannot_hold_is_said():
     with pytest.raises(ValueError, match="attention draws dropout inside torch"):
         asked("HiddenDropout").variants[0].model(0)
-    with pytest.raises(ValueError, match="norm takes statistics over the batch"):
+    with pytest.raises(ValueError, match="norm computes statistics over the batch"):
         asked("BatchNormed").variants[0].model(0)
     model = asked("Flat").variants[0].model(0)
     with pytest.raises(ValueError, match=r"Flat returned \(12, 12\)"):

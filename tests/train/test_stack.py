@@ -187,11 +187,11 @@ def test_dropout_masks_have_the_asked_share_and_differ_by_step():
 
 def test_runs_at_different_steps_or_unstacked_company_are_refused():
     runs = [make_run(0), make_run(1)]
-    with pytest.raises(ValueError, match="cannot be trained alone"):
+    with pytest.raises(ValueError, match="trains a single run"):
         Stack(runs, [None] * 2, CPU, SOLO)
     ahead = alone(runs[0])
     ahead.advance(3)
-    with pytest.raises(ValueError, match="at one step"):
+    with pytest.raises(ValueError, match="at the same step"):
         Stack(runs, [ahead.state(0), None], CPU, STACK)
 
 

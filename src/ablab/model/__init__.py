@@ -1,23 +1,23 @@
-"""The transformer family and its sites. A model knows one run, never a run axis.
+"""Models and their sites. A model handles a single run and has no run axis.
 
-- ``transformer``: the decoder-only transformer, top to bottom
+- ``transformer``: the decoder-only transformer
 - ``block``: attention and MLP with their residual paths
 - ``attention``: multi-head attention
 - ``mlp``: the position-wise MLP
 - ``logits``: temperature and bias of attention scores
-- ``bigram``: a table of vocabulary by vocabulary
-- ``thinker``: a memory that reads, thinks and is read
+- ``bigram``: a table of vocabulary × vocabulary logits
+- ``thinker``: a sequence-to-sequence model with a memory
 - ``user``: a user's own module as a model
 - ``base``: the interface of models
-- ``parts``: the interfaces of small parts
+- ``parts``: the interfaces of activations, norms and positions
 - ``roles``: what parameters and parts declare about themselves
-- ``build``: a model from its configuration
-- ``initial``: initial parameters, drawn on the CPU
-- ``forward``: one forward pass: sites, noise, kernels
+- ``build``: builds a model from its configuration
+- ``initial``: draws initial parameters
+- ``forward``: the state of a forward pass: taps, dropout noise, kernels, cache
 - ``interventions``: reads and replaces tensors at sites
 - ``site_names``: names of sites
-- ``generate``: generation
-- ``flex``: fused kernels for other activations than softmax
+- ``generate``: generates tokens
+- ``flex``: fused attention with activations other than softmax
 
 Settings, without torch: ``config``, ``attention_config``, ``bigram_config``, ``block_config``,
 ``mlp_config``, ``thinker_config``, ``transformer_config``, ``user_config``.

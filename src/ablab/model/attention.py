@@ -1,6 +1,6 @@
 """Multi-head attention (Vaswani et al., 2017).
 
-Axes: B, T, H, K, D; G heads of keys and values; Q and S positions of queries and of keys.
+Axes: B, T, H, K, D; G key and value heads; Q query positions; S key positions.
 """
 
 import inspect
@@ -20,15 +20,15 @@ from ablab.model.roles import Role, claim
 
 
 class Attention(nn.Module):
-    """Each head sums its values by weights that are a function of q kᵀ / sqrt(K).
+    """Each head computes a sum of values, weighted by a function of q kᵀ / sqrt(K).
 
-    Softmax takes torch's fused kernel where the engine asks for it, unless the scores or the
-    pattern are tapped. All else is plain matrix products, which are the reference too.
+    Uses a fused kernel if there is one for the activation and the engine supports it, unless the
+    scores or the pattern are tapped. Otherwise it uses plain matrix products, the reference.
 
     Args:
-        config: The block's settings, with attention's own.
-        n_keys: How many keys are read at most.
-        causal: Whether a query sees the keys up to its own place alone.
+        config: The block's settings, including those of attention.
+        n_keys: The maximum number of keys.
+        causal: Whether a query only sees keys up to its own position.
 
     Attributes:
         kernel: The fused kernel that computes its activation exactly; None if there is none.
@@ -40,7 +40,7 @@ class Attention(nn.Module):
     def __init__(self, config: BlockConfig, n_keys: int, causal: bool) -> None:
         super().__init__()
         own = config.attention
-        assert own is not None, "attention that is left out is not made"
+        assert own is not None, "a block without attention does not create it"
         assert config.d_head is not None, "the configuration fills d_head"
         assert own.bias is not None, "the configuration fills attention.bias"
         self.n_heads, self.d_head = config.n_heads, config.d_head
@@ -73,13 +73,13 @@ class Attention(nn.Module):
         *,
         first: int = 0,
     ) -> Float[Tensor, "B T D"]:
-        """Attention's output for every position of ``x``.
+        """The output of attention for every position of ``x``.
 
         Args:
-            x: Where queries come from; of the positions that are asked for.
+            x: The source of queries, at the output positions.
             forward: The pass.
-            source: Where keys and values come from (cross-attention); ``x`` itself by default.
-            first: Where the first query stands among the keys of this pass.
+            source: The source of keys and values (cross-attention); ``x`` itself by default.
+            first: The position of the first query among the keys of this pass.
         """
         source = x if source is None else source
         q = forward.site("q", self.query(x).unflatten(-1, (-1, self.d_head)))  # (B, T, H, K)
@@ -90,7 +90,7 @@ class Attention(nn.Module):
             k, v = forward.cache.extend(forward.prefix, k, v)
         q, k, v = q.transpose(1, 2), self._for_each_head(k), self._for_each_head(v)
         q = self.temperature(q)  # (B, H, T, K)
-        place = forward.past + first  # of the first query among all keys
+        place = forward.past + first  # the position of the first query among all keys
         if self._has_kernel(q, forward, place):
             forward.visited.extend(forward.prefix + name for name in ("attn_scores", "pattern"))
             if self.kernel == "softmax":
@@ -105,10 +105,10 @@ class Attention(nn.Module):
         return out if self.projection is None else self.projection(out)
 
     def _prepare(self, q: Tensor, k: Tensor, forward: Forward, first: int) -> tuple[Tensor, Tensor]:
-        """Queries and keys after activation, norm and rotation; at sites, if any is there."""
+        """Queries and keys after activation, norm and rotation, at their sites if they changed."""
         rot_q = self.query_norm(self.qk_activation(q))
         rot_k = self.key_norm(self.qk_activation(k))
-        if first:  # queries and keys of other positions, so each with one head of its own
+        if first:  # rotate queries and keys separately, because their positions differ
             rot_q, _ = self.position.rotate(rot_q, rot_q[:, :, :1], forward.past + first)
             _, rot_k = self.position.rotate(rot_k[:, :, :1], rot_k, forward.past)
         else:
@@ -118,7 +118,7 @@ class Attention(nn.Module):
         return forward.site("rot_q", rot_q), forward.site("rot_k", rot_k)
 
     def _for_each_head(self, x: Float[Tensor, "B S G K"]) -> Float[Tensor, "B H S K"]:
-        """Keys or values with each head of theirs repeated for the query heads that share it."""
+        """Repeats each key or value head for the query heads that share it."""
         x = x.transpose(1, 2)  # (B, G, S, K)
         if self.n_kv_heads == self.n_heads:
             return x
@@ -126,7 +126,7 @@ class Attention(nn.Module):
         return x.unsqueeze(2).expand(-1, -1, shared, -1, -1).flatten(1, 2)
 
     def _has_kernel(self, q: Tensor, forward: Forward, first: int) -> bool:
-        """Whether a fused kernel does what is asked for: softmax's anywhere, others on CUDA."""
+        """Whether a fused kernel can compute this pass: softmax on any device, others on CUDA."""
         tapped = forward.wants("attn_scores", "pattern")
         drops = self.p > 0.0 and self.training
         if self.kernel is None or tapped or drops or not forward.kernels.fused_attention:
@@ -138,14 +138,14 @@ class Attention(nn.Module):
         return known and fixed and q.is_cuda and flex.is_exact(self.kernel, q.dtype)
 
     def _flex(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
-        """Attention with another activation by the engine's kernel."""
+        """Attention with another activation than softmax, by a fused kernel."""
         assert self.kernel is not None, "_has_kernel was true"
         slopes = tuple(self.position.slopes)
         terms = flex.Terms(self.logit_bias.fixed, slopes, self.causal, self.window)
         return forward.kernels.attend_by(self.kernel, q.to(v.dtype), k.to(v.dtype), v, terms)
 
     def _mask(self, q: Tensor, k: Tensor, first: int) -> tuple[Tensor | None, bool]:
-        """What a fused kernel adds to the scores, and whether it hides later keys by itself."""
+        """The mask that a fused kernel adds to the scores, and whether to use its causal mode."""
         added = self._score_bias(q, k, first)
         if self.causal and self.window is None and added is None and first == 0:
             return None, True
@@ -156,7 +156,7 @@ class Attention(nn.Module):
         return added, False
 
     def _plain(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward, first: int) -> Tensor:
-        """The same by plain matrix products, with the scores and the pattern at their sites."""
+        """Attention by plain matrix products; scores and pattern pass their sites."""
         scores = (q @ k.transpose(-1, -2)) * self.d_head**-0.5  # (B, H, T, S)
         scores = self.logit_bias(scores)
         added = self._score_bias(q, k, first)
@@ -169,13 +169,13 @@ class Attention(nn.Module):
         return pattern.to(v.dtype) @ v
 
     def _score_bias(self, q: Tensor, k: Tensor, first: int) -> Float[Tensor, "H Q S"] | None:
-        """What the position adds to the scores of queries from ``first`` on."""
+        """The bias of the position encoding for the scores of queries from ``first`` on."""
         queries = positions(first, q.shape[-2], q.device)
         added = self.position.score_bias(queries, positions(0, k.shape[-2], q.device))
         return None if added is None else added.to(q.dtype)
 
     def _hidden(self, q: Tensor, k: Tensor, first: int) -> Bool[Tensor, "Q S"] | None:
-        """True where a query, of those from ``first`` on, does not see a key; None for nowhere."""
+        """True where a query from ``first`` on does not see a key; None if all see all keys."""
         if not self.causal or (self.window is None and first >= k.shape[-2] - 1):
             return None
         queries = torch.arange(first, first + q.shape[-2], device=q.device)
@@ -187,28 +187,31 @@ class Attention(nn.Module):
 
 
 def make_attention_activation(name: str) -> AttentionActivation:
-    """The attention activation of a name, or a user's own by import path.
+    """The attention activation of that name or import path.
 
-    A user's own is a class of :class:`AttentionActivation`, or a function of the scores alone,
-    whose hidden entries ablab sets to zero.
+    An import path refers to a subclass of :class:`AttentionActivation`, or to a function of the
+    scores, whose hidden entries ablab sets to zero.
+
+    Raises:
+        ValueError: The class is not an attention activation.
     """
     found = ATTENTION_ACTIVATIONS.find(name)
     if inspect.isclass(found):
         made = found()
         if not isinstance(made, AttentionActivation):
-            raise ValueError(f"{name} is a class, but not one of ablab's AttentionActivation")
+            raise ValueError(f"{name} is not a subclass of ablab's AttentionActivation")
         return made
     return _Function(found)
 
 
 class _Function(Pointwise):
-    """A user's function of the scores; hidden ones are zero before it, too.
+    """A user's function of the scores. Hidden scores are zero before and after it.
 
-    So a function that overflows there has a gradient all the same.
+    Setting them to zero before it keeps gradients finite if the function overflows there.
     """
 
     def __init__(self, function: object) -> None:
-        assert callable(function), "the configuration asks for what can be called"
+        assert callable(function), "the configuration checks this"
         self._function = function
 
     def scores(self, scores: Tensor, hidden: Tensor | None) -> Tensor:
@@ -222,7 +225,7 @@ class _Function(Pointwise):
 
 
 def _attention_position(config: BlockConfig) -> AttentionPosition:
-    """What a position does in attention; those of the input do nothing there."""
+    """The position encoding of attention, which does nothing for encodings of the input."""
     assert config.d_head is not None, "the configuration fills d_head"
     found = POSITIONS.find(config.position)
     cls = found if issubclass(found, AttentionPosition) else AttentionPosition

@@ -1,4 +1,4 @@
-"""What every model is: a torch module whose forward pass takes a :class:`Forward`."""
+"""The base class of models: a torch module whose forward pass takes a :class:`Forward`."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -13,15 +13,15 @@ from ablab.model.generate import Generates
 
 
 class Model(Generates, ABC):
-    """A model of one run: ``model(tokens)`` gives logits.
+    """The model of one run: ``model(tokens)`` returns logits.
 
-    Made by :meth:`make`; the parameters' initial values are drawn by :meth:`initialise` alone.
+    :meth:`make` creates it and :meth:`initialise` draws its parameters.
 
     Attributes:
-        vocab_size: How many tokens there are (V).
-        input_length: How many tokens a sample has in training (T).
-        trims: Whether it gives the logits of ``Forward.first`` and later positions alone, without
-            working out of the others what no logits read.
+        vocab_size: The number of tokens in the vocabulary (V).
+        input_length: The number of tokens per sample in training (T).
+        trims: Whether it returns logits only for ``Forward.first`` and later positions, and skips
+            what these do not need.
     """
 
     trims = False
@@ -35,24 +35,24 @@ class Model(Generates, ABC):
     def make(
         cls, config: Any, vocab_size: int, input_length: int, source_length: int | None
     ) -> "Model":
-        """A model for a task; ``source_length`` is for those that read a question by itself.
+        """Creates a model for a task.
 
         Args:
             config: The model's settings.
-            vocab_size: How many tokens there are (V).
-            input_length: How many tokens a sample has (T).
-            source_length: How many of them, from the first, are the question; None where the task
-                has no such border.
+            vocab_size: The number of tokens in the vocabulary (V).
+            input_length: The number of tokens per sample (T).
+            source_length: The number of tokens of the question, which come first; None if the task
+                has no separate question.
         """
         return cls(config, vocab_size, input_length)
 
     def trims_site(self, site: str) -> bool:
-        """Whether a site's tensor is of the positions from ``Forward.first`` on alone."""
+        """Whether a site's tensor contains only the positions from ``Forward.first`` on."""
         return False
 
     @abstractmethod
     def initialise(self, generator: torch.Generator) -> None:
-        """Batches every parameter anew, in place, from ``generator`` (on the CPU)."""
+        """Draws every parameter in place from ``generator``, which is on the CPU."""
 
     @abstractmethod
     def forward(
@@ -62,5 +62,5 @@ class Model(Generates, ABC):
 
         Args:
             tokens: Token numbers in [0, V).
-            forward: What to show, change and draw in this pass; none of it by default.
+            forward: Taps, noise, kernels and cache of this pass; by default none.
         """

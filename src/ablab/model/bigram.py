@@ -1,4 +1,4 @@
-"""The bigram model: a bare table of vocabulary × vocabulary."""
+"""The bigram model: a table of vocabulary × vocabulary logits."""
 
 import torch
 from jaxtyping import Float, Int
@@ -10,7 +10,7 @@ from ablab.model.forward import Forward
 
 
 class Bigram(Model):
-    """The logits of the next token are a row of a table, found by the present token alone."""
+    """The logits of the next token are a row of a table, selected by the current token."""
 
     caches = True
 

@@ -14,6 +14,6 @@ class BigramConfig(ModelConfig):
     implementation: ClassVar[str] = "ablab.model.bigram:Bigram"
 
     kind: Literal["bigram"] = "bigram"
-    """This model's name."""
+    """The name of this model."""
     init_std: float = Field(1.0, ge=0)
-    """Standard deviation of the table's initial entries (torch's own for an embedding is 1)."""
+    """The standard deviation of the initial table; 1 is torch's default for embeddings."""

@@ -1,6 +1,6 @@
 """A block: attention and MLP, each with its norm, residual path and scale. Axes: B, T, S, D.
 
-Q are the positions that are asked for, T or the last of them.
+Q is the number of output positions: all T, or the last ones.
 """
 
 from jaxtyping import Float
@@ -15,12 +15,12 @@ from ablab.model.parts import Constant
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)); with the norms after the sums where asked.
+    """x + attention(norm(x)), then x + mlp(norm(x)); post-norm has the norms after the sums.
 
     Args:
         config: The block's settings.
-        n_keys: How many tokens are read at most.
-        causal: Whether a position sees those up to itself alone.
+        n_keys: The maximum number of tokens that it reads.
+        causal: Whether a position sees only itself and earlier ones.
     """
 
     ablab_position_wise = True
@@ -52,14 +52,14 @@ class Block(nn.Module):
         Args:
             x: The residual stream before it.
             forward: The pass.
-            source: What attention reads, where that is not ``x`` itself (cross-attention).
-            first: The first position that is asked for; only keys and values are taken of earlier
-                ones. Not with ``source``.
+            source: The source of keys and values (cross-attention); None for ``x`` itself.
+            first: The first output position; for earlier ones, only keys and values are computed.
+                Not with ``source``.
         """
         x = forward.site("resid_pre", x)
         if self.has_attention:
             own = self.norm1(x) if self.pre else x
-            if first:  # keys and values are of all
+            if first:  # keys and values cover all positions
                 own, source = own[:, first:], own
             out = self.attention(own, forward.within("attn"), source, first=first)
             x = x[:, first:] if first else x
@@ -81,7 +81,7 @@ class Block(nn.Module):
         name: str,
         forward: Forward,
     ) -> Tensor:
-        """A part's input and output as the next one's input."""
+        """Combines the input and the output of a part."""
         if scale is not None:
             out = out * scale.weight
         out = forward.site(name, forward.dropout(out, self.p, self.training))
@@ -90,11 +90,11 @@ class Block(nn.Module):
 
 
 def make_norm(config: BlockConfig) -> nn.Module:
-    """A norm of the residual stream."""
+    """Creates a norm of the residual stream."""
     norm: nn.Module = NORMS.find(config.norm)(config.d_model, config.bias)
     return norm
 
 
 def _layer_scale(config: BlockConfig) -> Constant | None:
-    """A factor of each channel, where there is one."""
+    """A learned factor per channel; None if the block has no layer scale."""
     return None if config.layer_scale is None else Constant(config.d_model, config.layer_scale)

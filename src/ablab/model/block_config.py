@@ -1,4 +1,4 @@
-"""Settings that a single block can have for itself. Does not import torch."""
+"""Settings of a block. Does not import torch."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,47 +9,47 @@ from ablab.model.attention_config import AttentionConfig
 from ablab.model.config import NORMS, POSITIONS
 from ablab.model.mlp_config import MlpConfig
 
-INPUT_POSITIONS = ("learned", "sinusoidal")  # which are added to the embedding, not in a block
+INPUT_POSITIONS = ("learned", "sinusoidal")  # added to the embedding, not used in blocks
 
 
 class BlockConfig(Config):
-    """Settings of a block; a model's own are those of every block that has no others."""
+    """Settings of a block. Those of the model are the defaults of all its blocks."""
 
     d_model: int = Field(32, ge=1)
-    """Width of the residual stream (D)."""
+    """The width of the residual stream (D)."""
     n_heads: int = Field(4, ge=1)
-    """Attention heads (H)."""
+    """The number of attention heads (H)."""
     d_head: int | None = Field(None, ge=1)
-    """Width of a head (K); null: ``d_model / n_heads``."""
+    """The width of a head (K); null: ``d_model / n_heads``."""
     d_mlp: int | None = Field(None, ge=1)
-    """Width of the MLP's hidden layer (M); null: four times ``d_model``, or ``d_model`` where the
-    MLP has no output projection."""
+    """The width of the MLP's hidden layer (M); null: ``4 * d_model``, or ``d_model`` if the MLP has
+    no output projection."""
     attention: AttentionConfig | None = AttentionConfig()
-    """Attention's own settings; null leaves attention out."""
+    """Settings of attention; null: no attention."""
     mlp: MlpConfig | None = MlpConfig()
-    """The MLP's own settings; null leaves the MLP out."""
+    """Settings of the MLP; null: no MLP."""
     position: Annotated[str, Component(POSITIONS)] = "learned"
-    """How the model knows where a token stands: ``learned`` or ``sinusoidal`` vectors added to the
-    embedding, ``rope`` or ``alibi`` in attention, or ``none``."""
+    """The position encoding: ``learned`` or ``sinusoidal`` vectors added to the embedding, ``rope``
+    or ``alibi`` in attention, or ``none``."""
     norm: Annotated[str, Component(NORMS)] = "layer"
-    """The norm of each part, and before the logits."""
+    """The norm of attention and MLP, and the norm before the logits."""
     norm_place: Annotated[Literal["pre", "post"], Neutral("pre")] = "pre"
-    """``pre``: of a part's input (Radford et al., 2019); ``post``: of the sum of a part's input
-    and output (Vaswani et al., 2017), and none before the logits."""
+    """``pre`` normalizes the input of attention and MLP (Radford et al., 2019). ``post`` normalizes
+    the sum of input and output (Vaswani et al., 2017), without a norm before the logits."""
     residual: bool = True
-    """Whether each part's output is added to its input; without it the output takes its place."""
+    """Whether the output of attention and MLP is added to their input."""
     layer_scale: Annotated[float | None, Neutral(None)] = None
-    """Where a learned factor of each channel of a part's output begins (Touvron et al., 2021);
-    null: no such factor."""
+    """The initial value of a learned factor per channel of the outputs of attention and MLP
+    (Touvron et al., 2021); null: no such factor."""
     bias: bool = True
     """Whether linear layers and norms have a bias."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of entries zeroed after the embedding and after each part, in training only."""
+    """The fraction of entries zeroed in training, after the embedding, attention and MLP."""
 
     @model_validator(mode="before")
     @classmethod
     def _fill_widths(cls, data: Any) -> Any:
-        """Sizes that are left open are resolved, so that a run's configuration is complete."""
+        """Fills in sizes that are left out, so that a run's configuration is complete."""
         if not isinstance(data, dict):
             return data
         data = dict(data)
@@ -57,14 +57,14 @@ class BlockConfig(Config):
             d_model = int(data.get("d_model", cls.model_fields["d_model"].default))
             n_heads = int(data.get("n_heads", cls.model_fields["n_heads"].default))
         except (TypeError, ValueError):
-            return data  # the fields' own validation says what is wrong
+            return data  # the fields' own validation reports the error
         if d_model < 1:
             return data
         if data.get("d_head") is None and n_heads > 0:
             if d_model % n_heads and data.get("attention", ...) is not None:
                 raise ValueError(
                     f"d_model {d_model} is not divisible by n_heads {n_heads}; "
-                    f"change one of them, or give d_head"
+                    f"change one of them, or set d_head"
                 )
             data["d_head"] = max(1, d_model // n_heads)
         if data.get("d_mlp") is None:
@@ -86,26 +86,26 @@ class BlockConfig(Config):
             width = d_head * self.n_heads
             if width != d_model:
                 raise ValueError(
-                    f"without attention.output_projection the heads' outputs ({self.n_heads} × "
-                    f"{d_head}) must be as wide as d_model {d_model}"
+                    f"without attention.output_projection, n_heads {self.n_heads} × d_head "
+                    f"{d_head} must equal d_model {d_model}"
                 )
         if self.attention and self.n_heads % (self.attention.n_kv_heads or 1):
             raise ValueError(
                 f"n_heads {self.n_heads} is not divisible by attention.n_kv_heads "
-                f"{self.attention.n_kv_heads}: each head of keys and values serves equally many"
+                f"{self.attention.n_kv_heads}"
             )
         if self.attention and self.position == "rope" and d_head % 2:
             raise ValueError(
-                f"rope turns pairs of a head's entries, so d_head {d_head} must be even"
+                f"rope rotates pairs of a head's entries, so d_head {d_head} must be even"
             )
         if self.mlp and not self.mlp.output_projection and self.d_mlp != d_model:
             raise ValueError(
-                f"without mlp.output_projection d_mlp {self.d_mlp} must equal d_model {d_model}"
+                f"without mlp.output_projection, d_mlp {self.d_mlp} must equal d_model {d_model}"
             )
         return self
 
     def identity(self) -> dict[str, Any]:
-        """The sizes of a part that is left out shape nothing."""
+        """Leaves out the sizes of parts that the block does not have."""
         identity = super().identity()
         if self.attention is None:
             del identity["n_heads"], identity["d_head"]

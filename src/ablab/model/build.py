@@ -1,4 +1,4 @@
-"""A model made from its configuration, with its initial parameters."""
+"""Builds a model from its configuration and draws its initial parameters."""
 
 import torch
 
@@ -15,17 +15,17 @@ def build_model(
     seed: int,
     source_length: int | None = None,
 ) -> Model:
-    """A model with initial parameters drawn on the CPU from ``seed`` alone.
+    """A model with initial parameters, drawn on the CPU as a function of ``seed`` only.
 
     Args:
         config: The model's settings.
-        vocab_size: How many tokens there are (V).
-        input_length: How many tokens the model reads at most (T).
-        seed: Seeds a generator of its own; the global one is left alone.
-        source_length: How many tokens are the question, where the task has one.
+        vocab_size: The number of tokens in the vocabulary (V).
+        input_length: The maximum number of tokens that the model reads (T).
+        seed: The seed. The state of torch's global generator does not change.
+        source_length: The number of tokens of the question; None if the task has none.
     """
     with torch.random.fork_rng(devices=[]):
-        # torch's modules draw values of their own first, which a user's own module may keep.
+        # torch's modules draw values when they are created, which a user's module may keep.
         torch.default_generator.manual_seed(seed)
         cls: type[Model] = load_object(config.import_path, "model.kind")
         model = cls.make(config, vocab_size, input_length, source_length)

@@ -1,4 +1,4 @@
-"""What the configuration of every model has, and the registry of models. Does not import torch."""
+"""The base class of model settings, and the registry of models. Does not import torch."""
 
 from typing import Any, ClassVar
 
@@ -13,27 +13,27 @@ POSITIONS = Variants("position", "ablab.model.positions")
 
 
 class ModelConfig(Config):
-    """A model's settings; a subclass names the class that it describes by import path."""
+    """The settings of a model; a subclass gives the import path of the model class."""
 
     implementation: ClassVar[str] = ""
 
     kind: str
-    """The model's registered name, or an import path to a model class of the user's own."""
+    """The registered name of the model, or the import path of a user's class."""
 
     @property
     def import_path(self) -> str:
-        """Where the class is that this configures: a user's own is named by ``kind`` itself."""
+        """The import path of the model class."""
         return self.kind if ":" in self.kind else self.implementation
 
     def check_task(self, task: TaskConfig) -> None:
-        """Whether the model can be trained on a task.
+        """Checks that the model can be trained on a task.
 
         Raises:
-            ValueError: It cannot; the message says why.
+            ValueError: It cannot.
         """
 
     def identity(self) -> dict[str, Any]:
-        """What of the model shapes a run; a user's own enters with its module's source hash."""
+        """The settings that affect a run, with the source digest of a user's model."""
         identity = super().identity()
         if ":" in self.kind:
             component = load_object(self.kind, "model.kind")

@@ -1,9 +1,9 @@
-"""Attention with other activations than softmax, on FlexAttention's fused kernels.
+"""Attention with activations other than softmax, on FlexAttention's fused kernels.
 
-FlexAttention (Dong et al., 2024) takes a softmax over modified scores. With log(f(s) + c) for
-scores it sums values by (f(s) + c) / Z, and its log-sum-exp is log Z: their product less c times
-the sum of the visible values is Σ f(s) v. That needs f bounded below, by -c. Its parts of torch are
-imported where they are used, for they take a second. Axes: B, H, K; Q, S.
+FlexAttention (Dong et al., 2024) computes softmax over modified scores. With scores log(f(s) + c),
+it weights values by (f(s) + c) / Z and returns log Z as its log-sum-exp. Multiplying the result by
+Z and subtracting c times the sum of the visible values gives Σ f(s) v. This requires f ≥ -c. The
+required parts of torch take a second to import, so they are imported on use. Axes: B, H, K; Q, S.
 """
 
 from collections.abc import Callable
@@ -23,8 +23,8 @@ class Flex:
 
     Attributes:
         logarithm: log(f(s) + offset) of a score.
-        offset: c, added to every weight in the kernel and taken off again after it. What it
-            cancels is lost to rounding, so it is as small as f allows.
+        offset: c, added to every weight in the kernel and subtracted afterwards. The cancellation
+            loses precision, so c is as small as f allows.
     """
 
     logarithm: Callable[[Tensor], Tensor]
@@ -40,10 +40,10 @@ NAMES = ("softmax1", *FORMS)
 
 
 def is_exact(name: str, dtype: torch.dtype) -> bool:
-    """Whether an activation has a kernel that is as good as plain products in a precision.
+    """Whether an activation has a kernel that is as accurate as plain products in a dtype.
 
-    tanh's offset is as large as its weights: of n values of mean one, rounded to bfloat16 before
-    it is taken off, 38% of the result were lost at n = 1024 (emulated).
+    The offset of tanh is as large as its weights. In an emulation with n = 1024 values of mean one,
+    rounded to bfloat16 before the subtraction, the error was 38% of the result.
     """
     halved = dtype in (torch.bfloat16, torch.float16)
     return name in NAMES and not (name in FORMS and FORMS[name].offset > 0.1 and halved)
@@ -51,13 +51,13 @@ def is_exact(name: str, dtype: torch.dtype) -> bool:
 
 @dataclass(frozen=True)
 class Terms:
-    """What is done to scores, beside the activation.
+    """The terms added to the scores, and the mask.
 
     Attributes:
-        bias: Added to every score.
-        slopes: ALiBi's slope of each head; empty for none.
-        causal: Whether a query sees the keys up to its own place alone.
-        window: How many keys a query sees at most, itself the last; None for all.
+        bias: A constant added to every score.
+        slopes: The ALiBi slope of each head; empty without ALiBi.
+        causal: Whether a query only sees keys up to its own position.
+        window: The maximum number of keys visible to a query, including its own; None for all.
     """
 
     bias: float = 0.0
@@ -73,18 +73,18 @@ def attend(
     v: Float[Tensor, "B H S K"],
     terms: Terms,
 ) -> Float[Tensor, "B H Q K"]:
-    """Attention with the activation called ``name``, one of ``NAMES``; scaled by 1 / sqrt(K)."""
+    """Attention with an activation of ``NAMES``; scores are scaled by 1 / sqrt(K)."""
     form = FORMS.get(name)
     score_mod = _score_mod(name, terms, q.device)
     mask = _block_mask(terms.causal, terms.window, q.shape[-2], k.shape[-2], q.device)
     kernel: Any = compiled_kernel()
-    if q.device.type == "cpu":  # whose kernel has neither the sum nor a backward pass, for tests
+    if q.device.type == "cpu":  # only for tests: this kernel returns no sum and has no backward
         z = kernel(q, k, v, score_mod=score_mod, block_mask=mask)
         logarithm = _logarithm(name, q, k, terms)
     else:
         z, logarithm = kernel(q, k, v, score_mod=score_mod, block_mask=mask, return_lse=True)
         logarithm = logarithm[..., None]  # (B, H, Q, 1), in float32
-    if form is None:  # softmax1: Z / (1 + Z) of softmax's sum
+    if form is None:  # softmax1 is softmax times Z / (1 + Z)
         total: Tensor = z.float() * logarithm.sigmoid()
         return total.to(q.dtype)
     total = z.float() * logarithm.exp()
@@ -95,14 +95,14 @@ def attend(
 
 @lru_cache(maxsize=1)
 def compiled_kernel() -> Callable[..., Any]:
-    """FlexAttention compiled, as it has to be to be fused, for any number of shapes and terms."""
+    """Compiled FlexAttention, for any number of shapes and terms; uncompiled, it is not fused."""
     from torch._dynamo import config
     from torch.nn.attention.flex_attention import flex_attention
 
     kernel: Any = torch.compile(flex_attention, dynamic=False)
 
     def call(*tensors: Tensor, **settings: Any) -> Any:
-        # Past torch's own limit of eight it would go on without a compiler, and say nothing.
+        # After torch's default limit of eight, it would silently continue without compiling.
         with config.patch(recompile_limit=256):
             return kernel(*tensors, **settings)
 
@@ -111,7 +111,7 @@ def compiled_kernel() -> Callable[..., Any]:
 
 @lru_cache(maxsize=64)
 def _score_mod(name: str, terms: Terms, device: torch.device) -> Callable[..., Tensor] | None:
-    """Scores with their terms and the activation's logarithm; made once, for each is compiled."""
+    """A function that adds terms and applies the logarithm; cached, because each is compiled."""
     slopes = torch.tensor(terms.slopes, device=device) if terms.slopes else None
     form = FORMS.get(name)
     if form is None and slopes is None and terms.bias == 0.0:
@@ -119,8 +119,8 @@ def _score_mod(name: str, terms: Terms, device: torch.device) -> Callable[..., T
 
     @no_type_check  # a checking wrapper would hide the signature that FlexAttention reads
     def modify(score: Tensor, b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        # In float32, as CUDA has scores anyway: in bfloat16 the compiled CPU kernel takes a wrong
-        # logarithm of the sigmoid (torch 2.13; errors of 260%).
+        # In float32, like scores on CUDA. In bfloat16, the compiled CPU kernel computes a wrong
+        # logarithm of the sigmoid (torch 2.13, errors of 260%).
         score = score.float() + terms.bias
         if slopes is not None:
             score = score - slopes[h] * (query - key).abs()
@@ -134,7 +134,7 @@ def _score_mod(name: str, terms: Terms, device: torch.device) -> Callable[..., T
 def _block_mask(
     causal: bool, window: int | None, queries: int, keys: int, device: torch.device
 ) -> Any:
-    """FlexAttention's own mask, which skips the blocks that nobody sees; None for none."""
+    """FlexAttention's block mask, which skips blocks without visible keys; None if not causal."""
     from torch.nn.attention.flex_attention import create_block_mask
 
     if not causal:
@@ -149,7 +149,7 @@ def _block_mask(
 
 
 def _logarithm(name: str, q: Tensor, k: Tensor, terms: Terms) -> Float[Tensor, "B H Q 1"]:
-    """The kernel's log-sum-exp by plain products."""
+    """The log-sum-exp of the kernel, computed by plain products."""
     scores: Tensor = (q.float() @ k.float().mT) * q.shape[-1] ** -0.5
     query, key = torch.arange(q.shape[-2])[:, None], torch.arange(k.shape[-2])
     scores = scores + terms.bias
@@ -164,7 +164,7 @@ def _logarithm(name: str, q: Tensor, k: Tensor, terms: Terms) -> Float[Tensor, "
 
 
 def _visible_sum(v: Float[Tensor, "B H S K"], terms: Terms) -> Float[Tensor, "B H Q K"]:
-    """The sum of the values that each query sees."""
+    """The sum of the values visible to each query."""
     if not terms.causal:
         return v.sum(-2, keepdim=True)
     sums = v.cumsum(-2)

@@ -1,7 +1,8 @@
-"""One forward pass: the sites it passes, what is drawn in it, and the kernels it runs on.
+"""The state of a forward pass: taps at its sites, dropout noise, kernels and cache.
 
-Model code calls :class:`Forward` at its sites and knows nothing else of watching, of the engine or
-of random numbers. Axes: B batch, T sequence, H heads, D model, K head, M hidden, V vocabulary.
+Model code calls :class:`Forward` at its sites. It does not depend on statistics, engines or random
+numbers in any other way. Axes: B batch, T sequence, H heads, D model, K head, M hidden,
+V vocabulary.
 """
 
 from abc import ABC, abstractmethod
@@ -20,11 +21,11 @@ Tap = Callable[[Tensor], Tensor]
 
 
 class Kernels(ABC):
-    """The operations that an engine may run its own way; results agree up to rounding.
+    """Operations that engines may implement differently. Results agree up to rounding.
 
     Attributes:
-        fused_attention: Whether attention is taken by :meth:`attend`; otherwise the model's own
-            matrix products run.
+        fused_attention: Whether attention calls :meth:`attend`; otherwise it uses matrix
+            products.
     """
 
     fused_attention: bool = True
@@ -44,8 +45,8 @@ class Kernels(ABC):
             q: Queries.
             k: Keys.
             v: Values.
-            mask: What is added to the scores, the same for all samples and runs.
-            causal: Whether each query sees the keys up to its own place alone; not with a mask.
+            mask: Added to the scores, the same for all samples.
+            causal: Whether a query only sees keys up to its own position; not with a mask.
         """
 
     @abstractmethod
@@ -57,23 +58,23 @@ class Kernels(ABC):
         v: Float[Tensor, "B H S K"],
         terms: Terms,
     ) -> Float[Tensor, "B H Q K"]:
-        """Attention with another activation than softmax, where there is a fused kernel for it.
+        """Attention with an activation other than softmax that has a fused kernel.
 
         Args:
             activation: One of ``ablab.model.flex.NAMES``.
             q: Queries.
             k: Keys.
             v: Values.
-            terms: What is done to the scores before it.
+            terms: The terms added to the scores, and the mask.
         """
 
     @abstractmethod
     def embed(self, tokens: Int[Tensor, "B T"], table: Float[Tensor, "V D"]) -> Tensor:
-        """The rows of a table, of shape (B, T, D)."""
+        """Looks up the rows of a table, (B, T, D)."""
 
 
 class FusedKernels(Kernels):
-    """torch's own fused kernels, for one run."""
+    """torch's fused kernels, for one run."""
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         """Softmax attention; see :meth:`Kernels.attend`."""
@@ -84,7 +85,7 @@ class FusedKernels(Kernels):
         return flex.attend(activation, q, k, v, terms)
 
     def embed(self, tokens: Tensor, table: Tensor) -> Tensor:
-        """The rows of a table, (B, T, D)."""
+        """See :meth:`Kernels.embed`."""
         return F.embedding(tokens, table)
 
 
@@ -95,10 +96,10 @@ class PlainKernels(FusedKernels):
 
 
 class Noise:
-    """Dropout masks cut, one after another, from a step's random words.
+    """Dropout masks from the random words of a step, which are used in order.
 
     Args:
-        words: 16-bit words of shape (B, N), uniform over all values, N a sample's need.
+        words: Uniform 16-bit words, (B, N), where N is the number that a sample needs.
     """
 
     def __init__(self, words: Int16[Tensor, "B N"]) -> None:
@@ -106,7 +107,7 @@ class Noise:
         self._used = 0
 
     def keep(self, shape: torch.Size, p: float) -> Tensor:
-        """A mask of ``shape`` (B, …), True with probability 1 - p (rounded to 1 / 65536)."""
+        """A mask of shape (B, …), True with probability 1 - p, rounded to 1 / 65536."""
         size = shape[1:].numel()
         cut = self._words[:, self._used : self._used + size]
         self._used += size
@@ -114,27 +115,30 @@ class Noise:
 
 
 class NoiseCounter(Noise):
-    """Notes the words that each mask of a sample needs; its masks keep everything."""
+    """Counts the words that each mask needs per sample; its masks are all True."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
 
     def keep(self, shape: torch.Size, p: float) -> Tensor:
-        """A mask of ones; the need is added to ``sizes``."""
+        """A mask of ones; appends the number of words to ``sizes``."""
         self.sizes.append(shape[1:].numel())
         return torch.ones((), dtype=torch.bool)
 
 
 def dropout_threshold(p: float) -> int:
-    """The 16-bit signed word from which on an entry is kept under dropout ``p``."""
+    """The smallest signed 16-bit word for which dropout ``p`` does not zero an entry."""
     return round(p * 65536) - 32768
 
 
 class Cache:
-    """Keys and values of the tokens that were read before, for generation token by token.
+    """The key-value cache for generation token by token.
 
-    New ones are joined to those kept; nothing is written in place, so whatever was computed from
-    the old ones keeps its gradient.
+    New keys and values are concatenated to the cached ones. Nothing is written in place, so earlier
+    results keep their gradients.
+
+    Attributes:
+        length: The number of cached tokens.
     """
 
     def __init__(self) -> None:
@@ -144,7 +148,7 @@ class Cache:
     def extend(
         self, name: str, k: Float[Tensor, "B T H K"], v: Float[Tensor, "B T H K"]
     ) -> tuple[Float[Tensor, "B S H K"], Float[Tensor, "B S H K"]]:
-        """All keys and values of the attention called ``name``, the new ones last."""
+        """Appends keys and values of the attention called ``name``; returns all of them."""
         if name in self._extended:
             before_k, before_v = self._extended[name]
             k, v = torch.cat([before_k, k], dim=1), torch.cat([before_v, v], dim=1)
@@ -154,16 +158,18 @@ class Cache:
 
 @dataclass
 class Forward:
-    """What one forward pass is asked to show and change, and where its noise comes from.
+    """The state of one forward pass.
 
     Attributes:
-        taps: Functions of the tensor at a site, by the site's name; what one returns flows on.
-        noise: Where dropout masks come from in training by ablab. Without it a module's own
-            ``training`` decides, with torch's global generator, as in any torch module.
-        kernels: The engine's operations.
-        cache: What was read before the tokens of this pass; None where they are the first.
-        first: The first position whose logits are asked for; only a model that ``trims`` is asked.
+        taps: Functions of the tensor at a site, by the name of the site. The pass continues with
+            the result of the function.
+        noise: Dropout masks. If it is None, dropout uses torch's global generator, as in any
+            torch module.
+        kernels: The engine's kernels.
+        cache: Keys and values of earlier tokens; None without a cache.
+        first: The first position whose logits are needed; only for models that ``trims``.
         visited: The names of the sites passed so far, in order.
+        prefix: The prefix of the names of sites in the current part of the model.
     """
 
     taps: Mapping[str, Tap] = field(default_factory=dict)
@@ -175,16 +181,16 @@ class Forward:
     prefix: str = ""
 
     def within(self, part: str) -> "Forward":
-        """The same pass, seen from a part of the model: its sites' names begin with ``part``."""
+        """The same pass, for a part of the model whose sites have names beginning with ``part``."""
         return replace(self, prefix=f"{self.prefix}{part}.")
 
     @property
     def past(self) -> int:
-        """How many tokens were read before those of this pass."""
+        """The number of cached tokens before those of this pass."""
         return 0 if self.cache is None else self.cache.length
 
     def site(self, name: str, tensor: Tensor) -> Tensor:
-        """Passes a site: a tap there reads the tensor and may put another in its place."""
+        """Passes a site, where a tap may read or replace the tensor."""
         full = self.prefix + name
         self.visited.append(full)
         tap = self.taps.get(full)
@@ -195,10 +201,10 @@ class Forward:
         return any(self.prefix + name in self.taps for name in names)
 
     def dropout(self, tensor: Tensor, p: float, training: bool) -> Tensor:
-        """Zeroes a share ``p`` of the entries and scales the rest by 1 / (1 - p), in training."""
+        """In training, zeroes a fraction ``p`` of the entries and divides the rest by 1 - p."""
         if p == 0.0 or not training:
             return tensor
         if self.noise is None:
             return F.dropout(tensor, p)
-        kept_share = 1 - round(p * 65536) / 65536
-        return tensor * self.noise.keep(tensor.shape, p) / kept_share
+        kept_fraction = 1 - round(p * 65536) / 65536
+        return tensor * self.noise.keep(tensor.shape, p) / kept_fraction

@@ -1,4 +1,4 @@
-"""Generation: tokens drawn one after another from a model's own predictions. Axes: B, T, V, P."""
+"""Generation: draws tokens one by one from a model's predictions. Axes: B, T, V, P."""
 
 import math
 from collections.abc import Iterator
@@ -18,11 +18,14 @@ class Sampling:
     """How the next token is drawn from the logits.
 
     Attributes:
-        temperature: What logits are divided by; 0 takes the likeliest token (greedy).
-        top_k: Draw from so many of the likeliest tokens alone; None for all.
-        top_p: Draw from the fewest tokens whose probabilities reach this (Holtzman et al., 2020,
-            nucleus sampling); None for all.
-        seed: Where random numbers come from.
+        temperature: The divisor of the logits; 0 selects the most likely token (greedy).
+        top_k: Draw only from the k most likely tokens; None for all.
+        top_p: Draw only from the smallest set of tokens whose probabilities sum to p (nucleus
+            sampling, Holtzman et al., 2020); None for all.
+        seed: The seed of the random numbers.
+
+    Raises:
+        ValueError: A value is out of range.
     """
 
     temperature: float = 1.0
@@ -32,22 +35,22 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < math.inf:
-            raise ValueError(f"temperature {self.temperature} is no number from 0 on")
+            raise ValueError(f"temperature {self.temperature} is not a number of at least 0")
         if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed {self.seed} is not from 0 to 2**63 - 1")
+            raise ValueError(f"seed {self.seed} is not between 0 and 2**63 - 1")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k {self.top_k} is below 1")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p {self.top_p} is not above 0 and at most 1")
+            raise ValueError(f"top_p {self.top_p} is not greater than 0 and at most 1")
 
 
 class Generates(nn.Module):
-    """A model that can go on writing from its own predictions.
+    """A model that can generate tokens from its own predictions.
 
     Attributes:
-        input_length: How many tokens a sample has in training (T).
-        caches: Whether the model can go on from what it read before: each position's logits
-            depend on the tokens up to it alone.
+        input_length: The number of tokens per sample in training (T).
+        caches: Whether the model supports a key-value cache, which requires that the logits of a
+            position depend only on the tokens up to it.
     """
 
     caches: ClassVar[bool] = False
@@ -55,7 +58,7 @@ class Generates(nn.Module):
 
     @property
     def longest(self) -> int | None:
-        """How many tokens can be read at most; None where any number can."""
+        """The maximum number of tokens that the model can read; None for no limit."""
         return None
 
     def stream(
@@ -67,29 +70,28 @@ class Generates(nn.Module):
         cached: bool = True,
         context: int | None = None,
     ) -> Iterator[Int[Tensor, " B"]]:
-        """The tokens that follow some prompts, one position after another.
+        """Generates the tokens that follow some prompts, one position at a time.
 
-        The model is evaluated, whatever its mode, without gradients.
+        The model runs in evaluation mode and without gradients.
 
         Args:
-            prompt: Token numbers, at least one for each sample.
-            count: How many tokens follow.
-            sampling: How they are drawn; as the model predicts them by default.
-            cached: Whether keys and values are kept, where the model can; without, every token is
-                read again each time, with the same result.
-            context: How many tokens are read at most, the last ones; as many as the model was
-                trained with by default. Once there are more, the window slides and is read again
-                each time.
+            prompt: Token ids, at least one per sample.
+            count: The number of tokens to generate.
+            sampling: How to draw them; by default from the model's probabilities.
+            cached: Whether to use a key-value cache if the model supports it. Without it, all
+                tokens are read again at every step, with the same result.
+            context: The maximum number of tokens to read; by default the number with which the
+                model was trained. Beyond it, the model reads the last ones without a cache.
 
         Yields:
             The next token of each sample.
 
         Raises:
-            ValueError: There is no token to begin from.
+            ValueError: The prompt is empty.
         """
         sampling = Sampling() if sampling is None else sampling
         if prompt.shape[1] == 0:
-            raise ValueError("a prompt has at least one token")
+            raise ValueError("the prompt must have at least one token")
         generator = torch.Generator().manual_seed(sampling.seed)
         context = self.input_length if context is None else context
         read, cache = prompt, None
@@ -99,10 +101,10 @@ class Generates(nn.Module):
             if not cached or not self.caches or slid:
                 logits = evaluated(self, window, Forward())
             else:
-                fresh = window if cache is None else window[:, -1:]
+                new = window if cache is None else window[:, -1:]
                 cache = Cache() if cache is None else cache
-                logits = evaluated(self, fresh, Forward(cache=cache))
-                cache.length += fresh.shape[1]
+                logits = evaluated(self, new, Forward(cache=cache))
+                cache.length += new.shape[1]
             following = draw(logits[:, -1], sampling, generator)
             read = torch.cat([read, following[:, None]], dim=1)
             yield following
@@ -116,7 +118,7 @@ class Generates(nn.Module):
         cached: bool = True,
         context: int | None = None,
     ) -> Int[Tensor, "B N"]:
-        """The ``count`` tokens that follow some prompts; see :meth:`stream`."""
+        """Generates the ``count`` tokens that follow some prompts; see :meth:`stream`."""
         found = list(self.stream(prompt, count, sampling, cached=cached, context=context))
         return torch.stack(found, dim=1) if found else prompt[:, :0]
 
@@ -124,7 +126,7 @@ class Generates(nn.Module):
 def draw(
     logits: Float[Tensor, "B V"], sampling: Sampling, generator: torch.Generator
 ) -> Int[Tensor, " B"]:
-    """One token for each row of logits."""
+    """Draws one token per row of logits."""
     if sampling.temperature == 0:
         return logits.argmax(-1)
     device = logits.device
@@ -134,7 +136,7 @@ def draw(
         logits = logits.masked_fill(logits < least, -torch.inf)
     if sampling.top_p is not None:
         ordered, places = logits.softmax(-1).sort(dim=-1, descending=True)
-        before = ordered.cumsum(-1) - ordered  # of all likelier tokens
+        before = ordered.cumsum(-1) - ordered  # the probability of all more likely tokens
         logits = logits.scatter(
             -1,
             places,
@@ -145,16 +147,15 @@ def draw(
 
 
 def answers(model: Generates, task: Task, tokens: Int[Tensor, "B T"]) -> Int[Tensor, "B P"]:
-    """What a model predicts at a task's predicted positions.
+    """The predictions of a model at a task's predicted positions.
 
-    An answer of several tokens after a question is written freely, each token read back, where the
-    model reads its own answer; elsewhere the tokens before each position are the true ones.
+    If the task has questions and the model supports a cache, the answer is generated token by token
+    from the question. Otherwise each prediction is conditioned on the true previous tokens.
 
     Args:
         model: The model.
         task: The task.
-        tokens: Samples, with the answers that they hold; those are not read where it is written
-            freely.
+        tokens: Samples, including their answers, which are ignored if the answer is generated.
     """
     first, last, step = task.predicted.indices(tokens.shape[1])
     if task.config.source_length is not None and model.caches and step == 1:
@@ -164,7 +165,7 @@ def answers(model: Generates, task: Task, tokens: Int[Tensor, "B T"]) -> Int[Ten
 
 @torch.no_grad()
 def evaluated(model: nn.Module, tokens: Tensor, forward: Forward) -> Tensor:
-    """The logits in evaluation mode; the model's own mode is left as it was."""
+    """The logits in evaluation mode; restores the mode of the model."""
     training = model.training
     model.eval()
     try:

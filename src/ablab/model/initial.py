@@ -1,4 +1,4 @@
-"""Initial values of a model's parameters, drawn on the CPU from one generator."""
+"""Draws the initial parameters of a model, on the CPU and from one generator."""
 
 import torch
 from torch import nn
@@ -8,17 +8,17 @@ from ablab.model.roles import Role, claim, declared_roles, parameter_roles
 
 
 def draw_parameters(model: nn.Module, std: float, parts: int, generator: torch.Generator) -> None:
-    """Draws the parameters anew, in place and in the order of their names.
+    """Draws parameters in place, in ``named_parameters`` order.
 
     These are the parameters of linear layers and embeddings, of parts with ``ablab_drawn``, and
     those whose role the model itself declares. Other components initialize their own parameters.
 
     Args:
         model: The model.
-        std: Standard deviation of matrices; biases start at zero, scales of norms at one.
-        parts: How many parts write into the residual path; their last matrices start smaller by
-            its root (Radford et al., 2019).
-        generator: Where they are drawn from.
+        std: The standard deviation of matrices. Biases start at zero, scales of norms at one.
+        parts: The number of parts that write to the residual stream. The standard deviation of
+            their last matrices is divided by its square root (Radford et al., 2019).
+        generator: The random number generator, on the CPU.
     """
     constants = {
         id(module.weight): module.initial

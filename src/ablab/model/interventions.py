@@ -1,4 +1,4 @@
-"""Reading and replacing tensors at a model's sites.
+"""Reads and replaces tensors at the sites of a model.
 
 Patterns are shell-style (``blocks.*.attn.pattern``); TransformerLens's names with ``hook_`` are
 accepted (``blocks.0.attn.hook_pattern``).
@@ -25,10 +25,10 @@ def sites(model: Model, tokens: Int[Tensor, "B T"]) -> list[str]:
 
 
 def matching(patterns: Iterable[str], names: list[str]) -> list[str]:
-    """The ``names`` that any of the patterns matches, in their own order.
+    """The ``names`` that match any of the patterns, in the order of ``names``.
 
     Raises:
-        InputError: A pattern matches none of them.
+        InputError: A pattern matches no name.
     """
     given = [patterns] if isinstance(patterns, str) else patterns
     return match_names(map(plain_site, given), names, "the model has no site {}")
@@ -37,17 +37,18 @@ def matching(patterns: Iterable[str], names: list[str]) -> list[str]:
 def watch(
     model: Model, tokens: Int[Tensor, "B T"], patterns: Iterable[str]
 ) -> tuple[Float[Tensor, "B T V"], dict[str, Tensor]]:
-    """The logits, and the tensors at every site that a pattern matches.
+    """The logits, and the tensors at every site that matches a pattern.
 
-    The tensors are those that the pass itself used, so ``torch.autograd.grad`` reaches them.
+    The tensors are part of the computation graph, so ``torch.autograd.grad`` can differentiate with
+    respect to them.
 
     Args:
         model: Any ablab model.
-        tokens: Token numbers.
+        tokens: Token ids.
         patterns: Names or shell-style patterns of sites.
 
     Returns:
-        The logits, and a dict from site to tensor in the pass's order.
+        The logits, and a dict from site to tensor in the order of the pass.
 
     Raises:
         InputError: A pattern matches no site.
@@ -69,16 +70,16 @@ def watch(
 def replace(
     model: Model, tokens: Int[Tensor, "B T"], replacements: Mapping[str, Tap]
 ) -> Float[Tensor, "B T V"]:
-    """The logits when tensors at sites are replaced.
+    """The logits with tensors at sites replaced.
 
     Args:
         model: Any ablab model.
-        tokens: Token numbers.
-        replacements: From a site's name, or a pattern, to a function of the tensor there that
-            returns one of the same shape.
+        tokens: Token ids.
+        replacements: A mapping from the name or a pattern of sites to a function of the tensor,
+            which returns a tensor of the same shape.
 
     Raises:
-        InputError: A name matches no site, or a function returns another shape.
+        InputError: A name matches no site, or a function returns a different shape.
     """
     names = sites(model, tokens)
     taps: dict[str, Tap] = {}
@@ -95,16 +96,16 @@ def gradients(
     loss: Callable[[Float[Tensor, "B T V"]], Float[Tensor, ""]],
     patterns: Iterable[str],
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-    """A loss, and its gradient at every site that a pattern matches.
+    """A loss, and its gradient at every site that matches a pattern.
 
     Args:
         model: Any ablab model with parameters that require gradients.
-        tokens: Token numbers.
+        tokens: Token ids.
         loss: A function of the logits that returns a scalar.
         patterns: Names or shell-style patterns of sites.
 
     Returns:
-        The loss's value, and a dict from site to a gradient of that site's shape.
+        The value of the loss, and a dict from site to its gradient, with the shape of the site.
 
     Raises:
         InputError: A pattern matches no site.
@@ -123,7 +124,7 @@ def _same_shape(name: str, function: Tap) -> Tap:
         if result.shape != tensor.shape:
             raise InputError(
                 Problem(
-                    f"the replacement at {name!r} has another shape",
+                    f"the replacement at {name!r} has a different shape",
                     given=str(tuple(result.shape)),
                     expected=str(tuple(tensor.shape)),
                 )

@@ -1,4 +1,4 @@
-"""The scores' temperature and bias, fixed or learned by each head. Axes: B, H, K; Q, S."""
+"""Temperature and bias of attention scores, fixed or learned per head. Axes: B, H, K; Q, S."""
 
 import math
 
@@ -10,11 +10,11 @@ from ablab.model.parts import Constant
 
 
 class Temperature(nn.Module):
-    """Divides queries, and with them the scores, by τ; learned, it is exp of a head's own number.
+    """Divides queries, and thereby scores, by τ. If learned, each head has a parameter log τ.
 
     Args:
-        own: Attention's settings.
-        n_heads: How many heads.
+        own: The settings of attention.
+        n_heads: The number of heads.
     """
 
     ablab_position_wise = True
@@ -25,19 +25,19 @@ class Temperature(nn.Module):
         self.log = Constant(n_heads, math.log(own.temperature)) if own.learned_temperature else None
 
     def forward(self, q: Float[Tensor, "B H Q K"]) -> Float[Tensor, "B H Q K"]:
-        """Q / τ."""
+        """Returns q / τ."""
         if self.log is not None:
             return q * (-self.log.weight).exp()[:, None, None].to(q.dtype)
         return q if self.fixed == 1.0 else q / self.fixed
 
 
 class LogitBias(nn.Module):
-    """Adds b to the scores, ``-log n`` or a number; learned, it is each head's own.
+    """Adds b to the scores, a constant or ``-log n``. If learned, each head has its own b.
 
     Args:
-        own: Attention's settings.
-        n_heads: How many heads.
-        n_keys: How many keys are read at most, the n of ``-log n``; a window makes it smaller.
+        own: The settings of attention.
+        n_heads: The number of heads.
+        n_keys: The maximum number of keys, which is n unless a window is smaller.
     """
 
     ablab_position_wise = True
@@ -51,7 +51,7 @@ class LogitBias(nn.Module):
         self.learned = Constant(n_heads, bias) if own.learned_logit_bias else None
 
     def forward(self, scores: Float[Tensor, "B H Q S"]) -> Float[Tensor, "B H Q S"]:
-        """S + b."""
+        """Returns s + b."""
         if self.learned is not None:
             return scores + self.learned.weight[:, None, None].to(scores.dtype)
         return scores if self.fixed == 0.0 else scores + self.fixed

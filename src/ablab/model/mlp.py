@@ -14,8 +14,8 @@ from ablab.model.roles import Role
 class Mlp(nn.Module):
     """W_out norm(act(W_in x + b_in)) + b_out.
 
-    Gated it is W_out norm(act(W_gate x + b_gate) · (W_in x + b_in)) + b_out (Shazeer, "GLU variants
-    improve transformer", 2020). Without an output projection W_out and b_out are left out.
+    Gated: W_out norm(act(W_gate x + b_gate) · (W_in x + b_in)) + b_out (Shazeer, "GLU variants
+    improve transformer", 2020). Without an output projection, there is no W_out and b_out.
     """
 
     ablab_roles: ClassVar = {"projection.weight": Role.RESIDUAL_OUTPUT}
@@ -24,7 +24,7 @@ class Mlp(nn.Module):
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
         own = config.mlp
-        assert own is not None, "an MLP that is left out is not made"
+        assert own is not None, "a block without an MLP does not create it"
         assert config.d_mlp is not None, "the configuration fills d_mlp"
         self.linear = nn.Linear(config.d_model, config.d_mlp, bias=config.bias)
         self.gate = nn.Linear(config.d_model, config.d_mlp, bias=config.bias) if own.gated else None
@@ -37,7 +37,7 @@ class Mlp(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "B T D"], forward: Forward) -> Float[Tensor, "B T D"]:
-        """The MLP's output for every position."""
+        """The output of the MLP for every position."""
         if self.gate is None:
             hidden = self.activation(forward.site("pre", self.linear(x)))  # (B, T, M)
         else:

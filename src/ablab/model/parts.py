@@ -1,4 +1,4 @@
-"""What the small parts of a model have to be. Axes: B, T, H, K, D; Q and S queries and keys."""
+"""Interfaces of activations, norms and positions. Axes: B, T, H, K, D; Q queries; S keys."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Protocol
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class AttentionActivation(ABC):
-    """Turns scores into the weights that values are summed with.
+    """Turns scores into the weights of values.
 
     Attributes:
         kernel: The fused kernel that computes exactly this activation: ``softmax`` for torch's own,
@@ -26,22 +26,22 @@ class AttentionActivation(ABC):
     def scores(
         self, scores: Float[Tensor, "*B Q S"], hidden: Bool[Tensor, "Q S"] | None
     ) -> Float[Tensor, "*B Q S"]:
-        """The scores as they stand at the site ``attn_scores``.
+        """The scores at the site ``attn_scores``.
 
         Args:
-            scores: Scaled products of queries and keys with every additive term.
-            hidden: True where a query does not see a key; None where it sees all.
+            scores: Scaled products of queries and keys, including all additive terms.
+            hidden: True where a query does not see a key; None if it sees all.
         """
 
     @abstractmethod
     def weights(
         self, scores: Float[Tensor, "*B Q S"], hidden: Bool[Tensor, "Q S"] | None
     ) -> Float[Tensor, "*B Q S"]:
-        """The weights, exactly zero where ``hidden``; from what :meth:`scores` returned."""
+        """The weights, exactly zero where ``hidden``, from the result of :meth:`scores`."""
 
 
 class Normalised(AttentionActivation):
-    """Weights of a row depend on one another: hidden scores are -inf before."""
+    """An activation whose weights in a row depend on one another; hidden scores are -inf."""
 
     def scores(self, scores: Tensor, hidden: Tensor | None) -> Tensor:
         """The scores with -inf where hidden."""
@@ -49,13 +49,13 @@ class Normalised(AttentionActivation):
 
 
 class Pointwise(AttentionActivation):
-    """Each weight is a function of its own score and of the row's length: the mask acts after it.
+    """An activation whose weights depend on their own score and on the row's length.
 
-    Masking before would be wrong: tanh(-inf) is -1, and -inf as it stands is no weight at all.
+    The mask is applied afterwards. Masking scores would be wrong, because tanh(-inf) is -1.
     """
 
     def scores(self, scores: Tensor, hidden: Tensor | None) -> Tensor:
-        """The scores as they are; hidden ones too."""
+        """The unchanged scores, including hidden ones."""
         return scores
 
     def weights(self, scores: Tensor, hidden: Tensor | None) -> Tensor:
@@ -73,22 +73,22 @@ class Pointwise(AttentionActivation):
 
         Args:
             scores: The scores.
-            length: How many keys each query sees (n).
+            length: The number of keys visible to each query (n).
         """
 
 
 class NormClass(Protocol):
-    """Makes a norm over a last axis of some width."""
+    """Creates a norm over a last axis of some width."""
 
     def __call__(self, width: int, bias: bool) -> nn.Module:
-        """The norm; ``bias`` says whether it may have one."""
+        """The norm; if ``bias`` is False, it must not have a bias."""
 
 
 class InputPosition(nn.Module, ABC):
-    """Adds something to the embeddings that says where each token stands.
+    """A position encoding that is added to the embeddings.
 
     Attributes:
-        limit: How many positions there are; None where any number will do.
+        limit: The number of positions; None for no limit.
     """
 
     limit: int | None = None
@@ -99,11 +99,11 @@ class InputPosition(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, first: int, length: int, device: torch.device) -> Float[Tensor, "T D"]:
-        """What is added at the positions ``first`` … ``first + length - 1``."""
+        """The vectors that are added at positions ``first`` … ``first + length - 1``."""
 
 
 class AttentionPosition(nn.Module):
-    """Tells attention where queries and keys stand; what is not overridden does nothing.
+    """A position encoding in attention. Methods that are not overridden have no effect.
 
     Attributes:
         slopes: ALiBi's slope of each head; empty without a score bias.
@@ -121,24 +121,24 @@ class AttentionPosition(nn.Module):
     def rotate(
         self, q: Float[Tensor, "B T H K"], k: Float[Tensor, "B S G K"], first: int
     ) -> tuple[Float[Tensor, "B T H K"], Float[Tensor, "B S G K"]]:
-        """Queries and keys at the positions from ``first`` on, changed by where they stand."""
+        """Transforms queries and keys at the positions from ``first`` on."""
         return q, k
 
     def score_bias(
         self, queries: Float[Tensor, " Q"], keys: Float[Tensor, " S"]
     ) -> Float[Tensor, "H Q S"] | None:
-        """What is added to the scores of queries and keys at these positions; None for nothing."""
+        """The bias for scores of queries and keys at these positions; None for no bias."""
         return None
 
 
 def positions(first: int, length: int, device: torch.device) -> Float[Tensor, " T"]:
-    """The positions from ``first`` on, in float64 where the device has it."""
+    """The positions from ``first`` on, in float64 if the device supports it."""
     wide = torch.float32 if device.type == "mps" else torch.float64
     return torch.arange(first, first + length, dtype=wide, device=device)
 
 
 class Constant(nn.Module):
-    """A learned tensor that begins at one value, whatever the seed."""
+    """A learned vector with the same initial value for all entries and seeds."""
 
     ablab_position_wise = True
     ablab_drawn = True
@@ -149,5 +149,5 @@ class Constant(nn.Module):
         self.weight = nn.Parameter(torch.full((size,), initial))
 
     def extra_repr(self) -> str:
-        """What printing shows."""
+        """The size and initial value, shown by ``print``."""
         return f"{self.weight.shape[0]}, initial={self.initial:g}"

@@ -1,7 +1,7 @@
-"""The thinker: a memory that reads its input, thinks, and is read. Axes: B, T, D, V; L latents.
+"""The thinker: a sequence-to-sequence model with a memory. Axes: B, T, D, V; L latents.
 
-After the thinker logbook's "memory + step"; reading and writing by cross-attention as in Perceiver
-IO (Jaegle et al., 2021). question → read → memory → thoughts → write → logits.
+question → read → memory → thoughts → write → logits. This is the "memory + step" model of the
+thinker logbook, with cross-attention as in Perceiver IO (Jaegle et al., 2021).
 """
 
 from typing import ClassVar
@@ -18,21 +18,21 @@ from ablab.model.roles import Role
 from ablab.model.thinker_config import ThinkerConfig
 from ablab.model.transformer import input_position, located
 
-_PARTS = 6  # attention and MLP of reading, thinking and writing
+_PARTS = 6  # attention and MLP of read, thought and write
 
 
 class Thinker(Model):
-    """A sequence-to-sequence model that answers all positions at once.
+    """A sequence-to-sequence model that predicts all positions of the answer at once.
 
-    A memory of ``n_latents`` learned vectors reads the question by cross-attention, thinks for
-    ``n_thoughts`` steps of self-attention and MLP with the same parameters, and each position of
-    the answer reads from it. It never sees the answer's own tokens.
+    A memory of ``n_latents`` learned vectors reads the question by cross-attention. It is updated
+    by ``n_thoughts`` steps of self-attention and MLP that share parameters. Each position of the
+    answer then reads the memory by cross-attention. The model never sees the tokens of the answer.
 
     Args:
         config: The settings.
-        vocab_size: How many tokens there are.
-        input_length: Positions of question and answer together.
-        source_length: Those of the question, the first ones.
+        vocab_size: The number of tokens in the vocabulary (V).
+        input_length: The number of positions of question and answer together.
+        source_length: The number of positions of the question, which come first.
     """
 
     ablab_roles: ClassVar = {
@@ -66,20 +66,20 @@ class Thinker(Model):
     ) -> "Thinker":
         """See :meth:`ablab.model.base.Model.make`."""
         if source_length is None:
-            raise ValueError("a thinker needs to know where the question ends")
+            raise ValueError("a thinker needs a task with a question (source_length)")
         return cls(config, vocab_size, input_length, source_length)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Normal weights and memory of ``init_std``, zero biases, norms at one."""
+        """Normal weights and memory with ``init_std``, zero biases, norms at one."""
         assert self.config.init_std is not None, "the configuration fills init_std"
         draw_parameters(self, self.config.init_std, _PARTS, generator)
 
     def forward(
         self, tokens: Int[Tensor, "B T"], forward: Forward | None = None
     ) -> Float[Tensor, "B T V"]:
-        """The logits of the next token at every position; only those of the answer mean something.
+        """The logits of the next token at every position; only those of the answer are meaningful.
 
-        Tokens after the question are not looked at.
+        Tokens after the question are ignored.
         """
         forward = Forward() if forward is None else forward
         samples, length = tokens.shape

@@ -17,17 +17,17 @@ class ThinkerConfig(BlockConfig, ModelConfig):
     implementation: ClassVar[str] = "ablab.model.thinker:Thinker"
 
     kind: Literal["thinker"] = "thinker"
-    """This model's name."""
+    """The name of this model."""
     n_latents: int = Field(8, ge=1)
-    """Vectors of the memory."""
+    """The number of vectors in the memory."""
     n_thoughts: int = Field(1, ge=0)
-    """Steps of thinking, which share their parameters."""
+    """The number of thinking steps, which share parameters."""
     eval_thoughts: Annotated[int | None, Neutral(None)] = Field(None, ge=0)
-    """Steps of thinking in evaluation; null: ``n_thoughts``. Part of a run's id, for what is kept
-    of its evaluation hangs on it."""
+    """The number of thinking steps in evaluation; null: ``n_thoughts``. It is part of the run id,
+    because stored evaluations depend on it."""
     init_std: float | None = Field(None, ge=0)
-    """Standard deviation of initial weights; null: 0.8 / sqrt(d_model). What writes into the
-    residual path starts smaller by the root of six, the parts that do; biases start at 0."""
+    """The standard deviation of initial weights; null: 0.8 / sqrt(d_model). Matrices that write to
+    the residual stream use ``init_std / sqrt(6)``; biases start at 0."""
 
     @model_validator(mode="before")
     @classmethod
@@ -36,32 +36,32 @@ class ThinkerConfig(BlockConfig, ModelConfig):
             try:
                 d_model = int(data.get("d_model", cls.model_fields["d_model"].default))
             except (TypeError, ValueError):
-                return data  # the field's own validation says what is wrong
+                return data  # the field's own validation reports the error
             data = data | {"init_std": 0.8 / max(1, d_model) ** 0.5}
         return data
 
     @model_validator(mode="after")
     def _can_read(self) -> "ThinkerConfig":
         if self.attention is None:
-            raise ValueError("a thinker reads its input by attention, which cannot be left out")
+            raise ValueError("a thinker needs attention to read its input")
         if self.attention.window is not None:
-            raise ValueError("attention.window needs an order, which a thinker's memory has not")
+            raise ValueError("a thinker cannot use attention.window: its memory has no order")
         if self.position not in (*INPUT_POSITIONS, "none") and ":" not in self.position:
             raise ValueError(
-                f"position {self.position} works on the distance between two tokens, which a "
-                f"thinker's memory has not; expected learned, sinusoidal or none"
+                f"a thinker cannot use position {self.position}: its memory has no order; "
+                f"expected learned, sinusoidal or none"
             )
         return self
 
     def check_task(self, task: TaskConfig) -> None:
-        """A thinker reads a question whole before it answers.
+        """Checks that the task has a question, which a thinker reads before it answers.
 
         Raises:
-            ValueError: The task has no border between the two.
+            ValueError: The task has no separate question and answer.
         """
         super().check_task(task)
         if task.source_length is None:
             raise ValueError(
-                f"a thinker reads a question and then writes its answer, and the task {task.kind} "
-                f"has no border between the two"
+                f"a thinker reads a question and then predicts the answer, but task {task.kind} "
+                f"does not separate them"
             )

@@ -1,7 +1,7 @@
-"""The decoder-only transformer, read top to bottom. Axes: B, T, D, V.
+"""The decoder-only transformer. Axes: B, T, D, V.
 
-tokens → embed (+ pos_embed) → blocks → ln_final → logits; in a block, attention and MLP each read
-the residual stream and write back into it.
+tokens → embed (+ pos_embed) → blocks → ln_final → logits. In a block, attention and MLP read the
+residual stream and add their output to it.
 """
 
 from typing import ClassVar
@@ -20,12 +20,12 @@ from ablab.model.parts import InputPosition
 from ablab.model.roles import Role, is_position_wise
 from ablab.model.transformer_config import TransformerConfig
 
-# Sites of the last block that are of all positions, whichever are asked for.
+# Sites of the last block that always cover all positions.
 _OF_ALL = ("resid_pre", "attn.k", "attn.v", "attn.rot_k")
 
 
 class Transformer(Model):
-    """A stack of blocks between an embedding and the logits; each part can be left out."""
+    """Blocks between an embedding and the logits. Attention and MLP of a block are optional."""
 
     ablab_roles: ClassVar = {"unembedding.weight": Role.UNEMBEDDING}
     ablab_position_wise = True
@@ -51,22 +51,22 @@ class Transformer(Model):
         )
         if config.tied_embeddings:
             self.unembedding.weight = self.embedding.weight
-        parts = (self.blocks[-1], self.norm)  # of which earlier positions may be left out
+        parts = (self.blocks[-1], self.norm)  # these can skip earlier positions
         self.trims = is_position_wise(self) and all(map(_by_position, parts))
 
     @property
     def longest(self) -> int | None:
-        """Where learned positions end."""
+        """The number of learned positions; None for other encodings."""
         position = self.positional_embedding
         return None if position is None else position.limit
 
     def trims_site(self, site: str) -> bool:
-        """All sites after the last block's keys and values."""
+        """Whether a site comes after the keys and values of the last block."""
         own = site.removeprefix(f"blocks.{len(self.blocks) - 1}.")
         return site in ("ln_final", "logits") or (own != site and own not in _OF_ALL)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Normal weights of ``init_std``, zero biases, norms at one; see ``init_std``."""
+        """Normal weights with ``init_std``, zero biases, norms at one."""
         assert self.config.init_std is not None, "the configuration fills init_std"
         draw_parameters(self, self.config.init_std, 2 * self.config.n_layers, generator)
 
@@ -75,8 +75,8 @@ class Transformer(Model):
     ) -> Float[Tensor, "B Q V"]:
         """The logits of the next token at every position, or at those from ``forward.first`` on.
 
-        Of earlier positions the last block works out keys and values, and nothing after them.
-        Q is how many positions are asked for.
+        For earlier positions, the last block only computes keys and values. Q is the number of
+        output positions.
         """
         forward = Forward() if forward is None else forward
         x = forward.site("embed", forward.kernels.embed(tokens, self.embedding.weight))
@@ -100,7 +100,7 @@ def _by_position(part: nn.Module) -> bool:
 
 
 def input_position(name: str, length: int, d_model: int) -> InputPosition | None:
-    """What a position adds to the embedding; None for one that is not added there."""
+    """The position encoding of that name; None if it is not added to the embedding."""
     found = POSITIONS.find(name)
     return found(length, d_model) if issubclass(found, InputPosition) else None
 
@@ -108,7 +108,7 @@ def input_position(name: str, length: int, d_model: int) -> InputPosition | None
 def located(
     position: InputPosition, x: Float[Tensor, "B T D"], forward: Forward
 ) -> Float[Tensor, "B T D"]:
-    """What is added to each of ``x``.
+    """The position encoding of each embedding in ``x``.
 
     Raises:
         ValueError: There are more tokens than positions.

@@ -20,22 +20,23 @@ class TransformerConfig(BlockConfig, ModelConfig):
     implementation: ClassVar[str] = "ablab.model.transformer:Transformer"
 
     kind: Literal["transformer"] = "transformer"
-    """This model's name."""
+    """The name of this model."""
     n_layers: int = Field(1, ge=1)
-    """Blocks."""
+    """The number of blocks."""
     tied_embeddings: bool = False
-    """Whether the logits use the embedding's own table (Press and Wolf, 2017)."""
+    """Whether the output layer shares the embedding's weights (Press and Wolf, 2017)."""
     init_std: float | None = Field(None, ge=0)
-    """Standard deviation of initial weights; null: 0.8 / sqrt(d_model). What writes into the
-    residual path starts smaller by sqrt(2 n_layers) (Radford et al., 2019); biases start at 0."""
+    """The standard deviation of initial weights; null: 0.8 / sqrt(d_model). Matrices that write to
+    the residual stream use ``init_std / sqrt(2 n_layers)`` (Radford et al., 2019); biases start
+    at 0."""
     blocks: Annotated[dict[int, BlockConfig], Neutral({})] = Field({})
-    """What differs in single blocks, by their number from 0, as in
+    """Settings of single blocks that differ from those of the model, by block number from 0, as in
     ``model.blocks.1.attention.window=8``."""
 
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, data: Any) -> Any:
-        """A block's settings are the model's, with its own in their place."""
+        """Fills in ``init_std``, and the settings of each block from those of the model."""
         if not isinstance(data, dict):
             return data
         data = dict(data)
@@ -43,7 +44,7 @@ class TransformerConfig(BlockConfig, ModelConfig):
             try:
                 d_model = int(data.get("d_model", cls.model_fields["d_model"].default))
             except (TypeError, ValueError):
-                return data  # the field's own validation says what is wrong
+                return data  # the field's own validation reports the error
             data["init_std"] = 0.8 / max(1, d_model) ** 0.5
         blocks = data.get("blocks")
         if isinstance(blocks, dict):
@@ -59,24 +60,24 @@ class TransformerConfig(BlockConfig, ModelConfig):
         for number, block in self.blocks.items():
             if not 0 <= number < self.n_layers:
                 raise ValueError(
-                    f"there is no block {number}: n_layers {self.n_layers} makes blocks 0 to "
+                    f"there is no block {number}: with n_layers {self.n_layers}, blocks are 0 to "
                     f"{self.n_layers - 1}"
                 )
             if block.d_model != self.d_model:
                 raise ValueError(
-                    f"blocks.{number}.d_model {block.d_model}: the residual stream has one width, "
-                    f"d_model {self.d_model}"
+                    f"blocks.{number}.d_model {block.d_model} must equal d_model {self.d_model}, "
+                    f"the width of the residual stream"
                 )
             if self.position in INPUT_POSITIONS and block.position == "none":
                 raise ValueError(
-                    f"blocks.{number}.position none: the model's {self.position} positions are "
-                    f"added to the embedding, which every block reads; with rope or alibi a block "
-                    f"by itself can go without"
+                    f"blocks.{number}.position none: {self.position} positions are added to the "
+                    f"embedding, which all blocks read; only rope and alibi can be left out in a "
+                    f"single block"
                 )
             if block.position in INPUT_POSITIONS and block.position != self.position:
                 raise ValueError(
-                    f"blocks.{number}.position {block.position} is added to the embedding, of all "
-                    f"blocks at once; a block by itself can have rope, alibi or none"
+                    f"blocks.{number}.position {block.position} is added to the embedding, which "
+                    f"all blocks read; a single block can have rope, alibi or none"
                 )
         return self
 
@@ -85,20 +86,20 @@ class TransformerConfig(BlockConfig, ModelConfig):
         return self.blocks.get(number, self)
 
     def check_task(self, task: TaskConfig) -> None:
-        """Learned positions end where training's samples do.
+        """Checks that learned positions cover the samples of the task.
 
         Raises:
-            ValueError: The task evaluates longer samples.
+            ValueError: The task evaluates samples that are longer than those in training.
         """
         super().check_task(task)
         if self.position == "learned" and task.longest_input > task.input_length:
             raise ValueError(
-                f"learned positions end at {task.input_length} tokens, and evaluation is to read "
+                f"learned positions end at {task.input_length} tokens, but evaluation reads "
                 f"{task.longest_input}; expected position sinusoidal, rope, alibi or none"
             )
 
     def identity(self) -> dict[str, Any]:
-        """Blocks enter by what differs from the model's own settings."""
+        """Includes only blocks whose settings differ from those of the model."""
         identity = super().identity()
         own = {key: value for key, value in identity.items() if key in _OF_A_BLOCK}
         blocks = {str(number): block.identity() for number, block in sorted(self.blocks.items())}
@@ -109,7 +110,7 @@ class TransformerConfig(BlockConfig, ModelConfig):
 
 
 def _merged(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Settings with others in their place, mappings entry by entry."""
+    """Settings overridden by others; mappings are merged recursively."""
     result = dict(shared)
     for key, value in own.items():
         before = result.get(key)

@@ -1,4 +1,4 @@
-"""A user's own ``torch.nn.Module`` as a model: stacked, drawn and watched like the others."""
+"""A user's ``torch.nn.Module`` as a model, with stacking, dropout and sites like the others."""
 
 import inspect
 from typing import Any
@@ -16,14 +16,23 @@ from ablab.model.user_config import GIVEN, UserModelConfig
 
 
 class UserModel(Model):
-    """Holds any module that takes tokens (B, T) and returns logits (B, T, V).
+    """Wraps any module that takes tokens (B, T) and returns logits (B, T, V).
 
-    The constructor is given its settings, and of ``vocab_size``, ``input_length`` and
-    ``source_length`` those that it names. The output of every submodule is a site, called by the
-    submodule's own name. ``nn.Dropout`` draws its masks from the run's seed and step.
+    The constructor receives its settings, and ``vocab_size``, ``input_length`` and
+    ``source_length`` if it has arguments with these names. The output of every submodule is a site
+    with the name of the submodule. The masks of ``nn.Dropout`` depend on seed and step only.
+
+    Args:
+        config: The settings of the module.
+        vocab_size: The number of tokens in the vocabulary (V).
+        input_length: The number of tokens per sample (T).
+        source_length: The number of tokens of the question; None if the task has none.
 
     Attributes:
         module: The user's module.
+
+    Raises:
+        ValueError: The module has no parameters, or a part that ablab cannot train reproducibly.
     """
 
     def __init__(
@@ -46,7 +55,7 @@ class UserModel(Model):
             _check_part(name or cls.__name__, part)
         _replace_dropout(self.module, self._pass, {})
         for name, part in self.module.named_modules():
-            if name not in ("", "logits"):  # which is the model's own site
+            if name not in ("", "logits"):  # ``logits`` is the site of the model's output
                 part.register_forward_hook(_SitePasser(name, self._pass))
 
     @classmethod
@@ -57,15 +66,15 @@ class UserModel(Model):
         return cls(config, vocab_size, input_length, source_length)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Leaves the values that the module drew as it was made, from the run's seed."""
+        """Does nothing: the constructor has drawn the parameters, from the run's seed."""
 
     def forward(
         self, tokens: Int[Tensor, "B T"], forward: Forward | None = None
     ) -> Float[Tensor, "B T V"]:
-        """The module's logits.
+        """The logits of the module.
 
         Raises:
-            ValueError: It returned something else than one tensor of three axes.
+            ValueError: It did not return a tensor (B, T, V).
         """
         forward = Forward() if forward is None else forward
         self._pass.forward = forward
@@ -83,21 +92,21 @@ class UserModel(Model):
 
 
 class _Pass:
-    """The forward pass that a module is in, for what stands inside of it."""
+    """The current forward pass, shared by a module's hooks and dropouts."""
 
     forward: Forward | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Pass":
-        """A copied model has a pass of its own, which its hooks and dropouts share."""
+        """A copied model has its own pass, shared by its hooks and dropouts."""
         memo[id(self)] = copied = _Pass()
         return copied
 
 
 class _SitePasser:
-    """A hook that passes a submodule's output as a site of its name."""
+    """A hook that passes the output of a submodule as a site."""
 
-    def __init__(self, name: str, present: _Pass) -> None:
-        self._name, self._pass = name, present
+    def __init__(self, name: str, current: _Pass) -> None:
+        self._name, self._pass = name, current
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Any:
         forward = self._pass.forward
@@ -107,12 +116,12 @@ class _SitePasser:
 
 
 class _Dropout(nn.Module):
-    """Dropout whose masks come from the forward pass."""
+    """Dropout with the masks of the forward pass."""
 
-    def __init__(self, p: float, present: _Pass) -> None:
+    def __init__(self, p: float, current: _Pass) -> None:
         super().__init__()
         self.p = p
-        self._pass = present
+        self._pass = current
 
     def forward(self, x: Tensor) -> Tensor:
         forward = self._pass.forward or Forward()
@@ -123,29 +132,29 @@ class _Dropout(nn.Module):
 
 
 def _check_part(name: str, part: nn.Module) -> None:
-    """Refuses what would keep a run from being a function of its configuration and seed.
+    """Checks that a run remains a function of its configuration and seed.
 
     Raises:
-        ValueError: The part draws inside of torch, or mixes the samples of a batch.
+        ValueError: The part draws dropout inside torch, or mixes the samples of a batch.
     """
     inside = isinstance(part, nn.MultiheadAttention | nn.RNNBase) and part.dropout
     other = isinstance(part, _DropoutNd) and type(part) is not nn.Dropout
     if inside or other:
         raise ValueError(
-            f"{name} draws dropout inside torch, where it cannot be repeated: give dropout=0 and "
-            f"put nn.Dropout beside it"
+            f"{name} draws dropout inside torch, which is not reproducible; use dropout=0 and a "
+            f"separate nn.Dropout"
         )
     if isinstance(part, _BatchNorm):
         raise ValueError(
-            f"{name} takes statistics over the batch, so a sample's answer hangs on the others and "
-            f"on what was trained before; take nn.LayerNorm or another norm of single samples"
+            f"{name} computes statistics over the batch, so the output of a sample depends on the "
+            f"others and on earlier steps; use nn.LayerNorm or another norm of single samples"
         )
 
 
-def _replace_dropout(module: nn.Module, present: _Pass, known: dict[nn.Module, nn.Module]) -> None:
-    """Puts dropout with masks of the pass's own in the place of torch's, wherever it stands."""
+def _replace_dropout(module: nn.Module, current: _Pass, known: dict[nn.Module, nn.Module]) -> None:
+    """Replaces every ``nn.Dropout`` with one that uses the masks of the forward pass."""
     for name, child in list(module._modules.items()):
         if type(child) is nn.Dropout:
-            setattr(module, name, known.setdefault(child, _Dropout(child.p, present)))
+            setattr(module, name, known.setdefault(child, _Dropout(child.p, current)))
         elif child is not None:
-            _replace_dropout(child, present, known)
+            _replace_dropout(child, current, known)

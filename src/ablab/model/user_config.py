@@ -1,4 +1,4 @@
-"""Settings of a user's own module, read off its constructor. Does not import torch."""
+"""Settings of a user's module, derived from its constructor. Does not import torch."""
 
 import inspect
 from functools import lru_cache
@@ -9,25 +9,25 @@ from pydantic import create_model
 from ablab.config import Config
 from ablab.model.config import ModelConfig
 
-GIVEN = ("vocab_size", "input_length", "source_length")  # which ablab knows from the task
+GIVEN = ("vocab_size", "input_length", "source_length")  # arguments that the task determines
 
 _RESERVED = frozenset({"kind", *dir(ModelConfig), "arguments"})
 _PLAIN = (str, int, float, bool, list, dict, tuple, type(None))
 
 
 class UserModelConfig(ModelConfig):
-    """Settings of :class:`ablab.model.user.UserModel`; a subclass has those of one module."""
+    """Settings of :class:`ablab.model.user.UserModel`, with a subclass for each module."""
 
     implementation: ClassVar[str] = "ablab.model.user:UserModel"
 
     @property
     def import_path(self) -> str:
-        """Where the class is that holds the module."""
+        """The import path of the class that wraps the module."""
         return self.implementation
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What the module's constructor is given beside what the task says."""
+        """The arguments of the constructor, except those that the task determines."""
         return {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}
 
 
@@ -36,11 +36,11 @@ def user_config(module: Any) -> type[UserModelConfig]:
     """A configuration class with a setting for each argument of a module's constructor.
 
     Args:
-        module: The class. Arguments called ``vocab_size``, ``input_length`` and ``source_length``
-            are no settings: ablab gives them.
+        module: The class. Its arguments ``vocab_size``, ``input_length`` and ``source_length`` are
+            not settings, because the task determines them.
 
     Raises:
-        ValueError: It has an argument that no setting can be made of.
+        ValueError: An argument cannot be a setting.
     """
     fields: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(module).parameters.items()):
@@ -48,15 +48,15 @@ def user_config(module: Any) -> type[UserModelConfig]:
             continue
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise ValueError(
-                f"{module.__name__} takes {parameter}, which no settings can be read off; give its "
-                f"arguments by name"
+                f"the argument {parameter} of {module.__name__} cannot be a setting; "
+                f"expected named arguments"
             )
         if name in _RESERVED or name.startswith(("_", "model_")):
-            raise ValueError(f"{module.__name__} has an argument {name}, a name that ablab needs")
+            raise ValueError(f"{module.__name__} has an argument {name}, which is a reserved name")
         if not isinstance(parameter.default, _PLAIN) and parameter.default is not parameter.empty:
             raise ValueError(
-                f"{module.__name__} has the default {name}={parameter.default!r}, which cannot be "
-                f"written down; settings are numbers, text, true or false, null, lists, mappings"
+                f"the default {name}={parameter.default!r} of {module.__name__} cannot be a "
+                f"setting; expected a number, text, true or false, null, a list or a mapping"
             )
         known = parameter.annotation is not parameter.empty
         annotation = parameter.annotation if known else Any
@@ -72,10 +72,10 @@ def user_config(module: Any) -> type[UserModelConfig]:
 
 
 def config_of(found: Any) -> type[Config] | None:
-    """The configuration class of what an import path names; None where it is no model.
+    """The settings class of an imported object; None if it is not a model.
 
-    A class that has a ``Config`` of its own is configured by it; any other ``torch.nn.Module`` by
-    the arguments of its constructor.
+    This is the object's ``Config``, or for any other ``torch.nn.Module`` a class derived from the
+    arguments of its constructor.
     """
     own = getattr(found, "Config", None)
     if inspect.isclass(own) and issubclass(own, ModelConfig):

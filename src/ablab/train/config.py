@@ -17,14 +17,14 @@ from ablab.train.optimizer_config import (
 
 
 class ScheduleConfig(Config):
-    """The learning rate's factor in [0, 1] at each step."""
+    """The learning-rate schedule: a factor in [0, 1] for each step."""
 
     kind: Literal["constant", "linear", "cosine"] = "constant"
-    """What follows the warm-up: 1 throughout, or a line or half a cosine from 1 to ``final``."""
+    """The factor after the warm-up: 1, or a linear or cosine decay from 1 to ``final``."""
     warmup: int = Field(0, ge=0)
-    """Steps of warm-up: at step s ≤ ``warmup`` the factor is s / ``warmup``."""
+    """Steps of linear warm-up: at step s ≤ ``warmup``, the factor is s / ``warmup``."""
     final: float = Field(0.0, ge=0, le=1)
-    """The factor at step ``total`` and after it (linear and cosine)."""
+    """The factor from step ``total`` on (linear and cosine)."""
     total: int | None = Field(None, ge=1)
     """The step at which ``final`` is reached (linear and cosine); null: ``train.steps``."""
 
@@ -35,7 +35,7 @@ class ScheduleConfig(Config):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """A constant schedule has no end to remember."""
+        """A constant schedule has no ``final`` and no ``total``."""
         identity = super().identity()
         if self.kind == "constant":
             del identity["final"], identity["total"]
@@ -43,20 +43,22 @@ class ScheduleConfig(Config):
 
 
 class LossConfig(Config):
-    """The loss of the predicted tokens: their mean in a sample, and the mean over samples."""
+    """The loss of the predicted tokens: the mean over each sample, averaged over samples."""
 
     kind: Annotated[Literal["cross_entropy", "stablemax", "mse"], Neutral("cross_entropy")] = (
         "cross_entropy"
     )
-    """Cross-entropy in nats; the same with stablemax for softmax (Prieto et al., 2025); or the
-    squared error of logits against one-hot targets, its mean over V (Hui and Belkin, 2020)."""
+    """``cross_entropy`` in nats; ``stablemax``: cross-entropy with stablemax instead of softmax
+    (Prieto et al., 2025); ``mse``: squared error between logits and one-hot targets, averaged over
+    V (Hui and Belkin, 2020)."""
     label_smoothing: Annotated[float, Neutral(0.0)] = Field(0.0, ge=0, lt=1)
-    """The share of each target that is spread evenly over all tokens, as torch has it (not mse)."""
+    """The probability that is spread evenly over all tokens, as in torch (not mse)."""
     z_loss: Annotated[float, Neutral(0.0)] = Field(0.0, ge=0)
-    """What (log Z)² is added with, Z softmax's denominator (PaLM, Chowdhery et al., 2022;
-    cross_entropy)."""
+    """The weight of the penalty (log Z)², where Z is the denominator of softmax (PaLM, Chowdhery et
+    al., 2022; cross_entropy only)."""
     dtype: Literal["float32", "float64"] | None = None
-    """The precision that logits are raised to for the loss; null: as ``train.precision``."""
+    """The precision of the loss, to which logits are cast; null: float64 if ``train.precision`` is,
+    else float32."""
 
     @model_validator(mode="after")
     def _settings_belong(self) -> "LossConfig":
@@ -68,39 +70,39 @@ class LossConfig(Config):
 
     @property
     def plain(self) -> bool:
-        """Whether it is cross-entropy and nothing else."""
+        """Whether the loss is cross-entropy without smoothing or penalty."""
         return self.kind == "cross_entropy" and not self.label_smoothing and not self.z_loss
 
 
 class EvaluateConfig(Config):
-    """When and on how much held-out data a run is evaluated; also at step 0 and at its end."""
+    """Evaluation on held-out data, which also happens at step 0 and at the last step."""
 
     every: int = Field(100, ge=1)
     """Steps from one evaluation to the next."""
     samples: int = Field(1024, ge=1)
-    """Size of the held-out sample, the same for every run."""
+    """The number of held-out samples, the same for every run."""
 
 
 class SnapshotConfig(Config):
-    """Which steps' parameters are kept; always step 0 and a run's last."""
+    """The steps at which parameters are stored, in addition to step 0 and the last step."""
 
     every: int = Field(500, ge=1)
     """Steps from one periodic snapshot to the next."""
     logarithmic: bool = True
-    """Whether steps 1, 2, 4, 8, … are kept too."""
+    """Whether to store steps 1, 2, 4, 8, … as well."""
 
 
 class StopConfig(Config):
-    """When a run ends before its steps; each run of a stack by itself."""
+    """A rule that ends a run early, applied to each run of a stack separately."""
 
     measure: Literal["train_loss", "eval_loss"] = "train_loss"
-    """What is looked at: the training loss's mean over a logging interval, or the held-out loss."""
+    """The training loss, averaged over a logging interval, or the held-out loss."""
     below: float | None = None
-    """Stop once the measure is below this."""
+    """Stop when the measure is below this value."""
     patience: int | None = Field(None, ge=1)
-    """Stop after this many looks in a row without an improvement."""
+    """Stop after this many consecutive values without an improvement."""
     min_delta: float = Field(0.0, ge=0)
-    """What counts as an improvement: lower than the best so far by more than this."""
+    """An improvement is a value that is lower than the best one by more than this."""
 
     @model_validator(mode="after")
     def _has_a_rule(self) -> "StopConfig":
@@ -110,65 +112,66 @@ class StopConfig(Config):
 
 
 class RecoverConfig(Config):
-    """When a run goes back to its best state; each run of a stack by itself."""
+    """Resets a run to its best state if its loss jumps, for each run of a stack separately."""
 
     every: int = Field(10, ge=1)
-    """Steps from one look to the next: at a run's mean training loss over these steps."""
+    """Steps from one check to the next. A check uses the mean training loss over these steps."""
     above: float = Field(1.0, ge=0)
-    """A run goes back when its mean is above its lowest so far by more than this, or not finite."""
+    """A run is reset if its mean exceeds its lowest mean by more than this or is not finite."""
     at_most: int = Field(3, ge=1)
-    """How many times; after that a loss that is not finite ends the run."""
+    """The maximum number of resets; after that, a loss that is not finite ends the run."""
     lr_factor: float = Field(0.5, gt=0, le=1)
-    """What the learning rate is multiplied by from each restart on."""
+    """The factor by which each reset multiplies the learning rate."""
 
 
 class TrainConfig(Config):
-    """How a run is trained."""
+    """Settings of training."""
 
     steps: Annotated[int, NotInIdentity()] = Field(1000, ge=1, le=10**12)
-    """Updates (N)."""
+    """The number of updates (N)."""
     epochs: Annotated[float | None, NotInIdentity()] = Field(None, gt=0)
-    """In place of ``steps``: how often the task's training set is visited. An experiment makes it
-    the number of steps that it comes to, rounded up."""
+    """The number of passes over the task's training set, as an alternative to ``steps``. An
+    experiment converts it to steps, rounded up."""
     batch_size: int = Field(64, ge=1, le=10**9)
-    """Samples in a batch (B); ``full``, in an experiment, for all of the task's training set."""
+    """Samples per batch (B). In an experiment, ``full`` is the complete training set."""
     optimizer: str | dict[str, Any] = "adamw"
-    """The optimizer, or a mapping if it has own settings: ``{kind: mymod:Mine, rho: 0.1}``. An
-    import path gives a subclass of ``ablab.train.optimizer.Optimizer`` or of
+    """The optimizer, or a mapping if it has settings of its own: ``{kind: mymod:Mine, rho: 0.1}``.
+    An import path refers to a subclass of ``ablab.train.optimizer.Optimizer`` or
     ``torch.optim.Optimizer``."""
     lr: float = Field(1e-3, ge=0)
-    """Learning rate, before the schedule's factor."""
+    """The learning rate, which the schedule multiplies by its factor."""
     weight_decay: float | None = Field(None, ge=0)
-    """An L2 penalty in adam and sgd, decoupled in the others; null: the optimizer's default."""
+    """Weight decay: an L2 penalty in adam and sgd, decoupled in the others; null: the optimizer's
+    default."""
     decay: Literal["all", "matrices"] = "all"
-    """Which parameters decay: all, or those of two axes and more (not biases and norms)."""
+    """The parameters that decay: all, or those with two or more axes (no biases, no norms)."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Decay rates of the gradient's averages."""
+    """The decay rates of the moving averages of the gradient."""
     eps: float = Field(1e-8, gt=0)
-    """What Adam adds to its denominator."""
+    """The term that Adam adds to its denominator."""
     momentum: float = Field(0.0, ge=0, lt=1)
-    """Momentum of sgd and muon."""
+    """The momentum of sgd and muon."""
     nesterov: bool = False
-    """Whether that is Nesterov's momentum."""
+    """Whether to use Nesterov momentum."""
     clip_norm: float | None = Field(None, gt=0)
-    """Each run's gradient is scaled down to this norm where it is larger; null: never."""
+    """The maximum norm of each run's gradient; larger ones are scaled down. Null: no clipping."""
     schedule: ScheduleConfig = ScheduleConfig()
-    """The learning rate over the steps; a bare name stands for its kind."""
+    """The learning-rate schedule; a name is short for its ``kind``."""
     loss: LossConfig = LossConfig()
-    """The loss; a bare name stands for its kind."""
+    """The loss; a name is short for its ``kind``."""
     precision: Literal["float32", "float64", "bfloat16", "tf32"] = "float32"
-    """Precision of parameters and arithmetic. ``bfloat16`` and ``tf32`` keep parameters, updates
-    and the loss in float32: the first takes matrix products in bfloat16 (``torch.autocast``), the
-    second in TensorFloat-32 where a GPU has it."""
+    """The precision of parameters and arithmetic. ``bfloat16`` and ``tf32`` only affect matrix
+    products: the first uses ``torch.autocast``, the second TensorFloat-32 on GPUs that support it.
+    Parameters, updates and the loss stay in float32."""
     evaluate: Annotated[EvaluateConfig, NotInIdentity()] = EvaluateConfig()
     """Evaluation on held-out data."""
     snapshots: Annotated[SnapshotConfig, NotInIdentity()] = SnapshotConfig()
     """Snapshots."""
     stop: Annotated[StopConfig | None, NotInIdentity()] = None
-    """When to stop early."""
+    """Early stopping; null: none."""
     recover: Annotated[RecoverConfig | None, Neutral(None)] = None
-    """When to go back to the best parameters and optimizer state seen, with a lower learning rate;
-    step count and batches go on. Null: never."""
+    """Recovery: resets a run to its best parameters and optimizer state and lowers its learning
+    rate. Step count and batches continue. Null: no recovery."""
 
     @field_validator("optimizer", mode="before")
     @classmethod
@@ -190,14 +193,14 @@ class TrainConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, data: Any) -> Any:
-        """What is left open is resolved, so that a run's configuration is complete."""
+        """Fills in settings that are left out, so that a run's configuration is complete."""
         if not isinstance(data, dict):
             return data
         data = dict(data)
         try:
             own = shared_settings(check_optimizer(data.get("optimizer", "adamw"))[1])
         except ValueError:
-            own = {}  # the field's own validation says what is wrong
+            own = {}  # the field's own validation reports the error
         if data.get("weight_decay") is None:
             data.pop("weight_decay", None)
         if data.get("momentum") == 0:
@@ -225,7 +228,7 @@ class TrainConfig(Config):
                     f"{name} is a setting of {' and '.join(owners)}, not of {self._kind}"
                 )
         if self.epochs is not None:
-            raise ValueError("epochs are an experiment's, which knows the task; give steps here")
+            raise ValueError("epochs need an experiment, which has a task; use steps here")
         if {"nesterov", "momentum"} <= own.keys() and self.nesterov and not self.momentum:
             raise ValueError("nesterov needs momentum above 0")
         if self.schedule.kind != "constant" and self.schedule.warmup >= self.schedule_total:
@@ -242,7 +245,7 @@ class TrainConfig(Config):
 
     @property
     def optimizer_config(self) -> OptimizerConfig:
-        """All settings of the optimizer, those of training among them."""
+        """All settings of the optimizer, including those of training that it uses."""
         cls = optimizer_class(self._kind)
         own = {"kind": self._kind} if isinstance(self.optimizer, str) else self.optimizer
         shared = {name: getattr(self, name) for name in shared_settings(cls)}
@@ -254,7 +257,7 @@ class TrainConfig(Config):
         return self.steps if self.schedule.total is None else self.schedule.total
 
     def identity(self) -> dict[str, Any]:
-        """Only the optimizer's own settings count, and the schedule's total as resolved."""
+        """Includes only settings that the optimizer uses, and the schedule's resolved total."""
         identity = super().identity()
         optimizer = self.optimizer_config
         for name in set(SHARED) - shared_settings(type(optimizer)).keys():

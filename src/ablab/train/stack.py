@@ -123,7 +123,7 @@ class Stack:
         method: Method,
     ) -> None:
         if method.engine == "solo" and len(runs) != 1:
-            raise ValueError(f"{len(runs)} runs cannot be trained alone")
+            raise ValueError(f"the solo engine trains a single run, not {len(runs)}")
         self.runs = list(runs)
         first = runs[0]
         self.config = first.train
@@ -174,9 +174,7 @@ class Stack:
         """Raises if flat parameters and one template for all runs cannot represent the model."""
         frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
         if frozen:
-            raise ValueError(
-                f"parameter {frozen[0]} is frozen; ablab cannot train a part of a model"
-            )
+            raise ValueError(f"parameter {frozen[0]} is frozen; ablab trains all parameters")
         buffers = dict(model.named_buffers())
         for run in self.runs[1:] if buffers else []:
             for name, buffer in initial_model(run).named_buffers():
@@ -234,7 +232,7 @@ class Stack:
             ValueError: The method trains one run, and the stack has several.
         """
         if method.engine == "solo" and len(self.runs) != 1:
-            raise ValueError(f"{len(self.runs)} runs cannot be trained alone")
+            raise ValueError(f"the solo engine trains a single run, not {len(self.runs)}")
         self.method = method
         self._gradients = self._make_gradients()
         self._prefetcher.forget()

@@ -1,1 +1,1 @@
-"""Element-wise activations, of the MLP and of queries and keys: one file for each."""
+"""Element-wise activations of the MLP and of queries and keys, one per file."""

@@ -7,4 +7,4 @@ from ablab.model.config import ACTIVATIONS
 
 @ACTIVATIONS.register("gelu")
 class GELU(nn.GELU):
-    """x Φ(x), exactly, by the error function."""
+    """x Φ(x), computed exactly with the error function."""

@@ -1,1 +1,1 @@
-"""How attention turns scores into weights: one file for each, found by its name."""
+"""Attention activations, which turn scores into weights: one per file, found by name."""

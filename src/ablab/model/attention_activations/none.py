@@ -1,4 +1,4 @@
-"""No activation: w_ij = s_ij, linear attention without a kernel.
+"""No activation: w_ij = s_ij, linear attention without a feature map.
 
 As in von Oswald et al., "Transformers learn in-context by gradient descent" (2023).
 """
@@ -11,7 +11,7 @@ from ablab.model.parts import Pointwise
 
 @ATTENTION_ACTIVATIONS.register("none")
 class Linear(Pointwise):
-    """The scores themselves."""
+    """The scores themselves as weights."""
 
     ablab_position_wise = True
 

@@ -1,4 +1,4 @@
-"""ReLU: w_ij = max(s_ij, 0) (Wortsman et al., 2023, arXiv 2309.08586, there over n)."""
+"""ReLU: w_ij = max(s_ij, 0) (Wortsman et al., 2023, arXiv 2309.08586, who divide by n)."""
 
 from torch import Tensor
 

@@ -1,7 +1,7 @@
 """Sigmoid: w_ij = σ(s_ij + b), with b = -log n by default.
 
 Ramapuram et al., "Theory, analysis, and best practices for sigmoid self-attention" (2024,
-arXiv 2409.04431), who find that the bias keeps the output's norm near softmax's at first.
+arXiv 2409.04431). With this bias, the norm of the output is initially close to that of softmax.
 """
 
 from torch import Tensor
@@ -12,7 +12,7 @@ from ablab.model.parts import Pointwise
 
 @ATTENTION_ACTIVATIONS.register("sigmoid")
 class Sigmoid(Pointwise):
-    """The sigmoid of each score; the bias is ``attention.logit_bias``, part of the scores."""
+    """The sigmoid of each score. The bias is ``attention.logit_bias``, which is in the scores."""
 
     kernel = "sigmoid"
     ablab_position_wise = True

@@ -1,7 +1,7 @@
-"""Sigmoid over the row's length: w_ij = σ(s_ij) / n_i, n_i the keys that query i sees.
+"""Sigmoid divided by the row's length: w_ij = σ(s_ij) / n_i, with n_i keys visible to query i.
 
-The scaling by 1 / n is that of Wortsman et al., "Replacing softmax with ReLU in vision
-transformers" (2023, arXiv 2309.08586), who try it with sigmoid too.
+The factor 1 / n is that of Wortsman et al., "Replacing softmax with ReLU in vision
+transformers" (2023, arXiv 2309.08586), who also try it with sigmoid.
 """
 
 from torch import Tensor
@@ -12,7 +12,7 @@ from ablab.model.parts import Pointwise
 
 @ATTENTION_ACTIVATIONS.register("sigmoid_n")
 class SigmoidN(Pointwise):
-    """The sigmoid of each score, over the number of keys that its query sees."""
+    """The sigmoid of each score, divided by the number of keys visible to its query."""
 
     ablab_position_wise = True
 

@@ -1,7 +1,7 @@
-"""Sigmoid over the root of the row's length: w_ij = σ(s_ij) / √n_i.
+"""Sigmoid divided by the square root of the row's length: w_ij = σ(s_ij) / √n_i.
 
-n_i is the number of keys that query i sees. Wortsman et al. (2023, arXiv 2309.08586) scale by
-n to a power of their choice; this is the power of one half.
+n_i is the number of keys visible to query i. Wortsman et al. (2023, arXiv 2309.08586) scale by
+n^(-α); this is α = 1/2.
 """
 
 from torch import Tensor
@@ -12,7 +12,7 @@ from ablab.model.parts import Pointwise
 
 @ATTENTION_ACTIVATIONS.register("sigmoid_sqrt_n")
 class SigmoidSqrtN(Pointwise):
-    """The sigmoid of each score, over the root of the number of keys that its query sees."""
+    """The sigmoid of each score, divided by the square root of the number of visible keys."""
 
     ablab_position_wise = True
 

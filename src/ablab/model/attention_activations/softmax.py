@@ -8,7 +8,7 @@ from ablab.model.parts import Normalised
 
 @ATTENTION_ACTIVATIONS.register("softmax")
 class Softmax(Normalised):
-    """Softmax over the keys that a query sees; rows sum to one."""
+    """Softmax over the keys that are visible to a query; rows sum to one."""
 
     kernel = "softmax"
     ablab_position_wise = True

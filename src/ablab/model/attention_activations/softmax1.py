@@ -1,6 +1,6 @@
 """Softmax with a one in its denominator: w_ij = exp(s_ij) / (1 + Σ_k exp(s_ik)).
 
-Miller, "Attention is off by one" (2023), who calls it softmax1: a row may attend to nothing.
+Miller, "Attention is off by one" (2023), calls it softmax1: a query can attend to nothing.
 """
 
 from torch import Tensor
@@ -11,7 +11,7 @@ from ablab.model.parts import Normalised
 
 @ATTENTION_ACTIVATIONS.register("softmax1")
 class Softmax1(Normalised):
-    """Softmax beside a score of zero that belongs to no key; rows sum to less than one."""
+    """Softmax with an additional score of zero that has no key; rows sum to less than one."""
 
     kernel = "softmax1"
     ablab_position_wise = True

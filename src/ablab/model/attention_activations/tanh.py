@@ -1,4 +1,4 @@
-"""Tanh: w_ij = tanh(s_ij); the attention-norms logbook's ``tanh``. Weights may be negative."""
+"""Tanh: w_ij = tanh(s_ij), ``tanh`` in the attention-norms logbook. Weights can be negative."""
 
 from torch import Tensor
 

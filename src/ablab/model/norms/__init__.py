@@ -1,1 +1,1 @@
-"""Norms over the last axis: one file for each, found by its name."""
+"""Norms over the last axis: one per file, found by name."""

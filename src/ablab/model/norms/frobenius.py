@@ -1,7 +1,7 @@
-"""Frobenius norm: y = x / sqrt(Σ x² + ε), the attention-norms logbook's ``fro_norm``.
+"""Frobenius norm: y = x / sqrt(Σ x² + ε), ``fro_norm`` in the attention-norms logbook.
 
-Each vector has its own norm: the sum runs over the last axis alone. (``torch.norm`` without its
-``dim`` would take one norm of a whole batch, which is the bug that the logbook tells of.)
+Each vector has its own norm: the sum is over the last axis only. (``torch.norm`` without ``dim``
+computes one norm of the complete batch, which is the bug described in the logbook.)
 """
 
 import torch
@@ -13,7 +13,7 @@ from ablab.model.config import NORMS
 
 @NORMS.register("frobenius")
 class FrobeniusNorm(nn.Module):
-    """A Euclidean norm of one over the last axis; nothing is learned; ε = 1e-12."""
+    """Euclidean norm one over the last axis, without learned parameters; ε = 1e-12."""
 
     ablab_position_wise = True
 
@@ -21,5 +21,5 @@ class FrobeniusNorm(nn.Module):
         super().__init__()
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
-        """X / sqrt(Σ x² + ε)."""
+        """Returns x / sqrt(Σ x² + ε)."""
         return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-12)

@@ -7,4 +7,4 @@ from ablab.model.config import NORMS
 
 @NORMS.register("none")
 class Identity(nn.Identity):
-    """x as it is."""
+    """Returns x unchanged."""

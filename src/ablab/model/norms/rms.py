@@ -9,7 +9,7 @@ from ablab.model.config import NORMS
 
 @NORMS.register("rms")
 class RMSNorm(nn.RMSNorm):
-    """A root mean square of one over the last axis, then a learned scale; ε = 1e-5."""
+    """Root mean square one over the last axis, then a learned scale; ε = 1e-5."""
 
     ablab_position_wise = True
     ablab_drawn = True
@@ -18,5 +18,5 @@ class RMSNorm(nn.RMSNorm):
         super().__init__(width, eps=1e-5)
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
-        """The formula, with the scale apart, for x may be of half precision."""
+        """Normalizes, then scales; separately, because x may have half precision."""
         return F.rms_norm(x, self.normalized_shape, eps=self.eps) * self.weight

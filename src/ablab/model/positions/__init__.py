@@ -1,1 +1,1 @@
-"""How a model knows where a token stands: one file for each, found by its name."""
+"""Position encodings: one per file, found by name."""

@@ -1,8 +1,8 @@
-"""ALiBi: s_ij gets -m_h (i - j), with a slope m_h of each head's own.
+"""ALiBi: adds -m_h (i - j) to s_ij, with a slope m_h for each head.
 
-Press, Smith and Lewis, "Train short, test long" (2022): with H a power of two the slopes are
-2^{-8h/H} for h = 1 … H; else those of the next lower power, then every second one of the next
-higher.
+Press, Smith and Lewis, "Train short, test long" (2022). If H is a power of two, the slopes are
+2^{-8h/H} for h = 1 … H. Otherwise they are the slopes of the next lower power of two, followed by
+every second one of the next higher.
 """
 
 import math
@@ -17,7 +17,7 @@ from ablab.model.parts import AttentionPosition
 
 @POSITIONS.register("alibi")
 class Alibi(AttentionPosition):
-    """Scores fall with the distance between query and key, faster in some heads than in others."""
+    """Decreases scores with the distance of query and key, at a different rate in each head."""
 
     score_bias_is_slopes = True
     ablab_position_wise = True
@@ -29,7 +29,7 @@ class Alibi(AttentionPosition):
     def score_bias(
         self, queries: Float[Tensor, " Q"], keys: Float[Tensor, " S"]
     ) -> Float[Tensor, "H Q S"]:
-        """-m_h |i - j|; a key after the query is hidden wherever attention is causal."""
+        """-m_h |i - j|; the absolute value only matters in attention that is not causal."""
         distances = (queries[:, None] - keys[None, :]).abs()
         return torch.stack([-slope * distances for slope in self.slopes])
 

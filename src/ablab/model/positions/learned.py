@@ -1,4 +1,4 @@
-"""Learned positions: a vector for each, added to the embedding (Gehring et al., 2017)."""
+"""Learned positions: one vector per position, added to the embedding (Gehring et al., 2017)."""
 
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from ablab.model.roles import Role
 
 @POSITIONS.register("learned")
 class Learned(InputPosition):
-    """A table with a row for each position that the model can read."""
+    """A table with one row for each position that the model can read."""
 
     ablab_roles: ClassVar = {"weight": Role.EMBEDDING}
     ablab_drawn = True
@@ -28,5 +28,5 @@ class Learned(InputPosition):
         return self.weight[first : first + length]
 
     def extra_repr(self) -> str:
-        """What printing shows."""
+        """The shape of the table, shown by ``print``."""
         return f"{self.weight.shape[0]}, {self.weight.shape[1]}"

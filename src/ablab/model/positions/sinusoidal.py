@@ -13,14 +13,14 @@ from ablab.model.parts import InputPosition, positions
 
 @POSITIONS.register("sinusoidal")
 class Sinusoidal(InputPosition):
-    """Sines and cosines of geometrically growing wavelengths, added to the embedding."""
+    """Sines and cosines with geometrically increasing wavelengths, added to the embedding."""
 
     def __init__(self, length: int, d_model: int) -> None:
         super().__init__(length, d_model)
         self.d_model = d_model
 
     def forward(self, first: int, length: int, device: torch.device) -> Float[Tensor, "T D"]:
-        """Sines at the even places, cosines at the odd ones."""
+        """Sines at even indices, cosines at odd ones."""
         even = torch.arange(0, self.d_model, 2, device=device)  # 2i
         places = positions(first, length, device)
         rates = torch.pow(10000.0, -even.to(places.dtype) / self.d_model)
