@@ -71,5 +71,5 @@ def test_a_pattern_that_matches_nothing_suggests_the_nearest(model):
 
 
 def test_a_replacement_of_another_shape_is_an_error(model):
-    with pytest.raises(InputError, match="another shape"):
+    with pytest.raises(InputError, match="different shape"):
         ablab.replace(model, TOKENS, {"embed": lambda x: x[:1]})

@@ -187,7 +187,7 @@ def test_a_state_without_its_recovery_is_refused():
     plain = Stack([make(recover=None)], None, CPU, SOLO)
     plain.advance(3)
     assert plain.state(0).recovery is None
-    with pytest.raises(ValueError, match="what its recovery remembers"):
+    with pytest.raises(ValueError, match="no recovery state"):
         Stack([make()], [plain.state(0)], CPU, SOLO)
 
 

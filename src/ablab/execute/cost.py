@@ -1,4 +1,4 @@
-"""The cost of one training step of a run, counted: arithmetic, memory, kernel launches."""
+"""Counts the cost of one training step of a run: arithmetic, memory and kernel launches."""
 
 import hashlib
 import json

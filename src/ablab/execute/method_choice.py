@@ -119,7 +119,7 @@ class MethodChooser:
 
     def choose(self, group: Group) -> Choice:
         """Chooses the cheapest method of a group."""
-        if isinstance(group.cost, str):  # training it stores the whole error with the run
+        if isinstance(group.cost, str):  # training stores the complete error with the run
             return Choice(None, None, (), f"its step raises {group.cost}")
         found, run_steps = self._alternatives(group, group.cost), group.run_steps
         best, fallback = cheapest(found, run_steps)

@@ -205,9 +205,9 @@ def make_attention_activation(name: str) -> AttentionActivation:
 
 
 class _Function(Pointwise):
-    """A user's function of the scores. Hidden scores are zero before and after it.
+    """A user's function of the scores. Hidden entries are set to zero before and after it.
 
-    Setting them to zero before it keeps gradients finite if the function overflows there.
+    Setting them to zero before it keeps gradients finite if the function would overflow there.
     """
 
     def __init__(self, function: object) -> None:

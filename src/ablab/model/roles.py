@@ -24,7 +24,7 @@ class Role(StrEnum):
     """The role of a parameter."""
 
     EMBEDDING = "embedding"
-    """Vectors that are looked up, for tokens, positions or the latents of a memory."""
+    """Vectors looked up by token or position, or the latent vectors of a memory."""
     UNEMBEDDING = "unembedding"
     """The matrix that computes the logits."""
     RESIDUAL_OUTPUT = "residual_output"

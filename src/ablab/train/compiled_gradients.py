@@ -177,7 +177,7 @@ class CompiledGradients(Gradients):
     ) -> Callable[..., dict[str, Tensor]]:
         """One sample's loss and tapped sites, as a function of parameters, buffers and the sample.
 
-        Sites in ``constant`` are made to depend on the sample, without a change of their values.
+        Sites in ``constant`` are made to depend on the sample without changing their values.
         """
 
         def one_sample(*tensors: Tensor) -> dict[str, Tensor]:

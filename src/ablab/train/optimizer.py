@@ -109,7 +109,7 @@ class Optimizer(ABC, Generic[ConfigT]):
 
 
 def make_optimizer(config: OptimizerConfig, layout: ParameterLayout) -> Optimizer[Any]:
-    """The optimizer of a configuration, for the parameters of a layout."""
+    """Creates the optimizer of a configuration for a parameter layout."""
     cls: type[Optimizer[Any]] = load_object(config.import_path, KEY)
     return cls(config, layout)
 
