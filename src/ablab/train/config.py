@@ -139,7 +139,8 @@ class TrainConfig(Config):
     lr: float = Field(1e-3, ge=0)
     """Learning rate, before the schedule's factor."""
     weight_decay: float | None = Field(None, ge=0)
-    """An L2 penalty in adam and sgd, decoupled in the others; null: the optimizer's default."""
+    """Weight decay: an L2 penalty in adam and sgd, decoupled in the other optimizers; null uses the
+    optimizer's default."""
     decay: Literal["all", "matrices"] = "all"
     """Which parameters decay: all, or those of two axes and more (not biases and norms)."""
     betas: tuple[float, float] = (0.9, 0.999)
