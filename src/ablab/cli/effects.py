@@ -26,7 +26,7 @@ from ablab.cli.common import json_option, print_json, print_table, quiet_option,
     "--margin",
     type=float,
     metavar="X",
-    help="The largest difference that does not matter, for equivalence tests; choose it first.",
+    help="Equivalence margin: the largest negligible difference. Choose it before you see results.",
 )
 @store_option
 @json_option

@@ -53,7 +53,7 @@ def read_runs(store: Store, runs: Sequence[str], wanted: Choice = all_columns) -
         store: The store.
         runs: The runs' ids.
         wanted: Selects from the names of the columns other than run and step; only the selected
-            columns are read from the disk.
+            columns are read from disk.
 
     Raises:
         StoreError: A part is missing or damaged.
@@ -92,7 +92,7 @@ def experiment_metrics(
         record: The experiment.
         columns: Names or shell-style patterns of columns to return in addition to run,
             experiment, variant keys, seed and step, or a function that selects from all names;
-            all by default. Only the selected columns are read from the disk.
+            all by default. Only the selected columns are read from disk.
 
     Returns:
         A frame with columns ``run``, ``experiment``, the variant's keys, ``seed``, ``step``,

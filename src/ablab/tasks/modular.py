@@ -19,11 +19,12 @@ class Modular(Task):
 
     Tokens are the numbers 0 … p - 1, then ``=`` (p). The layout is that of Nanda et al., "Progress
     measures for grokking via mechanistic interpretability" (2023): a, b, ``=``, and the answer is
-    predicted at ``=``. The data follow Power et al., "Grokking: generalization beyond overfitting
-    on small algorithmic datasets" (2022): training uses ``train_fraction`` of all p * p pairs
-    (a, b), drawn by a keyed permutation of ``split_seed``, the same for every seed.
+    predicted at ``=``. The split follows Power et al., "Grokking: generalization beyond overfitting
+    on small algorithmic datasets" (2022): a fraction ``train_fraction`` of all p * p pairs (a, b)
+    is used for training. A permutation keyed by ``split_seed`` chooses them, so the split is the
+    same for every run seed.
 
-    An epoch visits every training pair once, in an order drawn by a keyed permutation of
+    An epoch visits every training pair once, in an order drawn by a permutation keyed by
     (seed, epoch); the last batch of an epoch can include pairs of the next one. A batch of
     ``train_size`` pairs contains all training pairs, in the same order at every step.
 

@@ -141,8 +141,8 @@ class TrainConfig(Config):
     lr: float = Field(1e-3, ge=0)
     """The learning rate, which the schedule multiplies by its factor."""
     weight_decay: float | None = Field(None, ge=0)
-    """Weight decay: an L2 penalty in adam and sgd, decoupled in the others; null: the optimizer's
-    default."""
+    """Weight decay: an L2 penalty in adam and sgd, decoupled in the other optimizers; null uses the
+    optimizer's default."""
     decay: Literal["all", "matrices"] = "all"
     """The parameters that decay: all, or those with two or more axes (no biases, no norms)."""
     betas: tuple[float, float] = (0.9, 0.999)

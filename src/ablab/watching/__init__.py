@@ -1,4 +1,4 @@
-"""Watching: statistics of any tensor of a training step, captures, and a flight recorder.
+"""Watching: statistics for any tensor in a training step, full captures, a flight recorder.
 
 Modules:
 

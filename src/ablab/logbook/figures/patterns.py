@@ -15,7 +15,7 @@ _STEPS, _HEADS = 5, 8  # maximum numbers shown
 
 @figure("patterns", shows="capture", about="attention patterns as a grid of heads and steps")
 def patterns(captures: Mapping[int, NDArray[np.float64]], name: str) -> Figure:
-    """Attention patterns as a grid of heads at several steps.
+    """Attention patterns in a grid: one row per step, one column per head.
 
     Args:
         captures: The patterns by step, each (B, H, T, S); the mean over samples is drawn.

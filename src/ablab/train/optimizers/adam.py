@@ -11,7 +11,7 @@ from ablab.train.optimizers.adam_config import AdamConfig
 
 
 class Adam(Optimizer[AdamConfig]):
-    """Adam (Kingma and Ba, 2015) with weight decay as an L2 penalty, as in ``torch.optim.Adam``."""
+    """Adam (Kingma and Ba, 2015) with decay as an L2 penalty, as in ``torch.optim.Adam``."""
 
     Config: ClassVar = AdamConfig
     state_names = ("exp_avg", "exp_avg_sq")

@@ -11,7 +11,7 @@ from ablab.train.optimizers.adamw_config import AdamWConfig
 
 
 class AdamW(Optimizer[AdamWConfig]):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019); ``torch.optim.AdamW``."""
+    """Adam with decoupled decay (Loshchilov and Hutter, 2019), like ``torch.optim.AdamW``."""
 
     Config: ClassVar = AdamWConfig
     state_names = ("exp_avg", "exp_avg_sq")
