@@ -92,7 +92,7 @@ def test_its_arguments_are_settings():
     assert len(ids) == 2
     with pytest.raises(InputError, match=r"model.widht is not a setting(.|\n)*model.width"):
         asked("Encoder", widht=4)
-    with pytest.raises(InputError, match=r"takes \*sizes"):
+    with pytest.raises(InputError, match=r"argument \*sizes: int of Anything cannot be a setting"):
         asked("Anything")
     with pytest.raises(InputError, match=r"activation=.*cannot be a setting"):
         asked("OddDefault")
