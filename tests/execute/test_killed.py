@@ -68,9 +68,9 @@ def check(lab):
     assert code == 0, out + err
 
 
-def kill_at(total, lab):
+def kill_at(total, lab, length):
     """Starts the grid, and kills the command alone when all runs have so many steps together."""
-    process = started(command(lab))
+    process = started(command(lab, steps=length))
     wait_until(lambda: sum(steps(lab).values()) >= total, process)
     process.kill()
     process.communicate()
@@ -80,25 +80,26 @@ def kill_at(total, lab):
 
 @pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, times):
-    whole = train("addition", tmp_path / "whole", *GRID, f"train.steps={STEPS}", engine="stack")
+    length = STEPS * times  # so that each kill comes before the end
+    whole = train("addition", tmp_path / "whole", *GRID, f"train.steps={length}", engine="stack")
     rng, lab = random.Random(times), tmp_path / "killed"
     before: dict[str, int] = {}
     for _ in range(times):
         done = sum(before.values())
-        kill_at(done + rng.randrange(1, (STEPS * RUNS - done) // 2), lab)
+        kill_at(done + rng.randrange(1, (length * RUNS - done) // (2 * times)), lab, length)
         check(lab)
         now = steps(lab)
         assert all(now[run] >= step for run, step in before.items())
         before = now
-    assert 0 < sum(before.values()) < STEPS * RUNS, "it was killed while it trained"
-    code, _, err = run_command(*command(lab))
+    assert 0 < sum(before.values()) < length * RUNS, "it was killed while it trained"
+    code, _, err = run_command(*command(lab, steps=length))
     assert code == 0, err
     check(lab)
     other = ablab.open(lab)
     assert whole.metrics().equals(other.metrics("addition"))
     for row in other.store.index.rows("SELECT segments FROM runs"):
         pieces = [(each["from"], each["to"]) for each in json.loads(row["segments"])]
-        assert (pieces[0][0], pieces[-1][1]) == (0, STEPS)
+        assert (pieces[0][0], pieces[-1][1]) == (0, length)
         assert all(a[1] == b[0] for a, b in itertools.pairwise(pieces))
 
 
