@@ -61,7 +61,7 @@ def test_a_users_own_may_have_any_name():
             "parameter_norm",
             "no analysis called 'parameter_norm'(.|\n)*did you mean parameter_no",
         ),
-        ("tests.analysis.my_analyses:undecorated", "not an analysis(.|\n)*decorator"),
+        ("tests.analysis.my_analyses:undecorated", "not a valid analysis(.|\n)*decorator"),
         ("tests.analysis.my_analyses:nothing", "has no 'nothing'"),
         ("nowhere:nothing", "cannot import 'nowhere'"),
     ],

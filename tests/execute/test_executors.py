@@ -5,6 +5,7 @@ import pytest
 from ablab.config import InputError
 from ablab.execute.executor import EXECUTORS
 from ablab.execute.options import Options
+from ablab.execute.queue import _allowed_width, count_deaths
 from ablab.store.index import StoreError
 from ablab.store.store import Store
 from tests.store.makers import train
@@ -36,7 +37,8 @@ def test_an_unknown_name_has_a_nearest_one():
 def test_what_is_no_executor_is_refused_and_nothing_is_written(tmp_path, tiny):
     with pytest.raises(InputError, match="is not an executor"):
         train(tiny, tmp_path / "lab", executor=f"{MINE}:Easy")
-    assert not (tmp_path / "lab" / "index.sqlite").exists() or not Store(tmp_path / "lab").runs()
+    opened = Store(tmp_path / "lab")
+    assert (opened.experiments(), opened.runs()) == ([], [])
 
 
 @pytest.mark.parametrize("executor", ["in_process", "worker_processes"])
@@ -48,3 +50,20 @@ def test_a_store_that_cannot_be_written_is_no_runs_fault(tmp_path, tiny, monkeyp
     runs = Store(tmp_path / "lab").runs()
     assert {run.status for run in runs} <= {"planned", "interrupted", "running"}
     assert not any(run.error for run in runs)
+
+
+def test_what_a_users_code_prints_disturbs_no_worker(tmp_path, tiny, capfd):
+    asked = tiny | {"model": {"kind": "tests.execute.my_parts:Chatty"}, "grid": {}}
+    result = train(asked, tmp_path / "lab", engine="solo", executor="worker_processes")
+    assert {run.status for run in result.runs} == {"finished"}
+    assert "a word" in capfd.readouterr().err
+
+
+def test_processes_that_die_train_narrower_stacks(tmp_path, tiny):
+    result = train(tiny, tmp_path / "lab", "seeds=8", "model.d_model=8")
+    runs = result.experiment.runs
+    widths = []
+    for _ in range(6):
+        widths.append(_allowed_width(result.store, runs))
+        count_deaths(result.store, [run.id for run in runs[:3]])
+    assert widths == [8, 8, 4, 2, 1, 1]

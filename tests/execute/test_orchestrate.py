@@ -216,13 +216,6 @@ def test_every_optimizers_state_is_resumed(tmp_path, tiny, optimizer):
     assert losses(longer).equals(losses(whole))
 
 
-def test_what_a_users_code_prints_disturbs_no_worker(tmp_path, tiny, capfd):
-    asked = tiny | {"model": {"kind": "tests.execute.my_parts:Chatty"}, "grid": {}}
-    result = train(asked, tmp_path / "lab", engine="solo", executor="worker_processes")
-    assert {run.status for run in result.runs} == {"finished"}
-    assert "a word" in capfd.readouterr().err
-
-
 def test_frozen_parameters_are_refused(tmp_path, tiny):
     asked = tiny | {"model": {"kind": "tests.execute.my_parts:Frozen"}, "grid": {}}
     (run, _) = train(asked, tmp_path / "lab").runs
@@ -263,18 +256,6 @@ def test_a_result_stays_its_own_when_the_name_is_used_again(tmp_path, tiny):
     assert first.metrics()["run"].n_unique() == 2
     assert second.entry != first.entry
     assert first.entry.read_text() == text
-
-
-def test_processes_that_die_train_narrower_stacks(tmp_path, tiny):
-    from ablab.execute.queue import _allowed_width, count_deaths
-
-    result = train(tiny, tmp_path / "lab", "seeds=8", "model.d_model=8")
-    runs = result.experiment.runs
-    widths = []
-    for _ in range(6):
-        widths.append(_allowed_width(result.store, runs))
-        count_deaths(result.store, [run.id for run in runs[:3]])
-    assert widths == [8, 8, 4, 2, 1, 1]
 
 
 def test_a_stop_rule_does_not_look_at_others_evaluations(tmp_path, tiny):

@@ -48,7 +48,7 @@ def test_a_users_own_may_have_any_name():
     ("name", "said"),
     [
         ("curvs", "there is no figure called 'curvs'(.|\n)*did you mean curves"),
-        ("tests.logbook.my_figures:undecorated", "is not a figure(.|\n)*decorator"),
+        ("tests.logbook.my_figures:undecorated", "is not a valid figure(.|\n)*decorator"),
         ("tests.logbook.my_figures:nothing", "has no 'nothing'"),
         ("nowhere:nothing", "cannot import 'nowhere'"),
     ],

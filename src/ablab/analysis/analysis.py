@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from ablab.analysis.finding import Finding
 from ablab.analysis.subject import Subject
-from ablab.config import Config, InputError, Problem, Variants
+from ablab.config import Config, Variants
 
 ANALYSES = Variants("analysis", "ablab.analysis.analyses")
 
@@ -105,16 +105,8 @@ def find_analysis(name: str) -> Analysis:
     Raises:
         InputError: There is no such analysis.
     """
-    found = ANALYSES.find(name, "analysis")
-    if not isinstance(found, Analysis):
-        raise InputError(
-            Problem(
-                f"{name} is not an analysis",
-                "analysis",
-                given=name,
-                expected="a function with the decorator ablab.analysis.analysis.analysis",
-            )
-        )
+    decorator = f"{__name__}.{analysis.__name__}"
+    found = ANALYSES.find_made(name, Analysis, "analysis", decorator)
     return replace(found, name=name)
 
 

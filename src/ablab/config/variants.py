@@ -73,6 +73,30 @@ class Variants:
         importlib.import_module(f"{self._package}.{name}")
         return self._entries[name]
 
+    def find_made(self, name: str, kind: type[T], key: str, decorator: str) -> T:
+        """:meth:`find` for components that a decorator makes.
+
+        Args:
+            name: The name or the import path.
+            kind: What the decorator makes.
+            key: The setting or option that it was given for, for errors.
+            decorator: The decorator's import path, for errors.
+
+        Raises:
+            InputError: There is no such component, or it does not have the decorator.
+        """
+        found = self.find(name, key)
+        if not isinstance(found, kind):
+            raise InputError(
+                Problem(
+                    f"{key}: {name} is not a valid {self.kind}",
+                    key,
+                    given=name,
+                    expected=f"a function with the decorator {decorator}",
+                )
+            )
+        return found
+
 
 @dataclass(frozen=True)
 class Component:

@@ -23,7 +23,7 @@ def trajectory(
         "train": train.identity(),
         "seed": seed,
     }
-    if train.optimizer_config.went_by_names and ":" in model.kind:
+    if train.optimizer_config.formerly_used_names and ":" in model.kind:
         result["roles"] = 1  # earlier runs of a user's model may differ
     return result
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
-from ablab.config import InputError, Problem, Variants
+from ablab.config import Variants
 from ablab.logbook.svg import figure_style, svg
 
 FIGURES = Variants("figure", "ablab.logbook.figures")
@@ -73,16 +73,8 @@ def find_figure(name: str) -> FigureKind:
     Raises:
         InputError: There is no such figure.
     """
-    found = FIGURES.find(name, "--as")
-    if not isinstance(found, FigureKind):
-        raise InputError(
-            Problem(
-                f"--as: {name} is not a figure",
-                "--as",
-                given=name,
-                expected="a function with the decorator ablab.logbook.figure.figure",
-            )
-        )
+    decorator = f"{__name__}.{figure.__name__}"
+    found = FIGURES.find_made(name, FigureKind, "--as", decorator)
     return replace(found, name=name)
 
 

@@ -35,7 +35,7 @@ class OptimizerConfig(Config):
     """The settings of an optimizer; a subclass gives the import path of the optimizer."""
 
     implementation: ClassVar[str] = ""
-    went_by_names: ClassVar[bool] = False  # whether it used names of parameters before roles
+    formerly_used_names: ClassVar[bool] = False  # in place of roles
 
     kind: str
     """The registered name of the optimizer, or the import path of a class."""

@@ -10,7 +10,7 @@ class MuonConfig(OptimizerConfig):
     """Muon (Jordan et al., 2024) for matrices, its rate scaled to AdamW's; AdamW for the rest."""
 
     implementation: ClassVar[str] = "ablab.train.optimizers.muon:Muon"
-    went_by_names: ClassVar[bool] = True
+    formerly_used_names: ClassVar[bool] = True
 
     kind: str = "muon"
     weight_decay: float = 0.1
