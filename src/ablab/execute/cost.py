@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
+from ablab.model.torch_internals import arithmetic, seen_operations
 from ablab.train.method import Method
 from ablab.train.run import Run
 from ablab.train.stack import Stack, initial_model
@@ -88,7 +87,7 @@ def _count(run: Run, key: str) -> StepCost | str:
         stack = Stack([few], [None], torch.device("cpu"), _METHOD)
         with (
             torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
-            counter,
+            seen_operations(counter.see),
         ):
             stack.advance(1)
         mixes = samples > 1 and _mixes(few, stack)
@@ -131,11 +130,9 @@ def _mixes(run: Run, stack: Stack) -> bool:
     return True
 
 
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the torch operations of this thread; FLOPs by torch's own formulas.
-
-    torch's ``FlopCounterMode`` is not used because it hooks every module of the process, including
-    those of other threads.
+@dataclass
+class _Counter:
+    """Counts torch operations; FLOPs by torch's own formulas.
 
     Attributes:
         kernel_launches: Operations that compute something.
@@ -143,17 +140,16 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         attention_flops: Those in batched products, whose factors are activations.
     """
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.kernel_launches = 0
-        self.flops = self.attention_flops = 0.0
+    kernel_launches: int = 0
+    flops: float = 0.0
+    attention_flops: float = 0.0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        self.kernel_launches += not func.is_view
-        arithmetic = flop_registry.get(func.overloadpacket)
-        if arithmetic is not None:
-            count = float(arithmetic(*args, **(kwargs or {}), out_val=result))
+    def see(self, operation: Any, args: Any, kwargs: Any, result: Any) -> None:
+        """Counts an operation."""
+        self.kernel_launches += not operation.is_view
+        formula = arithmetic(operation)
+        if formula is not None:
+            count = float(formula(*args, **kwargs, out_val=result))
             self.flops += count
-            self.attention_flops += count if func.overloadpacket is torch.ops.aten.bmm else 0.0
-        return result
+            if operation.overloadpacket is torch.ops.aten.bmm:
+                self.attention_flops += count

@@ -16,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from ablab.model.torch_internals import recompile_limit
+
 
 @dataclass(frozen=True)
 class Flex:
@@ -96,14 +98,13 @@ def attend(
 @lru_cache(maxsize=1)
 def compiled_kernel() -> Callable[..., Any]:
     """Compiled FlexAttention, for any number of shapes and terms; uncompiled, it is not fused."""
-    from torch._dynamo import config
     from torch.nn.attention.flex_attention import flex_attention
 
     kernel: Any = torch.compile(flex_attention, dynamic=False)
 
     def call(*tensors: Tensor, **settings: Any) -> Any:
         # After torch's default limit of eight, it would silently continue without compiling.
-        with config.patch(recompile_limit=256):
+        with recompile_limit(256):
             return kernel(*tensors, **settings)
 
     return call

@@ -6,13 +6,16 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
 from ablab.config import load_object
 from ablab.model.base import Model
 from ablab.model.forward import Forward
 from ablab.model.user_config import GIVEN, UserModelConfig
+
+_BATCH_NORMS = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
+_OTHER_DROPOUTS = (
+    nn.Dropout1d | nn.Dropout2d | nn.Dropout3d | nn.AlphaDropout | nn.FeatureAlphaDropout
+)
 
 
 class UserModel(Model):
@@ -53,7 +56,7 @@ class UserModel(Model):
             raise ValueError(f"{cls.__name__} has no parameters to train")
         for name, part in self.module.named_modules():
             _check_part(name or cls.__name__, part)
-        _replace_dropout(self.module, self._pass, {})
+        _replace_dropout(self.module, self._pass)
         for name, part in self.module.named_modules():
             if name not in ("", "logits"):  # ``logits`` is the site of the model's output
                 part.register_forward_hook(_SitePasser(name, self._pass))
@@ -138,23 +141,25 @@ def _check_part(name: str, part: nn.Module) -> None:
         ValueError: The part draws dropout inside torch, or mixes the samples of a batch.
     """
     inside = isinstance(part, nn.MultiheadAttention | nn.RNNBase) and part.dropout
-    other = isinstance(part, _DropoutNd) and type(part) is not nn.Dropout
+    other = isinstance(part, _OTHER_DROPOUTS)
+    other |= isinstance(part, nn.Dropout) and type(part) is not nn.Dropout
     if inside or other:
         raise ValueError(
             f"{name} draws dropout inside torch, which is not reproducible; use dropout=0 and a "
             f"separate nn.Dropout"
         )
-    if isinstance(part, _BatchNorm):
+    if isinstance(part, _BATCH_NORMS):
         raise ValueError(
             f"{name} computes statistics over the batch, so the output of a sample depends on the "
             f"others and on earlier steps; use nn.LayerNorm or another norm of single samples"
         )
 
 
-def _replace_dropout(module: nn.Module, current: _Pass, known: dict[nn.Module, nn.Module]) -> None:
+def _replace_dropout(module: nn.Module, current: _Pass) -> None:
     """Replaces every ``nn.Dropout`` with one that uses the masks of the forward pass."""
-    for name, child in list(module._modules.items()):
-        if type(child) is nn.Dropout:
-            setattr(module, name, known.setdefault(child, _Dropout(child.p, current)))
-        elif child is not None:
-            _replace_dropout(child, current, known)
+    known: dict[nn.Module, nn.Module] = {}  # one dropout may have several names
+    for path, part in list(module.named_modules(remove_duplicate=False)):
+        if type(part) is nn.Dropout:
+            parent, _, name = path.rpartition(".")
+            replacement = known.setdefault(part, _Dropout(part.p, current))
+            setattr(module.get_submodule(parent), name, replacement)

@@ -9,12 +9,14 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock
 from torch import Tensor, fx
+
+from ablab.model import torch_internals
+from ablab.model.torch_internals import TorchInternalsError
 
 
 @dataclass(frozen=True)
@@ -62,32 +64,26 @@ def compile_program(
 def _compiled(
     function: Callable[..., dict[str, Tensor]], examples: Sequence[Tensor]
 ) -> tuple[tuple[str, ...], Callable[[list[Tensor]], Sequence[Tensor]]]:
-    from torch._guards import TracingContext, tracing
-    from torch._inductor import config
-    from torch._inductor.compile_fx import compile_fx_inner
-    from torch._inductor.decomposition import select_decomp_table
-    from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.fx.experimental.proxy_tensor import make_fx
-    from torch.fx.experimental.symbolic_shapes import ShapeEnv
-
     settings = {
         "cpp.enable_floating_point_contract_flag": "fast",
         "cpp.threads": torch.get_num_threads(),  # part of the cache's key, which lacks the threads
         "fx_graph_cache": True,
     }
-    mode = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True, allow_non_fake_inputs=True)
     try:
-        fakes = [mode.from_tensor(example, static_shapes=True) for example in examples]
+        mode, fakes = torch_internals.fake_tensors(examples)
         with mode:
-            graph = make_fx(function, decomposition_table=select_decomp_table())(*fakes)
-        graph.graph.eliminate_dead_code()
+            decompositions = torch_internals.compiler_decompositions()
+            graph = torch_internals.trace(function, fakes, decompositions)
         names = _flatten_results(graph)
         if all(example.device.type == "cpu" for example in examples):
             _materialize_factors(graph)
-        with _lock(graph), config.patch(settings), tracing(TracingContext(mode)):
-            program: Any = compile_fx_inner(graph, fakes)
+        with _lock(graph):
+            program = torch_internals.compile_graph(graph, mode, fakes, settings)
+    except TorchInternalsError as error:  # which names torch's version
+        raise CompileError(str(error)) from error
     except Exception as error:
-        raise CompileError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise CompileError(f"{reason} (torch {torch.__version__})") from error
     return names, program
 
 
@@ -102,10 +98,8 @@ def _flatten_results(graph: fx.GraphModule) -> tuple[str, ...]:
 
 def _lock(graph: fx.GraphModule) -> FileLock:
     """A lock, so that one process compiles a graph and others wait for its result."""
-    from torch._inductor.runtime.cache_dir_utils import cache_dir
-
     digest = hashlib.sha256(str(graph.graph).encode()).hexdigest()[:16]
-    folder = Path(cache_dir()) / "ablab"
+    folder = torch_internals.programs_folder() / "ablab"
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / f"{digest}.lock")
 
@@ -117,8 +111,7 @@ def _materialize_factors(graph: fx.GraphModule) -> None:
     each factor many times, so a fused error function, for example, would be recomputed for every
     output.
     """
-    from torch._inductor.inductor_prims import force_stride_order
-
+    store = torch_internals.stored_copy()
     aten = torch.ops.aten
     stored: set[fx.Node] = set()
     for node in list(graph.graph.nodes):
@@ -131,9 +124,7 @@ def _materialize_factors(graph: fx.GraphModule) -> None:
             stored.add(source)
             value = source.meta["val"]
             with graph.graph.inserting_after(source):
-                copy = graph.graph.call_function(
-                    force_stride_order, (source, list(value.contiguous().stride()))
-                )
+                copy = graph.graph.call_function(store, (source, list(value.contiguous().stride())))
             copy.meta = dict(source.meta)
             users = [user for user in source.users if user is not copy]
             for user in users:
@@ -145,8 +136,10 @@ def _behind_views(node: Any) -> fx.Node | None:
     """The operation at the start of a chain of views; None if it is an input or a number."""
     while isinstance(node, fx.Node) and node.op == "call_function":
         target: Any = node.target
-        is_view = isinstance(target, torch._ops.OpOverload) and target.is_view
-        if not is_view and target is not torch.ops.aten._unsafe_view.default:
+        if (
+            not torch_internals.is_view(target)
+            and target is not torch.ops.aten._unsafe_view.default
+        ):
             return node if isinstance(node.meta.get("val"), Tensor) else None
         node = node.args[0]
     return None

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils._pytree import tree_leaves, tree_map_only
+
+from ablab.model import torch_internals
 
 aten = torch.ops.aten
 
@@ -57,17 +57,13 @@ def trace_sample(
         shared: Tensors that all samples share, such as parameters.
         own: The tensors of one sample, without a batch axis.
     """
-    from torch._decomp import core_aten_decompositions
-
     table = {
         op: rule
-        for op, rule in dict(core_aten_decompositions()).items()
+        for op, rule in torch_internals.core_decompositions().items()
         if op not in _RULES and torch.Tag.pointwise not in op.tags
     }
     with torch.no_grad():
-        graph = make_fx(function, decomposition_table=table)(*shared, *own)
-    graph.graph.eliminate_dead_code()
-    return graph
+        return torch_internals.trace(function, [*shared, *own], table)
 
 
 def result_names(graph: fx.GraphModule) -> list[str]:
@@ -126,6 +122,7 @@ class _Interpreter(fx.Interpreter):
         self.extra_traceback = False
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        tree_leaves, _ = torch_internals.tree_functions()
         if target is operator.getitem or not any(
             isinstance(leaf, Samples) for leaf in tree_leaves((args, kwargs))
         ):
@@ -158,6 +155,7 @@ def _aligned(value: Any) -> Any:
 
 
 def _pointwise(op: Any, *args: Any, **kwargs: Any) -> Samples:
+    tree_leaves, tree_map_only = torch_internals.tree_functions()
     leaves = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Samples | Tensor)]
     rank = max(leaf.ndim for leaf in leaves)
 

@@ -1,0 +1,174 @@
+"""The private and experimental parts of torch that ablab uses; no other module names them.
+
+They have no promise of stability, so each is looked up here, on use, and an error names what is
+missing and torch's version. Without them ablab trains eagerly and says so. Importing this module
+does not import torch.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, fx
+
+Compiled = Callable[[list["Tensor"]], Sequence["Tensor"]]
+
+
+class TorchInternalsError(Exception):
+    """A private part of torch is missing or behaves differently; the message has the version."""
+
+
+def private(path: str) -> Any:
+    """A private object of torch, by ``module:name``.
+
+    Raises:
+        TorchInternalsError: This version of torch does not have it.
+    """
+    module, _, name = path.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise TorchInternalsError(
+            f"torch {torch_version()} has no {module}.{name}, a private part of torch that ablab "
+            f"needs here"
+        ) from error
+
+
+def torch_version() -> str:
+    """The version of torch."""
+    return str(import_module("torch").__version__)
+
+
+@contextmanager
+def as_private(what: str) -> Iterator[None]:
+    """Turns errors of a call with unexpected arguments or attributes into an error that says so.
+
+    Args:
+        what: What is called, for the message.
+
+    Raises:
+        TorchInternalsError: It does not take these arguments, or lacks an attribute.
+    """
+    try:
+        yield
+    except (TypeError, AttributeError) as error:
+        raise TorchInternalsError(
+            f"{what}, a private part of torch, behaves differently in torch {torch_version()}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def trace(
+    function: Callable[..., Any], inputs: Sequence[Any], decompositions: Mapping[Any, Any]
+) -> "fx.GraphModule":
+    """Traces a function of tensors into a graph of operations, and removes unused ones."""
+    make_fx = private("torch.fx.experimental.proxy_tensor:make_fx")
+    graph: fx.GraphModule = make_fx(function, decomposition_table=dict(decompositions))(*inputs)
+    graph.graph.eliminate_dead_code()
+    return graph
+
+
+def core_decompositions() -> dict[Any, Any]:
+    """Decompositions of operations into torch's core operations."""
+    table = private("torch._decomp:core_aten_decompositions")
+    with as_private("torch._decomp.core_aten_decompositions"):
+        return dict(table())
+
+
+def compiler_decompositions() -> dict[Any, Any]:
+    """Decompositions of operations into those that torch's compiler knows."""
+    table = private("torch._inductor.decomposition:select_decomp_table")
+    with as_private("torch._inductor.decomposition.select_decomp_table"):
+        return dict(table())
+
+
+def fake_tensors(examples: Sequence["Tensor"]) -> tuple[Any, list[Any]]:
+    """A mode under which tensors have no values, and tensors of that kind like the examples."""
+    fake_mode = private("torch._subclasses.fake_tensor:FakeTensorMode")
+    shapes = private("torch.fx.experimental.symbolic_shapes:ShapeEnv")
+    with as_private("torch._subclasses.fake_tensor.FakeTensorMode"):
+        mode = fake_mode(shape_env=shapes(), static_shapes=True, allow_non_fake_inputs=True)
+        return mode, [mode.from_tensor(example, static_shapes=True) for example in examples]
+
+
+def compile_graph(
+    graph: "fx.GraphModule", mode: Any, fakes: Sequence[Any], settings: Mapping[str, Any]
+) -> Compiled:
+    """Compiles a graph with torch's compiler, Inductor.
+
+    Args:
+        graph: A graph whose output is a tuple of tensors.
+        mode: The mode of :func:`fake_tensors`.
+        fakes: Its inputs, of that mode.
+        settings: Settings of the compiler.
+    """
+    context = private("torch._guards:TracingContext")
+    tracing = private("torch._guards:tracing")
+    config = private("torch._inductor:config")
+    compile_inner = private("torch._inductor.compile_fx:compile_fx_inner")
+    with as_private("torch._inductor.config"):
+        patched = config.patch(dict(settings))
+    with patched, tracing(context(mode)):
+        program: Compiled = compile_inner(graph, list(fakes))
+    return program
+
+
+def programs_folder() -> Path:
+    """The folder of torch's own cache of compiled programs."""
+    return Path(private("torch._inductor.runtime.cache_dir_utils:cache_dir")())
+
+
+def stored_copy() -> Any:
+    """The compiler's operation that stores a tensor with given strides, ``op(tensor, strides)``."""
+    return private("torch._inductor.inductor_prims:force_stride_order")
+
+
+def is_view(target: Any) -> bool:
+    """Whether a graph's operation returns a view of its input."""
+    return isinstance(target, private("torch._ops:OpOverload")) and bool(target.is_view)
+
+
+@lru_cache(maxsize=1)
+def tree_functions() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The leaves of nested arguments, and a map over those of given types."""
+    pytree = "torch.utils._pytree"
+    return private(f"{pytree}:tree_leaves"), private(f"{pytree}:tree_map_only")
+
+
+def seen_operations(see: Callable[[Any, Any, Any, Any], None]) -> AbstractContextManager[Any]:
+    """Calls ``see(operation, args, kwargs, result)`` for every operation of this thread.
+
+    torch's ``FlopCounterMode`` is not used because it hooks every module of the process, including
+    those of other threads.
+    """
+    base: Any = private("torch.utils._python_dispatch:TorchDispatchMode")
+
+    class Seen(base):  # type: ignore[misc]
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            result = func(*args, **(kwargs or {}))
+            see(func, args, kwargs or {}, result)
+            return result
+
+    seen: AbstractContextManager[Any] = Seen()
+    return seen
+
+
+def arithmetic(operation: Any) -> Callable[..., Any] | None:
+    """The formula, by torch, for the FLOPs of an operation; None if it has none."""
+    formulas = private("torch.utils.flop_counter:flop_registry")
+    found: Callable[..., Any] | None = formulas.get(operation.overloadpacket)
+    return found
+
+
+def recompile_limit(most: int) -> AbstractContextManager[Any]:
+    """Raises the number of shapes for which ``torch.compile`` compiles a function."""
+    config = private("torch._dynamo:config")
+    with as_private("torch._dynamo.config"):
+        limited: AbstractContextManager[Any] = config.patch(recompile_limit=most)
+        return limited
