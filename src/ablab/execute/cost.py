@@ -9,8 +9,9 @@ import torch
 
 from ablab.model.torch_internals import arithmetic, seen_operations
 from ablab.train.method import Method
+from ablab.train.mixing import batch_mixing
 from ablab.train.run import Run
-from ablab.train.stack import Stack, initial_model
+from ablab.train.stack import Stack
 
 _SAMPLES = 8  # a batch of this size is enough to count a step
 _METHOD = Method("solo", attention="plain")  # under which a step is counted
@@ -30,7 +31,8 @@ class StepCost:
         kernel_launches: Torch operations that compute something.
         tokens: Tokens per sample.
         samples: Samples per batch.
-        mixes_samples: Whether the samples of a batch affect each other. If so, it is never split.
+        mixes_samples: Whether the samples of a batch may affect each other. If so, it is never
+            split.
     """
 
     key: str
@@ -90,7 +92,7 @@ def _count(run: Run, key: str) -> StepCost | str:
             seen_operations(counter.see),
         ):
             stack.advance(1)
-        mixes = samples > 1 and _mixes(few, stack)
+        mixes = samples > 1 and batch_mixing(run).possible
     except (Exception, SystemExit) as error:
         return f"{type(error).__name__}: {error}".splitlines()[0]
     scale = run.train.batch_size / samples
@@ -108,26 +110,6 @@ def _count(run: Run, key: str) -> StepCost | str:
         samples=run.train.batch_size,
         mixes_samples=mixes,
     )
-
-
-@torch.no_grad()
-def _mixes(run: Run, stack: Stack) -> bool:
-    """Whether half of a batch has different logits alone than as part of the full batch."""
-    tokens = stack.draw(1).at(0).tokens[0]
-    half = len(tokens) // 2
-    for precision, tolerance in ((torch.float64, 1e-7), (torch.float32, 1e-3)):
-        model = initial_model(run).to(precision).eval()
-        for parameter in model.parameters():  # a factor that starts at zero hides the rest
-            parameter.add_(torch.sin(torch.arange(parameter.numel())).view_as(parameter), alpha=0.1)
-        try:
-            together, alone = model(tokens)[:half], model(tokens[:half])
-        except RuntimeError:  # a user's model may only run in single precision
-            continue
-        if alone.dtype != precision:
-            continue
-        scale = float(alone.abs().max())
-        return not torch.allclose(together, alone, rtol=tolerance, atol=tolerance * scale)
-    return True
 
 
 @dataclass

@@ -1,9 +1,10 @@
 """Does a sample affect other samples of its batch?"""
 
-from ablab.doctor.check import Finding, check
+from ablab.doctor.check import Finding, NotApplicable, check
 from ablab.doctor.influence import Change, token_changes
 from ablab.doctor.messages import listed
 from ablab.doctor.patient import Patient
+from ablab.train.mixing import batch_mixing
 
 _SWAPPED = (
     "Batch and sequence axes are swapped: the model mixes samples at one position instead of "
@@ -20,27 +21,56 @@ _BATCH = (
     "Compute it over the model axis (dim=-1), as LayerNorm and RMSNorm do."
 )
 
+_SIZE = (
+    "A result depends on the number of samples: a reshape or a loop over the batch axis, or a "
+    "scale taken from the size of the batch. Samples must not know their batch."
+)
+
 
 @check("samples", "model", "no sample sees another sample of its batch")
 def samples(patient: Patient) -> list[Finding]:
-    """Changes one token and compares the logits of the other samples of the batch."""
-    changes = token_changes(patient)
-    touching = [change for change in changes if change.others]
-    if not touching:
+    """Replaces samples of a batch and compares the logits of the others, in both modes.
+
+    In training mode, the cause is found by changing one token at a time.
+    """
+    mixing = batch_mixing(patient.run)
+    if not (mixing.training or mixing.evaluation):
+        if mixing.possible:
+            raise NotApplicable("two passes over the same tokens differ")
         return []
+    modes = {"training": mixing.training, "evaluation": mixing.evaluation}
+    found = [mode for mode, mixes in modes.items() if mixes]
+    only = f", in {found[0]} mode only" if len(found) == 1 else ""
+    touching = _touching(patient)
+    if not touching:
+        cause = _SIZE if mixing.training else _BATCH
+        evidence = "the logits of a sample change if its batch has other samples, or fewer"
+        return [Finding("samples of a batch see each other", evidence + only, cause)]
     earlier = any(place < c.position for c in touching for _, place in c.others)
-    if not _mixes_positions(changes):
+    if not _mixes_positions(token_changes(patient)):
         cause = _SWAPPED
     elif earlier:
         cause = _WHOLE
     else:
         cause = _BATCH
-    evidence = [
-        f"changing the token at (sample {c.sample}, position {c.position}) changes the logits at "
-        f"(sample, position) {listed(c.others, 4)}"
-        for c in touching
-    ]
-    return [Finding("samples of a batch see each other", listed(evidence, 2, "; "), cause)]
+    evidence = listed(
+        [
+            f"changing the token at (sample {c.sample}, position {c.position}) changes the logits "
+            f"at (sample, position) {listed(c.others, 4)}"
+            for c in touching
+        ],
+        2,
+        "; ",
+    )
+    return [Finding("samples of a batch see each other", evidence + only, cause)]
+
+
+def _touching(patient: Patient) -> list[Change]:
+    """The changes of a token that change the logits of other samples, in training mode."""
+    try:
+        return [change for change in token_changes(patient) if change.others]
+    except NotApplicable:  # its own dropout, or state
+        return []
 
 
 def _mixes_positions(changes: list[Change]) -> bool:
