@@ -108,6 +108,8 @@ def _print(found: Any) -> None:
     from ablab.config import counted
 
     click.echo(f"run {found.run}, retrained from step {found.start} ({'; '.join(found.methods)})")
+    for note in found.notes:
+        click.echo(note, err=True)
     if found.where is None:
         click.echo(f"losses: all {found.compared} are equal to the stored ones, bit for bit")
     else:

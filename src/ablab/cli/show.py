@@ -169,7 +169,7 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
             f"{each['device']}, {counted(each['threads'], 'thread')}, torch {each['torch']}, "
             f"{each['at'][:19].replace('T', ' ')} UTC"
         )
-        for line in _costs(each):
+        for line in [*_verified(each), *_costs(each)]:
             click.echo(f"    {line}")
 
 
@@ -197,6 +197,22 @@ def _print_incident(incident: dict[str, Any]) -> None:
             f"{'':14} {moved['name']} moved at step {moved['step']}: "
             f"{moved['usual']:.3g} -> {moved['value']:.3g}"
         )
+
+
+def _verified(segment: dict[str, Any]) -> list[str]:
+    """How a segment's method was verified, and why it was not the planned one."""
+    lines = []
+    if "verified" in segment:
+        loss, gradient, limit = (segment["verified"][k] for k in ("loss", "gradient", "tolerance"))
+        lines.append(
+            f"compared with eager training alone: loss {loss:.1e}, gradient {gradient:.1e} "
+            f"relative; rounding explains {limit:.1e}"
+        )
+    if "fallback" in segment:
+        lines.append(f"not as planned: {segment['fallback']}")
+    if "evaluation" in segment:
+        lines.append(f"evaluated one run at a time: {segment['evaluation']}")
+    return lines
 
 
 def _costs(segment: dict[str, Any]) -> list[str]:

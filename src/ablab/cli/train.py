@@ -100,7 +100,7 @@ def plan(
     asked = read_experiment(experiment, *overrides)
     from ablab.config import counted
     from ablab.execute.observers import check_captures
-    from ablab.execute.orchestrate import steps_to_train
+    from ablab.execute.orchestrate import methods_before, steps_to_train
     from ablab.execute.plan import make_plan
     from ablab.execute.progress import duration
     from ablab.execute.speeds import Speeds
@@ -112,7 +112,7 @@ def plan(
     if not quiet and not as_json:
         click.echo("planning …", err=True)
     speeds = Speeds()
-    planned = make_plan(asked.runs, options, left, speeds)
+    planned = make_plan(asked.runs, options, left, speeds, methods_before(asked, store))
     speeds.save()
     labels = {each.id: variant.label for variant in asked.variants for each in variant.runs}
     stacks: list[dict[str, Any]] = [

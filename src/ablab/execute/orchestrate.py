@@ -17,6 +17,7 @@ from ablab.execute.options import Options
 from ablab.execute.plan import Plan, make_plan
 from ablab.execute.progress import Reporter, duration
 from ablab.execute.queue import StackQueue, steps_left
+from ablab.execute.resume import last_methods
 from ablab.execute.speeds import Speeds, persist_compiled_programs
 from ablab.execute.stop_rules import apply_stop_rules
 from ablab.experiments.experiment import Experiment
@@ -88,7 +89,7 @@ def orchestrate(
     retain_freed_memory()
     persist_compiled_programs()
     speeds = Speeds()
-    plan = make_plan(asked.runs, options, left, speeds)
+    plan = make_plan(asked.runs, options, left, speeds, methods_before(asked, opened.path))
     speeds.save()
     reporter.message(summary(asked, plan, left))
     labels = {run.id: variant.label for variant in asked.variants for run in variant.runs}
@@ -135,9 +136,13 @@ class _SpeedRecorder:
         self._runs = {run.id: run for run in asked.runs}
         self._plan, self._speeds, self._reporter = plan, speeds, reporter
         self._began: float | None = time.monotonic()
+        self._told: set[str] = set()
 
     def report(self, event: dict[str, Any]) -> None:
         """Handles an event of :class:`ablab.execute.queue.StackQueue`."""
+        if event.get("about") in self._told:  # another stack has said the same
+            return
+        self._told |= {event["about"]} if "about" in event else set()
         self._reporter.event(event)
         if event["event"] == "claimed" and self._began is not None:
             if self._plan.workers > 1:
@@ -186,6 +191,23 @@ def steps_to_train(asked: Experiment, path: str | Path, retry: bool) -> dict[str
         for run, total in steps.items()
     ]
     return steps_left(rows, retry)
+
+
+def methods_before(asked: Experiment, path: str | Path) -> dict[str, Method]:
+    """The methods that have trained runs of an experiment so far, by run id; writes nothing.
+
+    Args:
+        asked: The experiment, which need not be in the store.
+        path: The store's folder, which need not exist.
+    """
+    if not (Path(path) / "index.sqlite").is_file():
+        return {}
+    store = Store(path)
+    stored = {row["id"] for row in store.index.rows("SELECT id FROM runs WHERE step > 0")}
+    begun = [run for run in asked.runs if run.id in stored]
+    found = last_methods(store, begun)
+    store.close()
+    return found
 
 
 def summary(asked: Experiment, plan: Plan, left: dict[str, int]) -> str:

@@ -68,7 +68,11 @@ class Plan:
 
 
 def make_plan(
-    runs: Sequence[Run], options: Options, left: Mapping[str, int], speeds: Speeds
+    runs: Sequence[Run],
+    options: Options,
+    left: Mapping[str, int],
+    speeds: Speeds,
+    before: Mapping[str, Method] | None = None,
 ) -> Plan:
     """Forms stacks of runs with equal shapes and operations, and chooses a method for each.
 
@@ -77,6 +81,8 @@ def make_plan(
         options: The user's options.
         left: Steps left to train, by run id.
         speeds: The known speeds of this machine; new timings are recorded in it.
+        before: The methods that have trained runs so far, by run id. Unless the options exclude
+            them or another one is far faster, runs keep their method.
 
     Raises:
         InputError: This machine does not have the requested device.
@@ -86,7 +92,12 @@ def make_plan(
     for run in runs:
         members.setdefault(run.stack_key, []).append(run)
     groups = [
-        Group(tuple(group), count_cost(group[0]), tuple(left.get(run.id, 0) for run in group))
+        Group(
+            tuple(group),
+            count_cost(group[0]),
+            tuple(left.get(run.id, 0) for run in group),
+            _only([(before or {}).get(run.id) for run in group if left.get(run.id)]),
+        )
         for group in members.values()
     ]
     threads_before = torch.get_num_threads()
@@ -102,6 +113,12 @@ def make_plan(
         return plan if workers == widest else planner.plan(workers)
     finally:
         torch.set_num_threads(threads_before)
+
+
+def _only(methods: Sequence[Method | None]) -> Method | None:
+    """The one method among those given; None if they are several or none."""
+    found = {method for method in methods if method is not None}
+    return found.pop() if len(found) == 1 else None
 
 
 class _Planner:

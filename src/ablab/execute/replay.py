@@ -1,7 +1,7 @@
 """Replay: trains steps of a stored run again, exactly as before, with more statistics."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,13 @@ from ablab.execute.memory import retain_freed_memory
 from ablab.execute.observers import make_collector
 from ablab.execute.resume import last_state
 from ablab.execute.speeds import persist_compiled_programs
+from ablab.execute.verify import ApartError, verify
 from ablab.store.artifacts import check_space, save_artifact
 from ablab.store.checkpointer import watched_frames
 from ablab.store.leases import Owner
 from ablab.store.metrics import KEYS, add_part, read_runs, write_part
 from ablab.store.store import Store
+from ablab.train.collector import StatisticsCollector
 from ablab.train.loop import WatchedStep
 from ablab.train.method import SOLO, STACK, Method
 from ablab.train.run import Run
@@ -82,6 +84,7 @@ class ReplayReport:
         rows: The number of steps that they were added to.
         captured: The steps after which tensors were captured.
         methods: The titles of the methods that trained the steps.
+        notes: Why another method than the stored one trained them.
     """
 
     run: str
@@ -95,6 +98,7 @@ class ReplayReport:
     rows: int
     captured: list[int]
     methods: list[str]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def agrees(self) -> bool:
@@ -179,6 +183,7 @@ class _Replay:
         self._watched: list[WatchedStep] = []
         self._rows = 0
         self._columns: tuple[str, ...] = ()
+        self._notes: list[str] = []
 
     def run(self, state: RunState | None, report: Callable[[int, int], None]) -> ReplayReport:
         """Trains from a state, or from the initial one if it is None."""
@@ -233,13 +238,25 @@ class _Replay:
             method = STACK if segment["engine"] == "stack" else SOLO
         width = segment["width"] if method.vmapped else 1
         run = replace(self._run, log_every=segment.get("watch", {}).get("every", 10))
-        stack = Stack(
-            [run] * width, None if state is None else [state] * width, self._device, method
-        )
         watched = segment.get("watch")
-        if watched:  # tapping sites may have changed how attention was computed
+
+        def collector(stack: Stack) -> StatisticsCollector | None:
+            if not watched:  # tapping sites may have changed how attention was computed
+                return None
             watch = WatchConfig(every=watched["every"], statistics=tuple(watched["statistics"]))
-            stack.collector = make_collector(stack, watch, "off")
+            return make_collector(stack, watch, "off")
+
+        def stack_of(width: int, method: Method) -> Stack:
+            states = None if state is None else [state] * width
+            return Stack([run] * width, states, self._device, method)
+
+        stack = stack_of(width, method)
+        try:
+            verify(stack, None, lambda event: self._notes.append(event["text"]), collector)
+        except ApartError as error:
+            self._notes.append(f"runs like {run.id}: {error}; replayed eagerly, alone, instead")
+            stack = stack_of(1, SOLO)
+        stack.collector = collector(stack)
         return stack
 
     def _stride(self, stack: Stack, last: int) -> int:
@@ -315,4 +332,5 @@ class _Replay:
             rows=self._rows,
             captured=request.captured(),
             methods=list(dict.fromkeys(methods)),
+            notes=list(dict.fromkeys(self._notes)),
         )

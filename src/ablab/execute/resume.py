@@ -1,10 +1,12 @@
 """Finds the states that stored runs continue from."""
 
+import json
 from collections.abc import Sequence
 
 from ablab.store.index import StoreError
 from ablab.store.snapshots import read_state
 from ablab.store.store import Store
+from ablab.train.method import Method
 from ablab.train.optimizer import make_optimizer
 from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.run import Run
@@ -20,6 +22,16 @@ def group_by_step(store: Store, runs: Sequence[Run]) -> list[list[tuple[Run, Run
         state = last_state(store, run, layout, optimizer_state)
         groups.setdefault(0 if state is None else state.step, []).append((run, state))
     return list(groups.values())
+
+
+def last_methods(store: Store, runs: Sequence[Run]) -> dict[str, Method]:
+    """The methods by which runs were trained last, by run id; without stored segments, none."""
+    found = {}
+    for run in runs:
+        segments = json.loads(store.run_row(run.id)["segments"])
+        if segments and "gradients" in segments[-1]:
+            found[run.id] = Method(**segments[-1]["gradients"])
+    return found
 
 
 def last_state(

@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from ablab.execute.observers import make_collector, make_observers
 from ablab.execute.pause import immediate_pause
 from ablab.execute.queue import Claim, StackQueue
+from ablab.execute.resume import last_methods
 from ablab.execute.stop_rules import stop_rules
 from ablab.execute.usage import Usage
-from ablab.execute.verify import verify
+from ablab.execute.verify import ApartError, Verified, verify
 from ablab.store.checkpointer import StoreCheckpointer
 from ablab.store.leases import Owner, this_host
 from ablab.store.store import timestamp
+from ablab.train.collector import StatisticsCollector
 from ablab.train.loop import Observer
-from ablab.train.method import SOLO
+from ablab.train.method import SOLO, Method
 from ablab.train.run import Run
 from ablab.train.stack import RunState, Stack
 from ablab.train.stopping import StopRule
@@ -48,7 +50,11 @@ class Training:
 
 
 def set_up(
-    queue: StackQueue, owner: Owner, claim: Claim, group: Sequence[tuple[Run, RunState | None]]
+    queue: StackQueue,
+    owner: Owner,
+    claim: Claim,
+    group: Sequence[tuple[Run, RunState | None]],
+    apart: str | None = None,
 ) -> Training | None:
     """Sets up a stack of runs that are at the same step.
 
@@ -57,35 +63,80 @@ def set_up(
         owner: The owner of the runs' leases.
         claim: The claim that the runs belong to.
         group: The runs, each with the state it continues from; None for a new run.
+        apart: Why a run is trained alone and eagerly, whatever was planned; None if it need not be.
 
     Returns:
         The stack, or None if stop rules have already ended all of its runs.
 
     Raises:
         PauseError: A pause was requested while a program was being compiled.
+        ApartError: The runs have to be trained one at a time.
     """
     rules, history = stop_rules(queue.store, queue.experiment, group)
     left = [(run, state) for run, state in group if run.id not in history.stopped]
     if not left:
         return None
-    method = claim.planned.method
-    if len(left) == 1 and method.vmapped and not method.compiled:
-        method = SOLO  # some models, such as recurrent ones, cannot be trained under vmap
     runs, states = [run for run, _ in left], [state for _, state in left]
-    stack = Stack(runs, states, torch.device(queue.plan.device), method)
-    with immediate_pause():  # compiling takes up to a minute
-        verify(stack, claim.planned.fallback, queue.report)
+    begun = [run for run, state in left if state is not None]
+    before = list(last_methods(queue.store, begun).values())
+    method = claim.planned.method
+    if len(left) == 1 and method.vmapped and not method.compiled and method not in before:
+        method = SOLO
+    stack = Stack(runs, states, torch.device(queue.plan.device), SOLO if apart else method)
     watch = runs[0].watch
     assert isinstance(watch, WatchConfig), "the runs of an experiment have a watch section"
-    stack.collector = make_collector(stack, watch, queue.plan.compiling)
+
+    def collector(stack: Stack) -> StatisticsCollector | None:
+        return make_collector(stack, watch, queue.plan.compiling)
+
+    def verified() -> Verified:
+        with immediate_pause():  # compiling takes up to a minute
+            return verify(stack, claim.planned.fallback, queue.report, collector)
+
+    found = verified() if apart is None else Verified(fallback=apart)
+    _report_change(queue, stack, before, found)
+    stack.collector = collector(stack)
+    stack.narrowed = lambda: _verify_narrowed(stack, queue)
     observers = make_observers(stack, watch, queue.store, queue.report)
     progress, usage = _Progress(queue, claim.number, stack), Usage(stack.device)
     checkpointer = StoreCheckpointer(
-        queue.store, owner, queue.experiment, _facts(stack, queue.plan.device, watch),
+        queue.store, owner, queue.experiment,
+        _facts(stack, queue.plan.device, watch) | found.facts(),
         progress.note, usage.facts,
     )  # fmt: skip
     checkpointer.started(stack.step)
     return Training(stack, checkpointer, rules, history.losses(runs), observers, progress)
+
+
+def _verify_narrowed(stack: Stack, queue: StackQueue) -> None:
+    """Verifies the program of a stack that has become narrower.
+
+    Raises:
+        ApartError: It disagrees with the eager method; the runs have just been saved.
+    """
+    if not stack.method.compiled or not stack.method.vmapped:
+        return  # what one call computes does not depend on the width
+    found = verify(stack, None, queue.report)
+    if found.fallback is not None:
+        raise ApartError(found.fallback)
+
+
+def _report_change(
+    queue: StackQueue, stack: Stack, before: Sequence[Method], found: Verified
+) -> None:
+    """Says in one line that runs continue by another method than the one that they began with."""
+    others = [method for method in dict.fromkeys(before) if method != stack.method]
+    if not others or found.fallback is not None:  # which has been said already
+        return
+    earlier = " or ".join(method.title for method in others)
+    text = f"from step {stack.step} on by {stack.method.title}, before by {earlier}"
+    queue.report(
+        {
+            "event": "message",
+            "about": f"{earlier} {stack.method.title}",
+            "text": f"runs like {stack.runs[0].id} go on by another method: {text}",
+        }
+    )
 
 
 def _facts(stack: Stack, device: str, watch: WatchConfig) -> dict[str, Any]:

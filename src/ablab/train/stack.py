@@ -1,8 +1,9 @@
 """A stack: runs of equal shape, trained together along a leading run axis. Axes: R, P, K, B, T."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from ablab.tasks.random import Stream, words
 from ablab.train.batches import Batches
 from ablab.train.collector import StatisticsCollector
 from ablab.train.compiled_gradients import make_gradients
+from ablab.train.config import LossConfig
 from ablab.train.gradients import Gradients, LossesAndGradients
 from ablab.train.host import to_host
 from ablab.train.kernels import StackedKernels
@@ -28,8 +30,10 @@ from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.prefetch import Prefetcher
 from ablab.train.recovery import Recovery, RecoveryState, Restart
 from ablab.train.run import Run
-from ablab.train.timings import Timings
+from ablab.train.taps import TapReducer
+from ablab.train.timings import NO_TIMINGS, Timings
 
+_FUSED = FusedKernels()
 _EVALUATED_TOKENS = 8192  # per call, or as many as a training batch has if that is more
 
 
@@ -109,6 +113,8 @@ class Stack:
         theta: The parameters of all runs, (R, P).
         optimizer_state: The optimizer's state by name, with the leading axis R.
         collector: Computes statistics; None if nothing is watched.
+        evaluates_together: Whether one call evaluates all runs, under ``torch.vmap``.
+        narrowed: Called after runs have left the stack.
         timings: Seconds of each phase of training.
 
     Raises:
@@ -139,17 +145,18 @@ class Stack:
             kind = first.train.optimizer_config.kind
             raise ValueError(f"{kind} trains one run at a time; {len(runs)} runs cannot be stacked")
         precision = self.config.precision
-        self.objective = Objective(
-            model, self.task, self.config.loss, autocast=precision == "bfloat16"
-        )
+        self.objective = self._objective_of(model, precision)
         if device.type == "cuda":
             # A global setting; a process trains one stack at a time.
             torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
         self._check_model(model)
+        self._compile_seconds: dict[Method, float] = {}
         self._gradients = self._make_gradients()
         self.collector: StatisticsCollector | None = None
+        self.evaluates_together = method.engine == "stack"
+        self.narrowed: Callable[[], None] = lambda: None
         started = [
-            self._initial_state(run) if state is None else state
+            self.initial_state(run) if state is None else state
             for run, state in zip(runs, states or [None] * len(runs), strict=True)
         ]
         steps = {state.step for state in started}
@@ -166,6 +173,24 @@ class Stack:
         sizes = self.objective.noise_sizes(first.task.input_length, device)
         self._prefetcher = Prefetcher(runs, self.task, self._optimizer, sizes, self.theta)
 
+    def new_objective(self, precision: str | None = None) -> Objective:
+        """The same loss with a new model, so that passes leave nothing behind in the stack's.
+
+        Args:
+            precision: Another precision; by default that of training.
+        """
+        model = initial_model(self.runs[0]).to(self.device)
+        if precision is None:
+            return self._objective_of(model, self.config.precision)
+        loss = self.config.loss.model_copy(update={"dtype": precision})
+        return self._objective_of(model.to(DTYPES[precision]), precision, loss)
+
+    def _objective_of(
+        self, model: Model, precision: str, loss: LossConfig | None = None
+    ) -> Objective:
+        autocast = precision == "bfloat16"
+        return Objective(model, self.task, loss or self.config.loss, autocast=autocast)
+
     def _make_gradients(self) -> Gradients:
         key = self.runs[0].program_key
         return make_gradients(self.objective, self.layout, self.method, key)
@@ -181,7 +206,8 @@ class Stack:
                 if not torch.equal(buffer, buffers[name].cpu()):
                     raise ValueError(f"buffer {name} differs between runs; make it a parameter")
 
-    def _initial_state(self, run: Run) -> RunState:
+    def initial_state(self, run: Run) -> RunState:
+        """The state of a run before its first step, on the CPU."""
         theta = self.layout.flatten(initial_model(run))
         optimizer_state = initial_state(self._optimizer, theta)
         return RunState(0, theta, optimizer_state, RecoveryState.initial(theta, optimizer_state))
@@ -224,6 +250,8 @@ class Stack:
             self._recovery.narrow(indices)
         if self.collector is not None:
             self.collector.narrow(indices)
+        if self.runs:
+            self.narrowed()
 
     def use(self, method: Method) -> None:
         """Switches to another method of computing gradients.
@@ -233,9 +261,24 @@ class Stack:
         """
         if method.engine == "solo" and len(self.runs) != 1:
             raise ValueError(f"the solo engine trains a single run, not {len(self.runs)}")
+        self._compile_seconds[self.method] = self.compile_seconds
         self.method = method
+        self.evaluates_together = method.engine == "stack"
         self._gradients = self._make_gradients()
         self._prefetcher.forget()
+
+    def renew(self) -> None:
+        """Replaces the model, in which a pass may have left something behind, with a new one."""
+        self._compile_seconds[self.method] = self.compile_seconds
+        self.objective = self.new_objective()
+        self._gradients = self._make_gradients()
+
+    def gradients_at(
+        self, theta: Tensor, batches: Batches, tap_reducer: TapReducer | None = None
+    ) -> LossesAndGradients:
+        """Losses and gradients at other parameters (R, P); the stack's state does not change."""
+        arranged = self._gradients.arrange(batches)
+        return self._gradients.compute(theta, arranged, NO_TIMINGS, tap_reducer)
 
     def time_gradient(self) -> float:
         """Computes the gradients of the next step without an update; returns the seconds it took.
@@ -254,8 +297,8 @@ class Stack:
 
     @property
     def compile_seconds(self) -> float:
-        """Seconds spent compiling so far."""
-        return self._gradients.compile_seconds
+        """Seconds spent compiling the method so far."""
+        return self._compile_seconds.get(self.method, 0.0) + self._gradients.compile_seconds
 
     def advance(self, steps: int) -> Advance:
         """Trains ``steps`` steps; all losses are moved to the host at the end, in one transfer."""
@@ -363,26 +406,24 @@ class Stack:
         names: list[str] = []
         sums: list[Tensor] = []
         self.objective.model.eval()
-        measure = self._measures
-        parameters = self.layout.views(self.theta)
-        if self.method.engine == "stack":
-            measure = torch.vmap(measure, in_dims=(0, None, None))
-        else:
-            parameters = {name: view[0] for name, view in parameters.items()}
         for start in range(0, len(tokens), chunk):
             part = slice(start, start + chunk)
-            found = measure(parameters, tokens[part], targets[part])
+            found = self._measure(tokens[part], targets[part])
             names = list(found)
-            values = torch.stack(
-                [value.reshape(-1).to(self.theta.dtype) for value in found.values()]
-            )
+            values = torch.stack([value.to(self.theta.dtype) for value in found.values()])
             sums.append(values.cpu().double() * len(tokens[part]))
         self.objective.model.train()
         means = torch.stack(sums).sum(dim=0).numpy() / len(tokens)  # (names, R)
         return dict(zip(names, means, strict=True))
 
-    def _measures(
-        self, parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor
-    ) -> dict[str, Tensor]:
-        kernels = StackedKernels() if self.method.engine == "stack" else FusedKernels()
-        return self.objective.measures(parameters, tokens, targets, kernels)
+    def _measure(self, tokens: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """The measures of all runs on some samples, by name, (R,) each."""
+        views, measures = self.layout.views(self.theta), self.objective.measures
+        if self.evaluates_together:
+            together = partial(measures, kernels=StackedKernels())
+            return torch.vmap(together, in_dims=(0, None, None))(views, tokens, targets)
+        found = [
+            measures({name: view[run] for name, view in views.items()}, tokens, targets, _FUSED)
+            for run in range(len(self.runs))
+        ]
+        return {name: torch.stack([each[name] for each in found]) for name in found[0]}

@@ -14,6 +14,7 @@ from ablab.execute.queue import StackQueue, fail_run
 from ablab.execute.resume import group_by_step
 from ablab.execute.setup import set_up
 from ablab.execute.speeds import persist_compiled_programs
+from ablab.execute.verify import ApartError
 from ablab.store.checkpointer import LeaseLostError
 from ablab.store.index import StoreError
 from ablab.store.leases import Owner
@@ -37,11 +38,12 @@ class InProcess(Executor):
         with Owner(queue.store.index.path) as owner:
             for claim in queue.claims(owner):
                 parts: list[Sequence[Run]] = [claim.runs]
+                apart: dict[str, str] = {}  # why runs are trained alone, by run id
                 while parts:
                     runs = parts.pop(0)
                     try:
                         for group in group_by_step(queue.store, runs):
-                            ready = set_up(queue, owner, claim, group)
+                            ready = set_up(queue, owner, claim, group, apart.get(runs[0].id))
                             if ready is None:
                                 continue
                             finished = train(
@@ -53,6 +55,11 @@ class InProcess(Executor):
                                 break
                         continue
                     except PauseError:
+                        continue
+                    except ApartError as error:
+                        left = _one_by_one(queue, runs, str(error))
+                        parts[:0] = left
+                        apart |= {run.id: str(error) for (run,) in left}
                         continue
                     except LeaseLostError as error:
                         queue.report({"event": "message", "text": str(error)})
@@ -67,6 +74,15 @@ class InProcess(Executor):
                     if queue.should_pause():
                         break
         return not queue.unfinished()
+
+
+def _one_by_one(queue: StackQueue, runs: Sequence[Run], reason: str) -> list[list[Run]]:
+    """The unfinished runs of a stack, each by itself; says why."""
+    missing = queue.unfinished(runs)
+    left = [[run] for run in runs if run.id in missing]
+    text = f"runs like {runs[0].id}: {reason}; training eagerly, one run at a time, instead"
+    queue.report({"event": "message", "about": f"{runs[0].program_key} apart", "text": text})
+    return left
 
 
 def _halves(queue: StackQueue, runs: Sequence[Run], failure: RunFailure) -> list[Sequence[Run]]:
