@@ -203,9 +203,7 @@ def methods_before(asked: Experiment, path: str | Path) -> dict[str, Method]:
     if not (Path(path) / "index.sqlite").is_file():
         return {}
     store = Store(path)
-    stored = {row["id"] for row in store.index.rows("SELECT id FROM runs WHERE step > 0")}
-    begun = [run for run in asked.runs if run.id in stored]
-    found = last_methods(store, begun)
+    found = last_methods(store, asked.runs)
     store.close()
     return found
 

@@ -1,6 +1,5 @@
 """Finds the states that stored runs continue from."""
 
-import json
 from collections.abc import Sequence
 
 from ablab.store.index import StoreError
@@ -26,12 +25,12 @@ def group_by_step(store: Store, runs: Sequence[Run]) -> list[list[tuple[Run, Run
 
 def last_methods(store: Store, runs: Sequence[Run]) -> dict[str, Method]:
     """The methods by which runs were trained last, by run id; without stored segments, none."""
-    found = {}
-    for run in runs:
-        segments = json.loads(store.run_row(run.id)["segments"])
-        if segments and "gradients" in segments[-1]:
-            found[run.id] = Method(**segments[-1]["gradients"])
-    return found
+    stored = store.segments(run.id for run in runs)
+    return {
+        run: Method(**segments[-1]["gradients"])
+        for run, segments in stored.items()
+        if segments and "gradients" in segments[-1]
+    }
 
 
 def last_state(

@@ -244,6 +244,14 @@ class Store:
             )
         return rows[0]
 
+    def segments(self, runs: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """How the steps of runs were trained, by run id; runs that are not stored are left out."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for run in runs:
+            for row in self.index.rows("SELECT segments FROM runs WHERE id = ?", run):
+                found[run] = json.loads(row["segments"])
+        return found
+
     def members(self, experiment: int, runs: Sequence[str] | None = None) -> list[Any]:
         """The rows of an experiment's runs, all or some, in the order of its variants."""
         among = "" if runs is None else f"AND m.run IN ({','.join('?' * len(runs))})"
