@@ -3,6 +3,7 @@
 Modules:
 
 - ``artifacts``: captured tensors and flight records.
+- ``cached_readings``: readings of curves, kept until the data change.
 - ``check``: compares every file with what the index says about it.
 - ``checkpointer``: writes the checkpoints of a stack.
 - ``expected``: expectations with the time at which they were written.
@@ -10,9 +11,11 @@ Modules:
 - ``index``: the SQLite index, its schema and its transactions.
 - ``leases``: which process owns which run.
 - ``metrics``: Parquet parts, and reading them as one frame.
+- ``run_rows``: what the index says of runs: progress, segments, snapshots, outcomes.
 - ``snapshots``: parameters and optimizer state as safetensors.
 - ``store``: the store itself: experiments, runs, notes and entries.
 - ``stored_run``: a stored run in Python.
+- ``versions``: values that change whenever a page of the live view must.
 """
 
 from ablab.store.store import Store, StoreError
