@@ -90,7 +90,7 @@ class Index:
         self._keeps_digests = False
         try:
             self._open(writable, verify)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self.close()
             raise StoreError(
                 Problem(
@@ -139,7 +139,7 @@ class Index:
             ]
             rows = damaged_rows(self._connection, with_digests=self._format == FORMAT)
             return broken + [f"index: {each}" for each in rows]
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             return [f"index: {error}"]
 
     def _complete(self, writable: bool) -> None:

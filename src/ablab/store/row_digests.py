@@ -19,7 +19,8 @@ from ablab.store.schema import FORMAT, ROW_DIGESTS, CoveredTable, StoreError, co
 Value = int | float | bytes | None
 _BYTES = 8  # of a digest; it guards against damage, not against forgery
 _SHOWN = 3
-_SHARE = 0.05  # of the time may be spent on verifying an index that changes all the time
+_QUICK_SECONDS = 0.1  # an index that takes longer to verify is not verified after every change,
+_SHARE = 0.05  # but in at most this share of the time
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ def verify_rows(connection: sqlite3.Connection, path: Path, with_digests: bool) 
     before = _verified.get(path)
     if before is not None:
         seen, when, took = before
-        if seen == state or time.monotonic() - when < took / _SHARE:
+        waits = took > _QUICK_SECONDS and time.monotonic() - when < took / _SHARE
+        if seen == state or waits:
             return
     began = time.monotonic()
     connection.execute("BEGIN")  # one view of all tables, whatever others write
@@ -173,7 +175,7 @@ def _state_of(path: Path) -> tuple[int, ...]:
         try:
             about = each.stat()
         except FileNotFoundError:
-            found.append(0)
-        else:
+            continue
+        if about.st_size:  # an empty log is made anew by every reader
             found += [about.st_ino, about.st_size, about.st_mtime_ns]
     return tuple(found)
