@@ -111,9 +111,15 @@ def _repair_table(connection: sqlite3.Connection, table: CoveredTable) -> Iterat
             "SELECT CAST(of_row AS BLOB), digest FROM row_digests WHERE of_table = ?", (table.name,)
         )
     )
-    rows = connection.execute(f"SELECT {table.values()} FROM {table.name} NOT INDEXED").fetchall()
-    unlike = [row for row in rows if digests.get(_key(table, row)) != digest_of_row(*row)]
-    lost = {key: digests[key] for key in digests.keys() - {_key(table, row) for row in rows}}
+    rows = []
+    unlike = []
+    for *row, valid in connection.execute(
+        f"SELECT {table.values()}, {table.valid} FROM {table.name} NOT INDEXED"
+    ):
+        rows.append(_key(table, row))
+        if not valid or digests.get(rows[-1]) != digest_of_row(*row):
+            unlike.append(tuple(row))
+    lost = {key: digests[key] for key in digests.keys() - set(rows)}
     for row in unlike:
         key = _key(table, row)
         name = f"index: {table.name}, row {_readable(key)}"
@@ -124,8 +130,8 @@ def _repair_table(connection: sqlite3.Connection, table: CoveredTable) -> Iterat
             of_row, corrected = fits
             lost.pop(of_row, None)
             _replace(connection, table, row, corrected, of_row)
-            what = "its digest was damaged" if corrected == row else "one bit had changed"
-            yield f"{name}: {what}; corrected"
+            what = "its digest or a type" if corrected == row else "one bit"
+            yield f"{name}: {what} had changed; corrected"
         elif table.name in _MADE_AGAIN:
             _replace(connection, table, row, None, key)
             yield f"{name}: dropped; {_MADE_AGAIN[table.name]}"
