@@ -89,3 +89,38 @@ class SinglePrecision(Plain):
 
     def changed(self, x):
         return x + torch.zeros(x.shape[-1]).addmv(torch.zeros(8, 8, dtype=x.dtype).float(), x[0, 0])
+
+
+class OwnBatchNorm(Plain):
+    """torch's BatchNorm over samples and positions."""
+
+    def __init__(self, vocab_size: int, width: int = 8) -> None:
+        super().__init__(vocab_size, width)
+        self.norm = nn.BatchNorm1d(width)
+
+    def changed(self, x):
+        return self.norm(x.mT).mT
+
+
+class InPlaceCache(Plain):
+    """Mixes in what the last batch has left in a cache, which is written in place."""
+
+    def __init__(self, vocab_size: int, input_length: int, width: int = 8) -> None:
+        super().__init__(vocab_size, width)
+        self.cache = torch.zeros(input_length, width)
+
+    def changed(self, x):
+        x = x + self.cache.to(x.dtype)
+        self.cache[:] = x.detach().mean(0)
+        return x
+
+
+class Recurrent(Plain):
+    """An LSTM."""
+
+    def __init__(self, vocab_size: int, width: int = 8) -> None:
+        super().__init__(vocab_size, width)
+        self.lstm = nn.LSTM(width, width, batch_first=True)
+
+    def changed(self, x):
+        return self.lstm(x)[0]

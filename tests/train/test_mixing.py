@@ -35,9 +35,10 @@ def run_of(name):
 def test_samples_that_see_each_other_are_found_in_both_modes(name, training, evaluation):
     run = run_of(name)
     found = batch_mixing(run)
-    assert found == Mixing(training, evaluation)
+    assert found == Mixing(training, evaluation, stateful=name == "LeadsAndFollows")
     assert found.possible == (training is not False or evaluation is not False)
-    assert count_cost(run).mixes_samples == found.possible
+    cost = count_cost(run)
+    assert (cost.mixes_samples, cost.stateful) == (found.possible, found.stateful)
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,8 @@ def _outcome(patient: Patient, check: Check, variants: tuple[str, ...]) -> Outco
         return Outcome(check.name, check.claim, variants, (), str(reason))
     except Exception as error:  # the user's model or task may raise anything
         found = [_raised(check, error)]
-    return Outcome(check.name, check.claim, variants, tuple(found))
+    notes = patient.notes(check.name)
+    return Outcome(check.name, check.claim, variants, tuple(found), notes=notes)
 
 
 def _raised(check: Check, error: Exception) -> Finding:

@@ -34,6 +34,15 @@ class Patient:
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self._notes: dict[str, list[str]] = {}
+
+    def note(self, check: str, text: str) -> None:
+        """Adds a figure to the report of a check, also if it finds no problem."""
+        self._notes.setdefault(check, []).append(text)
+
+    def notes(self, check: str) -> tuple[str, ...]:
+        """The figures of a check."""
+        return tuple(self._notes.get(check, ()))
 
     @cached_property
     def task(self) -> Task:

@@ -22,6 +22,7 @@ class Outcome:
         variants: The labels of the variants.
         findings: The problems found; empty if there are none.
         reason: Why the check was not applicable; None if it was.
+        notes: Figures, also if there are no findings.
     """
 
     check: str
@@ -29,6 +30,7 @@ class Outcome:
     variants: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
     reason: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def status(self) -> Status:
@@ -45,6 +47,7 @@ class Outcome:
             "variants": list(self.variants),
             "status": self.status,
             "reason": self.reason,
+            "notes": list(self.notes),
             "findings": [vars(finding) for finding in self.findings],
         }
 
@@ -98,6 +101,14 @@ class Report:
             texts.append("\n".join(textwrap.fill(line, 100, **_WRAPPING) for line in lines))
         return texts
 
+    def note_texts(self) -> list[str]:
+        """The figures of each check, over several lines."""
+        notes: dict[str, None] = {}
+        for outcome in self.outcomes:
+            notes |= dict.fromkeys(f"{outcome.check}: {note}" for note in outcome.notes)
+        lines = [textwrap.fill(note, 100, **_WRAPPING) for note in notes]
+        return ["\n".join(lines)] if lines else []
+
     def as_data(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
@@ -119,7 +130,8 @@ class Report:
         if not self.healthy:
             count = len(self.findings)
             verdict = f"{count} finding{'s' if count != 1 else ''}"
-        return "\n\n".join(["\n".join(lines), *self.finding_texts(), f"{self.subject}: {verdict}"])
+        blocks = ["\n".join(lines), *self.note_texts(), *self.finding_texts()]
+        return "\n\n".join([*blocks, f"{self.subject}: {verdict}"])
 
     def _repr_html_(self) -> str:
         text = str(self).replace("&", "&amp;").replace("<", "&lt;")

@@ -33,6 +33,8 @@ class StepCost:
         samples: Samples per batch.
         mixes_samples: Whether the samples of a batch may affect each other. If so, it is never
             split.
+        stateful: Whether two passes over the same batch differ. If so, no method agrees with
+            another, and each run trains alone, eagerly.
     """
 
     key: str
@@ -44,6 +46,7 @@ class StepCost:
     tokens: int
     samples: int
     mixes_samples: bool = False
+    stateful: bool = False
 
     def bytes(self, runs: int, method: Method) -> int:
         """Bytes needed to train some runs: their state, and the activations of one call."""
@@ -92,7 +95,7 @@ def _count(run: Run, key: str) -> StepCost | str:
             seen_operations(counter.see),
         ):
             stack.advance(1)
-        mixes = samples > 1 and batch_mixing(run).possible
+        mixing = batch_mixing(run)
     except (Exception, SystemExit) as error:
         return f"{type(error).__name__}: {error}".splitlines()[0]
     scale = run.train.batch_size / samples
@@ -108,7 +111,8 @@ def _count(run: Run, key: str) -> StepCost | str:
         kernel_launches=counter.kernel_launches,
         tokens=run.task.input_length,
         samples=run.train.batch_size,
-        mixes_samples=mixes,
+        mixes_samples=samples > 1 and mixing.possible,
+        stateful=mixing.stateful,
     )
 
 

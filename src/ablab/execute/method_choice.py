@@ -15,6 +15,7 @@ from ablab.train.method import SOLO, STACK, Method
 from ablab.train.run import Run
 from ablab.train.stack import Stack
 
+STATEFUL = "the model carries state from one pass to the next (see ablab doctor)"
 MAX_WIDTH = 8  # runs per stack on a CPU, where wider stacks are no faster
 _MAX_WIDTH_GPU = 512
 # With at most this many tokens, the batch is the longer axis and vector lanes over samples pay off.
@@ -188,6 +189,8 @@ class MethodChooser:
     def _why(self, best: Alternative, found: Sequence[Alternative], group: Group) -> str:
         """The reason for the choice, in a few words."""
         equal, run_steps = len(group.runs), group.run_steps
+        if isinstance(group.cost, StepCost) and group.cost.stateful:
+            return STATEFUL
         if len(found) == 1:
             return "as requested" if self.options.engine != "auto" or equal > 1 else "a single run"
         if not run_steps:
@@ -227,6 +230,8 @@ def cheapest(
 def _methods(runs: int, cost: StepCost, options: Options, device: torch.device) -> list[Method]:
     """The methods that the options and the group's shape allow."""
     on_cpu = device.type == "cpu"
+    if cost.stateful:
+        return [SOLO]
     engines: list[Method] = []
     if options.engine in ("auto", "solo") and (options.engine == "solo" or runs == 1 or on_cpu):
         engines.append(SOLO)
@@ -239,6 +244,25 @@ def _methods(runs: int, cost: StepCost, options: Options, device: torch.device) 
         if options.compiling != "off" and (base is engines[-1]):
             methods += _compiled(base, cost, on_cpu)
     return methods
+
+
+def possible_methods(cost: StepCost, device: torch.device) -> list[Method]:
+    """The methods that a plan may choose, whatever the options, for one run or several.
+
+    A program that needs splitting for larger batches only, and the usual layout, to which a stack
+    falls back if the innermost one has no rule for an operation, are included.
+    """
+    found: list[Method] = []
+    for count in (1, 2):
+        for engine in ("auto", "solo", "stack"):
+            found += _methods(count, cost, Options(engine=engine), device)
+    for method in [each for each in found if each.layout == "innermost"]:
+        found.append(replace(method, layout="usual"))
+    if device.type == "cpu" and not cost.mixes_samples:
+        for method in [each for each in found if each.compiled and each.samples is None]:
+            if cost.samples > 1:
+                found.append(replace(method, samples=-(-cost.samples // 2)))
+    return [method for method in dict.fromkeys(found) if method != SOLO]
 
 
 def _compiled(base: Method, cost: StepCost, on_cpu: bool) -> list[Method]:

@@ -12,6 +12,7 @@ from ablab.execute.device import find_device
 from ablab.execute.environment import environment
 from ablab.execute.executor import find_executor, make_executor
 from ablab.execute.memory import retain_freed_memory
+from ablab.execute.method_choice import STATEFUL
 from ablab.execute.observers import check_captures, runs_with_fewer_statistics
 from ablab.execute.options import Options
 from ablab.execute.plan import Plan, make_plan
@@ -93,6 +94,8 @@ def orchestrate(
     plan = make_plan(asked.runs, options, left, speeds, methods_before(asked, opened.path))
     speeds.save()
     reporter.message(summary(asked, plan, left))
+    for stack in {stack.why: stack for stack in plan.stacks if stack.why == STATEFUL}.values():
+        reporter.warn(f"runs like {stack.runs[0].id} train alone and eagerly: {STATEFUL}")
     labels = {run.id: variant.label for variant in asked.variants for run in variant.runs}
     reporter.start(left, {run.id: run.train.steps for run in asked.runs}, labels)
     report = _SpeedRecorder(asked, plan, speeds, reporter).report

@@ -5,7 +5,7 @@ Losses and gradients are compared with those of each run alone, computed eagerly
 eager one does, the user is told, and the reason is stored with the run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from ablab.train.comparison import Comparison, Reference
 from ablab.train.compiling import CompileError
 from ablab.train.innermost import NoRuleError
 from ablab.train.method import SOLO, Method
+from ablab.train.run import Run
 from ablab.train.stack import Stack
 from ablab.train.taps import TapReducer
 
@@ -128,6 +129,8 @@ def _compiling_fails(stack: Stack) -> str | None:
         return None
     except (CompileError, NoRuleError) as error:
         reason = f"{title} cannot be compiled: {error}"
+    except Exception as error:  # the program itself; if it is the model, eager training raises too
+        reason = f"{title} fails: {_one_line(error)} (torch {torch.__version__})"
     if stack.method.layout == "innermost":
         stack.use(replace(stack.method, layout="usual"))
         if _compiling_fails(stack) is None:
@@ -148,6 +151,36 @@ def _use_the_faster(stack: Stack, fallback: Method, trial: "_Trial") -> None:
         trial.comparison = verified
     elif fallback == SOLO:
         trial.comparison = None
+
+
+def try_method(runs: Sequence[Run], method: Method, device: torch.device) -> Outcome:
+    """Compares a method with eager training of each run alone; trains nothing.
+
+    Raises:
+        Exception: What the model raises when it is trained alone.
+    """
+    stack = Stack(runs, None, device, method)
+    reference = Reference(stack)
+    return _compared(reference, None)
+
+
+def _compared(reference: Reference, tap_reducer: TapReducer | None) -> Outcome:
+    if not reference.repeatable.agrees:  # raises what the model raises
+        return (
+            "two passes over the same batch differ, so the model carries state from one pass "
+            f"to the next ({reference.repeatable})"
+        )
+    try:
+        return reference.compare(tap_reducer)
+    except Exception as error:  # what a user's model raises under this method
+        return _one_line(error)
+
+
+def _one_line(error: Exception) -> str:
+    """An error in one line; raises it if memory is full, since half of the runs may fit."""
+    if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+        raise error
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 class _Trial:
@@ -191,22 +224,8 @@ class _Trial:
             torch.get_num_threads(), None if tap_reducer is None else tap_reducer.key,
         )  # fmt: skip
         if key not in _OUTCOMES:
-            _OUTCOMES[key] = self._compare(tap_reducer)
+            _OUTCOMES[key] = _compared(self._reference, tap_reducer)
         return _OUTCOMES[key]
-
-    def _compare(self, tap_reducer: TapReducer | None) -> Outcome:
-        reference = self._reference
-        if not reference.repeatable.agrees:  # raises what the model raises
-            return (
-                "two passes over the same batch differ, so the model carries state from one pass "
-                f"to the next ({reference.repeatable})"
-            )
-        try:
-            return reference.compare(tap_reducer)
-        except Exception as error:  # what a user's model raises under this method
-            if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
-                raise  # half of the runs may fit
-            return f"{type(error).__name__}: {error}".splitlines()[0]
 
     def evaluates_apart(self) -> str | None:
         """Why the runs must be evaluated one at a time; None if they need not be."""
@@ -216,7 +235,7 @@ class _Trial:
         try:
             found = self._reference.evaluation()
         except Exception as error:
-            return f"evaluation fails: {type(error).__name__}: {error}".splitlines()[0]
+            return f"evaluation fails: {_one_line(error)}"
         return None if found.agrees else f"evaluation differs: {found}"
 
 

@@ -5,6 +5,8 @@ innermost, and for the doctor.
 """
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from ablab.train.stack import initial_model, make_task
 
 _SAMPLES = 8
 # Relative to the largest logit: far above rounding, far below any statistic over eight samples.
+_STATE: Literal["state"] = "state"
 _TOLERANCES = ((torch.float64, 1e-6), (torch.float32, 1e-3))
 
 
@@ -25,13 +28,15 @@ class Mixing:
     """Whether the logits of a sample depend on the other samples of its batch, or on their number.
 
     Attributes:
-        training: In training mode; None if two passes over the same batch differ, so that nothing
-            can be said.
+        training: In training mode; None if it cannot be said, because two passes over the same
+            batch differ.
         evaluation: In evaluation mode.
+        stateful: Whether two passes over the same batch differ in training mode.
     """
 
     training: bool | None
     evaluation: bool | None
+    stateful: bool = False
 
     @property
     def possible(self) -> bool:
@@ -51,32 +56,40 @@ def batch_mixing(run: Run) -> Mixing:
     tokens, others = (
         torch.from_numpy(task.draw(run.seed, step, 1, _SAMPLES).tokens[0]) for step in (1, 2)
     )
-    return Mixing(*(_mixes(run, tokens, others, training) for training in (True, False)))
+    found = [_mixes(run, tokens, others, training) for training in (True, False)]
+    training, evaluation = (None if mixes == _STATE else mixes for mixes in found)
+    return Mixing(training, evaluation, stateful=found[0] == _STATE)
 
 
 @torch.no_grad()
-def _mixes(run: Run, tokens: Tensor, others: Tensor, training: bool) -> bool | None:
+def _mixes(
+    run: Run, tokens: Tensor, others: Tensor, training: bool
+) -> bool | Literal["state"] | None:
+    """Whether samples see each other in a mode; ``state`` if equal passes differ.
+
+    None if the model raises.
+    """
     half = len(tokens) // 2
     for precision, tolerance in _TOLERANCES:
         model = _perturbed(run).to(precision).train(training)
         try:
             words = _words(model, run, tokens) if training else None
             together = _logits(model, tokens, words)
+            least = tolerance * float(together.abs().max())
+            equal = partial(torch.allclose, rtol=tolerance, atol=least)
             # Other draws of torch's generator, which only a module's own dropout uses.
-            draws = not torch.equal(together, _logits(model, tokens, words, seed=1))
-            if draws and not torch.equal(together, _logits(model, tokens, words)):
-                return None  # it carries state from one pass to the next
+            draws = not equal(together, _logits(model, tokens, words, seed=1))
+            if draws and not equal(together, _logits(model, tokens, words)):
+                return _STATE
             replaced = _logits(model, torch.cat([tokens[:half], others[half:]]), words)
-            pairs = [(together[:half], replaced[:half])]
+            same = equal(together[:half], replaced[:half])
             if not draws:  # of a smaller batch they would be others for each sample
                 rest = None if words is None else words[half:]
-                pairs.append((together[half:], _logits(model, tokens[half:], rest)))
+                same = same and equal(together[half:], _logits(model, tokens[half:], rest))
         except Exception:  # a user's model may only run in single precision
             continue
-        if together.dtype != precision:
-            continue
-        least = tolerance * float(together.abs().max())
-        return not all(torch.allclose(a, b, rtol=tolerance, atol=least) for a, b in pairs)
+        if together.dtype == precision:
+            return not same
     return None
 
 

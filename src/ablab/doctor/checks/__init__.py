@@ -8,6 +8,7 @@
 - ``in_place``: a pass does not overwrite tensors that outlive it.
 - ``initial_loss``: the untrained model guesses uniformly.
 - ``memorises``: the model can overfit one small batch.
+- ``methods``: every method of training agrees with the eager one.
 - ``norms``: each norm acts on single vectors.
 - ``padding``: padding is excluded from the loss.
 - ``positions``: the order of tokens matters.

@@ -1,0 +1,68 @@
+"""Does every method of training that a plan may choose give the run that eager training gives?"""
+
+from dataclasses import replace
+
+import torch
+
+from ablab.doctor.check import Finding, NotApplicable, check
+from ablab.doctor.patient import Patient
+from ablab.execute.cost import StepCost, count_cost
+from ablab.execute.method_choice import possible_methods
+from ablab.execute.verify import Outcome, try_method
+from ablab.train.comparison import Comparison
+from ablab.train.method import Method
+
+_CPU = torch.device("cpu")
+_VMAP = (
+    "The runs of a stack share one call of the forward pass under torch.vmap. Operations on a "
+    "tensor that all runs share, in place or random, and recurrent layers do not run so. ablab "
+    "trains such runs one at a time."
+)
+_COMPILED = (
+    "The compiled program is traced from one pass: it does not repeat what a later pass does "
+    "otherwise (random numbers of torch or NumPy, a counter, a branch on a value). With the batch "
+    "innermost, or in parts, no sample may see another. ablab trains eagerly instead."
+)
+_STATE = (
+    "The model carries state from one pass to the next, so no two methods can be compared. ablab "
+    "trains such runs one at a time, eagerly, and they cannot be replayed."
+)
+
+
+@check("methods", "model", "every method that a plan may choose agrees with eager training alone")
+def methods(patient: Patient) -> list[Finding]:
+    """Compares losses and gradients of one batch in training mode, for each method."""
+    if patient.training_error:
+        raise NotApplicable("two training passes fail; see in_place")
+    cost = count_cost(patient.run)
+    if isinstance(cost, str):
+        raise NotApplicable(f"a step raises {cost}")
+    findings: dict[str, list[str]] = {}
+    for method in tried_methods(cost):
+        seeds = (0, 1) if method.engine == "stack" else (0,)
+        runs = [replace(patient.run, seed=patient.run.seed + offset) for offset in seeds]
+        outcome = try_method(runs, method, _CPU)
+        agrees = isinstance(outcome, Comparison) and outcome.agrees
+        patient.note("methods", f"{method.title}: {'agrees, ' if agrees else ''}{outcome}")
+        if not agrees:
+            findings.setdefault(_cause(method, outcome), []).append(f"{method.title}: {outcome}")
+    return [
+        Finding("a method of training differs from eager training", "; ".join(evidence), cause)
+        for cause, evidence in findings.items()
+    ]
+
+
+def tried_methods(cost: StepCost) -> list[Method]:
+    """The methods that a plan may choose for one run or several, each program once."""
+    tried = []
+    for method in possible_methods(cost, _CPU):
+        alone = replace(method, engine="stack", rows=1) if method.compiled else method
+        if alone not in tried:  # a compiled stack calls the program of a single run
+            tried.append(alone)
+    return tried
+
+
+def _cause(method: Method, outcome: Outcome) -> str:
+    if "carries state" in str(outcome):
+        return _STATE
+    return _COMPILED if method.compiled else _VMAP
