@@ -28,6 +28,11 @@ LAYOUTS = {
     "innermost": Method("stack", True, "innermost", "plain", 1),
     "innermost, in parts": Method("stack", True, "innermost", "plain", 1, samples=BATCH // 2),
 }
+# Recipes whose first variants differ from another recipe's in sizes only.
+ALIKE = {
+    f"digit-addition-{name}": "digit-addition-last"
+    for name in ("before", "cures", "decay", "heads", "next", "spikes", "tiny")
+} | {"thinker-sequences": "thinker-roll", "thinker-addition": "thinker-size"}
 THOROUGH = ("addition", "thinker-permuted")
 # Samples that see each other, on purpose: no plan splits their batch or has it innermost.
 MIXING = {"thinker-permuted": "axes=permuted", "attention-norms-bugs": "without dim"}
@@ -65,7 +70,20 @@ def test_every_recipe_is_tried():
     assert set(RECIPES) == set(recipes())
 
 
-@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def operations(recipe):
+    """What the first variant of a recipe computes, whatever its sizes."""
+    run = next(runs_of(recipe))
+    sizes = dict.fromkeys(("d_model", "n_heads", "init_std"))
+    return run.model.model_dump(mode="json") | sizes, run.task.kind, run.train.loss
+
+
+@pytest.mark.parametrize("recipe", ALIKE)
+def test_recipes_that_are_not_tried_one_by_one_compute_the_same(recipe):
+    assert operations(recipe) == operations(ALIKE[recipe])
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch, about a user's module
+@pytest.mark.parametrize("recipe", sorted(RECIPES.keys() - ALIKE.keys()))
 def test_no_shipped_model_falls_back(recipe, interpreted, tinyshakespeare):  # noqa: F811
     run = next(runs_of(recipe))
     layouts = layouts_of(run)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ablab.execute.observers import make_collector, make_observers
 from ablab.execute.pause import immediate_pause
-from ablab.execute.queue import Claim, StackQueue
+from ablab.execute.queue import Claim, Report, StackQueue
 from ablab.execute.resume import last_methods
 from ablab.execute.stop_rules import stop_rules
 from ablab.execute.usage import Usage
@@ -96,7 +96,7 @@ def set_up(
     found = verified() if apart is None else Verified(fallback=apart)
     _report_change(queue, stack, before, found)
     stack.collector = collector(stack)
-    stack.narrowed = lambda: _verify_narrowed(stack, queue)
+    stack.narrowed = lambda: _verify_narrowed(stack, queue.report)
     observers = make_observers(stack, watch, queue.store, queue.report)
     progress, usage = _Progress(queue, claim.number, stack), Usage(stack.device)
     checkpointer = StoreCheckpointer(
@@ -108,7 +108,7 @@ def set_up(
     return Training(stack, checkpointer, rules, history.losses(runs), observers, progress)
 
 
-def _verify_narrowed(stack: Stack, queue: StackQueue) -> None:
+def _verify_narrowed(stack: Stack, report: Report) -> None:
     """Verifies the program of a stack that has become narrower.
 
     Raises:
@@ -116,7 +116,7 @@ def _verify_narrowed(stack: Stack, queue: StackQueue) -> None:
     """
     if not stack.method.compiled or not stack.method.vmapped:
         return  # what one call computes does not depend on the width
-    found = verify(stack, None, queue.report)
+    found = verify(stack, None, report)
     if found.fallback is not None:
         raise ApartError(found.fallback)
 
