@@ -232,7 +232,7 @@ def test_what_torch_lacks_is_said_and_kept(tmp_path, capfd, monkeypatch):
 def test_a_model_with_state_is_planned_alone_with_a_word(tmp_path, capfd):
     asked = experiment(tree("InPlaceCache"))
     ablab.run(asked, store=tmp_path / "lab", workers=1)
-    assert "carries state from one pass to the next (see ablab doctor)" in capfd.readouterr().err
+    assert "train alone, eagerly: the model carries state" in capfd.readouterr().err
 
 
 def test_a_replay_does_not_repeat_a_method_that_differs(tmp_path):

@@ -15,7 +15,7 @@ from ablab.train.method import SOLO, STACK, Method
 from ablab.train.run import Run
 from ablab.train.stack import Stack
 
-STATEFUL = "the model carries state from one pass to the next (see ablab doctor)"
+STATEFUL = "the model carries state from one pass to the next"
 MAX_WIDTH = 8  # runs per stack on a CPU, where wider stacks are no faster
 _MAX_WIDTH_GPU = 512
 # With at most this many tokens, the batch is the longer axis and vector lanes over samples pay off.

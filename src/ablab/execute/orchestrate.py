@@ -95,7 +95,8 @@ def orchestrate(
     speeds.save()
     reporter.message(summary(asked, plan, left))
     for stack in {stack.why: stack for stack in plan.stacks if stack.why == STATEFUL}.values():
-        reporter.warn(f"runs like {stack.runs[0].id} train alone and eagerly: {STATEFUL}")
+        text = f"runs like {stack.runs[0].id} train alone, eagerly: {STATEFUL}"
+        reporter.warn(f"{text} (ablab doctor says more)")
     labels = {run.id: variant.label for variant in asked.variants for run in variant.runs}
     reporter.start(left, {run.id: run.train.steps for run in asked.runs}, labels)
     report = _SpeedRecorder(asked, plan, speeds, reporter).report

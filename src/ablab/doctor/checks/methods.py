@@ -7,45 +7,47 @@ import torch
 from ablab.doctor.check import Finding, NotApplicable, check
 from ablab.doctor.patient import Patient
 from ablab.execute.cost import StepCost, count_cost
-from ablab.execute.method_choice import possible_methods
-from ablab.execute.verify import Outcome, try_method
-from ablab.train.comparison import Comparison
+from ablab.execute.method_choice import STATEFUL, possible_methods
+from ablab.execute.verify import try_method
 from ablab.train.method import Method
 
 _CPU = torch.device("cpu")
 _VMAP = (
-    "The runs of a stack share one call of the forward pass under torch.vmap. Operations on a "
-    "tensor that all runs share, in place or random, and recurrent layers do not run so. ablab "
-    "trains such runs one at a time."
+    "The runs of a stack share one call of the forward pass under torch.vmap, and with it every "
+    "tensor of the model that is neither a parameter nor a buffer. ablab trains each run alone."
 )
 _COMPILED = (
     "The compiled program is traced from one pass: it does not repeat what a later pass does "
     "otherwise (random numbers of torch or NumPy, a counter, a branch on a value). With the batch "
     "innermost, or in parts, no sample may see another. ablab trains eagerly instead."
 )
-_STATE = (
-    "The model carries state from one pass to the next, so no two methods can be compared. ablab "
-    "trains such runs one at a time, eagerly, and they cannot be replayed."
-)
 
 
 @check("methods", "model", "every method that a plan may choose agrees with eager training alone")
 def methods(patient: Patient) -> list[Finding]:
-    """Compares losses and gradients of one batch in training mode, for each method."""
+    """Compares losses and gradients of one batch in training mode, for each method.
+
+    A method that the model does not run under is never used, so it is noted only.
+    """
     if patient.training_error:
         raise NotApplicable("two training passes fail; see in_place")
     cost = count_cost(patient.run)
     if isinstance(cost, str):
         raise NotApplicable(f"a step raises {cost}")
+    if cost.stateful:
+        raise NotApplicable(f"{STATEFUL}, so each run trains alone, eagerly")
     findings: dict[str, list[str]] = {}
     for method in tried_methods(cost):
         seeds = (0, 1) if method.engine == "stack" else (0,)
         runs = [replace(patient.run, seed=patient.run.seed + offset) for offset in seeds]
         outcome = try_method(runs, method, _CPU)
-        agrees = isinstance(outcome, Comparison) and outcome.agrees
-        patient.note("methods", f"{method.title}: {'agrees, ' if agrees else ''}{outcome}")
-        if not agrees:
-            findings.setdefault(_cause(method, outcome), []).append(f"{method.title}: {outcome}")
+        if isinstance(outcome, str):
+            patient.note("methods", f"{method.title}: not used, because it fails: {outcome}")
+            continue
+        patient.note("methods", f"{method.title}: {'agrees, ' if outcome.agrees else ''}{outcome}")
+        if not outcome.agrees:
+            cause = _COMPILED if method.compiled else _VMAP
+            findings.setdefault(cause, []).append(f"{method.title}: {outcome}")
     return [
         Finding("a method of training differs from eager training", "; ".join(evidence), cause)
         for cause, evidence in findings.items()
@@ -60,9 +62,3 @@ def tried_methods(cost: StepCost) -> list[Method]:
         if alone not in tried:  # a compiled stack calls the program of a single run
             tried.append(alone)
     return tried
-
-
-def _cause(method: Method, outcome: Outcome) -> str:
-    if "carries state" in str(outcome):
-        return _STATE
-    return _COMPILED if method.compiled else _VMAP

@@ -1,0 +1,70 @@
+"""The doctor tries every method that a plan may choose, and says how far off each one is."""
+
+import re
+
+import pytest
+
+from ablab.doctor import doctor
+from tests.interpreted import interpreted  # noqa: F401
+
+MODULES = "tests.train.my_mixers"
+TITLES = {
+    "stack",
+    "stack, compiled, batch innermost, 1 run a call",
+    "stack, compiled, plain attention, 1 run a call",
+    "stack, compiled, batch innermost, 1 run a call, 16 samples a call",
+    "stack, compiled, plain attention, 1 run a call, 16 samples a call",
+}
+
+
+def examined(name):
+    report = doctor(f"{MODULES}:{name}", "train.batch_size=32", checks=["methods"])
+    return report, report.outcomes[0]
+
+
+@pytest.mark.usefixtures("compiles", "interpreted")
+def test_every_method_is_tried_and_its_figures_are_shown():
+    report, outcome = examined("Dropout")
+    assert report.healthy
+    assert {note.partition(":")[0] for note in outcome.notes} == TITLES
+    for note in outcome.notes:
+        assert re.search(r": agrees, loss \d\.\de.\d\d, gradient \d\.\de.\d\d relative", note)
+        assert f"methods: {note}"[:60] in str(report)
+    assert report.as_data()["checks"][0]["notes"] == list(outcome.notes)
+
+
+@pytest.mark.usefixtures("compiles", "interpreted")
+def test_a_method_that_differs_is_a_finding_with_its_cause():
+    report, outcome = examined("OtherwiseAlone")
+    assert not report.healthy
+    (finding,) = outcome.findings
+    assert finding.message == "a method of training differs from eager training"
+    assert finding.evidence.count("batch innermost") == 2
+    assert "plain attention" not in finding.evidence
+    assert re.search(r"loss \d\.\de-0\d, gradient \d\.\de.0\d relative, where", finding.evidence)
+    assert "traced from one pass" in finding.cause
+
+
+@pytest.mark.usefixtures("compiles", "interpreted")
+def test_samples_that_see_each_other_are_tried_in_one_piece():
+    report, outcome = examined("CentredInTraining")
+    assert report.healthy
+    assert {note.partition(":")[0] for note in outcome.notes} == {
+        "stack", "stack, compiled, plain attention, 1 run a call",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [("Recurrent", "not used, because it fails: RuntimeError: Batching rule not implemented"),
+     ("OwnDropout", "not used, because it fails: RuntimeError: vmap: called random operation")],
+)  # fmt: skip
+def test_a_method_that_raises_is_noted(name, note):
+    report, outcome = examined(name)
+    assert report.healthy
+    assert note in outcome.notes[0]
+
+
+def test_a_model_with_state_has_no_methods_to_try():
+    _, outcome = examined("InPlaceCache")
+    assert "carries state from one pass to the next" in outcome.reason
