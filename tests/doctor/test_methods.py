@@ -11,14 +11,11 @@ MODULES = "tests.train.my_mixers"
 TITLES = {
     "stack",
     "stack, compiled, batch innermost, 1 run a call",
-    "stack, compiled, plain attention, 1 run a call",
-    "stack, compiled, batch innermost, 1 run a call, 16 samples a call",
-    "stack, compiled, plain attention, 1 run a call, 16 samples a call",
 }
 
 
-def examined(name):
-    report = doctor(f"{MODULES}:{name}", "train.batch_size=32", checks=["methods"])
+def examined(name, samples=32):
+    report = doctor(f"{MODULES}:{name}", f"train.batch_size={samples}", checks=["methods"])
     return report, report.outcomes[0]
 
 
@@ -39,7 +36,7 @@ def test_a_method_that_differs_is_a_finding_with_its_cause():
     assert not report.healthy
     (finding,) = outcome.findings
     assert finding.message == "a method of training differs from eager training"
-    assert finding.evidence.count("batch innermost") == 2
+    assert finding.evidence.count("batch innermost") == 1
     assert "plain attention" not in finding.evidence
     assert re.search(r"loss \d\.\de-0\d, gradient \d\.\de.0\d relative, where", finding.evidence)
     assert "traced from one pass" in finding.cause
@@ -52,6 +49,27 @@ def test_samples_that_see_each_other_are_tried_in_one_piece():
     assert {note.partition(":")[0] for note in outcome.notes} == {
         "stack", "stack, compiled, plain attention, 1 run a call",
     }  # fmt: skip
+
+
+@pytest.mark.usefixtures("compiles", "interpreted")
+def test_a_batch_that_a_plan_would_split_is_tried_in_parts(monkeypatch):
+    monkeypatch.setattr("ablab.execute.method_choice._UNSPLIT_BYTES", 0)
+    monkeypatch.setattr("ablab.execute.method_choice._PART_TOKENS", 0)
+    _, outcome = examined("Dropout", 64)
+    assert "stack, compiled, batch innermost, 1 run a call, 32 samples a call: agrees" in str(
+        outcome.notes
+    )
+
+
+@pytest.mark.usefixtures("compiles", "interpreted")
+def test_without_a_rule_the_usual_layout_is_tried():
+    _, outcome = examined("Recurrent")
+    titles = [note.partition(":")[0] for note in outcome.notes]
+    assert titles[1:] == [
+        "stack, compiled, batch innermost, 1 run a call",
+        "stack, compiled, plain attention, 1 run a call",
+    ]
+    assert "NoRuleError: aten.mkldnn_rnn_layer" in outcome.notes[1]
 
 
 @pytest.mark.parametrize(

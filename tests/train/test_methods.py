@@ -35,6 +35,32 @@ def test_bfloat16_takes_products_in_half_and_keeps_the_rest():
     np.testing.assert_allclose(together.losses[:, :1], found, rtol=2e-2)
 
 
+HALF = {
+    "stack": STACK,
+    "plain": Method("stack", attention="plain"),
+    "row by row": Method("stack", rows=1),
+}
+
+
+def agrees_in_half(method, **parts):
+    runs = [make_run(seed, precision="bfloat16", lr=1e-3, **parts) for seed in (0, 1)]
+    found = Stack(runs, None, CPU, method).advance(100).losses
+    exact = np.concatenate([Stack([run], None, CPU, SOLO).advance(100).losses for run in runs], 1)
+    for steps, most in ((1, 1e-3), (10, 1e-2), (100, 1e-1)):  # docs/guarantees.md
+        np.testing.assert_allclose(found[:steps], exact[:steps], rtol=most)
+
+
+@pytest.mark.parametrize("method", HALF)
+def test_bfloat16_agrees_as_far_as_the_guarantee_says(method):
+    agrees_in_half(HALF[method], **PARTS["text"])
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("method", COMPILED)
+def test_compiled_bfloat16_agrees_as_far_as_the_guarantee_says(method):
+    agrees_in_half(COMPILED[method], **PARTS["text"])
+
+
 @pytest.mark.parametrize("method", COMPILED)
 def test_each_compiled_layout_agrees(method):
     agree(PARTS["bigram"], OPTIMIZERS["adam"], COMPILED[method])

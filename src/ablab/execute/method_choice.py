@@ -247,22 +247,17 @@ def _methods(runs: int, cost: StepCost, options: Options, device: torch.device) 
 
 
 def possible_methods(cost: StepCost, device: torch.device) -> list[Method]:
-    """The methods that a plan may choose, whatever the options, for one run or several.
+    """The methods that a plan may choose for one run or several, whatever the options; not solo.
 
-    A program that needs splitting for larger batches only, and the usual layout, to which a stack
-    falls back if the innermost one has no rule for an operation, are included.
+    One run calls the same compiled program as a stack that calls it run by run, so it is left out.
     """
-    found: list[Method] = []
-    for count in (1, 2):
-        for engine in ("auto", "solo", "stack"):
-            found += _methods(count, cost, Options(engine=engine), device)
-    for method in [each for each in found if each.layout == "innermost"]:
-        found.append(replace(method, layout="usual"))
-    if device.type == "cpu" and not cost.mixes_samples:
-        for method in [each for each in found if each.compiled and each.samples is None]:
-            if cost.samples > 1:
-                found.append(replace(method, samples=-(-cost.samples // 2)))
-    return [method for method in dict.fromkeys(found) if method != SOLO]
+    found: dict[Method, None] = {}
+    for count in (2, 1):
+        for method in _methods(count, cost, Options(), device):
+            as_stack = replace(method, engine="stack", rows=1)
+            if method != SOLO and as_stack not in found:
+                found[method] = None
+    return list(found)
 
 
 def _compiled(base: Method, cost: StepCost, on_cpu: bool) -> list[Method]:

@@ -287,13 +287,14 @@ def _layer_norm(
     op: Any, x: Samples, shape: Sequence[int], weight: Any, bias: Any, eps: float
 ) -> tuple[Samples, None, None]:
     axes = list(range(x.ndim - len(shape), x.ndim))
-    centred = x.tensor - x.tensor.mean(axes, keepdim=True)
+    exact = x.tensor.float() if x.tensor.dtype.itemsize < 4 else x.tensor  # as torch's kernel
+    centred = exact - exact.mean(axes, keepdim=True)
     normed = centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + eps)
     if weight is not None:
         normed = normed * _aligned(weight)
     if bias is not None:
         normed = normed + _aligned(bias)
-    return Samples(normed), None, None
+    return Samples(normed.to(x.tensor.dtype)), None, None
 
 
 @_rule(aten.nll_loss_forward.default)

@@ -6,10 +6,11 @@ import torch
 
 from ablab.doctor.check import Finding, NotApplicable, check
 from ablab.doctor.patient import Patient
-from ablab.execute.cost import StepCost, count_cost
+from ablab.execute.cost import count_cost
 from ablab.execute.method_choice import STATEFUL, possible_methods
 from ablab.execute.verify import try_method
 from ablab.train.method import Method
+from ablab.train.run import Run
 
 _CPU = torch.device("cpu")
 _VMAP = (
@@ -37,12 +38,13 @@ def methods(patient: Patient) -> list[Finding]:
     if cost.stateful:
         raise NotApplicable(f"{STATEFUL}, so each run trains alone, eagerly")
     findings: dict[str, list[str]] = {}
-    for method in tried_methods(cost):
-        seeds = (0, 1) if method.engine == "stack" else (0,)
-        runs = [replace(patient.run, seed=patient.run.seed + offset) for offset in seeds]
-        outcome = try_method(runs, method, _CPU)
+    methods = possible_methods(cost, _CPU)
+    for method in methods:
+        outcome = try_method(_runs(patient, method), method, _CPU)
         if isinstance(outcome, str):
             patient.note("methods", f"{method.title}: not used, because it fails: {outcome}")
+            if method.layout == "innermost":  # as in training
+                methods.append(replace(method, layout="usual"))
             continue
         patient.note("methods", f"{method.title}: {'agrees, ' if outcome.agrees else ''}{outcome}")
         if not outcome.agrees:
@@ -54,11 +56,7 @@ def methods(patient: Patient) -> list[Finding]:
     ]
 
 
-def tried_methods(cost: StepCost) -> list[Method]:
-    """The methods that a plan may choose for one run or several, each program once."""
-    tried = []
-    for method in possible_methods(cost, _CPU):
-        alone = replace(method, engine="stack", rows=1) if method.compiled else method
-        if alone not in tried:  # a compiled stack calls the program of a single run
-            tried.append(alone)
-    return tried
+def _runs(patient: Patient, method: Method) -> list[Run]:
+    """Two seeds for a stack, else one."""
+    seeds = (0, 1) if method.engine == "stack" else (0,)
+    return [replace(patient.run, seed=patient.run.seed + offset) for offset in seeds]
