@@ -32,6 +32,8 @@ FUNCTIONS = {
     "join": lambda w, x: torch.cat([x[0], w], 0),
     "stack": lambda w, x: torch.stack([x, 2 * x], -1),
     "expand": lambda w, x: x.unsqueeze(0).expand(2, -1, -1, -1) + x[:, :1].expand_as(x),
+    "any": lambda w, x: torch.where((x > 1).any(-1, keepdim=True), x, torch.full_like(x, 2.0)),
+    "attention": lambda w, x: F.scaled_dot_product_attention(x, 2 * x, x, is_causal=True),
     "scan": lambda w, x: x.cumsum(-1),
     "pointwise": lambda w, x: F.gelu(x) + F.silu(x) + x.tanh() + x.masked_fill(x > 0, 1.0),
     "cast": lambda w, x: x.double().clone().detach() * 2,

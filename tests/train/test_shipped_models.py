@@ -28,11 +28,14 @@ LAYOUTS = {
     "innermost": Method("stack", True, "innermost", "plain", 1),
     "innermost, in parts": Method("stack", True, "innermost", "plain", 1, samples=BATCH // 2),
 }
+SIZES = {"n_latents", "n_thoughts", "d_model", "n_heads", "d_head", "d_mlp", "init_std"}
 # Recipes whose first variants differ from another recipe's in sizes only.
 ALIKE = {
     f"digit-addition-{name}": "digit-addition-last"
     for name in ("before", "cures", "decay", "heads", "next", "spikes", "tiny")
 } | {"thinker-sequences": "thinker-roll", "thinker-addition": "thinker-size"}
+# A module of a user's kind that indexes with a tensor, for which the innermost layout has no rule.
+INDEXED = ("ablab.recipes.thinker_bugs:Copier",)
 THOROUGH = ("addition", "thinker-permuted")
 # Samples that see each other, on purpose: no plan splits their batch or has it innermost.
 MIXING = {"thinker-permuted": "axes=permuted", "attention-norms-bugs": "without dim"}
@@ -49,7 +52,7 @@ def layouts_of(run):
     """The layouts in which a plan may train a run."""
     cost = count_cost(run)
     assert not isinstance(cost, str) and not cost.stateful
-    if cost.mixes_samples:
+    if cost.mixes_samples or run.model.kind in INDEXED:
         return ["stack", "usual", "usual, fused"]
     inner = any(each.layout == "innermost" for each in possible_methods(cost, CPU))
     return [name for name in LAYOUTS if inner or "innermost" not in name]
@@ -73,8 +76,10 @@ def test_every_recipe_is_tried():
 def operations(recipe):
     """What the first variant of a recipe computes, whatever its sizes."""
     run = next(runs_of(recipe))
-    sizes = dict.fromkeys(("d_model", "n_heads", "init_std"))
-    return run.model.model_dump(mode="json") | sizes, run.task.kind, run.train.loss
+    model = run.model.model_dump(mode="json")
+    for part in (model, model.get("mlp") or {}):
+        part |= dict.fromkeys(SIZES & part.keys())
+    return model, run.train.loss
 
 
 @pytest.mark.parametrize("recipe", ALIKE)

@@ -263,6 +263,16 @@ def _reduce_all(op: Any, x: Samples, **kwargs: Any) -> Samples:
     return Samples(by_axis(x.tensor, x.axes(None), **kwargs)) if x.ndim else x
 
 
+@_rule(aten.any.dim)
+def _any(op: Any, x: Samples, dim: int, keepdim: bool = False) -> Samples:
+    return Samples(op(x.tensor, x.axis(dim), keepdim))
+
+
+@_rule(aten.full_like.default)
+def _full_like(op: Any, x: Samples, value: Any, **kwargs: Any) -> Samples:
+    return Samples(op(x.tensor, value, **kwargs))
+
+
 @_rule(aten.cumsum.default)
 def _scan(op: Any, x: Samples, dim: int, **kwargs: Any) -> Samples:
     return Samples(op(x.tensor, x.axis(dim), **kwargs))
