@@ -206,6 +206,7 @@ def run(
     retry: bool = False,
     compile: Compiling = "auto",
     executor: str = "auto",
+    take_over: bool = False,
     quiet: bool = False,
     **settings: Any,
 ) -> Result:
@@ -223,6 +224,7 @@ def run(
         compile: Whether to compile steps: ``auto`` (if it pays), ``on`` or ``off``.
         executor: How to run training processes: ``in_process``, ``worker_processes``, the import
             path of your own executor, or ``auto``.
+        take_over: Whether to take the runs that other processes have leased.
         quiet: Whether to hide progress.
         settings: Top-level settings by name (``seeds=3``), as for an experiment.
 
@@ -240,7 +242,7 @@ def run(
     named += [repr(override) for override in overrides]
     named += [f"{key}={value!r}" for key, value in settings.items()]
     command = f"ablab.run({', '.join(named)})"
-    options = Options(engine, device, workers, retry, compile, executor)
+    options = Options(engine, device, workers, retry, compile, executor, take_over)
     trained = orchestrate(asked, store, options, command, make_reporter(quiet), lambda: False)
     return Result.of(asked, trained)
 

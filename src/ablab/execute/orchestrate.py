@@ -21,6 +21,7 @@ from ablab.execute.speeds import Speeds, persist_compiled_programs
 from ablab.execute.stop_rules import apply_stop_rules
 from ablab.experiments.experiment import Experiment
 from ablab.store.expected import stamp
+from ablab.store.leases import break_leases
 from ablab.store.metrics import compact
 from ablab.store.run_rows import progress_of_runs, stopped_runs
 from ablab.store.store import ExperimentRecord, Store
@@ -80,6 +81,9 @@ def orchestrate(
     opened = store if isinstance(store, Store) else Store(store, create=True)
     record = _register(asked, opened, options, command, reporter)
     left = steps_left(opened.members(record.id))
+    if options.take_over:
+        for holder in break_leases(opened.index, list(left)):
+            reporter.message(f"runs are taken over from {holder}")
     if not left:
         count = len(asked.runs)
         runs = "the run is" if count == 1 else f"all {count:,} runs are"

@@ -78,10 +78,12 @@ def save_artifact(
     check_space(store.path, needed, f"{_FOLDERS[kind]} of run {run} at step {step}")
     metadata = {"run": run, "step": str(step), "ablab": "1"}
     own = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-    size = write_atomically(path, lambda to: save_file(own, to, metadata))
+    size = write_atomically(path, lambda to: save_file(own, to, metadata), store.path)
     if table is not None:
         to = artifact_path(store, kind, run, step, "parquet")
-        size += write_atomically(to, lambda path: table.write_parquet(path, compression="zstd"))
+        size += write_atomically(
+            to, lambda path: table.write_parquet(path, compression="zstd"), store.path
+        )
     with store.index.transaction() as connection:
         connection.execute(
             "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?)",
@@ -143,6 +145,8 @@ def check_space(path: Path, needed: int, what: str) -> None:
     Raises:
         StoreError: There is not enough disk space.
     """
+    if not needed:
+        return
     path = next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
     free = shutil.disk_usage(path).free
     if needed + _SPARE_BYTES > free:

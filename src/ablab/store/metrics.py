@@ -28,7 +28,9 @@ def write_part(store: Store, frame: pl.DataFrame) -> tuple[str, int]:
     """Writes rows as a new part; returns its file name and size. Does not change the index."""
     name = f"{uuid4().hex}.parquet"
     size = write_atomically(
-        store.path / "metrics" / name, lambda path: frame.write_parquet(path, compression="zstd")
+        store.path / "metrics" / name,
+        lambda path: frame.write_parquet(path, compression="zstd"),
+        store.path,
     )
     return name, size
 

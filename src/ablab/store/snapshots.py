@@ -56,7 +56,9 @@ def write_snapshot(
             "interval": recovery.interval.hex(),
         }
     return write_atomically(
-        snapshot_path(store, run, state.step), lambda path: save_file(tensors, path, metadata)
+        snapshot_path(store, run, state.step),
+        lambda path: save_file(tensors, path, metadata),
+        store.path,
     )
 
 
