@@ -1,4 +1,4 @@
-"""The file of a machine's measured speeds: its content, its lock, and how values are added to it."""
+"""The file of a machine's measured speeds: its content, its lock, and how values are added."""
 
 import math
 from collections.abc import Iterator
@@ -96,6 +96,11 @@ def add_step(data: Measurements, key: str, entry: MeasuredStep, timed: bool) -> 
 def add_compiled(data: Measurements, key: str, entry: CompileTime) -> None:
     """Adds how long a method took to compile the first time."""
     data["compiled"].setdefault(key, entry)
+
+
+def add_start(data: Measurements, seconds: float) -> None:
+    """Replaces how long worker processes take to start."""
+    data["start"] = seconds
 
 
 def add_estimate(data: Measurements, entry: Estimate) -> None:

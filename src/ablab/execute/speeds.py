@@ -28,6 +28,7 @@ from ablab.execute.measurements import (
     Measurements,
     add_compiled,
     add_estimate,
+    add_start,
     add_step,
     locked,
     read_measurements,
@@ -187,7 +188,7 @@ class Speeds:
 
     def note_start(self, seconds: float) -> None:
         """Records how long worker processes took to start."""
-        self._note(lambda data: data.update(start=seconds))
+        self._note(partial(add_start, seconds=seconds))
 
     def note_estimate(self, name: str, estimated: float, measured: float) -> None:
         """Records the estimated and the measured seconds of an experiment."""
