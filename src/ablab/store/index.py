@@ -73,6 +73,15 @@ _ADDED = {
     written TEXT NOT NULL, seen INTEGER NOT NULL, runs INTEGER NOT NULL,
     UNIQUE (experiment, expectation)
 )""",
+    # Paths are relative to the store. A file that is being replaced may have either digest.
+    "digests": """(
+    path TEXT NOT NULL, digest TEXT NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (path, digest)
+) WITHOUT ROWID""",
+    "shares": """(
+    part INTEGER NOT NULL REFERENCES parts (id) ON DELETE CASCADE, run TEXT NOT NULL,
+    rows INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, losses INTEGER NOT NULL,
+    digest TEXT NOT NULL, PRIMARY KEY (part, run)
+) WITHOUT ROWID""",
 }
 
 
