@@ -38,9 +38,7 @@ def experiment_readings(
     # Before the metrics are read: rows that are added meanwhile make the cached reading outdated.
     versions = data_versions(store, [run.run for run in trained])
     levels = hashlib.sha256(json.dumps(record.levels, sort_keys=True).encode()).hexdigest()[:16]
-    editions = {
-        (run.run, run.step): f"{EDITION} {versions[run.run]} {levels}" for run in trained
-    }
+    editions = {(run.run, run.step): f"{EDITION} {versions[run.run]} {levels}" for run in trained}
     cached = cached_readings(store, column, editions)
     found = {run: from_data(json.loads(text)) for run, text in cached.items()}
     left = {run.run: run.step for run in trained if run.run not in found}

@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ablab.config import Problem
 from ablab.config.files import Write
 from ablab.store.files import write_atomically
+from ablab.store.index import StoreError
 from ablab.store.paths import relative
 from ablab.store.store import Store
 
@@ -69,9 +71,7 @@ def record_digests(
     for each in written:
         name = relative(store.path, each.path)
         connection.execute("DELETE FROM digests WHERE path = ?", (name,))
-        connection.execute(
-            "INSERT INTO digests VALUES (?, ?, ?)", (name, each.digest, each.bytes)
-        )
+        connection.execute("INSERT INTO digests VALUES (?, ?, ?)", (name, each.digest, each.bytes))
 
 
 def forget_digests(connection: sqlite3.Connection, store: Store, paths: Iterable[Path]) -> None:
@@ -95,6 +95,21 @@ def write_text_digested(store: Store, path: Path, text: str) -> None:
         known = {own.digest, *digests_of(store, path)}
         if found.digest in known:  # otherwise it was damaged since: let the check say so
             record_digests(connection, store, [found])
+
+
+def read_text_digested(store: Store, path: Path) -> str:
+    """The text of a file whose digest is compared; without a digest, whatever it has.
+
+    Raises:
+        StoreError: The file is damaged.
+        FileNotFoundError: There is no such file.
+        UnicodeDecodeError: It has no digest, and is not text.
+    """
+    content = path.read_bytes()
+    known = digests_of(store, path)
+    if known and hashlib.sha256(content).hexdigest() not in known:
+        raise StoreError(Problem("a file of an entry is damaged", given=str(path)))
+    return content.decode("utf-8")
 
 
 def digests_of(store: Store, path: Path) -> dict[str, int]:

@@ -9,7 +9,7 @@ import psutil
 
 T = TypeVar("T")
 _TYPES = (pl.String, pl.Boolean)  # besides numbers
-_BYTES = {pl.String: 16}  # at most in memory, per value; 8 otherwise
+_STRING_BYTES, _NUMBER_BYTES = 16, 8  # of a value in memory, at most
 
 
 class DamagedError(ValueError):
@@ -24,7 +24,9 @@ def column_types(path: Path) -> dict[str, pl.DataType]:
         FileNotFoundError: There is no such file.
     """
     schema = guarded(lambda: pl.read_parquet_schema(path))
-    strange = [name for name, kind in schema.items() if not kind.is_numeric() and kind not in _TYPES]
+    strange = [
+        name for name, kind in schema.items() if not kind.is_numeric() and kind not in _TYPES
+    ]
     if strange:
         raise DamagedError(f"column {strange[0]!r} has type {schema[strange[0]]}")
     return dict(schema)
@@ -48,7 +50,9 @@ def read_rows(path: Path, rows: int | None, columns: Sequence[str] | None = None
     declared = guarded(lambda: pl.scan_parquet(path).select(pl.len()).collect().item())
     if rows is not None and declared != rows:
         raise DamagedError(f"{declared} rows, but the index says {rows}")
-    needed = declared * sum(_BYTES.get(type(types[name]), 8) for name in names)  # type: ignore[call-overload]
+    needed = declared * sum(
+        _STRING_BYTES if types[name] == pl.String else _NUMBER_BYTES for name in names
+    )
     free = psutil.virtual_memory().available
     if needed > free:
         raise DamagedError(

@@ -13,7 +13,7 @@ from ablab.config import Problem
 from ablab.store.digests import Written, damage, record_digests, write_digested
 from ablab.store.index import StoreError
 from ablab.store.parquet import DamagedError, column_types, read_rows
-from ablab.store.paths import metrics_path, relative
+from ablab.store.paths import metrics_path
 from ablab.store.shares import Share, shares
 from ablab.store.store import Store
 
@@ -78,16 +78,23 @@ def add_part(
     )
     made = cursor.lastrowid
     connection.executemany(
-        "INSERT INTO part_runs (run, part) VALUES (?, ?)", [(each.run, made) for each in part.shares]
+        "INSERT INTO part_runs (run, part) VALUES (?, ?)",
+        [(each.run, made) for each in part.shares],
     )
+    assert made is not None, "SQLite numbers every row that it adds"
+    add_shares(connection, made, part.shares)
+    record_digests(connection, store, [part.written])
+
+
+def add_shares(connection: sqlite3.Connection, part: int, shares: Sequence[Share]) -> None:
+    """Records the shares of a part, inside the caller's transaction."""
     connection.executemany(
-        "INSERT INTO shares VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO shares VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (made, each.run, each.rows, each.first, each.last, each.losses, each.digest)
-            for each in part.shares
+            (part, each.run, each.rows, each.first, each.last, each.losses, each.digest)
+            for each in shares
         ],
     )
-    record_digests(connection, store, [part.written])
 
 
 def append_rows(store: Store, frame: pl.DataFrame) -> None:
@@ -169,11 +176,6 @@ def damaged_part(path: Path, part: Part, reason: str) -> StoreError:
             expected=REPAIR,
         )
     )
-
-
-def part_key(store: Store, part: Part) -> str:
-    """The part's file, relative to the store."""
-    return relative(store.path, metrics_path(store.path, part.file))
 
 
 def _sound(store: Store, part: Part) -> Path:

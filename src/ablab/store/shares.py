@@ -58,8 +58,8 @@ def shares(frame: pl.DataFrame) -> list[Share]:
         digest = hashlib.sha256(f"rows 1\n{run}\n".encode())
         digest.update(steps[part].astype("<i8").tobytes())
         if valid is not None and values is not None:
-            used = valid[part].any(axis=0)
-            logged = [name for name, is_used in zip(numbers, used, strict=True) if is_used]
+            used = np.flatnonzero(valid[part].any(axis=0))
+            logged = [numbers[place] for place in used]
             digest.update("\n".join(["", *map(repr, logged), ""]).encode())
             digest.update(np.packbits(valid[part][:, used]).tobytes())
             digest.update(np.ascontiguousarray(values[part][:, used], dtype="<f8").tobytes())

@@ -15,6 +15,7 @@ from ablab.experiments.identity import trajectory
 from ablab.store.files import write_text_atomically
 from ablab.store.index import Index, StoreError
 from ablab.store.leases import live_owners
+from ablab.store.paths import tokenizer_path
 from ablab.tasks.subwords import content_digest
 from ablab.tasks.text_config import tokenizer_json
 
@@ -121,7 +122,7 @@ class Store:
         """
         for content in {tokenizer_json(variant.parts.task) for variant in experiment.variants}:
             if content is not None:
-                path = self.path / "tokenizers" / f"{content_digest(content)}.json"
+                path = tokenizer_path(self.path, content_digest(content))
                 if not path.is_file():
                     write_text_atomically(path, content)
         now = timestamp()
