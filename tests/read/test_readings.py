@@ -8,7 +8,7 @@ import pytest
 
 from ablab.read import readings
 from ablab.read.readings import EDITION, experiment_readings, read_frame
-from ablab.store.metrics import append_rows, experiment_metrics, experiment_runs
+from ablab.store.metrics import append_rows, experiment_metrics
 from tests.store.makers import train
 
 COLUMN = "activation/logits/rms"
@@ -32,7 +32,7 @@ def fresh(store, record):
 
 def test_rows_that_a_replay_adds_are_read(stored):
     store, record, run = stored
-    add(store, run.run, {step: 1.0 for step in range(1, 11)})
+    add(store, run.run, dict.fromkeys(range(1, 11), 1.0))
     before = experiment_readings(store, record, [run], COLUMN)
     assert before == fresh(store, record)
     add(store, run.run, {step: 9.0 - step / 10 for step in range(11, 21)})
