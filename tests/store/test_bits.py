@@ -183,8 +183,8 @@ def test_a_resume_says_which_snapshot_it_skips(lab, made):
     path = lab / "snapshots" / run / "40.safetensors"
     flip(path, 0.5)
     said = []
-    from ablab.execute.orchestrate import orchestrate
     from ablab.execute.options import Options
+    from ablab.execute.orchestrate import orchestrate
     from ablab.execute.progress import QuietReporter
 
     class Listening(QuietReporter):

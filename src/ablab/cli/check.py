@@ -25,7 +25,7 @@ def check(store: str, as_json: bool, quiet: bool, repair: bool) -> int:
     """
     from ablab.store import Store
 
-    opened = Store(store)
+    opened = Store(store, verify=False)
     from ablab.store.check import check_store
     from ablab.store.repair import repair_store
     from ablab.store.repair_plan import plan_repair

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ablab.config import Problem
 from ablab.store.check import Checked, Damage, check_store, leftovers
 from ablab.store.digests import Written, file_digest, forget_digests, record_digests
 from ablab.store.index import StoreError
@@ -55,10 +56,14 @@ def repair_store(store: Store) -> tuple[Checked, list[Action]]:
 
 
 def _check_index(store: Store) -> None:
-    damaged = [row[0] for row in store.index.rows("PRAGMA integrity_check") if row[0] != "ok"]
+    damaged = store.index.damage()
     if damaged:
         raise StoreError(
-            f"the store's index is damaged ({damaged[0]}): restore it from a backup of the store"
+            Problem(
+                f"nothing was repaired, because the store's index is damaged ({damaged[0]})",
+                given=str(store.index.path),
+                expected="an index that ablab wrote: restore it from a backup of the store",
+            )
         )
 
 

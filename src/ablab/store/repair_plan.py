@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from safetensors import SafetensorError, safe_open
 
+from ablab.config import counted
 from ablab.store.check import Checked, Damage
 from ablab.store.parts import list_parts, read_part
 from ablab.store.paths import relative
@@ -143,8 +144,9 @@ def _action(store: Store, damage: Damage, back: dict[str, int]) -> Action:
     run, step = damage.run, damage.step
     if damage.kind == "metrics":
         count = len(concerned(damage))
-        rest = f"; the rows of {len(damage.sound)} others are kept" if damage.sound else ""
-        what = f"{file} {aside}, with rows of {count} run{'' if count == 1 else 's'}{rest}"
+        what = f"{file} {aside}" + (f", with rows of {counted(count, 'run')}" if count else "")
+        if damage.sound:
+            what += f"; sound rows of {counted(len(damage.sound), 'run')} are kept"
         lost = [each for each in damage.lost if not each.losses]
         commands = [
             f"ablab replay {each.run} --steps {max(1, each.first)}:{each.last} --watch …"

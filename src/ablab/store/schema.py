@@ -105,7 +105,10 @@ _JSON = {
 _HEXADECIMAL = "[0-9a-f]" * 12
 _PATTERNS = {
     **{("runs", "id"): _HEXADECIMAL, ("parts", "file"): "[0-9a-f]" * 32 + ".parquet"},
-    **{(table, "run"): _HEXADECIMAL for table in ("members", "part_runs", "snapshots", "kept", "shares")},
+    **{
+        (table, "run"): _HEXADECIMAL
+        for table in ("members", "part_runs", "snapshots", "kept", "shares")
+    },
 }
 
 

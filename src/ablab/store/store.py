@@ -62,12 +62,15 @@ class Store:
         path: The folder.
         create: Whether to create the store if it does not exist.
         write: Whether to open the index for writing.
+        verify: Whether to verify the index's rows; false for what reports or repairs damage.
 
     Raises:
         StoreError: The store is missing, damaged, not a store, or from another release.
     """
 
-    def __init__(self, path: str | Path, create: bool = False, write: bool = True) -> None:
+    def __init__(
+        self, path: str | Path, create: bool = False, write: bool = True, *, verify: bool = True
+    ) -> None:
         self.path = Path(path)
         index = self.path / "index.sqlite"
         if not index.is_file():
@@ -98,7 +101,7 @@ class Store:
                 raise StoreError(
                     Problem(f"cannot create the store ({error.strerror})", given=str(path))
                 ) from error
-        self.index = Index(index, create=create, write=write)
+        self.index = Index(index, create=create, write=write, verify=verify)
 
     def close(self) -> None:
         """Closes the index."""
