@@ -103,6 +103,8 @@ class OpenStore:
         capture: Sequence[str] = (),
         capture_every: int | None = None,
         samples: int = 8,
+        anyway: bool = False,
+        take_over: bool = False,
         device: DeviceName = "auto",
         tell: Callable[[int, int], None] = lambda step, last: None,
     ) -> ReplayReport:
@@ -116,6 +118,8 @@ class OpenStore:
             capture: Patterns of tensors to capture, ``family/site-or-parameter`` or a site.
             capture_every: The interval between captures, in steps; None for about ten captures.
             samples: The number of samples in the probe batch of captures.
+            anyway: Whether to add the results even if the losses differ from the stored ones.
+            take_over: Whether to take the run from another process that has leased it.
             device: ``cpu``, ``cuda``, ``mps``, or ``auto``: the device that the run was trained
                 on, if it is available.
             tell: Called regularly with the current and the last step.
@@ -126,7 +130,15 @@ class OpenStore:
         stored = self.run(run)
         first, last = steps or (1, self.store.run_row(stored.id)["step"])
         request = ReplayRequest(
-            first, last, tuple(watch), every, tuple(capture), capture_every, samples
+            first,
+            last,
+            tuple(watch),
+            every,
+            tuple(capture),
+            capture_every,
+            samples,
+            anyway,
+            take_over,
         )
         segments = stored.segments
         target = find_device(device)

@@ -34,6 +34,12 @@ from ablab.cli.common import json_option, print_json, quiet_option, store_option
 @click.option(
     "--samples", default=8, show_default=True, help="Samples in the probe batch of captures."
 )
+@click.option(
+    "--anyway", is_flag=True, help="Add the results even if the losses differ from the stored ones."
+)
+@click.option(
+    "--take-over", is_flag=True, help="Take the run from another process that has leased it."
+)
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps")
 @store_option
 @json_option
@@ -46,6 +52,8 @@ def replay(
     capture: tuple[str, ...],
     capture_every: int | None,
     samples: int,
+    anyway: bool,
+    take_over: bool,
     device: str,
     store: str,
     as_json: bool,
@@ -53,7 +61,8 @@ def replay(
 ) -> int:
     """Retrain steps of a stored run with more statistics; RUN is its id or a prefix of it.
 
-    Compares the losses with the stored ones and adds the new statistics to the metrics of the run.
+    Compares the losses with the stored ones. If they agree, the new statistics are added to the
+    metrics of the run.
     """
     import ablab
     from ablab.config import InputError
@@ -80,6 +89,8 @@ def replay(
             capture=capture,
             capture_every=capture_every,
             samples=samples,
+            anyway=anyway,
+            take_over=take_over,
             device=device,  # type: ignore[arg-type]
             tell=tell,
         )
@@ -122,6 +133,10 @@ def _print(found: Any) -> None:
             "release, machine or corpus, or a run that amplifies rounding errors",
             err=True,
         )
+    if not found.added:
+        if found.columns or found.captured:
+            click.echo("nothing was added; --anyway adds it", err=True)
+        return
     if found.columns:
         click.echo(
             f"added: {counted(len(found.columns), 'statistic')} at {counted(found.rows, 'step')}"

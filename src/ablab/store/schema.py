@@ -73,6 +73,15 @@ ADDED = {
     written TEXT NOT NULL, seen INTEGER NOT NULL, runs INTEGER NOT NULL,
     UNIQUE (experiment, expectation)
 )""",
+    # Paths are relative to the store. A file that is being replaced may have either digest.
+    "digests": """(
+    path TEXT NOT NULL, digest TEXT NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (path, digest)
+) WITHOUT ROWID""",
+    "shares": """(
+    part INTEGER NOT NULL REFERENCES parts (id) ON DELETE CASCADE, run TEXT NOT NULL,
+    rows INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, losses INTEGER NOT NULL,
+    digest TEXT NOT NULL, PRIMARY KEY (part, run)
+) WITHOUT ROWID""",
 }
 # Created with a new index, and by the first transaction on one of format 1.
 ROW_DIGESTS = """CREATE TABLE row_digests (
@@ -96,7 +105,10 @@ _JSON = {
 _HEXADECIMAL = "[0-9a-f]" * 12
 _PATTERNS = {
     **{("runs", "id"): _HEXADECIMAL, ("parts", "file"): "[0-9a-f]" * 32 + ".parquet"},
-    **{(table, "run"): _HEXADECIMAL for table in ("members", "part_runs", "snapshots", "kept")},
+    **{
+        (table, "run"): _HEXADECIMAL
+        for table in ("members", "part_runs", "snapshots", "kept", "shares")
+    },
 }
 
 

@@ -15,6 +15,7 @@ from ablab.experiments.identity import trajectory
 from ablab.store.files import write_text_atomically
 from ablab.store.index import Index, StoreError
 from ablab.store.leases import live_owners
+from ablab.store.paths import tokenizer_path
 from ablab.tasks.subwords import content_digest
 from ablab.tasks.text_config import tokenizer_json
 
@@ -61,12 +62,15 @@ class Store:
         path: The folder.
         create: Whether to create the store if it does not exist.
         write: Whether to open the index for writing.
+        verify: Whether to verify the index's rows; false for what reports or repairs damage.
 
     Raises:
         StoreError: The store is missing, damaged, not a store, or from another release.
     """
 
-    def __init__(self, path: str | Path, create: bool = False, write: bool = True) -> None:
+    def __init__(
+        self, path: str | Path, create: bool = False, write: bool = True, *, verify: bool = True
+    ) -> None:
         self.path = Path(path)
         try:
             self._find(create)
@@ -74,7 +78,7 @@ class Store:
             raise StoreError(
                 Problem(f"cannot open the store ({error.strerror})", given=str(path))
             ) from error
-        self.index = Index(self.path / "index.sqlite", create=create, write=write)
+        self.index = Index(self.path / "index.sqlite", create=create, write=write, verify=verify)
 
     def _find(self, create: bool) -> None:
         """Looks for the store's index, and creates the store's folder if that is wanted."""
@@ -130,7 +134,7 @@ class Store:
         """
         for content in {tokenizer_json(variant.parts.task) for variant in experiment.variants}:
             if content is not None:
-                path = self.path / "tokenizers" / f"{content_digest(content)}.json"
+                path = tokenizer_path(self.path, content_digest(content))
                 if not path.is_file():
                     write_text_atomically(path, content)
         now = timestamp()

@@ -1,7 +1,7 @@
 """Trains in this process, one stack after another."""
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -42,7 +42,7 @@ class InProcess(Executor):
                 while parts:
                     runs = parts.pop(0)
                     try:
-                        for group in group_by_step(queue.store, runs):
+                        for group in group_by_step(queue.store, runs, _teller(queue)):
                             ready = set_up(queue, owner, claim, group)
                             if ready is None:
                                 continue
@@ -72,6 +72,10 @@ class InProcess(Executor):
                     if queue.should_pause():
                         break
         return not queue.unfinished()
+
+
+def _teller(queue: StackQueue) -> Callable[[str], None]:
+    return lambda text: queue.report({"event": "message", "text": text})
 
 
 def _halves(queue: StackQueue, runs: Sequence[Run], failure: RunFailure) -> list[Sequence[Run]]:
