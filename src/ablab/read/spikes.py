@@ -11,7 +11,6 @@ from ablab.experiments.overrides import as_override
 from ablab.read.curves import Reading, Spike
 from ablab.read.incidents import Moved, moved_first
 from ablab.store.artifacts import list_artifacts, read_incident
-from ablab.store.index import StoreError
 from ablab.store.metrics import read_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.watching.names import is_statistic
@@ -122,10 +121,7 @@ def _records(store: Store, run: str, spike: Spike) -> list[tuple[str, pl.DataFra
     found = []
     for incident in list_artifacts(store, "flight", run):
         if -_NEAR <= incident.step - spike.step <= _NEAR:
-            try:
-                found.append(("flight recorder", read_incident(store, run, incident.step)))
-            except StoreError:  # damaged: use the run's own columns
-                continue
+            found.append(("flight recorder", read_incident(store, run, incident.step)))
     wanted = read_runs(store, [run], lambda names: [name for name in names if is_statistic(name)])
     near = wanted.filter(pl.col("step").is_between(spike.step - BEFORE, spike.step + 3))
     columns = [

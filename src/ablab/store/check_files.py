@@ -54,8 +54,9 @@ class Damage:
     sound: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        text = f"{self.path}: {self.reason}"
-        return text + (f"; damaged: {self.whose}" if self.whose else "")
+        kind = "metrics part" if self.kind == "metrics" else self.kind
+        text = f"{self.path}: damaged {kind} ({self.reason})"
+        return text + (f": {self.whose}" if self.whose else "")
 
     @property
     def whose(self) -> str:
@@ -215,7 +216,7 @@ def part_damage(path: Path, part: Part) -> Damage | None:
         frame = read_rows(path, part.rows)
         sound = _sound(part, frame)
     except (DamagedError, OSError, pl.exceptions.PolarsError) as error:
-        reason, sound = reason or f"damaged ({error})", []
+        reason, sound = reason or str(error), []
     lost = tuple(each for each in part.shares if each.run not in sound)
     if reason is None and (lost or (part.shares and len(part.shares) != len(sound))):
         reason = "its rows are not what was written"
