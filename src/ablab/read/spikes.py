@@ -11,6 +11,7 @@ from ablab.experiments.overrides import as_override
 from ablab.read.curves import Reading, Spike
 from ablab.read.incidents import Moved, moved_first
 from ablab.store.artifacts import list_artifacts, read_incident
+from ablab.store.index import StoreError
 from ablab.store.metrics import read_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.watching.names import is_statistic
