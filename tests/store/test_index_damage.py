@@ -11,6 +11,7 @@ import pytest
 
 from ablab.store import Store, StoreError
 from ablab.store.index import Index
+from ablab.store.index_repair import repair_index
 from tests.read.filled import fill, grid
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -56,6 +57,13 @@ def contents(path):
         return None
     finally:
         connection.close()
+
+
+def damage_of(path):
+    index = Index(path, create=False, verify=False)
+    found = index.damage()
+    index.close()
+    return found
 
 
 def test_no_flipped_bit_of_an_index_changes_what_is_read(made, tmp_path):
@@ -106,8 +114,7 @@ def test_a_row_that_ablab_did_not_write_is_named(lab, statement, names):
         Store(lab)
     assert "index.sqlite" in str(raised.value)
     assert "--repair" in str(raised.value)
-    damage = Index(lab / "index.sqlite", create=False, verify=False).damage()
-    assert any(names in each for each in damage)
+    assert any(names in each for each in damage_of(lab / "index.sqlite"))
 
 
 def test_whatever_is_written_keeps_the_digests(lab):
@@ -244,3 +251,63 @@ def test_the_definition_is_read_again_only_after_a_change(made, monkeypatch):
     monkeypatch.setattr(row_digests, "damaged_rows", None)  # calling it would raise
     Store(made).close()
     assert json.loads(Store(made).index.rows("SELECT definition FROM experiments")[0][0])
+
+
+def flip_in_rows(path, draw):
+    """Flips one bit inside of a value of a row."""
+    connection = sqlite3.connect(path)
+    tables = ("experiments", "runs", "members", "parts", "part_runs", "snapshots", "readings")
+    texts = [
+        str(value).encode()
+        for table in tables
+        for row in connection.execute(f"SELECT * FROM {table}")
+        for value in row
+        if isinstance(value, str) and len(value) > 8
+    ]
+    connection.close()
+    whole = bytearray(path.read_bytes())
+    text = draw.choice(texts)
+    place = whole.rfind(text) + draw.randrange(len(text))
+    whole[place] ^= 1 << draw.randrange(8)
+    path.write_bytes(whole)
+
+
+def test_repair_finds_the_bit_that_changed(made, tmp_path):
+    sound = contents(made / "index.sqlite")
+    draw = random.Random(3)
+    for number in range(40):
+        folder = tmp_path / str(number)
+        shutil.copytree(made, folder)
+        path = folder / "index.sqlite"
+        flip_in_rows(path, draw)
+        damaged = path.read_bytes()
+        assert damage_of(path)
+        report = repair_index(folder)
+        assert report.left == []
+        assert report.done
+        assert contents(path) == sound
+        Store(folder).close()
+        assert (folder / "damaged" / "index-1.sqlite").read_bytes() == damaged
+        assert repair_index(folder).done == []
+
+
+def test_repair_drops_only_what_is_made_again(lab):
+    connection = sqlite3.connect(lab / "index.sqlite")
+    connection.executescript(
+        """UPDATE readings SET reading = '{"another": 1}';
+           UPDATE notes SET text = 'another note';
+           UPDATE runs SET step = 3, seconds = 9 WHERE seed = 0;
+           DELETE FROM snapshots WHERE run = (SELECT min(run) FROM snapshots);"""
+    )
+    connection.close()
+    before = contents(lab / "index.sqlite")
+    report = repair_index(lab)
+    after = contents(lab / "index.sqlite")
+    assert after["readings"] == []
+    assert len(after["runs"]) == len(before["runs"]) / 2
+    assert {name for name in before if before[name] != after[name]} == {"readings", "runs"}
+    assert any("snapshots" in each and "lost" in each for each in report.done)
+    assert [each for each in report.left if "notes" in each] == report.left
+    assert len(report.left) == 1
+    with pytest.raises(StoreError, match="notes"):
+        Store(lab)

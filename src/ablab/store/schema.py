@@ -171,29 +171,35 @@ class CoveredTable:
 
     Attributes:
         name: The table.
+        columns: The names of its columns.
+        keys: The names of the columns of its primary key.
         valid: A condition that every row fulfils: types of values, valid JSON, plain names.
     """
 
     def __init__(self, name: str, columns: list[sqlite3.Row]) -> None:
         self.name = name
-        self._columns = [each["name"] for each in columns]
+        self.columns = [each["name"] for each in columns]
         keys = sorted((each for each in columns if each["pk"]), key=lambda each: each["pk"])
-        self._keys = [each["name"] for each in keys]
+        self.keys = [each["name"] for each in keys]
         self.valid = " AND ".join(
             condition for each in columns for condition in self._conditions(each)
         )
 
     def key(self, prefix: str = "") -> str:
         """The primary key as text; ``prefix`` goes before each column, such as ``NEW.``."""
-        return " || ' ' || ".join(f"{prefix}{name}" for name in self._keys)
+        return " || ' ' || ".join(f"{prefix}{name}" for name in self.keys)
+
+    def values(self, prefix: str = "") -> str:
+        """All values of a row, text as bytes: damaged text need not be valid UTF-8."""
+        names = (f"{prefix}{each}" for each in self.columns)
+        return ", ".join(
+            f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
+            for name in names
+        )
 
     def digest(self, prefix: str = "") -> str:
-        """The digest of a row. Text goes in as bytes: damaged text need not be valid UTF-8."""
-        values = (
-            f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
-            for name in (f"{prefix}{each}" for each in self._columns)
-        )
-        return f"row_digest({', '.join(values)})"
+        """The digest of a row."""
+        return f"row_digest({self.values(prefix)})"
 
     def _conditions(self, column: sqlite3.Row) -> list[str]:
         name, required = column["name"], column["notnull"] or column["pk"]
