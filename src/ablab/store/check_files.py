@@ -95,10 +95,13 @@ class StoreFiles:
             if found is not None:
                 listed = "SELECT 1 FROM parts WHERE id = ?"
                 self._add(found, listed, part.id)  # unless another process merged it meanwhile
-            elif not part.digests or not part.shares:
+            elif not part.digests or not set(part.runs) <= {each.run for each in part.shares}:
                 self.uncovered.append(path)
-            if part.shares and tuple(each.run for each in part.shares) != part.runs:
-                self._problems.append(f"index: the runs of metrics part {part.id} are not its own")
+            unlisted = {each.run for each in part.shares} - set(part.runs)
+            self._problems += [
+                f"index: metrics part {part.id} has rows of run {run}, but is not listed for it"
+                for run in sorted(unlisted)
+            ]
         return len(parts)
 
     def snapshots(self) -> int:
