@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sqlite3
 import tarfile
 import time
 
@@ -131,7 +132,7 @@ def test_first_rows_are_trained_again_from_the_beginning(made, lab):
     (one,) = pl.read_parquet(path)["run"].unique()
     path.unlink()
     (problem,) = check_store(store).problems
-    assert f"missing; damaged: run {one}, steps 0 to 10" in problem
+    assert f"(missing): run {one}, steps 0 to 10" in problem
     repair_store(store)
     assert statuses(store)[one] == ("planned", 0)
     assert list((lab / "snapshots" / one).iterdir()) == []
@@ -252,13 +253,51 @@ def test_the_command_says_what_is_damaged_and_what_to_do(made, lab):
     flip(lab / "snapshots" / one / "40.safetensors", 0.7)
     code, out, _ = run_command("check", "--store", str(lab))
     assert code == 1
-    assert f"damaged: run {one}, step 40" in out
+    assert f": run {one}, step 40" in out
     assert f"steps 31 to 40 of run {one} are trained again, from its snapshot at step 30" in out
     code, out, _ = run_command("check", "--repair", "--json", "--store", str(lab))
     found = json.loads(out)
     assert (code, found["problems"], found["damaged"]) == (0, [], [])
     assert [each["run"] for each in found["repaired"]] == [one, one]
     assert found["repaired"][-1]["then"] == "ablab.run(…)"
+    finish(lab, made)
+
+
+def test_a_part_is_listed_again_for_the_runs_that_have_rows_in_it(made, lab):
+    store, one = Store(lab), made[1][0]
+    with store.index.transaction() as connection:
+        connection.execute("DELETE FROM part_runs WHERE run = ?", (one,))
+    problems = check_store(store).problems
+    assert problems and all(f"has rows of run {one}" in each for each in problems)
+    repair_store(store)
+    assert check_store(store).problems == []
+    finish(lab, made)
+
+
+def test_a_share_that_was_dropped_is_recorded_again(made, lab):
+    store = Store(lab)
+    before = [tuple(row) for row in store.index.rows("SELECT * FROM shares")]
+    with store.index.transaction() as connection:
+        connection.execute("DELETE FROM shares WHERE part = (SELECT max(part) FROM shares)")
+    (path,) = check_store(store).uncovered
+    assert path in parts(lab)
+    repair_store(store)
+    assert check_store(store).uncovered == []
+    assert [tuple(row) for row in store.index.rows("SELECT * FROM shares")] == before
+
+
+def test_the_command_corrects_the_index_first(made, lab):
+    one = made[1][0]
+    flip(lab / "snapshots" / one / "40.safetensors", 0.7)
+    connection = sqlite3.connect(lab / "index.sqlite")
+    connection.execute("UPDATE runs SET step = step + 1 WHERE id = ?", (one,))
+    connection.commit()
+    connection.close()
+    assert run_command("check", "--store", str(lab))[0] == 1
+    code, out, _ = run_command("check", "--repair", "--store", str(lab))
+    assert code == 0
+    assert "one bit had changed; corrected" in out
+    assert f"steps 31 to 40 of run {one} are trained again" in out
     finish(lab, made)
 
 

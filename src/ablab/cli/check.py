@@ -27,11 +27,16 @@ def check(store: str, as_json: bool, quiet: bool, repair: bool) -> int:
 
     opened = Store(store, verify=False)
     from ablab.store.check import check_store
+    from ablab.store.index_repair import repair_index
     from ablab.store.repair import repair_store
-    from ablab.store.repair_plan import plan_repair
+    from ablab.store.repair_plan import Action, plan_repair
 
     if repair:
+        opened.close()
+        corrected = repair_index(opened.path)
+        opened = Store(store, verify=False)
         _, actions = repair_store(opened)
+        actions = [*(Action(each) for each in corrected.done), *actions]
         found = check_store(opened)
     else:
         found = check_store(opened)

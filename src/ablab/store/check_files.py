@@ -54,8 +54,9 @@ class Damage:
     sound: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        text = f"{self.path}: {self.reason}"
-        return text + (f"; damaged: {self.whose}" if self.whose else "")
+        kind = "metrics part" if self.kind == "metrics" else self.kind
+        text = f"{self.path}: damaged {kind} ({self.reason})"
+        return text + (f": {self.whose}" if self.whose else "")
 
     @property
     def whose(self) -> str:
@@ -94,10 +95,13 @@ class StoreFiles:
             if found is not None:
                 listed = "SELECT 1 FROM parts WHERE id = ?"
                 self._add(found, listed, part.id)  # unless another process merged it meanwhile
-            elif not part.digests or not part.shares:
+            elif not part.digests or not set(part.runs) <= {each.run for each in part.shares}:
                 self.uncovered.append(path)
-            if part.shares and tuple(each.run for each in part.shares) != part.runs:
-                self._problems.append(f"index: the runs of metrics part {part.id} are not its own")
+            unlisted = {each.run for each in part.shares} - set(part.runs)
+            self._problems += [
+                f"index: metrics part {part.id} has rows of run {run}, but is not listed for it"
+                for run in sorted(unlisted)
+            ]
         return len(parts)
 
     def snapshots(self) -> int:
@@ -215,7 +219,7 @@ def part_damage(path: Path, part: Part) -> Damage | None:
         frame = read_rows(path, part.rows)
         sound = _sound(part, frame)
     except (DamagedError, OSError, pl.exceptions.PolarsError) as error:
-        reason, sound = reason or f"damaged ({error})", []
+        reason, sound = reason or str(error), []
     lost = tuple(each for each in part.shares if each.run not in sound)
     if reason is None and (lost or (part.shares and len(part.shares) != len(sound))):
         reason = "its rows are not what was written"

@@ -27,6 +27,8 @@ _MADE_AGAIN = {
     "snapshots": "ablab run trains from an earlier snapshot",
     "kept": "ablab replay captures it again",
     "readings": "it is read again",
+    "digests": "ablab check --repair records the digest again",
+    "shares": "ablab check --repair records the digest again",
 }
 
 

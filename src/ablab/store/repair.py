@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ablab.config import Problem
+from ablab.config import Problem, counted
 from ablab.store.check import Checked, Damage, check_store, leftovers
 from ablab.store.digests import Written, file_digest, forget_digests, record_digests
 from ablab.store.index import StoreError
@@ -50,7 +50,7 @@ def repair_store(store: Store) -> tuple[Checked, list[Action]]:
         plan = plan_repair(store, checked, without & set(runs))
         if plan.damages or plan.back:
             _carry_out(store, plan)
-        actions = [*plan.actions, *_adopt(store, checked)]
+        actions = [*plan.actions, *_list_runs(store), *_adopt(store, checked)]
         others = live_owners(store.index) - {owner.token}
     return checked, [*actions, *_remove_leftovers(store, bool(others))]
 
@@ -173,23 +173,33 @@ def _restore_losses(store: Store, back: dict[str, int]) -> None:
             )
 
 
-def _adopt(store: Store, checked: Checked) -> list[Action]:
-    """Records digests of files that an earlier release wrote and that can be read."""
-    if not checked.uncovered:
+def _list_runs(store: Store) -> list[Action]:
+    """Lists parts for runs that have rows in them, if a repair of the index has lost that."""
+    with store.index.transaction() as connection:
+        added = connection.execute(
+            """INSERT INTO part_runs SELECT run, part FROM shares
+               WHERE (run, part) NOT IN (SELECT run, part FROM part_runs)"""
+        )
+    if added.rowcount < 1:
         return []
-    uncovered = set(checked.uncovered)
+    return [Action(f"listed {counted(added.rowcount, 'run')} again for the parts with their rows")]
+
+
+def _adopt(store: Store, checked: Checked) -> list[Action]:
+    """Records digests of files that have none and can be read: an earlier release wrote them."""
+    uncovered = {path for path in checked.uncovered if path.is_file()}
+    if not uncovered:
+        return []
     parts = [part for part in list_parts(store) if metrics_path(store.path, part.file) in uncovered]
     found = {
         part.id: shares(read_rows(metrics_path(store.path, part.file), None)) for part in parts
     }
-    files = [Written(path, path.stat().st_size, file_digest(path)) for path in checked.uncovered]
+    files = [Written(path, path.stat().st_size, file_digest(path)) for path in sorted(uncovered)]
     with store.index.transaction() as connection:
         record_digests(connection, store, files)
         for part in parts:
             add_shares(connection, part.id, found[part.id])
-    count = len(files)
-    what = f"digests of {count} file{'' if count == 1 else 's'} of an earlier release are recorded"
-    return [Action(what)]
+    return [Action(f"recorded digests of {counted(len(files), 'file')} that had none")]
 
 
 def _remove_leftovers(store: Store, busy: bool) -> list[Action]:
