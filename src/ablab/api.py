@@ -104,7 +104,7 @@ class OpenStore:
         capture_every: int | None = None,
         samples: int = 8,
         anyway: bool = False,
-        take_over: bool = False,
+        break_leases: bool = False,
         device: DeviceName = "auto",
         tell: Callable[[int, int], None] = lambda step, last: None,
     ) -> ReplayReport:
@@ -119,7 +119,7 @@ class OpenStore:
             capture_every: The interval between captures, in steps; None for about ten captures.
             samples: The number of samples in the probe batch of captures.
             anyway: Whether to add the results even if the losses differ from the stored ones.
-            take_over: Whether to take the run from another process that has leased it.
+            break_leases: Whether to take the run from another process that has leased it.
             device: ``cpu``, ``cuda``, ``mps``, or ``auto``: the device that the run was trained
                 on, if it is available.
             tell: Called regularly with the current and the last step.
@@ -138,7 +138,7 @@ class OpenStore:
             capture_every,
             samples,
             anyway,
-            take_over,
+            break_leases,
         )
         segments = stored.segments
         target = find_device(device)
@@ -218,7 +218,7 @@ def run(
     retry: bool = False,
     compile: Compiling = "auto",
     executor: str = "auto",
-    take_over: bool = False,
+    break_leases: bool = False,
     quiet: bool = False,
     **settings: Any,
 ) -> Result:
@@ -236,7 +236,7 @@ def run(
         compile: Whether to compile steps: ``auto`` (if it pays), ``on`` or ``off``.
         executor: How to run training processes: ``in_process``, ``worker_processes``, the import
             path of your own executor, or ``auto``.
-        take_over: Whether to take the runs that other processes have leased.
+        break_leases: Whether to take the runs that other processes have leased.
         quiet: Whether to hide progress.
         settings: Top-level settings by name (``seeds=3``), as for an experiment.
 
@@ -254,7 +254,7 @@ def run(
     named += [repr(override) for override in overrides]
     named += [f"{key}={value!r}" for key, value in settings.items()]
     command = f"ablab.run({', '.join(named)})"
-    options = Options(engine, device, workers, retry, compile, executor, take_over)
+    options = Options(engine, device, workers, retry, compile, executor, break_leases)
     trained = orchestrate(asked, store, options, command, make_reporter(quiet), lambda: False)
     return Result.of(asked, trained)
 

@@ -38,7 +38,7 @@ from ablab.cli.common import json_option, print_json, quiet_option, store_option
     "--anyway", is_flag=True, help="Add the results even if the losses differ from the stored ones."
 )
 @click.option(
-    "--take-over", is_flag=True, help="Take the run from another process that has leased it."
+    "--break-leases", is_flag=True, help="Take the run from another process that has leased it."
 )
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps")
 @store_option
@@ -53,7 +53,7 @@ def replay(
     capture_every: int | None,
     samples: int,
     anyway: bool,
-    take_over: bool,
+    break_leases: bool,
     device: str,
     store: str,
     as_json: bool,
@@ -90,7 +90,7 @@ def replay(
             capture_every=capture_every,
             samples=samples,
             anyway=anyway,
-            take_over=take_over,
+            break_leases=break_leases,
             device=device,  # type: ignore[arg-type]
             tell=tell,
         )

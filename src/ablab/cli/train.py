@@ -23,7 +23,7 @@ from ablab.cli.common import (
 @store_option
 @execution_options
 @click.option(
-    "--take-over",
+    "--break-leases",
     is_flag=True,
     help="Take the runs that other processes have leased, such as a stopped one.",
 )

@@ -81,7 +81,7 @@ def orchestrate(
     opened = store if isinstance(store, Store) else Store(store, create=True)
     record = _register(asked, opened, options, command, reporter)
     left = steps_left(opened.members(record.id))
-    if options.take_over:
+    if options.break_leases:
         for holder in break_leases(opened.index, list(left)):
             reporter.message(f"runs are taken over from {holder}")
     if not left:

@@ -54,7 +54,7 @@ class Reporter(ABC):
                     named = "".join(f"\n  {each}" for each in event.get("for", []))
                     self.message(
                         f"waiting for runs that another process is training{named}\n"
-                        "  the same command with --take-over takes them from it"
+                        "  the same command with --break-leases takes them from it"
                     )
                 self._waiting = True
             case "pausing":

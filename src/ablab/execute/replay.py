@@ -50,7 +50,7 @@ class ReplayRequest:
         capture_every: Steps from one capture to the next; None for about ten captures.
         samples: Samples in the probe batch of captures.
         anyway: Whether to add the results even if the losses differ from the stored ones.
-        take_over: Whether to take the run from another process that has leased it.
+        break_leases: Whether to take the run from another process that has leased it.
     """
 
     first: int
@@ -61,7 +61,7 @@ class ReplayRequest:
     capture_every: int | None = None
     samples: int = 8
     anyway: bool = False
-    take_over: bool = False
+    break_leases: bool = False
 
     def captured(self) -> list[int]:
         """The steps after which tensors are captured."""
@@ -159,14 +159,14 @@ def replay(
     threads = torch.get_num_threads()
     try:
         with Owner(store.index.path) as owner:
-            if request.take_over:
+            if request.break_leases:
                 break_leases(store.index, [run.id])
             if not owner.acquire(store.index, [run.id]):
                 raise InputError(
                     Problem(
                         f"run {run.id} is being trained by another process",
                         given="".join(map(str, holders(store.index, [run.id]))),
-                        expected="that it ends; --take-over takes the run from it",
+                        expected="that it ends; --break-leases takes the run from it",
                     )
                 )
             work = _Replay(store, run, segments, request, sites, names, device)

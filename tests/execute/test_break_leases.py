@@ -59,7 +59,7 @@ def test_a_process_that_was_stopped_and_goes_on_writes_nothing_twice(stopped, tm
     steps = f"train.steps={STEPS}"
     code, _, err = run_command(
         "run", str(asked), *OVERRIDES, steps, "--store", str(lab), "--workers", "1",
-        "--compile", "off", "--take-over",
+        "--compile", "off", "--break-leases",
     )  # fmt: skip
     assert code == 0, err
     assert f"taken over from process {process.pid} on " in err
