@@ -27,8 +27,8 @@ class Options:
         compiling: Whether to compile steps; ``auto`` compiles if it pays off.
         executor: The name or import path of an executor; ``auto`` trains in this process if there
             is one worker, and in worker processes if there are several.
-        break_leases: Whether to take the runs that other processes have leased. They discard the steps
-            since their last checkpoint.
+        break_leases: Whether to take the runs that other processes have leased. They discard the
+            steps since their last checkpoint.
 
     Raises:
         InputError: An option has an invalid value.

@@ -16,12 +16,17 @@ def write_atomically(path: Path, write: Write, root: Path | None = None) -> int:
     Raises:
         StoreError: The file cannot be written. No run is to blame for that.
     """
-    if root is not None and not (root / "index.sqlite").is_file():
-        raise StoreError(Problem("the store was deleted or moved", given=str(root)))
+    _check_root(root)
     try:
         return _write_atomically(path, write, root)
     except WriteError as error:
+        _check_root(root)  # it may have gone meanwhile
         raise StoreError(*error.problems) from error
+
+
+def _check_root(root: Path | None) -> None:
+    if root is not None and not (root / "index.sqlite").is_file():
+        raise StoreError(Problem("the store was deleted or moved while it was in use", given=root))
 
 
 def write_text_atomically(path: Path, text: str) -> None:
