@@ -66,7 +66,7 @@ def _fields(node: ast.AST) -> Iterator[Any]:
             if name == "body" and not value:
                 value = [ast.Pass()]
         if isinstance(node, ast.JoinedStr):
-            value = _joined(value)
+            value = _joined(node.values)
         empty_format = name == "format_spec" and value is not None and not _joined(value.values)
         nothing = value is None and not isinstance(node, ast.Constant | ast.MatchSingleton)
         if nothing or value == [] or empty_format:
@@ -88,12 +88,10 @@ def _joined(parts: list[ast.expr]) -> list[ast.expr]:
     """The parts of an f-string, with neighbouring constants joined and empty ones dropped."""
     found: list[ast.expr] = []
     for part in parts:
-        if isinstance(part, ast.Constant):
-            if found and isinstance(found[-1], ast.Constant):
-                found[-1] = ast.Constant(f"{found[-1].value}{part.value}")
-            elif part.value:
-                found.append(part)
-        else:
+        last = found[-1] if found else None
+        if isinstance(part, ast.Constant) and isinstance(last, ast.Constant):
+            found[-1] = ast.Constant(str(last.value) + str(part.value))
+        elif not isinstance(part, ast.Constant) or part.value:
             found.append(part)
     return found
 
