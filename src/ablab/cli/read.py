@@ -140,6 +140,7 @@ def expect(
     from ablab.read.verdicts import calibration, verdicts
     from ablab.store import Store
     from ablab.store.expected import stamp
+    from ablab.store.known_runs import as_stored
 
     overrides = [each for each in arguments if _OVERRIDE.match(each)]
     sentences = [each for each in arguments if not _OVERRIDE.match(each)]
@@ -163,7 +164,7 @@ def expect(
             )
         opened = Store(store, create=True)
         command = " ".join(["ablab expect", experiment, *overrides])
-        record = opened.register(asked, command, environment())
+        record = opened.register(as_stored(asked, opened), command, environment())
         stamp(opened, record, asked.expectations)
     else:
         opened = Store(store)

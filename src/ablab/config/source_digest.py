@@ -9,7 +9,7 @@ import functools
 import hashlib
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,13 +31,11 @@ class SourceDigest(str):
             that was the digest of another module.
         roots: The names of the modules from which the files were found.
         files: The files.
-        installed: Whether all of them belong to installed packages.
     """
 
     former: str | None
     roots: tuple[str, ...]
     files: tuple[SourceFile, ...]
-    installed: bool
 
 
 def component_source(path: str, key: str, *classes: type) -> SourceDigest:
@@ -64,12 +62,24 @@ def source_digest(*components: Any) -> SourceDigest:
     return _digest(components, None)
 
 
-def digest_of(files: Iterable[SourceFile]) -> str:
-    """The digest of files: of the names of their modules and their syntax trees."""
+def digest_of(files: Mapping[str, str]) -> str:
+    """The digest of a component, from the digests of its files by the names of their modules."""
     digest = hashlib.sha256(_EDITION)
-    for file in sorted(files, key=lambda file: file.module):
-        digest.update(f"{file.module} {file.digest}\n".encode())
+    for module, each in sorted(files.items()):
+        digest.update(f"{module} {each}\n".encode())
     return digest.hexdigest()
+
+
+def found_sources(data: Any) -> Iterator[SourceDigest]:
+    """All digests of source within plain data, such as the trajectory of a run."""
+    if isinstance(data, SourceDigest):
+        yield data
+    elif isinstance(data, dict):
+        for value in data.values():
+            yield from found_sources(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from found_sources(value)
 
 
 def changed_since_import(digest: SourceDigest) -> list[Path]:
@@ -96,11 +106,10 @@ def _digest(components: Sequence[Any], named: ModuleType | None) -> SourceDigest
     files: dict[str, SourceFile] = {}
     for module in roots.values():
         files |= {file.module: file for file in _files(module)}
-    result = SourceDigest(digest_of(files.values()))
+    result = SourceDigest(digest_of({name: file.digest for name, file in files.items()}))
     result.former = _former(components)
     result.roots = tuple(roots)
     result.files = tuple(sorted(files.values(), key=lambda file: file.module))
-    result.installed = all(is_installed(file.module, file.path) for file in result.files)
     return result
 
 

@@ -18,6 +18,7 @@ from ablab.execute.plan import Plan, PlannedStack
 from ablab.execute.queue import StackQueue
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.store.index import StoreError
+from ablab.store.known_runs import as_stored
 from ablab.store.store import Store
 from ablab.train.method import Method
 
@@ -78,10 +79,10 @@ def main() -> None:
     data = json.loads(sys.stdin.readline())
     sys.path[:] = data["path"]
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    asked = experiment(data["definition"])
-    plan = plan_from_data(data["plan"], asked)
     try:
         store = Store(data["store"])
+        asked = as_stored(experiment(data["definition"]), store)
+        plan = plan_from_data(data["plan"], asked)
         InProcess().train(
             StackQueue(store, data["experiment"], data["definition"], plan, report, should_pause)
         )

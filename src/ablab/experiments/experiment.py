@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ablab.experiments.expectations import (
 )
 from ablab.experiments.grid import Axis, Choice, cells, check_key, make_axis, read_grid
 from ablab.experiments.header import read_logbook, read_name, read_question, read_seeds
-from ablab.experiments.identity import digest, run_id
+from ablab.experiments.identity import digest, run_ids
 from ablab.experiments.overrides import Override, parse_overrides
 from ablab.experiments.parts import (
     PARTS,
@@ -47,11 +47,13 @@ class Variant:
         keys: The keys of the axes with the values of this cell (for bundles, their labels).
         parts: The checked configuration of the cell.
         seeds: The seeds of the experiment.
+        stored_ids: For a run that a store has under an earlier id, that id by the run's own.
     """
 
     keys: dict[str, Any]
     parts: Parts
     seeds: tuple[int, ...]
+    stored_ids: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -63,10 +65,14 @@ class Variant:
         """One run per seed."""
         task, model, train = self.parts.task, self.parts.model, self.parts.train
         watch = self.parts.watch
-        return tuple(
-            Run(run_id(task, model, train, seed), task, model, train, seed, watch.every, watch)
-            for seed in self.seeds
-        )
+        runs = []
+        for seed in self.seeds:
+            own, former = run_ids(task, model, train, seed)
+            run = Run(
+                self.stored_ids.get(own, own), task, model, train, seed, watch.every, watch, former
+            )
+            runs.append(run)
+        return tuple(runs)
 
     def model(self, seed: int = 0) -> Any:
         """The model as a ``torch.nn.Module``, with the initial parameters for ``seed``."""
@@ -100,6 +106,13 @@ class Experiment:
     def runs(self) -> list[Run]:
         """All runs, grouped by variant."""
         return [run for variant in self.variants for run in variant.runs]
+
+    def known_as(self, stored_ids: Mapping[str, str]) -> "Experiment":
+        """The same experiment with the ids that a store has for some of its runs."""
+        if not stored_ids:
+            return self
+        ids = {**self.variants[0].stored_ids, **stored_ids}  # all variants share them
+        return replace(self, variants=tuple(replace(v, stored_ids=ids) for v in self.variants))
 
     @cached_property
     def digest(self) -> str:

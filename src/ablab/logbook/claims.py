@@ -17,6 +17,7 @@ from ablab.read.hypothesis_tests import same_label
 from ablab.read.measures import shown
 from ablab.read.verdicts import Verdict, judge
 from ablab.store.expected import Stamped, stamped
+from ablab.store.known_runs import as_stored
 from ablab.store.metrics import experiment_runs
 from ablab.store.store import ExperimentRecord, Store
 
@@ -197,7 +198,7 @@ def _place(
             """SELECT e.id FROM experiments e WHERE e.digest = ? AND EXISTS
                (SELECT 1 FROM members m JOIN runs r ON r.id = m.run
                 WHERE m.experiment = e.id AND r.step > 0)""",
-            asked.digest,
+            as_stored(asked, store).digest,
         )
         for record in store.experiments():
             if rows and record.id == rows[0]["id"]:

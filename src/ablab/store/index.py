@@ -73,6 +73,10 @@ _ADDED = {
     written TEXT NOT NULL, seen INTEGER NOT NULL, runs INTEGER NOT NULL,
     UNIQUE (experiment, expectation)
 )""",
+    "aliases": """(id TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (id)) WITHOUT ROWID""",
+    "initial": """(
+    run TEXT PRIMARY KEY, torch TEXT NOT NULL, digest TEXT NOT NULL
+) WITHOUT ROWID""",
 }
 
 

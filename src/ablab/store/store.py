@@ -10,11 +10,13 @@ from typing import Any
 
 from ablab.config import Problem, nearest
 from ablab.config.files import PARTIAL
+from ablab.config.source_digest import found_sources
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.identity import trajectory
 from ablab.store.files import write_text_atomically
 from ablab.store.index import Index, StoreError
 from ablab.store.leases import live_owners
+from ablab.store.sources import keep_sources
 from ablab.tasks.subwords import content_digest
 from ablab.tasks.text_config import tokenizer_json
 
@@ -109,7 +111,8 @@ class Store:
         """Adds an experiment and its runs; if they are known, only the time of request changes.
 
         Subword tokenizers are saved first, as ``tokenizers/SHA256.json``, because a run's
-        trajectory refers to its tokenizer by that digest.
+        trajectory refers to its tokenizer by that digest. Users' modules are saved too, as
+        ``sources/DIGEST``.
 
         Args:
             experiment: The experiment.
@@ -124,6 +127,12 @@ class Store:
                 path = self.path / "tokenizers" / f"{content_digest(content)}.json"
                 if not path.is_file():
                     write_text_atomically(path, content)
+        shapes = {
+            run.id: trajectory(run.task, run.model, run.train, run.seed) for run in experiment.runs
+        }
+        keep_sources(
+            self.path, (each for shape in shapes.values() for each in found_sources(shape))
+        )
         now = timestamp()
         with self.index.transaction() as connection:
             connection.execute(
@@ -151,17 +160,20 @@ class Store:
             position = 0
             for variant in experiment.variants:
                 for run in variant.runs:
-                    shape = trajectory(run.task, run.model, run.train, run.seed)
                     connection.execute(
                         """INSERT OR IGNORE INTO runs (id, trajectory, seed, created, updated)
                            VALUES (?, ?, ?, ?, ?)""",
-                        (run.id, json.dumps(shape), run.seed, now, now),
+                        (run.id, json.dumps(shapes[run.id]), run.seed, now, now),
                     )
                     connection.execute(
                         "INSERT OR IGNORE INTO members VALUES (?, ?, ?, ?, ?, NULL)",
                         (number, run.id, position, json.dumps(variant.keys), run.train.steps),
                     )
                     position += 1
+            connection.executemany(
+                "INSERT OR IGNORE INTO aliases VALUES (?, ?)",
+                experiment.variants[0].stored_ids.items(),
+            )
         (row,) = self.index.rows("SELECT * FROM experiments WHERE id = ?", number)
         return _experiment_record(row)
 
@@ -222,14 +234,19 @@ class Store:
         return [_run_record(records[run], rows, number, living) for run, rows in members.items()]
 
     def run_row(self, run: str) -> Any:
-        """One run's row of the index, by its id or a unique prefix of it.
+        """One run's row of the index, by its id or a unique prefix of it, or by an alias.
 
         Raises:
             StoreError: No run's id, or more than one, has this prefix.
         """
         # An id never contains GLOB's special characters.
         plain = "".join(character for character in run if character.isalnum())
-        rows = self.index.rows("SELECT * FROM runs WHERE id GLOB ? || '*'", plain)
+        rows = self.index.rows(
+            """SELECT * FROM runs WHERE id GLOB ? || '*'
+               OR id IN (SELECT run FROM aliases WHERE id GLOB ? || '*')""",
+            plain,
+            plain,
+        )
         if plain != run or not plain or len(rows) != 1:
             ids = [row["id"] for row in self.index.rows("SELECT id FROM runs")]
             few = [row["id"] for row in rows[:5]]
@@ -243,6 +260,16 @@ class Store:
                 )
             )
         return rows[0]
+
+    def cell(self, run: str) -> tuple[dict[str, Any], dict[str, Any], int]:
+        """The definition, the variant and the seed of a run, in the longest of its experiments."""
+        (row,) = self.index.rows(
+            """SELECT e.definition, m.variant, r.seed FROM members m
+               JOIN experiments e ON e.id = m.experiment JOIN runs r ON r.id = m.run
+               WHERE m.run = ? ORDER BY m.steps DESC, e.asked DESC LIMIT 1""",
+            run,
+        )
+        return json.loads(row["definition"]), json.loads(row["variant"]), row["seed"]
 
     def members(self, experiment: int, runs: Sequence[str] | None = None) -> list[Any]:
         """The rows of an experiment's runs, all or some, in the order of its variants."""

@@ -1,21 +1,28 @@
 """A stored run in Python: its configuration, status, metrics and models."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import polars as pl
 from torch import Tensor, nn
 
 from ablab.config import Problem
+from ablab.config.kept_modules import using_kept
+from ablab.experiments.cell import run_of_cell
+from ablab.model.base import Model
 from ablab.store.artifacts import Artifact, list_artifacts, read_artifact, read_incident
 from ablab.store.index import StoreError
 from ablab.store.metrics import run_metrics
 from ablab.store.snapshots import read_parameters
+from ablab.store.sources import Source, kept_packages
 from ablab.store.store import RunRecord, Store
+from ablab.tasks.base import Task
 from ablab.train.run import Run
-from ablab.train.stack import initial_model
+from ablab.train.stack import initial_model, make_task
 
 
 @dataclass(frozen=True)
@@ -25,12 +32,13 @@ class StoredRun:
     Attributes:
         store: The store that contains it.
         record: Its record, as listed by ``ablab runs``.
-        run: Its configuration, in the form that training uses.
+        source: The code of users' components in its model: ``stored``, that which trained the run,
+            or ``current``, that which can be imported now.
     """
 
     store: Store
     record: RunRecord
-    run: Run
+    source: Source = "stored"
 
     @property
     def id(self) -> str:
@@ -47,6 +55,26 @@ class StoredRun:
         """Everything that determines the run's trajectory, as plain data."""
         trajectory: dict[str, Any] = json.loads(self.store.run_row(self.id)["trajectory"])
         return trajectory
+
+    @cached_property
+    def run(self) -> Run:
+        """Its configuration, in the form that training uses; imports users' components.
+
+        Raises:
+            InputError: A component's source is not the one that trained the run.
+        """
+        with self.own_code():
+            return replace(run_of_cell(*self.store.cell(self.id)), id=self.id)
+
+    @contextmanager
+    def own_code(self) -> Iterator[None]:
+        """Imports users' components as ``source`` says, from kept copies if need be.
+
+        Raises:
+            InputError: A component's source is not the one that trained the run.
+        """
+        with using_kept(kept_packages(self.store.path, self.id, self.config, self.source)):
+            yield
 
     @property
     def snapshots(self) -> list[int]:
@@ -111,6 +139,7 @@ class StoredRun:
 
         Raises:
             StoreError: There is no snapshot of that step.
+            InputError: The source of a user's component is not the one that trained the run.
         """
         steps = self.snapshots
         if not steps or (step is not None and step not in steps):
@@ -123,9 +152,29 @@ class StoredRun:
                     suggestion=None if near is None else str(near),
                 )
             )
-        model = initial_model(self.run)
+        model = self.initial_model()
         parameters = read_parameters(self.store, self.id, steps[-1] if step is None else step)
         if set(parameters) != {name for name, _ in model.named_parameters()}:
             raise StoreError(Problem("the snapshot belongs to another model", given=self.id))
         model.load_state_dict(parameters, strict=False)  # a tied parameter is stored once
         return model.eval()
+
+    def initial_model(self) -> Model:
+        """The model with parameters drawn anew, as they are before the first step.
+
+        Raises:
+            InputError: The source of a user's component is not the one that trained the run.
+        """
+        run = self.run
+        with self.own_code():
+            return initial_model(run)
+
+    def task(self) -> Task:
+        """The task that the run was trained on.
+
+        Raises:
+            InputError: The source of a user's component is not the one that trained the run.
+        """
+        run = self.run
+        with self.own_code():
+            return make_task(run)

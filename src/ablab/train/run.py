@@ -26,6 +26,7 @@ class Run:
         seed: The seed.
         log_every: Steps from one logged row to the next, or ``log``.
         watch: The ``watch`` section. Training does not use it and only passes it on.
+        former_id: The id that earlier releases gave it, if that is another one.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Run:
     seed: int
     log_every: Every = 10
     watch: Config | None = None
+    former_id: str | None = None
 
     @property
     def stack_key(self) -> str:
