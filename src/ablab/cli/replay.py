@@ -119,6 +119,8 @@ def _print(found: Any) -> None:
             f"first difference at step {found.first_difference}, largest relative difference "
             f"{found.difference:.2g} at step {found.where}"
         )
+    if found.note is not None:
+        click.echo(found.note, err=True)
     if not found.agrees:
         click.echo(
             "this is more than rounding explains over so few steps; causes can be a different "

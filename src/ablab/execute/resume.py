@@ -1,8 +1,9 @@
 """Finds the states that stored runs continue from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ablab.store.index import StoreError
+from ablab.store.initial import state_of_step_0
 from ablab.store.snapshots import read_state
 from ablab.store.store import Store
 from ablab.train.optimizer import make_optimizer
@@ -11,13 +12,25 @@ from ablab.train.run import Run
 from ablab.train.stack import RunState, initial_model
 
 
-def group_by_step(store: Store, runs: Sequence[Run]) -> list[list[tuple[Run, RunState | None]]]:
-    """Runs with the states that they continue from, grouped by step; None for a new run."""
+def group_by_step(
+    store: Store, runs: Sequence[Run], tell: Callable[[str], None]
+) -> list[list[tuple[Run, RunState | None]]]:
+    """Runs with the states that they continue from, grouped by step; None for a new run.
+
+    Args:
+        store: The store.
+        runs: The runs.
+        tell: Called with one line if a run starts from other parameters than torch draws now.
+    """
     layout = ParameterLayout.of(initial_model(runs[0]))
     optimizer_state = make_optimizer(runs[0].train.optimizer_config, layout).state_names
     groups: dict[int, list[tuple[Run, RunState | None]]] = {}
     for run in runs:
         state = last_state(store, run, layout, optimizer_state)
+        if state is None:
+            state, line = state_of_step_0(store, run, layout)
+            if line is not None:
+                tell(line)
         groups.setdefault(0 if state is None else state.step, []).append((run, state))
     return list(groups.values())
 

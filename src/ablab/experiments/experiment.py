@@ -67,10 +67,9 @@ class Variant:
         watch = self.parts.watch
         runs = []
         for seed in self.seeds:
-            own, former = run_ids(task, model, train, seed)
-            run = Run(
-                self.stored_ids.get(own, own), task, model, train, seed, watch.every, watch, former
-            )
+            own, former, sources = run_ids(task, model, train, seed)
+            known = self.stored_ids.get(own, own)
+            run = Run(known, task, model, train, seed, watch.every, watch, former, sources)
             runs.append(run)
         return tuple(runs)
 

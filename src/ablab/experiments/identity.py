@@ -36,18 +36,18 @@ def run_id(task: TaskConfig, model: ModelConfig, train: TrainConfig, seed: int) 
 
 def run_ids(
     task: TaskConfig, model: ModelConfig, train: TrainConfig, seed: int
-) -> tuple[str, str | None]:
-    """A run's id, and the one by which earlier releases knew it if that is another one.
+) -> tuple[str, str | None, tuple[SourceDigest, ...]]:
+    """A run's id, the one that earlier releases gave it if that is another, and users' sources.
 
     Earlier releases knew a user's code by the hash of its file. Where that was the file of another
     module, it says nothing about the run, and there is no such id.
     """
     shape = trajectory(task, model, train, seed)
-    sources = list(found_sources(shape))
+    sources = tuple(found_sources(shape))
     former = None
     if sources and all(source.former for source in sources):
         former = digest(_formerly(shape))[:12]
-    return digest(shape)[:12], former
+    return digest(shape)[:12], former, sources
 
 
 def _formerly(data: Any) -> Any:

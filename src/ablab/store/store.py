@@ -10,7 +10,6 @@ from typing import Any
 
 from ablab.config import Problem, nearest
 from ablab.config.files import PARTIAL
-from ablab.config.source_digest import found_sources
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.identity import trajectory
 from ablab.store.files import write_text_atomically
@@ -127,12 +126,7 @@ class Store:
                 path = self.path / "tokenizers" / f"{content_digest(content)}.json"
                 if not path.is_file():
                     write_text_atomically(path, content)
-        shapes = {
-            run.id: trajectory(run.task, run.model, run.train, run.seed) for run in experiment.runs
-        }
-        keep_sources(
-            self.path, (each for shape in shapes.values() for each in found_sources(shape))
-        )
+        keep_sources(self.path, (source for run in experiment.runs for source in run.sources))
         now = timestamp()
         with self.index.transaction() as connection:
             connection.execute(
@@ -160,10 +154,11 @@ class Store:
             position = 0
             for variant in experiment.variants:
                 for run in variant.runs:
+                    shape = trajectory(run.task, run.model, run.train, run.seed)
                     connection.execute(
                         """INSERT OR IGNORE INTO runs (id, trajectory, seed, created, updated)
                            VALUES (?, ?, ?, ?, ?)""",
-                        (run.id, json.dumps(shapes[run.id]), run.seed, now, now),
+                        (run.id, json.dumps(shape), run.seed, now, now),
                     )
                     connection.execute(
                         "INSERT OR IGNORE INTO members VALUES (?, ?, ?, ?, ?, NULL)",

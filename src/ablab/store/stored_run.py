@@ -1,6 +1,7 @@
 """A stored run in Python: its configuration, status, metrics and models."""
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,11 +17,13 @@ from ablab.experiments.cell import run_of_cell
 from ablab.model.base import Model
 from ablab.store.artifacts import Artifact, list_artifacts, read_artifact, read_incident
 from ablab.store.index import StoreError
+from ablab.store.initial import initial_parameters
 from ablab.store.metrics import run_metrics
 from ablab.store.snapshots import read_parameters
 from ablab.store.sources import Source, kept_packages
 from ablab.store.store import RunRecord, Store
 from ablab.tasks.base import Task
+from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.run import Run
 from ablab.train.stack import initial_model, make_task
 
@@ -152,7 +155,9 @@ class StoredRun:
                     suggestion=None if near is None else str(near),
                 )
             )
-        model = self.initial_model()
+        model = self._drawn()
+        if any(True for _ in model.buffers()):  # not in a snapshot
+            self._compare(model)
         parameters = read_parameters(self.store, self.id, steps[-1] if step is None else step)
         if set(parameters) != {name for name, _ in model.named_parameters()}:
             raise StoreError(Problem("the snapshot belongs to another model", given=self.id))
@@ -162,12 +167,26 @@ class StoredRun:
     def initial_model(self) -> Model:
         """The model with parameters drawn anew, as they are before the first step.
 
+        Warns if this version of torch draws others than those that the run was trained from.
+
         Raises:
             InputError: The source of a user's component is not the one that trained the run.
         """
+        model = self._drawn()
+        self._compare(model)
+        return model
+
+    def _drawn(self) -> Model:
         run = self.run
         with self.own_code():
             return initial_model(run)
+
+    def _compare(self, model: Model) -> None:
+        """Warns if a model that was drawn now is not the one that the run was trained from."""
+        layout = ParameterLayout.of(model)
+        known = initial_parameters(self.store, self.id, layout)
+        if not known.are(layout.flatten(model), layout):
+            warnings.warn(known.difference(self.id), stacklevel=3)
 
     def task(self) -> Task:
         """The task that the run was trained on.
