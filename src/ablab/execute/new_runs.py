@@ -1,12 +1,13 @@
 """Why runs of an experiment are new, in one line: what differs from the stored ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ablab.config import SourceDigest
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.identity import trajectory
+from ablab.experiments.parts import PARTS
 from ablab.experiments.tree import leaves
 from ablab.store.known_runs import EarlierRun, earlier_runs, unknown_runs
 from ablab.store.sources import kept_source
@@ -58,7 +59,9 @@ def why_new(asked: Experiment, store: Store) -> str | None:
         groups.setdefault(keys, _Group(keys, like, before)).runs.append(own)
     largest = sorted(groups.values(), key=lambda group: -len(group.runs))
     varied = _varied([shape for _, shape in stored])
-    reasons = [_reason(store, group, varied) for group in largest[:_REASONS]]
+    definitions = [each.definition for each in store.experiments() if each.name == asked.name]
+    given = {key for each in (asked.definition, *definitions) for key in _given(each)}
+    reasons = [_reason(store, group, varied, given) for group in largest[:_REASONS]]
     more = "; …" if len(groups) > _REASONS else ""
     verb = "run is" if len(asked.runs) == 1 else "runs are"
     return f"{len(new):,} of {len(asked.runs):,} {verb} new: {'; '.join(reasons)}{more}"
@@ -114,11 +117,24 @@ def _varied(shapes: Sequence[_Shape]) -> set[str]:
     return varied
 
 
-def _reason(store: Store, group: _Group, varied: set[str]) -> str:
+def _given(definition: Mapping[str, Any]) -> Iterator[str]:
+    """The settings that an experiment gives, by dotted keys; others follow from them."""
+    parts = {part: definition[part] for part in PARTS if part in definition}
+    yield from (".".join(path) for path, _ in leaves(parts))
+    for key, choices in definition["grid"].items():
+        bundles = choices.values() if isinstance(choices, Mapping) else [{key: None}]
+        yield from (name for bundle in bundles for name in bundle)
+
+
+def _reason(store: Store, group: _Group, varied: set[str], given: set[str]) -> str:
     """What is new about a group, as a phrase."""
     own = group.runs[0]
     phrases, files = [], []
+    asked = [key for key in group.keys if key in given]
     for key in group.keys:
+        if asked and key.split(".")[0] in PARTS and key not in asked:
+            if not isinstance(own.get(key), SourceDigest):
+                continue
         changed = _changed_files(store, own, group.before, key)
         values = list(dict.fromkeys(str(run.get(key)) for run in group.runs))
         if changed is not None:
