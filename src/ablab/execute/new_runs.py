@@ -130,11 +130,11 @@ def _reason(store: Store, group: _Group, varied: set[str], given: set[str]) -> s
     """What is new about a group, as a phrase."""
     own = group.runs[0]
     phrases, files = [], []
-    asked = [key for key in group.keys if key in given]
+    asked = any(key in given for key in group.keys)
     for key in group.keys:
-        if asked and key.split(".")[0] in PARTS and key not in asked:
-            if not isinstance(own.get(key), SourceDigest):
-                continue
+        follows = key.split(".")[0] in PARTS and key not in given
+        if asked and follows and not isinstance(own.get(key), SourceDigest):
+            continue
         changed = _changed_files(store, own, group.before, key)
         values = list(dict.fromkeys(str(run.get(key)) for run in group.runs))
         if changed is not None:
