@@ -82,12 +82,16 @@ def _write(content: bytes, path: Path) -> None:
 
 
 def source_files(store: Path) -> list[Path]:
-    """All files of kept sources that a list names, and the lists."""
+    """All files of kept sources: the lists, and the copies that they name."""
     files = []
     for listed in sorted((store / _FOLDER).glob("*.json")):
-        kept = _read(store, listed.stem)
+        files.append(listed)
+        try:
+            kept = _read(store, listed.stem)
+        except StoreError:  # a check of the list itself says so
+            continue
         if kept is not None:
-            files += [listed, *(listed.with_suffix("") / each for each in kept.copies.values())]
+            files += [listed.with_suffix("") / each for each in kept.copies.values()]
     return files
 
 
