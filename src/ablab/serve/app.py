@@ -18,6 +18,7 @@ from ablab.serve import contents
 from ablab.serve.guard import Guard
 from ablab.serve.response_cache import Answer, ResponseCache
 from ablab.store.store import Store, StoreError
+from ablab.store.versions import experiment_version, run_version, store_version
 
 _HTML, _JSON = "text/html; charset=utf-8", "application/json"
 
@@ -66,7 +67,7 @@ class _Pages:
             return self._trouble(text, 200)
 
         def show(store: Store) -> Answer:
-            version = contents.store_version(store)
+            version = store_version(store)
 
             def make() -> str:
                 content = contents.logbook(store) | {"version": version}
@@ -81,7 +82,7 @@ class _Pages:
 
         def show(store: Store) -> Answer:
             record = contents.find_experiment(store, request.path_params["number"])
-            version = contents.experiment_version(store, record)
+            version = experiment_version(store, record)
 
             def make() -> str:
                 content = entry_content(store, record) | contents.live(store.runs(record), version)
@@ -96,7 +97,7 @@ class _Pages:
 
         def show(store: Store) -> Answer:
             record = contents.find_experiment(store, request.path_params["number"])
-            version = contents.experiment_version(store, record)
+            version = experiment_version(store, record)
             make = partial(contents.experiment_data, store, record, version)
             return self._cache.get(f"data {record.id}", version, make)
 
@@ -107,7 +108,7 @@ class _Pages:
 
         def show(store: Store) -> Answer:
             run = contents.find_run(store, request.path_params["run"])
-            version = contents.run_version(store, run)
+            version = run_version(store, run)
 
             def make() -> str:
                 content = contents.run_content(store, run) | contents.live([run], version)
@@ -122,7 +123,7 @@ class _Pages:
 
         def show(store: Store) -> Answer:
             run = contents.find_run(store, request.path_params["run"])
-            version = contents.run_version(store, run)
+            version = run_version(store, run)
             make = partial(contents.run_data, store, run, version)
             return self._cache.get(f"data {run.run}", version, make)
 

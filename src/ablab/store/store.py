@@ -256,16 +256,6 @@ class Store:
             )
         return rows[0]
 
-    def cell(self, run: str) -> tuple[dict[str, Any], dict[str, Any], int]:
-        """The definition, the variant and the seed of a run, in the longest of its experiments."""
-        (row,) = self.index.rows(
-            """SELECT e.definition, m.variant, r.seed FROM members m
-               JOIN experiments e ON e.id = m.experiment JOIN runs r ON r.id = m.run
-               WHERE m.run = ? ORDER BY m.steps DESC, e.asked DESC LIMIT 1""",
-            run,
-        )
-        return json.loads(row["definition"]), json.loads(row["variant"]), row["seed"]
-
     def members(self, experiment: int, runs: Sequence[str] | None = None) -> list[Any]:
         """The rows of an experiment's runs, all or some, in the order of its variants."""
         among = "" if runs is None else f"AND m.run IN ({','.join('?' * len(runs))})"

@@ -19,6 +19,7 @@ from ablab.store.artifacts import Artifact, list_artifacts, read_artifact, read_
 from ablab.store.index import StoreError
 from ablab.store.initial import initial_parameters
 from ablab.store.metrics import run_metrics
+from ablab.store.run_rows import cell_of_run, list_snapshots
 from ablab.store.snapshots import read_parameters
 from ablab.store.sources import Source, kept_packages
 from ablab.store.store import RunRecord, Store
@@ -67,7 +68,7 @@ class StoredRun:
             InputError: A component's source is not the one that trained the run.
         """
         with self.own_code():
-            return replace(run_of_cell(*self.store.cell(self.id)), id=self.id)
+            return replace(run_of_cell(*cell_of_run(self.store, self.id)), id=self.id)
 
     @contextmanager
     def own_code(self) -> Iterator[None]:
@@ -82,10 +83,7 @@ class StoredRun:
     @property
     def snapshots(self) -> list[int]:
         """The steps that have a snapshot."""
-        rows = self.store.index.rows(
-            "SELECT step FROM snapshots WHERE run = ? ORDER BY step", self.id
-        )
-        return [row["step"] for row in rows]
+        return [snapshot.step for snapshot in list_snapshots(self.store, self.id)]
 
     def metrics(self, columns: Sequence[str] = ()) -> pl.DataFrame:
         """A row for each step: ``run``, ``step`` and the logged columns.
