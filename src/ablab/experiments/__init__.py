@@ -6,6 +6,7 @@
 - ``parts``, ``resolve``: checks task, model, training and statistics settings; epochs as steps
 - ``tree``: nested mappings with dotted keys, and the sources of their values
 - ``identity``: run ids
+- ``cell``: one run of a stored definition
 - ``measures``, ``expectations``, ``grammar``: one number per run, claims, and how both are parsed
 """
 
