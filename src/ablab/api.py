@@ -24,6 +24,7 @@ from ablab.read.measures import measure_table
 from ablab.read.readings import experiment_readings
 from ablab.read.summary import VariantSummary, summarise, table
 from ablab.read.verdicts import Verdict, verdicts
+from ablab.store.known_runs import as_stored
 from ablab.store.metrics import experiment_metrics, experiment_runs
 from ablab.store.sources import Source
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -170,6 +171,7 @@ class Result:
     @classmethod
     def of(cls, asked: Experiment, trained: TrainedExperiment) -> "Result":
         """Writes the entry of a trained experiment."""
+        asked = as_stored(asked, trained.store)
         entry = write_entry(trained.store, trained.record)
         return cls(
             asked, trained.store, trained.record, trained.trained, trained.complete, entry.page

@@ -9,7 +9,10 @@ from click.testing import CliRunner
 import ablab
 from ablab.cli.main import ablab as command
 from ablab.execute.new_runs import why_new
-from ablab.store.store import Store
+from ablab.execute.plan import Plan, PlannedStack
+from ablab.execute.worker import plan_as_data, plan_from_data
+from ablab.store.store import Store, StoreError
+from ablab.train.method import SOLO
 from tests.users_code import ASKED, HELPED, HELPER
 
 PLAIN = ASKED | {"model": {"kind": "transformer", "d_model": 8, "n_heads": 2}}
@@ -84,3 +87,14 @@ def test_the_file_that_changed_is_named_by_plan_and_run(lab, folder):
         assert len(re.findall(line, done.stderr)) == 1, name
     done = CliRunner().invoke(command, ["plan", "asked.yaml", *store], standalone_mode=False)
     assert "are new" not in done.stderr
+
+
+def test_a_worker_with_other_code_than_the_command_says_so(folder):
+    folder.write(mine=HELPED, helper=HELPER)
+    planned = ablab.experiment(ASKED)
+    stacks = tuple(PlannedStack((run,), SOLO, None, "", 0) for run in planned.runs)
+    data = plan_as_data(Plan(stacks, "cpu", 1, 1))
+    assert plan_from_data(data, ablab.experiment(ASKED)).stacks == stacks
+    folder.write(helper=HELPER.replace("2.0", "3.0"))
+    with pytest.raises(StoreError, match="changed since this command was started"):
+        plan_from_data(data, ablab.experiment(ASKED))

@@ -82,7 +82,7 @@ def test_an_untrained_model_is_compared(tmp_path, folder, other_torch):
         stored.initial_model()
 
 
-def test_buffers_are_in_no_snapshot(tmp_path, folder, other_torch):
+def test_buffers_are_in_no_snapshot(tmp_path, folder, other_torch, capsys):
     drawn = MODEL.replace(
         "        self.table =",
         "        self.register_buffer('fixed', torch.zeros(3))\n        self.table =",
@@ -92,3 +92,9 @@ def test_buffers_are_in_no_snapshot(tmp_path, folder, other_torch):
     other_torch()
     with pytest.warns(UserWarning, match=LINE):
         ablab.open(tmp_path / "lab").run(run).model()
+    report = ablab.open(tmp_path / "lab").replay(run, (4, 4), device="cpu")
+    assert report.start == 2
+    assert report.note is not None
+    assert "buffers that are random may be others too" in report.note
+    train(ASKED, tmp_path / "lab", "train.steps=6", **SOLO)
+    assert capsys.readouterr().err.count("buffers that are random") == 2, "one line for each stack"

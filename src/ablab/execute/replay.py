@@ -16,7 +16,7 @@ from ablab.execute.resume import last_state
 from ablab.execute.speeds import persist_compiled_programs
 from ablab.store.artifacts import check_space, save_artifact
 from ablab.store.checkpointer import watched_frames
-from ablab.store.initial import state_of_step_0
+from ablab.store.initial import buffers_line, state_of_step_0
 from ablab.store.leases import Owner
 from ablab.store.metrics import KEYS, append_rows, read_runs
 from ablab.store.store import Store
@@ -151,9 +151,10 @@ def replay(
     persist_compiled_programs()
     # One step earlier than requested, because some statistics need the previous step.
     state = last_state(store, run, layout, there.state_names, max(0, request.first - 2))
-    note = None
     if state is None:
         state, note = state_of_step_0(store, run, layout)
+    else:
+        note = buffers_line(store, run, initial_model(run), layout)
     threads = torch.get_num_threads()
     try:
         with Owner(store.index.path) as owner:

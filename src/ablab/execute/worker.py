@@ -12,6 +12,7 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
+from ablab.config import Problem
 from ablab.execute.executors.in_process import InProcess
 from ablab.execute.pause import pause_on_signals
 from ablab.execute.plan import Plan, PlannedStack
@@ -48,8 +49,20 @@ def plan_as_data(plan: Plan) -> dict[str, Any]:
 
 
 def plan_from_data(data: dict[str, Any], asked: Experiment) -> Plan:
-    """The plan from the output of :func:`plan_as_data`."""
+    """The plan from the output of :func:`plan_as_data`.
+
+    Raises:
+        StoreError: A run is not one of the experiment.
+    """
     runs = {run.id: run for run in asked.runs}
+    if not runs.keys() >= {run for stack in data["stacks"] for run in stack["runs"]}:
+        raise StoreError(
+            Problem(
+                "the code of a component has changed since this command was started",
+                given=asked.name,
+                expected="the same command again, which trains runs of the code as it is now",
+            )
+        )
     stacks = tuple(
         PlannedStack(
             tuple(runs[run] for run in stack["runs"]),

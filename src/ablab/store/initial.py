@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ablab.model.base import Model
 from ablab.store.index import StoreError
 from ablab.store.snapshots import read_parameters
 from ablab.store.store import Store
@@ -100,3 +101,22 @@ def state_of_step_0(
     return RunState(0, known.theta, state, recovery), (
         f"{known.difference(run.id)}; it starts from the stored ones"
     )
+
+
+def buffers_line(store: Store, run: Run, drawn: Model, layout: ParameterLayout) -> str | None:
+    """One line if a run that continues from a snapshot may get other buffers than it had.
+
+    Buffers are in no snapshot, so a random one is drawn anew.
+
+    Args:
+        store: The store.
+        run: The run.
+        drawn: Its model, drawn now.
+        layout: The layout of its parameters.
+    """
+    if not any(True for _ in drawn.buffers()):
+        return None
+    known = initial_parameters(store, run.id, layout)
+    if known.torch == torch.__version__ or known.are(layout.flatten(drawn), layout):
+        return None
+    return f"{known.difference(run.id)}, so buffers that are random may be others too"
