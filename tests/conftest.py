@@ -104,5 +104,5 @@ def folder(tmp_path, monkeypatch):
     made = Folder(path)
     yield made
     made.forget()
-    for name in [name for name in sys.modules if name.startswith("ablab_kept_")]:
+    for name in [name for name in sys.modules if name.startswith("ablab_archived_")]:
         del sys.modules[name]

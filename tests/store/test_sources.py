@@ -132,7 +132,7 @@ def test_reading_imports_nothing(trained, folder, tmp_path, monkeypatch):
     opened = ablab.open(lab)
     assert opened.run(run).metrics().height == 5
     assert opened.run(run).config["model"]["kind"] == "mine:Mine"
-    assert not [name for name in sys.modules if name.startswith("ablab_kept_")]
+    assert not [name for name in sys.modules if name.startswith("ablab_archived_")]
     assert "mine" not in sys.modules
 
 
@@ -141,7 +141,7 @@ def test_a_changed_copy_is_not_run(trained, folder, tmp_path, monkeypatch):
     elsewhere(folder, tmp_path, monkeypatch)
     (copy,) = lab.glob("sources/*/helper.py")
     copy.write_text(HELPER.replace("2.0", "3.0"))
-    with pytest.raises(InputError, match=r"(?s)kept source.*helper\.py"):
+    with pytest.raises(InputError, match=r"(?s)archived source.*helper\.py"):
         ablab.open(lab).run(run).model()
     copy.write_text(HELPER + "# a comment\n")
     assert torch.equal(ablab.open(lab).run(run).model()(TOKENS), logits)
@@ -172,7 +172,7 @@ def test_nothing_outside_the_folder_is_read(trained, folder, tmp_path, monkeypat
         os.mkfifo(copy)
     else:
         listed.write_text("[]")
-    with pytest.raises(InputError, match="kept source"):
+    with pytest.raises(InputError, match="archived source"):
         ablab.open(lab).run(run).model()
 
 

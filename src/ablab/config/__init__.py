@@ -1,10 +1,10 @@
 """The bottom layer: the configuration base class, registries, and errors with their source.
 
+- ``archived_modules``: imports archived copies of users' modules
 - ``base``: the base class of typed configurations, and the fields that enter a run's identity
 - ``cache``: the user's cache folder
 - ``errors``: ``InputError`` and ``Problem``
 - ``files``: atomic writes
-- ``kept_modules``: imports kept copies of users' modules
 - ``local_imports``: the source files of a user's module
 - ``patterns``: selecting names by shell-style patterns
 - ``registry``: components found by name or import path

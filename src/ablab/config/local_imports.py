@@ -36,8 +36,8 @@ class SourceFile:
     content: bytes
 
     @property
-    def kept_as(self) -> str:
-        """Its path in a folder of kept sources, with slashes."""
+    def archived_as(self) -> str:
+        """Its path in a folder of archived sources, with slashes."""
         parts = self.module.split(".")
         if self.path.stem == "__init__" and parts[-1] != "__init__":
             parts.append("__init__")

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from ablab.config.archived_modules import archived_name
 from ablab.config.errors import InputError, Problem, nearest
-from ablab.config.kept_modules import kept_name
 
 T = TypeVar("T")
 
@@ -105,7 +105,7 @@ def load_object(path: str, key: str) -> Any:
 
 
 def import_component(module_name: str, path: str, key: str) -> ModuleType:
-    """Imports the module of an import path, or the kept copy that is in use for it.
+    """Imports the module of an import path, or the archived copy that is in use for it.
 
     This is the only place that imports what an experiment names.
 
@@ -115,7 +115,7 @@ def import_component(module_name: str, path: str, key: str) -> ModuleType:
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
-        return importlib.import_module(kept_name(path) or module_name)
+        return importlib.import_module(archived_name(path) or module_name)
     except (
         Exception,
         SystemExit,

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ablab.config.archived_modules import public_name
 from ablab.config.errors import InputError, Problem
-from ablab.config.kept_modules import public_name
 from ablab.config.local_imports import SourceFile, is_installed, local_files
 from ablab.config.registry import import_component, load_object
 

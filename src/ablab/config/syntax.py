@@ -52,8 +52,6 @@ def _tokens(tree: ast.AST) -> Iterator[str]:
 class _Token(str):
     """Text that is written as it is."""
 
-    __slots__ = ()
-
 
 def _fields(node: ast.AST) -> Iterator[Any]:
     """The names and values of the fields that count, sorted by name."""

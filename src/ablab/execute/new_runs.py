@@ -10,7 +10,7 @@ from ablab.experiments.identity import trajectory
 from ablab.experiments.parts import PARTS
 from ablab.experiments.tree import leaves
 from ablab.store.known_runs import EarlierRun, earlier_runs, unknown_runs
-from ablab.store.sources import kept_source
+from ablab.store.sources import archived_source
 from ablab.store.store import Store
 from ablab.train.run import Run
 
@@ -94,11 +94,11 @@ def _changed_files(store: Store, own: _Shape, before: _Shape, key: str) -> list[
     now, then = own.get(key), before.get(key)
     if not isinstance(now, SourceDigest):
         return None
-    kept = kept_source(store.path, then) if isinstance(then, str) else None
-    if kept is None:  # stored by an earlier release, which knew the defining module's file
+    archived = archived_source(store.path, then) if isinstance(then, str) else None
+    if archived is None:  # stored by an earlier release, which knew the defining module's file
         return [] if now.former == then else [_root_file(now)]
-    names = [f.path.name for f in now.files if kept.files.get(f.module) != f.digest]
-    gone = kept.files.keys() - {file.module for file in now.files}
+    names = [f.path.name for f in now.files if archived.files.get(f.module) != f.digest]
+    gone = archived.files.keys() - {file.module for file in now.files}
     return names + sorted(f"{module.rpartition('.')[2]}.py" for module in gone)
 
 

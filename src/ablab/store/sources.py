@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ablab.config import InputError, Problem, SourceDigest, component_source
-from ablab.config.kept_modules import KeptFile, add_kept
+from ablab.config.archived_modules import ArchivedFile, add_archived
 from ablab.config.local_imports import find_module, is_installed, local_files
 from ablab.config.source_digest import digest_of
 from ablab.config.syntax import syntax_digest
@@ -30,7 +30,7 @@ _MAX_BYTES = 16 * 2**20  # of a file: more is no module
 
 
 @dataclass(frozen=True)
-class KeptSource:
+class ArchivedSource:
     """What the store has of a component's source.
 
     Attributes:
@@ -48,7 +48,7 @@ class KeptSource:
     copies: dict[str, str]
 
 
-def keep_sources(store: Path, digests: Iterable[SourceDigest]) -> None:
+def archive_sources(store: Path, digests: Iterable[SourceDigest]) -> None:
     """Keeps copies of components' sources, unless the store has them.
 
     Raises:
@@ -65,14 +65,14 @@ def keep_sources(store: Path, digests: Iterable[SourceDigest]) -> None:
             and (file.module.startswith("ablab.") or not is_installed(file.module, file.path))
         ]
         for file in copied:
-            path = store / _FOLDER / digest / file.kept_as
+            path = store / _FOLDER / digest / file.archived_as
             write_atomically(path, partial(_write, file.content))
         about = {
             "digest": digest,
             "former": digest.former,
             "roots": list(digest.roots),
             "files": {file.module: file.digest for file in digest.files},
-            "copies": {file.module: file.kept_as for file in copied},
+            "copies": {file.module: file.archived_as for file in copied},
         }
         write_text_atomically(listed, json.dumps(about, indent=1))
 
@@ -82,20 +82,20 @@ def _write(content: bytes, path: Path) -> None:
 
 
 def source_files(store: Path) -> list[Path]:
-    """All files of kept sources: the lists, and the copies that they name."""
+    """All files of archived sources: the lists, and the copies that they name."""
     files = []
     for listed in sorted((store / _FOLDER).glob("*.json")):
         files.append(listed)
         try:
-            kept = _read(store, listed.stem)
+            archived = _read(store, listed.stem)
         except StoreError:  # a check of the list itself says so
             continue
-        if kept is not None:
-            files += [listed.with_suffix("") / each for each in kept.copies.values()]
+        if archived is not None:
+            files += [listed.with_suffix("") / each for each in archived.copies.values()]
     return files
 
 
-def kept_source(store: Path, digest: str) -> KeptSource | None:
+def archived_source(store: Path, digest: str) -> ArchivedSource | None:
     """What the store has of a source, by its digest in this or in earlier releases.
 
     Raises:
@@ -129,7 +129,7 @@ def sources_in(data: Any) -> dict[str, str]:
     return found
 
 
-def kept_packages(store: Path, run: str, trajectory: Any, source: Source) -> dict[str, str]:
+def archived_packages(store: Path, run: str, trajectory: Any, source: Source) -> dict[str, str]:
     """Decides from where to import the components of a run.
 
     Nothing is imported unless its source has the run's digest.
@@ -141,7 +141,7 @@ def kept_packages(store: Path, run: str, trajectory: Any, source: Source) -> dic
         source: Whether to use the code that trained the run, or the code that is there now.
 
     Returns:
-        The package of the kept copy for each import path that is not to be imported as usual.
+        The package of the archived copy for each import path that is not to be imported as usual.
 
     Raises:
         InputError: A source that trained the run is neither importable nor in the store.
@@ -154,29 +154,29 @@ def kept_packages(store: Path, run: str, trajectory: Any, source: Source) -> dic
     for path, digest in sources_in(trajectory).items():
         if source == "current":
             continue
-        kept = kept_source(store, digest)
-        if _is_current(path, digest, kept):
+        archived = archived_source(store, digest)
+        if _is_current(path, digest, archived):
             continue
-        if kept is None or not _is_complete(kept):
-            raise InputError(_lacking(run, path, digest, kept))
-        packages[path] = add_kept(kept.digest, _copies(store, kept))
+        if archived is None or not _is_complete(archived):
+            raise InputError(_lacking(run, path, digest, archived))
+        packages[path] = add_archived(archived.digest, _copies(store, archived))
     return packages
 
 
-def _is_current(path: str, digest: str, kept: KeptSource | None) -> bool:
+def _is_current(path: str, digest: str, archived: ArchivedSource | None) -> bool:
     """Whether the code that importing a path would run, or has run, has a digest."""
     module = path.partition(":")[0]
-    roots = (module,) if kept is None else kept.roots
+    roots = (module,) if archived is None else archived.roots
     files: dict[str, str] = {}
     for root in roots:
         place = find_module(root)
         if place is None:
             return False
         files |= {file.module: file.digest for file in local_files(root, place)}
-    if kept is not None:  # its digest in this release, whatever the run was trained with
-        digest = kept.digest
+    if archived is not None:  # its digest in this release, whatever the run was trained with
+        digest = archived.digest
     place = find_module(module)
-    formerly = kept is None and place is not None and _hash(place) == digest
+    formerly = archived is None and place is not None and _hash(place) == digest
     if digest_of(files) != digest and not formerly:
         return False
     imported = component_source(path, path)  # earlier in this process, perhaps from elsewhere
@@ -188,20 +188,20 @@ def _hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _is_complete(kept: KeptSource) -> bool:
+def _is_complete(archived: ArchivedSource) -> bool:
     """Whether the copies, together with installed packages as they are now, are all its files."""
-    for module, digest in kept.files.items():
-        if module not in kept.copies:
+    for module, digest in archived.files.items():
+        if module not in archived.copies:
             place = find_module(module)
             if place is None or syntax_digest(place.read_bytes()) != digest:
                 return False
-    return bool(kept.copies)
+    return bool(archived.copies)
 
 
-def _lacking(run: str, path: str, digest: str, kept: KeptSource | None) -> Problem:
+def _lacking(run: str, path: str, digest: str, archived: ArchivedSource | None) -> Problem:
     place = find_module(path.partition(":")[0])
     where = f"in {Path.cwd()} or among the installed packages"
-    lacks = "no copy of it" if kept is None else "only a part of it"
+    lacks = "no copy of it" if archived is None else "only a part of it"
     return Problem(
         f"the code of {path} is not the code that trained run {run}",
         path,
@@ -211,23 +211,23 @@ def _lacking(run: str, path: str, digest: str, kept: KeptSource | None) -> Probl
     )
 
 
-def _copies(store: Path, kept: KeptSource) -> Mapping[str, KeptFile]:
+def _copies(store: Path, archived: ArchivedSource) -> Mapping[str, ArchivedFile]:
     """The copies of a source, verified.
 
     Raises:
         StoreError: A copy is missing or damaged.
     """
     found = {}
-    for module, name in kept.copies.items():
-        content = _content(store, f"{kept.digest}/{name}")
-        if syntax_digest(content) != kept.files.get(module):
-            raise _damaged(store / _FOLDER / kept.digest / name, "not the source of the run")
-        path = store / _FOLDER / kept.digest / name
-        found[module] = KeptFile(path, content, path.stem == "__init__")
+    for module, name in archived.copies.items():
+        content = _content(store, f"{archived.digest}/{name}")
+        if syntax_digest(content) != archived.files.get(module):
+            raise _damaged(store / _FOLDER / archived.digest / name, "not the source of the run")
+        path = store / _FOLDER / archived.digest / name
+        found[module] = ArchivedFile(path, content, path.stem == "__init__")
     return found
 
 
-def _read(store: Path, digest: str) -> KeptSource | None:
+def _read(store: Path, digest: str) -> ArchivedSource | None:
     """The list of a source's files; None if there is none.
 
     Raises:
@@ -239,7 +239,7 @@ def _read(store: Path, digest: str) -> KeptSource | None:
         return None
     try:
         about = json.loads(_content(store, f"{digest}.json"))
-        kept = KeptSource(
+        archived = ArchivedSource(
             str(about["digest"]),
             about["former"],
             tuple(map(str, about["roots"])),
@@ -250,10 +250,10 @@ def _read(store: Path, digest: str) -> KeptSource | None:
         if isinstance(error, StoreError):
             raise
         raise _damaged(path, "not a list of sources") from error
-    named_well = all(_is_name(module, name) for module, name in kept.copies.items())
-    if kept.digest != digest or digest_of(kept.files) != digest or not named_well:
+    named_well = all(_is_name(module, name) for module, name in archived.copies.items())
+    if archived.digest != digest or digest_of(archived.files) != digest or not named_well:
         raise _damaged(path, "not the list of this source")
-    return kept
+    return archived
 
 
 def _is_name(module: str, name: str) -> bool:
@@ -288,7 +288,7 @@ def _content(store: Path, name: str) -> bytes:
 def _damaged(path: Path, reason: str) -> StoreError:
     return StoreError(
         Problem(
-            f"a kept source is missing or damaged ({reason})",
+            f"an archived source is missing or damaged ({reason})",
             given=str(path),
             expected="the file as ablab wrote it; or --source current (in Python, "
             "source='current'), which uses the code as it is now",

@@ -15,7 +15,7 @@ from ablab.experiments.identity import trajectory
 from ablab.store.files import write_text_atomically
 from ablab.store.index import Index, StoreError
 from ablab.store.leases import live_owners
-from ablab.store.sources import keep_sources
+from ablab.store.sources import archive_sources
 from ablab.tasks.subwords import content_digest
 from ablab.tasks.text_config import tokenizer_json
 
@@ -126,7 +126,7 @@ class Store:
                 path = self.path / "tokenizers" / f"{content_digest(content)}.json"
                 if not path.is_file():
                     write_text_atomically(path, content)
-        keep_sources(self.path, (source for run in experiment.runs for source in run.sources))
+        archive_sources(self.path, (source for run in experiment.runs for source in run.sources))
         now = timestamp()
         with self.index.transaction() as connection:
             connection.execute(

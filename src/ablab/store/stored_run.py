@@ -12,7 +12,7 @@ import polars as pl
 from torch import Tensor, nn
 
 from ablab.config import Problem
-from ablab.config.kept_modules import using_kept
+from ablab.config.archived_modules import using_archived
 from ablab.experiments.cell import run_of_cell
 from ablab.model.base import Model
 from ablab.store.artifacts import Artifact, list_artifacts, read_artifact, read_incident
@@ -21,7 +21,7 @@ from ablab.store.initial import initial_parameters
 from ablab.store.metrics import run_metrics
 from ablab.store.run_rows import cell_of_run, list_snapshots
 from ablab.store.snapshots import read_parameters
-from ablab.store.sources import Source, kept_packages
+from ablab.store.sources import Source, archived_packages
 from ablab.store.store import RunRecord, Store
 from ablab.tasks.base import Task
 from ablab.train.parameter_layout import ParameterLayout
@@ -72,12 +72,12 @@ class StoredRun:
 
     @contextmanager
     def own_code(self) -> Iterator[None]:
-        """Imports users' components as ``source`` says, from kept copies if need be.
+        """Imports users' components as ``source`` says, from archived copies if need be.
 
         Raises:
             InputError: A component's source is not the one that trained the run.
         """
-        with using_kept(kept_packages(self.store.path, self.id, self.config, self.source)):
+        with using_archived(archived_packages(self.store.path, self.id, self.config, self.source)):
             yield
 
     @property

@@ -1,8 +1,8 @@
-"""Imports kept copies of users' modules, under private names and without changing ``sys.path``.
+"""Imports archived copies of users' modules, under private names; ``sys.path`` does not change.
 
-A copy ``mine.py`` with the digest 3f9c… becomes the module ``ablab_kept_3f9c….mine``. Whatever its
-code imports is looked for among the kept copies first, by way of an ``__import__`` of its own, and
-then as usual. Nothing is written: no bytecode either.
+A copy ``mine.py`` with the digest 3f9c… becomes the module ``ablab_archived_3f9c….mine``. Whatever
+its code imports is looked for among the archived copies first, by way of an ``__import__`` of its
+own, and then as usual. Nothing is written: no bytecode either.
 """
 
 import builtins
@@ -18,14 +18,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-_PREFIX = "ablab_kept_"
-_packages: dict[str, Mapping[str, "KeptFile"]] = {}  # the kept files by the name of their package
-_in_use: ContextVar[Mapping[str, str] | None] = ContextVar("kept modules in use", default=None)
+_PREFIX = "ablab_archived_"
+_packages: dict[
+    str, Mapping[str, "ArchivedFile"]
+] = {}  # the archived files by the name of their package
+_in_use: ContextVar[Mapping[str, str] | None] = ContextVar("archived modules in use", default=None)
 
 
 @dataclass(frozen=True)
-class KeptFile:
-    """A kept copy of a module's source.
+class ArchivedFile:
+    """A archived copy of a module's source.
 
     Attributes:
         path: Where it is, for tracebacks.
@@ -38,8 +40,8 @@ class KeptFile:
     is_package: bool
 
 
-def add_kept(digest: str, files: Mapping[str, KeptFile]) -> str:
-    """Makes kept copies importable; returns the name of the package that contains them.
+def add_archived(digest: str, files: Mapping[str, ArchivedFile]) -> str:
+    """Makes archived copies importable; returns the name of the package that contains them.
 
     Args:
         digest: Their digest.
@@ -53,11 +55,11 @@ def add_kept(digest: str, files: Mapping[str, KeptFile]) -> str:
 
 
 @contextmanager
-def using_kept(modules: Mapping[str, str]) -> Iterator[None]:
-    """Uses kept copies in place of the modules that import paths name.
+def using_archived(modules: Mapping[str, str]) -> Iterator[None]:
+    """Uses archived copies in place of the modules that import paths name.
 
     Args:
-        modules: For an import path (``mine:Thing``), the name of the package of its kept copy.
+        modules: For an import path (``mine:Thing``), the name of the package of its archived copy.
     """
     token = _in_use.set({**(_in_use.get() or {}), **modules})
     try:
@@ -66,19 +68,19 @@ def using_kept(modules: Mapping[str, str]) -> Iterator[None]:
         _in_use.reset(token)
 
 
-def kept_name(path: str) -> str | None:
-    """The name of the kept module to use for an import path; None: the module itself."""
+def archived_name(path: str) -> str | None:
+    """The name of the archived module to use for an import path; None: the module itself."""
     package = (_in_use.get() or {}).get(path)
     return None if package is None else f"{package}.{path.partition(':')[0]}"
 
 
 def public_name(module: str) -> str:
-    """The name of a module without the package of kept copies that it may be in."""
+    """The name of a module without the package of archived copies that it may be in."""
     return module.partition(".")[2] if module.startswith(_PREFIX) else module
 
 
 class _Finder(MetaPathFinder):
-    """Finds kept modules by their private names, and nothing else."""
+    """Finds archived modules by their private names, and nothing else."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -99,9 +101,9 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(Loader):
-    """Runs a kept module's code with an ``__import__`` that finds its neighbours."""
+    """Runs an archived module's code with an ``__import__`` that finds its neighbours."""
 
-    def __init__(self, package: str, file: KeptFile) -> None:
+    def __init__(self, package: str, file: ArchivedFile) -> None:
         self._package, self._file = package, file
 
     def exec_module(self, module: ModuleType) -> None:
@@ -120,10 +122,10 @@ class _Loader(Loader):
     ) -> Any:
         top = name.partition(".")[0]
         files = _packages[self._package]
-        kept = name in files or (
+        archived = name in files or (
             top != "ablab" and any(each.startswith(f"{name}.") for each in files)
         )
-        if level or not kept:
+        if level or not archived:
             return builtins.__import__(name, globals, locals, fromlist or (), level)
         module = builtins.__import__(f"{self._package}.{name}", globals, locals, fromlist or (), 0)
         return module if fromlist else importlib.import_module(f"{self._package}.{top}")
