@@ -9,6 +9,7 @@ Modules:
 - ``expected``: expectations with the time at which they were written.
 - ``files``: atomic writes.
 - ``index``: the SQLite index and its transactions.
+- ``index_repair``: finds changed bits of the index, or drops rows that are made again.
 - ``initial``: the initial parameters of runs, and the torch that drew them.
 - ``known_runs``: runs under earlier ids, and runs of earlier versions of an experiment.
 - ``leases``: which process owns which run.
