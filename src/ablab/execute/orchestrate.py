@@ -22,9 +22,9 @@ from ablab.execute.queue import StackQueue, steps_left
 from ablab.execute.speeds import Speeds, persist_compiled_programs
 from ablab.execute.stop_rules import apply_stop_rules
 from ablab.experiments.experiment import Experiment
+from ablab.store.compaction import compact
 from ablab.store.expected import stamp
 from ablab.store.known_runs import as_stored
-from ablab.store.metrics import compact
 from ablab.store.run_rows import progress_of_runs, stopped_runs
 from ablab.store.store import ExperimentRecord, Store
 from ablab.train.method import Method

@@ -11,6 +11,7 @@ import polars as pl
 from ablab.config import InputError, Problem, nearest
 from ablab.config.files import write_atomically
 from ablab.store.metrics import experiment_metrics
+from ablab.store.paths import plain_name
 from ablab.store.store import ExperimentRecord, Store
 
 Form = Literal["csv", "parquet", "tensorboard", "wandb"]
@@ -58,7 +59,7 @@ def export(
         )
     writer = _package(form)
     frame = experiment_metrics(store, record, columns)
-    path = Path(out) if out is not None else _default(record, form)
+    path = Path(out) if out is not None else _default(store, record, form)
     runs = frame["run"].n_unique()
     if form == "csv":
         write_atomically(path, frame.write_csv)
@@ -71,11 +72,12 @@ def export(
     return path, runs
 
 
-def _default(record: ExperimentRecord, form: str) -> Path:
+def _default(store: Store, record: ExperimentRecord, form: str) -> Path:
+    name = plain_name(store.path, record.name)
     names = {
-        "csv": f"{record.name}.csv",
-        "parquet": f"{record.name}.parquet",
-        "tensorboard": f"{record.name}-tensorboard",
+        "csv": f"{name}.csv",
+        "parquet": f"{name}.parquet",
+        "tensorboard": f"{name}-tensorboard",
         "wandb": ".",
     }
     return Path(names[form])

@@ -10,7 +10,7 @@ import polars as pl
 from ablab.read import curves
 from ablab.read.curves import Reading, read_curve
 from ablab.read.curves.reading import from_data
-from ablab.store.cached_readings import cache_readings, cached_readings
+from ablab.store.cached_readings import cache_readings, cached_readings, data_versions
 from ablab.store.metrics import experiment_metrics
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
@@ -34,20 +34,21 @@ def experiment_readings(
         runs: The runs to read.
         column: The column to read.
     """
-    known = cached_readings(store, column, EDITION)
-    found: dict[str, Reading] = {}
-    for run in runs:
-        cached = known.get((run.run, run.step))
-        if cached is not None:
-            found[run.run] = from_data(json.loads(cached))
-    left = {run.run: run.step for run in runs if run.run not in found and run.step}
+    trained = [run for run in runs if run.step]
+    # Before the metrics are read: rows that are added meanwhile make the cached reading outdated.
+    versions = data_versions(store, [run.run for run in trained])
+    levels = hashlib.sha256(json.dumps(record.levels, sort_keys=True).encode()).hexdigest()[:16]
+    editions = {(run.run, run.step): f"{EDITION} {versions[run.run]} {levels}" for run in trained}
+    cached = cached_readings(store, column, editions)
+    found = {run: from_data(json.loads(text)) for run, text in cached.items()}
+    left = {run.run: run.step for run in trained if run.run not in found}
     if left:
         frame = experiment_metrics(
             store, record, lambda names: [name for name in names if name == column]
         )
         made = read_frame(frame.filter(pl.col("run").is_in(list(left))), column, record.levels)
         texts = {(run, left[run]): json.dumps(reading.as_data()) for run, reading in made.items()}
-        cache_readings(store, column, EDITION, texts)
+        cache_readings(store, column, editions, texts)
         found |= made
     return {run.run: found[run.run] for run in runs if run.run in found}
 

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ablab.store.digests import forget_digests, record_digests
 from ablab.store.index import Index
 from ablab.store.initial import record_initial
 from ablab.store.leases import Owner
-from ablab.store.metrics import KEYS, add_part, write_part
+from ablab.store.parts import add_part, write_part
+from ablab.store.shares import KEYS
 from ablab.store.snapshots import snapshot_path, write_snapshot
 from ablab.store.store import Store, timestamp
 from ablab.train.loop import Checkpoint, Checkpointer, WatchedStep
@@ -79,15 +81,17 @@ class StoreCheckpointer(Checkpointer):
         )
         for watched in watched_frames(checkpoint.watched):
             frame = frame.join(watched, on=KEYS, how="left")
-        part, size = write_part(store, frame)
-        snapshots = []
+        part = write_part(store, frame)
+        snapshots, files = [], []
         for run_id, state in checkpoint.earlier:
             written = write_snapshot(store, run_id, state, stack.layout, with_optimizer=False)
-            snapshots.append((run_id, state.step, written, False, False))
+            snapshots.append((run_id, state.step, written.bytes, False, False))
+            files.append(written)
         for run_id, state in checkpoint.states.items():
             written = write_snapshot(store, run_id, state, stack.layout, with_optimizer=True)
             rolling = checkpoint.rolling and run_id not in checkpoint.stopped
-            snapshots.append((run_id, state.step, written, True, rolling))
+            snapshots.append((run_id, state.step, written.bytes, True, rolling))
+            files.append(written)
         facts = (
             self._facts
             | {"width": self._width, "timings": stack.timings.per_step()}
@@ -100,11 +104,13 @@ class StoreCheckpointer(Checkpointer):
             for run_id, state in (*checkpoint.earlier, *checkpoint.states.items()):
                 if state.step == 0:
                     record_initial(connection, run_id, state.theta, stack.layout)
-            add_part(connection, part, size, frame)
+            add_part(connection, store, part)
             connection.executemany("DELETE FROM snapshots WHERE run = ? AND step = ?", gone)
+            forget_digests(connection, store, [snapshot_path(store, *each) for each in gone])
             connection.executemany(
                 "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)", snapshots
             )
+            record_digests(connection, store, files)
         for run_id, step in set(gone) - {(run, step) for run, step, *_ in snapshots}:
             snapshot_path(store, run_id, step).unlink(missing_ok=True)
 

@@ -29,6 +29,8 @@ _MADE_AGAIN = {
     "readings": "it is read again",
     "aliases": "ablab run registers it again",
     "initial": "the snapshot of step 0 has the same parameters",
+    "digests": "ablab check --repair records the digest again",
+    "shares": "ablab check --repair records the digest again",
 }
 
 

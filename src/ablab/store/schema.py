@@ -77,6 +77,15 @@ ADDED = {
     "initial": """(
     run TEXT PRIMARY KEY, torch TEXT NOT NULL, digest TEXT NOT NULL
 ) WITHOUT ROWID""",
+    # Paths are relative to the store. A file that is being replaced may have either digest.
+    "digests": """(
+    path TEXT NOT NULL, digest TEXT NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (path, digest)
+) WITHOUT ROWID""",
+    "shares": """(
+    part INTEGER NOT NULL REFERENCES parts (id) ON DELETE CASCADE, run TEXT NOT NULL,
+    rows INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, losses INTEGER NOT NULL,
+    digest TEXT NOT NULL, PRIMARY KEY (part, run)
+) WITHOUT ROWID""",
 }
 # Created with a new index, and by the first transaction on one of format 1.
 ROW_DIGESTS = """CREATE TABLE row_digests (
@@ -102,7 +111,7 @@ _PATTERNS = {
     **{("runs", "id"): _HEXADECIMAL, ("parts", "file"): "[0-9a-f]" * 32 + ".parquet"},
     **{
         (table, "run"): _HEXADECIMAL
-        for table in ("members", "part_runs", "snapshots", "kept", "aliases", "initial")
+        for table in ("members", "part_runs", "snapshots", "kept", "shares", "aliases", "initial")
     },
 }
 

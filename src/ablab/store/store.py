@@ -15,6 +15,7 @@ from ablab.experiments.identity import trajectory
 from ablab.store.files import write_text_atomically
 from ablab.store.index import Index, StoreError
 from ablab.store.leases import live_owners
+from ablab.store.paths import tokenizer_path
 from ablab.store.sources import archive_sources
 from ablab.tasks.subwords import content_digest
 from ablab.tasks.text_config import tokenizer_json
@@ -62,12 +63,15 @@ class Store:
         path: The folder.
         create: Whether to create the store if it does not exist.
         write: Whether to open the index for writing.
+        verify: Whether to verify the index's rows; false for what reports or repairs damage.
 
     Raises:
         StoreError: The store is missing, damaged, not a store, or from another release.
     """
 
-    def __init__(self, path: str | Path, create: bool = False, write: bool = True) -> None:
+    def __init__(
+        self, path: str | Path, create: bool = False, write: bool = True, *, verify: bool = True
+    ) -> None:
         self.path = Path(path)
         index = self.path / "index.sqlite"
         if not index.is_file():
@@ -98,7 +102,7 @@ class Store:
                 raise StoreError(
                     Problem(f"cannot create the store ({error.strerror})", given=str(path))
                 ) from error
-        self.index = Index(index, create=create, write=write)
+        self.index = Index(index, create=create, write=write, verify=verify)
 
     def close(self) -> None:
         """Closes the index."""
@@ -123,7 +127,7 @@ class Store:
         """
         for content in {tokenizer_json(variant.parts.task) for variant in experiment.variants}:
             if content is not None:
-                path = self.path / "tokenizers" / f"{content_digest(content)}.json"
+                path = tokenizer_path(self.path, content_digest(content))
                 if not path.is_file():
                     write_text_atomically(path, content)
         archive_sources(self.path, (source for run in experiment.runs for source in run.sources))

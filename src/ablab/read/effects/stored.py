@@ -11,6 +11,7 @@ from ablab.experiments.parts import PARTS, Parts, check_parts
 from ablab.experiments.tree import Origins
 from ablab.read.effects.report import Effects, effects
 from ablab.read.measures import measure_table
+from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, Store
 
 _UNKNOWN = object()
@@ -53,6 +54,8 @@ def _default(store: Store, record: ExperimentRecord) -> tuple[str, pl.DataFrame 
     text = "final(eval_loss)"
     try:
         frame = measure_table(store, record, text)
+    except StoreError:
+        raise
     except InputError:  # it was not logged
         return "final(train_loss)", None
     return (text, frame) if frame["value"].is_not_null().any() else ("final(train_loss)", None)
