@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import click
@@ -72,6 +73,13 @@ def make_options(**choices: Any) -> Any:
     from ablab.execute.options import Options
 
     return Options(**choices)
+
+
+def progress(quiet: bool) -> AbstractContextManager[None]:
+    """Within this context, progress of work that takes long is shown on standard error."""
+    from ablab.config.progress import listening
+
+    return listening(None if quiet else lambda text: click.echo(f"{text} …", err=True))
 
 
 def print_json(data: Any) -> None:

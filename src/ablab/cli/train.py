@@ -12,6 +12,7 @@ from ablab.cli.common import (
     make_options,
     print_json,
     print_table,
+    progress,
     quiet_option,
     store_option,
 )
@@ -40,7 +41,8 @@ def run(
     options = make_options(**choices)
     from ablab.experiments import experiment as read_experiment
 
-    asked = read_experiment(experiment, *overrides)
+    with progress(quiet):
+        asked = read_experiment(experiment, *overrides)
     from ablab.api import Result
     from ablab.execute.orchestrate import orchestrate
     from ablab.execute.pause import pause_on_signals
@@ -48,7 +50,9 @@ def run(
 
     command = shlex.join(["ablab", *sys.argv[1:]])
     reporter, should_pause = make_reporter(quiet), pause_on_signals()
-    result = Result.of(asked, orchestrate(asked, store, options, command, reporter, should_pause))
+    with progress(quiet):
+        trained = orchestrate(asked, store, options, command, reporter, should_pause)
+    result = Result.of(asked, trained)
     statuses = [record.status for record in result.runs]
     any_failed = any(status in ("failed", "diverged") for status in statuses)
     if as_json:
@@ -97,7 +101,8 @@ def plan(
     options = make_options(**choices)
     from ablab.experiments import experiment as read_experiment
 
-    asked = read_experiment(experiment, *overrides)
+    with progress(quiet or as_json):
+        asked = read_experiment(experiment, *overrides)
     from ablab.config import counted
     from ablab.execute.observers import check_captures
     from ablab.execute.orchestrate import steps_to_train
@@ -106,13 +111,14 @@ def plan(
     from ablab.execute.speeds import Speeds
     from ablab.watching.step_statistics import check_watching
 
-    check_watching(asked.runs)
-    left = steps_to_train(asked, store, options.retry)
-    captured = check_captures([each for each in asked.runs if each.id in left], store)
     if not quiet and not as_json:
         click.echo("planning …", err=True)
-    speeds = Speeds()
-    planned = make_plan(asked.runs, options, left, speeds)
+    speeds, runs = Speeds(), asked.runs
+    with progress(quiet or as_json):
+        check_watching(runs)
+        left = steps_to_train(asked, store, options.retry)
+        captured = check_captures([each for each in runs if each.id in left], store)
+        planned = make_plan(runs, options, left, speeds)
     speeds.save()
     labels = {each.id: variant.label for variant in asked.variants for each in variant.runs}
     stacks: list[dict[str, Any]] = [

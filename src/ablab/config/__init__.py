@@ -7,6 +7,7 @@
 - ``files``: atomic writes
 - ``files``: atomic writes
 - ``patterns``: selecting names by shell-style patterns
+- ``progress``: progress of long loops, for whoever listens
 - ``registry``: components found by name or import path
 - ``variants``: small components, one per file
 - ``wording``: helpers for messages
@@ -15,6 +16,7 @@
 from ablab.config.base import Config, Neutral, NotInIdentity, identity_of
 from ablab.config.errors import InputError, Problem, is_file, nearest
 from ablab.config.patterns import match_names
+from ablab.config.progress import ticking
 from ablab.config.registry import Registry, load_object, source_digest
 from ablab.config.variants import Component, Variants
 from ablab.config.wording import counted
@@ -35,4 +37,5 @@ __all__ = [
     "match_names",
     "nearest",
     "source_digest",
+    "ticking",
 ]

@@ -1,6 +1,7 @@
 """The base class of all typed configurations, and which of their fields enter a run's id."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -50,17 +51,28 @@ def identity_of(config: Config) -> dict[str, Any]:
     Keys are the names of the fields; values are JSON-serializable.
     """
     result: dict[str, Any] = {}
-    for name, field in type(config).model_fields.items():
+    for name, neutral, is_component in _identity_fields(type(config)):
         value = getattr(config, name)
-        marks = [mark for mark in field.metadata if isinstance(mark, NotInIdentity | Neutral)]
-        if any(isinstance(mark, NotInIdentity) for mark in marks):
-            continue
-        if any(isinstance(mark, Neutral) and mark.value == value for mark in marks):
+        if any(mark.value == value for mark in neutral):
             continue
         result[name] = value.identity() if isinstance(value, Config) else _plain(value)
-        if any(isinstance(mark, Component) for mark in field.metadata) and ":" in value:
+        if is_component and ":" in value:
             result[f"{name}_source"] = source_digest(load_object(value, name))
     return result
+
+
+@lru_cache(maxsize=256)
+def _identity_fields(cls: type[Config]) -> tuple[tuple[str, tuple[Neutral, ...], bool], ...]:
+    """The fields that can enter the identity: name, neutral values, whether it is a component."""
+    return tuple(
+        (
+            name,
+            tuple(mark for mark in field.metadata if isinstance(mark, Neutral)),
+            any(isinstance(mark, Component) for mark in field.metadata),
+        )
+        for name, field in cls.model_fields.items()
+        if not any(isinstance(mark, NotInIdentity) for mark in field.metadata)
+    )
 
 
 def _plain(value: Any) -> Any:

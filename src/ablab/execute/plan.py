@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ablab.config import ticking
 from ablab.execute.balance import WorkItem, balance, makespan
 from ablab.execute.cost import count_cost
 from ablab.execute.device import device_count, device_memory, find_device
@@ -13,7 +14,7 @@ from ablab.execute.method_choice import Alternative, Choice, Group, MethodChoose
 from ablab.execute.options import Compiling, Options, cpu_count, threads_each
 from ablab.execute.speeds import Speeds
 from ablab.train.method import SOLO, Method
-from ablab.train.run import Run
+from ablab.train.run import Run, by_stack_key
 
 _MEMORY_SHARE = 0.5  # the fraction of the device's memory that all workers together may use
 _MIN_PROCESS_SECONDS = 10.0  # with less work per process, starting processes costs more
@@ -82,12 +83,10 @@ def make_plan(
         InputError: This machine does not have the requested device.
     """
     device = find_device(options.device)
-    members: dict[str, list[Run]] = {}
-    for run in runs:
-        members.setdefault(run.stack_key, []).append(run)
+    members = by_stack_key(runs).values()
     groups = [
         Group(tuple(group), count_cost(group[0]), tuple(left.get(run.id, 0) for run in group))
-        for group in members.values()
+        for group in ticking(members, len(members), "planning", "shape")
     ]
     threads_before = torch.get_num_threads()
     planner = _Planner(groups, options, device, speeds)
@@ -133,10 +132,12 @@ class _Planner:
         large = len(items) >= _LARGE * workers
         if not large:
             items = balance(items, workers)
+        widths: dict[int, list[int]] = {}
+        for item in items:
+            widths.setdefault(item.group, []).append(item.runs)
         stacks: list[PlannedStack] = []
         for number, (group, choice) in enumerate(choices):
-            widths = [item.runs for item in items if item.group == number]
-            stacks += self._stacks(group, choice, widths, workers)
+            stacks += self._stacks(group, choice, widths[number], workers)
         if large or workers > 1:
             # Shortest first in a large grid, for early results. Else longest first, so that the
             # processes end together.

@@ -1,13 +1,14 @@
 """An experiment: a question as variants and runs."""
 
 import copy
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ablab.config import InputError, Problem, counted, load_object
+from ablab.config import InputError, Problem, counted, load_object, ticking
 from ablab.experiments.expectations import (
     Expectation,
     check_expectations,
@@ -15,7 +16,8 @@ from ablab.experiments.expectations import (
 )
 from ablab.experiments.grid import Axis, Choice, cells, check_key, make_axis, read_grid
 from ablab.experiments.header import read_logbook, read_name, read_question, read_seeds
-from ablab.experiments.identity import digest, run_id
+from ablab.experiments.identity import digest, run_ids
+from ablab.experiments.limits import check_depth, check_runs
 from ablab.experiments.overrides import Override, parse_overrides
 from ablab.experiments.parts import (
     PARTS,
@@ -64,8 +66,8 @@ class Variant:
         task, model, train = self.parts.task, self.parts.model, self.parts.train
         watch = self.parts.watch
         return tuple(
-            Run(run_id(task, model, train, seed), task, model, train, seed, watch.every, watch)
-            for seed in self.seeds
+            Run(run, task, model, train, seed, watch.every, watch)
+            for seed, run in zip(self.seeds, run_ids(task, model, train, self.seeds), strict=True)
         )
 
     def model(self, seed: int = 0) -> Any:
@@ -133,6 +135,7 @@ def experiment(
         InputError: The experiment is invalid; all problems are listed.
     """
     tree, origins = read_source(source)
+    check_depth([tree, list(settings.values())], origins.of(()))
     tree = copy.deepcopy(tree)
     parsed = parse_overrides(overrides)
     _check_top_level(tree, origins)
@@ -149,6 +152,8 @@ def experiment(
         axes = read_grid(tree["grid"], origins)
     axes = _apply(tree, axes, parsed, origins)
     seeds = read_seeds(tree.get("seeds", 1), origins)
+    sources = [axis.source for axis in axes] + [origins.of(("seeds",))] * (len(seeds) > 1)
+    check_runs({axis.key: len(axis.choices) for axis in axes}, len(seeds), sources)
     variants = _variants(tree, axes, seeds, origins)
     name = read_name(tree.get("name"), origins)
     question = read_question(tree.get("question"), origins)
@@ -303,20 +308,15 @@ def _variants(
 ) -> tuple[Variant, ...]:
     variants = []
     ids: dict[str, str] = {}
-    for cell in cells(axes):
-        here, where = copy.deepcopy(tree), copy.deepcopy(origins)
-        assignments = [each for choice in cell for each in choice.assignments]
-        for path, value in sorted(assignments, key=lambda each: not _is_kind(".".join(each[0]))):
-            _assign(here, path, value, where)
-        for axis in axes:
-            for path, _ in (each for choice in axis.choices for each in choice.assignments):
-                if axis.source is not None:
-                    where.mark(path, axis.source)
+    where = _with_axes(origins, axes)
+    checker = _CellChecker(tree, axes, where)
+    total = math.prod(len(axis.choices) for axis in axes)
+    for cell in ticking(cells(axes), total, "checking", "variant"):
         keys = {axis.key: choice.label for axis, choice in zip(axes, cell, strict=True)}
         try:
-            variant = Variant(keys, check_parts(here, where), seeds)
+            variant = Variant(keys, checker.check(cell), seeds)
         except InputError as error:
-            touched = [".".join(path) for path, _ in assignments]
+            touched = [".".join(path) for choice in cell for path, _ in choice.assignments]
             raise InputError(
                 *(_in_cell(problem, keys, touched) for problem in error.problems)
             ) from error
@@ -333,6 +333,60 @@ def _variants(
         ids[first] = variant.label
         variants.append(variant)
     return tuple(variants)
+
+
+def _with_axes(origins: Origins, axes: list[Axis]) -> Origins:
+    """The sources of values, with those of the axes; they are the same for every cell."""
+    where = copy.deepcopy(origins)
+    for axis in axes:
+        if axis.source is not None:
+            paths = (path for choice in axis.choices for path, _ in choice.assignments)
+            for path in dict.fromkeys(paths):
+                where.mark(path, axis.source)
+    return where
+
+
+class _CellChecker:
+    """Checks the cells of a grid; what several cells have in common is checked once.
+
+    Args:
+        tree: The experiment's tree, without the settings of its cells.
+        axes: The axes of the grid.
+        origins: The sources of all values.
+    """
+
+    def __init__(self, tree: dict[str, Any], axes: list[Axis], origins: Origins) -> None:
+        self._parts = {part: tree[part] for part in PARTS if part in tree}
+        self._origins = origins
+        self._touched = [
+            {path[0] for choice in axis.choices for path, _ in choice.assignments} for axis in axes
+        ]
+        for touched in self._touched:
+            if "task" in touched:  # epochs and full batches depend on the task
+                touched.add("train")
+        self._checked: dict[tuple[Any, ...], Any] = {}
+
+    def check(self, cell: tuple[Choice, ...]) -> Parts:
+        """The checked configuration of a cell."""
+        names = {part: (part, *(id(choice) for choice in self._of(part, cell))) for part in PARTS}
+        known = {part: self._checked[key] for part, key in names.items() if key in self._checked}
+        here = {
+            part: data if part in known else copy.deepcopy(data)
+            for part, data in self._parts.items()
+        }
+        assignments = [each for choice in cell for each in choice.assignments]
+        for path, value in sorted(assignments, key=lambda each: not _is_kind(".".join(each[0]))):
+            if path[0] not in known:
+                _assign(here, path, value, self._origins)
+        parts = check_parts(here, self._origins, known)
+        self._checked |= {names[part]: getattr(parts, part) for part in PARTS}
+        return parts
+
+    def _of(self, part: str, cell: tuple[Choice, ...]) -> Iterator[Choice]:
+        """The choices of a cell that can change a part."""
+        return (
+            choice for choice, touched in zip(cell, self._touched, strict=True) if part in touched
+        )
 
 
 def _in_cell(problem: Problem, keys: dict[str, Any], touched: list[str]) -> Problem:

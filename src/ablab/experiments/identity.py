@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ablab.model.config import ModelConfig
@@ -31,6 +32,14 @@ def trajectory(
 def run_id(task: TaskConfig, model: ModelConfig, train: TrainConfig, seed: int) -> str:
     """The first 12 hexadecimal digits of the digest of the trajectory."""
     return digest(trajectory(task, model, train, seed))[:12]
+
+
+def run_ids(
+    task: TaskConfig, model: ModelConfig, train: TrainConfig, seeds: Sequence[int]
+) -> Iterator[str]:
+    """The ids of the runs with these seeds; what they have in common is computed once."""
+    shared = trajectory(task, model, train, seeds[0]) if seeds else {}
+    return (digest(shared | {"seed": seed})[:12] for seed in seeds)
 
 
 def digest(data: Any) -> str:
