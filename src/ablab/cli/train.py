@@ -106,7 +106,7 @@ def plan(
     from ablab.config import counted
     from ablab.execute.observers import check_captures
     from ablab.execute.orchestrate import steps_to_train
-    from ablab.execute.plan import make_plan
+    from ablab.execute.plan import check_memory, make_plan
     from ablab.execute.progress import duration
     from ablab.execute.speeds import Speeds
     from ablab.watching.step_statistics import check_watching
@@ -115,6 +115,7 @@ def plan(
         click.echo("planning …", err=True)
     speeds, runs = Speeds(), asked.runs
     with progress(quiet or as_json):
+        check_memory(runs)
         check_watching(runs)
         left = steps_to_train(asked, store, options.retry)
         captured = check_captures([each for each in runs if each.id in left], store)
@@ -189,13 +190,13 @@ def _print_alternatives(planned: Any, stacks: list[dict[str, Any]]) -> None:
     """The alternative methods for each shape, once for stacks that share the choice."""
     from ablab.execute.progress import duration
 
-    shapes: dict[str, tuple[list[str], float, tuple[tuple[str, float], ...]]] = {}
+    shapes: dict[str, tuple[list[int], float, tuple[tuple[str, float], ...]]] = {}
     for number, (stack, data) in enumerate(zip(planned.stacks, stacks, strict=True), 1):
         if stack.others and data["left"]:
             entry = shapes.setdefault(stack.runs[0].stack_key, ([], 0.0, stack.others))
-            entry[0].append(str(number))
+            entry[0].append(number)
     rows = [
-        (", ".join(numbers) if place == 0 else "", method, duration(seconds))
+        (_ranges(numbers) if place == 0 else "", method, duration(seconds))
         for numbers, _, others in shapes.values()
         for place, (method, seconds) in enumerate(others)
     ]
@@ -225,6 +226,17 @@ def _memory(planned: Any, left: dict[str, int]) -> int:
         stack.bytes for stack in planned.stacks if any(each.id in left for each in stack.runs)
     )
     return sum(sizes[-planned.workers :])
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Ascending numbers, neighbours as a range: ``1-3, 7``."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
 
 
 def _several(names: list[str]) -> str:

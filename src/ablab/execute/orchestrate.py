@@ -14,7 +14,7 @@ from ablab.execute.executor import find_executor, make_executor
 from ablab.execute.memory import retain_freed_memory
 from ablab.execute.observers import check_captures, runs_with_fewer_statistics
 from ablab.execute.options import Options
-from ablab.execute.plan import Plan, make_plan
+from ablab.execute.plan import Plan, check_memory, make_plan
 from ablab.execute.progress import Reporter, duration
 from ablab.execute.queue import StackQueue, steps_left
 from ablab.execute.speeds import Speeds, persist_compiled_programs
@@ -73,6 +73,7 @@ def orchestrate(
     find_device(options.device)
     if options.executor != "auto":
         find_executor(options.executor)
+    check_memory(asked.runs)
     check_watching(asked.runs)
     left = steps_to_train(asked, path, options.retry)
     check_captures([run for run in asked.runs if run.id in left], path)

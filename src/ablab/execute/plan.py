@@ -4,9 +4,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import psutil
 import torch
 
-from ablab.config import ticking
+from ablab.config import InputError, Problem, ticking
 from ablab.execute.balance import WorkItem, balance, makespan
 from ablab.execute.cost import count_cost
 from ablab.execute.device import device_count, device_memory, find_device
@@ -19,6 +20,7 @@ from ablab.train.run import Run, by_stack_key
 _MEMORY_SHARE = 0.5  # the fraction of the device's memory that all workers together may use
 _MIN_PROCESS_SECONDS = 10.0  # with less work per process, starting processes costs more
 _LARGE = 4  # with this many stacks per worker, the shortest are trained first
+_COPIES = 3  # of the parameters that even the smallest step needs
 _TIMING_SECONDS = 3.0  # time limit for measuring steps of unknown shapes
 
 
@@ -101,6 +103,35 @@ def make_plan(
         return plan if workers == widest else planner.plan(workers)
     finally:
         torch.set_num_threads(threads_before)
+
+
+def check_memory(runs: Sequence[Run]) -> None:
+    """Rejects models that this machine cannot hold, before one is built.
+
+    Args:
+        runs: All runs of an experiment.
+
+    Raises:
+        InputError: Parameters and gradient alone exceed the machine's memory.
+    """
+    memory = psutil.virtual_memory().total
+    seen: set[int] = set()
+    for run in runs:
+        if id(run.model) in seen:
+            continue
+        seen.add(id(run.model))
+        count = run.model.parameter_estimate(run.task.vocab_size)
+        size = 8 if run.train.precision == "float64" else 4
+        if count is not None and count * size * _COPIES > memory:
+            raise InputError(
+                Problem(
+                    f"a model of about {count:.1e} parameters does not fit into memory",
+                    "model",
+                    given=f"{count * size * _COPIES / 2**30:,.0f} GiB for parameters, gradient and "
+                    f"initial values; this machine has {memory / 2**30:,.0f} GiB",
+                    expected="a smaller model, vocabulary or precision",
+                )
+            )
 
 
 class _Planner:
