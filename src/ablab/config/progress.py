@@ -45,6 +45,6 @@ def ticking(items: Iterable[T], total: int, doing: str, noun: str) -> Iterator[T
     for number, item in enumerate(items):
         yield item
         tell = _listener.get()
-        if tell is not None and time.monotonic() > next_line:
+        if tell is not None and number + 1 < total and time.monotonic() > next_line:
             tell(f"{doing} {counted(total, noun)}: {number + 1:,} done")
             next_line = time.monotonic() + _EVERY_SECONDS

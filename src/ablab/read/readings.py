@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ablab.experiments.measures import check_column
 from ablab.read import curves
 from ablab.read.curves import Reading, read_curve
 from ablab.read.curves.reading import from_data
@@ -35,6 +36,7 @@ def experiment_readings(
         runs: The runs to read.
         column: The column to read.
     """
+    check_column(column)
     known = _cached(store, column)
     found: dict[str, Reading] = {}
     for run in runs:
