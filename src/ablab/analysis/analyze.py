@@ -9,12 +9,14 @@ from ablab.analysis.analysis import Analysis, find_analysis
 from ablab.analysis.finding import Findings, ModelFinding, joined
 from ablab.analysis.subject import Subject, evaluating
 from ablab.config import Config, InputError, Problem
+from ablab.execute.guest import as_guest
 from ablab.experiments.parts import check_settings
 from ablab.store.stored_run import StoredRun
 from ablab.tasks.base import Task
 from ablab.train.stack import initial_model, make_task
 
 
+@as_guest()
 def analyze(
     subject: StoredRun | Sequence[StoredRun] | nn.Module,
     analysis: str,

@@ -13,9 +13,11 @@ from ablab.doctor.checks.forward import NAME as FORWARD
 from ablab.doctor.patient import Patient
 from ablab.doctor.report import Outcome, Report
 from ablab.doctor.subject import as_experiment
+from ablab.execute.guest import as_guest
 from ablab.experiments import Experiment
 
 
+@as_guest()
 def doctor(
     subject: Experiment | str | Path | Mapping[str, Any],
     *overrides: str,

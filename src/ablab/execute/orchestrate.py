@@ -11,6 +11,7 @@ from ablab.execute.cost import count_cost
 from ablab.execute.device import find_device
 from ablab.execute.environment import environment
 from ablab.execute.executor import find_executor, make_executor
+from ablab.execute.guest import as_guest
 from ablab.execute.memory import retain_freed_memory
 from ablab.execute.observers import check_captures, runs_with_fewer_statistics
 from ablab.execute.options import Options
@@ -46,6 +47,7 @@ class TrainedExperiment:
     complete: bool
 
 
+@as_guest()
 def orchestrate(
     asked: Experiment,
     store: Store | str | Path,

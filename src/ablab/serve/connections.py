@@ -1,15 +1,11 @@
 """Limits on connections, so that clients which never finish a request do not stop the server."""
 
 import asyncio
+import sys
 import time
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
-
-try:
-    import resource
-except ImportError:  # not on Windows
-    resource = None  # type: ignore[assignment]
 
 _WAIT_SECONDS = 15.0  # for the next complete request, and for progress in reading a response
 _MAX_CONNECTIONS = 256
@@ -82,8 +78,10 @@ class LimitedProtocol(H11Protocol):
 
 def max_connections() -> int:
     """The number of connections at a time, which leaves the process some of its open files."""
-    if resource is None:
+    if sys.platform == "win32":
         return _MAX_CONNECTIONS
+    import resource
+
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     limited = files != resource.RLIM_INFINITY
     return max(1, min(_MAX_CONNECTIONS, files - _OTHER_FILES)) if limited else _MAX_CONNECTIONS

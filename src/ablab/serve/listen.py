@@ -62,11 +62,11 @@ def make_server(app: Guard) -> uvicorn.Server:
             http=LimitedProtocol,
             ws="none",
             lifespan="off",
-            log_level="error",
+            log_level="warning",
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=_PATIENCE,
-        )  # fmt: skip
+        )
     )
 
 
