@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ablab.experiments.expectations import (
     read_expectations,
 )
 from ablab.experiments.grid import Axis, Choice, cells, check_key, make_axis, read_grid
-from ablab.experiments.header import read_logbook, read_name, read_question, read_seeds
+from ablab.experiments.header import read_logbook, read_meant, read_name, read_question, read_seeds
 from ablab.experiments.identity import digest, run_ids
 from ablab.experiments.limits import check_depth, check_runs
 from ablab.experiments.overrides import Override, parse_overrides
@@ -88,6 +88,7 @@ class Experiment:
         seeds: The seeds of every variant.
         expectations: What is expected of the results.
         definition: The experiment as plain data; ``experiment(definition)`` returns an equal one.
+        meant: Findings of the doctor that are meant, with the reason, by check.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Experiment:
     seeds: tuple[int, ...]
     expectations: tuple[Expectation, ...]
     definition: dict[str, Any]
+    meant: dict[str, str] = field(default_factory=dict)
 
     @property
     def runs(self) -> list[Run]:
@@ -108,10 +110,10 @@ class Experiment:
         """Identifies an experiment by its definition and its runs.
 
         The runs are included because a changed corpus or user module gives different runs for
-        the same definition. Expectations, the size and the logbook are excluded, because they do
-        not affect any run.
+        the same definition. Expectations, the size, the logbook and what is meant are excluded,
+        because they do not affect any run.
         """
-        excluded = ("expect", "size", "logbook")
+        excluded = ("expect", "size", "logbook", "meant")
         definition = {k: v for k, v in self.definition.items() if k not in excluded}
         return digest([definition, [run.id for run in self.runs]])
 
@@ -157,6 +159,7 @@ def experiment(
     variants = _variants(tree, axes, seeds, origins)
     name = read_name(tree.get("name"), origins)
     question = read_question(tree.get("question"), origins)
+    meant = read_meant(tree.get("meant"), origins)
     expectations = read_expectations(tree.get("expect"), origins.of(("expect",)))
     check_expectations(expectations, [axis.key for axis in axes], origins.of(("expect",)))
     return Experiment(
@@ -175,7 +178,9 @@ def experiment(
             "grid": {axis.key: _axis_data(axis) for axis in axes},
             "seeds": list(seeds),
             **({"expect": [each.as_data() for each in expectations]} if expectations else {}),
+            **({"meant": meant} if meant else {}),
         },
+        meant,
     )
 
 

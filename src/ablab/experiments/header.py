@@ -57,6 +57,22 @@ def read_question(value: Any, origins: Origins) -> str:
     return text
 
 
+def read_meant(value: Any, origins: Origins) -> dict[str, str]:
+    """The findings of ``ablab doctor`` that are meant, with the reason for each.
+
+    The doctor checks their names, since it knows its checks.
+    """
+    if value is None:
+        return {}
+    reasons = value.values() if isinstance(value, Mapping) else [None]
+    if not all(isinstance(reason, str) and reason.strip() for reason in reasons):
+        source, expected = origins.of(("meant",)), "meant: {CHECK: REASON, …}"
+        raise InputError(
+            Problem("meant is not a mapping of reasons", "meant", source, value, expected)
+        )
+    return {str(name): str(reason) for name, reason in value.items()}
+
+
 def read_logbook(tree: Mapping[str, Any], origins: Origins) -> dict[str, str]:
     """The logbook of an experiment, as ``{"logbook": name}``; empty if it has none."""
     value = tree.get("logbook")
