@@ -1,14 +1,17 @@
 """The walk in docs/architecture.md is the one that a training step takes."""
 
+import ast
 import re
 import traceback
 from pathlib import Path
 
 from torch.nn import functional as F
 
+import ablab as package
 from ablab.cli.main import ablab
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "architecture.md"
+SOURCE = Path(package.__file__).parent
 MOST = 12  # functions from the command to the kernel
 
 
@@ -51,3 +54,21 @@ def test_every_room_has_a_map_of_its_modules():
         and f"``{module.stem}``" not in (room / "__init__.py").read_text()
     ]
     assert not lacking
+
+
+def test_only_the_store_speaks_sql():
+    statement = re.compile(r"^\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN) ")
+    found = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        if path.is_relative_to(SOURCE / "store"):
+            continue
+        text = path.read_text(encoding="utf-8")
+        found += [
+            f"{path.name}: {name}"
+            for name in ("sqlite3", "index.rows(", "index.transaction(")
+            if name in text
+        ]
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Constant) and statement.match(str(node.value)):
+                found.append(f"{path.name}:{node.lineno}: {node.value!r:.60}")
+    assert found == []

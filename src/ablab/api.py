@@ -1,6 +1,5 @@
 """The Python API: run an experiment, open a store."""
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from ablab.read.readings import experiment_readings
 from ablab.read.summary import VariantSummary, summarise, table
 from ablab.read.verdicts import Verdict, verdicts
 from ablab.store.metrics import experiment_metrics, experiment_runs
+from ablab.store.run_rows import longest_experiment
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.store.stored_run import StoredRun
 
@@ -59,14 +59,9 @@ class OpenStore:
             StoreError: No run or several runs match.
         """
         run = self.store.run_row(run)["id"]
-        (row,) = self.store.index.rows(
-            """SELECT e.definition, m.position
-               FROM members m JOIN experiments e ON e.id = m.experiment
-               WHERE m.run = ? ORDER BY m.steps DESC, e.asked DESC LIMIT 1""",
-            run,
-        )
-        asked = experiment(json.loads(row["definition"]))
-        settings = asked.runs[row["position"]]
+        number, position = longest_experiment(self.store, run)
+        definition = next(each.definition for each in self.experiments if each.id == number)
+        settings = experiment(definition).runs[position]
         record = next(each for each in self.store.runs() if each.run == run)
         return StoredRun(self.store, record, settings)
 

@@ -5,8 +5,9 @@ import pytest
 from ablab.config import InputError
 from ablab.execute.executor import EXECUTORS
 from ablab.execute.options import Options
-from ablab.execute.queue import _allowed_width, count_deaths
+from ablab.execute.queue import _allowed_width
 from ablab.store.index import StoreError
+from ablab.store.run_rows import count_deaths
 from ablab.store.store import Store
 from tests.store.makers import train
 

@@ -96,16 +96,13 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
 def find_target(store: Any, target: str) -> tuple[Any, str | None]:
     """The record of an experiment; for a run, that of its last experiment, and the run's id."""
     from ablab.cli.show import run_id
+    from ablab.store.run_rows import longest_experiment
 
     if any(target in (record.name, record.entry) for record in store.experiments()):
         return store.experiment(target), None
     run = run_id(store, target)
-    (row,) = store.index.rows(
-        """SELECT e.entry, e.name, e.id FROM members m JOIN experiments e ON e.id = m.experiment
-           WHERE m.run = ? ORDER BY m.steps DESC, e.asked DESC LIMIT 1""",
-        run,
-    )
-    record = next(each for each in store.experiments() if each.id == row["id"])
+    number, _ = longest_experiment(store, run)
+    record = next(each for each in store.experiments() if each.id == number)
     return record, run
 
 

@@ -1,6 +1,7 @@
 """``ablab recipes``, ``runs``, ``show`` and ``metrics``: list and show what exists."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -111,13 +112,12 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
     from ablab.experiments.experiment import variant_label
     from ablab.experiments.tree import leaves
     from ablab.store import Store
+    from ablab.store.run_rows import list_snapshots
 
     opened = Store(store)
     row = opened.run_row(run)
     record = next(each for each in opened.runs() if each.run == row["id"])
-    snapshots = opened.index.rows(
-        "SELECT step, bytes, has_optimizer FROM snapshots WHERE run = ? ORDER BY step", row["id"]
-    )
+    snapshots = list_snapshots(opened, row["id"])
     config, segments = json.loads(row["trajectory"]), json.loads(row["segments"])
     went_back = []
     if "recover" in config["train"]:
@@ -135,7 +135,10 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
                 "config": config,
                 "segments": segments,
                 "restarts": [{"step": step, "back_to": back_to} for step, back_to in went_back],
-                "snapshots": [dict(snapshot) for snapshot in snapshots],
+                "snapshots": [
+                    asdict(snapshot) | {"has_optimizer": int(snapshot.has_optimizer)}
+                    for snapshot in snapshots
+                ],
                 "captures": [{"step": each.step, "bytes": each.bytes} for each in captures],
                 "incidents": [_incident(opened, each) for each in recorded],
                 "created": row["created"],
@@ -149,7 +152,7 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
         shown = ", ".join(shown) if isinstance(shown, list) else shown
         if shown not in (None, ""):
             click.echo(f"{key:12} {shown}")
-    click.echo(f"{'snapshots':12} {', '.join(str(each['step']) for each in snapshots) or 'none'}")
+    click.echo(f"{'snapshots':12} {', '.join(str(each.step) for each in snapshots) or 'none'}")
     if captures:
         steps = ", ".join(str(each.step) for each in captures)
         click.echo(f"{'captures':12} after steps {steps}")

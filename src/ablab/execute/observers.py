@@ -1,6 +1,5 @@
 """Attaches what an experiment watches to a stack, and estimates the size of captures."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 from ablab.config import InputError, Problem, counted
 from ablab.execute.options import Compiling
 from ablab.store.artifacts import check_space, save_artifact
+from ablab.store.run_rows import segments_of_runs
 from ablab.store.store import Store
 from ablab.train.collector import StatisticsCollector
 from ablab.train.log_steps import logs
@@ -103,10 +103,7 @@ def save_incident(store: Store, incident: Incident) -> None:
 
 def runs_with_fewer_statistics(store: Store, runs: Sequence[Run]) -> list[str]:
     """The ids of runs with stored steps that were trained without all requested statistics."""
-    segments = {
-        row["id"]: json.loads(row["segments"])
-        for row in store.index.rows("SELECT id, segments FROM runs")
-    }
+    segments = segments_of_runs(store)
     found = []
     for run in runs:
         watch = run.watch

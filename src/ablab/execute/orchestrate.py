@@ -23,6 +23,7 @@ from ablab.execute.stop_rules import apply_stop_rules
 from ablab.experiments.experiment import Experiment
 from ablab.store.expected import stamp
 from ablab.store.metrics import compact
+from ablab.store.run_rows import progress_of_runs, stopped_runs
 from ablab.store.store import ExperimentRecord, Store
 from ablab.train.method import Method
 from ablab.watching.step_statistics import check_watching
@@ -170,23 +171,18 @@ def steps_to_train(asked: Experiment, path: str | Path, retry: bool) -> dict[str
     if not (Path(path) / "index.sqlite").is_file():
         return steps
     store = Store(path)
-    stored = {row["id"]: row for row in store.index.rows("SELECT id, step, outcome FROM runs")}
-    members = store.index.rows(
-        """SELECT run, stopped FROM members JOIN experiments ON id = experiment
-           WHERE digest = ? AND stopped IS NOT NULL""",
-        asked.digest,
-    )
+    progress, stopped = progress_of_runs(store), stopped_runs(store, asked.digest)
     store.close()
-    stopped = {row["run"]: row["stopped"] for row in members}
     rows = [
         {
             "run": run,
             "steps": total,
-            "step": stored[run]["step"] if run in stored else 0,
-            "outcome": stored[run]["outcome"] if run in stored else None,
+            "step": step,
+            "outcome": outcome,
             "stopped": stopped.get(run),
         }
         for run, total in steps.items()
+        for step, outcome in [progress.get(run, (0, None))]
     ]
     return steps_left(rows, retry)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ablab.execute.plan import Plan, PlannedStack
 from ablab.store.leases import Owner
-from ablab.store.store import Store, timestamp
+from ablab.store.store import Store
 from ablab.train.run import Run
 
 Report = Callable[[dict[str, Any]], None]
@@ -109,23 +109,6 @@ def steps_left(rows: Sequence[Any], retry: bool = False) -> dict[str, int]:
         if not ended and (troubled or row["step"] < row["steps"]):
             left[row["run"]] = max(1, row["steps"] - row["step"])
     return left
-
-
-def count_deaths(store: Store, runs: Sequence[str]) -> None:
-    """Records that a process died while it trained these runs."""
-    with store.index.transaction() as connection:
-        connection.executemany(
-            "UPDATE runs SET deaths = deaths + 1 WHERE id = ?", [(run,) for run in runs]
-        )
-
-
-def fail_run(store: Store, run: str, text: str) -> None:
-    """Marks a run as failed, with the reason."""
-    with store.index.transaction() as connection:
-        connection.execute(
-            "UPDATE runs SET outcome = 'failed', error = ?, updated = ? WHERE id = ?",
-            (text, timestamp(), run),
-        )
 
 
 def _allowed_width(store: Store, runs: Sequence[Run]) -> int:

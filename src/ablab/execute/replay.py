@@ -18,7 +18,7 @@ from ablab.execute.speeds import persist_compiled_programs
 from ablab.store.artifacts import check_space, save_artifact
 from ablab.store.checkpointer import watched_frames
 from ablab.store.leases import Owner
-from ablab.store.metrics import KEYS, add_part, read_runs, write_part
+from ablab.store.metrics import KEYS, append_rows, read_runs
 from ablab.store.store import Store
 from ablab.train.loop import WatchedStep
 from ablab.train.method import SOLO, STACK, Method
@@ -277,9 +277,7 @@ class _Replay:
     def _flush(self) -> None:
         """Writes the collected rows to the store."""
         for frame in watched_frames(self._watched):
-            name, size = write_part(self._store, frame)
-            with self._store.index.transaction() as connection:
-                add_part(connection, name, size, frame)
+            append_rows(self._store, frame)
         self._rows += len(self._watched)
         self._watched = []
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ablab.store.index import StoreError
+from ablab.store.run_rows import list_snapshots
 from ablab.store.snapshots import read_state
 from ablab.store.store import Store
 from ablab.train.optimizer import make_optimizer
@@ -41,15 +42,12 @@ def last_state(
     Returns:
         The state, or None if the run has to start from the beginning.
     """
-    rows = store.index.rows(
-        """SELECT step FROM snapshots WHERE run = ? AND has_optimizer AND step <= ?
-           ORDER BY step DESC""",
-        run.id,
-        run.train.steps if last is None else last,
-    )
-    for row in rows:
+    end = run.train.steps if last is None else last
+    for snapshot in reversed(list_snapshots(store, run.id)):
+        if not snapshot.has_optimizer or snapshot.step > end:
+            continue
         try:
-            return read_state(store, run.id, row["step"], layout, optimizer_state)
+            return read_state(store, run.id, snapshot.step, layout, optimizer_state)
         except StoreError:
             continue
     return None

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from ablab.store.metrics import read_runs, unwatched_columns
+from ablab.store.run_rows import mark_stopped
 from ablab.store.store import Store
 from ablab.train.log_steps import last_logged
 from ablab.train.loop import rule_after_stored_steps
@@ -67,15 +68,6 @@ def stop_rules(
         history.recent[run.id] = [losses[s] for s in range(first, step + 1)]
     mark_stopped(store, experiment, history.stopped)
     return rules, history
-
-
-def mark_stopped(store: Store, experiment: int, stopped: dict[str, int]) -> None:
-    """Records the steps at which an experiment's stop rule ended runs, by run id."""
-    with store.index.transaction() as connection:
-        connection.executemany(
-            "UPDATE members SET stopped = ? WHERE experiment = ? AND run = ?",
-            [(step, experiment, run) for run, step in stopped.items()],
-        )
 
 
 def _values(frame: pl.DataFrame, run: str, column: str, last: int) -> dict[int, float]:

@@ -18,6 +18,7 @@ from ablab.read.measures import shown
 from ablab.read.verdicts import Verdict, judge
 from ablab.store.expected import Stamped, stamped
 from ablab.store.metrics import experiment_runs
+from ablab.store.run_rows import started_experiment
 from ablab.store.store import ExperimentRecord, Store
 
 NOT_RUN = "not run"
@@ -193,14 +194,9 @@ def _place(
 ) -> tuple[Store, ExperimentRecord] | tuple[None, None]:
     """The first store in which any run of an experiment has started, and the experiment there."""
     for store in stores:
-        rows = store.index.rows(
-            """SELECT e.id FROM experiments e WHERE e.digest = ? AND EXISTS
-               (SELECT 1 FROM members m JOIN runs r ON r.id = m.run
-                WHERE m.experiment = e.id AND r.step > 0)""",
-            asked.digest,
-        )
+        number = started_experiment(store, asked.digest)
         for record in store.experiments():
-            if rows and record.id == rows[0]["id"]:
+            if record.id == number:
                 return store, record
     return None, None
 

@@ -30,6 +30,7 @@ from ablab.store.metrics import (
     restarts,
     unwatched_columns,
 )
+from ablab.store.run_rows import segments_of_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.watching.names import is_statistic
 
@@ -214,9 +215,9 @@ def _facts(store: Store, runs: list[RunRecord]) -> list[str]:
     """Every distinct combination of engine, width, device and threads that trained the runs."""
     wanted = {run.run for run in runs}
     found: dict[str, None] = {}
-    for row in store.index.rows("SELECT id, segments FROM runs"):
-        if row["id"] in wanted:
-            for segment in json.loads(row["segments"]):
+    for run, segments in segments_of_runs(store).items():
+        if run in wanted:
+            for segment in segments:
                 text = (
                     f"engine {segment.get('method', segment['engine'])}, "
                     f"width {segment['width']}, {segment['device']}, "

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from ablab.experiments.measures import check_column
 from ablab.read import curves
 from ablab.read.curves import Reading, read_curve
 from ablab.read.curves.reading import from_data
-from ablab.store.index import StoreError
+from ablab.store.cached_readings import cache_readings, cached_readings
 from ablab.store.metrics import experiment_metrics
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
@@ -37,7 +36,7 @@ def experiment_readings(
         column: The column to read.
     """
     check_column(column)
-    known = _cached(store, column)
+    known = cached_readings(store, column, EDITION)
     found: dict[str, Reading] = {}
     for run in runs:
         cached = known.get((run.run, run.step))
@@ -49,7 +48,8 @@ def experiment_readings(
             store, record, lambda names: [name for name in names if name == column]
         )
         made = read_frame(frame.filter(pl.col("run").is_in(list(left))), column, record.levels)
-        _cache(store, column, {run: (left[run], reading) for run, reading in made.items()})
+        texts = {(run, left[run]): json.dumps(reading.as_data()) for run, reading in made.items()}
+        cache_readings(store, column, EDITION, texts)
         found |= made
     return {run.run: found[run.run] for run in runs if run.run in found}
 
@@ -66,27 +66,3 @@ def read_frame(frame: pl.DataFrame, column: str, levels: dict[str, float]) -> di
         if part[column].is_finite().any():
             found[str(run)] = read_curve(steps, values, column, levels)
     return found
-
-
-def _cached(store: Store, column: str) -> dict[tuple[str, int], str]:
-    rows = store.index.rows(
-        "SELECT run, steps, reading FROM readings WHERE column = ? AND edition = ?",
-        column,
-        EDITION,
-    )
-    return {(row["run"], row["steps"]): row["reading"] for row in rows}
-
-
-def _cache(store: Store, column: str, made: dict[str, tuple[int, Reading]]) -> None:
-    """Saves readings; if the store is read-only, they are computed again next time."""
-    try:
-        with store.index.transaction() as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?)",
-                [
-                    (run, column, steps, EDITION, json.dumps(reading.as_data()))
-                    for run, (steps, reading) in made.items()
-                ],
-            )
-    except (StoreError, sqlite3.OperationalError):  # the store is read-only
-        return

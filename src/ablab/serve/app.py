@@ -19,6 +19,7 @@ from ablab.serve import contents
 from ablab.serve.guard import Guard
 from ablab.serve.response_cache import Answer, ResponseCache
 from ablab.store.store import Store, StoreError
+from ablab.store.versions import experiment_version, run_version, store_version
 
 _NUMBER = re.compile(r"[0-9]{1,18}")  # the index has 64-bit numbers
 _HTML, _JSON = "text/html; charset=utf-8", "application/json"
@@ -68,7 +69,7 @@ class _Pages:
             return self._trouble(text, 200)
 
         def show(store: Store) -> Answer:
-            version = contents.store_version(store)
+            version = store_version(store)
 
             def make() -> str:
                 content = contents.logbook(store) | {"version": version}
@@ -83,7 +84,7 @@ class _Pages:
 
         def show(store: Store) -> Answer:
             record = contents.find_experiment(store, _number(request))
-            version = contents.experiment_version(store, record)
+            version = experiment_version(store, record)
 
             def make() -> str:
                 content = entry_content(store, record) | contents.live(store.runs(record), version)
@@ -98,7 +99,7 @@ class _Pages:
 
         def show(store: Store) -> Answer:
             record = contents.find_experiment(store, _number(request))
-            version = contents.experiment_version(store, record)
+            version = experiment_version(store, record)
             make = partial(contents.experiment_data, store, record, version)
             return self._cache.get(f"data {record.id}", version, make)
 
@@ -109,7 +110,7 @@ class _Pages:
 
         def show(store: Store) -> Answer:
             run = contents.find_run(store, request.path_params["run"])
-            version = contents.run_version(store, run)
+            version = run_version(store, run)
 
             def make() -> str:
                 content = contents.run_content(store, run) | contents.live([run], version)
@@ -124,7 +125,7 @@ class _Pages:
 
         def show(store: Store) -> Answer:
             run = contents.find_run(store, request.path_params["run"])
-            version = contents.run_version(store, run)
+            version = run_version(store, run)
             make = partial(contents.run_data, store, run, version)
             return self._cache.get(f"data {run.run}", version, make)
 

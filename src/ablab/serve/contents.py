@@ -1,6 +1,5 @@
 """The contents of the pages, read from a store. Nothing here writes."""
 
-import hashlib
 import json
 from typing import Any
 
@@ -14,7 +13,6 @@ from ablab.logbook.plotdata import PlotData, plot_data
 from ablab.logbook.statistic_sections import incidents, shown_columns
 from ablab.read.readings import experiment_readings
 from ablab.store.artifacts import list_artifacts
-from ablab.store.leases import live_owners
 from ablab.store.metrics import experiment_metrics, read_runs, unwatched_columns
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
@@ -60,22 +58,6 @@ def live(runs: list[RunRecord], version: str) -> dict[str, Any]:
     return {"live": progress(runs), "version": version}
 
 
-def experiment_version(store: Store, record: ExperimentRecord) -> str:
-    """A string that changes whenever an experiment's page changes."""
-    rows = store.index.rows(
-        """SELECT m.run, r.step, r.updated,
-                  (SELECT max(part) FROM part_runs WHERE run = m.run) part,
-                  (SELECT count(*) FROM kept WHERE run = m.run) kept
-           FROM members m JOIN runs r ON r.id = m.run WHERE m.experiment = ? ORDER BY m.position""",
-        record.id,
-    )
-    statuses = [run.status for run in store.runs(record)]
-    (expected,) = store.index.rows(
-        "SELECT count(*) written FROM expectations WHERE experiment = ?", record.id
-    )
-    return _digest([tuple(row) for row in rows], statuses, store.notes(record.id), tuple(expected))
-
-
 def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str:
     """The curves and progress of an experiment, as JSON."""
     metrics = experiment_metrics(
@@ -87,17 +69,6 @@ def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str
     marks = {"train_loss": curve_marks(runs, experiment_readings(store, record, runs))}
     plot = plot_data(drawn, column_titles(drawn), record.levels, marks, cells)
     return _live_document(version, plot, progress(runs))
-
-
-def run_version(store: Store, run: RunRecord) -> str:
-    """A string that changes whenever a run's page changes."""
-    (row,) = store.index.rows(
-        """SELECT (SELECT max(part) FROM part_runs WHERE run = r.id) part,
-                  (SELECT count(*) FROM kept WHERE run = r.id) kept, r.updated
-           FROM runs r WHERE r.id = ?""",
-        run.run,
-    )
-    return _digest(tuple(row), run)
 
 
 def run_data(store: Store, run: RunRecord, version: str) -> str:
@@ -127,17 +98,6 @@ def find_experiment(store: Store, number: int) -> ExperimentRecord:
         if each.id == number:
             return each
     raise LookupError(f"the store has no experiment number {number}")
-
-
-def store_version(store: Store) -> str:
-    """A string that changes whenever the start page changes."""
-    (row,) = store.index.rows(
-        """SELECT (SELECT count(*) FROM members) members,
-                  (SELECT max(asked) FROM experiments) asked,
-                  (SELECT count(*) FROM notes) notes, (SELECT max(updated) FROM runs) updated,
-                  (SELECT sum(step) FROM runs) step, (SELECT count(owner) FROM runs) owned"""
-    )
-    return _digest(tuple(row), sorted(live_owners(store.index)))
 
 
 def run_curves(store: Store, run: RunRecord) -> tuple[dict[str, str], PlotData]:
@@ -176,7 +136,3 @@ def _live_document(version: str, plot: PlotData, about: dict[str, Any]) -> str:
     head = json.dumps({"version": version, **about}, ensure_ascii=False)
     # The curves are already JSON, and too large to encode again.
     return f'{head[:-1]}, "grid": {plot.grid}, "data": {plot.data}}}'
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:20]

@@ -233,6 +233,17 @@ def add_part(
     )
 
 
+def append_rows(store: Store, frame: pl.DataFrame) -> None:
+    """Adds rows of runs that this process owns, as a new part.
+
+    Raises:
+        StoreError: The part or the index cannot be written.
+    """
+    name, size = write_part(store, frame)
+    with store.index.transaction() as connection:
+        add_part(connection, name, size, frame)
+
+
 def ordered(names: Iterable[str]) -> list[str]:
     """Metric columns in the order of tables: losses and accuracies first, then the others."""
     names = list(names)

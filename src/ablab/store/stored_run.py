@@ -12,6 +12,7 @@ from ablab.config import Problem
 from ablab.store.artifacts import Artifact, list_artifacts, read_artifact, read_incident
 from ablab.store.index import StoreError
 from ablab.store.metrics import run_metrics
+from ablab.store.run_rows import list_snapshots
 from ablab.store.snapshots import read_parameters
 from ablab.store.store import RunRecord, Store
 from ablab.train.run import Run
@@ -51,10 +52,7 @@ class StoredRun:
     @property
     def snapshots(self) -> list[int]:
         """The steps that have a snapshot."""
-        rows = self.store.index.rows(
-            "SELECT step FROM snapshots WHERE run = ? ORDER BY step", self.id
-        )
-        return [row["step"] for row in rows]
+        return [snapshot.step for snapshot in list_snapshots(self.store, self.id)]
 
     def metrics(self, columns: Sequence[str] = ()) -> pl.DataFrame:
         """A row for each step: ``run``, ``step`` and the logged columns.

@@ -10,13 +10,14 @@ from ablab.execute.executor import Executor
 from ablab.execute.memory import release_freed_memory, retain_freed_memory
 from ablab.execute.options import EXECUTORS
 from ablab.execute.pause import PauseError
-from ablab.execute.queue import StackQueue, fail_run
+from ablab.execute.queue import StackQueue
 from ablab.execute.resume import group_by_step
 from ablab.execute.setup import set_up
 from ablab.execute.speeds import persist_compiled_programs
 from ablab.store.checkpointer import LeaseLostError
 from ablab.store.index import StoreError
 from ablab.store.leases import Owner
+from ablab.store.run_rows import fail_run
 from ablab.train.loop import train
 from ablab.train.run import Run
 

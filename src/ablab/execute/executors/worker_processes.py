@@ -14,9 +14,10 @@ from ablab.execute.device import visible_device
 from ablab.execute.errors import ProcessError
 from ablab.execute.executor import Executor
 from ablab.execute.options import EXECUTORS
-from ablab.execute.queue import StackQueue, count_deaths, fail_run
+from ablab.execute.queue import StackQueue
 from ablab.execute.worker import STORE_ERROR, plan_as_data
 from ablab.store.index import StoreError
+from ablab.store.run_rows import count_deaths, fail_run
 
 _MAX_DEATHS = 2  # processes that may die training a run alone before it counts as failed
 

@@ -1,0 +1,106 @@
+"""What the index says of runs: their progress, how they were trained, and how they ended."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ablab.store.store import Store, timestamp
+
+
+@dataclass(frozen=True)
+class SnapshotRow:
+    """The index entry of a snapshot.
+
+    Attributes:
+        step: The step after which it was written.
+        bytes: The size of its file.
+        has_optimizer: Whether training can resume from it.
+    """
+
+    step: int
+    bytes: int
+    has_optimizer: bool
+
+
+def progress_of_runs(store: Store) -> dict[str, tuple[int, str | None]]:
+    """Every run's current step and outcome (``failed``, ``diverged`` or None), by run id."""
+    rows = store.index.rows("SELECT id, step, outcome FROM runs")
+    return {row["id"]: (row["step"], row["outcome"]) for row in rows}
+
+
+def segments_of_runs(store: Store) -> dict[str, list[dict[str, Any]]]:
+    """How the steps of every run were trained, by run id."""
+    rows = store.index.rows("SELECT id, segments FROM runs")
+    return {row["id"]: json.loads(row["segments"]) for row in rows}
+
+
+def list_snapshots(store: Store, run: str) -> list[SnapshotRow]:
+    """A run's snapshots, ordered by step."""
+    rows = store.index.rows(
+        "SELECT step, bytes, has_optimizer FROM snapshots WHERE run = ? ORDER BY step", run
+    )
+    return [SnapshotRow(row["step"], row["bytes"], bool(row["has_optimizer"])) for row in rows]
+
+
+def stopped_runs(store: Store, digest: str) -> dict[str, int]:
+    """The steps at which stop rules ended runs of the experiment with this digest, by run id."""
+    rows = store.index.rows(
+        """SELECT run, stopped FROM members JOIN experiments ON id = experiment
+           WHERE digest = ? AND stopped IS NOT NULL""",
+        digest,
+    )
+    return {row["run"]: row["stopped"] for row in rows}
+
+
+def mark_stopped(store: Store, experiment: int, stopped: Mapping[str, int]) -> None:
+    """Records the steps at which an experiment's stop rule ended runs, by run id."""
+    with store.index.transaction() as connection:
+        connection.executemany(
+            "UPDATE members SET stopped = ? WHERE experiment = ? AND run = ?",
+            [(step, experiment, run) for run, step in stopped.items()],
+        )
+
+
+def count_deaths(store: Store, runs: Sequence[str]) -> None:
+    """Records that a process died while it trained these runs."""
+    with store.index.transaction() as connection:
+        connection.executemany(
+            "UPDATE runs SET deaths = deaths + 1 WHERE id = ?", [(run,) for run in runs]
+        )
+
+
+def fail_run(store: Store, run: str, text: str) -> None:
+    """Marks a run as failed, with the reason."""
+    with store.index.transaction() as connection:
+        connection.execute(
+            "UPDATE runs SET outcome = 'failed', error = ?, updated = ? WHERE id = ?",
+            (text, timestamp(), run),
+        )
+
+
+def longest_experiment(store: Store, run: str) -> tuple[int, int]:
+    """The experiment that requested the most steps of a run, and the run's position in it.
+
+    If several requested as many, the one that was requested last.
+
+    Returns:
+        The experiment's id and the position of the run among its runs.
+    """
+    (row,) = store.index.rows(
+        """SELECT m.experiment, m.position FROM members m JOIN experiments e ON e.id = m.experiment
+           WHERE m.run = ? ORDER BY m.steps DESC, e.asked DESC LIMIT 1""",
+        run,
+    )
+    return row["experiment"], row["position"]
+
+
+def started_experiment(store: Store, digest: str) -> int | None:
+    """The id of the experiment with this digest; None if it is not stored or no run started."""
+    rows = store.index.rows(
+        """SELECT e.id FROM experiments e WHERE e.digest = ? AND EXISTS
+           (SELECT 1 FROM members m JOIN runs r ON r.id = m.run
+            WHERE m.experiment = e.id AND r.step > 0)""",
+        digest,
+    )
+    return rows[0]["id"] if rows else None
