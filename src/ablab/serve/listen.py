@@ -76,8 +76,9 @@ def _listening(host: str, port: int) -> socket.socket:
         raise InputError(problem)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        host.encode("idna")  # otherwise the socket would stay open
         return socket.create_server((host, port), family=family)
-    except (OSError, ValueError, TypeError) as error:  # the last two: not a host name at all
+    except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
             Problem(
