@@ -1,5 +1,6 @@
 """Reads experiments from recipes, YAML files, or mappings in Python."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -18,6 +19,8 @@ from ablab.experiments.tree import Path as KeyPath
 
 _MAX_NODES = 100_000
 _MAX_BYTES = 10_000_000
+_MAX_BRACKETS = 200  # open at a time, those in texts included
+_BRACKET = re.compile(r"[\[\]{}]")
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,11 @@ def _read(path: Path) -> str:
 
 
 def _parse(text: str, name: str, stem: str | None = None) -> tuple[dict[str, Any], Origins]:
+    depth = 0
+    for bracket in _BRACKET.finditer(text):  # the parser takes long to give up
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > _MAX_BRACKETS:
+            raise InputError(Problem("not valid YAML: nested too deeply", source=name))
     try:
         tree = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:

@@ -79,7 +79,7 @@ def _listening(host: str, port: int) -> socket.socket:
         host.encode("idna")  # otherwise the socket would stay open
         return socket.create_server((host, port), family=family)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or "not a host name"
         raise InputError(
             Problem(
                 f"cannot listen on {host}, port {port} ({reason})",
