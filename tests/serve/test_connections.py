@@ -18,15 +18,19 @@ PARTIAL = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "
 
 
 @contextmanager
-def serving(folder):
-    """The port of a server that runs in another thread."""
+def serving(folder, early=0):
+    """The port of a server in another thread, and clients that connect before it runs."""
     server = make_server(make_app(folder, loopback=True, token=None))
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        clients = [connected(port) for _ in range(early)]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
-            yield listening.getsockname()[1]
+            yield (port, clients) if early else port
         finally:
+            for client in clients:
+                client.close()
             server.should_exit = True
             thread.join(timeout=20)
 
@@ -84,6 +88,15 @@ def test_many_half_open_requests_do_not_stop_the_server(tmp_path, monkeypatch):
         finally:
             for client in clients:
                 client.close()
+
+
+def test_clients_that_come_at_once_are_counted_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(connections, "_MAX_CONNECTIONS", 20)
+    with serving(tmp_path / "lab", early=60) as (port, clients):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+            assert answer.status == 200
+        closed = [closed_within(client, 0.1) for client in clients]
+        assert 40 <= sum(closed) <= 42
 
 
 @pytest.mark.parametrize(("files", "expected"), [(1024, 256), (256, 192), (64, 1)])

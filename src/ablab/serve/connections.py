@@ -42,7 +42,9 @@ class LimitedProtocol(H11Protocol):
             every = [each for each in self.connections if isinstance(each, LimitedProtocol)]
             waiting = [each for each in every if each.waits and each is not self]
             # Without one that waits, all others are being answered.
-            min(waiting, key=lambda each: each.waits_since, default=self).transport.abort()
+            left = min(waiting, key=lambda each: each.waits_since, default=self)
+            self.connections.discard(left)  # or it would be counted, and chosen, until it is closed
+            left.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops waiting."""

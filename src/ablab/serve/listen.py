@@ -15,6 +15,7 @@ from ablab.serve.connections import LimitedProtocol
 from ablab.serve.guard import Guard, is_loopback
 
 _TOKEN = re.compile(r"[!#-+\--:<-\[\]-~]{1,1000}")
+_BACKLOG = 64  # connections accepted at a time, before the limit on connections counts them
 _PATIENCE = 2  # seconds that open requests get at shutdown
 
 
@@ -66,6 +67,7 @@ def make_server(app: Guard) -> uvicorn.Server:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=_PATIENCE,
+            backlog=_BACKLOG,
         )
     )
 
