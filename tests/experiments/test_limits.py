@@ -196,3 +196,9 @@ def test_a_model_that_does_not_fit_is_rejected_before_it_is_built(tmp_path, monk
         assert (code, out) == (2, "")
         assert "a model of about 1.3e+07 parameters does not fit into memory" in err
     assert not store.exists()
+
+
+def test_a_key_of_the_grid_that_is_no_text_is_an_error():
+    for grid in ({1: [1, 2]}, {"a": {"b": {1: 2}}}, {None: [1]}):
+        with pytest.raises(InputError, match="a key is not text"):
+            experiment(ASKED | {"grid": grid})

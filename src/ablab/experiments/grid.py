@@ -106,12 +106,14 @@ def make_axis(key: str, values: Any, source: str | None) -> Axis:
     return Axis(key, tuple(Choice(value, ((path, value),)) for value in values), source)
 
 
-def check_key(key: str, source: str | None) -> Path:
+def check_key(key: Any, source: str | None) -> Path:
     """The path of a dotted key that belongs to a part of the configuration.
 
     Raises:
         InputError: The key does not belong to any part; the nearest valid key is suggested.
     """
+    if not isinstance(key, str):  # from Python, or a number in YAML
+        raise InputError(Problem("a key is not text", "grid", source, key, "a setting's key"))
     path = tuple(key.split("."))
     if len(path) > MAX_DEPTH:
         raise InputError(Problem("a key has too many dots", None, source, key, "a setting's key"))
