@@ -1,6 +1,7 @@
 """Reads experiments from recipes, YAML files, or mappings in Python."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -113,7 +114,9 @@ def _parse(text: str, name: str, stem: str | None = None) -> tuple[dict[str, Any
         if depth > _MAX_BRACKETS:
             raise InputError(Problem("not valid YAML: nested too deeply", source=name))
     try:
-        tree = YAML(typ="rt").load(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of anchors that are used twice, which YAML allows
+            tree = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f", line {mark.line + 1}"
