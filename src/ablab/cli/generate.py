@@ -10,6 +10,7 @@ from ablab.cli.common import (
     print_json,
     print_table,
     quiet_option,
+    source_option,
     store_option,
 )
 
@@ -45,6 +46,7 @@ _LIMITS = {"--tokens": 10**6, "--samples": 10**4, "--context": 10**9, "--limit":
     help="List held-out samples with prediction and target, worst first.",
 )
 @click.option("--limit", default=20, show_default=True, help="Number of rows to list.")
+@source_option
 @store_option
 @json_option
 @quiet_option
@@ -63,6 +65,7 @@ def generate(
     no_cache: bool,
     dataset: str | None,
     limit: int,
+    source: Any,
     store: str,
     as_json: bool,
     quiet: bool,
@@ -78,7 +81,7 @@ def generate(
         )
     numbers = {"--tokens": tokens, "--samples": samples, "--context": context, "--limit": limit}
     check_range(numbers, _LIMITS)
-    stored = ablab.open(store).run(run)
+    stored = ablab.open(store).run(run, source)
     if dataset == _HELD_OUT:
         _list_answers(stored, step, limit, as_json)
         return

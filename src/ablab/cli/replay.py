@@ -5,7 +5,14 @@ from typing import Any
 
 import click
 
-from ablab.cli.common import check_range, json_option, print_json, quiet_option, store_option
+from ablab.cli.common import (
+    check_range,
+    json_option,
+    print_json,
+    quiet_option,
+    source_option,
+    store_option,
+)
 
 _MAX_STEP = 10**12
 _MAX_SAMPLES = 65_536  # as in watch.captures
@@ -40,6 +47,7 @@ _STEP = re.compile(r"[0-9]{1,13}")
     "--samples", default=8, show_default=True, help="Samples in the probe batch of captures."
 )
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps")
+@source_option
 @store_option
 @json_option
 @quiet_option
@@ -52,6 +60,7 @@ def replay(
     capture_every: int | None,
     samples: int,
     device: str,
+    source: Any,
     store: str,
     as_json: bool,
     quiet: bool,
@@ -82,6 +91,7 @@ def replay(
             capture_every=capture_every,
             samples=samples,
             device=device,  # type: ignore[arg-type]
+            source=source,
             tell=tell,
         )
     finally:
@@ -117,6 +127,8 @@ def _print(found: Any) -> None:
             f"first difference at step {found.first_difference}, largest relative difference "
             f"{found.difference:.2g} at step {found.where}"
         )
+    if found.note is not None:
+        click.echo(found.note, err=True)
     if not found.agrees:
         click.echo(
             "this is more than rounding explains over so few steps; causes can be a different "

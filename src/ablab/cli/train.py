@@ -105,7 +105,7 @@ def plan(
         asked = read_experiment(experiment, *overrides)
     from ablab.config import counted
     from ablab.execute.observers import check_captures
-    from ablab.execute.orchestrate import steps_to_train
+    from ablab.execute.orchestrate import against_stored, steps_to_train
     from ablab.execute.plan import check_memory, make_plan
     from ablab.execute.progress import duration
     from ablab.execute.speeds import Speeds
@@ -113,10 +113,14 @@ def plan(
 
     if not quiet and not as_json:
         click.echo("planning …", err=True)
-    speeds, runs = Speeds(), asked.runs
+    speeds = Speeds()
     with progress(quiet or as_json):
-        check_memory(runs)
-        check_watching(runs)
+        check_memory(asked.runs)
+        check_watching(asked.runs)
+        asked, news = against_stored(asked, store)
+        if news is not None and not quiet:
+            click.echo(news, err=True)
+        runs = asked.runs
         left = steps_to_train(asked, store, options.retry)
         captured = check_captures([each for each in runs if each.id in left], store)
         planned = make_plan(runs, options, left, speeds)

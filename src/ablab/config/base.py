@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from ablab.config.registry import load_object, source_digest
+from ablab.config.source_digest import component_source
 from ablab.config.variants import Component
 
 
@@ -67,7 +67,7 @@ def identity_of(config: Config) -> dict[str, Any]:
             continue
         result[name] = value.identity() if isinstance(value, Config) else _plain(value)
         if is_component and ":" in value:
-            result[f"{name}_source"] = source_digest(load_object(value, name))
+            result[f"{name}_source"] = component_source(value, name)
     return result
 
 

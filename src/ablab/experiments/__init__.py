@@ -7,6 +7,7 @@
 - ``tree``: nested mappings with dotted keys, and the sources of their values
 - ``limits``: limits on the size of an experiment
 - ``identity``: run ids
+- ``cell``: one run of a stored definition
 - ``measures``, ``expectations``, ``grammar``: one number per run, claims, and how both are parsed
 """
 

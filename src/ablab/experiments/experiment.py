@@ -49,11 +49,13 @@ class Variant:
         keys: The keys of the axes with the values of this cell (for bundles, their labels).
         parts: The checked configuration of the cell.
         seeds: The seeds of the experiment.
+        stored_ids: For a run that a store has under an earlier id, that id by the run's own.
     """
 
     keys: dict[str, Any]
     parts: Parts
     seeds: tuple[int, ...]
+    stored_ids: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -65,10 +67,13 @@ class Variant:
         """One run per seed."""
         task, model, train = self.parts.task, self.parts.model, self.parts.train
         watch = self.parts.watch
-        return tuple(
-            Run(run, task, model, train, seed, watch.every, watch)
-            for seed, run in zip(self.seeds, run_ids(task, model, train, self.seeds), strict=True)
-        )
+        runs = []
+        ids = run_ids(task, model, train, self.seeds)
+        for seed, (own, former, sources) in zip(self.seeds, ids, strict=True):
+            known = self.stored_ids.get(own, own)
+            run = Run(known, task, model, train, seed, watch.every, watch, former, sources)
+            runs.append(run)
+        return tuple(runs)
 
     def model(self, seed: int = 0) -> Any:
         """The model as a ``torch.nn.Module``, with the initial parameters for ``seed``."""
@@ -104,6 +109,13 @@ class Experiment:
     def runs(self) -> list[Run]:
         """All runs, grouped by variant."""
         return [run for variant in self.variants for run in variant.runs]
+
+    def known_as(self, stored_ids: Mapping[str, str]) -> "Experiment":
+        """The same experiment with the ids that a store has for some of its runs."""
+        if not stored_ids:
+            return self
+        ids = {**self.variants[0].stored_ids, **stored_ids}  # all variants share them
+        return replace(self, variants=tuple(replace(v, stored_ids=ids) for v in self.variants))
 
     @cached_property
     def digest(self) -> str:

@@ -17,6 +17,7 @@ from ablab.read.hypothesis_tests import same_label
 from ablab.read.measures import shown
 from ablab.read.verdicts import Verdict, judge
 from ablab.store.expected import Stamped, stamped
+from ablab.store.known_runs import as_stored
 from ablab.store.metrics import experiment_runs
 from ablab.store.run_rows import started_experiment
 from ablab.store.store import ExperimentRecord, Store
@@ -194,7 +195,7 @@ def _place(
 ) -> tuple[Store, ExperimentRecord] | tuple[None, None]:
     """The first store in which any run of an experiment has started, and the experiment there."""
     for store in stores:
-        number = started_experiment(store, asked.digest)
+        number = started_experiment(store, as_stored(asked, store).digest)
         for record in store.experiments():
             if record.id == number:
                 return store, record

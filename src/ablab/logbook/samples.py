@@ -7,7 +7,7 @@ from typing import Any
 
 from ablab.config import InputError
 from ablab.config.files import write_text_atomically
-from ablab.experiments.experiment import experiment, variant_label
+from ablab.experiments.experiment import variant_label
 from ablab.model.generate import Sampling
 from ablab.read.samples import continuations
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -37,24 +37,23 @@ def make_samples(
     """
     if not _is_text(record):
         return
-    first: dict[str, tuple[int, RunRecord]] = {}
-    for place, run in enumerate(runs):
+    first: dict[str, RunRecord] = {}
+    for run in runs:
         if run.status in ("finished", "stopped"):
-            first.setdefault(variant_label(run.variant), (place, run))
+            first.setdefault(variant_label(run.variant), run)
     chosen = list(first.items())[:_RUNS]
     known = {(each["run"], each["step"]) for each in saved_samples(folder)}
-    if not chosen or known == {(run.run, run.step) for _, (_, run) in chosen}:
+    if not chosen or known == {(run.run, run.step) for _, run in chosen}:
         return
     try:
-        settings = experiment(record.definition).runs
         made = [
             {
                 "label": label,
                 "run": run.run,
                 "step": run.step,
-                "text": _written(StoredRun(store, run, settings[place])),
+                "text": _written(StoredRun(store, run)),
             }
-            for label, (place, run) in chosen
+            for label, run in chosen
         ]
     except (InputError, ImportError):  # the corpus or a module is missing
         return

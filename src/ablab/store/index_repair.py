@@ -27,6 +27,8 @@ _MADE_AGAIN = {
     "snapshots": "ablab run trains from an earlier snapshot",
     "kept": "ablab replay captures it again",
     "readings": "it is read again",
+    "aliases": "ablab run registers it again",
+    "initial": "the snapshot of step 0 has the same parameters",
 }
 
 

@@ -73,6 +73,10 @@ ADDED = {
     written TEXT NOT NULL, seen INTEGER NOT NULL, runs INTEGER NOT NULL,
     UNIQUE (experiment, expectation)
 )""",
+    "aliases": """(id TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (id)) WITHOUT ROWID""",
+    "initial": """(
+    run TEXT PRIMARY KEY, torch TEXT NOT NULL, digest TEXT NOT NULL
+) WITHOUT ROWID""",
 }
 # Created with a new index, and by the first transaction on one of format 1.
 ROW_DIGESTS = """CREATE TABLE row_digests (
@@ -96,7 +100,10 @@ _JSON = {
 _HEXADECIMAL = "[0-9a-f]" * 12
 _PATTERNS = {
     **{("runs", "id"): _HEXADECIMAL, ("parts", "file"): "[0-9a-f]" * 32 + ".parquet"},
-    **{(table, "run"): _HEXADECIMAL for table in ("members", "part_runs", "snapshots", "kept")},
+    **{
+        (table, "run"): _HEXADECIMAL
+        for table in ("members", "part_runs", "snapshots", "kept", "aliases", "initial")
+    },
 }
 
 

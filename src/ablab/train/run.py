@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ablab.config import Config
+from ablab.config import Config, SourceDigest
 from ablab.model.config import ModelConfig
 from ablab.tasks.config import TaskConfig
 from ablab.train.config import TrainConfig
@@ -29,6 +29,8 @@ class Run:
         seed: The seed.
         log_every: Steps from one logged row to the next, or ``log``.
         watch: The ``watch`` section. Training does not use it and only passes it on.
+        former_id: The id that earlier releases gave it, if that is another one.
+        sources: The digests of the source of users' components.
     """
 
     id: str
@@ -38,6 +40,8 @@ class Run:
     seed: int
     log_every: Every = 10
     watch: Config | None = None
+    former_id: str | None = None
+    sources: tuple[SourceDigest, ...] = ()
 
     @cached_property
     def stack_key(self) -> str:
