@@ -10,6 +10,7 @@ from typing import Any, Literal
 import polars as pl
 
 from ablab.config import InputError, counted
+from ablab.config.progress import listening
 from ablab.execute.device import find_device
 from ablab.execute.options import Compiling, DeviceName, Engine, Options
 from ablab.execute.orchestrate import TrainedExperiment, orchestrate
@@ -238,8 +239,10 @@ def run(
         InputError: The experiment, an option or the store is invalid.
     """
     source = asked.name if isinstance(asked, Experiment) else asked
+    reporter = make_reporter(quiet)
     if not isinstance(asked, Experiment):
-        asked = experiment(asked, *overrides, **settings)
+        with listening(reporter.message):
+            asked = experiment(asked, *overrides, **settings)
     elif overrides or settings:
         raise InputError(
             "overrides cannot change an existing experiment: pass them to ablab.experiment(…)"
@@ -249,7 +252,8 @@ def run(
     named += [f"{key}={value!r}" for key, value in settings.items()]
     command = f"ablab.run({', '.join(named)})"
     options = Options(engine, device, workers, retry, compile, executor)
-    trained = orchestrate(asked, store, options, command, make_reporter(quiet), lambda: False)
+    with listening(reporter.message):
+        trained = orchestrate(asked, store, options, command, reporter, lambda: False)
     return Result.of(asked, trained)
 
 

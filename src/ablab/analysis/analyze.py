@@ -9,11 +9,13 @@ from ablab.analysis.analysis import Analysis, find_analysis
 from ablab.analysis.finding import Findings, ModelFinding, joined
 from ablab.analysis.subject import Subject, evaluating
 from ablab.config import Config, InputError, Problem
+from ablab.execute.guest import as_guest
 from ablab.experiments.parts import check_settings
 from ablab.store.stored_run import StoredRun
 from ablab.tasks.base import Task
 
 
+@as_guest()
 def analyze(
     subject: StoredRun | Sequence[StoredRun] | nn.Module,
     analysis: str,

@@ -3,16 +3,59 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+def _checked_store(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Rejects paths that no folder can have."""
+    from ablab.config import InputError, Problem
+
+    try:
+        Path(value).exists()
+        problem = None if value else "the path of the store is empty"
+    except (OSError, ValueError) as error:
+        problem = f"the path of the store is not valid ({getattr(error, 'strerror', error)})"
+    if problem is not None:
+        raise InputError(Problem(problem, "--store", given=value, expected="the path of a folder"))
+    return value
+
+
+def check_out(path: str | None) -> None:
+    """Rejects an empty ``--out``, which would be the working directory."""
+    from ablab.config import InputError, Problem
+
+    if path is not None and not path.strip():
+        raise InputError(Problem("--out is empty", "--out", given=path, expected="a path"))
+
+
+def check_range(numbers: dict[str, int | None], limits: dict[str, int]) -> None:
+    """Rejects numbers below 1 or above their limit.
+
+    Args:
+        numbers: The numbers by option; None if the option was not given.
+        limits: The largest value of each option.
+    """
+    from ablab.config import InputError, Problem
+
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise InputError(f"{name} {value} is below 1")
+        if value is not None and value > limits[name]:
+            expected = f"at most {limits[name]:,}"
+            raise InputError(Problem(f"{name} is too large", name, given=value, expected=expected))
+
+
 store_option = click.option(
     "--store",
     envvar="ABLAB_STORE",
     default="lab",
+    callback=_checked_store,
     show_default=True,
     metavar="DIR",
     help="The folder of the store.",
@@ -79,6 +122,13 @@ def make_options(**choices: Any) -> Any:
     from ablab.execute.options import Options
 
     return Options(**choices)
+
+
+def progress(quiet: bool) -> AbstractContextManager[None]:
+    """Within this context, progress of work that takes long is shown on standard error."""
+    from ablab.config.progress import listening
+
+    return listening(None if quiet else lambda text: click.echo(f"{text} …", err=True))
 
 
 def print_json(data: Any) -> None:

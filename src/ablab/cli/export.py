@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ablab.cli.common import json_option, print_json, quiet_option, store_option
+from ablab.cli.common import check_out, json_option, print_json, quiet_option, store_option
 
 
 @click.command()
@@ -34,6 +34,7 @@ def export(
     quiet: bool,
 ) -> None:
     """Export the metrics of EXPERIMENT to another format."""
+    check_out(out)
     from ablab.config import counted
     from ablab.logbook.exports import export as write
     from ablab.store import Store
@@ -74,6 +75,7 @@ def figure(
 
     Without NAME, list the figures and the names that they can draw.
     """
+    check_out(out)
     import ablab
     from ablab.config.files import write_text_atomically
     from ablab.logbook.draw import draw

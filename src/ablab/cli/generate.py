@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from ablab.cli.common import (
+    check_range,
     json_option,
     print_json,
     print_table,
@@ -14,6 +15,7 @@ from ablab.cli.common import (
 )
 
 _HELD_OUT = "held-out"
+_LIMITS = {"--tokens": 10**6, "--samples": 10**4, "--context": 10**9, "--limit": 10**9}
 
 
 @click.command()
@@ -78,9 +80,7 @@ def generate(
             "--prompt continues a text and --dataset lists answers: give only one of them"
         )
     numbers = {"--tokens": tokens, "--samples": samples, "--context": context, "--limit": limit}
-    for name, value in numbers.items():
-        if value is not None and value < 1:
-            raise InputError(f"{name} {value} is below 1")
+    check_range(numbers, _LIMITS)
     stored = ablab.open(store).run(run, source)
     if dataset == _HELD_OUT:
         _list_answers(stored, step, limit, as_json)

@@ -1,5 +1,6 @@
 """``ablab``: the command group, and how errors become exit codes."""
 
+import io
 import sys
 from typing import NoReturn
 
@@ -74,9 +75,22 @@ for _command in (
     ablab.add_command(_command)
 
 
+def _check_arguments(arguments: list[str]) -> None:
+    """Rejects arguments that are not text, which nothing can store or print."""
+    for text in arguments:
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+            raise click.UsageError(f"an argument is not UTF-8 text: {shown[:200]}") from error
+        if "\0" in text:
+            raise click.UsageError(f"an argument contains a null character: {text[:200]!r}")
+
+
 def main() -> NoReturn:
     """Runs a command and exits with its code."""
     try:
+        _check_arguments(sys.argv[1:])
         code = ablab.main(standalone_mode=False)
     except ValueError as error:
         from ablab.config import InputError
@@ -87,7 +101,11 @@ def main() -> NoReturn:
             click.echo(f"error: {problem}", err=True)
         code = WRONG_INPUT
     except click.ClickException as error:
-        error.show()
+        from ablab.config.errors import shortened
+
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(shortened(shown.getvalue()), nl=False, err=True)
         code = WRONG_INPUT
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

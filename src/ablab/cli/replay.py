@@ -1,10 +1,22 @@
 """``ablab replay``: retrains steps of a run with more statistics."""
 
+import re
 from typing import Any
 
 import click
 
-from ablab.cli.common import json_option, print_json, quiet_option, source_option, store_option
+from ablab.cli.common import (
+    check_range,
+    json_option,
+    print_json,
+    quiet_option,
+    source_option,
+    store_option,
+)
+
+_MAX_STEP = 10**12
+_MAX_SAMPLES = 65_536  # as in watch.captures
+_STEP = re.compile(r"[0-9]{1,13}")
 
 
 @click.command()
@@ -58,15 +70,11 @@ def replay(
     Compares the losses with the stored ones and adds the new statistics to the metrics of the run.
     """
     import ablab
-    from ablab.config import InputError
 
-    for name, value in {
-        "--every": every,
-        "--capture-every": capture_every,
-        "--samples": samples,
-    }.items():
-        if value is not None and value < 1:
-            raise InputError(f"{name} {value} is below 1")
+    check_range(
+        {"--every": every, "--capture-every": capture_every, "--samples": samples},
+        {"--every": _MAX_STEP, "--capture-every": _MAX_STEP, "--samples": _MAX_SAMPLES},
+    )
     opened = ablab.open(store)
 
     def tell(step: int, last: int) -> None:
@@ -102,7 +110,7 @@ def _range(steps: str | None) -> tuple[int, int] | None:
     if steps is None:
         return None
     first, colon, last = steps.partition(":")
-    if not first.isdigit() or (colon and not last.isdigit()):
+    if not _STEP.fullmatch(first) or (colon and not _STEP.fullmatch(last)):
         raise InputError(Problem("--steps is not a range", "--steps", given=steps, expected="A:B"))
     return int(first), int(last if colon else first)
 

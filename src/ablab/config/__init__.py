@@ -7,6 +7,7 @@
 - ``files``: atomic writes
 - ``local_imports``: the source files of a user's module
 - ``patterns``: selecting names by shell-style patterns
+- ``progress``: progress of long loops, for whoever listens
 - ``registry``: components found by name or import path
 - ``source_digest``: what a user's code is known by
 - ``syntax``: the digest of a syntax tree
@@ -17,6 +18,7 @@
 from ablab.config.base import Config, Neutral, NotInIdentity, identity_of
 from ablab.config.errors import InputError, Problem, is_file, nearest
 from ablab.config.patterns import match_names
+from ablab.config.progress import ticking
 from ablab.config.registry import Registry, load_object
 from ablab.config.source_digest import SourceDigest, component_source, source_digest
 from ablab.config.variants import Component, Variants
@@ -40,4 +42,5 @@ __all__ = [
     "match_names",
     "nearest",
     "source_digest",
+    "ticking",
 ]

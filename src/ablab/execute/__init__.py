@@ -9,6 +9,7 @@ Modules:
 - ``errors``: errors of runs and of processes.
 - ``executor``: the interface of executors.
 - ``executors``: the shipped executors, one per file.
+- ``guest``: restores settings of the program that calls ablab.
 - ``memory``: settings of the C library's allocator.
 - ``method_choice``: chooses the method that trains a group of runs.
 - ``new_runs``: why runs of an experiment are new.

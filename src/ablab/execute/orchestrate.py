@@ -12,11 +12,12 @@ from ablab.execute.cost import count_cost
 from ablab.execute.device import find_device
 from ablab.execute.environment import environment
 from ablab.execute.executor import find_executor, make_executor
+from ablab.execute.guest import as_guest
 from ablab.execute.memory import retain_freed_memory
 from ablab.execute.new_runs import why_new
 from ablab.execute.observers import check_captures, runs_with_fewer_statistics
 from ablab.execute.options import Options
-from ablab.execute.plan import Plan, make_plan
+from ablab.execute.plan import Plan, check_memory, make_plan
 from ablab.execute.progress import Reporter, duration
 from ablab.execute.queue import StackQueue, steps_left
 from ablab.execute.speeds import Speeds, persist_compiled_programs
@@ -50,6 +51,7 @@ class TrainedExperiment:
     complete: bool
 
 
+@as_guest()
 def orchestrate(
     asked: Experiment,
     store: Store | str | Path,
@@ -77,6 +79,7 @@ def orchestrate(
     find_device(options.device)
     if options.executor != "auto":
         find_executor(options.executor)
+    check_memory(asked.runs)
     check_watching(asked.runs)
     asked, news = against_stored(asked, path)
     if news is not None:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ablab.config import InputError, Problem
+from ablab.execute.guest import as_guest
 from ablab.execute.memory import retain_freed_memory
 from ablab.execute.observers import make_collector
 from ablab.execute.resume import last_state
@@ -105,6 +106,7 @@ class ReplayReport:
         return self.difference <= _TOLERANCE
 
 
+@as_guest()
 def replay(
     store: Store,
     run: Run,

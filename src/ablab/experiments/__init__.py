@@ -5,6 +5,7 @@
 - ``header``, ``sizes``, ``grid``, ``overrides``: the name and seeds, sizes, axes, overrides
 - ``parts``, ``resolve``: checks task, model, training and statistics settings; epochs as steps
 - ``tree``: nested mappings with dotted keys, and the sources of their values
+- ``limits``: limits on the size of an experiment
 - ``identity``: run ids
 - ``cell``: one run of a stored definition
 - ``measures``, ``expectations``, ``grammar``: one number per run, claims, and how both are parsed

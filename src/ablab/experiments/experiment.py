@@ -1,21 +1,23 @@
 """An experiment: a question as variants and runs."""
 
 import copy
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ablab.config import InputError, Problem, counted, load_object
+from ablab.config import InputError, Problem, counted, load_object, ticking
 from ablab.experiments.expectations import (
     Expectation,
     check_expectations,
     read_expectations,
 )
 from ablab.experiments.grid import Axis, Choice, cells, check_key, make_axis, read_grid
-from ablab.experiments.header import read_logbook, read_name, read_question, read_seeds
+from ablab.experiments.header import read_logbook, read_meant, read_name, read_question, read_seeds
 from ablab.experiments.identity import digest, run_ids
+from ablab.experiments.limits import check_depth, check_runs
 from ablab.experiments.overrides import Override, parse_overrides
 from ablab.experiments.parts import (
     PARTS,
@@ -66,8 +68,8 @@ class Variant:
         task, model, train = self.parts.task, self.parts.model, self.parts.train
         watch = self.parts.watch
         runs = []
-        for seed in self.seeds:
-            own, former, sources = run_ids(task, model, train, seed)
+        ids = run_ids(task, model, train, self.seeds)
+        for seed, (own, former, sources) in zip(self.seeds, ids, strict=True):
             known = self.stored_ids.get(own, own)
             run = Run(known, task, model, train, seed, watch.every, watch, former, sources)
             runs.append(run)
@@ -91,6 +93,7 @@ class Experiment:
         seeds: The seeds of every variant.
         expectations: What is expected of the results.
         definition: The experiment as plain data; ``experiment(definition)`` returns an equal one.
+        meant: Findings of the doctor that are meant, with the reason, by check.
     """
 
     name: str
@@ -100,6 +103,7 @@ class Experiment:
     seeds: tuple[int, ...]
     expectations: tuple[Expectation, ...]
     definition: dict[str, Any]
+    meant: dict[str, str] = field(default_factory=dict)
 
     @property
     def runs(self) -> list[Run]:
@@ -118,10 +122,10 @@ class Experiment:
         """Identifies an experiment by its definition and its runs.
 
         The runs are included because a changed corpus or user module gives different runs for
-        the same definition. Expectations, the size and the logbook are excluded, because they do
-        not affect any run.
+        the same definition. Expectations, the size, the logbook and what is meant are excluded,
+        because they do not affect any run.
         """
-        excluded = ("expect", "size", "logbook")
+        excluded = ("expect", "size", "logbook", "meant")
         definition = {k: v for k, v in self.definition.items() if k not in excluded}
         return digest([definition, [run.id for run in self.runs]])
 
@@ -145,6 +149,7 @@ def experiment(
         InputError: The experiment is invalid; all problems are listed.
     """
     tree, origins = read_source(source)
+    check_depth([tree, list(settings.values())], origins.of(()))
     tree = copy.deepcopy(tree)
     parsed = parse_overrides(overrides)
     _check_top_level(tree, origins)
@@ -161,9 +166,12 @@ def experiment(
         axes = read_grid(tree["grid"], origins)
     axes = _apply(tree, axes, parsed, origins)
     seeds = read_seeds(tree.get("seeds", 1), origins)
+    sources = [axis.source for axis in axes] + [origins.of(("seeds",))] * (len(seeds) > 1)
+    check_runs({axis.key: len(axis.choices) for axis in axes}, len(seeds), sources)
     variants = _variants(tree, axes, seeds, origins)
     name = read_name(tree.get("name"), origins)
     question = read_question(tree.get("question"), origins)
+    meant = read_meant(tree.get("meant"), origins)
     expectations = read_expectations(tree.get("expect"), origins.of(("expect",)))
     check_expectations(expectations, [axis.key for axis in axes], origins.of(("expect",)))
     return Experiment(
@@ -182,7 +190,9 @@ def experiment(
             "grid": {axis.key: _axis_data(axis) for axis in axes},
             "seeds": list(seeds),
             **({"expect": [each.as_data() for each in expectations]} if expectations else {}),
+            **({"meant": meant} if meant else {}),
         },
+        meant,
     )
 
 
@@ -315,20 +325,15 @@ def _variants(
 ) -> tuple[Variant, ...]:
     variants = []
     ids: dict[str, str] = {}
-    for cell in cells(axes):
-        here, where = copy.deepcopy(tree), copy.deepcopy(origins)
-        assignments = [each for choice in cell for each in choice.assignments]
-        for path, value in sorted(assignments, key=lambda each: not _is_kind(".".join(each[0]))):
-            _assign(here, path, value, where)
-        for axis in axes:
-            for path, _ in (each for choice in axis.choices for each in choice.assignments):
-                if axis.source is not None:
-                    where.mark(path, axis.source)
+    where = _with_axes(origins, axes)
+    checker = _CellChecker(tree, axes, where)
+    total = math.prod(len(axis.choices) for axis in axes)
+    for cell in ticking(cells(axes), total, "checking", "variant"):
         keys = {axis.key: choice.label for axis, choice in zip(axes, cell, strict=True)}
         try:
-            variant = Variant(keys, check_parts(here, where), seeds)
+            variant = Variant(keys, checker.check(cell), seeds)
         except InputError as error:
-            touched = [".".join(path) for path, _ in assignments]
+            touched = [".".join(path) for choice in cell for path, _ in choice.assignments]
             raise InputError(
                 *(_in_cell(problem, keys, touched) for problem in error.problems)
             ) from error
@@ -345,6 +350,60 @@ def _variants(
         ids[first] = variant.label
         variants.append(variant)
     return tuple(variants)
+
+
+def _with_axes(origins: Origins, axes: list[Axis]) -> Origins:
+    """The sources of values, with those of the axes; they are the same for every cell."""
+    where = copy.deepcopy(origins)
+    for axis in axes:
+        if axis.source is not None:
+            paths = (path for choice in axis.choices for path, _ in choice.assignments)
+            for path in dict.fromkeys(paths):
+                where.mark(path, axis.source)
+    return where
+
+
+class _CellChecker:
+    """Checks the cells of a grid; what several cells have in common is checked once.
+
+    Args:
+        tree: The experiment's tree, without the settings of its cells.
+        axes: The axes of the grid.
+        origins: The sources of all values.
+    """
+
+    def __init__(self, tree: dict[str, Any], axes: list[Axis], origins: Origins) -> None:
+        self._parts = {part: tree[part] for part in PARTS if part in tree}
+        self._origins = origins
+        self._touched = [
+            {path[0] for choice in axis.choices for path, _ in choice.assignments} for axis in axes
+        ]
+        for touched in self._touched:
+            if "task" in touched:  # epochs and full batches depend on the task
+                touched.add("train")
+        self._checked: dict[tuple[Any, ...], Any] = {}
+
+    def check(self, cell: tuple[Choice, ...]) -> Parts:
+        """The checked configuration of a cell."""
+        names = {part: (part, *(id(choice) for choice in self._of(part, cell))) for part in PARTS}
+        known = {part: self._checked[key] for part, key in names.items() if key in self._checked}
+        here = {
+            part: data if part in known else copy.deepcopy(data)
+            for part, data in self._parts.items()
+        }
+        assignments = [each for choice in cell for each in choice.assignments]
+        for path, value in sorted(assignments, key=lambda each: not _is_kind(".".join(each[0]))):
+            if path[0] not in known:
+                _assign(here, path, value, self._origins)
+        parts = check_parts(here, self._origins, known)
+        self._checked |= {names[part]: getattr(parts, part) for part in PARTS}
+        return parts
+
+    def _of(self, part: str, cell: tuple[Choice, ...]) -> Iterator[Choice]:
+        """The choices of a cell that can change a part."""
+        return (
+            choice for choice, touched in zip(cell, self._touched, strict=True) if part in touched
+        )
 
 
 def _in_cell(problem: Problem, keys: dict[str, Any], touched: list[str]) -> Problem:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ablab.config.source_digest import SourceDigest, found_sources
@@ -35,19 +36,29 @@ def run_id(task: TaskConfig, model: ModelConfig, train: TrainConfig, seed: int) 
 
 
 def run_ids(
-    task: TaskConfig, model: ModelConfig, train: TrainConfig, seed: int
-) -> tuple[str, str | None, tuple[SourceDigest, ...]]:
-    """A run's id, the one that earlier releases gave it if that is another, and users' sources.
+    task: TaskConfig, model: ModelConfig, train: TrainConfig, seeds: Sequence[int]
+) -> Iterator[tuple[str, str | None, tuple[SourceDigest, ...]]]:
+    """Each run's id, the one that earlier releases gave it if that is another, and users' sources.
 
     Earlier releases knew a user's code by the hash of its file. Where that was the file of another
     module, it says nothing about the run, and there is no such id.
+
+    Args:
+        task: The settings of the task.
+        model: The settings of the model.
+        train: The settings of training.
+        seeds: The seeds of the runs. What they have in common is computed once.
     """
-    shape = trajectory(task, model, train, seed)
+    if not seeds:
+        return
+    shape = trajectory(task, model, train, seeds[0])
     sources = tuple(found_sources(shape))
-    former = None
+    formerly = None
     if sources and all(source.former for source in sources):
-        former = digest(_formerly(shape))[:12]
-    return digest(shape)[:12], former, sources
+        formerly = _formerly(shape)
+    for seed in seeds:
+        former = None if formerly is None else digest(formerly | {"seed": seed})[:12]
+        yield digest(shape | {"seed": seed})[:12], former, sources
 
 
 def _formerly(data: Any) -> Any:

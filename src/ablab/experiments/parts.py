@@ -19,7 +19,7 @@ C = TypeVar("C", bound=Config)
 
 TOP_LEVEL = (
     "name", "question", "logbook", "task", "model", "train", "watch", "grid", "seeds", "sizes",
-    "size", "expect",
+    "size", "expect", "meant",
 )  # fmt: skip
 PARTS = ("task", "model", "train", "watch")
 _NUMBERED = "N"  # placeholder for a number in a known key
@@ -98,15 +98,24 @@ def _own_config(part: str, found: Any, origins: Origins) -> Any:
         raise InputError(Problem(f"{part}.kind: {error}", f"{part}.kind", source)) from error
 
 
-def check_parts(tree: Mapping[str, Any], origins: Origins) -> Parts:
+def check_parts(
+    tree: Mapping[str, Any], origins: Origins, known: Mapping[str, Any] | None = None
+) -> Parts:
     """Checks the parts of a cell.
+
+    Args:
+        tree: The settings by part.
+        origins: The sources of all values.
+        known: Parts that have been checked before, which are not checked again.
 
     Raises:
         InputError: A part is invalid; all problems are listed.
     """
-    checked: dict[str, Any] = {}
+    checked: dict[str, Any] = dict(known or {})
     problems: list[Problem] = []
     for part in PARTS:
+        if part in checked:
+            continue
         data = tree.get(part, {})
         if isinstance(data, str):
             data = {"kind": data}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ablab.experiments.measures import check_column
 from ablab.read import curves
 from ablab.read.curves import Reading, read_curve
 from ablab.read.curves.reading import from_data
@@ -34,6 +35,7 @@ def experiment_readings(
         runs: The runs to read.
         column: The column to read.
     """
+    check_column(column)
     trained = [run for run in runs if run.step]
     # Before the metrics are read: rows that are added meanwhile make the cached reading outdated.
     versions = data_versions(store, [run.run for run in trained])

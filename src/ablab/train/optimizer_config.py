@@ -95,6 +95,11 @@ def own_settings(cls: type[OptimizerConfig]) -> list[str]:
 
 def shared_settings(cls: type[OptimizerConfig]) -> dict[str, Any]:
     """The settings of training that an optimizer uses, with its defaults."""
+    return dict(_shared_settings(cls))
+
+
+@lru_cache(maxsize=256)
+def _shared_settings(cls: type[OptimizerConfig]) -> dict[str, Any]:
     return {
         name: cls.model_fields[name].default
         for name in SHARED
