@@ -40,14 +40,21 @@ def listen() -> None:
         if event == "open" and isinstance(arguments[0], str | bytes | Path):
             path = arguments[0].decode() if isinstance(arguments[0], bytes) else arguments[0]
             EVENTS.append(["open", str(Path(path).absolute()), str(arguments[1])])
-        elif event == "import":
-            EVENTS.append(["import", str(arguments[0])])
         elif event == "sqlite3.connect":
             EVENTS.append(["open", str(arguments[0]), "sqlite"])
         elif event in _RUNS or event in _ASKS:
             EVENTS.append([event, repr(arguments[1:])[:200]])
 
     sys.addaudithook(hook)
+    sys.meta_path.insert(0, _Finder())  # the event "import" leaves out importlib.import_module
+
+
+class _Finder:
+    """Finds nothing; records what is looked for."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        EVENTS.append(["import", name])
 
 
 class Recorder:
