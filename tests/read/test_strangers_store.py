@@ -24,7 +24,16 @@ ROOT = Path(__file__).resolve().parents[2]
 # Commands that train, build a model that the user asks for, or do not read a store.
 OTHER = {"run", "plan", "replay", "generate", "doctor", "data", "recipes", "analyses"}
 KINDS = [*READING, "open"]
-SYSTEM = ("/dev/null", "/dev/urandom", "/proc/", "/sys/", "/etc/", "/usr/share/", "/usr/local/share/", "/usr/lib/")
+SYSTEM = (
+    "/dev/null",
+    "/dev/urandom",
+    "/proc/",
+    "/sys/",
+    "/etc/",
+    "/usr/share/",
+    "/usr/local/share/",
+    "/usr/lib/",
+)
 
 
 @pytest.fixture(scope="module")

@@ -152,7 +152,7 @@ def expect(
         parsed = [each.model_copy(update={"claim": claim}) for each in parsed]
     record = _stored(store, experiment) if not overrides else None
     if record is None:
-        asked = make(experiment, *overrides)
+        asked = make(experiment, *overrides).resolve()
         check_expectations(parsed, [axis.key for axis in asked.axes], None)
         if not sentences and not asked.expectations:
             raise InputError(

@@ -40,7 +40,7 @@ def run(
     options = make_options(**choices)
     from ablab.experiments import experiment as read_experiment
 
-    asked = read_experiment(experiment, *overrides)
+    asked = read_experiment(experiment, *overrides).resolve()
     from ablab.api import Result
     from ablab.execute.orchestrate import orchestrate
     from ablab.execute.pause import pause_on_signals
@@ -97,7 +97,7 @@ def plan(
     options = make_options(**choices)
     from ablab.experiments import experiment as read_experiment
 
-    asked = read_experiment(experiment, *overrides)
+    asked = read_experiment(experiment, *overrides).resolve()
     from ablab.config import counted
     from ablab.execute.observers import check_captures
     from ablab.execute.orchestrate import steps_to_train

@@ -43,7 +43,7 @@ def doctor(
     """
     named = [checks] if isinstance(checks, str) else checks
     wanted = all_checks() if named is None else chosen_checks(named)
-    asked = as_experiment(subject, *overrides, **settings)
+    asked = as_experiment(subject, *overrides, **settings).resolve()
     shapes: dict[str, list[str]] = {}
     tasks: dict[str, list[str]] = {}
     patients: dict[str, Patient] = {}

@@ -71,6 +71,7 @@ def orchestrate(
         ProcessError: Worker processes die before they train anything.
     """
     path = store.path if isinstance(store, Store) else store
+    asked.resolve()
     find_device(options.device)
     if options.executor != "auto":
         find_executor(options.executor)

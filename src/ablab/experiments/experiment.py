@@ -1,13 +1,13 @@
 """An experiment: a question as variants and runs."""
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ablab.config import InputError, Problem, counted, load_object
+from ablab.config import InputError, Problem, counted
 from ablab.experiments.expectations import (
     Expectation,
     check_expectations,
@@ -15,13 +15,12 @@ from ablab.experiments.expectations import (
 )
 from ablab.experiments.grid import Axis, Choice, cells, check_key, make_axis, read_grid
 from ablab.experiments.header import read_logbook, read_name, read_question, read_seeds
-from ablab.experiments.identity import digest, run_id
+from ablab.experiments.identity import digest
 from ablab.experiments.overrides import Override, parse_overrides
 from ablab.experiments.parts import (
     PARTS,
     TOP_LEVEL,
-    Parts,
-    check_parts,
+    check_without_data,
     has_key,
     known_keys,
     part_class,
@@ -31,47 +30,41 @@ from ablab.experiments.sizes import apply_size
 from ablab.experiments.source import read_source
 from ablab.experiments.tree import Origins, leaves, put
 from ablab.experiments.tree import Path as KeyPath
+from ablab.experiments.variant import Variant, make_variant, variant_label
 from ablab.train.run import Run
 
-
-def variant_label(keys: Mapping[str, Any]) -> str:
-    """A cell as ``key=value, …``, or ``base`` if there is no grid."""
-    return ", ".join(f"{key}={value}" for key, value in keys.items()) or "base"
+__all__ = ["Experiment", "Outline", "Variant", "experiment", "outline", "variant_label"]
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One cell of the grid.
+class Outline:
+    """An experiment without its variants, whose settings are not checked.
 
     Attributes:
-        keys: The keys of the axes with the values of this cell (for bundles, their labels).
-        parts: The checked configuration of the cell.
-        seeds: The seeds of the experiment.
+        name: The name.
+        question: The question it asks.
+        axes: The axes of the grid, in order.
+        seeds: The seeds of every variant.
+        expectations: What is expected of the results.
+        definition: The experiment as plain data.
     """
 
-    keys: dict[str, Any]
-    parts: Parts
+    name: str
+    question: str
+    axes: tuple[Axis, ...]
     seeds: tuple[int, ...]
+    expectations: tuple[Expectation, ...]
+    definition: dict[str, Any]
 
     @property
-    def label(self) -> str:
-        """The cell as ``key=value, …``, or ``base`` if there is no grid."""
-        return variant_label(self.keys)
+    def trains(self) -> str:
+        """A digest of the definition without what affects no run; see :func:`trained_part`."""
+        return digest(trained_part(self.definition))
 
-    @cached_property
-    def runs(self) -> tuple[Run, ...]:
-        """One run per seed."""
-        task, model, train = self.parts.task, self.parts.model, self.parts.train
-        watch = self.parts.watch
-        return tuple(
-            Run(run_id(task, model, train, seed), task, model, train, seed, watch.every, watch)
-            for seed in self.seeds
-        )
 
-    def model(self, seed: int = 0) -> Any:
-        """The model as a ``torch.nn.Module``, with the initial parameters for ``seed``."""
-        run = replace(self.runs[0], seed=seed)
-        return load_object("ablab.train.stack:initial_model", "model")(run)
+def trained_part(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """A definition without expectations, the size and the logbook, which affect no run."""
+    return {k: v for k, v in definition.items() if k not in ("expect", "size", "logbook")}
 
 
 @dataclass(frozen=True)
@@ -98,8 +91,43 @@ class Experiment:
 
     @property
     def runs(self) -> list[Run]:
-        """All runs, grouped by variant."""
-        return [run for variant in self.variants for run in variant.runs]
+        """All runs, grouped by variant; resolves the experiment."""
+        return [run for variant in self.resolve().variants for run in variant.runs]
+
+    def resolve(self) -> "Experiment":
+        """Reads the data that tasks name (a corpus, a tokenizer) and checks settings against them.
+
+        Creating an experiment reads no data. What needs them (ids, numbers of steps from epochs,
+        models) resolves it; call this to see missing data early.
+
+        Returns:
+            The experiment itself.
+
+        Raises:
+            InputError: The data are missing, a setting does not fit them, or two cells are the
+                same run.
+        """
+        assert self._ids  # computed once
+        return self
+
+    @cached_property
+    def _ids(self) -> dict[str, str]:
+        """The label of each variant, by the id of its first run."""
+        found: dict[str, str] = {}
+        for variant in self.variants:
+            first = variant.runs[0].id
+            if first in found:
+                raise InputError(
+                    Problem(
+                        f"two cells of the grid are the same run: {found[first]} and "
+                        f"{variant.label}",
+                        "grid",
+                        expected="axes that affect training; the number of steps, evaluation, "
+                        "snapshots and stop rules do not",
+                    )
+                )
+            found[first] = variant.label
+        return found
 
     @cached_property
     def digest(self) -> str:
@@ -109,13 +137,12 @@ class Experiment:
         the same definition. Expectations, the size and the logbook are excluded, because they do
         not affect any run.
         """
-        excluded = ("expect", "size", "logbook")
-        definition = {k: v for k, v in self.definition.items() if k not in excluded}
-        return digest([definition, [run.id for run in self.runs]])
+        return digest([trained_part(self.definition), [run.id for run in self.runs]])
 
     def __str__(self) -> str:
         grid = " × ".join(f"{axis.key} ({len(axis.choices)})" for axis in self.axes) or "no grid"
-        seeds, runs = counted(len(self.seeds), "seed"), counted(len(self.runs), "run")
+        seeds = counted(len(self.seeds), "seed")
+        runs = counted(len(self.seeds) * len(self.variants), "run")
         return f"{self.name}: {self.question}\n{grid}, {seeds}: {runs}"
 
 
@@ -130,12 +157,50 @@ def experiment(
         settings: Top-level settings by name (``seeds=3``).
 
     Raises:
-        InputError: The experiment is invalid; all problems are listed.
+        InputError: The experiment is invalid; all problems are listed. Whether a corpus or a
+            tokenizer is there is checked by :meth:`Experiment.resolve`.
     """
     tree, origins = read_source(source)
     tree = copy.deepcopy(tree)
+    unknown = _unknown_keys(tree, origins)
+    if unknown:
+        try:
+            check_without_data(tree, origins)
+        except InputError as error:
+            unknown += error.problems
+        raise InputError(*unknown)
+    found = _outline(tree, origins, overrides, settings)
+    variants = _variants(tree, list(found.axes), found.seeds, origins)
+    made = Experiment(
+        found.name, found.question, found.axes, variants, found.seeds, found.expectations,
+        found.definition,
+    )  # fmt: skip
+    return made.resolve() if all(variant.is_resolved for variant in variants) else made
+
+
+def outline(source: str | Path | Mapping[str, Any], **settings: Any) -> Outline:
+    """The outline of an experiment; imports no module and reads no data that it names.
+
+    Args:
+        source: The recipe, file or mapping.
+        settings: Top-level settings by name (``size="full"``).
+
+    Raises:
+        InputError: The name, the grid, the seeds or the expectations are invalid.
+    """
+    tree, origins = read_source(source)
+    tree = copy.deepcopy(tree)
+    unknown = _unknown_keys(tree, origins)
+    if unknown:
+        raise InputError(*unknown)
+    return _outline(tree, origins, (), settings)
+
+
+def _outline(
+    tree: dict[str, Any], origins: Origins, overrides: Sequence[str], settings: Mapping[str, Any]
+) -> Outline:
+    """The outline of an experiment; applies overrides and settings to its tree."""
     parsed = parse_overrides(overrides)
-    _check_top_level(tree, origins)
     apply_size(tree, *_requested_size(parsed, settings), origins)
     axes = read_grid(tree.get("grid") or {}, origins)
     for key, value in settings.items():
@@ -149,16 +214,14 @@ def experiment(
         axes = read_grid(tree["grid"], origins)
     axes = _apply(tree, axes, parsed, origins)
     seeds = read_seeds(tree.get("seeds", 1), origins)
-    variants = _variants(tree, axes, seeds, origins)
     name = read_name(tree.get("name"), origins)
     question = read_question(tree.get("question"), origins)
     expectations = read_expectations(tree.get("expect"), origins.of(("expect",)))
     check_expectations(expectations, [axis.key for axis in axes], origins.of(("expect",)))
-    return Experiment(
+    return Outline(
         name,
         question,
         tuple(axes),
-        variants,
         seeds,
         expectations,
         {
@@ -185,9 +248,9 @@ def _requested_size(
     return settings.get("size"), "argument size"
 
 
-def _check_top_level(tree: Mapping[str, Any], origins: Origins) -> None:
-    """Rejects unknown top-level keys, and reports problems of the parts together with them."""
-    problems = [
+def _unknown_keys(tree: dict[str, Any], origins: Origins) -> list[Problem]:
+    """A problem for each unknown top-level key."""
+    return [
         Problem(
             f"{key} is not a setting",
             key,
@@ -197,12 +260,6 @@ def _check_top_level(tree: Mapping[str, Any], origins: Origins) -> None:
         for key in tree
         if key not in TOP_LEVEL
     ]
-    if problems:
-        try:
-            check_parts(tree, origins)
-        except InputError as error:
-            problems += error.problems
-        raise InputError(*problems)
 
 
 def _apply(
@@ -302,7 +359,6 @@ def _variants(
     tree: dict[str, Any], axes: list[Axis], seeds: tuple[int, ...], origins: Origins
 ) -> tuple[Variant, ...]:
     variants = []
-    ids: dict[str, str] = {}
     for cell in cells(axes):
         here, where = copy.deepcopy(tree), copy.deepcopy(origins)
         assignments = [each for choice in cell for each in choice.assignments]
@@ -313,35 +369,9 @@ def _variants(
                 if axis.source is not None:
                     where.mark(path, axis.source)
         keys = {axis.key: choice.label for axis, choice in zip(axes, cell, strict=True)}
-        try:
-            variant = Variant(keys, check_parts(here, where), seeds)
-        except InputError as error:
-            touched = [".".join(path) for path, _ in assignments]
-            raise InputError(
-                *(_in_cell(problem, keys, touched) for problem in error.problems)
-            ) from error
-        first = variant.runs[0].id
-        if first in ids:
-            raise InputError(
-                Problem(
-                    f"two cells of the grid are the same run: {ids[first]} and {variant.label}",
-                    "grid",
-                    expected="axes that affect training; the number of steps, evaluation, "
-                    "snapshots and stop rules do not",
-                )
-            )
-        ids[first] = variant.label
-        variants.append(variant)
+        touched = tuple(".".join(path) for path, _ in assignments)
+        variants.append(make_variant(keys, here, touched, seeds, where))
     return tuple(variants)
-
-
-def _in_cell(problem: Problem, keys: dict[str, Any], touched: list[str]) -> Problem:
-    """The problem, with the cell in its message if it is about a setting of the cell."""
-    own = f"{problem.key}."
-    if not any(f"{key}.".startswith(own) or own.startswith(f"{key}.") for key in touched):
-        return problem
-    cell = ", ".join(f"{key}={value}" for key, value in keys.items())
-    return replace(problem, message=f"{problem.message} (in the cell {cell})")
 
 
 def _assign(tree: dict[str, Any], path: KeyPath, value: Any, origins: Origins) -> None:

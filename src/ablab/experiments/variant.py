@@ -1,0 +1,132 @@
+"""A variant: one cell of a grid, with its checked configuration and its runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from ablab.config import InputError, Problem, load_object
+from ablab.experiments.identity import run_id
+from ablab.experiments.parts import PARTS, Parts, check_parts, check_without_data
+from ablab.experiments.tree import Origins
+from ablab.train.run import Run
+
+
+def variant_label(keys: Mapping[str, Any]) -> str:
+    """A cell as ``key=value, …``, or ``base`` if there is no grid."""
+    return ", ".join(f"{key}={value}" for key, value in keys.items()) or "base"
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    """The settings of a cell whose configuration depends on data that its task names.
+
+    Attributes:
+        tree: The settings.
+        keys: The keys of the axes with the values of the cell.
+        touched: The settings that the cell changes.
+        origins: The sources of the settings.
+    """
+
+    tree: dict[str, Any]
+    keys: dict[str, Any]
+    touched: tuple[str, ...]
+    origins: Origins = field(compare=False, repr=False)
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The configuration; reads the data, the first time."""
+        try:
+            return check_parts(self.tree, self.origins)
+        except InputError as error:
+            raise _in_cell(error, self.keys, self.touched) from error
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One cell of the grid.
+
+    Attributes:
+        keys: The keys of the axes with the values of this cell (for bundles, their labels).
+        checked: The checked configuration, or the settings if it depends on data.
+        seeds: The seeds of the experiment.
+    """
+
+    keys: dict[str, Any]
+    checked: Parts | Unresolved
+    seeds: tuple[int, ...]
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the configuration is known without reading any data."""
+        return isinstance(self.checked, Parts) or "parts" in vars(self.checked)
+
+    @property
+    def parts(self) -> Parts:
+        """The checked configuration; reads the data that it depends on, the first time.
+
+        Raises:
+            InputError: The data are missing, or a setting does not fit them.
+        """
+        return self.checked if isinstance(self.checked, Parts) else self.checked.parts
+
+    @property
+    def label(self) -> str:
+        """The cell as ``key=value, …``, or ``base`` if there is no grid."""
+        return variant_label(self.keys)
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """One run per seed."""
+        task, model, train = self.parts.task, self.parts.model, self.parts.train
+        watch = self.parts.watch
+        return tuple(
+            Run(run_id(task, model, train, seed), task, model, train, seed, watch.every, watch)
+            for seed in self.seeds
+        )
+
+    def model(self, seed: int = 0) -> Any:
+        """The model as a ``torch.nn.Module``, with the initial parameters for ``seed``."""
+        run = replace(self.runs[0], seed=seed)
+        return load_object("ablab.train.stack:initial_model", "model")(run)
+
+
+def make_variant(
+    keys: dict[str, Any],
+    tree: dict[str, Any],
+    touched: tuple[str, ...],
+    seeds: tuple[int, ...],
+    origins: Origins,
+) -> Variant:
+    """Checks the settings of a cell, without reading the data that they name.
+
+    Args:
+        keys: The keys of the axes with the values of the cell.
+        tree: The settings.
+        touched: The settings that the cell changes.
+        seeds: The seeds of the experiment.
+        origins: The sources of the settings.
+
+    Raises:
+        InputError: A setting is invalid; all problems are listed.
+    """
+    try:
+        parts = check_without_data(tree, origins)
+    except InputError as error:
+        raise _in_cell(error, keys, touched) from error
+    if parts is not None:
+        return Variant(keys, parts, seeds)
+    settings = {part: tree[part] for part in PARTS if part in tree}
+    return Variant(keys, Unresolved(settings, keys, touched, origins), seeds)
+
+
+def _in_cell(error: InputError, keys: dict[str, Any], touched: tuple[str, ...]) -> InputError:
+    """The error, with the cell in the message of each problem about a setting of the cell."""
+    return InputError(*(_problem_in_cell(problem, keys, touched) for problem in error.problems))
+
+
+def _problem_in_cell(problem: Problem, keys: dict[str, Any], touched: tuple[str, ...]) -> Problem:
+    own = f"{problem.key}."
+    if not any(f"{key}.".startswith(own) or own.startswith(f"{key}.") for key in touched):
+        return problem
+    return replace(problem, message=f"{problem.message} (in the cell {variant_label(keys)})")
