@@ -118,6 +118,20 @@ def check_without_data(tree: Mapping[str, Any], origins: Origins) -> Parts | Non
     Raises:
         InputError: A part is invalid; all problems are listed.
     """
+    checked, problems = _check_each(tree, origins)
+    if problems:
+        raise InputError(*problems)
+    return None if checked["task"].reads_data else _fitting(checked, origins)
+
+
+def valid_parts(tree: Mapping[str, Any]) -> dict[str, Config]:
+    """The parts that are valid by themselves, checked without the data that the task names."""
+    checked, _ = _check_each(tree, Origins())
+    return {part: each for part, each in checked.items() if each is not None}
+
+
+def _check_each(tree: Mapping[str, Any], origins: Origins) -> tuple[dict[str, Any], list[Problem]]:
+    """The valid parts, without data that the task names, and the problems of the others."""
     checked: dict[str, Any] = {}
     problems: list[Problem] = []
     sized = None  # the task, if its sizes need no data
@@ -129,9 +143,7 @@ def check_without_data(tree: Mapping[str, Any], origins: Origins) -> Parts | Non
         else:
             if part == "task" and not checked[part].reads_data:
                 sized = checked[part]
-    if problems:
-        raise InputError(*problems)
-    return None if sized is None else _fitting(checked, origins)
+    return checked, problems
 
 
 def _with_data(tree: Mapping[str, Any], origins: Origins) -> Parts:

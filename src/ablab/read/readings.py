@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ablab.experiments.identity import digest
 from ablab.read import curves
 from ablab.read.curves import Reading, read_curve
 from ablab.read.curves.reading import from_data
@@ -34,7 +35,42 @@ def experiment_readings(
         runs: The runs to read.
         column: The column to read.
     """
-    known = cached_readings(store, column, EDITION)
+    by_levels = _by_levels(store, record, runs)
+    found: dict[str, Reading] = {}
+    for levels, some in by_levels:
+        # Earlier releases read the runs of all tasks with the levels of the first one.
+        edition = EDITION if len(by_levels) == 1 else f"{EDITION}, {digest(levels)[:12]}"
+        found |= _readings(store, record, some, column, levels, edition)
+    return {run.run: found[run.run] for run in runs if run.run in found}
+
+
+def _by_levels(
+    store: Store, record: ExperimentRecord, runs: Sequence[RunRecord]
+) -> list[tuple[dict[str, float], list[RunRecord]]]:
+    """The runs by the natural levels of their tasks, which can differ between variants."""
+    known = record.registration
+    if known is None or not known.task_of_variant:
+        return [(record.levels, list(runs))]
+    seeds = max(1, len(record.definition["seeds"]))
+    places = {row["run"]: row["position"] // seeds for row in store.members(record.id)}
+    groups: dict[str, tuple[dict[str, float], list[RunRecord]]] = {}
+    for run in runs:
+        task = known.task(places[run.run]) if run.run in places else None
+        levels = record.levels if task is None else task.levels
+        groups.setdefault(digest(levels), (levels, []))[1].append(run)
+    return list(groups.values())
+
+
+def _readings(
+    store: Store,
+    record: ExperimentRecord,
+    runs: Sequence[RunRecord],
+    column: str,
+    levels: dict[str, float],
+    edition: str,
+) -> dict[str, Reading]:
+    """The readings of runs with the same natural levels, cached under an edition."""
+    known = cached_readings(store, column, edition)
     found: dict[str, Reading] = {}
     for run in runs:
         cached = known.get((run.run, run.step))
@@ -45,11 +81,11 @@ def experiment_readings(
         frame = experiment_metrics(
             store, record, lambda names: [name for name in names if name == column]
         )
-        made = read_frame(frame.filter(pl.col("run").is_in(list(left))), column, record.levels)
+        made = read_frame(frame.filter(pl.col("run").is_in(list(left))), column, levels)
         texts = {(run, left[run]): json.dumps(reading.as_data()) for run, reading in made.items()}
-        cache_readings(store, column, EDITION, texts)
+        cache_readings(store, column, edition, texts)
         found |= made
-    return {run.run: found[run.run] for run in runs if run.run in found}
+    return found
 
 
 def read_frame(frame: pl.DataFrame, column: str, levels: dict[str, float]) -> dict[str, Reading]:

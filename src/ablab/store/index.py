@@ -73,6 +73,11 @@ _ADDED = {
     written TEXT NOT NULL, seen INTEGER NOT NULL, runs INTEGER NOT NULL,
     UNIQUE (experiment, expectation)
 )""",
+    "registrations": "(experiment INTEGER PRIMARY KEY, registration TEXT NOT NULL)",
+    "samples": """(
+    run TEXT NOT NULL, step INTEGER NOT NULL, text TEXT NOT NULL, about TEXT NOT NULL,
+    PRIMARY KEY (run, step)
+) WITHOUT ROWID""",
 }
 
 
