@@ -25,7 +25,6 @@ from ablab.read.readings import experiment_readings
 from ablab.read.summary import VariantSummary, summarise, table
 from ablab.read.verdicts import Verdict, verdicts
 from ablab.store.metrics import experiment_metrics, experiment_runs
-from ablab.store.run_rows import longest_experiment
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.store.stored_run import StoredRun
 
@@ -58,11 +57,8 @@ class OpenStore:
             StoreError: No run or several runs match.
         """
         run = self.store.run_row(run)["id"]
-        number, position = longest_experiment(self.store, run)
-        definition = next(each.definition for each in self.experiments if each.id == number)
-        settings = experiment(definition).runs[position]
         record = next(each for each in self.store.runs() if each.run == run)
-        return StoredRun(self.store, record, settings)
+        return StoredRun(self.store, record)
 
     def metrics(self, experiment: str, columns: list[str] | None = None) -> pl.DataFrame:
         """One row per run and step; see :func:`ablab.store.metrics.experiment_metrics`."""

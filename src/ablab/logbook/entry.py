@@ -19,7 +19,7 @@ from ablab.logbook.marks import curve_marks
 from ablab.logbook.notes import BEGIN, end_line, entry_notes
 from ablab.logbook.page import assets, templates
 from ablab.logbook.plotdata import plot_data, points_of_curves
-from ablab.logbook.samples import make_samples, saved_samples
+from ablab.logbook.samples import shown_samples
 from ablab.logbook.statistic_sections import file_name, incidents, shown_columns, watched_figures
 from ablab.logbook.variant_curves import curves
 from ablab.read.bands import Band, bands
@@ -65,7 +65,6 @@ def write_entry(store: Store, record: ExperimentRecord) -> Entry:
         StoreError: A file cannot be written.
     """
     folder = store.path / "logbook" / store.entry_folder(record)
-    make_samples(store, record, experiment_runs(store, record), folder)
     content = entry_content(store, replace(record, entry=folder.name))
     figures = content["figures"] | content["watched_files"] | content["effect_figures"]
     for name, drawing in figures.items():
@@ -122,7 +121,7 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "findings": found,
         "effect_tables": [effect_table(each) for each in found.effects],
         "effect_figures": effect_drawings(found.effects),
-        "samples": _samples(store, record),
+        "samples": shown_samples(store, record, runs),
         "figures": {
             column: curves(each, column, record.levels, marks.get(column))
             for column, each in drawn.items()
@@ -146,10 +145,6 @@ def _notes(store: Store, record: ExperimentRecord) -> tuple[str, int]:
     stored = store.notes(record.id)
     path = store.path / "logbook" / (record.entry or "") / "entry.md"
     return entry_notes(path, stored), len(stored)
-
-
-def _samples(store: Store, record: ExperimentRecord) -> list[dict[str, Any]]:
-    return [] if record.entry is None else saved_samples(store.path / "logbook" / record.entry)
 
 
 def _choices(values: Any) -> list[str]:

@@ -12,6 +12,7 @@ Modules:
 - ``leases``: which process owns which run.
 - ``metrics``: Parquet parts, and reading them as one frame.
 - ``run_rows``: what the index says of runs: progress, segments, snapshots, outcomes.
+- ``samples``: generated texts, by run and step.
 - ``snapshots``: parameters and optimizer state as safetensors.
 - ``store``: the store itself: experiments, runs, notes and entries.
 - ``stored_run``: a stored run in Python.

@@ -3,16 +3,18 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
 from torch import Tensor, nn
 
 from ablab.config import Problem
+from ablab.experiments.experiment import experiment
 from ablab.store.artifacts import Artifact, list_artifacts, read_artifact, read_incident
 from ablab.store.index import StoreError
 from ablab.store.metrics import run_metrics
-from ablab.store.run_rows import list_snapshots
+from ablab.store.run_rows import list_snapshots, longest_experiment
 from ablab.store.snapshots import read_parameters
 from ablab.store.store import RunRecord, Store
 from ablab.train.run import Run
@@ -26,12 +28,26 @@ class StoredRun:
     Attributes:
         store: The store that contains it.
         record: Its record, as listed by ``ablab runs``.
-        run: Its configuration, in the form that training uses.
     """
 
     store: Store
     record: RunRecord
-    run: Run
+
+    @cached_property
+    def run(self) -> Run:
+        """Its configuration, in the form that training uses.
+
+        This imports the modules that its definition names and reads its corpus, so only what asks
+        for a model uses it.
+
+        Raises:
+            InputError: A module or a corpus is missing.
+        """
+        number, position = longest_experiment(self.store, self.id)
+        definition = next(each.definition for each in self.store.experiments() if each.id == number)
+        asked = experiment(definition)
+        place, seed = divmod(position, len(asked.seeds))
+        return asked.variants[place].runs[seed]
 
     @property
     def id(self) -> str:
