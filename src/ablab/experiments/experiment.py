@@ -1,6 +1,7 @@
 """An experiment: a question as variants and runs."""
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +34,15 @@ from ablab.experiments.tree import Path as KeyPath
 from ablab.experiments.variant import Variant, make_variant, variant_label
 from ablab.train.run import Run
 
-__all__ = ["Experiment", "Outline", "Variant", "experiment", "outline", "variant_label"]
+__all__ = [
+    "Experiment",
+    "Outline",
+    "Variant",
+    "experiment",
+    "outline",
+    "trained_digest",
+    "variant_label",
+]
 
 
 @dataclass(frozen=True)
@@ -56,15 +65,15 @@ class Outline:
     expectations: tuple[Expectation, ...]
     definition: dict[str, Any]
 
-    @property
-    def trains(self) -> str:
-        """A digest of the definition without what affects no run; see :func:`trained_part`."""
-        return digest(trained_part(self.definition))
-
 
 def trained_part(definition: Mapping[str, Any]) -> dict[str, Any]:
     """A definition without expectations, the size and the logbook, which affect no run."""
     return {k: v for k, v in definition.items() if k not in ("expect", "size", "logbook")}
+
+
+def trained_digest(definition: Mapping[str, Any]) -> str:
+    """A digest of the part of a definition that affects runs, the same once it was stored."""
+    return digest(json.loads(json.dumps(trained_part(definition))))
 
 
 @dataclass(frozen=True)
