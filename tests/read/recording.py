@@ -1,7 +1,7 @@
 """Reads a store with every command and page, and records what that imports, opens and asks for.
 
 A script for a process of its own, because what has been imported or cached is not asked for again:
-``python -m tests.read.recording STORE REPORT``. The working directory is the stranger's.
+``python -m tests.read.recording STORE REPORT [KIND …]``. The working directory is the stranger's.
 """
 
 import json
@@ -19,13 +19,13 @@ READING = {
     "show": [["show", "RUN"], ["show", "RUN", "--json"]],
     "metrics": [["metrics", "EXPERIMENT"], ["metrics", "RUN", "--columns", "train_loss"]],
     "read": [["read", "EXPERIMENT"], ["read", "RUN", "--json"]],
-    "expect": [["expect", "EXPERIMENT"], ["expect", "EXPERIMENT", "final(train_loss) > 1"]],
+    "expect": [["expect", "EXPERIMENT"], ["expect", "norms", "final(train_loss) > 1"]],
     "claims": [["claims"], ["claims", "stranger.yaml"], ["claims", "--json"]],
     "effects": [["effects", "EXPERIMENT"], ["effects", "EXPERIMENT", "--json"]],
     "figure": [["figure", "RUN"],
-               ["figure", "RUN", "activation/logits/rms", "--out", "out.svg"]],
-    "logbook": [["logbook", "EXPERIMENT"], ["logbook"]],
-    "note": [["note", "EXPERIMENT", "a word"]],
+               ["figure", "RUN", "train_loss", "--out", "out.svg"]],
+    "logbook": [["logbook", "download"], ["logbook", "outside"], ["logbook"]],
+    "note": [["note", "module", "a word"], ["note", "norms", "a word"]],
     "export": [["export", "EXPERIMENT", "--to", "csv", "--out", "out.csv"],
                ["export", "EXPERIMENT", "--to", "parquet", "--out", "out.parquet"]],
     "check": [["check"], ["check", "--json"]],
@@ -83,11 +83,13 @@ class Recorder:
         )  # fmt: skip
 
 
-def commands(recorder: Recorder, store: str, names: list[str], runs: list[str]) -> None:
+def commands(
+    recorder: Recorder, kinds: list[str], store: str, names: list[str], runs: list[str]
+) -> None:
     from tests.cli.command import run_command
 
-    for command, forms in READING.items():
-        for form in forms:
+    for command in kinds:
+        for form in READING.get(command, []):
             targets = names if "EXPERIMENT" in form else runs if "RUN" in form else [""]
             for target in targets:
                 words = [target if word in ("EXPERIMENT", "RUN") else word for word in form]
@@ -146,7 +148,7 @@ def frames(recorder: Recorder, store: str, names: list[str], runs: list[str]) ->
         recorder.step("open", f"the run {name}", run)
 
 
-def main(store: str, report: str) -> None:
+def main(store: str, report: str, *chosen: str) -> None:
     import sqlite3
 
     with sqlite3.connect(f"{store}/index.sqlite") as connection:
@@ -159,9 +161,12 @@ def main(store: str, report: str) -> None:
 
     listen()
     recorder = Recorder()
-    commands(recorder, store, names, runs)
-    frames(recorder, store, names, runs)
-    pages(recorder, store, numbers, runs)
+    kinds = list(chosen) or [*READING, "open"]
+    commands(recorder, kinds, store, names, runs)
+    if "open" in kinds:
+        frames(recorder, store, names, runs)
+    if "serve" in kinds:
+        pages(recorder, store, numbers, runs)
     Path(report).write_text(json.dumps(recorder.steps))
 
 

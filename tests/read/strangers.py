@@ -21,18 +21,18 @@ MARKUP = "<script>alert(1)</script>\x1b[31m\x9b31m\nred"
 TASK = {"kind": "addition", "n_digits": 1}
 ADDED = ("registrations", "samples")  # tables that an older release lacks
 
-# What takes the place of the task and of the model in the definition and the trajectories.
+# What takes the place of parts in the definition and the trajectories.
 STRANGE = {
+    "module": {
+        "task": {"kind": "mine:Task"},
+        "model": {"kind": "mine:Model", "n_heads": 2},
+        "train": {"optimizer": "evilmod:Optimizer", "steps": 60},
+    },
     "norms": {"model": {"norm": "evilmod:norm", "n_heads": 2}},
-    "module": {"model": {"kind": "mine:Model", "n_heads": 2}},
-    "tasks": {"task": {"kind": "mine:Task"}},
-    "optimizers": {"train": {"optimizer": "evilmod:Optimizer", "steps": 60}},
-    "address": {"task": {"kind": "text", "corpus": "http://127.0.0.1:9/corpus.txt"}},
     "download": {"task": {"kind": "text", "corpus": "tinyshakespeare", "seq_len": 8}},
-    "outside": {"task": {"kind": "text", "corpus": "OUTSIDE", "seq_len": 4}},
-    "subwords": {"task": {"kind": "text", "corpus": "OUTSIDE", "tokenizer": "bpe",
-                          "bpe_size": 300, "seq_len": 4}},
-    "marked": {},
+    "outside": {"task": {"kind": "text", "corpus": "OUTSIDE", "tokenizer": "bpe",
+                         "bpe_size": 300, "seq_len": 4}},
+    "marked": {"task": {"kind": "text", "corpus": "http://127.0.0.1:9/corpus.txt"}},
 }  # fmt: skip
 
 
@@ -69,11 +69,11 @@ def _asked(name):
         "question": "What does reading do?",
         "task": TASK,
         "model": {"n_heads": 2},
-        "train": {"steps": 60},
-        "grid": {"model.d_model": [8, 16]},
-        "seeds": 2 if name == "marked" else [0, 1],
+        "train": {"steps": 60, "lr": 0.001 * (1 + list(STRANGE).index(name))},
+        "grid": {"model.d_model": [8, 32]},  # 32 is the default
+        "seeds": 2,
         "expect": _expectations(),
-    } | ({"train": {"steps": 60, "lr": 0.5}} if name == "marked" else {})
+    }
 
 
 def _expectations():
@@ -82,11 +82,7 @@ def _expectations():
 
 def _curve(keys, seed, steps):
     noise = np.random.default_rng(seed + keys["model.d_model"]).standard_normal(len(steps))
-    return {
-        "train_loss": 2.3 * np.exp(-0.02 * steps) + 0.01 * noise,
-        "eval_loss": np.where(steps % 10 == 0, 2.3 * np.exp(-0.02 * steps), np.nan),
-        "activation/logits/rms": np.where(steps % 10 == 0, 1.0 + 0.1 * noise, np.nan),
-    }
+    return 2.3 * np.exp(-0.02 * steps) + 0.01 * noise
 
 
 def _put_in(lab: Path, outside: str) -> None:
@@ -102,6 +98,11 @@ def _put_in(lab: Path, outside: str) -> None:
                 "UPDATE experiments SET definition = ? WHERE id = ?",
                 (json.dumps(definition), number),
             )
+            if name == "marked":
+                connection.execute(
+                    "UPDATE members SET variant = json_set(variant, '$.how', ?) WHERE experiment = ?",
+                    (MARKUP, number),
+                )
             rows = connection.execute(
                 """SELECT r.id, r.trajectory FROM runs r JOIN members m ON m.run = r.id
                    WHERE m.experiment = ?""",
@@ -121,5 +122,4 @@ def _put_in(lab: Path, outside: str) -> None:
         connection.execute(
             "UPDATE experiments SET name = ?, question = ? WHERE name = 'marked'", (MARKUP, MARKUP)
         )
-        connection.execute("UPDATE runs SET error = ?, outcome = 'failed' WHERE seed = 77", ("x",))
     connection.close()

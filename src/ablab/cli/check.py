@@ -2,7 +2,7 @@
 
 import click
 
-from ablab.cli.common import json_option, print_json, quiet_option, store_option
+from ablab.cli.common import echo, json_option, print_json, quiet_option, store_option
 
 
 @click.command()
@@ -11,7 +11,7 @@ from ablab.cli.common import json_option, print_json, quiet_option, store_option
 @quiet_option
 def check(store: str, as_json: bool, quiet: bool) -> int:
     """Check the store for missing or damaged files."""
-    from ablab.config import counted
+    from ablab.config import counted, visible
     from ablab.store import Store
 
     opened = Store(store)
@@ -30,12 +30,12 @@ def check(store: str, as_json: bool, quiet: bool) -> int:
         )
     else:
         for problem in found.problems:
-            click.echo(problem)
+            echo(visible(problem))
         if found.leftovers:
             leftovers = counted(len(found.leftovers), "unused file")
-            click.echo(f"{leftovers} from interrupted work (harmless)")
+            echo(f"{leftovers} from interrupted work (harmless)")
         problems = counted(len(found.problems), "problem") if found.problems else "no problems"
-        click.echo(
+        echo(
             f"{opened.path}: {problems} found; {counted(found.runs, 'run')}, "
             f"{counted(found.parts, 'metrics part')}, {counted(found.snapshots, 'snapshot')}"
         )

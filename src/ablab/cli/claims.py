@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ablab.cli.common import (
+    echo,
     execution_options,
     json_option,
     make_options,
@@ -50,6 +51,7 @@ def claims(
     with claims. With --run, each recipe is trained first, as by ablab run.
     """
     options = make_options(**choices)
+    from ablab.config import visible
     from ablab.logbook.claims import chosen, claims_of, tally, write_page
     from ablab.store import Store
 
@@ -76,10 +78,10 @@ def claims(
             for claim in each.claims
         ],
     )  # fmt: skip
-    click.echo(f"\n{tally(found)}")
+    echo(f"\n{tally(found)}")
     for each in found:
         if each.lacking:
-            click.echo(f"{each.name} cannot be run here: {each.lacking}", err=True)
+            echo(f"{visible(each.name)} cannot be run here: {each.lacking}", err=True)
     return code
 
 
@@ -109,7 +111,7 @@ def _run_missing(
             lacking[name] = "; ".join(problem.message for problem in error.problems)
             continue
         if not quiet:
-            click.echo(f"{name} ({number} of {len(names)})", err=True)
+            echo(f"{name} ({number} of {len(names)})", err=True)
         chosen = asked.definition.get("size")
         command = ["ablab", "run", name, *([f"size={chosen}"] if chosen else [])]
         trained = orchestrate(
@@ -117,10 +119,10 @@ def _run_missing(
         )
         result = Result.of(asked, trained)
         if not result.complete:
-            click.echo("interrupted; run the same command again to continue", err=True)
+            echo("interrupted; run the same command again to continue", err=True)
             return 130, lacking
         if any(record.status in ("failed", "diverged") for record in result.runs):
-            click.echo(f"{name}: some runs failed or diverged", err=True)
+            echo(f"{name}: some runs failed or diverged", err=True)
             code = 1
     return code, lacking
 

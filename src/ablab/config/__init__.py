@@ -2,9 +2,7 @@
 
 - ``base``: the base class of typed configurations, and the fields that enter a run's identity
 - ``cache``: the user's cache folder
-- ``cache``: the user's cache folder
 - ``errors``: ``InputError`` and ``Problem``
-- ``files``: atomic writes
 - ``files``: atomic writes
 - ``patterns``: selecting names by shell-style patterns
 - ``registry``: components found by name or import path
@@ -17,7 +15,7 @@ from ablab.config.errors import InputError, Problem, is_file, nearest
 from ablab.config.patterns import match_names
 from ablab.config.registry import Registry, load_object, source_digest
 from ablab.config.variants import Component, Variants
-from ablab.config.wording import counted
+from ablab.config.wording import counted, visible, visible_lines
 
 __all__ = [
     "Component",
@@ -35,4 +33,6 @@ __all__ = [
     "match_names",
     "nearest",
     "source_digest",
+    "visible",
+    "visible_lines",
 ]
