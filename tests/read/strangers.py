@@ -100,7 +100,8 @@ def _put_in(lab: Path, outside: str) -> None:
             )
             if name == "marked":
                 connection.execute(
-                    "UPDATE members SET variant = json_set(variant, '$.how', ?) WHERE experiment = ?",
+                    """UPDATE members SET variant = json_set(variant, '$.how', ?)
+                       WHERE experiment = ?""",
                     (MARKUP, number),
                 )
             rows = connection.execute(
