@@ -90,6 +90,7 @@ def test_a_store_of_an_earlier_release_gets_samples_when_it_is_run_again(asked, 
     with mock.patch.object(samples, "_sample", side_effect=AssertionError):
         run(asked, tmp_path / "lab")  # nothing is made twice
     with trained.store.index.transaction() as connection:
+        connection.execute("DELETE FROM samples")
         connection.execute("DROP TABLE samples")
     trained.store.close()
     again, said = run(asked, tmp_path / "lab")

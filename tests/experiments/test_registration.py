@@ -109,6 +109,7 @@ def test_a_store_of_an_earlier_release_gets_its_record_when_it_is_asked_for_agai
     store = Store(tmp_path / "lab", create=True)
     store.register(asked, "", {})
     with store.index.transaction() as connection:
+        connection.execute("DELETE FROM registrations")
         connection.execute("DROP TABLE registrations")
     store.close()
     store = Store(tmp_path / "lab")

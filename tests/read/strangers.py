@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ablab.store import Store
 from tests.read.filled import fill
 
 TRAP = """
@@ -53,6 +54,8 @@ def strangers_store(folder: Path) -> None:
     with sqlite3.connect(folder / "old" / "index.sqlite") as connection:
         for table in ADDED:
             connection.execute(f"DROP TABLE IF EXISTS {table}")
+            connection.execute("DELETE FROM row_digests WHERE of_table = ?", (table,))
+    connection.close()
     trap = TRAP.format(marker=str(folder / "imported"))
     for place in (work, lab, folder / "old", folder / "modules"):
         place.mkdir(exist_ok=True)
@@ -86,8 +89,9 @@ def _curve(keys, seed, steps):
 
 
 def _put_in(lab: Path, outside: str) -> None:
-    """Replaces definitions, trajectories, ids and names by a stranger's."""
-    with sqlite3.connect(lab / "index.sqlite") as connection:
+    """Replaces definitions, trajectories and names by a stranger's, with digests that fit."""
+    store = Store(lab)
+    with store.index.transaction() as connection:
         for place, name in enumerate(STRANGE):
             change = json.loads(json.dumps(STRANGE[name]).replace("OUTSIDE", outside))
             (number, text) = connection.execute(
@@ -123,4 +127,4 @@ def _put_in(lab: Path, outside: str) -> None:
         connection.execute(
             "UPDATE experiments SET name = ?, question = ? WHERE name = 'marked'", (MARKUP, MARKUP)
         )
-    connection.close()
+    store.close()

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OTHER = {"run", "plan", "replay", "generate", "doctor", "data", "recipes", "analyses"}
 KINDS = [*READING, "open"]
 SYSTEM = (
+    ":memory:",
     "/dev/null",
     "/dev/urandom",
     "/proc/",

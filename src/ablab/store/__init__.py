@@ -8,11 +8,13 @@ Modules:
 - ``checkpointer``: writes the checkpoints of a stack.
 - ``expected``: expectations with the time at which they were written.
 - ``files``: atomic writes.
-- ``index``: the SQLite index, its schema and its transactions.
+- ``index``: the SQLite index and its transactions.
 - ``leases``: which process owns which run.
 - ``metrics``: Parquet parts, and reading them as one frame.
+- ``row_digests``: digests of the index's rows, and their verification.
 - ``run_rows``: what the index says of runs: progress, segments, snapshots, outcomes.
 - ``samples``: generated texts, by run and step.
+- ``schema``: the tables of the index, and whether a file has these and nothing else.
 - ``snapshots``: parameters and optimizer state as safetensors.
 - ``store``: the store itself: experiments, runs, notes and entries.
 - ``stored_run``: a stored run in Python.
