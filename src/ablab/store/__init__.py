@@ -9,6 +9,7 @@ Modules:
 - ``expected``: expectations with the time at which they were written.
 - ``files``: atomic writes.
 - ``index``: the SQLite index and its transactions.
+- ``index_repair``: repairs damaged rows of the index, or drops what is made again.
 - ``leases``: which process owns which run.
 - ``metrics``: Parquet parts, and reading them as one frame.
 - ``row_digests``: digests of the index's rows, and their verification.
