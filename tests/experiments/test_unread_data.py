@@ -58,7 +58,7 @@ def unread():
         ({"task": {"tokenizer": "bpe", "bpe_size": 300}}, ("task.bpe_size=300,400",)),
         ({"task": {"tokenizer": "/nowhere/tokenizer.json"}}, ()),
         ({"train": {"epochs": 2, "batch_size": "full"}}, ("model.d_model=8,16",)),
-        ({"task": {"eval_lengths": [16]}, "model": {"position": "learned"}}, ()),
+        ({"task": {"eval_lengths": [16]}, "model": {"position": "rope"}}, ()),
     ],
 )
 def test_creating_an_experiment_reads_nothing(unread, parts, overrides):
@@ -105,6 +105,8 @@ def test_other_settings_are_checked_at_once(unread):
     }  # fmt: skip
     with pytest.raises(InputError, match="bpe_size can only be used"):
         about("/nowhere", task={"bpe_size": 300})
+    with pytest.raises(InputError, match="learned positions end at 8 tokens"):
+        about("/nowhere", task={"eval_lengths": [16]}, model={"position": "learned"})
 
 
 @pytest.mark.parametrize(

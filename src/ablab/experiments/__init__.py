@@ -1,6 +1,7 @@
 """Experiments: parsing, overrides, grids, checks, identity; measures and expectations.
 
 - ``experiment``, ``variant``: an experiment, its variants and their runs
+- ``outline``: an experiment without its variants, read without its modules and its data
 - ``source``: reads recipes, YAML files and mappings
 - ``header``, ``sizes``, ``grid``, ``overrides``: the name and seeds, sizes, axes, overrides
 - ``parts``, ``resolve``: checks task, model, training and statistics settings; epochs as steps

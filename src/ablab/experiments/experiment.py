@@ -1,7 +1,6 @@
 """An experiment: a question as variants and runs."""
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from ablab.experiments.expectations import (
 from ablab.experiments.grid import Axis, Choice, cells, check_key, make_axis, read_grid
 from ablab.experiments.header import read_logbook, read_name, read_question, read_seeds
 from ablab.experiments.identity import digest
+from ablab.experiments.outline import Outline, trained_part
 from ablab.experiments.overrides import Override, parse_overrides
 from ablab.experiments.parts import (
     PARTS,
@@ -40,40 +40,8 @@ __all__ = [
     "Variant",
     "experiment",
     "outline",
-    "trained_digest",
     "variant_label",
 ]
-
-
-@dataclass(frozen=True)
-class Outline:
-    """An experiment without its variants, whose settings are not checked.
-
-    Attributes:
-        name: The name.
-        question: The question it asks.
-        axes: The axes of the grid, in order.
-        seeds: The seeds of every variant.
-        expectations: What is expected of the results.
-        definition: The experiment as plain data.
-    """
-
-    name: str
-    question: str
-    axes: tuple[Axis, ...]
-    seeds: tuple[int, ...]
-    expectations: tuple[Expectation, ...]
-    definition: dict[str, Any]
-
-
-def trained_part(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """A definition without expectations, the size and the logbook, which affect no run."""
-    return {k: v for k, v in definition.items() if k not in ("expect", "size", "logbook")}
-
-
-def trained_digest(definition: Mapping[str, Any]) -> str:
-    """A digest of the part of a definition that affects runs, the same once it was stored."""
-    return digest(json.loads(json.dumps(trained_part(definition))))
 
 
 @dataclass(frozen=True)
@@ -167,7 +135,7 @@ def experiment(
 
     Raises:
         InputError: The experiment is invalid; all problems are listed. Whether a corpus or a
-            tokenizer is there is checked by :meth:`Experiment.resolve`.
+            tokenizer is there is checked by ``resolve()``.
     """
     tree, origins = read_source(source)
     tree = copy.deepcopy(tree)

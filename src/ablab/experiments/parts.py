@@ -121,7 +121,12 @@ def check_without_data(tree: Mapping[str, Any], origins: Origins) -> Parts | Non
     checked, problems = _check_each(tree, origins)
     if problems:
         raise InputError(*problems)
-    return None if checked["task"].reads_data else _fitting(checked, origins)
+    task, model = checked["task"], checked["model"]
+    if not task.reads_data:
+        return _fitting(checked, origins)
+    if ":" not in model.kind:  # a user's check can need the data
+        _check_fit(task, model, origins)
+    return None
 
 
 def valid_parts(tree: Mapping[str, Any]) -> dict[str, Config]:
@@ -200,12 +205,16 @@ def _check_part(
 def _fitting(checked: dict[str, Any], origins: Origins) -> Parts:
     """The checked parts, if the model can be trained on the task."""
     parts = Parts(**checked)
+    _check_fit(parts.task, parts.model, origins)
+    return parts
+
+
+def _check_fit(task: TaskConfig, model: ModelConfig, origins: Origins) -> None:
     try:
-        parts.model.check_task(parts.task)
+        model.check_task(task)
     except ValueError as error:
         source = origins.of(("model", "kind")) or origins.of(("model",))
         raise InputError(Problem(f"model: {error}", "model", source)) from error
-    return parts
 
 
 def _data_problems(error: ValueError, origins: Origins) -> list[Problem]:

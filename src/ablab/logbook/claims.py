@@ -9,14 +9,9 @@ from typing import Any
 from ablab.config import InputError, Problem, nearest
 from ablab.config.files import write_text_atomically
 from ablab.experiments.expectations import Expectation
-from ablab.experiments.experiment import (
-    Experiment,
-    Outline,
-    experiment,
-    outline,
-    trained_digest,
-)
+from ablab.experiments.experiment import Experiment, experiment, outline
 from ablab.experiments.measures import parse_measure
+from ablab.experiments.outline import Outline, trained_digest
 from ablab.experiments.source import read_source, shipped
 from ablab.logbook.page import templates
 from ablab.read.hypothesis_tests import same_label
