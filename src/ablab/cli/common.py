@@ -23,6 +23,13 @@ store_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
 )
+source_option = click.option(
+    "--source",
+    default="stored",
+    show_default=True,
+    type=click.Choice(["stored", "current"]),
+    help="Users' code in the model: that which trained the run, or that which can be imported now.",
+)
 quiet_option = click.option("--quiet", is_flag=True, help="Hide progress.")
 
 

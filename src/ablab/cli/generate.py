@@ -4,7 +4,14 @@ from typing import Any
 
 import click
 
-from ablab.cli.common import json_option, print_json, print_table, quiet_option, store_option
+from ablab.cli.common import (
+    json_option,
+    print_json,
+    print_table,
+    quiet_option,
+    source_option,
+    store_option,
+)
 
 _HELD_OUT = "held-out"
 
@@ -37,6 +44,7 @@ _HELD_OUT = "held-out"
     help="List held-out samples with prediction and target, worst first.",
 )
 @click.option("--limit", default=20, show_default=True, help="Number of rows to list.")
+@source_option
 @store_option
 @json_option
 @quiet_option
@@ -55,6 +63,7 @@ def generate(
     no_cache: bool,
     dataset: str | None,
     limit: int,
+    source: Any,
     store: str,
     as_json: bool,
     quiet: bool,
@@ -72,7 +81,7 @@ def generate(
     for name, value in numbers.items():
         if value is not None and value < 1:
             raise InputError(f"{name} {value} is below 1")
-    stored = ablab.open(store).run(run)
+    stored = ablab.open(store).run(run, source)
     if dataset == _HELD_OUT:
         _list_answers(stored, step, limit, as_json)
         return

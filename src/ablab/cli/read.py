@@ -101,7 +101,7 @@ def find_target(store: Any, target: str) -> tuple[Any, str | None]:
     if any(target in (record.name, record.entry) for record in store.experiments()):
         return store.experiment(target), None
     run = run_id(store, target)
-    number, _ = longest_experiment(store, run)
+    number = longest_experiment(store, run)
     record = next(each for each in store.experiments() if each.id == number)
     return record, run
 
@@ -137,6 +137,7 @@ def expect(
     from ablab.read.verdicts import calibration, verdicts
     from ablab.store import Store
     from ablab.store.expected import stamp
+    from ablab.store.known_runs import as_stored
 
     overrides = [each for each in arguments if _OVERRIDE.match(each)]
     sentences = [each for each in arguments if not _OVERRIDE.match(each)]
@@ -160,7 +161,7 @@ def expect(
             )
         opened = Store(store, create=True)
         command = " ".join(["ablab expect", experiment, *overrides])
-        record = opened.register(asked, command, environment())
+        record = opened.register(as_stored(asked, opened), command, environment())
         stamp(opened, record, asked.expectations)
     else:
         opened = Store(store)

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ablab.cli.common import json_option, print_json, quiet_option, store_option
+from ablab.cli.common import json_option, print_json, quiet_option, source_option, store_option
 
 
 @click.command()
@@ -35,6 +35,7 @@ from ablab.cli.common import json_option, print_json, quiet_option, store_option
     "--samples", default=8, show_default=True, help="Samples in the probe batch of captures."
 )
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps")
+@source_option
 @store_option
 @json_option
 @quiet_option
@@ -47,6 +48,7 @@ def replay(
     capture_every: int | None,
     samples: int,
     device: str,
+    source: Any,
     store: str,
     as_json: bool,
     quiet: bool,
@@ -81,6 +83,7 @@ def replay(
             capture_every=capture_every,
             samples=samples,
             device=device,  # type: ignore[arg-type]
+            source=source,
             tell=tell,
         )
     finally:
@@ -116,6 +119,8 @@ def _print(found: Any) -> None:
             f"first difference at step {found.first_difference}, largest relative difference "
             f"{found.difference:.2g} at step {found.where}"
         )
+    if found.note is not None:
+        click.echo(found.note, err=True)
     if not found.agrees:
         click.echo(
             "this is more than rounding explains over so few steps; causes can be a different "

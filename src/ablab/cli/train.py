@@ -100,13 +100,16 @@ def plan(
     asked = read_experiment(experiment, *overrides).resolve()
     from ablab.config import counted
     from ablab.execute.observers import check_captures
-    from ablab.execute.orchestrate import steps_to_train
+    from ablab.execute.orchestrate import against_stored, steps_to_train
     from ablab.execute.plan import make_plan
     from ablab.execute.progress import duration
     from ablab.execute.speeds import Speeds
     from ablab.watching.step_statistics import check_watching
 
     check_watching(asked.runs)
+    asked, news = against_stored(asked, store)
+    if news is not None and not quiet:
+        click.echo(news, err=True)
     left = steps_to_train(asked, store, options.retry)
     captured = check_captures([each for each in asked.runs if each.id in left], store)
     if not quiet and not as_json:

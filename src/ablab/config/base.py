@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ablab.config.registry import load_object, source_digest
+from ablab.config.source_digest import component_source
 from ablab.config.variants import Component
 
 
@@ -59,7 +59,7 @@ def identity_of(config: Config) -> dict[str, Any]:
             continue
         result[name] = value.identity() if isinstance(value, Config) else _plain(value)
         if any(isinstance(mark, Component) for mark in field.metadata) and ":" in value:
-            result[f"{name}_source"] = source_digest(load_object(value, name))
+            result[f"{name}_source"] = component_source(value, name)
     return result
 
 

@@ -11,6 +11,7 @@ Modules:
 - ``executors``: the shipped executors, one per file.
 - ``memory``: settings of the C library's allocator.
 - ``method_choice``: chooses the method that trains a group of runs.
+- ``new_runs``: why runs of an experiment are new.
 - ``observers``: attaches statistics, captures and the flight recorder to a stack.
 - ``options``: the user's options, such as device, engine and workers.
 - ``orchestrate``: runs an experiment from its checks to its last checkpoint.

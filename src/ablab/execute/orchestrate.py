@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablab.config.source_digest import check_sources
 from ablab.config.wording import counted
 from ablab.execute.cost import count_cost
 from ablab.execute.device import find_device
 from ablab.execute.environment import environment
 from ablab.execute.executor import find_executor, make_executor
 from ablab.execute.memory import retain_freed_memory
+from ablab.execute.new_runs import why_new
 from ablab.execute.observers import check_captures, runs_with_fewer_statistics
 from ablab.execute.options import Options
 from ablab.execute.plan import Plan, make_plan
@@ -22,6 +24,7 @@ from ablab.execute.speeds import Speeds, persist_compiled_programs
 from ablab.execute.stop_rules import apply_stop_rules
 from ablab.experiments.experiment import Experiment
 from ablab.store.expected import stamp
+from ablab.store.known_runs import as_stored
 from ablab.store.metrics import compact
 from ablab.store.run_rows import progress_of_runs, stopped_runs
 from ablab.store.store import ExperimentRecord, Store
@@ -77,6 +80,9 @@ def orchestrate(
     if options.executor != "auto":
         find_executor(options.executor)
     check_watching(asked.runs)
+    asked, news = against_stored(asked, path)
+    if news is not None:
+        reporter.message(news)
     left = steps_to_train(asked, path, options.retry)
     check_captures([run for run in asked.runs if run.id in left], path)
     opened = store if isinstance(store, Store) else Store(store, create=True)
@@ -159,6 +165,31 @@ class _SpeedRecorder:
         self._speeds.note_step(cost, method, plan.threads, plan.workers, seconds)
         if event["compile_seconds"]:
             self._speeds.note_compiled(cost, method, event["compile_seconds"])
+
+
+def against_stored(asked: Experiment, path: str | Path) -> tuple[Experiment, str | None]:
+    """Compares an experiment with the runs of a store, which need not exist; writes nothing.
+
+    Args:
+        asked: The experiment.
+        path: The store's folder.
+
+    Returns:
+        The experiment with the ids that the store has for its runs, and one line on why others are
+        new; None if none is, or if no earlier version of the experiment is stored.
+
+    Raises:
+        InputError: A user's module has changed since it was imported.
+    """
+    check_sources(dict.fromkeys(source for run in asked.runs for source in run.sources))
+    if not (Path(path) / "index.sqlite").is_file():
+        return asked, None
+    store = Store(path)
+    try:
+        asked = as_stored(asked, store)
+        return asked, why_new(asked, store)
+    finally:
+        store.close()
 
 
 def steps_to_train(asked: Experiment, path: str | Path, retry: bool) -> dict[str, int]:

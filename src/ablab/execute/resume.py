@@ -1,8 +1,9 @@
 """Finds the states that stored runs continue from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ablab.store.index import StoreError
+from ablab.store.initial import buffers_line, state_of_step_0
 from ablab.store.run_rows import list_snapshots
 from ablab.store.snapshots import read_state
 from ablab.store.store import Store
@@ -12,13 +13,28 @@ from ablab.train.run import Run
 from ablab.train.stack import RunState, initial_model
 
 
-def group_by_step(store: Store, runs: Sequence[Run]) -> list[list[tuple[Run, RunState | None]]]:
-    """Runs with the states that they continue from, grouped by step; None for a new run."""
-    layout = ParameterLayout.of(initial_model(runs[0]))
+def group_by_step(
+    store: Store, runs: Sequence[Run], tell: Callable[[str], None]
+) -> list[list[tuple[Run, RunState | None]]]:
+    """Runs with the states that they continue from, grouped by step; None for a new run.
+
+    Args:
+        store: The store.
+        runs: The runs.
+        tell: Called with one line if a run starts from other parameters than torch draws now.
+    """
+    drawn = initial_model(runs[0])
+    layout = ParameterLayout.of(drawn)
     optimizer_state = make_optimizer(runs[0].train.optimizer_config, layout).state_names
     groups: dict[int, list[tuple[Run, RunState | None]]] = {}
     for run in runs:
         state = last_state(store, run, layout, optimizer_state)
+        if state is None:
+            state, line = state_of_step_0(store, run, layout)
+        else:
+            line = buffers_line(store, run, drawn, layout) if run is runs[0] else None
+        if line is not None:
+            tell(line)
         groups.setdefault(0 if state is None else state.step, []).append((run, state))
     return list(groups.values())
 

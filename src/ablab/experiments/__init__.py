@@ -8,6 +8,7 @@
 - ``tree``: nested mappings with dotted keys, and the sources of their values
 - ``identity``: run ids
 - ``registration``: what reading needs of an experiment, recorded when it is registered
+- ``cell``: one run of a stored definition
 - ``measures``, ``expectations``, ``grammar``: one number per run, claims, and how both are parsed
 """
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,13 @@ class Experiment:
                 )
             found[first] = variant.label
         return found
+
+    def known_as(self, stored_ids: Mapping[str, str]) -> "Experiment":
+        """The same experiment with the ids that a store has for some of its runs."""
+        if not stored_ids:
+            return self
+        ids = {**self.variants[0].stored_ids, **stored_ids}  # all variants share them
+        return replace(self, variants=tuple(replace(v, stored_ids=ids) for v in self.variants))
 
     @cached_property
     def digest(self) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from typing import Any
 
+from ablab.config.source_digest import SourceDigest, found_sources
 from ablab.model.config import ModelConfig
 from ablab.tasks.config import TaskConfig
 from ablab.train.config import TrainConfig
@@ -31,6 +32,31 @@ def trajectory(
 def run_id(task: TaskConfig, model: ModelConfig, train: TrainConfig, seed: int) -> str:
     """The first 12 hexadecimal digits of the digest of the trajectory."""
     return digest(trajectory(task, model, train, seed))[:12]
+
+
+def run_ids(
+    task: TaskConfig, model: ModelConfig, train: TrainConfig, seed: int
+) -> tuple[str, str | None, tuple[SourceDigest, ...]]:
+    """A run's id, the one that earlier releases gave it if that is another, and users' sources.
+
+    Earlier releases knew a user's code by the hash of its file. Where that was the file of another
+    module, it says nothing about the run, and there is no such id.
+    """
+    shape = trajectory(task, model, train, seed)
+    sources = tuple(found_sources(shape))
+    former = None
+    if sources and all(source.former for source in sources):
+        former = digest(_formerly(shape))[:12]
+    return digest(shape)[:12], former, sources
+
+
+def _formerly(data: Any) -> Any:
+    """Plain data with the digests of source that earlier releases used."""
+    if isinstance(data, SourceDigest):
+        return data.former
+    if isinstance(data, dict):
+        return {key: _formerly(value) for key, value in data.items()}
+    return [_formerly(value) for value in data] if isinstance(data, list) else data
 
 
 def digest(data: Any) -> str:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from ablab.config import InputError, Problem, load_object
-from ablab.experiments.identity import run_id
+from ablab.experiments.identity import run_ids
 from ablab.experiments.parts import PARTS, Parts, check_parts, check_without_data
 from ablab.experiments.tree import Origins
 from ablab.train.run import Run
@@ -50,11 +50,13 @@ class Variant:
         keys: The keys of the axes with the values of this cell (for bundles, their labels).
         checked: The checked configuration, or the settings if it depends on data.
         seeds: The seeds of the experiment.
+        stored_ids: For a run that a store has under an earlier id, that id by the run's own.
     """
 
     keys: dict[str, Any]
     checked: Parts | Unresolved
     seeds: tuple[int, ...]
+    stored_ids: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_resolved(self) -> bool:
@@ -80,10 +82,13 @@ class Variant:
         """One run per seed."""
         task, model, train = self.parts.task, self.parts.model, self.parts.train
         watch = self.parts.watch
-        return tuple(
-            Run(run_id(task, model, train, seed), task, model, train, seed, watch.every, watch)
-            for seed in self.seeds
-        )
+        runs = []
+        for seed in self.seeds:
+            own, former, sources = run_ids(task, model, train, seed)
+            known = self.stored_ids.get(own, own)
+            run = Run(known, task, model, train, seed, watch.every, watch, former, sources)
+            runs.append(run)
+        return tuple(runs)
 
     def model(self, seed: int = 0) -> Any:
         """The model as a ``torch.nn.Module``, with the initial parameters for ``seed``."""

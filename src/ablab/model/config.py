@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from ablab.config import Config, Registry, Variants, load_object, source_digest
+from ablab.config import Config, Registry, Variants, component_source
 from ablab.tasks.config import TaskConfig
 
 MODELS = Registry("model", "ablab.model", suffix="_config")
@@ -36,6 +36,5 @@ class ModelConfig(Config):
         """The settings that affect a run, with the source digest of a user's model."""
         identity = super().identity()
         if ":" in self.kind:
-            component = load_object(self.kind, "model.kind")
-            identity["source"] = source_digest(component, type(self))
+            identity["source"] = component_source(self.kind, "model.kind", type(self))
         return identity

@@ -9,7 +9,9 @@ Modules:
 - ``expected``: expectations with the time at which they were written.
 - ``files``: atomic writes.
 - ``index``: the SQLite index and its transactions.
-- ``index_repair``: repairs damaged rows of the index, or drops what is made again.
+- ``index_repair``: finds changed bits of the index, or drops rows that are made again.
+- ``initial``: the initial parameters of runs, and the torch that drew them.
+- ``known_runs``: runs under earlier ids, and runs of earlier versions of an experiment.
 - ``leases``: which process owns which run.
 - ``metrics``: Parquet parts, and reading them as one frame.
 - ``row_digests``: digests of the index's rows, and their verification.
@@ -17,6 +19,7 @@ Modules:
 - ``samples``: generated texts, by run and step.
 - ``schema``: the tables of the index, and whether a file has these and nothing else.
 - ``snapshots``: parameters and optimizer state as safetensors.
+- ``sources``: copies of users' modules.
 - ``store``: the store itself: experiments, runs, notes and entries.
 - ``stored_run``: a stored run in Python.
 - ``versions``: values that change whenever a page of the live view must.

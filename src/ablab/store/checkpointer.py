@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from ablab.store.index import Index
+from ablab.store.initial import record_initial
 from ablab.store.leases import Owner
 from ablab.store.metrics import KEYS, add_part, write_part
 from ablab.store.snapshots import snapshot_path, write_snapshot
@@ -96,6 +97,9 @@ class StoreCheckpointer(Checkpointer):
             gone = self._superseded(store.index, [run.id for run in stack.runs])
             for run in stack.runs:
                 self._update_run(connection, run.id, checkpoint, stack, facts)
+            for run_id, state in (*checkpoint.earlier, *checkpoint.states.items()):
+                if state.step == 0:
+                    record_initial(connection, run_id, state.theta, stack.layout)
             add_part(connection, part, size, frame)
             connection.executemany("DELETE FROM snapshots WHERE run = ? AND step = ?", gone)
             connection.executemany(

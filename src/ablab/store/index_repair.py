@@ -29,6 +29,8 @@ _MADE_AGAIN = {
     "readings": "it is read again",
     "registrations": "ablab run records it again",
     "samples": "ablab run generates it again",
+    "aliases": "ablab run registers it again",
+    "initial": "the snapshot of step 0 has the same parameters",
 }
 
 

@@ -78,6 +78,10 @@ ADDED = {
     run TEXT NOT NULL, step INTEGER NOT NULL, text TEXT NOT NULL, about TEXT NOT NULL,
     PRIMARY KEY (run, step)
 ) WITHOUT ROWID""",
+    "aliases": """(id TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (id)) WITHOUT ROWID""",
+    "initial": """(
+    run TEXT PRIMARY KEY, torch TEXT NOT NULL, digest TEXT NOT NULL
+) WITHOUT ROWID""",
 }
 # Created with a new index, and by the first transaction on one of format 1.
 ROW_DIGESTS = """CREATE TABLE row_digests (
@@ -101,7 +105,7 @@ _JSON = {
 }
 # Names of files are made from these.
 _HEXADECIMAL = "[0-9a-f]" * 12
-_WITH_RUNS = ("members", "part_runs", "snapshots", "kept", "samples")
+_WITH_RUNS = ("members", "part_runs", "snapshots", "kept", "samples", "aliases", "initial")
 _PATTERNS = {
     **{("runs", "id"): _HEXADECIMAL, ("parts", "file"): "[0-9a-f]" * 32 + ".parquet"},
     **{(table, "run"): _HEXADECIMAL for table in _WITH_RUNS},

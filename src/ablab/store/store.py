@@ -16,6 +16,7 @@ from ablab.experiments.registration import Registration, register
 from ablab.store.files import write_text_atomically
 from ablab.store.index import Index, StoreError
 from ablab.store.leases import live_owners
+from ablab.store.sources import archive_sources
 from ablab.tasks.subwords import content_digest
 from ablab.tasks.text_config import tokenizer_json
 
@@ -120,7 +121,8 @@ class Store:
         What reading needs is recorded with it, for a known experiment too.
 
         Subword tokenizers are saved first, as ``tokenizers/SHA256.json``, because a run's
-        trajectory refers to its tokenizer by that digest.
+        trajectory refers to its tokenizer by that digest. Users' modules are saved too, as
+        ``sources/DIGEST``.
 
         Args:
             experiment: The experiment.
@@ -135,6 +137,7 @@ class Store:
                 path = self.path / "tokenizers" / f"{content_digest(content)}.json"
                 if not path.is_file():
                     write_text_atomically(path, content)
+        archive_sources(self.path, (source for run in experiment.runs for source in run.sources))
         now = timestamp()
         known = register(experiment).model_dump_json()
         with self.index.transaction() as connection:
@@ -177,6 +180,10 @@ class Store:
                         (number, run.id, position, json.dumps(variant.keys), run.train.steps),
                     )
                     position += 1
+            connection.executemany(
+                "INSERT OR IGNORE INTO aliases VALUES (?, ?)",
+                experiment.variants[0].stored_ids.items(),
+            )
         (row,) = self.index.rows(f"{_EXPERIMENTS} WHERE e.id = ?", number)
         return _experiment_record(row)
 
@@ -237,14 +244,19 @@ class Store:
         return [_run_record(records[run], rows, number, living) for run, rows in members.items()]
 
     def run_row(self, run: str) -> Any:
-        """One run's row of the index, by its id or a unique prefix of it.
+        """One run's row of the index, by its id or a unique prefix of it, or by an alias.
 
         Raises:
             StoreError: No run's id, or more than one, has this prefix.
         """
         # An id never contains GLOB's special characters.
         plain = "".join(character for character in run if character.isalnum())
-        rows = self.index.rows("SELECT * FROM runs WHERE id GLOB ? || '*'", plain)
+        rows = self.index.rows(
+            """SELECT * FROM runs WHERE id GLOB ? || '*'
+               OR id IN (SELECT run FROM aliases WHERE id GLOB ? || '*')""",
+            plain,
+            plain,
+        )
         if plain != run or not plain or len(rows) != 1:
             ids = [row["id"] for row in self.index.rows("SELECT id FROM runs")]
             few = [row["id"] for row in rows[:5]]

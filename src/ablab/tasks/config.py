@@ -4,7 +4,7 @@ import math
 from abc import abstractmethod
 from typing import Any, ClassVar, Literal
 
-from ablab.config import Config, Registry, load_object, source_digest
+from ablab.config import Config, Registry, component_source
 
 TASKS = Registry("task", "ablab.tasks", suffix="_config")
 IGNORED = -100  # the target at positions without a prediction, as in torch's losses
@@ -96,9 +96,8 @@ class TaskConfig(Config):
         return self.kind if ":" in self.kind else self.implementation
 
     def identity(self) -> dict[str, Any]:
-        """The settings that affect training; a user's task adds the hash of its source file."""
+        """The settings that affect training; a user's task adds the digest of its source."""
         identity = super().identity()
         if ":" in self.kind:
-            component = load_object(self.kind, "task.kind")
-            identity["source"] = source_digest(component, type(self))
+            identity["source"] = component_source(self.kind, "task.kind", type(self))
         return identity

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from ablab.config import Config
+from ablab.config import Config, SourceDigest
 from ablab.model.config import ModelConfig
 from ablab.tasks.config import TaskConfig
 from ablab.train.config import TrainConfig
@@ -26,6 +26,8 @@ class Run:
         seed: The seed.
         log_every: Steps from one logged row to the next, or ``log``.
         watch: The ``watch`` section. Training does not use it and only passes it on.
+        former_id: The id that earlier releases gave it, if that is another one.
+        sources: The digests of the source of users' components.
     """
 
     id: str
@@ -35,6 +37,8 @@ class Run:
     seed: int
     log_every: Every = 10
     watch: Config | None = None
+    former_id: str | None = None
+    sources: tuple[SourceDigest, ...] = ()
 
     @property
     def stack_key(self) -> str:

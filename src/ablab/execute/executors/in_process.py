@@ -35,13 +35,17 @@ class InProcess(Executor):
         torch.set_num_threads(queue.plan.threads)
         retain_freed_memory()
         persist_compiled_programs()
+
+        def tell(line: str) -> None:
+            queue.report({"event": "message", "text": line})
+
         with Owner(queue.store.index.path) as owner:
             for claim in queue.claims(owner):
                 parts: list[Sequence[Run]] = [claim.runs]
                 while parts:
                     runs = parts.pop(0)
                     try:
-                        for group in group_by_step(queue.store, runs):
+                        for group in group_by_step(queue.store, runs, tell):
                             ready = set_up(queue, owner, claim, group)
                             if ready is None:
                                 continue
