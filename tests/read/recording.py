@@ -24,7 +24,7 @@ READING = {
     "effects": [["effects", "EXPERIMENT"], ["effects", "EXPERIMENT", "--json"]],
     "figure": [["figure", "RUN"],
                ["figure", "RUN", "train_loss", "--out", "out.svg"]],
-    "logbook": [["logbook", "download"], ["logbook", "outside"], ["logbook"]],
+    "logbook": [["logbook", "outside"], ["logbook"]],
     "note": [["note", "module", "a word"], ["note", "norms", "a word"]],
     "export": [["export", "EXPERIMENT", "--to", "csv", "--out", "out.csv"],
                ["export", "EXPERIMENT", "--to", "parquet", "--out", "out.parquet"]],

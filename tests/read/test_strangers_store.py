@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
 
 
 # What differs where an older release registered the experiments.
-OLD = ["effects", "logbook", "serve"]
+OLD = ["effects", "serve"]
 
 
 def record(folder, name, *kinds):
