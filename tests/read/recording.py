@@ -20,7 +20,7 @@ READING = {
     "metrics": [["metrics", "EXPERIMENT"], ["metrics", "RUN", "--columns", "train_loss"]],
     "read": [["read", "EXPERIMENT"], ["read", "RUN", "--json"]],
     "expect": [["expect", "EXPERIMENT"], ["expect", "norms", "final(train_loss) > 1"]],
-    "claims": [["claims"], ["claims", "stranger.yaml"], ["claims", "--json"]],
+    "claims": [["claims"], ["claims", "stranger.yaml", "--json"]],
     "effects": [["effects", "EXPERIMENT"], ["effects", "EXPERIMENT", "--json"]],
     "figure": [["figure", "RUN"],
                ["figure", "RUN", "train_loss", "--out", "out.svg"]],
