@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
+# Control characters that JSON allows in strings, and some terminals obey.
+_JSON_ESCAPES = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -131,9 +134,21 @@ def progress(quiet: bool) -> AbstractContextManager[None]:
     return listening(None if quiet else lambda text: click.echo(f"{text} …", err=True))
 
 
+def echo(text: object, nl: bool = True, err: bool = False, bold: bool = False) -> None:
+    """Prints text; control characters other than line breaks and tabs are shown as escapes.
+
+    Names in a store may be somebody else's, and a terminal obeys control characters.
+    """
+    from ablab.config import visible_lines
+
+    shown = visible_lines(str(text))
+    click.echo(click.style(shown, bold=True) if bold else shown, nl=nl, err=err)
+
+
 def print_json(data: Any) -> None:
     """Prints one JSON document; non-finite numbers become null."""
-    click.echo(json.dumps(_plain(data), indent=1, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(_plain(data), indent=1, ensure_ascii=False, allow_nan=False)
+    click.echo(text.translate(_JSON_ESCAPES))
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -146,7 +161,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     for place, name in enumerate(header):
         numeric = bool(rows) and all(isinstance(row[place], int | float | str) for row in rows)
         numeric = numeric and any(isinstance(row[place], int | float) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+        table.add_column(_cell(name), justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     console = Console(highlight=False, markup=False, emoji=False)
@@ -157,9 +172,11 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
 
 def _cell(value: object) -> str:
+    from ablab.config import visible
+
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.5g}"
-    return str(value)
+    return visible(str(value))
 
 
 def _plain(value: Any) -> Any:

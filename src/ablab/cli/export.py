@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ablab.cli.common import check_out, json_option, print_json, quiet_option, store_option
+from ablab.cli.common import check_out, echo, json_option, print_json, quiet_option, store_option
 
 
 @click.command()
@@ -35,7 +35,7 @@ def export(
 ) -> None:
     """Export the metrics of EXPERIMENT to another format."""
     check_out(out)
-    from ablab.config import counted
+    from ablab.config import counted, visible
     from ablab.logbook.exports import export as write
     from ablab.store import Store
 
@@ -46,7 +46,7 @@ def export(
     if as_json:
         print_json({"experiment": record.name, "to": form, "path": str(path), "runs": runs})
     else:
-        click.echo(f"{counted(runs, 'run')}: {path}")
+        echo(f"{counted(runs, 'run')}: {visible(str(path))}")
 
 
 @click.command()
@@ -97,6 +97,7 @@ def figure(
 
 
 def _list_figures(run: Any, as_json: bool) -> None:
+    from ablab.config import visible
     from ablab.logbook.draw import drawable
     from ablab.logbook.figure import all_figures
 
@@ -120,15 +121,15 @@ def _list_figures(run: Any, as_json: bool) -> None:
     ):
         kinds = [each for each in figures if each.shows == shows]
         if kinds:
-            click.echo(title)
+            echo(title)
             for each in kinds:
-                click.echo(f"  --as {each.name:10} {each.about}")
+                echo(f"  --as {each.name:10} {each.about}")
             for name in found:
-                click.echo(f"    {name}")
+                echo(f"    {visible(name)}")
 
 
 def _say(data: dict[str, Any], text: str, as_json: bool) -> None:
     if as_json:
         print_json(data)
     else:
-        click.echo(text)
+        echo(text)

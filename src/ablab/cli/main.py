@@ -10,6 +10,7 @@ from ablab import __version__
 from ablab.cli import check, data, doctor, logbook, show, train
 from ablab.cli.analyses import analyses
 from ablab.cli.claims import claims
+from ablab.cli.common import echo
 from ablab.cli.effects import effects
 from ablab.cli.export import export, figure
 from ablab.cli.generate import generate
@@ -98,7 +99,7 @@ def main() -> NoReturn:
         if not isinstance(error, InputError):
             raise
         for problem in error.problems:
-            click.echo(f"error: {problem}", err=True)
+            echo(f"error: {problem}", err=True)
         code = WRONG_INPUT
     except click.ClickException as error:
         from ablab.config.errors import shortened
@@ -108,14 +109,14 @@ def main() -> NoReturn:
         click.echo(shortened(shown.getvalue()), nl=False, err=True)
         code = WRONG_INPUT
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        echo("interrupted", err=True)
         code = INTERRUPTED
     except RuntimeError as error:
         from ablab.execute.errors import ProcessError
 
         if not isinstance(error, ProcessError):
             raise
-        click.echo(f"error: {error}", err=True)
+        echo(f"error: {error}", err=True)
         code = SOME_FAILED
     except BrokenPipeError:
         sys.stderr.close()

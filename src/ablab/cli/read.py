@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ablab.cli.common import json_option, print_json, print_table, quiet_option, store_option
+from ablab.cli.common import echo, json_option, print_json, print_table, quiet_option, store_option
 
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
@@ -18,7 +18,7 @@ _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 @quiet_option
 def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> None:
     """Describe curves: plateaus, descents, slowdowns, growbacks, spikes, the floor."""
-    from ablab.config import InputError, Problem
+    from ablab.config import InputError, Problem, visible
     from ablab.experiments.experiment import variant_label
     from ablab.read.curves.sentences import group_sentence, sentence
     from ablab.read.readings import experiment_readings
@@ -80,17 +80,17 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
         )
         return
     if not found:
-        click.echo("nothing to read yet: no run has trained any steps")
+        echo("nothing to read yet: no run has trained any steps")
     for label, members in groups.items():
-        click.echo(click.style(label, bold=True))
+        echo(visible(label), bold=True)
         if len(members) > 1:
-            click.echo(f"  all: {group_sentence([found[run.run] for run in members])}")
+            echo(f"  all: {group_sentence([found[run.run] for run in members])}")
         for run in members:
-            click.echo(f"  seed {run.seed} ({run.run}): {sentence(found[run.run])}")
+            echo(f"  seed {run.seed} ({run.run}): {sentence(found[run.run])}")
             why = explained.get(run.run)
             if why is not None:
-                click.echo(f"    {why.sentence}")
-                click.echo(f"    try: {why.command}")
+                echo(f"    {why.sentence}")
+                echo(f"    try: {visible(why.command)}")
 
 
 def find_target(store: Any, target: str) -> tuple[Any, str | None]:
@@ -153,7 +153,7 @@ def expect(
         parsed = [each.model_copy(update={"claim": claim}) for each in parsed]
     record = _stored(store, experiment) if not overrides else None
     if record is None:
-        asked = make(experiment, *overrides)
+        asked = make(experiment, *overrides).resolve()
         check_expectations(parsed, [axis.key for axis in asked.axes], None)
         if not sentences and not asked.expectations:
             raise InputError(
@@ -188,9 +188,9 @@ def expect(
             if each.late
             else ""
         )
-        click.echo(f"recorded at {each.written[:16].replace('T', ' ')} UTC{late}", err=True)
+        echo(f"recorded at {each.written[:16].replace('T', ' ')} UTC{late}", err=True)
     if len(new) < len(parsed):
-        click.echo("expectations that were already recorded keep their timestamp", err=True)
+        echo("expectations that were already recorded keep their timestamp", err=True)
     print_table(
         ["expectation", "verdict", "confidence", "evidence"],
         [

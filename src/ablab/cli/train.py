@@ -42,7 +42,7 @@ def run(
     from ablab.experiments import experiment as read_experiment
 
     with progress(quiet):
-        asked = read_experiment(experiment, *overrides)
+        asked = read_experiment(experiment, *overrides).resolve()
     from ablab.api import Result
     from ablab.execute.orchestrate import orchestrate
     from ablab.execute.pause import pause_on_signals
@@ -102,7 +102,7 @@ def plan(
     from ablab.experiments import experiment as read_experiment
 
     with progress(quiet or as_json):
-        asked = read_experiment(experiment, *overrides)
+        asked = read_experiment(experiment, *overrides).resolve()
     from ablab.config import counted
     from ablab.execute.observers import check_captures
     from ablab.execute.orchestrate import against_stored, steps_to_train

@@ -22,7 +22,7 @@ from ablab.config.progress import ticking
 from ablab.config.registry import Registry, load_object
 from ablab.config.source_digest import SourceDigest, component_source, source_digest
 from ablab.config.variants import Component, Variants
-from ablab.config.wording import counted
+from ablab.config.wording import counted, visible, visible_lines
 
 __all__ = [
     "Component",
@@ -43,4 +43,6 @@ __all__ = [
     "nearest",
     "source_digest",
     "ticking",
+    "visible",
+    "visible_lines",
 ]

@@ -51,7 +51,7 @@ def doctor(
     """
     named = [checks] if isinstance(checks, str) else checks
     wanted = all_checks() if named is None else chosen_checks(named)
-    asked = as_experiment(subject, *overrides, **settings)
+    asked = as_experiment(subject, *overrides, **settings).resolve()
     expected = read_meant(asked.meant | dict(meant or {}), [axis.key for axis in asked.axes])
     shapes: dict[str, list[str]] = {}
     tasks: dict[str, list[str]] = {}

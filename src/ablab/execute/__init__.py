@@ -22,6 +22,7 @@ Modules:
 - ``queue``: the queue of stacks that processes claim.
 - ``replay``: trains steps of a stored run again, with more statistics.
 - ``resume``: the states that stored runs continue from.
+- ``samples``: generates samples of texts when training ends.
 - ``setup``: sets up a claimed stack for training.
 - ``speeds``: measured and estimated speeds of this machine.
 - ``stop_rules``: applies stop rules to stored steps.

@@ -1,4 +1,4 @@
-"""Runs an experiment: checks it, registers it, plans, trains, and applies stop rules."""
+"""Runs an experiment: checks it, registers it, plans, trains, applies stop rules, samples texts."""
 
 import time
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from ablab.execute.options import Options
 from ablab.execute.plan import Plan, check_memory, make_plan
 from ablab.execute.progress import Reporter, duration
 from ablab.execute.queue import StackQueue, steps_left
+from ablab.execute.samples import sample_texts
 from ablab.execute.speeds import Speeds, persist_compiled_programs
 from ablab.execute.stop_rules import apply_stop_rules
 from ablab.experiments.experiment import Experiment
@@ -76,6 +77,7 @@ def orchestrate(
         ProcessError: Worker processes die before they train anything.
     """
     path = store.path if isinstance(store, Store) else store
+    asked.resolve()
     find_device(options.device)
     if options.executor != "auto":
         find_executor(options.executor)
@@ -93,6 +95,7 @@ def orchestrate(
         count = len(asked.runs)
         runs = "the run is" if count == 1 else f"all {count:,} runs are"
         reporter.message(f"nothing to train: {runs} in {opened.path}")
+        sample_texts(opened, record, asked, reporter.message)
         return TrainedExperiment(opened, record, 0, True)
     reporter.message(f"{asked.name}: planning")
     retain_freed_memory()
@@ -115,6 +118,8 @@ def orchestrate(
     speeds.save()
     apply_stop_rules(opened, record.id, asked.runs)  # to runs that another process has trained
     compact(opened)
+    if complete:
+        sample_texts(opened, record, asked, reporter.message)
     return TrainedExperiment(opened, record, len(left), complete)
 
 

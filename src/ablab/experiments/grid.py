@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,7 +132,7 @@ def check_key(key: Any, source: str | None) -> Path:
     return path
 
 
-def cells(axes: list[Axis]) -> Iterator[tuple[Choice, ...]]:
+def cells(axes: Sequence[Axis]) -> Iterator[tuple[Choice, ...]]:
     """The product of the axes; the last one changes fastest."""
     return itertools.product(*(axis.choices for axis in axes))
 

@@ -93,15 +93,14 @@ def cell_of_run(store: Store, run: str) -> tuple[dict[str, Any], dict[str, Any],
     return json.loads(row["definition"]), json.loads(row["variant"]), row["seed"]
 
 
-def started_experiment(store: Store, digest: str) -> int | None:
-    """The id of the experiment with this digest; None if it is not stored or no run started."""
+def started_experiments(store: Store) -> set[int]:
+    """The ids of the experiments of which any run has trained a step."""
     rows = store.index.rows(
-        """SELECT e.id FROM experiments e WHERE e.digest = ? AND EXISTS
+        """SELECT e.id FROM experiments e WHERE EXISTS
            (SELECT 1 FROM members m JOIN runs r ON r.id = m.run
-            WHERE m.experiment = e.id AND r.step > 0)""",
-        digest,
+            WHERE m.experiment = e.id AND r.step > 0)"""
     )
-    return rows[0]["id"] if rows else None
+    return {row["id"] for row in rows}
 
 
 def _longest(store: Store, run: str) -> Any:

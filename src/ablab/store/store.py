@@ -12,6 +12,7 @@ from ablab.config import Problem, nearest
 from ablab.config.files import PARTIAL
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.identity import trajectory
+from ablab.experiments.registration import Registration, register
 from ablab.store.files import write_text_atomically
 from ablab.store.index import Index, StoreError
 from ablab.store.leases import live_owners
@@ -22,10 +23,17 @@ from ablab.tasks.text_config import tokenizer_json
 
 __all__ = ["ExperimentRecord", "RunRecord", "Store", "StoreError"]
 
+_EXPERIMENTS = """SELECT e.*, g.registration FROM experiments e
+                  LEFT JOIN registrations g ON g.experiment = e.id"""
+
 
 @dataclass(frozen=True)
 class ExperimentRecord:
-    """A stored experiment; times are UTC in ISO 8601."""
+    """A stored experiment; times are UTC in ISO 8601.
+
+    What reading needs of it is in ``registration``, which is None if an earlier release registered
+    the experiment; requesting it again adds it.
+    """
 
     id: int
     name: str
@@ -36,6 +44,7 @@ class ExperimentRecord:
     levels: dict[str, float]
     created: str
     entry: str | None
+    registration: Registration | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,8 @@ class Store:
     ) -> ExperimentRecord:
         """Adds an experiment and its runs; if they are known, only the time of request changes.
 
+        What reading needs is recorded with it, for a known experiment too.
+
         Subword tokenizers are saved first, as ``tokenizers/SHA256.json``, because a run's
         trajectory refers to its tokenizer by that digest. Users' modules are saved too, as
         ``sources/DIGEST``.
@@ -132,6 +143,7 @@ class Store:
                     write_text_atomically(path, content)
         archive_sources(self.path, (source for run in experiment.runs for source in run.sources))
         now = timestamp()
+        known = register(experiment).model_dump_json()
         with self.index.transaction() as connection:
             connection.execute(
                 """INSERT INTO experiments
@@ -155,6 +167,9 @@ class Store:
             (number,) = connection.execute(
                 "SELECT id FROM experiments WHERE digest = ?", (experiment.digest,)
             ).fetchone()
+            connection.execute(
+                "INSERT OR REPLACE INTO registrations VALUES (?, ?)", (number, known)
+            )
             position = 0
             for variant in experiment.variants:
                 for run in variant.runs:
@@ -173,12 +188,12 @@ class Store:
                 "INSERT OR IGNORE INTO aliases VALUES (?, ?)",
                 experiment.variants[0].stored_ids.items(),
             )
-        (row,) = self.index.rows("SELECT * FROM experiments WHERE id = ?", number)
+        (row,) = self.index.rows(f"{_EXPERIMENTS} WHERE e.id = ?", number)
         return _experiment_record(row)
 
     def experiments(self) -> list[ExperimentRecord]:
         """All experiments, in the order in which they were last requested."""
-        rows = self.index.rows("SELECT * FROM experiments ORDER BY asked, id")
+        rows = self.index.rows(f"{_EXPERIMENTS} ORDER BY e.asked, e.id")
         return [_experiment_record(row) for row in rows]
 
     def experiment(self, name: str) -> ExperimentRecord:
@@ -188,8 +203,8 @@ class Store:
             StoreError: There is none.
         """
         rows = self.index.rows(
-            """SELECT * FROM experiments WHERE name = ? OR entry = ?
-               ORDER BY asked DESC, id DESC LIMIT 1""",
+            f"""{_EXPERIMENTS} WHERE e.name = ? OR e.entry = ?
+                ORDER BY e.asked DESC, e.id DESC LIMIT 1""",
             name,
             name,
         )
@@ -371,4 +386,21 @@ def _experiment_record(row: Any) -> ExperimentRecord:
         levels=json.loads(row["levels"]),
         created=row["created"],
         entry=row["entry"],
+        registration=_registration(row),
     )
+
+
+def _registration(row: Any) -> Registration | None:
+    """What was recorded when an experiment was registered; None if nothing was."""
+    if row["registration"] is None:
+        return None
+    try:
+        return Registration.model_validate_json(row["registration"])
+    except ValueError as error:
+        raise StoreError(
+            Problem(
+                f"the record of the experiment {row['name']!r} is damaged",
+                given=str(error).partition("\n")[0],
+                expected="a record written by ablab; ablab run writes it again",
+            )
+        ) from error

@@ -2,12 +2,17 @@
 
 import math
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ablab.config import Config, Registry, component_source
 
 TASKS = Registry("task", "ablab.tasks", suffix="_config")
 IGNORED = -100  # the target at positions without a prediction, as in torch's losses
+
+
+Direction = Literal["higher", "lower"]
+LOSSES: dict[str, Direction] = {"loss": "lower"}
+ACCURACIES: dict[str, Direction] = LOSSES | {"accuracy": "higher", "sequence_accuracy": "higher"}
 
 
 class TaskConfig(Config):
@@ -18,9 +23,22 @@ class TaskConfig(Config):
     """
 
     implementation: ClassVar[str] = ""
+    reads_data: ClassVar[bool] = False
+    """Whether sizes such as ``vocab_size`` or the identity need data that the settings name, such
+    as a corpus. The data are read when a size or an id is needed, not when settings are checked."""
+    measure_directions: ClassVar[dict[str, Direction]] = LOSSES
+    """Which values are better, by the name of a measure; it holds for ``NAME/…``, too. A measure
+    that is not declared has no direction."""
 
     kind: str
     """The registered name of the task, or the import path of your own task class."""
+
+    def check_data(self) -> None:
+        """Reads the data that the settings name and checks that the settings fit them.
+
+        Raises:
+            ValueError: The data are missing, or a setting does not fit them.
+        """
 
     @property
     @abstractmethod
@@ -66,6 +84,11 @@ class TaskConfig(Config):
     def natural_levels(self) -> dict[str, float]:
         """Losses with a meaning for this task, by name, in nats; by default, that of guessing."""
         return {f"log({self.vocab_size})": math.log(self.vocab_size)}
+
+    @property
+    def vocabulary_record(self) -> dict[str, str] | None:
+        """How tokens are shown, as plain data to keep with samples; None if nothing is kept."""
+        return None
 
     @property
     def import_path(self) -> str:
