@@ -47,8 +47,12 @@ if os.environ.get("ABLAB_TYPE_CHECKS"):
 
     _HOOK = install_import_hook(["ablab.model", "ablab.tasks", "ablab.train"], "beartype.beartype")
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+
+hypothesis.settings.register_profile("ablab", deadline=None)  # machines are shared
+hypothesis.settings.load_profile("ablab")
 
 torch.set_num_threads(1)
 if (DATA / "tinyshakespeare.txt").is_file():
