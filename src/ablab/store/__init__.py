@@ -12,7 +12,9 @@ Modules:
 - ``expected``: expectations with the time at which they were written.
 - ``files``: atomic writes.
 - ``index``: the SQLite index and its transactions.
-- ``index_repair``: corrects rows of the index.
+- ``index_repair``: finds changed bits of the index, or drops rows that are made again.
+- ``initial``: the initial parameters of runs, and the torch that drew them.
+- ``known_runs``: runs under earlier ids, and runs of earlier versions of an experiment.
 - ``leases``: which process owns which run.
 - ``metrics``: the rows of all metrics parts, read as one frame.
 - ``parquet``: reads Parquet files that may be damaged.
@@ -22,10 +24,12 @@ Modules:
 - ``repair_plan``: what can be done about damaged files.
 - ``row_digests``: digests of the index's rows, and their verification.
 - ``run_rows``: what the index says of runs: progress, segments, snapshots, outcomes.
+- ``samples``: generated texts, by run and step.
 - ``schema``: the tables of the index, and whether a file has these and nothing else.
 - ``set_aside``: moves damaged files to ``damaged/``.
 - ``shares``: a run's rows in a metrics part, with a digest of their values.
 - ``snapshots``: parameters and optimizer state as safetensors.
+- ``sources``: copies of users' modules.
 - ``store``: the store itself: experiments, runs, notes and entries.
 - ``stored_run``: a stored run in Python.
 - ``versions``: values that change whenever a page of the live view must.
