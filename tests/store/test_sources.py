@@ -11,8 +11,11 @@ from click.testing import CliRunner
 import ablab
 from ablab.cli.main import ablab as command
 from ablab.config import InputError
+from ablab.store.check import check_store
+from ablab.store.repair import repair_store
 from ablab.store.sources import source_files, sources_in
-from tests.store.makers import train
+from ablab.store.store import Store
+from tests.store.makers import flip, train
 from tests.users_code import ASKED, HELPED, HELPER
 
 TOKENS = torch.tensor([[1, 2, 3]])
@@ -145,6 +148,22 @@ def test_a_changed_copy_is_not_run(trained, folder, tmp_path, monkeypatch):
         ablab.open(lab).run(run).model()
     copy.write_text(HELPER + "# a comment\n")
     assert torch.equal(ablab.open(lab).run(run).model()(TOKENS), logits)
+
+
+def test_a_flipped_bit_in_a_copy_or_a_list_is_found_and_repaired(trained, folder):
+    lab, run, logits = trained
+    store = Store(lab)
+    assert check_store(store).problems == []
+    for path in source_files(lab):
+        before = flip(path, 0.5)
+        (problem,) = check_store(store).problems
+        assert str(path) in problem
+        repair_store(store)
+        assert not path.exists()
+        assert check_store(store).problems == []
+        train(ASKED, lab)
+        assert path.read_bytes() == before
+        assert torch.equal(ablab.open(lab).run(run).model()(TOKENS), logits)
 
 
 @pytest.mark.parametrize("plant", ["link", "folder", "outside", "pipe", "list"])

@@ -8,6 +8,7 @@ Modules:
 - ``check_files``: compares every file with its digest and its index entry.
 - ``checkpointer``: writes the checkpoints of a stack.
 - ``compaction``: merges many small metrics parts into few.
+- ``cover``: records digests of files that are written once.
 - ``digests``: digests of files, taken when they are written and compared when they are read.
 - ``expected``: expectations with the time at which they were written.
 - ``files``: atomic writes.

@@ -13,11 +13,12 @@ from ablab.config.files import PARTIAL
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.identity import trajectory
 from ablab.experiments.registration import Registration, register
+from ablab.store.cover import cover_new_files
 from ablab.store.files import write_text_atomically
 from ablab.store.index import Index, StoreError
 from ablab.store.leases import live_owners
 from ablab.store.paths import tokenizer_path
-from ablab.store.sources import archive_sources
+from ablab.store.sources import archive_sources, source_files
 from ablab.tasks.subwords import content_digest
 from ablab.tasks.text_config import tokenizer_json
 
@@ -170,6 +171,7 @@ class Store:
             connection.execute(
                 "INSERT OR REPLACE INTO registrations VALUES (?, ?)", (number, known)
             )
+            cover_new_files(connection, self.path, source_files(self.path))
             position = 0
             for variant in experiment.variants:
                 for run in variant.runs:
