@@ -107,6 +107,8 @@ class OpenStore:
         capture: Sequence[str] = (),
         capture_every: int | None = None,
         samples: int = 8,
+        anyway: bool = False,
+        break_leases: bool = False,
         device: DeviceName = "auto",
         source: Source = "stored",
         tell: Callable[[int, int], None] = lambda step, last: None,
@@ -121,6 +123,8 @@ class OpenStore:
             capture: Patterns of tensors to capture, ``family/site-or-parameter`` or a site.
             capture_every: The interval between captures, in steps; None for about ten captures.
             samples: The number of samples in the probe batch of captures.
+            anyway: Whether to add the results even if the losses differ from the stored ones.
+            break_leases: Whether to take the run from another process that has leased it.
             device: ``cpu``, ``cuda``, ``mps``, or ``auto``: the device that the run was trained
                 on, if it is available.
             source: Where a user's components come from; see :meth:`run`.
@@ -132,7 +136,15 @@ class OpenStore:
         stored = self.run(run, source)
         first, last = steps or (1, self.store.run_row(stored.id)["step"])
         request = ReplayRequest(
-            first, last, tuple(watch), every, tuple(capture), capture_every, samples
+            first,
+            last,
+            tuple(watch),
+            every,
+            tuple(capture),
+            capture_every,
+            samples,
+            anyway,
+            break_leases,
         )
         segments = stored.segments
         target = find_device(device)
@@ -215,6 +227,7 @@ def run(
     retry: bool = False,
     compile: Compiling = "auto",
     executor: str = "auto",
+    break_leases: bool = False,
     quiet: bool = False,
     **settings: Any,
 ) -> Result:
@@ -232,6 +245,7 @@ def run(
         compile: Whether to compile steps: ``auto`` (if it pays), ``on`` or ``off``.
         executor: How to run training processes: ``in_process``, ``worker_processes``, the import
             path of your own executor, or ``auto``.
+        break_leases: Whether to take the runs that other processes have leased.
         quiet: Whether to hide progress.
         settings: Top-level settings by name (``seeds=3``), as for an experiment.
 
@@ -251,7 +265,7 @@ def run(
     named += [repr(override) for override in overrides]
     named += [f"{key}={value!r}" for key, value in settings.items()]
     command = f"ablab.run({', '.join(named)})"
-    options = Options(engine, device, workers, retry, compile, executor)
+    options = Options(engine, device, workers, retry, compile, executor, break_leases)
     with listening(reporter.message):
         trained = orchestrate(asked, store, options, command, reporter, lambda: False)
     return Result.of(asked, trained)

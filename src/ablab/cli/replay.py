@@ -46,6 +46,12 @@ _STEP = re.compile(r"[0-9]{1,13}")
 @click.option(
     "--samples", default=8, show_default=True, help="Samples in the probe batch of captures."
 )
+@click.option(
+    "--anyway", is_flag=True, help="Add the results even if the losses differ from the stored ones."
+)
+@click.option(
+    "--break-leases", is_flag=True, help="Take the run from another process that has leased it."
+)
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps")
 @source_option
 @store_option
@@ -59,6 +65,8 @@ def replay(
     capture: tuple[str, ...],
     capture_every: int | None,
     samples: int,
+    anyway: bool,
+    break_leases: bool,
     device: str,
     source: Any,
     store: str,
@@ -67,7 +75,8 @@ def replay(
 ) -> int:
     """Retrain steps of a stored run with more statistics; RUN is its id or a prefix of it.
 
-    Compares the losses with the stored ones and adds the new statistics to the metrics of the run.
+    Compares the losses with the stored ones. If they agree, the new statistics are added to the
+    metrics of the run.
     """
     import ablab
 
@@ -90,6 +99,8 @@ def replay(
             capture=capture,
             capture_every=capture_every,
             samples=samples,
+            anyway=anyway,
+            break_leases=break_leases,
             device=device,  # type: ignore[arg-type]
             source=source,
             tell=tell,
@@ -135,6 +146,10 @@ def _print(found: Any) -> None:
             "release, machine or corpus, or a run that amplifies rounding errors",
             err=True,
         )
+    if not found.added:
+        if found.columns or found.captured:
+            click.echo("nothing was added; --anyway adds it", err=True)
+        return
     if found.columns:
         click.echo(
             f"added: {counted(len(found.columns), 'statistic')} at {counted(found.rows, 'step')}"

@@ -23,6 +23,11 @@ from ablab.cli.common import (
 @click.argument("overrides", nargs=-1)
 @store_option
 @execution_options
+@click.option(
+    "--break-leases",
+    is_flag=True,
+    help="Take the runs that other processes have leased, such as a stopped one.",
+)
 @json_option
 @quiet_option
 def run(

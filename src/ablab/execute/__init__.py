@@ -10,6 +10,7 @@ Modules:
 - ``executor``: the interface of executors.
 - ``executors``: the shipped executors, one per file.
 - ``guest``: restores settings of the program that calls ablab.
+- ``measurements``: the file of measured speeds, which several processes change.
 - ``memory``: settings of the C library's allocator.
 - ``method_choice``: chooses the method that trains a group of runs.
 - ``new_runs``: why runs of an experiment are new.

@@ -27,6 +27,7 @@ from ablab.experiments.experiment import Experiment
 from ablab.store.compaction import compact
 from ablab.store.expected import stamp
 from ablab.store.known_runs import as_stored
+from ablab.store.leases import break_leases
 from ablab.store.run_rows import progress_of_runs, stopped_runs
 from ablab.store.store import ExperimentRecord, Store
 from ablab.train.method import Method
@@ -91,6 +92,9 @@ def orchestrate(
     opened = store if isinstance(store, Store) else Store(store, create=True)
     record = _register(asked, opened, options, command, reporter)
     left = steps_left(opened.members(record.id))
+    if options.break_leases:
+        for holder in break_leases(opened.index, list(left)):
+            reporter.message(f"runs are taken over from {holder}")
     if not left:
         count = len(asked.runs)
         runs = "the run is" if count == 1 else f"all {count:,} runs are"

@@ -16,7 +16,8 @@ from ablab.execute.stop_rules import stop_rules
 from ablab.execute.usage import Usage
 from ablab.execute.verify import verify
 from ablab.store.checkpointer import StoreCheckpointer
-from ablab.store.leases import Owner, this_host
+from ablab.store.leases import Owner
+from ablab.store.processes import this_host
 from ablab.store.store import timestamp
 from ablab.train.loop import Observer
 from ablab.train.method import SOLO

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ablab.config import Problem
+from ablab.config.errors import NOT_GIVEN
 from ablab.execute.executors.in_process import InProcess
 from ablab.execute.pause import pause_on_signals
 from ablab.execute.plan import Plan, PlannedStack
@@ -78,6 +79,15 @@ def plan_from_data(data: dict[str, Any], asked: Experiment) -> Plan:
     return Plan(stacks, *(data[name] for name in names))
 
 
+def problems_as_data(error: StoreError) -> list[dict[str, Any]]:
+    """The problems of an error as plain data."""
+    return [
+        {name: value if isinstance(value, int | float | None) else str(value) for name, value in
+         vars(problem).items() if value is not NOT_GIVEN}
+        for problem in error.problems
+    ]  # fmt: skip
+
+
 def main() -> None:
     """Trains the stacks of the plan that standard input describes."""
     should_pause = pause_on_signals()
@@ -86,8 +96,11 @@ def main() -> None:
     os.dup2(2, 1)
 
     def report(event: dict[str, Any]) -> None:
-        events.write(json.dumps(event) + "\n")
-        events.flush()
+        try:
+            events.write(json.dumps(event) + "\n")
+            events.flush()
+        except OSError:  # the process that started this one has ended: no run is at fault
+            os._exit(1)
 
     data = json.loads(sys.stdin.readline())
     sys.path[:] = data["path"]
@@ -100,7 +113,7 @@ def main() -> None:
             StackQueue(store, data["experiment"], data["definition"], plan, report, should_pause)
         )
     except StoreError as error:
-        report({"event": "store_error", "text": str(error)})
+        report({"event": "store_error", "problems": problems_as_data(error)})
         sys.exit(STORE_ERROR)
 
 

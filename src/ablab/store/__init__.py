@@ -11,7 +11,8 @@ Modules:
 - ``cover``: records digests of files that are written once.
 - ``digests``: digests of files, taken when they are written and compared when they are read.
 - ``expected``: expectations with the time at which they were written.
-- ``files``: atomic writes.
+- ``file_system``: how an index is opened where it lies: writable, read-only, on a network.
+- ``files``: atomic writes, and whether an error is the store's.
 - ``index``: the SQLite index and its transactions.
 - ``index_repair``: finds changed bits of the index, or drops rows that are made again.
 - ``initial``: the initial parameters of runs, and the torch that drew them.
@@ -21,6 +22,7 @@ Modules:
 - ``parquet``: reads Parquet files that may be damaged.
 - ``parts``: metrics parts, which are written once and never changed.
 - ``paths``: the paths of a store's files, made from checked names.
+- ``processes``: identifies processes, whatever the clock says.
 - ``repair``: sets damaged files aside, and runs back to where they are sound.
 - ``repair_plan``: what can be done about damaged files.
 - ``row_digests``: digests of the index's rows, and their verification.
@@ -31,6 +33,7 @@ Modules:
 - ``shares``: a run's rows in a metrics part, with a digest of their values.
 - ``snapshots``: parameters and optimizer state as safetensors.
 - ``sources``: copies of users' modules.
+- ``staging``: rows and captures that may be discarded.
 - ``store``: the store itself: experiments, runs, notes and entries.
 - ``stored_run``: a stored run in Python.
 - ``versions``: values that change whenever a page of the live view must.

@@ -212,6 +212,8 @@ def check_space(path: Path, needed: int, what: str) -> None:
     Raises:
         StoreError: There is not enough disk space.
     """
+    if not needed:
+        return
     path = next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
     free = shutil.disk_usage(path).free
     if needed + _SPARE_BYTES > free:

@@ -1,6 +1,7 @@
 """Writes checkpoints: metrics parts and snapshots first, then the index in one transaction."""
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from ablab.store.digests import forget_digests, record_digests
+from ablab.store.files import remove
 from ablab.store.index import Index
 from ablab.store.initial import record_initial
 from ablab.store.leases import Owner
@@ -19,6 +21,9 @@ from ablab.train.loop import Checkpoint, Checkpointer, WatchedStep
 from ablab.train.stack import Stack
 
 _INTEGER_COLUMNS = {"step": pl.Int64}
+
+
+_LOOK_SECONDS = 1.0  # between two looks at whether the store is still there
 
 
 class LeaseLostError(RuntimeError):
@@ -55,13 +60,22 @@ class StoreCheckpointer(Checkpointer):
         self._from: int | None = None
         self._step: int | None = None
         self._width = int(facts.get("width", 0))
+        self._looked = time.monotonic()
 
     def started(self, step: int) -> None:
         """Records the step from which the stack continues."""
         self._from = self._step = step
 
     def progress(self, step: int, runs: int, loss: float) -> None:
-        """Forwards progress to ``tell``."""
+        """Forwards progress to ``tell``.
+
+        Raises:
+            StoreError: The store was deleted, moved or replaced.
+        """
+        now = time.monotonic()
+        if now - self._looked > _LOOK_SECONDS:
+            self._looked = now
+            self._store.index.check_in_place()
         self._tell(step, runs, loss)
 
     def save(self, checkpoint: Checkpoint, stack: Stack) -> None:
@@ -69,8 +83,10 @@ class StoreCheckpointer(Checkpointer):
 
         Raises:
             LeaseLostError: Another process has taken over the runs.
+            StoreError: The store cannot be written, or was deleted, moved or replaced.
         """
         store = self._store
+        store.index.check_in_place()
         for run in stack.runs:
             self._check_lease(run.id)
         if len(stack.runs) != self._width:  # runs left the stack at the last checkpoint
@@ -112,7 +128,7 @@ class StoreCheckpointer(Checkpointer):
             )
             record_digests(connection, store, files)
         for run_id, step in set(gone) - {(run, step) for run, step, *_ in snapshots}:
-            snapshot_path(store, run_id, step).unlink(missing_ok=True)
+            remove(snapshot_path(store, run_id, step))
 
     def _update_run(
         self,

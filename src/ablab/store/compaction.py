@@ -3,6 +3,7 @@
 import polars as pl
 
 from ablab.store.digests import forget_digests
+from ablab.store.files import remove
 from ablab.store.index import StoreError
 from ablab.store.metrics import newest
 from ablab.store.parts import Part, add_part, list_parts, read_part, write_part
@@ -65,8 +66,8 @@ def _merge(store: Store, group: list[Part]) -> int:
             forget_digests(connection, store, paths)
             add_part(connection, store, merged, number=ids[-1])
     if still_there != len(ids):  # another process merged first
-        merged.written.path.unlink()
+        remove(merged.written.path)
         return 0
     for path in paths:
-        path.unlink(missing_ok=True)
+        remove(path)
     return len(group)

@@ -60,7 +60,7 @@ def write_digested(store: Store, path: Path, write: Write) -> Written:
                     (relative(store.path, path), digest, partial.stat().st_size),
                 )
 
-    size = write_atomically(path, write_and_digest)
+    size = write_atomically(path, write_and_digest, store.path)
     return Written(path, size, digest)
 
 

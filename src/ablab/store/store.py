@@ -83,7 +83,17 @@ class Store:
         self, path: str | Path, create: bool = False, write: bool = True, *, verify: bool = True
     ) -> None:
         self.path = Path(path)
-        index = self.path / "index.sqlite"
+        try:
+            self._find(create)
+        except OSError as error:
+            raise StoreError(
+                Problem(f"cannot open the store ({error.strerror})", given=str(path))
+            ) from error
+        self.index = Index(self.path / "index.sqlite", create=create, write=write, verify=verify)
+
+    def _find(self, create: bool) -> None:
+        """Looks for the store's index, and creates the store's folder if that is wanted."""
+        path, index = self.path, self.path / "index.sqlite"
         if not index.is_file():
             if self.path.exists() and not self.path.is_dir():
                 raise StoreError(Problem("the store is not a folder", given=str(path)))
@@ -112,7 +122,6 @@ class Store:
                 raise StoreError(
                     Problem(f"cannot create the store ({error.strerror})", given=str(path))
                 ) from error
-        self.index = Index(index, create=create, write=write, verify=verify)
 
     def close(self) -> None:
         """Closes the index."""

@@ -15,6 +15,7 @@ from ablab.execute.resume import group_by_step
 from ablab.execute.setup import set_up
 from ablab.execute.speeds import persist_compiled_programs
 from ablab.store.checkpointer import LeaseLostError
+from ablab.store.files import store_error
 from ablab.store.index import StoreError
 from ablab.store.leases import Owner
 from ablab.store.run_rows import fail_run
@@ -65,6 +66,9 @@ class InProcess(Executor):
                     except StoreError:  # such as a full disk, which is not the runs' fault
                         raise
                     except (Exception, SystemExit) as error:
+                        fault = store_error(queue.store.index, error)
+                        if fault is not None:
+                            raise fault from error
                         failure = RunFailure.of(error)
                     ready = None
                     # Outside the handler: nothing refers to a stack that may not have fitted.
