@@ -244,6 +244,7 @@ def main() -> None:
     parser.add_argument("--flips", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="flip only in files whose path contains this")
+    parser.add_argument("--minutes", type=float, default=600, help="stop after this long")
     options = parser.parse_args()
     torch.set_num_threads(1)
     memory = Path("/dev/shm")
@@ -282,8 +283,10 @@ def flip_bits(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     generator = random.Random(options.seed)
     found: dict[str, Counter[str]] = defaultdict(Counter)
     examples: dict[str, list[str]] = defaultdict(list)
-    began = time.process_time()
+    began, end = time.process_time(), time.monotonic() + 60 * options.minutes
     for number in range(options.flips):
+        if time.monotonic() > end:
+            break
         renew()
         victim = generator.choice(files)
         kind = kind_of(victim)
@@ -309,7 +312,7 @@ def flip_bits(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         if number % 50 == 49:
             print(f"{number + 1} flips, {time.process_time() - began:.0f} s", file=sys.stderr)
     return {
-        "flips": options.flips,
+        "flips": sum(counts["flips"] for counts in found.values()),
         "questions": len(asked),
         "files": len(files),
         "seconds": round(time.process_time() - began),

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import sqlite3
-import tarfile
 import time
 
 import polars as pl
@@ -21,7 +20,6 @@ from ablab.store.repair import repair_store
 from ablab.store.snapshots import read_parameters
 from tests.cli.command import run_command
 from tests.store.makers import WILD, flip, train
-from tests.store.test_earlier_stores import FIXTURES
 
 ASKED = ("train.steps=40", "train.snapshots={every: 10}")
 CAPTURES = "watch.captures={what: logits, samples: 2, steps: [10, 40]}"
@@ -232,20 +230,6 @@ def test_unused_files_are_removed_once_no_process_can_need_them(lab):
         "removed 1 unused file",
         "1 unused file is left (younger than ten minutes)",
     ]
-
-
-def test_files_of_an_earlier_release_are_covered_by_a_repair(tmp_path):
-    with tarfile.open(FIXTURES / "format-1.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    lab = tmp_path / "lab"
-    store = Store(lab)
-    before = check_store(store)
-    assert before.problems == [] and len(before.uncovered) > 10
-    repair_store(store)
-    after = check_store(store)
-    assert (after.problems, after.uncovered) == ([], [])
-    flip(next(iter((lab / "snapshots").rglob("*.safetensors"))), 0.9)
-    assert len(check_store(store).problems) == 1
 
 
 def test_the_command_says_what_is_damaged_and_what_to_do(made, lab):

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ablab.cli.common import json_option, print_json, quiet_option, store_option
+from ablab.cli.common import echo, json_option, print_json, quiet_option, store_option
 
 
 @click.command()
@@ -64,34 +64,34 @@ def check(store: str, as_json: bool, quiet: bool, repair: bool) -> int:
 
 
 def _print(opened: Any, found: Any, actions: Sequence[Any], repaired: bool) -> None:
-    from ablab.config import counted
+    from ablab.config import counted, visible
 
     if not repaired:
         for problem in found.problems:
-            click.echo(problem)
+            echo(visible(problem))
     if actions:
-        click.echo("repaired:" if repaired else "ablab check --repair would do this:")
+        echo("repaired:" if repaired else "ablab check --repair would do this:")
         for each in actions:
-            click.echo(f"  {each.what}")
+            echo(f"  {each.what}")
         commands = dict.fromkeys(each.then for each in actions if each.then)
         if commands:
-            click.echo("then run:")
+            echo("then run:")
             for command in commands:
-                click.echo(f"  {command}")
+                echo(f"  {command}")
     if repaired:
         for problem in found.problems:
-            click.echo(problem)
+            echo(visible(problem))
     if found.leftovers:
         leftovers = counted(len(found.leftovers), "unused file")
-        click.echo(f"{leftovers} from interrupted work (harmless)")
+        echo(f"{leftovers} from interrupted work (harmless)")
     if found.uncovered:
         files = counted(len(found.uncovered), "file")
-        click.echo(
+        echo(
             f"{files} of an earlier release have no digest; ablab check --repair records one for "
             "each that can be read"
         )
     problems = counted(len(found.problems), "problem") if found.problems else "no problems"
-    click.echo(
+    echo(
         f"{opened.path}: {problems} found; {counted(found.runs, 'run')}, "
         f"{counted(found.parts, 'metrics part')}, {counted(found.snapshots, 'snapshot')}"
     )

@@ -61,6 +61,7 @@ def _write(
     path: Path, write: Write, place: Callable[[Path, Path], bool], root: Path | None = None
 ) -> tuple[int, bool]:
     """Writes a file and renames it by ``place``; returns its size and what ``place`` returned."""
+    _check_target(path)
     partial = path.with_name(f"{PARTIAL}{uuid4().hex}-{path.name}")
     try:
         _make_folder(path.parent, root)
@@ -81,6 +82,23 @@ def _write(
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise WriteError(Problem(f"cannot write {path} ({reason})", given=str(path))) from error
     return size, placed
+
+
+def _check_target(path: Path) -> None:
+    """Rejects paths that cannot become a file: a folder, or a device, which must not be replaced.
+
+    Raises:
+        WriteError: The path is one of these.
+    """
+    try:
+        special = path.exists() and not path.is_file()
+    except (OSError, ValueError):
+        return  # too long, for example; writing says so
+    if not path.name or special:
+        kind = "a folder" if not path.name or path.is_dir() else "not a file"
+        raise WriteError(
+            Problem(f"cannot write {path} ({kind})", given=str(path), expected="the path of a file")
+        )
 
 
 def _make_folder(folder: Path, root: Path | None) -> None:

@@ -10,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from ablab.config import InputError, Problem
+from ablab.execute.guest import as_guest
 from ablab.execute.memory import retain_freed_memory
 from ablab.execute.observers import make_collector
 from ablab.execute.resume import last_state
 from ablab.execute.speeds import persist_compiled_programs
 from ablab.store.artifacts import check_space
 from ablab.store.checkpointer import watched_frames
+from ablab.store.initial import buffers_line, state_of_step_0
 from ablab.store.leases import Owner, break_leases, holders
 from ablab.store.metrics import KEYS, read_runs
 from ablab.store.staging import StagedResults
@@ -88,6 +90,7 @@ class ReplayReport:
         rows: The number of steps for which they were computed.
         captured: The steps after which tensors were captured.
         methods: The titles of the methods that trained the steps.
+        note: What else should be known, in one line; None if nothing.
     """
 
     run: str
@@ -102,6 +105,7 @@ class ReplayReport:
     rows: int
     captured: list[int]
     methods: list[str]
+    note: str | None = None
 
     @property
     def agrees(self) -> bool:
@@ -109,6 +113,7 @@ class ReplayReport:
         return self.difference <= _TOLERANCE
 
 
+@as_guest()
 def replay(
     store: Store,
     run: Run,
@@ -156,6 +161,10 @@ def replay(
     persist_compiled_programs()
     # One step earlier than requested, because some statistics need the previous step.
     state = last_state(store, run, layout, there.state_names, max(0, request.first - 2))
+    if state is None:
+        state, note = state_of_step_0(store, run, layout)
+    else:
+        note = buffers_line(store, run, initial_model(run), layout)
     threads = torch.get_num_threads()
     try:
         with Owner(store.index.path) as owner:
@@ -170,7 +179,7 @@ def replay(
                     )
                 )
             work = _Replay(store, run, segments, request, sites, names, device)
-            return work.run(state, report)
+            return replace(work.run(state, report), note=note)
     finally:
         torch.set_num_threads(threads)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ablab.store.index import StoreError
+from ablab.store.initial import buffers_line, state_of_step_0
 from ablab.store.run_rows import list_snapshots
 from ablab.store.snapshots import read_state
 from ablab.store.store import Store
@@ -26,14 +27,22 @@ def group_by_step(
     Args:
         store: The store.
         runs: The runs, of equal shapes.
-        tell: Called with one line if damaged snapshots are skipped.
+        tell: Called with one line if damaged snapshots are skipped, or if a run starts from other
+            parameters than torch draws now.
     """
-    layout = ParameterLayout.of(initial_model(runs[0]))
+    drawn = initial_model(runs[0])
+    layout = ParameterLayout.of(drawn)
     optimizer_state = make_optimizer(runs[0].train.optimizer_config, layout).state_names
     groups: dict[int, list[tuple[Run, RunState | None]]] = {}
     skipped: list[str] = []
     for run in runs:
         state = last_state(store, run, layout, optimizer_state, tell=skipped.append)
+        if state is None:
+            state, line = state_of_step_0(store, run, layout)
+        else:
+            line = buffers_line(store, run, drawn, layout) if run is runs[0] else None
+        if line is not None:
+            tell(line)
         groups.setdefault(0 if state is None else state.step, []).append((run, state))
     if skipped:
         further = f" (and {len(skipped) - 1} further runs)" if skipped[1:] else ""

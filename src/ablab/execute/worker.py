@@ -12,6 +12,7 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
+from ablab.config import Problem
 from ablab.config.errors import NOT_GIVEN
 from ablab.execute.executors.in_process import InProcess
 from ablab.execute.pause import pause_on_signals
@@ -19,6 +20,7 @@ from ablab.execute.plan import Plan, PlannedStack
 from ablab.execute.queue import StackQueue
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.store.index import StoreError
+from ablab.store.known_runs import as_stored
 from ablab.store.store import Store
 from ablab.train.method import Method
 
@@ -48,8 +50,20 @@ def plan_as_data(plan: Plan) -> dict[str, Any]:
 
 
 def plan_from_data(data: dict[str, Any], asked: Experiment) -> Plan:
-    """The plan from the output of :func:`plan_as_data`."""
+    """The plan from the output of :func:`plan_as_data`.
+
+    Raises:
+        StoreError: A run is not one of the experiment.
+    """
     runs = {run.id: run for run in asked.runs}
+    if not runs.keys() >= {run for stack in data["stacks"] for run in stack["runs"]}:
+        raise StoreError(
+            Problem(
+                "the code of a component has changed since this command was started",
+                given=asked.name,
+                expected="the same command again, which trains runs of the code as it is now",
+            )
+        )
     stacks = tuple(
         PlannedStack(
             tuple(runs[run] for run in stack["runs"]),
@@ -91,10 +105,10 @@ def main() -> None:
     data = json.loads(sys.stdin.readline())
     sys.path[:] = data["path"]
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    asked = experiment(data["definition"])
-    plan = plan_from_data(data["plan"], asked)
     try:
         store = Store(data["store"])
+        asked = as_stored(experiment(data["definition"]), store)
+        plan = plan_from_data(data["plan"], asked)
         InProcess().train(
             StackQueue(store, data["experiment"], data["definition"], plan, report, should_pause)
         )

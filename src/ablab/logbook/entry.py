@@ -19,7 +19,7 @@ from ablab.logbook.marks import curve_marks
 from ablab.logbook.notes import BEGIN, end_line, entry_notes, notes_are_whole
 from ablab.logbook.page import assets, templates
 from ablab.logbook.plotdata import plot_data, points_of_curves
-from ablab.logbook.samples import make_samples, saved_samples
+from ablab.logbook.samples import shown_samples
 from ablab.logbook.statistic_sections import file_name, incidents, shown_columns, watched_figures
 from ablab.logbook.variant_curves import curves
 from ablab.read.bands import Band, bands
@@ -69,7 +69,6 @@ def write_entry(store: Store, record: ExperimentRecord) -> Entry:
     """
     name = store.entry_folder(record)
     folder = entry_path(store.path, name)
-    make_samples(store, record, experiment_runs(store, record), name)
     content = entry_content(store, replace(record, entry=name))
     figures = content["figures"] | content["watched_files"] | content["effect_figures"]
     for name, drawing in figures.items():
@@ -131,7 +130,7 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "findings": found,
         "effect_tables": [effect_table(each) for each in found.effects],
         "effect_figures": effect_drawings(found.effects),
-        "samples": _samples(store, record),
+        "samples": shown_samples(store, record, runs),
         "figures": {
             column: curves(each, column, record.levels, marks.get(column))
             for column, each in drawn.items()
@@ -156,10 +155,6 @@ def _notes(store: Store, record: ExperimentRecord) -> tuple[str, int]:
     if record.entry is None:
         return entry_notes(None, stored), len(stored)
     return entry_notes(entry_path(store.path, record.entry, "entry.md"), stored), len(stored)
-
-
-def _samples(store: Store, record: ExperimentRecord) -> list[dict[str, Any]]:
-    return [] if record.entry is None else saved_samples(store, record.entry)
 
 
 def _choices(values: Any) -> list[str]:

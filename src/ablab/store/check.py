@@ -102,9 +102,9 @@ def leftovers(store: Store) -> list[Path]:
     for folder in (SNAPSHOTS, *ARTIFACTS.values()):
         found += _files_below(store.path / folder, "*/*")
     hidden = [path for path in store.path.rglob(f"{PARTIAL}*") if path not in found]
-    kept = store.path / DAMAGED
+    aside = store.path / DAMAGED
     every = [path for path in found if path not in listed] + hidden
-    return sorted(path for path in every if not path.is_relative_to(kept))
+    return sorted(path for path in every if not path.is_relative_to(aside))
 
 
 def _files_below(folder: Path, pattern: str) -> Iterator[Path]:

@@ -14,6 +14,7 @@ from ablab.store.parquet import DamagedError, read_rows
 from ablab.store.parts import Part, list_parts
 from ablab.store.paths import (
     LOGBOOK,
+    SOURCES,
     SUFFIXES,
     TOKENIZERS,
     inside,
@@ -34,7 +35,8 @@ class Damage:
     """A file that is missing, or not what was written.
 
     Attributes:
-        kind: ``metrics``, ``snapshot``, ``capture``, ``flight``, ``tokenizer`` or ``entry``.
+        kind: ``metrics``, ``snapshot``, ``capture``, ``flight``, ``tokenizer``, ``source`` or
+            ``entry``.
         path: The file.
         reason: What is wrong with it.
         run: The run that it belongs to; None if it belongs to several or to none.
@@ -153,7 +155,7 @@ class StoreFiles:
                 )
 
     def others(self) -> None:
-        """Checks tokenizers, which are named by their digest, and texts that entries read back."""
+        """Checks tokenizers, archived sources, and texts of entries that are read back."""
         root = self._store.path
         folder = self._path(lambda: inside(root, TOKENIZERS))
         for each in sorted(folder.glob("*.json")) if folder is not None else []:
@@ -162,13 +164,13 @@ class StoreFiles:
                 reason = "its content is not what was written"
                 self.damages.append(Damage("tokenizer", path, reason))
         for name in sorted(self._known):
-            if not name.startswith(f"{LOGBOOK}/"):
-                continue
-            path = self._path(lambda: inside(root, *name.split("/")))  # noqa: B023
-            if path is not None and path.is_file():  # users may delete an entry
-                found = damage(path, self._known[name])
-                if found is not None:
-                    self.damages.append(Damage("entry", path, found))
+            kind = {LOGBOOK: "entry", SOURCES: "source"}.get(name.partition("/")[0])
+            path = self._path(lambda: inside(root, *name.split("/"))) if kind else None  # noqa: B023
+            if kind is None or path is None or (kind == "entry" and not path.is_file()):
+                continue  # users may delete an entry
+            found = self._missing_or(path, self._known[name])
+            if found is not None:
+                self.damages.append(Damage(kind, path, found))
 
     def _path(self, make: Callable[[], Path]) -> Path | None:
         """A path that the index lists; None if the index has no valid name."""

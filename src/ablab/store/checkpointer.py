@@ -11,6 +11,7 @@ import polars as pl
 from ablab.store.digests import forget_digests, record_digests
 from ablab.store.files import remove
 from ablab.store.index import Index
+from ablab.store.initial import record_initial
 from ablab.store.leases import Owner
 from ablab.store.parts import add_part, write_part
 from ablab.store.shares import KEYS
@@ -116,6 +117,9 @@ class StoreCheckpointer(Checkpointer):
             gone = self._superseded(store.index, [run.id for run in stack.runs])
             for run in stack.runs:
                 self._update_run(connection, run.id, checkpoint, stack, facts)
+            for run_id, state in (*checkpoint.earlier, *checkpoint.states.items()):
+                if state.step == 0:
+                    record_initial(connection, run_id, state.theta, stack.layout)
             add_part(connection, store, part)
             connection.executemany("DELETE FROM snapshots WHERE run = ? AND step = ?", gone)
             forget_digests(connection, store, [snapshot_path(store, *each) for each in gone])

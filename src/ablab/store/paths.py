@@ -13,7 +13,7 @@ from ablab.config import Problem
 from ablab.store.index import StoreError
 
 METRICS, SNAPSHOTS, TOKENIZERS = "metrics", "snapshots", "tokenizers"
-LOGBOOK, DAMAGED = "logbook", "damaged"
+LOGBOOK, DAMAGED, SOURCES = "logbook", "damaged", "sources"
 ARTIFACTS = {"capture": "captures", "flight": "flights"}  # folders by kind
 SUFFIXES = {"capture": ("safetensors",), "flight": ("safetensors", "parquet")}
 

@@ -21,7 +21,14 @@ from ablab.store.leases import Owner, live_owners
 from ablab.store.metrics import read_runs
 from ablab.store.parquet import DamagedError, read_rows
 from ablab.store.parts import WrittenPart, add_part, add_shares, list_parts, write_part
-from ablab.store.paths import SUFFIXES, metrics_path, run_artifact_path, run_snapshot_path
+from ablab.store.paths import (
+    SOURCES,
+    SUFFIXES,
+    inside,
+    metrics_path,
+    run_artifact_path,
+    run_snapshot_path,
+)
 from ablab.store.repair_plan import Action, RepairPlan, concerned, plan_repair
 from ablab.store.set_aside import copy_aside
 from ablab.store.shares import shares
@@ -49,7 +56,7 @@ def repair_store(store: Store) -> tuple[Checked, list[Action]]:
         without = wanted - set(owner.acquire(store.index, known))
         plan = plan_repair(store, checked, without & set(runs))
         if plan.damages or plan.back:
-            _carry_out(store, plan)
+            _apply(store, plan)
         actions = [*plan.actions, *_list_runs(store), *_adopt(store, checked)]
         others = live_owners(store.index) - {owner.token}
     return checked, [*actions, *_remove_leftovers(store, bool(others))]
@@ -67,9 +74,12 @@ def _check_index(store: Store) -> None:
         )
 
 
-def _carry_out(store: Store, plan: RepairPlan) -> None:
+def _apply(store: Store, plan: RepairPlan) -> None:
     gone = [each.path for each in plan.damages]
     for each in plan.damages:
+        if each.kind == "source":  # without its list, the source is archived again
+            name = each.path.relative_to(store.path).parts[1].removesuffix(".json")
+            gone += [inside(store.path, SOURCES, f"{name}.json")]
         if each.kind in SUFFIXES and each.run is not None:  # all files of an artifact go together
             gone += [
                 run_artifact_path(store.path, each.kind, each.run, each.step, suffix)
@@ -89,9 +99,9 @@ def _carry_out(store: Store, plan: RepairPlan) -> None:
     for path in gone:
         if path.exists():
             copy_aside(store, path)
-    kept = [(each, _sound_rows(store, each)) for each in plan.damages if each.part is not None]
+    sound = [(each, _sound_rows(store, each)) for each in plan.damages if each.part is not None]
     with store.index.transaction() as connection:
-        for damage, part in kept:
+        for damage, part in sound:
             _replace(connection, store, damage, part)
         for damage in plan.damages:
             key = (damage.run, damage.step)

@@ -56,8 +56,8 @@ def plan_repair(store: Store, checked: Checked, without: Iterable[str] = ()) -> 
         checked: What a check has found.
         without: Runs that belong to another process; what concerns them is left as it is.
     """
-    kept = set(without)
-    damages = [each for each in checked.damages if not kept & concerned(each)]
+    excluded = set(without)
+    damages = [each for each in checked.damages if not excluded & concerned(each)]
     rows = {row["id"]: row for row in store.index.rows("SELECT id, step, outcome FROM runs")}
     first = dict(checked.gaps) | _first_lost(store, damages, rows)
     damaged = {
@@ -72,7 +72,7 @@ def plan_repair(store: Store, checked: Checked, without: Iterable[str] = ()) -> 
     back = {
         run: _last_sound(store, run, step, damaged)
         for run, step in first.items()
-        if run in rows and run not in kept
+        if run in rows and run not in excluded
     }
     actions = [_action(store, each, back) for each in damages]
     for run, step in sorted(back.items()):
@@ -80,7 +80,7 @@ def plan_repair(store: Store, checked: Checked, without: Iterable[str] = ()) -> 
         what = f"steps {step + 1} to {end} of run {run} are trained again, from "
         what += f"its snapshot at step {step}" if step else "the beginning"
         actions.append(Action(what, run, None, _command(store, run)))
-    for run in sorted(kept):
+    for run in sorted(excluded):
         if any(run in concerned(each) for each in checked.damages):
             what = f"run {run} is being trained by another process: repair it when that has ended"
             actions.append(Action(what, run))
@@ -159,7 +159,7 @@ def _action(store: Store, damage: Damage, back: dict[str, int]) -> Action:
             return Action(f"{file} {aside}; training again captures it again", run, file)
         again = _capture_command(damage.path, run, step) if step else None
         return Action(f"{file} {aside}", run, file, again)
-    if damage.kind == "tokenizer":
+    if damage.kind in ("tokenizer", "source"):
         return Action(f"{file} {aside}; running its experiment writes it again", None, file)
     if damage.kind == "entry":
         name = damage.path.parent.name

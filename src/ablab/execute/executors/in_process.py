@@ -1,7 +1,7 @@
 """Trains in this process, one stack after another."""
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -36,13 +36,17 @@ class InProcess(Executor):
         torch.set_num_threads(queue.plan.threads)
         retain_freed_memory()
         persist_compiled_programs()
+
+        def tell(line: str) -> None:
+            queue.report({"event": "message", "text": line})
+
         with Owner(queue.store.index.path) as owner:
             for claim in queue.claims(owner):
                 parts: list[Sequence[Run]] = [claim.runs]
                 while parts:
                     runs = parts.pop(0)
                     try:
-                        for group in group_by_step(queue.store, runs, _teller(queue)):
+                        for group in group_by_step(queue.store, runs, tell):
                             ready = set_up(queue, owner, claim, group)
                             if ready is None:
                                 continue
@@ -72,10 +76,6 @@ class InProcess(Executor):
                     if queue.should_pause():
                         break
         return not queue.unfinished()
-
-
-def _teller(queue: StackQueue) -> Callable[[str], None]:
-    return lambda text: queue.report({"event": "message", "text": text})
 
 
 def _halves(queue: StackQueue, runs: Sequence[Run], failure: RunFailure) -> list[Sequence[Run]]:
