@@ -27,7 +27,9 @@ import torch
 
 from ablab.execute.memory import retain_freed_memory
 from ablab.experiments import experiment
-from ablab.store.metrics import add_part, compact, read_runs, write_part
+from ablab.store.compaction import compact
+from ablab.store.metrics import read_runs
+from ablab.store.parts import add_part, write_part
 from ablab.store.store import Store
 from ablab.train.method import Method
 from ablab.train.stack import Stack
@@ -131,9 +133,9 @@ def fill(folder: Path) -> dict[str, Any]:
             frame = pl.DataFrame({"run": [f"{run:012x}"] * 1000, "step": steps})
             frame = frame.with_columns(pl.Series("train_loss", random.random(1000)))
             frame = pl.concat([frame, pl.from_numpy(values, schema=names)], how="horizontal")
-            part, size = write_part(store, frame)
+            part = write_part(store, frame)
             with store.index.transaction() as connection:
-                add_part(connection, part, size, frame)
+                add_part(connection, store, part)
     compact(store)
     written = time.perf_counter() - began
     ids = [f"{run:012x}" for run in range(20)]

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -46,8 +47,12 @@ if os.environ.get("ABLAB_TYPE_CHECKS"):
 
     _HOOK = install_import_hook(["ablab.model", "ablab.tasks", "ablab.train"], "beartype.beartype")
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+
+hypothesis.settings.register_profile("ablab", deadline=None)  # machines are shared
+hypothesis.settings.load_profile("ablab")
 
 torch.set_num_threads(1)
 if (DATA / "tinyshakespeare.txt").is_file():
@@ -89,3 +94,19 @@ def tiny() -> dict[str, object]:
         "grid": {"model.d_model": [8, 16]},
         "seeds": 2,
     }
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A user's folder, the working directory; its modules are forgotten at the end."""
+    from tests.users_code import Folder
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # edits within a second are seen
+    path = tmp_path / "work"
+    path.mkdir()
+    monkeypatch.chdir(path)
+    made = Folder(path)
+    yield made
+    made.forget()
+    for name in [name for name in sys.modules if name.startswith("ablab_archived_")]:
+        del sys.modules[name]

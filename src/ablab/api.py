@@ -10,6 +10,7 @@ from typing import Any, Literal
 import polars as pl
 
 from ablab.config import InputError, counted
+from ablab.config.progress import listening
 from ablab.execute.device import find_device
 from ablab.execute.options import Compiling, DeviceName, Engine, Options
 from ablab.execute.orchestrate import TrainedExperiment, orchestrate
@@ -24,8 +25,9 @@ from ablab.read.measures import measure_table
 from ablab.read.readings import experiment_readings
 from ablab.read.summary import VariantSummary, summarise, table
 from ablab.read.verdicts import Verdict, verdicts
+from ablab.store.known_runs import as_stored
 from ablab.store.metrics import experiment_metrics, experiment_runs
-from ablab.store.run_rows import longest_experiment
+from ablab.store.sources import Source
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.store.stored_run import StoredRun
 
@@ -51,18 +53,20 @@ class OpenStore:
             return self.store.runs()
         return experiment_runs(self.store, self.store.experiment(experiment))
 
-    def run(self, run: str) -> StoredRun:
+    def run(self, run: str, source: Source = "stored") -> StoredRun:
         """The run with this id, or with this unique prefix of its id.
+
+        Args:
+            run: The id.
+            source: Where a user's components of its model come from: ``stored``, the code that
+                trained the run, or ``current``, the code that can be imported now.
 
         Raises:
             StoreError: No run or several runs match.
         """
         run = self.store.run_row(run)["id"]
-        number, position = longest_experiment(self.store, run)
-        definition = next(each.definition for each in self.experiments if each.id == number)
-        settings = experiment(definition).runs[position]
         record = next(each for each in self.store.runs() if each.run == run)
-        return StoredRun(self.store, record, settings)
+        return StoredRun(self.store, record, source)
 
     def metrics(self, experiment: str, columns: list[str] | None = None) -> pl.DataFrame:
         """One row per run and step; see :func:`ablab.store.metrics.experiment_metrics`."""
@@ -103,7 +107,10 @@ class OpenStore:
         capture: Sequence[str] = (),
         capture_every: int | None = None,
         samples: int = 8,
+        anyway: bool = False,
+        break_leases: bool = False,
         device: DeviceName = "auto",
+        source: Source = "stored",
         tell: Callable[[int, int], None] = lambda step, last: None,
     ) -> ReplayReport:
         """Retrains steps of a run in the same way and adds statistics to its metrics.
@@ -116,24 +123,37 @@ class OpenStore:
             capture: Patterns of tensors to capture, ``family/site-or-parameter`` or a site.
             capture_every: The interval between captures, in steps; None for about ten captures.
             samples: The number of samples in the probe batch of captures.
+            anyway: Whether to add the results even if the losses differ from the stored ones.
+            break_leases: Whether to take the run from another process that has leased it.
             device: ``cpu``, ``cuda``, ``mps``, or ``auto``: the device that the run was trained
                 on, if it is available.
+            source: Where a user's components come from; see :meth:`run`.
             tell: Called regularly with the current and the last step.
 
         Raises:
             InputError: The range or a pattern is invalid.
         """
-        stored = self.run(run)
+        stored = self.run(run, source)
         first, last = steps or (1, self.store.run_row(stored.id)["step"])
         request = ReplayRequest(
-            first, last, tuple(watch), every, tuple(capture), capture_every, samples
+            first,
+            last,
+            tuple(watch),
+            every,
+            tuple(capture),
+            capture_every,
+            samples,
+            anyway,
+            break_leases,
         )
         segments = stored.segments
         target = find_device(device)
         if device == "auto" and segments:
             with suppress(InputError):  # that device is not available
                 target = find_device(segments[-1]["device"])
-        return replay(self.store, stored.run, segments, request, tell, target)
+        own = stored.run
+        with stored.own_code():
+            return replay(self.store, own, segments, request, tell, target)
 
     def __str__(self) -> str:
         names = list(dict.fromkeys(record.name for record in self.experiments))
@@ -164,6 +184,7 @@ class Result:
     @classmethod
     def of(cls, asked: Experiment, trained: TrainedExperiment) -> "Result":
         """Writes the entry of a trained experiment."""
+        asked = as_stored(asked, trained.store)
         entry = write_entry(trained.store, trained.record)
         return cls(
             asked, trained.store, trained.record, trained.trained, trained.complete, entry.page
@@ -206,6 +227,7 @@ def run(
     retry: bool = False,
     compile: Compiling = "auto",
     executor: str = "auto",
+    break_leases: bool = False,
     quiet: bool = False,
     **settings: Any,
 ) -> Result:
@@ -223,6 +245,7 @@ def run(
         compile: Whether to compile steps: ``auto`` (if it pays), ``on`` or ``off``.
         executor: How to run training processes: ``in_process``, ``worker_processes``, the import
             path of your own executor, or ``auto``.
+        break_leases: Whether to take the runs that other processes have leased.
         quiet: Whether to hide progress.
         settings: Top-level settings by name (``seeds=3``), as for an experiment.
 
@@ -230,8 +253,10 @@ def run(
         InputError: The experiment, an option or the store is invalid.
     """
     source = asked.name if isinstance(asked, Experiment) else asked
+    reporter = make_reporter(quiet)
     if not isinstance(asked, Experiment):
-        asked = experiment(asked, *overrides, **settings)
+        with listening(reporter.message):
+            asked = experiment(asked, *overrides, **settings)
     elif overrides or settings:
         raise InputError(
             "overrides cannot change an existing experiment: pass them to ablab.experiment(…)"
@@ -240,8 +265,9 @@ def run(
     named += [repr(override) for override in overrides]
     named += [f"{key}={value!r}" for key, value in settings.items()]
     command = f"ablab.run({', '.join(named)})"
-    options = Options(engine, device, workers, retry, compile, executor)
-    trained = orchestrate(asked, store, options, command, make_reporter(quiet), lambda: False)
+    options = Options(engine, device, workers, retry, compile, executor, break_leases)
+    with listening(reporter.message):
+        trained = orchestrate(asked, store, options, command, reporter, lambda: False)
     return Result.of(asked, trained)
 
 

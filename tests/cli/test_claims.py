@@ -59,3 +59,18 @@ def test_a_wrong_name_or_size_is_an_error(recipe, tmp_path):
     assert code == 2
     assert "did you mean full" in err
     assert run_command("claims", "additon", "--store", store)[0] == 2
+
+
+def test_what_cannot_be_run_here_is_said_and_the_rest_goes_on(recipe, tmp_path):
+    gone = tmp_path / "gone.yaml"
+    gone.write_text(
+        RECIPE.replace("{kind: addition, n_digits: 1}", "{kind: text, corpus: gone.txt}")
+    )
+    arguments = ("claims", str(gone), str(recipe), "--store", str(tmp_path / "lab"))
+    code, out, err = run_command(*arguments, "--run", "--quiet", "--engine", "solo")
+    assert code == 0
+    assert "gone cannot be run here: task.corpus: no corpus and no file called 'gone.txt'" in err
+    assert "2 claims: 1 held, 1 not run" in out
+    code, out, err = run_command(*arguments, "--json")
+    assert (code, err) == (0, "")
+    assert [each["lacking"] for each in json.loads(out)["recipes"]] == [None, None]

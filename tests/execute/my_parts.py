@@ -1,5 +1,6 @@
 """A task and a model of a user's own, and a model that breaks."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -90,3 +91,16 @@ class LosesItsStore(Addition):
             shutil.rmtree(metrics, ignore_errors=True)
             metrics.write_text("a file")
         return super().draw(seed, first_step, steps, samples)
+
+
+class FindsFullDiskConfig(AdditionConfig):
+    kind: Literal["tests.execute.my_parts:FindsFullDisk"] = "tests.execute.my_parts:FindsFullDisk"
+
+
+class FindsFullDisk(Addition):
+    """A task that writes a file of its own to a full disk."""
+
+    Config = FindsFullDiskConfig
+
+    def draw(self, seed, first_step, steps, samples):
+        raise OSError(errno.ENOSPC, "No space left on device", "/elsewhere/log.txt")

@@ -1,5 +1,6 @@
 """Executors by name and by import path, and whose fault an error is."""
 
+import psutil
 import pytest
 
 from ablab.config import InputError
@@ -68,3 +69,22 @@ def test_processes_that_die_train_narrower_stacks(tmp_path, tiny):
         widths.append(_allowed_width(result.store, runs))
         count_deaths(result.store, [run.id for run in runs[:3]])
     assert widths == [8, 8, 4, 2, 1, 1]
+
+
+def test_the_runs_of_a_killed_worker_go_on(tmp_path, tiny, capsys):
+    lab, killed = tmp_path / "lab", []
+
+    def pause():
+        if not killed and len(list((lab / "metrics").glob("*.parquet"))) > 2:
+            (victim, *_) = psutil.Process().children()
+            victim.kill()
+            killed.append(victim.pid)
+        return False
+
+    overrides = ("train.steps=300", "train.snapshots={every: 20, logarithmic: false}")
+    found = train(tiny, lab, *overrides, workers=2, pause=pause, compile="off", engine="stack")
+    assert killed
+    assert "a worker process died (signal 9)" in capsys.readouterr().err
+    assert {run.status for run in found.runs} == {"finished"}
+    whole = train(tiny, tmp_path / "whole", *overrides, compile="off", engine="stack")
+    assert found.metrics(["train_loss"]).equals(whole.metrics(["train_loss"]))

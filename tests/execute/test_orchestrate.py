@@ -1,6 +1,7 @@
 """What comes of runs: alone or stacked, in one process or several, whole or in pieces."""
 
 import json
+import sys
 import threading
 
 import numpy as np
@@ -8,6 +9,7 @@ import polars as pl
 import pytest
 
 import ablab
+from ablab.config import InputError
 from tests.store.makers import train, train_and_write
 
 LOSSES = ["run", "step", "train_loss"]
@@ -239,7 +241,12 @@ class Mine(Addition):
     (tmp_path / "changing_task.py").write_text(source)
     asked = tiny | {"task": {"kind": "changing_task:Mine"}, "grid": {}}
     first = train(asked, tmp_path / "lab")
-    (tmp_path / "changing_task.py").write_text(source + "# another version\n")
+    (tmp_path / "changing_task.py").write_text(source + "# a comment\n")
+    assert train(asked, tmp_path / "lab").trained == 0
+    (tmp_path / "changing_task.py").write_text(source + "    version = 2\n")
+    with pytest.raises(InputError, match="has changed since it was imported"):
+        train(asked, tmp_path / "lab")
+    del sys.modules["changing_task"]
     second = train(asked, tmp_path / "lab")
     assert second.trained == 2
     assert len(second.runs) == len(first.runs) == 2

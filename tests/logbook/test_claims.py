@@ -1,12 +1,17 @@
 """The table of claims over a made-up store."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from ablab.config import InputError
-from ablab.logbook.claims import chosen, claims_of, tally, write_page
+from ablab.logbook.claims import chosen, claims_of, runnable, tally, write_page
+from ablab.store import Store
 from ablab.store.expected import stamp
+from ablab.tasks import corpora
 from tests.read.filled import fill, grid, leaving
+from tests.read.strangers import TRAP
 
 EXPECT = [
     {
@@ -108,10 +113,48 @@ def test_an_expectation_added_to_the_recipe_later_is_judged_too(tmp_path):
 def test_a_recipe_that_cannot_be_made_here_has_its_claims(tmp_path):
     task = {"kind": "text", "corpus": str(tmp_path / "no such corpus.txt")}
     path, _ = recipe(tmp_path, task=task)
-    found = claims_of([], path, None)
-    assert found.asked is None
-    assert "no such corpus" in found.lacking
+    with pytest.raises(InputError, match="no such corpus") as caught:
+        runnable(path, None)
+    found = claims_of([], path, None, caught.value.problems[0].message)
     assert [each.outcome for each in found.claims] == ["not run"] * 2
+    write_page([found], tmp_path / "page.md", "ablab claims")
+    assert f"Not run here ({found.lacking})" in (tmp_path / "page.md").read_text()
+
+
+def test_a_recipe_is_found_without_its_module_and_its_corpus(tmp_path, monkeypatch):
+    """By its definition: once with a module that is gone, once with a corpus that is gone."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.txt").write_text("to be or not to be\n" * 40)
+    module = tmp_path / "gone_norms.py"
+    module.write_text("def norm(d, bias):\n    import torch\n    return torch.nn.Identity()\n")
+    for name, parts in {
+        "words": {"task": {"kind": "text", "corpus": "words.txt", "seq_len": 4}},
+        "norms": {"model": {"norm": "gone_norms:norm"}},
+    }.items():
+        path, asked = recipe(tmp_path, name=name, **parts)
+        fill(tmp_path / "lab", asked, curve)[0].close()
+        (tmp_path / "words.txt").unlink(missing_ok=True)
+        module.write_text(TRAP.format(marker=str(tmp_path / "imported")))
+        sys.modules.pop("gone_norms", None)
+        found = claims_of([Store(tmp_path / "lab")], path, None)
+        assert [each.outcome for each in found.claims] == ["held", "failed"]
+        module.write_text("def norm(d, bias):\n    import torch\n    return torch.nn.Identity()\n")
+    assert not (tmp_path / "imported").exists()
+
+
+def test_of_two_experiments_with_one_definition_the_last_counts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    task = {"kind": "text", "corpus": "words.txt", "seq_len": 4}
+    path, asked = recipe(tmp_path, task=task)
+    records = []
+    for words in ("to be or not to be\n", "that is the question\n"):
+        for cached in (corpora.read_corpus, corpora.corpus_digest, corpora.corpus_characters):
+            cached.cache_clear()
+        (tmp_path / "words.txt").write_text(words * 40)
+        store, record = fill(tmp_path / "lab", asked, curve)
+        records.append(record.id)
+        assert claims_of([store], path, None).record.id == record.id
+    assert len(set(records)) == 2
 
 
 def test_the_page_has_claims_numbers_and_what_is_written_by_hand(tmp_path):

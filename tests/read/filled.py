@@ -5,7 +5,7 @@ import polars as pl
 
 import ablab
 from ablab.store.expected import stamp
-from ablab.store.metrics import add_part, write_part
+from ablab.store.parts import add_part, write_part
 from ablab.store.store import Store
 
 ENVIRONMENT = {
@@ -47,9 +47,9 @@ def fill(path, asked, curve, late=()):
             logged = [name for name in frame.columns if name not in ("run", "train_loss")]
             frames.append(frame.with_columns(pl.col(logged).fill_nan(None)))
     frame = pl.concat(frames, how="diagonal")
-    part, size = write_part(store, frame)
+    part = write_part(store, frame)
     with store.index.transaction() as connection:
-        add_part(connection, part, size, frame)
+        add_part(connection, store, part)
         for run, (step, outcome) in ends.items():
             connection.execute(
                 "UPDATE runs SET step = ?, outcome = ? WHERE id = ?", (step, outcome, run)

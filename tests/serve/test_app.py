@@ -132,7 +132,10 @@ def test_a_runs_page_has_its_settings_and_its_curve(lab):
 
 @pytest.mark.parametrize(
     "path",
-    ["/experiments/99", "/runs/nothing", "/runs/%3Cscript%3E", "/runs/..%2f..%2findex.sqlite",
+    ["/experiments/99", pytest.param(f"/experiments/{'9' * 5000}", id="5,000 digits"),
+     "/experiments/9223372036854775808", "/experiments/-1", "/experiments/١/data",
+     "/runs/%00", "/runs/%ED%A0%80",
+     "/runs/nothing", "/runs/%3Cscript%3E", "/runs/..%2f..%2findex.sqlite",
      "/../index.sqlite", "/index.sqlite", "/experiments/1/../../index.sqlite"],
 )  # fmt: skip
 def test_what_is_not_there_is_not_found(lab, path):

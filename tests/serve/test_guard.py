@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -47,6 +49,14 @@ def test_loopback_is_known(host):
         "evil@127.0.0.1",
         "[::1",
         "[::1]]",
+        "localhost:80@evil.com",
+        "localhost:٣",
+        "localhost:123456",
+        "[::1%evil.com]",
+        "::1%evil.com",
+        "[localhost]",
+        "[127.0.0.1]:80",
+        "localhost\n",
     ],
 )
 def test_others_are_not_loopback(host):
@@ -89,3 +99,13 @@ def test_every_answer_has_the_security_headers():
 def test_nothing_can_be_sent():
     for method in ("POST", "PUT", "DELETE"):
         assert client().request(method, "/page").status_code == 405
+
+
+@pytest.mark.parametrize(
+    "path", ["//evil.example/", "///evil.example", "/\\evil.example/", "/http://evil.example/"]
+)
+def test_the_redirect_stays_on_this_host(path):
+    asking = client(loopback=False, token="right", host="lab.example")
+    answer = asking.get(f"http://lab.example{path}?token=right")
+    assert answer.status_code == 303
+    assert re.match(r"/[^/\\]", answer.headers["location"])

@@ -69,3 +69,12 @@ def train_and_write(asked: dict[str, Any], store: Path, *overrides: str, **optio
     return ablab.run(
         ablab.experiment(asked, *overrides), store=store, quiet=True, **{"workers": 1} | options
     )
+
+
+def flip(path: Path, place: float, bit: int = 3) -> bytes:
+    """Flips one bit of a file, ``place`` of the way through it; returns its content before."""
+    before = path.read_bytes()
+    content = bytearray(before)
+    content[min(len(content) - 1, int(place * len(content)))] ^= 1 << bit
+    path.write_bytes(content)
+    return before

@@ -14,7 +14,10 @@ import pytest
 import torch
 
 import ablab
+from ablab.store import Store
 from ablab.store.check import check_store
+from ablab.store.repair import repair_store
+from tests.store.makers import flip
 
 FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED = json.loads((FIXTURES / "format-1.json").read_text())
@@ -79,6 +82,18 @@ def test_its_captures_and_incidents_are_there(lab):
 def test_it_is_whole(lab):
     checked = check_store(ablab.open(lab).store)
     assert not checked.problems
+
+
+def test_its_files_have_digests_after_a_repair(lab):
+    store = Store(lab)
+    before = check_store(store)
+    assert before.problems == []
+    assert len(before.uncovered) > 10
+    repair_store(store)
+    after = check_store(store)
+    assert (after.problems, after.uncovered) == ([], [])
+    flip(next(iter((lab / "snapshots").rglob("*.safetensors"))), 0.9)
+    assert len(check_store(store).problems) == 1
 
 
 def test_its_interrupted_run_resumes_to_the_same_losses(lab):

@@ -264,9 +264,10 @@ def flip_in_rows(path, draw):
         for value in row
         if isinstance(value, str) and len(value) > 8
     ]
+    schema = str(connection.execute("SELECT group_concat(sql) FROM sqlite_master").fetchone())
     connection.close()
     whole = bytearray(path.read_bytes())
-    text = draw.choice(texts)
+    text = draw.choice([each for each in texts if each not in schema.encode()])
     place = whole.rfind(text) + draw.randrange(len(text))
     whole[place] ^= 1 << draw.randrange(8)
     path.write_bytes(whole)

@@ -3,15 +3,13 @@ import pytest
 
 from ablab.config import InputError
 from ablab.store import Store
-from ablab.store.metrics import add_part, compact, read_runs, write_part
+from ablab.store.compaction import compact
+from ablab.store.metrics import append_rows, read_runs
 from tests.store.makers import train
 
 
 def add(store, rows):
-    frame = pl.DataFrame(rows)
-    name, size = write_part(store, frame)
-    with store.index.transaction() as connection:
-        add_part(connection, name, size, frame)
+    append_rows(store, pl.DataFrame(rows))
 
 
 def test_a_row_for_each_run_and_step(tmp_path, tiny):

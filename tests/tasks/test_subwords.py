@@ -198,30 +198,44 @@ def test_evaluation_at_further_lengths(config):
 
 def test_without_the_library_the_error_says_what_to_install(corpus, monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(ValidationError) as caught:
-        TextConfig(corpus=corpus, tokenizer="bpe", bpe_size=500)
-    (error,) = caught.value.errors()
-    (problem,) = error["ctx"]["error"].problems
+    config = TextConfig(corpus=corpus, tokenizer="bpe", bpe_size=500)
+    for use in (config.check_data, lambda: Text(config), lambda: config.vocab_size):
+        with pytest.raises(InputError) as caught:
+            use()
+    (problem,) = caught.value.problems
     assert "not installed" in problem.message
     assert 'pip install "ablab[bpe]"' in problem.expected
     assert TextConfig(corpus=corpus).vocab_size > 50
 
 
-def test_settings_that_do_not_fit_are_refused(corpus, tmp_path):
-    for settings, message in (
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
         ({"tokenizer": "bpe"}, "needs bpe_size"),
         ({"bpe_size": 300}, "can only be used with tokenizer bpe, not with char"),
         ({"tokenizer": "bpe", "bpe_size": 200}, "greater than or equal to 256"),
+        ({"eval_lengths": [8, 8]}, "repeats a length"),
+        ({"eval_lengths": [0]}, "greater than or equal to 1"),
+    ],
+)
+def test_settings_that_do_not_fit_each_other_are_refused(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        TextConfig(**{"corpus": "is not read"} | settings)
+
+
+def test_settings_that_do_not_fit_the_text_are_refused(corpus, tmp_path):
+    for settings, message in (
         ({"tokenizer": "bpe", "bpe_size": 100_000}, r"the text yields only \d+ subwords"),
         ({"tokenizer": "bpe", "bpe_size": 300, "seq_len": 9000}, r"has [\d,]+ tokens"),
         ({"eval_lengths": [8, 2000]}, "eval_lengths has 2000, but only 2,000 characters"),
-        ({"eval_lengths": [8, 8]}, "repeats a length"),
-        ({"eval_lengths": [0]}, "greater than or equal to 1"),
         ({"tokenizer": "bpee"}, "(?s)no tokenizer and no file called 'bpee'.*did you mean bpe"),
         ({"tokenizer": save(tmp_path, "{}")}, "is not a file of the tokenizers library"),
         ({"tokenizer": corpus}, "is not a file of the tokenizers library"),
     ):
-        with pytest.raises(ValidationError, match=message):
-            TextConfig(**{"corpus": corpus} | settings)
+        config = TextConfig(**{"corpus": corpus} | settings)
+        with pytest.raises(ValueError, match=message):
+            config.check_data()
+        with pytest.raises(ValueError, match=message):
+            Text(config)
     with pytest.raises(InputError, match="has no tokens"):
         Subwords(tokenizers.Tokenizer(tokenizers.models.BPE()).to_str())

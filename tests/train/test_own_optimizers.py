@@ -101,12 +101,13 @@ def test_ids_hold_its_import_path_settings_and_source(tmp_path, monkeypatch):
     assert len(ids) == 3
     monkeypatch.syspath_prepend(tmp_path)
     found = []
-    for text in ("", "# changed\n"):
+    for text in ("", "    rho = 1\n", "# a comment\n"):
         source = "from ablab.train.optimizers.lion import Lion\nclass Mine(Lion):\n    pass\n"
         (tmp_path / "changing_optimizer.py").write_text(source + text)
         sys.modules.pop("changing_optimizer", None)
         found.append(asked("changing_optimizer:Mine").runs[0].id)
     assert found[0] != found[1]
+    assert found[0] == found[2]
     assert "optimizer_source" not in TrainConfig(optimizer="lion").identity()
 
 

@@ -9,12 +9,13 @@ from ablab.analysis.analysis import Analysis, find_analysis
 from ablab.analysis.finding import Findings, ModelFinding, joined
 from ablab.analysis.subject import Subject, evaluating
 from ablab.config import Config, InputError, Problem
+from ablab.execute.guest import as_guest
 from ablab.experiments.parts import check_settings
 from ablab.store.stored_run import StoredRun
 from ablab.tasks.base import Task
-from ablab.train.stack import initial_model, make_task
 
 
+@as_guest()
 def analyze(
     subject: StoredRun | Sequence[StoredRun] | nn.Module,
     analysis: str,
@@ -81,8 +82,8 @@ def _examine(
 
 def _subject(found: Analysis, run: StoredRun, step: int) -> Subject:
     trained = step in run.snapshots
-    model = run.model(step) if trained else initial_model(run.run)
-    task = make_task(run.run) if "task" in found.inputs else None  # it might read a corpus
+    model = run.model(step) if trained else run.initial_model()
+    task = run.task() if "task" in found.inputs else None  # it might read a corpus
     return Subject(model, task, run.id, step)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ablab.cli.common import (
+    echo,
     execution_options,
     json_option,
     make_options,
@@ -50,16 +51,18 @@ def claims(
     with claims. With --run, each recipe is trained first, as by ablab run.
     """
     options = make_options(**choices)
+    from ablab.config import visible
     from ablab.logbook.claims import chosen, claims_of, tally, write_page
     from ablab.store import Store
 
     wanted = chosen(names)
     code = 0
+    lacking: dict[str, str] = {}
     if running:
-        code = _run_missing(wanted, size, store, options, quiet)
+        code, lacking = _run_missing(wanted, size, store, options, quiet)
     stores = [Store(store)] if (Path(store) / "index.sqlite").is_file() else []
     stores += [Store(each, write=False) for each in also]
-    found = [claims_of(stores, name, size) for name in wanted]
+    found = [claims_of(stores, name, size, lacking.get(name)) for name in wanted]
     if page is not None:
         named = ["ablab", "claims", *names, *(["--size", size] if size else []), "--write", page]
         write_page(found, Path(page), shlex.join(named))
@@ -75,41 +78,53 @@ def claims(
             for claim in each.claims
         ],
     )  # fmt: skip
-    click.echo(f"\n{tally(found)}")
+    echo(f"\n{tally(found)}")
     for each in found:
         if each.lacking:
-            click.echo(f"{each.name} cannot be run here: {each.lacking}", err=True)
+            echo(f"{visible(each.name)} cannot be run here: {each.lacking}", err=True)
     return code
 
 
-def _run_missing(names: list[str], size: str | None, store: str, options: Any, quiet: bool) -> int:
-    """Trains the missing runs of each recipe in turn; returns the highest exit code."""
+def _run_missing(
+    names: list[str], size: str | None, store: str, options: Any, quiet: bool
+) -> tuple[int, dict[str, str]]:
+    """Trains the missing runs of each recipe in turn.
+
+    Returns:
+        The highest exit code, and for each recipe that cannot be run here, the reason.
+    """
     from ablab.api import Result
+    from ablab.config import InputError
     from ablab.execute.orchestrate import orchestrate
     from ablab.execute.pause import pause_on_signals
     from ablab.execute.progress import make_reporter
-    from ablab.logbook.claims import claims_of
+    from ablab.logbook.claims import runnable
 
     paused = pause_on_signals()
-    code = 0
+    code, lacking = 0, {}
     for number, name in enumerate(names, 1):
-        each = claims_of([], name, size)
-        if each.asked is None:
+        try:
+            asked = runnable(name, size)
+        except InputError as error:
+            if any(problem.key == "size" for problem in error.problems):
+                raise
+            lacking[name] = "; ".join(problem.message for problem in error.problems)
             continue
         if not quiet:
-            click.echo(f"{each.name} ({number} of {len(names)})", err=True)
-        command = ["ablab", "run", name, *([f"size={each.size}"] if each.size else [])]
+            echo(f"{name} ({number} of {len(names)})", err=True)
+        chosen = asked.definition.get("size")
+        command = ["ablab", "run", name, *([f"size={chosen}"] if chosen else [])]
         trained = orchestrate(
-            each.asked, store, options, shlex.join(command), make_reporter(quiet), paused
+            asked, store, options, shlex.join(command), make_reporter(quiet), paused
         )
-        result = Result.of(each.asked, trained)
+        result = Result.of(asked, trained)
         if not result.complete:
-            click.echo("interrupted; run the same command again to continue", err=True)
-            return 130
+            echo("interrupted; run the same command again to continue", err=True)
+            return 130, lacking
         if any(record.status in ("failed", "diverged") for record in result.runs):
-            click.echo(f"{each.name}: some runs failed or diverged", err=True)
+            echo(f"{name}: some runs failed or diverged", err=True)
             code = 1
-    return code
+    return code, lacking
 
 
 def _short(text: str) -> str:

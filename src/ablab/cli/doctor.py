@@ -11,16 +11,29 @@ from ablab.cli.common import json_option, print_json, quiet_option
 @click.option(
     "--check", "checks", metavar="NAME", multiple=True, help="Run only this check; can be repeated."
 )
+@click.option(
+    "--meant",
+    "meant",
+    metavar="CHECK[:KEY=VALUE,…]=REASON",
+    multiple=True,
+    help="A finding of this check (in these cells) is meant; can be repeated.",
+)
 @json_option
 @quiet_option
 def doctor(
-    subject: str, overrides: tuple[str, ...], checks: tuple[str, ...], as_json: bool, quiet: bool
+    subject: str,
+    overrides: tuple[str, ...],
+    checks: tuple[str, ...],
+    meant: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Check a model and a task for bugs.
 
     For an experiment (the name of a recipe or a YAML file), every variant is checked; variants of
     equal shape only once. A model class is checked on a small task, a task class with a small
-    transformer. OVERRIDES set values, as in ablab run. The exit code is 1 if there are findings.
+    transformer. OVERRIDES set values, as in ablab run. The exit code is 1 if there are findings,
+    other than those that are meant (by --meant, or meant: in the file of the experiment).
     """
     from ablab.doctor import doctor as examine
 
@@ -28,7 +41,10 @@ def doctor(
         if not quiet:
             click.echo(f"{message} …", err=True)
 
-    report = examine(subject, *overrides, checks=checks or None, tell=tell)
+    from ablab.doctor.meant import meant_options
+
+    known = meant_options(meant)
+    report = examine(subject, *overrides, checks=checks or None, meant=known, tell=tell)
     if as_json:
         print_json(report.as_data())
     else:

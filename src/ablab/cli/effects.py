@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ablab.cli.common import json_option, print_json, print_table, quiet_option, store_option
+from ablab.cli.common import echo, json_option, print_json, print_table, quiet_option, store_option
 
 
 @click.command()
@@ -65,17 +65,17 @@ def effects(
 
 
 def _print(found: Any, experiment: str) -> None:
-    from ablab.config import counted
+    from ablab.config import counted, visible
     from ablab.read.effects import interaction_sentence, scaling_sentence
 
     runs, seeds = counted(found.runs, "run"), counted(found.seeds, "seed")
     missing = f"; {found.missing} without a value excluded" if found.missing else ""
-    click.echo(f"{experiment}: {found.measure} of {runs}, {seeds}{missing}")
+    echo(f"{visible(experiment)}: {found.measure} of {runs}, {seeds}{missing}")
     shown = ", ".join(
         f"{key}={value}" + (" (the first value)" if key in found.first else "")
         for key, value in found.base.items()
     )
-    click.echo(f"base: {shown}")
+    echo(f"base: {visible(shown)}")
     single = len(found.base) == 1
     tables = [("By seed", found.factorial)]
     if not single:
@@ -84,20 +84,16 @@ def _print(found: Any, experiment: str) -> None:
             ("By seed, all other settings at their base values", found.marginal),
         ]
     for title, comparisons in tables:
-        click.echo(f"\n{title}:")
+        echo(f"\n{title}:")
         _print_table(comparisons, found.scale)
     for each in found.interactions:
-        click.echo(f"\n{interaction_sentence(each, found.measure)}", nl=False)
-    click.echo("\n" * bool(found.interactions), nl=False)
+        echo(f"\n{interaction_sentence(each, found.measure)}", nl=False)
+    echo("\n" * bool(found.interactions), nl=False)
     for each in found.scalings:
-        click.echo(f"\n{scaling_sentence(each)}")
-    click.echo(
-        "\nIntervals are for single comparisons; p-values are corrected for the table (Holm)."
-    )
+        echo(f"\n{scaling_sentence(each)}")
+    echo("\nIntervals are for single comparisons; p-values are corrected for the table (Holm).")
     if found.margin is None:
-        click.echo(
-            "Undecided does not mean equal: --margin X tests for no difference larger than X."
-        )
+        echo("Undecided does not mean equal: --margin X tests for no difference larger than X.")
 
 
 def _print_table(comparisons: Any, scale: str) -> None:

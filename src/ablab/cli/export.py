@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ablab.cli.common import json_option, print_json, quiet_option, store_option
+from ablab.cli.common import check_out, echo, json_option, print_json, quiet_option, store_option
 
 
 @click.command()
@@ -34,7 +34,8 @@ def export(
     quiet: bool,
 ) -> None:
     """Export the metrics of EXPERIMENT to another format."""
-    from ablab.config import counted
+    check_out(out)
+    from ablab.config import counted, visible
     from ablab.logbook.exports import export as write
     from ablab.store import Store
 
@@ -45,7 +46,7 @@ def export(
     if as_json:
         print_json({"experiment": record.name, "to": form, "path": str(path), "runs": runs})
     else:
-        click.echo(f"{counted(runs, 'run')}: {path}")
+        echo(f"{counted(runs, 'run')}: {visible(str(path))}")
 
 
 @click.command()
@@ -74,6 +75,7 @@ def figure(
 
     Without NAME, list the figures and the names that they can draw.
     """
+    check_out(out)
     import ablab
     from ablab.config.files import write_text_atomically
     from ablab.logbook.draw import draw
@@ -95,6 +97,7 @@ def figure(
 
 
 def _list_figures(run: Any, as_json: bool) -> None:
+    from ablab.config import visible
     from ablab.logbook.draw import drawable
     from ablab.logbook.figure import all_figures
 
@@ -118,15 +121,15 @@ def _list_figures(run: Any, as_json: bool) -> None:
     ):
         kinds = [each for each in figures if each.shows == shows]
         if kinds:
-            click.echo(title)
+            echo(title)
             for each in kinds:
-                click.echo(f"  --as {each.name:10} {each.about}")
+                echo(f"  --as {each.name:10} {each.about}")
             for name in found:
-                click.echo(f"    {name}")
+                echo(f"    {visible(name)}")
 
 
 def _say(data: dict[str, Any], text: str, as_json: bool) -> None:
     if as_json:
         print_json(data)
     else:
-        click.echo(text)
+        echo(text)

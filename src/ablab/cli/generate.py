@@ -4,9 +4,18 @@ from typing import Any
 
 import click
 
-from ablab.cli.common import json_option, print_json, print_table, quiet_option, store_option
+from ablab.cli.common import (
+    check_range,
+    json_option,
+    print_json,
+    print_table,
+    quiet_option,
+    source_option,
+    store_option,
+)
 
 _HELD_OUT = "held-out"
+_LIMITS = {"--tokens": 10**6, "--samples": 10**4, "--context": 10**9, "--limit": 10**9}
 
 
 @click.command()
@@ -37,6 +46,7 @@ _HELD_OUT = "held-out"
     help="List held-out samples with prediction and target, worst first.",
 )
 @click.option("--limit", default=20, show_default=True, help="Number of rows to list.")
+@source_option
 @store_option
 @json_option
 @quiet_option
@@ -55,6 +65,7 @@ def generate(
     no_cache: bool,
     dataset: str | None,
     limit: int,
+    source: Any,
     store: str,
     as_json: bool,
     quiet: bool,
@@ -69,10 +80,8 @@ def generate(
             "--prompt continues a text and --dataset lists answers: give only one of them"
         )
     numbers = {"--tokens": tokens, "--samples": samples, "--context": context, "--limit": limit}
-    for name, value in numbers.items():
-        if value is not None and value < 1:
-            raise InputError(f"{name} {value} is below 1")
-    stored = ablab.open(store).run(run)
+    check_range(numbers, _LIMITS)
+    stored = ablab.open(store).run(run, source)
     if dataset == _HELD_OUT:
         _list_answers(stored, step, limit, as_json)
         return

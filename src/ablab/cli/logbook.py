@@ -2,7 +2,7 @@
 
 import click
 
-from ablab.cli.common import json_option, print_json, quiet_option, store_option
+from ablab.cli.common import echo, json_option, print_json, quiet_option, store_option
 
 
 @click.command()
@@ -12,6 +12,7 @@ from ablab.cli.common import json_option, print_json, quiet_option, store_option
 @quiet_option
 def logbook(experiment: str | None, store: str, as_json: bool, quiet: bool) -> None:
     """Write or rewrite the entry of EXPERIMENT, or of every experiment."""
+    from ablab.config import visible
     from ablab.store import Store
 
     opened = Store(store)
@@ -23,9 +24,9 @@ def logbook(experiment: str | None, store: str, as_json: bool, quiet: bool) -> N
         print_json([{"experiment": each.name, "entry": str(each.page)} for each in entries])
         return
     for each in entries:
-        click.echo(f"{each.name}: {each.page}")
+        echo(visible(f"{each.name}: {each.page}"))
     if not entries:
-        click.echo("this store has no experiments yet")
+        echo("this store has no experiments yet")
 
 
 @click.command()
@@ -36,7 +37,7 @@ def logbook(experiment: str | None, store: str, as_json: bool, quiet: bool) -> N
 @quiet_option
 def note(experiment: str, text: str, store: str, as_json: bool, quiet: bool) -> None:
     """Add a note (Markdown) to the entry of EXPERIMENT."""
-    from ablab.config import InputError, Problem
+    from ablab.config import InputError, Problem, visible
     from ablab.store import Store
 
     opened = Store(store)
@@ -50,4 +51,4 @@ def note(experiment: str, text: str, store: str, as_json: bool, quiet: bool) -> 
     if as_json:
         print_json({"experiment": entry.name, "entry": str(entry.page)})
         return
-    click.echo(f"added to {entry.page}")
+    echo(f"added to {visible(str(entry.page))}")

@@ -1,5 +1,6 @@
 """``ablab``: the command group, and how errors become exit codes."""
 
+import io
 import sys
 from typing import NoReturn
 
@@ -9,6 +10,7 @@ from ablab import __version__
 from ablab.cli import check, data, doctor, logbook, show, train
 from ablab.cli.analyses import analyses
 from ablab.cli.claims import claims
+from ablab.cli.common import echo
 from ablab.cli.effects import effects
 from ablab.cli.export import export, figure
 from ablab.cli.generate import generate
@@ -74,9 +76,22 @@ for _command in (
     ablab.add_command(_command)
 
 
+def _check_arguments(arguments: list[str]) -> None:
+    """Rejects arguments that are not text, which nothing can store or print."""
+    for text in arguments:
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+            raise click.UsageError(f"an argument is not UTF-8 text: {shown[:200]}") from error
+        if "\0" in text:
+            raise click.UsageError(f"an argument contains a null character: {text[:200]!r}")
+
+
 def main() -> NoReturn:
     """Runs a command and exits with its code."""
     try:
+        _check_arguments(sys.argv[1:])
         code = ablab.main(standalone_mode=False)
     except ValueError as error:
         from ablab.config import InputError
@@ -84,20 +99,24 @@ def main() -> NoReturn:
         if not isinstance(error, InputError):
             raise
         for problem in error.problems:
-            click.echo(f"error: {problem}", err=True)
+            echo(f"error: {problem}", err=True)
         code = WRONG_INPUT
     except click.ClickException as error:
-        error.show()
+        from ablab.config.errors import shortened
+
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(shortened(shown.getvalue()), nl=False, err=True)
         code = WRONG_INPUT
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        echo("interrupted", err=True)
         code = INTERRUPTED
     except RuntimeError as error:
         from ablab.execute.errors import ProcessError
 
         if not isinstance(error, ProcessError):
             raise
-        click.echo(f"error: {error}", err=True)
+        echo(f"error: {error}", err=True)
         code = SOME_FAILED
     except BrokenPipeError:
         sys.stderr.close()

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ablab.cli.common import json_option, print_json, print_table, quiet_option, store_option
+from ablab.cli.common import echo, json_option, print_json, print_table, quiet_option, store_option
 
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
@@ -18,7 +18,7 @@ _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 @quiet_option
 def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> None:
     """Describe curves: plateaus, descents, slowdowns, growbacks, spikes, the floor."""
-    from ablab.config import InputError, Problem
+    from ablab.config import InputError, Problem, visible
     from ablab.experiments.experiment import variant_label
     from ablab.read.curves.sentences import group_sentence, sentence
     from ablab.read.readings import experiment_readings
@@ -80,17 +80,17 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
         )
         return
     if not found:
-        click.echo("nothing to read yet: no run has trained any steps")
+        echo("nothing to read yet: no run has trained any steps")
     for label, members in groups.items():
-        click.echo(click.style(label, bold=True))
+        echo(visible(label), bold=True)
         if len(members) > 1:
-            click.echo(f"  all: {group_sentence([found[run.run] for run in members])}")
+            echo(f"  all: {group_sentence([found[run.run] for run in members])}")
         for run in members:
-            click.echo(f"  seed {run.seed} ({run.run}): {sentence(found[run.run])}")
+            echo(f"  seed {run.seed} ({run.run}): {sentence(found[run.run])}")
             why = explained.get(run.run)
             if why is not None:
-                click.echo(f"    {why.sentence}")
-                click.echo(f"    try: {why.command}")
+                echo(f"    {why.sentence}")
+                echo(f"    try: {visible(why.command)}")
 
 
 def find_target(store: Any, target: str) -> tuple[Any, str | None]:
@@ -101,7 +101,7 @@ def find_target(store: Any, target: str) -> tuple[Any, str | None]:
     if any(target in (record.name, record.entry) for record in store.experiments()):
         return store.experiment(target), None
     run = run_id(store, target)
-    number, _ = longest_experiment(store, run)
+    number = longest_experiment(store, run)
     record = next(each for each in store.experiments() if each.id == number)
     return record, run
 
@@ -137,6 +137,7 @@ def expect(
     from ablab.read.verdicts import calibration, verdicts
     from ablab.store import Store
     from ablab.store.expected import stamp
+    from ablab.store.known_runs import as_stored
 
     overrides = [each for each in arguments if _OVERRIDE.match(each)]
     sentences = [each for each in arguments if not _OVERRIDE.match(each)]
@@ -152,7 +153,7 @@ def expect(
         parsed = [each.model_copy(update={"claim": claim}) for each in parsed]
     record = _stored(store, experiment) if not overrides else None
     if record is None:
-        asked = make(experiment, *overrides)
+        asked = make(experiment, *overrides).resolve()
         check_expectations(parsed, [axis.key for axis in asked.axes], None)
         if not sentences and not asked.expectations:
             raise InputError(
@@ -160,7 +161,7 @@ def expect(
             )
         opened = Store(store, create=True)
         command = " ".join(["ablab expect", experiment, *overrides])
-        record = opened.register(asked, command, environment())
+        record = opened.register(as_stored(asked, opened), command, environment())
         stamp(opened, record, asked.expectations)
     else:
         opened = Store(store)
@@ -187,9 +188,9 @@ def expect(
             if each.late
             else ""
         )
-        click.echo(f"recorded at {each.written[:16].replace('T', ' ')} UTC{late}", err=True)
+        echo(f"recorded at {each.written[:16].replace('T', ' ')} UTC{late}", err=True)
     if len(new) < len(parsed):
-        click.echo("expectations that were already recorded keep their timestamp", err=True)
+        echo("expectations that were already recorded keep their timestamp", err=True)
     print_table(
         ["expectation", "verdict", "confidence", "evidence"],
         [

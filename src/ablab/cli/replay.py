@@ -1,10 +1,22 @@
 """``ablab replay``: retrains steps of a run with more statistics."""
 
+import re
 from typing import Any
 
 import click
 
-from ablab.cli.common import json_option, print_json, quiet_option, store_option
+from ablab.cli.common import (
+    check_range,
+    json_option,
+    print_json,
+    quiet_option,
+    source_option,
+    store_option,
+)
+
+_MAX_STEP = 10**12
+_MAX_SAMPLES = 65_536  # as in watch.captures
+_STEP = re.compile(r"[0-9]{1,13}")
 
 
 @click.command()
@@ -34,7 +46,14 @@ from ablab.cli.common import json_option, print_json, quiet_option, store_option
 @click.option(
     "--samples", default=8, show_default=True, help="Samples in the probe batch of captures."
 )
+@click.option(
+    "--anyway", is_flag=True, help="Add the results even if the losses differ from the stored ones."
+)
+@click.option(
+    "--break-leases", is_flag=True, help="Take the run from another process that has leased it."
+)
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps")
+@source_option
 @store_option
 @json_option
 @quiet_option
@@ -46,25 +65,25 @@ def replay(
     capture: tuple[str, ...],
     capture_every: int | None,
     samples: int,
+    anyway: bool,
+    break_leases: bool,
     device: str,
+    source: Any,
     store: str,
     as_json: bool,
     quiet: bool,
 ) -> int:
     """Retrain steps of a stored run with more statistics; RUN is its id or a prefix of it.
 
-    Compares the losses with the stored ones and adds the new statistics to the metrics of the run.
+    Compares the losses with the stored ones. If they agree, the new statistics are added to the
+    metrics of the run.
     """
     import ablab
-    from ablab.config import InputError
 
-    for name, value in {
-        "--every": every,
-        "--capture-every": capture_every,
-        "--samples": samples,
-    }.items():
-        if value is not None and value < 1:
-            raise InputError(f"{name} {value} is below 1")
+    check_range(
+        {"--every": every, "--capture-every": capture_every, "--samples": samples},
+        {"--every": _MAX_STEP, "--capture-every": _MAX_STEP, "--samples": _MAX_SAMPLES},
+    )
     opened = ablab.open(store)
 
     def tell(step: int, last: int) -> None:
@@ -80,7 +99,10 @@ def replay(
             capture=capture,
             capture_every=capture_every,
             samples=samples,
+            anyway=anyway,
+            break_leases=break_leases,
             device=device,  # type: ignore[arg-type]
+            source=source,
             tell=tell,
         )
     finally:
@@ -99,7 +121,7 @@ def _range(steps: str | None) -> tuple[int, int] | None:
     if steps is None:
         return None
     first, colon, last = steps.partition(":")
-    if not first.isdigit() or (colon and not last.isdigit()):
+    if not _STEP.fullmatch(first) or (colon and not _STEP.fullmatch(last)):
         raise InputError(Problem("--steps is not a range", "--steps", given=steps, expected="A:B"))
     return int(first), int(last if colon else first)
 
@@ -118,12 +140,18 @@ def _print(found: Any) -> None:
             f"first difference at step {found.first_difference}, largest relative difference "
             f"{found.difference:.2g} at step {found.where}"
         )
+    if found.note is not None:
+        click.echo(found.note, err=True)
     if not found.agrees:
         click.echo(
             "this is more than rounding explains over so few steps; causes can be a different "
             "release, machine or corpus, or a run that amplifies rounding errors",
             err=True,
         )
+    if not found.added:
+        if found.columns or found.captured:
+            click.echo("nothing was added; --anyway adds it", err=True)
+        return
     if found.columns:
         click.echo(
             f"added: {counted(len(found.columns), 'statistic')} at {counted(found.rows, 'step')}"

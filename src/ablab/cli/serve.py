@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ablab.cli.common import json_option, print_json, quiet_option, store_option
+from ablab.cli.common import echo, json_option, print_json, quiet_option, store_option
 
 
 @click.command()
@@ -32,9 +32,9 @@ def serve(
         if as_json:
             print_json({"url": address, "store": store})
         else:
-            click.echo(address)
+            echo(address)
         if not quiet:
-            click.echo(f"serving the store {store}; press Ctrl-C to stop", err=True)
+            echo(f"serving the store {store}; press Ctrl-C to stop", err=True)
         if opening:
             import webbrowser
 

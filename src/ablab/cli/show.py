@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ablab.cli.common import (
+    echo,
     json_option,
     print_json,
     print_table,
@@ -41,11 +42,11 @@ def recipes(as_json: bool, quiet: bool) -> None:
     width = max(len(each.name) for each in found)
     for logbook in sorted({each.logbook or "" for each in found}):
         if logbook:
-            click.echo(f"\nfrom the logbook {logbook} (ablab claims {logbook}):")
+            echo(f"\nfrom the logbook {logbook} (ablab claims {logbook}):")
         for each in found:
             if (each.logbook or "") == logbook:
                 sizes = f" (sizes: {', '.join(each.sizes)})" if each.sizes else ""
-                click.echo(f"{each.name:{width}}  {each.question}{sizes}")
+                echo(f"{each.name:{width}}  {each.question}{sizes}")
 
 
 @click.command()
@@ -108,7 +109,7 @@ def runs(experiment: str | None, store: str, as_json: bool, quiet: bool) -> None
 @quiet_option
 def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
     """Show everything about a run; RUN is its id or a unique prefix of it."""
-    from ablab.config import counted
+    from ablab.config import counted, visible
     from ablab.experiments.experiment import variant_label
     from ablab.experiments.tree import leaves
     from ablab.store import Store
@@ -151,29 +152,29 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
         shown = f"{shown:.6g}" if isinstance(shown, float) else shown
         shown = ", ".join(shown) if isinstance(shown, list) else shown
         if shown not in (None, ""):
-            click.echo(f"{key:12} {shown}")
-    click.echo(f"{'snapshots':12} {', '.join(str(each.step) for each in snapshots) or 'none'}")
+            echo(f"{key:12} {visible(str(shown))}")
+    echo(f"{'snapshots':12} {', '.join(str(each.step) for each in snapshots) or 'none'}")
     if captures:
         steps = ", ".join(str(each.step) for each in captures)
-        click.echo(f"{'captures':12} after steps {steps}")
+        echo(f"{'captures':12} after steps {steps}")
     for each in recorded:
         _print_incident(_incident(opened, each))
     if went_back:
         shown = ", ".join(f"{step} -> {back_to}" for step, back_to in went_back)
-        click.echo(f"{'restarts':12} {shown}")
-    click.echo("\nconfiguration")
+        echo(f"{'restarts':12} {shown}")
+    echo("\nconfiguration")
     for path, value in leaves(config):
-        click.echo(f"  {'.'.join(path)} = {value}")
-    click.echo("\ntrained")
+        echo(visible(f"  {'.'.join(path)} = {value}"))
+    echo("\ntrained")
     for each in segments:
-        click.echo(
+        echo(
             f"  steps {each['from']} to {each['to']}: engine "
             f"{each.get('method', each['engine'])}, width {each['width']}, "
             f"{each['device']}, {counted(each['threads'], 'thread')}, torch {each['torch']}, "
             f"{each['at'][:19].replace('T', ' ')} UTC"
         )
         for line in [*_verified(each), *_costs(each)]:
-            click.echo(f"    {line}")
+            echo(f"    {line}")
 
 
 def _incident(store: Any, incident: Any) -> dict[str, Any]:
@@ -194,9 +195,9 @@ def _print_incident(incident: dict[str, Any]) -> None:
     text = incident["reason"]
     if loss is not None and before is not None:
         text += f", loss {loss:.4g}, previously at most {before:.4g}"
-    click.echo(f"{'incident':12} step {incident['step']}: {text}")
+    echo(f"{'incident':12} step {incident['step']}: {text}")
     for moved in incident["moved_first"][:5]:
-        click.echo(
+        echo(
             f"{'':14} {moved['name']} moved at step {moved['step']}: "
             f"{moved['usual']:.3g} -> {moved['value']:.3g}"
         )
@@ -257,7 +258,7 @@ def metrics(target: str, columns: str, store: str, as_json: bool, quiet: bool) -
     if as_json:
         print_json(frame.to_dicts())
         return
-    click.echo(frame.write_csv(), nl=False)
+    echo(frame.write_csv(), nl=False)
 
 
 def run_id(store: Any, target: str) -> str:

@@ -12,6 +12,7 @@ from ablab.cli.common import (
     make_options,
     print_json,
     print_table,
+    progress,
     quiet_option,
     store_option,
 )
@@ -22,6 +23,11 @@ from ablab.cli.common import (
 @click.argument("overrides", nargs=-1)
 @store_option
 @execution_options
+@click.option(
+    "--break-leases",
+    is_flag=True,
+    help="Take the runs that other processes have leased, such as a stopped one.",
+)
 @json_option
 @quiet_option
 def run(
@@ -40,7 +46,8 @@ def run(
     options = make_options(**choices)
     from ablab.experiments import experiment as read_experiment
 
-    asked = read_experiment(experiment, *overrides)
+    with progress(quiet):
+        asked = read_experiment(experiment, *overrides).resolve()
     from ablab.api import Result
     from ablab.execute.orchestrate import orchestrate
     from ablab.execute.pause import pause_on_signals
@@ -48,7 +55,9 @@ def run(
 
     command = shlex.join(["ablab", *sys.argv[1:]])
     reporter, should_pause = make_reporter(quiet), pause_on_signals()
-    result = Result.of(asked, orchestrate(asked, store, options, command, reporter, should_pause))
+    with progress(quiet):
+        trained = orchestrate(asked, store, options, command, reporter, should_pause)
+    result = Result.of(asked, trained)
     statuses = [record.status for record in result.runs]
     any_failed = any(status in ("failed", "diverged") for status in statuses)
     if as_json:
@@ -97,22 +106,29 @@ def plan(
     options = make_options(**choices)
     from ablab.experiments import experiment as read_experiment
 
-    asked = read_experiment(experiment, *overrides)
+    with progress(quiet or as_json):
+        asked = read_experiment(experiment, *overrides).resolve()
     from ablab.config import counted
     from ablab.execute.observers import check_captures
-    from ablab.execute.orchestrate import methods_before, steps_to_train
-    from ablab.execute.plan import make_plan
+    from ablab.execute.orchestrate import against_stored, methods_before, steps_to_train
+    from ablab.execute.plan import check_memory, make_plan
     from ablab.execute.progress import duration
     from ablab.execute.speeds import Speeds
     from ablab.watching.step_statistics import check_watching
 
-    check_watching(asked.runs)
-    left = steps_to_train(asked, store, options.retry)
-    captured = check_captures([each for each in asked.runs if each.id in left], store)
     if not quiet and not as_json:
         click.echo("planning …", err=True)
     speeds = Speeds()
-    planned = make_plan(asked.runs, options, left, speeds, methods_before(asked, store))
+    with progress(quiet or as_json):
+        check_memory(asked.runs)
+        check_watching(asked.runs)
+        asked, news = against_stored(asked, store)
+        if news is not None and not quiet:
+            click.echo(news, err=True)
+        runs = asked.runs
+        left = steps_to_train(asked, store, options.retry)
+        captured = check_captures([each for each in runs if each.id in left], store)
+        planned = make_plan(runs, options, left, speeds, methods_before(asked, store))
     speeds.save()
     labels = {each.id: variant.label for variant in asked.variants for each in variant.runs}
     stacks: list[dict[str, Any]] = [
@@ -183,13 +199,13 @@ def _print_alternatives(planned: Any, stacks: list[dict[str, Any]]) -> None:
     """The alternative methods for each shape, once for stacks that share the choice."""
     from ablab.execute.progress import duration
 
-    shapes: dict[str, tuple[list[str], float, tuple[tuple[str, float], ...]]] = {}
+    shapes: dict[str, tuple[list[int], float, tuple[tuple[str, float], ...]]] = {}
     for number, (stack, data) in enumerate(zip(planned.stacks, stacks, strict=True), 1):
         if stack.others and data["left"]:
             entry = shapes.setdefault(stack.runs[0].stack_key, ([], 0.0, stack.others))
-            entry[0].append(str(number))
+            entry[0].append(number)
     rows = [
-        (", ".join(numbers) if place == 0 else "", method, duration(seconds))
+        (_ranges(numbers) if place == 0 else "", method, duration(seconds))
         for numbers, _, others in shapes.values()
         for place, (method, seconds) in enumerate(others)
     ]
@@ -219,6 +235,17 @@ def _memory(planned: Any, left: dict[str, int]) -> int:
         stack.bytes for stack in planned.stacks if any(each.id in left for each in stack.runs)
     )
     return sum(sizes[-planned.workers :])
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Ascending numbers, neighbours as a range: ``1-3, 7``."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
 
 
 def _several(names: list[str]) -> str:

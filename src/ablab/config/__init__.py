@@ -1,13 +1,16 @@
 """The bottom layer: the configuration base class, registries, and errors with their source.
 
+- ``archived_modules``: imports archived copies of users' modules
 - ``base``: the base class of typed configurations, and the fields that enter a run's identity
-- ``cache``: the user's cache folder
 - ``cache``: the user's cache folder
 - ``errors``: ``InputError`` and ``Problem``
 - ``files``: atomic writes
-- ``files``: atomic writes
+- ``local_imports``: the source files of a user's module
 - ``patterns``: selecting names by shell-style patterns
+- ``progress``: progress of long loops, for whoever listens
 - ``registry``: components found by name or import path
+- ``source_digest``: what a user's code is known by
+- ``syntax``: the digest of a syntax tree
 - ``variants``: small components, one per file
 - ``wording``: helpers for messages
 """
@@ -15,9 +18,11 @@
 from ablab.config.base import Config, Neutral, NotInIdentity, identity_of
 from ablab.config.errors import InputError, Problem, is_file, nearest
 from ablab.config.patterns import match_names
-from ablab.config.registry import Registry, load_object, source_digest
+from ablab.config.progress import ticking
+from ablab.config.registry import Registry, load_object
+from ablab.config.source_digest import SourceDigest, component_source, source_digest
 from ablab.config.variants import Component, Variants
-from ablab.config.wording import counted
+from ablab.config.wording import counted, visible, visible_lines
 
 __all__ = [
     "Component",
@@ -27,7 +32,9 @@ __all__ = [
     "NotInIdentity",
     "Problem",
     "Registry",
+    "SourceDigest",
     "Variants",
+    "component_source",
     "counted",
     "identity_of",
     "is_file",
@@ -35,4 +42,7 @@ __all__ = [
     "match_names",
     "nearest",
     "source_digest",
+    "ticking",
+    "visible",
+    "visible_lines",
 ]

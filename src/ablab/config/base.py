@@ -1,11 +1,14 @@
 """The base class of all typed configurations, and which of their fields enter a run's id."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
-from ablab.config.registry import load_object, source_digest
+from ablab.config.source_digest import component_source
 from ablab.config.variants import Component
 
 
@@ -19,6 +22,14 @@ class Config(BaseModel):
         validate_default=True,
         use_attribute_docstrings=True,
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_values_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Rejects true and false in place of a number, which pydantic takes for 1 and 0."""
+        if _has_bool(value) and not _takes_bool(cls, str(info.field_name)):
+            raise PydanticCustomError("no_bool", "Input should be a number, not true or false")
+        return value
 
     def __hash__(self) -> int:
         """Hashes the representation, since fields can contain mappings, which are not hashable."""
@@ -50,17 +61,52 @@ def identity_of(config: Config) -> dict[str, Any]:
     Keys are the names of the fields; values are JSON-serializable.
     """
     result: dict[str, Any] = {}
-    for name, field in type(config).model_fields.items():
+    for name, neutral, is_component in _identity_fields(type(config)):
         value = getattr(config, name)
-        marks = [mark for mark in field.metadata if isinstance(mark, NotInIdentity | Neutral)]
-        if any(isinstance(mark, NotInIdentity) for mark in marks):
-            continue
-        if any(isinstance(mark, Neutral) and mark.value == value for mark in marks):
+        if any(mark.value == value for mark in neutral):
             continue
         result[name] = value.identity() if isinstance(value, Config) else _plain(value)
-        if any(isinstance(mark, Component) for mark in field.metadata) and ":" in value:
-            result[f"{name}_source"] = source_digest(load_object(value, name))
+        if is_component and ":" in value:
+            result[f"{name}_source"] = component_source(value, name)
     return result
+
+
+def _has_bool(value: Any) -> bool:
+    """Whether a value is true or false, or a list that contains one."""
+    return isinstance(value, bool) or (
+        isinstance(value, list | tuple) and any(_has_bool(item) for item in value)
+    )
+
+
+@lru_cache(maxsize=1024)
+def _takes_bool(cls: type[Config], field: str) -> bool:
+    """Whether a field's type mentions no numbers, or mentions booleans too."""
+    found = set(_types(cls.model_fields[field].annotation))
+    return not found & {int, float} or bool in found
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """All types that an annotation mentions; the values of literals are left out."""
+    if get_origin(annotation) is Literal:
+        yield from (type(value) for value in get_args(annotation))
+        return
+    yield annotation
+    for inner in get_args(annotation):
+        yield from _types(inner)
+
+
+@lru_cache(maxsize=256)
+def _identity_fields(cls: type[Config]) -> tuple[tuple[str, tuple[Neutral, ...], bool], ...]:
+    """The fields that can enter the identity: name, neutral values, whether it is a component."""
+    return tuple(
+        (
+            name,
+            tuple(mark for mark in field.metadata if isinstance(mark, Neutral)),
+            any(isinstance(mark, Component) for mark in field.metadata),
+        )
+        for name, field in cls.model_fields.items()
+        if not any(isinstance(mark, NotInIdentity) for mark in field.metadata)
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -1,16 +1,21 @@
 """Errors that a user can act on: what is wrong, where, what was given, what was expected."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 NOT_GIVEN = object()
+_LONG_WORD = 200  # characters
+_NEAREST_LENGTH = 200  # of a name that can be meant; comparing longer ones takes long
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The name in ``names`` that is most similar to ``name``, or None if none is similar."""
+    if len(name) > _NEAREST_LENGTH:
+        return None
     found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return found[0] if found else None
 
@@ -44,9 +49,9 @@ class Problem:
     suggestion: str | None = None
 
     def __str__(self) -> str:
-        lines = [self.message]
+        lines = [shortened(self.message)]
         if self.source is not None:
-            lines.append(f"  in        {self.source}")
+            lines.append(f"  in        {shortened(self.source)}")
         if self.given is not NOT_GIVEN:
             lines.append(f"  given     {_show(self.given)}")
         if self.expected is not None:
@@ -65,6 +70,11 @@ class InputError(ValueError):
     def __init__(self, *problems: Problem | str) -> None:
         self.problems = [Problem(p) if isinstance(p, str) else p for p in problems]
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def shortened(text: str) -> str:
+    """The text, in which words of excessive length are cut off."""
+    return re.sub(rf"\S{{{_LONG_WORD},}}", lambda word: f"{word[0][:_LONG_WORD]} …", text)
 
 
 def _show(value: Any) -> str:

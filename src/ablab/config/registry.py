@@ -1,14 +1,15 @@
 """Components found by name, or by import path for components of the user."""
 
-import hashlib
 import importlib
 import pkgutil
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
+from ablab.config.archived_modules import archived_name
 from ablab.config.errors import InputError, Problem, nearest
 
 T = TypeVar("T")
@@ -90,20 +91,7 @@ def load_object(path: str, key: str) -> Any:
         raise InputError(
             Problem(f"{key}: not an import path", key, given=path, expected="module:name")
         )
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # a user's module can raise anything
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(
-            Problem(f"{key}: cannot import {module_name!r} ({reason})", key, given=path)
-        ) from error
-    finally:
-        sys.path.remove(here)
+    module = import_component(module_name, path, key)
     if name not in vars(module):
         raise InputError(
             Problem(
@@ -116,14 +104,25 @@ def load_object(path: str, key: str) -> Any:
     return vars(module)[name]
 
 
-def source_digest(*components: Any) -> str:
-    """SHA-256 of the source files of the modules that define these components (hexadecimal)."""
-    digest = hashlib.sha256()
-    for module in dict.fromkeys(component.__module__ for component in components):
-        file = getattr(sys.modules[module], "__file__", None)
-        if file is None:
-            raise InputError(
-                f"module {module} has no source file, which is needed to identify its runs"
-            )
-        digest.update(Path(file).read_bytes())
-    return digest.hexdigest()
+def import_component(module_name: str, path: str, key: str) -> ModuleType:
+    """Imports the module of an import path, or the archived copy that is in use for it.
+
+    This is the only place that imports what an experiment names.
+
+    Raises:
+        InputError: The module cannot be imported.
+    """
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        return importlib.import_module(archived_name(path) or module_name)
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a user's module can raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            Problem(f"{key}: cannot import {module_name!r} ({reason})", key, given=path)
+        ) from error
+    finally:
+        sys.path.remove(here)

@@ -26,6 +26,7 @@ class Variants:
         self.kind = kind
         self._package = package
         self._entries: dict[str, Any] = {}
+        self._names: dict[tuple[str, ...], list[str]] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
         """A decorator that registers a component as ``name``, the name of its file."""
@@ -39,8 +40,10 @@ class Variants:
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        package = importlib.import_module(self._package)
-        return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+        path = tuple(importlib.import_module(self._package).__path__)
+        if path not in self._names:  # listing the folders for every setting would be slow
+            self._names[path] = sorted(module.name for module in pkgutil.iter_modules(path))
+        return list(self._names[path])
 
     def ships(self, component: Any) -> bool:
         """Whether a function or class is defined in the package, rather than by a user."""

@@ -9,6 +9,7 @@ Modules:
 - ``checks``: the checks, one per file.
 - ``examine``: :func:`doctor`, which runs the checks.
 - ``influence``: which logits change when a token changes.
+- ``meant``: findings that are meant.
 - ``messages``: helpers that format evidence.
 - ``patient``: the run under examination, with its task, batches and models.
 - ``report``: :class:`Report`, the result of an examination.

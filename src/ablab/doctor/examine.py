@@ -10,16 +10,20 @@ import torch
 
 from ablab.doctor.check import Check, Finding, NotApplicable, all_checks, chosen_checks
 from ablab.doctor.checks.forward import NAME as FORWARD
+from ablab.doctor.meant import mark_meant, read_meant
 from ablab.doctor.patient import Patient
 from ablab.doctor.report import Outcome, Report
 from ablab.doctor.subject import as_experiment
+from ablab.execute.guest import as_guest
 from ablab.experiments import Experiment
 
 
+@as_guest()
 def doctor(
     subject: Experiment | str | Path | Mapping[str, Any],
     *overrides: str,
     checks: Sequence[str] | None = None,
+    meant: Mapping[str, str] | None = None,
     tell: Callable[[str], None] = lambda message: None,
     **settings: Any,
 ) -> Report:
@@ -32,6 +36,9 @@ def doctor(
             ``module:Class`` of a model's or a task's class.
         overrides: Overrides in Hydra's grammar (``"model.d_model=8"``).
         checks: The names of the checks to run (``["causality", "samples"]``); None runs all.
+        meant: Findings that are meant, by check, with the reason: ``{"causality": "bidirectional on
+            purpose"}``. A key ``CHECK:KEY=VALUE,KEY=VALUE`` is about some cells of the grid only.
+            They are added to the experiment's own (``meant:``).
         tell: Called with a progress message before each examination.
         settings: Top-level settings by name.
 
@@ -39,11 +46,13 @@ def doctor(
         The outcome of each check. Variants of equal shape are examined once.
 
     Raises:
-        InputError: The subject, an override or the name of a check is invalid.
+        InputError: The subject, an override, the name of a check or an entry of ``meant`` is
+            invalid.
     """
     named = [checks] if isinstance(checks, str) else checks
     wanted = all_checks() if named is None else chosen_checks(named)
-    asked = as_experiment(subject, *overrides, **settings)
+    asked = as_experiment(subject, *overrides, **settings).resolve()
+    expected = read_meant(asked.meant | dict(meant or {}), [axis.key for axis in asked.axes])
     shapes: dict[str, list[str]] = {}
     tasks: dict[str, list[str]] = {}
     patients: dict[str, Patient] = {}
@@ -66,7 +75,9 @@ def doctor(
             patient, [each for each in wanted if each.part == "model"], shapes[key]
         )
     title = str(subject) if isinstance(subject, str | Path) else asked.name
-    return Report(title, tuple(outcomes))
+    cells = {variant.label: variant.keys for variant in asked.variants}
+    outcomes, not_found = mark_meant(outcomes, expected, cells)
+    return Report(title, tuple(outcomes), tuple(not_found))
 
 
 def _examine(patient: Patient, checks: list[Check], variants: list[str]) -> list[Outcome]:
@@ -94,6 +105,7 @@ def _outcome(patient: Patient, check: Check, variants: tuple[str, ...]) -> Outco
         return Outcome(check.name, check.claim, variants, (), str(reason))
     except Exception as error:  # the user's model or task may raise anything
         found = [_raised(check, error)]
+        return Outcome(check.name, check.claim, variants, tuple(found), raised=True)
     notes = patient.notes(check.name)
     return Outcome(check.name, check.claim, variants, tuple(found), notes=notes)
 

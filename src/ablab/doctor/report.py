@@ -2,6 +2,7 @@
 
 import textwrap
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ from ablab.doctor.check import Finding
 
 _WRAPPING: dict[str, Any] = {"subsequent_indent": " " * 12, "break_on_hyphens": False}
 
-Status = Literal["ok", "finding", "not applicable"]
+Status = Literal["ok", "finding", "meant", "not applicable"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Outcome:
         findings: The problems found; empty if there are none.
         reason: Why the check was not applicable; None if it was.
         notes: Figures, also if there are no findings.
+        meant: Why the findings are meant; None if they are not.
+        raised: Whether the check raised an error, which is its finding.
     """
 
     check: str
@@ -31,12 +34,14 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     reason: str | None = None
     notes: tuple[str, ...] = ()
+    meant: str | None = None
+    raised: bool = False
 
     @property
     def status(self) -> Status:
-        """``ok``, ``finding`` or ``not applicable``."""
+        """``ok``, ``finding``, ``meant`` (the findings are) or ``not applicable``."""
         if self.findings:
-            return "finding"
+            return "finding" if self.meant is None else "meant"
         return "ok" if self.reason is None else "not applicable"
 
     def as_data(self) -> dict[str, Any]:
@@ -48,6 +53,7 @@ class Outcome:
             "status": self.status,
             "reason": self.reason,
             "notes": list(self.notes),
+            "meant": self.meant,
             "findings": [vars(finding) for finding in self.findings],
         }
 
@@ -59,28 +65,32 @@ class Report:
     Attributes:
         subject: The name of what was examined.
         outcomes: The outcome of every check, for each shape of model or each task.
+        not_found: What was given as meant, although its check found nothing.
     """
 
     subject: str
     outcomes: tuple[Outcome, ...]
+    not_found: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
-        """Whether no problems were found."""
+        """Whether no problems were found, other than those that are meant."""
         return not self.findings
 
     @property
     def findings(self) -> list[tuple[str, Finding, tuple[str, ...]]]:
-        """All findings, as (check, finding, variants); equal findings of variants are merged."""
-        merged: dict[tuple[str, str, str], tuple[Finding, list[str]]] = {}
-        for outcome in self.outcomes:
-            for finding in outcome.findings:
-                key = (outcome.check, finding.message, finding.cause)
-                merged.setdefault(key, (finding, []))[1].extend(outcome.variants)
-        return [
-            (check, finding, tuple(dict.fromkeys(variants)))
-            for (check, _, _), (finding, variants) in merged.items()
-        ]
+        """All findings that are not meant, as (check, finding, variants).
+
+        Equal findings of variants are merged.
+        """
+        found = _merged(each for each in self.outcomes if each.meant is None)
+        return [(check, finding, variants) for check, finding, variants, _ in found]
+
+    @property
+    def meant(self) -> list[tuple[str, Finding, tuple[str, ...], str]]:
+        """The findings that are meant, as (check, finding, variants, reason)."""
+        found = _merged(each for each in self.outcomes if each.meant is not None)
+        return [(check, finding, variants, str(why)) for check, finding, variants, why in found]
 
     def rows(self) -> list[tuple[str, str, str]]:
         """One row per check, as (check, claim, outcome)."""
@@ -109,6 +119,21 @@ class Report:
         lines = [textwrap.fill(note, 100, **_WRAPPING) for note in notes]
         return ["\n".join(lines)] if lines else []
 
+    def meant_texts(self) -> list[str]:
+        """The text of each finding that is meant, with the reason; and what was not found."""
+        several = len({label for each in self.outcomes for label in each.variants}) > 1
+        texts = []
+        for check, finding, variants, reason in self.meant:
+            lines = [f"{check}: {finding.message}"]
+            if several:
+                lines.append(f"  in        {'; '.join(variants)}")
+            lines.append(f"  meant     {reason}")
+            texts.append("\n".join(textwrap.fill(line, 100, **_WRAPPING) for line in lines))
+        return texts + [
+            f"{each}: given as meant, but the check found nothing; remove it"
+            for each in self.not_found
+        ]
+
     def as_data(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
@@ -119,6 +144,11 @@ class Report:
                 {"check": check, **vars(finding), "variants": list(variants)}
                 for check, finding, variants in self.findings
             ],
+            "meant": [
+                {"check": check, **vars(finding), "variants": list(variants), "reason": reason}
+                for check, finding, variants, reason in self.meant
+            ],
+            "meant_not_found": list(self.not_found),
         }
 
     def __str__(self) -> str:
@@ -130,12 +160,29 @@ class Report:
         if not self.healthy:
             count = len(self.findings)
             verdict = f"{count} finding{'s' if count != 1 else ''}"
-        blocks = ["\n".join(lines), *self.note_texts(), *self.finding_texts()]
-        return "\n\n".join([*blocks, f"{self.subject}: {verdict}"])
+        if self.meant:
+            verdict += f" ({len(self.meant)} meant)"
+        texts = [*self.note_texts(), *self.finding_texts(), *self.meant_texts()]
+        return "\n\n".join(["\n".join(lines), *texts, f"{self.subject}: {verdict}"])
 
     def _repr_html_(self) -> str:
         text = str(self).replace("&", "&amp;").replace("<", "&lt;")
         return f"<pre>{text}</pre>"
+
+
+def _merged(
+    outcomes: Iterable[Outcome],
+) -> list[tuple[str, Finding, tuple[str, ...], str | None]]:
+    """The findings of outcomes, as (check, finding, variants, why it is meant)."""
+    merged: dict[tuple[str, str, str, str | None], tuple[Finding, list[str]]] = {}
+    for outcome in outcomes:
+        for finding in outcome.findings:
+            key = (outcome.check, finding.message, finding.cause, outcome.meant)
+            merged.setdefault(key, (finding, []))[1].extend(outcome.variants)
+    return [
+        (check, finding, tuple(dict.fromkeys(variants)), why)
+        for (check, _, _, why), (finding, variants) in merged.items()
+    ]
 
 
 def _summary(outcomes: list[Outcome]) -> str:
@@ -143,6 +190,9 @@ def _summary(outcomes: list[Outcome]) -> str:
     found = [each for each in outcomes if each.status == "finding"]
     if found:
         return "FINDING" + (f" in {len(found)} of {len(outcomes)}" if len(outcomes) > 1 else "")
+    meant = [each for each in outcomes if each.status == "meant"]
+    if meant:
+        return "meant" + (f" in {len(meant)} of {len(outcomes)}" if len(outcomes) > 1 else "")
     if all(each.status == "not applicable" for each in outcomes):
         reasons = dict.fromkeys(str(each.reason) for each in outcomes)
         return f"not applicable: {'; '.join(reasons)}"

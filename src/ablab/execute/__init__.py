@@ -9,8 +9,11 @@ Modules:
 - ``errors``: errors of runs and of processes.
 - ``executor``: the interface of executors.
 - ``executors``: the shipped executors, one per file.
+- ``guest``: restores settings of the program that calls ablab.
+- ``measurements``: the file of measured speeds, which several processes change.
 - ``memory``: settings of the C library's allocator.
 - ``method_choice``: chooses the method that trains a group of runs.
+- ``new_runs``: why runs of an experiment are new.
 - ``observers``: attaches statistics, captures and the flight recorder to a stack.
 - ``options``: the user's options, such as device, engine and workers.
 - ``orchestrate``: runs an experiment from its checks to its last checkpoint.
@@ -20,6 +23,7 @@ Modules:
 - ``queue``: the queue of stacks that processes claim.
 - ``replay``: trains steps of a stored run again, with more statistics.
 - ``resume``: the states that stored runs continue from.
+- ``samples``: generates samples of texts when training ends.
 - ``setup``: sets up a claimed stack for training.
 - ``speeds``: measured and estimated speeds of this machine.
 - ``stop_rules``: applies stop rules to stored steps.

@@ -16,7 +16,7 @@ from ablab.store.store import Store
 from ablab.train.collector import StatisticsCollector
 from ablab.train.log_steps import logs
 from ablab.train.loop import Observer
-from ablab.train.run import Run
+from ablab.train.run import Run, by_stack_key
 from ablab.train.stack import Stack, initial_model
 from ablab.watching.captures import Capturer, capture_bytes, capture_names
 from ablab.watching.config import WatchConfig
@@ -150,11 +150,7 @@ def check_captures(runs: Sequence[Run], path: str | Path) -> int:
     Raises:
         InputError: The captures exceed ``watch.capture_limit`` or the free disk space.
     """
-    total, known = 0, {}
-    for run in runs:
-        if run.stack_key not in known:
-            known[run.stack_key] = captured_bytes(run)
-        total += known[run.stack_key]
+    total = sum(captured_bytes(group[0]) * len(group) for group in by_stack_key(runs).values())
     limits = [run.watch.capture_limit for run in runs if isinstance(run.watch, WatchConfig)]
     limit = min(limits, default=math.inf) * 1e9
     if total > limit:

@@ -27,6 +27,8 @@ class Options:
         compiling: Whether to compile steps; ``auto`` compiles if it pays off.
         executor: The name or import path of an executor; ``auto`` trains in this process if there
             is one worker, and in worker processes if there are several.
+        break_leases: Whether to take the runs that other processes have leased. They discard the
+            steps since their last checkpoint.
 
     Raises:
         InputError: An option has an invalid value.
@@ -38,6 +40,7 @@ class Options:
     retry: bool = False
     compiling: Compiling = "auto"
     executor: str = "auto"
+    break_leases: bool = False
 
     def __post_init__(self) -> None:
         for name, value, allowed in (

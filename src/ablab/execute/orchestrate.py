@@ -1,4 +1,4 @@
-"""Runs an experiment: checks it, registers it, plans, trains, and applies stop rules."""
+"""Runs an experiment: checks it, registers it, plans, trains, applies stop rules, samples texts."""
 
 import time
 from collections.abc import Callable
@@ -6,24 +6,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablab.config.source_digest import check_sources
 from ablab.config.wording import counted
 from ablab.execute.cost import count_cost
 from ablab.execute.device import find_device
 from ablab.execute.environment import environment
 from ablab.execute.executor import find_executor, make_executor
+from ablab.execute.guest import as_guest
 from ablab.execute.memory import retain_freed_memory
 from ablab.execute.method_choice import STATEFUL
+from ablab.execute.new_runs import why_new
 from ablab.execute.observers import check_captures, runs_with_fewer_statistics
 from ablab.execute.options import Options
-from ablab.execute.plan import Plan, make_plan
+from ablab.execute.plan import Plan, check_memory, make_plan
 from ablab.execute.progress import Reporter, duration
 from ablab.execute.queue import StackQueue, steps_left
 from ablab.execute.resume import last_methods
+from ablab.execute.samples import sample_texts
 from ablab.execute.speeds import Speeds, persist_compiled_programs
 from ablab.execute.stop_rules import apply_stop_rules
 from ablab.experiments.experiment import Experiment
+from ablab.store.compaction import compact
 from ablab.store.expected import stamp
-from ablab.store.metrics import compact
+from ablab.store.known_runs import as_stored
+from ablab.store.leases import break_leases
 from ablab.store.run_rows import progress_of_runs, stopped_runs
 from ablab.store.store import ExperimentRecord, Store
 from ablab.train.method import Method
@@ -49,6 +55,7 @@ class TrainedExperiment:
     complete: bool
 
 
+@as_guest()
 def orchestrate(
     asked: Experiment,
     store: Store | str | Path,
@@ -73,19 +80,28 @@ def orchestrate(
         ProcessError: Worker processes die before they train anything.
     """
     path = store.path if isinstance(store, Store) else store
+    asked.resolve()
     find_device(options.device)
     if options.executor != "auto":
         find_executor(options.executor)
+    check_memory(asked.runs)
     check_watching(asked.runs)
+    asked, news = against_stored(asked, path)
+    if news is not None:
+        reporter.message(news)
     left = steps_to_train(asked, path, options.retry)
     check_captures([run for run in asked.runs if run.id in left], path)
     opened = store if isinstance(store, Store) else Store(store, create=True)
     record = _register(asked, opened, options, command, reporter)
     left = steps_left(opened.members(record.id))
+    if options.break_leases:
+        for holder in break_leases(opened.index, list(left)):
+            reporter.message(f"runs are taken over from {holder}")
     if not left:
         count = len(asked.runs)
         runs = "the run is" if count == 1 else f"all {count:,} runs are"
         reporter.message(f"nothing to train: {runs} in {opened.path}")
+        sample_texts(opened, record, asked, reporter.message)
         return TrainedExperiment(opened, record, 0, True)
     reporter.message(f"{asked.name}: planning")
     retain_freed_memory()
@@ -111,6 +127,8 @@ def orchestrate(
     speeds.save()
     apply_stop_rules(opened, record.id, asked.runs)  # to runs that another process has trained
     compact(opened)
+    if complete:
+        sample_texts(opened, record, asked, reporter.message)
     return TrainedExperiment(opened, record, len(left), complete)
 
 
@@ -163,6 +181,31 @@ class _SpeedRecorder:
         self._speeds.note_step(cost, method, plan.threads, plan.workers, seconds)
         if event["compile_seconds"]:
             self._speeds.note_compiled(cost, method, event["compile_seconds"])
+
+
+def against_stored(asked: Experiment, path: str | Path) -> tuple[Experiment, str | None]:
+    """Compares an experiment with the runs of a store, which need not exist; writes nothing.
+
+    Args:
+        asked: The experiment.
+        path: The store's folder.
+
+    Returns:
+        The experiment with the ids that the store has for its runs, and one line on why others are
+        new; None if none is, or if no earlier version of the experiment is stored.
+
+    Raises:
+        InputError: A user's module has changed since it was imported.
+    """
+    check_sources(dict.fromkeys(source for run in asked.runs for source in run.sources))
+    if not (Path(path) / "index.sqlite").is_file():
+        return asked, None
+    store = Store(path)
+    try:
+        asked = as_stored(asked, store)
+        return asked, why_new(asked, store)
+    finally:
+        store.close()
 
 
 def steps_to_train(asked: Experiment, path: str | Path, retry: bool) -> dict[str, int]:

@@ -4,8 +4,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import psutil
 import torch
 
+from ablab.config import InputError, Problem, ticking
 from ablab.execute.balance import WorkItem, balance, makespan
 from ablab.execute.cost import count_cost
 from ablab.execute.device import device_count, device_memory, find_device
@@ -13,11 +15,12 @@ from ablab.execute.method_choice import Alternative, Choice, Group, MethodChoose
 from ablab.execute.options import Compiling, Options, cpu_count, threads_each
 from ablab.execute.speeds import Speeds
 from ablab.train.method import SOLO, Method
-from ablab.train.run import Run
+from ablab.train.run import Run, by_stack_key
 
 _MEMORY_SHARE = 0.5  # the fraction of the device's memory that all workers together may use
 _MIN_PROCESS_SECONDS = 10.0  # with less work per process, starting processes costs more
 _LARGE = 4  # with this many stacks per worker, the shortest are trained first
+_COPIES = 3  # of the parameters that even the smallest step needs
 _TIMING_SECONDS = 3.0  # time limit for measuring steps of unknown shapes
 
 
@@ -88,9 +91,7 @@ def make_plan(
         InputError: This machine does not have the requested device.
     """
     device = find_device(options.device)
-    members: dict[str, list[Run]] = {}
-    for run in runs:
-        members.setdefault(run.stack_key, []).append(run)
+    members = by_stack_key(runs).values()
     groups = [
         Group(
             tuple(group),
@@ -98,7 +99,7 @@ def make_plan(
             tuple(left.get(run.id, 0) for run in group),
             _only([(before or {}).get(run.id) for run in group if left.get(run.id)]),
         )
-        for group in members.values()
+        for group in ticking(members, len(members), "planning", "shape")
     ]
     threads_before = torch.get_num_threads()
     planner = _Planner(groups, options, device, speeds)
@@ -119,6 +120,35 @@ def _only(methods: Sequence[Method | None]) -> Method | None:
     """The one method among those given; None if they are several or none."""
     found = {method for method in methods if method is not None}
     return found.pop() if len(found) == 1 else None
+
+
+def check_memory(runs: Sequence[Run]) -> None:
+    """Rejects models that this machine cannot hold, before one is built.
+
+    Args:
+        runs: All runs of an experiment.
+
+    Raises:
+        InputError: Parameters and gradient alone exceed the machine's memory.
+    """
+    memory = psutil.virtual_memory().total
+    seen: set[int] = set()
+    for run in runs:
+        if id(run.model) in seen:
+            continue
+        seen.add(id(run.model))
+        count = run.model.parameter_estimate(run.task.vocab_size)
+        size = 8 if run.train.precision == "float64" else 4
+        if count is not None and count * size * _COPIES > memory:
+            raise InputError(
+                Problem(
+                    f"a model of about {count:.1e} parameters does not fit into memory",
+                    "model",
+                    given=f"{count * size * _COPIES / 2**30:,.0f} GiB for parameters, gradient and "
+                    f"initial values; this machine has {memory / 2**30:,.0f} GiB",
+                    expected="a smaller model, vocabulary or precision",
+                )
+            )
 
 
 class _Planner:
@@ -150,10 +180,12 @@ class _Planner:
         large = len(items) >= _LARGE * workers
         if not large:
             items = balance(items, workers)
+        widths: dict[int, list[int]] = {}
+        for item in items:
+            widths.setdefault(item.group, []).append(item.runs)
         stacks: list[PlannedStack] = []
         for number, (group, choice) in enumerate(choices):
-            widths = [item.runs for item in items if item.group == number]
-            stacks += self._stacks(group, choice, widths, workers)
+            stacks += self._stacks(group, choice, widths[number], workers)
         if large or workers > 1:
             # Shortest first in a large grid, for early results. Else longest first, so that the
             # processes end together.

@@ -51,7 +51,11 @@ class Reporter(ABC):
                     self._left[run] = 0
             case "waiting":
                 if not self._waiting:
-                    self.message("waiting for runs that another process is training")
+                    named = "".join(f"\n  {each}" for each in event.get("for", []))
+                    self.message(
+                        f"waiting for runs that another process is training{named}\n"
+                        "  the same command with --break-leases takes them from it"
+                    )
                 self._waiting = True
             case "pausing":
                 self.message("pausing: saving progress; interrupt again to stop immediately")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablab.execute.plan import Plan, PlannedStack
-from ablab.store.leases import Owner
+from ablab.store.leases import Owner, holders
 from ablab.store.store import Store
 from ablab.train.run import Run
 
@@ -59,9 +59,11 @@ class StackQueue:
         while missing := self.unfinished():
             if self.should_pause():
                 return
+            self.store.index.check_in_place()
             claim = self._claim(owner, missing)
             if claim is None:
-                self.report({"event": "waiting"})
+                found = holders(self.store.index, list(missing))
+                self.report({"event": "waiting", "for": [str(each) for each in found]})
                 time.sleep(_WAIT_SECONDS)
                 continue
             ids = [run.id for run in claim.runs]

@@ -10,15 +10,18 @@ import torch
 from numpy.typing import NDArray
 
 from ablab.config import InputError, Problem
+from ablab.execute.guest import as_guest
 from ablab.execute.memory import retain_freed_memory
 from ablab.execute.observers import make_collector
 from ablab.execute.resume import last_state
 from ablab.execute.speeds import persist_compiled_programs
 from ablab.execute.verify import ApartError, verify
-from ablab.store.artifacts import check_space, save_artifact
+from ablab.store.artifacts import check_space
 from ablab.store.checkpointer import watched_frames
-from ablab.store.leases import Owner
-from ablab.store.metrics import KEYS, append_rows, read_runs
+from ablab.store.initial import buffers_line, state_of_step_0
+from ablab.store.leases import Owner, break_leases, holders
+from ablab.store.metrics import KEYS, read_runs
+from ablab.store.staging import StagedResults
 from ablab.store.store import Store
 from ablab.train.collector import StatisticsCollector
 from ablab.train.loop import WatchedStep
@@ -50,6 +53,8 @@ class ReplayRequest:
         captures: Patterns of tensors.
         capture_every: Steps from one capture to the next; None for about ten captures.
         samples: Samples in the probe batch of captures.
+        anyway: Whether to add the results even if the losses differ from the stored ones.
+        break_leases: Whether to take the run from another process that has leased it.
     """
 
     first: int
@@ -59,6 +64,8 @@ class ReplayRequest:
     captures: tuple[str, ...] = ()
     capture_every: int | None = None
     samples: int = 8
+    anyway: bool = False
+    break_leases: bool = False
 
     def captured(self) -> list[int]:
         """The steps after which tensors are captured."""
@@ -80,11 +87,13 @@ class ReplayReport:
         difference: The largest relative difference.
         where: The step of that difference; None if all losses are equal.
         first_difference: The first step whose loss differs; None if all losses are equal.
-        columns: The statistics that were added.
-        rows: The number of steps that they were added to.
+        added: Whether statistics and captures were added to the store.
+        columns: The statistics that were computed.
+        rows: The number of steps for which they were computed.
         captured: The steps after which tensors were captured.
         methods: The titles of the methods that trained the steps.
         notes: Why another method than the stored one trained them.
+        note: What else should be known, in one line; None if nothing.
     """
 
     run: str
@@ -94,10 +103,12 @@ class ReplayReport:
     difference: float
     where: int | None
     first_difference: int | None
+    added: bool
     columns: tuple[str, ...]
     rows: int
     captured: list[int]
     methods: list[str]
+    note: str | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -106,6 +117,7 @@ class ReplayReport:
         return self.difference <= _TOLERANCE
 
 
+@as_guest()
 def replay(
     store: Store,
     run: Run,
@@ -118,7 +130,8 @@ def replay(
 
     Each step uses the method, width, threads and watched statistics of the original training, so
     its loss is the same bit for bit on the same machine. The new statistics are computed in a
-    separate pass from the same parameters and batch, and do not affect the training.
+    separate pass from the same parameters and batch, and do not affect the training. They are added
+    after the losses were compared, and only if those agree or the request says so.
 
     Args:
         store: The store.
@@ -152,15 +165,25 @@ def replay(
     persist_compiled_programs()
     # One step earlier than requested, because some statistics need the previous step.
     state = last_state(store, run, layout, there.state_names, max(0, request.first - 2))
+    if state is None:
+        state, note = state_of_step_0(store, run, layout)
+    else:
+        note = buffers_line(store, run, initial_model(run), layout)
     threads = torch.get_num_threads()
     try:
         with Owner(store.index.path) as owner:
+            if request.break_leases:
+                break_leases(store.index, [run.id])
             if not owner.acquire(store.index, [run.id]):
                 raise InputError(
-                    Problem(f"run {run.id} is being trained by another process", given=run.id)
+                    Problem(
+                        f"run {run.id} is being trained by another process",
+                        given="".join(map(str, holders(store.index, [run.id]))),
+                        expected="that it ends; --break-leases takes the run from it",
+                    )
                 )
             work = _Replay(store, run, segments, request, sites, names, device)
-            return work.run(state, report)
+            return replace(work.run(state, report), note=note)
     finally:
         torch.set_num_threads(threads)
 
@@ -180,13 +203,23 @@ class _Replay:
     ) -> None:
         self._store, self._run, self._request, self._device = store, run, request, device
         self._segments, self._names, self._sites = list(segments), names, sites
+        self._staged = StagedResults(store, run.id)
         self._watched: list[WatchedStep] = []
         self._rows = 0
         self._columns: tuple[str, ...] = ()
         self._notes: list[str] = []
 
     def run(self, state: RunState | None, report: Callable[[int, int], None]) -> ReplayReport:
-        """Trains from a state, or from the initial one if it is None."""
+        """Trains from a state, or from the initial one if it is None; adds what is to be added."""
+        try:
+            found = self._train(state, report)
+            if found.added:
+                self._staged.keep()
+            return found
+        finally:
+            self._staged.discard()
+
+    def _train(self, state: RunState | None, report: Callable[[int, int], None]) -> ReplayReport:
         request = self._request
         start = 0 if state is None else state.step
         losses: dict[int, float] = {}
@@ -290,9 +323,9 @@ class _Replay:
             self._flush()
 
     def _flush(self) -> None:
-        """Writes the collected rows to the store."""
+        """Writes the collected rows, which do not count yet."""
         for frame in watched_frames(self._watched):
-            append_rows(self._store, frame)
+            self._staged.add_rows(frame)
         self._rows += len(self._watched)
         self._watched = []
 
@@ -301,7 +334,7 @@ class _Replay:
             stack, 0, self._names, probe_tokens(stack, self._request.samples),
             initial_model(self._run).to(self._device),
         )  # fmt: skip
-        save_artifact(self._store, "capture", self._run.id, stack.step, tensors, {})
+        self._staged.add_capture(stack.step, tensors)
 
     def _report(self, start: int, losses: dict[int, float], methods: list[str]) -> ReplayReport:
         """Compares the losses of the range with the stored ones."""
@@ -318,14 +351,17 @@ class _Replay:
             apart = np.where(same, 0.0, np.abs(now - before) / np.abs(before))
         worst = int(np.argmax(np.nan_to_num(apart, nan=np.inf))) if steps else 0
         differs = not bool(same.all())
+        difference = float(apart[worst]) if steps else 0.0
         return ReplayReport(
             run=self._run.id,
             start=start,
             compared=len(steps),
             equal=int(same.sum()),
-            difference=float(apart[worst]) if steps else 0.0,
+            difference=difference,
             where=steps[worst] if differs else None,
             first_difference=steps[int(np.argmin(same))] if differs else None,
+            added=(difference <= _TOLERANCE or request.anyway)
+            and bool(self._rows or request.captures),
             columns=self._columns,
             rows=self._rows,
             captured=request.captured(),

@@ -17,7 +17,8 @@ from ablab.execute.stop_rules import stop_rules
 from ablab.execute.usage import Usage
 from ablab.execute.verify import ApartError, Verified, verify
 from ablab.store.checkpointer import StoreCheckpointer
-from ablab.store.leases import Owner, this_host
+from ablab.store.leases import Owner
+from ablab.store.processes import this_host
 from ablab.store.store import timestamp
 from ablab.train.collector import StatisticsCollector
 from ablab.train.loop import Observer

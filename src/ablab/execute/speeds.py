@@ -10,7 +10,9 @@ import math
 import os
 import platform
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,18 @@ import torch
 from ablab.config.cache import PROGRAMS, cache_folder
 from ablab.config.files import WriteError, write_text_atomically
 from ablab.execute.cost import StepCost
+from ablab.execute.measurements import (
+    CompileTime,
+    Estimate,
+    MeasuredStep,
+    Measurements,
+    add_compiled,
+    add_estimate,
+    add_start,
+    add_step,
+    locked,
+    read_measurements,
+)
 from ablab.execute.options import cpu_count
 from ablab.train.method import Method
 
@@ -32,7 +46,6 @@ _INNERMOST = (2e-6, 2e-10, 1.25e-11, 1.25e-10)
 _THREADS_GAIN = 0.55  # the speedup from each further thread, except for launches
 _COMPILE_PER_LAUNCH, _COMPILE_WARM = 0.11, 2.5  # seconds
 _START_SECONDS = 4.0  # of a worker process
-_MAX_ESTIMATES = 50
 _STEP_VERSION = 2  # increment it if a change of ablab makes steps faster or slower
 
 
@@ -44,24 +57,34 @@ def persist_compiled_programs() -> None:
 class Speeds:
     """The known speeds of this machine.
 
+    Several processes may measure at the same time: what one of them notes is added to what the
+    file has when it is saved, under a lock.
+
     Args:
         path: The file with measurements; by default that of this machine.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path or cache_folder() / f"speeds-{_machine()}.json"
-        self._data: dict[str, Any] = {"steps": {}, "compiled": {}, "estimates": []}
-        with suppress(OSError, ValueError):  # missing or damaged: speeds are measured again
-            found = json.loads(self._path.read_text(encoding="utf-8"))
-            if isinstance(found, dict) and self._data.keys() <= found.keys():
-                self._data = found
-        self._product_seconds: float | None = self._data.get("power")
+        self._data = read_measurements(self._path)
+        self._product_seconds = self._data.get("power")
+        self._notes: list[Callable[[Measurements], None]] = []  # not saved yet
 
     def save(self) -> None:
         """Writes the measurements; does nothing if the folder is not writable."""
-        self._data["power"] = self._product_seconds
-        with suppress(WriteError):
-            write_text_atomically(self._path, json.dumps(self._data))
+        with suppress(WriteError, OSError), locked(self._path):
+            data = read_measurements(self._path)
+            for note in self._notes:
+                note(data)
+            if self._product_seconds is not None:
+                data["power"] = self._product_seconds
+            write_text_atomically(self._path, json.dumps(data))
+            self._data, self._notes = data, []
+
+    def _note(self, note: Callable[[Measurements], None]) -> None:
+        """Changes the measurements now, and again on what other processes saved meanwhile."""
+        note(self._data)
+        self._notes.append(note)
 
     def step(self, cost: StepCost, method: Method, threads: int, workers: int) -> float:
         """Estimated seconds per step of one run, from the most similar measurements.
@@ -89,7 +112,7 @@ class Speeds:
             total += near * math.log(self._trained(other) / other["prior"])
         return prior * math.exp(total / weight)
 
-    def _trained(self, entry: dict[str, Any]) -> float:
+    def _trained(self, entry: MeasuredStep) -> float:
         """A step's seconds in training: if it was timed alone, scaled by the slowdown of others."""
         seconds = float(entry["seconds"])
         if not entry.get("timed"):
@@ -130,9 +153,7 @@ class Speeds:
         """
         if seconds <= 0:
             return
-        key = _key(cost.key, method, threads, workers)
-        before = self._data["steps"].get(key) or {}
-        entry = {
+        entry: MeasuredStep = {
             "seconds": seconds,
             "prior": self.model_step(cost, method, threads),
             "family": _family(method),
@@ -140,15 +161,8 @@ class Speeds:
             "workers": workers,
             "counts": _counts(cost),
         }
-        if timed:
-            entry["timed"] = True
-        elif before.get("timed"):
-            entry["strain"] = seconds / before["seconds"]
-        elif before:  # timings are noisy, so average with earlier ones
-            entry["seconds"] = math.sqrt(seconds * before["seconds"])
-            if "strain" in before:
-                entry["strain"] = before["strain"]
-        self._data["steps"][key] = entry
+        key = _key(cost.key, method, threads, workers)
+        self._note(partial(add_step, key=key, entry=entry, timed=timed))
 
     def compile_seconds(self, cost: StepCost, method: Method) -> float:
         """Estimated seconds to compile a method; few if it was compiled before."""
@@ -164,8 +178,9 @@ class Speeds:
     def note_compiled(self, cost: StepCost, method: Method, seconds: float) -> None:
         """Records that a method was compiled, and how long the first time took."""
         guess = _COMPILE_PER_LAUNCH * cost.kernel_launches
-        entry = {"seconds": max(seconds, 0.1), "guess": guess}
-        self._data["compiled"].setdefault(_compiled_key(cost, method), entry)
+        entry: CompileTime = {"seconds": max(seconds, 0.1), "guess": guess}
+        key = _compiled_key(cost, method)
+        self._note(partial(add_compiled, key=key, entry=entry))
 
     def start_seconds(self, workers: int) -> float:
         """Seconds that worker processes take to start; zero for one worker."""
@@ -173,17 +188,17 @@ class Speeds:
 
     def note_start(self, seconds: float) -> None:
         """Records how long worker processes took to start."""
-        self._data["start"] = seconds
+        self._note(partial(add_start, seconds=seconds))
 
     def note_estimate(self, name: str, estimated: float, measured: float) -> None:
         """Records the estimated and the measured seconds of an experiment."""
-        entry = {"name": name, "estimated": estimated, "measured": measured}
-        self._data["estimates"] = [*self._data["estimates"], entry][-_MAX_ESTIMATES:]
+        entry: Estimate = {"name": name, "estimated": estimated, "measured": measured}
+        self._note(partial(add_estimate, entry=entry))
 
     @property
     def estimates(self) -> list[dict[str, Any]]:
         """The latest estimates, oldest first: ``name``, ``estimated`` and ``measured`` seconds."""
-        return list(self._data["estimates"])
+        return [dict(each) for each in self._data["estimates"]]
 
     def model_step(self, cost: StepCost, method: Method, threads: int) -> float:
         """Seconds per step by the cost model alone: a sum over launches, bytes and arithmetic."""

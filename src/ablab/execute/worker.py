@@ -12,12 +12,15 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
+from ablab.config import Problem
+from ablab.config.errors import NOT_GIVEN
 from ablab.execute.executors.in_process import InProcess
 from ablab.execute.pause import pause_on_signals
 from ablab.execute.plan import Plan, PlannedStack
 from ablab.execute.queue import StackQueue
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.store.index import StoreError
+from ablab.store.known_runs import as_stored
 from ablab.store.store import Store
 from ablab.train.method import Method
 
@@ -47,8 +50,20 @@ def plan_as_data(plan: Plan) -> dict[str, Any]:
 
 
 def plan_from_data(data: dict[str, Any], asked: Experiment) -> Plan:
-    """The plan from the output of :func:`plan_as_data`."""
+    """The plan from the output of :func:`plan_as_data`.
+
+    Raises:
+        StoreError: A run is not one of the experiment.
+    """
     runs = {run.id: run for run in asked.runs}
+    if not runs.keys() >= {run for stack in data["stacks"] for run in stack["runs"]}:
+        raise StoreError(
+            Problem(
+                "the code of a component has changed since this command was started",
+                given=asked.name,
+                expected="the same command again, which trains runs of the code as it is now",
+            )
+        )
     stacks = tuple(
         PlannedStack(
             tuple(runs[run] for run in stack["runs"]),
@@ -64,6 +79,15 @@ def plan_from_data(data: dict[str, Any], asked: Experiment) -> Plan:
     return Plan(stacks, *(data[name] for name in names))
 
 
+def problems_as_data(error: StoreError) -> list[dict[str, Any]]:
+    """The problems of an error as plain data."""
+    return [
+        {name: value if isinstance(value, int | float | None) else str(value) for name, value in
+         vars(problem).items() if value is not NOT_GIVEN}
+        for problem in error.problems
+    ]  # fmt: skip
+
+
 def main() -> None:
     """Trains the stacks of the plan that standard input describes."""
     should_pause = pause_on_signals()
@@ -72,21 +96,24 @@ def main() -> None:
     os.dup2(2, 1)
 
     def report(event: dict[str, Any]) -> None:
-        events.write(json.dumps(event) + "\n")
-        events.flush()
+        try:
+            events.write(json.dumps(event) + "\n")
+            events.flush()
+        except OSError:  # the process that started this one has ended: no run is at fault
+            os._exit(1)
 
     data = json.loads(sys.stdin.readline())
     sys.path[:] = data["path"]
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    asked = experiment(data["definition"])
-    plan = plan_from_data(data["plan"], asked)
     try:
         store = Store(data["store"])
+        asked = as_stored(experiment(data["definition"]), store)
+        plan = plan_from_data(data["plan"], asked)
         InProcess().train(
             StackQueue(store, data["experiment"], data["definition"], plan, report, should_pause)
         )
     except StoreError as error:
-        report({"event": "store_error", "text": str(error)})
+        report({"event": "store_error", "problems": problems_as_data(error)})
         sys.exit(STORE_ERROR)
 
 

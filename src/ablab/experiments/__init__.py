@@ -1,11 +1,16 @@
 """Experiments: parsing, overrides, grids, checks, identity; measures and expectations.
 
-- ``experiment``: an experiment with its variants and runs
+- ``experiment``, ``variant``: an experiment, its variants and their runs
+- ``outline``: an experiment without its variants, read without its modules and its data
+- ``cell_checker``, ``assign``: the cells of a grid, checked
 - ``source``: reads recipes, YAML files and mappings
 - ``header``, ``sizes``, ``grid``, ``overrides``: the name and seeds, sizes, axes, overrides
 - ``parts``, ``resolve``: checks task, model, training and statistics settings; epochs as steps
 - ``tree``: nested mappings with dotted keys, and the sources of their values
+- ``limits``: limits on the size of an experiment
 - ``identity``: run ids
+- ``registration``: what reading needs of an experiment, recorded when it is registered
+- ``cell``: one run of a stored definition
 - ``measures``, ``expectations``, ``grammar``: one number per run, claims, and how both are parsed
 """
 

@@ -42,6 +42,7 @@ VALUE: /"[^"]*"|[^\s,"]+/
 """
 # A name cannot be one of these, unless a parenthesis follows.
 _TAKEN = "at|is|the|same|between|below|above|falls|rises|lower|higher"
+_MAX_LENGTH = 2000  # characters
 _WORDS = {
     "NAME": "a measure or a column",
     "KEY": "a setting such as model.d_model",
@@ -71,6 +72,15 @@ def parse(text: str, start: str, what: str, source: str | None = None) -> Tree[A
         InputError: The text does not follow the grammar. The error has the position and the tokens
             that are allowed there.
     """
+    if len(text) > _MAX_LENGTH:
+        raise InputError(
+            Problem(
+                f"the {what} is too long",
+                source=source,
+                given=text,
+                expected=f"at most {_MAX_LENGTH:,} characters",
+            )
+        )
     try:
         return _parser().parse(text, start=start)
     except UnexpectedInput as error:

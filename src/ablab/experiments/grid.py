@@ -2,11 +2,12 @@
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ablab.config import InputError, Problem
+from ablab.experiments.limits import MAX_DEPTH, check_axis
 from ablab.experiments.parts import PARTS, TOP_LEVEL, suggest_key
 from ablab.experiments.tree import Origins, Path
 
@@ -93,6 +94,7 @@ def make_axis(key: str, values: Any, source: str | None) -> Axis:
                 f"the axis {key} is empty", f"grid.{key}", source, expected="at least one value"
             )
         )
+    check_axis(key, len(values), source, values)
     seen: set[str] = set()
     for value in values:
         text = json.dumps(value, sort_keys=True, default=str)
@@ -104,13 +106,17 @@ def make_axis(key: str, values: Any, source: str | None) -> Axis:
     return Axis(key, tuple(Choice(value, ((path, value),)) for value in values), source)
 
 
-def check_key(key: str, source: str | None) -> Path:
+def check_key(key: Any, source: str | None) -> Path:
     """The path of a dotted key that belongs to a part of the configuration.
 
     Raises:
         InputError: The key does not belong to any part; the nearest valid key is suggested.
     """
+    if not isinstance(key, str):  # from Python, or a number in YAML
+        raise InputError(Problem("a key is not text", "grid", source, key, "a setting's key"))
     path = tuple(key.split("."))
+    if len(path) > MAX_DEPTH:
+        raise InputError(Problem("a key has too many dots", None, source, key, "a setting's key"))
     if path[0] == "seeds":
         raise InputError(
             Problem(
@@ -126,9 +132,9 @@ def check_key(key: str, source: str | None) -> Path:
     return path
 
 
-def cells(axes: list[Axis]) -> list[tuple[Choice, ...]]:
+def cells(axes: Sequence[Axis]) -> Iterator[tuple[Choice, ...]]:
     """The product of the axes; the last one changes fastest."""
-    return list(itertools.product(*(axis.choices for axis in axes)))
+    return itertools.product(*(axis.choices for axis in axes))
 
 
 def _bundles(key: str, bundles: Mapping[str, Any], source: str | None) -> Axis:

@@ -1,33 +1,32 @@
 """The name, question, logbook and seeds of an experiment."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ablab.config import InputError, Problem
+from ablab.experiments.limits import MAX_RUNS
 from ablab.experiments.tree import Origins
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAX_SEED = 2**32 - 1
-_MAX_SEEDS = 100_000
 
 
 def read_seeds(value: Any, origins: Origins) -> tuple[int, ...]:
     """The seeds, given as a count or a list."""
     source = origins.of(("seeds",))
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_SEEDS:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_RUNS:
         return tuple(range(value))
-    expected = f"a count from 1 to {_MAX_SEEDS}, or a list of distinct seeds from 0 to {_MAX_SEED}"
+    expected = f"a count from 1 to {MAX_RUNS}, or a list of distinct seeds from 0 to {_MAX_SEED}"
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise InputError(Problem("seeds has a wrong value", "seeds", source, value, expected))
     for seed in value:
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= _MAX_SEED:
             raise InputError(Problem(f"{seed!r} is not a seed", "seeds", source, value, expected))
-    repeated = sorted({seed for seed in value if list(value).count(seed) > 1})
-    if repeated:
-        raise InputError(
-            Problem(f"seed {repeated[0]} is repeated", "seeds", source, value, expected)
-        )
+    repeated = min((seed for seed, times in Counter(value).items() if times > 1), default=None)
+    if repeated is not None:
+        raise InputError(Problem(f"seed {repeated} is repeated", "seeds", source, value, expected))
     return tuple(value)
 
 
@@ -56,6 +55,22 @@ def read_question(value: Any, origins: Origins) -> str:
             Problem("the question is not text", "question", origins.of(("question",)))
         ) from error
     return text
+
+
+def read_meant(value: Any, origins: Origins) -> dict[str, str]:
+    """The findings of ``ablab doctor`` that are meant, with the reason for each.
+
+    The doctor checks their names, since it knows its checks.
+    """
+    if value is None:
+        return {}
+    reasons = value.values() if isinstance(value, Mapping) else [None]
+    if not all(isinstance(reason, str) and reason.strip() for reason in reasons):
+        source, expected = origins.of(("meant",)), "meant: {CHECK: REASON, …}"
+        raise InputError(
+            Problem("meant is not a mapping of reasons", "meant", source, value, expected)
+        )
+    return {str(name): str(reason) for name, reason in value.items()}
 
 
 def read_logbook(tree: Mapping[str, Any], origins: Origins) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ablab.config.source_digest import SourceDigest, found_sources
 from ablab.model.config import ModelConfig
 from ablab.tasks.config import TaskConfig
 from ablab.train.config import TrainConfig
@@ -31,6 +33,41 @@ def trajectory(
 def run_id(task: TaskConfig, model: ModelConfig, train: TrainConfig, seed: int) -> str:
     """The first 12 hexadecimal digits of the digest of the trajectory."""
     return digest(trajectory(task, model, train, seed))[:12]
+
+
+def run_ids(
+    task: TaskConfig, model: ModelConfig, train: TrainConfig, seeds: Sequence[int]
+) -> Iterator[tuple[str, str | None, tuple[SourceDigest, ...]]]:
+    """Each run's id, the one that earlier releases gave it if that is another, and users' sources.
+
+    Earlier releases knew a user's code by the hash of its file. Where that was the file of another
+    module, it says nothing about the run, and there is no such id.
+
+    Args:
+        task: The settings of the task.
+        model: The settings of the model.
+        train: The settings of training.
+        seeds: The seeds of the runs. What they have in common is computed once.
+    """
+    if not seeds:
+        return
+    shape = trajectory(task, model, train, seeds[0])
+    sources = tuple(found_sources(shape))
+    formerly = None
+    if sources and all(source.former for source in sources):
+        formerly = _formerly(shape)
+    for seed in seeds:
+        former = None if formerly is None else digest(formerly | {"seed": seed})[:12]
+        yield digest(shape | {"seed": seed})[:12], former, sources
+
+
+def _formerly(data: Any) -> Any:
+    """Plain data with the digests of source that earlier releases used."""
+    if isinstance(data, SourceDigest):
+        return data.former
+    if isinstance(data, dict):
+        return {key: _formerly(value) for key, value in data.items()}
+    return [_formerly(value) for value in data] if isinstance(data, list) else data
 
 
 def digest(data: Any) -> str:

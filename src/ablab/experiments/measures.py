@@ -31,6 +31,8 @@ WORDS = {
 ALIASES = {"loss": "train_loss", "accuracy": "eval_accuracy"}
 _NUMBERS = {"at": 1, "mean": 2, "leaves": 1, "steps_to": 1, "lag": 1}
 COUNTED = ("spikes", "growbacks", "plateaus", "slowdowns")  # counts, optionally between two bounds
+_ROW_COLUMNS = ("run", "experiment", "seed", "step")
+_MAX_STEP = 10**12
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,23 @@ class Measure:
 
     def __str__(self) -> str:
         return self.text
+
+
+def check_column(name: str, source: str | None = None) -> None:
+    """Rejects columns of the metrics that say which row it is, and so are no values of a run.
+
+    Raises:
+        InputError: The column is one of these.
+    """
+    if name in _ROW_COLUMNS:
+        raise InputError(
+            Problem(
+                f"{name} says which row of the metrics it is; it is not a value of a run",
+                source=source,
+                given=name,
+                expected="a column of values, such as train_loss",
+            )
+        )
 
 
 def parse_measure(text: str, source: str | None = None) -> Measure:
@@ -77,9 +96,11 @@ def measure_of(tree: Any, text: str, source: str | None = None) -> Measure:
             return Measure(name, name, "train_loss")
         if name in FUNCTIONS:
             raise _wrong(f"{name} needs arguments", text, source, FUNCTIONS[name])
+        check_column(name, source)
         return Measure(text, "final", ALIASES.get(name, name))
     if tree.data == "moment":
         column, step = (str(child) for child in tree.children)
+        check_column(column, source)
         return Measure(text, "at", ALIASES.get(column, column), (_step(step, text, source),))
     name = str(tree.children[0])
     if name not in FUNCTIONS:
@@ -108,12 +129,17 @@ def measure_of(tree: Any, text: str, source: str | None = None) -> Measure:
     if name == "leaves" and numbers[0] <= 0:
         raise _wrong("a level must be positive", text, source, "a loss such as log(10)")
     column = columns[0] if columns else "train_loss"
+    check_column(column, source)
     return Measure(text, name, ALIASES.get(column, column), numbers)
 
 
 def number_of(tree: Any) -> float:
     """The value of a number or a logarithm in a parse tree."""
     value = float(tree.children[0])
+    if not math.isfinite(value):
+        raise InputError(
+            Problem("a number is too large", given=str(tree.children[0]), expected="below 1e308")
+        )
     if tree.data != "log":
         return value
     if value <= 0:
@@ -136,8 +162,8 @@ def _arguments(children: list[Any]) -> tuple[list[str], tuple[float, ...]]:
 
 def _step(value: str | float, text: str, source: str | None) -> float:
     number = float(value)
-    if number < 0 or number != int(number):
-        raise _wrong(f"{value} is not a step", text, source, "a whole number")
+    if not 0 <= number <= _MAX_STEP or number != int(number):
+        raise _wrong(f"{value} is not a step", text, source, f"a whole number up to {_MAX_STEP:,}")
     return number
 
 

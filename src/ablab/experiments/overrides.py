@@ -21,8 +21,10 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 
 from ablab.config import InputError, Problem
+from ablab.experiments.limits import check_axis, check_depth, range_length
 
 _WORDS = ("null", "true", "false", "nan", "inf")  # have a special meaning unless quoted
+_SHOWN = 200  # characters of an override in a message
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Override:
     @property
     def source(self) -> str:
         """The source of its value, for errors."""
-        return f"override {self.text!r}"
+        return f"override {_short(self.text)}"
 
 
 def parse_overrides(texts: Sequence[str]) -> list[Override]:
@@ -56,28 +58,33 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
     """
     parser = OverridesParser.create()
     result: list[Override] = []
+    keys: set[str] = set()
     for text in texts:
         try:
             parsed = parser.parse_override(text)
-        except (HydraException, ValueError) as error:
-            reason = str(error).splitlines()[0]
+        except (HydraException, ValueError, RecursionError) as error:
+            nested = isinstance(error, RecursionError)
+            reason = "nested too deeply" if nested else str(error).splitlines()[0]
             raise InputError(
                 Problem(
-                    f"cannot parse the override {text!r}: {reason}",
+                    f"cannot parse the override {_short(text)}: {_short(reason, plain=True)}",
                     given=text,
                     expected="key=value, or key=a,b,c for an axis of the grid; quote values with "
                     "special characters: 'key=\"…\"'",
                 )
             ) from error
         result.append(_override(text, parsed))
-        if [other.key for other in result].count(result[-1].key) > 1:
+        key = result[-1].key
+        check_depth([result[-1].value, key.split(".")], result[-1].source)
+        if key in keys:
             raise InputError(
                 Problem(
-                    f"{result[-1].key} is overridden twice",
-                    key=result[-1].key,
+                    f"{key} is overridden twice",
+                    key=key,
                     given=" ".join(texts),
                 )
             )
+        keys.add(key)
     return result
 
 
@@ -104,8 +111,17 @@ def _override(text: str, parsed: HydraOverride) -> Override:
                 expected="a,b,c, choice(a,b,c) or range(start,stop,step)",
             )
         )
+    if isinstance(sweep, RangeSweep):  # expanded only if it is not too long
+        length = range_length(sweep.start, sweep.stop, sweep.step)
+        check_axis(key, length, f"override {_short(text)}", text)
     values = [_value(value) for value in parsed.sweep_iterator(transformer=_identity)]
     return Override(text, key, values, is_axis=True)
+
+
+def _short(text: str, plain: bool = False) -> str:
+    """A text for a message, in quotes unless ``plain``; long ones are cut off."""
+    cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
+    return cut if plain else repr(cut)
 
 
 def _identity(value: Any) -> Any:

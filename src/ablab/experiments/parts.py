@@ -19,7 +19,7 @@ C = TypeVar("C", bound=Config)
 
 TOP_LEVEL = (
     "name", "question", "logbook", "task", "model", "train", "watch", "grid", "seeds", "sizes",
-    "size", "expect",
+    "size", "expect", "meant",
 )  # fmt: skip
 PARTS = ("task", "model", "train", "watch")
 _NUMBERED = "N"  # placeholder for a number in a known key
@@ -99,43 +99,147 @@ def _own_config(part: str, found: Any, origins: Origins) -> Any:
 
 
 def check_parts(tree: Mapping[str, Any], origins: Origins) -> Parts:
-    """Checks the parts of a cell.
+    """Checks the parts of a cell, and reads the data that its task names.
+
+    Raises:
+        InputError: A part is invalid, or the data are missing; all problems are listed.
+    """
+    parts = check_without_data(tree, origins)
+    return _with_data(tree, origins) if parts is None else parts
+
+
+def check_without_data(
+    tree: Mapping[str, Any], origins: Origins, known: Mapping[str, Any] | None = None
+) -> Parts | None:
+    """Checks the parts of a cell as far as that is possible without the data that its task names.
+
+    Args:
+        tree: The settings by part.
+        origins: The sources of all values.
+        known: Parts that have been checked before, which are not checked again.
+
+    Returns:
+        The parts; None if the task reads data (:attr:`ablab.tasks.config.TaskConfig.reads_data`),
+        because then the number of steps and the sizes of the model can depend on them.
 
     Raises:
         InputError: A part is invalid; all problems are listed.
     """
-    checked: dict[str, Any] = {}
-    problems: list[Problem] = []
-    for part in PARTS:
-        data = tree.get(part, {})
-        if isinstance(data, str):
-            data = {"kind": data}
-        if not isinstance(data, Mapping):
-            problems.append(
-                Problem(f"{part} is not a mapping of settings", part, origins.of((part,)), data)
-            )
-            continue
-        try:
-            cls = part_class(part, data, origins)
-            if part == "train":
-                data = resolved(data, checked.get("task"), origins)
-            checked[part] = cls.model_validate(dict(data))
-        except ValidationError as error:
-            problems += [_problem(part, cls, each, origins) for each in error.errors()]
-        except InputError as error:
-            problems += error.problems
-        except Exception as error:  # a user's configuration class can raise anything
-            reason = f"{type(error).__name__}: {error}"
-            problems.append(Problem(f"{part} is not valid ({reason})", part, origins.of((part,))))
+    checked, problems = _check_each(tree, origins, known or {})
     if problems:
         raise InputError(*problems)
-    parts = Parts(**checked)
+    task, model = checked["task"], checked["model"]
+    if not task.reads_data:
+        return _fitting(checked, origins)
+    if ":" not in model.kind:  # a user's check can need the data
+        _check_fit(task, model, origins)
+    return None
+
+
+def valid_parts(tree: Mapping[str, Any]) -> dict[str, Config]:
+    """The parts that are valid by themselves, checked without the data that the task names."""
+    checked, _ = _check_each(tree, Origins(), {})
+    return {part: each for part, each in checked.items() if each is not None}
+
+
+def _check_each(
+    tree: Mapping[str, Any], origins: Origins, known: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """The valid parts, without data that the task names, and the problems of the others."""
+    checked: dict[str, Any] = {}
+    problems: list[Problem] = []
+    sized = None  # the task, if its sizes need no data
+    for part in PARTS:
+        try:
+            checked[part] = (
+                known[part] if part in known else _check_part(part, tree, sized, origins)
+            )
+        except InputError as error:
+            problems += error.problems
+        else:
+            if part == "task" and not checked[part].reads_data:
+                sized = checked[part]
+    return checked, problems
+
+
+def _with_data(tree: Mapping[str, Any], origins: Origins) -> Parts:
+    """The parts of a cell whose settings are valid and whose task reads data."""
+    task = _check_part("task", tree, None, origins)
     try:
-        parts.model.check_task(parts.task)
+        task.check_data()
+    except ValueError as error:
+        raise InputError(*_data_problems(error, origins)) from error
+    rest = {part: _check_part(part, tree, task, origins) for part in PARTS if part != "task"}
+    return _fitting({"task": task} | rest, origins)
+
+
+def _check_part(
+    part: str, tree: Mapping[str, Any], task: TaskConfig | None, origins: Origins
+) -> Any:
+    """Checks one part.
+
+    Args:
+        part: The part.
+        tree: The settings of all parts.
+        task: The task; None if its sizes are not known. Training settings that depend on them are
+            left out then, and None is returned if those that remain are valid one by one.
+        origins: The sources of the settings.
+    """
+    data = tree.get(part, {})
+    if isinstance(data, str):
+        data = {"kind": data}
+    if not isinstance(data, Mapping):
+        what = f"{part} is not a mapping of settings"
+        raise InputError(Problem(what, part, origins.of((part,)), data))
+    settings = data
+    try:
+        cls = part_class(part, data, origins)
+        if part == "train":
+            settings = resolved(data, task, origins)
+        return cls.model_validate(dict(settings))
+    except ValidationError as error:
+        found = error.errors()
+        if task is None and settings != data:
+            # What concerns training as a whole can depend on what was left out.
+            found = [each for each in found if each["loc"]]
+            if not found:
+                return None
+        raise InputError(*(_problem(part, cls, each, origins) for each in found)) from error
+    except InputError:
+        raise
+    except Exception as error:  # a user's configuration class can raise anything
+        reason = f"{type(error).__name__}: {error}"
+        what = f"{part} is not valid ({reason})"
+        raise InputError(Problem(what, part, origins.of((part,)))) from error
+
+
+def _fitting(checked: dict[str, Any], origins: Origins) -> Parts:
+    """The checked parts, if the model can be trained on the task."""
+    parts = Parts(**checked)
+    _check_fit(parts.task, parts.model, origins)
+    return parts
+
+
+def _check_fit(task: TaskConfig, model: ModelConfig, origins: Origins) -> None:
+    try:
+        model.check_task(task)
     except ValueError as error:
         source = origins.of(("model", "kind")) or origins.of(("model",))
         raise InputError(Problem(f"model: {error}", "model", source)) from error
-    return parts
+
+
+def _data_problems(error: ValueError, origins: Origins) -> list[Problem]:
+    """What :meth:`ablab.tasks.config.TaskConfig.check_data` found, with keys and sources."""
+    source = origins.inside(("task",)) or origins.of(("task",))
+    if not isinstance(error, InputError):
+        return [Problem(f"task: {error}", "task", source)]
+    problems = []
+    for cause in error.problems:
+        key = cause.key if cause.key and cause.key.startswith("task.") else "task"
+        path = tuple(key.split("."))
+        own = origins.inside(path) or origins.of(path)
+        problems.append(replace(cause, key=key, source=own))
+    return problems
 
 
 def check_settings(cls: type[C], data: Mapping[str, Any], prefix: str) -> C:

@@ -1,5 +1,7 @@
 """Reads experiments from recipes, YAML files, or mappings in Python."""
 
+import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -8,14 +10,18 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 
 from ablab.config import InputError, Problem, is_file, nearest
+from ablab.experiments.limits import check_depth
 from ablab.experiments.sizes import Size, read_sizes
 from ablab.experiments.tree import Origins
 from ablab.experiments.tree import Path as KeyPath
 
 _MAX_NODES = 100_000
+_MAX_BYTES = 10_000_000
+_MAX_BRACKETS = 200  # open at a time, those in texts included
+_BRACKET = re.compile(r"[\[\]{}]")
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,14 @@ def _recipe_folder() -> Any:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        if path.exists() and not path.is_file():  # reading a pipe or a device might never end
+            raise InputError(Problem(f"{path} is not a file", given=str(path)))
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            expected = f"at most {_MAX_BYTES:,} bytes"
+            raise InputError(Problem(f"{path} is too large", given=str(path), expected=expected))
+        return content.decode("utf-8")
     except OSError as error:
         raise InputError(
             Problem(f"cannot read {path}: {error.strerror}", given=str(path))
@@ -95,15 +108,25 @@ def _read(path: Path) -> str:
 
 
 def _parse(text: str, name: str, stem: str | None = None) -> tuple[dict[str, Any], Origins]:
+    depth = 0
+    for bracket in _BRACKET.finditer(text):  # the parser takes long to give up
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > _MAX_BRACKETS:
+            raise InputError(Problem("not valid YAML: nested too deeply", source=name))
     try:
-        tree = YAML(typ="rt").load(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of anchors that are used twice, which YAML allows
+            tree = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f", line {mark.line + 1}"
         raise InputError(
             Problem(f"not valid YAML: {error.problem or error.context}", source=f"{name}{line}")
         ) from error
-    except (YAMLError, ValueError, TypeError, RecursionError) as error:
+    except RecursionError as error:
+        problem = Problem("not valid YAML: nested too deeply", source=name)
+        raise InputError(problem) from error
+    except Exception as error:  # the parser raises errors of many kinds for damaged input
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(Problem(f"not valid YAML: {reason}", source=name)) from error
     if not isinstance(tree, CommentedMap):
@@ -115,6 +138,7 @@ def _parse(text: str, name: str, stem: str | None = None) -> tuple[dict[str, Any
                 expected="name:, question:, task:, model:, train:, grid:, seeds:",
             )
         )
+    check_depth(tree, name)
     origins = Origins(name)
     plain = _plain(tree, (), name, origins)
     if stem is not None:

@@ -17,7 +17,7 @@ Modules:
 - ``notes``: the user's notes in an entry.
 - ``page``: templates, scripts and the content security policy of pages.
 - ``plotdata``: curves as JSON for the interactive figure.
-- ``samples``: generated samples.
+- ``samples``: generated samples that were kept.
 - ``statistic_sections``: selects the statistics, captures and incidents of an entry.
 - ``svg``: the style of static figures, and SVG output.
 - ``variant_curves``: the static figure of the variants' curves.

@@ -8,9 +8,10 @@ from typing import Any
 
 from ablab.config import InputError, Problem, nearest
 from ablab.config.files import write_text_atomically
-from ablab.experiments.expectations import Expectation, read_expectations
-from ablab.experiments.experiment import Experiment, experiment
+from ablab.experiments.expectations import Expectation
+from ablab.experiments.experiment import Experiment, experiment, outline
 from ablab.experiments.measures import parse_measure
+from ablab.experiments.outline import Outline, trained_digest
 from ablab.experiments.source import read_source, shipped
 from ablab.logbook.page import templates
 from ablab.read.hypothesis_tests import same_label
@@ -18,8 +19,8 @@ from ablab.read.measures import shown
 from ablab.read.verdicts import Verdict, judge
 from ablab.store.expected import Stamped, stamped
 from ablab.store.metrics import experiment_runs
-from ablab.store.run_rows import started_experiment
-from ablab.store.store import ExperimentRecord, Store
+from ablab.store.run_rows import started_experiments
+from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 NOT_RUN = "not run"
 _OUTCOMES = ("held", "failed", "undecided", NOT_RUN)
@@ -64,8 +65,8 @@ class RecipeClaims:
         question: The recipe's question.
         size: The size; None if the recipe has no sizes.
         about: How this size differs from the others.
-        asked: The experiment; None if it cannot be created on this machine.
-        lacking: The reason why it cannot be created; None if it can.
+        asked: The outline of the experiment at this size.
+        lacking: The reason why it cannot be run on this machine, if that was found out.
         record: The experiment in the store; None if it was not run.
         seconds: The total training time of its runs, in seconds.
         runs: The number of its runs in the store.
@@ -77,7 +78,7 @@ class RecipeClaims:
     question: str
     size: str | None
     about: str
-    asked: Experiment | None
+    asked: Outline
     lacking: str | None
     record: ExperimentRecord | None
     seconds: float
@@ -143,32 +144,37 @@ def chosen(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def claims_of(stores: Sequence[Store], name: str, size: str | None) -> RecipeClaims:
+def runnable(name: str, size: str | None) -> Experiment:
+    """The experiment of a recipe, with the modules and the data that it needs.
+
+    Raises:
+        InputError: The recipe cannot be run on this machine, or it has no such size.
+    """
+    sized = {"size": size} if size and read_source(name)[0].get("sizes") else {}
+    return experiment(name, **sized).resolve()
+
+
+def claims_of(
+    stores: Sequence[Store], name: str, size: str | None, lacking: str | None = None
+) -> RecipeClaims:
     """The claims of one recipe at one size, with their verdicts.
+
+    Imports no module and reads no data that the recipe names.
 
     Args:
         stores: The stores to search for its runs; the first that has any of them is used.
         name: The recipe, or a YAML file.
         size: The size; None for the recipe's default. Ignored for a recipe without sizes.
+        lacking: The reason why the recipe cannot be run on this machine, if it is known.
 
     Raises:
         InputError: The recipe has sizes but not this one, or its expectations are invalid.
     """
-    tree, origins = read_source(name)
+    tree, _ = read_source(name)
     sizes = tree.get("sizes") or {}
-    asked, lacking = None, None
-    try:
-        asked = experiment(name, **({"size": size} if sizes and size else {}))
-    except InputError as error:
-        if any(problem.key == "size" for problem in error.problems):
-            raise
-        lacking = "; ".join(problem.message for problem in error.problems)
-    if asked is None:
-        expected = read_expectations(tree.get("expect"), origins.of(("expect",)))
-    else:
-        expected = asked.expectations
-        size = asked.definition.get("size")
-    store, record = (None, None) if asked is None else _place(stores, asked)
+    asked = outline(name, **({"size": size} if sizes and size else {}))
+    size = asked.definition.get("size")
+    store, record = _place(stores, asked)
     runs = [] if store is None or record is None else experiment_runs(store, record)
     about = sizes.get(size, {}).get("about", "") if size else ""
     return RecipeClaims(
@@ -183,38 +189,40 @@ def claims_of(stores: Sequence[Store], name: str, size: str | None) -> RecipeCla
         sum(run.seconds for run in runs),
         len(runs),
         tuple(
-            Claim(each, _verdict(store, record, each) if _can_be_seen(asked, each) else None)
-            for each in expected
+            Claim(each, _verdict(store, record, each) if _can_be_seen(runs, each) else None)
+            for each in asked.expectations
         ),
     )
 
 
 def _place(
-    stores: Sequence[Store], asked: Experiment
+    stores: Sequence[Store], asked: Outline
 ) -> tuple[Store, ExperimentRecord] | tuple[None, None]:
-    """The first store in which any run of an experiment has started, and the experiment there."""
+    """The first store in which any run of an experiment has started, and the experiment there.
+
+    An experiment is found by its definition. If it was asked for with other modules or another
+    corpus, too, the one that was asked for last counts.
+    """
+    wanted = trained_digest(asked.definition)
     for store in stores:
-        number = started_experiment(store, asked.digest)
-        for record in store.experiments():
-            if record.id == number:
+        started = started_experiments(store)
+        for record in reversed(store.experiments()):
+            if record.id in started and trained_digest(record.definition) == wanted:
                 return store, record
     return None, None
 
 
-def _can_be_seen(asked: Experiment | None, expectation: Expectation) -> bool:
+def _can_be_seen(runs: Sequence[RunRecord], expectation: Expectation) -> bool:
     """Whether a size has the cells that a claim compares and enough steps for its measure."""
-    if asked is None:
-        return False
     compared = expectation.lower_than or expectation.higher_than or expectation.same_as or {}
     measure = parse_measure(expectation.measure)
     step = measure.numbers[0] if measure.function == "at" else 0
     for cell in (expectation.where, expectation.where | compared):
-        if cell.keys() - {axis.key for axis in asked.axes}:
-            return False
         ends = [
-            variant.parts.train.steps
-            for variant in asked.variants
-            if all(same_label(variant.keys[key], value) for key, value in cell.items())
+            run.steps
+            for run in runs
+            if cell.keys() <= run.variant.keys()
+            and all(same_label(run.variant[key], value) for key, value in cell.items())
         ]
         if not ends or max(ends) < step:
             return False

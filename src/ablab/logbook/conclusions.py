@@ -15,6 +15,7 @@ from ablab.read.readings import experiment_readings
 from ablab.read.spikes import Explanation, explain
 from ablab.read.summary import VariantSummary
 from ablab.read.verdicts import Verdict, verdicts
+from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 _ENDED = ("finished", "stopped")
@@ -104,6 +105,8 @@ def _effects(
     for measure in measures:
         try:
             found.append(experiment_effects(store, record, measure=measure))
+        except StoreError:
+            raise
         except InputError:  # nothing to compare yet
             continue
     return found

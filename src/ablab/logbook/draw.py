@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablab.config import InputError, Problem, nearest
+from ablab.experiments.measures import check_column
 from ablab.logbook.figure import find_figure
 from ablab.logbook.layers import layer_groups
 from ablab.model.site_names import plain_site
@@ -39,6 +40,7 @@ def draw(run: StoredRun, name: str | None, kind: str) -> str:
         )
     if found.shows == "capture":
         return found.svg(captured(run, name), name)
+    check_column(name)
     frame = run.metrics([name])
     groups = layer_groups([column for column in frame.columns if column not in ("run", "step")])
     if len(groups) > 1:

@@ -16,21 +16,24 @@ from ablab.logbook.conclusions import find
 from ablab.logbook.effect_tables import effect_drawings, effect_table
 from ablab.logbook.listing import write_logbook
 from ablab.logbook.marks import curve_marks
-from ablab.logbook.notes import BEGIN, end_line, entry_notes
+from ablab.logbook.notes import BEGIN, end_line, entry_notes, notes_are_whole
 from ablab.logbook.page import assets, templates
 from ablab.logbook.plotdata import plot_data, points_of_curves
-from ablab.logbook.samples import make_samples, saved_samples
+from ablab.logbook.samples import shown_samples
 from ablab.logbook.statistic_sections import file_name, incidents, shown_columns, watched_figures
 from ablab.logbook.variant_curves import curves
 from ablab.read.bands import Band, bands
 from ablab.read.summary import summarise, table
+from ablab.store.digests import write_text_digested
 from ablab.store.metrics import (
     experiment_metrics,
     experiment_runs,
     restarts,
     unwatched_columns,
 )
+from ablab.store.paths import entry_path
 from ablab.store.run_rows import segments_of_runs
+from ablab.store.set_aside import copy_aside
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.watching.names import is_statistic
 
@@ -64,18 +67,23 @@ def write_entry(store: Store, record: ExperimentRecord) -> Entry:
     Raises:
         StoreError: A file cannot be written.
     """
-    folder = store.path / "logbook" / store.entry_folder(record)
-    make_samples(store, record, experiment_runs(store, record), folder)
-    content = entry_content(store, replace(record, entry=folder.name))
+    name = store.entry_folder(record)
+    folder = entry_path(store.path, name)
+    content = entry_content(store, replace(record, entry=name))
     figures = content["figures"] | content["watched_files"] | content["effect_figures"]
     for name, drawing in figures.items():
-        write_text_atomically(folder / "figures" / f"{name}.svg", drawing)
+        path = entry_path(store.path, folder.name, "figures", f"{name}.svg")
+        write_text_atomically(path, drawing)
     known = templates()
     text = known.get_template("entry.md.j2").render(content)
-    write_text_atomically(folder / "entry.md", text)
+    path = entry_path(store.path, folder.name, "entry.md")
+    if not notes_are_whole(path):  # a damaged file may hold the only copy of the user's words
+        copy_aside(store, path)
+    write_text_atomically(path, text)
     page = known.get_template("index.html.j2").render(content | {"assets": assets()})
-    write_text_atomically(folder / "index.html", page)
-    write_text_atomically(folder / "findings.json", json.dumps(content["findings"].digest()))
+    write_text_atomically(entry_path(store.path, folder.name, "index.html"), page)
+    found = json.dumps(content["findings"].digest())
+    write_text_digested(store, entry_path(store.path, folder.name, "findings.json"), found)
     write_logbook(store)
     return Entry(record.name, folder)
 
@@ -122,7 +130,7 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "findings": found,
         "effect_tables": [effect_table(each) for each in found.effects],
         "effect_figures": effect_drawings(found.effects),
-        "samples": _samples(store, record),
+        "samples": shown_samples(store, record, runs),
         "figures": {
             column: curves(each, column, record.levels, marks.get(column))
             for column, each in drawn.items()
@@ -144,12 +152,9 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
 def _notes(store: Store, record: ExperimentRecord) -> tuple[str, int]:
     """The notes in the entry plus new ones from the store, and the number of stored notes."""
     stored = store.notes(record.id)
-    path = store.path / "logbook" / (record.entry or "") / "entry.md"
-    return entry_notes(path, stored), len(stored)
-
-
-def _samples(store: Store, record: ExperimentRecord) -> list[dict[str, Any]]:
-    return [] if record.entry is None else saved_samples(store.path / "logbook" / record.entry)
+    if record.entry is None:
+        return entry_notes(None, stored), len(stored)
+    return entry_notes(entry_path(store.path, record.entry, "entry.md"), stored), len(stored)
 
 
 def _choices(values: Any) -> list[str]:

@@ -11,6 +11,7 @@ import polars as pl
 from ablab.config import InputError, Problem, nearest
 from ablab.config.files import write_atomically
 from ablab.store.metrics import experiment_metrics
+from ablab.store.paths import plain_name
 from ablab.store.store import ExperimentRecord, Store
 
 Form = Literal["csv", "parquet", "tensorboard", "wandb"]
@@ -58,24 +59,42 @@ def export(
         )
     writer = _package(form)
     frame = experiment_metrics(store, record, columns)
-    path = Path(out) if out is not None else _default(record, form)
+    path = Path(out) if out is not None else _default(store, record, form)
     runs = frame["run"].n_unique()
     if form == "csv":
         write_atomically(path, frame.write_csv)
     elif form == "parquet":
         write_atomically(path, lambda to: frame.write_parquet(to, compression="zstd"))
-    elif form == "tensorboard":
-        _to_tensorboard(writer, frame, record, path)
     else:
-        _to_wandb(writer, frame, record, store, path, project or record.name, offline)
+        _make_folder(path)
+        if form == "tensorboard":
+            _to_tensorboard(writer, frame, record, path)
+        else:
+            _to_wandb(writer, frame, record, store, path, project or record.name, offline)
     return path, runs
 
 
-def _default(record: ExperimentRecord, form: str) -> Path:
+def _make_folder(path: Path) -> None:
+    """Makes the folder that an export is written to.
+
+    Raises:
+        InputError: There is a file with this name or on the way, or it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            Problem(f"cannot write to the folder {path} ({reason})", "--out", given=str(path))
+        ) from error
+
+
+def _default(store: Store, record: ExperimentRecord, form: str) -> Path:
+    name = plain_name(store.path, record.name)
     names = {
-        "csv": f"{record.name}.csv",
-        "parquet": f"{record.name}.parquet",
-        "tensorboard": f"{record.name}-tensorboard",
+        "csv": f"{name}.csv",
+        "parquet": f"{name}.parquet",
+        "tensorboard": f"{name}-tensorboard",
         "wandb": ".",
     }
     return Path(names[form])
@@ -145,7 +164,6 @@ def _to_wandb(
     project: str,
     offline: bool,
 ) -> None:
-    path.mkdir(parents=True, exist_ok=True)
     for run, variant, seed, rows in _rows(frame, record):
         trajectory = json.loads(store.run_row(run)["trajectory"])
         label = ", ".join(f"{key}={value}" for key, value in (variant | {"seed": seed}).items())

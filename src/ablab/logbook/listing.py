@@ -7,12 +7,14 @@ from typing import Any
 from ablab.config.files import write_text_atomically
 from ablab.logbook.page import templates
 from ablab.read.verdicts import Calibration, Verdict, calibration
+from ablab.store.digests import read_text_digested
+from ablab.store.paths import LOGBOOK, entry_path, inside
 from ablab.store.store import ExperimentRecord, Store
 
 
 def write_logbook(store: Store) -> Path:
     """Writes ``LOGBOOK.md`` with all entries, newest first; returns its path."""
-    path = store.path / "logbook" / "LOGBOOK.md"
+    path = inside(store.path, LOGBOOK, "LOGBOOK.md")
     text = templates().get_template("logbook.md.j2").render(**listing(store))
     write_text_atomically(path, text)
     return path
@@ -49,11 +51,14 @@ def listing(store: Store) -> dict[str, Any]:
 
 def _digest(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     """The findings saved with an entry; empty if an earlier release wrote it."""
-    path = store.path / "logbook" / str(record.entry) / "findings.json"
+    path = entry_path(store.path, record.entry, "findings.json")
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        found: dict[str, Any] = json.loads(read_text_digested(store, path))
+    except FileNotFoundError:
         return {}
+    except ValueError:
+        again = f"ablab logbook {record.name}"
+        return {"sentences": [f"The findings of this entry are damaged; `{again}` writes them."]}
     return found
 
 

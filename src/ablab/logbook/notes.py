@@ -26,14 +26,14 @@ def end_line(count: int) -> str:
     return f"<!-- End of the notes; {count} by ablab note. -->"
 
 
-def entry_notes(entry: Path, stored: Sequence[Note]) -> str:
+def entry_notes(entry: Path | None, stored: Sequence[Note]) -> str:
     """The notes of an entry: those in its file, plus stored notes that are not in it yet.
 
     Args:
-        entry: The path of ``entry.md``, which need not exist.
+        entry: The path of ``entry.md``, which need not exist; None for a new entry.
         stored: All stored notes, oldest first.
     """
-    text = _read(entry)
+    text = None if entry is None else _read(entry)
     notes, count = (None, 0) if text is None else _split(text)
     if notes is None:
         notes, count = "", 0
@@ -90,9 +90,19 @@ def _with_note(notes: str, when: str, text: str) -> str:
 
 def _read(entry: Path) -> str | None:
     try:
-        return entry.read_bytes().decode("utf-8")
-    except (FileNotFoundError, UnicodeDecodeError):
+        return entry.read_bytes().decode("utf-8", errors="replace")
+    except FileNotFoundError:
         return None
+
+
+def notes_are_whole(entry: Path) -> bool:
+    """Whether an ``entry.md``, if there is one, is text with notes that rewriting preserves."""
+    try:
+        return _split(entry.read_bytes().decode("utf-8"))[0] is not None
+    except FileNotFoundError:
+        return True
+    except UnicodeDecodeError:
+        return False
 
 
 def _last_end(text: str) -> re.Match[str] | None:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -29,6 +28,8 @@ _PREFERRED = (
 )
 _GROUPS, _CAPTURES, _INCIDENTS, _COLUMNS = 8, 6, 20, 12  # maximum numbers shown
 _CAPTURED_STEPS = 24
+_DAMAGED = "damaged (ablab check says what to do)"
+_EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
 
 
 def shown_groups(names: Sequence[str]) -> list[LayerGroup]:
@@ -73,16 +74,20 @@ def watched_figures(
 
 def _captured_figures(store: Store, runs: list[RunRecord]) -> dict[str, str]:
     run = next((each.run for each in runs if list_artifacts(store, "capture", each.run)), None)
+    figures: dict[str, str] = {}
     if run is None:
-        return {}
+        return figures
     tensors: dict[str, dict[int, Any]] = {}
     steps = [each.step for each in list_artifacts(store, "capture", run)]
     for step in spaced(steps, _CAPTURED_STEPS):
-        with suppress(StoreError):  # a damaged file must not prevent the entry
-            for name, tensor in read_artifact(store, "capture", run, step).items():
-                if name in tensors or len(tensors) < _CAPTURES:
-                    tensors.setdefault(name, {})[step] = tensor.float().numpy()
-    figures: dict[str, str] = {}
+        try:
+            captured = read_artifact(store, "capture", run, step)
+        except StoreError:  # a damaged file must not prevent the entry, which says so
+            figures[f"capture of run {run} after step {step}: {_DAMAGED}"] = _EMPTY
+            continue
+        for name, tensor in captured.items():
+            if name in tensors or len(tensors) < _CAPTURES:
+                tensors.setdefault(name, {})[step] = tensor.float().numpy()
     for name, found in tensors.items():
         is_pattern = name.endswith(".pattern") and next(iter(found.values())).ndim == 4
         kind = find_figure("patterns" if is_pattern else "histogram")
@@ -95,16 +100,19 @@ def incidents(store: Store, runs: list[RunRecord]) -> list[dict[str, Any]]:
     recorded = [(run, each) for run in runs for each in list_artifacts(store, "flight", run.run)]
     found = []
     for run, incident in recorded[:_INCIDENTS]:
+        about, damaged = dict(incident.about), False
         try:
             moved = moved_first(read_incident(store, run.run, incident.step), incident.step)
-        except StoreError:  # a damaged file must not prevent the entry
-            moved = []
+        except StoreError:  # a damaged file must not prevent the entry, which says so
+            moved, damaged = [], True
+            about["reason"] = f"{about.get('reason', 'incident')}; its record is {_DAMAGED}"
         found.append(
             {
                 "run": run.run,
                 "seed": run.seed,
                 "step": incident.step,
-                **incident.about,
+                **about,
+                "damaged": damaged,
                 "moved": [vars(each) for each in moved[:5]],
             }
         )

@@ -17,3 +17,7 @@ class BigramConfig(ModelConfig):
     """The name of this model."""
     init_std: float = Field(1.0, ge=0)
     """The standard deviation of the initial table; 1 is torch's default for embeddings."""
+
+    def parameter_estimate(self, vocab_size: int) -> int:
+        """See :meth:`ablab.model.config.ModelConfig.parameter_estimate`."""
+        return vocab_size**2

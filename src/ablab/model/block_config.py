@@ -10,18 +10,19 @@ from ablab.model.config import NORMS, POSITIONS
 from ablab.model.mlp_config import MlpConfig
 
 INPUT_POSITIONS = ("learned", "sinusoidal")  # added to the embedding, not used in blocks
+MAX_WIDTH = 10**6
 
 
 class BlockConfig(Config):
     """Settings of a block. Those of the model are the defaults of all its blocks."""
 
-    d_model: int = Field(32, ge=1)
+    d_model: int = Field(32, ge=1, le=MAX_WIDTH)
     """The width of the residual stream (D)."""
-    n_heads: int = Field(4, ge=1)
+    n_heads: int = Field(4, ge=1, le=MAX_WIDTH)
     """The number of attention heads (H)."""
-    d_head: int | None = Field(None, ge=1)
+    d_head: int | None = Field(None, ge=1, le=MAX_WIDTH)
     """The width of a head (K); null: ``d_model / n_heads``."""
-    d_mlp: int | None = Field(None, ge=1)
+    d_mlp: int | None = Field(None, ge=1, le=4 * MAX_WIDTH)
     """The width of the MLP's hidden layer (M); null: ``4 * d_model``, or ``d_model`` if the MLP has
     no output projection."""
     attention: AttentionConfig | None = AttentionConfig()
@@ -58,7 +59,7 @@ class BlockConfig(Config):
             n_heads = int(data.get("n_heads", cls.model_fields["n_heads"].default))
         except (TypeError, ValueError):
             return data  # the fields' own validation reports the error
-        if d_model < 1:
+        if d_model < 1 or isinstance(data.get("d_model"), bool):
             return data
         if data.get("d_head") is None and n_heads > 0:
             if d_model % n_heads and data.get("attention", ...) is not None:
@@ -103,6 +104,17 @@ class BlockConfig(Config):
                 f"without mlp.output_projection, d_mlp {self.d_mlp} must equal d_model {d_model}"
             )
         return self
+
+    @property
+    def matrix_entries(self) -> int:
+        """The number of entries of the block's matrices."""
+        entries = 0
+        if self.attention is not None:
+            heads = 2 * self.n_heads + 2 * (self.attention.n_kv_heads or self.n_heads)
+            entries += self.d_model * (self.d_head or 0) * heads
+        if self.mlp is not None:
+            entries += self.d_model * (self.d_mlp or 0) * (3 if self.mlp.gated else 2)
+        return entries
 
     def identity(self) -> dict[str, Any]:
         """Leaves out the sizes of parts that the block does not have."""

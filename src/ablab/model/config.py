@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from ablab.config import Config, Registry, Variants, load_object, source_digest
+from ablab.config import Config, Registry, Variants, component_source
 from ablab.tasks.config import TaskConfig
 
 MODELS = Registry("model", "ablab.model", suffix="_config")
@@ -10,6 +10,8 @@ ATTENTION_ACTIVATIONS = Variants("attention activation", "ablab.model.attention_
 ACTIVATIONS = Variants("activation", "ablab.model.activations")
 NORMS = Variants("norm", "ablab.model.norms")
 POSITIONS = Variants("position", "ablab.model.positions")
+
+MAX_PARAMETERS = 10**10
 
 
 class ModelConfig(Config):
@@ -29,13 +31,28 @@ class ModelConfig(Config):
         """Checks that the model can be trained on a task.
 
         Raises:
-            ValueError: It cannot.
+            ValueError: It cannot, or the model would have more than ``MAX_PARAMETERS``.
         """
+        count = self.parameter_estimate(0)  # the vocabulary may have to be read from a file first
+        if count is not None and count > MAX_PARAMETERS:
+            raise ValueError(
+                f"about {count:.1e} parameters; expected at most {MAX_PARAMETERS:.0e}, "
+                f"since ablab is made for small models"
+            )
+
+    def parameter_estimate(self, vocab_size: int) -> int | None:
+        """About how many parameters the model has, without building it; None if unknown.
+
+        Only matrices are counted, since they decide whether a model fits.
+
+        Args:
+            vocab_size: The number of tokens in the vocabulary.
+        """
+        return None
 
     def identity(self) -> dict[str, Any]:
         """The settings that affect a run, with the source digest of a user's model."""
         identity = super().identity()
         if ":" in self.kind:
-            component = load_object(self.kind, "model.kind")
-            identity["source"] = source_digest(component, type(self))
+            identity["source"] = component_source(self.kind, "model.kind", type(self))
         return identity

@@ -5,9 +5,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from ablab.config import Neutral
-from ablab.model.block_config import INPUT_POSITIONS, BlockConfig
+from ablab.model.block_config import INPUT_POSITIONS, MAX_WIDTH, BlockConfig
 from ablab.model.config import MODELS, ModelConfig
 from ablab.tasks.config import TaskConfig
+
+MAX_THOUGHTS = 1000
 
 
 @MODELS.register("thinker")
@@ -18,11 +20,11 @@ class ThinkerConfig(BlockConfig, ModelConfig):
 
     kind: Literal["thinker"] = "thinker"
     """The name of this model."""
-    n_latents: int = Field(8, ge=1)
+    n_latents: int = Field(8, ge=1, le=MAX_WIDTH)
     """The number of vectors in the memory."""
-    n_thoughts: int = Field(1, ge=0)
+    n_thoughts: int = Field(1, ge=0, le=MAX_THOUGHTS)
     """The number of thinking steps, which share parameters."""
-    eval_thoughts: Annotated[int | None, Neutral(None)] = Field(None, ge=0)
+    eval_thoughts: Annotated[int | None, Neutral(None)] = Field(None, ge=0, le=MAX_THOUGHTS)
     """The number of thinking steps in evaluation; null: ``n_thoughts``. It is part of the run id,
     because stored evaluations depend on it."""
     init_std: float | None = Field(None, ge=0)
@@ -65,3 +67,7 @@ class ThinkerConfig(BlockConfig, ModelConfig):
                 f"a thinker reads a question and then predicts the answer, but task {task.kind} "
                 f"does not separate them"
             )
+
+    def parameter_estimate(self, vocab_size: int) -> int:
+        """See :meth:`ablab.model.config.ModelConfig.parameter_estimate`."""
+        return 3 * self.matrix_entries + (2 * vocab_size + self.n_latents) * self.d_model

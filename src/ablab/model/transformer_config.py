@@ -10,6 +10,7 @@ from ablab.model.block_config import INPUT_POSITIONS, BlockConfig
 from ablab.model.config import MODELS, ModelConfig
 from ablab.tasks.config import TaskConfig
 
+MAX_LAYERS = 1000  # of the deepest transformers in the literature
 _OF_A_BLOCK = frozenset(BlockConfig.model_fields)
 
 
@@ -21,7 +22,7 @@ class TransformerConfig(BlockConfig, ModelConfig):
 
     kind: Literal["transformer"] = "transformer"
     """The name of this model."""
-    n_layers: int = Field(1, ge=1)
+    n_layers: int = Field(1, ge=1, le=MAX_LAYERS)
     """The number of blocks."""
     tied_embeddings: bool = False
     """Whether the output layer shares the embedding's weights (Press and Wolf, 2017)."""
@@ -97,6 +98,12 @@ class TransformerConfig(BlockConfig, ModelConfig):
                 f"learned positions end at {task.input_length} tokens, but evaluation reads "
                 f"{task.longest_input}; expected position sinusoidal, rope, alibi or none"
             )
+
+    def parameter_estimate(self, vocab_size: int) -> int:
+        """See :meth:`ablab.model.config.ModelConfig.parameter_estimate`."""
+        blocks = sum(block.matrix_entries for block in self.blocks.values())
+        blocks += (self.n_layers - len(self.blocks)) * self.matrix_entries
+        return blocks + vocab_size * self.d_model * (1 if self.tied_embeddings else 2)
 
     def identity(self) -> dict[str, Any]:
         """Includes only blocks whose settings differ from those of the model."""

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import polars as pl
 
+from ablab.experiments.identity import digest
+from ablab.experiments.measures import check_column
 from ablab.read import curves
 from ablab.read.curves import Reading, read_curve
 from ablab.read.curves.reading import from_data
-from ablab.store.cached_readings import cache_readings, cached_readings
+from ablab.store.cached_readings import cache_readings, cached_readings, data_versions
 from ablab.store.metrics import experiment_metrics
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
@@ -34,22 +36,58 @@ def experiment_readings(
         runs: The runs to read.
         column: The column to read.
     """
-    known = cached_readings(store, column, EDITION)
+    check_column(column)
+    by_levels = _by_levels(store, record, runs)
     found: dict[str, Reading] = {}
+    for levels, some in by_levels:
+        found |= _readings(store, record, some, column, levels)
+    return {run.run: found[run.run] for run in runs if run.run in found}
+
+
+def _by_levels(
+    store: Store, record: ExperimentRecord, runs: Sequence[RunRecord]
+) -> list[tuple[dict[str, float], list[RunRecord]]]:
+    """The runs by the natural levels of their tasks, which can differ between variants."""
+    known = record.registration
+    if known is None or not known.task_of_variant:
+        return [(record.levels, list(runs))]
+    seeds = max(1, len(record.definition["seeds"]))
+    places = {row["run"]: row["position"] // seeds for row in store.members(record.id)}
+    groups: dict[str, tuple[dict[str, float], list[RunRecord]]] = {}
     for run in runs:
-        cached = known.get((run.run, run.step))
-        if cached is not None:
-            found[run.run] = from_data(json.loads(cached))
-    left = {run.run: run.step for run in runs if run.run not in found and run.step}
+        task = known.task(places[run.run]) if run.run in places else None
+        levels = record.levels if task is None else task.levels
+        groups.setdefault(digest(levels), (levels, []))[1].append(run)
+    return list(groups.values())
+
+
+def _readings(
+    store: Store,
+    record: ExperimentRecord,
+    runs: Sequence[RunRecord],
+    column: str,
+    levels: dict[str, float],
+) -> dict[str, Reading]:
+    """The readings of runs with the same natural levels."""
+    trained = [run for run in runs if run.step]
+    # Before the metrics are read: rows that are added meanwhile make the cached reading outdated.
+    versions = data_versions(store, [run.run for run in trained])
+    read_with = digest(levels)[:16]
+    editions = {
+        (run.run, run.step): f"{EDITION} {versions[run.run]} {read_with}" for run in trained
+    }
+    cached = cached_readings(store, column, editions)
+    found = {run: from_data(json.loads(text)) for run, text in cached.items()}
+    left = {run.run: run.step for run in trained if run.run not in found}
     if left:
         frame = experiment_metrics(
             store, record, lambda names: [name for name in names if name == column]
         )
-        made = read_frame(frame.filter(pl.col("run").is_in(list(left))), column, record.levels)
+        made = read_frame(frame.filter(pl.col("run").is_in(list(left))), column, levels)
         texts = {(run, left[run]): json.dumps(reading.as_data()) for run, reading in made.items()}
-        cache_readings(store, column, EDITION, texts)
+        cache_readings(store, column, editions, texts)
         found |= made
-    return {run.run: found[run.run] for run in runs if run.run in found}
+    return found
 
 
 def read_frame(frame: pl.DataFrame, column: str, levels: dict[str, float]) -> dict[str, Reading]:

@@ -12,7 +12,6 @@ from ablab.model.generate import Sampling, answers
 from ablab.store.stored_run import StoredRun
 from ablab.tasks.base import Task
 from ablab.tasks.config import IGNORED
-from ablab.train.stack import make_task
 
 _AT_ONCE = 256  # samples per forward pass
 
@@ -117,7 +116,7 @@ def continuations(
 def _loaded(run: StoredRun, step: int | None) -> tuple[Model, Task]:
     model = run.model(step)
     assert isinstance(model, Model), "the model of a run is an ablab model"
-    return model, make_task(run.run)
+    return model, run.task()
 
 
 def _question(task: Task, sample: np.ndarray) -> np.ndarray:

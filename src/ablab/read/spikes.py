@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -42,6 +42,7 @@ class Explanation:
             None if it was not watched.
         suggestion: The setting to try, as an override with both values.
         command: The command that tries it.
+        damaged: Whether a flight record near a spike is damaged and was not used.
     """
 
     run: str
@@ -54,6 +55,7 @@ class Explanation:
     full_confidence: float | None
     suggestion: str
     command: str
+    damaged: bool = False
 
     def as_data(self) -> dict[str, Any]:
         """The explanation as plain data."""
@@ -66,6 +68,12 @@ class Explanation:
     @property
     def sentence(self) -> str:
         """The explanation as text."""
+        if not self.damaged:
+            return self._sentence
+        return f"{self._sentence}; a flight record is damaged (ablab check says what to do)"
+
+    @property
+    def _sentence(self) -> str:
         if self.source is None:
             return (
                 f"spike at {self.spike.step:,}: no statistics were watched there; to record them: "
@@ -112,20 +120,26 @@ def explain(
     if not reading.spikes:
         return None
     spikes = sorted(reading.spikes, key=lambda each: -each.height)
+    any_damaged = False
     for spike in spikes:
-        for source, frame in _records(store, run.run, spike):
-            return _explanation(record, run, spike, source, frame)
-    return _explanation(record, run, spikes[0], None, pl.DataFrame())
+        found, damaged = _records(store, run.run, spike)
+        any_damaged |= damaged
+        for source, frame in found:
+            made = _explanation(record, run, spike, source, frame)
+            return replace(made, damaged=any_damaged)
+    made = _explanation(record, run, spikes[0], None, pl.DataFrame())
+    return replace(made, damaged=any_damaged)
 
 
-def _records(store: Store, run: str, spike: Spike) -> list[tuple[str, pl.DataFrame]]:
-    found = []
+def _records(store: Store, run: str, spike: Spike) -> tuple[list[tuple[str, pl.DataFrame]], bool]:
+    """What was watched near a spike, by source, and whether a flight record of it is damaged."""
+    found, damaged = [], False
     for incident in list_artifacts(store, "flight", run):
         if -_NEAR <= incident.step - spike.step <= _NEAR:
             try:
                 found.append(("flight recorder", read_incident(store, run, incident.step)))
-            except StoreError:  # damaged: use the run's own columns
-                continue
+            except StoreError:  # the explanation says so
+                damaged = True
     wanted = read_runs(store, [run], lambda names: [name for name in names if is_statistic(name)])
     near = wanted.filter(pl.col("step").is_between(spike.step - BEFORE, spike.step + 3))
     columns = [
@@ -135,7 +149,7 @@ def _records(store: Store, run: str, spike: Spike) -> list[tuple[str, pl.DataFra
     ]
     if columns and near.height >= BEFORE // 2:
         found.append(("watched columns", near.select("step", *columns)))
-    return found
+    return found, damaged
 
 
 def _explanation(

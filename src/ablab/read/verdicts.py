@@ -23,6 +23,7 @@ from ablab.read.hypothesis_tests import (
 )
 from ablab.read.measures import is_step, measure_table, shown
 from ablab.store.expected import Stamped, stamped
+from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, Store
 
 Outcome = Literal["held", "failed", "undecided"]
@@ -92,6 +93,8 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
     try:
         frame = measure_table(store, record, expectation.measure)
         found = _judge(frame, list(record.definition["grid"]), expectation)
+    except StoreError:  # damaged data give no verdict, not even that there is none
+        raise
     except InputError as error:
         found = _Found("undecided", error.problems[0].message)
     return Verdict(

@@ -3,6 +3,7 @@
 Modules:
 
 - ``app``: the routes and their responses.
+- ``connections``: limits on connections.
 - ``contents``: the contents of the pages, read from a store.
 - ``guard``: host check, token and security headers.
 - ``listen``: opens the socket and runs the server.

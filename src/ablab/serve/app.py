@@ -1,5 +1,6 @@
 """The routes: the logbook, experiments, runs, and the data that updates their pages."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from importlib import resources
@@ -20,6 +21,7 @@ from ablab.serve.response_cache import Answer, ResponseCache
 from ablab.store.store import Store, StoreError
 from ablab.store.versions import experiment_version, run_version, store_version
 
+_NUMBER = re.compile(r"[0-9]{1,18}")  # the index has 64-bit numbers
 _HTML, _JSON = "text/html; charset=utf-8", "application/json"
 
 
@@ -34,8 +36,8 @@ def make_app(path: Path, *, loopback: bool, token: str | None) -> Guard:
     pages = _Pages(path)
     routes = [
         Route("/", pages.home),
-        Route("/experiments/{number:int}", pages.experiment),
-        Route("/experiments/{number:int}/data", pages.experiment_data),
+        Route("/experiments/{number}", pages.experiment),
+        Route("/experiments/{number}/data", pages.experiment_data),
         Route("/runs/{run}", pages.run),
         Route("/runs/{run}/data", pages.run_data),
     ]
@@ -81,7 +83,7 @@ class _Pages:
         """An experiment's page: its entry, made from the current state of the store."""
 
         def show(store: Store) -> Answer:
-            record = contents.find_experiment(store, request.path_params["number"])
+            record = contents.find_experiment(store, _number(request))
             version = experiment_version(store, record)
 
             def make() -> str:
@@ -96,7 +98,7 @@ class _Pages:
         """The curves of an experiment, or status 304 if the client has the current ones."""
 
         def show(store: Store) -> Answer:
-            record = contents.find_experiment(store, request.path_params["number"])
+            record = contents.find_experiment(store, _number(request))
             version = experiment_version(store, record)
             make = partial(contents.experiment_data, store, record, version)
             return self._cache.get(f"data {record.id}", version, make)
@@ -157,6 +159,18 @@ class _Pages:
         page = self._render("trouble.html.j2", content, self._home_assets)
         headers = _guarding(self._home_assets["policy"])
         return Response(page, status, headers, _HTML)
+
+
+def _number(request: Request) -> int:
+    """The number of the experiment in the path of a request.
+
+    Raises:
+        LookupError: It is not a number that an experiment can have.
+    """
+    text = str(request.path_params["number"])
+    if not _NUMBER.fullmatch(text):
+        raise LookupError("the store has no experiment with this number")
+    return int(text)
 
 
 def _policy(*scripts: str) -> str:

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 import secrets
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
@@ -11,7 +11,8 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "ablab-token-{}"  # with the port, because browsers share a host's cookies between ports
-_HOST = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<name>[^:\[\]]+))(?::\d*)?")
+_HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[0-9A-Za-z.-]+))(?::[0-9]{0,5})?")
+_BARE_IPV6 = re.compile(r"[0-9A-Fa-f:.]+")  # as an argument of --host
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -26,7 +27,12 @@ _POLICY = "default-src 'none'; frame-ancestors 'none'"
 def is_loopback(host: str) -> bool:
     """Whether an address or host name, with or without a port, is a loopback address."""
     found = _HOST.fullmatch(host)
-    name = host if found is None else found["ipv6"] or found["name"]
+    if found is None:
+        name = host if _BARE_IPV6.fullmatch(host) else ""
+    elif found["ipv6"] is None:
+        name = found["name"]
+    else:
+        name = found["ipv6"] if ":" in found["ipv6"] else ""
     if name.lower() == "localhost":
         return True
     try:
@@ -79,7 +85,9 @@ class Guard:
         given = [value for name, value in query if name == "token"]
         if any(self._is_token(value) for value in given):
             rest = urlencode([(name, value) for name, value in query if name != "token"])
-            answer = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), 303)
+            # A path that begins with two slashes would lead to another host.
+            path = "/" + quote(scope["path"].lstrip("/\\"))
+            answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
             answer.set_cookie(cookie, self._token, httponly=True, samesite="strict")
             return answer
         if self._is_token(cookie_parser(headers.get("cookie", "")).get(cookie, "")):

@@ -1,5 +1,6 @@
 """Runs the server: opens the socket, reports the address, and stops on Ctrl-C."""
 
+import re
 import secrets
 import socket
 from collections.abc import Callable
@@ -10,8 +11,11 @@ import uvicorn
 
 from ablab.config import InputError, Problem
 from ablab.serve.app import make_app
-from ablab.serve.guard import is_loopback
+from ablab.serve.connections import LimitedProtocol
+from ablab.serve.guard import Guard, is_loopback
 
+_TOKEN = re.compile(r"[!#-+\--:<-\[\]-~]{1,1000}")
+_BACKLOG = 64  # connections accepted at a time, before the limit on connections counts them
 _PATIENCE = 2  # seconds that open requests get at shutdown
 
 
@@ -31,20 +35,41 @@ def serve(path: Path, host: str, port: int, token: str | None, tell: Callable[[s
     """
     if token is not None and not token.strip():
         raise InputError(Problem("the token is empty", "--token", expected="some text"))
+    if token is not None and not _TOKEN.fullmatch(token):  # it has to fit into a cookie
+        expected = "letters, digits and punctuation, without spaces, quotes, commas, \\ and ;"
+        raise InputError(Problem("the token is not valid", "--token", expected=expected))
+    if not host:
+        raise InputError(
+            Problem("the host is empty", "--host", expected="127.0.0.1, 0.0.0.0 or ::")
+        )
     loopback = is_loopback(host)
     if token is None and not loopback:
         token = secrets.token_urlsafe(24)
     with _listening(host, port) as listening:
         app = make_app(path, loopback=loopback, token=token)
-        config = uvicorn.Config(
-            app, http="h11", ws="none", lifespan="off", log_level="warning", access_log=False,
-            server_header=False, timeout_graceful_shutdown=_PATIENCE,
-        )  # fmt: skip
+        server = make_server(app)
         tell(_address(host, listening.getsockname()[1], token))
         try:
-            uvicorn.Server(config).run(sockets=[listening])
+            server.run(sockets=[listening])
         except KeyboardInterrupt:  # the normal way to stop
             return
+
+
+def make_server(app: Guard) -> uvicorn.Server:
+    """The web server of an application, which limits connections."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=LimitedProtocol,
+            ws="none",
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_PATIENCE,
+            backlog=_BACKLOG,
+        )
+    )
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -53,11 +78,13 @@ def _listening(host: str, port: int) -> socket.socket:
         raise InputError(problem)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        host.encode("idna")  # otherwise the socket would stay open
         return socket.create_server((host, port), family=family)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a host name"
         raise InputError(
             Problem(
-                f"cannot listen on {host}, port {port} ({error.strerror or error})",
+                f"cannot listen on {host}, port {port} ({reason})",
                 given=f"--host {host} --port {port}",
                 expected="an address of this machine and a free port; --port 0 picks a free one",
             )

@@ -4,17 +4,36 @@ Modules:
 
 - ``artifacts``: captured tensors and flight records.
 - ``cached_readings``: readings of curves, kept until the data change.
-- ``check``: compares every file with what the index says about it.
+- ``check``: is every file present, and what was written?
+- ``check_files``: compares every file with its digest and its index entry.
 - ``checkpointer``: writes the checkpoints of a stack.
+- ``compaction``: merges many small metrics parts into few.
+- ``cover``: records digests of files that are written once.
+- ``digests``: digests of files, taken when they are written and compared when they are read.
 - ``expected``: expectations with the time at which they were written.
-- ``files``: atomic writes.
+- ``file_system``: how an index is opened where it lies: writable, read-only, on a network.
+- ``files``: atomic writes, and whether an error is the store's.
 - ``index``: the SQLite index and its transactions.
+- ``index_repair``: finds changed bits of the index, or drops rows that are made again.
+- ``initial``: the initial parameters of runs, and the torch that drew them.
+- ``known_runs``: runs under earlier ids, and runs of earlier versions of an experiment.
 - ``leases``: which process owns which run.
-- ``metrics``: Parquet parts, and reading them as one frame.
+- ``metrics``: the rows of all metrics parts, read as one frame.
+- ``parquet``: reads Parquet files that may be damaged.
+- ``parts``: metrics parts, which are written once and never changed.
+- ``paths``: the paths of a store's files, made from checked names.
+- ``processes``: identifies processes, whatever the clock says.
+- ``repair``: sets damaged files aside, and runs back to where they are sound.
+- ``repair_plan``: what can be done about damaged files.
 - ``row_digests``: digests of the index's rows, and their verification.
 - ``run_rows``: what the index says of runs: progress, segments, snapshots, outcomes.
+- ``samples``: generated texts, by run and step.
 - ``schema``: the tables of the index, and whether a file has these and nothing else.
+- ``set_aside``: moves damaged files to ``damaged/``.
+- ``shares``: a run's rows in a metrics part, with a digest of their values.
 - ``snapshots``: parameters and optimizer state as safetensors.
+- ``sources``: copies of users' modules.
+- ``staging``: rows and captures that may be discarded.
 - ``store``: the store itself: experiments, runs, notes and entries.
 - ``stored_run``: a stored run in Python.
 - ``versions``: values that change whenever a page of the live view must.

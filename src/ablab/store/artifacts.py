@@ -17,12 +17,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ablab.config import Problem
-from ablab.store.files import write_atomically
+from ablab.store.digests import damage, digests_of, record_digests, write_digested
 from ablab.store.index import StoreError
+from ablab.store.parquet import DamagedError, read_rows
+from ablab.store.parts import REPAIR
+from ablab.store.paths import ARTIFACTS, run_artifact_path
+from ablab.store.set_aside import set_aside
 from ablab.store.store import Store
 
 Kind = Literal["capture", "flight"]
-_FOLDERS: dict[str, str] = {"capture": "captures", "flight": "flights"}
 _SPARE_BYTES = 256 * 2**20  # disk space left free for metrics and snapshots
 
 
@@ -48,8 +51,12 @@ class Artifact:
 def artifact_path(
     store: Store, kind: str, run: str, step: int, suffix: str = "safetensors"
 ) -> Path:
-    """The path of an artifact's file."""
-    return store.path / _FOLDERS[kind] / run / f"{step}.{suffix}"
+    """The path of an artifact's file.
+
+    Raises:
+        StoreError: The index is damaged, or something on the way is a link.
+    """
+    return run_artifact_path(store.path, kind, run, step, suffix)
 
 
 def save_artifact(
@@ -63,7 +70,8 @@ def save_artifact(
 ) -> int:
     """Saves tensors, and optionally a table with them.
 
-    A capture is merged with tensors captured earlier at the same step.
+    A capture is merged with tensors captured earlier at the same step. If those are damaged, their
+    file is set aside.
 
     Returns:
         The number of bytes written.
@@ -73,20 +81,27 @@ def save_artifact(
     """
     path = artifact_path(store, kind, run, step)
     if kind == "capture" and path.is_file():
-        tensors = read_artifact(store, kind, run, step) | tensors
+        try:
+            tensors = read_artifact(store, kind, run, step) | tensors
+        except StoreError:
+            set_aside(store, path)
     needed = sum(tensor.nbytes for tensor in tensors.values())
-    check_space(store.path, needed, f"{_FOLDERS[kind]} of run {run} at step {step}")
+    check_space(store.path, needed, f"{ARTIFACTS[kind]} of run {run} at step {step}")
     metadata = {"run": run, "step": str(step), "ablab": "1"}
     own = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-    size = write_atomically(path, lambda to: save_file(own, to, metadata))
+    files = [write_digested(store, path, lambda to: save_file(own, to, metadata))]
     if table is not None:
         to = artifact_path(store, kind, run, step, "parquet")
-        size += write_atomically(to, lambda path: table.write_parquet(path, compression="zstd"))
+        files.append(
+            write_digested(store, to, lambda path: table.write_parquet(path, compression="zstd"))
+        )
+    size = sum(each.bytes for each in files)
     with store.index.transaction() as connection:
         connection.execute(
             "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?)",
             (kind, run, step, size, json.dumps(about)),
         )
+        record_digests(connection, store, files)
     return size
 
 
@@ -96,7 +111,7 @@ def list_artifacts(store: Store, kind: Kind, run: str) -> list[Artifact]:
         "SELECT * FROM kept WHERE kind = ? AND run = ? ORDER BY step", kind, run
     )
     return [
-        Artifact(row["kind"], row["run"], row["step"], row["bytes"], json.loads(row["about"]))
+        Artifact(row["kind"], row["run"], row["step"], row["bytes"], _facts(store, row["about"]))
         for row in rows
     ]
 
@@ -109,17 +124,28 @@ def read_artifact(store: Store, kind: Kind, run: str, step: int) -> dict[str, Te
     """
     path = artifact_path(store, kind, run, step)
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        reason = damage(path, digests_of(store, path))
+        if reason is None:
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
         steps = [str(each.step) for each in list_artifacts(store, kind, run)]
         raise StoreError(
             Problem(
-                f"run {run} has no {kind} at step {step} ({error})",
+                f"run {run} has no {kind} at step {step}",
                 given=step,
                 expected="one of " + ", ".join(steps) if steps else f"a run with a {kind}",
             )
         ) from error
+    except (SafetensorError, OSError) as error:
+        reason = str(error)
+    raise StoreError(
+        Problem(
+            f"the {kind} of run {run} at step {step} is damaged ({reason})",
+            given=str(path),
+            expected=REPAIR,
+        )
+    )
 
 
 def read_incident(store: Store, run: str, step: int) -> pl.DataFrame:
@@ -130,11 +156,54 @@ def read_incident(store: Store, run: str, step: int) -> pl.DataFrame:
     """
     path = artifact_path(store, "flight", run, step, "parquet")
     try:
-        return pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = damage(path, digests_of(store, path))
+        if reason is None:
+            return read_rows(path, None)
+    except (DamagedError, OSError) as error:
+        reason = str(error)
+    raise StoreError(
+        Problem(
+            f"the flight record of run {run} at step {step} is missing or damaged ({reason})",
+            given=str(path),
+            expected=REPAIR,
+        )
+    )
+
+
+def artifact_damage(
+    store: Store, kind: str, run: str, step: int, suffix: str, known: dict[str, int]
+) -> str | None:
+    """Why a file of an artifact is not the one that was written; None if it is."""
+    path = artifact_path(store, kind, run, step, suffix)
+    try:
+        reason = damage(path, known)
+        if reason is None and suffix == "parquet":
+            read_rows(path, None)
+        elif reason is None:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+            if (metadata.get("run"), metadata.get("step")) != (run, str(step)):
+                reason = "it is another run's or another step's"
+    except FileNotFoundError:
+        return "missing"
+    except (DamagedError, SafetensorError, OSError) as error:
+        return str(error)
+    return reason
+
+
+def _facts(store: Store, text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
         raise StoreError(
-            Problem(f"a flight record is missing or damaged ({error})", given=str(path))
-        ) from error
+            Problem(
+                "the store's index is damaged: facts about an artifact are not JSON",
+                given=str(store.path / "index.sqlite"),
+            )
+        )
+    return found
 
 
 def check_space(path: Path, needed: int, what: str) -> None:
@@ -143,6 +212,8 @@ def check_space(path: Path, needed: int, what: str) -> None:
     Raises:
         StoreError: There is not enough disk space.
     """
+    if not needed:
+        return
     path = next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
     free = shutil.disk_usage(path).free
     if needed + _SPARE_BYTES > free:

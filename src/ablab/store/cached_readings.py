@@ -1,27 +1,52 @@
 """Readings of curves, kept in the index until the data or the reader changes."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 
 from ablab.store.index import StoreError
 from ablab.store.store import Store
 
 
-def cached_readings(store: Store, column: str, edition: str) -> dict[tuple[str, int], str]:
-    """The cached readings of a column as JSON, by run id and number of steps.
+def data_versions(store: Store, runs: Sequence[str]) -> dict[str, str]:
+    """A digest of the parts that hold the rows of each run; it changes whenever rows are added."""
+    among = set(runs)
+    found = {run: hashlib.sha256() for run in runs}
+    for row in store.index.rows(
+        """SELECT p.run, p.part, s.digest FROM part_runs p
+           LEFT JOIN shares s ON s.part = p.part AND s.run = p.run ORDER BY p.part"""
+    ):
+        if row["run"] in among:
+            found[row["run"]].update(f"{row['part']} {row['digest']}\n".encode())
+    return {run: digest.hexdigest()[:16] for run, digest in found.items()}
+
+
+def cached_readings(
+    store: Store, column: str, editions: Mapping[tuple[str, int], str]
+) -> dict[str, str]:
+    """The cached readings of a column as JSON, by run id.
 
     Args:
         store: The store.
         column: The column that was read.
-        edition: A digest of the reader; readings by another one are not returned.
+        editions: For each run and number of steps, a string that stands for the reader and for
+            everything that it reads; readings of another edition are not returned.
     """
     rows = store.index.rows(
-        "SELECT run, steps, reading FROM readings WHERE column = ? AND edition = ?", column, edition
+        "SELECT run, steps, edition, reading FROM readings WHERE column = ?", column
     )
-    return {(row["run"], row["steps"]): row["reading"] for row in rows}
+    found = {}
+    for row in rows:
+        edition = editions.get((row["run"], row["steps"]))
+        if edition is not None and row["edition"] == _sealed(edition, row["reading"]):
+            found[row["run"]] = row["reading"]
+    return found
 
 
 def cache_readings(
-    store: Store, column: str, edition: str, readings: Mapping[tuple[str, int], str]
+    store: Store,
+    column: str,
+    editions: Mapping[tuple[str, int], str],
+    readings: Mapping[tuple[str, int], str],
 ) -> None:
     """Caches readings; if the store cannot be written, they are computed again next time."""
     try:
@@ -29,9 +54,14 @@ def cache_readings(
             connection.executemany(
                 "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?)",
                 [
-                    (run, column, steps, edition, reading)
-                    for (run, steps), reading in readings.items()
+                    (key[0], column, key[1], _sealed(editions[key], reading), reading)
+                    for key, reading in readings.items()
                 ],
             )
     except StoreError:
         return
+
+
+def _sealed(edition: str, reading: object) -> str:
+    """The edition with a digest of the reading: a damaged reading is computed again."""
+    return f"{edition} {hashlib.sha256(str(reading).encode()).hexdigest()[:16]}"

@@ -1,16 +1,20 @@
-"""Checks a store: is every file that the index lists present and undamaged?"""
+"""Checks a store: is every file that the index lists present, and what was written?"""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from ablab.config.files import PARTIAL
-from ablab.store.artifacts import artifact_path, read_artifact
+from ablab.store.check_files import Damage, StoreFiles, listed_files
+from ablab.store.digests import all_digests
 from ablab.store.index import StoreError
 from ablab.store.metrics import read_runs, unwatched_columns
-from ablab.store.snapshots import check_snapshot, snapshot_path
+from ablab.store.paths import ARTIFACTS, DAMAGED, METRICS, SNAPSHOTS
 from ablab.store.store import Store
+
+__all__ = ["Checked", "Damage", "check_store", "leftovers"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,11 @@ class Checked:
         runs: The number of runs checked.
         parts: The number of metrics parts checked.
         snapshots: The number of snapshots checked.
+        damages: The files among the problems.
+        uncovered: Files that can be read but have no digest, because an earlier release wrote
+            them: whether their bits are what was written is not known.
+        gaps: The first step that has no training loss, of runs whose metrics have a gap that no
+            damaged file explains.
     """
 
     problems: list[str]
@@ -31,91 +40,72 @@ class Checked:
     runs: int
     parts: int
     snapshots: int
+    damages: list[Damage] = field(default_factory=list)
+    uncovered: list[Path] = field(default_factory=list)
+    gaps: dict[str, int] = field(default_factory=dict)
 
 
 def check_store(store: Store) -> Checked:
-    """Reads every file that the index lists and compares it with its index entry."""
-    problems = [
-        f"index: {row[0]}" for row in store.index.rows("PRAGMA integrity_check") if row[0] != "ok"
-    ]
-    with store.index.transaction():  # a consistent view of all three tables
-        parts = store.index.rows("SELECT * FROM parts")
-        snapshots = store.index.rows("SELECT * FROM snapshots ORDER BY run, step")
-        runs = store.index.rows("SELECT id, step, outcome FROM runs WHERE step > 0")
-    known: set[Path] = set()
-    for part in parts:
-        path = store.path / "metrics" / part["file"]
-        known.add(path)
-        found = _check_part(path, part["rows"], part["bytes"])
-        if found and store.index.rows("SELECT 1 FROM parts WHERE id = ?", part["id"]):
-            problems += found  # unless another process merged the part in the meantime
-    for snapshot in snapshots:
-        run, step = snapshot["run"], snapshot["step"]
-        path = snapshot_path(store, run, step)
-        known.add(path)
-        try:
-            check_snapshot(path, snapshot["bytes"], bool(snapshot["has_optimizer"]))
-        except StoreError as error:
-            if store.index.rows("SELECT 1 FROM snapshots WHERE run = ? AND step = ?", run, step):
-                problems.append(str(error))
-    for artifact in store.index.rows("SELECT * FROM kept"):
-        kind, run, step = artifact["kind"], artifact["run"], artifact["step"]
-        files = [artifact_path(store, kind, run, step)]
-        files += [artifact_path(store, kind, run, step, "parquet")] if kind == "flight" else []
-        known |= set(files)
-        problems += [f"{path}: missing" for path in files if not path.is_file()]
-        if files[0].is_file():
-            try:  # no size check: an interrupted merge into a capture leaves a valid larger file
-                read_artifact(store, kind, run, step)
-            except StoreError as error:
-                problems.append(str(error))
+    """Reads every file that the index lists and compares it with its digest and index entry."""
+    problems = store.index.damage()
+    if problems:  # what a damaged index says of files is not known to be true
+        return Checked(problems, [], 0, 0, 0)
+    known = all_digests(store)
+    files = StoreFiles(store, known, problems)
+    parts, snapshots = files.parts(), files.snapshots()
+    files.artifacts()
+    files.others()
+    problems += map(str, files.damages)
+    runs = store.index.rows("SELECT id, step, outcome FROM runs WHERE step > 0")
+    gaps: dict[str, int] = {}
     if not problems:
-        problems += _check_runs(store, {row["id"]: row["step"] for row in runs})
-    resumable = {row["run"] for row in snapshots if row["has_optimizer"]}
+        gaps = _gaps(store, {row["id"]: row["step"] for row in runs}, problems)
+    resumable = {
+        row["run"] for row in store.index.rows("SELECT run FROM snapshots WHERE has_optimizer")
+    }
     problems += [
         f"run {row['id']} is at step {row['step']} but has no snapshot to resume from"
         for row in runs
         if row["outcome"] is None and row["id"] not in resumable
     ]
-    return Checked(problems, _leftovers(store, known), len(runs), len(parts), len(snapshots))
-
-
-def _check_part(path: Path, rows: int, size: int) -> list[str]:
-    if not path.is_file():
-        return [f"{path}: missing"]
-    if path.stat().st_size != size:
-        return [f"{path}: {path.stat().st_size} bytes, but the index says {size}"]
-    try:
-        found = pl.read_parquet(path).height
-    except (pl.exceptions.PolarsError, OSError) as error:
-        return [f"{path}: damaged ({str(error).splitlines()[0]})"]
-    return [] if found == rows else [f"{path}: {found} rows, but the index says {rows}"]
-
-
-def _check_runs(store: Store, steps: dict[str, int]) -> list[str]:
-    """Checks that every run has a training loss for each step up to its current one."""
-    if not steps:
-        return []
-    counts = (
-        read_runs(store, list(steps), unwatched_columns)
-        .filter(pl.col("step") > 0)
-        .group_by("run")
-        .agg(pl.col("step").max().alias("last"), pl.col("train_loss").count().alias("losses"))
+    unused = leftovers(store)
+    return Checked(
+        problems, unused, len(runs), parts, snapshots, files.damages, files.uncovered, gaps
     )
-    found = {run: (last, losses) for run, last, losses in counts.iter_rows()}
-    problems = []
+
+
+def _gaps(store: Store, steps: dict[str, int], problems: list[str]) -> dict[str, int]:
+    """The first step without a training loss of runs that do not have all of them."""
+    if not steps:
+        return {}
+    try:
+        frame = read_runs(store, list(steps), unwatched_columns).filter(pl.col("step") > 0)
+    except StoreError as error:
+        problems.append(str(error.problems[0].message))
+        return {}
+    if "train_loss" in frame.columns:
+        frame = frame.filter(pl.col("train_loss").is_not_null())
+    found = dict(frame.group_by("run").agg("step").iter_rows())
+    gaps = {}
     for run, step in steps.items():
-        last, losses = found.get(run, (0, 0))
-        if losses < step:
-            problems.append(f"run {run}: {losses} training losses, but {step} steps")
-        elif last < step:
-            problems.append(f"run {run}: metrics end at step {last}, but the run is at {step}")
-    return problems
+        logged = {each for each in found.get(run, []) if each <= step}
+        if len(logged) < step:
+            problems.append(f"run {run}: {len(logged)} training losses, but {step} steps")
+            gaps[run] = next(each for each in range(1, step + 1) if each not in logged)
+    return gaps
 
 
-def _leftovers(store: Store, known: set[Path]) -> list[Path]:
-    found = list((store.path / "metrics").glob("*"))
-    for folder in ("snapshots", "captures", "flights"):
-        found += (store.path / folder).glob("*/*")
+def leftovers(store: Store) -> list[Path]:
+    """Files in the folders of a store that its index does not list."""
+    listed = set(listed_files(store))
+    found = list(_files_below(store.path / METRICS, "*"))
+    for folder in (SNAPSHOTS, *ARTIFACTS.values()):
+        found += _files_below(store.path / folder, "*/*")
     hidden = [path for path in store.path.rglob(f"{PARTIAL}*") if path not in found]
-    return sorted([path for path in found if path not in known] + hidden)
+    aside = store.path / DAMAGED
+    every = [path for path in found if path not in listed] + hidden
+    return sorted(path for path in every if not path.is_relative_to(aside))
+
+
+def _files_below(folder: Path, pattern: str) -> Iterator[Path]:
+    return iter(()) if folder.is_symlink() else folder.glob(pattern)

@@ -1,21 +1,29 @@
 """Writes checkpoints: metrics parts and snapshots first, then the index in one transaction."""
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from ablab.store.digests import forget_digests, record_digests
+from ablab.store.files import remove
 from ablab.store.index import Index
+from ablab.store.initial import record_initial
 from ablab.store.leases import Owner
-from ablab.store.metrics import KEYS, add_part, write_part
+from ablab.store.parts import add_part, write_part
+from ablab.store.shares import KEYS
 from ablab.store.snapshots import snapshot_path, write_snapshot
 from ablab.store.store import Store, timestamp
 from ablab.train.loop import Checkpoint, Checkpointer, WatchedStep
 from ablab.train.stack import Stack
 
 _INTEGER_COLUMNS = {"step": pl.Int64}
+
+
+_LOOK_SECONDS = 1.0  # between two looks at whether the store is still there
 
 
 class LeaseLostError(RuntimeError):
@@ -52,13 +60,22 @@ class StoreCheckpointer(Checkpointer):
         self._from: int | None = None
         self._step: int | None = None
         self._width = int(facts.get("width", 0))
+        self._looked = time.monotonic()
 
     def started(self, step: int) -> None:
         """Records the step from which the stack continues."""
         self._from = self._step = step
 
     def progress(self, step: int, runs: int, loss: float) -> None:
-        """Forwards progress to ``tell``."""
+        """Forwards progress to ``tell``.
+
+        Raises:
+            StoreError: The store was deleted, moved or replaced.
+        """
+        now = time.monotonic()
+        if now - self._looked > _LOOK_SECONDS:
+            self._looked = now
+            self._store.index.check_in_place()
         self._tell(step, runs, loss)
 
     def save(self, checkpoint: Checkpoint, stack: Stack) -> None:
@@ -66,8 +83,10 @@ class StoreCheckpointer(Checkpointer):
 
         Raises:
             LeaseLostError: Another process has taken over the runs.
+            StoreError: The store cannot be written, or was deleted, moved or replaced.
         """
         store = self._store
+        store.index.check_in_place()
         for run in stack.runs:
             self._check_lease(run.id)
         if len(stack.runs) != self._width:  # runs left the stack at the last checkpoint
@@ -78,15 +97,17 @@ class StoreCheckpointer(Checkpointer):
         )
         for watched in watched_frames(checkpoint.watched):
             frame = frame.join(watched, on=KEYS, how="left")
-        part, size = write_part(store, frame)
-        snapshots = []
+        part = write_part(store, frame)
+        snapshots, files = [], []
         for run_id, state in checkpoint.earlier:
             written = write_snapshot(store, run_id, state, stack.layout, with_optimizer=False)
-            snapshots.append((run_id, state.step, written, False, False))
+            snapshots.append((run_id, state.step, written.bytes, False, False))
+            files.append(written)
         for run_id, state in checkpoint.states.items():
             written = write_snapshot(store, run_id, state, stack.layout, with_optimizer=True)
             rolling = checkpoint.rolling and run_id not in checkpoint.stopped
-            snapshots.append((run_id, state.step, written, True, rolling))
+            snapshots.append((run_id, state.step, written.bytes, True, rolling))
+            files.append(written)
         facts = (
             self._facts
             | {"width": self._width, "timings": stack.timings.per_step()}
@@ -96,13 +117,18 @@ class StoreCheckpointer(Checkpointer):
             gone = self._superseded(store.index, [run.id for run in stack.runs])
             for run in stack.runs:
                 self._update_run(connection, run.id, checkpoint, stack, facts)
-            add_part(connection, part, size, frame)
+            for run_id, state in (*checkpoint.earlier, *checkpoint.states.items()):
+                if state.step == 0:
+                    record_initial(connection, run_id, state.theta, stack.layout)
+            add_part(connection, store, part)
             connection.executemany("DELETE FROM snapshots WHERE run = ? AND step = ?", gone)
+            forget_digests(connection, store, [snapshot_path(store, *each) for each in gone])
             connection.executemany(
                 "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)", snapshots
             )
+            record_digests(connection, store, files)
         for run_id, step in set(gone) - {(run, step) for run, step, *_ in snapshots}:
-            snapshot_path(store, run_id, step).unlink(missing_ok=True)
+            remove(snapshot_path(store, run_id, step))
 
     def _update_run(
         self,

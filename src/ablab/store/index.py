@@ -3,14 +3,14 @@
 A file that the index does not list is ignored; its write was never finished.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ablab.config import Problem
 from ablab.config.files import WriteError, create_atomically
+from ablab.store.file_system import connect, identity, network_problem
 from ablab.store.row_digests import (
     add_digests,
     add_functions,
@@ -77,28 +77,25 @@ class Index:
         if not create and not path.is_file():
             raise StoreError(Problem(f"there is no store index at {path}", given=str(path)))
         self.path = path
-        if create and not path.is_file():
-            _make(path)
-        # A store can be read without write permission.
-        allowed = create or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
-        writable = write and allowed
-        # mode=ro reads the write-ahead log of concurrent writers; immutable=1 needs no lock files.
-        mode = "" if writable else "?mode=ro" if allowed else "?immutable=1"
-        name = path.absolute().as_uri() + mode
-        self._connection = sqlite3.connect(name, timeout=60, isolation_level=None, uri=True)
+        if create:
+            refusal = network_problem(path)
+            if refusal is not None:
+                raise StoreError(refusal)
+            if not path.is_file():
+                _make(path)
+        try:
+            opened = connect(path, write)
+        except sqlite3.DatabaseError as error:
+            raise _unreadable(error, path) from error
+        self._connection, self._refusal = opened.connection, opened.refusal
         self._connection.row_factory = sqlite3.Row
         self._keeps_digests = False
+        self._identity = identity(path)
         try:
-            self._open(writable, verify)
+            self._open(opened.writable, verify)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self.close()
-            raise StoreError(
-                Problem(
-                    f"the store's index is damaged or not an index ({error})",
-                    given=str(path),
-                    expected="an index written by ablab; restore it from a backup of the store",
-                )
-            ) from error
+            raise _unreadable(error, path) from error
         except StoreError:
             self.close()
             raise
@@ -180,15 +177,40 @@ class Index:
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("BEGIN IMMEDIATE")
             yield
+            self.check_in_place()
             self._connection.execute("COMMIT")
         except BaseException as error:
             if self._connection.in_transaction:  # a full disk has already rolled it back
-                self._connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
+                with suppress(sqlite3.DatabaseError):
+                    self._connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError) or _is_damage(error):
                 raise StoreError(
-                    Problem(f"cannot write the store's index ({error})", given=str(self.path))
+                    self._refusal
+                    or Problem(f"cannot write the store's index ({error})", given=str(self.path))
                 ) from error
             raise
+
+    def check_in_place(self) -> None:
+        """Checks that the index is still the file at its path.
+
+        SQLite goes on with a file that was deleted or moved, but new files of the store would go
+        to the old path.
+
+        Raises:
+            StoreError: The store was deleted, moved or replaced.
+        """
+        found = identity(self.path)
+        if found == self._identity:
+            return
+        what = "was deleted or moved" if found is None else "was replaced by another one"
+        raise StoreError(
+            Problem(
+                f"the store {what} while it was in use",
+                given=str(self.path.parent),
+                expected="the store that was opened; nothing more is written. If it was moved, run "
+                "the same command with its new path",
+            )
+        )
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         """The rows of a query.
@@ -201,10 +223,35 @@ class Index:
         except sqlite3.ProgrammingError:  # a bug in ablab, not damage to the file
             raise
         except sqlite3.DatabaseError as error:
-            raise StoreError(
-                Problem(f"the store's index is damaged ({error})", given=str(self.path))
-            ) from error
+            raise _unreadable(error, self.path) from error
 
     def close(self) -> None:
         """Closes the connection."""
         self._connection.close()
+
+
+_DISK_ERRORS = ("IOERR", "FULL", "CANTOPEN", "READONLY", "BUSY", "LOCKED", "PERM", "NOMEM")
+
+
+def _is_damage(error: BaseException) -> bool:
+    return type(error) is sqlite3.DatabaseError
+
+
+def _unreadable(error: Exception, path: Path) -> StoreError:
+    """The error for an index that is damaged, or that cannot be read because of its disk."""
+    name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
+    if name.startswith(_DISK_ERRORS):
+        return StoreError(
+            Problem(
+                f"cannot read the store's index ({error})",
+                given=str(path),
+                expected="a disk that works and is not full, and permission to read",
+            )
+        )
+    return StoreError(
+        Problem(
+            f"the store's index is damaged or not an index ({error})",
+            given=str(path),
+            expected="an index written by ablab; restore it from a backup of the store",
+        )
+    )

@@ -27,6 +27,12 @@ _MADE_AGAIN = {
     "snapshots": "ablab run trains from an earlier snapshot",
     "kept": "ablab replay captures it again",
     "readings": "it is read again",
+    "registrations": "ablab run records it again",
+    "samples": "ablab run generates it again",
+    "aliases": "ablab run registers it again",
+    "initial": "the snapshot of step 0 has the same parameters",
+    "digests": "ablab check --repair records the digest again",
+    "shares": "ablab check --repair records the digest again",
 }
 
 

@@ -1,27 +1,88 @@
 """Leases: one process at a time owns a run, and a dead process loses its runs."""
 
 import os
-import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 from uuid import uuid4
 
-import psutil
-
-from ablab.store.index import Index
+from ablab.store.file_system import is_shared
+from ablab.store.index import Index, StoreError
+from ablab.store.processes import (
+    boot_of,
+    is_by_clock,
+    is_running,
+    is_stopped,
+    name_of,
+    start_by_clock,
+    start_time,
+    this_host,
+)
 
 HEARTBEAT_SECONDS = 10.0
-SILENT_SECONDS = 120.0  # a process on another machine that is silent for this long is dead
+SILENT_SECONDS = 60.0  # where a process cannot be looked up, it is dead if silent for this long
+_active: set[str] = set()  # the owners in this process; others of its id were not released
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that owns runs.
+
+    Attributes:
+        token: Its name as an owner.
+        host: Where its id is valid; see :func:`ablab.store.processes.this_host`.
+        pid: Its id.
+        started: Its start time; see :func:`ablab.store.processes.start_time`.
+        heartbeat: The last sign of life, by its own clock.
+    """
+
+    token: str
+    host: str
+    pid: int
+    started: float
+    heartbeat: float
+
+    def is_alive(self, shared: Callable[[], bool]) -> bool | None:
+        """Whether the process is alive; None if that cannot be known from here.
+
+        Args:
+            shared: Whether processes on other machines may use the store.
+        """
+        if self.host == this_host():
+            ended = self.pid == os.getpid() and self.token not in _active
+            return is_running(self.pid, self.started) and not ended
+        if is_by_clock(self.host):
+            own = name_of(self.host) == name_of(this_host())
+            return is_running(self.pid, self.started, by_clock=True) if own else None
+        if boot_of(self.host) != boot_of(this_host()) and not shared():
+            return False  # a local disk belongs to one machine, which was restarted since
+        return None  # on another machine, or in another container of this one
+
+    def __str__(self) -> str:
+        here = self.host == this_host()
+        began = start_by_clock(self.pid) if here else None
+        since = f" since {_clock(began)}" if began is not None else ""
+        seen = f", last heard of at {_clock(self.heartbeat)}" if not here else ""
+        stopped = ", which is stopped (kill -CONT continues it)" if here and self.stopped else ""
+        return f"process {self.pid} on {name_of(self.host)}{since}{seen}{stopped}"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the process, which is on this machine, is stopped."""
+        return is_stopped(self.pid)
 
 
 class Owner:
     """This process as an owner of runs; a context manager that releases its runs on exit.
 
-    A thread with its own connection renews the heartbeat, by which other machines see that the
-    process is alive.
+    A thread with its own connection renews the heartbeat, by which processes that cannot look this
+    one up see that it is alive. They compare heartbeats with each other, never with a clock.
 
     Args:
         path: The store's index.
@@ -32,15 +93,16 @@ class Owner:
         self._path = path
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._heard: dict[str, tuple[float, float]] = {}  # heartbeat and when it was first seen
 
     def __enter__(self) -> "Owner":
-        index = Index(self._path, create=False)
-        with index.transaction() as connection:
+        self._index = Index(self._path, create=False, verify=False)
+        with self._index.transaction() as connection:
             connection.execute(
                 "INSERT INTO owners VALUES (?, ?, ?, ?, ?)",
-                (self.token, this_host(), os.getpid(), psutil.Process().create_time(), time.time()),
+                (self.token, this_host(), os.getpid(), start_time(os.getpid()), time.time()),
             )
-        index.close()
+        _active.add(self.token)
         self._thread.start()
         return self
 
@@ -52,22 +114,27 @@ class Owner:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        index = Index(self._path, create=False)
-        with index.transaction() as connection:
+        _active.discard(self.token)
+        # Where the store is gone or the disk is full, that is already known. The leases end with
+        # this process.
+        with suppress(StoreError), self._index.transaction() as connection:
             connection.execute("UPDATE runs SET owner = NULL WHERE owner = ?", (self.token,))
             connection.execute("DELETE FROM owners WHERE token = ?", (self.token,))
-        index.close()
+        self._index.close()
 
     def acquire(self, index: Index, runs: Sequence[str]) -> list[str]:
-        """Takes the runs that no live process owns, and returns them."""
+        """Takes the runs that no live process owns, and returns them.
+
+        A process that cannot be looked up counts as alive until its heartbeat has not changed for
+        60 seconds in which this process was watching it.
+        """
         with index.transaction() as connection:
-            living = live_owners(index)
+            owners = _owners_of(index, runs)
+            living = {each.token for each in holders(index) if self._is_alive(index, each)}
             taken = [
                 run
                 for run in runs
-                if (owner := _owner_of(index, run)) is None
-                or owner == self.token
-                or owner not in living
+                if owners[run] in (None, self.token) or owners[run] not in living
             ]
             connection.executemany(
                 "UPDATE runs SET owner = ? WHERE id = ?", [(self.token, run) for run in taken]
@@ -82,43 +149,77 @@ class Owner:
                 [(run, self.token) for run in runs],
             )
 
+    def _is_alive(self, index: Index, holder: Holder) -> bool:
+        alive = holder.is_alive(lambda: is_shared(index.path))
+        if alive is not None:
+            return alive
+        heard, since = self._heard.get(holder.token, (None, 0.0))
+        if heard != holder.heartbeat:
+            self._heard[holder.token] = (holder.heartbeat, _watch())
+            return True
+        return _watch() - since < SILENT_SECONDS
+
     def _beat(self) -> None:
-        index = Index(self._path, create=False)
+        index: Index | None = None
         while not self._stop.wait(HEARTBEAT_SECONDS):
-            with index.transaction() as connection:
-                connection.execute(
-                    "UPDATE owners SET heartbeat = ? WHERE token = ?", (time.time(), self.token)
-                )
-        index.close()
+            with suppress(StoreError):  # what trains meets the same error at its next checkpoint
+                index = index or Index(self._path, create=False, verify=False)
+                with index.transaction() as connection:
+                    connection.execute(
+                        "UPDATE owners SET heartbeat = ? WHERE token = ?", (time.time(), self.token)
+                    )
+        if index is not None:
+            index.close()
+
+
+def holders(index: Index, runs: Sequence[str] | None = None) -> list[Holder]:
+    """The processes that are registered as owners, or those that own any of some runs."""
+    found = [
+        Holder(*row)
+        for row in index.rows("SELECT token, host, pid, started, heartbeat FROM owners")
+    ]
+    if runs is None:
+        return found
+    tokens = set(_owners_of(index, runs).values())
+    return [each for each in found if each.token in tokens]
 
 
 def live_owners(index: Index) -> set[str]:
-    """The tokens of owners whose process is alive, as far as this machine can tell."""
-    host = this_host()
+    """The tokens of owners whose process is alive, as far as one look can tell.
+
+    This is for display. Whether a run may be taken is up to :meth:`Owner.acquire`.
+    """
     living = set()
-    for row in index.rows("SELECT token, host, pid, started, heartbeat FROM owners"):
-        if row["host"] == host:
-            alive = _is_running(row["pid"], row["started"])
-        else:
-            alive = time.time() - row["heartbeat"] < SILENT_SECONDS
+    for each in holders(index):
+        alive = each.is_alive(lambda: is_shared(index.path))
+        if alive is None:
+            alive = abs(time.time() - each.heartbeat) < SILENT_SECONDS
         if alive:
-            living.add(row["token"])
+            living.add(each.token)
     return living
 
 
-def this_host() -> str:
-    """An identifier of this machine since its last boot, within which process ids are valid."""
-    return f"{socket.gethostname()}/{psutil.boot_time():.0f}"
+def break_leases(index: Index, runs: Sequence[str]) -> list[Holder]:
+    """Releases runs whoever owns them, and returns the processes that owned them.
+
+    Such a process discards the steps that it trained since its last checkpoint.
+    """
+    with index.transaction() as connection:
+        found = holders(index, runs)
+        connection.executemany("UPDATE runs SET owner = NULL WHERE id = ?", [(r,) for r in runs])
+    return found
 
 
-def _is_running(pid: int, started: float) -> bool:
-    try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - started) < 1 and process.status() != "zombie"
-    except psutil.NoSuchProcess:
-        return False
+def _owners_of(index: Index, runs: Sequence[str]) -> dict[str, str | None]:
+    owners: dict[str, str | None] = dict.fromkeys(runs)
+    rows: list[Any] = index.rows("SELECT id, owner FROM runs WHERE owner IS NOT NULL")
+    return owners | {row["id"]: row["owner"] for row in rows if row["id"] in owners}
 
 
-def _owner_of(index: Index, run: str) -> str | None:
-    rows = index.rows("SELECT owner FROM runs WHERE id = ?", run)
-    return rows[0]["owner"] if rows else None
+def _watch() -> float:
+    """Seconds on a clock that is never set."""
+    return time.monotonic()
+
+
+def _clock(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,36 +1,35 @@
-"""Metrics in Parquet: append-only parts, compacted from time to time, read as one Polars frame."""
+"""Metrics: the rows of all parts, read as one Polars frame."""
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TypeVar
-from uuid import uuid4
 
 import polars as pl
 
 from ablab.config import Problem, match_names
-from ablab.store.files import write_atomically
 from ablab.store.index import StoreError
+from ablab.store.parts import append_rows, list_parts, part_columns, read_part
+from ablab.store.shares import KEYS
 from ablab.store.store import ExperimentRecord, RunRecord, Store, finite
 from ablab.watching.names import is_statistic
 
-T = TypeVar("T")
+__all__ = [
+    "KEYS",
+    "all_columns",
+    "append_rows",
+    "experiment_metrics",
+    "experiment_runs",
+    "key_column",
+    "newest",
+    "ordered",
+    "read_runs",
+    "restarts",
+    "run_metrics",
+    "unwatched_columns",
+]
+
 Choice = Callable[[list[str]], list[str]]  # selects from the names of the columns
-KEYS = ("run", "step")
 FIRST_COLUMNS = ("train_loss", "eval_loss", "eval_accuracy", "eval_sequence_accuracy")
-_SMALL_BYTES = 8 * 2**20
-_SMALL_PARTS = 32
-
-
-def write_part(store: Store, frame: pl.DataFrame) -> tuple[str, int]:
-    """Writes rows as a new part; returns its file name and size. Does not change the index."""
-    name = f"{uuid4().hex}.parquet"
-    size = write_atomically(
-        store.path / "metrics" / name, lambda path: frame.write_parquet(path, compression="zstd")
-    )
-    return name, size
 
 
 def all_columns(names: list[str]) -> list[str]:
@@ -183,67 +182,6 @@ def _named(front: Sequence[str], patterns: Sequence[str]) -> Choice:
     return choose
 
 
-def compact(store: Store) -> int:
-    """Merges small parts into one if there are many; returns the number of merged parts."""
-    small = store.index.rows(
-        "SELECT id, file, bytes FROM parts WHERE bytes < ? ORDER BY id", _SMALL_BYTES
-    )
-    if len(small) <= _SMALL_PARTS:
-        return 0
-    try:
-        frames = [_read_part(store.path / "metrics" / row["file"]) for row in small]
-    except (FileNotFoundError, StoreError):  # merged by another process, or damaged: do nothing
-        return 0
-    frame = _newest(_together(frames))
-    name, size = write_part(store, frame)
-    with store.index.transaction() as connection:
-        marks = ",".join("?" * len(small))
-        ids = [row["id"] for row in small]
-        (still_there,) = connection.execute(
-            f"SELECT count(*) FROM parts WHERE id IN ({marks})", ids
-        ).fetchone()
-        if still_there == len(small):
-            # The merged part gets the id, and so the age, of the newest part that it replaces.
-            connection.execute(f"DELETE FROM parts WHERE id IN ({marks})", ids)
-            add_part(connection, name, size, frame, number=ids[-1])
-    if still_there != len(small):  # another process merged first
-        (store.path / "metrics" / name).unlink()
-        return 0
-    for row in small:
-        (store.path / "metrics" / row["file"]).unlink(missing_ok=True)
-    return len(small)
-
-
-def add_part(
-    connection: sqlite3.Connection,
-    name: str,
-    size: int,
-    frame: pl.DataFrame,
-    number: int | None = None,
-) -> None:
-    """Adds a part to the index, inside the caller's transaction."""
-    cursor = connection.execute(
-        "INSERT INTO parts (id, file, rows, bytes) VALUES (?, ?, ?, ?)",
-        (number, name, frame.height, size),
-    )
-    part = cursor.lastrowid
-    connection.executemany(
-        "INSERT INTO part_runs (run, part) VALUES (?, ?)",
-        [(run, part) for run in frame["run"].unique().to_list()],
-    )
-
-
-def append_rows(store: Store, frame: pl.DataFrame) -> None:
-    """Adds rows of runs that this process owns, as a new part.
-
-    Raises:
-        StoreError: The part or the index cannot be written.
-    """
-    name, size = write_part(store, frame)
-    with store.index.transaction() as connection:
-        add_part(connection, name, size, frame)
-
-
 def ordered(names: Iterable[str]) -> list[str]:
     """Metric columns in the order of tables: losses and accuracies first, then the others."""
     names = list(names)
@@ -253,54 +191,23 @@ def ordered(names: Iterable[str]) -> list[str]:
 
 def _read_runs(store: Store, runs: Sequence[str], wanted: Choice) -> pl.DataFrame:
     among = set(runs)
-    rows = store.index.rows(
-        "SELECT p.id, p.file, r.run FROM parts p JOIN part_runs r ON r.part = p.id ORDER BY p.id"
-    )
-    files = list(dict.fromkeys(row["file"] for row in rows if row["run"] in among))
-    paths = [store.path / "metrics" / file for file in files]
-    schemas = [_schema(path) for path in paths]
+    parts = list_parts(store, among)
+    schemas = [part_columns(store, part) for part in parts]
     every = dict.fromkeys(name for schema in schemas for name in schema if name not in KEYS)
     chosen = wanted(ordered(every))
     frames = [
-        _read_part(path, [*KEYS, *(name for name in chosen if name in schema)]).filter(
+        read_part(store, part, [*KEYS, *(name for name in chosen if name in schema)]).filter(
             pl.col("run").is_in(list(among))
         )
-        for path, schema in zip(paths, schemas, strict=True)
+        for part, schema in zip(parts, schemas, strict=True)
         if not chosen or any(name in schema for name in chosen)
     ]
     if not frames:
         return pl.DataFrame(schema={"run": pl.String, "step": pl.Int64, "train_loss": pl.Float64})
-    return _newest(_together(frames)).select([*KEYS, *chosen])
+    return newest(pl.concat(frames, how="diagonal_relaxed")).select([*KEYS, *chosen])
 
 
-def _schema(path: Path) -> list[str]:
-    return _guarded(path, lambda: list(pl.read_parquet_schema(path)))
-
-
-def _read_part(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
-    return _guarded(path, lambda: pl.read_parquet(path, columns=columns))
-
-
-def _guarded(path: Path, read: Callable[[], T]) -> T:
-    try:
-        return read()
-    except FileNotFoundError:
-        raise
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise StoreError(
-            Problem(
-                f"a metrics part is damaged ({str(error).splitlines()[0]})",
-                given=str(path),
-                expected="a complete Parquet file; ablab check lists what is damaged",
-            )
-        ) from error
-
-
-def _together(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat(frames, how="diagonal_relaxed")
-
-
-def _newest(frame: pl.DataFrame) -> pl.DataFrame:
+def newest(frame: pl.DataFrame) -> pl.DataFrame:
     """One row for each run and step, with the last non-null value of each column."""
     frame = frame.sort(KEYS, maintain_order=True)
     follows = (frame["run"] == frame["run"].shift()) & (frame["step"] == frame["step"].shift())

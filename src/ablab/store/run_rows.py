@@ -79,28 +79,35 @@ def fail_run(store: Store, run: str, text: str) -> None:
         )
 
 
-def longest_experiment(store: Store, run: str) -> tuple[int, int]:
-    """The experiment that requested the most steps of a run, and the run's position in it.
+def longest_experiment(store: Store, run: str) -> int:
+    """The id of the experiment that requested the most steps of a run.
 
     If several requested as many, the one that was requested last.
-
-    Returns:
-        The experiment's id and the position of the run among its runs.
     """
+    return int(_longest(store, run)["experiment"])
+
+
+def cell_of_run(store: Store, run: str) -> tuple[dict[str, Any], dict[str, Any], int]:
+    """A run's place in its longest experiment: the definition, the variant and the seed."""
+    row = _longest(store, run)
+    return json.loads(row["definition"]), json.loads(row["variant"]), row["seed"]
+
+
+def started_experiments(store: Store) -> set[int]:
+    """The ids of the experiments of which any run has trained a step."""
+    rows = store.index.rows(
+        """SELECT e.id FROM experiments e WHERE EXISTS
+           (SELECT 1 FROM members m JOIN runs r ON r.id = m.run
+            WHERE m.experiment = e.id AND r.step > 0)"""
+    )
+    return {row["id"] for row in rows}
+
+
+def _longest(store: Store, run: str) -> Any:
     (row,) = store.index.rows(
-        """SELECT m.experiment, m.position FROM members m JOIN experiments e ON e.id = m.experiment
+        """SELECT m.experiment, e.definition, m.variant, r.seed FROM members m
+           JOIN experiments e ON e.id = m.experiment JOIN runs r ON r.id = m.run
            WHERE m.run = ? ORDER BY m.steps DESC, e.asked DESC LIMIT 1""",
         run,
     )
-    return row["experiment"], row["position"]
-
-
-def started_experiment(store: Store, digest: str) -> int | None:
-    """The id of the experiment with this digest; None if it is not stored or no run started."""
-    rows = store.index.rows(
-        """SELECT e.id FROM experiments e WHERE e.digest = ? AND EXISTS
-           (SELECT 1 FROM members m JOIN runs r ON r.id = m.run
-            WHERE m.experiment = e.id AND r.step > 0)""",
-        digest,
-    )
-    return rows[0]["id"] if rows else None
+    return row

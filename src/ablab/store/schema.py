@@ -73,6 +73,24 @@ ADDED = {
     written TEXT NOT NULL, seen INTEGER NOT NULL, runs INTEGER NOT NULL,
     UNIQUE (experiment, expectation)
 )""",
+    "registrations": "(experiment INTEGER PRIMARY KEY, registration TEXT NOT NULL)",
+    "samples": """(
+    run TEXT NOT NULL, step INTEGER NOT NULL, text TEXT NOT NULL, about TEXT NOT NULL,
+    PRIMARY KEY (run, step)
+) WITHOUT ROWID""",
+    "aliases": """(id TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (id)) WITHOUT ROWID""",
+    "initial": """(
+    run TEXT PRIMARY KEY, torch TEXT NOT NULL, digest TEXT NOT NULL
+) WITHOUT ROWID""",
+    # Paths are relative to the store. A file that is being replaced may have either digest.
+    "digests": """(
+    path TEXT NOT NULL, digest TEXT NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (path, digest)
+) WITHOUT ROWID""",
+    "shares": """(
+    part INTEGER NOT NULL REFERENCES parts (id) ON DELETE CASCADE, run TEXT NOT NULL,
+    rows INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, losses INTEGER NOT NULL,
+    digest TEXT NOT NULL, PRIMARY KEY (part, run)
+) WITHOUT ROWID""",
 }
 # Created with a new index, and by the first transaction on one of format 1.
 ROW_DIGESTS = """CREATE TABLE row_digests (
@@ -91,12 +109,24 @@ _JSON = {
     ("kept", "about"): "object",
     ("readings", "reading"): "object",
     ("expectations", "expectation"): "object",
+    ("registrations", "registration"): "object",
+    ("samples", "about"): "object",
 }
 # Names of files are made from these.
 _HEXADECIMAL = "[0-9a-f]" * 12
+_WITH_RUNS = (
+    "members",
+    "part_runs",
+    "snapshots",
+    "kept",
+    "shares",
+    "samples",
+    "aliases",
+    "initial",
+)
 _PATTERNS = {
     **{("runs", "id"): _HEXADECIMAL, ("parts", "file"): "[0-9a-f]" * 32 + ".parquet"},
-    **{(table, "run"): _HEXADECIMAL for table in ("members", "part_runs", "snapshots", "kept")},
+    **{(table, "run"): _HEXADECIMAL for table in _WITH_RUNS},
 }
 
 

@@ -16,8 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ablab.config import Problem
-from ablab.store.files import write_atomically
+from ablab.store.digests import Written, damage, digests_of, write_digested
 from ablab.store.index import StoreError
+from ablab.store.parts import REPAIR
+from ablab.store.paths import run_snapshot_path
 from ablab.store.store import Store
 from ablab.train.optimizer import like_parameters
 from ablab.train.parameter_layout import ParameterLayout
@@ -29,14 +31,18 @@ _BEST, _LATEST = "best", "latest"
 
 
 def snapshot_path(store: Store, run: str, step: int) -> Path:
-    """The path of a snapshot."""
-    return store.path / "snapshots" / run / f"{step}.safetensors"
+    """The path of a snapshot.
+
+    Raises:
+        StoreError: The index is damaged, or something on the way is a link.
+    """
+    return run_snapshot_path(store.path, run, step)
 
 
 def write_snapshot(
     store: Store, run: str, state: RunState, layout: ParameterLayout, with_optimizer: bool
-) -> int:
-    """Writes a snapshot and returns its size in bytes. Does not change the index."""
+) -> Written:
+    """Writes a snapshot. Does not list it in the index."""
     metadata = {"run": run, "step": str(state.step), "ablab": "1"}
     tensors = _named(layout, state.theta)
     if with_optimizer:
@@ -55,9 +61,8 @@ def write_snapshot(
             "restarts": str(recovery.restarts),
             "interval": recovery.interval.hex(),
         }
-    return write_atomically(
-        snapshot_path(store, run, state.step), lambda path: save_file(tensors, path, metadata)
-    )
+    path = snapshot_path(store, run, state.step)
+    return write_digested(store, path, lambda to: save_file(tensors, to, metadata))
 
 
 def read_parameters(store: Store, run: str, step: int) -> dict[str, Tensor]:
@@ -66,7 +71,7 @@ def read_parameters(store: Store, run: str, step: int) -> dict[str, Tensor]:
     Raises:
         StoreError: The snapshot is missing or damaged.
     """
-    tensors, _ = _read(snapshot_path(store, run, step))
+    tensors, _ = _read(store, run, step)
     inner = (f"{_SLOT}/", f"{_BEST}/", f"{_LATEST}/")
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(inner)}
 
@@ -86,8 +91,7 @@ def read_state(
     Raises:
         StoreError: The snapshot is missing or damaged, or lacks a tensor.
     """
-    path = snapshot_path(store, run, step)
-    tensors, metadata = _read(path)
+    tensors, metadata = _read(store, run, step)
     try:
         theta, rows = _rows(tensors, layout, optimizer_state, "")
         recovery = None
@@ -106,8 +110,11 @@ def read_state(
                 int(metadata["restarts"]),
                 float.fromhex(metadata["interval"]),
             )
-    except KeyError as error:
-        raise StoreError(Problem(f"the snapshot has no {error}", given=str(path))) from error
+    except (KeyError, ValueError) as error:
+        path = snapshot_path(store, run, step)
+        raise StoreError(
+            Problem(f"the snapshot is damaged: no valid {error}", given=str(path), expected=REPAIR)
+        ) from error
     return RunState(step, theta, rows, recovery)
 
 
@@ -146,20 +153,31 @@ def check_snapshot(path: Path, size: int, has_optimizer: bool) -> None:
         raise StoreError(Problem(f"damaged snapshot ({error})", given=str(path))) from error
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All tensors and the metadata."""
+def _read(store: Store, run: str, step: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors and the metadata of a snapshot, after its digest was compared."""
+    path = snapshot_path(store, run, step)
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, file.metadata() or {}
+        reason = damage(path, digests_of(store, path))
+        if reason is None:
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                metadata = file.metadata() or {}
+            if _is_of(metadata, run, step):
+                return tensors, metadata
+            reason = "it is another run's or another step's"
     except (SafetensorError, OSError) as error:
-        raise StoreError(
-            Problem(
-                f"a snapshot is missing or damaged ({error})",
-                given=str(path),
-                expected="a complete safetensors file; ablab check lists what is damaged",
-            )
-        ) from error
+        reason = str(error)
+    raise StoreError(
+        Problem(
+            f"the snapshot of run {run} at step {step} is missing or damaged ({reason})",
+            given=str(path),
+            expected=REPAIR,
+        )
+    )
+
+
+def _is_of(metadata: dict[str, str], run: str, step: int) -> bool:
+    return (metadata.get("run"), metadata.get("step")) == (run, str(step))
 
 
 def _named(layout: ParameterLayout, row: Tensor) -> dict[str, Tensor]:

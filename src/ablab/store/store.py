@@ -12,18 +12,29 @@ from ablab.config import Problem, nearest
 from ablab.config.files import PARTIAL
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.identity import trajectory
+from ablab.experiments.registration import Registration, register
+from ablab.store.cover import cover_new_files
 from ablab.store.files import write_text_atomically
 from ablab.store.index import Index, StoreError
 from ablab.store.leases import live_owners
+from ablab.store.paths import tokenizer_path
+from ablab.store.sources import archive_sources, source_files
 from ablab.tasks.subwords import content_digest
 from ablab.tasks.text_config import tokenizer_json
 
 __all__ = ["ExperimentRecord", "RunRecord", "Store", "StoreError"]
 
+_EXPERIMENTS = """SELECT e.*, g.registration FROM experiments e
+                  LEFT JOIN registrations g ON g.experiment = e.id"""
+
 
 @dataclass(frozen=True)
 class ExperimentRecord:
-    """A stored experiment; times are UTC in ISO 8601."""
+    """A stored experiment; times are UTC in ISO 8601.
+
+    What reading needs of it is in ``registration``, which is None if an earlier release registered
+    the experiment; requesting it again adds it.
+    """
 
     id: int
     name: str
@@ -34,6 +45,7 @@ class ExperimentRecord:
     levels: dict[str, float]
     created: str
     entry: str | None
+    registration: Registration | None = None
 
 
 @dataclass(frozen=True)
@@ -61,14 +73,27 @@ class Store:
         path: The folder.
         create: Whether to create the store if it does not exist.
         write: Whether to open the index for writing.
+        verify: Whether to verify the index's rows; false for what reports or repairs damage.
 
     Raises:
         StoreError: The store is missing, damaged, not a store, or from another release.
     """
 
-    def __init__(self, path: str | Path, create: bool = False, write: bool = True) -> None:
+    def __init__(
+        self, path: str | Path, create: bool = False, write: bool = True, *, verify: bool = True
+    ) -> None:
         self.path = Path(path)
-        index = self.path / "index.sqlite"
+        try:
+            self._find(create)
+        except OSError as error:
+            raise StoreError(
+                Problem(f"cannot open the store ({error.strerror})", given=str(path))
+            ) from error
+        self.index = Index(self.path / "index.sqlite", create=create, write=write, verify=verify)
+
+    def _find(self, create: bool) -> None:
+        """Looks for the store's index, and creates the store's folder if that is wanted."""
+        path, index = self.path, self.path / "index.sqlite"
         if not index.is_file():
             if self.path.exists() and not self.path.is_dir():
                 raise StoreError(Problem("the store is not a folder", given=str(path)))
@@ -97,7 +122,6 @@ class Store:
                 raise StoreError(
                     Problem(f"cannot create the store ({error.strerror})", given=str(path))
                 ) from error
-        self.index = Index(index, create=create, write=write)
 
     def close(self) -> None:
         """Closes the index."""
@@ -108,8 +132,11 @@ class Store:
     ) -> ExperimentRecord:
         """Adds an experiment and its runs; if they are known, only the time of request changes.
 
+        What reading needs is recorded with it, for a known experiment too.
+
         Subword tokenizers are saved first, as ``tokenizers/SHA256.json``, because a run's
-        trajectory refers to its tokenizer by that digest.
+        trajectory refers to its tokenizer by that digest. Users' modules are saved too, as
+        ``sources/DIGEST``.
 
         Args:
             experiment: The experiment.
@@ -121,10 +148,12 @@ class Store:
         """
         for content in {tokenizer_json(variant.parts.task) for variant in experiment.variants}:
             if content is not None:
-                path = self.path / "tokenizers" / f"{content_digest(content)}.json"
+                path = tokenizer_path(self.path, content_digest(content))
                 if not path.is_file():
                     write_text_atomically(path, content)
+        archive_sources(self.path, (source for run in experiment.runs for source in run.sources))
         now = timestamp()
+        known = register(experiment).model_dump_json()
         with self.index.transaction() as connection:
             connection.execute(
                 """INSERT INTO experiments
@@ -148,6 +177,10 @@ class Store:
             (number,) = connection.execute(
                 "SELECT id FROM experiments WHERE digest = ?", (experiment.digest,)
             ).fetchone()
+            connection.execute(
+                "INSERT OR REPLACE INTO registrations VALUES (?, ?)", (number, known)
+            )
+            cover_new_files(connection, self.path, source_files(self.path))
             position = 0
             for variant in experiment.variants:
                 for run in variant.runs:
@@ -162,12 +195,16 @@ class Store:
                         (number, run.id, position, json.dumps(variant.keys), run.train.steps),
                     )
                     position += 1
-        (row,) = self.index.rows("SELECT * FROM experiments WHERE id = ?", number)
+            connection.executemany(
+                "INSERT OR IGNORE INTO aliases VALUES (?, ?)",
+                experiment.variants[0].stored_ids.items(),
+            )
+        (row,) = self.index.rows(f"{_EXPERIMENTS} WHERE e.id = ?", number)
         return _experiment_record(row)
 
     def experiments(self) -> list[ExperimentRecord]:
         """All experiments, in the order in which they were last requested."""
-        rows = self.index.rows("SELECT * FROM experiments ORDER BY asked, id")
+        rows = self.index.rows(f"{_EXPERIMENTS} ORDER BY e.asked, e.id")
         return [_experiment_record(row) for row in rows]
 
     def experiment(self, name: str) -> ExperimentRecord:
@@ -177,8 +214,8 @@ class Store:
             StoreError: There is none.
         """
         rows = self.index.rows(
-            """SELECT * FROM experiments WHERE name = ? OR entry = ?
-               ORDER BY asked DESC, id DESC LIMIT 1""",
+            f"""{_EXPERIMENTS} WHERE e.name = ? OR e.entry = ?
+                ORDER BY e.asked DESC, e.id DESC LIMIT 1""",
             name,
             name,
         )
@@ -222,14 +259,19 @@ class Store:
         return [_run_record(records[run], rows, number, living) for run, rows in members.items()]
 
     def run_row(self, run: str) -> Any:
-        """One run's row of the index, by its id or a unique prefix of it.
+        """One run's row of the index, by its id or a unique prefix of it, or by an alias.
 
         Raises:
             StoreError: No run's id, or more than one, has this prefix.
         """
         # An id never contains GLOB's special characters.
         plain = "".join(character for character in run if character.isalnum())
-        rows = self.index.rows("SELECT * FROM runs WHERE id GLOB ? || '*'", plain)
+        rows = self.index.rows(
+            """SELECT * FROM runs WHERE id GLOB ? || '*'
+               OR id IN (SELECT run FROM aliases WHERE id GLOB ? || '*')""",
+            plain,
+            plain,
+        )
         if plain != run or not plain or len(rows) != 1:
             ids = [row["id"] for row in self.index.rows("SELECT id FROM runs")]
             few = [row["id"] for row in rows[:5]]
@@ -363,4 +405,21 @@ def _experiment_record(row: Any) -> ExperimentRecord:
         levels=json.loads(row["levels"]),
         created=row["created"],
         entry=row["entry"],
+        registration=_registration(row),
     )
+
+
+def _registration(row: Any) -> Registration | None:
+    """What was recorded when an experiment was registered; None if nothing was."""
+    if row["registration"] is None:
+        return None
+    try:
+        return Registration.model_validate_json(row["registration"])
+    except ValueError as error:
+        raise StoreError(
+            Problem(
+                f"the record of the experiment {row['name']!r} is damaged",
+                given=str(error).partition("\n")[0],
+                expected="a record written by ablab; ablab run writes it again",
+            )
+        ) from error

@@ -1,22 +1,32 @@
 """A stored run in Python: its configuration, status, metrics and models."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import polars as pl
 from torch import Tensor, nn
 
 from ablab.config import Problem
+from ablab.config.archived_modules import using_archived
+from ablab.experiments.cell import run_of_cell
+from ablab.model.base import Model
 from ablab.store.artifacts import Artifact, list_artifacts, read_artifact, read_incident
 from ablab.store.index import StoreError
+from ablab.store.initial import initial_parameters
 from ablab.store.metrics import run_metrics
-from ablab.store.run_rows import list_snapshots
+from ablab.store.run_rows import cell_of_run, list_snapshots
 from ablab.store.snapshots import read_parameters
+from ablab.store.sources import Source, archived_packages
 from ablab.store.store import RunRecord, Store
+from ablab.tasks.base import Task
+from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.run import Run
-from ablab.train.stack import initial_model
+from ablab.train.stack import initial_model, make_task
 
 
 @dataclass(frozen=True)
@@ -26,12 +36,13 @@ class StoredRun:
     Attributes:
         store: The store that contains it.
         record: Its record, as listed by ``ablab runs``.
-        run: Its configuration, in the form that training uses.
+        source: The code of users' components in its model: ``stored``, that which trained the run,
+            or ``current``, that which can be imported now.
     """
 
     store: Store
     record: RunRecord
-    run: Run
+    source: Source = "stored"
 
     @property
     def id(self) -> str:
@@ -48,6 +59,26 @@ class StoredRun:
         """Everything that determines the run's trajectory, as plain data."""
         trajectory: dict[str, Any] = json.loads(self.store.run_row(self.id)["trajectory"])
         return trajectory
+
+    @cached_property
+    def run(self) -> Run:
+        """Its configuration, in the form that training uses; imports users' components.
+
+        Raises:
+            InputError: A component's source is not the one that trained the run.
+        """
+        with self.own_code():
+            return replace(run_of_cell(*cell_of_run(self.store, self.id)), id=self.id)
+
+    @contextmanager
+    def own_code(self) -> Iterator[None]:
+        """Imports users' components as ``source`` says, from archived copies if need be.
+
+        Raises:
+            InputError: A component's source is not the one that trained the run.
+        """
+        with using_archived(archived_packages(self.store.path, self.id, self.config, self.source)):
+            yield
 
     @property
     def snapshots(self) -> list[int]:
@@ -109,6 +140,7 @@ class StoredRun:
 
         Raises:
             StoreError: There is no snapshot of that step.
+            InputError: The source of a user's component is not the one that trained the run.
         """
         steps = self.snapshots
         if not steps or (step is not None and step not in steps):
@@ -121,9 +153,45 @@ class StoredRun:
                     suggestion=None if near is None else str(near),
                 )
             )
-        model = initial_model(self.run)
+        model = self._drawn()
+        if any(True for _ in model.buffers()):  # not in a snapshot
+            self._compare(model)
         parameters = read_parameters(self.store, self.id, steps[-1] if step is None else step)
         if set(parameters) != {name for name, _ in model.named_parameters()}:
             raise StoreError(Problem("the snapshot belongs to another model", given=self.id))
         model.load_state_dict(parameters, strict=False)  # a tied parameter is stored once
         return model.eval()
+
+    def initial_model(self) -> Model:
+        """The model with parameters drawn anew, as they are before the first step.
+
+        Warns if this version of torch draws others than those that the run was trained from.
+
+        Raises:
+            InputError: The source of a user's component is not the one that trained the run.
+        """
+        model = self._drawn()
+        self._compare(model)
+        return model
+
+    def _drawn(self) -> Model:
+        run = self.run
+        with self.own_code():
+            return initial_model(run)
+
+    def _compare(self, model: Model) -> None:
+        """Warns if a model that was drawn now is not the one that the run was trained from."""
+        layout = ParameterLayout.of(model)
+        known = initial_parameters(self.store, self.id, layout)
+        if not known.are(layout.flatten(model), layout):
+            warnings.warn(known.difference(self.id), stacklevel=3)
+
+    def task(self) -> Task:
+        """The task that the run was trained on.
+
+        Raises:
+            InputError: The source of a user's component is not the one that trained the run.
+        """
+        run = self.run
+        with self.own_code():
+            return make_task(run)

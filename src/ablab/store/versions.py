@@ -11,7 +11,8 @@ def experiment_version(store: Store, record: ExperimentRecord) -> str:
     rows = store.index.rows(
         """SELECT m.run, r.step, r.updated,
                   (SELECT max(part) FROM part_runs WHERE run = m.run) part,
-                  (SELECT count(*) FROM kept WHERE run = m.run) kept
+                  (SELECT count(*) FROM kept WHERE run = m.run) kept,
+                  (SELECT max(step) FROM samples WHERE run = m.run) sampled
            FROM members m JOIN runs r ON r.id = m.run WHERE m.experiment = ? ORDER BY m.position""",
         record.id,
     )

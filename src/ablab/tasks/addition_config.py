@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ablab.config import Neutral, counted
-from ablab.tasks.config import TASKS, TaskConfig
+from ablab.tasks.config import ACCURACIES, TASKS, Direction, TaskConfig
 from ablab.tasks.split import Split
 
 MAX_DIGITS = 20
@@ -18,6 +18,7 @@ class AdditionConfig(TaskConfig):
     """Settings of :class:`ablab.tasks.addition.Addition`."""
 
     implementation: ClassVar[str] = "ablab.tasks.addition:Addition"
+    measure_directions: ClassVar[dict[str, Direction]] = ACCURACIES
 
     kind: Literal["addition"] = "addition"
     """This task's name."""

@@ -2,12 +2,17 @@
 
 import math
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from ablab.config import Config, Registry, load_object, source_digest
+from ablab.config import Config, Registry, component_source
 
 TASKS = Registry("task", "ablab.tasks", suffix="_config")
 IGNORED = -100  # the target at positions without a prediction, as in torch's losses
+
+
+Direction = Literal["higher", "lower"]
+LOSSES: dict[str, Direction] = {"loss": "lower"}
+ACCURACIES: dict[str, Direction] = LOSSES | {"accuracy": "higher", "sequence_accuracy": "higher"}
 
 
 class TaskConfig(Config):
@@ -18,9 +23,22 @@ class TaskConfig(Config):
     """
 
     implementation: ClassVar[str] = ""
+    reads_data: ClassVar[bool] = False
+    """Whether sizes such as ``vocab_size`` or the identity need data that the settings name, such
+    as a corpus. The data are read when a size or an id is needed, not when settings are checked."""
+    measure_directions: ClassVar[dict[str, Direction]] = LOSSES
+    """Which values are better, by the name of a measure; it holds for ``NAME/…``, too. A measure
+    that is not declared has no direction."""
 
     kind: str
     """The registered name of the task, or the import path of your own task class."""
+
+    def check_data(self) -> None:
+        """Reads the data that the settings name and checks that the settings fit them.
+
+        Raises:
+            ValueError: The data are missing, or a setting does not fit them.
+        """
 
     @property
     @abstractmethod
@@ -68,14 +86,18 @@ class TaskConfig(Config):
         return {f"log({self.vocab_size})": math.log(self.vocab_size)}
 
     @property
+    def vocabulary_record(self) -> dict[str, str] | None:
+        """How tokens are shown, as plain data to keep with samples; None if nothing is kept."""
+        return None
+
+    @property
     def import_path(self) -> str:
         """The import path of the task class; for a user's task, this is ``kind`` itself."""
         return self.kind if ":" in self.kind else self.implementation
 
     def identity(self) -> dict[str, Any]:
-        """The settings that affect training; a user's task adds the hash of its source file."""
+        """The settings that affect training; a user's task adds the digest of its source."""
         identity = super().identity()
         if ":" in self.kind:
-            component = load_object(self.kind, "task.kind")
-            identity["source"] = source_digest(component, type(self))
+            identity["source"] = component_source(self.kind, "task.kind", type(self))
         return identity

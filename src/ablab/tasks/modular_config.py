@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ablab.tasks.config import TASKS, TaskConfig
+from ablab.tasks.config import ACCURACIES, TASKS, Direction, TaskConfig
 from ablab.tasks.polynomial import canonical
 from ablab.tasks.random import MAX_SEED
 
@@ -17,6 +17,7 @@ class ModularConfig(TaskConfig):
     """Settings of :class:`ablab.tasks.modular.Modular`."""
 
     implementation: ClassVar[str] = "ablab.tasks.modular:Modular"
+    measure_directions: ClassVar[dict[str, Direction]] = ACCURACIES
 
     kind: Literal["modular"] = "modular"
     """This task's name."""

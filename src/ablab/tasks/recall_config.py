@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ablab.tasks.config import TASKS, TaskConfig
+from ablab.tasks.config import ACCURACIES, TASKS, Direction, TaskConfig
 
 MAX_TOKENS = 2**20
 MAX_PAIRS = 4096
@@ -16,6 +16,7 @@ class RecallConfig(TaskConfig):
     """Settings of :class:`ablab.tasks.recall.Recall`."""
 
     implementation: ClassVar[str] = "ablab.tasks.recall:Recall"
+    measure_directions: ClassVar[dict[str, Direction]] = ACCURACIES
 
     kind: Literal["recall"] = "recall"
     """This task's name."""

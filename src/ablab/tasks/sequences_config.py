@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ablab.tasks.config import TASKS, TaskConfig
+from ablab.tasks.config import ACCURACIES, TASKS, Direction, TaskConfig
 from ablab.tasks.split import Split
 
 MAX_LENGTH = 4096
@@ -14,6 +14,8 @@ MAX_SYMBOLS = 2**20
 
 class SequenceConfig(TaskConfig):
     """Settings shared by the tasks of :class:`ablab.tasks.sequences.Sequences`."""
+
+    measure_directions: ClassVar[dict[str, Direction]] = ACCURACIES
 
     n_symbols: int = Field(10, ge=2, le=MAX_SYMBOLS)
     """The number of distinct symbols."""

@@ -72,6 +72,7 @@ class Text(Task):
     Config = TextConfig
 
     def __init__(self, config: TextConfig) -> None:
+        config.check_data()
         self.config: TextConfig = config
         content = config.subwords_json
         self._codec: Characters | Subwords

@@ -1,11 +1,15 @@
-"""Settings of the text task. Does not import torch."""
+"""Settings of the text task. Does not import torch.
+
+Checking settings reads no corpus and trains no tokenizer: ``check_data`` does, and every property
+that depends on the text.
+"""
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from ablab.config import NotInIdentity
-from ablab.tasks.config import TASKS, TaskConfig
+from ablab.tasks.config import ACCURACIES, TASKS, Direction, TaskConfig
 from ablab.tasks.corpora import corpus_characters, corpus_digest, read_corpus
 from ablab.tasks.subwords import (
     bpe_of_corpus,
@@ -22,6 +26,8 @@ class TextConfig(TaskConfig):
     """Settings of :class:`ablab.tasks.text.Text`."""
 
     implementation: ClassVar[str] = "ablab.tasks.text:Text"
+    reads_data: ClassVar[bool] = True
+    measure_directions: ClassVar[dict[str, Direction]] = ACCURACIES
 
     kind: Literal["text"] = "text"
     """This task's name."""
@@ -39,33 +45,34 @@ class TextConfig(TaskConfig):
     eval_lengths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], NotInIdentity()] = ()
     """Additional sequence lengths for evaluation, as ``eval_MEASURE/length_LENGTH``."""
 
-    @field_validator("tokenizer")
-    @classmethod
-    def _tokenizer_exists(cls, value: str) -> str:
-        check_tokenizer_name(value)
-        return value
-
     @model_validator(mode="after")
-    def _subwords_are_there(self) -> "TextConfig":
-        if self.tokenizer != "bpe":
-            if self.bpe_size is not None:
-                raise ValueError(
-                    f"bpe_size can only be used with tokenizer bpe, not with {self.tokenizer}"
-                )
-            return self
-        if self.bpe_size is None:
+    def _settings_belong(self) -> "TextConfig":
+        if self.tokenizer != "bpe" and self.bpe_size is not None:
+            raise ValueError(
+                f"bpe_size can only be used with tokenizer bpe, not with {self.tokenizer}"
+            )
+        if self.tokenizer == "bpe" and self.bpe_size is None:
             raise ValueError(
                 "tokenizer bpe needs bpe_size, the number of subwords (for example 1024)"
             )
-        found = self.vocab_size - 1
-        if found < self.bpe_size:
-            raise ValueError(
-                f"bpe_size {self.bpe_size} is too large: the text yields only {found} subwords"
-            )
+        if len(set(self.eval_lengths)) < len(self.eval_lengths):
+            raise ValueError("eval_lengths repeats a length")
         return self
 
-    @model_validator(mode="after")
-    def _text_is_long_enough(self) -> "TextConfig":
+    def check_data(self) -> None:
+        """Reads the corpus, makes the tokenizer, and checks that the text is long enough.
+
+        Raises:
+            InputError: There is no such corpus or tokenizer, or it cannot be read or downloaded.
+            ValueError: The text is too short.
+        """
+        check_tokenizer_name(self.tokenizer)
+        if self.bpe_size is not None:
+            found = self.vocab_size - 1
+            if found < self.bpe_size:
+                raise ValueError(
+                    f"bpe_size {self.bpe_size} is too large: the text yields only {found} subwords"
+                )
         train, held_out = self.share_sizes
         unit = "characters" if self.tokenizer == "char" else "tokens"
         if self.seq_len + 1 > min(train, held_out):
@@ -80,9 +87,6 @@ class TextConfig(TaskConfig):
                     f"eval_lengths has {length}, but only {held_out:,} {unit} of {self.corpus} are "
                     f"held out; a length needs one more than itself"
                 )
-        if len(set(self.eval_lengths)) < len(self.eval_lengths):
-            raise ValueError("eval_lengths repeats a length")
-        return self
 
     @property
     def train_characters(self) -> int:
@@ -137,6 +141,14 @@ class TextConfig(TaskConfig):
     def longest_input(self) -> int:
         """The maximum of ``seq_len`` and ``eval_lengths``."""
         return max(self.seq_len, *self.eval_lengths, 0)
+
+    @property
+    def vocabulary_record(self) -> dict[str, str]:
+        """The distinct characters, or the digest of the subword tokenizer, which is stored."""
+        content = self.subwords_json
+        if content is None:
+            return {"characters": self.characters}
+        return {"tokenizer_sha256": content_digest(content)}
 
     def identity(self) -> dict[str, Any]:
         """The corpus and a subword tokenizer enter by their content, independent of their paths."""

@@ -14,7 +14,15 @@ from typing import Annotated, Any, ClassVar
 from pydantic import create_model
 from pydantic_core import PydanticCustomError
 
-from ablab.config import Config, InputError, Problem, Registry, load_object, nearest, source_digest
+from ablab.config import (
+    Config,
+    InputError,
+    Problem,
+    Registry,
+    component_source,
+    load_object,
+    nearest,
+)
 
 OPTIMIZERS = Registry("optimizer", "ablab.train.optimizers", suffix="_config")
 SHARED = ("weight_decay", "decay", "betas", "eps", "momentum", "nesterov")
@@ -70,7 +78,7 @@ class OptimizerConfig(Config):
         if ":" in self.kind:
             found = load_object(self.kind, KEY)
             classes = [type(self)] if "Config" in vars(found) else []
-            identity["optimizer_source"] = source_digest(found, *classes)
+            identity["optimizer_source"] = component_source(self.kind, KEY, *classes)
         return identity
 
     def _named(self, settings: Mapping[str, Any]) -> str | dict[str, Any]:
@@ -87,6 +95,11 @@ def own_settings(cls: type[OptimizerConfig]) -> list[str]:
 
 def shared_settings(cls: type[OptimizerConfig]) -> dict[str, Any]:
     """The settings of training that an optimizer uses, with its defaults."""
+    return dict(_shared_settings(cls))
+
+
+@lru_cache(maxsize=256)
+def _shared_settings(cls: type[OptimizerConfig]) -> dict[str, Any]:
     return {
         name: cls.model_fields[name].default
         for name in SHARED

@@ -1,10 +1,13 @@
 """A run as training sees it. Does not import torch."""
 
 import json
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from ablab.config import Config
+from ablab.config import Config, SourceDigest
 from ablab.model.config import ModelConfig
 from ablab.tasks.config import TaskConfig
 from ablab.train.config import TrainConfig
@@ -26,6 +29,8 @@ class Run:
         seed: The seed.
         log_every: Steps from one logged row to the next, or ``log``.
         watch: The ``watch`` section. Training does not use it and only passes it on.
+        former_id: The id that earlier releases gave it, if that is another one.
+        sources: The digests of the source of users' components.
     """
 
     id: str
@@ -35,8 +40,10 @@ class Run:
     seed: int
     log_every: Every = 10
     watch: Config | None = None
+    former_id: str | None = None
+    sources: tuple[SourceDigest, ...] = ()
 
-    @property
+    @cached_property
     def stack_key(self) -> str:
         """Identifies tensor shapes and operations; runs with equal keys can be stacked."""
         train = self.train.model_dump(mode="json", exclude=set(_PER_RUN))
@@ -47,7 +54,8 @@ class Run:
         parts.append(None if self.watch is None else self.watch.model_dump(mode="json"))
         if not optimizer.stackable:
             parts.append(self.id)  # it trains alone
-        return json.dumps(parts, sort_keys=True)
+        # Many runs have the same key, which they share in memory.
+        return sys.intern(json.dumps(parts, sort_keys=True))
 
     @property
     def program_key(self) -> str:
@@ -56,3 +64,19 @@ class Run:
         loss = train.loss.identity()
         parts = [self.task.identity(), self.model.identity(), train.precision, loss]
         return json.dumps(parts, sort_keys=True)
+
+
+def by_stack_key(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Runs by their :attr:`Run.stack_key`, in order.
+
+    The key of runs that share their settings, as the seeds of a variant do, is computed once.
+    """
+    known: dict[tuple[object, ...], str | None] = {}
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        settings = (id(run.task), id(run.model), id(run.train), id(run.watch), run.log_every)
+        if settings not in known:
+            shared = run.train.optimizer_config.stackable  # otherwise the key contains the id
+            known[settings] = run.stack_key if shared else None
+        groups.setdefault(known[settings] or run.stack_key, []).append(run)
+    return groups

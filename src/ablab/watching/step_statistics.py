@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ablab.config import InputError
+from ablab.config import InputError, ticking
 from ablab.train.collector import StatisticsCollector
 from ablab.train.optimizer import like_parameters
-from ablab.train.run import Run
+from ablab.train.run import Run, by_stack_key
 from ablab.train.stack import Stack
 from ablab.train.taps import TapReducer
 from ablab.watching.column_buffer import ColumnBuffer
@@ -156,9 +156,9 @@ def check_watching(runs: Sequence[Run]) -> None:
     Raises:
         InputError: A pattern matches no statistic.
     """
-    shapes = list({run.stack_key: run for run in runs}.values())
+    shapes = [group[-1] for group in by_stack_key(runs).values()]
     found: dict[tuple[str, ...], list[Column]] = {}
-    for run in shapes:
+    for run in ticking(shapes, len(shapes), "checking what is watched in", "shape"):
         assert isinstance(run.watch, WatchConfig), "an experiment's runs have a watch section"
         recorder = run.watch.recorder
         patterns = run.watch.statistics + (recorder.statistics if recorder is not None else ())

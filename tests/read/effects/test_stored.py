@@ -4,6 +4,7 @@ import pytest
 
 import ablab
 from ablab.config import InputError
+from ablab.experiments.registration import derived_base
 from ablab.read.effects import stored
 from ablab.read.effects.stored import base_values, experiment_effects
 from ablab.store import Store
@@ -18,7 +19,7 @@ BASE = {
 
 def bases(axes, **levels):
     shown = {key: levels.get(key, list(values)) for key, values in axes.items()}
-    return base_values(BASE | {"grid": axes}, shown)
+    return base_values(derived_base(BASE | {"grid": axes}), shown)
 
 
 def test_a_base_value_is_what_the_configuration_says_or_leaves_at_its_default():
@@ -32,7 +33,7 @@ def test_a_base_value_is_what_the_configuration_says_or_leaves_at_its_default():
 def test_a_base_that_is_no_configuration_by_itself_still_has_its_values():
     definition = BASE | {"model": {"kind": "transformer", "d_model": 9, "n_heads": 2}}
     axes = {"model.d_model": [9, 16], "model.n_layers": [1, 2]}
-    assert base_values(definition | {"grid": axes}, axes) == {"model.d_model": 9}
+    assert base_values(derived_base(definition | {"grid": axes}), axes) == {"model.d_model": 9}
 
 
 def test_of_bundles_the_one_that_changes_nothing_is_the_base():

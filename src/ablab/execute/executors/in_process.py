@@ -16,6 +16,7 @@ from ablab.execute.setup import set_up
 from ablab.execute.speeds import persist_compiled_programs
 from ablab.execute.verify import ApartError
 from ablab.store.checkpointer import LeaseLostError
+from ablab.store.files import store_error
 from ablab.store.index import StoreError
 from ablab.store.leases import Owner
 from ablab.store.run_rows import fail_run
@@ -36,6 +37,10 @@ class InProcess(Executor):
         torch.set_num_threads(queue.plan.threads)
         retain_freed_memory()
         persist_compiled_programs()
+
+        def tell(line: str) -> None:
+            queue.report({"event": "message", "text": line})
+
         with Owner(queue.store.index.path) as owner:
             for claim in queue.claims(owner):
                 parts: list[Sequence[Run]] = [claim.runs]
@@ -43,7 +48,7 @@ class InProcess(Executor):
                 while parts:
                     runs = parts.pop(0)
                     try:
-                        for group in group_by_step(queue.store, runs):
+                        for group in group_by_step(queue.store, runs, tell):
                             ready = set_up(queue, owner, claim, group, apart.get(runs[0].id))
                             if ready is None:
                                 continue
@@ -68,6 +73,9 @@ class InProcess(Executor):
                     except StoreError:  # such as a full disk, which is not the runs' fault
                         raise
                     except (Exception, SystemExit) as error:
+                        fault = store_error(queue.store.index, error)
+                        if fault is not None:
+                            raise fault from error
                         failure = RunFailure.of(error)
                     ready = None
                     # Outside the handler: nothing refers to a stack that may not have fitted.

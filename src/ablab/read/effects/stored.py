@@ -1,4 +1,7 @@
-"""The effects of a stored experiment's settings."""
+"""The effects of a stored experiment's settings.
+
+Reads what is stored: no module of the definition is imported and no corpus is read.
+"""
 
 import json
 from collections.abc import Mapping
@@ -6,14 +9,12 @@ from typing import Any, Literal
 
 import polars as pl
 
-from ablab.config import Config, InputError
-from ablab.experiments.parts import PARTS, Parts, check_parts
-from ablab.experiments.tree import Origins
+from ablab.config import InputError
+from ablab.experiments.registration import derived_base, same
 from ablab.read.effects.report import Effects, effects
 from ablab.read.measures import measure_table
+from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, Store
-
-_UNKNOWN = object()
 
 
 def experiment_effects(
@@ -44,7 +45,7 @@ def experiment_effects(
         frame = measure_table(store, record, asked)
     keys = list(record.definition["grid"])
     levels = {key: frame[key].unique(maintain_order=True).to_list() for key in keys}
-    base = base_values(record.definition, levels)
+    base = base_values(_known_base(record), levels)
     return effects(frame, keys, of, base, scale, margin, asked)
 
 
@@ -53,56 +54,35 @@ def _default(store: Store, record: ExperimentRecord) -> tuple[str, pl.DataFrame 
     text = "final(eval_loss)"
     try:
         frame = measure_table(store, record, text)
+    except StoreError:
+        raise
     except InputError:  # it was not logged
         return "final(train_loss)", None
     return (text, frame) if frame["value"].is_not_null().any() else ("final(train_loss)", None)
 
 
-def base_values(definition: Mapping[str, Any], levels: Mapping[str, list[Any]]) -> dict[str, Any]:
-    """The base configuration's value of each axis, if it is a value of that axis.
-
-    For an axis of bundles, it is the first bundle that changes nothing in the base configuration.
+def base_values(base: Mapping[str, Any], levels: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """The base value of each axis, if it is a value of that axis.
 
     Args:
-        definition: The experiment as plain data.
+        base: The base configuration's value of each axis, as far as it is known.
         levels: The values of each axis, as shown in tables.
     """
-    tree = {part: definition[part] for part in PARTS if part in definition}
-    try:
-        parts: Parts | Mapping[str, Any] = check_parts(tree, Origins())
-    except (InputError, ImportError):  # the base may be incomplete although the cells are complete
-        parts = tree
     found = {}
-    for key, choices in definition["grid"].items():
-        if isinstance(choices, Mapping):
-            for label, settings in choices.items():
-                if all(_same(_value(parts, name), value) for name, value in settings.items()):
-                    found[key] = label
-                    break
-            continue
-        value = _value(parts, key)
+    for key, value in base.items():
         for level in levels[key]:
-            if _same(value, level) or (isinstance(level, str) and _text(value) == level):
+            if same(value, level) or (isinstance(level, str) and _text(value) == level):
                 found[key] = level
                 break
     return found
 
 
-def _value(parts: Parts | Mapping[str, Any], key: str) -> Any:
-    node: Any = parts
-    for name in key.split("."):
-        if isinstance(node, Config | Parts):
-            node = getattr(node, name, _UNKNOWN)
-        elif isinstance(node, Mapping):
-            node = node.get(name, node.get(int(name), _UNKNOWN) if name.isdigit() else _UNKNOWN)
-        else:
-            return _UNKNOWN
-    return node
-
-
-def _same(value: Any, level: Any) -> bool:
-    """Equality that distinguishes True from 1."""
-    return bool(isinstance(value, bool) == isinstance(level, bool) and value == level)
+def _known_base(record: ExperimentRecord) -> Mapping[str, Any]:
+    """The base values that were registered, or what the definition says as plain data."""
+    if record.registration is None:
+        return derived_base(record.definition)
+    base = record.registration.base
+    return {key: base[key] for key in record.definition["grid"] if key in base}
 
 
 def _text(value: Any) -> str | None:

@@ -1,0 +1,44 @@
+"""The outline of an experiment: what can be read without its modules and its data."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ablab.experiments.expectations import Expectation
+from ablab.experiments.grid import Axis
+from ablab.experiments.identity import digest
+
+
+@dataclass(frozen=True)
+class Outline:
+    """An experiment without its variants, whose settings are not checked.
+
+    Attributes:
+        name: The name.
+        question: The question it asks.
+        axes: The axes of the grid, in order.
+        seeds: The seeds of every variant.
+        expectations: What is expected of the results.
+        definition: The experiment as plain data.
+        meant: Findings of the doctor that are meant, with the reason, by check.
+    """
+
+    name: str
+    question: str
+    axes: tuple[Axis, ...]
+    seeds: tuple[int, ...]
+    expectations: tuple[Expectation, ...]
+    definition: dict[str, Any]
+    meant: dict[str, str]
+
+
+def trained_part(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """A definition without what affects no run: expectations, size, logbook, what is meant."""
+    excluded = ("expect", "size", "logbook", "meant")
+    return {k: v for k, v in definition.items() if k not in excluded}
+
+
+def trained_digest(definition: Mapping[str, Any]) -> str:
+    """A digest of the part of a definition that affects runs, the same once it was stored."""
+    return digest(json.loads(json.dumps(trained_part(definition))))

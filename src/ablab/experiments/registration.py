@@ -1,0 +1,159 @@
+"""What reading needs of an experiment, written down when it is registered.
+
+Later, reading a store must not import a module or read a corpus that a definition names, so what
+depends on them is recorded as plain data while they are at hand anyway.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from ablab.config import Config
+from ablab.experiments.experiment import Experiment
+from ablab.experiments.parts import PARTS, valid_parts
+from ablab.tasks.config import Direction, TaskConfig
+
+_UNKNOWN = object()
+_OPEN = ConfigDict(extra="ignore")  # a later release can record more
+
+
+class TaskRecord(Config):
+    """What reading needs of a task."""
+
+    model_config = _OPEN
+
+    levels: dict[str, float]
+    """Losses with a meaning, by name, in nats."""
+    directions: dict[str, Direction] = Field(default_factory=dict)
+    """Which values are better, by the name of a measure; it holds for ``NAME/…``, too. What was
+    not declared is not recorded."""
+    vocabulary: dict[str, str] | None = None
+    """How tokens are shown; None if the task does not say."""
+
+
+class Registration(Config):
+    """What reading needs of an experiment."""
+
+    model_config = _OPEN
+
+    base: dict[str, Any] = Field(default_factory=dict)
+    """The base configuration's value of each axis, resolved defaults included; for an axis of
+    bundles, the first bundle that changes nothing. An axis without one is left out."""
+    tasks: tuple[TaskRecord, ...] = ()
+    """The distinct tasks."""
+    task_of_variant: tuple[int, ...] = ()
+    """For each variant, the place of its task in ``tasks``; empty if there is only one."""
+
+    def task(self, variant: int) -> TaskRecord | None:
+        """The task of a variant, by its place in the grid's order; None if it is not recorded."""
+        places = self.task_of_variant
+        place = (places[variant] if variant < len(places) else -1) if places else 0
+        return self.tasks[place] if 0 <= place < len(self.tasks) else None
+
+
+def register(experiment: Experiment) -> Registration:
+    """What reading needs of an experiment, whose modules and data are at hand."""
+    places: dict[str, int] = {}
+    tasks: list[TaskRecord] = []
+    of_variant = []
+    for variant in experiment.variants:
+        made = _task(variant.parts.task)
+        key = made.model_dump_json()
+        if key not in places:
+            places[key] = len(tasks)
+            tasks.append(made)
+        of_variant.append(places[key])
+    return Registration(
+        base=_base(experiment.definition, valid_parts(_tree(experiment.definition))),
+        tasks=tuple(tasks),
+        task_of_variant=tuple(of_variant) if len(tasks) > 1 else (),
+    )
+
+
+def derived_base(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """The base of an experiment that an earlier release registered, as far as it is plain data.
+
+    Defaults of a part are known only if no component of that part has an import path.
+    """
+    tree = _tree(definition)
+    plain = {part: data for part, data in tree.items() if not _can_import(part, data)}
+    parts = valid_parts({"task": "addition"} | plain)
+    return _base(definition, {part: each for part, each in parts.items() if part in plain})
+
+
+def _tree(definition: Mapping[str, Any]) -> dict[str, Any]:
+    return {part: definition.get(part, {}) for part in PARTS}
+
+
+def _task(task: TaskConfig) -> TaskRecord:
+    return TaskRecord(
+        levels=task.natural_levels,
+        directions=dict(task.measure_directions),
+        vocabulary=task.vocabulary_record,
+    )
+
+
+def _can_import(part: str, data: Any) -> bool:
+    """Whether checking a part can import a module: a component has an import path, with a colon."""
+    if part == "task" and isinstance(data, Mapping):  # other settings of a task can be paths
+        data = data.get("kind")
+    if isinstance(data, Mapping):
+        return any(_can_import("", value) for value in data.values())
+    if isinstance(data, list | tuple):
+        return any(_can_import("", value) for value in data)
+    return isinstance(data, str) and ":" in data
+
+
+def _base(definition: Mapping[str, Any], parts: Mapping[str, Config]) -> dict[str, Any]:
+    """The value of each axis in the checked parts, or else in the definition."""
+    found = {}
+    for key, choices in definition["grid"].items():
+        if isinstance(choices, Mapping):
+            for label, settings in choices.items():
+                if all(
+                    any(same(each, value) for each in _values(definition, parts, name))
+                    for name, value in settings.items()
+                ):
+                    found[key] = label
+                    break
+            continue
+        values = _values(definition, parts, key)
+        on_axis = [each for each in values if any(same(each, choice) for choice in choices)]
+        if values:
+            found[key] = (on_axis or values)[0]
+    return found
+
+
+def _values(definition: Mapping[str, Any], parts: Mapping[str, Config], key: str) -> list[Any]:
+    """The value of a setting as it was checked and as it was given, as far as they are known."""
+    path = key.split(".")
+    found = (_at(parts, path), _at(definition, path))
+    return [each for each in found if each is not _UNKNOWN]
+
+
+def _at(node: Any, path: list[str]) -> Any:
+    """The value at a path, as plain data."""
+    for name in path:
+        if isinstance(node, Config):
+            node = getattr(node, name, _UNKNOWN) if name in type(node).model_fields else _UNKNOWN
+        elif isinstance(node, Mapping):
+            node = node.get(name, node.get(int(name), _UNKNOWN) if name.isdecimal() else _UNKNOWN)
+        else:
+            return _UNKNOWN
+    return _plain(node)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Config):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def same(value: Any, level: Any) -> bool:
+    """Equality that distinguishes True from 1."""
+    return bool(isinstance(value, bool) == isinstance(level, bool) and value == level)

@@ -1,0 +1,264 @@
+"""Checks the files of a store, each against its digest and its index entry."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from ablab.store.artifacts import artifact_damage
+from ablab.store.digests import damage
+from ablab.store.index import StoreError
+from ablab.store.parquet import DamagedError, read_rows
+from ablab.store.parts import Part, list_parts
+from ablab.store.paths import (
+    LOGBOOK,
+    SOURCES,
+    SUFFIXES,
+    TOKENIZERS,
+    inside,
+    metrics_path,
+    relative,
+    run_artifact_path,
+    run_snapshot_path,
+    tokenizer_path,
+)
+from ablab.store.shares import Share, shares
+from ablab.store.snapshots import check_snapshot
+from ablab.store.store import Store
+from ablab.tasks.subwords import content_digest
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file that is missing, or not what was written.
+
+    Attributes:
+        kind: ``metrics``, ``snapshot``, ``capture``, ``flight``, ``tokenizer``, ``source`` or
+            ``entry``.
+        path: The file.
+        reason: What is wrong with it.
+        run: The run that it belongs to; None if it belongs to several or to none.
+        step: The step that it belongs to.
+        part: The metrics part, if it is one.
+        lost: The rows of a metrics part that cannot be read or are not what was written.
+        sound: The rows of a metrics part that are what was written.
+    """
+
+    kind: str
+    path: Path
+    reason: str
+    run: str | None = None
+    step: int | None = None
+    part: Part | None = None
+    lost: tuple[Share, ...] = ()
+    sound: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        kind = "metrics part" if self.kind == "metrics" else self.kind
+        text = f"{self.path}: damaged {kind} ({self.reason})"
+        return text + (f": {self.whose}" if self.whose else "")
+
+    @property
+    def whose(self) -> str:
+        """The runs and steps that are damaged; empty if that is not known."""
+        if self.run is not None:
+            return f"run {self.run}, step {self.step}"
+        return "; ".join(f"run {each.run}, steps {each.first} to {each.last}" for each in self.lost)
+
+
+class StoreFiles:
+    """Checks the files of a store, one kind after another.
+
+    Args:
+        store: The store.
+        known: The digests that files may have, by path in the store.
+        problems: Problems of the index are added to it.
+
+    Attributes:
+        damages: The files that are not what was written.
+        uncovered: The files that have no digest and can be read.
+    """
+
+    def __init__(self, store: Store, known: dict[str, dict[str, int]], problems: list[str]) -> None:
+        self._store, self._known, self._problems = store, known, problems
+        self.damages: list[Damage] = []
+        self.uncovered: list[Path] = []
+
+    def parts(self) -> int:
+        """Checks metrics parts; returns their number."""
+        parts = list_parts(self._store)
+        for part in parts:
+            path = self._path(lambda part=part: metrics_path(self._store.path, part.file))  # type: ignore[misc]
+            if path is None:
+                continue
+            found = part_damage(path, part)
+            if found is not None:
+                listed = "SELECT 1 FROM parts WHERE id = ?"
+                self._add(found, listed, part.id)  # unless another process merged it meanwhile
+            elif not part.digests or not set(part.runs) <= {each.run for each in part.shares}:
+                self.uncovered.append(path)
+            unlisted = {each.run for each in part.shares} - set(part.runs)
+            self._problems += [
+                f"index: metrics part {part.id} has rows of run {run}, but is not listed for it"
+                for run in sorted(unlisted)
+            ]
+        return len(parts)
+
+    def snapshots(self) -> int:
+        """Checks snapshots; returns their number."""
+        rows = self._store.index.rows("SELECT * FROM snapshots ORDER BY run, step")
+        for row in rows:
+            run, step = row["run"], row["step"]
+            path = self._path(lambda: run_snapshot_path(self._store.path, run, step))  # noqa: B023
+            if path is None:
+                continue
+            known = self._digests(path)
+            reason = self._missing_or(path, known)
+            if reason is None:
+                size = path.stat().st_size if known else row["bytes"]
+                try:
+                    check_snapshot(path, size, bool(row["has_optimizer"]))
+                except StoreError as error:
+                    reason = error.problems[0].message
+            self._found(
+                path,
+                known,
+                None if reason is None else Damage("snapshot", path, reason, run, step),
+                "SELECT 1 FROM snapshots WHERE run = ? AND step = ?",
+                run,
+                step,
+            )
+        return len(rows)
+
+    def artifacts(self) -> None:
+        """Checks captures and flight records."""
+        for row in self._store.index.rows("SELECT * FROM kept ORDER BY kind, run, step"):
+            kind, run, step = row["kind"], row["run"], row["step"]
+            for suffix in SUFFIXES.get(kind, ("",)):
+                path = self._path(
+                    lambda: run_artifact_path(self._store.path, kind, run, step, suffix)  # noqa: B023
+                )
+                if path is None:
+                    continue
+                known = self._digests(path)
+                reason = artifact_damage(self._store, kind, run, step, suffix, known)
+                self._found(
+                    path,
+                    known,
+                    None if reason is None else Damage(kind, path, reason, run, step),
+                    "SELECT 1 FROM kept WHERE kind = ? AND run = ? AND step = ?",
+                    kind,
+                    run,
+                    step,
+                )
+
+    def others(self) -> None:
+        """Checks tokenizers, archived sources, and texts of entries that are read back."""
+        root = self._store.path
+        folder = self._path(lambda: inside(root, TOKENIZERS))
+        for each in sorted(folder.glob("*.json")) if folder is not None else []:
+            path = self._path(lambda: tokenizer_path(root, each.stem))  # noqa: B023
+            if path is not None and not _is_tokenizer(path):
+                reason = "its content is not what was written"
+                self.damages.append(Damage("tokenizer", path, reason))
+        for name in sorted(self._known):
+            kind = {LOGBOOK: "entry", SOURCES: "source"}.get(name.partition("/")[0])
+            path = self._path(lambda: inside(root, *name.split("/"))) if kind else None  # noqa: B023
+            if kind is None or path is None or (kind == "entry" and not path.is_file()):
+                continue  # users may delete an entry
+            found = self._missing_or(path, self._known[name])
+            if found is not None:
+                self.damages.append(Damage(kind, path, found))
+
+    def _path(self, make: Callable[[], Path]) -> Path | None:
+        """A path that the index lists; None if the index has no valid name."""
+        try:
+            return make()
+        except StoreError as error:
+            self._problems.append(f"index: {error.problems[0].message} ({error.problems[0].given})")
+            return None
+
+    def _digests(self, path: Path) -> dict[str, int]:
+        return self._known.get(relative(self._store.path, path), {})
+
+    def _missing_or(self, path: Path, known: dict[str, int]) -> str | None:
+        try:
+            path.stat()
+            return damage(path, known)
+        except FileNotFoundError:
+            return "missing"
+        except OSError as error:
+            return f"it cannot be read ({error.strerror})"
+
+    def _found(
+        self, path: Path, known: dict[str, int], found: Damage | None, query: str, *values: object
+    ) -> None:
+        if found is not None:
+            self._add(found, query, *values)
+        elif not known:
+            self.uncovered.append(path)
+
+    def _add(self, found: Damage, query: str, *values: object) -> None:
+        """Adds a damaged file, if the index still lists it."""
+        if self._store.index.rows(query, *values):
+            self.damages.append(found)
+
+
+def part_damage(path: Path, part: Part) -> Damage | None:
+    """What is wrong with a metrics part; None if nothing is."""
+    try:
+        reason = damage(path, part.digests)
+        if reason is None and not part.digests and path.stat().st_size != part.bytes:
+            reason = f"{path.stat().st_size} bytes, but the index says {part.bytes}"
+    except FileNotFoundError:
+        return Damage("metrics", path, "missing", part=part, lost=part.shares)
+    except OSError as error:
+        reason = f"it cannot be read ({error.strerror})"
+    frame = None
+    try:
+        frame = read_rows(path, part.rows)
+        sound = _sound(part, frame)
+    except (DamagedError, OSError, pl.exceptions.PolarsError) as error:
+        reason, sound = reason or str(error), []
+    lost = tuple(each for each in part.shares if each.run not in sound)
+    if reason is None and (lost or (part.shares and len(part.shares) != len(sound))):
+        reason = "its rows are not what was written"
+    if reason is None:
+        return None
+    return Damage("metrics", path, reason, part=part, lost=lost, sound=tuple(sound))
+
+
+def _sound(part: Part, frame: pl.DataFrame) -> list[str]:
+    """The runs whose rows are what was written; all of them if the part has no digests."""
+    if not part.shares:
+        return list(part.runs)
+    try:
+        found = {each.run: each.digest for each in shares(frame)}
+    except pl.exceptions.PolarsError:  # columns of types that ablab does not write
+        return []
+    return [each.run for each in part.shares if found.get(each.run) == each.digest]
+
+
+def _is_tokenizer(path: Path) -> bool:
+    """Whether a tokenizer is the one that its name says."""
+    try:
+        return content_digest(path.read_text(encoding="utf-8")) == path.stem
+    except ValueError:
+        return False
+
+
+def listed_files(store: Store) -> Iterator[Path]:
+    """The metrics parts, snapshots, captures and flight records that the index lists."""
+    root = store.path
+    for row in store.index.rows("SELECT file FROM parts"):
+        with suppress(StoreError):
+            yield metrics_path(root, row["file"])
+    for row in store.index.rows("SELECT run, step FROM snapshots"):
+        with suppress(StoreError):
+            yield run_snapshot_path(root, row["run"], row["step"])
+    for row in store.index.rows("SELECT kind, run, step FROM kept"):
+        for suffix in SUFFIXES.get(row["kind"], ()):
+            with suppress(StoreError):
+                yield run_artifact_path(root, row["kind"], row["run"], row["step"], suffix)

@@ -1,0 +1,73 @@
+"""Compaction: merges many small metrics parts into few."""
+
+import polars as pl
+
+from ablab.store.digests import forget_digests
+from ablab.store.files import remove
+from ablab.store.index import StoreError
+from ablab.store.metrics import newest
+from ablab.store.parts import Part, add_part, list_parts, read_part, write_part
+from ablab.store.paths import metrics_path
+from ablab.store.store import Store
+
+_SMALL_BYTES = 8 * 2**20
+_SMALL_PARTS = 32
+
+
+def compact(store: Store) -> int:
+    """Merges small parts if there are many; returns the number of merged parts.
+
+    Parts with damaged rows are left as they are.
+    """
+    parts = list_parts(store)
+    if sum(part.bytes < _SMALL_BYTES for part in parts) <= _SMALL_PARTS:
+        return 0
+    return sum(_merge(store, group) for group in _groups(parts) if len(group) > 1)
+
+
+def _groups(parts: list[Part]) -> list[list[Part]]:
+    """Groups of small parts that can be merged without a value passing a later one.
+
+    The merged part gets the number, and so the age, of the latest part that it replaces. A large
+    part between them ends a group if it has rows of a run that the group has rows of: the group's
+    would otherwise become later than its own.
+    """
+    groups: list[list[Part]] = [[]]
+    runs: set[str] = set()
+    for part in parts:
+        if part.bytes < _SMALL_BYTES:
+            groups[-1].append(part)
+            runs.update(part.runs)
+        elif not runs.isdisjoint(part.runs):
+            groups.append([])
+            runs = set()
+    return groups
+
+
+def _merge(store: Store, group: list[Part]) -> int:
+    """Replaces parts by one with their rows; returns their number, or 0 if that was not possible.
+
+    Optimistic: the merged part counts only if all of them are still there.
+    """
+    try:
+        frames = [read_part(store, part) for part in group]
+    except (FileNotFoundError, StoreError):  # merged by another process, or damaged
+        return 0
+    merged = write_part(store, newest(pl.concat(frames, how="diagonal_relaxed")))
+    ids = [part.id for part in group]
+    marks = ",".join("?" * len(ids))
+    paths = [metrics_path(store.path, part.file) for part in group]
+    with store.index.transaction() as connection:
+        (still_there,) = connection.execute(
+            f"SELECT count(*) FROM parts WHERE id IN ({marks})", ids
+        ).fetchone()
+        if still_there == len(ids):
+            connection.execute(f"DELETE FROM parts WHERE id IN ({marks})", ids)
+            forget_digests(connection, store, paths)
+            add_part(connection, store, merged, number=ids[-1])
+    if still_there != len(ids):  # another process merged first
+        remove(merged.written.path)
+        return 0
+    for path in paths:
+        remove(path)
+    return len(group)

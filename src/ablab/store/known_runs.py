@@ -1,0 +1,79 @@
+"""Runs that a store has: those under earlier ids, and those of earlier versions of an experiment.
+
+Earlier releases knew a user's code by the hash of its file, so they gave its runs other ids. Such
+a run keeps its id in the store. When it is first asked for again, the id that it has now becomes
+its alias. From then on, it is this run only for code with that id: what its module imports was not
+in the earlier id, and may have changed since.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ablab.experiments.experiment import Experiment
+from ablab.store.store import Store
+from ablab.train.run import Run
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """A stored run, for comparison with one that is not stored.
+
+    Attributes:
+        run: Its id.
+        seed: Its seed.
+        created: When it was registered: UTC, ISO 8601.
+        trajectory: Everything that determined its trajectory.
+    """
+
+    run: str
+    seed: int
+    created: str
+    trajectory: dict[str, Any]
+
+
+def as_stored(asked: Experiment, store: Store) -> Experiment:
+    """The experiment with the ids that the store has for its runs."""
+    return asked.known_as(stored_ids(store, asked.runs))
+
+
+def stored_ids(store: Store, runs: Iterable[Run]) -> dict[str, str]:
+    """For each of these runs that the store has under another id: that id, by the run's own."""
+    formerly = {run.id: run.former_id for run in runs if run.former_id is not None}
+    if not formerly:
+        return {}
+    known = {row["id"] for row in store.index.rows("SELECT id FROM runs")}
+    rows = store.index.rows("SELECT id, run FROM aliases")
+    aliases = {row["id"]: row["run"] for row in rows}
+    taken = set(aliases.values())
+    found = {}
+    for own, former in formerly.items():
+        if own in known:
+            continue
+        if own in aliases:
+            found[own] = aliases[own]
+        elif former in known and former not in taken:
+            found[own] = former
+    return found
+
+
+def earlier_runs(store: Store, asked: Experiment, limit: int) -> list[EarlierRun]:
+    """The latest runs of experiments with this name."""
+    rows = store.index.rows(
+        """SELECT DISTINCT r.id, r.seed, r.created, r.trajectory FROM runs r
+           JOIN members m ON m.run = r.id JOIN experiments e ON e.id = m.experiment
+           WHERE e.name = ? ORDER BY r.created DESC, r.id LIMIT ?""",
+        asked.name,
+        limit,
+    )
+    return [
+        EarlierRun(row["id"], row["seed"], row["created"], json.loads(row["trajectory"]))
+        for row in rows
+    ]
+
+
+def unknown_runs(store: Store, runs: Sequence[Run]) -> list[Run]:
+    """Those of these runs that the store does not have."""
+    known = {row["id"] for row in store.index.rows("SELECT id FROM runs")}
+    return [run for run in runs if run.id not in known]

@@ -1,0 +1,96 @@
+"""A replay whose losses differ from the stored ones adds nothing, unless that is wanted."""
+
+import pytest
+
+import ablab
+from ablab.execute import replay as module
+from ablab.store import Store, StoreError
+from ablab.store.check import check_store
+from ablab.store.staging import StagedResults
+from ablab.tasks.addition import Addition
+from tests.cli.command import run_command
+from tests.store.makers import train
+
+WATCH = ["--watch", "grad/*/rms", "--capture", "param/*", "--capture-every", "4", "--quiet"]
+
+
+@pytest.fixture
+def lab(tmp_path, tiny):
+    train(tiny, tmp_path / "lab", "seeds=1", "model.d_model=8", compile="off").store.close()
+    return tmp_path / "lab"
+
+
+@pytest.fixture
+def other_release(lab, monkeypatch):
+    """Draws other batches than the release that trained the run."""
+    plain = Addition.draw
+    monkeypatch.setattr(
+        Addition, "draw", lambda self, seed, *rest: plain(self, seed + 1, *rest)
+    )  # fmt: skip
+
+
+def files(lab):
+    return sorted(
+        str(path) for path in lab.rglob("*") if path.is_file() and "index" not in path.name
+    )
+
+
+def columns(lab):
+    opened = ablab.open(lab)
+    run = opened.run(opened.runs()[0].run)
+    return run.metrics().columns, run.captures
+
+
+def replayed(lab, *more):
+    run = Store(lab).runs()[0].run
+    return run_command("replay", run, *WATCH, *more, "--store", str(lab))
+
+
+@pytest.mark.usefixtures("other_release")
+def test_losses_that_differ_add_nothing(lab, monkeypatch):
+    monkeypatch.setattr(module, "_ROWS_BYTES", 0)  # every row is written by itself
+    before = files(lab), columns(lab)
+    code, out, err = replayed(lab)
+    assert code == 1
+    assert "0 of 20 are equal" in out and "added" not in out and "captured" not in out
+    assert "nothing was added; --anyway adds it" in err
+    assert (files(lab), columns(lab)) == before
+    code, out, err = replayed(lab, "--anyway")
+    assert code == 1  # they still differ
+    assert "added: " in out and "captured: after steps" in out and "nothing was" not in err
+    names, captures = columns(lab)
+    assert any(name.startswith("grad/") for name in names) and captures == [1, 5, 9, 13, 17]
+    assert check_store(Store(lab)).problems == []
+
+
+def test_losses_that_agree_add_everything_once(lab, monkeypatch):
+    monkeypatch.setattr(module, "_ROWS_BYTES", 0)
+    code, out, _ = replayed(lab)
+    assert code == 0 and "all 20 are equal" in out and "at 20 steps" in out
+    checked = check_store(Store(lab))
+    assert (checked.problems, checked.leftovers) == ([], [])
+    assert columns(lab)[1] == [1, 5, 9, 13, 17]
+
+
+def test_a_replay_that_is_cut_short_adds_nothing(lab, monkeypatch):
+    monkeypatch.setattr(module, "_ROWS_BYTES", 0)
+    before = files(lab), columns(lab)
+    add, count = StagedResults.add_rows, []
+
+    def fail(self, frame):
+        count.append(1)
+        if len(count) == 7:
+            raise StoreError("a full disk")
+        add(self, frame)
+
+    monkeypatch.setattr(StagedResults, "add_rows", fail)
+    code, _, err = replayed(lab)
+    assert (code, "a full disk" in err) == (2, True)
+    assert (files(lab), columns(lab)) == before
+
+
+def test_an_almost_full_disk_still_takes_a_replay_without_captures(lab, monkeypatch):
+    monkeypatch.setattr("ablab.store.artifacts._SPARE_BYTES", 2**60)
+    run = Store(lab).runs()[0].run
+    code, _, err = run_command("replay", run, "--quiet", "--store", str(lab))
+    assert (code, err) == (0, "")
