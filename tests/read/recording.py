@@ -105,7 +105,7 @@ def pages(recorder: Recorder, store: str, numbers: list[int], runs: list[str]) -
 
     app = make_app(Path(store), loopback=True, token=None)
     browser = TestClient(app, base_url="http://127.0.0.1:8765", raise_server_exceptions=False)
-    values = {"{number:int}": numbers, "{run}": runs}
+    values = {"{number}": numbers, "{run}": runs}
     for route in app._app.routes:
         name = next((each for each in values if each in route.path), None)
         for value in values[name] if name else [""]:

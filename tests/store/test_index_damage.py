@@ -233,6 +233,8 @@ def test_an_older_store_gets_digests_when_it_is_written(old):
         "UPDATE members SET variant = ''",
         "UPDATE parts SET file = '../../x.parquet' WHERE id = (SELECT min(id) FROM parts)",
         "UPDATE kept SET about = 'null'",
+        "UPDATE experiments SET entry = '../../home' WHERE id = 1",
+        "UPDATE experiments SET entry = '.' WHERE id = 1",
     ],
 )
 def test_values_of_another_form_are_refused_even_without_digests(old, statement):

@@ -18,6 +18,7 @@ from ablab.store.check import check_store
 from ablab.store.metrics import append_rows, read_runs
 from ablab.store.paths import entry_path, inside, metrics_path, run_snapshot_path, tokenizer_path
 from ablab.store.snapshots import read_parameters, snapshot_path
+from ablab.store.staging import StagedResults
 from tests.store.makers import train
 
 RUN = "0123456789ab"
@@ -137,6 +138,8 @@ def test_a_linked_folder_is_neither_read_nor_written(made, lab):
     (lab / "captures").symlink_to(outside)
     with pytest.raises(StoreError, match="is a link"):
         save_artifact(store, "capture", run, 4, {"x": torch.ones(1)}, {})
+    with pytest.raises(StoreError, match="is a link"):
+        StagedResults(store, run).add_capture(4, {"x": torch.ones(1)})
     assert list((outside / run).iterdir()) == []
     (outside / run / "4.safetensors").write_bytes(b"secret")
     with pytest.raises(StoreError, match="is a link"):

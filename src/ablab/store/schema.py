@@ -229,6 +229,9 @@ class CoveredTable:
         pattern = _PATTERNS.get((self.name, name))
         if pattern is not None:
             found.append(f"{name} GLOB '{pattern}'")
+        if (self.name, name) == ("experiments", "entry"):  # a folder
+            plain = "entry GLOB '[A-Za-z0-9]*' AND entry NOT GLOB '*[^A-Za-z0-9_.-]*'"
+            found.append(f"(entry IS NULL OR {plain})")
         return found
 
 

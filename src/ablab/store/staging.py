@@ -13,7 +13,7 @@ from ablab.config.files import PARTIAL
 from ablab.store.artifacts import save_artifact
 from ablab.store.files import remove, write_atomically
 from ablab.store.parts import WrittenPart, add_part, write_part
-from ablab.store.paths import ARTIFACTS
+from ablab.store.paths import ARTIFACTS, inside
 from ablab.store.store import Store
 
 
@@ -29,7 +29,7 @@ class StagedResults:
         self._store, self._run = store, run
         self._parts: list[WrittenPart] = []
         self._captures: list[tuple[int, str]] = []  # steps and file names
-        self._folder = store.path / ARTIFACTS["capture"] / run
+        self._folder = inside(store.path, ARTIFACTS["capture"], run)
 
     def add_rows(self, frame: pl.DataFrame) -> None:
         """Writes rows.

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -326,7 +327,8 @@ class Store:
             entries = {row["id"]: row["entry"] for row in rows}
             if entries[record.id] is not None:
                 return str(entries[record.id])
-            plain = f"{record.created[:10]}-{record.name}"
+            # A stranger's index may have any name; this one becomes a folder.
+            plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{record.created[:10]}-{record.name}")
             names = [plain, *(f"{plain}-{number}" for number in range(2, len(rows) + 3))]
             name = next(each for each in names if each not in entries.values())
             connection.execute("UPDATE experiments SET entry = ? WHERE id = ?", (name, record.id))
