@@ -28,6 +28,6 @@ Modules:
 - ``speeds``: measured and estimated speeds of this machine.
 - ``stop_rules``: applies stop rules to stored steps.
 - ``usage``: memory and load of a training process.
-- ``verify``: checks that a compiled method works and is fast enough.
+- ``verify``: checks that a method agrees with the eager one and is fast enough.
 - ``worker``: the main function of a worker process.
 """

@@ -28,7 +28,7 @@ _PLAIN_TOKENS = 128
 _UNSPLIT_BYTES, _PART_TOKENS = 6 * 2**20, 2048
 _SMALL_SECONDS = 5.0  # a group that takes less is not timed, so its method depends on no timing
 # Runs that go on keep their method, which makes them equal bit for bit, up to this cost.
-_KEPT_FACTOR, _KEPT_SECONDS = 2.0, 10.0
+_SAME_FACTOR, _SAME_SECONDS = 2.0, 10.0
 _DOUBT = 0.95  # an unmeasured method must be estimated to take less than this fraction of solo's
 
 
@@ -129,28 +129,28 @@ class MethodChooser:
             return Choice(None, None, (), f"its step raises {group.cost}")
         found, run_steps = self._alternatives(group, group.cost), group.run_steps
         best, fallback = cheapest(found, run_steps)
-        kept = self._kept(group, found, best)
-        if kept is not None:
-            best = kept
+        same = self._same_method(group, found, best)
+        if same is not None:
+            best = same
             eager = [each for each in found if not each.method.compiled]
-            fallback = cheapest(eager, run_steps)[0] if kept.method.compiled and eager else None
+            fallback = cheapest(eager, run_steps)[0] if same.method.compiled and eager else None
         others = tuple(
             (other.method.title, other.seconds(run_steps) / other.processes)
             for other in sorted(found, key=lambda other: other.seconds(run_steps))
             if other is not best
         )
-        why = "continues as it began" if kept is not None else self._why(best, found, group)
+        why = "continues as it began" if same is not None else self._why(best, found, group)
         return Choice(best, None if fallback is None else fallback.method, others, why)
 
-    def _kept(
+    def _same_method(
         self, group: Group, found: Sequence[Alternative], best: Alternative
     ) -> Alternative | None:
         """The method that a group's runs have been trained by, unless another is far faster."""
-        kept = next((each for each in found if each.method == group.before), None)
-        if kept is None or kept is best:
+        same = next((each for each in found if each.method == group.before), None)
+        if same is None or same is best:
             return None
-        seconds, least = kept.seconds(group.run_steps), best.seconds(group.run_steps)
-        return kept if seconds <= _KEPT_FACTOR * least + _KEPT_SECONDS else None
+        seconds, least = same.seconds(group.run_steps), best.seconds(group.run_steps)
+        return same if seconds <= _SAME_FACTOR * least + _SAME_SECONDS else None
 
     def _alternatives(self, group: Group, cost: StepCost) -> list[Alternative]:
         """All methods that can train a group, with their cost; times eager ones if it pays off."""

@@ -18,6 +18,7 @@
 - ``site_names``: names of sites
 - ``generate``: generates tokens
 - ``flex``: fused attention with activations other than softmax
+- ``torch_internals``: the private parts of torch, which no other module names
 
 Settings, without torch: ``config``, ``attention_config``, ``bigram_config``, ``block_config``,
 ``mlp_config``, ``thinker_config``, ``transformer_config``, ``user_config``.

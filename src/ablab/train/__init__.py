@@ -6,6 +6,8 @@
 - ``method``: how gradients are computed
 - ``gradients``: losses and gradients of all runs, eagerly and in parts
 - ``compiled_gradients``: losses and gradients as one compiled program per shape
+- ``comparison``: compares a method with eager training of each run alone
+- ``mixing``: whether the samples of a batch see each other
 - ``compiling``: compiles functions of tensors
 - ``innermost``: runs a function traced for one sample on a batch, which is the last axis
 - ``objective``: one run's loss and measures

@@ -162,7 +162,8 @@ class TrainConfig(Config):
     precision: Literal["float32", "float64", "bfloat16", "tf32"] = "float32"
     """The precision of parameters and arithmetic. ``bfloat16`` and ``tf32`` only affect matrix
     products: the first uses ``torch.autocast``, the second TensorFloat-32 on GPUs that support it.
-    Parameters, updates and the loss stay in float32."""
+    Parameters, updates and the loss stay in float32. In both, methods of training agree within
+    1e-2 over 10 steps instead of 1e-4 over 100."""
     evaluate: Annotated[EvaluateConfig, NotInIdentity()] = EvaluateConfig()
     """Evaluation on held-out data."""
     snapshots: Annotated[SnapshotConfig, NotInIdentity()] = SnapshotConfig()

@@ -78,12 +78,12 @@ def _mixes(
             least = tolerance * float(together.abs().max())
             equal = partial(torch.allclose, rtol=tolerance, atol=least)
             # Other draws of torch's generator, which only a module's own dropout uses.
-            draws = not equal(together, _logits(model, tokens, words, seed=1))
-            if draws and not equal(together, _logits(model, tokens, words)):
+            is_random = not equal(together, _logits(model, tokens, words, seed=1))
+            if is_random and not equal(together, _logits(model, tokens, words)):
                 return _STATE
             replaced = _logits(model, torch.cat([tokens[:half], others[half:]]), words)
             same = equal(together[:half], replaced[:half])
-            if not draws:  # of a smaller batch they would be others for each sample
+            if not is_random:  # of a smaller batch they would be others for each sample
                 rest = None if words is None else words[half:]
                 same = same and equal(together[half:], _logits(model, tokens[half:], rest))
         except Exception:  # a user's model may only run in single precision
