@@ -37,6 +37,7 @@ ALIKE = {
 # A module of a user's kind that indexes with a tensor, for which the innermost layout has no rule.
 INDEXED = ("ablab.recipes.thinker_bugs:Copier",)
 THOROUGH = ("addition", "thinker-permuted")
+COMPILED = ("usual", "usual, in parts", "innermost, in parts")
 # Samples that see each other, on purpose: no plan splits their batch or has it innermost.
 MIXING = {"thinker-permuted": "axes=permuted", "attention-norms-bugs": "without dim"}
 
@@ -119,9 +120,11 @@ def test_no_precision_gives_a_false_alarm(recipe, precision):
 
 @pytest.mark.slow
 @pytest.mark.compiled
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float64"])
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
-def test_compiled_no_shipped_model_falls_back(recipe, precision, tinyshakespeare):
-    for run in list(runs_of(recipe))[: None if precision == "float32" else 1]:
-        for name in layouts_of(run):
-            assert_agrees(run, name, precision)
+def test_compiled_no_shipped_model_falls_back(recipe, tinyshakespeare):
+    run = next(runs_of(recipe))
+    layouts = [name for name in layouts_of(run) if name in COMPILED]
+    for name in layouts:
+        assert_agrees(run, name)
+    assert_agrees(run, layouts[-1], "bfloat16")

@@ -12,6 +12,7 @@
 - ``innermost``: runs a function traced for one sample on a batch, which is the last axis
 - ``objective``: one run's loss and measures
 - ``losses``: the loss of a batch
+- ``evaluation``: the loss and the measures of runs on a held-out batch
 - ``kernels``: attention with the run axis folded into the batch
 - ``taps``: reads tensors at sites during forward and backward passes
 - ``full_sequence``: taps of all positions in a pass that skips some

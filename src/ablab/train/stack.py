@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -13,16 +12,15 @@ from torch import Tensor
 from ablab.config import load_object
 from ablab.model.base import Model
 from ablab.model.build import build_model
-from ablab.model.forward import FusedKernels
 from ablab.tasks.base import Batch, Task
 from ablab.tasks.random import Stream, words
 from ablab.train.batches import Batches
 from ablab.train.collector import StatisticsCollector
 from ablab.train.compiled_gradients import make_gradients
 from ablab.train.config import LossConfig
+from ablab.train.evaluation import evaluate_runs
 from ablab.train.gradients import Gradients, LossesAndGradients
 from ablab.train.host import to_host
-from ablab.train.kernels import StackedKernels
 from ablab.train.method import Method
 from ablab.train.objective import DTYPES, Objective
 from ablab.train.optimizer import Scalars, initial_state, make_optimizer
@@ -33,7 +31,6 @@ from ablab.train.run import Run
 from ablab.train.taps import TapReducer
 from ablab.train.timings import NO_TIMINGS, Timings
 
-_FUSED = FusedKernels()
 _EVALUATED_TOKENS = 8192  # per call, or as many as a training batch has if that is more
 
 
@@ -391,7 +388,6 @@ class Stack:
         """Draws the batches and dropout words of a step, with the leading axes (1, R, B)."""
         return self._prefetcher.draw(step, 1)
 
-    @torch.no_grad()
     def evaluate(self, batch: Batch, chunk: int | None = None) -> dict[str, NDArray[np.float64]]:
         """The loss and the task's measures on a held-out batch, by name, (R,) each.
 
@@ -401,29 +397,6 @@ class Stack:
                 tokens if that is more.
         """
         chunk = chunk or max(self.config.batch_size, _EVALUATED_TOKENS // batch.tokens.shape[-1])
-        tokens = torch.from_numpy(batch.tokens).to(self.device)
-        targets = torch.from_numpy(batch.targets).to(self.device)
-        names: list[str] = []
-        sums: list[Tensor] = []
-        self.objective.model.eval()
-        for start in range(0, len(tokens), chunk):
-            part = slice(start, start + chunk)
-            found = self._measure(tokens[part], targets[part])
-            names = list(found)
-            values = torch.stack([value.to(self.theta.dtype) for value in found.values()])
-            sums.append(values.cpu().double() * len(tokens[part]))
-        self.objective.model.train()
-        means = torch.stack(sums).sum(dim=0).numpy() / len(tokens)  # (names, R)
-        return dict(zip(names, means, strict=True))
-
-    def _measure(self, tokens: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """The measures of all runs on some samples, by name, (R,) each."""
-        views, measures = self.layout.views(self.theta), self.objective.measures
-        if self.evaluates_together:
-            together = partial(measures, kernels=StackedKernels())
-            return torch.vmap(together, in_dims=(0, None, None))(views, tokens, targets)
-        found = [
-            measures({name: view[run] for name, view in views.items()}, tokens, targets, _FUSED)
-            for run in range(len(self.runs))
-        ]
-        return {name: torch.stack([each[name] for each in found]) for name in found[0]}
+        return evaluate_runs(
+            self.objective, self.layout, self.theta, batch, chunk, self.evaluates_together
+        )
