@@ -1,22 +1,12 @@
-"""Traced programs that torch runs operation by operation, where compiling would take too long."""
+"""Compiled methods without the compiler, where compiling would take too long."""
 
 import pytest
 
-from ablab.model import torch_internals
-from ablab.train import compiled_gradients
+from ablab.train.compiling import traces_only
 
 
 @pytest.fixture
-def interpreted(monkeypatch):
-    """Everything of a compiled method but the compiler: its graphs are traced, then interpreted."""
-
-    def compile_graph(graph, mode, fakes, settings):
-        def program(inputs):
-            found = graph(*inputs)
-            inputs.clear()
-            return found
-
-        return program
-
-    monkeypatch.setattr(torch_internals, "compile_graph", compile_graph)
-    monkeypatch.setattr(compiled_gradients, "_PROGRAMS", {})
+def interpreted():
+    """Programs are traced, and their operations run one by one."""
+    with traces_only():
+        yield

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from ablab.doctor import doctor
+from ablab.doctor.check import CHECKS
 from tests.interpreted import interpreted  # noqa: F401
 
 MODULES = "tests.train.my_mixers"
@@ -86,3 +87,27 @@ def test_a_method_that_raises_is_noted(name, note):
 def test_a_model_with_state_has_no_methods_to_try():
     _, outcome = examined("InPlaceCache")
     assert "carries state from one pass to the next" in outcome.reason
+
+
+@pytest.mark.usefixtures("compiles")
+def test_other_shapes_of_a_kind_are_traced_and_say_so(monkeypatch):
+    examined = []
+
+    def examine(patient, checks, variants):
+        examined.append(patient)
+        return []
+
+    monkeypatch.setattr("ablab.doctor.examine._examine", examine)
+    tree = {
+        "name": "two-shapes", "task": {"kind": "addition", "n_digits": 2},
+        "model": {"kind": f"{MODULES}:Dropout"}, "train": {"batch_size": 32},
+        "grid": {"model.width": [4, 8]},
+    }  # fmt: skip
+    doctor(tree)
+    shapes = list(dict.fromkeys(examined))
+    assert [each.compiles for each in shapes] == [True, False]
+    monkeypatch.setattr(
+        "ablab.model.torch_internals.compile_graph", lambda *_: pytest.fail("it compiles")
+    )
+    assert CHECKS.find("methods", "check").examine(shapes[1]) == []
+    assert "1 run a call (traced only): agrees, loss" in str(shapes[1].notes("methods"))

@@ -35,7 +35,8 @@ def doctor(
         subject: An experiment, a recipe's name, a YAML file, a mapping, or an import path
             ``module:Class`` of a model's or a task's class.
         overrides: Overrides in Hydra's grammar (``"model.d_model=8"``).
-        checks: The names of the checks to run (``["causality", "samples"]``); None runs all.
+        checks: The names of the checks to run (``["causality", "samples"]``); None runs all. With
+            names, ``methods`` compiles every shape; else the first one of each kind of model.
         meant: Findings that are meant, by check, with the reason: ``{"causality": "bidirectional on
             purpose"}``. A key ``CHECK:KEY=VALUE,KEY=VALUE`` is about some cells of the grid only.
             They are added to the experiment's own (``meant:``).
@@ -56,11 +57,16 @@ def doctor(
     shapes: dict[str, list[str]] = {}
     tasks: dict[str, list[str]] = {}
     patients: dict[str, Patient] = {}
+    kinds: set[str] = set()
     for variant in asked.variants:
         run = variant.runs[0]
         shapes.setdefault(run.stack_key, []).append(variant.label)
         tasks.setdefault(run.task.model_dump_json(), []).append(variant.label)
-        patients.setdefault(run.stack_key, Patient(run))
+        if run.stack_key not in patients:
+            # Compiling takes seconds; the other shapes of a kind are traced, unless asked for.
+            compiles = named is not None or run.model.kind not in kinds
+            patients[run.stack_key] = Patient(run, compiles)
+            kinds.add(run.model.kind)
     seen_tasks: set[str] = set()
     outcomes: list[Outcome] = []
     for key, patient in patients.items():

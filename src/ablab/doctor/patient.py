@@ -30,10 +30,12 @@ class Patient:
 
     Args:
         run: The run.
+        compiles: Whether checks compile programs, which takes seconds; else they trace them.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, compiles: bool = False) -> None:
         self.run = run
+        self.compiles = compiles
         self._notes: dict[str, list[str]] = {}
 
     def note(self, check: str, text: str) -> None:

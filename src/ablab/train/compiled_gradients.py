@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ablab.model.forward import PlainKernels
 from ablab.train.batches import Batches
-from ablab.train.compiling import CompileError, Program, compile_program
+from ablab.train.compiling import CompileError, Program, compile_program, is_traced_only
 from ablab.train.gradients import (
     EagerGradients,
     Gradients,
@@ -90,7 +90,9 @@ class CompiledGradients(Gradients):
             for each in inputs
         )
         tapped = None if tap_reducer is None else (tap_reducer.key, share)
-        key = (self._key, self._method, shapes, torch.get_num_threads(), tapped)
+        key = (
+            self._key, self._method, shapes, torch.get_num_threads(), tapped, is_traced_only(),
+        )  # fmt: skip
         program = _PROGRAMS.get(key)
         if program is None:
             function = self.function(theta, batches, tap_reducer, share)

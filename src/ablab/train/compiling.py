@@ -7,8 +7,11 @@ Inductor. The compiled program runs none of the user's Python code.
 import hashlib
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,6 +38,27 @@ class Program:
     def __call__(self, inputs: list[Tensor]) -> dict[str, Tensor]:
         """The results by name; empties ``inputs``, so that their memory can be reused."""
         return dict(zip(self.names, self._call(inputs), strict=True))
+
+
+_TRACES_ONLY: ContextVar[bool] = ContextVar("traces_only", default=False)
+
+
+@contextmanager
+def traces_only() -> Iterator[None]:
+    """Within this context, functions are traced, and their operations run one by one.
+
+    This takes a second where compiling takes ten, and computes the same but for the compiler.
+    """
+    token = _TRACES_ONLY.set(True)
+    try:
+        yield
+    finally:
+        _TRACES_ONLY.reset(token)
+
+
+def is_traced_only() -> bool:
+    """Whether functions are traced and not compiled."""
+    return _TRACES_ONLY.get()
 
 
 class CompileError(Exception):
@@ -75,6 +99,8 @@ def _compiled(
             decompositions = torch_internals.compiler_decompositions()
             graph = torch_internals.trace(function, fakes, decompositions)
         names = _flatten_results(graph)
+        if is_traced_only():
+            return names, partial(_run, graph)
         if all(example.device.type == "cpu" for example in examples):
             _materialize_factors(graph)
         with _lock(graph):
@@ -85,6 +111,14 @@ def _compiled(
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CompileError(f"{reason} (torch {torch.__version__})") from error
     return names, program
+
+
+def _run(graph: fx.GraphModule, inputs: list[Tensor]) -> Sequence[Tensor]:
+    """Runs a graph; empties ``inputs``."""
+    given = inputs.copy()
+    inputs.clear()
+    results: Sequence[Tensor] = graph(*given)
+    return results
 
 
 def _flatten_results(graph: fx.GraphModule) -> tuple[str, ...]:

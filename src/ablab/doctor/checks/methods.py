@@ -1,5 +1,6 @@
 """Does every method of training that a plan may choose give the run that eager training gives?"""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -9,6 +10,7 @@ from ablab.doctor.patient import Patient
 from ablab.execute.cost import count_cost
 from ablab.execute.method_choice import STATEFUL, possible_methods
 from ablab.execute.verify import try_method
+from ablab.train.compiling import traces_only
 from ablab.train.method import Method
 from ablab.train.run import Run
 
@@ -40,16 +42,20 @@ def methods(patient: Patient) -> list[Finding]:
     findings: dict[str, list[str]] = {}
     methods = possible_methods(cost, _CPU)
     for method in methods:
-        outcome = try_method(_runs(patient, method), method, _CPU)
+        with nullcontext() if patient.compiles or not method.compiled else traces_only():
+            outcome = try_method(_runs(patient, method), method, _CPU)
+        title = method.title
+        if method.compiled and not patient.compiles:
+            title += " (traced only)"
         if isinstance(outcome, str):
-            patient.note("methods", f"{method.title}: not used, because it fails: {outcome}")
+            patient.note("methods", f"{title}: not used, because it fails: {outcome}")
             if method.layout == "innermost":  # as in training
                 methods.append(replace(method, layout="usual"))
             continue
-        patient.note("methods", f"{method.title}: {'agrees, ' if outcome.agrees else ''}{outcome}")
+        patient.note("methods", f"{title}: {'agrees, ' if outcome.agrees else ''}{outcome}")
         if not outcome.agrees:
             cause = _COMPILED if method.compiled else _VMAP
-            findings.setdefault(cause, []).append(f"{method.title}: {outcome}")
+            findings.setdefault(cause, []).append(f"{title}: {outcome}")
     return [
         Finding("a method of training differs from eager training", "; ".join(evidence), cause)
         for cause, evidence in findings.items()
