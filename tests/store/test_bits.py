@@ -13,7 +13,9 @@ from ablab.store import Store, StoreError
 from ablab.store.artifacts import read_artifact, read_incident
 from ablab.store.check import check_store
 from ablab.store.metrics import append_rows, read_runs
+from ablab.store.repair_plan import plan_repair
 from ablab.store.snapshots import read_parameters
+from tests.cli.command import run_command
 from tests.store.makers import WILD, flip, train
 
 PLACES = (0.0, 0.02, 0.3, 0.6, 0.97, 1.0)
@@ -112,6 +114,23 @@ def test_texts_that_are_read_back_are_checked(lab):
     assert str(path) in problem
     (entry,) = listing(store)["entries"]
     assert "ablab logbook wild" in entry["sentences"][0]
+
+
+@pytest.mark.parametrize("which", ["LOGBOOK.md", "*/index.html", "*/figures/train_loss.svg"])
+def test_files_for_people_are_checked_and_written_again(lab, which):
+    (path,) = (lab / "logbook").glob(which)
+    sound = path.read_bytes()
+    path.write_bytes(sound[:-9] + bytes([sound[-9] ^ 4]) + sound[-8:])
+    store = Store(lab)
+    checked = check_store(store)
+    assert [each.path for each in checked.damages] == [path]
+    (action,) = plan_repair(store, checked).actions
+    words = action.then.split()
+    assert words[:2] == ["ablab", "logbook"]
+    code, out, err = run_command(*words[1:], "--store", str(lab))
+    assert code == 0, out + err
+    assert check_store(store).problems == []
+    assert path.read_bytes() == sound
 
 
 def test_damage_in_a_store_without_digests_is_an_error_not_a_crash(lab):

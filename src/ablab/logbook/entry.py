@@ -24,7 +24,7 @@ from ablab.logbook.statistic_sections import file_name, incidents, shown_columns
 from ablab.logbook.variant_curves import curves
 from ablab.read.bands import Band, bands
 from ablab.read.summary import summarise, table
-from ablab.store.digests import write_text_digested
+from ablab.store.digests import write_text_digested, write_texts_digested
 from ablab.store.metrics import (
     experiment_metrics,
     experiment_runs,
@@ -71,9 +71,10 @@ def write_entry(store: Store, record: ExperimentRecord) -> Entry:
     folder = entry_path(store.path, name)
     content = entry_content(store, replace(record, entry=name))
     figures = content["figures"] | content["watched_files"] | content["effect_figures"]
-    for name, drawing in figures.items():
-        path = entry_path(store.path, folder.name, "figures", f"{name}.svg")
-        write_text_atomically(path, drawing)
+    texts = {
+        entry_path(store.path, folder.name, "figures", f"{name}.svg"): drawing
+        for name, drawing in figures.items()
+    }
     known = templates()
     text = known.get_template("entry.md.j2").render(content)
     path = entry_path(store.path, folder.name, "entry.md")
@@ -81,7 +82,8 @@ def write_entry(store: Store, record: ExperimentRecord) -> Entry:
         copy_aside(store, path)
     write_text_atomically(path, text)
     page = known.get_template("index.html.j2").render(content | {"assets": assets()})
-    write_text_atomically(entry_path(store.path, folder.name, "index.html"), page)
+    texts[entry_path(store.path, folder.name, "index.html")] = page
+    write_texts_digested(store, texts)
     found = json.dumps(content["findings"].digest())
     write_text_digested(store, entry_path(store.path, folder.name, "findings.json"), found)
     write_logbook(store)

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ablab.config.files import write_text_atomically
 from ablab.logbook.page import templates
 from ablab.read.verdicts import Calibration, Verdict, calibration
-from ablab.store.digests import read_text_digested
+from ablab.store.digests import read_text_digested, write_texts_digested
 from ablab.store.paths import LOGBOOK, entry_path, inside
 from ablab.store.store import ExperimentRecord, Store
 
@@ -16,7 +15,7 @@ def write_logbook(store: Store) -> Path:
     """Writes ``LOGBOOK.md`` with all entries, newest first; returns its path."""
     path = inside(store.path, LOGBOOK, "LOGBOOK.md")
     text = templates().get_template("logbook.md.j2").render(**listing(store))
-    write_text_atomically(path, text)
+    write_texts_digested(store, {path: text})
     return path
 
 

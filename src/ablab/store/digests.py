@@ -6,7 +6,7 @@ file is replaced, the index holds both digests, so that a kill at any moment lea
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,19 +82,43 @@ def forget_digests(connection: sqlite3.Connection, store: Store, paths: Iterable
 
 
 def write_text_digested(store: Store, path: Path, text: str) -> None:
-    """Writes a text file of the store that is read back, and records its digest.
-
-    Two processes may write the same file: the digest is that of the one which is there.
+    """Writes a text file of the store, and records its digest.
 
     Raises:
         StoreError: The file or the index cannot be written.
     """
-    own = write_digested(store, path, lambda to: to.write_text(text, encoding="utf-8"))
+    write_texts_digested(store, {path: text})
+
+
+def write_texts_digested(store: Store, texts: Mapping[Path, str]) -> None:
+    """Writes text files of the store, and records their digests in one transaction.
+
+    A file that already has the text is left as it is. Two processes may write the same file: the
+    digest is that of the one which is there.
+
+    Raises:
+        StoreError: A file or the index cannot be written.
+    """
+    own = {}
+    for path, text in texts.items():
+        content = text.encode("utf-8")
+        if path.is_file() and path.read_bytes() == content:
+            digest = hashlib.sha256(content).hexdigest()
+            if digest not in digests_of(store, path):
+                own[path] = digest
+        else:
+            own[path] = write_digested(store, path, _writer(content)).digest
+    if not own:
+        return
     with store.index.transaction() as connection:
-        found = Written(path, path.stat().st_size, file_digest(path))
-        known = {own.digest, *digests_of(store, path)}
-        if found.digest in known:  # otherwise it was damaged since: let the check say so
-            record_digests(connection, store, [found])
+        for path, digest in own.items():
+            found = Written(path, path.stat().st_size, file_digest(path))
+            if found.digest in {digest, *digests_of(store, path)}:
+                record_digests(connection, store, [found])  # else damaged since: a check says so
+
+
+def _writer(content: bytes) -> Write:
+    return lambda to: to.write_bytes(content)
 
 
 def read_text_digested(store: Store, path: Path) -> str:

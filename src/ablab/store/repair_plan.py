@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from ablab.config import counted
 from ablab.store.check import Checked, Damage
 from ablab.store.parts import list_parts, read_part
-from ablab.store.paths import relative
+from ablab.store.paths import LOGBOOK, relative
 from ablab.store.store import Store
 
 
@@ -162,8 +162,9 @@ def _action(store: Store, damage: Damage, back: dict[str, int]) -> Action:
     if damage.kind in ("tokenizer", "source"):
         return Action(f"{file} {aside}; running its experiment writes it again", None, file)
     if damage.kind == "entry":
-        name = damage.path.parent.name
-        return Action(f"{file} {aside}", None, file, f"ablab logbook {shlex.quote(name)}")
+        entries = [each.name for each in damage.path.parents if each.parent.name == LOGBOOK]
+        again = shlex.join(["ablab", "logbook", *entries])
+        return Action(f"{file} {aside}", None, file, again)
     return Action(f"{file} {aside}", run, file)
 
 
