@@ -6,6 +6,7 @@ import click
 
 from ablab.cli.common import (
     check_range,
+    echo,
     json_option,
     print_json,
     print_table,
@@ -99,15 +100,15 @@ def generate(
     ):  # fmt: skip
         # A token can end within a character, whose text then changes with the next token.
         if samples == 1 and not as_json and not texts[0].endswith("\ufffd"):
-            click.echo(texts[0][len(shown) :], nl=False)
+            echo(texts[0][len(shown) :], nl=False)
             shown = texts[0]
     if as_json:
         print_json({"run": stored.id, "prompt": prompt, "texts": texts})
     elif samples == 1:
-        click.echo(texts[0][len(shown) :])
+        echo(texts[0][len(shown) :])
     else:
         for number, text in enumerate(texts, 1):
-            click.echo(f"--- {number} of {samples}\n{text}")
+            echo(f"--- {number} of {samples}\n{text}")
 
 
 def _list_answers(stored: Any, step: int | None, limit: int, as_json: bool) -> None:
