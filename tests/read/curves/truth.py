@@ -76,4 +76,64 @@ class Unfinished:
     """The curve still falls at its end."""
 
 
-Event = Plateau | Descent | Growback | Spike | Repeats | Slowdown | Floor | Unfinished
+@dataclass(frozen=True)
+class FromStart:
+    """The curve improves from its first step on, from `level`."""
+
+    level: float
+
+
+@dataclass(frozen=True)
+class Rise:
+    """A loss gets worse without having improved before: from `low` at `first` to `high` at `last`.
+
+    It has risen by a tenth of the (log) height at `first` and by nine tenths at `last`.
+    """
+
+    first: int
+    last: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The curve rises to `value` at `step` and falls again, without having fallen before."""
+
+    step: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Steepening:
+    """A fall becomes at least 4 times as steep at `step`."""
+
+    step: int
+    factor: float
+
+
+@dataclass(frozen=True)
+class Transition:
+    """From one level to another: half of the way at `step`, a tenth to nine tenths in `width`."""
+
+    step: int
+    width: float
+    low: float
+    high: float
+
+
+Event = (
+    Plateau
+    | Descent
+    | Growback
+    | Spike
+    | Repeats
+    | Slowdown
+    | Floor
+    | Unfinished
+    | FromStart
+    | Rise
+    | Peak
+    | Steepening
+    | Transition
+)
