@@ -66,12 +66,13 @@ def windows(read: Read, numbers: range, seed: int) -> tuple[int, int]:
     for number in numbers:
         rng = np.random.default_rng([seed, number, 5])
         one = drawn(rng, "missed_spike", NOISES[number % len(NOISES)])
-        whole = read(one.steps, one.values, "train_loss").spikes
+        values = _uneven(rng, one.values, one.noise)
+        whole = read(one.steps, values, "train_loss").spikes
         for _ in range(3):
             count = len(one.steps)
             first = int(rng.integers(0, count // 2))
             last = int(rng.integers(first + count // 3, count))
-            part = read(one.steps[first:last], one.values[first:last], "train_loss").spikes
+            part = read(one.steps[first:last], values[first:last], "train_loss").spikes
             low, high = one.steps[first + 60], one.steps[last - 60]
             inside = {s.step: s.height for s in whole if low <= s.step <= high}
             seen = {s.step: s.height for s in part if low <= s.step <= high}
@@ -79,6 +80,15 @@ def windows(read: Read, numbers: range, seed: int) -> tuple[int, int]:
             same = [s for s in inside if s in seen and abs(seen[s] / inside[s] - 1) < 0.02]
             differ += len(inside | seen) - len(same)
     return differ, total
+
+
+def _uneven(rng: np.random.Generator, values: np.ndarray, noise: float) -> np.ndarray:
+    """The curve with noise that grows or shrinks along it, and with a few spikes of one value."""
+    place = np.linspace(0, 1, len(values))
+    more = noise * np.exp(rng.choice([-1, 1]) * rng.uniform(0, 2) * (place - 0.5))
+    single = np.zeros(len(values))
+    single[rng.integers(0, len(values), rng.integers(0, 12))] = np.log(rng.uniform(1.7, 5))
+    return np.asarray(values * np.exp(more * rng.standard_normal(len(values)) + single))
 
 
 def main() -> None:
