@@ -209,7 +209,7 @@ def missed_spike(rng: Rng, noise: float) -> Drawn:
         at = int(step + period * (number + rng.uniform(-0.04, 0.04)))
         if number != missed and at < n - 60:
             own = height * rng.uniform(0.8, 1.2)
-            log = log + np.where(t >= at, own * np.exp(-(t - at) / constant), 0)
+            log = log + np.where(t >= at, own * np.exp(-np.maximum(t - at, 0) / constant), 0)
             width = constant * np.log(2)
             found.append(events.Spike(at, float(np.exp(own)), width))
     require(len(found) >= 4)

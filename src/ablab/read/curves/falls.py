@@ -1,4 +1,4 @@
-"""Falls: their functional form, and slowdowns within them."""
+"""Falls: their functional form, and where they become less steep or steeper."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,18 @@ _BEND = 3  # maximum length of a bend, in bins
 _REACH = 0.35  # slopes are compared over this fraction of the step
 _SUDDEN = 0.5  # maximum fraction of the change (of the log slope) within one side
 _LEAST_FALL = 0.1  # minimum fall on either side, on the reading scale
-_LEAST_LENGTH = 0.06  # minimum length of the slower side, as a fraction of the curve's steps
+_LEAST_LENGTH = 0.06  # minimum length of the later side, as a fraction of the curve's time
 
 
 @dataclass(frozen=True)
-class Slower:
-    """A bin at which a fall slows down, the factor, and the factor's significance."""
+class Bend:
+    """A bin at which a fall becomes less steep or steeper, and by which factor.
+
+    Attributes:
+        bin: The bin.
+        factor: The ratio of the steeper slope to the other one.
+        score: The significance of the factor.
+    """
 
     bin: int
     factor: float
@@ -46,7 +52,7 @@ def form_of_fall(view: View, first: int, last: int) -> tuple[str, float]:
     return "power law", curved
 
 
-def find_slowdowns(view: View, blocked: list[tuple[int, int]]) -> list[Slower]:
+def find_slowdowns(view: View, blocked: list[tuple[int, int]]) -> list[Bend]:
     """The places where a fall suddenly continues at less than a third of its slope.
 
     At each boundary of two straight pieces, the slopes on both sides are compared over equal
@@ -59,39 +65,93 @@ def find_slowdowns(view: View, blocked: list[tuple[int, int]]) -> list[Slower]:
         blocked: Ranges of bins (first, last) to skip: flat stretches and rises.
     """
     found = []
-    bins = view.bins
     for number, before in enumerate(view.pieces[:-1]):
         place = view.pieces[number + 1].first
         after = _after_bend(view, number + 1)
-        if any(first <= place <= last + 1 for first, last in blocked):
+        if _is_blocked(place, blocked) or not _goes_on(view, after):
             continue
-        if not _goes_on(view, after):
+        sides = _sides(view, before, after, place)
+        if sides is None:
             continue
-        reach = min(
-            view.length(before.first, before.last),
-            view.length(after.first, after.last),
-            _REACH * float(bins.place[place]),
-        )
-        size = int(reach / view.spacing)
-        if size < 3:
+        left, right, reach = sides
+        if left.slope > -4 * left.error or -left.slope * reach < _LEAST_FALL:
             continue
-        left, left_error = _slope(view, place - size, place - 1)
-        right, right_error = _slope(view, after.first, after.first + size - 1)
-        if left > -4 * left_error or -left * reach < _LEAST_FALL:
-            continue
-        right = min(right, after.slope / 2)  # the fall continues, so the slope here is not zero
-        factor = left / right
-        if factor < _LESS_STEEP:
-            continue
-        change = float(np.log(factor))
-        error = float(np.hypot(left_error / left, right_error / right))
-        score = (change - np.log(2)) / error
-        bend = max(
-            _bend(view, place - size, place - 1), _bend(view, after.first, after.first + size - 1)
-        )
-        if score > 3 and bend <= _SUDDEN * change:
-            found.append(Slower(place, factor, score))
+        # The fall continues, so the slope here is not zero.
+        least = after.slope * view.length(after.first, after.last)
+        least /= view.steps_between(after.first, after.last)
+        found += _sudden(place, left, right, min(right.slope, least / 2))
     return found
+
+
+def find_steepenings(view: View, blocked: list[tuple[int, int]]) -> list[Bend]:
+    """The places where a fall suddenly continues at more than three times its slope.
+
+    Before, it falls visibly: what leaves a flat stretch is a descent.
+
+    Args:
+        view: The curve.
+        blocked: Ranges of bins (first, last) to skip: flat stretches and rises.
+    """
+    found = []
+    for number, before in enumerate(view.pieces[:-1]):
+        place = view.pieces[number + 1].first
+        after = _after_bend(view, number + 1)
+        if _is_blocked(place, blocked) or not _goes_on(view, after):
+            continue
+        sides = _sides(view, before, after, place)
+        if sides is None:
+            continue
+        left, right, reach = sides
+        whole = -before.slope * view.length(before.first, before.last)
+        if left.slope > -4 * left.error or whole < max(_LEAST_FALL, 4 * left.error * reach):
+            continue
+        if -right.slope * reach < 2 * _LEAST_FALL:
+            continue
+        found += _sudden(place, right, left, left.slope)
+    return found
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The slope on one side of a boundary per step, its standard error, and how much it bends."""
+
+    slope: float
+    error: float
+    bend: float
+
+
+def _is_blocked(place: int, blocked: list[tuple[int, int]]) -> bool:
+    return any(first <= place <= last + 1 for first, last in blocked)
+
+
+def _sides(
+    view: View, before: Piece, after: Piece, place: int
+) -> tuple[_Side, _Side, float] | None:
+    """Both sides of a boundary, over equal numbers of steps; None if there are too few values."""
+    step = view.bins.step
+    reach = min(
+        view.steps_between(before.first, before.last),
+        view.steps_between(after.first, after.last),
+        _REACH * float(step[place]),
+    )
+    first = int(np.searchsorted(step, step[place] - reach))
+    last = int(np.searchsorted(step, step[after.first] + reach, side="right")) - 1
+    if place - first < 3 or last - after.first < 2:
+        return None
+    return _side(view, first, place - 1), _side(view, after.first, last), reach
+
+
+def _sudden(place: int, steep: _Side, other: _Side, slope: float) -> list[Bend]:
+    """A bend, if the slopes differ enough and neither side bends as much itself."""
+    factor = steep.slope / slope if slope < 0 else np.inf
+    if not _LESS_STEEP <= factor < np.inf:
+        return []
+    change = float(np.log(factor))
+    error = float(np.hypot(steep.error / steep.slope, other.error / slope))
+    score = (change - np.log(2)) / error if error > 0 else np.inf
+    if score <= 3 or max(steep.bend, other.bend) > _SUDDEN * change:
+        return []
+    return [Bend(place, float(factor), float(score))]
 
 
 def _after_bend(view: View, number: int) -> Piece:
@@ -114,12 +174,17 @@ def _goes_on(view: View, piece: Piece) -> bool:
     )
 
 
+def _side(view: View, first: int, last: int) -> _Side:
+    slope, error = _slope(view, first, last)
+    return _Side(slope, error, _bend(view, first, last))
+
+
 def _slope(view: View, first: int, last: int) -> tuple[float, float]:
-    """The slope over the bins from ``first`` to ``last``, and its standard error."""
-    x, y = view.bins.place[first : last + 1], view.bins.mean[first : last + 1]
+    """The slope per step over the bins from ``first`` to ``last``, and its standard error."""
+    x, y = view.bins.step[first : last + 1], view.bins.mean[first : last + 1]
     spread = float(((x - x.mean()) ** 2).sum())
     error = float(view.bins.deviation[first : last + 1].mean())
-    return _line(x, y)[0], error / float(np.sqrt(spread))
+    return _line(x, y)[0], error / float(np.sqrt(spread)) if spread else float("inf")
 
 
 def _bend(view: View, first: int, last: int) -> float:

@@ -13,7 +13,8 @@ _FLAT = 0.04  # on the reading scale
 _ERRORS = 2.5  # in standard errors of the change
 _NOISE = 0.5  # in standard deviations of a single value
 _SURE = 0.12  # maximum standard error of the change
-_SHORTEST = 0.04  # minimum length, as a fraction of the curve's steps
+_SHORTEST = 0.04  # minimum length, as a fraction of the curve's time
+_DOUBLING = 0.7  # minimum length in logarithmic time: twice as many steps
 _FEWEST = 4  # minimum length in bins
 _NEAR = 0.8  # minimum fraction of a stretch's bins that are at its level
 _LENGTHS = 60  # number of lengths tried for the stretch at the end of the curve
@@ -53,8 +54,14 @@ def find_flats(view: View) -> list[Flat]:
         else:
             merged.append([piece])
     flats = [_flat(view, pieces[0].first, pieces[-1].last) for pieces in merged]
-    least = max(_SHORTEST * view.span, _FEWEST * view.spacing)
+    least = _least(view)
     return [flat for flat in flats if view.length(flat.first, flat.last) >= 0.999 * least]
+
+
+def _least(view: View) -> float:
+    """The minimum length of a flat stretch."""
+    least = max(_SHORTEST * view.span, _FEWEST * view.spacing)
+    return max(least, _DOUBLING) if view.logarithmic else least
 
 
 def find_end(view: View) -> Flat | None:

@@ -20,7 +20,8 @@ class Bins:
     Attributes:
         first: The index of the first value of each bin, (bins,).
         last: The index of the last value of each bin, (bins,).
-        place: The mean step of each bin, (bins,).
+        place: The mean time of each bin: its step, or the logarithm of it, (bins,).
+        step: The mean step of each bin, (bins,).
         mean: The mean value of each bin, (bins,).
         deviation: The standard error of the mean, (bins,).
     """
@@ -28,6 +29,7 @@ class Bins:
     first: NDArray[np.int64]
     last: NDArray[np.int64]
     place: Floats
+    step: Floats
     mean: Floats
     deviation: Floats
 
@@ -53,32 +55,55 @@ class Piece:
     deviation: float
 
 
-def make_bins(steps: Floats, values: Floats, variance: Floats, inflation: float, most: int) -> Bins:
-    """Groups values into at most ``most`` bins of equally many values.
+def linear_starts(count: int, most: int) -> NDArray[np.int64]:
+    """The first index of each of at most ``most`` bins of equally many values."""
+    size = max(1, -(-count // most))
+    starts = np.arange(0, count, size)
+    if len(starts) > 1 and count - starts[-1] < max(1, size // 2):
+        starts = starts[:-1]
+    return starts
+
+
+def even_starts(times: Floats, most: int) -> NDArray[np.int64]:
+    """The first index of each of at most ``most`` bins of equal length in time."""
+    places = np.searchsorted(times, np.linspace(times[0], times[-1], most + 1)[:-1])
+    starts: NDArray[np.int64] = np.unique(places)
+    return starts
+
+
+def make_bins(
+    steps: Floats,
+    times: Floats,
+    values: Floats,
+    variance: Floats,
+    inflation: float,
+    starts: NDArray[np.int64],
+) -> Bins:
+    """Groups values into bins.
 
     Args:
         steps: The steps, (n,).
+        times: The time of each value, (n,): its step, or a function of it.
         values: The values, (n,); values that are not finite are ignored.
         variance: The variance of each value, (n,).
         inflation: The variance of a mean relative to that of independent values.
-        most: The maximum number of bins.
+        starts: The first index of each bin, (bins,).
     """
-    size = max(1, -(-len(values) // most))
-    starts = np.arange(0, len(values), size)
-    if len(starts) > 1 and len(values) - starts[-1] < max(1, size // 2):
-        starts = starts[:-1]
     known = np.isfinite(values)
+    every = np.diff(np.append(starts, len(values)))
     count = np.maximum(np.add.reduceat(known, starts), 1e-9)
-    place = np.add.reduceat(steps, starts) / np.diff(np.append(starts, len(values)))
+    place = np.add.reduceat(times, starts) / every
+    step = place if times is steps else np.add.reduceat(steps, starts) / every
     mean = np.add.reduceat(np.where(known, values, 0.0), starts) / count
     spread = np.add.reduceat(np.where(known, variance, 0.0), starts) / count
     full = count >= 1
     if not full.all():  # a bin entirely within a spike is interpolated from its neighbours
         mean = np.interp(place, place[full], mean[full])
         spread = np.interp(place, place[full], spread[full])
-    deviation = np.sqrt(spread * (inflation if size > 1 else 1.0) / np.maximum(count, 0.25))
+    several = np.where(every > 1, inflation, 1.0)
+    deviation = np.sqrt(spread * several / np.maximum(count, 0.25))
     last = np.append(starts[1:], len(values)) - 1
-    return Bins(starts, last, place, mean, deviation)
+    return Bins(starts, last, place, step, mean, deviation)
 
 
 def cut(bins: Bins, price: float, tolerance: float) -> list[Piece]:

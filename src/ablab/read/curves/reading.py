@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ablab.read.curves.scale import Direction
+
 
 @dataclass(frozen=True)
 class Plateau:
@@ -26,11 +28,12 @@ class Plateau:
 
 @dataclass(frozen=True)
 class Descent:
-    """A fall from a level.
+    """A fall from a level, or from the first step; a rise, if higher values are better.
 
     Attributes:
         start: The step at which the curve leaves the level: the last one within 1% of it, or
-            within one standard deviation of the noise if that is more.
+            within one standard deviation of the noise if that is more. The first step, if the
+            curve falls from the start.
         end: The step at which the fall ends: at the next plateau, rise, slowdown or floor, or at
             the end of the curve.
         level: The level before the fall.
@@ -90,6 +93,78 @@ class Growback:
 
 
 @dataclass(frozen=True)
+class Rise:
+    """A rise without a fall before: from the start, or from a first plateau.
+
+    If higher values are better, it goes down.
+
+    Attributes:
+        first: The last step at the value before the rise.
+        last: The first step at the highest value.
+        low: The value before.
+        high: The value after.
+        confidence: The confidence, from 0 to 1.
+    """
+
+    first: int
+    last: int
+    low: float
+    high: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The top of a rise without a fall before, after which the curve falls.
+
+    Attributes:
+        step: The step of the highest value of the smoothed curve.
+        value: That value.
+        confidence: The confidence, from 0 to 1.
+    """
+
+    step: int
+    value: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Steepening:
+    """A point at which a fall suddenly becomes steeper.
+
+    Attributes:
+        step: The step.
+        value: The value at that step.
+        factor: The ratio of the slopes after and before.
+        confidence: The confidence, from 0 to 1.
+    """
+
+    step: int
+    value: float
+    factor: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A change from one level to another, of an accuracy.
+
+    Attributes:
+        step: The step at which half of the change is done.
+        width: The number of steps between a tenth and nine tenths of it.
+        low: The level before.
+        high: The level after.
+        confidence: The confidence, from 0 to 1.
+    """
+
+    step: int
+    width: int
+    low: float
+    high: float
+    confidence: float
+
+
+@dataclass(frozen=True)
 class Spike:
     """A jump within a few steps that decays again.
 
@@ -134,23 +209,28 @@ class Reading:
         first: The first step of the curve.
         last: The last step of the curve.
         start: The first value.
-        end: The value at the end (mean of the last steps).
+        end: The value at the last step, without its noise.
         lowest: The lowest value of the smoothed curve.
         lowest_at: The step of the lowest value.
         noise: The standard deviation of a single value, as the median over the curve: relative if
             the curve is positive, else absolute.
         plateaus: Levels that the curve leaves again, in order.
-        descents: Falls from these levels, in order.
+        descents: Falls from these levels and from the start, in order.
         slowdowns: Points at which a fall becomes less steep.
+        steepenings: Points at which a fall becomes steeper.
         growbacks: Rises after a fall.
+        rises: Rises without a fall before.
+        peaks: The tops of these rises, if the curve falls again.
+        transitions: Changes from one level to another, if higher values are better.
         spikes: Jumps that decay again.
         period: The number of steps between spikes, if there are at least three and they are evenly
-            spaced; else None.
+            spaced, apart from some that are missing; else None.
         likeness: The similarity of repeated spikes: the mean correlation of each with their mean.
         floor: The level at the end; None if the curve still falls or rises there.
         finished: Whether the curve no longer falls at the end.
         not_finite: The first step with a value that is not finite; None if there is none.
         positive: Whether the curve was read on a logarithmic scale.
+        direction: Which values are better: ``lower`` or ``higher``.
     """
 
     column: str
@@ -164,7 +244,11 @@ class Reading:
     plateaus: tuple[Plateau, ...] = ()
     descents: tuple[Descent, ...] = ()
     slowdowns: tuple[Slowdown, ...] = ()
+    steepenings: tuple[Steepening, ...] = ()
     growbacks: tuple[Growback, ...] = ()
+    rises: tuple[Rise, ...] = ()
+    peaks: tuple[Peak, ...] = ()
+    transitions: tuple[Transition, ...] = ()
     spikes: tuple[Spike, ...] = ()
     period: float | None = None
     likeness: float | None = None
@@ -172,6 +256,7 @@ class Reading:
     finished: bool = True
     not_finite: int | None = None
     positive: bool = field(default=True, repr=False)
+    direction: Direction = "lower"
 
     def as_data(self) -> dict[str, Any]:
         """The reading as plain data."""
@@ -184,7 +269,11 @@ def from_data(data: dict[str, Any]) -> Reading:
         "plateaus": Plateau,
         "descents": Descent,
         "slowdowns": Slowdown,
+        "steepenings": Steepening,
         "growbacks": Growback,
+        "rises": Rise,
+        "peaks": Peak,
+        "transitions": Transition,
         "spikes": Spike,
     }
     data = dict(data)

@@ -1,4 +1,4 @@
-"""Rises after a fall, on a curve without spikes."""
+"""Rises, after a fall or from the start, on a curve without spikes."""
 
 from dataclasses import dataclass
 
@@ -25,6 +25,9 @@ class Rise:
         low: The mean of the lowest bin.
         high: The mean of the highest bin.
         score: The height of the rise in standard errors.
+        after_fall: Whether the curve fell before.
+        falls: Whether the curve falls again afterwards.
+        top: The bin of the highest mean.
     """
 
     first: int
@@ -32,13 +35,16 @@ class Rise:
     low: float
     high: float
     score: float
+    after_fall: bool
+    falls: bool
+    top: int = 0
 
 
 def find_rises(view: View) -> list[Rise]:
-    """The rises that follow a fall and are larger than the noise explains."""
+    """The rises that are larger than the noise explains."""
     mean, error = view.bins.mean, view.bins.deviation
     count = len(mean)
-    scatter = np.interp(view.bins.place, view.steps, view.noise.here)
+    scatter = view.scatters
     needed = np.maximum(np.maximum(_LEAST, _ERRORS * error), _NOISE * scatter)
     found: list[Rise] = []
     low = high = 0
@@ -54,9 +60,9 @@ def find_rises(view: View) -> list[Rise]:
             high = place
         fallen = mean[high] - mean[place] > min(needed[place], 0.5 * (mean[high] - mean[low]))
         if fallen or place == count - 1:
-            fell = top_before - mean[low] > needed[low]
-            if fell and not (_is_sudden(view, low, high) and _comes_back(view, low, high)):
-                found.append(_rise(mean, error, low, high))
+            fell = bool(top_before - mean[low] > needed[low])
+            if not (_is_sudden(view, low, high) and _comes_back(view, low, high)):
+                found.append(_rise(mean, error, low, high, fell, bool(fallen)))
             rising, top_before, low = False, mean[high], place
     return found
 
@@ -86,11 +92,20 @@ def _comes_back(view: View, low: int, high: int) -> bool:
     return bool((after < half).any())
 
 
-def _rise(mean: Floats, error: Floats, low: int, high: int) -> Rise:
+def _rise(mean: Floats, error: Floats, low: int, high: int, after_fall: bool, falls: bool) -> Rise:
     height = mean[high] - mean[low]
     slack = max(0.02 * height, min(float(error[low : high + 1].max()), 0.1 * height))
     part = mean[low : high + 1]
     first = low + int(np.flatnonzero(part <= mean[low] + slack)[-1])
     last = first + int(np.flatnonzero(mean[first : high + 1] >= mean[high] - slack)[0])
     both = float(np.hypot(error[low], error[high]))
-    return Rise(first, last, float(mean[low]), float(mean[high]), float(height / both))
+    return Rise(
+        first,
+        last,
+        float(mean[low]),
+        float(mean[high]),
+        float(height / both),
+        after_fall,
+        falls,
+        high,
+    )

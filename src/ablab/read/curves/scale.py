@@ -1,12 +1,22 @@
 """The scale on which a curve is read: logarithmic if it is positive, else linear."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+Direction = Literal["higher", "lower"]
+
+# Columns that ablab's own tasks declare, for curves whose direction is not given.
+_HIGHER = frozenset(
+    f"{part}{name}"
+    for part in ("", "train_", "eval_")
+    for name in ("accuracy", "sequence_accuracy")
+)
+_LEAST_RANGE = 0.2  # minimum range of the unit of a share, as an accuracy is
 _ZERO = 1e-45  # about the smallest positive float32 number
 
 
@@ -37,18 +47,30 @@ class Scale:
         return float(np.exp(read)) if self.logarithmic else float(self.sign * read * self.unit)
 
 
-def scale_of(values: Floats, column: str) -> Scale:
+def direction_of(column: str) -> Direction:
+    """The direction of a column that the built-in tasks measure; of any other, ``lower``.
+
+    ``eval_accuracy/digit_0`` is a part of ``eval_accuracy``. Nothing else is inferred from a name.
+    """
+    return "higher" if column.split("/", maxsplit=1)[0] in _HIGHER else "lower"
+
+
+def scale_of(values: Floats, direction: Direction) -> Scale:
     """The scale for a curve: logarithmic if no value is negative and few are zero.
 
     Args:
         values: The finite values of the curve, (n,).
-        column: The name of the column; an accuracy gets a linear scale with reversed sign.
+        direction: ``higher`` if higher values are better; such a curve gets a linear scale with
+            reversed sign.
     """
-    rises = "accuracy" in column
+    rises = direction == "higher"
     positive = values[values > 0]
     if not rises and values.min() >= 0 and len(positive) > 0.5 * len(values):
         # A value that float32 rounded to zero is taken to be just below the smallest positive one.
         return Scale(True, 1.0, 1.0, max(float(positive.min()) / 2, _ZERO))
     low, high = np.quantile(values, [0.005, 0.995])
-    unit = float(high - low) / 4 or float(np.abs(values).max()) or 1.0
+    span = float(high - low)
+    if rises and low >= 0 and high <= 1:  # the noise of a share that stays where it is has no parts
+        span = max(span, _LEAST_RANGE)
+    unit = span / 4 or float(np.abs(values).max()) or 1.0
     return Scale(False, unit, -1.0 if rises else 1.0, 0.0)

@@ -16,6 +16,8 @@ _FAR = 5.5  # minimum height above that level, in standard errors
 _RISE = 10.0  # maximum duration of a jump, in steps
 _WIDTHS = (1, 3, 8)  # numbers of values at the jump whose mean is compared with the level before
 _SURE = 15.0  # a single value this many standard deviations high is always a spike
+_EVEN = 0.25  # maximum deviation of a distance between periodic spikes, in periods
+_MOST_PERIODS = 3  # maximum number of periods between two spikes
 _SINGLES = 0.003  # maximum fraction of values that are spikes of one value; more of them are noise
 
 
@@ -113,12 +115,28 @@ def likeness(values: Floats, jumps: list[Jump]) -> float | None:
 
 
 def period(steps: Floats, jumps: list[Jump]) -> float | None:
-    """The number of steps between evenly spaced spikes (within 25%); None if they are not."""
+    """The number of steps between evenly spaced spikes (within 25%); None if they are not.
+
+    With four spikes or more, some may be missing: then distances are one, two or three periods,
+    most of them one.
+    """
     if len(jumps) < 3:
         return None
     apart = np.diff(steps[[jump.onset for jump in jumps]])
     usual = float(np.median(apart))
-    return usual if float(np.max(np.abs(apart / usual - 1))) <= 0.25 else None
+    if float(np.max(np.abs(apart / usual - 1))) <= _EVEN:
+        return usual
+    if len(apart) < 3:
+        return None
+    for each in np.sort(apart):
+        times = np.maximum(np.round(apart / each), 1)
+        single = times == 1
+        if single.mean() <= 0.5 or single.sum() < 2 or times.max() > _MOST_PERIODS:
+            continue
+        fitted = float(np.median(apart[single]))
+        if float(np.max(np.abs(apart / fitted - times))) <= _EVEN:
+            return fitted
+    return None
 
 
 def _levels_before(values: Floats, scatter: Floats) -> tuple[Floats, Floats]:

@@ -4,14 +4,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ablab.read.curves.noise import Noise
-from ablab.read.curves.pieces import Bins, Piece, cut, make_bins
+from ablab.read.curves.pieces import Bins, Piece, cut, even_starts, linear_starts, make_bins
 from ablab.read.curves.scale import Floats
 
 _BINS = 256
 _TOLERANCE = 0.004  # allowed deviation from a straight line besides noise, on the reading scale
 _MOST_VIBRATION = 6.0
+_FIRST = 10  # number of logged intervals that are added to the step in logarithmic time
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class View:
         steps: The steps, (n,).
         values: The values, (n,); NaN within spikes.
         noise: The noise.
+        logarithmic: Whether the time of bins and pieces is the logarithm of the step.
         bins: The curve in bins.
         pieces: The curve in straight pieces.
     """
@@ -29,6 +32,7 @@ class View:
     steps: Floats
     values: Floats
     noise: Noise
+    logarithmic: bool
     bins: Bins
     pieces: list[Piece]
 
@@ -40,13 +44,15 @@ class View:
 
     @cached_property
     def spacing(self) -> float:
-        """The number of steps between bins."""
+        """The time between bins."""
         return float(np.median(np.diff(self.bins.place))) if len(self.bins.place) > 1 else 1.0
 
     @property
     def span(self) -> float:
-        """The number of steps from the first to the last value."""
-        return float(self.steps[-1] - self.steps[0])
+        """The time from the first to the last bin, both included."""
+        if not self.logarithmic:
+            return float(self.steps[-1] - self.steps[0])
+        return self.length(0, len(self.bins.place) - 1)
 
     def smooth(self, window: int) -> Floats:
         """The running mean over ``window`` values, fewer at the ends."""
@@ -59,24 +65,57 @@ class View:
 
     def scatter(self, first: int, last: int) -> float:
         """The standard deviation of a value within the bins from ``first`` to ``last``."""
-        return float(self._scatters[first : last + 1].mean())
+        return float(self.scatters[first : last + 1].mean())
 
     @cached_property
-    def _scatters(self) -> Floats:
+    def scatters(self) -> Floats:
         """The standard deviation of a value in the middle of each bin."""
         here: Floats = self.noise.here[(self.bins.first + self.bins.last) // 2]
         return here
 
     def length(self, first: int, last: int) -> float:
-        """The number of steps covered by the bins from ``first`` to ``last``."""
+        """The time covered by the bins from ``first`` to ``last``."""
         return float(self.bins.place[last] - self.bins.place[first] + self.spacing)
+
+    def steps_between(self, first: int, last: int) -> float:
+        """The number of steps covered by the bins from ``first`` to ``last``."""
+        low, high = self.bins.first[first], self.bins.last[last]
+        after = min(int(high) + 1, len(self.steps) - 1)
+        return max(float(self.steps[after] - self.steps[low]), 1.0)
+
+    def bin_of(self, place: int) -> int:
+        """The bin of a value, by its index."""
+        return int(np.searchsorted(self.bins.last, place))
 
 
 def make_view(steps: Floats, values: Floats, noise: Noise) -> View:
-    """Makes a view of a curve whose spikes are NaN."""
-    bins = _vibration(make_bins(steps, values, noise.here**2, noise.inflation, _BINS))
+    """Makes a view of a curve whose spikes are NaN, in linear time."""
+    starts = linear_starts(len(values), _BINS)
+    return _view(steps, steps, values, noise, starts, False)
+
+
+def make_logarithmic_view(steps: Floats, values: Floats, noise: Noise) -> View:
+    """Makes a view of a curve whose spikes are NaN, in logarithmic time.
+
+    The time is log(step + 10 logged intervals), so the first values are not spread over half of it.
+    """
+    spacing = float(np.median(np.diff(steps[: _FIRST + 1])))
+    times = np.log(steps - min(float(steps[0]) - spacing, 0.0) + _FIRST * spacing)
+    return _view(steps, times, values, noise, even_starts(times, _BINS), True)
+
+
+def _view(
+    steps: Floats,
+    times: Floats,
+    values: Floats,
+    noise: Noise,
+    starts: NDArray[np.int64],
+    logarithmic: bool,
+) -> View:
+    bins = make_bins(steps, times, values, noise.here**2, noise.inflation, starts)
+    bins = _vibration(bins)
     price = 8 + 3 * float(np.log(len(bins.mean)))
-    return View(steps, values, noise, bins, cut(bins, price, _TOLERANCE))
+    return View(steps, values, noise, logarithmic, bins, cut(bins, price, _TOLERANCE))
 
 
 def _vibration(bins: Bins) -> Bins:

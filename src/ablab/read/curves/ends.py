@@ -1,0 +1,117 @@
+"""How a curve ends: its last value, whether it still falls, and whether it is at a floor."""
+
+import numpy as np
+
+from ablab.read.curves.flats import Flat
+from ablab.read.curves.scale import Floats
+from ablab.read.curves.view import View
+
+_END = 0.12  # fraction of the curve that decides whether it is still falling
+_FALLS = 0.02  # minimum fall over that fraction, on the reading scale
+_HALF = 0.05  # minimum fall over the second half of the curve
+_FLOOR = 0.05  # minimum length of a floor, as a fraction of the curve's steps
+_MOVES = 0.01  # maximum significant change of a floor, on the reading scale
+_SURE = 1.64  # standard errors of a one-sided bound of 95%
+_NOTHING = 0.05  # maximum change while the number of steps doubles, as that bound
+_STOPS = 4.0  # ... or the minimum ratio of the fall before a floor and that within it
+_EXACT = 0.01  # wanted error of the value at the end, on the reading scale
+_LAST = 25  # maximum number of values that it is taken from, or a fiftieth of the curve
+
+
+def end_value(view: View) -> float:
+    """The value at the very end, on the reading scale.
+
+    A line through the last values, evaluated at the last step, so a fall is not averaged. As many
+    values are used as the noise requires.
+    """
+    known = np.flatnonzero(np.isfinite(view.values))
+    values, steps = view.values[known], view.steps[known]
+    scatter = float(view.noise.here[known[-1]])
+    wanted = 4 * view.noise.inflation * (scatter / _EXACT) ** 2
+    count = int(np.clip(wanted, 1, max(_LAST, len(values) // 50)))
+    count = min(count, len(values))
+    if count < 4:
+        return float(values[-1])
+    x, y = steps[-count:] - steps[-1], values[-count:]
+    slope, error = _line(x, y, np.full(count, scatter * np.sqrt(view.noise.inflation)))
+    if abs(slope) < 3 * error:
+        return float(y.mean())
+    return float(y.mean() - slope * x.mean())
+
+
+def falls_at_end(view: View) -> bool:
+    """Whether the curve still falls at its end.
+
+    Either its last part falls by more than 2% and more than three errors, or its second half falls
+    by more than 5% and its last quarter has its share of that.
+
+    Args:
+        view: The curve in linear time.
+    """
+    bins, last = view.bins, float(view.steps[-1])
+    late = bins.step >= last - _END * view.span
+    late[-min(6, len(late)) :] = True
+    change, error = _change(view, late)
+    if change < -max(_FALLS, 3 * error):
+        return True
+    half, quarter = (bins.step >= last - part * view.span for part in (0.5, 0.25))
+    if half.sum() < 8:
+        return False
+    change, error = _change(view, half)
+    end, end_error = _change(view, quarter)
+    return bool(change < -max(_HALF, 4 * error) and end < -max(0.25 * -change, 2 * end_error))
+
+
+def is_floor(view: View, flat: Flat) -> bool:
+    """Whether the curve is shown to have stopped falling in a flat stretch at its end.
+
+    That a fall is not significant does not show it. The upper bound of the change has to be so
+    small that the curve would change by less than 5% while the number of steps doubles, or by less
+    than a quarter of what it fell by in as many steps before. A curve approaches its floor slowly,
+    so the last three quarters of the stretch, or the last half, may show it.
+    """
+    start, last = float(view.steps[view.bins.first[flat.first]]), float(view.steps[-1])
+    if last - start < _FLOOR * (last - view.steps[0]):
+        return False
+    firsts = (start + part * (last - start) for part in (0, 0.25, 0.5))
+    return any(_stopped(view, first, flat.level) for first in firsts)
+
+
+def _stopped(view: View, first: float, level: float) -> bool:
+    """Whether the curve is shown to have stopped falling from a step on."""
+    bins, last = view.bins, float(view.steps[-1])
+    inside = bins.step >= first
+    if inside.sum() < 4:
+        return False
+    change, error = _change(view, inside)
+    if abs(change) > max(2.5 * error, _MOVES):
+        return False
+    length = last - first
+    bound = abs(change) + _SURE * error
+    if bound * min(last / 2 / length, 4.0) <= _NOTHING:
+        return True
+    before = (bins.step < first) & (bins.step >= first - length)
+    if not before.any():
+        return bool(bound <= 3 * _NOTHING)  # the whole curve is flat
+    fell = float(bins.mean[before].max() - level)
+    return fell >= max(_STOPS * bound, 2 * _NOTHING)
+
+
+def _change(view: View, chosen: np.ndarray) -> tuple[float, float]:
+    """The change of the curve over some bins by a line in linear time, and its standard error."""
+    x, y = view.bins.step[chosen], view.bins.mean[chosen]
+    slope, error = _line(x, y, view.bins.deviation[chosen])
+    length = float(x[-1] - x[0]) if len(x) else 0.0
+    return slope * length, error * length
+
+
+def _line(x: Floats, y: Floats, deviation: Floats) -> tuple[float, float]:
+    """The slope of the weighted least-squares line and its standard error; 0, ∞ without one."""
+    if len(x) < 2:
+        return 0.0, float("inf")
+    weight = 1 / deviation**2
+    middle = (weight * x).sum() / weight.sum()
+    spread = float((weight * (x - middle) ** 2).sum())
+    if spread <= 0:
+        return 0.0, float("inf")
+    return float((weight * (x - middle) * y).sum() / spread), float(1 / np.sqrt(spread))

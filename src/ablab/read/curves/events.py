@@ -1,0 +1,228 @@
+"""What two passes found as the parts of a reading: steps, values, names, confidences."""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+
+from ablab.read.curves.ends import is_floor
+from ablab.read.curves.falls import Bend, form_of_fall
+from ablab.read.curves.flats import Flat, edges
+from ablab.read.curves.levels import name_level
+from ablab.read.curves.passes import Found, Level
+from ablab.read.curves.reading import (
+    Descent,
+    Floor,
+    Growback,
+    Peak,
+    Plateau,
+    Rise,
+    Slowdown,
+    Steepening,
+    Transition,
+)
+from ablab.read.curves.rises import Rise as RiseOfBins
+from ablab.read.curves.scale import Scale
+from ablab.read.curves.transitions import find_transitions
+from ablab.read.curves.view import View
+
+_DROP = 0.2  # minimum fall, on the reading scale
+_START = 0.25  # minimum fall from the start, on the reading scale
+
+
+class Events:
+    """The events of a curve.
+
+    Args:
+        view: The curve in linear time.
+        found: What both passes found.
+        scale: The scale on which the curve is read.
+        levels: Natural levels, by name.
+        falling: Whether the curve still falls at its end.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        found: Found,
+        scale: Scale,
+        levels: Mapping[str, float],
+        falling: bool,
+    ) -> None:
+        self._view, self._found, self._scale = view, found, scale
+        self._names, self._falling = levels, falling
+
+    @cached_property
+    def plateaus(self) -> list[Plateau]:
+        """The levels that the curve leaves."""
+        return [self._plateau(each) for each in self._found.levels]
+
+    def _plateau(self, found: Level) -> Plateau:
+        level = self._level(found.first, found.last)
+        sure = certainty(found.drop / _DROP, found.share / 0.03)
+        first, last = (int(self._view.steps[each]) for each in (found.first, found.last))
+        return Plateau(level, first, last, self._name(level, found.first, found.last), sure)
+
+    @cached_property
+    def descents(self) -> list[Descent]:
+        """The falls from plateaus, and the one from the start."""
+        falls = [
+            self._descent(level.view, level.last, plateau)
+            for level, plateau in zip(self._found.levels, self.plateaus, strict=True)
+            if level.downwards
+        ]
+        started = self._from_start()
+        return falls if started is None else [started, *falls]
+
+    def _descent(self, view: View, start: int, plateau: Plateau) -> Descent:
+        bin_of = view.bin_of(start)
+        last = self._stop(view, start)
+        # A spike may end on another level: the fall ends where it is lowest.
+        lowest = bin_of + int(np.argmin(view.bins.mean[bin_of : last + 1]))
+        end = int(view.bins.last[lowest])
+        form, rate = form_of_fall(view, start, end)
+        at_end = self._scale.value(float(view.bins.mean[lowest]))
+        return Descent(
+            int(view.steps[start]), int(view.steps[end]), plateau.level, plateau.name, at_end,
+            form, rate, plateau.confidence,
+        )  # fmt: skip
+
+    def _stop(self, view: View, start: int) -> int:
+        """The bin at which a fall from a value ends: at the next flat stretch, rise or bend."""
+        own = view.bins.last[view.bin_of(start)]
+        place = bisect_right(self._found.stops, int(own))
+        if place == len(self._found.stops):
+            return len(view.bins.mean) - 1
+        return view.bin_of(self._found.stops[place])
+
+    def _from_start(self) -> Descent | None:
+        """The fall from the first step, unless a plateau, a floor or a rise starts there."""
+        view = self._found.ends[-1][0] if self._found.ends else self._view
+        steps = self._view.steps
+        soon = steps[0] + 0.02 * (steps[-1] - steps[0])
+        firsts = [plateau.first for plateau in self.plateaus]
+        firsts += [rise.first for rise in (*self.rises, *self.growbacks)]
+        start = 0
+        view = self._view
+        last = self._stop(view, start)
+        if firsts and min(firsts) <= min(soon, 2 * steps[0] + 5):
+            return None
+        beginning = view.values[: max(3, len(view.values) // 500)]
+        beginning = beginning[np.isfinite(beginning)]
+        if not len(beginning):
+            return None
+        top = float(np.median(beginning[:3]))
+        lowest = int(np.argmin(view.bins.mean[: last + 1]))
+        fall = top - float(view.bins.mean[lowest])
+        if fall < max(_START, 5 * view.scatter(0, lowest)):
+            return None
+        end = int(view.bins.last[lowest])
+        form, rate = form_of_fall(view, start, end)
+        value = self._scale.value
+        return Descent(
+            int(steps[0]), int(steps[end]), value(top), None, value(top - fall), form, rate,
+            certainty(fall / _START),
+        )  # fmt: skip
+
+    @cached_property
+    def floor(self) -> Floor | None:
+        """The level at the end, if the curve is shown to stay there."""
+        if self._falling:
+            return None
+        for view, flat in self._found.ends:
+            if is_floor(view, flat):
+                return self._floor(view, flat)
+        return None
+
+    def _floor(self, view: View, flat: Flat) -> Floor:
+        rises = [int(view.bin_of(int(v.bins.last[r.last]))) for v, r in self._found.rises]
+        low = max([0, *(rise for rise in rises if rise <= flat.first)])
+        low = max([low, *(view.bin_of(each.last) for each in self._found.levels
+                          if view.bin_of(each.last) < flat.first)])  # fmt: skip
+        first, end = edges(view, flat, low, len(view.bins.mean) - 1)
+        share = view.length(flat.first, flat.last) / view.span
+        sure = certainty(share / 0.05, 0.08 / max(flat.change, 1e-6))
+        # A curve approaches its floor slowly, so the level is taken from the second half.
+        middle = (first + end) // 2
+        level = self._level(middle, end)
+        return Floor(level, int(view.steps[first]), self._name(level, middle, end), sure)
+
+    @cached_property
+    def rises(self) -> list[Rise]:
+        """The rises without a fall before."""
+        found = [(view, rise) for view, rise in self._found.rises if not rise.after_fall]
+        return [Rise(*self._risen(view, rise)) for view, rise in found]
+
+    @cached_property
+    def growbacks(self) -> list[Growback]:
+        """The rises after a fall."""
+        found = [(view, rise) for view, rise in self._found.rises if rise.after_fall]
+        return [Growback(*self._risen(view, rise)) for view, rise in found]
+
+    def _risen(self, view: View, rise: RiseOfBins) -> tuple[int, int, float, float, float]:
+        first, last = (int(view.bins.step[place]) for place in (rise.first, rise.last))
+        sure = certainty(rise.score / 7, (rise.high - rise.low) / 0.2)
+        return first, last, self._scale.value(rise.low), self._scale.value(rise.high), sure
+
+    @cached_property
+    def peaks(self) -> list[Peak]:
+        """The tops of rises without a fall before, after which the curve falls."""
+        found = []
+        for view, rise in self._found.rises:
+            if rise.after_fall or not rise.falls:
+                continue
+            step = int(view.bins.step[rise.top])
+            sure = certainty(rise.score / 7, (rise.high - rise.low) / 0.2)
+            found.append(Peak(step, self._scale.value(rise.high), sure))
+        return found
+
+    @cached_property
+    def transitions(self) -> list[Transition]:
+        """The changes from one level to another, if higher values are better."""
+        if self._scale.sign > 0:
+            return []
+        settled = [int(view.steps[view.bins.first[flat.first]]) for view, flat in self._found.ends]
+        settled += [plateau.first for plateau in self.plateaus]
+        return find_transitions(self._view, self.plateaus, self.descents, self._scale, settled)
+
+    @cached_property
+    def slowdowns(self) -> list[Slowdown]:
+        """The points at which a fall becomes less steep."""
+        return [Slowdown(*self._bend(*each)) for each in self._found.slowdowns]
+
+    @cached_property
+    def steepenings(self) -> list[Steepening]:
+        """The points at which a fall becomes steeper."""
+        return [Steepening(*self._bend(*each)) for each in self._found.steepenings]
+
+    def _bend(self, view: View, bend: Bend) -> tuple[int, float, float, float]:
+        value = self._scale.value(float(view.bins.mean[bend.bin]))
+        sure = certainty(bend.factor / 3.5, max(bend.score, 0.1))
+        return int(view.steps[view.bins.first[bend.bin]]), value, bend.factor, sure
+
+    def _name(self, level: float, first: int, last: int) -> str | None:
+        if not self._names:
+            return None
+        noise = self._view.noise
+        error = noise.here[first : last + 1].mean() * np.sqrt(noise.inflation / (last - first + 1))
+        return name_level(level, self._names, float(error))
+
+    def _level(self, first: int, last: int) -> float:
+        """The mean of the values from ``first`` to ``last``, without a sixth at each end."""
+        trim = (last - first) // 6
+        values = self._view.values[first + trim : last + 1 - trim]
+        known = values[np.isfinite(values)]
+        if not len(known):  # all values are within spikes: use the interpolation
+            known = self._view.filled[first : last + 1]
+        if not self._scale.logarithmic:
+            return self._scale.value(float(known.mean()))
+        return float(np.exp(known).mean())
+
+
+def certainty(*margins: float) -> float:
+    """A confidence from 0 to 1, from ratios of a result to the reader's thresholds.
+
+    The smallest ratio counts: 1 gives 0.63, 2 gives 0.86, 4 gives 0.98.
+    """
+    return float(np.clip(1 - np.exp(-max(min(margins), 0.0)), 0.0, 1.0))

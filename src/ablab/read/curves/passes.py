@@ -1,0 +1,213 @@
+"""One pass over a curve, in linear or in logarithmic time, and how two passes are merged."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ablab.read.curves import spikes
+from ablab.read.curves.falls import Bend, find_slowdowns, find_steepenings
+from ablab.read.curves.flats import Flat, edges, find_end, find_flats
+from ablab.read.curves.rises import Rise, find_rises
+from ablab.read.curves.view import View
+
+_DROP = 0.2  # minimum fall after a plateau, on the reading scale
+_STEEPER = 4.0  # minimum ratio of the slopes after and within a plateau
+_LONG = 0.08  # minimum length of a plateau that a rise follows, as a fraction of the curve's time
+_FEWEST = 5  # minimum number of values of a plateau and of a rise
+
+
+@dataclass(frozen=True)
+class Level:
+    """A flat stretch that the curve leaves, by the indices of its first and last value.
+
+    Attributes:
+        view: The view in which it was found.
+        first: The first value at the level.
+        last: The last value at the level.
+        level: The level, on the reading scale.
+        drop: The fall afterwards, on the reading scale.
+        downwards: Whether the curve leaves it downwards.
+        share: Its length as a fraction of the curve's time.
+    """
+
+    view: View
+    first: int
+    last: int
+    level: float
+    drop: float
+    downwards: bool
+    share: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one pass, or two, found. Rises and bends come with the view that their bins are of."""
+
+    levels: list[Level]
+    rises: list[tuple[View, Rise]]
+    slowdowns: list[tuple[View, Bend]]
+    steepenings: list[tuple[View, Bend]]
+    ends: list[tuple[View, Flat]]
+    stops: list[int]
+
+
+def read_pass(view: View, jumps: list[spikes.Jump]) -> Found:
+    """What is in a curve, in the time of a view."""
+    flats = find_flats(view)
+    rises = [rise for rise in find_rises(view) if not _is_tail(view, rise, jumps)]
+    rises = [rise for rise in rises if view.bins.last[rise.last] - _before(view, rise) >= _FEWEST]
+    end = find_end(view)
+    if end is not None:  # the flat stretch at the end includes the flat pieces there
+        flats = [flat for flat in flats if flat.last < end.first] + [end]
+    levels = _levels(view, [each for each in flats if each is not end], flats, rises, jumps)
+    blocked = [(flat.first - 1, flat.last + 1) for flat in flats]
+    blocked += [(rise.first - 2, rise.last + 2) for rise in rises]
+    slowdowns = find_slowdowns(view, blocked)
+    steepenings = find_steepenings(view, blocked)
+    stops = [flat.first for flat in flats] + [rise.first for rise in rises]
+    stops += [bend.bin for bend in (*slowdowns, *steepenings)]
+    return Found(
+        levels,
+        [(view, rise) for rise in rises],
+        [(view, bend) for bend in slowdowns],
+        [(view, bend) for bend in steepenings],
+        [] if end is None else [(view, end)],
+        [int(view.bins.first[stop]) for stop in stops],
+    )
+
+
+def merge(linear: Found, logarithmic: Found) -> Found:
+    """Both passes, each finding once: that of the linear pass where both have it."""
+    levels = list(linear.levels)
+    for level in logarithmic.levels:
+        if not any(_same_level(level, other) for other in linear.levels):
+            levels.append(level)
+    rises = list(linear.rises)
+    for view, rise in logarithmic.rises:
+        if not any(_overlap(_rise_span(view, rise), _rise_span(*other)) for other in linear.rises):
+            rises.append((view, rise))
+    return Found(
+        sorted(levels, key=lambda each: each.first),
+        sorted(rises, key=lambda each: _rise_span(*each)),
+        _bends(linear.slowdowns, logarithmic.slowdowns),
+        _bends(linear.steepenings, logarithmic.steepenings),
+        [*linear.ends, *logarithmic.ends],
+        sorted({*linear.stops, *logarithmic.stops}),
+    )
+
+
+def _same_level(one: Level, other: Level) -> bool:
+    return _overlap((one.first, one.last), (other.first, other.last))
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two ranges share more than a third of the shorter one."""
+    both = min(one[1], other[1]) - max(one[0], other[0])
+    return both > min(one[1] - one[0], other[1] - other[0]) / 3
+
+
+def _rise_span(view: View, rise: Rise) -> tuple[int, int]:
+    return int(view.bins.first[rise.first]), int(view.bins.last[rise.last])
+
+
+def _bends(
+    linear: list[tuple[View, Bend]], logarithmic: list[tuple[View, Bend]]
+) -> list[tuple[View, Bend]]:
+    """The bends of both passes; within a quarter of the step, they are the same."""
+    found = list(linear)
+    for view, bend in logarithmic:
+        step = view.bins.step[bend.bin]
+        near = [abs(v.bins.step[b.bin] - step) <= 0.25 * step for v, b in linear]
+        if not any(near):
+            found.append((view, bend))
+    return sorted(found, key=lambda each: each[0].bins.step[each[1].bin])
+
+
+def _before(view: View, rise: Rise) -> int:
+    return int(view.bins.first[rise.first])
+
+
+def _levels(
+    view: View,
+    candidates: list[Flat],
+    flats: list[Flat],
+    rises: list[Rise],
+    jumps: list[spikes.Jump],
+) -> list[Level]:
+    """The flat stretches that the curve leaves."""
+    found = []
+    for flat in candidates:
+        low, high = neighbourhood(view, flat, flats, rises)
+        drop = _drop(view, flat, high)
+        long = view.length(flat.first, flat.last) >= _LONG * view.span
+        in_rise = any(rise.first <= flat.last + 1 and flat.first - 1 <= rise.last for rise in rises)
+        if drop is None and not (long and in_rise):
+            continue
+        if not long and (in_rise or _after_spike(view, flat, jumps)):
+            continue
+        first, last = edges(view, flat, low, high)
+        if last - first < _FEWEST or np.isfinite(view.values[first : last + 1]).mean() <= 0.5:
+            continue
+        share = view.length(flat.first, flat.last) / view.span
+        found.append(Level(view, first, last, flat.level, drop or _DROP, drop is not None, share))
+    return found
+
+
+def _after_spike(view: View, flat: Flat, jumps: list[spikes.Jump]) -> bool:
+    """Whether a stretch starts where a spike ends, and so belongs to its decay."""
+    first = int(view.bins.first[flat.first])
+    return any(jump.onset < first <= jump.back + 3 * (jump.back - jump.onset) for jump in jumps)
+
+
+def neighbourhood(view: View, flat: Flat, flats: list[Flat], rises: list[Rise]) -> tuple[int, int]:
+    """The range of bins around a flat stretch up to the next stretches and rises."""
+    low = max(
+        [0]
+        + [each.last for each in flats if each.last < flat.first]
+        + [rise.last for rise in rises if rise.last <= flat.first]
+    )
+    high = min(
+        [len(view.bins.mean) - 1]
+        + [each.first for each in flats if each.first > flat.last]
+        + [rise.first for rise in rises if rise.first > flat.last]
+    )
+    return low, max(high, flat.last)
+
+
+def _drop(view: View, flat: Flat, high: int) -> float | None:
+    """The fall from a flat stretch before bin ``high``; None if it does not fall.
+
+    It has to become steeper in linear time, too: an exponential fall looks flat at its beginning
+    in logarithmic time.
+    """
+    mean, error = view.bins.mean, view.bins.deviation
+    after = mean[flat.last + 1 : high + 1]
+    if not len(after):
+        return None
+    lowest = int(np.argmin(after))
+    drop = float(flat.level - after[lowest])
+    if drop < max(_DROP, 5 * float(np.hypot(flat.deviation, error[flat.last + 1 + lowest]))):
+        return None
+    pieces = [p for p in view.pieces if flat.last < p.first and p.last <= max(high, flat.last + 1)]
+    falls = [
+        (-p.slope * view.length(p.first, p.last), view.steps_between(p.first, p.last))
+        for p in pieces
+        if np.isfinite(p.slope_deviation)
+    ]
+    slopes = [fall / length for fall, length in falls if fall > 0.3 * _DROP]
+    whole = drop / view.steps_between(flat.last + 1, flat.last + 1 + lowest)
+    own = flat.change / view.steps_between(flat.first, flat.last)
+    return drop if max([*slopes, whole]) >= _STEEPER * own else None
+
+
+def _is_tail(view: View, rise: Rise, jumps: list[spikes.Jump]) -> bool:
+    """Whether a rise is the remainder of a spike: next to it, and much lower."""
+    bins = view.bins
+    first, last = int(bins.first[rise.first]), int(bins.last[rise.last])
+    slack = 2 * int(bins.last[rise.first] - bins.first[rise.first] + 1)
+    return any(
+        first <= jump.back + slack
+        and last >= jump.onset - slack
+        and rise.high - rise.low < 0.6 * jump.height
+        for jump in jumps
+    )
