@@ -28,7 +28,7 @@ def _transition(rng: Rng, noise: float, n: int, middle: float, width: float, log
     optional = [start, events.Floor(high, arrives)]
     leaving = [first_at(part > share) for share in (0.002, 0.01, 0.03, 0.1)]
     optional += [events.Descent(step, low, "", 0) for step in leaving]
-    if part[-1] < 0.999:
+    if part[-1] < 0.9999:
         optional.append(events.Unfinished())
     return Drawn(y, [found], [*optional, events.FromStart(low)], "eval_accuracy")
 

@@ -48,6 +48,16 @@ def at_level(y: Floats, level: float, near: int, noise: float) -> tuple[int, int
     return int(before[-1]) + 1 if len(before) else 1, int(after[0]) - 1 if len(after) else len(y)
 
 
+def around(y: Floats, place: int) -> list[Event]:
+    """Plateaus around an extremum and descents from it, wherever one sees its ends."""
+    level = float(y[place])
+    found: list[Event] = [events.Descent(place + 1, level, "", 0)]
+    for apart in (0.01, 0.02, 0.05, 0.1):
+        first, last = at_level(y, level, place + 1, apart)
+        found += [events.Plateau(level, first, last), events.Descent(last, level, "", 0)]
+    return found
+
+
 def first_at(mask: np.ndarray) -> int:
     require(bool(mask.any()))
     return int(np.argmax(mask)) + 1

@@ -17,6 +17,7 @@ from tests.read.curves.timed import (
     Floats,
     Rng,
     Timed,
+    around,
     at_level,
     bends_of,
     between,
@@ -101,7 +102,8 @@ def rise_from_start(rng: Rng, noise: float) -> Drawn:
     level = rng.uniform(0.5, 6)
     y = level * np.exp(height * part)
     ten, ninety = (first_at(part > share) for share in (0.1, 0.9))
-    optional: list[Event] = [events.Floor(float(y[-1]), ninety)]
+    near = [ninety, *(first_at(part > share) for share in (0.95, 0.98, 0.995))]
+    optional: list[Event] = [events.Floor(float(y[-1]), step) for step in near]
     optional.append(events.Plateau(level, 1, ten))
     return Drawn(y, [events.Rise(ten, ninety, float(y[0]), float(y[-1]))], optional)
 
@@ -122,10 +124,7 @@ def peak(rng: Rng, noise: float) -> Drawn:
     risen = np.log(y[:place] / y[0]) / np.log(y[place] / y[0])
     first, last = (first_at(risen > part) for part in (0.1, 0.9))
     optional: list[Event] = [events.Rise(first, last, float(y[0]), float(y[place]))]
-    low, high = at_level(y, float(y[place]), place + 1, 0.05)
-    optional.append(events.Plateau(float(y[place]), low, high))
-    optional += [events.Plateau(float(y[0]), 1, first)]
-    optional += [events.Descent(step, float(y[place]), "", 0) for step in (place + 1, high)]
+    optional += [*around(y, place), *around(y, 0)]
     return Drawn(y, [events.Peak(place + 1, float(y[place]))], [*optional, *ends_of(y, noise)])
 
 
@@ -166,9 +165,7 @@ def _bump(y: Floats, noise: float, to_end: bool) -> Drawn:
     rise = events.Growback(low + 1, high + 1, float(y[low]), float(y[high]))
     optional: list[Event] = [events.FromStart(float(y[0]))]
     for place in (0, low, high):
-        first, last = at_level(y, float(y[place]), place + 1, max(0.05, noise))
-        optional.append(events.Plateau(float(y[place]), first, last))
-        optional += [events.Descent(step, float(y[place]), "", 0) for step in (place + 1, last)]
+        optional += around(y, place)
     if to_end:
         optional.append(events.Floor(float(y[-1]), first_at(y > 0.95 * y[-1])))
         return Drawn(y, [rise], [*optional, *bends_of(low)])
@@ -215,7 +212,7 @@ def missed_spike(rng: Rng, noise: float) -> Drawn:
     require(len(found) >= 4)
     ends: list[Event] = [unfinished(), events.FromStart(float(np.exp(log[0])))]
     ends.append(events.Floor(float(np.exp(log[-1])), int(0.5 * n)))
-    ends += [events.Floor(float(np.exp(log[-1])), int(p * n)) for p in (0.1, 0.3, 0.7, 0.85)]
+    ends += [events.Floor(float(np.exp(log[-1])), int(p * n)) for p in (0, 0.1, 0.3, 0.7, 0.85)]
     return Drawn(np.exp(log), [*found, events.Repeats(period)], ends, "train_loss")
 
 

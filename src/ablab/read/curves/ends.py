@@ -33,7 +33,7 @@ def end_value(view: View) -> float:
     if count < 4:
         return float(values[-1])
     x, y = steps[-count:] - steps[-1], values[-count:]
-    slope, error = _line(x, y, np.full(count, scatter * np.sqrt(view.noise.inflation)))
+    slope, error = line(x, y, np.full(count, scatter * np.sqrt(view.noise.inflation)))
     if abs(slope) < 3 * error:
         return float(y.mean())
     return float(y.mean() - slope * x.mean())
@@ -100,12 +100,12 @@ def _stopped(view: View, first: float, level: float) -> bool:
 def _change(view: View, chosen: np.ndarray) -> tuple[float, float]:
     """The change of the curve over some bins by a line in linear time, and its standard error."""
     x, y = view.bins.step[chosen], view.bins.mean[chosen]
-    slope, error = _line(x, y, view.bins.deviation[chosen])
+    slope, error = line(x, y, view.bins.deviation[chosen])
     length = float(x[-1] - x[0]) if len(x) else 0.0
     return slope * length, error * length
 
 
-def _line(x: Floats, y: Floats, deviation: Floats) -> tuple[float, float]:
+def line(x: Floats, y: Floats, deviation: Floats) -> tuple[float, float]:
     """The slope of the weighted least-squares line and its standard error; 0, ∞ without one."""
     if len(x) < 2:
         return 0.0, float("inf")

@@ -28,6 +28,7 @@ from ablab.read.curves.transitions import find_transitions
 from ablab.read.curves.view import View
 
 _DROP = 0.2  # minimum fall, on the reading scale
+_FIRST_VALUES = 3  # number of values whose median is the value at the start
 _START = 0.25  # minimum fall from the start, on the reading scale
 
 
@@ -72,6 +73,7 @@ class Events:
             for level, plateau in zip(self._found.levels, self.plateaus, strict=True)
             if level.downwards
         ]
+        falls = [each for each in falls if each.end > each.start]
         started = self._from_start()
         return falls if started is None else [started, *falls]
 
@@ -97,28 +99,24 @@ class Events:
         return view.bin_of(self._found.stops[place])
 
     def _from_start(self) -> Descent | None:
-        """The fall from the first step, unless a plateau, a floor or a rise starts there."""
-        view = self._found.ends[-1][0] if self._found.ends else self._view
-        steps = self._view.steps
-        soon = steps[0] + 0.02 * (steps[-1] - steps[0])
+        """The fall from the first step, unless a plateau or a rise starts there."""
+        view, steps = self._view, self._view.steps
         firsts = [plateau.first for plateau in self.plateaus]
-        firsts += [rise.first for rise in (*self.rises, *self.growbacks)]
-        start = 0
-        view = self._view
-        last = self._stop(view, start)
-        if firsts and min(firsts) <= min(soon, 2 * steps[0] + 5):
+        firsts += [rise.first for rise in self.rises]
+        if firsts and min(firsts) <= min(
+            steps[0] + 0.02 * (steps[-1] - steps[0]), 2 * steps[0] + 5
+        ):
             return None
-        beginning = view.values[: max(3, len(view.values) // 500)]
-        beginning = beginning[np.isfinite(beginning)]
-        if not len(beginning):
-            return None
-        top = float(np.median(beginning[:3]))
+        last = self._stop(view, 0)
+        known = view.values[np.isfinite(view.values)][:_FIRST_VALUES]
+        top = float(np.median(known))
         lowest = int(np.argmin(view.bins.mean[: last + 1]))
         fall = top - float(view.bins.mean[lowest])
-        if fall < max(_START, 5 * view.scatter(0, lowest)):
+        error = 1.25 * view.scatter(0, 0) / np.sqrt(len(known))
+        if fall < max(_START, 5 * float(np.hypot(error, view.bins.deviation[lowest]))):
             return None
         end = int(view.bins.last[lowest])
-        form, rate = form_of_fall(view, start, end)
+        form, rate = form_of_fall(view, 0, end)
         value = self._scale.value
         return Descent(
             int(steps[0]), int(steps[end]), value(top), None, value(top - fall), form, rate,
@@ -173,6 +171,9 @@ class Events:
             if rise.after_fall or not rise.falls:
                 continue
             step = int(view.bins.step[rise.top])
+            high = int(view.bins.step[rise.last])
+            if any(each.first <= step and high <= each.last for each in self.plateaus):
+                continue  # the top is flat
             sure = certainty(rise.score / 7, (rise.high - rise.low) / 0.2)
             found.append(Peak(step, self._scale.value(rise.high), sure))
         return found

@@ -13,6 +13,8 @@ _BEND = 3  # maximum length of a bend, in bins
 _REACH = 0.35  # slopes are compared over this fraction of the step
 _SUDDEN = 0.5  # maximum fraction of the change (of the log slope) within one side
 _LEAST_FALL = 0.1  # minimum fall on either side, on the reading scale
+_LONG = 0.25  # minimum length of the slower side of a steepening, as a fraction of the step
+_RECENT = 0.3  # no descent from a level begins after this fraction of the step of a steepening
 _LEAST_LENGTH = 0.06  # minimum length of the later side, as a fraction of the curve's time
 
 
@@ -83,31 +85,45 @@ def find_slowdowns(view: View, blocked: list[tuple[int, int]]) -> list[Bend]:
     return found
 
 
-def find_steepenings(view: View, blocked: list[tuple[int, int]]) -> list[Bend]:
-    """The places where a fall suddenly continues at more than three times its slope.
+def find_steepenings(view: View, tops: list[int]) -> list[Bend]:
+    """The places where a fall suddenly continues at more than three times its slope per step.
 
-    Before, it falls visibly: what leaves a flat stretch is a descent.
+    Two pieces are compared if at most a third of the step lies between them: a fall that becomes
+    steeper with a power of the step does so over a longer time. Before, it falls visibly for at
+    least a quarter of the step: the beginning of the descent from a level is no steepening.
 
     Args:
         view: The curve.
-        blocked: Ranges of bins (first, last) to skip: flat stretches and rises.
+        tops: Bins from which the curve falls: the last ones of flat stretches and rises.
     """
-    found = []
-    for number, before in enumerate(view.pieces[:-1]):
-        place = view.pieces[number + 1].first
-        after = _after_bend(view, number + 1)
-        if _is_blocked(place, blocked) or not _goes_on(view, after):
+    step, pieces = view.bins.step, view.pieces
+    sides = [_side(view, piece.first, piece.last) for piece in pieces]
+    lengths = [float(step[piece.last] - step[piece.first]) for piece in pieces]
+    found: list[Bend] = []
+    for number, before in enumerate(pieces[:-1]):
+        left, fall, end = sides[number], -sides[number].slope * lengths[number], step[before.last]
+        if not fall > max(_LEAST_FALL, 6 * left.error * lengths[number]):
             continue
-        sides = _sides(view, before, after, place)
-        if sides is None:
+        if lengths[number] < _LONG * end or any(_RECENT * end < step[top] <= end for top in tops):
             continue
-        left, right, reach = sides
-        whole = -before.slope * view.length(before.first, before.last)
-        if left.slope > -4 * left.error or whole < max(_LEAST_FALL, 4 * left.error * reach):
+        best = None
+        for later in range(number + 1, len(pieces)):
+            after, right = pieces[later], sides[later]
+            if step[after.first] > (1 + _REACH) * end:
+                break
+            if -right.slope * lengths[later] < 2 * _LEAST_FALL or after.last - after.first < _BEND:
+                continue
+            for each in _sudden(after.first, right, left, left.slope):
+                if best is None or each.factor > best.factor:
+                    best = each
+        if best is None:
             continue
-        if -right.slope * reach < 2 * _LEAST_FALL:
-            continue
-        found += _sudden(place, right, left, left.slope)
+        bend = Bend(pieces[number + 1].first, best.factor, best.score)
+        if found and step[bend.bin] <= (1 + _REACH) * step[found[-1].bin]:
+            if bend.factor > found[-1].factor:
+                found[-1] = bend
+        else:
+            found.append(bend)
     return found
 
 

@@ -19,6 +19,8 @@ _FEWEST = 4  # minimum length in bins
 _NEAR = 0.8  # minimum fraction of a stretch's bins that are at its level
 _LENGTHS = 60  # number of lengths tried for the stretch at the end of the curve
 _LEVEL = 0.01  # a curve leaves a level if it deviates by this much, or by the noise if that is more
+_SIGMAS = 2.5  # a single value has left a level if it is this many standard deviations below
+_SPARSE = 1.1  # where a window is longer than this ratio of steps, it is too long
 _SAME = 3.0  # maximum difference between levels of stretches that are merged, in standard errors
 
 
@@ -116,7 +118,20 @@ def edges(view: View, flat: Flat, low: int, high: int) -> tuple[int, int]:
     after = within[middle : end + 1]
     first = start + _entered(before) if before.any() else middle
     last = end - _entered(after[::-1]) if after.any() else middle
-    return first, last
+    return first, _refined(view, last, end, flat.level, max(limit, _SIGMAS * scatter), window)
+
+
+def _refined(view: View, last: int, end: int, level: float, limit: float, window: int) -> int:
+    """The last of the following values, of at most a window, that are at the level.
+
+    A running mean leaves the level half a window too early.
+    """
+    beyond = min(last + window, end)
+    if view.steps[beyond] <= _SPARSE * view.steps[last]:
+        return last
+    values = view.filled[last + 1 : beyond + 1]
+    away = np.flatnonzero(values < level - limit)
+    return last + (int(away[0]) if len(away) else 0)
 
 
 def _entered(within: NDArray[np.bool_]) -> int:

@@ -49,22 +49,31 @@ def estimate_noise(values: Floats) -> Noise:
         return Noise(flat, _LEAST, 0.0)
     second = np.abs(values[:-2] - 2 * values[1:-1] + values[2:])
     wide = np.abs(values[:-4] - 2 * values[2:-2] + values[4:])
-    correlation = _correlation(second, wide)
-    spread = float(np.sqrt(6 - 8 * correlation + 2 * correlation**2))
     size = min(_WINDOW, len(second) | 1)
-    local = median_filter(second, size=size, mode="reflect") * _TO_DEVIATION / spread
+    local = median_filter(second, size=size, mode="reflect")
+    correlation = _correlation(second, wide, local)
+    spread = float(np.sqrt(6 - 8 * correlation + 2 * correlation**2))
+    local = local * _TO_DEVIATION / spread
     usual = max(float(np.median(second)) * _TO_DEVIATION / spread, _LEAST)
     # A lower bound for stretches without noise: a twentieth of the median noise.
     here = np.concatenate([local[:1], local, local[-1:]])
     return Noise(np.maximum(here, max(0.05 * usual, _LEAST)), usual, correlation)
 
 
-def _correlation(second: Floats, wide: Floats) -> float:
+def _correlation(second: Floats, wide: Floats, local: Floats) -> float:
     """The AR(1) coefficient r that fits the spreads of second differences at lags 1 and 2.
 
-    Their variances are 6 - 8 r + 2 r² and 6 - 8 r² + 2 r⁴ times that of the noise.
+    Their variances are 6 - 8 r + 2 r² and 6 - 8 r² + 2 r⁴ times that of the noise. Each difference
+    counts relative to the median of those around it, where that is not zero: an accuracy of 1 has
+    no noise, and would hide the correlation of that before.
     """
-    narrow, broad = float(np.median(second)), float(np.median(wide))
+    inside = slice(1, len(second) - 1)
+    scale = local[inside]
+    noisy = scale > _LEAST
+    if noisy.sum() < 3:
+        return 0.0
+    narrow = float(np.median(second[inside][noisy] / scale[noisy]))
+    broad = float(np.median(wide[noisy] / scale[noisy]))
     if narrow <= 0:
         return 0.0
     ratio = (broad / narrow) ** 2

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ablab.read.curves import spikes
+from ablab.read.curves.ends import line
 from ablab.read.curves.falls import Bend, find_slowdowns, find_steepenings
 from ablab.read.curves.flats import Flat, edges, find_end, find_flats
 from ablab.read.curves.rises import Rise, find_rises
@@ -13,6 +14,7 @@ from ablab.read.curves.view import View
 _DROP = 0.2  # minimum fall after a plateau, on the reading scale
 _STEEPER = 4.0  # minimum ratio of the slopes after and within a plateau
 _LONG = 0.08  # minimum length of a plateau that a rise follows, as a fraction of the curve's time
+_SOON = 2.5  # in logarithmic time, a plateau is left before this multiple of its last step
 _FEWEST = 5  # minimum number of values of a plateau and of a rise
 
 
@@ -63,9 +65,9 @@ def read_pass(view: View, jumps: list[spikes.Jump]) -> Found:
     blocked = [(flat.first - 1, flat.last + 1) for flat in flats]
     blocked += [(rise.first - 2, rise.last + 2) for rise in rises]
     slowdowns = find_slowdowns(view, blocked)
-    steepenings = find_steepenings(view, blocked)
+    steepenings = find_steepenings(view, [each.last for each in (*flats, *rises)])
     stops = [flat.first for flat in flats] + [rise.first for rise in rises]
-    stops += [bend.bin for bend in (*slowdowns, *steepenings)]
+    stops += [bend.bin for bend in slowdowns]
     return Found(
         levels,
         [(view, rise) for rise in rises],
@@ -169,7 +171,7 @@ def neighbourhood(view: View, flat: Flat, flats: list[Flat], rises: list[Rise]) 
     high = min(
         [len(view.bins.mean) - 1]
         + [each.first for each in flats if each.first > flat.last]
-        + [rise.first for rise in rises if rise.first > flat.last]
+        + [rise.first for rise in rises if rise.last > flat.last]
     )
     return low, max(high, flat.last)
 
@@ -188,16 +190,40 @@ def _drop(view: View, flat: Flat, high: int) -> float | None:
     drop = float(flat.level - after[lowest])
     if drop < max(_DROP, 5 * float(np.hypot(flat.deviation, error[flat.last + 1 + lowest]))):
         return None
-    pieces = [p for p in view.pieces if flat.last < p.first and p.last <= max(high, flat.last + 1)]
+    if view.logarithmic:  # it has to become steeper soon
+        soon = _SOON * float(view.bins.step[flat.last])
+        high = min(high, int(np.searchsorted(view.bins.step, soon)))
+        after = mean[flat.last + 1 : high + 1]
+        if not len(after):
+            return None
+        lowest = int(np.argmin(after))
+    pieces = [p for p in view.pieces if flat.last < p.first <= max(high, flat.last + 1)]
+    if not view.logarithmic:
+        pieces = [p for p in pieces if p.last <= max(high, flat.last + 1)]
     falls = [
         (-p.slope * view.length(p.first, p.last), view.steps_between(p.first, p.last))
         for p in pieces
         if np.isfinite(p.slope_deviation)
     ]
     slopes = [fall / length for fall, length in falls if fall > 0.3 * _DROP]
-    whole = drop / view.steps_between(flat.last + 1, flat.last + 1 + lowest)
-    own = flat.change / view.steps_between(flat.first, flat.last)
+    whole = float(flat.level - after[lowest]) / view.steps_between(
+        flat.last + 1, flat.last + 1 + lowest
+    )
+    own = max(flat.change, _change(view, flat)) / view.steps_between(flat.first, flat.last)
     return drop if max([*slopes, whole]) >= _STEEPER * own else None
+
+
+def _change(view: View, flat: Flat) -> float:
+    """The absolute change over a flat stretch in linear time, plus its standard error.
+
+    In logarithmic time, the earlier bins have most of the weight, and may hide a steady fall.
+    """
+    if not view.logarithmic:
+        return flat.change
+    inside = slice(flat.first, flat.last + 1)
+    x, y = view.bins.step[inside], view.bins.mean[inside]
+    slope, error = line(x, y, view.bins.deviation[inside])
+    return (abs(slope) + error) * float(x[-1] - x[0])
 
 
 def _is_tail(view: View, rise: Rise, jumps: list[spikes.Jump]) -> bool:

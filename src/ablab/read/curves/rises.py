@@ -9,7 +9,7 @@ from ablab.read.curves.view import View
 
 # A rise must exceed all of these three limits.
 _LEAST = 0.2  # on the reading scale: a factor of 1.22
-_ERRORS = 8.0  # in standard errors of a bin's mean
+_ERRORS = 5.7  # in standard errors of the difference of two bins' means
 _NOISE = 1.5  # in standard deviations of a single value
 _SOON = 0.08  # a spike decays within this fraction of the curve
 _SUDDEN = 10.0  # a rise within this number of steps is a jump
@@ -45,25 +45,30 @@ def find_rises(view: View) -> list[Rise]:
     mean, error = view.bins.mean, view.bins.deviation
     count = len(mean)
     scatter = view.scatters
-    needed = np.maximum(np.maximum(_LEAST, _ERRORS * error), _NOISE * scatter)
+    least = np.maximum(_LEAST, _NOISE * scatter)
+
+    def needed(one: int, other: int) -> float:
+        both = float(np.hypot(error[one], error[other]))
+        return max(float(least[other]), _ERRORS * both)
+
     found: list[Rise] = []
     low = high = 0
-    rising, top_before = False, mean[0]
+    rising, top_before = False, 0
     for place in range(count):
         if not rising:
             if mean[place] < mean[low]:
                 low = place
-            elif mean[place] - mean[low] > needed[place]:
+            elif mean[place] - mean[low] > needed(low, place):
                 rising, high = True, place
             continue
         if mean[place] > mean[high]:
             high = place
-        fallen = mean[high] - mean[place] > min(needed[place], 0.5 * (mean[high] - mean[low]))
+        fallen = mean[high] - mean[place] > min(needed(high, place), 0.5 * (mean[high] - mean[low]))
         if fallen or place == count - 1:
-            fell = bool(top_before - mean[low] > needed[low])
+            fell = bool(mean[top_before] - mean[low] > needed(top_before, low))
             if not (_is_sudden(view, low, high) and _comes_back(view, low, high)):
                 found.append(_rise(mean, error, low, high, fell, bool(fallen)))
-            rising, top_before, low = False, mean[high], place
+            rising, top_before, low = False, high, place
     return found
 
 
