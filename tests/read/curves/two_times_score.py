@@ -40,7 +40,7 @@ REAL = (0.002, 0.01, 0.03)  # the noise of real runs
 
 def findings(reading: Any) -> dict[str, list[Any]]:
     """What a reading says, by the kinds of FINDINGS; a fall from the first step has its own."""
-    first = reading.first + max(0.001 * (reading.last - reading.first), 3)
+    first = reading.first + 3
     started = [each for each in reading.descents if each.start <= first]
     return {
         "plateau": list(reading.plateaus),

@@ -28,6 +28,8 @@ from ablab.read.curves.transitions import find_transitions
 from ablab.read.curves.view import View
 
 _DROP = 0.2  # minimum fall, on the reading scale
+_RECENT = 3.0  # before this multiple of a plateau's last step, a steeper fall is its descent
+_SAME = 3.0  # bins whose difference is below this many standard errors are at one level
 _FIRST_VALUES = 3  # number of values whose median is the value at the start
 _START = 0.25  # minimum fall from the start, on the reading scale
 
@@ -80,11 +82,10 @@ class Events:
     def _descent(self, view: View, start: int, plateau: Plateau) -> Descent:
         bin_of = view.bin_of(start)
         last = self._stop(view, start)
-        # A spike may end on another level: the fall ends where it is lowest.
-        lowest = bin_of + int(np.argmin(view.bins.mean[bin_of : last + 1]))
-        end = int(view.bins.last[lowest])
+        arrived, low = _arrival(view, bin_of, last)
+        end = int(view.bins.last[arrived])
         form, rate = form_of_fall(view, start, end)
-        at_end = self._scale.value(float(view.bins.mean[lowest]))
+        at_end = self._scale.value(low)
         return Descent(
             int(view.steps[start]), int(view.steps[end]), plateau.level, plateau.name, at_end,
             form, rate, plateau.confidence,
@@ -101,21 +102,18 @@ class Events:
     def _from_start(self) -> Descent | None:
         """The fall from the first step, unless a plateau or a rise starts there."""
         view, steps = self._view, self._view.steps
-        firsts = [plateau.first for plateau in self.plateaus]
-        firsts += [rise.first for rise in self.rises]
-        if firsts and min(firsts) <= min(
-            steps[0] + 0.02 * (steps[-1] - steps[0]), 2 * steps[0] + 5
-        ):
+        soon = min(steps[0] + 0.02 * (steps[-1] - steps[0]), 2 * steps[0] + 5)
+        if self.rises or any(plateau.first <= soon for plateau in self.plateaus):
             return None
         last = self._stop(view, 0)
         known = view.values[np.isfinite(view.values)][:_FIRST_VALUES]
         top = float(np.median(known))
-        lowest = int(np.argmin(view.bins.mean[: last + 1]))
-        fall = top - float(view.bins.mean[lowest])
+        arrived, low = _arrival(view, 0, last)
+        fall = top - low
         error = 1.25 * view.scatter(0, 0) / np.sqrt(len(known))
-        if fall < max(_START, 5 * float(np.hypot(error, view.bins.deviation[lowest]))):
+        if fall < max(_START, 5 * float(np.hypot(error, view.bins.deviation[arrived]))):
             return None
-        end = int(view.bins.last[lowest])
+        end = int(view.bins.last[arrived])
         form, rate = form_of_fall(view, 0, end)
         value = self._scale.value
         return Descent(
@@ -190,12 +188,22 @@ class Events:
     @cached_property
     def slowdowns(self) -> list[Slowdown]:
         """The points at which a fall becomes less steep."""
-        return [Slowdown(*self._bend(*each)) for each in self._found.slowdowns]
+        found = [Slowdown(*self._bend(*each)) for each in self._found.slowdowns]
+        return [
+            each
+            for each in found
+            if not any(abs(each.step - t.step) <= 2 * t.width for t in self.transitions)
+        ]
 
     @cached_property
     def steepenings(self) -> list[Steepening]:
         """The points at which a fall becomes steeper."""
-        return [Steepening(*self._bend(*each)) for each in self._found.steepenings]
+        found = [Steepening(*self._bend(*each)) for each in self._found.steepenings]
+        return [
+            each
+            for each in found
+            if not any(p.first < each.step < _RECENT * p.last for p in self.plateaus)
+        ]
 
     def _bend(self, view: View, bend: Bend) -> tuple[int, float, float, float]:
         value = self._scale.value(float(view.bins.mean[bend.bin]))
@@ -219,6 +227,19 @@ class Events:
         if not self._scale.logarithmic:
             return self._scale.value(float(known.mean()))
         return float(np.exp(known).mean())
+
+
+def _arrival(view: View, first: int, last: int) -> tuple[int, float]:
+    """The bin at which a fall between two bins is as low as it gets but for noise, and that value.
+
+    A spike may end on another level, so it is not simply the last bin. The value is the mean from
+    there to the lowest bin: the lowest of many bins at one level is too low.
+    """
+    mean, error = view.bins.mean[first : last + 1], view.bins.deviation[first : last + 1]
+    lowest = int(np.argmin(mean))
+    near = mean[: lowest + 1] <= mean[lowest] + _SAME * np.hypot(error[: lowest + 1], error[lowest])
+    arrived = int(np.argmax(near))
+    return first + arrived, float(mean[arrived : lowest + 1].mean())
 
 
 def certainty(*margins: float) -> float:

@@ -15,6 +15,7 @@ _DROP = 0.2  # minimum fall after a plateau, on the reading scale
 _STEEPER = 4.0  # minimum ratio of the slopes after and within a plateau
 _LONG = 0.08  # minimum length of a plateau that a rise follows, as a fraction of the curve's time
 _SOON = 2.5  # in logarithmic time, a plateau is left before this multiple of its last step
+_FEWEST_EARLY = 10  # the same of plateaus found in logarithmic time
 _FEWEST = 5  # minimum number of values of a plateau and of a rise
 
 
@@ -140,15 +141,16 @@ def _levels(
     found = []
     for flat in candidates:
         low, high = neighbourhood(view, flat, flats, rises)
-        drop = _drop(view, flat, high)
+        first, last = edges(view, flat, low, high)
+        drop = _drop(view, flat, high, last)
         long = view.length(flat.first, flat.last) >= _LONG * view.span
         in_rise = any(rise.first <= flat.last + 1 and flat.first - 1 <= rise.last for rise in rises)
         if drop is None and not (long and in_rise):
             continue
         if not long and (in_rise or _after_spike(view, flat, jumps)):
             continue
-        first, last = edges(view, flat, low, high)
-        if last - first < _FEWEST or np.isfinite(view.values[first : last + 1]).mean() <= 0.5:
+        few = _FEWEST if not view.logarithmic else _FEWEST_EARLY
+        if last - first < few or np.isfinite(view.values[first : last + 1]).mean() <= 0.5:
             continue
         share = view.length(flat.first, flat.last) / view.span
         found.append(Level(view, first, last, flat.level, drop or _DROP, drop is not None, share))
@@ -166,7 +168,7 @@ def neighbourhood(view: View, flat: Flat, flats: list[Flat], rises: list[Rise]) 
     low = max(
         [0]
         + [each.last for each in flats if each.last < flat.first]
-        + [rise.last for rise in rises if rise.last <= flat.first]
+        + [min(rise.last, flat.first) for rise in rises if rise.first < flat.first]
     )
     high = min(
         [len(view.bins.mean) - 1]
@@ -176,11 +178,11 @@ def neighbourhood(view: View, flat: Flat, flats: list[Flat], rises: list[Rise]) 
     return low, max(high, flat.last)
 
 
-def _drop(view: View, flat: Flat, high: int) -> float | None:
+def _drop(view: View, flat: Flat, high: int, last: int) -> float | None:
     """The fall from a flat stretch before bin ``high``; None if it does not fall.
 
     It has to become steeper in linear time, too: an exponential fall looks flat at its beginning
-    in logarithmic time.
+    in logarithmic time. ``last`` is the index of the last value at the level.
     """
     mean, error = view.bins.mean, view.bins.deviation
     after = mean[flat.last + 1 : high + 1]
@@ -191,7 +193,7 @@ def _drop(view: View, flat: Flat, high: int) -> float | None:
     if drop < max(_DROP, 5 * float(np.hypot(flat.deviation, error[flat.last + 1 + lowest]))):
         return None
     if view.logarithmic:  # it has to become steeper soon
-        soon = _SOON * float(view.bins.step[flat.last])
+        soon = _SOON * float(view.steps[last])
         high = min(high, int(np.searchsorted(view.bins.step, soon)))
         after = mean[flat.last + 1 : high + 1]
         if not len(after):

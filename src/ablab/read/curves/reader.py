@@ -71,8 +71,7 @@ def read_curve(
         return basic
     read = scale.read(raw)
     noise = estimate_noise(read)
-    spacing = float(np.median(np.diff(x)))
-    jumps = spikes.find_jumps(read, noise, spacing, _LEAST_SPIKE)
+    jumps = spikes.find_jumps(x, read, noise, _LEAST_SPIKE)
     calm = spikes.without(read, jumps)
     named = (levels or {}) if better == "lower" and "loss" in column else {}
     return _assemble(

@@ -18,7 +18,10 @@ _WIDTHS = (1, 3, 8)  # numbers of values at the jump whose mean is compared with
 _SURE = 15.0  # a single value this many standard deviations high is always a spike
 _EVEN = 0.25  # maximum deviation of a distance between periodic spikes, in periods
 _MOST_PERIODS = 3  # maximum number of periods between two spikes
-_SINGLES = 0.003  # maximum fraction of values that are spikes of one value; more of them are noise
+_SINGLES = 3  # maximum number of spikes of one value around one; more of them are noise
+_AROUND = 500  # ... within this number of values on either side
+_BLOCK = 200  # number of values of the blocks in which the upward noise is estimated
+_STEEP = 0.1  # where values are far apart, a jump from its first value takes at most this fraction of its step
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,21 @@ class Jump:
     score: float
 
 
-def find_jumps(values: Floats, noise: Noise, spacing: float, least: float) -> list[Jump]:
+def find_jumps(steps: Floats, values: Floats, noise: Noise, least: float) -> list[Jump]:
     """The spikes of a curve.
 
     Args:
+        steps: The steps, (n,).
         values: The curve on its reading scale, (n,).
         noise: The noise of the curve.
-        spacing: The number of steps between values.
         least: The minimum height.
     """
     count = len(values)
     if count < 2 * _BEFORE:
         return []
+    spacing = float(np.median(np.diff(steps)))
     rise = max(2, round(_RISE / spacing))
-    scatter = np.maximum(noise.here, _upper_scatter(values))
+    scatter = np.maximum(noise.here, _upper_scatter(values, int(steps[0] / spacing)))
     before, led = _levels_before(values, scatter)
     candidate = np.zeros(count, dtype=bool)
     for width in _WIDTHS:
@@ -81,10 +85,16 @@ def find_jumps(values: Floats, noise: Noise, spacing: float, least: float) -> li
         jump, place = _follow(values, calm, int(start), level, float(scatter[start]), rise)
         if jump is not None and jump.height >= max(least, 5.5 * jump.height / jump.score):
             found.append(jump)
-    singles = [jump for jump in found if jump.width <= 1 and jump.score < _SURE]
-    if len(singles) > max(3, _SINGLES * count):
-        found = [jump for jump in found if jump not in singles]
-    return found
+    found = [jump for jump in found if _is_steep(steps, jump)]
+    singles = np.array([j.onset for j in found if j.width <= 1 and j.score < _SURE])
+    crowded = {int(at) for at in singles if (abs(singles - at) <= _AROUND).sum() > _SINGLES}
+    return [jump for jump in found if jump.onset not in crowded]
+
+
+def _is_steep(steps: Floats, jump: Jump) -> bool:
+    """Whether a jump takes a small part of its step, where values are far apart."""
+    duration = steps[jump.peak] - steps[jump.onset]
+    return bool(duration <= max(_RISE, _STEEP * steps[jump.peak]))
 
 
 def confidence(jump: Jump, count: int) -> float:
@@ -151,21 +161,27 @@ def _levels_before(values: Floats, scatter: Floats) -> tuple[Floats, Floats]:
     return before, before + np.where(sure, (_BEFORE + 1) / 2 / _BEFORE * change, 0.0)
 
 
-def _upper_scatter(values: Floats) -> Floats:
+def _upper_scatter(values: Floats, first: int) -> Floats:
     """The upward noise by stretches: the 84% quantile, one deviation of a normal distribution.
 
-    Near zero, losses deviate upwards more than downwards.
+    Near zero, losses deviate upwards more than downwards. The stretches are the same whichever part
+    of a curve is read, apart from those at its ends: each is two blocks, and these begin at
+    multiples of their length, counted from the step 0.
+
+    Args:
+        values: The values, (n,).
+        first: The number of the first value, counted from the step 0.
     """
     count = len(values)
     smooth = np.median(
         sliding_window_view(np.pad(values, _BEFORE // 2, mode="edge"), _BEFORE), axis=1
     )
     above = values - smooth
-    size = max(50, count // 8)
+    starts = range(-(first % _BLOCK), max(count - _BLOCK // 2, 1), _BLOCK)
     places, found = [], []
-    for start in range(0, max(count - size // 2, 1), size // 2):
-        stretch = above[start : start + size]
-        places.append(start + len(stretch) / 2)
+    for start in starts:
+        stretch = above[max(start, 0) : start + 2 * _BLOCK]
+        places.append(start + _BLOCK)
         found.append(float(np.quantile(stretch, 0.84)))
     return np.interp(np.arange(count), places, found)
 
