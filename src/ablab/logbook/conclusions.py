@@ -7,7 +7,8 @@ from typing import Any
 from ablab.config import InputError
 from ablab.experiments.experiment import variant_label
 from ablab.read.curves import Reading
-from ablab.read.curves.sentences import common_plateaus, group_sentence, number, sentence
+from ablab.read.curves.numbers import number
+from ablab.read.curves.sentences import common_plateaus, group_sentence, sentence
 from ablab.read.effects import Effects, comparison_sentence, interaction_sentence, scaling_sentence
 from ablab.read.effects.stored import experiment_effects
 from ablab.read.measures import shown

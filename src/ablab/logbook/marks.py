@@ -6,7 +6,8 @@ from typing import Any
 
 from ablab.experiments.experiment import variant_label
 from ablab.read.curves import Plateau, Reading
-from ablab.read.curves.sentences import common_plateaus, number
+from ablab.read.curves.numbers import number
+from ablab.read.curves.sentences import common_plateaus
 from ablab.store.store import RunRecord
 
 _SPIKES = 12  # maximum number of spikes per variant, highest first

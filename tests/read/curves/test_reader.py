@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from ablab.read.curves import read_curve
+from ablab.read.curves.numbers import number
 from ablab.read.curves.reading import from_data
-from ablab.read.curves.sentences import group_sentence, number, sentence
+from ablab.read.curves.sentences import group_sentence, sentence
 from tests.read.curves.generated import KINDS
 from tests.read.curves.noise import NOISES
 from tests.read.curves.score import invented, score

@@ -1,18 +1,25 @@
-"""The curve reader: finds plateaus, descents, slowdowns, growbacks, spikes and the floor.
+"""The curve reader: finds what is in a curve, in linear and in logarithmic time.
 
 Modules:
 
-- ``falls``: the form of a fall, and slowdowns.
+- ``ends``: the end of a curve: its value, whether it still falls, floors.
+- ``events``: the parts of a reading, from what both passes found.
+- ``falls``: the form of a fall, slowdowns and steepenings.
 - ``flats``: flat stretches.
 - ``levels``: names of natural levels.
 - ``noise``: the noise of a curve.
+- ``numbers``: numbers as text.
+- ``passes``: one pass over a curve, and merging two of them.
+- ``phrases``: the events of a reading as phrases.
 - ``pieces``: bins, and the segmentation into straight pieces.
 - ``reader``: :func:`read_curve`, which combines all of them.
 - ``reading``: the result, as data.
-- ``rises``: rises after a fall.
+- ``rises``: rises, after a fall or from the start.
 - ``scale``: logarithmic and linear scales.
 - ``sentences``: readings as text.
 - ``spikes``: spikes.
+- ``together``: training and held-out curves together.
+- ``transitions``: changes of an accuracy from one level to another.
 - ``view``: a curve without spikes, in bins and pieces.
 """
 
@@ -21,19 +28,27 @@ from ablab.read.curves.reading import (
     Descent,
     Floor,
     Growback,
+    Peak,
     Plateau,
     Reading,
+    Rise,
     Slowdown,
     Spike,
+    Steepening,
+    Transition,
 )
 
 __all__ = [
     "Descent",
     "Floor",
     "Growback",
+    "Peak",
     "Plateau",
     "Reading",
+    "Rise",
     "Slowdown",
     "Spike",
+    "Steepening",
+    "Transition",
     "read_curve",
 ]

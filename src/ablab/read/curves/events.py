@@ -75,7 +75,8 @@ class Events:
             for level, plateau in zip(self._found.levels, self.plateaus, strict=True)
             if level.downwards
         ]
-        falls = [each for each in falls if each.end > each.start]
+        falls += [self._from_peak(view, rise.top) for view, rise in self._peaks]
+        falls = sorted((each for each in falls if each.end > each.start), key=lambda e: e.start)
         started = self._from_start()
         return falls if started is None else [started, *falls]
 
@@ -86,9 +87,25 @@ class Events:
         end = int(view.bins.last[arrived])
         form, rate = form_of_fall(view, start, end)
         at_end = self._scale.value(low)
+        floor = self.floor
+        if floor is not None and view.steps[start] < floor.first <= view.steps[end]:
+            if np.searchsorted(view.steps, floor.first) - start > 2:
+                end, at_end = int(np.searchsorted(view.steps, floor.first)), floor.level
         return Descent(
             int(view.steps[start]), int(view.steps[end]), plateau.level, plateau.name, at_end,
             form, rate, plateau.confidence,
+        )  # fmt: skip
+
+    def _from_peak(self, view: View, top: int) -> Descent:
+        start = int(view.bins.last[top])
+        arrived, low = _arrival(view, top, self._stop(view, start))
+        end = int(view.bins.last[arrived])
+        form, rate = form_of_fall(view, start, end)
+        high = float(view.bins.mean[top])
+        value = self._scale.value
+        return Descent(
+            int(view.steps[start]), int(view.steps[end]), value(high), None, value(low), form,
+            rate, certainty((high - low) / _DROP),
         )  # fmt: skip
 
     def _stop(self, view: View, start: int) -> int:
@@ -165,15 +182,21 @@ class Events:
     def peaks(self) -> list[Peak]:
         """The tops of rises without a fall before, after which the curve falls."""
         found = []
+        for view, rise in self._peaks:
+            sure = certainty(rise.score / 7, (rise.high - rise.low) / 0.2)
+            step = int(view.bins.step[rise.top])
+            found.append(Peak(step, self._scale.value(rise.high), sure))
+        return found
+
+    @cached_property
+    def _peaks(self) -> list[tuple[View, RiseOfBins]]:
+        found = []
         for view, rise in self._found.rises:
             if rise.after_fall or not rise.falls:
                 continue
-            step = int(view.bins.step[rise.top])
-            high = int(view.bins.step[rise.last])
-            if any(each.first <= step and high <= each.last for each in self.plateaus):
-                continue  # the top is flat
-            sure = certainty(rise.score / 7, (rise.high - rise.low) / 0.2)
-            found.append(Peak(step, self._scale.value(rise.high), sure))
+            first, last = (int(view.bins.step[place]) for place in (rise.last, rise.top))
+            if not any(each.first <= last and first <= each.last for each in self.plateaus):
+                found.append((view, rise))  # otherwise the top is flat
         return found
 
     @cached_property

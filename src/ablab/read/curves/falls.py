@@ -44,7 +44,10 @@ def form_of_fall(view: View, first: int, last: int) -> tuple[str, float]:
         curve halves, or the (negative) exponent.
     """
     y = view.filled[first : last + 1]
-    x = view.steps[first : last + 1]
+    # What comes after nine tenths of the fall may belong to the level that it leads to.
+    done = np.flatnonzero(y <= y[0] - 0.9 * (y[0] - y.min()))
+    y = y[: done[0] + 1] if len(done) and done[0] >= 3 else y
+    x = view.steps[first : first + len(y)]
     if len(y) < 3 or x[-1] <= x[0]:
         return "exponential", float("nan")
     straight, rest = _line(x, y)

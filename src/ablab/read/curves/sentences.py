@@ -1,17 +1,18 @@
 """Readings as text, in the style of a logbook."""
 
-import math
 import statistics
 from collections.abc import Sequence
 
-from ablab.read.curves.reading import Descent, Plateau, Reading
+from ablab.read.curves.numbers import number
+from ablab.read.curves.phrases import events, level_text, rises_to_end
+from ablab.read.curves.reading import Plateau, Reading
 
 _NEAR = 0.03  # relative difference up to which levels of several runs are the same
 
 
 def sentence(reading: Reading) -> str:
     """A reading in one line: ``log(10) until 1,200, then …; floor 8e-9 from 1,600``."""
-    parts = [*_events(reading)]
+    parts = [*events(reading)]
     if len(reading.spikes) == 1:
         spike = reading.spikes[0]
         parts.append(
@@ -35,9 +36,17 @@ def group_sentence(readings: Sequence[Reading]) -> str:
     count = len(readings)
     parts = []
     for group in common_plateaus(readings):
-        level = _level(group[0][1])
+        level = level_text(group[0][1])
         ends = [plateau.last for _, plateau in group]
         parts.append(f"{level} until {_range(ends)}{_of(len(group), count)}")
+    jumps = [reading.transitions[0] for reading in readings if reading.transitions]
+    if len(jumps) >= count / 2:
+        steps = _range([each.step for each in jumps])
+        parts.append(f"transition at {steps}{_of(len(jumps), count)}")
+    risen = [reading.rises[0] for reading in readings if reading.rises]
+    if len(risen) >= count / 2:
+        verb = "rises" if readings[0].direction == "lower" else "drops"
+        parts.append(f"{verb} to {_range([each.high for each in risen])}{_of(len(risen), count)}")
     for name, word in (("growbacks", "growback"), ("spikes", "spike")):
         numbers = [len(getattr(reading, name)) for reading in readings]
         having = sum(number > 0 for number in numbers)
@@ -46,23 +55,14 @@ def group_sentence(readings: Sequence[Reading]) -> str:
             parts.append(f"{_range(numbers)} {noun}{_of(having, count)}")
     floors = [reading.floor.level for reading in readings if reading.floor is not None]
     if len(floors) >= count / 2:
-        parts.append(f"floor {_range(floors)}{_of(len(floors), count)}")
+        word = "floor" if readings[0].direction == "lower" else "stays at"
+        parts.append(f"{word} {_range(floors)}{_of(len(floors), count)}")
     falling = sum(not reading.finished for reading in readings)
     if falling:
         values = [reading.end for reading in readings if not reading.finished]
-        parts.append(f"still falling at the end, at {_range(values)}{_of(falling, count)}")
+        verb = "falling" if readings[0].direction == "lower" else "rising"
+        parts.append(f"still {verb} at the end, at {_range(values)}{_of(falling, count)}")
     return "; ".join(parts) or f"ends at {_range([reading.end for reading in readings])}"
-
-
-def number(value: float) -> str:
-    """A value with three significant digits, or two if it is very small or large."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    rounded = float(f"{value:.3g}")
-    if 1e-3 <= abs(rounded) < 1e5:
-        return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
 
 
 def common_plateaus(
@@ -93,51 +93,6 @@ def common_plateaus(
     return sorted(common, key=lambda group: statistics.median(each.last for _, each in group))
 
 
-def _events(reading: Reading) -> list[tuple[int, str]]:
-    parts = []
-    falls = {descent.start: descent for descent in reading.descents}
-    for place, plateau in enumerate(reading.plateaus):
-        text = _plateau(plateau, place == 0 and plateau.first <= _soon(reading))
-        descent = falls.get(plateau.last)
-        if descent is not None:
-            text += f", then falls {_form(descent, reading)}"
-        parts.append((plateau.first, text))
-    parts += [
-        (each.step, f"slows down {each.factor:.0f}-fold at {each.step:,} ({number(each.value)})")
-        for each in reading.slowdowns
-    ]
-    shown = reading.growbacks[:4]
-    parts += [
-        (each.first, f"grows back from {number(each.low)} at {each.first:,} to "
-                     f"{number(each.high)} at {each.last:,}")
-        for each in shown
-    ]  # fmt: skip
-    if len(reading.growbacks) > len(shown):
-        more = len(reading.growbacks) - len(shown)
-        noun = "growback" if more == 1 else "growbacks"
-        parts.append((shown[-1].first + 1, f"{more} more {noun}"))
-    return parts
-
-
-def _plateau(plateau: Plateau, from_start: bool) -> str:
-    if from_start:
-        return f"{_level(plateau)} until {plateau.last:,}"
-    return f"plateau at {_level(plateau)} from {plateau.first:,} to {plateau.last:,}"
-
-
-def _level(plateau: Plateau) -> str:
-    return plateau.name or number(plateau.level)
-
-
-def _form(descent: Descent, reading: Reading) -> str:
-    to = f"to {number(descent.to)} at {descent.end:,}"
-    if not reading.positive or not math.isfinite(descent.rate):
-        return to
-    if descent.form == "exponential":
-        return f"{to} (halving every {number(abs(descent.rate))} steps)"
-    return f"{to} (as step^{descent.rate:.2g})"
-
-
 def _several_spikes(reading: Reading) -> str:
     spikes = reading.spikes
     highest = max(spikes, key=lambda each: each.height)
@@ -158,12 +113,15 @@ def _ending(reading: Reading) -> str:
         return f"not finite at {reading.not_finite:,}"
     if reading.floor is not None:
         level = reading.floor.name or number(reading.floor.level)
-        if reading.floor.first <= _soon(reading) and not reading.plateaus:
+        events = (reading.plateaus, reading.descents, reading.rises, reading.growbacks)
+        if reading.floor.first <= _soon(reading) and not any(events):
             return f"{level} to the end ({reading.last:,})"
-        return f"floor {level} from {reading.floor.first:,}"
+        word = "floor" if reading.direction == "lower" else "stays at"
+        return f"{word} {level} from {reading.floor.first:,}"
     if not reading.finished:
-        return f"still falling at {reading.last:,} ({number(reading.end)})"
-    return f"ends at {number(reading.end)}"
+        falling = "falling" if reading.direction == "lower" else "rising"
+        return f"still {falling} at {reading.last:,} ({number(reading.end)})"
+    return "" if rises_to_end(reading) else f"ends at {number(reading.end)}"
 
 
 def _soon(reading: Reading) -> int:

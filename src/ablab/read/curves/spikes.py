@@ -21,7 +21,7 @@ _MOST_PERIODS = 3  # maximum number of periods between two spikes
 _SINGLES = 3  # maximum number of spikes of one value around one; more of them are noise
 _AROUND = 500  # ... within this number of values on either side
 _BLOCK = 200  # number of values of the blocks in which the upward noise is estimated
-_STEEP = 0.1  # where values are far apart, a jump from its first value takes at most this fraction of its step
+_STEEP = 0.1  # maximum duration of a jump, as a fraction of its step, where values are far apart
 
 
 @dataclass(frozen=True)
