@@ -31,7 +31,7 @@ _DROP = 0.2  # minimum fall, on the reading scale
 _RECENT = 3.0  # before this multiple of a plateau's last step, a steeper fall is its descent
 _SAME = 3.0  # bins whose difference is below this many standard errors are at one level
 _FIRST_VALUES = 3  # number of values whose median is the value at the start
-_START = 0.25  # minimum fall from the start, on the reading scale
+_START = 0.2  # minimum fall from the start, on the reading scale
 
 
 class Events:
@@ -89,8 +89,8 @@ class Events:
         at_end = self._scale.value(low)
         floor = self.floor
         if floor is not None and view.steps[start] < floor.first <= view.steps[end]:
-            if np.searchsorted(view.steps, floor.first) - start > 2:
-                end, at_end = int(np.searchsorted(view.steps, floor.first)), floor.level
+            arrived = int(np.searchsorted(view.steps, floor.first))
+            end, at_end = (arrived, floor.level) if arrived > start + 2 else (end, at_end)
         return Descent(
             int(view.steps[start]), int(view.steps[end]), plateau.level, plateau.name, at_end,
             form, rate, plateau.confidence,

@@ -95,7 +95,7 @@ def merge(linear: Found, logarithmic: Found) -> Found:
         _bends(linear.slowdowns, logarithmic.slowdowns),
         _bends(linear.steepenings, logarithmic.steepenings),
         [*linear.ends, *logarithmic.ends],
-        sorted({*linear.stops, *logarithmic.stops}),
+        sorted({*linear.stops, *logarithmic.stops, *(level.first for level in levels)}),
     )
 
 
@@ -145,7 +145,7 @@ def _levels(
         drop = _drop(view, flat, high, last)
         long = view.length(flat.first, flat.last) >= _LONG * view.span
         in_rise = any(rise.first <= flat.last + 1 and flat.first - 1 <= rise.last for rise in rises)
-        if drop is None and not (long and in_rise):
+        if drop is None and not (long and in_rise and _is_left_upwards(view, flat, rises)):
             continue
         if not long and (in_rise or _after_spike(view, flat, jumps)):
             continue
@@ -213,6 +213,18 @@ def _drop(view: View, flat: Flat, high: int, last: int) -> float | None:
     )
     own = max(flat.change, _change(view, flat)) / view.steps_between(flat.first, flat.last)
     return drop if max([*slopes, whole]) >= _STEEPER * own else None
+
+
+def _is_left_upwards(view: View, flat: Flat, rises: list[Rise]) -> bool:
+    """Whether a rise from a flat stretch, or to it, is steeper than the stretch in linear time."""
+    if not view.logarithmic:
+        return True
+    own = max(flat.change, _change(view, flat)) / view.steps_between(flat.first, flat.last)
+    for rise in rises:
+        if rise.last > flat.last and rise.first <= flat.last + 1:
+            height = rise.high - flat.level
+            return height >= _STEEPER * own * view.steps_between(flat.last, rise.last)
+    return True
 
 
 def _change(view: View, flat: Flat) -> float:

@@ -110,12 +110,25 @@ class _Events:
             ):
                 self.told.add(id(plateau))
                 return f"{form}{jump} to a {self._plateau_there(plateau)}{self._after(plateau)}"
-        if reading.floor is not None and descent.end >= reading.floor.first and not jump:
-            return form
-        if not reading.finished and descent.end >= _LATE * reading.last and not jump:
-            return form
+        if self._leads_to_floor(descent):
+            return form + jump
+        if not reading.finished and descent.end >= _LATE * reading.last:
+            return form + jump
         at = "" if jump else f" at {descent.end:,}"
         return f" to {number(descent.to)}{at}{form}{jump}"
+
+    def _leads_to_floor(self, descent: Descent) -> bool:
+        """Whether a descent ends at the floor, or close to it with nothing in between."""
+        reading, floor = self.reading, self.reading.floor
+        if floor is None:
+            return False
+        if descent.end >= floor.first:
+            return True
+        other = (*reading.slowdowns, *reading.growbacks, *reading.steepenings)
+        starts = [getattr(each, "step", getattr(each, "first", 0)) for each in other]
+        starts += [plateau.first for plateau in reading.plateaus]
+        near = floor.first <= descent.end + _NEAR * (descent.end - descent.start)
+        return near and not any(descent.end <= start <= floor.first for start in starts)
 
     def _transition(self, descent: Descent) -> str:
         found: Transition | None = next(

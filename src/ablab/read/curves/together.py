@@ -1,0 +1,239 @@
+"""Training and held-out curves of one run, read together: what generalises, when, and what not."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ablab.read.curves.noise import estimate_noise
+from ablab.read.curves.reader import read_curve
+from ablab.read.curves.reading import Growback, Reading
+from ablab.read.curves.scale import Direction, Floats, Scale, scale_of
+from ablab.read.curves.view import View, make_logarithmic_view
+
+_LEAST = 0.2  # minimum fall, on the reading scale
+_ERRORS = 6.0  # ... and in standard errors
+_LATER = 2.0  # minimum ratio of the steps at which the two curves are learnt, for a delay
+_GAP = 0.7  # minimum distance of the curves in between, on the reading scale: a factor of 2
+_AGAIN = 0.5  # minimum fraction of a rise that the second descent undoes
+
+
+@dataclass(frozen=True)
+class Together:
+    """What a training and a held-out curve say together.
+
+    Attributes:
+        training: The column of the training curve.
+        held_out: The column of the held-out curve.
+        last: The last step of both.
+        memorised: The step at which the training curve is learnt while the held-out one is not:
+            both are learnt at the value half-way between the held-out curve's worst and best (of
+            losses, in the logarithm). If the held-out curve never improves, the step at which half
+            of the training curve's fall is done. None if they are learnt together.
+        stays_at: The held-out curve's value in between; None without ``memorised``.
+        generalised: The step at which the held-out curve is learnt, if that is later by a factor of
+            two or more; else None.
+        delay: ``generalised`` minus ``memorised``.
+        factor: ``generalised`` over ``memorised``.
+        overfits_from: The step of the held-out curve's best value, if it then gets worse to the
+            end while the training curve gets better; else None.
+        overfits: That rise.
+        double_descent: The rise between the two descents of the held-out curve; None without.
+        direction: Which values are better: ``lower`` or ``higher``.
+    """
+
+    training: str
+    held_out: str
+    last: int
+    memorised: int | None = None
+    stays_at: float | None = None
+    generalised: int | None = None
+    delay: int | None = None
+    factor: float | None = None
+    overfits_from: int | None = None
+    overfits: Growback | None = None
+    double_descent: Growback | None = None
+    direction: Direction = "lower"
+
+    def as_data(self) -> dict[str, Any]:
+        """The finding as plain data."""
+        return asdict(self)
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is something to say."""
+        found = (self.memorised, self.overfits_from, self.double_descent)
+        return any(each is not None for each in found)
+
+
+def from_data(data: dict[str, Any]) -> Together:
+    """Rebuilds a finding from the result of :meth:`Together.as_data`."""
+    data = dict(data)
+    for name in ("overfits", "double_descent"):
+        if data[name] is not None:
+            data[name] = Growback(**data[name])
+    return Together(**data)
+
+
+def read_together(
+    training: tuple[ArrayLike, ArrayLike],
+    held_out: tuple[ArrayLike, ArrayLike],
+    columns: tuple[str, str] = ("train_loss", "eval_loss"),
+    direction: Direction | None = None,
+) -> Together:
+    """Reads a training and a held-out curve together.
+
+    Args:
+        training: Steps and values of the training curve, as for :func:`read_curve`.
+        held_out: Those of the held-out curve.
+        columns: The names of the two columns.
+        direction: Which values are better, as for :func:`read_curve`.
+
+    Raises:
+        ValueError: A curve has no finite value, or steps and values do not match.
+    """
+    readings = [
+        read_curve(steps, values, column, direction=direction)
+        for (steps, values), column in zip((training, held_out), columns, strict=True)
+    ]
+    better = readings[1].direction
+    nothing = Together(*columns, readings[1].last, direction=better)
+    curves = [_finite(*each) for each in (training, held_out)]
+    if min(len(steps) for steps, _ in curves) < 8:
+        return nothing
+    scale = scale_of(np.concatenate([values for _, values in curves]), better)
+    views = [_view(steps, values, scale) for steps, values in curves]
+    learns, held = (_Fall.of(view) for view in views)
+    double = _double_descent(readings[1], scale)
+    rise = _overfitting(readings[1], learns, scale)
+    found = Together(
+        *columns,
+        readings[1].last,
+        overfits_from=None if rise is None else rise.first,
+        overfits=rise,
+        double_descent=double,
+        direction=better,
+    )
+    if rise is not None or double is not None or not learns.falls:
+        return found
+    return _delayed(found, learns, held, scale)
+
+
+@dataclass(frozen=True)
+class _Fall:
+    """The largest fall of a curve, in bins of logarithmic time on the reading scale.
+
+    Attributes:
+        steps: The step of each bin.
+        values: The mean of each bin.
+        worst: The bin from which the curve falls.
+        best: The bin at which it is lowest.
+        falls: Whether the fall is larger than noise explains.
+    """
+
+    steps: Floats
+    values: Floats
+    worst: int
+    best: int
+    falls: bool
+
+    @staticmethod
+    def of(view: View) -> "_Fall":
+        mean, error = view.bins.mean, view.bins.deviation
+        above = np.maximum.accumulate(mean)
+        best = int(np.argmax(above - mean))
+        worst = int(np.argmax(mean[: best + 1]))
+        least = max(_LEAST, _ERRORS * float(np.hypot(error[worst], error[best])))
+        return _Fall(view.bins.step, mean, worst, best, bool(mean[worst] - mean[best] > least))
+
+    @property
+    def middle(self) -> float:
+        return float(self.values[self.worst] + self.values[self.best]) / 2
+
+    def first_below(self, level: float) -> int | None:
+        """The first step from which the mean of three bins is at most at a level."""
+        smooth = np.convolve(np.pad(self.values, 1, mode="edge"), np.ones(3) / 3, mode="valid")
+        below = np.flatnonzero(smooth <= level)
+        return int(self.steps[below[0]]) if len(below) else None
+
+    def last_above(self, level: float) -> int:
+        """The step at which the curve goes through a level in its fall for the last time."""
+        above = np.flatnonzero(self.values[: self.best + 1] > level)
+        return int(self.steps[min(int(above[-1]) + 1, self.best)]) if len(above) else 0
+
+
+def _delayed(found: Together, training: _Fall, held: _Fall, scale: Scale) -> Together:
+    """Whether the held-out curve is learnt late, or never."""
+    if not held.falls:
+        step = training.first_below(training.middle)
+        gap = float(held.values[-1] - training.values[-1])
+        if step is None or gap < _GAP:
+            return found
+        return _with(found, step, None, scale.value(float(np.median(_after(held, step)))))
+    first = training.first_below(held.middle)
+    then = held.last_above(held.middle)
+    if first is None or first <= 0 or then < _LATER * first:
+        return found
+    between = _after(held, first, then)
+    apart = between - np.interp(
+        np.log(_steps(held, first, then)), np.log(training.steps), training.values
+    )
+    if not len(between) or apart.max() < _GAP:
+        return found
+    place = int(np.argmin(abs(_steps(held, first, then) - np.sqrt(first * then))))
+    return _with(found, first, then, scale.value(float(between[place])))
+
+
+def _with(found: Together, first: int, then: int | None, value: float) -> Together:
+    data = found.as_data() | {"memorised": first, "stays_at": value, "generalised": then}
+    if then is not None:
+        data |= {"delay": then - first, "factor": then / first}
+    return from_data(data)
+
+
+def _inside(fall: _Fall, first: float, last: float) -> np.ndarray:
+    inside: np.ndarray = (fall.steps >= first) & (fall.steps <= last)
+    return inside
+
+
+def _after(fall: _Fall, first: float, last: float = np.inf) -> Floats:
+    return fall.values[_inside(fall, first, last)]
+
+
+def _steps(fall: _Fall, first: float, last: float) -> Floats:
+    return fall.steps[_inside(fall, first, last)]
+
+
+def _overfitting(held_out: Reading, training: _Fall, scale: Scale) -> Growback | None:
+    """The last rise of the held-out curve, if it lasts while the training curve falls."""
+    if not held_out.growbacks:
+        return None
+    rise = held_out.growbacks[-1]
+    if _undone(rise, held_out, scale) >= _AGAIN:
+        return None
+    after = training.values[training.steps >= rise.first]
+    return rise if len(after) > 1 and after[0] - after[-3:].mean() > _LEAST / 2 else None
+
+
+def _double_descent(held_out: Reading, scale: Scale) -> Growback | None:
+    """The highest rise that follows a fall and is undone again."""
+    found = [each for each in held_out.growbacks if _undone(each, held_out, scale) >= _AGAIN]
+    return max(found, key=lambda each: abs(each.high - each.low), default=None)
+
+
+def _undone(rise: Growback, reading: Reading, scale: Scale) -> float:
+    """How much of a rise is undone by the end of the curve."""
+    low, high, end = scale.read(np.array([rise.low, rise.high, reading.end]))
+    return float((high - end) / (high - low))
+
+
+def _finite(steps: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
+    x, y = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    known = np.isfinite(y)
+    return x[known], y[known]
+
+
+def _view(steps: Floats, values: Floats, scale: Scale) -> View:
+    read = scale.read(values)
+    return make_logarithmic_view(steps, read, estimate_noise(read))
