@@ -17,10 +17,20 @@ _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 @json_option
 @quiet_option
 def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> None:
-    """Describe curves: plateaus, descents, slowdowns, growbacks, spikes, the floor."""
+    """Describe curves: plateaus, descents, rises, transitions, spikes, the floor.
+
+    The training loss is read together with the held-out loss, where that was logged: whether and
+    when a run generalises, or overfits.
+    """
     from ablab.config import InputError, Problem, visible
     from ablab.experiments.experiment import variant_label
-    from ablab.read.curves.sentences import group_sentence, sentence
+    from ablab.read.curves.sentences import (
+        group_pair_sentence,
+        group_sentence,
+        pair_sentence,
+        sentence,
+    )
+    from ablab.read.pairs import COLUMNS, experiment_pairs
     from ablab.read.readings import experiment_readings
     from ablab.read.spikes import explain
     from ablab.store import Store
@@ -45,6 +55,7 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
         for run in runs
         if run.run in found and column == "train_loss"
     }
+    pairs = experiment_pairs(opened, record, runs) if column in COLUMNS else {}
     groups: dict[str, list[Any]] = {}
     for run in runs:
         if run.run in found:
@@ -62,6 +73,12 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
                         "status": run.status,
                         "sentence": sentence(found[run.run]),
                         **found[run.run].as_data(),
+                        "together": None
+                        if run.run not in pairs
+                        else {
+                            "sentence": pair_sentence(pairs[run.run]),
+                            **pairs[run.run].as_data(),
+                        },
                         "explanation": None
                         if explained.get(run.run) is None
                         else explained[run.run].as_data(),  # type: ignore[union-attr]
@@ -85,8 +102,13 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
         echo(visible(label), bold=True)
         if len(members) > 1:
             echo(f"  all: {group_sentence([found[run.run] for run in members])}")
+            both = group_pair_sentence([pairs[run.run] for run in members if run.run in pairs])
+            if both:
+                echo(f"    {both}")
         for run in members:
             echo(f"  seed {run.seed} ({run.run}): {sentence(found[run.run])}")
+            if run.run in pairs and pairs[run.run].anything:
+                echo(f"    {pair_sentence(pairs[run.run])}")
             why = explained.get(run.run)
             if why is not None:
                 echo(f"    {why.sentence}")

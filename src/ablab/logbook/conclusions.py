@@ -8,10 +8,18 @@ from ablab.config import InputError
 from ablab.experiments.experiment import variant_label
 from ablab.read.curves import Reading
 from ablab.read.curves.numbers import number
-from ablab.read.curves.sentences import common_plateaus, group_sentence, sentence
+from ablab.read.curves.sentences import (
+    common_plateaus,
+    group_pair_sentence,
+    group_sentence,
+    pair_sentence,
+    sentence,
+)
+from ablab.read.curves.together import Together
 from ablab.read.effects import Effects, comparison_sentence, interaction_sentence, scaling_sentence
 from ablab.read.effects.stored import experiment_effects
 from ablab.read.measures import shown
+from ablab.read.pairs import experiment_pairs
 from ablab.read.readings import experiment_readings
 from ablab.read.spikes import Explanation, explain
 from ablab.read.summary import VariantSummary
@@ -75,7 +83,7 @@ def find(
     ]
     return Conclusions(
         readings,
-        _variants(runs, readings),
+        _variants(runs, readings, experiment_pairs(store, record, runs)),
         effects,
         spikes,
         judged,
@@ -126,18 +134,23 @@ def _explanations(
 
 
 def _variants(
-    runs: Sequence[RunRecord], readings: dict[str, Reading]
+    runs: Sequence[RunRecord], readings: dict[str, Reading], pairs: dict[str, Together]
 ) -> list[tuple[str, str, list[tuple[str, int, str]]]]:
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
         if run.run in readings:
             groups.setdefault(variant_label(run.variant), []).append(run)
+
+    def of_run(run: str) -> str:
+        text = pair_sentence(pairs[run]) if run in pairs else ""
+        return "; ".join(filter(None, [sentence(readings[run]), text]))
+
+    def of_group(members: list[RunRecord]) -> str:
+        text = group_pair_sentence([pairs[run.run] for run in members if run.run in pairs])
+        return "; ".join(filter(None, [group_sentence([readings[r.run] for r in members]), text]))
+
     return [
-        (
-            label,
-            group_sentence([readings[run.run] for run in members]),
-            [(run.run, run.seed, sentence(readings[run.run])) for run in members],
-        )
+        (label, of_group(members), [(run.run, run.seed, of_run(run.run)) for run in members])
         for label, members in groups.items()
     ]
 

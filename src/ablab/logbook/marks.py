@@ -18,8 +18,8 @@ def curve_marks(
 ) -> dict[str, list[dict[str, Any]]]:
     """The marks of each variant's curve, by label of the variant.
 
-    Plateaus, descents and floors are medians over the seeds that have them. Spikes, growbacks and
-    slowdowns are marked for each seed.
+    Plateaus, descents and floors are medians over the seeds that have them. Spikes, rises, peaks,
+    growbacks, transitions, slowdowns and steepenings are marked for each seed.
 
     Args:
         runs: The runs.
@@ -77,6 +77,34 @@ def _marks(group: list[tuple[int, Reading]]) -> list[dict[str, Any]]:
                   f"slows down {each.factor:.0f}-fold{own}")
             for each in reading.slowdowns[:4]
         ]  # fmt: skip
+        marks += _other_marks(reading, own)
+    return marks
+
+
+def _other_marks(reading: Reading, own: str) -> list[dict[str, Any]]:
+    """Rises, peaks, steepenings and transitions of one seed; ``own`` names it."""
+    fall, rise = ("falls", "rises") if reading.direction == "lower" else ("rises", "drops")
+    peak = "peak" if reading.direction == "lower" else "low"
+    marks = [
+        _mark("rise", each.first, each.last, each.high,
+              f"{rise} from {number(each.low)} to {number(each.high)}{own}")
+        for each in reading.rises
+    ]  # fmt: skip
+    marks += [
+        _mark("peak", each.step, each.step, each.value, f"{peak} {number(each.value)}{own}")
+        for each in reading.peaks
+    ]
+    marks += [
+        _mark("steepening", each.step, each.step, each.value,
+              f"{fall} {number(each.factor)} times as steeply{own}")
+        for each in reading.steepenings[:4]
+    ]  # fmt: skip
+    marks += [
+        _mark("transition", each.step, each.step, (each.low + each.high) / 2,
+              f"transition from {number(each.low)} to {number(each.high)}, 10% to 90% in "
+              f"{each.width:,} steps{own}")
+        for each in reading.transitions
+    ]  # fmt: skip
     return marks
 
 

@@ -20,8 +20,8 @@ from ablab.logbook.variant_curves import DASHES, is_wide, styles
 from ablab.read.bands import MAX_POINTS, Band
 
 # Marks by column and label of the variant, each {"kind", "from", "to", "level", "text"}. kind is
-# plateau, descent, growback, spike, slowdown, floor, restart or diverged; from and to are steps;
-# level is a value or None; text is shown in the tooltip.
+# plateau, descent, growback, rise, peak, spike, slowdown, steepening, transition, floor, restart or
+# diverged; from and to are steps; level is a value or None; text is shown in the tooltip.
 Marks = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
 
 _POINTS = 170_000  # maximum number of points on a page, at about 17 bytes each

@@ -8,6 +8,7 @@ Modules:
 - ``hypothesis_tests``: the statistical tests behind verdicts.
 - ``incidents``: finds the statistics that deviated first before an incident.
 - ``measures``: computes a measure for each run.
+- ``pairs``: training and held-out curves of stored runs, read together.
 - ``readings``: readings of stored runs, cached in the index.
 - ``samples``: predictions on held-out samples, and generated text.
 - ``spikes``: explains spikes and suggests a test.

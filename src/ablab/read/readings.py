@@ -5,13 +5,16 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from ablab.experiments.identity import digest
 from ablab.experiments.measures import check_column
+from ablab.experiments.registration import TaskRecord
 from ablab.read import curves
 from ablab.read.curves import Reading, read_curve
 from ablab.read.curves.reading import from_data
+from ablab.read.curves.scale import Direction
 from ablab.store.cached_readings import cache_readings, cached_readings, data_versions
 from ablab.store.metrics import experiment_metrics
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -37,27 +40,40 @@ def experiment_readings(
         column: The column to read.
     """
     check_column(column)
-    by_levels = _by_levels(store, record, runs)
     found: dict[str, Reading] = {}
-    for levels, some in by_levels:
-        found |= _readings(store, record, some, column, levels)
+    several = record.registration is not None and bool(record.registration.task_of_variant)
+    for task, some in by_task(store, record, runs):
+        levels = task.levels if task is not None and several else record.levels
+        known = None if task is None else column_direction(task, column)
+        found |= _readings(store, record, some, column, levels, known)
     return {run.run: found[run.run] for run in runs if run.run in found}
 
 
-def _by_levels(
+def column_direction(task: TaskRecord, column: str) -> Direction | None:
+    """Which values of a column are better, as the task declares it; None if it does not.
+
+    ``eval_accuracy/digit_0`` is a part of the measure ``accuracy``.
+    """
+    for prefix in ("eval_", "train_"):
+        if column.startswith(prefix):
+            return task.directions.get(column.removeprefix(prefix).split("/")[0])
+    return None
+
+
+def by_task(
     store: Store, record: ExperimentRecord, runs: Sequence[RunRecord]
-) -> list[tuple[dict[str, float], list[RunRecord]]]:
-    """The runs by the natural levels of their tasks, which can differ between variants."""
+) -> list[tuple[TaskRecord | None, list[RunRecord]]]:
+    """The runs by what was recorded of their tasks, which can differ between variants."""
     known = record.registration
     if known is None or not known.task_of_variant:
-        return [(record.levels, list(runs))]
+        return [(None if known is None else known.task(0), list(runs))]
     seeds = max(1, len(record.definition["seeds"]))
     places = {row["run"]: row["position"] // seeds for row in store.members(record.id)}
-    groups: dict[str, tuple[dict[str, float], list[RunRecord]]] = {}
+    groups: dict[str, tuple[TaskRecord | None, list[RunRecord]]] = {}
     for run in runs:
         task = known.task(places[run.run]) if run.run in places else None
-        levels = record.levels if task is None else task.levels
-        groups.setdefault(digest(levels), (levels, []))[1].append(run)
+        key = "" if task is None else digest([task.levels, task.directions])
+        groups.setdefault(key, (task, []))[1].append(run)
     return list(groups.values())
 
 
@@ -67,12 +83,13 @@ def _readings(
     runs: Sequence[RunRecord],
     column: str,
     levels: dict[str, float],
+    direction: Direction | None,
 ) -> dict[str, Reading]:
-    """The readings of runs with the same natural levels."""
+    """The readings of runs with the same natural levels and directions."""
     trained = [run for run in runs if run.step]
     # Before the metrics are read: rows that are added meanwhile make the cached reading outdated.
     versions = data_versions(store, [run.run for run in trained])
-    read_with = digest(levels)[:16]
+    read_with = digest([levels, direction])[:16]
     editions = {
         (run.run, run.step): f"{EDITION} {versions[run.run]} {read_with}" for run in trained
     }
@@ -83,22 +100,35 @@ def _readings(
         frame = experiment_metrics(
             store, record, lambda names: [name for name in names if name == column]
         )
-        made = read_frame(frame.filter(pl.col("run").is_in(list(left))), column, levels)
+        made = read_frame(frame.filter(pl.col("run").is_in(list(left))), column, levels, direction)
         texts = {(run, left[run]): json.dumps(reading.as_data()) for run, reading in made.items()}
         cache_readings(store, column, editions, texts)
         found |= made
     return found
 
 
-def read_frame(frame: pl.DataFrame, column: str, levels: dict[str, float]) -> dict[str, Reading]:
+def read_frame(
+    frame: pl.DataFrame,
+    column: str,
+    levels: dict[str, float],
+    direction: Direction | None = None,
+) -> dict[str, Reading]:
     """The reading of each run in a frame with ``run``, ``step`` and the column, by run id."""
+    found = {}
+    for run, (steps, values) in curves_of(frame, column).items():
+        found[run] = read_curve(steps, values, column, levels, direction)
+    return found
+
+
+def curves_of(frame: pl.DataFrame, column: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The steps and values of a column with any finite value, by run id."""
     if column not in frame.columns:
         return {}
     found = {}
     for (run,), part in (
         frame.select("run", "step", column).drop_nulls().group_by("run", maintain_order=True)
     ):
-        steps, values = part["step"].to_numpy(), part[column].cast(pl.Float64).to_numpy()
         if part[column].is_finite().any():
-            found[str(run)] = read_curve(steps, values, column, levels)
+            values = part[column].cast(pl.Float64).to_numpy()
+            found[str(run)] = (part["step"].to_numpy(), values)
     return found

@@ -66,7 +66,8 @@ def read_pass(view: View, jumps: list[spikes.Jump]) -> Found:
     blocked = [(flat.first - 1, flat.last + 1) for flat in flats]
     blocked += [(rise.first - 2, rise.last + 2) for rise in rises]
     slowdowns = find_slowdowns(view, blocked)
-    steepenings = find_steepenings(view, [each.last for each in (*flats, *rises)])
+    tops = [flat.last for flat in flats] + [rise.last for rise in rises]
+    steepenings = find_steepenings(view, tops)
     stops = [flat.first for flat in flats] + [rise.first for rise in rises]
     stops += [bend.bin for bend in slowdowns]
     return Found(

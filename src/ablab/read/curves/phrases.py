@@ -22,7 +22,8 @@ def level_text(plateau: Plateau) -> str:
 
 def rises_to_end(reading: Reading) -> bool:
     """Whether the last event is a rise to the end of the curve."""
-    return any(_to_end(each, reading) for each in (*reading.growbacks, *reading.rises))
+    risen: list[Rise | Growback] = [*reading.growbacks, *reading.rises]
+    return any(_to_end(each, reading) for each in risen)
 
 
 class _Events:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ablab.read.curves.numbers import number
 from ablab.read.curves.phrases import events, level_text, rises_to_end
 from ablab.read.curves.reading import Plateau, Reading
+from ablab.read.curves.together import Together
 
 _NEAR = 0.03  # relative difference up to which levels of several runs are the same
 
@@ -63,6 +64,61 @@ def group_sentence(readings: Sequence[Reading]) -> str:
         verb = "falling" if readings[0].direction == "lower" else "rising"
         parts.append(f"still {verb} at the end, at {_range(values)}{_of(falling, count)}")
     return "; ".join(parts) or f"ends at {_range([reading.end for reading in readings])}"
+
+
+def pair_sentence(found: Together) -> str:
+    """What two curves say together, in one line; empty if there is nothing to say."""
+    training, held, lower = found.training, found.held_out, found.direction == "lower"
+    better, worse = ("falls", "rises") if lower else ("rises", "drops")
+    if found.overfits is not None:
+        rise = found.overfits
+        return (
+            f"overfits from {rise.first:,}: {held} {worse} from {number(rise.low)} to "
+            f"{number(rise.high)} while {training} still {better}"
+        )
+    if found.double_descent is not None:
+        rise = found.double_descent
+        return (
+            f"double descent: {held} {better} to {number(rise.low)} at {rise.first:,}, {worse} to "
+            f"{number(rise.high)} at {rise.last:,}, then {better} again"
+        )
+    if found.memorised is None or found.stays_at is None:
+        return ""
+    if found.generalised is None:
+        return (
+            f"memorises: {training} {better} at {found.memorised:,}, {held} is "
+            f"{number(found.stays_at)} and does not improve by {found.last:,}"
+        )
+    return (
+        f"memorises, then generalises: {training} {better} at {found.memorised:,}, {held} only at "
+        f"{found.generalised:,} ({found.delay:,} steps later, {number(found.factor or 1)} times as "
+        f"late); in between it is {number(found.stays_at)}"
+    )
+
+
+def group_pair_sentence(found: Sequence[Together]) -> str:
+    """The pairs of several seeds in one line; empty if none has anything to say."""
+    count = len(found)
+    if count == 1:
+        return pair_sentence(found[0])
+    late = [each for each in found if each.generalised is not None]
+    never = [each for each in found if each.memorised is not None and each.generalised is None]
+    overfit = [each.overfits_from for each in found if each.overfits_from is not None]
+    double = [each for each in found if each.double_descent is not None]
+    parts = []
+    if late:
+        factors = _range([each.factor for each in late if each.factor is not None])
+        parts.append(
+            f"{late[0].held_out} generalises at {_range([e.generalised or 0 for e in late])}, "
+            f"{factors} times as late as {late[0].training}{_of(len(late), count)}"
+        )
+    if never:
+        parts.append(f"memorises and does not generalise{_of(len(never), count)}")
+    if overfit:
+        parts.append(f"overfits from {_range(overfit)}{_of(len(overfit), count)}")
+    if double:
+        parts.append(f"double descent{_of(len(double), count)}")
+    return "; ".join(parts)
 
 
 def common_plateaus(

@@ -198,11 +198,13 @@ def _inside(fall: _Fall, first: float, last: float) -> np.ndarray:
 
 
 def _after(fall: _Fall, first: float, last: float = np.inf) -> Floats:
-    return fall.values[_inside(fall, first, last)]
+    values: Floats = fall.values[_inside(fall, first, last)]
+    return values
 
 
 def _steps(fall: _Fall, first: float, last: float) -> Floats:
-    return fall.steps[_inside(fall, first, last)]
+    steps: Floats = fall.steps[_inside(fall, first, last)]
+    return steps
 
 
 def _overfitting(held_out: Reading, training: _Fall, scale: Scale) -> Growback | None:

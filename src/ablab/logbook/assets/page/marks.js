@@ -21,7 +21,7 @@ function markBox(curve, mark, at, height) {
   const middle = mark.kind === "spike" ? mark.from + (mark.to - mark.from) / 2 : mark.from;
   const level = mark.level ?? valueAt(curve, middle);
   const left = at.x(mark.from), right = at.x(mark.to ?? mark.from);
-  if (mark.kind === "growback") {
+  if (mark.kind === "growback" || mark.kind === "rise") {
     const first = Math.max(0, placeOf(curve.steps, mark.from)), last = Math.max(first, placeOf(curve.steps, mark.to));
     const heights = curve.line.slice(first, last + 1).map(at.y);
     return { left, right: Math.max(right, left + 2), top: Math.min(...heights) - 12, bottom: Math.max(...heights) + 12 };
@@ -42,7 +42,7 @@ function drawMark(ctx, curve, mark, box) {
   ctx.lineWidth = 1.5;
   ctx.setLineDash([]);
   ctx.beginPath();
-  if (mark.kind === "growback") {
+  if (mark.kind === "growback" || mark.kind === "rise") {
     ctx.globalAlpha = 0.28;
     ctx.fillRect(box.left, box.top, box.right - box.left, box.bottom - box.top);
     ctx.globalAlpha = 1;
