@@ -102,7 +102,7 @@ def logged(rng: Rng, kind: str, curve: Drawn, noise: float) -> Timed:
     else:
         require(kind not in ("steepening",))
         steps = np.unique(np.geomspace(1, n, int(rng.integers(150, 300))).round().astype(int))
-    if kind in ("log_time", "grokking_loss", "grokking_accuracy"):
+    if kind in ("log_time", "grokking_loss", "grokking_accuracy", "peak"):
         early = min(_starts(curve))
         require((steps < early).sum() >= 12)
     memory = float(rng.choice([0, 0, 0.3, 0.6])) if way < 2 else 0.0
@@ -120,6 +120,7 @@ def _starts(curve: Drawn) -> list[int]:
     """The steps at which something begins."""
     found = [event.first for event in curve.truth if isinstance(event, events.Rise)]
     found += [event.start for event in curve.truth if isinstance(event, events.Descent)]
+    found += [event.step for event in curve.truth if isinstance(event, events.Peak)]
     found += [int(e.step - e.width) for e in curve.truth if isinstance(e, events.Transition)]
     return [max(step, 1) for step in found] or [len(curve.y)]
 

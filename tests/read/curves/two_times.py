@@ -125,7 +125,8 @@ def peak(rng: Rng, noise: float) -> Drawn:
     first, last = (first_at(risen > part) for part in (0.1, 0.9))
     optional: list[Event] = [events.Rise(first, last, float(y[0]), float(y[place]))]
     optional += [*around(y, place), *around(y, 0)]
-    return Drawn(y, [events.Peak(place + 1, float(y[place]))], [*optional, *ends_of(y, noise)])
+    optional += [*ends_of(y, noise), *bends_of(n)]
+    return Drawn(y, [events.Peak(place + 1, float(y[place]))], optional)
 
 
 def overfit(rng: Rng, noise: float) -> Drawn:

@@ -7,7 +7,7 @@ from ablab.read.curves.scale import Floats
 from ablab.read.curves.view import View
 
 _END = 0.12  # fraction of the curve that decides whether it is still falling
-_FALLS = 0.02  # minimum fall over that fraction, on the reading scale
+_FALLS = 0.03  # minimum fall over that fraction, on the reading scale
 _HALF = 0.05  # minimum fall over the second half of the curve
 _FLOOR = 0.05  # minimum length of a floor, as a fraction of the curve's steps
 _MOVES = 0.01  # maximum significant change of a floor, on the reading scale
@@ -42,7 +42,7 @@ def end_value(view: View) -> float:
 def falls_at_end(view: View) -> bool:
     """Whether the curve still falls at its end.
 
-    Either its last part falls by more than 2% and more than three errors, or its second half falls
+    Either its last part falls by more than 3% and more than three errors, or its second half falls
     by more than 5% and its last quarter has its share of that.
 
     Args:

@@ -24,7 +24,7 @@ from ablab.read.curves.reading import (
 )
 from ablab.read.curves.rises import Rise as RiseOfBins
 from ablab.read.curves.scale import Scale
-from ablab.read.curves.transitions import find_transitions
+from ablab.read.curves.transitions import find_transition
 from ablab.read.curves.view import View
 
 _DROP = 0.2  # minimum fall, on the reading scale
@@ -108,13 +108,14 @@ class Events:
             rate, certainty((high - low) / _DROP),
         )  # fmt: skip
 
-    def _stop(self, view: View, start: int) -> int:
-        """The bin at which a fall from a value ends: at the next flat stretch, rise or bend."""
-        own = view.bins.last[view.bin_of(start)]
-        place = bisect_right(self._found.stops, int(own))
-        if place == len(self._found.stops):
-            return len(view.bins.mean) - 1
-        return view.bin_of(self._found.stops[place])
+    def _stop(self, view: View, start: int, bends: bool = True) -> int:
+        """The bin at which a fall from a value ends: at the next flat stretch or rise, or bend."""
+        own = int(view.bins.last[view.bin_of(start)])
+        stops = self._found.stops
+        if bends:
+            stops = sorted([*stops, *(int(v.bins.first[b.bin]) for v, b in self._found.slowdowns)])
+        place = bisect_right(stops, own)
+        return len(view.bins.mean) - 1 if place == len(stops) else view.bin_of(stops[place])
 
     def _from_start(self) -> Descent | None:
         """The fall from the first step, unless a plateau or a rise starts there."""
@@ -206,7 +207,16 @@ class Events:
             return []
         settled = [int(view.steps[view.bins.first[flat.first]]) for view, flat in self._found.ends]
         settled += [plateau.first for plateau in self.plateaus]
-        return find_transitions(self._view, self.plateaus, self.descents, self._scale, settled)
+        found = []
+        for level, plateau in zip(self._found.levels, self.plateaus, strict=True):
+            if level.downwards:
+                view = level.view
+                last = self._stop(view, level.last, bends=False)
+                arrived, low = _arrival(view, view.bin_of(level.last), last)
+                end, to = int(view.bins.last[arrived]), self._scale.value(low)
+                made = find_transition(self._view, plateau, (end, to), self._scale, settled)
+                found += [] if made is None else [made]
+        return found
 
     @cached_property
     def slowdowns(self) -> list[Slowdown]:

@@ -15,6 +15,7 @@ _DROP = 0.2  # minimum fall after a plateau, on the reading scale
 _STEEPER = 4.0  # minimum ratio of the slopes after and within a plateau
 _LONG = 0.08  # minimum length of a plateau that a rise follows, as a fraction of the curve's time
 _SOON = 2.5  # in logarithmic time, a plateau is left before this multiple of its last step
+_HIGHER = 1.1  # a rise in logarithmic time replaces one that is lower by this factor
 _FEWEST_EARLY = 10  # the same of plateaus found in logarithmic time
 _FEWEST = 5  # minimum number of values of a plateau and of a rise
 
@@ -44,7 +45,10 @@ class Level:
 
 @dataclass(frozen=True)
 class Found:
-    """What one pass, or two, found. Rises and bends come with the view that their bins are of."""
+    """What one pass, or two, found. Rises and bends come with the view that their bins are of.
+
+    A fall ends at the next of ``stops``: the indices at which flat stretches and rises begin.
+    """
 
     levels: list[Level]
     rises: list[tuple[View, Rise]]
@@ -69,7 +73,6 @@ def read_pass(view: View, jumps: list[spikes.Jump]) -> Found:
     tops = [flat.last for flat in flats] + [rise.last for rise in rises]
     steepenings = find_steepenings(view, tops)
     stops = [flat.first for flat in flats] + [rise.first for rise in rises]
-    stops += [bend.bin for bend in slowdowns]
     return Found(
         levels,
         [(view, rise) for rise in rises],
@@ -88,8 +91,10 @@ def merge(linear: Found, logarithmic: Found) -> Found:
             levels.append(level)
     rises = list(linear.rises)
     for view, rise in logarithmic.rises:
-        if not any(_overlap(_rise_span(view, rise), _rise_span(*other)) for other in linear.rises):
-            rises.append((view, rise))
+        span = _rise_span(view, rise)
+        same = [each for each in rises if _overlap(span, _rise_span(*each))]
+        if all(rise.high - rise.low > _HIGHER * (other.high - other.low) for _, other in same):
+            rises = [each for each in rises if each not in same] + [(view, rise)]
     return Found(
         sorted(levels, key=lambda each: each.first),
         sorted(rises, key=lambda each: _rise_span(*each)),

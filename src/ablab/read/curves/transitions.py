@@ -2,62 +2,64 @@
 
 import numpy as np
 
-from ablab.read.curves.reading import Descent, Plateau, Transition
+from ablab.read.curves.reading import Plateau, Transition
 from ablab.read.curves.scale import Scale
 from ablab.read.curves.view import View
 
 _SUDDEN = 6.0  # maximum ratio of the steps at nine tenths and one tenth of the change,
 _NARROW = 0.2  # or maximum distance between them, as a fraction of the curve's steps
 _LEAST = 0.1  # minimum change, of a share
-_SMOOTH = 15  # number of values in the running median that crossings are looked for in
+_SMOOTH = 25  # maximum number of values in the running mean that crossings are looked for in
 
 
-def find_transitions(
-    view: View, plateaus: list[Plateau], descents: list[Descent], scale: Scale, settled: list[int]
-) -> list[Transition]:
-    """The descents from a plateau that reach another level soon.
+def find_transition(
+    view: View, before: Plateau, arrival: tuple[int, float], scale: Scale, settled: list[int]
+) -> Transition | None:
+    """The transition from a plateau to where the curve arrives, if it gets there soon.
 
     Args:
         view: The curve.
-        plateaus: The plateaus.
-        descents: The descents, on the reading scale falls.
+        before: The plateau.
+        arrival: The index of the value at which the curve arrives, and its level there.
         scale: The scale on which the curve is read.
         settled: Steps at which a flat stretch starts.
     """
-    found = []
-    for descent in descents:
-        before = next((each for each in plateaus if each.last == descent.start), None)
-        if before is None or abs(descent.to - descent.level) < _LEAST:
-            continue
-        made = _transition(view, descent, scale)
-        if made is None:
-            continue
-        tenth, step, ninth = made
-        width = ninth - tenth
-        sudden = ninth <= _SUDDEN * max(tenth, 1)
-        narrow = width <= _NARROW * (view.steps[-1] - view.steps[0])
-        arrives = any(tenth < each <= ninth + 3 * width for each in settled)
-        if (sudden or narrow) and (arrives or ninth + width < view.steps[-1]):
-            found.append(Transition(step, width, descent.level, descent.to, descent.confidence))
-    return found
+    end, to = arrival
+    if abs(to - before.level) < _LEAST:
+        return None
+    first = int(np.searchsorted(view.steps, before.last))
+    made = _steps(view, (first, end), (before.level, to), scale)
+    if made is None:
+        return None
+    tenth, step, ninth = made
+    width = ninth - tenth
+    sudden = ninth <= _SUDDEN * max(tenth, 1)
+    narrow = width <= _NARROW * (view.steps[-1] - view.steps[0])
+    arrives = any(tenth < each <= ninth + 3 * width for each in settled)
+    if not (sudden or narrow) or not (arrives or ninth + width < view.steps[-1]):
+        return None
+    return Transition(step, width, before.level, to, before.confidence)
 
 
-def _transition(view: View, descent: Descent, scale: Scale) -> tuple[int, int, int] | None:
-    """The steps at which a tenth, half and nine tenths of a descent are done."""
-    first, last = np.searchsorted(view.steps, [descent.start, descent.end])
-    last = int(min(last + 1, len(view.steps)))
-    levels = scale.read(np.array([descent.level, descent.to]))
-    smooth = view.smooth(_window(view, first, last))[first:last]
-    done = (levels[0] - smooth) / (levels[0] - levels[1])
+def _steps(
+    view: View, span: tuple[int, int], levels: tuple[float, float], scale: Scale
+) -> tuple[int, int, int] | None:
+    """The steps at which a tenth, half and nine tenths of a change are done.
+
+    The span between the first value above a tenth and the last one below nine tenths of a noisy
+    curve is too wide, and that between the first ones too narrow, so both are averaged.
+    """
+    first, last = span[0], min(span[1] + 1, len(view.steps))
+    high, low = scale.read(np.array(levels))
+    window = int(np.clip((last - first) // 20, 1, _SMOOTH)) | 1
+    done = (high - view.smooth(window)[first:last]) / (high - low)
     steps = []
     for part in (0.1, 0.5, 0.9):
         there = np.flatnonzero(done >= part)
         if not len(there):
             return None
-        steps.append(int(view.steps[first + there[0]]))
+        lacking = np.flatnonzero(done < part)
+        back = lacking[-1] + 1 if len(lacking) and lacking[-1] + 1 < len(done) else there[0]
+        ends = view.steps[first + there[0]], view.steps[first + back]
+        steps.append(int((ends[0] + ends[1]) / 2))
     return steps[0], steps[1], steps[2]
-
-
-def _window(view: View, first: int, last: int) -> int:
-    """A window for the running mean that is short against the descent."""
-    return int(np.clip((last - first) // 20, 1, _SMOOTH)) | 1
