@@ -13,6 +13,7 @@ _FLOOR = 0.05  # minimum length of a floor, as a fraction of the curve's steps
 _MOVES = 0.01  # maximum significant change of a floor, on the reading scale
 _SURE = 1.64  # standard errors of a one-sided bound of 95%
 _NOTHING = 0.05  # maximum change while the number of steps doubles, as that bound
+_MOST = 8.0  # maximum ratio of half of the steps and those of a floor
 _STOPS = 4.0  # ... or the minimum ratio of the fall before a floor and that within it
 _EXACT = 0.01  # wanted error of the value at the end, on the reading scale
 _LAST = 25  # maximum number of values that it is taken from, or a fiftieth of the curve
@@ -22,21 +23,22 @@ def end_value(view: View) -> float:
     """The value at the very end, on the reading scale.
 
     A line through the last values, evaluated at the last step, so a fall is not averaged. As many
-    values are used as the noise requires.
+    values are used as the noise requires, all of them from the last straight piece.
     """
     known = np.flatnonzero(np.isfinite(view.values))
     values, steps = view.values[known], view.steps[known]
     scatter = float(view.noise.here[known[-1]])
     wanted = 4 * view.noise.inflation * (scatter / _EXACT) ** 2
     count = int(np.clip(wanted, 1, max(_LAST, len(values) // 50)))
-    count = min(count, len(values))
+    piece = int((known >= view.bins.first[view.pieces[-1].first]).sum())
+    count = min(count, len(values), max(piece, 1))
     if count < 4:
         return float(values[-1])
     x, y = steps[-count:] - steps[-1], values[-count:]
     slope, error = line(x, y, np.full(count, scatter * np.sqrt(view.noise.inflation)))
     if abs(slope) < 3 * error:
         return float(y.mean())
-    return float(y.mean() - slope * x.mean())
+    return float(np.clip(y.mean() - slope * x.mean(), y.min(), y.max()))
 
 
 def falls_at_end(view: View) -> bool:
@@ -51,6 +53,7 @@ def falls_at_end(view: View) -> bool:
     bins, last = view.bins, float(view.steps[-1])
     late = bins.step >= last - _END * view.span
     late[-min(6, len(late)) :] = True
+    late &= bins.step >= last - 2 * _END * view.span
     change, error = _change(view, late)
     if change < -max(_FALLS, 3 * error):
         return True
@@ -88,7 +91,7 @@ def _stopped(view: View, first: float, level: float) -> bool:
         return False
     length = last - first
     bound = abs(change) + _SURE * error
-    if bound * min(last / 2 / length, 4.0) <= _NOTHING:
+    if bound * min(last / 2 / length, _MOST) <= _NOTHING:
         return True
     before = (bins.step < first) & (bins.step >= first - length)
     if not before.any():

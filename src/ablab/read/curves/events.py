@@ -210,13 +210,21 @@ class Events:
         found = []
         for level, plateau in zip(self._found.levels, self.plateaus, strict=True):
             if level.downwards:
-                view = level.view
-                last = self._stop(view, level.last, bends=False)
-                arrived, low = _arrival(view, view.bin_of(level.last), last)
-                end, to = int(view.bins.last[arrived]), self._scale.value(low)
-                made = find_transition(self._view, plateau, (end, to), self._scale, settled)
+                arrival = self._arrives_at(level, plateau)
+                made = find_transition(self._view, plateau, arrival, self._scale, settled)
                 found += [] if made is None else [made]
         return found
+
+    def _arrives_at(self, level: Level, plateau: Plateau) -> tuple[int, float]:
+        """Where a fall from a plateau arrives, past slowdowns: the index, and the level there."""
+        after = [each for each in self.plateaus if each.first > plateau.last]
+        there: Plateau | Floor | None = after[0] if after else self.floor
+        if there is not None and there.first > plateau.last:
+            return int(np.searchsorted(self._view.steps, there.first)), there.level
+        view = level.view
+        last = self._stop(view, level.last, bends=False)
+        arrived, low = _arrival(view, view.bin_of(level.last), last)
+        return int(view.bins.last[arrived]), self._scale.value(low)
 
     @cached_property
     def slowdowns(self) -> list[Slowdown]:
@@ -265,14 +273,14 @@ class Events:
 def _arrival(view: View, first: int, last: int) -> tuple[int, float]:
     """The bin at which a fall between two bins is as low as it gets but for noise, and that value.
 
-    A spike may end on another level, so it is not simply the last bin. The value is the mean from
-    there to the lowest bin: the lowest of many bins at one level is too low.
+    A spike may end on another level, so it is not simply the last bin. The value is the median of
+    the bins that stay there: the lowest of many bins at one level is too low.
     """
     mean, error = view.bins.mean[first : last + 1], view.bins.deviation[first : last + 1]
     lowest = int(np.argmin(mean))
-    near = mean[: lowest + 1] <= mean[lowest] + _SAME * np.hypot(error[: lowest + 1], error[lowest])
+    near = mean <= mean[lowest] + _SAME * np.hypot(error, error[lowest])
     arrived = int(np.argmax(near))
-    return first + arrived, float(mean[arrived : lowest + 1].mean())
+    return first + arrived, float(np.median(mean[arrived:][near[arrived:]]))
 
 
 def certainty(*margins: float) -> float:

@@ -29,7 +29,7 @@ def read_curve(
     """Reads a curve. The method is described in ``docs/reading.md``.
 
     A curve without negative values is read on a logarithmic scale, any other on a linear scale in
-    units of a quarter of its range. If higher values are better, the scale is linear, too, and
+    units of half of its range. If higher values are better, the scale is linear, too, and
     reversed.
 
     Args:

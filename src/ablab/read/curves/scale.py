@@ -26,7 +26,7 @@ class Scale:
 
     Attributes:
         logarithmic: Whether the scale is the natural logarithm.
-        unit: The unit of a linear scale: a quarter of the curve's range.
+        unit: The unit of a linear scale: half of the curve's range.
         sign: -1 if higher values are better, as for an accuracy.
         least: The value that replaces zeros on a logarithmic scale.
     """
@@ -72,5 +72,5 @@ def scale_of(values: Floats, direction: Direction) -> Scale:
     span = float(high - low)
     if rises and low >= 0 and high <= 1:  # the noise of a share that stays where it is has no parts
         span = max(span, _LEAST_RANGE)
-    unit = span / 4 or float(np.abs(values).max()) or 1.0
+    unit = span / 2 or float(np.abs(values).max()) or 1.0
     return Scale(False, unit, -1.0 if rises else 1.0, 0.0)

@@ -46,20 +46,15 @@ def _steps(
 ) -> tuple[int, int, int] | None:
     """The steps at which a tenth, half and nine tenths of a change are done.
 
-    The span between the first value above a tenth and the last one below nine tenths of a noisy
-    curve is too wide, and that between the first ones too narrow, so both are averaged.
+    A noisy curve goes through each several times. The number of values below a part is that of the
+    values before a monotone curve goes through it.
     """
-    first, last = span[0], min(span[1] + 1, len(view.steps))
+    first, last = span[0], min(2 * span[1] - span[0] + _SMOOTH, len(view.steps))
     high, low = scale.read(np.array(levels))
-    window = int(np.clip((last - first) // 20, 1, _SMOOTH)) | 1
+    window = int(np.clip((span[1] - span[0]) // 20, 1, _SMOOTH)) | 1
     done = (high - view.smooth(window)[first:last]) / (high - low)
-    steps = []
-    for part in (0.1, 0.5, 0.9):
-        there = np.flatnonzero(done >= part)
-        if not len(there):
-            return None
-        lacking = np.flatnonzero(done < part)
-        back = lacking[-1] + 1 if len(lacking) and lacking[-1] + 1 < len(done) else there[0]
-        ends = view.steps[first + there[0]], view.steps[first + back]
-        steps.append(int((ends[0] + ends[1]) / 2))
-    return steps[0], steps[1], steps[2]
+    places = [first + int((done < part).sum()) for part in (0.1, 0.5, 0.9)]
+    if places[-1] >= last:
+        return None
+    tenth, half, ninth = (int(view.steps[place]) for place in places)
+    return tenth, half, ninth
