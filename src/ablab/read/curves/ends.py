@@ -9,6 +9,7 @@ from ablab.read.curves.view import View
 _END = 0.12  # fraction of the curve that decides whether it is still falling
 _FALLS = 0.03  # minimum fall over that fraction, on the reading scale
 _HALF = 0.05  # minimum fall over the second half of the curve
+_SHARE = 0.25  # minimum part of that fall in the second half of these steps, and so on
 _FLOOR = 0.05  # minimum length of a floor, as a fraction of the curve's steps
 _MOVES = 0.01  # maximum significant change of a floor, on the reading scale
 _SURE = 1.64  # standard errors of a one-sided bound of 95%
@@ -45,7 +46,7 @@ def falls_at_end(view: View) -> bool:
     """Whether the curve still falls at its end.
 
     Either its last part falls by more than 3% and more than three errors, or its second half falls
-    by more than 5% and its last quarter has its share of that.
+    by more than 5% and goes on falling in its last parts.
 
     Args:
         view: The curve in linear time.
@@ -57,12 +58,15 @@ def falls_at_end(view: View) -> bool:
     change, error = _change(view, late)
     if change < -max(_FALLS, 3 * error):
         return True
-    half, quarter = (bins.step >= last - part * view.span for part in (0.5, 0.25))
-    if half.sum() < 8:
+    change, error = _change(view, bins.step >= last - 0.5 * view.span)
+    if change > -max(_HALF, 4 * error):
         return False
-    change, error = _change(view, half)
-    end, end_error = _change(view, quarter)
-    return bool(change < -max(_HALF, 4 * error) and end < -max(0.25 * -change, 2 * end_error))
+    for part in (0.25, _END):  # a power law falls by nearly half as much in half as many steps
+        end, error = _change(view, bins.step >= last - part * view.span)
+        if end > -max(_SHARE * -change, 1.5 * error):
+            return False
+        change = end
+    return True
 
 
 def is_floor(view: View, flat: Flat) -> bool:

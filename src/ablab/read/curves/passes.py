@@ -16,7 +16,9 @@ _STEEPER = 4.0  # minimum ratio of the slopes after and within a plateau
 _LONG = 0.08  # minimum length of a plateau that a rise follows, as a fraction of the curve's time
 _SOON = 2.5  # in logarithmic time, a plateau is left before this multiple of its last step
 _HIGHER = 1.1  # a rise in logarithmic time replaces one that is lower by this factor
-_FEWEST_EARLY = 10  # the same of plateaus found in logarithmic time
+_FEWEST_EARLY = 10  # the same of plateaus found in logarithmic time,
+_SHORTEST = 40  # and their minimum number of steps
+_EARLY = 0.1  # bends are looked for in logarithmic time in this first fraction of the steps
 _FEWEST = 5  # minimum number of values of a plateau and of a rise
 
 
@@ -122,12 +124,15 @@ def _rise_span(view: View, rise: Rise) -> tuple[int, int]:
 def _bends(
     linear: list[tuple[View, Bend]], logarithmic: list[tuple[View, Bend]]
 ) -> list[tuple[View, Bend]]:
-    """The bends of both passes; within a quarter of the step, they are the same."""
+    """The bends of both passes; within a third of the step, they are the same.
+
+    Those in logarithmic time are for the beginning of the curve, where linear bins are too long.
+    """
     found = list(linear)
     for view, bend in logarithmic:
         step = view.bins.step[bend.bin]
-        near = [abs(v.bins.step[b.bin] - step) <= 0.25 * step for v, b in linear]
-        if not any(near):
+        near = [abs(v.bins.step[b.bin] - step) <= step / 3 for v, b in linear]
+        if step <= _EARLY * view.steps[-1] and not any(near):
             found.append((view, bend))
     return sorted(found, key=lambda each: each[0].bins.step[each[1].bin])
 
@@ -155,12 +160,18 @@ def _levels(
             continue
         if not long and (in_rise or _after_spike(view, flat, jumps)):
             continue
-        few = _FEWEST if not view.logarithmic else _FEWEST_EARLY
-        if last - first < few or np.isfinite(view.values[first : last + 1]).mean() <= 0.5:
+        if last - first < _FEWEST or (view.logarithmic and not _is_long(view, first, last)):
+            continue
+        if np.isfinite(view.values[first : last + 1]).mean() <= 0.5:
             continue
         share = view.length(flat.first, flat.last) / view.span
         found.append(Level(view, first, last, flat.level, drop or _DROP, drop is not None, share))
     return found
+
+
+def _is_long(view: View, first: int, last: int) -> bool:
+    """Whether a plateau in logarithmic time is more than the rounded beginning of a fall."""
+    return last - first >= _FEWEST_EARLY and view.steps[last] - view.steps[first] >= _SHORTEST
 
 
 def _after_spike(view: View, flat: Flat, jumps: list[spikes.Jump]) -> bool:

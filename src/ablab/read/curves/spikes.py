@@ -138,7 +138,7 @@ def period(steps: Floats, jumps: list[Jump]) -> float | None:
         return usual
     if len(apart) < 3:
         return None
-    for each in np.sort(apart):
+    for each in np.sort(apart[apart > 0]):
         times = np.maximum(np.round(apart / each), 1)
         single = times == 1
         if single.mean() <= 0.5 or single.sum() < 2 or times.max() > _MOST_PERIODS:
@@ -165,7 +165,7 @@ def _upper_scatter(values: Floats, first: int) -> Floats:
     """The upward noise by stretches: the 84% quantile, one deviation of a normal distribution.
 
     Near zero, losses deviate upwards more than downwards. The stretches are the same whichever part
-    of a curve is read, apart from those at its ends: each is two blocks, and these begin at
+    of a curve is read, apart from those at its ends: each is four blocks, and these begin at
     multiples of their length, counted from the step 0.
 
     Args:
@@ -180,7 +180,7 @@ def _upper_scatter(values: Floats, first: int) -> Floats:
     starts = range(-(first % _BLOCK), max(count - _BLOCK // 2, 1), _BLOCK)
     places, found = [], []
     for start in starts:
-        stretch = above[max(start, 0) : start + 2 * _BLOCK]
+        stretch = above[max(start - _BLOCK, 0) : start + 3 * _BLOCK]
         places.append(start + _BLOCK)
         found.append(float(np.quantile(stretch, 0.84)))
     return np.interp(np.arange(count), places, found)
