@@ -12,6 +12,7 @@ _HALF = 0.05  # minimum fall over the second half of the curve
 _SHARE = 0.25  # minimum part of that fall in the second half of these steps, and so on
 _FLOOR = 0.05  # minimum length of a floor, as a fraction of the curve's steps
 _MOVES = 0.01  # maximum significant change of a floor, on the reading scale
+_SETTLES = 0.04  # maximum change of a floor after a much larger fall
 _SURE = 1.64  # standard errors of a one-sided bound of 95%
 _NOTHING = 0.05  # maximum change while the number of steps doubles, as that bound
 _MOST = 8.0  # maximum ratio of half of the steps and those of a floor
@@ -91,17 +92,18 @@ def _stopped(view: View, first: float, level: float) -> bool:
     if inside.sum() < 4:
         return False
     change, error = _change(view, inside)
-    if abs(change) > max(2.5 * error, _MOVES):
-        return False
     length = last - first
     bound = abs(change) + _SURE * error
+    before = (bins.step < first) & (bins.step >= first - length)
+    if before.any():
+        fell = float(bins.mean[before].max() - level)
+        if abs(change) <= max(_SETTLES, 2 * error) and fell >= max(_STOPS * bound, 2 * _NOTHING):
+            return True
+    if abs(change) > max(2.5 * error, _MOVES):
+        return False
     if bound * min(last / 2 / length, _MOST) <= _NOTHING:
         return True
-    before = (bins.step < first) & (bins.step >= first - length)
-    if not before.any():
-        return bool(bound <= 3 * _NOTHING)  # the whole curve is flat
-    fell = float(bins.mean[before].max() - level)
-    return fell >= max(_STOPS * bound, 2 * _NOTHING)
+    return not before.any() and bound <= 3 * _NOTHING  # the whole curve is flat
 
 
 def _change(view: View, chosen: np.ndarray) -> tuple[float, float]:

@@ -28,6 +28,16 @@ class Noise:
     correlation: float
 
     @property
+    def white(self) -> Floats:
+        """The standard deviation at each value if the noise were not correlated, (n,).
+
+        It depends on the values around each one alone; the correlation is that of the whole curve.
+        """
+        spread = 6 - 8 * self.correlation + 2 * self.correlation**2
+        deviation: Floats = self.here * np.sqrt(spread / 6)
+        return deviation
+
+    @property
     def inflation(self) -> float:
         """The variance of a mean of n values relative to that of n independent values."""
         return (1 + self.correlation) / (1 - self.correlation)
@@ -73,7 +83,11 @@ def _correlation(second: Floats, wide: Floats, local: Floats) -> float:
     if noisy.sum() < 3:
         return 0.0
     narrow = float(np.median(second[inside][noisy] / scale[noisy]))
-    broad = float(np.median(wide[noisy] / scale[noisy]))
+    return correlation_of(narrow, float(np.median(wide[noisy] / scale[noisy])))
+
+
+def correlation_of(narrow: float, broad: float) -> float:
+    """The AR(1) coefficient for median absolute second differences of lags 1 and 2."""
     if narrow <= 0:
         return 0.0
     ratio = (broad / narrow) ** 2

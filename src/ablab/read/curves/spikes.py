@@ -7,7 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from ablab.read.curves.noise import Noise
+from ablab.read.curves.noise import Noise, correlation_of
 
 Floats = NDArray[np.float64]
 
@@ -20,7 +20,7 @@ _EVEN = 0.25  # maximum deviation of a distance between periodic spikes, in peri
 _MOST_PERIODS = 3  # maximum number of periods between two spikes
 _SINGLES = 3  # maximum number of spikes of one value around one; more of them are noise
 _AROUND = 500  # ... within this number of values on either side
-_BLOCK = 200  # number of values of the blocks in which the upward noise is estimated
+_BLOCK = 400  # number of values of the blocks in which the upward noise is estimated
 _STEEP = 0.1  # maximum duration of a jump, as a fraction of its step, where values are far apart
 
 
@@ -61,14 +61,17 @@ def find_jumps(steps: Floats, values: Floats, noise: Noise, least: float) -> lis
         return []
     spacing = float(np.median(np.diff(steps)))
     rise = max(2, round(_RISE / spacing))
-    scatter = np.maximum(noise.here, _upper_scatter(values, int(steps[0] / spacing)))
+    upper, correlation = _upper_noise(values, int(steps[0] / spacing))
+    colour = np.sqrt(6 / (6 - 8 * correlation + 2 * correlation**2))
+    scatter = np.maximum(noise.white * colour, upper)
+    inflation = (1 + correlation) / (1 - correlation)
     before, led = _levels_before(values, scatter)
     candidate = np.zeros(count, dtype=bool)
     for width in _WIDTHS:
         mean = np.full(count, -np.inf)
         mean[: count - width + 1] = sliding_window_view(values, width).mean(axis=1)
         # Both the median before and the mean after have an error.
-        error = scatter * np.sqrt(noise.inflation if width > 1 else 1.0)
+        error = scatter * np.sqrt(inflation if width > 1 else 1.0)
         error = error * np.sqrt(1 / width + np.pi / 2 / _BEFORE)
         candidate |= (mean - led > _FAR * error) & (mean - led > 0.75 * least)
     # The median of each value and the next two; the last two values are unchanged.
@@ -161,12 +164,13 @@ def _levels_before(values: Floats, scatter: Floats) -> tuple[Floats, Floats]:
     return before, before + np.where(sure, (_BEFORE + 1) / 2 / _BEFORE * change, 0.0)
 
 
-def _upper_scatter(values: Floats, first: int) -> Floats:
-    """The upward noise by stretches: the 84% quantile, one deviation of a normal distribution.
+def _upper_noise(values: Floats, first: int) -> tuple[Floats, Floats]:
+    """The upward noise by stretches, and its correlation from one value to the next.
 
-    Near zero, losses deviate upwards more than downwards. The stretches are the same whichever part
-    of a curve is read, apart from those at its ends: each is four blocks, and these begin at
-    multiples of their length, counted from the step 0.
+    The noise is the 84% quantile, one deviation of a normal distribution: near zero, losses deviate
+    upwards more than downwards. The stretches are the same whichever part of a curve is read, apart
+    from those at its ends: each is two blocks, and these begin at multiples of their length,
+    counted from the step 0.
 
     Args:
         values: The values, (n,).
@@ -177,13 +181,24 @@ def _upper_scatter(values: Floats, first: int) -> Floats:
         sliding_window_view(np.pad(values, _BEFORE // 2, mode="edge"), _BEFORE), axis=1
     )
     above = values - smooth
-    starts = range(-(first % _BLOCK), max(count - _BLOCK // 2, 1), _BLOCK)
-    places, found = [], []
-    for start in starts:
-        stretch = above[max(start - _BLOCK, 0) : start + 3 * _BLOCK]
-        places.append(start + _BLOCK)
-        found.append(float(np.quantile(stretch, 0.84)))
-    return np.interp(np.arange(count), places, found)
+    places, scatters, correlations = [], [], []
+    for start in range(-(first % _BLOCK), max(count - _BLOCK // 2, 1), _BLOCK):
+        inside = slice(max(start - _BLOCK // 2, 0), max(start + 3 * _BLOCK // 2, 0))
+        stretch = above[inside]
+        scatter = float(np.quantile(stretch, 0.84))
+        block = values[inside]
+        narrow = np.abs(block[:-2] - 2 * block[1:-1] + block[2:])
+        broad = np.abs(block[:-4] - 2 * block[2:-2] + block[4:])
+        few = len(broad) == 0
+        correlations.append(0.0 if few else correlation_of(*map(_median, (narrow, broad))))
+        places.append(start + _BLOCK // 2)
+        scatters.append(scatter)
+    every = np.arange(count)
+    return np.interp(every, places, scatters), np.interp(every, places, correlations)
+
+
+def _median(values: Floats) -> float:
+    return float(np.median(values))
 
 
 def _follow(
