@@ -15,7 +15,7 @@ from ablab.experiments.outline import Outline, trained_digest
 from ablab.experiments.source import read_source, shipped
 from ablab.logbook.page import templates
 from ablab.read.hypothesis_tests import same_label
-from ablab.read.measures import shown
+from ablab.read.measured import shown
 from ablab.read.verdicts import Verdict, judge
 from ablab.store.expected import Stamped, stamped
 from ablab.store.metrics import experiment_runs

@@ -10,7 +10,7 @@ from ablab.read.curves import Reading
 from ablab.read.curves.sentences import common_plateaus, group_sentence, number, sentence
 from ablab.read.effects import Effects, comparison_sentence, interaction_sentence, scaling_sentence
 from ablab.read.effects.stored import experiment_effects
-from ablab.read.measures import shown
+from ablab.read.measured import shown
 from ablab.read.readings import experiment_readings
 from ablab.read.spikes import Explanation, explain
 from ablab.read.summary import VariantSummary

@@ -7,6 +7,7 @@ Modules:
 - ``effects``: the effects of settings, their interactions and their scaling.
 - ``hypothesis_tests``: the statistical tests behind verdicts.
 - ``incidents``: finds the statistics that deviated first before an incident.
+- ``measured``: the type of a measured value.
 - ``measures``: computes a measure for each run.
 - ``readings``: readings of stored runs, cached in the index.
 - ``samples``: predictions on held-out samples, and generated text.

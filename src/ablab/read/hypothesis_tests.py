@@ -19,7 +19,7 @@ class Sample:
     """The runs of some cells, with a measure of each run.
 
     Args:
-        frame: A row for each run: the grid's keys, ``seed``, ``value``, ``reason``, ``beyond``.
+        frame: A row for each run: the grid's keys, ``seed``, ``value``, ``not_before``, ``reason``.
         keys: The grid's keys.
     """
 
@@ -53,7 +53,7 @@ class Sample:
     @property
     def beyond(self) -> int:
         """The number of runs that did not reach the measured step."""
-        return int(self.known["beyond"].is_not_null().sum())
+        return int(self.known["not_before"].is_not_null().sum())
 
     def by_seed(self) -> pl.DataFrame:
         """The mean over cells for each seed: a frame with ``seed`` and ``value``."""

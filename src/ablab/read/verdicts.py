@@ -21,7 +21,8 @@ from ablab.read.hypothesis_tests import (
     mean_interval,
     trend,
 )
-from ablab.read.measures import is_step, measure_table, shown
+from ablab.read.measured import shown
+from ablab.read.measures import is_step, measure_table
 from ablab.store.expected import Stamped, stamped
 from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, Store
@@ -121,7 +122,7 @@ def _judge(frame: pl.DataFrame, keys: list[str], expectation: Expectation) -> _F
         return _Found("undecided", f"{count} not finished yet")
     steps = is_step(parse_measure(expectation.measure))
     if steps:  # a step that was not reached is at least the run's last step
-        frame = frame.with_columns(pl.col("value").fill_null(pl.col("beyond")))
+        frame = frame.with_columns(pl.col("value").fill_null(pl.col("not_before")))
     sample = Sample(frame, keys)
     chosen = sample.where(expectation.where)
     if isinstance(chosen, str) or chosen.known.is_empty():
