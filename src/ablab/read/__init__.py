@@ -4,6 +4,7 @@ Modules:
 
 - ``bands``: mean curves of variants, with the range over seeds.
 - ``curves``: the curve reader.
+- ``directions``: which values of a column are better.
 - ``effects``: the effects of settings, their interactions and their scaling.
 - ``hypothesis_tests``: the statistical tests behind verdicts.
 - ``incidents``: finds the statistics that deviated first before an incident.

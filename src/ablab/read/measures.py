@@ -11,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ablab.config import InputError, Problem, nearest
 from ablab.experiments.measures import COUNTED, WORDS, Measure, parse_measure
 from ablab.read.curves import Reading
+from ablab.read.directions import directed
 from ablab.read.measured import Measured, measured_columns
 from ablab.read.readings import experiment_readings
 from ablab.read.summary import last_values
@@ -96,6 +97,7 @@ def measure_runs(
                 suggestion=nearest(column, names),
             )
         )
+    known = directed(store, record, runs, measure)
     readings: dict[str, Reading] = {}
     if measure.function in _READ:
         readings = experiment_readings(store, record, runs, column)
@@ -116,9 +118,9 @@ def measure_runs(
         elif measure.function in _READ:
             found[run.run] = _read(measure, curve, readings[run.run])
         elif measure.function == "lag":
-            found[run.run] = _lag(curve, training.get(run.run), measure)
+            found[run.run] = _lag(curve, training.get(run.run), known[run.run])
         else:
-            found[run.run] = _FUNCTIONS[measure.function](curve, measure)
+            found[run.run] = _FUNCTIONS[measure.function](curve, known[run.run])
         if run.status in _BROKEN and is_step(measure) and curve is not None:
             reasons = [each for each in (found[run.run].reason, _place(run)) if each]
             found[run.run] = replace(found[run.run], reason="; ".join(reasons))
@@ -161,8 +163,7 @@ def _final(curve: _Curve, end: float | None) -> Measured:
 
 def _best(curve: _Curve, measure: Measure) -> Measured:
     calm = _calm(curve, measure.column)
-    best = calm.max() if "accuracy" in measure.column else calm.min()
-    return Measured(float(best))
+    return Measured(float(calm.max() if measure.direction == "higher" else calm.min()))
 
 
 def _at(curve: _Curve, measure: Measure) -> Measured:
@@ -183,7 +184,7 @@ def _mean(curve: _Curve, measure: Measure) -> Measured:
 def _steps_to(curve: _Curve, measure: Measure) -> Measured:
     (wanted,) = measure.numbers
     calm = _calm(curve, measure.column)
-    there = calm >= wanted if "accuracy" in measure.column else calm <= wanted
+    there = calm >= wanted if measure.direction == "higher" else calm <= wanted
     if not there.any():
         return Measured(not_before=curve.last, reason=f"not reached by step {curve.last}")
     return Measured(float(curve.steps[int(np.argmax(there))]))
@@ -193,7 +194,7 @@ def _lag(curve: _Curve, training: _Curve | None, measure: Measure) -> Measured:
     """The number of steps between the training loss and the column reaching a value."""
     if training is None:
         return Measured(reason="train_loss was not logged")
-    first = _steps_to(training, replace(measure, column="train_loss"))
+    first = _steps_to(training, replace(measure, column="train_loss", direction="lower"))
     then = _steps_to(curve, measure)
     if first.value is None:
         return Measured(reason=f"train_loss was {first.reason}")
