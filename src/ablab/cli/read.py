@@ -134,7 +134,8 @@ def expect(
     from ablab.experiments import experiment as make
     from ablab.experiments.expectations import check_expectations, parse_expectation
     from ablab.logbook.entry import write_entry
-    from ablab.read.verdicts import calibration, verdicts
+    from ablab.read.calibration import calibration
+    from ablab.read.verdicts import verdicts
     from ablab.store import Store
     from ablab.store.expected import stamp
     from ablab.store.known_runs import as_stored
