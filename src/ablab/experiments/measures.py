@@ -33,6 +33,7 @@ WORDS = {
 }
 ALIASES = {"loss": "train_loss", "accuracy": "eval_accuracy"}
 DIRECTED = ("best", "steps_to", "lag")  # those that depend on which values are better
+VALUES = ("final", "best", "at", "mean", "floor")  # those that are values of the column
 _NUMBERS = {"at": 1, "mean": 2, "leaves": 1, "steps_to": 1, "lag": 1}
 COUNTED = ("spikes", "growbacks", "plateaus", "slowdowns")  # counts, optionally between two bounds
 _ROW_COLUMNS = ("run", "experiment", "seed", "step")

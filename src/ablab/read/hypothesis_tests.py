@@ -65,9 +65,10 @@ class Sample:
         """The rows of runs that are neither a number nor a step that was not reached."""
         return self.frame.filter(pl.col("value").is_null() & pl.col("not_before").is_null())
 
-    def diverged(self) -> bool:
-        """Whether a run has no value because it diverged."""
-        return "diverged" in self.lost["status"].to_list()
+    @property
+    def diverged(self) -> int:
+        """The number of runs that have no value because they diverged."""
+        return self.lost["status"].to_list().count("diverged")
 
     def by_seed(self) -> pl.DataFrame:
         """The mean over cells for each seed: a frame with ``seed`` and ``value``."""

@@ -49,7 +49,7 @@ class Found:
     counts: tuple[tuple[int, int], ...] | None = None
 
 
-def order(sample: Sample, expectation: Expectation) -> Found:
+def order(sample: Sample, expectation: Expectation, better: Direction | None) -> Found:
     """Whether a measure falls, or rises, from each value of a setting to the next."""
     key = expectation.falls_with or expectation.rises_with
     assert key is not None, "given by the relation"
@@ -61,9 +61,8 @@ def order(sample: Sample, expectation: Expectation) -> Found:
     means = np.nanmean(table, axis=1)
     path = ", ".join(f"{shown(m)} at {label}" for label, m in zip(labels, means, strict=True))
     if expectation.factor is not None:
-        return _unless_diverged(
-            _by_factor(sample, table, sign, expectation.factor, path), sample.diverged()
-        )
+        found = _by_factor(sample, table, sign, expectation.factor, path)
+        return _unless_diverged(found, better is not None and bool(sample.diverged))
     tested = trend(table, sign)
     evidence = f"{path}; {tested.text}{gaps(sample)}"
     against = [
@@ -85,7 +84,12 @@ def order(sample: Sample, expectation: Expectation) -> Found:
         "undecided": _least(tested.p, tested.p_reversed),
     }[outcome]
     found = Found(outcome, evidence, value, interval, p)
-    return _unless_diverged(found, sample.diverged())
+    if better is None:
+        return found
+    # A run that diverged is worse than any number, which agrees with the order at one end only.
+    rises = (sign > 0) == (outcome == "held")
+    worst = labels[-1 if rises == (better == "lower") else 0]
+    return _unless_diverged(found, sample.diverged > sample.at(key, worst).diverged)
 
 
 def _by_factor(
@@ -143,8 +147,9 @@ def compare(
             evidence += f"; not shown to be within ±{margin:g}"
             outside = beyond if abs(paired.mean) > margin else None
             found = Found("undecided", evidence, value, interval, _least(p, outside))
-        uneven = sample.diverged() or other.diverged()
-        return _unless_diverged(found, uneven)
+        return _unless_diverged(
+            found, better is not None and bool(sample.diverged + other.diverged)
+        )
     sign = -1 if expectation.relation == "lower_than" else 1
     if interval is None:
         return Found(
@@ -157,19 +162,12 @@ def compare(
     elif high < expectation.by:
         outcome = "failed"
     found = Found(outcome, evidence, value, interval, _p(paired, sign * expectation.by))
+    if better is None or outcome == "undecided":
+        return found
     # A run that diverged is worse than any number. It cannot overturn what it agrees with.
-    against = _worse(sample, other, sign, better) if outcome == "held" else None
-    if outcome == "failed":
-        against = _worse(sample, other, -sign, better)
-    return _unless_diverged(found, bool(against))
-
-
-def _worse(sample: Sample, other: Sample, sign: int, better: Direction | None) -> bool:
-    """Whether diverged runs speak against the first sample's values being higher (sign 1)."""
-    if better is None:
-        return sample.diverged() or other.diverged()
-    worst = 1 if better == "lower" else -1  # where a run that diverged is, if it is anywhere
-    return other.diverged() if worst == sign else sample.diverged()
+    first_is_higher = (sign > 0) == (outcome == "held")
+    against = other if first_is_higher == (better == "lower") else sample
+    return _unless_diverged(found, bool(against.diverged))
 
 
 def within(sample: Sample, expectation: Expectation, better: Direction | None) -> Found:
@@ -187,15 +185,14 @@ def within(sample: Sample, expectation: Expectation, better: Direction | None) -
     outside = (ends[1] <= low or ends[0] >= high) if strict else (ends[1] < low or ends[0] > high)
     outcome: Outcome = "held" if inside else "failed" if outside else "undecided"
     p = _in_range(found, low, high) if found.interval is not None else None
-    worst = {"lower": np.inf, "higher": -np.inf, None: np.nan}[better]
     made = Found(outcome, evidence, found.mean, found.interval, p)
-    # A mean over values of which one is the worst possible lies beyond any finite limit.
-    agrees = (worst == np.inf and high == np.inf) or (worst == -np.inf and low == -np.inf)
-    if outcome == "failed":
-        agrees = (worst == np.inf and found.mean >= high) or (
-            worst == -np.inf and found.mean <= low
-        )
-    return _unless_diverged(made, sample.diverged() and not agrees)
+    if better is None:
+        return made
+    # With a value that is worse than any number, the mean lies beyond any limit on that side.
+    limit = high if better == "lower" else low
+    beyond = found.mean >= high if better == "lower" else found.mean <= low
+    agrees = beyond if outcome == "failed" else bool(np.isinf(limit))
+    return _unless_diverged(made, bool(sample.diverged) and not agrees)
 
 
 def limits(expectation: Expectation) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import polars as pl
 
 from ablab.config import InputError
 from ablab.experiments.expectations import Expectation
-from ablab.experiments.measures import Measure, parse_measure
+from ablab.experiments.measures import VALUES, Measure, parse_measure
 from ablab.read import judgements, not_reached
 from ablab.read.directions import column_direction
 from ablab.read.hypothesis_tests import Sample
@@ -80,7 +80,9 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
     measure = parse_measure(expectation.measure)
     try:
         frame = measure_table(store, record, expectation.measure)
-        better = column_direction(record, measure.column) or measure.direction
+        better = None  # of a step or a count, no value is the worst
+        if measure.function in VALUES:
+            better = measure.direction or column_direction(record, measure.column)
         found = _judge(frame, list(record.definition["grid"]), expectation, measure, better)
     except StoreError:  # damaged data give no verdict, not even that there is none
         raise
@@ -151,5 +153,5 @@ def _alone(
         judge_steps = not_reached.order if orders else not_reached.within
         return judge_steps(sample, expectation, measure)
     if orders:
-        return judgements.order(sample, expectation)
+        return judgements.order(sample, expectation, better)
     return judgements.within(sample, expectation, better)
