@@ -7,6 +7,7 @@ Modules:
 - ``curves``: the curve reader.
 - ``directions``: which values of a column are better.
 - ``effects``: the effects of settings, their interactions and their scaling.
+- ``family``: verdicts of one family, corrected for their number.
 - ``hypothesis_tests``: the statistical tests behind verdicts.
 - ``incidents``: finds the statistics that deviated first before an incident.
 - ``judgements``: outcomes of relations between numbers.
