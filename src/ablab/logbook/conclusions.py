@@ -18,7 +18,8 @@ from ablab.read.curves.sentences import (
 from ablab.read.curves.together import Together
 from ablab.read.effects import Effects, comparison_sentence, interaction_sentence, scaling_sentence
 from ablab.read.effects.stored import experiment_effects
-from ablab.read.measures import shown
+from ablab.read.family import family
+from ablab.read.measured import shown
 from ablab.read.pairs import experiment_pairs
 from ablab.read.readings import experiment_readings
 from ablab.read.spikes import Explanation, explain
@@ -53,6 +54,11 @@ class Conclusions:
     verdicts: list[Verdict]
     sentences: list[str]
     negative: list[str]
+
+    @property
+    def chance(self) -> str:
+        """How many of the verdicts chance alone would give; empty if none was tested."""
+        return family(self.verdicts).sentence("expectation")
 
     def digest(self) -> dict[str, Any]:
         """The part that ``LOGBOOK.md`` needs, as plain data."""

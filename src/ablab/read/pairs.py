@@ -4,12 +4,12 @@ import json
 from collections.abc import Sequence
 
 from ablab.experiments.identity import digest
-from ablab.read.curves.scale import Direction
 from ablab.read.curves.together import Together, from_data, read_together
-from ablab.read.readings import EDITION, by_task, column_direction, curves_of
+from ablab.read.readings import EDITION, by_meaning, curves_of
 from ablab.store.cached_readings import cache_readings, cached_readings, data_versions
 from ablab.store.metrics import experiment_metrics
 from ablab.store.store import ExperimentRecord, RunRecord, Store
+from ablab.tasks.config import Direction
 
 COLUMNS = ("train_loss", "eval_loss")
 
@@ -31,8 +31,7 @@ def experiment_pairs(
         columns: The training column and the held-out one.
     """
     found: dict[str, Together] = {}
-    for task, some in by_task(store, record, runs):
-        direction = None if task is None else column_direction(task, columns[1])
+    for _, direction, some in by_meaning(store, record, runs, columns[1]):
         found |= _pairs(store, record, some, columns, direction)
     return {run.run: found[run.run] for run in runs if run.run in found}
 

@@ -10,14 +10,14 @@ import polars as pl
 
 from ablab.experiments.identity import digest
 from ablab.experiments.measures import check_column
-from ablab.experiments.registration import TaskRecord
 from ablab.read import curves
 from ablab.read.curves import Reading, read_curve
 from ablab.read.curves.reading import from_data
-from ablab.read.curves.scale import Direction
+from ablab.read.directions import column_direction
 from ablab.store.cached_readings import cache_readings, cached_readings, data_versions
 from ablab.store.metrics import experiment_metrics
 from ablab.store.store import ExperimentRecord, RunRecord, Store
+from ablab.tasks.config import Direction
 
 # A digest of the reader's code. Readings made by other code are not used.
 EDITION = hashlib.sha256(
@@ -41,39 +41,31 @@ def experiment_readings(
     """
     check_column(column)
     found: dict[str, Reading] = {}
-    several = record.registration is not None and bool(record.registration.task_of_variant)
-    for task, some in by_task(store, record, runs):
-        levels = task.levels if task is not None and several else record.levels
-        known = None if task is None else column_direction(task, column)
-        found |= _readings(store, record, some, column, levels, known)
+    for levels, direction, some in by_meaning(store, record, runs, column):
+        found |= _readings(store, record, some, column, levels, direction)
     return {run.run: found[run.run] for run in runs if run.run in found}
 
 
-def column_direction(task: TaskRecord, column: str) -> Direction | None:
-    """Which values of a column are better, as the task declares it; None if it does not.
+def by_meaning(
+    store: Store, record: ExperimentRecord, runs: Sequence[RunRecord], column: str
+) -> list[tuple[dict[str, float], Direction | None, list[RunRecord]]]:
+    """The runs by what their tasks declare of a column, which can differ between variants.
 
-    ``eval_accuracy/digit_0`` is a part of the measure ``accuracy``.
+    Returns:
+        Natural levels, which values are better (None if that is not declared), and the runs.
     """
-    for prefix in ("eval_", "train_"):
-        if column.startswith(prefix):
-            return task.directions.get(column.removeprefix(prefix).split("/")[0])
-    return None
-
-
-def by_task(
-    store: Store, record: ExperimentRecord, runs: Sequence[RunRecord]
-) -> list[tuple[TaskRecord | None, list[RunRecord]]]:
-    """The runs by what was recorded of their tasks, which can differ between variants."""
     known = record.registration
     if known is None or not known.task_of_variant:
-        return [(None if known is None else known.task(0), list(runs))]
+        return [(record.levels, column_direction(record, column), list(runs))]
     seeds = max(1, len(record.definition["seeds"]))
     places = {row["run"]: row["position"] // seeds for row in store.members(record.id)}
-    groups: dict[str, tuple[TaskRecord | None, list[RunRecord]]] = {}
+    groups: dict[str, tuple[dict[str, float], Direction | None, list[RunRecord]]] = {}
     for run in runs:
         task = known.task(places[run.run]) if run.run in places else None
-        key = "" if task is None else digest([task.levels, task.directions])
-        groups.setdefault(key, (task, []))[1].append(run)
+        levels = record.levels if task is None else task.levels
+        direction = column_direction(record, column, places.get(run.run, 0))
+        key = digest([levels, direction])
+        groups.setdefault(key, (levels, direction, []))[2].append(run)
     return list(groups.values())
 
 

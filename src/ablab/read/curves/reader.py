@@ -12,8 +12,9 @@ from ablab.read.curves.events import Events
 from ablab.read.curves.noise import estimate_noise
 from ablab.read.curves.passes import merge, read_pass
 from ablab.read.curves.reading import Reading, Spike
-from ablab.read.curves.scale import Direction, Scale, direction_of, scale_of
+from ablab.read.curves.scale import Scale, direction_of, scale_of
 from ablab.read.curves.view import View, make_logarithmic_view, make_view
+from ablab.tasks.config import Direction
 
 _FEW = 8  # minimum number of values to find anything
 _LEAST_SPIKE = 0.4  # minimum height on the reading scale: a factor of 1.5

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ablab.read.curves.scale import Direction
+from ablab.tasks.config import Direction
 
 
 @dataclass(frozen=True)

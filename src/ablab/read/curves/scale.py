@@ -1,14 +1,13 @@
 """The scale on which a curve is read: logarithmic if it is positive, else linear."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from ablab.tasks.config import Direction
 
-Direction = Literal["higher", "lower"]
+Floats = NDArray[np.float64]
 
 # Columns that ablab's own tasks declare, for curves whose direction is not given.
 _HIGHER = frozenset(

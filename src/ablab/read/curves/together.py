@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike
 from ablab.read.curves.noise import estimate_noise
 from ablab.read.curves.reader import read_curve
 from ablab.read.curves.reading import Growback, Reading
-from ablab.read.curves.scale import Direction, Floats, Scale, scale_of
+from ablab.read.curves.scale import Floats, Scale, scale_of
 from ablab.read.curves.view import View, make_logarithmic_view
+from ablab.tasks.config import Direction
 
 _LEAST = 0.2  # minimum fall, on the reading scale
 _ERRORS = 6.0  # ... and in standard errors
