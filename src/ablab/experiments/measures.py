@@ -12,6 +12,7 @@ from ablab.tasks.config import Direction
 FUNCTIONS = {
     "final": "final(COLUMN): the value at the end of the run",
     "best": "best(COLUMN[, higher | lower]): the best value, in the direction that is better",
+    "highest": "highest(COLUMN): the highest value",
     "at": "at(COLUMN, STEP): the value at a step",
     "mean": "mean(COLUMN, FIRST, LAST): the mean over a range of steps",
     "leaves": "leaves(LEVEL[, COLUMN]): the step at which the curve leaves a level",
@@ -20,6 +21,8 @@ FUNCTIONS = {
     "lag": "lag(COLUMN, VALUE[, higher | lower]): steps between train_loss and COLUMN reaching a "
     "value",
     "floor": "floor(COLUMN): the level at which the curve ends",
+    "transition": "transition(COLUMN): the step at which half of the change from one level to "
+    "another is done, for the largest such change",
     "noise": "noise(COLUMN): the standard deviation of the value at a step",
     "spikes": "spikes(COLUMN[, FIRST, LAST]): the number of spikes, optionally in a range of steps",
     "growbacks": "growbacks(COLUMN[, FIRST, LAST]): the number of rises after a fall",
@@ -33,7 +36,7 @@ WORDS = {
 }
 ALIASES = {"loss": "train_loss", "accuracy": "eval_accuracy"}
 DIRECTED = ("best", "steps_to", "lag")  # those that depend on which values are better
-VALUES = ("final", "best", "at", "mean", "floor")  # those that are values of the column
+VALUES = ("final", "best", "highest", "at", "mean", "floor")  # those that are values of the column
 _NUMBERS = {"at": 1, "mean": 2, "leaves": 1, "steps_to": 1, "lag": 1}
 COUNTED = ("spikes", "growbacks", "plateaus", "slowdowns")  # counts, optionally between two bounds
 _ROW_COLUMNS = ("run", "experiment", "seed", "step")

@@ -20,7 +20,7 @@ from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 _CALM = 15  # number of values in the running mean that suppresses noise
 _AT = 0.03  # relative tolerance within which a curve is at a level
-_READ = ("floor", "leaves", "noise", *COUNTED)
+_READ = ("floor", "leaves", "noise", "transition", *COUNTED)
 ENDED = ("finished", "stopped", "diverged", "failed")
 """The statuses of runs that go no further."""
 _BROKEN = ("diverged", "failed")  # they did not end as planned
@@ -166,6 +166,10 @@ def _best(curve: _Curve, measure: Measure) -> Measured:
     return Measured(float(calm.max() if measure.direction == "higher" else calm.min()))
 
 
+def _highest(curve: _Curve, measure: Measure) -> Measured:
+    return Measured(float(_calm(curve, measure.column).max()))
+
+
 def _at(curve: _Curve, measure: Measure) -> Measured:
     (place,) = np.nonzero(curve.steps == int(measure.numbers[0]))
     if not len(place):
@@ -207,6 +211,8 @@ def _lag(curve: _Curve, training: _Curve | None, measure: Measure) -> Measured:
 def _read(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
     if measure.function == "leaves":
         return _leaves(measure, curve, reading)
+    if measure.function == "transition":
+        return _transition(measure, curve, reading)
     if measure.function == "floor":
         if reading.floor is None:
             what = "still falling" if not reading.finished else "no floor"
@@ -237,6 +243,21 @@ def _leaves(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
     return Measured(float(curve.steps[above[above < below[0]][-1]]))
 
 
+def _transition(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
+    """The step of the largest transition; of a loss, half of a descent in the logarithm."""
+    if reading.transitions:
+        largest = max(reading.transitions, key=lambda each: abs(each.high - each.low))
+        return Measured(float(largest.step))
+    left = {plateau.last for plateau in reading.plateaus}
+    descents = [d for d in reading.descents if d.start in left and min(d.level, d.to) > 0]
+    if reading.direction == "higher" or not descents:
+        return Measured(not_before=curve.last, reason=f"no transition by step {curve.last}")
+    largest_fall = max(descents, key=lambda each: each.level / each.to)
+    middle = math.sqrt(largest_fall.level * largest_fall.to)
+    below = (_calm(curve, measure.column) <= middle) & (curve.steps >= largest_fall.start)
+    return Measured(float(curve.steps[int(np.argmax(below))]))
+
+
 def _calm(curve: _Curve, column: str) -> np.ndarray:
     """The running mean if the column is the training loss at every step, else the values."""
     values = curve.values
@@ -250,6 +271,7 @@ def _calm(curve: _Curve, column: str) -> np.ndarray:
 
 _FUNCTIONS: dict[str, Callable[[_Curve, Measure], Measured]] = {
     "best": _best,
+    "highest": _highest,
     "at": _at,
     "mean": _mean,
     "steps_to": _steps_to,
@@ -258,4 +280,4 @@ _FUNCTIONS: dict[str, Callable[[_Curve, Measure], Measured]] = {
 
 def is_step(measure: Measure) -> bool:
     """Whether the measure is a step, or a number of steps, that a run may not have reached."""
-    return measure.function in ("leaves", "steps_to", "lag")
+    return measure.function in ("leaves", "steps_to", "lag", "transition")
