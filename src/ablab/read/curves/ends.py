@@ -93,10 +93,11 @@ def _stopped(view: View, first: float, level: float) -> bool:
         return False
     change, error = _change(view, inside)
     length = last - first
+    change, error = view.unit * change, view.unit * error
     bound = abs(change) + _SURE * error
     before = (bins.step < first) & (bins.step >= first - length)
     if before.any():
-        fell = float(bins.mean[before].max() - level)
+        fell = view.unit * float(bins.mean[before].max() - level)
         if abs(change) <= max(_SETTLES, 2 * error) and fell >= max(_STOPS * bound, 2 * _NOTHING):
             return True
     if abs(change) > max(2.5 * error, _MOVES):

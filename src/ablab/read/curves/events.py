@@ -30,6 +30,7 @@ from ablab.read.curves.view import View
 _DROP = 0.2  # minimum fall, on the reading scale
 _RECENT = 3.0  # before this multiple of a plateau's last step, a steeper fall is its descent
 _SAME = 3.0  # bins whose difference is below this many standard errors are at one level
+_ARRIVES = 2.0  # a fall that slows down within this factor of the floor's first step arrives there
 _FIRST_VALUES = 3  # number of values whose median is the value at the start
 _START = 0.2  # minimum fall from the start, on the reading scale
 
@@ -229,12 +230,20 @@ class Events:
     @cached_property
     def slowdowns(self) -> list[Slowdown]:
         """The points at which a fall becomes less steep."""
-        found = [Slowdown(*self._bend(*each)) for each in self._found.slowdowns]
+        found = [
+            Slowdown(*self._bend(view, bend))
+            for view, bend in self._found.slowdowns
+            if not (view.logarithmic and self._settles(float(view.bins.step[bend.bin])))
+        ]
         return [
             each
             for each in found
             if not any(abs(each.step - t.step) <= 2 * t.width for t in self.transitions)
         ]
+
+    def _settles(self, step: float) -> bool:
+        """Whether the curve arrives at its floor soon after a step."""
+        return self.floor is not None and step < self.floor.first <= _ARRIVES * step
 
     @cached_property
     def steepenings(self) -> list[Steepening]:

@@ -181,9 +181,22 @@ def _after_bend(view: View, number: int) -> Piece:
 
 
 def _goes_on(view: View, piece: Piece) -> bool:
-    """Whether a piece is a fall: significant, long, and larger than the noise."""
+    """Whether the curve falls on from a piece: significantly, for long, and more than the noise.
+
+    In logarithmic time, an exponential fall consists of many short pieces, so the bins up to a
+    third more steps are looked at.
+    """
     if not np.isfinite(piece.slope_deviation):
         return False
+    if view.logarithmic:
+        step = view.bins.step
+        last = int(np.searchsorted(step, (1 + _REACH) * step[piece.first])) - 1
+        if last - piece.first < _BEND or step[last] < (1 + _REACH / 2) * step[piece.first]:
+            return False
+        slope, error = _slope(view, piece.first, last)
+        length = float(step[last] - step[piece.first])
+        least = max(1.5 * _LEAST_FALL, view.scatter(piece.first, last))
+        return slope < -4 * error and -slope * length > least
     length = view.length(piece.first, piece.last)
     least = max(1.5 * _LEAST_FALL, view.scatter(piece.first, piece.last))
     return (

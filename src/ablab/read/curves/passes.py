@@ -15,6 +15,7 @@ _DROP = 0.2  # minimum fall after a plateau, on the reading scale
 _STEEPER = 4.0  # minimum ratio of the slopes after and within a plateau
 _LONG = 0.08  # minimum length of a plateau that a rise follows, as a fraction of the curve's time
 _SOON = 2.5  # in logarithmic time, a plateau is left before this multiple of its last step
+_FOOT = 33  # number of values before a spike from which it may begin to rise
 _HIGHER = 1.1  # a rise in logarithmic time replaces one that is lower by this factor
 _FEWEST_EARLY = 10  # the same of plateaus found in logarithmic time,
 _SHORTEST = 40  # and their minimum number of steps
@@ -64,16 +65,22 @@ def read_pass(view: View, jumps: list[spikes.Jump]) -> Found:
     """What is in a curve, in the time of a view."""
     flats = find_flats(view)
     rises = [rise for rise in find_rises(view) if not _is_tail(view, rise, jumps)]
-    rises = [rise for rise in rises if view.bins.last[rise.last] - _before(view, rise) >= _FEWEST]
+    if view.logarithmic:
+        rises = [each for each in rises if view.bins.last[each.last] - _before(view, each) >= 3]
     end = find_end(view)
     if end is not None:  # the flat stretch at the end includes the flat pieces there
         flats = [flat for flat in flats if flat.last < end.first] + [end]
     levels = _levels(view, [each for each in flats if each is not end], flats, rises, jumps)
     blocked = [(flat.first - 1, flat.last + 1) for flat in flats]
     blocked += [(rise.first - 2, rise.last + 2) for rise in rises]
+    blocked += [_removed(view, jump) for jump in jumps if jump.back - jump.onset > 2]
     slowdowns = find_slowdowns(view, blocked)
     tops = [flat.last for flat in flats] + [rise.last for rise in rises]
-    steepenings = find_steepenings(view, tops)
+    steepenings = [
+        bend
+        for bend in find_steepenings(view, tops)
+        if not any(first <= bend.bin <= last + 1 for first, last in blocked)
+    ]
     stops = [flat.first for flat in flats] + [rise.first for rise in rises]
     return Found(
         levels,
@@ -257,14 +264,21 @@ def _change(view: View, flat: Flat) -> float:
     return (abs(slope) + error) * float(x[-1] - x[0])
 
 
+def _removed(view: View, jump: spikes.Jump) -> tuple[int, int]:
+    """The bins around the values that were removed as a spike, where slopes are interpolated."""
+    slack = 1 + (view.bin_of(jump.back) - view.bin_of(jump.onset)) // 4
+    return max(view.bin_of(jump.onset) - slack, 0), view.bin_of(jump.back) + slack
+
+
 def _is_tail(view: View, rise: Rise, jumps: list[spikes.Jump]) -> bool:
-    """Whether a rise is the remainder of a spike: next to it, and much lower."""
+    """Whether a rise belongs to a spike: what remains of it, or the step up that it leaves."""
     bins = view.bins
     first, last = int(bins.first[rise.first]), int(bins.last[rise.last])
     slack = 2 * int(bins.last[rise.first] - bins.first[rise.first] + 1)
-    return any(
-        first <= jump.back + slack
-        and last >= jump.onset - slack
-        and rise.high - rise.low < 0.6 * jump.height
-        for jump in jumps
-    )
+    for jump in jumps:
+        if first > jump.back + slack or last < jump.onset - slack:
+            continue
+        inside = first >= jump.onset - slack - _FOOT and last <= jump.back + slack
+        if inside or rise.high - rise.low < 0.6 * jump.height:
+            return True
+    return False

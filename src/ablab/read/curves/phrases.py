@@ -6,6 +6,7 @@ from ablab.read.curves.numbers import number
 from ablab.read.curves.reading import Descent, Growback, Plateau, Reading, Rise, Transition
 
 _SHOWN = 4  # maximum number of growbacks that are described
+_JUMP = 0.01  # a rise within this fraction of the curve is a jump
 _LATE = 0.97  # a rise that goes on to this fraction of the curve goes on to its end
 _NEAR = 0.35  # two events within this fraction of a step belong together
 
@@ -180,6 +181,8 @@ class _Events:
         found = []
         for each in shown:
             verb = "grows back" if not _to_end(each, reading) else "rises again"
+            if each.last - each.first <= _JUMP * (reading.last - reading.first):
+                verb = "jumps"
             verb = verb if reading.direction == "lower" else self.rise
             text = f"{verb} from {number(each.low)} at {each.first:,} to {number(each.high)}"
             found.append((each.first, text + self._until(each)))

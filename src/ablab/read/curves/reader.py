@@ -74,10 +74,11 @@ def read_curve(
     noise = estimate_noise(read)
     jumps = spikes.find_jumps(x, read, noise, _LEAST_SPIKE)
     calm = spikes.without(read, jumps)
+    unit = 1.0 if scale.logarithmic else 2.0
     named = (levels or {}) if better == "lower" and "loss" in column else {}
     return _assemble(
         replace(basic, likeness=spikes.likeness(read, jumps) if len(jumps) > 2 else None),
-        (make_view(x, calm, noise), make_logarithmic_view(x, calm, noise)),
+        (make_view(x, calm, noise, unit), make_logarithmic_view(x, calm, noise, unit)),
         jumps,
         scale,
         named,

@@ -51,7 +51,7 @@ def group_sentence(readings: Sequence[Reading]) -> str:
     for name, word in (("growbacks", "growback"), ("spikes", "spike")):
         numbers = [len(getattr(reading, name)) for reading in readings]
         having = sum(number > 0 for number in numbers)
-        if having >= count / 2:
+        if having > count / 2:
             noun = word if set(numbers) == {1} else f"{word}s"
             parts.append(f"{_range(numbers)} {noun}{_of(having, count)}")
     floors = [reading.floor.level for reading in readings if reading.floor is not None]

@@ -13,7 +13,9 @@ Floats = NDArray[np.float64]
 
 _BEFORE = 11  # number of values whose median is the level before a jump
 _FAR = 5.5  # minimum height above that level, in standard errors
-_RISE = 10.0  # maximum duration of a jump, in steps
+_RISE = 10.0  # maximum duration of a jump, in steps,
+_SLOW = 0.01  # or as a fraction of its step
+_FOOT = 33  # number of values before a jump among which its foot is
 _WIDTHS = (1, 3, 8)  # numbers of values at the jump whose mean is compared with the level before
 _SURE = 15.0  # a single value this many standard deviations high is always a spike
 _EVEN = 0.25  # maximum deviation of a distance between periodic spikes, in periods
@@ -85,7 +87,8 @@ def find_jumps(steps: Floats, values: Floats, noise: Noise, least: float) -> lis
         # An extrapolation along the decay of another spike would be too low.
         after_other = bool(found) and start < found[-1].back + 2 * _BEFORE
         level = float(before[start] if after_other else led[start])
-        jump, place = _follow(values, calm, int(start), level, float(scatter[start]), rise)
+        longest = max(rise, round(_SLOW * steps[start] / spacing))
+        jump, place = _follow(values, calm, int(start), level, float(scatter[start]), longest)
         if jump is not None and jump.height >= max(least, 5.5 * jump.height / jump.score):
             found.append(jump)
     found = [jump for jump in found if _is_steep(steps, jump)]
@@ -201,6 +204,18 @@ def _median(values: Floats) -> float:
     return float(np.median(values))
 
 
+def _foot(values: Floats, start: int, before: float, scatter: float) -> float:
+    """The level before a jump, if it is lower than the median of the last values before.
+
+    A jump may begin slowly, some values before it is noticed, which raises that median.
+    """
+    around = values[max(start - _FOOT, 0) : start + 1]
+    if len(around) < 5:
+        return before
+    lowest = float(np.median(sliding_window_view(around, 5), axis=1).min())
+    return lowest if lowest < before - 3 * scatter else before
+
+
 def _follow(
     values: Floats, calm: Floats, start: int, before: float, scatter: float, rise: int
 ) -> tuple[Jump | None, int]:
@@ -218,6 +233,7 @@ def _follow(
         level = calm[place]
         if place > start + max(_WIDTHS) and level < before + 0.5 * (top - before):
             break
+    before = _foot(values, start, before, scatter)
     height = top - before
     if height <= 0:
         return None, start + 1

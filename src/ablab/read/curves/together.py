@@ -215,8 +215,9 @@ def _overfitting(held_out: Reading, training: _Fall, scale: Scale) -> Growback |
     rise = held_out.growbacks[-1]
     if _undone(rise, held_out, scale) >= _AGAIN:
         return None
-    after = training.values[training.steps >= rise.first]
-    return rise if len(after) > 1 and after[0] - after[-3:].mean() > _LEAST / 2 else None
+    before = training.values[training.steps <= rise.first]
+    falls = len(before) and before.min() - training.values[-3:].mean() > _LEAST / 2
+    return rise if falls else None
 
 
 def _double_descent(held_out: Reading, scale: Scale) -> Growback | None:

@@ -24,6 +24,8 @@ class View:
         steps: The steps, (n,).
         values: The values, (n,); NaN within spikes.
         noise: The noise.
+        unit: What changes at the end of the curve are multiplied by: 2 on a linear scale, where
+            one is half of the range.
         logarithmic: Whether the time of bins and pieces is the logarithm of the step.
         bins: The curve in bins.
         pieces: The curve in straight pieces.
@@ -32,6 +34,7 @@ class View:
     steps: Floats
     values: Floats
     noise: Noise
+    unit: float
     logarithmic: bool
     bins: Bins
     pieces: list[Piece]
@@ -88,20 +91,20 @@ class View:
         return int(np.searchsorted(self.bins.last, place))
 
 
-def make_view(steps: Floats, values: Floats, noise: Noise) -> View:
+def make_view(steps: Floats, values: Floats, noise: Noise, unit: float = 1.0) -> View:
     """Makes a view of a curve whose spikes are NaN, in linear time."""
     starts = linear_starts(len(values), _BINS)
-    return _view(steps, steps, values, noise, starts, False)
+    return _view(steps, steps, values, noise, starts, unit)
 
 
-def make_logarithmic_view(steps: Floats, values: Floats, noise: Noise) -> View:
+def make_logarithmic_view(steps: Floats, values: Floats, noise: Noise, unit: float = 1.0) -> View:
     """Makes a view of a curve whose spikes are NaN, in logarithmic time.
 
     The time is log(step + 10 logged intervals), so the first values are not spread over half of it.
     """
     spacing = float(np.median(np.diff(steps[: _FIRST + 1])))
     times = np.log(steps - min(float(steps[0]) - spacing, 0.0) + _FIRST * spacing)
-    return _view(steps, times, values, noise, even_starts(times, _BINS), True)
+    return _view(steps, times, values, noise, even_starts(times, _BINS), unit)
 
 
 def _view(
@@ -110,12 +113,13 @@ def _view(
     values: Floats,
     noise: Noise,
     starts: NDArray[np.int64],
-    logarithmic: bool,
+    unit: float,
 ) -> View:
     bins = make_bins(steps, times, values, noise.here**2, noise.inflation, starts)
     bins = _vibration(bins)
     price = 8 + 3 * float(np.log(len(bins.mean)))
-    return View(steps, values, noise, logarithmic, bins, cut(bins, price, _TOLERANCE))
+    logarithmic = times is not steps
+    return View(steps, values, noise, unit, logarithmic, bins, cut(bins, price, _TOLERANCE))
 
 
 def _vibration(bins: Bins) -> Bins:
