@@ -8,6 +8,7 @@ from ablab.read.curves.pieces import Piece
 from ablab.read.curves.scale import Floats
 from ablab.read.curves.view import View
 
+_STEEPEST = -4.0  # a fall with a larger power of the step is none
 _LESS_STEEP = 3.3  # minimum ratio of the slopes before and after
 _BEND = 3  # maximum length of a bend, in bins
 _REACH = 0.35  # slopes are compared over this fraction of the step
@@ -37,7 +38,8 @@ def form_of_fall(view: View, first: int, last: int) -> tuple[str, float]:
     """Whether the values from ``first`` to ``last`` fall exponentially or as a power law.
 
     On the logarithmic scale, two straight lines are fitted: one against the step, and one against
-    the logarithm of the step. The better fit wins.
+    the logarithm of the step. The better fit wins, unless the
+    power is larger than four.
 
     Returns:
         The form (``exponential`` or ``power law``), and its rate: the number of steps in which the
@@ -52,7 +54,7 @@ def form_of_fall(view: View, first: int, last: int) -> tuple[str, float]:
         return "exponential", float("nan")
     straight, rest = _line(x, y)
     curved, other = _line(np.log(np.maximum(x, 1.0)), y)
-    if rest <= other:
+    if rest <= other or curved < _STEEPEST:
         return "exponential", float(-np.log(2) / straight) if straight else float("inf")
     return "power law", curved
 

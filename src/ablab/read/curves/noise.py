@@ -10,6 +10,8 @@ Floats = NDArray[np.float64]
 
 _WINDOW = 101  # number of values over which the noise is assumed to be constant
 _TO_DEVIATION = 1.4826  # ratio of standard and median absolute deviation of a normal distribution
+_QUARTER = 0.3186  # the lower quartile of the absolute values of a standard normal distribution
+_FEW = 60  # with fewer values, the curve is not smooth from one to the next
 _LEAST = 1e-7  # minimum noise, that of float32
 
 
@@ -65,6 +67,10 @@ def estimate_noise(values: Floats) -> Noise:
     spread = float(np.sqrt(6 - 8 * correlation + 2 * correlation**2))
     local = local * _TO_DEVIATION / spread
     usual = max(float(np.median(second)) * _TO_DEVIATION / spread, _LEAST)
+    if len(values) < _FEW:  # half of the differences may come from the curve itself
+        quarter = float(np.quantile(second, 0.25)) / _QUARTER / spread
+        usual = max(min(usual, quarter), _LEAST)
+        local = np.full(len(second), usual)
     # A lower bound for stretches without noise: a twentieth of the median noise.
     here = np.concatenate([local[:1], local, local[-1:]])
     return Noise(np.maximum(here, max(0.05 * usual, _LEAST)), usual, correlation)

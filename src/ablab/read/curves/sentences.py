@@ -8,6 +8,7 @@ from ablab.read.curves.phrases import events, level_text, rises_to_end
 from ablab.read.curves.reading import Plateau, Reading
 from ablab.read.curves.together import Together
 
+_CHANGES = 0.2  # minimum change of a curve as a whole: relative, or absolute if it is not positive
 _NEAR = 0.03  # relative difference up to which levels of several runs are the same
 
 
@@ -174,10 +175,24 @@ def _ending(reading: Reading) -> str:
             return f"{level} to the end ({reading.last:,})"
         word = "floor" if reading.direction == "lower" else "stays at"
         return f"{word} {level} from {reading.floor.first:,}"
+    whole = _whole_change(reading)
+    if whole:
+        return whole
     if not reading.finished:
         falling = "falling" if reading.direction == "lower" else "rising"
         return f"still {falling} at {reading.last:,} ({number(reading.end)})"
     return "" if rises_to_end(reading) else f"ends at {number(reading.end)}"
+
+
+def _whole_change(reading: Reading) -> str:
+    """From where to where a curve goes in which nothing was found, as one of few values."""
+    found = (reading.plateaus, reading.descents, reading.rises, reading.growbacks)
+    apart = abs(reading.end - reading.start)
+    least = _CHANGES * (abs(reading.start) if reading.positive else 1.0)
+    if any(found) or apart <= least:
+        return ""
+    verb = "rises" if reading.end > reading.start else "falls"
+    return f"{verb} from {number(reading.start)} to {number(reading.end)} at {reading.last:,}"
 
 
 def _soon(reading: Reading) -> int:
