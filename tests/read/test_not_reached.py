@@ -77,14 +77,16 @@ def test_one_run_of_twelve_decides_nothing(tmp_path):
         seeds=6, ended=lambda keys: 100 if keys["model.n_heads"] == 1 else None,
     )  # fmt: skip
     assert found.outcome == "undecided"
-    assert "reached by 1 of 6 (at 67), and by 0 of 6" in found.evidence
+    assert "reached by 1 of 6 (step 67), and by 0 of 6" in found.evidence
     assert "5 of the other runs were ended by a stop rule" in found.evidence
 
 
 def test_both_cells_are_counted_and_ranks_decide(tmp_path):
     found = compared(tmp_path / "1", f"is lower {CELLS}", narrow_late)
     assert found.outcome == "held"
-    assert found.evidence.startswith("reached by 9 of 9 (median 135), and by 0 of 9; ranks up to")
+    assert found.evidence.startswith(
+        "reached by 9 of 9 (median step 135), and by 0 of 9; ranks up to"
+    )
     assert found.p < 0.001
     against = compared(tmp_path / "2", f"is higher {CELLS}", narrow_late)
     assert against.outcome == "failed"
@@ -175,4 +177,4 @@ def test_a_range_of_steps_that_most_runs_reached(tmp_path):
     asked = grid(seeds=12, grid={"model.d_model": [8]}, expect=["steps_to(loss, 0.1) is below 200"])
     (found,) = judged(tmp_path, asked, lambda keys, seed: 1000 if seed == 0 else 50)
     assert found.outcome == "held"
-    assert found.evidence.startswith("reached by 11 of 12 (at 57)")
+    assert found.evidence.startswith("reached by 11 of 12 (step 57)")

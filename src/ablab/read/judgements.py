@@ -212,7 +212,8 @@ def _unless_diverged(found: Found, against: bool) -> Found:
     """Leaves it undecided if runs that diverged, and so have no number, could overturn it."""
     if found.outcome == "undecided" or not against:
         return found
-    why = f"; without the runs that diverged it would have {found.outcome}"
+    would = {"held": "hold", "failed": "fail"}[found.outcome]
+    why = f"; it would {would} without the runs that diverged"
     return replace(found, outcome="undecided", evidence=found.evidence + why, p=None)
 
 

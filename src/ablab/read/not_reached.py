@@ -43,7 +43,7 @@ def order(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     counts = tuple(reached(cell) for cell in cells)
     verb = _verb(measure)
     path = ", ".join(
-        f"{_of(count)} at {label}{_median(cell)}"
+        f"{_of(count)} at {label}{_when(cell, measure)}"
         for label, count, cell in zip(ordered, counts, cells, strict=True)
     )
     evidence = f"{verb} by {path}"
@@ -77,8 +77,8 @@ def compare(sample: Sample, other: Sample, expectation: Expectation, measure: Me
     """Whether steps come earlier, later or at the same time in some cells as in others."""
     counts = (reached(sample), reached(other))
     evidence = (
-        f"{_verb(measure)} by {_of(counts[0])}{_median(sample)}, "
-        f"and by {_of(counts[1])}{_median(other)}"
+        f"{_verb(measure)} by {_of(counts[0])}{_when(sample, measure)}, "
+        f"and by {_of(counts[1])}{_when(other, measure)}"
     )
     both = pl.concat([sample.frame, other.frame], how="diagonal")
     end = horizon(both)
@@ -100,7 +100,7 @@ def compare(sample: Sample, other: Sample, expectation: Expectation, measure: Me
         margin = expectation.margin
         assert margin is not None, "checked with the expectation"
         p = min(1.0, 2 * min(p_first(sample, other, margin), p_first(other, sample, margin)))
-        evidence += f"; ranks of steps more than {margin:g} apart, {up_to}: p = {p:.2g}"
+        evidence += f"; ranks {up_to}, for a difference of {margin:g}: p = {p:.2g}"
         if p < ALPHA:
             return Found("failed", evidence + remark, p=p, counts=counts)
         evidence += few + remark
@@ -109,7 +109,7 @@ def compare(sample: Sample, other: Sample, expectation: Expectation, measure: Me
     ways = (sample, other) if expectation.relation == "lower_than" else (other, sample)
     p = p_first(*ways, expectation.by)
     against = p_first(ways[1], ways[0], -expectation.by)
-    by = f", {expectation.by:g} steps added" if expectation.by else ""
+    by = f", for a difference of {expectation.by:g}" if expectation.by else ""
     evidence += f"; ranks {up_to}{by}: p = {min(p, against):.2g}{few}{remark}"
     outcome: Outcome = "undecided"
     if p < ALPHA:
@@ -131,7 +131,7 @@ def within(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     above = made.least >= high if strict else made.least > high
     below = made.most <= low if strict else made.most < low
     ended = max(sample.frame["not_before"].drop_nulls().to_list())
-    evidence = f"{_verb(measure)} by {_of(counts[0])}{_median(sample)} up to step {ended:,}"
+    evidence = f"{_verb(measure)} by {_of(counts[0])}{_when(sample, measure)} up to step {ended:,}"
     lost = gaps(sample)
     if len(inside) == 1:
         outcome: Outcome = "held" if inside[0] else "failed" if above[0] | below[0] else "undecided"
@@ -174,15 +174,20 @@ def _of(count: tuple[int, int]) -> str:
     return f"{count[0]} of {count[1]}"
 
 
-def _median(sample: Sample) -> str:
+def _when(sample: Sample, measure: Measure) -> str:
     """The median of the steps that were reached, if all were; else their range."""
     values = sample.known["value"].to_numpy()
     if not len(values):
         return ""
-    if not sample.unreached:
-        return f" (median {shown(float(np.median(values)))})"
     low, high = shown(float(values.min())), shown(float(values.max()))
-    return f" (at {low})" if low == high else f" (at {low} to {high})"
+    if not sample.unreached:
+        text = f"median {{}}{shown(float(np.median(values)))}"
+    else:
+        text = f"{{}}{low}" if low == high else f"{{}}{low} to {high}"
+    if measure.function == "lag":
+        return f" ({text.format('')} steps)"
+    many = "s" if sample.unreached and low != high else ""
+    return f" ({text.format(f'step{many} ')})"
 
 
 def _up_to(frame: pl.DataFrame, end: float) -> str:
