@@ -178,3 +178,14 @@ def test_a_range_of_steps_that_most_runs_reached(tmp_path):
     (found,) = judged(tmp_path, asked, lambda keys, seed: 1000 if seed == 0 else 50)
     assert found.outcome == "held"
     assert found.evidence.startswith("reached by 11 of 12 (step 57)")
+
+
+def test_the_same_is_of_runs_that_reached_it(tmp_path):
+    asked = "is the same where model.n_heads=1 as where model.n_heads=4 within 50"
+    found = compared(
+        tmp_path, asked, lambda keys, seed: 100 + seed * keys["model.n_heads"], seeds=3
+    )
+    assert found.outcome == "held"
+    assert found.evidence.endswith(
+        "this is of runs that reached it: 3 of 3 seeds allow for a probability of 0.29"
+    )

@@ -4,10 +4,12 @@ No mean is formed over such steps, and no last step stands for one. What decides
 to a common step, with bounds for runs that ended before; see ``rank_tests``. Else it is undecided.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import polars as pl
+from scipy import stats
 
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import Measure
@@ -145,6 +147,21 @@ def within(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     few = f"; {seeds} seeds cannot give less than {0.5**seeds:.2g}" if 0.5**seeds >= ALPHA else ""
     evidence += f"; sign test of the median over seeds: p = {p:.2g}{few}{lost}"
     return Found(side if p < ALPHA else "undecided", evidence, p=p, counts=counts)
+
+
+def of_those_that_did(found: Found, sample: Sample, other: Sample, measure: Measure) -> Found:
+    """Says of steps that are the same that this is of runs that reached them, all of a few.
+
+    So many of so many seeds leave the probability of reaching it open (Clopper and Pearson, 1934).
+    """
+    seeds = [each.known["seed"].n_unique() for each in (sample, other)]
+    lows = [stats.binomtest(each, each).proportion_ci(method="exact").low for each in seeds]
+    counts = " and ".join(f"{each} of {each} seeds" for each in dict.fromkeys(seeds))
+    text = (
+        f"; this is of runs that {_verb(measure)} it: {counts} allow for a probability of "
+        f"{min(lows):.2f}"
+    )
+    return replace(found, evidence=found.evidence + text)
 
 
 def reached(sample: Sample) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from ablab.read import judgements, not_reached
 from ablab.read.directions import column_direction
 from ablab.read.hypothesis_tests import Sample
 from ablab.read.judgements import Found, Outcome, other_cell
-from ablab.read.measures import ENDED, measure_table
+from ablab.read.measures import ENDED, is_step, measure_table
 from ablab.store.expected import Stamped, stamped
 from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, Store
@@ -141,7 +141,10 @@ def _compare(
 ) -> Found:
     if sample.unreached or other.unreached:
         return not_reached.compare(sample, other, expectation, measure)
-    return judgements.compare(sample, other, expectation, better)
+    found = judgements.compare(sample, other, expectation, better)
+    if found.outcome == "held" and expectation.same_as is not None and is_step(measure):
+        return not_reached.of_those_that_did(found, sample, other, measure)
+    return found
 
 
 def _alone(
