@@ -187,5 +187,5 @@ def test_the_same_is_of_runs_that_reached_it(tmp_path):
     )
     assert found.outcome == "held"
     assert found.evidence.endswith(
-        "this is of runs that reached it: 3 of 3 seeds allow for a probability of 0.29"
+        "this is of runs that reached it: 3 of 3 leave a share of 0.71 others open"
     )

@@ -9,23 +9,24 @@ from itertools import pairwise
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import Measure
 from ablab.read.hypothesis_tests import Sample, gaps
 from ablab.read.judgements import ALPHA, Found, Outcome, limits
 from ablab.read.measured import shown
+from ablab.read.measures import is_step
 from ablab.read.rank_tests import (
     Bounds,
     bounds,
     first,
     horizon,
     in_order,
-    least_p,
     most_are,
     step_by_step,
 )
+from ablab.read.statistics.counts import unseen
+from ablab.read.statistics.permutation import least_p
 
 
 def order(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
@@ -150,17 +151,14 @@ def within(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
 
 
 def of_those_that_did(found: Found, sample: Sample, other: Sample, measure: Measure) -> Found:
-    """Says of steps that are the same that this is of runs that reached them, all of a few.
+    """Says of values that are the same what so few seeds leave open.
 
-    So many of so many seeds leave the probability of reaching it open (Clopper and Pearson, 1934).
+    That all of a few runs reached a step, or are alike, bounds the share of runs that are not
+    (Clopper and Pearson, 1934).
     """
-    seeds = [each.known["seed"].n_unique() for each in (sample, other)]
-    lows = [stats.binomtest(each, each).proportion_ci(method="exact").low for each in seeds]
-    counts = " and ".join(f"{each} of {each} seeds" for each in dict.fromkeys(seeds))
-    text = (
-        f"; this is of runs that {_verb(measure)} it: {counts} allow for a probability of "
-        f"{min(lows):.2f}"
-    )
+    seeds = min(each.known["seed"].n_unique() for each in (sample, other))
+    runs = f"of runs that {_verb(measure)} it" if is_step(measure) else "of runs like these"
+    text = f"; this is {runs}: {seeds} of {seeds} leave a share of {unseen(seeds):.2f} others open"
     return replace(found, evidence=found.evidence + text)
 
 
