@@ -70,6 +70,23 @@ def test_cells_that_end_at_different_steps_are_in_no_order(tmp_path):
     assert "0 of 6 at 16, 0 of 6 at 32, 0 of 6 at 64" in found.evidence
 
 
+def test_what_only_one_cell_was_trained_to_decides_nothing(tmp_path):
+    cells = "where train.batch_size=64 than where train.batch_size=16"
+    asked = grid(
+        task=MODULAR, train={"epochs": 20}, seeds=6, grid={"train.batch_size": [16, 64]},
+        expect=[f"steps_to(loss, 0.1) is {how} {cells}" for how in ("higher", "lower")],
+    )  # fmt: skip
+    late = judged(tmp_path / "1", asked, lambda keys, seed: 120)  # the other had no time for it
+    assert [each.outcome for each in late] == ["undecided"] * 2
+    assert "ranks up to step 50, the last that every cell was trained to: p = 1" in late[0].evidence
+
+    def reach(keys, seed):
+        return 20 + seed if keys["train.batch_size"] == 16 else 1000
+
+    early = judged(tmp_path / "2", asked, reach)
+    assert [each.outcome for each in early] == ["held", "failed"]
+
+
 def test_one_run_of_twelve_decides_nothing(tmp_path):
     found = compared(
         tmp_path, f"is lower {CELLS} by 10",

@@ -53,17 +53,18 @@ def order(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     made = [bounds(cell.frame, end) for cell in cells]
     p, reverse = in_order(made, sign), in_order(made, -sign)
     remark = _ends(sample.frame) + gaps(sample)
+    up_to = _up_to(sample.frame, end, measure)
     if not any(count for count, _ in counts):
         return Found(
             "undecided",
-            f"{evidence}; nothing to compare up to step {end:,.0f}{remark}",
+            f"{evidence}; nothing to compare {up_to}{remark}",
             counts=counts,
         )
     if expectation.factor is not None:
         outcome: Outcome = "failed" if reverse < ALPHA else "undecided"
         evidence += "; no factor can be given of steps that were not reached" + remark
         return Found(outcome, evidence, p=reverse if outcome == "failed" else None, counts=counts)
-    evidence += f"; ranks {_up_to(sample.frame, end)}: p = {min(p, reverse):.2g}{remark}"
+    evidence += f"; ranks {up_to}: p = {min(p, reverse):.2g}{remark}"
     moves = step_by_step(made, sign)
     for move, words in ((0, "no order is known"), (-1, "opposite direction")):
         where = [f"{before} to {after}"
@@ -91,13 +92,13 @@ def compare(sample: Sample, other: Sample, expectation: Expectation, measure: Me
         return first(bounds(early.frame, end, max(by, 0.0)), bounds(late.frame, end, max(-by, 0.0)))
 
     remark = _ends(both) + gaps(sample, other)
+    up_to = _up_to(both, end, measure)
     if not counts[0][0] and not counts[1][0]:
         return Found(
             "undecided",
-            f"{evidence}; nothing to compare up to step {end:,.0f}{remark}",
+            f"{evidence}; nothing to compare {up_to}{remark}",
             counts=counts,
         )
-    up_to = _up_to(both, end)
     few = _too_few(sample, other)
     if expectation.relation == "same_as":
         margin = expectation.margin
@@ -205,12 +206,12 @@ def _when(sample: Sample, measure: Measure) -> str:
     return f" ({text.format(f'step{many} ')})"
 
 
-def _up_to(frame: pl.DataFrame, end: float) -> str:
+def _up_to(frame: pl.DataFrame, end: float, measure: Measure) -> str:
     """The step up to which ranks are compared."""
-    planned = frame.filter(pl.col("status") == "finished")["not_before"].drop_nulls()
-    common = len(planned) and planned.max() != planned.min()
-    why = " (the last that every cell was trained to)" if common else ""
-    return f"up to step {end:,.0f}{why}"
+    text = f"up to {end:,.0f} steps" if measure.function == "lag" else f"up to step {end:,.0f}"
+    planned = frame.filter(pl.col("status") == "finished").select("value", "not_before")
+    further = any((planned[name].fill_null(end) > end).any() for name in planned.columns)
+    return text + (", the last that every cell was trained to" if further else "")
 
 
 def _ends(frame: pl.DataFrame) -> str:
