@@ -70,6 +70,23 @@ def test_cells_that_end_at_different_steps_are_in_no_order(tmp_path):
     assert "0 of 6 at 16, 0 of 6 at 32, 0 of 6 at 64" in found.evidence
 
 
+def test_what_only_one_cell_was_trained_to_decides_nothing(tmp_path):
+    cells = "where train.batch_size=64 than where train.batch_size=16"
+    asked = grid(
+        task=MODULAR, train={"epochs": 20}, seeds=6, grid={"train.batch_size": [16, 64]},
+        expect=[f"steps_to(loss, 0.1) is {how} {cells}" for how in ("higher", "lower")],
+    )  # fmt: skip
+    late = judged(tmp_path / "1", asked, lambda keys, seed: 120)  # the other had no time for it
+    assert [each.outcome for each in late] == ["undecided"] * 2
+    assert "ranks up to step 50, the last that every cell was trained to: p = 1" in late[0].evidence
+
+    def reach(keys, seed):
+        return 20 + seed if keys["train.batch_size"] == 16 else 1000
+
+    early = judged(tmp_path / "2", asked, reach)
+    assert [each.outcome for each in early] == ["held", "failed"]
+
+
 def test_one_run_of_twelve_decides_nothing(tmp_path):
     found = compared(
         tmp_path, f"is lower {CELLS} by 10",
@@ -77,14 +94,16 @@ def test_one_run_of_twelve_decides_nothing(tmp_path):
         seeds=6, ended=lambda keys: 100 if keys["model.n_heads"] == 1 else None,
     )  # fmt: skip
     assert found.outcome == "undecided"
-    assert "reached by 1 of 6 (at 67), and by 0 of 6" in found.evidence
+    assert "reached by 1 of 6 (step 67), and by 0 of 6" in found.evidence
     assert "5 of the other runs were ended by a stop rule" in found.evidence
 
 
 def test_both_cells_are_counted_and_ranks_decide(tmp_path):
     found = compared(tmp_path / "1", f"is lower {CELLS}", narrow_late)
     assert found.outcome == "held"
-    assert found.evidence.startswith("reached by 9 of 9 (median 135), and by 0 of 9; ranks up to")
+    assert found.evidence.startswith(
+        "reached by 9 of 9 (median step 135), and by 0 of 9; ranks up to"
+    )
     assert found.p < 0.001
     against = compared(tmp_path / "2", f"is higher {CELLS}", narrow_late)
     assert against.outcome == "failed"
@@ -175,4 +194,15 @@ def test_a_range_of_steps_that_most_runs_reached(tmp_path):
     asked = grid(seeds=12, grid={"model.d_model": [8]}, expect=["steps_to(loss, 0.1) is below 200"])
     (found,) = judged(tmp_path, asked, lambda keys, seed: 1000 if seed == 0 else 50)
     assert found.outcome == "held"
-    assert found.evidence.startswith("reached by 11 of 12 (at 57)")
+    assert found.evidence.startswith("reached by 11 of 12 (step 57)")
+
+
+def test_the_same_is_of_runs_that_reached_it(tmp_path):
+    asked = "is the same where model.n_heads=1 as where model.n_heads=4 within 50"
+    found = compared(
+        tmp_path, asked, lambda keys, seed: 100 + seed * keys["model.n_heads"], seeds=3
+    )
+    assert found.outcome == "held"
+    assert found.evidence.endswith(
+        "this is of runs that reached it: 3 of 3 leave a share of 0.71 others open"
+    )

@@ -66,7 +66,7 @@ def claims(
         write_page(found, Path(page), shlex.join(named))
     found, families = corrected(found)
     if as_json:
-        chance = {
+        by_logbook = {
             name: {
                 "tested": each.tested,
                 "decided": each.decided,
@@ -76,7 +76,7 @@ def claims(
             for name, each in families.items()
         }
         recipes = [each.as_data() for each in found]
-        print_json({"tally": tally(found), "logbooks": chance, "recipes": recipes})
+        print_json({"tally": tally(found), "logbooks": by_logbook, "recipes": recipes})
         return code
     print_table(
         ["recipe", "claim", "its figure", "ours", "verdict", "corrected"],

@@ -42,13 +42,13 @@ def directed(
     for run in runs:
         direction = column_direction(record, measure.column, places.get(run.run, 0))
         if direction is None:
+            start = measure.text.rstrip(" )")
             raise InputError(
                 Problem(
                     f"whether higher or lower values of {measure.column} are better was not "
-                    "declared",
+                    f"declared; write {start}, higher) or {start}, lower)",
                     given=measure.text,
-                    expected=f"{measure.text.rstrip(' )')}, higher) or "
-                    f"{measure.text.rstrip(' )')}, lower); or a declaration by the task "
+                    expected="a direction in the measure, or a declaration by the task "
                     "(measure_directions) or the reducer (direction=)",
                 )
             )

@@ -4,6 +4,7 @@ No mean is formed over such steps, and no last step stands for one. What decides
 to a common step, with bounds for runs that ended before; see ``rank_tests``. Else it is undecided.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,16 +15,18 @@ from ablab.experiments.measures import Measure
 from ablab.read.hypothesis_tests import Sample, gaps
 from ablab.read.judgements import ALPHA, Found, Outcome, limits
 from ablab.read.measured import shown
+from ablab.read.measures import is_step
 from ablab.read.rank_tests import (
     Bounds,
     bounds,
     first,
     horizon,
     in_order,
-    least_p,
     most_are,
     step_by_step,
 )
+from ablab.read.statistics.counts import unseen
+from ablab.read.statistics.permutation import least_p
 
 
 def order(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
@@ -43,24 +46,25 @@ def order(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     counts = tuple(reached(cell) for cell in cells)
     verb = _verb(measure)
     path = ", ".join(
-        f"{_of(count)} at {label}{_median(cell)}"
+        f"{_of(count)} at {label}{_when(cell, measure)}"
         for label, count, cell in zip(ordered, counts, cells, strict=True)
     )
     evidence = f"{verb} by {path}"
     made = [bounds(cell.frame, end) for cell in cells]
     p, reverse = in_order(made, sign), in_order(made, -sign)
     remark = _ends(sample.frame) + gaps(sample)
+    up_to = _up_to(sample.frame, end, measure)
     if not any(count for count, _ in counts):
         return Found(
             "undecided",
-            f"{evidence}; nothing to compare up to step {end:,.0f}{remark}",
+            f"{evidence}; nothing to compare {up_to}{remark}",
             counts=counts,
         )
     if expectation.factor is not None:
         outcome: Outcome = "failed" if reverse < ALPHA else "undecided"
         evidence += "; no factor can be given of steps that were not reached" + remark
         return Found(outcome, evidence, p=reverse if outcome == "failed" else None, counts=counts)
-    evidence += f"; ranks {_up_to(sample.frame, end)}: p = {min(p, reverse):.2g}{remark}"
+    evidence += f"; ranks {up_to}: p = {min(p, reverse):.2g}{remark}"
     moves = step_by_step(made, sign)
     for move, words in ((0, "no order is known"), (-1, "opposite direction")):
         where = [f"{before} to {after}"
@@ -77,8 +81,8 @@ def compare(sample: Sample, other: Sample, expectation: Expectation, measure: Me
     """Whether steps come earlier, later or at the same time in some cells as in others."""
     counts = (reached(sample), reached(other))
     evidence = (
-        f"{_verb(measure)} by {_of(counts[0])}{_median(sample)}, "
-        f"and by {_of(counts[1])}{_median(other)}"
+        f"{_verb(measure)} by {_of(counts[0])}{_when(sample, measure)}, "
+        f"and by {_of(counts[1])}{_when(other, measure)}"
     )
     both = pl.concat([sample.frame, other.frame], how="diagonal")
     end = horizon(both)
@@ -88,19 +92,19 @@ def compare(sample: Sample, other: Sample, expectation: Expectation, measure: Me
         return first(bounds(early.frame, end, max(by, 0.0)), bounds(late.frame, end, max(-by, 0.0)))
 
     remark = _ends(both) + gaps(sample, other)
+    up_to = _up_to(both, end, measure)
     if not counts[0][0] and not counts[1][0]:
         return Found(
             "undecided",
-            f"{evidence}; nothing to compare up to step {end:,.0f}{remark}",
+            f"{evidence}; nothing to compare {up_to}{remark}",
             counts=counts,
         )
-    up_to = _up_to(both, end)
     few = _too_few(sample, other)
     if expectation.relation == "same_as":
         margin = expectation.margin
         assert margin is not None, "checked with the expectation"
         p = min(1.0, 2 * min(p_first(sample, other, margin), p_first(other, sample, margin)))
-        evidence += f"; ranks of steps more than {margin:g} apart, {up_to}: p = {p:.2g}"
+        evidence += f"; ranks {up_to}, for a difference of {margin:g}: p = {p:.2g}"
         if p < ALPHA:
             return Found("failed", evidence + remark, p=p, counts=counts)
         evidence += few + remark
@@ -109,7 +113,7 @@ def compare(sample: Sample, other: Sample, expectation: Expectation, measure: Me
     ways = (sample, other) if expectation.relation == "lower_than" else (other, sample)
     p = p_first(*ways, expectation.by)
     against = p_first(ways[1], ways[0], -expectation.by)
-    by = f", {expectation.by:g} steps added" if expectation.by else ""
+    by = f", for a difference of {expectation.by:g}" if expectation.by else ""
     evidence += f"; ranks {up_to}{by}: p = {min(p, against):.2g}{few}{remark}"
     outcome: Outcome = "undecided"
     if p < ALPHA:
@@ -131,7 +135,7 @@ def within(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     above = made.least >= high if strict else made.least > high
     below = made.most <= low if strict else made.most < low
     ended = max(sample.frame["not_before"].drop_nulls().to_list())
-    evidence = f"{_verb(measure)} by {_of(counts[0])}{_median(sample)} up to step {ended:,}"
+    evidence = f"{_verb(measure)} by {_of(counts[0])}{_when(sample, measure)} up to step {ended:,}"
     lost = gaps(sample)
     if len(inside) == 1:
         outcome: Outcome = "held" if inside[0] else "failed" if above[0] | below[0] else "undecided"
@@ -145,6 +149,18 @@ def within(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     few = f"; {seeds} seeds cannot give less than {0.5**seeds:.2g}" if 0.5**seeds >= ALPHA else ""
     evidence += f"; sign test of the median over seeds: p = {p:.2g}{few}{lost}"
     return Found(side if p < ALPHA else "undecided", evidence, p=p, counts=counts)
+
+
+def of_those_that_did(found: Found, sample: Sample, other: Sample, measure: Measure) -> Found:
+    """Says of values that are the same what so few seeds leave open.
+
+    That all of a few runs reached a step, or are alike, bounds the share of runs that are not
+    (Clopper and Pearson, 1934).
+    """
+    seeds = min(each.known["seed"].n_unique() for each in (sample, other))
+    runs = f"of runs that {_verb(measure)} it" if is_step(measure) else "of runs like these"
+    text = f"; this is {runs}: {seeds} of {seeds} leave a share of {unseen(seeds):.2f} others open"
+    return replace(found, evidence=found.evidence + text)
 
 
 def reached(sample: Sample) -> tuple[int, int]:
@@ -174,23 +190,28 @@ def _of(count: tuple[int, int]) -> str:
     return f"{count[0]} of {count[1]}"
 
 
-def _median(sample: Sample) -> str:
+def _when(sample: Sample, measure: Measure) -> str:
     """The median of the steps that were reached, if all were; else their range."""
     values = sample.known["value"].to_numpy()
     if not len(values):
         return ""
-    if not sample.unreached:
-        return f" (median {shown(float(np.median(values)))})"
     low, high = shown(float(values.min())), shown(float(values.max()))
-    return f" (at {low})" if low == high else f" (at {low} to {high})"
+    if not sample.unreached:
+        text = f"median {{}}{shown(float(np.median(values)))}"
+    else:
+        text = f"{{}}{low}" if low == high else f"{{}}{low} to {high}"
+    if measure.function == "lag":
+        return f" ({text.format('')} steps)"
+    many = "s" if sample.unreached and low != high else ""
+    return f" ({text.format(f'step{many} ')})"
 
 
-def _up_to(frame: pl.DataFrame, end: float) -> str:
+def _up_to(frame: pl.DataFrame, end: float, measure: Measure) -> str:
     """The step up to which ranks are compared."""
-    planned = frame.filter(pl.col("status") == "finished")["not_before"].drop_nulls()
-    common = len(planned) and planned.max() != planned.min()
-    why = " (the last that every cell was trained to)" if common else ""
-    return f"up to step {end:,.0f}{why}"
+    text = f"up to {end:,.0f} steps" if measure.function == "lag" else f"up to step {end:,.0f}"
+    planned = frame.filter(pl.col("status") == "finished").select("value", "not_before")
+    further = any((planned[name].fill_null(end) > end).any() for name in planned.columns)
+    return text + (", the last that every cell was trained to" if further else "")
 
 
 def _ends(frame: pl.DataFrame) -> str:

@@ -229,7 +229,7 @@ def _drop(view: View, flat: Flat, high: int, last: int) -> float | None:
     falls = [
         (-p.slope * view.length(p.first, p.last), view.steps_between(p.first, p.last))
         for p in pieces
-        if np.isfinite(p.slope_deviation)
+        if np.isfinite(p.slope_deviation) and _is_known(view, p.first, p.last)
     ]
     slopes = [fall / length for fall, length in falls if fall > 0.3 * _DROP]
     whole = float(flat.level - after[lowest]) / view.steps_between(
@@ -237,6 +237,12 @@ def _drop(view: View, flat: Flat, high: int, last: int) -> float | None:
     )
     own = max(flat.change, _change(view, flat)) / view.steps_between(flat.first, flat.last)
     return drop if max([*slopes, whole]) >= _STEEPER * own else None
+
+
+def _is_known(view: View, first: int, last: int) -> bool:
+    """Whether most values of some bins are outside of spikes."""
+    values = view.values[view.bins.first[first] : view.bins.last[last] + 1]
+    return bool(np.isfinite(values).mean() > 0.7)
 
 
 def _is_left_upwards(view: View, flat: Flat, rises: list[Rise]) -> bool:
