@@ -1,6 +1,9 @@
 """``ablab read`` and ``ablab expect``: describe curves, record and judge expectations."""
 
 import re
+import shutil
+import sys
+import textwrap
 from typing import Any
 
 import click
@@ -101,18 +104,29 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
     for label, members in groups.items():
         echo(visible(label), bold=True)
         if len(members) > 1:
-            echo(f"  all: {group_sentence([found[run.run] for run in members])}")
+            _say(f"  all: {group_sentence([found[run.run] for run in members])}")
             both = group_pair_sentence([pairs[run.run] for run in members if run.run in pairs])
             if both:
-                echo(f"    {both}")
+                _say(f"    {both}")
         for run in members:
-            echo(f"  seed {run.seed} ({run.run}): {sentence(found[run.run])}")
+            _say(f"  seed {run.seed} ({run.run}): {sentence(found[run.run])}")
             if run.run in pairs and pairs[run.run].anything:
-                echo(f"    {pair_sentence(pairs[run.run])}")
+                _say(f"    {pair_sentence(pairs[run.run])}")
             why = explained.get(run.run)
             if why is not None:
-                echo(f"    {why.sentence}")
+                _say(f"    {why.sentence}")
                 echo(f"    try: {visible(why.command)}")
+
+
+def _say(text: str) -> None:
+    """Prints a line; in a terminal, it is continued on indented lines, broken between words."""
+    if sys.stdout.isatty():
+        indent = " " * (len(text) - len(text.lstrip()) + 4)
+        text = textwrap.fill(
+            text, shutil.get_terminal_size().columns, subsequent_indent=indent,
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+    echo(text)
 
 
 def find_target(store: Any, target: str) -> tuple[Any, str | None]:

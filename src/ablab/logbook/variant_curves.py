@@ -61,7 +61,8 @@ def curves(
     """The curves of a column with a band over seeds, as an SVG document.
 
     Restarts are thin marks at the bottom, in the colour of their variant. If there are few curves,
-    plateaus and floors are drawn as bars, descents as diamonds and spikes as triangles.
+    plateaus and floors are drawn as bars, descents as diamonds, spikes as triangles, and peaks,
+    steepenings and transitions as circles.
 
     Args:
         bands: The curves of the variants.
@@ -131,6 +132,8 @@ def _draw_marks(axes: Any, band: Band, marks: Sequence[Mapping[str, Any]], colou
             axes.hlines(level, mark["from"], mark["to"], color=colour, lw=4, alpha=0.35)
         elif mark["kind"] == "descent":
             axes.plot([mark["from"]], [level], "D", ms=4, color=colour, mec="white", mew=0.6)
+        elif mark["kind"] in ("peak", "steepening", "transition"):
+            axes.plot([mark["from"]], [level], "o", ms=4, color=colour, mec="white", mew=0.6)
         elif mark["kind"] == "spike":
             place = min(bisect_left(band.steps, mark["from"]), len(band.steps) - 1)
             axes.plot([mark["from"]], [band.high[place]], "^", ms=4, color=colour)

@@ -86,7 +86,7 @@ class Events:
         last = self._stop(view, start)
         arrived, low = _arrival(view, bin_of, last)
         end = int(view.bins.last[arrived])
-        form, rate = form_of_fall(view, start, end)
+        form, rate = self._form(view, start, end)
         at_end = self._scale.value(low)
         floor = self.floor
         if floor is not None and view.steps[start] < floor.first <= view.steps[end]:
@@ -97,11 +97,16 @@ class Events:
             form, rate, plateau.confidence,
         )  # fmt: skip
 
+    def _form(self, view: View, start: int, end: int) -> tuple[str, float]:
+        """The form of a fall, up to where it becomes steeper."""
+        bends = [int(v.bins.first[bend.bin]) for v, bend in self._found.steepenings]
+        return form_of_fall(view, start, min([end, *(each for each in bends if each > start + 2)]))
+
     def _from_peak(self, view: View, top: int) -> Descent:
         start = int(view.bins.last[top])
         arrived, low = _arrival(view, top, self._stop(view, start))
         end = int(view.bins.last[arrived])
-        form, rate = form_of_fall(view, start, end)
+        form, rate = self._form(view, start, end)
         high = float(view.bins.mean[top])
         value = self._scale.value
         return Descent(
@@ -133,7 +138,7 @@ class Events:
         if fall < max(_START, 5 * float(np.hypot(error, view.bins.deviation[arrived]))):
             return None
         end = int(view.bins.last[arrived])
-        form, rate = form_of_fall(view, 0, end)
+        form, rate = self._form(view, 0, end)
         value = self._scale.value
         return Descent(
             int(steps[0]), int(steps[end]), value(top), None, value(top - fall), form, rate,

@@ -7,7 +7,7 @@ from ablab.read.curves.reading import Descent, Growback, Plateau, Reading, Rise,
 
 _SHOWN = 4  # maximum number of growbacks that are described
 _JUMP = 0.01  # a rise within this fraction of the curve is a jump
-_LATE = 0.97  # a rise that goes on to this fraction of the curve goes on to its end
+_LATE = 0.93  # a rise that goes on to this fraction of the curve goes on to its end
 _NEAR = 0.35  # two events within this fraction of a step belong together
 
 

@@ -173,7 +173,10 @@ def _ending(reading: Reading) -> str:
         events = (reading.plateaus, reading.descents, reading.rises, reading.growbacks)
         if reading.floor.first <= _soon(reading) and not any(events):
             return f"{level} to the end ({reading.last:,})"
-        word = "floor" if reading.direction == "lower" else "stays at"
+        risen = [*reading.rises, *reading.growbacks]
+        near = _CHANGES / 2 * abs(reading.floor.level)
+        up = any(abs(each.high - reading.floor.level) <= near for each in risen)
+        word = "stays at" if up or reading.direction == "higher" else "floor"
         return f"{word} {level} from {reading.floor.first:,}"
     whole = _whole_change(reading)
     if whole:
