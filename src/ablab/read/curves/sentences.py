@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ablab.read.curves.numbers import number
 from ablab.read.curves.phrases import events, level_text, rises_to_end
-from ablab.read.curves.reading import Plateau, Reading
+from ablab.read.curves.reading import Growback, Plateau, Reading, Rise
 from ablab.read.curves.together import Together
 
 _CHANGES = 0.2  # minimum change of a curve as a whole: relative, or absolute if it is not positive
@@ -173,7 +173,7 @@ def _ending(reading: Reading) -> str:
         events = (reading.plateaus, reading.descents, reading.rises, reading.growbacks)
         if reading.floor.first <= _soon(reading) and not any(events):
             return f"{level} to the end ({reading.last:,})"
-        risen = [*reading.rises, *reading.growbacks]
+        risen: list[Rise | Growback] = [*reading.rises, *reading.growbacks]
         near = _CHANGES / 2 * abs(reading.floor.level)
         up = any(abs(each.high - reading.floor.level) <= near for each in risen)
         word = "stays at" if up or reading.direction == "higher" else "floor"
