@@ -1,0 +1,12 @@
+"""All planted bugs and all healthy code."""
+
+from tests.doctor_blind import bugs_attention, bugs_norms, bugs_positions, parts
+
+BUGS = [*bugs_attention.BUGS, *bugs_positions.BUGS, *bugs_norms.BUGS]
+HEALTHY = [
+    parts.Healthy(each.__name__, each)
+    for each in (
+        parts.GPT, parts.Llama, parts.CharLSTM, parts.ConvNet, parts.StateSpaceLM,
+        parts.PyTorchTransformer,
+    )
+]  # fmt: skip
