@@ -257,7 +257,7 @@ class OverHeads(Attention):
 class Viewed(Attention):
     def split(self, x):
         B, T, _ = x.shape
-        return x.view(B, self.n_heads, T, self.d_head)
+        return x.reshape(B, self.n_heads, T, self.d_head)
 
 
 @gpt("heads merged wrongly", "heads are merged without transposing back",

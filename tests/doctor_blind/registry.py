@@ -1,8 +1,8 @@
 """All planted bugs and all healthy code."""
 
-from tests.doctor_blind import bugs_attention, bugs_norms, bugs_positions, parts
+from tests.doctor_blind import bugs_attention, bugs_norms, bugs_output, bugs_parameters, bugs_positions, parts
 
-BUGS = [*bugs_attention.BUGS, *bugs_positions.BUGS, *bugs_norms.BUGS]
+BUGS = [*bugs_attention.BUGS, *bugs_positions.BUGS, *bugs_norms.BUGS, *bugs_output.BUGS, *bugs_parameters.BUGS]
 HEALTHY = [
     parts.Healthy(each.__name__, each)
     for each in (
