@@ -28,13 +28,26 @@ class SoftmaxOut(GPT):
         return super().output(x).softmax(-1)
 
 
-@bug("log softmax on logits", "a log-softmax on the output", r"log.?softmax", r"log.?prob", r"normali[sz]ed")
+@bug(
+    "log softmax on logits",
+    "a log-softmax on the output",
+    r"log.?softmax",
+    r"log.?prob",
+    r"normali[sz]ed",
+)
 class LogSoftmaxOut(GPT):
     def output(self, x):
         return super().output(x).log_softmax(-1)
 
 
-@bug("sigmoid on logits", "a sigmoid on the output", r"sigmoid", r"between 0 and 1", r"activation", r"bounded")
+@bug(
+    "sigmoid on logits",
+    "a sigmoid on the output",
+    r"sigmoid",
+    r"between 0 and 1",
+    r"activation",
+    r"bounded",
+)
 class SigmoidOut(GPT):
     def output(self, x):
         return super().output(x).sigmoid()
@@ -88,7 +101,9 @@ class Clamped(GPT):
         return super().embed(tokens.clamp(max=9))
 
 
-@bug("one logit too few", "the head has one output too few", r"vocab", r"shape", r"size", shape=False)
+@bug(
+    "one logit too few", "the head has one output too few", r"vocab", r"shape", r"size", shape=False
+)
 class TooFew(GPT):
     def output(self, x):
         return super().output(x)[..., :-1]
@@ -102,13 +117,28 @@ class Overwrites(GPT):
         return super().embed(tokens)
 
 
-@bug("tokens ignored", "the model ignores its tokens", r"ignor", r"do(es)? not (depend|matter)", r"constant", r"no effect")
+@bug(
+    "tokens ignored",
+    "the model ignores its tokens",
+    r"ignor",
+    r"do(es)? not (depend|matter)",
+    r"constant",
+    r"no effect",
+)
 class Ignores(GPT):
     def embed(self, tokens):
         return super().embed(torch.zeros_like(tokens))
 
 
-@bug("noise in evaluation", "noise is added in evaluation too", r"noise", r"random", r"determin", r"stochastic", r"differ.*call")
+@bug(
+    "noise in evaluation",
+    "noise is added in evaluation too",
+    r"noise",
+    r"random",
+    r"determin",
+    r"stochastic",
+    r"differ.*call",
+)
 class Noisy(GPT):
     def embed(self, tokens):
         x = super().embed(tokens)

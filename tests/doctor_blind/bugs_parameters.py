@@ -6,7 +6,14 @@ from torch import nn
 from tests.doctor_blind.parts import GPT, Bug
 
 BUGS: list[Bug] = []
-NO_GRADIENT = (r"no gradient", r"without gradient", r"gradient.*(zero|none|missing)", r"detach", r"frozen", r"not.*train")
+NO_GRADIENT = (
+    r"no gradient",
+    r"without gradient",
+    r"gradient.*(zero|none|missing)",
+    r"detach",
+    r"frozen",
+    r"not.*train",
+)
 
 
 def bug(name, cause, *words, **flags):
@@ -17,19 +24,40 @@ def bug(name, cause, *words, **flags):
     return add
 
 
-@bug("python list", "the blocks are in a Python list and not registered", r"regist", r"modulelist", r"python list", r"parameters\(\)")
+@bug(
+    "python list",
+    "the blocks are in a Python list and not registered",
+    r"regist",
+    r"modulelist",
+    r"python list",
+    r"parameters\(\)",
+)
 class PythonList(GPT):
     def make_blocks(self, d_model, length):
         return list(super().make_blocks(d_model, length))
 
 
-@bug("shared block", "all layers are the same block", r"share", r"same (block|module|layer|weight|param)", r"twice")
+@bug(
+    "shared block",
+    "all layers are the same block",
+    r"share",
+    r"same (block|module|layer|weight|param)",
+    r"twice",
+)
 class SharedBlock(GPT):
     def make_blocks(self, d_model, length):
         return nn.ModuleList([self.block(d_model, self.n_heads, length)] * self.n_layers)
 
 
-@bug("last block unused", "the last block is never called", r"unused", r"never (called|used)", r"not (called|used)", r"no gradient", r"no effect")
+@bug(
+    "last block unused",
+    "the last block is never called",
+    r"unused",
+    r"never (called|used)",
+    r"not (called|used)",
+    r"no gradient",
+    r"no effect",
+)
 class LastUnused(GPT):
     def body(self, x):
         for block in self.blocks[:-1]:
@@ -50,21 +78,41 @@ class NoGrad(GPT):
             return super().body(x)
 
 
-@bug("tied by data", "the head is tied by .data: two parameters share memory", r"\.data", r"\btie", r"share.*(memory|storage|weight)", r"storage")
+@bug(
+    "tied by data",
+    "the head is tied by .data: two parameters share memory",
+    r"\.data",
+    r"\btie",
+    r"share.*(memory|storage|weight)",
+    r"storage",
+)
 class TiedData(GPT):
     def __init__(self, vocab_size: int = 16, input_length: int = 12, d_model: int = 16) -> None:
         super().__init__(vocab_size, input_length, d_model)
         self.head.weight.data = self.tok_emb.weight.data
 
 
-@bug("padding row", "padding_idx=0 though 0 is an ordinary token: its row has no gradient", r"padding", r"row", r"token 0")
+@bug(
+    "padding row",
+    "padding_idx=0 though 0 is an ordinary token: its row has no gradient",
+    r"padding",
+    r"row",
+    r"token 0",
+)
 class PaddingRow(GPT):
     def __init__(self, vocab_size: int = 16, input_length: int = 12, d_model: int = 16) -> None:
         super().__init__(vocab_size, input_length, d_model)
         self.tok_emb = nn.Embedding(vocab_size, d_model, padding_idx=0)
 
 
-@bug("init large", "the initial weights are far too large", r"large", r"initial", r"scale", fresh=True)
+@bug(
+    "init large",
+    "the initial weights are far too large",
+    r"large",
+    r"initial",
+    r"scale",
+    fresh=True,
+)
 class InitLarge(GPT):
     def __init__(self, vocab_size: int = 16, input_length: int = 12, d_model: int = 16) -> None:
         super().__init__(vocab_size, input_length, d_model)
@@ -81,13 +129,26 @@ class InitZero(GPT):
                 nn.init.zeros_(module.weight)
 
 
-@bug("layer made in forward", "the head is made anew in each call", r"regist", r"random", r"each call", r"determin", r"differ.*call")
+@bug(
+    "layer made in forward",
+    "the head is made anew in each call",
+    r"regist",
+    r"random",
+    r"each call",
+    r"determin",
+    r"differ.*call",
+)
 class NewHead(GPT):
     def output(self, x):
         return nn.Linear(x.shape[-1], self.vocab_size)(self.ln_f(x))
 
 
-@bug("positions frozen", "the position table is no parameter in training", *NO_GRADIENT, r"requires_grad")
+@bug(
+    "positions frozen",
+    "the position table is no parameter in training",
+    *NO_GRADIENT,
+    r"requires_grad",
+)
 class FrozenPositions(GPT):
     def __init__(self, vocab_size: int = 16, input_length: int = 12, d_model: int = 16) -> None:
         super().__init__(vocab_size, input_length, d_model)
