@@ -7,8 +7,19 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.doctor_blind.parts import (
-    GPT, Attention, Bug, CausalConv, CharLSTM, ConvNet, DiagonalSSM, Llama, PyTorchTransformer,
-    RopeAttention, StateSpaceLM, gpt_with, llama_with,
+    GPT,
+    Attention,
+    Bug,
+    CausalConv,
+    CharLSTM,
+    ConvNet,
+    DiagonalSSM,
+    Llama,
+    PyTorchTransformer,
+    RopeAttention,
+    StateSpaceLM,
+    gpt_with,
+    llama_with,
 )  # fmt: skip
 
 NO_MASK = (r"\bmask", r"causal", r"future", r"later (token|position)")

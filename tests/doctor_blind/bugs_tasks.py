@@ -31,8 +31,11 @@ class Settings(CopyConfig):
 
 
 class Own(Copy):
-    def _made(self, rng, *shape):
-        return self._batch(rng.integers(0, self.config.n_symbols, (*shape, self.config.length)))
+    def _made(self, rng, *shape, held_out=False):
+        rows = rng.integers(0, self.config.n_symbols, (*shape, self.config.length))
+        rows = rows.reshape(-1, shape[-1], self.config.length)
+        rows = self.config.split.on_side(rows, 0, 0, held_out=held_out)
+        return self._batch(rows.reshape(*shape, self.config.length))
 
 
 @bug(
@@ -119,7 +122,7 @@ class Overlap(Own):
 )
 class RandomHeldOut(Own):
     def held_out(self, samples):
-        return self._made(np.random.default_rng(), samples)
+        return self._made(np.random.default_rng(), samples, held_out=True)
 
 
 @bug(

@@ -7,7 +7,7 @@ from tests.doctor_blind import (
     bugs_parameters,
     bugs_positions,
     bugs_tasks,
-    parts,
+    healthy_models,
 )
 
 BUGS = [
@@ -18,10 +18,4 @@ BUGS = [
     *bugs_parameters.BUGS,
     *bugs_tasks.BUGS,
 ]
-HEALTHY = [
-    parts.Healthy(each.__name__, each)
-    for each in (
-        parts.GPT, parts.Llama, parts.CharLSTM, parts.ConvNet, parts.StateSpaceLM,
-        parts.PyTorchTransformer,
-    )
-]  # fmt: skip
+HEALTHY = [*healthy_models.HEALTHY, *healthy_models.TASKS]

@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.doctor_blind.bugs_tasks import BUGS as TASKS
-from tests.doctor_blind.registry import BUGS, HEALTHY
+from tests.doctor_blind.healthy_models import HEALTHY
+from tests.doctor_blind.registry import BUGS
 
 MODELS = [bug for bug in BUGS if issubclass(bug.factory, nn.Module)]
 
