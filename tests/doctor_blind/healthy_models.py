@@ -24,6 +24,7 @@ from tests.doctor_blind.parts import (
     SwiGLU,
     gpt_with,
     llama_with,
+    sinusoidal,
 )  # fmt: skip
 
 
@@ -134,11 +135,49 @@ class Softplus(DiagonalSSM):
         return self.out(self.scan(self.inp(x)) * torch.sigmoid(self.gate(x)))
 
 
+class Wide(GPT):
+    def __init__(self, vocab_size: int = 16, input_length: int = 12, d_model: int = 64) -> None:
+        super().__init__(vocab_size, input_length, d_model)
+
+
+class Sinusoidal(NoPositions):
+    def embed(self, tokens):
+        x = self.tok_emb(tokens)
+        return x + sinusoidal(tokens.shape[1], x.shape[-1]).to(x.device)
+
+
+class SmallInit(GPT):
+    def __init__(self, vocab_size: int = 16, input_length: int = 12, d_model: int = 16) -> None:
+        super().__init__(vocab_size, input_length, d_model)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+
+
+class SquaredRelu(MLP):
+    def forward(self, x):
+        return self.fc2(F.relu(self.fc1(x)).square())
+
+
+class Tanh(MLP):
+    def forward(self, x):
+        return self.fc2(torch.tanh(self.fc1(x)))
+
+
+class ResidualLSTM(CharLSTM):
+    def forward(self, tokens):
+        x = self.embedding(tokens)
+        return self.fc(x + self.lstm(x)[0])
+
+
 def gpt(name, **attributes):
     return type(name, (GPT,), attributes)
 
 
 MODELS = {
+    "wide": Wide, "sinusoidal": Sinusoidal, "small initial weights": SmallInit,
+    "squared relu": gpt_with("SquaredGPT", mlp_class=SquaredRelu), "tanh mlp": gpt_with("TanhGPT", mlp_class=Tanh),
+    "residual lstm": ResidualLSTM, "four layers": type("FourGPT", (GPT,), {"n_layers": 4}),
     "gpt": GPT, "llama": Llama, "lstm": CharLSTM, "gru": CharGRU, "two-layer lstm": TwoLayerLSTM,
     "elman": Elman, "causal convolution": ConvNet, "state space": StateSpaceLM,
     "gated state space": type("SigmoidSSM", (StateSpaceLM,), {"mixer": Softplus}),
