@@ -1,5 +1,7 @@
 """Mistakes in masks, scores, softmax and heads."""
 
+# ruff: noqa: E501 (tables of words and names)
+
 import math
 
 import torch

@@ -1,5 +1,7 @@
 """Mistakes in norms, residual connections, activations and dropout."""
 
+# ruff: noqa: E501 (tables of words and names)
+
 from torch import nn
 from torch.nn import functional as F
 

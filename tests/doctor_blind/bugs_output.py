@@ -1,5 +1,7 @@
 """Mistakes in the output, the input and state that is kept between calls."""
 
+# ruff: noqa: E501 (tables of words and names)
+
 import torch
 from torch.nn import functional as F
 

@@ -1,5 +1,7 @@
 """Mistakes in positions."""
 
+# ruff: noqa: E501 (tables of words and names)
+
 import torch
 
 from tests.doctor_blind.parts import GPT, Bug, Llama, RopeAttention, llama_with, rotate
@@ -77,7 +79,7 @@ BUGS = [
         GPT),
     Bug("positions from the end", FromEnd, "positions are counted from the end",
         (r"from the end", r"length", r"prefix", r"revers"), GPT),
-    Bug("positions not added", NotAdded, "positions are not added", NONE + (r"not added",), GPT),
+    Bug("positions not added", NotAdded, "positions are not added", (*NONE, r"not added"), GPT),
     Bug("positions in training only", OnlyTraining, "positions are missing in evaluation",
         (r"train.*eval", r"eval.*train", r"missing in evaluation"), GPT),
     Bug("raw positions", Raw, "the raw index of the position is added",
@@ -92,5 +94,5 @@ BUGS = [
     Bug("rope of position zero", llama_with("ZeroRope", attention=FirstAngle),
         "all positions have the same angle", NONE, Llama),
     Bug("rope over heads", llama_with("HeadRope", attention=OverHeads),
-        "rotary positions run over the head axis", (r"head", r"wrong axis") + NONE, Llama),
+        "rotary positions run over the head axis", (r"head", r"wrong axis", *NONE), Llama),
 ]  # fmt: skip

@@ -1,5 +1,7 @@
 """Mistakes in tasks that are written to the task interface."""
 
+# ruff: noqa: E501 (tables of words and names)
+
 import numpy as np
 
 from ablab.tasks.base import Batch

@@ -1,5 +1,7 @@
 """Correct models that differ from a plain GPT."""
 
+# ruff: noqa: E501 (tables of words and names)
+
 import torch
 from torch import nn
 from torch.nn import functional as F
