@@ -177,3 +177,48 @@ class Always(Own):
     def _batch(self, sequences):
         batch = super()._batch(sequences)
         return Batch(batch.tokens, np.zeros_like(batch.targets))
+
+
+@bug(
+    "held-out rule",
+    "held-out targets are reversed, those of training are not",
+    r"held.?out.*(rule|target|differ)",
+    r"different (rule|target)",
+    r"inconsisten",
+    r"train.*differ",
+)
+class OtherRule(Own):
+    def held_out(self, samples):
+        batch = super().held_out(samples)
+        return Batch(batch.tokens, batch.targets[..., ::-1].copy())
+
+
+@bug(
+    "stateful draws",
+    "draws depend on what was drawn before",
+    r"state",
+    r"drawn before",
+    r"pure",
+    r"determin",
+    r"(twice|again).*differ",
+    r"differ.*(call|again)",
+)
+class Stateful(Own):
+    def __init__(self, config):
+        super().__init__(config)
+        self.rng = np.random.default_rng(0)
+
+    def draw(self, seed, first_step, steps, batch_size):
+        return self._made(self.rng, steps, batch_size)
+
+
+@bug(
+    "input length wrong",
+    "the samples are shorter than the declared input length",
+    r"length",
+    r"short",
+)
+class ShortInput(Own):
+    def _batch(self, sequences):
+        batch = super()._batch(sequences)
+        return Batch(batch.tokens[..., :-1], batch.targets[..., :-1])
