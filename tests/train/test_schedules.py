@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from ablab.train.config import ScheduleConfig
 from ablab.train.schedules import factors
@@ -14,6 +15,22 @@ def test_a_constant_schedule_is_one():
 def test_warm_up_reaches_one_at_its_last_step():
     found = factors(ScheduleConfig(warmup=4), 10, 1, 6)
     assert found.tolist() == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+
+
+def test_warm_up_from_a_factor_is_that_of_torch():
+    config = ScheduleConfig(kind="cosine", warmup=4, warmup_from=0.2)
+    found = factors(config, 10, 1, 4)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.2, total_iters=4)
+    expected = []
+    for _ in range(4):
+        optimizer.step()
+        scheduler.step()  # torch counts updates from 0, ablab from 1
+        expected += scheduler.get_last_lr()
+    np.testing.assert_allclose(found, expected)
+    assert found[0] == pytest.approx(0.4)
+    with pytest.raises(ValueError, match="warmup_from needs a warmup"):
+        ScheduleConfig(warmup_from=0.1)
 
 
 def test_a_line_from_one_to_its_final_factor():

@@ -25,6 +25,7 @@ from ablab.train.method import Method
 from ablab.train.objective import DTYPES, Objective
 from ablab.train.optimizer import Scalars, initial_state, make_optimizer
 from ablab.train.parameter_layout import ParameterLayout
+from ablab.train.precision import set_products
 from ablab.train.prefetch import Prefetcher
 from ablab.train.recovery import Recovery, RecoveryState, Restart
 from ablab.train.run import Run
@@ -143,9 +144,8 @@ class Stack:
             raise ValueError(f"{kind} trains one run at a time; {len(runs)} runs cannot be stacked")
         precision = self.config.precision
         self.objective = self._objective_of(model, precision)
-        if device.type == "cuda":
-            # A global setting; a process trains one stack at a time.
-            torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+        set_products(device, precision)
+        self._evaluation: Objective | None = None  # in another precision
         self._check_model(model)
         self._compile_seconds: dict[Method, float] = {}
         self._gradients = self._make_gradients()
@@ -267,7 +267,7 @@ class Stack:
     def renew(self) -> None:
         """Replaces the model, in which a pass may have left something behind, with a new one."""
         self._compile_seconds[self.method] = self.compile_seconds
-        self.objective = self.new_objective()
+        self.objective, self._evaluation = self.new_objective(), None
         self._gradients = self._make_gradients()
 
     def gradients_at(
@@ -397,6 +397,29 @@ class Stack:
                 tokens if that is more.
         """
         chunk = chunk or max(self.config.batch_size, _EVALUATED_TOKENS // batch.tokens.shape[-1])
-        return evaluate_runs(
-            self.objective, self.layout, self.theta, batch, chunk, self.evaluates_together
-        )
+        own, precision = self.config.precision, self.config.evaluation_precision
+        if precision == own:
+            return evaluate_runs(
+                self.objective, self.layout, self.theta, batch, chunk, self.evaluates_together
+            )
+        objective, theta = self._evaluated(precision), self.theta.to(DTYPES[precision])
+        try:
+            set_products(self.device, precision)
+            return evaluate_runs(
+                objective, self.layout, theta, batch, chunk, self.evaluates_together
+            )
+        finally:
+            set_products(self.device, own)
+
+    def _evaluated(self, precision: str) -> Objective:
+        """The objective in the precision of evaluation, if that is not the one of training.
+
+        Its loss is computed in at least the precision of ``train.loss``.
+        """
+        if self._evaluation is None:
+            loss = self.config.loss
+            if precision == "float64":
+                loss = loss.model_copy(update={"dtype": precision})
+            model = initial_model(self.runs[0]).to(self.device, DTYPES[precision])
+            self._evaluation = self._objective_of(model, precision, loss)
+        return self._evaluation
