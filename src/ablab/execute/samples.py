@@ -11,11 +11,14 @@ from ablab.config import InputError
 from ablab.experiments.experiment import Experiment
 from ablab.model.generate import Sampling
 from ablab.store.run_rows import list_snapshots
-from ablab.store.samples import Sample, save_samples, stored_samples
+from ablab.store.samples import Sample, queried_sample, save_samples, stored_samples
 from ablab.store.snapshots import read_parameters
 from ablab.store.store import ExperimentRecord, Store
+from ablab.train.objective import DTYPES
 from ablab.train.run import Run
 from ablab.train.stack import initial_model, make_task
+from ablab.watching.config import WatchConfig
+from ablab.watching.queries import answer_queries
 
 _RUNS = 8
 _TOKENS = 240
@@ -64,11 +67,16 @@ def _sample(store: Store, run: Run, step: int) -> Sample:
         ValueError: The corpus has no newline to start from.
     """
     task = make_task(run)
-    tokens = torch.from_numpy(task.tokens(_START))
     model = initial_model(run)
     parameters = read_parameters(store, run.id, step)
     model.load_state_dict(parameters, strict=False)  # a tied parameter is stored once
     model.eval()
+    generate = run.watch.generate if isinstance(run.watch, WatchConfig) else None
+    if generate is not None:
+        precision = generate.precision or run.train.precision
+        found = answer_queries(model.to(DTYPES[precision]), task, generate.queries, precision)
+        return queried_sample(run.id, step, found)
+    tokens = torch.from_numpy(task.tokens(_START))
     drawn = list(model.stream(tokens[None], _TOKENS, _SAMPLING))
     text = task.text(torch.cat([tokens, *drawn]).numpy())
     about = {"temperature": _SAMPLING.temperature, "tokens": _TOKENS, "seed": _SAMPLING.seed}

@@ -7,7 +7,7 @@ from ablab.model.config import NORMS
 
 @NORMS.register("layer")
 class LayerNorm(nn.LayerNorm):
-    """Mean zero and variance one over the last axis, then a scale and a bias; ε defaults to 1e-5."""
+    """Mean zero, variance one over the last axis, then a scale and a bias; ε defaults to 1e-5."""
 
     ablab_position_wise = True
     ablab_drawn = True
