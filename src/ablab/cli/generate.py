@@ -123,18 +123,18 @@ def generate(
 
 
 def _show_stored(run: Any, step: int | None, as_json: bool) -> None:
-    """Shows the texts that are kept with a run, of one step or of all."""
+    """Shows the texts that are texts with a run, of one step or of all."""
     from ablab.config import InputError, Problem
     from ablab.store.samples import stored_samples
 
-    kept = list(stored_samples(run.store, [run.id]).values())
-    shown = [each for each in kept if step in (None, each.step)]
+    texts = list(stored_samples(run.store, [run.id]).values())
+    shown = [each for each in texts if step in (None, each.step)]
     if not shown:
-        steps = ", ".join(str(each.step) for each in kept)
+        steps = ", ".join(str(each.step) for each in texts)
         raise InputError(
             Problem(
                 f"run {run.id} has no stored text" + ("" if step is None else f" of step {step}"),
-                expected=f"one of the steps {steps}" if kept else "a run with watch.generate",
+                expected=f"one of the steps {steps}" if texts else "a run with watch.generate",
             )
         )
     if as_json:
