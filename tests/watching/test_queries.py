@@ -57,6 +57,22 @@ def test_every_run_answers_as_its_snapshot_does(asked, tmp_path):
     assert "one of the steps 0, 4, 6" in err
 
 
+def test_queries_can_be_added_to_runs_that_have_ended(asked, tmp_path):
+    queries = asked["watch"].pop("generate")["queries"]
+    trained = train(asked, tmp_path / "lab")
+    run = trained.runs[0].run
+    assert "queries" not in stored_samples(trained.store, [run])[run, 6].about
+    trained.store.close()
+    for asking in (queries, queries[:1]):
+        asked["watch"]["generate"] = {"queries": asking}
+        result = ablab.run(asked, store=tmp_path / "lab")
+        kept = stored_samples(ablab.open(tmp_path / "lab").store, [run])[run, 6]
+        assert [each["prompt"] for each in kept.about["queries"]] == [
+            each["prompt"] for each in asking
+        ]
+    assert len(result.runs) == 2
+
+
 def test_generation_in_another_precision(asked):
     run = ablab.experiment(asked).runs[0]
     model, task = initial_model(run), make_task(run)

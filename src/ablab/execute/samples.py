@@ -49,7 +49,7 @@ def sample_texts(
     for run, step in chosen:
         # A run that another experiment trained further might have lost its snapshot of this step.
         steps = {snapshot.step for snapshot in list_snapshots(store, run.id)}
-        if (run.id, step) in known or step not in steps:
+        if step not in steps or _answers(known.get((run.id, step)), run):
             continue
         try:
             save_samples(store, [_sample(store, run, step)])
@@ -57,6 +57,15 @@ def sample_texts(
             tell(f"no sample of run {run.id} at step {step}: {error.problems[0].message}")
         except Exception as error:  # a user's module can raise anything
             tell(f"no sample of run {run.id} at step {step}: {type(error).__name__}: {error}")
+
+
+def _answers(sample: Sample | None, run: Run) -> bool:
+    """Whether a stored sample is what the run's experiment asks for."""
+    if sample is None or not isinstance(run.watch, WatchConfig) or run.watch.generate is None:
+        return sample is not None
+    wanted = [query.model_dump() for query in run.watch.generate.queries]
+    found = sample.about.get("queries", [])
+    return [{key: each.get(key) for key in wanted[0]} for each in found] == wanted
 
 
 def _sample(store: Store, run: Run, step: int) -> Sample:
