@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from ablab.train.config import ScheduleConfig
+from ablab.train.config import ScheduleConfig, TrainConfig
+from ablab.train.method import STACK
 from ablab.train.schedules import factors
+from ablab.train.stack import Stack
+from tests.helpers import make_run
 
 
 def test_a_constant_schedule_is_one():
@@ -52,3 +55,18 @@ def test_factors_stay_between_zero_and_one_and_do_not_hang_on_where_one_starts()
     whole = factors(schedule, 50, 1, 80)
     assert ((whole >= 0) & (whole <= 1)).all()
     np.testing.assert_array_equal(whole[30:40], factors(schedule, 50, 31, 10))
+
+
+def test_runs_of_a_stack_warm_up_from_factors_of_their_own():
+    runs = [
+        make_run(seed, schedule={"warmup": 4, "warmup_from": start})
+        for seed, start in enumerate((0.0, 0.5))
+    ]
+    assert runs[0].stack_key == runs[1].stack_key
+    lrs = Stack(runs, None, torch.device("cpu"), STACK).advance(4).lrs
+    np.testing.assert_allclose(lrs[:, 0], [0.25e-3, 0.5e-3, 0.75e-3, 1e-3])
+    np.testing.assert_allclose(lrs[:, 1], [0.625e-3, 0.75e-3, 0.875e-3, 1e-3])
+    assert TrainConfig(schedule={"warmup": 4}).identity()["schedule"] == {
+        "kind": "constant",
+        "warmup": 4,
+    }

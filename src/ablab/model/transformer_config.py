@@ -75,8 +75,8 @@ class TransformerConfig(InitialConfig, BlockConfig, ModelConfig):
         own, kind = self.output_norm, self.resolved_output_norm[0]
         if kind == "none" and (own.eps is not None or own.bias is not None):
             raise ValueError(
-                "output_norm.eps and output_norm.bias need a norm before the logits; "
-                "set output_norm.kind, too"
+                "output_norm.eps and output_norm.bias need a norm before the logits, but there is "
+                "none; leave them out, or set output_norm.kind"
             )
         return self
 
