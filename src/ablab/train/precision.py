@@ -1,5 +1,8 @@
 """How matrix products in float32 are computed on CUDA."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 
@@ -14,3 +17,13 @@ def set_products(device: torch.device, precision: str) -> None:
     """
     if device.type == "cuda":
         torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+
+
+@contextmanager
+def products_during(device: torch.device, precision: str, after: str) -> Iterator[None]:
+    """Computes products in one precision, and then in another one; see :func:`set_products`."""
+    set_products(device, precision)
+    try:
+        yield
+    finally:
+        set_products(device, after)

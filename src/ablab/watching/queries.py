@@ -13,7 +13,7 @@ from ablab.model.generate import Sampling
 from ablab.tasks.base import Task
 from ablab.train.loop import Observer
 from ablab.train.objective import DTYPES
-from ablab.train.precision import set_products
+from ablab.train.precision import products_during
 from ablab.train.stack import Advance, Stack
 from ablab.watching.config import GenerateConfig, QueryConfig
 
@@ -114,15 +114,12 @@ class QueryObserver(Observer):
         precision = self._config.precision or own
         if self._model is None:
             self._model = self._make_model().to(stack.device, DTYPES[precision]).eval()
-        set_products(stack.device, precision)
-        for index, run in enumerate(stack.runs):
-            if not bool(stack.theta[index].isfinite().all()):
-                continue  # it has diverged
-            views = stack.layout.views(stack.theta[index : index + 1])
-            for name, parameter in self._model.named_parameters():
-                parameter.copy_(views[name][0])
-            queries = self._config.queries
-            self._save(run.id, stack.step, answer_queries(
-                self._model, stack.task, queries, precision
-            ))  # fmt: skip
-        set_products(stack.device, own)
+        with products_during(stack.device, precision, own):
+            for index, run in enumerate(stack.runs):
+                if not bool(stack.theta[index].isfinite().all()):
+                    continue  # it has diverged
+                views = stack.layout.views(stack.theta[index : index + 1])
+                for name, parameter in self._model.named_parameters():
+                    parameter.copy_(views[name][0])
+                found = answer_queries(self._model, stack.task, self._config.queries, precision)
+                self._save(run.id, stack.step, found)
