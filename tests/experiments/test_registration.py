@@ -148,3 +148,12 @@ def test_a_reading_uses_the_levels_of_its_own_task(tmp_path):
         found = experiment_readings(store, record, runs)
         names = [[each.name for each in found[run.run].plateaus] for run in runs]
         assert names == [["log(10)"], ["log(16)"]]
+
+
+def test_a_users_reducer_declares_which_values_are_better():
+    own = ("sureness", "largest")
+    watched = [f"activation/logits/tests.watching.my_reducers:{name}" for name in own]
+    known = register(ablab.experiment(BASE | {"watch": {"statistics": watched}}))
+    assert known.statistics == {"tests.watching.my_reducers:sureness": "higher"}
+    assert [known.direction_of(name) for name in watched] == ["higher", None]
+    assert Registration.model_validate_json(known.model_dump_json()) == known

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ablab.config import InputError
-from ablab.logbook.claims import chosen, claims_of, runnable, tally, write_page
+from ablab.logbook.claims import chosen, claims_of, corrected, runnable, tally, write_page
 from ablab.store import Store
 from ablab.store.expected import stamp
 from ablab.tasks import corpora
@@ -177,7 +177,7 @@ def test_the_page_has_claims_numbers_and_what_is_written_by_hand(tmp_path):
     assert "2 claims: 1 held, 1 failed" in text
     assert "torch 0" in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.replace(r"\|", "").count("|") for line in rows} == {5}
+    assert {line.replace(r"\|", "").count("|") for line in rows} == {6}
 
 
 def test_a_size_that_a_recipe_lacks_is_an_error(tmp_path):
@@ -194,3 +194,21 @@ def test_names_are_recipes_logbooks_and_files():
     assert "addition" not in chosen([])
     with pytest.raises(InputError, match=r"did you mean attention-norms\?"):
         chosen(["attention-nroms"])
+
+
+def test_claims_of_a_logbook_are_corrected_together(tmp_path):
+    more = [{"measure": "final(loss)", "below": 1e-9} for _ in range(2)]
+    more[1]["below"] = 1e-8
+    path, asked = recipe(tmp_path, expect=[*EXPECT[:1], *more])
+    store, _ = fill(tmp_path / "lab", asked, curve)
+    (found,), families = corrected([claims_of([store], path, None)])
+    assert set(families) == {"made-up-logbook"}
+    assert families["made-up-logbook"].tested == 3
+    assert [each.corrected for each in found.claims] == ["held", "failed", "failed"]
+    first = found.claims[0]
+    assert first.adjusted == pytest.approx(min(3 * first.verdict.p, 1), rel=0.7)
+    assert found.as_data()["claims"][0]["corrected"] == "held"
+    write_page([found], tmp_path / "page.md", "ablab claims")
+    page = (tmp_path / "page.md").read_text()
+    assert "3 of 3 tested claims are decided at the 5% level; chance alone would" in page
+    assert "| **held** | held |" in page

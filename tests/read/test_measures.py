@@ -41,9 +41,10 @@ def test_the_step_at_which_a_level_is_left(stored):
     assert found[16, 1, 0]["value"] == pytest.approx(200, abs=5)
     assert found[32, 1, 2]["value"] == pytest.approx(100, abs=5)
     stuck = found[8, 1, 0]
-    assert (stuck["value"], stuck["beyond"]) == (None, 400)
+    assert (stuck["value"], stuck["not_before"]) == (None, 400)
     assert stuck["reason"] == "not left by step 400"
-    assert found[32, 4, 4]["reason"] == "diverged at step 10"
+    assert (found[32, 4, 4]["value"], found[32, 4, 4]["not_before"]) == (None, None)
+    assert found[32, 4, 4]["reason"] == "never at 2.303; diverged at step 10"
 
 
 def test_final_best_and_steps_to(stored):
@@ -53,7 +54,7 @@ def test_final_best_and_steps_to(stored):
     assert of(stored, "best(loss)")[32, 1, 0]["value"] == pytest.approx(final, rel=0.2)
     reached = of(stored, "steps_to(loss, 0.1)")
     assert reached[32, 1, 0]["value"] == pytest.approx(100 + np.log(np.log(10) / 0.1) / 0.02, abs=5)
-    assert reached[8, 1, 0]["beyond"] == 400
+    assert reached[8, 1, 0]["not_before"] == 400
     assert of(stored, "eval_loss")[16, 4, 0]["value"] == 4
 
 
@@ -67,6 +68,7 @@ def test_how_long_after_the_training_loss(tmp_path):
     found = of(fill(tmp_path / "lab", grid(seeds=2), curve), "lag(eval_loss, 0.1)")
     assert found[8, 1, 0]["value"] == pytest.approx(150, abs=8)
     assert found[8, 1, 1]["value"] is None
+    assert found[8, 1, 1]["not_before"] == pytest.approx(300, abs=8)
     assert found[8, 1, 1]["reason"] == "not reached by step 400"
 
 
@@ -135,3 +137,14 @@ def test_readings_are_kept_in_the_index(stored):
         "n"
     ] == len(runs)
     assert experiment_readings(store, record, runs) == first
+
+
+def test_a_run_that_diverged_has_not_reached_the_step_or_reached_it_before(tmp_path):
+    stored = fill(tmp_path / "lab", grid(), lambda keys, seed, steps: None)  # 1 until step 10
+    never = of(stored, "steps_to(loss, 0.5)")[8, 1, 0]
+    assert (never["value"], never["not_before"], never["status"]) == (None, 10, "diverged")
+    assert never["reason"] == "not reached by step 10; diverged at step 10"
+    reached = of(stored, "steps_to(loss, 1)")[8, 1, 0]
+    assert (reached["value"], reached["not_before"]) == (1, None)
+    assert reached["reason"] == "diverged at step 10"
+    assert of(stored, "final(loss)")[8, 1, 0]["reason"] == "diverged at step 10"

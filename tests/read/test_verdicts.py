@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from ablab.experiments.expectations import parse_expectation
-from ablab.read.verdicts import Verdict, calibration, verdicts
+from ablab.read.calibration import calibration
+from ablab.read.verdicts import Verdict, verdicts
 from tests.read.filled import fill, grid, leaving
 
 EXPECTED = {

@@ -10,3 +10,8 @@ def largest(x):
 @reducer("second_moment", families=("grad",), applies=lambda place: len(place.shape) == 2)
 def second_moment(x):
     return x.square().mean()
+
+
+@reducer("sureness", families=("activation",), direction="higher")
+def sureness(x):
+    return x.softmax(-1).amax(-1).mean()

@@ -17,8 +17,6 @@ from ablab.cli.common import (
     store_option,
 )
 
-_WIDTH = 58  # characters of a claim in the printed table
-
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[RECIPE|LOGBOOK …]")
@@ -52,7 +50,7 @@ def claims(
     """
     options = make_options(**choices)
     from ablab.config import visible
-    from ablab.logbook.claims import chosen, claims_of, tally, write_page
+    from ablab.logbook.claims import chosen, claims_of, corrected, tally, write_page
     from ablab.store import Store
 
     wanted = chosen(names)
@@ -66,19 +64,34 @@ def claims(
     if page is not None:
         named = ["ablab", "claims", *names, *(["--size", size] if size else []), "--write", page]
         write_page(found, Path(page), shlex.join(named))
+    found, families = corrected(found)
     if as_json:
-        print_json({"tally": tally(found), "recipes": [each.as_data() for each in found]})
+        by_logbook = {
+            name: {
+                "tested": each.tested,
+                "decided": each.decided,
+                "by_chance": each.by_chance,
+                "decided_after_correction": each.remaining,
+            }
+            for name, each in families.items()
+        }
+        recipes = [each.as_data() for each in found]
+        print_json({"tally": tally(found), "logbooks": by_logbook, "recipes": recipes})
         return code
     print_table(
-        ["recipe", "claim", "its figure", "ours", "verdict"],
+        ["recipe", "claim", "its figure", "ours", "verdict", "corrected"],
         [
-            (each.name, _short(claim.expectation.text), _short(claim.expectation.figure or ""),
-             claim.ours, claim.outcome)
+            (each.name, claim.expectation.text, claim.expectation.figure or "",
+             claim.ours, claim.outcome, claim.corrected or "")
             for each in found
             for claim in each.claims
         ],
+        wrapped=["claim", "its figure", "ours"],
     )  # fmt: skip
     echo(f"\n{tally(found)}")
+    for name, members in families.items():
+        if chance := members.sentence("claim"):
+            echo(f"{visible(name)}: {chance}")
     for each in found:
         if each.lacking:
             echo(f"{visible(each.name)} cannot be run here: {each.lacking}", err=True)
@@ -125,7 +138,3 @@ def _run_missing(
             echo(f"{name}: some runs failed or diverged", err=True)
             code = 1
     return code, lacking
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 1].rstrip() + "…"

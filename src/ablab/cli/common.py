@@ -151,8 +151,14 @@ def print_json(data: Any) -> None:
     click.echo(text.translate(_JSON_ESCAPES))
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints a table; columns of numbers are right-aligned."""
+def print_table(
+    header: Sequence[str], rows: Iterable[Sequence[object]], wrapped: Sequence[str] = ()
+) -> None:
+    """Prints a table; columns of numbers are right-aligned.
+
+    In a terminal, a table that is too wide is cut off, except for the columns in ``wrapped``, whose
+    texts are continued on the next lines.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -161,7 +167,12 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     for place, name in enumerate(header):
         numeric = bool(rows) and all(isinstance(row[place], int | float | str) for row in rows)
         numeric = numeric and any(isinstance(row[place], int | float) for row in rows)
-        table.add_column(_cell(name), justify="right" if numeric else "left", no_wrap=True)
+        table.add_column(
+            _cell(name),
+            justify="right" if numeric else "left",
+            no_wrap=name not in wrapped,
+            overflow="fold" if name in wrapped else "ellipsis",
+        )
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     console = Console(highlight=False, markup=False, emoji=False)

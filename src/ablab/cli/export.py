@@ -15,6 +15,13 @@ from ablab.cli.common import check_out, echo, json_option, print_json, quiet_opt
     "--out", metavar="PATH", help="The file or folder; named after EXPERIMENT by default."
 )
 @click.option("--columns", default="", help="Comma-separated names or patterns; all by default.")
+@click.option(
+    "--measure",
+    "measures",
+    multiple=True,
+    metavar="TEXT",
+    help="A measure of each run, instead of the metrics; can be repeated (csv, parquet).",
+)
 @click.option("--project", help="The Weights & Biases project; EXPERIMENT by default.")
 @click.option(
     "--offline", is_flag=True, help="Send nothing to Weights & Biases now; run wandb sync later."
@@ -27,22 +34,27 @@ def export(
     form: str,
     out: str | None,
     columns: str,
+    measures: tuple[str, ...],
     project: str | None,
     offline: bool,
     store: str,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Export the metrics of EXPERIMENT to another format."""
+    """Export the metrics of EXPERIMENT to another format, or a measure of each of its runs."""
     check_out(out)
     from ablab.config import counted, visible
     from ablab.logbook.exports import export as write
+    from ablab.logbook.exports import export_measures
     from ablab.store import Store
 
     opened = Store(store)
     wanted = tuple(name.strip() for name in columns.split(",") if name.strip())
     record = opened.experiment(experiment)
-    path, runs = write(opened, record, form, out, wanted, project, offline)
+    if measures:
+        path, runs = export_measures(opened, record, form, measures, out)
+    else:
+        path, runs = write(opened, record, form, out, wanted, project, offline)
     if as_json:
         print_json({"experiment": record.name, "to": form, "path": str(path), "runs": runs})
     else:

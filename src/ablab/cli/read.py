@@ -134,7 +134,9 @@ def expect(
     from ablab.experiments import experiment as make
     from ablab.experiments.expectations import check_expectations, parse_expectation
     from ablab.logbook.entry import write_entry
-    from ablab.read.verdicts import calibration, verdicts
+    from ablab.read.calibration import calibration
+    from ablab.read.family import family
+    from ablab.read.verdicts import verdicts
     from ablab.store import Store
     from ablab.store.expected import stamp
     from ablab.store.known_runs import as_stored
@@ -198,7 +200,10 @@ def expect(
              each.confidence, each.evidence)
             for each in found
         ],
+        wrapped=["expectation", "evidence"],
     )  # fmt: skip
+    if chance := family(found).sentence("expectation"):
+        echo(f"\n{chance}")
 
 
 def _stored(store: str, name: str) -> Any:

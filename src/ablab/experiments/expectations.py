@@ -109,10 +109,10 @@ class Expectation(Config):
             "rises_with": f"rises with {self.rises_with}{where}{factor}",
             "lower_than": f"is lower{where} than where {other}{by}",
             "higher_than": f"is higher{where} than where {other}{by}",
-            "same_as": f"is the same{where} as where {other} within {self.margin}",
+            "same_as": f"is the same{where} as where {other} within {_number(self.margin)}",
             "within": f"is between {low:g} and {high:g}{where}",
-            "below": f"is below {self.below}{where}",
-            "above": f"is above {self.above}{where}",
+            "below": f"is below {_number(self.below)}{where}",
+            "above": f"is above {_number(self.above)}{where}",
         }
         return f"{self.measure} {sentences[self.relation]}"
 
@@ -278,6 +278,10 @@ def _value(text: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def _number(value: float | None) -> str:
+    return repr(value).removesuffix(".0")
 
 
 def _cell(cell: Mapping[str, Any] | None) -> str:

@@ -34,7 +34,7 @@ number: SIGNED_NUMBER | "log" "(" SIGNED_NUMBER ")" -> log
 
 _IS: "is"
 KEY: /[A-Za-z_][\w.]*/
-NAME: /(?!log\b)(?!(%WORDS%)\b(?!\())[A-Za-z_][\w.\/*-]*/
+NAME: /(?!log\b)(?!(%WORDS%)\b(?!\())[A-Za-z_][\w.\/*:-]*/
 VALUE: /"[^"]*"|[^\s,"]+/
 %import common.SIGNED_NUMBER
 %import common.WS

@@ -12,7 +12,10 @@ from ablab.experiments.parts import PARTS, TOP_LEVEL, suggest_key
 from ablab.experiments.tree import Origins, Path
 
 # Columns of the metrics, which the name of an axis of bundles must not clash with.
-_COLUMNS = frozenset({"run", "experiment", "seed", "step", "train_loss", "lr", "grad_norm"})
+_COLUMNS = frozenset(
+    {"run", "experiment", "seed", "step", "train_loss", "lr", "grad_norm"}
+    | {"value", "not_before", "reason", "status"}  # of tables of measures
+)
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,23 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast, get_args
 
 from ablab.config import InputError, Problem, nearest
 from ablab.experiments.grammar import parse
+from ablab.tasks.config import Direction
 
 # The arguments of each function; leaves() uses the training loss by default.
 FUNCTIONS = {
     "final": "final(COLUMN): the value at the end of the run",
-    "best": "best(COLUMN): the lowest value; for an accuracy, the highest",
+    "best": "best(COLUMN[, higher | lower]): the best value, in the direction that is better",
     "at": "at(COLUMN, STEP): the value at a step",
     "mean": "mean(COLUMN, FIRST, LAST): the mean over a range of steps",
     "leaves": "leaves(LEVEL[, COLUMN]): the step at which the curve leaves a level",
-    "steps_to": "steps_to(COLUMN, VALUE): the first step at which the curve reaches a value",
-    "lag": "lag(COLUMN, VALUE): steps between train_loss and COLUMN reaching a value",
+    "steps_to": "steps_to(COLUMN, VALUE[, higher | lower]): the first step at which the curve "
+    "reaches a value",
+    "lag": "lag(COLUMN, VALUE[, higher | lower]): steps between train_loss and COLUMN reaching a "
+    "value",
     "floor": "floor(COLUMN): the level at which the curve ends",
     "noise": "noise(COLUMN): the standard deviation of the value at a step",
     "spikes": "spikes(COLUMN[, FIRST, LAST]): the number of spikes, optionally in a range of steps",
@@ -29,6 +32,8 @@ WORDS = {
     "n_params": "n_params: the number of parameters",
 }
 ALIASES = {"loss": "train_loss", "accuracy": "eval_accuracy"}
+DIRECTED = ("best", "steps_to", "lag")  # those that depend on which values are better
+VALUES = ("final", "best", "at", "mean", "floor")  # those that are values of the column
 _NUMBERS = {"at": 1, "mean": 2, "leaves": 1, "steps_to": 1, "lag": 1}
 COUNTED = ("spikes", "growbacks", "plateaus", "slowdowns")  # counts, optionally between two bounds
 _ROW_COLUMNS = ("run", "experiment", "seed", "step")
@@ -44,12 +49,15 @@ class Measure:
         function: One of ``FUNCTIONS`` or ``WORDS``.
         column: The column that it is computed from.
         numbers: The numeric arguments: a level, steps, a value.
+        direction: Which values are better, if the measure says so itself; else what the task or
+            the statistic declares counts.
     """
 
     text: str
     function: str
     column: str
     numbers: tuple[float, ...] = ()
+    direction: Direction | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -117,6 +125,9 @@ def measure_of(tree: Any, text: str, source: str | None = None) -> Measure:
             )
         )
     columns, numbers = _arguments(tree.children[1:])
+    direction: Direction | None = None
+    if name in DIRECTED and len(columns) == 2 and columns[1] in get_args(Direction):
+        direction = cast(Direction, columns.pop())
     between = name in COUNTED and len(numbers) == 2
     if len(columns) > 1 or not (between or len(numbers) == _NUMBERS.get(name, 0)):
         raise _wrong(f"wrong arguments for {name}", text, source, FUNCTIONS[name])
@@ -130,7 +141,7 @@ def measure_of(tree: Any, text: str, source: str | None = None) -> Measure:
         raise _wrong("a level must be positive", text, source, "a loss such as log(10)")
     column = columns[0] if columns else "train_loss"
     check_column(column, source)
-    return Measure(text, name, ALIASES.get(column, column), numbers)
+    return Measure(text, name, ALIASES.get(column, column), numbers, direction)
 
 
 def number_of(tree: Any) -> float:

@@ -12,7 +12,8 @@ from pydantic import ConfigDict, Field
 from ablab.config import Config
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.parts import PARTS, valid_parts
-from ablab.tasks.config import Direction, TaskConfig
+from ablab.tasks.config import LOSSES, TASKS, Direction, TaskConfig
+from ablab.watching.names import REDUCERS, split_pattern
 
 _UNKNOWN = object()
 _OPEN = ConfigDict(extra="ignore")  # a later release can record more
@@ -31,6 +32,21 @@ class TaskRecord(Config):
     vocabulary: dict[str, str] | None = None
     """How tokens are shown; None if the task does not say."""
 
+    def direction_of(self, column: str) -> Direction | None:
+        """Which values of a metrics column are better; None if the task does not declare it.
+
+        A measure's columns begin with ``eval_``; ``eval_accuracy/digit_0`` is a part of
+        ``accuracy``. Training lowers the loss, so ``train_loss`` and ``eval_loss`` need no
+        declaration.
+        """
+        prefix, _, name = column.partition("_")
+        if prefix not in ("train", "eval"):
+            return None
+        directions = LOSSES | self.directions
+        parts = name.split("/")
+        parents = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
+        return next((directions[each] for each in parents if each in directions), None)
+
 
 class Registration(Config):
     """What reading needs of an experiment."""
@@ -44,6 +60,20 @@ class Registration(Config):
     """The distinct tasks."""
     task_of_variant: tuple[int, ...] = ()
     """For each variant, the place of its task in ``tasks``; empty if there is only one."""
+
+    statistics: dict[str, Direction] = Field(default_factory=dict)
+    """Which values of statistics are better, by the import path of their reducer."""
+
+    def direction_of(self, column: str, variant: int = 0) -> Direction | None:
+        """Which values of a metrics column are better, for the task of a variant.
+
+        None if neither the task nor the statistic declares it.
+        """
+        reducer = column.rpartition("/")[2]
+        if reducer in self.statistics:
+            return self.statistics[reducer]
+        task = self.task(variant)
+        return None if task is None else task.direction_of(column)
 
     def task(self, variant: int) -> TaskRecord | None:
         """The task of a variant, by its place in the grid's order; None if it is not recorded."""
@@ -68,7 +98,21 @@ def register(experiment: Experiment) -> Registration:
         base=_base(experiment.definition, valid_parts(_tree(experiment.definition))),
         tasks=tuple(tasks),
         task_of_variant=tuple(of_variant) if len(tasks) > 1 else (),
+        statistics=_statistics(experiment),
     )
+
+
+def derived_directions(definition: Mapping[str, Any]) -> TaskRecord:
+    """The directions of an experiment that an earlier release registered without them.
+
+    Those of a task that ablab ships are known; a user's task is not imported.
+    """
+    task = definition.get("task", {})
+    kind = task.get("kind") if isinstance(task, Mapping) else task
+    if isinstance(kind, str) and kind in TASKS.names():
+        directions = dict(TASKS.find(kind, "task.kind").measure_directions)
+        return TaskRecord(levels={}, directions=directions)
+    return TaskRecord(levels={}, directions=dict(LOSSES))
 
 
 def derived_base(definition: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,6 +136,14 @@ def _task(task: TaskConfig) -> TaskRecord:
         directions=dict(task.measure_directions),
         vocabulary=task.vocabulary_record,
     )
+
+
+def _statistics(experiment: Experiment) -> dict[str, Direction]:
+    """The directions that a user's own reducers declare, by import path."""
+    patterns = {name for variant in experiment.variants for name in variant.parts.watch.statistics}
+    own = {reducer for *_, reducer in map(split_pattern, patterns) if ":" in reducer}
+    found = {name: getattr(REDUCERS.find(name), "reducer", None) for name in sorted(own)}
+    return {name: made.direction for name, made in found.items() if made and made.direction}
 
 
 def _can_import(part: str, data: Any) -> bool:

@@ -1,7 +1,7 @@
 """Claims of logbooks, compared with our results: a table over recipes, and a page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from ablab.experiments.measures import parse_measure
 from ablab.experiments.outline import Outline, trained_digest
 from ablab.experiments.source import read_source, shipped
 from ablab.logbook.page import templates
+from ablab.read.family import Family, family
 from ablab.read.hypothesis_tests import same_label
-from ablab.read.measures import shown
+from ablab.read.judgements import Outcome
+from ablab.read.measured import shown
 from ablab.read.verdicts import Verdict, judge
 from ablab.store.expected import Stamped, stamped
 from ablab.store.metrics import experiment_runs
@@ -33,10 +35,14 @@ class Claim:
     Attributes:
         expectation: The claim, with its number and its source.
         verdict: The verdict; None if the runs that it needs were not run.
+        adjusted: The p-value, adjusted for all claims of the logbook; None if it has no test.
+        corrected: The outcome with that p-value; None if it has no test.
     """
 
     expectation: Expectation
     verdict: Verdict | None
+    adjusted: float | None = None
+    corrected: Outcome | None = None
 
     @property
     def outcome(self) -> str:
@@ -45,8 +51,13 @@ class Claim:
 
     @property
     def ours(self) -> str:
-        """The tested number with its 95% interval; empty if there is none."""
-        if self.verdict is None or self.verdict.value is None:
+        """The tested number with its 95% interval, or how many runs reached it; may be empty."""
+        if self.verdict is None:
+            return ""
+        if self.verdict.counts is not None:
+            counts = [f"{count} of {runs}" for count, runs in self.verdict.counts]
+            return f"reached by {', '.join(counts)}"
+        if self.verdict.value is None:
             return ""
         text = shown(self.verdict.value)
         if self.verdict.interval is None:
@@ -107,6 +118,10 @@ class RecipeClaims:
                     "interval": None if each.verdict is None else each.verdict.interval,
                     "evidence": None if each.verdict is None else each.verdict.evidence,
                     "outcome": each.outcome,
+                    "counts": None if each.verdict is None else each.verdict.counts,
+                    "p": None if each.verdict is None else each.verdict.p,
+                    "p_adjusted": each.adjusted,
+                    "corrected": each.corrected,
                 }
                 for each in self.claims
             ],
@@ -241,6 +256,24 @@ def _verdict(
     return judge(store, record, Stamped(expectation, "", 0, 0))
 
 
+def corrected(found: Sequence[RecipeClaims]) -> tuple[list[RecipeClaims], dict[str, Family]]:
+    """The claims with verdicts corrected for all of their logbook, and each logbook's family."""
+    families: dict[str, Family] = {}
+    result = list(found)
+    for logbook in dict.fromkeys(each.logbook for each in found):
+        places = [place for place, each in enumerate(found) if each.logbook == logbook]
+        known = family([claim.verdict for place in places for claim in found[place].claims])
+        families[logbook] = known
+        more = iter(zip(known.adjusted, known.corrected, strict=True))
+        for place in places:
+            claims = [
+                replace(claim, adjusted=p, corrected=outcome)
+                for claim, (p, outcome) in zip(found[place].claims, more, strict=False)
+            ]
+            result[place] = replace(found[place], claims=tuple(claims))
+    return result, families
+
+
 def tally(found: Sequence[RecipeClaims]) -> str:
     """The number of claims and of each outcome, as text."""
     outcomes = [claim.outcome for each in found for claim in each.claims]
@@ -259,6 +292,7 @@ def write_page(found: Sequence[RecipeClaims], path: Path, command: str) -> None:
         WriteError: The page cannot be written.
     """
     by_hand = path.parent / path.stem
+    found, families = corrected(found)
     groups: dict[str, list[RecipeClaims]] = {}
     for each in found:
         groups.setdefault(each.logbook, []).append(each)
@@ -272,7 +306,13 @@ def write_page(found: Sequence[RecipeClaims], path: Path, command: str) -> None:
         runs=sum(each.runs for each in found),
         words=_by_hand(by_hand / "FINDINGS.md"),
         logbooks=[
-            (name, members, tally(members), _by_hand(by_hand / f"FINDINGS-{name}.md"))
+            (
+                name,
+                members,
+                tally(members),
+                families[name].sentence("claim"),
+                _by_hand(by_hand / f"FINDINGS-{name}.md"),
+            )
             for name, members in groups.items()
         ],
     )  # fmt: skip

@@ -10,7 +10,8 @@ from ablab.read.curves import Reading
 from ablab.read.curves.sentences import common_plateaus, group_sentence, number, sentence
 from ablab.read.effects import Effects, comparison_sentence, interaction_sentence, scaling_sentence
 from ablab.read.effects.stored import experiment_effects
-from ablab.read.measures import shown
+from ablab.read.family import family
+from ablab.read.measured import shown
 from ablab.read.readings import experiment_readings
 from ablab.read.spikes import Explanation, explain
 from ablab.read.summary import VariantSummary
@@ -44,6 +45,11 @@ class Conclusions:
     verdicts: list[Verdict]
     sentences: list[str]
     negative: list[str]
+
+    @property
+    def chance(self) -> str:
+        """How many of the verdicts chance alone would give; empty if none was tested."""
+        return family(self.verdicts).sentence("expectation")
 
     def digest(self) -> dict[str, Any]:
         """The part that ``LOGBOOK.md`` needs, as plain data."""

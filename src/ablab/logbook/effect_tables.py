@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ablab.logbook.effect_figures import forest, small_multiples
 from ablab.read.effects import Comparison, Effects, verdict_words
-from ablab.read.measures import shown
+from ablab.read.measured import shown
 
 _HEADER = ["setting", "value", "vs", "difference", "95% interval", "adjusted p", "seeds",
            "verdict"]  # fmt: skip

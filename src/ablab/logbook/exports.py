@@ -1,8 +1,9 @@
-"""Exports metrics to CSV, Parquet, TensorBoard event files and Weights & Biases."""
+"""Exports metrics to CSV, Parquet, TensorBoard and Weights & Biases, and tables of measures."""
 
 import importlib
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -10,6 +11,7 @@ import polars as pl
 
 from ablab.config import InputError, Problem, nearest
 from ablab.config.files import write_atomically
+from ablab.read.measures import measure_table
 from ablab.store.metrics import experiment_metrics
 from ablab.store.paths import plain_name
 from ablab.store.store import ExperimentRecord, Store
@@ -72,6 +74,48 @@ def export(
         else:
             _to_wandb(writer, frame, record, store, path, project or record.name, offline)
     return path, runs
+
+
+def export_measures(
+    store: Store,
+    record: ExperimentRecord,
+    form: str,
+    measures: Sequence[str],
+    out: str | Path | None = None,
+) -> tuple[Path, int]:
+    """Exports measures of an experiment's runs: a row for each run and measure.
+
+    Each row has the run, its variant and seed, its ``status``, the ``measure``, and its ``value``,
+    ``not_before`` and ``reason``; see :class:`ablab.read.measured.Measured`.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        form: ``csv`` or ``parquet``.
+        measures: The measures.
+        out: The file; NAME-measures.csv or NAME-measures.parquet by default.
+
+    Returns:
+        The path, and the number of runs.
+
+    Raises:
+        InputError: The format has no table, or a measure is invalid.
+    """
+    if form not in ("csv", "parquet"):
+        raise InputError(
+            Problem("measures are a table", "--to", given=form, expected="csv or parquet")
+        )
+    tables = [
+        measure_table(store, record, text).insert_column(0, pl.lit(text).alias("measure"))
+        for text in measures
+    ]
+    frame = pl.concat(tables)
+    path = Path(out or f"{plain_name(store.path, record.name)}-measures.{form}")
+    if form == "csv":
+        write_atomically(path, frame.write_csv)
+    else:
+        write_atomically(path, lambda to: frame.write_parquet(to, compression="zstd"))
+    return path, frame["run"].n_unique()
 
 
 def _make_folder(path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ablab.logbook.page import templates
-from ablab.read.verdicts import Calibration, Verdict, calibration
+from ablab.read.calibration import Calibration, calibration
+from ablab.read.verdicts import Verdict
 from ablab.store.digests import read_text_digested, write_texts_digested
 from ablab.store.paths import LOGBOOK, entry_path, inside
 from ablab.store.store import ExperimentRecord, Store

@@ -3,14 +3,24 @@
 Modules:
 
 - ``bands``: mean curves of variants, with the range over seeds.
+- ``calibration``: how often expectations held, compared with the stated confidence.
 - ``curves``: the curve reader.
+- ``directions``: which values of a column are better.
+- ``diverged``: outcomes that runs which diverged can overturn.
 - ``effects``: the effects of settings, their interactions and their scaling.
+- ``family``: verdicts of one family, corrected for their number.
 - ``hypothesis_tests``: the statistical tests behind verdicts.
 - ``incidents``: finds the statistics that deviated first before an incident.
+- ``judgements``: outcomes of relations between numbers.
+- ``measured``: the type of a measured value.
 - ``measures``: computes a measure for each run.
+- ``not_reached``: outcomes of relations between steps that some runs did not reach.
+- ``rank_tests``: tests of steps that some runs did not reach.
 - ``readings``: readings of stored runs, cached in the index.
 - ``samples``: predictions on held-out samples, and generated text.
 - ``spikes``: explains spikes and suggests a test.
+- ``statistics``: statistics for few seeds.
 - ``summary``: final values of each variant, with mean and spread over seeds.
-- ``verdicts``: verdicts on expectations, and their calibration.
+- ``two_groups``: outcomes of relations between numbers of runs that learnt or did not.
+- ``verdicts``: verdicts on expectations.
 """

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-from ablab.read.effects.inference import Estimate, estimate
+from ablab.read.effects.inference import ALPHA, Estimate, estimate
 
 Floats = NDArray[np.float64]
 
@@ -19,7 +19,7 @@ class Sample:
     """The runs of some cells, with a measure of each run.
 
     Args:
-        frame: A row for each run: the grid's keys, ``seed``, ``value``, ``reason``, ``beyond``.
+        frame: A row for each run: the grid's keys, ``seed``, ``value``, ``not_before``, ``reason``.
         keys: The grid's keys.
     """
 
@@ -51,9 +51,24 @@ class Sample:
         return float(self.by_seed()["value"].mean())  # type: ignore[arg-type]
 
     @property
-    def beyond(self) -> int:
-        """The number of runs that did not reach the measured step."""
-        return int(self.known["beyond"].is_not_null().sum())
+    def unreached(self) -> int:
+        """The number of runs that did not reach the step that is measured."""
+        return int(self.frame["not_before"].is_not_null().sum())
+
+    @property
+    def measured(self) -> pl.DataFrame:
+        """The rows of runs that have a value, or a step that they did not reach."""
+        return self.frame.filter(pl.col("value").is_not_null() | pl.col("not_before").is_not_null())
+
+    @property
+    def lost(self) -> pl.DataFrame:
+        """The rows of runs that are neither a number nor a step that was not reached."""
+        return self.frame.filter(pl.col("value").is_null() & pl.col("not_before").is_null())
+
+    @property
+    def diverged(self) -> int:
+        """The number of runs that have no value because they diverged."""
+        return self.lost["status"].to_list().count("diverged")
 
     def by_seed(self) -> pl.DataFrame:
         """The mean over cells for each seed: a frame with ``seed`` and ``value``."""
@@ -61,24 +76,27 @@ class Sample:
 
     def why(self) -> str:
         """The reasons why runs have no value, each with its count."""
-        reasons = self.frame.filter(pl.col("value").is_null())["reason"]
-        counts = reasons.value_counts(sort=True)
-        return ", ".join(
-            f"{count} {reason}" for reason, count in counts.iter_rows() if reason is not None
-        )
+        return why_lost(self.lost)
 
-    def gaps(self) -> str:
-        """A remark about runs without a value and runs that did not reach it; may be empty."""
-        text = ""
-        runs = f"of {self.frame.height} run{'' if self.frame.height == 1 else 's'}"
-        lacking = self.frame.height - self.known.height
-        if lacking:
-            verb = "has" if lacking == 1 else "have"
-            text += f"; {lacking} {runs} {verb} no value ({self.why()})"
-        if self.beyond:
-            counts = "counts with its" if self.beyond == 1 else "count with their"
-            text += f"; {self.beyond} {runs} did not reach it and {counts} last step"
-        return text
+    @property
+    def is_lost(self) -> bool:
+        """Whether no run has a value, not even a step that it did not reach."""
+        return self.lost.height == self.frame.height
+
+    def at(self, key: str, label: Any) -> "Sample":
+        """The runs with a label of an axis."""
+        there = self.frame.filter(pl.col(key).eq_missing(pl.lit(label)))
+        return Sample(there, [each for each in self.keys if each != key])
+
+    def levels(self, key: str) -> "list[Any] | str":
+        """The values of a setting in order; a sentence with the reason if it does not vary."""
+        if key not in self.keys:
+            return f"{key} does not vary in this grid"
+        labels = self.frame[key].unique(maintain_order=True).to_list()
+        if len(labels) < 2:
+            return f"{key} has only one value"
+        numbers = all(isinstance(each, int | float) for each in labels)
+        return sorted(labels) if numbers else labels
 
     def by(self, key: str) -> "tuple[list[Any], Floats] | str":
         """The values of a setting, and the mean over the other settings for each value and seed.
@@ -87,13 +105,9 @@ class Sample:
             The values in order and a table (values, seeds), with NaN where no run has a value. If
             the setting cannot be compared, a sentence with the reason.
         """
-        if key not in self.keys:
-            return f"{key} does not vary in this grid"
-        labels = self.frame[key].unique(maintain_order=True).to_list()
-        if len(labels) < 2:
-            return f"{key} has only one value"
-        if all(isinstance(each, int | float) for each in labels):
-            labels = sorted(labels)
+        labels = self.levels(key)
+        if isinstance(labels, str):
+            return labels
         seeds = self.frame["seed"].unique().sort().to_list()
         table = np.full((len(labels), len(seeds)), np.nan)
         grouped = self.known.group_by(key, "seed").agg(pl.col("value").mean())
@@ -106,6 +120,27 @@ class Sample:
         return labels, table
 
 
+def why_lost(lost: pl.DataFrame) -> str:
+    """The reasons why runs have no value, each with its count."""
+    counts = lost["reason"].value_counts(sort=True)
+    return ", ".join(
+        f"{count} {reason}" for reason, count in counts.iter_rows() if reason is not None
+    )
+
+
+def gaps(*samples: Sample) -> str:
+    """A remark about runs without a value, counted in each sample; may be empty."""
+    lost = [each.lost for each in samples]
+    count = sum(each.height for each in lost)
+    if not count:
+        return ""
+    runs = "runs" if samples[-1].frame.height != 1 else "run"
+    of = [f"{each.frame.height - gone.height} of {each.frame.height}"
+          for each, gone in zip(samples, lost, strict=True)]  # fmt: skip
+    have = "has" if len(of) == 1 and of[0].startswith("1 of") else "have"
+    return f"; {' vs '.join(of)} {runs} {have} a value ({why_lost(pl.concat(lost))})"
+
+
 @dataclass(frozen=True)
 class Trend:
     """The trend of a measure along the values of a setting.
@@ -114,7 +149,7 @@ class Trend:
         slope: The mean change per value, of the measure or of its logarithm.
         interval: The 95% confidence interval of the slope over seeds; None with too few seeds.
         p: The p-value of an order in the expected direction; None if it cannot be computed.
-        reversed: Whether the order is significant in the opposite direction.
+        p_reversed: The p-value of an order in the opposite direction.
         steps: The mean change from each value to the next, times the expected sign.
         text: The result as text.
     """
@@ -122,9 +157,14 @@ class Trend:
     slope: float
     interval: tuple[float, float] | None
     p: float | None
-    reversed: bool
+    p_reversed: float | None
     steps: tuple[float, ...]
     text: str
+
+    @property
+    def reversed(self) -> bool:
+        """Whether the order is significant in the opposite direction."""
+        return self.p_reversed is not None and self.p_reversed < ALPHA
 
 
 def trend(table: Floats, sign: int) -> Trend:
@@ -149,17 +189,17 @@ def trend(table: Floats, sign: int) -> Trend:
     unit = " in the logarithm" if logarithmic else ""
     if whole.shape[1] >= 3:
         found = estimate(slopes, float(np.abs(values[np.isfinite(values)]).max()))
-        p = found.p if found.mean is not None and sign * found.mean > 0 else 1.0
-        against = found.p is not None and found.p < 0.05 and sign * (found.mean or 0) < 0
+        ahead = sign * (found.mean or 0.0)
+        ways = (found.p if ahead > 0 else 1.0, found.p if ahead < 0 else 1.0)
         text = f"a change of {found.mean:.3g}{unit} per value {interval_text(found)}"
-        return Trend(float(slopes.mean()), found.interval, p, bool(against), steps, text)
+        return Trend(float(slopes.mean()), found.interval, *ways, steps, text)
     seeds = whole.shape[1]
     if not seeds:
-        return Trend(float("nan"), None, None, False, steps, "no seed has a complete set of values")
+        return Trend(float("nan"), None, None, None, steps, "no seed has a complete set of values")
     chance = _page(whole, sign)
     other = _page(whole, -sign)
     text = f"{seeds} seed{'s' if seeds > 1 else ''}: p = {chance:.2g} for this order"
-    return Trend(float(slopes.mean()), None, chance, other < 0.05, steps, text)
+    return Trend(float(slopes.mean()), None, chance, other, steps, text)
 
 
 def factor(table: Floats, sign: int) -> "Paired | str":

@@ -11,6 +11,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ablab.config import InputError, Problem, nearest
 from ablab.experiments.measures import COUNTED, WORDS, Measure, parse_measure
 from ablab.read.curves import Reading
+from ablab.read.directions import directed
+from ablab.read.measured import Measured, measured_columns
 from ablab.read.readings import experiment_readings
 from ablab.read.summary import last_values
 from ablab.store.metrics import experiment_metrics, experiment_runs, key_column
@@ -19,22 +21,10 @@ from ablab.store.store import ExperimentRecord, RunRecord, Store
 _CALM = 15  # number of values in the running mean that suppresses noise
 _AT = 0.03  # relative tolerance within which a curve is at a level
 _READ = ("floor", "leaves", "noise", *COUNTED)
-_PLACE = {"spikes": "step", "growbacks": "first", "plateaus": "level", "slowdowns": "value"}
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The measured value of one run.
-
-    Attributes:
-        value: The number; None if there is none.
-        reason: Why there is no number, or a remark about it.
-        beyond: Whether the measure is a step that the run did not reach.
-    """
-
-    value: float | None
-    reason: str | None = None
-    beyond: bool = False
+ENDED = ("finished", "stopped", "diverged", "failed")
+"""The statuses of runs that go no further."""
+_BROKEN = ("diverged", "failed")  # they did not end as planned
+_POSITION = {"spikes": "step", "growbacks": "first", "plateaus": "level", "slowdowns": "value"}
 
 
 @dataclass(frozen=True)
@@ -55,9 +45,9 @@ def measure_table(store: Store, record: ExperimentRecord, text: str) -> pl.DataF
         text: The measure; see :func:`ablab.experiments.measures.parse_measure`.
 
     Returns:
-        A row for each run, with ``run``, the variant's keys, ``seed``, ``value`` (null if there is
-        none), ``reason`` (why there is none), and ``beyond`` (the run's last step if the measure
-        is a step that the run did not reach, else null).
+        A row for each run, with ``run``, the variant's keys, ``seed``; ``value``, ``not_before``
+        and ``reason`` (see :class:`ablab.read.measured.Measured`); and ``status``, which says what
+        ended the run.
 
     Raises:
         InputError: The measure is invalid, or its column was not logged.
@@ -72,12 +62,8 @@ def measure_table(store: Store, record: ExperimentRecord, text: str) -> pl.DataF
             "run": [run.run for run in runs],
             **{key: key_column([run.variant.get(key) for run in runs]) for key in keys},
             "seed": [run.seed for run in runs],
-            "value": pl.Series([row.value for row in rows], dtype=pl.Float64),
-            "reason": pl.Series([row.reason for row in rows], dtype=pl.String),
-            "beyond": pl.Series(
-                [run.step if row.beyond else None for run, row in zip(runs, rows, strict=True)],
-                dtype=pl.Int64,
-            ),
+            **measured_columns(rows),
+            "status": pl.Series([run.status for run in runs], dtype=pl.String),
         },
         strict=False,
     )  # fmt: skip
@@ -111,6 +97,7 @@ def measure_runs(
                 suggestion=nearest(column, names),
             )
         )
+    known = directed(store, record, runs, measure)
     readings: dict[str, Reading] = {}
     if measure.function in _READ:
         readings = experiment_readings(store, record, runs, column)
@@ -120,29 +107,37 @@ def measure_runs(
     found = {}
     for run in runs:
         curve = curves.get(run.run)
-        if run.status in ("diverged", "failed"):
-            found[run.run] = Measured(None, f"{run.status} at step {run.step}")
+        if run.status not in ENDED:
+            found[run.run] = Measured(reason=_place(run) if run.step else "not trained yet")
+        elif run.status in _BROKEN and not is_step(measure):
+            found[run.run] = Measured(reason=_place(run))
         elif curve is None:
-            found[run.run] = Measured(None, "not trained yet" if not run.step else "not logged")
+            found[run.run] = Measured(reason=_place(run) if run.status in _BROKEN else "not logged")
         elif measure.function == "final":
-            found[run.run] = _final(curve, ends[run.run].get(column), column)
+            found[run.run] = _final(curve, ends[run.run].get(column))
         elif measure.function in _READ:
             found[run.run] = _read(measure, curve, readings[run.run])
         elif measure.function == "lag":
-            found[run.run] = _lag(curve, training[run.run], measure)
+            found[run.run] = _lag(curve, training.get(run.run), known[run.run])
         else:
-            found[run.run] = _FUNCTIONS[measure.function](curve, measure)
-        if found[run.run].value is not None and run.status not in ("finished", "stopped"):
-            found[run.run] = Measured(None, f"{run.status} at step {run.step}")
+            found[run.run] = _FUNCTIONS[measure.function](curve, known[run.run])
+        if run.status in _BROKEN and is_step(measure) and curve is not None:
+            reasons = [each for each in (found[run.run].reason, _place(run)) if each]
+            found[run.run] = replace(found[run.run], reason="; ".join(reasons))
     return found
+
+
+def _place(run: RunRecord) -> str:
+    """How far a run came, and what ended it."""
+    return f"{run.status} at step {run.step}"
 
 
 def _word(run: RunRecord, word: str) -> Measured:
     if word == "diverged":
-        ended = run.status in ("finished", "stopped", "diverged")
-        return Measured(float(run.status == "diverged")) if ended else Measured(None, run.status)
+        known = run.status in ENDED and run.status != "failed"
+        return Measured(float(run.status == "diverged")) if known else Measured(reason=run.status)
     value = run.seconds if word == "seconds" else run.n_params
-    return Measured(float(value)) if value else Measured(None, "not trained yet")
+    return Measured(float(value)) if value else Measured(reason="not trained yet")
 
 
 def _curves(frame: pl.DataFrame, column: str, runs: list[RunRecord]) -> dict[str, _Curve]:
@@ -158,24 +153,23 @@ def _curves(frame: pl.DataFrame, column: str, runs: list[RunRecord]) -> dict[str
     return found
 
 
-def _final(curve: _Curve, end: float | None, column: str) -> Measured:
+def _final(curve: _Curve, end: float | None) -> Measured:
     """The value at the end of the run, or else the last logged value."""
     if end is not None:
         return Measured(end)
     late = None if curve.steps[-1] == curve.last else f"at step {int(curve.steps[-1])}"
-    return Measured(float(curve.values[-1]), late)
+    return Measured(float(curve.values[-1]), reason=late)
 
 
 def _best(curve: _Curve, measure: Measure) -> Measured:
     calm = _calm(curve, measure.column)
-    best = calm.max() if "accuracy" in measure.column else calm.min()
-    return Measured(float(best))
+    return Measured(float(calm.max() if measure.direction == "higher" else calm.min()))
 
 
 def _at(curve: _Curve, measure: Measure) -> Measured:
     (place,) = np.nonzero(curve.steps == int(measure.numbers[0]))
     if not len(place):
-        return Measured(None, f"not logged at step {int(measure.numbers[0])}")
+        return Measured(reason=f"not logged at step {int(measure.numbers[0])}")
     return Measured(float(curve.values[place[0]]))
 
 
@@ -183,25 +177,30 @@ def _mean(curve: _Curve, measure: Measure) -> Measured:
     first, last = measure.numbers
     inside = (curve.steps >= first) & (curve.steps <= last)
     if not inside.any():
-        return Measured(None, f"not logged from step {first:g} to {last:g}")
+        return Measured(reason=f"not logged from step {first:g} to {last:g}")
     return Measured(float(curve.values[inside].mean()))
 
 
 def _steps_to(curve: _Curve, measure: Measure) -> Measured:
     (wanted,) = measure.numbers
     calm = _calm(curve, measure.column)
-    there = calm >= wanted if "accuracy" in measure.column else calm <= wanted
+    there = calm >= wanted if measure.direction == "higher" else calm <= wanted
     if not there.any():
-        return Measured(None, f"not reached by step {curve.last}", beyond=True)
+        return Measured(not_before=curve.last, reason=f"not reached by step {curve.last}")
     return Measured(float(curve.steps[int(np.argmax(there))]))
 
 
-def _lag(curve: _Curve, training: _Curve, measure: Measure) -> Measured:
+def _lag(curve: _Curve, training: _Curve | None, measure: Measure) -> Measured:
     """The number of steps between the training loss and the column reaching a value."""
-    first = _steps_to(training, replace(measure, column="train_loss"))
+    if training is None:
+        return Measured(reason="train_loss was not logged")
+    first = _steps_to(training, replace(measure, column="train_loss", direction="lower"))
     then = _steps_to(curve, measure)
-    if first.value is None or then.value is None:
-        return Measured(None, then.reason if first.value is not None else first.reason)
+    if first.value is None:
+        return Measured(reason=f"train_loss was {first.reason}")
+    if then.not_before is not None:
+        return Measured(not_before=then.not_before - int(first.value), reason=then.reason)
+    assert then.value is not None, "a step is reached or not"
     return Measured(then.value - first.value)
 
 
@@ -211,12 +210,12 @@ def _read(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
     if measure.function == "floor":
         if reading.floor is None:
             what = "still falling" if not reading.finished else "no floor"
-            return Measured(None, f"{what} at step {reading.last}")
+            return Measured(reason=f"{what} at step {reading.last}")
         return Measured(reading.floor.level)
     if measure.function == "noise":
         return Measured(reading.noise)
     low, high = measure.numbers or (-math.inf, math.inf)
-    places = (getattr(e, _PLACE[measure.function]) for e in getattr(reading, measure.function))
+    places = (getattr(e, _POSITION[measure.function]) for e in getattr(reading, measure.function))
     return Measured(float(sum(low <= place <= high for place in places)))
 
 
@@ -228,11 +227,11 @@ def _leaves(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
         return Measured(float(seen[0]))
     calm = _calm(curve, measure.column)
     if calm.min() > (1 - 2 * _AT) * level:
-        return Measured(None, f"not left by step {curve.last}", beyond=True)
+        return Measured(not_before=curve.last, reason=f"not left by step {curve.last}")
     above = np.flatnonzero(calm >= (1 - _AT) * level)
     below = np.flatnonzero(calm < (1 - 2 * _AT) * level)
     if not len(above) or above[0] > below[0]:
-        return Measured(None, f"never at {level:.4g}")
+        return Measured(reason=f"never at {level:.4g}")
     return Measured(float(curve.steps[above[above < below[0]][-1]]))
 
 
@@ -256,14 +255,5 @@ _FUNCTIONS: dict[str, Callable[[_Curve, Measure], Measured]] = {
 
 
 def is_step(measure: Measure) -> bool:
-    """Whether the measure is a step that a run may not have reached."""
-    return measure.function in ("leaves", "steps_to")
-
-
-def shown(value: float) -> str:
-    """A number, formatted for tables and sentences."""
-    if not math.isfinite(value):
-        return str(value)
-    if value == int(value) and abs(value) < 1e6:
-        return f"{int(value):,}"
-    return f"{value:.4g}"
+    """Whether the measure is a step, or a number of steps, that a run may not have reached."""
+    return measure.function in ("leaves", "steps_to", "lag")

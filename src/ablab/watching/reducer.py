@@ -101,6 +101,7 @@ class Reducer:
         applies: Whether it applies to a place.
         is_mean: Whether it is a mean over the samples of a batch, so that the values of parts of a
             batch may be averaged.
+        direction: Which values are better; None if it has no direction.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Reducer:
     families: tuple[str, ...]
     applies: Callable[[Place], bool]
     is_mean: bool = False
+    direction: Literal["higher", "lower"] | None = None
 
     def fits(self, place: Place) -> bool:
         """Whether the reducer has a column for a place."""
@@ -125,6 +127,7 @@ def reducer(
     families: tuple[str, ...] = tuple(FAMILIES),
     applies: Callable[[Place], bool] = _anywhere,
     is_mean: bool = False,
+    direction: Literal["higher", "lower"] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator that registers a function as a reducer.
 
@@ -145,10 +148,11 @@ def reducer(
         applies: Whether it applies to a place; if not, there is no column.
         is_mean: Whether it is a mean over the samples of a batch. Then the batch need not be in
             memory at once.
+        direction: Which values are better, for measures such as ``best``; None if neither.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        made = Reducer(name, function, given, families, applies, is_mean)
+        made = Reducer(name, function, given, families, applies, is_mean, direction)
         function.reducer = made  # type: ignore[attr-defined]
         if REDUCERS.ships(function):
             REDUCERS.register(name)(made)

@@ -1,0 +1,12 @@
+"""Statistics for few seeds: pure functions of arrays, chosen and checked by simulation.
+
+Modules:
+
+- ``array``: the type of arrays.
+- ``counts``: runs that learnt or did not: learning probabilities, their difference and its test.
+- ``groups``: notices whether runs fall into two groups, such as learnt and not learnt.
+- ``levels``: the difference of two means with its interval; pairing by seed.
+- ``permutation``: exact permutation tests and the least p that few seeds can give.
+- ``robust``: interquartile means and the probability of improvement, from ten seeds.
+- ``survival``: steps that some runs did not reach, up to a common horizon.
+"""

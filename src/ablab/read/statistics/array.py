@@ -1,0 +1,7 @@
+"""The type of the arrays in this room."""
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[np.float64]]

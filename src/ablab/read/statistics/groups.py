@@ -1,0 +1,57 @@
+"""Notices whether runs fall into two groups, such as runs that learnt and runs that did not.
+
+A mean over both groups describes no run, and its intervals from few seeds cover a fraction of what
+they should. Two groups are noticed where one cut separates the runs of at least one cell, and the
+gap at the cut is many times the spread within the groups of all cells.
+"""
+
+import numpy as np
+
+from ablab.read.statistics.array import Array
+
+GAP = 7.0
+"""The least gap, in standard deviations within groups, with at least two runs on either side."""
+LONE_GAP = 20.0
+"""The same with a single run on one side, which may be an outlier."""
+_LEAST_DEGREES = 3
+
+
+def notice_cut(values: Array) -> Array:
+    """The cut between two groups of runs, (…); NaN where there are not two groups.
+
+    Args:
+        values: The values, (…, cells, seeds), with NaN for missing ones.
+    """
+    lead = values.shape[:-2]
+    total = values.shape[-2] * values.shape[-1]
+    ordered = np.sort(values.reshape(*lead, total), axis=-1)  # NaN last
+    best = np.full(lead, np.nan)
+    strongest = np.zeros(lead)
+    count = np.isfinite(values).sum(axis=(-1, -2))
+    for place in range(total - 1):
+        gap = ordered[..., place + 1] - ordered[..., place]
+        cut = (ordered[..., place + 1] + ordered[..., place]) / 2
+        degrees, square, mixed = _within(values, cut)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = gap / np.sqrt(square / degrees)
+        lone = np.minimum(place + 1, count - place - 1) < 2
+        wanted = np.where(lone, LONE_GAP, GAP) * (1 + 4 / np.maximum(degrees, 1))
+        found = mixed & (degrees >= _LEAST_DEGREES) & (gap > 0) & (ratio > wanted)
+        found &= ratio > strongest
+        best = np.where(found, cut, best)
+        strongest = np.where(found, ratio, strongest)
+    return best
+
+
+def _within(values: Array, cut: Array) -> tuple[Array, Array, Array]:
+    """Degrees of freedom and sum of squares within cells and groups; whether a cell has both."""
+    degrees = np.zeros(cut.shape)
+    square = np.zeros(cut.shape)
+    sides = []
+    for mine in (values > cut[..., None, None], values < cut[..., None, None]):
+        n = mine.sum(axis=-1)
+        mean = np.where(mine, values, 0.0).sum(axis=-1) / np.maximum(n, 1)
+        square += np.where(mine, (values - mean[..., None]) ** 2, 0.0).sum(axis=(-1, -2))
+        degrees += np.maximum(n - 1, 0).sum(axis=-1)
+        sides.append(n > 0)
+    return degrees, square, (sides[0] & sides[1]).any(axis=-1)

@@ -1,0 +1,114 @@
+"""The difference of two means over seeds, with its interval.
+
+All functions take stacks of samples, with the runs on the last axis and NaN for a run without a
+value, so that a simulation can call them on thousands of experiments at once.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import fdtrc, stdtr, stdtrit
+
+from ablab.read.statistics.array import Array
+
+PAIRING_ALPHA = 0.05
+"""Runs are paired by seed if the seeds differ at this level, over all cells."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The difference of two means; NaN where there are too few runs.
+
+    Attributes:
+        value: The mean of the first minus that of the second, (…).
+        error: Its standard error, (…); NaN with fewer than two runs on either side.
+        degrees: The degrees of freedom, (…).
+    """
+
+    value: Array
+    error: Array
+    degrees: Array
+
+    def half_width(self, alpha: float = 0.05) -> Array:
+        """Half of the width of the interval with confidence 1 - alpha, (…)."""
+        return np.asarray(stdtrit(self.degrees, 1 - alpha / 2) * self.error)
+
+    def p_value(self) -> Array:
+        """The two-sided p-value of no difference, (…)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(2 * stdtr(self.degrees, -np.abs(self.value) / self.error))
+
+    def p_equivalence(self, margin: float) -> Array:
+        """The p-value of two one-sided tests that the difference is below a margin, (…)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(stdtr(self.degrees, (np.abs(self.value) - margin) / self.error))
+
+
+def welch(first: Array, second: Array) -> Difference:
+    """Compares independent samples with unequal variances (Welch, 1947).
+
+    If runs of a seed are positively correlated, it is conservative.
+
+    Args:
+        first: The first sample, (…, runs).
+        second: The second sample, (…, runs).
+    """
+    (n, mean, square), (m, other, other_square) = _moments(first), _moments(second)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        v, w = square / n, other_square / m
+        degrees = (v + w) ** 2 / (v**2 / (n - 1) + w**2 / (m - 1))
+    error = np.where((n > 1) & (m > 1), np.sqrt(v + w), np.nan)
+    return Difference(mean - other, error, degrees)
+
+
+def paired(first: Array, second: Array) -> Difference:
+    """Compares runs paired by their place on the last axis (Student, 1908)."""
+    n, mean, square = _moments(first - second)
+    error = np.where(n > 1, np.sqrt(square / np.maximum(n, 1)), np.nan)
+    return Difference(mean, error, n - 1.0)
+
+
+def seeds_matter(values: Array) -> Array:
+    """The p-value of no differences between seeds, over all cells, (…).
+
+    The F-test of the seeds' rows in a two-way layout. Where it rejects, pairing by seed removes
+    noise; otherwise pairing halves the degrees of freedom for nothing. Choosing so at 5% keeps
+    coverage at 94% or more (decision 26).
+
+    Args:
+        values: The values, (…, cells, seeds), without NaN.
+    """
+    cells, seeds = values.shape[-2:]
+    if cells < 2 or seeds < 2:
+        return np.ones(values.shape[:-2])
+    centred = values - values.mean(axis=-1, keepdims=True)
+    rows = centred.mean(axis=-2, keepdims=True)
+    between = cells * (rows**2).sum(axis=(-1, -2)) / (seeds - 1)
+    degrees = (cells - 1) * (seeds - 1)
+    within = ((centred - rows) ** 2).sum(axis=(-1, -2)) / degrees
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(within > 0, between / within, np.where(between > 0, np.inf, 0.0))
+    return np.asarray(fdtrc(seeds - 1, degrees, ratio))
+
+
+def spread(values: Array) -> Array:
+    """The pooled standard deviation within cells, (…).
+
+    Args:
+        values: The values, (…, cells, seeds), with NaN for missing ones.
+    """
+    n, _, square = _moments(values)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = np.where(n > 1, square * (n - 1), 0.0).sum(axis=-1)
+        return np.asarray(np.sqrt(total / np.maximum(n - 1, 0).sum(axis=-1)))
+
+
+def _moments(values: Array) -> tuple[Array, Array, Array]:
+    """The number of values, their mean and their variance over the last axis."""
+    there = np.isfinite(values)
+    n = there.sum(axis=-1).astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(there, values, 0.0).sum(axis=-1) / n
+        deviations = np.where(there, values - mean[..., None], 0.0)
+        square = np.where(n > 1, (deviations**2).sum(axis=-1) / (n - 1), np.nan)
+    return n, mean, square

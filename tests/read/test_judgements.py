@@ -1,0 +1,97 @@
+"""Verdicts on numbers: runs that diverged are counted, and count against what they contradict."""
+
+import numpy as np
+import pytest
+
+from ablab.read.verdicts import verdicts
+from tests.read.filled import fill, grid
+
+HEADS = {"model.n_heads": [1, 4]}
+
+
+def judged(path, text, lost, steps=40, **more):
+    """The verdict where the loss is 0.1 lower with four heads; ``lost(keys, seed)`` diverge."""
+
+    def curve(keys, seed, steps):
+        if lost(keys, seed):
+            return None
+        rng = np.random.default_rng([seed, *map(int, keys.values())])
+        level = 1 - 0.1 * (keys.get("model.n_heads") == 4) - 0.01 * keys.get("model.d_model", 0)
+        return np.full(len(steps), level + 0.01 * rng.standard_normal())
+
+    asked = grid(steps=steps, seeds=8, grid=HEADS, expect=[f"final(loss) {text}"]) | more
+    (found,) = verdicts(*fill(path / "lab", asked, curve))
+    return found
+
+
+def with_four(keys, seed):
+    return keys["model.n_heads"] == 4 and seed < 3
+
+
+def with_one(keys, seed):
+    return keys["model.n_heads"] == 1 and seed < 3
+
+
+SAME = "is the same where model.n_heads=4 as where model.n_heads=1 within 0.5"
+LOWER = "is lower where model.n_heads={} than where model.n_heads={}"
+
+
+@pytest.mark.parametrize(
+    ("text", "lost", "outcome"),
+    [
+        (LOWER.format(4, 1), lambda keys, seed: False, "held"),
+        (LOWER.format(4, 1), with_four, "undecided"),
+        (LOWER.format(1, 4), with_four, "undecided"),
+        (LOWER.format(1, 4), with_one, "failed"),
+        (LOWER.format(4, 1), with_one, "held"),
+        (SAME, with_four, "undecided"),
+        ("is below 1.5 where model.n_heads=4", with_four, "undecided"),
+        ("is above 0.5 where model.n_heads=4", with_four, "held"),
+        ("is below 0.5 where model.n_heads=4", with_four, "failed"),
+    ],
+)  # fmt: skip
+def test_runs_that_diverged_count_against_what_they_contradict(tmp_path, text, lost, outcome):
+    found = judged(tmp_path, text, lost)
+    assert found.outcome == outcome, found.evidence
+    if lost is with_four:
+        assert "3 diverged at step 10" in found.evidence
+        assert "5 of 8" in found.evidence
+
+
+def test_both_cells_are_counted(tmp_path):
+    found = judged(tmp_path, LOWER.format(1, 4), with_four)
+    assert "; 8 of 8 vs 5 of 8 runs have a value (3 diverged at step 10)" in found.evidence
+    assert found.evidence.endswith("it would fail without the runs that diverged")
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "outcome"),
+    [
+        ("falls with model.d_model", 8, "held"),  # diverged runs are worst where losses are high
+        ("falls with model.d_model", 32, "undecided"),
+        ("rises with model.d_model", 8, "failed"),
+        ("rises with model.d_model", 16, "undecided"),
+    ],
+)
+def test_an_order_with_runs_that_diverged(tmp_path, text, width, outcome):
+    axis = {"model.d_model": [8, 16, 32]}
+    found = judged(
+        tmp_path, text, lambda keys, seed: keys["model.d_model"] == width and seed < 2, grid=axis
+    )
+    assert found.outcome == outcome, found.evidence
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        (LOWER.format(4, 1), 0.001),
+        (SAME, 0.001),
+        ("is below 1.5", 0.001),
+        ("is between 0.5 and 1.5", 0.001),
+        ("is below 0.5", 0.001),
+    ],
+)
+def test_a_decided_verdict_has_its_p_value(tmp_path, text, most):
+    found = judged(tmp_path, text, lambda keys, seed: False)
+    assert found.outcome != "undecided"
+    assert 0 < found.p < most
