@@ -83,7 +83,7 @@ class Events:
 
     def _descent(self, view: View, start: int, plateau: Plateau) -> Descent:
         bin_of = view.bin_of(start)
-        last = self._stop(view, start)
+        last = _next(view, start, self._stops)
         arrived, low = _arrival(view, bin_of, last)
         end = int(view.bins.last[arrived])
         form, rate = self._form(view, start, end)
@@ -104,7 +104,7 @@ class Events:
 
     def _from_peak(self, view: View, top: int) -> Descent:
         start = int(view.bins.last[top])
-        arrived, low = _arrival(view, top, self._stop(view, start))
+        arrived, low = _arrival(view, top, _next(view, start, self._stops))
         end = int(view.bins.last[arrived])
         form, rate = self._form(view, start, end)
         high = float(view.bins.mean[top])
@@ -114,14 +114,11 @@ class Events:
             rate, certainty((high - low) / _DROP),
         )  # fmt: skip
 
-    def _stop(self, view: View, start: int, bends: bool = True) -> int:
-        """The bin at which a fall from a value ends: at the next flat stretch or rise, or bend."""
-        own = int(view.bins.last[view.bin_of(start)])
-        stops = self._found.stops
-        if bends:
-            stops = sorted([*stops, *(int(v.bins.first[b.bin]) for v, b in self._found.slowdowns)])
-        place = bisect_right(stops, own)
-        return len(view.bins.mean) - 1 if place == len(stops) else view.bin_of(stops[place])
+    @cached_property
+    def _stops(self) -> list[int]:
+        """Where a fall ends: the first values of flat stretches, rises and slowdowns."""
+        bends = [int(view.bins.first[bend.bin]) for view, bend in self._found.slowdowns]
+        return sorted([*self._found.stops, *bends])
 
     def _from_start(self) -> Descent | None:
         """The fall from the first step, unless a plateau or a rise starts there."""
@@ -129,7 +126,7 @@ class Events:
         soon = min(steps[0] + 0.02 * (steps[-1] - steps[0]), 2 * steps[0] + 5)
         if self.rises or any(plateau.first <= soon for plateau in self.plateaus):
             return None
-        last = self._stop(view, 0)
+        last = _next(view, 0, self._stops)
         known = view.values[np.isfinite(view.values)][:_FIRST_VALUES]
         top = float(np.median(known))
         arrived, low = _arrival(view, 0, last)
@@ -228,7 +225,7 @@ class Events:
         if there is not None and there.first > plateau.last:
             return int(np.searchsorted(self._view.steps, there.first)), there.level
         view = level.view
-        last = self._stop(view, level.last, bends=False)
+        last = _next(view, level.last, self._found.stops)
         arrived, low = _arrival(view, view.bin_of(level.last), last)
         return int(view.bins.last[arrived]), self._scale.value(low)
 
@@ -282,6 +279,12 @@ class Events:
         if not self._scale.logarithmic:
             return self._scale.value(float(known.mean()))
         return float(np.exp(known).mean())
+
+
+def _next(view: View, start: int, stops: list[int]) -> int:
+    """The bin of the first stop after that of a value, or the last bin."""
+    place = bisect_right(stops, int(view.bins.last[view.bin_of(start)]))
+    return len(view.bins.mean) - 1 if place == len(stops) else view.bin_of(stops[place])
 
 
 def _arrival(view: View, first: int, last: int) -> tuple[int, float]:
