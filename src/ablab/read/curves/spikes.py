@@ -13,8 +13,7 @@ Floats = NDArray[np.float64]
 
 _BEFORE = 11  # number of values whose median is the level before a jump
 _FAR = 5.5  # minimum height above that level, in standard errors
-_RISE = 10.0  # maximum duration of a jump, in steps,
-_SLOW = 0.01  # or as a fraction of its step
+_RISE = 10.0  # maximum duration of a jump, in steps
 _FOOT = 33  # number of values before a jump among which its foot is
 _WIDTHS = (1, 3, 8)  # numbers of values at the jump whose mean is compared with the level before
 _SURE = 15.0  # a single value this many standard deviations high is always a spike
@@ -87,8 +86,7 @@ def find_jumps(steps: Floats, values: Floats, noise: Noise, least: float) -> lis
         # An extrapolation along the decay of another spike would be too low.
         after_other = bool(found) and start < found[-1].back + 2 * _BEFORE
         level = float(before[start] if after_other else led[start])
-        longest = max(rise, round(_SLOW * steps[start] / spacing))
-        jump, place = _follow(values, calm, int(start), level, float(scatter[start]), longest)
+        jump, place = _follow(values, calm, int(start), level, float(scatter[start]), rise)
         if jump is not None and jump.height >= max(least, 5.5 * jump.height / jump.score):
             found.append(jump)
     found = [jump for jump in found if _is_steep(steps, jump)]
