@@ -18,6 +18,7 @@ Modules:
 - ``readings``: readings of stored runs, cached in the index.
 - ``samples``: predictions on held-out samples, and generated text.
 - ``spikes``: explains spikes and suggests a test.
+- ``statistics``: statistics for few seeds.
 - ``summary``: final values of each variant, with mean and spread over seeds.
 - ``verdicts``: verdicts on expectations.
 """

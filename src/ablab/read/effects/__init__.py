@@ -6,6 +6,7 @@ Modules:
 - ``compare``: comparisons of the values of a setting.
 - ``inference``: intervals, tests and Holm's correction.
 - ``interactions``: tests for interactions between settings.
+- ``pairwise``: counts and levels of two values of a setting.
 - ``power``: the number of seeds that a comparison needs.
 - ``report``: all effects of a grid together.
 - ``results``: the results of runs as one array.

@@ -65,6 +65,7 @@ class Comparison:
         unseen: The largest share of runs that may be of a kind that was not seen (95%).
         least_p: The least p-value of an exact permutation test with so many seeds.
         why_none: Why there is no interval; None if there is one.
+        horizon: The step up to which steps are compared; None if every run reached its step.
     """
 
     key: str
@@ -88,11 +89,20 @@ class Comparison:
     verdict: Verdict
     family: int
     counts: Counts | None = None
-    estimand: str = "mean"
+    estimand: str = "difference of medians"
     paired: bool = True
     unseen: float | None = None
     least_p: float | None = None
     why_none: str | None = None
+    horizon: float | None = None
+
+    @property
+    def level_differs(self) -> bool:
+        """Whether the interval of the level excludes no difference."""
+        if self.interval is None:
+            return self.counts is None
+        level = 1.0 if self.scale == "ratio" else 0.0
+        return not self.interval[0] <= level <= self.interval[1]
 
     @property
     def within_margin(self) -> bool:
@@ -167,7 +177,7 @@ def differences(
     for key in keys:
         values = results.by([results.check_key(key)], others)
         masks = Masks(*(
-            None if mask is None else results.by([key], others, mask)
+            None if mask is None else results.by([key], others, mask.astype(np.float64)) > 0
             for mask in (results.failed, results.reached)
         ))  # fmt: skip
         for reference, value in _pairs(results, key, against):
@@ -227,6 +237,7 @@ def _draft(
         unseen=pair.unseen,
         least_p=pair.least_p,
         why_none=why,
+        horizon=results.horizon,
     )
 
 
@@ -235,14 +246,21 @@ def _why_none(pair: Pair) -> str:
         return "no run reached it on one side"
     if pair.level.seeds < 2:
         return "fewer than two runs on one side"
+    if pair.level.deviation is None:
+        return "too few runs in two groups"
     return "all seeds are equal"
 
 
 def _estimand(results: Results, counts: Counts | None) -> str:
-    """What the difference is about."""
-    kind = "ratio of geometric means" if results.scale == "ratio" else "difference of means"
+    """What the difference is about.
+
+    Means of scaled values estimate medians: of symmetric noise both are the same, and of skewed
+    values (on the log scale, or whose skewness few seeds cannot show) the median is covered.
+    """
+    kind = "ratio of medians" if results.scale == "ratio" else "difference of medians"
     if results.horizon is not None and (counts is None or counts.what == "reached"):
-        return f"{kind} up to step {results.horizon:g}"
+        kind = "ratio of geometric means" if results.scale == "ratio" else "difference of means"
+        return f"{kind} of steps up to step {results.horizon:g}"
     if counts is None:
         return f"{kind} of runs of the kind seen"
     among = {

@@ -13,10 +13,14 @@ import numpy as np
 from ablab.read.effects.inference import ALPHA, Estimate, balance, equivalence, estimate, rounding
 from ablab.read.effects.results import Array, Results
 from ablab.read.statistics.counts import probability_difference, probability_test, unseen
-from ablab.read.statistics.levels import paired, welch
+from ablab.read.statistics.levels import welch
 from ablab.read.statistics.permutation import least_p
 
 Interval = tuple[float, float]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+LEAST_GROUPED = 8
+"""With fewer runs in two groups, the spread within a group is too uncertain for an interval."""
+
 Grouping = Literal["learnt", "finished", "above", "reached"]
 
 
@@ -124,11 +128,17 @@ def compare_pair(
     ):
         pairing = True  # every seed gives the same difference
     level, p_margin = _level(samples, first, second, pairing, size, margin)
-    if masks.reached is not None and counts is not None and counts.what == "reached":
-        if min(counts.value[0], counts.reference[0]) == 0:
-            # A side on which no run reached it has a bound, not a level.
-            level = Estimate(level.seeds, None, None, None, None, None)
-            p_margin = None
+    if (
+        counts is not None
+        and counts.what == "reached"
+        and not min(counts.value[0], counts.reference[0])
+    ):
+        # A side on which no run reached it has a bound, not a level.
+        level = Estimate(level.seeds, None, None, None, None, None)
+        p_margin = None
+    if results.cut is not None and np.isfinite(results.values).sum() < LEAST_GROUPED:
+        level = Estimate(level.seeds, level.mean, None, None, None, None)
+        p_margin = None
     tested = [level.p] if level.p is not None else []
     if counts is not None and (counts.what != "reached" or not tested):
         tested.append(counts.p)
@@ -143,16 +153,16 @@ def compare_pair(
 class Masks:
     """What is known of each run, in the shape (levels, cells, seeds); None if nothing is."""
 
-    failed: Array | None
-    reached: Array | None
+    failed: Flags | None
+    reached: Flags | None
 
 
 def _counts(
     results: Results, both: Array, masks: Masks, places: list[int]
-) -> tuple[Counts | None, Array]:
+) -> tuple[Counts | None, Flags]:
     """The counts of a pair, and which runs' levels are compared, (2, cells, seeds)."""
     there = np.isfinite(both)
-    failed = np.zeros(both.shape, bool) if masks.failed is None else masks.failed[places] > 0
+    failed = np.zeros(both.shape, bool) if masks.failed is None else masks.failed[places]
     ended = there | failed
     cut = results.cut
     shown_cut = None
@@ -167,7 +177,7 @@ def _counts(
     elif failed.any():
         what, did, kept = "finished", there, there
     elif masks.reached is not None and not masks.reached[places][there].all():
-        what, did, kept = "reached", masks.reached[places] > 0, there
+        what, did, kept = "reached", masks.reached[places], there
     else:
         return None, there
     ran = [int(side.sum()) for side in ended]

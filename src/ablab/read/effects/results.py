@@ -20,7 +20,7 @@ Others = Literal["base", "all"]
 RATIO_SPAN = 30.0
 """Positive values that span a larger factor are compared as ratios."""
 
-SKEWED = 0.35
+SKEWED = 0.25
 """So are positive values whose logarithms deviate by more within cells: they are skewed."""
 
 Better = Literal["lower", "higher"]
