@@ -108,8 +108,8 @@ def compare_pair(
     """
     both = table[[place, reference]]
     gaps = ~np.isfinite(both).all(axis=0)
-    counts, kept = _counts(results, both, masks, [place, reference])
-    values = np.where(kept, both, np.nan)
+    counts, chosen = _counts(results, both, masks, [place, reference])
+    values = np.where(chosen, both, np.nan)
     size = float(np.abs(values[np.isfinite(values)]).max(initial=float(results.scale == "ratio")))
     cells = values.shape[1]
     pairing = results.paired
@@ -171,18 +171,18 @@ def _counts(
         what: Grouping = "above" if results.better is None else "learnt"
         did = there & (both < cut) if results.better == "lower" else above
         shown_cut = float(np.exp(cut)) if results.scale == "ratio" else cut
-        kept = did
+        chosen = did
         if results.better is None and above.sum() * 2 < there.sum():
-            kept = there & ~above  # the larger group is compared
+            chosen = there & ~above  # the larger group is compared
     elif failed.any():
-        what, did, kept = "finished", there, there
+        what, did, chosen = "finished", there, there
     elif masks.reached is not None and not masks.reached[places][there].all():
-        what, did, kept = "reached", masks.reached[places], there
+        what, did, chosen = "reached", masks.reached[places], there
     else:
         return None, there
     ran = [int(side.sum()) for side in ended]
     if not min(ran):
-        return None, kept
+        return None, chosen
     one, other = ((int(side.sum()), n) for side, n in zip(did, ran, strict=True))
     return Counts(
         what, shown_cut, one, other,
@@ -190,7 +190,7 @@ def _counts(
         probability_difference(*one, *other),
         probability_test(*one, *other),
         probability_test(one[1], one[1], 0, other[1]),
-    ), kept  # fmt: skip
+    ), chosen  # fmt: skip
 
 
 def _level(
