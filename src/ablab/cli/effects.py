@@ -20,7 +20,8 @@ from ablab.cli.common import echo, json_option, print_json, print_table, quiet_o
     default="auto",
     show_default=True,
     metavar="auto|difference|ratio",
-    help="Differences or ratios; auto uses ratios if values span more than a factor of 30.",
+    help="Differences or ratios; auto uses ratios if values span more than a factor of 30 "
+    "or are skewed.",
 )
 @click.option(
     "--margin",
@@ -43,8 +44,8 @@ def effects(
 ) -> None:
     """Compare the values of an experiment's settings, with intervals and verdicts.
 
-    Runs are paired by seed and by the other settings; the seed is the unit of analysis. EXPERIMENT
-    is the name of a stored experiment.
+    Runs that learnt, finished or reached a step are counted first; levels are compared among them.
+    The seed is the unit of analysis. EXPERIMENT is the name of a stored experiment.
     """
     from ablab.read.effects.stored import experiment_effects
     from ablab.store import Store
@@ -69,7 +70,7 @@ def _print(found: Any, experiment: str) -> None:
     from ablab.read.effects import interaction_sentence, scaling_sentence
 
     runs, seeds = counted(found.runs, "run"), counted(found.seeds, "seed")
-    missing = f"; {found.missing} without a value excluded" if found.missing else ""
+    missing = f"; {found.missing} without a value" if found.missing else ""
     echo(f"{visible(experiment)}: {found.measure} of {runs}, {seeds}{missing}")
     shown = ", ".join(
         f"{key}={value}" + (" (the first value)" if key in found.first else "")
@@ -92,6 +93,8 @@ def _print(found: Any, experiment: str) -> None:
     for each in found.scalings:
         echo(f"\n{scaling_sentence(each)}")
     echo("\nIntervals are for single comparisons; p-values are corrected for the table (Holm).")
+    for line in found.notes():
+        echo(line)
     if found.margin is None:
         echo("Undecided does not mean equal: --margin X tests for no difference larger than X.")
 

@@ -111,7 +111,7 @@ def test_equivalence_needs_a_margin_that_was_stated():
     assert (unstated.verdict, unstated.margin, unstated.p_equivalence) == ("undecided", None, None)
     assert unstated.bound < 0.05
     (stated,) = differences(made, margin=0.05)
-    assert (stated.verdict, stated.within_margin) == ("equivalent", True)
+    assert (stated.verdict, stated.within_margin) == ("equivalent_among_seen", True)
     (wide,) = differences(made, margin=0.01)
     assert (wide.verdict, wide.within_margin) == ("undecided", False)
     assert wide.seeds_for_equivalence > 4
@@ -138,7 +138,9 @@ def test_equal_values_are_level():
     assert (found.difference, found.deviation, found.interval, found.p) == (0.0, 0.0, None, 1.0)
     assert (found.direction, found.verdict) == (None, "undecided")  # three seeds show too little
     (more,) = differences(results(lambda a, s: 1.0, 5, a=[1, 2]), margin=0.1)
-    assert more.verdict == "equivalent"
+    assert more.verdict == "equivalent_among_seen"
+    (many,) = differences(results(lambda a, s: 1.0, 40, a=[1, 2]), margin=0.1)
+    assert many.verdict == "equivalent"  # 40 of 40: at most 9% are of another kind
 
 
 def test_margins_that_mean_nothing_are_refused():

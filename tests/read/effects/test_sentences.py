@@ -52,15 +52,16 @@ def test_a_wide_interval_is_never_called_no_difference():
 def test_equivalence_names_its_margin_and_test():
     text, words = said([0.01, -0.02, 0.015, 0.0], margin=0.05)
     assert text == (
-        "a=2 vs 1: no difference in final(loss) larger than 0.05 (equivalence test, adjusted p "
-        "0.004, 4 seeds); it is higher by 0.00125 [-0.0234, 0.0259]."
+        "a=2 vs 1: no difference in final(loss) larger than 0.05 among runs like those seen "
+        "(equivalence test, adjusted p 0.004, 4 seeds); it is higher by 0.00125 [-0.0234, 0.0259]; "
+        "up to 60% of runs may be of another kind."
     )
-    assert words == "no difference larger than 0.05"
+    assert words == "no difference larger than 0.05 among runs like those seen"
     text, words = said([0.010, 0.011, 0.009, 0.010], margin=0.05)
     assert words == "higher, by less than 0.05"
     assert "smaller than 0.05 (equivalence test)" in text
     assert said([1.0, 1.01, 0.99, 1.0], margin=1.1, scale="ratio")[1] == (
-        "no difference larger than a factor of 1.1"
+        "no difference larger than a factor of 1.1 among runs like those seen"
     )
 
 

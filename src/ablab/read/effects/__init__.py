@@ -6,7 +6,9 @@ Modules:
 - ``compare``: comparisons of the values of a setting.
 - ``inference``: intervals, tests and Holm's correction.
 - ``interactions``: tests for interactions between settings.
+- ``pairwise``: counts and levels of two values of a setting.
 - ``power``: the number of seeds that a comparison needs.
+- ``prediction``: prediction intervals for settings that were not trained.
 - ``report``: all effects of a grid together.
 - ``results``: the results of runs as one array.
 - ``scaling``: power laws and exponentials.
@@ -17,6 +19,8 @@ Modules:
 from ablab.read.effects.cells import Cell, cell_means
 from ablab.read.effects.compare import Comparison, differences
 from ablab.read.effects.interactions import Contrast, Interaction, interactions
+from ablab.read.effects.pairwise import Counts
+from ablab.read.effects.prediction import Prediction, predict
 from ablab.read.effects.report import Effects, effects
 from ablab.read.effects.results import Results, gather
 from ablab.read.effects.scaling import Fit, Scaling, scaling
@@ -32,9 +36,11 @@ __all__ = [
     "Cell",
     "Comparison",
     "Contrast",
+    "Counts",
     "Effects",
     "Fit",
     "Interaction",
+    "Prediction",
     "Results",
     "Scaling",
     "cell_means",
@@ -45,6 +51,7 @@ __all__ = [
     "gather",
     "interaction_sentence",
     "interactions",
+    "predict",
     "scaling",
     "scaling_sentence",
     "verdict_words",

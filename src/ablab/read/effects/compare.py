@@ -1,4 +1,4 @@
-"""Compares the values of a setting, paired by seed and by the other settings."""
+"""Compares the values of a setting: a table of comparisons is one family."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,16 +12,17 @@ from ablab.read.effects.inference import (
     ALPHA,
     Estimate,
     Interval,
-    balance,
-    equivalence,
-    estimate,
     holm,
 )
+from ablab.read.effects.pairwise import Counts, Masks, Pair, compare_pair
 from ablab.read.effects.power import seeds_for_equivalence, seeds_to_detect
-from ablab.read.effects.results import Array, Others, Results, Scale
+from ablab.read.effects.results import Array, Others, Results, Scale, skewed
 
 Against = Literal["base", "each"]
-Verdict = Literal["differs", "equivalent", "undecided"]
+Verdict = Literal["differs", "equivalent", "equivalent_among_seen", "undecided"]
+
+RARE = 0.1
+"""Equivalence is claimed of all runs only if runs of another kind are at most this share."""
 
 
 @dataclass(frozen=True)
@@ -41,20 +42,30 @@ class Comparison:
         cells: The number of cells of the other settings in each seed's average.
         pairs: The number of pairs of runs, including missing ones.
         missing: The number of pairs that lack a value.
-        difference: The mean over seeds of value minus reference; on the ratio scale, the geometric
-            mean of the ratio.
-        interval: The 95% confidence interval over seeds, for this comparison only; None if the
-            variance is unknown (one seed, or equal differences for all seeds).
-        deviation: The standard deviation of the seeds' differences.
-        p: The p-value of a paired t-test (see :class:`ablab.read.effects.inference.Estimate`).
+        difference: The level of the value minus that of the reference (on the ratio scale, the
+            ratio of geometric means), as ``estimand`` says.
+        interval: The 95% confidence interval of ``difference``, for this comparison only; None if
+            the variance is unknown (one seed, or equal values), or if simulation does not support
+            one (see ``why_none``).
+        deviation: The standard deviation of a seed's difference.
+        p: The p-value of no difference in level or in counts.
         p_adjusted: The p-value with Holm's correction over the table.
         bound: The smallest margin for which equivalence would hold, from the 90% interval.
         margin: The equivalence margin, if one was stated in advance.
         p_equivalence: The p-value of two one-sided t-tests against the margin.
         p_equivalence_adjusted: The same with Holm's correction over the table.
-        verdict: ``differs`` or ``equivalent`` (within the margin) if the adjusted p-value is at
-            most 5%; ``differs`` if both are; else ``undecided``.
+        verdict: ``differs`` if the adjusted p-value is at most 5%; else, if the adjusted
+            equivalence test passes, ``equivalent`` where the counts show that at least 90% of runs
+            are of the compared kind, and ``equivalent_among_seen`` where they leave more open;
+            else ``undecided``.
         family: The number of tested comparisons in the table.
+        counts: How many runs learnt, finished or reached a step; None if all runs are of one kind.
+        estimand: What ``difference`` and ``interval`` are about.
+        paired: Whether runs were paired by seed (else: Welch's test).
+        unseen: The largest share of runs that may be of a kind that was not seen (95%).
+        least_p: The least p-value of an exact permutation test with so many seeds.
+        why_none: Why there is no interval; None if there is one.
+        horizon: The step up to which steps are compared; None if every run reached its step.
     """
 
     key: str
@@ -77,6 +88,21 @@ class Comparison:
     p_equivalence_adjusted: float | None
     verdict: Verdict
     family: int
+    counts: Counts | None = None
+    estimand: str = "difference of medians"
+    paired: bool = True
+    unseen: float | None = None
+    least_p: float | None = None
+    why_none: str | None = None
+    horizon: float | None = None
+
+    @property
+    def level_differs(self) -> bool:
+        """Whether the interval of the level excludes no difference."""
+        if self.interval is None:
+            return self.counts is None
+        level = 1.0 if self.scale == "ratio" else 0.0
+        return not self.interval[0] <= level <= self.interval[1]
 
     @property
     def within_margin(self) -> bool:
@@ -112,6 +138,7 @@ class Comparison:
         """The comparison as plain data."""
         return dict(vars(self)) | {
             "interval": None if self.interval is None else list(self.interval),
+            "counts": None if self.counts is None else self.counts.as_data(),
             "within_margin": self.within_margin,
             "direction": self.direction,
             "seeds_to_detect": self.seeds_to_detect,
@@ -144,39 +171,105 @@ def differences(
     check_margin(margin, results)
     keys = [of] if isinstance(of, str) else list(results.levels if of is None else of)
     drafts = []
+    log_margin = None if margin is None else _to_scale(margin, results.scale)
+    # On the scale of differences, a mean of skewed values has no interval that covers.
+    wide = results.scale == "difference" and bool((results.values > 0).any()) and _skew(results)
     for key in keys:
         values = results.by([results.check_key(key)], others)
-        size = largest(values, results.scale)
+        masks = Masks(*(
+            None if mask is None else results.by([key], others, mask.astype(np.float64)) > 0
+            for mask in (results.failed, results.reached)
+        ))  # fmt: skip
         for reference, value in _pairs(results, key, against):
-            first, second = results.place(key, reference), results.place(key, value)
-            balanced = balance(values[second] - values[first])
-            found = estimate(balanced.values, size)
-            log_margin = None if margin is None else _to_scale(margin, results.scale)
-            drafts.append(
-                Comparison(
-                    key=key,
-                    value=value,
-                    reference=reference,
-                    others=others,
-                    scale=results.scale,
-                    seeds=found.seeds,
-                    cells=balanced.cells,
-                    pairs=balanced.pairs,
-                    missing=balanced.missing,
-                    **shown(found, results.scale),
-                    deviation=found.deviation,
-                    p=found.p,
-                    p_adjusted=None,
-                    margin=margin,
-                    p_equivalence=None
-                    if log_margin is None
-                    else equivalence(balanced.values, log_margin, size),
-                    p_equivalence_adjusted=None,
-                    verdict="undecided",
-                    family=0,
-                )
-            )
+            places = results.place(key, value), results.place(key, reference)
+            found = compare_pair(results, *places, values, masks, log_margin)
+            drafts.append(_draft(results, key, value, reference, others, margin, found, wide))
     return _judged(drafts)
+
+
+def _skew(results: Results) -> bool:
+    known = results.values[np.isfinite(results.values)]
+    return bool(known.size and known.min() > 0) and skewed(results.values)
+
+
+def _draft(
+    results: Results,
+    key: str,
+    value: Any,
+    reference: Any,
+    others: Others,
+    margin: float | None,
+    pair: Pair,
+    wide: bool,
+) -> Comparison:
+    """A comparison before the correction for its family."""
+    numbers = shown(pair.level, results.scale)
+    why = None
+    p, p_equivalence = pair.p, pair.p_equivalence
+    if wide and numbers["interval"] is not None:
+        why = "the values are skewed; compare ratios"
+        numbers |= {"interval": None, "bound": None}
+        p_equivalence = None
+    elif numbers["interval"] is None:
+        why = _why_none(pair)
+    return Comparison(
+        key=key,
+        value=value,
+        reference=reference,
+        others=others,
+        scale=results.scale,
+        seeds=pair.level.seeds,
+        cells=pair.cells,
+        pairs=pair.pairs,
+        missing=pair.missing,
+        **numbers,
+        deviation=pair.level.deviation,
+        p=p,
+        p_adjusted=None,
+        margin=margin,
+        p_equivalence=p_equivalence,
+        p_equivalence_adjusted=None,
+        verdict="undecided",
+        family=0,
+        counts=pair.counts,
+        estimand=_estimand(results, pair.counts),
+        paired=pair.paired,
+        unseen=pair.unseen,
+        least_p=pair.least_p,
+        why_none=why,
+        horizon=results.horizon,
+    )
+
+
+def _why_none(pair: Pair) -> str:
+    if pair.counts is not None and pair.counts.what == "reached" and pair.level.mean is None:
+        return "no run reached it on one side"
+    if pair.level.seeds < 2:
+        return "fewer than two runs on one side"
+    if pair.level.deviation is None:
+        return "too few runs in two groups"
+    return "all seeds are equal"
+
+
+def _estimand(results: Results, counts: Counts | None) -> str:
+    """What the difference is about.
+
+    Means of scaled values estimate medians: of symmetric noise both are the same, and of skewed
+    values (on the log scale, or whose skewness few seeds cannot show) the median is covered.
+    """
+    kind = "ratio of medians" if results.scale == "ratio" else "difference of medians"
+    if results.horizon is not None and (counts is None or counts.what == "reached"):
+        kind = "ratio of geometric means" if results.scale == "ratio" else "difference of means"
+        return f"{kind} of steps up to step {results.horizon:g}"
+    if counts is None:
+        return f"{kind} of runs of the kind seen"
+    among = {
+        "learnt": "runs that learnt",
+        "finished": "runs that finished",
+        "above": "runs of the larger group",
+        "reached": "runs that reached it",
+    }
+    return f"{kind} among {among[counts.what]}"
 
 
 def check_margin(margin: float | None, results: Results) -> None:
@@ -232,7 +325,8 @@ def _judged(drafts: list[Comparison]) -> tuple[Comparison, ...]:
         if p is not None and p <= ALPHA:
             verdict = "differs"
         elif p_equivalence is not None and p_equivalence <= ALPHA:
-            verdict = "equivalent"
+            rare = draft.unseen is not None and draft.unseen <= RARE and draft.counts is None
+            verdict = "equivalent" if rare else "equivalent_among_seen"
         result.append(
             replace(
                 draft,

@@ -10,8 +10,9 @@ import polars as pl
 from ablab.config import InputError, Problem
 from ablab.read.effects.cells import Cell, cell_means
 from ablab.read.effects.compare import Against, Comparison, differences
+from ablab.read.effects.inference import ALPHA
 from ablab.read.effects.interactions import Interaction, interactions
-from ablab.read.effects.results import Results, Scale, gather
+from ablab.read.effects.results import Better, Results, Scale, gather
 from ablab.read.effects.scaling import Scaling, is_numeric, scaling
 from ablab.read.effects.sentences import (
     comparison_sentence,
@@ -66,7 +67,26 @@ class Effects:
             "first": list(self.first),
             **{name: [each.as_data() for each in getattr(self, name)] for name in tables},
             "sentences": self.sentences(),
+            "notes": self.notes(),
         }
+
+    def notes(self) -> list[str]:
+        """What so few seeds leave open, for the foot of a table."""
+        tables = [*self.factorial, *self.marginal]
+        notes = []
+        least = [each.least_p for each in tables if each.least_p is not None]
+        if least and max(least) > ALPHA:
+            notes.append(
+                f"Of so few seeds, an exact permutation test gives p = {max(least):.2g} at the "
+                "least; p-values here assume normal levels."
+            )
+        unseen = [each.unseen for each in tables if each.unseen and each.counts is None]
+        if unseen:
+            notes.append(
+                "Intervals are for runs like those seen: up to "
+                f"{100 * max(unseen):.0f}% of runs may be of another kind, such as not learning."
+            )
+        return notes
 
     def sentences(self) -> list[str]:
         """A sentence for each comparison over all cells, each interaction and each relation."""
@@ -86,6 +106,7 @@ def effects(
     margin: float | None = None,
     measure: str = "value",
     against: Against = "base",
+    better: Better | None = None,
 ) -> Effects:
     """The effects of a grid's settings.
 
@@ -99,16 +120,17 @@ def effects(
         margin: The largest difference that does not matter, stated in advance.
         measure: The name of the measure, for sentences.
         against: Compare with the base value, or every pair of values.
+        better: Whether a lower or a higher value is better, if declared.
 
     Raises:
         InputError: There is no grid, ``of`` is not an axis, or the scale or margin is invalid.
     """
-    results = gather(frame, keys, base, scale, measure)
+    results = gather(frame, keys, base, scale, measure, better)
     if margin is not None and scale == "auto" and results.scale == "ratio":
         raise InputError(
             Problem(
-                f"{measure} spans more than a factor of 30, so ratios are compared, and the margin "
-                "would be a factor",
+                f"{measure} spans more than a factor of 30 or is skewed, so ratios are "
+                "compared, and the margin would be a factor",
                 "margin",
                 given=margin,
                 expected="a margin with an explicit scale: 'ratio' (a factor) or 'difference'",

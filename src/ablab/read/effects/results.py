@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
 from ablab.config import InputError, Problem, nearest
+from ablab.read.statistics.groups import notice_cut
+from ablab.read.statistics.levels import PAIRING_ALPHA, seeds_matter, spread
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Scale = Literal["difference", "ratio"]
@@ -16,6 +19,11 @@ Others = Literal["base", "all"]
 
 RATIO_SPAN = 30.0
 """Positive values that span a larger factor are compared as ratios."""
+
+SKEWED = 0.25
+"""So are positive values whose logarithms deviate by more within cells: they are skewed."""
+
+Better = Literal["lower", "higher"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +35,16 @@ class Results:
         levels: The values of each key, in the grid's order.
         seeds: The seeds, in ascending order.
         values: The values, with one axis per key, then one for the seeds; NaN if a run has none.
+            A step that was not reached counts as the horizon, and so does a later one.
         runs: The number of runs.
         base: The base value of each key, with which others are compared.
         first: The keys for which the base value is the first value of the axis.
         scale: Whether to compare by differences or ratios.
+        horizon: The last step up to which all runs were looked at, if some did not reach the
+            measured step; else None.
+        reached: Whether each run reached the measured step by the horizon; None without a horizon.
+        failed: Whether each run diverged or failed; None if it is not known.
+        better: Whether a lower or a higher value is better; None if it is not declared.
     """
 
     measure: str
@@ -41,6 +55,25 @@ class Results:
     base: dict[str, Any]
     first: tuple[str, ...]
     scale: Scale
+    horizon: float | None = None
+    reached: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+    failed: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+    better: Better | None = field(default=None)
+
+    @cached_property
+    def cut(self) -> float | None:
+        """The cut between two groups of scaled values, such as runs that learnt and the others."""
+        found = float(notice_cut(self.scaled.reshape(-1, len(self.seeds))))
+        return found if math.isfinite(found) else None
+
+    @cached_property
+    def paired(self) -> bool:
+        """Whether to pair runs by seed, because the seeds differ over all cells."""
+        values = self.scaled.reshape(-1, len(self.seeds))
+        if self.cut is not None:
+            values = np.where(values > self.cut, values, np.nan)
+        whole = values[np.isfinite(values).all(axis=1)]
+        return bool(len(whole) > 1 and seeds_matter(whole) < PAIRING_ALPHA)
 
     @property
     def missing(self) -> int:
@@ -105,17 +138,20 @@ def gather(
     base: Mapping[str, Any] | None = None,
     scale: Literal["auto", "difference", "ratio"] = "auto",
     measure: str = "value",
+    better: Better | None = None,
 ) -> Results:
     """Collects the results of a grid's runs.
 
     Args:
         frame: A row for each run: the keys, ``seed`` and ``value``. A value that is null, NaN or
-            infinite is missing.
+            infinite is missing. Optionally ``not_before`` (the step before which the measured step
+            was not reached) and ``reason`` (why there is no value).
         keys: The grid's keys, at least one.
         base: The base value of each key; by default, or if it is not on the axis, the first value.
         scale: ``difference``, ``ratio``, or ``auto``: ratios if the values are positive and span
-            more than a factor of 30.
+            more than a factor of 30, or are skewed within cells.
         measure: The name of the measure, for sentences.
+        better: Whether a lower or a higher value is better, if declared.
 
     Raises:
         InputError: There is no grid, a run occurs twice, the scale is unknown, or ratios are
@@ -130,9 +166,16 @@ def gather(
     places: list[dict[Hashable, int]] = [
         {value: place for place, value in enumerate(each)} for each in (*levels.values(), seeds)
     ]
-    values = np.full([*(len(levels[key]) for key in keys), len(seeds)], np.nan)
+    shape = [*(len(levels[key]) for key in keys), len(seeds)]
+    values, bounds = np.full(shape, np.nan), np.full(shape, np.nan)
+    failed = np.zeros(shape, dtype=bool)
+    extra = [
+        frame[name].to_list() if name in frame.columns else [None] * frame.height
+        for name in ("not_before", "reason")
+    ]
     seen = set()
-    for *cell, seed, value in frame.select([*keys, "seed", "value"]).iter_rows():
+    rows = frame.select([*keys, "seed", "value"]).iter_rows()
+    for (*cell, seed, value), bound, reason in zip(rows, *extra, strict=True):
         where = tuple(place[each] for place, each in zip(places, [*cell, seed], strict=True))
         if where in seen:
             raise InputError(
@@ -141,6 +184,16 @@ def gather(
         seen.add(where)
         if value is not None and math.isfinite(value):
             values[where] = value
+        elif bound is not None:
+            bounds[where] = bound
+        else:
+            failed[where] = str(reason).startswith(("diverged", "failed"))
+    horizon, reached = None, None
+    if np.isfinite(bounds).any():
+        # Up to here, every run was looked at, whatever ended it later.
+        horizon = float(bounds[np.isfinite(bounds)].min())
+        reached = np.isfinite(values) & (values <= horizon)
+        values = np.where(np.isfinite(bounds), horizon, np.minimum(values, horizon))
     given = {key: value for key, value in (base or {}).items() if value in levels.get(key, ())}
     return Results(
         measure,
@@ -150,11 +203,17 @@ def gather(
         len(seen),
         {key: given.get(key, levels[key][0]) for key in keys},
         tuple(key for key in keys if key not in given),
-        _scale(values[np.isfinite(values)], scale, measure),
+        _scale(values, scale, measure),
+        horizon,
+        reached,
+        failed,
+        better,
     )
 
 
-def _scale(values: Array, asked: str, measure: str) -> Scale:
+def _scale(table: Array, asked: str, measure: str) -> Scale:
+    """The scale, of values with the seeds on the last axis."""
+    values = table[np.isfinite(table)]
     positive = bool(values.size) and bool(values.min() > 0)
     if asked == "ratio":
         if values.size and not positive:
@@ -178,4 +237,21 @@ def _scale(values: Array, asked: str, measure: str) -> Scale:
                 suggestion=nearest(asked, ["auto", "difference", "ratio"]),
             )
         )
-    return "ratio" if positive and values.max() / values.min() > RATIO_SPAN else "difference"
+    if not positive:
+        return "difference"
+    return "ratio" if values.max() / values.min() > RATIO_SPAN or skewed(table) else "difference"
+
+
+def skewed(table: Array) -> bool:
+    """Whether positive values deviate so much within cells that their means are skewed.
+
+    Args:
+        table: The values, with the seeds on the last axis and NaN for missing ones.
+    """
+    cells = table.reshape(-1, table.shape[-1])
+    cut = float(notice_cut(cells))
+    if math.isfinite(cut):  # two groups; the spread within them counts
+        cells = np.concatenate(
+            [np.where(cells > cut, cells, np.nan), np.where(cells < cut, cells, np.nan)]
+        )
+    return bool(spread(np.log(cells)) > SKEWED)

@@ -193,7 +193,7 @@ def _fit(form: Form, x: Array, levels: Array, values: Array) -> tuple[Fit, float
     step = _step(form, slope, levels)
     logs = float(np.log(step)) if form == "power law" else step
     ends = None if interval is None else sorted(factor(end * logs) for end in interval)
-    means = _level_means(values)
+    means = level_means(values)
     line = OLS(means, np.column_stack([np.ones_like(x), x])).fit()
     off = float(np.abs(line.resid).max())
     spread = float(((means - means.mean()) ** 2).sum())
@@ -251,7 +251,7 @@ def _one_line(x: Array, values: Array) -> tuple[Interval | None, float | None]:
     return (float(low), float(high)), float(fitted.pvalues[0])
 
 
-def _level_means(values: Array) -> Array:
+def level_means(values: Array) -> Array:
     """The mean of each level, corrected for missing runs, (levels,).
 
     Least squares with a constant for each cell and seed; plain means if no run is missing.

@@ -3,6 +3,7 @@
 from ablab.read.effects.compare import Comparison
 from ablab.read.effects.inference import ALPHA, Interval
 from ablab.read.effects.interactions import Contrast, Interaction
+from ablab.read.effects.pairwise import Counts
 from ablab.read.effects.results import Scale
 from ablab.read.effects.scaling import Fit, Scaling
 
@@ -25,17 +26,37 @@ def interval(ends: Interval | None) -> str:
 
 
 def comparison_sentence(found: Comparison, measure: str) -> str:
-    """A comparison with its verdict, in a sentence."""
-    return f"{found.key}={found.value} vs {found.reference}: {_said(found, measure)}."
+    """A comparison with its verdict, in a sentence: the counts first, then the level."""
+    said = f"{found.key}={found.value} vs {found.reference}: "
+    if found.counts is not None:
+        said += f"{_counted(found.counts, found)}; "
+    return f"{said}{_said(found, measure)}."
+
+
+def counts_words(counts: Counts) -> str:
+    """The counts in a few words, such as ``learnt 4 of 5 vs 1 of 5``."""
+    one, other = (f"{k} of {n}" for k, n in (counts.value, counts.reference))
+    above = f"above {number(counts.cut)}" if counts.cut is not None else counts.what
+    return f"{above if counts.what == 'above' else counts.what} {one} vs {other}"
 
 
 def verdict_words(found: Comparison) -> str:
-    """The verdict of a comparison in a few words, for a table."""
+    """The verdict of a comparison in a few words, for a table: the counts first."""
+    told = "" if found.counts is None else f"{counts_words(found.counts)}; "
+    return told + _verdict(found)
+
+
+def _verdict(found: Comparison) -> str:
     if found.verdict == "differs":
+        if not found.level_differs and found.counts is not None:
+            return "more often" if found.counts.difference > 0 else "less often"
         near = f", by less than {_margin(found)}" if found.within_margin else ""
         return f"{found.direction}{near}"
-    if found.verdict == "equivalent":
-        return f"no difference larger than {_margin(found)}"
+    if found.verdict != "undecided":
+        among = f" {_among(found)}" if found.verdict == "equivalent_among_seen" else ""
+        return f"no difference larger than {_margin(found)}{among}"
+    if found.counts is not None and found.interval is None:
+        return "undecided"
     if found.seeds < 2:
         return "undecided: needs at least 2 seeds"
     return "undecided" + _seeds_needed(found, ", about {} seeds would show this")
@@ -98,34 +119,85 @@ def scaling_sentence(found: Scaling) -> str:
 
 def _said(found: Comparison, measure: str) -> str:
     if found.difference is None:
+        if found.counts is not None and found.counts.what == "reached":
+            return f"no level of {measure} to compare, because one side never reached it"
         return f"no pair of runs has {measure} on both sides"
+    amount = _amount(found.difference, found.interval, found.scale)
+    if found.counts is not None and found.interval is None and found.deviation != 0:
+        return f"{_level(found)}{measure} is {amount}, with no interval: {found.why_none}"
     if found.seeds < 2:
-        amount = _amount(found.difference, None, found.scale)
         return f"undecided, {measure} is {amount}, but there is only one seed"
     facts = f"{_seeds(found.seeds)}{_where(found)}{_missing(found)}"
     if found.deviation == 0:
-        amount = _amount(found.difference, None, found.scale)
         test = f"sign test, adjusted p {p_value(found.p_adjusted)}, {facts}"
-        return f"{measure} is {amount} for every seed ({test}); {verdict_words(found)}"
-    amount = _amount(found.difference, found.interval, found.scale)
+        return f"{_level(found)}{measure} is {amount} for every seed ({test}); {_verdict(found)}"
+    return _tested(found, measure, amount, facts)
+
+
+def _tested(found: Comparison, measure: str, amount: str, facts: str) -> str:
+    test = f"adjusted p {p_value(found.p_adjusted)}, {facts}"
     if found.verdict == "differs":
         near = ""
         if found.within_margin:
             near = f"; the difference is smaller than {_margin(found)} (equivalence test)"
-        test = f"adjusted p {p_value(found.p_adjusted)}, {facts}"
-        return f"{measure} is {amount} ({test}){near}"
-    if found.verdict == "equivalent":
+        return f"{_level(found)}{measure} is {amount} ({test}){near}"
+    if found.verdict != "undecided":
         test = f"equivalence test, adjusted p {p_value(found.p_equivalence_adjusted)}, {facts}"
-        return f"no difference in {measure} larger than {_margin(found)} ({test}); it is {amount}"
+        among, left_open = "", ""
+        if found.verdict == "equivalent_among_seen":
+            among = f" {_among(found)}"
+            if found.counts is None:
+                share = 100 * (found.unseen or 1.0)
+                left_open = f"; up to {share:.0f}% of runs may be of another kind"
+        return (
+            f"no difference in {measure} larger than {_margin(found)}{among} ({test}); it is "
+            f"{amount}{left_open}"
+        )
     bound = ""
     if found.bound is not None:
         size = number(found.bound)
         size = f"a factor of {size}" if found.scale == "ratio" else size
         bound = f"; the 90% interval bounds the difference at {size} (not a test)"
     return (
-        f"undecided, {measure} is {amount} (adjusted p {p_value(found.p_adjusted)}, {facts})"
+        f"undecided, {_level(found)}{measure} is {amount} ({test})"
         f"{_seeds_needed(found, '; about {} seeds would show a difference of this size')}{bound}"
     )
+
+
+def _counted(counts: Counts, found: Comparison) -> str:
+    one, other = (f"{k} of {n}" for k, n in (counts.value, counts.reference))
+    verb = {
+        "learnt": "runs learnt",
+        "finished": "runs finished",
+        "above": f"runs are above {number(counts.cut or 0.0)}",
+        "reached": "runs reached it",
+    }[counts.what]
+    if found.horizon is not None and counts.what == "reached":
+        verb += f" by step {found.horizon:,.0f}"
+    change = f"{100 * counts.difference:+.0f} {_percent(counts.interval)} percentage points"
+    least = "" if counts.p > counts.least_p * 1.5 else ", the least that so few runs can give"
+    return f"{one} vs {other} {verb} ({change}, p {p_value(counts.p)}{least})"
+
+
+def _percent(ends: Interval) -> str:
+    """An interval of a share in percent."""
+    return f"[{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]"
+
+
+def _among(found: Comparison) -> str:
+    words = {
+        "learnt": "among runs that learnt",
+        "finished": "among runs that finished",
+        "above": "among runs of the larger group",
+        "reached": "up to the common horizon",
+    }
+    return "among runs like those seen" if found.counts is None else words[found.counts.what]
+
+
+def _level(found: Comparison) -> str:
+    if found.counts is None or found.counts.what == "reached":
+        return "" if found.horizon is None else f"up to step {found.horizon:,.0f}, "
+    return f"{_among(found)}, "
 
 
 def _amount(difference: float, ends: Interval | None, scale: Scale) -> str:

@@ -10,9 +10,12 @@ from typing import Any, Literal
 import polars as pl
 
 from ablab.config import InputError
+from ablab.experiments.measures import parse_measure
 from ablab.experiments.registration import derived_base, same
+from ablab.read.directions import column_direction
 from ablab.read.effects.report import Effects, effects
-from ablab.read.measures import measure_table
+from ablab.read.effects.results import Better
+from ablab.read.measures import is_step, measure_table
 from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, Store
 
@@ -46,7 +49,18 @@ def experiment_effects(
     keys = list(record.definition["grid"])
     levels = {key: frame[key].unique(maintain_order=True).to_list() for key in keys}
     base = base_values(_known_base(record), levels)
-    return effects(frame, keys, of, base, scale, margin, asked)
+    better = _better(record, asked)
+    return effects(frame, keys, of, base, scale, margin, asked, better=better)
+
+
+def _better(record: ExperimentRecord, text: str) -> Better | None:
+    """Which values of a measure are better, as declared; None if they are not."""
+    measure = parse_measure(text)
+    if is_step(measure):
+        return "lower"
+    if measure.function not in ("final", "best", "at", "mean"):
+        return None
+    return measure.direction or column_direction(record, measure.column)
 
 
 def _default(store: Store, record: ExperimentRecord) -> tuple[str, pl.DataFrame | None]:

@@ -51,12 +51,12 @@ def probability_difference(
             learned, runs, other_learned, other_runs, method="newcomb"
         )
         return float(low), float(high)
-    kept = [
+    accepted = [
         delta
         for delta in np.linspace(-1, 1, 401)
         if _p_value(float(delta), learned, runs, other_learned, other_runs) > 0.05
     ]
-    return float(max(-1.0, min(kept) - 0.005)), float(min(1.0, max(kept) + 0.005))
+    return float(max(-1.0, min(accepted) - 0.005)), float(min(1.0, max(accepted) + 0.005))
 
 
 @lru_cache(maxsize=4096)

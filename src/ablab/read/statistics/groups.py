@@ -7,11 +7,11 @@ gap at the cut is many times the spread within the groups of all cells.
 
 import numpy as np
 
-from ablab.read.statistics.array import Array
+from ablab.read.statistics.array import Array, Flags
 
 GAP = 7.0
 """The least gap, in standard deviations within groups, with at least two runs on either side."""
-LONE_GAP = 20.0
+LONE_GAP = 12.0
 """The same with a single run on one side, which may be an outlier."""
 _LEAST_DEGREES = 3
 
@@ -43,7 +43,7 @@ def notice_cut(values: Array) -> Array:
     return best
 
 
-def _within(values: Array, cut: Array) -> tuple[Array, Array, Array]:
+def _within(values: Array, cut: Array) -> tuple[Array, Array, Flags]:
     """Degrees of freedom and sum of squares within cells and groups; whether a cell has both."""
     degrees = np.zeros(cut.shape)
     square = np.zeros(cut.shape)

@@ -68,7 +68,8 @@ def median_steps(found: Steps) -> tuple[float | None, Interval | None]:
     median = float(curve.quantile(0.5))
     if len(found.steps) < 10:
         return (median if np.isfinite(median) else None), None
-    low, high = curve.quantile_ci(0.5)
+    with np.errstate(divide="ignore", invalid="ignore"):  # the curve may end at 0
+        low, high = curve.quantile_ci(0.5)
     low = 0.0 if np.isnan(low) else float(low)
     high = float("inf") if np.isnan(high) else float(high)
     return (median if np.isfinite(median) else None), (low, high)

@@ -1,0 +1,222 @@
+"""Compares the runs of two values of a setting: counts first, then levels.
+
+Runs that diverged, failed or are in the worse of two groups did not learn. Levels are compared
+among the other runs: paired by seed where seeds matter, else by Welch's test. Steps that were not
+reached are compared up to a horizon that all runs share (restricted means).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ablab.read.effects.inference import ALPHA, Estimate, balance, equivalence, estimate, rounding
+from ablab.read.effects.results import Array, Results
+from ablab.read.statistics.counts import probability_difference, probability_test, unseen
+from ablab.read.statistics.levels import welch
+from ablab.read.statistics.permutation import least_p
+
+Interval = tuple[float, float]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+LEAST_GROUPED = 8
+"""With fewer runs in two groups, the spread within a group is too uncertain for an interval."""
+
+Grouping = Literal["learnt", "finished", "above", "reached"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many runs of two cells learnt, finished, or are above a cut.
+
+    Attributes:
+        what: ``learnt`` (in the better of two groups), ``above`` (the cut, if it is not declared
+            which group is better), ``finished`` (neither diverged nor failed), or ``reached`` (the
+            measured step, by the horizon).
+        cut: The cut between the groups, in the measure; None without groups.
+        value: The number of runs at the value that did, and the number of its runs.
+        reference: The same at the reference.
+        difference: The difference of the probabilities.
+        interval: Its exact 95% confidence interval (for runs that are independent).
+        p: The p-value of equal probabilities, by Barnard's exact test.
+        least_p: The least p-value that so few runs can give.
+    """
+
+    what: Grouping
+    cut: float | None
+    value: tuple[int, int]
+    reference: tuple[int, int]
+    difference: float
+    interval: Interval
+    p: float
+    least_p: float
+
+    def as_data(self) -> dict[str, Any]:
+        """The counts as plain data."""
+        data = dict(vars(self))
+        return data | {name: list(data[name]) for name in ("value", "reference", "interval")}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The comparison of two values of a setting.
+
+    Attributes:
+        level: The difference of levels over seeds.
+        counts: The counts; None if all runs are of one kind.
+        paired: Whether runs were paired by seed.
+        p: The p-value of no difference in level or counts (Bonferroni, if both were tested).
+        p_equivalence: The p-value of a level within the margin; None without a margin.
+        cells: The number of cells of the other settings in each seed's average.
+        pairs: The number of pairs of runs, including missing ones.
+        missing: The number of pairs that lack a value.
+        runs: The numbers of runs whose levels are compared, at the value and at the reference.
+    """
+
+    level: Estimate
+    counts: Counts | None
+    paired: bool
+    p: float | None
+    p_equivalence: float | None
+    cells: int
+    pairs: int
+    missing: int
+    runs: tuple[int, int]
+
+    @property
+    def unseen(self) -> float | None:
+        """The largest share of runs of a kind that was not seen, at either value (95%)."""
+        return unseen(min(self.runs)) if min(self.runs) else None
+
+    @property
+    def least_p(self) -> float | None:
+        """The least p-value of an exact permutation test with so many seeds."""
+        return least_p(*self.runs) if min(self.runs) else None
+
+
+def compare_pair(
+    results: Results, place: int, reference: int, table: Array, masks: "Masks", margin: float | None
+) -> Pair:
+    """Compares two values of a setting.
+
+    Args:
+        results: The results.
+        place: The index of the value.
+        reference: The index of the reference.
+        table: The scaled values, (levels, cells, seeds).
+        masks: What is known of each run, in the same shape.
+        margin: The margin on the scale of ``table``.
+    """
+    both = table[[place, reference]]
+    gaps = ~np.isfinite(both).all(axis=0)
+    counts, chosen = _counts(results, both, masks, [place, reference])
+    values = np.where(chosen, both, np.nan)
+    size = float(np.abs(values[np.isfinite(values)]).max(initial=float(results.scale == "ratio")))
+    cells = values.shape[1]
+    pairing = results.paired
+    if cells > 1 or pairing:
+        balanced = balance(values)
+        samples, cells = balanced.values, balanced.cells
+    else:
+        samples = values[:, 0]
+    first, second = (sample[np.isfinite(sample)] for sample in samples)
+    if (
+        not pairing
+        and cells == 1
+        and len(first) == len(second)
+        and np.isfinite(samples).all()
+        and np.ptp(first - second) <= rounding(size)
+    ):
+        pairing = True  # every seed gives the same difference
+    level, p_margin = _level(samples, first, second, pairing, size, margin)
+    if (
+        counts is not None
+        and counts.what == "reached"
+        and not min(counts.value[0], counts.reference[0])
+    ):
+        # A side on which no run reached it has a bound, not a level.
+        level = Estimate(level.seeds, None, None, None, None, None)
+        p_margin = None
+    if results.cut is not None and np.isfinite(results.values).sum() < LEAST_GROUPED:
+        level = Estimate(level.seeds, level.mean, None, None, None, None)
+        p_margin = None
+    tested = [level.p] if level.p is not None else []
+    if counts is not None and (counts.what != "reached" or not tested):
+        tested.append(counts.p)
+    p = min(1.0, min(tested) * len(tested)) if tested else None
+    return Pair(
+        level, counts, pairing, p, p_margin, cells if level.seeds else 0,
+        gaps.size, int(gaps.sum()), (len(first), len(second)),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Masks:
+    """What is known of each run, in the shape (levels, cells, seeds); None if nothing is."""
+
+    failed: Flags | None
+    reached: Flags | None
+
+
+def _counts(
+    results: Results, both: Array, masks: Masks, places: list[int]
+) -> tuple[Counts | None, Flags]:
+    """The counts of a pair, and which runs' levels are compared, (2, cells, seeds)."""
+    there = np.isfinite(both)
+    failed = np.zeros(both.shape, bool) if masks.failed is None else masks.failed[places]
+    ended = there | failed
+    cut = results.cut
+    shown_cut = None
+    if cut is not None:
+        above = there & (both > cut)
+        what: Grouping = "above" if results.better is None else "learnt"
+        did = there & (both < cut) if results.better == "lower" else above
+        shown_cut = float(np.exp(cut)) if results.scale == "ratio" else cut
+        chosen = did
+        if results.better is None and above.sum() * 2 < there.sum():
+            chosen = there & ~above  # the larger group is compared
+    elif failed.any():
+        what, did, chosen = "finished", there, there
+    elif masks.reached is not None and not masks.reached[places][there].all():
+        what, did, chosen = "reached", masks.reached[places], there
+    else:
+        return None, there
+    ran = [int(side.sum()) for side in ended]
+    if not min(ran):
+        return None, chosen
+    one, other = ((int(side.sum()), n) for side, n in zip(did, ran, strict=True))
+    return Counts(
+        what, shown_cut, one, other,
+        one[0] / one[1] - other[0] / other[1],
+        probability_difference(*one, *other),
+        probability_test(*one, *other),
+        probability_test(one[1], one[1], 0, other[1]),
+    ), chosen  # fmt: skip
+
+
+def _level(
+    samples: Array, first: Array, second: Array, pairing: bool, size: float, margin: float | None
+) -> tuple[Estimate, float | None]:
+    """The difference of levels, and the p-value of an equivalence test."""
+    if pairing or min(len(first), len(second)) < 2:
+        whole = samples[:, np.isfinite(samples).all(axis=0)]
+        if whole.shape[1] or not min(len(first), len(second)):
+            differences = whole[0] - whole[1]
+            p = None if margin is None else equivalence(differences, margin, size)
+            return estimate(differences, size), p
+    found = welch(first, second)
+    seeds = min(len(first), len(second))
+    value, error = float(found.value), float(found.error)
+    if not np.isfinite(error) or error <= rounding(size):
+        # Equal runs on each side have no spread; the seeds can still be counted.
+        p = least_p(len(first), len(second)) if abs(value) > rounding(size) else 1.0
+        return Estimate(seeds, value, 0.0 if seeds > 1 else None, None, None,
+                        p if seeds > 1 else None), None  # fmt: skip
+    half, narrow = float(found.half_width(ALPHA)), float(found.half_width(2 * ALPHA))
+    return Estimate(
+        seeds,
+        value,
+        error * seeds**0.5,  # as if it were of paired differences
+        (value - half, value + half),
+        (value - narrow, value + narrow),
+        float(found.p_value()),
+    ), None if margin is None else float(found.p_equivalence(margin))

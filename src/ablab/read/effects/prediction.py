@@ -1,0 +1,116 @@
+"""Predicts the measure at a value of a setting that was not trained, with a prediction interval."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from statsmodels.regression.linear_model import OLS
+
+from ablab.config import InputError, Problem
+from ablab.read.effects.compare import factor
+from ablab.read.effects.inference import Interval
+from ablab.read.effects.results import Others, Results
+from ablab.read.effects.scaling import Form, level_means, scaling
+
+LEAST_LEVELS = 4
+"""With fewer values of the setting, the deviations from the line are too uncertain."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A prediction for a setting that was not trained.
+
+    Attributes:
+        key: The setting.
+        value: Its value.
+        measure: The name of the measure.
+        form: The fitted relation.
+        predicted: The predicted geometric mean over as many seeds as each trained value has.
+        interval: The 95% prediction interval of that mean. It holds if the relation holds there,
+            which data inside the range of trained values cannot show.
+        extrapolates: Whether the value is outside the range of trained values.
+        seeds: The number of seeds.
+    """
+
+    key: str
+    value: float
+    measure: str
+    form: Form
+    predicted: float
+    interval: Interval
+    extrapolates: bool
+    seeds: int
+
+    def as_data(self) -> dict[str, Any]:
+        """The prediction as plain data."""
+        return dict(vars(self)) | {"interval": list(self.interval)}
+
+    def sentence(self) -> str:
+        """The prediction in a sentence."""
+        low, high = self.interval
+        beyond = ", outside the range of trained values" if self.extrapolates else ""
+        return (
+            f"{self.key}={self.value:g} will have {self.measure} {self.predicted:.3g} "
+            f"[{low:.3g}, {high:.3g}] ({self.form}, 95% prediction interval of the mean of "
+            f"{self.seeds} seed{'s' * (self.seeds != 1)}{beyond})."
+        )
+
+
+def predict(
+    results: Results, of: str, value: float, others: Others = "all", form: Form | None = None
+) -> Prediction:
+    """Predicts the measure at a value of a setting that was not trained.
+
+    A line through the logarithms of the levels' means. Their deviations from it contain both the
+    noise of seeds and the misfit of the relation, so the interval is that of a new observation in
+    ordinary least squares (statsmodels), with two degrees of freedom fewer than levels.
+
+    Args:
+        results: The results of the runs; the measure must be positive.
+        of: The setting.
+        value: The value of the setting.
+        others: As in :func:`ablab.read.effects.scaling.scaling`.
+        form: The relation; by default the better one.
+
+    Raises:
+        InputError: The setting is not numeric, the measure is not positive, some runs have two
+            groups of outcomes or did not reach the step, or fewer than four values have results.
+    """
+    found = scaling(results, of, others)
+    if len(found.levels) < LEAST_LEVELS or not found.fits:
+        raise InputError(
+            Problem(
+                f"{of} has {len(found.levels)} values with results, too few for a prediction",
+                of,
+                expected=f"at least {LEAST_LEVELS} values",
+            )
+        )
+    if results.cut is not None or results.horizon is not None:
+        raise InputError(
+            Problem(
+                f"some runs did not learn or did not reach {results.measure}, so there is no "
+                "single relation to predict from",
+                of,
+            )
+        )
+    chosen = found.fits[0].form if form is None else form
+    values = np.log(results.by([of], others, results.values))
+    trained = np.array(results.levels[of], dtype=np.float64)
+    there = np.isfinite(values).any(axis=(1, 2))
+    means, trained = level_means(values[there]), trained[there]
+    if chosen == "power law" and min(value, trained.min()) <= 0:
+        raise InputError(Problem(f"a power law needs positive values of {of}", of, given=value))
+    x, at = (np.log(trained), np.log(value)) if chosen == "power law" else (trained, value)
+    line = OLS(means, np.column_stack([np.ones_like(x), x])).fit()
+    told = line.get_prediction(np.array([[1.0, at]]))
+    low, high = told.conf_int(obs=True, alpha=0.05)[0]
+    return Prediction(
+        of,
+        float(value),
+        results.measure,
+        chosen,
+        factor(float(told.predicted_mean[0])),
+        (factor(float(low)), factor(float(high))),
+        not trained.min() <= value <= trained.max(),
+        len(results.seeds),
+    )

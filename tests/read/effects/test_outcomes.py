@@ -1,0 +1,105 @@
+"""Runs that learn or not, diverge, or do not reach a step: counted first, then compared."""
+
+import polars as pl
+import pytest
+from scipy import stats
+
+from ablab.read.effects import comparison_sentence, differences, gather, verdict_words
+
+
+def compare(*cells, scale="auto", margin=None, better=None, **columns):
+    rows = [(place, seed, v) for place, cell in enumerate(cells) for seed, v in enumerate(cell)]
+    frame = pl.DataFrame(
+        {"a": [r[0] for r in rows], "seed": [r[1] for r in rows]}
+        | {"value": pl.Series([r[2] for r in rows], dtype=pl.Float64), **columns}
+    )
+    results = gather(frame, ["a"], None, scale, "accuracy", better)
+    (found,) = differences(results, margin=margin)
+    return found
+
+
+MANY, FEW = [0.95, 0.96, 0.94, 0.10, 0.95], [0.10, 0.12, 0.95, 0.11, 0.96]
+
+
+def test_runs_that_learn_are_counted_before_their_level_is_compared():
+    found = compare(MANY, FEW, better="higher")
+    assert (found.counts.what, found.counts.value, found.counts.reference) == (
+        "learnt", (2, 5), (4, 5),
+    )  # fmt: skip
+    assert found.estimand == "difference of medians among runs that learnt"
+    assert found.difference == pytest.approx(0.955 - 0.95)
+    low, high = found.counts.interval
+    assert low < -0.4 < high
+    assert comparison_sentence(found, "accuracy").startswith("a=1 vs 0: 2 of 5 vs 4 of 5 runs lear")
+    assert verdict_words(found).startswith("learnt 2 of 5 vs 4 of 5; undecided")
+
+
+def test_a_group_is_not_called_learnt_where_no_direction_is_declared():
+    found = compare(MANY, FEW)
+    assert found.counts.what == "above"
+    assert found.counts.cut == pytest.approx(0.53)
+    assert "above 0.53" in comparison_sentence(found, "accuracy")
+
+
+def test_equivalence_among_runs_that_learnt_is_called_so():
+    found = compare(MANY, [0.1, 0.97, 0.95, 0.96, 0.97], better="higher", margin=0.1)
+    assert found.verdict == "equivalent_among_seen"
+    assert "larger than 0.1 among runs that learnt" in comparison_sentence(found, "accuracy")
+
+
+def test_few_seeds_leave_open_that_others_do_not_learn():
+    found = compare([0.95, 0.96, 0.94], [0.95, 0.97, 0.96], margin=0.1)
+    assert found.verdict == "equivalent_among_seen"
+    assert found.unseen == pytest.approx(1 - 0.025 ** (1 / 3))
+    assert found.least_p == pytest.approx(0.1)
+    assert "up to 71% of runs may be of another kind" in comparison_sentence(found, "accuracy")
+
+
+def test_steps_not_reached_are_compared_up_to_the_common_horizon():
+    found = compare(
+        [100.0, 200, 900], [350, None, None], scale="difference",
+        not_before=[None] * 4 + [1000, 800],
+    )  # fmt: skip
+    assert (found.horizon, found.counts.value, found.counts.reference) == (800, (1, 3), (2, 3))
+    welch = stats.ttest_ind([350, 800, 800], [100, 200, 800], equal_var=False)
+    assert found.p == pytest.approx(welch.pvalue)
+    assert found.estimand == "difference of means of steps up to step 800"
+
+
+def test_a_side_that_never_reaches_it_has_counts_and_no_level():
+    found = compare([100.0, 200, 300], [None] * 3, not_before=[None] * 3 + [1000, 800, 900])
+    assert (found.difference, found.interval) == (None, None)
+    assert found.why_none == "no run reached it on one side"
+    assert found.p == pytest.approx(1 / 32)  # Barnard's test of 0 of 3 vs 3 of 3
+    assert (found.verdict, verdict_words(found)) == (
+        "differs", "reached 0 of 3 vs 3 of 3; less often",
+    )  # fmt: skip
+
+
+def test_nothing_reached_anywhere_decides_nothing():
+    found = compare([None] * 3, [None] * 3, margin=5.0, scale="difference", not_before=[20] * 6)
+    assert (found.verdict, found.difference) == ("undecided", None)
+
+
+def test_diverged_runs_are_counted():
+    found = compare(
+        [1.0, 1.1, 0.9], [1.0, None, 1.2], reason=[None] * 4 + ["diverged at step 3", None]
+    )
+    assert (found.counts.what, found.counts.value) == ("finished", (2, 3))
+    assert found.missing == 1
+
+
+def test_skewed_values_are_compared_by_ratios_or_have_no_interval():
+    skewed = [0.1, 0.9, 0.3, 2.0], [0.2, 1.9, 0.7, 0.1]
+    assert compare(*skewed).scale == "ratio"
+    forced = compare(*skewed, scale="difference")
+    assert (forced.interval, forced.why_none) == (None, "the values are skewed; compare ratios")
+
+
+def test_runs_are_paired_only_where_seeds_matter():
+    free = compare([1.0, 2.0, 1.5, 1.2], [2.2, 2.0, 2.9, 2.4], scale="difference")
+    assert not free.paired
+    welch = stats.ttest_ind([2.2, 2.0, 2.9, 2.4], [1.0, 2.0, 1.5, 1.2], equal_var=False)
+    ends = welch.confidence_interval()
+    assert free.interval == pytest.approx((ends.low, ends.high))
+    assert compare([1.0, 9.0, 5.0, 3.0], [2.1, 10.0, 5.9, 4.0], scale="difference").paired
