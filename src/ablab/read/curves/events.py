@@ -216,6 +216,15 @@ class Events:
                 arrival = self._arrives_at(level, plateau)
                 made = find_transition(self._view, plateau, arrival, self._scale, settled)
                 found += [] if made is None else [made]
+        started = self._from_start()
+        if started is not None and not found:
+            start = Plateau(started.level, started.start, started.start, None, started.confidence)
+            there = self.floor
+            end = there.first if there is not None else started.end
+            to = there.level if there is not None else started.to
+            arrival = (int(np.searchsorted(self._view.steps, end)), to)
+            made = find_transition(self._view, start, arrival, self._scale, [*settled, end], 0.0)
+            found += [] if made is None else [made]
         return found
 
     def _arrives_at(self, level: Level, plateau: Plateau) -> tuple[int, float]:

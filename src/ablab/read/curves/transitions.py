@@ -13,7 +13,12 @@ _SMOOTH = 25  # maximum number of values in the running mean that crossings are 
 
 
 def find_transition(
-    view: View, before: Plateau, arrival: tuple[int, float], scale: Scale, settled: list[int]
+    view: View,
+    before: Plateau,
+    arrival: tuple[int, float],
+    scale: Scale,
+    settled: list[int],
+    narrow: float = _NARROW,
 ) -> Transition | None:
     """The transition from a plateau to where the curve arrives, if it gets there soon.
 
@@ -23,6 +28,8 @@ def find_transition(
         arrival: The index of the value at which the curve arrives, and its level there.
         scale: The scale on which the curve is read.
         settled: Steps at which a flat stretch starts.
+        narrow: The width that is sudden at any step, as a fraction of the curve's steps; 0 for a
+            rise from the start, which a saturating curve has, too.
     """
     end, to = arrival
     if abs(to - before.level) < _LEAST:
@@ -34,9 +41,9 @@ def find_transition(
     tenth, step, ninth = made
     width = ninth - tenth
     sudden = ninth <= _SUDDEN * max(tenth, 1)
-    narrow = width <= _NARROW * (view.steps[-1] - view.steps[0])
+    short = width <= narrow * (view.steps[-1] - view.steps[0])
     arrives = any(tenth < each <= ninth + 3 * width for each in settled)
-    if not (sudden or narrow) or not (arrives or ninth + width < view.steps[-1]):
+    if not (sudden or short) or not (arrives or ninth + width < view.steps[-1]):
         return None
     return Transition(step, width, before.level, to, before.confidence)
 
