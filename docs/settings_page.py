@@ -85,6 +85,8 @@ def _values(annotation: Any, marks: list[Any]) -> str:
     parts = [annotation, *get_args(annotation)]
     parts = [get_args(part)[0] if get_origin(part) is Annotated else part for part in parts]
     others = [kinds[part] for part in parts if part in kinds]
+    if get_origin(annotation) is dict:
+        return "a mapping"
     if get_origin(annotation) is tuple:
         return f"a list of {others[0]}s" if others else "a list"
     return ", ".join([*(f"`{option}`" for option in options), *dict.fromkeys(others)])

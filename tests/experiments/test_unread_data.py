@@ -39,7 +39,7 @@ def unread():
         raise AssertionError(f"{arguments} was read")
 
     names = ("read_corpus", "corpus_digest", "corpus_characters", "find_corpus", "fetch_corpus",
-             "bpe_of_corpus", "read_tokenizer", "load_subwords", "encoded_corpus", "is_file",
+             "bpe_of_corpus", "read_tokenizer", "load_subwords", "encoded_part", "is_file",
              "check_tokenizer_name")  # fmt: skip
     with mock.patch.multiple(corpora, read_corpus=refuse, find_corpus=refuse, fetch_corpus=refuse):
         for module in (subwords, text, text_config):

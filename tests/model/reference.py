@@ -45,14 +45,14 @@ def attention_row(scores, kind):
     }[kind]()
 
 
-def normed(x, kind, weight=None, bias=None):
+def normed(x, kind, weight=None, bias=None, eps=None):
     if kind == "none":
         return x
     if kind == "frobenius":
-        return x / np.sqrt((x**2).sum(-1, keepdims=True) + 1e-12)
+        return x / np.sqrt((x**2).sum(-1, keepdims=True) + (eps or 1e-12))
     if kind == "layer":
         x = x - x.mean(-1, keepdims=True)
-    x = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5)
+    x = x / np.sqrt((x**2).mean(-1, keepdims=True) + (eps or 1e-5))
     x = x if weight is None else x * weight
     return x if bias is None else x + bias
 
@@ -86,8 +86,8 @@ class Reference:
         result = x @ self.p[f"{name}.weight"].T
         return result + self.p[f"{name}.bias"] if f"{name}.bias" in self.p else result
 
-    def norm(self, x, name, kind):
-        return normed(x, kind, self.p.get(f"{name}.weight"), self.p.get(f"{name}.bias"))
+    def norm(self, x, name, kind, eps):
+        return normed(x, kind, self.p.get(f"{name}.weight"), self.p.get(f"{name}.bias"), eps)
 
     def attention(self, x, name, block):
         own, heads, width = block.attention, block.n_heads, block.d_head
@@ -95,8 +95,8 @@ class Reference:
         q, k, v = (self.linear(x, f"{name}.{part}") for part in ("query", "key", "value"))
         q, k, v = (y.reshape(len(x), -1, width) for y in (q, k, v))
         act = ACTIVATIONS[own.qk_activation]
-        q = self.norm(act(q), f"{name}.query_norm", own.qk_norm)
-        k = self.norm(act(k), f"{name}.key_norm", own.qk_norm)
+        q = self.norm(act(q), f"{name}.query_norm", own.qk_norm, block.norm_eps)
+        k = self.norm(act(k), f"{name}.key_norm", own.qk_norm, block.norm_eps)
         if block.position == "rope":
             for y in (q, k):
                 for t in range(len(x)):
@@ -114,30 +114,37 @@ class Reference:
                 bias = self.p[f"{name}.logit_bias.learned.weight"][h]
             for t in range(len(x)):
                 first = max(0, t + 1 - own.window) if own.window else 0
-                scores = k[first : t + 1, g] @ q[t, h] / math.sqrt(width) / temperature + bias
+                scores = k[first : t + 1, g] @ q[t, h] / math.sqrt(width)
+                if own.temperature_of == "products":
+                    scores = scores / temperature
                 if block.position == "alibi":
                     scores = scores - slope(h, heads) * (t - np.arange(first, t + 1))
+                if own.temperature_of == "scores":
+                    scores = scores / temperature
+                scores = scores + bias
                 z[t, h] = attention_row(scores, own.activation) @ v[first : t + 1, g]
-        z = self.norm(z.reshape(len(x), -1), f"{name}.post_norm", own.post_norm)
+        z = self.norm(z.reshape(len(x), -1), f"{name}.post_norm", own.post_norm, block.norm_eps)
         return self.linear(z, f"{name}.projection") if own.output_projection else z
 
     def mlp(self, x, name, block):
         own = block.mlp
         act = ACTIVATIONS[own.activation]
-        hidden = self.linear(x, f"{name}.linear")
-        hidden = act(self.linear(x, f"{name}.gate")) * hidden if own.gated else act(hidden)
-        hidden = self.norm(hidden, f"{name}.norm", own.norm)
+        first, second = ("none", own.norm) if own.norm_place == "after" else (own.norm, "none")
+        hidden = self.linear(x, f"{name}.gate" if own.gated else f"{name}.linear")
+        hidden = act(self.norm(hidden, f"{name}.norm", first, block.norm_eps))
+        hidden = hidden * self.linear(x, f"{name}.linear") if own.gated else hidden
+        hidden = self.norm(hidden, f"{name}.norm", second, block.norm_eps)
         return self.linear(hidden, f"{name}.projection") if own.output_projection else hidden
 
     def part(self, x, function, number, name, block):
         prefix, pre = f"blocks.{number}", block.norm_place == "pre"
         place = "1" if name == "attention" else "2"
-        given = self.norm(x, f"{prefix}.norm{place}", block.norm) if pre else x
+        given = self.norm(x, f"{prefix}.norm{place}", block.norm, block.norm_eps) if pre else x
         out = function(given, f"{prefix}.{name}", block)
         if block.layer_scale is not None:
             out = out * self.p[f"{prefix}.scale{place}.weight"]
         x = x + out if block.residual else out
-        return x if pre else self.norm(x, f"{prefix}.norm{place}", block.norm)
+        return x if pre else self.norm(x, f"{prefix}.norm{place}", block.norm, block.norm_eps)
 
     def logits(self, tokens):
         config = self.config
@@ -155,8 +162,9 @@ class Reference:
                 x = self.part(x, self.attention, number, "attention", block)
             if block.mlp is not None:
                 x = self.part(x, self.mlp, number, "mlp", block)
-        if config.norm_place == "pre":
-            x = self.norm(x, "norm", config.norm)
+        own = config.output_norm
+        if own.kind or config.norm_place == "pre":
+            x = self.norm(x, "norm", own.kind or config.norm, own.eps or config.norm_eps)
         if config.tied_embeddings:
             return x @ self.p["embedding.weight"].T
         return self.linear(x, "unembedding")
@@ -175,6 +183,22 @@ ATTENTION = [
     {"n_kv_heads": 1}, {"n_kv_heads": 2, "activation": "tanh"},
     {"bias": False}, {"output_projection": False},
 ]  # fmt: skip
+ALIBI = {"position": "alibi"}
+LATER = [
+    {"norm_eps": 0.3, "attention": {"qk_norm": "layer", "post_norm": "rms"}},
+    {"norm_eps": 0.3, "norm": "frobenius", "mlp": {"norm": "rms"}},
+    {"bias": False, "norm_bias": True, "n_heads": 2, "attention": {"qk_norm": "layer"}},
+    {"norm_bias": False},
+    {"output_norm": {"kind": "rms", "eps": 0.2}}, {"output_norm": {"eps": 0.2, "bias": False}},
+    {"norm_place": "post", "output_norm": "layer"}, {"output_norm": "none"},
+    {"mlp": {"norm": "layer", "norm_place": "before"}},
+    {"mlp": {"norm": "rms", "norm_place": "before", "gated": True}},
+    {**ALIBI, "attention": {"temperature": 2.5, "temperature_of": "scores"}},
+    {**ALIBI, "attention": {"temperature": 0.4, "temperature_of": "scores", "window": 4,
+                            "activation": "sigmoid"}},
+    {**ALIBI, "attention": {"learned_temperature": True, "temperature_of": "scores"}},
+    {"n_layers": 2, "norm_eps": 0.3, "blocks": {1: {"norm_eps": 0.1, "norm_bias": False}}},
+]  # fmt: skip
 VARIANTS = [
     {},
     *({"attention": own} for own in ATTENTION),
@@ -192,6 +216,7 @@ VARIANTS = [
     {"tied_embeddings": True}, {"d_head": 3}, {"d_mlp": 5},
     {"n_layers": 2, "blocks": {1: {"attention": {"activation": "sigmoid"}, "position": "rope"}}},
     {"n_layers": 2, "blocks": {0: {"n_heads": 2, "mlp": None}}},
+    *LATER,
 ]  # fmt: skip
 
 

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from ablab.model import flex
+from ablab.model.build import build_model
 from ablab.model.flex import Terms
+from ablab.model.forward import Forward, FusedKernels
 from ablab.model.positions.alibi import slopes
 from ablab.model.transformer_config import TransformerConfig
 from ablab.train.method import SOLO, STACK
@@ -67,6 +69,24 @@ def test_the_compiled_forward_pass_is_the_formulas(name):
             found = flex.attend(name, *(x.to(dtype) for x in (q, k, v)), terms)
         error = (found.double() - expected).abs().max() / expected.abs().max()
         assert error < tolerance, dtype
+
+
+class Formulas(FusedKernels):
+    """Attention with the terms that a kernel gets, by the formulas."""
+
+    def attend_by(self, activation, q, k, v, terms):
+        return formulas(activation, q, k, v, terms)
+
+
+@pytest.mark.parametrize("of", ["products", "scores"])
+def test_a_kernel_gets_the_terms_of_plain_products(of):
+    own = {"activation": "sigmoid", "temperature": 2.5, "temperature_of": of}
+    config = TransformerConfig(d_model=64, n_heads=2, position="alibi", attention=own)
+    attention = build_model(config, 11, 130, seed=0).double().blocks[0].attention
+    q, k, v = drawn()
+    q = attention.temperature(q)
+    expected = attention._plain(q, k, v, Forward(), 0)
+    torch.testing.assert_close(attention._flex(q, k, v, Forward(kernels=Formulas())), expected)
 
 
 @pytest.mark.gpu

@@ -10,6 +10,7 @@ from ablab.config import InputError
 from ablab.experiments import experiment
 from ablab.model.build import build_model
 from ablab.model.initial import draw_parameters
+from ablab.model.initial_config import InitialConfig
 from ablab.model.norms.rms import RMSNorm
 from ablab.model.positions.learned import Learned
 from ablab.model.roles import Role, parameter_roles
@@ -168,7 +169,7 @@ def test_a_matrix_starts_by_its_role_not_by_its_name():
     model = of(Residual(), **{"out.weight": "residual_output", "table": "embedding"})
     with torch.no_grad():
         model.norm.weight.fill_(3.0)
-        draw_parameters(model, 0.5, 4, torch.Generator().manual_seed(0))
+        draw_parameters(model, InitialConfig(init_std=0.5), 4, torch.Generator().manual_seed(0))
     stds = {name: float(value.detach().std()) for name, value in model.named_parameters()}
     assert stds["out.weight"] == pytest.approx(0.25, rel=0.05)
     assert stds["mixed.weight"] == pytest.approx(0.5, rel=0.05)
@@ -193,7 +194,7 @@ class MyPlaces(Learned):
 def test_a_part_that_draws_its_own_keeps_it():
     model = nn.ModuleDict({"norm": MyNorm(4, bias=True), "places": MyPlaces(5, 4), "own": Own()})
     before = copy.deepcopy(dict(model.named_parameters()))
-    draw_parameters(model, 0.5, 4, torch.Generator().manual_seed(0))
+    draw_parameters(model, InitialConfig(init_std=0.5), 4, torch.Generator().manual_seed(0))
     after = dict(model.named_parameters())
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert (after["norm.weight"] == 2).all()

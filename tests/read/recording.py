@@ -64,10 +64,10 @@ class Recorder:
         self.steps: list[dict] = []
 
     def step(self, kind: str, name: str, action) -> None:
-        from ablab.tasks import corpora, subwords
+        from ablab.tasks import corpora, subwords, text_parts
 
         for cached in (corpora.read_corpus, corpora.corpus_digest, corpora.corpus_characters,
-                       subwords.bpe_of_corpus, subwords.encoded_corpus):  # fmt: skip
+                       subwords.bpe_of_corpus, text_parts.encoded_part):  # fmt: skip
             cached.cache_clear()
         for module in ("mine", "evilmod"):
             sys.modules.pop(module, None)

@@ -70,6 +70,23 @@ def test_cells_that_end_at_different_steps_are_in_no_order(tmp_path):
     assert "0 of 6 at 16, 0 of 6 at 32, 0 of 6 at 64" in found.evidence
 
 
+def test_what_only_one_cell_was_trained_to_decides_nothing(tmp_path):
+    cells = "where train.batch_size=64 than where train.batch_size=16"
+    asked = grid(
+        task=MODULAR, train={"epochs": 20}, seeds=6, grid={"train.batch_size": [16, 64]},
+        expect=[f"steps_to(loss, 0.1) is {how} {cells}" for how in ("higher", "lower")],
+    )  # fmt: skip
+    late = judged(tmp_path / "1", asked, lambda keys, seed: 120)  # the other had no time for it
+    assert [each.outcome for each in late] == ["undecided"] * 2
+    assert "ranks up to step 50, the last that every cell was trained to: p = 1" in late[0].evidence
+
+    def reach(keys, seed):
+        return 20 + seed if keys["train.batch_size"] == 16 else 1000
+
+    early = judged(tmp_path / "2", asked, reach)
+    assert [each.outcome for each in early] == ["held", "failed"]
+
+
 def test_one_run_of_twelve_decides_nothing(tmp_path):
     found = compared(
         tmp_path, f"is lower {CELLS} by 10",
@@ -178,3 +195,14 @@ def test_a_range_of_steps_that_most_runs_reached(tmp_path):
     (found,) = judged(tmp_path, asked, lambda keys, seed: 1000 if seed == 0 else 50)
     assert found.outcome == "held"
     assert found.evidence.startswith("reached by 11 of 12 (step 57)")
+
+
+def test_the_same_is_of_runs_that_reached_it(tmp_path):
+    asked = "is the same where model.n_heads=1 as where model.n_heads=4 within 50"
+    found = compared(
+        tmp_path, asked, lambda keys, seed: 100 + seed * keys["model.n_heads"], seeds=3
+    )
+    assert found.outcome == "held"
+    assert found.evidence.endswith(
+        "this is of runs that reached it: 3 of 3 leave a share of 0.71 others open"
+    )

@@ -17,7 +17,7 @@ INNERMOST = Method("solo", True, "innermost", "plain")
 DROPOUTS = [{"attention": {"dropout": 0.2}}, {"attention": {"dropout": 0.2}, "dropout": 0.1}]
 ALL = [*VARIANTS, *DROPOUTS]
 # Each sort of variant once; the others are slow by their number alone.
-EVERY_TIME = [1, 4, 10, 13, 16, 19, 23, 25, 29, 33, 38, 43, 55]
+EVERY_TIME = [1, 4, 10, 13, 16, 19, 23, 25, 29, 33, 38, 43, 55, 59, 66, 69]
 
 
 def some(settings):

@@ -40,6 +40,12 @@ _LIMITS = {"--tokens": 10**6, "--samples": 10**4, "--context": 10**9, "--limit":
 @click.option("--seed", default=0, show_default=True, help="Seed for sampling.")
 @click.option("--step", type=int, metavar="STEP", help="The snapshot to use; the last by default.")
 @click.option("--context", type=int, metavar="N", help="Maximum number of tokens to read.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float64", "bfloat16", "tf32"]),
+    help="Precision of generation; by default that of the parameters.",
+)
+@click.option("--stored", is_flag=True, help="Show the texts that were generated in training.")
 @click.option("--no-cache", is_flag=True, help="Do not cache keys and values.")
 @click.option(
     "--dataset",
@@ -63,6 +69,8 @@ def generate(
     seed: int,
     step: int | None,
     context: int | None,
+    precision: str | None,
+    stored: bool,
     no_cache: bool,
     dataset: str | None,
     limit: int,
@@ -82,9 +90,12 @@ def generate(
         )
     numbers = {"--tokens": tokens, "--samples": samples, "--context": context, "--limit": limit}
     check_range(numbers, _LIMITS)
-    stored = ablab.open(store).run(run, source)
+    found = ablab.open(store).run(run, source)
+    if stored:
+        _show_stored(found, step, as_json)
+        return
     if dataset == _HELD_OUT:
-        _list_answers(stored, step, limit, as_json)
+        _list_answers(found, step, limit, as_json)
         return
     try:
         sampling = Sampling(0.0 if greedy else temperature, top_k, top_p, seed)
@@ -95,20 +106,42 @@ def generate(
     shown = ""
     texts: list[str] = []
     for texts in continuations(
-        stored, prompt, tokens, sampling,
-        samples=samples, step=step, cached=not no_cache, context=context,
+        found, prompt, tokens, sampling, samples=samples, step=step, cached=not no_cache,
+        context=context, precision=precision,
     ):  # fmt: skip
         # A token can end within a character, whose text then changes with the next token.
         if samples == 1 and not as_json and not texts[0].endswith("\ufffd"):
             echo(texts[0][len(shown) :], nl=False)
             shown = texts[0]
     if as_json:
-        print_json({"run": stored.id, "prompt": prompt, "texts": texts})
+        print_json({"run": found.id, "prompt": prompt, "texts": texts})
     elif samples == 1:
         echo(texts[0][len(shown) :])
     else:
         for number, text in enumerate(texts, 1):
             echo(f"--- {number} of {samples}\n{text}")
+
+
+def _show_stored(run: Any, step: int | None, as_json: bool) -> None:
+    """Shows the texts that are texts with a run, of one step or of all."""
+    from ablab.config import InputError, Problem
+    from ablab.store.samples import stored_samples
+
+    texts = list(stored_samples(run.store, [run.id]).values())
+    shown = [each for each in texts if step in (None, each.step)]
+    if not shown:
+        steps = ", ".join(str(each.step) for each in texts)
+        raise InputError(
+            Problem(
+                f"run {run.id} has no stored text" + ("" if step is None else f" of step {step}"),
+                expected=f"one of the steps {steps}" if texts else "a run with watch.generate",
+            )
+        )
+    if as_json:
+        print_json([vars(each) for each in shown])
+        return
+    for each in shown:
+        echo(f"--- step {each.step}\n{each.text}")
 
 
 def _list_answers(stored: Any, step: int | None, limit: int, as_json: bool) -> None:

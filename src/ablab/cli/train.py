@@ -109,7 +109,7 @@ def plan(
     with progress(quiet or as_json):
         asked = read_experiment(experiment, *overrides).resolve()
     from ablab.config import counted
-    from ablab.execute.observers import check_captures
+    from ablab.execute.observers import check_captures, check_queries
     from ablab.execute.orchestrate import against_stored, methods_before, steps_to_train
     from ablab.execute.plan import check_memory, make_plan
     from ablab.execute.progress import duration
@@ -122,6 +122,7 @@ def plan(
     with progress(quiet or as_json):
         check_memory(asked.runs)
         check_watching(asked.runs)
+        check_queries(asked.runs)
         asked, news = against_stored(asked, store)
         if news is not None and not quiet:
             click.echo(news, err=True)

@@ -66,7 +66,7 @@ def identity_of(config: Config) -> dict[str, Any]:
         if any(mark.value == value for mark in neutral):
             continue
         result[name] = value.identity() if isinstance(value, Config) else _plain(value)
-        if is_component and ":" in value:
+        if is_component and value is not None and ":" in value:
             result[f"{name}_source"] = component_source(value, name)
     return result
 

@@ -116,7 +116,9 @@ class Component:
         """Accepts known names, and import paths of callables."""
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
-    def _check(self, name: str) -> str:
+    def _check(self, name: str | None) -> str | None:
+        if name is None:  # a field that can be null
+            return None
         if ":" in name:
             if not callable(load_object(name, self.variants.kind)):
                 raise ValueError(f"{name} is not a valid {self.variants.kind}: it is not callable")

@@ -12,14 +12,16 @@ from ablab.config import InputError, Problem, counted
 from ablab.execute.options import Compiling
 from ablab.store.artifacts import check_space, save_artifact
 from ablab.store.run_rows import segments_of_runs
+from ablab.store.samples import queried_sample, save_samples
 from ablab.store.store import Store
 from ablab.train.collector import StatisticsCollector
 from ablab.train.log_steps import logs
 from ablab.train.loop import Observer
 from ablab.train.run import Run, by_stack_key
-from ablab.train.stack import Stack, initial_model
+from ablab.train.stack import Stack, initial_model, make_task
 from ablab.watching.captures import Capturer, capture_bytes, capture_names
 from ablab.watching.config import WatchConfig
+from ablab.watching.queries import QueryObserver, query_tokens
 from ablab.watching.recorder import Incident, Recorder
 from ablab.watching.sites import find_sites
 from ablab.watching.step_statistics import StepStatistics
@@ -55,7 +57,7 @@ def make_collector(
 def make_observers(
     stack: Stack, watch: WatchConfig, store: Store, report: Callable[[dict[str, Any]], None]
 ) -> list[Observer]:
-    """Observers that capture a stack's tensors and record its incidents.
+    """Observers that capture tensors, generate text and record incidents.
 
     Args:
         stack: The stack.
@@ -74,6 +76,12 @@ def make_observers(
         observers.append(
             Capturer(watch.captures, lambda: initial_model(first), sites, save_capture)
         )
+    if watch.generate is not None:
+
+        def save_texts(run: str, step: int, found: list[dict[str, Any]]) -> None:
+            save_samples(store, [queried_sample(run, step, found)])
+
+        observers.append(QueryObserver(watch.generate, lambda: initial_model(first), save_texts))
     if watch.recorder is not None:
 
         def report_failure(reason: str) -> None:
@@ -138,6 +146,20 @@ def captured_bytes(run: Run) -> int:
         each = capture_bytes(names, there.sites, there.layout, config.samples, there.item)
         total += each * config.count(run.train.steps)
     return total
+
+
+def check_queries(runs: Sequence[Run]) -> None:
+    """Checks that the queries of some runs can be tokenized.
+
+    Raises:
+        InputError: A prompt cannot be.
+    """
+    for group in by_stack_key(runs).values():
+        watch = group[0].watch
+        if isinstance(watch, WatchConfig) and watch.generate is not None:
+            task = make_task(group[0])
+            for query in watch.generate.queries:
+                query_tokens(task, query)
 
 
 def check_captures(runs: Sequence[Run], path: str | Path) -> int:

@@ -16,7 +16,7 @@ from ablab.execute.guest import as_guest
 from ablab.execute.memory import retain_freed_memory
 from ablab.execute.method_choice import STATEFUL
 from ablab.execute.new_runs import why_new
-from ablab.execute.observers import check_captures, runs_with_fewer_statistics
+from ablab.execute.observers import check_captures, check_queries, runs_with_fewer_statistics
 from ablab.execute.options import Options
 from ablab.execute.plan import Plan, check_memory, make_plan
 from ablab.execute.progress import Reporter, duration
@@ -86,6 +86,7 @@ def orchestrate(
         find_executor(options.executor)
     check_memory(asked.runs)
     check_watching(asked.runs)
+    check_queries(asked.runs)
     asked, news = against_stored(asked, path)
     if news is not None:
         reporter.message(news)

@@ -11,11 +11,14 @@ from ablab.config import InputError
 from ablab.experiments.experiment import Experiment
 from ablab.model.generate import Sampling
 from ablab.store.run_rows import list_snapshots
-from ablab.store.samples import Sample, save_samples, stored_samples
+from ablab.store.samples import Sample, queried_sample, save_samples, stored_samples
 from ablab.store.snapshots import read_parameters
 from ablab.store.store import ExperimentRecord, Store
+from ablab.train.objective import DTYPES
 from ablab.train.run import Run
 from ablab.train.stack import initial_model, make_task
+from ablab.watching.config import WatchConfig
+from ablab.watching.queries import answer_queries
 
 _RUNS = 8
 _TOKENS = 240
@@ -46,7 +49,7 @@ def sample_texts(
     for run, step in chosen:
         # A run that another experiment trained further might have lost its snapshot of this step.
         steps = {snapshot.step for snapshot in list_snapshots(store, run.id)}
-        if (run.id, step) in known or step not in steps:
+        if step not in steps or _answers(known.get((run.id, step)), run):
             continue
         try:
             save_samples(store, [_sample(store, run, step)])
@@ -54,6 +57,15 @@ def sample_texts(
             tell(f"no sample of run {run.id} at step {step}: {error.problems[0].message}")
         except Exception as error:  # a user's module can raise anything
             tell(f"no sample of run {run.id} at step {step}: {type(error).__name__}: {error}")
+
+
+def _answers(sample: Sample | None, run: Run) -> bool:
+    """Whether a stored sample is what the run's experiment asks for."""
+    if sample is None or not isinstance(run.watch, WatchConfig) or run.watch.generate is None:
+        return sample is not None
+    wanted = [query.model_dump() for query in run.watch.generate.queries]
+    found = sample.about.get("queries", [])
+    return [{key: each.get(key) for key in wanted[0]} for each in found] == wanted
 
 
 def _sample(store: Store, run: Run, step: int) -> Sample:
@@ -64,11 +76,16 @@ def _sample(store: Store, run: Run, step: int) -> Sample:
         ValueError: The corpus has no newline to start from.
     """
     task = make_task(run)
-    tokens = torch.from_numpy(task.tokens(_START))
     model = initial_model(run)
     parameters = read_parameters(store, run.id, step)
     model.load_state_dict(parameters, strict=False)  # a tied parameter is stored once
     model.eval()
+    generate = run.watch.generate if isinstance(run.watch, WatchConfig) else None
+    if generate is not None:
+        precision = generate.precision or run.train.precision
+        found = answer_queries(model.to(DTYPES[precision]), task, generate.queries, precision)
+        return queried_sample(run.id, step, found)
+    tokens = torch.from_numpy(task.tokens(_START))
     drawn = list(model.stream(tokens[None], _TOKENS, _SAMPLING))
     text = task.text(torch.cat([tokens, *drawn]).numpy())
     about = {"temperature": _SAMPLING.temperature, "tokens": _TOKENS, "seed": _SAMPLING.seed}

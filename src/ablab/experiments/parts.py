@@ -279,7 +279,11 @@ def suggest_key(key: str, among: list[str] | None = None) -> str | None:
         key = ".".join(_NUMBERED if name.isdigit() else name for name in key.split("."))
         found = suggest_key(key, keys)
         return None if found is None else found.replace(_NUMBERED, numbers[0])
-    tails = {known.rpartition(".")[2]: known for known in reversed(keys)}
+    tails = {
+        known.rpartition(".")[2]: known
+        for known in reversed(keys)
+        if _NUMBERED in key or _NUMBERED not in known
+    }
     near = nearest(key, keys)
     return tails.get(key.rpartition(".")[2]) or near or tails.get(nearest(key, tails) or "")
 
@@ -301,7 +305,9 @@ def _keys(cls: type[Config], prefix: str) -> Iterator[str]:
         yield f"{prefix}.{name}"
         inner = _inner(cls, name)
         if inner is not None:
-            place = f"{name}.{_NUMBERED}" if _is_numbered(cls, name) else name
+            is_list = get_origin(cls.model_fields[name].annotation) is tuple
+            numbered = is_list or _is_numbered(cls, name)
+            place = f"{name}.{_NUMBERED}" if numbered else name
             yield from _keys(inner, f"{prefix}.{place}")
 
 

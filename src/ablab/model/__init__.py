@@ -10,6 +10,7 @@
 - ``user``: a user's own module as a model
 - ``base``: the interface of models
 - ``parts``: the interfaces of activations, norms and positions
+- ``norm``: creates norms from their settings
 - ``roles``: what parameters and parts declare about themselves
 - ``build``: builds a model from its configuration
 - ``initial``: draws initial parameters
@@ -21,6 +22,6 @@
 - ``torch_internals``: the private parts of torch, which no other module names
 
 Settings, without torch: ``config``, ``attention_config``, ``bigram_config``, ``block_config``,
-``mlp_config``, ``thinker_config``, ``transformer_config``, ``user_config``.
+``initial_config``, ``mlp_config``, ``thinker_config``, ``transformer_config``, ``user_config``.
 ``activations/``, ``attention_activations/``, ``norms/`` and ``positions/`` have a file per variant.
 """

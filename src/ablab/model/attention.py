@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from ablab.model import flex
 from ablab.model.block_config import BlockConfig
-from ablab.model.config import ACTIVATIONS, ATTENTION_ACTIVATIONS, NORMS, POSITIONS
+from ablab.model.config import ACTIVATIONS, ATTENTION_ACTIVATIONS, POSITIONS
 from ablab.model.forward import Forward
 from ablab.model.logits import LogitBias, Temperature
+from ablab.model.norm import block_norm
 from ablab.model.parts import AttentionActivation, AttentionPosition, Pointwise, positions
 from ablab.model.roles import Role, claim
 
@@ -51,8 +52,8 @@ class Attention(nn.Module):
         self.key = nn.Linear(config.d_model, kv_width, bias=own.bias)
         self.value = nn.Linear(config.d_model, kv_width, bias=own.bias)
         self.qk_activation: nn.Module = ACTIVATIONS.find(own.qk_activation)()
-        self.query_norm: nn.Module = NORMS.find(own.qk_norm)(self.d_head, config.bias)
-        self.key_norm: nn.Module = NORMS.find(own.qk_norm)(self.d_head, config.bias)
+        self.query_norm = block_norm(config, own.qk_norm, self.d_head)
+        self.key_norm = block_norm(config, own.qk_norm, self.d_head)
         self.position = _attention_position(config)
         self.temperature = Temperature(own, config.n_heads)
         self.logit_bias = LogitBias(own, config.n_heads, n_keys)
@@ -60,7 +61,7 @@ class Attention(nn.Module):
         self.kernel: str | None = claim(
             type(self.activation), "kernel", "scores", "weights", "weigh"
         )
-        self.post_norm: nn.Module = NORMS.find(own.post_norm)(width, config.bias)
+        self.post_norm = block_norm(config, own.post_norm, width)
         self.projection = (
             nn.Linear(width, config.d_model, bias=config.bias) if own.output_projection else None
         )
@@ -131,6 +132,9 @@ class Attention(nn.Module):
         drops = self.p > 0.0 and self.training
         if self.kernel is None or tapped or drops or not forward.kernels.fused_attention:
             return False
+        divisor = self.temperature.bias_divisor
+        if divisor is None and self._score_bias(q[..., :1, :], q[..., :1, :], 0) is not None:
+            return False  # its gradient would be that of a kernel's mask
         if self.kernel == "softmax":
             return True
         known: bool = claim(type(self.position), "score_bias_is_slopes", "score_bias") is True
@@ -140,7 +144,8 @@ class Attention(nn.Module):
     def _flex(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
         """Attention with another activation than softmax, by a fused kernel."""
         assert self.kernel is not None, "_has_kernel was true"
-        slopes = tuple(self.position.slopes)
+        divisor = self.temperature.bias_divisor or 1.0  # without slopes if it is learned
+        slopes = tuple(slope / divisor for slope in self.position.slopes)
         terms = flex.Terms(self.logit_bias.fixed, slopes, self.causal, self.window)
         return forward.kernels.attend_by(self.kernel, q.to(v.dtype), k.to(v.dtype), v, terms)
 
@@ -172,7 +177,7 @@ class Attention(nn.Module):
         """The bias of the position encoding for the scores of queries from ``first`` on."""
         queries = positions(first, q.shape[-2], q.device)
         added = self.position.score_bias(queries, positions(0, k.shape[-2], q.device))
-        return None if added is None else added.to(q.dtype)
+        return None if added is None else self.temperature.divide_bias(added.to(q.dtype))
 
     def _hidden(self, q: Tensor, k: Tensor, first: int) -> Bool[Tensor, "Q S"] | None:
         """True where a query from ``first`` on does not see a key; None if all see all keys."""

@@ -24,6 +24,10 @@ class AttentionConfig(Config):
     """Whether each head learns its own bias, starting at ``logit_bias``."""
     temperature: Annotated[float, Neutral(1.0)] = Field(1.0, gt=0)
     """A divisor of the scores, in addition to the square root of ``d_head``."""
+    temperature_of: Annotated[Literal["products", "scores"], Neutral("products")] = "products"
+    """What the temperature τ divides. ``products``: q·k alone, s = q·k / (τ √K) + m + b, with the
+    bias m of the position encoding (alibi) and ``logit_bias`` b. ``scores``: the products and the
+    position encoding together, s = (q·k / √K + m) / τ + b."""
     learned_temperature: Annotated[bool, Neutral(False)] = False
     """Whether each head learns its own temperature (its logarithm), starting at ``temperature``."""
     qk_activation: Annotated[str, Component(ACTIVATIONS), Neutral("none")] = "none"
@@ -48,6 +52,13 @@ class AttentionConfig(Config):
         if isinstance(data, dict) and data.get("logit_bias") is None:
             data = data | {"logit_bias": _own_bias(data.get("activation"))}
         return data
+
+    def identity(self) -> dict[str, Any]:
+        """Leaves out what a temperature of one would divide."""
+        identity = super().identity()
+        if self.temperature == 1.0 and not self.learned_temperature:
+            identity.pop("temperature_of", None)
+        return identity
 
     @property
     def given(self) -> dict[str, Any]:

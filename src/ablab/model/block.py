@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from ablab.model.attention import Attention
 from ablab.model.block_config import BlockConfig
-from ablab.model.config import NORMS
 from ablab.model.forward import Forward
 from ablab.model.mlp import Mlp
+from ablab.model.norm import stream_norm
 from ablab.model.parts import Constant
 
 
@@ -30,11 +30,11 @@ class Block(nn.Module):
         self.residual, self.pre = config.residual, config.norm_place == "pre"
         self.p = config.dropout
         if config.attention is not None:
-            self.norm1 = make_norm(config)
+            self.norm1 = stream_norm(config)
             self.attention = Attention(config, n_keys, causal)
             self.scale1 = _layer_scale(config)
         if config.mlp is not None:
-            self.norm2 = make_norm(config)
+            self.norm2 = stream_norm(config)
             self.mlp = Mlp(config)
             self.scale2 = _layer_scale(config)
         self.has_attention, self.has_mlp = config.attention is not None, config.mlp is not None
@@ -87,12 +87,6 @@ class Block(nn.Module):
         out = forward.site(name, forward.dropout(out, self.p, self.training))
         x = x + out if self.residual else out
         return x if self.pre else norm(x)
-
-
-def make_norm(config: BlockConfig) -> nn.Module:
-    """Creates a norm of the residual stream."""
-    norm: nn.Module = NORMS.find(config.norm)(config.d_model, config.bias)
-    return norm
 
 
 def _layer_scale(config: BlockConfig) -> Constant | None:

@@ -11,6 +11,7 @@ from ablab.model.mlp_config import MlpConfig
 
 INPUT_POSITIONS = ("learned", "sinusoidal")  # added to the embedding, not used in blocks
 MAX_WIDTH = 10**6
+_WITHOUT_SCORE_BIAS = (*INPUT_POSITIONS, "rope", "none")
 
 
 class BlockConfig(Config):
@@ -33,17 +34,22 @@ class BlockConfig(Config):
     """The position encoding: ``learned`` or ``sinusoidal`` vectors added to the embedding, ``rope``
     or ``alibi`` in attention, or ``none``."""
     norm: Annotated[str, Component(NORMS)] = "layer"
-    """The norm of attention and MLP, and the norm before the logits."""
+    """The norm of attention and MLP, and, unless ``output_norm`` differs, before the logits."""
     norm_place: Annotated[Literal["pre", "post"], Neutral("pre")] = "pre"
     """``pre`` normalizes the input of attention and MLP (Radford et al., 2019). ``post`` normalizes
     the sum of input and output (Vaswani et al., 2017), without a norm before the logits."""
+    norm_eps: Annotated[float | None, Neutral(None)] = Field(None, gt=0)
+    """ε of all norms, the term that keeps their denominators above zero; null: 1e-5 for layer and
+    rms, 1e-12 for frobenius."""
+    norm_bias: Annotated[bool | None, Neutral(None)] = None
+    """Whether norms have a bias; null: ``model.bias``. Only layer norms can have one."""
     residual: bool = True
     """Whether the output of attention and MLP is added to their input."""
     layer_scale: Annotated[float | None, Neutral(None)] = None
     """The initial value of a learned factor per channel of the outputs of attention and MLP
     (Touvron et al., 2021); null: no such factor."""
     bias: bool = True
-    """Whether linear layers and norms have a bias."""
+    """Whether linear layers have a bias, and norms unless ``norm_bias`` is given."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """The fraction of entries zeroed in training, after the embedding, attention and MLP."""
 
@@ -106,6 +112,19 @@ class BlockConfig(Config):
         return self
 
     @property
+    def norms_have_bias(self) -> bool:
+        """``norm_bias``, or ``bias`` if it is null."""
+        return self.bias if self.norm_bias is None else self.norm_bias
+
+    @property
+    def norm_kinds(self) -> set[str]:
+        """The norms that the block uses."""
+        kinds = {self.norm}
+        if self.attention is not None:
+            kinds |= {self.attention.qk_norm, self.attention.post_norm}
+        return kinds if self.mlp is None else kinds | {self.mlp.norm}
+
+    @property
     def matrix_entries(self) -> int:
         """The number of entries of the block's matrices."""
         entries = 0
@@ -117,8 +136,14 @@ class BlockConfig(Config):
         return entries
 
     def identity(self) -> dict[str, Any]:
-        """Leaves out the sizes of parts that the block does not have."""
+        """Leaves out the sizes of parts that it does not have, and what equals the default."""
         identity = super().identity()
+        if self.norms_have_bias == self.bias:
+            identity.pop("norm_bias", None)
+        if self.norm_eps == 1e-5 and self.norm_kinds <= {"layer", "rms", "none"}:
+            identity.pop("norm_eps", None)
+        if self.attention is not None and self.position in _WITHOUT_SCORE_BIAS:
+            identity["attention"].pop("temperature_of", None)
         if self.attention is None:
             del identity["n_heads"], identity["d_head"]
         if self.mlp is None:

@@ -10,7 +10,10 @@ from ablab.model.parts import Constant
 
 
 class Temperature(nn.Module):
-    """Divides queries, and thereby scores, by τ. If learned, each head has a parameter log τ.
+    """Divides queries, and thereby their products with keys, by τ.
+
+    If learned, each head has a parameter log τ. With ``temperature_of: scores``, the bias of the
+    position encoding is divided as well.
 
     Args:
         own: The settings of attention.
@@ -22,6 +25,7 @@ class Temperature(nn.Module):
     def __init__(self, own: AttentionConfig, n_heads: int) -> None:
         super().__init__()
         self.fixed = own.temperature
+        self.of_scores = own.temperature_of == "scores"
         self.log = Constant(n_heads, math.log(own.temperature)) if own.learned_temperature else None
 
     def forward(self, q: Float[Tensor, "B H Q K"]) -> Float[Tensor, "B H Q K"]:
@@ -29,6 +33,21 @@ class Temperature(nn.Module):
         if self.log is not None:
             return q * (-self.log.weight).exp()[:, None, None].to(q.dtype)
         return q if self.fixed == 1.0 else q / self.fixed
+
+    @property
+    def bias_divisor(self) -> float | None:
+        """The divisor of the position encoding's bias; None if it is learned."""
+        if not self.of_scores:
+            return 1.0
+        return self.fixed if self.log is None else None
+
+    def divide_bias(self, bias: Float[Tensor, "H Q S"]) -> Float[Tensor, "H Q S"]:
+        """The bias of the position encoding, divided by τ if the temperature is of the scores."""
+        divisor = self.bias_divisor
+        if divisor is None:
+            assert self.log is not None, "only a learned temperature has no fixed divisor"
+            return bias * (-self.log.weight).exp()[:, None, None].to(bias.dtype)
+        return bias if divisor == 1.0 else bias / divisor
 
 
 class LogitBias(nn.Module):

@@ -6,8 +6,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ablab.model.block_config import BlockConfig
-from ablab.model.config import ACTIVATIONS, NORMS
+from ablab.model.config import ACTIVATIONS
 from ablab.model.forward import Forward
+from ablab.model.norm import block_norm
 from ablab.model.roles import Role
 
 
@@ -15,7 +16,9 @@ class Mlp(nn.Module):
     """W_out norm(act(W_in x + b_in)) + b_out.
 
     Gated: W_out norm(act(W_gate x + b_gate) · (W_in x + b_in)) + b_out (Shazeer, "GLU variants
-    improve transformer", 2020). Without an output projection, there is no W_out and b_out.
+    improve transformer", 2020). Without an output projection, there is no W_out and b_out. With
+    ``norm_place: before``, the norm is that of the activation's input: W_out act(norm(W_in x +
+    b_in)) + b_out, and the site ``pre`` comes after it.
     """
 
     ablab_roles: ClassVar = {"projection.weight": Role.RESIDUAL_OUTPUT}
@@ -29,7 +32,8 @@ class Mlp(nn.Module):
         self.linear = nn.Linear(config.d_model, config.d_mlp, bias=config.bias)
         self.gate = nn.Linear(config.d_model, config.d_mlp, bias=config.bias) if own.gated else None
         self.activation: nn.Module = ACTIVATIONS.find(own.activation)()
-        self.norm: nn.Module = NORMS.find(own.norm)(config.d_mlp, config.bias)
+        self.norm = block_norm(config, own.norm, config.d_mlp)
+        self.norm_first = own.norm_place == "before"
         self.projection = (
             nn.Linear(config.d_mlp, config.d_model, bias=config.bias)
             if own.output_projection
@@ -38,11 +42,12 @@ class Mlp(nn.Module):
 
     def forward(self, x: Float[Tensor, "B T D"], forward: Forward) -> Float[Tensor, "B T D"]:
         """The output of the MLP for every position."""
-        if self.gate is None:
-            hidden = self.activation(forward.site("pre", self.linear(x)))  # (B, T, M)
-        else:
-            gate = self.activation(forward.site("pre", self.gate(x)))
-            hidden = gate * forward.site("pre_linear", self.linear(x))
-        hidden = self.norm(forward.site("post", hidden))
+        pre = self.linear(x) if self.gate is None else self.gate(x)  # (B, T, M)
+        pre = self.norm(pre) if self.norm_first else pre
+        hidden = self.activation(forward.site("pre", pre))
+        if self.gate is not None:
+            hidden = hidden * forward.site("pre_linear", self.linear(x))
+        hidden = forward.site("post", hidden)
+        hidden = hidden if self.norm_first else self.norm(hidden)
         out: Tensor = hidden if self.projection is None else self.projection(hidden)
         return out

@@ -81,7 +81,10 @@ class NormClass(Protocol):
     """Creates a norm over a last axis of some width."""
 
     def __call__(self, width: int, bias: bool) -> nn.Module:
-        """The norm; if ``bias`` is False, it must not have a bias."""
+        """The norm; if ``bias`` is False, it must not have a bias.
+
+        To be used with ``norm_eps``, it also has to take ``eps: float``.
+        """
 
 
 class InputPosition(nn.Module, ABC):

@@ -11,9 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ablab.model.base import Model
-from ablab.model.block import Block, make_norm
+from ablab.model.block import Block
 from ablab.model.forward import Forward
 from ablab.model.initial import draw_parameters
+from ablab.model.norm import stream_norm
 from ablab.model.roles import Role
 from ablab.model.thinker_config import ThinkerConfig
 from ablab.model.transformer import input_position, located
@@ -50,14 +51,14 @@ class Thinker(Model):
         self.source_length = source_length
         self.embedding = nn.Embedding(vocab_size, d_model)
         self.positional_embedding = input_position(config.position, source_length, d_model)
-        self.source_norm = make_norm(config)
+        self.source_norm = stream_norm(config)
         self.memory_embedding = nn.Parameter(torch.empty(config.n_latents, d_model))
         self.read = Block(config, source_length, causal=False)
         self.thought = Block(config, config.n_latents, causal=False)
-        self.memory_norm = make_norm(config)
+        self.memory_norm = stream_norm(config)
         self.answer_embedding = nn.Parameter(torch.empty(input_length, d_model))
         self.write = Block(config, config.n_latents, causal=False)
-        self.norm = make_norm(config)
+        self.norm = stream_norm(config)
         self.unembedding = nn.Linear(d_model, vocab_size, bias=config.bias)
 
     @classmethod
@@ -71,8 +72,7 @@ class Thinker(Model):
 
     def initialise(self, generator: torch.Generator) -> None:
         """Normal weights and memory with ``init_std``, zero biases, norms at one."""
-        assert self.config.init_std is not None, "the configuration fills init_std"
-        draw_parameters(self, self.config.init_std, _PARTS, generator)
+        draw_parameters(self, self.config, _PARTS, generator)
 
     def forward(
         self, tokens: Int[Tensor, "B T"], forward: Forward | None = None

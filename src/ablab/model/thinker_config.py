@@ -1,19 +1,20 @@
 """Settings of the thinker. Does not import torch."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from ablab.config import Neutral
 from ablab.model.block_config import INPUT_POSITIONS, MAX_WIDTH, BlockConfig
 from ablab.model.config import MODELS, ModelConfig
+from ablab.model.initial_config import InitialConfig
 from ablab.tasks.config import TaskConfig
 
 MAX_THOUGHTS = 1000
 
 
 @MODELS.register("thinker")
-class ThinkerConfig(BlockConfig, ModelConfig):
+class ThinkerConfig(InitialConfig, BlockConfig, ModelConfig):
     """Settings of :class:`ablab.model.thinker.Thinker`."""
 
     implementation: ClassVar[str] = "ablab.model.thinker:Thinker"
@@ -27,20 +28,6 @@ class ThinkerConfig(BlockConfig, ModelConfig):
     eval_thoughts: Annotated[int | None, Neutral(None)] = Field(None, ge=0, le=MAX_THOUGHTS)
     """The number of thinking steps in evaluation; null: ``n_thoughts``. It is part of the run id,
     because stored evaluations depend on it."""
-    init_std: float | None = Field(None, ge=0)
-    """The standard deviation of initial weights; null: 0.8 / sqrt(d_model). Matrices that write to
-    the residual stream use ``init_std / sqrt(6)``; biases start at 0."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_init_std(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("init_std") is None:
-            try:
-                d_model = int(data.get("d_model", cls.model_fields["d_model"].default))
-            except (TypeError, ValueError):
-                return data  # the field's own validation reports the error
-            data = data | {"init_std": 0.8 / max(1, d_model) ** 0.5}
-        return data
 
     @model_validator(mode="after")
     def _can_read(self) -> "ThinkerConfig":

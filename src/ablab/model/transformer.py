@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from ablab.model.attention import Attention
 from ablab.model.base import Model
-from ablab.model.block import Block, make_norm
-from ablab.model.config import NORMS, POSITIONS
+from ablab.model.block import Block
+from ablab.model.config import POSITIONS
 from ablab.model.forward import Forward
 from ablab.model.initial import draw_parameters
+from ablab.model.norm import create_norm
 from ablab.model.parts import InputPosition
 from ablab.model.roles import Role, is_position_wise
 from ablab.model.transformer_config import TransformerConfig
@@ -44,8 +45,8 @@ class Transformer(Model):
             own = config.block(number).position
             if own != config.position and issubclass(POSITIONS.find(own), InputPosition):
                 raise ValueError(f"blocks.{number}.position {own} is added to the embedding")
-        pre = config.norm_place == "pre"
-        self.norm = make_norm(config) if pre else NORMS.find("none")(d_model, config.bias)
+        kind, bias, eps = config.resolved_output_norm
+        self.norm = create_norm(kind, d_model, bias, eps)
         self.unembedding = nn.Linear(
             d_model, vocab_size, bias=config.bias and not config.tied_embeddings
         )
@@ -67,8 +68,7 @@ class Transformer(Model):
 
     def initialise(self, generator: torch.Generator) -> None:
         """Normal weights with ``init_std``, zero biases, norms at one."""
-        assert self.config.init_std is not None, "the configuration fills init_std"
-        draw_parameters(self, self.config.init_std, 2 * self.config.n_layers, generator)
+        draw_parameters(self, self.config, 2 * self.config.n_layers, generator)
 
     def forward(
         self, tokens: Int[Tensor, "B T"], forward: Forward | None = None

@@ -4,18 +4,30 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ablab.config import Config, Neutral
+from ablab.config import Component, Config, Neutral
 from ablab.model.attention_config import AttentionConfig
 from ablab.model.block_config import INPUT_POSITIONS, BlockConfig
-from ablab.model.config import MODELS, ModelConfig
+from ablab.model.config import MODELS, NORMS, ModelConfig
+from ablab.model.initial_config import InitialConfig
 from ablab.tasks.config import TaskConfig
 
 MAX_LAYERS = 1000  # of the deepest transformers in the literature
 _OF_A_BLOCK = frozenset(BlockConfig.model_fields)
 
 
+class OutputNormConfig(Config):
+    """Settings of the norm before the logits; what is null is that of the blocks' norms."""
+
+    kind: Annotated[str | None, Component(NORMS)] = None
+    """The norm; null: ``model.norm``, or none with ``norm_place: post``."""
+    eps: float | None = Field(None, gt=0)
+    """Its ε; null: ``model.norm_eps``."""
+    bias: bool | None = None
+    """Whether it has a bias; null: that of ``model.norm_bias``."""
+
+
 @MODELS.register("transformer")
-class TransformerConfig(BlockConfig, ModelConfig):
+class TransformerConfig(InitialConfig, BlockConfig, ModelConfig):
     """Settings of :class:`ablab.model.transformer.Transformer`."""
 
     implementation: ClassVar[str] = "ablab.model.transformer:Transformer"
@@ -26,10 +38,8 @@ class TransformerConfig(BlockConfig, ModelConfig):
     """The number of blocks."""
     tied_embeddings: bool = False
     """Whether the output layer shares the embedding's weights (Press and Wolf, 2017)."""
-    init_std: float | None = Field(None, ge=0)
-    """The standard deviation of initial weights; null: 0.8 / sqrt(d_model). Matrices that write to
-    the residual stream use ``init_std / sqrt(2 n_layers)`` (Radford et al., 2019); biases start
-    at 0."""
+    output_norm: Annotated[OutputNormConfig, Neutral(OutputNormConfig())] = OutputNormConfig()
+    """The norm before the logits; a name is short for its ``kind``."""
     blocks: Annotated[dict[int, BlockConfig], Neutral({})] = Field({})
     """Settings of single blocks that differ from those of the model, by block number from 0, as in
     ``model.blocks.1.attention.window=8``."""
@@ -37,16 +47,12 @@ class TransformerConfig(BlockConfig, ModelConfig):
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, data: Any) -> Any:
-        """Fills in ``init_std``, and the settings of each block from those of the model."""
+        """Fills in the settings of each block from those of the model."""
         if not isinstance(data, dict):
             return data
         data = dict(data)
-        if data.get("init_std") is None:
-            try:
-                d_model = int(data.get("d_model", cls.model_fields["d_model"].default))
-            except (TypeError, ValueError):
-                return data  # the field's own validation reports the error
-            data["init_std"] = 0.8 / max(1, d_model) ** 0.5
+        if isinstance(data.get("output_norm"), str):
+            data["output_norm"] = {"kind": data["output_norm"]}
         blocks = data.get("blocks")
         if isinstance(blocks, dict):
             shared = {key: value for key, value in data.items() if key in _OF_A_BLOCK}
@@ -55,6 +61,24 @@ class TransformerConfig(BlockConfig, ModelConfig):
                 for number, own in blocks.items()
             }
         return data
+
+    @property
+    def resolved_output_norm(self) -> tuple[str, bool, float | None]:
+        """The kind of the norm before the logits, whether it has a bias, and its ε."""
+        own = self.output_norm
+        kind = own.kind or (self.norm if self.norm_place == "pre" else "none")
+        bias = self.norms_have_bias if own.bias is None else own.bias
+        return kind, bias, self.norm_eps if own.eps is None else own.eps
+
+    @model_validator(mode="after")
+    def _the_output_norm_exists(self) -> "TransformerConfig":
+        own, kind = self.output_norm, self.resolved_output_norm[0]
+        if kind == "none" and (own.eps is not None or own.bias is not None):
+            raise ValueError(
+                "output_norm.eps and output_norm.bias need a norm before the logits, but there is "
+                "none; leave them out, or set output_norm.kind"
+            )
+        return self
 
     @model_validator(mode="after")
     def _blocks_fit(self) -> "TransformerConfig":
@@ -106,8 +130,11 @@ class TransformerConfig(BlockConfig, ModelConfig):
         return blocks + vocab_size * self.d_model * (1 if self.tied_embeddings else 2)
 
     def identity(self) -> dict[str, Any]:
-        """Includes only blocks whose settings differ from those of the model."""
+        """Includes only blocks, and an output norm, that differ from those of the model."""
         identity = super().identity()
+        plain = self.model_copy(update={"output_norm": OutputNormConfig()})
+        if self.resolved_output_norm == plain.resolved_output_norm:
+            identity.pop("output_norm", None)
         own = {key: value for key, value in identity.items() if key in _OF_A_BLOCK}
         blocks = {str(number): block.identity() for number, block in sorted(self.blocks.items())}
         identity["blocks"] = {number: each for number, each in blocks.items() if each != own}

@@ -6,6 +6,7 @@ Modules:
 - ``calibration``: how often expectations held, compared with the stated confidence.
 - ``curves``: the curve reader.
 - ``directions``: which values of a column are better.
+- ``diverged``: outcomes that runs which diverged can overturn.
 - ``effects``: the effects of settings, their interactions and their scaling.
 - ``family``: verdicts of one family, corrected for their number.
 - ``hypothesis_tests``: the statistical tests behind verdicts.
@@ -20,5 +21,6 @@ Modules:
 - ``spikes``: explains spikes and suggests a test.
 - ``statistics``: statistics for few seeds.
 - ``summary``: final values of each variant, with mean and spread over seeds.
+- ``two_groups``: outcomes of relations between numbers of runs that learnt or did not.
 - ``verdicts``: verdicts on expectations.
 """

@@ -21,7 +21,6 @@ from ablab.read.hypothesis_tests import (
     trend,
 )
 from ablab.read.measured import shown
-from ablab.tasks.config import Direction
 
 Outcome = Literal["held", "failed", "undecided"]
 ALPHA = 0.05
@@ -49,7 +48,7 @@ class Found:
     counts: tuple[tuple[int, int], ...] | None = None
 
 
-def order(sample: Sample, expectation: Expectation, better: Direction | None) -> Found:
+def order(sample: Sample, expectation: Expectation) -> Found:
     """Whether a measure falls, or rises, from each value of a setting to the next."""
     key = expectation.falls_with or expectation.rises_with
     assert key is not None, "given by the relation"
@@ -61,8 +60,7 @@ def order(sample: Sample, expectation: Expectation, better: Direction | None) ->
     means = np.nanmean(table, axis=1)
     path = ", ".join(f"{shown(m)} at {label}" for label, m in zip(labels, means, strict=True))
     if expectation.factor is not None:
-        found = _by_factor(sample, table, sign, expectation.factor, path)
-        return _unless_diverged(found, better is not None and bool(sample.diverged))
+        return _by_factor(sample, table, sign, expectation.factor, path)
     tested = trend(table, sign)
     evidence = f"{path}; {tested.text}{gaps(sample)}"
     against = [
@@ -83,13 +81,7 @@ def order(sample: Sample, expectation: Expectation, better: Direction | None) ->
         "failed": tested.p_reversed,
         "undecided": _least(tested.p, tested.p_reversed),
     }[outcome]
-    found = Found(outcome, evidence, value, interval, p)
-    if better is None:
-        return found
-    # A run that diverged is worse than any number, which agrees with the order at one end only.
-    rises = (sign > 0) == (outcome == "held")
-    worst = labels[-1 if rises == (better == "lower") else 0]
-    return _unless_diverged(found, sample.diverged > sample.at(key, worst).diverged)
+    return Found(outcome, evidence, value, interval, p)
 
 
 def _by_factor(
@@ -119,9 +111,7 @@ def _near(interval: tuple[float, float], sign: int) -> float:
     return interval[1] if sign > 0 else interval[0]
 
 
-def compare(
-    sample: Sample, other: Sample, expectation: Expectation, better: Direction | None
-) -> Found:
+def compare(sample: Sample, other: Sample, expectation: Expectation) -> Found:
     """Whether a measure is lower, higher or the same in some cells than in others."""
     paired = difference(sample, other)
     lost = gaps(sample, other)
@@ -140,16 +130,12 @@ def compare(
         beyond = _p(paired, np.sign(paired.mean) * margin)
         if p is not None and p < ALPHA:
             evidence += f"; within ±{margin:g}"
-            found = Found("held", evidence, value, interval, p)
-        elif apart:
-            found = Found("failed", evidence, value, interval, beyond)
-        else:
-            evidence += f"; not shown to be within ±{margin:g}"
-            outside = beyond if abs(paired.mean) > margin else None
-            found = Found("undecided", evidence, value, interval, _least(p, outside))
-        return _unless_diverged(
-            found, better is not None and bool(sample.diverged + other.diverged)
-        )
+            return Found("held", evidence, value, interval, p)
+        if apart:
+            return Found("failed", evidence, value, interval, beyond)
+        evidence += f"; not shown to be within ±{margin:g}"
+        outside = beyond if abs(paired.mean) > margin else None
+        return Found("undecided", evidence, value, interval, _least(p, outside))
     sign = -1 if expectation.relation == "lower_than" else 1
     if interval is None:
         return Found(
@@ -161,16 +147,10 @@ def compare(
         outcome = "held"
     elif high < expectation.by:
         outcome = "failed"
-    found = Found(outcome, evidence, value, interval, _p(paired, sign * expectation.by))
-    if better is None or outcome == "undecided":
-        return found
-    # A run that diverged is worse than any number. It cannot overturn what it agrees with.
-    first_is_higher = (sign > 0) == (outcome == "held")
-    against = other if first_is_higher == (better == "lower") else sample
-    return _unless_diverged(found, bool(against.diverged))
+    return Found(outcome, evidence, value, interval, _p(paired, sign * expectation.by))
 
 
-def within(sample: Sample, expectation: Expectation, better: Direction | None) -> Found:
+def within(sample: Sample, expectation: Expectation) -> Found:
     """Whether a measure's mean is in a range; with one seed, whether its value is."""
     low, high = limits(expectation)
     found = mean_interval(sample)
@@ -185,14 +165,7 @@ def within(sample: Sample, expectation: Expectation, better: Direction | None) -
     outside = (ends[1] <= low or ends[0] >= high) if strict else (ends[1] < low or ends[0] > high)
     outcome: Outcome = "held" if inside else "failed" if outside else "undecided"
     p = _in_range(found, low, high) if found.interval is not None else None
-    made = Found(outcome, evidence, found.mean, found.interval, p)
-    if better is None:
-        return made
-    # With a value that is worse than any number, the mean lies beyond any limit on that side.
-    limit = high if better == "lower" else low
-    beyond = found.mean >= high if better == "lower" else found.mean <= low
-    agrees = beyond if outcome == "failed" else bool(np.isinf(limit))
-    return _unless_diverged(made, bool(sample.diverged) and not agrees)
+    return Found(outcome, evidence, found.mean, found.interval, p)
 
 
 def limits(expectation: Expectation) -> tuple[float, float]:
@@ -206,15 +179,6 @@ def limits(expectation: Expectation) -> tuple[float, float]:
 def other_cell(expectation: Expectation) -> Mapping[str, Any]:
     """The settings of the cells that are compared with."""
     return expectation.lower_than or expectation.higher_than or expectation.same_as or {}
-
-
-def _unless_diverged(found: Found, against: bool) -> Found:
-    """Leaves it undecided if runs that diverged, and so have no number, could overturn it."""
-    if found.outcome == "undecided" or not against:
-        return found
-    would = {"held": "hold", "failed": "fail"}[found.outcome]
-    why = f"; it would {would} without the runs that diverged"
-    return replace(found, outcome="undecided", evidence=found.evidence + why, p=None)
 
 
 def _p(paired: Paired, at: float) -> float | None:

@@ -4,6 +4,7 @@ No mean is formed over such steps, and no last step stands for one. What decides
 to a common step, with bounds for runs that ended before; see ``rank_tests``. Else it is undecided.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,16 +15,18 @@ from ablab.experiments.measures import Measure
 from ablab.read.hypothesis_tests import Sample, gaps
 from ablab.read.judgements import ALPHA, Found, Outcome, limits
 from ablab.read.measured import shown
+from ablab.read.measures import is_step
 from ablab.read.rank_tests import (
     Bounds,
     bounds,
     first,
     horizon,
     in_order,
-    least_p,
     most_are,
     step_by_step,
 )
+from ablab.read.statistics.counts import unseen
+from ablab.read.statistics.permutation import least_p
 
 
 def order(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
@@ -50,17 +53,18 @@ def order(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     made = [bounds(cell.frame, end) for cell in cells]
     p, reverse = in_order(made, sign), in_order(made, -sign)
     remark = _ends(sample.frame) + gaps(sample)
+    up_to = _up_to(sample.frame, end, measure)
     if not any(count for count, _ in counts):
         return Found(
             "undecided",
-            f"{evidence}; nothing to compare up to step {end:,.0f}{remark}",
+            f"{evidence}; nothing to compare {up_to}{remark}",
             counts=counts,
         )
     if expectation.factor is not None:
         outcome: Outcome = "failed" if reverse < ALPHA else "undecided"
         evidence += "; no factor can be given of steps that were not reached" + remark
         return Found(outcome, evidence, p=reverse if outcome == "failed" else None, counts=counts)
-    evidence += f"; ranks {_up_to(sample.frame, end)}: p = {min(p, reverse):.2g}{remark}"
+    evidence += f"; ranks {up_to}: p = {min(p, reverse):.2g}{remark}"
     moves = step_by_step(made, sign)
     for move, words in ((0, "no order is known"), (-1, "opposite direction")):
         where = [f"{before} to {after}"
@@ -88,13 +92,13 @@ def compare(sample: Sample, other: Sample, expectation: Expectation, measure: Me
         return first(bounds(early.frame, end, max(by, 0.0)), bounds(late.frame, end, max(-by, 0.0)))
 
     remark = _ends(both) + gaps(sample, other)
+    up_to = _up_to(both, end, measure)
     if not counts[0][0] and not counts[1][0]:
         return Found(
             "undecided",
-            f"{evidence}; nothing to compare up to step {end:,.0f}{remark}",
+            f"{evidence}; nothing to compare {up_to}{remark}",
             counts=counts,
         )
-    up_to = _up_to(both, end)
     few = _too_few(sample, other)
     if expectation.relation == "same_as":
         margin = expectation.margin
@@ -147,6 +151,18 @@ def within(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     return Found(side if p < ALPHA else "undecided", evidence, p=p, counts=counts)
 
 
+def of_those_that_did(found: Found, sample: Sample, other: Sample, measure: Measure) -> Found:
+    """Says of values that are the same what so few seeds leave open.
+
+    That all of a few runs reached a step, or are alike, bounds the share of runs that are not
+    (Clopper and Pearson, 1934).
+    """
+    seeds = min(each.known["seed"].n_unique() for each in (sample, other))
+    runs = f"of runs that {_verb(measure)} it" if is_step(measure) else "of runs like these"
+    text = f"; this is {runs}: {seeds} of {seeds} leave a share of {unseen(seeds):.2f} others open"
+    return replace(found, evidence=found.evidence + text)
+
+
 def reached(sample: Sample) -> tuple[int, int]:
     """How many runs reached the step, and of how many for which it is known whether they did."""
     got = sample.known.height
@@ -190,12 +206,12 @@ def _when(sample: Sample, measure: Measure) -> str:
     return f" ({text.format(f'step{many} ')})"
 
 
-def _up_to(frame: pl.DataFrame, end: float) -> str:
+def _up_to(frame: pl.DataFrame, end: float, measure: Measure) -> str:
     """The step up to which ranks are compared."""
-    planned = frame.filter(pl.col("status") == "finished")["not_before"].drop_nulls()
-    common = len(planned) and planned.max() != planned.min()
-    why = " (the last that every cell was trained to)" if common else ""
-    return f"up to step {end:,.0f}{why}"
+    text = f"up to {end:,.0f} steps" if measure.function == "lag" else f"up to step {end:,.0f}"
+    planned = frame.filter(pl.col("status") == "finished").select("value", "not_before")
+    further = any((planned[name].fill_null(end) > end).any() for name in planned.columns)
+    return text + (", the last that every cell was trained to" if further else "")
 
 
 def _ends(frame: pl.DataFrame) -> str:

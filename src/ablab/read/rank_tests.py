@@ -8,7 +8,6 @@ before the horizon (a stop rule, which can depend on the outcome; an error) is o
 counts as whatever is worst for what is to be shown. A run that diverged will never get there.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +16,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
+
+from ablab.read.statistics.permutation import permutation_test
 
 Floats = NDArray[np.float64]
 
@@ -78,24 +79,11 @@ def first(sample: Bounds, other: Bounds) -> float:
     """
     early, late = sample.most, other.least
 
-    def ranked(x: Floats, y: Floats, axis: int = -1) -> Floats:
-        found: Floats = np.asarray(y.mean(axis=axis) - x.mean(axis=axis))
-        return found
-
     ranks = stats.rankdata(np.concatenate([early, late]))
     x, y = ranks[: len(early)], ranks[len(early) :]
-    if not len(x) or not len(y) or ranked(x, y) <= 0:
+    if not len(x) or not len(y) or x.mean() >= y.mean():
         return 1.0
-    found = stats.permutation_test(
-        (x, y), ranked, vectorized=True, n_resamples=_RESAMPLES, alternative="greater",
-        rng=np.random.default_rng(_SEED),
-    )  # fmt: skip
-    return min(1.0, 2 * float(found.pvalue))
-
-
-def least_p(count: int, other: int) -> float:
-    """The least two-sided p-value that a permutation of so many seeds can give."""
-    return min(1.0, 2 / math.comb(count + other, count))
+    return permutation_test(x, y)
 
 
 def in_order(cells: Sequence[Bounds], sign: int) -> float:

@@ -12,6 +12,8 @@ from ablab.model.generate import Sampling, answers
 from ablab.store.stored_run import StoredRun
 from ablab.tasks.base import Task
 from ablab.tasks.config import IGNORED
+from ablab.train.objective import DTYPES
+from ablab.watching.queries import products_in
 
 _AT_ONCE = 256  # samples per forward pass
 
@@ -74,6 +76,7 @@ def continuations(
     step: int | None = None,
     cached: bool = True,
     context: int | None = None,
+    precision: str | None = None,
 ) -> Iterator[list[str]]:
     """Generates text after a prompt; yields the text of each sample so far after every token.
 
@@ -86,6 +89,7 @@ def continuations(
         step: The step of the snapshot; by default, the last one.
         cached: See :func:`ablab.model.generate.stream`.
         context: See :func:`ablab.model.generate.stream`.
+        precision: The precision of generation; by default, that of the parameters.
 
     Raises:
         InputError: The prompt cannot be tokenized, the task needs one, or the context is too long.
@@ -108,7 +112,14 @@ def continuations(
             )
         )
     read = given.expand(samples, -1)
-    for token in model.stream(read, count, sampling, cached=cached, context=context):
+    if precision is not None:
+        model = model.to(DTYPES[precision])
+    stream = model.stream(read, count, sampling, cached=cached, context=context)
+    while True:
+        with products_in(precision, read.device):
+            token = next(stream, None)
+        if token is None:
+            break
         read = torch.cat([read, token[:, None]], dim=1)
         yield [task.text(row) for row in read.numpy()]
 

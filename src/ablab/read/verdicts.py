@@ -8,7 +8,7 @@ import polars as pl
 from ablab.config import InputError
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import VALUES, Measure, parse_measure
-from ablab.read import judgements, not_reached
+from ablab.read import diverged, judgements, not_reached, two_groups
 from ablab.read.directions import column_direction
 from ablab.read.hypothesis_tests import Sample
 from ablab.read.judgements import Found, Outcome, other_cell
@@ -141,7 +141,16 @@ def _compare(
 ) -> Found:
     if sample.unreached or other.unreached:
         return not_reached.compare(sample, other, expectation, measure)
-    return judgements.compare(sample, other, expectation, better)
+    groups = None
+    if measure.function in VALUES:
+        groups = two_groups.notice(better, sample, other)
+    if groups is not None:
+        found = two_groups.compare(sample, other, expectation, groups)
+    else:
+        found = judgements.compare(sample, other, expectation)
+    if found.outcome == "held" and expectation.same_as is not None:
+        found = not_reached.of_those_that_did(found, sample, other, measure)
+    return diverged.compared(found, sample, other, expectation, better)
 
 
 def _alone(
@@ -152,6 +161,11 @@ def _alone(
     if sample.unreached:
         judge_steps = not_reached.order if orders else not_reached.within
         return judge_steps(sample, expectation, measure)
-    if orders:
-        return judgements.order(sample, expectation, better)
-    return judgements.within(sample, expectation, better)
+    groups = two_groups.notice(better, sample) if measure.function in VALUES else None
+    found = None
+    if groups is not None:
+        judge_groups = two_groups.order if orders else two_groups.within
+        found = judge_groups(sample, expectation, groups)
+    if found is None:
+        found = (judgements.order if orders else judgements.within)(sample, expectation)
+    return diverged.alone(found, sample, expectation, better)

@@ -27,6 +27,18 @@ class Sample:
     about: dict[str, Any]
 
 
+def queried_sample(run: str, step: int, queries: Sequence[dict[str, Any]]) -> Sample:
+    """The answers to some queries as one sample; each is kept in ``about``, under ``queries``.
+
+    Args:
+        run: The run's id.
+        step: The step.
+        queries: Plain data with the key ``text``.
+    """
+    text = "\n\n".join(each["text"] for each in queries)
+    return Sample(run, step, text, {"queries": list(queries)})
+
+
 def save_samples(store: Store, samples: Iterable[Sample]) -> None:
     """Stores samples; a sample of the same run and step is replaced.
 

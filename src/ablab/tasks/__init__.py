@@ -10,4 +10,5 @@
 - ``scores``: measures shared by several tasks
 - ``split``: holding samples out by a hash of their content
 - ``subwords``: subword tokenizers
+- ``text_parts``: the parts of a text to train on and to hold out
 """

@@ -77,23 +77,6 @@ def load_subwords(content: str, called: str = "the tokenizer") -> Subwords:
     return Subwords(content, called)
 
 
-@lru_cache(maxsize=8)
-def encoded_corpus(
-    corpus: str, train_characters: int, content: str
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The training part and the held-out part of a corpus as tokens, encoded separately.
-
-    Raises:
-        ValueError: The tokenizer cannot encode the text.
-    """
-    text, subwords = read_corpus(corpus), load_subwords(content)
-    train = subwords.tokens(text[:train_characters]).astype(np.int32)
-    held_out = subwords.tokens(text[train_characters:]).astype(np.int32)
-    for share in (train, held_out):
-        share.setflags(write=False)  # the cached arrays are shared
-    return train, held_out
-
-
 @lru_cache(maxsize=16)
 def content_digest(content: str) -> str:
     """SHA-256 of the JSON of a tokenizer, independent of its formatting (hexadecimal)."""

@@ -1,17 +1,15 @@
 """Predicting the next character or subword of a text."""
 
-from functools import lru_cache
-
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ablab.tasks.base import Batch, Task
-from ablab.tasks.corpora import corpus_characters, read_corpus
 from ablab.tasks.random import permuted
-from ablab.tasks.subwords import Subwords, encoded_corpus, load_subwords
+from ablab.tasks.subwords import Subwords, load_subwords
 from ablab.tasks.text_config import TextConfig
+from ablab.tasks.text_parts import TRAIN
 
 PADDING = 0
 
@@ -39,26 +37,15 @@ class Characters:
         return np.array(found, dtype=np.int64)
 
 
-@lru_cache(maxsize=8)
-def _numbered_corpus(name: str) -> NDArray[np.int32]:
-    """A corpus as tokens, one per character."""
-    points = np.frombuffer(read_corpus(name).encode("utf-32-le"), dtype="<u4")
-    distinct = list(map(ord, corpus_characters(name)))
-    table = np.zeros(1 + max(distinct, default=0), dtype=np.int32)
-    table[distinct] = np.arange(1, 1 + len(distinct))
-    numbers: NDArray[np.int32] = table[points]
-    numbers.setflags(write=False)  # the cached array is shared
-    return numbers
-
-
 class Text(Task):
     """The input is a window of a text; the target at each position is the next token.
 
     Token 0 is padding, which does not occur in windows. Character k of the sorted distinct
     characters, or token k of a subword tokenizer, is token k + 1. Neither the model nor a
-    tokenizer is trained on the end of the text (a share ``held_out`` of its characters). An epoch
-    visits every window of ``seq_len`` tokens of the rest once, in an order drawn by a keyed
-    permutation of (seed, epoch); the last batch of an epoch can include windows of the next one.
+    tokenizer is trained on what is held out: the end of the text (a share ``held_out`` of its
+    characters), or its ``splits``. An epoch visits every window of ``seq_len`` tokens of the rest
+    once, in an order drawn by a keyed permutation of (seed, epoch); the last batch of an epoch can
+    include windows of the next one.
 
     >>> task = Text(TextConfig(corpus="python-stdlib", seq_len=8))
     >>> batch = task.draw(seed=0, first_step=1, steps=1, batch_size=2)
@@ -76,16 +63,11 @@ class Text(Task):
         self.config: TextConfig = config
         content = config.subwords_json
         self._codec: Characters | Subwords
-        if content is not None:
-            self._codec = load_subwords(content)
-            self._train, self._held_out = encoded_corpus(
-                config.corpus, config.train_characters, content
-            )
-            return
-        self._codec = Characters(corpus_characters(config.corpus))
-        numbers = _numbered_corpus(config.corpus)
-        self._train = numbers[: config.train_characters]
-        self._held_out = numbers[config.train_characters :]
+        self._codec = Characters(config.characters) if content is None else load_subwords(content)
+        tokens = config.encoded_parts
+        self._train = tokens.pop(TRAIN)
+        self._held_out = tokens.pop(config.main_split)
+        self._others = tokens
 
     @property
     def windows(self) -> int:
@@ -106,19 +88,26 @@ class Text(Task):
 
     def held_out(self, samples: int) -> Batch:
         """At most ``samples`` windows, spread evenly over the held-out text."""
-        return self._spread(samples, self.config.seq_len)
+        return self._spread(self._held_out, samples, self.config.seq_len)
 
     def evaluation_sets(self, samples: int) -> dict[str, Batch]:
-        """The held-out windows, and a set with about as many tokens for each of ``eval_lengths``.
+        """The held-out windows, those of other splits, and longer ones of each.
 
-        The set with windows of length L is ``length_L``; its windows are spread evenly over the
-        held-out text.
+        The sets of another split have its name. A set with windows of length L, for each of
+        ``eval_lengths``, is ``length_L``, or ``SPLIT_length_L`` of another split; it has about as
+        many tokens. All windows are spread evenly over their text.
         """
         sets = {"": self.held_out(samples)}
         for length in self.config.eval_lengths:
-            count = max(1, round(samples * self.config.seq_len / length))
-            sets[f"length_{length}"] = self._spread(count, length)
+            sets[f"length_{length}"] = self._longer(self._held_out, samples, length)
+        for name, text in self._others.items():
+            sets[name] = self._spread(text, samples, self.config.seq_len)
+            for length in self.config.eval_lengths:
+                sets[f"{name}_length_{length}"] = self._longer(text, samples, length)
         return sets
+
+    def _longer(self, text: NDArray[np.int32], samples: int, length: int) -> Batch:
+        return self._spread(text, max(1, round(samples * self.config.seq_len / length)), length)
 
     def measures(
         self,
@@ -142,10 +131,10 @@ class Text(Task):
         """
         return self._codec.tokens(text)
 
-    def _spread(self, samples: int, length: int) -> Batch:
-        last = len(self._held_out) - length - 1
+    def _spread(self, text: NDArray[np.int32], samples: int, length: int) -> Batch:
+        last = len(text) - length - 1
         starts = np.unique(np.linspace(0, last, samples).round()).astype(np.int64)
-        return self._cut(self._held_out, starts, length)
+        return self._cut(text, starts, length)
 
     def _cut(self, text: NDArray[np.int32], starts: NDArray[np.int64], length: int) -> Batch:
         window = starts[..., None] + np.arange(length + 1)

@@ -4,21 +4,26 @@ Checking settings reads no corpus and trains no tokenizer: ``check_data`` does, 
 that depends on the text.
 """
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from ablab.config import NotInIdentity
+from ablab.config import Neutral, NotInIdentity
 from ablab.tasks.config import ACCURACIES, TASKS, Direction, TaskConfig
-from ablab.tasks.corpora import corpus_characters, corpus_digest, read_corpus
+from ablab.tasks.corpora import corpus_digest, read_corpus
 from ablab.tasks.subwords import (
     bpe_of_corpus,
     check_tokenizer_name,
     content_digest,
-    encoded_corpus,
     load_subwords,
     read_tokenizer,
 )
+from ablab.tasks.text_parts import HELD_OUT, TRAIN, Part, encoded_part, joint_characters, parts_of
+
+_SPLIT = re.compile(r"(?!length_)[a-z][a-z0-9_]*")
 
 
 @TASKS.register("text")
@@ -40,10 +45,50 @@ class TextConfig(TaskConfig):
     """The number of subwords for ``tokenizer: bpe``, including the 256 bytes."""
     seq_len: int = Field(64, ge=1)
     """The number of input tokens (T)."""
-    held_out: float = Field(0.1, gt=0, lt=1)
-    """The share of the text, at its end, that is held out for evaluation."""
+    held_out: Annotated[float | str, Field(union_mode="left_to_right")] = 0.1
+    """The share of the text, at its end, that is held out for evaluation; or, with ``splits``, the
+    name of the split whose measures are ``eval_MEASURE``, by default the first."""
+    splits: Annotated[dict[str, float | str], Neutral({})] = Field({})
+    """Held-out parts by name, such as ``{validation: 0.1, test: other.txt}``: a share of the text,
+    at its end and in this order, or another corpus or file. Measures of splits other than
+    ``held_out`` are ``eval_MEASURE/NAME``, and of ``eval_lengths``,
+    ``eval_MEASURE/NAME_length_LENGTH``."""
     eval_lengths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], NotInIdentity()] = ()
     """Additional sequence lengths for evaluation, as ``eval_MEASURE/length_LENGTH``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _held_out_names_a_split(cls, data: Any) -> Any:
+        """Fills in the name of the first split."""
+        if isinstance(data, dict) and isinstance(splits := data.get("splits"), dict) and splits:
+            return {"held_out": next(iter(splits))} | data
+        return data
+
+    @model_validator(mode="after")
+    def _splits_fit(self) -> "TextConfig":
+        if not self.splits:
+            if isinstance(self.held_out, str) or not 0 < self.held_out < 1:
+                raise ValueError(
+                    f"held_out {self.held_out} is not a share between 0 and 1"
+                    + ("; a name needs splits" if isinstance(self.held_out, str) else "")
+                )
+            return self
+        for name, value in self.splits.items():
+            if not _SPLIT.fullmatch(name) or name == TRAIN:
+                raise ValueError(
+                    f"splits.{name} is not a valid name; expected lower-case letters, digits and "
+                    f"underscores, and not train or length_…"
+                )
+            if not isinstance(value, str) and not 0 < value < 1:
+                raise ValueError(f"splits.{name} {value} is not a share between 0 and 1")
+        held_out = sum(value for value in self.splits.values() if not isinstance(value, str))
+        if held_out >= 1:
+            raise ValueError(f"splits hold out {held_out:g} of the text; nothing is left to train")
+        if self.held_out not in self.splits:
+            raise ValueError(
+                f"held_out {self.held_out} is not one of splits: {', '.join(self.splits)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _settings_belong(self) -> "TextConfig":
@@ -75,6 +120,13 @@ class TextConfig(TaskConfig):
                 )
         train, held_out = self.share_sizes
         unit = "characters" if self.tokenizer == "char" else "tokens"
+        for name, tokens in self.encoded_parts.items() if self.splits else ():
+            longest = self.seq_len if name == TRAIN else self.longest_input
+            if longest + 1 > len(tokens):
+                raise ValueError(
+                    f"{name} has {len(tokens):,} {unit}, but the longest input has {longest:,}, "
+                    f"and a part needs one more"
+                )
         if self.seq_len + 1 > min(train, held_out):
             raise ValueError(
                 f"seq_len {self.seq_len} is longer than the text: {self.corpus} has "
@@ -91,12 +143,32 @@ class TextConfig(TaskConfig):
     @property
     def train_characters(self) -> int:
         """The number of characters, from the beginning, to train on."""
-        return round(len(read_corpus(self.corpus)) * (1 - self.held_out))
+        stop = self.parts[TRAIN].stop
+        return len(read_corpus(self.corpus)) if stop is None else stop
+
+    @property
+    def main_split(self) -> str:
+        """The name of the part whose measures are ``eval_MEASURE``."""
+        return self.held_out if isinstance(self.held_out, str) else HELD_OUT
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The parts of the text by name: ``train``, then those that are held out."""
+        splits = self.splits or {HELD_OUT: self.held_out}
+        return parts_of(self.corpus, splits)
+
+    @property
+    def encoded_parts(self) -> dict[str, NDArray[np.int32]]:
+        """The tokens of each part; the arrays are shared and must not be written."""
+        content = self.subwords_json
+        characters = "" if content is not None else self.characters
+        return {name: encoded_part(part, content, characters) for name, part in self.parts.items()}
 
     @property
     def characters(self) -> str:
         """The distinct characters in order; with ``char``, character k is token k + 1."""
-        return corpus_characters(self.corpus)
+        others = (value for value in self.splits.values() if isinstance(value, str))
+        return joint_characters((self.corpus, *others))
 
     @property
     def subwords_json(self) -> str | None:
@@ -110,11 +182,8 @@ class TextConfig(TaskConfig):
     @property
     def share_sizes(self) -> tuple[int, int]:
         """The number of training tokens and the number of held-out tokens."""
-        content = self.subwords_json
-        if content is None:
-            return self.train_characters, len(read_corpus(self.corpus)) - self.train_characters
-        train, held_out = encoded_corpus(self.corpus, self.train_characters, content)
-        return len(train), len(held_out)
+        found = self.encoded_parts
+        return len(found[TRAIN]), len(found[self.main_split])
 
     @property
     def train_size(self) -> int:
@@ -153,6 +222,11 @@ class TextConfig(TaskConfig):
     def identity(self) -> dict[str, Any]:
         """The corpus and a subword tokenizer enter by their content, independent of their paths."""
         identity = super().identity() | {"corpus_sha256": corpus_digest(self.corpus)}
+        if self.splits:  # a list, since the order of shares matters
+            identity["splits"] = [
+                [name, corpus_digest(value) if isinstance(value, str) else value]
+                for name, value in self.splits.items()
+            ]
         content = self.subwords_json
         if content is None:
             return identity

@@ -169,7 +169,7 @@ class Reference:
         finally:
             stack.evaluates_together = True
         apart = _distance(together, alone, alone.abs().clamp(min=1.0))
-        limit = tolerance(stack.config.precision, batch.tokens.size)
+        limit = tolerance(stack.config.evaluation_precision, batch.tokens.size)
         differs = bool((apart > limit).any())
         run = stack.runs[int(apart.argmax())].id if differs else None
         return Comparison(float(apart.max()), 0.0, limit, "loss" if differs else None, run)

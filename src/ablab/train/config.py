@@ -22,7 +22,10 @@ class ScheduleConfig(Config):
     kind: Literal["constant", "linear", "cosine"] = "constant"
     """The factor after the warm-up: 1, or a linear or cosine decay from 1 to ``final``."""
     warmup: int = Field(0, ge=0)
-    """Steps of linear warm-up: at step s ≤ ``warmup``, the factor is s / ``warmup``."""
+    """Steps of linear warm-up: at step s ≤ ``warmup``, the factor is f + (1 - f) s / ``warmup``,
+    where f is ``warmup_from``."""
+    warmup_from: Annotated[float, Neutral(0.0)] = Field(0.0, ge=0, le=1)
+    """The factor from which the warm-up rises (f)."""
     final: float = Field(0.0, ge=0, le=1)
     """The factor from step ``total`` on (linear and cosine)."""
     total: int | None = Field(None, ge=1)
@@ -30,6 +33,8 @@ class ScheduleConfig(Config):
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> "ScheduleConfig":
+        if self.warmup_from and not self.warmup:
+            raise ValueError("warmup_from needs a warmup of at least one step")
         if self.total is not None and self.warmup >= self.total:
             raise ValueError(f"warmup {self.warmup} must end before the total {self.total}")
         return self
@@ -74,6 +79,9 @@ class LossConfig(Config):
         return self.kind == "cross_entropy" and not self.label_smoothing and not self.z_loss
 
 
+Precision = Literal["float32", "float64", "bfloat16", "tf32"]
+
+
 class EvaluateConfig(Config):
     """Evaluation on held-out data, which also happens at step 0 and at the last step."""
 
@@ -81,6 +89,9 @@ class EvaluateConfig(Config):
     """Steps from one evaluation to the next."""
     samples: int = Field(1024, ge=1)
     """The number of held-out samples, the same for every run."""
+    precision: Precision | None = None
+    """The precision of evaluation; null: ``train.precision``. It is part of the run id where it is
+    another one, because stored evaluations depend on it."""
 
 
 class SnapshotConfig(Config):
@@ -159,7 +170,7 @@ class TrainConfig(Config):
     """The learning-rate schedule; a name is short for its ``kind``."""
     loss: LossConfig = LossConfig()
     """The loss; a name is short for its ``kind``."""
-    precision: Literal["float32", "float64", "bfloat16", "tf32"] = "float32"
+    precision: Precision = "float32"
     """The precision of parameters and arithmetic. ``bfloat16`` and ``tf32`` only affect matrix
     products: the first uses ``torch.autocast``, the second TensorFloat-32 on GPUs that support it.
     Parameters, updates and the loss stay in float32. In both, methods of training agree within
@@ -253,6 +264,11 @@ class TrainConfig(Config):
         return cls.model_validate(own | shared)
 
     @property
+    def evaluation_precision(self) -> Precision:
+        """``evaluate.precision``, or that of training if it is null."""
+        return self.evaluate.precision or self.precision
+
+    @property
     def schedule_total(self) -> int:
         """The step at which the schedule ends."""
         return self.steps if self.schedule.total is None else self.schedule.total
@@ -266,4 +282,6 @@ class TrainConfig(Config):
         identity |= optimizer.identity()
         if self.schedule.kind != "constant":
             identity["schedule"]["total"] = self.schedule_total
+        if self.evaluation_precision != self.precision:
+            identity["evaluate_precision"] = self.evaluation_precision
         return identity

@@ -18,7 +18,8 @@ def factors(
         steps: The number of steps.
     """
     step = np.arange(first_step, first_step + steps, dtype=np.float64)
-    warming = step / max(schedule.warmup, 1)
+    rise = 1 - schedule.warmup_from
+    warming = schedule.warmup_from + rise * step / max(schedule.warmup, 1)
     progress = np.clip((step - schedule.warmup) / max(total - schedule.warmup, 1), 0.0, 1.0)
     match schedule.kind:
         case "constant":

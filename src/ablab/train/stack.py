@@ -20,11 +20,12 @@ from ablab.train.compiled_gradients import make_gradients
 from ablab.train.config import LossConfig
 from ablab.train.evaluation import evaluate_runs
 from ablab.train.gradients import Gradients, LossesAndGradients
-from ablab.train.host import to_host
+from ablab.train.host import move_step, to_host
 from ablab.train.method import Method
 from ablab.train.objective import DTYPES, Objective
 from ablab.train.optimizer import Scalars, initial_state, make_optimizer
 from ablab.train.parameter_layout import ParameterLayout
+from ablab.train.precision import products_during, set_products
 from ablab.train.prefetch import Prefetcher
 from ablab.train.recovery import Recovery, RecoveryState, Restart
 from ablab.train.run import Run
@@ -143,9 +144,8 @@ class Stack:
             raise ValueError(f"{kind} trains one run at a time; {len(runs)} runs cannot be stacked")
         precision = self.config.precision
         self.objective = self._objective_of(model, precision)
-        if device.type == "cuda":
-            # A global setting; a process trains one stack at a time.
-            torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+        set_products(device, precision)
+        self._evaluation: Objective | None = None  # in another precision
         self._check_model(model)
         self._compile_seconds: dict[Method, float] = {}
         self._gradients = self._make_gradients()
@@ -174,12 +174,15 @@ class Stack:
         """The same loss with a new model, so that passes leave nothing behind in the stack's.
 
         Args:
-            precision: Another precision; by default that of training.
+            precision: Another precision, but not a lower one for the loss; by default that of
+                training.
         """
         model = initial_model(self.runs[0]).to(self.device)
         if precision is None:
             return self._objective_of(model, self.config.precision)
-        loss = self.config.loss.model_copy(update={"dtype": precision})
+        loss = self.config.loss
+        if precision == "float64":
+            loss = loss.model_copy(update={"dtype": precision})
         return self._objective_of(model.to(DTYPES[precision]), precision, loss)
 
     def _objective_of(
@@ -267,7 +270,7 @@ class Stack:
     def renew(self) -> None:
         """Replaces the model, in which a pass may have left something behind, with a new one."""
         self._compile_seconds[self.method] = self.compile_seconds
-        self.objective = self.new_objective()
+        self.objective, self._evaluation = self.new_objective(), None
         self._gradients = self._make_gradients()
 
     def gradients_at(
@@ -323,7 +326,7 @@ class Stack:
                 restarts += found_restarts
                 unchecked = 0
         assert norms is not None, "the last step computes the gradient's norm"
-        losses, norm, watched = self._moved(drawn, norms, statistics)
+        losses, norm, watched = move_step(drawn, norms, statistics)
         bad = np.concatenate(fatal) if fatal else ~np.isfinite(losses)
         return Advance(losses, norm, np.stack(rates), bad, restarts, watched)
 
@@ -373,17 +376,6 @@ class Stack:
             self.collector.forget()
         return ends, restarts
 
-    def _moved(
-        self, losses: Sequence[Tensor], norms: Tensor, numbers: Tensor | None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
-        """Moves losses (K, R), norms (R,) and statistics (R, S) to the host in one transfer."""
-        count, runs = len(losses), len(self.runs)
-        flat = [torch.stack(list(losses)).reshape(-1), norms]
-        flat += [] if numbers is None else [numbers.reshape(-1)]
-        moved = to_host(torch.cat(flat))
-        watched = None if numbers is None else moved[(count + 1) * runs :].reshape(runs, -1)
-        return moved[: count * runs].reshape(count, runs), moved[count * runs :][:runs], watched
-
     def draw(self, step: int) -> Batches:
         """Draws the batches and dropout words of a step, with the leading axes (1, R, B)."""
         return self._prefetcher.draw(step, 1)
@@ -397,6 +389,12 @@ class Stack:
                 tokens if that is more.
         """
         chunk = chunk or max(self.config.batch_size, _EVALUATED_TOKENS // batch.tokens.shape[-1])
-        return evaluate_runs(
-            self.objective, self.layout, self.theta, batch, chunk, self.evaluates_together
-        )
+        own, precision = self.config.precision, self.config.evaluation_precision
+        objective = self.objective
+        if precision != own:
+            objective = self._evaluation = self._evaluation or self.new_objective(precision)
+        theta = self.theta.to(DTYPES[precision])
+        with products_during(self.device, precision, own):
+            return evaluate_runs(
+                objective, self.layout, theta, batch, chunk, self.evaluates_together
+            )

@@ -10,6 +10,7 @@ Modules:
 - ``parameter_statistics``: statistics of parameters, gradients and optimizer state.
 - ``predictions``: helpers for reducers that compare logits with targets.
 - ``programs``: compiled functions of single tensors.
+- ``queries``: generates text from queries while runs train.
 - ``recorder``: the flight recorder.
 - ``reducer``: the interface of a reducer and its decorator.
 - ``reducers``: the shipped reducers, one per file.

@@ -5,23 +5,60 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ablab.config import Config, InputError, nearest
+from ablab.train.config import Precision
 from ablab.watching.names import CAPTURED, DEFAULT, FAMILIES, split_pattern
 
 _EXPECTED = "default, all, none, or patterns of FAMILY/SITE-OR-PARAMETER/REDUCER"
 
 
-class CaptureConfig(Config):
+class _AtSteps(Config):
+    """Something that is done at some steps."""
+
+    steps: Annotated[tuple[int, ...] | int | Literal["log"], Field(union_mode="left_to_right")] = (
+        "log"
+    )
+    """The steps after whose update it is done (0: the initial state): a list, N for every
+    N-th step, or ``log`` for 0, 1, 2, 4, 8, …"""
+
+    @field_validator("steps")
+    @classmethod
+    def _steps_are_steps(cls, value: Any) -> Any:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("N, for every N-th step, must be at least 1")
+        if isinstance(value, tuple) and (not value or min(value) < 0):
+            raise ValueError("a list of steps must not be empty, and no step may be below 0")
+        return value
+
+    def at(self, step: int) -> bool:
+        """Whether it is done after a step."""
+        if isinstance(self.steps, tuple):
+            return step in self.steps
+        if self.steps == "log":
+            return step & (step - 1) == 0
+        return step % self.steps == 0
+
+    def count(self, steps: int) -> int:
+        """The number of steps from 0 to ``steps`` at which it is done."""
+        if isinstance(self.steps, tuple):
+            return len({step for step in self.steps if step <= steps})
+        return steps.bit_length() + 1 if self.steps == "log" else steps // self.steps + 1
+
+    def next_stop(self, step: int) -> int | None:
+        """The next step after ``step`` at which it is done, or None."""
+        if isinstance(self.steps, tuple):
+            return min((each for each in self.steps if each > step), default=None)
+        return (
+            1 << step.bit_length() if self.steps == "log" else (step // self.steps + 1) * self.steps
+        )
+
+
+class CaptureConfig(_AtSteps):
     """Complete tensors that are saved at some steps."""
 
     what: tuple[str, ...] = Field(min_length=1)
     """Names or patterns of FAMILY/SITE-OR-PARAMETER. Families: ``activation`` (of a probe batch,
     which is the first held-out samples, in evaluation mode), ``param`` and ``optimizer``. A bare
     site is an activation."""
-    steps: Annotated[tuple[int, ...] | int | Literal["log"], Field(union_mode="left_to_right")] = (
-        "log"
-    )
-    """The steps after whose update tensors are saved (0: the initial state): a list, N for every
-    N-th step, or ``log`` for 0, 1, 2, 4, 8, …"""
     samples: int = Field(8, ge=1, le=65536)
     """Number of samples in the probe batch."""
 
@@ -43,36 +80,36 @@ class CaptureConfig(Config):
                 )
         return value
 
-    @field_validator("steps")
+
+class QueryConfig(Config):
+    """A prompt that runs continue, and how."""
+
+    prompt: str = Field(min_length=1)
+    """The prompt, in the task's own symbols."""
+    tokens: int = Field(128, ge=1, le=10**6)
+    """The number of tokens to generate."""
+    temperature: float = Field(1.0, ge=0)
+    """The divisor of the logits; 0 always selects the most likely token."""
+    top_k: int | None = Field(None, ge=1)
+    """Draws only from the k most likely tokens; null: all."""
+    top_p: float | None = Field(None, gt=0, le=1)
+    """Draws only from the most likely tokens with total probability p; null: all."""
+    seed: int = Field(0, ge=0, lt=2**63)
+    """The seed for sampling."""
+
+
+class GenerateConfig(_AtSteps):
+    """Text that is generated from queries while runs train, and kept with the run and the step."""
+
+    queries: tuple[QueryConfig, ...] = Field(min_length=1)
+    """The queries."""
+    precision: Precision | None = None
+    """The precision of generation; null: ``train.precision``."""
+
+    @field_validator("queries", mode="before")
     @classmethod
-    def _steps_are_steps(cls, value: Any) -> Any:
-        if isinstance(value, int) and value < 1:
-            raise ValueError("N, for every N-th step, must be at least 1")
-        if isinstance(value, tuple) and (not value or min(value) < 0):
-            raise ValueError("a list of steps must not be empty, and no step may be below 0")
-        return value
-
-    def at(self, step: int) -> bool:
-        """Whether tensors are saved after a step."""
-        if isinstance(self.steps, tuple):
-            return step in self.steps
-        if self.steps == "log":
-            return step & (step - 1) == 0
-        return step % self.steps == 0
-
-    def count(self, steps: int) -> int:
-        """The number of steps from 0 to ``steps`` at which tensors are saved."""
-        if isinstance(self.steps, tuple):
-            return len({step for step in self.steps if step <= steps})
-        return steps.bit_length() + 1 if self.steps == "log" else steps // self.steps + 1
-
-    def next_stop(self, step: int) -> int | None:
-        """The next step after ``step`` at which tensors are saved, or None."""
-        if isinstance(self.steps, tuple):
-            return min((each for each in self.steps if each > step), default=None)
-        return (
-            1 << step.bit_length() if self.steps == "log" else (step // self.steps + 1) * self.steps
-        )
+    def _one_query(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, dict) else value
 
 
 class _Chooses(Config):
@@ -144,6 +181,9 @@ class WatchConfig(_Chooses):
     capture_limit: float = Field(10.0, gt=0)
     """Maximum size of an experiment's captures, in gigabytes (10⁹ bytes); an experiment that would
     exceed it is rejected before training."""
+    generate: GenerateConfig | None = None
+    """Text generated from queries, also at the last step; null: none. Without it, the entry of a
+    text experiment has a sample of each variant's last step."""
     recorder: RecorderConfig | None = RecorderConfig()
     """The flight recorder; null turns it off."""
 
@@ -153,4 +193,11 @@ class WatchConfig(_Chooses):
         return (value,) if isinstance(value, dict) else value
 
 
-__all__ = ["FAMILIES", "CaptureConfig", "RecorderConfig", "WatchConfig"]
+__all__ = [
+    "FAMILIES",
+    "CaptureConfig",
+    "GenerateConfig",
+    "QueryConfig",
+    "RecorderConfig",
+    "WatchConfig",
+]

@@ -13,13 +13,14 @@ from ablab.model.config import NORMS
 
 @NORMS.register("frobenius")
 class FrobeniusNorm(nn.Module):
-    """Euclidean norm one over the last axis, without learned parameters; ε = 1e-12."""
+    """Euclidean norm one over the last axis, without learned parameters; ε defaults to 1e-12."""
 
     ablab_position_wise = True
 
-    def __init__(self, width: int, bias: bool) -> None:
+    def __init__(self, width: int, bias: bool, eps: float = 1e-12) -> None:
         super().__init__()
+        self.eps = eps
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         """Returns x / sqrt(Σ x² + ε)."""
-        return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-12)
+        return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + self.eps)

@@ -9,13 +9,13 @@ from ablab.model.config import NORMS
 
 @NORMS.register("rms")
 class RMSNorm(nn.RMSNorm):
-    """Root mean square one over the last axis, then a learned scale; ε = 1e-5."""
+    """Root mean square one over the last axis, then a learned scale; ε defaults to 1e-5."""
 
     ablab_position_wise = True
     ablab_drawn = True
 
-    def __init__(self, width: int, bias: bool) -> None:
-        super().__init__(width, eps=1e-5)
+    def __init__(self, width: int, bias: bool, eps: float = 1e-5) -> None:
+        super().__init__(width, eps=eps)
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         """Normalizes, then scales; separately, because x may have half precision."""

@@ -1,0 +1,158 @@
+"""Outcomes of relations between numbers of which runs fall into two groups: they learnt, or not.
+
+A mean over both groups describes no run. So the runs of each group are counted first, ranks decide
+instead of means, and the values of the better group follow.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from ablab.experiments.expectations import Expectation
+from ablab.read.hypothesis_tests import Floats, Sample, gaps
+from ablab.read.judgements import ALPHA, Found, Outcome, limits
+from ablab.read.measured import shown
+from ablab.read.rank_tests import Bounds, first, in_order, most_are, step_by_step
+from ablab.read.statistics.counts import probability_test
+from ablab.read.statistics.groups import notice_cut
+from ablab.read.statistics.permutation import least_p
+from ablab.tasks.config import Direction
+
+_LOGARITHMIC = 3.0  # values that span a larger factor are looked at on a logarithmic scale
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Two groups of runs.
+
+    Attributes:
+        cut: A value between them.
+        better: Which group is better; None if that was not declared.
+    """
+
+    cut: float
+    better: Direction | None
+
+    def of(self, sample: Sample) -> Floats:
+        """The values of a sample in the better group; the lower one if neither is."""
+        values = sample.known["value"].to_numpy()
+        found: Floats = values[values > self.cut if self.better == "higher" else values < self.cut]
+        return found
+
+    def counts(self, *samples: Sample) -> str:
+        """How many runs of each sample are in the better group, and where the groups part."""
+        word = "learnt" if self.better else f"below {shown(self.cut)}:"
+        parts = [f"{len(self.of(each))} of {each.known.height}" for each in samples]
+        return f"{word} {' vs '.join(parts)} (two groups of runs, apart at {shown(self.cut)})"
+
+    def levels(self, *samples: Sample) -> str:
+        """The medians of the better group in each sample that has one."""
+        found = [self.of(each) for each in samples]
+        medians = [shown(float(np.median(each))) if len(each) else "none" for each in found]
+        those = "those that learnt" if self.better else "the lower group"
+        return f"; {those}: median {' vs '.join(medians)}"
+
+
+def notice(better: Direction | None, *samples: Sample) -> Groups | None:
+    """The two groups into which the runs of some samples fall; None if they do not."""
+    frames = [sample.known for sample in samples]
+    rows: list[Floats] = []
+    for sample, frame in zip(samples, frames, strict=True):
+        parts = frame.partition_by(sample.keys) if sample.keys else [frame]
+        rows += [part["value"].to_numpy() for part in parts]
+    longest = max((len(row) for row in rows), default=0)
+    if not longest:
+        return None
+    values = np.full((len(rows), longest), np.nan)
+    for place, row in enumerate(rows):
+        values[place, : len(row)] = row
+    least, most = np.nanmin(values), np.nanmax(values)
+    logarithmic = bool(least > 0 and most / least > _LOGARITHMIC)
+    cut = float(notice_cut(np.log(values) if logarithmic else values))
+    if np.isnan(cut):
+        return None
+    return Groups(float(np.exp(cut)) if logarithmic else cut, better)
+
+
+def compare(sample: Sample, other: Sample, expectation: Expectation, groups: Groups) -> Found:
+    """Whether values are lower, higher or the same in some cells as in others, by ranks."""
+    counts = [(len(groups.of(each)), each.known.height) for each in (sample, other)]
+    p_counts = probability_test(*counts[0], *counts[1])
+    evidence = f"{groups.counts(sample, other)}: p = {p_counts:.2g}{groups.levels(sample, other)}"
+    one, two = _bounds(sample), _bounds(other)
+
+    def p_lower(low: Bounds, high: Bounds, by: float) -> float:
+        """The p-value that the first sample is lower by more than so much."""
+        return first(Bounds(low.least + by, low.most + by), high)
+
+    lost = gaps(sample, other)
+    least = least_p(len(one.least), len(two.least))
+    few = f" ({len(one.least)} vs {len(two.least)} seeds cannot give less than {least:.2g})"
+    few = "" if least < ALPHA else few
+    if expectation.relation == "same_as":
+        margin = expectation.margin
+        assert margin is not None, "checked with the expectation"
+        p = min(1.0, 2 * min(p_lower(one, two, margin), p_lower(two, one, margin)))
+        evidence += f"; ranks of all, for a difference of {margin:g}: p = {p:.2g}{few}{lost}"
+        outcome: Outcome = "failed" if p < ALPHA else "undecided"
+        return Found(outcome, evidence, p=p if outcome == "failed" else None)
+    ways = (one, two) if expectation.relation == "lower_than" else (two, one)
+    p, against = p_lower(*ways, expectation.by), p_lower(ways[1], ways[0], -expectation.by)
+    by = f", for a difference of {expectation.by:g}" if expectation.by else ""
+    evidence += f"; ranks of all{by}: p = {min(p, against):.2g}{few}{lost}"
+    return Found(_decided(p, against), evidence, p=min(p, against))
+
+
+def order(sample: Sample, expectation: Expectation, groups: Groups) -> Found | None:
+    """Whether values fall, or rise, from each value of a setting to the next, by ranks."""
+    key = expectation.falls_with or expectation.rises_with
+    assert key is not None, "given by the relation"
+    labels = sample.levels(key)
+    if isinstance(labels, str) or expectation.factor is not None:
+        return None
+    cells = [sample.at(key, label) for label in labels]
+    if any(cell.known.is_empty() for cell in cells):
+        return None
+    sign = -1 if expectation.falls_with else 1
+    made = [_bounds(cell) for cell in cells]
+    p, against = in_order(made, sign), in_order(made, -sign)
+    names = ", ".join(str(label) for label in labels)
+    evidence = (
+        f"{groups.counts(*cells)} at {names}{groups.levels(*cells)}; ranks of all: "
+        f"p = {min(p, against):.2g}{gaps(sample)}"
+    )
+    wrong = [f"{a} to {b}" for (a, b), move in zip(
+        pairwise(labels), step_by_step(made, sign), strict=True) if move < 0]  # fmt: skip
+    if wrong:
+        evidence += f"; opposite direction from {', '.join(wrong)}"
+    outcome = _decided(p, against)
+    if outcome == "held" and wrong:
+        outcome = "undecided"
+    return Found(outcome, evidence, p=min(p, against))
+
+
+def within(sample: Sample, expectation: Expectation, groups: Groups) -> Found:
+    """Whether the median over seeds is in a range (sign test)."""
+    low, high = limits(expectation)
+    values = _bounds(sample).least
+    strict = expectation.within is None
+    inside = (low < values) & (values < high) if strict else (low <= values) & (values <= high)
+    above, below = values >= high, values <= low
+    p, against = most_are(inside), min(most_are(above), most_are(below))
+    evidence = (
+        f"{groups.counts(sample)}{groups.levels(sample)}; sign test of the median over seeds: "
+        f"p = {min(p, against):.2g}{gaps(sample)}"
+    )
+    return Found(_decided(p, against), evidence, p=min(p, against))
+
+
+def _bounds(sample: Sample) -> Bounds:
+    values = sample.by_seed()["value"].to_numpy()
+    return Bounds(values, values)
+
+
+def _decided(p: float, against: float) -> Outcome:
+    if p < ALPHA:
+        return "held"
+    return "failed" if against < ALPHA else "undecided"

@@ -1,0 +1,89 @@
+import pytest
+import torch
+from torch import nn
+
+from ablab.config import InputError
+from ablab.model.norm import create_norm
+from ablab.model.thinker_config import ThinkerConfig
+from ablab.model.transformer_config import TransformerConfig
+
+
+class WithoutEps(nn.Module):
+    """A user's norm that takes a width and a bias."""
+
+    def __init__(self, width, bias):
+        super().__init__()
+
+
+def test_norms_are_those_of_torch_with_their_eps():
+    x = torch.randn(5, 8, generator=torch.Generator().manual_seed(0)) * 0.1
+    layer = nn.LayerNorm(8, eps=0.3)
+    torch.testing.assert_close(create_norm("layer", 8, True, 0.3)(x), layer(x))
+    torch.testing.assert_close(create_norm("rms", 8, True, 0.3)(x), nn.RMSNorm(8, eps=0.3)(x))
+    expected = x / (x.norm(dim=-1, keepdim=True) ** 2 + 0.3).sqrt()
+    torch.testing.assert_close(create_norm("frobenius", 8, True, 0.3)(x), expected)
+    assert torch.equal(create_norm("none", 8, True, 0.3)(x), x)
+    assert not torch.allclose(create_norm("layer", 8, True, None)(x), layer(x))
+
+
+def test_a_users_norm_without_eps_gives_an_error():
+    path = "tests.model.test_norm:WithoutEps"
+    assert isinstance(create_norm(path, 8, True, None), WithoutEps)
+    with pytest.raises(InputError, match="does not take eps"):
+        create_norm(path, 8, True, 0.3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"norm_eps": 1e-5},
+        {"norm_bias": True},
+        {"norm_eps": 1e-5, "blocks": {0: {"norm_bias": True}}},
+        {"output_norm": "layer"},
+        {"output_norm": {"bias": True}},
+        {"attention": {"temperature_of": "scores"}, "position": "alibi"},
+        {"attention": {"temperature": 2.0, "temperature_of": "scores"}},
+        {"mlp": {"norm_place": "before"}},
+        {"init_depth_scaling": True, "init_distribution": "normal", "init_truncation": None},
+    ],
+    ids=str,
+)
+def test_what_changes_nothing_is_not_in_the_id(settings):
+    other = {key: settings[key] for key in ("position",) if key in settings}
+    if "temperature" in settings.get("attention", {}):
+        other["attention"] = {"temperature": 2.0}
+    plain = TransformerConfig(n_layers=2, **other).identity()
+    assert TransformerConfig(n_layers=2, **settings).identity() == plain
+
+
+def test_what_changes_something_is_in_the_id():
+    found = [
+        TransformerConfig(position="alibi", **settings).identity()
+        for settings in (
+            {},
+            {"norm_eps": 1e-6},
+            {"norm_eps": 1e-5, "norm": "frobenius"},
+            {"norm": "frobenius"},
+            {"norm_bias": False},
+            {"output_norm": "rms"},
+            {"output_norm": {"eps": 1e-6}},
+            {"norm_place": "post"},
+            {"norm_place": "post", "output_norm": "layer"},
+            {"attention": {"temperature": 2.0}},
+            {"attention": {"temperature": 2.0, "temperature_of": "scores"}},
+            {"mlp": {"norm": "rms"}},
+            {"mlp": {"norm": "rms", "norm_place": "before"}},
+            {"init_depth_scaling": False},
+            {"init_distribution": "uniform"},
+            {"init_truncation": 3.0},
+        )
+    ]
+    assert all(a != b for n, a in enumerate(found) for b in found[:n])
+    assert ThinkerConfig(init_truncation=3.0).identity() != ThinkerConfig().identity()
+
+
+def test_settings_of_an_output_norm_that_does_not_exist_are_errors():
+    with pytest.raises(ValueError, match="need a norm before the logits"):
+        TransformerConfig(norm_place="post", output_norm={"eps": 1e-6})
+    with pytest.raises(ValueError, match="need a norm before the logits"):
+        TransformerConfig(output_norm={"kind": "none", "bias": False})
