@@ -100,8 +100,10 @@ def truth(noise: str, made: dict, shift: float, found: object) -> float:
             seen = made["value"][side] > (LEARNT + STUCK) / 2
             pure = hasattr(found, "estimand") and (seen.all() or not seen.any())
             share = float(seen.all()) if pure else chance  # of runs of the kinds seen
+            if ratio:  # of geometric means
+                high, low = float(np.log(high)), float(np.log(low))
             means.append(share * high + (1 - share) * low)
-        return means[1] / means[0] if ratio else means[1] - means[0]
+        return float(np.exp(means[1] - means[0])) if ratio else means[1] - means[0]
     if noise.startswith("lognormal"):
         sizes = (0.3, 1.0) if "unequal" in noise else (1.0, 1.0)
         if ratio:

@@ -19,7 +19,8 @@ class Cell:
         seeds: The number of seeds in the mean.
         cells: The number of cells of the other settings in each seed's average.
         missing: The number of its runs without a value.
-        mean: The mean over seeds; on the ratio scale, the geometric mean.
+        mean: The mean over seeds; on the ratio scale, the geometric mean. If runs fall into two
+            groups, of the runs that learnt (the others are missing); of steps, up to the horizon.
         interval: The 95% confidence interval of the mean. Cells share their seeds, so overlapping
             intervals do not indicate that there is no difference; use comparisons instead.
         values: The value of each seed, in the order of the seeds.
@@ -50,7 +51,7 @@ def cell_means(results: Results, keys: Sequence[str] | None = None) -> tuple[Cel
         InputError: A key is not an axis of the grid.
     """
     chosen = list(results.levels if keys is None else map(results.check_key, keys))
-    values = results.by(chosen, "all")
+    values = results.by(chosen, "all", results.one_group)
     result = []
     for place in itertools.product(*(range(len(results.levels[key])) for key in chosen)):
         balanced = balance(values[place])

@@ -246,7 +246,7 @@ def _why_none(pair: Pair) -> str:
         return "no run reached it on one side"
     if pair.level.seeds < 2:
         return "fewer than two runs on one side"
-    if pair.level.deviation is None:
+    if pair.level.mean is not None and pair.level.deviation is None:
         return "too few runs in two groups"
     return "all seeds are equal"
 
@@ -258,7 +258,9 @@ def _estimand(results: Results, counts: Counts | None) -> str:
     values (on the log scale, or whose skewness few seeds cannot show) the median is covered.
     """
     kind = "ratio of medians" if results.scale == "ratio" else "difference of medians"
-    if results.horizon is not None and (counts is None or counts.what == "reached"):
+    if results.horizon is not None and (
+        counts is None or (counts.what == "reached" and counts.cut is None)
+    ):
         kind = "ratio of geometric means" if results.scale == "ratio" else "difference of means"
         return f"{kind} of steps up to step {results.horizon:g}"
     if counts is None:
@@ -267,7 +269,7 @@ def _estimand(results: Results, counts: Counts | None) -> str:
         "learnt": "runs that learnt",
         "finished": "runs that finished",
         "above": "runs of the larger group",
-        "reached": "runs that reached it",
+        "reached": "runs that reached it by the horizon",
     }
     return f"{kind} among {among[counts.what]}"
 

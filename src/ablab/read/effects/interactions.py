@@ -139,7 +139,9 @@ def interactions(results: Results, of: str | None = None) -> tuple[Interaction, 
 
 
 def _interaction(results: Results, key: str, other: str) -> Interaction:
-    values = results.by([key, other], "all")  # (levels of key, of other, cells, seeds)
+    values = results.by(
+        [key, other], "all", results.one_group
+    )  # (levels of key, of other, cells, seeds)
     size = largest(values, results.scale)
     base, other_base = results.base[key], results.base[other]
     a0, b0 = results.place(key, base), results.place(other, other_base)

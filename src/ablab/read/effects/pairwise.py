@@ -32,7 +32,8 @@ class Counts:
         what: ``learnt`` (in the better of two groups), ``above`` (the cut, if it is not declared
             which group is better), ``finished`` (neither diverged nor failed), or ``reached`` (the
             measured step, by the horizon).
-        cut: The cut between the groups, in the measure; None without groups.
+        cut: The cut between the groups, in the measure (of steps, the horizon); None without
+            groups.
         value: The number of runs at the value that did, and the number of its runs.
         reference: The same at the reference.
         difference: The difference of the probabilities.
@@ -128,11 +129,8 @@ def compare_pair(
     ):
         pairing = True  # every seed gives the same difference
     level, p_margin = _level(samples, first, second, pairing, size, margin)
-    if (
-        counts is not None
-        and counts.what == "reached"
-        and not min(counts.value[0], counts.reference[0])
-    ):
+    by_steps = counts if counts is not None and counts.what == "reached" else None
+    if by_steps is not None and not min(by_steps.value[0], by_steps.reference[0]):
         # A side on which no run reached it has a bound, not a level.
         level = Estimate(level.seeds, None, None, None, None, None)
         p_margin = None
@@ -140,7 +138,8 @@ def compare_pair(
         level = Estimate(level.seeds, level.mean, None, None, None, None)
         p_margin = None
     tested = [level.p] if level.p is not None else []
-    if counts is not None and (counts.what != "reached" or not tested):
+    restricted = by_steps is not None and by_steps.cut is None
+    if counts is not None and not (restricted and tested):
         tested.append(counts.p)
     p = min(1.0, min(tested) * len(tested)) if tested else None
     return Pair(
@@ -165,10 +164,15 @@ def _counts(
     failed = np.zeros(both.shape, bool) if masks.failed is None else masks.failed[places]
     ended = there | failed
     cut = results.cut
-    shown_cut = None
-    if cut is not None:
+    shown_cut: float | None = None
+    what: Grouping
+    if cut is not None and masks.reached is not None:
+        # The groups are runs that reached it and runs that did not; steps have no other.
+        what, did, chosen = "reached", masks.reached[places], masks.reached[places]
+        shown_cut = results.horizon
+    elif cut is not None:
         above = there & (both > cut)
-        what: Grouping = "above" if results.better is None else "learnt"
+        what = "above" if results.better is None else "learnt"
         did = there & (both < cut) if results.better == "lower" else above
         shown_cut = float(np.exp(cut)) if results.scale == "ratio" else cut
         chosen = did

@@ -35,6 +35,7 @@ class Effects:
         seeds: The number of seeds.
         runs: The number of runs.
         missing: The number of runs without a value.
+        horizon: The step up to which steps are compared; None if every run reached its step.
         margin: The equivalence margin; None if none was stated.
         marginal: Comparisons with all other settings at their base values.
         factorial: Comparisons averaged over all cells of the other settings.
@@ -52,6 +53,7 @@ class Effects:
     seeds: int
     runs: int
     missing: int
+    horizon: float | None
     margin: float | None
     marginal: tuple[Comparison, ...]
     factorial: tuple[Comparison, ...]
@@ -74,6 +76,11 @@ class Effects:
         """What so few seeds leave open, for the foot of a table."""
         tables = [*self.factorial, *self.marginal]
         notes = []
+        if self.horizon is not None:
+            notes.append(
+                f"Steps are compared up to {self.horizon:,.0f}, the last step up to which every "
+                "run was looked at; runs that had not reached it by then count as such."
+            )
         least = [each.least_p for each in tables if each.least_p is not None]
         if least and max(least) > ALPHA:
             notes.append(
@@ -146,6 +153,7 @@ def effects(
         seeds=len(results.seeds),
         runs=results.runs,
         missing=results.missing,
+        horizon=results.horizon,
         margin=margin,
         marginal=differences(results, chosen, "base", against, margin),
         factorial=differences(results, chosen, "all", against, margin),
@@ -156,6 +164,8 @@ def effects(
 
 
 def _scales(results: Results, key: str) -> bool:
+    if results.cut is not None or results.horizon is not None:
+        return False  # no single relation holds for runs that learn and runs that do not
     values = results.values[np.isfinite(results.values)]
     three = len(results.levels[key]) > 2  # any line fits two points
     return three and is_numeric(results, key) and bool(values.size) and bool(values.min() > 0)

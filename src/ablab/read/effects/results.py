@@ -67,11 +67,22 @@ class Results:
         return found if math.isfinite(found) else None
 
     @cached_property
+    def one_group(self) -> Array:
+        """The scaled values of runs of one group: those that learnt, else of the larger group."""
+        if self.cut is None:
+            return self.scaled
+        if self.reached is not None:
+            return np.where(self.reached, self.scaled, np.nan)
+        above = self.scaled > self.cut
+        lower = self.better == "lower"
+        if self.better is None:
+            lower = above.sum() * 2 < np.isfinite(self.scaled).sum()
+        return np.where(above != lower, self.scaled, np.nan)
+
+    @cached_property
     def paired(self) -> bool:
         """Whether to pair runs by seed, because the seeds differ over all cells."""
-        values = self.scaled.reshape(-1, len(self.seeds))
-        if self.cut is not None:
-            values = np.where(values > self.cut, values, np.nan)
+        values = self.one_group.reshape(-1, len(self.seeds))
         whole = values[np.isfinite(values).all(axis=1)]
         return bool(len(whole) > 1 and seeds_matter(whole) < PAIRING_ALPHA)
 

@@ -189,13 +189,17 @@ def _among(found: Comparison) -> str:
         "learnt": "among runs that learnt",
         "finished": "among runs that finished",
         "above": "among runs of the larger group",
-        "reached": "up to the common horizon",
+        "reached": "among runs that reached it",
     }
-    return "among runs like those seen" if found.counts is None else words[found.counts.what]
+    if found.counts is None:
+        return "among runs like those seen"
+    if found.counts.what == "reached" and found.counts.cut is None:
+        return "up to the common horizon"
+    return words[found.counts.what]
 
 
 def _level(found: Comparison) -> str:
-    if found.counts is None or found.counts.what == "reached":
+    if found.counts is None or (found.counts.what == "reached" and found.counts.cut is None):
         return "" if found.horizon is None else f"up to step {found.horizon:,.0f}, "
     return f"{_among(found)}, "
 

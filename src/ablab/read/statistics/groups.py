@@ -13,7 +13,7 @@ GAP = 7.0
 """The least gap, in standard deviations within groups, with at least two runs on either side."""
 LONE_GAP = 12.0
 """The same with a single run on one side, which may be an outlier."""
-_LEAST_DEGREES = 3
+_LEAST_DEGREES = 2
 
 
 def notice_cut(values: Array) -> Array:
