@@ -9,6 +9,7 @@ Modules:
 - ``diverged``: outcomes that runs which diverged can overturn.
 - ``effects``: the effects of settings, their interactions and their scaling.
 - ``family``: verdicts of one family, corrected for their number.
+- ``guessing``: the loss of guessing, which a run that did not learn keeps.
 - ``hypothesis_tests``: the statistical tests behind verdicts.
 - ``incidents``: finds the statistics that deviated first before an incident.
 - ``judgements``: outcomes of relations between numbers.

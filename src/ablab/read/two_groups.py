@@ -15,7 +15,7 @@ from ablab.read.judgements import ALPHA, Found, Outcome, limits
 from ablab.read.measured import shown
 from ablab.read.rank_tests import Bounds, first, in_order, most_are, step_by_step
 from ablab.read.statistics.counts import probability_test
-from ablab.read.statistics.groups import notice_cut
+from ablab.read.statistics.groups import guessing_cut, notice_cut
 from ablab.read.statistics.permutation import least_p
 from ablab.tasks.config import Direction
 
@@ -54,8 +54,16 @@ class Groups:
         return f"; {those}: median {' vs '.join(medians)}"
 
 
-def notice(better: Direction | None, *samples: Sample) -> Groups | None:
-    """The two groups into which the runs of some samples fall; None if they do not."""
+def notice(
+    better: Direction | None, *samples: Sample, guessing: float | None = None
+) -> Groups | None:
+    """The two groups into which the runs of some samples fall; None if they do not.
+
+    Args:
+        better: Which values are better, if declared.
+        samples: The samples.
+        guessing: The loss of guessing, if declared and the values are losses.
+    """
     frames = [sample.known for sample in samples]
     rows: list[Floats] = []
     for sample, frame in zip(samples, frames, strict=True):
@@ -67,6 +75,9 @@ def notice(better: Direction | None, *samples: Sample) -> Groups | None:
     values = np.full((len(rows), longest), np.nan)
     for place, row in enumerate(rows):
         values[place, : len(row)] = row
+    known = np.nan if guessing is None else guessing_cut(values, guessing)
+    if not np.isnan(known):
+        return Groups(known, better)
     least, most = np.nanmin(values), np.nanmax(values)
     logarithmic = bool(least > 0 and most / least > _LOGARITHMIC)
     cut = float(notice_cut(np.log(values) if logarithmic else values))

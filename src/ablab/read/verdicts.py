@@ -10,6 +10,7 @@ from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import VALUES, Measure, parse_measure
 from ablab.read import diverged, judgements, not_reached, two_groups
 from ablab.read.directions import column_direction
+from ablab.read.guessing import guessing_loss
 from ablab.read.hypothesis_tests import Sample
 from ablab.read.judgements import Found, Outcome, other_cell
 from ablab.read.measures import ENDED, measure_table
@@ -80,10 +81,8 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
     measure = parse_measure(expectation.measure)
     try:
         frame = measure_table(store, record, expectation.measure)
-        better = None  # of a step or a count, no value is the worst
-        if measure.function in VALUES:
-            better = measure.direction or column_direction(record, measure.column)
-        found = _judge(frame, list(record.definition["grid"]), expectation, measure, better)
+        subject = _Subject.of(record, measure)
+        found = _judge(frame, list(record.definition["grid"]), expectation, subject)
     except StoreError:  # damaged data give no verdict, not even that there is none
         raise
     except InputError as error:
@@ -106,12 +105,40 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
     )
 
 
+@dataclass(frozen=True)
+class _Subject:
+    """What an expectation is about: a measure, and what is declared of its values.
+
+    Attributes:
+        measure: The measure.
+        better: Which values are better; None for steps and counts, of which none is the worst.
+        guessing: The loss of guessing; None if it is not declared.
+    """
+
+    measure: Measure
+    better: Direction | None
+    guessing: float | None
+
+    @classmethod
+    def of(cls, record: ExperimentRecord, measure: Measure) -> "_Subject":
+        """What is known of a measure of an experiment."""
+        better = None
+        if measure.function in VALUES:
+            better = measure.direction or column_direction(record, measure.column)
+        return cls(measure, better, guessing_loss(record, measure))
+
+    def groups(self, *samples: Sample) -> two_groups.Groups | None:
+        """The two groups into which the values of some samples fall; None if they do not."""
+        if self.measure.function not in VALUES:
+            return None
+        return two_groups.notice(self.better, *samples, guessing=self.guessing)
+
+
 def _judge(
     frame: pl.DataFrame,
     keys: list[str],
     expectation: Expectation,
-    measure: Measure,
-    better: Direction | None,
+    subject: "_Subject",
 ) -> Found:
     unended = [status for status in frame["status"].to_list() if status not in ENDED]
     if unended:
@@ -128,44 +155,34 @@ def _judge(
         if isinstance(other, str) or other.is_lost:
             why = other if isinstance(other, str) else f"nothing to compare with: {other.why()}"
             return Found("undecided", why)
-        return _compare(chosen, other, expectation, measure, better)
-    return _alone(chosen, expectation, measure, better)
+        return _compare(chosen, other, expectation, subject)
+    return _alone(chosen, expectation, subject)
 
 
-def _compare(
-    sample: Sample,
-    other: Sample,
-    expectation: Expectation,
-    measure: Measure,
-    better: Direction | None,
-) -> Found:
+def _compare(sample: Sample, other: Sample, expectation: Expectation, subject: "_Subject") -> Found:
     if sample.unreached or other.unreached:
-        return not_reached.compare(sample, other, expectation, measure)
-    groups = None
-    if measure.function in VALUES:
-        groups = two_groups.notice(better, sample, other)
+        return not_reached.compare(sample, other, expectation, subject.measure)
+    groups = subject.groups(sample, other)
     if groups is not None:
         found = two_groups.compare(sample, other, expectation, groups)
     else:
         found = judgements.compare(sample, other, expectation)
     if found.outcome == "held" and expectation.same_as is not None:
-        found = not_reached.of_those_that_did(found, sample, other, measure)
-    return diverged.compared(found, sample, other, expectation, better)
+        found = not_reached.of_those_that_did(found, sample, other, subject.measure)
+    return diverged.compared(found, sample, other, expectation, subject.better)
 
 
-def _alone(
-    sample: Sample, expectation: Expectation, measure: Measure, better: Direction | None
-) -> Found:
+def _alone(sample: Sample, expectation: Expectation, subject: "_Subject") -> Found:
     """A relation within one sample: an order of its cells, or a range."""
     orders = expectation.relation in ("falls_with", "rises_with")
     if sample.unreached:
         judge_steps = not_reached.order if orders else not_reached.within
-        return judge_steps(sample, expectation, measure)
-    groups = two_groups.notice(better, sample) if measure.function in VALUES else None
+        return judge_steps(sample, expectation, subject.measure)
+    groups = subject.groups(sample)
     found = None
     if groups is not None:
         judge_groups = two_groups.order if orders else two_groups.within
         found = judge_groups(sample, expectation, groups)
     if found is None:
         found = (judgements.order if orders else judgements.within)(sample, expectation)
-    return diverged.alone(found, sample, expectation, better)
+    return diverged.alone(found, sample, expectation, subject.better)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ablab.read.statistics.groups import notice_cut
+from ablab.read.statistics.groups import guessing_cut, notice_cut
 
 
 def test_one_cell_with_both_groups_is_enough():
@@ -23,3 +23,21 @@ def test_noise_is_hardly_ever_two_groups(seeds):
     random = np.random.default_rng(0)
     assert np.isfinite(notice_cut(random.normal(size=(500, 4, seeds)))).mean() < 0.01
     assert np.isfinite(notice_cut(random.standard_t(3, size=(500, 4, seeds)))).mean() < 0.02
+
+
+def test_runs_at_the_loss_of_guessing_did_not_learn():
+    losses = np.array([[0.119, 2.299, 2.303], [0.029, 0.269, 2.31], [0.0013, 0.0014, np.nan]])
+    assert np.isnan(notice_cut(np.log(losses)))  # their spread alone does not show two groups
+    assert 2.0 < guessing_cut(losses, np.log(10)) < 2.25
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        [[2.30, 2.31], [0.1, 0.2]],  # each cell has runs of one kind
+        [[2.30, 2.15], [0.1, 0.2]],  # a run is on its way
+        [[2.30, 2.31], [2.29, np.nan]],
+    ],
+)
+def test_otherwise_the_loss_of_guessing_shows_no_two_groups(losses):
+    assert np.isnan(guessing_cut(np.array(losses), np.log(10)))

@@ -114,6 +114,7 @@ def effects(
     measure: str = "value",
     against: Against = "base",
     better: Better | None = None,
+    guessing: float | None = None,
 ) -> Effects:
     """The effects of a grid's settings.
 
@@ -128,11 +129,12 @@ def effects(
         measure: The name of the measure, for sentences.
         against: Compare with the base value, or every pair of values.
         better: Whether a lower or a higher value is better, if declared.
+        guessing: The loss of guessing, if declared; see :func:`ablab.read.effects.gather`.
 
     Raises:
         InputError: There is no grid, ``of`` is not an axis, or the scale or margin is invalid.
     """
-    results = gather(frame, keys, base, scale, measure, better)
+    results = gather(frame, keys, base, scale, measure, better, guessing)
     if margin is not None and scale == "auto" and results.scale == "ratio":
         raise InputError(
             Problem(

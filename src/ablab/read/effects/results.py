@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from ablab.config import InputError, Problem, nearest
-from ablab.read.statistics.groups import notice_cut
+from ablab.read.statistics.groups import guessing_cut, notice_cut
 from ablab.read.statistics.levels import PAIRING_ALPHA, seeds_matter, spread
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -45,6 +45,7 @@ class Results:
         reached: Whether each run reached the measured step by the horizon; None without a horizon.
         failed: Whether each run diverged or failed; None if it is not known.
         better: Whether a lower or a higher value is better; None if it is not declared.
+        guessing: The declared loss of guessing, if the measure is a value of a loss; else None.
     """
 
     measure: str
@@ -59,10 +60,15 @@ class Results:
     reached: np.ndarray[Any, np.dtype[np.bool_]] | None = None
     failed: np.ndarray[Any, np.dtype[np.bool_]] | None = None
     better: Better | None = field(default=None)
+    guessing: float | None = None
 
     @cached_property
     def cut(self) -> float | None:
         """The cut between two groups of scaled values, such as runs that learnt and the others."""
+        if self.guessing is not None and self.reached is None:
+            known = guessing_cut(self.values, self.guessing)
+            if math.isfinite(known):
+                return math.log(known) if self.scale == "ratio" else known
         found = float(notice_cut(self.scaled.reshape(-1, len(self.seeds))))
         return found if math.isfinite(found) else None
 
@@ -150,6 +156,7 @@ def gather(
     scale: Literal["auto", "difference", "ratio"] = "auto",
     measure: str = "value",
     better: Better | None = None,
+    guessing: float | None = None,
 ) -> Results:
     """Collects the results of a grid's runs.
 
@@ -163,6 +170,8 @@ def gather(
             more than a factor of 30, or are skewed within cells.
         measure: The name of the measure, for sentences.
         better: Whether a lower or a higher value is better, if declared.
+        guessing: The loss of guessing, if declared and the measure is a value of a loss: runs that
+            are still there did not learn.
 
     Raises:
         InputError: There is no grid, a run occurs twice, the scale is unknown, or ratios are
@@ -219,6 +228,7 @@ def gather(
         reached,
         failed,
         better,
+        guessing,
     )
 
 

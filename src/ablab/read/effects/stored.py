@@ -15,6 +15,7 @@ from ablab.experiments.registration import derived_base, same
 from ablab.read.directions import column_direction
 from ablab.read.effects.report import Effects, effects
 from ablab.read.effects.results import Better
+from ablab.read.guessing import guessing_loss
 from ablab.read.measures import is_step, measure_table
 from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, Store
@@ -50,7 +51,8 @@ def experiment_effects(
     levels = {key: frame[key].unique(maintain_order=True).to_list() for key in keys}
     base = base_values(_known_base(record), levels)
     better = _better(record, asked)
-    return effects(frame, keys, of, base, scale, margin, asked, better=better)
+    guessing = guessing_loss(record, parse_measure(asked))
+    return effects(frame, keys, of, base, scale, margin, asked, better=better, guessing=guessing)
 
 
 def _better(record: ExperimentRecord, text: str) -> Better | None:

@@ -2,8 +2,11 @@
 
 A mean over both groups describes no run, and its intervals from few seeds cover a fraction of what
 they should. Two groups are noticed where one cut separates the runs of at least one cell, and the
-gap at the cut is many times the spread within the groups of all cells.
+gap at the cut is many times the spread within the groups of all cells. Where the task declares the
+loss of guessing, that is enough: runs that are still there and runs well below it are two groups.
 """
+
+import math
 
 import numpy as np
 
@@ -14,6 +17,10 @@ GAP = 7.0
 LONE_GAP = 12.0
 """The same with a single run on one side, which may be an outlier."""
 _LEAST_DEGREES = 2
+_GUESSING = 0.97
+"""From this fraction of the loss of guessing on, a run guesses."""
+_LEARNT = 0.9
+"""Up to this fraction, it does not; between the two, it is not clear."""
 
 
 def notice_cut(values: Array) -> Array:
@@ -41,6 +48,21 @@ def notice_cut(values: Array) -> Array:
         best = np.where(found, cut, best)
         strongest = np.where(found, ratio, strongest)
     return best
+
+
+def guessing_cut(values: Array, level: float) -> float:
+    """The cut between runs that guess and runs that learnt; NaN if there are not two such groups.
+
+    There are if no run is between the two, and at least one cell has runs of both.
+
+    Args:
+        values: Losses, (…, seeds), with NaN for missing ones.
+        level: The loss of guessing.
+    """
+    guess, learnt = values >= _GUESSING * level, values <= _LEARNT * level
+    clear = (guess | learnt | ~np.isfinite(values)).all()
+    mixed = (guess.any(axis=-1) & learnt.any(axis=-1)).any()
+    return (_GUESSING + _LEARNT) / 2 * level if clear and mixed else math.nan
 
 
 def _within(values: Array, cut: Array) -> tuple[Array, Array, Flags]:

@@ -1,0 +1,45 @@
+"""Runs that are still at the loss of guessing did not learn: so the task declares it."""
+
+import numpy as np
+import pytest
+
+from ablab.experiments.measures import parse_measure
+from ablab.read.effects.stored import experiment_effects
+from ablab.read.guessing import guessing_loss
+from ablab.read.verdicts import verdicts
+from tests.read.filled import fill, grid
+
+ENDS = {1: [0.119, 2.299, 2.303], 4: [0.029, 0.269, 0.05]}
+LOWER = "final(loss) is lower where model.n_heads=4 than where model.n_heads=1"
+
+
+@pytest.fixture
+def filled(tmp_path):
+    def curve(keys, seed, steps):
+        return np.full(len(steps), ENDS[keys["model.n_heads"]][seed])
+
+    experiment = grid(steps=40, seeds=3, grid={"model.n_heads": [1, 4]}, expect=[LOWER])
+    return fill(tmp_path / "lab", experiment, curve)
+
+
+def test_effects_count_the_runs_that_learnt(filled):
+    found = experiment_effects(*filled, measure="final(train_loss)")
+    counts = found.marginal[0].counts
+    assert counts.what == "learnt"
+    assert {counts.value, counts.reference} == {(1, 3), (3, 3)}
+
+
+def test_a_verdict_counts_them_first(filled):
+    (found,) = verdicts(*filled)
+    assert found.outcome == "undecided"
+    assert found.evidence.startswith("learnt 3 of 3 vs 1 of 3")
+
+
+@pytest.mark.parametrize(
+    ("measure", "expected"),
+    [("final(loss)", np.log(10)), ("best(eval_loss)", np.log(10)), ("steps_to(loss, 1)", None),
+     ("final(eval_accuracy)", None), ("noise(loss)", None)],
+)  # fmt: skip
+def test_only_values_of_the_loss_have_one(filled, measure, expected):
+    found = guessing_loss(filled[1], parse_measure(measure))
+    assert found == (None if expected is None else pytest.approx(expected))
