@@ -204,5 +204,5 @@ def test_the_same_is_of_runs_that_reached_it(tmp_path):
     )
     assert found.outcome == "held"
     assert found.evidence.endswith(
-        "this is of runs that reached it: 3 of 3 leave a share of 0.71 others open"
+        "for runs that reached it: after 3 of 3, up to 71% of runs may be of another kind"
     )

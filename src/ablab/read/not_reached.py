@@ -158,8 +158,9 @@ def of_those_that_did(found: Found, sample: Sample, other: Sample, measure: Meas
     (Clopper and Pearson, 1934).
     """
     seeds = min(each.known["seed"].n_unique() for each in (sample, other))
-    runs = f"of runs that {_verb(measure)} it" if is_step(measure) else "of runs like these"
-    text = f"; this is {runs}: {seeds} of {seeds} leave a share of {unseen(seeds):.2f} others open"
+    runs = f"runs that {_verb(measure)} it" if is_step(measure) else "runs like these"
+    share = f"up to {unseen(seeds):.0%} of runs may be of another kind"
+    text = f"; this holds for {runs}: after {seeds} of {seeds}, {share}"
     return replace(found, evidence=found.evidence + text)
 
 
