@@ -4,15 +4,15 @@ import torch
 from torch import Tensor, nn
 
 from ablab.doctor.check import Finding, NotApplicable, check
+from ablab.doctor.parts import is_norm
 from ablab.doctor.patient import Patient
-from ablab.model.roles import Role, declared_roles
 
 
 @check("norms", "model", "each norm acts on single vectors and matches its name")
 def norms(patient: Patient) -> list[Finding]:
     """Changes one vector of each norm's input; tests the properties of LayerNorm and RMSNorm."""
     model = patient.shaken()
-    named = {name: each for name, each in model.named_modules() if _is_norm(each)}
+    named = {name: each for name, each in model.named_modules() if is_norm(each)}
     inputs: dict[str, Tensor] = {}
 
     def note(name: str) -> object:
@@ -35,16 +35,6 @@ def norms(patient: Patient) -> list[Finding]:
             found = _mixes(name, named[name], x) or _misnamed(name, named[name], x)
             findings += [found] if found else []
     return findings
-
-
-def _is_norm(module: nn.Module) -> bool:
-    """Whether a module and all its submodules are norms, by the name of a class or by role."""
-    for part in module.modules():
-        named = any("norm" in kind.__name__.lower() for kind in type(part).__mro__)
-        roles = set(declared_roles(part).values())
-        if not named and not (Role.NORM in roles and roles <= {Role.NORM, Role.BIAS}):
-            return False
-    return True
 
 
 def _mixes(name: str, norm: nn.Module, x: Tensor) -> Finding | None:

@@ -1,0 +1,68 @@
+"""Does every token matter, at its own position?"""
+
+import torch
+
+from ablab.doctor.check import Finding, NotApplicable, check
+from ablab.doctor.future import rearranged
+from ablab.doctor.influence import passed, token_changes, usual_tokens
+from ablab.doctor.messages import listed
+from ablab.doctor.patient import Patient
+from ablab.doctor.trace import trace_of
+
+_MOST = 64  # tokens compared
+
+
+@check("tokens", "model", "each token changes its own logits, and different tokens differ")
+def tokens(patient: Patient) -> list[Finding]:
+    """Changes one token at a time, and puts each token of the task at the last position."""
+    changes = token_changes(patient, False)
+    if not any(change.changed.any() for change in changes):
+        return [
+            Finding(
+                "the model ignores its tokens",
+                f"changing the token at {len(changes)} places changes no logits",
+                "The logits do not depend on the input: tokens are replaced or multiplied by zero, "
+                "or the output is constant.",
+                "certain",
+            )
+        ]
+    predicted = [c for c in changes if c.position in patient.predicted]
+    blind = [c for c in predicted if c.own and c.position not in c.own]
+    if len(predicted) > 1 and len(blind) >= len(predicted) - 1:
+        cause = rearranged(trace_of(patient))
+        return [
+            Finding(
+                "a token does not change the logits at its own position",
+                f"at positions {listed(sorted({c.position for c in blind}))}",
+                cause
+                or "Logits or inputs are shifted by one position, or the mask hides a token from "
+                "itself and there is no residual connection.",
+                "possible" if cause is None else "certain",
+            )
+        ]
+    return _equal_tokens(patient)
+
+
+def _equal_tokens(patient: Patient) -> list[Finding]:
+    """Tokens that give the same logits as another token in its place."""
+    usual = usual_tokens(patient)[:_MOST]
+    if len(usual) < 2:
+        raise NotApplicable("the task has fewer than two tokens")
+    batch, _ = patient.batch(1)
+    rows = batch.expand(len(usual), -1).clone()  # (N, T)
+    position = patient.predicted[-1]
+    rows[:, position] = torch.tensor(usual)
+    logits = torch.cat([passed(patient.shaken(), row[None])[:, position] for row in rows])
+    least = patient.tolerance * max(1e-3, float(logits.abs().max()))
+    apart = (logits[:, None] - logits).abs().amax(-1) > least  # (N, N)
+    twins = [usual[n] for n in range(len(usual)) if (~apart[n]).sum() > 1]
+    if not twins:
+        return []
+    return [
+        Finding(
+            "the model cannot distinguish some tokens",
+            f"tokens {listed(twins, 10)} give the same logits as another token",
+            "They share a row of the embedding: token numbers are clamped, taken modulo a smaller "
+            "vocabulary, or mapped to one unknown token.",
+        )
+    ]
