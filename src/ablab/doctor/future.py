@@ -88,7 +88,7 @@ def _in_module(trace: Trace, place: Place, changes: list[Change], begins: str) -
 def rearranged(trace: Trace) -> str | None:
     """What happens to the logits after the last module, or None if nothing known does."""
     logits = trace.logits
-    if logits.shape[1] > 1 and torch.equal(logits, logits[:, -1:].expand_as(logits)):
+    if logits.shape[1] > 1 and _near(logits, logits[:, -1:].expand_as(logits)):
         return (
             "The same logits are returned at all positions: those of the last position, or of a "
             "mean over positions."
@@ -96,12 +96,12 @@ def rearranged(trace: Trace) -> str | None:
     last = _last_of_shape(trace, logits)
     if last is None or torch.equal(last, logits):
         return None
-    if torch.equal(last[:, 1:], logits[:, :-1]):
+    if _near(last[:, 1:], logits[:, :-1]):
         return (
             "The logits are shifted by one position (a roll or a slice): those of the next token "
             "are returned. Logits at position p belong to token p; only targets are shifted."
         )
-    if torch.equal(last[:, :-1], logits[:, 1:]):
+    if _near(last[:, :-1], logits[:, 1:]):
         return (
             "The logits are shifted by one position: those of the previous token are returned, so "
             "a position does not see its own token."
@@ -113,6 +113,10 @@ def rearranged(trace: Trace) -> str | None:
                 "samples) are swapped. Return logits (B, T, V) as the last layer gives them."
             )
     return None
+
+
+def _near(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=1e-6, atol=1e-6 * float(other.abs().max()))
 
 
 def _last_of_shape(trace: Trace, logits: Tensor) -> Tensor | None:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ablab.doctor.attention_calls import attention_calls, mask_faults, scale_faults
@@ -46,15 +45,12 @@ def _merged(faults: list[Any]) -> list[tuple[str, str]]:
 
 
 def _without_gradient(patient: Patient) -> list[Finding]:
-    """Heads whose weights have no effect on the loss, and weights that are detached."""
+    """Heads whose weights have no effect on the logits, and weights that are detached."""
     model = patient.shaken()
-    tokens, targets = patient.batch(_SAMPLES)
-    trace = record(model, tokens, gradients=True)
-    logits = trace.logits[:, patient.task.predicted]
-    if not logits.requires_grad:
+    trace = record(model, patient.batch(_SAMPLES)[0], gradients=True)
+    if not trace.logits.requires_grad:
         return []
-    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
-    loss.backward()  # type: ignore[no-untyped-call]
+    trace.logits.square().mean().backward()  # type: ignore[no-untyped-call]
     unused, detached = _unused_heads(trace)
     found = []
     if unused:
@@ -62,7 +58,7 @@ def _without_gradient(patient: Patient) -> list[Finding]:
             "Their outputs are left out where the heads are merged, such as by an index or an "
             "expand of the first head. A single head's output is used in place of all heads."
         )
-        message = "some heads of attention have no effect on the loss"
+        message = "some heads of attention have no effect on the logits"
         found.append(Finding(message, listed(unused, between="; "), cause, "certain"))
     if detached:
         cause = (

@@ -4,7 +4,6 @@ from collections import defaultdict
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ablab.doctor.check import Finding, check
 from ablab.doctor.messages import listed
@@ -55,6 +54,16 @@ def gradients(patient: Patient) -> list[Finding]:
                 "certain",
             )
         )
+    copies = _copies(model)
+    if copies:
+        findings.append(
+            Finding(
+                "an embedding and another matrix start with equal values",
+                listed(copies),
+                "The output layer is a copy of the embedding (clone, copy_, load_state_dict), not "
+                "tied to it: the two are trained apart. To tie them, assign the parameter itself.",
+            )
+        )
     missing = patient.without_gradient if len(frozen) < len(list(model.parameters())) else {}
     if missing:
         findings.append(
@@ -71,13 +80,12 @@ def gradients(patient: Patient) -> list[Finding]:
 def _rows(patient: Patient) -> list[Finding]:
     """Findings on tokens whose row of an embedding, or parts of a layer, get no gradient."""
     model = patient.shaken()
-    tokens, targets = patient.batch(_SAMPLES)
+    tokens, _ = patient.batch(_SAMPLES)
     trace = record(model, tokens, gradients=True)
-    logits = trace.logits[:, patient.task.predicted]
-    if not logits.requires_grad:
+    if not trace.logits.requires_grad:
         return []
-    loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-    loss.backward()  # type: ignore[no-untyped-call]
+    # Of all positions, not of the predicted ones only, which may not need every part.
+    trace.logits.square().mean().backward()  # type: ignore[no-untyped-call]
     tables = [each.argument(1, "weight") for each in trace.of("embedding")]
     found = [
         row
@@ -161,3 +169,19 @@ def _same_storage(model: nn.Module) -> list[str]:
         if parameter.numel():
             names[parameter.data_ptr()].append(name.removeprefix("module."))
     return [" = ".join(group) for group in names.values() if len(group) > 1]
+
+
+def _copies(model: nn.Module) -> list[str]:
+    """Matrices that are equal to an embedding's, but other parameters in other memory."""
+    tables = {
+        f"{name}.weight": part.weight
+        for name, part in model.named_modules()
+        if isinstance(part, nn.Embedding)
+    }
+    return [
+        f"{name.removeprefix('module.')} = {own.removeprefix('module.')}"
+        for own, table in tables.items()
+        for name, each in model.named_parameters()
+        if each.shape == table.shape and each.data_ptr() != table.data_ptr() and name not in tables
+        if torch.equal(each, table) and bool((each != each.flatten()[0]).any())
+    ]

@@ -41,7 +41,7 @@ def _without_residual(patient: Patient, trace: Trace) -> list[Finding]:
                 if not is_norm(part):
                     for parameter in part.parameters(recurse=False):
                         parameter.zero_()
-            lost = torch.equal(passed(model, tokens)[0, -1], passed(model, changed)[0, -1])
+            lost = torch.equal(passed(model, tokens), passed(model, changed))
             for n, p in holder[0].named_parameters():
                 p.copy_(old[n])
         if lost:
@@ -52,7 +52,7 @@ def _without_residual(patient: Patient, trace: Trace) -> list[Finding]:
         Finding(
             "blocks have no residual connection",
             f"with the matrices of {listed(found)} set to zero, the token at the last position "
-            "does not change its logits",
+            "does not change any logits",
             "The residual (skip) connections are missing: a block must add to its input, "
             "x = x + attention(norm(x)), or the tokens must pass all layers.",
             "certain",

@@ -51,13 +51,18 @@ def _mixes(name: str, norm: nn.Module, x: Tensor) -> Finding | None:
     if not moved.any():
         return None
     kind = type(norm).__name__
+    if moved.ndim == 2:  # (B, T)
+        others, own = bool(moved.any(1).sum() > int(moved[at[0]].any())), bool(moved[at[0]].any())
+        over = "batch and sequence" if others and own else "the batch" if others else "the sequence"
+    else:
+        over = "the batch or the sequence"
     return Finding(
         f"the norm {name} ({kind}) mixes vectors",
         f"input {tuple(x.shape)}: changing the vector at {at} changes {int(moved.sum()):,} of "
         f"the {moved.numel() - 1:,} others",
-        "The norm has no axis, such as torch.norm(x) instead of "
-        "torch.norm(x, dim=-1, keepdim=True), or it runs over the batch or the sequence, as "
-        "BatchNorm, InstanceNorm and GroupNorm do. Compute it over the last axis only.",
+        f"The norm runs over {over}, as BatchNorm, InstanceNorm and GroupNorm do. The norm has no "
+        "axis, such as torch.norm(x) instead of torch.norm(x, dim=-1, keepdim=True), or a wrong "
+        "one. Compute it over the last axis only.",
     )
 
 

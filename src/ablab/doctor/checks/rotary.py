@@ -24,7 +24,7 @@ def rotary(patient: Patient) -> list[Finding]:
     call = calls[0]
     inputs = [each.input for each in trace.modules if each.name == call.where]
     pair = queries_and_keys(trace, call)
-    if not inputs or inputs[0] is None or pair is None or _varies(inputs[0], 1):
+    if not inputs or pair is None or not _is_the_same(inputs[0]):
         raise NotApplicable("positions are added to the input, or queries and keys were not seen")
     q, k = pair
     turned = (_varies(q, -2), _varies(k, -2))
@@ -64,6 +64,11 @@ def rotary(patient: Patient) -> list[Finding]:
             "possible",
         )
     ]
+
+
+def _is_the_same(x: Tensor | None) -> bool:
+    """Whether what a module gets is the same at every position, as (B, T, D)."""
+    return x is not None and x.is_floating_point() and x.ndim == 3 and not _varies(x, 1)
 
 
 def _varies(x: Tensor, axis: int) -> bool:

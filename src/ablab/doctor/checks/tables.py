@@ -22,7 +22,9 @@ def tables(patient: Patient) -> list[Finding]:
     samples = _SAMPLES if length != _SAMPLES else _SAMPLES + 1
     model = patient.shaken()
     one, other = (record(model, patient.batch(samples, step)[0]) for step in (1, 2))
-    found = _embeddings(one, other, length)
+    if torch.equal(one.logits, other.logits):
+        raise NotApplicable("the model ignores its tokens; see tokens")
+    found = _embeddings(one, other, length) or _without_effect(model, one, other)
     return found or _buffers(patient, model, length) or _raw(patient)
 
 
@@ -49,6 +51,35 @@ def _embeddings(one: Trace, other: Trace, length: int) -> list[Finding]:
         found = _rows(read, first.where)
         if found:
             return [found]
+    return []
+
+
+def _without_effect(model: torch.nn.Module, one: Trace, other: Trace) -> list[Finding]:
+    """A finding if an embedding of positions is looked up and changes no logits."""
+    named = {name.removeprefix("module."): part for name, part in model.named_modules()}
+    for first, second in zip(one.of("embedding"), other.of("embedding"), strict=False):
+        rows, again = (call.argument(0, "input") for call in (first, second))
+        part = named.get(first.where)
+        if rows.shape != again.shape or not torch.equal(rows, again):
+            continue
+        if not isinstance(part, torch.nn.Embedding):
+            continue
+        with torch.no_grad():
+            old = part.weight.clone()
+            part.weight.mul_(-0.7).add_(0.3)
+            after = passed(model, one.tokens)
+            part.weight.copy_(old)
+        if torch.equal(after, one.logits):
+            return [
+                Finding(
+                    "positions have no effect",
+                    f"{first.where} is looked up for {rows.shape[-1]} positions, but changing its "
+                    "rows does not change the logits in evaluation mode",
+                    "Positions are looked up and not added: the result of the lookup is dropped, "
+                    "so the model has no positions. Add it to the token embeddings.",
+                    "certain",
+                )
+            ]
     return []
 
 
@@ -93,7 +124,7 @@ def _buffers(patient: Patient, model: torch.nn.Module, length: int) -> list[Find
         if not table or rows.shape[0] == rows.shape[1] or not bool((rows[0] != rows[1:]).any()):
             continue
         read = [place for place in range(length) if _matters(model, rows, place, tokens, before)]
-        if not read or len(read) == length:
+        if not read or len(read) > length // 2:
             continue
         return [
             Finding(
