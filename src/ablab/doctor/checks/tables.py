@@ -34,7 +34,7 @@ def _embeddings(one: Trace, other: Trace, length: int) -> list[Finding]:
         rows, again = (call.argument(0, "input") for call in (first, second))
         if rows.shape != again.shape or not torch.equal(rows, again):
             continue
-        if rows.ndim >= 2 and rows.shape[-1] == 1 and rows.shape[0] == len(one.tokens):
+        if rows.shape in ((len(one.tokens),), (len(one.tokens), 1)):
             return [
                 Finding(
                     "positions are those of the batch",
