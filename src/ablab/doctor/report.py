@@ -159,8 +159,7 @@ class Report:
     def __str__(self) -> str:
         rows = self.rows()
         width = max(len(name) for name, _, _ in rows)
-        claims = max(len(claim) for _, claim, _ in rows)
-        lines = [f"{name:{width}}  {claim:{claims}}  {words}" for name, claim, words in rows]
+        lines = [_row(f"{name:{width}}", claim, outcome) for name, claim, outcome in rows]
         verdict = "no problems found"
         if not self.healthy:
             count = len(self.findings)
@@ -175,6 +174,14 @@ class Report:
     def _repr_html_(self) -> str:
         text = str(self).replace("&", "&amp;").replace("<", "&lt;")
         return f"<pre>{text}</pre>"
+
+
+def _row(name: str, claim: str, outcome: str) -> str:
+    """A line for a check: its name, its outcome, its claim, and why it does not apply."""
+    status, _, reason = outcome.partition(": ")
+    text = f"{claim} ({reason})" if reason else claim
+    start = f"{name}  {status:14}  "
+    return textwrap.fill(start + text, _WIDTH, subsequent_indent=" " * len(start))
 
 
 def _merged(
