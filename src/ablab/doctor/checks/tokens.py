@@ -30,7 +30,7 @@ def tokens(patient: Patient) -> list[Finding]:
         ]
     # The last token may change nothing at all, if logits are late.
     earlier = [c for c in changes if c.position < patient.run.task.input_length - 1]
-    blind = [c for c in earlier if c.own and c.position not in c.own]
+    blind = [c for c in earlier if c.own and min(c.own) == c.position + 1]
     if len(earlier) > 1 and len(blind) == len(earlier):
         cause = rearranged(trace_of(patient))
         return [
@@ -43,18 +43,20 @@ def tokens(patient: Patient) -> list[Finding]:
                 "possible" if cause is None else "certain",
             )
         ]
-    return _equal_tokens(patient)
+    # A model may read some positions only, such as those of the question.
+    read = [c.position for c in changes if c.sample == 0 and c.own]
+    return _equal_tokens(patient, read[-1]) if read else []
 
 
-def _equal_tokens(patient: Patient) -> list[Finding]:
-    """Tokens that give the same logits as another token in its place."""
+def _equal_tokens(patient: Patient, position: int) -> list[Finding]:
+    """Tokens that give the same logits as another token at a position."""
     usual = usual_tokens(patient)[:_MOST]
     if len(usual) < 2:
         raise NotApplicable("the task has fewer than two tokens")
     batch, _ = patient.batch(3)
     model, found = patient.shaken(), []
     for token in usual:
-        batch[0, patient.predicted[-1]] = token
+        batch[0, position] = token
         found.append(passed(model, batch)[0].flatten())
     logits = torch.stack(found)  # (N, T * V)
     least = patient.tolerance * max(1e-3, float(logits.abs().max()))
