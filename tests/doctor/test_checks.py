@@ -37,8 +37,6 @@ SMALL = ADDITION | {"model": {"kind": "transformer", "d_model": 8, "n_heads": 2}
         ("BatchNormed", "in_place", "writes to the model's tensors", "norm.running_mean"),
         ("Misnamed", "norms", "does not match its name", "doubling the input"),
         ("SoftmaxOverQueries", "weights", "do not sum to one", "the sums are between"),
-        ("Branches", "stack", "cannot be stacked", "vmap"),
-        ("DroppingByTorch", "seed", "training a run again", "seed 0, step 4: loss"),
         ("DrawnByPython", "seed", "not a function of the seed", "query.bias, key.bias"),
         ("Frozen", "stack", "cannot train this model", "key.weight is frozen"),
         ("Raises", "forward", "raises an error", "KeyError: 'no such table'"),
@@ -48,6 +46,19 @@ SMALL = ADDITION | {"model": {"kind": "transformer", "d_model": 8, "n_heads": 2}
 def test_a_bug_is_found_with_its_evidence(model, check, message, evidence):
     found = findings_of(check, MORE + model)
     assert any(message in f.message and evidence in f.evidence for f in found), found
+
+
+@pytest.mark.parametrize(
+    ("model", "check", "note"),
+    [
+        ("Branches", "stack", "cannot be stacked"),
+        ("DroppingByTorch", "seed", "torch's global random numbers"),
+    ],
+)
+def test_what_only_costs_speed_or_repetition_is_noted(model, check, note):
+    report = doctor(MORE + model, checks=[check])
+    assert report.healthy
+    assert note in report.outcomes[0].notes[0]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +165,7 @@ def test_a_table_of_bigrams_is_not_blamed_for_what_it_cannot_see():
 def test_every_check_has_a_claim_and_the_random_state_is_left_alone():
     before = torch.random.get_rng_state()
     names = [each.name for each in all_checks()]
-    assert len(names) == len(set(names)) == 20
+    assert len(names) == len(set(names)) == 30
     assert all(each.claim for each in all_checks())
     assert str(doctor(MORE + "AlwaysDropping")) == str(doctor(MORE + "AlwaysDropping"))
     assert torch.equal(before, torch.random.get_rng_state())

@@ -24,7 +24,7 @@ MODELS, TASKS = "tests.doctor.planted:", "tests.doctor.planted_tasks:"
         (MODELS + "NoPositions", "positions", "There is no positional encoding"),
         (MODELS + "GainLeftOut", "registered", "Use nn.ParameterList"),
         (TASKS + "UnshiftedSums", "targets", "Targets are not shifted"),
-        (TASKS + "ShiftedTwiceSums", "targets", "shifted by more than one"),
+        (TASKS + "ShiftedTwiceSums", "targets", "shifted by"),
         (TASKS + "PaddingPredicted", "padding", "Set the targets of padding to IGNORED"),
         (TASKS + "UndeclaredPaddingPredicted", "padding", "Set the targets of padding to IGNORED"),
         (TASKS + "TestInsideTrain", "split", "or evaluation draws from the training data"),

@@ -5,15 +5,20 @@ The package and its main function share a name, so the package itself can be cal
 
 Modules:
 
+- ``attention_calls``: mistakes that calls of softmax and attention show.
 - ``check``: the interface of a check and its decorator.
 - ``checks``: the checks, one per file.
 - ``examine``: :func:`doctor`, which runs the checks.
+- ``future``: why predictions see later tokens.
 - ``influence``: which logits change when a token changes.
+- ``locate``: the module in which a leak begins.
 - ``meant``: findings that are meant.
 - ``messages``: helpers that format evidence.
+- ``parts``: recognises norms, and users' modules.
 - ``patient``: the run under examination, with its task, batches and models.
 - ``report``: :class:`Report`, the result of an examination.
 - ``subject``: turns a user's argument into an experiment.
+- ``trace``: records a pass.
 - ``unregistered``: finds tensors and modules that are not registered with a model.
 """
 

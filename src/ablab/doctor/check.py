@@ -14,6 +14,7 @@ from ablab.doctor.patient import Patient
 CHECKS = Registry("check", "ablab.doctor.checks")
 
 Part = Literal["task", "model"]
+Certainty = Literal["certain", "likely", "possible"]
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,14 @@ class Finding:
         message: What is wrong: a sentence without a full stop.
         evidence: What shows it: numbers, positions, names.
         cause: The usual cause and what to do about it, in sentences.
+        certainty: How sure the cause is: ``certain`` (the cause itself was seen), ``likely`` (the
+            usual one), ``possible`` (several causes fit).
     """
 
     message: str
     evidence: str
     cause: str
+    certainty: Certainty = "likely"
 
 
 class NotApplicable(Exception):  # noqa: N818 - nothing went wrong

@@ -90,8 +90,10 @@ def _examine(patient: Patient, checks: list[Check], variants: list[str]) -> list
     """The outcomes of some checks; if the model does not run, the other checks are skipped."""
     outcomes: list[Outcome] = []
     for each in sorted(checks, key=lambda each: each.name != FORWARD):
-        if any(before.check == FORWARD and before.findings for before in outcomes):
-            reason = f"the model does not run; see {FORWARD}"
+        first = next((before for before in outcomes if before.check == FORWARD), None)
+        if first is not None and (first.findings or first.reason):
+            what = "does not run" if first.findings else "is not examined"
+            reason = f"the model {what}; see {FORWARD}"
             outcomes.append(Outcome(each.name, each.claim, tuple(variants), (), reason))
         else:
             outcomes.append(_outcome(patient, each, tuple(variants)))

@@ -41,11 +41,11 @@ class Change:
 
 
 @lru_cache(maxsize=8)
-def token_changes(patient: Patient) -> list[Change]:
+def token_changes(patient: Patient, training: bool = True) -> list[Change]:
     """Changes one token at a time, at up to twelve positions of two samples.
 
-    The model is in training mode, because BatchNorm uses the batch's statistics only then. Every
-    pass uses the same dropout masks.
+    By default the model is in training mode, because BatchNorm uses the batch's statistics only
+    then. Every pass uses the same dropout masks.
 
     Raises:
         NotApplicable: Two passes over the same tokens differ, so a change has no single cause.
@@ -54,9 +54,8 @@ def token_changes(patient: Patient) -> list[Change]:
     # The numbers of samples and positions differ, so that swapped axes raise an error.
     samples = 3 if length != 3 else 4
     tokens, _ = patient.batch(samples)
-    tasks_own = sorted(set(patient.batch(64)[0].flatten().tolist()))
-    usual = [token for token in tasks_own if token != patient.run.task.padding]
-    model = patient.shaken().train()
+    usual = usual_tokens(patient)
+    model = patient.shaken().train(training)
     before = passed(model, tokens)
     if not torch.equal(before, passed(model, tokens)):
         raise NotApplicable("two passes over the same tokens differ")
@@ -79,6 +78,12 @@ def read_positions(patient: Patient, reader: int) -> list[int]:
     )
 
 
+def usual_tokens(patient: Patient) -> list[int]:
+    """The tokens of a batch of the task, without padding, in ascending order."""
+    tasks_own = sorted(set(patient.batch(64)[0].flatten().tolist()))
+    return [token for token in tasks_own if token != patient.run.task.padding]
+
+
 def another(token: int, usual: list[int]) -> int:
     """The next usual token after ``token``, or the first one if there is none."""
     later = [other for other in usual if other > token]
@@ -89,5 +94,5 @@ def passed(model: torch.nn.Module, tokens: Int[Tensor, "B T"]) -> Float[Tensor, 
     """The logits of a pass without gradients, with the same dropout masks at every call."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        logits: Tensor = model(tokens)
+        logits: Tensor = model(tokens.clone())  # a model may write to its input; see in_place
     return logits

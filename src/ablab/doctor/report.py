@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from ablab.doctor.check import Finding
 
+FORWARD = "forward"  # the check without which no other check of a model runs
+_WIDTH = 80
 _WRAPPING: dict[str, Any] = {"subsequent_indent": " " * 12, "break_on_hyphens": False}
 
 Status = Literal["ok", "finding", "meant", "not applicable"]
@@ -107,8 +109,11 @@ class Report:
             lines = [f"{check}: {finding.message}"]
             if several:
                 lines.append(f"  in        {'; '.join(variants)}")
-            lines += [f"  evidence  {finding.evidence}", f"  cause     {finding.cause}"]
-            texts.append("\n".join(textwrap.fill(line, 100, **_WRAPPING) for line in lines))
+            lines += [
+                f"  evidence  {finding.evidence}",
+                f"  cause     ({finding.certainty}) {finding.cause}",
+            ]
+            texts.append("\n".join(textwrap.fill(line, _WIDTH, **_WRAPPING) for line in lines))
         return texts
 
     def note_texts(self) -> list[str]:
@@ -116,7 +121,7 @@ class Report:
         notes: dict[str, None] = {}
         for outcome in self.outcomes:
             notes |= dict.fromkeys(f"{outcome.check}: {note}" for note in outcome.notes)
-        lines = [textwrap.fill(note, 100, **_WRAPPING) for note in notes]
+        lines = [textwrap.fill(note, _WIDTH, **_WRAPPING) for note in notes]
         return ["\n".join(lines)] if lines else []
 
     def meant_texts(self) -> list[str]:
@@ -128,7 +133,7 @@ class Report:
             if several:
                 lines.append(f"  in        {'; '.join(variants)}")
             lines.append(f"  meant     {reason}")
-            texts.append("\n".join(textwrap.fill(line, 100, **_WRAPPING) for line in lines))
+            texts.append("\n".join(textwrap.fill(line, _WIDTH, **_WRAPPING) for line in lines))
         return texts + [
             f"{each}: given as meant, but the check found nothing; remove it"
             for each in self.not_found
@@ -154,12 +159,13 @@ class Report:
     def __str__(self) -> str:
         rows = self.rows()
         width = max(len(name) for name, _, _ in rows)
-        claims = max(len(claim) for _, claim, _ in rows)
-        lines = [f"{name:{width}}  {claim:{claims}}  {words}" for name, claim, words in rows]
+        lines = [_row(f"{name:{width}}", claim, outcome) for name, claim, outcome in rows]
         verdict = "no problems found"
         if not self.healthy:
             count = len(self.findings)
             verdict = f"{count} finding{'s' if count != 1 else ''}"
+        elif any(each.check == FORWARD and each.reason for each in self.outcomes):
+            verdict = "no problems found, but not all of it was examined"
         if self.meant:
             verdict += f" ({len(self.meant)} meant)"
         texts = [*self.note_texts(), *self.finding_texts(), *self.meant_texts()]
@@ -168,6 +174,14 @@ class Report:
     def _repr_html_(self) -> str:
         text = str(self).replace("&", "&amp;").replace("<", "&lt;")
         return f"<pre>{text}</pre>"
+
+
+def _row(name: str, claim: str, outcome: str) -> str:
+    """A line for a check: its name, its outcome, its claim, and why it does not apply."""
+    status, _, reason = outcome.partition(": ")
+    text = f"{claim} ({reason})" if reason else claim
+    start = f"{name}  {status:14}  "
+    return textwrap.fill(start + text, _WIDTH, subsequent_indent=" " * len(start))
 
 
 def _merged(

@@ -1,12 +1,19 @@
 """Does the model run at all?"""
 
+import math
+
 import torch
 
-from ablab.doctor.check import Finding, check
+from ablab.doctor.attention_calls import attention_calls, mask_faults
+from ablab.doctor.check import Finding, NotApplicable, check
+from ablab.doctor.messages import listed
 from ablab.doctor.patient import Patient
+from ablab.doctor.trace import Trace, record
 
 # The other checks of the model run only if this one finds no problem.
 NAME = "forward"
+_BATCH = "computes statistics over the batch"
+_INSIDE = "draws dropout inside torch"
 
 
 @check(NAME, "model", "tokens (B, T) give finite logits (B, T, V)")
@@ -19,6 +26,9 @@ def forward(patient: Patient) -> list[Finding]:
         with torch.no_grad():
             logits = patient.model().eval()(tokens)
     except Exception as error:
+        if _INSIDE in str(error):  # right in torch, but not a function of seed and step
+            text = " ".join(str(error).split())
+            raise NotApplicable(f"ablab does not train this model: {text}") from error
         return [_raised(patient, error, samples)]
     expected = (samples, length, vocabulary)
     if tuple(logits.shape) != expected:
@@ -33,6 +43,11 @@ def forward(patient: Patient) -> list[Finding]:
     broken = (~logits.isfinite()).any(-1)
     if broken.any():
         places = sorted({int(place) for place in broken.nonzero()[:, 1]})
+        known = _softmax(record(patient.model().eval(), tokens))
+        if known is not None:
+            evidence, cause = known
+            message = "the untrained model's logits are not finite"
+            return [Finding(message, f"at positions {places}: {evidence}", cause, "certain")]
         return [
             Finding(
                 "the untrained model's logits are not finite",
@@ -46,9 +61,35 @@ def forward(patient: Patient) -> list[Finding]:
     return []
 
 
+def _softmax(trace: Trace) -> tuple[str, str] | None:
+    """What a softmax has to do with values that are not finite, as (evidence, cause)."""
+    for call in attention_calls(trace):
+        if call.function != "softmax" or call.output.isfinite().all():
+            continue
+        faults = [each for each in mask_faults(trace, call.where) if each.kind == "axis"]
+        if faults:
+            return f"{faults[0].evidence}, in {call.where}", faults[0].cause
+        hidden = (call.argument(0, "input") == -math.inf).all(-1)  # (B, H, T)
+        if hidden.any():
+            places = sorted({int(place) for place in hidden.nonzero()[:, -1]})
+            return (
+                f"in {call.where} all scores of the queries {listed(places)} are minus infinity",
+                "Some queries are entirely masked: there is nothing to attend to, and the softmax "
+                "gives NaN. The mask hides a token from itself (it leaves out the diagonal), or "
+                "hides every key of a padded sample. Let each query see its own position.",
+            )
+    return None
+
+
 def _raised(patient: Patient, error: Exception, samples: int) -> Finding:
     """An error of the forward pass; also tests whether a batch with B = T would hide it."""
     reason = f"{type(error).__name__}: {error}"
+    if _BATCH in reason:
+        cause = (
+            "A norm over the batch (BatchNorm) lets samples see each other, and its running "
+            "statistics are no function of the parameters. Use LayerNorm or RMSNorm."
+        )
+        return Finding("ablab does not train this model", reason, cause, "certain")
     length = patient.run.task.input_length
     try:
         with torch.no_grad():

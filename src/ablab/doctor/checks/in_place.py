@@ -31,6 +31,7 @@ def in_place(patient: Patient) -> list[Finding]:
                 _CACHE if about_graph else "See the error; training would raise it too.",
             )
         )
+    findings += _input(patient)
     model = patient.model().train()
     tensors = _tensors(model)
     before = {name: (each, each.detach().clone()) for name, each in tensors.items()}
@@ -54,6 +55,27 @@ def in_place(patient: Patient) -> list[Finding]:
             )
         )
     return findings
+
+
+def _input(patient: Patient) -> list[Finding]:
+    """A finding if a pass writes to its tokens."""
+    tokens, _ = patient.batch(3)
+    given = tokens.clone()
+    with torch.no_grad():
+        patient.model().eval()(given)
+    if torch.equal(given, tokens):
+        return []
+    places = sorted({int(place) for place in (given != tokens).nonzero()[:, 1]})
+    return [
+        Finding(
+            "the model overwrites its input",
+            f"the tokens at positions {listed(places)} change in a pass",
+            "The pass writes to the tokens in place (tokens[:, 0] = …), so whatever uses the batch "
+            "afterwards (the targets, a second pass) gets other tokens. Write to a copy: "
+            "tokens.clone().",
+            "certain",
+        )
+    ]
 
 
 def _tensors(model: torch.nn.Module) -> dict[str, Tensor]:

@@ -4,15 +4,15 @@ import torch
 from torch import Tensor, nn
 
 from ablab.doctor.check import Finding, NotApplicable, check
+from ablab.doctor.parts import is_norm
 from ablab.doctor.patient import Patient
-from ablab.model.roles import Role, declared_roles
 
 
 @check("norms", "model", "each norm acts on single vectors and matches its name")
 def norms(patient: Patient) -> list[Finding]:
     """Changes one vector of each norm's input; tests the properties of LayerNorm and RMSNorm."""
     model = patient.shaken()
-    named = {name: each for name, each in model.named_modules() if _is_norm(each)}
+    named = {name: each for name, each in model.named_modules() if is_norm(each)}
     inputs: dict[str, Tensor] = {}
 
     def note(name: str) -> object:
@@ -37,16 +37,6 @@ def norms(patient: Patient) -> list[Finding]:
     return findings
 
 
-def _is_norm(module: nn.Module) -> bool:
-    """Whether a module and all its submodules are norms, by the name of a class or by role."""
-    for part in module.modules():
-        named = any("norm" in kind.__name__.lower() for kind in type(part).__mro__)
-        roles = set(declared_roles(part).values())
-        if not named and not (Role.NORM in roles and roles <= {Role.NORM, Role.BIAS}):
-            return False
-    return True
-
-
 def _mixes(name: str, norm: nn.Module, x: Tensor) -> Finding | None:
     """A finding if vectors other than the changed one change."""
     before = norm(x)
@@ -61,13 +51,18 @@ def _mixes(name: str, norm: nn.Module, x: Tensor) -> Finding | None:
     if not moved.any():
         return None
     kind = type(norm).__name__
+    if moved.ndim == 2:  # (B, T)
+        others, own = bool(moved.any(1).sum() > int(moved[at[0]].any())), bool(moved[at[0]].any())
+        over = "batch and sequence" if others and own else "the batch" if others else "the sequence"
+    else:
+        over = "the batch or the sequence"
     return Finding(
         f"the norm {name} ({kind}) mixes vectors",
         f"input {tuple(x.shape)}: changing the vector at {at} changes {int(moved.sum()):,} of "
         f"the {moved.numel() - 1:,} others",
-        "The norm has no axis, such as torch.norm(x) instead of "
-        "torch.norm(x, dim=-1, keepdim=True), or it runs over the batch or the sequence, as "
-        "BatchNorm, InstanceNorm and GroupNorm do. Compute it over the last axis only.",
+        f"The norm runs over {over}, as BatchNorm, InstanceNorm and GroupNorm do. The norm has no "
+        "axis, such as torch.norm(x) instead of torch.norm(x, dim=-1, keepdim=True), or a wrong "
+        "one. Compute it over the last axis only.",
     )
 
 

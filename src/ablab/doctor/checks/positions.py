@@ -2,17 +2,24 @@
 
 from itertools import combinations
 
+from torch import Tensor, nn
+
 from ablab.doctor.check import Finding, NotApplicable, check
 from ablab.doctor.influence import passed, read_positions
 from ablab.doctor.messages import listed
+from ablab.doctor.parts import is_users
 from ablab.doctor.patient import Patient
+from ablab.doctor.trace import record
 
 _PAIRS = 6
 
 
 @check("positions", "model", "the order of earlier tokens matters")
 def positions(patient: Patient) -> list[Finding]:
-    """Swaps two different earlier tokens and compares the logits at the last predicted position."""
+    """Swaps two different earlier tokens and compares the logits at the last predicted position.
+
+    A note says whether the order is known after the first block already.
+    """
     last = patient.predicted[-1]
     read = read_positions(patient, last)
     if len(read) < 2:
@@ -29,6 +36,7 @@ def positions(patient: Patient) -> list[Finding]:
         swapped[0, a], swapped[0, b] = tokens[0, b], tokens[0, a]
         difference = float((passed(model, swapped)[0, last] - before).abs().max())
         if difference > patient.tolerance * max(1e-3, float(before.abs().max())):
+            _note_first_block(patient, model, tokens, swapped, last)
             return []
     return [
         Finding(
@@ -40,3 +48,23 @@ def positions(patient: Patient) -> list[Finding]:
             "of tokens; deeper models learn some order from the causal mask.",
         )
     ]
+
+
+def _note_first_block(
+    patient: Patient, model: nn.Module, tokens: Tensor, swapped: Tensor, last: int
+) -> None:
+    """Notes if the first block of a user's module sees a set of tokens, not their order."""
+    if not is_users(patient):
+        return
+    one, other = record(model, tokens), record(model, swapped)
+    for first, second in zip(one.modules, other.modules, strict=False):
+        x, y = first.output, second.output
+        if not first.name.endswith(".0") or x is None or y is None or x.shape[:2] != tokens.shape:
+            continue
+        if float((x - y)[0, last].abs().max()) <= patient.tolerance * float(x.abs().max()):
+            patient.note(
+                "positions",
+                f"after {first.name} the order of earlier tokens does not matter: the model has no "
+                "positions, and deeper blocks learn the order from the causal mask",
+            )
+        return

@@ -5,6 +5,7 @@ import torch
 from ablab.doctor.check import Finding, check
 from ablab.doctor.messages import listed
 from ablab.doctor.patient import Patient
+from ablab.doctor.trace import record
 from ablab.train.method import SOLO
 from ablab.train.stack import Stack
 
@@ -35,6 +36,15 @@ def seed(patient: Patient) -> list[Finding]:
     once, again = _losses(patient, 1), _losses(patient, 2)
     if once == again:
         return []
+    if _only_dropout(patient):
+        # Correct in torch, but ablab cannot repeat it; its plan trains such runs alone.
+        patient.note(
+            "seed",
+            "dropout uses torch's global random numbers (F.dropout, dropout_p), so a run cannot "
+            "be resumed, replayed or stacked exactly; use nn.Dropout or forward.dropout(x, p, "
+            "self.training), whose masks depend on seed and step only",
+        )
+        return []
     return [
         Finding(
             "training a run again gives different losses",
@@ -46,6 +56,19 @@ def seed(patient: Patient) -> list[Finding]:
             "the model carries state from one pass to the next.",
         )
     ]
+
+
+def _only_dropout(patient: Patient) -> bool:
+    """Whether evaluation is deterministic and training draws with torch's dropout."""
+    tokens, _ = patient.batch(4)
+    model = patient.model().eval()
+    if not torch.equal(record(model, tokens, 0).logits, record(model, tokens, 1).logits):
+        return False
+    trace = record(model.train(), tokens)
+    return any(
+        call.function == "dropout" or float(call.argument(4, "dropout_p", 0.0)) > 0
+        for call in trace.of("dropout", "sdpa")
+    )
 
 
 def _initial(patient: Patient, state: int) -> dict[str, torch.Tensor]:

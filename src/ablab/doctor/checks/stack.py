@@ -30,16 +30,15 @@ def stack(patient: Patient) -> list[Finding]:
     except Exception as error:
         if "random operation" in str(error):
             raise NotApplicable("the model uses torch's random numbers; see seed") from error
-        return [
-            Finding(
-                "the model cannot be stacked",
-                f"{type(error).__name__}: {str(error).splitlines()[0]}",
-                "torch.vmap trains several runs at once, so the forward pass must not depend on a "
-                "tensor's values (if x.max() > …, .item(), .tolist()), and must not write results "
-                "in place to a tensor that it created or that the model holds. Otherwise, train "
-                "with --engine solo.",
-            )
-        ]
+        # Not a mistake: recurrent layers and branches on values are correct, if slower.
+        patient.note(
+            "stack",
+            "the model cannot be stacked, so each run trains alone "
+            f"({type(error).__name__}: {str(error).splitlines()[0]}). torch.vmap has no rule for "
+            "torch's recurrent layers, for branches on values (if x.max() > …, .item()), or for "
+            "writes in place",
+        )
+        return []
     apart = np.abs(together - alone) / np.abs(alone).clip(min=1e-12)
     if (apart <= 1e-4).all():
         return []

@@ -1,6 +1,9 @@
 """Is the target of each position the next token?"""
 
-from ablab.doctor.check import Finding, NotApplicable, check
+import torch
+from torch import Tensor
+
+from ablab.doctor.check import Certainty, Finding, NotApplicable, check
 from ablab.doctor.messages import share
 from ablab.doctor.patient import Patient
 from ablab.tasks.config import IGNORED
@@ -10,8 +13,31 @@ _SAMPLES = 256
 
 @check("targets", "task", "the target of each position is the next token")
 def targets(patient: Patient) -> list[Finding]:
-    """Compares each target with the next token and with the token at its own position."""
-    tokens, answers = patient.batch(_SAMPLES)
+    """Compares each target with the next token and with the token at its own position.
+
+    In training, then for held-out samples, which must follow the same rule.
+    """
+    found = _compared(patient, *patient.batch(_SAMPLES))
+    if found:
+        return found
+    batch = patient.task.held_out(_SAMPLES)
+    if not len(batch.tokens):
+        return []
+    held_out = _compared(patient, torch.from_numpy(batch.tokens), torch.from_numpy(batch.targets))
+    return [
+        Finding(
+            "held-out targets follow another rule than those of training",
+            f"all training targets are the next tokens; of the held-out ones {each.evidence}",
+            "held_out() makes its targets differently from draw() (reversed, shifted, of other "
+            "samples), so evaluation measures another task.",
+            "certain",
+        )
+        for each in held_out
+    ]
+
+
+def _compared(patient: Patient, tokens: Tensor, answers: Tensor) -> list[Finding]:
+    """The findings on one batch: tokens (B, T) and targets (B, P)."""
     length = patient.run.task.input_length
     places = [(at, p) for at, p in enumerate(patient.predicted) if p + 1 < length]
     columns = [at for at, _ in places]
@@ -37,15 +63,51 @@ def targets(patient: Patient) -> list[Finding]:
             Finding(
                 "the targets are the tokens at their own positions",
                 evidence,
-                "Targets are not shifted, so the model only learns to copy its input. With inputs "
-                "tokens[:-1], the targets are tokens[1:].",
+                "The input contains the answer: each target is in the prompt at the same position "
+                "where it is predicted, so the model only learns to copy its input. Targets are "
+                "not shifted (with inputs tokens[:-1], they are tokens[1:]), or the answer was "
+                "written into the input.",
+                "certain",
             )
         ]
+    cause, certainty = _why(patient, tokens, answers, right / total)
     return [
         Finding(
             "the targets are not the next tokens",
             evidence,
-            "Targets are shifted by more than one or in the wrong direction, or belong to other "
-            "samples. The target at position p must be the token at p + 1.",
+            f"{cause} The target at position p must be the token at p + 1.",
+            certainty,
         )
     ]
+
+
+def _why(patient: Patient, tokens: Tensor, answers: Tensor, right: float) -> tuple[str, Certainty]:
+    """Why targets are not the next tokens, and how sure that is."""
+    counted = answers[answers != IGNORED]
+    if (counted == counted[0]).all():
+        return f"The target is always the same token, {int(counted[0])}.", "certain"
+    usual = torch.full_like(tokens, IGNORED)  # (B, T): next tokens, by position
+    usual[:, :-1] = tokens[:, 1:]
+    following = usual[:, patient.predicted]
+    for shift in range(1, min(5, answers.shape[1])):
+        for sign in (1, -1):
+            moved = answers.roll(sign * shift, 1)[:, shift:-shift]
+            wanted = following[:, shift:-shift]
+            known = (wanted != IGNORED) & (moved != IGNORED)
+            if known.any() and bool((moved == wanted)[known].all()):
+                places = "one position" if shift == 1 else f"{shift} positions"
+                return f"The targets are shifted by {places} (off by a roll or slice).", "certain"
+    known = (following != IGNORED) & (answers.flip(1) != IGNORED)
+    if known.any() and bool((answers.flip(1) == following)[known].all()):
+        return "The targets are reversed.", "certain"
+    if right < 2 / len(set(counted.tolist())):
+        return (
+            "The targets do not depend on the input more than chance would give: they are random, "
+            "or belong to other samples (tokens and targets are drawn or shuffled separately).",
+            "likely",
+        )
+    return (
+        "Targets are shifted by more than one or in the wrong direction, or belong to other "
+        "samples.",
+        "possible",
+    )

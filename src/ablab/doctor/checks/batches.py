@@ -1,0 +1,151 @@
+"""Are batches a function of seed and step, and do they differ?"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablab.doctor.check import Finding, check
+from ablab.doctor.patient import Patient
+from ablab.tasks.base import Batch
+from ablab.tasks.config import IGNORED
+
+_SAMPLES = 32
+_PURE = "Draw from counter-based random numbers of (seed, step), as ablab.tasks.random does."
+
+
+@check("batches", "task", "batches are a function of seed and step, and differ between them")
+def batches(patient: Patient) -> list[Finding]:
+    """Draws the same steps twice, in other chunks, and for other steps and seeds."""
+    seed, epoch = patient.run.seed, patient.run.task.train_size
+    size = min(_SAMPLES, epoch or _SAMPLES)
+    draw = patient.task.draw
+    three = draw(seed, 1, 3, size)
+    found = _sizes(patient, three)
+    if found:
+        return found
+    if not _same(three, draw(seed, 1, 3, size)):
+        return [
+            _finding(
+                "drawing the same batches again gives other ones",
+                f"seed {seed}, steps 1 to 3 differ from call to call",
+                f"A draw depends on state (what was drawn before), or on the clock. {_PURE}",
+            )
+        ]
+    findings = _held_out(patient)
+    second = _step(draw(seed, 2, 1, size), 0)
+    whole_epoch = epoch is not None and size >= epoch
+    if _same(_step(three, 0), _step(three, 1)) and not whole_epoch:
+        findings.append(
+            _finding(
+                "every step has the same batch",
+                "steps 1 and 2 are equal",
+                f"The step is ignored: the generator is made anew for each step. {_PURE}",
+            )
+        )
+    elif not _same(_step(three, 1), second):
+        findings.append(
+            _finding(
+                "a batch depends on how many steps are drawn at once",
+                f"seed {seed}: step 2 drawn with steps 1 and 3 differs from step 2 drawn alone",
+                "The generator is seeded once per chunk (by first_step), so a resumed run sees "
+                f"other batches. {_PURE}",
+            )
+        )
+    elif not whole_epoch:
+        findings += _seeds(patient, three, size)
+    return findings + _varied(patient, _step(three, 0))
+
+
+def _seeds(patient: Patient, three: Batch, size: int) -> list[Finding]:
+    seed = patient.run.seed
+    next_seed = patient.task.draw(seed + 1, 1, 3, size)
+    if _same(three, next_seed):
+        return [
+            _finding(
+                "the seed has no effect on batches",
+                f"seeds {seed} and {seed + 1} have the same batches",
+                f"The seed is ignored, so seeds are not independent repetitions. {_PURE}",
+            )
+        ]
+    if _same(_step(three, 1), _step(next_seed, 0)):
+        return [
+            _finding(
+                "seeds share batches",
+                f"step 2 of seed {seed} is step 1 of seed {seed + 1}",
+                "Seed and step are added, so they collide and seeds are not independent. Combine "
+                f"them as a pair: default_rng((seed, step)). {_PURE}",
+            )
+        ]
+    return []
+
+
+def _sizes(patient: Patient, batch: Batch) -> list[Finding]:
+    """Findings on lengths and tokens that do not match the task's configuration."""
+    config, tokens = patient.run.task, batch.tokens
+    if tokens.shape[-1] != config.input_length:
+        return [
+            _finding(
+                "the samples do not have the declared length",
+                f"{tokens.shape[-1]} tokens; input_length is {config.input_length}",
+                "The input length in the task's configuration is wrong, or samples are cut short.",
+            )
+        ]
+    answers = batch.targets[batch.targets != IGNORED]
+    values = np.concatenate([tokens.ravel(), answers])
+    if values.min() < 0 or values.max() >= config.vocab_size:
+        return [
+            _finding(
+                "tokens are beyond the vocabulary",
+                f"tokens from {values.min()} to {values.max()}; vocab_size is {config.vocab_size}",
+                "Tokens must be from 0 to vocab_size - 1: the vocabulary of the configuration is "
+                "too small, or tokens are shifted.",
+            )
+        ]
+    return []
+
+
+def _held_out(patient: Patient) -> list[Finding]:
+    if _same(patient.task.held_out(_SAMPLES), patient.task.held_out(_SAMPLES)):
+        return []
+    return [
+        _finding(
+            "held-out samples differ from call to call",
+            f"{_SAMPLES} held-out samples, drawn twice",
+            "They are drawn at random at each call, so evaluations cannot be compared. "
+            "Draw them from a fixed seed.",
+        )
+    ]
+
+
+def _varied(patient: Patient, batch: Batch) -> list[Finding]:
+    """Findings on samples or targets of a batch that are all the same."""
+    tokens, targets = batch.tokens, batch.targets
+    if len(tokens) > 1 and (tokens == tokens[:1]).all() and (targets == targets[:1]).all():
+        return [
+            _finding(
+                "all samples of a batch are the same",
+                f"{len(tokens)} identical samples",
+                "One sample is drawn and repeated over the batch. Draw each sample separately.",
+            )
+        ]
+    counted: NDArray[np.int64] = targets[targets != IGNORED]
+    if counted.size > 1 and (counted == counted[0]).all() and patient.run.task.vocab_size > 1:
+        return [
+            _finding(
+                "the target is always the same token",
+                f"all {counted.size} targets of a batch are token {counted[0]}",
+                "The targets are constant: they are not filled in, or the wrong column is used.",
+            )
+        ]
+    return []
+
+
+def _finding(message: str, evidence: str, cause: str) -> Finding:
+    return Finding(message, evidence, cause, "certain")
+
+
+def _step(batch: Batch, number: int) -> Batch:
+    return Batch(batch.tokens[number], batch.targets[number])
+
+
+def _same(one: Batch, other: Batch) -> bool:
+    return np.array_equal(one.tokens, other.tokens) and np.array_equal(one.targets, other.targets)

@@ -1,0 +1,75 @@
+"""Does the model compute the same in training and in evaluation, dropout aside?"""
+
+import torch
+from torch import nn
+
+from ablab.doctor.check import Finding, NotApplicable, check
+from ablab.doctor.influence import passed
+from ablab.doctor.messages import listed
+from ablab.doctor.patient import Patient
+from ablab.doctor.trace import record, trace_of
+
+_STRONG = 0.7
+
+
+@check("modes", "model", "training and evaluation mode differ only by dropout of a usual strength")
+def modes(patient: Patient) -> list[Finding]:
+    """Compares the logits of both modes, and looks at the dropout rates of recorded calls."""
+    found = _dropout(patient)
+    batch, _ = patient.batch(4)
+    model = patient.shaken()
+    trained, again = (record(model.train(), batch, seed=n).logits for n in (0, 1))
+    evaluated = passed(model.eval(), batch)
+    if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.modules()):
+        raise NotApplicable("the model has a BatchNorm; see samples")
+    if found or not torch.equal(trained, again):  # random in training: dropout or noise
+        return found
+    least = patient.tolerance * max(1e-3, float(evaluated.abs().max()))
+    apart = (trained - evaluated).abs().amax(-1)
+    if not (apart > least).any():
+        return []
+    where = _first_difference(patient)
+    return [
+        Finding(
+            "training and evaluation mode give different logits, without dropout",
+            f"they differ by up to {float(apart.max()):.3g}{where}",
+            "A part of the model is used only in training (or only in evaluation): a mask, "
+            "positions or a scale that depends on self.training and is missing in evaluation, or "
+            "in training.",
+            "likely",
+        )
+    ]
+
+
+def _first_difference(patient: Patient) -> str:
+    one, other = trace_of(patient, True), trace_of(patient, False)
+    for first, second in zip(one.modules, other.modules, strict=False):
+        if first.name != second.name:
+            return f"; different modules are called, first {first.name or second.name}"
+        if first.input is None or second.input is None or first.output is None:
+            continue
+        if first.input.shape == second.input.shape and not torch.equal(first.input, second.input):
+            return f"; the input of {first.name} is the first that differs"
+        if second.output is not None and not torch.equal(first.output, second.output):
+            return f"; {first.name} is the first module whose output differs"
+    return ""
+
+
+def _dropout(patient: Patient) -> list[Finding]:
+    rates: dict[float, list[str]] = {}
+    for call in trace_of(patient, True).of("dropout"):
+        rate = float(call.argument(1, "p", 0.5))
+        if rate >= _STRONG and call.argument(2, "training", True):
+            rates.setdefault(rate, []).append(call.where)
+    for name, part in patient.model().named_modules():
+        rate = getattr(part, "p", 0.0) if "dropout" in type(part).__name__.lower() else 0.0
+        if isinstance(rate, float) and rate >= _STRONG:
+            rates.setdefault(rate, []).append(name)
+    return [
+        Finding(
+            f"dropout sets {100 * rate:.3g}% of its input to zero",
+            f"in {listed(dict.fromkeys(names))}",
+            "The rate is the probability of dropping, not of keeping. Usual rates are 0 to 0.5.",
+        )
+        for rate, names in rates.items()
+    ]
