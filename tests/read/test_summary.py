@@ -8,10 +8,12 @@ from ablab.read.summary import Spread, last_values, summarise, table
 from tests.store.makers import train
 
 
-def test_a_spread_shows_its_deviation_to_two_digits():
-    assert str(Spread((1.0, 1.2, 1.4))) == "1.200 ± 0.200"
-    assert str(Spread((0.00123, 0.00125))) == "0.001240 ± 0.000014"
-    assert str(Spread((2.345678,))) == "2.346"
+def test_a_spread_shows_the_median_and_the_range():
+    assert str(Spread((2.2994, 0.1188, 2.3034))) == "2.30 [0.119, 2.30]"
+    assert str(Spread((0.00123, 0.00125))) == "0.00124 [0.00123, 0.00125]"
+    assert str(Spread((2.345678,))) == "2.35"
+    assert str(Spread((1.0, 1.0, 1.0))) == "1.00"
+    assert str(Spread((1234.5,))) == "1,234"
     assert Spread((5.0,)).deviation is None
 
 

@@ -167,7 +167,7 @@ def _best(summaries: Sequence[VariantSummary]) -> list[str]:
         known = [each for each in summaries if measure in each.measures]
         if not known:
             continue
-        known.sort(key=lambda each: each.measures[measure].mean)
+        known.sort(key=lambda each: each.measures[measure].median)
         first = known[0]
         if len(known) == 1:
             return [f"The final {measure} is {first.measures[measure]}."]

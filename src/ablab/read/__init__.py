@@ -22,7 +22,7 @@ Modules:
 - ``samples``: predictions on held-out samples, and generated text.
 - ``spikes``: explains spikes and suggests a test.
 - ``statistics``: statistics for few seeds.
-- ``summary``: final values of each variant, with mean and spread over seeds.
+- ``summary``: final values of each variant, with median and range over seeds.
 - ``two_groups``: outcomes of relations between numbers of runs that learnt or did not.
 - ``verdicts``: verdicts on expectations.
 """

@@ -1,6 +1,5 @@
-"""The final values of each variant, with mean and spread over its seeds."""
+"""The final values of each variant: the median and the range over its seeds."""
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,9 @@ MEASURES = ("train_loss", "eval_loss", "eval_accuracy", "eval_sequence_accuracy"
 class Spread:
     """A number over several seeds.
 
+    As text, the median with the lowest and the highest value: a mean of runs that learn and runs
+    that do not describes no run.
+
     Attributes:
         values: The finite values, one per seed.
     """
@@ -30,19 +32,23 @@ class Spread:
         return statistics.fmean(self.values)
 
     @property
+    def median(self) -> float:
+        """The median."""
+        return statistics.median(self.values)
+
+    @property
     def deviation(self) -> float | None:
         """The sample standard deviation; None for a single value."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
     def __str__(self) -> str:
-        if self.deviation is None:
-            return f"{self.mean:.4g}"
-        digits = _digits(self.mean, self.deviation)
-        return f"{self.mean:.{digits}f} ± {self.deviation:.{digits}f}"
+        low, high = _number(min(self.values)), _number(max(self.values))
+        return low if low == high else f"{_number(self.median)} [{low}, {high}]"
 
     def as_data(self) -> dict[str, Any]:
         """The spread as plain data."""
         return {
+            "median": self.median,
             "mean": self.mean,
             "deviation": self.deviation,
             "min": min(self.values),
@@ -165,7 +171,6 @@ def _summary(runs: list[RunRecord], last: dict[str, dict[str, float]]) -> Varian
     )
 
 
-def _digits(mean: float, deviation: float) -> int:
-    """The number of decimals, from 3 to 8, that shows two digits of the deviation."""
-    small = deviation or abs(mean)
-    return 4 if not small else min(8, max(3, 1 - math.floor(math.log10(small))))
+def _number(value: float) -> str:
+    """A number in three significant digits, trailing zeros included."""
+    return f"{value:#.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -174,6 +174,8 @@ def _counted(counts: Counts, found: Comparison) -> str:
     }[counts.what]
     if found.horizon is not None and counts.what == "reached":
         verb += f" by step {found.horizon:,.0f}"
+    if counts.value[0] == counts.value[1] and counts.reference[0] == counts.reference[1]:
+        return f"{one} vs {other} {verb}"
     change = f"{100 * counts.difference:+.0f} {_percent(counts.interval)} percentage points"
     least = "" if counts.p > counts.least_p * 1.5 else ", the least that so few runs can give"
     return f"{one} vs {other} {verb} ({change}, p {p_value(counts.p)}{least})"
