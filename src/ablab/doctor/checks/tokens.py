@@ -28,10 +28,11 @@ def tokens(patient: Patient) -> list[Finding]:
                 "certain",
             )
         ]
-    # The last token may change nothing at all, if logits are late.
-    earlier = [c for c in changes if c.position < patient.run.task.input_length - 1]
-    blind = [c for c in earlier if c.own and min(c.own) == c.position + 1]
-    if len(earlier) > 1 and len(blind) == len(earlier):
+    # All tokens that change anything do so from the same number of positions later on; the last
+    # ones may change nothing at all.
+    blind = [c for c in changes if c.own]
+    late = {min(c.own) - c.position for c in blind}
+    if len(blind) > len(changes) // 2 and len(late) == 1 and min(late) > 0:
         cause = rearranged(trace_of(patient))
         return [
             Finding(
