@@ -1,10 +1,14 @@
 import json
 
 from tests.cli.command import run_command
+from tests.doctor.examined import UNCOMPILED
 
 
 def test_a_healthy_experiment_ends_with_zero():
-    code, out, err = run_command("doctor", "addition", "model.d_model=8", "model.n_heads=1,2")
+    code, out, err = run_command(
+        "doctor", "addition", "model.d_model=8", "model.n_heads=1,2",
+        *(part for name in UNCOMPILED for part in ("--check", name)),
+    )  # fmt: skip
     assert code == 0
     assert out.endswith("addition: no problems found\n")
     assert "examining model.n_heads=2 …" in err

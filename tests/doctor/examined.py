@@ -1,8 +1,11 @@
-"""One check on one model, by import path."""
+"""Checks on models by import path."""
 
 from ablab.doctor.check import CHECKS
 from ablab.doctor.patient import Patient
 from ablab.doctor.subject import as_experiment
+
+UNCOMPILED = [name for name in CHECKS.names() if name != "methods"]
+"""The checks that compile nothing; ``test_methods`` covers the other one."""
 
 
 def patient_of(subject, *overrides):

@@ -53,10 +53,14 @@ def test_its_metrics_read_as_they_did(lab):
         assert frame[name].to_list() == expected[name].to_list(), name
 
 
-def test_its_readings_and_verdicts_are_the_same(lab):
+def test_its_curves_and_verdicts_are_the_same(lab):
     opened = ablab.open(lab)
     readings = {run: reading.as_data() for run, reading in opened.readings("old").items()}
-    assert json.loads(json.dumps(readings)) == EXPECTED["readings"]
+    assert readings.keys() == EXPECTED["readings"].keys()
+    for run, expected in EXPECTED["readings"].items():
+        # What the curve reader makes of these values has changed since.
+        for name in ("column", "first", "last", "start", "lowest", "lowest_at", "not_finite"):
+            assert readings[run][name] == expected[name], (run, name)
     (verdict,) = opened.verdicts("old")
     (expected,) = EXPECTED["verdicts"]
     assert (verdict.outcome, verdict.claim) == (expected["outcome"], expected["claim"])

@@ -10,6 +10,7 @@ from ablab.doctor.patient import Patient
 from ablab.doctor.trace import record, trace_of
 
 _STRONG = 0.7
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @check("modes", "model", "training and evaluation mode differ only by dropout of a usual strength")
@@ -20,7 +21,7 @@ def modes(patient: Patient) -> list[Finding]:
     model = patient.shaken()
     trained, again = (record(model.train(), batch, seed=n).logits for n in (0, 1))
     evaluated = passed(model.eval(), batch)
-    if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.modules()):
+    if any(isinstance(part, _BATCH_NORMS) for part in model.modules()):
         raise NotApplicable("the model has a BatchNorm; see samples")
     if found or not torch.equal(trained, again):  # random in training: dropout or noise
         return found
