@@ -86,10 +86,10 @@ def read_together(
     """Reads a training and a held-out curve together.
 
     Args:
-        training: Steps and values of the training curve, as for :func:`read_curve`.
+        training: Steps and values of the training curve, as for :func:`ablab.read.curves.read_curve`.
         held_out: Those of the held-out curve.
         columns: The names of the two columns.
-        direction: Which values are better, as for :func:`read_curve`.
+        direction: Which values are better, as for :func:`ablab.read.curves.read_curve`.
 
     Raises:
         ValueError: A curve has no finite value, or steps and values do not match.
