@@ -86,7 +86,8 @@ def read_together(
     """Reads a training and a held-out curve together.
 
     Args:
-        training: Steps and values of the training curve, as for :func:`ablab.read.curves.read_curve`.
+        training: Steps and values of the training curve, as for
+            :func:`ablab.read.curves.read_curve`.
         held_out: Those of the held-out curve.
         columns: The names of the two columns.
         direction: Which values are better, as for :func:`ablab.read.curves.read_curve`.
