@@ -1,12 +1,10 @@
 """Training and held-out curves of stored runs, read together; cached in the index."""
 
-import json
 from collections.abc import Sequence
 
 from ablab.experiments.identity import digest
 from ablab.read.curves.together import Together, from_data, read_together
-from ablab.read.readings import EDITION, by_meaning, curves_of
-from ablab.store.cached_readings import cache_readings, cached_readings, data_versions
+from ablab.read.readings import by_meaning, curves_of, read_cached
 from ablab.store.metrics import experiment_metrics
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.tasks.config import Direction
@@ -43,28 +41,15 @@ def _pairs(
     columns: tuple[str, str],
     direction: Direction | None,
 ) -> dict[str, Together]:
-    trained = [run for run in runs if run.step]
-    name = " & ".join(columns)
-    # Before the metrics are read: rows that are added meanwhile make the cached reading outdated.
-    versions = data_versions(store, [run.run for run in trained])
-    read_with = digest([direction])[:16]
-    editions = {
-        (run.run, run.step): f"{EDITION} {versions[run.run]} {read_with}" for run in trained
-    }
-    cached = cached_readings(store, name, editions)
-    found = {run: from_data(json.loads(text)) for run, text in cached.items()}
-    left = {run.run: run.step for run in trained if run.run not in found}
-    if left:
+    def read(left: list[str]) -> dict[str, Together]:
         frame = experiment_metrics(
             store, record, lambda names: [each for each in names if each in columns]
         )
         training, held_out = (curves_of(frame, column) for column in columns)
-        made = {
+        return {
             run: read_together(training[run], held_out[run], columns, direction)
             for run in left
             if run in training and run in held_out
         }
-        texts = {(run, left[run]): json.dumps(pair.as_data()) for run, pair in made.items()}
-        cache_readings(store, name, editions, texts)
-        found |= made
-    return found
+
+    return read_cached(store, runs, " & ".join(columns), digest([direction]), read, from_data)

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import polars as pl
@@ -78,23 +79,57 @@ def _readings(
     direction: Direction | None,
 ) -> dict[str, Reading]:
     """The readings of runs with the same natural levels and directions."""
-    trained = [run for run in runs if run.step]
-    # Before the metrics are read: rows that are added meanwhile make the cached reading outdated.
-    versions = data_versions(store, [run.run for run in trained])
-    read_with = digest([levels, direction])[:16]
-    editions = {
-        (run.run, run.step): f"{EDITION} {versions[run.run]} {read_with}" for run in trained
-    }
-    cached = cached_readings(store, column, editions)
-    found = {run: from_data(json.loads(text)) for run, text in cached.items()}
-    left = {run.run: run.step for run in trained if run.run not in found}
-    if left:
+
+    def read(left: list[str]) -> dict[str, Reading]:
         frame = experiment_metrics(
             store, record, lambda names: [name for name in names if name == column]
         )
-        made = read_frame(frame.filter(pl.col("run").is_in(list(left))), column, levels, direction)
-        texts = {(run, left[run]): json.dumps(reading.as_data()) for run, reading in made.items()}
-        cache_readings(store, column, editions, texts)
+        return read_frame(frame.filter(pl.col("run").is_in(left)), column, levels, direction)
+
+    return read_cached(store, runs, column, digest([levels, direction]), read, from_data)
+
+
+class _Readable(Protocol):
+    """What can be kept in the index as plain data."""
+
+    def as_data(self) -> dict[str, Any]:
+        """The reading as plain data."""
+
+
+Read = TypeVar("Read", bound=_Readable)
+
+
+def read_cached(
+    store: Store,
+    runs: Sequence[RunRecord],
+    name: str,
+    read_with: str,
+    read: Callable[[list[str]], dict[str, Read]],
+    from_data: Callable[[dict[str, Any]], Read],
+) -> dict[str, Read]:
+    """Readings from the index, and new ones of the runs that have none there; by run id.
+
+    Args:
+        store: The store.
+        runs: The runs; those that were not trained are left out.
+        name: The name under which the readings are kept.
+        read_with: A digest of what else a reading depends on.
+        read: Makes readings of some runs, by run id.
+        from_data: Makes a reading from plain data.
+    """
+    trained = [run for run in runs if run.step]
+    # Before the metrics are read: rows that are added meanwhile make the cached reading outdated.
+    versions = data_versions(store, [run.run for run in trained])
+    editions = {
+        (run.run, run.step): f"{EDITION} {versions[run.run]} {read_with[:16]}" for run in trained
+    }
+    cached = cached_readings(store, name, editions)
+    found = {run: from_data(json.loads(text)) for run, text in cached.items()}
+    left = {run.run: run.step for run in trained if run.run not in found}
+    if left:
+        made = read(list(left))
+        texts = {(run, left[run]): json.dumps(each.as_data()) for run, each in made.items()}
+        cache_readings(store, name, editions, texts)
         found |= made
     return found
 

@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from ablab.store.metrics import experiment_metrics, experiment_runs, unwatched_columns
-from ablab.store.store import ExperimentRecord, RunRecord, Store, finite
+from ablab.store.records import finite
+from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 MEASURES = ("train_loss", "eval_loss", "eval_accuracy", "eval_sequence_accuracy")
 

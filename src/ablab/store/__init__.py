@@ -23,6 +23,7 @@ Modules:
 - ``parts``: metrics parts, which are written once and never changed.
 - ``paths``: the paths of a store's files, made from checked names.
 - ``processes``: identifies processes, whatever the clock says.
+- ``records``: records of experiments and runs, made from rows of the index.
 - ``repair``: sets damaged files aside, and runs back to where they are sound.
 - ``repair_plan``: what can be done about damaged files.
 - ``row_digests``: digests of the index's rows, and their verification.

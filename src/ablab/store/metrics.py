@@ -9,8 +9,9 @@ import polars as pl
 from ablab.config import Problem, match_names
 from ablab.store.index import StoreError
 from ablab.store.parts import append_rows, list_parts, part_columns, read_part
+from ablab.store.records import finite
 from ablab.store.shares import KEYS
-from ablab.store.store import ExperimentRecord, RunRecord, Store, finite
+from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.watching.names import is_statistic
 
 __all__ = [

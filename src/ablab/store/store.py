@@ -1,10 +1,8 @@
 """A store: one folder with the results of experiments. Does not import torch."""
 
 import json
-import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,13 @@ from ablab.config import Problem, nearest
 from ablab.config.files import PARTIAL
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.identity import trajectory
-from ablab.experiments.registration import Registration, register
+from ablab.experiments.registration import register
 from ablab.store.cover import cover_new_files
 from ablab.store.files import write_text_atomically
 from ablab.store.index import Index, StoreError
 from ablab.store.leases import live_owners
 from ablab.store.paths import tokenizer_path
+from ablab.store.records import ExperimentRecord, RunRecord, experiment_record, run_record
 from ablab.store.sources import archive_sources, source_files
 from ablab.tasks.subwords import content_digest
 from ablab.tasks.text_config import tokenizer_json
@@ -27,44 +26,6 @@ __all__ = ["ExperimentRecord", "RunRecord", "Store", "StoreError"]
 
 _EXPERIMENTS = """SELECT e.*, g.registration FROM experiments e
                   LEFT JOIN registrations g ON g.experiment = e.id"""
-
-
-@dataclass(frozen=True)
-class ExperimentRecord:
-    """A stored experiment; times are UTC in ISO 8601.
-
-    What reading needs of it is in ``registration``, which is None if an earlier release registered
-    the experiment; requesting it again adds it.
-    """
-
-    id: int
-    name: str
-    question: str
-    definition: dict[str, Any]
-    command: str
-    environment: dict[str, Any]
-    levels: dict[str, float]
-    created: str
-    entry: str | None
-    registration: Registration | None = None
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """A run as listed by ``ablab runs --json``; a number that is not finite is None."""
-
-    run: str
-    experiments: list[str]
-    variant: dict[str, Any]
-    seed: int
-    status: str
-    step: int
-    steps: int
-    train_loss: float | None
-    eval_loss: float | None
-    seconds: float
-    n_params: int | None
-    error: str | None
 
 
 class Store:
@@ -201,12 +162,12 @@ class Store:
                 experiment.variants[0].stored_ids.items(),
             )
         (row,) = self.index.rows(f"{_EXPERIMENTS} WHERE e.id = ?", number)
-        return _experiment_record(row)
+        return experiment_record(row)
 
     def experiments(self) -> list[ExperimentRecord]:
         """All experiments, in the order in which they were last requested."""
         rows = self.index.rows(f"{_EXPERIMENTS} ORDER BY e.asked, e.id")
-        return [_experiment_record(row) for row in rows]
+        return [experiment_record(row) for row in rows]
 
     def experiment(self, name: str) -> ExperimentRecord:
         """The most recently requested experiment with this name, or with an entry of this name.
@@ -230,7 +191,7 @@ class Store:
                     suggestion=nearest(name, names),
                 )
             )
-        return _experiment_record(rows[0])
+        return experiment_record(rows[0])
 
     def runs(self, experiment: ExperimentRecord | None = None) -> list[RunRecord]:
         """The runs of the store, or of one experiment.
@@ -257,7 +218,7 @@ class Store:
             members = {run: members[run] for run in sorted(places, key=places.__getitem__)}
         records = {row["id"]: row for row in self.index.rows("SELECT * FROM runs")}
         living = live_owners(self.index)
-        return [_run_record(records[run], rows, number, living) for run, rows in members.items()]
+        return [run_record(records[run], rows, number, living) for run, rows in members.items()]
 
     def run_row(self, run: str) -> Any:
         """One run's row of the index, by its id or a unique prefix of it, or by an alias.
@@ -350,78 +311,3 @@ class Store:
 def timestamp() -> str:
     """The current time: UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def status_of(row: Any, steps: int, stopped: int | None, living: set[str]) -> str:
-    """A run's status within an experiment of ``steps`` steps."""
-    if stopped is not None:
-        return "stopped"
-    if row["outcome"] == "diverged" and row["step"] <= steps:
-        return "diverged"
-    if row["step"] >= steps:
-        return "finished"
-    if row["outcome"] == "failed":
-        return "failed"
-    if row["owner"] is not None:
-        return "running" if row["owner"] in living else "interrupted"
-    return "interrupted" if row["step"] else "planned"
-
-
-def finite(value: float | None) -> float | None:
-    """The number, or None if it is not finite."""
-    return None if value is None or not math.isfinite(value) else value
-
-
-def _run_record(row: Any, members: list[Any], number: int | None, living: set[str]) -> RunRecord:
-    """A run's record within an experiment; by default, the one that requested the most steps."""
-    if number is None:
-        member = max(members, key=lambda each: each["steps"])
-    else:
-        member = next(each for each in members if each["experiment"] == number)
-    stopped = member["stopped"]
-    status = status_of(row, member["steps"], stopped, living)
-    return RunRecord(
-        run=row["id"],
-        experiments=list(dict.fromkeys(each["name"] for each in members)),
-        variant=json.loads(member["variant"]),
-        seed=row["seed"],
-        status=status,
-        step=min(row["step"], member["steps"] if stopped is None else stopped),
-        steps=member["steps"],
-        train_loss=finite(row["train_loss"]),
-        eval_loss=finite(row["eval_loss"]),
-        seconds=row["seconds"],
-        n_params=row["n_params"],
-        error=row["error"] if status in ("diverged", "failed") else None,
-    )
-
-
-def _experiment_record(row: Any) -> ExperimentRecord:
-    return ExperimentRecord(
-        id=row["id"],
-        name=row["name"],
-        question=row["question"],
-        definition=json.loads(row["definition"]),
-        command=row["command"],
-        environment=json.loads(row["environment"]),
-        levels=json.loads(row["levels"]),
-        created=row["created"],
-        entry=row["entry"],
-        registration=_registration(row),
-    )
-
-
-def _registration(row: Any) -> Registration | None:
-    """What was recorded when an experiment was registered; None if nothing was."""
-    if row["registration"] is None:
-        return None
-    try:
-        return Registration.model_validate_json(row["registration"])
-    except ValueError as error:
-        raise StoreError(
-            Problem(
-                f"the record of the experiment {row['name']!r} is damaged",
-                given=str(error).partition("\n")[0],
-                expected="a record written by ablab; ablab run writes it again",
-            )
-        ) from error

@@ -1,0 +1,124 @@
+"""Records of stored experiments and runs, made from rows of the index. Does not import torch."""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ablab.config import Problem
+from ablab.experiments.registration import Registration
+from ablab.store.index import StoreError
+
+
+@dataclass(frozen=True)
+class ExperimentRecord:
+    """A stored experiment; times are UTC in ISO 8601.
+
+    What reading needs of it is in ``registration``, which is None if an earlier release registered
+    the experiment; requesting it again adds it.
+    """
+
+    id: int
+    name: str
+    question: str
+    definition: dict[str, Any]
+    command: str
+    environment: dict[str, Any]
+    levels: dict[str, float]
+    created: str
+    entry: str | None
+    registration: Registration | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as listed by ``ablab runs --json``; a number that is not finite is None."""
+
+    run: str
+    experiments: list[str]
+    variant: dict[str, Any]
+    seed: int
+    status: str
+    step: int
+    steps: int
+    train_loss: float | None
+    eval_loss: float | None
+    seconds: float
+    n_params: int | None
+    error: str | None
+
+
+def status_of(row: Any, steps: int, stopped: int | None, living: set[str]) -> str:
+    """A run's status within an experiment of ``steps`` steps."""
+    if stopped is not None:
+        return "stopped"
+    if row["outcome"] == "diverged" and row["step"] <= steps:
+        return "diverged"
+    if row["step"] >= steps:
+        return "finished"
+    if row["outcome"] == "failed":
+        return "failed"
+    if row["owner"] is not None:
+        return "running" if row["owner"] in living else "interrupted"
+    return "interrupted" if row["step"] else "planned"
+
+
+def finite(value: float | None) -> float | None:
+    """The number, or None if it is not finite."""
+    return None if value is None or not math.isfinite(value) else value
+
+
+def run_record(row: Any, members: list[Any], number: int | None, living: set[str]) -> RunRecord:
+    """A run's record within an experiment; by default, the one that requested the most steps."""
+    if number is None:
+        member = max(members, key=lambda each: each["steps"])
+    else:
+        member = next(each for each in members if each["experiment"] == number)
+    stopped = member["stopped"]
+    status = status_of(row, member["steps"], stopped, living)
+    return RunRecord(
+        run=row["id"],
+        experiments=list(dict.fromkeys(each["name"] for each in members)),
+        variant=json.loads(member["variant"]),
+        seed=row["seed"],
+        status=status,
+        step=min(row["step"], member["steps"] if stopped is None else stopped),
+        steps=member["steps"],
+        train_loss=finite(row["train_loss"]),
+        eval_loss=finite(row["eval_loss"]),
+        seconds=row["seconds"],
+        n_params=row["n_params"],
+        error=row["error"] if status in ("diverged", "failed") else None,
+    )
+
+
+def experiment_record(row: Any) -> ExperimentRecord:
+    """The record of an experiment, from its row joined with its registration."""
+    return ExperimentRecord(
+        id=row["id"],
+        name=row["name"],
+        question=row["question"],
+        definition=json.loads(row["definition"]),
+        command=row["command"],
+        environment=json.loads(row["environment"]),
+        levels=json.loads(row["levels"]),
+        created=row["created"],
+        entry=row["entry"],
+        registration=_registration(row),
+    )
+
+
+def _registration(row: Any) -> Registration | None:
+    """What was recorded when an experiment was registered; None if nothing was."""
+    if row["registration"] is None:
+        return None
+    try:
+        return Registration.model_validate_json(row["registration"])
+    except ValueError as error:
+        raise StoreError(
+            Problem(
+                f"the record of the experiment {row['name']!r} is damaged",
+                given=str(error).partition("\n")[0],
+                expected="a record written by ablab; ablab run writes it again",
+            )
+        ) from error
