@@ -28,8 +28,8 @@ def test_tables_say_what_is_compared_with_what(store):
     assert lines[0] == "tiny: final(eval_loss) of 12 runs, 3 seeds"
     assert lines[1] == "base: model.d_model=4 (the first value), how=plain"
     assert out.count("95% interval") == 2
-    assert "By seed, averaged over all values of the other settings:" in lines
-    assert "By seed, all other settings at their base values:" in lines
+    assert "Averaged over the values of the other settings:" in lines
+    assert "All other settings at their base values:" in lines
     assert "interact in their effect" in out
     assert "Undecided does not mean equal" in out
 

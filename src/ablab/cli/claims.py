@@ -78,6 +78,9 @@ def claims(
         recipes = [each.as_data() for each in found]
         print_json({"tally": tally(found), "logbooks": by_logbook, "recipes": recipes})
         return code
+    if not any(each.claims for each in found):
+        echo("no claims of a logbook: " + ", ".join(visible(each.name) for each in found))
+        return code
     print_table(
         ["recipe", "claim", "its figure", "ours", "verdict", "corrected"],
         [

@@ -72,17 +72,20 @@ def _print(found: Any, experiment: str) -> None:
     runs, seeds = counted(found.runs, "run"), counted(found.seeds, "seed")
     missing = f"; {found.missing} without a value" if found.missing else ""
     echo(f"{visible(experiment)}: {found.measure} of {runs}, {seeds}{missing}")
+    if found.missing == found.runs:
+        echo("No run has a value, so there is nothing to compare.")
+        return
     shown = ", ".join(
         f"{key}={value}" + (" (the first value)" if key in found.first else "")
         for key, value in found.base.items()
     )
     echo(f"base: {visible(shown)}")
     single = len(found.base) == 1
-    tables = [("By seed", found.factorial)]
+    tables = [("Each value", found.factorial)]
     if not single:
         tables = [
-            ("By seed, averaged over all values of the other settings", found.factorial),
-            ("By seed, all other settings at their base values", found.marginal),
+            ("Averaged over the values of the other settings", found.factorial),
+            ("All other settings at their base values", found.marginal),
         ]
     for title, comparisons in tables:
         echo(f"\n{title}:")
@@ -95,7 +98,10 @@ def _print(found: Any, experiment: str) -> None:
     echo("\nIntervals are for single comparisons; p-values are corrected for the table (Holm).")
     for line in found.notes():
         echo(line)
-    if found.margin is None:
+    if found.margin is None and found.scale == "ratio":
+        echo("Undecided does not mean equal: --scale ratio --margin 1.1 tests for no difference by")
+        echo("more than a factor of 1.1.")
+    elif found.margin is None:
         echo("Undecided does not mean equal: --margin X tests for no difference larger than X.")
 
 

@@ -171,7 +171,6 @@ def expect(
     from ablab.experiments.expectations import check_expectations, parse_expectation
     from ablab.logbook.entry import write_entry
     from ablab.read.calibration import calibration
-    from ablab.read.family import family
     from ablab.read.verdicts import verdicts
     from ablab.store import Store
     from ablab.store.expected import stamp
@@ -229,6 +228,16 @@ def expect(
         echo(f"recorded at {each.written[:16].replace('T', ' ')} UTC{late}", err=True)
     if len(new) < len(parsed):
         echo("expectations that were already recorded keep their timestamp", err=True)
+    _print_verdicts(found, record.name)
+
+
+def _print_verdicts(found: Any, name: str) -> None:
+    from ablab.config import visible
+    from ablab.read.family import family
+
+    if not found:
+        echo(f'{visible(name)} has no expectations; ablab expect {visible(name)} "…" records one')
+        return
     print_table(
         ["expectation", "verdict", "confidence", "evidence"],
         [

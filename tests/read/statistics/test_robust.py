@@ -1,8 +1,10 @@
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from ablab.read.statistics.permutation import least_p, permutation_test
+from ablab.read.statistics.permutation import least_p, least_paired_p, permutation_test
 from ablab.read.statistics.robust import (
     interquartile_difference,
     interquartile_mean,
@@ -13,6 +15,13 @@ from ablab.read.statistics.robust import (
 def test_the_least_p_of_three_seeds_is_a_tenth():
     assert least_p(3, 3) == pytest.approx(0.1)
     assert least_p(0, 3) == 1.0
+
+
+def test_the_least_paired_p_is_that_of_all_signs_equal():
+    signs = list(itertools.product([-1, 1], repeat=3))
+    extreme = sum(abs(sum(each)) == 3 for each in signs)
+    assert least_paired_p(3) == extreme / len(signs) == 0.25
+    assert least_paired_p(1) == 1.0
     apart = permutation_test(np.array([1.0, 2, 3]), np.array([7.0, 8, 9]))
     assert apart == pytest.approx(0.1)
     assert permutation_test(np.array([]), np.array([1.0])) == 1.0

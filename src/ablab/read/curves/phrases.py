@@ -8,6 +8,8 @@ from ablab.read.curves.reading import Descent, Growback, Plateau, Reading, Rise,
 _SHOWN = 4  # maximum number of growbacks that are described
 _JUMP = 0.01  # a rise within this fraction of the curve is a jump
 _LATE = 0.93  # a rise that goes on to this fraction of the curve goes on to its end
+_WHOLE = 1.25  # a law holds for a whole fall if it predicts its logarithm within this factor
+_TO_FLOOR = 1.7  # the same for a fall that ends at a floor, where it slows down
 _NEAR = 0.35  # two events within this fraction of a step belong together
 
 
@@ -149,9 +151,22 @@ class _Events:
     def _form(self, descent: Descent) -> str:
         if not self.reading.positive or not math.isfinite(descent.rate):
             return ""
+        at_first = "" if self._holds(descent) else "at first "
         if descent.form == "exponential":
-            return f" (halving every {number(abs(descent.rate))} steps)"
-        return f" (as step^{descent.rate:.2g})"
+            return f" ({at_first}halving every {number(abs(descent.rate))} steps)"
+        return f" ({at_first}as step^{descent.rate:.2g})"
+
+    def _holds(self, descent: Descent) -> bool:
+        """Whether the form of a descent predicts where it ends, so that it holds to its end."""
+        if descent.form == "exponential":
+            predicted = (descent.end - descent.start) / abs(descent.rate) * math.log(2)
+        else:
+            predicted = abs(descent.rate) * math.log(descent.end / max(descent.start, 1))
+        if min(descent.level, descent.to) <= 0 or descent.level == descent.to:
+            return False
+        ratio = predicted / abs(math.log(descent.level / descent.to))
+        most = _TO_FLOOR if self._leads_to_floor(descent) else _WHOLE
+        return 1 / most <= ratio <= most
 
     def _rise(self, rise: Rise, after: Plateau | None = None) -> str:
         reading = self.reading

@@ -37,6 +37,9 @@ def group_sentence(readings: Sequence[Reading]) -> str:
         return sentence(readings[0])
     count = len(readings)
     parts = []
+    broken = [each.not_finite for each in readings if each.not_finite is not None]
+    if broken:
+        parts.append(f"not finite from {_range(broken)} on{_of(len(broken), count)}")
     for group in common_plateaus(readings):
         level = level_text(group[0][1])
         ends = [plateau.last for _, plateau in group]

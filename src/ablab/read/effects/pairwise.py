@@ -14,7 +14,7 @@ from ablab.read.effects.inference import ALPHA, Estimate, balance, equivalence, 
 from ablab.read.effects.results import Array, Results
 from ablab.read.statistics.counts import probability_difference, probability_test, unseen
 from ablab.read.statistics.levels import welch
-from ablab.read.statistics.permutation import least_p
+from ablab.read.statistics.permutation import least_p, least_paired_p
 
 Interval = tuple[float, float]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -91,7 +91,11 @@ class Pair:
     @property
     def least_p(self) -> float | None:
         """The least p-value of an exact permutation test with so many seeds."""
-        return least_p(*self.runs) if min(self.runs) else None
+        if not min(self.runs):
+            return None
+        if self.paired:
+            return least_paired_p(self.level.seeds) if self.level.seeds else None
+        return least_p(*self.runs)
 
 
 def compare_pair(

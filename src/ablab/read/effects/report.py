@@ -43,6 +43,7 @@ class Effects:
         scalings: The relation to each numeric setting with at least three values, if the measure
             is positive.
         cells: The mean of each cell.
+        stopped: The number of runs that a stop rule ended, as far as it is known.
     """
 
     measure: str
@@ -60,6 +61,7 @@ class Effects:
     interactions: tuple[Interaction, ...]
     scalings: tuple[Scaling, ...]
     cells: tuple[Cell, ...]
+    stopped: int = 0
 
     def as_data(self) -> dict[str, Any]:
         """The effects as plain data."""
@@ -80,6 +82,18 @@ class Effects:
             notes.append(
                 f"Steps are compared up to {self.horizon:,.0f}, the last step up to which every "
                 "run was looked at; runs that had not reached it by then count as such."
+            )
+        for each in self.factorial:
+            if 0 < each.cells < each.pairs // self.seeds:
+                notes.append(
+                    f"{each.key}={each.value} vs {each.reference}: levels are of {each.cells} of "
+                    f"{each.pairs // self.seeds} cells of the other settings; in the others, too "
+                    "few runs have a level. The counts are of all."
+                )
+        if self.stopped and self.horizon is None:
+            notes.append(
+                f"{self.stopped} of {self.runs} runs were ended by a stop rule: where they end "
+                "shows the rule as much as the setting."
             )
         least = [each.least_p for each in tables if each.least_p is not None]
         if least and max(least) > ALPHA:
@@ -142,7 +156,8 @@ def effects(
                 "compared, and the margin would be a factor",
                 "margin",
                 given=margin,
-                expected="a margin with an explicit scale: 'ratio' (a factor) or 'difference'",
+                expected="a margin with an explicit scale: --scale ratio --margin 1.1 (a factor), "
+                "or --scale difference --margin X",
             )
         )
     chosen = tuple(results.levels) if of is None else (results.check_key(of),)
@@ -162,6 +177,7 @@ def effects(
         interactions=interactions(results, of),
         scalings=tuple(scaling(results, key) for key in chosen if _scales(results, key)),
         cells=cell_means(results),
+        stopped=_stopped(frame),
     )
 
 
@@ -171,3 +187,8 @@ def _scales(results: Results, key: str) -> bool:
     values = results.values[np.isfinite(results.values)]
     three = len(results.levels[key]) > 2  # any line fits two points
     return three and is_numeric(results, key) and bool(values.size) and bool(values.min() > 0)
+
+
+def _stopped(frame: pl.DataFrame) -> int:
+    """How many runs a stop rule ended, if the frame has their status."""
+    return int((frame["status"] == "stopped").sum()) if "status" in frame.columns else 0

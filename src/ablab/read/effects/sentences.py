@@ -7,6 +7,9 @@ from ablab.read.effects.pairwise import Counts
 from ablab.read.effects.results import Scale
 from ablab.read.effects.scaling import Fit, Scaling
 
+_LEAST_SEEDS = 3  # with fewer, the deviation of seeds is too uncertain for a number of seeds
+_MOST_SEEDS = 1000  # a difference that needs more is not told apart from none
+
 
 def number(value: float) -> str:
     """A number with three significant digits."""
@@ -58,7 +61,8 @@ def _verdict(found: Comparison) -> str:
     if found.counts is not None and found.interval is None:
         return "undecided"
     if found.seeds < 2:
-        return "undecided: needs at least 2 seeds"
+        lacking = found.missing == found.pairs
+        return f"undecided: {'no pair of runs has values' if lacking else 'needs at least 2 seeds'}"
     return "undecided" + _seeds_needed(found, ", about {} seeds would show this")
 
 
@@ -225,8 +229,11 @@ def _margin(found: Comparison) -> str:
 
 
 def _seeds_needed(found: Comparison, words: str) -> str:
+    """How many seeds a difference of this size needs; empty if it is too uncertain to say."""
     needed = found.seeds_to_detect
-    return words.format(f"{needed:,}") if needed is not None and needed > found.seeds else ""
+    if needed is None or not found.seeds < needed <= _MOST_SEEDS or found.seeds < _LEAST_SEEDS:
+        return ""
+    return words.format(f"{needed:,}")
 
 
 def _where(found: Comparison) -> str:

@@ -20,6 +20,11 @@ def least_p(runs: int, other_runs: int) -> float:
     return min(1.0, sides / math.comb(runs + other_runs, runs))
 
 
+def least_paired_p(pairs: int) -> float:
+    """The least two-sided p-value if the signs of paired differences are permuted: 0.25 for 3."""
+    return min(1.0, 2.0 ** (1 - pairs))
+
+
 def permutation_test(
     first: Array, second: Array, statistic: Callable[[Array, Array, int], Array] | None = None
 ) -> float:

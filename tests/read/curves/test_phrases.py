@@ -1,0 +1,53 @@
+"""What is said of falls and of groups holds for the whole of them."""
+
+import numpy as np
+import pytest
+
+from ablab.read.curves import read_curve
+from ablab.read.curves.sentences import group_sentence, sentence
+
+STEPS = np.arange(1, 601)
+LOG_10 = {"log(10)": float(np.log(10))}
+
+
+def reading(values, steps=STEPS):
+    noise = np.exp(0.01 * np.random.default_rng(0).standard_normal(len(steps)))
+    return read_curve(steps, values * noise, "train_loss", LOG_10)
+
+
+def fall_from_100(halving, slower=None):
+    """Log 10 until 100, then half every so many steps; from 250 on every ``slower`` steps."""
+    late = np.maximum(STEPS - 250, 0) if slower else np.zeros(len(STEPS))
+    early = np.clip(STEPS - 100, 0, 150 if slower else None)
+    return np.log(10) * 2.0 ** -(early / halving + late / (slower or 1))
+
+
+def test_a_law_of_the_whole_fall_is_given_as_such():
+    assert "(halving every 4" in sentence(reading(fall_from_100(45)))
+
+
+@pytest.mark.parametrize("values", [
+    fall_from_100(1) * 0 + np.log(10) * (1 + np.maximum(STEPS - 100, 0) / 10.0) ** -2.0,
+    np.log(10) * (0.999 * 2.0 ** -(np.maximum(STEPS - 100, 0) / 20) + 0.001
+                  * 2.0 ** -(np.maximum(STEPS - 100, 0) / 300)),
+])  # fmt: skip
+def test_a_law_that_does_not_hold_to_the_end_is_not(values):
+    found = reading(values)
+    (fall,) = found.descents
+    text = sentence(found)
+    if fall.form == "exponential":
+        ends = fall.level * 2.0 ** -((fall.end - fall.start) / abs(fall.rate))
+    else:
+        ends = fall.level * (fall.end / fall.start) ** -abs(fall.rate)
+    away = abs(np.log(ends / fall.level) / np.log(fall.to / fall.level))
+    law = "halving" if fall.form == "exponential" else "as step"
+    assert law in text
+    assert ("at first" in text) == (not 0.8 <= away <= 1.25), (text, away)
+
+
+def test_a_group_of_diverged_runs_does_not_end_at_a_level():
+    values = np.append([2.7, 2.6], np.full(18, np.nan))
+    broken = read_curve(np.arange(1, 21), values, "train_loss", LOG_10)
+    assert group_sentence([broken, broken]) == "not finite from 3 on"
+    sound = reading(np.full(600, 2.0))
+    assert group_sentence([broken, sound, sound]).startswith("not finite from 3 on (1 of 3 seeds)")
