@@ -90,7 +90,7 @@ def test_notes_are_text_and_no_markup_of_the_page(stored):
     assert "<em>mine</em>" in page
 
 
-def test_the_logbook_marks_negative_results(tmp_path):
+def test_a_failed_expectation_is_no_negative_result(tmp_path):
     expect = ["final(loss) is below 0.5 with confidence 0.9"]
     rng = np.random.default_rng(0)
     store, record = fill(
@@ -100,6 +100,19 @@ def test_the_logbook_marks_negative_results(tmp_path):
     )
     entry = write_entry(store, record)
     listed = (entry.folder.parent / "LOGBOOK.md").read_text()
-    assert "**Negative result**: 1 of 1 expectation failed; no significant difference." in listed
+    assert "Negative result" not in listed
+    assert "- Failed: final(loss) is below 0.5 (" in listed
     assert "0% held; the mean stated confidence is 90%" in listed
     assert json.loads((entry.folder / "findings.json").read_text())["verdicts"][0]["late"] is False
+
+
+def test_only_a_tested_equivalence_is_a_negative_result(tmp_path):
+    expect = ["final(loss) is the same where model.n_heads=1 as where model.n_heads=4 within 0.1"]
+    rng = np.random.default_rng(0)
+    store, record = fill(
+        tmp_path / "lab",
+        grid(steps=60, seeds=3, expect=expect),
+        lambda keys, seed, steps: 1 + 0.01 * rng.standard_normal(len(steps)),
+    )
+    listed = (write_entry(store, record).folder.parent / "LOGBOOK.md").read_text()
+    assert "**Negative result**: final(loss) is the same" in listed

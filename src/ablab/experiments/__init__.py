@@ -11,6 +11,7 @@
 - ``identity``: run ids
 - ``registration``: what reading needs of an experiment, recorded when it is registered
 - ``cell``: one run of a stored definition
+- ``short_names``: variants by what differs between them
 - ``measures``, ``expectations``, ``grammar``: one number per run, claims, and how both are parsed
 """
 

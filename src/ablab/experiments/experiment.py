@@ -17,7 +17,14 @@ from ablab.experiments.expectations import (
     read_expectations,
 )
 from ablab.experiments.grid import Axis, Choice, cells, check_key, make_axis, read_grid
-from ablab.experiments.header import read_logbook, read_meant, read_name, read_question, read_seeds
+from ablab.experiments.header import (
+    read_answer,
+    read_logbook,
+    read_meant,
+    read_name,
+    read_question,
+    read_seeds,
+)
 from ablab.experiments.identity import digest
 from ablab.experiments.limits import check_depth, check_runs
 from ablab.experiments.outline import Outline, trained_part
@@ -123,8 +130,8 @@ class Experiment:
         """Identifies an experiment by its definition and its runs.
 
         The runs are included because a changed corpus or user module gives different runs for
-        the same definition. Expectations, the size, the logbook and what is meant are excluded,
-        because they do not affect any run.
+        the same definition. The answer's measure, expectations, the size, the logbook and what is
+        meant are excluded, because they do not affect any run.
         """
         return digest([trained_part(self.definition), [run.id for run in self.runs]])
 
@@ -222,6 +229,7 @@ def _outline(
             "name": name,
             "question": question,
             **read_logbook(tree, origins),
+            **read_answer(tree.get("answer"), origins),
             **{key: tree[key] for key in ("size",) if key in tree},
             **{part: tree[part] for part in PARTS if part in tree},
             "grid": {axis.key: _axis_data(axis) for axis in axes},
@@ -271,7 +279,7 @@ def _apply(
         if key.split(".", maxsplit=1)[0] == "expect":
             expected = "expectations in the file of the experiment, or ablab expect"
             raise InputError(Problem("expect cannot be overridden", key, source, expected=expected))
-        if key in ("name", "question", "logbook", "seeds"):
+        if key in ("name", "question", "answer", "logbook", "seeds"):
             if override.is_axis:
                 check_key(key, source)
             tree[key] = override.value

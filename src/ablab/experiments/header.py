@@ -1,4 +1,4 @@
-"""The name, question, logbook and seeds of an experiment."""
+"""The name, question, answer, logbook and seeds of an experiment."""
 
 import re
 from collections import Counter
@@ -7,6 +7,7 @@ from typing import Any
 
 from ablab.config import InputError, Problem
 from ablab.experiments.limits import MAX_RUNS
+from ablab.experiments.measures import parse_measure
 from ablab.experiments.tree import Origins
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -55,6 +56,17 @@ def read_question(value: Any, origins: Origins) -> str:
             Problem("the question is not text", "question", origins.of(("question",)))
         ) from error
     return text
+
+
+def read_answer(value: Any, origins: Origins) -> dict[str, str]:
+    """The measure that the question is about, as ``{"answer": measure}``; empty if not stated."""
+    if value is None:
+        return {}
+    source = origins.of(("answer",))
+    if not isinstance(value, str):
+        expected = "a measure such as leaves(log(10)) or final(eval_loss)"
+        raise InputError(Problem("answer is not a measure", "answer", source, value, expected))
+    return {"answer": parse_measure(value, source).text}
 
 
 def read_meant(value: Any, origins: Origins) -> dict[str, str]:

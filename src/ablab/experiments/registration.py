@@ -31,6 +31,8 @@ class TaskRecord(Config):
     not declared is not recorded."""
     vocabulary: dict[str, str] | None = None
     """How tokens are shown; None if the task does not say."""
+    answer: str | None = None
+    """The measure that questions about the task are about; None if the task does not say."""
 
     def direction_of(self, column: str) -> Direction | None:
         """Which values of a metrics column are better; None if the task does not declare it.
@@ -63,6 +65,8 @@ class Registration(Config):
 
     statistics: dict[str, Direction] = Field(default_factory=dict)
     """Which values of statistics are better, by the import path of their reducer."""
+    answer: str | None = None
+    """The measure that the question is about; None if the experiment does not say."""
 
     def direction_of(self, column: str, variant: int = 0) -> Direction | None:
         """Which values of a metrics column are better, for the task of a variant.
@@ -99,6 +103,7 @@ def register(experiment: Experiment) -> Registration:
         tasks=tuple(tasks),
         task_of_variant=tuple(of_variant) if len(tasks) > 1 else (),
         statistics=_statistics(experiment),
+        answer=experiment.definition.get("answer"),
     )
 
 
@@ -135,6 +140,7 @@ def _task(task: TaskConfig) -> TaskRecord:
         levels=task.natural_levels,
         directions=dict(task.measure_directions),
         vocabulary=task.vocabulary_record,
+        answer=task.answer,
     )
 
 

@@ -18,7 +18,8 @@ class Size:
     Attributes:
         name: The name that selects it.
         about: One sentence on what it leaves out or adds.
-        settings: What it sets: dotted keys, ``grid.KEY`` (null removes the axis), ``seeds``.
+        settings: What it sets: dotted keys, ``grid.KEY`` (null removes the axis), ``seeds``,
+            ``answer``.
     """
 
     name: str
@@ -117,7 +118,7 @@ def _set(tree: dict[str, Any], key: str, value: Any, size: str, origins: Origins
         grid.pop(axis, None) if value is None else grid.update({axis: value})
         tree["grid"] = grid
         path = ("grid", axis)
-    elif key in ("seeds", "grid"):
+    elif key in ("seeds", "grid", "answer"):
         tree[key] = value
         path = (key,)
     else:

@@ -2,6 +2,7 @@
 
 Modules:
 
+- ``answer``: the first sentences of an entry, which answer its question.
 - ``claims``: compares the claims of logbooks with our results.
 - ``conclusions``: the findings of an experiment, as sentences.
 - ``draw``: draws a figure of one run by name.

@@ -6,6 +6,7 @@ from typing import Any
 
 from ablab.config import InputError
 from ablab.experiments.experiment import variant_label
+from ablab.logbook.answer import Answer, answer_measure, comparison_in_words, find_answer
 from ablab.read.curves import Reading
 from ablab.read.curves.numbers import number
 from ablab.read.curves.sentences import (
@@ -16,14 +17,14 @@ from ablab.read.curves.sentences import (
     sentence,
 )
 from ablab.read.curves.together import Together
-from ablab.read.effects import Effects, comparison_sentence, interaction_sentence, scaling_sentence
+from ablab.read.effects import Effects, interaction_sentence, scaling_sentence
 from ablab.read.effects.stored import experiment_effects
 from ablab.read.family import family
 from ablab.read.measured import shown
+from ablab.read.measures import ENDED, measure_table
 from ablab.read.pairs import experiment_pairs
 from ablab.read.readings import experiment_readings
 from ablab.read.spikes import Explanation, explain
-from ablab.read.summary import VariantSummary
 from ablab.read.verdicts import Verdict, verdicts
 from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -43,8 +44,8 @@ class Conclusions:
         effects: The effects of the grid's settings, one item per measure.
         spikes: Explanations of the spikes of some runs.
         verdicts: The verdicts on expectations.
-        sentences: The findings, with their numbers.
-        negative: The reasons why the result is negative; empty if it is not.
+        answer: The answer to the question.
+        sentences: Further findings, with their numbers.
     """
 
     readings: dict[str, Reading]
@@ -52,8 +53,8 @@ class Conclusions:
     effects: list[Effects]
     spikes: list[Explanation]
     verdicts: list[Verdict]
+    answer: Answer
     sentences: list[str]
-    negative: list[str]
 
     @property
     def chance(self) -> str:
@@ -63,8 +64,8 @@ class Conclusions:
     def digest(self) -> dict[str, Any]:
         """The part that ``LOGBOOK.md`` needs, as plain data."""
         return {
-            "negative": self.negative,
-            "sentences": self.sentences[:2],
+            "negative": self.answer.negative,
+            "sentences": self.answer.sentences[:2],
             "verdicts": [each.as_data() for each in self.verdicts],
         }
 
@@ -73,18 +74,18 @@ def find(
     store: Store,
     record: ExperimentRecord,
     runs: Sequence[RunRecord],
-    summaries: Sequence[VariantSummary],
 ) -> Conclusions:
     """Collects the findings of an experiment, which may still be running."""
     readings = experiment_readings(store, record, runs)
-    effects = _effects(store, record, runs, readings)
+    done = all(run.status in ENDED for run in runs)
+    effects = _effects(store, record, runs, readings) if done else []
     spikes = _explanations(store, record, runs, readings)
     judged = verdicts(store, record)
+    answer = _answer(store, record, runs, judged, effects)
     sentences = [
-        *_best(summaries),
-        *_compared(effects),
-        *_levels(runs, readings),
-        *_spiky(runs, readings, spikes),
+        *_compared(effects[:1], answer),
+        *(_levels(runs, readings) if done else []),
+        *(_spiky(runs, readings, spikes) if done else []),
         *_troubled(runs),
     ]
     return Conclusions(
@@ -93,9 +94,28 @@ def find(
         effects,
         spikes,
         judged,
+        answer,
         sentences,
-        _negative(runs, effects, judged),
     )
+
+
+def _answer(
+    store: Store,
+    record: ExperimentRecord,
+    runs: Sequence[RunRecord],
+    judged: Sequence[Verdict],
+    effects: Sequence[Effects],
+) -> Answer:
+    """The answer, from the effects on its measure or, without a grid, from its values."""
+    measure = answer_measure(record) or (effects[0].measure if effects else "final(eval_loss)")
+    try:
+        values = measure_table(store, record, measure)
+    except StoreError:
+        raise
+    except InputError:  # its column was not logged
+        values = None
+    mine = next((each for each in effects if each.measure == measure), None)
+    return find_answer(record, runs, judged, values, mine)
 
 
 def _effects(
@@ -104,10 +124,13 @@ def _effects(
     runs: Sequence[RunRecord],
     readings: dict[str, Reading],
 ) -> list[Effects]:
-    """The effects on the final loss, and on leaving each level where half of the runs stay."""
+    """The effects on the answer's measure, on the final loss, and on leaving common levels.
+
+    A level is common if half of the runs stay at it.
+    """
     if not record.definition["grid"] or not any(run.status in _ENDED for run in runs):
         return []
-    measures: list[str | None] = [None]
+    measures: dict[str | None, None] = dict.fromkeys([answer_measure(record), None])
     for name in record.levels:
         at = [
             reading
@@ -115,16 +138,17 @@ def _effects(
             if any(plateau.name == name for plateau in reading.plateaus)
         ]
         if len(at) >= len(runs) / 2:
-            measures.append(f"leaves({name})")
-    found = []
+            measures[f"leaves({name})"] = None
+    found: dict[str, Effects] = {}
     for measure in measures:
         try:
-            found.append(experiment_effects(store, record, measure=measure))
+            made = experiment_effects(store, record, measure=measure)
         except StoreError:
             raise
-        except InputError:  # nothing to compare yet
+        except InputError:  # nothing to compare
             continue
-    return found
+        found.setdefault(made.measure, made)
+    return list(found.values())
 
 
 def _explanations(
@@ -161,33 +185,17 @@ def _variants(
     ]
 
 
-def _best(summaries: Sequence[VariantSummary]) -> list[str]:
-    """The variants with the lowest final losses, by held-out loss or else training loss."""
-    for measure in ("eval_loss", "train_loss"):
-        known = [each for each in summaries if measure in each.measures]
-        if not known:
-            continue
-        known.sort(key=lambda each: each.measures[measure].median)
-        first = known[0]
-        if len(known) == 1:
-            return [f"The final {measure} is {first.measures[measure]}."]
-        text = f"Lowest final {measure}: {first.measures[measure]} ({variant_label(first.keys)})"
-        second, last = known[1], known[-1]
-        text += f"; next: {second.measures[measure]} ({variant_label(second.keys)})"
-        if len(known) > 2:
-            text += f"; highest: {last.measures[measure]} ({variant_label(last.keys)})"
-        return [text + "."]
-    return []
+def _compared(effects: Sequence[Effects], answer: Answer) -> list[str]:
+    """The decided comparisons, the number of undecided ones, interactions and relations.
 
-
-def _compared(effects: Sequence[Effects]) -> list[str]:
-    """The decided comparisons, the number of undecided ones, interactions and relations."""
+    What the answer says already is left out.
+    """
     sentences = []
     for found in effects:
         decided = [each for each in found.factorial if each.verdict != "undecided"]
-        sentences += [comparison_sentence(each, found.measure) for each in decided]
+        sentences += [comparison_in_words(each, found) for each in decided]
         rest = len(found.factorial) - len(decided)
-        if rest:
+        if rest and answer.state != "open":
             sentences.append(
                 f"{_of(rest, len(found.factorial), 'comparison')} of {found.measure} "
                 f"{'is' if rest == 1 else 'are'} undecided. This does not mean that the values are "
@@ -201,7 +209,7 @@ def _compared(effects: Sequence[Effects]) -> list[str]:
             for each in found.scalings
             if each.best is not None and each.best.holds
         ]
-    return sentences
+    return [each for each in sentences if each not in answer.sentences]
 
 
 def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str]:
@@ -262,21 +270,3 @@ def _troubled(runs: Sequence[RunRecord]) -> list[str]:
 
 def _of(count: int, total: int, noun: str) -> str:
     return f"{count} of {total} {noun}{'' if total == 1 else 's'}"
-
-
-def _negative(
-    runs: Sequence[RunRecord], effects: Sequence[Effects], judged: Sequence[Verdict]
-) -> list[str]:
-    """The reasons why a result is negative, each in a few words."""
-    reasons = []
-    failed = sum(each.outcome == "failed" for each in judged)
-    if failed:
-        reasons.append(f"{_of(failed, len(judged), 'expectation')} failed")
-    done = all(run.status in (*_ENDED, "diverged", "failed") for run in runs)
-    if effects and done and not any(
-        each.verdict == "differs" for found in effects for each in found.factorial
-    ):  # fmt: skip
-        reasons.append("no significant difference")
-    if runs and all(run.status in ("diverged", "failed") for run in runs):
-        reasons.append("no run finished")
-    return reasons

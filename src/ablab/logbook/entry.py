@@ -105,7 +105,7 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     runs = experiment_runs(store, record)
     summaries = summarise(store, record)
     header, rows = table(summaries)
-    found = find(store, record, runs, summaries)
+    found = find(store, record, runs)
     marks = {"train_loss": curve_marks(runs, found.readings)}
     grid = record.definition["grid"]
     drawn = drawn_curves(metrics, list(grid))

@@ -14,6 +14,7 @@ Modules:
 - ``incidents``: finds the statistics that deviated first before an incident.
 - ``judgements``: outcomes of relations between numbers.
 - ``measured``: the type of a measured value.
+- ``measure_words``: measures and columns in words.
 - ``measures``: computes a measure for each run.
 - ``not_reached``: outcomes of relations between steps that some runs did not reach.
 - ``pairs``: training and held-out curves of stored runs, read together.

@@ -86,6 +86,14 @@ class TaskConfig(Config):
         return {f"log({self.vocab_size})": math.log(self.vocab_size)}
 
     @property
+    def answer(self) -> str | None:
+        """The measure that most questions about this task are about, such as ``final(eval_loss)``.
+
+        An experiment's own ``answer`` takes precedence; None if there is no such measure.
+        """
+        return None
+
+    @property
     def vocabulary_record(self) -> dict[str, str] | None:
         """How tokens are shown, as plain data to keep with samples; None if nothing is kept."""
         return None

@@ -1,0 +1,53 @@
+import pytest
+
+from ablab.experiments.short_names import setting_name, short_keys, short_names
+
+
+def test_only_what_differs_is_named():
+    cells = [{"model.d_model": 32, "model.n_heads": heads, "train.lr": 1e-3} for heads in (1, 4)]
+    assert short_names(cells) == ["1 head", "4 heads"]
+
+
+def test_several_settings_are_listed_in_the_grids_order():
+    cells = [{"model.d_model": width, "model.n_layers": 1 + (width > 8)} for width in (8, 16)]
+    assert short_names(cells) == ["d_model 8, 1 layer", "d_model 16, 2 layers"]
+
+
+def test_endings_of_keys_stay_unique():
+    keys = ["model.attention.activation", "model.mlp.activation", "train.lr"]
+    assert short_keys(keys) == {
+        "model.attention.activation": "attention.activation",
+        "model.mlp.activation": "mlp.activation",
+        "train.lr": "lr",
+    }
+    assert short_keys(["lr", "train.lr"]) == {"lr": "lr", "train.lr": "train.lr"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "alone", "expected"),
+    [
+        ("n_heads", 1, False, "1 head"),
+        ("n_latents", 12, True, "12 latents"),
+        ("bias", True, True, "bias on"),
+        ("bias", False, False, "bias off"),
+        ("lr", 0.001, True, "lr 0.001"),
+        ("qk_norm", "none", True, "qk_norm none"),
+        ("qk_norm", None, True, "qk_norm none"),
+        ("activation", "softmax", True, "softmax"),
+        ("activation", "softmax", False, "activation softmax"),
+        ("shape", "64/4", True, "64/4"),
+        ("width", "64", True, "width 64"),
+    ],
+)
+def test_a_setting_in_words(key, value, alone, expected):
+    assert setting_name(key, value, alone) == expected
+
+
+def test_names_that_would_be_equal_stay_whole():
+    cells = [{"a": 1, "b": 2.0}, {"a": 1, "b": 2.0000001}]
+    assert short_names(cells) == ["a=1, b=2.0", "a=1, b=2.0000001"]
+
+
+def test_one_variant_keeps_its_label():
+    assert short_names([{}]) == ["base"]
+    assert short_names([{"train.lr": 0.1}]) == ["train.lr=0.1"]
