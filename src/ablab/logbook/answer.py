@@ -21,6 +21,7 @@ from ablab.store.store import ExperimentRecord, RunRecord
 
 State = Literal["answered", "open", "unfinished", "nothing"]
 _ORDER = ("held", "failed", "undecided")
+_FEW = 3  # so many expectations about the measure are the answer; more are counted
 _MOST = 200  # more seeds than this are no advice
 
 
@@ -100,13 +101,15 @@ def find_answer(
     mine = [each for each in judged if each.sentence.startswith(f"{measure} ")]
     alike = [f"{each.claim} ({each.evidence})" for each in mine if _is_held_equivalence(each)]
     lead, decided = made.lead(), made.decided()
-    if len(mine) == 1:
+    if 1 <= len(mine) <= _FEW:
+        mine.sort(key=lambda each: each.outcome == "undecided")
         state: State = "open" if mine[0].outcome == "undecided" else "answered"
-        more = tally if len(judged) > 1 else ""
-        return answer(state, _judged(mine[0]), lead, more, negative=alike)
+        more = tally if len(judged) > len(mine) else ""
+        negative = alike if len(alike) == len(mine) else []
+        return answer(state, *map(_judged, mine), lead, more, negative=negative)
     if len(made.cells) < 2 or decided:
         return answer("answered", lead, *decided, tally)
-    negative = [*alike, *made.negative()]
+    negative = made.negative()
     if negative:
         return answer("answered", lead, *negative, tally, negative=negative)
     return answer("open", lead, made.needed(), tally)
