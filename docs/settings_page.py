@@ -4,7 +4,7 @@ import inspect
 import re
 from typing import Annotated, Any, get_args, get_origin
 
-from ablab.config import Component, Config
+from ablab.config import Component, Config, field_descriptions
 from ablab.model.config import MODELS
 from ablab.tasks.config import TASKS
 from ablab.train.config import TrainConfig
@@ -46,10 +46,11 @@ def _section(title: str, cls: type[Config], prefix: str) -> list[str]:
 
 def _rows(cls: type[Config], prefix: str) -> list[str]:
     rows = []
+    descriptions = field_descriptions(cls)
     for name, field in cls.model_fields.items():
         if name == "kind" and prefix in ("task", "model"):
             continue
-        description = re.sub(r"\s+", " ", inspect.cleandoc(field.description or ""))
+        description = re.sub(r"\s+", " ", descriptions[name])
         inner = [
             candidate
             for candidate in (field.annotation, *get_args(field.annotation))

@@ -9,7 +9,7 @@ from torch import nn
 import ablab.analysis.analyses
 from ablab.analysis.analysis import ANALYSES, all_analyses, analysis, find_analysis
 from ablab.analysis.finding import Finding
-from ablab.config import Config, InputError
+from ablab.config import Config, InputError, field_descriptions
 from tests.analysis import my_analyses
 from tests.cli.command import run_command
 
@@ -31,7 +31,7 @@ def test_every_shipped_analysis_says_what_it_is():
         assert each.question.endswith("?") and each.cost and "model" in each.inputs
         assert each.examine.__doc__
         assert each.examine.__module__ == f"ablab.analysis.analyses.{each.name}"
-        assert all(field.description for field in each.settings.model_fields.values())
+        assert all(field_descriptions(each.settings).values())
 
 
 def test_one_file_is_an_analysis(tmp_path, monkeypatch):

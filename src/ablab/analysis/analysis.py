@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from ablab.analysis.finding import Finding
 from ablab.analysis.subject import Subject
-from ablab.config import Config, Variants
+from ablab.config import Config, Variants, field_descriptions
 
 ANALYSES = Variants("analysis", "ablab.analysis.analyses")
 
@@ -53,8 +53,9 @@ class Analysis:
 
     def settings_list(self) -> list[Setting]:
         """Its settings, in their order."""
+        descriptions = field_descriptions(self.settings)
         return [
-            Setting(name, field.default, " ".join((field.description or "").split()))
+            Setting(name, field.default, " ".join(descriptions[name].split()))
             for name, field in self.settings.model_fields.items()
         ]
 

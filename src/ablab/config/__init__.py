@@ -3,6 +3,7 @@
 - ``archived_modules``: imports archived copies of users' modules
 - ``base``: the base class of typed configurations, and the fields that enter a run's identity
 - ``cache``: the user's cache folder
+- ``descriptions``: the docstrings of settings
 - ``errors``: ``InputError`` and ``Problem``
 - ``files``: atomic writes
 - ``local_imports``: the source files of a user's module
@@ -16,6 +17,7 @@
 """
 
 from ablab.config.base import Config, Neutral, NotInIdentity, identity_of
+from ablab.config.descriptions import field_descriptions
 from ablab.config.errors import InputError, Problem, is_file, nearest
 from ablab.config.patterns import match_names
 from ablab.config.progress import ticking
@@ -36,6 +38,7 @@ __all__ = [
     "Variants",
     "component_source",
     "counted",
+    "field_descriptions",
     "identity_of",
     "is_file",
     "load_object",

@@ -20,7 +20,6 @@ class Config(BaseModel):
         frozen=True,
         allow_inf_nan=False,
         validate_default=True,
-        use_attribute_docstrings=True,
     )
 
     @field_validator("*", mode="before")
