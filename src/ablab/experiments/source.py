@@ -2,8 +2,9 @@
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def shipped() -> list[Recipe]:
     found = []
     for file in sorted(_recipe_folder().iterdir(), key=lambda file: file.name):
         if file.name.endswith(".yaml"):
-            tree, origins = _parse(file.read_text(encoding="utf-8"), file.name)
+            text = file.read_text(encoding="utf-8")
+            tree, origins = _parse(text, file.name, load=_load_once)
             name = file.name.removesuffix(".yaml")
             sizes = read_sizes(tree.get("sizes"), origins)
             found.append(Recipe(name, str(tree["question"]), tree.get("logbook"), sizes))
@@ -82,7 +84,7 @@ def read_source(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any],
             )
         )
     text = (_recipe_folder() / f"{name}.yaml").read_text(encoding="utf-8")
-    return _parse(text, f"recipe {name}", stem=name)
+    return _parse(text, f"recipe {name}", stem=name, load=_load_once)
 
 
 def _recipe_folder() -> Any:
@@ -107,16 +109,28 @@ def _read(path: Path) -> str:
         raise InputError(Problem(f"{path} is not UTF-8 text", given=str(path))) from error
 
 
-def _parse(text: str, name: str, stem: str | None = None) -> tuple[dict[str, Any], Origins]:
+def _load(text: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of anchors that are used twice, which YAML allows
+        return YAML(typ="rt").load(text)
+
+
+@cache
+def _load_once(text: str) -> Any:
+    """The tree of a shipped recipe, which callers do not change. Parsing takes most of the time."""
+    return _load(text)
+
+
+def _parse(
+    text: str, name: str, stem: str | None = None, load: Callable[[str], Any] = _load
+) -> tuple[dict[str, Any], Origins]:
     depth = 0
     for bracket in _BRACKET.finditer(text):  # the parser takes long to give up
         depth += 1 if bracket[0] in "[{" else -1
         if depth > _MAX_BRACKETS:
             raise InputError(Problem("not valid YAML: nested too deeply", source=name))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of anchors that are used twice, which YAML allows
-            tree = YAML(typ="rt").load(text)
+        tree = load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f", line {mark.line + 1}"
