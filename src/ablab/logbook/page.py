@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from functools import cache
 from importlib import resources
 
 from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -13,8 +14,14 @@ _SCRIPTS = ("data", "state", "scales", "marks", "plot", "hover", "controls", "ma
 _FIRST = 'document.documentElement.className = "js";'
 
 
-def templates(*others: BaseLoader) -> Environment:
-    """The templates of entries, and those of other loaders, which take precedence."""
+@cache
+def templates() -> Environment:
+    """The templates of entries; compiled once, and again after a template has changed."""
+    return templates_with()
+
+
+def templates_with(*others: BaseLoader) -> Environment:
+    """New templates of entries, and those of other loaders, which take precedence."""
     environment = Environment(
         loader=ChoiceLoader([*others, PackageLoader("ablab.logbook", "assets")]),
         autoescape=lambda name: name is not None and ".html" in name,

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ablab.logbook.entry import entry_content
-from ablab.logbook.page import assets, policy, templates
+from ablab.logbook.page import assets, policy, templates_with
 from ablab.serve import contents
 from ablab.serve.guard import Guard
 from ablab.serve.response_cache import Answer, ResponseCache
@@ -50,7 +50,7 @@ class _Pages:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._cache = ResponseCache()
-        self._templates = templates(PackageLoader("ablab.serve", "assets"))
+        self._templates = templates_with(PackageLoader("ablab.serve", "assets"))
         live, wait, home = (_asset(name) for name in ("live.js", "wait.js", "home.js"))
         found = assets(live)
         scripts = [found[name] for name in ("first_js", "uplot_js", "page_js")]
