@@ -33,6 +33,7 @@ def test_a_step_goes_from_the_command_to_the_kernel_as_documented(tmp_path, monk
 
     monkeypatch.setattr(F, "scaled_dot_product_attention", spy)
     command = ["run", "addition", "train.steps=2", "seeds=2", "model.d_model=8", "model.n_heads=1"]
+    command += ["watch.statistics=[]"]  # without figures of statistics
     options = ["--engine", "stack", "--compile", "off", "--workers", "1", "--quiet"]
     ablab.main([*command, *options, "--store", str(tmp_path / "lab")], standalone_mode=False)
     steps = [chain for chain in chains if ("train/stack.py", "advance") in chain]

@@ -256,6 +256,7 @@ class Mine(Addition):
 
 
 def test_a_result_stays_its_own_when_the_name_is_used_again(tmp_path, tiny):
+    tiny |= {"watch": {"statistics": []}}
     first = train_and_write(tiny, tmp_path / "lab", "seeds=1")
     text = first.entry.read_text()
     second = train_and_write(tiny, tmp_path / "lab", "seeds=2")

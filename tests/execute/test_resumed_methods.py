@@ -9,15 +9,17 @@ from ablab.execute.plan import make_plan
 from ablab.execute.speeds import Speeds
 from ablab.experiments import experiment
 from ablab.train.method import SOLO, STACK
+from tests.store.makers import train
+
+MORE = "train.steps=20"
 
 
 @pytest.fixture
 def begun(tiny, tmp_path):
     """Two runs that were trained alone for ten steps, and the same with twenty."""
     tiny |= {"grid": {}, "watch": {"statistics": []}}
-    begun, more = (experiment(tiny, f"train.steps={steps}") for steps in (10, 20))
-    ablab.run(begun, store=tmp_path / "lab", engine="solo", compile="off", workers=1)
-    return more, tmp_path / "lab"
+    train(tiny, tmp_path / "lab", "train.steps=10", engine="solo", compile="off").store.close()
+    return experiment(tiny, MORE), tmp_path / "lab"
 
 
 def methods_of(store):
@@ -39,19 +41,19 @@ def test_a_new_run_would_train_by_another_method(begun, tmp_path):
     assert planned(begun[0], tmp_path / "none").method == STACK
 
 
-def test_runs_that_go_on_keep_their_method(begun, capfd):
+def test_runs_that_go_on_keep_their_method(begun, tiny, capfd):
     asked, store = begun
     stack = planned(asked, store)
     assert (stack.method, stack.why) == (SOLO, "continues as it began")
-    ablab.run(asked, store=store, workers=1)
+    train(tiny, store, MORE, quiet=False).store.close()
     assert methods_of(store) == [["solo", "solo"]] * 2
     assert "by another method" not in capfd.readouterr().err
 
 
-def test_a_change_of_method_is_said_once(begun, capfd):
+def test_a_change_of_method_is_said_once(begun, tiny, capfd):
     asked, store = begun
     assert planned(asked, store, engine="stack").method == STACK
-    ablab.run(asked, store=store, engine="stack", compile="off", workers=1)
+    train(tiny, store, MORE, quiet=False, engine="stack", compile="off").store.close()
     assert methods_of(store) == [["solo", "stack"]] * 2
     err = capfd.readouterr().err
     assert err.count("go on by another method: from step 10 on by stack, before by solo") == 1

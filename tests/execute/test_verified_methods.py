@@ -15,12 +15,12 @@ from ablab.execute.verify import ApartError, Verified, verify
 from ablab.experiments import experiment
 from ablab.model import torch_internals
 from ablab.model.torch_internals import TorchInternalsError
-from ablab.store.store import Store
 from ablab.train.comparison import Reference, tolerance
 from ablab.train.method import SOLO, STACK, Method
 from ablab.train.stack import Stack
 from ablab.watching.step_statistics import StepStatistics
 from tests.interpreted import interpreted  # noqa: F401
+from tests.store.makers import train
 
 CPU = torch.device("cpu")
 INNERMOST = Method("stack", True, "innermost", "plain", 1)
@@ -204,8 +204,8 @@ def test_a_stack_that_narrows_is_verified_again_if_its_program_is_another(monkey
 
 
 def test_a_run_says_why_it_trains_eagerly_and_keeps_the_reason(tmp_path, capfd):
-    asked = experiment(tree("Recurrent"))
-    result = ablab.run(asked, store=tmp_path / "lab", engine="stack", compile="off", workers=1)
+    asked = tree("Recurrent")
+    result = train(asked, tmp_path / "lab", quiet=False, engine="stack", compile="off")
     assert [each.status for each in result.runs] == ["finished"] * 2
     assert capfd.readouterr().err.count("training eagerly, one run at a time, instead") == 1
     for each in result.runs:
@@ -218,8 +218,8 @@ def test_what_torch_lacks_is_said_and_kept(tmp_path, capfd, monkeypatch):
         raise TorchInternalsError(f"torch {torch.__version__} has no compiler")
 
     monkeypatch.setattr(torch_internals, "compile_graph", compile_graph)
-    asked = experiment(tree("Dropout", batch_size=16))
-    result = ablab.run(asked, store=tmp_path / "lab", engine="stack", compile="on", workers=1)
+    asked = tree("Dropout", batch_size=16)
+    result = train(asked, tmp_path / "lab", quiet=False, engine="stack", compile="on")
     assert [each.status for each in result.runs] == ["finished"] * 2
     err = capfd.readouterr().err
     assert len(re.findall(f"cannot be compiled: torch {VERSION} has no compiler", err)) == 1
@@ -230,16 +230,14 @@ def test_what_torch_lacks_is_said_and_kept(tmp_path, capfd, monkeypatch):
 
 
 def test_a_model_with_state_is_planned_alone_with_a_word(tmp_path, capfd):
-    asked = experiment(tree("InPlaceCache"))
-    ablab.run(asked, store=tmp_path / "lab", workers=1)
+    train(tree("InPlaceCache"), tmp_path / "lab", quiet=False)
     assert "train alone, eagerly: the model carries state" in capfd.readouterr().err
 
 
 def test_a_replay_does_not_repeat_a_method_that_differs(tmp_path):
-    asked = experiment(tree("CentredInTraining"))
-    result = ablab.run(asked, store=tmp_path / "lab", engine="solo", compile="off", workers=1)
-    store = Store(tmp_path / "lab")
-    run = next(each for each in asked.runs if each.id == result.runs[0].run)
+    result = train(tree("CentredInTraining"), tmp_path / "lab", engine="solo", compile="off")
+    store = result.store
+    run = next(each for each in result.experiment.runs if each.id == result.runs[0].run)
     (segment,) = store.segments([run.id])[run.id]
     segment["gradients"]["samples"] = 8  # as if a wrong method had been stored
     request = ReplayRequest(1, 6)

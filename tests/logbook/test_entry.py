@@ -7,6 +7,10 @@ from ablab.logbook.entry import write_entry
 from ablab.store import Store
 from tests.store.makers import WILD, train_and_write
 
+# Figures of statistics take most of the time of an entry; test_figures_are_drawn_for_each_measure
+# looks at them.
+PLAIN = "watch.statistics=[]"
+
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
@@ -75,7 +79,7 @@ def test_figures_are_drawn_for_each_measure(written):
 def test_the_logbook_lists_the_newest_first(written):
     store = Store(written.store.path)
     train_and_write(
-        written.experiment.definition | {"name": "later", "grid": {}}, store.path, "seeds=1"
+        written.experiment.definition | {"name": "later", "grid": {}}, store.path, "seeds=1", PLAIN
     )
     text = (store.path / "logbook" / "LOGBOOK.md").read_text()
     assert text.index("-later/entry.md") < text.index("-little/entry.md")
@@ -92,7 +96,7 @@ def test_notes_are_kept_when_an_entry_is_rewritten(written):
 
 def test_another_question_of_the_same_name_and_day_has_an_entry_of_its_own(written):
     asked = written.experiment.definition | {"question": "Another?", "grid": {}}
-    other = train_and_write(asked, written.store.path, "seeds=1")
+    other = train_and_write(asked, written.store.path, "seeds=1", PLAIN)
     assert other.entry.parent.name == written.entry.parent.name + "-2"
     assert written.entry.is_file()
 
@@ -106,7 +110,7 @@ def test_an_entry_needs_neither_corpus_nor_module(tmp_path):
         "model": {"kind": "bigram"},
         "train": {"steps": 4, "batch_size": 4},
     }
-    result = train_and_write(asked, tmp_path / "lab")
+    result = train_and_write(asked, tmp_path / "lab", PLAIN)
     corpus.unlink()
     result.store.note(result.record.id, "the corpus is gone")
     assert "the corpus is gone" in write_entry(result.store, result.record).page.read_text()
@@ -121,13 +125,14 @@ def test_bundles_are_spelt_out(tmp_path):
         "train": {"steps": 4, "batch_size": 4},
         "grid": {"rung": {"table": {"model.kind": "bigram"}, "block": {}}},
     }
-    text = (train_and_write(asked, tmp_path / "lab").entry.parent / "entry.md").read_text()
+    result = train_and_write(asked, tmp_path / "lab", PLAIN)
+    text = (result.entry.parent / "entry.md").read_text()
     assert "grid: rung = table: model.kind=bigram; block: the base" in text
     assert "train.weight_decay = 0.01" in text
 
 
 def test_restarts_are_listed_and_drawn(tmp_path, written):
-    result = train_and_write(WILD, tmp_path / "lab", "train.steps=30", "seeds=1")
+    result = train_and_write(WILD, tmp_path / "lab", "train.steps=30", "seeds=1", PLAIN)
     text = (result.entry.parent / "entry.md").read_text()
     assert f"- `{result.runs[0].run}`, seed 0: 7 → 0" in text
     page = result.entry.read_text()

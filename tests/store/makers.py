@@ -12,7 +12,7 @@ import ablab
 from ablab.api import Result
 from ablab.execute.options import Compiling, Options
 from ablab.execute.orchestrate import orchestrate
-from ablab.execute.progress import QuietReporter
+from ablab.execute.progress import QuietReporter, make_reporter
 from ablab.experiments.experiment import Experiment
 from ablab.store.metrics import experiment_metrics, experiment_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -55,12 +55,14 @@ def train(
     *overrides: str,
     compile: Compiling = "auto",
     pause: Callable[[], bool] = lambda: False,
+    quiet: bool = True,
     **options: Any,
 ) -> Trained:
     """Trains an experiment in this process; writes no entry, which would take most of the time."""
     experiment, opened = ablab.experiment(asked, *overrides), Store(store, create=True)
     chosen = Options(**{"workers": 1, "compiling": compile} | options)
-    done = orchestrate(experiment, opened, chosen, "ablab.run(…)", QuietReporter(), pause)
+    reporter = QuietReporter() if quiet else make_reporter(False)
+    done = orchestrate(experiment, opened, chosen, "ablab.run(…)", reporter, pause)
     return Trained(experiment, opened, done.record, done.trained, done.complete)
 
 

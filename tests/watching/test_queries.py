@@ -65,7 +65,7 @@ def test_queries_can_be_added_to_runs_that_have_ended(asked, tmp_path):
     trained.store.close()
     for asking in (queries, queries[:1]):
         asked["watch"]["generate"] = {"queries": asking}
-        result = ablab.run(asked, store=tmp_path / "lab")
+        result = train(asked, tmp_path / "lab")
         kept = stored_samples(ablab.open(tmp_path / "lab").store, [run])[run, 6]
         assert [each["prompt"] for each in kept.about["queries"]] == [
             each["prompt"] for each in asking
