@@ -10,7 +10,12 @@ import torch
 
 import ablab
 from ablab.model import torch_internals
-from ablab.model.torch_internals import TorchInternalsError, as_private, private
+from ablab.model.torch_internals import (
+    TorchInternalsError,
+    as_private,
+    private,
+    seen_operations,
+)
 from ablab.train.compiling import CompileError, compile_program
 
 SOURCES = Path(ablab.__file__).parent
@@ -141,3 +146,13 @@ def test_the_adapter_itself_does_not_import_torch():
     at_the_top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     names = [name.name for node in at_the_top for name in node.names]
     assert not any(name.startswith("torch") for name in names)
+
+
+def test_counting_operations_does_not_import_the_compiler(monkeypatch):
+    for name in [each for each in sys.modules if each.startswith("torch._dynamo")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)  # importing it is an error
+    seen = []
+    with seen_operations(lambda operation, *_: seen.append(operation)):
+        torch.ones(2) @ torch.ones(2)
+    assert torch.ops.aten.dot.default in seen

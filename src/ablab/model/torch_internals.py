@@ -148,6 +148,11 @@ def seen_operations(see: Callable[[Any, Any, Any, Any], None]) -> AbstractContex
     base: Any = private("torch.utils._python_dispatch:TorchDispatchMode")
 
     class Seen(base):  # type: ignore[misc]
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            """Nothing is compiled in this mode; by default it imports torch's compiler (1 s)."""
+            return False
+
         def __torch_dispatch__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
