@@ -47,16 +47,23 @@ if os.environ.get("ABLAB_TYPE_CHECKS"):
 
     _HOOK = install_import_hook(["ablab.model", "ablab.tasks", "ablab.train"], "beartype.beartype")
 
-import hypothesis  # noqa: E402
 import pytest  # noqa: E402
-import torch  # noqa: E402
 
-hypothesis.settings.register_profile("ablab", deadline=None)  # machines are shared
-hypothesis.settings.load_profile("ablab")
-
-torch.set_num_threads(1)
 if (DATA / "tinyshakespeare.txt").is_file():
     os.environ.setdefault("ABLAB_DATA", str(DATA))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settings of torch and hypothesis, which take seconds to import, where tests run."""
+    if config.getoption("numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
+        return  # this process only starts the workers
+
+    import hypothesis
+    import torch
+
+    hypothesis.settings.register_profile("ablab", deadline=None)  # machines are shared
+    hypothesis.settings.load_profile("ablab")
+    torch.set_num_threads(1)
 
 
 def pytest_unconfigure() -> None:
