@@ -9,7 +9,16 @@ import torch
 from ablab.train.method import SOLO, STACK, Method
 from ablab.train.stack import Stack
 from tests.helpers import BIGRAM, TEXT, make_run
-from tests.train.agreement import COMPILED, CPU, DROPOUT, INNERMOST, OPTIMIZERS, PARTS, agree
+from tests.train.agreement import (
+    COMPILED,
+    CPU,
+    DROPOUT,
+    INNERMOST,
+    OPTIMIZERS,
+    PARTS,
+    agree,
+    alone,
+)
 
 EAGER = {
     "plain": Method("stack", attention="plain"),
@@ -45,7 +54,7 @@ HALF = {
 def agrees_in_half(method, **parts):
     runs = [make_run(seed, precision="bfloat16", lr=1e-3, **parts) for seed in (0, 1)]
     found = Stack(runs, None, CPU, method).advance(100).losses
-    exact = np.concatenate([Stack([run], None, CPU, SOLO).advance(100).losses for run in runs], 1)
+    exact = np.concatenate([alone(run, 100).losses for run in runs], 1)
     for steps, most in ((1, 1e-3), (10, 1e-2), (100, 1e-1)):  # docs/guarantees.md
         np.testing.assert_allclose(found[:steps], exact[:steps], rtol=most)
 

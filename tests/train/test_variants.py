@@ -33,6 +33,18 @@ def run_of(settings, seed=0, **train):
     return make_run(seed, model=model, **train)
 
 
+_ALONE = {}
+
+
+def alone(run):
+    """A run by itself after ten steps, and its losses; trained once for all tests."""
+    key = repr(run)
+    if key not in _ALONE:
+        stack = Stack([run], None, CPU, SOLO)
+        _ALONE[key] = stack, stack.advance(10).losses
+    return _ALONE[key]
+
+
 @pytest.mark.parametrize("settings", some(ALL))
 def test_in_a_stack_alone_and_in_evaluation(settings):
     runs = [run_of(settings, seed) for seed in (0, 1)]
@@ -41,9 +53,9 @@ def test_in_a_stack_alone_and_in_evaluation(settings):
     held_out = together.task.held_out(16)
     evaluated = together.evaluate(held_out)
     for index, run in enumerate(runs):
-        alone = Stack([run], None, CPU, SOLO)
-        np.testing.assert_allclose(found[:, index], alone.advance(10).losses[:, 0], rtol=1e-4)
-        single = alone.evaluate(held_out)
+        stack, losses = alone(run)
+        np.testing.assert_allclose(found[:, index], losses[:, 0], rtol=1e-4)
+        single = stack.evaluate(held_out)
         np.testing.assert_allclose(evaluated["loss"][index], single["loss"][0], rtol=1e-4)
 
 
@@ -63,7 +75,7 @@ def test_recorded_for_the_innermost_layout(settings):
 @pytest.mark.parametrize("settings", some(VARIANTS))
 def test_in_bfloat16_and_under_taps(settings):
     half = Stack([run_of(settings, precision="bfloat16")], None, CPU, SOLO).advance(10).losses
-    full = Stack([run_of(settings)], None, CPU, SOLO).advance(10).losses
+    _, full = alone(run_of(settings))
     np.testing.assert_allclose(half, full, rtol=0.1)
     model = initial_model(run_of(settings))
     tokens = torch.randint(0, 10, (2, 8), generator=torch.Generator().manual_seed(0))
