@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablab.read.statistics.levels import paired, seeds_matter, spread, welch
+from ablab.read.statistics.levels import paired, seeds_matter, spread, unpaired, welch
 
 FIRST, SECOND = np.array([1.0, 2.5, 2.0, 1.8]), np.array([3.0, 2.0, 4.5])
 
@@ -24,6 +24,25 @@ def test_stacks_and_missing_runs():
     alone = welch(np.array([1.0, 2.5]), np.array([3.0, 2.0, 4.5]))
     assert found.p_value()[0] == pytest.approx(float(alone.p_value()))
     assert np.isnan(welch(np.array([1.0]), SECOND).error)
+
+
+@pytest.mark.parametrize("runs", [(14, 2), (5, 2), (18, 3)])
+@pytest.mark.parametrize("size", [1.0, 3.0])
+def test_few_runs_next_to_many_are_covered(runs, size):
+    random = np.random.default_rng(4)
+    first, second = (random.normal(size=(10_000, n)) for n in runs)
+    found = unpaired(first, size * second)
+    assert (np.abs(found.value) <= found.half_width()).mean() > 0.93
+    few = welch(first, size * second)
+    assert (np.abs(few.value) <= few.half_width()).mean() < 0.945
+
+
+def test_similar_numbers_of_runs_have_welchs_interval():
+    assert unpaired(FIRST, SECOND) == welch(FIRST, SECOND)
+    assert unpaired(np.arange(5.0), np.arange(30.0)) == welch(np.arange(5.0), np.arange(30.0))
+    # Of 4 vs 2 runs: twice the product of Welch's degrees of freedom and 1 over their sum.
+    degrees = welch(FIRST, SECOND[:2]).degrees
+    assert unpaired(FIRST, SECOND[:2]).degrees == pytest.approx(2 * degrees / (degrees + 1))
 
 
 def test_paired_is_scipys():

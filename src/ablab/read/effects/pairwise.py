@@ -13,7 +13,7 @@ import numpy as np
 from ablab.read.effects.inference import ALPHA, Estimate, balance, equivalence, estimate, rounding
 from ablab.read.effects.results import Array, Results
 from ablab.read.statistics.counts import probability_difference, probability_test, unseen
-from ablab.read.statistics.levels import welch
+from ablab.read.statistics.levels import unpaired
 from ablab.read.statistics.permutation import least_p, least_paired_p
 
 Interval = tuple[float, float]
@@ -211,7 +211,7 @@ def _level(
             differences = whole[0] - whole[1]
             p = None if margin is None else equivalence(differences, margin, size)
             return estimate(differences, size), p
-    found = welch(first, second)
+    found = unpaired(first, second)
     seeds = min(len(first), len(second))
     value, error = float(found.value), float(found.error)
     if not np.isfinite(error) or error <= rounding(size):

@@ -208,6 +208,41 @@ def gather(
             bounds[where] = bound
         else:
             failed[where] = str(reason).startswith(("diverged", "failed"))
+    runs = RunValues(levels, seeds, values, bounds, failed, len(seen))
+    return collect(runs, base, scale, measure, better, guessing)
+
+
+@dataclass(frozen=True, eq=False)
+class RunValues:
+    """A measure of every run of a grid, as arrays with one axis per key, then one for the seeds.
+
+    Attributes:
+        levels: The values of each key, in the grid's order.
+        seeds: The seeds, in ascending order.
+        values: The values; NaN if a run has none.
+        bounds: The step before which the measured step was not reached; NaN if there is none.
+        failed: Whether each run diverged or failed.
+        runs: The number of runs.
+    """
+
+    levels: dict[str, tuple[Any, ...]]
+    seeds: tuple[int, ...]
+    values: Array
+    bounds: Array
+    failed: np.ndarray[Any, np.dtype[np.bool_]]
+    runs: int
+
+
+def collect(
+    runs: RunValues,
+    base: Mapping[str, Any] | None = None,
+    scale: Literal["auto", "difference", "ratio"] = "auto",
+    measure: str = "value",
+    better: Better | None = None,
+    guessing: float | None = None,
+) -> Results:
+    """The results of a grid's runs, from arrays; see :func:`gather`, which takes a frame."""
+    values, bounds, levels = runs.values, runs.bounds, runs.levels
     horizon, reached = None, None
     if np.isfinite(bounds).any():
         # Up to here, every run was looked at, whatever ended it later.
@@ -218,15 +253,15 @@ def gather(
     return Results(
         measure,
         levels,
-        seeds,
+        runs.seeds,
         values,
-        len(seen),
-        {key: given.get(key, levels[key][0]) for key in keys},
-        tuple(key for key in keys if key not in given),
+        runs.runs,
+        {key: given.get(key, levels[key][0]) for key in levels},
+        tuple(key for key in levels if key not in given),
         _scale(values, scale, measure),
         horizon,
         reached,
-        failed,
+        runs.failed,
         better,
         guessing,
     )

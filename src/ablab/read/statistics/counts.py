@@ -15,6 +15,7 @@ _LARGEST = 40
 """With more runs in a group, Newcombe's interval and Fisher's test replace the exact ones."""
 
 
+@lru_cache(maxsize=4096)
 def learning_probability(learned: int, runs: int, alpha: float = 0.05) -> Interval:
     """The Clopper-Pearson interval of the probability that a run learns.
 
@@ -82,11 +83,15 @@ def _p_value(delta: float, x: int, n: int, y: int, m: int) -> float:
     """The largest probability, over the other parameter, of a table as extreme."""
     scores = np.abs(_scores(delta, n, m))
     extreme = scores >= scores[x, y] - 1e-9
-    low, high = max(0.0, -delta), min(1.0, 1.0 - delta)
-    other = np.linspace(low, high, 101)
-    first = _binomial(n, np.clip(other + delta, 0, 1))
-    second = _binomial(m, other)
+    first, second = _chances(delta, n, m)
     return float(min(1.0, (first * (extreme.astype(float) @ second)).sum(axis=0).max()))
+
+
+@lru_cache(maxsize=2048)
+def _chances(delta: float, n: int, m: int) -> tuple[Array, Array]:
+    """The probabilities of each count of both groups, for 101 values of the other parameter."""
+    other = np.linspace(max(0.0, -delta), min(1.0, 1.0 - delta), 101)
+    return _binomial(n, np.clip(other + delta, 0, 1)), _binomial(m, other)
 
 
 def _binomial(n: int, p: Array) -> Array:
