@@ -16,7 +16,7 @@ from ablab.read.effects.inference import (
 )
 from ablab.read.effects.pairwise import Counts, Masks, Pair, compare_pair
 from ablab.read.effects.power import seeds_for_equivalence, seeds_to_detect
-from ablab.read.effects.results import Array, Others, Results, Scale, skewed
+from ablab.read.effects.results import Array, Others, Results, Scale
 
 Against = Literal["base", "each"]
 Verdict = Literal["differs", "equivalent", "equivalent_among_seen", "undecided"]
@@ -172,8 +172,6 @@ def differences(
     keys = [of] if isinstance(of, str) else list(results.levels if of is None else of)
     drafts = []
     log_margin = None if margin is None else _to_scale(margin, results.scale)
-    # On the scale of differences, a mean of skewed values has no interval that covers.
-    wide = results.scale == "difference" and bool((results.values > 0).any()) and _skew(results)
     for key in keys:
         values = results.by([results.check_key(key)], others)
         masks = Masks(*(
@@ -183,13 +181,8 @@ def differences(
         for reference, value in _pairs(results, key, against):
             places = results.place(key, value), results.place(key, reference)
             found = compare_pair(results, *places, values, masks, log_margin)
-            drafts.append(_draft(results, key, value, reference, others, margin, found, wide))
+            drafts.append(_draft(results, key, value, reference, others, margin, found))
     return _judged(drafts)
-
-
-def _skew(results: Results) -> bool:
-    known = results.values[np.isfinite(results.values)]
-    return bool(known.size and known.min() > 0) and skewed(results.values)
 
 
 def _draft(
@@ -200,13 +193,13 @@ def _draft(
     others: Others,
     margin: float | None,
     pair: Pair,
-    wide: bool,
 ) -> Comparison:
     """A comparison before the correction for its family."""
     numbers = shown(pair.level, results.scale)
     why = None
     p, p_equivalence = pair.p, pair.p_equivalence
-    if wide and numbers["interval"] is not None:
+    # On the scale of differences, a mean of skewed values has no interval that covers.
+    if results.unsuited and numbers["interval"] is not None:
         why = "the values are skewed; compare ratios"
         numbers |= {"interval": None, "bound": None}
         p_equivalence = None

@@ -46,6 +46,7 @@ class Results:
         failed: Whether each run diverged or failed; None if it is not known.
         better: Whether a lower or a higher value is better; None if it is not declared.
         guessing: The declared loss of guessing, if the measure is a value of a loss; else None.
+        unsuited: Whether differences were asked for of values that are skewed.
     """
 
     measure: str
@@ -61,6 +62,7 @@ class Results:
     failed: np.ndarray[Any, np.dtype[np.bool_]] | None = None
     better: Better | None = field(default=None)
     guessing: float | None = None
+    unsuited: bool = False
 
     @cached_property
     def cut(self) -> float | None:
@@ -264,13 +266,14 @@ def collect(
         runs.failed,
         better,
         guessing,
+        scale == "difference" and _positive(values) and skewed(values),
     )
 
 
 def _scale(table: Array, asked: str, measure: str) -> Scale:
     """The scale, of values with the seeds on the last axis."""
     values = table[np.isfinite(table)]
-    positive = bool(values.size) and bool(values.min() > 0)
+    positive = _positive(table)
     if asked == "ratio":
         if values.size and not positive:
             raise InputError(
@@ -296,6 +299,12 @@ def _scale(table: Array, asked: str, measure: str) -> Scale:
     if not positive:
         return "difference"
     return "ratio" if values.max() / values.min() > RATIO_SPAN or skewed(table) else "difference"
+
+
+def _positive(table: Array) -> bool:
+    """Whether there are values, and all are positive."""
+    values = table[np.isfinite(table)]
+    return bool(values.size) and bool(values.min() > 0)
 
 
 def skewed(table: Array) -> bool:
