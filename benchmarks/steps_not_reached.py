@@ -52,8 +52,8 @@ def by_last_step(sample: Sample) -> Sample:
 
 def judge(sample: Sample, other: Sample, claim: Expectation) -> Found:
     if sample.unreached or other.unreached:
-        return not_reached.compare(sample, other, claim, MEASURE)
-    return judgements.compare(sample, other, claim, None)
+        return not_reached.compare(sample, other, claim, MEASURE, False)
+    return judgements.compare(sample, other, claim, False)
 
 
 def main() -> None:

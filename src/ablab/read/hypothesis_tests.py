@@ -1,4 +1,4 @@
-"""The statistical tests behind verdicts, on runs paired by seed and by the other settings."""
+"""The runs that verdicts are about, and tests of their trends and means."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -256,20 +256,29 @@ class Paired:
     size: float
 
 
-def difference(sample: Sample, other: Sample) -> Paired | None:
-    """The differences of two samples, paired by seed and by the settings that vary in both."""
+def levels_of(sample: Sample, other: Sample) -> Floats | None:
+    """The values of two samples, by the settings that vary in both and by seed.
+
+    Returns:
+        The values, (2, cells, seeds), with NaN for missing ones; None if a sample has no value.
+    """
     keys = [key for key in sample.keys if key in other.keys]
-    columns = [*keys, "seed"]
-    left, right = (
-        each.known.group_by(columns).agg(pl.col("value").mean()) for each in (sample, other)
-    )
-    joined = left.join(right, on=columns, how="inner", suffix="_other", nulls_equal=True)
-    if joined.is_empty():
+    rows = [
+        each.known.group_by([*keys, "seed"]).agg(pl.col("value").mean()).iter_rows()
+        for each in (sample, other)
+    ]
+    found = [{(tuple(cell), seed): value for *cell, seed, value in each} for each in rows]
+    if not all(found):
         return None
-    apart = joined.with_columns((pl.col("value") - pl.col("value_other")).alias("apart"))
-    values = apart.group_by("seed").agg(pl.col("apart").mean()).sort("seed")["apart"].to_numpy()
-    size = float(np.abs(joined.select("value", "value_other").to_numpy()).max())
-    return _paired(values, size)
+    cells = {
+        cell: place for place, cell in enumerate(dict.fromkeys(c for f in found for c, _ in f))
+    }
+    seeds = {seed: place for place, seed in enumerate(sorted({s for f in found for _, s in f}))}
+    values = np.full((2, len(cells), len(seeds)), np.nan)
+    for side, each in enumerate(found):
+        for (cell, seed), value in each.items():
+            values[side, cells[cell], seeds[seed]] = value
+    return values
 
 
 def mean_interval(sample: Sample) -> Paired:

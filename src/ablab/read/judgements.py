@@ -8,15 +8,16 @@ from typing import Any, Literal
 import numpy as np
 
 from ablab.experiments.expectations import Expectation
-from ablab.read.effects.inference import equivalence, estimate
+from ablab.read.effects.inference import estimate
+from ablab.read.effects.level import compare_levels
 from ablab.read.hypothesis_tests import (
     Floats,
     Paired,
     Sample,
-    difference,
     factor,
     gaps,
     interval_text,
+    levels_of,
     mean_interval,
     trend,
 )
@@ -111,43 +112,58 @@ def _near(interval: tuple[float, float], sign: int) -> float:
     return interval[1] if sign > 0 else interval[0]
 
 
-def compare(sample: Sample, other: Sample, expectation: Expectation) -> Found:
-    """Whether a measure is lower, higher or the same in some cells than in others."""
-    paired = difference(sample, other)
+def compare(sample: Sample, other: Sample, expectation: Expectation, pairing: bool) -> Found:
+    """Whether a measure is lower, higher or the same in some cells than in others.
+
+    Args:
+        sample: The runs of the cells that the expectation is about.
+        other: The runs of the cells with which they are compared.
+        expectation: The expectation.
+        pairing: Whether runs are paired by seed, because seeds matter; else Welch's test is used.
+    """
+    values = levels_of(sample, other)
     lost = gaps(sample, other)
-    if paired is None:
+    size = 0.0 if values is None else float(np.nanmax(np.abs(values)))
+    levels = None
+    if values is not None:
+        levels = compare_levels(values, pairing, size, expectation.margin)
+    if values is None or levels is None or levels.estimate.mean is None:
         return Found("undecided", "no seed has a value on both sides" + lost)
+    found, value, interval = levels.estimate, levels.estimate.mean, levels.estimate.interval
     evidence = (
         f"{shown(sample.mean)} vs {shown(other.mean)}, a difference of "
-        f"{shown(paired.mean)} {interval_text(paired)}{lost}"
+        f"{shown(value)} {interval_text(found)}{lost}"
     )
-    value, interval = paired.mean, paired.interval
+
+    def p_at(shift: float) -> float | None:
+        """The two-sided p-value of a difference other than ``shift``."""
+        moved = values - np.array([shift, 0.0])[:, None, None]
+        return compare_levels(moved, pairing, max(size, abs(shift))).estimate.p
+
     if expectation.relation == "same_as":
         margin = expectation.margin
         assert margin is not None, "checked with the expectation"
-        p = equivalence(paired.values, margin, paired.size)
+        p = levels.p_equivalence
         apart = interval is not None and (interval[0] > margin or interval[1] < -margin)
-        beyond = _p(paired, np.sign(paired.mean) * margin)
+        beyond = p_at(float(np.sign(value)) * margin)
         if p is not None and p < ALPHA:
             evidence += f"; within ±{margin:g}"
             return Found("held", evidence, value, interval, p)
         if apart:
             return Found("failed", evidence, value, interval, beyond)
         evidence += f"; not shown to be within ±{margin:g}"
-        outside = beyond if abs(paired.mean) > margin else None
+        outside = beyond if abs(value) > margin else None
         return Found("undecided", evidence, value, interval, _least(p, outside))
     sign = -1 if expectation.relation == "lower_than" else 1
     if interval is None:
-        return Found(
-            "undecided", evidence, value, p=_p(paired, 0.0) if not expectation.by else None
-        )
+        return Found("undecided", evidence, value, p=found.p if not expectation.by else None)
     low, high = sorted((sign * interval[0], sign * interval[1]))
     outcome: Outcome = "undecided"
     if low > expectation.by:
         outcome = "held"
     elif high < expectation.by:
         outcome = "failed"
-    return Found(outcome, evidence, value, interval, _p(paired, sign * expectation.by))
+    return Found(outcome, evidence, value, interval, p_at(sign * expectation.by))
 
 
 def within(sample: Sample, expectation: Expectation) -> Found:

@@ -19,6 +19,7 @@ from ablab.read.measures import is_step
 from ablab.read.rank_tests import (
     Bounds,
     bounds,
+    few_ranks,
     first,
     horizon,
     in_order,
@@ -26,10 +27,9 @@ from ablab.read.rank_tests import (
     step_by_step,
 )
 from ablab.read.statistics.counts import unseen
-from ablab.read.statistics.permutation import least_p
 
 
-def order(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
+def order(sample: Sample, expectation: Expectation, measure: Measure, blocks: bool) -> Found:
     """Whether steps come earlier, or later, from each value of a setting to the next."""
     key = expectation.falls_with or expectation.rises_with
     assert key is not None, "given by the relation"
@@ -51,7 +51,7 @@ def order(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     )
     evidence = f"{verb} by {path}"
     made = [bounds(cell.frame, end) for cell in cells]
-    p, reverse = in_order(made, sign), in_order(made, -sign)
+    p, reverse = in_order(made, sign, blocks), in_order(made, -sign, blocks)
     remark = _ends(sample.frame) + gaps(sample)
     up_to = _up_to(sample.frame, end, measure)
     if not any(count for count, _ in counts):
@@ -77,7 +77,9 @@ def order(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     return Found("held" if decided else "undecided", evidence, p=min(p, reverse), counts=counts)
 
 
-def compare(sample: Sample, other: Sample, expectation: Expectation, measure: Measure) -> Found:
+def compare(
+    sample: Sample, other: Sample, expectation: Expectation, measure: Measure, blocks: bool
+) -> Found:
     """Whether steps come earlier, later or at the same time in some cells as in others."""
     counts = (reached(sample), reached(other))
     evidence = (
@@ -89,7 +91,8 @@ def compare(sample: Sample, other: Sample, expectation: Expectation, measure: Me
 
     def p_first(early: Sample, late: Sample, by: float) -> float:
         """The p-value that the first sample gets there first by more than so many steps."""
-        return first(bounds(early.frame, end, max(by, 0.0)), bounds(late.frame, end, max(-by, 0.0)))
+        made = bounds(early.frame, end, max(by, 0.0)), bounds(late.frame, end, max(-by, 0.0))
+        return first(*made, blocks)
 
     remark = _ends(both) + gaps(sample, other)
     up_to = _up_to(both, end, measure)
@@ -99,7 +102,7 @@ def compare(sample: Sample, other: Sample, expectation: Expectation, measure: Me
             f"{evidence}; nothing to compare {up_to}{remark}",
             counts=counts,
         )
-    few = _too_few(sample, other)
+    few = few_ranks(bounds(sample.frame, end), bounds(other.frame, end), blocks)
     if expectation.relation == "same_as":
         margin = expectation.margin
         assert margin is not None, "checked with the expectation"
@@ -180,7 +183,7 @@ def _unlimited(frame: pl.DataFrame) -> Bounds:
         )
         .group_by("seed").agg(pl.col("least", "most").mean()).sort("seed")
     )  # fmt: skip
-    return Bounds(made["least"].to_numpy(), made["most"].to_numpy())
+    return Bounds(made["least"].to_numpy(), made["most"].to_numpy(), made["seed"].to_numpy())
 
 
 def _verb(measure: Measure) -> str:
@@ -230,10 +233,3 @@ def _ends(frame: pl.DataFrame) -> str:
     if "diverged" in counts:
         text += f"; {counts['diverged']} of the other runs diverged"
     return text
-
-
-def _too_few(sample: Sample, other: Sample) -> str:
-    """A remark if so few seeds cannot show anything."""
-    one, two = (each.measured["seed"].n_unique() for each in (sample, other))
-    least = least_p(one, two)
-    return "" if least < ALPHA else f" ({one} vs {two} seeds cannot give less than {least:.2g})"

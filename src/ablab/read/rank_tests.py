@@ -3,9 +3,10 @@
 A run that did not reach a step has no number, so no mean is formed. Up to a *horizon*, the last
 step that every run with a fixed end was trained to, it is known of each of them which came first:
 a run that did not get there by the horizon comes after all that did. The ranks of the seeds are
-compared by permutation, which is exact for any distribution. A run that something else ended
-before the horizon (a stop rule, which can depend on the outcome; an error) is only bounded: it
-counts as whatever is worst for what is to be shown. A run that diverged will never get there.
+compared by permutation, which is exact for any distribution: within seeds where effects pair by
+seed too, else over all. A run that something else ended before the horizon (a stop rule, which can
+depend on the outcome; an error) is only bounded: it counts as whatever is worst for what is to be
+shown. A run that diverged will never get there.
 """
 
 from collections.abc import Sequence
@@ -17,12 +18,15 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-from ablab.read.statistics.permutation import permutation_test
+from ablab.read.effects.inference import ALPHA
+from ablab.read.statistics.permutation import (
+    least_p,
+    least_paired_p,
+    order_test,
+    permutation_test,
+)
 
 Floats = NDArray[np.float64]
-
-_RESAMPLES = 20_000  # up to this number of permutations (8 vs 8 seeds), all of them are used
-_SEED = 0  # of the random permutations
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Bounds:
 
     least: Floats
     most: Floats
+    seeds: NDArray[np.int64]
 
 
 def horizon(frame: pl.DataFrame) -> float:
@@ -67,50 +72,65 @@ def bounds(frame: pl.DataFrame, end: float, later: float = 0.0) -> Bounds:
         .with_columns(pl.col("least", "most").clip(upper_bound=end))
         .group_by("seed").agg(pl.col("least", "most").mean()).sort("seed")
     )  # fmt: skip
-    return Bounds(made["least"].to_numpy(), made["most"].to_numpy())
+    return Bounds(made["least"].to_numpy(), made["most"].to_numpy(), made["seed"].to_numpy())
 
 
-def first(sample: Bounds, other: Bounds) -> float:
+def first(sample: Bounds, other: Bounds, blocks: bool) -> float:
     """The p-value that a sample gets there first; two-sided.
 
     The difference of mean ranks is compared with that of all other assignments of the seeds to
-    the two samples (a permutation test, as Wilcoxon's with ties). It is 1 if the order is the
-    other way.
-    """
-    early, late = sample.most, other.least
+    the two samples. It is 1 if the order is the other way.
 
+    Args:
+        sample: The first sample.
+        other: The second sample.
+        blocks: Whether runs of a seed are exchanged with each other only, because seeds matter.
+    """
+    if blocks:
+        sample, other = _common((sample, other))
+    early, late = sample.most, other.least
     ranks = stats.rankdata(np.concatenate([early, late]))
     x, y = ranks[: len(early)], ranks[len(early) :]
     if not len(x) or not len(y) or x.mean() >= y.mean():
         return 1.0
-    return permutation_test(x, y)
+    return permutation_test(x, y, blocks)
 
 
-def in_order(cells: Sequence[Bounds], sign: int) -> float:
+def in_order(cells: Sequence[Bounds], sign: int, blocks: bool) -> float:
     """The p-value that steps rise (``sign`` 1) or fall (-1) over the cells; two-sided.
 
-    The sum of products of the cells' and the values' ranks is compared with that of other
-    assignments of the values to the cells (a permutation test, as Spearman's with ties).
+    Args:
+        cells: The cells, in order.
+        sign: The direction.
+        blocks: As in :func:`first`.
     """
+    cells = _common(cells) if blocks else cells
     middle = (len(cells) - 1) / 2
     places = [sign * (place - middle) for place in range(len(cells))]
     # What is only bounded counts against the order that is to be shown.
     values = [cell.most if place < 0 else cell.least
               for place, cell in zip(places, cells, strict=True)]  # fmt: skip
-    x = np.concatenate([np.full(len(v), p) for v, p in zip(values, places, strict=True)])
     ranks = stats.rankdata(np.concatenate(values))
-    ranks = ranks - ranks.mean()
+    ends = np.cumsum([len(each) for each in values])[:-1]
+    return order_test(np.split(ranks, ends), places, blocks)
 
-    def product(given: Floats, axis: int = -1) -> Floats:
-        return np.asarray((given * ranks).sum(axis=axis))
 
-    if product(x) <= 0:
-        return 1.0
-    found = stats.permutation_test(
-        (x,), product, permutation_type="pairings", vectorized=True, n_resamples=_RESAMPLES,
-        alternative="greater", rng=np.random.default_rng(_SEED),
-    )  # fmt: skip
-    return min(1.0, 2 * float(found.pvalue))
+def few_ranks(sample: Bounds, other: Bounds, blocks: bool) -> str:
+    """A remark if :func:`first` cannot show anything of so few seeds; may be empty."""
+    one, two = len(sample.seeds), len(other.seeds)
+    least, seeds = least_p(one, two), f"{one} vs {two} seeds"
+    if blocks:
+        pairs = len(_common((sample, other))[0].seeds)
+        least, seeds = least_paired_p(pairs), f"{pairs} pairs of a seed"
+    return "" if least < ALPHA else f" ({seeds} cannot give less than {least:.2g})"
+
+
+def _common(cells: Sequence[Bounds]) -> list[Bounds]:
+    """The bounds of the seeds that all cells have."""
+    seeds = set(cells[0].seeds.tolist()).intersection(*(each.seeds.tolist() for each in cells))
+    kept = [np.isin(each.seeds, list(seeds)) for each in cells]
+    return [Bounds(each.least[k], each.most[k], each.seeds[k])
+            for each, k in zip(cells, kept, strict=True)]  # fmt: skip
 
 
 def step_by_step(cells: Sequence[Bounds], sign: int) -> list[int]:

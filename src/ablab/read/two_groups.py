@@ -13,10 +13,9 @@ from ablab.experiments.expectations import Expectation
 from ablab.read.hypothesis_tests import Floats, Sample, gaps
 from ablab.read.judgements import ALPHA, Found, Outcome, limits
 from ablab.read.measured import shown
-from ablab.read.rank_tests import Bounds, first, in_order, most_are, step_by_step
+from ablab.read.rank_tests import Bounds, few_ranks, first, in_order, most_are, step_by_step
 from ablab.read.statistics.counts import probability_test
 from ablab.read.statistics.groups import guessing_cut, notice_cut
-from ablab.read.statistics.permutation import least_p
 from ablab.tasks.config import Direction
 
 _LOGARITHMIC = 3.0  # values that span a larger factor are looked at on a logarithmic scale
@@ -86,7 +85,9 @@ def notice(
     return Groups(float(np.exp(cut)) if logarithmic else cut, better)
 
 
-def compare(sample: Sample, other: Sample, expectation: Expectation, groups: Groups) -> Found:
+def compare(
+    sample: Sample, other: Sample, expectation: Expectation, groups: Groups, blocks: bool
+) -> Found:
     """Whether values are lower, higher or the same in some cells as in others, by ranks."""
     counts = [(len(groups.of(each)), each.known.height) for each in (sample, other)]
     p_counts = probability_test(*counts[0], *counts[1])
@@ -95,12 +96,10 @@ def compare(sample: Sample, other: Sample, expectation: Expectation, groups: Gro
 
     def p_lower(low: Bounds, high: Bounds, by: float) -> float:
         """The p-value that the first sample is lower by more than so much."""
-        return first(Bounds(low.least + by, low.most + by), high)
+        return first(Bounds(low.least + by, low.most + by, low.seeds), high, blocks)
 
     lost = gaps(sample, other)
-    least = least_p(len(one.least), len(two.least))
-    few = f" ({len(one.least)} vs {len(two.least)} seeds cannot give less than {least:.2g})"
-    few = "" if least < ALPHA else few
+    few = few_ranks(one, two, blocks)
     if expectation.relation == "same_as":
         margin = expectation.margin
         assert margin is not None, "checked with the expectation"
@@ -115,7 +114,7 @@ def compare(sample: Sample, other: Sample, expectation: Expectation, groups: Gro
     return Found(_decided(p, against), evidence, p=min(p, against))
 
 
-def order(sample: Sample, expectation: Expectation, groups: Groups) -> Found | None:
+def order(sample: Sample, expectation: Expectation, groups: Groups, blocks: bool) -> Found | None:
     """Whether values fall, or rise, from each value of a setting to the next, by ranks."""
     key = expectation.falls_with or expectation.rises_with
     assert key is not None, "given by the relation"
@@ -127,7 +126,7 @@ def order(sample: Sample, expectation: Expectation, groups: Groups) -> Found | N
         return None
     sign = -1 if expectation.falls_with else 1
     made = [_bounds(cell) for cell in cells]
-    p, against = in_order(made, sign), in_order(made, -sign)
+    p, against = in_order(made, sign, blocks), in_order(made, -sign, blocks)
     names = ", ".join(str(label) for label in labels)
     evidence = (
         f"{groups.counts(*cells)} at {names}{groups.levels(*cells)}; ranks of all: "
@@ -159,8 +158,9 @@ def within(sample: Sample, expectation: Expectation, groups: Groups) -> Found:
 
 
 def _bounds(sample: Sample) -> Bounds:
-    values = sample.by_seed()["value"].to_numpy()
-    return Bounds(values, values)
+    found = sample.by_seed()
+    values = found["value"].to_numpy()
+    return Bounds(values, values, found["seed"].to_numpy())
 
 
 def _decided(p: float, against: float) -> Outcome:

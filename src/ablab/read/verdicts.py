@@ -10,10 +10,11 @@ from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import VALUES, Measure, parse_measure
 from ablab.read import diverged, judgements, not_reached, two_groups
 from ablab.read.directions import column_direction
+from ablab.read.effects.results import gather
 from ablab.read.guessing import guessing_loss
 from ablab.read.hypothesis_tests import Sample
 from ablab.read.judgements import Found, Outcome, other_cell
-from ablab.read.measures import ENDED, measure_table
+from ablab.read.measures import ENDED, is_step, measure_table
 from ablab.store.expected import Stamped, stamped
 from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, Store
@@ -127,6 +128,14 @@ class _Subject:
             better = measure.direction or column_direction(record, measure.column)
         return cls(measure, better, guessing_loss(record, measure))
 
+    def pairing(self, whole: Sample) -> bool:
+        """Whether runs are paired by seed: as in effects, where seeds matter over the grid."""
+        if not whole.keys:
+            return False
+        better = "lower" if is_step(self.measure) else self.better
+        found = gather(whole.frame, whole.keys, better=better, guessing=self.guessing)
+        return found.paired
+
     def groups(self, *samples: Sample) -> two_groups.Groups | None:
         """The two groups into which the values of some samples fall; None if they do not."""
         if self.measure.function not in VALUES:
@@ -155,34 +164,38 @@ def _judge(
         if isinstance(other, str) or other.is_lost:
             why = other if isinstance(other, str) else f"nothing to compare with: {other.why()}"
             return Found("undecided", why)
-        return _compare(chosen, other, expectation, subject)
-    return _alone(chosen, expectation, subject)
+        return _compare(chosen, other, expectation, subject, subject.pairing(sample))
+    return _alone(chosen, expectation, subject, subject.pairing(sample))
 
 
-def _compare(sample: Sample, other: Sample, expectation: Expectation, subject: "_Subject") -> Found:
+def _compare(
+    sample: Sample, other: Sample, expectation: Expectation, subject: "_Subject", pairing: bool
+) -> Found:
     if sample.unreached or other.unreached:
-        return not_reached.compare(sample, other, expectation, subject.measure)
+        return not_reached.compare(sample, other, expectation, subject.measure, pairing)
     groups = subject.groups(sample, other)
     if groups is not None:
-        found = two_groups.compare(sample, other, expectation, groups)
+        found = two_groups.compare(sample, other, expectation, groups, pairing)
     else:
-        found = judgements.compare(sample, other, expectation)
+        found = judgements.compare(sample, other, expectation, pairing)
     if found.outcome == "held" and expectation.same_as is not None:
         found = not_reached.of_those_that_did(found, sample, other, subject.measure)
     return diverged.compared(found, sample, other, expectation, subject.better)
 
 
-def _alone(sample: Sample, expectation: Expectation, subject: "_Subject") -> Found:
+def _alone(sample: Sample, expectation: Expectation, subject: "_Subject", pairing: bool) -> Found:
     """A relation within one sample: an order of its cells, or a range."""
     orders = expectation.relation in ("falls_with", "rises_with")
     if sample.unreached:
-        judge_steps = not_reached.order if orders else not_reached.within
-        return judge_steps(sample, expectation, subject.measure)
+        if orders:
+            return not_reached.order(sample, expectation, subject.measure, pairing)
+        return not_reached.within(sample, expectation, subject.measure)
     groups = subject.groups(sample)
     found = None
-    if groups is not None:
-        judge_groups = two_groups.order if orders else two_groups.within
-        found = judge_groups(sample, expectation, groups)
+    if groups is not None and orders:
+        found = two_groups.order(sample, expectation, groups, pairing)
+    elif groups is not None:
+        found = two_groups.within(sample, expectation, groups)
     if found is None:
         found = (judgements.order if orders else judgements.within)(sample, expectation)
     return diverged.alone(found, sample, expectation, subject.better)

@@ -3,7 +3,6 @@ import pytest
 from scipy import stats
 
 from ablab.read.statistics.survival import (
-    bounded_test,
     common_horizon,
     log_rank_test,
     median_steps,
@@ -44,10 +43,3 @@ def test_log_rank_is_exact_for_few_runs():
     late = stats.logrank(stats.CensoredData(a), stats.CensoredData(b)).pvalue
     found = log_rank_test(steps(a, [NAN] * 20, 1e9), steps(b, [NAN] * 20, 1e9))
     assert found == pytest.approx(late, abs=0.03)
-
-
-def test_bounds_decide_only_where_both_extremes_agree():
-    early, none = np.array([100.0, 150, 200, 250]), np.full(4, NAN)
-    late = np.full(4, 1000.0)
-    assert bounded_test(early, none, none, late) == pytest.approx(2 / 70)
-    assert bounded_test(none, np.full(4, 50.0), early, none) == 1.0

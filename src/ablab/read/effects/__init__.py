@@ -6,6 +6,7 @@ Modules:
 - ``compare``: comparisons of the values of a setting.
 - ``inference``: intervals, tests and Holm's correction.
 - ``interactions``: tests for interactions between settings.
+- ``level``: the difference of two levels over seeds.
 - ``pairwise``: counts and levels of two values of a setting.
 - ``power``: the number of seeds that a comparison needs.
 - ``prediction``: prediction intervals for settings that were not trained.

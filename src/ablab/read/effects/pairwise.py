@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ablab.read.effects.inference import ALPHA, Estimate, balance, equivalence, estimate, rounding
+from ablab.read.effects.inference import Estimate
+from ablab.read.effects.level import compare_levels
 from ablab.read.effects.results import Array, Results
 from ablab.read.statistics.counts import probability_difference, probability_test, unseen
-from ablab.read.statistics.levels import unpaired
 from ablab.read.statistics.permutation import least_p, least_paired_p
 
 Interval = tuple[float, float]
@@ -116,23 +116,8 @@ def compare_pair(
     counts, chosen = _counts(results, both, masks, [place, reference])
     values = np.where(chosen, both, np.nan)
     size = float(np.abs(values[np.isfinite(values)]).max(initial=float(results.scale == "ratio")))
-    cells = values.shape[1]
-    pairing = results.paired
-    if cells > 1 or pairing:
-        balanced = balance(values)
-        samples, cells = balanced.values, balanced.cells
-    else:
-        samples = values[:, 0]
-    first, second = (sample[np.isfinite(sample)] for sample in samples)
-    if (
-        not pairing
-        and cells == 1
-        and len(first) == len(second)
-        and np.isfinite(samples).all()
-        and np.ptp(first - second) <= rounding(size)
-    ):
-        pairing = True  # every seed gives the same difference
-    level, p_margin = _level(samples, first, second, pairing, size, margin)
+    found = compare_levels(values, results.paired, size, margin)
+    level, p_margin = found.estimate, found.p_equivalence
     by_steps = counts if counts is not None and counts.what == "reached" else None
     if by_steps is not None and not min(by_steps.value[0], by_steps.reference[0]):
         # A side on which no run reached it has a bound, not a level.
@@ -147,8 +132,8 @@ def compare_pair(
         tested.append(counts.p)
     p = min(1.0, min(tested) * len(tested)) if tested else None
     return Pair(
-        level, counts, pairing, p, p_margin, cells if level.seeds else 0,
-        gaps.size, int(gaps.sum()), (len(first), len(second)),
+        level, counts, found.paired, p, p_margin, found.cells if level.seeds else 0,
+        gaps.size, int(gaps.sum()), found.runs,
     )  # fmt: skip
 
 
@@ -199,32 +184,3 @@ def _counts(
         probability_test(*one, *other),
         probability_test(one[1], one[1], 0, other[1]),
     ), chosen  # fmt: skip
-
-
-def _level(
-    samples: Array, first: Array, second: Array, pairing: bool, size: float, margin: float | None
-) -> tuple[Estimate, float | None]:
-    """The difference of levels, and the p-value of an equivalence test."""
-    if pairing or min(len(first), len(second)) < 2:
-        whole = samples[:, np.isfinite(samples).all(axis=0)]
-        if whole.shape[1] or not min(len(first), len(second)):
-            differences = whole[0] - whole[1]
-            p = None if margin is None else equivalence(differences, margin, size)
-            return estimate(differences, size), p
-    found = unpaired(first, second)
-    seeds = min(len(first), len(second))
-    value, error = float(found.value), float(found.error)
-    if not np.isfinite(error) or error <= rounding(size):
-        # Equal runs on each side have no spread; the seeds can still be counted.
-        p = least_p(len(first), len(second)) if abs(value) > rounding(size) else 1.0
-        return Estimate(seeds, value, 0.0 if seeds > 1 else None, None, None,
-                        p if seeds > 1 else None), None  # fmt: skip
-    half, narrow = float(found.half_width(ALPHA)), float(found.half_width(2 * ALPHA))
-    return Estimate(
-        seeds,
-        value,
-        error * seeds**0.5,  # as if it were of paired differences
-        (value - half, value + half),
-        (value - narrow, value + narrow),
-        float(found.p_value()),
-    ), None if margin is None else float(found.p_equivalence(margin))

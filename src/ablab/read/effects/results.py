@@ -11,7 +11,7 @@ import polars as pl
 
 from ablab.config import InputError, Problem, nearest
 from ablab.read.statistics.groups import guessing_cut, notice_cut
-from ablab.read.statistics.levels import PAIRING_ALPHA, seeds_matter, spread
+from ablab.read.statistics.levels import pair_by_seed, spread
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Scale = Literal["difference", "ratio"]
@@ -90,9 +90,7 @@ class Results:
     @cached_property
     def paired(self) -> bool:
         """Whether to pair runs by seed, because the seeds differ over all cells."""
-        values = self.one_group.reshape(-1, len(self.seeds))
-        whole = values[np.isfinite(values).all(axis=1)]
-        return bool(len(whole) > 1 and seeds_matter(whole) < PAIRING_ALPHA)
+        return pair_by_seed(self.one_group.reshape(-1, len(self.seeds)))
 
     @property
     def missing(self) -> int:

@@ -118,6 +118,17 @@ def seeds_matter(values: Array) -> Array:
     return np.asarray(fdtrc(seeds - 1, degrees, ratio))
 
 
+def pair_by_seed(values: Array) -> bool:
+    """Whether to pair runs by seed: the one rule for effects and verdicts.
+
+    Args:
+        values: The values of all cells of a grid, (cells, seeds), with NaN for missing ones. Cells
+            that lack a value are left out.
+    """
+    whole = values[np.isfinite(values).all(axis=-1)]
+    return bool(len(whole) > 1 and seeds_matter(whole) < PAIRING_ALPHA)
+
+
 def spread(values: Array) -> Array:
     """The pooled standard deviation within cells, (…).
 

@@ -93,29 +93,3 @@ def log_rank_test(first: Steps, second: Steps) -> float:
     scores = reached - hazard
     n = len(first.steps)
     return permutation_test(scores[:n], scores[n:])
-
-
-def bounded_test(
-    first: Array, first_not_before: Array, second: Array, second_not_before: Array
-) -> float:
-    """The larger p-value of the two extremes that runs which ended early allow.
-
-    A run that did not reach the level may have reached it directly after its last step, or never.
-    One extreme takes the former for the first cell and the latter for the second; the other
-    extreme the reverse. Permutation tests of ranks; 1 if the extremes point in opposite directions.
-    """
-    signs, p_values = [], []
-    for early in (0, 1):
-        samples = []
-        for place, (values, bounds) in enumerate(
-            ((first, first_not_before), (second, second_not_before))
-        ):
-            there = np.isfinite(values) | np.isfinite(bounds)
-            open_value = bounds + 0.5 if place == early else np.full_like(bounds, np.inf)
-            samples.append(np.where(np.isfinite(values), values, open_value)[there])
-        joined = np.concatenate(samples)
-        ranks = np.array([(joined < x).sum() + ((joined == x).sum() + 1) / 2 for x in joined])
-        n = len(samples[0])
-        signs.append(np.sign(ranks[:n].mean() - ranks[n:].mean()))
-        p_values.append(permutation_test(ranks[:n], ranks[n:]))
-    return max(p_values) if signs[0] == signs[1] != 0 else 1.0
