@@ -1,30 +1,33 @@
 """Whether intervals and tests of two cells keep their word, on simulated runs of known truth.
 
-``python benchmarks/intervals_simulation.py [--experiments 2000] [--tables 500] [--seed 0]
+``python benchmarks/intervals_simulation.py [--experiments 2000] [--tables 400] [--seed 0]
 [--quick] [--keep FILE]`` prints a row for each kind of noise and number of seeds. ``--keep`` writes
 each row to a file of JSON lines and skips rows that it has, so that a run can be resumed; each row
-has its own random stream, so the order does not matter.
+has its own random stream, so the order does not matter. Experiments are computed in stacks
+(``stacked_effects.py``); some of each row are compared with ``ablab.read.effects.differences``.
 """
 
 import argparse
 import itertools
 import json
 import zlib
-from collections import Counter
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
+from stacked_effects import Compared, Prepared, compare, prepare
 
-from ablab.read.effects import Comparison, differences
+from ablab.read.effects import differences
 from ablab.read.effects.results import RunValues, collect
-from ablab.read.statistics.levels import welch as welch_difference
+from ablab.read.statistics.array import Array
+from ablab.read.statistics.levels import welch
 
 SEEDS = (2, 3, 5, 10, 20)
 CHANCES = (1.0, 0.9, 0.8, 0.7, 0.5, 0.2)
 LEARNT, STUCK, SPREAD = 0.95, 0.2, 0.02  # two groups of accuracies
 HORIZON, LOG_SD = 1000.0, 0.5
+CHECKED = 15  # experiments of each row that are compared with the package
 PLAIN = ("normal", "t3", "lognormal", "lognormal unequal", "censored", "diverging")
 
 
@@ -34,17 +37,17 @@ def noises() -> list[str]:
     return [*PLAIN, *(f"learn {p:g} vs {q:g}" for p, q in pairs)]
 
 
-def draw(noise: str, random: np.random.Generator, shift: float, cells: int, seeds: int) -> dict:
-    """One experiment: ``value``, ``not_before``, ``reason`` of (cells, seeds); 1.. are shifted."""
-    shape = (cells, seeds)
-    moved = np.where(np.arange(cells) > 0, shift, 0.0)[:, None]
+def draw(noise: str, random: np.random.Generator, shift: float, shape: tuple[int, ...]) -> dict:
+    """Experiments of (experiments, cells, seeds); all cells but the first are shifted."""
+    cells = np.arange(shape[1])[:, None]
+    moved = np.where(cells > 0, shift, 0.0)
     out = {"not_before": np.full(shape, np.nan), "failed": np.zeros(shape, bool)}
     if noise == "normal":
         out["value"] = 10 + moved + random.normal(size=shape)
     elif noise == "t3":
         out["value"] = 10 + moved + random.standard_t(3, size=shape) / 3**0.5
     elif noise.startswith("lognormal"):
-        sizes = np.where(np.arange(cells) > 0, 1.0, 0.3 if "unequal" in noise else 1.0)[:, None]
+        sizes = np.where(cells > 0, 1.0, 0.3 if "unequal" in noise else 1.0)
         out["value"] = np.exp(sizes * (random.normal(size=shape) + moved))
     elif noise == "censored":  # a run in 5 does not reach it
         steps = HORIZON * np.exp(LOG_SD * (random.normal(size=shape) + moved - stats.norm.ppf(0.8)))
@@ -55,156 +58,167 @@ def draw(noise: str, random: np.random.Generator, shift: float, cells: int, seed
         out["failed"] = random.random(shape) < 0.2
         out["value"][out["failed"]] = np.nan
     else:
-        chances = [float(part) for part in noise.removeprefix("learn ").split(" vs ")]
-        chance = np.where(np.arange(cells) > 0, chances[1], chances[0])[:, None]
-        learnt = random.random(shape) < chance
+        learnt = random.random(shape) < np.where(cells > 0, *chances(noise)[::-1])
         out["value"] = np.where(learnt, LEARNT, STUCK) + SPREAD * random.normal(size=shape)
         out["value"] += np.where(learnt, moved, 0)
     return out
 
 
-def compare(made: dict, margin: float | None, noise: str) -> list[Comparison]:
-    """The comparisons of one experiment with its first cell."""
-    cells, seeds = made["value"].shape
-    given = RunValues(
-        {"a": tuple(range(cells))}, tuple(range(seeds)), made["value"], made["not_before"],
-        made["failed"], cells * seeds,
-    )  # fmt: skip
-    results = collect(given, better="higher" if noise.startswith("learn") else None)
-    if margin is not None and results.scale == "ratio":
-        margin = float(np.exp(margin))
-    return list(differences(results, margin=margin))
+def chances(noise: str) -> tuple[float, float]:
+    """The probabilities that a run of the first and of the other cells learns (or finishes)."""
+    if not noise.startswith("learn"):
+        return 0.8, 0.8
+    first, second = noise.removeprefix("learn ").split(" vs ")
+    return float(first), float(second)
 
 
-def truth(noise: str, made: dict, shift: float, found: Comparison) -> float:
-    """What the shown difference estimates, on its scale."""
-    ratio = found.scale == "ratio"
+def truth(noise: str, made: dict, shift: float, given: Prepared, found: Compared) -> Array:
+    """What the difference estimates, on its scale (of logarithms where ratios are compared)."""
+    ratio = given.ratio
     if noise.startswith("learn"):
-        counts = found.counts
-        if counts is not None and counts.what != "above":
-            return 1 + shift / LEARNT if ratio else shift
-        if counts is not None:  # the larger group was compared
-            above = (made["value"] > (LEARNT + STUCK) / 2).sum() * 2 >= made["value"].size
-            return shift if above else 0.0
-        chances = [float(part) for part in noise.removeprefix("learn ").split(" vs ")]
         means = []
-        for side, chance in enumerate(chances):
+        for side, chance in enumerate(chances(noise)):
             high, low = LEARNT + shift * side, STUCK
-            seen = made["value"][side] > (LEARNT + STUCK) / 2
-            pure = seen.all() or not seen.any()
-            share = float(seen.all()) if pure else chance  # of runs of the kinds seen
-            if ratio:  # of geometric means
-                high, low = float(np.log(high)), float(np.log(low))
+            seen = made["value"][:, side] > (LEARNT + STUCK) / 2
+            share = np.where(seen.all(1), 1.0, np.where(seen.any(1), chance, 0.0))  # of kinds seen
+            high, low = np.where(ratio, np.log(high), high), np.where(ratio, np.log(low), low)
             means.append(share * high + (1 - share) * low)
-        return float(np.exp(means[1] - means[0])) if ratio else means[1] - means[0]
-    if noise.startswith("lognormal"):
-        sizes = (0.3, 1.0) if "unequal" in noise else (1.0, 1.0)
-        medians = float(np.exp(sizes[1] * shift))
-        return medians if ratio else medians - 1
+        moved = np.where(ratio, np.log1p(shift / LEARNT), shift)
+        larger = np.where(found.above, moved, 0.0)  # where the larger group was compared
+        return np.select(
+            [found.told == "above", found.told != ""], [larger, moved], means[1] - means[0]
+        )
+    if noise.startswith("lognormal"):  # of medians
+        return np.where(ratio, shift, np.exp(shift) - 1)
     if noise == "censored":
-        horizon = "of steps up to" in found.estimand
-        means = [mean_steps(moved, horizon, ratio) for moved in (0.0, shift)]
-        return float(np.exp(means[1] - means[0]) if ratio else means[1] - means[0])
-    return (10 + shift) / 10 if ratio else shift
+        up_to = np.isfinite(given.horizon) & np.isnan(given.cut)
+        apart = [[mean_steps(shift, up, log) - mean_steps(0.0, up, log) for log in (False, True)]
+                 for up in (False, True)]  # fmt: skip
+        return np.where(up_to, np.where(ratio, *apart[1][::-1]), np.where(ratio, *apart[0][::-1]))
+    return np.where(ratio, np.log1p(shift / 10), shift)
 
 
 @cache
 def mean_steps(moved: float, horizon: bool, logarithm: bool) -> float:
-    """The mean of (the logarithm of) the steps of censored noise, up to the horizon if asked."""
+    """The mean (of the logarithm) of censored steps: up to the horizon, or of those reached."""
     z = stats.norm.ppf((np.arange(20000) + 0.5) / 20000)
     steps = HORIZON * np.exp(LOG_SD * (z + moved - stats.norm.ppf(0.8)))
-    steps = np.minimum(steps, HORIZON) if horizon else steps
+    steps = np.minimum(steps, HORIZON) if horizon else steps[steps <= HORIZON]
     return float(np.log(steps).mean() if logarithm else steps.mean())
 
 
-def chances_differ(noise: str) -> bool:
-    """Whether a statement on the mean of all runs would be false (the margin is reached)."""
-    return not noise.startswith("learn") or noise.split()[1] != noise.split()[3]
-
-
-def welch(made: dict, noise: str) -> tuple[float, float]:
+def plain_welch(made: dict, noise: str) -> tuple[Array, Array]:
     """The width of Welch's interval and its p-value, of values alone (logs of lognormal ones)."""
-    first, second = (side[np.isfinite(side)] for side in made["value"][[1, 0]])
+    values = made["value"]
     if noise.startswith("lognormal") or noise == "censored":
-        first, second = np.log(first), np.log(second)
-    if min(len(first), len(second)) < 2:
-        return float("nan"), 1.0
-    found = welch_difference(first, second)  # SciPy's, which takes milliseconds
-    return float(2 * found.half_width()), float(found.p_value())
+        values = np.log(values)
+    found = welch(values[:, 1], values[:, 0])
+    return 2 * found.half_width(), np.nan_to_num(found.p_value(), nan=1.0)
+
+
+def decided(p: Array) -> Array:
+    """Whether any of (comparisons, experiments) differs, after Holm's correction."""
+    tested = np.isfinite(p).sum(axis=0)
+    return np.where(np.isfinite(p), p, 1.0).min(axis=0) * tested <= 0.05
+
+
+def check(made: dict, better: str | None, margin: float | None, given: Prepared) -> None:
+    """Compares some experiments with the package itself.
+
+    Raises:
+        AssertionError: They differ.
+    """
+    cells, seeds = made["value"].shape[1:]
+    stacks = [compare(given, cell, margin) for cell in range(1, cells)]
+    p = np.stack([each.p for each in stacks])
+    for place in range(min(CHECKED if cells == 2 else 3, len(made["value"]))):
+        axis = {"a": tuple(range(cells))}
+        mine = [made[name][place] for name in ("value", "not_before", "failed")]
+        results = collect(RunValues(axis, tuple(range(seeds)), *mine, cells * seeds), better=better)
+        ratio = results.scale == "ratio"
+        assert ratio == given.ratio[place]
+        limit = float(np.exp(margin)) if margin is not None and ratio else margin
+        told = differences(results, margin=limit)
+        for stack, each in zip(stacks, told, strict=True):
+            assert (each.interval is not None) == stack.shown[place]
+            assert ("" if each.counts is None else each.counts.what) == stack.told[place]
+            assert np.allclose(stack.p[place], np.nan if each.p is None else each.p, equal_nan=True)
+            if each.interval is not None:
+                ends = np.log(each.interval) if ratio else each.interval
+                half = stack.level.half_width()[place]
+                assert np.allclose(ends, stack.level.value[place] + np.array([-half, half]))
+            if cells == 2 and margin is not None:
+                known = stack.p[place] <= 0.05, stack.p_equivalence[place] <= 0.05
+                verdict = "differs" if known[0] else "equivalent_among_seen"
+                assert each.verdict == (verdict if any(known) else "undecided")
+        assert any(each.verdict == "differs" for each in told) == decided(p[:, [place]])[0]
 
 
 def study(noise: str, seeds: int, experiments: int, tables: int, seed: int) -> dict:
     """The rates of one kind of noise and number of seeds."""
     random = np.random.default_rng([seed, zlib.crc32(f"{noise} {seeds}".encode())])
-    counts: Counter[str] = Counter()
-    widths, other_widths = [], []
     learn = noise.startswith("learn")
-    margin = 0.1 if learn else 1.0
-    for _ in range(experiments):
-        made = draw(noise, random, margin, 2, seeds)  # the difference is as large as the margin
-        (found,) = compare(made, margin, noise)
-        actual = truth(noise, made, margin, found)
-        counts["shown"] += found.interval is not None
-        if found.interval is not None:
-            low, high = found.interval
-            counts["covered"] += low <= actual <= high
-            width = np.log(high / low) if found.scale == "ratio" else high - low
-            same = found.scale == "ratio" or not noise.startswith(("lognormal", "censored"))
-            if same:
-                widths.append(width)
-                other_widths.append(welch(made, noise)[0])
-        limit = np.log(actual) if found.scale == "ratio" else actual
-        false = abs(limit) >= margin - 1e-9
-        counts["equivalent"] += found.verdict.startswith("equivalent") and false
-        counts["equivalent of all"] += found.verdict == "equivalent" and chances_differ(noise)
-        told = found.counts
-        if told is not None:
-            counts["told"] += 1
-            if told.what in ("learnt", "above", "finished"):
-                chances = (0.8, 0.8)
-                if learn:
-                    chances = [float(p) for p in noise.removeprefix("learn ").split(" vs ")]
-                low, high = told.interval
-                counts["of counts"] += 1
-                counts["counts covered"] += low <= chances[1] - chances[0] <= high
-        if not learn:
-            for size in (1, 2):
-                moved = draw(noise, random, float(size), 2, seeds)
-                (found,) = compare(moved, None, noise)
-                counts[f"power {size}"] += found.verdict == "differs"
-                counts[f"welch {size}"] += welch(moved, noise)[1] <= 0.05
-    if learn and noise.split()[1] != noise.split()[3]:
-        tables = 0
-    for _ in range(tables):
-        made = draw(noise, random, 0.0, 11, seeds)
-        counts["false"] += any(each.verdict == "differs" for each in compare(made, None, noise))
-
-    def share(name: str, of: float) -> float | None:
-        return round(100 * counts[name] / of, 1) if of else None
-
-    return {
+    better, margin = ("higher", 0.1) if learn else (None, 1.0)
+    shape = (experiments, 2, seeds)
+    made = draw(noise, random, margin, shape)  # the difference is as large as the margin
+    given = prepare(made, better)
+    found = compare(given, 1, margin)
+    check(made, better, margin, given)
+    actual = truth(noise, made, margin, given, found)
+    shown, half = found.shown, found.level.half_width()
+    same = shown & (given.ratio | (not noise.startswith(("lognormal", "censored"))))
+    with np.errstate(invalid="ignore"):
+        covered = np.abs(found.level.value - actual) <= half
+        equivalent = (found.p > 0.05) & (found.p_equivalence <= 0.05)
+    false = np.abs(actual) >= margin - 1e-9
+    counted = np.isin(found.told, ["learnt", "above", "finished"])
+    apart = chances(noise)[1] - chances(noise)[0]
+    right = (found.ends[:, 0] <= apart) & (apart <= found.ends[:, 1])
+    widths, other = 2 * half[same], plain_welch(made, noise)[0][same]
+    rates = {
         "noise": noise,
         "seeds": seeds,
-        "covers": share("covered", counts["shown"]),
-        "width": round(float(np.nanmedian(widths) / np.nanmedian(other_widths)), 2)
-        if widths and np.isfinite(other_widths).any() else None,
-        "nothing shown": round(100 - (share("shown", experiments) or 0), 1),
-        "counts told": share("told", experiments),
-        "counts cover": share("counts covered", counts["of counts"]),
-        "false finding": share("false", tables),
-        "false equivalence": share("equivalent", experiments),
-        "of all runs": share("equivalent of all", experiments),
-        **{
-            f"{who} {size}": None if learn else share(f"{who} {size}", experiments)
-            for who in ("power", "welch") for size in (1, 2)
-        },
+        "covers": percent(covered[shown]),
+        "width": round(float(np.nanmedian(widths) / np.nanmedian(other)), 2)
+        if np.isfinite(other).any() else None,
+        "nothing shown": percent(~shown),
+        "counts told": percent(found.told != ""),
+        "counts cover": percent(right[counted]),
+        "false finding": false_findings(noise, random, (tables, 11, seeds), better),
+        "false equivalence": percent(equivalent & false),
     }  # fmt: skip
+    for size in (1, 2):
+        rates |= {f"power {size}": None, f"welch {size}": None}
+        if not learn:
+            moved = draw(noise, random, float(size), shape)
+            given = prepare(moved, better)
+            rates[f"power {size}"] = percent(decided(compare(given, 1, None).p[None]))
+            rates[f"welch {size}"] = percent(plain_welch(moved, noise)[1] <= 0.05)
+    return rates
+
+
+def false_findings(
+    noise: str, random: np.random.Generator, shape: tuple[int, int, int], better: str | None
+) -> float | None:
+    """The percentage of tables with a finding, where no setting matters."""
+    if chances(noise)[0] != chances(noise)[1]:
+        return None
+    made = draw(noise, random, 0.0, shape)
+    given = prepare(made, better)
+    check(made, better, None, given)
+    found = [compare(given, cell, None).p for cell in range(1, shape[1])]
+    return percent(decided(np.stack(found)))
+
+
+def percent(flags: Array) -> float | None:
+    """The percentage of true ones; None of none."""
+    return round(100 * float(np.mean(flags)), 1) if len(flags) else None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--experiments", type=int, default=2000)
-    parser.add_argument("--tables", type=int, default=500)
+    parser.add_argument("--tables", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0, help="of all random streams")
     parser.add_argument("--quick", action="store_true", help="100 experiments, 3 and 5 seeds")
     parser.add_argument("--keep", type=Path, help="a file of JSON lines, to resume from")

@@ -30,24 +30,26 @@ def notice_cut(values: Array) -> Array:
         values: The values, (…, cells, seeds), with NaN for missing ones.
     """
     lead = values.shape[:-2]
-    total = values.shape[-2] * values.shape[-1]
-    ordered = np.sort(values.reshape(*lead, total), axis=-1)  # NaN last
-    best = np.full(lead, np.nan)
-    strongest = np.zeros(lead)
-    count = np.isfinite(values).sum(axis=(-1, -2))
-    for place in np.flatnonzero(_promising(values)):
-        gap = ordered[..., place + 1] - ordered[..., place]
-        cut = (ordered[..., place + 1] + ordered[..., place]) / 2
-        degrees, square, mixed = _within(values, cut)
+    values = values.reshape(-1, *values.shape[-2:])
+    ordered = np.sort(values.reshape(len(values), -1), axis=-1)  # NaN last
+    best = np.full(len(values), np.nan)
+    strongest = np.zeros(len(values))
+    count = np.isfinite(ordered).sum(axis=-1)
+    promising = _promising(values)
+    for place in np.flatnonzero(promising.any(axis=0)):
+        at = np.flatnonzero(promising[:, place])
+        below, above = ordered[at, place], ordered[at, place + 1]
+        gap, cut = above - below, (above + below) / 2
+        degrees, square, mixed = _within(values[at], cut)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = gap / np.sqrt(square / degrees)
-        lone = np.minimum(place + 1, count - place - 1) < 2
+        lone = np.minimum(place + 1, count[at] - place - 1) < 2
         wanted = np.where(lone, LONE_GAP, GAP) * (1 + 4 / np.maximum(degrees, 1))
         found = mixed & (degrees >= _LEAST_DEGREES) & (gap > 0) & (ratio > wanted)
-        found &= ratio > strongest
-        best = np.where(found, cut, best)
-        strongest = np.where(found, ratio, strongest)
-    return best
+        found &= ratio > strongest[at]
+        best[at] = np.where(found, cut, best[at])
+        strongest[at] = np.where(found, ratio, strongest[at])
+    return best.reshape(lead)
 
 
 def guessing_cut(values: Array, level: float) -> float:
@@ -66,7 +68,7 @@ def guessing_cut(values: Array, level: float) -> float:
 
 
 def _promising(values: Array) -> Flags:
-    """The places in the order of values at which a cut may be found, (values - 1,).
+    """The places in the order of values at which a cut may be found, (…, values - 1).
 
     A quick bound from cumulative sums, which rounding cannot make too strict; the exact spread is
     computed at the few places that remain.
@@ -97,8 +99,7 @@ def _promising(values: Array) -> Flags:
     rounding = 1e-11 * squares[..., -1:, :].sum(axis=-1)
     least = np.sqrt(np.maximum(square - rounding, 0) / np.maximum(degrees, 1))
     with np.errstate(invalid="ignore"):
-        wide = np.diff(ordered, axis=-1) > 0.9 * GAP * least
-    return np.asarray(wide.any(axis=tuple(range(wide.ndim - 1))))
+        return np.asarray(np.diff(ordered, axis=-1) > 0.9 * GAP * least)
 
 
 def _within(values: Array, cut: Array) -> tuple[Array, Array, Flags]:
