@@ -67,7 +67,7 @@ def effects(
 
 def _print(found: Any, experiment: str) -> None:
     from ablab.config import counted, visible
-    from ablab.read.effects import interaction_sentence, scaling_sentence
+    from ablab.read.effects import interaction_sentence, robust_table, scaling_sentence
 
     runs, seeds = counted(found.runs, "run"), counted(found.seeds, "seed")
     missing = f"; {found.missing} without a value" if found.missing else ""
@@ -90,6 +90,11 @@ def _print(found: Any, experiment: str) -> None:
     for title, comparisons in tables:
         echo(f"\n{title}:")
         _print_table(comparisons, found.scale)
+    header, rows = robust_table(found.robust)
+    if rows:
+        at_base = "" if single else ", all other settings at their base values"
+        echo(f"\nBeside the verdicts, not corrected{at_base}:")
+        print_table(header, rows)
     for each in found.interactions:
         echo(f"\n{interaction_sentence(each, found.measure)}", nl=False)
     echo("\n" * bool(found.interactions), nl=False)

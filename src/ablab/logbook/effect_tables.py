@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ablab.logbook.effect_figures import forest, small_multiples
-from ablab.read.effects import Comparison, Effects, verdict_words
+from ablab.read.effects import Comparison, Effects, robust_table, verdict_words
 from ablab.read.measured import shown
 
 _HEADER = ["setting", "value", "vs", "difference", "95% interval", "adjusted p", "seeds",
@@ -23,6 +23,8 @@ class EffectTable:
         marginal: Comparisons with the other settings at their base values; empty if the grid has
             only one setting.
         missing: The number of runs without a value, and the number of runs.
+        robust: Interquartile means, probabilities of improvement and log-rank tests: a header and
+            rows; empty without any.
     """
 
     measure: str
@@ -31,6 +33,7 @@ class EffectTable:
     factorial: list[list[str]]
     marginal: list[list[str]]
     missing: tuple[int, int]
+    robust: tuple[list[str], list[list[str]]]
 
 
 def effect_table(found: Effects) -> EffectTable:
@@ -47,6 +50,7 @@ def effect_table(found: Effects) -> EffectTable:
         [_row(each) for each in found.factorial],
         [_row(each) for each in found.marginal] if several else [],
         (found.missing, found.runs),
+        robust_table(found.robust),
     )
 
 

@@ -11,6 +11,7 @@ Modules:
 - ``power``: the number of seeds that a comparison needs.
 - ``prediction``: prediction intervals for settings that were not trained.
 - ``report``: all effects of a grid together.
+- ``robust``: interquartile means and probabilities of improvement, and log-rank tests.
 - ``results``: the results of runs as one array.
 - ``scaling``: power laws and exponentials.
 - ``sentences``: effects as text.
@@ -24,6 +25,7 @@ from ablab.read.effects.pairwise import Counts
 from ablab.read.effects.prediction import Prediction, predict
 from ablab.read.effects.report import Effects, effects
 from ablab.read.effects.results import Results, gather
+from ablab.read.effects.robust import Robust, robust, robust_table
 from ablab.read.effects.scaling import Fit, Scaling, scaling
 from ablab.read.effects.sentences import (
     comparison_sentence,
@@ -43,6 +45,7 @@ __all__ = [
     "Interaction",
     "Prediction",
     "Results",
+    "Robust",
     "Scaling",
     "cell_means",
     "comparison_sentence",
@@ -53,6 +56,8 @@ __all__ = [
     "interaction_sentence",
     "interactions",
     "predict",
+    "robust",
+    "robust_table",
     "scaling",
     "scaling_sentence",
     "verdict_words",

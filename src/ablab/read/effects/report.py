@@ -13,6 +13,7 @@ from ablab.read.effects.compare import Against, Comparison, differences
 from ablab.read.effects.inference import ALPHA
 from ablab.read.effects.interactions import Interaction, interactions
 from ablab.read.effects.results import Better, Results, Scale, gather
+from ablab.read.effects.robust import Robust, robust
 from ablab.read.effects.scaling import Scaling, is_numeric, scaling
 from ablab.read.effects.sentences import (
     comparison_sentence,
@@ -44,6 +45,9 @@ class Effects:
             is positive.
         cells: The mean of each cell.
         stopped: The number of runs that a stop rule ended, as far as it is known.
+        robust: Interquartile means and probabilities of improvement (from ten runs a side), and
+            log-rank tests (of steps that some runs did not reach), with all other settings at
+            their base values.
     """
 
     measure: str
@@ -62,10 +66,11 @@ class Effects:
     scalings: tuple[Scaling, ...]
     cells: tuple[Cell, ...]
     stopped: int = 0
+    robust: tuple[Robust, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
         """The effects as plain data."""
-        tables = ("marginal", "factorial", "interactions", "scalings", "cells")
+        tables = ("marginal", "factorial", "interactions", "scalings", "cells", "robust")
         return dict(vars(self)) | {
             "of": list(self.of),
             "first": list(self.first),
@@ -178,6 +183,7 @@ def effects(
         scalings=tuple(scaling(results, key) for key in chosen if _scales(results, key)),
         cells=cell_means(results),
         stopped=_stopped(frame),
+        robust=robust(results, chosen),
     )
 
 

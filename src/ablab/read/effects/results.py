@@ -12,6 +12,7 @@ import polars as pl
 from ablab.config import InputError, Problem, nearest
 from ablab.read.statistics.groups import guessing_cut, notice_cut
 from ablab.read.statistics.levels import pair_by_seed, spread
+from ablab.read.statistics.survival import common_horizon
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Scale = Literal["difference", "ratio"]
@@ -246,7 +247,7 @@ def collect(
     horizon, reached = None, None
     if np.isfinite(bounds).any():
         # Up to here, every run was looked at, whatever ended it later.
-        horizon = float(bounds[np.isfinite(bounds)].min())
+        horizon = common_horizon(bounds)
         reached = np.isfinite(values) & (values <= horizon)
         values = np.where(np.isfinite(bounds), horizon, np.minimum(values, horizon))
     given = {key: value for key, value in (base or {}).items() if value in levels.get(key, ())}

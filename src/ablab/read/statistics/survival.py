@@ -14,8 +14,6 @@ from statsmodels.duration.survfunc import SurvfuncRight
 from ablab.read.statistics.array import Array
 from ablab.read.statistics.permutation import permutation_test
 
-Interval = tuple[float, float]
-
 
 @dataclass(frozen=True)
 class Steps:
@@ -43,36 +41,12 @@ def common_horizon(not_before: Array) -> float:
     return float(known.min()) if known.size else float("inf")
 
 
-def restricted(values: Array, not_before: Array, horizon: float) -> Steps:
-    """The steps of runs up to a horizon; runs with neither kind of value are left out.
-
-    Args:
-        values: The step of each run; NaN if it was not reached, (runs,).
-        not_before: The step before which it was not reached, or NaN, (runs,).
-        horizon: The horizon.
-    """
-    there = np.isfinite(values) | np.isfinite(not_before)
-    steps = np.where(np.isfinite(values), values, np.inf)[there]
-    return Steps(np.minimum(steps, horizon), steps <= horizon, horizon)
-
-
-def median_steps(found: Steps) -> tuple[float | None, Interval | None]:
-    """The Kaplan-Meier median and its 95% interval (Brookmeyer and Crowley, 1982).
-
-    An end that the data leave open is infinite. None if fewer than half of the runs reached it;
-    the interval needs at least ten runs.
-    """
+def median_steps(found: Steps) -> float | None:
+    """The Kaplan-Meier median; None if fewer than half of the runs reached the level."""
     if not found.reached.any():
-        return None, None
-    curve = SurvfuncRight(found.steps, found.reached.astype(int))
-    median = float(curve.quantile(0.5))
-    if len(found.steps) < 10:
-        return (median if np.isfinite(median) else None), None
-    with np.errstate(divide="ignore", invalid="ignore"):  # the curve may end at 0
-        low, high = curve.quantile_ci(0.5)
-    low = 0.0 if np.isnan(low) else float(low)
-    high = float("inf") if np.isnan(high) else float(high)
-    return (median if np.isfinite(median) else None), (low, high)
+        return None
+    median = float(SurvfuncRight(found.steps, found.reached.astype(int)).quantile(0.5))
+    return median if np.isfinite(median) else None
 
 
 def log_rank_test(first: Steps, second: Steps) -> float:
