@@ -19,6 +19,8 @@ SENTENCES = [
     "final(loss) rises with train.lr where model.d_model=8 by a factor between 1 and 2.5",
     "accuracy is above 0.97",
     "floor(loss) is below 1e-06 where a=true",
+    "leaves(log(10)) is below 4000 predicted for model.d_model=2",
+    "loss is between 1 and 2 predicted for model.d_model=2.5 from 4, 8, 16, 32 where a=1",
 ]
 
 
@@ -97,6 +99,20 @@ def test_sentences_are_read_back(text):
             "factor can only be used with falls_with",
         ),
         ([{"measure": "loss", "falls_with": "model.d_model", "factor": [2, 1]}], "lower one first"),
+        (
+            [{"measure": "loss", "falls_with": "model.d_model", "predicts": {"model.d_model": 2}}],
+            "predicts can only be used with within, below or above",
+        ),
+        (
+            ["loss is below 1 predicted for model.d_model=2 from 4, 8, 16"],
+            "at least 4 other values",
+        ),
+        (["loss is below 1 predicted for model.d_mdel=2"], "did you mean model.d_model?"),
+        (["loss is below 1 predicted for model.d_model=wide"], "predicts.model.d_model"),
+        (
+            [{"measure": "loss", "below": 1, "trained": [1, 2, 3, 4]}],
+            "trained can only be used with predicts",
+        ),
         (["loss falls with model.d_mdel"], "did you mean model.d_model?"),
         (["loss falls"], "cannot be parsed at its end"),
         ("loss falls with model.d_model", "expect is not a list"),

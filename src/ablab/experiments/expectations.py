@@ -10,6 +10,9 @@ from ablab.experiments.grammar import parse
 from ablab.experiments.measures import measure_of, number_of, parse_measure
 from ablab.experiments.parts import known_keys, suggest_key
 
+LEAST_LEVELS = 4
+"""With fewer values of a setting, the deviations from a line through them are too uncertain."""
+
 RELATIONS = (
     "falls_with", "rises_with", "lower_than", "higher_than", "same_as", "within", "below", "above",
 )  # fmt: skip
@@ -42,6 +45,11 @@ class Expectation(Config):
     """The mean of the measure lies below this."""
     above: float | None = None
     """The mean of the measure lies above this."""
+    predicts: dict[str, float] | None = None
+    """With ``within``, ``below`` or ``above``: a value of a setting, for which the measure is
+    predicted from the other values of the setting; it need not be trained."""
+    trained: tuple[float, ...] | None = None
+    """The values from which it is predicted, at least four; by default, all others."""
     where: dict[str, Any] = Field(default_factory=dict)
     """The cells that the claim is about, as settings with values; all cells by default."""
     by: float = Field(0.0, ge=0)
@@ -81,9 +89,28 @@ class Expectation(Config):
                 raise ValueError(
                     f"factor {list(self.factor)}: expected two numbers >= 1, the lower one first"
                 )
+        self._check_prediction()
         if self.within is not None and self.within[0] > self.within[1]:
             raise ValueError(f"within {list(self.within)}: the first number must be the lower one")
         return self
+
+    def _check_prediction(self) -> None:
+        if self.predicts is None:
+            if self.trained is not None:
+                raise ValueError("trained can only be used with predicts")
+            return
+        if self.relation not in ("within", "below", "above"):
+            raise ValueError("predicts can only be used with within, below or above")
+        if len(self.predicts) != 1:
+            raise ValueError("predicts has one setting with its value: {model.d_model: 2}")
+        ((key, value),) = self.predicts.items()
+        if key in self.where:
+            raise ValueError(f"{key} is predicted, so it cannot be in where")
+        if self.trained is not None and len({*self.trained} - {value}) < LEAST_LEVELS:
+            raise ValueError(
+                f"trained {list(self.trained)}: a prediction needs at least {LEAST_LEVELS} other "
+                f"values of {key}"
+            )
 
     @property
     def relation(self) -> str:
@@ -101,20 +128,29 @@ class Expectation(Config):
         where = f" where {_cell(self.where)}" if self.where else ""
         by = f" by {self.by:g}" if self.by else ""
         other = _cell(self.lower_than or self.higher_than or self.same_as)
-        low, high = self.within or (0.0, 0.0)
         least, most = self.factor or (0.0, 0.0)
         factor = f" by a factor between {least:g} and {most:g}" if self.factor else ""
+        predicted = _predicted(self.predicts, self.trained)
         sentences = {
             "falls_with": f"falls with {self.falls_with}{where}{factor}",
             "rises_with": f"rises with {self.rises_with}{where}{factor}",
             "lower_than": f"is lower{where} than where {other}{by}",
             "higher_than": f"is higher{where} than where {other}{by}",
             "same_as": f"is the same{where} as where {other} within {_number(self.margin)}",
-            "within": f"is between {low:g} and {high:g}{where}",
-            "below": f"is below {_number(self.below)}{where}",
-            "above": f"is above {_number(self.above)}{where}",
+            "within": f"is {self.range}{predicted}{where}",
+            "below": f"is {self.range}{predicted}{where}",
+            "above": f"is {self.range}{predicted}{where}",
         }
         return f"{self.measure} {sentences[self.relation]}"
+
+    @property
+    def range(self) -> str:
+        """The range that is expected, as text; empty for relations of cells."""
+        if self.within is not None:
+            return f"between {self.within[0]:g} and {self.within[1]:g}"
+        if self.below is not None:
+            return f"below {_number(self.below)}"
+        return "" if self.above is None else f"above {_number(self.above)}"
 
     def as_data(self) -> dict[str, Any]:
         """The expectation as plain data, without defaults."""
@@ -191,6 +227,7 @@ def check_expectations(
     problems = []
     for each in expectations:
         keys = [*each.where, *(each.lower_than or each.higher_than or each.same_as or {})]
+        keys += each.predicts or {}
         keys += [key for key in (each.falls_with, each.rises_with) if key is not None]
         for key in keys:
             if key not in names and key not in known_keys() and suggest_key(key) != key:
@@ -253,10 +290,16 @@ def _relation(tree: Any) -> dict[str, Any]:
             "where": _where(children[0]),
             "margin": number_of(children[2]),
         }
-    if name == "between":
-        low, high, where = children
-        return {"within": (number_of(low), number_of(high)), "where": _where(where)}
-    return {name: number_of(children[0]), "where": _where(children[1])}
+    *ends, predicted, where = children
+    numbers = [number_of(each) for each in ends]
+    found = {"where": _where(where)}
+    found |= {"within": tuple(numbers)} if name == "between" else {name: numbers[0]}
+    if predicted is not None:
+        pair, trained = predicted.children
+        found["predicts"] = {str(pair.children[0]): _value(str(pair.children[1]))}
+        if trained is not None:
+            found["trained"] = tuple(number_of(each) for each in trained.children)
+    return found
 
 
 def _where(tree: Any) -> dict[str, Any]:
@@ -278,6 +321,14 @@ def _value(text: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def _predicted(value: Mapping[str, float] | None, trained: Sequence[float] | None) -> str:
+    if value is None:
+        return ""
+    source = "" if trained is None else f" from {', '.join(map(_number, trained))}"
+    pairs = (f"{key}={_number(number)}" for key, number in value.items())
+    return f" predicted for {', '.join(pairs)}{source}"
 
 
 def _number(value: float | None) -> str:

@@ -17,9 +17,11 @@ rises: "rises" "with" KEY [where] [factor]
 lower: _IS? "lower" where "than" where [by]
 higher: _IS? "higher" where "than" where [by]
 same: _IS? "the"? "same" where "as" where "within" number
-between: _IS? "between" number "and" number [where]
-below: (_IS? "below" | "<") number [where]
-above: (_IS? "above" | ">") number [where]
+between: _IS? "between" number "and" number [predicted] [where]
+below: (_IS? "below" | "<") number [predicted] [where]
+above: (_IS? "above" | ">") number [predicted] [where]
+predicted: "as"? "predicted" "for" pair [trained]
+trained: "from" number ("," number)*
 where: "where" pair ("," pair)*
 pair: KEY "=" VALUE
 by: "by" number

@@ -18,6 +18,7 @@ Modules:
 - ``measures``: computes a measure for each run.
 - ``not_reached``: outcomes of relations between steps that some runs did not reach.
 - ``pairs``: training and held-out curves of stored runs, read together.
+- ``predicted``: outcomes of expectations on a value that was not trained.
 - ``rank_tests``: tests of steps that some runs did not reach.
 - ``readings``: readings of stored runs, cached in the index.
 - ``samples``: predictions on held-out samples, and generated text.

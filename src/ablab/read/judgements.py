@@ -95,6 +95,7 @@ def _by_factor(
     factor_text = f"a factor of {found.mean:.3g} {interval_text(found)} per value"
     evidence = f"{path}; {factor_text}{gaps(sample)}"
     if found.interval is None:
+        evidence += of_range("undecided", f"between {wanted[0]:g} and {wanted[1]:g}")
         return Found("undecided", evidence, found.mean)
     low, high = found.interval
     outcome: Outcome = "undecided"
@@ -102,6 +103,7 @@ def _by_factor(
         outcome = "held"
     elif high < wanted[0] or low > wanted[1]:
         outcome = "failed"
+    evidence += of_range(outcome, f"between {wanted[0]:g} and {wanted[1]:g}")
     logs = replace(found, values=np.log(found.values))
     p = _in_range(logs, *(float(np.log(each)) for each in wanted))
     return Found(outcome, evidence, found.mean, found.interval, p)
@@ -155,6 +157,7 @@ def compare(sample: Sample, other: Sample, expectation: Expectation, pairing: bo
         outside = beyond if abs(value) > margin else None
         return Found("undecided", evidence, value, interval, _least(p, outside))
     sign = -1 if expectation.relation == "lower_than" else 1
+    evidence += f"; tested for more than {expectation.by:g}" if expectation.by else ""
     if interval is None:
         return Found("undecided", evidence, value, p=found.p if not expectation.by else None)
     low, high = sorted((sign * interval[0], sign * interval[1]))
@@ -181,7 +184,14 @@ def within(sample: Sample, expectation: Expectation) -> Found:
     outside = (ends[1] <= low or ends[0] >= high) if strict else (ends[1] < low or ends[0] > high)
     outcome: Outcome = "held" if inside else "failed" if outside else "undecided"
     p = _in_range(found, low, high) if found.interval is not None else None
-    return Found(outcome, evidence, found.mean, found.interval, p)
+    return Found(outcome, evidence + of_range(outcome, expectation.range), found.mean,
+                 found.interval, p)  # fmt: skip
+
+
+def of_range(outcome: Outcome, tested: str) -> str:
+    """Whether something is in the range that was tested, as the end of the evidence."""
+    words = {"held": "", "failed": "not ", "undecided": "not shown to be "}[outcome]
+    return f"; {words}{tested}"
 
 
 def limits(expectation: Expectation) -> tuple[float, float]:

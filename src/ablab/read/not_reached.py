@@ -13,7 +13,7 @@ import polars as pl
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import Measure
 from ablab.read.hypothesis_tests import Sample, gaps
-from ablab.read.judgements import ALPHA, Found, Outcome, limits
+from ablab.read.judgements import ALPHA, Found, Outcome, limits, of_range
 from ablab.read.measured import shown
 from ablab.read.measures import is_step
 from ablab.read.rank_tests import (
@@ -142,7 +142,8 @@ def within(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     lost = gaps(sample)
     if len(inside) == 1:
         outcome: Outcome = "held" if inside[0] else "failed" if above[0] | below[0] else "undecided"
-        return Found(outcome, f"{evidence}, for this seed only{lost}", counts=counts)
+        evidence += f", for this seed only{lost}{of_range(outcome, expectation.range)}"
+        return Found(outcome, evidence, counts=counts)
     tests: dict[Outcome, float] = {
         "held": most_are(inside), "failed": min(most_are(above), most_are(below))
     }  # fmt: skip
@@ -150,8 +151,10 @@ def within(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     p = tests[side]
     seeds = len(inside)
     few = f"; {seeds} seeds cannot give less than {0.5**seeds:.2g}" if 0.5**seeds >= ALPHA else ""
+    decided: Outcome = side if p < ALPHA else "undecided"
     evidence += f"; sign test of the median over seeds: p = {p:.2g}{few}{lost}"
-    return Found(side if p < ALPHA else "undecided", evidence, p=p, counts=counts)
+    evidence += of_range(decided, expectation.range)
+    return Found(decided, evidence, p=p, counts=counts)
 
 
 def of_those_that_did(found: Found, sample: Sample, other: Sample, measure: Measure) -> Found:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ablab.experiments.expectations import Expectation
 from ablab.read.hypothesis_tests import Floats, Sample, gaps
-from ablab.read.judgements import ALPHA, Found, Outcome, limits
+from ablab.read.judgements import ALPHA, Found, Outcome, limits, of_range
 from ablab.read.measured import shown
 from ablab.read.rank_tests import Bounds, few_ranks, first, in_order, most_are, step_by_step
 from ablab.read.statistics.counts import probability_test
@@ -150,11 +150,12 @@ def within(sample: Sample, expectation: Expectation, groups: Groups) -> Found:
     inside = (low < values) & (values < high) if strict else (low <= values) & (values <= high)
     above, below = values >= high, values <= low
     p, against = most_are(inside), min(most_are(above), most_are(below))
+    outcome = _decided(p, against)
     evidence = (
         f"{groups.counts(sample)}{groups.levels(sample)}; sign test of the median over seeds: "
-        f"p = {min(p, against):.2g}{gaps(sample)}"
+        f"p = {min(p, against):.2g}{gaps(sample)}{of_range(outcome, expectation.range)}"
     )
-    return Found(_decided(p, against), evidence, p=min(p, against))
+    return Found(outcome, evidence, p=min(p, against))
 
 
 def _bounds(sample: Sample) -> Bounds:

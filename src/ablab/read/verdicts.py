@@ -8,7 +8,7 @@ import polars as pl
 from ablab.config import InputError
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import VALUES, Measure, parse_measure
-from ablab.read import diverged, judgements, not_reached, two_groups
+from ablab.read import diverged, judgements, not_reached, predicted, two_groups
 from ablab.read.directions import column_direction
 from ablab.read.effects.results import gather
 from ablab.read.guessing import guessing_loss
@@ -159,6 +159,8 @@ def _judge(
     if isinstance(chosen, str) or chosen.is_lost:
         why = chosen if isinstance(chosen, str) else "no run has a value: " + chosen.why()
         return Found("undecided", why)
+    if expectation.predicts is not None:
+        return predicted.judge(chosen, expectation, subject.better, subject.guessing)
     if expectation.relation in ("lower_than", "higher_than", "same_as"):
         other = sample.where(expectation.where | dict(other_cell(expectation)))
         if isinstance(other, str) or other.is_lost:

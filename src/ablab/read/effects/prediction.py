@@ -7,13 +7,11 @@ import numpy as np
 from statsmodels.regression.linear_model import OLS
 
 from ablab.config import InputError, Problem
+from ablab.experiments.expectations import LEAST_LEVELS
 from ablab.read.effects.compare import factor
 from ablab.read.effects.inference import Interval
 from ablab.read.effects.results import Others, Results
 from ablab.read.effects.scaling import Form, level_means, scaling
-
-LEAST_LEVELS = 4
-"""With fewer values of the setting, the deviations from the line are too uncertain."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,53 @@
+"""Outcomes of expectations on a prediction: the measure at a value that need not be trained.
+
+The measure is predicted from the other values of the setting, by a power law or an exponential,
+whichever fits better. What decides is the interval of a new observation, which has both the noise
+of seeds and the misfit of the relation.
+"""
+
+from ablab.config import InputError, Problem
+from ablab.experiments.expectations import Expectation
+from ablab.read.effects.prediction import predict
+from ablab.read.effects.results import gather
+from ablab.read.hypothesis_tests import Sample, gaps
+from ablab.read.judgements import Found, Outcome, limits, of_range
+from ablab.tasks.config import Direction
+
+
+def judge(
+    sample: Sample, expectation: Expectation, better: Direction | None, guessing: float | None
+) -> Found:
+    """Whether a predicted value is in a range: its whole prediction interval, or none of it.
+
+    Args:
+        sample: The runs of the cells of ``where``.
+        expectation: The expectation.
+        better: Which values of the measure are better, if declared.
+        guessing: The loss of guessing, if declared.
+
+    Raises:
+        InputError: The setting does not vary or is not numeric, fewer than four other values have
+            results, the measure is not positive, or some runs did not learn or reach the step.
+    """
+    assert expectation.predicts is not None, "given by the caller"
+    ((key, value),) = expectation.predicts.items()
+    if key not in sample.keys:
+        raise InputError(Problem(f"{key} does not vary in this grid", key))
+    labels = sample.frame[key].to_list()
+    wanted = expectation.trained
+    kept = [label != value and (wanted is None or label in wanted) for label in labels]
+    used = Sample(sample.frame.filter(kept), sample.keys)
+    if used.known.is_empty():
+        raise InputError(Problem(f"no run has a value at another value of {key}", key))
+    results = gather(
+        used.frame, used.keys, measure=expectation.measure, better=better, guessing=guessing
+    )
+    found = predict(results, key, value)
+    low, high = limits(expectation)
+    ends = found.interval
+    strict = expectation.within is None
+    inside = (low < ends[0] and ends[1] < high) if strict else (low <= ends[0] and ends[1] <= high)
+    outside = (ends[1] <= low or ends[0] >= high) if strict else (ends[1] < low or ends[0] > high)
+    outcome: Outcome = "held" if inside else "failed" if outside else "undecided"
+    evidence = found.sentence().removesuffix(".") + gaps(used)
+    return Found(outcome, evidence + of_range(outcome, expectation.range), found.predicted, ends)
