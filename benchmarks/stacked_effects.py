@@ -5,7 +5,7 @@ only what joins them is written for stacks here. ``intervals_simulation.py`` com
 experiments of each row with the package itself.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import fdtrc
@@ -114,6 +114,7 @@ def _pairing(values: Array) -> Array:
 
 def compare(given: Prepared, cell: int, margin: float | None) -> Compared:
     """Compares a cell with the first in all experiments; p-values are not corrected."""
+    several = given.scaled.shape[1] > 2
     both = given.scaled[:, [cell, 0]]
     there, seeds = np.isfinite(both), both.shape[2]
     told, did, chosen = _counted(given, both, [cell, 0])
@@ -130,16 +131,18 @@ def compare(given: Prepared, cell: int, margin: float | None) -> Compared:
     level = _levels(values, given.pairing)
     by_steps = (told == "reached") & (tallies.min(axis=1) == 0)
     few = np.isfinite(given.cut) & (np.isfinite(given.scaled).sum(axis=(1, 2)) < LEAST_GROUPED)
-    level = Difference(
-        np.where(by_steps, np.nan, level.value), np.where(by_steps | few, np.nan, level.error),
-        level.degrees,
-    )  # fmt: skip
-    p = level.p_value()
+    level = replace(
+        level,
+        value=np.where(by_steps, np.nan, level.value),
+        error=np.where(by_steps | few, np.nan, level.error),
+    )
+    test = level.in_family() if several else level
+    p = test.p_value()
     tested = np.isfinite(p)
     restricted = (told == "reached") & np.isnan(given.cut)
     also = counted & ~(restricted & tested)
     both_p = np.fmin(p, np.where(also, p_counts, np.nan)) * np.where(tested & also, 2, 1)
-    equivalence = np.full(len(both), np.nan) if margin is None else level.p_equivalence(margin)
+    equivalence = np.full(len(both), np.nan) if margin is None else test.p_equivalence(margin)
     above = (given.scaled > given.cut[:, None, None])[:, [cell, 0]].sum(axis=(1, 2))
     return Compared(
         level, np.minimum(both_p, 1.0), equivalence, told,
@@ -178,4 +181,4 @@ def _levels(values: Array, pairing: Array) -> Difference:
     with np.errstate(invalid="ignore", divide="ignore"):
         one, two = paired(together[:, 0], together[:, 1]), unpaired(values[:, 0], values[:, 1])
     return Difference(*(np.where(pairing, getattr(one, name), getattr(two, name))
-                        for name in ("value", "error", "degrees")))  # fmt: skip
+                        for name in ("value", "error", "degrees", "least")))  # fmt: skip

@@ -48,7 +48,8 @@ class Comparison:
             the variance is unknown (one seed, or equal values), or if simulation does not support
             one (see ``why_none``).
         deviation: The standard deviation of a seed's difference.
-        p: The p-value of no difference in level or in counts.
+        p: The p-value of no difference in level or in counts. In a table of several comparisons,
+            Welch's has fewer degrees of freedom than its interval, so that the correction holds.
         p_adjusted: The p-value with Holm's correction over the table.
         bound: The smallest margin for which equivalence would hold, from the 90% interval.
         margin: The equivalence margin, if one was stated in advance.
@@ -172,15 +173,16 @@ def differences(
     keys = [of] if isinstance(of, str) else list(results.levels if of is None else of)
     drafts = []
     log_margin = None if margin is None else _to_scale(margin, results.scale)
+    several = sum(len(_pairs(results, results.check_key(key), against)) for key in keys) > 1
     for key in keys:
-        values = results.by([results.check_key(key)], others)
+        values = results.by([key], others)
         masks = Masks(*(
             None if mask is None else results.by([key], others, mask.astype(np.float64)) > 0
             for mask in (results.failed, results.reached)
         ))  # fmt: skip
         for reference, value in _pairs(results, key, against):
             places = results.place(key, value), results.place(key, reference)
-            found = compare_pair(results, *places, values, masks, log_margin)
+            found = compare_pair(results, *places, values, masks, log_margin, several)
             drafts.append(_draft(results, key, value, reference, others, margin, found))
     return _judged(drafts)
 

@@ -42,7 +42,11 @@ class Levels:
 
 
 def compare_levels(
-    values: Array, pairing: bool, size: float, margin: float | None = None
+    values: Array,
+    pairing: bool,
+    size: float,
+    margin: float | None = None,
+    several: bool = False,
 ) -> Levels:
     """Compares two levels; effects and verdicts both do it so.
 
@@ -51,6 +55,8 @@ def compare_levels(
         pairing: Whether seeds matter; see :func:`ablab.read.statistics.levels.pair_by_seed`.
         size: The largest absolute value of the numbers from which the values were computed.
         margin: The margin of an equivalence test.
+        several: Whether the comparison is one of several whose p-values are corrected together;
+            see :meth:`ablab.read.statistics.levels.Difference.in_family`.
     """
     cells = values.shape[1]
     if cells > 1 or pairing:
@@ -67,12 +73,18 @@ def compare_levels(
         and np.ptp(first - second) <= rounding(size)
     ):
         pairing = True  # every seed gives the same difference
-    found, p = _level(samples, first, second, pairing, size, margin)
+    found, p = _level(samples, first, second, pairing, size, margin, several)
     return Levels(found, p, pairing, cells, (first, second))
 
 
 def _level(
-    samples: Array, first: Array, second: Array, pairing: bool, size: float, margin: float | None
+    samples: Array,
+    first: Array,
+    second: Array,
+    pairing: bool,
+    size: float,
+    margin: float | None,
+    several: bool,
 ) -> tuple[Estimate, float | None]:
     """The difference of levels, and the p-value of an equivalence test."""
     if pairing or min(len(first), len(second)) < 2:
@@ -89,6 +101,7 @@ def _level(
         p = least_p(len(first), len(second)) if abs(value) > rounding(size) else 1.0
         return Estimate(seeds, value, 0.0 if seeds > 1 else None, None, None,
                         p if seeds > 1 else None), None  # fmt: skip
+    tested = found.in_family() if several else found
     half, narrow = float(found.half_width(ALPHA)), float(found.half_width(2 * ALPHA))
     return Estimate(
         seeds,
@@ -96,5 +109,5 @@ def _level(
         error * seeds**0.5,  # as if it were of paired differences
         (value - half, value + half),
         (value - narrow, value + narrow),
-        float(found.p_value()),
-    ), None if margin is None else float(found.p_equivalence(margin))
+        float(tested.p_value()),
+    ), None if margin is None else float(tested.p_equivalence(margin))

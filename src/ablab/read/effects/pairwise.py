@@ -99,7 +99,13 @@ class Pair:
 
 
 def compare_pair(
-    results: Results, place: int, reference: int, table: Array, masks: "Masks", margin: float | None
+    results: Results,
+    place: int,
+    reference: int,
+    table: Array,
+    masks: "Masks",
+    margin: float | None,
+    several: bool,
 ) -> Pair:
     """Compares two values of a setting.
 
@@ -110,13 +116,14 @@ def compare_pair(
         table: The scaled values, (levels, cells, seeds).
         masks: What is known of each run, in the same shape.
         margin: The margin on the scale of ``table``.
+        several: Whether it is one of several comparisons that are corrected together.
     """
     both = table[[place, reference]]
     gaps = ~np.isfinite(both).all(axis=0)
     counts, chosen = _counts(results, both, masks, [place, reference])
     values = np.where(chosen, both, np.nan)
     size = float(np.abs(values[np.isfinite(values)]).max(initial=float(results.scale == "ratio")))
-    found = compare_levels(values, results.paired, size, margin)
+    found = compare_levels(values, results.paired, size, margin, several)
     level, p_margin = found.estimate, found.p_equivalence
     by_steps = counts if counts is not None and counts.what == "reached" else None
     if by_steps is not None and not min(by_steps.value[0], by_steps.reference[0]):

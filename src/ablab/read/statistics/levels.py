@@ -28,11 +28,25 @@ class Difference:
         value: The mean of the first minus that of the second, (…).
         error: Its standard error, (…); NaN with fewer than two runs on either side.
         degrees: The degrees of freedom, (…).
+        least: Those of the smaller sample, which are the fewest that are possible, (…).
     """
 
     value: Array
     error: Array
     degrees: Array
+    least: Array
+
+    def in_family(self) -> "Difference":
+        """The same with fewer degrees of freedom, for tests of several comparisons.
+
+        A correction for several comparisons needs p-values far below 5%, and there Welch's are too
+        small if the variances differ: of 5 vs 5 runs whose standard deviations are 0.3 and 1,
+        p < 0.005 occurs in 0.7% of experiments. The harmonic mean of Welch's degrees of freedom,
+        counted twice, and the fewest possible makes it 0.5% (decision 26).
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            degrees = 3 / (2 / self.degrees + 1 / self.least)
+        return Difference(self.value, self.error, degrees, self.least)
 
     def half_width(self, alpha: float = 0.05) -> Array:
         """Half of the width of the interval with confidence 1 - alpha, (…)."""
@@ -63,7 +77,7 @@ def welch(first: Array, second: Array) -> Difference:
         v, w = square / n, other_square / m
         degrees = (v + w) ** 2 / (v**2 / (n - 1) + w**2 / (m - 1))
     error = np.where((n > 1) & (m > 1), np.sqrt(v + w), np.nan)
-    return Difference(mean - other, error, degrees)
+    return Difference(mean - other, error, degrees, np.minimum(n, m) - 1.0)
 
 
 def unpaired(first: Array, second: Array) -> Difference:
@@ -85,14 +99,14 @@ def unpaired(first: Array, second: Array) -> Difference:
     few = (sizes[0] > 1) & (sizes[0] < _ENOUGH) & (sizes[1] >= _UNBALANCED * sizes[0])
     with np.errstate(divide="ignore", invalid="ignore"):
         fewer = 2 / (1 / found.degrees + 1 / (sizes[0] - 1.0))
-    return Difference(found.value, found.error, np.where(few, fewer, found.degrees))
+    return Difference(found.value, found.error, np.where(few, fewer, found.degrees), found.least)
 
 
 def paired(first: Array, second: Array) -> Difference:
     """Compares runs paired by their place on the last axis (Student, 1908)."""
     n, mean, square = _moments(first - second)
     error = np.where(n > 1, np.sqrt(square / np.maximum(n, 1)), np.nan)
-    return Difference(mean, error, n - 1.0)
+    return Difference(mean, error, n - 1.0, n - 1.0)
 
 
 def seeds_matter(values: Array) -> Array:
