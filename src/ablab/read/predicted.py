@@ -1,8 +1,8 @@
 """Outcomes of expectations on a prediction: the measure at a value that need not be trained.
 
-The measure is predicted from the other values of the setting, by a power law or an exponential,
-whichever fits better. What decides is the interval of a new observation, which has both the noise
-of seeds and the misfit of the relation.
+The measure is predicted from the other values of the setting, by a power law or an exponential.
+What decides is the interval of a new observation, which has both the noise of seeds and the misfit
+of the relation.
 """
 
 from ablab.config import InputError, Problem

@@ -27,9 +27,23 @@ def test_a_prediction_covers_a_setting_that_was_not_trained():
     assert 0.88 < np.mean(covered) < 1
 
 
+@pytest.mark.parametrize(("levels", "value"), [([4, 8, 16, 32], 64), (WIDTHS, 2)])
+def test_where_the_relation_is_not_decided_both_are_covered(levels, value):
+    random = np.random.default_rng(0)
+    covered, either = [], 0
+    for _ in range(150):
+        found = predict(results(random, levels, 0.3), "width", value)
+        mean = np.exp(0.3 * random.normal(size=3).mean())
+        covered.append(found.interval[0] <= 2 * value**-0.5 * mean <= found.interval[1])
+        either += found.either
+        assert ("power law or exponential" in found.sentence()) == found.either
+    assert np.mean(covered) > 0.9
+    assert either > 30
+
+
 def test_it_says_what_it_predicts():
     found = predict(results(np.random.default_rng(1), noise=0.01), "width", 128)
-    assert found.form == "power law"
+    assert (found.form, found.either) == ("power law", False)
     assert found.extrapolates
     assert found.predicted == pytest.approx(2 * 128**-0.5, rel=0.05)
     assert "width=128 will have loss 0.1" in found.sentence()
