@@ -35,8 +35,8 @@ def judge(
         raise InputError(Problem(f"{key} does not vary in this grid", key))
     labels = sample.frame[key].to_list()
     wanted = expectation.trained
-    kept = [label != value and (wanted is None or label in wanted) for label in labels]
-    used = Sample(sample.frame.filter(kept), sample.keys)
+    chosen = [label != value and (wanted is None or label in wanted) for label in labels]
+    used = Sample(sample.frame.filter(chosen), sample.keys)
     if used.known.is_empty():
         raise InputError(Problem(f"no run has a value at another value of {key}", key))
     results = gather(

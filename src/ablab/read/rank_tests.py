@@ -128,9 +128,9 @@ def few_ranks(sample: Bounds, other: Bounds, blocks: bool) -> str:
 def _common(cells: Sequence[Bounds]) -> list[Bounds]:
     """The bounds of the seeds that all cells have."""
     seeds = set(cells[0].seeds.tolist()).intersection(*(each.seeds.tolist() for each in cells))
-    kept = [np.isin(each.seeds, list(seeds)) for each in cells]
+    shared = [np.isin(each.seeds, list(seeds)) for each in cells]
     return [Bounds(each.least[k], each.most[k], each.seeds[k])
-            for each, k in zip(cells, kept, strict=True)]  # fmt: skip
+            for each, k in zip(cells, shared, strict=True)]  # fmt: skip
 
 
 def step_by_step(cells: Sequence[Bounds], sign: int) -> list[int]:

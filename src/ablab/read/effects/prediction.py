@@ -108,17 +108,17 @@ def predict(
     if form is None and value <= 0:
         forms = ["exponential"]
     lines = sorted((_line(each, of, trained, means, value) for each in forms), key=lambda x: x.aic)
-    kept = [each for each in lines if each.aic <= lines[0].aic + _DECISIVE]
+    possible = [each for each in lines if each.aic <= lines[0].aic + _DECISIVE]
     return Prediction(
         of,
         float(value),
         results.measure,
         lines[0].form,
         factor(lines[0].predicted),
-        (factor(min(each.low for each in kept)), factor(max(each.high for each in kept))),
+        (factor(min(each.low for each in possible)), factor(max(each.high for each in possible))),
         not trained.min() <= value <= trained.max(),
         len(results.seeds),
-        len(kept) > 1,
+        len(possible) > 1,
     )
 
 

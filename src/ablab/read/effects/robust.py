@@ -17,6 +17,7 @@ from ablab.read.effects.inference import Interval
 from ablab.read.effects.results import Array, Better, Results, Scale
 from ablab.read.effects.sentences import interval as as_text
 from ablab.read.effects.sentences import number, p_value
+from ablab.read.statistics.array import Flags
 from ablab.read.statistics.robust import (
     LEAST_RUNS,
     interquartile_difference,
@@ -90,30 +91,30 @@ def robust(results: Results, of: Sequence[str]) -> tuple[Robust, ...]:
             if place == base:
                 continue
             pair = [place, base]
-            sides = tuple(side[np.isfinite(side)] for side in values[pair])
+            first, second = (side[np.isfinite(side)] for side in values[pair])
             about = Robust(
                 key, level, results.base[key], results.scale, results.better,
-                (len(sides[0]), len(sides[1])),
+                (len(first), len(second)),
             )  # fmt: skip
             if reached is not None:
                 made = _log_rank(about, results, values[pair], reached[pair])
             elif failed is not None and failed[pair].any():
                 continue
             else:
-                made = _from_ten_runs(about, *sides, one_kind=results.cut is None)
+                made = _from_ten_runs(about, first, second, results.cut is None)
             if made is not None:
                 found.append(made)
     return tuple(found)
 
 
-def _log_rank(about: Robust, results: Results, values: Array, reached: Array) -> Robust | None:
+def _log_rank(about: Robust, results: Results, values: Array, reached: Flags) -> Robust | None:
     horizon = results.horizon
     assert horizon is not None, "some runs did not reach the step"
     there = np.isfinite(values)
     if not there.any(axis=1).all() or reached[there].all():
         return None
     steps = [Steps(np.exp(side[known]) if results.scale == "ratio" else side[known],
-                   got[known].astype(bool), horizon)
+                   got[known], horizon)
              for side, known, got in zip(values, there, reached, strict=True)]  # fmt: skip
     medians = median_steps(steps[0]), median_steps(steps[1])
     return _with(about, log_rank=log_rank_test(*steps), medians=medians)
