@@ -152,6 +152,13 @@ class Expectation(Config):
             return f"below {_number(self.below)}"
         return "" if self.above is None else f"above {_number(self.above)}"
 
+    @property
+    def tested(self) -> str:
+        """The range of a level, or the margin of a difference, as text; empty without either."""
+        if self.margin is not None:
+            return f"within ±{self.margin:g}"
+        return f"by more than {self.by:g}" if self.by else self.range
+
     def as_data(self) -> dict[str, Any]:
         """The expectation as plain data, without defaults."""
         return self.model_dump(mode="json", exclude_defaults=True)

@@ -51,7 +51,11 @@ class Claim:
 
     @property
     def ours(self) -> str:
-        """The tested number with its 95% interval, or how many runs reached it; may be empty."""
+        """The number with its 95% interval, or how many runs reached it; then the tested range."""
+        found, tested = self._found(), self.expectation.tested
+        return f"{found}; tested: {tested}" if found and tested else found
+
+    def _found(self) -> str:
         if self.verdict is None:
             return ""
         if self.verdict.counts is not None:
