@@ -152,6 +152,7 @@ def compare(sample: Sample, other: Sample, expectation: Expectation, pairing: bo
             evidence += f"; within ±{margin:g}"
             return Found("held", evidence, value, interval, p)
         if apart:
+            evidence += f"; not within ±{margin:g}"
             return Found("failed", evidence, value, interval, beyond)
         evidence += f"; not shown to be within ±{margin:g}"
         outside = beyond if abs(value) > margin else None
