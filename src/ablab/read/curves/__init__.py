@@ -18,6 +18,7 @@ Modules:
 - ``scale``: logarithmic and linear scales.
 - ``sentences``: readings as text.
 - ``spikes``: spikes.
+- ``tails``: slow tails after fast falls.
 - ``together``: training and held-out curves together.
 - ``transitions``: changes of an accuracy from one level to another.
 - ``view``: a curve without spikes, in bins and pieces.
@@ -33,8 +34,10 @@ from ablab.read.curves.reading import (
     Reading,
     Rise,
     Slowdown,
+    SlowFall,
     Spike,
     Steepening,
+    Tail,
     Transition,
 )
 
@@ -46,9 +49,11 @@ __all__ = [
     "Plateau",
     "Reading",
     "Rise",
+    "SlowFall",
     "Slowdown",
     "Spike",
     "Steepening",
+    "Tail",
     "Transition",
     "read_curve",
 ]

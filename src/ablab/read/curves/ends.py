@@ -9,10 +9,15 @@ from ablab.read.curves.view import View
 _END = 0.12  # fraction of the curve that decides whether it is still falling
 _FALLS = 0.03  # minimum fall over that fraction, on the reading scale
 _HALF = 0.05  # minimum fall over the second half of the curve
+_SLOWLY = 0.012  # ... or, if that is more than four errors, this much
+_SLOW = 0.1  # a fall of the second half is slow up to this,
+_LATE = 0.6  # unless this part of it is in the last eighth
 _SHARE = 0.25  # minimum part of that fall in the second half of these steps, and so on
 _FLOOR = 0.05  # minimum length of a floor, as a fraction of the curve's steps
+_PARTS = (0.0, 0.25, 0.5)  # first parts of a flat stretch in which a curve may settle
 _MOVES = 0.01  # maximum significant change of a floor, on the reading scale
-_SETTLES = 0.04  # maximum change of a floor after a much larger fall
+_SETTLES = 0.04  # maximum change of a floor after a much larger fall,
+_ENDED = 0.35  # in the last part of which there is no significant change
 _SURE = 1.64  # standard errors of a one-sided bound of 95%
 _NOTHING = 0.05  # maximum change while the number of steps doubles, as that bound
 _MOST = 8.0  # maximum ratio of half of the steps and those of a floor
@@ -44,10 +49,10 @@ def end_value(view: View) -> float:
 
 
 def falls_at_end(view: View) -> bool:
-    """Whether the curve still falls at its end.
+    """Whether the curve still falls at its end, quickly or slowly.
 
     Either its last part falls by more than 3% and more than three errors, or its second half falls
-    by more than 5% and goes on falling in its last parts.
+    by more than 5% and goes on falling in its last parts, or it :func:`falls_slowly`.
 
     Args:
         view: The curve in linear time.
@@ -59,15 +64,56 @@ def falls_at_end(view: View) -> bool:
     change, error = _change(view, late)
     if change < -max(_FALLS, 3 * error):
         return True
-    change, error = _change(view, bins.step >= last - 0.5 * view.span)
+    return _goes_on(view) or falls_slowly(view)
+
+
+def _goes_on(view: View) -> bool:
+    """Whether the second half falls, and each half of what is left by a part of that."""
+    change, error = _late_change(view, 0.5)
     if change > -max(_HALF, 4 * error):
         return False
     for part in (0.25, _END):  # a power law falls by nearly half as much in half as many steps
-        end, error = _change(view, bins.step >= last - part * view.span)
+        end, error = _late_change(view, part)
         if end > -max(_SHARE * -change, 1.5 * error):
             return False
         change = end
     return True
+
+
+def falls_slowly(view: View) -> bool:
+    """Whether the curve falls by little in its second half, but by more than noise explains.
+
+    The last quarter has to fall, too; the last eighth is too short to show that, but may not show
+    that the fall has ended.
+
+    Args:
+        view: The curve in linear time.
+    """
+    half, error = _late_change(view, 0.5)
+    if half > -max(_SLOWLY, 4 * error):
+        return False
+    quarter, error = _late_change(view, 0.25)
+    if quarter > -max(_SHARE * -half, 1.5 * error):
+        return False
+    end, error = _late_change(view, _END)
+    return end <= _SHARE * quarter + 1.5 * error
+
+
+def slow_fall(view: View) -> float | None:
+    """By how much the second half of the curve falls, on the reading scale, if it falls slowly.
+
+    Args:
+        view: The curve in linear time.
+    """
+    if not falls_slowly(view):
+        return None
+    half, end = _late_change(view, 0.5)[0], _late_change(view, _END)[0]
+    return -half if -half <= _SLOW and end >= _LATE * half else None
+
+
+def _late_change(view: View, part: float) -> tuple[float, float]:
+    """The change of the last part of the curve, and its standard error."""
+    return _change(view, view.bins.step >= float(view.steps[-1]) - part * view.span)
 
 
 def is_floor(view: View, flat: Flat) -> bool:
@@ -81,8 +127,16 @@ def is_floor(view: View, flat: Flat) -> bool:
     start, last = float(view.steps[view.bins.first[flat.first]]), float(view.steps[-1])
     if last - start < _FLOOR * (last - view.steps[0]):
         return False
-    firsts = (start + part * (last - start) for part in (0, 0.25, 0.5))
+    firsts = (start + part * (last - start) for part in _PARTS)
+    if not _has_ended(view, last - _ENDED * (last - start)):
+        return False
     return any(_stopped(view, first, flat.level) for first in firsts)
+
+
+def _has_ended(view: View, first: float) -> bool:
+    """Whether no change of the curve from a step on is significant, or it is below 1%."""
+    change, error = _change(view, view.bins.step >= first)
+    return view.unit * abs(change) <= max(2 * view.unit * error, _MOVES)
 
 
 def _stopped(view: View, first: float, level: float) -> bool:
@@ -100,7 +154,7 @@ def _stopped(view: View, first: float, level: float) -> bool:
         fell = view.unit * float(bins.mean[before].max() - level)
         if abs(change) <= max(_SETTLES, 2 * error) and fell >= max(_STOPS * bound, 2 * _NOTHING):
             return True
-    if abs(change) > max(2.5 * error, _MOVES):
+    if abs(change) > max(2 * error, _MOVES):
         return False
     if bound * min(last / 2 / length, _MOST) <= _NOTHING:
         return True

@@ -2,11 +2,12 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
-from ablab.read.curves.ends import is_floor
+from ablab.read.curves.ends import end_value, is_floor
 from ablab.read.curves.falls import Bend, form_of_fall
 from ablab.read.curves.flats import Flat, edges
 from ablab.read.curves.levels import name_level
@@ -20,11 +21,13 @@ from ablab.read.curves.reading import (
     Rise,
     Slowdown,
     Steepening,
+    Tail,
     Transition,
 )
 from ablab.read.curves.rises import Rise as RiseOfBins
 from ablab.read.curves.scale import Scale
-from ablab.read.curves.transitions import find_transition
+from ablab.read.curves.tails import split
+from ablab.read.curves.transitions import SUDDEN_WIDTH, find_shoulder, find_transition
 from ablab.read.curves.view import View
 
 _DROP = 0.2  # minimum fall, on the reading scale
@@ -39,7 +42,7 @@ class Events:
     """The events of a curve.
 
     Args:
-        view: The curve in linear time.
+        views: The curve in linear and in logarithmic time.
         found: What both passes found.
         scale: The scale on which the curve is read.
         levels: Natural levels, by name.
@@ -48,13 +51,13 @@ class Events:
 
     def __init__(
         self,
-        view: View,
+        views: tuple[View, View],
         found: Found,
         scale: Scale,
         levels: Mapping[str, float],
         falling: bool,
     ) -> None:
-        self._view, self._found, self._scale = view, found, scale
+        self._views, self._view, self._found, self._scale = views, views[0], found, scale
         self._names, self._falling = levels, falling
 
     @cached_property
@@ -68,9 +71,36 @@ class Events:
         first, last = (int(self._view.steps[each]) for each in (found.first, found.last))
         return Plateau(level, first, last, self._name(level, found.first, found.last), sure)
 
-    @cached_property
+    @property
     def descents(self) -> list[Descent]:
-        """The falls from plateaus, and the one from the start."""
+        """The falls from plateaus, and the one from the start; each up to its slow tail."""
+        return [descent for descent, _ in self._falls]
+
+    @property
+    def tails(self) -> list[Tail]:
+        """The long and slow falls after fast ones."""
+        return [tail for _, tail in self._falls if tail is not None]
+
+    @cached_property
+    def _falls(self) -> list[tuple[Descent, Tail | None]]:
+        if not self._scale.logarithmic:
+            return [(descent, None) for descent in self._whole_falls]
+        return [self._split(descent) for descent in self._whole_falls]
+
+    def _split(self, descent: Descent) -> tuple[Descent, Tail | None]:
+        bends = [each.step for each in self.steepenings if descent.start <= each.step]
+        begin = max([descent.start, *(bend for bend in bends if bend < descent.end)])
+        floor = self.floor
+        settles = floor is not None and descent.end >= floor.first
+        fast, tail = split(self._views, self._scale, descent, begin, settles)
+        if tail is None:
+            return descent, None
+        first = int(np.searchsorted(self._view.steps, descent.start))
+        form, rate = self._form(self._view, first, int(np.searchsorted(self._view.steps, fast.end)))
+        return replace(fast, form=form, rate=rate), tail
+
+    @cached_property
+    def _whole_falls(self) -> list[Descent]:
         falls = [
             self._descent(level.view, level.last, plateau)
             for level, plateau in zip(self._found.levels, self.plateaus, strict=True)
@@ -78,13 +108,13 @@ class Events:
         ]
         falls += [self._from_peak(view, rise.top) for view, rise in self._peaks]
         falls = sorted((each for each in falls if each.end > each.start), key=lambda e: e.start)
-        started = self._from_start()
+        started = self._started
         return falls if started is None else [started, *falls]
 
     def _descent(self, view: View, start: int, plateau: Plateau) -> Descent:
         bin_of = view.bin_of(start)
         last = _next(view, start, self._stops)
-        arrived, low = _arrival(view, bin_of, last)
+        arrived, low = self._arrival(view, bin_of, last)
         end = int(view.bins.last[arrived])
         form, rate = self._form(view, start, end)
         at_end = self._scale.value(low)
@@ -97,6 +127,12 @@ class Events:
             form, rate, plateau.confidence,
         )  # fmt: skip
 
+    def _arrival(self, view: View, first: int, last: int) -> tuple[int, float]:
+        """Where a fall between two bins arrives; at the end, if the curve still falls there."""
+        if self._falling and last == len(view.bins.mean) - 1:
+            return last, end_value(self._view)
+        return _arrival(view, first, last)
+
     def _form(self, view: View, start: int, end: int) -> tuple[str, float]:
         """The form of a fall, up to where it becomes steeper."""
         bends = [int(v.bins.first[bend.bin]) for v, bend in self._found.steepenings]
@@ -104,7 +140,7 @@ class Events:
 
     def _from_peak(self, view: View, top: int) -> Descent:
         start = int(view.bins.last[top])
-        arrived, low = _arrival(view, top, _next(view, start, self._stops))
+        arrived, low = self._arrival(view, top, _next(view, start, self._stops))
         end = int(view.bins.last[arrived])
         form, rate = self._form(view, start, end)
         high = float(view.bins.mean[top])
@@ -116,11 +152,19 @@ class Events:
 
     @cached_property
     def _stops(self) -> list[int]:
-        """Where a fall ends: the first values of flat stretches, rises and slowdowns."""
-        bends = [int(view.bins.first[bend.bin]) for view, bend in self._found.slowdowns]
-        return sorted([*self._found.stops, *bends])
+        """Where a fall ends: the first values of plateaus, rises, slowdowns and of the floor.
 
-    def _from_start(self) -> Descent | None:
+        A flat stretch that is neither a plateau nor the floor is a part of the fall.
+        """
+        stops = [level.first for level in self._found.levels]
+        stops += [int(view.bins.first[rise.first]) for view, rise in self._found.rises]
+        stops += [int(view.bins.first[bend.bin]) for view, bend in self._found.slowdowns]
+        if self.floor is not None:
+            stops.append(int(np.searchsorted(self._view.steps, self.floor.first)))
+        return sorted(stops)
+
+    @cached_property
+    def _started(self) -> Descent | None:
         """The fall from the first step, unless a plateau or a rise starts there."""
         view, steps = self._view, self._view.steps
         soon = min(steps[0] + 0.02 * (steps[-1] - steps[0]), 2 * steps[0] + 5)
@@ -129,7 +173,7 @@ class Events:
         last = _next(view, 0, self._stops)
         known = view.values[np.isfinite(view.values)][:_FIRST_VALUES]
         top = float(np.median(known))
-        arrived, low = _arrival(view, 0, last)
+        arrived, low = self._arrival(view, 0, last)
         fall = top - low
         error = 1.25 * view.scatter(0, 0) / np.sqrt(len(known))
         if fall < max(_START, 5 * float(np.hypot(error, view.bins.deviation[arrived]))):
@@ -210,22 +254,41 @@ class Events:
             return []
         settled = [int(view.steps[view.bins.first[flat.first]]) for view, flat in self._found.ends]
         settled += [plateau.first for plateau in self.plateaus]
-        found = []
+        found: list[Transition] = []
         for level, plateau in zip(self._found.levels, self.plateaus, strict=True):
             if level.downwards:
-                arrival = self._arrives_at(level, plateau)
-                made = find_transition(self._view, plateau, arrival, self._scale, settled)
-                found += [] if made is None else [made]
-        started = self._from_start()
+                found += self._changes(plateau, self._arrives_at(level, plateau), settled)
+        started = self._started
         if started is not None and not found:
             start = Plateau(started.level, started.start, started.start, None, started.confidence)
             there = self.floor
             end = there.first if there is not None else started.end
             to = there.level if there is not None else started.to
             arrival = (int(np.searchsorted(self._view.steps, end)), to)
-            made = find_transition(self._view, start, arrival, self._scale, [*settled, end], 0.0)
-            found += [] if made is None else [made]
+            found = self._changes(start, arrival, [*settled, end], 0.0)
         return found
+
+    def _changes(
+        self,
+        before: Plateau,
+        arrival: tuple[int, float],
+        settled: list[int],
+        narrow: float = SUDDEN_WIDTH,
+    ) -> list[Transition]:
+        """The transition from a level to where the curve arrives; two, if it has a shoulder."""
+        view, scale = self._view, self._scale
+        first = int(np.searchsorted(view.steps, before.last))
+        pause = find_shoulder(view, (first, arrival[0]), (before.level, arrival[1]), scale)
+        made = [find_transition(view, before, arrival, scale, settled, narrow)]
+        if pause is not None:
+            at = int(view.steps[pause[0]])
+            shoulder = Plateau(pause[1], at, at, None, before.confidence)
+            parts = [
+                find_transition(view, before, pause, scale, [*settled, at], narrow),
+                find_transition(view, shoulder, arrival, scale, settled, narrow),
+            ]
+            made = parts if None not in parts else made
+        return [each for each in made if each is not None]
 
     def _arrives_at(self, level: Level, plateau: Plateau) -> tuple[int, float]:
         """Where a fall from a plateau arrives, past slowdowns: the index, and the level there."""

@@ -5,20 +5,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from ablab.read.curves import spikes
-from ablab.read.curves.ends import line
+from ablab.read.curves.ends import falls_at_end, line
 from ablab.read.curves.falls import Bend, find_slowdowns, find_steepenings
 from ablab.read.curves.flats import Flat, edges, find_end, find_flats
 from ablab.read.curves.rises import Rise, find_rises
 from ablab.read.curves.view import View
 
 _DROP = 0.2  # minimum fall after a plateau, on the reading scale
+_SMALL_DROP = 0.04  # ... and after one that takes much of the curve,
+_MOST_OF_IT = 0.3  # at least this fraction of its steps
 _STEEPER = 4.0  # minimum ratio of the slopes after and within a plateau
 _LONG = 0.08  # minimum length of a plateau that a rise follows, as a fraction of the curve's time
 _SOON = 2.5  # in logarithmic time, a plateau is left before this multiple of its last step
 _FOOT = 33  # number of values before a spike from which it may begin to rise
 _HIGHER = 1.1  # a rise in logarithmic time replaces one that is lower by this factor
 _FEWEST_EARLY = 10  # the same of plateaus found in logarithmic time,
-_SHORTEST = 40  # and their minimum number of steps
+_SHORTEST = 25  # and their minimum number of steps
 _EARLY = 0.1  # bends are looked for in logarithmic time in this first fraction of the steps
 _FEWEST = 5  # minimum number of values of a plateau and of a rise
 
@@ -67,7 +69,7 @@ def read_pass(view: View, jumps: list[spikes.Jump]) -> Found:
     rises = [rise for rise in find_rises(view) if not _is_tail(view, rise, jumps)]
     if view.logarithmic:
         rises = [each for each in rises if view.bins.last[each.last] - _before(view, each) >= 3]
-    end = find_end(view)
+    end = None if falls_at_end(view) else find_end(view)
     if end is not None:  # the flat stretch at the end includes the flat pieces there
         flats = [flat for flat in flats if flat.last < end.first] + [end]
     levels = _levels(view, [each for each in flats if each is not end], flats, rises, jumps)
@@ -131,17 +133,29 @@ def _rise_span(view: View, rise: Rise) -> tuple[int, int]:
 def _bends(
     linear: list[tuple[View, Bend]], logarithmic: list[tuple[View, Bend]]
 ) -> list[tuple[View, Bend]]:
-    """The bends of both passes; within a third of the step, they are the same.
+    """The bends of both passes; those within a third of the later step are one.
 
     Those in logarithmic time are for the beginning of the curve, where linear bins are too long.
+    Of several that are one, that of the linear pass stays, or the most significant one.
     """
-    found = list(linear)
-    for view, bend in logarithmic:
-        step = view.bins.step[bend.bin]
-        near = [abs(v.bins.step[b.bin] - step) <= step / 3 for v, b in linear]
-        if step <= _EARLY * view.steps[-1] and not any(near):
-            found.append((view, bend))
-    return sorted(found, key=lambda each: each[0].bins.step[each[1].bin])
+    early = [each for each in logarithmic if _step_of(each) <= _EARLY * each[0].steps[-1]]
+    found: list[tuple[View, Bend]] = []
+    for each in sorted([*linear, *early], key=_step_of):
+        if not found or _step_of(each) - _step_of(found[-1]) > _step_of(each) / 3:
+            found.append(each)
+        elif _rank(each) > _rank(found[-1]):
+            found[-1] = each
+    return found
+
+
+def _step_of(found: tuple[View, Bend]) -> float:
+    view, bend = found
+    return float(view.bins.step[bend.bin])
+
+
+def _rank(found: tuple[View, Bend]) -> tuple[bool, float]:
+    view, bend = found
+    return not view.logarithmic, bend.score
 
 
 def _before(view: View, rise: Rise) -> int:
@@ -214,7 +228,8 @@ def _drop(view: View, flat: Flat, high: int, last: int) -> float | None:
         return None
     lowest = int(np.argmin(after))
     drop = float(flat.level - after[lowest])
-    if drop < max(_DROP, 5 * float(np.hypot(flat.deviation, error[flat.last + 1 + lowest]))):
+    least = _SMALL_DROP if _is_long_level(view, flat) else _DROP
+    if drop < max(least, 5 * float(np.hypot(flat.deviation, error[flat.last + 1 + lowest]))):
         return None
     if view.logarithmic:  # it has to become steeper soon
         soon = _SOON * float(view.steps[last])
@@ -231,12 +246,18 @@ def _drop(view: View, flat: Flat, high: int, last: int) -> float | None:
         for p in pieces
         if np.isfinite(p.slope_deviation) and _is_known(view, p.first, p.last)
     ]
-    slopes = [fall / length for fall, length in falls if fall > 0.3 * _DROP]
+    slopes = [fall / length for fall, length in falls if fall > 0.3 * least]
     whole = float(flat.level - after[lowest]) / view.steps_between(
         flat.last + 1, flat.last + 1 + lowest
     )
     own = max(flat.change, _change(view, flat)) / view.steps_between(flat.first, flat.last)
     return drop if max([*slopes, whole]) >= _STEEPER * own else None
+
+
+def _is_long_level(view: View, flat: Flat) -> bool:
+    """Whether a flat stretch takes so much of a loss that leaving it by little is an event, too."""
+    long = view.length(flat.first, flat.last) >= _MOST_OF_IT * view.span
+    return view.unit == 1 and not view.logarithmic and long
 
 
 def _is_known(view: View, first: int, last: int) -> bool:

@@ -1,15 +1,19 @@
 """The events of a reading as phrases, each with the step at which it begins."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 from ablab.read.curves.numbers import number
-from ablab.read.curves.reading import Descent, Growback, Plateau, Reading, Rise, Transition
+from ablab.read.curves.reading import Descent, Floor, Growback, Plateau, Reading, Rise, Tail
 
 _SHOWN = 4  # maximum number of growbacks that are described
 _JUMP = 0.01  # a rise within this fraction of the curve is a jump
 _LATE = 0.93  # a rise that goes on to this fraction of the curve goes on to its end
 _WHOLE = 1.25  # a law holds for a whole fall if it predicts its logarithm within this factor
 _TO_FLOOR = 1.7  # the same for a fall that ends at a floor, where it slows down
+_ONE_LEVEL = 0.03  # values within this relative distance of a level are at that level
+_ARRIVED = 0.1  # a fall to within this relative distance of a level leads to that level
 _NEAR = 0.35  # two events within this fraction of a step belong together
 
 
@@ -23,10 +27,32 @@ def level_text(plateau: Plateau) -> str:
     return plateau.name or number(plateau.level)
 
 
-def rises_to_end(reading: Reading) -> bool:
-    """Whether the last event is a rise to the end of the curve."""
+def levels_of(reading: Reading) -> Callable[[float], str]:
+    """How the values of a reading are written: those near one of its levels all as that level.
+
+    A level is written as its name, or as the number of the longest stretch near it.
+    """
+    levels = [(each.last - each.first, each.level, each.name) for each in reading.plateaus]
+    if reading.floor is not None:
+        length = reading.last - reading.floor.first
+        levels.append((length, reading.floor.level, reading.floor.name))
+    levels.sort(key=lambda each: (each[2] is None, -each[0]))
+
+    def text(value: float) -> str:
+        for _, level, name in levels:
+            if level > 0 and abs(value / level - 1) <= _ONE_LEVEL:
+                return name or number(level)
+        return number(value)
+
+    return text
+
+
+def goes_to_end(reading: Reading) -> bool:
+    """Whether a rise, or a fall with all that belongs to it, is told to the end of the curve."""
     risen: list[Rise | Growback] = [*reading.growbacks, *reading.rises]
-    return any(_to_end(each, reading) for each in risen)
+    fallen = any(each.last >= _LATE * reading.last for each in reading.tails)
+    fallen |= any(each.end >= _LATE * reading.last for each in reading.descents)
+    return fallen or any(_to_end(each, reading) for each in risen)
 
 
 class _Events:
@@ -38,13 +64,14 @@ class _Events:
         self.fall, self.rise = ("rises", "drops") if better else ("falls", "rises")
         self.extremum = "low" if better else "peak"
         self.told: set[int] = set()  # ids of what is part of another phrase
+        self.text = levels_of(reading)
 
     def parts(self) -> list[tuple[int, str]]:
         reading = self.reading
         found = []
         for descent in reading.descents:
             if not self._leaves_something(descent):
-                start = f"{self.fall} from {number(descent.level)}"
+                start = f"{self.fall} from {self.text(descent.level)}"
                 found.append((descent.start, start + self._goes_on(descent)))
         for rise in reading.rises:
             if not any(self._follows(rise, plateau) for plateau in reading.plateaus):
@@ -58,10 +85,15 @@ class _Events:
             for each in reading.slowdowns
         ]  # fmt: skip
         found += [
-            (each.step, f"{self.fall} {number(each.factor)} times as steeply from {each.step:,} on "
+            (each.step, f"{self.fall} {each.factor:.2g} times as steeply from {each.step:,} on "
                         f"({number(each.value)})")
             for each in reading.steepenings
         ]  # fmt: skip
+        found += [
+            (tail.first, f"then slower from {tail.first:,} on ({number(tail.value)})")
+            for descent in reading.descents
+            if (tail := self._tail(descent)) is not None and self._steepens(descent)
+        ]
         return found + self._growbacks()
 
     def _leaves_something(self, descent: Descent) -> bool:
@@ -79,13 +111,13 @@ class _Events:
         reading = self.reading
         soon = reading.first + 0.15 * (plateau.last - reading.first)
         if first and plateau.first <= soon:
-            text = f"{level_text(plateau)} until {plateau.last:,}"
+            text = f"{self.text(plateau.level)} until {plateau.last:,}"
         else:
             text = self._plateau_there(plateau)
         return text + self._after(plateau)
 
     def _plateau_there(self, plateau: Plateau) -> str:
-        return f"plateau at {level_text(plateau)} from {plateau.first:,} to {plateau.last:,}"
+        return f"plateau at {self.text(plateau.level)} from {plateau.first:,} to {plateau.last:,}"
 
     def _after(self, plateau: Plateau) -> str:
         """What comes after a plateau."""
@@ -102,24 +134,40 @@ class _Events:
         return near and plateau.last < rise.last
 
     def _goes_on(self, descent: Descent) -> str:
-        """The form of a descent and where it leads, unless the end of the sentence says that."""
-        reading = self.reading
+        """The form of a descent, its tail, and where it leads."""
         jump = self._transition(descent)
         form = "" if jump else self._form(descent)
+        tail = self._tail(descent)
+        if tail is not None and self._steepens(descent):
+            return form
+        if tail is not None:
+            here = f" to {self.text(tail.value)} at {tail.first:,}{form}, then slower"
+            return here + self._leads(replace(descent, end=tail.last, to=tail.to), "", "")
+        return self._leads(descent, form, jump)
+
+    def _steepens(self, descent: Descent) -> bool:
+        bends = [each.step for each in self.reading.steepenings]
+        return any(descent.start < bend < descent.end for bend in bends)
+
+    def _tail(self, descent: Descent) -> Tail | None:
+        found = (each for each in self.reading.tails if each.first == descent.end)
+        return next(found, None)
+
+    def _leads(self, descent: Descent, form: str, jump: str) -> str:
+        """Where a descent leads, unless the end of the sentence says that."""
+        reading = self.reading
         for plateau in reading.plateaus:
-            slack = _NEAR * (descent.end - descent.start) + 10
-            if (
-                descent.start < plateau.first <= descent.end + slack
-                and id(plateau) not in self.told
-            ):
+            if id(plateau) not in self.told and self._arrives(descent, plateau):
                 self.told.add(id(plateau))
                 return f"{form}{jump} to a {self._plateau_there(plateau)}{self._after(plateau)}"
         if self._leads_to_floor(descent):
             return form + jump
-        if not reading.finished and descent.end >= _LATE * reading.last:
-            return form + jump
+        if descent.end >= _LATE * reading.last:
+            if not reading.finished:
+                return form + jump
+            return f"{form}{jump} to {number(reading.end)} at the end ({reading.last:,})"
         at = "" if jump else f" at {descent.end:,}"
-        return f" to {number(descent.to)}{at}{form}{jump}"
+        return f" to {self.text(descent.to)}{at}{form}{jump}"
 
     def _leads_to_floor(self, descent: Descent) -> bool:
         """Whether a descent ends at the floor, or close to it with nothing in between."""
@@ -131,22 +179,38 @@ class _Events:
         other = (*reading.slowdowns, *reading.growbacks, *reading.steepenings)
         starts = [getattr(each, "step", getattr(each, "first", 0)) for each in other]
         starts += [plateau.first for plateau in reading.plateaus]
-        near = floor.first <= descent.end + _NEAR * (descent.end - descent.start)
-        return near and not any(descent.end <= start <= floor.first for start in starts)
+        return self._reaches(descent, floor) and not any(
+            descent.end <= start <= floor.first for start in starts
+        )
+
+    def _arrives(self, descent: Descent, plateau: Plateau) -> bool:
+        """Whether a descent ends at a plateau, or close to it with nothing in between."""
+        if not descent.start < plateau.first or not self._reaches(descent, plateau):
+            return False
+        reading = self.reading
+        others = (*reading.plateaus, *reading.growbacks, *reading.rises)
+        return not any(descent.end < each.first < plateau.first for each in others)
+
+    def _reaches(self, descent: Descent, level: Plateau | Floor) -> bool:
+        """Whether a descent ends soon before a level, in time or in value."""
+        if level.first <= descent.end + _NEAR * (descent.end - descent.start) + 10:
+            return True
+        return level.level > 0 and abs(descent.to / level.level - 1) <= _ARRIVED
 
     def _transition(self, descent: Descent) -> str:
-        found: Transition | None = next(
-            (
-                each
-                for each in self.reading.transitions
-                if descent.start <= each.step <= descent.end
-            ),
-            None,
-        )
-        if found is None:
+        found = [
+            each
+            for each in self.reading.transitions
+            if descent.start <= each.step <= descent.end
+        ]
+        if not found:
             return ""
-        noun = "step" if found.width == 1 else "steps"
-        return f" (transition at {found.step:,}, 10% to 90% in {found.width:,} {noun})"
+        if len(found) > 1:
+            steps = " and ".join(f"at {each.step:,} to {number(each.high)}" for each in found)
+            widths = " and ".join(f"{each.width:,}" for each in found)
+            return f" (transitions {steps}, 10% to 90% in {widths} steps)"
+        noun = "step" if found[0].width == 1 else "steps"
+        return f" (transition at {found[0].step:,}, 10% to 90% in {found[0].width:,} {noun})"
 
     def _form(self, descent: Descent) -> str:
         if not self.reading.positive or not math.isfinite(descent.rate):
@@ -170,7 +234,7 @@ class _Events:
 
     def _rise(self, rise: Rise, after: Plateau | None = None) -> str:
         reading = self.reading
-        start = "" if after is not None else f" from {number(rise.low)}"
+        start = "" if after is not None else f" from {self.text(rise.low)}"
         if after is None:
             early = rise.first <= reading.first + 0.02 * (reading.last - reading.first)
             start += " at the start" if early else f" at {rise.first:,}"
@@ -183,7 +247,7 @@ class _Events:
                         text += f", then {self.fall}" + self._goes_on(descent)
                         break
                 return text
-        return f"{self.rise}{start} to {number(rise.high)}{self._until(rise)}"
+        return f"{self.rise}{start} to {self.text(rise.high)}{self._until(rise)}"
 
     def _until(self, rise: Rise | Growback) -> str:
         if _to_end(rise, self.reading):
@@ -199,7 +263,7 @@ class _Events:
             if each.last - each.first <= _JUMP * (reading.last - reading.first):
                 verb = "jumps"
             verb = verb if reading.direction == "lower" else self.rise
-            text = f"{verb} from {number(each.low)} at {each.first:,} to {number(each.high)}"
+            text = f"{verb} from {self.text(each.low)} at {each.first:,} to {self.text(each.high)}"
             found.append((each.first, text + self._until(each)))
         if len(reading.growbacks) > len(shown):
             more = len(reading.growbacks) - len(shown)

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ablab.read.curves import spikes
-from ablab.read.curves.ends import end_value, falls_at_end
+from ablab.read.curves.ends import end_value, falls_at_end, slow_fall
 from ablab.read.curves.events import Events
 from ablab.read.curves.noise import estimate_noise
 from ablab.read.curves.passes import merge, read_pass
-from ablab.read.curves.reading import Reading, Spike
+from ablab.read.curves.reading import Reading, SlowFall, Spike
 from ablab.read.curves.scale import Scale, direction_of, scale_of
 from ablab.read.curves.view import View, make_logarithmic_view, make_view
 from ablab.tasks.config import Direction
@@ -74,11 +74,10 @@ def read_curve(
     noise = estimate_noise(read)
     jumps = spikes.find_jumps(x, read, noise, _LEAST_SPIKE)
     calm = spikes.without(read, jumps)
-    unit = 1.0 if scale.logarithmic else 2.0
     named = (levels or {}) if better == "lower" and "loss" in column else {}
     return _assemble(
         replace(basic, likeness=spikes.likeness(read, jumps) if len(jumps) > 2 else None),
-        (make_view(x, calm, noise, unit), make_logarithmic_view(x, calm, noise, unit)),
+        (make_view(x, calm, noise, scale.whole), make_logarithmic_view(x, calm, noise, scale.whole)),
         jumps,
         scale,
         named,
@@ -95,7 +94,7 @@ def _assemble(
     view = views[0]
     found = merge(*(read_pass(each, jumps) for each in views))
     falling = falls_at_end(view)
-    events = Events(view, found, scale, levels, falling)
+    events = Events(views, found, scale, levels, falling)
     floor, plateaus = events.floor, events.plateaus
     lowest = int(np.argmin(view.bins.mean))
     return replace(
@@ -107,6 +106,7 @@ def _assemble(
         plateaus=tuple(plateaus),
         descents=tuple(events.descents),
         slowdowns=tuple(events.slowdowns),
+        tails=tuple(events.tails),
         steepenings=tuple(events.steepenings),
         growbacks=tuple(events.growbacks),
         rises=tuple(events.rises),
@@ -116,7 +116,16 @@ def _assemble(
         period=spikes.period(view.steps, jumps),
         floor=floor,
         finished=not falling,
+        falls_slowly=_slow_fall(view, scale) if falling else None,
     )
+
+
+def _slow_fall(view: View, scale: Scale) -> SlowFall | None:
+    fall = slow_fall(view)
+    if fall is None:
+        return None
+    by = float(-np.expm1(-fall)) if scale.logarithmic else fall * scale.unit
+    return SlowFall(round(0.5 * view.span), by)
 
 
 def _spike(view: View, jump: spikes.Jump, scale: Scale) -> Spike:

@@ -34,8 +34,8 @@ class Descent:
         start: The step at which the curve leaves the level: the last one within 1% of it, or
             within one standard deviation of the noise if that is more. The first step, if the
             curve falls from the start.
-        end: The step at which the fall ends: at the next plateau, rise, slowdown or floor, or at
-            the end of the curve.
+        end: The step at which the fall ends: at the next plateau, rise, slowdown or floor, where
+            its slow tail begins, or at the end of the curve.
         level: The level before the fall.
         name: The name of that level, if it is a natural level.
         to: The value at the end of the fall.
@@ -71,6 +71,38 @@ class Slowdown:
     value: float
     factor: float
     confidence: float
+
+
+@dataclass(frozen=True)
+class Tail:
+    """A long and slow fall after a fast one.
+
+    Attributes:
+        first: The step of the knee, at which the fast fall ends.
+        last: The step at which the slow fall ends.
+        value: The value at the knee.
+        to: The value at the end.
+        factor: The ratio of the mean slopes before and after the knee.
+    """
+
+    first: int
+    last: int
+    value: float
+    to: float
+    factor: float
+
+
+@dataclass(frozen=True)
+class SlowFall:
+    """A fall by little, but by more than noise explains, in the second half of a curve.
+
+    Attributes:
+        steps: The number of steps.
+        by: By how much the curve falls in them: relative if it is positive, else absolute.
+    """
+
+    steps: int
+    by: float
 
 
 @dataclass(frozen=True)
@@ -217,6 +249,7 @@ class Reading:
         plateaus: Levels that the curve leaves again, in order.
         descents: Falls from these levels and from the start, in order.
         slowdowns: Points at which a fall becomes less steep.
+        tails: Long and slow falls after fast ones.
         steepenings: Points at which a fall becomes steeper.
         growbacks: Rises after a fall.
         rises: Rises without a fall before.
@@ -228,6 +261,7 @@ class Reading:
         likeness: The similarity of repeated spikes: the mean correlation of each with their mean.
         floor: The level at the end; None if the curve still falls or rises there.
         finished: Whether the curve no longer falls at the end.
+        falls_slowly: The fall at the end, if it is slow; else None.
         not_finite: The first step with a value that is not finite; None if there is none.
         positive: Whether the curve was read on a logarithmic scale.
         direction: Which values are better: ``lower`` or ``higher``.
@@ -244,6 +278,7 @@ class Reading:
     plateaus: tuple[Plateau, ...] = ()
     descents: tuple[Descent, ...] = ()
     slowdowns: tuple[Slowdown, ...] = ()
+    tails: tuple[Tail, ...] = ()
     steepenings: tuple[Steepening, ...] = ()
     growbacks: tuple[Growback, ...] = ()
     rises: tuple[Rise, ...] = ()
@@ -254,6 +289,7 @@ class Reading:
     likeness: float | None = None
     floor: Floor | None = None
     finished: bool = True
+    falls_slowly: SlowFall | None = None
     not_finite: int | None = None
     positive: bool = field(default=True, repr=False)
     direction: Direction = "lower"
@@ -269,6 +305,7 @@ def from_data(data: dict[str, Any]) -> Reading:
         "plateaus": Plateau,
         "descents": Descent,
         "slowdowns": Slowdown,
+        "tails": Tail,
         "steepenings": Steepening,
         "growbacks": Growback,
         "rises": Rise,
@@ -281,4 +318,6 @@ def from_data(data: dict[str, Any]) -> Reading:
         data[name] = tuple(kind(**each) for each in data[name])
     if data["floor"] is not None:
         data["floor"] = Floor(**data["floor"])
+    if data["falls_slowly"] is not None:
+        data["falls_slowly"] = SlowFall(**data["falls_slowly"])
     return Reading(**data)

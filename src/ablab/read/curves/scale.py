@@ -28,12 +28,15 @@ class Scale:
         unit: The unit of a linear scale: half of the curve's range.
         sign: -1 if higher values are better, as for an accuracy.
         least: The value that replaces zeros on a logarithmic scale.
+        whole: What changes at the end of the curve are multiplied by: 2 on a linear scale, whose
+            unit is half of the range, and less if the range is that of the noise of a share.
     """
 
     logarithmic: bool
     unit: float
     sign: float
     least: float
+    whole: float = 1.0
 
     def read(self, values: Floats) -> Floats:
         """Converts values to this scale."""
@@ -69,7 +72,9 @@ def scale_of(values: Floats, direction: Direction) -> Scale:
         return Scale(True, 1.0, 1.0, max(float(positive.min()) / 2, _ZERO))
     low, high = np.quantile(values, [0.005, 0.995])
     span = float(high - low)
-    if rises and low >= 0 and high <= 1:  # the noise of a share that stays where it is has no parts
-        span = max(span, _LEAST_RANGE)
+    whole = 2.0
+    # The noise of a share that stays where it is has no parts.
+    if rises and low >= 0 and high <= 1 and span < _LEAST_RANGE:
+        span, whole = _LEAST_RANGE, 0.5
     unit = span / 2 or float(np.abs(values).max()) or 1.0
-    return Scale(False, unit, -1.0 if rises else 1.0, 0.0)
+    return Scale(False, unit, -1.0 if rises else 1.0, 0.0, whole)

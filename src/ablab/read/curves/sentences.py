@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Sequence
 
 from ablab.read.curves.numbers import number
-from ablab.read.curves.phrases import events, level_text, rises_to_end
-from ablab.read.curves.reading import Growback, Plateau, Reading, Rise
+from ablab.read.curves.phrases import events, goes_to_end, level_text, levels_of
+from ablab.read.curves.reading import Floor, Growback, Plateau, Reading, Rise, SlowFall
 from ablab.read.curves.together import Together
 
 _CHANGES = 0.2  # minimum change of a curve as a whole: relative, or absolute if it is not positive
@@ -172,22 +172,32 @@ def _ending(reading: Reading) -> str:
     if reading.not_finite is not None:
         return f"not finite at {reading.not_finite:,}"
     if reading.floor is not None:
-        level = reading.floor.name or number(reading.floor.level)
-        events = (reading.plateaus, reading.descents, reading.rises, reading.growbacks)
-        if reading.floor.first <= _soon(reading) and not any(events):
-            return f"{level} to the end ({reading.last:,})"
-        risen: list[Rise | Growback] = [*reading.rises, *reading.growbacks]
-        near = _CHANGES / 2 * abs(reading.floor.level)
-        up = any(abs(each.high - reading.floor.level) <= near for each in risen)
-        word = "stays at" if up or reading.direction == "higher" else "floor"
-        return f"{word} {level} from {reading.floor.first:,}"
+        return _at_floor(reading, reading.floor)
     whole = _whole_change(reading)
-    if whole:
-        return whole
-    if not reading.finished:
-        falling = "falling" if reading.direction == "lower" else "rising"
-        return f"still {falling} at {reading.last:,} ({number(reading.end)})"
-    return "" if rises_to_end(reading) else f"ends at {number(reading.end)}"
+    if whole or reading.finished:
+        return whole or ("" if goes_to_end(reading) else f"ends at {number(reading.end)}")
+    if reading.falls_slowly is not None:
+        return _slowly(reading, reading.falls_slowly)
+    falling = "falling" if reading.direction == "lower" else "rising"
+    return f"still {falling} at {reading.last:,} ({number(reading.end)})"
+
+
+def _at_floor(reading: Reading, floor: Floor) -> str:
+    level = levels_of(reading)(floor.level)
+    found = (reading.plateaus, reading.descents, reading.rises, reading.growbacks)
+    if floor.first <= _soon(reading) and not any(found):
+        return f"{level} to the end ({reading.last:,})"
+    risen: list[Rise | Growback] = [*reading.rises, *reading.growbacks]
+    near = _CHANGES / 2 * abs(floor.level)
+    up = any(abs(each.high - floor.level) <= near for each in risen)
+    word = "stays at" if up or reading.direction == "higher" else "floor"
+    return f"{word} {level} from {floor.first:,}"
+
+
+def _slowly(reading: Reading, fall: SlowFall) -> str:
+    verb = "falls" if reading.direction == "lower" else "rises"
+    by = f"{100 * fall.by:.2g}%" if reading.positive else f"by {number(fall.by)}"
+    return f"still {verb} slowly ({by} in the last {number(fall.steps)} steps), at {number(reading.end)}"
 
 
 def _whole_change(reading: Reading) -> str:

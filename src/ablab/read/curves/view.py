@@ -24,8 +24,7 @@ class View:
         steps: The steps, (n,).
         values: The values, (n,); NaN within spikes.
         noise: The noise.
-        unit: What changes at the end of the curve are multiplied by: 2 on a linear scale, where
-            one is half of the range.
+        unit: What changes at the end of the curve are multiplied by; 1 on a logarithmic scale.
         logarithmic: Whether the time of bins and pieces is the logarithm of the step.
         bins: The curve in bins.
         pieces: The curve in straight pieces.
