@@ -1,9 +1,12 @@
 """The reader on curves of real runs beside what a person wrote of their plots (`labelled/`).
 
 `python -m tests.read.curves.labelled_score` prints right, wrong or missing, and spurious, for even
-and odd curves. The tolerances are those of `labelled/README.md`.
+and odd curves. The tolerances are those of `labelled/README.md`. A label `slow_fall` that begins
+where a `fall` or another `slow_fall` ends is a slowdown: a slowdown or a tail of the reader.
+`--half even` prints one half only.
 """
 
+import argparse
 import json
 from collections import Counter
 from pathlib import Path
@@ -22,6 +25,8 @@ KIN = {
     "spike": ("spike", "rise"),
     "transition": ("transition",),
     "still_falling": ("still_falling",),
+    "peak": ("peak",),
+    "slowdown": ("slowdown",),
 }
 
 
@@ -31,10 +36,31 @@ def _found(reading: Any, column: str) -> list[tuple[str, float, float | None]]:
     found += [("spike", float(s.step), None) for s in reading.spikes]
     found += [("rise", float(r.first), None) for r in (*reading.growbacks, *reading.rises)]
     found += [("transition", float(t.step), None) for t in reading.transitions]
+    found += [("peak", float(p.step), p.value) for p in reading.peaks]
+    found += [("slowdown", float(t.first), t.value) for t in reading.tails]
+    found += [("slowdown", float(s.step), s.value) for s in reading.slowdowns]
     if reading.floor is not None:
         found.append(("floor", float(reading.floor.first), reading.floor.level))
     if not reading.finished and column != "eval_accuracy":
         found.append(("still_falling", float(reading.last), reading.end))
+    return found
+
+
+def slowdowns(labels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The labels of slow falls that begin where another fall ends, as slowdowns."""
+    falls = [e for e in labels if e["kind"] in ("fall", "slow_fall")]
+    found = []
+    for slow in (e for e in falls if e["kind"] == "slow_fall"):
+        before = [e for e in falls if e is not slow and e["to"] == slow["from"]]
+        if before:
+            soft = (
+                ("step",)
+                if {"to", "from"} & {*before[0].get("soft", ()), *slow.get("soft", ())}
+                else ()
+            )
+            sure = slow["sure"] and before[0]["sure"]
+            found.append({"kind": "slowdown", "column": slow["column"], "step": slow["from"],
+                          "sure": sure, "soft": soft})  # fmt: skip
     return found
 
 
@@ -46,9 +72,9 @@ def _agrees(label: dict[str, Any], kind: str, step: float, level: float | None, 
     # At the end of a steep stretch, a level is good to a factor of 1.5 only.
     slack = 1.5 if kind == "still_falling" else 1.05
     near = near or 1 / slack <= level / label["level"] <= slack
-    key = {"plateau": "to", "still_falling": "to", "spike": "step", "transition": "step"}.get(
-        label["kind"], "from"
-    )
+    at_step = ("spike", "transition", "peak", "slowdown")
+    key = "step" if label["kind"] in at_step else "from"
+    key = "to" if label["kind"] in ("plateau", "still_falling") else key
     place = label.get(key)
     if place is None or key in soft or label["kind"] == "flat_throughout":
         return near
@@ -70,6 +96,7 @@ def score() -> dict[str, Counter[str]]:
         for column in ("train_loss", "eval_accuracy"):
             part = frame.select("step", pl.col(column).cast(pl.Float64)).drop_nulls()
             labels = [e for e in curve["entries"] if e["column"] == column]
+            labels += slowdowns(labels)
             if part.height < 8:
                 continue
             steps = part["step"].to_numpy()
@@ -93,5 +120,9 @@ def score() -> dict[str, Counter[str]]:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Score the curve reader on labelled curves.")
+    parser.add_argument("--half", choices=("even", "odd"))
+    given = parser.parse_args()
     for half, counts in score().items():
-        print(half, dict(sorted(counts.items())))
+        if given.half in (None, half):
+            print(half, dict(sorted(counts.items())))

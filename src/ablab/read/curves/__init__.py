@@ -2,6 +2,7 @@
 
 Modules:
 
+- ``arrivals``: where falls begin and arrive.
 - ``ends``: the end of a curve: its value, whether it still falls, floors.
 - ``events``: the parts of a reading, from what both passes found.
 - ``falls``: the form of a fall, slowdowns and steepenings.

@@ -1,12 +1,12 @@
 """What two passes found as the parts of a reading: steps, values, names, confidences."""
 
-from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
+from ablab.read.curves.arrivals import arrival, is_top, next_stop
 from ablab.read.curves.ends import end_value, is_floor
 from ablab.read.curves.falls import Bend, form_of_fall
 from ablab.read.curves.flats import Flat, edges
@@ -32,7 +32,6 @@ from ablab.read.curves.view import View
 
 _DROP = 0.2  # minimum fall, on the reading scale
 _RECENT = 3.0  # before this multiple of a plateau's last step, a steeper fall is its descent
-_SAME = 3.0  # bins whose difference is below this many standard errors are at one level
 _ARRIVES = 2.0  # a fall that slows down within this factor of the floor's first step arrives there
 _FIRST_VALUES = 3  # number of values whose median is the value at the start
 _START = 0.2  # minimum fall from the start, on the reading scale
@@ -57,7 +56,8 @@ class Events:
         levels: Mapping[str, float],
         falling: bool,
     ) -> None:
-        self._views, self._view, self._found, self._scale = views, views[0], found, scale
+        self._views, self._view, self._scale = views, views[0], scale
+        self._found = replace(found, levels=[e for e in found.levels if not is_top(e, found.rises)])
         self._names, self._falling = levels, falling
 
     @cached_property
@@ -113,7 +113,7 @@ class Events:
 
     def _descent(self, view: View, start: int, plateau: Plateau) -> Descent:
         bin_of = view.bin_of(start)
-        last = _next(view, start, self._stops)
+        last = next_stop(view, start, self._stops)
         arrived, low = self._arrival(view, bin_of, last)
         end = int(view.bins.last[arrived])
         form, rate = self._form(view, start, end)
@@ -131,7 +131,7 @@ class Events:
         """Where a fall between two bins arrives; at the end, if the curve still falls there."""
         if self._falling and last == len(view.bins.mean) - 1:
             return last, end_value(self._view)
-        return _arrival(view, first, last)
+        return arrival(view, first, last)
 
     def _form(self, view: View, start: int, end: int) -> tuple[str, float]:
         """The form of a fall, up to where it becomes steeper."""
@@ -140,7 +140,7 @@ class Events:
 
     def _from_peak(self, view: View, top: int) -> Descent:
         start = int(view.bins.last[top])
-        arrived, low = self._arrival(view, top, _next(view, start, self._stops))
+        arrived, low = self._arrival(view, top, next_stop(view, start, self._stops))
         end = int(view.bins.last[arrived])
         form, rate = self._form(view, start, end)
         high = float(view.bins.mean[top])
@@ -170,7 +170,7 @@ class Events:
         soon = min(steps[0] + 0.02 * (steps[-1] - steps[0]), 2 * steps[0] + 5)
         if self.rises or any(plateau.first <= soon for plateau in self.plateaus):
             return None
-        last = _next(view, 0, self._stops)
+        last = next_stop(view, 0, self._stops)
         known = view.values[np.isfinite(view.values)][:_FIRST_VALUES]
         top = float(np.median(known))
         arrived, low = self._arrival(view, 0, last)
@@ -264,28 +264,28 @@ class Events:
             there = self.floor
             end = there.first if there is not None else started.end
             to = there.level if there is not None else started.to
-            arrival = (int(np.searchsorted(self._view.steps, end)), to)
-            found = self._changes(start, arrival, [*settled, end], 0.0)
+            arrived = (int(np.searchsorted(self._view.steps, end)), to)
+            found = self._changes(start, arrived, [*settled, end], 0.0)
         return found
 
     def _changes(
         self,
         before: Plateau,
-        arrival: tuple[int, float],
+        arrived: tuple[int, float],
         settled: list[int],
         narrow: float = SUDDEN_WIDTH,
     ) -> list[Transition]:
         """The transition from a level to where the curve arrives; two, if it has a shoulder."""
         view, scale = self._view, self._scale
         first = int(np.searchsorted(view.steps, before.last))
-        pause = find_shoulder(view, (first, arrival[0]), (before.level, arrival[1]), scale)
-        made = [find_transition(view, before, arrival, scale, settled, narrow)]
+        pause = find_shoulder(view, (first, arrived[0]), (before.level, arrived[1]), scale)
+        made = [find_transition(view, before, arrived, scale, settled, narrow)]
         if pause is not None:
             at = int(view.steps[pause[0]])
             shoulder = Plateau(pause[1], at, at, None, before.confidence)
             parts = [
                 find_transition(view, before, pause, scale, [*settled, at], narrow),
-                find_transition(view, shoulder, arrival, scale, settled, narrow),
+                find_transition(view, shoulder, arrived, scale, settled, narrow),
             ]
             made = parts if None not in parts else made
         return [each for each in made if each is not None]
@@ -297,8 +297,8 @@ class Events:
         if there is not None and there.first > plateau.last:
             return int(np.searchsorted(self._view.steps, there.first)), there.level
         view = level.view
-        last = _next(view, level.last, self._found.stops)
-        arrived, low = _arrival(view, view.bin_of(level.last), last)
+        last = next_stop(view, level.last, self._found.stops)
+        arrived, low = arrival(view, view.bin_of(level.last), last)
         return int(view.bins.last[arrived]), self._scale.value(low)
 
     @cached_property
@@ -351,25 +351,6 @@ class Events:
         if not self._scale.logarithmic:
             return self._scale.value(float(known.mean()))
         return float(np.exp(known).mean())
-
-
-def _next(view: View, start: int, stops: list[int]) -> int:
-    """The bin of the first stop after that of a value, or the last bin."""
-    place = bisect_right(stops, int(view.bins.last[view.bin_of(start)]))
-    return len(view.bins.mean) - 1 if place == len(stops) else view.bin_of(stops[place])
-
-
-def _arrival(view: View, first: int, last: int) -> tuple[int, float]:
-    """The bin at which a fall between two bins is as low as it gets but for noise, and that value.
-
-    A spike may end on another level, so it is not simply the last bin. The value is the median of
-    the bins that stay there: the lowest of many bins at one level is too low.
-    """
-    mean, error = view.bins.mean[first : last + 1], view.bins.deviation[first : last + 1]
-    lowest = int(np.argmin(mean))
-    near = mean <= mean[lowest] + _SAME * np.hypot(error, error[lowest])
-    arrived = int(np.argmax(near))
-    return first + arrived, float(np.median(mean[arrived:][near[arrived:]]))
 
 
 def certainty(*margins: float) -> float:

@@ -199,9 +199,7 @@ class _Events:
 
     def _transition(self, descent: Descent) -> str:
         found = [
-            each
-            for each in self.reading.transitions
-            if descent.start <= each.step <= descent.end
+            each for each in self.reading.transitions if descent.start <= each.step <= descent.end
         ]
         if not found:
             return ""

@@ -77,7 +77,10 @@ def read_curve(
     named = (levels or {}) if better == "lower" and "loss" in column else {}
     return _assemble(
         replace(basic, likeness=spikes.likeness(read, jumps) if len(jumps) > 2 else None),
-        (make_view(x, calm, noise, scale.whole), make_logarithmic_view(x, calm, noise, scale.whole)),
+        (
+            make_view(x, calm, noise, scale.whole),
+            make_logarithmic_view(x, calm, noise, scale.whole),
+        ),
         jumps,
         scale,
         named,

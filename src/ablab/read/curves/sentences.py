@@ -1,7 +1,9 @@
 """Readings as text, in the style of a logbook."""
 
+import math
 import statistics
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ablab.read.curves.numbers import number
 from ablab.read.curves.phrases import events, goes_to_end, level_text, levels_of
@@ -9,6 +11,7 @@ from ablab.read.curves.reading import Floor, Growback, Plateau, Reading, Rise, S
 from ablab.read.curves.together import Together
 
 _CHANGES = 0.2  # minimum change of a curve as a whole: relative, or absolute if it is not positive
+_LONG = 0.1  # minimum length of a plateau that fewer than half of several curves have
 _NEAR = 0.03  # relative difference up to which levels of several runs are the same
 
 
@@ -31,43 +34,91 @@ def sentence(reading: Reading) -> str:
 def group_sentence(readings: Sequence[Reading]) -> str:
     """The readings of several seeds in one line: medians, each with its range.
 
-    A plateau, a floor or a kind of event is mentioned if at least half of the curves have it.
+    What only some of the curves have is given with their number. Final values far from those of the
+    other curves are given apart from them.
     """
     if len(readings) == 1:
         return sentence(readings[0])
-    count = len(readings)
+    parts = [*_group_events(readings), *_group_ends(readings)]
+    return "; ".join(parts) or f"ends at {_range([reading.end for reading in readings])}"
+
+
+def _group_events(readings: Sequence[Reading]) -> list[str]:
+    count, lower = len(readings), readings[0].direction == "lower"
     parts = []
     broken = [each.not_finite for each in readings if each.not_finite is not None]
     if broken:
         parts.append(f"not finite from {_range(broken)} on{_of(len(broken), count)}")
-    for group in common_plateaus(readings):
-        level = level_text(group[0][1])
+    for group in common_plateaus(readings, least=1):
+        if len(group) < count / 2 and not any(_is_long(readings[at], each) for at, each in group):
+            continue
         ends = [plateau.last for _, plateau in group]
-        parts.append(f"{level} until {_range(ends)}{_of(len(group), count)}")
+        parts.append(f"{level_text(group[0][1])} until {_range(ends)}{_of(len(group), count)}")
     jumps = [reading.transitions[0] for reading in readings if reading.transitions]
-    if len(jumps) >= count / 2:
+    if jumps:
         steps = _range([each.step for each in jumps])
         parts.append(f"transition at {steps}{_of(len(jumps), count)}")
     risen = [reading.rises[0] for reading in readings if reading.rises]
-    if len(risen) >= count / 2:
-        verb = "rises" if readings[0].direction == "lower" else "drops"
+    if risen:
+        verb = "rises" if lower else "drops"
         parts.append(f"{verb} to {_range([each.high for each in risen])}{_of(len(risen), count)}")
     for name, word in (("growbacks", "growback"), ("spikes", "spike")):
-        numbers = [len(getattr(reading, name)) for reading in readings]
-        having = sum(number > 0 for number in numbers)
-        if having > count / 2:
+        numbers = [n for reading in readings if (n := len(getattr(reading, name)))]
+        if numbers:
             noun = word if set(numbers) == {1} else f"{word}s"
-            parts.append(f"{_range(numbers)} {noun}{_of(having, count)}")
-    floors = [reading.floor.level for reading in readings if reading.floor is not None]
-    if len(floors) >= count / 2:
-        word = "floor" if readings[0].direction == "lower" else "stays at"
-        parts.append(f"{word} {_range(floors)}{_of(len(floors), count)}")
-    falling = sum(not reading.finished for reading in readings)
-    if falling:
-        values = [reading.end for reading in readings if not reading.finished]
-        verb = "falling" if readings[0].direction == "lower" else "rising"
-        parts.append(f"still {verb} at the end, at {_range(values)}{_of(falling, count)}")
-    return "; ".join(parts) or f"ends at {_range([reading.end for reading in readings])}"
+            parts.append(f"{_range(numbers)} {noun}{_of(len(numbers), count)}")
+    return parts
+
+
+def _is_long(reading: Reading, plateau: Plateau) -> bool:
+    """Whether a plateau takes so much of a curve that it matters in one curve of a group, too."""
+    return plateau.last - plateau.first >= _LONG * (reading.last - reading.first)
+
+
+def _group_ends(readings: Sequence[Reading]) -> list[str]:
+    """How the curves end, those with the most common end first."""
+    count, lower = len(readings), readings[0].direction == "lower"
+    finite = [each for each in readings if each.not_finite is None]
+    floors = [each.floor.level for each in finite if each.floor is not None]
+    falling = [each.end for each in finite if not each.finished]
+    others = [each.end for each in finite if each.finished and each.floor is None]
+    names = {each.floor.level: each.floor.name for each in finite if each.floor is not None}
+    still = "falling" if lower else "rising"
+    kinds = [
+        ("floor" if lower else "stays at", floors),
+        (f"still {still} at the end, at", falling),
+        ("ends at", others),
+    ]
+    found = [
+        (len(some), f"{word} {_common_name(some, names) or _range(some)}{_of(len(some), count)}")
+        for word, values in kinds
+        for some in _apart(values, all(each.positive for each in readings))
+    ]
+    return [text for _, text in sorted(found, key=lambda each: -each[0])]
+
+
+def _common_name(values: list[float], names: dict[float, str | None]) -> str | None:
+    """The name that all of some levels have; None if they have none, or several."""
+    found = {names.get(each) for each in values}
+    return found.pop() if len(found) == 1 else None
+
+
+def _apart(values: list[float], positive: bool) -> list[list[float]]:
+    """Values in two parts, if a minority is far from the others; else in one.
+
+    The gap has to be a factor of three (a tenth, for values that are not positive), and twice as
+    wide as either part.
+    """
+    if len(values) < 3:
+        return [values] if values else []
+    ordered = sorted(values)
+    scale = [math.log(max(each, 1e-45)) if positive else each for each in ordered]
+    gaps = [high - low for low, high in pairwise(scale)]
+    cut = gaps.index(max(gaps)) + 1
+    widths = (scale[cut - 1] - scale[0], scale[-1] - scale[cut])
+    if gaps[cut - 1] < max(math.log(3) if positive else 0.1, 2 * max(widths)):
+        return [values]
+    return [ordered[:cut], ordered[cut:]]
 
 
 def pair_sentence(found: Together) -> str:
@@ -197,7 +248,8 @@ def _at_floor(reading: Reading, floor: Floor) -> str:
 def _slowly(reading: Reading, fall: SlowFall) -> str:
     verb = "falls" if reading.direction == "lower" else "rises"
     by = f"{100 * fall.by:.2g}%" if reading.positive else f"by {number(fall.by)}"
-    return f"still {verb} slowly ({by} in the last {number(fall.steps)} steps), at {number(reading.end)}"
+    where = f"{by} in the last {number(fall.steps)} steps"
+    return f"still {verb} slowly ({where}), at {number(reading.end)}"
 
 
 def _whole_change(reading: Reading) -> str:
@@ -220,7 +272,9 @@ def _range(values: Sequence[float]) -> str:
     middle, low, high = statistics.median(values), min(values), max(values)
     whole = all(value == int(value) for value in values)
     show = (lambda value: f"{value:,.0f}") if whole and high >= 1 else number
-    return show(middle) if low == high else f"{show(middle)} [{show(low)}, {show(high)}]"
+    return (
+        show(middle) if show(low) == show(high) else f"{show(middle)} [{show(low)}, {show(high)}]"
+    )
 
 
 def _of(some: int, every: int) -> str:

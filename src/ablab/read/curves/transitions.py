@@ -51,9 +51,9 @@ def find_transition(
     return Transition(step, width, before.level, to, before.confidence)
 
 
-def find_shoulder(view: View, span: tuple[int, int], levels: tuple[float, float], scale: Scale) -> (
-    tuple[int, float] | None
-):
+def find_shoulder(
+    view: View, span: tuple[int, int], levels: tuple[float, float], scale: Scale
+) -> tuple[int, float] | None:
     """Where a change pauses: the index at which it goes on much more slowly, and the level there.
 
     It is where the curve is farthest ahead of the line from the start to the end of the change. The
