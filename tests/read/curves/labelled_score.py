@@ -87,12 +87,17 @@ def _curve(frame: pl.DataFrame, column: str) -> tuple[Any, Any]:
     return part["step"].to_numpy(), part[column].to_numpy()
 
 
-def slowdowns(labels: list[Label]) -> list[Label]:
-    """The labels of slow falls that begin where another fall ends, as slowdowns."""
+def slowdowns(labels: list[Label], steps: int) -> list[Label]:
+    """The labels of slow falls that begin where another fall ends, or soon after, as slowdowns."""
     falls = [e for e in labels if e["kind"] in ("fall", "slow_fall")]
     found = []
     for slow in (e for e in falls if e["kind"] == "slow_fall"):
-        before = [e for e in falls if e is not slow and e["to"] == slow["from"]]
+        slack = max(0.1 * slow["from"], 0.02 * steps)
+        before = [
+            e
+            for e in falls
+            if e is not slow and 0 <= slow["from"] - e["to"] <= slack and e["from"] < slow["from"]
+        ]
         if not before:
             continue
         first = max(before, key=lambda e: e["sure"])
@@ -186,7 +191,7 @@ def score(name: str) -> Tally:
             if column == "eval_loss" and name == "second":
                 found += _together(frame)
             labels = [e for e in curve["entries"] if e["column"] == column]
-            labels += slowdowns(labels)
+            labels += slowdowns(labels, curve["steps"])
             run = {"column": column, "steps": curve["steps"], "spacing": steps[-1] - steps[-2]}
             run["name"] = f"{curve['curve'][:2]} {column}"
             tally.judge(half, found, labels, run, _complete(name, curve, column))
@@ -198,7 +203,7 @@ def _complete(name: str, curve: Label, column: str) -> set[str]:
     if column == "eval_accuracy":  # of the first set, see its README
         return {"transition"} if name == "second" else set()
     if name == "first" or column in curve["labelled"]:
-        return set(KIN) - {"slowdown"} if column == "train_loss" else {*KIN} - {"slowdown", "peak"}
+        return set(KIN)
     return {"memorises", "overfit"} if column == "eval_loss" else set()
 
 

@@ -136,7 +136,7 @@ def is_floor(view: View, flat: Flat) -> bool:
 def _has_ended(view: View, first: float) -> bool:
     """Whether no change of the curve from a step on is significant, or it is below 1%."""
     change, error = _change(view, view.bins.step >= first)
-    return view.unit * abs(change) <= max(2 * view.unit * error, _MOVES)
+    return view.unit * abs(change) <= max(2.5 * view.unit * error, _MOVES)
 
 
 def _stopped(view: View, first: float, level: float) -> bool:

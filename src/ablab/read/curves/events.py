@@ -259,13 +259,13 @@ class Events:
             if level.downwards:
                 found += self._changes(plateau, self._arrives_at(level, plateau), settled)
         started = self._started
-        if started is not None and not found:
+        if started is not None:
             start = Plateau(started.level, started.start, started.start, None, started.confidence)
-            there = self.floor
+            there = self.plateaus[0] if self.plateaus else self.floor
             end = there.first if there is not None else started.end
             to = there.level if there is not None else started.to
             arrived = (int(np.searchsorted(self._view.steps, end)), to)
-            found = self._changes(start, arrived, [*settled, end], 0.0)
+            found = [*self._changes(start, arrived, [*settled, end], 0.0), *found]
         return found
 
     def _changes(

@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 _WINDOW = 101  # number of values over which the noise is assumed to be constant
 _TO_DEVIATION = 1.4826  # ratio of standard and median absolute deviation of a normal distribution
 _QUARTER = 0.3186  # the lower quartile of the absolute values of a standard normal distribution
-_FEW = 60  # with fewer values, the curve is not smooth from one to the next
+_FEW = 128  # with fewer values, the curve is not smooth from one to the next
 _LEAST = 1e-7  # minimum noise, that of float32
 
 

@@ -123,6 +123,10 @@ def _apart(values: list[float], positive: bool) -> list[list[float]]:
 
 def pair_sentence(found: Together) -> str:
     """What two curves say together, in one line; empty if there is nothing to say."""
+    return "; ".join(filter(None, [_memory(found), _worse_again(found)]))
+
+
+def _worse_again(found: Together) -> str:
     training, held, lower = found.training, found.held_out, found.direction == "lower"
     better, worse = ("falls", "rises") if lower else ("rises", "drops")
     if found.overfits is not None:
@@ -137,6 +141,12 @@ def pair_sentence(found: Together) -> str:
             f"double descent: {held} {better} to {number(rise.low)} at {rise.first:,}, {worse} to "
             f"{number(rise.high)} at {rise.last:,}, then {better} again"
         )
+    return ""
+
+
+def _memory(found: Together) -> str:
+    training, held = found.training, found.held_out
+    better = "falls" if found.direction == "lower" else "rises"
     if found.memorised is None or found.stays_at is None:
         return ""
     if found.generalised is None:

@@ -22,6 +22,7 @@ _MOST_PERIODS = 3  # maximum number of periods between two spikes
 _SINGLES = 3  # maximum number of spikes of one value around one; more of them are noise
 _AROUND = 500  # ... within this number of values on either side
 _BLOCK = 400  # number of values of the blocks in which the upward noise is estimated
+_UNDONE = 0.1  # minimum fraction of the curve for the decay of a spike that is not back at the end
 _STEEP = 0.1  # maximum duration of a jump, as a fraction of its step, where values are far apart
 
 
@@ -257,6 +258,9 @@ def _follow(
         # The curve is below half and no longer falls: a new level, which is not part of the spike.
         if not away and place - peak > 12 * width + 10:
             break
+    if not away and back >= len(values) - 1 and back - onset > _UNDONE * len(values):
+        # It is not back by the end: what follows its upper half is a fall like any other.
+        back = max(min(onset + width, back), peak + 1)
     if away and back >= len(values) - 1:  # it never falls by half: a step up, not a spike
         return None, peak + 1
     return Jump(onset, peak, back, before, height, max(width, 1), height / scatter), back

@@ -17,6 +17,7 @@ _LEAST = 0.2  # minimum fall, on the reading scale
 _ERRORS = 6.0  # ... and in standard errors
 _LATER = 2.0  # minimum ratio of the steps at which the two curves are learnt, for a delay
 _GAP = 0.7  # minimum distance of the curves in between, on the reading scale: a factor of 2
+_DEEP = 3.0  # the curves are compared at most this far below the held-out curve's worst value
 _AGAIN = 0.5  # minimum fraction of a rise that the second descent undoes
 
 
@@ -30,8 +31,9 @@ class Together:
         last: The last step of both.
         memorised: The step at which the training curve is learnt while the held-out one is not:
             both are learnt at the value half-way between the held-out curve's worst and best (of
-            losses, in the logarithm). If the held-out curve never improves, the step at which half
-            of the training curve's fall is done. None if they are learnt together.
+            losses, in the logarithm, but at most a factor of 20 below the worst). If the held-out
+            curve never improves, the step at which half of the training curve's fall is done. None
+            if they are learnt together.
         stays_at: The held-out curve's value in between; None without ``memorised``.
         generalised: The step at which the held-out curve is learnt, if that is later by a factor of
             two or more; else None.
@@ -117,9 +119,14 @@ def read_together(
         double_descent=double,
         direction=better,
     )
-    if rise is not None or double is not None or not learns.falls:
+    if double is not None or not learns.falls:
         return found
-    return _delayed(found, learns, held, scale)
+    delayed = _delayed(found, learns, held, scale)
+    if rise is None:
+        return delayed
+    # A held-out loss that gets worse again may have been learnt late before that.
+    before = delayed.generalised is not None and delayed.generalised <= rise.first
+    return delayed if before else found
 
 
 @dataclass(frozen=True)
@@ -151,7 +158,8 @@ class _Fall:
 
     @property
     def middle(self) -> float:
-        return float(self.values[self.worst] + self.values[self.best]) / 2
+        worst = float(self.values[self.worst])
+        return max((worst + float(self.values[self.best])) / 2, worst - _DEEP)
 
     def first_below(self, level: float) -> int | None:
         """The first step from which the mean of three bins is at most at a level."""
@@ -210,15 +218,22 @@ def _steps(fall: _Fall, first: float, last: float) -> Floats:
 
 
 def _overfitting(held_out: Reading, training: _Fall, scale: Scale) -> Growback | None:
-    """The last rise of the held-out curve, if it lasts while the training curve falls."""
-    if not held_out.growbacks:
-        return None
-    rise = held_out.growbacks[-1]
-    if _undone(rise, held_out, scale) >= _AGAIN:
-        return None
-    before = training.values[training.steps <= rise.first]
-    falls = len(before) and before.min() - training.values[-3:].mean() > _LEAST / 2
-    return rise if falls else None
+    """The first rise of the held-out curve that lasts while the training curve falls."""
+    for rise in held_out.growbacks:
+        before = training.values[training.steps <= rise.first]
+        after = training.values[training.steps > rise.first]
+        if _undone(rise, held_out, scale) >= _AGAIN or not len(before) or not len(after):
+            continue
+        if before.min() - _lowest(after) > _LEAST / 2:
+            return rise
+    return None
+
+
+def _lowest(values: Floats) -> float:
+    """The lowest mean of three neighbouring values, or of all if there are fewer."""
+    if len(values) < 3:
+        return float(values.mean())
+    return float(np.convolve(values, np.ones(3) / 3, mode="valid").min())
 
 
 def _double_descent(held_out: Reading, scale: Scale) -> Growback | None:

@@ -10,7 +10,7 @@ _SUDDEN = 6.0  # maximum ratio of the steps at nine tenths and one tenth of the 
 SUDDEN_WIDTH = 0.2  # or maximum distance between them, as a fraction of the curve's steps
 _LEAST = 0.1  # minimum change, of a share
 _PART = 0.35  # minimum part of a change on either side of a shoulder
-_FASTER = 2.5  # minimum ratio of the slopes before and after it
+_FASTER = 2.0  # minimum ratio of the slopes before and after it
 _FEWEST = 6  # minimum number of values between a twentieth and nineteen twentieths of the change
 _SMOOTH = 25  # maximum number of values in the running mean that crossings are looked for in
 
