@@ -40,8 +40,8 @@ def split(
     """
     step, value, error = _points(views, begin, descent.end)
     if settles and len(value):
-        kept = value >= value[-1] + _SETTLED * (value[0] - value[-1])
-        last = int(np.flatnonzero(kept)[-1]) + 1
+        before = value >= value[-1] + _SETTLED * (value[0] - value[-1])
+        last = int(np.flatnonzero(before)[-1]) + 1
         step, value, error = step[:last], value[:last], error[:last]
     if len(step) < 2 * _FEWEST:
         return descent, None
