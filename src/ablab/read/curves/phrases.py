@@ -188,7 +188,11 @@ class _Events:
         if not descent.start < plateau.first or not self._reaches(descent, plateau):
             return False
         reading = self.reading
-        others = (*reading.plateaus, *reading.growbacks, *reading.rises)
+        others: list[Plateau | Growback | Rise] = [
+            *reading.plateaus,
+            *reading.growbacks,
+            *reading.rises,
+        ]
         return not any(descent.end < each.first < plateau.first for each in others)
 
     def _reaches(self, descent: Descent, level: Plateau | Floor) -> bool:
