@@ -95,3 +95,15 @@ def test_a_decided_verdict_has_its_p_value(tmp_path, text, most):
     found = judged(tmp_path, text, lambda keys, seed: False)
     assert found.outcome != "undecided"
     assert 0 < found.p < most
+
+
+@pytest.mark.parametrize("measure", ["final(loss)", "steps_to(loss, 0.95)"])
+def test_the_only_one_of_three_seeds_with_a_value_decides_nothing(tmp_path, measure):
+    asked = grid(steps=40, seeds=3, grid={"model.d_model": [8]}, expect=[f"{measure} is below 50"])
+
+    def curve(keys, seed, steps):
+        return None if seed else 1 - steps / 100
+
+    (found,) = verdicts(*fill(tmp_path / "lab", asked, curve))
+    assert (found.outcome, found.interval) == ("undecided", None)
+    assert "1 of 3 runs has a value" in found.evidence

@@ -178,6 +178,8 @@ def within(sample: Sample, expectation: Expectation) -> Found:
     ends = found.interval
     if ends is None:
         alone = found.values
+        if len(alone) == 1 and sample.lost.height:  # which seed has a value is chance, too
+            return Found("undecided", evidence, found.mean)
         evidence += "" if len(alone) > 1 else ", for this seed only"
         ends = (float(alone.min()), float(alone.max()))
     strict = expectation.within is None

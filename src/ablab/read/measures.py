@@ -229,6 +229,9 @@ def _leaves(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
     """The step at which the level is left: that of the reader, or else of the running mean."""
     (level,) = measure.numbers
     left = {plateau.last for plateau in reading.plateaus}
+    for peak in reading.peaks:  # a flat top that is shorter than the rise before it
+        after = int(np.searchsorted(curve.steps, peak.step, side="right"))
+        left |= {peak.step, *map(int, curve.steps[after : after + 1])}
     descents = [each for each in reading.descents if each.start in left]
     seen = [each.start for each in descents if abs(each.level / level - 1) <= _AT]
     if seen:
@@ -249,6 +252,9 @@ def _transition(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
         largest = max(reading.transitions, key=lambda each: abs(each.high - each.low))
         return Measured(float(largest.step))
     left = {plateau.last for plateau in reading.plateaus}
+    for peak in reading.peaks:  # a flat top that is shorter than the rise before it
+        after = int(np.searchsorted(curve.steps, peak.step, side="right"))
+        left |= {peak.step, *map(int, curve.steps[after : after + 1])}
     descents = [d for d in reading.descents if d.start in left and min(d.level, d.to) > 0]
     if reading.direction == "higher" or not descents:
         return Measured(not_before=curve.last, reason=f"no transition by step {curve.last}")

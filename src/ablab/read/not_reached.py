@@ -142,6 +142,8 @@ def within(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     lost = gaps(sample)
     if len(inside) == 1:
         outcome: Outcome = "held" if inside[0] else "failed" if above[0] | below[0] else "undecided"
+        if sample.lost.height:  # which seed was measured is chance, too
+            return Found("undecided", evidence + lost, counts=counts)
         evidence += f", for this seed only{lost}{of_range(outcome, expectation.range)}"
         return Found(outcome, evidence, counts=counts)
     tests: dict[Outcome, float] = {
