@@ -132,6 +132,35 @@ def test_captures_and_every_other_step(short):
 
 
 @pytest.mark.parametrize(
+    ("steps", "given", "start"),
+    [
+        ((41, 44), {}, 40),  # step 41 is trained from the state after step 40
+        ((40, 44), {}, 20),
+        ((41, 44), {"watch": ["grad/*/rms"]}, 40),
+        ((41, 44), {"watch": ["grad/model/cosine_previous"]}, 20),  # needs the gradient of step 40
+        ((42, 44), {"watch": ["grad/model/cosine_previous"]}, 40),
+        ((40, 44), {"capture": ["param/*"]}, 40),  # the parameters after step 40
+        ((40, 40), {"capture": ["param/*"]}, 40),
+        ((1, 3), {}, 0),
+    ],
+)
+def test_a_replay_starts_at_the_nearest_snapshot(short, steps, given, start):
+    opened = ablab.open(short)
+    run = opened.run(opened.runs()[0].run)
+    found = opened.replay(run.id, steps, **given)
+    first = max(steps[0], start + 1)
+    assert found.start == start
+    assert found.equal == found.compared == steps[1] - first + 1
+    if "watch" in given:
+        added = run.metrics(list(found.columns)).filter(pl.col("step").is_between(*steps))
+        assert added.select(found.columns).null_count().sum_horizontal().item() == 0
+    if "capture" in given:
+        kept = run.captured(steps[0])
+        for name, parameter in run.model(steps[0]).named_parameters():
+            assert (kept[f"param/{name}"] == parameter).all()
+
+
+@pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"steps": (0, 5)}, "has no steps 0 to 5"),

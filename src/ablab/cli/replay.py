@@ -129,7 +129,8 @@ def _range(steps: str | None) -> tuple[int, int] | None:
 def _print(found: Any) -> None:
     from ablab.config import counted
 
-    click.echo(f"run {found.run}, retrained from step {found.start} ({'; '.join(found.methods)})")
+    how = "; ".join(found.methods) or "its snapshot has the tensors"
+    click.echo(f"run {found.run}, retrained from step {found.start} ({how})")
     for note in found.notes:
         click.echo(note, err=True)
     if found.where is None:

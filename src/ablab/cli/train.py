@@ -109,10 +109,11 @@ def plan(
     with progress(quiet or as_json):
         asked = read_experiment(experiment, *overrides).resolve()
     from ablab.config import counted
+    from ablab.execute.early_stops import expected_stops
     from ablab.execute.observers import check_captures, check_queries
     from ablab.execute.orchestrate import against_stored, methods_before, steps_to_train
     from ablab.execute.plan import check_memory, make_plan
-    from ablab.execute.progress import duration
+    from ablab.execute.plan_text import method_rows, remarks
     from ablab.execute.speeds import Speeds
     from ablab.watching.step_statistics import check_watching
 
@@ -129,7 +130,8 @@ def plan(
         runs = asked.runs
         left = steps_to_train(asked, store, options.retry)
         captured = check_captures([each for each in runs if each.id in left], store)
-        planned = make_plan(runs, options, left, speeds, methods_before(asked, store))
+        before, stops = methods_before(asked, store), expected_stops(asked, store)
+        planned = make_plan(runs, options, left, speeds, before, stops)
     speeds.save()
     labels = {each.id: variant.label for variant in asked.variants for each in variant.runs}
     stacks: list[dict[str, Any]] = [
@@ -144,8 +146,13 @@ def plan(
             "method": stack.method.title,
             "why": stack.why,
             "seconds": stack.seconds,
+            "seconds_range": [stack.estimate.low, stack.estimate.high],
+            "all_stacks_seconds": stack.all_stacks.seconds,
             "bytes": stack.bytes,
-            "alternatives": [{"method": m, "seconds": s} for m, s in stack.others],
+            "alternatives": [
+                {"method": m, "seconds": s.seconds, "seconds_range": [s.low, s.high]}
+                for m, s in stack.others
+            ],
         }
         for stack in planned.stacks
     ]
@@ -159,6 +166,8 @@ def plan(
                 "workers": planned.workers,
                 "threads": planned.threads,
                 "seconds": planned.seconds,
+                "seconds_range": [planned.estimate.low, planned.estimate.high],
+                "remarks": remarks(asked, planned, left),
                 "bytes": _memory(planned, left),
                 "captured_bytes": captured,
                 "stacks": stacks,
@@ -177,42 +186,28 @@ def plan(
                 stack["left"],
                 stack["steps"],
                 stack["method"],
-                duration(stack["seconds"]),
+                str(planned.stacks[number - 1].estimate),
                 f"{stack['bytes'] / 2**20:.0f}",
                 stack["why"],
             )
             for number, stack in enumerate(stacks, 1)
         ],
     )
-    _print_alternatives(planned, stacks)
+    rows = method_rows(planned, left)
+    if rows:
+        click.echo("\nMethods, with the time for all listed stacks:")
+        print_table(["stacks", "method", "time", ""], rows)
     click.echo(
         f"\n{len(left)} of {counted(len(asked.runs), 'run')} to train, "
         f"{counted(planned.workers, 'worker')} with {counted(planned.threads, 'thread')} "
         f"on {planned.device}: "
-        f"about {duration(planned.seconds)}, {_memory(planned, left) / 2**20:,.0f} MiB"
+        f"about {planned.estimate}, {_memory(planned, left) / 2**20:,.0f} MiB"
     )
+    for line in remarks(asked, planned, left):
+        click.echo(line)
     if captured:
         click.echo(f"captures: about {captured / 1e6:,.1f} MB on disk")
     _print_estimates(speeds.estimates)
-
-
-def _print_alternatives(planned: Any, stacks: list[dict[str, Any]]) -> None:
-    """The alternative methods for each shape, once for stacks that share the choice."""
-    from ablab.execute.progress import duration
-
-    shapes: dict[str, tuple[list[int], float, tuple[tuple[str, float], ...]]] = {}
-    for number, (stack, data) in enumerate(zip(planned.stacks, stacks, strict=True), 1):
-        if stack.others and data["left"]:
-            entry = shapes.setdefault(stack.runs[0].stack_key, ([], 0.0, stack.others))
-            entry[0].append(number)
-    rows = [
-        (_ranges(numbers) if place == 0 else "", method, duration(seconds))
-        for numbers, _, others in shapes.values()
-        for place, (method, seconds) in enumerate(others)
-    ]
-    if rows:
-        click.echo("\nAlternatives, with the total time for all listed stacks:")
-        print_table(["stacks", "method", "time"], rows)
 
 
 def _print_estimates(estimates: list[dict[str, Any]]) -> None:
@@ -236,17 +231,6 @@ def _memory(planned: Any, left: dict[str, int]) -> int:
         stack.bytes for stack in planned.stacks if any(each.id in left for each in stack.runs)
     )
     return sum(sizes[-planned.workers :])
-
-
-def _ranges(numbers: list[int]) -> str:
-    """Ascending numbers, neighbours as a range: ``1-3, 7``."""
-    ranges: list[list[int]] = []
-    for number in numbers:
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
 
 
 def _several(names: list[str]) -> str:

@@ -2,14 +2,20 @@
 
 Modules:
 
+- ``accuracy``: how accurate estimates are.
 - ``balance``: divides stacks among processes.
 - ``cost``: counts the arithmetic, memory and kernel launches of a training step.
 - ``device``: devices and their memory.
+- ``division``: divides a group's runs into stacks, and estimates their time.
+- ``early_stops``: foresees where stop rules will end runs.
 - ``environment``: versions and hardware, for the logbook entry.
 - ``errors``: errors of runs and of processes.
+- ``estimate``: estimated durations with their ranges.
 - ``executor``: the interface of executors.
 - ``executors``: the shipped executors, one per file.
+- ``group``: groups of runs of equal shape, and the methods that could train them.
 - ``guest``: restores settings of the program that calls ablab.
+- ``machine``: what determines the speed of this machine.
 - ``measurements``: the file of measured speeds, which several processes change.
 - ``memory``: settings of the C library's allocator.
 - ``method_choice``: chooses the method that trains a group of runs.
@@ -19,6 +25,7 @@ Modules:
 - ``orchestrate``: runs an experiment from its checks to its last checkpoint.
 - ``pause``: pauses on SIGINT and SIGTERM.
 - ``plan``: stacks, methods and the number of processes.
+- ``plan_text``: a plan in words.
 - ``progress``: progress on standard error.
 - ``queue``: the queue of stacks that processes claim.
 - ``replay``: trains steps of a stored run again, with more statistics.
@@ -27,6 +34,7 @@ Modules:
 - ``setup``: sets up a claimed stack for training.
 - ``speeds``: measured and estimated speeds of this machine.
 - ``stop_rules``: applies stop rules to stored steps.
+- ``time_left``: the time left while an experiment is trained.
 - ``usage``: memory and load of a training process.
 - ``verify``: checks that a method agrees with the eager one and is fast enough.
 - ``worker``: the main function of a worker process.

@@ -2,19 +2,22 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from ablab.model.torch_internals import arithmetic, seen_operations
-from ablab.train.method import Method
+from ablab.train.method import STACK, Method
 from ablab.train.mixing import batch_mixing
 from ablab.train.run import Run
 from ablab.train.stack import Stack
+from ablab.watching.config import WatchConfig
 
 _SAMPLES = 8  # a batch of this size is enough to count a step
+_STACKED_SAMPLES = 2  # … and of this size to see whether runs can be stacked
 _METHOD = Method("solo", attention="plain")  # under which a step is counted
+_WATCH = WatchConfig()  # what is watched by default
 _COSTS: dict[str, "StepCost | str"] = {}
 
 
@@ -35,6 +38,7 @@ class StepCost:
             split.
         stateful: Whether two passes over the same batch differ. If so, no method agrees with
             another, and each run trains alone, eagerly.
+        unstackable: Why runs cannot be computed in one call, in one line; None if they can.
     """
 
     key: str
@@ -47,6 +51,7 @@ class StepCost:
     samples: int
     mixes_samples: bool = False
     stateful: bool = False
+    unstackable: str | None = None
 
     def bytes(self, runs: int, method: Method) -> int:
         """Bytes needed to train some runs: their state, and the activations of one call."""
@@ -64,6 +69,10 @@ def cost_key(run: Run) -> str:
         train.precision, train.loss.identity(), train.clip_norm is not None,
         train.recover is not None,
     ]  # fmt: skip
+    watch = run.watch
+    if isinstance(watch, WatchConfig):
+        watched = [watch.statistics, watch.every]
+        parts += watched if watched != [_WATCH.statistics, _WATCH.every] else []
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -79,7 +88,7 @@ def _count(run: Run, key: str) -> StepCost | str:
     samples = min(_SAMPLES, run.train.batch_size)
     # A single step: the batches of later steps would share its storage and be counted too.
     train = run.train.model_copy(update={"batch_size": samples, "steps": 1})
-    few = Run(run.id, run.task, run.model, train, run.seed)
+    few = Run(run.id, run.task, run.model, train, run.seed, sources=run.sources)
     saved: dict[int, int] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
@@ -96,6 +105,7 @@ def _count(run: Run, key: str) -> StepCost | str:
         ):
             stack.advance(1)
         mixing = batch_mixing(run)
+        unstackable = None if mixing.stateful else _why_not_stacked(few)
     except (Exception, SystemExit) as error:
         return f"{type(error).__name__}: {error}".splitlines()[0]
     scale = run.train.batch_size / samples
@@ -113,7 +123,26 @@ def _count(run: Run, key: str) -> StepCost | str:
         samples=run.train.batch_size,
         mixes_samples=samples > 1 and mixing.possible,
         stateful=mixing.stateful,
+        unstackable=unstackable,
     )
+
+
+def _why_not_stacked(run: Run) -> str | None:
+    """Why runs like this cannot be computed in one call, found by one step of two of them.
+
+    Only users' components are tried: ablab's own are tested under ``torch.vmap``. There is no rule
+    for torch's recurrent layers, for branches on values or for random numbers of torch's generator.
+    """
+    if not run.sources or not run.train.optimizer_config.stackable:
+        return None
+    samples = min(_STACKED_SAMPLES, run.train.batch_size)
+    train = run.train.model_copy(update={"batch_size": samples})
+    pair = [replace(run, train=train, seed=run.seed + offset) for offset in (0, 1)]
+    try:
+        Stack(pair, None, torch.device("cpu"), STACK).advance(1)
+    except (Exception, SystemExit) as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return None
 
 
 @dataclass

@@ -10,10 +10,13 @@ from filelock import FileLock
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from ablab.execute.accuracy import LATEST, Kind
+
 _MAX_ESTIMATES = 50
 _LOCK_SECONDS = 10.0  # after which measurements are not saved
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
 Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -43,16 +46,27 @@ class Estimate(TypedDict):
     name: str
     estimated: Finite
     measured: Finite
+    low: NotRequired[Finite]
+    high: NotRequired[Finite]
+
+
+class EvaluationTime(TypedDict):
+    """The measured seconds per evaluation of one run, and what the cost model says of it."""
+
+    seconds: Positive
+    prior: Positive
 
 
 class Measurements(TypedDict):
-    """The content of the file."""
+    """The content of the file; ``ratios`` are logarithms of actual to estimated durations."""
 
     steps: dict[str, MeasuredStep]
     compiled: dict[str, CompileTime]
     estimates: list[Estimate]
     start: NotRequired[Finite]
     power: NotRequired[Positive | None]
+    evaluations: NotRequired[dict[str, EvaluationTime]]
+    ratios: NotRequired[dict[str, list[Number]]]
 
 
 _CONTENT = TypeAdapter(Measurements)
@@ -91,6 +105,21 @@ def add_step(data: Measurements, key: str, entry: MeasuredStep, timed: bool) -> 
         if "strain" in before:
             entry["strain"] = before["strain"]
     data["steps"][key] = entry
+
+
+def add_evaluation(data: Measurements, key: str, entry: EvaluationTime) -> None:
+    """Adds the seconds of an evaluation, averaged with earlier ones because timings are noisy."""
+    known = data.setdefault("evaluations", {})
+    entry = entry.copy()
+    if key in known:
+        entry["seconds"] = math.sqrt(entry["seconds"] * known[key]["seconds"])
+    known[key] = entry
+
+
+def add_ratio(data: Measurements, kind: Kind, ratio: float) -> None:
+    """Adds the logarithm of an actual to an estimated duration; the oldest ones are dropped."""
+    ratios = data.setdefault("ratios", {})
+    ratios[kind] = [*ratios.get(kind, []), ratio][-LATEST:]
 
 
 def add_compiled(data: Measurements, key: str, entry: CompileTime) -> None:

@@ -2,13 +2,16 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 
 from ablab.execute.cost import StepCost
+from ablab.execute.division import group_estimate
+from ablab.execute.estimate import NO_TIME, Estimate
+from ablab.execute.group import Alternative, Group
 from ablab.execute.options import Options
 from ablab.execute.speeds import Speeds
 from ablab.train.method import SOLO, STACK, Method
@@ -16,6 +19,7 @@ from ablab.train.run import Run
 from ablab.train.stack import Stack
 
 STATEFUL = "the model carries state from one pass to the next"
+UNSTACKABLE = "cannot be stacked"
 MAX_WIDTH = 8  # runs per stack on a CPU, where wider stacks are no faster
 _MAX_WIDTH_GPU = 512
 # With at most this many tokens, the batch is the longer axis and vector lanes over samples pay off.
@@ -26,60 +30,11 @@ _PLAIN_TOKENS = 128
 # The tensors of a call should fit in a core's cache. A batch with more activation memory than this
 # is split into parts of about this many tokens.
 _UNSPLIT_BYTES, _PART_TOKENS = 6 * 2**20, 2048
-_SMALL_SECONDS = 5.0  # a group that takes less is not timed, so its method depends on no timing
-# Runs that go on keep their method, which makes them equal bit for bit, up to this cost.
-_SAME_FACTOR, _SAME_SECONDS = 2.0, 10.0
-_DOUBT = 0.95  # an unmeasured method must be estimated to take less than this fraction of solo's
-
-
-@dataclass(frozen=True)
-class Alternative:
-    """A method that a group could be trained by, with its estimated cost.
-
-    Attributes:
-        method: The method.
-        width: Runs per stack.
-        processes: The largest number of processes that train the group's stacks; each one compiles.
-        step_seconds: Seconds per step of one run.
-        compile_seconds: Seconds that each process spends compiling.
-        measured: Whether the step has been timed on this machine.
-        model_seconds: Seconds per step by the cost model alone, ignoring measurements.
-    """
-
-    method: Method
-    width: int
-    processes: int
-    step_seconds: float
-    compile_seconds: float
-    measured: bool
-    model_seconds: float
-
-    def seconds(self, run_steps: int) -> float:
-        """Seconds for all of the group's steps, summed over processes."""
-        return self.step_seconds * run_steps + self.compile_seconds * self.processes
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs of equal shape.
-
-    Attributes:
-        runs: The runs.
-        cost: The cost of one step, or the error in one line if a step raises.
-        left: Steps left to train, one number per run.
-        before: The method that trained the unfinished ones among them so far, if it was one and
-            the same.
-    """
-
-    runs: tuple[Run, ...]
-    cost: StepCost | str
-    left: tuple[int, ...]
-    before: Method | None = None
-
-    @property
-    def run_steps(self) -> int:
-        """Steps left, all runs together."""
-        return sum(self.left)
+_SMALL_SECONDS = 5.0  # the method of a group that takes less depends on no timing
+_TIMED_SECONDS = 0.3  # a group that takes less is not timed at all
+# Runs that go on keep their method, which makes them equal bit for bit, unless another one saves
+# this much and is faster beyond the uncertainty.
+_SAME_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -89,14 +44,19 @@ class Choice:
     Attributes:
         best: The chosen alternative; None if the group's step raises.
         fallback: The eager method to fall back to if the chosen one is compiled; else None.
-        others: The titles of the other methods, with the seconds that they would take.
+        seconds: How long the group takes by the chosen method.
+        others: The titles of the other methods that were considered, with how long the group takes
+            by them, shortest first. None is shorter than ``seconds``.
         why: The reason, in a few words.
+        apart: Why runs are trained alone although a stack was requested; None if they are not.
     """
 
     best: Alternative | None
     fallback: Method | None
-    others: tuple[tuple[str, float], ...]
+    seconds: Estimate
+    others: tuple[tuple[str, Estimate], ...]
     why: str
+    apart: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,33 +84,67 @@ class MethodChooser:
     deadline: float
 
     def choose(self, group: Group) -> Choice:
-        """Chooses the cheapest method of a group."""
+        """Chooses the method by which a group is done first, among those that it may use."""
         if isinstance(group.cost, str):  # training stores the complete error with the run
-            return Choice(None, None, (), f"its step raises {group.cost}")
-        found, run_steps = self._alternatives(group, group.cost), group.run_steps
-        best, fallback = cheapest(found, run_steps)
-        same = self._same_method(group, found, best)
-        if same is not None:
-            best = same
-            eager = [each for each in found if not each.method.compiled]
-            fallback = cheapest(eager, run_steps)[0] if same.method.compiled and eager else None
-        others = tuple(
-            (other.method.title, other.seconds(run_steps) / other.processes)
-            for other in sorted(found, key=lambda other: other.seconds(run_steps))
-            if other is not best
-        )
-        why = "continues as it began" if same is not None else self._why(best, found, group)
-        return Choice(best, None if fallback is None else fallback.method, others, why)
+            return Choice(None, None, NO_TIME, (), f"its step raises {group.cost}")
+        found = self._alternatives(group, group.cost)
+        share = math.ceil(self.workers / self.groups)
+        seconds = {each.method: group_estimate(group, each, self.workers, share) for each in found}
+
+        def cost(each: Alternative) -> float:
+            return seconds[each.method].seconds
+
+        eager = [each for each in found if not each.method.compiled]
+        few, same = _of_few_steps(eager, group), self._same_method(group, found, seconds)
+        only = few if same is None else same
+        if only is not None and not only.measured and not only.method.compiled:
+            timed = self._timed(group, group.cost, only)
+            if timed is not None:  # for the estimate; the choice is made
+                seconds[only.method] = group_estimate(group, timed, self.workers, share)
+                only = timed
+        considered = found if only is None else [only]
+        best = min(considered, key=cost)
+        fallback = min(eager, key=cost) if best.method.compiled and eager else None
+        others = sorted((each for each in considered if each is not best), key=cost)
+        rows = tuple((each.method.title, seconds[each.method]) for each in others)
+        why = self._why(best, rows, seconds[best.method], group)
+        if group.run_steps and len(considered) < len(found):
+            why = "few steps" if same is None else "continues as it began"
+        apart = None
+        if (
+            self.options.engine == "stack"
+            and group.cost.unstackable is not None
+            and not best.method.compiled
+        ):
+            apart = f"{STACK.title} fails: {group.cost.unstackable}"
+        fallback_method = None if fallback is None else fallback.method
+        return Choice(best, fallback_method, seconds[best.method], rows, why, apart)
+
+    def _timed(self, group: Group, cost: StepCost, chosen: Alternative) -> Alternative | None:
+        """A method with its time for a few steps; None if timing does not pay off or fails."""
+        worth = chosen.model_seconds * group.run_steps > _TIMED_SECONDS
+        if not worth or time.perf_counter() >= self.deadline:
+            return None
+        seconds = _timed(group.runs[: chosen.width], chosen.method, self.device)
+        if not seconds:
+            return None
+        threads, workers = self.threads, self.workers
+        self.speeds.note_step(cost, chosen.method, threads, workers, seconds, timed=True)
+        return self._alternative(group, cost, chosen.method, chosen.width, True)
 
     def _same_method(
-        self, group: Group, found: Sequence[Alternative], best: Alternative
+        self, group: Group, found: Sequence[Alternative], seconds: Mapping[Method, Estimate]
     ) -> Alternative | None:
-        """The method that a group's runs have been trained by, unless another is far faster."""
+        """The method that a group's runs have been trained by, unless another is surely faster."""
         same = next((each for each in found if each.method == group.before), None)
-        if same is None or same is best:
+        if same is None:
             return None
-        seconds, least = same.seconds(group.run_steps), best.seconds(group.run_steps)
-        return same if seconds <= _SAME_FACTOR * least + _SAME_SECONDS else None
+        own = seconds[same.method]
+        for other in seconds.values():
+            surely = other.high < own.seconds and other.seconds < own.low
+            if surely and own.seconds - other.seconds > _SAME_SECONDS:
+                return None
+        return same
 
     def _alternatives(self, group: Group, cost: StepCost) -> list[Alternative]:
         """All methods that can train a group, with their cost; times eager ones if it pays off."""
@@ -173,58 +167,64 @@ class MethodChooser:
             if method.engine == "stack":  # enough stacks to keep all processes busy
                 busy = math.ceil(len(runs) / math.ceil(workers / self.groups))
                 width = _evenly(len(runs), max(1, min(width, busy)))
-            found.append(
-                Alternative(
-                    method,
-                    width,
-                    min(workers, math.ceil(len(runs) / width)),
-                    speeds.step(cost, method, threads, workers),
-                    speeds.compile_seconds(cost, method),
-                    known,
-                    speeds.model_step(cost, method, threads),
-                )
-            )
+            found.append(self._alternative(group, cost, method, width, known))
         return found
 
-    def _why(self, best: Alternative, found: Sequence[Alternative], group: Group) -> str:
+    def _alternative(
+        self, group: Group, cost: StepCost, method: Method, width: int, known: bool
+    ) -> Alternative:
+        """A method with its cost for a group, in stacks of some width."""
+        speeds, threads, workers = self.speeds, self.threads, self.workers
+        step = speeds.step(cost, method, threads, workers)
+        samples = group.runs[0].train.evaluate.samples
+        return Alternative(
+            method,
+            width,
+            min(workers, math.ceil(len(group.runs) / width)),
+            step,
+            speeds.compile_seconds(cost, method),
+            known,
+            speeds.model_step(cost, method, threads),
+            speeds.step_factor(cost, method, threads, workers),
+            speeds.compile_factor(cost, method),
+            speeds.evaluation(cost, samples, method, threads, workers),
+            speeds.setup(method, width, step),
+        )
+
+    def _why(
+        self,
+        best: Alternative,
+        others: Sequence[tuple[str, Estimate]],
+        seconds: Estimate,
+        group: Group,
+    ) -> str:
         """The reason for the choice, in a few words."""
-        equal, run_steps = len(group.runs), group.run_steps
-        if isinstance(group.cost, StepCost) and group.cost.stateful:
+        equal = len(group.runs)
+        assert isinstance(group.cost, StepCost), "a method is chosen for a step that can be counted"
+        if group.cost.stateful:
             return STATEFUL
-        if len(found) == 1:
-            return "as requested" if self.options.engine != "auto" or equal > 1 else "a single run"
-        if not run_steps:
+        if group.cost.unstackable is not None and equal > 1:
+            return f"{UNSTACKABLE} ({group.cost.unstackable})"
+        if not group.run_steps:
             return "already trained"
-        others = (each for each in found if each is not best)
-        next_best = min(others, key=lambda each: each.seconds(run_steps))
-        gain = next_best.seconds(run_steps) / best.seconds(run_steps)
+        if not others:
+            return "as requested" if self.options.engine != "auto" or equal > 1 else "a single run"
+        title, least = others[0]
+        gain = least.seconds / seconds.seconds
+        doubt = ", within the uncertainty" if seconds.overlaps(least) else ""
         source = "measured" if best.measured else "estimated"
-        if gain < 1:  # the other one is faster by estimates alone, and not by much
-            title = next_best.method.title
-            return "few steps" if next_best.measured else f"{title} has not been measured"
-        return f"{gain:.2f}× the speed of {next_best.method.title}, {source}"
+        return f"{gain:.2f}× the speed of {title}, {source}{doubt}"
 
 
-def cheapest(
-    found: Sequence[Alternative], run_steps: int
-) -> tuple[Alternative, Alternative | None]:
-    """The cheapest alternative, and the eager fallback if that one is compiled.
+def _of_few_steps(eager: Sequence[Alternative], group: Group) -> Alternative | None:
+    """The method of a group that takes only seconds; None for any other group.
 
-    If nothing was measured and the gain is small, solo is chosen. For a group that takes only
-    seconds the cost model decides, so that repeating the command always trains in the same way.
+    The cost model alone decides, so that repeating the command always trains in the same way.
     """
-    eager = [each for each in found if not each.method.compiled]
     reference = next((each for each in eager if each.method == SOLO), None)
-    if reference is not None and reference.model_seconds * run_steps <= _SMALL_SECONDS:
-        return min(eager, key=lambda each: each.model_seconds), None
-
-    def cost(each: Alternative) -> float:
-        doubt = 1.0 if each.measured or each.method.engine == "solo" else 1 / _DOUBT
-        return each.seconds(run_steps) * doubt
-
-    best = min(found, key=cost)
-    fallback = min(eager, key=cost) if best.method.compiled and eager else None
-    return best, fallback
+    if reference is None or reference.model_seconds * group.run_steps > _SMALL_SECONDS:
+        return None
+    return min(eager, key=lambda each: each.model_seconds)
 
 
 def _methods(runs: int, cost: StepCost, options: Options, device: torch.device) -> list[Method]:
@@ -232,6 +232,8 @@ def _methods(runs: int, cost: StepCost, options: Options, device: torch.device) 
     on_cpu = device.type == "cpu"
     if cost.stateful:
         return [SOLO]
+    if cost.unstackable is not None:
+        options = replace(options, engine="solo")
     engines: list[Method] = []
     if options.engine in ("auto", "solo") and (options.engine == "solo" or runs == 1 or on_cpu):
         engines.append(SOLO)

@@ -8,8 +8,9 @@ from typing import Any
 
 from ablab.config.source_digest import check_sources
 from ablab.config.wording import counted
-from ablab.execute.cost import count_cost
+from ablab.execute.cost import StepCost, count_cost
 from ablab.execute.device import find_device
+from ablab.execute.early_stops import expected_stops
 from ablab.execute.environment import environment
 from ablab.execute.executor import find_executor, make_executor
 from ablab.execute.guest import as_guest
@@ -19,12 +20,14 @@ from ablab.execute.new_runs import why_new
 from ablab.execute.observers import check_captures, check_queries, runs_with_fewer_statistics
 from ablab.execute.options import Options
 from ablab.execute.plan import Plan, check_memory, make_plan
-from ablab.execute.progress import Reporter, duration
+from ablab.execute.plan_text import alone_lines, stop_lines, summary
+from ablab.execute.progress import Reporter
 from ablab.execute.queue import StackQueue, steps_left
 from ablab.execute.resume import last_methods
 from ablab.execute.samples import sample_texts
 from ablab.execute.speeds import Speeds, persist_compiled_programs
 from ablab.execute.stop_rules import apply_stop_rules
+from ablab.execute.time_left import TimeLeft
 from ablab.experiments.experiment import Experiment
 from ablab.store.compaction import compact
 from ablab.store.expected import stamp
@@ -105,18 +108,15 @@ def orchestrate(
         sample_texts(opened, record, asked, reporter.message)
         return TrainedExperiment(opened, record, 0, True)
     reporter.message(f"{asked.name}: planning")
-    retain_freed_memory()
-    persist_compiled_programs()
     speeds = Speeds()
-    plan = make_plan(asked.runs, options, left, speeds, methods_before(asked, opened.path))
+    plan = _planned(asked, opened, options, left, speeds)
     speeds.save()
-    reporter.message(summary(asked, plan, left))
-    for stack in {stack.why: stack for stack in plan.stacks if stack.why == STATEFUL}.values():
-        text = f"runs like {stack.runs[0].id} train alone, eagerly: {STATEFUL}"
-        reporter.warn(f"{text} (ablab doctor says more)")
+    _announce(asked, plan, left, reporter)
     labels = {run.id: variant.label for variant in asked.variants for run in variant.runs}
-    reporter.start(left, {run.id: run.train.steps for run in asked.runs}, labels)
-    report = _SpeedRecorder(asked, plan, speeds, reporter).report
+    steps = {run.id: run.train.steps for run in asked.runs}
+    time_left = TimeLeft(plan, steps, left)
+    reporter.start(left, steps, labels, time_left.seconds)
+    report = _SpeedRecorder(asked, plan, speeds, reporter, time_left).report
     queue = StackQueue(opened, record.id, asked.definition, plan, report, should_pause)
     began = time.monotonic()
     try:
@@ -124,13 +124,37 @@ def orchestrate(
     finally:
         reporter.close()
     if complete:
-        speeds.note_estimate(asked.name, plan.seconds, time.monotonic() - began)
+        spent, ends = time.monotonic() - began, (plan.estimate.low, plan.estimate.high)
+        speeds.note_estimate(asked.name, plan.seconds, spent, ends)
     speeds.save()
     apply_stop_rules(opened, record.id, asked.runs)  # to runs that another process has trained
     compact(opened)
     if complete:
         sample_texts(opened, record, asked, reporter.message)
     return TrainedExperiment(opened, record, len(left), complete)
+
+
+def _planned(
+    asked: Experiment, store: Store, options: Options, left: dict[str, int], speeds: Speeds
+) -> Plan:
+    """The plan by which the missing steps are trained."""
+    retain_freed_memory()
+    persist_compiled_programs()
+    before, stops = methods_before(asked, store.path), expected_stops(asked, store.path)
+    return make_plan(asked.runs, options, left, speeds, before, stops)
+
+
+def _announce(asked: Experiment, plan: Plan, left: dict[str, int], reporter: Reporter) -> None:
+    """Says what will be trained and how."""
+    reporter.message(summary(asked, plan, left))
+    for line in (*stop_lines(asked, plan, left), *alone_lines(plan, left)):
+        reporter.message(line)
+    for stack in {stack.why: stack for stack in plan.stacks if stack.why == STATEFUL}.values():
+        text = f"runs like {stack.runs[0].id} train alone, eagerly: {STATEFUL}"
+        reporter.warn(f"{text} (ablab doctor says more)")
+    for stack in {stack.apart: stack for stack in plan.stacks if stack.apart}.values():
+        text = "training eagerly, one run at a time, instead"
+        reporter.warn(f"runs like {stack.runs[0].id}: {stack.apart}; {text}")
 
 
 def _register(
@@ -156,9 +180,17 @@ def _register(
 class _SpeedRecorder:
     """Forwards events to a reporter and records the speed of this machine."""
 
-    def __init__(self, asked: Experiment, plan: Plan, speeds: Speeds, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        asked: Experiment,
+        plan: Plan,
+        speeds: Speeds,
+        reporter: Reporter,
+        time_left: TimeLeft,
+    ) -> None:
         self._runs = {run.id: run for run in asked.runs}
         self._plan, self._speeds, self._reporter = plan, speeds, reporter
+        self._time_left = time_left
         self._began: float | None = time.monotonic()
         self._told: set[str] = set()
 
@@ -167,6 +199,7 @@ class _SpeedRecorder:
         if event.get("about") in self._told:  # another stack has said the same
             return
         self._told |= {event["about"]} if "about" in event else set()
+        self._time_left.event(event)
         self._reporter.event(event)
         if event["event"] == "claimed" and self._began is not None:
             if self._plan.workers > 1:
@@ -177,11 +210,19 @@ class _SpeedRecorder:
         cost = count_cost(self._runs[event["run"]])
         if isinstance(cost, str):  # the step could not be counted, though it trains
             return
-        method, plan = Method(**event["method"]), self._plan
+        self._note(event, cost)
+
+    def _note(self, event: dict[str, Any], cost: StepCost) -> None:
+        """Records how long a stack took."""
+        method, plan, speeds = Method(**event["method"]), self._plan, self._speeds
         seconds = event["seconds"] / event["run_steps"]
-        self._speeds.note_step(cost, method, plan.threads, plan.workers, seconds)
+        speeds.note_step(cost, method, plan.threads, plan.workers, seconds)
         if event["compile_seconds"]:
-            self._speeds.note_compiled(cost, method, event["compile_seconds"])
+            speeds.note_compiled(cost, method, event["compile_seconds"])
+        samples = self._runs[event["run"]].train.evaluate.samples
+        seconds_each = event["evaluation_seconds"]
+        speeds.note_evaluation(cost, samples, method, plan.threads, plan.workers, seconds_each)
+        speeds.note_setup(method, event["runs"], seconds, event["setup_seconds"])
 
 
 def against_stored(asked: Experiment, path: str | Path) -> tuple[Experiment, str | None]:
@@ -250,17 +291,3 @@ def methods_before(asked: Experiment, path: str | Path) -> dict[str, Method]:
     found = last_methods(store, asked.runs)
     store.close()
     return found
-
-
-def summary(asked: Experiment, plan: Plan, left: dict[str, int]) -> str:
-    """The plan in one line, shown before training starts."""
-    stacks = [stack for stack in plan.stacks if any(run.id in left for run in stack.runs)]
-    memory = sum(sorted(stack.bytes for stack in stacks)[-plan.workers :])
-    processes = "this process" if plan.workers == 1 else f"{plan.workers} worker processes"
-    done = len(asked.runs) - len(left)
-    return (
-        f"{asked.name}: training {counted(len(left), 'run')} in {counted(len(stacks), 'stack')}"
-        + (f" ({done} already done)" if done else "")
-        + f" with {processes} on {plan.device}; about {duration(plan.seconds)}, "
-        f"{memory / 2**20:,.0f} MiB"
-    )

@@ -2,16 +2,21 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import psutil
 import torch
 
 from ablab.config import InputError, Problem, ticking
-from ablab.execute.balance import WorkItem, balance, makespan
+from ablab.execute.balance import balance
 from ablab.execute.cost import count_cost
 from ablab.execute.device import device_count, device_memory, find_device
-from ablab.execute.method_choice import Alternative, Choice, Group, MethodChooser
+from ablab.execute.division import is_large, makespan_estimate, stack_estimates, work_items
+from ablab.execute.early_stops import ExpectedStop
+from ablab.execute.estimate import NO_TIME, Estimate
+from ablab.execute.group import Group
+from ablab.execute.machine import busy_slowdown
+from ablab.execute.method_choice import Choice, MethodChooser
 from ablab.execute.options import Compiling, Options, cpu_count, threads_each
 from ablab.execute.speeds import Speeds
 from ablab.train.method import SOLO, Method
@@ -19,7 +24,6 @@ from ablab.train.run import Run, by_stack_key
 
 _MEMORY_SHARE = 0.5  # the fraction of the device's memory that all workers together may use
 _MIN_PROCESS_SECONDS = 10.0  # with less work per process, starting processes costs more
-_LARGE = 4  # with this many stacks per worker, the shortest are trained first
 _COPIES = 3  # of the parameters that even the smallest step needs
 _TIMING_SECONDS = 3.0  # time limit for measuring steps of unknown shapes
 
@@ -37,7 +41,11 @@ class PlannedStack:
         why: The reason for the method.
         bytes: The estimated memory.
         seconds: The estimated seconds left to train in one process.
-        others: The other methods' titles, with their estimated seconds.
+        others: The titles of the other methods that were considered, with how long all stacks of
+            this shape would take by them.
+        estimate: The seconds with their range.
+        all_stacks: How long all stacks of this shape take by the chosen method.
+        apart: Why its runs are trained alone although a stack was requested; None if they are not.
     """
 
     runs: tuple[Run, ...]
@@ -46,7 +54,10 @@ class PlannedStack:
     why: str
     bytes: int
     seconds: float = 0.0
-    others: tuple[tuple[str, float], ...] = ()
+    others: tuple[tuple[str, Estimate], ...] = ()
+    estimate: Estimate = NO_TIME
+    all_stacks: Estimate = NO_TIME
+    apart: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,12 @@ class Plan:
         threads: Threads per process.
         seconds: The estimated wall-clock seconds until all processes are done.
         compiling: The user's option whether to compile steps.
+        estimate: The seconds with their range.
+        otherwise: Another number of processes that was considered, with the seconds that it would
+            take; None if no other was.
+        stops: Where stop rules will probably end runs, by run id.
+        slowdown: How many times as long training takes if other processes go on using the machine
+            as they do now, which the upper end of ``estimate`` includes.
     """
 
     stacks: tuple[PlannedStack, ...]
@@ -68,6 +85,10 @@ class Plan:
     threads: int
     seconds: float = 0.0
     compiling: Compiling = "auto"
+    estimate: Estimate = NO_TIME
+    otherwise: tuple[int, Estimate] | None = None
+    stops: Mapping[str, ExpectedStop] = field(default_factory=dict)
+    slowdown: float = 1.0
 
 
 def make_plan(
@@ -76,6 +97,7 @@ def make_plan(
     left: Mapping[str, int],
     speeds: Speeds,
     before: Mapping[str, Method] | None = None,
+    stops: Mapping[str, ExpectedStop] | None = None,
 ) -> Plan:
     """Forms stacks of runs with equal shapes and operations, and chooses a method for each.
 
@@ -85,7 +107,8 @@ def make_plan(
         left: Steps left to train, by run id.
         speeds: The known speeds of this machine; new timings are recorded in it.
         before: The methods that have trained runs so far, by run id. Unless the options exclude
-            them or another one is far faster, runs keep their method.
+            them or another one is faster beyond the uncertainty, runs keep their method.
+        stops: Where stop rules will probably end runs, by run id.
 
     Raises:
         InputError: This machine does not have the requested device.
@@ -98,6 +121,7 @@ def make_plan(
             count_cost(group[0]),
             tuple(left.get(run.id, 0) for run in group),
             _only([(before or {}).get(run.id) for run in group if left.get(run.id)]),
+            tuple((stops or {}).get(run.id) for run in group),
         )
         for group in ticking(members, len(members), "planning", "shape")
     ]
@@ -105,15 +129,36 @@ def make_plan(
     planner = _Planner(groups, options, device, speeds)
     try:
         if options.workers is not None:
-            return planner.plan(options.workers)
+            return _finished(planner.plan(options.workers), stops)
         widest = cpu_count() if device.type == "cpu" else device_count(device)
         plan = planner.plan(widest)
         open_stacks = sum(any(left.get(run.id) for run in stack.runs) for stack in plan.stacks)
         work = sum(stack.seconds for stack in plan.stacks)
         workers = max(1, min(widest, open_stacks, int(work // _MIN_PROCESS_SECONDS)))
-        return plan if workers == widest else planner.plan(workers)
+        if workers != widest:
+            plan = _faster(planner.plan(workers), plan)
+        return _finished(plan, stops)
     finally:
         torch.set_num_threads(threads_before)
+
+
+def _finished(plan: Plan, stops: Mapping[str, ExpectedStop] | None) -> Plan:
+    """The plan with what is known beside its stacks."""
+    on_cpu = plan.device == "cpu"
+    slowdown = busy_slowdown(plan.workers * plan.threads) if on_cpu else 1.0
+    estimate = replace(plan.estimate, high=plan.estimate.high * slowdown)
+    return replace(plan, estimate=estimate, stops=dict(stops or {}), slowdown=slowdown)
+
+
+def _faster(fewer: Plan, more: Plan) -> Plan:
+    """The faster one of two plans; the one with fewer processes if it takes only seconds.
+
+    Which one is faster depends on timings. A small grid does not, so that repeating its command
+    trains it in the same way.
+    """
+    if fewer.seconds <= max(_MIN_PROCESS_SECONDS, more.seconds):
+        return replace(fewer, otherwise=(more.workers, more.estimate))
+    return replace(more, otherwise=(fewer.workers, fewer.estimate))
 
 
 def _only(methods: Sequence[Method | None]) -> Method | None:
@@ -175,9 +220,9 @@ class _Planner:
         items = [
             item
             for number, (group, choice) in enumerate(choices)
-            for item in self._items(number, group, choice.best)
+            for item in work_items(number, group, choice.best)
         ]
-        large = len(items) >= _LARGE * workers
+        large = is_large(len(items), workers)
         if not large:
             items = balance(items, workers)
         widths: dict[int, list[int]] = {}
@@ -190,55 +235,39 @@ class _Planner:
             # Shortest first in a large grid, for early results. Else longest first, so that the
             # processes end together.
             stacks.sort(key=lambda each: each.seconds, reverse=not large)
-        seconds = makespan((stack.seconds for stack in stacks), workers)
-        if seconds:
-            seconds += self._speeds.start_seconds(workers)
-        compiling = self._options.compiling
-        return Plan(tuple(stacks), self._device.type, workers, threads, seconds, compiling)
-
-    def _items(self, number: int, group: Group, best: Alternative | None) -> list[WorkItem]:
-        """A group's runs in stacks of the chosen width, with the seconds that they take."""
-        runs = group.runs
-        if best is None:
-            return [WorkItem(number, 1, 0.0)] * len(runs)
-        seconds = best.step_seconds * sum(run.train.steps for run in runs) / len(runs)
-        return [
-            WorkItem(
-                number,
-                min(best.width, len(runs) - start),
-                seconds,
-                best.compile_seconds,
-                best.method.rows == 1,  # one run per call, so the width does not matter
-            )
-            for start in range(0, len(runs), best.width)
-        ]
+        estimate = makespan_estimate([stack.estimate for stack in stacks], workers)
+        if estimate.seconds:
+            estimate += self._speeds.start(workers)
+        return Plan(
+            tuple(stacks), self._device.type, workers, threads,
+            estimate.seconds, self._options.compiling, estimate,
+        )  # fmt: skip
 
     def _stacks(
         self, group: Group, choice: Choice, widths: Sequence[int], workers: int
     ) -> list[PlannedStack]:
         """A group's stacks, of the given widths."""
         best = choice.best
+        if best is None or isinstance(group.cost, str):
+            alone = (PlannedStack((run,), SOLO, None, choice.why, 0) for run in group.runs)
+            return list(alone)
+        estimates = stack_estimates(group, best, widths, workers)
         stacks: list[PlannedStack] = []
-        start = compiling = 0
-        for width in widths:
-            part = slice(start, start + width)
-            start += width
-            if best is None or isinstance(group.cost, str):
-                stacks.append(PlannedStack(group.runs[part], SOLO, None, choice.why, 0))
-                continue
-            steps = sum(group.left[part])
-            # Each process that trains one of the group's stacks compiles its own program.
-            compiles = steps > 0 and compiling < min(workers, len(widths))
-            compiling += compiles
+        start = 0
+        for width, estimate in zip(widths, estimates, strict=True):
             stacks.append(
                 PlannedStack(
-                    group.runs[part],
+                    group.runs[start : start + width],
                     best.method,
                     choice.fallback,
                     choice.why,
                     group.cost.bytes(width, best.method),
-                    best.step_seconds * steps + best.compile_seconds * compiles,
+                    estimate.seconds,
                     choice.others,
+                    estimate,
+                    choice.seconds,
+                    choice.apart,
                 )
             )
+            start += width
         return stacks

@@ -3,6 +3,7 @@
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -13,7 +14,6 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 from ablab.config import counted
@@ -24,14 +24,22 @@ _LINE_SECONDS = 10.0
 class Reporter(ABC):
     """Shows what happens while an experiment is trained."""
 
-    def start(self, left: dict[str, int], steps: dict[str, int], labels: dict[str, str]) -> None:
+    def start(
+        self,
+        left: dict[str, int],
+        steps: dict[str, int],
+        labels: dict[str, str],
+        time_left: Callable[[], float | None] = lambda: None,
+    ) -> None:
         """Starts the display.
 
         Args:
             left: Steps left to train, by run id.
             steps: Steps requested, by run id.
             labels: The label of each run's variant, by run id.
+            time_left: The estimated seconds left, or None while nothing has been measured.
         """
+        self._time_left = time_left
         self._left = dict(left)
         self._steps = steps
         self._labels = labels
@@ -73,6 +81,13 @@ class Reporter(ABC):
     def done(self) -> int:
         """Run-steps trained so far."""
         return self._total - sum(self._left.values())
+
+    def time_left(self) -> str:
+        """The time left in words; ``?`` while nothing has been measured."""
+        seconds = self._time_left()
+        if self.done == self._total:
+            seconds = 0.0
+        return "?" if seconds is None else duration(seconds)
 
     def name(self, event: dict[str, Any]) -> str:
         """A stack's name: the variant of its first run, and its number of runs."""
@@ -122,9 +137,8 @@ class LineReporter(Reporter):
             self._last = now
             share = self.done / self._total if self._total else 1.0
             spent = now - self._began
-            remaining = spent / share - spent if share else 0.0
             self.message(
-                f"{share:4.0%}  {duration(spent)} spent, {duration(remaining)} left  "
+                f"{share:4.0%}  {duration(spent)} spent, {self.time_left()} left  "
                 f"{self.name(event)}: step {event['step']}, train loss {event['loss']:.4f}"
             )
 
@@ -143,28 +157,37 @@ class BarReporter(Reporter):
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=Console(file=stream),
             transient=True,
         )
         self._stacks: dict[int, TaskID] = {}
 
-    def start(self, left: dict[str, int], steps: dict[str, int], labels: dict[str, str]) -> None:
+    def start(
+        self,
+        left: dict[str, int],
+        steps: dict[str, int],
+        labels: dict[str, str],
+        time_left: Callable[[], float | None] = lambda: None,
+    ) -> None:
         """Shows the bar for all steps."""
-        super().start(left, steps, labels)
-        self._total_bar = self._bar.add_task("run-steps", total=self._total, note="")
+        super().start(left, steps, labels, time_left)
+        total = self._total
+        self._total_bar = self._bar.add_task("run-steps", total=total, note="", left="")
         self._bar.start()
 
     def progress(self, event: dict[str, Any]) -> None:
         """Moves the bars."""
         number, steps = event["stack"], self._steps[event["ids"][0]]
         if number not in self._stacks:
-            self._stacks[number] = self._bar.add_task(self.name(event), total=steps, note="")
+            name = self.name(event)
+            self._stacks[number] = self._bar.add_task(name, total=steps, note="", left="")
         stack = self._stacks[number]
         self._bar.update(stack, completed=event["step"], note=f"loss {event['loss']:.4f}")
         if event["step"] >= steps:
             self._bar.update(stack, visible=False)
-        self._bar.update(self._total_bar, completed=self.done)
+        left = f"{self.time_left()} left"
+        self._bar.update(self._total_bar, completed=self.done, left=left)
 
     def message(self, text: str) -> None:
         """Prints a message above the bars."""

@@ -29,7 +29,7 @@ from ablab.train.method import SOLO, STACK, Method
 from ablab.train.run import Run
 from ablab.train.stack import RunState, Stack, initial_model
 from ablab.watching.captures import capture, capture_bytes, capture_names, probe_tokens
-from ablab.watching.columns import check_patterns, every_column
+from ablab.watching.columns import check_patterns, choose_columns, every_column
 from ablab.watching.config import WatchConfig
 from ablab.watching.shadow import Shadow
 from ablab.watching.sites import Site
@@ -73,6 +73,19 @@ class ReplayRequest:
             return []
         spacing = self.capture_every or max(1, (self.last - self.first) // _CAPTURES)
         return list(range(self.first, self.last + 1, spacing))
+
+    def latest_start(self, compares_gradients: bool) -> int:
+        """The latest step whose snapshot a replay can start from.
+
+        Step A is trained from the state after step A - 1. Tensors that are captured after step A
+        are those of its own snapshot.
+
+        Args:
+            compares_gradients: Whether a statistic of step A needs the gradient of step A - 1.
+        """
+        if self.captures and not self.statistics:
+            return self.first
+        return max(0, self.first - (2 if compares_gradients else 1))
 
 
 @dataclass(frozen=True)
@@ -156,15 +169,17 @@ def replay(
         )
     there = watchable(run)
     sites, layout, watched = there.sites, there.layout, there.watched_state
-    check_patterns(request.statistics, every_column(request.statistics, sites, layout, watched))
+    every = every_column(request.statistics, sites, layout, watched)
+    check_patterns(request.statistics, every)
+    columns = choose_columns(request.statistics, every)
+    latest = request.latest_start(any(each.reducer.given == "gradients" for each in columns))
     names = capture_names(request.captures, sites, layout, watched)
     capture_size = capture_bytes(names, sites, layout, request.samples, there.item)
     needed = capture_size * len(request.captured())
     check_space(store.path, needed, "captures")
     retain_freed_memory()
     persist_compiled_programs()
-    # One step earlier than requested, because some statistics need the previous step.
-    state = last_state(store, run, layout, there.state_names, max(0, request.first - 2))
+    state = last_state(store, run, layout, there.state_names, latest)
     if state is None:
         state, note = state_of_step_0(store, run, layout)
     else:
@@ -226,6 +241,8 @@ class _Replay:
         methods: list[str] = []
         shadow: Shadow | None = None
         due = request.captured()
+        if start in due:
+            self._save_capture(Stack([self._run], [state], self._device, SOLO))
         for segment, last in self._pieces(start):
             torch.set_num_threads(segment.get("threads", torch.get_num_threads()))
             stack = self._stack(segment, state)
@@ -235,7 +252,7 @@ class _Replay:
             elif request.statistics:
                 shadow = self._shadow(stack)
             while stack.step < last:
-                # One step earlier than requested, because some statistics need the previous step.
+                # From one step earlier, because some statistics need the gradient of that step.
                 by_step = shadow is not None and stack.step + 1 >= request.first - 1
                 found = shadow.step() if shadow is not None and by_step else None
                 steps = 1 if by_step else self._stride(stack, last)

@@ -73,6 +73,8 @@ def set_up(
         PauseError: A pause was requested while a program was being compiled.
         ApartError: The runs have to be trained one at a time.
     """
+    entered = time.perf_counter()
+    apart = apart or claim.planned.apart
     rules, history = stop_rules(queue.store, queue.experiment, group)
     left = [(run, state) for run, state in group if run.id not in history.stopped]
     if not left:
@@ -99,7 +101,7 @@ def set_up(
     stack.collector = collector(stack)
     stack.narrowed = lambda: _verify_narrowed(stack, queue.report)
     observers = make_observers(stack, watch, queue.store, queue.report)
-    progress, usage = _Progress(queue, claim.number, stack), Usage(stack.device)
+    progress, usage = _Progress(queue, claim.number, stack, entered), Usage(stack.device)
     checkpointer = StoreCheckpointer(
         queue.store, owner, queue.experiment,
         _facts(stack, queue.plan.device, watch) | found.facts(),
@@ -159,20 +161,30 @@ def _facts(stack: Stack, device: str, watch: WatchConfig) -> dict[str, Any]:
 
 @dataclass
 class _Progress:
-    """Reports a stack's progress, and measures its pace in steps times runs."""
+    """Reports a stack's progress, and measures its pace in steps times runs.
+
+    Attributes:
+        queue: The queue that is reported to.
+        number: The stack's number.
+        stack: The stack.
+        entered: When its setup began (``time.perf_counter``).
+    """
 
     queue: StackQueue
     number: int
     stack: Stack
+    entered: float
     ids: list[str] = field(init=False)
+    first: int = field(init=False)
     step: int = field(init=False)
     run_steps: int = 0
     began: float = field(default_factory=time.perf_counter)
     seconds: float = 0.0
+    evaluating: float = 0.0  # of these
 
     def __post_init__(self) -> None:
         self.ids = [run.id for run in self.stack.runs]
-        self.step = self.stack.step
+        self.first = self.step = self.stack.step
 
     def note(self, step: int, width: int, loss: float) -> None:
         """Reports progress; called at every logged step.
@@ -185,6 +197,7 @@ class _Progress:
         self.run_steps += (step - self.step) * width
         self.step = step
         self.seconds = time.perf_counter() - self.began
+        self.evaluating = self.stack.timings.seconds("evaluate")
         self.queue.report(
             {
                 "event": "progress",
@@ -198,14 +211,23 @@ class _Progress:
 
     def done(self, finished: bool) -> None:
         """Reports the pace of the stack, and that its runs ended if they did."""
+        timings, compiling = self.stack.timings, self.stack.compile_seconds
+        evaluated = timings.seconds("evaluate")
+        whole = time.perf_counter() - self.entered
+        width = self.run_steps / max(1, self.step - self.first)  # on average
+        evaluations = timings.count("evaluate") * width
         self.queue.report(
             {
                 "event": "pace",
+                "stack": self.number,
                 "run": self.ids[0],
+                "runs": len(self.ids),
                 "method": asdict(self.stack.method),
                 "run_steps": self.run_steps,
-                "seconds": self.seconds,
-                "compile_seconds": self.stack.compile_seconds,
+                "seconds": self.seconds - self.evaluating,
+                "compile_seconds": compiling,
+                "evaluation_seconds": evaluated / evaluations if evaluations else 0.0,
+                "setup_seconds": whole - compiling - evaluated - (self.seconds - self.evaluating),
             }
         )
         if finished:

@@ -4,11 +4,9 @@ Measurements are stored in one small file per machine and torch version in ``ABL
 default the user's cache folder). They make later plans more accurate.
 """
 
-import hashlib
 import json
 import math
 import os
-import platform
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,21 +18,26 @@ import torch
 
 from ablab.config.cache import PROGRAMS, cache_folder
 from ablab.config.files import WriteError, write_text_atomically
+from ablab.execute import measurements
+from ablab.execute.accuracy import Kind, correction, factor
 from ablab.execute.cost import StepCost
+from ablab.execute.estimate import Estimate
+from ablab.execute.machine import machine_digest
 from ablab.execute.measurements import (
     CompileTime,
-    Estimate,
+    EvaluationTime,
     MeasuredStep,
     Measurements,
     add_compiled,
     add_estimate,
+    add_evaluation,
+    add_ratio,
     add_start,
     add_step,
     locked,
     read_measurements,
 )
-from ablab.execute.options import cpu_count
-from ablab.train.method import Method
+from ablab.train.method import SOLO, Method
 
 # Seconds of a step, measured on one core that multiplies 512 × 512 matrices in _REFERENCE seconds
 # (docs/decisions/0006): per kernel launch, per byte of activation memory, per operation in products
@@ -46,7 +49,9 @@ _INNERMOST = (2e-6, 2e-10, 1.25e-11, 1.25e-10)
 _THREADS_GAIN = 0.55  # the speedup from each further thread, except for launches
 _COMPILE_PER_LAUNCH, _COMPILE_WARM = 0.11, 2.5  # seconds
 _START_SECONDS = 4.0  # of a worker process
-_STEP_VERSION = 2  # increment it if a change of ablab makes steps faster or slower
+# Before a stack's first step and after its last: seconds, and passes per run to verify its method.
+_SETUP_SECONDS, _VERIFYING_PASSES = 0.3, 6
+_FORWARD = 1 / 3  # the part of a step's cost that an evaluation of as many samples has
 
 
 def persist_compiled_programs() -> None:
@@ -65,7 +70,7 @@ class Speeds:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path or cache_folder() / f"speeds-{_machine()}.json"
+        self._path = path or cache_folder() / f"speeds-{machine_digest()}.json"
         self._data = read_measurements(self._path)
         self._product_seconds = self._data.get("power")
         self._notes: list[Callable[[Measurements], None]] = []  # not saved yet
@@ -125,6 +130,28 @@ class Speeds:
         ]
         return seconds * math.exp(sum(strains) / (len(strains) + 1))
 
+    def step_factor(self, cost: StepCost, method: Method, threads: int, workers: int) -> float:
+        """By which factor :meth:`step` may be wrong in either direction."""
+        return self._factor(self._kind(_key(cost.key, method, threads, workers)))
+
+    def _kind(self, key: str) -> Kind:
+        known = self._data["steps"].get(key)
+        if known is None:
+            return "model"
+        return "timed" if known.get("timed") else "measured"
+
+    def _ratios(self, kind: Kind) -> list[float]:
+        return self._data.get("ratios", {}).get(kind, [])
+
+    def _factor(self, kind: Kind) -> float:
+        return factor(kind, self._ratios(kind))
+
+    def _corrected(self, kind: Kind, guess: float) -> Estimate:
+        """A guess, corrected by how wrong such guesses were."""
+        ratios = self._ratios(kind)
+        corrected = correction(ratios)
+        return Estimate.within(guess * corrected, factor(kind, ratios, math.log(corrected)))
+
     def knows(self, cost: StepCost, method: Method, threads: int, workers: int) -> bool:
         """Whether this combination has been measured."""
         return _key(cost.key, method, threads, workers) in self._data["steps"]
@@ -162,6 +189,9 @@ class Speeds:
             "counts": _counts(cost),
         }
         key = _key(cost.key, method, threads, workers)
+        if not timed:
+            ratio = math.log(seconds / self.step(cost, method, threads, workers))
+            self._note(partial(add_ratio, kind=self._kind(key), ratio=ratio))
         self._note(partial(add_step, key=key, entry=entry, timed=timed))
 
     def compile_seconds(self, cost: StepCost, method: Method) -> float:
@@ -170,34 +200,131 @@ class Speeds:
             return 0.0
         known = self._data["compiled"]
         if _compiled_key(cost, method) in known:
-            return _COMPILE_WARM
+            return self._corrected("loading", _COMPILE_WARM).seconds
         guess = _COMPILE_PER_LAUNCH * cost.kernel_launches
         ratios = [math.log(each["seconds"] / each["guess"]) for each in known.values()]
         return guess * math.exp(sum(ratios) / (len(ratios) + 1))
+
+    def compile_factor(self, cost: StepCost, method: Method) -> float:
+        """By which factor :meth:`compile_seconds` may be wrong in either direction."""
+        if _compiled_key(cost, method) in self._data["compiled"]:
+            loading = self._corrected("loading", _COMPILE_WARM)
+            return loading.high / loading.seconds
+        return self._factor("compiling")
 
     def note_compiled(self, cost: StepCost, method: Method, seconds: float) -> None:
         """Records that a method was compiled, and how long the first time took."""
         guess = _COMPILE_PER_LAUNCH * cost.kernel_launches
         entry: CompileTime = {"seconds": max(seconds, 0.1), "guess": guess}
         key = _compiled_key(cost, method)
+        if key in self._data["compiled"]:
+            ratio = math.log(entry["seconds"] / _COMPILE_WARM)
+            self._note(partial(add_ratio, kind="loading", ratio=ratio))
+        else:
+            ratio = math.log(entry["seconds"] / max(0.1, self.compile_seconds(cost, method)))
+            self._note(partial(add_ratio, kind="compiling", ratio=ratio))
         self._note(partial(add_compiled, key=key, entry=entry))
+
+    def evaluation(
+        self, cost: StepCost, samples: int, method: Method, threads: int, workers: int
+    ) -> Estimate:
+        """Estimated seconds per evaluation of one run.
+
+        Args:
+            cost: The cost of a step.
+            samples: The number of held-out samples.
+            method: The method; the runs of a stack are evaluated in one call, eagerly.
+            threads: Threads per process.
+            workers: Processes that train at the same time.
+        """
+        known = self._data.get("evaluations", {})
+        entry = known.get(_evaluation_key(cost, samples, method, threads))
+        if entry is not None:
+            return Estimate.within(entry["seconds"], self._factor("measured"))
+        ratios = [math.log(each["seconds"] / each["prior"]) for each in known.values()]
+        corrected = correction(ratios)
+        guess = self._forward(cost, samples, method, threads, workers)
+        spread = factor("evaluation", ratios, math.log(corrected))
+        return Estimate.within(guess * corrected, spread)
+
+    def note_evaluation(
+        self,
+        cost: StepCost,
+        samples: int,
+        method: Method,
+        threads: int,
+        workers: int,
+        seconds: float,
+    ) -> None:
+        """Records the seconds per evaluation of one run; see :meth:`evaluation`."""
+        if seconds <= 0:
+            return
+        prior = self._forward(cost, samples, method, threads, workers)
+        entry: EvaluationTime = {"seconds": seconds, "prior": prior}
+        key = _evaluation_key(cost, samples, method, threads)
+        self._note(partial(add_evaluation, key=key, entry=entry))
+
+    def _forward(
+        self, cost: StepCost, samples: int, method: Method, threads: int, workers: int
+    ) -> float:
+        """A forward pass of some samples, and the measures, as parts of an eager step."""
+        step = self.step(cost, Method(method.engine), threads, workers)
+        return step * _FORWARD * (samples / cost.samples + 1)
+
+    def setup(self, method: Method, width: int, step_seconds: float) -> Estimate:
+        """Estimated seconds of a stack before its first step and after its last, without compiling.
+
+        Args:
+            method: The method. Unless it trains one run eagerly, it is verified.
+            width: The number of runs.
+            step_seconds: Seconds per step of one run.
+        """
+        return self._corrected("setup", self._model_setup(method, width, step_seconds))
+
+    def note_setup(self, method: Method, width: int, step_seconds: float, seconds: float) -> None:
+        """Records how long a stack took; see :meth:`setup`."""
+        guess = self._model_setup(method, width, step_seconds)
+        ratio = math.log(max(0.01, seconds) / guess)
+        self._note(partial(add_ratio, kind="setup", ratio=ratio))
+
+    def _model_setup(self, method: Method, width: int, step_seconds: float) -> float:
+        passes = 0 if method == SOLO else _VERIFYING_PASSES * width
+        return _SETUP_SECONDS * self._slowness() + passes * step_seconds
 
     def start_seconds(self, workers: int) -> float:
         """Seconds that worker processes take to start; zero for one worker."""
         return float(self._data.get("start", _START_SECONDS)) if workers > 1 else 0.0
 
+    def start(self, workers: int) -> Estimate:
+        """:meth:`start_seconds` with its range."""
+        return Estimate.within(self.start_seconds(workers), self._factor("setup"))
+
     def note_start(self, seconds: float) -> None:
         """Records how long worker processes took to start."""
         self._note(partial(add_start, seconds=seconds))
 
-    def note_estimate(self, name: str, estimated: float, measured: float) -> None:
-        """Records the estimated and the measured seconds of an experiment."""
-        entry: Estimate = {"name": name, "estimated": estimated, "measured": measured}
+    def note_estimate(
+        self, name: str, estimated: float, measured: float, ends: tuple[float, float] | None = None
+    ) -> None:
+        """Records the estimated and the measured seconds of an experiment.
+
+        Args:
+            name: The experiment's name.
+            estimated: The estimated seconds.
+            measured: The measured seconds.
+            ends: The ends of the estimated range.
+        """
+        entry: measurements.Estimate = {"name": name, "estimated": estimated, "measured": measured}
+        if ends is not None:
+            entry |= {"low": ends[0], "high": ends[1]}
         self._note(partial(add_estimate, entry=entry))
 
     @property
     def estimates(self) -> list[dict[str, Any]]:
-        """The latest estimates, oldest first: ``name``, ``estimated`` and ``measured`` seconds."""
+        """The latest estimates, oldest first: ``name``, ``estimated`` and ``measured`` seconds.
+
+        Those of this release have ``low`` and ``high`` as well, the ends of the range.
+        """
         return [dict(each) for each in self._data["estimates"]]
 
     def model_step(self, cost: StepCost, method: Method, threads: int) -> float:
@@ -227,7 +354,7 @@ class Speeds:
                 x @ x
                 times.append(time.perf_counter() - began)
             torch.set_num_threads(threads)
-            self._product_seconds = sorted(times)[3]
+            self._product_seconds = min(times)  # the others may have waited for another process
         return self._product_seconds / _REFERENCE
 
 
@@ -243,26 +370,9 @@ def _key(cost_key: str, method: Method, threads: int, workers: int) -> str:
     return f"{cost_key} | {method.title} | {threads} threads | {workers} workers"
 
 
+def _evaluation_key(cost: StepCost, samples: int, method: Method, threads: int) -> str:
+    return f"{cost.key} | {method.engine} | {samples} samples | {threads} threads"
+
+
 def _compiled_key(cost: StepCost, method: Method) -> str:
     return f"{cost.key} | {method.title}"
-
-
-def _machine() -> str:
-    """A short digest of what determines speed: host, processor, cores, GPU and torch version."""
-    processor = platform.processor()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        processor = names[0] if names else processor
-    except OSError:
-        pass
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    parts = [
-        platform.node(),
-        processor,
-        str(cpu_count()),
-        torch.__version__,
-        gpu,
-        str(_STEP_VERSION),
-    ]
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]

@@ -14,6 +14,7 @@ from typing import Any
 
 from ablab.config import Problem
 from ablab.config.errors import NOT_GIVEN
+from ablab.execute.estimate import Estimate
 from ablab.execute.executors.in_process import InProcess
 from ablab.execute.pause import pause_on_signals
 from ablab.execute.plan import Plan, PlannedStack
@@ -28,7 +29,7 @@ STORE_ERROR = 3  # exit code if the store cannot be used
 
 
 def plan_as_data(plan: Plan) -> dict[str, Any]:
-    """A plan as plain data, without the alternatives of its stacks."""
+    """A plan as plain data, without what only its report needs: the alternatives."""
     return {
         "stacks": [
             {
@@ -38,6 +39,9 @@ def plan_as_data(plan: Plan) -> dict[str, Any]:
                 "why": stack.why,
                 "bytes": stack.bytes,
                 "seconds": stack.seconds,
+                "estimate": asdict(stack.estimate),
+                "all_stacks": asdict(stack.all_stacks),
+                "apart": stack.apart,
             }
             for stack in plan.stacks
         ],
@@ -46,6 +50,8 @@ def plan_as_data(plan: Plan) -> dict[str, Any]:
         "threads": plan.threads,
         "seconds": plan.seconds,
         "compiling": plan.compiling,
+        "estimate": asdict(plan.estimate),
+        "slowdown": plan.slowdown,
     }
 
 
@@ -72,11 +78,17 @@ def plan_from_data(data: dict[str, Any], asked: Experiment) -> Plan:
             stack["why"],
             stack["bytes"],
             stack["seconds"],
+            (),
+            Estimate(**stack["estimate"]),
+            Estimate(**stack["all_stacks"]),
+            stack["apart"],
         )
         for stack in data["stacks"]
     )
-    names = ("device", "workers", "threads", "seconds", "compiling")
-    return Plan(stacks, *(data[name] for name in names))
+    return Plan(
+        stacks, data["device"], data["workers"], data["threads"], data["seconds"],
+        data["compiling"], Estimate(**data["estimate"]), slowdown=data["slowdown"],
+    )  # fmt: skip
 
 
 def problems_as_data(error: StoreError) -> list[dict[str, Any]]:

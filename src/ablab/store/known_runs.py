@@ -33,6 +33,52 @@ class EarlierRun:
     trajectory: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class EndedMember:
+    """A run of an experiment that a stop rule ended, or that reached its last step.
+
+    Attributes:
+        run: Its id.
+        cell: Its variant: the keys of the experiment's grid with their values.
+        step: The step at which it ended.
+        stopped: Whether a stop rule ended it.
+        definition: The experiment's definition.
+    """
+
+    run: str
+    cell: dict[str, Any]
+    step: int
+    stopped: bool
+    definition: dict[str, Any]
+
+
+def ended_members(store: Store, name: str, limit: int) -> list[EndedMember]:
+    """The ended runs of experiments with a name, of the latest experiment first."""
+    rows = store.index.rows(
+        """SELECT m.run, m.variant, m.steps, m.stopped, e.definition FROM members m
+           JOIN runs r ON r.id = m.run JOIN experiments e ON e.id = m.experiment
+           WHERE e.name = ? AND r.outcome IS NULL
+           AND (m.stopped IS NOT NULL OR r.step >= m.steps)
+           ORDER BY e.asked DESC, m.position LIMIT ?""",
+        name,
+        limit,
+    )
+    definitions: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["definition"] not in definitions:
+            definitions[row["definition"]] = json.loads(row["definition"])
+    return [
+        EndedMember(
+            row["run"],
+            json.loads(row["variant"]),
+            row["steps"] if row["stopped"] is None else row["stopped"],
+            row["stopped"] is not None,
+            definitions[row["definition"]],
+        )
+        for row in rows
+    ]
+
+
 def as_stored(asked: Experiment, store: Store) -> Experiment:
     """The experiment with the ids that the store has for its runs."""
     return asked.known_as(stored_ids(store, asked.runs))

@@ -44,6 +44,14 @@ class Timings:
         """A context that times one of ``PHASES``, if this step is timed."""
         return self._phases[name] if self._sampling or name in _ALWAYS else _NOTHING
 
+    def seconds(self, name: str) -> float:
+        """Seconds spent in a phase so far; of a phase that is not always timed, in timed steps."""
+        return self._phases[name].seconds
+
+    def count(self, name: str) -> int:
+        """How many times a phase was timed so far."""
+        return self._phases[name].count
+
     def per_step(self) -> dict[str, float]:
         """Seconds of each phase per step of one run; only phases that occurred."""
         steps = {name: self._run_steps if name in _ALWAYS else self._sampled for name in PHASES}
@@ -61,6 +69,7 @@ class _Phase(AbstractContextManager[None]):
         self._device, self._synchronizes = device, synchronizes
         self._began = 0.0
         self.seconds = 0.0
+        self.count = 0
 
     def __enter__(self) -> None:
         if self._synchronizes:
@@ -71,6 +80,7 @@ class _Phase(AbstractContextManager[None]):
         if self._synchronizes:
             torch.accelerator.synchronize(self._device)
         self.seconds += time.perf_counter() - self._began
+        self.count += 1
 
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
