@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ablab.doctor.attention_calls import attention_calls, mask_faults
+from ablab.doctor.attention_calls import attention_calls
+from ablab.doctor.mask_faults import mask_faults
 from ablab.doctor.check import Certainty
 from ablab.doctor.influence import Change
 from ablab.doctor.locate import Place, leak_of_future
