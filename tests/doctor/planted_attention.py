@@ -268,7 +268,9 @@ class AlibiBase(GPT):
     sign = -1
 
     def make_blocks(self, d_model, length):
-        block = type("AlibiBlock", (Block,), {"attention": type("A", (Alibi,), {"sign": self.sign})})
+        block = type(
+            "AlibiBlock", (Block,), {"attention": type("A", (Alibi,), {"sign": self.sign})}
+        )
         return nn.ModuleList(block(d_model, self.n_heads, length) for _ in range(self.n_layers))
 
     def __init__(self, vocab_size: int = 16, input_length: int = 12, d_model: int = 16):
@@ -301,9 +303,7 @@ class SharedKeys(nn.Module):
 
     def forward(self, x):
         q = self.q(x).unflatten(-1, (4, -1)).transpose(1, 2)
-        k, v = (
-            part.unflatten(-1, (2, -1)).transpose(1, 2) for part in self.kv(x).chunk(2, dim=-1)
-        )
+        k, v = (part.unflatten(-1, (2, -1)).transpose(1, 2) for part in self.kv(x).chunk(2, dim=-1))
         k, v = self.repeated(k, v)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(y.transpose(1, 2).flatten(2))

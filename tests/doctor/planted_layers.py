@@ -147,6 +147,8 @@ class AlwaysEvaluates(DropoutUnused):
 
 
 class HealthyDropout(DropoutUnused):
+    planted = None
+
     def embed(self, tokens):
         return self.drop(super().embed(tokens))
 
@@ -225,19 +227,16 @@ class Flipped(StateSpaceLM):
 
 
 @planted("causality", "sorted or ranked")
-class ExpertsChoose(GPT):
-    """Experts choose their tokens among all positions."""
+class Ranks(GPT):
+    """The rank of a position among all positions of its sample is added."""
 
     def __init__(self, vocab_size: int = 16, input_length: int = 12, d_model: int = 16):
         super().__init__(vocab_size, input_length, d_model)
-        self.router, self.expert = nn.Linear(d_model, 1), MLP(d_model)
+        self.score, self.ranks = nn.Linear(d_model, 1), nn.Embedding(input_length, d_model)
 
     def body(self, x):
-        x = super().body(x)
-        score, at = self.router(x)[..., 0].topk(x.shape[1] // 2, dim=1)
-        chosen = x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))
-        update = score.sigmoid()[..., None] * self.expert(chosen)
-        return x.scatter_add(1, at[..., None].expand_as(update), update)
+        ranks = self.score(x)[..., 0].argsort(1).argsort(1)
+        return super().body(x) + self.ranks(ranks)
 
 
 @planted("tables", "not in order")

@@ -60,6 +60,7 @@ def calls_over_samples(trace: Trace, inside: str = "") -> list[Call]:
 
 
 def place_of(trace: Trace, call: Call) -> int:
+    """The number of a call among all calls of a pass."""
     return next(number for number, each in enumerate(trace.calls) if each is call)
 
 

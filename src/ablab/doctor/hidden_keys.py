@@ -30,8 +30,8 @@ def hidden_faults(trace: Trace, padding: int | None, inside: str = "") -> list[F
         if shown is None:
             continue
         for fault in (
-            _everything(trace, call, shown, padding),
             _tokens(trace, call, shown, padding),
+            _everything(trace, call, shown, padding),
             _itself(call, shown),
         ):
             if fault is not None:

@@ -90,28 +90,14 @@ def _mask(trace: Trace, call: Call) -> Fault | None:
 
 def _kind_of_mask(trace: Trace, call: Call, weights: Tensor, later: Tensor) -> str:
     """Why weights of later positions are not zero."""
-    if call.function == "softmax" and is_distribution(call.argument(0, "input")):
-        return (
-            "The softmax is applied twice: the second one turns the zeros of masked positions into "
-            "weights again. Apply it once, after the mask."
-        )
     if weights.ndim >= 4 and weights.shape[1] > 1:
         open_heads = weights.transpose(0, 1)[..., later].flatten(1).any(1)
         if not open_heads.all():
             heads = listed(open_heads.nonzero().flatten().tolist())
             return f"The mask is not applied to all heads: head {heads} is unmasked. {_MASK}"
-    if call.function == "softmax":
-        scores = call.argument(0, "input")[..., later]
-        if not scores.any():
-            return (
-                "Masked scores are set to zero before the softmax (multiplied by the mask), and "
-                "exp(0) is 1. Set them to minus infinity (-inf): masked_fill(~mask, -inf)."
-            )
-        if float(scores.max()) < float(call.argument(0, "input")[..., ~later].min()):
-            return (
-                "The mask lowers the scores of later positions by a finite number that is too "
-                "small, so they keep some weight. Use minus infinity (-inf)."
-            )
+    known = _kind_of_scores(call, later) if call.function == "softmax" else ""
+    if known:
+        return known
     index = torch.arange(weights.shape[-1])
     ahead = (index[None] - index[:, None])[(weights != 0).flatten(0, -3).any(0)]
     furthest = int(ahead.max())
@@ -131,6 +117,28 @@ def _kind_of_mask(trace: Trace, call: Call, weights: Tensor, later: Tensor) -> s
             "so the weights do not sum to one. Apply it to the scores before the softmax."
         )
     return f"The causal mask is missing. {_MASK}"
+
+
+def _kind_of_scores(call: Call, later: Tensor) -> str:
+    """What is wrong with the scores of later positions; empty if nothing known is."""
+    given = call.argument(0, "input")
+    scores = given[..., later]
+    if is_distribution(given):
+        return (
+            "The softmax is applied twice: the second one turns the zeros of masked positions into "
+            "weights again. Apply it once, after the mask."
+        )
+    if not scores.any():
+        return (
+            "Masked scores are set to zero before the softmax (multiplied by the mask), and "
+            "exp(0) is 1. Set them to minus infinity (-inf): masked_fill(~mask, -inf)."
+        )
+    if float(scores.max()) < float(given[..., ~later].min()):
+        return (
+            "The mask lowers the scores of later positions by a finite number that is too "
+            "small, so they keep some weight. Use minus infinity (-inf)."
+        )
+    return ""
 
 
 def _masked_afterwards(trace: Trace, call: Call, later: Tensor) -> bool:

@@ -6,6 +6,8 @@ gets. If the same is added twice, it returns a multiple.
 Axes: B batch, T sequence, D model.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -49,9 +51,7 @@ def _silence(model: nn.Module) -> None:
         for part in model.modules():
             if not is_norm(part) and not isinstance(part, nn.Embedding):
                 own = list(part.parameters(recurse=False))
-                # A matrix or kernel with its bias; a lone vector or table may be anything.
-                if list(part.children()) and not any(each.ndim > 1 for each in own):
-                    continue
+                # The parameters of a user's module with parts, such as gains, may be anything.
                 if list(part.children()) and not isinstance(part, nn.MultiheadAttention):
                     continue
                 for parameter in own:
@@ -71,7 +71,7 @@ def _inside_blocks(trace: Trace) -> list[str]:
 
 
 def _between_blocks(model: nn.Module, trace: Trace) -> list[str]:
-    """Lists of blocks each of which gets a multiple of what the one before returns."""
+    """Lists of layers each of which gets a multiple of what the one before gets."""
     found = []
     for name, holder in model.named_modules():
         if not isinstance(holder, nn.ModuleList) or len(holder) < 2:
@@ -79,13 +79,9 @@ def _between_blocks(model: nn.Module, trace: Trace) -> list[str]:
         prefix = name.removeprefix("module.")
         own = {f"{prefix}.{number}" for number in range(len(holder))}
         calls: list[ModuleCall] = [each for each in trace.modules if each.name in own]
-        ratios = [
-            _multiple(one.output, other.input)
-            for one, other in zip(calls, calls[1:], strict=False)
-            if one.module is not other.module
-        ]
+        ratios = [_multiple(one.input, other.input) for one, other in pairwise(calls)]
         if ratios and all(ratio is not None and ratio <= _MOST for ratio in ratios):
-            found.append(f"each block of {prefix} gets {ratios[0]} times what the one before gives")
+            found.append(f"each of {prefix} gets {ratios[0]} times what the one before gets")
     return found
 
 

@@ -65,8 +65,7 @@ def _scale_fault(call: Call, factor: float, width: int, cause: str) -> Fault:
     return Fault(
         "scale",
         call.where,
-        f"the scores are q·k times {factor:.4g}, with d_head = {width}; usual is "
-        f"{width**-0.5:.4g}",
+        f"the scores are q·k times {factor:.4g}, with d_head = {width}; usual is {width**-0.5:.4g}",
         f"{cause}. Its scale decides how sharp the softmax is. If this is on purpose (as "
         "in T5 or muP), say so with meant.",
     )

@@ -45,6 +45,8 @@ _RECORDED: dict[Any, str] = {
     Tensor.detach: "detach",
     torch.detach: "detach",
     Tensor.data.__get__: "detach",  # type: ignore[attr-defined]
+    **dict.fromkeys((torch.round, Tensor.round, torch.sign, Tensor.sign), "round"),
+    **dict.fromkeys((torch.argmax, Tensor.argmax, F.one_hot), "round"),
 }
 
 
@@ -53,8 +55,9 @@ class Call:
     """A recorded call of a function.
 
     Attributes:
-        function: ``softmax``, ``sdpa``, ``dropout``, ``embedding``, ``matmul``, ``mul``, ``div`` or
-            ``detach``. A ``baddbmm`` is recorded as the ``matmul`` in it.
+        function: ``softmax``, ``sdpa``, ``dropout``, ``embedding``, ``matmul``, ``mul``, ``div``,
+            ``detach`` or ``round`` (which has no gradient). A ``baddbmm`` is recorded as the
+            ``matmul`` in it.
         where: The name of the module whose forward pass calls it; empty for the model itself.
         values: Its arguments in order; tensors are copies unless gradients are recorded.
         options: Its arguments by name.

@@ -3,10 +3,9 @@
 import torch
 
 from ablab.doctor.attention_calls import attention_calls
+from ablab.doctor.check import Finding, NotApplicable, check
 from ablab.doctor.hidden_keys import hidden_faults
 from ablab.doctor.mask_faults import mask_faults
-from ablab.doctor.check import Finding, NotApplicable, check
-from ablab.doctor.messages import listed
 from ablab.doctor.patient import Patient
 from ablab.doctor.trace import Trace, record
 

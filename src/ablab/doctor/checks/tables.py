@@ -103,6 +103,14 @@ def _rows(read: list[int], where: str) -> Finding | None:
             "modulo or a table that is too short). Use torch.arange(T).",
             "certain",
         )
+    if read[-1] < read[0] and read != sorted(read, reverse=True):
+        return Finding(
+            "positions are not in order",
+            evidence,
+            "The rows of a table of positions are not in order: a roll, a shuffle or a wrong "
+            "index, so neighbours get rows that are far apart. Use torch.arange(T).",
+            "likely",
+        )
     if read == sorted(read, reverse=True):
         return Finding(
             "positions are counted from the end",
