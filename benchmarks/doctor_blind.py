@@ -7,7 +7,7 @@ there are findings and none does, and as *missed* if there are none. For healthy
 is a false alarm. The check ``methods`` is left out: it is about ablab, and it compiles.
 
 Usage: ``python benchmarks/doctor_blind.py [--list] [--json FILE] [--data SET] [NAME …]``,
-where SET is ``first`` (the default), ``second``, ``third`` or a module with ``BUGS`` and ``HEALTHY``.
+where SET is ``first`` (the default), ``second``, ``third``, or a module with BUGS and HEALTHY.
 """
 
 import argparse

@@ -12,6 +12,7 @@ Modules:
 - ``detached``: compares gradients with differences of the loss.
 - ``examine``: :func:`doctor`, which runs the checks.
 - ``future``: why predictions see later tokens.
+- ``growth``: states that grow with each position.
 - ``heads``: heads that are equal, averaged, or share keys and values in an unusual order.
 - ``hidden_keys``: keys that attention hides from every query.
 - ``influence``: which logits change when a token changes.

@@ -15,7 +15,7 @@ from ablab.doctor.patient import Patient
 from ablab.doctor.trace import record
 
 _STEP = 1e-5
-_APART = 1e-2  # relative; a kink within the step is far below it
+_APART = 1e-4  # relative; the error of the difference is far below it
 
 
 def detached_branches(patient: Patient) -> list[Finding]:

@@ -98,6 +98,13 @@ def _known_layer(trace: Trace, place: Place) -> tuple[str, Certainty] | None:
         return "The recurrent layer is bidirectional: it reads the sample in both directions.", (
             "certain"
         )
+    if isinstance(place.module, nn.RNNBase):
+        cause = (
+            "The initial state of the recurrent layer has read later tokens, such as the final "
+            "state of another layer, which has read the whole sample. Start from zeros or a "
+            "parameter."
+        )
+        return cause, "certain"
     length = trace.tokens.shape[1]
     convolutions = [part for part in parts if isinstance(part, nn.Conv1d)]
     if any(part.in_channels == length != trace.logits.shape[-1] for part in convolutions):
@@ -109,7 +116,8 @@ def _known_layer(trace: Trace, place: Place) -> tuple[str, Certainty] | None:
     if convolutions:
         cause = (
             "The convolution is centred: it is padded on both sides, so it covers later "
-            "positions. Pad (kernel_size - 1) * dilation positions on the left only."
+            "positions (or what is padded too much is cut at the start, not the end). Pad "
+            "(kernel_size - 1) * dilation positions on the left only."
         )
         return cause, "likely"
     return None

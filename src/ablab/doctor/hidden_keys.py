@@ -88,11 +88,11 @@ def _everything(trace: Trace, call: Call, shown: Tensor, padding: int | None) ->
 
 
 def _tokens(trace: Trace, call: Call, shown: Tensor, padding: int | None) -> Fault | None:
-    """Some tokens are hidden from all queries, and they are not padding."""
+    """Some tokens are hidden from all later queries, and they are not padding."""
     length = shown.shape[-1]
-    later = torch.ones(length, length, dtype=torch.bool).tril()  # [i, j]: query i may see key j
-    # The first position is often shown in any case, and the last one has one query only.
-    seen = (shown & later).any(-2).any(1)[:, 1:-1]  # (B, T - 2): key j is shown to some query
+    later = torch.ones(length, length, dtype=torch.bool).tril(-1)  # [i, j]: query i is after key j
+    # The first position is often shown in any case, and no query is after the last one.
+    seen = (shown & later).any(-2).any(1)[:, 1:-1]  # (B, T - 2): key j is shown to a later query
     keys = trace.tokens[:, 1:-1]
     partly = (~seen).any(1) & seen.any(1)
     if not partly.any():
@@ -102,7 +102,7 @@ def _tokens(trace: Trace, call: Call, shown: Tensor, padding: int | None) -> Fau
     if hidden & visible or hidden == {padding}:
         return None
     evidence = (
-        f"no query sees the keys of tokens {listed(sorted(hidden), 10)}; the tokens "
+        f"no later query sees the keys of tokens {listed(sorted(hidden), 10)}; the tokens "
         f"{listed(sorted(visible), 10)} are seen"
     )
     if padding in visible or (len(visible) == 1 and len(hidden) > 1):

@@ -25,7 +25,10 @@ _CAUSES = {
         "Positions are sorted or ranked against later ones (sort, topk: experts that choose their "
         "tokens), so a choice at one position depends on later tokens. Choose at each position."
     ),
-    "fft": "A Fourier transform mixes all positions, so it is not causal.",
+    "fft": (
+        "A Fourier transform mixes all positions. A convolution by FFT is circular, and wraps the "
+        "end of the sample to its start, unless both are padded to twice the length (n=2 * T)."
+    ),
     "shift": (
         "A slice moves positions: position p gets what belongs to p + 1. Pad and cut such that "
         "each position gets earlier ones only."

@@ -11,6 +11,7 @@
 - ``initial_loss``: the untrained model guesses uniformly.
 - ``layers``: residual connections, and activations of MLPs.
 - ``length``: a prefix has the same logits alone.
+- ``measures``: an accuracy is 1 for right predictions.
 - ``memorises``: the model can overfit one small batch.
 - ``methods``: every method of training agrees with the eager one.
 - ``modes``: training and evaluation mode, and the strength of dropout, which is active.

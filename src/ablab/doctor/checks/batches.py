@@ -150,6 +150,9 @@ def _never_drawn(patient: Patient) -> list[Finding]:
     answers = batch.targets[batch.targets != IGNORED]
     counts = np.bincount(np.concatenate([batch.tokens.ravel(), answers]))
     counts = np.pad(counts, (0, config.vocab_size - len(counts)))
+    unseen = _unseen(patient, batch)
+    if unseen:
+        return unseen
     never = [int(token) for token in np.flatnonzero(counts == 0) if token != config.padding]
     if not never or counts[counts > 0].min() < _OFTEN:
         return []
@@ -161,6 +164,25 @@ def _never_drawn(patient: Patient) -> list[Finding]:
             "Tokens are drawn with an upper bound that is too small by one (integers(0, n) gives 0 "
             "to n - 1), or the vocabulary of the configuration is too large, so some tokens are "
             "never drawn and their embeddings stay as they are.",
+        )
+    ]
+
+
+def _unseen(patient: Patient, trained: Batch) -> list[Finding]:
+    """A finding on tokens that are frequent in held-out inputs and absent in training."""
+    held_out = patient.task.held_out(len(trained.tokens) * trained.tokens.shape[1]).tokens
+    known = np.unique(trained.tokens)
+    tokens, counts = np.unique(held_out, return_counts=True)
+    new = [int(t) for t, n in zip(tokens, counts, strict=True) if n >= _OFTEN and t not in known]
+    if not new:
+        return []
+    return [
+        _finding(
+            "held-out samples contain tokens that training never sees",
+            f"tokens {listed(new)} occur in held-out inputs, and in none of "
+            f"{trained.tokens[..., 0].size:,} training inputs",
+            "Training samples are drawn from other tokens than held-out ones: an upper bound that "
+            "is too small by one, or a split by tokens. These tokens are never trained.",
         )
     ]
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ablab.doctor.attention_calls import attention_calls
 from ablab.doctor.check import Finding, NotApplicable, check
+from ablab.doctor.growth import growing_states
 from ablab.doctor.influence import another, passed, usual_tokens
 from ablab.doctor.messages import listed
 from ablab.doctor.parts import is_norm, is_users
@@ -21,7 +22,8 @@ def layers(patient: Patient) -> list[Finding]:
     if not is_users(patient):
         raise NotApplicable("the model is ablab's own")
     trace = trace_of(patient)
-    return [*_without_residual(patient, trace), *repeated_residual(patient), *_linear(trace)]
+    found = _without_residual(patient, trace) + repeated_residual(patient)
+    return found + _linear(trace) + growing_states(patient)
 
 
 def _without_residual(patient: Patient, trace: Trace) -> list[Finding]:

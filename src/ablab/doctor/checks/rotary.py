@@ -98,7 +98,9 @@ def _values(values: Tensor | None, where: str) -> list[Finding]:
 
 def _bias(trace: Trace, call: Call, where: str) -> list[Finding]:
     """A finding if scores rise linearly with the distance in all heads."""
-    given = call.argument(0, "input") if call.function == "softmax" else call.argument(3, "mask")
+    given = (
+        call.argument(0, "input") if call.function == "softmax" else call.argument(3, "attn_mask")
+    )
     if not isinstance(given, Tensor) or not given.is_floating_point() or given.ndim < 2:
         return []
     length = given.shape[-1]
