@@ -14,8 +14,8 @@ from ablab.doctor.messages import listed
 from ablab.doctor.patient import Patient
 from ablab.doctor.trace import record
 
-_STEP = 1e-5
-_APART = 1e-4  # relative; the error of the difference is far below it
+_STEP = 1e-6
+_APART = 1e-6  # relative; the error of the difference is about 1e-9
 
 
 def detached_branches(patient: Patient) -> list[Finding]:
@@ -51,11 +51,11 @@ def detached_branches(patient: Patient) -> list[Finding]:
     if trace.of("round"):  # a straight-through estimator, whose gradient is another one on purpose
         return []
     seen = [f"{name} (torch.no_grad)" for name in frozen] + places
-    slopes = (f"the derivative along the gradient of {n} is {r:.3g} of it" for n, r in wrong)
+    slopes = (f"of {name} by {abs(ratio - 1):.2g} of it" for name, ratio in wrong)
     return [
         Finding(
             "gradients are not the derivative of the loss",
-            f"{listed(slopes)}; the graph is cut in {listed(dict.fromkeys(seen))}",
+            f"along the gradient {listed(slopes)}; the graph is cut in {listed(dict.fromkeys(seen))}",
             "A branch is detached (.detach(), .data) or runs under torch.no_grad, so what comes "
             "before it gets only part of its gradient. If this is on purpose, say so with meant.",
         )

@@ -72,7 +72,8 @@ def _scores(q: Tensor, k: Tensor, turned: tuple[bool, bool], where: str) -> list
             "scores do not depend on the distance of two positions",
             f"{where}pairs at equal distances have different scores",
             "A rotary position is applied to only some of the features of queries or keys, or with "
-            "different tables. Rotate queries and keys alike.",
+            "different tables, or the tables have another layout (neighbouring pairs of features) "
+            "than the rotation (halves). Rotate queries and keys alike.",
             "possible",
         )
     ]
