@@ -55,7 +55,8 @@ def detached_branches(patient: Patient) -> list[Finding]:
     return [
         Finding(
             "gradients are not the derivative of the loss",
-            f"along the gradient {listed(slopes)}; the graph is cut in {listed(dict.fromkeys(seen))}",
+            f"along the gradient {listed(slopes)}; the graph is cut in "
+            f"{listed(dict.fromkeys(seen))}",
             "A branch is detached (.detach(), .data) or runs under torch.no_grad, so what comes "
             "before it gets only part of its gradient. If this is on purpose, say so with meant.",
         )

@@ -74,7 +74,7 @@ def _scale_fault(call: Call, factor: float, width: int, cause: str) -> Fault:
 def _scale(trace: Trace, call: Call, width: int) -> float | None:
     """The number by which q·k is multiplied; None if it is not one number."""
     before = list(_scalars(trace, call))
-    root = width**-0.5
+    root = float(width**-0.5)
     if call.function == "sdpa":
         given = call.argument(6, "scale")
         factor = root if given is None else float(given)
@@ -87,7 +87,7 @@ def _scale(trace: Trace, call: Call, width: int) -> float | None:
     if factor_found == 1:
         scores = tuple(call.argument(0, "input").shape)
         inputs = [scalar for scalar, shape in before if shape != scores]
-        model = (width * call.output.shape[1]) ** -0.5 if call.output.ndim == 4 else root
+        model = float((width * call.output.shape[1]) ** -0.5) if call.output.ndim == 4 else root
         if any(math.isclose(s, r, rel_tol=1e-3) for s in inputs for r in (root, width**-0.25)):
             return root
         if any(math.isclose(s, model, rel_tol=1e-3) for s in inputs):

@@ -86,7 +86,7 @@ def _inactive(patient: Patient) -> list[Finding]:
     declared = [
         name.removeprefix("module.")
         for name, part in patient.model().named_modules()
-        if "dropout" in type(part).__name__.lower() and getattr(part, "p", 0.0)
+        if "dropout" in type(part).__name__.lower() and getattr(part, "p", None)
     ]
     seen = [f"{name} is never called" for name in declared if name not in called]
     if not active:

@@ -2,7 +2,9 @@
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ablab.doctor.check import Certainty, Finding, NotApplicable, check
@@ -55,10 +57,10 @@ def _undetermined(patient: Patient) -> list[Finding]:
         given, wanted = tokens[counted, : place + 1], answers[counted, column]
         if not len(wanted):
             continue
-        _, group = given.unique(dim=0, return_inverse=True)
-        _, both = torch.stack([group, wanted], 1).unique(dim=0, return_inverse=True)
+        _, group = np.unique(given.numpy(), axis=0, return_inverse=True)
+        both = np.stack([group.ravel(), wanted.numpy()], 1)
         pairs, agreeing = _pairs(group), _pairs(both)
-        chance = _pairs(wanted) / max(1, math.comb(len(wanted), 2))
+        chance = _pairs(wanted.numpy()) / max(1, math.comb(len(wanted), 2))
         if pairs < _PAIRS or chance > _MOST_CHANCE or agreeing > 1.5 * chance * pairs:
             return []
         lines.append(f"at position {place} {share(agreeing, pairs)} agree, {chance:.3g} by chance")
@@ -75,9 +77,9 @@ def _undetermined(patient: Patient) -> list[Finding]:
     ]
 
 
-def _pairs(groups: Tensor) -> int:
-    """The number of pairs of entries with equal values."""
-    counts = groups.unique(return_counts=True)[1]
+def _pairs(groups: NDArray[np.int64]) -> int:
+    """The number of pairs of entries (or rows) with equal values."""
+    counts = np.unique(groups, axis=0, return_counts=True)[1]
     return int((counts * (counts - 1) // 2).sum())
 
 
