@@ -65,7 +65,7 @@ _KINDS = {
         "median", "prod", "std_mean", "nanmean", "softmax", "vector_norm",
         "linalg_vector_norm", "linalg_norm",
     ),
-    "product": ("linear", "matmul", "__matmul__", "bmm", "einsum", "mm"),
+    "product": ("linear",),  # products of other tensors may be those of attention
     "view": ("view", "reshape"),
     "shift": ("__getitem__",),
 }  # fmt: skip
