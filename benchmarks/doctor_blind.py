@@ -1,11 +1,13 @@
 """What the doctor says of planted bugs and of healthy code that were written without its checks.
 
-Data: ``tests/doctor_blind``. A bug counts as *right* if a finding names its cause, which the bug's
+Data: ``tests/doctor_blind`` (the first set), ``tests/doctor_blind_second`` and
+``tests/doctor_blind_third``. A bug counts as *right* if a finding names its cause, which the bug's
 expressions decide (``--list`` prints every match, so that a person can judge it), as *wrong* if
 there are findings and none does, and as *missed* if there are none. For healthy code each finding
 is a false alarm. The check ``methods`` is left out: it is about ablab, and it compiles.
 
-Usage: ``python benchmarks/doctor_blind.py [--list] [--json FILE] [--data SET] [NAME …]``
+Usage: ``python benchmarks/doctor_blind.py [--list] [--json FILE] [--data SET] [NAME …]``,
+where SET is ``first`` (the default), ``second``, ``third``, or a module with BUGS and HEALTHY.
 """
 
 import argparse
@@ -28,6 +30,11 @@ from ablab.doctor.report import Report
 from ablab.doctor.subject import DEFAULT_MODEL
 
 LEFT_OUT = ("methods",)
+SETS = {
+    "first": "tests.doctor_blind.registry",
+    "second": "tests.doctor_blind_second.registry",
+    "third": "tests.doctor_blind_third.registry",
+}
 
 
 def examine(factory: type, registry: Any) -> Report:
@@ -101,10 +108,10 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="only these cases")
     parser.add_argument("--list", action="store_true", help="print findings and matches")
     parser.add_argument("--json", type=Path, help="write all rows to this file")
-    parser.add_argument("--data", default="tests.doctor_blind.registry", help="module of the cases")
+    parser.add_argument("--data", default="first", help="first, second, third or a module")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    registry = import_module(given.data)
+    registry = import_module(SETS.get(given.data, given.data))
     bugs, healthy = (
         [case for case in cases if not given.names or case.name in given.names]
         for cases in (registry.BUGS, registry.HEALTHY)

@@ -81,7 +81,7 @@ def test_variants_of_equal_shape_are_examined_once():
 def test_a_check_that_raises_is_a_finding_and_the_others_go_on():
     report = doctor("tests.doctor.test_examine:BrokenSums")
     failed = {check for check, _, _ in report.findings}
-    assert failed == {"split", "targets", "batches"}  # all of them read held-out samples
+    assert failed == {"split", "targets", "batches", "measures"}  # all read held-out samples
     check, finding, variants = next(each for each in report.findings if each[0] == "split")
     assert (check, variants) == ("split", ("base",))
     assert finding.message == "the check failed with OSError"

@@ -10,6 +10,7 @@ import torch
 
 from ablab.doctor.check import Check, Finding, NotApplicable, all_checks, chosen_checks
 from ablab.doctor.checks.forward import NAME as FORWARD
+from ablab.doctor.composite import without_fused_layers
 from ablab.doctor.meant import mark_meant, read_meant
 from ablab.doctor.patient import Patient
 from ablab.doctor.report import Outcome, Report
@@ -19,6 +20,7 @@ from ablab.experiments import Experiment
 
 
 @as_guest()
+@without_fused_layers()
 def doctor(
     subject: Experiment | str | Path | Mapping[str, Any],
     *overrides: str,

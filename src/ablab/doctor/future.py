@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ablab.doctor.attention_calls import attention_calls, mask_faults
+from ablab.doctor.attention_calls import attention_calls
 from ablab.doctor.check import Certainty
 from ablab.doctor.influence import Change
 from ablab.doctor.locate import Place, leak_of_future
+from ablab.doctor.mask_faults import mask_faults
+from ablab.doctor.operations import leaking_operation
 from ablab.doctor.parts import is_norm
 from ablab.doctor.patient import Patient
 from ablab.doctor.trace import Trace, trace_of
@@ -50,27 +52,31 @@ def cause_of_leak(patient: Patient, changes: list[Change], training: bool) -> Le
     trace = trace_of(patient, training)
     begins = f"it begins in {place.text}"
     if place.name:
-        return _in_module(trace, place, changes, begins)
+        found = _in_module(trace, place, changes, begins)
+        return found or _by_operation(patient, training, begins)
     cause = rearranged(trace)
     if cause is not None:
         return Leak(cause, begins, "certain")
     faults = mask_faults(trace) if attention_calls(trace) else []
     if faults:
         return Leak(faults[0].cause, f"{begins}: {faults[0].evidence}", "certain")
-    return Leak(_GENERIC, begins, "possible")
+    return _by_operation(patient, training, begins)
 
 
-def _in_module(trace: Trace, place: Place, changes: list[Change], begins: str) -> Leak:
-    parts = list(place.module.modules())
-    if any(isinstance(part, nn.RNNBase) and part.bidirectional for part in parts):
-        cause = "The recurrent layer is bidirectional: it reads the sample in both directions."
-        return Leak(cause, begins, "certain")
-    if any(isinstance(part, nn.Conv1d) for part in parts):
-        cause = (
-            "The convolution is centred: it is padded on both sides, so it covers later "
-            "positions. Pad (kernel_size - 1) * dilation positions on the left only."
-        )
-        return Leak(cause, begins, "likely")
+def _by_operation(patient: Patient, training: bool, begins: str) -> Leak:
+    found = leaking_operation(patient, training)
+    if found is None:
+        return Leak(_GENERIC, begins, "possible")
+    name, cause = found
+    begins = f"{begins}, with the operation {name}"
+    return Leak(cause, begins, "likely") if cause else Leak(_GENERIC, begins, "possible")
+
+
+def _in_module(trace: Trace, place: Place, changes: list[Change], begins: str) -> Leak | None:
+    known = _known_layer(trace, place)
+    if known is not None:
+        cause, certainty = known
+        return Leak(cause, begins, certainty)
     if is_norm(place.module):
         cause = (
             "The norm takes its mean and variance over the sequence axis (positions), which later "
@@ -82,7 +88,39 @@ def _in_module(trace: Trace, place: Place, changes: list[Change], begins: str) -
             return Leak(fault.cause, f"{begins}: {fault.evidence}", "certain")
         return Leak(_HEADS, begins, "likely")
     backward = not any(at > c.position for c in changes for at in c.own)
-    return Leak(_REVERSED, begins, "likely") if backward else Leak(_GENERIC, begins, "possible")
+    return Leak(_REVERSED, begins, "likely") if backward else None
+
+
+def _known_layer(trace: Trace, place: Place) -> tuple[str, Certainty] | None:
+    """The cause of a leak in a recurrent layer or a convolution, and how certain it is."""
+    parts = list(place.module.modules())
+    if any(isinstance(part, nn.RNNBase) and part.bidirectional for part in parts):
+        return "The recurrent layer is bidirectional: it reads the sample in both directions.", (
+            "certain"
+        )
+    if isinstance(place.module, nn.RNNBase):
+        cause = (
+            "The initial state of the recurrent layer has read later tokens, such as the final "
+            "state of another layer, which has read the whole sample. Start from zeros or a "
+            "parameter."
+        )
+        return cause, "certain"
+    length = trace.tokens.shape[1]
+    convolutions = [part for part in parts if isinstance(part, nn.Conv1d)]
+    if any(part.in_channels == length != trace.logits.shape[-1] for part in convolutions):
+        cause = (
+            "The convolution runs over the features, with positions as channels: nn.Conv1d "
+            "expects (B, D, T). Transpose before and after it."
+        )
+        return cause, "certain"
+    if convolutions:
+        cause = (
+            "The convolution is centred: it is padded on both sides, so it covers later "
+            "positions (or what is padded too much is cut at the start, not the end). Pad "
+            "(kernel_size - 1) * dilation positions on the left only."
+        )
+        return cause, "likely"
+    return None
 
 
 def rearranged(trace: Trace) -> str | None:

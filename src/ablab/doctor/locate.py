@@ -6,6 +6,7 @@ Axes: B batch, T sequence, D model.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from ablab.doctor.influence import another, usual_tokens
@@ -40,19 +41,23 @@ def first_leak(before: Trace, after: Trace, forbidden: Forbidden, tolerance: flo
     Args:
         before: A pass.
         after: The same pass after a change of the tokens.
-        forbidden: The part of a (B, T, …) tensor that must not change.
+        forbidden: The part of a (B, T, …) tensor that must not change; tensors (T, B, …) are
+            transposed.
         tolerance: Changes below it, relative to the largest value, do not count.
     """
     sizes = before.tokens.shape
     for one, other in zip(before.modules, after.modules, strict=False):
         if one.name != other.name or one.output is None or other.output is None:
             return None
-        if one.output.shape[:2] != sizes or one.output.shape != other.output.shape:
+        output, after_it = _batch_first(one.output, sizes), _batch_first(other.output, sizes)
+        if output is None or after_it is None or output.shape != after_it.shape:
             continue
-        if not _changed(one.output, other.output, forbidden, tolerance):
+        if not _changed(output, after_it, forbidden, tolerance):
             continue
-        given, altered = one.input, other.input
-        if given is None or altered is None or given.shape[:2] != sizes:
+        if one.input is None or other.input is None:
+            continue
+        given, altered = _batch_first(one.input, sizes), _batch_first(other.input, sizes)
+        if given is None or altered is None:
             continue
         if not _changed(given, altered, forbidden, tolerance):
             return Place(one.name, one.module)
@@ -60,6 +65,13 @@ def first_leak(before: Trace, after: Trace, forbidden: Forbidden, tolerance: flo
         inner = getattr(before.model, "module", before.model)
         return Place("", inner)
     return None
+
+
+def _batch_first(x: Tensor, sizes: torch.Size) -> Tensor | None:
+    """A tensor as (B, T, …), also if it is (T, B, …); None if it is neither."""
+    if x.shape[:2] == sizes:
+        return x
+    return x.transpose(0, 1) if x.shape[:2] == sizes[::-1] else None
 
 
 def _changed(one: Tensor, other: Tensor, forbidden: Forbidden, tolerance: float) -> bool:

@@ -1,5 +1,8 @@
 """Records a pass: what every module received and returned, and the calls that decide attention.
 
+A torch function mode does not see what ``nn.MultiheadAttention`` calls inside, because torch hands
+``F.multi_head_attention_forward`` to the mode as one call. :mod:`ablab.doctor.composite` opens it.
+
 Axes: B batch, T sequence, H heads, K head, D model, V vocabulary.
 """
 
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from ablab.doctor.composite import OPENED, opened
 from ablab.doctor.patient import Patient
 
 # The functions that are recorded, under the name that the checks use.
@@ -27,6 +31,7 @@ _RECORDED: dict[Any, str] = {
     torch.matmul: "matmul",
     torch.bmm: "matmul",
     torch.einsum: "matmul",
+    torch.baddbmm: "baddbmm",
     Tensor.matmul: "matmul",
     Tensor.bmm: "matmul",
     Tensor.__matmul__: "matmul",
@@ -37,6 +42,11 @@ _RECORDED: dict[Any, str] = {
     torch.div: "div",
     Tensor.div: "div",
     Tensor.__truediv__: "div",
+    Tensor.detach: "detach",
+    torch.detach: "detach",
+    Tensor.data.__get__: "detach",  # type: ignore[attr-defined]
+    **dict.fromkeys((torch.round, Tensor.round, torch.sign, Tensor.sign), "round"),
+    **dict.fromkeys((torch.argmax, Tensor.argmax, F.one_hot), "round"),
 }
 
 
@@ -45,11 +55,15 @@ class Call:
     """A recorded call of a function.
 
     Attributes:
-        function: ``softmax``, ``sdpa``, ``dropout``, ``embedding``, ``matmul``, ``mul`` or ``div``.
+        function: ``softmax``, ``sdpa``, ``dropout``, ``embedding``, ``matmul``, ``mul``, ``div``,
+            ``detach`` or ``round`` (which has no gradient). A ``baddbmm`` is recorded as the
+            ``matmul`` in it.
         where: The name of the module whose forward pass calls it; empty for the model itself.
         values: Its arguments in order; tensors are copies unless gradients are recorded.
         options: Its arguments by name.
-        output: What it returned.
+        output: What it returned. In ``nn.MultiheadAttention`` an axis of heads is split off the
+            first axis of (B * H, …), here and in ``values``.
+        returned: The tensor itself, whose gradient is kept if gradients are recorded.
     """
 
     function: str
@@ -57,6 +71,14 @@ class Call:
     values: tuple[Any, ...]
     options: dict[str, Any]
     output: Any
+    returned: Tensor | None = None
+
+    @property
+    def gradient(self) -> Tensor | None:
+        """The gradient with the shape of the output; None if none was recorded."""
+        if self.returned is None or self.returned.grad is None:
+            return None
+        return self.returned.grad.reshape(self.output.shape)
 
     def argument(self, number: int, name: str, default: Any = None) -> Any:
         """An argument by its place or name."""
@@ -84,6 +106,8 @@ class Trace:
         tokens: Its tokens, (B, T).
         calls: The calls of functions, in order.
         modules: The calls of modules, in the order in which they return.
+        without_graph: The modules that are called under ``torch.no_grad``, though gradients are
+            recorded.
         logits: The logits, (B, T, V).
     """
 
@@ -91,6 +115,7 @@ class Trace:
     tokens: Tensor
     calls: list[Call] = field(default_factory=list)
     modules: list[ModuleCall] = field(default_factory=list)
+    without_graph: list[str] = field(default_factory=list)
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def of(self, *functions: str, inside: str | None = None) -> list[Call]:
@@ -111,25 +136,48 @@ class _Recorder(TorchFunctionMode):
     def __init__(self, trace: Trace, stack: list[str], copies: bool) -> None:
         super().__init__()
         self.trace, self.stack, self.copies = trace, stack, copies
+        self.paused = False
+        self.heads = 0  # of the multi-head attention whose forward pass runs
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func in OPENED:
+            return self._opened(func, args, kwargs)
         name = _RECORDED.get(func)
-        if name is None:
+        if name is None or self.paused:
             return func(*args, **kwargs)
         values = tuple(self._held(each) for each in args)
         options = {key: self._held(each) for key, each in kwargs.items()}
         output = func(*args, **kwargs)
         if isinstance(output, Tensor) and not self.copies and output.requires_grad:
             output.retain_grad()
+        held = self._held(output)
+        if name == "baddbmm":
+            name, values = "matmul", values[1:]
+            held = values[0] @ values[1]
         where = self.stack[-1] if self.stack else ""
-        self.trace.calls.append(Call(name, where, values, options, self._held(output)))
+        own = output if isinstance(output, Tensor) and not self.copies else None
+        self.trace.calls.append(Call(name, where, values, options, held, own))
         return output
 
+    def _opened(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Runs a composite function such that the calls in it are seen."""
+        before, self.heads = self.heads, kwargs.get("num_heads", args[4] if len(args) > 4 else 0)
+        try:
+            with self:
+                return opened(func)(*args, **kwargs)
+        finally:
+            self.heads = before
+
     def _held(self, value: Any) -> Any:
-        return value.detach().clone() if self.copies and isinstance(value, Tensor) else value
+        if not isinstance(value, Tensor):
+            return value
+        value = value.detach().clone() if self.copies else value
+        if self.heads and value.ndim == 3 and len(value) % self.heads == 0:
+            value = value.unflatten(0, (-1, self.heads))
+        return value
 
 
 def record(
@@ -146,21 +194,28 @@ def record(
     trace = Trace(model, tokens)
     stack: list[str] = []
     inputs: list[Tensor | None] = []
+    recorder = _Recorder(trace, stack, not gradients)
+
+    def copied(values: Iterable[Any]) -> Tensor | None:
+        recorder.paused = True
+        first = _first_tensor(values)
+        copy = None if first is None else first.detach().clone()
+        recorder.paused = False
+        return copy
 
     def enter(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
             stack.append(name)
-            first = _first_tensor([*given, *named.values()])
-            inputs.append(None if first is None else first.detach().clone())
+            inputs.append(copied([*given, *named.values()]))
+            if gradients and not torch.is_grad_enabled():
+                trace.without_graph.append(name)
 
         return hook
 
     def leave(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, given: Any, output: Any) -> None:
             stack.pop()
-            found = _first_tensor([output])
-            copied = None if found is None else found.detach().clone()
-            trace.modules.append(ModuleCall(name, module, inputs.pop(), copied))
+            trace.modules.append(ModuleCall(name, module, inputs.pop(), copied([output])))
 
         return hook
 
@@ -173,7 +228,7 @@ def record(
     try:
         with torch.set_grad_enabled(gradients), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            with _Recorder(trace, stack, not gradients):
+            with recorder:
                 trace.logits = model(tokens.clone())
     finally:
         for handle in handles:

@@ -1,25 +1,26 @@
 """The checks, one per file; :func:`ablab.doctor.check.all_checks` finds them by file name.
 
-- ``attention``: the softmax, the scale and the heads of a user's attention.
-- ``batches``: batches are a function of seed and step.
+- ``attention``: the softmax, the scale, hidden keys and the heads of a user's attention.
+- ``batches``: batches are a function of seed and step, and use the whole vocabulary.
 - ``cache``: generation with and without a cache.
 - ``causality``: predictions do not depend on later tokens.
-- ``evaluation``: evaluation is deterministic.
+- ``evaluation``: evaluation is deterministic; else state, dropout or noise.
 - ``forward``: the forward pass runs and returns finite logits.
-- ``gradients``: every parameter gets a gradient.
+- ``gradients``: every parameter gets a gradient, which is the derivative.
 - ``in_place``: a pass does not overwrite tensors that outlive it.
 - ``initial_loss``: the untrained model guesses uniformly.
 - ``layers``: residual connections, and activations of MLPs.
 - ``length``: a prefix has the same logits alone.
+- ``measures``: an accuracy is 1 for right predictions.
 - ``memorises``: the model can overfit one small batch.
 - ``methods``: every method of training agrees with the eager one.
-- ``modes``: training and evaluation mode, and the strength of dropout.
+- ``modes``: training and evaluation mode, and the strength of dropout, which is active.
 - ``norms``: each norm acts on single vectors.
 - ``output``: the outputs are logits.
 - ``padding``: padding is excluded from the loss.
 - ``positions``: the order of tokens matters.
 - ``registered``: every parameter is registered and trained.
-- ``rotary``: scores depend on distances.
+- ``rotary``: scores depend on distances, near ones are favoured, values are not rotated.
 - ``samples``: samples of a batch do not affect each other.
 - ``seed``: a run depends on its configuration and seed only.
 - ``split``: held-out samples are not trained on.

@@ -4,11 +4,15 @@ from typing import Any
 
 from torch import Tensor
 
-from ablab.doctor.attention_calls import attention_calls, mask_faults, scale_faults
+from ablab.doctor.attention_calls import attention_calls
 from ablab.doctor.check import Finding, NotApplicable, check
+from ablab.doctor.heads import averaged_heads, equal_heads
+from ablab.doctor.hidden_keys import hidden_faults
+from ablab.doctor.mask_faults import is_distribution, mask_faults
 from ablab.doctor.messages import listed
 from ablab.doctor.parts import is_users
 from ablab.doctor.patient import Patient
+from ablab.doctor.scale_faults import scale_faults
 from ablab.doctor.trace import Trace, record, trace_of
 
 _SAMPLES = 8
@@ -27,10 +31,35 @@ def attention(patient: Patient) -> list[Finding]:
         for text, cause in _merged([f for f in mask_faults(trace) if f.kind == "axis"])
     ]
     found += [
+        Finding("attention hides keys that it should see", text, cause, "likely")
+        for text, cause in _merged(hidden_faults(trace, patient.run.task.padding))
+    ]
+    found += [
         Finding("attention's scores have an unusual scale", text, cause, "likely")
         for text, cause in _merged(scale_faults(trace))
     ]
+    found += _twice(trace) + equal_heads(trace)
     return [*found, *_without_gradient(patient)]
+
+
+def _twice(trace: Trace) -> list[Finding]:
+    """A finding if what a softmax gets is a distribution already."""
+    twice = [
+        call.where
+        for call in attention_calls(trace)
+        if call.function == "softmax" and is_distribution(call.argument(0, "input"))
+    ]
+    if not twice:
+        return []
+    return [
+        Finding(
+            "the softmax of attention gets weights that already sum to one",
+            listed(dict.fromkeys(twice)),
+            "The softmax is applied twice, so the weights are nearly equal and masked positions "
+            "get weight again. Apply it once.",
+            "certain",
+        )
+    ]
 
 
 def _merged(faults: list[Any]) -> list[tuple[str, str]]:
@@ -52,7 +81,7 @@ def _without_gradient(patient: Patient) -> list[Finding]:
         return []
     trace.logits.square().mean().backward()  # type: ignore[no-untyped-call]
     unused, detached = _unused_heads(trace)
-    found = []
+    found = averaged_heads(trace)
     if unused:
         cause = (
             "Their outputs are left out where the heads are merged, such as by an index or an "
@@ -76,10 +105,10 @@ def _unused_heads(trace: Trace) -> tuple[list[str], list[str]]:
         output: Tensor = call.output
         if not output.requires_grad or output.ndim < 4:
             continue
-        if output.grad is None:
+        if call.gradient is None:
             detached.append(call.where)
             continue
-        dead = ~output.grad.transpose(0, 1).flatten(1).any(1)
+        dead = ~call.gradient.transpose(0, 1).flatten(1).any(1)
         if dead.any() and not dead.all():
             heads = listed(dead.nonzero().flatten().tolist())
             unused.append(f"{call.where}: head {heads} of {len(dead)}")

@@ -4,11 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablab.doctor.check import Finding, check
+from ablab.doctor.messages import listed
 from ablab.doctor.patient import Patient
 from ablab.tasks.base import Batch
 from ablab.tasks.config import IGNORED
 
 _SAMPLES = 32
+_STEPS, _LARGE = 8, 256
+_OFTEN = 30  # occurrences; a token that is as frequent as the others is then not missed by chance
 _PURE = "Draw from counter-based random numbers of (seed, step), as ablab.tasks.random does."
 
 
@@ -52,7 +55,7 @@ def batches(patient: Patient) -> list[Finding]:
         )
     elif not whole_epoch:
         findings += _seeds(patient, three, size)
-    return findings + _varied(patient, _step(three, 0))
+    return findings + (_varied(patient, _step(three, 0)) or _never_drawn(patient))
 
 
 def _seeds(patient: Patient, three: Batch, size: int) -> list[Finding]:
@@ -137,6 +140,51 @@ def _varied(patient: Patient, batch: Batch) -> list[Finding]:
             )
         ]
     return []
+
+
+def _never_drawn(patient: Patient) -> list[Finding]:
+    """A finding on tokens of the vocabulary that never occur, though all others occur often."""
+    config = patient.run.task
+    size = min(_LARGE, config.train_size or _LARGE)
+    batch = patient.task.draw(patient.run.seed, 1, _STEPS, size)
+    answers = batch.targets[batch.targets != IGNORED]
+    counts = np.bincount(np.concatenate([batch.tokens.ravel(), answers]))
+    counts = np.pad(counts, (0, config.vocab_size - len(counts)))
+    unseen = _unseen(patient, batch)
+    if unseen:
+        return unseen
+    never = [int(token) for token in np.flatnonzero(counts == 0) if token != config.padding]
+    if not never or counts[counts > 0].min() < _OFTEN:
+        return []
+    return [
+        Finding(
+            "tokens of the vocabulary never occur",
+            f"in {_STEPS * size:,} samples tokens {listed(never)} occur never, and each other one "
+            f"at least {int(counts[counts > 0].min())} times; vocab_size is {config.vocab_size}",
+            "Tokens are drawn with an upper bound that is too small by one (integers(0, n) gives 0 "
+            "to n - 1), or the vocabulary of the configuration is too large, so some tokens are "
+            "never drawn and their embeddings stay as they are.",
+        )
+    ]
+
+
+def _unseen(patient: Patient, trained: Batch) -> list[Finding]:
+    """A finding on tokens that are frequent in held-out inputs and absent in training."""
+    held_out = patient.task.held_out(len(trained.tokens) * trained.tokens.shape[1]).tokens
+    known = np.unique(trained.tokens)
+    tokens, counts = np.unique(held_out, return_counts=True)
+    new = [int(t) for t, n in zip(tokens, counts, strict=True) if n >= _OFTEN and t not in known]
+    if not new:
+        return []
+    return [
+        _finding(
+            "held-out samples contain tokens that training never sees",
+            f"tokens {listed(new)} occur in held-out inputs, and in none of "
+            f"{trained.tokens[..., 0].size:,} training inputs",
+            "Training samples are drawn from other tokens than held-out ones: an upper bound that "
+            "is too small by one, or a split by tokens. These tokens are never trained.",
+        )
+    ]
 
 
 def _finding(message: str, evidence: str, cause: str) -> Finding:

@@ -4,6 +4,7 @@ from ablab.doctor.check import Finding, NotApplicable, check
 from ablab.doctor.future import cause_of_leak
 from ablab.doctor.influence import Change, token_changes
 from ablab.doctor.messages import listed
+from ablab.doctor.parts import is_users
 from ablab.doctor.patient import Patient
 
 
@@ -14,7 +15,8 @@ def causality(patient: Patient) -> list[Finding]:
     In both modes: a mask may exist only in one of them.
     """
     predicted = patient.predicted
-    if predicted[0] == patient.run.task.input_length - 1:
+    last = patient.run.task.input_length - 1
+    if predicted[0] == last:
         raise NotApplicable("only the last position is predicted, and it has no later token")
     changes: dict[bool, list[Change]] = {}
     for training in (True, False):
@@ -26,6 +28,11 @@ def causality(patient: Patient) -> list[Finding]:
         raise NotApplicable("two passes over the same tokens differ")
     leaks = {training: _leaks(found, predicted) for training, found in changes.items()}
     leaking = [training for training, found in leaks.items() if found]
+    unpredicted = not leaking and is_users(patient)
+    if unpredicted:  # another task may predict these positions
+        everywhere = list(range(last))
+        leaks = {training: _leaks(found, everywhere) for training, found in changes.items()}
+        leaking = [training for training, found in leaks.items() if found]
     if not leaking:
         return []
     mode = leaking[-1]
@@ -37,6 +44,8 @@ def causality(patient: Patient) -> list[Finding]:
     ]
     found = cause_of_leak(patient, changes[mode], mode)
     message = "predictions see later tokens, so they can copy the answer"
+    if unpredicted:
+        message = "logits at positions that this task does not predict see later tokens"
     text, certainty = found.cause, found.certainty
     if len(changes) > len(leaking):
         with_mask = "training" if not mode else "evaluation"

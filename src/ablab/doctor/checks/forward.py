@@ -1,12 +1,11 @@
 """Does the model run at all?"""
 
-import math
-
 import torch
 
-from ablab.doctor.attention_calls import attention_calls, mask_faults
+from ablab.doctor.attention_calls import attention_calls
 from ablab.doctor.check import Finding, NotApplicable, check
-from ablab.doctor.messages import listed
+from ablab.doctor.hidden_keys import hidden_faults
+from ablab.doctor.mask_faults import mask_faults
 from ablab.doctor.patient import Patient
 from ablab.doctor.trace import Trace, record
 
@@ -43,7 +42,7 @@ def forward(patient: Patient) -> list[Finding]:
     broken = (~logits.isfinite()).any(-1)
     if broken.any():
         places = sorted({int(place) for place in broken.nonzero()[:, 1]})
-        known = _softmax(record(patient.model().eval(), tokens))
+        known = _softmax(record(patient.model().eval(), tokens), patient.run.task.padding)
         if known is not None:
             evidence, cause = known
             message = "the untrained model's logits are not finite"
@@ -61,7 +60,7 @@ def forward(patient: Patient) -> list[Finding]:
     return []
 
 
-def _softmax(trace: Trace) -> tuple[str, str] | None:
+def _softmax(trace: Trace, padding: int | None) -> tuple[str, str] | None:
     """What a softmax has to do with values that are not finite, as (evidence, cause)."""
     for call in attention_calls(trace):
         if call.function != "softmax" or call.output.isfinite().all():
@@ -69,15 +68,8 @@ def _softmax(trace: Trace) -> tuple[str, str] | None:
         faults = [each for each in mask_faults(trace, call.where) if each.kind == "axis"]
         if faults:
             return f"{faults[0].evidence}, in {call.where}", faults[0].cause
-        hidden = (call.argument(0, "input") == -math.inf).all(-1)  # (B, H, T)
-        if hidden.any():
-            places = sorted({int(place) for place in hidden.nonzero()[:, -1]})
-            return (
-                f"in {call.where} all scores of the queries {listed(places)} are minus infinity",
-                "Some queries are entirely masked: there is nothing to attend to, and the softmax "
-                "gives NaN. The mask hides a token from itself (it leaves out the diagonal), or "
-                "hides every key of a padded sample. Let each query see its own position.",
-            )
+        for fault in hidden_faults(trace, padding, call.where):
+            return f"in {fault.where} {fault.evidence}", fault.cause
     return None
 
 

@@ -5,8 +5,10 @@ from collections import defaultdict
 import torch
 from torch import Tensor, nn
 
-from ablab.doctor.check import Finding, check
+from ablab.doctor.check import Certainty, Finding, check
+from ablab.doctor.detached import detached_branches
 from ablab.doctor.messages import listed
+from ablab.doctor.parts import is_users
 from ablab.doctor.patient import Patient
 from ablab.doctor.trace import Call, record
 from ablab.model.roles import Role, roles_by_name
@@ -64,17 +66,34 @@ def gradients(patient: Patient) -> list[Finding]:
                 "tied to it: the two are trained apart. To tie them, assign the parameter itself.",
             )
         )
-    missing = patient.without_gradient if len(frozen) < len(list(model.parameters())) else {}
-    if missing:
-        findings.append(
-            Finding(
-                "parameters get no gradient",
-                listed(f"{name}: {what}" for name, what in missing.items()),
-                "They are not used in the forward pass, their output is detached (.detach(), "
-                ".data, torch.no_grad(), .item(), argmax), or it is multiplied by zero.",
-            )
-        )
+    findings += _missing(patient, frozen)
+    if not findings and is_users(patient):
+        findings += detached_branches(patient)
     return findings + _rows(patient)
+
+
+def _missing(patient: Patient, frozen: list[str]) -> list[Finding]:
+    """A finding if parameters get no gradient."""
+    model = patient.model()
+    missing = patient.without_gradient if len(frozen) < len(list(model.parameters())) else {}
+    if not missing:
+        return []
+    evidence = listed(f"{name}: {what}" for name, what in missing.items())
+    tokens, _ = patient.batch(2)
+    outside = record(patient.shaken(), tokens, gradients=True).without_graph
+    certainty: Certainty = "likely"
+    if outside:
+        evidence += f"; {listed(outside)} run under torch.no_grad"
+        certainty = "certain"
+    return [
+        Finding(
+            "parameters get no gradient",
+            evidence,
+            "They are not used in the forward pass, their output is detached (.detach(), "
+            ".data, torch.no_grad(), .item(), argmax), or it is multiplied by zero.",
+            certainty,
+        )
+    ]
 
 
 def _rows(patient: Patient) -> list[Finding]:

@@ -1,24 +1,29 @@
-"""Do blocks have residual connections, and MLPs an activation?"""
+"""Do blocks have one residual connection each, and MLPs an activation?"""
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from ablab.doctor.attention_calls import attention_calls
 from ablab.doctor.check import Finding, NotApplicable, check
+from ablab.doctor.growth import growing_states
 from ablab.doctor.influence import another, passed, usual_tokens
 from ablab.doctor.messages import listed
 from ablab.doctor.parts import is_norm, is_users
 from ablab.doctor.patient import Patient
+from ablab.doctor.residual import repeated_residual
 from ablab.doctor.trace import ModuleCall, Trace, trace_of
 
 
-@check("layers", "model", "blocks of attention have residual connections, MLPs an activation")
+@check("layers", "model", "blocks have one residual connection each, MLPs an activation")
 def layers(patient: Patient) -> list[Finding]:
     """Sets a block's matrices to zero, and tests whether two linear layers are one."""
     if not is_users(patient):
         raise NotApplicable("the model is ablab's own")
     trace = trace_of(patient)
-    return [*_without_residual(patient, trace), *_linear(trace)]
+    found = _without_residual(patient, trace) + repeated_residual(patient)
+    return found + _linear(trace) + growing_states(patient)
 
 
 def _without_residual(patient: Patient, trace: Trace) -> list[Finding]:
@@ -64,12 +69,13 @@ def _linear(trace: Trace) -> list[Finding]:
     found = []
     for call in trace.modules:
         linear = [part for part in call.module.modules() if type(part) is nn.Linear]
-        if len(linear) != 2 or len(list(call.module.children())) < 2 or call.input is None:
+        if len(linear) < 2 or len(list(call.module.children())) < 2 or call.input is None:
             continue
         if any(is_norm(part) for part in call.module.modules() if part is not call.module):
             continue
-        one, two = linear
-        wide = one.out_features == two.in_features >= min(one.in_features, two.out_features)
+        ends = min(linear[0].in_features, linear[-1].out_features)
+        inner = [(a.out_features, b.in_features) for a, b in pairwise(linear)]
+        wide = all(a == b >= ends for a, b in inner)
         if wide and not attention_calls(trace, call.name) and _is_affine(call):
             found.append(call.name)
     if not found:
@@ -78,7 +84,7 @@ def _linear(trace: Trace) -> list[Finding]:
         Finding(
             "an MLP is linear",
             f"{listed(dict.fromkeys(found))}: the output of a sum is the sum of the outputs",
-            "There is no activation (nonlinearity) between two linear layers, so they are one. Add "
+            "There is no activation (nonlinearity) between linear layers, so they are one. Add "
             "one, such as F.gelu.",
             "certain",
         )

@@ -16,7 +16,7 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 @check("modes", "model", "training and evaluation mode differ only by dropout of a usual strength")
 def modes(patient: Patient) -> list[Finding]:
     """Compares the logits of both modes, and looks at the dropout rates of recorded calls."""
-    found = _dropout(patient)
+    found = [*_dropout(patient), *_inactive(patient)]
     batch, _ = patient.batch(4)
     model = patient.shaken()
     trained, again = (record(model.train(), batch, seed=n).logits for n in (0, 1))
@@ -73,4 +73,34 @@ def _dropout(patient: Patient) -> list[Finding]:
             "The rate is the probability of dropping, not of keeping. Usual rates are 0 to 0.5.",
         )
         for rate, names in rates.items()
+    ]
+
+
+def _inactive(patient: Patient) -> list[Finding]:
+    """A finding if dropout is declared or called in training, and is not active."""
+    trace = trace_of(patient, True)
+    calls = [each for each in trace.of("dropout") if each.argument(1, "p", 0.5)]
+    active = any(each.argument(2, "training", True) for each in calls)
+    active |= any(each.argument(4, "dropout_p", 0.0) for each in trace.of("sdpa"))
+    called = {each.name for each in trace.modules}
+    declared = [
+        name.removeprefix("module.")
+        for name, part in patient.model().named_modules()
+        if "dropout" in type(part).__name__.lower() and getattr(part, "p", None)
+    ]
+    seen = [f"{name} is never called" for name in declared if name not in called]
+    if not active:
+        seen += [f"{each.where or 'the model'} calls dropout with training=False" for each in calls]
+        seen += [f"{name} is called in evaluation mode" for name in declared if name in called]
+    if not seen:
+        return []
+    return [
+        Finding(
+            "dropout is never active in training",
+            listed(dict.fromkeys(seen), 3, "; "),
+            "A dropout that is declared is not called in the forward pass, or does not get "
+            "training=self.training (or the pass calls self.eval()), so this dropout is never "
+            "active in training.",
+            "certain",
+        )
     ]

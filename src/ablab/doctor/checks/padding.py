@@ -4,10 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablab.doctor.check import Finding, check
-from ablab.doctor.messages import share
+from ablab.doctor.messages import listed, share
 from ablab.doctor.patient import Patient
+from ablab.tasks.config import IGNORED
 
 _SAMPLES = 512
+_OFTEN = 30
 _CAUSE = (
     "Padding is easy to predict and dominates the loss: the loss falls although nothing useful is "
     "learned, and every mean depends on the lengths. Set the targets of padding to IGNORED (-100), "
@@ -28,6 +30,13 @@ def padding(patient: Patient) -> list[Finding]:
     allowed = 0 if declared is not None else len(targets)
     if counted <= allowed:
         return []
+    cause = _CAUSE
+    ignored = _ignored(patient, tokens, targets, token)
+    if ignored:
+        cause = (
+            f"Targets of token {listed(ignored)} are always ignored instead: the wrong token is "
+            f"taken for padding. {_CAUSE}"
+        )
     how = "declared by the task" if declared is not None else "fills the ends of shorter samples"
     return [
         Finding(
@@ -35,8 +44,23 @@ def padding(patient: Patient) -> list[Finding]:
             f"{share(counted, targets.size)} targets are token {token}, which {how}"
             if declared is None
             else f"{share(counted, targets.size)} targets are token {token}, {how} as padding",
-            _CAUSE,
+            cause,
         )
+    ]
+
+
+def _ignored(
+    patient: Patient, tokens: NDArray[np.int64], targets: NDArray[np.int64], padding: int
+) -> list[int]:
+    """The ordinary tokens that often come next and are never counted."""
+    places = [(at, p) for at, p in enumerate(patient.predicted) if p + 1 < tokens.shape[1]]
+    following = tokens[:, [p + 1 for _, p in places]]
+    counted = targets[:, [at for at, _ in places]] != IGNORED
+    seen, often = np.unique(following, return_counts=True)
+    return [
+        int(token)
+        for token, times in zip(seen, often, strict=True)
+        if token != padding and times >= _OFTEN and not counted[following == token].any()
     ]
 
 

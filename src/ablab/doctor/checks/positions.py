@@ -5,7 +5,7 @@ from itertools import combinations
 from torch import Tensor, nn
 
 from ablab.doctor.check import Finding, NotApplicable, check
-from ablab.doctor.influence import passed, read_positions
+from ablab.doctor.influence import passed, read_positions, token_changes
 from ablab.doctor.messages import listed
 from ablab.doctor.parts import is_users
 from ablab.doctor.patient import Patient
@@ -22,6 +22,8 @@ def positions(patient: Patient) -> list[Finding]:
     """
     last = patient.predicted[-1]
     read = read_positions(patient, last)
+    if not read and is_users(patient) and patient.without_gradient:
+        return _only_own(patient)
     if len(read) < 2:
         raise NotApplicable("the model uses fewer than two earlier tokens")
     tokens, _ = patient.batch(2)
@@ -46,6 +48,22 @@ def positions(patient: Patient) -> list[Finding]:
             "There is no positional encoding (position: none), it is computed but never added, or "
             "it is the same at every position. Without one, a single attention layer sees a set "
             "of tokens; deeper models learn some order from the causal mask.",
+        )
+    ]
+
+
+def _only_own(patient: Patient) -> list[Finding]:
+    """A finding if no token changes later logits, although the model has parts for it."""
+    if any(place > c.position for c in token_changes(patient) for place in c.own):
+        raise NotApplicable("the model uses fewer than two earlier tokens")
+    idle = patient.without_gradient
+    return [
+        Finding(
+            "no prediction depends on earlier tokens",
+            f"a token changes the logits of its own position only, and {len(idle)} parameters get "
+            f"no gradient: {listed(idle)}",
+            "Positions are not mixed: a state or memory is reset (made anew) at each position, "
+            "each query sees only its own key, or the output of the mixing layer is dropped.",
         )
     ]
 

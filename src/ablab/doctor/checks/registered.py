@@ -27,6 +27,18 @@ def registered(patient: Patient) -> list[Finding]:
                 "nn.Parameter to the module itself.",
             )
         )
+    made = [] if loose else _made_in_forward(patient)
+    if made:
+        findings.append(
+            Finding(
+                "a layer or parameter is created in the forward pass",
+                f"the logits depend on trainable tensors {listed(made)}, which the model does not "
+                "hold, and which are others in the next pass",
+                "A layer or parameter that is created in the forward pass is new and random in "
+                "each pass, and no optimizer trains it. Create it in __init__.",
+                "certain",
+            )
+        )
     still = _unmoved(patient) if patient.trains else []
     if still:
         optimizer = patient.run.train.optimizer_config.kind
@@ -52,3 +64,30 @@ def _unmoved(patient: Patient) -> list[str]:
         for name, value in before.items()
         if torch.equal(value, after[name]) and name not in patient.without_gradient
     ]
+
+
+def _made_in_forward(patient: Patient) -> list[str]:
+    """The shapes of trainable tensors that two passes share with neither the model nor each other.
+
+    They are the leaves of the graph of the logits.
+    """
+    model = patient.model()
+    tokens, _ = patient.batch(2)
+    own = {id(each) for each in model.parameters()}
+    passes = [_leaves(model(tokens.clone())) for _ in range(2)]
+    one, other = ({id(leaf): leaf for leaf in each if id(leaf) not in own} for each in passes)
+    return [str(tuple(leaf.shape)) for key, leaf in one.items() if key not in other]
+
+
+def _leaves(logits: torch.Tensor) -> list[torch.Tensor]:
+    """The trainable tensors in the graph of the logits, kept alive so that each id is unique."""
+    found, seen, queue = [], set(), [logits.grad_fn]
+    while queue:
+        node = queue.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        queue += [following for following, _ in node.next_functions]
+    return found

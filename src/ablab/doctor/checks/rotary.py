@@ -1,18 +1,21 @@
-"""Are positions that act on queries and keys relative?"""
+"""Are positions that act on queries, keys and scores relative, and nearer ones favoured?"""
 
 import torch
 from torch import Tensor
 
-from ablab.doctor.attention_calls import attention_calls, queries_and_keys
+from ablab.doctor.attention_calls import attention_calls, queries_and_keys, values_of
 from ablab.doctor.check import Finding, NotApplicable, check
 from ablab.doctor.parts import is_users
 from ablab.doctor.patient import Patient
-from ablab.doctor.trace import record
+from ablab.doctor.trace import Call, Trace, record
 
 
 @check("rotary", "model", "scores depend on distances, if positions act on queries and keys only")
 def rotary(patient: Patient) -> list[Finding]:
-    """Passes samples of one repeated token: then only positions differ in the first scores."""
+    """Passes samples of one repeated token: then only positions differ in the first scores.
+
+    Positions may act on queries and keys (rotary ones) or be added to the scores (a bias).
+    """
     if not is_users(patient):
         raise NotApplicable("the model is ablab's own")
     tokens, _ = patient.batch(2)
@@ -28,9 +31,18 @@ def rotary(patient: Patient) -> list[Finding]:
         raise NotApplicable("positions are added to the input, or queries and keys were not seen")
     q, k = pair
     turned = (_varies(q, -2), _varies(k, -2))
-    if not any(turned):
-        raise NotApplicable("positions do not act on queries and keys of the first layer")
     where = f"in {call.where}, with the same token at every position, "
+    found = _values(values_of(trace, call), where)
+    if not any(turned):
+        found += _bias(trace, call, where)
+        if found:
+            return found
+        raise NotApplicable("positions do not act on queries and keys of the first layer")
+    return found + _scores(q, k, turned, where)
+
+
+def _scores(q: Tensor, k: Tensor, turned: tuple[bool, bool], where: str) -> list[Finding]:
+    """Findings on scores that are no function of the distance."""
     if not all(turned):
         one, other = ("queries", "keys") if turned[0] else ("keys", "queries")
         return [
@@ -60,8 +72,55 @@ def rotary(patient: Patient) -> list[Finding]:
             "scores do not depend on the distance of two positions",
             f"{where}pairs at equal distances have different scores",
             "A rotary position is applied to only some of the features of queries or keys, or with "
-            "different tables. Rotate queries and keys alike.",
+            "different tables, or the tables have another layout (neighbouring pairs of features) "
+            "than the rotation (halves). Rotate queries and keys alike.",
             "possible",
+        )
+    ]
+
+
+def _values(values: Tensor | None, where: str) -> list[Finding]:
+    """A finding if values are rotated: they differ between positions and have equal norms."""
+    if values is None or not _varies(values, -2):
+        return []
+    norms = values.norm(dim=-1)
+    if not torch.allclose(norms, norms[..., :1].expand_as(norms), rtol=1e-6):
+        return []
+    return [
+        Finding(
+            "positions act on the values",
+            f"{where}the values differ between positions, and their norms are equal",
+            "A rotary position is applied to the values, so what a head reads from a token is "
+            "turned by its position. Rotate queries and keys only.",
+            "certain",
+        )
+    ]
+
+
+def _bias(trace: Trace, call: Call, where: str) -> list[Finding]:
+    """A finding if scores rise linearly with the distance in all heads."""
+    given = (
+        call.argument(0, "input") if call.function == "softmax" else call.argument(3, "attn_mask")
+    )
+    if not isinstance(given, Tensor) or not given.is_floating_point() or given.ndim < 2:
+        return []
+    length = given.shape[-1]
+    if given.shape[-2] != length or length < 4:
+        return []
+    last = given[..., -1, :].flatten(0, -2)  # (N, T): the last query's scores
+    steps = last.diff(dim=-1)
+    even = torch.allclose(steps, steps[:, :1].expand_as(steps), rtol=1e-4)
+    if not bool(last.isfinite().all()) or not even or not bool((steps < -1e-6).all()):
+        return []
+    return [
+        Finding(
+            "scores rise with the distance",
+            f"{where}a position's score falls by {-float(steps.max()):.3g} or more for each step "
+            "towards the query, in all heads",
+            "The linear bias of distances (ALiBi) has the wrong sign, so far tokens are favoured "
+            "and near ones penalised. Subtract slope * (i - j) from the scores of query i and "
+            "key j.",
+            "certain",
         )
     ]
 

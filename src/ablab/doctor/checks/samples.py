@@ -1,9 +1,14 @@
 """Does a sample affect other samples of its batch?"""
 
-from ablab.doctor.check import Finding, NotApplicable, check
+from torch import nn
+
+from ablab.doctor.attention_calls import calls_over_samples
+from ablab.doctor.check import Certainty, Finding, NotApplicable, check
 from ablab.doctor.influence import Change, token_changes
+from ablab.doctor.locate import leak_of_samples
 from ablab.doctor.messages import listed
 from ablab.doctor.patient import Patient
+from ablab.doctor.trace import trace_of
 from ablab.train.mixing import batch_mixing
 
 _SWAPPED = (
@@ -47,7 +52,13 @@ def samples(patient: Patient) -> list[Finding]:
         evidence = "the logits of a sample change if its batch has other samples, or fewer"
         return [Finding("samples of a batch see each other", evidence + only, cause)]
     earlier = any(place < c.position for c in touching for _, place in c.others)
-    if not _mixes_positions(token_changes(patient)):
+    swapped = _over_samples(patient)
+    if swapped:
+        only += f"; it begins in {swapped}"
+        certainty: Certainty = "certain"
+    else:
+        certainty = "likely"
+    if swapped or not _mixes_positions(token_changes(patient)):
         cause = _SWAPPED
     elif earlier:
         cause = _WHOLE
@@ -62,7 +73,18 @@ def samples(patient: Patient) -> list[Finding]:
         2,
         "; ",
     )
-    return [Finding("samples of a batch see each other", evidence + only, cause)]
+    return [Finding("samples of a batch see each other", evidence + only, cause, certainty)]
+
+
+def _over_samples(patient: Patient) -> str:
+    """Where attention or a recurrent layer runs over the batch axis, in words; or empty."""
+    place = leak_of_samples(patient, True)
+    if place is None or not place.name:
+        return ""
+    if calls_over_samples(trace_of(patient, True), place.name):
+        return f"{place.text}, whose attention weights are (batch, batch)"
+    layers = [part for part in place.module.modules() if isinstance(part, nn.RNNBase)]
+    return f"{place.text}, which has batch_first={layers[0].batch_first}" if layers else ""
 
 
 def _touching(patient: Patient) -> list[Change]:

@@ -27,8 +27,12 @@ def split(patient: Patient) -> list[Finding]:
     wanted = _TRAINED if epoch is None else min(_TRAINED, epoch)
     samples = min(wanted, patient.run.train.batch_size)
     steps = -(-wanted // samples)
-    trained = set(_rows(patient.task.draw(patient.run.seed, 1, steps, samples)))
-    met = [number for number, row in enumerate(held_out) if row in trained]
+    met, seed = [], patient.run.seed
+    for seed in (patient.run.seed, patient.run.seed + 1):  # a split may depend on the seed
+        trained = set(_rows(patient.task.draw(seed, 1, steps, samples)))
+        met = [number for number, row in enumerate(held_out) if row in trained]
+        if len(met) > _MOST * len(held_out):
+            break
     part, seen = len(met) / len(held_out), 1.0
     if epoch is not None and patient.run.task.input_length >= _LONG and len(met) >= 5:
         seen = min(1.0, steps * samples / epoch)
@@ -36,18 +40,24 @@ def split(patient: Patient) -> list[Finding]:
         return []
     evidence = (
         f"{share(len(met), len(held_out))} held-out samples are among {steps * samples:,} training "
-        "samples"
+        f"samples of seed {seed}"
     )
     if seen < 1:
         evidence += f", which is {100 * seen:.3g}% of an epoch"
     example = patient.task.held_out(_HELD_OUT).tokens[met[0]]
+    own = patient.run.seed
+    by_seed = (
+        f"The split depends on the seed of the run: seed {own} holds them out, and seed {seed} "
+        "trains on them. "
+    )
+    by_seed = "" if seed == own else by_seed
     return [
         Finding(
             "held-out samples are trained on",
             f"{evidence}; for example {patient.task.text(example)!r}",
-            "There is no split, it is made after sampling with replacement, or evaluation draws "
-            "from the training data; or there are so few distinct samples that training sees them "
-            "all. Assign each sample to a side by a hash of its content.",
+            f"{by_seed}There is no split, it is made after sampling with replacement, or "
+            "evaluation draws from the training data; or there are so few distinct samples that "
+            "training sees them all. Assign each sample to a side by a hash of its content.",
         )
     ]
 

@@ -47,8 +47,9 @@ def _embeddings(one: Trace, other: Trace, length: int) -> list[Finding]:
             ]
         if rows.shape[-1] != length:
             continue
-        read: list[int] = rows.reshape(-1, length)[0].tolist()
-        found = _rows(read, first.where)
+        pairs = rows.ndim >= 2 and rows.shape[-2] == length
+        read: list[int] = rows.reshape(-1, length)[-1 if pairs else 0].tolist()
+        found = _distances(read, first.where) if pairs else _rows(read, first.where)
         if found:
             return [found]
     return []
@@ -83,6 +84,20 @@ def _without_effect(model: torch.nn.Module, one: Trace, other: Trace) -> list[Fi
     return []
 
 
+def _distances(read: list[int], where: str) -> Finding | None:
+    """A finding if the last position reads one row for all distances to earlier positions."""
+    if len(set(read)) > 1:
+        return None
+    return Finding(
+        "all distances share a row",
+        f"{where} reads row {read[0]} for each of the {len(read)} distances to the last position",
+        "The distances have the wrong sign (key minus query) and are clamped, or they are "
+        "constant, so the bias is the same everywhere and the model has no positions. Use query "
+        "minus key.",
+        "certain",
+    )
+
+
 def _rows(read: list[int], where: str) -> Finding | None:
     distinct = len(set(read))
     evidence = f"{where} reads the rows {listed(read, 12)} for positions 0 to {len(read) - 1}"
@@ -102,6 +117,14 @@ def _rows(read: list[int], where: str) -> Finding | None:
             f"All positions from position {place} on share rows with earlier ones (a clamp, a "
             "modulo or a table that is too short). Use torch.arange(T).",
             "certain",
+        )
+    if read[-1] < read[0] and read != sorted(read, reverse=True):
+        return Finding(
+            "positions are not in order",
+            evidence,
+            "The rows of a table of positions are not in order: a roll, a shuffle or a wrong "
+            "index, so neighbours get rows that are far apart. Use torch.arange(T).",
+            "likely",
         )
     if read == sorted(read, reverse=True):
         return Finding(

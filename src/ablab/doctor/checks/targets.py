@@ -1,14 +1,21 @@
 """Is the target of each position the next token?"""
 
+import math
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ablab.doctor.check import Certainty, Finding, NotApplicable, check
-from ablab.doctor.messages import share
+from ablab.doctor.messages import listed, share
 from ablab.doctor.patient import Patient
 from ablab.tasks.config import IGNORED
 
 _SAMPLES = 256
+_MANY = 4096
+_PAIRS = 200  # with equal inputs; fewer say too little
+_MOST_CHANCE = 0.5
 
 
 @check("targets", "task", "the target of each position is the next token")
@@ -17,7 +24,12 @@ def targets(patient: Patient) -> list[Finding]:
 
     In training, then for held-out samples, which must follow the same rule.
     """
-    found = _compared(patient, *patient.batch(_SAMPLES))
+    try:
+        found = _compared(patient, *patient.batch(_SAMPLES))
+    except NotApplicable:
+        found = _undetermined(patient)
+        if not found:
+            raise
     if found:
         return found
     batch = patient.task.held_out(_SAMPLES)
@@ -34,6 +46,41 @@ def targets(patient: Patient) -> list[Finding]:
         )
         for each in held_out
     ]
+
+
+def _undetermined(patient: Patient) -> list[Finding]:
+    """A finding if samples with equal inputs agree in their targets no more than by chance."""
+    tokens, answers = patient.batch(_MANY)
+    lines = []
+    for column, place in enumerate(patient.predicted):
+        counted = answers[:, column] != IGNORED
+        given, wanted = tokens[counted, : place + 1], answers[counted, column]
+        if not len(wanted):
+            continue
+        _, group = np.unique(given.numpy(), axis=0, return_inverse=True)
+        both = np.stack([group.ravel(), wanted.numpy()], 1)
+        pairs, agreeing = _pairs(group), _pairs(both)
+        chance = _pairs(wanted.numpy()) / max(1, math.comb(len(wanted), 2))
+        if pairs < _PAIRS or chance > _MOST_CHANCE or agreeing > 1.5 * chance * pairs:
+            return []
+        lines.append(f"at position {place} {share(agreeing, pairs)} agree, {chance:.3g} by chance")
+    if not lines:
+        return []
+    return [
+        Finding(
+            "targets are not determined by the input",
+            f"of pairs of samples with the same input, {listed(lines, 3, '; ')}",
+            "The targets do not depend on the input more than chance would give: a part of the "
+            "input that they depend on is cut off, or they are random or belong to other samples.",
+            "certain",
+        )
+    ]
+
+
+def _pairs(groups: NDArray[np.int64]) -> int:
+    """The number of pairs of entries (or rows) with equal values."""
+    counts = np.unique(groups, axis=0, return_counts=True)[1]
+    return int((counts * (counts - 1) // 2).sum())
 
 
 def _compared(patient: Patient, tokens: Tensor, answers: Tensor) -> list[Finding]:
