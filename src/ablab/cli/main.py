@@ -7,7 +7,7 @@ from typing import NoReturn
 import click
 
 from ablab import __version__
-from ablab.cli import check, data, doctor, logbook, show, train
+from ablab.cli import check, data, doctor, logbook, plan, show, train
 from ablab.cli.analyses import analyses
 from ablab.cli.claims import claims
 from ablab.cli.common import echo
@@ -26,6 +26,12 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the commands with the first sentence of their help, which click would cut."""
+        with formatter.section("Commands"):
+            told = {name: each.get_short_help_str(1000) for name, each in self.commands.items()}
+            formatter.write_dl(list(told.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -52,7 +58,7 @@ def ablab() -> None:
 
 for _command in (
     train.run,
-    train.plan,
+    plan.plan,
     show.recipes,
     show.runs,
     show.show,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablab.config.progress import doing
 from ablab.config.source_digest import check_sources
 from ablab.config.wording import counted
 from ablab.execute.cost import count_cost
@@ -19,11 +20,12 @@ from ablab.execute.new_runs import why_new
 from ablab.execute.observers import check_captures, check_queries, runs_with_fewer_statistics
 from ablab.execute.options import Options
 from ablab.execute.plan import Plan, check_memory, make_plan
-from ablab.execute.progress import Reporter, duration
+from ablab.execute.progress import Reporter
 from ablab.execute.queue import StackQueue, steps_left
 from ablab.execute.resume import last_methods
 from ablab.execute.samples import sample_texts
 from ablab.execute.speeds import Speeds, persist_compiled_programs
+from ablab.execute.status import duration
 from ablab.execute.stop_rules import apply_stop_rules
 from ablab.experiments.experiment import Experiment
 from ablab.store.compaction import compact
@@ -80,18 +82,8 @@ def orchestrate(
         ProcessError: Worker processes die before they train anything.
     """
     path = store.path if isinstance(store, Store) else store
-    asked.resolve()
-    find_device(options.device)
-    if options.executor != "auto":
-        find_executor(options.executor)
-    check_memory(asked.runs)
-    check_watching(asked.runs)
-    check_queries(asked.runs)
-    asked, news = against_stored(asked, path)
-    if news is not None:
-        reporter.message(news)
-    left = steps_to_train(asked, path, options.retry)
-    check_captures([run for run in asked.runs if run.id in left], path)
+    with doing("checking the experiment"):
+        asked = _check(asked, path, options, reporter)
     opened = store if isinstance(store, Store) else Store(store, create=True)
     record = _register(asked, opened, options, command, reporter)
     left = steps_left(opened.members(record.id))
@@ -104,18 +96,24 @@ def orchestrate(
         reporter.message(f"nothing to train: {runs} in {opened.path}")
         sample_texts(opened, record, asked, reporter.message)
         return TrainedExperiment(opened, record, 0, True)
-    reporter.message(f"{asked.name}: planning")
-    retain_freed_memory()
-    persist_compiled_programs()
-    speeds = Speeds()
-    plan = make_plan(asked.runs, options, left, speeds, methods_before(asked, opened.path))
-    speeds.save()
+    with doing("planning"):
+        retain_freed_memory()
+        persist_compiled_programs()
+        speeds = Speeds()
+        plan = make_plan(asked.runs, options, left, speeds, methods_before(asked, opened.path))
+        speeds.save()
     reporter.message(summary(asked, plan, left))
     for stack in {stack.why: stack for stack in plan.stacks if stack.why == STATEFUL}.values():
         text = f"runs like {stack.runs[0].id} train alone, eagerly: {STATEFUL}"
         reporter.warn(f"{text} (ablab doctor says more)")
     labels = {run.id: variant.label for variant in asked.variants for run in variant.runs}
-    reporter.start(left, {run.id: run.train.steps for run in asked.runs}, labels)
+    compile_seconds = {
+        number: stack.compile_seconds
+        for number, stack in enumerate(plan.stacks)
+        if any(run.id in left for run in stack.runs)
+    }
+    steps = {run.id: run.train.steps for run in asked.runs}
+    reporter.start(left, steps, labels, compile_seconds)
     report = _SpeedRecorder(asked, plan, speeds, reporter).report
     queue = StackQueue(opened, record.id, asked.definition, plan, report, should_pause)
     began = time.monotonic()
@@ -126,11 +124,33 @@ def orchestrate(
     if complete:
         speeds.note_estimate(asked.name, plan.seconds, time.monotonic() - began)
     speeds.save()
-    apply_stop_rules(opened, record.id, asked.runs)  # to runs that another process has trained
-    compact(opened)
+    with doing("tidying the store"):
+        apply_stop_rules(opened, record.id, asked.runs)  # to runs that another process has trained
+        compact(opened)
     if complete:
         sample_texts(opened, record, asked, reporter.message)
     return TrainedExperiment(opened, record, len(left), complete)
+
+
+def _check(asked: Experiment, path: str | Path, options: Options, reporter: Reporter) -> Experiment:
+    """Checks an experiment before anything is written.
+
+    Returns:
+        The experiment with the ids that the store has for its runs.
+    """
+    asked.resolve()
+    find_device(options.device)
+    if options.executor != "auto":
+        find_executor(options.executor)
+    check_memory(asked.runs)
+    check_watching(asked.runs)
+    check_queries(asked.runs)
+    asked, news = against_stored(asked, path)
+    if news is not None:
+        reporter.message(news)
+    left = steps_to_train(asked, path, options.retry)
+    check_captures([run for run in asked.runs if run.id in left], path)
+    return asked
 
 
 def _register(

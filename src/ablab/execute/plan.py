@@ -38,6 +38,7 @@ class PlannedStack:
         bytes: The estimated memory.
         seconds: The estimated seconds left to train in one process.
         others: The other methods' titles, with their estimated seconds.
+        compile_seconds: The estimated seconds for compiling, included in ``seconds``.
     """
 
     runs: tuple[Run, ...]
@@ -47,6 +48,7 @@ class PlannedStack:
     bytes: int
     seconds: float = 0.0
     others: tuple[tuple[str, float], ...] = ()
+    compile_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,10 @@ class _Planner:
             self._options, self._device, self._memory, self._speeds,
             threads, workers, len(self._groups), deadline,
         )  # fmt: skip
-        choices = [(group, chooser.choose(group)) for group in self._groups]
+        choices = [
+            (group, chooser.choose(group))
+            for group in ticking(self._groups, len(self._groups), "measuring steps of", "shape")
+        ]
         items = [
             item
             for number, (group, choice) in enumerate(choices)
@@ -239,6 +244,7 @@ class _Planner:
                     group.cost.bytes(width, best.method),
                     best.step_seconds * steps + best.compile_seconds * compiles,
                     choice.others,
+                    best.compile_seconds * compiles,
                 )
             )
         return stacks
