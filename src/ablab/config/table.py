@@ -84,7 +84,7 @@ def table_lines(
         layouts.append((table.as_groups(width), _GROUPS_COST))
     if cells:
         layouts.append((table.as_records(width), _RECORDS_COST))
-    fitting = [(len(lines) * cost, lines) for lines, cost in layouts if lines is not None]
+    fitting = [((len(lines) + 1) * cost, lines) for lines, cost in layouts if lines is not None]
     return min(fitting, key=lambda each: each[0])[1] if fitting else []
 
 
