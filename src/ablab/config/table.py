@@ -190,9 +190,10 @@ class _Table:
 
     @cached_property
     def _numeric(self) -> list[bool]:
-        """Which columns hold numbers only, and are aligned at the right."""
+        """Which columns hold numbers only, and are aligned at the right; the first names a row."""
         columns = [[row[place] for row in self.cells if row[place]] for place in self._places]
-        return [bool(cells) and all(map(_NUMBER.fullmatch, cells)) for cells in columns]
+        found = [bool(cells) and all(map(_NUMBER.fullmatch, cells)) for cells in columns]
+        return [False, *found[1:]]
 
     @property
     def _places(self) -> range:

@@ -153,7 +153,7 @@ class Reporter:
         parts = [f"training {share:.0%}"]
         if share:
             parts.append(f"{duration(spent / share - spent)} left")
-        if not self._training:
+        if not self._training and self.done < self._total:
             parts.append("waiting for other processes" if self._waiting else "starting")
         for _, stack in sorted(self._training.items()):
             parts.append(f"stack {stack.number} of {len(self._order)}: {stack.state}")
