@@ -165,6 +165,8 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
         shown = variant_label(value) if key == "variant" else value
         shown = f"{shown:.6g}" if isinstance(shown, float) else shown
         shown = ", ".join(shown) if isinstance(shown, list) else shown
+        if key == "error" and shown:  # the exception; its traceback is at the end
+            shown = shown.strip().splitlines()[-1]
         if shown not in (None, ""):
             _say_field(key, str(shown))
     _say_field("snapshots", ", ".join(str(each.step) for each in snapshots) or "none")
@@ -189,6 +191,8 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
         )
         for line in [*_verified(each), *_costs(each)]:
             say(line, 4)
+    if record.error:
+        echo(f"\nerror\n{record.error.rstrip()}")
 
 
 def _incident(store: Any, incident: Any) -> dict[str, Any]:
@@ -219,7 +223,7 @@ def _print_incident(incident: dict[str, Any]) -> None:
 
 
 def _say_field(name: str, text: str) -> None:
-    """A line of what is known about a run."""
+    """What is known about a run."""
     say(f"{name:12} {text}", hanging=13)
 
 
