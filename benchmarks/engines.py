@@ -96,6 +96,7 @@ def grid_child(case: str, steps: int, choices: list[str]) -> None:
     from ablab.cli.common import make_options
     from ablab.execute.orchestrate import orchestrate
     from ablab.execute.progress import Reporter
+    from ablab.execute.status import QuietStatus
     from ablab.experiments import experiment
     from ablab.store.store import Store
 
@@ -103,6 +104,7 @@ def grid_child(case: str, steps: int, choices: list[str]) -> None:
         """Notes when each step of each run was told."""
 
         def __init__(self) -> None:
+            super().__init__(QuietStatus())
             self.first: tuple[float, int] | None = None
             self.last: tuple[float, int] = (0.0, 0)
             self.texts: list[str] = []
@@ -111,6 +113,8 @@ def grid_child(case: str, steps: int, choices: list[str]) -> None:
         def event(self, event: dict[str, Any]) -> None:
             """Takes an event."""
             super().event(event)
+            if event["event"] == "progress":
+                self.progress(event)
             if event["event"] == "pace":
                 self.methods.add(json.dumps(event["method"]))
 

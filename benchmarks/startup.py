@@ -23,7 +23,7 @@ def first_step(choices: list[str], cache: Path) -> float:
     """Seconds from the command to the first step that it tells of."""
     program = (
         "import os, sys, time; from ablab.execute import progress as p\n"
-        "p.LineReporter.progress = lambda self, event: (print('STEP', flush=True), os._exit(0))\n"
+        "p.Reporter.event = lambda self, event: event['event'] == 'progress' and os._exit(0)\n"
         "from ablab.cli.main import main; sys.argv[0] = 'ablab'; main()"
     )
     store = tempfile.mkdtemp()

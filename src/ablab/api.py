@@ -10,12 +10,14 @@ from typing import Any, Literal
 import polars as pl
 
 from ablab.config import InputError, counted
-from ablab.config.progress import listening
+from ablab.config.progress import doing
+from ablab.config.table import output_width, table_lines
 from ablab.execute.device import find_device
 from ablab.execute.options import Compiling, DeviceName, Engine, Options
 from ablab.execute.orchestrate import TrainedExperiment, orchestrate
-from ablab.execute.progress import make_reporter
+from ablab.execute.progress import Reporter
 from ablab.execute.replay import ReplayReport, ReplayRequest, replay
+from ablab.execute.status import status
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.logbook.entry import write_entry
 from ablab.read.curves import Reading
@@ -206,11 +208,9 @@ class Result:
 
     def __str__(self) -> str:
         header, rows = table(self.summary)
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in [header, *rows]
-        ]
+        keys = header[: header.index("parameters")]
+        found = table_lines(header, rows, output_width(), texts=[*keys, "runs"], groups=keys)
+        lines = [line.text for line in found]
         return "\n".join([str(self.experiment), *lines, f"entry: {self.entry}"])
 
     def _repr_html_(self) -> str:
@@ -252,23 +252,23 @@ def run(
     Raises:
         InputError: The experiment, an option or the store is invalid.
     """
-    source = asked.name if isinstance(asked, Experiment) else asked
-    reporter = make_reporter(quiet)
-    if not isinstance(asked, Experiment):
-        with listening(reporter.message):
-            asked = experiment(asked, *overrides, **settings)
-    elif overrides or settings:
+    if isinstance(asked, Experiment) and (overrides or settings):
         raise InputError(
             "overrides cannot change an existing experiment: pass them to ablab.experiment(…)"
         )
-    named = [repr(str(source)) if isinstance(source, str | Path) else f"{{… {asked.name} …}}"]
-    named += [repr(override) for override in overrides]
-    named += [f"{key}={value!r}" for key, value in settings.items()]
-    command = f"ablab.run({', '.join(named)})"
-    options = Options(engine, device, workers, retry, compile, executor, break_leases)
-    with listening(reporter.message):
-        trained = orchestrate(asked, store, options, command, reporter, lambda: False)
-    return Result.of(asked, trained)
+    source = asked.name if isinstance(asked, Experiment) else asked
+    with status(quiet) as shown:
+        if not isinstance(asked, Experiment):
+            with doing("reading the experiment"):
+                asked = experiment(asked, *overrides, **settings)
+        named = [repr(str(source)) if isinstance(source, str | Path) else f"{{… {asked.name} …}}"]
+        named += [repr(override) for override in overrides]
+        named += [f"{key}={value!r}" for key, value in settings.items()]
+        command = f"ablab.run({', '.join(named)})"
+        options = Options(engine, device, workers, retry, compile, executor, break_leases)
+        trained = orchestrate(asked, store, options, command, Reporter(shown), lambda: False)
+        with doing("writing the entry"):
+            return Result.of(asked, trained)
 
 
 def open(store: str | Path = "lab") -> OpenStore:

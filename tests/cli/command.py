@@ -7,6 +7,7 @@ import sys
 from unittest import mock
 
 from ablab.cli.main import main
+from ablab.execute import status
 
 
 def run_command(*arguments: str) -> tuple[int, str, str]:
@@ -16,6 +17,7 @@ def run_command(*arguments: str) -> tuple[int, str, str]:
     try:
         with (
             mock.patch.object(sys, "argv", ["ablab", *arguments]),
+            mock.patch.object(status, "_FIRST_SECONDS", 600.0),  # other tests slow the machine down
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):

@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -22,12 +24,20 @@ seeds: 2
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _wide():
+    """Files are 120 columns wide, in which the summary of a run is one table."""
+    with mock.patch.dict(os.environ, COLUMNS="120"):
+        yield
+
+
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+def lab(_wide, tmp_path_factory):
     """A folder with ``tiny.yaml`` and the store that running it left, and what that printed."""
     folder = tmp_path_factory.mktemp("cli")
     (folder / "tiny.yaml").write_text(EXPERIMENT)
-    code, out, err = run_command("run", str(folder / "tiny.yaml"), "--store", str(folder / "lab"))
+    arguments = ("run", str(folder / "tiny.yaml"), "--store", str(folder / "lab"))
+    code, out, err = run_command(*arguments)
     assert code == 0, err
     return folder, out, err
 

@@ -1,13 +1,13 @@
 """The time left by a simulated clock."""
 
-import io
 from dataclasses import replace
 
 import pytest
 
 from ablab.execute.early_stops import ExpectedStop
 from ablab.execute.plan import Plan, PlannedStack
-from ablab.execute.progress import LineReporter
+from ablab.execute.progress import Reporter
+from ablab.execute.status import QuietStatus
 from ablab.execute.time_left import TimeLeft
 from ablab.train.method import SOLO
 from tests.helpers import make_run
@@ -87,14 +87,24 @@ def test_runs_are_expected_to_stop_as_like_runs_did():
     assert simulation.at(6, "progress", 0, 60) == pytest.approx(0.1 * 40)
 
 
-def test_lines_of_progress_have_the_time_left(monkeypatch):
-    monkeypatch.setattr("ablab.execute.progress._LINE_SECONDS", 0.0)
-    stream = io.StringIO()
-    reporter = LineReporter(stream)
+class Shown(QuietStatus):
+    """Keeps what is shown."""
+
+    def __init__(self):
+        self.parts = []
+
+    def show(self, activity):
+        self.parts.append(activity)
+
+
+def test_progress_has_the_time_left():
+    shown = Shown()
+    reporter = Reporter(shown)
     times = iter([None, 125.0])
-    reporter.start({"run0": 100}, {"run0": 100}, {"run0": "base"}, lambda: next(times))
+    reporter.start({"run0": 100}, {"run0": 100}, {"run0": "base"}, {0: 0.0}, lambda: next(times))
     for step in (10, 20):
         about = {"stack": 0, "step": step, "runs": 1, "loss": 1.0, "ids": ["run0"]}
         reporter.event({"event": "progress"} | about)
-    first, second = stream.getvalue().splitlines()
-    assert "spent, ? left" in first and "spent, 2 min 05 s left" in second
+    first, second = shown.parts
+    assert first[0] == "training 10%" and not any("left" in part for part in first)
+    assert second[:2] == ["training 20%", "2 min 05 s left"]

@@ -12,7 +12,8 @@ import ablab
 from ablab.api import Result
 from ablab.execute.options import Compiling, Options
 from ablab.execute.orchestrate import orchestrate
-from ablab.execute.progress import QuietReporter, make_reporter
+from ablab.execute.progress import Reporter
+from ablab.execute.status import status
 from ablab.experiments.experiment import Experiment
 from ablab.store.metrics import experiment_metrics, experiment_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -61,8 +62,8 @@ def train(
     """Trains an experiment in this process; writes no entry, which would take most of the time."""
     experiment, opened = ablab.experiment(asked, *overrides), Store(store, create=True)
     chosen = Options(**{"workers": 1, "compiling": compile} | options)
-    reporter = QuietReporter() if quiet else make_reporter(False)
-    done = orchestrate(experiment, opened, chosen, "ablab.run(…)", reporter, pause)
+    with status(quiet) as shown:
+        done = orchestrate(experiment, opened, chosen, "ablab.run(…)", Reporter(shown), pause)
     return Trained(experiment, opened, done.record, done.trained, done.complete)
 
 

@@ -4,7 +4,7 @@ import pytest
 from ablab.config import InputError
 from ablab.store import Store
 from ablab.store.compaction import compact
-from ablab.store.metrics import append_rows, read_runs
+from ablab.store.metrics import append_rows, read_runs, run_metrics
 from tests.store.makers import train
 
 
@@ -71,3 +71,15 @@ def test_axes_of_mixed_values_become_text(tmp_path, tiny):
         None,
         '{"output_projection": true}',
     ]
+
+
+def test_columns_that_only_other_runs_have_logged_are_left_out(tmp_path, tiny):
+    result = train(tiny, tmp_path / "lab", "seeds=1", "model.d_model=8", "train.steps=5")
+    own = result.runs[0].run
+    add(result.store, {"run": [own, "other"], "step": [5, 5], "elsewhere": [None, 1.0]})
+    assert "elsewhere" not in result.metrics().columns
+    assert "elsewhere" not in run_metrics(result.store, own).columns
+    assert run_metrics(result.store, "other").columns == ["run", "step", "elsewhere"]
+    with pytest.raises(InputError, match="no column 'elsewhere' was logged") as caught:
+        result.metrics(["elsewhere"])
+    assert "eval_loss" in str(caught.value.problems[0].expected)

@@ -2,11 +2,11 @@
 
 - ``main``: the command group and exit codes
 - ``common``: options and output shared by all commands
-- ``train``: ``run`` and ``plan``
+- ``train``: ``run``
 - ``show``: ``recipes``, ``runs``, ``show`` and ``metrics``
 - ``read``: ``read`` and ``expect``
 - ``logbook``: ``logbook`` and ``note``
 - ``export``: ``export`` and ``figure``
 - ``analyses``, ``check``, ``claims``, ``data``, ``doctor``, ``effects``, ``generate``,
-  ``replay``, ``serve``: the command of the same name
+  ``plan``, ``replay``, ``serve``: the command of the same name
 """

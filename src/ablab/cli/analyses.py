@@ -2,7 +2,7 @@
 
 import click
 
-from ablab.cli.common import json_option, print_json, quiet_option
+from ablab.cli.common import json_option, print_json, quiet_option, say
 
 
 @click.command()
@@ -30,8 +30,10 @@ def analyses(as_json: bool, quiet: bool) -> None:
         )
         return
     for each in all_analyses():
-        click.echo(f"{each.name}  {each.question}")
-        click.echo(f"  inputs   {', '.join(each.inputs)}")
-        click.echo(f"  cost     {each.cost}")
+        say(f"{each.name}  {each.question}", hanging=4)
+        say(f"inputs   {', '.join(each.inputs)}", 2, hanging=9)
+        say(f"cost     {each.cost}", 2, hanging=9)
         for setting in each.settings_list():
-            click.echo(f"  setting  {setting.name} ({setting.default}): {setting.about}")
+            default = setting.default
+            shown = ", ".join(map(str, default)) if isinstance(default, list | tuple) else default
+            say(f"setting  {setting.name} (by default {shown}): {setting.about}", 2, hanging=9)

@@ -5,7 +5,16 @@ from typing import Any
 
 import click
 
-from ablab.cli.common import echo, json_option, print_json, quiet_option, store_option
+from ablab.cli.common import (
+    echo,
+    json_option,
+    print_json,
+    progress,
+    quiet_option,
+    say,
+    say_command,
+    store_option,
+)
 
 
 @click.command()
@@ -31,16 +40,17 @@ def check(store: str, as_json: bool, quiet: bool, repair: bool) -> int:
     from ablab.store.repair import repair_store
     from ablab.store.repair_plan import Action, plan_repair
 
-    if repair:
-        opened.close()
-        corrected = repair_index(opened.path)
-        opened = Store(store, verify=False)
-        _, actions = repair_store(opened)
-        actions = [*(Action(each) for each in corrected.done), *actions]
-        found = check_store(opened)
-    else:
-        found = check_store(opened)
-        actions = plan_repair(opened, found).actions
+    with progress(quiet, "repairing the store" if repair else "checking the store"):
+        if repair:
+            opened.close()
+            corrected = repair_index(opened.path)
+            opened = Store(store, verify=False)
+            _, actions = repair_store(opened)
+            actions = [*(Action(each) for each in corrected.done), *actions]
+            found = check_store(opened)
+        else:
+            found = check_store(opened)
+            actions = plan_repair(opened, found).actions
     if as_json:
         print_json(
             {
@@ -64,34 +74,34 @@ def check(store: str, as_json: bool, quiet: bool, repair: bool) -> int:
 
 
 def _print(opened: Any, found: Any, actions: Sequence[Any], repaired: bool) -> None:
-    from ablab.config import counted, visible
+    from ablab.config import counted
 
     if not repaired:
         for problem in found.problems:
-            echo(visible(problem))
+            say(problem)
     if actions:
         echo("repaired:" if repaired else "ablab check --repair would do this:")
         for each in actions:
-            echo(f"  {each.what}")
+            say(each.what, 2)
         commands = dict.fromkeys(each.then for each in actions if each.then)
         if commands:
             echo("then run:")
             for command in commands:
-                echo(f"  {command}")
+                say_command(command, 2)
     if repaired:
         for problem in found.problems:
-            echo(visible(problem))
+            say(problem)
     if found.leftovers:
         leftovers = counted(len(found.leftovers), "unused file")
         echo(f"{leftovers} from interrupted work (harmless)")
     if found.uncovered:
         files = counted(len(found.uncovered), "file")
-        echo(
+        say(
             f"{files} of an earlier release have no digest; ablab check --repair records one for "
             "each that can be read"
         )
     problems = counted(len(found.problems), "problem") if found.problems else "no problems"
-    echo(
+    say(
         f"{opened.path}: {problems} found; {counted(found.runs, 'run')}, "
         f"{counted(found.parts, 'metrics part')}, {counted(found.snapshots, 'snapshot')}"
     )

@@ -13,7 +13,9 @@ from ablab.cli.common import (
     make_options,
     print_json,
     print_table,
+    progress,
     quiet_option,
+    say,
     store_option,
 )
 
@@ -49,7 +51,7 @@ def claims(
     with claims. With --run, each recipe is trained first, as by ablab run.
     """
     options = make_options(**choices)
-    from ablab.config import visible
+    from ablab.config import ticking
     from ablab.logbook.claims import chosen, claims_of, corrected, tally, write_page
     from ablab.store import Store
 
@@ -60,11 +62,15 @@ def claims(
         code, lacking = _run_missing(wanted, size, store, options, quiet)
     stores = [Store(store)] if (Path(store) / "index.sqlite").is_file() else []
     stores += [Store(each, write=False) for each in also]
-    found = [claims_of(stores, name, size, lacking.get(name)) for name in wanted]
-    if page is not None:
-        named = ["ablab", "claims", *names, *(["--size", size] if size else []), "--write", page]
-        write_page(found, Path(page), shlex.join(named))
-    found, families = corrected(found)
+    with progress(quiet, "comparing claims with results"):
+        found = [
+            claims_of(stores, name, size, lacking.get(name))
+            for name in ticking(wanted, len(wanted), "comparing", "recipe")
+        ]
+        if page is not None:
+            named = ["ablab", "claims", *names, *(["--size", size] if size else [])]
+            write_page(found, Path(page), shlex.join([*named, "--write", page]))
+        found, families = corrected(found)
     if as_json:
         by_logbook = {
             name: {
@@ -79,7 +85,7 @@ def claims(
         print_json({"tally": tally(found), "logbooks": by_logbook, "recipes": recipes})
         return code
     if not any(each.claims for each in found):
-        echo("no claims of a logbook: " + ", ".join(visible(each.name) for each in found))
+        say("no claims of a logbook: " + ", ".join(each.name for each in found))
         return code
     print_table(
         ["recipe", "claim", "its figure", "ours", "verdict", "corrected"],
@@ -89,15 +95,17 @@ def claims(
             for each in found
             for claim in each.claims
         ],
-        wrapped=["claim", "its figure", "ours"],
+        texts=["claim", "its figure", "ours"],
+        groups=["recipe"],
     )  # fmt: skip
-    echo(f"\n{tally(found)}")
+    echo("")
+    say(tally(found))
     for name, members in families.items():
         if chance := members.sentence("claim"):
-            echo(f"{visible(name)}: {chance}")
+            say(f"{name}: {chance}")
     for each in found:
         if each.lacking:
-            echo(f"{visible(each.name)} cannot be run here: {each.lacking}", err=True)
+            say(f"{each.name} cannot be run here: {each.lacking}", err=True)
     return code
 
 
@@ -109,12 +117,13 @@ def _run_missing(
     Returns:
         The highest exit code, and for each recipe that cannot be run here, the reason.
     """
-    from ablab.api import Result
-    from ablab.config import InputError
-    from ablab.execute.orchestrate import orchestrate
-    from ablab.execute.pause import pause_on_signals
-    from ablab.execute.progress import make_reporter
-    from ablab.logbook.claims import runnable
+    with progress(quiet, "loading PyTorch"):
+        from ablab.api import Result
+        from ablab.config import InputError, doing
+        from ablab.execute.orchestrate import orchestrate
+        from ablab.execute.pause import pause_on_signals
+        from ablab.execute.progress import Reporter
+        from ablab.logbook.claims import runnable
 
     paused = pause_on_signals()
     code, lacking = 0, {}
@@ -130,10 +139,11 @@ def _run_missing(
             echo(f"{name} ({number} of {len(names)})", err=True)
         chosen = asked.definition.get("size")
         command = ["ablab", "run", name, *([f"size={chosen}"] if chosen else [])]
-        trained = orchestrate(
-            asked, store, options, shlex.join(command), make_reporter(quiet), paused
-        )
-        result = Result.of(asked, trained)
+        with progress(quiet, f"running {name}") as shown:
+            told = shlex.join(command)
+            trained = orchestrate(asked, store, options, told, Reporter(shown), paused)
+            with doing("writing the entry"):
+                result = Result.of(asked, trained)
         if not result.complete:
             echo("interrupted; run the same command again to continue", err=True)
             return 130, lacking

@@ -2,12 +2,17 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from ablab.execute.status import Status
 
 # Control characters that JSON allows in strings, and some terminals obey.
 _JSON_ESCAPES = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
@@ -127,22 +132,31 @@ def make_options(**choices: Any) -> Any:
     return Options(**choices)
 
 
-def progress(quiet: bool) -> AbstractContextManager[None]:
-    """Within this context, progress of work that takes long is shown on standard error."""
-    from ablab.config.progress import listening
+@contextmanager
+def progress(quiet: bool, what: str) -> "Iterator[Status]":
+    """Within this context, standard error shows what is being done, if it takes long.
 
-    return listening(None if quiet else lambda text: click.echo(f"{text} …", err=True))
+    Results are printed after it, since a terminal shows the line below everything else.
+
+    Args:
+        quiet: Whether to show only warnings.
+        what: What is being done, unless the code says more (:func:`ablab.config.doing`).
+    """
+    from ablab.config import doing
+    from ablab.execute.status import status
+
+    with status(quiet) as shown, doing(what):
+        yield shown
 
 
-def echo(text: object, nl: bool = True, err: bool = False, bold: bool = False) -> None:
+def echo(text: object, nl: bool = True, err: bool = False) -> None:
     """Prints text; control characters other than line breaks and tabs are shown as escapes.
 
     Names in a store may be somebody else's, and a terminal obeys control characters.
     """
     from ablab.config import visible_lines
 
-    shown = visible_lines(str(text))
-    click.echo(click.style(shown, bold=True) if bold else shown, nl=nl, err=err)
+    click.echo(visible_lines(str(text)), nl=nl, err=err)
 
 
 def print_json(data: Any) -> None:
@@ -152,42 +166,66 @@ def print_json(data: Any) -> None:
 
 
 def print_table(
-    header: Sequence[str], rows: Iterable[Sequence[object]], wrapped: Sequence[str] = ()
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    texts: Sequence[str] = (),
+    groups: Sequence[str] = (),
 ) -> None:
-    """Prints a table; columns of numbers are right-aligned.
+    """Prints a table that fits the terminal, or 80 columns in a file or a pipe.
 
-    In a terminal, a table that is too wide is cut off, except for the columns in ``wrapped``, whose
-    texts are continued on the next lines.
+    No cell is cut: see :mod:`ablab.config.table`.
+
+    Args:
+        header: The names of the columns.
+        rows: The cells.
+        texts: The columns whose cells may be continued on the next line.
+        groups: The columns that may be headings of groups of rows instead.
     """
-    from rich.console import Console
-    from rich.table import Table
+    from ablab.config.table import output_width, table_lines
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    rows = [["" if cell is None else cell for cell in row] for row in rows]
-    for place, name in enumerate(header):
-        numeric = bool(rows) and all(isinstance(row[place], int | float | str) for row in rows)
-        numeric = numeric and any(isinstance(row[place], int | float) for row in rows)
-        table.add_column(
-            _cell(name),
-            justify="right" if numeric else "left",
-            no_wrap=name not in wrapped,
-            overflow="fold" if name in wrapped else "ellipsis",
-        )
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:  # do not truncate in a file or a pipe
-        console = Console(highlight=False, markup=False, emoji=False, width=10_000)
-        console.width = console.measure(table).maximum
-    console.print(table)
+    for line in table_lines(header, rows, output_width(), texts=texts, groups=groups):
+        click.echo(click.style(line.text, bold=True) if line.is_heading else line.text)
 
 
-def _cell(value: object) -> str:
+def say(
+    text: str, indent: int = 0, hanging: int = 2, err: bool = False, bold: bool = False
+) -> None:
+    """Prints a sentence; in a terminal, it is continued on the next lines, between words.
+
+    In a file or a pipe a sentence is one line, so that it can be searched for.
+
+    Args:
+        text: The sentence.
+        indent: The spaces before it.
+        hanging: The further spaces before the lines on which it is continued.
+        err: Whether it is printed on standard error.
+        bold: Whether it is a heading.
+    """
     from ablab.config import visible
+    from ablab.config.table import output_width, wrapped
 
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.5g}"
-    return visible(str(value))
+    space, text = " " * indent, visible(text)
+    stream = sys.stderr if err else sys.stdout
+    lines = [text]
+    if stream.isatty():
+        lines = wrapped(text, output_width(stream) - indent, hanging)
+    shown = "\n".join(space + line for line in lines)
+    click.echo(click.style(shown, bold=True) if bold else shown, err=err)
+
+
+def say_command(command: str, indent: int = 0, before: str = "") -> None:
+    """Prints a command to copy; in a terminal, lines that are continued end with a backslash."""
+    from ablab.config import visible
+    from ablab.config.table import output_width
+
+    width = output_width() - len(" \\") if sys.stdout.isatty() else math.inf
+    lines = [" " * indent + before]
+    for number, word in enumerate(map(shlex.quote, shlex.split(command))):
+        if number and len(f"{lines[-1]} {word}") > width:
+            lines.append(" " * (indent + 4) + word)
+        else:
+            lines[-1] += f" {word}" if number else word
+    click.echo(" \\\n".join(map(visible, lines)))
 
 
 def _plain(value: Any) -> Any:

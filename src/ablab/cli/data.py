@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ablab.cli.common import json_option, print_json, quiet_option
+from ablab.cli.common import echo, json_option, print_json, progress, quiet_option, say
 
 
 @click.group(invoke_without_command=True)
@@ -40,9 +40,8 @@ def fetch(name: str, as_json: bool, quiet: bool) -> None:
         click.echo(f"{name} is part of Python; there is nothing to download", err=True)
         path = Path(sysconfig.get_paths()["stdlib"])
     else:
-        path = find_corpus(name) or fetch_corpus(
-            name, tell=lambda text: None if quiet else click.echo(text, err=True)
-        )
+        with progress(quiet, f"looking for {name}") as shown:
+            path = find_corpus(name) or fetch_corpus(name, tell=shown.message)
     if as_json:
         print_json({"name": name, "path": str(path)})
     else:
@@ -78,6 +77,7 @@ def path(name: str, as_json: bool, quiet: bool) -> None:
 
 
 def _list(as_json: bool) -> None:
+    from ablab.config import visible
     from ablab.tasks.corpora import DOWNLOADS, PYTHON_STDLIB, PYTHON_STDLIB_ABOUT, find_corpus
 
     entries = [(PYTHON_STDLIB, PYTHON_STDLIB_ABOUT, "part of Python")]
@@ -90,4 +90,5 @@ def _list(as_json: bool) -> None:
         print_json([{"name": n, "about": a, "where": w} for n, a, w in entries])
         return
     for name, about, where in entries:
-        click.echo(f"{name:16} {about}\n{'':16} {where}")
+        say(f"{name:16} {about}", hanging=17)
+        echo(f"{'':16} {visible(where)}")

@@ -2,7 +2,7 @@
 
 import click
 
-from ablab.cli.common import json_option, print_json, quiet_option
+from ablab.cli.common import json_option, print_json, progress, quiet_option
 
 
 @click.command()
@@ -35,16 +35,15 @@ def doctor(
     transformer. OVERRIDES set values, as in ablab run. The exit code is 1 if there are findings,
     other than those that are meant (by --meant, or meant: in the file of the experiment).
     """
-    from ablab.doctor import doctor as examine
+    with progress(quiet, "loading PyTorch") as shown:
+        from ablab.doctor import doctor as examine
+        from ablab.doctor.meant import meant_options
 
-    def tell(message: str) -> None:
-        if not quiet:
-            click.echo(f"{message} …", err=True)
+        def tell(message: str) -> None:
+            shown.message(f"{message} …")
 
-    from ablab.doctor.meant import meant_options
-
-    known = meant_options(meant)
-    report = examine(subject, *overrides, checks=checks or None, meant=known, tell=tell)
+        known = meant_options(meant)
+        report = examine(subject, *overrides, checks=checks or None, meant=known, tell=tell)
     if as_json:
         print_json(report.as_data())
     else:

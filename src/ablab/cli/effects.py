@@ -4,7 +4,16 @@ from typing import Any
 
 import click
 
-from ablab.cli.common import echo, json_option, print_json, print_table, quiet_option, store_option
+from ablab.cli.common import (
+    echo,
+    json_option,
+    print_json,
+    print_table,
+    progress,
+    quiet_option,
+    say,
+    store_option,
+)
 
 
 @click.command()
@@ -51,14 +60,15 @@ def effects(
     from ablab.store import Store
 
     opened = Store(store)
-    found = experiment_effects(
-        opened,
-        opened.experiment(experiment),
-        key,
-        measure,
-        scale,  # type: ignore[arg-type]
-        margin,
-    )
+    with progress(quiet, "comparing runs"):
+        found = experiment_effects(
+            opened,
+            opened.experiment(experiment),
+            key,
+            measure,
+            scale,  # type: ignore[arg-type]
+            margin,
+        )
     if as_json:
         print_json({"experiment": experiment, **found.as_data()})
         return
@@ -66,12 +76,12 @@ def effects(
 
 
 def _print(found: Any, experiment: str) -> None:
-    from ablab.config import counted, visible
+    from ablab.config import counted
     from ablab.read.effects import interaction_sentence, robust_table, scaling_sentence
 
     runs, seeds = counted(found.runs, "run"), counted(found.seeds, "seed")
     missing = f"; {found.missing} without a value" if found.missing else ""
-    echo(f"{visible(experiment)}: {found.measure} of {runs}, {seeds}{missing}")
+    say(f"{experiment}: {found.measure} of {runs}, {seeds}{missing}")
     if found.missing == found.runs:
         echo("No run has a value, so there is nothing to compare.")
         return
@@ -79,7 +89,7 @@ def _print(found: Any, experiment: str) -> None:
         f"{key}={value}" + (" (the first value)" if key in found.first else "")
         for key, value in found.base.items()
     )
-    echo(f"base: {visible(shown)}")
+    say(f"base: {shown}")
     single = len(found.base) == 1
     tables = [("Each value", found.factorial)]
     if not single:
@@ -94,20 +104,24 @@ def _print(found: Any, experiment: str) -> None:
     if rows:
         at_base = "" if single else ", all other settings at their base values"
         echo(f"\nBeside the verdicts, not corrected{at_base}:")
-        print_table(header, rows)
+        print_table(header, rows, texts=["value", "vs"], groups=["setting", "vs"])
     for each in found.interactions:
-        echo(f"\n{interaction_sentence(each, found.measure)}", nl=False)
-    echo("\n" * bool(found.interactions), nl=False)
+        echo("")
+        say(interaction_sentence(each, found.measure))
     for each in found.scalings:
-        echo(f"\n{scaling_sentence(each)}")
-    echo("\nIntervals are for single comparisons; p-values are corrected for the table (Holm).")
+        echo("")
+        say(scaling_sentence(each))
+    echo("")
+    say("Intervals are for single comparisons; p-values are corrected for the table (Holm).")
     for line in found.notes():
-        echo(line)
+        say(line)
     if found.margin is None and found.scale == "ratio":
-        echo("Undecided does not mean equal: --scale ratio --margin 1.1 tests for no difference by")
-        echo("more than a factor of 1.1.")
+        say(
+            "Undecided does not mean equal: --scale ratio --margin 1.1 tests for no difference by "
+            "more than a factor of 1.1."
+        )
     elif found.margin is None:
-        echo("Undecided does not mean equal: --margin X tests for no difference larger than X.")
+        say("Undecided does not mean equal: --margin X tests for no difference larger than X.")
 
 
 def _print_table(comparisons: Any, scale: str) -> None:
@@ -130,4 +144,6 @@ def _print_table(comparisons: Any, scale: str) -> None:
             )
             for each in comparisons
         ],
+        texts=["value", "vs", "seeds", "verdict"],
+        groups=["setting", "vs"],
     )

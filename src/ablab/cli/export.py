@@ -5,7 +5,16 @@ from typing import Any
 
 import click
 
-from ablab.cli.common import check_out, echo, json_option, print_json, quiet_option, store_option
+from ablab.cli.common import (
+    check_out,
+    echo,
+    json_option,
+    print_json,
+    progress,
+    quiet_option,
+    say,
+    store_option,
+)
 
 
 @click.command()
@@ -51,10 +60,11 @@ def export(
     opened = Store(store)
     wanted = tuple(name.strip() for name in columns.split(",") if name.strip())
     record = opened.experiment(experiment)
-    if measures:
-        path, runs = export_measures(opened, record, form, measures, out)
-    else:
-        path, runs = write(opened, record, form, out, wanted, project, offline)
+    with progress(quiet, "exporting"):
+        if measures:
+            path, runs = export_measures(opened, record, form, measures, out)
+        else:
+            path, runs = write(opened, record, form, out, wanted, project, offline)
     if as_json:
         print_json({"experiment": record.name, "to": form, "path": str(path), "runs": runs})
     else:
@@ -88,16 +98,18 @@ def figure(
     Without NAME, list the figures and the names that they can draw.
     """
     check_out(out)
-    import ablab
-    from ablab.config.files import write_text_atomically
-    from ablab.logbook.draw import draw
+    with progress(quiet, "loading PyTorch"):
+        import ablab
+        from ablab.config.files import write_text_atomically
+        from ablab.logbook.draw import draw
 
-    stored = ablab.open(store).run(run)
+        stored = ablab.open(store).run(run)
     if name is None and kind is None:
         _list_figures(stored, as_json)
         return
     kind = kind or "curves"
-    drawing = draw(stored, name, kind)
+    with progress(quiet, "drawing"):
+        drawing = draw(stored, name, kind)
     plain = "-".join(
         "".join(c if c.isalnum() or c in "._-" else "_" for c in part)
         for part in (run, name, kind)
@@ -135,7 +147,7 @@ def _list_figures(run: Any, as_json: bool) -> None:
         if kinds:
             echo(title)
             for each in kinds:
-                echo(f"  --as {each.name:10} {each.about}")
+                say(f"--as {each.name:10} {each.about}", 2, hanging=16)
             for name in found:
                 echo(f"    {visible(name)}")
 

@@ -1,5 +1,7 @@
 """``ablab generate``: continues a prompt, or lists answers of a run."""
 
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import click
@@ -10,7 +12,9 @@ from ablab.cli.common import (
     json_option,
     print_json,
     print_table,
+    progress,
     quiet_option,
+    say,
     source_option,
     store_option,
 )
@@ -80,9 +84,11 @@ def generate(
     quiet: bool,
 ) -> None:
     """Generate text from RUN, or list its answers; RUN is the id of a run or a prefix of it."""
-    import ablab
-    from ablab.config import InputError
-    from ablab.model.generate import Sampling
+    with progress(quiet, "loading PyTorch"):
+        import ablab
+        from ablab.config import InputError
+        from ablab.model.generate import Sampling
+        from ablab.read.samples import continuations, held_out_answers
 
     if dataset is not None and prompt:
         raise InputError(
@@ -95,31 +101,43 @@ def generate(
         _show_stored(found, step, as_json)
         return
     if dataset == _HELD_OUT:
-        _list_answers(found, step, limit, as_json)
+        with progress(quiet, "answering held-out samples"):
+            answers = held_out_answers(found, found.run.train.evaluate.samples, step)
+        _print_answers(answers, found.id, limit, as_json)
         return
     try:
         sampling = Sampling(0.0 if greedy else temperature, top_k, top_p, seed)
     except ValueError as error:
         raise InputError(str(error)) from error
-    from ablab.read.samples import continuations
-
-    shown = ""
-    texts: list[str] = []
-    for texts in continuations(
+    drawn = continuations(
         found, prompt, tokens, sampling, samples=samples, step=step, cached=not no_cache,
         context=context, precision=precision,
-    ):  # fmt: skip
-        # A token can end within a character, whose text then changes with the next token.
-        if samples == 1 and not as_json and not texts[0].endswith("\ufffd"):
-            echo(texts[0][len(shown) :], nl=False)
-            shown = texts[0]
+    )  # fmt: skip
+    if samples == 1 and not as_json:
+        with progress(quiet, "loading the model"):
+            first = next(drawn)
+        _stream(chain([first], drawn))
+        return
+    texts: list[str] = []
+    with progress(quiet, "generating"):
+        for so_far in drawn:
+            texts = so_far
     if as_json:
         print_json({"run": found.id, "prompt": prompt, "texts": texts})
-    elif samples == 1:
-        echo(texts[0][len(shown) :])
-    else:
-        for number, text in enumerate(texts, 1):
-            echo(f"--- {number} of {samples}\n{text}")
+        return
+    for number, text in enumerate(texts, 1):
+        echo(f"--- {number} of {samples}\n{text}")
+
+
+def _stream(drawn: Iterable[list[str]]) -> None:
+    """Prints a text while it is generated."""
+    shown = text = ""
+    for (text,) in drawn:
+        # A token can end within a character, whose text then changes with the next token.
+        if not text.endswith("\ufffd"):
+            echo(text[len(shown) :], nl=False)
+            shown = text
+    echo(text[len(shown) :])
 
 
 def _show_stored(run: Any, step: int | None, as_json: bool) -> None:
@@ -144,15 +162,13 @@ def _show_stored(run: Any, step: int | None, as_json: bool) -> None:
         echo(f"--- step {each.step}\n{each.text}")
 
 
-def _list_answers(stored: Any, step: int | None, limit: int, as_json: bool) -> None:
+def _print_answers(found: list[Any], run: str, limit: int, as_json: bool) -> None:
     from ablab.config import counted
-    from ablab.read.samples import held_out_answers
 
-    found = held_out_answers(stored, stored.run.train.evaluate.samples, step)
     right = sum(answer.accuracy == 1 for answer in found)
     if as_json:
         answers = [vars(answer) for answer in found[:limit]]
-        print_json({"run": stored.id, "samples": len(found), "right": right, "answers": answers})
+        print_json({"run": run, "samples": len(found), "right": right, "answers": answers})
         return
     print_table(
         ["prompt", "prediction", "target", "accuracy"],
@@ -162,6 +178,5 @@ def _list_answers(stored: Any, step: int | None, limit: int, as_json: bool) -> N
         ],
     )
     shown = min(limit, len(found))
-    click.echo(
-        f"\n{right} of {counted(len(found), 'held-out sample')} correct; showing the worst {shown}"
-    )
+    echo("")
+    say(f"{right} of {counted(len(found), 'held-out sample')} correct; showing the worst {shown}")

@@ -2,7 +2,7 @@
 
 import click
 
-from ablab.cli.common import echo, json_option, print_json, quiet_option, store_option
+from ablab.cli.common import echo, json_option, print_json, progress, quiet_option, store_option
 
 
 @click.command()
@@ -12,14 +12,18 @@ from ablab.cli.common import echo, json_option, print_json, quiet_option, store_
 @quiet_option
 def logbook(experiment: str | None, store: str, as_json: bool, quiet: bool) -> None:
     """Write or rewrite the entry of EXPERIMENT, or of every experiment."""
-    from ablab.config import visible
+    from ablab.config import ticking, visible
     from ablab.store import Store
 
     opened = Store(store)
     records = opened.experiments() if experiment is None else [opened.experiment(experiment)]
     from ablab.logbook.entry import write_entry
 
-    entries = [write_entry(opened, record) for record in records]
+    with progress(quiet, "writing entries"):
+        entries = [
+            write_entry(opened, record)
+            for record in ticking(records, len(records), "writing", "entry", "entries")
+        ]
     if as_json:
         print_json([{"experiment": each.name, "entry": str(each.page)} for each in entries])
         return
@@ -47,7 +51,8 @@ def note(experiment: str, text: str, store: str, as_json: bool, quiet: bool) -> 
     opened.note(record.id, text.strip())
     from ablab.logbook.entry import write_entry
 
-    entry = write_entry(opened, record)
+    with progress(quiet, "writing the entry"):
+        entry = write_entry(opened, record)
     if as_json:
         print_json({"experiment": entry.name, "entry": str(entry.page)})
         return

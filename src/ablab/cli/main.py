@@ -7,10 +7,10 @@ from typing import NoReturn
 import click
 
 from ablab import __version__
-from ablab.cli import check, data, doctor, logbook, show, train
+from ablab.cli import check, data, doctor, logbook, plan, show, train
 from ablab.cli.analyses import analyses
 from ablab.cli.claims import claims
-from ablab.cli.common import echo
+from ablab.cli.common import echo, say
 from ablab.cli.effects import effects
 from ablab.cli.export import export, figure
 from ablab.cli.generate import generate
@@ -26,6 +26,12 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the commands with the first sentence of their help, which click would cut."""
+        with formatter.section("Commands"):
+            told = {name: each.get_short_help_str(1000) for name, each in self.commands.items()}
+            formatter.write_dl(list(told.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -52,7 +58,7 @@ def ablab() -> None:
 
 for _command in (
     train.run,
-    train.plan,
+    plan.plan,
     show.recipes,
     show.runs,
     show.show,
@@ -88,6 +94,15 @@ def _check_arguments(arguments: list[str]) -> None:
             raise click.UsageError(f"an argument contains a null character: {text[:200]!r}")
 
 
+def _say_problem(text: str) -> None:
+    """Prints what is wrong, and below it what was given and expected."""
+    first, *rest = text.splitlines()
+    say(first, err=True)
+    for line in rest:
+        detail = line.lstrip()
+        say(detail, len(line) - len(detail), hanging=len("expected  "), err=True)
+
+
 def main() -> NoReturn:
     """Runs a command and exits with its code."""
     try:
@@ -99,7 +114,7 @@ def main() -> NoReturn:
         if not isinstance(error, InputError):
             raise
         for problem in error.problems:
-            echo(f"error: {problem}", err=True)
+            _say_problem(f"error: {problem}")
         code = WRONG_INPUT
     except click.ClickException as error:
         from ablab.config.errors import shortened

@@ -1,14 +1,21 @@
 """``ablab read`` and ``ablab expect``: describe curves, record and judge expectations."""
 
 import re
-import shutil
-import sys
-import textwrap
 from typing import Any
 
 import click
 
-from ablab.cli.common import echo, json_option, print_json, print_table, quiet_option, store_option
+from ablab.cli.common import (
+    echo,
+    json_option,
+    print_json,
+    print_table,
+    progress,
+    quiet_option,
+    say,
+    say_command,
+    store_option,
+)
 
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
@@ -25,7 +32,7 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
     The training loss is read together with the held-out loss, where that was logged: whether and
     when a run generalises, or overfits.
     """
-    from ablab.config import InputError, Problem, visible
+    from ablab.config import InputError, Problem, ticking
     from ablab.experiments.experiment import variant_label
     from ablab.read.curves.sentences import (
         group_pair_sentence,
@@ -42,7 +49,8 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
     opened = Store(store)
     record, only = find_target(opened, target)
     runs = [run for run in experiment_runs(opened, record) if only in (None, run.run)]
-    found = experiment_readings(opened, record, runs, column)
+    with progress(quiet, "reading curves"):
+        found = experiment_readings(opened, record, runs, column)
     started = [run for run in runs if run.step]
     if started and not found:
         raise InputError(
@@ -53,12 +61,14 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
                 expected="a column that ablab metrics prints",
             )
         )
-    explained = {
-        run.run: explain(opened, record, run, found[run.run])
-        for run in runs
-        if run.run in found and column == "train_loss"
-    }
-    pairs = experiment_pairs(opened, record, runs) if column in COLUMNS else {}
+    with progress(quiet, "explaining spikes"):
+        explained = {
+            run.run: explain(opened, record, run, found[run.run])
+            for run in ticking(runs, len(runs), "explaining spikes in", "run")
+            if run.run in found and column == "train_loss"
+        }
+    with progress(quiet, "reading curves in pairs"):
+        pairs = experiment_pairs(opened, record, runs) if column in COLUMNS else {}
     groups: dict[str, list[Any]] = {}
     for run in runs:
         if run.run in found:
@@ -102,31 +112,20 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
     if not found:
         echo("nothing to read yet: no run has trained any steps")
     for label, members in groups.items():
-        echo(visible(label), bold=True)
+        say(label, bold=True)
         if len(members) > 1:
-            _say(f"  all: {group_sentence([found[run.run] for run in members])}")
+            say(f"all: {group_sentence([found[run.run] for run in members])}", 2)
             both = group_pair_sentence([pairs[run.run] for run in members if run.run in pairs])
             if both:
-                _say(f"    {both}")
+                say(both, 4)
         for run in members:
-            _say(f"  seed {run.seed} ({run.run}): {sentence(found[run.run])}")
+            say(f"seed {run.seed} ({run.run}): {sentence(found[run.run])}", 2)
             if run.run in pairs and pairs[run.run].anything:
-                _say(f"    {pair_sentence(pairs[run.run])}")
+                say(pair_sentence(pairs[run.run]), 4)
             why = explained.get(run.run)
             if why is not None:
-                _say(f"    {why.sentence}")
-                echo(f"    try: {visible(why.command)}")
-
-
-def _say(text: str) -> None:
-    """Prints a line; in a terminal, it is continued on indented lines, broken between words."""
-    if sys.stdout.isatty():
-        indent = " " * (len(text) - len(text.lstrip()) + 4)
-        text = textwrap.fill(
-            text, shutil.get_terminal_size().columns, subsequent_indent=indent,
-            break_long_words=False, break_on_hyphens=False,
-        )  # fmt: skip
-    echo(text)
+                say(why.sentence, 4)
+                say_command(why.command, 4, before="try: ")
 
 
 def find_target(store: Any, target: str) -> tuple[Any, str | None]:
@@ -204,11 +203,13 @@ def expect(
         opened = Store(store)
         check_expectations(parsed, list(record.definition["grid"]), None)
     new = stamp(opened, record, parsed)
-    if new or sentences:
-        write_entry(opened, record)
-    found = verdicts(opened, record)
+    with progress(quiet, "judging expectations"):
+        if new or sentences:
+            write_entry(opened, record)
+        found = verdicts(opened, record)
     if as_json:
-        every = [each for other in opened.experiments() for each in verdicts(opened, other)]
+        with progress(quiet, "judging expectations"):
+            every = [each for other in opened.experiments() for each in verdicts(opened, other)]
         calibrated = calibration(every)
         print_json(
             {
@@ -225,18 +226,17 @@ def expect(
             if each.late
             else ""
         )
-        echo(f"recorded at {each.written[:16].replace('T', ' ')} UTC{late}", err=True)
+        say(f"recorded at {each.written[:16].replace('T', ' ')} UTC{late}", err=True)
     if len(new) < len(parsed):
-        echo("expectations that were already recorded keep their timestamp", err=True)
+        say("expectations that were already recorded keep their timestamp", err=True)
     _print_verdicts(found, record.name)
 
 
 def _print_verdicts(found: Any, name: str) -> None:
-    from ablab.config import visible
     from ablab.read.family import family
 
     if not found:
-        echo(f'{visible(name)} has no expectations; ablab expect {visible(name)} "…" records one')
+        say(f'{name} has no expectations; ablab expect {name} "…" records one')
         return
     print_table(
         ["expectation", "verdict", "confidence", "evidence"],
@@ -245,10 +245,11 @@ def _print_verdicts(found: Any, name: str) -> None:
              each.confidence, each.evidence)
             for each in found
         ],
-        wrapped=["expectation", "evidence"],
+        texts=["expectation", "evidence"],
     )  # fmt: skip
     if chance := family(found).sentence("expectation"):
-        echo(f"\n{chance}")
+        echo("")
+        say(chance)
 
 
 def _stored(store: str, name: str) -> Any:

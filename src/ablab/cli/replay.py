@@ -9,7 +9,9 @@ from ablab.cli.common import (
     check_range,
     json_option,
     print_json,
+    progress,
     quiet_option,
+    say,
     source_option,
     store_option,
 )
@@ -78,36 +80,35 @@ def replay(
     Compares the losses with the stored ones. If they agree, the new statistics are added to the
     metrics of the run.
     """
-    import ablab
-
     check_range(
         {"--every": every, "--capture-every": capture_every, "--samples": samples},
         {"--every": _MAX_STEP, "--capture-every": _MAX_STEP, "--samples": _MAX_SAMPLES},
     )
-    opened = ablab.open(store)
+    from ablab.config import doing
 
-    def tell(step: int, last: int) -> None:
-        if not quiet:
-            click.echo(f"\rstep {step} of {last}", nl=False, err=True)
+    with progress(quiet, "loading PyTorch") as shown:
+        import ablab
 
-    try:
-        found = opened.replay(
-            run,
-            _range(steps),
-            watch=watch,
-            every=every,
-            capture=capture,
-            capture_every=capture_every,
-            samples=samples,
-            anyway=anyway,
-            break_leases=break_leases,
-            device=device,  # type: ignore[arg-type]
-            source=source,
-            tell=tell,
-        )
-    finally:
-        if not quiet:
-            click.echo(err=True)
+        opened = ablab.open(store)
+
+        def tell(step: int, last: int) -> None:
+            shown.show(f"replaying: step {step:,} of {last:,}")
+
+        with doing("replaying"):
+            found = opened.replay(
+                run,
+                _range(steps),
+                watch=watch,
+                every=every,
+                capture=capture,
+                capture_every=capture_every,
+                samples=samples,
+                anyway=anyway,
+                break_leases=break_leases,
+                device=device,  # type: ignore[arg-type]
+                source=source,
+                tell=tell,
+            )
     if as_json:
         print_json(vars(found))
     else:
@@ -130,35 +131,33 @@ def _print(found: Any) -> None:
     from ablab.config import counted
 
     how = "; ".join(found.methods) or "its snapshot has the tensors"
-    click.echo(f"run {found.run}, retrained from step {found.start} ({how})")
+    say(f"run {found.run}, retrained from step {found.start} ({how})")
     for note in found.notes:
-        click.echo(note, err=True)
+        say(note, err=True)
     if found.where is None:
-        click.echo(f"losses: all {found.compared} are equal to the stored ones, bit for bit")
+        say(f"losses: all {found.compared} are equal to the stored ones, bit for bit")
     else:
-        click.echo(
+        say(
             f"losses: {found.equal} of {found.compared} are equal to the stored ones, bit for bit; "
             f"first difference at step {found.first_difference}, largest relative difference "
             f"{found.difference:.2g} at step {found.where}"
         )
     if found.note is not None:
-        click.echo(found.note, err=True)
+        say(found.note, err=True)
     if not found.agrees:
-        click.echo(
+        say(
             "this is more than rounding explains over so few steps; causes can be a different "
             "release, machine or corpus, or a run that amplifies rounding errors",
             err=True,
         )
     if not found.added:
         if found.columns or found.captured:
-            click.echo("nothing was added; --anyway adds it", err=True)
+            say("nothing was added; --anyway adds it", err=True)
         return
     if found.columns:
-        click.echo(
-            f"added: {counted(len(found.columns), 'statistic')} at {counted(found.rows, 'step')}"
-        )
+        say(f"added: {counted(len(found.columns), 'statistic')} at {counted(found.rows, 'step')}")
     if found.captured:
         shown = ", ".join(map(str, found.captured[:12])) + (
             ", …" if len(found.captured) > 12 else ""
         )
-        click.echo(f"captured: after steps {shown}")
+        say(f"captured: after steps {shown}")

@@ -11,7 +11,9 @@ from ablab.cli.common import (
     json_option,
     print_json,
     print_table,
+    progress,
     quiet_option,
+    say,
     store_option,
 )
 
@@ -39,14 +41,23 @@ def recipes(as_json: bool, quiet: bool) -> None:
             ]
         )
         return
-    width = max(len(each.name) for each in found)
-    for logbook in sorted({each.logbook or "" for each in found}):
-        if logbook:
-            echo(f"\nfrom the logbook {logbook} (ablab claims {logbook}):")
-        for each in found:
-            if (each.logbook or "") == logbook:
-                sizes = f" (sizes: {', '.join(each.sizes)})" if each.sizes else ""
-                echo(f"{each.name:{width}}  {each.question}{sizes}")
+    print_table(
+        ["recipe", "question", "sizes", "logbook"],
+        [
+            (
+                each.name,
+                each.question,
+                ", ".join(each.sizes),
+                each.logbook,
+            )
+            for each in sorted(found, key=lambda each: each.logbook or "")
+        ],
+        texts=["question"],
+        groups=["sizes", "logbook"],
+    )
+    echo("")
+    say("ablab run RECIPE trains a recipe, and ablab run RECIPE size=SIZE one of its sizes.")
+    say("ablab claims LOGBOOK compares the results with what the logbook claims.")
 
 
 @click.command()
@@ -63,13 +74,14 @@ def runs(experiment: str | None, store: str, as_json: bool, quiet: bool) -> None
     from ablab.experiments.experiment import variant_label
     from ablab.store import Store
 
-    opened = Store(store)
-    if experiment is None:
-        records = opened.runs()
-    else:
-        from ablab.store.metrics import experiment_runs
+    with progress(quiet, "reading the store"):
+        opened = Store(store)
+        if experiment is None:
+            records = opened.runs()
+        else:
+            from ablab.store.metrics import experiment_runs
 
-        records = experiment_runs(opened, opened.experiment(experiment))
+            records = experiment_runs(opened, opened.experiment(experiment))
     if as_json:
         print_json([vars(record) for record in records])
         return
@@ -99,6 +111,8 @@ def runs(experiment: str | None, store: str, as_json: bool, quiet: bool) -> None
             )
             for record in records
         ],
+        texts=["experiments", "variant"],
+        groups=["experiments", "variant"],
     )
 
 
@@ -109,7 +123,7 @@ def runs(experiment: str | None, store: str, as_json: bool, quiet: bool) -> None
 @quiet_option
 def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
     """Show everything about a run; RUN is its id or a unique prefix of it."""
-    from ablab.config import counted, visible
+    from ablab.config import counted
     from ablab.experiments.experiment import variant_label
     from ablab.experiments.tree import leaves
     from ablab.store import Store
@@ -151,30 +165,34 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
         shown = variant_label(value) if key == "variant" else value
         shown = f"{shown:.6g}" if isinstance(shown, float) else shown
         shown = ", ".join(shown) if isinstance(shown, list) else shown
+        if key == "error" and shown:  # the exception; its traceback is at the end
+            shown = shown.strip().splitlines()[-1]
         if shown not in (None, ""):
-            echo(f"{key:12} {visible(str(shown))}")
-    echo(f"{'snapshots':12} {', '.join(str(each.step) for each in snapshots) or 'none'}")
+            _say_field(key, str(shown))
+    _say_field("snapshots", ", ".join(str(each.step) for each in snapshots) or "none")
     if captures:
-        steps = ", ".join(str(each.step) for each in captures)
-        echo(f"{'captures':12} after steps {steps}")
+        _say_field("captures", "after steps " + ", ".join(str(each.step) for each in captures))
     for each in recorded:
         _print_incident(_incident(opened, each))
     if went_back:
         shown = ", ".join(f"{step} -> {back_to}" for step, back_to in went_back)
-        echo(f"{'restarts':12} {shown}")
+        _say_field("restarts", shown)
     echo("\nconfiguration")
     for path, value in leaves(config):
-        echo(visible(f"  {'.'.join(path)} = {value}"))
+        say(f"{'.'.join(path)} = {value}", 2)
     echo("\ntrained")
     for each in segments:
-        echo(
-            f"  steps {each['from']} to {each['to']}: engine "
+        say(
+            f"steps {each['from']} to {each['to']}: engine "
             f"{each.get('method', each['engine'])}, width {each['width']}, "
             f"{each['device']}, {counted(each['threads'], 'thread')}, torch {each['torch']}, "
-            f"{each['at'][:19].replace('T', ' ')} UTC"
+            f"{each['at'][:19].replace('T', ' ')} UTC",
+            2,
         )
         for line in [*_verified(each), *_costs(each)]:
-            echo(f"    {line}")
+            say(line, 4)
+    if record.error:
+        echo(f"\nerror\n{record.error.rstrip()}")
 
 
 def _incident(store: Any, incident: Any) -> dict[str, Any]:
@@ -195,12 +213,18 @@ def _print_incident(incident: dict[str, Any]) -> None:
     text = incident["reason"]
     if loss is not None and before is not None:
         text += f", loss {loss:.4g}, previously at most {before:.4g}"
-    echo(f"{'incident':12} step {incident['step']}: {text}")
+    _say_field("incident", f"step {incident['step']}: {text}")
     for moved in incident["moved_first"][:5]:
-        echo(
-            f"{'':14} {moved['name']} moved at step {moved['step']}: "
-            f"{moved['usual']:.3g} -> {moved['value']:.3g}"
+        say(
+            f"{moved['name']} moved at step {moved['step']}: "
+            f"{moved['usual']:.3g} -> {moved['value']:.3g}",
+            15,
         )
+
+
+def _say_field(name: str, text: str) -> None:
+    """What is known about a run."""
+    say(f"{name:12} {text}", hanging=13)
 
 
 def _verified(segment: dict[str, Any]) -> list[str]:
@@ -252,9 +276,11 @@ def metrics(target: str, columns: str, store: str, as_json: bool, quiet: bool) -
     opened = Store(store)
     wanted = [name.strip() for name in columns.split(",") if name.strip()]
     if any(target in (record.name, record.entry) for record in opened.experiments()):
-        frame = experiment_metrics(opened, opened.experiment(target), wanted)
+        with progress(quiet, "reading the metrics"):
+            frame = experiment_metrics(opened, opened.experiment(target), wanted)
     else:
-        frame = run_metrics(opened, run_id(opened, target), wanted)
+        with progress(quiet, "reading the metrics"):
+            frame = run_metrics(opened, run_id(opened, target), wanted)
     if as_json:
         print_json(frame.to_dicts())
         return

@@ -8,10 +8,11 @@
 - ``files``: atomic writes
 - ``local_imports``: the source files of a user's module
 - ``patterns``: selecting names by shell-style patterns
-- ``progress``: progress of long loops, for whoever listens
+- ``progress``: progress of long work, for whoever listens
 - ``registry``: components found by name or import path
 - ``source_digest``: what a user's code is known by
 - ``syntax``: the digest of a syntax tree
+- ``table``: tables as text that fits a width
 - ``variants``: small components, one per file
 - ``wording``: helpers for messages
 """
@@ -20,7 +21,7 @@ from ablab.config.base import Config, Neutral, NotInIdentity, identity_of
 from ablab.config.descriptions import field_descriptions
 from ablab.config.errors import InputError, Problem, is_file, nearest
 from ablab.config.patterns import match_names
-from ablab.config.progress import ticking
+from ablab.config.progress import doing, ticking
 from ablab.config.registry import Registry, load_object
 from ablab.config.source_digest import SourceDigest, component_source, source_digest
 from ablab.config.variants import Component, Variants
@@ -38,6 +39,7 @@ __all__ = [
     "Variants",
     "component_source",
     "counted",
+    "doing",
     "field_descriptions",
     "identity_of",
     "is_file",

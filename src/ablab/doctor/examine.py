@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ablab.config.progress import doing
 from ablab.doctor.check import Check, Finding, NotApplicable, all_checks, chosen_checks
 from ablab.doctor.checks.forward import NAME as FORWARD
 from ablab.doctor.composite import without_fused_layers
@@ -110,7 +111,8 @@ def _outcome(patient: Patient, check: Check, variants: tuple[str, ...]) -> Outco
             warnings.simplefilter(
                 "ignore"
             )  # torch warns about slow paths, which do not matter here
-            found = check.examine(patient)
+            with doing(f"examining: {check.name}"):
+                found = check.examine(patient)
     except NotApplicable as reason:
         return Outcome(check.name, check.claim, variants, (), str(reason))
     except Exception as error:  # the user's model or task may raise anything

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ablab.execute.progress import duration
+from ablab.execute.status import duration
 
 _EXACT = 0.3  # a single value is shown if the range is within this fraction of it
 _UNITS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"))

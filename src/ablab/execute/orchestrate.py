@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablab.config.progress import doing
 from ablab.config.source_digest import check_sources
 from ablab.config.wording import counted
 from ablab.execute.cost import StepCost, count_cost
@@ -83,18 +84,8 @@ def orchestrate(
         ProcessError: Worker processes die before they train anything.
     """
     path = store.path if isinstance(store, Store) else store
-    asked.resolve()
-    find_device(options.device)
-    if options.executor != "auto":
-        find_executor(options.executor)
-    check_memory(asked.runs)
-    check_watching(asked.runs)
-    check_queries(asked.runs)
-    asked, news = against_stored(asked, path)
-    if news is not None:
-        reporter.message(news)
-    left = steps_to_train(asked, path, options.retry)
-    check_captures([run for run in asked.runs if run.id in left], path)
+    with doing("checking the experiment"):
+        asked = _check(asked, path, options, reporter)
     opened = store if isinstance(store, Store) else Store(store, create=True)
     record = _register(asked, opened, options, command, reporter)
     left = steps_left(opened.members(record.id))
@@ -107,15 +98,20 @@ def orchestrate(
         reporter.message(f"nothing to train: {runs} in {opened.path}")
         sample_texts(opened, record, asked, reporter.message)
         return TrainedExperiment(opened, record, 0, True)
-    reporter.message(f"{asked.name}: planning")
-    speeds = Speeds()
-    plan = _planned(asked, opened, options, left, speeds)
-    speeds.save()
+    with doing("planning"):
+        speeds = Speeds()
+        plan = _planned(asked, opened, options, left, speeds)
+        speeds.save()
     _announce(asked, plan, left, reporter)
     labels = {run.id: variant.label for variant in asked.variants for run in variant.runs}
+    compile_seconds = {
+        number: stack.compile_seconds
+        for number, stack in enumerate(plan.stacks)
+        if any(run.id in left for run in stack.runs)
+    }
     steps = {run.id: run.train.steps for run in asked.runs}
     time_left = TimeLeft(plan, steps, left)
-    reporter.start(left, steps, labels, time_left.seconds)
+    reporter.start(left, steps, labels, compile_seconds, time_left.seconds)
     report = _SpeedRecorder(asked, plan, speeds, reporter, time_left).report
     queue = StackQueue(opened, record.id, asked.definition, plan, report, should_pause)
     began = time.monotonic()
@@ -127,8 +123,9 @@ def orchestrate(
         spent, ends = time.monotonic() - began, (plan.estimate.low, plan.estimate.high)
         speeds.note_estimate(asked.name, plan.seconds, spent, ends)
     speeds.save()
-    apply_stop_rules(opened, record.id, asked.runs)  # to runs that another process has trained
-    compact(opened)
+    with doing("tidying the store"):
+        apply_stop_rules(opened, record.id, asked.runs)  # to runs that another process has trained
+        compact(opened)
     if complete:
         sample_texts(opened, record, asked, reporter.message)
     return TrainedExperiment(opened, record, len(left), complete)
@@ -155,6 +152,27 @@ def _announce(asked: Experiment, plan: Plan, left: dict[str, int], reporter: Rep
     for stack in {stack.apart: stack for stack in plan.stacks if stack.apart}.values():
         text = "training eagerly, one run at a time, instead"
         reporter.warn(f"runs like {stack.runs[0].id}: {stack.apart}; {text}")
+
+
+def _check(asked: Experiment, path: str | Path, options: Options, reporter: Reporter) -> Experiment:
+    """Checks an experiment before anything is written.
+
+    Returns:
+        The experiment with the ids that the store has for its runs.
+    """
+    asked.resolve()
+    find_device(options.device)
+    if options.executor != "auto":
+        find_executor(options.executor)
+    check_memory(asked.runs)
+    check_watching(asked.runs)
+    check_queries(asked.runs)
+    asked, news = against_stored(asked, path)
+    if news is not None:
+        reporter.message(news)
+    left = steps_to_train(asked, path, options.retry)
+    check_captures([run for run in asked.runs if run.id in left], path)
+    return asked
 
 
 def _register(

@@ -46,6 +46,7 @@ class PlannedStack:
         estimate: The seconds with their range.
         all_stacks: How long all stacks of this shape take by the chosen method.
         apart: Why its runs are trained alone although a stack was requested; None if they are not.
+        compile_seconds: The estimated seconds for compiling, included in ``seconds``.
     """
 
     runs: tuple[Run, ...]
@@ -58,6 +59,7 @@ class PlannedStack:
     estimate: Estimate = NO_TIME
     all_stacks: Estimate = NO_TIME
     apart: str | None = None
+    compile_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,10 @@ class _Planner:
             self._options, self._device, self._memory, self._speeds,
             threads, workers, len(self._groups), deadline,
         )  # fmt: skip
-        choices = [(group, chooser.choose(group)) for group in self._groups]
+        choices = [
+            (group, chooser.choose(group))
+            for group in ticking(self._groups, len(self._groups), "measuring steps of", "shape")
+        ]
         items = [
             item
             for number, (group, choice) in enumerate(choices)
@@ -267,6 +272,7 @@ class _Planner:
                     estimate,
                     choice.seconds,
                     choice.apart,
+                    best.compile_seconds,
                 )
             )
             start += width

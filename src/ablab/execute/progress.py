@@ -1,70 +1,108 @@
-"""Progress on standard error: a bar on a terminal, plain lines otherwise."""
+"""Reports what happens while an experiment is trained."""
 
-import sys
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, TextIO
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from ablab.config import counted
+from ablab.execute.status import QuietStatus, Status, duration
 
-_LINE_SECONDS = 10.0
+
+@dataclass
+class _Stack:
+    """A stack that is being trained.
+
+    Attributes:
+        number: Its place among the stacks that have runs left to train, from 1.
+        name: The variant of its first run, and its number of runs.
+        compile_seconds: The estimated seconds for compiling it.
+        activity: What is being done with it other than training; None while it trains.
+        trained: How far its training is, with its last loss.
+    """
+
+    number: int
+    name: str
+    compile_seconds: float = 0.0
+    activity: str | None = None
+    trained: str = "starting"
+
+    @property
+    def state(self) -> str:
+        """What happens to it, in a few words."""
+        if self.activity is None:
+            return self.trained
+        if self.activity == "compiling" and self.compile_seconds >= 1:
+            return f"compiling (about {duration(self.compile_seconds)})"
+        return self.activity
 
 
-class Reporter(ABC):
-    """Shows what happens while an experiment is trained."""
+class Reporter:
+    """Reports what happens while an experiment is trained.
+
+    Args:
+        status: Shows it.
+    """
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+        self._waiting = False
+        self._training: dict[int, _Stack] = {}
 
     def start(
         self,
-        left: dict[str, int],
-        steps: dict[str, int],
-        labels: dict[str, str],
+        left: Mapping[str, int],
+        steps: Mapping[str, int],
+        labels: Mapping[str, str],
+        compile_seconds: Mapping[int, float],
         time_left: Callable[[], float | None] = lambda: None,
     ) -> None:
-        """Starts the display.
+        """Starts to report.
 
         Args:
             left: Steps left to train, by run id.
             steps: Steps requested, by run id.
             labels: The label of each run's variant, by run id.
-            time_left: The estimated seconds left, or None while nothing has been measured.
+            compile_seconds: The estimated seconds for compiling each stack that has runs left, by
+                its number in the plan.
+            time_left: Gives the estimated seconds left, or None while nothing has been measured.
         """
         self._time_left = time_left
         self._left = dict(left)
-        self._steps = steps
-        self._labels = labels
+        self._steps, self._labels = steps, labels
+        self._compile_seconds = compile_seconds
+        self._order = {number: place for place, number in enumerate(compile_seconds, 1)}
         self._total = sum(left.values())
         self._began = time.monotonic()
-        self._waiting = False
 
     def event(self, event: dict[str, Any]) -> None:
         """Handles an event of :class:`ablab.execute.queue.StackQueue`."""
         match event["event"]:
+            case "claimed":
+                self._claimed(event)
+            case "activity":
+                if (stack := self._training.get(event["stack"])) is not None:
+                    stack.activity = event["text"]
             case "progress":
                 for run in event["ids"]:
                     self._left[run] = self._steps[run] - event["step"]
-                self.progress(event)
+                if (stack := self._training.get(event["stack"])) is not None:
+                    steps = self._steps[event["ids"][0]]
+                    stack.trained = f"step {event['step']:,} of {steps:,}, loss {event['loss']:.4f}"
             case "ended":
                 for run in event["ids"]:
                     self._left[run] = 0
+            case "released":
+                self._training.pop(event["stack"], None)
+            case _:
+                self._say(event)
+        self._status.show(self._parts())
+
+    def _say(self, event: dict[str, Any]) -> None:
+        """Says what an event means to the user."""
+        match event["event"]:
             case "waiting":
-                if not self._waiting:
-                    named = "".join(f"\n  {each}" for each in event.get("for", []))
-                    self.message(
-                        f"waiting for runs that another process is training{named}\n"
-                        "  the same command with --break-leases takes them from it"
-                    )
-                self._waiting = True
+                self._wait(event)
             case "pausing":
                 self.message("pausing: saving progress; interrupt again to stop immediately")
             case "failed":
@@ -82,136 +120,53 @@ class Reporter(ABC):
         """Run-steps trained so far."""
         return self._total - sum(self._left.values())
 
-    def time_left(self) -> str:
-        """The time left in words; ``?`` while nothing has been measured."""
-        seconds = self._time_left()
-        if self.done == self._total:
-            seconds = 0.0
-        return "?" if seconds is None else duration(seconds)
-
-    def name(self, event: dict[str, Any]) -> str:
-        """A stack's name: the variant of its first run, and its number of runs."""
-        return f"{self._labels[event['ids'][0]]} ({counted(event['runs'], 'run')})"
-
-    @abstractmethod
-    def progress(self, event: dict[str, Any]) -> None:
-        """Shows progress."""
-
-    @abstractmethod
     def message(self, text: str) -> None:
         """Shows a message."""
+        self._status.message(text)
 
     def warn(self, text: str) -> None:
         """Shows a warning, even with ``--quiet``."""
-        self.message(text)
+        self._status.warn(text)
 
-    def close(self) -> None:  # noqa: B027 (nothing to do by default)
-        """Ends the display."""
+    def close(self) -> None:
+        """Ends the report."""
+        self._status.show(None)
+        if self.done == self._total:
+            self._status.tell(f"training 100%, {duration(time.monotonic() - self._began)} spent")
+
+    def _claimed(self, event: dict[str, Any]) -> None:
+        number = event["stack"]
+        name = f"{self._labels[event['ids'][0]]} ({counted(len(event['ids']), 'run')})"
+        seconds = self._compile_seconds.get(number, 0.0)
+        self._training[number] = _Stack(self._order.get(number, number + 1), name, seconds)
+
+    def _wait(self, event: dict[str, Any]) -> None:
+        if not self._waiting:
+            named = "".join(f"\n  {each}" for each in event.get("for", []))
+            self.message(
+                f"waiting for runs that another process is training{named}\n"
+                "  the same command with --break-leases takes them from it"
+            )
+        self._waiting = True
+
+    def _parts(self) -> list[str]:
+        """The line in parts: how much is done, how long it may take, and what each stack does."""
+        share = self.done / self._total if self._total else 1.0
+        parts = [f"training {share:.0%}"]
+        seconds = self._time_left()
+        if seconds is not None and self.done < self._total:
+            parts.append(f"{duration(seconds)} left")
+        if not self._training and self.done < self._total:
+            parts.append("waiting for other processes" if self._waiting else "starting")
+        for _, stack in sorted(self._training.items()):
+            parts.append(f"stack {stack.number} of {len(self._order)}: {stack.state}")
+        if len(self._training) == 1:
+            parts += [stack.name for stack in self._training.values()]
+        return parts
 
 
 class QuietReporter(Reporter):
     """Shows only warnings."""
 
-    def progress(self, event: dict[str, Any]) -> None:
-        """Shows nothing."""
-
-    def message(self, text: str) -> None:
-        """Shows nothing."""
-
-    def warn(self, text: str) -> None:
-        """Prints a warning."""
-        print(text, file=sys.stderr)
-
-
-class LineReporter(Reporter):
-    """Prints plain lines, one every ten seconds and one at the end."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._last = time.monotonic()
-
-    def progress(self, event: dict[str, Any]) -> None:
-        """Prints a line if the last one is ten seconds old."""
-        now = time.monotonic()
-        if now - self._last >= _LINE_SECONDS or self.done == self._total:
-            self._last = now
-            share = self.done / self._total if self._total else 1.0
-            spent = now - self._began
-            self.message(
-                f"{share:4.0%}  {duration(spent)} spent, {self.time_left()} left  "
-                f"{self.name(event)}: step {event['step']}, train loss {event['loss']:.4f}"
-            )
-
-    def message(self, text: str) -> None:
-        """Prints a message."""
-        print(text, file=self._stream, flush=True)
-
-
-class BarReporter(Reporter):
-    """Shows one bar for all steps, and one for each stack with its current loss."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            console=Console(file=stream),
-            transient=True,
-        )
-        self._stacks: dict[int, TaskID] = {}
-
-    def start(
-        self,
-        left: dict[str, int],
-        steps: dict[str, int],
-        labels: dict[str, str],
-        time_left: Callable[[], float | None] = lambda: None,
-    ) -> None:
-        """Shows the bar for all steps."""
-        super().start(left, steps, labels, time_left)
-        total = self._total
-        self._total_bar = self._bar.add_task("run-steps", total=total, note="", left="")
-        self._bar.start()
-
-    def progress(self, event: dict[str, Any]) -> None:
-        """Moves the bars."""
-        number, steps = event["stack"], self._steps[event["ids"][0]]
-        if number not in self._stacks:
-            name = self.name(event)
-            self._stacks[number] = self._bar.add_task(name, total=steps, note="", left="")
-        stack = self._stacks[number]
-        self._bar.update(stack, completed=event["step"], note=f"loss {event['loss']:.4f}")
-        if event["step"] >= steps:
-            self._bar.update(stack, visible=False)
-        left = f"{self.time_left()} left"
-        self._bar.update(self._total_bar, completed=self.done, left=left)
-
-    def message(self, text: str) -> None:
-        """Prints a message above the bars."""
-        self._bar.console.print(text, markup=False, highlight=False)
-
-    def close(self) -> None:
-        """Removes the bars."""
-        self._bar.stop()
-
-
-def make_reporter(quiet: bool) -> Reporter:
-    """The reporter for this process's standard error."""
-    if quiet:
-        return QuietReporter()
-    return BarReporter(sys.stderr) if sys.stderr.isatty() else LineReporter(sys.stderr)
-
-
-def duration(seconds: float) -> str:
-    """Formats a duration: ``45 s``, ``3 min 20 s``, ``2 h 05 min``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    return f"{minutes // 60} h {minutes % 60:02} min"
+    def __init__(self) -> None:
+        super().__init__(QuietStatus())

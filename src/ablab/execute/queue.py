@@ -38,8 +38,9 @@ class StackQueue:
         experiment: The experiment's number in the store.
         definition: The experiment as plain data, from which worker processes rebuild it.
         plan: The plan.
-        report: Called with events, mappings whose ``event`` is ``claimed``, ``progress``,
-            ``pace``, ``ended``, ``split``, ``failed``, ``waiting``, ``pausing`` or ``message``.
+        report: Called with events, mappings whose ``event`` is ``claimed``, ``released``,
+            ``activity``, ``progress``, ``pace``, ``ended``, ``split``, ``failed``, ``waiting``,
+            ``pausing`` or ``message``.
         should_pause: Called regularly; training pauses once it returns True.
     """
 
@@ -70,6 +71,7 @@ class StackQueue:
             self.report({"event": "claimed", "stack": claim.number, "ids": ids})
             yield claim
             owner.release(self.store.index, ids)
+            self.report({"event": "released", "stack": claim.number})
 
     def unfinished(self, among: Sequence[Run] | None = None) -> dict[str, int]:
         """Steps left to train by run id; runs that ended are not included.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from ablab.config import InputError
+from ablab.config import InputError, doing
 from ablab.experiments.experiment import Experiment
 from ablab.model.generate import Sampling
 from ablab.store.run_rows import list_snapshots
@@ -52,7 +52,8 @@ def sample_texts(
         if step not in steps or _answers(known.get((run.id, step)), run):
             continue
         try:
-            save_samples(store, [_sample(store, run, step)])
+            with doing("generating texts"):
+                save_samples(store, [_sample(store, run, step)])
         except InputError as error:
             tell(f"no sample of run {run.id} at step {step}: {error.problems[0].message}")
         except Exception as error:  # a user's module can raise anything

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ablab.config.progress import doing
 from ablab.execute.observers import make_collector, make_observers
 from ablab.execute.pause import immediate_pause
 from ablab.execute.queue import Claim, Report, StackQueue
@@ -93,7 +94,8 @@ def set_up(
         return make_collector(stack, watch, queue.plan.compiling)
 
     def verified() -> Verified:
-        with immediate_pause():  # compiling takes up to a minute
+        # Compiling takes up to a minute.
+        with doing("verifying the method"), immediate_pause():
             return verify(stack, claim.planned.fallback, queue.report, collector)
 
     found = verified() if apart is None else Verified(fallback=apart)

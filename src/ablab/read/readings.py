@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import polars as pl
 
+from ablab.config.progress import ticking
 from ablab.experiments.identity import digest
 from ablab.experiments.measures import check_column
 from ablab.read import curves
@@ -141,8 +142,10 @@ def read_frame(
     direction: Direction | None = None,
 ) -> dict[str, Reading]:
     """The reading of each run in a frame with ``run``, ``step`` and the column, by run id."""
-    found = {}
-    for run, (steps, values) in curves_of(frame, column).items():
+    found, curves_by_run = {}, curves_of(frame, column)
+    for run, (steps, values) in ticking(
+        curves_by_run.items(), len(curves_by_run), "reading", "curve"
+    ):
         found[run] = read_curve(steps, values, column, levels, direction)
     return found
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 import polars as pl
 
@@ -96,10 +97,11 @@ def experiment_metrics(
 
     Returns:
         A frame with columns ``run``, ``experiment``, the variant's keys, ``seed``, ``step``,
-        ``train_loss`` and the other logged columns. A value that was not logged at a step is null.
+        ``train_loss`` and the other columns that the experiment's runs have logged. A value that
+        was not logged at a step is null.
 
     Raises:
-        InputError: A pattern matches no column.
+        InputError: A pattern matches no column that the experiment's runs have logged.
         StoreError: A part is missing or damaged.
     """
     members = store.members(record.id)
@@ -124,7 +126,10 @@ def experiment_metrics(
     )
     joined = table.join(frame, on="run", how="inner").filter(pl.col("step") <= pl.col("_last"))
     joined = joined.sort("_position", "step").drop("_position", "_last")
-    return joined.select(front + [name for name in frame.columns if name not in KEYS])
+    found = joined.select(front + [name for name in frame.columns if name not in KEYS])
+    if callable(columns):
+        return found
+    return _logged(found, front, columns, lambda: experiment_metrics(store, record))
 
 
 def experiment_runs(store: Store, record: ExperimentRecord) -> list[RunRecord]:
@@ -163,10 +168,38 @@ def run_metrics(store: Store, run: str, columns: Sequence[str] = ()) -> pl.DataF
         columns: Names or shell-style patterns of the columns to return; all by default.
 
     Raises:
-        InputError: A pattern matches no column.
+        InputError: A pattern matches no column that the run has logged.
         StoreError: A part is missing or damaged.
     """
-    return read_runs(store, [run], _named(KEYS, columns))
+    found = read_runs(store, [run], _named(KEYS, columns))
+    return _logged(found, KEYS, columns, lambda: run_metrics(store, run))
+
+
+def _logged(
+    frame: pl.DataFrame,
+    front: Sequence[str],
+    patterns: Sequence[str],
+    everything: Callable[[], pl.DataFrame],
+) -> pl.DataFrame:
+    """A frame without the columns that only other runs in the same parts have logged.
+
+    Args:
+        frame: The frame.
+        front: The columns that it always has.
+        patterns: The patterns that selected its other columns; all were selected if empty.
+        everything: Returns the frame of all columns, for the message of the error.
+
+    Raises:
+        InputError: A pattern matches no column that is left.
+    """
+    if frame.is_empty():
+        return frame
+    always = {*front, "train_loss"}
+    names = [name for name in frame.columns if name in always or frame[name].count()]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            _named(front, [pattern])([each for each in everything().columns if each not in front])
+    return frame.select(names)
 
 
 def _named(front: Sequence[str], patterns: Sequence[str]) -> Choice:

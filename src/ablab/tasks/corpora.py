@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ablab.config import InputError, Problem, is_file, nearest
+from ablab.config import InputError, Problem, doing, is_file, nearest
 from ablab.config.cache import CORPORA, cache_folder, default_cache_folder
 from ablab.config.files import write_atomically
 
@@ -130,9 +130,11 @@ def fetch_corpus(
             )
         )
     download = DOWNLOADS[name]
-    tell(f"downloading {name} ({download.size:,} bytes)")
+    told = f"downloading {name} ({download.size:,} bytes)"
+    tell(told)
     path = downloaded_path(name)
-    write_atomically(path, lambda partial: _download(name, key, partial, tell))
+    with doing(told):
+        write_atomically(path, lambda partial: _download(name, key, partial, tell))
     return path
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ablab.config import InputError, Problem, is_file, nearest
+from ablab.config import InputError, Problem, doing, is_file, nearest
 from ablab.config.cache import TOKENIZERS, cache_folder
 from ablab.config.files import WriteError, write_text_atomically
 from ablab.tasks.corpora import read_corpus
@@ -157,7 +157,8 @@ def _train(text: str, size: int) -> str:
         show_progress=False,
         initial_alphabet=library.pre_tokenizers.ByteLevel.alphabet(),
     )
-    tokenizer.train_from_iterator([text], trainer)
+    with doing("training the tokenizer"):
+        tokenizer.train_from_iterator([text], trainer)
     content: str = tokenizer.to_str()
     return content
 

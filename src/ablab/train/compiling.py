@@ -18,6 +18,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor, fx
 
+from ablab.config.progress import doing
 from ablab.model import torch_internals
 from ablab.model.torch_internals import TorchInternalsError
 
@@ -78,7 +79,7 @@ def compile_program(
         CompileError: The function cannot be traced or compiled.
     """
     began = time.perf_counter()
-    with warnings.catch_warnings():
+    with doing("compiling"), warnings.catch_warnings():
         for sort in (DeprecationWarning, FutureWarning):  # raised by torch about torch
             warnings.simplefilter("ignore", sort)
         names, call = _compiled(function, examples)

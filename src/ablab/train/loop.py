@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablab.config.progress import doing
 from ablab.tasks.base import Batch
 from ablab.train.config import TrainConfig
 from ablab.train.log_steps import Every, logs, next_logged
@@ -237,7 +238,7 @@ def _add_watched(
 
 def _evaluate(stack: Stack, sets: Mapping[str, Batch]) -> dict[str, NDArray[np.float64]]:
     """The measures of each evaluation set, (R,) each, as ``MEASURE`` or ``MEASURE/SET``."""
-    with stack.timings.phase("evaluate"):
+    with doing("evaluating"), stack.timings.phase("evaluate"):
         return {
             f"{measure}/{name}" if name else measure: values
             for name, batch in sets.items()

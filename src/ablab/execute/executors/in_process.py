@@ -2,15 +2,17 @@
 
 import gc
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
+from ablab.config.progress import showing
 from ablab.execute.errors import RunFailure
 from ablab.execute.executor import Executor
 from ablab.execute.memory import release_freed_memory, retain_freed_memory
 from ablab.execute.options import EXECUTORS
 from ablab.execute.pause import PauseError
-from ablab.execute.queue import StackQueue
+from ablab.execute.queue import Claim, StackQueue
 from ablab.execute.resume import group_by_step
 from ablab.execute.setup import set_up
 from ablab.execute.speeds import persist_compiled_programs
@@ -38,51 +40,62 @@ class InProcess(Executor):
         retain_freed_memory()
         persist_compiled_programs()
 
-        def tell(line: str) -> None:
-            queue.report({"event": "message", "text": line})
-
         with Owner(queue.store.index.path) as owner:
             for claim in queue.claims(owner):
-                parts: list[Sequence[Run]] = [claim.runs]
-                apart: dict[str, str] = {}  # why runs are trained alone, by run id
-                while parts:
-                    runs = parts.pop(0)
-                    try:
-                        for group in group_by_step(queue.store, runs, tell):
-                            ready = set_up(queue, owner, claim, group, apart.get(runs[0].id))
-                            if ready is None:
-                                continue
-                            finished = train(
-                                ready.stack, ready.checkpointer, ready.rules,
-                                queue.should_pause, ready.losses, ready.observers,
-                            )  # fmt: skip
-                            ready.progress.done(finished)
-                            if not finished:
-                                break
-                        continue
-                    except PauseError:
-                        continue
-                    except ApartError as error:
-                        left = _one_by_one(queue, runs, str(error))
-                        parts[:0] = left
-                        apart |= {run.id: str(error) for (run,) in left}
-                        continue
-                    except LeaseLostError as error:
-                        queue.report({"event": "message", "text": str(error)})
-                        continue
-                    except StoreError:  # such as a full disk, which is not the runs' fault
-                        raise
-                    except (Exception, SystemExit) as error:
-                        fault = store_error(queue.store.index, error)
-                        if fault is not None:
-                            raise fault from error
-                        failure = RunFailure.of(error)
-                    ready = None
-                    # Outside the handler: nothing refers to a stack that may not have fitted.
-                    parts[:0] = _halves(queue, runs, failure)
-                    if queue.should_pause():
-                        break
+                with showing(partial(_report_activity, queue, claim)):
+                    _train(queue, owner, claim)
         return not queue.unfinished()
+
+
+def _report_activity(queue: StackQueue, claim: Claim, text: str | None) -> None:
+    queue.report({"event": "activity", "stack": claim.number, "text": text})
+
+
+def _train(queue: StackQueue, owner: Owner, claim: Claim) -> None:
+    """Trains the runs of a claim, in smaller stacks if training them together raises."""
+
+    def tell(line: str) -> None:
+        queue.report({"event": "message", "text": line})
+
+    parts: list[Sequence[Run]] = [claim.runs]
+    apart: dict[str, str] = {}  # why runs are trained alone, by run id
+    while parts:
+        runs = parts.pop(0)
+        try:
+            for group in group_by_step(queue.store, runs, tell):
+                ready = set_up(queue, owner, claim, group, apart.get(runs[0].id))
+                if ready is None:
+                    continue
+                finished = train(
+                    ready.stack, ready.checkpointer, ready.rules,
+                    queue.should_pause, ready.losses, ready.observers,
+                )  # fmt: skip
+                ready.progress.done(finished)
+                if not finished:
+                    break
+            continue
+        except PauseError:
+            continue
+        except ApartError as error:
+            left = _one_by_one(queue, runs, str(error))
+            parts[:0] = left
+            apart |= {run.id: str(error) for (run,) in left}
+            continue
+        except LeaseLostError as error:
+            queue.report({"event": "message", "text": str(error)})
+            continue
+        except StoreError:  # such as a full disk, which is not the runs' fault
+            raise
+        except (Exception, SystemExit) as error:
+            fault = store_error(queue.store.index, error)
+            if fault is not None:
+                raise fault from error
+            failure = RunFailure.of(error)
+        ready = None
+        # Outside the handler: nothing refers to a stack that may not have fitted.
+        parts[:0] = _halves(queue, runs, failure)
+        if queue.should_pause():
+            break
 
 
 def _one_by_one(queue: StackQueue, runs: Sequence[Run], reason: str) -> list[list[Run]]:

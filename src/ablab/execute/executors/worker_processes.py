@@ -45,6 +45,7 @@ class _Pool:
         self._events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
         self._processes: dict[int, subprocess.Popen[str]] = {}
         self._training: dict[int, list[str]] = {}
+        self._stack: dict[int, int] = {}
         self._store_errors: dict[int, StoreError] = {}
         self._deaths: Counter[str] = Counter()
         self._started = 0
@@ -147,6 +148,7 @@ class _Pool:
     def _handle_event(self, number: int, event: dict[str, Any]) -> None:
         if event["event"] == "claimed":
             self._training[number] = event["ids"]
+            self._stack[number] = event["stack"]
         elif event["event"] == "store_error":
             problems = [Problem(**each) for each in event["problems"]]
             self._store_errors[number] = StoreError(*problems)
@@ -168,6 +170,8 @@ class _Pool:
         held = self._training.pop(number, [])
         code = process.wait()
         _close(process)
+        if held:
+            self._stacks.report({"event": "released", "stack": self._stack[number]})
         if number in self._store_errors and code == STORE_ERROR:
             raise self._store_errors[number]
         if code == 0 or self._ending:

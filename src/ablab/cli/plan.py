@@ -1,0 +1,170 @@
+"""``ablab plan``: the grid, the stacks and the estimated time and memory."""
+
+from typing import Any
+
+import click
+
+from ablab.cli.common import (
+    execution_options,
+    json_option,
+    make_options,
+    print_json,
+    print_table,
+    progress,
+    quiet_option,
+    say,
+    store_option,
+)
+
+
+@click.command()
+@click.argument("experiment")
+@click.argument("overrides", nargs=-1)
+@store_option
+@execution_options
+@json_option
+@quiet_option
+def plan(
+    experiment: str,
+    overrides: tuple[str, ...],
+    store: str,
+    as_json: bool,
+    quiet: bool,
+    **choices: Any,
+) -> None:
+    """Show the grid, the stacks and the estimated time and memory; train nothing."""
+    options = make_options(**choices)
+    from ablab.config import counted, doing
+    from ablab.experiments import experiment as read_experiment
+
+    with progress(quiet or as_json, "reading the experiment"):
+        asked = read_experiment(experiment, *overrides).resolve()
+        with doing("loading PyTorch"):
+            from ablab.execute.early_stops import expected_stops
+            from ablab.execute.observers import check_captures, check_queries
+            from ablab.execute.orchestrate import against_stored, methods_before, steps_to_train
+            from ablab.execute.plan import check_memory, make_plan
+            from ablab.execute.plan_text import method_rows, remarks
+            from ablab.execute.speeds import Speeds
+            from ablab.watching.step_statistics import check_watching
+    speeds = Speeds()
+    with progress(quiet or as_json, "planning"):
+        check_memory(asked.runs)
+        check_watching(asked.runs)
+        check_queries(asked.runs)
+        asked, news = against_stored(asked, store)
+        if news is not None and not quiet:
+            say(news, err=True)
+        runs = asked.runs
+        left = steps_to_train(asked, store, options.retry)
+        captured = check_captures([each for each in runs if each.id in left], store)
+        before, stops = methods_before(asked, store), expected_stops(asked, store)
+        planned = make_plan(runs, options, left, speeds, before, stops)
+    speeds.save()
+    labels = {each.id: variant.label for variant in asked.variants for each in variant.runs}
+    stacks: list[dict[str, Any]] = [
+        {
+            "variants": list(dict.fromkeys(labels[each.id] for each in stack.runs)),
+            "seeds": sorted({each.seed for each in stack.runs}),
+            "runs": [each.id for each in stack.runs],
+            "left": sum(each.id in left for each in stack.runs),
+            "steps": max((left.get(each.id, 0) for each in stack.runs), default=0),
+            "engine": stack.method.engine,
+            "compiled": stack.method.compiled,
+            "method": stack.method.title,
+            "why": stack.why,
+            "seconds": stack.seconds,
+            "seconds_range": [stack.estimate.low, stack.estimate.high],
+            "all_stacks_seconds": stack.all_stacks.seconds,
+            "bytes": stack.bytes,
+            "alternatives": [
+                {"method": m, "seconds": s.seconds, "seconds_range": [s.low, s.high]}
+                for m, s in stack.others
+            ],
+        }
+        for stack in planned.stacks
+    ]
+    if as_json:
+        print_json(
+            {
+                "experiment": asked.name,
+                "runs": len(asked.runs),
+                "left": len(left),
+                "device": planned.device,
+                "workers": planned.workers,
+                "threads": planned.threads,
+                "seconds": planned.seconds,
+                "seconds_range": [planned.estimate.low, planned.estimate.high],
+                "remarks": remarks(asked, planned, left),
+                "bytes": _memory(planned, left),
+                "captured_bytes": captured,
+                "stacks": stacks,
+                "estimates": speeds.estimates,
+            }
+        )
+        return
+    for line in str(asked).splitlines():
+        say(line)
+    click.echo()
+    print_table(
+        ["stack", "variant", "runs", "to train", "steps", "method", "time", "MiB", "why"],
+        [
+            (
+                number,
+                _several(stack["variants"]),
+                len(stack["runs"]),
+                stack["left"],
+                stack["steps"],
+                stack["method"],
+                str(planned.stacks[number - 1].estimate),
+                f"{stack['bytes'] / 2**20:.0f}",
+                stack["why"],
+            )
+            for number, stack in enumerate(stacks, 1)
+        ],
+        texts=["variant", "method", "why"],
+        groups=["variant"],
+    )
+    rows = method_rows(planned, left)
+    if rows:
+        click.echo("\nMethods, with the time for all listed stacks:")
+        print_table(["stacks", "method", "time", ""], rows, texts=["stacks", "method", ""])
+    click.echo()
+    say(
+        f"{len(left)} of {counted(len(asked.runs), 'run')} to train, "
+        f"{counted(planned.workers, 'worker')} with {counted(planned.threads, 'thread')} "
+        f"on {planned.device}: "
+        f"about {planned.estimate}, {_memory(planned, left) / 2**20:,.0f} MiB"
+    )
+    for line in remarks(asked, planned, left):
+        say(line)
+    if captured:
+        say(f"captures: about {captured / 1e6:,.1f} MB on disk")
+    _print_estimates(speeds.estimates)
+
+
+def _print_estimates(estimates: list[dict[str, Any]]) -> None:
+    """How accurate the last estimates on this machine were."""
+    recent = [each for each in estimates if each["estimated"] > 0 and each["measured"] > 0][-5:]
+    if not recent:
+        say("no estimates have been compared with measurements on this machine yet")
+        return
+    from ablab.execute.status import duration
+
+    shown = "; ".join(
+        f"{each['name']} {duration(each['estimated'])}, took {duration(each['measured'])}"
+        for each in recent
+    )
+    say(f"last estimates on this machine: {shown}")
+
+
+def _memory(planned: Any, left: dict[str, int]) -> int:
+    """The peak memory of the stacks that train at the same time, in bytes."""
+    sizes = sorted(
+        stack.bytes for stack in planned.stacks if any(each.id in left for each in stack.runs)
+    )
+    return sum(sizes[-planned.workers :])
+
+
+def _several(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
