@@ -14,6 +14,7 @@ _WHOLE = 1.25  # a law holds for a whole fall if it predicts its logarithm withi
 _TO_FLOOR = 1.7  # the same for a fall that ends at a floor, where it slows down
 _ONE_LEVEL = 0.03  # values within this relative distance of a level are at that level
 _ARRIVED = 0.1  # a fall to within this relative distance of a level leads to that level
+_SMALL = 1.1  # a change by less is not worth telling on the way to a plateau
 _NEAR = 0.35  # two events within this fraction of a step belong together
 
 
@@ -70,7 +71,7 @@ class _Events:
         reading = self.reading
         found = []
         for descent in reading.descents:
-            if not self._leaves_something(descent):
+            if not self._leaves_something(descent) and not self._settles_in(descent):
                 start = f"{self.fall} from {self.text(descent.level)}"
                 found.append((descent.start, start + self._goes_on(descent)))
         for rise in reading.rises:
@@ -101,6 +102,18 @@ class _Events:
         places = [plateau.last for plateau in self.reading.plateaus]
         return descent.start in places or any(self._from_peak(descent))
 
+    def _settles_in(self, descent: Descent) -> bool:
+        """Whether a descent is only a small, quick approach to the first plateau."""
+        if not self.reading.plateaus or not self.reading.positive:
+            return False
+        plateau = self.reading.plateaus[0]
+        small = max(descent.level, plateau.level) < _SMALL * min(descent.level, plateau.level)
+        return small and self._is_early(plateau) and self._arrives(descent, plateau)
+
+    def _is_early(self, plateau: Plateau) -> bool:
+        first = self.reading.first
+        return plateau.first <= first + 0.15 * (plateau.last - first)
+
     def _from_peak(self, descent: Descent) -> list[bool]:
         return [
             peak.value == descent.level and abs(descent.start - peak.step) <= _NEAR * peak.step + 10
@@ -108,9 +121,7 @@ class _Events:
         ]
 
     def _plateau(self, plateau: Plateau, first: bool) -> str:
-        reading = self.reading
-        soon = reading.first + 0.15 * (plateau.last - reading.first)
-        if first and plateau.first <= soon:
+        if first and self._is_early(plateau):
             text = f"{self.text(plateau.level)} until {plateau.last:,}"
         else:
             text = self._plateau_there(plateau)
