@@ -137,7 +137,9 @@ def main() -> None:
     parser.add_argument("--variants", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10_000)
-    parser.add_argument("--keep", type=Path, help="folder of the store; kept, and used if it exists")
+    parser.add_argument(
+        "--keep", type=Path, help="folder of the store; kept, and used if it exists"
+    )
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = (asked.keep or Path(folder)) / "lab"

@@ -1,14 +1,16 @@
 """The findings of the curve reader as marks on the curves of pages and static figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 from ablab.experiments.experiment import variant_label
 from ablab.read.curves import Plateau, Reading
 from ablab.read.curves.numbers import number
+from ablab.read.curves.reading import Transition
 from ablab.read.curves.sentences import common_plateaus
-from ablab.store.store import RunRecord
+from ablab.read.readings import experiment_readings
+from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 _SPIKES = 12  # maximum number of spikes per variant, highest first
 
@@ -36,6 +38,23 @@ def curve_marks(
             mark = _mark("diverged", run.step, run.step, None, f"seed {run.seed} diverged")
             found.setdefault(variant_label(run.variant), []).append(mark)
     return {label: marks for label, marks in found.items() if marks}
+
+
+def column_marks(
+    store: Store, record: ExperimentRecord, runs: Sequence[RunRecord], columns: Iterable[str]
+) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """The marks on the curves of each column, by column and label of the variant.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        runs: The runs.
+        columns: The columns, whose readings are made if they are not cached.
+    """
+    return {
+        column: curve_marks(runs, experiment_readings(store, record, runs, column))
+        for column in columns
+    }
 
 
 def _marks(group: list[tuple[int, Reading]]) -> list[dict[str, Any]]:
@@ -99,13 +118,19 @@ def _other_marks(reading: Reading, own: str) -> list[dict[str, Any]]:
               f"{fall} {number(each.factor)} times as steeply{own}")
         for each in reading.steepenings[:4]
     ]  # fmt: skip
-    marks += [
-        _mark("transition", each.step, each.step, (each.low + each.high) / 2,
-              f"transition from {number(each.low)} to {number(each.high)}, 10% to 90% in "
-              f"{each.width:,} steps{own}")
-        for each in reading.transitions
-    ]  # fmt: skip
+    marks += [_transition(each, own) for each in reading.transitions]
     return marks
+
+
+def _transition(each: Transition, own: str) -> dict[str, Any]:
+    """The mark of a transition: its width, around its step, from the level before to that after."""
+    text = (
+        f"transition from {number(each.low)} to {number(each.high)} at {each.step:,}, "
+        f"10% to 90% in {each.width:,} steps{own}"
+    )
+    first = max(0, each.step - each.width // 2)
+    mark = _mark("transition", first, first + each.width, (each.low + each.high) / 2, text)
+    return mark | {"span": [each.low, each.high]}
 
 
 def _plateau(plateaus: list[Plateau], several: bool) -> dict[str, Any]:

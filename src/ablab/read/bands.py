@@ -46,6 +46,7 @@ class Band:
         high: The highest value of any seed and step.
         restarts: The steps after which a run was restarted from an earlier state.
         seeds: The curve of each seed, in the order of the frame.
+        count: The number of seeds.
     """
 
     keys: dict[str, Any]
@@ -56,6 +57,7 @@ class Band:
     high: list[float]
     restarts: list[int]
     seeds: list[SeedCurve] = field(default_factory=list)
+    count: int = 1
 
 
 def bands(
@@ -101,8 +103,8 @@ def bands(
                 .partition_by("seed", as_dict=True, maintain_order=True)
                 .items()
             ]
-            restarts = went_back.get(number, [])
-            result.append(Band(cell, variant_label(cell), *_lists(found), restarts, seeds))
+            label, restarts = variant_label(cell), went_back.get(number, [])
+            result.append(Band(cell, label, *_lists(found), restarts, seeds, len(seeds)))
     return result
 
 

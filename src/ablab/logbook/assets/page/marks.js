@@ -16,11 +16,17 @@ function peak(curve, mark) {
   return Math.max(...curve.high.slice(first, last + 1));
 }
 
+const xOf = (curve, step) => at.x(step * curve.factor);
+
 // The bounding box of a mark, in the coordinates of `at`.
 function markBox(curve, mark, at, height) {
   const middle = mark.kind === "spike" ? mark.from + (mark.to - mark.from) / 2 : mark.from;
   const level = mark.level ?? valueAt(curve, middle);
-  const left = at.x(mark.from), right = at.x(mark.to ?? mark.from);
+  const left = xOf(curve, mark.from), right = xOf(curve, mark.to ?? mark.from);
+  if (mark.kind === "transition") {
+    const [high, low] = mark.span.map(at.y).sort((a, b) => a - b);
+    return { left, right: Math.max(right, left + 2), top: high, bottom: low, y: at.y(level) };
+  }
   if (mark.kind === "growback" || mark.kind === "rise") {
     const first = Math.max(0, placeOf(curve.steps, mark.from)), last = Math.max(first, placeOf(curve.steps, mark.to));
     const heights = curve.line.slice(first, last + 1).map(at.y);
@@ -29,10 +35,10 @@ function markBox(curve, mark, at, height) {
   if (mark.kind === "plateau" || mark.kind === "floor") {
     return { left, right, top: at.y(level) - 3, bottom: at.y(level) + 3 };
   }
-  let x = at.x(middle), y = at.y(level);
+  let x = xOf(curve, middle), y = at.y(level);
   if (mark.kind === "spike") y = at.y(mark.level ?? peak(curve, mark)) - 9;
   if (mark.kind === "restart") y = height - 5;
-  if (mark.kind === "diverged") { x = at.x(mark.to ?? mark.from); y = at.y(mark.level ?? valueAt(curve, mark.to ?? mark.from)); }
+  if (mark.kind === "diverged") { x = xOf(curve, mark.to ?? mark.from); y = at.y(mark.level ?? valueAt(curve, mark.to ?? mark.from)); }
   // A mark beyond the upper edge is drawn at the edge, so that it stays visible.
   return { left: x - 5, right: x + 5, top: Math.max(1, y - 5), bottom: Math.max(11, y + 5), x, y: Math.max(6, y) };
 }
@@ -47,8 +53,17 @@ function drawMark(ctx, curve, mark, box) {
     ctx.fillRect(box.left, box.top, box.right - box.left, box.bottom - box.top);
     ctx.globalAlpha = 1;
     ctx.strokeRect(box.left, box.top, box.right - box.left, box.bottom - box.top);
+  } else if (mark.kind === "transition") {
+    // From a tenth to nine tenths of the change: shaded, with a bracket at the middle.
+    ctx.globalAlpha = 0.13;
+    ctx.fillRect(box.left, box.top, box.right - box.left, box.bottom - box.top);
+    ctx.globalAlpha = 1;
+    for (const x of [box.left, box.right]) { ctx.moveTo(x, box.y - 5); ctx.lineTo(x, box.y + 5); }
+    ctx.moveTo(box.left, box.y);
+    ctx.lineTo(box.right, box.y);
+    ctx.stroke();
   } else if (mark.kind === "plateau" || mark.kind === "floor") {
-    ctx.globalAlpha = 0.5;
+    ctx.globalAlpha = 0.4;
     if (mark.kind === "floor") ctx.setLineDash([3, 3]);
     ctx.lineWidth = 5;
     ctx.moveTo(box.left, box.top + 3);
@@ -90,7 +105,7 @@ function nameMark(ctx, mark, box, taken) {
   ctx.fillText(name, left, foot);
 }
 
-function drawMarks(ctx, curves, at, height) {
+function drawMarks(ctx, curves, at, height, taken = []) {
   const levels = [];
   for (const curve of curves) {
     for (const mark of curve.marks) {
@@ -99,7 +114,6 @@ function drawMarks(ctx, curves, at, height) {
       if (mark.kind === "plateau" || mark.kind === "floor") levels.push({ mark, box });
     }
   }
-  const taken = [];
   for (const { mark, box } of levels) nameMark(ctx, mark, box, taken);
 }
 
