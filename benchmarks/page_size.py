@@ -30,7 +30,8 @@ from ablab.store.store import Store
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 _TELL = """<script>requestAnimationFrame(() => requestAnimationFrame(() => {
-  fetch("/ready?ms=" + performance.now() + "&curves=" + document.querySelectorAll(".u-over").length);
+  const charts = document.querySelectorAll(".u-over").length;
+  fetch("/ready?ms=" + performance.now() + "&curves=" + charts);
 }));</script>"""
 
 
@@ -117,8 +118,8 @@ def milliseconds_until_usable(page: Path) -> float | None:
         arrived.clear()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
             browser = subprocess.Popen(
-                [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0",
-                 "--window-size=1400,1000", f"--user-data-dir={profile}",
+                [BROWSER, "--headless", "--no-sandbox", "--disable-gpu",
+                 "--remote-debugging-port=0", "--window-size=1400,1000", f"--user-data-dir={profile}",
                  f"http://127.0.0.1:{server.server_port}/"],
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip

@@ -20,7 +20,7 @@ CROWDED = len(PALETTE) * len(DASHES)  # with more variants than this, styles nee
 # Values of a number are shown by the perceptually uniform colour map plasma, of which one end is
 # too light for white paper and the other too dark for black.
 _MAP = [to_hex(mpl.colormaps["plasma"](place)) for place in range(256)]
-_SHIFT = 62  # from a colour on white to its partner on black
+_SHIFT = 90  # from a colour on white to its partner on black
 # Successive multiples of the golden angle are spread over all hues.
 _FURTHER = [
     to_hex(colorsys.hls_to_rgb((0.13 + 0.618034 * place) % 1, (0.42, 0.3, 0.36)[place % 3], 0.7))

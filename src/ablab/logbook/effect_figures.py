@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from ablab.experiments.short_names import setting_name, short_keys
 from ablab.logbook.colours import PALETTE, are_numbers, value_colours
-from ablab.logbook.svg import PAPER, SOFT, figure_style, plain_axes, svg
+from ablab.logbook.svg import PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.read.effects import Cell, Comparison, Effects
 from ablab.read.measure_words import measure_words
 
@@ -46,7 +46,7 @@ def forest(comparisons: Sequence[Comparison], measure: str) -> str:
         axes.set_yticks(range(len(drawn)), labels)
         axes.set_ylim(len(drawn) - 0.4, -0.6)
         if ratio:
-            axes.set_xscale("log")
+            logarithmic(axes, "x")
         words = measure_words(measure)
         axes.set_xlabel(f"{words}: {'ratio' if ratio else 'difference'}, 95% interval")
         axes.spines["left"].set_visible(False)
@@ -108,5 +108,5 @@ def _panel(axes: Axes, cells: Sequence[Cell], key: str, other: str, ratio: bool)
     axes.set_xticks(range(len(values)), [str(value) for value in values])
     axes.set_xlabel(short[key])
     if ratio:
-        axes.set_yscale("log")
+        logarithmic(axes)
     axes.legend(fontsize=7)

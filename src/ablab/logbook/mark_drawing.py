@@ -11,7 +11,8 @@ from matplotlib.transforms import Bbox
 from ablab.logbook.svg import INK, PAPER
 from ablab.read.bands import Band
 
-_LONGEST = 32  # maximum length of a name beside a mark
+_SHADED = 3  # with more curves than this, shades of transitions would hide each other
+_SAME = 8.0  # names that are equal and this close in height, in points, are written once
 _Marks = Sequence[Mapping[str, Any]]
 
 
@@ -19,8 +20,9 @@ def draw_marks(axes: Axes, of_bands: Sequence[tuple[Band, str, _Marks]]) -> None
     """Draws marks as the page does.
 
     Plateaus and floors are bars with the name of their level, descents diamonds, spikes triangles,
-    transitions brackets over the steps from a tenth to nine tenths of the change, which is shaded,
-    and other findings circles. A name that would cover another is left out.
+    transitions brackets over the steps from a tenth to nine tenths of the change (which is shaded
+    if there are few curves), and other findings circles. A name that would cover another is left
+    out.
 
     Args:
         axes: The axes, on which the curves have been drawn.
@@ -30,6 +32,10 @@ def draw_marks(axes: Axes, of_bands: Sequence[tuple[Band, str, _Marks]]) -> None
     for band, colour, marks in of_bands:
         for mark in marks:
             _draw_mark(axes, band, mark, colour)
+            if mark["kind"] == "transition" and len(of_bands) <= _SHADED:
+                (low, high), width = mark["span"], mark["to"] - mark["from"]
+                place = (mark["from"], low)
+                axes.add_patch(Rectangle(place, width, high - low, fc=colour, alpha=0.13, lw=0))
             if mark["kind"] in ("plateau", "floor"):
                 named.append(mark)
     _name(axes, named)
@@ -41,9 +47,6 @@ def _draw_mark(axes: Axes, band: Band, mark: Mapping[str, Any], colour: str) -> 
         style = "solid" if kind == "plateau" else (0, (1, 0.6))
         axes.hlines(level, first, last, color=colour, lw=4, alpha=0.35, linestyles=[style])
     elif kind == "transition":
-        low, high = mark["span"]
-        shade = Rectangle((first, low), last - first, high - low, fc=colour, alpha=0.13, lw=0)
-        axes.add_patch(shade)
         axes.plot([first, last], [level, level], "|-", color=colour, lw=1.2, ms=7, mew=1.2)
     elif kind == "descent":
         axes.plot([first], [level], "D", ms=4.5, color=colour, mec=PAPER, mew=0.6, zorder=5)
@@ -63,14 +66,11 @@ def _name(axes: Axes, marks: _Marks) -> None:
     """Writes the names of levels above their bars, unless one would cover another."""
     figure = axes.figure
     figure.draw_without_rendering()  # type: ignore[union-attr]  # places axes and texts
-    taken: list[Bbox] = [text.get_window_extent() for text in axes.texts]
+    taken = [(text.get_text(), text.get_window_extent()) for text in axes.texts]
     box = axes.get_window_extent()
     for mark in marks:
-        name = mark["text"]
-        if len(name) > _LONGEST or not mark["level"]:
-            continue
         text = axes.annotate(
-            name, (mark["from"], mark["level"]), xytext=(0, 4), textcoords="offset points",
+            mark["name"], (mark["from"], mark["level"]), xytext=(0, 4), textcoords="offset points",
             fontsize=8, color=INK, va="bottom", zorder=6,
         )  # fmt: skip
         extent = text.get_window_extent()
@@ -78,7 +78,13 @@ def _name(axes: Axes, marks: _Marks) -> None:
             text.set_horizontalalignment("right")
             text.xy = (mark["to"], mark["level"])
             extent = text.get_window_extent()
-        if extent.x0 < box.x0 or any(extent.overlaps(other) for other in taken):
+        if extent.x0 < box.x0 or any(_hides(mark["name"], extent, other) for other in taken):
             text.remove()
         else:
-            taken.append(extent)
+            taken.append((mark["name"], extent))
+
+
+def _hides(name: str, extent: Bbox, other: tuple[str, Bbox]) -> bool:
+    """Whether a name would cover another, or says the same as another of the same height."""
+    same = name == other[0] and abs(extent.y0 - other[1].y0) < _SAME
+    return same or bool(extent.overlaps(other[1]))

@@ -7,7 +7,6 @@ from typing import Any
 from ablab.experiments.experiment import variant_label
 from ablab.read.curves import Plateau, Reading
 from ablab.read.curves.numbers import number
-from ablab.read.curves.reading import Transition
 from ablab.read.curves.sentences import common_plateaus
 from ablab.read.readings import experiment_readings
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -20,8 +19,8 @@ def curve_marks(
 ) -> dict[str, list[dict[str, Any]]]:
     """The marks of each variant's curve, by label of the variant.
 
-    Plateaus, descents and floors are medians over the seeds that have them. Spikes, rises, peaks,
-    growbacks, transitions, slowdowns and steepenings are marked for each seed.
+    Plateaus, descents, floors and transitions are medians over the seeds that have them. Spikes,
+    rises, peaks, growbacks, slowdowns and steepenings are marked for each seed.
 
     Args:
         runs: The runs.
@@ -74,11 +73,13 @@ def _marks(group: list[tuple[int, Reading]]) -> list[dict[str, Any]]:
             start = int(median(starts))
             level = median(plateau.level for plateau in plateaus)
             marks.append(_mark("descent", start, start, level, f"leaves the level at {start:,}"))
+    marks += _transitions(group)
     floors = [reading.floor for reading in readings if reading.floor is not None]
     if 2 * len(floors) >= len(readings):
         first, level = int(median(f.first for f in floors)), median(f.level for f in floors)
         last = max(reading.last for reading in readings)
-        marks.append(_mark("floor", first, last, level, f"floor {number(level)}"))
+        text = f"floor {number(level)}"
+        marks.append(_mark("floor", first, last, level, text) | {"name": text})
     spikes = [(seed, reading, spike) for seed, reading in group for spike in reading.spikes]
     for seed, reading, spike in sorted(spikes, key=lambda each: -each[2].height)[:_SPIKES]:
         height = f"×{number(spike.height)}" if reading.positive else f"+{number(spike.height)}"
@@ -101,7 +102,7 @@ def _marks(group: list[tuple[int, Reading]]) -> list[dict[str, Any]]:
 
 
 def _other_marks(reading: Reading, own: str) -> list[dict[str, Any]]:
-    """Rises, peaks, steepenings and transitions of one seed; ``own`` names it."""
+    """Rises, peaks and steepenings of one seed; ``own`` names it."""
     fall, rise = ("falls", "rises") if reading.direction == "lower" else ("rises", "drops")
     peak = "peak" if reading.direction == "lower" else "low"
     marks = [
@@ -118,19 +119,40 @@ def _other_marks(reading: Reading, own: str) -> list[dict[str, Any]]:
               f"{fall} {number(each.factor)} times as steeply{own}")
         for each in reading.steepenings[:4]
     ]  # fmt: skip
-    marks += [_transition(each, own) for each in reading.transitions]
     return marks
 
 
-def _transition(each: Transition, own: str) -> dict[str, Any]:
+def _transitions(group: Sequence[tuple[int, Reading]]) -> list[dict[str, Any]]:
+    """The marks of transitions: a median over seeds if half of them have one, else each seed's."""
+    found = [(seed, each) for seed, reading in group for each in reading.transitions]
+    singles = all(len(reading.transitions) <= 1 for _, reading in group)
+    if len(group) == 1 or not singles or 2 * len(found) < len(group):
+        own = ", seed {}" if len(group) > 1 else ""
+        return [
+            _transition(each.step, each.width, each.low, each.high, own.format(seed))
+            for seed, each in found
+        ]
+    steps = [each.step for _, each in found]
+    return [
+        _transition(
+            int(median(steps)),
+            int(median(each.width for _, each in found)),
+            median(each.low for _, each in found),
+            median(each.high for _, each in found),
+            f"; {len(found)} of {len(group)} seeds, at {min(steps):,} to {max(steps):,}",
+        )
+    ]
+
+
+def _transition(step: int, width: int, low: float, high: float, more: str) -> dict[str, Any]:
     """The mark of a transition: its width, around its step, from the level before to that after."""
     text = (
-        f"transition from {number(each.low)} to {number(each.high)} at {each.step:,}, "
-        f"10% to 90% in {each.width:,} steps{own}"
+        f"transition from {number(low)} to {number(high)} at {step:,}, "
+        f"10% to 90% in {width:,} steps{more}"
     )
-    first = max(0, each.step - each.width // 2)
-    mark = _mark("transition", first, first + each.width, (each.low + each.high) / 2, text)
-    return mark | {"span": [each.low, each.high]}
+    first = max(0, step - width // 2)
+    mark = _mark("transition", first, first + width, (low + high) / 2, text)
+    return mark | {"span": [low, high]}
 
 
 def _plateau(plateaus: list[Plateau], several: bool) -> dict[str, Any]:
@@ -142,7 +164,8 @@ def _plateau(plateaus: list[Plateau], several: bool) -> dict[str, Any]:
     text = f"{plateaus[0].name or number(level)} until {last:,}"
     if several and len(plateaus) > 1:
         text += f" [{min(p.last for p in plateaus):,}, {max(p.last for p in plateaus):,}]"
-    return _mark("plateau", first, last, level, text)
+    name = plateaus[0].name or number(level)
+    return _mark("plateau", first, last, level, text) | {"name": name}
 
 
 def _mark(kind: str, first: int, last: int, level: float | None, text: str) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from ablab.read.bands import Band, SeedCurve
 # Marks by column and label of the variant, each {"kind", "from", "to", "level", "text"}. kind is
 # plateau, descent, growback, rise, peak, spike, slowdown, steepening, transition, floor, restart or
 # diverged; from and to are steps; level is a value or None; text is shown in the tooltip.
+# Plateaus and floors also have the "name" of their level, transitions the "span" of their levels.
 Marks = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
 
 
@@ -113,7 +114,7 @@ def plot_data(
 def packed(values: Sequence[float]) -> str:
     """Numbers as base64, four characters each: the first three bytes of float32, big-endian.
 
-    They are rounded to 16 significant bits, that is by at most 8e-6 of the value.
+    They are rounded to 16 significant bits, that is by at most 1.6e-5 of the value.
     """
     largest = float(np.finfo(np.float32).max) * 0.999
     floats = np.clip(np.asarray(values, np.float64), -largest, largest).astype(">f4")
@@ -200,7 +201,7 @@ def _curve(
         curve["marks"] = [
             {
                 name: _plain(mark[name])
-                for name in ("kind", "from", "to", "level", "text", "span")
+                for name in ("kind", "from", "to", "level", "text", "name", "span")
                 if name in mark
             }
             for mark in marks

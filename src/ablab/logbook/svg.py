@@ -3,10 +3,12 @@
 import io
 import re
 from contextlib import AbstractContextManager
+from typing import Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from ablab.logbook.colours import partner_on_dark
 
@@ -52,13 +54,28 @@ def plain_axes(axes: Axes, along: str = "both") -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+class _PlainNumbers(LogFormatter):
+    """The labels of a logarithmic axis as 0.01 rather than as powers of ten."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def logarithmic(axes: Axes, which: Literal["x", "y"] = "y") -> None:
+    """Makes an axis logarithmic, with plain numbers."""
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(_PlainNumbers())
+    axis.set_minor_formatter(_PlainNumbers(labelOnlyBase=False, minor_thresholds=(1.2, 0.5)))
+
+
 def svg(figure: Figure) -> str:
     """A figure as an SVG document; rasterized parts have 150 dots per inch."""
     file = io.StringIO()
     figure.savefig(file, format="svg", dpi=150, metadata={"Date": None, "Creator": "ablab"})
     text = file.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"(font: [^;\"]*?\d(?:\.\d+)?(?:px|pt)?) '[^;\"]*", rf"\1 {_FONT}", text)
+    text = re.sub(r"'DejaVu Sans'[^;\"]*", _FONT, text)
     # Hundredths of a point are finer than any screen, and half as long as what stands there.
     return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
 

@@ -11,7 +11,7 @@ from ablab.experiments.experiment import variant_label
 from ablab.logbook.colours import CROWDED, DASHES, Style, Styles, styles
 from ablab.logbook.mark_drawing import draw_marks
 from ablab.logbook.scales import is_wide
-from ablab.logbook.svg import PAPER, SOFT, figure_style, plain_axes, svg
+from ablab.logbook.svg import PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.read.bands import Band
 from ablab.read.measure_words import column_words
 
@@ -50,7 +50,7 @@ def curves(
         for band in ordered:
             _draw_band(axes, band, look[0].styles[_place(look, band)], len(bands))
         if is_wide(bands):
-            axes.set_yscale("log")
+            logarithmic(axes)
         axes.margins(x=0.01)
         _draw_levels(axes, bands, levels if column.endswith("loss") else {})
         if marks and len(bands) <= _MARKED:

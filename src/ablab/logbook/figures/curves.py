@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 from ablab.logbook.colours import sequential
 from ablab.logbook.figure import figure
 from ablab.logbook.layers import LayerGroup, is_wide_range, layer_table
-from ablab.logbook.svg import plain_axes
+from ablab.logbook.svg import logarithmic, plain_axes
+from ablab.read.measure_words import column_words
 
 
 @figure("curves", shows="statistic", about="a curve for each layer over the steps")
@@ -27,9 +28,9 @@ def curves(frame: pl.DataFrame, group: LayerGroup) -> Figure:
         label = f"block {layer}" if "blocks.*" in group.name else None
         axes.plot(steps, row, color=shade, lw=1.4, label=label)
     if is_wide_range(table):
-        axes.set_yscale("log")
+        logarithmic(axes)
     axes.set_xlabel("step")
-    axes.set_ylabel(group.name, fontsize=8)
+    axes.set_ylabel(column_words(group.name), fontsize=8)
     axes.margins(x=0.01)
     if len(group.columns) > 1:
         axes.legend(ncols=1 + len(group.columns) // 9)

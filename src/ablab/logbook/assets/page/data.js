@@ -96,8 +96,10 @@ function written(value) {
   if (value == null || !isFinite(value)) return "–";
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-3 || size >= 1e6)) return scientific(value, 4);
-  return Number(value.toPrecision(5)).toLocaleString("en", { maximumFractionDigits: 8 });
+  return Number(value.toPrecision(4)).toLocaleString("en", { maximumFractionDigits: 8 });
 }
+
+const writtenCost = (value) => value >= 1e9 ? scientific(value, 4) : Number(value.toPrecision(6)).toLocaleString("en", { maximumFractionDigits: 3 });
 
 function scientific(value, digits) {
   const [mantissa, exponent] = value.toExponential(digits - 1).split("e");

@@ -104,7 +104,7 @@ function describe({ curve, line, index }, marked) {
   const number = document.createElement("b");
   number.textContent = written(line.values[index]);
   write("", "value").append(number, ` at step ${line.steps[index].toLocaleString("en")}`);
-  if (state.along !== "step") write(`${written(line.xs[index])} ${state.along === "flops" ? "FLOPs" : state.along}`, "faint");
+  if (state.along !== "step") write(`${writtenCost(line.xs[index])} ${state.along === "flops" ? "FLOPs" : state.along}`, "faint");
   const range = `${written(line.low[index])} to ${written(line.high[index])}`;
   if (!isSeed && curve.count > 1) write(`median of ${curve.count} seeds, ${range}`, "faint");
   else if (line.low[index] !== line.high[index]) write(`${range} in the steps of this point`, "faint");

@@ -1,5 +1,6 @@
 // Marks on the curves: plateaus, descents, spikes and other findings of the curve reader.
 const FEW = 8; // with more curves than this, only the marks of the nearest curve are drawn
+const SHADED = 3; // with more curves than this, shades of transitions would hide each other
 
 function valueAt(curve, step) {
   const place = placeOf(curve.steps, step);
@@ -43,7 +44,7 @@ function markBox(curve, mark, at, height) {
   return { left: x - 5, right: x + 5, top: Math.max(1, y - 5), bottom: Math.max(11, y + 5), x, y: Math.max(6, y) };
 }
 
-function drawMark(ctx, curve, mark, box) {
+function drawMark(ctx, curve, mark, box, isAlone) {
   ctx.fillStyle = ctx.strokeStyle = paint(curve.colour);
   ctx.lineWidth = 1.5;
   ctx.setLineDash([]);
@@ -55,7 +56,7 @@ function drawMark(ctx, curve, mark, box) {
     ctx.strokeRect(box.left, box.top, box.right - box.left, box.bottom - box.top);
   } else if (mark.kind === "transition") {
     // From a tenth to nine tenths of the change: shaded, with a bracket at the middle.
-    ctx.globalAlpha = 0.13;
+    ctx.globalAlpha = isAlone ? 0.13 : 0;
     ctx.fillRect(box.left, box.top, box.right - box.left, box.bottom - box.top);
     ctx.globalAlpha = 1;
     for (const x of [box.left, box.right]) { ctx.moveTo(x, box.y - 5); ctx.lineTo(x, box.y + 5); }
@@ -86,15 +87,16 @@ function drawMark(ctx, curve, mark, box) {
   }
 }
 
-// Draws a plateau's name above its bar, unless it would overlap another name.
+// Draws the name of a plateau's level above its bar, unless it would cover another name.
 function nameMark(ctx, mark, box, taken) {
-  const name = mark.text || mark.kind;
-  if (name.length > 32 || box.right < 0) return;
+  const name = mark.name || mark.kind;
+  if (box.right < 0) return;
   ctx.font = "11.5px system-ui, sans-serif";
   const width = ctx.measureText(name).width;
   const left = Math.max(2, Math.min(box.left, plot.over.clientWidth - width - 2));
   const foot = box.top > 17 ? box.top - 5 : box.bottom + 12;
-  const place = { left, right: left + width, top: foot - 11, bottom: foot + 3 };
+  const place = { name, left, right: left + width, top: foot - 11, bottom: foot + 3 };
+  if (taken.some((o) => o.name === name && Math.abs(o.top - place.top) < 8)) return;
   if (taken.some((o) => o.left < place.right && o.right > place.left && o.top < place.bottom && o.bottom > place.top)) return;
   taken.push(place);
   ctx.lineWidth = 3;
@@ -110,7 +112,7 @@ function drawMarks(ctx, curves, at, height, taken = []) {
   for (const curve of curves) {
     for (const mark of curve.marks) {
       const box = markBox(curve, mark, at, height);
-      drawMark(ctx, curve, mark, box);
+      drawMark(ctx, curve, mark, box, curves.length <= SHADED);
       if (mark.kind === "plateau" || mark.kind === "floor") levels.push({ mark, box });
     }
   }

@@ -113,7 +113,7 @@ function drawLevels(ctx, width, height) {
     ctx.stroke();
     const left = width - ctx.measureText(name).width - 4, foot = y > 16 ? y - 4 : y + 13;
     ctx.fillText(name, left, foot);
-    taken.push({ left, right: width, top: foot - 11, bottom: foot + 3 });
+    taken.push({ name, left, right: width, top: foot - 11, bottom: foot + 3 });
   }
   ctx.setLineDash([]);
   return taken;
