@@ -119,7 +119,8 @@ def milliseconds_until_usable(page: Path) -> float | None:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
             browser = subprocess.Popen(
                 [BROWSER, "--headless", "--no-sandbox", "--disable-gpu",
-                 "--remote-debugging-port=0", "--window-size=1400,1000", f"--user-data-dir={profile}",
+                 "--remote-debugging-port=0", "--window-size=1400,1000",
+                 f"--user-data-dir={profile}",
                  f"http://127.0.0.1:{server.server_port}/"],
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
