@@ -84,7 +84,7 @@ def _width(block: Mapping[str, Any]) -> int:
 
 def _thinker(model: Mapping[str, Any], n_params: int, length: int, source: int) -> float:
     """The operations of a thinker for one sample."""
-    latents, thoughts = model["n_latents"], model["n_thoughts"]
+    latents, thoughts = int(model["n_latents"]), int(model["n_thoughts"])
     acted = latents * (1 + thoughts) + length
     pairs = latents * source + thoughts * latents**2 + length * latents
     return 2.0 * n_params * acted + 12.0 * _width(model) * pairs
