@@ -23,7 +23,7 @@ ASKED = {
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    return train_and_write(ASKED, tmp_path_factory.mktemp("seen") / "lab", "seeds=1").entry
+    return train_and_write(ASKED, tmp_path_factory.mktemp("seen") / "lab", "seeds=2").entry
 
 
 def opened(page, address, tmp_path):
@@ -49,6 +49,7 @@ def test_curves_are_drawn_and_every_axis_has_its_switches(page, tmp_path):
     assert said == []
     assert '<div class="u-over"' in text and 'class="glass"' in text
     assert "Variants: 4 of 4 shown" in text
+    assert "lr 0.001, weight_decay 0" in text  # what differs, without the names of the parts
     assert pressed(text) == {
         "train.lr=0.001": True, "train.lr=0.01": True,
         "train.weight_decay=0.0": True, "train.weight_decay=0.1": True,
@@ -62,6 +63,44 @@ def test_the_address_says_what_is_switched(page, tmp_path):
     assert "Variants: 2 of 4 shown" in text
     assert not pressed(text)["train.lr=0.01"]
     assert re.search(r'<button type="button" id="reset">', text)  # there is a zoom to reset
+
+
+def asked(page, tmp_path, address, script):
+    """The page's elements after a further script has run in it."""
+    text = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
+    other = page.with_name("asked.html")
+    other.write_text(text.replace("</body>", f"<script>{script}</script></body>"))
+    return opened(other, address, tmp_path)
+
+
+def tooltip(text):
+    found = re.search(r'<div class="tip[^"]*"[^>]*>(.*?)</div></div>', text, re.DOTALL).group(1)
+    return re.sub(r"<[^>]*>", " ", found)
+
+
+KEYS = """for (const key of %s)
+  document.getElementById("plot").dispatchEvent(new KeyboardEvent("keydown", { key }));"""
+
+
+def test_the_selected_seed_is_named(page, tmp_path):
+    text, said = asked(page, tmp_path, "", KEYS % ["ArrowRight"])
+    assert said == []
+    assert "median of 2 seeds" in tooltip(text) and "seed 1" not in tooltip(text)
+    text, said = asked(page, tmp_path, "", KEYS % ["ArrowRight", "s", "s"])
+    assert said == []
+    assert ", seed 1" in tooltip(text) and "median" not in tooltip(text)
+
+
+def test_a_curve_can_be_shown_against_tokens(page, tmp_path):
+    # The last step is 30; a step has 8 samples of 4 tokens: two digits, + and =.
+    text, said = asked(page, tmp_path, "#along=tokens", KEYS % (["ArrowRight"] * 31))
+    assert said == []
+    assert "at step 30" in tooltip(text) and "960 tokens" in tooltip(text)
+    for along, unit in (("seconds", "seconds"), ("flops", "FLOPs")):
+        text, said = asked(page, tmp_path, f"#along={along}", KEYS % ["ArrowRight"])
+        assert said == []
+        assert unit in tooltip(text)
+    assert "FLOPs are estimated: 6 N + 12 L T D per token" in text
 
 
 def test_a_page_may_run_no_other_script(page, tmp_path):

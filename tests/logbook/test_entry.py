@@ -4,6 +4,7 @@ import re
 import pytest
 
 from ablab.logbook.entry import write_entry
+from ablab.logbook.plotdata import unpacked
 from ablab.store import Store
 from tests.store.makers import WILD, train_and_write
 
@@ -53,13 +54,15 @@ def test_the_page_is_self_contained_and_escapes_what_users_wrote(written):
     assert outside == []
     assert "@import" not in page
     grid, data = (document(page, name) for name in ("grid", "data"))
-    assert grid["axes"] == [{"key": "train.lr", "values": ["0.001", "10000.0"]}]
+    (axis,) = grid["axes"]
+    assert (axis["key"], axis["short"]) == ("train.lr", "lr")
+    assert axis["values"] == ["0.001", "10000.0"]
     assert [each["label"] for each in grid["variants"]] == ["train.lr=0.001", "train.lr=10000.0"]
     curves, steps = data["train_loss"]["curves"], data["train_loss"]["steps"]
     assert [curve["variant"] for curve in curves] == [0, 1]
     mine = steps[curves[0]["steps"]]
     assert mine[-1] == 40
-    assert len(curves[0]["mean"]) == len(curves[0]["low"]) == len(mine)
+    assert len(unpacked(curves[0]["values"])) == len(unpacked(curves[0]["low"])) == len(mine)
     assert "<svg" in page
 
 

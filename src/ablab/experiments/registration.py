@@ -33,6 +33,10 @@ class TaskRecord(Config):
     """How tokens are shown; None if the task does not say."""
     answer: str | None = None
     """The measure that questions about the task are about; None if the task does not say."""
+    input_length: int | None = None
+    """The input tokens of a sample (T); None if an earlier release registered the task."""
+    source_length: int | None = None
+    """The leading tokens that form the question (S); None if samples have no question."""
 
     def direction_of(self, column: str) -> Direction | None:
         """Which values of a metrics column are better; None if the task does not declare it.
@@ -120,6 +124,24 @@ def derived_directions(definition: Mapping[str, Any]) -> TaskRecord:
     return TaskRecord(levels={}, directions=dict(LOSSES))
 
 
+def derived_lengths(task: Mapping[str, Any]) -> tuple[int, int | None] | None:
+    """The input tokens and the question's tokens of a task that was registered without them.
+
+    None for a user's task, which is not imported.
+
+    Args:
+        task: The settings of the task, as stored with a run.
+    """
+    kind = task.get("kind")
+    if not isinstance(kind, str) or kind not in TASKS.names():
+        return None
+    try:
+        found = TASKS.find(kind, "task.kind").model_validate(dict(task))
+        return found.input_length, found.source_length
+    except ValueError:  # settings of another release
+        return None
+
+
 def derived_base(definition: Mapping[str, Any]) -> dict[str, Any]:
     """The base of an experiment that an earlier release registered, as far as it is plain data.
 
@@ -141,6 +163,8 @@ def _task(task: TaskConfig) -> TaskRecord:
         directions=dict(task.measure_directions),
         vocabulary=task.vocabulary_record,
         answer=task.answer,
+        input_length=task.input_length,
+        source_length=task.source_length,
     )
 
 

@@ -4,8 +4,10 @@ Modules:
 
 - ``answer``: the first sentences of an entry, which answer its question.
 - ``claims``: compares the claims of logbooks with our results.
+- ``colours``: colours, dashes and names of variants, for figures and the page.
 - ``conclusions``: the findings of an experiment, as sentences.
 - ``draw``: draws a figure of one run by name.
+- ``drawn_curves``: selects the page's curves, at a resolution that bounds its size.
 - ``effect_figures``: figures of effects and interactions.
 - ``effect_tables``: tables of effects.
 - ``entry``: writes an entry.
@@ -14,11 +16,13 @@ Modules:
 - ``figures``: the shipped figures of a run, one per file.
 - ``layers``: groups the statistics of a model's layers.
 - ``listing``: ``LOGBOOK.md``.
+- ``mark_drawing``: draws the curve reader's findings on static figures.
 - ``marks``: readings as marks on curves.
 - ``notes``: the user's notes in an entry.
 - ``page``: templates, scripts and the content security policy of pages.
 - ``plotdata``: curves as JSON for the interactive figure.
 - ``samples``: generated samples that were kept.
+- ``scales``: whether an axis is logarithmic.
 - ``statistic_sections``: selects the statistics, captures and incidents of an entry.
 - ``svg``: the style of static figures, and SVG output.
 - ``variant_curves``: the static figure of the variants' curves.

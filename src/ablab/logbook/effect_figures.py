@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ablab.logbook.svg import PALETTE, figure_style, svg
+from ablab.experiments.short_names import setting_name, short_keys
+from ablab.logbook.colours import PALETTE, are_numbers, value_colours
+from ablab.logbook.svg import PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.read.effects import Cell, Comparison, Effects
+from ablab.read.measure_words import measure_words
 
 _ROWS = 24  # maximum rows of a forest plot
 _PANELS = 4  # maximum panels of an interaction figure
@@ -25,25 +28,28 @@ def forest(comparisons: Sequence[Comparison], measure: str) -> str:
     with figure_style():
         figure = Figure(figsize=(7.5, 0.9 + 0.32 * max(len(drawn), 1)), layout="constrained")
         axes = figure.subplots()
-        axes.axvline(1 if ratio else 0, color="0.6", lw=0.8, zorder=0)
+        plain_axes(axes, "x")
+        axes.axvline(1 if ratio else 0, color=SOFT, lw=0.8, zorder=1)
         for place, each in enumerate(drawn):
             assert each.difference is not None, "others were skipped"
             decided = each.verdict == "differs"
-            colour = PALETTE[1] if decided else "0.45"
+            colour = PALETTE[1] if decided else SOFT
             if each.interval is not None:
                 axes.hlines(place, *each.interval, color=colour, lw=1.6)
             # A filled marker is a significant difference, an open marker is undecided.
             axes.plot(
                 [each.difference], [place], "o", ms=5, color=colour,
-                mfc=colour if decided else "white",
+                mfc=colour if decided else PAPER,
             )  # fmt: skip
-        labels = [f"{each.key}: {each.value} vs {each.reference}" for each in drawn]
+        short = short_keys(list(dict.fromkeys(each.key for each in drawn)))
+        labels = [f"{short[each.key]}: {each.value} vs {each.reference}" for each in drawn]
         axes.set_yticks(range(len(drawn)), labels)
         axes.set_ylim(len(drawn) - 0.4, -0.6)
         if ratio:
-            axes.set_xscale("log")
-        axes.set_xlabel(f"{measure}: {'ratio' if ratio else 'difference'}, 95% interval")
-        axes.spines[["top", "right", "left"]].set_visible(False)
+            logarithmic(axes, "x")
+        words = measure_words(measure)
+        axes.set_xlabel(f"{words}: {'ratio' if ratio else 'difference'}, 95% interval")
+        axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
         return svg(figure)
 
@@ -65,9 +71,9 @@ def small_multiples(found: Effects) -> str | None:
             axes.set_visible(False)
         for axes, pair in zip(grid.flat, pairs, strict=False):
             _panel(axes, found.cells, pair.key, pair.other, found.scale == "ratio")
-            axes.set_ylabel(found.measure)
+            axes.set_ylabel(measure_words(found.measure), fontsize=8)
             if not pair.exists:
-                axes.set_title("interaction undecided", fontsize=8, color="0.45", loc="left")
+                axes.set_title("interaction undecided", fontsize=8, color=SOFT, loc="left")
             else:
                 axes.set_title("they depend on each other", fontsize=8, loc="left")
         return svg(figure)
@@ -75,7 +81,12 @@ def small_multiples(found: Effects) -> str | None:
 
 def _panel(axes: Axes, cells: Sequence[Cell], key: str, other: str, ratio: bool) -> None:
     values = list(dict.fromkeys(cell.keys[key] for cell in cells))
+    values = sorted(values) if are_numbers(values) else values
     others = list(dict.fromkeys(cell.keys[other] for cell in cells))
+    others = sorted(others) if are_numbers(others) else others
+    colours = value_colours(others[:_LINES])
+    short = short_keys([key, other])
+    plain_axes(axes)
     for place, level in enumerate(others[:_LINES]):
         heights = []
         for value in values:
@@ -88,15 +99,14 @@ def _panel(axes: Axes, cells: Sequence[Cell], key: str, other: str, ratio: bool)
         axes.plot(
             range(len(values)),
             heights,
-            color=PALETTE[place],
+            color=colours[place],
             lw=1.4,
             marker="os^Dv<>"[place],
             ms=4,
-            label=f"{other.rpartition('.')[2]}={level}",
+            label=setting_name(short[other], level),
         )
     axes.set_xticks(range(len(values)), [str(value) for value in values])
-    axes.set_xlabel(key)
+    axes.set_xlabel(short[key])
     if ratio:
-        axes.set_yscale("log")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=7)
+        logarithmic(axes)
+    axes.legend(fontsize=7)

@@ -1,8 +1,8 @@
 """Writes an experiment's entry, and the logbook that lists all entries."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,18 @@ from ablab.config.files import write_text_atomically
 from ablab.experiments.experiment import variant_label
 from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import find
+from ablab.logbook.drawn_curves import DRAWN, column_titles, drawn_curves, variant_costs
 from ablab.logbook.effect_tables import effect_drawings, effect_table
 from ablab.logbook.listing import write_logbook
-from ablab.logbook.marks import curve_marks
+from ablab.logbook.marks import column_marks, curve_marks
 from ablab.logbook.notes import BEGIN, end_line, entry_notes, notes_are_whole
 from ablab.logbook.page import assets, templates
-from ablab.logbook.plotdata import plot_data, points_of_curves
+from ablab.logbook.plotdata import plot_data
 from ablab.logbook.samples import shown_samples
 from ablab.logbook.statistic_sections import file_name, incidents, shown_columns, watched_figures
 from ablab.logbook.variant_curves import curves
-from ablab.read.bands import Band, bands
+from ablab.read.directions import column_direction
+from ablab.read.step_costs import step_costs
 from ablab.read.summary import summarise, table
 from ablab.store.digests import write_text_digested, write_texts_digested
 from ablab.store.metrics import (
@@ -35,14 +37,6 @@ from ablab.store.paths import entry_path
 from ablab.store.run_rows import segments_of_runs
 from ablab.store.set_aside import copy_aside
 from ablab.store.store import ExperimentRecord, RunRecord, Store
-from ablab.watching.names import is_statistic
-
-DRAWN = ("train_loss", "eval_loss", "eval_accuracy")
-_SHORT = {
-    "train_loss": "training loss",
-    "eval_loss": "held-out loss",
-    "eval_accuracy": "held-out accuracy",
-}
 
 
 @dataclass(frozen=True)
@@ -106,9 +100,12 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     summaries = summarise(store, record)
     header, rows = table(summaries)
     found = find(store, record, runs)
-    marks = {"train_loss": curve_marks(runs, found.readings)}
     grid = record.definition["grid"]
-    drawn = drawn_curves(metrics, list(grid))
+    drawn = drawn_curves(metrics, list(grid), partial(column_direction, record))
+    cells = [run.variant for run in runs]
+    marks = {"train_loss": curve_marks(runs, found.readings)}
+    marks |= column_marks(store, record, runs, [name for name in DRAWN[1:] if name in drawn])
+    costs = variant_costs(runs, step_costs(store, record, runs))
     statistics = [name for name in drawn if name not in DRAWN]
     titles = column_titles(drawn)
     watched = watched_figures(store, record, runs)
@@ -134,7 +131,7 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "effect_figures": effect_drawings(found.effects),
         "samples": shown_samples(store, record, runs),
         "figures": {
-            column: curves(each, column, record.levels, marks.get(column))
+            column: curves(each, column, record.levels, marks.get(column), cells)
             for column, each in drawn.items()
             if column not in statistics
         },
@@ -142,7 +139,7 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "watched_files": {file_name(title): drawing for title, drawing in watched.items()},
         "incidents": incidents(store, runs),
         "titles": titles,
-        "plot": plot_data(drawn, titles, record.levels, marks, [run.variant for run in runs]),
+        "plot": plot_data(drawn, titles, record.levels, marks, cells, costs),
         "notes": notes,
         "notes_html": MarkdownIt("commonmark", {"html": False}).render(notes),
         "notes_begin": BEGIN,
@@ -175,22 +172,6 @@ def _full(store: Store, runs: list[RunRecord]) -> list[tuple[str, Any]]:
         return []
     trajectory = json.loads(store.run_row(runs[0].run)["trajectory"])
     return [(".".join(path), value) for path, value in leaves(trajectory)]
-
-
-def drawn_curves(metrics: pl.DataFrame, keys: list[str]) -> dict[str, list[Band]]:
-    """The curves of the page's figure, by column, thinned to limit the size of the page."""
-    measures = [name for name in DRAWN if name in metrics.columns]
-    statistics = [name for name in metrics.columns if is_statistic(name)]
-    variants = (metrics.select(pl.struct(keys).rle_id().max()).item() or 0) + 1 if keys else 1
-    points, few = points_of_curves(variants, len(measures), len(statistics))
-    wanted = dict.fromkeys(measures, points) | (dict.fromkeys(statistics, few) if few else {})
-    found = {column: bands(metrics, keys, column, most) for column, most in wanted.items()}
-    return {column: each for column, each in found.items() if each}
-
-
-def column_titles(columns: Iterable[str]) -> dict[str, str]:
-    """The title of each column."""
-    return {column: _SHORT.get(column, column) for column in columns}
 
 
 def _restarts(metrics: pl.DataFrame, runs: list[RunRecord]) -> list[tuple[RunRecord, str]]:

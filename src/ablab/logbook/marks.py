@@ -1,14 +1,16 @@
 """The findings of the curve reader as marks on the curves of pages and static figures."""
 
-from collections.abc import Mapping, Sequence
-from statistics import median
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median_high
 from typing import Any
 
 from ablab.experiments.experiment import variant_label
 from ablab.read.curves import Plateau, Reading
 from ablab.read.curves.numbers import number
+from ablab.read.curves.reading import Transition
 from ablab.read.curves.sentences import common_plateaus
-from ablab.store.store import RunRecord
+from ablab.read.readings import experiment_readings
+from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 _SPIKES = 12  # maximum number of spikes per variant, highest first
 
@@ -18,8 +20,9 @@ def curve_marks(
 ) -> dict[str, list[dict[str, Any]]]:
     """The marks of each variant's curve, by label of the variant.
 
-    Plateaus, descents and floors are medians over the seeds that have them. Spikes, rises, peaks,
-    growbacks, transitions, slowdowns and steepenings are marked for each seed.
+    Plateaus, descents and floors are medians over the seeds that have them (of an even number, the
+    higher of the two in the middle), and transitions those of the median seed. Spikes, rises,
+    peaks, growbacks, slowdowns and steepenings are marked for each seed.
 
     Args:
         runs: The runs.
@@ -38,6 +41,23 @@ def curve_marks(
     return {label: marks for label, marks in found.items() if marks}
 
 
+def column_marks(
+    store: Store, record: ExperimentRecord, runs: Sequence[RunRecord], columns: Iterable[str]
+) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """The marks on the curves of each column, by column and label of the variant.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        runs: The runs.
+        columns: The columns, whose readings are made if they are not cached.
+    """
+    return {
+        column: curve_marks(runs, experiment_readings(store, record, runs, column))
+        for column in columns
+    }
+
+
 def _marks(group: list[tuple[int, Reading]]) -> list[dict[str, Any]]:
     readings = [reading for _, reading in group]
     several = len(group) > 1
@@ -52,14 +72,11 @@ def _marks(group: list[tuple[int, Reading]]) -> list[dict[str, Any]]:
             if descent.start == plateau.last
         ]
         if starts:
-            start = int(median(starts))
-            level = median(plateau.level for plateau in plateaus)
+            start = int(median_high(starts))
+            level = median_high(plateau.level for plateau in plateaus)
             marks.append(_mark("descent", start, start, level, f"leaves the level at {start:,}"))
-    floors = [reading.floor for reading in readings if reading.floor is not None]
-    if 2 * len(floors) >= len(readings):
-        first, level = int(median(f.first for f in floors)), median(f.level for f in floors)
-        last = max(reading.last for reading in readings)
-        marks.append(_mark("floor", first, last, level, f"floor {number(level)}"))
+    marks += _transitions(group)
+    marks += _floor(readings)
     spikes = [(seed, reading, spike) for seed, reading in group for spike in reading.spikes]
     for seed, reading, spike in sorted(spikes, key=lambda each: -each[2].height)[:_SPIKES]:
         height = f"×{number(spike.height)}" if reading.positive else f"+{number(spike.height)}"
@@ -82,7 +99,7 @@ def _marks(group: list[tuple[int, Reading]]) -> list[dict[str, Any]]:
 
 
 def _other_marks(reading: Reading, own: str) -> list[dict[str, Any]]:
-    """Rises, peaks, steepenings and transitions of one seed; ``own`` names it."""
+    """Rises, peaks and steepenings of one seed; ``own`` names it."""
     fall, rise = ("falls", "rises") if reading.direction == "lower" else ("rises", "drops")
     peak = "peak" if reading.direction == "lower" else "low"
     marks = [
@@ -99,25 +116,65 @@ def _other_marks(reading: Reading, own: str) -> list[dict[str, Any]]:
               f"{fall} {number(each.factor)} times as steeply{own}")
         for each in reading.steepenings[:4]
     ]  # fmt: skip
-    marks += [
-        _mark("transition", each.step, each.step, (each.low + each.high) / 2,
-              f"transition from {number(each.low)} to {number(each.high)}, 10% to 90% in "
-              f"{each.width:,} steps{own}")
-        for each in reading.transitions
-    ]  # fmt: skip
     return marks
 
 
+def _floor(readings: Sequence[Reading]) -> list[dict[str, Any]]:
+    """The mark of the level at which at least half of the seeds end."""
+    floors = [reading.floor for reading in readings if reading.floor is not None]
+    if not floors or 2 * len(floors) < len(readings):
+        return []
+    level = median_high(floor.level for floor in floors)
+    first = median_high(floor.first for floor in floors)
+    last = max(reading.last for reading in readings)
+    word = "ceiling" if all(each.direction == "higher" for each in readings) else "floor"
+    text = f"{word} {number(level)}"
+    return [_mark("floor", first, last, level, text) | {"name": text}]
+
+
+def _transitions(group: Sequence[tuple[int, Reading]]) -> list[dict[str, Any]]:
+    """The marks of transitions: of the median seed if none has several, else of each seed.
+
+    Seeds without a transition count as later than the others, so if most have none, there is no
+    median to mark.
+    """
+    found = [(seed, each) for seed, reading in group for each in reading.transitions]
+    if len(group) == 1 or any(len(reading.transitions) > 1 for _, reading in group):
+        own = ", seed {}" if len(group) > 1 else ""
+        return [_transition(each, own.format(seed)) for seed, each in found]
+    ordered = sorted(found, key=lambda item: item[1].step)
+    if len(group) // 2 >= len(ordered):
+        return []
+    seed, middle = ordered[len(group) // 2]
+    first, last = ordered[0][1].step, ordered[-1][1].step
+    return [
+        _transition(middle, f", seed {seed}; {len(found)} of {len(group)} seeds, at "
+                    f"{first:,} to {last:,}")
+    ]  # fmt: skip
+
+
+def _transition(each: Transition, more: str) -> dict[str, Any]:
+    """The mark of a transition: its width, around its step, from the level before to that after."""
+    text = (
+        f"transition from {number(each.low)} to {number(each.high)} at {each.step:,}, "
+        f"10% to 90% in {each.width:,} steps{more}"
+    )
+    first = max(0, each.step - each.width // 2)
+    mark = _mark("transition", first, first + each.width, (each.low + each.high) / 2, text)
+    return mark | {"span": [each.low, each.high]}
+
+
 def _plateau(plateaus: list[Plateau], several: bool) -> dict[str, Any]:
-    level = median(plateau.level for plateau in plateaus)
+    level = median_high(plateau.level for plateau in plateaus)
     first, last = (
-        int(median(plateau.first for plateau in plateaus)),
-        int(median(plateau.last for plateau in plateaus)),
+        int(median_high(plateau.first for plateau in plateaus)),
+        int(median_high(plateau.last for plateau in plateaus)),
     )
     text = f"{plateaus[0].name or number(level)} until {last:,}"
     if several and len(plateaus) > 1:
         text += f" [{min(p.last for p in plateaus):,}, {max(p.last for p in plateaus):,}]"
-    return _mark("plateau", first, last, level, text)
+    name = plateaus[0].name or number(level)
+    return _mark("plateau", first, last, level, text) | {"name": name}
 
 
 def _mark(kind: str, first: int, last: int, level: float | None, text: str) -> dict[str, Any]:

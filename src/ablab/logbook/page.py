@@ -8,6 +8,8 @@ from importlib import resources
 
 from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from ablab.logbook.svg import themed
+
 # The order matters: each file uses definitions from the files before it.
 _SCRIPTS = ("data", "state", "scales", "marks", "plot", "hover", "controls", "main")
 # Runs before anything is rendered, so that the static figures do not flash up.
@@ -30,6 +32,7 @@ def templates_with(*others: BaseLoader) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["cell"] = lambda value: re.sub(r"([|\\])", r"\\\1", str(value))
+    environment.filters["themed"] = themed
     return environment
 
 

@@ -1,31 +1,41 @@
 """Curves as JSON for the page's figure, small enough to be embedded in the page.
 
-There are two JSON documents. The *grid* is ``{"axes": [{"key", "values"}], "variants": [{"label",
-"at", "style"}]}``: ``at`` holds the index of a variant's value on each axis, ``style`` its colour
-and dash in the static figures. The *data* is, by column, ``{"title", "wide", "levels", "steps",
-"curves"}``. ``steps`` are lists of steps that curves share. A curve is ``{"variant", "steps",
-"mean", "low", "high", "restarts", "marks"}``, with the indices of its variant and of its list of
-steps. ``low`` and ``high`` are omitted if they equal the mean, ``marks`` if there are none.
+There are two JSON documents. The *grid* is ``{"axes": [{"key", "short", "values", "colours"}],
+"colours": {"light", "dark"}, "by", "flops", "variants": [{"label", "name", "at", "style",
+"costs"}]}``. ``colours`` are lists of CSS colours on white and on black; a colour is the place in
+them. ``at`` has the place of a variant's value on each axis, ``style`` its colour, dash and shape
+as in the static figures, ``costs`` the tokens, seconds and FLOPs of a step, and the seconds of
+each seed's. ``by`` is the axis that colours show if there are too many variants to tell apart, and
+``flops`` the formula.
+
+The *data* is, by column, ``{"title", "wide", "levels", "steps", "curves"}``. ``steps`` are lists of
+steps that curves share. A curve is ``{"variant", "steps", "values", "low", "high", "count",
+"seeds", "restarts", "marks"}``, with the places of its variant and of its list of steps, the number
+of its seeds, and their own curves ``{"seed", "steps", "values", "low", "high"}``. ``low`` and
+``high`` are omitted if they equal the values, ``marks`` and ``seeds`` if there are none.
+
+Numbers of curves are packed, see :func:`packed`.
 """
 
+import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ablab.experiments.experiment import variant_label
-from ablab.logbook.svg import PALETTE
-from ablab.logbook.variant_curves import DASHES, is_wide, styles
-from ablab.read.bands import MAX_POINTS, Band
+from ablab.logbook.colours import Styles, partner_on_dark, styles
+from ablab.logbook.scales import is_wide
+from ablab.read.bands import Band, SeedCurve
 
 # Marks by column and label of the variant, each {"kind", "from", "to", "level", "text"}. kind is
 # plateau, descent, growback, rise, peak, spike, slowdown, steepening, transition, floor, restart or
 # diverged; from and to are steps; level is a value or None; text is shown in the tooltip.
+# Plateaus and floors also have the "name" of their level, transitions the "span" of their levels.
 Marks = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
-
-_POINTS = 170_000  # maximum number of points on a page, at about 17 bytes each
-_FEWEST = 40  # minimum number of points of a curve
 
 
 @dataclass(frozen=True)
@@ -36,12 +46,40 @@ class PlotData:
     data: str
 
 
+@dataclass(frozen=True)
+class VariantCosts:
+    """The cost of a step of a variant, as medians over its seeds; None where it is not known.
+
+    Attributes:
+        tokens: Tokens per step.
+        seconds: Seconds per step.
+        flops: Estimated floating-point operations per step.
+        formula: The formula of the estimate.
+        of_seeds: The seconds per step of each seed.
+    """
+
+    tokens: float | None
+    seconds: float | None
+    flops: float | None
+    formula: str
+    of_seeds: Mapping[int, float]
+
+    def as_data(self) -> dict[str, Any]:
+        """The costs as plain data, without what is not known."""
+        known = {"tokens": self.tokens, "seconds": self.seconds, "flops": self.flops}
+        found: dict[str, Any] = {name: value for name, value in known.items() if value is not None}
+        if len(self.of_seeds) > 1:
+            found["seeds"] = {seed: float(f"{each:.6g}") for seed, each in self.of_seeds.items()}
+        return found
+
+
 def plot_data(
     drawn: Mapping[str, Sequence[Band]],
     titles: Mapping[str, str],
     levels: Mapping[str, float],
     marks: Marks | None = None,
     cells: Sequence[Mapping[str, Any]] = (),
+    costs: Mapping[str, VariantCosts] | None = None,
 ) -> PlotData:
     """The data of the page's figure.
 
@@ -52,14 +90,16 @@ def plot_data(
         marks: The marks on the curves.
         cells: The variants of the whole grid, so that each has a position and colour before it has
             a curve; by default, the variants that have curves.
+        costs: The costs of a step, by label of the variant.
     """
-    grid, places = _grid(drawn, cells)
+    grid, places = _grid(drawn, cells, costs or {})
     data = {}
     for column, found in drawn.items():
         steps: dict[tuple[int, ...], int] = {}
         mine = (marks or {}).get(column, {})
         curves = [
-            _curve(band, places[band.label], steps, mine.get(band.label, ())) for band in found
+            _curve(band, places[band.label], steps, mine.get(band.label, ()))
+            for band in sorted(found, key=lambda band: places[band.label])
         ]
         data[column] = {
             "title": titles[column],
@@ -71,43 +111,80 @@ def plot_data(
     return PlotData(_script(grid), _script(data))
 
 
-def points_of_curves(variants: int, measures: int, statistics: int) -> tuple[int, int]:
-    """The maximum number of points of a measure's and of a statistic's curve.
+def packed(values: Sequence[float]) -> str:
+    """Numbers as base64, four characters each: the first three bytes of float32, big-endian.
 
-    The limits bound the size of the page. The second is 0 if statistics would get too few points.
+    They are rounded to 16 significant bits, that is by at most 1.6e-5 of the value.
     """
-    share = _POINTS if not statistics else int(0.6 * _POINTS)
-    points = min(MAX_POINTS, max(_FEWEST, share // max(1, variants * measures)))
-    left = _POINTS - points * variants * measures
-    few = min(MAX_POINTS, left // max(1, variants * statistics))
-    return points, few if few >= _FEWEST else 0
+    largest = float(np.finfo(np.float32).max) * 0.999
+    floats = np.clip(np.asarray(values, np.float64), -largest, largest).astype(">f4")
+    rounded = (floats.view(">u4").astype(np.uint32) + 0x80) >> 8
+    three = rounded.astype(">u4").view(np.uint8).reshape(-1, 4)[:, 1:]
+    return base64.b64encode(np.ascontiguousarray(three).tobytes()).decode("ascii")
+
+
+def unpacked(text: str) -> list[float]:
+    """The numbers that :func:`packed` packed."""
+    three = np.frombuffer(base64.b64decode(text), np.uint8).reshape(-1, 3)
+    four = np.concatenate([three, np.zeros((len(three), 1), np.uint8)], axis=1)
+    return [float(each) for each in np.ascontiguousarray(four).view(">f4").ravel()]
 
 
 def _grid(
-    drawn: Mapping[str, Sequence[Band]], cells: Sequence[Mapping[str, Any]]
+    drawn: Mapping[str, Sequence[Band]],
+    cells: Sequence[Mapping[str, Any]],
+    costs: Mapping[str, VariantCosts],
 ) -> tuple[dict[str, Any], dict[str, int]]:
-    """Axes and variants of all columns, and the index of each variant by its label."""
+    """Axes and variants of all columns, and the place of each variant by its label."""
     # The column with the most curves determines the order; others may lack some.
     columns = sorted(drawn.values(), key=len, reverse=True)
-    named = {band.label: band for found in columns for band in found}
-    whole = {variant_label(cell): cell for cell in cells}
-    if named.keys() <= whole.keys():
-        empty = {name: Band(dict(cell), name, [], [], [], [], []) for name, cell in whole.items()}
-        named = empty | named
-    every = list(named.values())
-    keys = list(dict.fromkeys(key for band in every for key in band.keys))
-    values = {key: list(dict.fromkeys(str(band.keys.get(key)) for band in every)) for key in keys}
+    keys = {band.label: band.keys for found in columns for band in found}
+    whole = {variant_label(cell): dict(cell) for cell in cells}
+    if keys.keys() <= whole.keys():
+        keys = whole
+    labels = list(keys)
+    look = styles([keys[label] for label in labels])
+    table = _colour_table(look)
     variants = [
         {
-            "label": band.label,
-            "at": [values[key].index(str(band.keys.get(key))) for key in keys],
-            "style": [PALETTE.index(colour), DASHES.index(dash)],
+            "label": labels[place],
+            "name": look.names[place],
+            "at": look.at[place],
+            "style": [
+                table[look.styles[place].colour],
+                look.styles[place].dash,
+                look.styles[place].shape,
+            ],
+            "costs": costs[labels[place]].as_data() if labels[place] in costs else {},
         }
-        for band, (colour, dash) in zip(every, styles(every), strict=True)
+        for place in look.order
     ]
-    axes = [{"key": key, "values": values[key]} for key in keys]
-    places = {band.label: place for place, band in enumerate(every)}
-    return {"axes": axes, "variants": variants}, places
+    axes = [
+        {
+            "key": axis.key,
+            "short": axis.short,
+            "values": axis.values,
+            "colours": [table[colour] for colour in axis.colours],
+        }
+        for axis in look.axes
+    ]
+    grid = {
+        "axes": axes,
+        "variants": variants,
+        "colours": {"light": list(table), "dark": [partner_on_dark(colour) for colour in table]},
+        "by": look.by.key if look.by is not None else "",
+        "flops": "; ".join(
+            dict.fromkeys(each.formula for each in costs.values() if each.flops is not None)
+        ),
+    }
+    return grid, {labels[place]: number for number, place in enumerate(look.order)}
+
+
+def _colour_table(look: Styles) -> dict[str, int]:
+    """The place of each colour that is used."""
+    every = [style.colour for style in look.styles]
+    every += [colour for axis in look.axes for colour in axis.colours]
+    return {colour: place for place, colour in enumerate(dict.fromkeys(every))}
 
 
 def _curve(
@@ -116,26 +193,31 @@ def _curve(
     steps: dict[tuple[int, ...], int],
     marks: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    curve: dict[str, Any] = {
-        "variant": variant,
-        "steps": steps.setdefault(tuple(band.steps), len(steps)),
-        "mean": _rounded(band.mean, 5),
-        "restarts": band.restarts,
-    }
-    if band.low != band.mean or band.high != band.mean:
-        curve |= {"low": _rounded(band.low, 4), "high": _rounded(band.high, 4)}
+    curve: dict[str, Any] = {"variant": variant, "count": band.count, "restarts": band.restarts}
+    curve |= _line(band, steps)
+    if band.seeds:
+        curve["seeds"] = [{"seed": seed.seed, **_line(seed, steps)} for seed in band.seeds]
     if marks:
         curve["marks"] = [
-            {name: _plain(mark.get(name)) for name in ("kind", "from", "to", "level", "text")}
+            {
+                name: _plain(mark[name])
+                for name in ("kind", "from", "to", "level", "text", "name", "span")
+                if name in mark
+            }
             for mark in marks
         ]
     return curve
 
 
-def _rounded(values: list[float], digits: int) -> list[float | int]:
-    """The values with some significant digits; integral values as integers, which are shorter."""
-    found = [float(f"{value:.{digits}g}") for value in values]
-    return [int(each) if each.is_integer() and abs(each) < 1e6 else each for each in found]
+def _line(line: Band | SeedCurve, steps: dict[tuple[int, ...], int]) -> dict[str, Any]:
+    """The points of a curve, with the place of its list of steps."""
+    found: dict[str, Any] = {
+        "steps": steps.setdefault(tuple(line.steps), len(steps)),
+        "values": packed(line.values),
+    }
+    if line.low != line.values or line.high != line.values:
+        found |= {"low": packed(line.low), "high": packed(line.high)}
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -1,55 +1,23 @@
 """The curves of an entry's variants as a static figure."""
 
-import re
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ablab.logbook.svg import PALETTE, figure_style, svg
+from ablab.experiments.experiment import variant_label
+from ablab.logbook.colours import CROWDED, DASHES, Style, Styles, styles
+from ablab.logbook.mark_drawing import draw_marks
+from ablab.logbook.scales import is_wide
+from ablab.logbook.svg import PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.read.bands import Band
+from ablab.read.measure_words import column_words
 
-DASHES: tuple[tuple[int, ...], ...] = ((), (6, 3), (2, 2), (8, 3, 2, 3))
-CROWDED = len(PALETTE) * len(DASHES)  # with more bands than this, styles are not unique
-_MARKED = 8  # with more bands than this, marks would overlap
-_WIDE_RANGE = 30.0  # ratio of values above which an axis is logarithmic
-
-
-def styles(bands: Sequence[Band]) -> list[tuple[str, tuple[int, ...]]]:
-    """A colour and a dash pattern for each band, from the first and second axis of the grid.
-
-    If the axes have too many values for that, bands get successive colours and dash patterns. If
-    there are too many bands, colours follow the first axis and all lines are solid.
-    """
-    axes = list(dict.fromkeys(key for band in bands for key in band.keys))
-    values = [list(dict.fromkeys(str(band.keys.get(key)) for band in bands)) for key in axes]
-    if (
-        1 <= len(axes) <= 2
-        and len(values[0]) <= len(PALETTE)
-        and (len(axes) < 2 or len(values[1]) <= len(DASHES))
-    ):
-        return [
-            (
-                PALETTE[values[0].index(str(band.keys.get(axes[0])))],
-                DASHES[values[1].index(str(band.keys.get(axes[1])))] if len(axes) > 1 else (),
-            )
-            for band in bands
-        ]
-    if len(bands) > CROWDED and axes:
-        places = [values[0].index(str(band.keys.get(axes[0]))) for band in bands]
-        return [(PALETTE[place % len(PALETTE)], ()) for place in places]
-    return [
-        (PALETTE[i % len(PALETTE)], DASHES[i // len(PALETTE) % len(DASHES)])
-        for i in range(len(bands))
-    ]
-
-
-def is_wide(bands: Sequence[Band]) -> bool:
-    """Whether the values span a range that needs a logarithmic axis."""
-    values = [value for band in bands for value in band.mean]
-    return min(values) > 0 and max(values) / min(values) > _WIDE_RANGE
+FEW = 12  # with more variants than this, the curves of single seeds would hide each other
+_MARKED = 8  # with more variants than this, marks would overlap
+_POINTS = "os^Dv*P"  # the shapes at the ends of curves, by the place of the colour
 
 
 def curves(
@@ -57,94 +25,133 @@ def curves(
     column: str,
     levels: dict[str, float],
     marks: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    cells: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The curves of a column with a band over seeds, as an SVG document.
+    """The curves of a column, as an SVG document: thin for each seed, thick for the median.
 
-    Restarts are thin marks at the bottom, in the colour of their variant. If there are few curves,
-    plateaus and floors are drawn as bars, descents as diamonds, spikes as triangles, and peaks,
-    steepenings and transitions as circles.
+    With more than ``FEW`` variants, a faint band from the lowest to the highest value stands for
+    the seeds. Restarts are thin marks at the bottom, in the colour of their variant. If there are
+    few curves, the findings of the curve reader are marked.
 
     Args:
         bands: The curves of the variants.
         column: The name of the column.
         levels: Natural levels, by name; drawn as thin lines if they are within the range.
         marks: The marks of the curve reader, by label of the variant.
+        cells: The variants of the whole grid, which determine colours and names; by default, those
+            that have curves.
     """
+    look = _look(bands, cells)
+    ordered = sorted(bands, key=lambda band: look[1].index(band.label))
     with figure_style():
-        crowded = len(bands) > CROWDED
-        figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+        figure = Figure(figsize=(7.5, 4.4), layout="constrained")
         axes = figure.subplots()
-        for band, (colour, dash) in zip(bands, styles(bands), strict=True):
-            style = (0, dash) if dash else "solid"
-            axes.plot(
-                band.steps,
-                band.mean,
-                color=colour,
-                linestyle=style,
-                lw=0.6 if crowded else 1.4,
-                label=band.label,
-            )
-            if not crowded:
-                axes.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.15, lw=0)
-            axes.vlines(
-                band.restarts, 0, 0.05, transform=axes.get_xaxis_transform(), color=colour, lw=0.7
-            )
-            if marks and len(bands) <= _MARKED:
-                _draw_marks(axes, band, marks.get(band.label, ()), colour)
-        low = min(min(band.low) for band in bands)
-        high = max(max(band.high) for band in bands)
-        for name, level in levels.items():
-            if low <= level <= high and column.endswith("loss"):
-                axes.axhline(level, color="0.6", lw=0.7, ls=":", zorder=0)
-                axes.annotate(
-                    name,
-                    (1.0, level),
-                    xycoords=("axes fraction", "data"),
-                    fontsize=8,
-                    color="0.45",
-                    ha="right",
-                    va="bottom",
-                )
+        plain_axes(axes)
+        for band in ordered:
+            _draw_band(axes, band, look[0].styles[_place(look, band)], len(bands))
         if is_wide(bands):
-            axes.set_yscale("log")
-        axes.set_xlabel("step")
-        axes.set_ylabel(column)
-        axes.spines[["top", "right"]].set_visible(False)
+            logarithmic(axes)
         axes.margins(x=0.01)
-        if crowded:
-            _name_colours(axes, bands)
+        _draw_levels(axes, bands, levels if column.endswith("loss") else {})
+        if marks and len(bands) <= _MARKED:
+            of_bands = [
+                (band, look[0].styles[_place(look, band)].colour, marks.get(band.label, ()))
+                for band in ordered
+            ]
+            draw_marks(axes, of_bands)
+        axes.set_xlabel("step")
+        axes.set_ylabel(column_words(column))
+        if len(bands) > CROWDED:
+            _name_colours(figure, look[0])
         elif len(bands) > 1:
-            axes.legend(frameon=False, fontsize=8, ncols=1 if len(bands) <= 8 else 2)
-        text = svg(figure)
-    # Hundredths of a point are finer than any screen, and half as long as what stands there.
-    return re.sub(
-        r' d="[^"]*"',
-        lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]),
-        text,
+            _name_variants(figure, [(look[0], _place(look, band)) for band in ordered])
+        return svg(figure)
+
+
+_Look = tuple[Styles, list[str], dict[str, int]]
+
+
+def _look(bands: Sequence[Band], cells: Sequence[Mapping[str, Any]]) -> _Look:
+    """The styles, the labels in the order of listing, and the place of each label."""
+    whole = {variant_label(cell): cell for cell in cells}
+    if any(band.label not in whole for band in bands):
+        whole = {band.label: band.keys for band in bands}
+    found = styles(list(whole.values()))
+    labels = list(whole)
+    places = {label: place for place, label in enumerate(labels)}
+    return found, [labels[place] for place in found.order], places
+
+
+def _place(look: _Look, band: Band) -> int:
+    return look[2][band.label]
+
+
+def _draw_band(axes: Axes, band: Band, style: Style, count: int) -> None:
+    """A variant's median, its seeds or range, and its restarts."""
+    colour = style.colour
+    if count <= FEW:
+        for seed in band.seeds:
+            axes.plot(seed.steps, seed.values, color=colour, lw=0.6, alpha=0.45)
+            if seed.low != seed.high:
+                axes.fill_between(seed.steps, seed.low, seed.high, color=colour, alpha=0.08, lw=0)
+    if (count <= CROWDED and not band.seeds) or FEW < count <= CROWDED:
+        axes.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.1, lw=0)
+    axes.plot(
+        band.steps,
+        band.values,
+        color=colour,
+        linestyle=_linestyle(style),
+        lw=0.7 if count > CROWDED else 1.6,
     )
+    if count <= CROWDED and band.steps:
+        axes.plot(
+            [band.steps[-1]], [band.values[-1]], _POINTS[style.shape], ms=4.5, color=colour,
+            mec=PAPER, mew=0.6, clip_on=False, zorder=4,
+        )  # fmt: skip
+    axes.vlines(band.restarts, 0, 0.05, transform=axes.get_xaxis_transform(), color=colour, lw=0.7)
 
 
-def _draw_marks(axes: Any, band: Band, marks: Sequence[Mapping[str, Any]], colour: str) -> None:
-    """A variant's plateaus, descents and spikes, in its colour."""
-    for mark in marks:
-        level = mark["level"]
-        if mark["kind"] in ("plateau", "floor"):
-            axes.hlines(level, mark["from"], mark["to"], color=colour, lw=4, alpha=0.35)
-        elif mark["kind"] == "descent":
-            axes.plot([mark["from"]], [level], "D", ms=4, color=colour, mec="white", mew=0.6)
-        elif mark["kind"] in ("peak", "steepening", "transition"):
-            axes.plot([mark["from"]], [level], "o", ms=4, color=colour, mec="white", mew=0.6)
-        elif mark["kind"] == "spike":
-            place = min(bisect_left(band.steps, mark["from"]), len(band.steps) - 1)
-            axes.plot([mark["from"]], [band.high[place]], "^", ms=4, color=colour)
+def _linestyle(style: Style) -> Any:
+    dash = DASHES[style.dash]
+    return (0, tuple(length / 1.6 for length in dash)) if dash else "solid"
 
 
-def _name_colours(axes: Any, bands: Sequence[Band]) -> None:
-    """A legend of the first axis's values, used if there are too many bands for a full legend."""
-    key = next(iter(bands[0].keys), "")
-    named = {
-        str(band.keys.get(key)): Line2D([], [], color=colour)
-        for band, (colour, _) in zip(bands, styles(bands), strict=True)
-    }
-    if key and len(named) <= len(PALETTE):
-        axes.legend(named.values(), named.keys(), title=key, frameon=False, fontsize=8)
+def _draw_levels(axes: Axes, bands: Sequence[Band], levels: Mapping[str, float]) -> None:
+    """Dotted lines at natural levels within the range of the curves."""
+    low = min(min(band.low) for band in bands)
+    high = max(max(band.high) for band in bands)
+    for name, level in levels.items():
+        if low <= level <= high:
+            axes.axhline(level, color=SOFT, lw=0.7, ls=":", zorder=1)
+            axes.annotate(
+                name, (1.0, level), xycoords=("axes fraction", "data"), fontsize=8, color=SOFT,
+                ha="right", va="bottom", gid="level",
+            )  # fmt: skip
+
+
+def _name_variants(figure: Figure, variants: Sequence[tuple[Styles, int]]) -> None:
+    """A legend of the variants, below the figure."""
+    handles = [_handle(look.styles[place]) for look, place in variants]
+    names = [look.names[place] for look, place in variants]
+    columns = max(1, min(4, len(names), 108 // (max(map(len, names)) + 9)))
+    figure.legend(handles, names, loc="outside lower left", ncols=columns, handlelength=3)
+
+
+def _handle(style: Style) -> Line2D:
+    return Line2D(
+        [], [], color=style.colour, linestyle=_linestyle(style), lw=1.6,
+        marker=_POINTS[style.shape], ms=4.5, mec=PAPER, mew=0.6,
+    )  # fmt: skip
+
+
+def _name_colours(figure: Figure, look: Styles) -> None:
+    """A legend of the axis that the colours show, of at most a dozen of its values."""
+    axis = look.by if look.by is not None else look.axes[0]
+    last = len(axis.values) - 1
+    few = sorted({round(last * place / 11) for place in range(12)})
+    handles = [Line2D([], [], color=axis.colours[place], lw=1.6) for place in few]
+    names = [axis.values[place] for place in few]
+    columns = max(1, min(6, 100 // (max(map(len, names)) + 8)))
+    figure.legend(
+        handles, names, title=f"colours show {axis.short}", loc="outside lower left", ncols=columns
+    )

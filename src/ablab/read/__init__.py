@@ -2,7 +2,7 @@
 
 Modules:
 
-- ``bands``: mean curves of variants, with the range over seeds.
+- ``bands``: the curve of each seed, and the median and range of each variant.
 - ``calibration``: how often expectations held, compared with the stated confidence.
 - ``curves``: the curve reader.
 - ``directions``: which values of a column are better.
@@ -24,7 +24,9 @@ Modules:
 - ``samples``: predictions on held-out samples, and generated text.
 - ``spikes``: explains spikes and suggests a test.
 - ``statistics``: statistics for few seeds.
+- ``step_costs``: tokens, seconds and arithmetic of a step of each run.
 - ``summary``: final values of each variant, with median and range over seeds.
+- ``training_flops``: the arithmetic of a training step.
 - ``two_groups``: outcomes of relations between numbers of runs that learnt or did not.
 - ``verdicts``: verdicts on expectations.
 """

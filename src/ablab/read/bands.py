@@ -1,53 +1,84 @@
-"""The curve of each variant: the mean over its seeds, with the range as a band."""
+"""The curves of each variant: one for each seed, their median, and their range."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import polars as pl
 
 from ablab.experiments.experiment import variant_label
+from ablab.tasks.config import Direction
 
 MAX_POINTS = 400
 
 
 @dataclass(frozen=True)
+class SeedCurve:
+    """The curve of one seed, up to its own last finite value.
+
+    Attributes:
+        seed: The seed.
+        steps: The step of each point. A point that covers several steps has the last of them.
+        values: The mean over the point's steps.
+        low: The lowest value of the point's steps.
+        high: The highest value of the point's steps, so that a spike of a single step is visible
+            on a curve of any length.
+    """
+
+    seed: int
+    steps: list[int]
+    values: list[float]
+    low: list[float]
+    high: list[float]
+
+
+@dataclass(frozen=True)
 class Band:
-    """One variant's curve of one column.
+    """One variant's curves of one column.
 
     Attributes:
         keys: The variant's keys and values.
         label: The variant as one line of text.
-        steps: The step of each point. A point that covers several steps has the last of them.
-        mean: The mean over seeds (and over the point's steps).
+        steps: The step of each point, up to the last step that every seed reached.
+        values: The median over seeds of a point's values. Of an even number of seeds, it is the
+            less favourable of the two in the middle, since their mean may be far from both.
         low: The lowest value of any seed (and of any of the point's steps).
-        high: The highest value of any seed and step, so that a spike of a single step is visible
-            on a curve of any length.
+        high: The highest value of any seed and step.
         restarts: The steps after which a run was restarted from an earlier state.
+        seeds: The curve of each seed, in the order of the frame.
+        count: The number of seeds.
     """
 
     keys: dict[str, Any]
     label: str
     steps: list[int]
-    mean: list[float]
+    values: list[float]
     low: list[float]
     high: list[float]
     restarts: list[int]
+    seeds: list[SeedCurve] = field(default_factory=list)
+    count: int = 1
 
 
 def bands(
-    metrics: pl.DataFrame, keys: list[str], column: str, points: int = MAX_POINTS
+    metrics: pl.DataFrame,
+    keys: list[str],
+    column: str,
+    points: int = MAX_POINTS,
+    direction: Direction | None = None,
 ) -> list[Band]:
-    """The band of each variant for a column, in the order of the frame.
+    """The curves of each variant for a column, in the order of the frame.
 
-    A band ends at the last step that every seed of the variant reached. Long curves are thinned:
-    neighbouring steps share a point, which has their mean, minimum and maximum.
+    The median ends at the last step that every seed of the variant reached: the median of the
+    remaining seeds would jump. Long curves are thinned: neighbouring steps share a point, which
+    has their mean, minimum and maximum.
 
     Args:
         metrics: A row for each run and step, with the variant's keys and ``seed``.
         keys: The variant's keys.
         column: The column to draw.
         points: The maximum number of points of a curve.
+        direction: Which values of the column are better; lower ones, if it is not known.
     """
     variants = _variants(metrics, keys)
     numbered = variants.with_row_index("_variant") if keys else None
@@ -58,17 +89,28 @@ def bands(
         rows = metrics.filter(pl.col("restart").is_not_null()).select([*keys, "step"])
         for (number,), mine in _parts(_of_variants(rows, numbered)):
             went_back[number] = mine["step"].unique().sort().to_list()
-    thin = {number: found for (number,), found in _parts(_thinned(frame, column, points))}
+    thinned = _thinned(frame, column, points)
+    middle: Literal["lower", "higher"] = "lower" if direction == "higher" else "higher"
+    lines = {number: found for (number,), found in _parts(_medians(thinned, middle))}
+    of_seeds = {number: found for (number,), found in _parts(thinned)}
     result = []
     for number, cell in enumerate(variants.iter_rows(named=True) if keys else [{}]):
-        found = thin.get(number)
+        found = lines.get(number)
         if found is not None:
-            steps, mean, low, high = (
-                found[name].to_list() for name in ("step", "mean", "low", "high")
-            )
-            label = variant_label(cell)
-            result.append(Band(cell, label, steps, mean, low, high, went_back.get(number, [])))
+            seeds = [
+                SeedCurve(seed, *_lists(mine))
+                for (seed,), mine in of_seeds[number]
+                .partition_by("seed", as_dict=True, maintain_order=True)
+                .items()
+            ]
+            label, restarts = variant_label(cell), went_back.get(number, [])
+            result.append(Band(cell, label, *_lists(found), restarts, seeds, len(seeds)))
     return result
+
+
+def _lists(points: pl.DataFrame) -> tuple[Any, ...]:
+    """The steps, values, lowest and highest values of a curve's points."""
+    return tuple(points[name].to_list() for name in ("step", "values", "low", "high"))
 
 
 def _variants(metrics: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
@@ -94,35 +136,43 @@ def _parts(frame: pl.DataFrame) -> Iterable[tuple[tuple[Any, ...], pl.DataFrame]
 
 
 def _thinned(frame: pl.DataFrame, column: str, points: int) -> pl.DataFrame:
-    """The points of every variant's curve, by variant and step."""
+    """The points of every seed's curve, by variant, in the order of the frame.
+
+    The points of a variant's seeds cover the same steps.
+    """
     # The most common distance between two logged steps, and the number of steps per point.
     steps = frame.select("_variant", "step").unique().sort("_variant", "step")
     widths = steps.group_by("_variant").agg(
         pl.col("step").diff().drop_nulls().mode().min().fill_null(1).alias("_spacing"),
         pl.max_horizontal(1, (pl.len() + points - 1) // points).cast(pl.Int64).alias("_width"),
     )
-    seeds = frame.group_by("_variant").agg(pl.col("seed").n_unique().alias("_all"))
     width, spacing = pl.col("_width"), pl.col("_spacing")
     point = (pl.col("step") + (width - 1) * spacing) // (width * spacing)
     return (
-        frame.join(widths, on="_variant")
+        frame.join(widths, on="_variant", maintain_order="left")
         .with_columns(point.alias("_point"))
-        .group_by("_variant", "_point", "seed")
+        .group_by("_variant", "seed", "_point", maintain_order=True)
         .agg(
             pl.col("step").max(),
-            pl.col(column).mean().alias("mean"),
+            pl.col(column).mean().alias("values"),
             pl.col(column).min().alias("low"),
             pl.col(column).max().alias("high"),
         )
-        .group_by("_variant", "_point")
+    )
+
+
+def _medians(thinned: pl.DataFrame, middle: Literal["lower", "higher"]) -> pl.DataFrame:
+    """The points of every variant's median over seeds, by variant and step."""
+    seeds = thinned.group_by("_variant").agg(pl.col("seed").n_unique().alias("_all"))
+    return (
+        thinned.group_by("_variant", "_point")
         .agg(
             pl.col("step").max(),
-            pl.col("mean").mean(),
+            pl.col("values").quantile(0.5, middle),
             pl.col("low").min(),
             pl.col("high").max(),
             pl.len().alias("_seeds"),
         )
-        # A curve ends when its first seed ends: the mean of the remaining seeds would jump.
         .join(seeds, on="_variant")
         .filter(pl.col("_seeds") == pl.col("_all"))
         .sort("_variant", "_point")

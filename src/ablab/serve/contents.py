@@ -1,17 +1,20 @@
 """The contents of the pages, read from a store. Nothing here writes."""
 
 import json
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from ablab.experiments.experiment import variant_label
 from ablab.experiments.tree import leaves
-from ablab.logbook.entry import column_titles, drawn_curves
-from ablab.logbook.marks import curve_marks
+from ablab.logbook.drawn_curves import DRAWN, column_titles, drawn_curves, variant_costs
+from ablab.logbook.marks import column_marks
 from ablab.logbook.plotdata import PlotData, plot_data
 from ablab.logbook.statistic_sections import incidents, shown_columns
-from ablab.read.readings import experiment_readings
+from ablab.read.directions import column_direction
+from ablab.read.step_costs import step_costs
 from ablab.store.artifacts import list_artifacts
 from ablab.store.metrics import experiment_metrics, read_runs, unwatched_columns
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -63,11 +66,13 @@ def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str
     metrics = experiment_metrics(
         store, record, lambda names: unwatched_columns(names) + shown_columns(names)
     )
-    drawn = drawn_curves(metrics, list(record.definition["grid"]))
+    direction = partial(column_direction, record)
+    drawn = drawn_curves(metrics, list(record.definition["grid"]), direction)
     runs = store.runs(record)
     cells = [run.variant for run in runs]
-    marks = {"train_loss": curve_marks(runs, experiment_readings(store, record, runs))}
-    plot = plot_data(drawn, column_titles(drawn), record.levels, marks, cells)
+    marks = column_marks(store, record, runs, [name for name in DRAWN if name in drawn])
+    costs = variant_costs(runs, step_costs(store, record, runs))
+    plot = plot_data(drawn, column_titles(drawn), record.levels, marks, cells, costs)
     return _live_document(version, plot, progress(runs))
 
 
@@ -105,12 +110,12 @@ def run_curves(store: Store, run: RunRecord) -> tuple[dict[str, str], PlotData]:
     frame = read_runs(
         store, [run.run], lambda names: unwatched_columns(names) + shown_columns(names)
     )
-    levels = next(
-        each.levels for each in reversed(store.experiments()) if each.name in run.experiments
-    )
+    record = next(each for each in reversed(store.experiments()) if each.name in run.experiments)
     drawn = drawn_curves(frame.with_columns(pl.lit(run.seed).alias("seed")), ["run"])
     titles = column_titles(drawn)
-    return titles, plot_data(drawn, titles, levels)
+    alone = replace(run, variant={"run": run.run})  # which is the only axis of the run's page
+    costs = variant_costs([alone], step_costs(store, record, [run]))
+    return titles, plot_data(drawn, titles, record.levels, costs=costs)
 
 
 def run_content(store: Store, run: RunRecord) -> dict[str, Any]:

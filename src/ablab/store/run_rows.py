@@ -29,6 +29,15 @@ def progress_of_runs(store: Store) -> dict[str, tuple[int, str | None]]:
     return {row["id"]: (row["step"], row["outcome"]) for row in rows}
 
 
+def costs_of_runs(store: Store) -> dict[str, tuple[dict[str, Any], int, float, int | None]]:
+    """Every run's settings, current step, seconds up to it, and parameters, by run id."""
+    rows = store.index.rows("SELECT id, trajectory, step, seconds, n_params FROM runs")
+    return {
+        row["id"]: (json.loads(row["trajectory"]), row["step"], row["seconds"], row["n_params"])
+        for row in rows
+    }
+
+
 def segments_of_runs(store: Store) -> dict[str, list[dict[str, Any]]]:
     """How the steps of every run were trained, by run id."""
     rows = store.index.rows("SELECT id, segments FROM runs")

@@ -1,12 +1,13 @@
 """A statistic as a curve for each layer."""
 
-import matplotlib as mpl
-import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
+from ablab.logbook.colours import sequential
 from ablab.logbook.figure import figure
 from ablab.logbook.layers import LayerGroup, is_wide_range, layer_table
+from ablab.logbook.svg import logarithmic, plain_axes
+from ablab.read.measure_words import column_words
 
 
 @figure("curves", shows="statistic", about="a curve for each layer over the steps")
@@ -20,17 +21,17 @@ def curves(frame: pl.DataFrame, group: LayerGroup) -> Figure:
     steps, table = layer_table(frame, group)
     drawing = Figure(figsize=(7.5, 3.6), layout="constrained")
     axes = drawing.subplots()
-    # Layers are ordered, so their colours come from a sequential colour map.
-    shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, len(group.columns)))
+    # Layers are ordered, so their colours come from a sequential scale.
+    shades = sequential(len(group.columns))
+    plain_axes(axes)
     for row, layer, shade in zip(table, group.columns, shades, strict=True):
         label = f"block {layer}" if "blocks.*" in group.name else None
         axes.plot(steps, row, color=shade, lw=1.4, label=label)
     if is_wide_range(table):
-        axes.set_yscale("log")
+        logarithmic(axes)
     axes.set_xlabel("step")
-    axes.set_ylabel(group.name, fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_ylabel(column_words(group.name), fontsize=8)
     axes.margins(x=0.01)
     if len(group.columns) > 1:
-        axes.legend(frameon=False, fontsize=8, ncols=1 + len(group.columns) // 9)
+        axes.legend(ncols=1 + len(group.columns) // 9)
     return drawing

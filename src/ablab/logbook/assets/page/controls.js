@@ -6,7 +6,7 @@ function changed() {
 }
 
 // A legend entry of a curve: its colour, dash and shape.
-function swatch({ colour, dash }) {
+function swatch({ colour, dash, shape }) {
   const made = document.createElement("canvas");
   made.className = "swatch";
   made.width = 30 * devicePixelRatio;
@@ -21,7 +21,7 @@ function swatch({ colour, dash }) {
   ctx.lineTo(30, 6);
   ctx.stroke();
   ctx.setLineDash([]);
-  drawShape(ctx, colour, 15, 6, 4.5);
+  drawShape(ctx, shape, 15, 6, 4.5);
   ctx.fill();
   return made;
 }
@@ -47,7 +47,7 @@ function buildChips() {
       axis.values.forEach((_, index) => state.hidden.delete(chipName(number, index)));
       changed();
     } }, "all");
-    const group = make("div", { class: "chips", role: "group", "aria-label": axis.key }, make("span", { class: "key" }, axis.key), ...chips, all);
+    const group = make("div", { class: "chips", role: "group", "aria-label": axis.key }, make("span", { class: "key", title: axis.key }, axis.short), ...chips, all);
     chips.forEach((chip, index) => {
       const name = chipName(number, index);
       chip.addEventListener("click", () => {
@@ -76,10 +76,10 @@ function buildNames() {
       if (box.checked) state.off.delete(variant.label); else state.off.add(variant.label);
       changed();
     });
-    const label = make("label", { "data-variant": index }, box, make("span", { class: "line" }), make("span", { class: "name" }, variant.label));
+    const label = make("label", { "data-variant": index }, box, make("span", { class: "line" }), make("span", { class: "name", title: variant.label }, variant.name));
     label.addEventListener("mouseenter", () => {
       const curve = shown.find((each) => each.variant === index);
-      if (curve && !pinned) hold({ curve, index: curve.steps.length - 1 });
+      if (curve && !pinned) hold({ curve, line: curve, index: curve.steps.length - 1 });
     });
     label.addEventListener("mouseleave", () => { if (!pinned) hold(null); });
     return label;
@@ -93,12 +93,13 @@ function showSwitches() {
   element("log-x").checked = state.logX;
   element("marks").checked = state.marks;
   element("by").value = state.by;
+  element("along").value = state.along;
   element("smooth").value = state.smooth;
   element("marks").closest("label").hidden = !data[state.column].curves.some((curve) => (curve.marks || []).length);
   for (const chip of document.querySelectorAll("[data-chip]")) {
     chip.setAttribute("aria-pressed", String(!state.hidden.has(chip.dataset.chip)));
-    const coloured = chip.dataset.chip.startsWith(`${colouredAxis()}=`);
-    chip.querySelector(".dot").style.background = coloured ? paint(Number(chip.dataset.value) % 7) : "";
+    const coloured = colouredAxis() && chip.dataset.chip.startsWith(`${colouredAxis().key}=`);
+    chip.querySelector(".dot").style.background = coloured ? paint(colouredAxis().colours[Number(chip.dataset.value)]) : "";
   }
   const on = grid.variants.filter(isShown).length;
   element("count").textContent = `Variants: ${on} of ${grid.variants.length} shown`;
@@ -112,17 +113,21 @@ function showSwitches() {
 
 // The axis that the colours encode, or null.
 function colouredAxis() {
-  if (state.by) return state.by;
-  for (const [number, axis] of grid.axes.entries()) {
-    if (axis.values.length <= 7 && grid.variants.every((variant) => variant.style[0] === variant.at[number])) return axis.key;
-  }
-  return null;
+  if (state.by) return grid.axes.find((axis) => axis.key === state.by) || null;
+  return grid.axes.find((axis, number) => grid.variants.every((variant) => variant.style[0] === axis.colours[variant.at[number]])) || null;
 }
 
 function buildBy() {
-  const options = grid.axes.filter((axis) => axis.values.length > 1).map((axis) => make("option", { value: axis.key }, axis.key));
+  const options = grid.axes.filter((axis) => axis.values.length > 1).map((axis) => make("option", { value: axis.key }, axis.short));
   element("by").replaceChildren(make("option", { value: "" }, "as in the figures"), ...options);
   element("by").closest("label").hidden = options.length < 2 && grid.variants.length < 8;
+}
+
+function buildAlong() {
+  const names = availableX();
+  element("along").replaceChildren(...names.map((name) => make("option", { value: name }, { ...X_AXES, step: "steps", seconds: "seconds" }[name])));
+  element("along").value = state.along;
+  element("along").closest("label").hidden = names.length < 2;
 }
 
 function listen() {
@@ -135,6 +140,7 @@ function listen() {
   const zoomFree = (axis) => { state.zoom = { ...state.zoom, [axis]: null }; };
   element("log-y").addEventListener("change", (event) => { state.logY = event.target.checked; zoomFree("y"); changed(); });
   element("log-x").addEventListener("change", (event) => { state.logX = event.target.checked; zoomFree("x"); changed(); });
+  element("along").addEventListener("change", (event) => { state.along = event.target.value; zoomFree("x"); changed(); });
   element("marks").addEventListener("change", (event) => { state.marks = event.target.checked; changed(); });
   element("by").addEventListener("change", (event) => { state.by = event.target.value; changed(); });
   element("smooth").addEventListener("input", (event) => { state.smooth = Number(event.target.value); changed(); });
@@ -146,7 +152,7 @@ function listen() {
   element("search").addEventListener("input", (event) => {
     const words = event.target.value.toLowerCase().split(/\s+/);
     for (const label of document.querySelectorAll("#names label")) {
-      const text = label.textContent.toLowerCase();
+      const text = `${label.textContent} ${grid.variants[label.dataset.variant].label}`.toLowerCase();
       label.hidden = !words.every((word) => text.includes(word));
     }
   });

@@ -2,38 +2,71 @@
 const element = (id) => document.getElementById(id);
 const holder = element("plot");
 let data = JSON.parse(element("data").textContent); // column -> {title, wide, levels, steps, curves}
-let grid = JSON.parse(element("grid").textContent); // {axes: [{key, values}], variants: [{label, at, style}]}
+let grid = JSON.parse(element("grid").textContent); // {axes, colours, by, flops, variants}
 
-// Okabe and Ito's palette, and lighter shades of it for a dark page. Dashes and the shapes at the
-// ends of curves carry the same information for readers who cannot distinguish the colours.
-const COLOURS = {
-  light: ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"],
-  dark: ["#4C9FE6", "#F07F3C", "#1FBF92", "#E49BC4", "#F2B632", "#9AD8FF", "#F4F4F4"],
-};
+// Colours have a partner for a dark page. Dashes and the shapes at the ends of curves carry the
+// same information for readers who cannot distinguish the colours.
 const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3]];
+const SHAPES = 7;
 const dark = matchMedia("(prefers-color-scheme: dark)");
-const paint = (index) => COLOURS[dark.matches ? "dark" : "light"][index % 7];
+const paint = (index) => grid.colours[dark.matches ? "dark" : "light"][index];
 const tone = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-// A variant's colour and dash: as in the static figures, or by the value of one axis.
+// A variant's colour, dash and shape: as in the static figures, or by the value of one axis.
 function styleOf(variant) {
   const chosen = grid.axes.findIndex((axis) => axis.key === state.by);
-  if (chosen < 0) return { colour: variant.style[0], dash: variant.style[1] };
+  if (chosen < 0) return { colour: variant.style[0], dash: variant.style[1], shape: variant.style[2] };
   const value = variant.at[chosen];
-  const other = grid.axes.findIndex((axis, index) => index !== chosen && axis.values.length > 1);
-  const dash = grid.axes[chosen].values.length > 7 ? Math.floor(value / 7)
-    : other < 0 ? 0 : variant.at[other];
-  return { colour: value % 7, dash: dash % 4 };
+  const other = grid.axes.findIndex((axis, index) => index !== chosen);
+  const dash = other < 0 || grid.axes[other].values.length > DASHES.length ? 0 : variant.at[other];
+  return { colour: grid.axes[chosen].colours[value], dash, shape: value % SHAPES };
 }
 
-// The curves of a column, with everything needed to draw them.
-function curvesOf(column) {
+// Numbers are packed as base64, as the first three bytes of float32.
+function unpack(text) {
+  const bytes = atob(text);
+  const words = new Uint32Array(bytes.length / 3);
+  for (let at = 0, word = 0; at < bytes.length; at += 3, word++) {
+    words[word] = ((bytes.charCodeAt(at) << 24) | (bytes.charCodeAt(at + 1) << 16) | (bytes.charCodeAt(at + 2) << 8)) >>> 0;
+  }
+  return new Float32Array(words.buffer);
+}
+
+let unpacked = {}; // the curves of the columns that have been shown
+function unpackedCurves(column) {
   const { steps, curves } = data[column];
-  return curves.map((curve) => {
-    const variant = grid.variants[curve.variant];
+  const line = (packed) => {
+    const values = unpack(packed.values);
     return {
-      ...curve, ...styleOf(variant), label: variant.label, steps: steps[curve.steps],
-      low: curve.low || curve.mean, high: curve.high || curve.mean, marks: curve.marks || [],
+      steps: steps[packed.steps], values,
+      low: packed.low ? unpack(packed.low) : values, high: packed.high ? unpack(packed.high) : values,
+    };
+  };
+  unpacked[column] ??= curves.map((curve) => ({
+    ...curve, ...line(curve), marks: curve.marks || [],
+    seeds: (curve.seeds || []).map((seed) => ({ ...seed, ...line(seed) })),
+  }));
+  return unpacked[column];
+}
+
+// The x axes, with the word on the axis. A point's place is its step times the cost of a step.
+const X_AXES = { step: "step", tokens: "tokens", seconds: "seconds of training", flops: "FLOPs" };
+const costOf = (variant) => state.along === "step" ? 1 : variant.costs[state.along];
+const isPlaced = (variant) => costOf(variant) !== undefined;
+
+// The visible curves of a column, with everything needed to draw them.
+function curvesOf(column) {
+  return unpackedCurves(column).filter((curve) => {
+    const variant = grid.variants[curve.variant];
+    return isShown(variant) && isPlaced(variant);
+  }).map((curve) => {
+    const variant = grid.variants[curve.variant];
+    const factor = costOf(variant);
+    const placed = (line, by) => ({ ...line, line: smoothed(line.values, state.smooth), xs: line.steps.map((step) => step * by) });
+    const own = state.along === "seconds" && variant.costs.seeds || {};
+    return {
+      ...placed(curve, factor), ...styleOf(variant), name: variant.name, factor,
+      seeds: curve.seeds.map((seed) => placed(seed, own[seed.seed] ?? factor)),
     };
   });
 }
@@ -49,7 +82,7 @@ function smoothed(values, reach) {
   });
 }
 
-// The index of the last step that is not above a value; -1 if there is none.
+// The index of the last entry that is not above a value; -1 if there is none.
 function placeOf(steps, value) {
   let low = 0, high = steps.length;
   while (low < high) {
@@ -63,8 +96,10 @@ function written(value) {
   if (value == null || !isFinite(value)) return "–";
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-3 || size >= 1e6)) return scientific(value, 4);
-  return Number(value.toPrecision(5)).toLocaleString("en", { maximumFractionDigits: 8 });
+  return Number(value.toPrecision(4)).toLocaleString("en", { maximumFractionDigits: 8 });
 }
+
+const writtenCost = (value) => value >= 1e9 ? scientific(value, 4) : Number(value.toPrecision(6)).toLocaleString("en", { maximumFractionDigits: 3 });
 
 function scientific(value, digits) {
   const [mantissa, exponent] = value.toExponential(digits - 1).split("e");

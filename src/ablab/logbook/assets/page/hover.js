@@ -1,5 +1,5 @@
-// Highlights the curve under the cursor, with its name and value.
-let held = null; // {curve, index}: the nearest curve and its point
+// Highlights the line under the cursor, a median or a seed, with its name and value.
+let held = null; // {curve, line, index}: the curve, its own line or that of a seed, and the point
 let pinned = false; // selected by click or keyboard; stays until the selection is cleared
 let glass = null;
 const tip = document.createElement("div");
@@ -17,54 +17,54 @@ function overlay(u) {
   glass.height = clientHeight * devicePixelRatio;
   tip.hidden = true;
   const curve = held && shown.find((each) => each.variant === held.curve.variant);
-  if (pinned && curve) hold({ curve, index: Math.min(held.index, curve.steps.length - 1) });
-  else { held = null; pinned = false; }
+  if (pinned && curve) {
+    const line = curve.seeds.find((each) => each.seed === held.line.seed) || curve;
+    hold({ curve, line, index: Math.min(held.index, line.xs.length - 1) });
+  } else { held = null; pinned = false; }
 }
 
-// The distance in pixels to a curve: vertical within its range, else to its nearest end.
-function distance(curve, left, top) {
-  const step = plot.posToVal(left, "x");
-  const place = Math.max(0, placeOf(curve.steps, step));
-  const next = Math.min(place + 1, curve.steps.length - 1);
-  const [x0, x1] = [at.x(curve.steps[place]), at.x(curve.steps[next])];
-  const [y0, y1] = [at.y(curve.line[place]), at.y(curve.line[next])];
+// The distance in pixels to a line: vertical within its range, else to its nearest end.
+function distance(line, left, top) {
+  const place = Math.max(0, placeOf(line.xs, plot.posToVal(left, "x")));
+  const next = Math.min(place + 1, line.xs.length - 1);
+  const [x0, x1] = [at.x(line.xs[place]), at.x(line.xs[next])];
+  const [y0, y1] = [at.y(line.line[place]), at.y(line.line[next])];
   const share = x1 > x0 ? Math.max(0, Math.min(1, (left - x0) / (x1 - x0))) : 0;
   const index = share < 0.5 ? place : next;
   const x = x0 + share * (x1 - x0), y = y0 + share * (y1 - y0);
   return { far: Math.hypot(x - left, y - top), index };
 }
 
+// The seeds on the screen: those of all curves if there are few, else those of the held curve.
+const visibleSeeds = (curve) => shown.length <= FEW_VARIANTS || (held && held.curve.variant === curve.variant) ? curve.seeds : [];
+
 function hover(left, top) {
   if (!plot || !glass || pinned) return;
   if (left < 0 || top < 0 || !shown.length) { hold(null); return; }
   let best = { far: 70 };
   for (const curve of shown) {
-    const { far, index } = distance(curve, left, top);
-    if (far < best.far) best = { far, index, curve };
+    for (const line of [curve, ...visibleSeeds(curve)]) {
+      const found = distance(line, left, top);
+      const far = found.far + (line === curve ? 0 : 3); // the median, where a seed lies on it
+      if (far < best.far) best = { far, index: found.index, line, curve };
+    }
   }
   const marked = state.marks ? marksNear(best.curve && shown.length > FEW ? [best.curve] : shown, at, plot.over.clientHeight, left, top) : [];
   hold(best.curve ? best : null, marked, left, top);
 }
 
 function hold(found, marked = [], left = null, top = null) {
-  held = found && found.curve ? { curve: found.curve, index: found.index } : null;
+  held = found && found.curve ? { curve: found.curve, line: found.line, index: found.index } : null;
   const ctx = glass.getContext("2d");
   ctx.setTransform(1, 0, 0, 1, 0, 0);
   ctx.clearRect(0, 0, glass.width, glass.height);
   document.querySelectorAll(".names .held").forEach((each) => each.classList.remove("held"));
   tip.hidden = !held;
   if (!held) return;
-  const { curve, index } = held;
   ctx.scale(devicePixelRatio, devicePixelRatio);
-  if (shown.length > 1) {
-    if (shown.length > MANY) drawBand(ctx, curve, 0.22);
-    ctx.lineJoin = "round";
-    trace(ctx, curve, tone("--paper"), 6, []);
-    trace(ctx, curve, paint(curve.colour), 2.8, DASHES[curve.dash]);
-    if (state.marks && shown.length > FEW) drawMarks(ctx, [curve], at, plot.over.clientHeight);
-  }
-  const x = at.x(curve.steps[index]), y = at.y(curve.line[index]);
-  ctx.setLineDash([]);
+  if (shown.length > 1 || held.line !== held.curve) highlight(ctx, held);
+  const { curve, line, index } = held;
+  const x = at.x(line.xs[index]), y = at.y(line.line[index]);
   ctx.beginPath();
   ctx.arc(x, y, 5, 0, 2 * Math.PI);
   ctx.fillStyle = paint(curve.colour);
@@ -74,43 +74,45 @@ function hold(found, marked = [], left = null, top = null) {
   ctx.stroke();
   const listed = document.querySelector(`.names [data-variant="${curve.variant}"]`);
   if (listed) listed.classList.add("held");
-  describe(curve, index, marked);
+  describe(held, marked);
   place(left ?? x, top ?? y);
 }
 
-function trace(ctx, curve, colour, width, dash) {
-  ctx.beginPath();
-  curve.steps.forEach((step, index) => {
-    const value = curve.line[index];
-    if ((step > 0 || !state.logX) && (value > 0 || !state.logY)) ctx.lineTo(at.x(step), at.y(value));
-  });
-  ctx.strokeStyle = colour;
-  ctx.lineWidth = width;
-  ctx.setLineDash(dash);
-  ctx.stroke();
+// The held line, thicker and above the others, with what many curves leave out.
+function highlight(ctx, { curve, line }) {
+  const isSeed = line !== curve;
+  if (shown.length > FEW_VARIANTS) {
+    if (curve.seeds.length) drawSeeds(ctx, curve);
+    else if (shown.length > MANY) drawBand(ctx, curve, curve.colour, 0.22);
+  }
+  trace(ctx, line, tone("--paper"), isSeed ? 5 : 6);
+  trace(ctx, line, paint(curve.colour), isSeed ? 2 : 2.8, isSeed ? [] : DASHES[curve.dash]);
+  if (state.marks && shown.length > FEW) drawMarks(ctx, [curve], at, plot.over.clientHeight);
 }
 
-function describe(curve, index, marked) {
+function describe({ curve, line, index }, marked) {
   tip.replaceChildren();
-  const line = (text, kind) => {
+  const write = (text, kind) => {
     const made = document.createElement("div");
     made.textContent = text;
     if (kind) made.className = kind;
     tip.append(made);
     return made;
   };
-  const title = line("", "title");
-  title.append(swatch(curve), ` ${curve.label}`);
-  const value = line("", "value");
+  const isSeed = line !== curve;
+  write("", "title").append(swatch(curve), ` ${curve.name}${isSeed ? `, seed ${line.seed}` : ""}`);
   const number = document.createElement("b");
-  number.textContent = written(curve.mean[index]);
-  value.append(number, ` at step ${curve.steps[index].toLocaleString("en")}`);
-  if (curve.low[index] !== curve.high[index]) line(`${written(curve.low[index])} to ${written(curve.high[index])}`, "faint");
-  if (state.smooth) line(`smoothed ${written(curve.line[index])}`, "faint");
+  number.textContent = written(line.values[index]);
+  write("", "value").append(number, ` at step ${line.steps[index].toLocaleString("en")}`);
+  if (state.along !== "step") write(`${writtenCost(line.xs[index])} ${state.along === "flops" ? "FLOPs" : state.along}`, "faint");
+  const range = `${written(line.low[index])} to ${written(line.high[index])}`;
+  if (!isSeed && curve.count > 1) write(`median of ${curve.count} seeds, ${range}`, "faint");
+  else if (line.low[index] !== line.high[index]) write(`${range} in the steps of this point`, "faint");
+  if (state.smooth) write(`smoothed ${written(line.line[index])}`, "faint");
   for (const { curve: owner, mark } of marked.slice(0, 3)) {
     const to = mark.to != null && mark.to !== mark.from ? `–${mark.to.toLocaleString("en")}` : "";
-    const of = owner.variant === curve.variant ? "" : ` (${owner.label})`;
-    line(`${mark.kind}: ${mark.text || ""} · step ${mark.from.toLocaleString("en")}${to}${of}`, "mark");
+    const of = owner.variant === curve.variant ? "" : ` (${owner.name})`;
+    write(`${mark.kind}: ${mark.text || ""} · step ${mark.from.toLocaleString("en")}${to}${of}`, "mark");
   }
 }
 
@@ -134,24 +136,31 @@ function clearSelection() {
   hold(null);
 }
 
-// The arrow keys move along a curve and between curves; + and − zoom, 0 resets the zoom.
+// The arrow keys move along a line and between curves, s moves between the seeds of a curve;
+// + and − zoom, 0 resets the zoom.
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || !shown.length) return;
-  const start = held || { curve: shown[0], index: Math.floor(shown[0].steps.length / 2) };
-  const { curve, index } = start;
+  const start = held || { curve: shown[0], line: shown[0], index: Math.floor(shown[0].steps.length / 2) };
+  const { curve, line, index } = start;
   const step = event.shiftKey ? 10 : 1;
-  const along = (by) => ({ curve, index: Math.max(0, Math.min(curve.steps.length - 1, index + by)) });
+  const along = (by) => ({ curve, line, index: Math.max(0, Math.min(line.xs.length - 1, index + by)) });
+  const onto = (found, other) => ({ curve: found, line: other, index: Math.max(0, placeOf(other.xs, line.xs[index])) });
   const across = (by) => {
-    const here = curve.steps[index];
+    const here = line.steps[index];
     const order = [...shown].sort((a, b) => valueAt(b, here) - valueAt(a, here));
     const next = order[Math.max(0, Math.min(order.length - 1, order.indexOf(curve) + by))];
-    return { curve: next, index: Math.max(0, placeOf(next.steps, here)) };
+    return onto(next, next);
   };
-  const moves = { ArrowLeft: () => along(-step), ArrowRight: () => along(step), ArrowUp: () => across(-1), ArrowDown: () => across(1) };
+  const nextSeed = () => {
+    const lines = [curve, ...curve.seeds];
+    return onto(curve, lines[(lines.indexOf(line) + 1) % lines.length]);
+  };
+  const moves = { ArrowLeft: () => along(-step), ArrowRight: () => along(step), ArrowUp: () => across(-1), ArrowDown: () => across(1), s: nextSeed };
   if (moves[event.key]) {
     const found = held ? moves[event.key]() : start;
     pinned = true;
-    const near = state.marks ? found.curve.marks.filter((mark) => found.curve.steps[found.index] >= mark.from && found.curve.steps[found.index] <= (mark.to ?? mark.from)) : [];
+    const here = found.line.steps[found.index];
+    const near = state.marks ? found.curve.marks.filter((mark) => here >= mark.from && here <= (mark.to ?? mark.from)) : [];
     hold(found, near.map((mark) => ({ curve: found.curve, mark })));
   } else if (event.key === "+" || event.key === "=") zoomBy(0.5);
   else if (event.key === "-") zoomBy(2);

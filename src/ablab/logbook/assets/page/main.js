@@ -3,6 +3,7 @@ function build() {
   buildChips();
   buildNames();
   buildBy();
+  buildAlong();
 }
 
 // Replaces the curves and keeps the view. The new data may have more columns.
@@ -11,10 +12,13 @@ function replaceData(newGrid, newData) {
   const columns = Object.keys(data).join();
   grid = newGrid;
   data = newData;
+  unpacked = {};
+  if (!availableX().includes(state.along)) state.along = "step";
   if (!data[state.column]) state.column = Object.keys(data)[0];
   if (Object.keys(data).join() !== columns) {
     element("column").replaceChildren(...Object.entries(data).map(([name, { title }]) => make("option", { value: name }, title)));
   }
+  buildAlong();
   if (JSON.stringify(grid.variants.map((each) => each.label)) !== variants) build();
   draw();
   showSwitches();

@@ -1,5 +1,6 @@
 // Marks on the curves: plateaus, descents, spikes and other findings of the curve reader.
 const FEW = 8; // with more curves than this, only the marks of the nearest curve are drawn
+const SHADED = 3; // with more curves than this, shades of transitions would hide each other
 
 function valueAt(curve, step) {
   const place = placeOf(curve.steps, step);
@@ -16,11 +17,17 @@ function peak(curve, mark) {
   return Math.max(...curve.high.slice(first, last + 1));
 }
 
+const xOf = (curve, step) => at.x(step * curve.factor);
+
 // The bounding box of a mark, in the coordinates of `at`.
 function markBox(curve, mark, at, height) {
   const middle = mark.kind === "spike" ? mark.from + (mark.to - mark.from) / 2 : mark.from;
   const level = mark.level ?? valueAt(curve, middle);
-  const left = at.x(mark.from), right = at.x(mark.to ?? mark.from);
+  const left = xOf(curve, mark.from), right = xOf(curve, mark.to ?? mark.from);
+  if (mark.kind === "transition") {
+    const [high, low] = mark.span.map(at.y).sort((a, b) => a - b);
+    return { left, right: Math.max(right, left + 2), top: high, bottom: low, y: at.y(level) };
+  }
   if (mark.kind === "growback" || mark.kind === "rise") {
     const first = Math.max(0, placeOf(curve.steps, mark.from)), last = Math.max(first, placeOf(curve.steps, mark.to));
     const heights = curve.line.slice(first, last + 1).map(at.y);
@@ -29,15 +36,15 @@ function markBox(curve, mark, at, height) {
   if (mark.kind === "plateau" || mark.kind === "floor") {
     return { left, right, top: at.y(level) - 3, bottom: at.y(level) + 3 };
   }
-  let x = at.x(middle), y = at.y(level);
+  let x = xOf(curve, middle), y = at.y(level);
   if (mark.kind === "spike") y = at.y(mark.level ?? peak(curve, mark)) - 9;
   if (mark.kind === "restart") y = height - 5;
-  if (mark.kind === "diverged") { x = at.x(mark.to ?? mark.from); y = at.y(mark.level ?? valueAt(curve, mark.to ?? mark.from)); }
+  if (mark.kind === "diverged") { x = xOf(curve, mark.to ?? mark.from); y = at.y(mark.level ?? valueAt(curve, mark.to ?? mark.from)); }
   // A mark beyond the upper edge is drawn at the edge, so that it stays visible.
   return { left: x - 5, right: x + 5, top: Math.max(1, y - 5), bottom: Math.max(11, y + 5), x, y: Math.max(6, y) };
 }
 
-function drawMark(ctx, curve, mark, box) {
+function drawMark(ctx, curve, mark, box, isAlone) {
   ctx.fillStyle = ctx.strokeStyle = paint(curve.colour);
   ctx.lineWidth = 1.5;
   ctx.setLineDash([]);
@@ -47,8 +54,17 @@ function drawMark(ctx, curve, mark, box) {
     ctx.fillRect(box.left, box.top, box.right - box.left, box.bottom - box.top);
     ctx.globalAlpha = 1;
     ctx.strokeRect(box.left, box.top, box.right - box.left, box.bottom - box.top);
+  } else if (mark.kind === "transition") {
+    // From a tenth to nine tenths of the change: shaded, with a bracket at the middle.
+    ctx.globalAlpha = isAlone ? 0.13 : 0;
+    ctx.fillRect(box.left, box.top, box.right - box.left, box.bottom - box.top);
+    ctx.globalAlpha = 1;
+    for (const x of [box.left, box.right]) { ctx.moveTo(x, box.y - 5); ctx.lineTo(x, box.y + 5); }
+    ctx.moveTo(box.left, box.y);
+    ctx.lineTo(box.right, box.y);
+    ctx.stroke();
   } else if (mark.kind === "plateau" || mark.kind === "floor") {
-    ctx.globalAlpha = 0.5;
+    ctx.globalAlpha = 0.4;
     if (mark.kind === "floor") ctx.setLineDash([3, 3]);
     ctx.lineWidth = 5;
     ctx.moveTo(box.left, box.top + 3);
@@ -71,15 +87,16 @@ function drawMark(ctx, curve, mark, box) {
   }
 }
 
-// Draws a plateau's name above its bar, unless it would overlap another name.
+// Draws the name of a plateau's level above its bar, unless it would cover another name.
 function nameMark(ctx, mark, box, taken) {
-  const name = mark.text || mark.kind;
-  if (name.length > 32 || box.right < 0) return;
+  const name = mark.name || mark.kind;
+  if (box.right < 0) return;
   ctx.font = "11.5px system-ui, sans-serif";
   const width = ctx.measureText(name).width;
   const left = Math.max(2, Math.min(box.left, plot.over.clientWidth - width - 2));
   const foot = box.top > 17 ? box.top - 5 : box.bottom + 12;
-  const place = { left, right: left + width, top: foot - 11, bottom: foot + 3 };
+  const place = { name, left, right: left + width, top: foot - 11, bottom: foot + 3 };
+  if (taken.some((o) => o.name === name && Math.abs(o.top - place.top) < 8)) return;
   if (taken.some((o) => o.left < place.right && o.right > place.left && o.top < place.bottom && o.bottom > place.top)) return;
   taken.push(place);
   ctx.lineWidth = 3;
@@ -90,16 +107,15 @@ function nameMark(ctx, mark, box, taken) {
   ctx.fillText(name, left, foot);
 }
 
-function drawMarks(ctx, curves, at, height) {
+function drawMarks(ctx, curves, at, height, taken = []) {
   const levels = [];
   for (const curve of curves) {
     for (const mark of curve.marks) {
       const box = markBox(curve, mark, at, height);
-      drawMark(ctx, curve, mark, box);
+      drawMark(ctx, curve, mark, box, curves.length <= SHADED);
       if (mark.kind === "plateau" || mark.kind === "floor") levels.push({ mark, box });
     }
   }
-  const taken = [];
   for (const { mark, box } of levels) nameMark(ctx, mark, box, taken);
 }
 

@@ -2,24 +2,27 @@
 function rangeX(curves) {
   if (state.zoom.x) return state.zoom.x;
   let low = Infinity, high = -Infinity;
-  for (const { steps } of curves) {
-    const first = state.logX ? steps.find((step) => step > 0) : steps[0];
+  for (const { xs } of curves.flatMap(linesOf)) {
+    const first = state.logX ? xs.find((x) => x > 0) : xs[0];
     if (first !== undefined) low = Math.min(low, first);
-    high = Math.max(high, steps[steps.length - 1]);
+    high = Math.max(high, xs[xs.length - 1]);
   }
   if (!isFinite(low) || !(high > 0 || !state.logX)) return [1, 10];
   if (low < high) return [low, high];
   return state.logX ? [low / 2, high * 2] : [low - 1, high + 1];
 }
 
-// The range of the curves within the visible steps. Bands extend it by at most the span of the lines.
+// The lines of a curve that are drawn: its median, and its seeds if there are few curves.
+const linesOf = (curve) => shown.length <= FEW_VARIANTS ? [curve, ...curve.seeds] : [curve];
+
+// The range of the lines in view. Extremes of thinned points extend it by at most their span.
 function rangeY(curves, [from, to]) {
   if (state.zoom.y) return state.zoom.y;
   const usable = (value) => value != null && (!state.logY || value > 0);
   let low = Infinity, high = -Infinity, lowest = Infinity, highest = -Infinity;
-  for (const curve of curves) {
-    const first = Math.max(0, placeOf(curve.steps, from));
-    const last = Math.min(curve.steps.length - 1, placeOf(curve.steps, to) + 1);
+  for (const curve of curves.flatMap(linesOf)) {
+    const first = Math.max(0, placeOf(curve.xs, from));
+    const last = Math.min(curve.xs.length - 1, placeOf(curve.xs, to) + 1);
     for (let index = first; index <= last; index++) {
       const value = curve.line[index];
       if (usable(value)) { low = Math.min(low, value); high = Math.max(high, value); }

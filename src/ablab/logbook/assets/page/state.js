@@ -3,6 +3,7 @@ const state = {
   column: Object.keys(data)[0],
   logY: data[Object.keys(data)[0]].wide,
   logX: false,
+  along: "step", // the x axis
   marks: true,
   by: "",
   smooth: 0,
@@ -11,7 +12,8 @@ const state = {
   off: new Set(), // labels of single variants
 };
 
-const byDefault = () => (grid.variants.length > 28 && grid.axes.length ? grid.axes[0].key : "");
+// The x axes that at least one variant can be placed on.
+const availableX = () => Object.keys(X_AXES).filter((name) => name === "step" || grid.variants.some((variant) => name in variant.costs));
 
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
@@ -23,7 +25,8 @@ function readAddress() {
   state.logY = given.has("logy") ? given.get("logy") === "1" : data[state.column].wide;
   state.logX = given.get("logx") === "1";
   state.marks = given.get("marks") !== "0";
-  state.by = given.has("by") ? given.get("by") : byDefault();
+  state.along = availableX().includes(given.get("along")) ? given.get("along") : "step";
+  state.by = given.get("by") || "";
   state.smooth = Math.max(0, Math.min(30, Number(given.get("smooth")) || 0));
   state.zoom = { x: range("x"), y: range("y") };
   state.hidden = new Set(given.getAll("hide"));
@@ -40,7 +43,8 @@ function writeAddress() {
   if (state.logY !== data[state.column].wide) kept.set("logy", Number(state.logY));
   if (state.logX) kept.set("logx", 1);
   if (!state.marks) kept.set("marks", 0);
-  if (state.by !== byDefault()) kept.set("by", state.by);
+  if (state.along !== "step") kept.set("along", state.along);
+  if (state.by) kept.set("by", state.by);
   if (state.smooth) kept.set("smooth", state.smooth);
   for (const axis of ["x", "y"]) {
     const range = state.zoom[axis];
