@@ -50,7 +50,7 @@ def answer_figure(
     setting = numeric_setting(found.variants)
     with figure_style():
         if setting is not None:
-            figure = _against(found, setting, best, _intervals(effects))
+            figure = _against(found, setting, best, effects)
         else:
             figure = _strips(found, shown_rows(found), best)
         return KeyFigure(svg(figure), _caption(found, setting, best))
@@ -120,20 +120,20 @@ def _against(
     found: MeasuredVariants,
     setting: NumericSetting,
     best: VariantValues | None,
-    intervals: dict[str, tuple[float, float]],
+    effects: Effects | None,
 ) -> Figure:
     figure = Figure(figsize=(_WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
-    if found.is_wide:
-        axes.set_yscale("log")
+    axes.set_yscale("log" if found.is_wide or _is_ratio(effects, found) else "linear")
     axes.set_xscale("log" if setting.geometric else "linear")
+    intervals = _intervals(effects)
     for place, line in enumerate(setting.lines):
         colour = PALETTE[place]
         points = [(setting.moved(x, place), row) for x, row in line.points]
         for x, row in points:
             _dots(axes, found, row, [x], colour, sideways=False)
             interval = intervals.get(_key(row.keys))
-            if interval is not None:
+            if interval is not None and not row.missed:
                 axes.vlines(x, *interval, color=colour, alpha=0.25, lw=5, zorder=1)
         medians = [(x, row.median) for x, row in points if row.median is not None]
         axes.plot(*zip(*medians, strict=True) if medians else ([], []), color=colour, lw=1.6,
@@ -150,13 +150,29 @@ def _against(
     if len(setting.values) <= _TICKS:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticks(setting.values, [f"{each:g}" for each in setting.values])
-    axes.margins(0.06, 0.12)
+    axes.margins(x=0.06)
+    axes.set_ylim(_limits(found, logarithmic=axes.get_yscale() == "log"))
     axes.set_xlabel(setting.key)
-    axes.set_ylabel(found.words, wrap=True)
+    axes.set_title(found.words, loc="left", fontsize=9)
     plain_axes(axes)
     if len(setting.lines) > 1:
         figure.legend(loc="outside upper left", ncols=min(4, len(setting.lines)))
     return figure
+
+
+def _is_ratio(effects: Effects | None, found: MeasuredVariants) -> bool:
+    """Whether the effects compare values, all of which are positive, by their ratios."""
+    return effects is not None and effects.scale == "ratio" and min(found.all_values) > 0
+
+
+def _limits(found: MeasuredVariants, *, logarithmic: bool) -> tuple[float, float]:
+    """The ends of an axis that shows every run; an interval may reach beyond them."""
+    low, high = min(found.all_values), max(found.all_values)
+    if logarithmic:
+        room = max(high / low, 1.1) ** 0.15
+        return low / room, high * room
+    room = 0.15 * (high - low) or 0.1 * abs(high) or 1.0
+    return low - room, high + room
 
 
 def _dots(
@@ -196,7 +212,6 @@ def best_words(found: MeasuredVariants) -> str:
 def _caption(
     found: MeasuredVariants, setting: NumericSetting | None, best: VariantValues | None
 ) -> str:
-    counted = found.cut is not None or found.has_missed
     told = "Each dot is a run; "
     told += "lines join medians over seeds" if setting is not None else "bars are medians"
     told += ", of the runs that learnt." if found.cut is not None and found.better else "."
@@ -214,9 +229,12 @@ def _caption(
             f"{ends[1]} are shown."
         )
     if best is not None:
-        most = f"most runs {found.said}, then " if counted else ""
+        among = ""
+        if found.cut is not None or found.has_missed:
+            among = f" of the variants in which most runs {found.said}"
+            among += " it" if found.has_missed else ""
         how = "Circled" if setting is not None else "Bold"
-        told += f" {how}: {most}{best_words(found)} median ({best.name}), which is not yet a test."
+        told += f" {how}: {best.name}, the {best_words(found)} median{among}; this is no test."
     if setting is not None:
         told += " Wide bars: 95% intervals of levels, where the effects have them."
     return told

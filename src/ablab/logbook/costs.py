@@ -20,7 +20,14 @@ _PANEL = 2.8  # the width of a panel, in inches
 _NAMED = 12  # with more variants than this, there is no legend
 _SHAPES = "os^Dv*P"
 
-HEADER = ["variant", "parameters", "FLOPs per step", "tokens per step", "seconds", "FLOPs in all"]
+HEADER = [
+    "variant",
+    "parameters",
+    "FLOPs per step",
+    "tokens per step",
+    "seconds per run",
+    "FLOPs per run",
+]
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,10 @@ def variant_costs(
                 parameters=_median(run.n_params for run in group),
                 flops=_median(each.flops for each in flops),
                 tokens=_median(each.tokens for each in mine),
-                seconds=_median(run.seconds or None for run in group),
+                seconds=_median(
+                    None if cost.seconds is None else cost.seconds * run.step
+                    for run, cost in zip(group, mine, strict=True)
+                ),
                 total_flops=_median(
                     None if cost.flops is None else cost.flops.flops * run.step
                     for run, cost in zip(group, mine, strict=True)
@@ -166,9 +176,9 @@ def _figure(
 ) -> str | None:
     panels: list[tuple[str, Callable[[VariantCost], float | None]]] = [
         ("parameters", lambda each: each.parameters),
-        ("FLOPs in all", lambda each: each.total_flops),
+        ("FLOPs per run", lambda each: each.total_flops),
         ("tokens per step", lambda each: each.tokens),
-        ("seconds", lambda each: each.seconds),
+        ("seconds per run", lambda each: each.seconds),
     ]
     shown = [
         (title, of) for title, of in panels
@@ -208,7 +218,12 @@ def _panel(
     handles: list[object] = []
     for cost, row, style in zip(costs, found.variants, looks, strict=True):
         marker = _SHAPES[style.shape % len(_SHAPES)]
-        (handle,) = axes.plot([], [], marker, ms=6, color=style.colour)
+        look = {
+            "color": style.colour,
+            "mfc": style.colour if style.dash == 0 else PAPER,
+            "mew": 1.3,
+        }
+        (handle,) = axes.plot([], [], marker, ms=6, **look)
         handles.append(handle)
         if cost is None:
             continue
@@ -216,9 +231,7 @@ def _panel(
         axes.plot([cost] * len(row.values), row.values, "o", **small)
         axes.plot([cost] * len(row.missed), row.missed, "^", ms=4.5, mfc=PAPER, mec=style.colour)
         if row.median is not None:
-            axes.plot(
-                [cost], [row.median], marker, ms=4 if crowded else 7, color=style.colour, mec=PAPER
-            )
+            axes.plot([cost], [row.median], marker, ms=4 if crowded else 7, zorder=3, **look)
     known = [each for each in costs if each]
     if known and min(known) > 0 and max(known) / min(known) > _WIDE_RANGE:
         axes.set_xscale("log")

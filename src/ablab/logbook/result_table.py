@@ -23,10 +23,22 @@ _ENDED = ("finished", "stopped")
 
 @dataclass(frozen=True)
 class Cell:
-    """A measure of a variant: its text, and its runs as an inline SVG of dots (may be empty)."""
+    """A measure of a variant.
 
-    text: str
+    Attributes:
+        value: The median and the range.
+        count: How many runs learnt or got there; empty if that does not apply.
+        strip: The runs as an inline SVG of dots; may be empty.
+    """
+
+    value: str
+    count: str = ""
     strip: str = ""
+
+    @property
+    def text(self) -> str:
+        """The count and the value in one line."""
+        return ": ".join(each for each in (self.count, self.value) if each)
 
 
 @dataclass(frozen=True)
@@ -115,11 +127,11 @@ def _finals(
 
 def _cell(found: MeasuredVariants, row: VariantValues) -> Cell:
     known = row.learnt or row.values
-    text = "" if not known else _spread(known)
-    if row.count is not None or found.has_missed:
-        done, total = row.count or (len(row.values), row.runs)
-        text = f"{found.said} {done} of {total}" + (f": {text}" if text else "")
-    return Cell(text, strip(found, row))
+    value = "" if not known else _spread(known)
+    if row.count is None and not found.has_missed:
+        return Cell(value, strip=strip(found, row))
+    done, total = row.count or (len(row.values), row.runs)
+    return Cell(value, f"{found.said} {done} of {total}", strip(found, row))
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -42,8 +42,8 @@ def variant_sections(
     cost = cost_section(runs, costs, measured)
     watched = watched_variants(store, record, runs)
     files = {each.file: each.drawing for variant in watched for each in variant.figures}
-    files |= {"answer": key.drawing} if key is not None else {}
-    files |= {"costs": cost.drawing} if cost is not None and cost.drawing else {}
+    files |= {"key-figure": key.drawing} if key is not None else {}
+    files |= {"cost-figure": cost.drawing} if cost is not None and cost.drawing else {}
     return {
         "key_figure": key,
         "result": result_table(record, runs, metrics, answer),
