@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator
 from ablab.experiments.short_names import differing_keys
 from ablab.logbook.colours import PALETTE
 from ablab.logbook.numeric_setting import NumericSetting, as_number, numeric_setting
-from ablab.logbook.svg import LINE, PAPER, SOFT, figure_style, plain_axes, svg
+from ablab.logbook.svg import LINE, PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues
 from ablab.read.effects import Effects
 
@@ -106,7 +106,7 @@ def _strips(
             label.set_fontweight("bold")
     axes.set_ylim(len(rows) - 0.4, -0.6)
     if found.is_wide:
-        axes.set_xscale("log")
+        logarithmic(axes, "x")
     if found.cut is not None:
         axes.axvline(found.cut, color=SOFT, lw=0.8, ls="--", zorder=1)
     axes.set_xlabel(found.words)
@@ -124,8 +124,10 @@ def _against(
 ) -> Figure:
     figure = Figure(figsize=(_WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
-    axes.set_yscale("log" if found.is_wide or _is_ratio(effects, found) else "linear")
-    axes.set_xscale("log" if setting.geometric else "linear")
+    if found.is_wide or _is_ratio(effects, found):
+        logarithmic(axes)
+    if setting.geometric:
+        logarithmic(axes, "x")
     intervals = _intervals(effects)
     for place, line in enumerate(setting.lines):
         colour = PALETTE[place]
@@ -151,7 +153,7 @@ def _against(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticks(setting.values, [f"{each:g}" for each in setting.values])
     axes.margins(x=0.06)
-    axes.set_ylim(_limits(found, logarithmic=axes.get_yscale() == "log"))
+    axes.set_ylim(_limits(found, by_factors=axes.get_yscale() == "log"))
     axes.set_xlabel(setting.key)
     axes.set_title(found.words, loc="left", fontsize=9)
     plain_axes(axes)
@@ -165,10 +167,10 @@ def _is_ratio(effects: Effects | None, found: MeasuredVariants) -> bool:
     return effects is not None and effects.scale == "ratio" and min(found.all_values) > 0
 
 
-def _limits(found: MeasuredVariants, *, logarithmic: bool) -> tuple[float, float]:
+def _limits(found: MeasuredVariants, *, by_factors: bool) -> tuple[float, float]:
     """The ends of an axis that shows every run; an interval may reach beyond them."""
     low, high = min(found.all_values), max(found.all_values)
-    if logarithmic:
+    if by_factors:
         room = max(high / low, 1.1) ** 0.15
         return low / room, high * room
     room = 0.15 * (high - low) or 0.1 * abs(high) or 1.0

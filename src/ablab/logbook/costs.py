@@ -1,15 +1,17 @@
 """Cost beside gain: what each variant costs, and the answer's measure against each cost."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ablab.experiments.short_names import short_names
 from ablab.logbook.colours import CROWDED, Style, styles
-from ablab.logbook.svg import PAPER, SOFT, figure_style, plain_axes, svg
+from ablab.logbook.svg import PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.logbook.variant_values import MeasuredVariants
 from ablab.read.curves.numbers import number
 from ablab.read.step_costs import StepCosts
@@ -70,7 +72,7 @@ class CostSection:
     """The costs of all variants as a table and a figure.
 
     Attributes:
-        header: The titles of the columns.
+        header: The titles of the columns; a cost that is known of no variant has none.
         rows: The cells of each variant.
         notes: How the numbers were estimated.
         drawing: The answer's measure against each cost, as SVG; None if there is nothing to draw.
@@ -105,12 +107,14 @@ def cost_section(
         drawing = _figure(variants, cells, found)
     rows = [each.cells for each in variants]
     words = "" if found is None else found.words
-    return CostSection(HEADER, rows, _notes(variants), drawing, words)
+    known = [place for place in range(len(HEADER)) if any(row[place] for row in rows)]
+    header, rows = [HEADER[place] for place in known], [[row[p] for p in known] for row in rows]
+    return CostSection(header, rows, _notes(variants), drawing, words)
 
 
 def variant_costs(
     runs: Sequence[RunRecord], costs: Mapping[str, StepCosts]
-) -> tuple[list[VariantCost], list[dict[str, object]]]:
+) -> tuple[list[VariantCost], list[dict[str, Any]]]:
     """The costs of each variant, and the variants' keys and values, in the order of the runs."""
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
@@ -141,8 +145,8 @@ def variant_costs(
     return found, cells
 
 
-def _median(values: object) -> float | None:
-    known = [float(each) for each in values if each is not None]  # type: ignore[attr-defined]
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [float(each) for each in values if each is not None]
     return median(known) if known else None
 
 
@@ -171,7 +175,7 @@ def _notes(variants: Sequence[VariantCost]) -> list[str]:
 
 def _figure(
     variants: Sequence[VariantCost],
-    cells: Sequence[dict[str, object]],
+    cells: Sequence[dict[str, Any]],
     found: MeasuredVariants,
 ) -> str | None:
     panels: list[tuple[str, Callable[[VariantCost], float | None]]] = [
@@ -212,13 +216,13 @@ def _figure(
 
 def _panel(
     axes: Axes, costs: Sequence[float | None], found: MeasuredVariants, looks: Sequence[Style]
-) -> list[object]:
+) -> list[Any]:
     """A dot for each run at its variant's cost, and a larger one for the median."""
     crowded = len(costs) > CROWDED
-    handles: list[object] = []
+    handles: list[Any] = []
     for cost, row, style in zip(costs, found.variants, looks, strict=True):
         marker = _SHAPES[style.shape % len(_SHAPES)]
-        look = {
+        look: dict[str, Any] = {
             "color": style.colour,
             "mfc": style.colour if style.dash == 0 else PAPER,
             "mew": 1.3,
@@ -227,16 +231,22 @@ def _panel(
         handles.append(handle)
         if cost is None:
             continue
-        small = {"ms": 2.5, "color": style.colour, "alpha": 0.6, "ls": "none"}
+        small: dict[str, Any] = {"ms": 2.5, "color": style.colour, "alpha": 0.6, "ls": "none"}
         axes.plot([cost] * len(row.values), row.values, "o", **small)
         axes.plot([cost] * len(row.missed), row.missed, "^", ms=4.5, mfc=PAPER, mec=style.colour)
         if row.median is not None:
             axes.plot([cost], [row.median], marker, ms=4 if crowded else 7, zorder=3, **look)
     known = [each for each in costs if each]
-    if known and min(known) > 0 and max(known) / min(known) > _WIDE_RANGE:
+    if known and max(known) / min(known) > _WIDE_RANGE:
         axes.set_xscale("log")
+        near = max(known) / min(known) < 100
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if near else (1.0,)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     if found.is_wide:
-        axes.set_yscale("log")
+        logarithmic(axes)
     axes.margins(0.1, 0.12)
     plain_axes(axes)
     return handles
