@@ -17,7 +17,8 @@ class Browser:
         own_read, its_write = os.pipe()
         its_read, own_write = os.pipe()
         arguments = [
-            str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
+            str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+            "--remote-debugging-pipe",
             f"--user-data-dir={folder}", "about:blank",
         ]  # fmt: skip
         self._process = subprocess.Popen(

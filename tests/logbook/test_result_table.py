@@ -32,25 +32,25 @@ def written(tmp_path_factory):
 
 def test_how_many_learnt_stands_before_their_median(written):
     table = written[1]["result"]
-    assert table.header == ["variant", "runs", "steps", "training loss", "held-out accuracy"]
+    assert table.header == ["variant", "training loss", "held-out accuracy", "runs", "steps"]
     assert [[cell.text for cell in row] for row in table.rows] == [
-        ["d_model 8", "5 finished", "60", "learnt 3 of 5: 0.012 [0.01, 0.013]",
-         "learnt 3 of 5: 0.92 [0.9, 0.93]"],
-        ["d_model 16", "5 finished", "60", "learnt 5 of 5: 0.012 [0.01, 0.014]",
-         "learnt 5 of 5: 0.92 [0.9, 0.94]"],
+        ["d_model 8", "learnt 3 of 5: 0.012 [0.01, 0.013]", "learnt 3 of 5: 0.92 [0.9, 0.93]",
+         "5 finished", "60"],
+        ["d_model 16", "learnt 5 of 5: 0.012 [0.01, 0.014]", "learnt 5 of 5: 0.92 [0.9, 0.94]",
+         "5 finished", "60"],
     ]  # fmt: skip
     assert (
-        "| d_model 8 | 5 finished | 60 | learnt 3 of 5"
+        "| d_model 8 | learnt 3 of 5: 0.012 [0.01, 0.013] | learnt 3 of 5"
         in (written[0].folder / "entry.md").read_text()
     )
 
 
 def test_every_run_is_a_dot_on_one_scale(written):
-    first, second = (row[4].strip for row in written[1]["result"].rows)
+    first, second = (row[2].strip for row in written[1]["result"].rows)
     assert first.count('<circle class="in"') == 3
     assert first.count('<circle class="out"') == 2
     assert second.count('<circle class="in"') == 5
-    assert written[1]["result"].scales[4] == "0.101 to 0.94"
+    assert written[1]["result"].scales[2] == "0.101 to 0.94"
     # 116 pixels with edges of 4: 0.101 is the lowest value, 0.94 the highest.
     assert 'cx="4"' in first
     assert 'cx="112"' in second

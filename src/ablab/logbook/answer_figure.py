@@ -128,7 +128,7 @@ def _against(
         logarithmic(axes)
     if setting.geometric:
         logarithmic(axes, "x")
-    intervals = _intervals(effects)
+    intervals, above = _intervals(effects), found.better == "higher"
     for place, line in enumerate(setting.lines):
         colour = PALETTE[place]
         points = [(setting.moved(x, place), row) for x, row in line.points]
@@ -144,8 +144,9 @@ def _against(
             if row is best and row.median is not None:
                 axes.plot([x], [row.median], "o", ms=15, mfc="none", mec=colour, mew=1.2)
                 axes.annotate(
-                    best_words(found), (x, row.median), (0, 10), textcoords="offset points",
-                    ha="center", va="bottom", fontsize=8,
+                    best_words(found), (x, row.median), (0, 10 if above else -10),
+                    textcoords="offset points", ha="center", va="bottom" if above else "top",
+                    fontsize=8,
                 )  # fmt: skip
     if found.cut is not None:
         axes.axhline(found.cut, color=SOFT, lw=0.8, ls="--", zorder=0)

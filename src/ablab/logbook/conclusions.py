@@ -171,7 +171,7 @@ def _variants(
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
         if run.run in readings:
-            groups.setdefault(names[str(run.variant)] or "base", []).append(run)
+            groups.setdefault(names[str(run.variant)], []).append(run)
 
     def of_run(run: str) -> str:
         text = pair_sentence(pairs[run]) if run in pairs else ""

@@ -122,12 +122,12 @@ def variant_costs(
     cells = [group[0].variant for group in groups.values()]
     names = short_names(cells)
     found = []
-    for name, cell, group in zip(names, cells, groups.values(), strict=True):
+    for name, group in zip(names, groups.values(), strict=True):
         mine = [costs[run.run] for run in group]
         flops = [each.flops for each in mine if each.flops is not None]
         found.append(
             VariantCost(
-                name=name if cell else "base",
+                name=name,
                 parameters=_median(run.n_params for run in group),
                 flops=_median(each.flops for each in flops),
                 tokens=_median(each.tokens for each in mine),

@@ -72,15 +72,12 @@ def result_table(
     for run in runs:
         groups.setdefault(str(run.variant), []).append(run)
     names = short_names([group[0].variant for group in groups.values()])
-    header, scales = ["variant", "runs", "steps"], ["", "", ""]
-    for title, found in measures:
-        header.append(title)
-        scales.append(_scale_words(found))
+    header = ["variant", *(title for title, _ in measures), "runs", "steps"]
+    scales = ["", *(_scale_words(found) for _, found in measures), "", ""]
     rows = []
     for place, (name, group) in enumerate(zip(names, groups.values(), strict=True)):
-        first = [Cell(name if groups and group[0].variant else "base")]
-        first += [Cell(_statuses(group)), Cell(_steps(group))]
-        rows.append(first + [_cell(found, found.variants[place]) for _, found in measures])
+        cells = [_cell(found, found.variants[place]) for _, found in measures]
+        rows.append([Cell(name), *cells, Cell(_statuses(group)), Cell(_steps(group))])
     return ResultTable(header, scales, rows)
 
 

@@ -78,7 +78,7 @@ def watched_variants(
         if place:  # the first variant's files have the plain names
             figures = [replace(found, file=f"{found.file}-{place + 1}") for found in figures]
         if figures:
-            result.append(WatchedVariant(names[place] if group[0].variant else "base", figures))
+            result.append(WatchedVariant(names[place], figures))
     return result
 
 
