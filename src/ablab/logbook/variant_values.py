@@ -19,6 +19,7 @@ from ablab.read.measures import is_step
 from ablab.store.store import ExperimentRecord
 from ablab.tasks.config import Direction
 
+_AS_PLANNED = ("finished", "stopped")
 _WIDE_RANGE = 30.0  # ratio of values above which an axis is logarithmic
 
 
@@ -147,7 +148,8 @@ def variant_values(record: ExperimentRecord, measure: str, frame: pl.DataFrame) 
         better = "lower"
     elif parsed.function in VALUES:
         better = parsed.direction or column_direction(record, parsed.column)
-    cut = None if is_step(parsed) else _cut(record, measure, frame, keys, better)
+    has_groups = parsed.function in VALUES
+    cut = _cut(record, measure, frame, keys, better) if has_groups else None
     rows = frame.to_dicts()
     groups = [list(each) for _, each in groupby(rows, lambda row: [row[key] for key in keys])]
     cells = [{key: group[0][key] for key in keys} for group in groups]
@@ -188,7 +190,7 @@ def _variant(
     values = tuple(row["value"] for row in rows if row["value"] is not None)
     missed = tuple(float(row["not_before"]) for row in rows if row["not_before"] is not None)
     reasons = [
-        row["status"] if row["status"] in ("diverged", "failed") else (row["reason"] or "no value")
+        (row["reason"] or "no value") if row["status"] in _AS_PLANNED else row["status"]
         for row in rows
         if row["value"] is None and row["not_before"] is None
     ]
