@@ -28,7 +28,7 @@ Modules:
 - ``result_table``: the table of results, with a dot for each run.
 - ``samples``: generated samples that were kept.
 - ``scales``: whether an axis is logarithmic.
-- ``statistic_sections``: selects the statistics, captures and incidents of an entry.
+- ``statistic_sections``: selects the statistics and incidents of an entry.
 - ``svg``: the style of static figures, and SVG output.
 - ``variant_curves``: the static figure of the variants' curves.
 - ``variant_sections``: the sections that compare variants.
