@@ -43,7 +43,7 @@ def test_findings_have_their_numbers(entry):
     assert "1 of 18 runs has spikes" in text
     assert "## Effects on leaves(log(10))" in text
     assert "halving model.d_model multiplies leaves(log(10)) by 1.98 [1.95, 2.01]" in text
-    assert "**model.d_model=8, model.n_heads=1**: log(10) until 29" in text
+    assert "**d_model 8, 1 head**: log(10) until 29" in text
 
 
 def test_expectations_stand_in_the_entry(entry):

@@ -33,7 +33,7 @@ def test_the_entry_holds_the_question_the_command_and_the_evidence(written):
     for part in (
         "Is <b>1 < 2</b> | still?",
         "ablab.run('little')",
-        "| train.lr |",
+        "| lr 0.001 |",
         "2 finished",
         "2 diverged",
         "figures/train_loss.svg",

@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 
 import polars as pl
@@ -38,6 +39,9 @@ def test_the_entry_draws_what_was_watched(lab):
     page = (folder / "index.html").read_text()
     assert "activation/blocks.*.attn.pattern/mean_entropy, as a heat map" in page
     assert "activation/blocks.0.attn.pattern of run" in page
+    assert re.search(
+        r"mean over \d+ samples, for 2 heads of block 0; run [0-9a-f]{12}, seed 0", page
+    )
     assert '<option value="activation/logits/mean_margin">' in page
     text = (folder / "entry.md").read_text()
     drawn = [

@@ -46,18 +46,22 @@ def test_damaged_metrics_give_no_verdict_and_no_effect(lab):
             ask(store, record)
 
 
+def watched_titles(content):
+    return [each.title for variant in content["watched"] for each in variant.figures]
+
+
 def test_an_entry_says_which_captures_and_records_are_damaged(lab):
     store = Store(lab)
     (record,) = store.experiments()
     runs = store.runs(record)
     sound = entry_content(store, record)
     assert not any(each["damaged"] for each in sound["incidents"])
-    assert not any("damaged" in title for title, *_ in sound["watched"])
+    assert not any("damaged" in title for title in watched_titles(sound))
     flip(lab / "captures" / runs[0].run / "20.safetensors", 0.9)
     record_of = min((lab / "flights").rglob("*.parquet"))
     flip(record_of, 0.5)
     found = entry_content(store, record)
-    (title,) = [title for title, *_ in found["watched"] if "damaged" in title]
+    (title,) = [title for title in watched_titles(found) if "damaged" in title]
     assert f"run {runs[0].run} after step 20" in title
     (incident,) = [each for each in incidents(store, runs) if each["damaged"]]
     assert incident["run"] == record_of.parent.name

@@ -4,6 +4,7 @@
 - ``outline``: an experiment without its variants, read without its modules and its data
 - ``cell_checker``, ``assign``: the cells of a grid, checked
 - ``source``: reads recipes, YAML files and mappings
+- ``definition_file``: a definition as a YAML file
 - ``header``, ``sizes``, ``grid``, ``overrides``: the name and seeds, sizes, axes, overrides
 - ``parts``, ``resolve``: checks task, model, training and statistics settings; epochs as steps
 - ``tree``: nested mappings with dotted keys, and the sources of their values

@@ -3,9 +3,11 @@
 Modules:
 
 - ``answer``: the first sentences of an entry, which answer its question.
+- ``answer_figure``: the key figure: the answer's measure, a dot for each run.
 - ``claims``: compares the claims of logbooks with our results.
 - ``colours``: colours, dashes and names of variants, for figures and the page.
 - ``conclusions``: the findings of an experiment, as sentences.
+- ``costs``: what each variant costs, beside the answer's measure.
 - ``draw``: draws a figure of one run by name.
 - ``drawn_curves``: selects the page's curves, at a resolution that bounds its size.
 - ``effect_figures``: figures of effects and interactions.
@@ -19,11 +21,17 @@ Modules:
 - ``mark_drawing``: draws the curve reader's findings on static figures.
 - ``marks``: readings as marks on curves.
 - ``notes``: the user's notes in an entry.
+- ``numeric_setting``: the numeric setting against which a measure is drawn.
 - ``page``: templates, scripts and the content security policy of pages.
 - ``plotdata``: curves as JSON for the interactive figure.
+- ``repeat``: what repeats an experiment: its definition as YAML, and a command.
+- ``result_table``: the table of results, with a dot for each run.
 - ``samples``: generated samples that were kept.
 - ``scales``: whether an axis is logarithmic.
-- ``statistic_sections``: selects the statistics, captures and incidents of an entry.
+- ``statistic_sections``: selects the statistics and incidents of an entry.
 - ``svg``: the style of static figures, and SVG output.
 - ``variant_curves``: the static figure of the variants' curves.
+- ``variant_sections``: the sections that compare variants.
+- ``variant_values``: a measure by variant, and how many runs learnt or got there.
+- ``watched``: figures of statistics and captures, by variant.
 """

@@ -37,6 +37,9 @@ class Answer:
         words: The measure in words.
         declared: Whether the experiment, its task or its expectations name the measure.
         negative: Why the result is negative: what was shown to make no difference that matters.
+        values: The measure of each run, as :func:`ablab.read.measures.measure_table` gives it; None
+            if it was not logged.
+        effects: The effects of the grid's settings on the measure; None without a grid.
     """
 
     state: State
@@ -45,6 +48,8 @@ class Answer:
     words: str
     declared: bool
     negative: list[str]
+    values: pl.DataFrame | None = None
+    effects: Effects | None = None
 
 
 def answer_measure(record: ExperimentRecord) -> str | None:
@@ -85,7 +90,8 @@ def find_answer(
 
     def answer(state: State, *sentences: str, negative: Sequence[str] = ()) -> Answer:
         said = [each for each in sentences if each]
-        return Answer(state, said, measure, made.words, declared is not None, list(negative))
+        known = declared is not None
+        return Answer(state, said, measure, made.words, known, list(negative), values, effects)
 
     open_runs = sum(run.status not in ENDED for run in runs)
     if open_runs:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablab.config import InputError
-from ablab.experiments.experiment import variant_label
+from ablab.experiments.short_names import short_names
 from ablab.logbook.answer import Answer, answer_measure, comparison_in_words, find_answer
 from ablab.read.curves import Reading
 from ablab.read.curves.numbers import number
@@ -39,8 +39,8 @@ class Conclusions:
 
     Attributes:
         readings: The reading of each run's training loss, by run id.
-        variants: For each variant, its label, its reading as text, and for each seed the run id,
-            the seed and the reading as text.
+        variants: For each variant, its short name, its reading as text, and for each seed the run
+            id, the seed and the reading as text.
         effects: The effects of the grid's settings, one item per measure.
         spikes: Explanations of the spikes of some runs.
         verdicts: The verdicts on expectations.
@@ -166,10 +166,12 @@ def _explanations(
 def _variants(
     runs: Sequence[RunRecord], readings: dict[str, Reading], pairs: dict[str, Together]
 ) -> list[tuple[str, str, list[tuple[str, int, str]]]]:
+    cells = [run.variant for run in runs]
+    names = dict(zip(map(str, cells), short_names(cells), strict=True))
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
         if run.run in readings:
-            groups.setdefault(variant_label(run.variant), []).append(run)
+            groups.setdefault(names[str(run.variant)], []).append(run)
 
     def of_run(run: str) -> str:
         text = pair_sentence(pairs[run]) if run in pairs else ""

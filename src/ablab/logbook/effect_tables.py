@@ -1,10 +1,12 @@
 """Effects in an entry: tables of comparisons, and their figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ablab.experiments.short_names import setting_name, short_keys
 from ablab.logbook.effect_figures import forest, small_multiples
 from ablab.read.effects import Comparison, Effects, robust_table, verdict_words
+from ablab.read.measure_words import measure_words
 from ablab.read.measured import shown
 
 _HEADER = ["setting", "value", "vs", "difference", "95% interval", "adjusted p", "seeds",
@@ -17,6 +19,7 @@ class EffectTable:
 
     Attributes:
         measure: The name of the measure.
+        words: The measure in words.
         base: The base values, as text.
         header: The header of both tables.
         factorial: Comparisons averaged over the other settings.
@@ -28,6 +31,7 @@ class EffectTable:
     """
 
     measure: str
+    words: str
     base: str
     header: list[str]
     factorial: list[list[str]]
@@ -42,13 +46,17 @@ def effect_table(found: Effects) -> EffectTable:
     if found.scale == "ratio":
         header[3] = "ratio"
     several = len(found.base) > 1
-    base = ", ".join(f"{key}={value}" for key, value in found.base.items())
+    short = short_keys(list(found.base))
+    base = ", ".join(
+        setting_name(short[key], value, not several) for key, value in found.base.items()
+    )
     return EffectTable(
         found.measure,
+        measure_words(found.measure),
         base,
         header,
-        [_row(each) for each in found.factorial],
-        [_row(each) for each in found.marginal] if several else [],
+        [_row(each, short) for each in found.factorial],
+        [_row(each, short) for each in found.marginal] if several else [],
         (found.missing, found.runs),
         robust_table(found.robust),
     )
@@ -66,10 +74,10 @@ def effect_drawings(effects: Sequence[Effects]) -> dict[str, str]:
     return drawings
 
 
-def _row(each: Comparison) -> list[str]:
+def _row(each: Comparison, short: Mapping[str, str]) -> list[str]:
     interval = each.interval
     return [
-        each.key,
+        short[each.key],
         str(each.value),
         str(each.reference),
         "" if each.difference is None else shown(each.difference),

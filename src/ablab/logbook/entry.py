@@ -10,7 +10,7 @@ import polars as pl
 from markdown_it import MarkdownIt
 
 from ablab.config.files import write_text_atomically
-from ablab.experiments.experiment import variant_label
+from ablab.experiments.short_names import short_names
 from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import find
 from ablab.logbook.drawn_curves import DRAWN, column_titles, drawn_curves, variant_costs
@@ -20,12 +20,13 @@ from ablab.logbook.marks import column_marks, curve_marks
 from ablab.logbook.notes import BEGIN, end_line, entry_notes, notes_are_whole
 from ablab.logbook.page import assets, templates
 from ablab.logbook.plotdata import plot_data
+from ablab.logbook.repeat import FILE, repeat
 from ablab.logbook.samples import shown_samples
-from ablab.logbook.statistic_sections import file_name, incidents, shown_columns, watched_figures
+from ablab.logbook.statistic_sections import incidents, shown_columns
 from ablab.logbook.variant_curves import curves
+from ablab.logbook.variant_sections import variant_sections
 from ablab.read.directions import column_direction
 from ablab.read.step_costs import step_costs
-from ablab.read.summary import summarise, table
 from ablab.store.digests import write_text_digested, write_texts_digested
 from ablab.store.metrics import (
     experiment_metrics,
@@ -64,7 +65,7 @@ def write_entry(store: Store, record: ExperimentRecord) -> Entry:
     name = store.entry_folder(record)
     folder = entry_path(store.path, name)
     content = entry_content(store, replace(record, entry=name))
-    figures = content["figures"] | content["watched_files"] | content["effect_figures"]
+    figures = content["figures"] | content["variant_files"] | content["effect_figures"]
     texts = {
         entry_path(store.path, folder.name, "figures", f"{name}.svg"): drawing
         for name, drawing in figures.items()
@@ -77,6 +78,7 @@ def write_entry(store: Store, record: ExperimentRecord) -> Entry:
     write_text_atomically(path, text)
     page = known.get_template("index.html.j2").render(content | {"assets": assets()})
     texts[entry_path(store.path, folder.name, "index.html")] = page
+    texts[entry_path(store.path, folder.name, FILE)] = content["repeat"].definition
     write_texts_digested(store, texts)
     found = json.dumps(content["findings"].digest())
     write_text_digested(store, entry_path(store.path, folder.name, "findings.json"), found)
@@ -97,21 +99,20 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         store, record, lambda names: unwatched_columns(names) + shown_columns(names)
     )
     runs = experiment_runs(store, record)
-    summaries = summarise(store, record)
-    header, rows = table(summaries)
     found = find(store, record, runs)
     grid = record.definition["grid"]
     drawn = drawn_curves(metrics, list(grid), partial(column_direction, record))
     cells = [run.variant for run in runs]
     marks = {"train_loss": curve_marks(runs, found.readings)}
     marks |= column_marks(store, record, runs, [name for name in DRAWN[1:] if name in drawn])
-    costs = variant_costs(runs, step_costs(store, record, runs))
+    costs = step_costs(store, record, runs)
     statistics = [name for name in drawn if name not in DRAWN]
     titles = column_titles(drawn)
-    watched = watched_figures(store, record, runs)
     notes, count = _notes(store, record)
-    return {
+    names = dict(zip(map(str, cells), short_names(cells), strict=True))
+    return variant_sections(store, record, runs, metrics, found, costs) | {
         "record": record,
+        "repeat": repeat(store, record),
         "date": record.created[:10],
         "size": record.definition.get("size"),
         "of_logbook": record.definition.get("logbook"),
@@ -119,8 +120,6 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "seeds": ", ".join(map(str, record.definition["seeds"])),
         "base": _base(record),
         "full": _full(store, runs),
-        "header": header,
-        "rows": rows,
         "statuses": _counted(runs),
         "troubles": [run for run in runs if run.status in ("diverged", "failed")],
         "restarts": _restarts(metrics, runs),
@@ -135,16 +134,14 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
             for column, each in drawn.items()
             if column not in statistics
         },
-        "watched": [(title, file_name(title), drawing) for title, drawing in watched.items()],
-        "watched_files": {file_name(title): drawing for title, drawing in watched.items()},
         "incidents": incidents(store, runs),
         "titles": titles,
-        "plot": plot_data(drawn, titles, record.levels, marks, cells, costs),
+        "plot": plot_data(drawn, titles, record.levels, marks, cells, variant_costs(runs, costs)),
         "notes": notes,
         "notes_html": MarkdownIt("commonmark", {"html": False}).render(notes),
         "notes_begin": BEGIN,
         "notes_end": end_line(count),
-        "run_ids": [(run.run, variant_label(run.variant), run.seed, run.status) for run in runs],
+        "run_ids": [(run.run, names[str(run.variant)], run.seed, run.status) for run in runs],
     }
 
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 _LAYER = re.compile(r"\bblocks\.(\d+)\.")
 _WIDE_RANGE = 30.0  # ratio of values above which an axis is logarithmic
-_POINTS = 400  # maximum number of points of a curve
+POINTS = 400
+"""The maximum number of points of a curve."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ def layer_table(
         pl.any_horizontal(pl.col(name).is_not_null() for name in columns)
     )
     rows = rows.group_by("step").agg(pl.col(columns).mean()).sort("step")
-    if rows.height > _POINTS:  # neighbouring steps share a point
-        size = -(-rows.height // _POINTS)
+    if rows.height > POINTS:  # neighbouring steps share a point
+        size = -(-rows.height // POINTS)
         rows = (
             rows.with_row_index("_at")
             .group_by(pl.col("_at") // size, maintain_order=True)

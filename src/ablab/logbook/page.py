@@ -11,7 +11,7 @@ from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictU
 from ablab.logbook.svg import themed
 
 # The order matters: each file uses definitions from the files before it.
-_SCRIPTS = ("data", "state", "scales", "marks", "plot", "hover", "controls", "main")
+_SCRIPTS = ("data", "state", "scales", "marks", "plot", "hover", "controls", "sections", "main")
 # Runs before anything is rendered, so that the static figures do not flash up.
 _FIRST = 'document.documentElement.className = "js";'
 
@@ -47,7 +47,10 @@ def assets(*more: str, connect: str = "'none'") -> dict[str, str]:
     read = {
         "uplot_js": folder.joinpath("uplot", "uPlot.iife.min.js").read_text(encoding="utf-8"),
         "uplot_css": folder.joinpath("uplot", "uPlot.min.css").read_text(encoding="utf-8"),
-        "page_css": folder.joinpath("page", "page.css").read_text(encoding="utf-8"),
+        "page_css": "".join(
+            folder.joinpath("page", f"{name}.css").read_text(encoding="utf-8")
+            for name in ("page", "sections")
+        ),
     }
     parts = [folder.joinpath("page", f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
     # All scripts share one scope and define no globals; without a figure, nothing runs.

@@ -10,7 +10,9 @@ from ablab.config import InputError, Problem
 from ablab.logbook.figure import figure
 from ablab.logbook.layers import spaced
 
-_STEPS, _HEADS = 5, 8  # maximum numbers shown
+_STEPS = 5  # maximum number shown
+MOST_HEADS = 8
+"""The maximum number of heads shown."""
 
 
 @figure("patterns", shows="capture", about="attention patterns as a grid of heads and steps")
@@ -34,7 +36,7 @@ def patterns(captures: Mapping[int, NDArray[np.float64]], name: str) -> Figure:
             )
         )
     shown = spaced(sorted(captures), _STEPS)
-    heads = min(first.shape[1], _HEADS)
+    heads = min(first.shape[1], MOST_HEADS)
     drawing = Figure(figsize=(0.8 + 1.15 * heads, 0.5 + 1.2 * len(shown)), layout="constrained")
     grid = drawing.subplots(len(shown), heads, squeeze=False)
     image = None

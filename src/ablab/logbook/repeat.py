@@ -1,0 +1,79 @@
+"""What repeats an experiment: its whole definition as a YAML file, and the command that runs it."""
+
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from ablab.experiments.definition_file import definition_yaml
+from ablab.store.expected import stamped
+from ablab.store.paths import LOGBOOK
+from ablab.store.store import ExperimentRecord, Store
+
+FILE = "experiment.yaml"
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """How to repeat an experiment.
+
+    Attributes:
+        definition: The text of ``experiment.yaml``.
+        command: The command that runs it, from the folder that contains the store; None before the
+            entry is written.
+        folder: The name of the store's folder.
+        modules: The import paths that the definition names, whose modules the file does not hold.
+    """
+
+    definition: str
+    command: str | None
+    folder: str
+    modules: list[str]
+
+
+def repeat(store: Store, record: ExperimentRecord) -> Repeat:
+    """How to repeat an experiment; ``record.entry`` names the folder of its entry."""
+    whole = whole_definition(store, record)
+    folder = store.path.resolve().name
+    command = None
+    if record.entry is not None:
+        path = f"{folder}/{LOGBOOK}/{record.entry}/{FILE}"
+        command = f"ablab run {shlex.quote(path)} --store {shlex.quote(folder)}"
+    about = f"All settings of {record.name} that were given, with the size applied."
+    if command is not None:
+        about += f"\nThe same runs again: {command}"
+    modules = sorted(_import_paths({key: whole.get(key) for key in _PARTS}))
+    return Repeat(definition_yaml(whole, about), command, folder, modules)
+
+
+_PARTS = ("task", "model", "train", "watch", "grid")
+
+
+def whole_definition(store: Store, record: ExperimentRecord) -> dict[str, Any]:
+    """A stored definition with the answer and the expectations that were written down later.
+
+    Expectations that were written after results existed say so.
+    """
+    whole = dict(record.definition)
+    if record.registration is not None and record.registration.answer is not None:
+        whole["answer"] = record.registration.answer
+    expected = list(whole.get("expect", []))
+    for each in stamped(store, record):
+        data = each.expectation.as_data()
+        if data not in expected:
+            expected.append(data | ({"after_results": True} if each.late else {}))
+    if expected:
+        whole["expect"] = expected
+    return whole
+
+
+def _import_paths(value: Any) -> set[str]:
+    """The texts ``module:name`` among the values and keys of plain data."""
+    if isinstance(value, dict):
+        return set().union(*(_import_paths(each) for each in (*value, *value.values())))
+    if isinstance(value, list | tuple):
+        return set().union(*map(_import_paths, value))
+    if not isinstance(value, str) or value.count(":") != 1:
+        return set()
+    module, _, name = value.partition(":")
+    parts = module.rpartition("/")[2].split(".")  # a statistic can name its reducer
+    return {value} if all(each.isidentifier() for each in [*parts, name]) else set()

@@ -1,0 +1,188 @@
+"""The table of results: a row for each variant, with every run of each measure as a dot."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import polars as pl
+
+from ablab.experiments.short_names import short_names
+from ablab.logbook.answer import Answer
+from ablab.logbook.variant_values import MeasuredVariants, VariantValues, variant_values
+from ablab.read.curves.numbers import number
+from ablab.read.measure_words import column_words
+from ablab.read.measured import Measured, measured_columns
+from ablab.read.summary import MEASURES, last_values
+from ablab.store.metrics import key_column
+from ablab.store.store import ExperimentRecord, RunRecord
+
+_WIDTH, _HEIGHT, _EDGE = 116, 12, 4  # of a strip of dots, in pixels
+_ENDED = ("finished", "stopped")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A measure of a variant.
+
+    Attributes:
+        value: The median and the range.
+        count: How many runs learnt or got there; empty if that does not apply.
+        strip: The runs as an inline SVG of dots; may be empty.
+    """
+
+    value: str
+    count: str = ""
+    strip: str = ""
+
+    @property
+    def text(self) -> str:
+        """The count and the value in one line."""
+        return ": ".join(each for each in (self.count, self.value) if each)
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """The results of all variants.
+
+    Attributes:
+        header: The titles of the columns.
+        scales: For each column, the range of its dots as text; empty without dots.
+        rows: The cells of each variant, in the grid's order.
+    """
+
+    header: list[str]
+    scales: list[str]
+    rows: list[list[Cell]]
+
+
+def result_table(
+    record: ExperimentRecord, runs: Sequence[RunRecord], metrics: pl.DataFrame, answer: Answer
+) -> ResultTable:
+    """The answer's measure and the final measures of each variant.
+
+    Args:
+        record: The experiment.
+        runs: Its runs.
+        metrics: A row for each run and step, with the columns of the final measures.
+        answer: The answer, with the values of its measure.
+    """
+    measures = _measures(record, runs, metrics, answer)
+    groups: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        groups.setdefault(str(run.variant), []).append(run)
+    names = short_names([group[0].variant for group in groups.values()])
+    header = ["variant", *(title for title, _ in measures), "runs", "steps"]
+    scales = ["", *(_scale_words(found) for _, found in measures), "", ""]
+    rows = []
+    for place, (name, group) in enumerate(zip(names, groups.values(), strict=True)):
+        cells = [_cell(found, found.variants[place]) for _, found in measures]
+        rows.append([Cell(name), *cells, Cell(_statuses(group)), Cell(_steps(group))])
+    return ResultTable(header, scales, rows)
+
+
+def _measures(
+    record: ExperimentRecord, runs: Sequence[RunRecord], metrics: pl.DataFrame, answer: Answer
+) -> list[tuple[str, MeasuredVariants]]:
+    """The measures that any run has, with their titles: that of the answer first."""
+    found = []
+    ends = last_values(metrics, {run.run: run.step for run in runs})
+    if answer.values is not None and answer.measure is not None:
+        plain = [f"final({name})" for name in MEASURES] + ["final(loss)", "final(accuracy)"]
+        mine = variant_values(record, answer.measure, answer.values)
+        if answer.measure not in plain and mine.all_values:
+            found.append((answer.words, mine))
+    frames = {name: _finals(runs, ends, name) for name in MEASURES}
+    if frames[MEASURES[-1]]["value"].equals(frames["eval_accuracy"]["value"]):
+        del frames[MEASURES[-1]]
+    for name, frame in frames.items():
+        values = variant_values(record, f"final({name})", frame)
+        if values.all_values:
+            found.append((column_words(name), values))
+    return found
+
+
+def _finals(
+    runs: Sequence[RunRecord], ends: dict[str, dict[str, float]], column: str
+) -> pl.DataFrame:
+    """A column at the end of each run that ended as planned, as a table of measured values."""
+    values = []
+    for run in runs:
+        value = ends.get(run.run, {}).get(column) if run.status in _ENDED else None
+        values.append(Measured(value, reason=None if value is not None else run.status))
+    keys = list(dict.fromkeys(key for run in runs for key in run.variant))
+    return pl.DataFrame(
+        {
+            **{key: key_column([run.variant.get(key) for run in runs]) for key in keys},
+            "seed": [run.seed for run in runs],
+            **measured_columns(values),
+            "status": pl.Series([run.status for run in runs], dtype=pl.String),
+        },
+        strict=False,
+    )
+
+
+def _cell(found: MeasuredVariants, row: VariantValues) -> Cell:
+    known = row.learnt or row.values
+    value = "" if not known else _spread(known)
+    if row.count is None and not found.has_missed:
+        return Cell(value, strip=strip(found, row))
+    done, total = row.count or (len(row.values), row.runs)
+    return Cell(value, f"{found.said} {done} of {total}", strip(found, row))
+
+
+def _spread(values: Sequence[float]) -> str:
+    """The median and the range."""
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{number(median(values))} [{low}, {high}]"
+
+
+def strip(found: MeasuredVariants, row: VariantValues) -> str:
+    """A variant's runs as dots on the scale of all variants, as an inline SVG; empty without any.
+
+    Open dots are runs that did not learn, arrows those that did not reach the step.
+    """
+    every = found.all_values
+    if not row.values and not row.missed:
+        return ""
+    wide = found.is_wide
+    low, high = min(every), max(every)
+
+    def x(value: float) -> str:
+        if high == low:
+            share = 0.5
+        elif wide:
+            share = math.log(value / low) / math.log(high / low)
+        else:
+            share = (value - low) / (high - low)
+        return f"{_EDGE + share * (_WIDTH - 2 * _EDGE):.1f}".removesuffix(".0")
+
+    middle = _HEIGHT // 2
+    learnt = row.values if row.learnt is None else row.learnt
+    rest = [] if row.learnt is None else [each for each in row.values if each not in row.learnt]
+    parts = [f'<path class="axis" d="M0 {middle}H{_WIDTH}"/>']
+    if row.median is not None:
+        parts.append(f'<path class="mid" d="M{x(row.median)} 0V{_HEIGHT}"/>')
+    parts += [f'<circle class="{name}" cx="{x(each)}" cy="{middle}" r="3"/>'
+              for name, values in (("in", learnt), ("out", rest)) for each in values]  # fmt: skip
+    parts += [f'<path class="out" d="M{x(each)} 2l4 4l-4 4z"/>' for each in row.missed]
+    return (
+        f'<svg class="strip" width="{_WIDTH}" height="{_HEIGHT}" aria-hidden="true">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _scale_words(found: MeasuredVariants) -> str:
+    """The ends of the strips' scale."""
+    low, high = number(min(found.all_values)), number(max(found.all_values))
+    return low if low == high else f"{low} to {high}{', log' if found.is_wide else ''}"
+
+
+def _statuses(runs: Sequence[RunRecord]) -> str:
+    statuses = [run.status for run in runs]
+    return ", ".join(f"{statuses.count(each)} {each}" for each in dict.fromkeys(statuses))
+
+
+def _steps(runs: Sequence[RunRecord]) -> str:
+    low, high = min(run.step for run in runs), max(run.step for run in runs)
+    return f"{high:,}" if low == high else f"{low:,} to {high:,}"

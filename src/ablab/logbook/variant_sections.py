@@ -1,0 +1,53 @@
+"""The sections of an entry that compare its variants: key figure, results, costs, statistics."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from ablab.logbook.answer_figure import answer_figure
+from ablab.logbook.conclusions import Conclusions
+from ablab.logbook.costs import cost_section
+from ablab.logbook.result_table import result_table
+from ablab.logbook.variant_values import variant_values
+from ablab.logbook.watched import watched_variants
+from ablab.read.step_costs import StepCosts
+from ablab.store.store import ExperimentRecord, RunRecord, Store
+
+
+def variant_sections(
+    store: Store,
+    record: ExperimentRecord,
+    runs: Sequence[RunRecord],
+    metrics: pl.DataFrame,
+    found: Conclusions,
+    costs: Mapping[str, StepCosts],
+) -> dict[str, Any]:
+    """The variables of these sections.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        runs: Its runs.
+        metrics: A row for each run and step, with the columns of the final measures.
+        found: The findings.
+        costs: The costs of a step of each run, by run id.
+    """
+    answer = found.answer
+    measured = None
+    if answer.values is not None and answer.measure is not None:
+        measured = variant_values(record, answer.measure, answer.values)
+    concluded = answer.state != "unfinished"
+    key = None if measured is None else answer_figure(measured, answer.effects, concluded=concluded)
+    cost = cost_section(runs, costs, measured)
+    watched = watched_variants(store, record, runs)
+    files = {each.file: each.drawing for variant in watched for each in variant.figures}
+    files |= {"key-figure": key.drawing} if key is not None else {}
+    files |= {"cost-figure": cost.drawing} if cost is not None and cost.drawing else {}
+    return {
+        "key_figure": key,
+        "result": result_table(record, runs, metrics, answer),
+        "cost": cost,
+        "watched": watched,
+        "variant_files": {name: drawing for name, drawing in files.items() if drawing},
+    }

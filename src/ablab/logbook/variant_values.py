@@ -1,0 +1,201 @@
+"""The values of a measure by variant: every seed, and how many runs learnt or got there."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import median
+from typing import Any
+
+import polars as pl
+
+from ablab.experiments.measures import VALUES, parse_measure
+from ablab.experiments.short_names import short_names
+from ablab.read.directions import column_direction
+from ablab.read.effects.results import gather
+from ablab.read.guessing import guessing_loss
+from ablab.read.measure_words import measure_words
+from ablab.read.measures import is_step
+from ablab.store.store import ExperimentRecord
+from ablab.tasks.config import Direction
+
+_AS_PLANNED = ("finished", "stopped")
+_WIDE_RANGE = 30.0  # ratio of values above which an axis is logarithmic
+
+
+@dataclass(frozen=True)
+class VariantValues:
+    """The values of one variant's runs.
+
+    Attributes:
+        name: What sets the variant apart.
+        keys: Its keys and values.
+        values: The values of the runs that have one.
+        missed: For each run that did not reach the measured step, the last step that it was looked
+            for.
+        lost: The number of runs without either, by the reason.
+        learnt: How many runs are in the better of two groups; None without two groups.
+    """
+
+    name: str
+    keys: dict[str, Any]
+    values: tuple[float, ...]
+    missed: tuple[float, ...]
+    lost: dict[str, int]
+    learnt: tuple[float, ...] | None
+
+    @property
+    def runs(self) -> int:
+        """The number of runs that ended with a value, or without having reached the step."""
+        return len(self.values) + len(self.missed)
+
+    @property
+    def median(self) -> float | None:
+        """The median; runs that did not reach the step count as later than all others.
+
+        None if there is none, or if it is one of those. Of runs that learnt and runs that did not,
+        it is the median of those that learnt, if there are any.
+        """
+        known = list(self.learnt or self.values)
+        known += [math.inf] * len(self.missed)
+        found = median(known) if known else math.inf
+        return found if math.isfinite(found) else None
+
+    @property
+    def count(self) -> tuple[int, int] | None:
+        """How many runs learnt or reached the step, and of how many; None if neither applies."""
+        if self.learnt is not None:
+            return len(self.learnt), self.runs
+        return (len(self.values), self.runs) if self.missed else None
+
+
+@dataclass(frozen=True)
+class MeasuredVariants:
+    """A measure of all variants.
+
+    Attributes:
+        measure: The measure.
+        words: The measure in words.
+        better: Which values are better; None if it is not declared.
+        steps: Whether it is a step, which a run may not have reached.
+        cut: The value between the two groups of runs; None without two groups.
+        variants: The variants, in the grid's order.
+    """
+
+    measure: str
+    words: str
+    better: Direction | None
+    steps: bool
+    cut: float | None
+    variants: list[VariantValues]
+
+    @property
+    def all_values(self) -> list[float]:
+        """All values, those of the steps up to which a run was looked at included."""
+        return [each for row in self.variants for each in (*row.values, *row.missed)]
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether an axis of the values should be logarithmic."""
+        known = self.all_values
+        return bool(known) and min(known) > 0 and max(known) / min(known) > _WIDE_RANGE
+
+    @property
+    def has_missed(self) -> bool:
+        """Whether some runs did not reach the measured step."""
+        return any(row.missed for row in self.variants)
+
+    @property
+    def said(self) -> str:
+        """What the counts count: ``reached``, ``learnt``, or the side of the cut."""
+        if self.has_missed:
+            return "reached"
+        return "learnt" if self.better is not None else f"below {self.cut:.3g}"
+
+    def best(self) -> VariantValues | None:
+        """The variant in which most runs learnt or got there, then with the best median.
+
+        None if it is not declared which values are better, or if two variants are equally good.
+        """
+        if self.better is None:
+            return None
+        rows = sorted(self.variants, key=self.rank)
+        if len(rows) < 2 or rows[0].median is None or self.rank(rows[0]) == self.rank(rows[1]):
+            return None
+        return rows[0]
+
+    def rank(self, row: VariantValues) -> tuple[float, float]:
+        """A key that sorts better variants first."""
+        share = 1.0 if row.count is None else row.count[0] / max(1, row.count[1])
+        value = row.median
+        if value is None:
+            return -share, math.inf
+        return -share, -value if self.better == "higher" else value
+
+
+def variant_values(record: ExperimentRecord, measure: str, frame: pl.DataFrame) -> MeasuredVariants:
+    """The values of a measure by variant.
+
+    Args:
+        record: The experiment.
+        measure: The measure.
+        frame: Its value for each run, as :func:`ablab.read.measures.measure_table` gives it.
+    """
+    parsed = parse_measure(measure)
+    keys = list(record.definition["grid"])
+    better: Direction | None = None
+    if is_step(parsed):
+        better = "lower"
+    elif parsed.function in VALUES:
+        better = parsed.direction or column_direction(record, parsed.column)
+    has_groups = parsed.function in VALUES
+    cut = _cut(record, measure, frame, keys, better) if has_groups else None
+    rows = frame.to_dicts()
+    groups = [list(each) for _, each in groupby(rows, lambda row: [row[key] for key in keys])]
+    cells = [{key: group[0][key] for key in keys} for group in groups]
+    variants = [
+        _variant(name, cell, group, cut, better)
+        for name, cell, group in zip(short_names(cells), cells, groups, strict=True)
+    ]
+    words = measure_words(parsed)
+    return MeasuredVariants(measure, words, better, is_step(parsed), cut, variants)
+
+
+def _cut(
+    record: ExperimentRecord,
+    measure: str,
+    frame: pl.DataFrame,
+    keys: Sequence[str],
+    better: Direction | None,
+) -> float | None:
+    """The value between runs that learnt and runs that did not; None without two groups."""
+    if frame.is_empty():
+        return None
+    if not keys:  # one cell
+        frame, keys = frame.with_columns(pl.lit("all").alias("variant")), ["variant"]
+    guessing = guessing_loss(record, parse_measure(measure))
+    found = gather(frame, keys, measure=measure, better=better, guessing=guessing)
+    if found.cut is None:
+        return None
+    return math.exp(found.cut) if found.scale == "ratio" else found.cut
+
+
+def _variant(
+    name: str,
+    keys: dict[str, Any],
+    rows: Sequence[dict[str, Any]],
+    cut: float | None,
+    better: Direction | None,
+) -> VariantValues:
+    values = tuple(row["value"] for row in rows if row["value"] is not None)
+    missed = tuple(float(row["not_before"]) for row in rows if row["not_before"] is not None)
+    reasons = [
+        (row["reason"] or "no value") if row["status"] in _AS_PLANNED else row["status"]
+        for row in rows
+        if row["value"] is None and row["not_before"] is None
+    ]
+    lost = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
+    learnt = None
+    if cut is not None:
+        learnt = tuple(each for each in values if (each > cut) == (better == "higher"))
+    return VariantValues(name, keys, values, missed, lost, learnt)

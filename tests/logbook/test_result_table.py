@@ -1,0 +1,86 @@
+"""The table of results on made-up curves: counts before medians, a dot for each run."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ablab.logbook.entry import entry_content, write_entry
+from tests.read.filled import fill, grid
+
+LEARNT = {8: (0, 2, 3), 16: (0, 1, 2, 3, 4)}  # the seeds that learn
+
+
+def curve(keys, seed, steps):
+    """Accuracy 0.9 + seed / 100 for runs that learn, else 0.1 + seed / 1000."""
+    learns = seed in LEARNT[keys["model.d_model"]]
+    accuracy = 0.9 + seed / 100 if learns else 0.1 + seed / 1000
+    return {
+        "train_loss": np.full(len(steps), 0.01 + seed / 1000 if learns else 2.3 + seed / 1000),
+        "eval_accuracy": np.where(steps % 10 == 0, accuracy, np.nan),
+    }
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    asked = grid(steps=60, seeds=5, answer="final(accuracy)")
+    asked["grid"] = {"model.d_model": [8, 16]}
+    store, record = fill(tmp_path_factory.mktemp("table") / "lab", asked, curve)
+    entry = write_entry(store, record)
+    return entry, entry_content(store, replace(record, entry=entry.folder.name))
+
+
+def test_how_many_learnt_stands_before_their_median(written):
+    table = written[1]["result"]
+    assert table.header == ["variant", "training loss", "held-out accuracy", "runs", "steps"]
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["d_model 8", "learnt 3 of 5: 0.012 [0.01, 0.013]", "learnt 3 of 5: 0.92 [0.9, 0.93]",
+         "5 finished", "60"],
+        ["d_model 16", "learnt 5 of 5: 0.012 [0.01, 0.014]", "learnt 5 of 5: 0.92 [0.9, 0.94]",
+         "5 finished", "60"],
+    ]  # fmt: skip
+    assert (
+        "| d_model 8 | learnt 3 of 5: 0.012 [0.01, 0.013] | learnt 3 of 5"
+        in (written[0].folder / "entry.md").read_text()
+    )
+
+
+def test_every_run_is_a_dot_on_one_scale(written):
+    first, second = (row[2].strip for row in written[1]["result"].rows)
+    assert first.count('<circle class="in"') == 3
+    assert first.count('<circle class="out"') == 2
+    assert second.count('<circle class="in"') == 5
+    assert written[1]["result"].scales[2] == "0.101 to 0.94"
+    # 116 pixels with edges of 4: 0.101 is the lowest value, 0.94 the highest.
+    assert 'cx="4"' in first
+    assert 'cx="112"' in second
+
+
+def test_the_sections_stand_in_their_order(written):
+    page = written[0].page.read_text()
+    names = ["<h1>", 'class="answer', 'class="key"', "<h2>Curves", "<h2>Result", "<h2>Effects",
+             "<h2>Readings", "<h2>Settings", "<h2>Environment"]  # fmt: skip
+    places = [page.index(name) for name in names]
+    assert places == sorted(places)
+    assert "<h2>Notes</h2>" not in page
+    assert "No notes yet" in page
+    text = (written[0].folder / "entry.md").read_text()
+    assert text.index("figures/key-figure.svg") < text.index("## Notes") < text.index("## Curves")
+    assert (written[0].folder / "figures" / "key-figure.svg").is_file()
+
+
+def test_notes_stand_below_the_answer(written):
+    text = (written[0].folder / "entry.md").read_text()
+    assert text.count("## Notes") == 1
+    assert text.index("## Notes") < text.index("## Result")
+
+
+def test_the_entry_is_repeated_from_its_own_file(written):
+    content = written[1]
+    assert content["repeat"].command is not None
+    assert content["repeat"].command.startswith("ablab run lab/logbook/2")
+    assert content["repeat"].command.endswith("-made-up/experiment.yaml --store lab")
+    file = written[0].folder / "experiment.yaml"
+    assert file.read_text() == content["repeat"].definition
+    assert content["repeat"].command in (written[0].folder / "entry.md").read_text()
+    assert content["repeat"].command in written[0].page.read_text()
