@@ -138,8 +138,9 @@ def derived_lengths(task: Mapping[str, Any]) -> tuple[int, int | None] | None:
     try:
         found = TASKS.find(kind, "task.kind").model_validate(dict(task))
         return found.input_length, found.source_length
-    except ValueError:  # settings of another release
-        return None
+    except ValueError:  # settings of another release, or with digests of its corpus
+        length = task.get("seq_len")
+        return (length, None) if isinstance(length, int) else None
 
 
 def derived_base(definition: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ _STYLE = {
 
 def figure_style() -> AbstractContextManager[None]:
     """A context for drawing and saving figures; the same data give the same bytes."""
-    style: AbstractContextManager[None] = mpl.rc_context(_STYLE)  # type: ignore[arg-type]
+    style: AbstractContextManager[None] = mpl.rc_context(_STYLE)
     return style
 
 

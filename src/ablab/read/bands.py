@@ -103,8 +103,9 @@ def bands(
                 .partition_by("seed", as_dict=True, maintain_order=True)
                 .items()
             ]
+            steps, values, low, high = _lists(found)
             label, restarts = variant_label(cell), went_back.get(number, [])
-            result.append(Band(cell, label, *_lists(found), restarts, seeds, len(seeds)))
+            result.append(Band(cell, label, steps, values, low, high, restarts, seeds, len(seeds)))
     return result
 
 

@@ -46,7 +46,7 @@ def step_costs(
         if record.registration is not None and run.run in places:
             task = record.registration.task(places[run.run])
         if task is not None and task.input_length is not None:
-            lengths = (task.input_length, task.source_length)
+            lengths: tuple[int, int | None] | None = (task.input_length, task.source_length)
         else:
             key = json.dumps(trajectory["task"], sort_keys=True)
             if key not in derived:
