@@ -4,11 +4,16 @@ Modules:
 
 - ``answer``: the first sentences of an entry, which answer its question.
 - ``claims``: compares the claims of logbooks with our results.
+- ``compare_experiments``: compares experiments: one table and shared axes.
+- ``compare_page``: writes the page of a comparison, with the user's conclusions.
+- ``compare_runs``: compares two runs.
+- ``comparison``: the parts of a comparison, and its curves.
 - ``conclusions``: the findings of an experiment, as sentences.
 - ``draw``: draws a figure of one run by name.
 - ``effect_figures``: figures of effects and interactions.
 - ``effect_tables``: tables of effects.
 - ``entry``: writes an entry.
+- ``experiment_differences``: differences between experiments, or why none is tested.
 - ``exports``: CSV, Parquet, TensorBoard and Weights & Biases.
 - ``figure``: the decorator and the registry of figures of a run.
 - ``figures``: the shipped figures of a run, one per file.
