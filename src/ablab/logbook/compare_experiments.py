@@ -36,6 +36,7 @@ from ablab.store.store import Store
 
 _COLOURED = 4  # with more settings, curves are told apart by experiment and name only
 _LISTED = 6  # so many values of a setting are listed
+_SAID = 2  # so many sentences of an answer; its entry has the others
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def compare_experiments(
         own = member.store is stores[0]
         entry = member.record.entry if own else None
         question = member.record.question
-        parts.append(Part(member.name, question, answer.sentences, entry, answer.state))
+        parts.append(Part(member.name, question, answer.sentences[:_SAID], entry, answer.state))
     findings = [*difference_sentences(found, measure, frames)]
     return Comparison(
         targets=list(names),
@@ -227,7 +228,8 @@ def _drawn(found: SideBySide) -> Drawn:
     table = pl.DataFrame({key: key_column([each[key] for each in cells]) for key in keys})
     cells = table.to_dicts()  # as they are in the frame
     table = table.with_row_index("_variant")
-    frames, marks = [], {}
+    frames: list[pl.DataFrame] = []
+    marks: dict[str, list[dict[str, Any]]] = {}
     for place, member in enumerate(found.members):
         mine = [at for at, each in enumerate(found.variants) if each.member == place]
         of_run = {run.run: at for at in mine for run in found.variants[at].runs}

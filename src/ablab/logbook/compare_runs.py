@@ -175,7 +175,7 @@ def _findings(first: ComparedRun, second: ComparedRun, differing: Sequence[str])
     step, one, other = apart
     return [
         f"{same}. Their training losses first differ by more than {100 * _APART:g}% at step "
-        f"{step:,}: {number(one)} vs {number(other)}."
+        f"{step:,}: {one:.6g} vs {other:.6g}."
     ]
 
 
@@ -217,7 +217,8 @@ def _drawn(runs: Sequence[ComparedRun], differing: Sequence[str]) -> Drawn:
         told = short_names([{key: each.settings.get(key) for key in differing} for each in runs])
         names = [f"{run} ({name})" for run, name in zip(names, told, strict=True)]
     cells = [{"run": name} for name in names]
-    frames, marks = [], {}
+    frames: list[pl.DataFrame] = []
+    marks: dict[str, list[dict[str, Any]]] = {}
     for each, cell in zip(runs, cells, strict=True):
         logged = drawn_columns(each.frame.columns)
         about = [pl.lit(cell["run"]).alias("run"), pl.lit(each.run.seed).alias("seed")]
