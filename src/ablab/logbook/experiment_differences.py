@@ -164,19 +164,19 @@ def _effects(
         for row in frames[variant.member].filter(pl.col("run").is_in(runs)).to_dicts():
             # A run of several experiments counts once on each side.
             rows.setdefault((repr(side), other, row["seed"]), row | {"_side": side, "_at": other})
-    kept = list(rows.values())
-    if not any(row["value"] is not None or row["not_before"] is not None for row in kept):
+    every = list(rows.values())
+    if not any(row["value"] is not None or row["not_before"] is not None for row in every):
         return None
-    named = {key: key_column([row["_side"] for row in kept])}
+    named = {key: key_column([row["_side"] for row in every])}
     keys = [key]
-    if len({row["_at"] for row in kept}) > 1:
-        named["variant"] = key_column([row["_at"] for row in kept])
+    if len({row["_at"] for row in every}) > 1:
+        named["variant"] = key_column([row["_at"] for row in every])
         keys.append("variant")
     columns = ("seed", "value", "not_before", "reason", "status")
     types = {"value": pl.Float64, "not_before": pl.Int64, "reason": pl.String}
     frame = pl.DataFrame(
         named
-        | {name: pl.Series([row[name] for row in kept], dtype=types.get(name)) for name in columns}
+        | {name: pl.Series([row[name] for row in every], dtype=types.get(name)) for name in columns}
     )
     record = found.members[0].record
     try:

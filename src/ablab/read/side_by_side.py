@@ -153,15 +153,15 @@ def side_by_side(members: Sequence[Member]) -> SideBySide:
 
 def independent(cells: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
     """The keys, in order, without those whose values follow from the keys before them."""
-    kept: list[str] = []
+    chosen: list[str] = []
     for key in keys:
         seen: dict[tuple[str, ...], str] = {}
         for cell in cells:
             value = repr(cell.get(key))
-            if seen.setdefault(tuple(repr(cell.get(each)) for each in kept), value) != value:
-                kept.append(key)
+            if seen.setdefault(tuple(repr(cell.get(each)) for each in chosen), value) != value:
+                chosen.append(key)
                 break
-    return kept
+    return chosen
 
 
 def settings_of_run(store: Store, record: ExperimentRecord, run: RunRecord) -> dict[str, Any]:
