@@ -99,6 +99,31 @@ def test_several_settings_that_differ_together_are_told(tmp_path):
     assert found.findings[1].startswith("experiment two vs experiment one: ")
 
 
+def test_grids_over_one_setting_are_one_grid_together(tmp_path):
+    path = tmp_path / "lab"
+    fill(path, asked("narrow", widths=(8, 16)), planted(0.5))
+    fill(path, asked("wider", widths=(16, 32)), planted(0.5))
+    found = compare(Store(path), Request(("narrow", "wider"), "final(train_loss)"))
+    assert found.findings[0] == "5 runs belong to more than one of the experiments."
+    assert found.findings[1].startswith("d_model 16 vs d_model 8: final training loss is ")
+    assert "higher by 0.1" in found.findings[1]
+    assert found.findings[2].startswith("d_model 32 vs d_model 8: ")
+
+
+def test_runs_that_did_not_learn_are_counted_first(tmp_path):
+    """Two of five runs stay at the loss of guessing a digit, log 10."""
+
+    def curve(keys, seed, steps):
+        return np.full(len(steps), np.log(10) if seed < 2 else 0.1)
+
+    path = tmp_path / "lab"
+    fill(path, asked("some", widths=(8,)), curve)
+    fill(path, asked("all", lr=1e-2, widths=(8,)), planted(0.3))
+    found = compare(Store(path), Request(("some", "all"), "final(train_loss)"))
+    assert found.tables[0].rows[0][-1] == "learnt 3 of 5: 0.1"
+    assert found.tables[0].rows[1][-1] == "0.302 [0.3, 0.304]"
+
+
 def test_losses_of_different_tasks_are_not_tested(tmp_path):
     path = tmp_path / "lab"
     fill(path, asked("two-digits"), planted(0.5))
