@@ -31,7 +31,7 @@ def test_the_commands_work_as_written(folder, monkeypatch):
     monkeypatch.setenv("ABLAB_STORE", "lab")
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line, comments=True) for line in lines if line.startswith("ablab ")]
-    assert len(commands) == 15
+    assert len(commands) == 16
     for _, *arguments in commands:
         code, out, err = run_command(*arguments)
         assert code == 0, f"{arguments}: {err}"

@@ -22,6 +22,7 @@ READING = {
     "expect": [["expect", "EXPERIMENT"], ["expect", "norms", "final(train_loss) > 1"]],
     "claims": [["claims"], ["claims", "stranger.yaml", "--json"]],
     "effects": [["effects", "EXPERIMENT"], ["effects", "EXPERIMENT", "--json"]],
+    "compare": [["compare", "module", "norms"], ["compare", "module", "outside", "--json"]],
     "figure": [["figure", "RUN"],
                ["figure", "RUN", "train_loss", "--out", "out.svg"]],
     "logbook": [["logbook", "outside"], ["logbook"]],

@@ -11,6 +11,7 @@ from ablab.cli import check, data, doctor, logbook, plan, show, train
 from ablab.cli.analyses import analyses
 from ablab.cli.claims import claims
 from ablab.cli.common import echo, say
+from ablab.cli.compare import compare
 from ablab.cli.effects import effects
 from ablab.cli.export import export, figure
 from ablab.cli.generate import generate
@@ -67,6 +68,7 @@ for _command in (
     expect,
     claims,
     effects,
+    compare,
     analyses,
     replay,
     generate,

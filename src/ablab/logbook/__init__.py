@@ -6,6 +6,10 @@ Modules:
 - ``answer_figure``: the key figure: the answer's measure, a dot for each run.
 - ``claims``: compares the claims of logbooks with our results.
 - ``colours``: colours, dashes and names of variants, for figures and the page.
+- ``compare_experiments``: compares experiments: one table and shared axes.
+- ``compare_page``: writes the page of a comparison, with the user's conclusions.
+- ``compare_runs``: compares two runs.
+- ``comparison``: the parts of a comparison, and its curves.
 - ``conclusions``: the findings of an experiment, as sentences.
 - ``costs``: what each variant costs, beside the answer's measure.
 - ``draw``: draws a figure of one run by name.
@@ -13,6 +17,7 @@ Modules:
 - ``effect_figures``: figures of effects and interactions.
 - ``effect_tables``: tables of effects.
 - ``entry``: writes an entry.
+- ``experiment_differences``: differences between experiments, or why none is tested.
 - ``exports``: CSV, Parquet, TensorBoard and Weights & Biases.
 - ``figure``: the decorator and the registry of figures of a run.
 - ``figures``: the shipped figures of a run, one per file.

@@ -11,6 +11,9 @@ from ablab.store.digests import read_text_digested, write_texts_digested
 from ablab.store.paths import LOGBOOK, entry_path, inside
 from ablab.store.store import ExperimentRecord, Store
 
+COMPARISON = "compare.json"
+"""The file that says what the page of a comparison compares."""
+
 
 def write_logbook(store: Store) -> Path:
     """Writes ``LOGBOOK.md`` with all entries, newest first; returns its path."""
@@ -46,7 +49,27 @@ def listing(store: Store) -> dict[str, Any]:
                 "notes": len(store.notes(record.id)),
             }
         )
-    return {"entries": entries, "calibration": _shown(calibration(verdicts))}
+    return {
+        "entries": entries,
+        "comparisons": _comparisons(store),
+        "calibration": _shown(calibration(verdicts)),
+    }
+
+
+def _comparisons(store: Store) -> list[dict[str, Any]]:
+    """The comparisons that were written, by folder; a damaged one says so."""
+    found = []
+    for path in sorted((store.path / LOGBOOK).glob(f"*/{COMPARISON}")):
+        folder = path.parent.name
+        try:
+            own = inside(store.path, LOGBOOK, folder, COMPARISON)
+            about = json.loads(read_text_digested(store, own))
+            shown = {name: about[name] for name in ("title", "findings", "command")}
+        except (ValueError, KeyError, TypeError):
+            told = "The description of this comparison is damaged; `ablab compare` writes it again."
+            shown = {"title": folder, "findings": [told], "command": "ablab compare …"}
+        found.append({"folder": folder, **shown})
+    return found
 
 
 def _digest(store: Store, record: ExperimentRecord) -> dict[str, Any]:

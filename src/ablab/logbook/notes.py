@@ -1,5 +1,7 @@
 """An entry's notes: the user's own text, which rewriting the entry never changes.
 
+The conclusions of a comparison, in ``compare.md``, are kept in the same way.
+
 The notes are in ``entry.md`` between two comment lines, where users may edit them. When the entry
 is rewritten, the text between these lines is preserved byte for byte. The second line counts the
 notes added by ``ablab note``, so that each of them is inserted only once.
@@ -15,7 +17,7 @@ _EARLIER = (  # what earlier releases wrote instead
 )
 _BEGIN = re.compile(f"{re.escape(BEGIN)}|{re.escape(_EARLIER)}")
 _END = re.compile(r"<!-- End of the notes(?:; (\d+) by ablab note)?\. -->")
-_HEADING = re.compile(r"^## Notes[ \t]*\r?\n", re.MULTILINE)
+_HEADING = re.compile(r"^## (?:Notes|Conclusions)[ \t]*\r?\n", re.MULTILINE)
 _NEXT = re.compile(r"^## ", re.MULTILINE)
 
 Note = tuple[str, str]  # (time, text)
@@ -38,7 +40,7 @@ def entry_notes(entry: Path | None, stored: Sequence[Note]) -> str:
     if notes is None:
         notes, count = "", 0
     for when, words in stored[count:]:
-        notes = _with_note(notes, when, words)
+        notes = with_note(notes, when, words)
     return notes
 
 
@@ -79,7 +81,7 @@ def _split(text: str) -> tuple[str | None, int]:
     return (rest[: following.start()] if following else rest), 10**9
 
 
-def _with_note(notes: str, when: str, text: str) -> str:
+def with_note(notes: str, when: str, text: str) -> str:
     """The notes with another one appended, as a paragraph with its time."""
     if notes and not notes.endswith("\n"):
         notes += "\n"

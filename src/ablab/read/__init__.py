@@ -22,6 +22,7 @@ Modules:
 - ``rank_tests``: tests of steps that some runs did not reach.
 - ``readings``: readings of stored runs, cached in the index.
 - ``samples``: predictions on held-out samples, and generated text.
+- ``side_by_side``: several experiments with the settings that differ between them.
 - ``spikes``: explains spikes and suggests a test.
 - ``statistics``: statistics for few seeds.
 - ``step_costs``: tokens, seconds and arithmetic of a step of each run.

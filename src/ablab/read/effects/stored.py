@@ -50,12 +50,12 @@ def experiment_effects(
     keys = list(record.definition["grid"])
     levels = {key: frame[key].unique(maintain_order=True).to_list() for key in keys}
     base = base_values(_known_base(record), levels)
-    better = _better(record, asked)
+    better = better_values(record, asked)
     guessing = guessing_loss(record, parse_measure(asked))
     return effects(frame, keys, of, base, scale, margin, asked, better=better, guessing=guessing)
 
 
-def _better(record: ExperimentRecord, text: str) -> Better | None:
+def better_values(record: ExperimentRecord, text: str) -> Better | None:
     """Which values of a measure are better, as declared; None if they are not."""
     measure = parse_measure(text)
     if is_step(measure):
