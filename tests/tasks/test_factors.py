@@ -129,7 +129,9 @@ def test_thirds_of_a_long_sequence() -> None:
 )
 def test_sums_and_differences_that_wrap(operation: str, labels: list[int]) -> None:
     task = Modular(ModularConfig(operation=operation, p=11))
-    batch = batch_of(task, ["2 3 =", "5 6 =", "10 10 =", "4 1 ="], ["0"] * 4)  # answers do not matter
+    batch = batch_of(
+        task, ["2 3 =", "5 6 =", "10 10 =", "4 1 ="], ["0"] * 4
+    )  # answers do not matter
     assert labels_of(task, batch) == {"wraps": labels}
 
 

@@ -123,9 +123,9 @@ class AdditionConfig(TaskConfig):
 
         - ``carry_into_D``: whether there is a carry into digit D of the answer, counted from the
           right (D ≥ 1). It applies to the position of that digit alone.
-        - ``cascade``: the number of places that the carry into a digit has come. 0: no carry. 1: the
-          place to the right produces it. 2: that place has a digit sum of base - 1, and passes on
-          the carry of the next, and so on. It applies to all digits but the last.
+        - ``cascade``: the number of places that the carry into a digit has come. 0: no carry. 1:
+          the place to the right produces it. 2: that place has a digit sum of base - 1 and passes
+          on the carry of the next, and so on. It applies to all digits but the last.
         """
         carried = sorted(digit for digit in self.digits if digit)
         found = {f"carry_into_{digit}": NO_YES for digit in carried}

@@ -15,6 +15,7 @@ from ablab.model.build import build_model
 from ablab.tasks.base import Batch, Task
 from ablab.tasks.random import Stream, words
 from ablab.train.batches import Batches
+from ablab.train.by_factor import Group
 from ablab.train.collector import StatisticsCollector
 from ablab.train.compiled_gradients import make_gradients
 from ablab.train.config import LossConfig
@@ -380,13 +381,16 @@ class Stack:
         """Draws the batches and dropout words of a step, with the leading axes (1, R, B)."""
         return self._prefetcher.draw(step, 1)
 
-    def evaluate(self, batch: Batch, chunk: int | None = None) -> dict[str, NDArray[np.float64]]:
+    def evaluate(
+        self, batch: Batch, chunk: int | None = None, groups: Sequence[Group] = ()
+    ) -> dict[str, NDArray[np.float64]]:
         """The loss and the task's measures on a held-out batch, by name, (R,) each.
 
         Args:
             batch: Arrays with the leading axis B.
             chunk: Samples per call; by default the size of a training batch, or a few thousand
                 tokens if that is more.
+            groups: Tokens of the batch whose loss and accuracy are wanted as well.
         """
         chunk = chunk or max(self.config.batch_size, _EVALUATED_TOKENS // batch.tokens.shape[-1])
         own, precision = self.config.precision, self.config.evaluation_precision
@@ -396,5 +400,5 @@ class Stack:
         theta = self.theta.to(DTYPES[precision])
         with products_during(self.device, precision, own):
             return evaluate_runs(
-                objective, self.layout, theta, batch, chunk, self.evaluates_together
+                objective, self.layout, theta, batch, chunk, self.evaluates_together, groups
             )
