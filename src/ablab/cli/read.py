@@ -27,6 +27,7 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
     """
     from ablab.config import InputError, Problem, visible
     from ablab.experiments.experiment import variant_label
+    from ablab.read.by_factor import by_factor, factor_sentences
     from ablab.read.curves.sentences import (
         group_pair_sentence,
         group_sentence,
@@ -59,6 +60,7 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
         if run.run in found and column == "train_loss"
     }
     pairs = experiment_pairs(opened, record, runs) if column in COLUMNS else {}
+    factors = factor_sentences(by_factor(opened, record), runs) if column in COLUMNS else {}
     groups: dict[str, list[Any]] = {}
     for run in runs:
         if run.run in found:
@@ -93,8 +95,9 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
                     {
                         "variant": members[0].variant,
                         "sentence": group_sentence([found[run.run] for run in members]),
+                        "by_factor": factors.get(label, []),
                     }
-                    for members in groups.values()
+                    for label, members in groups.items()
                 ],
             }
         )
@@ -108,6 +111,8 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
             both = group_pair_sentence([pairs[run.run] for run in members if run.run in pairs])
             if both:
                 _say(f"    {both}")
+        for each in factors.get(label, ()):
+            _say(f"  {each}")
         for run in members:
             _say(f"  seed {run.seed} ({run.run}): {sentence(found[run.run])}")
             if run.run in pairs and pairs[run.run].anything:

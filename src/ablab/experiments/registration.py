@@ -33,6 +33,8 @@ class TaskRecord(Config):
     """How tokens are shown; None if the task does not say."""
     answer: str | None = None
     """The measure that questions about the task are about; None if the task does not say."""
+    factors: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """The factors of the task's samples: the names of the values of each, in their order."""
 
     def direction_of(self, column: str) -> Direction | None:
         """Which values of a metrics column are better; None if the task does not declare it.
@@ -141,6 +143,7 @@ def _task(task: TaskConfig) -> TaskRecord:
         directions=dict(task.measure_directions),
         vocabulary=task.vocabulary_record,
         answer=task.answer,
+        factors=task.factors,
     )
 
 

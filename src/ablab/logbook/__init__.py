@@ -10,6 +10,7 @@ Modules:
 - ``effect_tables``: tables of effects.
 - ``entry``: writes an entry.
 - ``exports``: CSV, Parquet, TensorBoard and Weights & Biases.
+- ``factor_section``: loss and accuracy by the factors of samples.
 - ``figure``: the decorator and the registry of figures of a run.
 - ``figures``: the shipped figures of a run, one per file.
 - ``layers``: groups the statistics of a model's layers.

@@ -14,6 +14,7 @@ from ablab.experiments.experiment import variant_label
 from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import find
 from ablab.logbook.effect_tables import effect_drawings, effect_table
+from ablab.logbook.factor_section import factor_section
 from ablab.logbook.listing import write_logbook
 from ablab.logbook.marks import curve_marks
 from ablab.logbook.notes import BEGIN, end_line, entry_notes, notes_are_whole
@@ -71,6 +72,7 @@ def write_entry(store: Store, record: ExperimentRecord) -> Entry:
     folder = entry_path(store.path, name)
     content = entry_content(store, replace(record, entry=name))
     figures = content["figures"] | content["watched_files"] | content["effect_figures"]
+    figures |= content["factor_files"]
     texts = {
         entry_path(store.path, folder.name, "figures", f"{name}.svg"): drawing
         for name, drawing in figures.items()
@@ -112,6 +114,7 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     statistics = [name for name in drawn if name not in DRAWN]
     titles = column_titles(drawn)
     watched = watched_figures(store, record, runs)
+    factors = factor_section(store, record, runs)
     notes, count = _notes(store, record)
     return {
         "record": record,
@@ -140,6 +143,8 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         },
         "watched": [(title, file_name(title), drawing) for title, drawing in watched.items()],
         "watched_files": {file_name(title): drawing for title, drawing in watched.items()},
+        "factors": factors,
+        "factor_files": {each.file: each.drawing for each in factors if each.drawing},
         "incidents": incidents(store, runs),
         "titles": titles,
         "plot": plot_data(drawn, titles, record.levels, marks, [run.variant for run in runs]),

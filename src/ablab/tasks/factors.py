@@ -17,6 +17,7 @@ DOES_NOT_APPLY = -1
 MAX_VALUES = 64  # each value is a column of the metrics for every measure
 _FACTOR = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _VALUE = re.compile(r"[\w-]+", re.ASCII)
+_COLUMN = re.compile(rf"(eval_\w+)/({_FACTOR.pattern})\.({_VALUE.pattern})", re.ASCII)
 
 NO_YES = ("no", "yes")
 
@@ -52,6 +53,15 @@ def check_factors(factors: Mapping[str, tuple[str, ...]]) -> None:
 def column_suffix(factor: str, value: str) -> str:
     """What the name of a measure is followed by in a column: ``/FACTOR.VALUE``."""
     return f"/{factor}.{value}"
+
+
+def factor_and_value(column: str) -> tuple[str, str, str] | None:
+    """The measure, the factor and the value of a column of the metrics; None if it has none.
+
+    ``eval_loss/cascade.2`` is ``("eval_loss", "cascade", "2")``.
+    """
+    found = _COLUMN.fullmatch(column)
+    return None if found is None else (found[1], found[2], found[3])
 
 
 def octaves(largest: int, first: int = 0) -> tuple[str, ...]:

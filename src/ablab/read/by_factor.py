@@ -1,0 +1,185 @@
+"""Which values of a factor are learnt first, and where the held-out loss is."""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from ablab.config.wording import counted
+from ablab.experiments.experiment import variant_label
+from ablab.read.measure_words import column_words
+from ablab.read.measures import ENDED
+from ablab.store.metrics import experiment_metrics
+from ablab.store.store import ExperimentRecord, RunRecord, Store
+from ablab.tasks.factors import factor_and_value
+
+MEASURES = ("eval_loss", "eval_accuracy")
+LEARNT = 0.9
+"""The held-out accuracy from which on a value counts as learnt."""
+FEWEST = 10  # evaluations; with fewer, the order in which values are learnt is not clear
+
+
+@dataclass(frozen=True)
+class FactorColumns:
+    """The columns of a measure by the values of a factor.
+
+    Attributes:
+        measure: The column of the measure, such as ``eval_loss``.
+        factor: The name of the factor.
+        columns: The column of each value, by its name, in the order of the values.
+    """
+
+    measure: str
+    factor: str
+    columns: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ByFactor:
+    """An experiment's held-out measures by factor.
+
+    Attributes:
+        factors: The columns, by factor and measure.
+        frame: A row for each run and step that was evaluated, with ``run``, ``step`` and the
+            columns.
+    """
+
+    factors: list[FactorColumns]
+    frame: pl.DataFrame
+
+
+def by_factor(store: Store, record: ExperimentRecord) -> ByFactor:
+    """The held-out loss and accuracy of an experiment's runs by factor.
+
+    Args:
+        store: The store.
+        record: The experiment.
+    """
+
+    def choose(names: list[str]) -> list[str]:
+        found = {name: factor_and_value(name) for name in names}
+        return [name for name, part in found.items() if part and part[0] in MEASURES]
+
+    frame = experiment_metrics(store, record, choose)
+    columns = choose(frame.columns)
+    if columns:
+        frame = frame.filter(pl.any_horizontal(pl.col(columns).is_not_null()))
+    known = record.registration
+    order: dict[str, list[str]] = {}
+    for task in () if known is None else known.tasks:
+        for factor, values in task.factors.items():
+            own = order.setdefault(factor, [])
+            own += [value for value in values if value not in own]
+    return ByFactor(factor_columns(columns, order), frame.select("run", "step", *columns))
+
+
+def factor_columns(
+    columns: Iterable[str], order: Mapping[str, Sequence[str]]
+) -> list[FactorColumns]:
+    """Columns by factor and measure.
+
+    Args:
+        columns: The names of columns; others than those of factors are left out.
+        order: The values of factors, in their order; others follow.
+    """
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for column in columns:
+        part = factor_and_value(column)
+        if part is not None:
+            found.setdefault((part[1], part[0]), {})[part[2]] = column
+    factors = list(order) + [factor for factor, _ in found if factor not in order]
+    made = []
+    for factor, measure in sorted(found, key=lambda key: (factors.index(key[0]), key[1])):
+        values = list(order.get(factor, ()))
+        own = found[factor, measure]
+        places = {value: values.index(value) if value in values else len(values) for value in own}
+        columns_of = {value: own[value] for value in sorted(own, key=places.__getitem__)}
+        made.append(FactorColumns(measure, factor, columns_of))
+    return sorted(made, key=lambda each: (factors.index(each.factor), MEASURES.index(each.measure)))
+
+
+def factor_sentences(found: ByFactor, runs: Sequence[RunRecord]) -> dict[str, list[str]]:
+    """What is learnt first, or where the loss is, for each factor, by the label of the variant.
+
+    Only runs that have ended count. For a factor of which a value is learnt (its accuracy reaches
+    ``LEARNT``), the steps at which its values are learnt; for others, the final losses.
+
+    Args:
+        found: The measures by factor.
+        runs: The runs.
+    """
+    groups: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        if run.status in ENDED and run.status != "failed":
+            groups.setdefault(variant_label(run.variant), []).append(run)
+    accuracies = {e.factor: e for e in found.factors if e.measure == "eval_accuracy"}
+    losses = [each for each in found.factors if each.measure == "eval_loss"]
+    frames = {str(run): part for (run,), part in found.frame.group_by("run", maintain_order=True)}
+    result = {}
+    for label, members in groups.items():
+        mine = [frames[run.run].sort("step") for run in members if run.run in frames]
+        sentences = []
+        for each in losses if len(mine) == len(members) else []:
+            accuracy = accuracies.get(each.factor)
+            said = None if accuracy is None else _learnt(accuracy, mine)
+            sentences.append(said or _final(each, mine))
+        if kept := [sentence for sentence in sentences if sentence]:
+            result[label] = kept
+    return result
+
+
+def _learnt(accuracy: FactorColumns, frames: Sequence[pl.DataFrame]) -> str | None:
+    """The steps at which the values are learnt; None if none is, or that is not clear."""
+    if len(accuracy.columns) < 2 or min(frame.height for frame in frames) < FEWEST:
+        return None
+    first = {
+        value: [_first(frame, column) for frame in frames]
+        for value, column in accuracy.columns.items()
+    }
+    if not any(step is not None for steps in first.values() for step in steps):
+        return None
+    last = min(int(frame["step"].max()) for frame in frames)  # type: ignore[arg-type]
+    whole = {value: steps for value, steps in first.items() if None not in steps}
+    middle = {value: statistics.median(s for s in steps if s is not None)
+              for value, steps in whole.items()}  # fmt: skip
+    parts = [f"{value} at step {middle[value]:g}" for value in sorted(middle, key=middle.get)]  # type: ignore[arg-type]
+    if middle and len(middle) == len(first) and len(set(middle.values())) == 1:
+        parts = [f"all values at step {next(iter(middle.values())):g}"]
+    for value, steps in first.items():
+        reached = len(steps) - steps.count(None)
+        if value not in whole and reached:
+            parts.append(f"{value} in {reached} of {counted(len(steps), 'seed')}")
+        elif value not in whole:
+            parts.append(f"{value} not by step {last}")
+    seeds = f" (median of {len(frames)} seeds)" if len(frames) > 1 and middle else ""
+    return (
+        f"by {accuracy.factor}, the {column_words(accuracy.measure)} reaches {LEARNT:.0%}: "
+        f"{', '.join(parts)}{seeds}"
+    )
+
+
+def _first(frame: pl.DataFrame, column: str) -> int | None:
+    """The first step at which a value is learnt; None if it is not."""
+    reached = frame.filter(pl.col(column) >= LEARNT)
+    return int(reached["step"][0]) if reached.height else None
+
+
+def _final(loss: FactorColumns, frames: Sequence[pl.DataFrame]) -> str | None:
+    """The losses at the last evaluation of each run; None if there is nothing to compare."""
+    last = [frame.row(-1, named=True) for frame in frames]
+    values = {
+        value: [row[column] for row in last if row[column] is not None]
+        for value, column in loss.columns.items()
+    }
+    medians = [
+        f"{value} {statistics.median(found):.3g}"
+        for value, found in values.items()
+        if len(found) == len(frames)
+    ]
+    if len(medians) < 2:
+        return None
+    seeds = f" (median of {len(frames)} seeds)" if len(frames) > 1 else ""
+    return (
+        f"by {loss.factor}, the final {column_words(loss.measure)} is: {', '.join(medians)}{seeds}"
+    )
