@@ -73,3 +73,17 @@ class Parity(Addition):
 
     def factors(self, batch):
         return {"parity": batch.tokens[:, 0] % 2}
+
+
+class BadFactorConfig(AdditionConfig):
+    kind: Literal["tests.train.my_tasks:BadFactor"] = "tests.train.my_tasks:BadFactor"
+
+    @property
+    def factors(self):
+        return {"carries": ("0", "3+")}
+
+
+class BadFactor(Addition):
+    """Addition with a value of a factor whose name cannot be part of a column."""
+
+    Config = BadFactorConfig
