@@ -28,9 +28,10 @@ class Group:
     weights: NDArray[np.float64]
 
 
-def make_groups(
-    task: Task, chosen: Literal["all", "none"] | Sequence[str], batch: Batch
-) -> tuple[Group, ...]:
+Groups = tuple[Group, ...]
+
+
+def make_groups(task: Task, chosen: Literal["all", "none"] | Sequence[str], batch: Batch) -> Groups:
     """The tokens of a batch by the values of a task's factors; a value without tokens has none.
 
     In the mean of a loss, samples have equal weight, and so have the predicted tokens of a sample.

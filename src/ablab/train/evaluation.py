@@ -1,6 +1,6 @@
 """Evaluates runs on a held-out batch. Axes: R runs, P parameters, B, T."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ablab.model.forward import FusedKernels, Kernels
 from ablab.tasks.base import Batch
-from ablab.train.by_factor import Group, means_by_group
+from ablab.train.by_factor import Groups, means_by_group
 from ablab.train.kernels import StackedKernels
 from ablab.train.objective import Objective
 from ablab.train.parameter_layout import ParameterLayout
@@ -20,6 +20,7 @@ from ablab.train.parameter_layout import ParameterLayout
 _FUSED = FusedKernels()
 Found = tuple[dict[str, Tensor], dict[str, Tensor]]  # measures of a batch, values of its tokens
 Measure = Callable[..., Found]
+Measured = dict[str, NDArray[np.float64]]  # (R,) by name
 
 
 @torch.no_grad()
@@ -30,8 +31,8 @@ def evaluate_runs(
     batch: Batch,
     chunk: int,
     together: bool,
-    groups: Sequence[Group] = (),
-) -> dict[str, NDArray[np.float64]]:
+    groups: Groups = (),
+) -> Measured:
     """The loss and the task's measures of each run, by name, (R,) each.
 
     Args:
