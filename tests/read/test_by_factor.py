@@ -72,8 +72,8 @@ def test_a_value_that_a_seed_has_not_learnt_is_counted(tmp_path):
     # The medians of no are of 100, 120 and 200; two of three seeds learn yes.
     (found,) = sentences(tmp_path, LEARNT).values()
     assert found == [
-        "by carry_into_1, the held-out accuracy reaches 90%: no at step 120, yes in 2 of 3 seeds "
-        "(median of 3 seeds)"
+        "by carry_into_1, the held-out accuracy reaches 90%: no at step 120 "
+        "(median of 3 seeds); yes in 2 of 3 seeds"
     ]
 
 
@@ -89,7 +89,22 @@ def test_values_that_are_learnt_together_or_not_at_all(tmp_path):
     (found,) = sentences(tmp_path / "a", {"no": (40,) * 3, "yes": (40,) * 3}).values()
     assert "90%: all values at step 40 (median" in found[0]
     (found,) = sentences(tmp_path / "b", {"no": (40,) * 3, "yes": (None,) * 3}).values()
-    assert "90%: no at step 40, yes not by step 300 (median" in found[0]
+    assert "90%: no at step 40 (median of 3 seeds); yes not by step 300" in found[0]
+
+
+def test_a_single_high_evaluation_is_not_yet_learnt(tmp_path):
+    """A value with few samples reaches 90% by chance."""
+
+    def curve(keys, seed, steps):
+        found = evaluations({"no": (200,) * 3, "yes": (300,) * 3})(keys, seed, steps)
+        for value in ("no", "yes"):
+            found[f"eval_accuracy/carry_into_1.{value}"][np.isin(steps, [60, 120, 140])] = 0.95
+        return found
+
+    store, record = fill(tmp_path, ASKED, curve)
+    (found,) = factor_sentences(by_factor(store, record), experiment_runs(store, record)).values()
+    # yes reaches it at the last evaluation, with none left to contradict.
+    assert "90%: no at step 200, yes at step 300 (median of 3 seeds)" in found[0]
 
 
 def test_final_losses_where_no_value_is_learnt_or_evaluations_are_few(tmp_path):

@@ -17,6 +17,8 @@ from ablab.tasks.factors import factor_and_value
 MEASURES = ("eval_loss", "eval_accuracy")
 LEARNT = 0.9
 """The held-out accuracy from which on a value counts as learnt."""
+IN_A_ROW = 3
+"""Evaluations in a row that must reach it, or all that are left: a value can have few samples."""
 FEWEST = 10  # evaluations; with fewer, the order in which values are learnt is not clear
 
 
@@ -102,8 +104,9 @@ def factor_columns(
 def factor_sentences(found: ByFactor, runs: Sequence[RunRecord]) -> dict[str, list[str]]:
     """What is learnt first, or where the loss is, for each factor, by the label of the variant.
 
-    Only runs that have ended count. For a factor of which a value is learnt (its accuracy reaches
-    ``LEARNT``), the steps at which its values are learnt; for others, the final losses.
+    Only runs that have ended count. For a factor of which a value is learnt (its accuracy is at
+    least ``LEARNT`` in ``IN_A_ROW`` evaluations), the first step of these; for others, the final
+    losses.
 
     Args:
         found: The measures by factor.
@@ -140,29 +143,48 @@ def _learnt(accuracy: FactorColumns, frames: Sequence[pl.DataFrame]) -> str | No
     if not any(step is not None for steps in first.values() for step in steps):
         return None
     last = min(int(frame["step"].max()) for frame in frames)  # type: ignore[arg-type]
-    whole = {value: steps for value, steps in first.items() if None not in steps}
-    middle = {value: statistics.median(s for s in steps if s is not None)
-              for value, steps in whole.items()}  # fmt: skip
-    parts = [f"{value} at step {middle[value]:g}" for value in sorted(middle, key=middle.get)]  # type: ignore[arg-type]
-    if middle and len(middle) == len(first) and len(set(middle.values())) == 1:
-        parts = [f"all values at step {next(iter(middle.values())):g}"]
-    for value, steps in first.items():
-        reached = len(steps) - steps.count(None)
-        if value not in whole and reached:
-            parts.append(f"{value} in {reached} of {counted(len(steps), 'seed')}")
-        elif value not in whole:
-            parts.append(f"{value} not by step {last}")
-    seeds = f" (median of {len(frames)} seeds)" if len(frames) > 1 and middle else ""
-    return (
-        f"by {accuracy.factor}, the {column_words(accuracy.measure)} reaches {LEARNT:.0%}: "
-        f"{', '.join(parts)}{seeds}"
-    )
+    parts = [*_of_all(first), *_of_some(first, last)]
+    words = column_words(accuracy.measure)
+    return f"by {accuracy.factor}, the {words} reaches {LEARNT:.0%}: {'; '.join(parts)}"
+
+
+def _of_all(first: Mapping[str, Sequence[int | None]]) -> list[str]:
+    """The values that all seeds have learnt, in the order in which they did, as one part."""
+    steps = {value: [s for s in found if s is not None] for value, found in first.items()}
+    middle = {
+        value: statistics.median(found)
+        for value, found in steps.items()
+        if found and len(found) == len(first[value])
+    }
+    if not middle:
+        return []
+    order = sorted(middle, key=lambda value: middle[value])
+    text = ", ".join(f"{value} at step {middle[value]:g}" for value in order)
+    if len(order) == len(first) and len(set(middle.values())) == 1:
+        text = f"all values at step {middle[order[0]]:g}"
+    seeds = len(first[order[0]])
+    return [f"{text} (median of {seeds} seeds)" if seeds > 1 else text]
+
+
+def _of_some(first: Mapping[str, Sequence[int | None]], last: int) -> list[str]:
+    """The values that some seeds or none have learnt, those of more seeds first."""
+    reached = {value: sum(s is not None for s in steps) for value, steps in first.items()}
+    parts = []
+    for value in sorted(reached, key=lambda value: -reached[value]):
+        if 0 < reached[value] < len(first[value]):
+            parts.append(f"{value} in {reached[value]} of {counted(len(first[value]), 'seed')}")
+    never = [value for value, count in reached.items() if not count]
+    return [*parts, f"{', '.join(never)} not by step {last}"] if never else parts
 
 
 def _first(frame: pl.DataFrame, column: str) -> int | None:
-    """The first step at which a value is learnt; None if it is not."""
-    reached = frame.filter(pl.col(column) >= LEARNT)
-    return int(reached["step"][0]) if reached.height else None
+    """The first step at which a value is learnt, and stays so; None if there is none."""
+    known = frame.select("step", column).drop_nulls()
+    steps, reached = known["step"].to_list(), (known[column] >= LEARNT).to_list()
+    for place, step in enumerate(steps):
+        if all(reached[place : place + IN_A_ROW]):
+            return int(step)
+    return None
 
 
 def _final(loss: FactorColumns, frames: Sequence[pl.DataFrame]) -> str | None:

@@ -125,10 +125,11 @@ class AdditionConfig(TaskConfig):
           right (D ≥ 1). It applies to the position of that digit alone.
         - ``cascade``: the number of places that the carry into a digit has come. 0: no carry. 1:
           the place to the right produces it. 2: that place has a digit sum of base - 1 and passes
-          on the carry of the next, and so on. It applies to all digits but the last.
+          on the carry of the next, and so on. It applies to all digits but the last. With several
+          digits, longer cascades are those into further digits.
         """
         carried = sorted(digit for digit in self.digits if digit)
-        found = {f"carry_into_{digit}": NO_YES for digit in carried}
+        found: dict[str, tuple[str, ...]] = {f"carry_into_{d}": NO_YES for d in carried}
         if not carried or carried[-1] < 2:  # then it is the same as the carry
             return found
         longest = "3" if carried[-1] == 3 else f"{MAX_CASCADE}_or_more"

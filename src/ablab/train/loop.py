@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablab.tasks.base import Batch
-from ablab.train.by_factor import Group, make_groups
+from ablab.train.by_factor import Groups, make_groups
 from ablab.train.config import TrainConfig
 from ablab.train.log_steps import Every, logs, next_logged
 from ablab.train.run import Run
@@ -238,7 +238,7 @@ def _add_watched(
 
 
 def _evaluate(
-    stack: Stack, sets: Mapping[str, Batch], groups: Sequence[Group]
+    stack: Stack, sets: Mapping[str, Batch], groups: Groups
 ) -> dict[str, NDArray[np.float64]]:
     """The measures of each evaluation set, (R,) each, as ``MEASURE`` or ``MEASURE/SET``.
 
