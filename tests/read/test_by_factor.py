@@ -108,7 +108,7 @@ def test_a_single_high_evaluation_is_not_yet_learnt(tmp_path):
 
 
 def test_final_losses_where_no_value_is_learnt_or_evaluations_are_few(tmp_path):
-    expected = ["by carry_into_1, the final held-out loss is: no 1, yes 2 (median of 3 seeds)"]
+    expected = ["by carry_into_1, the final held-out loss is 1 (no), 2 (yes) (median of 3 seeds)"]
     (found,) = sentences(tmp_path / "a", {"no": (None,) * 3, "yes": (None,) * 3}).values()
     assert found == expected
     # 6 evaluations are too few to say what is learnt first.

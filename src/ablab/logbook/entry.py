@@ -144,7 +144,7 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "watched": [(title, file_name(title), drawing) for title, drawing in watched.items()],
         "watched_files": {file_name(title): drawing for title, drawing in watched.items()},
         "factors": factors,
-        "factor_files": {each.file: each.drawing for each in factors if each.drawing},
+        "factor_files": {name: svg for each in factors for name, svg in each.files.items()},
         "incidents": incidents(store, runs),
         "titles": titles,
         "plot": plot_data(drawn, titles, record.levels, marks, [run.variant for run in runs]),

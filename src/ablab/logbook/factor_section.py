@@ -1,6 +1,7 @@
 """The section of an entry on the factors of a task's samples."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,9 @@ from ablab.logbook.svg import PALETTE, figure_style, svg
 from ablab.read.by_factor import ByFactor, FactorColumns, by_factor, factor_sentences
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
-MOST_VARIANTS = 12
-"""With more variants than this, only the first have a figure; readings are of all."""
-MOST_FACTORS = 6  # with a figure, which bounds its width
+MOST_VARIANTS = 6
+"""With more variants than this, only the first have figures; readings are of all."""
+MOST_FACTORS = 8  # with a figure, which bounds the size of the page
 _POINTS = 100  # evaluations of a curve
 _WIDE_RANGE = 30.0  # ratio of losses above which their axis is logarithmic
 _LABELS = {"eval_loss": "held-out loss", "eval_accuracy": "held-out accuracy"}
@@ -27,15 +28,20 @@ class VariantFactors:
 
     Attributes:
         label: The label of the variant.
-        file: The name of the figure's file.
+        file: The start of the names of the figures' files.
         sentences: Readings.
-        drawing: The figure as SVG; empty if the variant has none.
+        drawings: The figures as SVG, by factor; empty if the variant has none.
     """
 
     label: str
     file: str
     sentences: list[str]
-    drawing: str
+    drawings: dict[str, str]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The figures by the names of their files."""
+        return {f"{self.file}-{factor}": drawing for factor, drawing in self.drawings.items()}
 
 
 def factor_section(
@@ -58,52 +64,62 @@ def factor_section(
     made = []
     for place, (label, members) in enumerate(groups.items()):
         frame = found.frame.filter(pl.col("run").is_in(members))
-        drawing = factor_figure(found, frame) if place < MOST_VARIANTS and frame.height else ""
-        if drawing or sentences.get(label):
-            file = f"by-factor-{place}"
-            made.append(VariantFactors(label, file, sentences.get(label, []), drawing))
+        drawings = factor_figures(found, frame) if place < MOST_VARIANTS and frame.height else {}
+        if drawings or sentences.get(label):
+            said = sentences.get(label, [])
+            made.append(VariantFactors(label, f"by-factor-{place}", said, drawings))
     return made
 
 
-def factor_figure(found: ByFactor, frame: pl.DataFrame) -> str:
-    """The measures of a variant by factor as an SVG: a column per factor, a row per measure.
+def factor_figures(found: ByFactor, frame: pl.DataFrame) -> dict[str, str]:
+    """The measures of a variant by factor, with a panel per measure, as SVG by factor.
+
+    All figures have the same axes, so that factors can be compared.
 
     Args:
         found: The columns by factor and measure; of many factors, the first are drawn.
         frame: The evaluations of the variant's runs.
     """
-    factors = list(dict.fromkeys(each.factor for each in found.factors))[:MOST_FACTORS]
-    measures = [name for name in _LABELS if any(e.measure == name for e in found.factors)]
-    drawn = {(each.measure, each.factor): each for each in found.factors}
+    factors: dict[str, list[FactorColumns]] = {}
+    for each in found.factors:
+        factors.setdefault(each.factor, []).append(each)
+    ranges = {name: _range(found, frame, name) for name in _LABELS}
+    return {
+        factor: _figure(parts, frame, ranges)
+        for factor, parts in list(factors.items())[:MOST_FACTORS]
+    }
+
+
+def _figure(
+    parts: Sequence[FactorColumns], frame: pl.DataFrame, ranges: Mapping[str, tuple[float, float]]
+) -> str:
     with figure_style():
-        size = (1.2 + 2.6 * len(factors), 0.6 + 2.1 * len(measures))
-        figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(
-            len(measures), len(factors), squeeze=False, sharex=True, sharey="row"
-        )
-        for row, measure in enumerate(measures):
-            wide = _is_wide(found, frame, measure)
-            for place, factor in enumerate(factors):
-                axes = grid[row][place]
-                if (measure, factor) in drawn:
-                    _draw(axes, drawn[measure, factor], frame)
-                if wide:
-                    axes.set_yscale("log")
-                axes.spines[["top", "right"]].set_visible(False)
-                if row == 0:
-                    axes.set_title(factor, fontsize=9)
-                    axes.legend(frameon=False, fontsize=7, handlelength=1.2)
-                if row == len(measures) - 1:
-                    axes.set_xlabel("step")
-            grid[row][0].set_ylabel(_LABELS[measure])
-        return svg(figure)
+        figure = Figure(figsize=(3.4 * len(parts), 2.5), layout="constrained")
+        grid = figure.subplots(1, len(parts), squeeze=False)[0]
+        for axes, each in zip(grid, parts, strict=True):
+            _draw(axes, each, frame)
+            low, high = ranges[each.measure]
+            if each.measure == "eval_accuracy":
+                axes.set_ylim(-0.03, 1.03)
+            elif low > 0 and high / low > _WIDE_RANGE:
+                axes.set_yscale("log")
+                axes.set_ylim(low / 1.2, high * 1.2)
+            else:
+                axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low) + 1e-9)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.set_title(_LABELS[each.measure], fontsize=9)
+            axes.set_xlabel("step")
+        grid[-1].legend(frameon=False, fontsize=8, handlelength=1.2)
+        text = svg(figure)
+    # Hundredths of a point are finer than any screen.
+    return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
 
 
 def colours(values: int) -> list[Any]:
     """A colour for each value of a factor: of two, distinct ones; of more, a sequential scale."""
     if values <= 2:
         return list(PALETTE[:values])
-    return [mpl.colormaps["viridis"](0.85 * place / (values - 1)) for place in range(values)]
+    return [mpl.colormaps["viridis"](0.1 + 0.75 * place / (values - 1)) for place in range(values)]
 
 
 def _draw(axes: Any, each: FactorColumns, frame: pl.DataFrame) -> None:
@@ -134,11 +150,13 @@ def _thinned(curve: pl.DataFrame) -> pl.DataFrame:
     return curve.filter((places % every == 0) | (places == pl.len() - 1))
 
 
-def _is_wide(found: ByFactor, frame: pl.DataFrame, measure: str) -> bool:
-    """Whether the values of a loss span a range that needs a logarithmic axis."""
+def _range(found: ByFactor, frame: pl.DataFrame, measure: str) -> tuple[float, float]:
+    """The lowest and the highest value of a measure over all factors; 0 and 1 without any."""
     columns = [
-        c for each in found.factors if each.measure == measure for c in each.columns.values()
+        column for e in found.factors if e.measure == measure for column in e.columns.values()
     ]
-    low = frame.select(pl.min_horizontal(columns).min()).item()
-    high = frame.select(pl.max_horizontal(columns).max()).item()
-    return bool(measure == "eval_loss" and low and low > 0 and high / low > _WIDE_RANGE)
+    if not columns:
+        return 0.0, 1.0
+    values = frame.select(pl.concat_list(columns).explode().alias("value")).drop_nulls()["value"]
+    finite = values.filter(values.is_finite())
+    return (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)  # type: ignore[return-value]

@@ -159,7 +159,7 @@ def _of_all(first: Mapping[str, Sequence[int | None]]) -> list[str]:
     if not middle:
         return []
     order = sorted(middle, key=lambda value: middle[value])
-    text = ", ".join(f"{value} at step {middle[value]:g}" for value in order)
+    text = ", ".join(f"{_quoted(value)} at step {middle[value]:g}" for value in order)
     if len(order) == len(first) and len(set(middle.values())) == 1:
         text = f"all values at step {middle[order[0]]:g}"
     seeds = len(first[order[0]])
@@ -172,9 +172,16 @@ def _of_some(first: Mapping[str, Sequence[int | None]], last: int) -> list[str]:
     parts = []
     for value in sorted(reached, key=lambda value: -reached[value]):
         if 0 < reached[value] < len(first[value]):
-            parts.append(f"{value} in {reached[value]} of {counted(len(first[value]), 'seed')}")
-    never = [value for value, count in reached.items() if not count]
+            parts.append(
+                f"{_quoted(value)} in {reached[value]} of {counted(len(first[value]), 'seed')}"
+            )
+    never = [_quoted(value) for value, count in reached.items() if not count]
     return [*parts, f"{', '.join(never)} not by step {last}"] if never else parts
+
+
+def _quoted(value: str) -> str:
+    """The name of a value, which can be a number, in a sentence with other numbers."""
+    return f"“{value}”" if value[0].isdigit() else value
 
 
 def _first(frame: pl.DataFrame, column: str) -> int | None:
@@ -195,7 +202,7 @@ def _final(loss: FactorColumns, frames: Sequence[pl.DataFrame]) -> str | None:
         for value, column in loss.columns.items()
     }
     medians = [
-        f"{value} {statistics.median(found):.3g}"
+        f"{statistics.median(found):.3g} ({value})"
         for value, found in values.items()
         if len(found) == len(frames)
     ]
@@ -203,5 +210,5 @@ def _final(loss: FactorColumns, frames: Sequence[pl.DataFrame]) -> str | None:
         return None
     seeds = f" (median of {len(frames)} seeds)" if len(frames) > 1 else ""
     return (
-        f"by {loss.factor}, the final {column_words(loss.measure)} is: {', '.join(medians)}{seeds}"
+        f"by {loss.factor}, the final {column_words(loss.measure)} is {', '.join(medians)}{seeds}"
     )
