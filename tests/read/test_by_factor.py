@@ -36,7 +36,8 @@ def evaluations(learnt, every=20):
 
 def sentences(path, learnt, every=20):
     store, record = fill(path, ASKED, evaluations(learnt, every))
-    return factor_sentences(by_factor(store, record), experiment_runs(store, record))
+    runs = experiment_runs(store, record)
+    return factor_sentences(by_factor(store, record, runs), runs)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,8 @@ def test_a_single_high_evaluation_is_not_yet_learnt(tmp_path):
         return found
 
     store, record = fill(tmp_path, ASKED, curve)
-    (found,) = factor_sentences(by_factor(store, record), experiment_runs(store, record)).values()
+    runs = experiment_runs(store, record)
+    (found,) = factor_sentences(by_factor(store, record, runs), runs).values()
     # yes reaches it at the last evaluation, with none left to contradict.
     assert "90%: no at step 200, yes at step 300 (median of 3 seeds)" in found[0]
 
@@ -126,3 +128,14 @@ def test_directions_and_measures_are_those_of_the_whole(tmp_path):
     found = measure_table(store, record, "steps_to(eval_accuracy/carry_into_1.yes, 0.9)")
     assert found["value"].to_list() == [200.0, 180.0, None]
     assert found["not_before"].to_list() == [None, None, 300]
+
+
+def test_many_runs_are_read_in_shares(tmp_path, monkeypatch):
+    store, record = fill(tmp_path, ASKED, evaluations(LEARNT))
+    runs = experiment_runs(store, record)
+    whole = by_factor(store, record, runs)
+    monkeypatch.setattr("ablab.read.by_factor._ROWS", 600)  # two of the three runs
+    shares = by_factor(store, record, runs)
+    assert shares.factors == whole.factors
+    assert shares.frame.sort("run", "step").equals(whole.frame.sort("run", "step"))
+    assert whole.frame.height == 3 * 15

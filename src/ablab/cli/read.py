@@ -60,7 +60,7 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
         if run.run in found and column == "train_loss"
     }
     pairs = experiment_pairs(opened, record, runs) if column in COLUMNS else {}
-    factors = factor_sentences(by_factor(opened, record), runs) if column in COLUMNS else {}
+    factors = factor_sentences(by_factor(opened, record, runs), runs) if column in COLUMNS else {}
     groups: dict[str, list[Any]] = {}
     for run in runs:
         if run.run in found:

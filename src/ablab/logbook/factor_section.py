@@ -14,9 +14,9 @@ from ablab.logbook.svg import PALETTE, figure_style, svg
 from ablab.read.by_factor import ByFactor, FactorColumns, by_factor, factor_sentences
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
-MOST_VARIANTS = 6
+MOST_VARIANTS = 4
 """With more variants than this, only the first have figures; readings are of all."""
-MOST_FACTORS = 8  # with a figure, which bounds the size of the page
+MOST_FACTORS = 6  # with a figure, which bounds the size of the page
 _POINTS = 100  # evaluations of a curve
 _WIDE_RANGE = 30.0  # ratio of losses above which their axis is logarithmic
 _LABELS = {"eval_loss": "held-out loss", "eval_accuracy": "held-out accuracy"}
@@ -54,7 +54,7 @@ def factor_section(
         record: The experiment.
         runs: Its runs.
     """
-    found = by_factor(store, record)
+    found = by_factor(store, record, runs)
     if not found.factors:
         return []
     sentences = factor_sentences(found, runs)

@@ -10,7 +10,7 @@ from ablab.config.wording import counted
 from ablab.experiments.experiment import variant_label
 from ablab.read.measure_words import column_words
 from ablab.read.measures import ENDED
-from ablab.store.metrics import experiment_metrics
+from ablab.store.metrics import read_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.tasks.factors import factor_and_value
 
@@ -19,6 +19,7 @@ LEARNT = 0.9
 """The held-out accuracy from which on a value counts as learnt."""
 IN_A_ROW = 3
 """Evaluations in a row that must reach it, or all that are left: a value can have few samples."""
+_ROWS = 2_000_000  # read at a time
 FEWEST = 10  # evaluations; with fewer, the order in which values are learnt is not clear
 
 
@@ -51,29 +52,55 @@ class ByFactor:
     frame: pl.DataFrame
 
 
-def by_factor(store: Store, record: ExperimentRecord) -> ByFactor:
+def by_factor(store: Store, record: ExperimentRecord, runs: Sequence[RunRecord]) -> ByFactor:
     """The held-out loss and accuracy of an experiment's runs by factor.
+
+    Nothing is read if no task of the experiment was registered with factors.
 
     Args:
         store: The store.
         record: The experiment.
+        runs: Its runs.
     """
-
-    def choose(names: list[str]) -> list[str]:
-        found = {name: factor_and_value(name) for name in names}
-        return [name for name, part in found.items() if part and part[0] in MEASURES]
-
-    frame = experiment_metrics(store, record, choose)
-    columns = choose(frame.columns)
-    if columns:
-        frame = frame.filter(pl.any_horizontal(pl.col(columns).is_not_null()))
     known = record.registration
     order: dict[str, list[str]] = {}
     for task in () if known is None else known.tasks:
         for factor, values in task.factors.items():
             own = order.setdefault(factor, [])
             own += [value for value in values if value not in own]
-    return ByFactor(factor_columns(columns, order), frame.select("run", "step", *columns))
+    if not order:
+        return ByFactor([], pl.DataFrame())
+    frame = pl.concat([_evaluations(store, some) for some in _shares(runs)], how="diagonal")
+    return ByFactor(factor_columns(frame.columns, order), frame)
+
+
+def _shares(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """The runs in shares of about ``_ROWS`` rows: columns at every step need much memory."""
+    shares: list[list[RunRecord]] = [[]]
+    rows = 0
+    for run in runs:
+        if shares[-1] and rows + run.step > _ROWS:
+            shares.append([])
+            rows = 0
+        shares[-1].append(run)
+        rows += run.step
+    return shares
+
+
+def _evaluations(store: Store, runs: Sequence[RunRecord]) -> pl.DataFrame:
+    """The rows of runs that have a measure by factor."""
+
+    def choose(names: list[str]) -> list[str]:
+        found = {name: factor_and_value(name) for name in names}
+        return [name for name, part in found.items() if part and part[0] in MEASURES]
+
+    frame = read_runs(store, [run.run for run in runs], choose)
+    columns = choose(frame.columns)
+    if not columns:
+        return frame.select("run", "step").clear()
+    ends = pl.DataFrame({"run": [run.run for run in runs], "_end": [run.step for run in runs]})
+    inside = frame.filter(pl.any_horizontal(pl.col(columns).is_not_null())).join(ends, on="run")
+    return inside.filter(pl.col("step") <= pl.col("_end")).select("run", "step", *columns)
 
 
 def factor_columns(
@@ -127,8 +154,8 @@ def factor_sentences(found: ByFactor, runs: Sequence[RunRecord]) -> dict[str, li
             accuracy = accuracies.get(each.factor)
             said = None if accuracy is None else _learnt(accuracy, mine)
             sentences.append(said or _final(each, mine))
-        if kept := [sentence for sentence in sentences if sentence]:
-            result[label] = kept
+        if worded := [sentence for sentence in sentences if sentence]:
+            result[label] = worded
     return result
 
 
