@@ -139,3 +139,13 @@ def test_many_runs_are_read_in_shares(tmp_path, monkeypatch):
     assert shares.factors == whole.factors
     assert shares.frame.sort("run", "step").equals(whole.frame.sort("run", "step"))
     assert whole.frame.height == 3 * 15
+
+
+@pytest.mark.parametrize("task", [ASKED["task"], {"kind": "addition"}], ids=["unmeasured", "none"])
+def test_nothing_is_said_without_columns(tmp_path, task):
+    asked = ASKED | {"task": task}
+    store, record = fill(tmp_path, asked, lambda keys, seed, steps: 1 / steps)
+    runs = experiment_runs(store, record)
+    found = by_factor(store, record, runs)
+    assert found.factors == []
+    assert factor_sentences(found, runs) == {}

@@ -139,6 +139,8 @@ def factor_sentences(found: ByFactor, runs: Sequence[RunRecord]) -> dict[str, li
         found: The measures by factor.
         runs: The runs.
     """
+    if not found.factors:
+        return {}
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
         if run.status in ENDED and run.status != "failed":
