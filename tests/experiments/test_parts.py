@@ -65,3 +65,35 @@ def test_a_task_in_error_hides_no_other_problem():
     with pytest.raises(InputError) as caught:
         experiment(FINITE, "task.n_digits=0", "train.epochs=2", "train.lr=-1")
     assert sorted(p.key for p in caught.value.problems) == ["task.n_digits", "train.lr"]
+
+
+FACTORS = {"name": "carries", "task": {"kind": "addition", "target": "all"}, "model": "bigram"}
+
+
+@pytest.mark.parametrize("factors", ["none", "[cascade]", "cascade"])
+def test_factors_are_not_part_of_an_id(factors):
+    plain, chosen = (
+        experiment(FACTORS, *overrides).runs[0]
+        for overrides in ([], [f"train.evaluate.factors={factors}"])
+    )
+    assert plain.train.evaluate.factors == "all"
+    assert chosen.train.evaluate.factors in ("none", ("cascade",))
+    assert plain.id == chosen.id
+
+
+def test_factors_of_the_task_are_named():
+    with pytest.raises(InputError) as caught:
+        experiment(FACTORS, "train.evaluate.factors=[cascde]").runs  # noqa: B018
+    (problem,) = caught.value.problems
+    assert problem.message == "train.evaluate.factors: the task addition has no factor cascde"
+    assert problem.suggestion == "cascade"
+    with pytest.raises(InputError, match="has no factor cascade"):
+        experiment(FACTORS, "train.evaluate.factors=[cascade]", "task.target=last").runs  # noqa: B018
+
+
+def test_names_of_a_users_factors_are_checked():
+    own = FACTORS | {"task": {"kind": "tests.train.my_tasks:BadFactor"}}
+    with pytest.raises(
+        InputError, match="task: value '3\\+' of factor carries is not a valid name"
+    ):
+        experiment(own).runs  # noqa: B018

@@ -56,3 +56,34 @@ class Finite(Addition):
     def evaluation_sets(self, samples):
         longer = Addition(AdditionConfig(n_digits=self.config.n_digits + 1))
         return super().evaluation_sets(samples) | {"longer": longer.held_out(samples)}
+
+
+class ParityConfig(AdditionConfig):
+    kind: Literal["tests.train.my_tasks:Parity"] = "tests.train.my_tasks:Parity"
+
+    @property
+    def factors(self):
+        return {"parity": ("even", "odd")}
+
+
+class Parity(Addition):
+    """Addition with a factor of its own: the parity of the first operand's first digit."""
+
+    Config = ParityConfig
+
+    def factors(self, batch):
+        return {"parity": batch.tokens[:, 0] % 2}
+
+
+class BadFactorConfig(AdditionConfig):
+    kind: Literal["tests.train.my_tasks:BadFactor"] = "tests.train.my_tasks:BadFactor"
+
+    @property
+    def factors(self):
+        return {"carries": ("0", "3+")}
+
+
+class BadFactor(Addition):
+    """Addition with a value of a factor whose name cannot be part of a column."""
+
+    Config = BadFactorConfig

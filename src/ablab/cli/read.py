@@ -34,6 +34,7 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
     """
     from ablab.config import InputError, Problem, ticking
     from ablab.experiments.experiment import variant_label
+    from ablab.read.by_factor import by_factor, factor_sentences
     from ablab.read.curves.sentences import (
         group_pair_sentence,
         group_sentence,
@@ -69,6 +70,10 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
         }
     with progress(quiet, "reading curves in pairs"):
         pairs = experiment_pairs(opened, record, runs) if column in COLUMNS else {}
+    with progress(quiet, "reading by factor"):
+        factors = (
+            factor_sentences(by_factor(opened, record, runs), runs) if column in COLUMNS else {}
+        )
     groups: dict[str, list[Any]] = {}
     for run in runs:
         if run.run in found:
@@ -103,8 +108,9 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
                     {
                         "variant": members[0].variant,
                         "sentence": group_sentence([found[run.run] for run in members]),
+                        "by_factor": factors.get(label, []),
                     }
-                    for members in groups.values()
+                    for label, members in groups.items()
                 ],
             }
         )
@@ -118,6 +124,8 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
             both = group_pair_sentence([pairs[run.run] for run in members if run.run in pairs])
             if both:
                 say(both, 4)
+        for each in factors.get(label, ()):
+            say(each, 2)
         for run in members:
             say(f"seed {run.seed} ({run.run}): {sentence(found[run.run])}", 2)
             if run.run in pairs and pairs[run.run].anything:

@@ -12,6 +12,7 @@ from ablab.experiments.tree import Origins, Path
 from ablab.model.config import MODELS, ModelConfig
 from ablab.model.user_config import config_of
 from ablab.tasks.config import TASKS, TaskConfig
+from ablab.tasks.factors import check_factors
 from ablab.train.config import TrainConfig
 from ablab.watching.config import WatchConfig
 
@@ -217,7 +218,30 @@ def _fitting(checked: dict[str, Any], origins: Origins) -> Parts:
     """The checked parts, if the model can be trained on the task."""
     parts = Parts(**checked)
     _check_fit(parts.task, parts.model, origins)
+    _check_factors(parts.task, parts.train, origins)
     return parts
+
+
+def _check_factors(task: TaskConfig, train: TrainConfig, origins: Origins) -> None:
+    """Checks the names of the task's factors, and those that evaluation asks for."""
+    try:
+        check_factors(task.factors)
+    except ValueError as error:
+        raise InputError(Problem(f"task: {error}", "task", origins.of(("task", "kind")))) from error
+    path = ("train", "evaluate", "factors")
+    for name in () if isinstance(train.evaluate.factors, str) else train.evaluate.factors:
+        if name not in task.factors:
+            known = ", ".join(task.factors)
+            raise InputError(
+                Problem(
+                    f"{'.'.join(path)}: the task {task.kind} has no factor {name}",
+                    ".".join(path),
+                    origins.inside(path) or origins.of(path),
+                    name,
+                    f"all, none, or some of {known}" if known else "all or none",
+                    nearest(name, list(task.factors)),
+                )
+            )
 
 
 def _check_fit(task: TaskConfig, model: ModelConfig, origins: Origins) -> None:

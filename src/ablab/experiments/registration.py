@@ -37,6 +37,8 @@ class TaskRecord(Config):
     """The input tokens of a sample (T); None if an earlier release registered the task."""
     source_length: int | None = None
     """The leading tokens that form the question (S); None if samples have no question."""
+    factors: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """The factors of the task's samples: the names of the values of each, in their order."""
 
     def direction_of(self, column: str) -> Direction | None:
         """Which values of a metrics column are better; None if the task does not declare it.
@@ -166,6 +168,7 @@ def _task(task: TaskConfig) -> TaskRecord:
         answer=task.answer,
         input_length=task.input_length,
         source_length=task.source_length,
+        factors=task.factors,
     )
 
 

@@ -19,6 +19,7 @@ Modules:
 - ``entry``: writes an entry.
 - ``experiment_differences``: differences between experiments, or why none is tested.
 - ``exports``: CSV, Parquet, TensorBoard and Weights & Biases.
+- ``factor_section``: loss and accuracy by the factors of samples.
 - ``figure``: the decorator and the registry of figures of a run.
 - ``figures``: the shipped figures of a run, one per file.
 - ``layers``: groups the statistics of a model's layers.

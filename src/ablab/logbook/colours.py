@@ -1,6 +1,7 @@
 """Colours, dashes and names of variants, the same in static figures and on the page."""
 
 import colorsys
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,8 +106,13 @@ def categorical(count: int) -> list[str]:
 
 
 def are_numbers(values: Sequence[Any]) -> bool:
-    """Whether all values are numbers, so that they have an order."""
-    return all(isinstance(each, int | float) and not isinstance(each, bool) for each in values)
+    """Whether all values are numbers, or labels of bundles that are, so that they have an order."""
+    if any(isinstance(each, bool) for each in values):
+        return False
+    try:
+        return all(math.isfinite(float(each)) for each in values)
+    except (TypeError, ValueError):
+        return False
 
 
 def value_colours(values: Sequence[Any]) -> list[str]:
@@ -137,7 +143,7 @@ def _axis(key: str, short: str, given: Sequence[Any]) -> Axis:
     values = list(dict.fromkeys(given))
     is_numeric = are_numbers(values)
     if is_numeric:
-        values.sort()
+        values.sort(key=float)
     names = list(dict.fromkeys(str(value) for value in values))
     return Axis(key, short, names, value_colours(values)[: len(names)], is_numeric)
 

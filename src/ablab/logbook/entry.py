@@ -15,6 +15,7 @@ from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import find
 from ablab.logbook.drawn_curves import DRAWN, column_titles, drawn_curves, variant_costs
 from ablab.logbook.effect_tables import effect_drawings, effect_table
+from ablab.logbook.factor_section import factor_section
 from ablab.logbook.listing import write_logbook
 from ablab.logbook.marks import column_marks, curve_marks
 from ablab.logbook.notes import BEGIN, end_line, entry_notes, notes_are_whole
@@ -66,6 +67,7 @@ def write_entry(store: Store, record: ExperimentRecord) -> Entry:
     folder = entry_path(store.path, name)
     content = entry_content(store, replace(record, entry=name))
     figures = content["figures"] | content["variant_files"] | content["effect_figures"]
+    figures |= content["factor_files"]
     texts = {
         entry_path(store.path, folder.name, "figures", f"{name}.svg"): drawing
         for name, drawing in figures.items()
@@ -108,6 +110,7 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     costs = step_costs(store, record, runs)
     statistics = [name for name in drawn if name not in DRAWN]
     titles = column_titles(drawn)
+    factors = factor_section(store, record, runs)
     notes, count = _notes(store, record)
     names = dict(zip(map(str, cells), short_names(cells), strict=True))
     return variant_sections(store, record, runs, metrics, found, costs) | {
@@ -134,6 +137,8 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
             for column, each in drawn.items()
             if column not in statistics
         },
+        "factors": factors,
+        "factor_files": {name: svg for each in factors for name, svg in each.files.items()},
         "incidents": incidents(store, runs),
         "titles": titles,
         "plot": plot_data(drawn, titles, record.levels, marks, cells, variant_costs(runs, costs)),

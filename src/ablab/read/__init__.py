@@ -3,6 +3,7 @@
 Modules:
 
 - ``bands``: the curve of each seed, and the median and range of each variant.
+- ``by_factor``: what is learnt first, by the factors of a task's samples.
 - ``calibration``: how often expectations held, compared with the stated confidence.
 - ``curves``: the curve reader.
 - ``directions``: which values of a column are better.

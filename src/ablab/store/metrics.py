@@ -13,6 +13,7 @@ from ablab.store.parts import append_rows, list_parts, part_columns, read_part
 from ablab.store.records import finite
 from ablab.store.shares import KEYS
 from ablab.store.store import ExperimentRecord, RunRecord, Store
+from ablab.tasks.factors import factor_and_value
 from ablab.watching.names import is_statistic
 
 __all__ = [
@@ -40,8 +41,8 @@ def all_columns(names: list[str]) -> list[str]:
 
 
 def unwatched_columns(names: list[str]) -> list[str]:
-    """The columns other than statistics, of which there may be thousands."""
-    return [name for name in names if not is_statistic(name)]
+    """The columns other than statistics and measures by factor, of which there may be many."""
+    return [name for name in names if not is_statistic(name) and factor_and_value(name) is None]
 
 
 def read_runs(store: Store, runs: Sequence[str], wanted: Choice = all_columns) -> pl.DataFrame:

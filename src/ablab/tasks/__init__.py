@@ -5,6 +5,7 @@
   module of settings that does not import torch: ``addition_config``, ``modular_config``,
   ``recall_config``, ``sequences_config``, ``text_config``
 - ``corpora``: texts, found on this machine or downloaded
+- ``factors``: named labels of samples
 - ``polynomial``: the operations of modular arithmetic
 - ``random``: counter-based random numbers
 - ``scores``: measures shared by several tasks

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ablab.config import counted
-from ablab.tasks.addition_config import AdditionConfig
+from ablab.tasks.addition_config import MAX_CASCADE, AdditionConfig
 from ablab.tasks.base import Batch, Task
+from ablab.tasks.factors import DOES_NOT_APPLY
 from ablab.tasks.random import Stream, integers, wide_integers
 from ablab.tasks.split import distinct
 
@@ -125,6 +126,36 @@ class Addition(Task):
                 result[f"probability/digit_{digit}/{name}"] = probability.mean()
         return result
 
+    def factors(self, batch: Batch) -> dict[str, NDArray[np.int64]]:
+        """Whether there is a carry into a digit, and its cascade, by predicted position (B, P)."""
+        names = self.config.factors
+        if not names:
+            return {}
+        length, digits = self._cascades(batch.tokens), self.config.digits
+        length = np.where(np.array(digits) > 0, length[:, list(digits)], DOES_NOT_APPLY)  # (B, P)
+        found = {}
+        for name in names:
+            here = np.array([f"carry_into_{digit}" == name for digit in digits])
+            found[name] = np.where(here, length > 0, DOES_NOT_APPLY).astype(np.int64)
+        if "cascade" in names:
+            found["cascade"] = np.minimum(length, MAX_CASCADE)
+        return found
+
+    def _cascades(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many places the carry into each digit of the answer has come, (B, n_digits + 1).
+
+        Digits are counted from the right; 0 where there is no carry.
+        """
+        n, base = self.config.n_digits, self.config.base
+        first, second = tokens[:, :n], tokens[:, n + 1 : 2 * n + 1]
+        sums = first + second if self._least_first else (first + second)[:, ::-1]
+        length = np.zeros((len(tokens), n + 1), dtype=np.int64)
+        for place in range(n):
+            passed_on = np.where(length[:, place] > 0, length[:, place] + 1, 0)
+            passes = sums[:, place] == base - 1
+            length[:, place + 1] = np.where(passes, passed_on, sums[:, place] >= base)
+        return length
+
     def _possible(
         self, logits: Float[Tensor, "B V"], naive: Int[Tensor, " B"]
     ) -> dict[str, Float[Tensor, " B"]]:
@@ -168,14 +199,17 @@ class Addition(Task):
     def _symbols(self) -> str:
         return "0123456789abcdefghijklmnopqrstuvwxyz"[: self.config.base] + "+="
 
+    @property
+    def _least_first(self) -> bool:
+        return self.config.order == "least_significant_first"
+
     def _filled(self, operand: str) -> str:
         n = self.config.n_digits
         if len(operand) > n:
             raise ValueError(
                 f"operands have {counted(n, 'digit')}, but {operand!r} has {len(operand)}"
             )
-        least_first = self.config.order == "least_significant_first"
-        return operand.ljust(n, "0") if least_first else operand.rjust(n, "0")
+        return operand.ljust(n, "0") if self._least_first else operand.rjust(n, "0")
 
     def _problems(
         self, seed: int, stream: Stream, first: int, rows: int, samples: int
@@ -201,7 +235,7 @@ class Addition(Task):
             answer[..., place] = total % base
             carry = total // base
         answer[..., n] = carry
-        step = 1 if self.config.order == "least_significant_first" else -1
+        step = 1 if self._least_first else -1
         plus = np.full((*problems.shape[:-1], 1), base)
         question = [operands[..., 0, ::step], plus, operands[..., 1, ::step], plus + 1]
         targets = answer[..., list(self.config.digits)]
@@ -214,5 +248,5 @@ class Addition(Task):
         n, base = self.config.n_digits, self.config.base
         if digit == n:
             return torch.zeros_like(tokens[:, 0])
-        place = digit if self.config.order == "least_significant_first" else n - 1 - digit
+        place = digit if self._least_first else n - 1 - digit
         return torch.remainder(tokens[:, place] + tokens[:, n + 1 + place], base)

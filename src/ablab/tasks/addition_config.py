@@ -7,9 +7,11 @@ from pydantic import Field, field_validator, model_validator
 
 from ablab.config import Neutral, counted
 from ablab.tasks.config import ACCURACIES, TASKS, Direction, TaskConfig
+from ablab.tasks.factors import NO_YES
 from ablab.tasks.split import Split
 
 MAX_DIGITS = 20
+MAX_CASCADE = 3  # longer cascades are in the same class
 NAMED_TARGETS = {"last": 0, "next_to_last": 1}
 
 
@@ -114,6 +116,24 @@ class AdditionConfig(TaskConfig):
     def vocab_size(self) -> int:
         """The digits, ``+`` and ``=``."""
         return self.base + 2
+
+    @property
+    def factors(self) -> dict[str, tuple[str, ...]]:
+        """The carry into each predicted digit, and how many places that carry has come.
+
+        - ``carry_into_D``: whether there is a carry into digit D of the answer, counted from the
+          right (D ≥ 1). It applies to the position of that digit alone.
+        - ``cascade``: the number of places that the carry into a digit has come. 0: no carry. 1:
+          the place to the right produces it. 2: that place has a digit sum of base - 1 and passes
+          on the carry of the next, and so on. It applies to all digits but the last. With several
+          digits, longer cascades are those into further digits.
+        """
+        carried = sorted(digit for digit in self.digits if digit)
+        found: dict[str, tuple[str, ...]] = {f"carry_into_{d}": NO_YES for d in carried}
+        if not carried or carried[-1] < 2:  # then it is the same as the carry
+            return found
+        longest = "3" if carried[-1] == 3 else f"{MAX_CASCADE}_or_more"
+        return found | {"cascade": ("0", "1", "2", longest)[: carried[-1] + 1]}
 
     @property
     def natural_levels(self) -> dict[str, float]:

@@ -64,6 +64,20 @@ class Task(ABC):
         """
         return {"": self.held_out(samples)}
 
+    def factors(self, batch: Batch) -> dict[str, NDArray[np.int64]]:
+        """The label of each sample for each factor that the configuration declares.
+
+        Args:
+            batch: Samples, with the leading axis B.
+
+        Returns:
+            By the name of the factor, an index into the names of its values
+            (:attr:`ablab.tasks.config.TaskConfig.factors`): of shape (B,) for labels of samples, or
+            (B, P) for labels of predicted positions. ``ablab.tasks.factors.DOES_NOT_APPLY`` (-1)
+            leaves a sample or position out.
+        """
+        return {}
+
     def text(self, tokens: NDArray[np.int64]) -> str:
         """Tokens as readable text; by default, their numbers."""
         return " ".join(map(str, tokens))

@@ -86,6 +86,17 @@ class TaskConfig(Config):
         return {f"log({self.vocab_size})": math.log(self.vocab_size)}
 
     @property
+    def factors(self) -> dict[str, tuple[str, ...]]:
+        """The factors of the task's samples: the names of the values of each, by its name.
+
+        A factor sorts samples, or their predicted positions, into a few classes, such as whether
+        there is a carry into a digit. :meth:`ablab.tasks.base.Task.factors` gives the labels.
+        Evaluation adds ``eval_loss/FACTOR.VALUE`` and ``eval_accuracy/FACTOR.VALUE`` for each
+        value.
+        """
+        return {}
+
+    @property
     def answer(self) -> str | None:
         """The measure that most questions about this task are about, such as ``final(eval_loss)``.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ablab.tasks.base import Batch, Task
 from ablab.tasks.modular_config import ModularConfig
-from ablab.tasks.polynomial import evaluate, parse_polynomial
+from ablab.tasks.polynomial import canonical, evaluate, parse_polynomial
 from ablab.tasks.random import Stream, permuted
 from ablab.tasks.scores import is_right
 
@@ -72,6 +72,15 @@ class Modular(Task):
     ) -> dict[str, Tensor]:
         """``accuracy``, the share of correct answers."""
         return {"accuracy": is_right(logits, targets).float().mean()}
+
+    def factors(self, batch: Batch) -> dict[str, NDArray[np.int64]]:
+        """Whether the sum or difference leaves 0 … p - 1, (B,)."""
+        if not self.config.factors:
+            return {}
+        a, b = batch.tokens[:, 0], batch.tokens[:, 1]
+        wraps = {"a - b": a < b, "b - a": b < a}
+        found = wraps.get(canonical(self.config.operation), a + b >= self.config.p)
+        return {"wraps": found.astype(np.int64)}
 
     def text(self, tokens: NDArray[np.int64]) -> str:
         """Tokens as readable text, separated by spaces: ``3 4 =``."""

@@ -6,10 +6,12 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ablab.tasks.config import ACCURACIES, TASKS, Direction, TaskConfig
+from ablab.tasks.factors import NO_YES
 from ablab.tasks.polynomial import canonical
 from ablab.tasks.random import MAX_SEED
 
 MAX_MODULUS = 1000
+SUMS = ("a + b", "b + a", "a - b", "b - a")  # operations of which one sees whether they wrap
 
 
 @TASKS.register("modular")
@@ -68,6 +70,14 @@ class ModularConfig(TaskConfig):
     def source_length(self) -> int:
         """The complete input: a, b and ``=``, where the answer is predicted."""
         return 3
+
+    @property
+    def factors(self) -> dict[str, tuple[str, ...]]:
+        """``wraps``: whether a + b is p or more, or a difference is negative.
+
+        Other operations have no factors.
+        """
+        return {"wraps": NO_YES} if canonical(self.operation) in SUMS else {}
 
     @property
     def natural_levels(self) -> dict[str, float]:

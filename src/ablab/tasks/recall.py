@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ablab.tasks.base import Batch, Task
 from ablab.tasks.config import IGNORED
+from ablab.tasks.factors import octave_of
 from ablab.tasks.random import Stream, scaled, words
 from ablab.tasks.recall_config import RecallConfig
 from ablab.tasks.scores import accuracies
@@ -58,6 +59,14 @@ class Recall(Task):
     ) -> dict[str, Tensor]:
         """``accuracy`` over queries, and ``sequence_accuracy`` over complete samples."""
         return accuracies(logits, targets)
+
+    def factors(self, batch: Batch) -> dict[str, NDArray[np.int64]]:
+        """The distance from each query to the pair with its key, (B, P)."""
+        n = self.config.n_pairs
+        keys, queries = batch.tokens[:, : 2 * n : 2], batch.tokens[:, 2 * n :: 2]
+        pairs = (queries[:, :, None] == keys[:, None, :]).argmax(-1)  # (B, P)
+        distance = n + np.arange(queries.shape[1]) - pairs
+        return {"distance": octave_of(distance) - 1}
 
     def text(self, tokens: NDArray[np.int64]) -> str:
         """Tokens as readable text, separated by spaces: key 3 is ``k3``, value 5 is ``v5``."""

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from ablab.tasks.config import ACCURACIES, TASKS, Direction, TaskConfig
+from ablab.tasks.factors import octaves
 
 MAX_TOKENS = 2**20
 MAX_PAIRS = 4096
@@ -51,6 +52,14 @@ class RecallConfig(TaskConfig):
     def input_length(self) -> int:
         """The pairs, and the queries with their answers except the last answer."""
         return 2 * self.n_pairs + 2 * self.n_queries - 1
+
+    @property
+    def factors(self) -> dict[str, tuple[str, ...]]:
+        """``distance``: how many pairs back the queried key was shown, in powers of two.
+
+        The preceding pair is 1 back; a query with its answer counts as a pair.
+        """
+        return {"distance": octaves(self.n_pairs + self.n_queries - 1, first=1)}
 
     @property
     def natural_levels(self) -> dict[str, float]:

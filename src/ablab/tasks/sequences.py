@@ -9,9 +9,17 @@ from torch import Tensor
 
 from ablab.tasks.base import Batch, Task
 from ablab.tasks.config import IGNORED
+from ablab.tasks.factors import DOES_NOT_APPLY
 from ablab.tasks.random import Stream, scaled, wide_integers, words
 from ablab.tasks.scores import accuracies
-from ablab.tasks.sequences_config import CopyConfig, ReverseConfig, RollConfig, SequenceConfig
+from ablab.tasks.sequences_config import (
+    MAX_PLACES,
+    THIRDS,
+    CopyConfig,
+    ReverseConfig,
+    RollConfig,
+    SequenceConfig,
+)
 from ablab.tasks.split import distinct
 
 _EVALUATION_SEED = 0
@@ -71,6 +79,19 @@ class Sequences(Task):
     ) -> dict[str, Tensor]:
         """``accuracy`` over tokens, and ``sequence_accuracy`` over complete answers."""
         return accuracies(logits, targets)
+
+    def factors(self, batch: Batch) -> dict[str, NDArray[np.int64]]:
+        """The position of each symbol of the answer, and whether it is the end token (B, P)."""
+        config, targets = self.config, batch.targets
+        known = targets != IGNORED
+        symbols = known & (targets != config.end) if config.ragged else known
+        places, lengths = np.arange(targets.shape[-1]), symbols.sum(-1, keepdims=True)
+        if config.length > MAX_PLACES:
+            places = len(THIRDS) * places // lengths
+        found = {"position": np.where(symbols, places, DOES_NOT_APPLY)}
+        if config.ragged:
+            found["end"] = np.where(known, targets == config.end, DOES_NOT_APPLY).astype(np.int64)
+        return found
 
     def text(self, tokens: NDArray[np.int64]) -> str:
         """Tokens as readable text: ``>`` is the separator, ``.`` the end token, ``_`` padding.

@@ -6,10 +6,13 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from ablab.tasks.config import ACCURACIES, TASKS, Direction, TaskConfig
+from ablab.tasks.factors import NO_YES
 from ablab.tasks.split import Split
 
 MAX_LENGTH = 4096
+MAX_PLACES = 8  # the positions of longer answers are sorted into thirds
 MAX_SYMBOLS = 2**20
+THIRDS = ("first", "middle", "last")
 
 
 class SequenceConfig(TaskConfig):
@@ -79,6 +82,18 @@ class SequenceConfig(TaskConfig):
     def source_length(self) -> int:
         """The sequence and the separator, where the first symbol of the answer is predicted."""
         return self.length + 1
+
+    @property
+    def factors(self) -> dict[str, tuple[str, ...]]:
+        """The position of a symbol in the answer, and the end of the sequence.
+
+        - ``position``: from 1 up to ``length`` if that is at most 8, else the first, middle or last
+          third of the answer. The end token has none.
+        - ``end``: whether the end token is predicted, if lengths vary.
+        """
+        places = tuple(str(place + 1) for place in range(self.length))
+        found = {"position": places if self.length <= MAX_PLACES else THIRDS}
+        return found | {"end": NO_YES} if self.ragged else found
 
     @property
     def natural_levels(self) -> dict[str, float]:

@@ -6,12 +6,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablab.tasks.base import Batch, Task
+from ablab.tasks.factors import octave_of
 from ablab.tasks.random import permuted
 from ablab.tasks.subwords import Subwords, load_subwords
 from ablab.tasks.text_config import TextConfig
 from ablab.tasks.text_parts import TRAIN
 
 PADDING = 0
+
+
+def is_word(character: str) -> bool:
+    """Whether a character belongs to a word: a letter, a digit or an underscore."""
+    return character.isalnum() or character == "_"
 
 
 class Characters:
@@ -117,6 +123,32 @@ class Text(Task):
     ) -> dict[str, Tensor]:
         """``accuracy``, the share of correct tokens."""
         return {"accuracy": (logits.argmax(-1) == targets).float().mean()}
+
+    def factors(self, batch: Batch) -> dict[str, NDArray[np.int64]]:
+        """The position in the window, and the place of each target in a word, (B, P)."""
+        places = octave_of(np.arange(batch.targets.shape[-1]))
+        return {
+            "position": np.broadcast_to(places, batch.targets.shape),
+            "word": self._places_in_words(batch.tokens, batch.targets),
+        }
+
+    def _places_in_words(
+        self, before: NDArray[np.int64], tokens: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """0 where a token begins a word, 1 where it continues one, 2 elsewhere.
+
+        Args:
+            before: The token before each.
+            tokens: The tokens.
+        """
+        known = np.unique(np.concatenate([before.ravel(), tokens.ravel()]))
+        texts = [self.text(token[None]) for token in known]
+        spaced = np.array([text[:1].isspace() for text in texts])
+        begins = np.array([is_word(text.lstrip()[:1]) for text in texts])
+        ends = np.array([is_word(text[-1:]) for text in texts])
+        at, at_before = np.searchsorted(known, tokens), np.searchsorted(known, before)
+        continues = ends[at_before] & ~spaced[at]
+        return np.where(begins[at], continues.astype(np.int64), 2)
 
     def text(self, tokens: NDArray[np.int64]) -> str:
         """Converts tokens to text, without padding."""

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from ablab.config import Neutral, NotInIdentity
 from ablab.tasks.config import ACCURACIES, TASKS, Direction, TaskConfig
 from ablab.tasks.corpora import corpus_digest, read_corpus
+from ablab.tasks.factors import octaves
 from ablab.tasks.subwords import (
     bpe_of_corpus,
     check_tokenizer_name,
@@ -200,6 +201,17 @@ class TextConfig(TaskConfig):
     def input_length(self) -> int:
         """``seq_len``."""
         return self.seq_len
+
+    @property
+    def factors(self) -> dict[str, tuple[str, ...]]:
+        """The position in the window, and the place of a token in a word.
+
+        - ``position``: the number of tokens before the last input token, in powers of two.
+        - ``word``: whether the predicted token begins a word, continues one (``inside``), or is
+          none. A word is a run of letters, digits and underscores. A subword that begins with
+          a space is sorted by what follows the space.
+        """
+        return {"position": octaves(self.seq_len - 1), "word": ("start", "inside", "outside")}
 
     @property
     def endless(self) -> bool:

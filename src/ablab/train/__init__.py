@@ -13,6 +13,7 @@
 - ``objective``: one run's loss and measures
 - ``losses``: the loss of a batch
 - ``evaluation``: the loss and the measures of runs on a held-out batch
+- ``by_factor``: the loss and accuracy of runs by the factors of samples
 - ``precision``: how products in float32 are computed on CUDA
 - ``kernels``: attention with the run axis folded into the batch
 - ``taps``: reads tensors at sites during forward and backward passes

@@ -92,6 +92,14 @@ class EvaluateConfig(Config):
     precision: Precision | None = None
     """The precision of evaluation; null: ``train.precision``. It is part of the run id where it is
     another one, because stored evaluations depend on it."""
+    factors: Literal["all", "none"] | tuple[str, ...] = "all"
+    """The factors of the task's samples by which the held-out loss and accuracy are stored, as
+    ``eval_loss/FACTOR.VALUE``: ``all``, ``none`` or a list of names."""
+
+    @field_validator("factors", mode="before")
+    @classmethod
+    def _one_factor_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) and value not in ("all", "none") else value
 
 
 class SnapshotConfig(Config):

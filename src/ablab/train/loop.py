@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ablab.config.progress import doing
 from ablab.tasks.base import Batch
+from ablab.train.by_factor import Groups, make_groups
 from ablab.train.config import TrainConfig
 from ablab.train.log_steps import Every, logs, next_logged
 from ablab.train.run import Run
@@ -128,10 +129,11 @@ def train(
     """
     config, log_every = stack.config, stack.runs[0].log_every
     sets = stack.task.evaluation_sets(config.evaluate.samples)
+    groups = make_groups(stack.task, config.evaluate.factors, sets[""]) if "" in sets else ()
     pending = _Pending()
     recent = [] if recent_losses is None else [recent_losses]
     if stack.step == 0:
-        _add_evaluation(pending.rows, stack, _evaluate(stack, sets))
+        _add_evaluation(pending.rows, stack, _evaluate(stack, sets, groups))
         pending.earlier += [(run.id, stack.state(i)) for i, run in enumerate(stack.runs)]
     for observer in observers:
         observer.begin(stack)
@@ -147,13 +149,13 @@ def train(
         checkpointer.progress(step, len(stack.runs), _mean_loss(advance.losses[-1]))
         evaluated = None
         if step % config.evaluate.every == 0 or step == config.steps:
-            evaluated = _evaluate(stack, sets)
+            evaluated = _evaluate(stack, sets, groups)
             _add_evaluation(pending.rows, stack, evaluated)
         stopped = _stopped(stack, rules, evaluated, np.concatenate(recent) if logged else None)
         if logged:
             recent = []
         if stopped and evaluated is None:
-            _add_evaluation(pending.rows, stack, _evaluate(stack, sets))
+            _add_evaluation(pending.rows, stack, _evaluate(stack, sets, groups))
         at_end, paused = step == config.steps, should_pause()
         logarithmic = config.snapshots.logarithmic and step & (step - 1) == 0
         periodic = step % config.snapshots.every == 0
@@ -236,13 +238,18 @@ def _add_watched(
     watched.append(WatchedStep(stack.step, ids, stack.collector.names, advance.watched[here]))
 
 
-def _evaluate(stack: Stack, sets: Mapping[str, Batch]) -> dict[str, NDArray[np.float64]]:
-    """The measures of each evaluation set, (R,) each, as ``MEASURE`` or ``MEASURE/SET``."""
+def _evaluate(
+    stack: Stack, sets: Mapping[str, Batch], groups: Groups
+) -> dict[str, NDArray[np.float64]]:
+    """The measures of each evaluation set, (R,) each, as ``MEASURE`` or ``MEASURE/SET``.
+
+    Those of groups of tokens, of the set without a name, are ``MEASURE/FACTOR.VALUE``.
+    """
     with doing("evaluating"), stack.timings.phase("evaluate"):
         return {
             f"{measure}/{name}" if name else measure: values
             for name, batch in sets.items()
-            for measure, values in stack.evaluate(batch).items()
+            for measure, values in stack.evaluate(batch, groups=() if name else groups).items()
         }
 
 

@@ -29,7 +29,7 @@ def batch_loss(
     logits = logits.to(dtype)
     if config.plain and not ragged:
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-    losses = _token_losses(logits, targets, config)  # (B, P)
+    losses = token_losses(logits, targets, config)  # (B, P)
     if not ragged:
         return losses.mean()
     predicted = targets != IGNORED
@@ -37,8 +37,14 @@ def batch_loss(
     return (sums / predicted.to(dtype).sum(1).clamp(min=1.0)).mean()
 
 
-def _token_losses(logits: Tensor, targets: Tensor, config: LossConfig) -> Tensor:
-    """The loss of each token, (B, P); undefined where the target is ``IGNORED``."""
+def token_losses(logits: Tensor, targets: Tensor, config: LossConfig) -> Tensor:
+    """The loss of each token, (B, P); undefined where the target is ``IGNORED``.
+
+    Args:
+        logits: (B, P, V), in the precision in which the loss is computed.
+        targets: (B, P); ``IGNORED`` where nothing is predicted.
+        config: The settings of the loss.
+    """
     if config.kind == "mse":
         return (logits - _one_hot(targets, logits)).square().mean(-1)
     log_p = log_stablemax(logits) if config.kind == "stablemax" else logits.log_softmax(-1)

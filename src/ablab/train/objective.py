@@ -10,9 +10,10 @@ from torch.func import functional_call
 from ablab.model.base import Model
 from ablab.model.forward import Forward, Kernels, Noise, NoiseCounter, Tap
 from ablab.tasks.base import Task
+from ablab.tasks.scores import is_right
 from ablab.train.config import LossConfig
 from ablab.train.full_sequence import tap_full_sequence
-from ablab.train.losses import batch_loss
+from ablab.train.losses import batch_loss, token_losses
 
 DTYPES = {
     "float32": torch.float32,
@@ -84,9 +85,31 @@ class Objective:
 
         If the loss is not plain cross-entropy, ``cross_entropy`` is included as well.
         """
+        return self._measures(self._logits(parameters, tokens, kernels), tokens, targets)
+
+    def measures_and_tokens(
+        self, parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor, kernels: Kernels
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The measures of a batch, and the ``loss`` and ``accuracy`` of each token, (B, P).
+
+        Tokens have an accuracy only if the task has that measure. At positions without a target,
+        the values have no meaning.
+        """
+        logits = self._logits(parameters, tokens, kernels)
+        measures = self._measures(logits, tokens, targets)
+        by_token = {"loss": token_losses(logits.to(self._dtype), targets, self._loss)}
+        if "accuracy" in measures:
+            by_token["accuracy"] = is_right(logits, targets).to(self._dtype)
+        return measures, by_token
+
+    def _logits(self, parameters: dict[str, Tensor], tokens: Tensor, kernels: Kernels) -> Tensor:
+        """The logits at the predicted positions, (B, P, V), in evaluation."""
         forward, predicted = self._trim(parameters, tokens, Forward(kernels=kernels))
         with self._precision(tokens):
-            logits = functional_call(self.model, parameters, (tokens, forward))[:, predicted]
+            logits: Tensor = functional_call(self.model, parameters, (tokens, forward))
+        return logits[:, predicted]
+
+    def _measures(self, logits: Tensor, tokens: Tensor, targets: Tensor) -> dict[str, Tensor]:
         measures = self._task.measures(logits, tokens, targets)
         losses = {"loss": self._loss}
         if not self._loss.plain:

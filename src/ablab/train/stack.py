@@ -15,10 +15,11 @@ from ablab.model.build import build_model
 from ablab.tasks.base import Batch, Task
 from ablab.tasks.random import Stream, words
 from ablab.train.batches import Batches
+from ablab.train.by_factor import Groups
 from ablab.train.collector import StatisticsCollector
 from ablab.train.compiled_gradients import make_gradients
 from ablab.train.config import LossConfig
-from ablab.train.evaluation import evaluate_runs
+from ablab.train.evaluation import Measured, evaluate_runs
 from ablab.train.gradients import Gradients, LossesAndGradients
 from ablab.train.host import move_step, to_host
 from ablab.train.method import Method
@@ -380,21 +381,19 @@ class Stack:
         """Draws the batches and dropout words of a step, with the leading axes (1, R, B)."""
         return self._prefetcher.draw(step, 1)
 
-    def evaluate(self, batch: Batch, chunk: int | None = None) -> dict[str, NDArray[np.float64]]:
+    def evaluate(self, batch: Batch, chunk: int | None = None, groups: Groups = ()) -> Measured:
         """The loss and the task's measures on a held-out batch, by name, (R,) each.
 
         Args:
             batch: Arrays with the leading axis B.
-            chunk: Samples per call; by default the size of a training batch, or a few thousand
-                tokens if that is more.
+            chunk: Samples per call; by default a training batch, or a few thousand tokens.
+            groups: Tokens of the batch whose loss and accuracy are wanted as well.
         """
         chunk = chunk or max(self.config.batch_size, _EVALUATED_TOKENS // batch.tokens.shape[-1])
         own, precision = self.config.precision, self.config.evaluation_precision
         objective = self.objective
         if precision != own:
             objective = self._evaluation = self._evaluation or self.new_objective(precision)
-        theta = self.theta.to(DTYPES[precision])
+        theta, together = self.theta.to(DTYPES[precision]), self.evaluates_together
         with products_during(self.device, precision, own):
-            return evaluate_runs(
-                objective, self.layout, theta, batch, chunk, self.evaluates_together
-            )
+            return evaluate_runs(objective, self.layout, theta, batch, chunk, together, groups)

@@ -1,0 +1,160 @@
+"""The section of an entry on the factors of a task's samples."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from ablab.experiments.experiment import variant_label
+from ablab.experiments.short_names import short_names
+from ablab.logbook.colours import PALETTE, sequential
+from ablab.logbook.svg import figure_style, svg
+from ablab.read.by_factor import ByFactor, FactorColumns, by_factor, factor_sentences
+from ablab.store.store import ExperimentRecord, RunRecord, Store
+
+MOST_VARIANTS = 4
+"""With more variants than this, only the first have figures; readings are of all."""
+MOST_FACTORS = 6  # with a figure, which bounds the size of the page
+_POINTS = 100  # evaluations of a curve
+_WIDE_RANGE = 30.0  # ratio of losses above which their axis is logarithmic
+_LABELS = {"eval_loss": "held-out loss", "eval_accuracy": "held-out accuracy"}
+
+
+@dataclass(frozen=True)
+class VariantFactors:
+    """What a page shows of a variant's factors.
+
+    Attributes:
+        label: The short name of the variant.
+        file: The start of the names of the figures' files.
+        sentences: Readings.
+        drawings: The figures as SVG, by factor; empty if the variant has none.
+    """
+
+    label: str
+    file: str
+    sentences: list[str]
+    drawings: dict[str, str]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The figures by the names of their files."""
+        return {f"{self.file}-{factor}": drawing for factor, drawing in self.drawings.items()}
+
+
+def factor_section(
+    store: Store, record: ExperimentRecord, runs: Sequence[RunRecord]
+) -> list[VariantFactors]:
+    """The factors of each variant that has any; empty if the task has none.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        runs: Its runs.
+    """
+    found = by_factor(store, record, runs)
+    if not found.factors:
+        return []
+    sentences = factor_sentences(found, runs)
+    groups: dict[str, list[str]] = {}
+    for run in runs:
+        groups.setdefault(variant_label(run.variant), []).append(run.run)
+    made = []
+    cells = {variant_label(run.variant): run.variant for run in runs}
+    names = dict(zip(cells, short_names(list(cells.values())), strict=True))
+    for place, (label, members) in enumerate(groups.items()):
+        frame = found.frame.filter(pl.col("run").is_in(members))
+        drawings = factor_figures(found, frame) if place < MOST_VARIANTS and frame.height else {}
+        if drawings or sentences.get(label):
+            said = sentences.get(label, [])
+            made.append(VariantFactors(names[label], f"by-factor-{place}", said, drawings))
+    return made
+
+
+def factor_figures(found: ByFactor, frame: pl.DataFrame) -> dict[str, str]:
+    """The measures of a variant by factor, with a panel per measure, as SVG by factor.
+
+    All figures have the same axes, so that factors can be compared.
+
+    Args:
+        found: The columns by factor and measure; of many factors, the first are drawn.
+        frame: The evaluations of the variant's runs.
+    """
+    factors: dict[str, list[FactorColumns]] = {}
+    for each in found.factors:
+        factors.setdefault(each.factor, []).append(each)
+    ranges = {name: _range(found, frame, name) for name in _LABELS}
+    return {
+        factor: _figure(parts, frame, ranges)
+        for factor, parts in list(factors.items())[:MOST_FACTORS]
+    }
+
+
+def _figure(
+    parts: Sequence[FactorColumns], frame: pl.DataFrame, ranges: Mapping[str, tuple[float, float]]
+) -> str:
+    with figure_style():
+        figure = Figure(figsize=(3.4 * len(parts), 2.5), layout="constrained")
+        grid = figure.subplots(1, len(parts), squeeze=False)[0]
+        for axes, each in zip(grid, parts, strict=True):
+            _draw(axes, each, frame)
+            low, high = ranges[each.measure]
+            if each.measure == "eval_accuracy":
+                axes.set_ylim(-0.03, 1.03)
+            elif low > 0 and high / low > _WIDE_RANGE:
+                axes.set_yscale("log")
+                axes.set_ylim(low / 1.2, high * 1.2)
+            else:
+                axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low) + 1e-9)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.set_title(_LABELS[each.measure], fontsize=9)
+            axes.set_xlabel("step")
+        grid[-1].legend(frameon=False, fontsize=8, handlelength=1.2)
+        return svg(figure)
+
+
+def colours(values: int) -> list[Any]:
+    """A colour for each value of a factor: of two, distinct ones; of more, a sequential scale."""
+    return list(PALETTE[:values]) if values <= 2 else sequential(values)
+
+
+def _draw(axes: Any, each: FactorColumns, frame: pl.DataFrame) -> None:
+    """The curves of a factor's values: each run, and their median as far as all runs have come."""
+    for (value, column), colour in zip(
+        each.columns.items(), colours(len(each.columns)), strict=True
+    ):
+        known = frame.select("run", "step", column).drop_nulls().sort("step")
+        runs = known["run"].unique(maintain_order=True).to_list()
+        for run in runs if len(runs) > 1 else ():
+            curve = _thinned(known.filter(pl.col("run") == run))
+            axes.plot(curve["step"], curve[column], color=colour, lw=0.5, alpha=0.45)
+        middle = _thinned(
+            known.group_by("step")
+            .agg(pl.col(column).median(), pl.len().alias("runs"))
+            .filter(pl.col("runs") == len(runs))
+            .sort("step")
+        )
+        axes.plot(middle["step"], middle[column], color=colour, lw=1.4, label=value)
+
+
+def _thinned(curve: pl.DataFrame) -> pl.DataFrame:
+    """Every n-th evaluation and the last, at most about ``_POINTS``."""
+    every = -(-curve.height // _POINTS)
+    if every <= 1:
+        return curve
+    places = pl.int_range(pl.len())
+    return curve.filter((places % every == 0) | (places == pl.len() - 1))
+
+
+def _range(found: ByFactor, frame: pl.DataFrame, measure: str) -> tuple[float, float]:
+    """The lowest and the highest value of a measure over all factors; 0 and 1 without any."""
+    columns = [
+        column for e in found.factors if e.measure == measure for column in e.columns.values()
+    ]
+    if not columns:
+        return 0.0, 1.0
+    values = frame.select(pl.concat_list(columns).explode().alias("value")).drop_nulls()["value"]
+    finite = values.filter(values.is_finite())
+    return (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)  # type: ignore[return-value]
