@@ -208,7 +208,7 @@ def test_a_resume_says_which_snapshot_it_skips(lab, made):
 
     class Listening(QuietReporter):
         def event(self, event):
-            said.append(event.get("text", ""))
+            said.append(event.get("text") or "")
 
     longer = ablab.experiment(WILD, "train.steps=60", "train.snapshots={every: 20}", CAPTURES)
     orchestrate(longer, Store(lab), Options(workers=1), "ablab.run(…)", Listening(), lambda: False)

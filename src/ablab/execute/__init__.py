@@ -26,13 +26,14 @@ Modules:
 - ``pause``: pauses on SIGINT and SIGTERM.
 - ``plan``: stacks, methods and the number of processes.
 - ``plan_text``: a plan in words.
-- ``progress``: progress on standard error.
+- ``progress``: reports what happens while an experiment is trained.
 - ``queue``: the queue of stacks that processes claim.
 - ``replay``: trains steps of a stored run again, with more statistics.
 - ``resume``: the states that stored runs continue from.
 - ``samples``: generates samples of texts when training ends.
 - ``setup``: sets up a claimed stack for training.
 - ``speeds``: measured and estimated speeds of this machine.
+- ``status``: a line on standard error that says what is being done.
 - ``stop_rules``: applies stop rules to stored steps.
 - ``time_left``: the time left while an experiment is trained.
 - ``usage``: memory and load of a training process.

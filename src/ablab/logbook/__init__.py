@@ -39,5 +39,5 @@ Modules:
 - ``variant_curves``: the static figure of the variants' curves.
 - ``variant_sections``: the sections that compare variants.
 - ``variant_values``: a measure by variant, and how many runs learnt or got there.
-- ``watched``: figures of statistics and captures, by variant.
+- ``watched_section``: figures of statistics and captures, by variant.
 """

@@ -10,7 +10,7 @@ from ablab.logbook.conclusions import Conclusions
 from ablab.logbook.costs import cost_section
 from ablab.logbook.result_table import result_table
 from ablab.logbook.variant_values import variant_values
-from ablab.logbook.watched import watched_variants
+from ablab.logbook.watched_section import watched_variants
 from ablab.read.step_costs import StepCosts
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 

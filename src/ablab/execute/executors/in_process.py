@@ -1,7 +1,7 @@
 """Trains in this process, one stack after another."""
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
@@ -40,62 +40,62 @@ class InProcess(Executor):
         retain_freed_memory()
         persist_compiled_programs()
 
+        def tell(line: str) -> None:
+            queue.report({"event": "message", "text": line})
+
         with Owner(queue.store.index.path) as owner:
-            for claim in queue.claims(owner):
-                with showing(partial(_report_activity, queue, claim)):
-                    _train(queue, owner, claim)
+            for claim in _claims(queue, owner):
+                parts: list[Sequence[Run]] = [claim.runs]
+                apart: dict[str, str] = {}  # why runs are trained alone, by run id
+                while parts:
+                    runs = parts.pop(0)
+                    try:
+                        for group in group_by_step(queue.store, runs, tell):
+                            ready = set_up(queue, owner, claim, group, apart.get(runs[0].id))
+                            if ready is None:
+                                continue
+                            finished = train(
+                                ready.stack, ready.checkpointer, ready.rules,
+                                queue.should_pause, ready.losses, ready.observers,
+                            )  # fmt: skip
+                            ready.progress.done(finished)
+                            if not finished:
+                                break
+                        continue
+                    except PauseError:
+                        continue
+                    except ApartError as error:
+                        left = _one_by_one(queue, runs, str(error))
+                        parts[:0] = left
+                        apart |= {run.id: str(error) for (run,) in left}
+                        continue
+                    except LeaseLostError as error:
+                        queue.report({"event": "message", "text": str(error)})
+                        continue
+                    except StoreError:  # such as a full disk, which is not the runs' fault
+                        raise
+                    except (Exception, SystemExit) as error:
+                        fault = store_error(queue.store.index, error)
+                        if fault is not None:
+                            raise fault from error
+                        failure = RunFailure.of(error)
+                    ready = None
+                    # Outside the handler: nothing refers to a stack that may not have fitted.
+                    parts[:0] = _halves(queue, runs, failure)
+                    if queue.should_pause():
+                        break
         return not queue.unfinished()
+
+
+def _claims(queue: StackQueue, owner: Owner) -> Iterator[Claim]:
+    """The claims of a queue; while one is trained, what is being done is reported."""
+    for claim in queue.claims(owner):
+        with showing(partial(_report_activity, queue, claim)):
+            yield claim
 
 
 def _report_activity(queue: StackQueue, claim: Claim, text: str | None) -> None:
     queue.report({"event": "activity", "stack": claim.number, "text": text})
-
-
-def _train(queue: StackQueue, owner: Owner, claim: Claim) -> None:
-    """Trains the runs of a claim, in smaller stacks if training them together raises."""
-
-    def tell(line: str) -> None:
-        queue.report({"event": "message", "text": line})
-
-    parts: list[Sequence[Run]] = [claim.runs]
-    apart: dict[str, str] = {}  # why runs are trained alone, by run id
-    while parts:
-        runs = parts.pop(0)
-        try:
-            for group in group_by_step(queue.store, runs, tell):
-                ready = set_up(queue, owner, claim, group, apart.get(runs[0].id))
-                if ready is None:
-                    continue
-                finished = train(
-                    ready.stack, ready.checkpointer, ready.rules,
-                    queue.should_pause, ready.losses, ready.observers,
-                )  # fmt: skip
-                ready.progress.done(finished)
-                if not finished:
-                    break
-            continue
-        except PauseError:
-            continue
-        except ApartError as error:
-            left = _one_by_one(queue, runs, str(error))
-            parts[:0] = left
-            apart |= {run.id: str(error) for (run,) in left}
-            continue
-        except LeaseLostError as error:
-            queue.report({"event": "message", "text": str(error)})
-            continue
-        except StoreError:  # such as a full disk, which is not the runs' fault
-            raise
-        except (Exception, SystemExit) as error:
-            fault = store_error(queue.store.index, error)
-            if fault is not None:
-                raise fault from error
-            failure = RunFailure.of(error)
-        ready = None
-        # Outside the handler: nothing refers to a stack that may not have fitted.
-        parts[:0] = _halves(queue, runs, failure)
-        if queue.should_pause():
-            break
 
 
 def _one_by_one(queue: StackQueue, runs: Sequence[Run], reason: str) -> list[list[Run]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ablab.logbook.entry import write_entry
-from ablab.logbook.watched import MOST_VARIANTS, capture_words, watched_variants
+from ablab.logbook.watched_section import MOST_VARIANTS, capture_words, watched_variants
 from ablab.store.metrics import experiment_runs
 from tests.read.filled import fill, grid
 
