@@ -1,5 +1,6 @@
 """The first sentence of an entry: it answers the question in the heading, or says what is open."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,7 +21,7 @@ from ablab.read.verdicts import Verdict
 from ablab.store.store import ExperimentRecord, RunRecord
 
 State = Literal["answered", "open", "unfinished", "nothing"]
-_ORDER = ("held", "failed", "undecided")
+_ORDER = ("held", "failed", "undecided", "not tested")
 _FEW = 3  # so many expectations about the measure are the answer; more are counted
 _MOST = 200  # more seeds than this are no advice
 
@@ -203,7 +204,7 @@ class _Made:
         return f"{text}: {'; '.join(each for each in said if each)}."
 
     def decided(self) -> list[str]:
-        """The clearest decided comparison of each setting, or the relation to it."""
+        """The largest decided difference of each setting, or the relation to it."""
         if self.effects is None:
             return []
         found = []
@@ -215,7 +216,7 @@ class _Made:
             told = [each for each in self.effects.factorial
                     if each.key == key and each.verdict == "differs"]  # fmt: skip
             if told:
-                found.append(comparison_in_words(min(told, key=_clearest), self.effects))
+                found.append(comparison_in_words(max(told, key=_largest), self.effects))
         return found
 
     def negative(self) -> list[str]:
@@ -285,8 +286,12 @@ def _listed(before: str, names: Sequence[str], short: str = "") -> str:
     return f"{before} {'; '.join(names)}".strip()
 
 
-def _clearest(each: Comparison) -> tuple[float, float]:
-    return (1.0 if each.p_adjusted is None else each.p_adjusted, -abs(each.difference or 0.0))
+def _largest(each: Comparison) -> float:
+    """The size of a difference, on its scale."""
+    difference = each.difference or 0.0
+    if each.scale == "ratio":
+        return abs(math.log(difference)) if difference > 0 else 0.0
+    return abs(difference)
 
 
 def _is_held_equivalence(verdict: Verdict) -> bool:
@@ -301,10 +306,17 @@ def _judged(verdict: Verdict) -> str:
     return f"{verdict.outcome.capitalize()}{late}: {claim} ({verdict.evidence})."
 
 
+def _lacks_values(verdict: Verdict) -> bool:
+    """Whether nothing could be tested, since no run has a value or the grid lacks the cell."""
+    return verdict.outcome == "undecided" and verdict.evidence.startswith(
+        ("no run has a value", "this grid has no", "nothing to compare with")
+    )
+
+
 def _tally(judged: Sequence[Verdict]) -> str:
     """How many expectations held, failed and are undecided; empty if there are none."""
     if not judged:
         return ""
-    outcomes = [each.outcome for each in judged]
+    outcomes = ["not tested" if _lacks_values(each) else each.outcome for each in judged]
     told = [f"{outcomes.count(each)} {each}" for each in _ORDER if each in outcomes]
     return f"Of {counted(len(judged), 'expectation')}: {', '.join(told)}."

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from ablab.experiments.short_names import differing_keys
+from ablab.experiments.short_names import differing_keys, short_keys
 from ablab.logbook.colours import PALETTE
 from ablab.logbook.numeric_setting import NumericSetting, as_number, numeric_setting
 from ablab.logbook.svg import LINE, PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
@@ -100,7 +100,10 @@ def _strips(
             )  # fmt: skip
     if len(rows) < len(found.variants):
         axes.axhline(_EACH - 0.5, color=SOFT, lw=0.8, ls=(0, (1, 2)))
-    axes.set_yticks(range(len(rows)), [_short(row.name) for row in rows])
+    names, settings = _row_names(rows)
+    axes.set_yticks(range(len(rows)), names)
+    if settings:
+        axes.set_title(settings, loc="left", fontsize=8, color=SOFT)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         if row is best:
             label.set_fontweight("bold")
@@ -253,5 +256,15 @@ def _key(keys: dict[str, Any]) -> str:
     return str(sorted((key, str(value)) for key, value in keys.items()))
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+def _row_names(rows: Sequence[VariantValues]) -> tuple[list[str], str]:
+    """The names of rows, and the settings whose values they are, if whole names would be too long.
+
+    ``qk_activation none, qk_norm rms`` becomes ``none / rms``, of ``qk_activation / qk_norm``.
+    """
+    names = [row.name for row in rows]
+    keys = differing_keys([row.keys for row in rows])
+    if max(map(len, names), default=0) <= _LONGEST or len(keys) < 2:
+        return names, ""
+    short = short_keys(keys)
+    values = [" / ".join(str(row.keys.get(key)) for key in keys) for row in rows]
+    return values, " / ".join(short[key] for key in keys)

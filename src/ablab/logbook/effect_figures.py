@@ -81,9 +81,9 @@ def small_multiples(found: Effects) -> str | None:
 
 def _panel(axes: Axes, cells: Sequence[Cell], key: str, other: str, ratio: bool) -> None:
     values = list(dict.fromkeys(cell.keys[key] for cell in cells))
-    values = sorted(values) if are_numbers(values) else values
+    values = sorted(values, key=float) if are_numbers(values) else values
     others = list(dict.fromkeys(cell.keys[other] for cell in cells))
-    others = sorted(others) if are_numbers(others) else others
+    others = sorted(others, key=float) if are_numbers(others) else others
     colours = value_colours(others[:_LINES])
     short = short_keys([key, other])
     plain_axes(axes)

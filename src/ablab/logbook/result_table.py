@@ -125,6 +125,10 @@ def _finals(
 def _cell(found: MeasuredVariants, row: VariantValues) -> Cell:
     known = row.learnt or row.values
     value = "" if not known else _spread(known)
+    if known and row.missed:  # those that did not get there are later than all others
+        low = number(min(known))
+        middle = "" if row.median is None else f"{number(row.median)} "
+        value = f"{middle}[{low}, not reached]"
     if row.count is None and not found.has_missed:
         return Cell(value, strip=strip(found, row))
     done, total = row.count or (len(row.values), row.runs)

@@ -21,7 +21,7 @@ const xOf = (curve, step) => at.x(step * curve.factor);
 
 // The bounding box of a mark, in the coordinates of `at`.
 function markBox(curve, mark, at, height) {
-  const middle = mark.kind === "spike" ? mark.from + (mark.to - mark.from) / 2 : mark.from;
+  const middle = mark.from;
   const level = mark.level ?? valueAt(curve, middle);
   const left = xOf(curve, mark.from), right = xOf(curve, mark.to ?? mark.from);
   if (mark.kind === "transition") {
