@@ -91,4 +91,4 @@ def test_the_list_names_question_needs_cost_and_settings():
     assert code == 0 and '"inputs"' in out and '"default"' in out
     code, out, _ = run_command("analyses")
     assert "parameter_norms  How large is each parameter" in out
-    assert "setting  parameters (('*',)): Names or patterns of parameters" in out
+    assert "setting  parameters (by default *): Names or patterns of parameters" in out

@@ -35,7 +35,7 @@ def reported():
     reporter = Reporter(status)
     left = {"a": 100, "b": 100, "c": 200}
     labels = {"a": "model.d_model=8", "b": "model.d_model=8", "c": "model.d_model=16"}
-    reporter.start(left, left, labels, {1: 20.0, 4: 0.0})
+    reporter.start(left, left, labels, {1: 20.0, 4: 0.0}, lambda: 90.0 if reporter.done else None)
     return reporter, status
 
 
@@ -51,7 +51,7 @@ def test_a_stack_is_named_with_what_happens_to_it(reported):
     progress = {"event": "progress", "stack": 1, "step": 50, "runs": 2, "ids": ["a", "b"]}
     reporter.event(progress | {"loss": 1.23456})
     assert status.shown[-1][0] == "training 25%"  # 2 × 50 of 400 steps
-    assert status.shown[-1][1].endswith(" left")
+    assert status.shown[-1][1] == "1 min 30 s left"
     assert status.shown[-1][2] == "stack 1 of 2: step 50 of 100, loss 1.2346"
 
 

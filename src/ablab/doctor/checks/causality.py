@@ -28,7 +28,8 @@ def causality(patient: Patient) -> list[Finding]:
         raise NotApplicable("two passes over the same tokens differ")
     leaks = {training: _leaks(found, predicted) for training, found in changes.items()}
     leaking = [training for training, found in leaks.items() if found]
-    unpredicted = not leaking and is_users(patient)
+    has_question = patient.run.task.source_length is not None  # which may be read both ways
+    unpredicted = not leaking and is_users(patient) and not has_question
     if unpredicted:  # another task may predict these positions
         everywhere = list(range(last))
         leaks = {training: _leaks(found, everywhere) for training, found in changes.items()}
