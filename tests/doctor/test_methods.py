@@ -5,6 +5,7 @@ import re
 import pytest
 
 from ablab.doctor import doctor
+from ablab.doctor.check import CHECKS
 from tests.interpreted import interpreted  # noqa: F401
 
 MODULES = "tests.train.my_mixers"
