@@ -62,13 +62,34 @@ def test_a_batch_that_a_plan_would_split_is_tried_in_parts(monkeypatch):
     )
 
 
-# A plan finds out before that these cannot be stacked (decision 31), so no stack is tried.
-@pytest.mark.parametrize("name", ["Recurrent", "OwnDropout"])
 @pytest.mark.usefixtures("compiles", "interpreted")
-def test_what_cannot_be_stacked_is_tried_alone(name):
-    _, outcome = examined(name)
+def test_without_a_rule_the_usual_layout_is_tried():
+    _, outcome = examined("Recurrent")  # a plan knows that it cannot be stacked (decision 31)
     titles = [note.partition(":")[0] for note in outcome.notes]
-    assert titles and all(title.startswith("solo") for title in titles)
+    assert titles == ["solo, compiled, batch innermost", "solo, compiled, plain attention"]
+    assert "NoRuleError: aten.mkldnn_rnn_layer" in outcome.notes[0]
+
+
+@pytest.mark.usefixtures("compiles", "interpreted")
+def test_a_method_that_raises_is_noted():
+    report, outcome = examined("Recurrent")
+    assert report.healthy
+    assert "not used, because it fails: CompileError" in outcome.notes[0]
+    assert "solo, compiled, plain attention: agrees, loss" in outcome.notes[1]
+
+
+def test_why_runs_cannot_be_stacked_is_noted():
+    report = doctor(f"{MODULES}:Recurrent", "train.batch_size=32", checks=["stack"])
+    assert report.healthy
+    (note,) = report.outcomes[0].notes
+    assert "RuntimeError: Batching rule not implemented" in note
+
+
+@pytest.mark.usefixtures("compiles", "interpreted")
+def test_a_model_that_draws_with_torch_is_healthy_and_has_no_methods_to_try():
+    report, outcome = examined("OwnDropout")
+    assert report.healthy
+    assert "draws from torch's generator" in outcome.reason
 
 
 def test_a_model_with_state_has_no_methods_to_try():

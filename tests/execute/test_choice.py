@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from ablab.execute.cost import count_cost
 from ablab.execute.division import group_estimate
 from ablab.execute.estimate import Estimate
 from ablab.execute.group import Alternative, Group
+from ablab.execute.method_choice import possible_methods
 from ablab.execute.options import Options
 from ablab.execute.plan import make_plan
 from ablab.execute.plan_text import method_rows
@@ -129,3 +131,14 @@ def test_what_cannot_be_stacked_is_found_before():
 def test_whether_runs_can_be_stacked_is_tried(name, alone):
     cost = count_cost(experiment(tree(name)).runs[0])
     assert (cost.unstackable is not None) == alone
+
+
+@pytest.mark.parametrize(
+    ("name", "draws"), [("Plain", False), ("Dropout", False), ("OwnDropout", True)]
+)
+def test_a_step_that_draws_from_torchs_generator_is_never_compiled(name, draws):
+    asked = experiment(tree(name))
+    cost = count_cost(asked.runs[0])
+    assert cost.draws == draws
+    compiled = [each for each in possible_methods(cost, torch.device("cpu")) if each.compiled]
+    assert bool(compiled) != draws
