@@ -134,11 +134,11 @@ def test_whether_runs_can_be_stacked_is_tried(name, alone):
 
 
 @pytest.mark.parametrize(
-    ("name", "draws"), [("Plain", False), ("Dropout", False), ("OwnDropout", True)]
+    ("name", "is_random"), [("Plain", False), ("Dropout", False), ("OwnDropout", True)]
 )
-def test_a_step_that_draws_from_torchs_generator_is_never_compiled(name, draws):
+def test_a_step_that_draws_from_torchs_generator_is_never_compiled(name, is_random):
     asked = experiment(tree(name))
     cost = count_cost(asked.runs[0])
-    assert cost.draws == draws
+    assert cost.is_random == is_random
     compiled = [each for each in possible_methods(cost, torch.device("cpu")) if each.compiled]
-    assert bool(compiled) != draws
+    assert bool(compiled) != is_random

@@ -39,7 +39,7 @@ class StepCost:
         stateful: Whether two passes over the same batch differ. If so, no method agrees with
             another, and each run trains alone, eagerly.
         unstackable: Why runs cannot be computed in one call, in one line; None if they can.
-        draws: Whether the step draws from torch's generator, as ``F.dropout`` does. A compiled
+        is_random: Whether the step draws from torch's generator, as ``F.dropout`` does. A compiled
             program would draw other numbers, so that nothing could show that it agrees.
     """
 
@@ -54,7 +54,7 @@ class StepCost:
     mixes_samples: bool = False
     stateful: bool = False
     unstackable: str | None = None
-    draws: bool = False
+    is_random: bool = False
 
     def bytes(self, runs: int, method: Method) -> int:
         """Bytes needed to train some runs: their state, and the activations of one call."""
@@ -127,7 +127,7 @@ def _count(run: Run, key: str) -> StepCost | str:
         mixes_samples=samples > 1 and mixing.possible,
         stateful=mixing.stateful,
         unstackable=unstackable,
-        draws=counter.draws,
+        is_random=counter.is_random,
     )
 
 
@@ -157,18 +157,18 @@ class _Counter:
         kernel_launches: Operations that compute something.
         flops: Multiplications and additions in matrix products.
         attention_flops: Those in batched products, whose factors are activations.
-        draws: Whether an operation drew from torch's generator.
+        is_random: Whether an operation drew from torch's generator.
     """
 
     kernel_launches: int = 0
     flops: float = 0.0
     attention_flops: float = 0.0
-    draws: bool = False
+    is_random: bool = False
 
     def see(self, operation: Any, args: Any, kwargs: Any, result: Any) -> None:
         """Counts an operation."""
         self.kernel_launches += not operation.is_view
-        self.draws |= torch.Tag.nondeterministic_seeded in operation.tags
+        self.is_random |= torch.Tag.nondeterministic_seeded in operation.tags
         formula = arithmetic(operation)
         if formula is not None:
             count = float(formula(*args, **kwargs, out_val=result))

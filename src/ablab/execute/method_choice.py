@@ -20,7 +20,7 @@ from ablab.train.stack import Stack
 
 STATEFUL = "the model carries state from one pass to the next"
 UNSTACKABLE = "cannot be stacked"
-DRAWS = "the model draws from torch's generator, whose numbers depend on the method"
+RANDOM = "the model draws from torch's generator, whose numbers depend on the method"
 MAX_WIDTH = 8  # runs per stack on a CPU, where wider stacks are no faster
 _MAX_WIDTH_GPU = 512
 # With at most this many tokens, the batch is the longer axis and vector lanes over samples pay off.
@@ -206,8 +206,8 @@ class MethodChooser:
             return STATEFUL
         if group.cost.unstackable is not None and equal > 1:
             return f"{UNSTACKABLE} ({group.cost.unstackable})"
-        if group.cost.draws:
-            return DRAWS
+        if group.cost.is_random:
+            return RANDOM
         if not group.run_steps:
             return "already trained"
         if not others:
@@ -233,7 +233,7 @@ def _of_few_steps(eager: Sequence[Alternative], group: Group) -> Alternative | N
 def _methods(runs: int, cost: StepCost, options: Options, device: torch.device) -> list[Method]:
     """The methods that the options and the group's shape allow."""
     on_cpu = device.type == "cpu"
-    if cost.stateful or cost.draws:
+    if cost.stateful or cost.is_random:
         return [SOLO]
     if cost.unstackable is not None:
         options = replace(options, engine="solo")

@@ -8,7 +8,7 @@ import torch
 from ablab.doctor.check import Finding, NotApplicable, check
 from ablab.doctor.patient import Patient
 from ablab.execute.cost import count_cost
-from ablab.execute.method_choice import DRAWS, STATEFUL, possible_methods
+from ablab.execute.method_choice import RANDOM, STATEFUL, possible_methods
 from ablab.execute.verify import try_method
 from ablab.train.compiling import traces_only
 from ablab.train.method import Method
@@ -39,8 +39,8 @@ def methods(patient: Patient) -> list[Finding]:
         raise NotApplicable(f"a step raises {cost}")
     if cost.stateful:
         raise NotApplicable(f"{STATEFUL}, so each run trains alone, eagerly")
-    if cost.draws:
-        raise NotApplicable(f"{DRAWS}, so each run trains alone, eagerly")
+    if cost.is_random:
+        raise NotApplicable(f"{RANDOM}, so each run trains alone, eagerly")
     findings: dict[str, list[str]] = {}
     methods = possible_methods(cost, _CPU)
     for method in methods:
