@@ -1,8 +1,17 @@
 """Looking inside: what trained models compute, over snapshots, seeds and variants.
 
 - ``analysis``: the decorator and the registry of analyses.
-- ``subject``: the input of an analysis: one model at one step.
-- ``finding``: the results of an analysis, for one model and for many.
 - ``analyze``: runs an analysis on stored runs or on a model.
 - ``analyses``: a file per analysis.
+- ``chosen``: which stored runs are analyzed, and at which steps.
+- ``compute``: computes the findings that a store lacks, also in worker processes.
+- ``examine``: examines models with analyses, of which some fail or do not apply.
+- ``finding``: the results of an analysis, for one model and for many.
+- ``passes``: forward passes of many models of one shape.
+- ``replacement``: replacements of tensors at sites, given as data.
+- ``request``: an analysis with its settings, and the identity of what it finds.
+- ``subject``: the input of an analysis: one model at one step.
+- ``units``: models that one process analyzes together.
+- ``work``: shares units among processes, and keeps what is found.
+- ``worker``: a worker process.
 """

@@ -42,6 +42,8 @@ class Analysis:
         cost: What it costs per model, in a few words.
         settings: The class of its settings, all of which have defaults.
         examine: Computes the finding for a subject.
+        headline: Names or patterns of the scalars that are shown first.
+        edition: Is raised when its numbers change, so that stored findings are computed again.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Analysis:
     cost: str
     settings: type[Config]
     examine: Examine
+    headline: tuple[str, ...] = ()
+    edition: int = 1
 
     def settings_list(self) -> list[Setting]:
         """Its settings, in their order."""
@@ -67,11 +71,14 @@ def analysis(
     inputs: Sequence[Input],
     cost: str,
     settings: type[Config] = NoSettings,
+    headline: Sequence[str] = (),
+    edition: int = 1,
 ) -> Callable[[Examine], Analysis]:
     """A decorator that registers a function of a subject and settings as an analysis.
 
     The function must not change the model. It may draw random numbers from torch's global
-    generator, which is seeded before each call.
+    generator, which is seeded before each call. It raises
+    :class:`ablab.analysis.subject.DoesNotApplyError` if it does not apply to the model or its task.
 
     Args:
         name: The analysis's name, which is also that of its file; users' own analyses are named by
@@ -80,6 +87,8 @@ def analysis(
         inputs: What it is computed from.
         cost: What it costs per model, in a few words.
         settings: The class of its settings.
+        headline: Names or patterns of the scalars that are shown first; by default the first few.
+        edition: Raise it whenever the numbers change.
 
     Raises:
         ValueError: A setting has no default, or an input does not exist.
@@ -92,7 +101,9 @@ def analysis(
         raise ValueError(f"the analysis {name} needs {unknown[0]!r}, which is not an input")
 
     def decorate(function: Examine) -> Analysis:
-        made = Analysis(name, question, tuple(inputs), cost, settings, function)
+        made = Analysis(
+            name, question, tuple(inputs), cost, settings, function, tuple(headline), edition
+        )
         if ANALYSES.ships(function):
             ANALYSES.register(name)(made)
         return made

@@ -1,134 +1,207 @@
 """Runs an analysis on stored runs at their snapshots, or on a model."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
-from ablab.analysis.analysis import Analysis, find_analysis
-from ablab.analysis.finding import Findings, ModelFinding, joined
-from ablab.analysis.subject import Subject, evaluating
+from ablab.analysis.chosen import Chosen, choose, stored_runs
+from ablab.analysis.compute import Computation, Tell
+from ablab.analysis.examine import DOES_NOT_APPLY, Failure, examine, examine_unit, subject_of
+from ablab.analysis.finding import Finding, Findings, ModelFinding, joined
+from ablab.analysis.request import Request, make_request, parse_request
+from ablab.analysis.subject import DoesNotApplyError, Probing
+from ablab.analysis.units import make_units
 from ablab.config import Config, InputError, Problem
 from ablab.execute.guest import as_guest
-from ablab.experiments.parts import check_settings
+from ablab.store.findings import StoredFinding, read_finding
+from ablab.store.index import StoreError
+from ablab.store.store import ExperimentRecord, Store
 from ablab.store.stored_run import StoredRun
 from ablab.tasks.base import Task
 
 
+@runtime_checkable
+class OfExperiment(Protocol):
+    """What ``ablab.run`` returns: an experiment's record and its store."""
+
+    record: ExperimentRecord
+    store: Store
+
+
+AnalysisSubject = str | StoredRun | Sequence[StoredRun] | OfExperiment | nn.Module
+
+
 @as_guest()
 def analyze(
-    subject: StoredRun | Sequence[StoredRun] | nn.Module,
+    subject: AnalysisSubject,
     analysis: str,
     *,
     settings: Config | Mapping[str, Any] | None = None,
     steps: str | Sequence[int] = "all",
+    where: str | None = None,
     task: Task | None = None,
+    store: str | Store = "lab",
+    samples: int | None = None,
+    seed: int = 0,
 ) -> Findings:
     """Runs an analysis on stored runs at their snapshots, or on a model.
 
-    The untrained model (step 0) is always included, as the control for later steps.
+    The untrained model (step 0) is always included, as the control for later steps. What is found
+    in stored runs is kept in their store, and not computed again.
 
     Args:
-        subject: A stored run, several, or any ``torch.nn.Module``.
+        subject: The name of an experiment or the id of a run, what ``ablab.run`` returns, a stored
+            run, several, or any ``torch.nn.Module``.
         analysis: The name of an analysis (``ablab analyses`` lists them) or an import path
-            (``mypkg.mymod:thing``).
+            (``mypkg.mymod:thing``), either followed by ``:key=value,…`` for settings.
         settings: The analysis's settings.
         steps: Which snapshots of stored runs: ``all``, ``last``, a range ``A:B`` that includes both
             ends, or step numbers.
+        where: Only the runs of this cell of an experiment: ``key=value, …``.
         task: The task of a ``torch.nn.Module``, for analyses that need it.
+        store: The folder of the store, for names and ids.
+        samples: The largest number of samples to look at; by default the task's whole table where
+            that is small, else a sample.
+        seed: The seed of that sample.
 
     Raises:
-        InputError: There is no such analysis, its settings are invalid, a step has no snapshot, or
-            it needs a task and none is given.
+        InputError: There is no such analysis, experiment or run, its settings are invalid, a step
+            has no snapshot, or it needs a task and none is given.
+        StoreError: A snapshot is missing or damaged.
     """
-    found = find_analysis(analysis)
-    chosen = settings or {}
-    if not isinstance(chosen, found.settings):
-        data = chosen.model_dump() if isinstance(chosen, Config) else chosen
-        chosen = check_settings(found.settings, data, found.name)
+    probing = Probing(samples, seed)
+    request = (
+        parse_request(analysis, probing)
+        if settings is None
+        else make_request(analysis, settings, probing)
+    )
     if isinstance(subject, nn.Module):
-        findings = [_examine(found, chosen, Subject(subject, task), {})]
-    else:
-        findings = [
-            _examine(found, chosen, _subject(found, run, step), _keys(run))
-            for run in _runs(subject)
-            for step in _steps(run, steps)
-        ]
-    return joined(found.name, found.question, chosen, findings)
+        return _joined(request, [_of_model(request, subject, task)])
+    runs = _runs(subject, store, where)
+    chosen = choose(runs, steps)
+    found, failures = _of_runs(request, chosen)
+    if failures and not found:
+        raise InputError(Problem(str(failures[0]), given=failures[0].where))
+    notes = [*chosen.notes, *map(str, failures)]
+    return _joined(request, found, notes)
 
 
-def _runs(subject: StoredRun | Sequence[StoredRun]) -> list[StoredRun]:
+def load(store: Store, chosen: Chosen, request: Request) -> Findings:
+    """The findings that a store has of some runs and steps.
+
+    Args:
+        store: The store.
+        chosen: The runs and steps.
+        request: The analysis.
+
+    Raises:
+        StoreError: One is missing or damaged.
+    """
+    return _joined(request, _load(store, chosen, request), chosen.notes)
+
+
+def compute(
+    store: Store,
+    chosen: Chosen,
+    requests: Sequence[Request],
+    tell: Tell,
+    workers: int | None = None,
+    **options: Any,
+) -> Computation:
+    """Computes the findings that a store lacks; see :class:`Computation` for the arguments."""
+    computation = Computation(store, chosen, requests, tell, workers, **options)
+    with as_guest():
+        computation.run()
+    return computation
+
+
+def _of_model(request: Request, model: nn.Module, task: Task | None) -> ModelFinding:
+    try:
+        finding = examine(request, subject_of(model, task, request.probing))
+    except DoesNotApplyError as error:
+        return ModelFinding(None, None, None, {}, _does_not_apply(request, str(error)))
+    return ModelFinding(finding, None, None, {})
+
+
+def _of_runs(request: Request, chosen: Chosen) -> tuple[list[ModelFinding], list[Failure]]:
+    """The findings of stored runs: from their store, or computed here if it cannot be written."""
+    store = chosen.runs[0].store
+    try:
+        computation = Computation(store, chosen, [request], workers=1)
+        computation.run()
+    except StoreError:
+        if store.index.writable:
+            raise
+        return _computed(request, chosen)
+    failed = {(each.run, each.step) for each in computation.failures}
+    return _load(store, chosen, request, failed), computation.failures
+
+
+def _computed(request: Request, chosen: Chosen) -> tuple[list[ModelFinding], list[Failure]]:
+    """The findings of stored runs, computed and not kept."""
+    found: dict[tuple[str, int], StoredFinding] = {}
+    failures = []
+    for unit in make_units(chosen.runs, chosen.steps, 1):
+        for each in examine_unit(unit, [request], lambda run, step, own: True):
+            if isinstance(each, Failure):
+                failures.append(each)
+            else:
+                found[each.run, each.step] = each
+    return [
+        _model_finding(request, run, found[run.id, step])
+        for run, steps in zip(chosen.runs, chosen.steps, strict=True)
+        for step in steps
+        if (run.id, step) in found
+    ], failures
+
+
+def _load(
+    store: Store,
+    chosen: Chosen,
+    request: Request,
+    without: set[tuple[str, int]] | frozenset[tuple[str, int]] = frozenset(),
+) -> list[ModelFinding]:
+    return [
+        _model_finding(request, run, read_finding(store, run.id, step, request.name))
+        for run, steps in zip(chosen.runs, chosen.steps, strict=True)
+        for step in steps
+        if (run.id, step) not in without
+    ]
+
+
+def _model_finding(request: Request, run: StoredRun, found: StoredFinding) -> ModelFinding:
+    keys = {"seed": run.record.seed, **run.record.variant}
+    reason = found.about.get(DOES_NOT_APPLY)
+    if reason is not None:
+        return ModelFinding(None, run.id, found.step, keys, _does_not_apply(request, reason))
+    finding = Finding(found.scalars, found.tables, found.arrays)
+    return ModelFinding(finding, run.id, found.step, keys)
+
+
+def _joined(request: Request, found: Sequence[ModelFinding], notes: Sequence[str] = ()) -> Findings:
+    analysis = request.analysis
+    return joined(analysis.name, analysis.question, request.settings, found, notes)
+
+
+def _does_not_apply(request: Request, reason: str) -> str:
+    return f"{request.analysis.name} does not apply: {reason}"
+
+
+def _runs(subject: Any, store: str | Store, where: str | None) -> list[StoredRun]:
+    if isinstance(subject, str):
+        opened = store if isinstance(store, Store) else Store(store)
+        return stored_runs(opened, subject, where)
+    if isinstance(subject, OfExperiment) and not isinstance(subject, StoredRun):
+        return stored_runs(subject.store, subject.record.name, where)
     runs = subject if isinstance(subject, list | tuple) else [subject]
     if not runs or not all(isinstance(each, StoredRun) for each in runs):
         raise InputError(
             Problem(
                 "not something to analyze",
                 given=type(subject).__name__,
-                expected="a stored run (ablab.open(…).run(…)), several, or a torch.nn.Module",
+                expected="the name of an experiment, a stored run (ablab.open(…).run(…)), several, "
+                "or a torch.nn.Module",
             )
         )
     return list(runs)
-
-
-def _examine(
-    found: Analysis, settings: Config, subject: Subject, keys: Mapping[str, Any]
-) -> ModelFinding:
-    if "task" in found.inputs:
-        _ = subject.task  # raises if it is not known
-    with evaluating(subject.model):
-        finding = found.examine(subject, settings)
-    return ModelFinding(finding, subject.run, subject.step, keys)
-
-
-def _subject(found: Analysis, run: StoredRun, step: int) -> Subject:
-    trained = step in run.snapshots
-    model = run.model(step) if trained else run.initial_model()
-    task = run.task() if "task" in found.inputs else None  # it might read a corpus
-    return Subject(model, task, run.id, step)
-
-
-def _keys(run: StoredRun) -> dict[str, Any]:
-    return {"seed": run.record.seed, **run.record.variant}
-
-
-def _steps(run: StoredRun, wanted: str | Sequence[int]) -> list[int]:
-    """The chosen steps, starting with 0.
-
-    Raises:
-        InputError: A step has no snapshot, or no step is chosen.
-    """
-    snapshots = run.snapshots
-    chosen: list[int]
-    if wanted == "all":
-        chosen = snapshots
-    elif wanted == "last":
-        chosen = snapshots[-1:]
-    elif isinstance(wanted, str) and ":" in wanted:
-        first, last = _numbers(wanted, ":")
-        chosen = [step for step in snapshots if first <= step <= last]
-    else:
-        chosen = _numbers(wanted, ",") if isinstance(wanted, str) else list(wanted)
-    missing = [step for step in chosen if step not in (0, *snapshots)]
-    if missing or not chosen:
-        raise InputError(
-            Problem(
-                f"run {run.id} has no snapshot of "
-                + (f"step {missing[0]}" if missing else "any of these steps"),
-                "steps",
-                given=wanted,
-                expected="all, last, or some of " + ", ".join(map(str, snapshots))
-                if snapshots
-                else "a run that has been trained",
-            )
-        )
-    return sorted({0, *chosen})
-
-
-def _numbers(text: str, between: str) -> list[int]:
-    parts = text.split(between)
-    if not all(part.strip().isdecimal() for part in parts) or (between == ":" and len(parts) != 2):
-        raise InputError(
-            Problem("steps: not a choice of steps", "steps", given=text,
-                    expected="all, last, a range A:B, or numbers: 100,200")
-        )  # fmt: skip
-    return [int(part) for part in parts]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
+from numpy.typing import NDArray
 
 from ablab.config import Config
 from ablab.store.metrics import key_column
@@ -22,10 +23,12 @@ class Finding:
             not finite.
         tables: Frames by name, with a row for each parameter, head, position, or whatever the table
             is about. Columns ``run`` and ``step`` are added in front.
+        arrays: Arrays of numbers by name.
     """
 
     scalars: Mapping[str, float | None] = field(default_factory=dict)
     tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, table in self.tables.items():
@@ -41,16 +44,18 @@ class ModelFinding:
     """A finding and the model that it belongs to.
 
     Attributes:
-        finding: The finding.
+        finding: The finding; None where the analysis does not apply, or failed.
         run: The run's id; None for a model from elsewhere.
         step: The step; None for a model from elsewhere.
         keys: The seed, and the variant's keys with their values.
+        note: Why there is no finding.
     """
 
-    finding: Finding
+    finding: Finding | None
     run: str | None
     step: int | None
     keys: Mapping[str, Any]
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class Findings:
         scalars: A row for each run, step and scalar: ``run``, ``seed``, the variants' keys,
             ``step``, ``name`` (``analysis/NAME/WHAT``) and ``value``.
         tables: The tables by name, each with ``run`` and ``step`` in front of its own columns.
+        arrays: The arrays by name, each by run and step.
+        notes: Why there is no finding for some of the models, one sentence each.
     """
 
     analysis: str
@@ -71,6 +78,8 @@ class Findings:
     settings: Config
     scalars: pl.DataFrame
     tables: dict[str, pl.DataFrame]
+    arrays: dict[str, dict[tuple[str | None, int | None], NDArray[Any]]]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"{self.analysis}: {self.question}"]
@@ -79,7 +88,7 @@ class Findings:
                 lines += [f"{name} ({table.height:,} rows)", str(table)]
             if not self.tables:
                 lines += [f"scalars ({self.scalars.height:,} rows)", str(self.scalars)]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
     def _repr_html_(self) -> str:
         shown = self.tables or {"scalars": self.scalars}
@@ -88,20 +97,33 @@ class Findings:
 
 
 def joined(
-    analysis: str, question: str, settings: Config, findings: Sequence[ModelFinding]
+    name: str,
+    question: str,
+    settings: Config,
+    findings: Sequence[ModelFinding],
+    notes: Sequence[str] = (),
 ) -> Findings:
-    """Joins the findings of several models."""
+    """Joins the findings of several models.
+
+    Args:
+        name: The analysis's name.
+        question: The question that it answers.
+        settings: Its settings.
+        findings: A finding for each model.
+        notes: What else should be known, one sentence each.
+    """
     keys = list(dict.fromkeys(key for each in findings for key in each.keys))
     rows = [
         {
             "run": each.run,
             **{key: each.keys.get(key) for key in keys},
             "step": each.step,
-            "name": f"analysis/{analysis}/{name}",
+            "name": f"analysis/{name}/{what}",
             "value": None if value is None or not math.isfinite(value) else float(value),
         }
         for each in findings
-        for name, value in each.finding.scalars.items()
+        if each.finding is not None
+        for what, value in each.finding.scalars.items()
     ]
     schema = {"run": pl.String, "step": pl.Int64, "name": pl.String, "value": pl.Float64}
     columns = ["run", *keys, "step", "name", "value"]
@@ -114,15 +136,22 @@ def joined(
         }
     )
     tables: dict[str, list[pl.DataFrame]] = {}
+    arrays: dict[str, dict[tuple[str | None, int | None], NDArray[Any]]] = {}
     for each in findings:
-        for name, table in each.finding.tables.items():
+        if each.finding is None:
+            continue
+        for what, array in each.finding.arrays.items():
+            arrays.setdefault(what, {})[each.run, each.step] = array
+        for what, table in each.finding.tables.items():
             run = pl.lit(each.run, pl.String).alias("run")
             step = pl.lit(each.step, pl.Int64).alias("step")
-            tables.setdefault(name, []).append(table.select(run, step, pl.all()))
+            tables.setdefault(what, []).append(table.select(run, step, pl.all()))
     return Findings(
-        analysis,
+        name,
         question,
         settings,
         scalars,
-        {name: pl.concat(found, how="diagonal_relaxed") for name, found in tables.items()},
+        {what: pl.concat(found, how="diagonal_relaxed") for what, found in tables.items()},
+        arrays,
+        tuple(dict.fromkeys([*notes, *(each.note for each in findings if each.note is not None)])),
     )

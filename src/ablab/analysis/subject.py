@@ -1,14 +1,67 @@
 """The input of an analysis: one model at one step, and what is known about it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 
+from ablab.analysis.passes import Pass, Passes
+from ablab.analysis.replacement import Replacement
 from ablab.config import InputError, Problem
+from ablab.model.base import Model
 from ablab.tasks.base import Task
+from ablab.tasks.probes import Probe, probe
+
+
+class DoesNotApplyError(Exception):
+    """An analysis does not apply to a model or its task; the text says why."""
+
+
+@dataclass(frozen=True)
+class Probing:
+    """Which samples analyses look at.
+
+    Attributes:
+        samples: The largest number of samples; None for each task's own: its whole table where
+            that is small, else a sample.
+        seed: The seed of that sample.
+    """
+
+    samples: int | None = None
+    seed: int = 0
+
+
+class Together:
+    """What models of one shape and one task share while they are analyzed.
+
+    Args:
+        models: The models.
+        task: Their task; None if it is not known.
+        probing: Which samples are looked at.
+
+    Attributes:
+        passes: Their forward passes; None if they are not ablab models.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        task: Task | None,
+        probing: Probing,
+    ) -> None:
+        own = [model for model in models if isinstance(model, Model)]
+        self.passes = Passes(own) if len(own) == len(models) else None
+        self._task, self._probing = task, probing
+        self._probe: Probe | None = None
+
+    def probe(self, task: Task) -> Probe:
+        """The samples on which the models are looked at."""
+        if self._probe is None:
+            self._probe = probe(task, samples=self._probing.samples, seed=self._probing.seed)
+        return self._probe
 
 
 @dataclass(frozen=True)
@@ -20,12 +73,21 @@ class Subject:
         given_task: The task that it is trained on; None if that is not known.
         run: The stored run's id; None for a model from elsewhere.
         step: The step of its parameters; None for a model from elsewhere.
+        together: What it shares with the models that are analyzed with it.
+        place: Its place among them.
     """
 
     model: nn.Module
     given_task: Task | None = None
     run: str | None = None
     step: int | None = None
+    together: Together | None = field(default=None, repr=False)
+    place: int = 0
+
+    def __post_init__(self) -> None:
+        if self.together is None:
+            alone = Together([self.model], self.given_task, Probing())
+            object.__setattr__(self, "together", alone)
 
     @property
     def task(self) -> Task:
@@ -43,6 +105,47 @@ class Subject:
                 )
             )
         return self.given_task
+
+    @property
+    def probe(self) -> Probe:
+        """The samples on which it is looked at: the task's whole table, or a sample.
+
+        Raises:
+            InputError: The task is not known.
+        """
+        assert self.together is not None, "__post_init__ sets it"
+        return self.together.probe(self.task)
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "B T"],
+        read: Sequence[str] = (),
+        replace: Sequence[Replacement] = (),
+    ) -> Pass:
+        """A forward pass without gradients, whose tensors at sites are read or replaced.
+
+        Analyses of one model share a pass over the same tokens, and models that are analyzed
+        together share one call where that is faster.
+
+        Args:
+            tokens: Token ids.
+            read: Names or patterns of sites to read.
+            replace: Replacements.
+
+        Raises:
+            InputError: It is not an ablab model, a name matches no site, or a replacement does not
+                fit its site.
+        """
+        assert self.together is not None, "__post_init__ sets it"
+        if self.together.passes is None:
+            raise InputError(
+                Problem(
+                    "the model has no sites",
+                    given=type(self.model).__name__,
+                    expected="an ablab model, for analyses that read or replace tensors",
+                )
+            )
+        return self.together.passes.forward(self.place, tokens, read, replace)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import click
 from ablab import __version__
 from ablab.cli import check, data, doctor, logbook, plan, show, train
 from ablab.cli.analyses import analyses
+from ablab.cli.analyze import analyze
 from ablab.cli.claims import claims
 from ablab.cli.common import echo, say
 from ablab.cli.compare import compare
@@ -70,6 +71,7 @@ for _command in (
     effects,
     compare,
     analyses,
+    analyze,
     replay,
     generate,
     figure,

@@ -309,6 +309,15 @@ def _relation(tree: Any) -> dict[str, Any]:
     return found
 
 
+def parse_cell(text: str) -> dict[str, Any]:
+    """The settings of a cell: ``key=value, …``, as after ``where`` in an expectation.
+
+    Raises:
+        InputError: The text does not follow the grammar.
+    """
+    return _where(parse(f"where {text}", "where", "cell"))
+
+
 def _where(tree: Any) -> dict[str, Any]:
     if tree is None:
         return {}

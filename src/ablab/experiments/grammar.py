@@ -104,7 +104,7 @@ def parse(text: str, start: str, what: str, source: str | None = None) -> Tree[A
 
 @cache
 def _parser() -> Lark:
-    rules = ["expectation", "measure"]
+    rules = ["expectation", "measure", "where"]
     return Lark(
         GRAMMAR, parser="lalr", start=rules, maybe_placeholders=True, propagate_positions=True
     )

@@ -8,7 +8,7 @@ from ablab.store.store import Store
 
 
 def data_versions(store: Store, runs: Sequence[str]) -> dict[str, str]:
-    """A digest of the parts that hold the rows of each run; it changes whenever rows are added."""
+    """A digest of each run's metrics parts and findings; it changes whenever any are added."""
     among = set(runs)
     found = {run: hashlib.sha256() for run in runs}
     for row in store.index.rows(
@@ -17,6 +17,9 @@ def data_versions(store: Store, runs: Sequence[str]) -> dict[str, str]:
     ):
         if row["run"] in among:
             found[row["run"]].update(f"{row['part']} {row['digest']}\n".encode())
+    for row in store.index.rows("SELECT run, step, name, key FROM findings"):
+        if row["run"] in among:
+            found[row["run"]].update(f"{row['step']} {row['name']} {row['key']}\n".encode())
     return {run: digest.hexdigest()[:16] for run, digest in found.items()}
 
 

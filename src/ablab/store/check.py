@@ -11,7 +11,7 @@ from ablab.store.check_files import Damage, StoreFiles, listed_files
 from ablab.store.digests import all_digests
 from ablab.store.index import StoreError
 from ablab.store.metrics import read_runs, unwatched_columns
-from ablab.store.paths import ARTIFACTS, DAMAGED, METRICS, SNAPSHOTS
+from ablab.store.paths import ARTIFACTS, DAMAGED, FINDINGS, METRICS, SNAPSHOTS
 from ablab.store.store import Store
 
 __all__ = ["Checked", "Damage", "check_store", "leftovers"]
@@ -54,6 +54,7 @@ def check_store(store: Store) -> Checked:
     files = StoreFiles(store, known, problems)
     parts, snapshots = files.parts(), files.snapshots()
     files.artifacts()
+    files.findings()
     files.others()
     problems += map(str, files.damages)
     runs = store.index.rows("SELECT id, step, outcome FROM runs WHERE step > 0")
@@ -99,7 +100,7 @@ def leftovers(store: Store) -> list[Path]:
     """Files in the folders of a store that its index does not list."""
     listed = set(listed_files(store))
     found = list(_files_below(store.path / METRICS, "*"))
-    for folder in (SNAPSHOTS, *ARTIFACTS.values()):
+    for folder in (SNAPSHOTS, FINDINGS, *ARTIFACTS.values()):
         found += _files_below(store.path / folder, "*/*")
     hidden = [path for path in store.path.rglob(f"{PARTIAL}*") if path not in found]
     aside = store.path / DAMAGED

@@ -9,6 +9,7 @@ import polars as pl
 
 from ablab.store.artifacts import artifact_damage
 from ablab.store.digests import damage
+from ablab.store.findings import finding_damage
 from ablab.store.index import StoreError
 from ablab.store.parquet import DamagedError, read_rows
 from ablab.store.parts import Part, list_parts
@@ -17,6 +18,7 @@ from ablab.store.paths import (
     SOURCES,
     SUFFIXES,
     TOKENIZERS,
+    finding_path,
     inside,
     metrics_path,
     relative,
@@ -35,8 +37,8 @@ class Damage:
     """A file that is missing, or not what was written.
 
     Attributes:
-        kind: ``metrics``, ``snapshot``, ``capture``, ``flight``, ``tokenizer``, ``source`` or
-            ``entry``.
+        kind: ``metrics``, ``snapshot``, ``capture``, ``flight``, ``finding``, ``tokenizer``,
+            ``source`` or ``entry``.
         path: The file.
         reason: What is wrong with it.
         run: The run that it belongs to; None if it belongs to several or to none.
@@ -154,6 +156,25 @@ class StoreFiles:
                     step,
                 )
 
+    def findings(self) -> None:
+        """Checks the tables and arrays of findings."""
+        for row in self._store.index.rows("SELECT * FROM findings WHERE bytes ORDER BY run, step"):
+            run, step, key = row["run"], row["step"], row["key"]
+            path = self._path(lambda: finding_path(self._store.path, run, step, key))  # noqa: B023
+            if path is None:
+                continue
+            known = self._digests(path)
+            reason = finding_damage(self._store, run, step, key, known)
+            self._found(
+                path,
+                known,
+                None if reason is None else Damage("finding", path, reason, run, step),
+                "SELECT 1 FROM findings WHERE run = ? AND step = ? AND key = ?",
+                run,
+                step,
+                key,
+            )
+
     def others(self) -> None:
         """Checks tokenizers, archived sources, and texts of entries that are read back."""
         root = self._store.path
@@ -250,7 +271,7 @@ def _is_tokenizer(path: Path) -> bool:
 
 
 def listed_files(store: Store) -> Iterator[Path]:
-    """The metrics parts, snapshots, captures and flight records that the index lists."""
+    """The files of metrics, snapshots, captures, flight records and findings in the index."""
     root = store.path
     for row in store.index.rows("SELECT file FROM parts"):
         with suppress(StoreError):
@@ -262,3 +283,6 @@ def listed_files(store: Store) -> Iterator[Path]:
         for suffix in SUFFIXES.get(row["kind"], ()):
             with suppress(StoreError):
                 yield run_artifact_path(root, row["kind"], row["run"], row["step"], suffix)
+    for row in store.index.rows("SELECT run, step, key FROM findings WHERE bytes"):
+        with suppress(StoreError):
+            yield finding_path(root, row["run"], row["step"], row["key"])

@@ -212,6 +212,11 @@ class Index:
             )
         )
 
+    @property
+    def writable(self) -> bool:
+        """Whether this connection may write."""
+        return self._refusal is None
+
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         """The rows of a query.
 

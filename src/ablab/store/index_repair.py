@@ -27,6 +27,7 @@ _MADE_AGAIN = {
     "snapshots": "ablab run trains from an earlier snapshot",
     "kept": "ablab replay captures it again",
     "readings": "it is read again",
+    "findings": "ablab analyze computes it again",
     "registrations": "ablab run records it again",
     "samples": "ablab run generates it again",
     "aliases": "ablab run registers it again",

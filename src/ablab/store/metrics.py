@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 import polars as pl
 
 from ablab.config import Problem, match_names
+from ablab.store.findings import is_finding_column, scalar_columns
 from ablab.store.index import StoreError
 from ablab.store.parts import append_rows, list_parts, part_columns, read_part
 from ablab.store.records import finite
@@ -41,8 +42,12 @@ def all_columns(names: list[str]) -> list[str]:
 
 
 def unwatched_columns(names: list[str]) -> list[str]:
-    """The columns other than statistics and measures by factor, of which there may be many."""
-    return [name for name in names if not is_statistic(name) and factor_and_value(name) is None]
+    """The columns other than statistics, measures by factor and findings: there may be many."""
+    return [
+        name
+        for name in names
+        if not (is_statistic(name) or is_finding_column(name)) and factor_and_value(name) is None
+    ]
 
 
 def read_runs(store: Store, runs: Sequence[str], wanted: Choice = all_columns) -> pl.DataFrame:
@@ -229,6 +234,8 @@ def _read_runs(store: Store, runs: Sequence[str], wanted: Choice) -> pl.DataFram
     parts = list_parts(store, among)
     schemas = [part_columns(store, part) for part in parts]
     every = dict.fromkeys(name for schema in schemas for name in schema if name not in KEYS)
+    found = scalar_columns(store, among)
+    every |= dict.fromkeys(name for name in found.columns if name not in KEYS)
     chosen = wanted(ordered(every))
     frames = [
         read_part(store, part, [*KEYS, *(name for name in chosen if name in schema)]).filter(
@@ -237,6 +244,9 @@ def _read_runs(store: Store, runs: Sequence[str], wanted: Choice) -> pl.DataFram
         for part, schema in zip(parts, schemas, strict=True)
         if not chosen or any(name in schema for name in chosen)
     ]
+    own = [name for name in found.columns if name in chosen]
+    if own:
+        frames.append(found.select(*KEYS, *own))
     if not frames:
         return pl.DataFrame(schema={"run": pl.String, "step": pl.Int64, "train_loss": pl.Float64})
     return newest(pl.concat(frames, how="diagonal_relaxed")).select([*KEYS, *chosen])

@@ -1,6 +1,7 @@
 """Reads Parquet files that may be damaged or a stranger's: an error, never a crash."""
 
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ class DamagedError(ValueError):
     """A file cannot be read; its text says why."""
 
 
-def column_types(path: Path) -> dict[str, pl.DataType]:
+def column_types(path: Path | BytesIO) -> dict[str, pl.DataType]:
     """A file's columns with their types.
 
     Raises:
@@ -32,11 +33,13 @@ def column_types(path: Path) -> dict[str, pl.DataType]:
     return dict(schema)
 
 
-def read_rows(path: Path, rows: int | None, columns: Sequence[str] | None = None) -> pl.DataFrame:
+def read_rows(
+    path: Path | BytesIO, rows: int | None, columns: Sequence[str] | None = None
+) -> pl.DataFrame:
     """Reads a file after looking at its footer.
 
     Args:
-        path: The file.
+        path: The file, or its content.
         rows: The number of rows that it must have, if that is known.
         columns: The columns to read; all by default.
 

@@ -13,7 +13,7 @@ from ablab.config import Problem
 from ablab.store.index import StoreError
 
 METRICS, SNAPSHOTS, TOKENIZERS = "metrics", "snapshots", "tokenizers"
-LOGBOOK, DAMAGED, SOURCES = "logbook", "damaged", "sources"
+LOGBOOK, DAMAGED, SOURCES, FINDINGS = "logbook", "damaged", "sources", "findings"
 ARTIFACTS = {"capture": "captures", "flight": "flights"}  # folders by kind
 SUFFIXES = {"capture": ("safetensors",), "flight": ("safetensors", "parquet")}
 
@@ -39,6 +39,12 @@ def run_artifact_path(root: Path, kind: Any, run: Any, step: Any, suffix: str) -
     if not isinstance(kind, str) or kind not in ARTIFACTS:
         raise _invalid(root, kind, "a kind of artifact")
     return inside(root, ARTIFACTS[kind], _run(root, run), f"{_step(root, step)}.{suffix}")
+
+
+def finding_path(root: Path, run: Any, step: Any, key: Any) -> Path:
+    """The path of the tables and arrays of a finding."""
+    name = f"{_step(root, step)}-{_checked(root, key, _RUN, 'a finding')}.safetensors"
+    return inside(root, FINDINGS, _run(root, run), name)
 
 
 def tokenizer_path(root: Path, digest: Any) -> Path:

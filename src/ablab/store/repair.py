@@ -107,6 +107,11 @@ def _apply(store: Store, plan: RepairPlan) -> None:
             key = (damage.run, damage.step)
             if damage.kind == "snapshot":
                 connection.execute("DELETE FROM snapshots WHERE run = ? AND step = ?", key)
+            elif damage.kind == "finding":  # its key is in the name of its file
+                connection.execute(
+                    "DELETE FROM findings WHERE run = ? AND step = ? AND key = ?",
+                    (*key, damage.path.stem.partition("-")[2]),
+                )
             elif damage.kind in SUFFIXES:
                 connection.execute(
                     "DELETE FROM kept WHERE kind = ? AND run = ? AND step = ?", (damage.kind, *key)

@@ -159,6 +159,8 @@ def _action(store: Store, damage: Damage, back: dict[str, int]) -> Action:
             return Action(f"{file} {aside}; training again captures it again", run, file)
         again = _capture_command(damage.path, run, step) if step else None
         return Action(f"{file} {aside}", run, file, again)
+    if damage.kind == "finding":
+        return Action(f"{file} {aside}", run, file, f"ablab analyze {run}")
     if damage.kind in ("tokenizer", "source"):
         return Action(f"{file} {aside}; running its experiment writes it again", None, file)
     if damage.kind == "entry":

@@ -78,6 +78,11 @@ ADDED = {
     run TEXT NOT NULL, step INTEGER NOT NULL, text TEXT NOT NULL, about TEXT NOT NULL,
     PRIMARY KEY (run, step)
 ) WITHOUT ROWID""",
+    # The results of analyses; ``about`` holds their scalars. With bytes, there is a file.
+    "findings": """(
+    run TEXT NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,
+    bytes INTEGER NOT NULL, about TEXT NOT NULL, PRIMARY KEY (run, step, name)
+) WITHOUT ROWID""",
     "aliases": """(id TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (id)) WITHOUT ROWID""",
     "initial": """(
     run TEXT PRIMARY KEY, torch TEXT NOT NULL, digest TEXT NOT NULL
@@ -111,6 +116,7 @@ _JSON = {
     ("expectations", "expectation"): "object",
     ("registrations", "registration"): "object",
     ("samples", "about"): "object",
+    ("findings", "about"): "object",
 }
 # Names of files are made from these.
 _HEXADECIMAL = "[0-9a-f]" * 12
@@ -123,9 +129,14 @@ _WITH_RUNS = (
     "samples",
     "aliases",
     "initial",
+    "findings",
 )
 _PATTERNS = {
-    **{("runs", "id"): _HEXADECIMAL, ("parts", "file"): "[0-9a-f]" * 32 + ".parquet"},
+    **{
+        ("runs", "id"): _HEXADECIMAL,
+        ("findings", "key"): _HEXADECIMAL,
+        ("parts", "file"): "[0-9a-f]" * 32 + ".parquet",
+    },
     **{(table, "run"): _HEXADECIMAL for table in _WITH_RUNS},
 }
 

@@ -1,5 +1,6 @@
 """A stored run in Python: its configuration, status, metrics and models."""
 
+import copy
 import json
 import warnings
 from collections.abc import Iterator, Sequence
@@ -153,10 +154,31 @@ class StoredRun:
                     suggestion=None if near is None else str(near),
                 )
             )
-        model = self._drawn()
+        return self._at(self._drawn(), steps[-1] if step is None else step)
+
+    def models(self, steps: Sequence[int]) -> list[nn.Module]:
+        """The models with the parameters after some steps, in evaluation mode.
+
+        Step 0 is the initial model, which needs no snapshot.
+
+        Raises:
+            StoreError: There is no snapshot of a step.
+            InputError: The source of a user's component is not the one that trained the run.
+        """
+        kept = self.snapshots
+        drawn = self.initial_model() if 0 in steps and 0 not in kept else self._drawn()
+        return [
+            copy.deepcopy(drawn).eval()
+            if step == 0 and 0 not in kept
+            else self._at(copy.deepcopy(drawn), step)
+            for step in steps
+        ]
+
+    def _at(self, model: Model, step: int) -> nn.Module:
+        """A model of its shape with the parameters of a snapshot."""
         if any(True for _ in model.buffers()):  # not in a snapshot
             self._compare(model)
-        parameters = read_parameters(self.store, self.id, steps[-1] if step is None else step)
+        parameters = read_parameters(self.store, self.id, step)
         if set(parameters) != {name for name, _ in model.named_parameters()}:
             raise StoreError(Problem("the snapshot belongs to another model", given=self.id))
         model.load_state_dict(parameters, strict=False)  # a tied parameter is stored once

@@ -12,6 +12,7 @@ def experiment_version(store: Store, record: ExperimentRecord) -> str:
         """SELECT m.run, r.step, r.updated,
                   (SELECT max(part) FROM part_runs WHERE run = m.run) part,
                   (SELECT count(*) FROM kept WHERE run = m.run) kept,
+                  (SELECT group_concat(step || name || key) FROM findings WHERE run = m.run) found,
                   (SELECT max(step) FROM samples WHERE run = m.run) sampled
            FROM members m JOIN runs r ON r.id = m.run WHERE m.experiment = ? ORDER BY m.position""",
         record.id,
@@ -27,7 +28,8 @@ def run_version(store: Store, run: RunRecord) -> str:
     """A string that changes whenever the results of a run change."""
     (row,) = store.index.rows(
         """SELECT (SELECT max(part) FROM part_runs WHERE run = r.id) part,
-                  (SELECT count(*) FROM kept WHERE run = r.id) kept, r.updated
+                  (SELECT count(*) FROM kept WHERE run = r.id) kept, r.updated,
+                  (SELECT group_concat(step || name || key) FROM findings WHERE run = r.id) found
            FROM runs r WHERE r.id = ?""",
         run.run,
     )

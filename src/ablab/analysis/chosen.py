@@ -1,0 +1,121 @@
+"""Which stored runs are analyzed, and at which steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ablab.analysis.units import chosen_steps
+from ablab.config import InputError, Problem, counted, nearest
+from ablab.experiments.expectations import parse_cell
+from ablab.store.metrics import experiment_runs
+from ablab.store.store import RunRecord, Store, StoreError
+from ablab.store.stored_run import StoredRun
+
+_NAMED = 3  # runs in a note
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Runs and steps that can be analyzed.
+
+    Attributes:
+        runs: The runs.
+        steps: The steps of each, starting with 0, the control.
+        notes: What was left out and why, one sentence each.
+    """
+
+    runs: tuple[StoredRun, ...]
+    steps: tuple[tuple[int, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> int:
+        """The number of models."""
+        return sum(map(len, self.steps))
+
+
+def choose(runs: Sequence[StoredRun], steps: str | Sequence[int]) -> Chosen:
+    """The runs that have snapshots of the chosen steps.
+
+    Runs that are still being trained are left out, and so are those that lack a step, with a note.
+
+    Raises:
+        InputError: No run is left.
+    """
+    kept: list[tuple[StoredRun, tuple[int, ...]]] = []
+    left_out: dict[str, list[str]] = {}
+    error: InputError | None = None
+    for run in runs:
+        if run.status == "running":
+            left_out.setdefault("still being trained", []).append(run.id)
+            continue
+        try:
+            kept.append((run, tuple(chosen_steps(run, steps))))
+        except InputError as own:
+            error = error or own
+            why = "without a snapshot" if not run.snapshots else f"without step {steps}"
+            left_out.setdefault(why, []).append(run.id)
+    if not kept:
+        if error is not None:
+            raise error
+        raise InputError(
+            Problem(
+                "no run can be analyzed yet",
+                given="; ".join(f"{len(own)} {why}" for why, own in left_out.items()),
+                expected="runs that have been trained",
+            )
+        )
+    notes = tuple(
+        f"{counted(len(own), 'run')} left out, {why}: {', '.join(own[:_NAMED])}"
+        + (", …" if len(own) > _NAMED else "")
+        for why, own in left_out.items()
+    )
+    return Chosen(tuple(run for run, _ in kept), tuple(own for _, own in kept), notes)
+
+
+def stored_runs(store: Store, name: str, where: str | None = None) -> list[StoredRun]:
+    """The runs of an experiment or an entry, or the run whose id starts with a name.
+
+    Args:
+        store: The store.
+        name: The name, or the id.
+        where: Only the runs of this cell: ``key=value, …``, as in expectations.
+
+    Raises:
+        StoreError: There is no such experiment or run.
+        InputError: No run is in the cell.
+    """
+    try:
+        record = store.experiment(name)
+    except StoreError as error:
+        try:
+            run = store.run_row(name)["id"]
+        except StoreError:
+            raise error from None
+        return [StoredRun(store, each) for each in store.runs() if each.run == run]
+    runs = experiment_runs(store, record)
+    if where is not None:
+        runs = _in_cell(runs, where)
+    return [StoredRun(store, each) for each in runs]
+
+
+def _in_cell(runs: Sequence[RunRecord], text: str) -> list[RunRecord]:
+    cell = parse_cell(text)
+    known = list(dict.fromkeys(key for run in runs for key in run.variant))
+    for key, value in cell.items():
+        values = list(dict.fromkeys(run.variant[key] for run in runs if key in run.variant))
+        if value not in values:
+            raise InputError(
+                Problem(
+                    f"no run has {key}={value}" if values else f"{key} is not a key of the grid",
+                    "--where",
+                    given=text,
+                    expected=f"{key} is one of {', '.join(map(str, values))}"
+                    if values
+                    else "one of " + ", ".join(known),
+                    suggestion=None if values else nearest(key, known),
+                )
+            )
+    found = [run for run in runs if all(run.variant.get(k) == v for k, v in cell.items())]
+    if not found:
+        raise InputError(Problem("no run is in this cell", "--where", given=text))
+    return found

@@ -1,0 +1,186 @@
+"""Computes the findings that a store lacks, here and in worker processes."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+
+from ablab.analysis.chosen import Chosen
+from ablab.analysis.examine import Failure
+from ablab.analysis.request import Request
+from ablab.analysis.units import Unit, make_units
+from ablab.analysis.work import Progress, missing, work_off
+from ablab.store.store import Store
+
+_WORTH_SECONDS = 20.0  # of work left, below which starting worker processes does not pay
+_END_SECONDS = 10.0
+_UNITS_PER_PROCESS = 4
+
+Tell = Callable[[int, int, float | None], None]  # findings so far, all, seconds left
+
+
+class Computation:
+    """Computes the findings that a store lacks.
+
+    Args:
+        store: The store.
+        chosen: The runs and steps.
+        requests: The analyses.
+        tell: Called with the progress.
+        workers: Processes at most, this one included; by default one per core. They are started
+            only if much work is left once the first findings are there.
+        should_pause: Whether to stop soon.
+
+    Attributes:
+        asked: The number of findings, with those that the store has.
+        kept: The number of those that the store had.
+        failures: What failed.
+        processes: The number of processes that worked.
+        complete: Whether all is done, apart from what failed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        chosen: Chosen,
+        requests: Sequence[Request],
+        tell: Tell = lambda found, every, left: None,
+        workers: int | None = None,
+        should_pause: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._store, self._chosen, self._requests = store, chosen, list(requests)
+        self._tell, self._workers, self._should_pause = tell, workers, should_pause
+        runs = [run.id for run in chosen.runs]
+        self._lacking = missing(store, runs, chosen.steps, self._requests)
+        self._left = sum(map(len, self._lacking.values()))
+        self.asked = chosen.models * len(self._requests)
+        self.kept = self.asked - self._left
+        self.failures: list[Failure] = []
+        self.processes = 1
+        self.complete = True
+        self._others: list[subprocess.Popen[str]] = []
+        self._events: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._found_elsewhere = 0
+
+    def run(self) -> bool:
+        """Computes; returns whether all is done.
+
+        Raises:
+            StoreError: The store cannot be written, or a snapshot is missing or damaged.
+        """
+        if not self._left:
+            return True
+        most = self._workers or os.cpu_count() or 1
+        self._units = self._make_units(most * _UNITS_PER_PROCESS)
+        self._most = min(most, len(self._units))
+        self._began = time.monotonic()
+        threads = torch.get_num_threads()
+        try:
+            progress = work_off(
+                self._store,
+                self._units,
+                self._requests,
+                self._report,
+                self._should_pause,
+                wait=True,
+            )
+        finally:
+            self._end_others()
+            torch.set_num_threads(threads)
+        known = {(each.run, each.step, each.name) for each in progress.failures}
+        self.failures = progress.failures + [
+            each for each in self.failures if (each.run, each.step, each.name) not in known
+        ]
+        runs = [run.id for run in self._chosen.runs]
+        left = missing(self._store, runs, self._chosen.steps, self._requests)
+        self.complete = sum(map(len, left.values())) <= len(self.failures)
+        return self.complete
+
+    def _make_units(self, parts: int) -> list[Unit]:
+        steps = [
+            [step for step in own if (run.id, step) in self._lacking]
+            for run, own in zip(self._chosen.runs, self._chosen.steps, strict=True)
+        ]
+        return make_units(self._chosen.runs, steps, parts)
+
+    def _report(self, progress: Progress) -> None:
+        while True:
+            try:
+                event = self._events.get_nowait()
+            except queue.Empty:
+                break
+            self._found_elsewhere += event.get("found", 0)
+            if "failure" in event:
+                self.failures.append(Failure(**event["failure"]))
+        done = progress.found + len(progress.failures) + self._found_elsewhere
+        seconds = time.monotonic() - self._began
+        remaining = max(0, self._left - done)
+        estimate = seconds / done * remaining if done else None
+        if (
+            self.processes < self._most
+            and not self._others
+            and estimate is not None
+            and estimate > _WORTH_SECONDS
+        ):
+            self._start_others()
+        self._tell(self.kept + done, self.asked, estimate)
+
+    def _start_others(self) -> None:
+        cores = os.cpu_count() or 1
+        self.processes = self._most
+        torch.set_num_threads(max(1, cores // self.processes))
+        spec = {
+            "store": str(self._store.path.absolute()),
+            "runs": [run.id for run in self._chosen.runs],
+            "steps": [list(own) for own in self._chosen.steps],
+            "analyses": [
+                [each.analysis.name, each.settings.model_dump(mode="json"), vars(each.probing)]
+                for each in self._requests
+            ],
+            "parts": len(self._units),
+            "path": sys.path,
+        }
+        for number in range(1, self.processes):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "ablab.analysis.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=os.environ | {"OMP_NUM_THREADS": str(max(1, cores // self.processes))},
+                start_new_session=True,  # Ctrl-C reaches only this process
+            )
+            assert process.stdin is not None, "asked for a pipe"
+            with suppress(BrokenPipeError):
+                process.stdin.write(json.dumps(spec | {"number": number}) + "\n")
+                process.stdin.flush()
+            threading.Thread(target=self._listen, args=(process,), daemon=True).start()
+            self._others.append(process)
+
+    def _listen(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None, "asked for a pipe"
+        with suppress(ValueError):
+            for line in process.stdout:
+                with suppress(json.JSONDecodeError):
+                    self._events.put(json.loads(line))
+
+    def _end_others(self) -> None:
+        for process in self._others:
+            process.terminate()  # it saves what it has found
+        last = time.monotonic() + _END_SECONDS
+        for process in self._others:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, last - time.monotonic()))
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    with suppress(OSError):
+                        stream.close()

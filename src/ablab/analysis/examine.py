@@ -1,0 +1,113 @@
+"""Examines models: each analysis of each model of a unit, what fails or does not apply included."""
+
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from ablab.analysis.finding import Finding
+from ablab.analysis.request import Request
+from ablab.analysis.subject import DoesNotApplyError, Probing, Subject, Together, evaluating
+from ablab.analysis.units import Unit
+from ablab.config import InputError
+from ablab.store.findings import StoredFinding
+from ablab.tasks.base import Task
+
+DOES_NOT_APPLY = "does_not_apply"  # a fact about a finding that has no numbers
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An analysis that failed on a model.
+
+    Attributes:
+        run: The run's id.
+        step: The step.
+        name: The analysis, with its settings.
+        error: The type of the error, and its text.
+        where: The traceback.
+    """
+
+    run: str
+    step: int
+    name: str
+    error: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.name} failed on run {self.run} at step {self.step}: {self.error}"
+
+
+def examine(request: Request, subject: Subject) -> Finding:
+    """What an analysis finds in a model.
+
+    Raises:
+        DoesNotApplyError: It does not apply to the model or its task.
+        InputError: It needs a task that is not known, or settings do not fit the model.
+    """
+    if "task" in request.analysis.inputs:
+        _ = subject.task  # raises if it is not known
+    with evaluating(subject.model):
+        return request.analysis.examine(subject, request.settings)
+
+
+def subject_of(model: nn.Module, task: Task | None, probing: Probing) -> Subject:
+    """A model from elsewhere as a subject."""
+    return Subject(model, task, together=Together([model], task, probing))
+
+
+def examine_unit(
+    unit: Unit, requests: Sequence[Request], wanted: Callable[[str, int, Request], bool]
+) -> Iterator[StoredFinding | Failure]:
+    """Examines the models of a unit, one after the other.
+
+    Args:
+        unit: The models.
+        requests: The analyses, of the same probing.
+        wanted: Whether a finding of a run (its id) at a step is to be computed.
+
+    Raises:
+        StoreError: A snapshot is missing or damaged.
+        InputError: The source of a user's component is not the one that trained the run.
+    """
+    first = unit.runs[0]
+    with first.own_code():
+        models = [
+            model
+            for run, steps in zip(unit.runs, unit.steps, strict=True)
+            for model in run.models(steps)
+        ]
+        needs_task = any("task" in request.analysis.inputs for request in requests)
+        task = first.task() if needs_task else None
+        together = Together(models, task, requests[0].probing)
+        not_applicable: dict[str, str] = {}
+        for place, (run, step) in enumerate(unit.places):
+            subject = Subject(models[place], task, run.id, step, together, place)
+            for request in requests:
+                if wanted(run.id, step, request):
+                    yield _found(request, subject, run.id, step, not_applicable)
+            if together.passes is not None:
+                together.passes.forget(place)
+
+
+def _found(
+    request: Request, subject: Subject, run: str, step: int, not_applicable: dict[str, str]
+) -> StoredFinding | Failure:
+    if request.name not in not_applicable:
+        try:
+            found = examine(request, subject)
+        except DoesNotApplyError as error:
+            not_applicable[request.name] = str(error)
+        except InputError:  # the same for all models: the settings do not fit
+            raise
+        except Exception as error:  # of a user's function, or of one model with odd weights
+            text = f"{type(error).__name__}: {error}"
+            return Failure(run, step, request.name, text, traceback.format_exc())
+        else:
+            return StoredFinding(
+                run, step, request.name, request.key, found.scalars, found.tables, found.arrays
+            )
+    about: dict[str, Any] = {DOES_NOT_APPLY: not_applicable[request.name]}
+    return StoredFinding(run, step, request.name, request.key, {}, about=about)

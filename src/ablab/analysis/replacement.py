@@ -1,0 +1,60 @@
+"""Replacements of tensors at sites, given as data. Axes: B samples, then those of the site.
+
+The same replacement of many models is computed in one pass, which a function could not be.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+How = Literal["zero", "mean", "resample"]
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """Replaces a tensor at a site, or a part of it.
+
+    Attributes:
+        site: The name of the site, or a pattern of several.
+        how: By zeros (``zero``); by its mean over the samples (``mean``); or by its values for
+            other samples (``resample``): for each sample, those of one that is drawn without
+            replacement.
+        at: Which part, as pairs of an axis and an index or several; axis 0 is that of samples.
+            Head 2 of ``blocks.0.attn.z``, (B, T, H, K), is ``((2, 2),)``; what position 3 sees of
+            position 1 in ``blocks.0.attn.pattern``, (B, H, T, T), is ``((2, 3), (3, 1))``.
+        seed: The seed of ``resample``.
+    """
+
+    site: str
+    how: How = "mean"
+    at: tuple[tuple[int, int | tuple[int, ...]], ...] = ()
+    seed: int = 0
+
+    def apply(self, x: Tensor) -> Tensor:
+        """The tensor at the site with the part replaced.
+
+        Args:
+            x: (B, …).
+
+        Raises:
+            IndexError: There is no such axis or index.
+        """
+        if self.how == "zero":
+            new = torch.zeros_like(x)
+        elif self.how == "mean":
+            new = x.mean(0, keepdim=True).expand_as(x)
+        else:
+            order = torch.Generator().manual_seed(self.seed)
+            new = x[torch.randperm(len(x), generator=order)]
+        if not self.at:
+            return new
+        part = torch.ones((), dtype=torch.bool)
+        for axis, index in self.at:
+            if not 0 <= axis < x.ndim:
+                raise IndexError(f"{self.site} has axes 0 to {x.ndim - 1}, not {axis}")
+            chosen = torch.zeros(x.shape[axis], dtype=torch.bool)
+            chosen[list(index) if isinstance(index, tuple) else index] = True
+            part = part & chosen.view([-1 if each == axis else 1 for each in range(x.ndim)])
+        return torch.where(part, new, x)

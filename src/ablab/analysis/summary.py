@@ -1,0 +1,98 @@
+"""Scalars in short: by variant, in the untrained model and after the last step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import polars as pl
+
+from ablab.analysis.finding import Findings
+from ablab.experiments.short_names import short_names
+
+_SHOWN = 8  # scalars by default
+_FRONT = ("run", "seed", "step", "name", "value")
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values of a scalar in some runs.
+
+    Attributes:
+        median: Their median.
+        lowest: The lowest.
+        highest: The highest.
+        runs: The number of runs that have a value.
+    """
+
+    median: float
+    lowest: float
+    highest: float
+    runs: int
+
+    def __str__(self) -> str:
+        if self.runs == 1:
+            return f"{self.median:.4g}"
+        return f"{self.median:.4g} [{self.lowest:.4g}, {self.highest:.4g}]"
+
+
+@dataclass(frozen=True)
+class ScalarSummary:
+    """A scalar in one variant.
+
+    Attributes:
+        variant: The variant, by what differs between variants; empty if there is only one.
+        name: The scalar.
+        untrained: Its values in the untrained models; None if it has none there.
+        trained: Its values after each run's last step; None if it has none there.
+        runs: The number of the variant's runs.
+    """
+
+    variant: str
+    name: str
+    untrained: Range | None
+    trained: Range | None
+    runs: int
+
+
+def summarise(found: Findings, headline: Sequence[str] = ()) -> tuple[list[ScalarSummary], int]:
+    """The scalars of each variant, in the untrained models and after the last step.
+
+    Args:
+        found: The findings.
+        headline: Names or patterns of the scalars; the first eight by default.
+
+    Returns:
+        The scalars, by variant, and the number of those that were left out.
+    """
+    frame = found.scalars.filter(pl.col("run").is_not_null())
+    prefix = f"analysis/{found.analysis}/"
+    names = [name.removeprefix(prefix) for name in frame["name"].unique(maintain_order=True)]
+    chosen = [
+        name for pattern in headline for name in names if fnmatchcase(name, pattern)
+    ] or names[:_SHOWN]
+    chosen = list(dict.fromkeys(chosen))
+    keys = [column for column in frame.columns if column not in _FRONT]
+    cells = frame.select(keys).unique(maintain_order=True).to_dicts() if keys else [{}]
+    labels = short_names(cells) if len(cells) > 1 else [""]
+    rows = []
+    for cell, label in zip(cells, labels, strict=True):
+        own = frame.filter(
+            [pl.col(key).eq_missing(pl.lit(value)) for key, value in cell.items()] or True
+        )
+        runs = own["run"].n_unique()
+        for name in chosen:
+            values = own.filter(pl.col("name") == prefix + name)
+            last = values.filter(pl.col("step") == pl.col("step").max().over("run"))
+            first = values.filter(pl.col("step") == 0)
+            trained = last.filter(pl.col("step") > 0)
+            rows.append(ScalarSummary(label, name, _range(first), _range(trained), runs))
+    return rows, len(names) - len(chosen)
+
+
+def _range(frame: pl.DataFrame) -> Range | None:
+    values = sorted(frame["value"].drop_nulls().to_list())
+    if not values:
+        return None
+    middle = len(values) // 2
+    median = values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
+    return Range(median, values[0], values[-1], len(values))

@@ -1,0 +1,154 @@
+"""``ablab analyze``: looks inside trained models."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ablab.cli.common import (
+    check_range,
+    json_option,
+    print_json,
+    print_table,
+    progress,
+    quiet_option,
+    say,
+    store_option,
+)
+
+if TYPE_CHECKING:
+    from ablab.analysis.finding import Findings
+    from ablab.analysis.request import Request
+
+_MAX_SAMPLES = 1_000_000
+_MAX_WORKERS = 1024
+
+
+@click.command()
+@click.argument("name", metavar="EXPERIMENT|RUN")
+@click.argument("analyses", nargs=-1, metavar="[ANALYSIS[:key=value,…] …]")
+@click.option(
+    "--steps",
+    default="all",
+    show_default=True,
+    metavar="all|last|A:B|N,N",
+    help="The steps whose snapshots are analyzed; step 0 always is.",
+)
+@click.option("--where", metavar="CELL", help="Only the runs of a cell: key=value, …")
+@click.option(
+    "--samples",
+    type=int,
+    metavar="N",
+    help="Look at N samples at most; by default at the whole table of the task if it is small.",
+)
+@click.option(
+    "--workers", type=int, metavar="N", help="Processes at most; by default one per core."
+)
+@store_option
+@json_option
+@quiet_option
+def analyze(
+    name: str,
+    analyses: tuple[str, ...],
+    steps: str,
+    where: str | None,
+    samples: int | None,
+    workers: int | None,
+    store: str,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Look inside trained models: each run of an experiment, at each kept step.
+
+    By default, all analyses are made that apply to the task; ablab analyses lists them. What was
+    found before is not computed again. Each number is a column analysis/NAME/WHAT of the metrics,
+    so ablab read, effects, expect and export can use it.
+    """
+    check_range(
+        {"--samples": samples, "--workers": workers},
+        {"--samples": _MAX_SAMPLES, "--workers": _MAX_WORKERS},
+    )
+    from ablab.config import doing
+
+    with progress(quiet, "loading PyTorch") as shown:
+        from ablab.analysis.analyze import compute, load
+        from ablab.analysis.chosen import choose, stored_runs
+        from ablab.analysis.request import default_requests, parse_request
+        from ablab.analysis.subject import Probing
+        from ablab.execute.pause import pause_on_signals
+        from ablab.execute.status import duration
+        from ablab.store.store import Store
+
+        probing = Probing(samples)
+        requests = [parse_request(each, probing) for each in analyses]
+        requests = requests or default_requests(probing)
+        opened = Store(store)
+        chosen = choose(stored_runs(opened, name, where), steps)
+
+        def tell(found: int, every: int, left: float | None) -> None:
+            rest = "" if left is None else f", about {duration(left)} left"
+            shown.show(f"analyzing {chosen.models} models: {found:,} of {every:,} findings{rest}")
+
+        with doing("analyzing"):
+            paused = pause_on_signals()
+            done = compute(opened, chosen, requests, tell, workers, should_pause=paused)
+    if not done.complete:
+        say("interrupted; run the same command again to continue", err=True)
+        return 130
+    failed = {each.name for each in done.failures}
+    found = [(each, load(opened, chosen, each)) for each in requests if each.name not in failed]
+    if as_json:
+        print_json(
+            {
+                "models": chosen.models,
+                "computed": done.asked - done.kept,
+                "kept": done.kept,
+                "notes": chosen.notes,
+                "failures": [vars(each) for each in done.failures],
+                "analyses": [_as_data(own) for _, own in found],
+            }
+        )
+    else:
+        _print(found)
+        for note in chosen.notes:
+            say(note)
+        for failure in done.failures:
+            say(str(failure), err=True)
+    return 1 if done.failures else 0
+
+
+def _print(found: "list[tuple[Request, Findings]]") -> None:
+    from ablab.analysis.summary import summarise
+
+    skipped = []
+    for request, own in found:
+        if not own.scalars.height:
+            skipped.append((request, own))
+            continue
+        say(f"{request.name}  {own.question}", hanging=4, bold=True)
+        rows, more = summarise(own, request.analysis.headline)
+        variants = any(row.variant for row in rows)
+        header = ["variant"] * variants + ["number", "untrained", "trained", "runs"]
+        cells = [
+            [row.variant] * variants
+            + [row.name, row.untrained or "none", row.trained or "none", row.runs]
+            for row in rows
+        ]
+        print_table(header, cells, texts=["variant", "number"], groups=["variant"] * variants)
+        if more:
+            say(f"and {more:,} further numbers: columns analysis/{request.name}/… of the metrics")
+        click.echo()
+    for _, own in skipped:
+        for note in own.notes:
+            say(note)
+
+
+def _as_data(found: "Findings") -> dict[str, Any]:
+    return {
+        "name": found.analysis,
+        "question": found.question,
+        "settings": found.settings.model_dump(mode="json"),
+        "notes": found.notes,
+        "scalars": found.scalars.to_dicts(),
+        "tables": {name: table.height for name, table in found.tables.items()},
+        "arrays": sorted(found.arrays),
+    }
