@@ -1,0 +1,138 @@
+"""A head that matters among heads that do not, and a path around an MLP that matters or does not.
+
+The task is the previous token. One block with three heads:
+
+- head 0, *zero*: it attends to the first position and its values are not zero, but its output
+  weights are, so no ablation of it has an effect;
+- head 1, *constant*: it attends to all earlier copies of the token (and to the token itself), but
+  all values are equal, so its output is the same vector for all inputs. It adds g to the logit of
+  token 0, from which the unembedding's constant subtracts g. Replacing it by its mean has no
+  effect; replacing it by zero has: it lowers that logit by g;
+- head 2, *matters*: the previous-token head of :mod:`tests.analysis.planted.token_heads`, whose
+  copy of the token leads to the logits γ [v = token at t - 1].
+
+The MLP has one ReLU neuron for each token, which reads the copy of that token. There are two
+models:
+
+- with a *skip path that matters*, the unembedding reads the copy in the residual stream, and the
+  MLP writes to directions that nothing reads, so that the MLP does not matter;
+- with a *skip path that does not matter*, the MLP writes the copy elsewhere, and the unembedding
+  reads only that, besides the constant of head 1. Removing the MLP from the sum has the effect of
+  removing head 2, and removing the copy of head 2 from the residual stream after the MLP has none.
+
+With a norm, to remove a path means to replace it by its mean over samples: zero would also remove
+the ballast (see :mod:`tests.analysis.planted.stream`). The constant of head 1, which is in the skip
+path, is unchanged by that.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ablab.model.transformer import Transformer
+from tests.analysis.planted.stream import (
+    Stream,
+    add_harmless_biases,
+    blank_model,
+    make_stream,
+    write_embedding,
+    write_head,
+    write_reader,
+    write_writer,
+)
+from tests.analysis.planted.tasks import PreviousConfig
+
+SHARPNESS = 40.0
+LOGIT = 8.0  # γ
+CONSTANT = 5.0  # g
+
+
+@dataclass(frozen=True)
+class IdleParts:
+    """A model with parts that matter and parts that do not, and its planted facts.
+
+    Attributes: model: The model. task: The task that it solves. stream: The residual stream.
+        zero_head: The number of the head whose output is zero. constant_head: The number of the
+        head whose output is constant. important_head: The number of the head that matters.
+        skip_matters: Whether the path around the MLP matters. mlp_matters: Whether the MLP matters.
+        loss: The loss at each predicted position: log(1 + (V - 1) exp(-γ)). loss_without: The loss
+        at each predicted position if the important head, or a path that matters, is removed: log V.
+        loss_without_constant: The losses at positions where the target is token 0 and at all
+        others, if the output of the constant head is replaced by zero: log(1 + (V - 1) e^(g - γ))
+        and log(1 + (V - 2) e^(-γ) + e^(-g - γ)).
+    """
+
+    model: Transformer
+    task: PreviousConfig
+    stream: Stream
+    zero_head: int
+    constant_head: int
+    important_head: int
+    skip_matters: bool
+    mlp_matters: bool
+    loss: float
+    loss_without: float
+    loss_without_constant: tuple[float, float]
+
+
+def idle_parts(skip_matters, *, scale=1.0, norm="none", bias=False, seed=0):
+    """One of the two models.
+
+    Args:
+        skip_matters: Whether the path around the MLP matters; otherwise, the MLP does.
+        scale: The scale of the residual stream and of the neurons; logits do not depend on it.
+        norm: The norm, accounted for.
+        bias: Whether there are biases.
+        seed: The seed of the basis of the residual stream.
+    """
+    task = PreviousConfig(n_symbols=6, length=8)
+    vocab, length = task.vocab_size, task.length
+    counts = {"token": vocab, "previous": vocab, "copy": vocab, "unread": vocab, "position": length}
+    names = tuple(f"{name} {i}" for name, count in counts.items() for i in range(count))
+    stream = make_stream((*names, "constant"), norm, scale, bias, seed)
+    model = blank_model(
+        stream, task, seed, n_heads=3, d_head=max(vocab, length), d_mlp=vocab,
+        mlp={"activation": "relu"},
+    )  # fmt: skip
+    write_embedding(stream, model, stream.table("token", vocab), stream.table("position", length))
+    _write_heads(stream, model.blocks[0], vocab, length)
+    block, previous = model.blocks[0], stream.table("previous", vocab)
+    copies = stream.table("unread" if skip_matters else "copy", vocab)
+    write_reader(stream, block.mlp.linear, block.norm2, stream.scale * previous)
+    write_writer(stream, block.mlp.projection, copies)
+    logits, constants = LOGIT * (previous if skip_matters else copies), np.zeros(vocab)
+    logits[0] += stream["constant"] * CONSTANT
+    constants[0] = -CONSTANT
+    write_reader(stream, model.unembedding, model.norm, logits, constants)
+    add_harmless_biases(model, seed)
+    return IdleParts(
+        model, task, stream, 0, 1, 2, skip_matters, not skip_matters,
+        float(np.log1p((vocab - 1) * np.exp(-LOGIT))), float(np.log(vocab)),
+        (
+            float(np.log1p((vocab - 1) * np.exp(CONSTANT - LOGIT))),
+            float(np.log1p((vocab - 2) * np.exp(-LOGIT) + np.exp(-CONSTANT - LOGIT))),
+        ),
+    )  # fmt: skip
+
+
+def _write_heads(stream, block, vocab, length):
+    """The three heads; without biases, the constant head reads the coordinate ``one``."""
+    tokens, positions = stream.table("token", vocab), stream.table("position", length)
+    every = positions.sum(0, keepdims=True)
+    write_head(
+        stream,
+        block,
+        0,
+        query=SHARPNESS * every,
+        key=positions[:1],
+        value=tokens,
+        output=0 * tokens,
+    )
+    write_head(
+        stream, block, 1, query=SHARPNESS * tokens, key=tokens, value=every,
+        output=stream["constant"][None],
+    )  # fmt: skip
+    write_head(
+        stream, block, 2, query=SHARPNESS * positions[1:], key=positions[:-1], value=tokens,
+        output=stream.table("previous", vocab),
+    )  # fmt: skip
