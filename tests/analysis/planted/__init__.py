@@ -12,5 +12,7 @@ everything that is arbitrary, such as the basis of the residual stream.
 - ``token_heads``: a previous-token head, and a duplicate-token head
 - ``digits``: a digit adder with the carry in one neuron
 - ``idle_parts``: heads, an MLP and a skip path with and without effect
+- ``patterns``: expected attention patterns
+- ``settings``: the scales, norms and biases with which the models are tested
 - ``tasks``: the tasks of ``token_heads`` and ``idle_parts``
 """

@@ -32,7 +32,10 @@ first-order indices are 0.0825 / 0.249975 = 0.33003… for x and y and 0.0033003
 the pair (a, b) known, E[g | a, b] = 0.45 + 0.1 f, with the variance 0.01 · 0.2475 = 0.002475; with
 (x, y) known, E[g | x, y] = [x + y ≥ 10] + 0.45 [x + y = 9], with the variance 0.45 + 0.1 · 0.45² -
 0.495² = 0.225225. So the total indices of the two pairs together are 1 - 0.225225 / 0.249975 =
-0.099009… for {a, b} and 1 - 0.002475 / 0.249975 = 0.990099… for {x, y}.
+0.099009… for {a, b} and 1 - 0.002475 / 0.249975 = 0.990099… for {x, y}. The total index of x alone:
+E[g | y, a, b] = (y + f) / 10 has the variance (8.25 + 0.2475) / 100 = 0.084975, so it is
+0.165 / 0.249975 = 0.660066…; that of a alone: E[g | x, y, b] = [x + y ≥ 10] + [x + y = 9] b / 10 has
+the variance 0.45 + 0.1 · 0.285 - 0.495² = 0.233475, so it is 0.0165 / 0.249975 = 0.0660066….
 
 Here the scale does not apply to the neurons, as tanh is not homogeneous.
 """
@@ -58,9 +61,8 @@ UNIT = 0.1  # the coordinate of one; coordinates stay of order one
 STEEPNESS = 20.0  # κ
 SHARPNESS = 40.0  # the score of the digits that a head adds, minus that of other positions
 LOGIT = 8.0  # γ
-IDLE_NEURONS = 3
 CARRY, WRAP = 2, 4  # the numbers of the neurons
-NEURONS = IDLE_NEURONS + 2
+NEURONS = 5
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ class DigitAdder:
         idle_heads: The numbers of heads without output.
         carry_sobol: The first-order and total Sobol indices of the carry neuron, (2, P).
         carry_interaction: The index of the interaction of the two digits of the carry.
-        wrap_sobol: The first-order Sobol indices of the wrap neuron, (P,); None for n = 1.
+        wrap_sobol: The first-order and total Sobol indices of the wrap neuron, (2, P); None for
+            n = 1.
         steepness: κ.
         logit: γ.
     """
@@ -129,12 +132,25 @@ def digit_adder(n_digits=2, *, scale=1.0, norm="none", bias=False, seed=0):
     _write_unembedding(stream, model, two)
     add_harmless_biases(model, seed)
     first, total = (np.array([0, x, 0, x]) if two else np.array([x, x]) for x in (1 / 3, 2 / 3))
-    wrap_sobol = np.array([0.0825, 0.000825, 0.0825, 0.000825]) / 0.249975 if two else None
+    parts = np.array([[0.0825, 0.000825, 0.0825, 0.000825], [0.165, 0.0165, 0.165, 0.0165]])
+    wrap_sobol = parts / 0.249975 if two else None
     return DigitAdder(
-        model, task, stream, (0, 1, 3, 4) if two else (0, 2), CARRY, WRAP if two else None,
-        tuple(i for i in range(NEURONS) if i != CARRY and not (two and i == WRAP)), heads[1], heads,
-        () if two else (0,), np.stack([first, total]), 1 / 3, wrap_sobol, STEEPNESS, LOGIT,
-    )  # fmt: skip
+        model=model,
+        task=task,
+        stream=stream,
+        digit_positions=(0, 1, 3, 4) if two else (0, 2),
+        carry=CARRY,
+        wrap=WRAP if two else None,
+        idle_neurons=tuple({*range(NEURONS)} - {CARRY, WRAP if two else CARRY}),
+        carry_positions=heads[1],
+        head_positions=heads,
+        idle_heads=() if two else (0,),
+        carry_sobol=np.stack([first, total]),
+        carry_interaction=1 / 3,
+        wrap_sobol=wrap_sobol,
+        steepness=STEEPNESS,
+        logit=LOGIT,
+    )
 
 
 def _write_embedding(stream, model, length):

@@ -25,6 +25,7 @@ the ballast (see :mod:`tests.analysis.planted.stream`). The constant of head 1, 
 path, is unchanged by that.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,17 +107,25 @@ def idle_parts(skip_matters, *, scale=1.0, norm="none", bias=False, seed=0):
     write_reader(stream, model.unembedding, model.norm, logits, constants)
     add_harmless_biases(model, seed)
     return IdleParts(
-        model, task, stream, 0, 1, 2, skip_matters, not skip_matters,
-        float(np.log1p((vocab - 1) * np.exp(-LOGIT))), float(np.log(vocab)),
-        (
-            float(np.log1p((vocab - 1) * np.exp(CONSTANT - LOGIT))),
-            float(np.log1p((vocab - 2) * np.exp(-LOGIT) + np.exp(-CONSTANT - LOGIT))),
+        model=model,
+        task=task,
+        stream=stream,
+        zero_head=0,
+        constant_head=1,
+        important_head=2,
+        skip_matters=skip_matters,
+        mlp_matters=not skip_matters,
+        loss=math.log1p((vocab - 1) * math.exp(-LOGIT)),
+        loss_without=math.log(vocab),
+        loss_without_constant=(
+            math.log1p((vocab - 1) * math.exp(CONSTANT - LOGIT)),
+            math.log1p((vocab - 2) * math.exp(-LOGIT) + math.exp(-CONSTANT - LOGIT)),
         ),
-    )  # fmt: skip
+    )
 
 
 def _write_heads(stream, block, vocab, length):
-    """The three heads; without biases, the constant head reads the coordinate ``one``."""
+    """The three heads; the values of the constant head are the sum of a one-hot position, 1."""
     tokens, positions = stream.table("token", vocab), stream.table("position", length)
     every = positions.sum(0, keepdims=True)
     write_head(

@@ -20,12 +20,14 @@ With an MLP, both blocks have one of random ReLU neurons which write only to dir
 reads.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from ablab.model.transformer import Transformer
 from ablab.tasks.recall_config import RecallConfig
+from tests.analysis.planted import patterns
 from tests.analysis.planted.stream import (
     Stream,
     add_harmless_biases,
@@ -69,6 +71,12 @@ class InductionHead:
     logit: float
     loss: float
 
+    def patterns(self, tokens):
+        """The patterns of both heads of both blocks, two arrays (B, H, T, T), from tokens (B, T)."""
+        idle = patterns.idle(tokens)
+        first, second = patterns.previous_token(tokens), patterns.induction(tokens)
+        return np.stack([idle, first], axis=1), np.stack([second, idle], axis=1)
+
 
 def induction_head(*, scale=1.0, norm="none", bias=False, mlp=False, seed=0):
     """The induction head, for pairs of 10 keys and 10 values.
@@ -110,9 +118,17 @@ def induction_head(*, scale=1.0, norm="none", bias=False, mlp=False, seed=0):
         _write_idle_mlp(stream, block, (seed, number))
     write_reader(stream, model.unembedding, model.norm, LOGIT * following)
     add_harmless_biases(model, seed)
-    loss = float(np.log1p((vocab - 1) * np.exp(-LOGIT)))
-    idle = ((0, 0), (1, 1))
-    return InductionHead(model, task, stream, (0, 1), (1, 0), idle, SHARPNESS, LOGIT, loss)
+    return InductionHead(
+        model=model,
+        task=task,
+        stream=stream,
+        previous_token_head=(0, 1),
+        induction_head=(1, 0),
+        idle_heads=((0, 0), (1, 1)),
+        sharpness=SHARPNESS,
+        logit=LOGIT,
+        loss=math.log1p((vocab - 1) * math.exp(-LOGIT)),
+    )
 
 
 def _write_idle_mlp(stream, block, seed):

@@ -6,8 +6,8 @@ is aligned with the entries of the residual stream. Each column of Q has the mea
 entries.
 
 **Scale.** With a scale s, the tensors at all sites are s times as large, except queries, keys,
-scores, patterns and logits, which do not change. (The MLP of a planted model has to be homogeneous
-for this; a module says so where it is not.)
+scores, patterns and logits, which do not change, nor does the output of a norm. (The MLP has to be
+homogeneous for this; a module says so where it is not.)
 
 **Norms.** Before any norm, the embedding of every token has a *ballast*: C / √2 and -C / √2 in the
 last two entries, where no e_i has a component. With C = 500 and coordinates of order one, the mean
@@ -15,7 +15,9 @@ of x is zero and its root mean square is s C / √D up to a relative |c|² / (2 
 divides by a constant and does not mix coordinates. Its gains and its bias are random, and what
 reads the normalised stream accounts for them: with y = g · x / rms + b, a reader of the directions
 R (n, N) has the weights W = R Qᵀ diag(rms / g) and the bias -W b. Without a norm, there is no
-ballast.
+ballast. So with a norm, the embeddings of all tokens have a large common part, which is not a fact
+about the computation, and an ablation has to keep it (replace by the mean, not by zero) where it
+takes away the embedding.
 
 **Biases.** With biases, constants are biases of the linear layers. Without them, every token has
 the coordinate ``one``, and constants are read from it.
@@ -63,6 +65,10 @@ class Stream:
     def directions(self, coordinates):
         """Coordinates (…, N) as vectors of the residual stream (…, D), without the scale."""
         return coordinates @ self.basis.T
+
+    def coordinates(self, vectors):
+        """The coordinates (…, N) of vectors of the residual stream (…, D) with its scale."""
+        return vectors @ self.basis / self.scale
 
     @property
     def ballast(self):

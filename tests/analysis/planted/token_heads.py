@@ -22,6 +22,7 @@ import numpy as np
 
 from ablab.model.transformer import Transformer
 from ablab.tasks.config import TaskConfig
+from tests.analysis.planted import patterns
 from tests.analysis.planted.stream import (
     add_harmless_biases,
     blank_model,
@@ -55,6 +56,13 @@ class TokenHead:
     idle_head: tuple[int, int]
     sharpness: float
     logit: float
+
+    def patterns(self, tokens):
+        """The patterns of both heads, (B, H, T, T), from tokens (B, T) alone."""
+        is_previous = isinstance(self.task, PreviousConfig)
+        own = patterns.previous_token(tokens) if is_previous else patterns.duplicate_token(tokens)
+        found = {self.head[1]: own, self.idle_head[1]: patterns.idle(tokens)}
+        return np.stack([found[0], found[1]], axis=1)
 
 
 def previous_token_head(n_symbols=6, length=8, *, scale=1.0, norm="none", bias=False, seed=0):
