@@ -33,9 +33,9 @@ the pair (a, b) known, E[g | a, b] = 0.45 + 0.1 f, with the variance 0.01 · 0.2
 (x, y) known, E[g | x, y] = [x + y ≥ 10] + 0.45 [x + y = 9], with the variance 0.45 + 0.1 · 0.45² -
 0.495² = 0.225225. So the total indices of the two pairs together are 1 - 0.225225 / 0.249975 =
 0.099009… for {a, b} and 1 - 0.002475 / 0.249975 = 0.990099… for {x, y}. The total index of x alone:
-E[g | y, a, b] = (y + f) / 10 has the variance (8.25 + 0.2475) / 100 = 0.084975, so it is
-0.165 / 0.249975 = 0.660066…; that of a alone: E[g | x, y, b] = [x + y ≥ 10] + [x + y = 9] b / 10 has
-the variance 0.45 + 0.1 · 0.285 - 0.495² = 0.233475, so it is 0.0165 / 0.249975 = 0.0660066….
+E[g | y, a, b] = (y + f) / 10 has the variance (8.25 + 0.2475) / 100 = 0.084975, so it is 0.165 /
+0.249975 = 0.660066…; that of a alone: E[g | x, y, b] = [x + y ≥ 10] + [x + y = 9] b / 10 has the
+variance 0.45 + 0.1 · 0.285 - 0.495² = 0.233475, so it is 0.0165 / 0.249975 = 0.0660066….
 
 Here the scale does not apply to the neurons, as tanh is not homogeneous.
 """

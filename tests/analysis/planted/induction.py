@@ -72,7 +72,7 @@ class InductionHead:
     loss: float
 
     def patterns(self, tokens):
-        """The patterns of both heads of both blocks, two arrays (B, H, T, T), from tokens (B, T)."""
+        """The patterns in both blocks, each (B, H, T, T), from tokens (B, T) alone."""
         idle = patterns.idle(tokens)
         first, second = patterns.previous_token(tokens), patterns.induction(tokens)
         return np.stack([idle, first], axis=1), np.stack([second, idle], axis=1)
@@ -134,7 +134,7 @@ def induction_head(*, scale=1.0, norm="none", bias=False, mlp=False, seed=0):
 def _write_idle_mlp(stream, block, seed):
     """Random neurons that write to directions which nothing reads."""
     rng = np.random.default_rng(seed)
-    inputs = 0.5 * rng.normal(size=(NEURONS, len(stream.names)))
-    outputs = 0.5 * rng.normal(size=(NEURONS, UNREAD)) @ stream.table("unread", UNREAD)
+    inputs = 0.3 * rng.normal(size=(NEURONS, len(stream.names)))
+    outputs = 0.3 * rng.normal(size=(NEURONS, UNREAD)) @ stream.table("unread", UNREAD)
     write_reader(stream, block.mlp.linear, block.norm2, stream.scale * inputs)
     write_writer(stream, block.mlp.projection, outputs)

@@ -135,7 +135,8 @@ class ModularAdder:
         """The coefficients of cos(w_k (a + b - c)) in the logits as a function of a, b and c, (F,).
 
         They are A_k times the mean of f(δ_k) over all a - b: 1/2 for δ², and
-        1 / (p sin(π / 2p)), about 2/π, for \\|δ\\|, for an odd p that k does not divide.
+        1 / (p sin(π / 2p)), about 2/π, for \\|δ\\| (for an odd p without a common divisor with k).
+        With ReLU, aliases with the same frequency modulo p add less than 1e-4 of it.
         """
         p = self.task.p
         mean = 0.5 if self.activation == "square" else 1 / (p * np.sin(np.pi / (2 * p)))

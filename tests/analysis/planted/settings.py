@@ -5,11 +5,13 @@ import torch
 SETTINGS = (
     {"scale": 1.0, "norm": "none", "bias": False},
     {"scale": 3.0, "norm": "none", "bias": True},
-    {"scale": 3.0, "norm": "layer", "bias": False},
     {"scale": 0.5, "norm": "layer", "bias": True},
-    {"scale": 3.0, "norm": "rms", "bias": True},
-    {"scale": 1.0, "norm": "frobenius", "bias": False},
+    {"scale": 3.0, "norm": "rms", "bias": False},
 )
+
+
+WEIGHTS = 2e-4
+"""The largest absolute error of attention weights, from scores of 40 that are right up to 5e-6."""
 
 
 def setting_id(settings):
