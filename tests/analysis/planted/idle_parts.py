@@ -88,7 +88,7 @@ def idle_parts(skip_matters, *, scale=1.0, norm="none", bias=False, seed=0):
     """
     task = PreviousConfig(n_symbols=6, length=8)
     vocab, length = task.vocab_size, task.length
-    counts = {"token": vocab, "previous": vocab, "copy": vocab, "unread": vocab, "position": length}
+    counts = {"token": vocab, "previous": vocab, "copy": vocab, "position": length}
     names = tuple(f"{name} {i}" for name, count in counts.items() for i in range(count))
     stream = make_stream((*names, "constant"), norm, scale, bias, seed)
     model = blank_model(
@@ -98,7 +98,7 @@ def idle_parts(skip_matters, *, scale=1.0, norm="none", bias=False, seed=0):
     write_embedding(stream, model, stream.table("token", vocab), stream.table("position", length))
     _write_heads(stream, model.blocks[0], vocab, length)
     block, previous = model.blocks[0], stream.table("previous", vocab)
-    copies = stream.table("unread" if skip_matters else "copy", vocab)
+    copies = stream.table("copy", vocab)
     write_reader(stream, block.mlp.linear, block.norm2, stream.scale * previous)
     write_writer(stream, block.mlp.projection, copies)
     logits, constants = LOGIT * (previous if skip_matters else copies), np.zeros(vocab)

@@ -16,6 +16,13 @@ The task is recall: at a query, the key has occurred once before, and its value 
 sequence of m different tokens that is repeated, the head is right at every position of the
 repetition, with the loss log(1 + (V - 1) exp(-γ)), and each position t attends to t - m + 1 alone.
 
+**Matrices.** Of the induction head, W_U W_O W_V W_E is γ times the identity. Its keys are composed
+with the previous-token head. The composition score of Elhage et al. is ‖A B‖ / (‖A‖ ‖B‖), with
+Frobenius norms. Here B = W_O W_V = Σ_v p_v t_vᵀ with the unit vectors t_v (the token is v) and p_v
+(the previous token is v), so ‖B‖ = √V; and A = W_Qᵀ W_K = β Σ_v t_v (p_v - s_0)ᵀ with s_0 for the
+first position, so ‖A‖ = β √(2V). As A B = β Σ_v t_v t_vᵀ has the norm β √V, the score is 1 / √(2V).
+The compositions of queries and values are zero, as neither reads what the first block writes.
+
 With an MLP, both blocks have one of random ReLU neurons which write only to directions that nothing
 reads.
 """
@@ -59,6 +66,8 @@ class InductionHead:
         sharpness: β; scores hold up to the same constant for all keys of a query.
         logit: γ.
         loss: The loss at each query of the task, and at each position of a repetition.
+        k_composition: The composition score of the keys of the induction head with the
+            previous-token head; those of queries and values are zero.
     """
 
     model: Transformer
@@ -70,6 +79,7 @@ class InductionHead:
     sharpness: float
     logit: float
     loss: float
+    k_composition: float
 
     def patterns(self, tokens):
         """The patterns in both blocks, each (B, H, T, T), from tokens (B, T) alone."""
@@ -128,6 +138,7 @@ def induction_head(*, scale=1.0, norm="none", bias=False, mlp=False, seed=0):
         sharpness=SHARPNESS,
         logit=LOGIT,
         loss=math.log1p((vocab - 1) * math.exp(-LOGIT)),
+        k_composition=1 / math.sqrt(2 * vocab),
     )
 
 

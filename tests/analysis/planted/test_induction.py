@@ -127,3 +127,47 @@ def test_the_mlps_write_what_nothing_reads():
     with torch.no_grad():
         logits = replace(planted.model, tokens, {"blocks.*.mlp_out": torch.zeros_like})
         torch.testing.assert_close(logits, planted.model(tokens), rtol=1e-4, atol=1e-4)
+
+
+def head_matrices(planted, place):
+    """W_Q, W_K, W_V (K, D) and W_O (D, K) of a head, with the gain of the norm before it."""
+    block, head = place
+    attention, norm = planted.model.blocks[block].attention, planted.model.blocks[block].norm1
+    rows = slice(head * attention.d_head, (head + 1) * attention.d_head)
+    gain = getattr(norm, "weight", torch.ones(1))
+    readers = (attention.query, attention.key, attention.value)
+    found = [linear.weight[rows] * gain for linear in readers]
+    found.append(attention.projection.weight[:, rows])
+    return [each.detach().double().numpy() for each in found]
+
+
+def composition(second, first):
+    return np.linalg.norm(second @ first) / np.linalg.norm(second) / np.linalg.norm(first)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=setting_id)
+def test_composition_scores(settings):
+    planted = induction_head(**settings)
+    _, _, value, output = head_matrices(planted, planted.previous_token_head)
+    written = output @ value
+    query, key, value, output = head_matrices(planted, planted.induction_head)
+    scores = query.T @ key
+    assert composition(scores, written) == pytest.approx(planted.k_composition, rel=1e-4)
+    assert planted.k_composition == pytest.approx(0.15811, rel=1e-4)  # 1 / sqrt(40)
+    assert composition(scores.T, written) < 1e-5
+    assert composition(output @ value, written) < 1e-5
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=setting_id)
+def test_the_induction_head_copies_tokens(settings):
+    planted = induction_head(**settings)
+    _, _, value, output = head_matrices(planted, planted.induction_head)
+    embedding = planted.model.embedding.weight.detach().double().numpy()
+    embedding = embedding - embedding.mean(0)  # without the ballast and the coordinate of one
+    gain = getattr(planted.model.norm, "weight", torch.ones(1))
+    unembedding = (planted.model.unembedding.weight * gain).detach().double().numpy()
+    circuit = unembedding @ output @ value @ embedding.T  # (V, V)
+    expected = np.eye(20) - 1 / 20
+    np.testing.assert_allclose(circuit / circuit[0, 0], expected / 0.95, atol=1e-4)
+    if settings["norm"] == "none":
+        assert circuit[0, 0] == pytest.approx(8 * 0.95, rel=1e-4)
