@@ -6,23 +6,23 @@ The task is the previous token. One block with three heads:
   weights are, so no ablation of it has an effect;
 - head 1, *constant*: it attends to all earlier copies of the token (and to the token itself), but
   all values are equal, so its output is the same vector for all inputs. It adds g to the logit of
-  token 0, from which the unembedding's constant subtracts g. Replacing it by its mean has no
-  effect; replacing it by zero has: it lowers that logit by g;
+  token 0, from which a constant subtracts g. Replacing it by its mean has no effect; replacing it
+  by zero lowers that logit by g;
 - head 2, *matters*: the previous-token head of :mod:`tests.analysis.planted.token_heads`, whose
   copy of the token leads to the logits γ [v = token at t - 1].
 
-The MLP has one ReLU neuron for each token, which reads the copy of that token. There are two
-models:
+The MLP has one ReLU neuron for each token, which reads the copy of that token, and two more: one
+reads the output of the constant head, the other is constant. There are two models:
 
-- with a *skip path that matters*, the unembedding reads the copy in the residual stream, and the
-  MLP writes to directions that nothing reads, so that the MLP does not matter;
-- with a *skip path that does not matter*, the MLP writes the copy elsewhere, and the unembedding
-  reads only that, besides the constant of head 1. Removing the MLP from the sum has the effect of
-  removing head 2, and removing the copy of head 2 from the residual stream after the MLP has none.
+- with a *skip path that matters*, the unembedding reads the copy and the output of the constant
+  head in the residual stream, and the MLP writes to directions that nothing reads. Replacing the
+  MLP's output by anything has no effect;
+- with a *skip path that does not matter*, the unembedding reads only what the MLP writes: the copy
+  in other directions, and the output of the constant head minus the constant. Replacing the
+  residual stream before the MLP, in the sum with the MLP's output, has no effect.
 
-With a norm, to remove a path means to replace it by its mean over samples: zero would also remove
-the ballast (see :mod:`tests.analysis.planted.stream`). The constant of head 1, which is in the skip
-path, is unchanged by that.
+With a norm, a path is not replaced by zero but by its mean: zero would also remove the ballast (see
+:mod:`tests.analysis.planted.stream`).
 """
 
 import math
@@ -52,15 +52,21 @@ CONSTANT = 5.0  # g
 class IdleParts:
     """A model with parts that matter and parts that do not, and its planted facts.
 
-    Attributes: model: The model. task: The task that it solves. stream: The residual stream.
-        zero_head: The number of the head whose output is zero. constant_head: The number of the
-        head whose output is constant. important_head: The number of the head that matters.
-        skip_matters: Whether the path around the MLP matters. mlp_matters: Whether the MLP matters.
-        loss: The loss at each predicted position: log(1 + (V - 1) exp(-γ)). loss_without: The loss
-        at each predicted position if the important head, or a path that matters, is removed: log V.
+    Attributes:
+        model: The model.
+        task: The task that it solves.
+        stream: The residual stream.
+        zero_head: The number of the head whose output is zero.
+        constant_head: The number of the head whose output is constant.
+        important_head: The number of the head that matters.
+        skip_matters: Whether the path around the MLP matters.
+        mlp_matters: Whether the MLP matters.
+        loss: The loss at each predicted position: log(1 + (V - 1) exp(-γ)).
+        loss_without: The loss at each predicted position if the output of the important head is
+            replaced by zero, or that of an MLP that matters: log V.
         loss_without_constant: The losses at positions where the target is token 0 and at all
-        others, if the output of the constant head is replaced by zero: log(1 + (V - 1) e^(g - γ))
-        and log(1 + (V - 2) e^(-γ) + e^(-g - γ)).
+            others, if the output of the constant head is replaced by zero:
+            log(1 + (V - 1) e^(g - γ)) and log(1 + (V - 2) e^(-γ) + e^(-g - γ)).
     """
 
     model: Transformer
@@ -90,20 +96,23 @@ def idle_parts(skip_matters, *, scale=1.0, norm="none", bias=False, seed=0):
     vocab, length = task.vocab_size, task.length
     counts = {"token": vocab, "previous": vocab, "copy": vocab, "position": length}
     names = tuple(f"{name} {i}" for name, count in counts.items() for i in range(count))
-    stream = make_stream((*names, "constant"), norm, scale, bias, seed)
+    stream = make_stream((*names, "constant", "constant copy"), norm, scale, bias, seed)
     model = blank_model(
-        stream, task, seed, n_heads=3, d_head=max(vocab, length), d_mlp=vocab,
+        stream,
+        task,
+        seed,
+        n_heads=3,
+        d_head=max(vocab, length),
+        d_mlp=vocab + 2,
         mlp={"activation": "relu"},
-    )  # fmt: skip
+    )
     write_embedding(stream, model, stream.table("token", vocab), stream.table("position", length))
     _write_heads(stream, model.blocks[0], vocab, length)
-    block, previous = model.blocks[0], stream.table("previous", vocab)
-    copies = stream.table("copy", vocab)
-    write_reader(stream, block.mlp.linear, block.norm2, stream.scale * previous)
-    write_writer(stream, block.mlp.projection, copies)
-    logits, constants = LOGIT * (previous if skip_matters else copies), np.zeros(vocab)
-    logits[0] += stream["constant"] * CONSTANT
-    constants[0] = -CONSTANT
+    _write_mlp(stream, model.blocks[0], vocab)
+    read = ("previous", "constant") if skip_matters else ("copy", "constant copy")
+    logits, constants = LOGIT * stream.table(read[0], vocab), np.zeros(vocab)
+    logits[0] += CONSTANT * stream[read[1]]
+    constants[0] = -CONSTANT if skip_matters else 0.0
     write_reader(stream, model.unembedding, model.norm, logits, constants)
     add_harmless_biases(model, seed)
     return IdleParts(
@@ -145,3 +154,16 @@ def _write_heads(stream, block, vocab, length):
         stream, block, 2, query=SHARPNESS * positions[1:], key=positions[:-1], value=tokens,
         output=stream.table("previous", vocab),
     )  # fmt: skip
+
+
+def _write_mlp(stream, block, vocab):
+    """The neurons that copy the token, that of the constant head, and the constant one."""
+    constant = stream["constant"]
+    inputs = np.concatenate([stream.table("previous", vocab), [constant, 0 * constant]])
+    constants = np.eye(vocab + 2)[-1]
+    difference = [stream["constant copy"], -stream["constant copy"]]
+    outputs = np.concatenate([stream.table("copy", vocab), difference])
+    write_reader(
+        stream, block.mlp.linear, block.norm2, stream.scale * inputs, stream.scale * constants
+    )
+    write_writer(stream, block.mlp.projection, outputs)

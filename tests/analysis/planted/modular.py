@@ -31,6 +31,8 @@ write to residual directions that the unembedding does not read, and the unembed
 directions to which nothing is written. Both are mutually orthogonal, so what remains of W_U W_out
 are the directions cos w_k c and sin w_k c in the space of answers.
 
+The unembedding reads only what the MLP writes, so the path around the MLP does not matter.
+
 Besides the trigonometric neurons, there are neurons that are always active (their output goes to
 directions that are not read) and, with ReLU, neurons that are never active (their output weights
 point to a direction that is read). With ``square``, the latter have no input weights.

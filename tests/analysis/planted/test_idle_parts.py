@@ -107,13 +107,12 @@ def test_the_path_that_matters(settings, skip_matters):
     _, seen = watch(planted.model, torch.from_numpy(batch.tokens), sites)
     skip, mlp = (seen[site] for site in sites)
     # A mean over all samples and positions keeps constants, and the distribution of targets.
-    means = {name: each.mean((0, 1), keepdim=True) for name, each in (("skip", skip), ("mlp", mlp))}
-    without = {
-        "skip": means["skip"] + mlp,
-        "mlp": skip + means["mlp"],
-    }
-    for path, matters in (("skip", planted.skip_matters), ("mlp", planted.mlp_matters)):
-        stream = without[path].expand_as(skip)
+    without_skip = skip.mean((0, 1)) + mlp
+    without_mlp = skip + mlp.mean((0, 1))
+    for stream, matters in (
+        (without_skip, planted.skip_matters),
+        (without_mlp, planted.mlp_matters),
+    ):
         found = losses_with(planted, {"blocks.0.resid_post": lambda _, stream=stream: stream})
         if matters:
             assert found.mean() > 1.0
@@ -124,10 +123,17 @@ def test_the_path_that_matters(settings, skip_matters):
 
 
 @BOTH
-def test_without_a_norm_the_mlp_can_be_removed_by_zero(skip_matters):
-    planted = idle_parts(skip_matters, scale=2.0)
-    found = losses_with(planted, {"blocks.0.mlp_out": torch.zeros_like})
-    expected = planted.loss if skip_matters else planted.loss_without
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+@pytest.mark.parametrize("bias", [True, False])
+def test_without_a_norm_a_path_can_be_removed_by_zero(skip_matters, bias):
+    planted = idle_parts(skip_matters, scale=2.0, bias=bias)
     _, seen = watch(planted.model, torch.from_numpy(samples(planted).tokens), ["blocks.0.mlp_out"])
-    assert seen["blocks.0.mlp_out"].std() > 0.1
+    mlp = seen["blocks.0.mlp_out"]
+    assert mlp.std() > 0.1
+    without_mlp = losses_with(planted, {"blocks.0.mlp_out": torch.zeros_like})
+    without_skip = losses_with(planted, {"blocks.0.resid_post": lambda _: mlp})
+    if skip_matters:
+        np.testing.assert_allclose(without_mlp, planted.loss, rtol=1e-4)
+        assert without_skip.mean() > 1.0
+    else:
+        np.testing.assert_allclose(without_skip, planted.loss, rtol=1e-4)
+        np.testing.assert_allclose(without_mlp, planted.loss_without, rtol=1e-4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ablab.model.interventions import watch
+from ablab.model.interventions import replace, watch
 from ablab.tasks.modular import Modular
 from tests.analysis.planted.modular import modular_adder, pairs, permuted_adder, untrained_adder
 from tests.analysis.planted.settings import (
@@ -212,6 +212,17 @@ def test_the_untrained_control_has_no_structure():
     assert key_share(model.embedding.weight.detach().numpy()[:29]) < 0.5
     assert model.config.d_mlp == modular_adder().model.config.d_mlp
     assert task == modular_adder().task
+
+
+def test_the_path_around_the_mlp_does_not_matter():
+    adder = modular_adder(bias=True)
+    tokens = torch.from_numpy(pairs(29))
+    _, seen = watch(adder.model, tokens, ["blocks.0.mlp_out"])
+    with torch.no_grad():
+        logits = replace(
+            adder.model, tokens, {"blocks.0.resid_post": lambda _: seen["blocks.0.mlp_out"]}
+        )
+        torch.testing.assert_close(logits, adder.model(tokens), rtol=1e-4, atol=1e-3)
 
 
 def test_biases_do_not_change_probabilities():
