@@ -1,10 +1,14 @@
 """Analyses of a user's own, for tests."""
 
+import time
+
+import numpy as np
 import polars as pl
 import torch
 
 from ablab.analysis.analysis import analysis
 from ablab.analysis.finding import Finding
+from ablab.analysis.subject import DoesNotApplyError
 from ablab.config import Config
 
 
@@ -43,3 +47,51 @@ def of_the_same_name(subject, settings):
 
 def undecorated(subject, settings):
     return Finding()
+
+
+class TellingSettings(Config):
+    factor: float = 1.0
+    """What each value is multiplied by."""
+
+
+def told(subject):
+    """Is replaced by tests that count."""
+
+
+@analysis(
+    "telling", question="Is it asked?", inputs=["model"], cost="nothing", settings=TellingSettings
+)
+def telling(subject, settings):
+    told(subject)
+    table = pl.DataFrame({"name": ["one", "two"], "number": [1, 2]})
+    return Finding(
+        {"value": settings.factor}, {"each": table}, {"square": np.array([[1, 2], [3, 4]])}
+    )
+
+
+@analysis("failing", question="Does it fail in the end?", inputs=["model"], cost="nothing")
+def failing(subject, settings):
+    if subject.step == 8:
+        raise ZeroDivisionError("no luck")
+    return Finding({"value": 1.0})
+
+
+@analysis("always_failing", question="Does it fail?", inputs=["model"], cost="nothing")
+def always_failing(subject, settings):
+    raise ZeroDivisionError("no luck")
+
+
+@analysis("elsewhere", question="Is it elsewhere?", inputs=["model", "task"], cost="nothing")
+def elsewhere(subject, settings):
+    raise DoesNotApplyError(f"the task is {subject.task.config.kind}")
+
+
+class SlowSettings(Config):
+    seconds: float = 0.0
+    """How long it takes."""
+
+
+@analysis("slow", question="Does it take long?", inputs=["model"], cost="", settings=SlowSettings)
+def slow(subject, settings):
+    time.sleep(settings.seconds)
+    return Finding({"value": 1.0})

@@ -141,10 +141,19 @@ def test_wrong_settings_are_said(settings, said):
         ablab.analyze(nn.Linear(1, 1), OWN + "held_out", settings=settings)
 
 
-@pytest.mark.parametrize("subject", [[], "grokking", 3, [nn.Linear(1, 1)]])
+@pytest.mark.parametrize("subject", [[], b"grokking", 3, [nn.Linear(1, 1)]])
 def test_what_cannot_be_looked_at_is_said(subject):
     with pytest.raises(InputError, match="not something to analyze"):
         ablab.analyze(subject, "parameter_norms")
+
+
+def test_a_name_is_one_of_an_experiment_or_run_in_a_store(runs, tmp_path):
+    own = ablab.analyze(runs[0].id[:8], "parameter_norms", store=runs[0].store, steps="last")
+    assert own.scalars["run"].unique().to_list() == [runs[0].id]
+    with pytest.raises(InputError, match="no experiment called 'grokking'"):
+        ablab.analyze("grokking", "parameter_norms", store=runs[0].store.path)
+    with pytest.raises(InputError, match="no store here yet"):
+        ablab.analyze("grokking", "parameter_norms", store=tmp_path / "nowhere")
 
 
 def test_findings_print_well(runs):

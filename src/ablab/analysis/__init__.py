@@ -10,6 +10,7 @@
 - ``passes``: forward passes of many models of one shape.
 - ``replacement``: replacements of tensors at sites, given as data.
 - ``request``: an analysis with its settings, and the identity of what it finds.
+- ``summary``: scalars by variant, in the untrained model and in the end.
 - ``subject``: the input of an analysis: one model at one step.
 - ``units``: models that one process analyzes together.
 - ``work``: shares units among processes, and keeps what is found.

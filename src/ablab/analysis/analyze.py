@@ -1,7 +1,7 @@
 """Runs an analysis on stored runs at their snapshots, or on a model."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -21,7 +21,6 @@ from ablab.store.stored_run import StoredRun
 from ablab.tasks.base import Task
 
 
-@runtime_checkable
 class OfExperiment(Protocol):
     """What ``ablab.run`` returns: an experiment's record and its store."""
 
@@ -192,7 +191,7 @@ def _runs(subject: Any, store: str | Store, where: str | None) -> list[StoredRun
     if isinstance(subject, str):
         opened = store if isinstance(store, Store) else Store(store)
         return stored_runs(opened, subject, where)
-    if isinstance(subject, OfExperiment) and not isinstance(subject, StoredRun):
+    if isinstance(getattr(subject, "record", None), ExperimentRecord):
         return stored_runs(subject.store, subject.record.name, where)
     runs = subject if isinstance(subject, list | tuple) else [subject]
     if not runs or not all(isinstance(each, StoredRun) for each in runs):

@@ -41,7 +41,7 @@ def choose(runs: Sequence[StoredRun], steps: str | Sequence[int]) -> Chosen:
     Raises:
         InputError: No run is left.
     """
-    kept: list[tuple[StoredRun, tuple[int, ...]]] = []
+    usable: list[tuple[StoredRun, tuple[int, ...]]] = []
     left_out: dict[str, list[str]] = {}
     error: InputError | None = None
     for run in runs:
@@ -49,12 +49,12 @@ def choose(runs: Sequence[StoredRun], steps: str | Sequence[int]) -> Chosen:
             left_out.setdefault("still being trained", []).append(run.id)
             continue
         try:
-            kept.append((run, tuple(chosen_steps(run, steps))))
+            usable.append((run, tuple(chosen_steps(run, steps))))
         except InputError as own:
             error = error or own
             why = "without a snapshot" if not run.snapshots else f"without step {steps}"
             left_out.setdefault(why, []).append(run.id)
-    if not kept:
+    if not usable:
         if error is not None:
             raise error
         raise InputError(
@@ -69,7 +69,7 @@ def choose(runs: Sequence[StoredRun], steps: str | Sequence[int]) -> Chosen:
         + (", …" if len(own) > _NAMED else "")
         for why, own in left_out.items()
     )
-    return Chosen(tuple(run for run, _ in kept), tuple(own for _, own in kept), notes)
+    return Chosen(tuple(run for run, _ in usable), tuple(own for _, own in usable), notes)
 
 
 def stored_runs(store: Store, name: str, where: str | None = None) -> list[StoredRun]:

@@ -41,7 +41,7 @@ class Computation:
 
     Attributes:
         asked: The number of findings, with those that the store has.
-        kept: The number of those that the store had.
+        stored: The number of those that the store had.
         failures: What failed.
         processes: The number of processes that worked.
         complete: Whether all is done, apart from what failed.
@@ -62,7 +62,7 @@ class Computation:
         self._lacking = missing(store, runs, chosen.steps, self._requests)
         self._left = sum(map(len, self._lacking.values()))
         self.asked = chosen.models * len(self._requests)
-        self.kept = self.asked - self._left
+        self.stored = self.asked - self._left
         self.failures: list[Failure] = []
         self.processes = 1
         self.complete = True
@@ -131,7 +131,7 @@ class Computation:
             and estimate > _WORTH_SECONDS
         ):
             self._start_others()
-        self._tell(self.kept + done, self.asked, estimate)
+        self._tell(self.stored + done, self.asked, estimate)
 
     def _start_others(self) -> None:
         cores = os.cpu_count() or 1

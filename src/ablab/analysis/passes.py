@@ -26,7 +26,7 @@ from ablab.model.interventions import matching, sites
 from ablab.train.kernels import StackedKernels
 
 _STACKED = 2**15  # entries of one model's residual stream, B T D, above which a stack is slower
-_BYTES = 256 * 2**20  # of results that are kept for later requests
+_BYTES = 256 * 2**20  # of results kept for later requests
 _RTOL, _ATOL = 1e-3, 1e-4  # of the largest entry; stacked and single passes round differently
 
 
@@ -59,7 +59,7 @@ class Passes:
     def __init__(self, models: Sequence[Model]) -> None:
         self._models = list(models)
         self._template = self._models[0]
-        self._kept: OrderedDict[tuple[Any, ...], dict[int, Pass]] = OrderedDict()
+        self._cache: OrderedDict[tuple[Any, ...], dict[int, Pass]] = OrderedDict()
         self._stacks = len(self._models) > 1
         self._compared = False
         self._states: dict[str, Tensor] = {}
@@ -91,9 +91,9 @@ class Passes:
             for site in matching([each.site], names)
         )
         key = (_digest(tokens), changes)
-        kept = self._find(key, place, wanted)
-        if kept is not None:
-            return Pass(kept.logits, {name: kept.sites[name] for name in wanted})
+        cached = self._find(key, place, wanted)
+        if cached is not None:
+            return Pass(cached.logits, {name: cached.sites[name] for name in wanted})
         if self._pays(tokens):
             try:
                 found = self._together(tokens, wanted, changes)
@@ -102,14 +102,14 @@ class Passes:
             else:
                 self._keep((*key, wanted), dict(enumerate(found)))
                 return found[place]
-        return self._alone_kept(place, tokens, wanted, changes, key)
+        return self._alone_cached(place, tokens, wanted, changes, key)
 
     def forget(self, place: int) -> None:
         """Drops what is kept for a model, which will not ask again."""
-        for key in list(self._kept):
-            self._kept[key].pop(place, None)
-            if not self._kept[key]:
-                del self._kept[key]
+        for key in list(self._cache):
+            self._cache[key].pop(place, None)
+            if not self._cache[key]:
+                del self._cache[key]
 
     def site_names(self, tokens: Int[Tensor, "B T"]) -> list[str]:
         """The names of the sites, in the order of a pass."""
@@ -123,19 +123,19 @@ class Passes:
         return self._stacks and tokens.numel() * width <= _STACKED
 
     def _find(self, key: tuple[Any, ...], place: int, wanted: tuple[str, ...]) -> Pass | None:
-        for (*own, _), kept in self._kept.items():
-            if tuple(own) == key and place in kept and set(wanted) <= kept[place].sites.keys():
-                return kept[place]
+        for (*own, _), cached in self._cache.items():
+            if tuple(own) == key and place in cached and set(wanted) <= cached[place].sites.keys():
+                return cached[place]
         return None
 
     def _keep(self, key: tuple[Any, ...], found: dict[int, Pass]) -> None:
-        self._kept[key] = found
-        total = sum(each.nbytes for kept in self._kept.values() for each in kept.values())
-        while total > _BYTES and len(self._kept) > 1:
-            _, gone = self._kept.popitem(last=False)
+        self._cache[key] = found
+        total = sum(each.nbytes for cached in self._cache.values() for each in cached.values())
+        while total > _BYTES and len(self._cache) > 1:
+            _, gone = self._cache.popitem(last=False)
             total -= sum(each.nbytes for each in gone.values())
 
-    def _alone_kept(
+    def _alone_cached(
         self,
         place: int,
         tokens: Tensor,
@@ -147,16 +147,16 @@ class Passes:
             return self._alone(place, tokens, wanted, changes)
         # Analyses of a model read different sites of the same pass: the sites add up.
         before = [
-            (full, kept[place].sites)
-            for full, kept in self._kept.items()
-            if full[:-1] == key and place in kept
+            (full, cached[place].sites)
+            for full, cached in self._cache.items()
+            if full[:-1] == key and place in cached
         ]
         every = tuple(dict.fromkeys([*(s for _, own in before for s in own), *wanted]))
         found = self._alone(place, tokens, every, changes)
         for full, _ in before:
-            self._kept[full].pop(place)
-            if not self._kept[full]:
-                del self._kept[full]
+            self._cache[full].pop(place)
+            if not self._cache[full]:
+                del self._cache[full]
         if found.nbytes <= _BYTES:
             self._keep((*key, (*every, place)), {place: found})
         return Pass(found.logits, {name: found.sites[name] for name in wanted})

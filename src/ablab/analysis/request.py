@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from ablab.analysis.analysis import Analysis, all_analyses, find_analysis
-from ablab.analysis.subject import Probing
+from ablab.analysis.subject import WHOLE, Probing
 from ablab.config import Config, InputError, Problem
 from ablab.config.source_digest import source_digest
 from ablab.experiments.overrides import parse_overrides
@@ -28,7 +28,7 @@ class Request:
 
     analysis: Analysis
     settings: Config
-    probing: Probing = Probing()
+    probing: Probing = WHOLE
 
     @cached_property
     def name(self) -> str:
@@ -63,11 +63,10 @@ class Request:
             if value != defaults[key]
         }
         if "task" in self.analysis.inputs:
-            fresh = Probing()
             changed |= {
                 f"probe_{key}": value
                 for key, value in vars(self.probing).items()
-                if value != getattr(fresh, key)
+                if value != getattr(WHOLE, key)
             }
         return changed
 
@@ -75,7 +74,7 @@ class Request:
 def make_request(
     analysis: str,
     settings: Config | Mapping[str, Any] | None = None,
-    probing: Probing = Probing(),
+    probing: Probing = WHOLE,
 ) -> Request:
     """A request from an analysis's name or import path, and settings.
 
@@ -90,7 +89,7 @@ def make_request(
     return Request(found, chosen, probing)
 
 
-def parse_request(text: str, probing: Probing = Probing()) -> Request:
+def parse_request(text: str, probing: Probing = WHOLE) -> Request:
     """A request as users write it: ``NAME``, or ``NAME:key=value,…``.
 
     A user's analysis is named by its import path, ``module:function`` or
@@ -119,7 +118,7 @@ def parse_request(text: str, probing: Probing = Probing()) -> Request:
     return make_request(name, settings, probing)
 
 
-def default_requests(probing: Probing = Probing()) -> list[Request]:
+def default_requests(probing: Probing = WHOLE) -> list[Request]:
     """All shipped analyses, with their default settings."""
     return [Request(each, each.settings(), probing) for each in all_analyses()]
 
@@ -130,6 +129,8 @@ def _named(name: str, changed: Mapping[str, Any]) -> str:
 
 def _text(value: Any) -> str:
     """A value in the letters that the name of a column may have in a measure."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
     plain = re.sub(r"[^\w.-]+", "-", text).strip("-")
     digest = hashlib.sha256(text.encode()).hexdigest()[:6]

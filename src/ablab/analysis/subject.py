@@ -13,7 +13,7 @@ from ablab.analysis.replacement import Replacement
 from ablab.config import InputError, Problem
 from ablab.model.base import Model
 from ablab.tasks.base import Task
-from ablab.tasks.probes import Probe, probe
+from ablab.tasks.probe import Probe, probe
 
 
 class DoesNotApplyError(Exception):
@@ -32,6 +32,9 @@ class Probing:
 
     samples: int | None = None
     seed: int = 0
+
+
+WHOLE = Probing()
 
 
 class Together:
@@ -86,7 +89,7 @@ class Subject:
 
     def __post_init__(self) -> None:
         if self.together is None:
-            alone = Together([self.model], self.given_task, Probing())
+            alone = Together([self.model], self.given_task, WHOLE)
             object.__setattr__(self, "together", alone)
 
     @property

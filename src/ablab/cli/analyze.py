@@ -100,8 +100,8 @@ def analyze(
         print_json(
             {
                 "models": chosen.models,
-                "computed": done.asked - done.kept,
-                "kept": done.kept,
+                "computed": done.asked - done.stored,
+                "stored": done.stored,
                 "notes": chosen.notes,
                 "failures": [vars(each) for each in done.failures],
                 "analyses": [_as_data(own) for _, own in found],

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,8 @@ def save_findings(store: Store, findings: Sequence[StoredFinding]) -> None:
     for each in findings:
         if each.tables or each.arrays:
             path = finding_path(store.path, each.run, each.step, each.key)
-            written[each.run, each.step, each.name] = write_digested(
-                store, path, lambda to, each=each: _write(to, each)
-            )
+            write = partial(_write, finding=each)
+            written[each.run, each.step, each.name] = write_digested(store, path, write)
     replaced: list[Path] = []
     with store.index.transaction() as connection:
         for each in findings:

@@ -159,15 +159,14 @@ def _action(store: Store, damage: Damage, back: dict[str, int]) -> Action:
             return Action(f"{file} {aside}; training again captures it again", run, file)
         again = _capture_command(damage.path, run, step) if step else None
         return Action(f"{file} {aside}", run, file, again)
-    if damage.kind == "finding":
-        return Action(f"{file} {aside}", run, file, f"ablab analyze {run}")
     if damage.kind in ("tokenizer", "source"):
         return Action(f"{file} {aside}; running its experiment writes it again", None, file)
     if damage.kind == "entry":
         entries = [each.name for each in damage.path.parents if each.parent.name == LOGBOOK]
         again = shlex.join(["ablab", "logbook", *entries])
         return Action(f"{file} {aside}", None, file, again)
-    return Action(f"{file} {aside}", run, file)
+    again = f"ablab analyze {run}" if damage.kind == "finding" else None
+    return Action(f"{file} {aside}", run, file, again)
 
 
 def _capture_command(path: Path, run: str, step: int) -> str:

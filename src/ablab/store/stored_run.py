@@ -165,11 +165,11 @@ class StoredRun:
             StoreError: There is no snapshot of a step.
             InputError: The source of a user's component is not the one that trained the run.
         """
-        kept = self.snapshots
-        drawn = self.initial_model() if 0 in steps and 0 not in kept else self._drawn()
+        steps_with_snapshot = self.snapshots
+        drawn = self.initial_model() if 0 in steps and 0 not in steps_with_snapshot else self._drawn()
         return [
             copy.deepcopy(drawn).eval()
-            if step == 0 and 0 not in kept
+            if step == 0 and 0 not in steps_with_snapshot
             else self._at(copy.deepcopy(drawn), step)
             for step in steps
         ]

@@ -1,0 +1,201 @@
+"""Findings are kept in the store: computed once, read as columns, checked, repaired."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+import ablab
+from ablab.analysis.chosen import choose, stored_runs
+from ablab.analysis.compute import Computation
+from ablab.analysis.request import make_request, parse_request
+from ablab.config import InputError
+from ablab.store.check import check_store
+from ablab.store.findings import StoredFinding, read_finding, save_findings, stored_keys
+from ablab.store.index import StoreError
+from ablab.store.paths import finding_path
+from ablab.store.repair import repair_store
+from tests.analysis import my_analyses
+from tests.analysis.test_analyze import ASKED
+from tests.cli.command import run_command
+from tests.store.makers import train
+
+OWN = "tests.analysis.my_analyses:"
+NORMS = "analysis/parameter_norms/embedding.weight/rms"
+
+
+@pytest.fixture
+def made(tmp_path):
+    return train(ASKED, tmp_path / "lab", compile="off")
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    calls = []
+    monkeypatch.setattr(my_analyses, "told", calls.append)
+    return calls
+
+
+def test_nothing_is_computed_twice(made, counted):
+    first = ablab.analyze("looked-into", OWN + "telling", store=made.store)
+    assert len(counted) == first.scalars.height == 4 * 5  # runs, kept steps with 0
+    again = ablab.analyze("looked-into", OWN + "telling", store=made.store.path)
+    assert len(counted) == 20 and again.scalars.equals(first.scalars)
+    assert again.tables["each"].equals(first.tables["each"])
+    place = (made.runs[0].run, 8)
+    np.testing.assert_array_equal(again.arrays["square"][place], [[1, 2], [3, 4]])
+    ablab.analyze("looked-into", OWN + "telling:factor=3", store=made.store)
+    assert len(counted) == 40  # other settings
+    run = ablab.open(made.store.path).run(made.runs[0].run)
+    ablab.analyze(run, OWN + "telling", steps=[4])
+    assert len(counted) == 40
+
+
+def test_scalars_are_columns_of_the_metrics(made):
+    ablab.analyze("looked-into", "parameter_norms", store=made.store)
+    ablab.analyze("looked-into", OWN + "telling:factor=3", store=made.store)
+    frame = made.metrics([NORMS])
+    run = ablab.open(made.store.path).run(made.runs[2].run)
+    rows = dict(frame.filter(run=run.id).drop_nulls().select("step", NORMS).iter_rows())
+    assert sorted(rows) == sorted({0, *run.snapshots})
+    weight = run.model(4).get_parameter("embedding.weight").detach().double()
+    assert rows[4] == pytest.approx(float(weight.square().mean().sqrt()))
+    other = f"analysis/{OWN}telling:factor:3/value"
+    assert set(made.metrics([other])[other].drop_nulls()) == {3.0}
+    lab = str(made.store.path)
+    code, out, _ = run_command("read", "looked-into", "--column", NORMS, "--store", lab)
+    assert code == 0 and out.count("ends at") + out.count("rises") >= 4
+    code, out, _ = run_command("export", "looked-into", "--store", lab, "--to", "csv")
+    measure = f"final({NORMS})"
+    found = ablab.open(made.store.path).measure("looked-into", measure)
+    assert found["value"].null_count() == 0
+
+
+def test_an_edition_that_is_raised_replaces_what_was_found(made, monkeypatch):
+    request = make_request(OWN + "telling")
+    runs = stored_runs(made.store, "looked-into")
+    chosen = choose(runs, "last")
+    Computation(made.store, chosen, [request], workers=1).run()
+    run = runs[0].id
+    before = read_finding(made.store, run, 8, request.name)
+    old = finding_path(made.store.path, run, 8, before.key)
+    assert old.is_file()
+    changed = StoredFinding(run, 8, request.name, "0" * 12, {"value": 9.0})
+    save_findings(made.store, [changed])
+    assert not old.exists()
+    assert check_store(made.store).problems == []
+    Computation(made.store, chosen, [request], workers=1).run()
+    after = read_finding(made.store, run, 8, request.name)
+    assert after.key == before.key and after.scalars == before.scalars
+
+
+def test_what_fails_is_said_and_the_rest_is_kept(made, capsys):
+    lab = str(made.store.path)
+    code, out, err = run_command(
+        "analyze", "looked-into", OWN + "failing", "parameter_norms", "--store", lab
+    )
+    assert code == 1
+    assert "failing failed on run" in err and "ZeroDivisionError: no luck" in err
+    assert "How large is each parameter" in out
+    keys = stored_keys(made.store, [each.run for each in made.runs])
+    assert {step for _, step, name in keys if "failing" in name} == {0, 1, 2, 4}
+    with pytest.raises(InputError, match="no luck"):
+        ablab.analyze(ablab.open(lab).run(made.runs[0].run), OWN + "always_failing")
+
+
+def test_what_does_not_apply_is_said_once(made):
+    found = ablab.analyze("looked-into", OWN + "elsewhere", store=made.store)
+    assert found.scalars.height == 0
+    assert found.notes == (f"{OWN}elsewhere does not apply: the task is addition",)
+    code, out, _ = run_command(
+        "analyze", "looked-into", OWN + "elsewhere", "--store", str(made.store.path)
+    )
+    assert code == 0 and out.count("does not apply") == 1
+
+
+def test_damage_is_found_and_mended(made):
+    ablab.analyze("looked-into", OWN + "telling", store=made.store)
+    run = made.runs[1].run
+    key = stored_keys(made.store, [run])[run, 4, OWN + "telling"]
+    path = finding_path(made.store.path, run, 4, key)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="damaged"):
+        ablab.analyze("looked-into", OWN + "telling", store=made.store)
+    checked = check_store(made.store)
+    assert [each.kind for each in checked.damages] == ["finding"]
+    _, actions = repair_store(made.store)
+    assert any(f"ablab analyze {run}" == each.then for each in actions)
+    assert check_store(made.store).problems == []
+    found = ablab.analyze("looked-into", OWN + "telling", store=made.store)
+    assert found.scalars.filter(run=run, step=4).height == 1
+
+
+def test_a_file_that_no_finding_lists_is_a_leftover(made):
+    ablab.analyze("looked-into", OWN + "telling", store=made.store)
+    run = made.runs[0].run
+    stray = finding_path(made.store.path, run, 4, "f" * 12)
+    stray.write_bytes(b"")
+    assert check_store(made.store).leftovers == [stray]
+
+
+def test_processes_share_the_work_and_a_killed_one_is_replaced(made):
+    lab = str(made.store.path)
+    slow = OWN + "slow:seconds=0.4"
+    command = [sys.executable, "-m", "ablab", "analyze", "looked-into", slow, "--store", lab]
+    first = subprocess.Popen([*command, "--workers", "1", "--quiet"], stdout=subprocess.DEVNULL)
+    known = {}
+    deadline = time.monotonic() + 60
+    while not known and time.monotonic() < deadline:
+        time.sleep(0.2)
+        known = stored_keys(made.store, [each.run for each in made.runs])
+    first.kill()
+    first.wait()
+    assert 0 < len(known) < 20
+    second = subprocess.run([*command, "--json"], stdout=subprocess.PIPE, check=True, timeout=120)
+    told = json.loads(second.stdout)
+    assert told["stored"] >= len(known) and told["stored"] + told["computed"] == 20
+    assert len(told["analyses"][0]["scalars"]) == 20
+
+
+def test_runs_and_steps_are_chosen(made):
+    lab = str(made.store.path)
+    code, out, _ = run_command(
+        "analyze", "looked-into", "parameter_norms", "--where", "train.lr=0.01", "--steps", "2:4",
+        "--store", lab, "--json",
+    )  # fmt: skip
+    found = pl.DataFrame(json.loads(out)["analyses"][0]["scalars"])
+    assert set(found["train.lr"]) == {0.01} and set(found["step"]) == {0, 2, 4}
+    assert found["run"].n_unique() == 2
+    for arguments, said in [
+        (["--where", "train.lr=3"], "no run has train.lr=3"),
+        (["--where", "train.rate=3"], "train.rate is not a key of the grid"),
+        (["--where", "nonsense"], "the cell cannot be parsed"),
+        (["--steps", "7"], "no snapshot of step 7"),
+        (["--samples", "0"], "--samples 0 is below 1"),
+        (["--workers", "0"], "--workers 0 is below 1"),
+    ]:
+        code, _, err = run_command("analyze", "looked-into", "--store", lab, *arguments)
+        assert code == 2 and said in err
+    code, _, err = run_command("analyze", "looked-in", "--store", lab)
+    assert code == 2 and "did you mean looked-into?" in err
+
+
+def test_names_of_requests():
+    assert parse_request("parameter_norms").name == "parameter_norms"
+    assert parse_request(OWN + "telling").name == OWN + "telling"
+    own = parse_request(OWN + "telling:factor=2.5")
+    assert own.name == OWN + "telling:factor:2.5" and own.settings.factor == 2.5
+    listed = parse_request("parameter_norms:parameters=[a,b*]")
+    assert listed.settings.parameters == ("a", "b*")
+    assert listed.name.startswith("parameter_norms:parameters:a-b-")
+    assert listed.key != parse_request("parameter_norms").key
+    with pytest.raises(InputError, match="is not a setting"):
+        parse_request("parameter_norms:parameters=a,b")
+    with pytest.raises(InputError, match="no analysis called"):
+        parse_request("parameter_norm")
