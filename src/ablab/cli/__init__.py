@@ -7,6 +7,6 @@
 - ``read``: ``read`` and ``expect``
 - ``logbook``: ``logbook`` and ``note``
 - ``export``: ``export`` and ``figure``
-- ``analyses``, ``analyze``, ``check``, ``claims``, ``compare``, ``data``, ``doctor``, ``effects``, ``generate``,
-  ``plan``, ``replay``, ``serve``: the command of the same name
+- ``analyses``, ``analyze``, ``check``, ``claims``, ``compare``, ``data``, ``doctor``, ``effects``,
+  ``generate``, ``plan``, ``replay``, ``serve``: the command of the same name
 """
