@@ -118,6 +118,15 @@ def parse_request(text: str, probing: Probing = WHOLE) -> Request:
     return make_request(name, settings, probing)
 
 
+def requests_of(definition: Mapping[str, Any]) -> list[Request]:
+    """The analyses that an experiment's definition lists.
+
+    Raises:
+        InputError: One does not exist, or its settings are invalid.
+    """
+    return [parse_request(text) for text in definition.get("analyze", ())]
+
+
 def default_requests(probing: Probing = WHOLE) -> list[Request]:
     """All shipped analyses, with their default settings."""
     return [Request(each, each.settings(), probing) for each in all_analyses()]
