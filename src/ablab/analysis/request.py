@@ -53,6 +53,15 @@ class Request:
             known["source"] = str(source_digest(own.examine))
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What is kept with what it finds, so that it can be shown without the analysis's code."""
+        return {
+            "analysis": self.analysis.name,
+            "question": self.analysis.question,
+            "settings": self.settings.model_dump(mode="json"),
+        }
+
     @cached_property
     def _changed(self) -> dict[str, Any]:
         """The settings that are not the defaults."""

@@ -139,7 +139,9 @@ def _curves(found: Findings, figure: Curves, losses: pl.DataFrame | None) -> Dra
     drawn = False
     for place, (name, frame) in enumerate(variants):
         axes = grid[0][place]
-        for colour, (scalar, label) in zip(_colours(figure.scalars), figure.scalars.items()):
+        for colour, (scalar, label) in zip(
+            _colours(figure.scalars), figure.scalars.items(), strict=True
+        ):
             own = frame.filter(pl.col("name") == prefix + scalar).drop_nulls("value")
             drawn = _over_seeds(axes, own.rename({"value": "y"}), colour, label) or drawn
         if figure.logarithmic:
@@ -149,7 +151,7 @@ def _curves(found: Findings, figure: Curves, losses: pl.DataFrame | None) -> Dra
         if losses is not None and columns:
             below = grid[1][place]
             own = losses.filter(pl.col("run").is_in(frame["run"].unique().to_list()))
-            for colour, column in zip(PALETTE[5:3:-1], columns):
+            for colour, column in zip(PALETTE[5:3:-1], columns, strict=False):
                 rows_of = own.select("run", "step", pl.col(column).alias("y")).drop_nulls()
                 _over_seeds(below, rows_of, colour, LOSSES[column])
             values = own.select(pl.concat_list(columns).explode().alias("y")).drop_nulls()["y"]
