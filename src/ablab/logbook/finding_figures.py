@@ -18,12 +18,12 @@ from ablab.analysis.finding import Findings
 from ablab.config import InputError, Problem, nearest
 from ablab.experiments.short_names import short_names
 from ablab.logbook.colours import PALETTE
+from ablab.logbook.layers import is_wide_range
 from ablab.logbook.svg import figure_style, logarithmic, plain_axes
 
 MOST_RUNS = 6  # in a figure of tables or arrays
 MOST_VARIANTS = 4  # in a figure of curves
 LOSSES = {"train_loss": "training loss", "eval_loss": "held-out loss"}
-_WIDE_RANGE = 30.0  # ratio of losses above which their axis is logarithmic
 _POINTS = 300  # of a curve
 _FRONT = ("run", "seed", "step", "name", "value")
 _TICKS = 12
@@ -155,10 +155,7 @@ def _curves(found: Findings, figure: Curves, losses: pl.DataFrame | None) -> Dra
                 rows_of = own.select("run", "step", pl.col(column).alias("y")).drop_nulls()
                 _over_seeds(below, rows_of, colour, LOSSES[column])
             values = own.select(pl.concat_list(columns).explode().alias("y")).drop_nulls()["y"]
-            positive = values.filter(values > 0)
-            if len(positive) == len(values) and float(values.max() or 1) > _WIDE_RANGE * float(
-                values.min() or 1
-            ):
+            if is_wide_range(values.to_numpy()):
                 logarithmic(below)
             plain_axes(below)
         grid[-1][place].set_xlabel("step")
