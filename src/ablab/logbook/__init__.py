@@ -23,6 +23,7 @@ Modules:
 - ``figure``: the decorator and the registry of figures of a run.
 - ``figures``: the shipped figures of a run, one per file.
 - ``layers``: groups the statistics of a model's layers.
+- ``line_chart``: line charts of statistics and factors.
 - ``listing``: ``LOGBOOK.md``.
 - ``mark_drawing``: draws the curve reader's findings on static figures.
 - ``marks``: readings as marks on curves.

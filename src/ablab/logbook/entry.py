@@ -97,6 +97,12 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         store: The store.
         record: The experiment.
     """
+    with store.frames.keeping():
+        return _entry_content(store, record)
+
+
+def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
+    """The variables of the templates, while frames of metrics are kept."""
     metrics = experiment_metrics(
         store, record, lambda names: unwatched_columns(names) + shown_columns(names)
     )

@@ -15,7 +15,7 @@ from ablab.logbook.colours import partner_on_dark
 # The colours of the page, by the names of its CSS variables.
 INK, SOFT, LINE, GRID, PAPER = "#1d2025", "#5f6671", "#d9dde3", "#e9ebef", "#ffffff"
 _VARIABLES = {INK: "--ink", SOFT: "--soft", LINE: "--line", GRID: "--grid", PAPER: "--paper"}
-_FONT = "system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
+FONT = "system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "ablab",
@@ -71,11 +71,15 @@ def logarithmic(axes: Axes, which: Literal["x", "y"] = "y") -> None:
 
 def svg(figure: Figure) -> str:
     """A figure as an SVG document; rasterized parts have 150 dots per inch."""
+    layout = figure.get_layout_engine()
+    if layout is not None:  # savefig would draw the whole figure twice
+        layout.execute(figure)
+        figure.set_layout_engine(None)
     file = io.StringIO()
     figure.savefig(file, format="svg", dpi=150, metadata={"Date": None, "Creator": "ablab"})
     text = file.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"'DejaVu Sans'[^;\"]*", _FONT, text)
+    text = re.sub(r"'DejaVu Sans'[^;\"]*", FONT, text)
     # Hundredths of a point are finer than any screen, and half as long as what stands there.
     return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
 

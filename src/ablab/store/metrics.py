@@ -1,9 +1,10 @@
 """Metrics: the rows of all parts, read as one Polars frame."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 import polars as pl
 
@@ -111,6 +112,22 @@ def experiment_metrics(
     front = ["run", "experiment", *keys, "seed", "step"]
     choice = columns if callable(columns) else _named(front, columns)
     frame = read_runs(store, [member["run"] for member in members], choice)
+    made_of = (id(frame), record.name, tuple(tuple(member) for member in members))
+    joined = store.frames.get(made_of, lambda: _with_cells(record, members, keys, frame))
+    found = joined.select(front + [name for name in frame.columns if name not in KEYS])
+    if callable(columns):
+        return found
+    return _logged(found, front, columns, lambda: experiment_metrics(store, record))
+
+
+def _with_cells(
+    record: ExperimentRecord,
+    members: Sequence[Mapping[str, Any]],
+    keys: Sequence[str],
+    frame: pl.DataFrame,
+) -> pl.DataFrame:
+    """The rows of an experiment's runs, up to its own steps, with its name and their cells."""
+    variants = [json.loads(member["variant"]) for member in members]
     table = pl.DataFrame(
         {
             "run": [member["run"] for member in members],
@@ -126,11 +143,7 @@ def experiment_metrics(
         strict=False,
     )
     joined = table.join(frame, on="run", how="inner").filter(pl.col("step") <= pl.col("_last"))
-    joined = joined.sort("_position", "step").drop("_position", "_last")
-    found = joined.select(front + [name for name in frame.columns if name not in KEYS])
-    if callable(columns):
-        return found
-    return _logged(found, front, columns, lambda: experiment_metrics(store, record))
+    return joined.sort("_position", "step").drop("_position", "_last")
 
 
 def experiment_runs(store: Store, record: ExperimentRecord) -> list[RunRecord]:
@@ -230,16 +243,22 @@ def _read_runs(store: Store, runs: Sequence[str], wanted: Choice) -> pl.DataFram
     schemas = [part_columns(store, part) for part in parts]
     every = dict.fromkeys(name for schema in schemas for name in schema if name not in KEYS)
     chosen = wanted(ordered(every))
-    frames = [
-        read_part(store, part, [*KEYS, *(name for name in chosen if name in schema)]).filter(
-            pl.col("run").is_in(list(among))
-        )
-        for part, schema in zip(parts, schemas, strict=True)
-        if not chosen or any(name in schema for name in chosen)
-    ]
-    if not frames:
-        return pl.DataFrame(schema={"run": pl.String, "step": pl.Int64, "train_loss": pl.Float64})
-    return newest(pl.concat(frames, how="diagonal_relaxed")).select([*KEYS, *chosen])
+    files = tuple(part.file for part in parts)  # a part never changes
+
+    def read() -> pl.DataFrame:
+        frames = [
+            read_part(store, part, [*KEYS, *(name for name in chosen if name in schema)]).filter(
+                pl.col("run").is_in(list(among))
+            )
+            for part, schema in zip(parts, schemas, strict=True)
+            if not chosen or any(name in schema for name in chosen)
+        ]
+        if not frames:
+            schema = {"run": pl.String, "step": pl.Int64, "train_loss": pl.Float64}
+            return pl.DataFrame(schema=schema)
+        return newest(pl.concat(frames, how="diagonal_relaxed")).select([*KEYS, *chosen])
+
+    return store.frames.get((files, frozenset(among), tuple(chosen)), read)
 
 
 def newest(frame: pl.DataFrame) -> pl.DataFrame:
