@@ -10,6 +10,7 @@ from matplotlib.ticker import NullLocator
 
 from ablab.experiments.short_names import differing_keys, short_keys
 from ablab.logbook.colours import PALETTE
+from ablab.logbook.kept_drawings import keep_drawing
 from ablab.logbook.numeric_setting import NumericSetting, as_number, numeric_setting
 from ablab.logbook.svg import LINE, PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues
@@ -31,6 +32,7 @@ class KeyFigure:
     caption: str
 
 
+@keep_drawing
 def answer_figure(
     found: MeasuredVariants, effects: Effects | None = None, *, concluded: bool = True
 ) -> KeyFigure | None:

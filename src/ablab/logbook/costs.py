@@ -11,6 +11,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatt
 
 from ablab.experiments.short_names import short_names
 from ablab.logbook.colours import CROWDED, Style, styles
+from ablab.logbook.kept_drawings import keep_drawing
 from ablab.logbook.svg import PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.logbook.variant_values import MeasuredVariants
 from ablab.read.curves.numbers import number
@@ -173,6 +174,7 @@ def _notes(variants: Sequence[VariantCost]) -> list[str]:
     return notes
 
 
+@keep_drawing
 def _figure(
     variants: Sequence[VariantCost],
     cells: Sequence[dict[str, Any]],

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 
 from ablab.config import Variants
+from ablab.logbook.kept_drawings import keep_drawing
 from ablab.logbook.svg import figure_style, svg
 
 FIGURES = Variants("figure", "ablab.logbook.figures")
@@ -79,6 +80,12 @@ def find_figure(name: str) -> FigureKind:
     decorator = f"{__name__}.{figure.__name__}"
     found = FIGURES.find_made(name, FigureKind, "--as", decorator)
     return replace(found, name=name)
+
+
+@keep_drawing
+def drawing(name: str, *data: Any) -> str:
+    """Data drawn as the figure with this name, as SVG; drawn once for equal data."""
+    return find_figure(name).svg(*data)
 
 
 def all_figures() -> list[FigureKind]:

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from ablab.experiments.experiment import variant_label
 from ablab.logbook.colours import CROWDED, DASHES, Style, Styles, styles
+from ablab.logbook.kept_drawings import keep_drawing
 from ablab.logbook.mark_drawing import draw_marks
 from ablab.logbook.scales import is_wide
 from ablab.logbook.svg import PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
@@ -20,6 +21,7 @@ _MARKED = 8  # with more variants than this, marks would overlap
 _POINTS = "os^Dv*P"  # the shapes at the ends of curves, by the place of the colour
 
 
+@keep_drawing
 def curves(
     bands: Sequence[Band],
     column: str,
