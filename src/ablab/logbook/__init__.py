@@ -22,6 +22,7 @@ Modules:
 - ``factor_section``: loss and accuracy by the factors of samples.
 - ``figure``: the decorator and the registry of figures of a run.
 - ``figures``: the shipped figures of a run, one per file.
+- ``glossary``: the words that an entry explains, and sources in words.
 - ``kept_drawings``: keeps drawings by what they show.
 - ``layers``: groups the statistics of a model's layers.
 - ``line_chart``: line charts of statistics and factors.

@@ -165,7 +165,7 @@ class _Made:
         total = sum(len(rows) for _, rows in self.cells)
         without = f" {counted(lacking, 'run')} of {total:,} without a value." if lacking else ""
         if len(medians) == 1:
-            return f"{words}: {_spread(medians[0][2])}.{without}"
+            return f"{words}: {self._spread(medians[0][2])}.{without}"
         medians.sort(key=lambda each: each[0], reverse=self._better() == "higher")
         (_, best, rows), (_, worst, others) = medians[0], medians[-1]
         first, last = ("highest", "lowest") if self._better() == "higher" else ("lowest", "highest")
@@ -175,9 +175,30 @@ class _Made:
                 ("fewest", "most") if measure.function == "lag" else ("earliest", "latest")
             )
         return (
-            f"{words}: {first} with {best}, {_spread(rows, '')}; {last} with {worst}, "
-            f"{_spread(others)}.{without}"
+            f"{words}: {first} with {best}, {self._spread(rows, alone=False)}; {last} with "
+            f"{worst}, {self._spread(others)}.{without}"
         )
+
+    def _spread(self, rows: Sequence[Mapping[str, Any]], *, alone: bool = True) -> str:
+        """The values of a variant, with their unit: the median and the range over its seeds.
+
+        Args:
+            rows: The runs of the variant.
+            alone: Whether to say which summary it is.
+        """
+        values = _numbers(rows)
+        measure = parse_measure(self.measure)
+        before = after = ""
+        if measure.function == "lag":
+            after = " steps"
+        elif is_step(measure):
+            before = "step "
+        if len(values) == 1:
+            return f"{before}{number(values[0])}{after}" + (" (one run)" if alone else "")
+        low, high = number(min(values)), number(max(values))
+        inside = "" if low == high else f" [{low}, {high}]"
+        seeds = f" (median and range of {counted(len(values), 'seed')})" if alone else ""
+        return f"{before}{number(median(values))}{inside}{after}{seeds}"
 
     def _reached(self) -> str:
         """How many runs reached the step, before anything else is said of it."""
@@ -191,7 +212,7 @@ class _Made:
         text = f"{words}: reached by {reached} of {counted(reached + missed, 'run')}"
         if len(counts) == 1:
             rows = self.cells[0][1]
-            return f"{text}, {_spread(rows)} where reached." if reached else f"{text}."
+            return f"{text}, {self._spread(rows)} where reached." if reached else f"{text}."
         none = [name for name, some, never in counts if never and not some]
         part = [f"{some} of {some + never} with {name}" for name, some, never in counts
                 if some and never]  # fmt: skip
@@ -264,17 +285,6 @@ def comparison_in_words(each: Comparison, effects: Effects) -> str:
 
 def _numbers(rows: Sequence[Mapping[str, Any]]) -> list[float]:
     return [row["value"] for row in rows if row["value"] is not None]
-
-
-def _spread(rows: Sequence[Mapping[str, Any]], about: str = "median and range of {}") -> str:
-    """The values of a variant: the median and the range over its seeds."""
-    values = _numbers(rows)
-    if len(values) == 1:
-        return number(values[0]) + (" (one run)" if about else "")
-    low, high = number(min(values)), number(max(values))
-    inside = "" if low == high else f" [{low}, {high}]"
-    seeds = f" ({about.format(counted(len(values), 'seed'))})" if about else ""
-    return f"{number(median(values))}{inside}{seeds}"
 
 
 def _listed(before: str, names: Sequence[str], short: str = "") -> str:

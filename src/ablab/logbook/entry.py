@@ -10,6 +10,7 @@ import polars as pl
 from markdown_it import MarkdownIt
 
 from ablab.config.files import write_text_atomically
+from ablab.config.wording import counted
 from ablab.experiments.short_names import short_names
 from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import find
@@ -26,7 +27,9 @@ from ablab.logbook.samples import shown_samples
 from ablab.logbook.statistic_sections import incidents, shown_columns
 from ablab.logbook.variant_curves import curves
 from ablab.logbook.variant_sections import variant_sections
+from ablab.read.curves.numbers import number
 from ablab.read.directions import column_direction
+from ablab.read.measure_words import column_words
 from ablab.read.step_costs import step_costs
 from ablab.store.digests import write_text_digested, write_texts_digested
 from ablab.store.metrics import (
@@ -129,7 +132,7 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "seeds": ", ".join(map(str, record.definition["seeds"])),
         "base": _base(record),
         "full": _full(store, runs),
-        "statuses": _counted(runs),
+        "statuses": _counted(runs) + _stop_rule(record, runs),
         "troubles": [run for run in runs if run.status in ("diverged", "failed")],
         "restarts": _restarts(metrics, runs),
         "seconds": sum(run.seconds for run in runs),
@@ -205,6 +208,19 @@ def _base(record: ExperimentRecord) -> list[tuple[str, Any]]:
 def _counted(runs: list[RunRecord]) -> str:
     statuses = [run.status for run in runs]
     return ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
+
+
+def _stop_rule(record: ExperimentRecord, runs: list[RunRecord]) -> str:
+    """The rule that stopped runs, in words; empty if none were stopped."""
+    rule = (record.definition.get("train") or {}).get("stop")
+    if not isinstance(rule, dict) or not any(run.status == "stopped" for run in runs):
+        return ""
+    words, told = column_words(rule.get("measure", "train_loss")), []
+    if rule.get("below") is not None:
+        told.append(f"the {words} was below {number(rule['below'])}")
+    if rule.get("patience") is not None:
+        told.append(f"the {words} had not improved for {counted(rule['patience'], 'value')}")
+    return f"; runs were stopped when {' or '.join(told)}" if told else ""
 
 
 def _facts(store: Store, runs: list[RunRecord]) -> list[str]:
