@@ -24,6 +24,7 @@ Modules:
 - ``figures``: the shipped figures of a run, one per file.
 - ``glossary``: the words that an entry explains, and sources in words.
 - ``kept_drawings``: keeps drawings by what they show.
+- ``ladder``: variants in an order, each compared with the one before it.
 - ``layers``: groups the statistics of a model's layers.
 - ``line_chart``: line charts of statistics and factors.
 - ``listing``: ``LOGBOOK.md``.
@@ -37,6 +38,7 @@ Modules:
 - ``result_table``: the table of results, with a dot for each run.
 - ``samples``: generated samples that were kept.
 - ``scales``: whether an axis is logarithmic.
+- ``short_variants``: variants that were trained for far fewer steps than the others.
 - ``statistic_sections``: selects the statistics and incidents of an entry.
 - ``svg``: the style of static figures, and SVG output.
 - ``variant_curves``: the static figure of the variants' curves.

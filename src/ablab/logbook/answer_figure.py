@@ -12,6 +12,7 @@ from ablab.experiments.short_names import differing_keys, short_keys
 from ablab.logbook.colours import PALETTE
 from ablab.logbook.kept_drawings import keep_drawing
 from ablab.logbook.numeric_setting import NumericSetting, as_number, numeric_setting
+from ablab.logbook.short_variants import only_words
 from ablab.logbook.svg import LINE, PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues
 from ablab.read.effects import Effects
@@ -80,6 +81,7 @@ def count_words(found: MeasuredVariants, row: VariantValues) -> str:
     if row.count is not None or found.has_missed:
         done, total = row.count or (len(row.values), row.runs)
         parts.append(f"{done} of {total} {found.said}")
+    parts += [only_words(row.few_steps)] if row.few_steps is not None else []
     parts += [f"{count} {reason}" for reason, count in row.lost.items()]
     return ", ".join(parts)
 
@@ -236,6 +238,9 @@ def _caption(
             f" Of {len(found.variants):,} variants, the {_EACH} {ends[0]} and the {_EACH} "
             f"{ends[1]} are shown."
         )
+    few = [f"{row.name} ({row.few_steps:,} steps)" for row in found.variants if row.few_steps]
+    if few:
+        told += f" Trained for far fewer steps than the others: {', '.join(few)}."
     if best is not None:
         among = ""
         if found.cut is not None or found.has_missed:

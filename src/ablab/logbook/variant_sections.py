@@ -36,7 +36,7 @@ def variant_sections(
     answer = found.answer
     measured = None
     if answer.values is not None and answer.measure is not None:
-        measured = variant_values(record, answer.measure, answer.values)
+        measured = variant_values(record, answer.measure, answer.values, runs)
     concluded = answer.state != "unfinished"
     key = None if measured is None else answer_figure(measured, answer.effects, concluded=concluded)
     cost = cost_section(runs, costs, measured)

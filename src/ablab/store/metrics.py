@@ -6,6 +6,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ablab.config import Problem, match_names
@@ -130,20 +131,25 @@ def _with_cells(
     variants = [json.loads(member["variant"]) for member in members]
     table = pl.DataFrame(
         {
-            "run": [member["run"] for member in members],
             "experiment": [record.name] * len(members),
             **{key: key_column([variant.get(key) for variant in variants]) for key in keys},
             "seed": [member["seed"] for member in members],
-            "_last": [
-                member["steps"] if member["stopped"] is None else member["stopped"]
-                for member in members
-            ],
-            "_position": [member["position"] for member in members],
         },
         strict=False,
     )
-    joined = table.join(frame, on="run", how="inner").filter(pl.col("step") <= pl.col("_last"))
-    return joined.sort("_position", "step").drop("_position", "_last")
+    # The rows are sorted by run and step, so those of a run are put in place as one piece.
+    lengths = frame["run"].rle().struct.unnest()
+    starts = np.cumsum([0, *lengths["len"]])
+    places = {run: slice(*starts[n : n + 2]) for n, run in enumerate(lengths["value"])}
+    steps = frame["step"].to_numpy()
+    pieces, counts = [], []
+    for member in members:
+        place = places.get(member["run"], slice(0, 0))
+        last = member["steps"] if member["stopped"] is None else member["stopped"]
+        counts.append(int(np.searchsorted(steps[place], last, side="right")))
+        pieces.append(frame.slice(int(place.start), counts[-1]))
+    rows = pl.concat(pieces, rechunk=True) if pieces else frame.clear()
+    return rows.hstack(table[np.repeat(np.arange(len(members)), counts)])
 
 
 def experiment_runs(store: Store, record: ExperimentRecord) -> list[RunRecord]:
@@ -256,6 +262,9 @@ def _read_runs(store: Store, runs: Sequence[str], wanted: Choice) -> pl.DataFram
         if not frames:
             schema = {"run": pl.String, "step": pl.Int64, "train_loss": pl.Float64}
             return pl.DataFrame(schema=schema)
+        ordered = sorted(frames, key=lambda each: each.item(0, "run") if each.height else "")
+        if _increases(found := pl.concat(ordered, how="diagonal_relaxed")):
+            return found.select([*KEYS, *chosen])
         return newest(pl.concat(frames, how="diagonal_relaxed")).select([*KEYS, *chosen])
 
     return store.frames.get((files, frozenset(among), tuple(chosen)), read)
@@ -263,6 +272,8 @@ def _read_runs(store: Store, runs: Sequence[str], wanted: Choice) -> pl.DataFram
 
 def newest(frame: pl.DataFrame) -> pl.DataFrame:
     """One row for each run and step, with the last non-null value of each column."""
+    if _increases(frame):
+        return frame
     frame = frame.sort(KEYS, maintain_order=True)
     follows = (frame["run"] == frame["run"].shift()) & (frame["step"] == frame["step"].shift())
     if not follows.any():
@@ -271,6 +282,13 @@ def newest(frame: pl.DataFrame) -> pl.DataFrame:
     several = frame.filter(again)
     merged = several.group_by(KEYS, maintain_order=True).agg(pl.exclude(KEYS).drop_nulls().last())
     return pl.concat([frame.filter(~again), merged.select(frame.columns)]).sort(KEYS)
+
+
+def _increases(frame: pl.DataFrame) -> bool:
+    """Whether rows are sorted by run and step, and none has those of another one."""
+    run, step = frame["run"], frame["step"]
+    same, later = run == run.shift(), step > step.shift()
+    return bool(((run > run.shift()) | (same & later)).slice(1).all())
 
 
 def key_column(values: list[object]) -> pl.Series:
