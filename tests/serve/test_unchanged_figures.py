@@ -44,8 +44,8 @@ def test_figures_that_show_the_same_are_not_drawn_again(lab, monkeypatch):
     )
     page = f"/experiments/{lab.record.id}"
     first = browser.get(page)
-    # The training loss, the held-out loss and accuracy; one statistic for each of two variants.
-    assert drawn.count("curves") == 3 + 2
+    # Both losses alone and together, and the accuracy; one statistic for each of two variants.
+    assert drawn.count("curves") == 4 + 2
     drawn.clear()
     Store(lab.store.path).note(lab.record.id, "A new note.")
     second = browser.get(page)

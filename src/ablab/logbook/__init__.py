@@ -19,15 +19,18 @@ Modules:
 - ``entry``: writes an entry.
 - ``experiment_differences``: differences between experiments, or why none is tested.
 - ``exports``: CSV, Parquet, TensorBoard and Weights & Biases.
+- ``factor_curves``: curves of the measures by factor.
 - ``factor_section``: loss and accuracy by the factors of samples.
 - ``figure``: the decorator and the registry of figures of a run.
 - ``figures``: the shipped figures of a run, one per file.
 - ``glossary``: the words that an entry explains, and sources in words.
 - ``kept_drawings``: keeps drawings by what they show.
+- ``labels``: labels of figures: their length and fonts.
 - ``ladder``: variants in an order, each compared with the one before it.
 - ``layers``: groups the statistics of a model's layers.
 - ``line_chart``: line charts of statistics and factors.
 - ``listing``: ``LOGBOOK.md``.
+- ``main_setting``: the setting that colours show where there are many variants.
 - ``mark_drawing``: draws the curve reader's findings on static figures.
 - ``marks``: readings as marks on curves.
 - ``notes``: the user's notes in an entry.

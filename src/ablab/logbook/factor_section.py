@@ -11,8 +11,8 @@ from ablab.experiments.short_names import short_names
 from ablab.logbook.colours import PALETTE, sequential
 from ablab.logbook.kept_drawings import keep_drawing
 from ablab.logbook.line_chart import ChartLine, ChartPanel, line_charts
-from ablab.read.by_factor import ByFactor, FactorColumns, by_factor, factor_sentences
-from ablab.store.store import ExperimentRecord, RunRecord, Store
+from ablab.read.by_factor import ByFactor, FactorColumns, factor_sentences
+from ablab.store.store import RunRecord
 
 MOST_VARIANTS = 4
 """With more variants than this, only the first have figures; readings are of all."""
@@ -44,17 +44,13 @@ class VariantFactors:
         return {f"{self.file}-{factor}": drawing for factor, drawing in self.drawings.items()}
 
 
-def factor_section(
-    store: Store, record: ExperimentRecord, runs: Sequence[RunRecord]
-) -> list[VariantFactors]:
+def factor_section(found: ByFactor, runs: Sequence[RunRecord]) -> list[VariantFactors]:
     """The factors of each variant that has any; empty if the task has none.
 
     Args:
-        store: The store.
-        record: The experiment.
-        runs: Its runs.
+        found: The measures by factor.
+        runs: The runs.
     """
-    found = by_factor(store, record, runs)
     if not found.factors:
         return []
     sentences = factor_sentences(found, runs)

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from ablab.logbook.labels import fitted, text_width
 from ablab.logbook.svg import FONT, GRID, INK, LINE, SOFT
 
 _TEXT, _LETTER = 9.0, 0.6  # font size in points, and the width of a letter in font sizes
@@ -223,13 +224,12 @@ def _legend(
 
 def _width(text: str) -> float:
     """The estimated width of a text, in points."""
-    return _LETTER * _TEXT * len(text)
+    return _LETTER * _TEXT * text_width(text)
 
 
 def _fitting(text: str, room: float) -> str:
     """A text, whose middle is left out if it is longer than the room for it."""
-    most = int(room / (_LETTER * _TEXT))
-    return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-(most // 2 - 1) :]}"
+    return fitted(text, int(room / (_LETTER * _TEXT)))
 
 
 def _line(path: str, colour: str, width: float, opacity: float = 1.0) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from ablab.logbook.colours import partner_on_dark
+from ablab.logbook.labels import font_families
 
 # The colours of the page, by the names of its CSS variables.
 INK, SOFT, LINE, GRID, PAPER = "#1d2025", "#5f6671", "#d9dde3", "#e9ebef", "#ffffff"
@@ -19,6 +21,7 @@ FONT = "system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "ablab",
+    "text.parse_math": False,  # labels are the user's words, in which "$" is a dollar
     "font.size": 9,
     "text.color": INK,
     "axes.titlecolor": INK,
@@ -38,7 +41,8 @@ _STYLE = {
 
 def figure_style() -> AbstractContextManager[None]:
     """A context for drawing and saving figures; the same data give the same bytes."""
-    style: AbstractContextManager[None] = mpl.rc_context(_STYLE)
+    fonts = {"font.family": font_families()}
+    style: AbstractContextManager[None] = mpl.rc_context(_STYLE | fonts)
     return style
 
 
@@ -71,12 +75,16 @@ def logarithmic(axes: Axes, which: Literal["x", "y"] = "y") -> None:
 
 def svg(figure: Figure) -> str:
     """A figure as an SVG document; rasterized parts have 150 dots per inch."""
-    layout = figure.get_layout_engine()
-    if layout is not None:  # savefig would draw the whole figure twice
-        layout.execute(figure)
-        figure.set_layout_engine(None)
     file = io.StringIO()
-    figure.savefig(file, format="svg", dpi=150, metadata={"Date": None, "Creator": "ablab"})
+    with warnings.catch_warnings():
+        # Nobody can act on these: a label is too long, or no font here has a character.
+        warnings.filterwarnings("ignore", message=".*layout not applied")
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        layout = figure.get_layout_engine()
+        if layout is not None:  # savefig would draw the whole figure twice
+            layout.execute(figure)
+            figure.set_layout_engine(None)
+        figure.savefig(file, format="svg", dpi=150, metadata={"Date": None, "Creator": "ablab"})
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"'DejaVu Sans'[^;\"]*", FONT, text)
