@@ -11,7 +11,8 @@ from typing import Any, ParamSpec, TypeVar
 MOST_BYTES = 64 * 2**20
 """The drawings that were used last are kept, as long as they are no larger together."""
 
-_Data, _Drawing = ParamSpec("_Data"), TypeVar("_Drawing")
+_Data = ParamSpec("_Data")
+_Drawing = TypeVar("_Drawing")
 
 
 class KeptDrawings:

@@ -84,7 +84,8 @@ class Ladder:
     def sentences(self) -> list[str]:
         """What each step does to the measure, in one sentence, and what is not compared."""
         told = []
-        lower, higher = [], []
+        lower: list[str] = []
+        higher: list[str] = []
         for each in self.steps:
             if each.verdict == "differs" and each.difference is not None:
                 (lower if each.direction == "lower" else higher).append(_size(each))

@@ -30,7 +30,7 @@ def main_setting(record: ExperimentRecord, effects: Effects | None) -> str | Non
     named = [key for key in keys if re.search(rf"\b{re.escape(short[key].lower())}s?\b", asked)]
     if len(named) == 1:
         return named[0]
-    sizes = {
+    sizes: dict[str, float] = {
         each.key: _size(each)
         for each in sorted(() if effects is None else effects.factorial, key=_size)
     }

@@ -96,7 +96,8 @@ def both_losses(
     look = _look(training, cells, None)
     if len(training) > len(PALETTE) or any(band.label not in look[2] for band in held_out):
         return None
-    return _both_losses(training, held_out, levels, look)
+    drawing: str = _both_losses(training, held_out, levels, look)
+    return drawing
 
 
 @keep_drawing

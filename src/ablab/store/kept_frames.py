@@ -40,7 +40,7 @@ class KeptFrames:
         if found is not None:
             return found
         found = make()
-        size = found.estimated_size()
+        size = int(found.estimated_size())
         if self._depth and self._bytes + size <= MOST_BYTES:
             self._frames[key] = found
             self._bytes += size
