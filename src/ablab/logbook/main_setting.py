@@ -24,7 +24,7 @@ def main_setting(record: ExperimentRecord, effects: Effects | None) -> str | Non
         record: The experiment.
         effects: The effects on the answer's measure; None without any.
     """
-    keys = list(record.definition["grid"])
+    keys: list[str] = list(record.definition["grid"])
     short = short_keys(keys)
     asked = (record.question or "").lower()
     named = [key for key in keys if re.search(rf"\b{re.escape(short[key].lower())}s?\b", asked)]
@@ -34,7 +34,8 @@ def main_setting(record: ExperimentRecord, effects: Effects | None) -> str | Non
         each.key: _size(each)
         for each in sorted(() if effects is None else effects.factorial, key=_size)
     }
-    return max(sizes, key=lambda key: sizes[key]) if any(sizes.values()) else None
+    largest = max(sizes, key=lambda key: sizes[key], default=None)
+    return largest if largest is not None and sizes[largest] else None
 
 
 def _size(each: Comparison) -> float:
