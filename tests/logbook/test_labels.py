@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ablab.logbook import kept_drawings
 from ablab.logbook.entry import entry_content
 from ablab.logbook.labels import fitted, font_families, text_width
 from tests.read.filled import fill
@@ -59,13 +60,16 @@ def test_any_name_is_drawn_without_a_warning(tmp_path, name, recwarn, caplog):
     }
 
     def curve(keys, seed, steps):
-        falls = np.exp(-0.02 * steps) * (1 + 0.1 * seed) * (1.5 if keys["bundle"] == name else 1.0)
+        level = (1 + 0.1 * seed) * (1.5 if keys["bundle"] == name else 1.0)
+        falls = np.exp(-0.02 * steps) * level * (1.2 if keys["model.d_model"] == 8 else 1.0)
         logged = np.where(steps % 10 == 0, falls, np.nan)
         more = ("eval_loss", "grad/blocks.0.mlp.linear.weight/rms")
         return {"train_loss": falls} | dict.fromkeys(more, logged)
 
     store, record = fill(tmp_path / "lab", asked, curve)
+    kept_drawings.keep_drawing._drawings.clear()
     content = entry_content(store, record)
+    assert "Bold" in content["key_figure"].caption
     assert content["figures"] and content["key_figure"] and content["effect_figures"]
     assert not recwarn.list
     assert not caplog.records

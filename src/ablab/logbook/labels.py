@@ -1,5 +1,6 @@
 """Labels of figures: short enough for their place, in a font that has their characters."""
 
+import logging
 import unicodedata
 from functools import cache
 
@@ -17,6 +18,10 @@ _FURTHER = (
     "PingFang SC",
     "Hiragino Sans GB",
     "Arial Unicode MS",
+)
+# Some of them have no bold face, which matplotlib reports for each text.
+logging.getLogger("matplotlib.font_manager").addFilter(
+    lambda record: "Failed to find font weight" not in record.getMessage()
 )
 _EVERY = "Last Resort High-Efficiency"  # comes with matplotlib and has a box for every character
 

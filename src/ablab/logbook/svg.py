@@ -3,7 +3,8 @@
 import io
 import re
 import warnings
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import matplotlib as mpl
@@ -39,11 +40,15 @@ _STYLE = {
 }
 
 
-def figure_style() -> AbstractContextManager[None]:
+@contextmanager
+def figure_style() -> Iterator[None]:
     """A context for drawing and saving figures; the same data give the same bytes."""
     fonts = {"font.family": font_families()}
-    style: AbstractContextManager[None] = mpl.rc_context(_STYLE | fonts)
-    return style
+    with mpl.rc_context(_STYLE | fonts), warnings.catch_warnings():
+        # Nobody can act on these: a label is too long, or no font here has a character.
+        warnings.filterwarnings("ignore", message=".*layout not applied")
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
 def plain_axes(axes: Axes, along: str = "both") -> None:
@@ -76,15 +81,11 @@ def logarithmic(axes: Axes, which: Literal["x", "y"] = "y") -> None:
 def svg(figure: Figure) -> str:
     """A figure as an SVG document; rasterized parts have 150 dots per inch."""
     file = io.StringIO()
-    with warnings.catch_warnings():
-        # Nobody can act on these: a label is too long, or no font here has a character.
-        warnings.filterwarnings("ignore", message=".*layout not applied")
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        layout = figure.get_layout_engine()
-        if layout is not None:  # savefig would draw the whole figure twice
-            layout.execute(figure)
-            figure.set_layout_engine(None)
-        figure.savefig(file, format="svg", dpi=150, metadata={"Date": None, "Creator": "ablab"})
+    layout = figure.get_layout_engine()
+    if layout is not None:  # savefig would draw the whole figure twice
+        layout.execute(figure)
+        figure.set_layout_engine(None)
+    figure.savefig(file, format="svg", dpi=150, metadata={"Date": None, "Creator": "ablab"})
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"'DejaVu Sans'[^;\"]*", FONT, text)
