@@ -24,6 +24,7 @@ def test_the_glossary_is_in_alphabetical_order():
          "the modular-addition analysis that logbook 001 reads"),
         ("002, 18 December", "logbook 002, 18 December"),
         ("about 0.001 of 1001 steps", "about 0.001 of 1001 steps"),
+        ("by 1,500 of 25,000 steps", "by 1,500 of 25,000 steps"),
     ],
 )  # fmt: skip
 def test_sources_are_written_out(source, words):

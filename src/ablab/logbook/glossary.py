@@ -35,6 +35,6 @@ def explained(page: str) -> dict[str, str]:
 
 def source_words(text: str) -> str:
     """A source such as ``001, Q1`` in words: ``logbook 001, question 1``."""
-    text = re.sub(r"(?<!logbook )(?<![.\d])(0\d\d)(?![.\d])", r"logbook \1", text)
+    text = re.sub(r"(?<!logbook )(?<![.,\d])(0\d\d)(?![.\d])", r"logbook \1", text)
     text = re.sub(r"\bQ(\d+)\b", r"question \1", text)
     return re.sub(r"(logbook \d{3}), (\d+)(?=\)|$)", r"\1, section \2", text)
