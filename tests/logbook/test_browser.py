@@ -65,6 +65,39 @@ def test_the_address_says_what_is_switched(page, tmp_path):
     assert re.search(r'<button type="button" id="reset">', text)  # there is a zoom to reset
 
 
+def test_both_losses_are_on_one_chart(page, tmp_path):
+    text, said = opened(page, "#show=both-losses", tmp_path)
+    assert said == []
+    assert '<option value="both-losses">training and held-out loss</option>' in text
+    names = set()
+    for curves in range(4):  # from the curve in the middle to all others
+        for way in ("ArrowUp", "ArrowDown"):
+            keys = ["ArrowRight", *[way] * curves]
+            text, said = asked(
+                page, tmp_path, "#show=both-losses&hide=train.lr%3D0.01", KEYS % keys
+            )
+            assert said == []
+            names.add(re.search(r"^ *(lr.*?) +[0-9.]+ +at step", tooltip(text))[1].strip())
+    assert names == {
+        "lr 0.001, weight_decay 0", "lr 0.001, weight_decay 0, held-out",
+        "lr 0.001, weight_decay 0.1", "lr 0.001, weight_decay 0.1, held-out",
+    }  # fmt: skip
+
+
+def test_curves_of_very_different_length_have_logarithmic_steps(tmp_path):
+    few, many = ({"train.steps": steps, "train.lr": 1 / steps} for steps in (3, 30))
+    asked_for = ASKED | {"grid": {"steps": {"few": few, "many": many}}}
+    made = train_and_write(asked_for, tmp_path / "lab").entry
+    script = "document.title = document.getElementById('log-x').checked;"
+    assert "<title>true</title>" in asked(made, tmp_path, "", script)[0]
+    assert "<title>false</title>" in asked(made, tmp_path, "#logx=0", script)[0]
+
+
+def test_curves_of_similar_length_have_linear_steps(page, tmp_path):
+    script = "document.title = document.getElementById('log-x').checked;"
+    assert "<title>false</title>" in asked(page, tmp_path, "", script)[0]
+
+
 def asked(page, tmp_path, address, script):
     """The page's elements after a further script has run in it."""
     text = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())

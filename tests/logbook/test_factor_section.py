@@ -4,14 +4,20 @@ import re
 
 from ablab.logbook.entry import write_entry
 from ablab.logbook.factor_section import factor_section
+from ablab.read.by_factor import by_factor
 from ablab.store.metrics import experiment_runs
 from tests.read.filled import fill
 from tests.read.test_by_factor import ASKED, LEARNT, evaluations
 
 
+def factors_of(store, record):
+    runs = experiment_runs(store, record)
+    return by_factor(store, record, runs), runs
+
+
 def test_a_panel_for_each_measure_and_a_line_for_each_value(tmp_path):
     store, record = fill(tmp_path, ASKED, evaluations(LEARNT))
-    (found,) = factor_section(store, record, experiment_runs(store, record))
+    (found,) = factor_section(*factors_of(store, record))
     words = re.findall(r"<text[^>]*>([^<]*)</text>", found.drawings["carry_into_1"])
     assert {"no", "yes", "held-out loss", "held-out accuracy", "step"} <= set(words)
     entry = write_entry(store, record)
@@ -26,5 +32,5 @@ def test_without_factors_there_is_no_section(tmp_path):
     store, record = fill(
         tmp_path, ASKED | {"task": {"kind": "addition"}}, lambda keys, seed, steps: 1 / steps
     )
-    assert factor_section(store, record, experiment_runs(store, record)) == []
+    assert factor_section(*factors_of(store, record)) == []
     assert "By factor" not in write_entry(store, record).page.read_text(encoding="utf-8")

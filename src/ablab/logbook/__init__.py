@@ -20,13 +20,20 @@ Modules:
 - ``entry``: writes an entry.
 - ``experiment_differences``: differences between experiments, or why none is tested.
 - ``exports``: CSV, Parquet, TensorBoard and Weights & Biases.
+- ``factor_curves``: curves of the measures by factor.
 - ``factor_section``: loss and accuracy by the factors of samples.
 - ``finding_figures``: draws what analyses found.
 - ``findings_section``: the sections on what analyses found.
 - ``figure``: the decorator and the registry of figures of a run.
 - ``figures``: the shipped figures of a run, one per file.
+- ``glossary``: the words that an entry explains, and sources in words.
+- ``kept_drawings``: keeps drawings by what they show.
+- ``labels``: labels of figures: their length and fonts.
+- ``ladder``: variants in an order, each compared with the one before it.
 - ``layers``: groups the statistics of a model's layers.
+- ``line_chart``: line charts of statistics and factors.
 - ``listing``: ``LOGBOOK.md``.
+- ``main_setting``: the setting that colours show where there are many variants.
 - ``mark_drawing``: draws the curve reader's findings on static figures.
 - ``marks``: readings as marks on curves.
 - ``notes``: the user's notes in an entry.
@@ -37,6 +44,7 @@ Modules:
 - ``result_table``: the table of results, with a dot for each run.
 - ``samples``: generated samples that were kept.
 - ``scales``: whether an axis is logarithmic.
+- ``short_variants``: variants that were trained for far fewer steps than the others.
 - ``statistic_sections``: selects the statistics and incidents of an entry.
 - ``svg``: the style of static figures, and SVG output.
 - ``variant_curves``: the static figure of the variants' curves.

@@ -12,6 +12,8 @@ import polars as pl
 from ablab.config.wording import counted
 from ablab.experiments.measures import VALUES, parse_measure
 from ablab.experiments.short_names import setting_name, short_keys, short_names
+from ablab.logbook.ladder import Ladder, find_ladder
+from ablab.logbook.short_variants import cell_key, is_affected, short_variants
 from ablab.read.curves.numbers import number
 from ablab.read.directions import column_direction
 from ablab.read.effects import Comparison, Effects, comparison_sentence, scaling_sentence
@@ -41,6 +43,7 @@ class Answer:
         values: The measure of each run, as :func:`ablab.read.measures.measure_table` gives it; None
             if it was not logged.
         effects: The effects of the grid's settings on the measure; None without a grid.
+        ladder: The steps of a ladder of variants; None if the grid is none.
     """
 
     state: State
@@ -51,6 +54,7 @@ class Answer:
     negative: list[str]
     values: pl.DataFrame | None = None
     effects: Effects | None = None
+    ladder: Ladder | None = None
 
 
 def answer_measure(record: ExperimentRecord) -> str | None:
@@ -87,14 +91,19 @@ def find_answer(
     """
     declared = answer_measure(record)
     measure = declared or (None if effects is None else effects.measure) or "final(train_loss)"
-    made = _Made(record, measure, values, effects)
+    open_runs = sum(run.status not in ENDED for run in runs)
+    ladder = None
+    if values is not None and not open_runs:
+        ladder = find_ladder(record, runs, measure, values)
+    short = short_variants(runs) if is_affected(parse_measure(measure)) else {}
+    made = _Made(record, measure, values, effects, ladder, short)
 
     def answer(state: State, *sentences: str, negative: Sequence[str] = ()) -> Answer:
-        said = [each for each in sentences if each]
-        known = declared is not None
-        return Answer(state, said, measure, made.words, known, list(negative), values, effects)
+        said, known = [each for each in sentences if each], declared is not None
+        return Answer(
+            state, said, measure, made.words, known, list(negative), values, effects, ladder
+        )
 
-    open_runs = sum(run.status not in ENDED for run in runs)
     if open_runs:
         ended = counted(len(runs) - open_runs, "run")
         return answer(
@@ -115,7 +124,8 @@ def find_answer(
         negative = alike if len(alike) == len(mine) else []
         return answer(state, *map(_judged, mine), lead, more, negative=negative)
     if len(made.cells) < 2 or decided:
-        return answer("answered", lead, *decided, tally)
+        first = [lead, *decided] if ladder is None else [*decided, lead]
+        return answer("answered", *first, tally)
     negative = made.negative()
     if negative:
         return answer("answered", lead, *negative, tally, negative=negative)
@@ -130,6 +140,8 @@ class _Made:
     measure: str
     values: pl.DataFrame | None
     effects: Effects | None
+    ladder: Ladder | None
+    short: Mapping[str, int]
 
     @property
     def words(self) -> str:
@@ -158,14 +170,19 @@ class _Made:
         """The values themselves: which variant has the best ones, or how many runs got there."""
         if self.unreached:
             return self._reached()
-        medians = [(median(_numbers(rows)), name, rows) for name, rows in self.cells
-                   if _numbers(rows)]  # fmt: skip
+        every = [(median(_numbers(rows)), name, rows) for name, rows in self.cells
+                 if _numbers(rows)]  # fmt: skip
+        fewer = [(name, steps) for _, name, rows in every if (steps := self._few_steps(rows))]
+        medians = [each for each in every if not self._few_steps(each[2])] or every
         words = self.words[0].upper() + self.words[1:]
         lacking = sum(row["value"] is None for _, rows in self.cells for row in rows)
         total = sum(len(rows) for _, rows in self.cells)
         without = f" {counted(lacking, 'run')} of {total:,} without a value." if lacking else ""
+        if fewer and len(medians) < len(every) and self.ladder is None:
+            told = ", ".join(f"{name} ({counted(steps, 'step')})" for name, steps in fewer)
+            without += f" Not compared, since trained for far fewer steps: {told}."
         if len(medians) == 1:
-            return f"{words}: {_spread(medians[0][2])}.{without}"
+            return f"{words}: {self._spread(medians[0][2])}.{without}"
         medians.sort(key=lambda each: each[0], reverse=self._better() == "higher")
         (_, best, rows), (_, worst, others) = medians[0], medians[-1]
         first, last = ("highest", "lowest") if self._better() == "higher" else ("lowest", "highest")
@@ -175,9 +192,35 @@ class _Made:
                 ("fewest", "most") if measure.function == "lag" else ("earliest", "latest")
             )
         return (
-            f"{words}: {first} with {best}, {_spread(rows, '')}; {last} with {worst}, "
-            f"{_spread(others)}.{without}"
+            f"{words}: {first} with {best}, {self._spread(rows, alone=False)}; {last} with "
+            f"{worst}, {self._spread(others)}.{without}"
         )
+
+    def _few_steps(self, rows: Sequence[Mapping[str, Any]]) -> int | None:
+        """The steps of a variant that was trained for far fewer than the others; else None."""
+        keys = self.record.definition["grid"]
+        return self.short.get(cell_key({key: rows[0][key] for key in keys}))
+
+    def _spread(self, rows: Sequence[Mapping[str, Any]], *, alone: bool = True) -> str:
+        """The values of a variant, with their unit: the median and the range over its seeds.
+
+        Args:
+            rows: The runs of the variant.
+            alone: Whether to say which summary it is.
+        """
+        values = _numbers(rows)
+        measure = parse_measure(self.measure)
+        before = after = ""
+        if measure.function == "lag":
+            after = " steps"
+        elif is_step(measure):
+            before = "step "
+        if len(values) == 1:
+            return f"{before}{number(values[0])}{after}" + (" (one run)" if alone else "")
+        low, high = number(min(values)), number(max(values))
+        inside = "" if low == high else f" [{low}, {high}]"
+        seeds = f" (median and range of {counted(len(values), 'seed')})" if alone else ""
+        return f"{before}{number(median(values))}{inside}{after}{seeds}"
 
     def _reached(self) -> str:
         """How many runs reached the step, before anything else is said of it."""
@@ -191,7 +234,7 @@ class _Made:
         text = f"{words}: reached by {reached} of {counted(reached + missed, 'run')}"
         if len(counts) == 1:
             rows = self.cells[0][1]
-            return f"{text}, {_spread(rows)} where reached." if reached else f"{text}."
+            return f"{text}, {self._spread(rows)} where reached." if reached else f"{text}."
         none = [name for name, some, never in counts if never and not some]
         part = [f"{some} of {some + never} with {name}" for name, some, never in counts
                 if some and never]  # fmt: skip
@@ -205,6 +248,8 @@ class _Made:
 
     def decided(self) -> list[str]:
         """The largest decided difference of each setting, or the relation to it."""
+        if self.ladder is not None:
+            return self.ladder.sentences()
         if self.effects is None:
             return []
         found = []
@@ -264,17 +309,6 @@ def comparison_in_words(each: Comparison, effects: Effects) -> str:
 
 def _numbers(rows: Sequence[Mapping[str, Any]]) -> list[float]:
     return [row["value"] for row in rows if row["value"] is not None]
-
-
-def _spread(rows: Sequence[Mapping[str, Any]], about: str = "median and range of {}") -> str:
-    """The values of a variant: the median and the range over its seeds."""
-    values = _numbers(rows)
-    if len(values) == 1:
-        return number(values[0]) + (" (one run)" if about else "")
-    low, high = number(min(values)), number(max(values))
-    inside = "" if low == high else f" [{low}, {high}]"
-    seeds = f" ({about.format(counted(len(values), 'seed'))})" if about else ""
-    return f"{number(median(values))}{inside}{seeds}"
 
 
 def _listed(before: str, names: Sequence[str], short: str = "") -> str:

@@ -10,7 +10,10 @@ from matplotlib.ticker import NullLocator
 
 from ablab.experiments.short_names import differing_keys, short_keys
 from ablab.logbook.colours import PALETTE
+from ablab.logbook.kept_drawings import keep_drawing
+from ablab.logbook.labels import fitted
 from ablab.logbook.numeric_setting import NumericSetting, as_number, numeric_setting
+from ablab.logbook.short_variants import only_words
 from ablab.logbook.svg import LINE, PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues
 from ablab.read.effects import Effects
@@ -19,6 +22,7 @@ MOST_ROWS = 40
 """With more variants than this, only the best and the worst are drawn."""
 _EACH = 15  # so many of the best and of the worst
 _WIDTH = 5.6  # inches; text stays legible on a phone
+_NAME = 40  # maximum length of a name that is drawn
 _LONGEST = 30  # maximum length of a name
 _TICKS = 10  # up to so many values of a setting have a tick of their own
 
@@ -31,6 +35,7 @@ class KeyFigure:
     caption: str
 
 
+@keep_drawing
 def answer_figure(
     found: MeasuredVariants, effects: Effects | None = None, *, concluded: bool = True
 ) -> KeyFigure | None:
@@ -78,6 +83,7 @@ def count_words(found: MeasuredVariants, row: VariantValues) -> str:
     if row.count is not None or found.has_missed:
         done, total = row.count or (len(row.values), row.runs)
         parts.append(f"{done} of {total} {found.said}")
+    parts += [only_words(row.few_steps)] if row.few_steps is not None else []
     parts += [f"{count} {reason}" for reason, count in row.lost.items()]
     return ", ".join(parts)
 
@@ -101,9 +107,9 @@ def _strips(
     if len(rows) < len(found.variants):
         axes.axhline(_EACH - 0.5, color=SOFT, lw=0.8, ls=(0, (1, 2)))
     names, settings = _row_names(rows)
-    axes.set_yticks(range(len(rows)), names)
+    axes.set_yticks(range(len(rows)), [fitted(name, _NAME) for name in names])
     if settings:
-        axes.set_title(settings, loc="left", fontsize=8, color=SOFT)
+        axes.set_title(fitted(settings, 2 * _NAME), loc="left", fontsize=8, color=SOFT)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         if row is best:
             label.set_fontweight("bold")
@@ -142,7 +148,7 @@ def _against(
                 axes.vlines(x, *interval, color=colour, alpha=0.25, lw=5, zorder=1)
         medians = [(x, row.median) for x, row in points if row.median is not None]
         axes.plot(*zip(*medians, strict=True) if medians else ([], []), color=colour, lw=1.6,
-                  label=line.name, marker="_", ms=11, mew=2)  # fmt: skip
+                  label=fitted(line.name, _NAME), marker="_", ms=11, mew=2)  # fmt: skip
         for x, row in points:
             if row is best and row.median is not None:
                 axes.plot([x], [row.median], "o", ms=15, mfc="none", mec=colour, mew=1.2)
@@ -234,6 +240,9 @@ def _caption(
             f" Of {len(found.variants):,} variants, the {_EACH} {ends[0]} and the {_EACH} "
             f"{ends[1]} are shown."
         )
+    few = [f"{row.name} ({row.few_steps:,} steps)" for row in found.variants if row.few_steps]
+    if few:
+        told += f" Trained for far fewer steps than the others: {', '.join(few)}."
     if best is not None:
         among = ""
         if found.cut is not None or found.has_missed:

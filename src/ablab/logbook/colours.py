@@ -120,7 +120,7 @@ def value_colours(values: Sequence[Any]) -> list[str]:
     return sequential(len(values)) if are_numbers(values) else categorical(len(values))
 
 
-def styles(cells: Sequence[Mapping[str, Any]]) -> Styles:
+def styles(cells: Sequence[Mapping[str, Any]], main: str | None = None) -> Styles:
     """The colours, dashes and names of variants.
 
     Colours show the first setting and dashes the second; if the second has too many values for
@@ -129,13 +129,15 @@ def styles(cells: Sequence[Mapping[str, Any]]) -> Styles:
 
     Args:
         cells: The keys and values of each variant.
+        main: The setting that colours show if they can show only one; the first by default.
     """
     keys = differing_keys(cells) or list(dict.fromkeys(key for cell in cells for key in cell))
     short = short_keys(keys)
     axes = [_axis(key, short[key], [cell.get(key) for cell in cells]) for key in keys]
     at = [[axis.values.index(str(cell.get(axis.key))) for axis in axes] for cell in cells]
     order = sorted(range(len(cells)), key=lambda place: at[place])
-    found, by = _styles(axes, at, order)
+    place = keys.index(main) if main in keys else 0
+    found, by = _styles(axes, at, order, place)
     return Styles(axes, order, at, short_names(cells), found, by)
 
 
@@ -149,12 +151,13 @@ def _axis(key: str, short: str, given: Sequence[Any]) -> Axis:
 
 
 def _styles(
-    axes: Sequence[Axis], at: Sequence[Sequence[int]], order: Sequence[int]
+    axes: Sequence[Axis], at: Sequence[Sequence[int]], order: Sequence[int], main: int
 ) -> tuple[list[Style], Axis | None]:
     coloured, dashed = _shown_axes(axes)
     if coloured is None or len({tuple(place) for place in at}) < len(at):
         if len(at) > CROWDED and axes:
-            return [Style(axes[0].colours[place[0]], 0, place[0] % 7) for place in at], axes[0]
+            shown = [Style(axes[main].colours[place[main]], 0, place[main] % 7) for place in at]
+            return shown, axes[main]
         place_of = {place: number for number, place in enumerate(order)}
         numbers = [place_of[place] for place in range(len(at))]
         return [Style(PALETTE[n % 7], n // 7 % len(DASHES), n % 7) for n in numbers], None

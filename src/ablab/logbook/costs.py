@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,14 +12,18 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatt
 
 from ablab.experiments.short_names import short_names
 from ablab.logbook.colours import CROWDED, Style, styles
-from ablab.logbook.svg import PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
+from ablab.logbook.kept_drawings import keep_drawing
+from ablab.logbook.labels import fitted
+from ablab.logbook.svg import PAPER, figure_style, logarithmic, plain_axes, svg
 from ablab.logbook.variant_values import MeasuredVariants
 from ablab.read.curves.numbers import number
 from ablab.read.step_costs import StepCosts
 from ablab.store.store import RunRecord
 
 _WIDE_RANGE = 8.0  # ratio of costs above which their axis is logarithmic
+_LABEL = 26  # maximum length of a line of the y axis's label
 _PANEL = 2.8  # the width of a panel, in inches
+_NAME = 36  # maximum length of a variant's name
 _NAMED = 12  # with more variants than this, there is no legend
 _SHAPES = "os^Dv*P"
 
@@ -87,7 +92,10 @@ class CostSection:
 
 
 def cost_section(
-    runs: Sequence[RunRecord], costs: Mapping[str, StepCosts], found: MeasuredVariants | None
+    runs: Sequence[RunRecord],
+    costs: Mapping[str, StepCosts],
+    found: MeasuredVariants | None,
+    main: str | None = None,
 ) -> CostSection | None:
     """What each variant costs, beside the answer's measure.
 
@@ -95,6 +103,7 @@ def cost_section(
         runs: The runs.
         costs: The costs of a step of each run, by run id.
         found: The answer's measure of all variants; None if no run has it.
+        main: The setting that colours show if they can show only one.
 
     Returns:
         The section; None if no run was trained yet.
@@ -104,7 +113,7 @@ def cost_section(
         return None
     drawing = None
     if found is not None and found.all_values and len(variants) > 1:
-        drawing = _figure(variants, cells, found)
+        drawing = _figure(variants, cells, found, main)
     rows = [each.cells for each in variants]
     words = "" if found is None else found.words
     known = [place for place in range(len(HEADER)) if any(row[place] for row in rows)]
@@ -173,10 +182,12 @@ def _notes(variants: Sequence[VariantCost]) -> list[str]:
     return notes
 
 
+@keep_drawing
 def _figure(
     variants: Sequence[VariantCost],
     cells: Sequence[dict[str, Any]],
     found: MeasuredVariants,
+    main: str | None,
 ) -> str | None:
     panels: list[tuple[str, Callable[[VariantCost], float | None]]] = [
         ("parameters", lambda each: each.parameters),
@@ -190,7 +201,7 @@ def _figure(
     ]  # fmt: skip
     if not shown:
         return None
-    look = styles(cells)
+    look = styles(cells, main)
     with figure_style():
         columns = 2 if len(shown) > 1 else 1
         rows = -(-len(shown) // columns)
@@ -204,9 +215,10 @@ def _figure(
             costs = [of(each) for each in variants]
             handles = _panel(axes, costs, found, look.styles)
             axes.set_xlabel(title)
-        figure.supylabel(found.words, fontsize=9, color=SOFT)
+        for axes in grid[:, 0]:
+            axes.set_ylabel(fill(found.words, _LABEL), fontsize=8)
         if 1 < len(variants) <= _NAMED:
-            names = [look.names[place] for place in look.order]
+            names = [fitted(look.names[place], _NAME) for place in look.order]
             figure.legend(
                 [handles[place] for place in look.order], names, loc="outside upper left",
                 ncols=2 if max(map(len, names)) > 14 else 3,
@@ -239,8 +251,9 @@ def _panel(
     known = [each for each in costs if each]
     if known and max(known) / min(known) > _WIDE_RANGE:
         axes.set_xscale("log")
-        near = max(known) / min(known) < 100
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if near else (1.0,)))
+        span = max(known) / min(known)
+        subs = (1.0, 2.0, 5.0) if span < 12 else (1.0, 3.0) if span < 100 else (1.0,)
+        axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=6))
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(4))

@@ -17,7 +17,10 @@ from ablab.tasks.config import Direction
 from ablab.watching.names import is_statistic
 
 DRAWN = ("train_loss", "eval_loss", "eval_accuracy")
+LOSSES = "both-losses"
+"""The name of the figure that has the training loss and the held-out loss."""
 _NUMBERS = 800_000  # maximum count of numbers on a page, at four bytes each
+_FACTORS = 200_000  # the same for measures by factor
 _FEWEST = 40  # minimum number of points of a curve
 _STATISTICS = 0.4  # the share of the page for statistics, if there are any
 
@@ -89,11 +92,47 @@ def drawn_curves(
     """
     measures = [name for name in DRAWN if name in metrics.columns]
     statistics = [name for name in metrics.columns if is_statistic(name)]
-    variants = (metrics.select(pl.struct(keys).rle_id().max()).item() or 0) + 1 if keys else 1
+    variants = _variants(metrics, keys)
     seeds = metrics["seed"].n_unique()
     first, second = curve_detail(variants, seeds, len(measures), len(statistics))
     wanted = dict.fromkeys(measures, first)
     wanted |= dict.fromkeys(statistics, second) if second.points else {}
+    return _bands(metrics, keys, wanted, direction)
+
+
+def drawn_factors(
+    evaluations: pl.DataFrame,
+    keys: list[str],
+    columns: Sequence[str],
+    direction: Callable[[str], Direction | None] = lambda column: None,
+) -> dict[str, list[Band]]:
+    """The curves of measures by factor, by column; empty if they do not fit on the page.
+
+    Args:
+        evaluations: A row for each run and evaluation, with the variant's keys and ``seed``.
+        keys: The variant's keys.
+        columns: The columns of the measures.
+        direction: Which values of a column are better.
+    """
+    curves, seeds = _variants(evaluations, keys) * len(columns), evaluations["seed"].n_unique()
+    detail = _detail(_FACTORS, curves, seeds)
+    if detail.points * curves * _numbers(detail.seeds, seeds) > _FACTORS:
+        return {}
+    return _bands(evaluations, keys, dict.fromkeys(columns, detail), direction)
+
+
+def _variants(rows: pl.DataFrame, keys: list[str]) -> int:
+    """The number of variants; the rows of a variant are adjacent."""
+    return (rows.select(pl.struct(keys).rle_id().max()).item() or 0) + 1 if keys else 1
+
+
+def _bands(
+    metrics: pl.DataFrame,
+    keys: list[str],
+    wanted: Mapping[str, Detail],
+    direction: Callable[[str], Direction | None],
+) -> dict[str, list[Band]]:
+    """The curves of columns at their resolutions; columns without values are left out."""
     found = {
         column: [
             _with_seeds(band, detail.seeds)
@@ -115,8 +154,13 @@ def _with_seeds(band: Band, kind: SeedDetail) -> Band:
 
 
 def column_titles(columns: Iterable[str]) -> dict[str, str]:
-    """The title of each column."""
-    return {column: column_words(column) for column in columns}
+    """The title of each column, and of the figure of both losses if both are there."""
+    found = {}
+    for column in columns:
+        found[column] = column_words(column)
+        if column == "eval_loss" and "train_loss" in found:
+            found[LOSSES] = "training and held-out loss"
+    return found
 
 
 def variant_costs(

@@ -1,21 +1,27 @@
 """Figures of effects: intervals of comparisons, and interactions."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablab.experiments.short_names import setting_name, short_keys
 from ablab.logbook.colours import PALETTE, are_numbers, value_colours
+from ablab.logbook.kept_drawings import keep_drawing
+from ablab.logbook.labels import fitted
 from ablab.logbook.svg import PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.read.effects import Cell, Comparison, Effects
 from ablab.read.measure_words import measure_words
 
 _ROWS = 24  # maximum rows of a forest plot
 _PANELS = 4  # maximum panels of an interaction figure
+_NAME = 26  # maximum length of a value's name
+_ALONG = 44  # letters that fit below a panel
 _LINES = 7  # maximum lines in a panel
 
 
+@keep_drawing
 def forest(comparisons: Sequence[Comparison], measure: str) -> str:
     """A forest plot: differences with their 95% intervals, one per row, as SVG.
 
@@ -42,7 +48,10 @@ def forest(comparisons: Sequence[Comparison], measure: str) -> str:
                 mfc=colour if decided else PAPER,
             )  # fmt: skip
         short = short_keys(list(dict.fromkeys(each.key for each in drawn)))
-        labels = [f"{short[each.key]}: {each.value} vs {each.reference}" for each in drawn]
+        labels = [
+            f"{short[each.key]}: {fitted(each.value, _NAME)} vs {fitted(each.reference, _NAME)}"
+            for each in drawn
+        ]
         axes.set_yticks(range(len(drawn)), labels)
         axes.set_ylim(len(drawn) - 0.4, -0.6)
         if ratio:
@@ -54,6 +63,7 @@ def forest(comparisons: Sequence[Comparison], measure: str) -> str:
         return svg(figure)
 
 
+@keep_drawing
 def small_multiples(found: Effects) -> str | None:
     """Interaction plots: a panel for each pair of settings, a line for each value of the second.
 
@@ -71,7 +81,7 @@ def small_multiples(found: Effects) -> str | None:
             axes.set_visible(False)
         for axes, pair in zip(grid.flat, pairs, strict=False):
             _panel(axes, found.cells, pair.key, pair.other, found.scale == "ratio")
-            axes.set_ylabel(measure_words(found.measure), fontsize=8)
+            axes.set_ylabel(fill(measure_words(found.measure), _NAME), fontsize=8)
             if not pair.exists:
                 axes.set_title("interaction undecided", fontsize=8, color=SOFT, loc="left")
             else:
@@ -103,9 +113,11 @@ def _panel(axes: Axes, cells: Sequence[Cell], key: str, other: str, ratio: bool)
             lw=1.4,
             marker="os^Dv<>"[place],
             ms=4,
-            label=setting_name(short[other], level),
+            label=fitted(setting_name(short[other], level), _NAME),
         )
-    axes.set_xticks(range(len(values)), [str(value) for value in values])
+    axes.set_xticks(
+        range(len(values)), [fitted(value, max(8, _ALONG // len(values))) for value in values]
+    )
     axes.set_xlabel(short[key])
     if ratio:
         logarithmic(axes)

@@ -1,6 +1,7 @@
 """Writes an experiment's entry, and the logbook that lists all entries."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,24 +11,32 @@ import polars as pl
 from markdown_it import MarkdownIt
 
 from ablab.config.files import write_text_atomically
+from ablab.config.wording import counted
 from ablab.experiments.short_names import short_names
 from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import find
-from ablab.logbook.drawn_curves import DRAWN, column_titles, drawn_curves, variant_costs
+from ablab.logbook.drawn_curves import DRAWN, LOSSES, column_titles, drawn_curves, variant_costs
 from ablab.logbook.effect_tables import effect_drawings, effect_table
+from ablab.logbook.factor_curves import factor_curves
 from ablab.logbook.factor_section import factor_section
 from ablab.logbook.findings_section import findings_sections
 from ablab.logbook.listing import write_logbook
+from ablab.logbook.main_setting import main_setting
 from ablab.logbook.marks import column_marks, curve_marks
 from ablab.logbook.notes import BEGIN, end_line, entry_notes, notes_are_whole
 from ablab.logbook.page import assets, templates
 from ablab.logbook.plotdata import plot_data
 from ablab.logbook.repeat import FILE, repeat
 from ablab.logbook.samples import shown_samples
+from ablab.logbook.short_variants import short_values
 from ablab.logbook.statistic_sections import incidents, shown_columns
-from ablab.logbook.variant_curves import curves
+from ablab.logbook.variant_curves import both_losses, curves
 from ablab.logbook.variant_sections import variant_sections
+from ablab.read.bands import Band
+from ablab.read.by_factor import by_factor
+from ablab.read.curves.numbers import number
 from ablab.read.directions import column_direction
+from ablab.read.measure_words import column_words
 from ablab.read.step_costs import step_costs
 from ablab.store.digests import write_text_digested, write_texts_digested
 from ablab.store.metrics import (
@@ -98,6 +107,12 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         store: The store.
         record: The experiment.
     """
+    with store.frames.keeping():
+        return _entry_content(store, record)
+
+
+def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
+    """The variables of the templates, while frames of metrics are kept."""
     metrics = experiment_metrics(
         store, record, lambda names: unwatched_columns(names) + shown_columns(names)
     )
@@ -105,13 +120,15 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     found = find(store, record, runs)
     grid = record.definition["grid"]
     drawn = drawn_curves(metrics, list(grid), partial(column_direction, record))
+    by_factors = by_factor(store, record, runs)
+    drawn |= factor_curves(by_factors, runs, partial(column_direction, record))
     cells = [run.variant for run in runs]
     marks = {"train_loss": curve_marks(runs, found.readings)}
     marks |= column_marks(store, record, runs, [name for name in DRAWN[1:] if name in drawn])
     costs = step_costs(store, record, runs)
-    statistics = [name for name in drawn if name not in DRAWN]
+    main = main_setting(record, found.answer.effects)
     titles = column_titles(drawn)
-    factors = factor_section(store, record, runs)
+    factors = factor_section(by_factors, runs)
     notes, count = _notes(store, record)
     names = dict(zip(map(str, cells), short_names(cells), strict=True))
     return variant_sections(store, record, runs, metrics, found, costs) | {
@@ -124,32 +141,47 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "seeds": ", ".join(map(str, record.definition["seeds"])),
         "base": _base(record),
         "full": _full(store, runs),
-        "statuses": _counted(runs),
+        "statuses": _counted(runs) + _stop_rule(record, runs),
         "troubles": [run for run in runs if run.status in ("diverged", "failed")],
         "restarts": _restarts(metrics, runs),
         "seconds": sum(run.seconds for run in runs),
         "segments": _facts(store, runs),
         "findings": found,
-        "effect_tables": [effect_table(each) for each in found.effects],
+        "effect_tables": [effect_table(each, short_values(runs)) for each in found.effects],
         "effect_figures": effect_drawings(found.effects),
         "samples": shown_samples(store, record, runs),
         "figures": {
-            column: curves(each, column, record.levels, marks.get(column), cells)
-            for column, each in drawn.items()
-            if column not in statistics
-        },
+            column: curves(drawn[column], column, record.levels, marks.get(column), cells, main)
+            for column in DRAWN
+            if column in drawn
+        }
+        | _both_losses(drawn, record, cells),
         "factors": factors,
         "analyses": findings_sections(store, record, runs),
         "factor_files": {name: svg for each in factors for name, svg in each.files.items()},
         "incidents": incidents(store, runs),
         "titles": titles,
-        "plot": plot_data(drawn, titles, record.levels, marks, cells, variant_costs(runs, costs)),
+        "plot": plot_data(
+            drawn, titles, record.levels, marks, cells, variant_costs(runs, costs), main
+        ),
         "notes": notes,
         "notes_html": MarkdownIt("commonmark", {"html": False}).render(notes),
         "notes_begin": BEGIN,
         "notes_end": end_line(count),
         "run_ids": [(run.run, names[str(run.variant)], run.seed, run.status) for run in runs],
     }
+
+
+def _both_losses(
+    drawn: Mapping[str, Sequence[Band]],
+    record: ExperimentRecord,
+    cells: Sequence[Mapping[str, Any]],
+) -> dict[str, str]:
+    """The figure of both losses, if both were logged and there are few variants."""
+    if not drawn.get("train_loss") or not drawn.get("eval_loss"):
+        return {}
+    drawing = both_losses(drawn["train_loss"], drawn["eval_loss"], record.levels, cells)
+    return {} if drawing is None else {LOSSES: drawing}
 
 
 def _notes(store: Store, record: ExperimentRecord) -> tuple[str, int]:
@@ -201,6 +233,19 @@ def _base(record: ExperimentRecord) -> list[tuple[str, Any]]:
 def _counted(runs: list[RunRecord]) -> str:
     statuses = [run.status for run in runs]
     return ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
+
+
+def _stop_rule(record: ExperimentRecord, runs: list[RunRecord]) -> str:
+    """The rule that stopped runs, in words; empty if none were stopped."""
+    rule = (record.definition.get("train") or {}).get("stop")
+    if not isinstance(rule, dict) or not any(run.status == "stopped" for run in runs):
+        return ""
+    words, told = column_words(rule.get("measure", "train_loss")), []
+    if rule.get("below") is not None:
+        told.append(f"the {words} was below {number(rule['below'])}")
+    if rule.get("patience") is not None:
+        told.append(f"the {words} had not improved for {counted(rule['patience'], 'value')}")
+    return f"; runs were stopped when {' or '.join(told)}" if told else ""
 
 
 def _facts(store: Store, runs: list[RunRecord]) -> list[str]:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from matplotlib.figure import Figure
 
 from ablab.experiments.experiment import variant_label
 from ablab.experiments.short_names import short_names
 from ablab.logbook.colours import PALETTE, sequential
-from ablab.logbook.svg import figure_style, svg
-from ablab.read.by_factor import ByFactor, FactorColumns, by_factor, factor_sentences
-from ablab.store.store import ExperimentRecord, RunRecord, Store
+from ablab.logbook.kept_drawings import keep_drawing
+from ablab.logbook.line_chart import ChartLine, ChartPanel, line_charts
+from ablab.read.by_factor import ByFactor, FactorColumns, factor_sentences
+from ablab.store.store import RunRecord
 
 MOST_VARIANTS = 4
 """With more variants than this, only the first have figures; readings are of all."""
@@ -44,17 +44,13 @@ class VariantFactors:
         return {f"{self.file}-{factor}": drawing for factor, drawing in self.drawings.items()}
 
 
-def factor_section(
-    store: Store, record: ExperimentRecord, runs: Sequence[RunRecord]
-) -> list[VariantFactors]:
+def factor_section(found: ByFactor, runs: Sequence[RunRecord]) -> list[VariantFactors]:
     """The factors of each variant that has any; empty if the task has none.
 
     Args:
-        store: The store.
-        record: The experiment.
-        runs: Its runs.
+        found: The measures by factor.
+        runs: The runs.
     """
-    found = by_factor(store, record, runs)
     if not found.factors:
         return []
     sentences = factor_sentences(found, runs)
@@ -92,27 +88,24 @@ def factor_figures(found: ByFactor, frame: pl.DataFrame) -> dict[str, str]:
     }
 
 
+@keep_drawing
 def _figure(
     parts: Sequence[FactorColumns], frame: pl.DataFrame, ranges: Mapping[str, tuple[float, float]]
 ) -> str:
-    with figure_style():
-        figure = Figure(figsize=(3.4 * len(parts), 2.5), layout="constrained")
-        grid = figure.subplots(1, len(parts), squeeze=False)[0]
-        for axes, each in zip(grid, parts, strict=True):
-            _draw(axes, each, frame)
-            low, high = ranges[each.measure]
-            if each.measure == "eval_accuracy":
-                axes.set_ylim(-0.03, 1.03)
-            elif low > 0 and high / low > _WIDE_RANGE:
-                axes.set_yscale("log")
-                axes.set_ylim(low / 1.2, high * 1.2)
-            else:
-                axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low) + 1e-9)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.set_title(_LABELS[each.measure], fontsize=9)
-            axes.set_xlabel("step")
-        grid[-1].legend(frameon=False, fontsize=8, handlelength=1.2)
-        return svg(figure)
+    panels = []
+    for each in parts:
+        low, high = ranges[each.measure]
+        wide = each.measure != "eval_accuracy" and low > 0 and high / low > _WIDE_RANGE
+        if each.measure == "eval_accuracy":
+            limits = (-0.03, 1.03)
+        elif wide:
+            limits = (low / 1.2, high * 1.2)
+        else:
+            limits = (low - 0.05 * (high - low), high + 0.05 * (high - low) + 1e-9)
+        lines = _lines(each, frame)
+        title = _LABELS[each.measure]
+        panels.append(ChartPanel(lines, title=title, logarithmic=wide, limits=limits))
+    return line_charts(panels, 245 * len(parts), 190)
 
 
 def colours(values: int) -> list[Any]:
@@ -120,8 +113,9 @@ def colours(values: int) -> list[Any]:
     return list(PALETTE[:values]) if values <= 2 else sequential(values)
 
 
-def _draw(axes: Any, each: FactorColumns, frame: pl.DataFrame) -> None:
+def _lines(each: FactorColumns, frame: pl.DataFrame) -> list[ChartLine]:
     """The curves of a factor's values: each run, and their median as far as all runs have come."""
+    lines = []
     for (value, column), colour in zip(
         each.columns.items(), colours(len(each.columns)), strict=True
     ):
@@ -129,14 +123,15 @@ def _draw(axes: Any, each: FactorColumns, frame: pl.DataFrame) -> None:
         runs = known["run"].unique(maintain_order=True).to_list()
         for run in runs if len(runs) > 1 else ():
             curve = _thinned(known.filter(pl.col("run") == run))
-            axes.plot(curve["step"], curve[column], color=colour, lw=0.5, alpha=0.45)
+            lines.append(ChartLine(curve["step"], curve[column], colour, width=0.5, opacity=0.45))
         middle = _thinned(
             known.group_by("step")
             .agg(pl.col(column).median(), pl.len().alias("runs"))
             .filter(pl.col("runs") == len(runs))
             .sort("step")
         )
-        axes.plot(middle["step"], middle[column], color=colour, lw=1.4, label=value)
+        lines.append(ChartLine(middle["step"], middle[column], colour, value))
+    return lines
 
 
 def _thinned(curve: pl.DataFrame) -> pl.DataFrame:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 
 from ablab.config import Variants
+from ablab.logbook.kept_drawings import keep_drawing
 from ablab.logbook.svg import figure_style, svg
 
 FIGURES = Variants("figure", "ablab.logbook.figures")
@@ -32,19 +33,22 @@ class FigureKind:
     name: str
     shows: Shows
     about: str
-    make: Callable[..., Figure]
+    make: Callable[..., Figure | str]
 
     def svg(self, *data: Any) -> str:
         """Draws data as an SVG document."""
         with figure_style():
-            return svg(self.make(*data))
+            made = self.make(*data)
+            return made if isinstance(made, str) else svg(made)
 
 
-def figure(name: str, shows: Shows, about: str) -> Callable[[Callable[..., Figure]], FigureKind]:
+def figure(
+    name: str, shows: Shows, about: str
+) -> Callable[[Callable[..., Figure | str]], FigureKind]:
     """A decorator that registers a function as a figure.
 
-    The function returns a matplotlib figure; the caller sets the style and writes the SVG. Its
-    arguments depend on what it draws:
+    The function returns a matplotlib figure, of which the caller sets the style and writes the
+    SVG, or an SVG document. Its arguments depend on what it draws:
 
     - ``statistic``: a frame with the column ``step`` and the columns of the statistic, and the
       :class:`~ablab.logbook.layers.LayerGroup` that lists these columns;
@@ -58,7 +62,7 @@ def figure(name: str, shows: Shows, about: str) -> Callable[[Callable[..., Figur
         about: A short description.
     """
 
-    def decorate(function: Callable[..., Figure]) -> FigureKind:
+    def decorate(function: Callable[..., Figure | str]) -> FigureKind:
         kind = FigureKind(name, shows, about, function)
         if FIGURES.ships(function):
             FIGURES.register(name)(kind)
@@ -76,6 +80,12 @@ def find_figure(name: str) -> FigureKind:
     decorator = f"{__name__}.{figure.__name__}"
     found = FIGURES.find_made(name, FigureKind, "--as", decorator)
     return replace(found, name=name)
+
+
+@keep_drawing
+def drawing(name: str, *data: Any) -> str:
+    """Data drawn as the figure with this name, as SVG; drawn once for equal data."""
+    return find_figure(name).svg(*data)
 
 
 def all_figures() -> list[FigureKind]:

@@ -8,6 +8,7 @@ from importlib import resources
 
 from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from ablab.logbook.glossary import explained, source_words
 from ablab.logbook.svg import themed
 
 # The order matters: each file uses definitions from the files before it.
@@ -32,6 +33,8 @@ def templates_with(*others: BaseLoader) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["cell"] = lambda value: re.sub(r"([|\\])", r"\\\1", str(value))
+    environment.filters["explained"] = explained
+    environment.filters["sourced"] = source_words
     environment.filters["themed"] = themed
     return environment
 

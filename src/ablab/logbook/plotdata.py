@@ -8,8 +8,9 @@ as in the static figures, ``costs`` the tokens, seconds and FLOPs of a step, and
 each seed's. ``by`` is the axis that colours show if there are too many variants to tell apart, and
 ``flops`` the formula.
 
-The *data* is, by column, ``{"title", "wide", "levels", "steps", "curves"}``. ``steps`` are lists of
-steps that curves share. A curve is ``{"variant", "steps", "values", "low", "high", "count",
+The *data* is, by column, ``{"title", "wide", "uneven", "levels", "steps", "curves"}``. ``wide`` and
+``uneven`` are whether values and steps need a logarithmic axis. ``steps`` are lists of steps that
+curves share. A curve is ``{"variant", "steps", "values", "low", "high", "count",
 "seeds", "restarts", "marks"}``, with the places of its variant and of its list of steps, the number
 of its seeds, and their own curves ``{"seed", "steps", "values", "low", "high"}``. ``low`` and
 ``high`` are omitted if they equal the values, ``marks`` and ``seeds`` if there are none.
@@ -28,7 +29,7 @@ import numpy as np
 
 from ablab.experiments.experiment import variant_label
 from ablab.logbook.colours import Styles, partner_on_dark, styles
-from ablab.logbook.scales import is_wide
+from ablab.logbook.scales import is_uneven, is_wide
 from ablab.read.bands import Band, SeedCurve
 
 # Marks by column and label of the variant, each {"kind", "from", "to", "level", "text"}. kind is
@@ -80,6 +81,7 @@ def plot_data(
     marks: Marks | None = None,
     cells: Sequence[Mapping[str, Any]] = (),
     costs: Mapping[str, VariantCosts] | None = None,
+    main: str | None = None,
 ) -> PlotData:
     """The data of the page's figure.
 
@@ -91,8 +93,9 @@ def plot_data(
         cells: The variants of the whole grid, so that each has a position and colour before it has
             a curve; by default, the variants that have curves.
         costs: The costs of a step, by label of the variant.
+        main: The setting that colours show if they can show only one.
     """
-    grid, places = _grid(drawn, cells, costs or {})
+    grid, places = _grid(drawn, cells, costs or {}, main)
     data = {}
     for column, found in drawn.items():
         steps: dict[tuple[int, ...], int] = {}
@@ -104,6 +107,7 @@ def plot_data(
         data[column] = {
             "title": titles[column],
             "wide": is_wide(found),
+            "uneven": is_uneven(found),
             "levels": levels if column.endswith("loss") else {},
             "steps": [list(each) for each in steps],
             "curves": curves,
@@ -134,6 +138,7 @@ def _grid(
     drawn: Mapping[str, Sequence[Band]],
     cells: Sequence[Mapping[str, Any]],
     costs: Mapping[str, VariantCosts],
+    main: str | None,
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """Axes and variants of all columns, and the place of each variant by its label."""
     # The column with the most curves determines the order; others may lack some.
@@ -143,7 +148,7 @@ def _grid(
     if keys.keys() <= whole.keys():
         keys = whole
     labels = list(keys)
-    look = styles([keys[label] for label in labels])
+    look = styles([keys[label] for label in labels], main)
     table = _colour_table(look)
     variants = [
         {

@@ -9,6 +9,7 @@ import polars as pl
 
 from ablab.experiments.short_names import short_names
 from ablab.logbook.answer import Answer
+from ablab.logbook.short_variants import only_words
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues, variant_values
 from ablab.read.curves.numbers import number
 from ablab.read.measure_words import column_words
@@ -89,14 +90,14 @@ def _measures(
     ends = last_values(metrics, {run.run: run.step for run in runs})
     if answer.values is not None and answer.measure is not None:
         plain = [f"final({name})" for name in MEASURES] + ["final(loss)", "final(accuracy)"]
-        mine = variant_values(record, answer.measure, answer.values)
+        mine = variant_values(record, answer.measure, answer.values, runs)
         if answer.measure not in plain and mine.all_values:
             found.append((answer.words, mine))
     frames = {name: _finals(runs, ends, name) for name in MEASURES}
     if frames[MEASURES[-1]]["value"].equals(frames["eval_accuracy"]["value"]):
         del frames[MEASURES[-1]]
     for name, frame in frames.items():
-        values = variant_values(record, f"final({name})", frame)
+        values = variant_values(record, f"final({name})", frame, runs)
         if values.all_values:
             found.append((column_words(name), values))
     return found
@@ -129,10 +130,11 @@ def _cell(found: MeasuredVariants, row: VariantValues) -> Cell:
         low = number(min(known))
         middle = "" if row.median is None else f"{number(row.median)} "
         value = f"{middle}[{low}, not reached]"
-    if row.count is None and not found.has_missed:
-        return Cell(value, strip=strip(found, row))
-    done, total = row.count or (len(row.values), row.runs)
-    return Cell(value, f"{found.said} {done} of {total}", strip(found, row))
+    told = [only_words(row.few_steps)] if row.few_steps is not None and value else []
+    if row.count is not None or found.has_missed:
+        done, total = row.count or (len(row.values), row.runs)
+        told.insert(0, f"{found.said} {done} of {total}")
+    return Cell(value, "; ".join(told), strip(found, row))
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -2,7 +2,9 @@
 
 import io
 import re
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import matplotlib as mpl
@@ -11,14 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from ablab.logbook.colours import partner_on_dark
+from ablab.logbook.labels import font_families
 
 # The colours of the page, by the names of its CSS variables.
 INK, SOFT, LINE, GRID, PAPER = "#1d2025", "#5f6671", "#d9dde3", "#e9ebef", "#ffffff"
 _VARIABLES = {INK: "--ink", SOFT: "--soft", LINE: "--line", GRID: "--grid", PAPER: "--paper"}
-_FONT = "system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
+FONT = "system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "ablab",
+    "text.parse_math": False,  # labels are the user's words, in which "$" is a dollar
     "font.size": 9,
     "text.color": INK,
     "axes.titlecolor": INK,
@@ -36,10 +40,15 @@ _STYLE = {
 }
 
 
-def figure_style() -> AbstractContextManager[None]:
+@contextmanager
+def figure_style() -> Iterator[None]:
     """A context for drawing and saving figures; the same data give the same bytes."""
-    style: AbstractContextManager[None] = mpl.rc_context(_STYLE)
-    return style
+    fonts = {"font.family": font_families()}
+    with mpl.rc_context(_STYLE | fonts), warnings.catch_warnings():
+        # Nobody can act on these: a label is too long, or no font here has a character.
+        warnings.filterwarnings("ignore", message=".*layout not applied")
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
 def plain_axes(axes: Axes, along: str = "both") -> None:
@@ -72,10 +81,14 @@ def logarithmic(axes: Axes, which: Literal["x", "y"] = "y") -> None:
 def svg(figure: Figure) -> str:
     """A figure as an SVG document; rasterized parts have 150 dots per inch."""
     file = io.StringIO()
+    layout = figure.get_layout_engine()
+    if layout is not None:  # savefig would draw the whole figure twice
+        layout.execute(figure)
+        figure.set_layout_engine(None)
     figure.savefig(file, format="svg", dpi=150, metadata={"Date": None, "Creator": "ablab"})
     text = file.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"'DejaVu Sans'[^;\"]*", _FONT, text)
+    text = re.sub(r"'DejaVu Sans'[^;\"]*", FONT, text)
     # Hundredths of a point are finer than any screen, and half as long as what stands there.
     return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
 

@@ -8,24 +8,29 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ablab.experiments.experiment import variant_label
-from ablab.logbook.colours import CROWDED, DASHES, Style, Styles, styles
+from ablab.logbook.colours import CROWDED, DASHES, PALETTE, Style, Styles, styles
+from ablab.logbook.kept_drawings import keep_drawing
+from ablab.logbook.labels import fitted
 from ablab.logbook.mark_drawing import draw_marks
-from ablab.logbook.scales import is_wide
+from ablab.logbook.scales import is_uneven, is_wide
 from ablab.logbook.svg import PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.read.bands import Band
 from ablab.read.measure_words import column_words
 
 FEW = 12  # with more variants than this, the curves of single seeds would hide each other
 _MARKED = 8  # with more variants than this, marks would overlap
+_NAME = 60  # maximum length of a variant's name
 _POINTS = "os^Dv*P"  # the shapes at the ends of curves, by the place of the colour
 
 
+@keep_drawing
 def curves(
     bands: Sequence[Band],
     column: str,
     levels: dict[str, float],
     marks: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     cells: Sequence[Mapping[str, Any]] = (),
+    main: str | None = None,
 ) -> str:
     """The curves of a column, as an SVG document: thin for each seed, thick for the median.
 
@@ -40,8 +45,9 @@ def curves(
         marks: The marks of the curve reader, by label of the variant.
         cells: The variants of the whole grid, which determine colours and names; by default, those
             that have curves.
+        main: The setting that colours show if they can show only one.
     """
-    look = _look(bands, cells)
+    look = _look(bands, cells, main)
     ordered = sorted(bands, key=lambda band: look[1].index(band.label))
     with figure_style():
         figure = Figure(figsize=(7.5, 4.4), layout="constrained")
@@ -51,6 +57,8 @@ def curves(
             _draw_band(axes, band, look[0].styles[_place(look, band)], len(bands))
         if is_wide(bands):
             logarithmic(axes)
+        if is_uneven(bands):
+            logarithmic(axes, "x")
         axes.margins(x=0.01)
         _draw_levels(axes, bands, levels if column.endswith("loss") else {})
         if marks and len(bands) <= _MARKED:
@@ -68,15 +76,78 @@ def curves(
         return svg(figure)
 
 
+def both_losses(
+    training: Sequence[Band],
+    held_out: Sequence[Band],
+    levels: dict[str, float],
+    cells: Sequence[Mapping[str, Any]] = (),
+) -> str | None:
+    """The training loss (solid) and the held-out loss (dashed) of each variant on the same axes.
+
+    Args:
+        training: The curves of the training loss.
+        held_out: Those of the held-out loss.
+        levels: Natural levels, by name.
+        cells: The variants of the whole grid.
+
+    Returns:
+        An SVG document; None if there are more variants than can be told apart.
+    """
+    look = _look(training, cells, None)
+    if len(training) > len(PALETTE) or any(band.label not in look[2] for band in held_out):
+        return None
+    drawing: str = _both_losses(training, held_out, levels, look)
+    return drawing
+
+
+@keep_drawing
+def _both_losses(
+    training: Sequence[Band], held_out: Sequence[Band], levels: dict[str, float], look: "_Look"
+) -> str:
+    ordered = sorted(training, key=lambda band: look[1].index(band.label))
+    colours = {band.label: PALETTE[place] for place, band in enumerate(ordered)}
+    with figure_style():
+        figure = Figure(figsize=(7.5, 4.4), layout="constrained")
+        axes = figure.subplots()
+        plain_axes(axes)
+        for bands, style in ((training, "solid"), (held_out, (0, (4, 2)))):
+            for band in bands:
+                for seed in band.seeds:
+                    axes.plot(
+                        seed.steps, seed.values, color=colours[band.label], lw=0.5, alpha=0.3,
+                        linestyle=style,
+                    )  # fmt: skip
+                axes.plot(
+                    band.steps, band.values, color=colours[band.label], linestyle=style, lw=1.6
+                )
+        every = [*training, *held_out]
+        if is_wide(every):
+            logarithmic(axes)
+        if is_uneven(every):
+            logarithmic(axes, "x")
+        axes.margins(x=0.01)
+        _draw_levels(axes, every, levels)
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss")
+        handles = [Line2D([], [], color=SOFT), Line2D([], [], color=SOFT, linestyle=(0, (4, 2)))]
+        names = ["training", "held-out"]
+        if len(ordered) > 1:
+            handles += [Line2D([], [], color=colours[band.label]) for band in ordered]
+            names += [fitted(look[0].names[_place(look, band)], _NAME) for band in ordered]
+        columns = max(1, min(4, 108 // (max(map(len, names)) + 9)))
+        figure.legend(handles, names, loc="outside lower left", ncols=columns, handlelength=3)
+        return svg(figure)
+
+
 _Look = tuple[Styles, list[str], dict[str, int]]
 
 
-def _look(bands: Sequence[Band], cells: Sequence[Mapping[str, Any]]) -> _Look:
+def _look(bands: Sequence[Band], cells: Sequence[Mapping[str, Any]], main: str | None) -> _Look:
     """The styles, the labels in the order of listing, and the place of each label."""
     whole = {variant_label(cell): cell for cell in cells}
     if any(band.label not in whole for band in bands):
         whole = {band.label: band.keys for band in bands}
-    found = styles(list(whole.values()))
+    found = styles(list(whole.values()), main)
     labels = list(whole)
     places = {label: place for place, label in enumerate(labels)}
     return found, [labels[place] for place in found.order], places
@@ -132,7 +203,7 @@ def _draw_levels(axes: Axes, bands: Sequence[Band], levels: Mapping[str, float])
 def _name_variants(figure: Figure, variants: Sequence[tuple[Styles, int]]) -> None:
     """A legend of the variants, below the figure."""
     handles = [_handle(look.styles[place]) for look, place in variants]
-    names = [look.names[place] for look, place in variants]
+    names = [fitted(look.names[place], _NAME) for look, place in variants]
     columns = max(1, min(4, len(names), 108 // (max(map(len, names)) + 9)))
     figure.legend(handles, names, loc="outside lower left", ncols=columns, handlelength=3)
 
@@ -150,7 +221,7 @@ def _name_colours(figure: Figure, look: Styles) -> None:
     last = len(axis.values) - 1
     few = sorted({round(last * place / 11) for place in range(12)})
     handles = [Line2D([], [], color=axis.colours[place], lw=1.6) for place in few]
-    names = [axis.values[place] for place in few]
+    names = [fitted(axis.values[place], _NAME // 2) for place in few]
     columns = max(1, min(6, 100 // (max(map(len, names)) + 8)))
     figure.legend(
         handles, names, title=f"colours show {axis.short}", loc="outside lower left", ncols=columns

@@ -8,6 +8,7 @@ import polars as pl
 from ablab.logbook.answer_figure import answer_figure
 from ablab.logbook.conclusions import Conclusions
 from ablab.logbook.costs import cost_section
+from ablab.logbook.main_setting import main_setting
 from ablab.logbook.result_table import result_table
 from ablab.logbook.variant_values import variant_values
 from ablab.logbook.watched_section import watched_variants
@@ -36,10 +37,10 @@ def variant_sections(
     answer = found.answer
     measured = None
     if answer.values is not None and answer.measure is not None:
-        measured = variant_values(record, answer.measure, answer.values)
+        measured = variant_values(record, answer.measure, answer.values, runs)
     concluded = answer.state != "unfinished"
     key = None if measured is None else answer_figure(measured, answer.effects, concluded=concluded)
-    cost = cost_section(runs, costs, measured)
+    cost = cost_section(runs, costs, measured, main_setting(record, answer.effects))
     watched = watched_variants(store, record, runs)
     files = {each.file: each.drawing for variant in watched for each in variant.figures}
     files |= {"key-figure": key.drawing} if key is not None else {}

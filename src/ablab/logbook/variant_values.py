@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import median
 from typing import Any
@@ -11,12 +11,13 @@ import polars as pl
 
 from ablab.experiments.measures import VALUES, parse_measure
 from ablab.experiments.short_names import short_names
+from ablab.logbook.short_variants import cell_key, is_affected, short_variants
 from ablab.read.directions import column_direction
 from ablab.read.effects.results import gather
 from ablab.read.guessing import guessing_loss
 from ablab.read.measure_words import measure_words
 from ablab.read.measures import is_step
-from ablab.store.store import ExperimentRecord
+from ablab.store.store import ExperimentRecord, RunRecord
 from ablab.tasks.config import Direction
 
 _AS_PLANNED = ("finished", "stopped")
@@ -35,6 +36,7 @@ class VariantValues:
             for.
         lost: The number of runs without either, by the reason.
         learnt: How many runs are in the better of two groups; None without two groups.
+        few_steps: The number of steps, if far fewer than those of the other variants.
     """
 
     name: str
@@ -43,6 +45,7 @@ class VariantValues:
     missed: tuple[float, ...]
     lost: dict[str, int]
     learnt: tuple[float, ...] | None
+    few_steps: int | None = None
 
     @property
     def runs(self) -> int:
@@ -119,7 +122,7 @@ class MeasuredVariants:
         """
         if self.better is None:
             return None
-        rows = sorted(self.variants, key=self.rank)
+        rows = sorted((row for row in self.variants if row.few_steps is None), key=self.rank)
         if len(rows) < 2 or rows[0].median is None or self.rank(rows[0]) == self.rank(rows[1]):
             return None
         return rows[0]
@@ -133,15 +136,22 @@ class MeasuredVariants:
         return -share, -value if self.better == "higher" else value
 
 
-def variant_values(record: ExperimentRecord, measure: str, frame: pl.DataFrame) -> MeasuredVariants:
+def variant_values(
+    record: ExperimentRecord,
+    measure: str,
+    frame: pl.DataFrame,
+    runs: Sequence[RunRecord] = (),
+) -> MeasuredVariants:
     """The values of a measure by variant.
 
     Args:
         record: The experiment.
         measure: The measure.
         frame: Its value for each run, as :func:`ablab.read.measures.measure_table` gives it.
+        runs: The runs, of which variants that were trained for far fewer steps are noted.
     """
     parsed = parse_measure(measure)
+    short = short_variants(runs) if is_affected(parsed) else {}
     keys = list(record.definition["grid"])
     better: Direction | None = None
     if is_step(parsed):
@@ -154,7 +164,7 @@ def variant_values(record: ExperimentRecord, measure: str, frame: pl.DataFrame) 
     groups = [list(each) for _, each in groupby(rows, lambda row: [row[key] for key in keys])]
     cells = [{key: group[0][key] for key in keys} for group in groups]
     variants = [
-        _variant(name, cell, group, cut, better)
+        replace(_variant(name, cell, group, cut, better), few_steps=short.get(cell_key(cell)))
         for name, cell, group in zip(short_names(cells), cells, groups, strict=True)
     ]
     words = measure_words(parsed)

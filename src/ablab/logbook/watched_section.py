@@ -9,7 +9,7 @@ import polars as pl
 
 from ablab.config.wording import counted
 from ablab.experiments.short_names import short_names
-from ablab.logbook.figure import find_figure
+from ablab.logbook.figure import drawing
 from ablab.logbook.figures.patterns import MOST_HEADS
 from ablab.logbook.layers import POINTS, LayerGroup, layer_groups, spaced
 from ablab.logbook.statistic_sections import DAMAGED, shown_columns
@@ -108,10 +108,14 @@ def _statistic_figures(
         )  # fmt: skip
         if rows["step"].n_unique() > POINTS:
             told += " and over neighbouring steps"
-        found.append(_figure(group.name, told, find_figure("curves").svg(frame, group)))
+        found.append(
+            _figure(group.name, told, drawing("curves", frame.select("step", *columns), group))
+        )
         if len(columns) > 1 and with_heat:
             title = f"{group.name}, as a heat map"
-            found.append(_figure(title, told, find_figure("heat").svg(frame, group)))
+            found.append(
+                _figure(title, told, drawing("heat", frame.select("step", *columns), group))
+            )
     return found
 
 
@@ -135,10 +139,10 @@ def _captured_figures(store: Store, runs: Sequence[RunRecord], most: int) -> lis
                 tensors.setdefault(name, {})[step] = tensor.float().numpy()
     for name, found in tensors.items():
         is_pattern = name.endswith(".pattern") and next(iter(found.values())).ndim == 4
-        drawing = find_figure("patterns" if is_pattern else "histogram").svg(found, name)
+        drawn = drawing("patterns" if is_pattern else "histogram", found, name)
         about = capture_words(name, next(iter(found.values())).shape, is_pattern)
         whose = f"{about}; run {run.run}, seed {run.seed}"
-        figures.append(_figure(f"{name} of run {run.run}", whose, drawing))
+        figures.append(_figure(f"{name} of run {run.run}", whose, drawn))
     return figures
 
 

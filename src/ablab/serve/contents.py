@@ -9,11 +9,16 @@ import polars as pl
 
 from ablab.experiments.experiment import variant_label
 from ablab.experiments.tree import leaves
+from ablab.logbook.conclusions import experiment_answer
 from ablab.logbook.drawn_curves import DRAWN, column_titles, drawn_curves, variant_costs
+from ablab.logbook.factor_curves import factor_curves
+from ablab.logbook.main_setting import main_setting, needs_main_setting
 from ablab.logbook.marks import column_marks
 from ablab.logbook.plotdata import PlotData, plot_data
 from ablab.logbook.statistic_sections import incidents, shown_columns
+from ablab.read.by_factor import by_factor
 from ablab.read.directions import column_direction
+from ablab.read.effects import Effects
 from ablab.read.step_costs import step_costs
 from ablab.store.artifacts import list_artifacts
 from ablab.store.metrics import experiment_metrics, read_runs, unwatched_columns
@@ -69,11 +74,18 @@ def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str
     direction = partial(column_direction, record)
     drawn = drawn_curves(metrics, list(record.definition["grid"]), direction)
     runs = store.runs(record)
+    drawn |= factor_curves(by_factor(store, record, runs), runs, direction)
     cells = [run.variant for run in runs]
     marks = column_marks(store, record, runs, [name for name in DRAWN if name in drawn])
     costs = variant_costs(runs, step_costs(store, record, runs))
-    plot = plot_data(drawn, column_titles(drawn), record.levels, marks, cells, costs)
+    main = main_setting(record, _effects(store, record, runs))
+    plot = plot_data(drawn, column_titles(drawn), record.levels, marks, cells, costs, main)
     return _live_document(version, plot, progress(runs))
+
+
+def _effects(store: Store, record: ExperimentRecord, runs: list[RunRecord]) -> Effects | None:
+    """The effects on the answer's measure, if the colours of curves depend on them."""
+    return experiment_answer(store, record, runs).effects if needs_main_setting(runs) else None
 
 
 def run_data(store: Store, run: RunRecord, version: str) -> str:

@@ -9,12 +9,10 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from ablab.config import Problem
 from ablab.store.digests import damage, digests_of, record_digests, write_digested
@@ -24,6 +22,9 @@ from ablab.store.parts import REPAIR
 from ablab.store.paths import ARTIFACTS, run_artifact_path
 from ablab.store.set_aside import set_aside
 from ablab.store.store import Store
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Kind = Literal["capture", "flight"]
 _SPARE_BYTES = 256 * 2**20  # disk space left free for metrics and snapshots
@@ -64,7 +65,7 @@ def save_artifact(
     kind: Kind,
     run: str,
     step: int,
-    tensors: dict[str, Tensor],
+    tensors: "dict[str, Tensor]",
     about: dict[str, Any],
     table: pl.DataFrame | None = None,
 ) -> int:
@@ -79,6 +80,8 @@ def save_artifact(
     Raises:
         StoreError: There is not enough disk space.
     """
+    from safetensors.torch import save_file  # entries list artifacts without importing torch
+
     path = artifact_path(store, kind, run, step)
     if kind == "capture" and path.is_file():
         try:
@@ -116,7 +119,7 @@ def list_artifacts(store: Store, kind: Kind, run: str) -> list[Artifact]:
     ]
 
 
-def read_artifact(store: Store, kind: Kind, run: str, step: int) -> dict[str, Tensor]:
+def read_artifact(store: Store, kind: Kind, run: str, step: int) -> "dict[str, Tensor]":
     """The tensors of an artifact, by name.
 
     Raises:

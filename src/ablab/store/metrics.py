@@ -1,10 +1,12 @@
 """Metrics: the rows of all parts, read as one Polars frame."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ablab.config import Problem, match_names
@@ -116,26 +118,43 @@ def experiment_metrics(
     front = ["run", "experiment", *keys, "seed", "step"]
     choice = columns if callable(columns) else _named(front, columns)
     frame = read_runs(store, [member["run"] for member in members], choice)
-    table = pl.DataFrame(
-        {
-            "run": [member["run"] for member in members],
-            "experiment": [record.name] * len(members),
-            **{key: key_column([variant.get(key) for variant in variants]) for key in keys},
-            "seed": [member["seed"] for member in members],
-            "_last": [
-                member["steps"] if member["stopped"] is None else member["stopped"]
-                for member in members
-            ],
-            "_position": [member["position"] for member in members],
-        },
-        strict=False,
-    )
-    joined = table.join(frame, on="run", how="inner").filter(pl.col("step") <= pl.col("_last"))
-    joined = joined.sort("_position", "step").drop("_position", "_last")
+    made_of = (id(frame), record.name, tuple(tuple(member) for member in members))
+    joined = store.frames.get(made_of, lambda: _with_cells(record, members, keys, frame))
     found = joined.select(front + [name for name in frame.columns if name not in KEYS])
     if callable(columns):
         return found
     return _logged(found, front, columns, lambda: experiment_metrics(store, record))
+
+
+def _with_cells(
+    record: ExperimentRecord,
+    members: Sequence[Mapping[str, Any]],
+    keys: Sequence[str],
+    frame: pl.DataFrame,
+) -> pl.DataFrame:
+    """The rows of an experiment's runs, up to its own steps, with its name and their cells."""
+    variants = [json.loads(member["variant"]) for member in members]
+    table = pl.DataFrame(
+        {
+            "experiment": [record.name] * len(members),
+            **{key: key_column([variant.get(key) for variant in variants]) for key in keys},
+            "seed": [member["seed"] for member in members],
+        },
+        strict=False,
+    )
+    # The rows are sorted by run and step, so those of a run are put in place as one piece.
+    lengths = frame["run"].rle().struct.unnest()
+    starts = np.cumsum([0, *lengths["len"]])
+    places = {run: slice(*starts[n : n + 2]) for n, run in enumerate(lengths["value"])}
+    steps = frame["step"].to_numpy()
+    pieces, counts = [], []
+    for member in members:
+        place = places.get(member["run"], slice(0, 0))
+        last = member["steps"] if member["stopped"] is None else member["stopped"]
+        counts.append(int(np.searchsorted(steps[place], last, side="right")))
+        pieces.append(frame.slice(int(place.start), counts[-1]))
+    rows = pl.concat(pieces, rechunk=True) if pieces else frame.clear()
+    return rows.hstack(table[np.repeat(np.arange(len(members)), counts)])
 
 
 def experiment_runs(store: Store, record: ExperimentRecord) -> list[RunRecord]:
@@ -237,23 +256,35 @@ def _read_runs(store: Store, runs: Sequence[str], wanted: Choice) -> pl.DataFram
     found = scalar_columns(store, among)
     every |= dict.fromkeys(name for name in found.columns if name not in KEYS)
     chosen = wanted(ordered(every))
-    frames = [
-        read_part(store, part, [*KEYS, *(name for name in chosen if name in schema)]).filter(
-            pl.col("run").is_in(list(among))
-        )
-        for part, schema in zip(parts, schemas, strict=True)
-        if not chosen or any(name in schema for name in chosen)
-    ]
-    own = [name for name in found.columns if name in chosen]
-    if own:
-        frames.append(found.select(*KEYS, *own))
-    if not frames:
-        return pl.DataFrame(schema={"run": pl.String, "step": pl.Int64, "train_loss": pl.Float64})
-    return newest(pl.concat(frames, how="diagonal_relaxed")).select([*KEYS, *chosen])
+    own = found.select(*KEYS, *(name for name in found.columns if name in chosen))
+    files = tuple(part.file for part in parts)  # a part never changes
+
+    def read() -> pl.DataFrame:
+        frames = [
+            read_part(store, part, [*KEYS, *(name for name in chosen if name in schema)]).filter(
+                pl.col("run").is_in(list(among))
+            )
+            for part, schema in zip(parts, schemas, strict=True)
+            if not chosen or any(name in schema for name in chosen)
+        ]
+        if own.width > len(KEYS):
+            frames.append(own)
+        if not frames:
+            schema = {"run": pl.String, "step": pl.Int64, "train_loss": pl.Float64}
+            return pl.DataFrame(schema=schema)
+        by_run = sorted(frames, key=lambda each: each.item(0, "run") if each.height else "")
+        if _increases(whole := pl.concat(by_run, how="diagonal_relaxed")):
+            return whole.select([*KEYS, *chosen])
+        return newest(pl.concat(frames, how="diagonal_relaxed")).select([*KEYS, *chosen])
+
+    scalars = tuple(own.hash_rows()) if own.width > len(KEYS) else ()
+    return store.frames.get((files, frozenset(among), tuple(chosen), scalars), read)
 
 
 def newest(frame: pl.DataFrame) -> pl.DataFrame:
     """One row for each run and step, with the last non-null value of each column."""
+    if _increases(frame):
+        return frame
     frame = frame.sort(KEYS, maintain_order=True)
     follows = (frame["run"] == frame["run"].shift()) & (frame["step"] == frame["step"].shift())
     if not follows.any():
@@ -262,6 +293,13 @@ def newest(frame: pl.DataFrame) -> pl.DataFrame:
     several = frame.filter(again)
     merged = several.group_by(KEYS, maintain_order=True).agg(pl.exclude(KEYS).drop_nulls().last())
     return pl.concat([frame.filter(~again), merged.select(frame.columns)]).sort(KEYS)
+
+
+def _increases(frame: pl.DataFrame) -> bool:
+    """Whether rows are sorted by run and step, and none has those of another one."""
+    run, step = frame["run"], frame["step"]
+    same, later = run == run.shift(), step > step.shift()
+    return bool(((run > run.shift()) | (same & later)).slice(1).all())
 
 
 def key_column(values: list[object]) -> pl.Series:

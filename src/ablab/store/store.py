@@ -15,6 +15,7 @@ from ablab.experiments.registration import register
 from ablab.store.cover import cover_new_files
 from ablab.store.files import write_text_atomically
 from ablab.store.index import Index, StoreError
+from ablab.store.kept_frames import KeptFrames
 from ablab.store.leases import live_owners
 from ablab.store.paths import tokenizer_path
 from ablab.store.records import ExperimentRecord, RunRecord, experiment_record, run_record
@@ -45,6 +46,7 @@ class Store:
         self, path: str | Path, create: bool = False, write: bool = True, *, verify: bool = True
     ) -> None:
         self.path = Path(path)
+        self.frames = KeptFrames()
         try:
             self._find(create)
         except OSError as error:

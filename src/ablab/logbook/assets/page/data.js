@@ -1,13 +1,15 @@
 // The data of the page: curves by column, the axes and variants of the grid, and their styles.
 const element = (id) => document.getElementById(id);
 const holder = element("plot");
-let data = JSON.parse(element("data").textContent); // column -> {title, wide, levels, steps, curves}
+let data = JSON.parse(element("data").textContent); // column -> {title, wide, uneven, levels, steps, curves}
+withBothLosses();
 let grid = JSON.parse(element("grid").textContent); // {axes, colours, by, flops, variants}
 
 // Colours have a partner for a dark page. Dashes and the shapes at the ends of curves carry the
 // same information for readers who cannot distinguish the colours.
 const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3]];
 const SHAPES = 7;
+const HELD_OUT_DASH = 2; // where the training loss of the variant is drawn too
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const paint = (index) => grid.colours[dark.matches ? "dark" : "light"][index];
 const tone = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -32,8 +34,25 @@ function unpack(text) {
   return new Float32Array(words.buffer);
 }
 
+// A figure of the training loss and the held-out loss together, made of the curves of both.
+function withBothLosses() {
+  const { train_loss: training, eval_loss: heldOut } = data;
+  if (!training || !heldOut) return;
+  const both = [training, heldOut];
+  const losses = {
+    title: "training and held-out loss", of: ["train_loss", "eval_loss"], levels: training.levels,
+    wide: both.some((each) => each.wide), uneven: both.some((each) => each.uneven),
+    curves: [...training.curves, ...heldOut.curves],
+  };
+  data = Object.fromEntries(Object.entries(data).flatMap((each) => each[0] === "eval_loss" ? [each, ["both-losses", losses]] : [each]));
+}
+
 let unpacked = {}; // the curves of the columns that have been shown
 function unpackedCurves(column) {
+  if (data[column].of) {
+    const [training, heldOut] = data[column].of.map(unpackedCurves);
+    return [...training, ...heldOut.map((curve) => ({ ...curve, isHeldOut: true }))];
+  }
   const { steps, curves } = data[column];
   const line = (packed) => {
     const values = unpack(packed.values);
@@ -64,8 +83,10 @@ function curvesOf(column) {
     const factor = costOf(variant);
     const placed = (line, by) => ({ ...line, line: smoothed(line.values, state.smooth), xs: line.steps.map((step) => step * by) });
     const own = state.along === "seconds" && variant.costs.seeds || {};
+    const style = styleOf(variant);
+    if (curve.isHeldOut) style.dash = HELD_OUT_DASH;
     return {
-      ...placed(curve, factor), ...styleOf(variant), name: variant.name, factor,
+      ...placed(curve, factor), ...style, name: `${variant.name}${curve.isHeldOut ? ", held-out" : ""}`, factor,
       seeds: curve.seeds.map((seed) => placed(seed, own[seed.seed] ?? factor)),
     };
   });

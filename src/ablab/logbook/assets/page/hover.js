@@ -16,7 +16,7 @@ function overlay(u) {
   glass.width = clientWidth * devicePixelRatio;
   glass.height = clientHeight * devicePixelRatio;
   tip.hidden = true;
-  const curve = held && shown.find((each) => each.variant === held.curve.variant);
+  const curve = held && shown.find((each) => each.variant === held.curve.variant && each.isHeldOut === held.curve.isHeldOut);
   if (pinned && curve) {
     const line = curve.seeds.find((each) => each.seed === held.line.seed) || curve;
     hold({ curve, line, index: Math.min(held.index, line.xs.length - 1) });

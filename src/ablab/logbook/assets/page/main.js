@@ -12,6 +12,7 @@ function replaceData(newGrid, newData) {
   const columns = Object.keys(data).join();
   grid = newGrid;
   data = newData;
+  withBothLosses();
   unpacked = {};
   if (!availableX().includes(state.along)) state.along = "step";
   if (!data[state.column]) state.column = Object.keys(data)[0];

@@ -2,7 +2,7 @@
 const state = {
   column: Object.keys(data)[0],
   logY: data[Object.keys(data)[0]].wide,
-  logX: false,
+  logX: data[Object.keys(data)[0]].uneven,
   along: "step", // the x axis
   marks: true,
   by: "",
@@ -23,7 +23,7 @@ function readAddress() {
   };
   if (data[given.get("show")]) state.column = given.get("show");
   state.logY = given.has("logy") ? given.get("logy") === "1" : data[state.column].wide;
-  state.logX = given.get("logx") === "1";
+  state.logX = given.has("logx") ? given.get("logx") === "1" : data[state.column].uneven;
   state.marks = given.get("marks") !== "0";
   state.along = availableX().includes(given.get("along")) ? given.get("along") : "step";
   state.by = given.get("by") || "";
@@ -41,7 +41,7 @@ function writeAddress() {
   const kept = new URLSearchParams();
   if (state.column !== Object.keys(data)[0]) kept.set("show", state.column);
   if (state.logY !== data[state.column].wide) kept.set("logy", Number(state.logY));
-  if (state.logX) kept.set("logx", 1);
+  if (state.logX !== data[state.column].uneven) kept.set("logx", Number(state.logX));
   if (!state.marks) kept.set("marks", 0);
   if (state.along !== "step") kept.set("along", state.along);
   if (state.by) kept.set("by", state.by);

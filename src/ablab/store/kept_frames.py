@@ -1,0 +1,47 @@
+"""Keeps frames of metrics for a while, so that one entry does not read the same rows many times."""
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+
+import polars as pl
+
+MOST_BYTES = 256 * 2**20
+"""Frames are kept as long as they take no more memory than this together."""
+
+
+class KeptFrames:
+    """Frames by what they were made from; none are kept outside of :meth:`keeping`."""
+
+    def __init__(self) -> None:
+        self._frames: dict[Hashable, pl.DataFrame] = {}
+        self._depth = 0
+        self._bytes = 0
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """A context in which frames are kept; they are dropped at its end."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                self._frames.clear()
+                self._bytes = 0
+
+    def get(self, key: Hashable, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        """The kept frame, or a new one.
+
+        Args:
+            key: Everything that the frame depends on.
+            make: Makes the frame.
+        """
+        found = self._frames.get(key)
+        if found is not None:
+            return found
+        found = make()
+        size = int(found.estimated_size())
+        if self._depth and self._bytes + size <= MOST_BYTES:
+            self._frames[key] = found
+            self._bytes += size
+        return found

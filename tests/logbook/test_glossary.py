@@ -1,0 +1,31 @@
+import pytest
+
+from ablab.logbook.glossary import GLOSSARY, explained, source_words
+
+
+def test_only_words_that_a_page_uses_are_explained():
+    page = "<p>Two <b>spikes</b>, and a <i title='plateau'>rise</i>.</p><script>floor</script>"
+    assert list(explained(page)) == ["spike"]
+    assert explained(page)["spike"] == GLOSSARY["spike"]
+    assert explained("A highway and a spiked drink.") == {}
+
+
+def test_the_glossary_is_in_alphabetical_order():
+    assert list(GLOSSARY) == sorted(GLOSSARY)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("(001, Q1)", "(logbook 001, question 1)"),
+        ("2.4542 (004, 3)", "2.4542 (logbook 004, section 3)"),
+        ("001, Q2, conclusions", "logbook 001, question 2, conclusions"),
+        ("the modular-addition analysis that 001 reads",
+         "the modular-addition analysis that logbook 001 reads"),
+        ("002, 18 December", "logbook 002, 18 December"),
+        ("about 0.001 of 1001 steps", "about 0.001 of 1001 steps"),
+        ("by 1,500 of 25,000 steps", "by 1,500 of 25,000 steps"),
+    ],
+)  # fmt: skip
+def test_sources_are_written_out(source, words):
+    assert source_words(source) == words
