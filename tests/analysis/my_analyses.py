@@ -7,6 +7,7 @@ import polars as pl
 import torch
 
 from ablab.analysis.analysis import analysis
+from ablab.analysis.figures import Bars, HeatMap
 from ablab.analysis.finding import Finding
 from ablab.analysis.subject import DoesNotApplyError
 from ablab.config import Config
@@ -59,7 +60,15 @@ def told(subject):
 
 
 @analysis(
-    "telling", question="Is it asked?", inputs=["model"], cost="nothing", settings=TellingSettings
+    "telling",
+    question="Is it asked?",
+    inputs=["model"],
+    cost="nothing",
+    settings=TellingSettings,
+    figures=[
+        Bars("numbers", "Numbers", "each", ("name",), "number", "name", "count"),
+        HeatMap("square", "A square", "square", "column", "row", "value"),
+    ],
 )
 def telling(subject, settings):
     told(subject)

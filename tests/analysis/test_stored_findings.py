@@ -1,9 +1,11 @@
 """Findings are kept in the store: computed once, read as columns, checked, repaired."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -12,13 +14,16 @@ import pytest
 import ablab
 from ablab.analysis.chosen import choose, stored_runs
 from ablab.analysis.compute import Computation
+from ablab.analysis.figures import Bars, Curves, HeatMap, figure_as_data, figure_from_data
 from ablab.analysis.request import make_request, parse_request
 from ablab.config import InputError
+from ablab.logbook.findings_section import findings_sections
 from ablab.store.check import check_store
 from ablab.store.findings import StoredFinding, read_finding, save_findings, stored_keys
 from ablab.store.index import StoreError
 from ablab.store.paths import finding_path
 from ablab.store.repair import repair_store
+from ablab.store.store import Store
 from tests.analysis import my_analyses
 from tests.analysis.test_analyze import ASKED
 from tests.cli.command import run_command
@@ -28,9 +33,15 @@ OWN = "tests.analysis.my_analyses:"
 NORMS = "analysis/parameter_norms/embedding.weight/rms"
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return train(ASKED, tmp_path_factory.mktemp("trained") / "lab", compile="off")
+
+
 @pytest.fixture
-def made(tmp_path):
-    return train(ASKED, tmp_path / "lab", compile="off")
+def made(trained, tmp_path):
+    shutil.copytree(trained.store.path, tmp_path / "lab")
+    return replace(trained, store=Store(tmp_path / "lab"))
 
 
 @pytest.fixture
@@ -198,3 +209,35 @@ def test_names_of_requests():
         parse_request("parameter_norms:parameters=a,b")
     with pytest.raises(InputError, match="no analysis called"):
         parse_request("parameter_norm")
+
+
+def test_pages_show_findings_without_their_code(made, monkeypatch):
+    ablab.analyze("looked-into", OWN + "telling", store=made.store)
+    ablab.analyze("looked-into", OWN + "elsewhere", store=made.store)
+    monkeypatch.delitem(sys.modules, "tests.analysis.my_analyses")
+    sections = findings_sections(made.store, made.record, made.runs)
+    assert "tests.analysis.my_analyses" not in sys.modules
+    (own,) = sections.sections
+    assert own.question == "Is it asked?"
+    assert [(row.variant, row.name, str(row.trained)) for row in own.rows] == [
+        ("lr 0.001", "value", "1 [1, 1]"),
+        ("lr 0.01", "value", "1 [1, 1]"),
+    ]
+    assert [each.file for each in own.figures] == [
+        f"analysis-{OWN}telling-numbers".replace(":", "-"),
+        f"analysis-{OWN}telling-square".replace(":", "-"),
+    ]
+    assert json.loads(own.figures[1].cells)[0]["values"] == [[1, 2], [3, 4]]
+    assert sections.not_applicable == [(OWN + "elsewhere", "the task is addition")]
+
+
+def test_figures_are_kept_as_data():
+    figures = [
+        Curves("gini", "Sparsity", {"gini": "embedding"}, "Gini coefficient", True),
+        Bars("heads", "Heads", "heads", ("block", "head"), "change", "head", "nats", sort=True),
+        HeatMap("map", "Pattern", "map", "b", "a", "weight", "diverging", ("order", "key")),
+    ]
+    for each in figures:
+        assert figure_from_data(json.loads(json.dumps(figure_as_data(each)))) == each
+    assert figure_from_data({"kind": "hologram"}) is None
+    assert figure_from_data({"kind": "bars", "name": "x"}) is None

@@ -7,8 +7,8 @@ from torch import nn
 
 from ablab.analysis.chosen import Chosen, choose, stored_runs
 from ablab.analysis.compute import Computation, Tell
-from ablab.analysis.examine import DOES_NOT_APPLY, Failure, examine, examine_unit, subject_of
-from ablab.analysis.finding import Finding, Findings, ModelFinding, joined
+from ablab.analysis.examine import Failure, examine, examine_unit, subject_of
+from ablab.analysis.finding import DOES_NOT_APPLY, Finding, Findings, ModelFinding, joined
 from ablab.analysis.request import Request, make_request, parse_request
 from ablab.analysis.subject import DoesNotApplyError, Probing
 from ablab.analysis.units import make_units

@@ -18,6 +18,7 @@ from ablab.analysis.examine import Failure
 from ablab.analysis.request import Request
 from ablab.analysis.units import Unit, make_units
 from ablab.analysis.work import Progress, missing, work_off
+from ablab.store.findings import record_analyses
 from ablab.store.store import Store
 
 _WORTH_SECONDS = 20.0  # of work left, below which starting worker processes does not pay
@@ -79,6 +80,7 @@ class Computation:
         if not self._left:
             return True
         most = self._workers or os.cpu_count() or 1
+        record_analyses(self._store, {each.name: each.about for each in self._requests})
         self._units = self._make_units(most * _UNITS_PER_PROCESS)
         self._most = min(most, len(self._units))
         self._began = time.monotonic()

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ablab.analysis.finding import Finding
+from ablab.analysis.finding import DOES_NOT_APPLY, Finding
 from ablab.analysis.request import Request
 from ablab.analysis.subject import DoesNotApplyError, Probing, Subject, Together, evaluating
 from ablab.analysis.units import Unit
 from ablab.config import InputError
 from ablab.store.findings import StoredFinding
 from ablab.tasks.base import Task
-
-DOES_NOT_APPLY = "does_not_apply"  # a fact about a finding that has no numbers
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,6 @@ def _found(
                 found.scalars,
                 found.tables,
                 found.arrays,
-                request.about,
             )
-    about = {**request.about, DOES_NOT_APPLY: not_applicable[request.name]}
+    about = {DOES_NOT_APPLY: not_applicable[request.name]}
     return StoredFinding(run, step, request.name, request.key, {}, about=about)

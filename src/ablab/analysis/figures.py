@@ -4,8 +4,8 @@ Heads, neurons and frequencies have no identity across seeds, so tables and arra
 run; only scalars are drawn over seeds.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
 
 ColourScale = Literal["sequential", "diverging"]
 
@@ -94,3 +94,29 @@ class HeatMap:
 
 
 AnalysisFigure = Curves | Bars | HeatMap
+
+_KINDS = {"curves": Curves, "bars": Bars, "heat_map": HeatMap}
+
+
+def figure_as_data(figure: AnalysisFigure) -> dict[str, Any]:
+    """A figure as plain data; see :func:`figure_from_data`."""
+    kind = next(name for name, each in _KINDS.items() if isinstance(figure, each))
+    return {"kind": kind, **asdict(figure)}
+
+
+def figure_from_data(data: dict[str, Any]) -> AnalysisFigure | None:
+    """The figure that :func:`figure_as_data` gave; None if another release knows more kinds."""
+    kind = _KINDS.get(str(data.get("kind")))
+    if kind is None:
+        return None
+    known = {each.name for each in fields(kind)}
+    values = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in data.items()
+        if name in known
+    }
+    try:
+        figure: AnalysisFigure = kind(**values)
+    except TypeError:  # it lacks a value
+        return None
+    return figure

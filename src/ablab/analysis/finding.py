@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ablab.config import Config
 from ablab.store.metrics import key_column
 
+DOES_NOT_APPLY = "does_not_apply"  # a fact about a stored finding that has no numbers
 FRONT = ("run", "step")  # added in front of every table
 
 

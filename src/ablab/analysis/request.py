@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from ablab.analysis.analysis import Analysis, all_analyses, find_analysis
+from ablab.analysis.figures import figure_as_data
 from ablab.analysis.subject import WHOLE, Probing
 from ablab.config import Config, InputError, Problem
 from ablab.config.source_digest import source_digest
@@ -60,6 +61,8 @@ class Request:
             "analysis": self.analysis.name,
             "question": self.analysis.question,
             "settings": self.settings.model_dump(mode="json"),
+            "headline": list(self.analysis.headline),
+            "figures": [figure_as_data(each) for each in self.analysis.figures],
         }
 
     @cached_property

@@ -6,12 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
-from ablab.analysis.analysis import find_analysis
-from ablab.analysis.examine import DOES_NOT_APPLY
-from ablab.analysis.figures import AnalysisFigure
-from ablab.analysis.finding import Finding, Findings, ModelFinding, joined
-from ablab.config import Config, InputError
-from ablab.store.findings import StoredFinding, list_findings, read_finding
+from ablab.analysis.figures import AnalysisFigure, figure_from_data
+from ablab.analysis.finding import DOES_NOT_APPLY, Finding, Findings, ModelFinding, joined
+from ablab.config import Config
+from ablab.store.findings import StoredFinding, list_findings, read_finding, recorded_analyses
 from ablab.store.store import RunRecord, Store
 
 
@@ -30,7 +28,7 @@ class ShownFindings:
         name: The analysis, with settings that are not the defaults.
         found: The scalars of all steps, and the tables and arrays of each run's last one.
         headline: Names or patterns of the scalars that are shown first.
-        figures: What its figures show; none of a user's analysis, whose code is not imported.
+        figures: What its figures show.
         reason: Why it does not apply; None if it does.
     """
 
@@ -42,7 +40,7 @@ class ShownFindings:
 
 
 def shown_findings(store: Store, runs: Sequence[RunRecord]) -> list[ShownFindings]:
-    """The findings of an experiment's runs, by analysis; imports no user's code.
+    """The findings of an experiment's runs, by analysis; imports no analysis.
 
     Args:
         store: The store.
@@ -56,22 +54,21 @@ def shown_findings(store: Store, runs: Sequence[RunRecord]) -> list[ShownFinding
     for each in list_findings(store, records):
         if each.step <= records[each.run].step:
             by_name.setdefault(each.name, []).append(each)
-    return [_shown(store, name, found, records) for name, found in by_name.items()]
+    recorded = recorded_analyses(store) if by_name else {}
+    return [
+        _shown(store, name, recorded.get(name, {}), found, records)
+        for name, found in by_name.items()
+    ]
 
 
 def _shown(
-    store: Store, name: str, found: Sequence[StoredFinding], records: Mapping[str, RunRecord]
+    store: Store,
+    name: str,
+    about: Mapping[str, Any],
+    found: Sequence[StoredFinding],
+    records: Mapping[str, RunRecord],
 ) -> ShownFindings:
-    about = found[0].about
-    analysis = str(about.get("analysis", name))
-    headline: tuple[str, ...] = ()
-    figures: tuple[AnalysisFigure, ...] = ()
-    if ":" not in analysis:
-        try:
-            known = find_analysis(analysis)
-            headline, figures = known.headline, known.figures
-        except InputError:  # of another release
-            pass
+    figures = [figure_from_data(each) for each in about.get("figures", ())]
     last = {each.run: each.step for each in found}  # steps are in increasing order
     order = {run: place for place, run in enumerate(records)}
     models = []
@@ -87,11 +84,10 @@ def _shown(
         models.append(ModelFinding(own, each.run, each.step, keys))
     reasons = [str(each.about[DOES_NOT_APPLY]) for each in found if DOES_NOT_APPLY in each.about]
     settings = StoredSettings(values=dict(about.get("settings", {})))
-    question = str(about.get("question", ""))
     return ShownFindings(
         name,
-        joined(analysis, question, settings, models),
-        headline,
-        figures,
+        joined(str(about.get("analysis", name)), str(about.get("question", "")), settings, models),
+        tuple(map(str, about.get("headline", ()))),
+        tuple(each for each in figures if each is not None),
         reasons[0] if len(reasons) == len(found) else None,
     )

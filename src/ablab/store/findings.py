@@ -57,6 +57,26 @@ class StoredFinding:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
+def record_analyses(store: Store, analyses: Mapping[str, Mapping[str, Any]]) -> None:
+    """Records what pages need of analyses, as plain data by the name of the findings.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    texts = {name: json.dumps(about) for name, about in analyses.items()}
+    known = {row["name"]: row["about"] for row in store.index.rows("SELECT * FROM analyses")}
+    new = [(name, text) for name, text in texts.items() if known.get(name) != text]
+    if new:
+        with store.index.transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO analyses VALUES (?, ?)", new)
+
+
+def recorded_analyses(store: Store) -> dict[str, dict[str, Any]]:
+    """What was recorded of analyses, by the name of the findings."""
+    rows = store.index.rows("SELECT * FROM analyses")
+    return {row["name"]: json.loads(row["about"]) for row in rows}
+
+
 def save_findings(store: Store, findings: Sequence[StoredFinding]) -> None:
     """Saves findings. One of the same run, step and name is replaced.
 

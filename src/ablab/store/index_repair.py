@@ -28,6 +28,7 @@ _MADE_AGAIN = {
     "kept": "ablab replay captures it again",
     "readings": "it is read again",
     "findings": "ablab analyze computes it again",
+    "analyses": "ablab analyze records it again",
     "registrations": "ablab run records it again",
     "samples": "ablab run generates it again",
     "aliases": "ablab run registers it again",

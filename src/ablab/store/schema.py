@@ -83,6 +83,8 @@ ADDED = {
     run TEXT NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,
     bytes INTEGER NOT NULL, about TEXT NOT NULL, PRIMARY KEY (run, step, name)
 ) WITHOUT ROWID""",
+    # What pages need of the analyses with findings, so that they need not import them.
+    "analyses": "(name TEXT PRIMARY KEY, about TEXT NOT NULL) WITHOUT ROWID",
     "aliases": """(id TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (id)) WITHOUT ROWID""",
     "initial": """(
     run TEXT PRIMARY KEY, torch TEXT NOT NULL, digest TEXT NOT NULL
@@ -117,6 +119,7 @@ _JSON = {
     ("registrations", "registration"): "object",
     ("samples", "about"): "object",
     ("findings", "about"): "object",
+    ("analyses", "about"): "object",
 }
 # Names of files are made from these.
 _HEXADECIMAL = "[0-9a-f]" * 12
