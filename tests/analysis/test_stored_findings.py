@@ -156,7 +156,7 @@ def test_a_file_that_no_finding_lists_is_a_leftover(made):
 
 def test_processes_share_the_work_and_a_killed_one_is_replaced(made):
     lab = str(made.store.path)
-    slow = OWN + "slow:seconds=0.4"
+    slow = OWN + "slow:seconds=0.25"
     command = [sys.executable, "-m", "ablab", "analyze", "looked-into", slow, "--store", lab]
     first = subprocess.Popen([*command, "--workers", "1", "--quiet"], stdout=subprocess.DEVNULL)
     known = {}
