@@ -21,6 +21,7 @@ from ablab.read.step_costs import StepCosts
 from ablab.store.store import RunRecord
 
 _WIDE_RANGE = 8.0  # ratio of costs above which their axis is logarithmic
+_LETTERS = 30  # so many fit below a panel
 _LABEL = 26  # maximum length of a line of the y axis's label
 _PANEL = 2.8  # the width of a panel, in inches
 _NAME = 36  # maximum length of a variant's name
@@ -118,7 +119,12 @@ def cost_section(
     words = "" if found is None else found.words
     known = [place for place in range(len(HEADER)) if any(row[place] for row in rows)]
     header, rows = [HEADER[place] for place in known], [[row[p] for p in known] for row in rows]
-    return CostSection(header, rows, _notes(variants), drawing, words)
+    notes = _notes(variants)
+    few = [] if found is None else [row for row in found.variants if row.few_steps]
+    if few:
+        told = ", ".join(f"{row.name} ({row.few_steps:,} steps)" for row in few)
+        notes.append(f"Trained for far fewer steps than the others: {told}.")
+    return CostSection(header, rows, notes, drawing, words)
 
 
 def variant_costs(
@@ -256,7 +262,9 @@ def _panel(
         axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=6))
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        places = MaxNLocator(4).tick_values(min(known or [0]), max(known or [1]))
+        letters = sum(len(EngFormatter(sep=" ")(place)) for place in places)
+        axes.xaxis.set_major_locator(MaxNLocator(4 if letters <= _LETTERS else 2))
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     if found.is_wide:
         logarithmic(axes)

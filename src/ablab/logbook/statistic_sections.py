@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+import polars as pl
+
+from ablab.logbook.kept_drawings import keep_drawing
 from ablab.logbook.layers import LayerGroup, layer_groups
-from ablab.read.incidents import moved_first
+from ablab.read.incidents import Moved, moved_first
 from ablab.store.artifacts import list_artifacts, read_incident
 from ablab.store.index import StoreError
 from ablab.store.store import RunRecord, Store
@@ -43,6 +46,12 @@ def shown_columns(names: list[str]) -> list[str]:
     return [column for group in shown_groups(names) for column in group.columns.values()][:_COLUMNS]
 
 
+@keep_drawing  # a record has hundreds of statistics, and never changes
+def _moved(record: pl.DataFrame, step: int) -> list[Moved]:
+    """The statistics that moved first before an incident, at most five."""
+    return moved_first(record, step)[:5]
+
+
 def incidents(store: Store, runs: list[RunRecord]) -> list[dict[str, Any]]:
     """What the flight recorder kept, with the statistics that moved first."""
     recorded = [(run, each) for run in runs for each in list_artifacts(store, "flight", run.run)]
@@ -50,7 +59,7 @@ def incidents(store: Store, runs: list[RunRecord]) -> list[dict[str, Any]]:
     for run, incident in recorded[:_INCIDENTS]:
         about, damaged = dict(incident.about), False
         try:
-            moved = moved_first(read_incident(store, run.run, incident.step), incident.step)
+            moved = _moved(read_incident(store, run.run, incident.step), incident.step)
         except StoreError:  # a damaged file must not prevent the entry, which says so
             moved, damaged = [], True
             about["reason"] = f"{about.get('reason', 'incident')}; its record is {DAMAGED}"
@@ -61,7 +70,7 @@ def incidents(store: Store, runs: list[RunRecord]) -> list[dict[str, Any]]:
                 "step": incident.step,
                 **about,
                 "damaged": damaged,
-                "moved": [vars(each) for each in moved[:5]],
+                "moved": [vars(each) for each in moved],
             }
         )
     return found

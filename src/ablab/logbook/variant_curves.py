@@ -12,7 +12,7 @@ from ablab.logbook.colours import CROWDED, DASHES, PALETTE, Style, Styles, style
 from ablab.logbook.kept_drawings import keep_drawing
 from ablab.logbook.labels import fitted
 from ablab.logbook.mark_drawing import draw_marks
-from ablab.logbook.scales import is_uneven, is_wide
+from ablab.logbook.scales import after_start, is_uneven, is_wide
 from ablab.logbook.svg import PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.read.bands import Band
 from ablab.read.measure_words import column_words
@@ -48,6 +48,8 @@ def curves(
         main: The setting that colours show if they can show only one.
     """
     look = _look(bands, cells, main)
+    uneven = is_uneven(bands)
+    bands = after_start(bands) if uneven else bands
     ordered = sorted(bands, key=lambda band: look[1].index(band.label))
     with figure_style():
         figure = Figure(figsize=(7.5, 4.4), layout="constrained")
@@ -57,7 +59,7 @@ def curves(
             _draw_band(axes, band, look[0].styles[_place(look, band)], len(bands))
         if is_wide(bands):
             logarithmic(axes)
-        if is_uneven(bands):
+        if uneven:
             logarithmic(axes, "x")
         axes.margins(x=0.01)
         _draw_levels(axes, bands, levels if column.endswith("loss") else {})
@@ -104,6 +106,9 @@ def both_losses(
 def _both_losses(
     training: Sequence[Band], held_out: Sequence[Band], levels: dict[str, float], look: "_Look"
 ) -> str:
+    uneven = is_uneven([*training, *held_out])
+    if uneven:
+        training, held_out = after_start(training), after_start(held_out)
     ordered = sorted(training, key=lambda band: look[1].index(band.label))
     colours = {band.label: PALETTE[place] for place, band in enumerate(ordered)}
     with figure_style():
@@ -123,7 +128,7 @@ def _both_losses(
         every = [*training, *held_out]
         if is_wide(every):
             logarithmic(axes)
-        if is_uneven(every):
+        if uneven:
             logarithmic(axes, "x")
         axes.margins(x=0.01)
         _draw_levels(axes, every, levels)

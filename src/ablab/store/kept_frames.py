@@ -4,9 +4,11 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
 import polars as pl
+import psutil
 
-MOST_BYTES = 256 * 2**20
-"""Frames are kept as long as they take no more memory than this together."""
+MOST_BYTES = 2 * 2**30
+"""Frames are kept as long as they take no more memory than this together, and not more than a
+quarter of what is free."""
 
 
 class KeptFrames:
@@ -15,11 +17,13 @@ class KeptFrames:
     def __init__(self) -> None:
         self._frames: dict[Hashable, pl.DataFrame] = {}
         self._depth = 0
-        self._bytes = 0
+        self._bytes = self._most = 0
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
         """A context in which frames are kept; they are dropped at its end."""
+        if not self._depth:
+            self._most = min(MOST_BYTES, psutil.virtual_memory().available // 4)
         self._depth += 1
         try:
             yield
@@ -41,7 +45,7 @@ class KeptFrames:
             return found
         found = make()
         size = int(found.estimated_size())
-        if self._depth and self._bytes + size <= MOST_BYTES:
+        if self._depth and self._bytes + size <= self._most:
             self._frames[key] = found
             self._bytes += size
         return found
