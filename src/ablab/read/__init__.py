@@ -2,6 +2,7 @@
 
 Modules:
 
+- ``aligned``: the runs of several samples as arrays of the same cells and seeds.
 - ``bands``: the curve of each seed, and the median and range of each variant.
 - ``by_factor``: what is learnt first, by the factors of a task's samples.
 - ``calibration``: how often expectations held, compared with the stated confidence.
@@ -20,7 +21,6 @@ Modules:
 - ``not_reached``: outcomes of relations between steps that some runs did not reach.
 - ``pairs``: training and held-out curves of stored runs, read together.
 - ``predicted``: outcomes of expectations on a value that was not trained.
-- ``rank_tests``: tests of steps that some runs did not reach.
 - ``readings``: readings of stored runs, cached in the index.
 - ``samples``: predictions on held-out samples, and generated text.
 - ``side_by_side``: several experiments with the settings that differ between them.

@@ -10,12 +10,14 @@ from itertools import pairwise
 import numpy as np
 
 from ablab.experiments.expectations import Expectation
+from ablab.read.aligned import exact
 from ablab.read.hypothesis_tests import Floats, Sample, gaps
 from ablab.read.judgements import ALPHA, Found, Outcome, limits, of_range
 from ablab.read.measured import shown
-from ablab.read.rank_tests import Bounds, few_ranks, first, in_order, most_are, step_by_step
+from ablab.read.not_reached import few_ranks
 from ablab.read.statistics.counts import probability_test
 from ablab.read.statistics.groups import guessing_cut, notice_cut
+from ablab.read.statistics.ranks import Bounds, first, in_order, most_are, step_by_step
 from ablab.tasks.config import Direction
 
 _LOGARITHMIC = 3.0  # values that span a larger factor are looked at on a logarithmic scale
@@ -92,11 +94,11 @@ def compare(
     counts = [(len(groups.of(each)), each.known.height) for each in (sample, other)]
     p_counts = probability_test(*counts[0], *counts[1])
     evidence = f"{groups.counts(sample, other)}: p = {p_counts:.2g}{groups.levels(sample, other)}"
-    one, two = _bounds(sample), _bounds(other)
+    one, two = exact([sample, other])
 
     def p_lower(low: Bounds, high: Bounds, by: float) -> float:
         """The p-value that the first sample is lower by more than so much."""
-        return first(Bounds(low.least + by, low.most + by, low.seeds), high, blocks)
+        return first(low.later(by), high, blocks)
 
     lost = gaps(sample, other)
     few = few_ranks(one, two, blocks)
@@ -125,7 +127,7 @@ def order(sample: Sample, expectation: Expectation, groups: Groups, blocks: bool
     if any(cell.known.is_empty() for cell in cells):
         return None
     sign = -1 if expectation.falls_with else 1
-    made = [_bounds(cell) for cell in cells]
+    made = exact(cells)
     p, against = in_order(made, sign, blocks), in_order(made, -sign, blocks)
     names = ", ".join(str(label) for label in labels)
     evidence = (
@@ -145,7 +147,7 @@ def order(sample: Sample, expectation: Expectation, groups: Groups, blocks: bool
 def within(sample: Sample, expectation: Expectation, groups: Groups) -> Found:
     """Whether the median over seeds is in a range (sign test)."""
     low, high = limits(expectation)
-    values = _bounds(sample).least
+    values = sample.by_seed()["value"].to_numpy()
     strict = expectation.within is None
     inside = (low < values) & (values < high) if strict else (low <= values) & (values <= high)
     above, below = values >= high, values <= low
@@ -156,12 +158,6 @@ def within(sample: Sample, expectation: Expectation, groups: Groups) -> Found:
         f"p = {min(p, against):.2g}{gaps(sample)}{of_range(outcome, expectation.range)}"
     )
     return Found(outcome, evidence, p=min(p, against))
-
-
-def _bounds(sample: Sample) -> Bounds:
-    found = sample.by_seed()
-    values = found["value"].to_numpy()
-    return Bounds(values, values, found["seed"].to_numpy())
 
 
 def _decided(p: float, against: float) -> Outcome:

@@ -7,6 +7,7 @@ Modules:
 - ``groups``: notices whether runs fall into two groups, such as learnt and not learnt.
 - ``levels``: the difference of two means with its interval; pairing by seed.
 - ``permutation``: exact permutation tests and the least p that few seeds can give.
+- ``ranks``: rank tests within cells, of values of which some are only bounded.
 - ``robust``: interquartile means and the probability of improvement, from ten seeds.
 - ``survival``: steps that some runs did not reach, up to a common horizon.
 """
