@@ -64,6 +64,12 @@ class Arrivals:
     never: Flags
     open: Flags
 
+    def at(self, place: int | list[int]) -> "Arrivals":
+        """Some of the runs, by their places on the first axis."""
+        return Arrivals(
+            self.values[place], self.not_before[place], self.never[place], self.open[place]
+        )
+
     @property
     def complete(self) -> bool:
         """Whether no run is known not to have got there."""
