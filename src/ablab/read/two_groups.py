@@ -11,6 +11,7 @@ import numpy as np
 
 from ablab.experiments.expectations import Expectation
 from ablab.read.aligned import exact
+from ablab.read.effects.results import Results
 from ablab.read.hypothesis_tests import Floats, Sample, gaps
 from ablab.read.judgements import ALPHA, Found, Outcome, limits, of_range
 from ablab.read.measured import shown
@@ -30,10 +31,12 @@ class Groups:
     Attributes:
         cut: A value between them.
         better: Which group is better; None if that was not declared.
+        steps: Whether the values are steps.
     """
 
     cut: float
     better: Direction | None
+    steps: bool = False
 
     def of(self, sample: Sample) -> Floats:
         """The values of a sample in the better group; the lower one if neither is."""
@@ -44,6 +47,8 @@ class Groups:
     def counts(self, *samples: Sample) -> str:
         """How many runs of each sample are in the better group, and where the groups part."""
         word = "learnt" if self.better else f"below {shown(self.cut)}:"
+        if self.steps:
+            word = f"within {shown(self.cut)} steps:"
         parts = [f"{len(self.of(each))} of {each.known.height}" for each in samples]
         return f"{word} {' vs '.join(parts)} (two groups of runs, apart at {shown(self.cut)})"
 
@@ -53,6 +58,26 @@ class Groups:
         medians = [shown(float(np.median(each))) if len(each) else "none" for each in found]
         those = "those that learnt" if self.better else "the lower group"
         return f"; {those}: median {' vs '.join(medians)}"
+
+
+def known(
+    results: Results, better: Direction | None, *samples: Sample, steps: bool = False
+) -> Groups | None:
+    """The two groups that effects notice over the whole grid, if some samples have runs of both.
+
+    Args:
+        results: The results of all runs.
+        better: Which values are better; None if that was not declared.
+        samples: The samples that are compared.
+        steps: Whether the values are steps.
+    """
+    if results.cut is None or results.horizon is not None:
+        return None
+    cut = float(np.exp(results.cut)) if results.scale == "ratio" else results.cut
+    values = np.concatenate([each.known["value"].to_numpy() for each in samples])
+    if not (values > cut).any() or not (values < cut).any():
+        return None
+    return Groups(cut, better, steps)
 
 
 def notice(

@@ -78,10 +78,11 @@ def _level(
 ) -> tuple[float | None, Interval | None]:
     """The level of a cell with its interval, which stays in the declared range."""
     ratio = results.scale == "ratio"
-    if results.limits is not None and (not ratio or np.isfinite(results.limits).all()):
+    limits = results.declared
+    if limits is not None and (not ratio or np.isfinite(limits).all()):
         if not len(seen):
             return None, None
-        found = average(seen, results.limits)
+        found = average(seen, limits)
         return found.value, found.interval
     made = estimate(scaled, largest(every, results.scale))
     if made.mean is None:

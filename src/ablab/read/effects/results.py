@@ -71,8 +71,19 @@ class Results:
     @property
     def two_ended(self) -> Range | None:
         """The range of the scaled values if it has two ends, so that differences stay in it."""
-        known = self.limits is not None and np.isfinite(self.limits).all()
-        return self.limits if known and self.scale == "difference" else None
+        known = self.declared
+        if known is None or self.scale == "ratio" or not np.isfinite(known).all():
+            return None
+        return known
+
+    @property
+    def declared(self) -> Range | None:
+        """The declared range, if the values are in it."""
+        if self.limits is None:
+            return None
+        known = self.values[np.isfinite(self.values)]
+        inside = ((self.limits[0] <= known) & (known <= self.limits[1])).all()
+        return self.limits if inside else None
 
     @cached_property
     def cut(self) -> float | None:

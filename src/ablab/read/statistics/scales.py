@@ -53,6 +53,10 @@ class Scale:
             near = np.clip(values, low + self.resolution, high - self.resolution)
             return np.asarray(logit(np.clip((near - low) / (high - low), 0.0, 1.0)))
 
+    def place(self, value: float) -> float:
+        """The place of a single number on the scale; infinite at or beyond the end of the range."""
+        return float(Scale(self.name, self.limits).of(np.array(value)))
+
     def back(self, values: Array) -> Array:
         """Values from their places on the scale."""
         if self.name == "linear":
@@ -73,10 +77,12 @@ def choose(values: Array, limits: Range | None, counted: bool = False) -> Scale:
 
     Args:
         values: The values, (seeds,).
-        limits: The declared range; None if it was not declared.
+        limits: The declared range; None if it was not declared. Ignored if a value is beyond it.
         counted: Whether the values are counts, of which a mean is wanted.
     """
     low, high = limits or (-np.inf, np.inf)
+    if values.size and not (low <= values.min() and values.max() <= high):
+        low, high = -np.inf, np.inf  # what was declared is not so
     if counted:
         return Scale("linear", (low, high))
     if np.isfinite(low) and np.isfinite(high):
