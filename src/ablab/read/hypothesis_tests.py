@@ -79,7 +79,8 @@ class Sample:
         if not geometric:
             return self.by_seed()["value"].to_numpy()
         logs = self.known.group_by("seed").agg(pl.col("value").log().mean()).sort("seed")
-        return np.exp(logs["value"].to_numpy())
+        found: Floats = np.exp(logs["value"].to_numpy())
+        return found
 
     def why(self) -> str:
         """The reasons why runs have no value, each with its count."""

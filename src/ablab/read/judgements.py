@@ -1,4 +1,4 @@
-"""Outcomes of orders and ranges of numbers; see ``levels_compared`` for comparisons of cells.
+"""Outcomes of orders and ranges of numbers; see ``comparisons`` for comparisons of cells.
 
 Steps that were not reached are in ``not_reached``.
 """

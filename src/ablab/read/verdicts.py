@@ -8,7 +8,7 @@ import polars as pl
 from ablab.config import InputError
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import VALUES, Measure, parse_measure
-from ablab.read import diverged, judgements, levels_compared, not_reached, predicted, two_groups
+from ablab.read import comparisons, diverged, judgements, not_reached, predicted, two_groups
 from ablab.read.directions import column_direction
 from ablab.read.effects.results import Results, gather
 from ablab.read.guessing import guessing_loss
@@ -223,7 +223,7 @@ def _compare(sample: Sample, other: Sample, expectation: Expectation, seen: _See
     if groups is not None:
         found = two_groups.compare(sample, other, expectation, groups, seen.pairing)
     else:
-        found = levels_compared.compare(sample, other, expectation, seen.quantity, seen.pairing)
+        found = comparisons.compare(sample, other, expectation, seen.quantity, seen.pairing)
     if found.outcome == "held" and expectation.same_as is not None:
         found = not_reached.of_those_that_did(found, sample, other, subject.measure)
     return diverged.compared(found, sample, other, expectation, subject.better)

@@ -189,10 +189,11 @@ def differences(
     several = sum(len(_pairs(results, results.check_key(key), against)) for key in keys) > 1
     for key in keys:
         values = results.by([key], others)
-        masks = Masks(*(
+        failed, reached = (
             None if mask is None else results.by([key], others, mask.astype(np.float64)) > 0
             for mask in (results.failed, results.reached)
-        ), results.arrivals_by([key], others))  # fmt: skip
+        )
+        masks = Masks(failed, reached, results.arrivals_by([key], others))
         for reference, value in _pairs(results, key, against):
             places = results.place(key, value), results.place(key, reference)
             found = compare_pair(results, *places, values, masks, log_margin, several)
@@ -326,7 +327,7 @@ def shown(found: Estimate, scale: Scale) -> dict[str, Any]:
 
 def too_wide(logarithms: Interval) -> bool:
     """Whether an interval of a logarithm reaches more than a factor of 1,000 to either side."""
-    return (logarithms[1] - logarithms[0]) / 2 > np.log(WIDEST)
+    return bool((logarithms[1] - logarithms[0]) / 2 > np.log(WIDEST))
 
 
 def _factors(value: float | Interval | None) -> float | Interval | None:

@@ -157,13 +157,13 @@ def compare_pair(
         both = np.log(arrivals.values) if results.scale == "ratio" else arrivals.values
         masks = Masks(masks.failed, None, None)
     elif arrivals is not None:
-        end = arrivals.horizon
-        ranks = rank_test(*(arrivals.at(side).bounds(end) for side in (0, 1)), results.paired)
+        value, other = (arrivals.at(side).bounds(arrivals.horizon) for side in (0, 1))
+        ranks = rank_test(value, other, results.paired)
     cut = results.cut if results.horizon is None or masks.reached is not None else None
     if results.horizon is None and not _mixed(both, cut):
         cut = None
     if results.horizon is None and cut is not None:
-        ranks = rank_test(*map(Bounds.exactly, both), results.paired)
+        ranks = rank_test(Bounds.exactly(both[0]), Bounds.exactly(both[1]), results.paired)
     gaps = ~np.isfinite(both).all(axis=0)
     counts, chosen = _counts(results, both, masks, places, cut)
     values = np.where(chosen, both, np.nan)

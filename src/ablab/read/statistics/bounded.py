@@ -136,7 +136,8 @@ class _Independent(BoundedDifference):
 
     @property
     def error(self) -> float:
-        return float(np.hypot(*(side.slope * side.error for side in (self.first, self.second))))
+        one, two = (side.slope * side.error for side in (self.first, self.second))
+        return float(np.hypot(one, two))
 
     def lower(self, t: float) -> float:
         return self.value - float(np.hypot(self.first.below(t), self.second.above(t)))
@@ -214,8 +215,10 @@ def bounded_difference(
         middles, apart = (logits[0] + logits[1]) / 2, logits[0] - logits[1]
         errors = [float(each.std(ddof=1)) / n**0.5 for each in (middles, apart)]
         r = float(np.corrcoef(middles, apart)[0, 1]) if min(errors) > 0 else 0.0
-        return _Paired(value, n - 1.0, n - 1.0, float(middles.mean()), float(apart.mean()),
-                       *errors, r)  # fmt: skip
+        return _Paired(
+            value, n - 1.0, n - 1.0, float(middles.mean()), float(apart.mean()), errors[0],
+            errors[1], r,
+        )  # fmt: skip
     if paired:  # what is at an end of the range has no logit to pair
         return _Independent(value, n - 1.0, n - 1.0, one, two)
     v, w = ((side.slope * side.error) ** 2 for side in sides)

@@ -19,6 +19,7 @@ rule, which can depend on the outcome; an error) is only bounded: it counts as w
 what is to be shown. A run that diverged will never get there.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +35,6 @@ from ablab.read.statistics.permutation import (
     least_p,
     least_paired_p,
     order_test,
-    permutation_test,
 )
 
 ALPHA = 0.05
@@ -122,7 +122,7 @@ def scores(samples: Sequence[Array]) -> list[Array]:
     Returns:
         The scores of each sample, each (cells, seeds), with NaN for missing ones.
     """
-    comparable = sum(np.isfinite(each).any(axis=-1).astype(int) for each in samples) > 1
+    comparable = np.sum([np.isfinite(each).any(axis=-1) for each in samples], axis=0) > 1
     values = np.concatenate(samples, axis=-1)
     known = np.isfinite(values) & comparable[:, None]
     ranks = stats.rankdata(np.where(known, values, np.nan), axis=-1, nan_policy="omit")
@@ -150,11 +150,25 @@ def first(sample: Bounds, other: Bounds, blocks: bool) -> float:
     cells = int(np.isfinite(runs[0]).any(axis=1).sum())
     few = (least_paired_p(len(x)) if blocks else least_p(len(x), len(y))) >= ALPHA
     if not few or cells < 2 or min(len(x), len(y)) < 2:
-        arrangements = 2 ** len(x) if blocks else math.comb(len(x) + len(y), len(x))
-        if arrangements > _DRAWN:  # as SciPy would, in a tenth of the time
-            return _within_cells(x[None], y[None], blocks)
-        return permutation_test(x, y, blocks)
-    return max(_t_test(x, y, blocks), _within_cells(*runs, blocks))
+        return _exchanged(x, y, blocks)
+    return max(_t_test(x, y, blocks), _within_cells(runs[0], runs[1], blocks))
+
+
+def _exchanged(x: Array, y: Array, blocks: bool) -> float:
+    """The two-sided p-value of the seeds' scores by permutation; exact up to 20,000 arrangements.
+
+    SciPy's ``permutation_test`` gives the same, in ten times the time.
+    """
+    if blocks:
+        drawn = _signs(len(x)) @ (x - y)
+        observed = (x - y).sum()
+    else:
+        drawn = np.concatenate([x, y])[_choices(len(x) + len(y), len(x), 0)].sum(axis=1)
+        observed = x.sum()
+    # Of random arrangements, the observed one is one more (Phipson and Smyth, 2010).
+    more = int(len(drawn) == _DRAWN)
+    tails = ((drawn <= observed + _TIE).sum(), (drawn >= observed - _TIE).sum())
+    return float(min(1.0, 2 * (more + min(tails)) / (more + len(drawn))))
 
 
 def _t_test(x: Array, y: Array, blocks: bool) -> float:
@@ -187,15 +201,31 @@ def _within_cells(first: Array, second: Array, blocks: bool) -> float:
         for place, (one, two) in enumerate(zip(first, second, strict=True)):
             cell = np.concatenate([one, two])
             cell = cell[np.isfinite(cell)]
-            drawn += cell[_choices(len(cell), int(np.isfinite(one).sum()), place)].sum(axis=1)
+            drawn += cell[_choices(len(cell), int(np.isfinite(one).sum()), place + 1)].sum(axis=1)
     return float((1 + (np.abs(drawn) >= observed - _TIE).sum()) / (1 + _DRAWN))
 
 
 @lru_cache(maxsize=64)
 def _choices(runs: int, chosen: int, place: int) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """Random choices of some of so many runs, (drawn, chosen); those of each cell are others."""
+    """All choices of some of so many runs, or 20,000 random ones, (choices, chosen).
+
+    Args:
+        runs: The number of runs.
+        chosen: How many are chosen.
+        place: The place of the cell, since each has random choices of its own.
+    """
+    if math.comb(runs, chosen) < _DRAWN and place == 0:
+        return np.array(list(itertools.combinations(range(runs), chosen)), dtype=np.int16)
     every = np.broadcast_to(np.arange(runs, dtype=np.int16), (_DRAWN, runs))
     return np.random.default_rng([0, place]).permuted(every, axis=1)[:, :chosen]
+
+
+@lru_cache(maxsize=64)
+def _signs(pairs: int) -> Array:
+    """All signs of so many pairs, or 20,000 random ones, (arrangements, pairs)."""
+    if 2**pairs < _DRAWN:
+        return np.array(list(itertools.product((-1.0, 1.0), repeat=pairs)))
+    return np.random.default_rng(0).choice([-1.0, 1.0], size=(_DRAWN, pairs))
 
 
 def in_order(cells: Sequence[Bounds], sign: int, blocks: bool) -> float:
