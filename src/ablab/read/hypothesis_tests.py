@@ -13,6 +13,11 @@ from scipy import stats
 from ablab.read.effects.inference import ALPHA, Estimate, estimate
 
 Floats = NDArray[np.float64]
+_GEOMETRIC = (
+    pl.when(pl.col("value").len() == 1)
+    .then(pl.col("value").first())
+    .otherwise(pl.col("value").log().mean().exp())
+)
 
 
 class Sample:
@@ -78,9 +83,7 @@ class Sample:
         """The mean over cells of each seed, (seeds,); the geometric mean where ratios matter."""
         if not geometric:
             return self.by_seed()["value"].to_numpy()
-        logs = self.known.group_by("seed").agg(pl.col("value").log().mean()).sort("seed")
-        found: Floats = np.exp(logs["value"].to_numpy())
-        return found
+        return self.known.group_by("seed").agg(_GEOMETRIC).sort("seed")["value"].to_numpy()
 
     def why(self) -> str:
         """The reasons why runs have no value, each with its count."""
@@ -122,7 +125,7 @@ class Sample:
             return labels
         seeds = self.frame["seed"].unique().sort().to_list()
         table = np.full((len(labels), len(seeds)), np.nan)
-        values = pl.col("value").log().mean().exp() if geometric else pl.col("value").mean()
+        values = _GEOMETRIC if geometric else pl.col("value").mean()
         grouped = self.known.group_by(key, "seed").agg(values)
         for label, seed, value in grouped.iter_rows():
             table[labels.index(label), seeds.index(seed)] = value

@@ -57,7 +57,10 @@ class Groups:
         found = [self.of(each) for each in samples]
         medians = [shown(float(np.median(each))) if len(each) else "none" for each in found]
         those = "those that learnt" if self.better else "the lower group"
-        return f"; {those}: median {' vs '.join(medians)}"
+        if self.steps:
+            those = "of those"
+        unit = " steps" if self.steps else ""
+        return f"; {those}: median {' vs '.join(medians)}{unit}"
 
 
 def known(

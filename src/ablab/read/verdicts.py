@@ -205,7 +205,9 @@ def _judge(
         why = chosen if isinstance(chosen, str) else "no run has a value: " + chosen.why()
         return Found("undecided", why)
     if expectation.predicts is not None:
-        return predicted.judge(chosen, expectation, subject.better, subject.guessing)
+        return predicted.judge(
+            chosen, expectation, subject.better, subject.guessing, subject.quantity
+        )
     if expectation.relation in ("lower_than", "higher_than", "same_as"):
         other = sample.where(expectation.where | dict(other_cell(expectation)))
         if isinstance(other, str) or other.is_lost:
