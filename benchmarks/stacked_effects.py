@@ -174,8 +174,10 @@ def compare(given: Prepared, cell: int, margin: float | None) -> Compared:
     interval = np.array([level.value - half, level.value + half])
     two_ended = given.limits is not None and np.isfinite(given.limits).all()
     for place in np.flatnonzero(two_ended & ~given.ratio & np.isfinite(level.error)):
-        sides = [each[np.isfinite(each)] for each in values[place]]
-        made = bounded_difference(*sides, given.limits, bool(given.pairing[place]))
+        whole = values[place][:, np.isfinite(values[place]).all(axis=0)]
+        together = bool(given.pairing[place]) and whole.shape[1] > 1
+        sides = whole if together else [each[np.isfinite(each)] for each in values[place]]
+        made = bounded_difference(sides[0], sides[1], given.limits, together)
         level.value[place], interval[:, place] = made.value, made.interval()
         p[place] = made.p_value(in_family=several)
         if margin is not None:

@@ -135,3 +135,12 @@ def test_the_difference_of_accuracies_stays_in_its_range():
     assert -1 <= found.interval[0] < found.difference < found.interval[1] <= 1
     welch = stats.ttest_ind(cells[1], cells[0], equal_var=False).confidence_interval()
     assert welch.low < -1
+
+
+def test_pairs_that_two_groups_leave_apart_are_compared_unpaired():
+    # Of accuracies, no seed learnt with both values of the setting: there is nothing to pair.
+    first, second = [0.99, 0.1, 0.985, 0.11, 0.98, 0.1], [0.1, 0.97, 0.11, 0.98, 0.1, 0.96]
+    found = compare(first, second, better="higher", limits=(0.0, 1.0))
+    assert found.counts.what == "learnt"
+    low, high = found.interval
+    assert -0.1 < low < found.difference < high < 0.05

@@ -82,8 +82,10 @@ def compare_levels(
     found, p = _level(samples, first, second, pairing, size, margin, several)
     if limits is None or found.interval is None:
         return Levels(found, p, pairing, cells, (first, second))
-    sides = samples[:, np.isfinite(samples).all(axis=0)] if pairing else (first, second)
-    bounded = bounded_difference(sides[0], sides[1], limits, pairing)
+    whole = samples[:, np.isfinite(samples).all(axis=0)]
+    together = pairing and whole.shape[1] > 1
+    one, two = whole if together else (first, second)
+    bounded = bounded_difference(one, two, limits, together)
     return Levels(
         *_in_range(bounded, found.seeds, limits, margin, several),
         pairing, cells, (first, second), bounded,
