@@ -70,9 +70,10 @@ CASES = {
 def test_a_verdict_agrees_with_the_effect(tmp_path, name, seeds):
     measure, curve, steps = CASES[name]
     texts = [f"{measure} is {how} {CELLS}" for how in ("lower", "higher")]
+    texts += [f"{measure} {how} with model.n_heads" for how in ("rises", "falls")]
     asked = grid(steps=steps, seeds=seeds, grid=AXES, expect=texts)
     store, record = fill(tmp_path / "lab", asked, curve)
-    lower, higher = verdicts(store, record)
+    lower, higher, rises, falls = verdicts(store, record)
     (found,) = experiment_effects(store, record, of="model.n_heads", measure=measure).factorial
     sign = -1 if found.reference == 1 else 1  # of the value with one head, against the other
     outcomes = {"lower": ("held", "failed"), "higher": ("failed", "held")}
@@ -83,7 +84,8 @@ def test_a_verdict_agrees_with_the_effect(tmp_path, name, seeds):
         )
         wanted = outcomes[way]
     assert (lower.outcome, higher.outcome) == wanted, (lower.evidence, found)
-    for verdict in (lower, higher):
+    assert (rises.outcome, falls.outcome) == wanted  # two values in an order are a comparison
+    for verdict in (lower, higher, rises, falls):
         tested = verdict.p is not None  # not where nothing was reached
         assert not tested or verdict.p == pytest.approx(found.p, rel=1e-6)
     assert (name == "nothing shown") == (lower.outcome == "undecided") or seeds == 3

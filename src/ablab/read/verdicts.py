@@ -235,12 +235,14 @@ def _alone(sample: Sample, expectation: Expectation, seen: _Seen) -> Found:
     """A relation within one sample: an order of its cells, or a range."""
     subject = seen.subject
     orders = expectation.relation in ("falls_with", "rises_with")
+    pair = _order_of_two(sample, expectation, seen) if orders else None
+    if pair is not None:
+        return pair
     if sample.unreached:
         if orders:
             return not_reached.order(sample, expectation, subject.measure, seen.pairing)
         return not_reached.within(sample, expectation, subject.measure)
-    groups = seen.groups(sample)
-    found = None
+    groups, found = seen.groups(sample), None
     if groups is not None and orders:
         found = two_groups.order(sample, expectation, groups, seen.pairing)
     elif groups is not None:
@@ -249,3 +251,19 @@ def _alone(sample: Sample, expectation: Expectation, seen: _Seen) -> Found:
         judged = judgements.order if orders else judgements.within
         found = judged(sample, expectation, seen.quantity)
     return diverged.alone(found, sample, expectation, subject.better)
+
+
+def _order_of_two(sample: Sample, expectation: Expectation, seen: _Seen) -> Found | None:
+    """An order of two values, which is a comparison of the second with the first; else None."""
+    key = expectation.falls_with or expectation.rises_with
+    assert key is not None, "given by the relation"
+    labels = sample.levels(key)
+    if isinstance(labels, str) or len(labels) != 2 or expectation.factor is not None:
+        return None
+    before, after = (sample.at(key, label) for label in labels)
+    if before.is_lost or after.is_lost:
+        return None
+    relation = "lower_than" if expectation.falls_with else "higher_than"
+    same = {"falls_with": None, "rises_with": None, relation: {key: labels[0]}}
+    found = _compare(after, before, expectation.model_copy(update=same), seen)
+    return replace(found, evidence=f"at {labels[1]} vs {labels[0]}: {found.evidence}")
