@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import stats
+from scipy.special import expit, logit
 from stacked_effects import Compared, Prepared, compare, prepare
 
 from ablab.read.effects import differences
@@ -28,7 +29,9 @@ CHANCES = (1.0, 0.9, 0.8, 0.7, 0.5, 0.2)
 LEARNT, STUCK, SPREAD = 0.95, 0.2, 0.02  # two groups of accuracies
 HORIZON, LOG_SD = 1000.0, 0.5
 CHECKED = 15  # experiments of each row that are compared with the package
-PLAIN = ("normal", "t3", "lognormal", "lognormal unequal", "censored", "diverging")
+PLAIN = ("normal", "t3", "lognormal", "lognormal unequal", "censored", "diverging",
+         "near 1", "near 1 unequal", "near 0")  # fmt: skip
+NEAR = 0.01  # the median distance from the end of the range
 
 
 def noises() -> list[str]:
@@ -49,6 +52,11 @@ def draw(noise: str, random: np.random.Generator, shift: float, shape: tuple[int
     elif noise.startswith("lognormal"):
         sizes = np.where(cells > 0, 1.0, 0.3 if "unequal" in noise else 1.0)
         out["value"] = np.exp(sizes * (random.normal(size=shape) + moved))
+    elif noise.startswith("near 1"):  # accuracies; the logit of an error rate is normal
+        sizes = np.where(cells > 0, 1.0, 0.3 if "unequal" in noise else 1.0)
+        out["value"] = 1 - expit(logit(NEAR) + sizes * random.normal(size=shape) + moved)
+    elif noise == "near 0":  # losses
+        out["value"] = NEAR * np.exp(random.normal(size=shape) + moved)
     elif noise == "censored":  # a run in 5 does not reach it
         steps = HORIZON * np.exp(LOG_SD * (random.normal(size=shape) + moved - stats.norm.ppf(0.8)))
         out["value"] = np.where(steps <= HORIZON, steps, np.nan)
@@ -62,6 +70,11 @@ def draw(noise: str, random: np.random.Generator, shift: float, shape: tuple[int
         out["value"] = np.where(learnt, LEARNT, STUCK) + SPREAD * random.normal(size=shape)
         out["value"] += np.where(learnt, moved, 0)
     return out
+
+
+def range_of(noise: str) -> tuple[float, float] | None:
+    """The declared range of the values."""
+    return {"near 1": (0.0, 1.0), "near 0": (0.0, np.inf)}.get(noise.removesuffix(" unequal"))
 
 
 def chances(noise: str) -> tuple[float, float]:
@@ -88,6 +101,10 @@ def truth(noise: str, made: dict, shift: float, given: Prepared, found: Compared
         return np.select(
             [found.told == "above", found.told != ""], [larger, moved], means[1] - means[0]
         )
+    if noise.startswith("near 1"):
+        return np.full(len(ratio), expit(logit(1 - NEAR) - shift) - (1 - NEAR))
+    if noise == "near 0":
+        return np.where(ratio, shift, NEAR * (np.exp(shift) - 1))
     if noise.startswith("lognormal"):  # of medians
         return np.where(ratio, shift, np.exp(shift) - 1)
     if noise == "censored":
@@ -110,7 +127,7 @@ def mean_steps(moved: float, horizon: bool, logarithm: bool) -> float:
 def plain_welch(made: dict, noise: str) -> tuple[Array, Array]:
     """The width of Welch's interval and its p-value, of values alone (logs of lognormal ones)."""
     values = made["value"]
-    if noise.startswith("lognormal") or noise == "censored":
+    if noise.startswith(("lognormal", "near 0")) or noise == "censored":
         values = np.log(values)
     found = welch(values[:, 1], values[:, 0])
     return 2 * found.half_width(), np.nan_to_num(found.p_value(), nan=1.0)
@@ -134,19 +151,19 @@ def check(made: dict, better: str | None, margin: float | None, given: Prepared)
     for place in range(min(CHECKED if cells == 2 else 3, len(made["value"]))):
         axis = {"a": tuple(range(cells))}
         mine = [made[name][place] for name in ("value", "not_before", "failed")]
-        results = collect(RunValues(axis, tuple(range(seeds)), *mine, cells * seeds), better=better)
+        runs = RunValues(axis, tuple(range(seeds)), *mine, cells * seeds)
+        results = collect(runs, better=better, limits=given.limits)
         ratio = results.scale == "ratio"
         assert ratio == given.ratio[place]
         limit = float(np.exp(margin)) if margin is not None and ratio else margin
         told = differences(results, margin=limit)
         for stack, each in zip(stacks, told, strict=True):
-            assert (each.interval is not None) == stack.shown[place]
+            assert (each.interval is not None) == (stack.shown & ~stack.told_as_wide)[place]
             assert ("" if each.counts is None else each.counts.what) == stack.told[place]
             assert np.allclose(stack.p[place], np.nan if each.p is None else each.p, equal_nan=True)
             if each.interval is not None:
                 ends = np.log(each.interval) if ratio else each.interval
-                half = stack.level.half_width()[place]
-                assert np.allclose(ends, stack.level.value[place] + np.array([-half, half]))
+                assert np.allclose(ends, stack.interval[:, place])
             if cells == 2 and margin is not None:
                 known = stack.p[place] <= 0.05, stack.p_equivalence[place] <= 0.05
                 verdict = "differs" if known[0] else "equivalent_among_seen"
@@ -158,23 +175,25 @@ def study(noise: str, seeds: int, experiments: int, tables: int, seed: int) -> d
     """The rates of one kind of noise and number of seeds."""
     random = np.random.default_rng([seed, zlib.crc32(f"{noise} {seeds}".encode())])
     learn = noise.startswith("learn")
-    better, margin = ("higher", 0.1) if learn else (None, 1.0)
+    better, margin = ("higher", 0.1) if learn else (None, 1.0)  # the shift
+    limit = abs(expit(logit(NEAR) + 1) - NEAR) if noise.startswith("near 1") else margin
     shape = (experiments, 2, seeds)
     made = draw(noise, random, margin, shape)  # the difference is as large as the margin
-    given = prepare(made, better)
-    found = compare(given, 1, margin)
-    check(made, better, margin, given)
+    limits = range_of(noise)
+    given = prepare(made, better, limits)
+    found = compare(given, 1, limit)
+    check(made, better, limit, given)
     actual = truth(noise, made, margin, given, found)
-    shown, half = found.shown, found.level.half_width()
+    shown = found.shown
     same = shown & (given.ratio | (not noise.startswith(("lognormal", "censored"))))
     with np.errstate(invalid="ignore"):
-        covered = np.abs(found.level.value - actual) <= half
+        covered = (found.interval[0] <= actual) & (actual <= found.interval[1])
         equivalent = (found.p > 0.05) & (found.p_equivalence <= 0.05)
-    false = np.abs(actual) >= margin - 1e-9
+    false = np.abs(actual) >= limit - 1e-9
     counted = np.isin(found.told, ["learnt", "above", "finished"])
     apart = chances(noise)[1] - chances(noise)[0]
     right = (found.ends[:, 0] <= apart) & (apart <= found.ends[:, 1])
-    widths, other = 2 * half[same], plain_welch(made, noise)[0][same]
+    widths, other = np.diff(found.interval, axis=0)[0, same], plain_welch(made, noise)[0][same]
     rates = {
         "noise": noise,
         "seeds": seeds,
@@ -191,7 +210,7 @@ def study(noise: str, seeds: int, experiments: int, tables: int, seed: int) -> d
         rates |= {f"power {size}": None, f"welch {size}": None}
         if not learn:
             moved = draw(noise, random, float(size), shape)
-            given = prepare(moved, better)
+            given = prepare(moved, better, limits)
             rates[f"power {size}"] = percent(decided(compare(given, 1, None).p[None]))
             rates[f"welch {size}"] = percent(plain_welch(moved, noise)[1] <= 0.05)
     return rates
@@ -204,7 +223,7 @@ def false_findings(
     if chances(noise)[0] != chances(noise)[1]:
         return None
     made = draw(noise, random, 0.0, shape)
-    given = prepare(made, better)
+    given = prepare(made, better, range_of(noise))
     check(made, better, None, given)
     found = [compare(given, cell, None).p for cell in range(1, shape[1])]
     return percent(decided(np.stack(found)))

@@ -1,8 +1,9 @@
 """Many simulated experiments at once, compared as ``ablab.read.effects.differences`` does.
 
 One axis, whose first value is the base. The statistics are the package's own, which take stacks;
-only what joins them is written for stacks here. ``intervals_simulation.py`` compares some
-experiments of each row with the package itself.
+only what joins them is written for stacks here. Ranks, and differences of columns whose range has
+two ends, are computed for each experiment. ``intervals_simulation.py`` compares some experiments of
+each row with the package itself.
 """
 
 from dataclasses import dataclass, replace
@@ -10,12 +11,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import fdtrc
 
-from ablab.read.effects.pairwise import LEAST_GROUPED
+from ablab.read.effects.compare import WIDEST
+from ablab.read.effects.pairwise import LEAST_GROUPED, rank_test
 from ablab.read.effects.results import RATIO_SPAN, SKEWED
 from ablab.read.statistics.array import Array
+from ablab.read.statistics.bounded import bounded_difference
 from ablab.read.statistics.counts import probability_difference, probability_test
 from ablab.read.statistics.groups import notice_cut
 from ablab.read.statistics.levels import PAIRING_ALPHA, Difference, paired, spread, unpaired
+from ablab.read.statistics.ranks import Arrivals, Bounds
+from ablab.read.statistics.scales import Range
 
 ALPHA = 0.05
 
@@ -32,6 +37,8 @@ class Prepared:
     horizon: Array
     failed: Array
     better: str | None
+    arrivals: Arrivals
+    limits: Range | None
 
 
 @dataclass
@@ -39,23 +46,33 @@ class Compared:
     """Stacks of comparisons of one cell with the first, each (experiments,).
 
     ``level`` is on the scale; NaN errors where there is no interval. ``told`` says what is counted.
+    ``interval`` has the ends, (2, experiments).
     """
 
     level: Difference
+    interval: Array
     p: Array
     p_equivalence: Array
     told: Array
     above: Array
     ends: Array
+    ratio: Array
 
     @property
     def shown(self) -> Array:
         """Whether there is an interval."""
         return np.isfinite(self.level.error)
 
+    @property
+    def told_as_wide(self) -> Array:
+        """Whether it is only said that the interval reaches farther than a factor of 1,000."""
+        return self.ratio & (np.diff(self.interval, axis=0)[0] / 2 > np.log(WIDEST))
 
-def prepare(made: dict, better: str | None) -> Prepared:
+
+def prepare(made: dict, better: str | None, limits: Range | None = None) -> Prepared:
     """The scale, groups, horizon and pairing of experiments, (experiments, cells, seeds)."""
+    none = np.zeros(made["value"].shape, dtype=bool)
+    arrivals = Arrivals(made["value"], made["not_before"], none, none)
     values, bounds = made["value"], made["not_before"]
     late = np.isfinite(bounds)
     horizon = np.where(
@@ -81,11 +98,24 @@ def prepare(made: dict, better: str | None) -> Prepared:
             axis=1,
         )
         ratio |= positive & (spread(inner) > SKEWED)
+    if limits is not None and np.isfinite(limits).all():
+        ratio &= most <= sum(limits) / 2
     scaled = np.where(ratio[:, None, None], logs, values)
     cut = np.where(ratio, np.nan, raw)
     cut[ratio] = notice_cut(scaled[ratio]) if ratio.any() else np.nan
     one = _one_group(scaled, cut, np.isfinite(horizon), reached, better)
-    return Prepared(scaled, ratio, cut, _pairing(one), reached, horizon, made["failed"], better)
+    return Prepared(
+        scaled,
+        ratio,
+        cut,
+        _pairing(one),
+        reached,
+        horizon,
+        made["failed"],
+        better,
+        arrivals,
+        limits,
+    )
 
 
 def _one_group(
@@ -117,7 +147,8 @@ def compare(given: Prepared, cell: int, margin: float | None) -> Compared:
     several = given.scaled.shape[1] > 2
     both = given.scaled[:, [cell, 0]]
     there, seeds = np.isfinite(both), both.shape[2]
-    told, did, chosen = _counted(given, both, [cell, 0])
+    grouped = _grouped(given, both)
+    told, did, chosen = _counted(given, both, [cell, 0], grouped)
     values = np.where(chosen, both, np.nan)
     counted = told != ""
     ran = (there | given.failed[:, [cell, 0]]).sum(axis=2)
@@ -130,7 +161,7 @@ def compare(given: Prepared, cell: int, margin: float | None) -> Compared:
         ends[place] = probability_difference(x, seeds, y, seeds)
     level = _levels(values, given.pairing)
     by_steps = (told == "reached") & (tallies.min(axis=1) == 0)
-    few = np.isfinite(given.cut) & (np.isfinite(given.scaled).sum(axis=(1, 2)) < LEAST_GROUPED)
+    few = grouped & (np.isfinite(given.scaled).sum(axis=(1, 2)) < LEAST_GROUPED)
     level = replace(
         level,
         value=np.where(by_steps, np.nan, level.value),
@@ -138,23 +169,60 @@ def compare(given: Prepared, cell: int, margin: float | None) -> Compared:
     )
     test = level.in_family() if several else level
     p = test.p_value()
-    tested = np.isfinite(p)
-    restricted = (told == "reached") & np.isnan(given.cut)
-    also = counted & ~(restricted & tested)
-    both_p = np.fmin(p, np.where(also, p_counts, np.nan)) * np.where(tested & also, 2, 1)
     equivalence = np.full(len(both), np.nan) if margin is None else test.p_equivalence(margin)
+    half = level.half_width()
+    interval = np.array([level.value - half, level.value + half])
+    two_ended = given.limits is not None and np.isfinite(given.limits).all()
+    for place in np.flatnonzero(two_ended & ~given.ratio & np.isfinite(level.error)):
+        whole = values[place][:, np.isfinite(values[place]).all(axis=0)]
+        together = bool(given.pairing[place]) and whole.shape[1] > 1
+        sides = whole if together else [each[np.isfinite(each)] for each in values[place]]
+        made = bounded_difference(sides[0], sides[1], given.limits, together)
+        level.value[place], interval[:, place] = made.value, made.interval()
+        p[place] = made.p_value(in_family=several)
+        if margin is not None:
+            equivalence[place] = made.p_equivalence(margin, several)
+    tested = np.isfinite(p)
+    both_p = np.fmin(p, p_counts) * np.where(tested & counted, 2, 1)
+    ranked = (grouped & np.isnan(given.horizon)) | (
+        np.isfinite(given.horizon) & (told == "reached")
+    )
+    for place in np.flatnonzero(ranked):
+        both_p[place] = _rank_p(given, both, cell, place)
     above = (given.scaled > given.cut[:, None, None])[:, [cell, 0]].sum(axis=(1, 2))
     return Compared(
-        level, np.minimum(both_p, 1.0), equivalence, told,
-        above * 2 >= there.sum(axis=(1, 2)), ends,
+        level, interval, np.minimum(both_p, 1.0), equivalence, told,
+        above * 2 >= there.sum(axis=(1, 2)), ends, given.ratio,
     )  # fmt: skip
 
 
-def _counted(given: Prepared, both: Array, places: list[int]) -> tuple[Array, Array, Array]:
+def _grouped(given: Prepared, both: Array) -> Array:
+    """Whether runs of two groups are compared, or some of the pair did not reach the step."""
+    cut = given.cut[:, None, None]
+    with np.errstate(invalid="ignore"):
+        mixed = (both > cut).any(axis=(1, 2)) & (both < cut).any(axis=(1, 2))
+    return np.isfinite(given.cut) & np.where(np.isfinite(given.horizon), True, mixed)
+
+
+def _rank_p(given: Prepared, both: Array, cell: int, place: int) -> float:
+    """The p-value of the ranks of all runs of one experiment."""
+    pairing = bool(given.pairing[place])
+    if np.isnan(given.horizon[place]):
+        return rank_test(*(Bounds.exactly(each[None]) for each in both[place]), pairing).p
+    runs = given.arrivals.at(place).at([cell, 0])
+    sides = (runs.at([side]).bounds(runs.horizon) for side in (0, 1))
+    return rank_test(*sides, pairing).p
+
+
+def _counted(
+    given: Prepared, both: Array, places: list[int], grouped: Array
+) -> tuple[Array, Array, Array]:
     """What is counted ("" for nothing), the runs that did, and those whose levels are compared."""
     there, cut = np.isfinite(both), given.cut[:, None, None]
     failed, reached = given.failed[:, places], given.reached[:, places]
-    grouped, steps = np.isfinite(given.cut), np.isfinite(given.horizon)
+    missed_by = np.isfinite(given.arrivals.not_before[:, places]).any(axis=(1, 2))
+    steps = np.isfinite(given.horizon) & missed_by
+    grouped = grouped & (np.isnan(given.horizon) | steps)
     above = there & (both > cut)
     did = there & (both < cut) if given.better == "lower" else above
     few = (above.sum(axis=(1, 2)) * 2 < there.sum(axis=(1, 2)))[:, None, None]

@@ -55,6 +55,14 @@ def test_each_task_has_its_levels_and_directions():
     assert one.tasks[0].directions == {
         "loss": "lower", "accuracy": "higher", "sequence_accuracy": "higher",
     }  # fmt: skip
+    columns = {
+        "train_loss": (0, None), "eval_loss/digit_1": (0, None), "eval_accuracy/digit_1": (0, 1),
+        "eval_probability/digit_2/other": (0, 1), "eval_other": None, "grad_norm": None,
+        "activation/embed/rms": (0, None), "activation/embed/frac_zero": (0, 1),
+        "activation/embed/mean": None,
+    }  # fmt: skip
+    assert {name: one.limits_of(name) for name in columns} == columns
+    assert Registration.model_validate_json(one.model_dump_json()) == one
 
 
 def test_a_text_has_its_vocabulary(tmp_path):
@@ -156,4 +164,5 @@ def test_a_users_reducer_declares_which_values_are_better():
     known = register(ablab.experiment(BASE | {"watch": {"statistics": watched}}))
     assert known.statistics == {"tests.watching.my_reducers:sureness": "higher"}
     assert [known.direction_of(name) for name in watched] == ["higher", None]
+    assert [known.limits_of(name) for name in watched] == [(0, 1), None]
     assert Registration.model_validate_json(known.model_dump_json()) == known

@@ -1,13 +1,15 @@
 """Directions are declared: by the task, by a statistic, or in the measure itself."""
 
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 import pytest
 
 from ablab.config import InputError
+from ablab.experiments.measures import parse_measure
 from ablab.experiments.registration import Registration, TaskRecord
-from ablab.read.directions import column_direction
+from ablab.read.directions import column_direction, measure_range
 from ablab.read.measures import measure_table
 from ablab.read.verdicts import verdicts
 from tests.read.filled import fill, grid
@@ -84,3 +86,17 @@ def test_of_an_earlier_release_those_of_shipped_tasks_are_known(stored):
     old = replace(record, registration=None, definition=mine)
     assert column_direction(old, "eval_accuracy") is None
     assert column_direction(old, "eval_loss") == "lower"
+
+
+def test_ranges_are_declared_too(stored):
+    _, record = stored
+    expected = {
+        "final(eval_accuracy)": (0, 1), "best(eval_accuracy/digit_0)": (0, 1),
+        "best(loss)": (0, inf), "mean(eval_loss, 1, 5)": (0, inf), "final(eval_inaccuracy)": None,
+        "steps_to(loss, 1)": (0, inf), "spikes(loss)": (0, inf), "noise(loss)": (0, inf),
+        "lag(eval_loss, 0.1)": None, "seconds": (0, inf), "diverged": (0, 1),
+    }  # fmt: skip
+    for registered in (record.registration, None):  # None: by an earlier release
+        old = replace(record, registration=registered)
+        found = {text: measure_range(old, parse_measure(text)) for text in expected}
+        assert found == expected

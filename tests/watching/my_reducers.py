@@ -12,6 +12,6 @@ def second_moment(x):
     return x.square().mean()
 
 
-@reducer("sureness", families=("activation",), direction="higher")
+@reducer("sureness", families=("activation",), direction="higher", limits=(0.0, 1.0))
 def sureness(x):
     return x.softmax(-1).amax(-1).mean()

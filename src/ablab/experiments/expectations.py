@@ -40,11 +40,11 @@ class Expectation(Config):
     same_as: dict[str, Any] | None = None
     """The measure is the same, within ``margin``, as in the cells with these settings."""
     within: tuple[float, float] | None = None
-    """The mean of the measure lies between these numbers, both included."""
+    """The average of the measure over seeds lies between these numbers, both included."""
     below: float | None = None
-    """The mean of the measure lies below this."""
+    """The average of the measure over seeds lies below this."""
     above: float | None = None
-    """The mean of the measure lies above this."""
+    """The average of the measure over seeds lies above this."""
     predicts: dict[str, float] | None = None
     """With ``within``, ``below`` or ``above``: a value of a setting, for which the measure is
     predicted from the other values of the setting; it need not be trained."""

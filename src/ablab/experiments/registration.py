@@ -5,16 +5,17 @@ depends on them is recorded as plain data while they are at hand anyway.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ConfigDict, Field
 
 from ablab.config import Config
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.parts import PARTS, valid_parts
-from ablab.tasks.config import LOSSES, TASKS, Direction, TaskConfig
-from ablab.watching.names import REDUCERS, split_pattern
+from ablab.tasks.config import LOSS_LIMITS, LOSSES, TASKS, Direction, Limits, TaskConfig
+from ablab.watching.names import REDUCERS, STATISTIC_LIMITS, is_statistic, split_pattern
 
+T = TypeVar("T")
 _UNKNOWN = object()
 _OPEN = ConfigDict(extra="ignore")  # a later release can record more
 
@@ -29,6 +30,9 @@ class TaskRecord(Config):
     directions: dict[str, Direction] = Field(default_factory=dict)
     """Which values are better, by the name of a measure; it holds for ``NAME/…``, too. What was
     not declared is not recorded."""
+    limits: dict[str, Limits] = Field(default_factory=dict)
+    """The least and the greatest value of each measure, in the same way; None where there is no
+    end."""
     vocabulary: dict[str, str] | None = None
     """How tokens are shown; None if the task does not say."""
     answer: str | None = None
@@ -47,13 +51,11 @@ class TaskRecord(Config):
         ``accuracy``. Training lowers the loss, so ``train_loss`` and ``eval_loss`` need no
         declaration.
         """
-        prefix, _, name = column.partition("_")
-        if prefix not in ("train", "eval"):
-            return None
-        directions = LOSSES | self.directions
-        parts = name.split("/")
-        parents = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
-        return next((directions[each] for each in parents if each in directions), None)
+        return _declared(column, LOSSES | self.directions)
+
+    def limits_of(self, column: str) -> Limits | None:
+        """The range of a metrics column; None if the task does not declare it."""
+        return _declared(column, self.limits)
 
 
 class Registration(Config):
@@ -71,6 +73,8 @@ class Registration(Config):
 
     statistics: dict[str, Direction] = Field(default_factory=dict)
     """Which values of statistics are better, by the import path of their reducer."""
+    statistic_limits: dict[str, Limits] = Field(default_factory=dict)
+    """The least and the greatest value of statistics, by the import path of their reducer."""
     answer: str | None = None
     """The measure that the question is about; None if the experiment does not say."""
 
@@ -84,6 +88,14 @@ class Registration(Config):
             return self.statistics[reducer]
         task = self.task(variant)
         return None if task is None else task.direction_of(column)
+
+    def limits_of(self, column: str, variant: int = 0) -> Limits | None:
+        """The range of a metrics column, for the task of a variant; None if it is not declared."""
+        reducer = column.rpartition("/")[2]
+        if is_statistic(column):
+            return self.statistic_limits.get(reducer) or STATISTIC_LIMITS.get(reducer)
+        task = self.task(variant)
+        return None if task is None else task.limits_of(column)
 
     def task(self, variant: int) -> TaskRecord | None:
         """The task of a variant, by its place in the grid's order; None if it is not recorded."""
@@ -104,26 +116,39 @@ def register(experiment: Experiment) -> Registration:
             places[key] = len(tasks)
             tasks.append(made)
         of_variant.append(places[key])
+    reducers = _own_reducers(experiment)
     return Registration(
         base=_base(experiment.definition, valid_parts(_tree(experiment.definition))),
         tasks=tuple(tasks),
         task_of_variant=tuple(of_variant) if len(tasks) > 1 else (),
-        statistics=_statistics(experiment),
+        statistics={name: each.direction for name, each in reducers.items() if each.direction},
+        statistic_limits={name: each.limits for name, each in reducers.items() if each.limits},
         answer=experiment.definition.get("answer"),
     )
 
 
 def derived_directions(definition: Mapping[str, Any]) -> TaskRecord:
-    """The directions of an experiment that an earlier release registered without them.
+    """The directions and ranges of an experiment that an earlier release registered without them.
 
     Those of a task that ablab ships are known; a user's task is not imported.
     """
     task = definition.get("task", {})
     kind = task.get("kind") if isinstance(task, Mapping) else task
     if isinstance(kind, str) and kind in TASKS.names():
-        directions = dict(TASKS.find(kind, "task.kind").measure_directions)
-        return TaskRecord(levels={}, directions=directions)
-    return TaskRecord(levels={}, directions=dict(LOSSES))
+        found = TASKS.find(kind, "task.kind")
+        directions, limits = dict(found.measure_directions), dict(found.measure_limits)
+        return TaskRecord(levels={}, directions=directions, limits=limits)
+    return TaskRecord(levels={}, directions=dict(LOSSES), limits=dict(LOSS_LIMITS))
+
+
+def _declared(column: str, names: Mapping[str, T]) -> T | None:
+    """What is declared of the measure of a metrics column, or of the nearest of its parents."""
+    prefix, _, name = column.partition("_")
+    if prefix not in ("train", "eval"):
+        return None
+    parts = name.split("/")
+    parents = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((names[each] for each in parents if each in names), None)
 
 
 def derived_lengths(task: Mapping[str, Any]) -> tuple[int, int | None] | None:
@@ -164,6 +189,7 @@ def _task(task: TaskConfig) -> TaskRecord:
     return TaskRecord(
         levels=task.natural_levels,
         directions=dict(task.measure_directions),
+        limits=dict(task.measure_limits),
         vocabulary=task.vocabulary_record,
         answer=task.answer,
         input_length=task.input_length,
@@ -172,12 +198,12 @@ def _task(task: TaskConfig) -> TaskRecord:
     )
 
 
-def _statistics(experiment: Experiment) -> dict[str, Direction]:
-    """The directions that a user's own reducers declare, by import path."""
+def _own_reducers(experiment: Experiment) -> dict[str, Any]:
+    """A user's own reducers, by import path, with what they declare."""
     patterns = {name for variant in experiment.variants for name in variant.parts.watch.statistics}
     own = {reducer for *_, reducer in map(split_pattern, patterns) if ":" in reducer}
     found = {name: getattr(REDUCERS.find(name), "reducer", None) for name in sorted(own)}
-    return {name: made.direction for name, made in found.items() if made and made.direction}
+    return {name: made for name, made in found.items() if made is not None}
 
 
 def _can_import(part: str, data: Any) -> bool:

@@ -64,6 +64,8 @@ class Claim:
         if self.verdict.value is None:
             return ""
         text = shown(self.verdict.value)
+        if self.verdict.estimand == "ratio":
+            text += " times"
         if self.verdict.interval is None:
             return text
         low, high = self.verdict.interval

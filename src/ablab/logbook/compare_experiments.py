@@ -23,6 +23,7 @@ from ablab.logbook.comparison import (
 from ablab.logbook.conclusions import experiment_answer
 from ablab.logbook.experiment_differences import difference_sentences
 from ablab.logbook.marks import curve_marks
+from ablab.read.directions import measure_range
 from ablab.read.effects.results import gather
 from ablab.read.effects.stored import better_values
 from ablab.read.guessing import guessing_loss
@@ -135,8 +136,11 @@ def _values(member: Member, measure: str, frame: pl.DataFrame | None) -> Values:
         pl.Series("variant", [places[run] for run in frame["run"]]), "seed", "value", "not_before",
         "reason",
     )  # fmt: skip
-    guessing = guessing_loss(member.record, parse_measure(measure))
-    found = gather(cells, ["variant"], measure=measure, better=better, guessing=guessing)
+    parsed = parse_measure(measure)
+    guessing, limits = guessing_loss(member.record, parsed), measure_range(member.record, parsed)
+    found = gather(
+        cells, ["variant"], measure=measure, better=better, guessing=guessing, limits=limits
+    )
     cut = found.cut if found.reached is None else None
     if cut is not None and found.scale == "ratio":
         cut = float(pl.Series([cut]).exp()[0])

@@ -2,25 +2,27 @@
 
 Modules:
 
+- ``aligned``: the runs of several samples as arrays of the same cells and seeds.
 - ``bands``: the curve of each seed, and the median and range of each variant.
 - ``by_factor``: what is learnt first, by the factors of a task's samples.
 - ``calibration``: how often expectations held, compared with the stated confidence.
+- ``comparisons``: outcomes of comparisons of numbers.
 - ``curves``: the curve reader.
-- ``directions``: which values of a column are better.
+- ``directions``: which values of a column are better, and its range, as declared.
 - ``diverged``: outcomes that runs which diverged can overturn.
 - ``effects``: the effects of settings, their interactions and their scaling.
 - ``family``: verdicts of one family, corrected for their number.
 - ``guessing``: the loss of guessing, which a run that did not learn keeps.
 - ``hypothesis_tests``: the statistical tests behind verdicts.
 - ``incidents``: finds the statistics that deviated first before an incident.
-- ``judgements``: outcomes of relations between numbers.
+- ``judgements``: outcomes of orders and ranges of numbers.
 - ``measured``: the type of a measured value.
 - ``measure_words``: measures and columns in words.
 - ``measures``: computes a measure for each run.
 - ``not_reached``: outcomes of relations between steps that some runs did not reach.
 - ``pairs``: training and held-out curves of stored runs, read together.
 - ``predicted``: outcomes of expectations on a value that was not trained.
-- ``rank_tests``: tests of steps that some runs did not reach.
+- ``quantity``: the range, unit and average of the values of a measure.
 - ``readings``: readings of stored runs, cached in the index.
 - ``samples``: predictions on held-out samples, and generated text.
 - ``side_by_side``: several experiments with the settings that differ between them.

@@ -1,11 +1,13 @@
-"""Which values of a column are better: as declared at registration, never guessed from a name."""
+"""What is declared of a column, never guessed from its name: which values are better, its range."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from ablab.config import InputError, Problem
-from ablab.experiments.measures import DIRECTED, Measure
+from ablab.experiments.measures import COUNTED, DIRECTED, VALUES, WORDS, Measure
 from ablab.experiments.registration import derived_directions
+from ablab.read.statistics.scales import Range
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.tasks.config import Direction
 
@@ -24,6 +26,29 @@ def column_direction(record: ExperimentRecord, column: str, variant: int = 0) ->
     if found is None and (task is None or not task.directions):  # from an earlier release
         return derived_directions(record.definition).direction_of(column)
     return found
+
+
+def measure_range(record: ExperimentRecord, measure: Measure) -> Range | None:
+    """The range of a measure's values; None if it was not declared.
+
+    Steps, counts, seconds and numbers of parameters are not negative; ``diverged`` is 0 or 1. A lag
+    can have either sign.
+    """
+    if measure.function == "diverged":
+        return 0.0, 1.0
+    if measure.function in (*COUNTED, *WORDS, "steps_to", "leaves", "transition", "noise"):
+        return 0.0, math.inf
+    if measure.function not in VALUES:
+        return None
+    known = record.registration
+    found = None if known is None else known.limits_of(measure.column)
+    task = None if known is None else known.task(0)
+    if found is None and (task is None or not task.limits):  # from an earlier release
+        found = derived_directions(record.definition).limits_of(measure.column)
+    if found is None:
+        return None
+    low, high = found
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def directed(

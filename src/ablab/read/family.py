@@ -16,11 +16,15 @@ class Family:
         adjusted: Holm's adjusted p-value of each verdict; None if it has no test.
         corrected: The outcome of each verdict at 5% for the whole family; None if it has no test.
         decided: The number of tested verdicts that are decided.
+        claims: The claim of each verdict; empty for one that was not run.
+        lost: Whether each verdict is decided, but not after correction.
     """
 
     adjusted: tuple[float | None, ...]
     corrected: tuple[Outcome | None, ...]
     decided: int
+    claims: tuple[str, ...] = ()
+    lost: tuple[bool, ...] = ()
 
     @property
     def tested(self) -> int:
@@ -38,7 +42,10 @@ class Family:
         return sum(each in ("held", "failed") for each in self.corrected)
 
     def sentence(self, noun: str = "verdict") -> str:
-        """What this means, in two sentences; empty if nothing was tested."""
+        """What this means, in two sentences, with the claims that stay decided or do not.
+
+        Empty if nothing was tested.
+        """
         if not self.tested:
             return ""
         many = "" if self.tested == 1 else "s"
@@ -47,8 +54,22 @@ class Family:
         return (
             f"{self.decided} of {self.tested} tested {noun}{many} {is_are} decided at the 5% "
             f"level; chance alone would decide about {self.by_chance:.2g}. "
-            f"Corrected for all {self.tested} (Holm), {self.remaining} {stay} decided."
+            f"Corrected for all {self.tested} (Holm), {self.remaining} {stay} decided"
+            f"{self._which()}."
         )
+
+    def _which(self) -> str:
+        """The claims that stay decided, or if those are fewer, the decided ones that do not."""
+        known = (
+            list(zip(self.corrected, self.lost, self.claims, strict=True)) if self.claims else []
+        )
+        stay = [claim for outcome, _, claim in known if outcome in ("held", "failed")]
+        lost = [claim for _, is_lost, claim in known if is_lost]
+        if not stay:
+            return ""
+        if not lost:
+            return ", as all that were" if len(stay) > 1 else f": {_quoted(stay)}"
+        return f": {_quoted(stay)}" if len(stay) <= len(lost) else f", all but {_quoted(lost)}"
 
 
 def family(verdicts: Sequence[Verdict | None]) -> Family:
@@ -67,4 +88,13 @@ def family(verdicts: Sequence[Verdict | None]) -> Family:
     decided = sum(
         each is not None and each.p is not None and each.outcome != "undecided" for each in verdicts
     )
-    return Family(adjusted, tuple(corrected), decided)
+    lost = tuple(
+        each is not None and each.outcome != "undecided" and after == "undecided"
+        for each, after in zip(verdicts, corrected, strict=True)
+    )
+    claims = tuple("" if each is None else each.claim for each in verdicts)
+    return Family(adjusted, tuple(corrected), decided, claims, lost)
+
+
+def _quoted(claims: Sequence[str]) -> str:
+    return "; ".join(f"“{claim}”" for claim in claims)

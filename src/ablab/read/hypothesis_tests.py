@@ -13,6 +13,11 @@ from scipy import stats
 from ablab.read.effects.inference import ALPHA, Estimate, estimate
 
 Floats = NDArray[np.float64]
+_GEOMETRIC = (
+    pl.when(pl.col("value").len() == 1)
+    .then(pl.col("value").first())
+    .otherwise(pl.col("value").log().mean().exp())
+)
 
 
 class Sample:
@@ -74,6 +79,12 @@ class Sample:
         """The mean over cells for each seed: a frame with ``seed`` and ``value``."""
         return self.known.group_by("seed").agg(pl.col("value").mean()).sort("seed")
 
+    def seed_values(self, geometric: bool) -> Floats:
+        """The mean over cells of each seed, (seeds,); the geometric mean where ratios matter."""
+        if not geometric:
+            return self.by_seed()["value"].to_numpy()
+        return self.known.group_by("seed").agg(_GEOMETRIC).sort("seed")["value"].to_numpy()
+
     def why(self) -> str:
         """The reasons why runs have no value, each with its count."""
         return why_lost(self.lost)
@@ -98,8 +109,12 @@ class Sample:
         numbers = all(isinstance(each, int | float) for each in labels)
         return sorted(labels) if numbers else labels
 
-    def by(self, key: str) -> "tuple[list[Any], Floats] | str":
+    def by(self, key: str, geometric: bool = False) -> "tuple[list[Any], Floats] | str":
         """The values of a setting, and the mean over the other settings for each value and seed.
+
+        Args:
+            key: The setting.
+            geometric: Whether to take geometric means, of values that are all positive.
 
         Returns:
             The values in order and a table (values, seeds), with NaN where no run has a value. If
@@ -110,7 +125,8 @@ class Sample:
             return labels
         seeds = self.frame["seed"].unique().sort().to_list()
         table = np.full((len(labels), len(seeds)), np.nan)
-        grouped = self.known.group_by(key, "seed").agg(pl.col("value").mean())
+        values = _GEOMETRIC if geometric else pl.col("value").mean()
+        grouped = self.known.group_by(key, "seed").agg(values)
         for label, seed, value in grouped.iter_rows():
             table[labels.index(label), seeds.index(seed)] = value
         if np.isnan(table).all(axis=1).any():
@@ -167,20 +183,20 @@ class Trend:
         return self.p_reversed is not None and self.p_reversed < ALPHA
 
 
-def trend(table: Floats, sign: int) -> Trend:
+def trend(table: Floats, sign: int, ratio: bool = False) -> Trend:
     """Tests whether a measure rises or falls along the values of a setting.
 
     With three or more seeds, the slope over the ranks of the setting is computed for each seed and
     tested with Student's t-test. With fewer, Page's test of ordered alternatives (Page, 1963) is
     used, which needs no variance: by chance, k values are in order with probability 1/k!. If the
-    values are positive and span more than a factor of three, their logarithm is used.
+    values are positive and ratios matter, their logarithm is used.
 
     Args:
         table: The measure, (values, seeds).
         sign: 1 if the measure is expected to rise, -1 if it is expected to fall.
+        ratio: Whether ratios matter, as in effects.
     """
-    known = table[np.isfinite(table)]
-    logarithmic = bool(known.min() > 0 and known.max() / known.min() > 3)
+    logarithmic = spans_ratios(table, ratio)
     values = np.log(table) if logarithmic else table
     whole = values[:, np.isfinite(values).all(axis=0)]
     ranks = np.arange(len(values)) - (len(values) - 1) / 2
@@ -200,6 +216,17 @@ def trend(table: Floats, sign: int) -> Trend:
     other = _page(whole, -sign)
     text = f"{seeds} seed{'s' if seeds > 1 else ''}: p = {chance:.2g} for this order"
     return Trend(float(slopes.mean()), None, chance, other, steps, text)
+
+
+def spans_ratios(table: Floats, ratio: bool) -> bool:
+    """Whether a trend is of logarithms: values are positive, and ratios matter or they span three.
+
+    Args:
+        table: The measure, (values, seeds), with NaN for missing ones.
+        ratio: Whether effects compare ratios of the measure.
+    """
+    known = table[np.isfinite(table)]
+    return bool(known.min() > 0 and (ratio or known.max() / known.min() > 3))
 
 
 def factor(table: Floats, sign: int) -> "Paired | str":
@@ -279,12 +306,6 @@ def levels_of(sample: Sample, other: Sample) -> Floats | None:
         for (cell, seed), value in each.items():
             values[side, cells[cell], seeds[seed]] = value
     return values
-
-
-def mean_interval(sample: Sample) -> Paired:
-    """The mean over seeds of a sample."""
-    values = sample.by_seed()["value"].to_numpy()
-    return _paired(values, float(np.abs(values).max()))
 
 
 def _paired(values: Floats, size: float) -> Paired:

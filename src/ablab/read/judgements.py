@@ -1,7 +1,10 @@
-"""Outcomes of relations between numbers; see ``not_reached`` for steps that were not reached."""
+"""Outcomes of orders and ranges of numbers; see ``comparisons`` for comparisons of cells.
+
+Steps that were not reached are in ``not_reached``.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -9,19 +12,17 @@ import numpy as np
 
 from ablab.experiments.expectations import Expectation
 from ablab.read.effects.inference import estimate
-from ablab.read.effects.level import compare_levels
 from ablab.read.hypothesis_tests import (
     Floats,
-    Paired,
     Sample,
     factor,
     gaps,
     interval_text,
-    levels_of,
-    mean_interval,
+    spans_ratios,
     trend,
 )
-from ablab.read.measured import shown
+from ablab.read.quantity import Quantity, factor_text
+from ablab.read.statistics.scales import Average
 
 Outcome = Literal["held", "failed", "undecided"]
 ALPHA = 0.05
@@ -39,6 +40,8 @@ class Found:
         p: The p-value of the test that decided, or else the lower one of those for and against;
             None if nothing was tested.
         counts: For each cell, how many runs reached the step, and of how many; None for numbers.
+        estimand: What ``value`` is: ``median``, ``mean``, ``difference``, ``ratio``, ``slope`` or
+            ``factor`` (per value of the setting); None if nothing is estimated.
     """
 
     outcome: Outcome
@@ -47,9 +50,10 @@ class Found:
     interval: tuple[float, float] | None = None
     p: float | None = None
     counts: tuple[tuple[int, int], ...] | None = None
+    estimand: str | None = None
 
 
-def order(sample: Sample, expectation: Expectation) -> Found:
+def order(sample: Sample, expectation: Expectation, quantity: Quantity) -> Found:
     """Whether a measure falls, or rises, from each value of a setting to the next."""
     key = expectation.falls_with or expectation.rises_with
     assert key is not None, "given by the relation"
@@ -57,12 +61,16 @@ def order(sample: Sample, expectation: Expectation) -> Found:
     ordered = sample.by(key)
     if isinstance(ordered, str):
         return Found("undecided", ordered)
+    if expectation.factor is not None or spans_ratios(ordered[1], quantity.ratio):
+        positive = bool((sample.known["value"] > 0).all())
+        ordered = sample.by(key, geometric=positive)
+        assert not isinstance(ordered, str), "the same runs"
     labels, table = ordered  # (values, seeds)
-    means = np.nanmean(table, axis=1)
-    path = ", ".join(f"{shown(m)} at {label}" for label, m in zip(labels, means, strict=True))
+    rows = [row[np.isfinite(row)] for row in table]
+    path = quantity.path(labels, rows)
     if expectation.factor is not None:
         return _by_factor(sample, table, sign, expectation.factor, path)
-    tested = trend(table, sign)
+    tested = trend(table, sign, quantity.ratio)
     evidence = f"{path}; {tested.text}{gaps(sample)}"
     against = [
         f"{before} to {after}"
@@ -82,7 +90,7 @@ def order(sample: Sample, expectation: Expectation) -> Found:
         "failed": tested.p_reversed,
         "undecided": _least(tested.p, tested.p_reversed),
     }[outcome]
-    return Found(outcome, evidence, value, interval, p)
+    return Found(outcome, evidence, value, interval, p, estimand="slope")
 
 
 def _by_factor(
@@ -96,7 +104,7 @@ def _by_factor(
     evidence = f"{path}; {factor_text}{gaps(sample)}"
     if found.interval is None:
         evidence += of_range("undecided", f"between {wanted[0]:g} and {wanted[1]:g}")
-        return Found("undecided", evidence, found.mean)
+        return Found("undecided", evidence, found.mean, estimand="factor")
     low, high = found.interval
     outcome: Outcome = "undecided"
     if wanted[0] <= low and high <= wanted[1]:
@@ -104,9 +112,10 @@ def _by_factor(
     elif high < wanted[0] or low > wanted[1]:
         outcome = "failed"
     evidence += of_range(outcome, f"between {wanted[0]:g} and {wanted[1]:g}")
-    logs = replace(found, values=np.log(found.values))
-    p = _in_range(logs, *(float(np.log(each)) for each in wanted))
-    return Found(outcome, evidence, found.mean, found.interval, p)
+    logs = np.log(found.values)
+    ends = (float(np.log(wanted[0])) if wanted[0] > 0 else -np.inf, float(np.log(wanted[1])))
+    p = _in_range(logs, found.size, *ends)
+    return Found(outcome, evidence, found.mean, found.interval, p, estimand="factor")
 
 
 def _near(interval: tuple[float, float], sign: int) -> float:
@@ -114,81 +123,41 @@ def _near(interval: tuple[float, float], sign: int) -> float:
     return interval[1] if sign > 0 else interval[0]
 
 
-def compare(sample: Sample, other: Sample, expectation: Expectation, pairing: bool) -> Found:
-    """Whether a measure is lower, higher or the same in some cells than in others.
-
-    Args:
-        sample: The runs of the cells that the expectation is about.
-        other: The runs of the cells with which they are compared.
-        expectation: The expectation.
-        pairing: Whether runs are paired by seed, because seeds matter; else Welch's test is used.
-    """
-    values = levels_of(sample, other)
-    lost = gaps(sample, other)
-    size = 0.0 if values is None else float(np.nanmax(np.abs(values)))
-    levels = None
-    if values is not None:
-        levels = compare_levels(values, pairing, size, expectation.margin)
-    if values is None or levels is None or levels.estimate.mean is None:
-        return Found("undecided", "no seed has a value on both sides" + lost)
-    found, value, interval = levels.estimate, levels.estimate.mean, levels.estimate.interval
-    evidence = (
-        f"{shown(sample.mean)} vs {shown(other.mean)}, a difference of "
-        f"{shown(value)} {interval_text(found)}{lost}"
-    )
-
-    def p_at(shift: float) -> float | None:
-        """The two-sided p-value of a difference other than ``shift``."""
-        moved = values - np.array([shift, 0.0])[:, None, None]
-        return compare_levels(moved, pairing, max(size, abs(shift))).estimate.p
-
-    if expectation.relation == "same_as":
-        margin = expectation.margin
-        assert margin is not None, "checked with the expectation"
-        p = levels.p_equivalence
-        apart = interval is not None and (interval[0] > margin or interval[1] < -margin)
-        beyond = p_at(float(np.sign(value)) * margin)
-        if p is not None and p < ALPHA:
-            evidence += f"; within ±{margin:g}"
-            return Found("held", evidence, value, interval, p)
-        if apart:
-            evidence += f"; not within ±{margin:g}"
-            return Found("failed", evidence, value, interval, beyond)
-        evidence += f"; not shown to be within ±{margin:g}"
-        outside = beyond if abs(value) > margin else None
-        return Found("undecided", evidence, value, interval, _least(p, outside))
-    sign = -1 if expectation.relation == "lower_than" else 1
-    evidence += f"; tested for more than {expectation.by:g}" if expectation.by else ""
-    if interval is None:
-        return Found("undecided", evidence, value, p=found.p if not expectation.by else None)
-    low, high = sorted((sign * interval[0], sign * interval[1]))
-    outcome: Outcome = "undecided"
-    if low > expectation.by:
-        outcome = "held"
-    elif high < expectation.by:
-        outcome = "failed"
-    return Found(outcome, evidence, value, interval, p_at(sign * expectation.by))
-
-
-def within(sample: Sample, expectation: Expectation) -> Found:
-    """Whether a measure's mean is in a range; with one seed, whether its value is."""
+def within(sample: Sample, expectation: Expectation, quantity: Quantity) -> Found:
+    """Whether the average of a measure is in a range; with one seed, whether its value is."""
     low, high = limits(expectation)
-    found = mean_interval(sample)
-    evidence = f"{shown(found.mean)} {interval_text(found)}{gaps(sample)}"
+    values = sample.by_seed()["value"].to_numpy()
+    found = quantity.average(values)
     ends = found.interval
+    evidence = f"{quantity.levels(values)} {_ends_text(found, len(values))}{gaps(sample)}"
     if ends is None:
-        alone = found.values
-        if len(alone) == 1 and sample.lost.height:  # which seed has a value is chance, too
-            return Found("undecided", evidence, found.mean)
-        evidence += "" if len(alone) > 1 else ", for this seed only"
-        ends = (float(alone.min()), float(alone.max()))
+        if len(values) == 1 and sample.lost.height:  # which seed has a value is chance, too
+            return Found("undecided", evidence, found.value)
+        evidence += "" if len(values) > 1 else ", for this seed only"
+        ends = (float(values.min()), float(values.max()))
     strict = expectation.within is None
     inside = (low < ends[0] and ends[1] < high) if strict else (low <= ends[0] and ends[1] <= high)
     outside = (ends[1] <= low or ends[0] >= high) if strict else (ends[1] < low or ends[0] > high)
     outcome: Outcome = "held" if inside else "failed" if outside else "undecided"
-    p = _in_range(found, low, high) if found.interval is not None else None
-    return Found(outcome, evidence + of_range(outcome, expectation.range), found.mean,
-                 found.interval, p)  # fmt: skip
+    p = None
+    if found.interval is not None:
+        scaled = found.scale.of(values)
+        size = float(np.abs(scaled).max(initial=0.0 if found.scale.name == "linear" else 1.0))
+        p = _in_range(scaled, size, *(found.scale.place(end) for end in (low, high)))
+    return Found(outcome, evidence + of_range(outcome, expectation.range), found.value,
+                 found.interval, p, estimand=quantity.statistic(values))  # fmt: skip
+
+
+def _ends_text(found: Average, seeds: int) -> str:
+    """The interval of an average as text, or why there is none."""
+    if found.interval is None:
+        return "(one seed)" if seeds == 1 else f"(equal for all {seeds} seeds)"
+    if found.scale.name == "logarithm":
+        wide = factor_text((float(np.log(found.interval[0])), float(np.log(found.interval[1]))))
+        if wide is not None:
+            return f"({wide}; {seeds} seeds)"
+    low, high = found.interval
+    return f"[{low:.4g}, {high:.4g}]"
 
 
 def of_range(outcome: Outcome, tested: str) -> str:
@@ -210,16 +179,18 @@ def other_cell(expectation: Expectation) -> Mapping[str, Any]:
     return expectation.lower_than or expectation.higher_than or expectation.same_as or {}
 
 
-def _p(paired: Paired, at: float) -> float | None:
-    """The two-sided p-value of a mean other than ``at``."""
-    return estimate(paired.values - at, max(paired.size, abs(at))).p
+def _in_range(values: Floats, size: float, low: float, high: float) -> float | None:
+    """The p-value of a mean inside of a range, or outside if it is there; two-sided.
 
-
-def _in_range(found: Paired, low: float, high: float) -> float | None:
-    """The p-value of a mean inside of a range, or outside if it is there; two-sided."""
-    mean = float(found.values.mean())
+    Args:
+        values: The values on their scale, (seeds,).
+        size: The largest absolute value of the numbers from which they were computed.
+        low: The lower end of the range on the same scale, infinite if there is none.
+        high: The upper end.
+    """
+    mean = float(values.mean())
     ends = [each for each in (low, high) if np.isfinite(each)]
-    tests = {end: _p(found, end) for end in ends}
+    tests = {end: estimate(values - end, max(size, abs(end))).p for end in ends}
     known = [each for each in tests.values() if each is not None]
     if len(known) < len(ends) or not known:
         return None

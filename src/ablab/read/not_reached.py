@@ -1,7 +1,8 @@
 """Outcomes of relations between steps that some runs did not reach.
 
 No mean is formed over such steps, and no last step stands for one. What decides is exact ranks up
-to a common step, with bounds for runs that ended before; see ``rank_tests``. Else it is undecided.
+to a common step, within the cells of other settings, with bounds for runs that ended before; see
+``statistics.ranks``. Else it is undecided. Effects use the same tests.
 """
 
 from dataclasses import replace
@@ -12,21 +13,21 @@ import polars as pl
 
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import Measure
-from ablab.read.hypothesis_tests import Sample, gaps
+from ablab.read.aligned import aligned, bounds, horizon
+from ablab.read.hypothesis_tests import Floats, Sample, gaps
 from ablab.read.judgements import ALPHA, Found, Outcome, limits, of_range
 from ablab.read.measured import shown
 from ablab.read.measures import is_step
-from ablab.read.rank_tests import (
+from ablab.read.statistics.counts import unseen
+from ablab.read.statistics.ranks import (
+    Arrivals,
     Bounds,
-    bounds,
-    few_ranks,
     first,
-    horizon,
     in_order,
+    least_rank_p,
     most_are,
     step_by_step,
 )
-from ablab.read.statistics.counts import unseen
 
 
 def order(sample: Sample, expectation: Expectation, measure: Measure, blocks: bool) -> Found:
@@ -42,7 +43,8 @@ def order(sample: Sample, expectation: Expectation, measure: Measure, blocks: bo
     if empty:
         why = f"no run has a value at {key}={', '.join(empty)}: {sample.why()}"
         return Found("undecided", why)
-    end = horizon(sample.frame)
+    runs = aligned(cells)
+    end = horizon(runs)
     counts = tuple(reached(cell) for cell in cells)
     verb = _verb(measure)
     path = ", ".join(
@@ -50,7 +52,7 @@ def order(sample: Sample, expectation: Expectation, measure: Measure, blocks: bo
         for label, count, cell in zip(ordered, counts, cells, strict=True)
     )
     evidence = f"{verb} by {path}"
-    made = [bounds(cell.frame, end) for cell in cells]
+    made = [bounds(each, end) for each in runs]
     p, reverse = in_order(made, sign, blocks), in_order(made, -sign, blocks)
     remark = _ends(sample.frame) + gaps(sample)
     up_to = _up_to(sample.frame, end, measure)
@@ -87,11 +89,12 @@ def compare(
         f"and by {_of(counts[1])}{_when(other, measure)}"
     )
     both = pl.concat([sample.frame, other.frame], how="diagonal")
-    end = horizon(both)
+    runs = one, two = aligned([sample, other])
+    end = horizon(runs)
 
-    def p_first(early: Sample, late: Sample, by: float) -> float:
+    def p_first(early: Arrivals, late: Arrivals, by: float) -> float:
         """The p-value that the first sample gets there first by more than so many steps."""
-        made = bounds(early.frame, end, max(by, 0.0)), bounds(late.frame, end, max(-by, 0.0))
+        made = bounds(early, end, max(by, 0.0)), bounds(late, end, max(-by, 0.0))
         return first(*made, blocks)
 
     remark = _ends(both) + gaps(sample, other)
@@ -102,18 +105,18 @@ def compare(
             f"{evidence}; nothing to compare {up_to}{remark}",
             counts=counts,
         )
-    few = few_ranks(bounds(sample.frame, end), bounds(other.frame, end), blocks)
+    few = few_ranks(bounds(one, end), bounds(two, end), blocks)
     if expectation.relation == "same_as":
         margin = expectation.margin
         assert margin is not None, "checked with the expectation"
-        p = min(1.0, 2 * min(p_first(sample, other, margin), p_first(other, sample, margin)))
+        p = min(1.0, 2 * min(p_first(one, two, margin), p_first(two, one, margin)))
         evidence += f"; ranks {up_to}, for a difference of {margin:g}: p = {p:.2g}"
         if p < ALPHA:
             return Found("failed", evidence + remark, p=p, counts=counts)
         evidence += few + remark
         evidence += "; steps that were not reached cannot be shown to be the same"
         return Found("undecided", evidence, p=None, counts=counts)
-    ways = (sample, other) if expectation.relation == "lower_than" else (other, sample)
+    ways = (one, two) if expectation.relation == "lower_than" else (two, one)
     p = p_first(*ways, expectation.by)
     against = p_first(ways[1], ways[0], -expectation.by)
     by = f", for a difference of {expectation.by:g}" if expectation.by else ""
@@ -130,13 +133,13 @@ def within(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     """Whether the median over seeds is in a range; with one seed, whether its value is."""
     low, high = limits(expectation)
     counts = (reached(sample),)
-    made = _unlimited(sample.frame)
+    least, most = _unlimited(sample.frame)
     strict = expectation.within is None
-    over = low < made.least if strict else low <= made.least
-    under = np.isinf(high) | (made.most < high if strict else made.most <= high)
+    over = low < least if strict else low <= least
+    under = np.isinf(high) | (most < high if strict else most <= high)
     inside = over & under
-    above = made.least >= high if strict else made.least > high
-    below = made.most <= low if strict else made.most < low
+    above = least >= high if strict else least > high
+    below = most <= low if strict else most < low
     ended = max(sample.frame["not_before"].drop_nulls().to_list())
     evidence = f"{_verb(measure)} by {_of(counts[0])}{_when(sample, measure)} up to step {ended:,}"
     lost = gaps(sample)
@@ -172,14 +175,21 @@ def of_those_that_did(found: Found, sample: Sample, other: Sample, measure: Meas
     return replace(found, evidence=found.evidence + text)
 
 
+def few_ranks(sample: Bounds, other: Bounds, blocks: bool) -> str:
+    """A remark if ranks cannot show anything of so few seeds; may be empty."""
+    least, (one, two) = least_rank_p(sample, other, blocks)
+    seeds = f"{one} pairs of a seed" if blocks else f"{one} vs {two} seeds"
+    return "" if least < ALPHA else f" ({seeds} cannot give less than {least:.2g})"
+
+
 def reached(sample: Sample) -> tuple[int, int]:
     """How many runs reached the step, and of how many for which it is known whether they did."""
     got = sample.known.height
     return got, got + sample.unreached
 
 
-def _unlimited(frame: pl.DataFrame) -> Bounds:
-    """The bounds of each seed, as a mean over cells; infinite if one is not known to end."""
+def _unlimited(frame: pl.DataFrame) -> tuple[Floats, Floats]:
+    """The least and the greatest step of each seed, as means over cells; infinite if not known."""
     known = frame.filter(pl.col("value").is_not_null() | pl.col("not_before").is_not_null())
     least = pl.when(pl.col("status") == "diverged").then(np.inf).otherwise(pl.col("not_before"))
     made = (
@@ -188,7 +198,7 @@ def _unlimited(frame: pl.DataFrame) -> Bounds:
         )
         .group_by("seed").agg(pl.col("least", "most").mean()).sort("seed")
     )  # fmt: skip
-    return Bounds(made["least"].to_numpy(), made["most"].to_numpy(), made["seed"].to_numpy())
+    return made["least"].to_numpy(), made["most"].to_numpy()
 
 
 def _verb(measure: Measure) -> str:

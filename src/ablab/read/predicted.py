@@ -5,17 +5,26 @@ What decides is the interval of a new observation, which has both the noise of s
 of the relation.
 """
 
+from dataclasses import replace
+
+import numpy as np
+
 from ablab.config import InputError, Problem
 from ablab.experiments.expectations import Expectation
 from ablab.read.effects.prediction import predict
 from ablab.read.effects.results import gather
 from ablab.read.hypothesis_tests import Sample, gaps
 from ablab.read.judgements import Found, Outcome, limits, of_range
+from ablab.read.quantity import Quantity
 from ablab.tasks.config import Direction
 
 
 def judge(
-    sample: Sample, expectation: Expectation, better: Direction | None, guessing: float | None
+    sample: Sample,
+    expectation: Expectation,
+    better: Direction | None,
+    guessing: float | None,
+    quantity: Quantity,
 ) -> Found:
     """Whether a predicted value is in a range: its whole prediction interval, or none of it.
 
@@ -24,6 +33,7 @@ def judge(
         expectation: The expectation.
         better: Which values of the measure are better, if declared.
         guessing: The loss of guessing, if declared.
+        quantity: What is known of the measure; no new value can be beyond its range.
 
     Raises:
         InputError: The setting does not vary or is not numeric, fewer than four other values have
@@ -43,6 +53,9 @@ def judge(
         used.frame, used.keys, measure=expectation.measure, better=better, guessing=guessing
     )
     found = predict(results, key, value)
+    if quantity.limits is not None:
+        least, most = (float(np.clip(end, *quantity.limits)) for end in found.interval)
+        found = replace(found, interval=(least, most))
     low, high = limits(expectation)
     ends = found.interval
     strict = expectation.within is None

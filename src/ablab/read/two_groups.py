@@ -10,12 +10,15 @@ from itertools import pairwise
 import numpy as np
 
 from ablab.experiments.expectations import Expectation
+from ablab.read.aligned import exact
+from ablab.read.effects.results import Results
 from ablab.read.hypothesis_tests import Floats, Sample, gaps
 from ablab.read.judgements import ALPHA, Found, Outcome, limits, of_range
 from ablab.read.measured import shown
-from ablab.read.rank_tests import Bounds, few_ranks, first, in_order, most_are, step_by_step
+from ablab.read.not_reached import few_ranks
 from ablab.read.statistics.counts import probability_test
 from ablab.read.statistics.groups import guessing_cut, notice_cut
+from ablab.read.statistics.ranks import Bounds, first, in_order, most_are, step_by_step
 from ablab.tasks.config import Direction
 
 _LOGARITHMIC = 3.0  # values that span a larger factor are looked at on a logarithmic scale
@@ -28,10 +31,12 @@ class Groups:
     Attributes:
         cut: A value between them.
         better: Which group is better; None if that was not declared.
+        steps: Whether the values are steps.
     """
 
     cut: float
     better: Direction | None
+    steps: bool = False
 
     def of(self, sample: Sample) -> Floats:
         """The values of a sample in the better group; the lower one if neither is."""
@@ -42,6 +47,8 @@ class Groups:
     def counts(self, *samples: Sample) -> str:
         """How many runs of each sample are in the better group, and where the groups part."""
         word = "learnt" if self.better else f"below {shown(self.cut)}:"
+        if self.steps:
+            word = f"within {shown(self.cut)} steps:"
         parts = [f"{len(self.of(each))} of {each.known.height}" for each in samples]
         return f"{word} {' vs '.join(parts)} (two groups of runs, apart at {shown(self.cut)})"
 
@@ -50,7 +57,30 @@ class Groups:
         found = [self.of(each) for each in samples]
         medians = [shown(float(np.median(each))) if len(each) else "none" for each in found]
         those = "those that learnt" if self.better else "the lower group"
-        return f"; {those}: median {' vs '.join(medians)}"
+        if self.steps:
+            those = "of those"
+        unit = " steps" if self.steps else ""
+        return f"; {those}: median {' vs '.join(medians)}{unit}"
+
+
+def known(
+    results: Results, better: Direction | None, *samples: Sample, steps: bool = False
+) -> Groups | None:
+    """The two groups that effects notice over the whole grid, if some samples have runs of both.
+
+    Args:
+        results: The results of all runs.
+        better: Which values are better; None if that was not declared.
+        samples: The samples that are compared.
+        steps: Whether the values are steps.
+    """
+    if results.cut is None or results.horizon is not None:
+        return None
+    cut = float(np.exp(results.cut)) if results.scale == "ratio" else results.cut
+    values = np.concatenate([each.known["value"].to_numpy() for each in samples])
+    if not (values > cut).any() or not (values < cut).any():
+        return None
+    return Groups(cut, better, steps)
 
 
 def notice(
@@ -92,11 +122,11 @@ def compare(
     counts = [(len(groups.of(each)), each.known.height) for each in (sample, other)]
     p_counts = probability_test(*counts[0], *counts[1])
     evidence = f"{groups.counts(sample, other)}: p = {p_counts:.2g}{groups.levels(sample, other)}"
-    one, two = _bounds(sample), _bounds(other)
+    one, two = exact([sample, other])
 
     def p_lower(low: Bounds, high: Bounds, by: float) -> float:
         """The p-value that the first sample is lower by more than so much."""
-        return first(Bounds(low.least + by, low.most + by, low.seeds), high, blocks)
+        return first(low.later(by), high, blocks)
 
     lost = gaps(sample, other)
     few = few_ranks(one, two, blocks)
@@ -125,7 +155,7 @@ def order(sample: Sample, expectation: Expectation, groups: Groups, blocks: bool
     if any(cell.known.is_empty() for cell in cells):
         return None
     sign = -1 if expectation.falls_with else 1
-    made = [_bounds(cell) for cell in cells]
+    made = exact(cells)
     p, against = in_order(made, sign, blocks), in_order(made, -sign, blocks)
     names = ", ".join(str(label) for label in labels)
     evidence = (
@@ -145,7 +175,7 @@ def order(sample: Sample, expectation: Expectation, groups: Groups, blocks: bool
 def within(sample: Sample, expectation: Expectation, groups: Groups) -> Found:
     """Whether the median over seeds is in a range (sign test)."""
     low, high = limits(expectation)
-    values = _bounds(sample).least
+    values = sample.by_seed()["value"].to_numpy()
     strict = expectation.within is None
     inside = (low < values) & (values < high) if strict else (low <= values) & (values <= high)
     above, below = values >= high, values <= low
@@ -156,12 +186,6 @@ def within(sample: Sample, expectation: Expectation, groups: Groups) -> Found:
         f"p = {min(p, against):.2g}{gaps(sample)}{of_range(outcome, expectation.range)}"
     )
     return Found(outcome, evidence, p=min(p, against))
-
-
-def _bounds(sample: Sample) -> Bounds:
-    found = sample.by_seed()
-    values = found["value"].to_numpy()
-    return Bounds(values, values, found["seed"].to_numpy())
 
 
 def _decided(p: float, against: float) -> Outcome:

@@ -1,6 +1,6 @@
 """Verdicts on expectations: held, failed or undecided, with evidence."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -8,13 +8,14 @@ import polars as pl
 from ablab.config import InputError
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import VALUES, Measure, parse_measure
-from ablab.read import diverged, judgements, not_reached, predicted, two_groups
+from ablab.read import comparisons, diverged, judgements, not_reached, predicted, two_groups
 from ablab.read.directions import column_direction
-from ablab.read.effects.results import gather
+from ablab.read.effects.results import Results, gather
 from ablab.read.guessing import guessing_loss
 from ablab.read.hypothesis_tests import Sample
 from ablab.read.judgements import Found, Outcome, other_cell
 from ablab.read.measures import ENDED, is_step, measure_table
+from ablab.read.quantity import Quantity
 from ablab.store.expected import Stamped, stamped
 from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, Store
@@ -30,7 +31,7 @@ class Verdict:
         sentence: The expectation as it is tested.
         outcome: ``held``, ``failed`` or ``undecided``.
         evidence: The numbers behind the outcome, in a sentence.
-        value: The tested number: a difference, a slope per value of the setting, or a mean.
+        value: The tested number, as ``estimand`` says.
         interval: The 95% confidence interval of ``value``; None with too few seeds.
         confidence: The confidence stated by its author; None if not stated.
         written: When it was written: UTC, ISO 8601.
@@ -42,6 +43,8 @@ class Verdict:
             None if nothing was tested, as with one seed.
         counts: If the measure is a step that some runs did not reach: for each cell that is
             compared, how many runs reached it, and of how many.
+        estimand: What ``value`` is: ``median``, ``mean``, ``difference``, ``ratio``, ``slope`` or
+            ``factor`` (per value of the setting); None if nothing is estimated.
     """
 
     claim: str
@@ -58,6 +61,7 @@ class Verdict:
     source: str | None = None
     p: float | None = None
     counts: tuple[tuple[int, int], ...] | None = None
+    estimand: str | None = None
 
     @property
     def said(self) -> str:
@@ -103,6 +107,7 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
         expectation.source,
         found.p,
         found.counts,
+        found.estimand,
     )
 
 
@@ -114,11 +119,13 @@ class _Subject:
         measure: The measure.
         better: Which values are better; None for steps and counts, of which none is the worst.
         guessing: The loss of guessing; None if it is not declared.
+        quantity: The range, the unit and the scale of its values.
     """
 
     measure: Measure
     better: Direction | None
     guessing: float | None
+    quantity: Quantity
 
     @classmethod
     def of(cls, record: ExperimentRecord, measure: Measure) -> "_Subject":
@@ -126,21 +133,59 @@ class _Subject:
         better = None
         if measure.function in VALUES:
             better = measure.direction or column_direction(record, measure.column)
-        return cls(measure, better, guessing_loss(record, measure))
+        return cls(measure, better, guessing_loss(record, measure), Quantity.of(record, measure))
 
-    def pairing(self, whole: Sample) -> bool:
-        """Whether runs are paired by seed: as in effects, where seeds matter over the grid."""
+    def results(self, whole: Sample) -> Results | None:
+        """The results of all runs, as effects see them; None without a grid."""
         if not whole.keys:
-            return False
+            return None
         better = "lower" if is_step(self.measure) else self.better
-        found = gather(whole.frame, whole.keys, better=better, guessing=self.guessing)
-        return found.paired
+        return gather(
+            whole.frame,
+            whole.keys,
+            better=better,
+            guessing=self.guessing,
+            limits=self.quantity.limits,
+        )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """An expectation's subject, with what all runs of the grid say of its values.
+
+    Attributes:
+        subject: The subject.
+        quantity: What is known of its values; ratios where effects compare ratios.
+        pairing: Whether runs are paired by seed, as in effects, because seeds matter.
+        results: The results of all runs; None without a grid.
+    """
+
+    subject: _Subject
+    quantity: Quantity
+    pairing: bool
+    results: Results | None
+
+    @classmethod
+    def of(cls, subject: _Subject, whole: Sample) -> "_Seen":
+        """What all runs say."""
+        results = subject.results(whole)
+        if results is None:
+            return cls(subject, subject.quantity, False, None)
+        quantity = replace(
+            subject.quantity, ratio=results.scale == "ratio", limits=results.declared
+        )
+        return cls(subject, quantity, results.paired, results)
 
     def groups(self, *samples: Sample) -> two_groups.Groups | None:
         """The two groups into which the values of some samples fall; None if they do not."""
-        if self.measure.function not in VALUES:
-            return None
-        return two_groups.notice(self.better, *samples, guessing=self.guessing)
+        better: Direction | None = self.subject.better
+        if self.results is None:
+            if self.subject.measure.function not in VALUES:
+                return None
+            return two_groups.notice(better, *samples, guessing=self.subject.guessing)
+        if is_step(self.subject.measure):
+            return two_groups.known(self.results, "lower", *samples, steps=True)
+        return two_groups.known(self.results, better, *samples)
 
 
 def _judge(
@@ -160,44 +205,65 @@ def _judge(
         why = chosen if isinstance(chosen, str) else "no run has a value: " + chosen.why()
         return Found("undecided", why)
     if expectation.predicts is not None:
-        return predicted.judge(chosen, expectation, subject.better, subject.guessing)
+        return predicted.judge(
+            chosen, expectation, subject.better, subject.guessing, subject.quantity
+        )
     if expectation.relation in ("lower_than", "higher_than", "same_as"):
         other = sample.where(expectation.where | dict(other_cell(expectation)))
         if isinstance(other, str) or other.is_lost:
             why = other if isinstance(other, str) else f"nothing to compare with: {other.why()}"
             return Found("undecided", why)
-        return _compare(chosen, other, expectation, subject, subject.pairing(sample))
-    return _alone(chosen, expectation, subject, subject.pairing(sample))
+        return _compare(chosen, other, expectation, _Seen.of(subject, sample))
+    return _alone(chosen, expectation, _Seen.of(subject, sample))
 
 
-def _compare(
-    sample: Sample, other: Sample, expectation: Expectation, subject: "_Subject", pairing: bool
-) -> Found:
+def _compare(sample: Sample, other: Sample, expectation: Expectation, seen: _Seen) -> Found:
+    subject = seen.subject
     if sample.unreached or other.unreached:
-        return not_reached.compare(sample, other, expectation, subject.measure, pairing)
-    groups = subject.groups(sample, other)
+        return not_reached.compare(sample, other, expectation, subject.measure, seen.pairing)
+    groups = seen.groups(sample, other)
     if groups is not None:
-        found = two_groups.compare(sample, other, expectation, groups, pairing)
+        found = two_groups.compare(sample, other, expectation, groups, seen.pairing)
     else:
-        found = judgements.compare(sample, other, expectation, pairing)
+        found = comparisons.compare(sample, other, expectation, seen.quantity, seen.pairing)
     if found.outcome == "held" and expectation.same_as is not None:
         found = not_reached.of_those_that_did(found, sample, other, subject.measure)
     return diverged.compared(found, sample, other, expectation, subject.better)
 
 
-def _alone(sample: Sample, expectation: Expectation, subject: "_Subject", pairing: bool) -> Found:
+def _alone(sample: Sample, expectation: Expectation, seen: _Seen) -> Found:
     """A relation within one sample: an order of its cells, or a range."""
+    subject = seen.subject
     orders = expectation.relation in ("falls_with", "rises_with")
+    pair = _order_of_two(sample, expectation, seen) if orders else None
+    if pair is not None:
+        return pair
     if sample.unreached:
         if orders:
-            return not_reached.order(sample, expectation, subject.measure, pairing)
+            return not_reached.order(sample, expectation, subject.measure, seen.pairing)
         return not_reached.within(sample, expectation, subject.measure)
-    groups = subject.groups(sample)
-    found = None
+    groups, found = seen.groups(sample), None
     if groups is not None and orders:
-        found = two_groups.order(sample, expectation, groups, pairing)
+        found = two_groups.order(sample, expectation, groups, seen.pairing)
     elif groups is not None:
         found = two_groups.within(sample, expectation, groups)
     if found is None:
-        found = (judgements.order if orders else judgements.within)(sample, expectation)
+        judged = judgements.order if orders else judgements.within
+        found = judged(sample, expectation, seen.quantity)
     return diverged.alone(found, sample, expectation, subject.better)
+
+
+def _order_of_two(sample: Sample, expectation: Expectation, seen: _Seen) -> Found | None:
+    """An order of two values, which is a comparison of the second with the first; else None."""
+    key = expectation.falls_with or expectation.rises_with
+    assert key is not None, "given by the relation"
+    labels = sample.levels(key)
+    if isinstance(labels, str) or len(labels) != 2 or expectation.factor is not None:
+        return None
+    before, after = (sample.at(key, label) for label in labels)
+    if before.is_lost or after.is_lost:
+        return None
+    relation = "lower_than" if expectation.falls_with else "higher_than"
+    same = {"falls_with": None, "rises_with": None, relation: {key: labels[0]}}
+    found = _compare(after, before, expectation.model_copy(update=same), seen)
+    return replace(found, evidence=f"at {labels[1]} vs {labels[0]}: {found.evidence}")

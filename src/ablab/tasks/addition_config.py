@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ablab.config import Neutral, counted
-from ablab.tasks.config import ACCURACIES, TASKS, Direction, TaskConfig
+from ablab.tasks.config import ACCURACIES, ACCURACY_LIMITS, TASKS, Direction, Limits, TaskConfig
 from ablab.tasks.factors import NO_YES
 from ablab.tasks.split import Split
 
@@ -21,6 +21,10 @@ class AdditionConfig(TaskConfig):
 
     implementation: ClassVar[str] = "ablab.tasks.addition:Addition"
     measure_directions: ClassVar[dict[str, Direction]] = ACCURACIES
+    measure_limits: ClassVar[dict[str, Limits]] = ACCURACY_LIMITS | {
+        "offset": (0.0, 1.0),
+        "probability": (0.0, 1.0),
+    }
 
     kind: Literal["addition"] = "addition"
     """This task's name."""

@@ -14,6 +14,14 @@ Direction = Literal["higher", "lower"]
 LOSSES: dict[str, Direction] = {"loss": "lower"}
 ACCURACIES: dict[str, Direction] = LOSSES | {"accuracy": "higher", "sequence_accuracy": "higher"}
 
+Limits = tuple[float | None, float | None]
+"""The least and the greatest value that a measure can have; None where there is no end."""
+LOSS_LIMITS: dict[str, Limits] = {"loss": (0.0, None)}
+ACCURACY_LIMITS: dict[str, Limits] = LOSS_LIMITS | {
+    "accuracy": (0.0, 1.0),
+    "sequence_accuracy": (0.0, 1.0),
+}
+
 
 class TaskConfig(Config):
     """The settings of a task.
@@ -29,6 +37,9 @@ class TaskConfig(Config):
     measure_directions: ClassVar[dict[str, Direction]] = LOSSES
     """Which values are better, by the name of a measure; it holds for ``NAME/…``, too. A measure
     that is not declared has no direction."""
+    measure_limits: ClassVar[dict[str, Limits]] = LOSS_LIMITS
+    """The least and the greatest value of each measure, by its name in the same way; intervals stay
+    within. A measure that is not declared has no ends."""
 
     kind: str
     """The registered name of the task, or the import path of your own task class."""

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ablab.tasks.config import ACCURACIES, TASKS, Direction, TaskConfig
+from ablab.tasks.config import ACCURACIES, ACCURACY_LIMITS, TASKS, Direction, Limits, TaskConfig
 from ablab.tasks.factors import NO_YES
 from ablab.tasks.polynomial import canonical
 from ablab.tasks.random import MAX_SEED
@@ -20,6 +20,7 @@ class ModularConfig(TaskConfig):
 
     implementation: ClassVar[str] = "ablab.tasks.modular:Modular"
     measure_directions: ClassVar[dict[str, Direction]] = ACCURACIES
+    measure_limits: ClassVar[dict[str, Limits]] = ACCURACY_LIMITS
 
     kind: Literal["modular"] = "modular"
     """This task's name."""

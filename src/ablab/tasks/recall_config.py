@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ablab.tasks.config import ACCURACIES, TASKS, Direction, TaskConfig
+from ablab.tasks.config import ACCURACIES, ACCURACY_LIMITS, TASKS, Direction, Limits, TaskConfig
 from ablab.tasks.factors import octaves
 
 MAX_TOKENS = 2**20
@@ -18,6 +18,7 @@ class RecallConfig(TaskConfig):
 
     implementation: ClassVar[str] = "ablab.tasks.recall:Recall"
     measure_directions: ClassVar[dict[str, Direction]] = ACCURACIES
+    measure_limits: ClassVar[dict[str, Limits]] = ACCURACY_LIMITS
 
     kind: Literal["recall"] = "recall"
     """This task's name."""

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ablab.tasks.config import ACCURACIES, TASKS, Direction, TaskConfig
+from ablab.tasks.config import ACCURACIES, ACCURACY_LIMITS, TASKS, Direction, Limits, TaskConfig
 from ablab.tasks.factors import NO_YES
 from ablab.tasks.split import Split
 
@@ -19,6 +19,7 @@ class SequenceConfig(TaskConfig):
     """Settings shared by the tasks of :class:`ablab.tasks.sequences.Sequences`."""
 
     measure_directions: ClassVar[dict[str, Direction]] = ACCURACIES
+    measure_limits: ClassVar[dict[str, Limits]] = ACCURACY_LIMITS
 
     n_symbols: int = Field(10, ge=2, le=MAX_SYMBOLS)
     """The number of distinct symbols."""

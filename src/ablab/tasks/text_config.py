@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from ablab.config import Neutral, NotInIdentity
-from ablab.tasks.config import ACCURACIES, TASKS, Direction, TaskConfig
+from ablab.tasks.config import ACCURACIES, ACCURACY_LIMITS, TASKS, Direction, Limits, TaskConfig
 from ablab.tasks.corpora import corpus_digest, read_corpus
 from ablab.tasks.factors import octaves
 from ablab.tasks.subwords import (
@@ -34,6 +34,7 @@ class TextConfig(TaskConfig):
     implementation: ClassVar[str] = "ablab.tasks.text:Text"
     reads_data: ClassVar[bool] = True
     measure_directions: ClassVar[dict[str, Direction]] = ACCURACIES
+    measure_limits: ClassVar[dict[str, Limits]] = ACCURACY_LIMITS
 
     kind: Literal["text"] = "text"
     """This task's name."""

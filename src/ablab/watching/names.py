@@ -16,6 +16,16 @@ CAPTURED = ("activation", "param", "optimizer")
 DEFAULT = ("param/*/rms", "grad/*/rms", "param/*/update_ratio")
 MODEL = "model"  # in place of a parameter's name: all parameters together
 REDUCERS = Variants("reducer", "ablab.watching.reducers")
+STATISTIC_LIMITS: dict[str, tuple[float | None, float | None]] = {
+    "cosine_previous": (-1.0, 1.0),
+    **dict.fromkeys(("frac_zero", "full_confidence", "zero_sum_error"), (0.0, 1.0)),
+    **dict.fromkeys(
+        ("effective_rank", "max_abs", "max_norm", "mean_entropy", "mean_norm", "min_norm", "rms",
+         "std", "update_ratio"),
+        (0.0, None),
+    ),
+}  # fmt: skip
+"""The least and the greatest value of the reducers that ablab ships, where there is one."""
 _WILD = "*?["
 
 

@@ -102,6 +102,7 @@ class Reducer:
         is_mean: Whether it is a mean over the samples of a batch, so that the values of parts of a
             batch may be averaged.
         direction: Which values are better; None if it has no direction.
+        limits: The least and the greatest value, None where there is no end; None if not declared.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Reducer:
     applies: Callable[[Place], bool]
     is_mean: bool = False
     direction: Literal["higher", "lower"] | None = None
+    limits: tuple[float | None, float | None] | None = None
 
     def fits(self, place: Place) -> bool:
         """Whether the reducer has a column for a place."""
@@ -128,6 +130,7 @@ def reducer(
     applies: Callable[[Place], bool] = _anywhere,
     is_mean: bool = False,
     direction: Literal["higher", "lower"] | None = None,
+    limits: tuple[float | None, float | None] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator that registers a function as a reducer.
 
@@ -149,10 +152,11 @@ def reducer(
         is_mean: Whether it is a mean over the samples of a batch. Then the batch need not be in
             memory at once.
         direction: Which values are better, for measures such as ``best``; None if neither.
+        limits: The least and the greatest value, such as ``(0.0, None)``; intervals stay within.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        made = Reducer(name, function, given, families, applies, is_mean, direction)
+        made = Reducer(name, function, given, families, applies, is_mean, direction, limits)
         function.reducer = made  # type: ignore[attr-defined]
         if REDUCERS.ships(function):
             REDUCERS.register(name)(made)

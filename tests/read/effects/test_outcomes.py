@@ -7,13 +7,13 @@ from scipy import stats
 from ablab.read.effects import comparison_sentence, differences, gather, verdict_words
 
 
-def compare(*cells, scale="auto", margin=None, better=None, **columns):
+def compare(*cells, scale="auto", margin=None, better=None, limits=None, **columns):
     rows = [(place, seed, v) for place, cell in enumerate(cells) for seed, v in enumerate(cell)]
     frame = pl.DataFrame(
         {"a": [r[0] for r in rows], "seed": [r[1] for r in rows]}
         | {"value": pl.Series([r[2] for r in rows], dtype=pl.Float64), **columns}
     )
-    results = gather(frame, ["a"], None, scale, "accuracy", better)
+    results = gather(frame, ["a"], None, scale, "accuracy", better, limits=limits)
     (found,) = differences(results, margin=margin)
     return found
 
@@ -61,8 +61,9 @@ def test_steps_not_reached_are_compared_up_to_the_common_horizon():
         not_before=[None] * 4 + [1000, 800],
     )  # fmt: skip
     assert (found.horizon, found.counts.value, found.counts.reference) == (800, (1, 3), (2, 3))
-    welch = stats.ttest_ind([350, 800, 800], [100, 200, 800], equal_var=False)
-    assert found.p == pytest.approx(welch.pvalue)
+    # Ranks 3, 5, 5 vs 1, 2, 5: of the 20 choices of three, four have a sum of 13 or more.
+    assert found.p == pytest.approx(2 * 4 / 20)
+    assert found.difference == pytest.approx((350 + 800 + 800 - 100 - 200 - 800) / 3)
     assert found.estimand == "difference of means of steps up to step 800"
 
 
@@ -70,10 +71,22 @@ def test_a_side_that_never_reaches_it_has_counts_and_no_level():
     found = compare([100.0, 200, 300], [None] * 3, not_before=[None] * 3 + [1000, 800, 900])
     assert (found.difference, found.interval) == (None, None)
     assert found.why_none == "no run reached it on one side"
-    assert found.p == pytest.approx(1 / 32)  # Barnard's test of 0 of 3 vs 3 of 3
+    assert found.counts.p == pytest.approx(1 / 32)  # Barnard's test of 0 of 3 vs 3 of 3
+    # What decides are ranks, as in verdicts: 2 of the 20 choices of three have all or none.
+    assert found.p == found.least_p == pytest.approx(2 / 20)
+    assert found.verdict == "undecided"
+
+
+def test_five_seeds_that_never_reach_it_are_later_by_ranks():
+    found = compare([100.0, 200, 300, 150, 120], [None] * 5, not_before=[None] * 5 + [900] * 5)
+    assert found.p == pytest.approx(2 / 252)
     assert (found.verdict, verdict_words(found)) == (
-        "differs", "reached 0 of 3 vs 3 of 3; less often",
+        "differs", "reached 0 of 5 vs 5 of 5; less often",
     )  # fmt: skip
+    assert found.direction == "higher"
+    assert "one side never reached it; ranks of all runs higher: adjusted p 0.0079" in (
+        comparison_sentence(found, "steps")
+    )
 
 
 def test_nothing_reached_anywhere_decides_nothing():
@@ -103,3 +116,31 @@ def test_runs_are_paired_only_where_seeds_matter():
     ends = welch.confidence_interval()
     assert free.interval == pytest.approx((ends.low, ends.high))
     assert compare([1.0, 9.0, 5.0, 3.0], [2.1, 10.0, 5.9, 4.0], scale="difference").paired
+
+
+def test_two_seeds_that_are_far_apart_give_no_estimate():
+    # Logarithms of 0 and 8 vs 4 and 7: the interval of the ratio spans e^±30 and more.
+    found = compare([1.0, 2981.0], [54.6, 1096.6], better="lower")
+    assert found.scale == "ratio"
+    assert (found.interval, found.bound) == (None, None)
+    assert found.why_none == "its interval reaches more than a factor of 1,000 to either side"
+    said = comparison_sentence(found, "loss")
+    assert "undecided, no estimate of the ratio of loss" in said
+    assert "2 seeds" in said
+
+
+def test_the_difference_of_accuracies_stays_in_its_range():
+    cells = [0.999, 1.0, 0.998], [0.4, 0.97, 0.2]
+    found = compare(*cells, limits=(0.0, 1.0))
+    assert -1 <= found.interval[0] < found.difference < found.interval[1] <= 1
+    welch = stats.ttest_ind(cells[1], cells[0], equal_var=False).confidence_interval()
+    assert welch.low < -1
+
+
+def test_pairs_that_two_groups_leave_apart_are_compared_unpaired():
+    # Of accuracies, no seed learnt with both values of the setting: there is nothing to pair.
+    first, second = [0.99, 0.1, 0.985, 0.11, 0.98, 0.1], [0.1, 0.97, 0.11, 0.98, 0.1, 0.96]
+    found = compare(first, second, better="higher", limits=(0.0, 1.0))
+    assert found.counts.what == "learnt"
+    low, high = found.interval
+    assert -0.1 < low < found.difference < high < 0.05

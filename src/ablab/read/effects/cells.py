@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ablab.read.effects.compare import factor, largest
+import numpy as np
+
+from ablab.read.effects.compare import factor, largest, too_wide
 from ablab.read.effects.inference import Interval, balance, estimate
-from ablab.read.effects.results import Results
+from ablab.read.effects.results import Array, Results
+from ablab.read.statistics.scales import average
 
 
 @dataclass(frozen=True)
@@ -19,10 +22,12 @@ class Cell:
         seeds: The number of seeds in the mean.
         cells: The number of cells of the other settings in each seed's average.
         missing: The number of its runs without a value.
-        mean: The mean over seeds; on the ratio scale, the geometric mean. If runs fall into two
-            groups, of the runs that learnt (the others are missing); of steps, up to the horizon.
-        interval: The 95% confidence interval of the mean. Cells share their seeds, so overlapping
-            intervals do not indicate that there is no difference; use comparisons instead.
+        mean: The mean over seeds; on the ratio scale, the geometric mean; of a column whose range
+            is declared, the median. If runs fall into two groups, of the runs that learnt (the
+            others are missing); of steps, up to the horizon.
+        interval: The 95% confidence interval of the mean, within the declared range. Cells share
+            their seeds, so overlapping intervals do not indicate that there is no difference; use
+            comparisons instead.
         values: The value of each seed, in the order of the seeds.
     """
 
@@ -55,19 +60,35 @@ def cell_means(results: Results, keys: Sequence[str] | None = None) -> tuple[Cel
     result = []
     for place in itertools.product(*(range(len(results.levels[key])) for key in chosen)):
         balanced = balance(values[place])
-        found = estimate(balanced.values, largest(values, results.scale))
         shown = factor if results.scale == "ratio" else float
+        seen = np.array([shown(value) for value in balanced.values])
+        mean, interval = _level(results, balanced.values, seen, values)
+        keys_here = {key: results.levels[key][at] for key, at in zip(chosen, place, strict=True)}
         result.append(
             Cell(
-                {key: results.levels[key][at] for key, at in zip(chosen, place, strict=True)},
-                found.seeds,
-                balanced.cells,
-                balanced.missing,
-                None if found.mean is None else shown(found.mean),
-                None
-                if found.interval is None
-                else (shown(found.interval[0]), shown(found.interval[1])),
-                tuple(shown(value) for value in balanced.values),
+                keys_here, len(seen), balanced.cells, balanced.missing, mean, interval,
+                tuple(seen.tolist()),
             )
-        )
+        )  # fmt: skip
     return tuple(result)
+
+
+def _level(
+    results: Results, scaled: Array, seen: Array, every: Array
+) -> tuple[float | None, Interval | None]:
+    """The level of a cell with its interval, which stays in the declared range."""
+    ratio = results.scale == "ratio"
+    limits = results.declared
+    if limits is not None and (not ratio or np.isfinite(limits).all()):
+        if not len(seen):
+            return None, None
+        found = average(seen, limits)
+        return found.value, found.interval
+    made = estimate(scaled, largest(every, results.scale))
+    if made.mean is None:
+        return None, None
+    if not ratio:
+        return made.mean, made.interval
+    if made.interval is None or too_wide(made.interval):
+        return factor(made.mean), None
+    return factor(made.mean), (factor(made.interval[0]), factor(made.interval[1]))

@@ -21,6 +21,10 @@ from ablab.read.effects.results import Array, Others, Results, Scale
 Against = Literal["base", "each"]
 Verdict = Literal["differs", "equivalent", "equivalent_among_seen", "undecided"]
 
+WIDEST = 1000.0
+"""An interval of a ratio that reaches farther to either side estimates nothing."""
+TOO_WIDE = f"its interval reaches more than a factor of {WIDEST:,.0f} to either side"
+
 RARE = 0.1
 """Equivalence is claimed of all runs only if runs of another kind are at most this share."""
 
@@ -48,8 +52,9 @@ class Comparison:
             the variance is unknown (one seed, or equal values), or if simulation does not support
             one (see ``why_none``).
         deviation: The standard deviation of a seed's difference.
-        p: The p-value of no difference in level or in counts. In a table of several comparisons,
-            Welch's has fewer degrees of freedom than its interval, so that the correction holds.
+        p: The p-value of no difference in level, or of equal ranks of all runs (``ranked``); if
+            some runs diverged, in level or in counts. In a table of several comparisons, Welch's
+            has fewer degrees of freedom than its interval, so that the correction holds.
         p_adjusted: The p-value with Holm's correction over the table.
         bound: The smallest margin for which equivalence would hold, from the 90% interval.
         margin: The equivalence margin, if one was stated in advance.
@@ -67,6 +72,10 @@ class Comparison:
         least_p: The least p-value of an exact permutation test with so many seeds.
         why_none: Why there is no interval; None if there is one.
         horizon: The step up to which steps are compared; None if every run reached its step.
+        order: Whether the ranks of all runs are higher or lower than those of the reference, where
+            they decide: where some runs did not reach the step, or runs of two groups are compared.
+            None if levels decide, or ranks show neither.
+        ranked: Whether ``p`` is that of the ranks of all runs.
     """
 
     key: str
@@ -96,6 +105,8 @@ class Comparison:
     least_p: float | None = None
     why_none: str | None = None
     horizon: float | None = None
+    order: Literal["higher", "lower"] | None = None
+    ranked: bool = False
 
     @property
     def level_differs(self) -> bool:
@@ -114,6 +125,8 @@ class Comparison:
     @property
     def direction(self) -> Literal["higher", "lower"] | None:
         """Whether the value is above or below the reference; None if equal or unknown."""
+        if self.ranked:
+            return self.order
         level = 1.0 if self.scale == "ratio" else 0.0
         if self.difference is None or self.difference == level:
             return None
@@ -176,10 +189,11 @@ def differences(
     several = sum(len(_pairs(results, results.check_key(key), against)) for key in keys) > 1
     for key in keys:
         values = results.by([key], others)
-        masks = Masks(*(
+        failed, reached = (
             None if mask is None else results.by([key], others, mask.astype(np.float64)) > 0
             for mask in (results.failed, results.reached)
-        ))  # fmt: skip
+        )
+        masks = Masks(failed, reached, results.arrivals_by([key], others))
         for reference, value in _pairs(results, key, against):
             places = results.place(key, value), results.place(key, reference)
             found = compare_pair(results, *places, values, masks, log_margin, several)
@@ -198,14 +212,15 @@ def _draft(
 ) -> Comparison:
     """A comparison before the correction for its family."""
     numbers = shown(pair.level, results.scale)
-    why = None
+    wide = numbers["interval"] is None and pair.level.interval is not None
+    why = TOO_WIDE if wide else None
     p, p_equivalence = pair.p, pair.p_equivalence
     # On the scale of differences, a mean of skewed values has no interval that covers.
     if results.unsuited and numbers["interval"] is not None:
         why = "the values are skewed; compare ratios"
         numbers |= {"interval": None, "bound": None}
         p_equivalence = None
-    elif numbers["interval"] is None:
+    elif numbers["interval"] is None and not wide:
         why = _why_none(pair)
     return Comparison(
         key=key,
@@ -227,12 +242,14 @@ def _draft(
         verdict="undecided",
         family=0,
         counts=pair.counts,
-        estimand=_estimand(results, pair.counts),
+        estimand=_estimand(results, pair),
         paired=pair.paired,
         unseen=pair.unseen,
         least_p=pair.least_p,
         why_none=why,
-        horizon=results.horizon,
+        horizon=results.horizon if pair.ranks is not None else None,
+        order=None if pair.ranks is None else pair.ranks.order,
+        ranked=pair.ranks is not None,
     )
 
 
@@ -246,15 +263,18 @@ def _why_none(pair: Pair) -> str:
     return "all seeds are equal"
 
 
-def _estimand(results: Results, counts: Counts | None) -> str:
+def _estimand(results: Results, pair: Pair) -> str:
     """What the difference is about.
 
     Means of scaled values estimate medians: of symmetric noise both are the same, and of skewed
     values (on the log scale, or whose skewness few seeds cannot show) the median is covered.
     """
+    counts = pair.counts
     kind = "ratio of medians" if results.scale == "ratio" else "difference of medians"
-    if results.horizon is not None and (
-        counts is None or (counts.what == "reached" and counts.cut is None)
+    if (
+        results.horizon is not None
+        and pair.ranks is not None
+        and (counts is None or (counts.what == "reached" and counts.cut is None))
     ):
         kind = "ratio of geometric means" if results.scale == "ratio" else "difference of means"
         return f"{kind} of steps up to step {results.horizon:g}"
@@ -292,11 +312,22 @@ def check_margin(margin: float | None, results: Results) -> None:
 
 
 def shown(found: Estimate, scale: Scale) -> dict[str, Any]:
-    """An estimate's difference, interval and bound; on the ratio scale, as factors."""
+    """An estimate's difference, interval and bound; on the ratio scale, as factors.
+
+    A ratio whose interval reaches more than a factor of 1,000 to either side has none: so few seeds
+    do not support an estimate.
+    """
     numbers = {"difference": found.mean, "interval": found.interval, "bound": found.bound}
     if scale == "difference":
         return numbers
+    if found.interval is not None and too_wide(found.interval):
+        numbers |= {"interval": None, "bound": None}
     return {name: _factors(value) for name, value in numbers.items()}
+
+
+def too_wide(logarithms: Interval) -> bool:
+    """Whether an interval of a logarithm reaches more than a factor of 1,000 to either side."""
+    return bool((logarithms[1] - logarithms[0]) / 2 > np.log(WIDEST))
 
 
 def _factors(value: float | Interval | None) -> float | Interval | None:

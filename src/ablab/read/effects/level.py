@@ -13,8 +13,10 @@ from ablab.read.effects.inference import (
     rounding,
 )
 from ablab.read.effects.results import Array
+from ablab.read.statistics.bounded import BoundedDifference, bounded_difference
 from ablab.read.statistics.levels import unpaired
 from ablab.read.statistics.permutation import least_p
+from ablab.read.statistics.scales import Range
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Levels:
         paired: Whether runs were paired by seed.
         cells: The number of cells of the other settings in each seed's average.
         samples: The value of each seed on both sides.
+        bounded: The difference in a range with two ends, as a part of its width; None for others.
     """
 
     estimate: Estimate
@@ -34,6 +37,7 @@ class Levels:
     paired: bool
     cells: int
     samples: tuple[Array, Array]
+    bounded: BoundedDifference | None = None
 
     @property
     def runs(self) -> tuple[int, int]:
@@ -47,6 +51,7 @@ def compare_levels(
     size: float,
     margin: float | None = None,
     several: bool = False,
+    limits: Range | None = None,
 ) -> Levels:
     """Compares two levels; effects and verdicts both do it so.
 
@@ -57,6 +62,7 @@ def compare_levels(
         margin: The margin of an equivalence test.
         several: Whether the comparison is one of several whose p-values are corrected together;
             see :meth:`ablab.read.statistics.levels.Difference.in_family`.
+        limits: The range of the values, if it has two ends: the interval then stays in it.
     """
     cells = values.shape[1]
     if cells > 1 or pairing:
@@ -74,7 +80,34 @@ def compare_levels(
     ):
         pairing = True  # every seed gives the same difference
     found, p = _level(samples, first, second, pairing, size, margin, several)
-    return Levels(found, p, pairing, cells, (first, second))
+    if limits is None or found.interval is None:
+        return Levels(found, p, pairing, cells, (first, second))
+    whole = samples[:, np.isfinite(samples).all(axis=0)]
+    together = pairing and whole.shape[1] > 1
+    one, two = whole if together else (first, second)
+    bounded = bounded_difference(one, two, limits, together)
+    return Levels(
+        *_in_range(bounded, found.seeds, limits, margin, several),
+        pairing, cells, (first, second), bounded,
+    )  # fmt: skip
+
+
+def _in_range(
+    bounded: BoundedDifference, seeds: int, limits: Range, margin: float | None, several: bool
+) -> tuple[Estimate, float | None]:
+    """The same of a column whose range has two ends."""
+    width = limits[1] - limits[0]
+    wide, narrow = ((width * low, width * high)
+                    for low, high in map(bounded.interval, (ALPHA, 2 * ALPHA)))  # fmt: skip
+    found = Estimate(
+        seeds,
+        width * bounded.value,
+        width * bounded.error * seeds**0.5,
+        wide,
+        narrow,
+        bounded.p_value(in_family=several),
+    )
+    return found, None if margin is None else bounded.p_equivalence(margin / width, several)
 
 
 def _level(

@@ -2,7 +2,8 @@
 
 Runs that diverged, failed or are in the worse of two groups did not learn. Levels are compared
 among the other runs: paired by seed where seeds matter, else by Welch's test. Steps that were not
-reached are compared up to a horizon that all runs share (restricted means).
+reached are compared up to a horizon that all runs share (restricted means). Where runs of both
+groups are compared, or some did not reach the step, the ranks of all runs decide, as in verdicts.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from ablab.read.effects.level import compare_levels
 from ablab.read.effects.results import Array, Results
 from ablab.read.statistics.counts import probability_difference, probability_test, unseen
 from ablab.read.statistics.permutation import least_p, least_paired_p
+from ablab.read.statistics.ranks import Arrivals, Bounds, first, least_rank_p
 
 Interval = tuple[float, float]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -71,6 +73,7 @@ class Pair:
         pairs: The number of pairs of runs, including missing ones.
         missing: The number of pairs that lack a value.
         runs: The numbers of runs whose levels are compared, at the value and at the reference.
+        ranks: The test of the ranks of all runs; None if levels decide.
     """
 
     level: Estimate
@@ -82,6 +85,7 @@ class Pair:
     pairs: int
     missing: int
     runs: tuple[int, int]
+    ranks: "Ranks | None" = None
 
     @property
     def unseen(self) -> float | None:
@@ -91,11 +95,37 @@ class Pair:
     @property
     def least_p(self) -> float | None:
         """The least p-value of an exact permutation test with so many seeds."""
+        if self.ranks is not None:
+            return self.ranks.least_p
         if not min(self.runs):
             return None
         if self.paired:
             return least_paired_p(self.level.seeds) if self.level.seeds else None
         return least_p(*self.runs)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The test of the ranks of all runs of two values, within the cells of the other settings.
+
+    Attributes:
+        p: Its p-value, two-sided.
+        order: Whether the value is higher or lower than the reference; None if neither.
+        least_p: The least p-value that so few seeds can give.
+    """
+
+    p: float
+    order: Literal["higher", "lower"] | None
+    least_p: float
+
+
+def rank_test(value: Bounds, reference: Bounds, blocks: bool) -> Ranks:
+    """Compares the runs of two values of a setting by ranks; see :mod:`.statistics.ranks`."""
+    lower, higher = first(value, reference, blocks), first(reference, value, blocks)
+    order: Literal["higher", "lower"] | None = None
+    if lower != higher:
+        order = "lower" if lower < higher else "higher"
+    return Ranks(min(lower, higher), order, least_rank_p(value, reference, blocks)[0])
 
 
 def compare_pair(
@@ -118,30 +148,50 @@ def compare_pair(
         margin: The margin on the scale of ``table``.
         several: Whether it is one of several comparisons that are corrected together.
     """
-    both = table[[place, reference]]
+    places = [place, reference]
+    both = table[places]
+    arrivals = None if masks.arrivals is None else masks.arrivals.at(places)
+    ranks = None
+    if arrivals is not None and arrivals.complete:
+        # Every run of the pair got there, so nothing is cut off at the horizon of others.
+        both = np.log(arrivals.values) if results.scale == "ratio" else arrivals.values
+        masks = Masks(masks.failed, None, None)
+    elif arrivals is not None:
+        value, other = (arrivals.at(side).bounds(arrivals.horizon) for side in (0, 1))
+        ranks = rank_test(value, other, results.paired)
+    cut = results.cut if results.horizon is None or masks.reached is not None else None
+    if results.horizon is None and not _mixed(both, cut):
+        cut = None
+    if results.horizon is None and cut is not None:
+        ranks = rank_test(Bounds.exactly(both[0]), Bounds.exactly(both[1]), results.paired)
     gaps = ~np.isfinite(both).all(axis=0)
-    counts, chosen = _counts(results, both, masks, [place, reference])
+    counts, chosen = _counts(results, both, masks, places, cut)
     values = np.where(chosen, both, np.nan)
     size = float(np.abs(values[np.isfinite(values)]).max(initial=float(results.scale == "ratio")))
-    found = compare_levels(values, results.paired, size, margin, several)
+    found = compare_levels(values, results.paired, size, margin, several, results.two_ended)
     level, p_margin = found.estimate, found.p_equivalence
     by_steps = counts if counts is not None and counts.what == "reached" else None
     if by_steps is not None and not min(by_steps.value[0], by_steps.reference[0]):
         # A side on which no run reached it has a bound, not a level.
         level = Estimate(level.seeds, None, None, None, None, None)
         p_margin = None
-    if results.cut is not None and np.isfinite(results.values).sum() < LEAST_GROUPED:
+    if cut is not None and np.isfinite(results.values).sum() < LEAST_GROUPED:
         level = Estimate(level.seeds, level.mean, None, None, None, None)
         p_margin = None
-    tested = [level.p] if level.p is not None else []
-    restricted = by_steps is not None and by_steps.cut is None
-    if counts is not None and not (restricted and tested):
-        tested.append(counts.p)
+    tested = [each for each in (level.p, None if counts is None else counts.p) if each is not None]
     p = min(1.0, min(tested) * len(tested)) if tested else None
     return Pair(
-        level, counts, found.paired, p, p_margin, found.cells if level.seeds else 0,
-        gaps.size, int(gaps.sum()), found.runs,
+        level, counts, found.paired, p if ranks is None else ranks.p, p_margin,
+        found.cells if level.seeds else 0, gaps.size, int(gaps.sum()), found.runs, ranks,
     )  # fmt: skip
+
+
+def _mixed(both: Array, cut: float | None) -> bool:
+    """Whether the runs of a pair are on both sides of the cut between two groups."""
+    if cut is None:
+        return False
+    known = both[np.isfinite(both)]
+    return bool((known > cut).any() and (known < cut).any())
 
 
 @dataclass(frozen=True)
@@ -150,16 +200,16 @@ class Masks:
 
     failed: Flags | None
     reached: Flags | None
+    arrivals: Arrivals | None = None
 
 
 def _counts(
-    results: Results, both: Array, masks: Masks, places: list[int]
+    results: Results, both: Array, masks: Masks, places: list[int], cut: float | None
 ) -> tuple[Counts | None, Flags]:
     """The counts of a pair, and which runs' levels are compared, (2, cells, seeds)."""
     there = np.isfinite(both)
     failed = np.zeros(both.shape, bool) if masks.failed is None else masks.failed[places]
     ended = there | failed
-    cut = results.cut
     shown_cut: float | None = None
     what: Grouping
     if cut is not None and masks.reached is not None:

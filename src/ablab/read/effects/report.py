@@ -20,6 +20,7 @@ from ablab.read.effects.sentences import (
     interaction_sentence,
     scaling_sentence,
 )
+from ablab.read.statistics.scales import Range
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def effects(
     against: Against = "base",
     better: Better | None = None,
     guessing: float | None = None,
+    limits: Range | None = None,
 ) -> Effects:
     """The effects of a grid's settings.
 
@@ -149,11 +151,12 @@ def effects(
         against: Compare with the base value, or every pair of values.
         better: Whether a lower or a higher value is better, if declared.
         guessing: The loss of guessing, if declared; see :func:`ablab.read.effects.gather`.
+        limits: The range of the measure, if declared.
 
     Raises:
         InputError: There is no grid, ``of`` is not an axis, or the scale or margin is invalid.
     """
-    results = gather(frame, keys, base, scale, measure, better, guessing)
+    results = gather(frame, keys, base, scale, measure, better, guessing, limits)
     if margin is not None and scale == "auto" and results.scale == "ratio":
         raise InputError(
             Problem(

@@ -12,6 +12,8 @@ import polars as pl
 from ablab.config import InputError, Problem, nearest
 from ablab.read.statistics.groups import guessing_cut, notice_cut
 from ablab.read.statistics.levels import pair_by_seed, spread
+from ablab.read.statistics.ranks import Arrivals
+from ablab.read.statistics.scales import SKEWED, Range
 from ablab.read.statistics.survival import common_horizon
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -19,10 +21,7 @@ Scale = Literal["difference", "ratio"]
 Others = Literal["base", "all"]
 
 RATIO_SPAN = 30.0
-"""Positive values that span a larger factor are compared as ratios."""
-
-SKEWED = 0.25
-"""So are positive values whose logarithms deviate by more within cells: they are skewed."""
+"""Positive values that span a larger factor are compared as ratios; so are skewed ones."""
 
 Better = Literal["lower", "higher"]
 
@@ -48,6 +47,8 @@ class Results:
         better: Whether a lower or a higher value is better; None if it is not declared.
         guessing: The declared loss of guessing, if the measure is a value of a loss; else None.
         unsuited: Whether differences were asked for of values that are skewed.
+        arrivals: The steps of all runs as they were measured; None without a horizon.
+        limits: The declared range of the measure; None if it was not declared.
     """
 
     measure: str
@@ -64,6 +65,25 @@ class Results:
     better: Better | None = field(default=None)
     guessing: float | None = None
     unsuited: bool = False
+    arrivals: Arrivals | None = None
+    limits: Range | None = None
+
+    @property
+    def two_ended(self) -> Range | None:
+        """The range of the scaled values if it has two ends, so that differences stay in it."""
+        known = self.declared
+        if known is None or self.scale == "ratio" or not np.isfinite(known).all():
+            return None
+        return known
+
+    @property
+    def declared(self) -> Range | None:
+        """The declared range, if the values are in it."""
+        if self.limits is None:
+            return None
+        known = self.values[np.isfinite(self.values)]
+        inside = ((self.limits[0] <= known) & (known <= self.limits[1])).all()
+        return self.limits if inside else None
 
     @cached_property
     def cut(self) -> float | None:
@@ -124,6 +144,17 @@ class Results:
         """The index of a value among the values of its key."""
         return self.levels[key].index(value)
 
+    def arrivals_by(self, keys: Sequence[str], others: Others) -> Arrivals | None:
+        """The steps of all runs with selected keys first, as :meth:`by` gives values."""
+        if self.arrivals is None:
+            return None
+        found = self.arrivals
+        values, bounds = (self.by(keys, others, each) for each in (found.values, found.not_before))
+        never, cut_off = (
+            self.by(keys, others, each.astype(np.float64)) > 0 for each in (found.never, found.open)
+        )
+        return Arrivals(values, bounds, never, cut_off)
+
     def by(self, keys: Sequence[str], others: Others, values: Array | None = None) -> Array:
         """The scaled values with selected keys first: (levels of each key …, cells, seeds).
 
@@ -158,13 +189,14 @@ def gather(
     measure: str = "value",
     better: Better | None = None,
     guessing: float | None = None,
+    limits: Range | None = None,
 ) -> Results:
     """Collects the results of a grid's runs.
 
     Args:
         frame: A row for each run: the keys, ``seed`` and ``value``. A value that is null, NaN or
             infinite is missing. Optionally ``not_before`` (the step before which the measured step
-            was not reached) and ``reason`` (why there is no value).
+            was not reached), ``reason`` (why there is no value) and ``status`` (what ended it).
         keys: The grid's keys, at least one.
         base: The base value of each key; by default, or if it is not on the axis, the first value.
         scale: ``difference``, ``ratio``, or ``auto``: ratios if the values are positive and span
@@ -173,6 +205,8 @@ def gather(
         better: Whether a lower or a higher value is better, if declared.
         guessing: The loss of guessing, if declared and the measure is a value of a loss: runs that
             are still there did not learn.
+        limits: The range of the measure, if declared. Values of a range with two ends, of which one
+            is above the middle, are compared by differences.
 
     Raises:
         InputError: There is no grid, a run occurs twice, the scale is unknown, or ratios are
@@ -189,14 +223,14 @@ def gather(
     ]
     shape = [*(len(levels[key]) for key in keys), len(seeds)]
     values, bounds = np.full(shape, np.nan), np.full(shape, np.nan)
-    failed = np.zeros(shape, dtype=bool)
+    failed, never, cut_off = (np.zeros(shape, dtype=bool) for _ in range(3))
     extra = [
         frame[name].to_list() if name in frame.columns else [None] * frame.height
-        for name in ("not_before", "reason")
+        for name in ("not_before", "reason", "status")
     ]
     seen = set()
     rows = frame.select([*keys, "seed", "value"]).iter_rows()
-    for (*cell, seed, value), bound, reason in zip(rows, *extra, strict=True):
+    for (*cell, seed, value), bound, reason, status in zip(rows, *extra, strict=True):
         where = tuple(place[each] for place, each in zip(places, [*cell, seed], strict=True))
         if where in seen:
             raise InputError(
@@ -207,10 +241,12 @@ def gather(
             values[where] = value
         elif bound is not None:
             bounds[where] = bound
+            never[where] = status == "diverged"
+            cut_off[where] = status in ("stopped", "failed")
         else:
             failed[where] = str(reason).startswith(("diverged", "failed"))
-    runs = RunValues(levels, seeds, values, bounds, failed, len(seen))
-    return collect(runs, base, scale, measure, better, guessing)
+    runs = RunValues(levels, seeds, values, bounds, failed, len(seen), never, cut_off)
+    return collect(runs, base, scale, measure, better, guessing, limits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,8 +258,10 @@ class RunValues:
         seeds: The seeds, in ascending order.
         values: The values; NaN if a run has none.
         bounds: The step before which the measured step was not reached; NaN if there is none.
-        failed: Whether each run diverged or failed.
+        failed: Whether each run diverged or failed, and so has no value.
         runs: The number of runs.
+        never: Whether each run with a bound diverged; None if none did.
+        open: Whether each run with a bound was ended by a stop rule or an error; None if none was.
     """
 
     levels: dict[str, tuple[Any, ...]]
@@ -232,6 +270,8 @@ class RunValues:
     bounds: Array
     failed: np.ndarray[Any, np.dtype[np.bool_]]
     runs: int
+    never: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+    open: np.ndarray[Any, np.dtype[np.bool_]] | None = None
 
 
 def collect(
@@ -241,11 +281,16 @@ def collect(
     measure: str = "value",
     better: Better | None = None,
     guessing: float | None = None,
+    limits: Range | None = None,
 ) -> Results:
     """The results of a grid's runs, from arrays; see :func:`gather`, which takes a frame."""
     values, bounds, levels = runs.values, runs.bounds, runs.levels
-    horizon, reached = None, None
+    horizon, reached, arrivals = None, None, None
     if np.isfinite(bounds).any():
+        none = np.zeros(values.shape, dtype=bool)
+        arrivals = Arrivals(
+            values, bounds, *(none if each is None else each for each in (runs.never, runs.open))
+        )
         # Up to here, every run was looked at, whatever ended it later.
         horizon = common_horizon(bounds)
         reached = np.isfinite(values) & (values <= horizon)
@@ -259,17 +304,19 @@ def collect(
         runs.runs,
         {key: given.get(key, levels[key][0]) for key in levels},
         tuple(key for key in levels if key not in given),
-        _scale(values, scale, measure),
+        _scale(values, scale, measure, limits),
         horizon,
         reached,
         runs.failed,
         better,
         guessing,
-        scale == "difference" and _positive(values) and skewed(values),
+        _unsuited(values, scale, limits),
+        arrivals,
+        limits,
     )
 
 
-def _scale(table: Array, asked: str, measure: str) -> Scale:
+def _scale(table: Array, asked: str, measure: str, limits: Range | None) -> Scale:
     """The scale, of values with the seeds on the last axis."""
     values = table[np.isfinite(table)]
     positive = _positive(table)
@@ -295,9 +342,16 @@ def _scale(table: Array, asked: str, measure: str) -> Scale:
                 suggestion=nearest(asked, ["auto", "difference", "ratio"]),
             )
         )
-    if not positive:
+    two_ends = limits is not None and bool(np.isfinite(limits).all())
+    if not positive or (limits is not None and two_ends and values.max() > sum(limits) / 2):
         return "difference"
     return "ratio" if values.max() / values.min() > RATIO_SPAN or skewed(table) else "difference"
+
+
+def _unsuited(values: Array, asked: str, limits: Range | None) -> bool:
+    """Whether differences were asked for of skewed values, for which they have no interval."""
+    two_ends = limits is not None and bool(np.isfinite(limits).all())
+    return asked == "difference" and not two_ends and _positive(values) and skewed(values)
 
 
 def _positive(table: Array) -> bool:

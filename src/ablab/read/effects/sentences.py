@@ -1,6 +1,6 @@
 """Effects as sentences, with their numbers."""
 
-from ablab.read.effects.compare import Comparison
+from ablab.read.effects.compare import TOO_WIDE, Comparison
 from ablab.read.effects.inference import ALPHA, Interval
 from ablab.read.effects.interactions import Contrast, Interaction
 from ablab.read.effects.pairwise import Counts
@@ -51,10 +51,7 @@ def verdict_words(found: Comparison) -> str:
 
 def _verdict(found: Comparison) -> str:
     if found.verdict == "differs":
-        if not found.level_differs and found.counts is not None:
-            return "more often" if found.counts.difference > 0 else "less often"
-        near = f", by less than {_margin(found)}" if found.within_margin else ""
-        return f"{found.direction}{near}"
+        return _difference(found)
     if found.verdict != "undecided":
         among = f" {_among(found)}" if found.verdict == "equivalent_among_seen" else ""
         return f"no difference larger than {_margin(found)}{among}"
@@ -64,6 +61,15 @@ def _verdict(found: Comparison) -> str:
         lacking = found.missing == found.pairs
         return f"undecided: {'no pair of runs has values' if lacking else 'needs at least 2 seeds'}"
     return "undecided" + _seeds_needed(found, ", about {} seeds would show this")
+
+
+def _difference(found: Comparison) -> str:
+    if not found.level_differs and found.counts is not None:
+        if found.ranked and found.counts.p > ALPHA:
+            return f"{found.direction}, by the ranks of all runs"
+        return "more often" if found.counts.difference > 0 else "less often"
+    near = f", by less than {_margin(found)}" if found.within_margin else ""
+    return f"{found.direction}{near}"
 
 
 def interaction_sentence(found: Interaction, measure: str) -> str:
@@ -123,23 +129,44 @@ def scaling_sentence(found: Scaling) -> str:
 
 def _said(found: Comparison, measure: str) -> str:
     if found.difference is None:
-        if found.counts is not None and found.counts.what == "reached":
-            return f"no level of {measure} to compare, because one side never reached it"
-        return f"no pair of runs has {measure} on both sides"
+        return _no_level(found, measure)
     amount = _amount(found.difference, found.interval, found.scale)
     if found.counts is not None and found.interval is None and found.deviation != 0:
-        return f"{_level(found)}{measure} is {amount}, with no interval: {found.why_none}"
+        return (
+            f"{_level(found)}{measure} is {amount}, with no interval: {found.why_none}"
+            f"{_ranks(found)}"
+        )
     if found.seeds < 2:
         return f"undecided, {measure} is {amount}, but there is only one seed"
     facts = f"{_seeds(found.seeds)}{_where(found)}{_missing(found)}"
+    if found.why_none == TOO_WIDE:
+        order = f"{found.direction}, " if found.verdict == "differs" else "undecided, "
+        test = f"adjusted p {p_value(found.p_adjusted)}, {facts}"
+        return f"{order}no estimate of the ratio of {measure}: {TOO_WIDE} ({test})"
     if found.deviation == 0:
         test = f"sign test, adjusted p {p_value(found.p_adjusted)}, {facts}"
         return f"{_level(found)}{measure} is {amount} for every seed ({test}); {_verdict(found)}"
     return _tested(found, measure, amount, facts)
 
 
+def _no_level(found: Comparison, measure: str) -> str:
+    if found.counts is None or found.counts.what != "reached":
+        return f"no pair of runs has {measure} on both sides"
+    why = "because one side never reached it"
+    return f"no level of {measure} to compare, {why}{_ranks(found)}"
+
+
+def _ranks(found: Comparison) -> str:
+    """What the ranks of all runs show, if they decide; may be empty."""
+    if not found.ranked:
+        return ""
+    order = f" {found.order}" if found.verdict == "differs" else ""
+    return f"; ranks of all runs{order}: adjusted p {p_value(found.p_adjusted)}"
+
+
 def _tested(found: Comparison, measure: str, amount: str, facts: str) -> str:
-    test = f"adjusted p {p_value(found.p_adjusted)}, {facts}"
+    ranks = "ranks of all runs, " if found.ranked else ""
+    test = f"{ranks}adjusted p {p_value(found.p_adjusted)}, {facts}"
     if found.verdict == "differs":
         near = ""
         if found.within_margin:

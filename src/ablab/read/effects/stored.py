@@ -12,7 +12,7 @@ import polars as pl
 from ablab.config import InputError
 from ablab.experiments.measures import parse_measure
 from ablab.experiments.registration import derived_base, same
-from ablab.read.directions import column_direction
+from ablab.read.directions import column_direction, measure_range
 from ablab.read.effects.report import Effects, effects
 from ablab.read.effects.results import Better
 from ablab.read.guessing import guessing_loss
@@ -51,8 +51,11 @@ def experiment_effects(
     levels = {key: frame[key].unique(maintain_order=True).to_list() for key in keys}
     base = base_values(_known_base(record), levels)
     better = better_values(record, asked)
-    guessing = guessing_loss(record, parse_measure(asked))
-    return effects(frame, keys, of, base, scale, margin, asked, better=better, guessing=guessing)
+    parsed = parse_measure(asked)
+    guessing, limits = guessing_loss(record, parsed), measure_range(record, parsed)
+    return effects(
+        frame, keys, of, base, scale, margin, asked, better=better, guessing=guessing, limits=limits
+    )
 
 
 def better_values(record: ExperimentRecord, text: str) -> Better | None:

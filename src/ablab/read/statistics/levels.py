@@ -95,11 +95,24 @@ def unpaired(first: Array, second: Array) -> Difference:
         second: The second sample, (…, runs).
     """
     found = welch(first, second)
-    sizes = np.sort([np.isfinite(each).sum(axis=-1) for each in (first, second)], axis=0)
+    sizes = [np.isfinite(each).sum(axis=-1) for each in (first, second)]
+    degrees = few_degrees(found.degrees, *sizes)
+    return Difference(found.value, found.error, degrees, found.least)
+
+
+def few_degrees(degrees: Array, runs: Array, other_runs: Array) -> Array:
+    """Welch's degrees of freedom, or fewer where one side is much smaller; see :func:`unpaired`.
+
+    Args:
+        degrees: Welch's degrees of freedom, (…).
+        runs: The number of runs of one side, (…).
+        other_runs: The number of runs of the other side, (…).
+    """
+    sizes = np.sort([runs, other_runs], axis=0)
     few = (sizes[0] > 1) & (sizes[0] < _ENOUGH) & (sizes[1] >= _UNBALANCED * sizes[0])
     with np.errstate(divide="ignore", invalid="ignore"):
-        fewer = 2 / (1 / found.degrees + 1 / (sizes[0] - 1.0))
-    return Difference(found.value, found.error, np.where(few, fewer, found.degrees), found.least)
+        fewer = 2 / (1 / degrees + 1 / (sizes[0] - 1.0))
+    return np.where(few, fewer, degrees)
 
 
 def paired(first: Array, second: Array) -> Difference:
