@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ablab.logbook import kept_drawings
+from ablab.logbook import drawing_cache
 from ablab.logbook.entry import entry_content
 from ablab.logbook.labels import fitted, font_families, text_width
 from tests.read.filled import fill
@@ -67,7 +67,7 @@ def test_any_name_is_drawn_without_a_warning(tmp_path, name, recwarn, caplog):
         return {"train_loss": falls} | dict.fromkeys(more, logged)
 
     store, record = fill(tmp_path / "lab", asked, curve)
-    kept_drawings.keep_drawing._drawings.clear()
+    drawing_cache.cached_drawing._drawings.clear()
     content = entry_content(store, record)
     assert "Bold" in content["key_figure"].caption
     assert content["figures"] and content["key_figure"] and content["effect_figures"]

@@ -1,7 +1,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from ablab.logbook import figure, kept_drawings, variant_curves
+from ablab.logbook import drawing_cache, figure, variant_curves
 from ablab.serve.app import make_app
 from ablab.store import Store
 from tests.store.makers import train_and_write
@@ -23,7 +23,7 @@ def lab(tmp_path):
 
 
 def test_figures_that_show_the_same_are_not_drawn_again(lab, monkeypatch):
-    kept_drawings.keep_drawing._drawings.clear()
+    drawing_cache.cached_drawing._drawings.clear()
     drawn = []
     draw_curves = variant_curves.Figure
 

@@ -14,6 +14,7 @@ Modules:
 - ``costs``: what each variant costs, beside the answer's measure.
 - ``draw``: draws a figure of one run by name.
 - ``drawn_findings``: findings with their figures, for notebooks and ``ablab figure``.
+- ``drawing_cache``: a cache of drawings by what they show.
 - ``drawn_curves``: selects the page's curves, at a resolution that bounds its size.
 - ``effect_figures``: figures of effects and interactions.
 - ``effect_tables``: tables of effects.
@@ -27,7 +28,6 @@ Modules:
 - ``figure``: the decorator and the registry of figures of a run.
 - ``figures``: the shipped figures of a run, one per file.
 - ``glossary``: the words that an entry explains, and sources in words.
-- ``kept_drawings``: keeps drawings by what they show.
 - ``labels``: labels of figures: their length and fonts.
 - ``ladder``: variants in an order, each compared with the one before it.
 - ``layers``: groups the statistics of a model's layers.

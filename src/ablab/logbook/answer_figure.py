@@ -10,7 +10,7 @@ from matplotlib.ticker import NullLocator
 
 from ablab.experiments.short_names import differing_keys, short_keys
 from ablab.logbook.colours import PALETTE
-from ablab.logbook.kept_drawings import keep_drawing
+from ablab.logbook.drawing_cache import cached_drawing
 from ablab.logbook.labels import fitted
 from ablab.logbook.numeric_setting import NumericSetting, as_number, numeric_setting
 from ablab.logbook.short_variants import only_words
@@ -35,7 +35,7 @@ class KeyFigure:
     caption: str
 
 
-@keep_drawing
+@cached_drawing
 def answer_figure(
     found: MeasuredVariants, effects: Effects | None = None, *, concluded: bool = True
 ) -> KeyFigure | None:

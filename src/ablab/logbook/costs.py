@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatt
 
 from ablab.experiments.short_names import short_names
 from ablab.logbook.colours import CROWDED, Style, styles
-from ablab.logbook.kept_drawings import keep_drawing
+from ablab.logbook.drawing_cache import cached_drawing
 from ablab.logbook.labels import fitted
 from ablab.logbook.svg import PAPER, figure_style, logarithmic, plain_axes, svg
 from ablab.logbook.variant_values import MeasuredVariants
@@ -188,7 +188,7 @@ def _notes(variants: Sequence[VariantCost]) -> list[str]:
     return notes
 
 
-@keep_drawing
+@cached_drawing
 def _figure(
     variants: Sequence[VariantCost],
     cells: Sequence[dict[str, Any]],

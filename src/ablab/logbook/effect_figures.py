@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ablab.experiments.short_names import setting_name, short_keys
 from ablab.logbook.colours import PALETTE, are_numbers, value_colours
-from ablab.logbook.kept_drawings import keep_drawing
+from ablab.logbook.drawing_cache import cached_drawing
 from ablab.logbook.labels import fitted
 from ablab.logbook.svg import PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.read.effects import Cell, Comparison, Effects
@@ -21,7 +21,7 @@ _ALONG = 44  # letters that fit below a panel
 _LINES = 7  # maximum lines in a panel
 
 
-@keep_drawing
+@cached_drawing
 def forest(comparisons: Sequence[Comparison], measure: str) -> str:
     """A forest plot: differences with their 95% intervals, one per row, as SVG.
 
@@ -63,7 +63,7 @@ def forest(comparisons: Sequence[Comparison], measure: str) -> str:
         return svg(figure)
 
 
-@keep_drawing
+@cached_drawing
 def small_multiples(found: Effects) -> str | None:
     """Interaction plots: a panel for each pair of settings, a line for each value of the second.
 

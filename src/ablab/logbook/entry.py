@@ -107,7 +107,7 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         store: The store.
         record: The experiment.
     """
-    with store.frames.keeping():
+    with store.frames.caching():
         return _entry_content(store, record)
 
 

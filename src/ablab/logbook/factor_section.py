@@ -9,7 +9,7 @@ import polars as pl
 from ablab.experiments.experiment import variant_label
 from ablab.experiments.short_names import short_names
 from ablab.logbook.colours import PALETTE, sequential
-from ablab.logbook.kept_drawings import keep_drawing
+from ablab.logbook.drawing_cache import cached_drawing
 from ablab.logbook.line_chart import ChartLine, ChartPanel, line_charts
 from ablab.read.by_factor import ByFactor, FactorColumns, factor_sentences
 from ablab.store.store import RunRecord
@@ -88,7 +88,7 @@ def factor_figures(found: ByFactor, frame: pl.DataFrame) -> dict[str, str]:
     }
 
 
-@keep_drawing
+@cached_drawing
 def _figure(
     parts: Sequence[FactorColumns], frame: pl.DataFrame, ranges: Mapping[str, tuple[float, float]]
 ) -> str:

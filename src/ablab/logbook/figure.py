@@ -11,7 +11,7 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 
 from ablab.config import Variants
-from ablab.logbook.kept_drawings import keep_drawing
+from ablab.logbook.drawing_cache import cached_drawing
 from ablab.logbook.svg import figure_style, svg
 
 FIGURES = Variants("figure", "ablab.logbook.figures")
@@ -82,7 +82,7 @@ def find_figure(name: str) -> FigureKind:
     return replace(found, name=name)
 
 
-@keep_drawing
+@cached_drawing
 def drawing(name: str, *data: Any) -> str:
     """Data drawn as the figure with this name, as SVG; drawn once for equal data."""
     return find_figure(name).svg(*data)

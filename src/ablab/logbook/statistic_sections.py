@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from ablab.logbook.kept_drawings import keep_drawing
+from ablab.logbook.drawing_cache import cached_drawing
 from ablab.logbook.layers import LayerGroup, layer_groups
 from ablab.read.incidents import Moved, moved_first
 from ablab.store.artifacts import list_artifacts, read_incident
@@ -46,7 +46,7 @@ def shown_columns(names: list[str]) -> list[str]:
     return [column for group in shown_groups(names) for column in group.columns.values()][:_COLUMNS]
 
 
-@keep_drawing  # a record has hundreds of statistics, and never changes
+@cached_drawing  # a record has hundreds of statistics, and never changes
 def _moved(record: pl.DataFrame, step: int) -> list[Moved]:
     """The statistics that moved first before an incident, at most five."""
     return moved_first(record, step)[:5]

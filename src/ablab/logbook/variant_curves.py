@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from ablab.experiments.experiment import variant_label
 from ablab.logbook.colours import CROWDED, DASHES, PALETTE, Style, Styles, styles
-from ablab.logbook.kept_drawings import keep_drawing
+from ablab.logbook.drawing_cache import cached_drawing
 from ablab.logbook.labels import fitted
 from ablab.logbook.mark_drawing import draw_marks
 from ablab.logbook.scales import after_start, is_uneven, is_wide
@@ -23,7 +23,7 @@ _NAME = 60  # maximum length of a variant's name
 _POINTS = "os^Dv*P"  # the shapes at the ends of curves, by the place of the colour
 
 
-@keep_drawing
+@cached_drawing
 def curves(
     bands: Sequence[Band],
     column: str,
@@ -102,7 +102,7 @@ def both_losses(
     return drawing
 
 
-@keep_drawing
+@cached_drawing
 def _both_losses(
     training: Sequence[Band], held_out: Sequence[Band], levels: dict[str, float], look: "_Look"
 ) -> str:

@@ -14,6 +14,7 @@ Modules:
 - ``file_system``: how an index is opened where it lies: writable, read-only, on a network.
 - ``files``: atomic writes, and whether an error is the store's.
 - ``findings``: what analyses found: scalars as columns of the metrics, tables, arrays.
+- ``frame_cache``: a cache of frames of metrics, while an entry is made.
 - ``index``: the SQLite index and its transactions.
 - ``index_repair``: finds changed bits of the index, or drops rows that are made again.
 - ``initial``: the initial parameters of runs, and the torch that drew them.

@@ -14,8 +14,8 @@ from ablab.experiments.identity import trajectory
 from ablab.experiments.registration import register
 from ablab.store.cover import cover_new_files
 from ablab.store.files import write_text_atomically
+from ablab.store.frame_cache import FrameCache
 from ablab.store.index import Index, StoreError
-from ablab.store.kept_frames import KeptFrames
 from ablab.store.leases import live_owners
 from ablab.store.paths import tokenizer_path
 from ablab.store.records import ExperimentRecord, RunRecord, experiment_record, run_record
@@ -46,7 +46,7 @@ class Store:
         self, path: str | Path, create: bool = False, write: bool = True, *, verify: bool = True
     ) -> None:
         self.path = Path(path)
-        self.frames = KeptFrames()
+        self.frames = FrameCache()
         try:
             self._find(create)
         except OSError as error:

@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ablab.logbook.kept_drawings import KeptDrawings
+from ablab.logbook.drawing_cache import DrawingCache
 
 
 @dataclass(frozen=True)
@@ -11,10 +11,10 @@ class Shown:
     values: list[float]
 
 
-def counting(kept):
+def counting(cache):
     drawn = []
 
-    @kept
+    @cache
     def draw(shown, frame=None):
         drawn.append(shown)
         return f"<svg>{shown} {len(drawn)}</svg>"
@@ -23,14 +23,14 @@ def counting(kept):
 
 
 def test_equal_data_are_drawn_once():
-    draw, drawn = counting(KeptDrawings())
+    draw, drawn = counting(DrawingCache())
     first = draw(Shown("a", [1.0, 2.0]), frame=pl.DataFrame({"x": [1, 2]}))
     assert draw(Shown("a", [1.0, 2.0]), frame=pl.DataFrame({"x": [1, 2]})) == first
     assert len(drawn) == 1
 
 
 def test_different_data_are_drawn_anew():
-    draw, drawn = counting(KeptDrawings())
+    draw, drawn = counting(DrawingCache())
     draw(Shown("a", [1.0, 2.0]))
     draw(Shown("b", [1.0, 2.0]))
     draw(Shown("a", [1.0, 2.5]))
@@ -39,21 +39,21 @@ def test_different_data_are_drawn_anew():
     assert len(drawn) == 5
 
 
-def test_functions_are_kept_apart():
-    kept = KeptDrawings()
-    one = kept(lambda shown: f"one {shown}")
+def test_functions_are_told_apart():
+    cache = DrawingCache()
+    one = cache(lambda shown: f"one {shown}")
 
     def other(shown):
         return f"other {shown}"
 
     assert one("a") == "one a"
-    assert kept(other)("a") == "other a"
+    assert cache(other)("a") == "other a"
 
 
 def test_what_was_used_longest_ago_is_dropped():
     drawn = []
 
-    @KeptDrawings(most_bytes=2500)
+    @DrawingCache(most_bytes=2500)
     def draw(shown):
         drawn.append(shown)
         return shown * 1000

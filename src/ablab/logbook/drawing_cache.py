@@ -1,4 +1,4 @@
-"""Keeps drawings by what they show, so that ``ablab serve`` does not draw a figure anew in vain."""
+"""A cache of drawings by what they show: ``ablab serve`` draws no unchanged figure again."""
 
 import hashlib
 import pickle
@@ -15,7 +15,7 @@ _Data = ParamSpec("_Data")
 _Drawing = TypeVar("_Drawing")
 
 
-class KeptDrawings:
+class DrawingCache:
     """Drawings by a digest of the function that draws and of its arguments.
 
     Equal arguments can have different digests, which costs time; different ones have different
@@ -29,14 +29,14 @@ class KeptDrawings:
         self._lock = threading.Lock()
 
     def __call__(self, draw: Callable[_Data, _Drawing]) -> Callable[_Data, _Drawing]:
-        """A function that calls ``draw`` only for arguments whose drawing is not kept.
+        """A function that calls ``draw`` only for arguments whose drawing is not cached.
 
         Args:
             draw: A pure function of arguments that can be pickled.
         """
 
         @wraps(draw)
-        def kept(*args: _Data.args, **kwargs: _Data.kwargs) -> _Drawing:
+        def cached(*args: _Data.args, **kwargs: _Data.kwargs) -> _Drawing:
             shown = (draw.__module__, draw.__qualname__, args, sorted(kwargs.items()))
             key = hashlib.sha256(pickle.dumps(shown)).digest()
             with self._lock:
@@ -45,12 +45,12 @@ class KeptDrawings:
                     found: _Drawing = self._drawings[key][0]
                     return found
             made = draw(*args, **kwargs)
-            self._keep(key, made, len(pickle.dumps(made)))
+            self._add(key, made, len(pickle.dumps(made)))
             return made
 
-        return kept
+        return cached
 
-    def _keep(self, key: bytes, made: Any, size: int) -> None:
+    def _add(self, key: bytes, made: Any, size: int) -> None:
         with self._lock:
             if key not in self._drawings:
                 self._bytes += size
@@ -60,5 +60,5 @@ class KeptDrawings:
                 self._bytes -= dropped
 
 
-keep_drawing = KeptDrawings()
+cached_drawing = DrawingCache()
 """The decorator of functions that draw, for this process."""

@@ -1,11 +1,11 @@
 import polars as pl
 
-from ablab.store import kept_frames
-from ablab.store.kept_frames import KeptFrames
+from ablab.store import frame_cache
+from ablab.store.frame_cache import FrameCache
 
 
-def test_frames_are_kept_only_in_the_context():
-    frames, made = KeptFrames(), []
+def test_frames_are_cached_only_in_the_context():
+    frames, made = FrameCache(), []
 
     def make():
         made.append(1)
@@ -14,9 +14,9 @@ def test_frames_are_kept_only_in_the_context():
     frames.get("a", make)
     frames.get("a", make)
     assert len(made) == 2
-    with frames.keeping():
+    with frames.caching():
         first = frames.get("a", make)
-        with frames.keeping():
+        with frames.caching():
             assert frames.get("a", make) is first
         assert frames.get("a", make) is first
         frames.get("b", make)
@@ -26,11 +26,11 @@ def test_frames_are_kept_only_in_the_context():
 
 
 def test_frames_beyond_the_limit_are_made_again(monkeypatch):
-    monkeypatch.setattr(kept_frames, "MOST_BYTES", 1000)
-    frames = KeptFrames()
+    monkeypatch.setattr(frame_cache, "MOST_BYTES", 1000)
+    frames = FrameCache()
     large, small = pl.DataFrame({"a": range(1000)}), pl.DataFrame({"a": [1]})
-    with frames.keeping():
+    with frames.caching():
         assert frames.get("large", lambda: large) is large
         frames.get("small", lambda: small)
-        assert frames.get("large", lambda: small) is small, "it was not kept"
-        assert frames.get("small", lambda: large) is small, "it was kept"
+        assert frames.get("large", lambda: small) is small, "it was not cached"
+        assert frames.get("small", lambda: large) is small, "it was cached"

@@ -1,4 +1,4 @@
-"""Keeps frames of metrics for a while, so that one entry does not read the same rows many times."""
+"""A cache of frames of metrics, so that one entry does not read the same rows many times."""
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -11,8 +11,8 @@ MOST_BYTES = 2 * 2**30
 quarter of what is free."""
 
 
-class KeptFrames:
-    """Frames by what they were made from; none are kept outside of :meth:`keeping`."""
+class FrameCache:
+    """Frames by what they were made from; none are cached outside of :meth:`caching`."""
 
     def __init__(self) -> None:
         self._frames: dict[Hashable, pl.DataFrame] = {}
@@ -20,8 +20,8 @@ class KeptFrames:
         self._bytes = self._most = 0
 
     @contextmanager
-    def keeping(self) -> Iterator[None]:
-        """A context in which frames are kept; they are dropped at its end."""
+    def caching(self) -> Iterator[None]:
+        """A context in which frames are cached; they are dropped at its end."""
         if not self._depth:
             self._most = min(MOST_BYTES, psutil.virtual_memory().available // 4)
         self._depth += 1
@@ -34,7 +34,7 @@ class KeptFrames:
                 self._bytes = 0
 
     def get(self, key: Hashable, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-        """The kept frame, or a new one.
+        """The cached frame, or a new one.
 
         Args:
             key: Everything that the frame depends on.
