@@ -17,7 +17,7 @@ from ablab.read.effects.results import RATIO_SPAN, SKEWED
 from ablab.read.statistics.array import Array
 from ablab.read.statistics.bounded import bounded_difference
 from ablab.read.statistics.counts import probability_difference, probability_test
-from ablab.read.statistics.groups import notice_cut
+from ablab.read.statistics.groups import LEAST_GAP, notice_cut
 from ablab.read.statistics.levels import PAIRING_ALPHA, Difference, paired, spread, unpaired
 from ablab.read.statistics.ranks import Arrivals, Bounds
 from ablab.read.statistics.scales import Range
@@ -101,7 +101,10 @@ def prepare(made: dict, better: str | None, limits: Range | None = None) -> Prep
     if limits is not None and np.isfinite(limits).all():
         ratio &= most <= sum(limits) / 2
     scaled = np.where(ratio[:, None, None], logs, values)
-    cut = np.where(ratio, np.nan, raw)
+    gap = 0.0
+    if limits is not None and np.isfinite(limits).all():
+        gap = LEAST_GAP * (limits[1] - limits[0])
+    cut = np.where(ratio, np.nan, notice_cut(values, gap))
     cut[ratio] = notice_cut(scaled[ratio]) if ratio.any() else np.nan
     one = _one_group(scaled, cut, np.isfinite(horizon), reached, better)
     return Prepared(

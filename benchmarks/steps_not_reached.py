@@ -12,11 +12,13 @@ import polars as pl
 
 from ablab.experiments.expectations import Expectation, parse_expectation
 from ablab.experiments.measures import parse_measure
-from ablab.read import judgements, not_reached
+from ablab.read import comparisons, not_reached
 from ablab.read.hypothesis_tests import Sample
 from ablab.read.judgements import Found
+from ablab.read.quantity import Quantity
 
 MEASURE = parse_measure("steps_to(loss, 0.1)")
+STEPS = Quantity((0.0, np.inf), steps=True, unit=" steps")
 CLAIMS = {
     "lower": "steps_to(loss, 0.1) is lower where a=1 than where a=2",
     "same": "steps_to(loss, 0.1) is the same where a=1 as where a=2 within 50",
@@ -53,7 +55,7 @@ def by_last_step(sample: Sample) -> Sample:
 def judge(sample: Sample, other: Sample, claim: Expectation) -> Found:
     if sample.unreached or other.unreached:
         return not_reached.compare(sample, other, claim, MEASURE, False)
-    return judgements.compare(sample, other, claim, False)
+    return comparisons.compare(sample, other, claim, STEPS, False)
 
 
 def main() -> None:

@@ -41,3 +41,11 @@ def test_runs_at_the_loss_of_guessing_did_not_learn():
 )
 def test_otherwise_the_loss_of_guessing_shows_no_two_groups(losses):
     assert np.isnan(guessing_cut(np.array(losses), np.log(10)))
+
+
+def test_values_near_the_end_of_their_range_are_not_two_groups():
+    errors = np.array([[0.001, 0.0012, 0.0009, 0.05], [0.001, 0.0011, 0.001, 0.0012]])
+    assert np.isfinite(notice_cut(1 - errors))
+    assert np.isnan(notice_cut(1 - errors, least_gap=0.2))
+    errors[0, 3] = 0.8
+    assert notice_cut(1 - errors, least_gap=0.2) == pytest.approx(1 - (0.8 + 0.0012) / 2)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from ablab.config import InputError, Problem, nearest
-from ablab.read.statistics.groups import guessing_cut, notice_cut
+from ablab.read.statistics.groups import LEAST_GAP, guessing_cut, notice_cut
 from ablab.read.statistics.levels import pair_by_seed, spread
 from ablab.read.statistics.ranks import Arrivals
 from ablab.read.statistics.scales import SKEWED, Range
@@ -92,8 +92,14 @@ class Results:
             known = guessing_cut(self.values, self.guessing)
             if math.isfinite(known):
                 return math.log(known) if self.scale == "ratio" else known
-        found = float(notice_cut(self.scaled.reshape(-1, len(self.seeds))))
+        found = float(notice_cut(self.scaled.reshape(-1, len(self.seeds)), self._least_gap))
         return found if math.isfinite(found) else None
+
+    @property
+    def _least_gap(self) -> float:
+        """The least gap of two groups: values near one end of a range are skewed, not apart."""
+        ends = self.two_ended
+        return 0.0 if ends is None else LEAST_GAP * (ends[1] - ends[0])
 
     @cached_property
     def one_group(self) -> Array:

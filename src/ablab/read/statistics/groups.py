@@ -16,6 +16,8 @@ GAP = 7.0
 """The least gap, in standard deviations within groups, with at least two runs on either side."""
 LONE_GAP = 12.0
 """The same with a single run on one side, which may be an outlier."""
+LEAST_GAP = 0.2
+"""The least gap of a column whose range has two ends, as a part of the range."""
 _LEAST_DEGREES = 2
 _GUESSING = 0.97
 """From this fraction of the loss of guessing on, a run guesses."""
@@ -23,11 +25,12 @@ _LEARNT = 0.9
 """Up to this fraction, it does not; between the two, it is not clear."""
 
 
-def notice_cut(values: Array) -> Array:
+def notice_cut(values: Array, least_gap: float = 0.0) -> Array:
     """The cut between two groups of runs, (…); NaN where there are not two groups.
 
     Args:
         values: The values, (…, cells, seeds), with NaN for missing ones.
+        least_gap: The least gap between the groups.
     """
     lead = values.shape[:-2]
     values = values.reshape(-1, *values.shape[-2:])
@@ -45,7 +48,7 @@ def notice_cut(values: Array) -> Array:
             ratio = gap / np.sqrt(square / degrees)
         lone = np.minimum(place + 1, count[at] - place - 1) < 2
         wanted = np.where(lone, LONE_GAP, GAP) * (1 + 4 / np.maximum(degrees, 1))
-        found = mixed & (degrees >= _LEAST_DEGREES) & (gap > 0) & (ratio > wanted)
+        found = mixed & (degrees >= _LEAST_DEGREES) & (gap > least_gap) & (ratio > wanted)
         found &= ratio > strongest[at]
         best[at] = np.where(found, cut, best[at])
         strongest[at] = np.where(found, ratio, strongest[at])
