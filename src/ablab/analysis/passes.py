@@ -64,6 +64,7 @@ class Passes:
         self._compared = False
         self._states: dict[str, Tensor] = {}
         self._names: dict[tuple[int, ...], list[str]] = {}
+        self._matched: dict[tuple[Any, ...], tuple[str, ...]] = {}
 
     def forward(
         self,
@@ -83,12 +84,11 @@ class Passes:
         Raises:
             InputError: A name matches no site, or a replacement does not fit its site.
         """
-        names = self.site_names(tokens)
-        wanted = tuple(matching(read, names)) if read else ()
+        wanted = self._matching(tokens, read) if read else ()
         changes = tuple(
             dataclasses.replace(each, site=site)
             for each in replace
-            for site in matching([each.site], names)
+            for site in self._matching(tokens, [each.site])
         )
         key = (_digest(tokens), changes)
         cached = self._find(key, place, wanted)
@@ -110,6 +110,12 @@ class Passes:
             self._cache[key].pop(place, None)
             if not self._cache[key]:
                 del self._cache[key]
+
+    def _matching(self, tokens: Tensor, patterns: Sequence[str]) -> tuple[str, ...]:
+        key = (tuple(tokens.shape[1:]), tuple(patterns))
+        if key not in self._matched:
+            self._matched[key] = tuple(matching(self._template, tokens, patterns))
+        return self._matched[key]
 
     def site_names(self, tokens: Int[Tensor, "B T"]) -> list[str]:
         """The names of the sites, in the order of a pass."""
