@@ -6,6 +6,7 @@ one. Axes: n elements, F = n // 2 frequencies, C = n - 1 components that are not
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -15,11 +16,14 @@ from torch import Tensor
 Values = NDArray[np.float64]
 
 
+@lru_cache(maxsize=16)
 def fourier_basis(n: int) -> Values:
     """The basis, with a row for each component: 1, cos w_1 x, sin w_1 x, cos w_2 x, …, (n, n)."""
     pairs = frequency_basis(n).reshape(-1, n)
     constant = np.full((1, n), 1 / np.sqrt(n))
-    return np.concatenate([constant, pairs])[:n]  # without the sine of n / 2
+    basis = np.concatenate([constant, pairs])[:n]  # without the sine of n / 2
+    basis.setflags(write=False)
+    return basis
 
 
 def frequency_basis(n: int) -> Values:
@@ -58,7 +62,7 @@ def pair_norms(maps: Tensor, order: NDArray[np.int64] | None = None) -> Values:
         order: The elements in another order, the same for both.
     """
     n, _, count = maps.shape
-    basis = torch.from_numpy(fourier_basis(n)).to(maps.dtype)
+    basis = torch.tensor(fourier_basis(n), dtype=maps.dtype)
     basis = basis if order is None else basis[:, torch.from_numpy(order)]
     first = (basis @ maps.reshape(n, -1)).reshape(n, n, count)
     norms: Values = torch.linalg.vector_norm(basis @ first, dim=-1).double().numpy()

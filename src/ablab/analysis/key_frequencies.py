@@ -17,7 +17,8 @@ from ablab.analysis.cyclic import CyclicSamples
 from ablab.analysis.fourier_basis import permutation_p
 from ablab.config import InputError, Problem
 
-PERMUTATIONS = 999
+PERMUTATIONS = 499
+_TOGETHER = 50  # relabellings, to limit the memory
 
 Values = NDArray[np.float64]
 
@@ -83,15 +84,15 @@ def find_key_frequencies(
     alphas = choose.amplitudes()
     share = choose.shares(alphas)
     rng = np.random.default_rng((seed, 2))
-    relabellings = [rng.permutation(n) for _ in range(PERMUTATIONS)]
-    null = np.stack([choose.amplitudes(order) for order in relabellings])
+    orders = np.stack([rng.permutation(n) for _ in range(PERMUTATIONS)])
+    null = choose.relabelled_amplitudes(orders)
     null_shares = choose.shares(null)
     p = permutation_p(share, null_shares.max(-1)[:, None])
     is_key = (alphas > 0) & (p <= level)
     judged = judge.amplitudes()
     most = np.argsort(-null_shares, axis=-1)[:, : is_key.sum()]
-    null_judged = np.stack([judge.amplitudes(order) for order in relabellings])
-    explained = np.take_along_axis(judge.explained(null, null_judged), most, axis=-1).sum(-1)
+    null_judged = judge.explained(null, judge.relabelled_amplitudes(orders))
+    explained = np.take_along_axis(null_judged, most, axis=-1).sum(-1)
     train = samples.parts.get("train")
     fitted = None if train is None else _Fit(centred, samples, train)
     return KeyFrequencies(
@@ -160,12 +161,21 @@ class _Fit:
         self._cos, self._sin = np.cos(angles), np.sin(angles)
         self._length = squared_length(n)
 
-    def amplitudes(self, order: NDArray[np.int64] | None = None) -> Values:
-        """α_k, (F,), with the answers relabelled by ``order`` if it is given."""
-        sums = self._sums if order is None else self._sums[:, order]
-        along = (self._cos * (sums @ self._cos) + self._sin * (sums @ self._sin)).sum(0)
-        found: Values = along / self._length
+    def amplitudes(self) -> Values:
+        """α_k, (F,)."""
+        (found,) = self.relabelled_amplitudes(np.arange(len(self._sums))[None])
         return found
+
+    def relabelled_amplitudes(self, orders: NDArray[np.int64]) -> Values:
+        """α_k with answers relabelled by each of some orders (P, n), (P, F)."""
+        n, found = len(self._sums), []
+        for some in np.array_split(orders, -(-len(orders) // _TOGETHER)):
+            waves = np.concatenate([self._cos, self._sin], axis=-1)[np.argsort(some, axis=-1)]
+            along = (self._sums.T @ self._cos, self._sums.T @ self._sin)  # (n, F) by the answer
+            both = np.concatenate(along, axis=-1)
+            found.append((waves * both).reshape(len(some), n, 2, -1).sum((1, 2)))
+        amplitudes: Values = np.concatenate(found) / self._length
+        return amplitudes
 
     def shares(self, alphas: Values) -> Values:
         """The share of the variance that waves with these α_k explain; signed, (…, F)."""

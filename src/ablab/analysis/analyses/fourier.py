@@ -215,6 +215,10 @@ class _Answer:
         }
         if self._maps is not None:
             self._pairs, self._sparsities["neurons"] = self._neurons(self._maps)
+        self._terms = {
+            name: None if maps is None else term_shares(maps, samples.group.coefficients)
+            for name, maps in self._both_sides().items()
+        }
 
     def _neurons(self, maps: Values) -> tuple[Values, Sparsity]:
         """The norms of products of components, and their sparsity."""
@@ -250,8 +254,7 @@ class _Answer:
             permuted = [_outside(each, keys) for each in null]
             known = [each for each in permuted if each is not None]
             found["map_outside_key_directions_permuted"] = float(np.mean(known)) if known else None
-        for name, maps in self._both_sides().items():
-            shares = None if maps is None else term_shares(maps, self.samples.group.coefficients)
+        for name, shares in self._terms.items():
             found[f"{name}_outside_key_directions"] = share_outside(shares, keys)
         return found
 
@@ -265,22 +268,21 @@ class _Answer:
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """The tables by name, without the name of the answer."""
-        found = {"frequencies": _frequency_table(self._keys), "terms": self._terms()}
+        found = {"frequencies": _frequency_table(self._keys), "terms": self._term_table()}
         for name, (norms, null) in self._spectra.items():
             found[f"{name}_spectrum"] = _spectrum_table(norms, null)
         rows = [{"of": name, **vars(own)} for name, own in sorted(self._sparsities.items())]
         found["gini"] = pl.DataFrame(rows, schema_overrides=dict.fromkeys(_GINI, pl.Float64))
         return found
 
-    def _terms(self) -> pl.DataFrame:
+    def _term_table(self) -> pl.DataFrame:
         n = self.samples.order
         columns: dict[str, Any] = {
             "frequency": np.repeat(np.arange(1, n // 2 + 1), len(TERMS)),
             "key": np.repeat(self._keys.is_key, len(TERMS)),
             "term": list(TERMS) * (n // 2),
         }
-        for name, maps in self._both_sides().items():
-            shares = None if maps is None else term_shares(maps, self.samples.group.coefficients)
+        for name, shares in self._terms.items():
             columns[name] = [None] * len(columns["term"]) if shares is None else shares.ravel()
         return pl.DataFrame(columns, schema_overrides=dict.fromkeys(_SIDES, pl.Float64))
 
