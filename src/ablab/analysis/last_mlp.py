@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ablab.analysis.passes import Pass
 from ablab.analysis.subject import DoesNotApplyError
 from ablab.model.block import Block
+from ablab.model.forward import Forward
 from ablab.model.mlp import Mlp
 from ablab.model.norm import has_scale
 from ablab.model.parts import DividingNorm
@@ -265,4 +267,31 @@ def _at_zero(norm: DividingNorm, width: int) -> Values:
     """What a norm adds, (D,)."""
     with torch.no_grad():
         found: Values = norm.divide(torch.zeros(1, width), torch.ones(1, 1))[0].double().numpy()
+    return found
+
+
+def logits_with_neurons(
+    own: LastMlp, tokens: Int[Tensor, "S T"], position: int, neurons: Values
+) -> Values:
+    """The logits at a position if the neurons' activations there are others.
+
+    This is a pass of the complete model, for those that have no :class:`ReadOut`.
+
+    Args:
+        own: The MLP.
+        tokens: Token ids.
+        position: The position.
+        neurons: The activations, (S, M).
+
+    Returns:
+        (S, V).
+    """
+
+    def changed(x: Tensor) -> Tensor:
+        at = torch.arange(x.shape[1]) == position
+        return torch.where(at[:, None], torch.from_numpy(neurons).to(x)[:, None], x)
+
+    with torch.no_grad():
+        logits = own.model(tokens, Forward({own.post: changed}))
+    found: Values = logits[:, position].double().numpy()
     return found
