@@ -165,11 +165,13 @@ class ReadOut:
         Returns:
             (S, V).
         """
-        products = torch.addmm(self.products, left, right @ self.logit_map.T)
+        return self.with_added(left @ (right @ self.logit_map.T), left @ (right @ self.output.T))
+
+    def with_added(self, products: Tensor, stream: Tensor) -> Tensor:
+        """The logits if something is added to P (S, V) and to the residual stream (S, D)."""
         if self.norm is None:
-            return products + self.constant
-        stream = torch.addmm(self.stream, left, right @ self.output.T)
-        return products / self.norm.scale(stream) + self.constant
+            return self.products + products + self.constant
+        return (self.products + products) / self.norm.scale(self.stream + stream) + self.constant
 
     def without_neurons(self) -> "ReadOut":
         """The same with all activations zero."""

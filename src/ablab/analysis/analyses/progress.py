@@ -121,8 +121,9 @@ def progress(subject: Subject, settings: ProgressSettings) -> Finding:
     from the changed activations.
 
     ``trigonometric_loss`` is the loss of the logits Σ_k α_k cos w_k (s - c) over the elements c
-    alone, with the α_k fitted to the model's logits over all samples. ``sum_of_squared_weights`` is
-    Σ w² over all parameters. Each loss ends in ``_train`` or ``_held_out``, or in ``_all`` if the
+    alone, with the α_k fitted to the model's logits over all samples; it is the same for all samples.
+    ``sum_of_squared_weights`` is
+    Σ w² over all parameters. Each other loss ends in ``_train`` or ``_held_out``, or in ``_all`` if the
     split is not known; it is the mean in nats over samples in the group at the position of the
     answer. ``loss`` is the model's own. The table ``frequencies`` has the losses with only one key
     frequency, and without one.
@@ -194,7 +195,7 @@ class _Measured:
         found: dict[str, float | None] = {"key_frequencies": float(len(self._keys))}
         found |= self._losses("loss", self._logits)
         found |= self._changed(self._keys)
-        return found | self._trigonometric()
+        return found | {"trigonometric_loss": self._trigonometric()}
 
     def table(self) -> pl.DataFrame:
         """A row for each key frequency."""
@@ -231,25 +232,21 @@ class _Measured:
         position = own.group.answer_position
         return logits_with_neurons(self._mlp, tokens, position, neurons)
 
-    def _trigonometric(self) -> dict[str, float | None]:
-        """The loss of the fitted waves."""
+    def _trigonometric(self) -> float:
+        """The loss of the fitted waves, which is the same for all samples."""
         samples = self._samples
         n, numbers = samples.order, np.arange(samples.order)
         centred = element_logits(self._logits, samples)
-        logits = np.zeros_like(centred)
+        logits = np.zeros(n)  # of the answers c as s - c runs through all elements
         for k in self._keys:
-            angles = 2 * np.pi * k * (samples.sums[:, None] - numbers) / n
-            waves = np.cos(angles)
+            waves = np.cos(2 * np.pi * k * (samples.sums[:, None] - numbers) / n)
             alpha = samples.weights @ (centred * waves).sum(-1) / squared_length(n)[k - 1]
-            logits += alpha * waves
-        return self._losses("trigonometric_loss", logits, torch.from_numpy(samples.sums))
+            logits += alpha * np.cos(2 * np.pi * k * numbers / n)
+        return float(cross_entropies(torch.from_numpy(logits)[None], torch.tensor([0])))
 
-    def _losses(
-        self, name: str, logits: Values, targets: Tensor | None = None
-    ) -> dict[str, float | None]:
+    def _losses(self, name: str, logits: Values) -> dict[str, float | None]:
         """The mean loss of each part of the samples."""
-        right = self._targets if targets is None else targets
-        values = cross_entropies(torch.from_numpy(logits), right).numpy()
+        values = cross_entropies(torch.from_numpy(logits), self._targets).numpy()
         weights = self._samples.weights
         return {
             f"{name}_{part}": weighted_mean(values, weights, own)
