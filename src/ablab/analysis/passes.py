@@ -11,6 +11,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -19,10 +20,11 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ablab.analysis.replacement import Replacement
-from ablab.config import InputError, Problem
+from ablab.config import InputError, Problem, match_names
 from ablab.model.base import Model
 from ablab.model.forward import Forward, FusedKernels, Kernels, Tap
 from ablab.model.interventions import matching, sites
+from ablab.model.site_names import plain_site
 from ablab.train.kernels import StackedKernels
 
 _STACKED = 2**15  # entries of one model's residual stream, B T D, above which a stack is slower
@@ -64,7 +66,7 @@ class Passes:
         self._compared = False
         self._states: dict[str, Tensor] = {}
         self._names: dict[tuple[int, ...], list[str]] = {}
-        self._matched: dict[tuple[Any, ...], tuple[str, ...]] = {}
+        self._matched: dict[tuple[tuple[int, ...], tuple[str, ...]], tuple[str, ...]] = {}
 
     def forward(
         self,
@@ -84,11 +86,11 @@ class Passes:
         Raises:
             InputError: A name matches no site, or a replacement does not fit its site.
         """
-        wanted = self._matching(tokens, read) if read else ()
+        wanted = self._matching(tokens, tuple(read)) if read else ()
         changes = tuple(
             dataclasses.replace(each, site=site)
             for each in replace
-            for site in self._matching(tokens, [each.site])
+            for site in self._matching(tokens, (each.site,))
         )
         key = (_digest(tokens), changes)
         cached = self._find(key, place, wanted)
@@ -111,18 +113,23 @@ class Passes:
             if not self._cache[key]:
                 del self._cache[key]
 
-    def _matching(self, tokens: Tensor, patterns: Sequence[str]) -> tuple[str, ...]:
-        key = (tuple(tokens.shape[1:]), tuple(patterns))
-        if key not in self._matched:
-            self._matched[key] = tuple(matching(self._template, tokens, patterns))
-        return self._matched[key]
-
     def site_names(self, tokens: Int[Tensor, "B T"]) -> list[str]:
         """The names of the sites, in the order of a pass."""
         shape = tuple(tokens.shape[1:])
         if shape not in self._names:
             self._names[shape] = sites(self._template, tokens)
         return self._names[shape]
+
+    def _matching(self, tokens: Tensor, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        """The sites that match any of the patterns, optional ones included."""
+        names = self.site_names(tokens)
+        plain = [plain_site(each) for each in patterns]
+        if all(any(fnmatchcase(name, each) for name in names) for each in plain):
+            return tuple(match_names(plain, names, ""))  # without a pass to list the sites again
+        key = (tuple(tokens.shape[1:]), patterns)
+        if key not in self._matched:
+            self._matched[key] = tuple(matching(self._template, tokens, patterns))
+        return self._matched[key]
 
     def _pays(self, tokens: Tensor) -> bool:
         width = max((p.shape[-1] for p in self._template.parameters() if p.ndim > 1), default=1)
