@@ -151,7 +151,7 @@ class ReadOut:
         """The logits if one neuron's activation changes by (S,), (S, V)."""
         products = torch.addr(self.products, change, self.logit_map[:, neuron])
         if self.norm is None:
-            return products + self.constant
+            return products.add_(self.constant)
         stream = torch.addr(self.stream, change, self.output[:, neuron])
         return products / self.norm.scale(stream) + self.constant
 
@@ -165,12 +165,15 @@ class ReadOut:
         Returns:
             (S, V).
         """
-        return self.with_added(left @ (right @ self.logit_map.T), left @ (right @ self.output.T))
+        products = left @ (right @ self.logit_map.T)
+        if self.norm is None:
+            return self.with_added(products, self.stream)
+        return self.with_added(products, left @ (right @ self.output.T))
 
     def with_added(self, products: Tensor, stream: Tensor) -> Tensor:
         """The logits if something is added to P (S, V) and to the residual stream (S, D)."""
         if self.norm is None:
-            return self.products + products + self.constant
+            return (self.products + products).add_(self.constant)
         return (self.products + products) / self.norm.scale(self.stream + stream) + self.constant
 
     def without_neurons(self) -> "ReadOut":

@@ -19,8 +19,8 @@ def cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
         targets: The target tokens, (S,).
     """
     margins = logits - logits.gather(1, targets[:, None])
-    margins.scatter_(1, targets[:, None], -torch.inf)
-    return F.softplus(margins.logsumexp(1), threshold=1e3)
+    margins = margins.scatter_(1, targets[:, None], -torch.inf)
+    return F.softplus(margins.logsumexp(1), threshold=40)  # above, it is its argument
 
 
 def weighted_mean(values: Values, weights: Values, own: NDArray[np.bool_]) -> float:

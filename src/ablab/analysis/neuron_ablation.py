@@ -14,8 +14,9 @@ from ablab.analysis.losses import cross_entropies, weighted_mean
 from ablab.analysis.replacement import Replacement
 from ablab.analysis.subject import Subject
 
-_DENSE = 32  # neurons up to which each number of ablated neurons is a point of the curve
-_GROWTH = 1.08  # of the number of neurons from point to point after that
+_DENSE = 16  # neurons up to which each number of ablated neurons is a point of the curve
+_LARGE = 2**25  # samples x tokens x neurons
+_GROWTH = 1.12  # of the number of neurons from point to point after that
 
 Values = NDArray[np.float64]
 
@@ -56,7 +57,7 @@ class Curve:
     random: Values
 
     def fewest_removed(self, share: float) -> float | None:
-        """The fewest neurons whose ablation makes a share of the change by ablating all.
+        """The number of neurons from which on ablation makes a share of the change by ablating all.
 
         None if ablating all does not raise the loss.
         """
@@ -64,7 +65,7 @@ class Curve:
         return self._first(change >= share * change[-1]) if change[-1] > 0 else None
 
     def fewest_kept(self, share: float) -> float | None:
-        """The fewest neurons that, kept, undo a share of the change by ablating all.
+        """The number of kept neurons from which on they undo a share of the change.
 
         None if ablating all does not raise the loss.
         """
@@ -72,7 +73,9 @@ class Curve:
         return self._first(undone >= share * undone[-1]) if undone[-1] > 0 else None
 
     def _first(self, reached: NDArray[np.bool_]) -> float:
-        return float(self.neurons[np.argmax(reached)])
+        """The number of neurons from which on all points are reached; the last one always is."""
+        missed = np.flatnonzero(~reached)
+        return float(self.neurons[missed[-1] + 1 if len(missed) else 0])
 
 
 def ablate_each(
@@ -91,17 +94,27 @@ def ablate_each(
     return _with_tests(changes, samples.weights)
 
 
+def in_enough_precision(readable: ReadOut) -> ReadOut:
+    """A read-out in single precision if it is large; small losses keep their relative precision."""
+    size = len(readable.products) * len(readable.logit_map) * readable.neurons.shape[1]
+    return readable if size < _LARGE else readable.to(torch.float32)
+
+
+def _deviations(samples: CyclicSamples, readable: ReadOut) -> torch.Tensor:
+    """What replaces each activation by its mean when it is added, (S, M)."""
+    weights = torch.from_numpy(samples.weights).to(readable.neurons)
+    return weights @ readable.neurons - readable.neurons
+
+
 def _by_rank_one(samples: CyclicSamples, readable: ReadOut) -> Values:
     targets = torch.from_numpy(samples.targets)
-    means = torch.from_numpy(samples.weights) @ readable.neurons
-    deviations = (means - readable.neurons).float()  # (S, M)
-    rough = readable.to(torch.float32)  # many exponentials; losses keep their relative precision
-    base = cross_entropies(rough.logits(), targets)
+    deviations = _deviations(samples, readable)
+    base = cross_entropies(readable.logits(), targets)
     changes = torch.empty_like(deviations)
     for neuron in range(deviations.shape[1]):
         change = deviations[:, neuron]
         if bool(change.any()):
-            changes[:, neuron] = cross_entropies(rough.with_change(neuron, change), targets) - base
+            changes[:, neuron] = cross_entropies(readable.with_change(neuron, change), targets) - base
         else:
             changes[:, neuron] = 0
     return changes.double().numpy()
@@ -168,9 +181,8 @@ class AblatedSets:
     def __init__(
         self, samples: CyclicSamples, readable: ReadOut, own: NDArray[np.bool_]
     ) -> None:
-        means = torch.from_numpy(samples.weights) @ readable.neurons
         self._readable = readable.chosen(own)
-        self._deviations = means - self._readable.neurons
+        self._deviations = _deviations(samples, readable)[torch.from_numpy(own)]
         self._targets = torch.from_numpy(samples.targets[own])
         self._weights = samples.weights[own]
 
@@ -202,16 +214,18 @@ class AblatedSets:
         own = torch.from_numpy(neurons)
         deviations = self._deviations[:, own]
         products = deviations @ self._readable.logit_map[:, own].T
+        if self._readable.norm is None:  # the stream itself does not matter
+            return products, products[:, :0]
         return products, deviations @ self._readable.output[:, own].T
 
     def _loss(self, products: torch.Tensor, stream: torch.Tensor) -> float:
         logits = self._readable.with_added(products, stream)
-        losses = cross_entropies(logits, self._targets).numpy()
+        losses = cross_entropies(logits, self._targets).double().numpy()
         return weighted_mean(losses, self._weights, np.ones(len(losses), dtype=bool))
 
 
 def _counts(total: int) -> NDArray[np.int64]:
-    """0 … 32, then 8% more from point to point, to all."""
+    """0 … 16, then 12% more from point to point, to all."""
     counts = list(range(min(total, _DENSE) + 1))
     while counts[-1] < total:
         counts.append(min(total, max(counts[-1] + 1, round(counts[-1] * _GROWTH))))

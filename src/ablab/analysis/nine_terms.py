@@ -86,7 +86,7 @@ def _null(maps: Values, permutations: int, seed: int) -> Values:
     In single precision, since these transforms take most of the time.
     """
     n, _, count = maps.shape
-    cells = torch.from_numpy(maps).float()
+    cells = torch.from_numpy(maps).float().contiguous()
     rows, columns = cells.sum(1) / n**0.5, cells.sum(0) / n**0.5  # (n, M)
     waves = torch.from_numpy(frequency_basis(n)).float()
     found = []
@@ -111,18 +111,20 @@ def _cross_fitted(maps: Values, seed: int) -> Values:
 def _predicted(n: int, cells: Values, fitted: NDArray, judged: NDArray) -> Values:
     """The share that a fit to some cells explains in others, with the frequency that fits best."""
     designs = [_design(n, k, fitted) for k in range(1, n // 2 + 1)]
-    y = cells[fitted]
-    coefficients = [np.linalg.lstsq(design, y)[0] for design in designs]
-    residuals = np.stack(
-        [np.square(y - x @ b).sum(0) for x, b in zip(designs, coefficients, strict=True)]
-    )
-    best = residuals.argmin(0)
+    widths = np.cumsum([design.shape[1] for design in designs])[:-1]
+    products = np.split(np.concatenate(designs, axis=1).T @ cells[fitted], widths)
+    coefficients = [
+        np.linalg.lstsq(design.T @ design, product)[0]
+        for design, product in zip(designs, products, strict=True)
+    ]
+    explained = [(b * c).sum(0) for b, c in zip(coefficients, products, strict=True)]
+    best = np.argmax(explained, axis=0)
     rest = np.empty(cells.shape[1])
     for place in np.unique(best):
         own = best == place
         predicted = _design(n, place + 1, judged) @ coefficients[place][:, own]
         rest[own] = np.square(cells[np.ix_(judged, own)] - predicted).sum(0)
-    total = np.square(cells[judged] - y.mean(0)).sum(0)
+    total = np.square(cells[judged] - cells[fitted].mean(0)).sum(0)
     return 1 - rest / total
 
 

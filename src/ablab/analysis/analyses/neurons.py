@@ -13,7 +13,13 @@ from ablab.analysis.figures import Bars, Curves, HeatMap
 from ablab.analysis.finding import Finding
 from ablab.analysis.fourier_basis import frequencies_of, fourier_basis
 from ablab.analysis.last_mlp import LastMlp, read_out, require_mlp
-from ablab.analysis.neuron_ablation import AblatedSets, Ablations, Curve, ablate_each, curve
+from ablab.analysis.neuron_ablation import (
+    AblatedSets,
+    Curve,
+    ablate_each,
+    curve,
+    in_enough_precision,
+)
 from ablab.analysis.nine_terms import NineTermFits, fit_nine_terms
 from ablab.analysis.passes import Pass
 from ablab.analysis.subject import Subject
@@ -134,10 +140,11 @@ def neurons(subject: Subject, settings: NeuronsSettings) -> Finding:
       block and at most one norm follows, which only divides, the change of the logits is computed
       without a pass of the model.
     - **How few matter.** The neurons are sorted by their change on one half of the samples. On the
-      other half, ``neurons_for_90_percent`` is the fewest that must be ablated for 90% of the
-      change by ablating all, and ``neurons_kept_for_90_percent`` the fewest that must be kept, with
-      all others ablated, to undo 90% of it. Above 32 neurons, steps are 8%. The table ``curve`` has
-      the losses, beside those for neurons in a random order.
+      other half, ``neurons_for_90_percent`` is the number of ablated neurons from which on the
+      change is at least 90% of that by ablating all, and ``neurons_kept_for_90_percent`` the number
+      of kept neurons, with all others ablated, from which on at least 90% of it is undone. Above 16
+      neurons, steps are 12%. The table ``curve`` has the losses, beside those for neurons in a
+      random order. The curve need not be monotonic: half of a cluster can do harm.
 
     Arrays: ``maps``, the activations (m, n, n) by a and b of the neurons of the table ``maps``,
     those with the largest change; ``map_power``, their share of the variance by the frequency in a
@@ -184,7 +191,9 @@ class _Answer:
         self._active = samples.weights @ (samples.at_answer(found.sites[mlp.pre]) > 0)
         self._maps = samples.cell_means(self._activations)
         self._fits = fit_nine_terms(self._maps, settings.permutations, settings.seed)
-        self._read_out = read_out(mlp, found, samples.rows, samples.group.answer_position)
+        position = samples.group.answer_position
+        exact = read_out(mlp, found, samples.rows, position)
+        self._read_out = None if exact is None else in_enough_precision(exact)
         self._ablations = ablate_each(subject, samples, mlp, self._read_out)
         self._kinds = self._kind_of_each()
         self._curve: Curve | None = None
