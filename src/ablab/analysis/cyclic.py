@@ -136,14 +136,15 @@ def cyclic_samples(subject: Subject, answer: str | None = None) -> list[CyclicSa
     except NoCyclicGroupError as error:
         raise DoesNotApplyError(str(error)) from error
     if answer is not None and answer not in groups:
+        known = ", ".join(groups)
         raise InputError(
-            Problem("the task has no such answer", "answer", given=answer, expected=list(groups))
+            Problem("the task has no such answer", "answer", given=answer, expected=known)
         )
     chosen = {name: each for name, each in groups.items() if answer in (None, name)}
     large = {
         name: each
         for name, each in chosen.items()
-        if each.order >= SMALLEST_ORDER and len(each.operand_positions) == 2  # noqa: PLR2004
+        if each.order >= SMALLEST_ORDER and len(each.operand_positions) == 2
     }
     if not large:
         raise DoesNotApplyError(
@@ -169,13 +170,12 @@ def _samples(subject: Subject, name: str, group: CyclicGroup) -> CyclicSamples:
     if group.carry is not None:
         sums = np.where(sums >= 0, (sums + probe.factors[group.carry]) % group.order, -1)
     rows = np.flatnonzero(sums >= 0)
-    positions = list(group.operand_positions)
     weights = probe.weights[rows]
     return CyclicSamples(
         answer=name,
         group=group,
         rows=rows,
-        operands=group.numbers(probe.tokens[np.ix_(rows, positions)]),
+        operands=group.numbers(probe.tokens[rows][:, list(group.operand_positions)]),
         sums=sums[rows],
         weights=weights / weights.sum(),
         train=None if probe.train is None else probe.train[rows],

@@ -21,7 +21,7 @@ def fourier_basis(n: int) -> Values:
     """The basis, with a row for each component: 1, cos w_1 x, sin w_1 x, cos w_2 x, …, (n, n)."""
     pairs = frequency_basis(n).reshape(-1, n)
     constant = np.full((1, n), 1 / np.sqrt(n))
-    basis = np.concatenate([constant, pairs])[:n]  # without the sine of n / 2
+    basis: Values = np.concatenate([constant, pairs])[:n]  # without the sine of n / 2
     basis.setflags(write=False)
     return basis
 
@@ -29,7 +29,7 @@ def fourier_basis(n: int) -> Values:
 def frequency_basis(n: int) -> Values:
     """Cosine and sine of each frequency, (F, 2, n); the sine of n / 2 is zero."""
     angles = 2 * np.pi * np.outer(np.arange(1, n // 2 + 1), np.arange(n)) / n
-    waves = np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.sqrt(2 / n)
+    waves: Values = np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.sqrt(2 / n)
     if n % 2 == 0:
         waves[-1, 0] /= np.sqrt(2)
         waves[-1, 1] = 0
@@ -141,4 +141,5 @@ def permutation_p(observed: Values, null: Values) -> Values:
         (M,).
     """
     tolerance = 1e-9 * np.abs(observed)
-    return (1 + (null >= observed - tolerance).sum(0)) / (1 + len(null))
+    p: Values = (1 + (null >= observed - tolerance).sum(0)) / (1 + len(null))
+    return p

@@ -1,7 +1,7 @@
 """The key frequencies of a model that adds in a cyclic group. Axes: S, n, F.
 
-The logits l_i(c) of sample i, whose right answer is s_i, are compared with Σ_k α_k cos w_k (s_i - c)
-(Nanda et al., "Progress measures for grokking via mechanistic interpretability", 2023). For any
+The logits l_i(c) of sample i, whose right answer is s_i, are compared with Σ_k α_k cos w_k (s_i -
+c) (Nanda et al., "Progress measures for grokking via mechanistic interpretability", 2023). For any
 sample, the waves of different frequencies are orthogonal as functions of the answer c, so that each
 α_k is fitted by itself: α_k = Σ_i g_i Σ_c l_i(c) cos w_k (s_i - c) / h, with the weights g_i of the
 samples and h = Σ_c cos² w_k (s - c), which is n / 2 (n for the frequency n / 2).
@@ -163,7 +163,7 @@ class _Fit:
 
     def amplitudes(self) -> Values:
         """α_k, (F,)."""
-        (found,) = self.relabelled_amplitudes(np.arange(len(self._sums))[None])
+        found: Values = self.relabelled_amplitudes(np.arange(len(self._sums))[None])[0]
         return found
 
     def relabelled_amplitudes(self, orders: NDArray[np.int64]) -> Values:

@@ -100,8 +100,9 @@ class LastMlp:
         return [norm for norm in (*own, self.model.norm) if not _is_identity(norm)]
 
 
-def last_mlp(model: Transformer) -> LastMlp | None:
-    """The MLP of the last block that has one; None if there is none."""
+def last_mlp(model: nn.Module) -> LastMlp | None:
+    """The MLP of the last block of a transformer that has one; None if there is none."""
+    assert isinstance(model, Transformer), "cyclic_samples has checked it"
     for number in reversed(range(len(model.blocks))):
         block = model.blocks[number]
         assert isinstance(block, Block), "a transformer has blocks"
@@ -110,7 +111,7 @@ def last_mlp(model: Transformer) -> LastMlp | None:
     return None
 
 
-def require_mlp(model: Transformer) -> LastMlp:
+def require_mlp(model: nn.Module) -> LastMlp:
     """The MLP of the last block that has one.
 
     Raises:
@@ -193,10 +194,15 @@ class ReadOut:
 
     def to(self, dtype: torch.dtype) -> "ReadOut":
         """The same in another precision."""
-        tensors = {
-            name: each.to(dtype) for name, each in vars(self).items() if isinstance(each, Tensor)
-        }
-        return replace(self, **tensors)
+        return ReadOut(
+            neurons=self.neurons.to(dtype),
+            stream=self.stream.to(dtype),
+            output=self.output.to(dtype),
+            products=self.products.to(dtype),
+            logit_map=self.logit_map.to(dtype),
+            constant=self.constant.to(dtype),
+            norm=self.norm,
+        )
 
     def chosen(self, samples: NDArray[np.bool_]) -> "ReadOut":
         """The same for some of the samples, (S,)."""

@@ -47,13 +47,13 @@ class Curve:
     Attributes:
         neurons: The numbers of neurons, from 0 to M.
         removed: The loss with that many ablated.
-        kept: The loss with all others ablated.
+        retained: The loss with all others ablated.
         random: The loss with as many ablated in a random order.
     """
 
     neurons: NDArray[np.int64]
     removed: Values
-    kept: Values
+    retained: Values
     random: Values
 
     def fewest_removed(self, share: float) -> float | None:
@@ -64,12 +64,12 @@ class Curve:
         change = self.removed - self.removed[0]
         return self._first(change >= share * change[-1]) if change[-1] > 0 else None
 
-    def fewest_kept(self, share: float) -> float | None:
-        """The number of kept neurons from which on they undo a share of the change.
+    def fewest_retained(self, share: float) -> float | None:
+        """The number of retained neurons from which on they undo a share of the change.
 
         None if ablating all does not raise the loss.
         """
-        undone = self.kept[0] - self.kept
+        undone = self.retained[0] - self.retained
         return self._first(undone >= share * undone[-1]) if undone[-1] > 0 else None
 
     def _first(self, reached: NDArray[np.bool_]) -> float:
@@ -114,7 +114,9 @@ def _by_rank_one(samples: CyclicSamples, readable: ReadOut) -> Values:
     for neuron in range(deviations.shape[1]):
         change = deviations[:, neuron]
         if bool(change.any()):
-            changes[:, neuron] = cross_entropies(readable.with_change(neuron, change), targets) - base
+            changes[:, neuron] = (
+                cross_entropies(readable.with_change(neuron, change), targets) - base
+            )
         else:
             changes[:, neuron] = 0
     return changes.double().numpy()
@@ -146,9 +148,7 @@ def _with_tests(changes: Values, weights: Values) -> Ablations:
     return Ablations(changes, change, error, p, false_discovery_control(p))
 
 
-def curve(
-    samples: CyclicSamples, readable: ReadOut, changes: Values, seed: int
-) -> Curve:
+def curve(samples: CyclicSamples, readable: ReadOut, changes: Values, seed: int) -> Curve:
     """Ablates growing sets of neurons on one half of the samples.
 
     The neurons are sorted by the mean change of their single ablations on the other half.
@@ -164,9 +164,9 @@ def curve(
     order = np.argsort(-(samples.weights[chosen] @ changes[chosen]), kind="stable")
     sets = AblatedSets(samples, readable, ~chosen)
     counts = _counts(len(order))
-    removed, kept = sets.losses(order, counts)
+    removed, retained = sets.losses(order, counts)
     random, _ = sets.losses(rng.permutation(order), counts)
-    return Curve(counts, removed, kept, random)
+    return Curve(counts, removed, retained, random)
 
 
 class AblatedSets:
@@ -178,9 +178,7 @@ class AblatedSets:
         own: The samples whose loss is computed, (S,).
     """
 
-    def __init__(
-        self, samples: CyclicSamples, readable: ReadOut, own: NDArray[np.bool_]
-    ) -> None:
+    def __init__(self, samples: CyclicSamples, readable: ReadOut, own: NDArray[np.bool_]) -> None:
         self._readable = readable.chosen(own)
         self._deviations = _deviations(samples, readable)[torch.from_numpy(own)]
         self._targets = torch.from_numpy(samples.targets[own])
@@ -190,9 +188,7 @@ class AblatedSets:
         """The loss with these neurons ablated."""
         return self._loss(*self._added(neurons))
 
-    def losses(
-        self, order: NDArray[np.int64], counts: NDArray[np.int64]
-    ) -> tuple[Values, Values]:
+    def losses(self, order: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[Values, Values]:
         """The losses with the first neurons of an order ablated, and with all but these.
 
         Args:
@@ -201,13 +197,13 @@ class AblatedSets:
         """
         every = self._added(order)
         products, stream = (torch.zeros_like(each) for each in every)
-        removed, kept = [], []
+        removed, retained = [], []
         for start, stop in pairwise([0, *counts]):
             added = self._added(order[start:stop])
             products, stream = products + added[0], stream + added[1]
             removed.append(self._loss(products, stream))
-            kept.append(self._loss(every[0] - products, every[1] - stream))
-        return np.array(removed), np.array(kept)
+            retained.append(self._loss(every[0] - products, every[1] - stream))
+        return np.array(removed), np.array(retained)
 
     def _added(self, neurons: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         """What ablating neurons adds to the products and to the residual stream."""

@@ -23,7 +23,7 @@ class NineTermFits:
     """Fits of M neurons. Values are NaN for neurons that are constant.
 
     Attributes:
-        frequency: The frequency that explains most of each neuron, (M,).
+        frequency: The frequency that explains most of each neuron, (M,); 0 for those.
         in_sample: The share of the variance over all cells that each frequency explains, (M, F).
         explained: The share that nine terms explain in cells that they were not fitted to, with a
             frequency that was chosen without them, (M,). It may be negative.
@@ -46,15 +46,15 @@ def fit_nine_terms(maps: Values, permutations: int, seed: int) -> NineTermFits:
     """Fits each neuron by nine terms.
 
     In the null distribution, the elements are relabelled at random, in the same way for both
-    operands: a neuron that depends on the operands, but not on their place in the group, is explained
-    as well as before. Its statistic is the maximum over all frequencies, as for the neuron itself.
+    operands: a neuron that depends on the operands, but not on their place in the group, is
+    explained as well as before. Its statistic is the maximum over all frequencies, as for the
+    neuron itself.
 
     Args:
         maps: The neurons, (n, n, M).
         permutations: The number of relabellings.
         seed: The seed of the relabellings, and of the folds of cells.
     """
-    n, _, count = maps.shape
     centred = maps - maps.mean((0, 1))
     totals = np.square(centred).sum((0, 1))
     varies = totals > 1e-12 * max(totals.max(initial=0), 1e-300)
@@ -63,7 +63,7 @@ def fit_nine_terms(maps: Values, permutations: int, seed: int) -> NineTermFits:
     null = _null(own, permutations, seed)
     p = permutation_p(shares.max(0), null)
     return NineTermFits(
-        frequency=1 + _filled(shares.argmax(0), varies, -1),
+        frequency=np.nan_to_num(1 + _filled(shares.argmax(0), varies)).astype(np.int64),
         in_sample=_filled(shares.T, varies),
         explained=_filled(_cross_fitted(own, seed), varies),
         permuted_mean=_filled(null.mean(0), varies),
@@ -73,9 +73,9 @@ def fit_nine_terms(maps: Values, permutations: int, seed: int) -> NineTermFits:
     )
 
 
-def _filled(values: NDArray, varies: NDArray[np.bool_], rest: float = np.nan) -> NDArray:
+def _filled(values: Values, varies: NDArray[np.bool_]) -> Values:
     """Values of the neurons that vary as those of all neurons."""
-    found = np.full((len(varies), *values.shape[1:]), rest, dtype=values.dtype)
+    found = np.full((len(varies), *values.shape[1:]), np.nan)
     found[varies] = values
     return found
 
@@ -96,7 +96,8 @@ def _null(maps: Values, permutations: int, seed: int) -> Values:
         first = (own.reshape(-1, n) @ cells.reshape(n, -1)).reshape(len(own), 2, n, count)
         squares = sum((own @ first[:, wave]).square().sum(1) for wave in (0, 1))
         found.append((linear + squares).amax(0))
-    return torch.stack(found).double().numpy()
+    null: Values = torch.stack(found).double().numpy()
+    return null
 
 
 def _cross_fitted(maps: Values, seed: int) -> Values:
@@ -105,10 +106,14 @@ def _cross_fitted(maps: Values, seed: int) -> Values:
     cells = maps.reshape(n * n, count)
     order = np.random.default_rng((seed, 3)).permutation(n * n)
     halves = order[: n * n // 2], order[n * n // 2 :]
-    return np.mean([_predicted(n, cells, *each) for each in (halves, halves[::-1])], axis=0)
+    both = [_predicted(n, cells, *each) for each in (halves, halves[::-1])]
+    mean: Values = np.mean(both, axis=0)
+    return mean
 
 
-def _predicted(n: int, cells: Values, fitted: NDArray, judged: NDArray) -> Values:
+def _predicted(
+    n: int, cells: Values, fitted: NDArray[np.int64], judged: NDArray[np.int64]
+) -> Values:
     """The share that a fit to some cells explains in others, with the frequency that fits best."""
     designs = [_design(n, k, fitted) for k in range(1, n // 2 + 1)]
     widths = np.cumsum([design.shape[1] for design in designs])[:-1]
@@ -125,7 +130,8 @@ def _predicted(n: int, cells: Values, fitted: NDArray, judged: NDArray) -> Value
         predicted = _design(n, place + 1, judged) @ coefficients[place][:, own]
         rest[own] = np.square(cells[np.ix_(judged, own)] - predicted).sum(0)
     total = np.square(cells[judged] - cells[fitted].mean(0)).sum(0)
-    return 1 - rest / total
+    explained_there: Values = 1 - rest / total
+    return explained_there
 
 
 def _design(n: int, k: int, cells: NDArray[np.int64]) -> Values:
@@ -135,4 +141,5 @@ def _design(n: int, k: int, cells: NDArray[np.int64]) -> Values:
     if 2 * k < n:
         waves.append(np.sin(2 * np.pi * k * np.arange(n) / n)[:, None])
     own = np.concatenate(waves, axis=-1)
-    return (own[a][:, :, None] * own[b][:, None, :]).reshape(len(cells), -1)
+    design: Values = (own[a][:, :, None] * own[b][:, None, :]).reshape(len(cells), -1)
+    return design

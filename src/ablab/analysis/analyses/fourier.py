@@ -15,7 +15,6 @@ from ablab.analysis.finding import Finding
 from ablab.analysis.fourier_basis import (
     Sparsity,
     component_norms,
-    fourier_basis,
     frequencies_of,
     pair_norms,
     relabellings,
@@ -127,29 +126,30 @@ def fourier(subject: Subject, settings: FourierSettings) -> Finding:
 
     - **Sparsity** (Nanda et al., "Progress measures for grokking via mechanistic interpretability",
       2023): the Gini coefficient (Hurley and Rickard, 2009) of the norms of the components that are
-      not constant, of the rows of the embedding (``gini_embedding``), of the activations of the last
-      MLP's neurons at the position of the answer as functions of a and b, with a norm over neurons
-      for each product of a component in a and one in b (``gini_neurons``), and of the neuron-logit
-      map W_U W_out as a function of the answer (``gini_neuron_logit_map``). It is between 0 (all
-      equal) and 1 - 1/C for C components. ``…_permuted`` is its mean over random relabellings of
-      the elements, which keep everything but the group's structure; the table ``gini`` has the 95th
-      percentile and the p-value.
+      not constant, of the rows of the embedding (``gini_embedding``), of the activations of the
+      last MLP's neurons at the position of the answer as functions of a and b, with a norm over
+      neurons for each product of a component in a and one in b (``gini_neurons``), and of the
+      neuron-logit map W_U W_out as a function of the answer (``gini_neuron_logit_map``). It is
+      between 0 (all equal) and 1 - 1/C for C components. ``…_permuted`` is its mean over random
+      relabellings of the elements, which keep everything but the group's structure; the table
+      ``gini`` has the 95th percentile and the p-value.
     - **Key frequencies**: see :func:`ablab.analysis.key_frequencies.find_key_frequencies`. They are
       chosen on one half of the held-out samples. ``share_of_logits_explained`` is the share of the
       variance of the logits of the other half (over samples and answers c, minus each sample's mean
-      over c, which no probability depends on) that Σ_k α_k cos w_k (s - c) explains, with the α_k of
-      the first half; ``share_of_logits_explained_permuted`` is the mean of that for relabelled
+      over c, which no probability depends on) that Σ_k α_k cos w_k (s - c) explains, with the α_k
+      of the first half; ``share_of_logits_explained_permuted`` is the mean of that for relabelled
       answers and as many frequencies, those that explain most.
     - **What cancels**: the share of the squared norm that is not in the directions cos w_k c and
       sin w_k c of the key frequencies, of W_U W_out (``map_outside_key_directions``), or not in the
       directions cos w_k s and sin w_k s as functions of a and b, of the neurons
       (``neurons_outside_key_directions``), of the logits that they write through W_U W_out
-      (``mlp_logits_outside_key_directions``), and of all logits (``logits_outside_key_directions``).
-      Constant parts do not count. The table ``terms`` has all terms of all frequencies.
+      (``mlp_logits_outside_key_directions``), and of all logits
+      (``logits_outside_key_directions``). Constant parts do not count. The table ``terms`` has all
+      terms of all frequencies.
 
     Where the answer has a carry (digits of a sum), s includes it, but a, b and directions in (a, b)
-    do not. Values of samples with the same a and b are averaged. Products (a · b modulo a prime) are
-    sums of discrete logarithms; samples with a zero are left out.
+    do not. Values of samples with the same a and b are averaged. Products (a · b modulo a prime)
+    are sums of discrete logarithms; samples with a zero are left out.
 
     What these numbers do not show: a sparse spectrum does not tell which computation uses it, and a
     frequency in the embedding need not reach the logits. The neuron-logit map is the direct path
@@ -189,9 +189,7 @@ class _Answer:
         n, elements = samples.order, samples.group.elements
         self.samples = samples
         logits = samples.at_answer(found.logits)
-        self._keys = find_key_frequencies(
-            logits, samples, level=settings.level, seed=settings.seed
-        )
+        self._keys = find_key_frequencies(logits, samples, level=settings.level, seed=settings.seed)
         self._logits = samples.cell_means(element_logits(logits, samples))
         self._orders = relabellings(n, settings.permutations, settings.seed)
         weight = subject.model.get_parameter("embedding.weight").detach().double().numpy()

@@ -11,7 +11,7 @@ from ablab.analysis.analysis import analysis
 from ablab.analysis.cyclic import CyclicSamples, cyclic_samples, forward_pass, named
 from ablab.analysis.figures import Bars, Curves, HeatMap
 from ablab.analysis.finding import Finding
-from ablab.analysis.fourier_basis import frequencies_of, fourier_basis
+from ablab.analysis.fourier_basis import fourier_basis, frequencies_of
 from ablab.analysis.last_mlp import LastMlp, read_out, require_mlp
 from ablab.analysis.neuron_ablation import (
     AblatedSets,
@@ -20,7 +20,7 @@ from ablab.analysis.neuron_ablation import (
     curve,
     in_enough_precision,
 )
-from ablab.analysis.nine_terms import NineTermFits, fit_nine_terms
+from ablab.analysis.nine_terms import fit_nine_terms
 from ablab.analysis.passes import Pass
 from ablab.analysis.subject import Subject
 from ablab.config import Config
@@ -62,7 +62,8 @@ class NeuronsSettings(Config):
         "*always_active",
         "*dead",
         "*median_explained",
-        "*median_explained_permuted",
+        "*median_fitted",
+        "*median_fitted_permuted",
         "*neurons_for_90_percent",
     ],
     figures=[
@@ -84,7 +85,7 @@ class NeuronsSettings(Config):
             y="explained",
             x_label="neuron",
             y_label="share of the variance",
-            null="explained_permuted_95",
+            null="fitted_permuted_95",
             sort=True,
         ),
         Bars(
@@ -122,11 +123,10 @@ def neurons(subject: Subject, settings: NeuronsSettings) -> Finding:
       1, cos wa, sin wa, cos wb, sin wb and the four products of one in a and one in b, with
       w = 2πk / n. ``explained`` is 1 - residual / variance in one half of the pairs, for a fit to
       the other half with the frequency k that fits best there, averaged over both ways.
-      ``explained_permuted_mean`` and ``…_95`` are the mean and the 95th percentile of the share
-      that the best of all frequencies explains if the elements are relabelled at random, in the
-      same way for a and b; ``p`` is the p-value of that test, and ``p_corrected`` the same after
-      Benjamini and Hochberg (1995) over the neurons. The null is of shares that are fitted and
-      judged on the same pairs (``fitted``), so it is slightly too large for ``explained``.
+      ``fitted`` is the share that the best frequency explains if it is fitted and judged on all
+      pairs. ``fitted_permuted_mean`` and ``…_95`` are the mean and the 95th percentile of that if
+      the elements are relabelled at random, in the same way for a and b; ``p`` is the p-value of
+      that test, and ``p_corrected`` the same after Benjamini and Hochberg (1995) over the neurons.
     - **Kinds.** ``dead``: the activation is the same for all samples (up to 1e-6 of the largest
       activation of all neurons). ``always_active``: the input of the activation function is
       positive on at least 99% of the samples. ``frequency``: nine terms of one frequency explain at
@@ -141,10 +141,10 @@ def neurons(subject: Subject, settings: NeuronsSettings) -> Finding:
       without a pass of the model.
     - **How few matter.** The neurons are sorted by their change on one half of the samples. On the
       other half, ``neurons_for_90_percent`` is the number of ablated neurons from which on the
-      change is at least 90% of that by ablating all, and ``neurons_kept_for_90_percent`` the number
-      of kept neurons, with all others ablated, from which on at least 90% of it is undone. Above 16
-      neurons, steps are 12%. The table ``curve`` has the losses, beside those for neurons in a
-      random order. The curve need not be monotonic: half of a cluster can do harm.
+      change is at least 90% of that by ablating all, and ``neurons_retained_for_90_percent`` the
+      number of retained neurons, with all others ablated, from which on at least 90% of it is
+      undone. Above 16 neurons, steps are 12%. The table ``curve`` has the losses, beside those for
+      neurons in a random order. The curve need not be monotonic: half of a cluster can do harm.
 
     Arrays: ``maps``, the activations (m, n, n) by a and b of the neurons of the table ``maps``,
     those with the largest change; ``map_power``, their share of the variance by the frequency in a
@@ -222,7 +222,8 @@ class _Answer:
             "always_active": float((kinds == "always_active").sum()),
             "dead": float((kinds == "dead").sum()),
             "median_explained": _median(fits.explained),
-            "median_explained_permuted": _median(fits.permuted_mean),
+            "median_fitted": _median(fits.in_sample.max(1)),
+            "median_fitted_permuted": _median(fits.permuted_mean),
             "neurons_that_matter": float(
                 (self._ablations.p_corrected <= self._settings.level).sum()
             ),
@@ -234,16 +235,16 @@ class _Answer:
         for share in _SHARES:
             name = f"for_{100 * share:g}_percent"
             found[f"neurons_{name}"] = None if own is None else own.fewest_removed(share)
-            found[f"neurons_kept_{name}"] = None if own is None else own.fewest_kept(share)
+            found[f"neurons_retained_{name}"] = None if own is None else own.fewest_retained(share)
         return found
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """The tables by name, without the name of the answer."""
-        kept = self._kept()
+        shown = self._shown()
         found = {
             "neurons": self._neuron_table(),
             "clusters": self._cluster_table(),
-            "maps": pl.DataFrame({"neuron": kept, "change": self._ablations.change[kept]}),
+            "maps": pl.DataFrame({"neuron": shown, "change": self._ablations.change[shown]}),
         }
         if self._curve is not None:
             found["curve"] = pl.DataFrame(vars(self._curve))
@@ -257,8 +258,8 @@ class _Answer:
             "frequency": fits.frequency,
             "explained": fits.explained,
             "fitted": fits.in_sample.max(1),
-            "explained_permuted_mean": fits.permuted_mean,
-            "explained_permuted_95": fits.permuted_95,
+            "fitted_permuted_mean": fits.permuted_mean,
+            "fitted_permuted_95": fits.permuted_95,
             "p": fits.p,
             "p_corrected": fits.p_corrected,
             "active": self._active,
@@ -306,7 +307,7 @@ class _Answer:
         schema = {"kind": pl.String, "frequency": pl.Int64, "neurons": pl.Int64}
         return pl.DataFrame(rows, schema=schema | {"change": pl.Float64})
 
-    def _kept(self) -> NDArray[np.int64]:
+    def _shown(self) -> NDArray[np.int64]:
         """The neurons whose maps are kept, the largest change first."""
         order = np.argsort(-self._ablations.change, kind="stable")
         found: NDArray[np.int64] = order[: self._settings.maps]
@@ -314,8 +315,8 @@ class _Answer:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays by name."""
-        n, kept = self._samples.order, self._kept()
-        maps = self._maps[:, :, kept]
+        n, shown = self._samples.order, self._shown()
+        maps = self._maps[:, :, shown]
         basis, frequencies = fourier_basis(n), frequencies_of(n)
         power = np.square(np.einsum("ia,jb,abm->mij", basis, basis, maps, optimize=True))
         power[:, 0, 0] = 0

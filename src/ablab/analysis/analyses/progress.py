@@ -102,8 +102,8 @@ def progress(subject: Subject, settings: ProgressSettings) -> Finding:
     """Restricted and excluded losses of Nanda et al. (2023), in the logits and in the neurons.
 
     "Progress measures for grokking via mechanistic interpretability". With the key frequencies k,
-    w_k = 2πk / n, and the sum s of the operands in the cyclic group (with the carry into a digit, if
-    there is one), a function y of the samples is the weighted least-squares fit
+    w_k = 2πk / n, and the sum s of the operands in the cyclic group (with the carry into a digit,
+    if there is one), a function y of the samples is the weighted least-squares fit
 
         y = constant + Σ_k (β_k cos w_k s + γ_k sin w_k s) + rest
 
@@ -121,12 +121,11 @@ def progress(subject: Subject, settings: ProgressSettings) -> Finding:
     from the changed activations.
 
     ``trigonometric_loss`` is the loss of the logits Σ_k α_k cos w_k (s - c) over the elements c
-    alone, with the α_k fitted to the model's logits over all samples; it is the same for all samples.
-    ``sum_of_squared_weights`` is
-    Σ w² over all parameters. Each other loss ends in ``_train`` or ``_held_out``, or in ``_all`` if the
-    split is not known; it is the mean in nats over samples in the group at the position of the
-    answer. ``loss`` is the model's own. The table ``frequencies`` has the losses with only one key
-    frequency, and without one.
+    alone, with the α_k fitted to the model's logits over all samples; it is the same for all
+    samples. ``sum_of_squared_weights`` is Σ w² over all parameters. Each other loss ends in
+    ``_train`` or ``_held_out``, or in ``_all`` if the split is not known; it is the mean in nats
+    over samples in the group at the position of the answer. ``loss`` is the model's own. The table
+    ``frequencies`` has the losses with only one key frequency, and without one.
 
     The key frequencies are those of the run's **last kept step**, found by the rule of
     :func:`ablab.analysis.key_frequencies.find_key_frequencies`, so that earlier steps are measured
@@ -213,23 +212,23 @@ class _Measured:
                     found |= {f"{name}_{part}": None for part in self._samples.parts}
                     continue
                 left, right = fit.restricted(keys) if kind == "restricted" else fit.removed(keys)
-                if where == "logits":
-                    logits = left @ right + (self._logits if kind == "excluded" else 0)
+                if where == "neurons":
+                    logits = self._from_neurons(kind, left, right)
                 else:
-                    logits = self._from_neurons(left, right, kept=kind == "excluded")
+                    logits = left @ right + (self._logits if kind == "excluded" else 0)
                 found |= self._losses(name, logits)
         return found
 
-    def _from_neurons(self, left: Values, right: Values, *, kept: bool) -> Values:
-        """The logits for activations that are a product, added to the model's own if ``kept``."""
+    def _from_neurons(self, kind: str, left: Values, right: Values) -> Values:
+        """The logits for activations that are a product, added to the model's own if excluded."""
         if self._read_out is not None:
-            base = self._read_out if kept else self._read_out.without_neurons()
-            return base.with_changes(torch.from_numpy(left), torch.from_numpy(right)).numpy()
+            own = self._read_out if kind == "excluded" else self._read_out.without_neurons()
+            logits: Values = own.with_changes(*map(torch.from_numpy, (left, right))).numpy()
+            return logits
         assert self._mlp is not None and self._neurons is not None, "there are neurons"
-        neurons = left @ right + (self._neurons if kept else 0)
-        probe, own = self._subject.probe, self._samples
-        tokens = torch.from_numpy(probe.tokens[own.rows])
-        position = own.group.answer_position
+        neurons = left @ right + (self._neurons if kind == "excluded" else 0)
+        tokens = torch.from_numpy(self._subject.probe.tokens[self._samples.rows])
+        position = self._samples.group.answer_position
         return logits_with_neurons(self._mlp, tokens, position, neurons)
 
     def _trigonometric(self) -> float:
