@@ -108,6 +108,10 @@ def test_an_untrained_model_has_none(of_untrained):
     assert keys_of(tables) == []
     assert scalars["gini_embedding"] == pytest.approx(0.058, abs=5e-4)
     assert scalars["gini_embedding_permuted"] == pytest.approx(0.050, abs=5e-3)
+    assert scalars["gini_neurons"] == pytest.approx(0.567, abs=5e-4)
+    assert scalars["gini_neurons_permuted"] == pytest.approx(0.559, abs=0.01)
+    assert scalars["gini_neuron_logit_map"] == pytest.approx(0.080, abs=5e-4)
+    assert scalars["gini_neuron_logit_map_permuted"] == pytest.approx(0.084, abs=0.01)
     assert (tables["gini"]["p"] > 0.05).all()
     shares = tables["embedding_spectrum"].drop_nulls("share")
     assert (shares["share"] < 2 * shares["share_permuted_95"]).all()

@@ -82,7 +82,8 @@ def test_what_the_docs_say_of_planted_neurons():
         atol=1e-4,
     )
     cluster = tables["clusters"].filter(kind="frequency")["change"]
-    assert (cluster > 0.005).all()
+    assert ((cluster > 0.005) & (cluster < 0.03)).all()
+    assert tables["curve"]["removed"][4] == pytest.approx(3.9, abs=0.1)  # four of a cluster
     assert tables["clusters"].filter(kind="dead")["change"].item() == 0
 
 
@@ -91,7 +92,7 @@ def test_neurons_of_permuted_answers_do_not_help():
     scalars, tables, _ = examined(control.model, control.task, "neurons", permutations=20)
     assert scalars["neurons_of_one_frequency"] == 27  # they still turn the operands
     assert scalars["neurons_that_matter"] == 0
-    assert scalars["change_without_neurons"] < -60
+    assert scalars["change_without_neurons"] == pytest.approx(-69.7, abs=0.05)
     assert scalars["neurons_for_90_percent"] is scalars["neurons_retained_for_90_percent"] is None
     assert (tables["neurons"]["change_p_corrected"] == 1).all()
 
@@ -103,6 +104,16 @@ def test_untrained_neurons_have_no_frequency():
     assert scalars["median_fitted"] == pytest.approx(scalars["median_fitted_permuted"], rel=0.3)
     known = tables["neurons"].drop_nulls("p")
     assert (known["p_corrected"] > 0.05).all()
+
+
+def test_what_the_docs_say_of_untrained_neurons():
+    scalars, _, _ = examined(*untrained_adder(N), "neurons")
+    assert scalars["neurons_of_one_frequency"] == scalars["neurons_that_matter"] == 0
+    assert (scalars["always_active"], scalars["dead"]) == (4, 3)
+    assert scalars["median_explained"] == pytest.approx(0.145, abs=2e-3)
+    assert scalars["median_fitted"] == pytest.approx(0.177, abs=2e-3)
+    assert scalars["median_fitted_permuted"] == pytest.approx(0.215, abs=0.01)
+    assert scalars["change_without_neurons"] == pytest.approx(-0.029, abs=1e-3)
 
 
 def test_p_values_of_random_functions_are_uniform():

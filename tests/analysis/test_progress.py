@@ -66,12 +66,18 @@ def test_what_the_docs_say_of_the_planted_adder():
     adder = modular_adder(N)
     scalars, _, _ = examined(adder.model, adder.task, "progress")
     assert scalars["restricted_loss_logits_held_out"] == pytest.approx(2.4e-16, rel=0.05)
+    assert scalars["restricted_loss_neurons_held_out"] == pytest.approx(2.4e-16, rel=0.05)
+    assert scalars["trigonometric_loss"] == pytest.approx(2.3e-16, rel=0.02)
+    assert trigonometric_loss(adder) == pytest.approx(2.3e-16, rel=0.02)
+    assert scalars["loss_held_out"] == pytest.approx(1.9e-6, rel=0.02)
     assert scalars["excluded_loss_logits_train"] == pytest.approx(31.25, abs=0.01)
     assert scalars["excluded_loss_neurons_train"] == pytest.approx(31.25, abs=0.01)
     control = permuted_adder(N)
     given, _, _ = examined(control.model, control.task, "progress", frequencies=[2, 5, 11])
-    assert given["restricted_loss_logits_held_out"] > 60
-    assert given["trigonometric_loss"] > 3
+    for where in ("logits", "neurons"):
+        assert given[f"restricted_loss_{where}_held_out"] == pytest.approx(72.5, abs=0.05)
+        assert given[f"excluded_loss_{where}_train"] == pytest.approx(31.7, abs=0.05)
+    assert given["trigonometric_loss"] == pytest.approx(3.20, abs=0.005)
     found, tables, _ = examined(control.model, control.task, "progress")
     assert found["key_frequencies"] == 0 and tables["frequencies"].height == 0
     assert found["excluded_loss_logits_train"] == pytest.approx(found["loss_train"])
@@ -81,6 +87,11 @@ def test_what_the_docs_say_of_the_planted_adder():
 def test_the_untrained_control_neither_gains_nor_loses():
     model, task = untrained_adder(N)
     scalars, _, _ = examined(model, task, "progress", frequencies=[2, 5, 11])
+    assert scalars["loss_held_out"] == pytest.approx(3.607, abs=1e-3)
+    assert scalars["restricted_loss_logits_held_out"] == pytest.approx(3.549, abs=1e-3)
+    assert scalars["restricted_loss_neurons_held_out"] == pytest.approx(3.586, abs=1e-3)
+    assert scalars["excluded_loss_logits_train"] == pytest.approx(3.592, abs=1e-3)
+    assert scalars["trigonometric_loss"] == pytest.approx(3.369, abs=1e-3)
     for where in ("logits", "neurons"):
         assert scalars[f"excluded_loss_{where}_train"] == pytest.approx(
             scalars["loss_train"], abs=0.02

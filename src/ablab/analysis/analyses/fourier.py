@@ -89,7 +89,7 @@ class FourierSettings(Config):
             y="share of the variance",
         ),
         Bars(
-            "embedding",
+            "spectrum",
             "Frequencies in the embedding",
             table="embedding_spectrum",
             x=("frequency",),
