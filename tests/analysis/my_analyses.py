@@ -104,3 +104,16 @@ class SlowSettings(Config):
 def slow(subject, settings):
     time.sleep(settings.seconds)
     return Finding({"value": 1.0})
+
+
+@analysis(
+    "beside_last", question="How far is the end?", inputs=["model", "last_model"], cost="nothing"
+)
+def beside_last(subject, settings):
+    told(subject)
+    last = subject.last
+    asked = last.memo["asked"] = last.memo.get("asked", 0) + 1
+    own, other = (each.model.get_parameter("embedding.weight") for each in (subject, last))
+    distance = float((own - other).detach().double().square().sum())
+    step = -1.0 if last.step is None else float(last.step)
+    return Finding({"step": step, "asked": float(asked), "distance": distance})

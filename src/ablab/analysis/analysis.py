@@ -15,7 +15,7 @@ from ablab.config import Config, Variants, field_descriptions
 
 ANALYSES = Variants("analysis", "ablab.analysis.analyses")
 
-Input = Literal["model", "task"]
+Input = Literal["model", "task", "last_model"]
 Examine = Callable[[Subject, Any], Finding]
 
 
@@ -39,7 +39,8 @@ class Analysis:
     Attributes:
         name: Its name, or its import path.
         question: The question that it answers.
-        inputs: What it is computed from: ``model``, and ``task`` if it needs samples.
+        inputs: What it is computed from: ``model``, ``task`` if it needs samples, and
+            ``last_model`` if it looks at the run's model at its last step as well.
         cost: What it costs per model, in a few words.
         settings: The class of its settings, all of which have defaults.
         examine: Computes the finding for a subject.

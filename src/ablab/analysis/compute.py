@@ -59,8 +59,7 @@ class Computation:
     ) -> None:
         self._store, self._chosen, self._requests = store, chosen, list(requests)
         self._tell, self._workers, self._should_pause = tell, workers, should_pause
-        runs = [run.id for run in chosen.runs]
-        self._lacking = missing(store, runs, chosen.steps, self._requests)
+        self._lacking = missing(store, chosen.runs, chosen.steps, self._requests)
         self._left = sum(map(len, self._lacking.values()))
         self.asked = chosen.models * len(self._requests)
         self.stored = self.asked - self._left
@@ -101,8 +100,7 @@ class Computation:
         self.failures = progress.failures + [
             each for each in self.failures if (each.run, each.step, each.name) not in known
         ]
-        runs = [run.id for run in self._chosen.runs]
-        left = missing(self._store, runs, self._chosen.steps, self._requests)
+        left = missing(self._store, self._chosen.runs, self._chosen.steps, self._requests)
         self.complete = sum(map(len, left.values())) <= len(self.failures)
         return self.complete
 

@@ -9,9 +9,10 @@ from torch import nn
 from ablab.analysis.finding import DOES_NOT_APPLY, Finding
 from ablab.analysis.request import Request
 from ablab.analysis.subject import DoesNotApplyError, Probing, Subject, Together, evaluating
-from ablab.analysis.units import Unit
+from ablab.analysis.units import Unit, last_step
 from ablab.config import InputError
 from ablab.store.findings import StoredFinding
+from ablab.store.stored_run import StoredRun
 from ablab.tasks.base import Task
 
 
@@ -50,6 +51,29 @@ def examine(request: Request, subject: Subject) -> Finding:
         return request.analysis.examine(subject, request.settings)
 
 
+class LastSubject:
+    """A run's model at its last kept step, loaded when it is first asked for.
+
+    Args:
+        run: The run.
+        task: Its task; None if no analysis needs it.
+        probing: Which samples are looked at.
+    """
+
+    def __init__(self, run: StoredRun, task: Task | None, probing: Probing) -> None:
+        self._run, self._task, self._probing = run, task, probing
+        self._subject: Subject | None = None
+
+    def __call__(self) -> Subject:
+        """The model as a subject, the same one each time."""
+        if self._subject is None:
+            step = last_step(self._run)
+            (model,) = self._run.models([step])
+            together = Together([model], self._task, self._probing)
+            self._subject = Subject(model, self._task, self._run.id, step, together)
+        return self._subject
+
+
 def subject_of(model: nn.Module, task: Task | None, probing: Probing) -> Subject:
     """A model from elsewhere as a subject."""
     return Subject(model, task, together=Together([model], task, probing))
@@ -80,17 +104,25 @@ def examine_unit(
         task = first.task() if needs_task else None
         together = Together(models, task, requests[0].probing)
         not_applicable: dict[str, str] = {}
+        last: dict[str, LastSubject] = {}
         for place, (run, step) in enumerate(unit.places):
-            subject = Subject(models[place], task, run.id, step, together, place)
+            at_last = last.setdefault(run.id, LastSubject(run, task, requests[0].probing))
+            subject = Subject(models[place], task, run.id, step, together, place, at_last)
             for request in requests:
                 if wanted(run.id, step, request):
-                    yield _found(request, subject, run.id, step, not_applicable)
+                    key = request.key_of(run)
+                    yield _found(request, key, subject, run.id, step, not_applicable)
             if together.passes is not None:
                 together.passes.forget(place)
 
 
 def _found(
-    request: Request, subject: Subject, run: str, step: int, not_applicable: dict[str, str]
+    request: Request,
+    key: str,
+    subject: Subject,
+    run: str,
+    step: int,
+    not_applicable: dict[str, str],
 ) -> StoredFinding | Failure:
     if request.name not in not_applicable:
         try:
@@ -107,10 +139,10 @@ def _found(
                 run,
                 step,
                 request.name,
-                request.key,
+                key,
                 found.scalars,
                 found.tables,
                 found.arrays,
             )
     about = {DOES_NOT_APPLY: not_applicable[request.name]}
-    return StoredFinding(run, step, request.name, request.key, {}, about=about)
+    return StoredFinding(run, step, request.name, key, {}, about=about)

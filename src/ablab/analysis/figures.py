@@ -78,6 +78,7 @@ class HeatMap:
         sort_by: For n panels, the table and the column by which they are sorted; its rows are the
             panels. None keeps their order.
         panel: What one of n panels is, such as ``neuron``; its number follows.
+        number_by: The table and the column that have the numbers of n panels; None for 0 … n - 1.
         most: The largest number of panels of one run.
     """
 
@@ -90,6 +91,7 @@ class HeatMap:
     scale: ColourScale = "sequential"
     sort_by: tuple[str, str] | None = None
     panel: str = ""
+    number_by: tuple[str, str] | None = None
     most: int = 24
 
 

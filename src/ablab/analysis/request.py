@@ -11,10 +11,12 @@ from typing import Any
 from ablab.analysis.analysis import Analysis, all_analyses, find_analysis
 from ablab.analysis.figures import figure_as_data
 from ablab.analysis.subject import WHOLE, Probing
+from ablab.analysis.units import last_step
 from ablab.config import Config, InputError, Problem
 from ablab.config.source_digest import source_digest
 from ablab.experiments.overrides import parse_overrides
 from ablab.experiments.parts import check_settings
+from ablab.store.stored_run import StoredRun
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,15 @@ class Request:
     @cached_property
     def key(self) -> str:
         """12 hexadecimal digits that change whenever its numbers may be others."""
+        return self.key_with(None)
+
+    def key_of(self, run: StoredRun) -> str:
+        """The key for a run, which changes with its last step if the analysis looks at that."""
+        looks = "last_model" in self.analysis.inputs
+        return self.key_with(last_step(run)) if looks else self.key
+
+    def key_with(self, last_step: int | None) -> str:
+        """The key if the analysis also looks at the model of a last step."""
         own = self.analysis
         known: dict[str, Any] = {
             "analysis": own.name,
@@ -50,6 +61,8 @@ class Request:
         }
         if "task" in own.inputs:
             known["probe"] = [self.probing.samples, self.probing.seed]
+        if last_step is not None:
+            known["last_step"] = last_step
         if ":" in own.name:
             known["source"] = str(source_digest(own.examine))
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]

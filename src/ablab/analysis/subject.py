@@ -1,8 +1,9 @@
 """The input of an analysis: one model at one step, and what is known about it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -78,6 +79,8 @@ class Subject:
         step: The step of its parameters; None for a model from elsewhere.
         together: What it shares with the models that are analyzed with it.
         place: Its place among them.
+        find_last: Gives the subject of the run's last step; None for a model from elsewhere.
+        memo: What analyses have worked out about this subject, by any key. It is theirs to use.
     """
 
     model: nn.Module
@@ -86,6 +89,8 @@ class Subject:
     step: int | None = None
     together: Together | None = field(default=None, repr=False)
     place: int = 0
+    find_last: "Callable[[], Subject] | None" = field(default=None, repr=False)
+    memo: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.together is None:
@@ -118,6 +123,15 @@ class Subject:
         """
         assert self.together is not None, "__post_init__ sets it"
         return self.together.probe(self.task)
+
+    @property
+    def last(self) -> "Subject":
+        """The run's model at its last kept step; the model itself if it is from elsewhere.
+
+        An analysis that uses it declares the input ``last_model``, so that its findings of earlier
+        steps are computed again when the run goes on.
+        """
+        return self if self.find_last is None else self.find_last()
 
     def forward(
         self,

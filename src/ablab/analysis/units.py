@@ -106,6 +106,11 @@ def chosen_steps(run: StoredRun, wanted: str | Sequence[int]) -> list[int]:
     return sorted({0, *chosen})
 
 
+def last_step(run: StoredRun) -> int:
+    """The last step of a run that has a snapshot; 0 if none has."""
+    return max(run.snapshots, default=0)
+
+
 def _numbers(text: str, between: str) -> list[int]:
     parts = text.split(between)
     if not all(part.strip().isdecimal() for part in parts) or (between == ":" and len(parts) != 2):

@@ -14,6 +14,7 @@ from ablab.analysis.units import Unit
 from ablab.store.findings import StoredFinding, save_findings, stored_keys
 from ablab.store.leases import Owner
 from ablab.store.store import Store
+from ablab.store.stored_run import StoredRun
 
 _SAVE_SECONDS = 5.0
 _WAIT_SECONDS = 0.5
@@ -33,16 +34,20 @@ class Progress:
 
 
 def missing(
-    store: Store, runs: Sequence[str], steps: Sequence[Sequence[int]], requests: Sequence[Request]
+    store: Store,
+    runs: Sequence[StoredRun],
+    steps: Sequence[Sequence[int]],
+    requests: Sequence[Request],
 ) -> dict[tuple[str, int], list[str]]:
-    """The names of the findings that the store lacks, by run and step."""
-    known = stored_keys(store, runs)
+    """The names of the findings that the store lacks, by run's id and step."""
+    known = stored_keys(store, [run.id for run in runs])
     found: dict[tuple[str, int], list[str]] = {}
     for run, own in zip(runs, steps, strict=True):
+        keys = {each.name: each.key_of(run) for each in requests}
         for step in own:
-            lacking = [r.name for r in requests if known.get((run, step, r.name)) != r.key]
+            lacking = [name for name, key in keys.items() if known.get((run.id, step, name)) != key]
             if lacking:
-                found[run, step] = lacking
+                found[run.id, step] = lacking
     return found
 
 
@@ -91,7 +96,7 @@ def _lacks(
     store: Store, unit: Unit, requests: Sequence[Request], progress: Progress
 ) -> dict[tuple[str, int], list[str]]:
     failed = {(each.run, each.step, each.name) for each in progress.failures}
-    lacking = missing(store, [run.id for run in unit.runs], unit.steps, requests)
+    lacking = missing(store, unit.runs, unit.steps, requests)
     own = {
         (run, step): [name for name in names if (run, step, name) not in failed]
         for (run, step), names in lacking.items()

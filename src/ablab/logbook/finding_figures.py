@@ -295,7 +295,8 @@ def _heat_maps(found: Findings, figure: HeatMap) -> Drawing:
     if first.ndim == 3:
         run, name = runs[0]
         order = _order(found, figure, run, len(first))
-        chosen = [(first[n], f"{figure.panel} {n}".strip()) for n in order[: figure.most]]
+        numbers = _numbers(found, figure, run, len(first))
+        chosen = [(first[n], f"{figure.panel} {numbers[n]}".strip()) for n in order[: figure.most]]
         about = f"{figure.title}: {name}".removesuffix(": ")
         more = f", {len(chosen)} of {len(first)}" if len(first) > len(chosen) else ""
         drawing, panels = _panels(len(chosen), 1.5, 1.5, 6)
@@ -333,6 +334,13 @@ def _order(found: Findings, figure: HeatMap, run: str | None, count: int) -> lis
     values = _last(found, table, run)[column].to_list()
     known = [(value is None, value, place) for place, value in enumerate(values)]
     return [place for _, _, place in sorted(known, key=lambda each: (each[0], each[1] or 0))]
+
+
+def _numbers(found: Findings, figure: HeatMap, run: str | None, count: int) -> list[int]:
+    if figure.number_by is None or figure.number_by[0] not in found.tables:
+        return list(range(count))
+    table, column = figure.number_by
+    return _last(found, table, run)[column].to_list()
 
 
 def _nothing(found: Findings, figure: AnalysisFigure) -> InputError:

@@ -60,7 +60,7 @@ def assets(*more: str, connect: str = "'none'") -> dict[str, str]:
     page = "\n".join([*parts, *more])
     maps = folder.joinpath("page", "maps.js").read_text(encoding="utf-8")
     page = f'if (document.getElementById("plot")) (() => {{\n"use strict";\n{page}\n}})();'
-    page += f'\n(() => {{\n"use strict";\n{maps}}})();'
+    page = f'(() => {{\n"use strict";\n{maps}}})();\n{page}'
     scripts = {"first_js": _FIRST, "uplot_js": read.pop("uplot_js"), "page_js": page}
     return read | scripts | {"policy": policy(*scripts.values(), connect=connect)}
 
