@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import polars as pl
 
+from ablab.analysis.analyze import analyze_trained
+from ablab.analysis.request import requests_of
 from ablab.config import InputError, counted
 from ablab.config.progress import doing
 from ablab.config.table import output_width, table_lines
@@ -266,7 +268,11 @@ def run(
         named += [f"{key}={value!r}" for key, value in settings.items()]
         command = f"ablab.run({', '.join(named)})"
         options = Options(engine, device, workers, retry, compile, executor, break_leases)
+        requests = requests_of(asked.definition)  # an unknown analysis is said before training
         trained = orchestrate(asked, store, options, command, Reporter(shown), lambda: False)
+        if requests and trained.complete:
+            with doing("analyzing"):
+                analyze_trained(trained.store, trained.record, requests, shown)
         with doing("writing the entry"):
             return Result.of(asked, trained)
 

@@ -20,6 +20,8 @@ Modules:
 - ``experiment_differences``: differences between experiments, or why none is tested.
 - ``exports``: CSV, Parquet, TensorBoard and Weights & Biases.
 - ``factor_section``: loss and accuracy by the factors of samples.
+- ``finding_figures``: draws what analyses found.
+- ``findings_section``: the sections on what analyses found.
 - ``figure``: the decorator and the registry of figures of a run.
 - ``figures``: the shipped figures of a run, one per file.
 - ``layers``: groups the statistics of a model's layers.
