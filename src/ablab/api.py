@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
-from ablab.analysis.analyze import analyze_trained
+from ablab.analysis.analyze import AnalysisSubject, analyze_trained, store_of
+from ablab.analysis.analyze import analyze as analyze_subject
 from ablab.analysis.request import requests_of
 from ablab.config import InputError, counted
 from ablab.config.progress import doing
@@ -21,6 +22,7 @@ from ablab.execute.progress import Reporter
 from ablab.execute.replay import ReplayReport, ReplayRequest, replay
 from ablab.execute.status import status
 from ablab.experiments.experiment import Experiment, experiment
+from ablab.logbook.drawn_findings import DrawnFindings
 from ablab.logbook.entry import write_entry
 from ablab.read.curves import Reading
 from ablab.read.effects import Effects
@@ -275,6 +277,13 @@ def run(
                 analyze_trained(trained.store, trained.record, requests, shown)
         with doing("writing the entry"):
             return Result.of(asked, trained)
+
+
+@wraps(analyze_subject)
+def analyze(subject: AnalysisSubject, analysis: str, **options: Any) -> DrawnFindings:
+    """Runs an analysis; see :func:`ablab.analysis.analyze.analyze`. Its findings can be drawn."""
+    found = analyze_subject(subject, analysis, **options)
+    return DrawnFindings.of(found, store_of(subject, options.get("store", "lab")))
 
 
 def open(store: str | Path = "lab") -> OpenStore:

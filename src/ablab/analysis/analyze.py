@@ -231,6 +231,16 @@ def _does_not_apply(request: Request, reason: str) -> str:
     return f"{request.analysis.name} does not apply: {reason}"
 
 
+def store_of(subject: AnalysisSubject, store: str | Store) -> Store | None:
+    """The store in which a subject is; None for a model from elsewhere."""
+    if isinstance(subject, nn.Module):
+        return None
+    if isinstance(subject, str):
+        return store if isinstance(store, Store) else Store(store)
+    runs = subject if isinstance(subject, list | tuple) else [subject]
+    return getattr(runs[0], "store", None)
+
+
 def _runs(subject: Any, store: str | Store, where: str | None) -> list[StoredRun]:
     if isinstance(subject, str):
         opened = store if isinstance(store, Store) else Store(store)

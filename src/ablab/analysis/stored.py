@@ -4,20 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import Field
+
 from ablab.analysis.analysis import find_analysis
 from ablab.analysis.examine import DOES_NOT_APPLY
 from ablab.analysis.figures import AnalysisFigure
 from ablab.analysis.finding import Finding, Findings, ModelFinding, joined
 from ablab.config import Config, InputError
 from ablab.store.findings import StoredFinding, list_findings, read_finding
-from ablab.store.index import StoreError
 from ablab.store.store import RunRecord, Store
 
 
 class StoredSettings(Config):
     """The settings of an analysis as they were stored."""
 
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = Field(default_factory=dict)
     """The values by name."""
 
 

@@ -13,6 +13,7 @@ Modules:
 - ``conclusions``: the findings of an experiment, as sentences.
 - ``costs``: what each variant costs, beside the answer's measure.
 - ``draw``: draws a figure of one run by name.
+- ``drawn_findings``: findings with their figures, for notebooks and ``ablab figure``.
 - ``drawn_curves``: selects the page's curves, at a resolution that bounds its size.
 - ``effect_figures``: figures of effects and interactions.
 - ``effect_tables``: tables of effects.

@@ -18,15 +18,16 @@ from ablab.analysis.finding import Findings
 from ablab.config import InputError, Problem, nearest
 from ablab.experiments.short_names import short_names
 from ablab.logbook.colours import PALETTE
+from ablab.logbook.layers import is_wide_range
 from ablab.logbook.svg import figure_style, logarithmic, plain_axes
 
 MOST_RUNS = 6  # in a figure of tables or arrays
 MOST_VARIANTS = 4  # in a figure of curves
 LOSSES = {"train_loss": "training loss", "eval_loss": "held-out loss"}
-_WIDE_RANGE = 30.0  # ratio of losses above which their axis is logarithmic
 _POINTS = 300  # of a curve
 _FRONT = ("run", "seed", "step", "name", "value")
 _TICKS = 12
+_LONG_NAME = 8  # characters of a bar's name, above which bars lie
 
 
 @dataclass(frozen=True)
@@ -155,10 +156,7 @@ def _curves(found: Findings, figure: Curves, losses: pl.DataFrame | None) -> Dra
                 rows_of = own.select("run", "step", pl.col(column).alias("y")).drop_nulls()
                 _over_seeds(below, rows_of, colour, LOSSES[column])
             values = own.select(pl.concat_list(columns).explode().alias("y")).drop_nulls()["y"]
-            positive = values.filter(values > 0)
-            if len(positive) == len(values) and float(values.max() or 1) > _WIDE_RANGE * float(
-                values.min() or 1
-            ):
+            if is_wide_range(values.to_numpy()):
                 logarithmic(below)
             plain_axes(below)
         grid[-1][place].set_xlabel("step")
@@ -205,11 +203,13 @@ def _last(found: Findings, table: str, run: str | None) -> pl.DataFrame:
     return frame
 
 
-def _panels(count: int, width: float, height: float, across: int) -> tuple[Figure, list[Axes]]:
+def _panels(
+    count: int, width: float, height: float, across: int, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
     across = min(across, count)
     down = -(-count // across)
     drawing = Figure(figsize=(width * across, height * down), layout="constrained")
-    grid = drawing.subplots(down, across, squeeze=False)
+    grid = drawing.subplots(down, across, squeeze=False, sharey=sharey)
     every = [axes for row in grid for axes in row]
     for axes in every[count:]:
         axes.set_visible(False)
@@ -222,45 +222,64 @@ def _bars(found: Findings, figure: Bars) -> Drawing:
     runs = [(run, n) for run, n in _runs(found) if _last(found, figure.table, run).height]
     if not runs:
         raise _nothing(found, figure)
-    drawing, panels = _panels(len(runs), 4.0 if len(runs) > 1 else 7.0, 2.3, 2)
-    left_out = False
-    for axes, (run, name) in zip(panels, runs, strict=True):
-        frame = _last(found, figure.table, run).drop_nulls(figure.y)
-        if figure.sort:
-            frame = frame.sort(figure.y, descending=True)
-        left_out = left_out or frame.height > figure.most
-        frame = frame.head(figure.most)
-        _draw_bars(axes, figure, frame)
+    frames = [_last(found, figure.table, run).drop_nulls(figure.y) for run, _ in runs]
+    left_out = any(frame.height > figure.most for frame in frames)
+    if figure.sort:
+        frames = [frame.sort(figure.y, descending=True) for frame in frames]
+    frames = [frame.head(figure.most) for frame in frames]
+    names = [_bar_names(figure, frame) for frame in frames]
+    sideways = max((len(name) for own in names for name in own), default=0) > _LONG_NAME
+    same = sideways and all(own == names[0] for own in names)
+    height = max(1.2, 0.16 * len(names[0]) + 0.6) if sideways else 2.3
+    drawing, panels = _panels(
+        len(runs), 4.0 if len(runs) > 1 else 7.0, height, 3 if same else 2, same
+    )
+    for axes, frame, own, (_, name) in zip(panels, frames, names, runs, strict=True):
+        _draw_bars(axes, figure, frame, own, sideways)
         axes.set_title(name, fontsize=9, loc="left")
-    panels[0].set_ylabel(figure.y_label)
-    panels[-1].set_xlabel(figure.x_label)
+    along, across = (figure.y_label, figure.x_label)[:: 1 if sideways else -1]
+    panels[0].set_ylabel(across)
+    panels[-1].set_xlabel(along)
     most = f" The {figure.most} largest are drawn." if left_out else ""
     return Drawing(drawing, f"{figure.title}, after the last step.{most}")
 
 
-def _draw_bars(axes: Axes, figure: Bars, frame: pl.DataFrame) -> None:
-    values = frame[figure.y].to_numpy()
+def _bar_names(figure: Bars, frame: pl.DataFrame) -> list[str]:
+    """The names of bars; empty if their places are numbers on a scale."""
     single = frame[figure.x[0]] if len(figure.x) == 1 else None
     if single is not None and single.dtype.is_numeric() and not figure.sort:
-        places = single.to_numpy().astype(float)
-    else:
-        places = np.arange(len(values), dtype=float)
-        labels = [".".join(str(v) for v in row) for row in frame.select(figure.x).iter_rows()]
-        every = max(1, -(-len(labels) // _TICKS))
-        axes.set_xticks(places[::every], labels[::every], rotation=45, ha="right", fontsize=7)
+        return []
+    return [".".join(map(str, row)) for row in frame.select(figure.x).iter_rows()]
+
+
+def _draw_bars(
+    axes: Axes, figure: Bars, frame: pl.DataFrame, names: Sequence[str], sideways: bool
+) -> None:
+    values = frame[figure.y].to_numpy()
+    places = np.arange(len(values)) if names else frame[figure.x[0]].to_numpy().astype(float)
     errors = None
     if figure.low is not None and figure.high is not None:
         low, high = frame[figure.low].to_numpy(), frame[figure.high].to_numpy()
         errors = np.maximum(0, np.stack([values - low, high - values]))
-    axes.bar(
-        places, values, width=0.8, color=PALETTE[0], yerr=errors,
-        error_kw={"lw": 0.8, "ecolor": PALETTE[6]},
-    )  # fmt: skip
+    style: dict[str, Any] = {"color": PALETTE[0], "error_kw": {"lw": 0.8, "ecolor": PALETTE[6]}}
+    every = 1 if sideways else max(1, -(-len(names) // _TICKS))
+    if sideways:
+        axes.barh(places, values, height=0.75, xerr=errors, **style)
+        axes.set_yticks(places, names, fontsize=7)
+        axes.set_ylim(len(values) - 0.4, -0.6)
+    else:
+        axes.bar(places, values, width=0.8, yerr=errors, **style)
+        if names:
+            axes.set_xticks(places[::every], names[::every], fontsize=7)
     if figure.null is not None:
         null = frame[figure.null].to_numpy()
-        axes.step(places, null, where="mid", color=PALETTE[1], lw=1, label="by chance (95%)")
+        style = {"color": PALETTE[1], "lw": 1, "label": "by chance (95%)"}
+        if sideways:
+            axes.step(null, places, where="mid", **style)
+        else:
+            axes.step(places, null, where="mid", **style)
         axes.legend()
-    plain_axes(axes, "y")
+    plain_axes(axes, "x" if sideways else "y")
 
 
 def _heat_maps(found: Findings, figure: HeatMap) -> Drawing:
