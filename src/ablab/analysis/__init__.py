@@ -1,18 +1,32 @@
 """Looking inside: what trained models compute, over snapshots, seeds and variants.
 
+- ``analyses``: a file per analysis.
 - ``analysis``: the decorator and the registry of analyses.
 - ``analyze``: runs an analysis on stored runs or on a model.
-- ``analyses``: a file per analysis.
+- ``attention_weights``: attention weights of a transformer's heads, and their shares.
+- ``changes``: tables of the changes of losses by parts of a model.
 - ``chosen``: which stored runs are analyzed, and at which steps.
 - ``compute``: computes the findings that a store lacks, also in worker processes.
 - ``examine``: examines models with analyses, of which some fail or do not apply.
+- ``explained``: how much of the variance of numbers labels explain.
 - ``figures``: what the figures of an analysis show, as data.
 - ``finding``: the results of an analysis, for one model and for many.
+- ``head_scores``: how much heads attend to the previous token, duplicates and induction.
+- ``last_mlp``: losses without single neurons of the last MLP, in one pass.
+- ``looked``: tables of what heads look at from predicted positions.
+- ``pairing``: other samples of the same class to compare with.
+- ``parts``: the parts of a model that can be taken out.
 - ``passes``: forward passes of many models of one shape.
+- ``removal``: losses of a model without some of its parts.
 - ``replacement``: replacements of tensors at sites, given as data.
 - ``request``: an analysis with its settings, and the identity of what it finds.
-- ``summary``: scalars by variant, in the untrained model and in the end.
+- ``resampling``: intervals and tests of means over samples.
+- ``roles``: the roles of input positions: operands, constant tokens.
+- ``samples``: the samples on which losses are compared, and the losses of each.
+- ``similarity``: similarities of vectors at positions, beside what chance gives.
 - ``subject``: the input of an analysis: one model at one step.
+- ``summary``: scalars by variant, in the untrained model and in the end.
+- ``swapping``: what exchanging the operands changes.
 - ``units``: models that one process analyzes together.
 - ``work``: shares units among processes, and keeps what is found.
 - ``worker``: a worker process.

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ablab.analysis.pairing import partners, target_classes
 from ablab.analysis.parts import POSITIONS_SITE, Part
 from ablab.analysis.replacement import How
 from ablab.analysis.samples import Samples
@@ -49,7 +50,7 @@ class Removal:
         rng = np.random.default_rng(seed)
         count = len(samples.weights)
         self._order = torch.from_numpy(rng.choice(count, count, p=samples.weights))
-        self._partners = _same_targets(samples, rng)
+        self._partners = partners(target_classes(samples), rng)
         is_short = samples.tokens.shape[1] <= _SHORT
         self._kernels: Kernels = PlainKernels() if is_short else FusedKernels()
         self._clean: dict[str, Tensor] = {}
@@ -164,19 +165,3 @@ class Removal:
         if self._how == "resample":
             return x.roll(1, dims=1)
         return x.mean(1, keepdim=True).expand_as(x)
-
-
-def _same_targets(samples: Samples, rng: np.random.Generator) -> NDArray[np.int64]:
-    """For each sample another one with the same targets, drawn without replacement, else -1."""
-    targets = samples.targets.numpy()
-    classes = np.unique(targets, axis=0, return_inverse=True)[1].ravel()
-    shuffled = rng.permutation(len(classes))
-    order = shuffled[np.argsort(classes[shuffled], kind="stable")]
-    sizes = np.bincount(classes)
-    ends = np.cumsum(sizes)[classes[order]]
-    starts = ends - sizes[classes[order]]
-    following = np.arange(1, len(order) + 1)
-    following = np.where(following < ends, following, starts)
-    found = np.empty_like(order)
-    found[order] = order[following]
-    return np.where(sizes[classes] > 1, found, -1)
