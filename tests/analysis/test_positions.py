@@ -156,6 +156,14 @@ def test_exchanged_operands_of_the_modular_adder_change_nothing(settings):
     assert (alive["p_corrected"] <= 0.02).all()
 
 
+def test_an_untrained_model_is_not_symmetric():
+    model = build_model(TransformerConfig(d_model=16, n_heads=2), 30, 3, seed=0).eval()
+    numbers = scalars(compared(model, Modular(ModularConfig(p=29))))
+    assert numbers["cosine_operands_p"] > 0.05
+    assert numbers["values_distance_operands"] > 0.5
+    assert 0.3 < numbers["swap_change_neurons"] < 1 and 0.3 < numbers["swap_change_logits"] < 1
+
+
 def test_a_neuron_of_one_operand_changes_as_by_any_other_sample():
     """Functions of a, of a + b and of a - b, on the table of p = 7."""
     a, b = (column.astype(float) for column in pairs(7)[:, :2].T)
