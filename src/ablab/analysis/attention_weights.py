@@ -11,7 +11,7 @@ from ablab.analysis.subject import Subject
 from ablab.model.transformer import Transformer
 from ablab.tasks.config import IGNORED
 
-ENTRIES = 2**24  # of all weights
+ENTRIES = 2**23  # of all weights
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from ablab.analysis.subject import DoesNotApplyError, Subject
 from ablab.config import Config
 from ablab.model.base import Model
 from ablab.model.interventions import sites
+from ablab.tasks.probe import Probe
 
 _HALF = 0.5  # the least share of samples that need a partner
 
@@ -33,6 +34,8 @@ class AblationSettings(Config):
     """The smallest change of the loss, in nats, with which a part can matter."""
     max_tokens: int = Field(40_000, ge=1)
     """The largest number of tokens of the samples; of larger probes, a random part is used."""
+    max_targets: int = Field(20_000, ge=1)
+    """The largest number of targets of the samples."""
     neuron_samples: int = Field(1024, ge=1)
     """The largest number of samples for single neurons."""
     neurons: int = Field(64, ge=0)
@@ -135,8 +138,7 @@ def ablation(subject: Subject, settings: AblationSettings) -> Finding:
     model = subject.model
     if not isinstance(model, Model):
         raise DoesNotApplyError("the model is not one of ablab's, so its parts have no names")
-    most = max(1, settings.max_tokens // subject.probe.tokens.shape[1])
-    samples = samples_of(subject.probe, most, settings.seed)
+    samples = samples_of(subject.probe, _most(subject.probe, settings), settings.seed)
     found = _all_changes(model, samples, settings)
     if not found:
         raise DoesNotApplyError("the model has no attention, MLP or positional embedding to ablate")
@@ -145,6 +147,12 @@ def ablation(subject: Subject, settings: AblationSettings) -> Finding:
     by_factor = by_factor_table(found, settings.values, resampling)
     loss = float(samples.weights @ found[0].losses)
     return Finding(_scalars(loss, parts), {"parts": parts, "by_factor": by_factor})
+
+
+def _most(probe: Probe, settings: AblationSettings) -> int:
+    """The largest number of samples."""
+    tokens, targets = probe.tokens.shape[1], max(1.0, float(probe.mask.sum(-1).mean()))
+    return max(1, min(settings.max_tokens // tokens, int(settings.max_targets / targets)))
 
 
 def _all_changes(model: Model, samples: Samples, settings: AblationSettings) -> list[Changes]:
