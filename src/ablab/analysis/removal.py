@@ -54,8 +54,9 @@ class Removal:
         is_short = samples.tokens.shape[1] <= _SHORT
         self._kernels: Kernels = PlainKernels() if is_short else FusedKernels()
         self._clean: dict[str, Tensor] = {}
-        self.losses = self._losses({})
-        self.rounding = _ROUNDING * float(self.read("logits")[0].abs().max())
+        logits = self._logits({})
+        self.losses = samples.losses(logits).numpy()
+        self.rounding = _ROUNDING * float(logits.abs().max())
 
     @property
     def has_partner(self) -> NDArray[np.bool_]:
@@ -100,14 +101,18 @@ class Removal:
         return mean.to(x.dtype).expand_as(x)
 
     def _losses(self, taps: Mapping[str, Tap]) -> NDArray[np.float64]:
-        trims = self._model.trims
-        first = self._samples.first if trims else 0
-        with torch.no_grad():
+        return self._samples.losses(self._logits(taps)).numpy()
+
+    @torch.no_grad()
+    def _logits(self, taps: Mapping[str, Tap]) -> Float[Tensor, "N Q V"]:
+        """The logits from the first predicted position on."""
+        first = self._samples.first
+        if self._model.trims:
             forward = Forward(taps, kernels=self._kernels, first=first)
-            logits = self._model(self._samples.tokens, forward)
-            return self._samples.losses(
-                logits if trims else logits[:, self._samples.first :]
-            ).numpy()
+            trimmed: Tensor = self._model(self._samples.tokens, forward)
+            return trimmed
+        logits: Tensor = self._model(self._samples.tokens, Forward(taps, kernels=self._kernels))
+        return logits[:, first:]
 
     def _taps(self, part: Part, new: Tap) -> dict[str, Tap]:
         if part.kind in _WHOLE:

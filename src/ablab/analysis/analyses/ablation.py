@@ -105,9 +105,9 @@ def ablation(subject: Subject, settings: AblationSettings) -> Finding:
       samples, ``mean`` is over positions, and ``resample`` shifts them by one position.
 
     Replacement by zero (``zero``), by the mean over samples, at each position, with the samples'
-    weights (``mean``), or by the values for another sample (``resample``); Li, Davies and Nadeau,
-    "Optimal ablation for interpretability" (2024), compare them. ``zero`` also removes constants,
-    and with a norm changes its scale.
+    weights (``mean``), or by the values for another sample (``resample``); Li and Janson, "Optimal
+    ablation for interpretability" (2024), compare them. ``zero`` also removes constants, and with a
+    norm changes its scale.
 
     The loss is the mean cross-entropy over the targets of a sample, in nats; the change is the
     weighted mean over samples of the difference, in all, over training and over held-out samples.
@@ -152,7 +152,8 @@ def ablation(subject: Subject, settings: AblationSettings) -> Finding:
 def _most(probe: Probe, settings: AblationSettings) -> int:
     """The largest number of samples."""
     tokens, targets = probe.tokens.shape[1], max(1.0, float(probe.mask.sum(-1).mean()))
-    return max(1, min(settings.max_tokens // tokens, int(settings.max_targets / targets)))
+    limits = settings.max_tokens // int(tokens), int(settings.max_targets / targets)
+    return max(1, min(limits))
 
 
 def _all_changes(model: Model, samples: Samples, settings: AblationSettings) -> list[Changes]:
