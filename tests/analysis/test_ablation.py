@@ -134,6 +134,7 @@ def test_single_neurons_of_the_modular_adder(activation):
     # The neurons of another sample with the same sum lead to the same answer.
     mlp = row(found, "parts", kind="mlp")
     assert mlp["change"] > 3 and abs(mlp["change_matched"]) < 1e-4
+    assert scalars(found)["largest_positions"] is None  # it has no positional embeddings
 
 
 def _without_neuron(planted, neuron):

@@ -1,6 +1,7 @@
 """Ablation of heads, MLPs, neurons, edges of attention, skip paths and positional embeddings."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,14 @@ from ablab.analysis.changes import Changes, Resampling, by_factor_table, parts_t
 from ablab.analysis.figures import Bars, Curves
 from ablab.analysis.finding import Finding
 from ablab.analysis.last_mlp import last_mlp
-from ablab.analysis.parts import POSITIONS_SITE, Part, block_parts, block_prefixes, edge_parts
+from ablab.analysis.parts import (
+    POSITIONS_SITE,
+    Kind,
+    Part,
+    block_parts,
+    block_prefixes,
+    edge_parts,
+)
 from ablab.analysis.removal import Removal
 from ablab.analysis.replacement import How
 from ablab.analysis.samples import Samples, samples_of
@@ -229,14 +237,14 @@ def _of_neurons(model: Model, samples: Samples, settings: AblationSettings) -> C
 
 
 def _scalars(loss: float, parts: pl.DataFrame) -> dict[str, float | None]:
-    """The scalars; the change of a kind is that of largest size."""
+    """The scalars; the change of a kind is that of largest size, None without such parts."""
     found: dict[str, float | None] = {"loss": loss, "largest": _largest(parts)}
-    for kind in parts["kind"].unique(maintain_order=True):
+    for kind in get_args(Kind):
         found[f"largest_{kind}"] = _largest(parts.filter(pl.col("kind") == kind))
     is_neuron = pl.col("kind") == "neuron"
     found["parts_that_matter"] = float(parts.filter(~is_neuron)["matters"].sum())
-    if parts.filter(is_neuron).height:
-        found["neurons_that_matter"] = float(parts.filter(is_neuron)["matters"].sum())
+    neurons = parts.filter(is_neuron)["matters"]
+    found["neurons_that_matter"] = float(neurons.sum()) if len(neurons) else None
     return found
 
 

@@ -126,7 +126,7 @@ def positions(subject: Subject, settings: PositionsSettings) -> Finding:
     (the same mean with permuted entries), ``relative_distance_operands``,
     ``keys_distance_operands`` and ``values_distance_operands`` (means of ``distance_to_spread``),
     ``swap_change_neurons`` (median of ``relative`` over neurons), ``swap_change_logits``, and both
-    with ``_same_answer``.
+    with ``_same_answer``; None without positional embeddings or operands.
 
     Raises:
         DoesNotApplyError: The model is no transformer of ablab, or it has no positional embedding
@@ -149,7 +149,7 @@ def positions(subject: Subject, settings: PositionsSettings) -> Finding:
         neurons, logits, changes = _swapped(subject, model, operands, settings)
         tables |= {"neurons": neurons, "logits": logits}
         scalars |= changes
-    return Finding(scalars, tables, arrays)
+    return Finding(dict.fromkeys(_SCALARS) | scalars, tables, arrays)
 
 
 def _pairs(
@@ -344,6 +344,17 @@ def _finite(number: Any) -> float | None:
     return float(number) if np.isfinite(number) else None
 
 
+_SCALARS = (
+    "cosine_operands",
+    "cosine_operands_p",
+    "relative_distance_operands",
+    "keys_distance_operands",
+    "values_distance_operands",
+    "swap_change_neurons",
+    "swap_change_logits",
+    "swap_change_neurons_same_answer",
+    "swap_change_logits_same_answer",
+)
 _CHANGES = (
     "size",
     "spread",
