@@ -26,7 +26,8 @@
 - ``similarity``: similarities of vectors at positions, beside what chance gives.
 - ``subject``: the input of an analysis: one model at one step.
 - ``summary``: scalars by variant, in the untrained model and in the end.
-- ``swapping``: what exchanging the operands changes.
+- ``swap_tables``: tables of what exchanging the operands changes.
+- ``swapping``: what exchanging the operands changes, beside other samples.
 - ``units``: models that one process analyzes together.
 - ``work``: shares units among processes, and keeps what is found.
 - ``worker``: a worker process.

@@ -1,6 +1,5 @@
 """How alike positions are: their embeddings, what heads see there, and exchanged operands."""
 
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,11 +12,9 @@ from pydantic import Field
 from ablab.analysis.analysis import analysis
 from ablab.analysis.figures import Bars, HeatMap
 from ablab.analysis.finding import Finding
-from ablab.analysis.pairing import target_classes
 from ablab.analysis.parts import POSITIONS_SITE
 from ablab.analysis.resampling import corrected
 from ablab.analysis.roles import Operands, operands_of, position_roles
-from ablab.analysis.samples import samples_of
 from ablab.analysis.similarity import (
     Removed,
     Similarity,
@@ -27,7 +24,7 @@ from ablab.analysis.similarity import (
     without,
 )
 from ablab.analysis.subject import DoesNotApplyError, Subject
-from ablab.analysis.swapping import SwapChange, swap_change
+from ablab.analysis.swap_tables import swap_tables
 from ablab.config import Config
 from ablab.model.block import Block
 from ablab.model.interventions import sites
@@ -146,7 +143,9 @@ def positions(subject: Subject, settings: PositionsSettings) -> Finding:
     if cosines is not None:
         arrays["cosines"] = cosines.astype(np.float32)
     if operands is not None:
-        neurons, logits, changes = _swapped(subject, model, operands, settings)
+        neurons, logits, changes = swap_tables(
+            subject, model, operands, settings.samples, settings.pairings, settings.seed
+        )
         tables |= {"neurons": neurons, "logits": logits}
         scalars |= changes
     return Finding(dict.fromkeys(_SCALARS) | scalars, tables, arrays)
@@ -286,60 +285,6 @@ def _row(
     }
 
 
-def _swapped(
-    subject: Subject, model: Transformer, operands: Operands, settings: PositionsSettings
-) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, float | None]]:
-    """The tables of neurons and logits, and the scalars."""
-    every = samples_of(subject.probe, len(subject.probe.tokens), settings.seed)
-    tokens = every.tokens.numpy()
-    rows = np.flatnonzero((operands.swapped(tokens) != tokens).any(-1))
-    rng = np.random.default_rng(settings.seed)
-    if len(rows) > settings.samples:
-        rows = np.sort(rng.choice(rows, settings.samples, replace=False))
-    samples = every.take(rows)
-    blocks = [n for n in range(len(model.blocks)) if model.config.block(n).mlp is not None]
-    read = [f"blocks.{n}.mlp.post" for n in blocks]
-    classes, at = target_classes(samples), samples.positions
-    before = subject.forward(samples.tokens, read=read)
-    after = subject.forward(torch.from_numpy(operands.swapped(samples.tokens.numpy())), read=read)
-
-    def changed(first: torch.Tensor, second: torch.Tensor) -> SwapChange:
-        """Of tensors (N, M, P)."""
-        pair = first.double().numpy(), second.double().numpy()
-        return swap_change(*pair, samples.weights, classes, settings.pairings, settings.seed)
-
-    neurons = []
-    for number, site in zip(blocks, read, strict=True):
-        own = (each.sites[site][:, at].swapaxes(1, 2) for each in (before, after))
-        neurons.append(_units(changed(*own)).with_columns(pl.lit(number, pl.Int64).alias("block")))
-    logits = (each.logits[:, at].double() for each in (before, after))
-    centred = ((own - own.mean(-1, keepdim=True)).flatten(1)[:, None] for own in logits)
-    of_logits = _units(changed(*centred)).drop("unit")
-    table = pl.concat(neurons) if neurons else _units(None).with_columns(block=pl.lit(0, pl.Int64))
-    table = table.select("block", pl.col("unit").alias("neuron"), *_CHANGES)
-    adjusted = corrected(table["p_same_answer"].to_list())
-    table = table.with_columns(pl.Series("p_corrected", adjusted, pl.Float64))
-    scalars: dict[str, float | None] = {}
-    for name, column in (("", "relative"), ("_same_answer", "relative_same_answer")):
-        known = table[column].drop_nulls().to_list()
-        scalars[f"swap_change_neurons{name}"] = statistics.median(known) if known else None
-        scalars[f"swap_change_logits{name}"] = of_logits[column].item()
-    return table, of_logits, scalars
-
-
-def _units(found: SwapChange | None) -> pl.DataFrame:
-    """A row for each unit."""
-    columns = {
-        name: [] if found is None else [_finite(each) for each in getattr(found, name)]
-        for name in _CHANGES
-    }
-    units = range(len(columns["change"]))
-    return pl.DataFrame(
-        {"unit": units, **columns},
-        schema={"unit": pl.Int64, **dict.fromkeys(_CHANGES, pl.Float64)},
-    )
-
-
 def _finite(number: Any) -> float | None:
     return float(number) if np.isfinite(number) else None
 
@@ -354,15 +299,6 @@ _SCALARS = (
     "swap_change_logits",
     "swap_change_neurons_same_answer",
     "swap_change_logits_same_answer",
-)
-_CHANGES = (
-    "size",
-    "spread",
-    "change",
-    "relative",
-    "relative_same_answer",
-    "p",
-    "p_same_answer",
 )
 _PAIRS = {
     "of": pl.String,
