@@ -1,26 +1,41 @@
 """Looking inside: what trained models compute, over snapshots, seeds and variants.
 
+- ``analyses``: a file per analysis.
 - ``analysis``: the decorator and the registry of analyses.
 - ``analyze``: runs an analysis on stored runs or on a model.
-- ``analyses``: a file per analysis.
+- ``attention_weights``: attention weights of a transformer's heads, and their shares.
+- ``changes``: tables of the changes of losses by parts of a model.
 - ``chosen``: which stored runs are analyzed, and at which steps.
 - ``compute``: computes the findings that a store lacks, also in worker processes.
 - ``cyclic``: samples whose answer is a sum in a cyclic group.
 - ``examine``: examines models with analyses, of which some fail or do not apply.
+- ``explained``: how much of the variance of numbers labels explain.
 - ``figures``: what the figures of an analysis show, as data.
 - ``finding``: the results of an analysis, for one model and for many.
 - ``fourier_basis``: the Fourier basis of a cyclic group, spectra and their sparsity.
 - ``fourier_terms``: the terms of each frequency in functions of two elements.
+- ``head_scores``: how much heads attend to the previous token, duplicates and induction.
 - ``key_frequencies``: the key frequencies of a model that adds in a cyclic group.
 - ``last_mlp``: the last MLP, and the logits as a function of its neurons.
+- ``looked``: tables of what heads look at from predicted positions.
 - ``losses``: cross-entropies that are exact near zero.
 - ``neuron_ablation``: mean ablation of single neurons and of growing sets.
+- ``neuron_losses``: losses without single neurons of the last MLP, in one pass.
 - ``nine_terms``: neurons fitted by the nine terms of one frequency.
+- ``pairing``: other samples of the same class to compare with.
+- ``parts``: the parts of a model that can be taken out.
 - ``passes``: forward passes of many models of one shape.
+- ``removal``: losses of a model without some of its parts.
 - ``replacement``: replacements of tensors at sites, given as data.
 - ``request``: an analysis with its settings, and the identity of what it finds.
-- ``summary``: scalars by variant, in the untrained model and in the end.
+- ``resampling``: intervals and tests of means over samples.
+- ``roles``: the roles of input positions: operands, constant tokens.
+- ``samples``: the samples on which losses are compared, and the losses of each.
+- ``similarity``: similarities of vectors at positions, beside what chance gives.
 - ``subject``: the input of an analysis: one model at one step.
+- ``summary``: scalars by variant, in the untrained model and in the end.
+- ``swap_tables``: tables of what exchanging the operands changes.
+- ``swapping``: what exchanging the operands changes, beside other samples.
 - ``units``: models that one process analyzes together.
 - ``work``: shares units among processes, and keeps what is found.
 - ``worker``: a worker process.

@@ -1,0 +1,75 @@
+"""How much of the variance of numbers labels explain. Axes: N samples, F groups of X numbers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+_CONSTANT = 1e-4
+
+
+@dataclass(frozen=True)
+class Explained:
+    """The share of the variance that labels explain in each group of numbers, and by chance.
+
+    Attributes:
+        share: The correlation ratio η² of each group, (F,); NaN if its standard deviation is below
+            1e-4 of its root mean square, as rounding can make that.
+        null: The mean share with permuted labels, (F,).
+        high: Its 95th percentile, (F,).
+        p: The share of permutations that explain at least as much, (F,).
+    """
+
+    share: NDArray[np.float64]
+    null: NDArray[np.float64]
+    high: NDArray[np.float64]
+    p: NDArray[np.float64]
+
+
+def explained_by_labels(
+    values: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    permutations: int,
+    seed: int,
+) -> Explained:
+    """The variance of the means by label over the variance, summed over the numbers of a group.
+
+    Args:
+        values: Numbers of each sample, (N, F, X), with F groups of X numbers.
+        labels: The labels, (N,).
+        weights: The weights of the samples, (N,).
+        permutations: The number of permutations of the labels.
+        seed: Their seed.
+    """
+    groups = values.shape[1]
+    weights = weights / weights.sum()
+    centred = values - np.tensordot(weights, values, axes=1)
+    total = (weights[:, None, None] * centred**2).sum((0, 2))  # (F,)
+    classes = np.unique(labels, return_inverse=True)[1].ravel()
+    rows = np.arange(len(labels))
+    indicator = sparse.csr_array((np.ones(len(labels)), (classes, rows)))
+    weighted = np.concatenate(
+        [(weights[:, None, None] * centred).reshape(len(values), -1), weights[:, None]], axis=-1
+    )
+
+    def between(order: NDArray[np.int64]) -> NDArray[np.float64]:
+        sums = indicator @ weighted[order]  # the last column is the sum of weights
+        sizes = sums[:, -1:]
+        squares = sums[:, :-1] ** 2 / np.where(sizes > 0, sizes, 1)
+        found: NDArray[np.float64] = squares.sum(0).reshape(groups, -1).sum(-1)
+        return found
+
+    rng = np.random.default_rng(seed)
+    observed = between(rows)
+    drawn = np.stack([between(rng.permutation(len(labels))) for _ in range(permutations)])
+    varies = total > _CONSTANT**2 * np.tensordot(weights, values**2, axes=1).sum(-1)
+    reached = (drawn >= observed * (1 - 1e-9)).sum(0)
+    scale = np.where(varies, total, np.nan)
+    return Explained(
+        observed / scale,
+        drawn.mean(0) / scale,
+        np.quantile(drawn, 0.95, axis=0) / scale,
+        np.where(varies, (1 + reached) / (1 + permutations), np.nan),
+    )

@@ -1,0 +1,141 @@
+"""Scores of heads: how much they attend to certain positions. Axes: N, T queries, S keys, H heads.
+
+A score is the mean share of attention to the keys that match, over the queries with a match.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LONGEST = 64  # positions, as a score needs N H T S² operations
+_TIED = 1e-6  # relative; scores this close are equal up to rounding
+
+
+@dataclass(frozen=True)
+class HeadScore:
+    """A score of each head, and what chance gives.
+
+    Attributes:
+        values: The scores, (H,); NaN without a query.
+        null: The mean scores with permuted keys, (H,).
+        high: Their 95th percentiles, (H,).
+        p: The share of permutations with a score at least as large, (H,).
+    """
+
+    values: NDArray[np.float64]
+    null: NDArray[np.float64]
+    high: NDArray[np.float64]
+    p: NDArray[np.float64]
+
+
+def previous_token(tokens: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """The key before each query, (N, T, S)."""
+    length = tokens.shape[1]
+    return np.broadcast_to(np.eye(length, k=-1, dtype=bool), (len(tokens), length, length))
+
+
+def duplicate_token(tokens: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Earlier keys with the same token as the query, (N, T, S)."""
+    earlier = np.tri(tokens.shape[1], k=-1, dtype=bool)
+    same = tokens[:, :, None] == tokens[:, None, :]
+    found: NDArray[np.bool_] = same & earlier
+    return found
+
+
+def induction(tokens: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Keys after an earlier occurrence of the query's token, (N, T, S)."""
+    found = np.zeros((*tokens.shape, tokens.shape[1]), dtype=bool)
+    found[:, :, 1:] = duplicate_token(tokens)[:, :, :-1]
+    return found
+
+
+MATCHES = {
+    "previous_token": previous_token,
+    "duplicate_token": duplicate_token,
+    "induction": induction,
+}
+
+
+def head_score(
+    shares: NDArray[np.float64],
+    matches: NDArray[np.bool_],
+    queries: NDArray[np.float64],
+    visible: NDArray[np.bool_],
+    permutations: int,
+    seed: int,
+) -> HeadScore:
+    """The score of each head, beside that with its keys permuted among the visible ones.
+
+    The permutation is drawn for each query position, and is the same for all samples. So a head
+    that attends to fixed positions keeps doing so.
+
+    Args:
+        shares: The shares of attention, (N, H, T, S).
+        matches: Which keys match, (N, T, S).
+        queries: The weights of queries, (N, T); 0 leaves one out.
+        visible: Which keys each query sees, (H, T, S).
+        permutations: The number of permutations.
+        seed: Their seed.
+    """
+    length = min(shares.shape[2], _LONGEST)
+    shares, visible = shares[:, :, :length, :length], visible[:, :length, :length]
+    matches, queries = matches[:, :length, :length], queries[:, :length]
+    has_match = (matches[:, None] & visible).any(-1)  # (N, H, T)
+    weights = queries[:, None] * has_match * (visible.sum(-1) > 1) * (shares.sum(-1) > 0)
+    totals = weights.sum((0, 2))  # (H,)
+    seen = matches[:, None] & visible
+    # moments[h, t, s, u]: the share of key u where key s matches
+    moments = np.einsum("nht,nhts,nhtu->htsu", weights, seen, shares, optimize=True)
+    observed = np.einsum("htss->h", moments)
+    rng = np.random.default_rng(seed)
+    kinds, kind = np.unique(visible, axis=0, return_inverse=True)
+    drawn = np.empty((permutations, len(totals)))
+    for number in range(permutations):
+        order = _permutation(kinds, rng)[kind.ravel()]  # (H, T, S)
+        moved = np.take_along_axis(moments, order[..., None], axis=-1)
+        drawn[number] = moved.sum((1, 2, 3))
+    reached = (drawn >= observed * (1 - _TIED)).sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = np.where(totals > 0, (1 + reached) / (1 + permutations), np.nan)
+        high = np.quantile(drawn, 0.95, axis=0)
+        return HeadScore(observed / totals, drawn.mean(0) / totals, high / totals, p)
+
+
+def _permutation(visible: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
+    """The visible keys of each query in a random order; others keep their places, (…, T, S)."""
+    length = visible.shape[-1]
+    order = np.broadcast_to(np.arange(length), visible.shape).copy()
+    keys = np.where(visible, rng.random(visible.shape[1:]), 2.0)
+    ranks = np.argsort(keys, axis=-1, kind="stable")  # visible ones first
+    count = visible.sum(-1, keepdims=True)
+    firsts = visible.argmax(-1)[..., None]
+    inside = np.arange(length) - firsts
+    shuffled = np.take_along_axis(ranks, np.clip(inside, 0, length - 1), axis=-1)
+    np.copyto(order, shuffled, where=(inside >= 0) & (inside < count))
+    return order
+
+
+def repeated_sequences(
+    tokens: NDArray[np.int64], length: int, samples: int, seed: int
+) -> NDArray[np.int64] | None:
+    """Random sequences that are repeated once, (samples, 2 m) with m = length // 2 at most 32.
+
+    Args:
+        tokens: The tokens to draw from; different ones within a sequence if there are enough.
+        length: The largest length.
+        samples: The number of sequences.
+        seed: Their seed.
+
+    Returns:
+        The sequences; None if m is less than 2 or there are less than two tokens.
+    """
+    half = min(length, _LONGEST) // 2
+    if half < 2 or len(tokens) < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    if len(tokens) >= half:
+        order = np.argsort(rng.random((samples, len(tokens))), axis=-1)[:, :half]
+    else:
+        order = rng.integers(len(tokens), size=(samples, half))
+    return np.tile(tokens[order], 2)

@@ -1,0 +1,100 @@
+"""What exchanging the operands changes, beside what other samples change. Axes: N, P, M numbers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablab.analysis.pairing import partners
+
+_ROUNDING = 1e-10  # of squares; float32 rounds at 1e-7
+
+
+@dataclass(frozen=True)
+class SwapChange:
+    """Changes of numbers, by unit, such as a neuron, (M,) each.
+
+    What is compared with other samples is NaN where these differ by no more than rounding.
+
+    Attributes:
+        size: The root mean square of the unit.
+        spread: Its standard deviation over samples.
+        change: The root mean square change by the exchange.
+        relative: The change over that by another sample.
+        relative_same_answer: The change over that by another sample with the same targets.
+        p: How often other samples change as little.
+        p_same_answer: How often other samples with the same targets change as little.
+    """
+
+    size: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    change: NDArray[np.float64]
+    relative: NDArray[np.float64]
+    relative_same_answer: NDArray[np.float64]
+    p: NDArray[np.float64]
+    p_same_answer: NDArray[np.float64]
+
+
+def swap_change(
+    values: NDArray[np.float64],
+    swapped: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    classes: NDArray[np.int64],
+    draws: int,
+    seed: int,
+) -> SwapChange:
+    """The change of each unit by the exchange.
+
+    Args:
+        values: The numbers of each sample, (N, M, X), with M units of X numbers each, whose squares
+            are summed.
+        swapped: Those of the sample with its operands exchanged.
+        weights: The weights of the samples, (N,).
+        classes: The class of samples with the same targets, (N,).
+        draws: The number of random pairings.
+        seed: Their seed.
+    """
+    weights = weights / weights.sum()
+    change = _mean_square(values - swapped, weights)
+    centred = values - np.tensordot(weights, values, axes=1)
+    rng = np.random.default_rng(seed)
+    every = np.zeros(len(values), dtype=np.int64)
+    free, same = (
+        np.stack([_paired(values, weights, partners(own, rng)) for _ in range(draws)])
+        for own in (every, classes)
+    )
+    floor = _ROUNDING * _mean_square(values, weights)
+    ratios = []
+    for drawn in (free, same):
+        mean = drawn.mean(0)
+        exists = mean > floor
+        ratio = np.sqrt(change / np.where(exists, mean, np.nan))
+        p = (1 + (drawn <= change).sum(0)) / (1 + draws)
+        ratios.append((ratio, np.where(exists, p, np.nan)))
+    return SwapChange(
+        np.sqrt(_mean_square(values, weights)),
+        np.sqrt(_mean_square(centred, weights)),
+        np.sqrt(change),
+        ratios[0][0],
+        ratios[1][0],
+        ratios[0][1],
+        ratios[1][1],
+    )
+
+
+def _paired(
+    values: NDArray[np.float64], weights: NDArray[np.float64], others: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """The mean square difference from partners, for samples that have one; NaN if none has."""
+    known = others >= 0
+    own = weights[known]
+    if not known.any():
+        return np.full(values.shape[1], np.nan)
+    return _mean_square(values[known] - values[others[known]], own / own.sum())
+
+
+def _mean_square(
+    differences: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.einsum("n,nmx,nmx->m", weights, differences, differences)
+    return found
