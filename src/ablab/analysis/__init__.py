@@ -32,6 +32,7 @@
 - ``roles``: the roles of input positions: operands, constant tokens.
 - ``samples``: the samples on which losses are compared, and the losses of each.
 - ``similarity``: similarities of vectors at positions, beside what chance gives.
+- ``stored``: the findings that a store has, for pages, read without the code of analyses.
 - ``subject``: the input of an analysis: one model at one step.
 - ``summary``: scalars by variant, in the untrained model and in the end.
 - ``swap_tables``: tables of what exchanging the operands changes.
