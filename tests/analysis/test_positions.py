@@ -63,7 +63,7 @@ def test_random_embeddings_are_seldom_alike():
     small, p_normal = 0, []
     for seed in range(12):
         planted = positions("random", seed=seed)
-        found = compared(planted.adder.model, Modular(planted.adder.task), draws=199)
+        found = compared(planted.adder.model, Modular(planted.adder.task), repetitions=199)
         own = rows(found, "pairs", of="embedding")
         small += sum(each["p"] <= 0.05 for each in own)
         p_normal += [each["p_normal"] for each in own]

@@ -12,7 +12,7 @@ from ablab.analysis.finding import DOES_NOT_APPLY, Finding, Findings, ModelFindi
 from ablab.analysis.request import Request, make_request, parse_request
 from ablab.analysis.subject import DoesNotApplyError, Probing
 from ablab.analysis.units import make_units
-from ablab.config import Config, InputError, Problem
+from ablab.config import Config, InputError, Problem, doing
 from ablab.execute.guest import as_guest
 from ablab.execute.status import Status, duration
 from ablab.store.findings import StoredFinding, read_finding
@@ -128,7 +128,8 @@ def analyze_trained(
         return True
     chosen = choose(runs, "all")
     tell = shown_on(status, chosen)
-    done = compute(store, chosen, requests, tell, should_pause=should_pause)
+    with doing("analyzing"):
+        done = compute(store, chosen, requests, tell, should_pause=should_pause)
     for note in [*chosen.notes, *map(str, done.failures)]:
         status.warn(note)
     return done.complete and not done.failures

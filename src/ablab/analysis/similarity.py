@@ -23,7 +23,7 @@ class Similarity:
         null: The mean cosine by chance.
         high: The 95th percentile.
         p: How often chance gives as large a cosine.
-        drawn: The cosines by chance, (draws, T, T).
+        drawn: The cosines by chance, (repetitions, T, T).
     """
 
     cosine: NDArray[np.float64]
@@ -51,7 +51,7 @@ def without(vectors: NDArray[np.float64], removed: Removed) -> NDArray[np.float6
     return found
 
 
-def of_embeddings(vectors: NDArray[np.float64], draws: int, seed: int) -> Similarity:
+def of_embeddings(vectors: NDArray[np.float64], repetitions: int, seed: int) -> Similarity:
     """Similarities of one vector per position, (T, D).
 
     By chance, the entries of the second vector are permuted. ``distance_to_spread`` is the distance
@@ -60,7 +60,7 @@ def of_embeddings(vectors: NDArray[np.float64], draws: int, seed: int) -> Simila
     unit = _unit(vectors)
     cosine = unit @ unit.T
     rng = np.random.default_rng(seed)
-    drawn = np.stack([unit @ unit[:, rng.permutation(unit.shape[1])].T for _ in range(draws)])
+    drawn = np.stack([unit @ unit[:, rng.permutation(unit.shape[1])].T for _ in range(repetitions)])
     squares = ((vectors[:, None] - vectors) ** 2).sum(-1)
     pairs = squares[np.triu_indices(len(vectors), 1)]
     spread = pairs.mean() if len(pairs) else np.nan
@@ -70,7 +70,7 @@ def of_embeddings(vectors: NDArray[np.float64], draws: int, seed: int) -> Simila
 
 
 def of_tokens(
-    first: NDArray[np.float64], second: NDArray[np.float64], draws: int, seed: int
+    first: NDArray[np.float64], second: NDArray[np.float64], repetitions: int, seed: int
 ) -> Similarity:
     """The mean similarity of the vectors of the same tokens at two positions, (V, D) each.
 
@@ -82,7 +82,9 @@ def of_tokens(
     products = one @ other.T  # (V, V)
     rng = np.random.default_rng(seed)
     count = np.arange(len(first))
-    drawn = np.stack([products[count, rng.permutation(len(first))].mean() for _ in range(draws)])
+    drawn = np.stack(
+        [products[count, rng.permutation(len(first))].mean() for _ in range(repetitions)]
+    )
     squares = ((first - second) ** 2).sum(-1)
     every = (first**2).sum(-1)[:, None] + (second**2).sum(-1) - 2 * first @ second.T
     different = every[~np.eye(len(first), dtype=bool)].mean()

@@ -118,9 +118,13 @@ def _run_missing(
         The highest exit code, and for each recipe that cannot be run here, the reason.
     """
     with progress(quiet, "loading PyTorch"):
-        from ablab.api import Result, train_and_analyze
+        from ablab.analysis.analyze import analyze_trained
+        from ablab.analysis.request import requests_of
+        from ablab.api import Result
         from ablab.config import InputError, doing
+        from ablab.execute.orchestrate import orchestrate
         from ablab.execute.pause import pause_on_signals
+        from ablab.execute.progress import Reporter
         from ablab.logbook.claims import runnable
 
     paused = pause_on_signals()
@@ -139,8 +143,12 @@ def _run_missing(
         command = ["ablab", "run", name, *([f"size={chosen}"] if chosen else [])]
         with progress(quiet, f"running {name}") as shown:
             told = shlex.join(command)
-            trained, analyzed = train_and_analyze(asked, store, options, told, shown, paused)
-            code = code if analyzed else 1
+            requests = requests_of(asked.definition)
+            trained = orchestrate(asked, store, options, told, Reporter(shown), paused)
+            if trained.complete and not analyze_trained(
+                trained.store, trained.record, requests, shown, paused
+            ):
+                code = 1
             with doing("writing the entry"):
                 result = Result.of(asked, trained)
         if not result.complete:
