@@ -4,6 +4,7 @@ Axes: B, T, H, K, D; G key and value heads; Q query positions; S key positions.
 """
 
 import inspect
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -18,6 +19,19 @@ from ablab.model.logits import LogitBias, Temperature
 from ablab.model.norm import block_norm
 from ablab.model.parts import AttentionActivation, AttentionPosition, Pointwise, positions
 from ablab.model.roles import Role, claim
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What queries, keys and values are computed from.
+
+    Each is common to all heads, (B, T, D), or has one vector per head: (B, T, H, D) for queries,
+    (B, S, G, D) for keys and values.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
 
 
 class Attention(nn.Module):
@@ -68,24 +82,21 @@ class Attention(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "B T D"],
+        inputs: Inputs,
         forward: Forward,
-        source: Float[Tensor, "B S D"] | None = None,
         *,
         first: int = 0,
     ) -> Float[Tensor, "B T D"]:
-        """The output of attention for every position of ``x``.
+        """The output of attention for every query position.
 
         Args:
-            x: The source of queries, at the output positions.
+            inputs: What queries, keys and values are computed from.
             forward: The pass.
-            source: The source of keys and values (cross-attention); ``x`` itself by default.
             first: The position of the first query among the keys of this pass.
         """
-        source = x if source is None else source
-        q = forward.site("q", self.query(x).unflatten(-1, (-1, self.d_head)))  # (B, T, H, K)
-        k = forward.site("k", self.key(source).unflatten(-1, (-1, self.d_head)))  # (B, S, G, K)
-        v = forward.site("v", self.value(source).unflatten(-1, (-1, self.d_head)))
+        q = forward.site("q", self._by_head(self.query, inputs.q))  # (B, T, H, K)
+        k = forward.site("k", self._by_head(self.key, inputs.k))  # (B, S, G, K)
+        v = forward.site("v", self._by_head(self.value, inputs.v))
         q, k = self._prepare(q, k, forward, first)
         if forward.cache is not None and self.causal:
             k, v = forward.cache.extend(forward.prefix, k, v)
@@ -102,8 +113,38 @@ class Attention(nn.Module):
         else:
             z = self._plain(q, k, v, forward, place)
         z = forward.site("z", z.transpose(1, 2)).flatten(-2)  # (B, T, H K)
-        out: Tensor = self.post_norm(z)
-        return out if self.projection is None else self.projection(out)
+        z = self.post_norm(z)
+        if forward.wants("result"):
+            return self._sum_of(forward.site("result", self._results(z)))
+        out: Tensor = z if self.projection is None else self.projection(z)
+        return out
+
+    def _by_head(
+        self, layer: nn.Linear, x: Float[Tensor, "B T D"] | Float[Tensor, "B T H D"]
+    ) -> Float[Tensor, "B T H K"]:
+        """The output of a layer for each head, from a common input or one per head."""
+        out: Tensor
+        if x.ndim == 3:
+            out = layer(x).unflatten(-1, (-1, self.d_head))
+            return out
+        weight = layer.weight.reshape(-1, self.d_head, x.shape[-1])  # (H, K, D)
+        out = torch.einsum("bthd,hkd->bthk", x, weight)
+        return out if layer.bias is None else out + layer.bias.reshape(-1, self.d_head)
+
+    def _results(self, z: Float[Tensor, "B T HK"]) -> Float[Tensor, "B T H D"]:
+        """What each head adds to the output; without an output projection, its own entries."""
+        weight = (
+            torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
+            if self.projection is None
+            else self.projection.weight
+        )  # (D, H K)
+        each = z.reshape(*z.shape[:-1], self.n_heads, self.d_head)
+        return torch.einsum("bthk,dhk->bthd", each, weight.reshape(-1, self.n_heads, self.d_head))
+
+    def _sum_of(self, results: Float[Tensor, "B T H D"]) -> Float[Tensor, "B T D"]:
+        """The output, from what each head adds to it."""
+        bias = None if self.projection is None else self.projection.bias
+        return results.sum(-2) if bias is None else results.sum(-2) + bias
 
     def _prepare(self, q: Tensor, k: Tensor, forward: Forward, first: int) -> tuple[Tensor, Tensor]:
         """Queries and keys after activation, norm and rotation, at their sites if they changed."""

@@ -6,11 +6,11 @@ Q is the number of output positions: all T, or the last ones.
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ablab.model.attention import Attention
+from ablab.model.attention import Attention, Inputs
 from ablab.model.block_config import BlockConfig
 from ablab.model.forward import Forward
 from ablab.model.mlp import Mlp
-from ablab.model.norm import stream_norm
+from ablab.model.norm import apply_norm, stream_norm
 from ablab.model.parts import Constant
 
 
@@ -58,35 +58,62 @@ class Block(nn.Module):
         """
         x = forward.site("resid_pre", x)
         if self.has_attention:
-            own = self.norm1(x) if self.pre else x
-            if first:  # keys and values cover all positions
-                own, source = own[:, first:], own
-            out = self.attention(own, forward.within("attn"), source, first=first)
+            inputs = self._attention_inputs(x, forward, source, first)
+            out = self.attention(inputs, forward.within("attn"), first=first)
             x = x[:, first:] if first else x
-            x = self._joined(x, out, self.scale1, self.norm1, "attn_out", forward)
+            x = self._joined(x, self._scaled(out, self.scale1, "attn_out", forward))
+            x = x if self.pre else apply_norm(self.norm1, x, "ln1", forward)
         elif first:
             x = x[:, first:]
         x = forward.site("resid_mid", x)
         if self.has_mlp:
-            out = self.mlp(self.norm2(x) if self.pre else x, forward.within("mlp"))
-            x = self._joined(x, out, self.scale2, self.norm2, "mlp_out", forward)
+            own = forward.site("mlp_in", x.clone()) if forward.wants("mlp_in") else x
+            own = apply_norm(self.norm2, own, "ln2", forward) if self.pre else own
+            out = self.mlp(own, forward.within("mlp"))
+            x = self._joined(x, self._scaled(out, self.scale2, "mlp_out", forward))
+            x = x if self.pre else apply_norm(self.norm2, x, "ln2", forward)
         return forward.site("resid_post", x)
 
-    def _joined(
-        self,
-        x: Tensor,
-        out: Tensor,
-        scale: Constant | None,
-        norm: nn.Module,
-        name: str,
-        forward: Forward,
-    ) -> Tensor:
-        """Combines the input and the output of a part."""
+    def _attention_inputs(
+        self, x: Tensor, forward: Forward, source: Tensor | None, first: int
+    ) -> Inputs:
+        """What queries, keys and values are computed from.
+
+        An input with a site of its own (``q_input``, ``k_input``, ``v_input``) is repeated for
+        each head there, and then normalized by itself.
+        """
+        own = apply_norm(self.norm1, x, "ln1", forward) if self.pre else x
+        norm = self.norm1 if self.pre else None
+        heads, groups = self.attention.n_heads, self.attention.n_kv_heads
+        q = own[:, first:] if first else own  # keys and values cover all positions
+        k = v = own if source is None else source
+        if forward.wants("q_input"):
+            q = _by_head("q_input", x[:, first:], heads, norm, forward)
+        # A source of another part of the model is normalized there.
+        before, norm = (x, norm) if source is None else (source, None)
+        if forward.wants("k_input"):
+            k = _by_head("k_input", before, groups, norm, forward)
+        if forward.wants("v_input"):
+            v = _by_head("v_input", before, groups, norm, forward)
+        return Inputs(q, k, v)
+
+    def _scaled(self, out: Tensor, scale: Constant | None, name: str, forward: Forward) -> Tensor:
+        """The output of a part after layer scale and dropout, at its site."""
         if scale is not None:
             out = out * scale.weight
-        out = forward.site(name, forward.dropout(out, self.p, self.training))
-        x = x + out if self.residual else out
-        return x if self.pre else norm(x)
+        return forward.site(name, forward.dropout(out, self.p, self.training))
+
+    def _joined(self, x: Tensor, out: Tensor) -> Tensor:
+        """The residual stream after a part."""
+        return x + out if self.residual else out
+
+
+def _by_head(
+    site: str, x: Tensor, heads: int, norm: nn.Module | None, forward: Forward
+) -> Float[Tensor, "B T H D"]:
+    """An input of attention for each head, which is replaced before it is normalized."""
+    each = forward.site(site, x.unsqueeze(2).repeat(1, 1, heads, 1))
+    return each if norm is None else norm(each)
 
 
 def _layer_scale(config: BlockConfig) -> Constant | None:

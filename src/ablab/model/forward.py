@@ -168,6 +168,7 @@ class Forward:
         kernels: The engine's kernels.
         cache: Keys and values of earlier tokens; None without a cache.
         first: The first position whose logits are needed; only for models that ``trims``.
+        all_sites: Whether to pass every optional site, as if it were tapped.
         visited: The names of the sites passed so far, in order.
         prefix: The prefix of the names of sites in the current part of the model.
     """
@@ -177,6 +178,7 @@ class Forward:
     kernels: Kernels = field(default_factory=FusedKernels)
     cache: Cache | None = None
     first: int = 0
+    all_sites: bool = False
     visited: list[str] = field(default_factory=list)
     prefix: str = ""
 
@@ -197,8 +199,10 @@ class Forward:
         return tensor if tap is None else tap(tensor)
 
     def wants(self, *names: str) -> bool:
-        """Whether any of these sites is tapped."""
-        return any(self.prefix + name in self.taps for name in names)
+        """Whether any of these sites is tapped; an optional site is computed only then."""
+        if self.all_sites:
+            return True
+        return bool(self.taps) and any(self.prefix + name in self.taps for name in names)
 
     def dropout(self, tensor: Tensor, p: float, training: bool) -> Tensor:
         """In training, zeroes a fraction ``p`` of the entries and divides the rest by 1 - p."""

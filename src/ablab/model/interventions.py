@@ -1,10 +1,12 @@
 """Reads and replaces tensors at the sites of a model.
 
 Patterns are shell-style (``blocks.*.attn.pattern``); TransformerLens's names with ``hook_`` are
-accepted (``blocks.0.attn.hook_pattern``).
+accepted (``blocks.0.attn.hook_pattern``). Optional sites are computed only if they are asked for:
+by name, or by a pattern that matches no other site (``blocks.*.attn.result``, but not ``*``).
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 
 import torch
 from jaxtyping import Float, Int
@@ -15,23 +17,50 @@ from ablab.model.base import Model
 from ablab.model.forward import Forward, Tap
 from ablab.model.site_names import plain_site
 
+_NO_SITE = "the model has no site {}"
+
 
 def sites(model: Model, tokens: Int[Tensor, "B T"]) -> list[str]:
-    """The names of the sites that a forward pass of ``model`` visits, in order."""
-    forward = Forward()
-    with torch.no_grad():
-        model(tokens[:1], forward)
-    return forward.visited
+    """The names of the sites that every forward pass of ``model`` visits, in order.
+
+    Args:
+        model: Any ablab model.
+        tokens: Token ids; only the first sample is used.
+    """
+    return _visited(model, tokens, Forward())
 
 
-def matching(patterns: Iterable[str], names: list[str]) -> list[str]:
-    """The ``names`` that match any of the patterns, in the order of ``names``.
+def all_sites(model: Model, tokens: Int[Tensor, "B T"]) -> list[str]:
+    """The names of all sites of ``model``, including the optional ones, in order.
+
+    Args:
+        model: Any ablab model.
+        tokens: Token ids; only the first sample is used.
+    """
+    return _visited(model, tokens, Forward(all_sites=True))
+
+
+def matching(model: Model, tokens: Int[Tensor, "B T"], patterns: str | Iterable[str]) -> list[str]:
+    """The sites of ``model`` that match any of the patterns, in the order of the pass.
+
+    Args:
+        model: Any ablab model.
+        tokens: Token ids; only the first sample is used.
+        patterns: Names or shell-style patterns. An optional site matches only a pattern that
+            matches no other site.
 
     Raises:
-        InputError: A pattern matches no name.
+        InputError: A pattern matches no site.
     """
-    given = [patterns] if isinstance(patterns, str) else patterns
-    return match_names(map(plain_site, given), names, "the model has no site {}")
+    given = [plain_site(each) for each in ([patterns] if isinstance(patterns, str) else patterns)]
+    usual = sites(model, tokens)
+    wanted = [each for each in given if any(fnmatchcase(name, each) for name in usual)]
+    if len(wanted) == len(given):
+        return match_names(given, usual, _NO_SITE)
+    every = all_sites(model, tokens)
+    optional = [each for each in given if each not in wanted]
+    found = {*match_names(wanted, usual, _NO_SITE), *match_names(optional, every, _NO_SITE)}
+    return [name for name in dict.fromkeys(every) if name in found]
 
 
 def watch(
@@ -62,7 +91,7 @@ def watch(
 
         return read
 
-    names = matching(patterns, sites(model, tokens))
+    names = matching(model, tokens, patterns)
     logits = model(tokens, Forward(taps={name: reader(name) for name in names}))
     return logits, seen
 
@@ -81,10 +110,9 @@ def replace(
     Raises:
         InputError: A name matches no site, or a function returns a different shape.
     """
-    names = sites(model, tokens)
     taps: dict[str, Tap] = {}
     for pattern, function in replacements.items():
-        for name in matching([pattern], names):
+        for name in matching(model, tokens, pattern):
             taps[name] = _same_shape(name, function)
     logits: Tensor = model(tokens, Forward(taps=taps))
     return logits
@@ -116,6 +144,13 @@ def gradients(
         value, list(seen.values()), allow_unused=True, materialize_grads=True
     )
     return value.detach(), dict(zip(seen, found, strict=True))
+
+
+def _visited(model: Model, tokens: Int[Tensor, "B T"], forward: Forward) -> list[str]:
+    """The sites that a pass over the first sample visits."""
+    with torch.no_grad():
+        model(tokens[:1], forward)
+    return forward.visited
 
 
 def _same_shape(name: str, function: Tap) -> Tap:

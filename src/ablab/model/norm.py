@@ -1,10 +1,14 @@
-"""Creates the norms of a model from its settings."""
+"""Creates the norms of a model from its settings, and applies them."""
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from ablab.config import InputError, Problem
 from ablab.model.block_config import BlockConfig
 from ablab.model.config import NORMS
+from ablab.model.forward import Forward
+from ablab.model.parts import DividingNorm
+from ablab.model.roles import claim
 
 
 def create_norm(kind: str, width: int, bias: bool, eps: float | None) -> nn.Module:
@@ -47,3 +51,29 @@ def block_norm(config: BlockConfig, kind: str, width: int) -> nn.Module:
 def stream_norm(config: BlockConfig) -> nn.Module:
     """Creates a norm of the residual stream."""
     return block_norm(config, config.norm, config.d_model)
+
+
+def apply_norm(
+    norm: nn.Module, x: Float[Tensor, "*B D"], name: str, forward: Forward
+) -> Float[Tensor, "*B D"]:
+    """The normalized vectors; the norm's scale passes the optional site ``NAME.scale``.
+
+    Norms that do not divide by one number per vector, such as ``none``, do not have that site.
+
+    Args:
+        norm: The norm.
+        x: The vectors.
+        name: The name of the norm in sites.
+        forward: The pass.
+    """
+    site = f"{name}.scale"
+    if forward.wants(site) and isinstance(norm, DividingNorm) and has_scale(norm):
+        return norm.divide(x, forward.site(site, norm.scale(x)))
+    normed: Tensor = norm(x)
+    return normed
+
+
+def has_scale(norm: DividingNorm) -> bool:
+    """Whether ``scale`` and ``divide`` of a norm compute the same as its ``forward``."""
+    found: bool | None = claim(type(norm), "ablab_divides", "forward", "scale", "divide")
+    return found is True

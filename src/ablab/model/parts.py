@@ -87,6 +87,27 @@ class NormClass(Protocol):
         """
 
 
+class DividingNorm(nn.Module, ABC):
+    """A norm that divides by a number per vector, its scale, which can be read and replaced.
+
+    ``divide(x, scale(x))`` equals ``forward(x)`` up to rounding.
+
+    Attributes:
+        ablab_divides: Whether that is so. A subclass that overrides any of the three methods has
+            to set it again.
+    """
+
+    ablab_divides: ClassVar[bool] = False
+
+    @abstractmethod
+    def scale(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B 1"]:
+        """What each vector is divided by, ε included; always positive."""
+
+    @abstractmethod
+    def divide(self, x: Float[Tensor, "*B D"], scale: Float[Tensor, "*B 1"]) -> Tensor:
+        """The normalized vectors with a given scale, of the shape of ``x``."""
+
+
 class InputPosition(nn.Module, ABC):
     """A position encoding that is added to the embeddings.
 

@@ -14,7 +14,7 @@ from ablab.model.base import Model
 from ablab.model.block import Block
 from ablab.model.forward import Forward
 from ablab.model.initial import draw_parameters
-from ablab.model.norm import stream_norm
+from ablab.model.norm import apply_norm, stream_norm
 from ablab.model.roles import Role
 from ablab.model.thinker_config import ThinkerConfig
 from ablab.model.transformer import input_position, located
@@ -98,7 +98,7 @@ class Thinker(Model):
         memory = forward.site("memory", self.memory_norm(memory))
         answer = self.answer_embedding[:length].expand(samples, -1, -1)  # (B, T, D)
         answer = self.write(answer, forward.within("write"), memory)
-        answer = forward.site("ln_final", self.norm(answer))
+        answer = forward.site("ln_final", apply_norm(self.norm, answer, "ln_final", forward))
         return forward.site("logits", self.unembedding(answer))
 
     @property

@@ -16,13 +16,13 @@ from ablab.model.block import Block
 from ablab.model.config import POSITIONS
 from ablab.model.forward import Forward
 from ablab.model.initial import draw_parameters
-from ablab.model.norm import create_norm
+from ablab.model.norm import apply_norm, create_norm
 from ablab.model.parts import InputPosition
 from ablab.model.roles import Role, is_position_wise
 from ablab.model.transformer_config import TransformerConfig
 
 # Sites of the last block that always cover all positions.
-_OF_ALL = ("resid_pre", "attn.k", "attn.v", "attn.rot_k")
+_OF_ALL = ("resid_pre", "k_input", "v_input", "attn.k", "attn.v", "attn.rot_k")
 
 
 class Transformer(Model):
@@ -64,7 +64,11 @@ class Transformer(Model):
     def trims_site(self, site: str) -> bool:
         """Whether a site comes after the keys and values of the last block."""
         own = site.removeprefix(f"blocks.{len(self.blocks) - 1}.")
-        return site in ("ln_final", "logits") or (own != site and own not in _OF_ALL)
+        if own == "ln1.scale" and self.config.block(len(self.blocks) - 1).norm_place == "pre":
+            return False
+        if own == site:
+            return site in ("ln_final.scale", "ln_final", "logits")
+        return own not in _OF_ALL
 
     def initialise(self, generator: torch.Generator) -> None:
         """Normal weights with ``init_std``, zero biases, norms at one."""
@@ -86,7 +90,7 @@ class Transformer(Model):
         for number, block in enumerate(self.blocks):
             last = number == len(self.blocks) - 1
             x = block(x, forward.within(f"blocks.{number}"), first=forward.first if last else 0)
-        x = forward.site("ln_final", self.norm(x))
+        x = forward.site("ln_final", apply_norm(self.norm, x, "ln_final", forward))
         return forward.site("logits", self.unembedding(x))
 
 
