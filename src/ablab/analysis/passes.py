@@ -64,6 +64,7 @@ class Passes:
         self._compared = False
         self._states: dict[str, Tensor] = {}
         self._names: dict[tuple[int, ...], list[str]] = {}
+        self._matched: dict[tuple[tuple[int, ...], tuple[str, ...]], tuple[str, ...]] = {}
 
     def forward(
         self,
@@ -83,12 +84,11 @@ class Passes:
         Raises:
             InputError: A name matches no site, or a replacement does not fit its site.
         """
-        names = self.site_names(tokens)
-        wanted = tuple(matching(read, names)) if read else ()
+        wanted = self._matching(tokens, tuple(read)) if read else ()
         changes = tuple(
             dataclasses.replace(each, site=site)
             for each in replace
-            for site in matching([each.site], names)
+            for site in self._matching(tokens, (each.site,))
         )
         key = (_digest(tokens), changes)
         cached = self._find(key, place, wanted)
@@ -117,6 +117,13 @@ class Passes:
         if shape not in self._names:
             self._names[shape] = sites(self._template, tokens)
         return self._names[shape]
+
+    def _matching(self, tokens: Tensor, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        """The sites that match any of the patterns, optional ones included."""
+        key = (tuple(tokens.shape[1:]), patterns)
+        if key not in self._matched:
+            self._matched[key] = tuple(matching(self._template, tokens, patterns))
+        return self._matched[key]
 
     def _pays(self, tokens: Tensor) -> bool:
         width = max((p.shape[-1] for p in self._template.parameters() if p.ndim > 1), default=1)
