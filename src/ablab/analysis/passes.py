@@ -11,6 +11,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -19,10 +20,11 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ablab.analysis.replacement import Replacement
-from ablab.config import InputError, Problem
+from ablab.config import InputError, Problem, match_names
 from ablab.model.base import Model
 from ablab.model.forward import Forward, FusedKernels, Kernels, Tap
 from ablab.model.interventions import matching, sites
+from ablab.model.site_names import plain_site
 from ablab.train.kernels import StackedKernels
 
 _STACKED = 2**15  # entries of one model's residual stream, B T D, above which a stack is slower
@@ -120,6 +122,10 @@ class Passes:
 
     def _matching(self, tokens: Tensor, patterns: tuple[str, ...]) -> tuple[str, ...]:
         """The sites that match any of the patterns, optional ones included."""
+        names = self.site_names(tokens)
+        plain = [plain_site(each) for each in patterns]
+        if all(any(fnmatchcase(name, each) for name in names) for each in plain):
+            return tuple(match_names(plain, names, ""))  # without a pass to list the sites again
         key = (tuple(tokens.shape[1:]), patterns)
         if key not in self._matched:
             self._matched[key] = tuple(matching(self._template, tokens, patterns))
