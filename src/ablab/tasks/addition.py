@@ -1,6 +1,7 @@
 """Addition of two numbers, digit by digit, as in the digit-addition logbook."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,8 +12,9 @@ from torch.nn import functional as F
 
 from ablab.config import counted
 from ablab.tasks.addition_config import MAX_CASCADE, AdditionConfig
-from ablab.tasks.base import Batch, Task
+from ablab.tasks.base import Batch, Table, Task
 from ablab.tasks.factors import DOES_NOT_APPLY
+from ablab.tasks.groups import CyclicGroup, NoCyclicGroupError, additive_group
 from ablab.tasks.random import Stream, integers, wide_integers
 from ablab.tasks.split import distinct
 
@@ -141,14 +143,103 @@ class Addition(Task):
             found["cascade"] = np.minimum(length, MAX_CASCADE)
         return found
 
+    @property
+    def table_size(self) -> int:
+        """All pairs of operands."""
+        return self.config.split.size
+
+    def table(self) -> Table:
+        """All problems, ordered by the columns of :class:`ablab.tasks.split.Split`."""
+        split = self.config.split
+        rows = split.rows()
+        return Table(self._batch(rows), ~split.is_held_out(rows) if split.share else None)
+
+    @property
+    def held_out_share(self) -> float:
+        """The setting ``held_out``."""
+        return self.config.held_out
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """Probes are stratified by the longest cascade."""
+        return ("longest_cascade",)
+
+    def probe_factors(self, batch: Batch) -> dict[str, NDArray[np.int64]]:
+        """Digits, sums of digits, and carries, each (B,); digit 0 is the last one.
+
+        - ``a_digit_D``, ``b_digit_D``: the digits of the operands.
+        - ``naive_sum_D``: a_digit_D + b_digit_D, from 0 to 2 * base - 2. (The measures of this task
+          compare with the naive digit sum modulo the base.)
+        - ``carry_into_D``: whether there is a carry into digit D ≥ 1 of the answer: 0 or 1.
+        - ``answer_digit_D``: the digits of the answer.
+        - ``longest_cascade``: how many places the longest carry comes. A place with a digit sum of
+          at least base is 1, and each following place with a sum of base - 1, which passes the
+          carry on, adds 1; 0 if there is no carry.
+        """
+        n, base = self.config.n_digits, self.config.base
+        digits, cascades = self._digits(batch.tokens), self._cascades(batch.tokens)
+        sums = digits.sum(1)  # (B, n_digits)
+        found = {f"a_digit_{d}": digits[:, 0, d] for d in range(n)}
+        found |= {f"b_digit_{d}": digits[:, 1, d] for d in range(n)}
+        found |= {f"naive_sum_{d}": sums[:, d] for d in range(n)}
+        carries = (cascades > 0).astype(np.int64)
+        found |= {f"carry_into_{d}": carries[:, d] for d in range(1, n + 1)}
+        found |= {f"answer_digit_{d}": (sums[:, d] + carries[:, d]) % base for d in range(n)}
+        return found | {f"answer_digit_{n}": carries[:, n], "longest_cascade": cascades.max(-1)}
+
+    def similar(self, batch: Batch, factor: str, seed: int) -> Batch:
+        """One digit of an operand is another: the digit that the factor names, or any."""
+        n, base = self.config.n_digits, self.config.base
+        columns = [f"{operand}_digit_{d}" for operand in "ab" for d in range(n)]
+        changed = np.array([columns.index(factor)] if factor in columns else range(2 * n))
+        place = np.repeat(changed, base)  # (K,)
+        digits = self._digits(batch.tokens).reshape(-1, 1, 2 * n).repeat(len(place), axis=1)
+        digits[:, np.arange(len(place)), place] = np.tile(np.arange(base), len(changed))
+        if self.config.max_value is None:
+            return self._batch(digits)
+        numbers = digits.reshape(*digits.shape[:2], 2, n) @ base ** np.arange(n)
+        given = self._digits(batch.tokens) @ base ** np.arange(n)
+        allowed = (numbers <= self.config.max_value).all(-1, keepdims=True)
+        return self._batch(np.where(allowed, numbers, given[:, None]))
+
+    def cyclic_groups(self) -> dict[str, CyclicGroup]:
+        """For each predicted digit D, ``digit_D``: the digits are added modulo the base.
+
+        The carry into a digit is added to the sum of the operands' digits. The leading digit is
+        only a carry, and has no group.
+
+        Raises:
+            NoCyclicGroupError: Only the leading digit is predicted.
+        """
+        n, found = self.config.n_digits, {}
+        for digit, answer in zip(self.config.digits, self._answer_positions, strict=True):
+            if digit < n:
+                place = digit if self._least_first else n - 1 - digit
+                group = additive_group(self.config.base, (place, n + 1 + place), (1, 1), answer)
+                carry = f"carry_into_{digit}" if digit else None
+                found[f"digit_{digit}"] = replace(group, carry=carry)
+        if not found:
+            raise NoCyclicGroupError("the leading digit of a sum is the carry, not a sum of digits")
+        return found
+
+    @property
+    def _answer_positions(self) -> range:
+        """The input positions at which the digits of the answer are predicted."""
+        return range(self.config.input_length)[self.predicted]
+
+    def _digits(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The digits of both operands, counted from the right, (B, 2, n_digits)."""
+        n = self.config.n_digits
+        operands = np.stack([tokens[:, :n], tokens[:, n + 1 : 2 * n + 1]], axis=1)
+        return operands if self._least_first else operands[..., ::-1]
+
     def _cascades(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many places the carry into each digit of the answer has come, (B, n_digits + 1).
 
         Digits are counted from the right; 0 where there is no carry.
         """
         n, base = self.config.n_digits, self.config.base
-        first, second = tokens[:, :n], tokens[:, n + 1 : 2 * n + 1]
-        sums = first + second if self._least_first else (first + second)[:, ::-1]
+        sums = self._digits(tokens).sum(1)
         length = np.zeros((len(tokens), n + 1), dtype=np.int64)
         for place in range(n):
             passed_on = np.where(length[:, place] > 0, length[:, place] + 1, 0)

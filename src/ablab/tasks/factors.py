@@ -100,3 +100,21 @@ def sample_labels(labels: Int[np.ndarray, "..."]) -> NDArray[np.int64]:
     highest = labels.max(-1)
     agrees = ((labels == highest[:, None]) | (labels == DOES_NOT_APPLY)).all(-1)
     return np.where(agrees, highest, DOES_NOT_APPLY)
+
+
+def at_positions(
+    labels: Int[np.ndarray, "B P"], tokens: Int[np.ndarray, "B T"], predicted: slice
+) -> NDArray[np.int64]:
+    """Labels of predicted positions as labels of input positions, (B, T).
+
+    Args:
+        labels: Labels of the predicted positions.
+        tokens: The input.
+        predicted: The positions at which something is predicted (P of them).
+
+    Returns:
+        The labels; ``DOES_NOT_APPLY`` at positions at which nothing is predicted.
+    """
+    found = np.full(tokens.shape, DOES_NOT_APPLY)
+    found[:, predicted] = labels
+    return found

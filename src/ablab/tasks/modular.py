@@ -7,11 +7,14 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ablab.tasks.base import Batch, Task
+from ablab.tasks.base import Batch, Table, Task
+from ablab.tasks.groups import CyclicGroup, NoCyclicGroupError, additive_group, multiplicative_group
 from ablab.tasks.modular_config import ModularConfig
 from ablab.tasks.polynomial import canonical, evaluate, parse_polynomial
 from ablab.tasks.random import Stream, permuted
 from ablab.tasks.scores import is_right
+
+_MOST_SIMILAR = 4096  # pairs
 
 
 class Modular(Task):
@@ -81,6 +84,63 @@ class Modular(Task):
         wraps = {"a - b": a < b, "b - a": b < a}
         found = wraps.get(canonical(self.config.operation), a + b >= self.config.p)
         return {"wraps": found.astype(np.int64)}
+
+    @property
+    def table_size(self) -> int:
+        """All p * p pairs."""
+        return int(self.config.p**2)
+
+    def table(self) -> Table:
+        """All pairs, ordered by a, then b."""
+        train = np.zeros(self.table_size, dtype=bool)
+        train[self._train] = True
+        return Table(self._batch(np.arange(self.table_size)), train)
+
+    @property
+    def held_out_share(self) -> float:
+        """The share of pairs that are not trained on."""
+        return 1 - self.config.train_size / self.table_size
+
+    def probe_factors(self, batch: Batch) -> dict[str, NDArray[np.int64]]:
+        """``a``, ``b``, their sum ``a_plus_b`` modulo p, and the ``answer``, each (B,)."""
+        a, b = batch.tokens[:, 0], batch.tokens[:, 1]
+        answer = batch.targets[:, 0]
+        return {"a": a, "b": b, "a_plus_b": (a + b) % self.config.p, "answer": answer}
+
+    def similar(self, batch: Batch, factor: str, seed: int) -> Batch:
+        """Another a for the factor ``a``, another b for ``b``; other factors: any other pairs.
+
+        If there are many pairs, all that share a or b, and a random selection of the others.
+        """
+        p = self.config.p
+        others = np.arange(p)
+        a, b = batch.tokens[:, :1], batch.tokens[:, 1:2]  # (B, 1)
+        same_b, same_a = others * p + b, a * p + others  # (B, p)
+        if factor in ("a", "b"):
+            return self._batch(same_b if factor == "a" else same_a)
+        places = np.arange(min(self.table_size, _MOST_SIMILAR))
+        rest = permuted(seed, np.zeros_like(places), places, self.table_size, Stream.CONTRAST)
+        rest = np.broadcast_to(rest, (len(a), len(rest)))
+        return self._batch(np.concatenate([same_b, same_a, rest], axis=-1))
+
+    def cyclic_groups(self) -> dict[str, CyclicGroup]:
+        """Sums and differences are in Z_p; products, for an odd prime p, in its units.
+
+        The units do not contain 0. The ``answer`` is predicted at ``=``.
+
+        Raises:
+            NoCyclicGroupError: The operation is another one, or p is not an odd prime.
+        """
+        operation, p = canonical(self.config.operation), self.config.p
+        signs = {"a + b": (1, 1), "b + a": (1, 1), "a - b": (1, -1), "b - a": (-1, 1)}
+        if operation in signs:
+            return {"answer": additive_group(p, (0, 1), signs[operation], 2)}
+        if operation in ("a * b", "b * a"):
+            return {"answer": multiplicative_group(p, (0, 1), 2)}
+        raise NoCyclicGroupError(
+            f"{operation} is not a sum, a difference or a product of a and b, so its answer is not "
+            f"a sum in a cyclic group"
+        )
 
     def text(self, tokens: NDArray[np.int64]) -> str:
         """Tokens as readable text, separated by spaces: ``3 4 =``."""

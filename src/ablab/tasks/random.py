@@ -25,6 +25,8 @@ class Stream(IntEnum):
     PERMUTATION = 5
     REDRAW = 6
     SPLIT = 7
+    PROBE = 8
+    CONTRAST = 9
 
 
 def words(seed: int, stream: Stream, first: int, rows: int, row_words: int) -> NDArray[np.uint64]:

@@ -1,18 +1,22 @@
 """Associative recall: the value that was paired with a key earlier in the sequence."""
 
+from itertools import combinations, permutations, product
+from math import perm
+
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ablab.tasks.base import Batch, Task
+from ablab.tasks.base import Batch, Table, Task
 from ablab.tasks.config import IGNORED
-from ablab.tasks.factors import octave_of
-from ablab.tasks.random import Stream, scaled, words
+from ablab.tasks.factors import at_positions, octave_of
+from ablab.tasks.random import Stream, permuted, scaled, wide_integers, words
 from ablab.tasks.recall_config import RecallConfig
 from ablab.tasks.scores import accuracies
 
 _EVALUATION_SEED = 0
+_MOST_CHANGED = 16  # pairs of a long sample
 
 
 class Recall(Task):
@@ -62,11 +66,71 @@ class Recall(Task):
 
     def factors(self, batch: Batch) -> dict[str, NDArray[np.int64]]:
         """The distance from each query to the pair with its key, (B, P)."""
-        n = self.config.n_pairs
-        keys, queries = batch.tokens[:, : 2 * n : 2], batch.tokens[:, 2 * n :: 2]
-        pairs = (queries[:, :, None] == keys[:, None, :]).argmax(-1)  # (B, P)
-        distance = n + np.arange(queries.shape[1]) - pairs
+        pairs = self._queried(batch.tokens)
+        distance = self.config.n_pairs + np.arange(pairs.shape[1]) - pairs
         return {"distance": octave_of(distance) - 1}
+
+    @property
+    def table_size(self) -> int:
+        """The orders of different keys, times their values, times the orders of queries."""
+        config = self.config
+        keys, asked = perm(config.n_keys, config.n_pairs), perm(config.n_pairs, config.n_queries)
+        return int(keys * config.n_values**config.n_pairs * asked)
+
+    def table(self) -> Table:
+        """All samples."""
+        config = self.config
+        keys = np.array(list(permutations(range(config.n_keys), config.n_pairs)))
+        values = np.array(list(product(range(config.n_values), repeat=config.n_pairs)))
+        asked = np.array(list(permutations(range(config.n_pairs), config.n_queries)))
+        at = np.indices((len(keys), len(values), len(asked))).reshape(3, -1)
+        found = self._composed(keys[at[0]], config.n_keys + values[at[1]], asked[at[2]])
+        return Table(found, None)
+
+    @property
+    def held_out_share(self) -> float:
+        """Nothing is held out."""
+        return 0.0
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """Probes are not stratified."""
+        return ()
+
+    def probe_factors(self, batch: Batch) -> dict[str, NDArray[np.int64]]:
+        """``source_position`` and ``source_token``: where each value was shown, and it, (B, T)."""
+        origin = 2 * self._queried(batch.tokens) + 1
+        source = np.take_along_axis(batch.tokens, origin, axis=-1)
+        return {
+            "source_position": at_positions(origin, batch.tokens, self.predicted),
+            "source_token": at_positions(source, batch.tokens, self.predicted),
+        }
+
+    def similar(self, batch: Batch, factor: str, seed: int) -> Batch:
+        """One pair has another value, or two pairs have changed places."""
+        n, n_values = self.config.n_pairs, self.config.n_values
+        keys, values = batch.tokens[:, : 2 * n : 2], batch.tokens[:, 1 : 2 * n : 2]
+        asked = self._queried(batch.tokens)
+        count = min(n, _MOST_CHANGED)
+        drawn = wide_integers(seed, Stream.CONTRAST, 0, len(keys), count, n_values - 1)
+        places = permuted(seed, np.zeros(count, int), np.arange(count), n, Stream.CONTRAST)
+        swapped = np.array(list(combinations(places, 2)), dtype=np.int64).reshape(-1, 2)
+        order = np.arange(n)[None].repeat(count + len(swapped), axis=0)  # (K, n)
+        rows = np.arange(count, len(order))[:, None]
+        order[rows, swapped] = swapped[:, ::-1]
+        keys, values = keys[:, order], values[:, order]  # (B, K, n)
+        before = values[:, np.arange(count), places] - self.config.n_keys
+        other = (before + 1 + drawn) % n_values
+        values[:, np.arange(count), places] = self.config.n_keys + other
+        # Changing places is its own inverse: the pair that was at i is at order[i].
+        return self._composed(keys, values, order[:, asked].swapaxes(0, 1))
+
+    def _queried(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The number of the pair with the key of each query, (B, P)."""
+        n = self.config.n_pairs
+        keys, queries = tokens[:, : 2 * n : 2], tokens[:, 2 * n :: 2]
+        found: NDArray[np.int64] = (queries[:, :, None] == keys[:, None, :]).argmax(-1)
+        return found
 
     def text(self, tokens: NDArray[np.int64]) -> str:
         """Tokens as readable text, separated by spaces: key 3 is ``k3``, value 5 is ``v5``."""
@@ -104,11 +168,16 @@ class Recall(Task):
         # The selection of keys also fixes their order, so the order is drawn separately.
         keys = np.take_along_axis(keys, _order(raw[..., 1, :]), axis=-1)
         values = config.n_keys + scaled(raw[..., 2, :], config.n_values)
-        asked = _order(raw[..., 3, :])[..., :m]
+        return self._composed(keys, values, _order(raw[..., 3, :])[..., :m])
+
+    def _composed(
+        self, keys: NDArray[np.int64], values: NDArray[np.int64], asked: NDArray[np.int64]
+    ) -> Batch:
+        """Samples from keys and values, (..., n), and the numbers of queried pairs, (..., m)."""
         questions = np.take_along_axis(keys, asked, axis=-1)
         answers = np.take_along_axis(values, asked, axis=-1)
-        pairs = np.stack([keys, values], axis=-1).reshape(rows, samples, 2 * n)
-        queries = np.stack([questions, answers], axis=-1).reshape(rows, samples, 2 * m)
+        pairs = np.stack([keys, values], axis=-1).reshape(*keys.shape[:-1], -1)
+        queries = np.stack([questions, answers], axis=-1).reshape(*asked.shape[:-1], -1)
         return Batch(np.concatenate([pairs, queries[..., :-1]], axis=-1), answers)
 
 

@@ -7,10 +7,10 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ablab.tasks.base import Batch, Task
+from ablab.tasks.base import Batch, Table, Task
 from ablab.tasks.config import IGNORED
-from ablab.tasks.factors import DOES_NOT_APPLY
-from ablab.tasks.random import Stream, scaled, wide_integers, words
+from ablab.tasks.factors import DOES_NOT_APPLY, at_positions
+from ablab.tasks.random import Stream, permuted, scaled, wide_integers, words
 from ablab.tasks.scores import accuracies
 from ablab.tasks.sequences_config import (
     MAX_PLACES,
@@ -23,6 +23,7 @@ from ablab.tasks.sequences_config import (
 from ablab.tasks.split import distinct
 
 _EVALUATION_SEED = 0
+_MOST_REDRAWN = 32  # positions of long sequences
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _SEPARATOR, _END, _PADDING = ">", ".", "_"
 
@@ -92,6 +93,69 @@ class Sequences(Task):
         if config.ragged:
             found["end"] = np.where(known, targets == config.end, DOES_NOT_APPLY).astype(np.int64)
         return found
+
+    @property
+    def table_size(self) -> int:
+        """All sequences."""
+        return self.config.split.size
+
+    def table(self) -> Table:
+        """All sequences, from the shortest to the longest."""
+        split = self.config.split
+        rows = split.rows()
+        return Table(self._batch(rows), ~split.is_held_out(rows) if split.share else None)
+
+    @property
+    def held_out_share(self) -> float:
+        """The setting ``held_out``; with varying lengths, of each length about that share."""
+        return self.config.held_out
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """Probes are stratified by the length of the sequence."""
+        return ("length",) if self.config.ragged else ()
+
+    def probe_factors(self, batch: Batch) -> dict[str, NDArray[np.int64]]:
+        """Where each symbol of the answer is copied from, and the length of the sequence.
+
+        ``source_position`` and ``source_token``, (B, T), are the position in the input that the
+        predicted symbol is copied from, and the token there. If lengths vary, ``length``, (B,),
+        is the number of symbols.
+        """
+        config = self.config
+        inside = batch.tokens[:, : config.length] < config.n_symbols
+        lengths = inside.sum(-1, keepdims=True)
+        places = np.arange(batch.targets.shape[-1])
+        known = places < lengths
+        origin = np.where(known, self.source_places(places, lengths), 0)
+        source = np.take_along_axis(batch.tokens, origin, axis=-1)
+        found = {
+            name: at_positions(np.where(known, own, DOES_NOT_APPLY), batch.tokens, self.predicted)
+            for name, own in (("source_position", origin), ("source_token", source))
+        }
+        return found | {"length": lengths[:, 0]} if config.ragged else found
+
+    def similar(self, batch: Batch, factor: str, seed: int) -> Batch:
+        """One symbol of the sequence is another; if lengths vary, also one less or one more."""
+        config = self.config
+        sequences = batch.tokens[:, : config.length]
+        sequences = np.where(sequences < config.n_symbols, sequences, config.n_symbols)
+        count = min(config.length, _MOST_REDRAWN)
+        places = permuted(
+            seed, np.zeros(count, int), np.arange(count), config.length, Stream.CONTRAST
+        )
+        drawn = wide_integers(seed, Stream.CONTRAST, 0, len(sequences), count, config.n_symbols - 1)
+        found = sequences[:, None].repeat(count + 2, axis=1)  # (B, K, length)
+        before = sequences[:, places]
+        other = (before + 1 + drawn) % config.n_symbols
+        found[:, np.arange(count), places] = np.where(before < config.n_symbols, other, before)
+        lengths = (sequences < config.n_symbols).sum(-1)
+        rows = np.arange(len(sequences))
+        (shorter,) = np.nonzero(lengths > config.shortest)
+        found[shorter, count, lengths[shorter] - 1] = config.n_symbols
+        (longer,) = np.nonzero(lengths < config.length)
+        found[rows[longer], count + 1, lengths[longer]] = drawn[longer, 0]
+        return self._batch(found)
 
     def text(self, tokens: NDArray[np.int64]) -> str:
         """Tokens as readable text: ``>`` is the separator, ``.`` the end token, ``_`` padding.

@@ -47,6 +47,17 @@ class Split:
         beyond: int = self.below ** (self.longest + 1) - self.below**self.shortest
         return beyond // (self.below - 1)
 
+    def rows(self) -> NDArray[np.int64]:
+        """All sequences of a small space, each once, of shape (size, longest)."""
+        found = []
+        for length in range(self.shortest, self.longest + 1):
+            numbers = np.arange(self.below**length)
+            rows = np.full((len(numbers), self.longest), self.below)
+            for column in range(length):
+                rows[:, column] = numbers // self.below ** (length - 1 - column) % self.below
+            found.append(rows)
+        return np.concatenate(found)
+
     def problem(self) -> str | None:
         """Why the share cannot be held out, as a sentence; None if it can."""
         if self.share == 0:
@@ -143,18 +154,20 @@ class Split:
 def _has_two_sides(split: Split) -> bool:
     if split.size > _ENUMERATED:
         return split.size >= _EXPECTED / min(split.share, 1 - split.share)
-    found = set()
-    for length in range(split.shortest, split.longest + 1):
-        numbers = np.arange(split.below**length)
-        rows = np.full((len(numbers), split.longest), split.below)
-        for column in range(length):
-            rows[:, column] = numbers // split.below**column % split.below
-        found |= set(split.is_held_out(rows).tolist())
-    return found == {True, False}
+    return len(np.unique(split.is_held_out(split.rows()))) == 2
 
 
 def distinct(rows: NDArray[np.int64], samples: int) -> NDArray[np.int64]:
     """The first ``samples`` distinct rows in order, or all if there are fewer."""
-    _, firsts = np.unique(rows, axis=0, return_index=True)
-    found: NDArray[np.int64] = rows[np.sort(firsts)[:samples]]
-    return found
+    return distinct_and_counts(rows)[0][:samples]
+
+
+def distinct_and_counts(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct rows in the order of their first occurrence, and how often each occurs."""
+    size = rows.shape[1] * rows.itemsize
+    joined = np.ascontiguousarray(rows).view(np.dtype((np.void, size)))[:, 0]
+    # Several times as fast as with axis=0.
+    _, firsts, counts = np.unique(joined, return_index=True, return_counts=True)
+    order = np.argsort(firsts)
+    found: NDArray[np.int64] = rows[firsts[order]]
+    return found, counts[order]

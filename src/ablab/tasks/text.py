@@ -5,14 +5,15 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ablab.tasks.base import Batch, Task
-from ablab.tasks.factors import octave_of
-from ablab.tasks.random import permuted
+from ablab.tasks.base import Batch, Table, Task
+from ablab.tasks.factors import DOES_NOT_APPLY, octave_of
+from ablab.tasks.random import Stream, integers, permuted
 from ablab.tasks.subwords import Subwords, load_subwords
 from ablab.tasks.text_config import TextConfig
 from ablab.tasks.text_parts import TRAIN
 
 PADDING = 0
+_MOST_REDRAWN = 32  # tokens of a window
 
 
 def is_word(character: str) -> bool:
@@ -131,6 +132,69 @@ class Text(Task):
             "position": np.broadcast_to(places, batch.targets.shape),
             "word": self._places_in_words(batch.tokens, batch.targets),
         }
+
+    @property
+    def table_size(self) -> int:
+        """The windows of the text to train on, and of the main held-out text."""
+        return self.windows + self._held_out_windows
+
+    def table(self) -> Table:
+        """All windows: those to train on, then the held-out ones."""
+        length = self.config.seq_len
+        train = self._cut(self._train, np.arange(self.windows), length)
+        held_out = self._cut(self._held_out, np.arange(self._held_out_windows), length)
+        joined = Batch(
+            np.concatenate([train.tokens, held_out.tokens]),
+            np.concatenate([train.targets, held_out.targets]),
+        )
+        return Table(joined, np.arange(self.table_size) < self.windows)
+
+    @property
+    def held_out_share(self) -> float:
+        """The share of windows that are those of the main held-out text."""
+        return self._held_out_windows / self.table_size
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """Probes are not stratified."""
+        return ()
+
+    def probe_factors(self, batch: Batch) -> dict[str, NDArray[np.int64]]:
+        """Labels of each input position, (B, T).
+
+        - ``previous_token``: the token before the one that is read.
+        - ``tokens_before``: the number of tokens before it in the window.
+        - ``bigram_seen``: whether this token was followed by the predicted one before, in the
+          window: 0 or 1.
+        """
+        tokens = batch.tokens
+        before = np.full_like(tokens, DOES_NOT_APPLY)
+        before[:, 1:] = tokens[:, :-1]
+        bigrams = tokens * self.config.vocab_size + batch.targets
+        order = np.argsort(bigrams, axis=-1, kind="stable")
+        found = np.take_along_axis(bigrams, order, axis=-1)
+        repeats = np.zeros_like(tokens)
+        repeats[:, 1:] = found[:, 1:] == found[:, :-1]
+        seen = np.empty_like(tokens)
+        np.put_along_axis(seen, order, repeats, axis=-1)
+        places = np.broadcast_to(np.arange(tokens.shape[-1]), tokens.shape)
+        return {"previous_token": before, "tokens_before": places, "bigram_seen": seen}
+
+    def similar(self, batch: Batch, factor: str, seed: int) -> Batch:
+        """One token is that of another window at the same position."""
+        window = np.concatenate([batch.tokens, batch.targets[:, -1:]], axis=-1)
+        samples, length = batch.tokens.shape
+        shape = (samples, _MOST_REDRAWN)
+        others = integers(seed, Stream.CONTRAST, 0, *shape, samples)
+        places = integers(seed, Stream.CONTRAST, samples, *shape, length)
+        found = window[:, None].repeat(_MOST_REDRAWN, axis=1)  # (B, K, T + 1)
+        rows, columns = np.indices(shape)
+        found[rows, columns, places] = window[others, places]
+        return Batch(found[..., :-1], found[..., 1:])
+
+    @property
+    def _held_out_windows(self) -> int:
+        return len(self._held_out) - self.config.seq_len
 
     def _places_in_words(
         self, before: NDArray[np.int64], tokens: NDArray[np.int64]
