@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "analyze": "ablab.analysis.analyze",
+    "analyze": "ablab.api",
     "doctor": "ablab.doctor",
     "experiment": "ablab.experiments",
     "recipes": "ablab.experiments",
@@ -32,8 +32,7 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
-    from ablab.analysis.analyze import analyze
-    from ablab.api import open, run
+    from ablab.api import analyze, open, run
     from ablab.doctor import doctor
     from ablab.experiments import experiment, recipes
     from ablab.model.interventions import gradients, replace, watch

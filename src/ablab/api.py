@@ -3,12 +3,15 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
+from ablab.analysis.analyze import AnalysisSubject, analyze_trained, store_of
+from ablab.analysis.analyze import analyze as analyze_subject
+from ablab.analysis.request import requests_of
 from ablab.config import InputError, counted
 from ablab.config.progress import doing
 from ablab.config.table import output_width, table_lines
@@ -19,6 +22,7 @@ from ablab.execute.progress import Reporter
 from ablab.execute.replay import ReplayReport, ReplayRequest, replay
 from ablab.execute.status import status
 from ablab.experiments.experiment import Experiment, experiment
+from ablab.logbook.drawn_findings import DrawnFindings
 from ablab.logbook.entry import write_entry
 from ablab.read.curves import Reading
 from ablab.read.effects import Effects
@@ -266,9 +270,20 @@ def run(
         named += [f"{key}={value!r}" for key, value in settings.items()]
         command = f"ablab.run({', '.join(named)})"
         options = Options(engine, device, workers, retry, compile, executor, break_leases)
+        requests = requests_of(asked.definition)  # an unknown analysis is said before training
         trained = orchestrate(asked, store, options, command, Reporter(shown), lambda: False)
+        if requests and trained.complete:
+            with doing("analyzing"):
+                analyze_trained(trained.store, trained.record, requests, shown)
         with doing("writing the entry"):
             return Result.of(asked, trained)
+
+
+@wraps(analyze_subject)
+def analyze(subject: AnalysisSubject, analysis: str, **options: Any) -> DrawnFindings:
+    """Runs an analysis; see :func:`ablab.analysis.analyze.analyze`. Its findings can be drawn."""
+    found = analyze_subject(subject, analysis, **options)
+    return DrawnFindings.of(found, store_of(subject, options.get("store", "lab")))
 
 
 def open(store: str | Path = "lab") -> OpenStore:

@@ -69,7 +69,6 @@ def test_scalars_are_columns_of_the_metrics(made):
     lab = str(made.store.path)
     code, out, _ = run_command("read", "looked-into", "--column", NORMS, "--store", lab)
     assert code == 0 and out.count("ends at") + out.count("rises") >= 4
-    code, out, _ = run_command("export", "looked-into", "--store", lab, "--to", "csv")
     measure = f"final({NORMS})"
     found = ablab.open(made.store.path).measure("looked-into", measure)
     assert found["value"].null_count() == 0

@@ -6,6 +6,7 @@
 - ``chosen``: which stored runs are analyzed, and at which steps.
 - ``compute``: computes the findings that a store lacks, also in worker processes.
 - ``examine``: examines models with analyses, of which some fail or do not apply.
+- ``figures``: what the figures of an analysis show, as data.
 - ``finding``: the results of an analysis, for one model and for many.
 - ``passes``: forward passes of many models of one shape.
 - ``replacement``: replacements of tensors at sites, given as data.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+from ablab.analysis.figures import AnalysisFigure
 from ablab.analysis.finding import Finding
 from ablab.analysis.subject import Subject
 from ablab.config import Config, Variants, field_descriptions
@@ -43,6 +44,7 @@ class Analysis:
         settings: The class of its settings, all of which have defaults.
         examine: Computes the finding for a subject.
         headline: Names or patterns of the scalars that are shown first.
+        figures: What its figures show.
         edition: Is raised when its numbers change, so that stored findings are computed again.
     """
 
@@ -53,6 +55,7 @@ class Analysis:
     settings: type[Config]
     examine: Examine
     headline: tuple[str, ...] = ()
+    figures: tuple[AnalysisFigure, ...] = ()
     edition: int = 1
 
     def settings_list(self) -> list[Setting]:
@@ -72,6 +75,7 @@ def analysis(
     cost: str,
     settings: type[Config] = NoSettings,
     headline: Sequence[str] = (),
+    figures: Sequence[AnalysisFigure] = (),
     edition: int = 1,
 ) -> Callable[[Examine], Analysis]:
     """A decorator that registers a function of a subject and settings as an analysis.
@@ -88,6 +92,7 @@ def analysis(
         cost: What it costs per model, in a few words.
         settings: The class of its settings.
         headline: Names or patterns of the scalars that are shown first; by default the first few.
+        figures: What its figures show.
         edition: Raise it whenever the numbers change.
 
     Raises:
@@ -102,8 +107,9 @@ def analysis(
 
     def decorate(function: Examine) -> Analysis:
         made = Analysis(
-            name, question, tuple(inputs), cost, settings, function, tuple(headline), edition
-        )
+            name, question, tuple(inputs), cost, settings, function, tuple(headline),
+            tuple(figures), edition,
+        )  # fmt: skip
         if ANALYSES.ships(function):
             ANALYSES.register(name)(made)
         return made

@@ -1,6 +1,6 @@
 """Runs an analysis on stored runs at their snapshots, or on a model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import nn
@@ -14,6 +14,7 @@ from ablab.analysis.subject import DoesNotApplyError, Probing
 from ablab.analysis.units import make_units
 from ablab.config import Config, InputError, Problem
 from ablab.execute.guest import as_guest
+from ablab.execute.status import Status, duration
 from ablab.store.findings import StoredFinding, read_finding
 from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, Store
@@ -98,6 +99,49 @@ def load(store: Store, chosen: Chosen, request: Request) -> Findings:
         StoreError: One is missing or damaged.
     """
     return _joined(request, _load(store, chosen, request), chosen.notes)
+
+
+def analyze_trained(
+    store: Store,
+    record: ExperimentRecord,
+    requests: Sequence[Request],
+    status: Status,
+    should_pause: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Makes the analyses that follow the training of an experiment.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        requests: The analyses.
+        status: Shows the progress, and what was left out or failed.
+        should_pause: Whether to stop soon.
+
+    Returns:
+        Whether none failed and all are done.
+
+    Raises:
+        StoreError: The store cannot be written, or a snapshot is missing or damaged.
+    """
+    runs = [each for each in stored_runs(store, record.name) if each.snapshots]
+    if not runs or not requests:
+        return True
+    chosen = choose(runs, "all")
+    tell = shown_on(status, chosen)
+    done = compute(store, chosen, requests, tell, should_pause=should_pause)
+    for note in [*chosen.notes, *map(str, done.failures)]:
+        status.warn(note)
+    return done.complete and not done.failures
+
+
+def shown_on(status: Status, chosen: Chosen) -> Tell:
+    """Shows the progress of analyses on a status."""
+
+    def tell(found: int, every: int, left: float | None) -> None:
+        rest = "" if left is None else f", about {duration(left)} left"
+        status.show(f"analyzing {chosen.models} models: {found:,} of {every:,} findings{rest}")
+
+    return tell
 
 
 def compute(
@@ -185,6 +229,16 @@ def _joined(request: Request, found: Sequence[ModelFinding], notes: Sequence[str
 
 def _does_not_apply(request: Request, reason: str) -> str:
     return f"{request.analysis.name} does not apply: {reason}"
+
+
+def store_of(subject: AnalysisSubject, store: str | Store) -> Store | None:
+    """The store in which a subject is; None for a model from elsewhere."""
+    if isinstance(subject, nn.Module):
+        return None
+    if isinstance(subject, str):
+        return store if isinstance(store, Store) else Store(store)
+    runs = subject if isinstance(subject, list | tuple) else [subject]
+    return getattr(runs[0], "store", None)
 
 
 def _runs(subject: Any, store: str | Store, where: str | None) -> list[StoredRun]:

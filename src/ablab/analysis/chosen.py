@@ -72,6 +72,15 @@ def choose(runs: Sequence[StoredRun], steps: str | Sequence[int]) -> Chosen:
     return Chosen(tuple(run for run, _ in usable), tuple(own for _, own in usable), notes)
 
 
+def is_experiment(store: Store, name: str) -> bool:
+    """Whether a store has an experiment or an entry with a name."""
+    try:
+        store.experiment(name)
+    except StoreError:
+        return False
+    return True
+
+
 def stored_runs(store: Store, name: str, where: str | None = None) -> list[StoredRun]:
     """The runs of an experiment or an entry, or the run whose id starts with a name.
 

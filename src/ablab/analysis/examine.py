@@ -3,7 +3,6 @@
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
@@ -107,7 +106,14 @@ def _found(
             return Failure(run, step, request.name, text, traceback.format_exc())
         else:
             return StoredFinding(
-                run, step, request.name, request.key, found.scalars, found.tables, found.arrays
+                run,
+                step,
+                request.name,
+                request.key,
+                found.scalars,
+                found.tables,
+                found.arrays,
+                request.about,
             )
-    about: dict[str, Any] = {DOES_NOT_APPLY: not_applicable[request.name]}
+    about = {**request.about, DOES_NOT_APPLY: not_applicable[request.name]}
     return StoredFinding(run, step, request.name, request.key, {}, about=about)

@@ -53,6 +53,15 @@ class Request:
             known["source"] = str(source_digest(own.examine))
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What is kept with what it finds, so that it can be shown without the analysis's code."""
+        return {
+            "analysis": self.analysis.name,
+            "question": self.analysis.question,
+            "settings": self.settings.model_dump(mode="json"),
+        }
+
     @cached_property
     def _changed(self) -> dict[str, Any]:
         """The settings that are not the defaults."""
@@ -116,6 +125,15 @@ def parse_request(text: str, probing: Probing = WHOLE) -> Request:
             )
         settings |= {each.key: each.value for each in parse_overrides([part])}
     return make_request(name, settings, probing)
+
+
+def requests_of(definition: Mapping[str, Any]) -> list[Request]:
+    """The analyses that an experiment's definition lists.
+
+    Raises:
+        InputError: One does not exist, or its settings are invalid.
+    """
+    return [parse_request(text) for text in definition.get("analyze", ())]
 
 
 def default_requests(probing: Probing = WHOLE) -> list[Request]:

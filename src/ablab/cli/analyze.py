@@ -70,12 +70,11 @@ def analyze(
     from ablab.config import doing
 
     with progress(quiet, "loading PyTorch") as shown:
-        from ablab.analysis.analyze import compute, load
+        from ablab.analysis.analyze import compute, load, shown_on
         from ablab.analysis.chosen import choose, stored_runs
         from ablab.analysis.request import default_requests, parse_request
         from ablab.analysis.subject import Probing
         from ablab.execute.pause import pause_on_signals
-        from ablab.execute.status import duration
         from ablab.store.store import Store
 
         probing = Probing(samples)
@@ -84,12 +83,9 @@ def analyze(
         opened = Store(store)
         chosen = choose(stored_runs(opened, name, where), steps)
 
-        def tell(found: int, every: int, left: float | None) -> None:
-            rest = "" if left is None else f", about {duration(left)} left"
-            shown.show(f"analyzing {chosen.models} models: {found:,} of {every:,} findings{rest}")
-
         with doing("analyzing"):
             paused = pause_on_signals()
+            tell = shown_on(shown, chosen)
             done = compute(opened, chosen, requests, tell, workers, should_pause=paused)
     if not done.complete:
         say("interrupted; run the same command again to continue", err=True)

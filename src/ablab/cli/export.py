@@ -72,7 +72,7 @@ def export(
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", metavar="RUN|EXPERIMENT")
 @click.argument("name", required=False)
 @click.option(
     "--as",
@@ -95,21 +95,31 @@ def figure(
 ) -> None:
     """Draw a statistic or a capture of RUN; NAME can be a pattern (blocks.*: all layers).
 
+    With NAME as ANALYSIS/FIGURE, draw what ablab analyze found in a run or in an experiment.
     Without NAME, list the figures and the names that they can draw.
     """
     check_out(out)
     with progress(quiet, "loading PyTorch"):
         import ablab
+        from ablab.analysis.chosen import is_experiment
         from ablab.config.files import write_text_atomically
         from ablab.logbook.draw import draw
+        from ablab.logbook.drawn_findings import draw_finding, drawable_findings
 
-        stored = ablab.open(store).run(run)
+        opened = ablab.open(store)
+        found = [] if kind else drawable_findings(opened.store, run)
+        of_analysis = is_experiment(opened.store, run) or name in {each.name for each in found}
+        stored = None if of_analysis else opened.run(run)
     if name is None and kind is None:
-        _list_figures(stored, as_json)
+        _list_figures(stored, found, as_json)
         return
     kind = kind or "curves"
     with progress(quiet, "drawing"):
-        drawing = draw(stored, name, kind)
+        drawing = (
+            draw_finding(opened.store, run, name or "")
+            if stored is None
+            else draw(stored, name, kind)
+        )
     plain = "-".join(
         "".join(c if c.isalnum() or c in "._-" else "_" for c in part)
         for part in (run, name, kind)
@@ -120,12 +130,14 @@ def figure(
     _say({"run": run, "figure": str(path)}, str(path), as_json)
 
 
-def _list_figures(run: Any, as_json: bool) -> None:
+def _list_figures(run: Any, of_analyses: list[Any], as_json: bool) -> None:
+    """Lists the figures of a run, or of an experiment if there is no run."""
     from ablab.config import visible
-    from ablab.logbook.draw import drawable
+    from ablab.logbook.draw import Drawable, drawable
     from ablab.logbook.figure import all_figures
 
-    figures, names = all_figures(), drawable(run)
+    figures = all_figures() if run is not None else []
+    names = drawable(run) if run is not None else Drawable([], [])
     if as_json:
         print_json(
             {
@@ -135,6 +147,7 @@ def _list_figures(run: Any, as_json: bool) -> None:
                 ],
                 "statistics": names.statistics,
                 "captures": names.captures,
+                "analyses": [vars(each) for each in of_analyses],
             }
         )
         return
@@ -150,6 +163,12 @@ def _list_figures(run: Any, as_json: bool) -> None:
                 say(f"--as {each.name:10} {each.about}", 2, hanging=16)
             for name in found:
                 echo(f"    {visible(name)}")
+    if of_analyses:
+        echo("what analyses found")
+        for each in of_analyses:
+            say(f"{each.name}  {each.title}", 2, hanging=4)
+    elif run is None:
+        say("no findings to draw yet; ablab analyze makes them")
 
 
 def _say(data: dict[str, Any], text: str, as_json: bool) -> None:

@@ -52,12 +52,20 @@ def run(
         with doing("reading the experiment"):
             asked = read_experiment(experiment, *overrides).resolve()
         with doing("loading PyTorch"):
+            from ablab.analysis.analyze import analyze_trained
+            from ablab.analysis.request import requests_of
             from ablab.api import Result
             from ablab.execute.orchestrate import orchestrate
             from ablab.execute.pause import pause_on_signals
             from ablab.execute.progress import Reporter
         command = shlex.join(["ablab", *sys.argv[1:]])
-        trained = orchestrate(asked, store, options, command, Reporter(shown), pause_on_signals())
+        requests = requests_of(asked.definition)  # an unknown analysis is said before training
+        paused = pause_on_signals()
+        trained = orchestrate(asked, store, options, command, Reporter(shown), paused)
+        analyzed = True
+        if requests and trained.complete:
+            with doing("analyzing"):
+                analyzed = analyze_trained(trained.store, trained.record, requests, shown, paused)
         with doing("writing the entry"):
             result = Result.of(asked, trained)
             summary = result.summary
@@ -89,4 +97,4 @@ def run(
             "some runs failed or diverged; list them with ablab runs, retry them with --retry",
             err=True,
         )
-    return 1 if any_failed else 0
+    return 1 if any_failed or not analyzed else 0

@@ -18,6 +18,7 @@ from ablab.experiments.expectations import (
 )
 from ablab.experiments.grid import Axis, Choice, cells, check_key, make_axis, read_grid
 from ablab.experiments.header import (
+    read_analyses,
     read_answer,
     read_logbook,
     read_meant,
@@ -230,6 +231,7 @@ def _outline(
             "question": question,
             **read_logbook(tree, origins),
             **read_answer(tree.get("answer"), origins),
+            **read_analyses(tree.get("analyze"), origins),
             **{key: tree[key] for key in ("size",) if key in tree},
             **{part: tree[part] for part in PARTS if part in tree},
             "grid": {axis.key: _axis_data(axis) for axis in axes},
@@ -279,7 +281,7 @@ def _apply(
         if key.split(".", maxsplit=1)[0] == "expect":
             expected = "expectations in the file of the experiment, or ablab expect"
             raise InputError(Problem("expect cannot be overridden", key, source, expected=expected))
-        if key in ("name", "question", "answer", "logbook", "seeds"):
+        if key in ("name", "question", "answer", "analyze", "logbook", "seeds"):
             if override.is_axis:
                 check_key(key, source)
             tree[key] = override.value

@@ -1,4 +1,4 @@
-"""The name, question, answer, logbook and seeds of an experiment."""
+"""The name, question, answer, analyses, logbook and seeds of an experiment."""
 
 import re
 from collections import Counter
@@ -67,6 +67,20 @@ def read_answer(value: Any, origins: Origins) -> dict[str, str]:
         expected = "a measure such as leaves(log(10)) or final(eval_loss)"
         raise InputError(Problem("answer is not a measure", "answer", source, value, expected))
     return {"answer": parse_measure(value, source).text}
+
+
+def read_analyses(value: Any, origins: Origins) -> dict[str, list[str]]:
+    """The analyses that follow training, as ``{"analyze": names}``; empty if there are none.
+
+    Whether they exist is checked before training, by what knows analyses.
+    """
+    if value is None:
+        return {}
+    source, expected = origins.of(("analyze",)), "a list such as [fourier, progress]"
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, Sequence) or not all(isinstance(e, str) and e.strip() for e in names):
+        raise InputError(Problem("analyze has a wrong value", "analyze", source, value, expected))
+    return {"analyze": list(names)}
 
 
 def read_meant(value: Any, origins: Origins) -> dict[str, str]:

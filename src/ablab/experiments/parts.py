@@ -20,7 +20,7 @@ C = TypeVar("C", bound=Config)
 
 TOP_LEVEL = (
     "name", "question", "logbook", "task", "model", "train", "watch", "grid", "seeds", "sizes",
-    "size", "answer", "expect", "meant",
+    "size", "answer", "expect", "analyze", "meant",
 )  # fmt: skip
 PARTS = ("task", "model", "train", "watch")
 _NUMBERED = "N"  # placeholder for a number in a known key

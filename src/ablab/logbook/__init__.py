@@ -13,6 +13,7 @@ Modules:
 - ``conclusions``: the findings of an experiment, as sentences.
 - ``costs``: what each variant costs, beside the answer's measure.
 - ``draw``: draws a figure of one run by name.
+- ``drawn_findings``: findings with their figures, for notebooks and ``ablab figure``.
 - ``drawn_curves``: selects the page's curves, at a resolution that bounds its size.
 - ``effect_figures``: figures of effects and interactions.
 - ``effect_tables``: tables of effects.
@@ -20,6 +21,8 @@ Modules:
 - ``experiment_differences``: differences between experiments, or why none is tested.
 - ``exports``: CSV, Parquet, TensorBoard and Weights & Biases.
 - ``factor_section``: loss and accuracy by the factors of samples.
+- ``finding_figures``: draws what analyses found.
+- ``findings_section``: the sections on what analyses found.
 - ``figure``: the decorator and the registry of figures of a run.
 - ``figures``: the shipped figures of a run, one per file.
 - ``layers``: groups the statistics of a model's layers.

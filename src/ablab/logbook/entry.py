@@ -16,6 +16,7 @@ from ablab.logbook.conclusions import find
 from ablab.logbook.drawn_curves import DRAWN, column_titles, drawn_curves, variant_costs
 from ablab.logbook.effect_tables import effect_drawings, effect_table
 from ablab.logbook.factor_section import factor_section
+from ablab.logbook.findings_section import findings_sections
 from ablab.logbook.listing import write_logbook
 from ablab.logbook.marks import column_marks, curve_marks
 from ablab.logbook.notes import BEGIN, end_line, entry_notes, notes_are_whole
@@ -67,7 +68,7 @@ def write_entry(store: Store, record: ExperimentRecord) -> Entry:
     folder = entry_path(store.path, name)
     content = entry_content(store, replace(record, entry=name))
     figures = content["figures"] | content["variant_files"] | content["effect_figures"]
-    figures |= content["factor_files"]
+    figures |= content["factor_files"] | content["analyses"].files
     texts = {
         entry_path(store.path, folder.name, "figures", f"{name}.svg"): drawing
         for name, drawing in figures.items()
@@ -138,6 +139,7 @@ def entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
             if column not in statistics
         },
         "factors": factors,
+        "analyses": findings_sections(store, record, runs),
         "factor_files": {name: svg for each in factors for name, svg in each.files.items()},
         "incidents": incidents(store, runs),
         "titles": titles,

@@ -55,7 +55,9 @@ def assets(*more: str, connect: str = "'none'") -> dict[str, str]:
     parts = [folder.joinpath("page", f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
     # All scripts share one scope and define no globals; without a figure, nothing runs.
     page = "\n".join([*parts, *more])
+    maps = folder.joinpath("page", "maps.js").read_text(encoding="utf-8")
     page = f'if (document.getElementById("plot")) (() => {{\n"use strict";\n{page}\n}})();'
+    page += f'\n(() => {{\n"use strict";\n{maps}}})();'
     scripts = {"first_js": _FIRST, "uplot_js": read.pop("uplot_js"), "page_js": page}
     return read | scripts | {"policy": policy(*scripts.values(), connect=connect)}
 

@@ -117,6 +117,17 @@ def read_finding(store: Store, run: str, step: int, name: str) -> StoredFinding:
     return StoredFinding(run, step, name, row["key"], scalars, tables, arrays, about)
 
 
+def list_findings(store: Store, runs: Collection[str]) -> list[StoredFinding]:
+    """The findings of some runs without their tables and arrays, by name, run and step."""
+    found = []
+    for row in _rows(store, runs, "run, step, name, key, about"):
+        about = json.loads(row["about"])
+        scalars = about.pop("scalars", {})
+        place = (row["run"], row["step"], row["name"], row["key"])
+        found.append(StoredFinding(*place, scalars, about=about))
+    return sorted(found, key=lambda each: (each.name, each.run, each.step))
+
+
 def scalar_columns(store: Store, runs: Collection[str]) -> pl.DataFrame:
     """The scalars of the findings of some runs: ``run``, ``step`` and ``analysis/NAME/WHAT``.
 

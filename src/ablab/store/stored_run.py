@@ -165,12 +165,10 @@ class StoredRun:
             StoreError: There is no snapshot of a step.
             InputError: The source of a user's component is not the one that trained the run.
         """
-        steps_with_snapshot = self.snapshots
-        drawn = self.initial_model() if 0 in steps and 0 not in steps_with_snapshot else self._drawn()
+        redrawn = {0} - set(self.snapshots)  # the initial model, where it has no snapshot
+        drawn = self.initial_model() if redrawn & set(steps) else self._drawn()
         return [
-            copy.deepcopy(drawn).eval()
-            if step == 0 and 0 not in steps_with_snapshot
-            else self._at(copy.deepcopy(drawn), step)
+            copy.deepcopy(drawn).eval() if step in redrawn else self._at(copy.deepcopy(drawn), step)
             for step in steps
         ]
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ablab.analysis.analysis import analysis
+from ablab.analysis.figures import Bars
 from ablab.analysis.finding import Finding
 from ablab.analysis.subject import Subject
 from ablab.config import Config, match_names
@@ -26,6 +27,26 @@ class ParameterNormsSettings(Config):
     inputs=["model"],
     cost="the singular values of each matrix",
     settings=ParameterNormsSettings,
+    figures=[
+        Bars(
+            "effective_rank",
+            "Directions that each matrix uses",
+            table="parameters",
+            x=("parameter",),
+            y="effective_rank",
+            x_label="",
+            y_label="effective rank",
+        ),
+        Bars(
+            "spectral_norm",
+            "Largest factor by which each matrix stretches a vector",
+            table="parameters",
+            x=("parameter",),
+            y="spectral_norm",
+            x_label="",
+            y_label="spectral norm",
+        ),
+    ],
 )
 def parameter_norms(subject: Subject, settings: ParameterNormsSettings) -> Finding:
     """Root mean square, spectral norm and effective rank of each parameter.

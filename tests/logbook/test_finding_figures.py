@@ -1,0 +1,106 @@
+"""Figures of findings show the numbers that the findings have."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ablab.analysis.analysis import NoSettings
+from ablab.analysis.figures import Bars, Curves, HeatMap
+from ablab.analysis.finding import Finding, ModelFinding, joined
+from ablab.config import InputError
+from ablab.logbook.drawn_findings import DrawnFindings
+from ablab.logbook.finding_figures import draw, named_figure
+from ablab.logbook.findings_section import _cells
+
+CURVES = Curves("gini", "Sparsity", {"gini": "embedding"}, "Gini coefficient")
+BARS = Bars("heads", "Heads", "heads", ("block", "head"), "change", "head", "nats", sort=True)
+MAP = HeatMap("map", "Pattern", "pattern", "source", "destination", "weight")
+MAPS = HeatMap(
+    "neurons", "Neurons", "neurons", "b", "a", "activation", "diverging", ("order", "key"),
+    "neuron", most=2,
+)  # fmt: skip
+
+
+def findings():
+    """Two variants with two seeds each, at the steps 0, 10 and 20."""
+    made = []
+    for variant, width in enumerate((8, 16)):
+        for seed in (0, 1):
+            for step in (0, 10, 20):
+                heads = pl.DataFrame({"block": [0, 0], "head": [0, 1], "change": [0.5, 2.0]})
+                order = pl.DataFrame({"key": [3, 1, 2]})
+                made.append(
+                    ModelFinding(
+                        Finding(
+                            {"gini": 0.1 * variant + 0.01 * seed + step / 100},
+                            {"heads": heads, "order": order},
+                            {
+                                "pattern": np.array([[1.0, 0.0], [0.25, step / 100]]),
+                                "neurons": np.arange(12.0).reshape(3, 2, 2),
+                            },
+                        ),
+                        f"{width}{seed}",
+                        step,
+                        {"seed": seed, "model.d_model": width},
+                    )
+                )
+    return joined("parameter_norms", "What?", NoSettings(), made)
+
+
+def test_curves_have_a_panel_for_each_variant_with_runs_and_their_median():
+    drawing = draw(findings(), CURVES)
+    panels = drawing.figure.axes
+    assert [axes.get_title("left") for axes in panels] == ["d_model 8", "d_model 16"]
+    *runs, median = [line.get_ydata() for line in panels[1].lines]
+    np.testing.assert_allclose(runs, [[0.1, 0.2, 0.3], [0.11, 0.21, 0.31]])
+    np.testing.assert_allclose(median, [0.105, 0.205, 0.305])
+    assert panels[0].get_ylabel() == "Gini coefficient"
+
+
+def test_losses_stand_below_curves():
+    losses = pl.DataFrame(
+        {"run": ["80", "80", "160"], "step": [0, 20, 20], "train_loss": [2.0, 1.0, 3.0]}
+    )
+    panels = draw(findings(), CURVES, losses).figure.axes
+    assert len(panels) == 4
+    assert panels[2].lines[-1].get_ydata().tolist() == [2.0, 1.0]
+    assert panels[3].lines[-1].get_ydata().tolist() == [3.0]
+
+
+def test_bars_are_those_of_the_last_step_of_each_run():
+    panels = draw(findings(), BARS).figure.axes
+    assert len(panels) == 4
+    assert [bar.get_height() for bar in panels[0].patches] == [2.0, 0.5]
+    assert [label.get_text() for label in panels[0].get_xticklabels()] == ["0.1", "0.0"]
+    assert panels[3].get_title("left") == "d_model 16, seed 1"
+
+
+def test_heat_maps_tell_their_values():
+    drawing = draw(findings(), MAP)
+    assert len(drawing.maps) == 4
+    np.testing.assert_array_equal(drawing.maps[0].values, [[1, 0], [0.25, 0.2]])
+    for cells in drawing.maps:
+        left, top, right, bottom = cells.box
+        assert 0 < left < right < 1 and 0 < top < bottom < 1
+    known = json.loads(_cells(drawing.maps))
+    assert known[1]["values"] == [[1.0, 0.0], [0.25, 0.2]]
+    assert known[1]["name"] == "d_model 8, seed 1"
+
+
+def test_small_multiples_are_those_of_one_run_in_order():
+    drawing = draw(findings(), MAPS)
+    assert [each.name for each in drawing.maps] == ["neuron 1", "neuron 2"]
+    np.testing.assert_array_equal(drawing.maps[0].values, [[4, 5], [6, 7]])
+    assert "2 of 3" in drawing.caption and "d_model 8, seed 0" in drawing.caption
+
+
+def test_findings_draw_themselves():
+    found = DrawnFindings.of(findings(), None)
+    assert {each.name for each in found.figures} == {"effective_rank", "spectral_norm"}
+    with pytest.raises(InputError, match=r"no figure 'gini'(.|\n)*effective_rank"):
+        found.figure("gini")
+    with pytest.raises(InputError, match="nothing to draw as effective_rank"):
+        found.figure()
+    assert named_figure([CURVES, BARS], "heads") is BARS
