@@ -8,12 +8,14 @@
 - ``examine``: examines models with analyses, of which some fail or do not apply.
 - ``figures``: what the figures of an analysis show, as data.
 - ``finding``: the results of an analysis, for one model and for many.
+- ``outputs``: what neurons, heads and logits give out at one position.
 - ``passes``: forward passes of many models of one shape.
 - ``replacement``: replacements of tensors at sites, given as data.
 - ``request``: an analysis with its settings, and the identity of what it finds.
 - ``summary``: scalars by variant, in the untrained model and in the end.
 - ``subject``: the input of an analysis: one model at one step.
 - ``units``: models that one process analyzes together.
+- ``variance_shares``: shares of a variance that inputs and factors explain.
 - ``work``: shares units among processes, and keeps what is found.
 - ``worker``: a worker process.
 """
