@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ablab.analysis.outputs import blocks
-from ablab.analysis.rewritten import Rewritten, scales
+from ablab.analysis.rewritten import Rewritten, observe
 from ablab.analysis.subject import DoesNotApplyError, Subject
 from ablab.model.build import build_model
 from ablab.model.interventions import replace, watch
@@ -60,7 +60,7 @@ def rewritten(model, without=(), at=AT):
     tokens = samples()
     subject = Subject(model, Addition(TASK))
     weights = np.full(len(tokens), 1 / len(tokens))
-    return Rewritten(model, at).logits(tokens, scales(subject, tokens, at), weights, without)
+    return Rewritten(model, at).logits(tokens, observe(subject, tokens, at)[1], weights, without)
 
 
 def logits_of(model, tokens=None):
@@ -142,11 +142,11 @@ def test_without_positions():
 
 def test_means_have_weights():
     model, tokens = made(norm="none"), samples()
-    ones = scales(Subject(model, Addition(TASK)), tokens, AT)
+    _, ones = observe(Subject(model, Addition(TASK)), tokens, AT)
     weights = np.arange(1.0, 41) / 820
     found = Rewritten(model, AT).logits(tokens, ones, weights, ["mlp_skip", "attention_skip"])
     repeated = np.repeat(tokens, np.arange(1, 41), axis=0)
-    ones = scales(Subject(model, Addition(TASK)), repeated, AT)
+    _, ones = observe(Subject(model, Addition(TASK)), repeated, AT)
     same = Rewritten(model, AT).logits(
         repeated, ones, np.full(820, 1 / 820), ["mlp_skip", "attention_skip"]
     )

@@ -8,7 +8,7 @@ from scipy import stats
 
 from ablab.analysis.outputs import Unit
 from ablab.analysis.variance_shares import (
-    correlation_ratios,
+    Variances,
     dimensions,
     estimated_indices,
     exact_indices,
@@ -119,12 +119,12 @@ def test_a_correlation_ratio_worked_by_hand():
     values = np.array([[0.0, 5.0], [2.0, 5.0], [10.0, 5.0], [12.0, 5.0], [99.0, 5.0]])
     labels = np.array([4, 4, 7, 7, -1])
     # The means are 1 and 11, with the variance 25; the variance of 0, 2, 10, 12 is 26.
-    found = correlation_ratios(values, labels, uniform(5), scalars(2))
+    found = Variances(values, uniform(5), scalars(2)).between(labels)
     assert found[0] == pytest.approx(25 / 26)
     assert np.isnan(found[1])
     # With three times the weight on label 7: mean 8.5, between 18.75, within 1.
     weights = np.array([1, 1, 3, 3, 1]) / 9
-    found = correlation_ratios(values, labels, weights, scalars(2))
+    found = Variances(values, weights, scalars(2)).between(labels)
     assert found[0] == pytest.approx(18.75 / 19.75)
 
 
@@ -134,14 +134,14 @@ def test_p_values_are_those_of_the_analysis_of_variance():
     values = rng.normal(size=(200, 3)) + labels[:, None] * [0, 0.05, 0.2]
     groups = [values[labels == label] for label in range(5)]
     expected = stats.f_oneway(*groups)
-    shares = correlation_ratios(values, labels, uniform(200), scalars(3))
+    shares = Variances(values, uniform(200), scalars(3)).between(labels)
     f = shares / (1 - shares) * (200 - 5) / (5 - 1)
     np.testing.assert_allclose(f, expected.statistic)
     random = random_share(labels, uniform(200))
     # Labels are not equally frequent, so only nearly.
     np.testing.assert_allclose(random.p_values(shares), expected.pvalue, rtol=0.02)
     labels = np.arange(200) % 5
-    shares = correlation_ratios(values, labels, uniform(200), scalars(3))
+    shares = Variances(values, uniform(200), scalars(3)).between(labels)
     expected = stats.f_oneway(*[values[labels == label] for label in range(5)])
     np.testing.assert_allclose(random_share(labels, uniform(200)).p_values(shares), expected.pvalue)
 
@@ -175,7 +175,7 @@ def test_random_shares_are_those_of_permutations(name):
     values = draw(rng)
     units = [Unit("head", 0, 0, values.shape[1])]
     permuted = [
-        correlation_ratios(rng.permutation(values), labels, weights, units)[0] for _ in range(1000)
+        Variances(rng.permutation(values), weights, units).between(labels)[0] for _ in range(1000)
     ]
     random = random_share(labels, weights, dimensions(values, weights, units))
     assert np.mean(permuted) == pytest.approx(

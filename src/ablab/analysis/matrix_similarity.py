@@ -53,56 +53,74 @@ def similarities(
         rotations: The number of rotations.
         seed: Their seed.
     """
-    found = []
+    families = list(_families(matrices))
+    if not families:
+        return []
+    fixed = [_unit([m.values for m in (*heads, *direct)]) for heads, direct in families]
+    random: list[list[Array]] = [[] for _ in families]
+    rng = np.random.default_rng(seed)
+    for _ in range(rotations):
+        rotation = _rotation(_factors(families[0][0])[0].shape[1], rng)
+        for (heads, _), own, found in zip(families, fixed, random, strict=True):
+            read, after = _factors(heads)[0] @ rotation, [_factors([m])[1:] for m in heads]
+            found.append(np.abs(_unit([read @ w @ rest for w, rest in after]) @ own.T))
+    return [
+        each
+        for (heads, _), own, null in zip(families, fixed, random, strict=True)
+        for each in _pairs(heads, own, np.stack(null))
+    ]
+
+
+def _families(
+    matrices: Sequence[EffectiveMatrix],
+) -> Iterator[tuple[list[EffectiveMatrix], list[EffectiveMatrix]]]:
+    """Matrices of the heads of a block that have one shape, and the direct path of that shape."""
     for name in ("qk", "ov_neurons", "ov_logits"):
-        blocks = sorted({m.block for m in matrices if m.name == name and m.block is not None})
-        for block in blocks:
-            own = [m for m in matrices if m.name == name and m.block == block]
-            if len(own) <= _MOST_HEADS:
-                direct = [
-                    m for m in matrices if m.name == _DIRECT.get(name) and m.block in (block, None)
-                ]
-                found += _of_block(name, block, own, direct, rotations, seed)
+        for block in sorted({m.block for m in matrices if m.name == name and m.block is not None}):
+            heads = [m for m in matrices if m.name == name and m.block == block]
+            direct = [
+                m for m in matrices if m.name == _DIRECT.get(name) and m.block in (block, None)
+            ]
+            if len(heads) <= _MOST_HEADS:
+                yield heads, direct
+
+
+def _factors(heads: Sequence[EffectiveMatrix]) -> tuple[Array, Array, Array]:
+    """The factors of the first one; what is read is the same for all heads of a family."""
+    factors = heads[0].factors
+    assert factors is not None, "it is of a head"
+    return factors
+
+
+def _rotation(width: int, rng: np.random.Generator) -> Array:
+    """A random orthogonal matrix."""
+    if width == 1:
+        return np.array([[rng.choice([-1.0, 1.0])]])
+    found: Array = stats.ortho_group.rvs(width, random_state=rng)
     return found
 
 
-def _of_block(
-    name: str,
-    block: int,
-    heads: Sequence[EffectiveMatrix],
-    direct: Sequence[EffectiveMatrix],
-    rotations: int,
-    seed: int,
-) -> list[Similarity]:
-    """The cosines of the heads of one block."""
-    fixed = _unit([m.values for m in (*heads, *direct)])  # (n, entries)
+def _pairs(heads: Sequence[EffectiveMatrix], fixed: Array, random: Array) -> list[Similarity]:
+    """The cosines of one family; ``random`` has the axes rotation, head, and matrix."""
     cosines = fixed[: len(heads)] @ fixed.T
-    random = np.stack(
-        [np.abs(_unit(each) @ fixed.T) for each in _rotated(heads, rotations, seed)]
-    )  # (rotations, H, n)
     found = []
     for head in range(len(heads)):
         for other in (*range(head), *range(len(heads), len(fixed))):
             if not fixed[head].any() or not fixed[other].any():
                 continue
             cosine, null = float(cosines[head, other]), random[:, head, other]
-            p = (1 + int((null >= abs(cosine)).sum())) / (1 + rotations)
-            number = other if other < len(heads) else None
-            percentile = float(np.quantile(null, 0.95))
-            found.append(Similarity(name, block, head, number, cosine, percentile, p))
+            found.append(
+                Similarity(
+                    heads[head].name,
+                    heads[head].block or 0,
+                    head,
+                    other if other < len(heads) else None,
+                    cosine,
+                    float(np.quantile(null, 0.95)),
+                    (1 + int((null >= abs(cosine)).sum())) / (1 + len(random)),
+                )
+            )
     return found
-
-
-def _rotated(heads: Sequence[EffectiveMatrix], rotations: int, seed: int) -> Iterator[list[Array]]:
-    """The matrices of all heads after each rotation of what they read."""
-    rng = np.random.default_rng(seed)
-    factors = [m.factors for m in heads if m.factors is not None]
-    read = factors[0][0]  # the same for all heads
-    width = read.shape[1]
-    for _ in range(rotations):
-        rotation = stats.ortho_group.rvs(width, random_state=rng) if width > 1 else np.eye(1)
-        rotated = read @ rotation
-        yield [rotated @ weight @ after for _, weight, after in factors]
 
 
 def _unit(matrices: Sequence[Array]) -> Array:

@@ -4,21 +4,24 @@ A *unit* is one neuron, one head or one logit. Units have one column each, excep
 which have a column for each entry: C columns of U units.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ablab.analysis.passes import Pass
 from ablab.analysis.subject import DoesNotApplyError, Subject
 from ablab.config import InputError, Problem
 from ablab.model.block import Block
 from ablab.model.transformer import Transformer
 from ablab.tasks.config import IGNORED
+from ablab.tasks.probe import Probe
 
-_ENTRIES = 2**25  # of the widest site that a pass reads
+_ENTRIES = 20_000_000  # of the widest site of a pass, such as 113² samples, 3 tokens, width 512
 _MOST_LOGITS = 128
+_MOST_SAMPLES = 8192  # of those that are only a part of the task's table
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,42 @@ def answer_position(subject: Subject, position: int | None) -> int:
     return position
 
 
+def chosen_samples(probe: Probe, at: int, seed: int) -> NDArray[np.int64]:
+    """The numbers of the samples that are looked at.
+
+    They are those with a known target at the position if there are any, and at most 8,192, drawn at
+    random, of a probe that does not have all samples of the task.
+
+    Args:
+        probe: The samples.
+        at: The position.
+        seed: The seed of what is drawn.
+    """
+    known = probe.targets[:, at] != IGNORED
+    rows = np.flatnonzero(known) if known.any() else np.arange(len(known))
+    if probe.whole or len(rows) <= _MOST_SAMPLES:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, _MOST_SAMPLES, replace=False))
+
+
+def passes(
+    subject: Subject, tokens: NDArray[np.int64], read: Sequence[str]
+) -> Iterator[tuple[slice, Pass]]:
+    """Passes over parts of the samples that are small enough for one pass, and these parts.
+
+    Args:
+        subject: A transformer and its task.
+        tokens: The input, (N, T).
+        read: Names of the sites to read.
+    """
+    model = transformer(subject)
+    widths = [model.vocab_size, *(each.shape[0] for each in model.parameters() if each.ndim == 2)]
+    count = max(1, _ENTRIES // (tokens.shape[1] * max(widths)))
+    for first in range(0, len(tokens), count):
+        rows = slice(first, first + count)
+        yield rows, subject.forward(torch.as_tensor(tokens[rows]), read=read)
+
+
 def read_outputs(
     subject: Subject,
     tokens: NDArray[np.int64],
@@ -131,8 +170,7 @@ def read_outputs(
     mlps = [f"blocks.{number}.mlp.post" for number, block in numbered if block.has_mlp]
     heads = [f"blocks.{number}.attn.z" for number, block in numbered if block.has_attention]
     parts = []
-    for rows in _chunks(model, tokens):
-        found = subject.forward(torch.as_tensor(tokens[rows]), read=[*mlps, *heads])
+    for rows, found in passes(subject, tokens, [*mlps, *heads]):
         logits = found.logits[:, at].double().numpy()
         logits = logits - logits.mean(-1, keepdims=True)
         columns = [found.sites[site][:, at].double().numpy() for site in mlps]
@@ -170,10 +208,3 @@ def _units(model: Transformer, answers: Sequence[int], has_targets: bool) -> tup
             found += [Unit("head_norm", number, head) for head in heads]
     found += [Unit("logit", None, token) for token in answers]
     return (*found, *([Unit("answer_logit", None, None)] if has_targets else []))
-
-
-def _chunks(model: Transformer, tokens: NDArray[np.int64]) -> list[slice]:
-    """Parts of the samples that are small enough for one pass."""
-    widths = [model.vocab_size, *(each.shape[0] for each in model.parameters() if each.ndim == 2)]
-    rows = max(1, _ENTRIES // (tokens.shape[1] * max(widths)))
-    return [slice(first, first + rows) for first in range(0, len(tokens), rows)]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablab.analysis.folded_weights import Array, Folded, Heads, Neurons, Reader, fold
-from ablab.analysis.outputs import blocks
+from ablab.analysis.outputs import blocks, passes, transformer
 from ablab.analysis.subject import DoesNotApplyError, Subject
 from ablab.model.attention import Attention
 from ablab.model.parts import DividingNorm
@@ -44,16 +44,15 @@ class Scales:
     logits: Array
 
 
-def scales(subject: Subject, tokens: NDArray[np.int64], at: int) -> Scales:
-    """The scales of a model of one block, from its own pass; ones without a norm.
+def observe(subject: Subject, tokens: NDArray[np.int64], at: int) -> tuple[Array, Scales]:
+    """The logits (N, V) of a model of one block at a position, and the scales of its norms.
 
     Args:
         subject: The model.
         tokens: The input, (N, T).
         at: The position.
     """
-    model = subject.model
-    assert isinstance(model, Transformer), "it has folded weights"
+    model = transformer(subject)
     (block,) = blocks(model)
     norms = {"ln_final.scale": model.norm}
     if block.has_attention:
@@ -61,19 +60,17 @@ def scales(subject: Subject, tokens: NDArray[np.int64], at: int) -> Scales:
     if block.has_mlp:
         norms["blocks.0.ln2.scale"] = block.norm2
     read = [site for site, norm in norms.items() if isinstance(norm, DividingNorm)]
-    found = subject.forward(torch.as_tensor(tokens), read=read).sites if read else {}
-
-    def scale(site: str) -> Array:
-        """The scale at a site, (N, T)."""
-        if site not in found:
-            return np.ones(tokens.shape)
-        values: Array = found[site][..., 0].double().numpy()
-        return values
-
-    return Scales(
-        scale("blocks.0.ln1.scale")[:, : at + 1],
-        scale("blocks.0.ln2.scale")[:, at],
-        scale("ln_final.scale")[:, at],
+    found = {site: np.ones(tokens.shape) for site in norms}
+    logits = np.empty((len(tokens), model.vocab_size))
+    for rows, own in passes(subject, tokens, read):
+        logits[rows] = own.logits[:, at].double().numpy()
+        for site in read:
+            found[site][rows] = own.sites[site][..., 0].double().numpy()
+    ones = np.ones(tokens.shape)
+    return logits, Scales(
+        found.get("blocks.0.ln1.scale", ones)[:, : at + 1],
+        found.get("blocks.0.ln2.scale", ones)[:, at],
+        found["ln_final.scale"][:, at],
     )
 
 
@@ -124,48 +121,48 @@ class Rewritten:
         """
         tokens = tokens[:, : self._at + 1]
         own = self._sources[tokens[:, -1]] + self._sources[self._first_position + self._at]
-        parts = np.zeros_like(own)  # what the heads add, (N, D)
-        if self._heads is not None and self._attention is not None:
-            parts = self._head_outputs(tokens, scales, without)
+        added = self._head_outputs(tokens, scales, without)
         logits = self._folded.logits
-        past = (own + parts) @ logits.weight
+        past = own + added if added is not None else own  # past the MLP, (N, D)
         hidden: Array | float = 0.0
         if self._neurons is not None:
-            hidden = self._neuron_outputs(own, parts, scales, weights, without)
-            past = past + self._neurons.constant @ logits.weight
-            hidden = hidden @ (self._neurons.write @ logits.weight) / scales.logits[:, None]
-        past = past / scales.logits[:, None]
+            read = past
+            if "attention_skip" in without:
+                direct = (weights / scales.neurons) @ own  # the mean of what neurons read
+                read = np.outer(scales.neurons, direct) + (past - own)
+            written = self._neuron_outputs(read, scales) @ (self._neurons.write @ logits.weight)
+            hidden = written / scales.logits[:, None]
+            past = past + self._neurons.constant
+        past = past @ logits.weight / scales.logits[:, None]
         if "mlp_skip" in without:
             past = np.broadcast_to(weights @ past, past.shape)
         found: Array = past + hidden + logits.constant
         return found
 
-    def _neuron_outputs(
-        self, own: Array, parts: Array, scales: Scales, weights: Array, without: Collection[str]
-    ) -> Array:
-        """The outputs of neurons, (N, M)."""
-        assert self._neurons is not None, "there is an MLP"
+    def _neuron_outputs(self, stream: Array, scales: Scales) -> Array:
+        """The outputs of neurons, (N, M), from the residual stream, (N, D)."""
+        neurons = self._neurons
+        assert neurons is not None, "there is an MLP"
+        assert self._activation is not None, "there is an MLP"
 
         def read(reader: Reader) -> Array:
-            direct = own @ reader.weight / scales.neurons[:, None]
-            if "attention_skip" in without:
-                direct = np.broadcast_to(weights @ direct, direct.shape)
-            found: Array = direct + parts @ reader.weight / scales.neurons[:, None]
-            return found + reader.constant
+            found: Array = stream / scales.neurons[:, None] @ reader.weight + reader.constant
+            return found
 
-        assert self._activation is not None, "there is an MLP"
         with torch.no_grad():
-            active: Tensor = self._activation(torch.from_numpy(read(self._neurons.read)))
+            active: Tensor = self._activation(torch.from_numpy(read(neurons.read)))
         found: Array = active.numpy()
-        return found if self._neurons.gated is None else found * read(self._neurons.gated)
+        return found if neurons.gated is None else found * read(neurons.gated)
 
     def _head_outputs(
         self, tokens: NDArray[np.int64], scales: Scales, without: Collection[str]
-    ) -> Array:
-        """The sum of what the heads add to the residual stream, (N, D)."""
-        heads = self._heads
-        assert heads is not None, "there is attention"
-        pattern = self._pattern(tokens, scales, without)  # (N, H, L)
+    ) -> Array | None:
+        """The sum of what the heads add to the residual stream, (N, D); None without heads."""
+        heads, attention = self._heads, self._attention
+        if heads is None or attention is None:
+            return None
+        scores = self._scores(heads, tokens, scales, without)
+        pattern = _weights(attention, scores, "self_attention" in without)  # (N, H, L)
         found = np.broadcast_to(heads.constant, (len(tokens), len(heads.constant))).copy()
         for head in range(len(heads.output)):
             values = self._projected(heads.value, head)  # (S, K)
@@ -179,13 +176,10 @@ class Rewritten:
             found += entries @ heads.output[head]
         return found
 
-    def _pattern(
-        self, tokens: NDArray[np.int64], scales: Scales, without: Collection[str]
+    def _scores(
+        self, heads: Heads, tokens: NDArray[np.int64], scales: Scales, without: Collection[str]
     ) -> Array:
-        """The attention weights of the position, (N, H, L)."""
-        heads, attention = self._heads, self._attention
-        assert heads is not None, "there is attention"
-        assert attention is not None, "there is attention"
+        """Products of the position's query and keys, (N, H, L)."""
         samples = np.arange(len(tokens))[:, None]
         scores = []
         for head in range(len(heads.output)):
@@ -196,7 +190,7 @@ class Rewritten:
             rows = rows / scales.attention[:, -1:] + full[self._constant]  # (N, S)
             own = rows[samples, tokens] + rows[:, self._first_position : self._constant]
             scores.append(own / scales.attention + rows[:, self._constant :])
-        return _weights(attention, np.stack(scores, axis=1), "self_attention" in without)
+        return np.stack(scores, axis=1)
 
     def _projected(self, reader: Reader, head: int) -> Array:
         """Queries, keys or values of a head for each source, (S, K)."""

@@ -128,30 +128,41 @@ def estimated_indices(a: Array, b: Array, ab: Sequence[Array], units: Sequence[U
     return Indices(*main, *total)
 
 
-def correlation_ratios(
-    values: Array, labels: NDArray[np.int64], weights: Array, units: Sequence[Unit]
-) -> Array:
-    """The share of each unit's variance between the labels, η² (Fisher, 1925), (U,).
-
-    η² = Var(E[y | label]) / Var(y), over the samples that have a label; NaN for constant units.
+class Variances:
+    """The variances of units over samples with weights.
 
     Args:
         values: (N, C).
-        labels: (N,); samples with ``DOES_NOT_APPLY`` are left out.
         weights: (N,), positive.
         units: The units of the columns.
     """
-    keep = labels != DOES_NOT_APPLY
-    values, weights = values[keep], weights[keep] / weights[keep].sum()
-    _, code = np.unique(labels[keep], return_inverse=True)
-    values = values - weights @ values
-    groups = sparse.csr_array((weights, (code, np.arange(len(code)))))
-    shares = np.bincount(code, weights)
-    between = shares @ np.square(groups @ values / shares[:, None])
-    whole = sum_by_unit(units, weights @ np.square(values))
-    whole[is_constant(values, units)] = np.nan
-    found: Array = sum_by_unit(units, between) / whole
-    return found
+
+    def __init__(self, values: Array, weights: Array, units: Sequence[Unit]) -> None:
+        self._units, self._weights = units, weights / weights.sum()
+        self._centred = values - self._weights @ values
+        self.total = sum_by_unit(units, self._weights @ np.square(self._centred))
+        self.total[is_constant(values, units)] = np.nan
+
+    def between(self, labels: NDArray[np.int64]) -> Array:
+        """The share of each unit's variance between labels, the correlation ratio η², (U,).
+
+        η² = Var(E[y | label]) / Var(y), over the samples that have a label (Pearson, "On the
+        general theory of skew correlation and non-linear regression", 1905); NaN for constant
+        units.
+
+        Args:
+            labels: (N,); samples with ``DOES_NOT_APPLY`` are left out.
+        """
+        keep = labels != DOES_NOT_APPLY
+        if not keep.all():
+            part = Variances(self._centred[keep], self._weights[keep], self._units)
+            return part.between(labels[keep])
+        _, code = np.unique(labels, return_inverse=True)
+        groups = sparse.csr_array((self._weights, (code, np.arange(len(code)))))
+        shares = np.bincount(code, self._weights)
+        squares = shares @ np.square(groups @ self._centred / shares[:, None])
+        found: Array = sum_by_unit(self._units, squares) / self.total
+        return found
 
 
 @dataclass(frozen=True)

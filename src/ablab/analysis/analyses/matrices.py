@@ -16,8 +16,14 @@ from ablab.analysis.figures import Bars, Curves, HeatMap
 from ablab.analysis.finding import Finding
 from ablab.analysis.folded_weights import Array, Folded, fold
 from ablab.analysis.matrix_similarity import Similarity, corrected, similarities
-from ablab.analysis.outputs import answer_position, answer_tokens, blocks, transformer
-from ablab.analysis.rewritten import SIMPLIFICATIONS, Rewritten, scales
+from ablab.analysis.outputs import (
+    answer_position,
+    answer_tokens,
+    blocks,
+    chosen_samples,
+    transformer,
+)
+from ablab.analysis.rewritten import SIMPLIFICATIONS, Rewritten, observe
 from ablab.analysis.subject import DoesNotApplyError, Subject
 from ablab.config import Config
 from ablab.model.attention_activations.softmax import Softmax
@@ -138,13 +144,14 @@ def matrices(subject: Subject, settings: MatricesSettings) -> Finding:
     are paths from the embedding alone. For a gated MLP, W_in is that of the activation.
 
     **The model, rewritten** (table ``rewritten``; models of one block): the logits at the answer's
-    position, computed in float64 from the matrices and biases without the model
+    position, computed in float64 from these weights and biases without the model
     (:mod:`ablab.analysis.rewritten`), beside the model's: the share of the variance that they
     explain, 1 - Σ w (y' - y)² / Σ w (y - ȳ)², with logits y minus their mean over the vocabulary
     and ȳ the mean over samples with weights w; its 95th percentile over random pairings of samples;
     the loss; and the share of samples with the same largest logit. Norms divide by the model's own
-    scales. The rows are ``all`` paths, ``without_…`` one of the simplifications that Nanda et al.,
-    "Progress measures for grokking via mechanistic interpretability" (2023), make
+    scales. Of a larger table, these are at most 8,192 samples. The rows are ``all`` paths,
+    ``without_…`` one of the simplifications that Nanda et al., "Progress measures for grokking via
+    mechanistic interpretability" (2023), make
     (:data:`ablab.analysis.rewritten.SIMPLIFICATIONS`), and ``three_matrices``, all of them, so that
     ``qk_answer``, ``ov_neurons``, ``neuron_logits`` and constants alone are left.
 
@@ -178,7 +185,8 @@ def matrices(subject: Subject, settings: MatricesSettings) -> Finding:
     found = effective_matrices(folded, tokens, answers, sums_to_one, query, at + 1)
     table, spectra = _spectra(found)
     rewritten, scalars = _rewritten(subject, model, at, settings.seed)
-    ratios = table.group_by("matrix", maintain_order=True).agg(pl.col("participation_ratio").mean())
+    several = table.filter(pl.col("rows") > 1).group_by("matrix", maintain_order=True)
+    ratios = several.agg(pl.col("participation_ratio").mean())
     scalars |= {f"participation_ratio_{name}": value for name, value in ratios.iter_rows()}
     cosines = _similarities(similarities(found, settings.rotations, settings.seed))
     tables = {
@@ -276,29 +284,27 @@ def _rewritten(
     subject: Subject, model: Transformer, at: int, seed: int
 ) -> tuple[pl.DataFrame, dict[str, float | None]]:
     """The table ``rewritten``, and the scalars from it."""
-    rows: list[dict[str, Any]] = []
     scalars: dict[str, float | None] = {f"explained_{way}": None for way in WAYS}
     try:
         other = Rewritten(model, at)
     except DoesNotApplyError:
-        return pl.DataFrame(rows, schema=_REWRITTEN), scalars
+        return pl.DataFrame(schema=_REWRITTEN), scalars
     probe = subject.probe
-    known = probe.targets[:, at] != IGNORED
-    keep = known if known.any() else ~known
-    tokens, targets = probe.tokens[keep], probe.targets[keep, at]
-    weights = probe.weights[keep] / probe.weights[keep].sum()
-    logits = subject.forward(torch.as_tensor(tokens)).logits[:, at].double().numpy()
-    divisors = scales(subject, tokens, at)
-    scored = _Scored(logits, targets if known.any() else None, weights, seed)
+    rows = chosen_samples(probe, at, seed)
+    tokens, targets = probe.tokens[rows], probe.targets[rows, at]
+    weights = probe.weights[rows] / probe.weights[rows].sum()
+    logits, scales = observe(subject, tokens, at)
+    scored = _Scored(logits, None if targets[0] == IGNORED else targets, weights, seed)
+    found = []
     for way, without in WAYS.items():
-        row = scored.row(other.logits(tokens, divisors, weights, without))
-        rows.append({"way": way} | row)
+        row = scored.row(other.logits(tokens, scales, weights, without))
+        found.append({"way": way} | row)
         scalars[f"explained_{way}"] = row["share_explained"]
         if way in ("all", "three_matrices"):
             scalars[f"agreement_{way}"] = row["agreement"]
             scalars[f"loss_{way}"] = row["loss"]
     scalars["loss_model"] = scored.loss(logits)
-    return pl.DataFrame(rows, schema=_REWRITTEN), scalars
+    return pl.DataFrame(found, schema=_REWRITTEN), scalars
 
 
 _REWRITTEN = {"way": pl.String} | dict.fromkeys(

@@ -18,12 +18,13 @@ from ablab.analysis.outputs import (
     Unit,
     answer_position,
     answer_tokens,
+    chosen_samples,
     read_outputs,
 )
 from ablab.analysis.subject import Subject
 from ablab.analysis.variance_shares import (
     Indices,
-    correlation_ratios,
+    Variances,
     dimensions,
     estimated_indices,
     exact_indices,
@@ -52,7 +53,7 @@ class SensitivitySettings(Config):
     factors: tuple[str, ...] = Field(("*",), min_length=1)
     """Names or patterns of factors."""
     seed: int = Field(0, ge=0)
-    """The seed of the samples A and B."""
+    """The seed of the samples A and B, and of the samples of a larger table."""
 
 
 @analysis(
@@ -113,7 +114,8 @@ def sensitivity(subject: Subject, settings: SensitivitySettings) -> Finding:
     the samples' weights, beside the 95th percentile of η² after a permutation of the samples, the
     p-value, and the p-value corrected over all outputs and factors (Benjamini and Hochberg, 1995).
     The distribution of permutations is approximated by a beta distribution
-    (:func:`ablab.analysis.variance_shares.random_share`).
+    (:func:`ablab.analysis.variance_shares.random_share`). Of a larger table, these are at most
+    8,192 samples.
 
     Scalars, over neurons that are not constant: ``positions_per_neuron``, the mean number of
     positions whose total index is above the threshold with the lower end of its interval;
@@ -133,11 +135,12 @@ def sensitivity(subject: Subject, settings: SensitivitySettings) -> Finding:
     """
     probe = subject.probe
     at = answer_position(subject, settings.position)
-    known = probe.targets[:, at] != IGNORED
-    rows = np.arange(len(known)) if not known.any() else np.flatnonzero(known)
-    targets = probe.targets[rows, at] if known.any() else None
+    rows = chosen_samples(probe, at, settings.seed)
+    targets = probe.targets[rows, at]
     answers = answer_tokens(probe.targets[:, at])
-    outputs = read_outputs(subject, probe.tokens[rows], at, answers, targets)
+    outputs = read_outputs(
+        subject, probe.tokens[rows], at, answers, None if targets[0] == IGNORED else targets
+    )
     weights = probe.weights[rows] / probe.weights[rows].sum()
     places, units, indices = _positions(subject, settings, at, rows, outputs, answers)
     inputs = _inputs_table(places, units, indices)
@@ -164,7 +167,7 @@ def _positions(
     seen = subject.probe.tokens[:, : at + 1]
     places = [place for place in range(at + 1) if (seen[:, place] != seen[0, place]).any()]
     units = outputs.units
-    if not places or len(rows) < len(seen):
+    if not places or (subject.probe.whole and len(rows) < len(seen)):
         return [], units, None
     combinations, first, counts = np.unique(
         seen[:, places], axis=0, return_index=True, return_counts=True
@@ -230,8 +233,9 @@ def _factors(
     columns: dict[str, list[NDArray[np.float64]]] = {
         "share": [], "share_permuted_95": [], "p": []
     }  # fmt: skip
+    variances = Variances(outputs.values, weights, outputs.units)
     for own in labels.values():
-        share = correlation_ratios(outputs.values, own, weights, outputs.units)
+        share = variances.between(own)
         random = random_share(own, weights, size)
         columns["share"].append(share)
         columns["share_permuted_95"].append(
