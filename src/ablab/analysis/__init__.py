@@ -8,10 +8,12 @@
 - ``chosen``: which stored runs are analyzed, and at which steps.
 - ``compute``: computes the findings that a store lacks, also in worker processes.
 - ``cyclic``: samples whose answer is a sum in a cyclic group.
+- ``effective_matrices``: products of weights: what tokens do to scores, neurons and logits.
 - ``examine``: examines models with analyses, of which some fail or do not apply.
 - ``explained``: how much of the variance of numbers labels explain.
 - ``figures``: what the figures of an analysis show, as data.
 - ``finding``: the results of an analysis, for one model and for many.
+- ``folded_weights``: the weights of a transformer with norms folded in.
 - ``fourier_basis``: the Fourier basis of a cyclic group, spectra and their sparsity.
 - ``fourier_terms``: the terms of each frequency in functions of two elements.
 - ``head_scores``: how much heads attend to the previous token, duplicates and induction.
@@ -19,9 +21,11 @@
 - ``last_mlp``: the last MLP, and the logits as a function of its neurons.
 - ``looked``: tables of what heads look at from predicted positions.
 - ``losses``: cross-entropies that are exact near zero.
+- ``matrix_similarity``: cosines of effective matrices.
 - ``neuron_ablation``: mean ablation of single neurons and of growing sets.
 - ``neuron_losses``: losses without single neurons of the last MLP, in one pass.
 - ``nine_terms``: neurons fitted by the nine terms of one frequency.
+- ``outputs``: what neurons, heads and logits give out at one position.
 - ``pairing``: other samples of the same class to compare with.
 - ``parts``: the parts of a model that can be taken out.
 - ``passes``: forward passes of many models of one shape.
@@ -29,6 +33,7 @@
 - ``replacement``: replacements of tensors at sites, given as data.
 - ``request``: an analysis with its settings, and the identity of what it finds.
 - ``resampling``: intervals and tests of means over samples.
+- ``rewritten``: a model of one block, written in effective matrices.
 - ``roles``: the roles of input positions: operands, constant tokens.
 - ``samples``: the samples on which losses are compared, and the losses of each.
 - ``similarity``: similarities of vectors at positions, beside what chance gives.
@@ -38,6 +43,7 @@
 - ``swap_tables``: tables of what exchanging the operands changes.
 - ``swapping``: what exchanging the operands changes, beside other samples.
 - ``units``: models that one process analyzes together.
+- ``variance_shares``: shares of a variance that inputs and factors explain.
 - ``work``: shares units among processes, and keeps what is found.
 - ``worker``: a worker process.
 """
