@@ -36,8 +36,8 @@ class EffectiveMatrix:
         """Those above the rounding of float32 weights, the largest first."""
         found = np.linalg.svd(self.values, compute_uv=False)
         limit = found.max(initial=0.0) * max(self.values.shape) * np.finfo(np.float32).eps
-        kept: Array = found[found > limit]
-        return kept
+        retained: Array = found[found > limit]
+        return retained
 
 
 @dataclass(frozen=True)
