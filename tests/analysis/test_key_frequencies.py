@@ -64,6 +64,25 @@ def test_the_share_is_that_of_what_was_added():
     assert found.train_share[4] == pytest.approx(0.1, abs=0.01)
 
 
+def test_large_frequencies_do_not_hide_a_small_one():
+    (samples,) = samples_of(Modular(ModularConfig(p=59)))
+    noise = np.random.default_rng(3).normal(0, 0.5, (len(samples.sums), 60))
+    amplitudes = {5: 8.0, 9: 6.0, 20: 1.5, 28: 0.8}  # shares of 0.62, 0.35, 0.022 and 0.006
+    logits = waves(samples, amplitudes) + noise
+    found = find_key_frequencies(logits, samples)
+    assert found.keys == (5, 9, 20)
+    assert (found.p[[4, 8, 19, 27]] < 0.01).all() and found.p[0] > 0.05
+    assert find_key_frequencies(logits, samples, smallest_share=0.004).keys == (5, 9, 20, 28)
+
+
+def test_the_rest_of_a_wave_is_no_key():
+    (samples,) = samples_of(Modular(ModularConfig(p=59)))
+    rest = np.random.default_rng(4).normal(0, 1, (59, 60))[samples.sums]  # a table of the sum
+    found = find_key_frequencies(waves(samples, {5: 2.0}) + rest, samples, smallest_share=0)
+    assert found.keys == (5,)
+    assert found.explained == pytest.approx(2 / 3, abs=0.02)
+
+
 def test_negative_amplitudes_are_no_keys():
     (samples,) = samples_of(Modular(ModularConfig(p=23)))
     found = find_key_frequencies(waves(samples, {3: -2.0, 7: 1.0}), samples)
@@ -98,10 +117,10 @@ def test_constant_logits_have_none():
 
 
 def test_the_carry_is_a_part_of_the_sum():
-    every = samples_of(Addition(AdditionConfig(n_digits=2, base=11, target="all")))
+    every = samples_of(Addition(AdditionConfig(n_digits=2, base=7, target="all")))
     assert [each.answer for each in every] == ["digit_1", "digit_0"]
     tens = every[0]
-    found = find_key_frequencies(waves(tens, {2: 1.0, 3: 1.2}), tens)
+    found = find_key_frequencies(waves(tens, {2: 1.0, 3: 2.0}), tens)
     assert found.keys == (2, 3) and found.explained == pytest.approx(1)
 
 

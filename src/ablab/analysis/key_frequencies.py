@@ -8,6 +8,7 @@ samples and h = Σ_c cos² w_k (s - c), which is n / 2 (n for the frequency n / 
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,7 @@ class KeyFrequencies:
         amplitudes: α_k, fitted to the choosing half of the samples.
         chosen_share: The share of the logits' variance that each explains in that half, negative if
             α_k is.
-        p: The p-value of that, corrected for all frequencies.
+        p: The p-value of that, corrected for all frequencies that were left.
         judged_share: The share that each explains in the other half, with the same α_k.
         train_share: The share that each explains in training samples, with α_k fitted to them; None
             if it is not known which they are.
@@ -60,52 +61,85 @@ class KeyFrequencies:
 
 
 def find_key_frequencies(
-    logits: Values, samples: CyclicSamples, *, level: float = 0.01, seed: int = 0
+    logits: Values,
+    samples: CyclicSamples,
+    *,
+    level: float = 0.01,
+    smallest_share: float = 0.01,
+    seed: int = 0,
 ) -> KeyFrequencies:
-    """Finds the key frequencies by a permutation test.
+    """Finds the key frequencies by permutation tests, the largest share first.
 
-    A frequency is a key frequency if α_k is positive and explains a larger share of the variance
-    than any frequency does in all but a share ``level`` of random relabellings of the answers. (The
-    maximum over the frequencies corrects for their number: Westfall and Young, "Resampling-based
-    multiple testing", 1993, in a single step. A step-down test would compare minor frequencies with
-    minor ones, and find every trace of one.) The half of the samples that is used here is one of
-    :meth:`CyclicSamples.halves`, so of held-out samples where there are any.
+    The frequency with the largest share (of those with a positive α_k) is a key frequency if its
+    share is at least ``smallest_share``, and larger than that of any frequency in all but a share
+    ``level`` of random relabellings of the answers: the maximum over the frequencies corrects for
+    their number (Westfall and Young, "Resampling-based multiple testing", 1993). Then its wave is
+    subtracted from the logits, so that it does not hide smaller ones, and the rest is tested in the
+    same way, until a test fails. Without ``smallest_share``, every trace of a frequency that is no
+    accident would be one.
+
+    The samples that are used are one of :meth:`CyclicSamples.halves`, so held-out ones where there
+    are any.
 
     Args:
         logits: (S, V) at the position of the answer.
         samples: The samples.
         level: The probability of a key frequency in a model without any.
+        smallest_share: The smallest share of the variance of the logits.
         seed: The seed of the halves and the relabellings.
     """
     centred = element_logits(logits, samples)
     n = samples.order
-    frequencies = np.arange(1, n // 2 + 1)
     choose, judge = (_Fit(centred, samples, own) for own in samples.halves(seed))
     alphas = choose.amplitudes()
-    share = choose.shares(alphas)
     rng = np.random.default_rng((seed, 2))
     orders = np.stack([rng.permutation(n) for _ in range(PERMUTATIONS)])
-    null = choose.relabelled_amplitudes(orders)
-    null_shares = choose.shares(null)
-    p = permutation_p(share, null_shares.max(-1)[:, None])
-    is_key = (alphas > 0) & (p <= level)
-    judged = judge.amplitudes()
-    most = np.argsort(-null_shares, axis=-1)[:, : is_key.sum()]
-    null_judged = judge.explained(null, judge.relabelled_amplitudes(orders))
-    explained = np.take_along_axis(null_judged, most, axis=-1).sum(-1)
+    is_key, p = _tested(choose, orders, level, smallest_share)
+    judged = judge.explained(alphas, judge.amplitudes())
     train = samples.parts.get("train")
     fitted = None if train is None else _Fit(centred, samples, train)
     return KeyFrequencies(
-        frequencies=frequencies,
+        frequencies=np.arange(1, n // 2 + 1),
         is_key=is_key,
         amplitudes=alphas,
-        chosen_share=share,
+        chosen_share=choose.shares(alphas),
         p=p,
-        judged_share=judge.explained(alphas, judged),
+        judged_share=judged,
         train_share=None if fitted is None else fitted.shares(fitted.amplitudes()),
-        explained=float(judge.explained(alphas, judged)[is_key].sum()) if judge.total else None,
-        explained_permuted=float(explained.mean()) if judge.total else None,
+        explained=float(judged[is_key].sum()) if judge.total else None,
+        explained_permuted=_explained_permuted(choose, judge, orders, int(is_key.sum())),
     )
+
+
+def _tested(
+    choose: "_Fit", orders: NDArray[np.int64], level: float, smallest_share: float
+) -> tuple[NDArray[np.bool_], Values]:
+    """Which frequencies are keys, and the p-value of each in the last test that it was in."""
+    shares = choose.shares(choose.amplitudes())
+    is_key, p, rest = np.zeros(len(shares), dtype=bool), np.zeros(len(shares)), choose
+    while not is_key.all():
+        left = np.flatnonzero(~is_key)
+        null = rest.shares(rest.relabelled_amplitudes(orders))[:, left].max(-1)
+        own = permutation_p(shares[left], null[:, None])
+        p[left] = np.maximum(own, p[is_key].max(initial=0))
+        best = left[shares[left].argmax()]
+        if p[best] > level or shares[best] < smallest_share:
+            break
+        is_key[best] = True
+        rest = rest.without(best)
+    return is_key, p
+
+
+def _explained_permuted(
+    choose: "_Fit", judge: "_Fit", orders: NDArray[np.int64], count: int
+) -> float | None:
+    """The mean share that the best frequencies explain if answers are relabelled."""
+    if not judge.total:
+        return None
+    alphas = choose.relabelled_amplitudes(orders)
+    most = np.argsort(-choose.shares(alphas), axis=-1)[:, :count]
+    explained = judge.explained(alphas, judge.relabelled_amplitudes(orders))
+    return float(np.take_along_axis(explained, most, axis=-1).sum(-1).mean())
 
 
 def element_logits(logits: Values, samples: CyclicSamples) -> Values:
@@ -154,7 +188,8 @@ class _Fit:
     def __init__(self, centred: Values, samples: CyclicSamples, own: NDArray[np.bool_]) -> None:
         n = samples.order
         weights = samples.weights[own] / samples.weights[own].sum()
-        self._sums = np.zeros((n, n))  # by the right answer, then by the answer of the logit
+        self._weights = np.bincount(samples.sums[own], weights, n)  # by the right answer
+        self._sums = np.zeros((n, n))  # the same, then by the answer of the logit
         np.add.at(self._sums, samples.sums[own], weights[:, None] * centred[own])
         self.total = float(weights @ np.square(centred[own]).sum(-1))
         angles = 2 * np.pi * np.outer(np.arange(n), np.arange(1, n // 2 + 1)) / n  # (n, F)
@@ -176,6 +211,14 @@ class _Fit:
             found.append((waves * both).reshape(len(some), n, 2, -1).sum((1, 2)))
         amplitudes: Values = np.concatenate(found) / self._length
         return amplitudes
+
+    def without(self, place: int) -> "_Fit":
+        """The same without the wave of a frequency; the total variance stays that of all."""
+        wave = self._cos[:, None, place] * self._cos[None, :, place]
+        wave = wave + self._sin[:, None, place] * self._sin[None, :, place]  # cos w (s - c)
+        rest = copy(self)
+        rest._sums = self._sums - self.amplitudes()[place] * self._weights[:, None] * wave
+        return rest
 
     def shares(self, alphas: Values) -> Values:
         """The share of the variance that waves with these α_k explain; signed, (…, F)."""

@@ -31,6 +31,8 @@ class NineTermFits:
         permuted_95: The 95th percentile of that, (M,).
         p: The p-values of the permutation test for the largest in-sample share, (M,).
         p_corrected: The same after Benjamini and Hochberg (1995), over the neurons, (M,).
+        permuted_median: The median of the largest in-sample share over relabellings and neurons;
+            None if no neuron varies.
     """
 
     frequency: NDArray[np.int64]
@@ -40,6 +42,7 @@ class NineTermFits:
     permuted_95: Values
     p: Values
     p_corrected: Values
+    permuted_median: float | None
 
 
 def fit_nine_terms(maps: Values, permutations: int, seed: int) -> NineTermFits:
@@ -70,6 +73,7 @@ def fit_nine_terms(maps: Values, permutations: int, seed: int) -> NineTermFits:
         permuted_95=_filled(np.quantile(null, 0.95, axis=0), varies),
         p=_filled(p, varies),
         p_corrected=_filled(false_discovery_control(p) if len(p) else p, varies),
+        permuted_median=float(np.median(null)) if null.size else None,
     )
 
 

@@ -46,6 +46,8 @@ class FourierSettings(Config):
     most 20 of them are used for the neurons."""
     level: float = Field(0.01, gt=0, lt=1)
     """The probability of a key frequency in a model without any."""
+    smallest_share: float = Field(0.01, ge=0, lt=1)
+    """The smallest share of the logits' variance that a key frequency explains."""
     seed: int = Field(0, ge=0)
     """The seed of relabellings, and of the two halves of the samples."""
 
@@ -189,7 +191,13 @@ class _Answer:
         n, elements = samples.order, samples.group.elements
         self.samples = samples
         logits = samples.at_answer(found.logits)
-        self._keys = find_key_frequencies(logits, samples, level=settings.level, seed=settings.seed)
+        self._keys = find_key_frequencies(
+            logits,
+            samples,
+            level=settings.level,
+            smallest_share=settings.smallest_share,
+            seed=settings.seed,
+        )
         self._logits = samples.cell_means(element_logits(logits, samples))
         self._orders = relabellings(n, settings.permutations, settings.seed)
         weight = subject.model.get_parameter("embedding.weight").detach().double().numpy()

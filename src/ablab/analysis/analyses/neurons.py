@@ -223,7 +223,7 @@ class _Answer:
             "dead": float((kinds == "dead").sum()),
             "median_explained": _median(fits.explained),
             "median_fitted": _median(fits.in_sample.max(1)),
-            "median_fitted_permuted": _median(fits.permuted_mean),
+            "median_fitted_permuted": fits.permuted_median,
             "neurons_that_matter": float(
                 (self._ablations.p_corrected <= self._settings.level).sum()
             ),

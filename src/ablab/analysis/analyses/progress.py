@@ -37,6 +37,8 @@ class ProgressSettings(Config):
     """The answer that is looked at, such as ``digit_1`` of an addition; null: all."""
     level: float = Field(0.01, gt=0, lt=1)
     """The probability of a key frequency in a model without any."""
+    smallest_share: float = Field(0.01, ge=0, lt=1)
+    """The smallest share of the logits' variance that a key frequency explains."""
     seed: int = Field(0, ge=0)
     """The seed of the search for key frequencies."""
 
@@ -162,10 +164,14 @@ def _keys(subject: Subject, own: CyclicSamples, settings: ProgressSettings) -> t
     if settings.frequencies is not None:
         return checked_frequencies(settings.frequencies, own.order)
     last = subject.last
-    key = ("key_frequencies", own.answer, settings.level, settings.seed)
+    options = (settings.level, settings.smallest_share, settings.seed)
+    key = ("key_frequencies", own.answer, *options)
     if key not in last.memo:
         logits = own.at_answer(forward_pass(last, []).logits)
-        found = find_key_frequencies(logits, own, level=settings.level, seed=settings.seed)
+        level, smallest_share, seed = options
+        found = find_key_frequencies(
+            logits, own, level=level, smallest_share=smallest_share, seed=seed
+        )
         last.memo[key] = found.keys
     keys: tuple[int, ...] = last.memo[key]
     return keys
