@@ -121,9 +121,9 @@ def test_factors_multiply_to_the_matrix():
     every = effective_matrices(
         fold(made(n_layers=1), LENGTH), TOKENS, ANSWERS, [True], None, LENGTH
     )
-    with_factors = [each for each in every if each.factors is not None]
-    assert len(with_factors) == 12
-    for each in with_factors:
+    of_heads = [each for each in every if each.head is not None]
+    assert len(of_heads) == 12
+    for each in of_heads:
         read, weight, after = each.factors
         assert (read.shape[1], weight.shape) == (12, (12, 3))
         np.testing.assert_allclose(read @ weight @ after, each.values)
@@ -140,3 +140,10 @@ def test_singular_values_above_rounding():
     values = rng.normal(size=(20, 2)) @ rng.normal(size=(2, 30))
     assert len(EffectiveMatrix("qk", 0, 0, values).singular_values) == 2
     assert len(EffectiveMatrix("qk", 0, 0, np.zeros((4, 4))).singular_values) == 0
+    # What is left of a product of orthogonal matrices in float32 is rounding.
+    left, right = (np.linalg.qr(rng.normal(size=(20, 20)))[0][:, :n] for n in (5, 7))
+    right = right - left @ (left.T @ right)
+    left, right = left.T.astype(np.float32).astype(float), right.astype(np.float32).astype(float)
+    product = left @ right
+    assert np.abs(product).max() > 1e-10
+    assert not len(EffectiveMatrix("x", 0, None, product, (left, right)).singular_values)

@@ -8,7 +8,7 @@ import torch
 import ablab
 from ablab.analysis.outputs import Unit
 from ablab.analysis.subject import DoesNotApplyError, Subject
-from ablab.analysis.variance_shares import exact_indices
+from ablab.analysis.variance_shares import Variances, exact_indices
 from ablab.config import InputError
 from ablab.model.bigram_config import BigramConfig
 from ablab.model.build import build_model
@@ -155,6 +155,9 @@ def test_what_is_not_planted_is_not_found():
     found = exact_indices(shuffled, digits, [Unit("neuron", 0, 0)])
     assert found.main.max() < 0.003
     np.testing.assert_allclose(found.total, 0.9, atol=0.02)
+    labels = task.table().batch.tokens[:, [1, 4]].sum(-1) >= 10
+    values = Variances(shuffled, np.ones(len(labels)), [Unit("neuron", 0, 0)])
+    assert values.between(labels.astype(int)).max() < 0.001  # 1 / 9999 on average
     # Untrained weights: neurons depend on every position, and none is a carry.
     scalars, tables = analyzed(untrained(planted.model.config, planted.task), task)
     assert scalars["neurons_of_two_positions"] == 0

@@ -21,7 +21,7 @@ class EffectiveMatrix:
         block: The block of its head or neurons; None for W_E W_U.
         head: The head; None without one.
         values: The matrix.
-        factors: For heads, three matrices whose product it is: what is read (rows, D), the weight
+        factors: The matrices whose product it is. For heads, what is read (rows, D), the weight
             that reads it (D, K), and what follows (K, columns).
     """
 
@@ -29,13 +29,15 @@ class EffectiveMatrix:
     block: int | None
     head: int | None
     values: Array
-    factors: tuple[Array, Array, Array] | None = None
+    factors: tuple[Array, ...] = ()
 
     @property
     def singular_values(self) -> Array:
         """Those above the rounding of float32 weights, the largest first."""
         found = np.linalg.svd(self.values, compute_uv=False)
-        limit = found.max(initial=0.0) * max(self.values.shape) * np.finfo(np.float32).eps
+        size = np.prod([np.linalg.norm(each) for each in self.factors]) if self.factors else 0.0
+        largest = max(found.max(initial=0.0) * max(self.values.shape), float(size))
+        limit = largest * np.finfo(np.float32).eps
         retained: Array = found[found > limit]
         return retained
 
@@ -95,11 +97,9 @@ def effective_matrices(
     direct = embedding - embedding.mean(0)
     for block, mlp in enumerate(folded.neurons):
         if mlp is not None:
-            into = direct @ mlp.read.weight
-            found.append(EffectiveMatrix("embedding_neurons", block, None, into))
-            found.append(EffectiveMatrix("neuron_logits", block, None, mlp.write @ unembedding))
-    found.append(EffectiveMatrix("embedding_logits", None, None, direct @ unembedding))
-    return found
+            found.append(_product("embedding_neurons", block, direct, mlp.read.weight))
+            found.append(_product("neuron_logits", block, mlp.write, unembedding))
+    return [*found, _product("embedding_logits", None, direct, unembedding)]
 
 
 def _scores(
@@ -124,9 +124,15 @@ def _scores(
         if positions.any():
             named["qk_answer_positions"] = positions
         for name, vectors in named.items():
-            values = row[:, None] @ keys(vectors)
-            found += [EffectiveMatrix(name, block, head, own) for head, own in enumerate(values)]
+            found += [
+                EffectiveMatrix(name, block, head, query @ own, (query, own))
+                for head, (query, own) in enumerate(zip(row[:, None], keys(vectors), strict=True))
+            ]
     return found
+
+
+def _product(name: str, block: int | None, left: Array, right: Array) -> EffectiveMatrix:
+    return EffectiveMatrix(name, block, None, left @ right, (left, right))
 
 
 def _products(

@@ -87,9 +87,8 @@ def _families(
 
 def _factors(heads: Sequence[EffectiveMatrix]) -> tuple[Array, Array, Array]:
     """The factors of the first one; what is read is the same for all heads of a family."""
-    factors = heads[0].factors
-    assert factors is not None, "it is of a head"
-    return factors
+    read, weight, after = heads[0].factors
+    return read, weight, after
 
 
 def _rotation(width: int, rng: np.random.Generator) -> Array:

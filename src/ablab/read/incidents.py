@@ -50,35 +50,37 @@ def moved_first(record: pl.DataFrame, incident: int) -> list[Moved]:
     calm = int((steps < incident).sum() * _CALM)
     if calm < _NEEDED:
         return []
-    found = []
-    for name in frame.columns:
-        if name == "step":
-            continue
-        values = frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-        moved = _moved(name, values, steps, calm)
-        if moved is not None:
-            found.append(moved)
+    names = [name for name in frame.columns if name != "step"]
+    values = frame.select(pl.col(names).cast(pl.Float64).fill_null(np.nan)).to_numpy()  # (steps, n)
+    known = np.isfinite(values[:calm]).all(0)
+    names = [name for name, own in zip(names, known, strict=True) if own]
+    found = _moved(names, values[:, known], steps, calm) if names else []
     return sorted(found, key=lambda each: (each.step, -each.score))
 
 
 def _moved(
-    name: str, values: NDArray[np.float64], steps: NDArray[np.int64], calm: int
-) -> Moved | None:
+    names: list[str], values: NDArray[np.float64], steps: NDArray[np.int64], calm: int
+) -> list[Moved]:
+    """The statistics that left their usual range, of columns whose calm steps are finite."""
     usual = values[:calm]
-    if not np.isfinite(usual).all():
-        return None
-    median = float(np.median(usual))
+    medians = np.median(usual, axis=0)
     # A steady drift is not a deviation: the usual range follows the line of the calm steps.
-    slope, start = np.polyfit(np.arange(calm), usual, 1)
-    expected = start + slope * np.arange(len(values))
-    spread = 1.4826 * float(np.median(np.abs(usual - expected[:calm])))
-    spread = max(spread, _FLOOR * abs(median), float(np.finfo(np.float32).tiny))
+    slopes, starts = np.polyfit(np.arange(calm), usual, 1)
+    expected = starts + slopes * np.arange(len(values))[:, None]
+    spreads = 1.4826 * np.median(np.abs(usual - expected[:calm]), axis=0)
+    spreads = np.maximum(spreads, np.maximum(_FLOOR * np.abs(medians), np.finfo(np.float32).tiny))
     with np.errstate(invalid="ignore", over="ignore"):
-        apart = np.abs(values - expected) / spread
+        apart = np.abs(values - expected) / spreads
     apart[~np.isfinite(apart)] = np.inf
-    out = apart > _FAR
-    if not out[-1]:
-        return None
-    inside = np.flatnonzero(~out)
-    first = int(inside[-1]) + 1 if len(inside) else 0
-    return Moved(name, int(steps[first]), float(apart[-1]), median, float(values[-1]))
+    inside = apart <= _FAR
+    first = np.where(inside.any(0), len(values) - np.argmax(inside[::-1], axis=0), 0)
+    return [
+        Moved(
+            names[place],
+            int(steps[first[place]]),
+            float(apart[-1, place]),
+            float(medians[place]),
+            float(values[-1, place]),
+        )
+        for place in np.flatnonzero(~inside[-1])
+    ]
