@@ -65,7 +65,7 @@ def find_key_frequencies(
     samples: CyclicSamples,
     *,
     level: float = 0.01,
-    smallest_share: float = 0.01,
+    smallest_share: float = 0.005,
     seed: int = 0,
 ) -> KeyFrequencies:
     """Finds the key frequencies by permutation tests, the largest share first.

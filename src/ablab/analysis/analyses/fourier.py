@@ -46,7 +46,7 @@ class FourierSettings(Config):
     most 20 of them are used for the neurons."""
     level: float = Field(0.01, gt=0, lt=1)
     """The probability of a key frequency in a model without any."""
-    smallest_share: float = Field(0.01, ge=0, lt=1)
+    smallest_share: float = Field(0.005, ge=0, lt=1)
     """The smallest share of the logits' variance that a key frequency explains."""
     seed: int = Field(0, ge=0)
     """The seed of relabellings, and of the two halves of the samples."""

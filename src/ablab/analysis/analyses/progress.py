@@ -37,7 +37,7 @@ class ProgressSettings(Config):
     """The answer that is looked at, such as ``digit_1`` of an addition; null: all."""
     level: float = Field(0.01, gt=0, lt=1)
     """The probability of a key frequency in a model without any."""
-    smallest_share: float = Field(0.01, ge=0, lt=1)
+    smallest_share: float = Field(0.005, ge=0, lt=1)
     """The smallest share of the logits' variance that a key frequency explains."""
     seed: int = Field(0, ge=0)
     """The seed of the search for key frequencies."""
