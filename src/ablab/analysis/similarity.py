@@ -23,6 +23,8 @@ class Similarity:
         null: The mean cosine by chance.
         high: The 95th percentile.
         p: How often chance gives as large a cosine.
+        p_any: How often chance gives as large a cosine for any pair of different positions, a
+            correction for the number of pairs (Westfall and Young, 1993).
         drawn: The cosines by chance, (draws, T, T).
     """
 
@@ -32,6 +34,7 @@ class Similarity:
     null: NDArray[np.float64]
     high: NDArray[np.float64]
     p: NDArray[np.float64]
+    p_any: NDArray[np.float64]
     drawn: NDArray[np.float64]
 
 
@@ -117,10 +120,24 @@ def _similarity(
     squares: NDArray[np.float64],
     drawn: NDArray[np.float64],
 ) -> Similarity:
+    different = np.eye(len(cosine)) == 0 if len(cosine) > 1 else np.ones((1, 1), dtype=bool)
+    largest = np.where(different & ~np.isnan(drawn), drawn, -np.inf).max((1, 2), keepdims=True)
+    return Similarity(
+        cosine,
+        relative,
+        np.sqrt(squares),
+        drawn.mean(0),
+        np.quantile(drawn, 0.95, axis=0),
+        _share(cosine, drawn),
+        _share(cosine, largest),
+        drawn,
+    )
+
+
+def _share(cosine: NDArray[np.float64], drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share of draws that reach a cosine, with itself as one of them."""
     reached = (drawn >= cosine - 1e-9).sum(0)
-    p = np.where(np.isfinite(cosine), (1 + reached) / (1 + len(drawn)), np.nan)
-    high = np.quantile(drawn, 0.95, axis=0)
-    return Similarity(cosine, relative, np.sqrt(squares), drawn.mean(0), high, p, drawn)
+    return np.where(np.isfinite(cosine), (1 + reached) / (1 + len(drawn)), np.nan)
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
