@@ -289,6 +289,9 @@ def test_the_thinkers_blocks_have_the_same_sites():
     names = all_sites(model, IDS)
     logits, seen = ablab.watch(model, IDS, names)
     torch.testing.assert_close(logits, model(IDS))
+    key = model.read.attention.key  # the question has its own norm, before the block
+    k = (seen["read.k_input"][:, :, 1] @ key.weight.T + key.bias).unflatten(-1, (2, 4))
+    torch.testing.assert_close(seen["read.attn.k"][:, :, 1], k[:, :, 1])
     assert seen["read.q_input"].shape == (2, 3, 2, 8)  # latents read the question
     assert seen["read.k_input"].shape == (2, 5, 2, 8)
     assert seen["thoughts.1.attn.result"].shape == (2, 3, 2, 8)

@@ -11,12 +11,12 @@ from torch import Tensor
 from ablab.tasks.base import Batch, Table, Task
 from ablab.tasks.config import IGNORED
 from ablab.tasks.factors import at_positions, octave_of
-from ablab.tasks.random import Stream, permuted, scaled, wide_integers, words
+from ablab.tasks.random import Stream, scaled, wide_integers, words
 from ablab.tasks.recall_config import RecallConfig
 from ablab.tasks.scores import accuracies
 
 _EVALUATION_SEED = 0
-_MOST_CHANGED = 16  # pairs of a long sample
+_MOST_CHANGED = 8  # pairs of a long sample
 
 
 class Recall(Task):
@@ -107,29 +107,38 @@ class Recall(Task):
         }
 
     def similar(self, batch: Batch, factor: str, seed: int) -> Batch:
-        """One pair has another value, or two pairs have changed places."""
+        """One pair has another value, or two pairs have changed places; queried pairs first."""
         n, n_values = self.config.n_pairs, self.config.n_values
         keys, values = batch.tokens[:, : 2 * n : 2], batch.tokens[:, 1 : 2 * n : 2]
-        asked = self._queried(batch.tokens)
+        asked, samples = self._queried(batch.tokens), np.arange(len(keys))[:, None]
         count = min(n, _MOST_CHANGED)
         drawn = wide_integers(seed, Stream.CONTRAST, 0, len(keys), count, n_values - 1)
-        places = permuted(seed, np.zeros(count, int), np.arange(count), n, Stream.CONTRAST)
-        swapped = np.array(list(combinations(places, 2)), dtype=np.int64).reshape(-1, 2)
-        order = np.arange(n)[None].repeat(count + len(swapped), axis=0)  # (K, n)
-        rows = np.arange(count, len(order))[:, None]
-        order[rows, swapped] = swapped[:, ::-1]
-        keys, values = keys[:, order], values[:, order]  # (B, K, n)
-        before = values[:, np.arange(count), places] - self.config.n_keys
-        other = (before + 1 + drawn) % n_values
-        values[:, np.arange(count), places] = self.config.n_keys + other
-        # Changing places is its own inverse: the pair that was at i is at order[i].
-        return self._composed(keys, values, order[:, asked].swapaxes(0, 1))
+        ranks = words(seed, Stream.CONTRAST, len(keys), len(keys), n) / 2.0**64
+        ranks[samples, asked] -= 1
+        places = np.argsort(ranks, axis=-1)[:, :count]  # (B, count)
+        others = np.array(list(combinations(range(count), 2)), dtype=np.int64).reshape(-1, 2)
+        first, second = places[:, others[:, 0]], places[:, others[:, 1]]
+        order = np.tile(np.arange(n), (len(keys), count + len(others), 1))  # (B, K, n)
+        swaps = np.arange(count, order.shape[1])
+        order[samples, swaps, first] = second
+        order[samples, swaps, second] = first
+        keys, values = keys[samples[..., None], order], values[samples[..., None], order]
+        changes = np.arange(count)
+        before = values[samples, changes, places] - self.config.n_keys
+        values[samples, changes, places] = self.config.n_keys + (before + 1 + drawn) % n_values
+        # A change of two places is its own inverse: the pair that was at i is at order[i].
+        found = np.take_along_axis(order, asked[:, None].repeat(order.shape[1], axis=1), axis=-1)
+        return self._composed(keys, values, found)
 
     def _queried(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """The number of the pair with the key of each query, (B, P)."""
         n = self.config.n_pairs
-        keys, queries = tokens[:, : 2 * n : 2], tokens[:, 2 * n :: 2]
-        found: NDArray[np.int64] = (queries[:, :, None] == keys[:, None, :]).argmax(-1)
+        offsets = np.arange(len(tokens))[:, None] * self.config.vocab_size
+        keys = (tokens[:, : 2 * n : 2] + offsets).ravel()  # different in all samples
+        queries = tokens[:, 2 * n :: 2] + offsets
+        order = np.argsort(keys)
+        places = order[np.searchsorted(keys, queries, sorter=order).clip(max=len(keys) - 1)]
+        found: NDArray[np.int64] = places - np.arange(len(tokens))[:, None] * n
         return found
 
     def text(self, tokens: NDArray[np.int64]) -> str:
