@@ -64,7 +64,7 @@ def test_random_embeddings_are_seldom_alike():
     small, any_pair, p_normal = 0, 0, []
     for seed in range(12):
         planted = positions("random", seed=seed)
-        found = compared(planted.adder.model, Modular(planted.adder.task), draws=199)
+        found = compared(planted.adder.model, Modular(planted.adder.task), permutations=199)
         own = rows(found, "pairs", of="embedding")
         small += sum(each["p"] <= 0.05 for each in own)
         any_pair += min(each["p_corrected"] for each in own) <= 0.05

@@ -25,7 +25,7 @@ class Similarity:
         p: How often chance gives as large a cosine.
         p_any: How often chance gives as large a cosine for any pair of different positions, a
             correction for the number of pairs (Westfall and Young, 1993).
-        drawn: The cosines by chance, (draws, T, T).
+        drawn: The cosines by chance, (permutations, T, T).
     """
 
     cosine: NDArray[np.float64]
@@ -54,7 +54,7 @@ def without(vectors: NDArray[np.float64], removed: Removed) -> NDArray[np.float6
     return found
 
 
-def of_embeddings(vectors: NDArray[np.float64], draws: int, seed: int) -> Similarity:
+def of_embeddings(vectors: NDArray[np.float64], permutations: int, seed: int) -> Similarity:
     """Similarities of one vector per position, (T, D).
 
     By chance, the entries of the second vector are permuted. ``distance_to_spread`` is the distance
@@ -63,7 +63,9 @@ def of_embeddings(vectors: NDArray[np.float64], draws: int, seed: int) -> Simila
     unit = _unit(vectors)
     cosine = unit @ unit.T
     rng = np.random.default_rng(seed)
-    drawn = np.stack([unit @ unit[:, rng.permutation(unit.shape[1])].T for _ in range(draws)])
+    drawn = np.stack(
+        [unit @ unit[:, rng.permutation(unit.shape[1])].T for _ in range(permutations)]
+    )
     squares = ((vectors[:, None] - vectors) ** 2).sum(-1)
     pairs = squares[np.triu_indices(len(vectors), 1)]
     spread = pairs.mean() if len(pairs) else np.nan
@@ -73,7 +75,7 @@ def of_embeddings(vectors: NDArray[np.float64], draws: int, seed: int) -> Simila
 
 
 def of_tokens(
-    first: NDArray[np.float64], second: NDArray[np.float64], draws: int, seed: int
+    first: NDArray[np.float64], second: NDArray[np.float64], permutations: int, seed: int
 ) -> Similarity:
     """The mean similarity of the vectors of the same tokens at two positions, (V, D) each.
 
@@ -85,7 +87,9 @@ def of_tokens(
     products = one @ other.T  # (V, V)
     rng = np.random.default_rng(seed)
     count = np.arange(len(first))
-    drawn = np.stack([products[count, rng.permutation(len(first))].mean() for _ in range(draws)])
+    drawn = np.stack(
+        [products[count, rng.permutation(len(first))].mean() for _ in range(permutations)]
+    )
     squares = ((first - second) ** 2).sum(-1)
     every = (first**2).sum(-1)[:, None] + (second**2).sum(-1) - 2 * first @ second.T
     different = every[~np.eye(len(first), dtype=bool)].mean()
@@ -135,7 +139,7 @@ def _similarity(
 
 
 def _share(cosine: NDArray[np.float64], drawn: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The share of draws that reach a cosine, with itself as one of them."""
+    """The share of permutations that reach a cosine, with itself as one of them."""
     reached = (drawn >= cosine - 1e-9).sum(0)
     return np.where(np.isfinite(cosine), (1 + reached) / (1 + len(drawn)), np.nan)
 

@@ -39,7 +39,7 @@ class PositionsSettings(Config):
     removed: Removed = "nothing"
     """What is removed from positional embeddings before they are compared: ``nothing``, ``ones``
     (the mean over entries, which layer norm removes) or ``mean`` (the mean over positions)."""
-    draws: int = Field(999, ge=19)
+    permutations: int = Field(999, ge=19)
     """The number of permutations of entries, and of re-paired tokens."""
     samples: int = Field(2048, ge=2)
     """The largest number of samples whose operands are exchanged."""
@@ -169,7 +169,7 @@ def _pairs(
         tokens = torch.from_numpy(subject.probe.tokens[:1])
         vectors = subject.forward(tokens, read=[POSITIONS_SITE]).sites[POSITIONS_SITE].detach()
         own = without(vectors[0, :_LONGEST].double().numpy(), settings.removed)
-        found = of_embeddings(own, settings.draws, settings.seed)
+        found = of_embeddings(own, settings.permutations, settings.seed)
         chance = chance_of_cosine(found.cosine, own.shape[1])
         for first in range(len(own)):
             for second in range(first + 1, len(own)):
@@ -222,7 +222,7 @@ def _seen(
             if len(both) > 1:
                 for of, own in vectors.items():
                     pair = own[both, first], own[both, second]
-                    found = of_tokens(*pair, settings.draws, settings.seed)
+                    found = of_tokens(*pair, settings.permutations, settings.seed)
                     rows.append(_row(of, first, second, roles, found, (0, 0)))
     return rows
 
