@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import statsmodels.formula.api as smf
 from pandas import DataFrame
+from scipy import stats
 
 from ablab.analysis.explained import explained_by_labels
 from ablab.analysis.head_scores import (
@@ -63,6 +64,21 @@ def test_p_values_of_random_heads_are_uniform():
     assert 8 <= small <= 34  # 10% of 200 is 20, with a standard deviation of 4.2
 
 
+def test_the_correction_is_over_heads():
+    """Of many random heads, seldom any seems to be one of a kind."""
+    small = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        fixed = rng.exponential(size=(20, 8, 8)) ** 3 * np.tri(8)
+        shares = np.broadcast_to(fixed / fixed.sum(-1, keepdims=True), (3, 20, 8, 8))
+        visible = np.broadcast_to(np.tri(8, dtype=bool), (20, 8, 8))
+        queries = np.ones((3, 8))
+        found = head_score(shares, previous_token(np.zeros((3, 8))), queries, visible, 99, seed)
+        assert (found.p_any >= found.p).all()
+        small += (found.p_any <= 0.1).any()
+    assert small <= 14  # 10% of 60 is 6, with a standard deviation of 2.3
+
+
 def test_hidden_keys_are_not_permuted():
     visible = np.tri(6, dtype=bool) & ~np.tri(6, k=-3, dtype=bool)
     shares = np.where(visible, 1.0, 0) / visible.sum(-1, keepdims=True)
@@ -95,7 +111,26 @@ def test_explained_variance_is_that_of_a_regression():
     expected = smf.wls("y ~ C(label)", frame, weights=weights).fit().rsquared
     found = explained_by_labels(values[:, None, None], labels, weights, 199, 0)
     assert found.share[0] == pytest.approx(expected)
-    assert found.p[0] == 1 / 200
+    assert found.p[0] < 1e-3
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.3, 0.6, 0.9])
+def test_its_p_value_is_that_of_the_f_test(effect):
+    rng = np.random.default_rng(4)
+    labels = np.arange(150) % 5
+    values = rng.normal(size=150) + effect * (labels == 2)
+    (p,) = explained_by_labels(values[:, None, None], labels, np.ones(150), 499, 0).p
+    expected = stats.f_oneway(*(values[labels == label] for label in range(5))).pvalue
+    assert np.log10(p) == pytest.approx(np.log10(expected), rel=0.25, abs=0.1)
+
+
+def test_its_p_values_are_uniform_by_chance():
+    rng = np.random.default_rng(3)
+    labels = rng.integers(4, size=80)
+    values = rng.exponential(size=(80, 400, 2))
+    found = explained_by_labels(values, labels, np.ones(80), 199, 0)
+    assert stats.kstest(found.p, "uniform").pvalue > 0.01
+    assert 0.02 < (found.p <= 0.05).mean() < 0.09
 
 
 def test_explained_variance_by_chance():
@@ -113,3 +148,10 @@ def test_explained_variance_by_hand():
     found = explained_by_labels(values, labels, np.ones(4), 19, 0)
     assert found.share[0] == pytest.approx(16 / 20)  # means 2 and 6 around 4
     assert np.isnan(found.share[1]) and np.isnan(found.p[1])
+
+
+def test_a_label_of_each_sample_explains_everything_by_chance():
+    values = np.random.default_rng(0).normal(size=(6, 1, 2))
+    found = explained_by_labels(values, np.arange(6), np.ones(6), 19, 0)
+    assert found.share[0] == pytest.approx(1) == found.null[0]
+    assert found.p[0] == 1

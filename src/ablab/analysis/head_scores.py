@@ -21,12 +21,15 @@ class HeadScore:
         null: The mean scores with permuted keys, (H,).
         high: Their 95th percentiles, (H,).
         p: The share of permutations with a score at least as large, (H,).
+        p_any: The share of permutations in which any head has a score at least as large, (H,), a
+            correction for the number of heads (Westfall and Young, 1993).
     """
 
     values: NDArray[np.float64]
     null: NDArray[np.float64]
     high: NDArray[np.float64]
     p: NDArray[np.float64]
+    p_any: NDArray[np.float64]
 
 
 def previous_token(tokens: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -95,11 +98,21 @@ def head_score(
         order = _permutation(kinds, rng)[kind.ravel()]  # (H, T, S)
         moved = np.take_along_axis(moments, order[..., None], axis=-1)
         drawn[number] = moved.sum((1, 2, 3))
-    reached = (drawn >= observed * (1 - _TIED)).sum(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p = np.where(totals > 0, (1 + reached) / (1 + permutations), np.nan)
-        high = np.quantile(drawn, 0.95, axis=0)
-        return HeadScore(observed / totals, drawn.mean(0) / totals, high / totals, p)
+    scale = np.where(totals > 0, totals, np.nan)
+    values, drawn = observed / scale, drawn / scale
+    return HeadScore(
+        values,
+        drawn.mean(0),
+        np.quantile(drawn, 0.95, axis=0),
+        _share(values, drawn),
+        _share(values, np.where(np.isnan(drawn), -np.inf, drawn).max(-1, keepdims=True)),
+    )
+
+
+def _share(values: NDArray[np.float64], drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share of draws that reach a value, with the value itself as one of them; NaN of NaN."""
+    reached = (drawn >= values * (1 - _TIED)).sum(0)
+    return np.where(np.isnan(values), np.nan, (1 + reached) / (1 + len(drawn)))
 
 
 def _permutation(visible: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -119,8 +119,8 @@ class Removal:
             return {part.site(_WHOLE[part.kind]): new}
         if part.kind in _BRANCHES:
             path, branch = (part.site(name) for name in _BRANCHES[part.kind])
-            (clean,) = self.read(branch)
-            return {path: new, branch: lambda _: clean}
+            (unchanged,) = self.read(branch)
+            return {path: new, branch: lambda _: unchanged}
         if part.kind == "positions":
             return {POSITIONS_SITE: self._other_positions}
         if part.kind == "edge":

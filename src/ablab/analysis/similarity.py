@@ -23,7 +23,9 @@ class Similarity:
         null: The mean cosine by chance.
         high: The 95th percentile.
         p: How often chance gives as large a cosine.
-        drawn: The cosines by chance, (repetitions, T, T).
+        p_any: How often chance gives as large a cosine for any pair of different positions, a
+            correction for the number of pairs (Westfall and Young, 1993).
+        drawn: The cosines by chance, (permutations, T, T).
     """
 
     cosine: NDArray[np.float64]
@@ -32,6 +34,7 @@ class Similarity:
     null: NDArray[np.float64]
     high: NDArray[np.float64]
     p: NDArray[np.float64]
+    p_any: NDArray[np.float64]
     drawn: NDArray[np.float64]
 
 
@@ -51,7 +54,7 @@ def without(vectors: NDArray[np.float64], removed: Removed) -> NDArray[np.float6
     return found
 
 
-def of_embeddings(vectors: NDArray[np.float64], repetitions: int, seed: int) -> Similarity:
+def of_embeddings(vectors: NDArray[np.float64], permutations: int, seed: int) -> Similarity:
     """Similarities of one vector per position, (T, D).
 
     By chance, the entries of the second vector are permuted. ``distance_to_spread`` is the distance
@@ -60,7 +63,9 @@ def of_embeddings(vectors: NDArray[np.float64], repetitions: int, seed: int) -> 
     unit = _unit(vectors)
     cosine = unit @ unit.T
     rng = np.random.default_rng(seed)
-    drawn = np.stack([unit @ unit[:, rng.permutation(unit.shape[1])].T for _ in range(repetitions)])
+    drawn = np.stack(
+        [unit @ unit[:, rng.permutation(unit.shape[1])].T for _ in range(permutations)]
+    )
     squares = ((vectors[:, None] - vectors) ** 2).sum(-1)
     pairs = squares[np.triu_indices(len(vectors), 1)]
     spread = pairs.mean() if len(pairs) else np.nan
@@ -70,7 +75,7 @@ def of_embeddings(vectors: NDArray[np.float64], repetitions: int, seed: int) -> 
 
 
 def of_tokens(
-    first: NDArray[np.float64], second: NDArray[np.float64], repetitions: int, seed: int
+    first: NDArray[np.float64], second: NDArray[np.float64], permutations: int, seed: int
 ) -> Similarity:
     """The mean similarity of the vectors of the same tokens at two positions, (V, D) each.
 
@@ -83,7 +88,7 @@ def of_tokens(
     rng = np.random.default_rng(seed)
     count = np.arange(len(first))
     drawn = np.stack(
-        [products[count, rng.permutation(len(first))].mean() for _ in range(repetitions)]
+        [products[count, rng.permutation(len(first))].mean() for _ in range(permutations)]
     )
     squares = ((first - second) ** 2).sum(-1)
     every = (first**2).sum(-1)[:, None] + (second**2).sum(-1) - 2 * first @ second.T
@@ -119,10 +124,24 @@ def _similarity(
     squares: NDArray[np.float64],
     drawn: NDArray[np.float64],
 ) -> Similarity:
+    different = np.eye(len(cosine)) == 0 if len(cosine) > 1 else np.ones((1, 1), dtype=bool)
+    largest = np.where(different & ~np.isnan(drawn), drawn, -np.inf).max((1, 2), keepdims=True)
+    return Similarity(
+        cosine,
+        relative,
+        np.sqrt(squares),
+        drawn.mean(0),
+        np.quantile(drawn, 0.95, axis=0),
+        _share(cosine, drawn),
+        _share(cosine, largest),
+        drawn,
+    )
+
+
+def _share(cosine: NDArray[np.float64], drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share of permutations that reach a cosine, with itself as one of them."""
     reached = (drawn >= cosine - 1e-9).sum(0)
-    p = np.where(np.isfinite(cosine), (1 + reached) / (1 + len(drawn)), np.nan)
-    high = np.quantile(drawn, 0.95, axis=0)
-    return Similarity(cosine, relative, np.sqrt(squares), drawn.mean(0), high, p, drawn)
+    return np.where(np.isfinite(cosine), (1 + reached) / (1 + len(drawn)), np.nan)
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

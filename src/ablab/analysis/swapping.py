@@ -40,7 +40,7 @@ def swap_change(
     swapped: NDArray[np.float64],
     weights: NDArray[np.float64],
     classes: NDArray[np.int64],
-    repetitions: int,
+    pairings: int,
     seed: int,
 ) -> SwapChange:
     """The change of each unit by the exchange.
@@ -51,7 +51,7 @@ def swap_change(
         swapped: Those of the sample with its operands exchanged.
         weights: The weights of the samples, (N,).
         classes: The class of samples with the same targets, (N,).
-        repetitions: The number of random pairings.
+        pairings: The number of random pairings.
         seed: Their seed.
     """
     weights = weights / weights.sum()
@@ -60,7 +60,7 @@ def swap_change(
     rng = np.random.default_rng(seed)
     every = np.zeros(len(values), dtype=np.int64)
     free, same = (
-        np.stack([_paired(values, weights, partners(own, rng)) for _ in range(repetitions)])
+        np.stack([_paired(values, weights, partners(own, rng)) for _ in range(pairings)])
         for own in (every, classes)
     )
     floor = _ROUNDING * _mean_square(values, weights)
@@ -69,7 +69,7 @@ def swap_change(
         mean = drawn.mean(0)
         exists = mean > floor
         ratio = np.sqrt(change / np.where(exists, mean, np.nan))
-        p = (1 + (drawn <= change).sum(0)) / (1 + repetitions)
+        p = (1 + (drawn <= change).sum(0)) / (1 + pairings)
         ratios.append((ratio, np.where(exists, p, np.nan)))
     return SwapChange(
         np.sqrt(_mean_square(values, weights)),

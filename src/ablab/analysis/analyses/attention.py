@@ -12,7 +12,6 @@ from ablab.analysis.figures import HeatMap
 from ablab.analysis.finding import Finding
 from ablab.analysis.head_scores import MATCHES, HeadScore, head_score, repeated_sequences
 from ablab.analysis.looked import Looked, by_factor_table, factors_table, mean_of, sources_table
-from ablab.analysis.resampling import corrected
 from ablab.analysis.roles import operands_of, position_roles
 from ablab.analysis.samples import samples_of
 from ablab.analysis.subject import DoesNotApplyError, Subject
@@ -31,7 +30,7 @@ class AttentionSettings(Config):
     """The largest number of values of a factor by which patterns are listed."""
     permutations: int = Field(499, ge=19)
     """The number of permutations of keys."""
-    label_permutations: int = Field(199, ge=19)
+    label_permutations: int = Field(99, ge=19)
     """The number of permutations of the labels of each factor."""
     seed: int = 0
     """The seed of samples, sequences and permutations."""
@@ -87,16 +86,17 @@ def attention(subject: Subject, settings: AttentionSettings) -> Finding:
     (Olsson et al., 2022). They are measured on the probe, and on random sequences of its tokens
     that are repeated once, as long as its samples (at least 4 tokens). ``null`` and ``null_95`` are
     the mean and the 95th percentile of the scores with the visible keys permuted, the same way for
-    all samples; ``p`` is the p-value of this permutation test, and ``p_corrected`` its value after
-    Benjamini and Hochberg over heads and scores. Samples with few positions have few permutations,
-    so p cannot be small there.
+    all samples, and ``p`` is the p-value of this permutation test. ``p_corrected`` is how often any
+    head has as large a score by chance (Westfall and Young, 1993), times the number of scores.
+    Samples with few positions have few permutations, so p-values cannot be small there.
 
     Table ``sources``: the mean weight and share from predicted positions to each key, beside
     ``uniform``, 1 over the number of visible keys. ``by_factor``: the mean share by the value of
     each factor of few values. ``factors``: the share of the variance of a head's shares at
     predicted positions that a factor's value explains (correlation ratio η²), beside that of
-    permuted labels (``null``, ``null_95``, ``p``, ``p_corrected``). Array ``patterns``: mean
-    weights of each head, (heads, positions, positions), in the order of ``heads``.
+    permuted labels (``null``, ``null_95``; ``p`` from a gamma distribution with their mean and
+    variance; ``p_corrected`` after Benjamini and Hochberg). Array ``patterns``: mean weights of
+    each head, (heads, positions, positions), in the order of ``heads``.
 
     What it does not show: that a head attends to a position does not mean that it reads anything
     there, or that what it reads matters (see ``ablation``). A mean pattern can hide that a head
@@ -161,13 +161,21 @@ def _scores(
                     settings.permutations, settings.seed,
                 )  # fmt: skip
                 rows += _score_rows(looked, name, samples, found)
-    adjusted = corrected([row["p"] for row in rows])
-    rows = [row | {"p_corrected": p} for row, p in zip(rows, adjusted, strict=True)]
+    count = len(rows) // len(looked.named)  # of scores
+    for row in rows:
+        by_chance = row.pop("p_any")
+        row["p_corrected"] = None if by_chance is None else min(1.0, count * by_chance)
     return pl.DataFrame(rows, schema=_SCORES)
 
 
 def _score_rows(looked: Looked, name: str, samples: str, found: HeadScore) -> list[dict[str, Any]]:
-    columns = {"value": found.values, "null": found.null, "null_95": found.high, "p": found.p}
+    columns = {
+        "value": found.values,
+        "null": found.null,
+        "null_95": found.high,
+        "p": found.p,
+        "p_any": found.p_any,
+    }
     return [
         named
         | {"score": name, "samples": samples}

@@ -39,7 +39,7 @@ class PositionsSettings(Config):
     removed: Removed = "nothing"
     """What is removed from positional embeddings before they are compared: ``nothing``, ``ones``
     (the mean over entries, which layer norm removes) or ``mean`` (the mean over positions)."""
-    repetitions: int = Field(999, ge=19)
+    permutations: int = Field(999, ge=19)
     """The number of permutations of entries, and of re-paired tokens."""
     samples: int = Field(2048, ge=2)
     """The largest number of samples whose operands are exchanged."""
@@ -102,7 +102,8 @@ def positions(subject: Subject, settings: PositionsSettings) -> Finding:
     ``distance_to_spread``, the distance over the root mean square distance of all pairs of
     positional embeddings, or over that of different tokens at the two positions, so 0 means that
     only the token matters. P-values are one-sided, for more similar than by chance;
-    ``p_corrected`` is that of ``p`` after Benjamini and Hochberg over the table.
+    ``p_corrected`` of embeddings is how often any pair is as similar by chance (Westfall and Young,
+    1993), that of others is ``p`` after Benjamini and Hochberg over their rows.
 
     Tables ``neurons`` (neurons of each MLP at predicted positions) and ``logits`` (their deviation
     from the mean over tokens; one row): what exchanging the operands changes, for tasks that add
@@ -111,7 +112,8 @@ def positions(subject: Subject, settings: PositionsSettings) -> Finding:
     ``relative`` the change over that by another sample (0: no change; 1: as much as by any other
     sample), and ``relative_same_answer`` that over another sample with the same targets. ``p`` and
     ``p_same_answer`` are how often random pairings of such samples change as little, and
-    ``p_corrected`` is ``p_same_answer`` after Benjamini and Hochberg. Numbers of a neuron that does
+    ``p_corrected`` is ``p_same_answer`` after Benjamini and Hochberg; with 99 pairings, it can be
+    small only if many neurons have small p-values. Numbers of a neuron that does
     not change between samples are None.
 
     What it does not show: equal embeddings of operands are neither necessary nor sufficient for a
@@ -167,20 +169,21 @@ def _pairs(
         tokens = torch.from_numpy(subject.probe.tokens[:1])
         vectors = subject.forward(tokens, read=[POSITIONS_SITE]).sites[POSITIONS_SITE].detach()
         own = without(vectors[0, :_LONGEST].double().numpy(), settings.removed)
-        found = of_embeddings(own, settings.repetitions, settings.seed)
+        found = of_embeddings(own, settings.permutations, settings.seed)
         chance = chance_of_cosine(found.cosine, own.shape[1])
         for first in range(len(own)):
             for second in range(first + 1, len(own)):
                 row = _row("embedding", first, second, roles, found, (first, second))
-                rows.append(row | {"p_normal": _finite(chance[first, second])})
+                row["p_normal"] = _finite(chance[first, second])
+                row["p_corrected"] = _finite(found.p_any[first, second])
+                rows.append(row)
         cosines = found.cosine
         if operands is not None:
             scalars |= _of_operands(found, operands)
     seen = _seen(subject, model, roles, settings)
     scalars |= _distances(seen, operands)
-    rows += seen
-    adjusted = corrected([row["p"] for row in rows])
-    rows = [row | {"p_corrected": p} for row, p in zip(rows, adjusted, strict=True)]
+    adjusted = corrected([row["p"] for row in seen])
+    rows += [row | {"p_corrected": p} for row, p in zip(seen, adjusted, strict=True)]
     return pl.DataFrame(rows, schema=_PAIRS), cosines, scalars
 
 
@@ -219,7 +222,7 @@ def _seen(
             if len(both) > 1:
                 for of, own in vectors.items():
                     pair = own[both, first], own[both, second]
-                    found = of_tokens(*pair, settings.repetitions, settings.seed)
+                    found = of_tokens(*pair, settings.permutations, settings.seed)
                     rows.append(_row(of, first, second, roles, found, (0, 0)))
     return rows
 
