@@ -20,7 +20,7 @@ from ablab.execute.options import Compiling, DeviceName, Engine, Options
 from ablab.execute.orchestrate import TrainedExperiment, orchestrate
 from ablab.execute.progress import Reporter
 from ablab.execute.replay import ReplayReport, ReplayRequest, replay
-from ablab.execute.status import status
+from ablab.execute.status import Status, status
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.logbook.drawn_findings import DrawnFindings
 from ablab.logbook.entry import write_entry
@@ -270,13 +270,42 @@ def run(
         named += [f"{key}={value!r}" for key, value in settings.items()]
         command = f"ablab.run({', '.join(named)})"
         options = Options(engine, device, workers, retry, compile, executor, break_leases)
-        requests = requests_of(asked.definition)  # an unknown analysis is said before training
-        trained = orchestrate(asked, store, options, command, Reporter(shown), lambda: False)
-        if requests and trained.complete:
-            with doing("analyzing"):
-                analyze_trained(trained.store, trained.record, requests, shown)
+        trained, _ = train_and_analyze(asked, store, options, command, shown, lambda: False)
         with doing("writing the entry"):
             return Result.of(asked, trained)
+
+
+def train_and_analyze(
+    asked: Experiment,
+    store: str | Path,
+    options: Options,
+    command: str,
+    shown: Status,
+    should_pause: Callable[[], bool],
+) -> tuple[TrainedExperiment, bool]:
+    """Trains the missing runs of an experiment and makes the analyses that it lists.
+
+    Args:
+        asked: The experiment.
+        store: The folder of the store.
+        options: How to train.
+        command: The command that asks for it, to be recorded.
+        shown: Shows the progress.
+        should_pause: Whether to stop soon.
+
+    Returns:
+        What was trained, and whether all analyses are made, if any.
+
+    Raises:
+        InputError: The experiment, an analysis, an option or the store is invalid.
+    """
+    requests = requests_of(asked.definition)  # an unknown analysis is said before training
+    trained = orchestrate(asked, store, options, command, Reporter(shown), should_pause)
+    if not requests or not trained.complete:
+        return trained, True
+    with doing("analyzing"):
+        made = analyze_trained(trained.store, trained.record, requests, shown, should_pause)
+    return trained, made
 
 
 @wraps(analyze_subject)

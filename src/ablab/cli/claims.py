@@ -118,11 +118,9 @@ def _run_missing(
         The highest exit code, and for each recipe that cannot be run here, the reason.
     """
     with progress(quiet, "loading PyTorch"):
-        from ablab.api import Result
+        from ablab.api import Result, train_and_analyze
         from ablab.config import InputError, doing
-        from ablab.execute.orchestrate import orchestrate
         from ablab.execute.pause import pause_on_signals
-        from ablab.execute.progress import Reporter
         from ablab.logbook.claims import runnable
 
     paused = pause_on_signals()
@@ -141,7 +139,8 @@ def _run_missing(
         command = ["ablab", "run", name, *([f"size={chosen}"] if chosen else [])]
         with progress(quiet, f"running {name}") as shown:
             told = shlex.join(command)
-            trained = orchestrate(asked, store, options, told, Reporter(shown), paused)
+            trained, analyzed = train_and_analyze(asked, store, options, told, shown, paused)
+            code = code if analyzed else 1
             with doing("writing the entry"):
                 result = Result.of(asked, trained)
         if not result.complete:

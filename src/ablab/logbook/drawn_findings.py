@@ -64,10 +64,10 @@ class DrawnFindings(Findings):
                 continue
             with figure_style():
                 drawn.append(f"<figure>{svg(drawing.figure)}<p>{drawing.caption}</p></figure>")
-        return super()._repr_html_() if not drawn else f"{self._heading()}{''.join(drawn)}"
-
-    def _heading(self) -> str:
-        return f"<p><b>{self.analysis}</b>: {self.question}</p>"
+        tables = super()._repr_html_()
+        if not drawn:
+            return tables
+        return f"{''.join(drawn)}<details><summary>numbers</summary>{tables}</details>"
 
 
 @dataclass(frozen=True)

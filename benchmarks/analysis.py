@@ -1,0 +1,233 @@
+"""Analyses of runs x snapshots through ablab, beside a loop over the models with hooks.
+
+Two kinds of work, on stored snapshots of modular addition:
+
+- few: 16 samples; the attention pattern and the entropy of each head, and the change of the loss
+  when each head of each block is replaced by its mean;
+- table: all p² samples; the spectrum of each neuron over (a, b), and the loss by answer.
+
+The loop is what a careful user writes: it loads each snapshot once, makes one clean pass, reads all
+that it needs of that pass by hooks, replaces heads by hooks, computes without gradients and lets
+torch use all cores. ablab computes the same numbers as analyses, through ``ablab.analysis``, and
+keeps them in a store besides. Both are timed from the stored snapshots, alternating; medians.
+
+    python benchmarks/analysis.py [--runs 16] [--rounds 3] [--only few|table] [--width 16 …]
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from torch.nn import functional as F
+
+import ablab
+from ablab.analysis.analysis import analysis
+from ablab.analysis.chosen import choose, stored_runs
+from ablab.analysis.compute import Computation
+from ablab.analysis.finding import Finding
+from ablab.analysis.replacement import Replacement
+from ablab.analysis.request import Request
+from ablab.analysis.subject import WHOLE
+from ablab.model.forward import Forward
+from ablab.store.store import Store
+
+FEW = 16
+PATTERN, Z, POST = "blocks.{}.attn.pattern", "blocks.{}.attn.z", "blocks.{}.mlp.post"
+
+
+def _loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return F.cross_entropy(logits.double(), targets, reduction="none")
+
+
+def _few_samples(task) -> tuple[torch.Tensor, torch.Tensor]:
+    batch = task.held_out(FEW)
+    return torch.from_numpy(batch.tokens), torch.from_numpy(batch.targets[:, -1])
+
+
+def _table(task) -> tuple[torch.Tensor, torch.Tensor]:
+    batch = task.table().batch
+    return torch.from_numpy(batch.tokens), torch.from_numpy(batch.targets[:, -1])
+
+
+def _entropies(pattern: torch.Tensor) -> dict[int, float]:
+    """The entropy of each head at the last position, in nats."""
+    own = pattern[:, :, -1].double()
+    nats = -(own * own.clamp_min(1e-30).log()).sum(-1).mean(0)
+    return dict(enumerate(nats.tolist()))
+
+
+def _spectrum(neurons: torch.Tensor, p: int) -> np.ndarray:
+    """The power of each neuron by frequency of a, (M, p // 2 + 1)."""
+    grid = neurons[:, -1].T.reshape(-1, p, p)
+    return torch.fft.rfft(grid, dim=1).abs().square().sum(-1).numpy()
+
+
+@analysis("few", question="What do heads do?", inputs=["model", "task"], cost="a pass per head")
+def few(subject, settings):
+    """Entropies of heads, and the change of the loss without each."""
+    tokens, targets = _few_samples(subject.task)
+    config = subject.model.config
+    patterns = [PATTERN.format(block) for block in range(config.n_layers)]
+    clean = subject.forward(tokens, patterns)
+    loss = _loss(clean.logits[:, -1], targets).mean()
+    found = {}
+    for block in range(config.n_layers):
+        for head, value in _entropies(clean.sites[patterns[block]]).items():
+            found[f"entropy/{block}.{head}"] = value
+            change = Replacement(Z.format(block), "mean", ((2, head),))
+            without = subject.forward(tokens, replace=[change]).logits
+            found[f"change/{block}.{head}"] = float(_loss(without[:, -1], targets).mean() - loss)
+    return Finding(found)
+
+
+@analysis("table", question="What do neurons do?", inputs=["model", "task"], cost="one pass")
+def table(subject, settings):
+    """Spectra of neurons, and the loss by answer."""
+    tokens, targets = _table(subject.task)
+    site = POST.format(subject.model.config.n_layers - 1)
+    clean = subject.forward(tokens, [site])
+    losses = _loss(clean.logits[:, -1], targets)
+    p = subject.task.config.p
+    by_answer = torch.zeros(p, dtype=torch.float64).index_add_(0, targets, losses) / p
+    spectrum = _spectrum(clean.sites[site], p).astype(np.float32)
+    return Finding(
+        {"loss": float(losses.mean())}, arrays={"power": spectrum, "loss": by_answer.numpy()}
+    )
+
+
+def loop(kind: str, folder: Path, name: str) -> dict[tuple[str, int], dict]:
+    """The same numbers by a loop over models with hooks."""
+    found: dict[tuple[str, int], dict] = {}
+    store = Store(folder)
+    for run in stored_runs(store, name):
+        task = run.task()
+        tokens, targets = _few_samples(task) if kind == "few" else _table(task)
+        for step in run.snapshots:
+            model = run.model(step)
+            with torch.no_grad():
+                own = (_few_by_hand if kind == "few" else _table_by_hand)(model, tokens, targets)
+            found[run.id, step] = own
+    return found
+
+
+def _few_by_hand(model, tokens, targets) -> dict[str, float]:
+    seen = {}
+
+    def reader(name):
+        def read(x):
+            seen[name] = x
+            return x
+
+        return read
+
+    layers, heads = model.config.n_layers, model.config.n_heads
+    names = [PATTERN.format(block) for block in range(layers)]
+    logits = model(tokens, Forward(taps={name: reader(name) for name in names}))
+    loss = _loss(logits[:, -1], targets).mean()
+    found = {}
+    for block in range(layers):
+        for head, value in _entropies(seen[names[block]]).items():
+            found[f"entropy/{block}.{head}"] = value
+        for head in range(heads):
+
+            def ablate(z, head=head):
+                z = z.clone()
+                z[:, :, head] = z[:, :, head].mean(0)
+                return z
+
+            without = model(tokens, Forward(taps={Z.format(block): ablate}))
+            found[f"change/{block}.{head}"] = float(_loss(without[:, -1], targets).mean() - loss)
+    return found
+
+
+def _table_by_hand(model, tokens, targets) -> dict[str, float]:
+    seen = {}
+
+    def read(x):
+        seen["post"] = x
+        return x
+
+    logits = model(tokens, Forward(taps={POST.format(model.config.n_layers - 1): read}))
+    losses = _loss(logits[:, -1], targets)
+    p = int(len(tokens) ** 0.5)
+    by_answer = torch.zeros(p, dtype=torch.float64).index_add_(0, targets, losses) / p
+    return {"loss": float(losses.mean()), "power": _spectrum(seen["post"], p), "by": by_answer}
+
+
+def through_ablab(kind: str, folder: Path, name: str) -> Computation:
+    """The same numbers as an analysis; whatever an earlier round has left is removed."""
+    store = Store(folder)
+    with store.index.transaction() as connection:
+        connection.execute("DELETE FROM findings")
+    made = {"few": few, "table": table}[kind]
+    request = Request(made, made.settings(), WHOLE)
+    chosen = choose(stored_runs(store, name), "all")
+    computation = Computation(store, chosen, [request])
+    computation.run()
+    return computation
+
+
+def main() -> None:
+    """Prints a line for each kind and width."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=["few", "table"])
+    parser.add_argument("--width", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--p", type=int, default=59)
+    given = parser.parse_args()
+    print(f"{torch.get_num_threads()} threads, load {psutil.getloadavg()[0]:.1f}")
+    for width in given.width:
+        folder = Path(tempfile.mkdtemp(prefix="ablab-analysis-")) / "lab"
+        asked = {
+            "name": "bench",
+            "task": {"kind": "modular", "p": given.p},
+            "model": {"d_model": width, "n_layers": 2, "n_heads": 4},
+            "train": {"steps": 8, "batch_size": 16, "snapshots": {"every": 2}},
+            "seeds": given.runs,
+        }
+        ablab.run(asked, store=folder, quiet=True, compile="off")
+        for kind in ("few", "table"):
+            if given.only not in (None, kind):
+                continue
+            seconds: dict[str, list[float]] = {"loop": [], "ablab": []}
+            for _ in range(given.rounds):
+                start = time.perf_counter()
+                by_hand = loop(kind, folder, "bench")
+                seconds["loop"].append(time.perf_counter() - start)
+                start = time.perf_counter()
+                done = through_ablab(kind, folder, "bench")
+                seconds["ablab"].append(time.perf_counter() - start)
+            _compare(kind, folder, by_hand)
+            own, other = (statistics.median(seconds[each]) for each in ("ablab", "loop"))
+            memory = psutil.Process().memory_info().rss / 2**30
+            print(
+                f"{kind:6} width {width:4}  {done.asked:4} models  loop {other:6.2f} s  "
+                f"ablab {own:6.2f} s  {other / own:5.2f}x  {memory:.2f} GiB",
+                flush=True,
+            )
+
+
+def _compare(kind: str, folder: Path, by_hand: dict) -> None:
+    """Compares the numbers of both ways."""
+    from ablab.store.findings import list_findings, read_finding
+
+    store = Store(folder)
+    for each in list_findings(store, {run for run, _ in by_hand}):
+        other = by_hand.get((each.run, each.step))
+        if other is None:
+            continue
+        for name in each.scalars:
+            np.testing.assert_allclose(each.scalars[name], other[name], rtol=1e-3, atol=1e-5)
+        if kind == "table":
+            own = read_finding(store, each.run, each.step, each.name).arrays["power"]
+            np.testing.assert_allclose(own, other["power"], rtol=1e-2, atol=1e-3)
+
+
+if __name__ == "__main__":
+    main()
