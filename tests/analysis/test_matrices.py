@@ -49,7 +49,7 @@ def test_the_modular_adder_is_three_matrices(settings, activation):
     planted = modular_adder(29, activation=activation, **settings)
     scalars, tables, arrays = analyzed(planted.model, Modular(planted.task))
     explained = ways(tables, "share_explained")
-    assert len(explained) == 6
+    assert len(explained) == 7
     assert explained == pytest.approx(dict.fromkeys(explained, 1), abs=1e-4)
     assert ways(tables, "agreement")["three_matrices"] == pytest.approx(1)
     assert scalars["loss_three_matrices"] == pytest.approx(planted.loss, rel=0.02)
@@ -126,6 +126,9 @@ def test_the_digit_adder_needs_its_skip_path_and_its_positions(settings):
     # Without positions, the head attends evenly to a, +, b and =, and writes s / 2 < 9.5, so c = 0.
     # E (10 c - s / 2)² = 100 E c - 10 E c s + E s² / 4 = 45 - 57 + 97.5 / 4.
     assert explained["without_positions"] == pytest.approx(1 - 12.375 / 8.25, abs=1e-3)
+    # The self-attention and the path around attention do not matter, and neither does both.
+    both = explained["three_matrices_and_positions"]
+    assert both == pytest.approx(explained["without_mlp_skip"], abs=1e-3)
     # r' = 9 - 10 c is right for the ten pairs with the sum 9, and r' = -1, for which the logit of 0
     # is largest among the digits, for the nine with the sum 10.
     assert ways(tables, "agreement")["without_mlp_skip"] == pytest.approx(0.19)

@@ -42,6 +42,7 @@ WAYS = {
     "without_positions": ("positions",),
     "without_self_attention": ("self_attention",),
     "three_matrices": tuple(SIMPLIFICATIONS),
+    "three_matrices_and_positions": ("self_attention", "attention_skip", "mlp_skip"),
 }
 
 
@@ -75,6 +76,7 @@ class MatricesSettings(Config):
             "How much of the logits the model's matrices explain",
             {
                 "explained_three_matrices": "three matrices alone",
+                "explained_three_matrices_and_positions": "these and positional embeddings",
                 "explained_without_mlp_skip": "without the path around the MLP",
                 "explained_without_positions": "without positional embeddings",
             },
@@ -153,7 +155,9 @@ def matrices(subject: Subject, settings: MatricesSettings) -> Finding:
     ``without_…`` one of the simplifications that Nanda et al., "Progress measures for grokking via
     mechanistic interpretability" (2023), make
     (:data:`ablab.analysis.rewritten.SIMPLIFICATIONS`), and ``three_matrices``, all of them, so that
-    ``qk_answer``, ``ov_neurons``, ``neuron_logits`` and constants alone are left.
+    ``qk_answer``, ``ov_neurons``, ``neuron_logits`` and constants alone are left, with which
+    operands of a commutative task can be told apart by their tokens only;
+    ``three_matrices_and_positions`` keeps positional embeddings.
 
     Table ``matrices``: for each matrix, its Frobenius norm, its spectral norm σ₁, the
     participation ratio (Σσ²)² / Σσ⁴ and the stable rank Σσ² / σ₁² (Rudelson and Vershynin, 2007).
@@ -164,8 +168,8 @@ def matrices(subject: Subject, settings: MatricesSettings) -> Finding:
     of all heads or blocks along the first axis.
 
     Scalars: ``explained_WAY`` for each way to compute logits, ``agreement_WAY`` and ``loss_WAY``
-    for ``all`` and ``three_matrices``, ``loss_model``, and ``participation_ratio_MATRIX``, the mean
-    over heads or blocks.
+    for ``all`` and the ``three_matrices``, ``loss_model``, and ``participation_ratio_MATRIX``, the
+    mean over heads or blocks.
 
     What it does not show: that a matrix of few directions is used, as inputs may not reach them, or
     that one of many is not simple in another basis. A simplification is judged with everything else
@@ -300,7 +304,7 @@ def _rewritten(
         row = scored.row(other.logits(tokens, scales, weights, without))
         found.append({"way": way} | row)
         scalars[f"explained_{way}"] = row["share_explained"]
-        if way in ("all", "three_matrices"):
+        if way == "all" or way.startswith("three_matrices"):
             scalars[f"agreement_{way}"] = row["agreement"]
             scalars[f"loss_{way}"] = row["loss"]
     scalars["loss_model"] = scored.loss(logits)
