@@ -37,14 +37,21 @@ def next_stop(view: View, start: int, stops: list[int]) -> int:
 def arrival(view: View, first: int, last: int) -> tuple[int, float]:
     """The bin at which a fall between two bins is as low as it gets but for noise, and that value.
 
-    A spike may end on another level, so it is not simply the last bin. From the bin on, the curve
-    is at one level, the mean of the second half.
+    From the bin on, the curve is at one level, the mean of the second half. If it is higher at the
+    end, after a spike or a slow rise, the value is the median of the bins that are as low as the
+    lowest but for noise: the lowest of many bins at one level is too low.
     """
     mean, error = view.bins.mean[first : last + 1], view.bins.deviation[first : last + 1]
-    for place in range(len(mean) - 1):
+    lowest = int(np.argmin(mean))
+    near = mean <= mean[lowest] + _ERRORS * np.hypot(error, error[lowest])
+    for place in range(lowest + 1):
         if begins_at_level(mean[place:], error[place:], _AGREES):
-            return first + place, _level(mean[place:], error[place:])[0]
-    return last, float(mean[-1])
+            level, apart = _level(mean[place:], error[place:])
+            if level <= mean[lowest] + max(_AGREES, _ERRORS * np.hypot(apart, error[lowest])):
+                return first + place, level
+            break
+    arrived = int(np.argmax(near))
+    return first + arrived, float(np.median(mean[arrived:][near[arrived:]]))
 
 
 def begins_at_level(mean: Floats, deviation: Floats, least: float) -> bool:

@@ -14,13 +14,16 @@ _SURE = 1.64  # standard errors of a one-sided bound of 95%
 _MATTERS = 0.015  # on the reading scale,
 _LEAST = 0.005  # less than that, but at least this, for a curve
 _SMOOTH = 5.0  # in which it is so many standard deviations of a single value
+_SHARE = 0.04  # on a linear scale, in its own unit: 1% of the curve's range
 _OF_FALL = 0.004  # of the fall that leads to it,
 _MOST = 0.05  # but at most this
 _ERRORS = 3.3  # in standard errors, so that a floor of few values can be shown,
-_NOISE = 2.0  # but at most this many standard deviations of a single value
+_NOISE = 3.0  # but at most this many standard deviations of a single value
+_LESS = 0.4  # residuals with less than this part of the noise show that it is overestimated,
+_LEAST_NOISE = 0.1  # at most by a factor of ten
 _AGREES = 0.01  # maximum difference of its beginning from its level
-_LAST = 0.35  # last part of a floor, in which no change may be significant, unless the curve
-_MOVES = 0.005  # slows down there, and it is at most this, or a third of what matters
+_LAST = 0.35  # last part of a floor, in which no change may be significant, unless
+_MOVES = 0.005  # it is at most this and the curve slows down, or cannot be seen beside the fall
 _SIGNIFICANT = 2.5  # in standard errors
 _PARTS = (0.0, 0.25, 0.5)  # first parts of a floor in which the curve may still approach it
 _DOUBLED = 0.02  # maximum change while the number of steps doubles
@@ -59,7 +62,7 @@ def floor_start(view: View, earliest: int) -> int | None:
         noise = min(_ERRORS * error[first], _NOISE * view.scatters[first:].mean())
         if abs(change[first]) + _SURE * error[first] > max(matters, noise):
             continue
-        agrees = max(_AGREES * view.unit, matters / 2)
+        agrees = max(_AGREES / view.unit, matters / 2)
         if begins_at_level(mean[first:], deviation[first:], agrees) and _has_stopped(view, first):
             return first
     return None
@@ -67,17 +70,25 @@ def floor_start(view: View, earliest: int) -> int | None:
 
 def _least_change(view: View, first: int) -> float:
     """The smallest change of a stretch from a bin to the end that matters."""
+    if view.unit != 1:
+        return _SHARE / view.unit
+    noise = _SMOOTH * float(view.scatters[first:].mean())
+    matters = float(np.clip(noise, _LEAST, _MATTERS))
+    return max(matters, _beside_fall(view, first))
+
+
+def _beside_fall(view: View, first: int) -> float:
+    """The change that cannot be seen beside the fall that leads to a stretch."""
     mean = view.bins.mean
     fall = max(float(mean[: first + 1].max() - mean[first:].mean()), 0.0)
-    noise = _SMOOTH * float(view.scatters[first:].mean())
-    matters = float(np.clip(noise, _LEAST * view.unit, _MATTERS * view.unit))
-    return max(matters, min(_OF_FALL * fall, _MOST))
+    return min(_OF_FALL * fall, _MOST)
 
 
 def _changes(view: View) -> tuple[Floats, Floats]:
     """The change from each bin to the last one, by a line in linear time, and its error, (bins,).
 
-    The last two are infinite.
+    The error is that of the noise, or of the residuals if these are much smaller: the noise of a
+    few values is overestimated where the curve is steep. The last two are infinite.
     """
     x, y = view.bins.step - view.bins.step[-1], view.bins.mean - view.bins.mean[-1]
     weight = 1 / view.bins.deviation**2
@@ -87,12 +98,15 @@ def _changes(view: View) -> tuple[Floats, Floats]:
         return from_here
 
     w, wx, wy = sums(weight), sums(weight * x), sums(weight * y)
-    spread = sums(weight * x * x) - wx * wx / w
-    known = np.arange(len(x)) < len(x) - 2
-    spread = np.where(known, np.maximum(spread, 1e-300), 1.0)
+    count = np.arange(len(x), 0, -1)
+    known = count > 2
+    spread = np.where(known, np.maximum(sums(weight * x * x) - wx * wx / w, 1e-300), 1.0)
     slope = (sums(weight * x * y) - wx * wy / w) / spread
+    rest = np.maximum(sums(weight * y * y) - wy * wy / w - slope**2 * spread, 0.0)
+    ratio = np.sqrt(rest / np.maximum(count - 2, 1))
+    ratio = np.where((count >= _FEWEST) & (ratio < _LESS), np.maximum(2 * ratio, _LEAST_NOISE), 1.0)
     change = np.where(known, slope * -x, np.inf)
-    return change, np.where(known, -x / np.sqrt(spread), np.inf)
+    return change, np.where(known, ratio * -x / np.sqrt(spread), np.inf)
 
 
 def _has_stopped(view: View, first: int) -> bool:
@@ -102,7 +116,8 @@ def _has_stopped(view: View, first: int) -> bool:
     change, error = change_of(view, view.bins.step >= last - _LAST * (last - start))
     if abs(change) > _SIGNIFICANT * error:
         slows = abs(change) < _LAST * abs(whole)
-        if not slows or view.unit * abs(change) > max(_MOVES, _least_change(view, first) / 3):
+        allowed = max(_MOVES if slows else 0.0, view.unit * _beside_fall(view, first) / 2)
+        if view.unit * abs(change) > allowed:
             return False
     level = float(view.bins.mean[first:].mean())
     return any(_stopped(view, start + part * (last - start), level) for part in _PARTS)

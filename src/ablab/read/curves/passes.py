@@ -17,7 +17,6 @@ _MOST_OF_IT = 0.3  # at least this fraction of its steps
 _STEEPER = 4.0  # minimum ratio of the slopes after and within a plateau
 _LONG = 0.08  # minimum length of a plateau that a rise follows, as a fraction of the curve's time
 _SOON = 2.5  # in logarithmic time, a plateau is left before this multiple of its last step
-_FOOT = 33  # number of values before a spike from which it may begin to rise
 _HIGHER = 1.1  # a rise in logarithmic time replaces one that is lower by this factor
 _FEWEST_EARLY = 10  # the same of plateaus found in logarithmic time,
 _SHORTEST = 25  # and their minimum number of steps
@@ -302,10 +301,13 @@ def _is_tail(view: View, rise: Rise, jumps: list[spikes.Jump]) -> bool:
     bins = view.bins
     first, last = int(bins.first[rise.first]), int(bins.last[rise.last])
     slack = 2 * int(bins.last[rise.first] - bins.first[rise.first] + 1)
+    foot = spikes.foot_length(view.steps)
     for jump in jumps:
         if first > jump.back + slack or last < jump.onset - slack:
             continue
-        inside = first >= jump.onset - slack - _FOOT and last <= jump.back + slack
+        if jump.onset + jump.width >= len(view.values):  # it is not back by the end
+            return spikes.falls_on(view.filled[jump.back :])
+        inside = first >= jump.onset - slack - foot and last <= jump.back + slack
         if inside or rise.high - rise.low < 0.6 * jump.height:
             return True
     return False
