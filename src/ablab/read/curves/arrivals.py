@@ -11,7 +11,8 @@ from ablab.read.curves.view import View
 
 _BEGINNING = 0.1  # first part of a stretch whose mean has to agree with its level
 _AGREES = 0.01  # minimum difference of a value from a level that a fall still approaches
-_ERRORS = 3.0  # ... and in standard errors
+_CLOSE = 2.0  # ... or in standard errors
+_ERRORS = 3.0  # the same where a level is to begin, or bins are at one level
 
 
 def is_top(level: Level, rises: list[tuple[View, RiseOfBins]]) -> bool:
@@ -45,7 +46,7 @@ def arrival(view: View, first: int, last: int) -> tuple[int, float]:
     lowest = int(np.argmin(mean))
     near = mean <= mean[lowest] + _ERRORS * np.hypot(error, error[lowest])
     for place in range(lowest + 1):
-        if begins_at_level(mean[place:], error[place:], _AGREES):
+        if begins_at_level(mean[place:], error[place:], _AGREES, _CLOSE):
             level, apart = _level(mean[place:], error[place:])
             if level <= mean[lowest] + max(_AGREES, _ERRORS * np.hypot(apart, error[lowest])):
                 return first + place, level
@@ -54,7 +55,7 @@ def arrival(view: View, first: int, last: int) -> tuple[int, float]:
     return first + arrived, float(np.median(mean[arrived:][near[arrived:]]))
 
 
-def begins_at_level(mean: Floats, deviation: Floats, least: float) -> bool:
+def begins_at_level(mean: Floats, deviation: Floats, least: float, errors: float = _ERRORS) -> bool:
     """Whether the first bins of a stretch, up to a tenth of it, have the mean of its second half.
 
     The mean of each number of first bins is compared, as a fall there may be short.
@@ -62,7 +63,8 @@ def begins_at_level(mean: Floats, deviation: Floats, least: float) -> bool:
     Args:
         mean: The means of the bins, (bins,).
         deviation: Their standard errors, (bins,).
-        least: The difference that is allowed in addition to the error.
+        least: The difference that is allowed,
+        errors: or the number of standard errors of it, if that is more.
     """
     level, apart = _level(mean, deviation)
     part = max(2, round(_BEGINNING * len(mean)))
@@ -70,7 +72,7 @@ def begins_at_level(mean: Floats, deviation: Floats, least: float) -> bool:
     weights = np.cumsum(weight)
     begins = np.cumsum(weight * mean[:part]) / weights
     error = np.sqrt(1 / weights + apart**2)
-    return bool((np.abs(begins - level) <= np.maximum(least, _ERRORS * error)).all())
+    return bool((np.abs(begins - level) <= np.maximum(least, errors * error)).all())
 
 
 def _level(mean: Floats, deviation: Floats) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from ablab.read.curves.arrivals import arrival, is_top, next_stop
 from ablab.read.curves.ends import end_value
 from ablab.read.curves.falls import Bend, form_of_fall
 from ablab.read.curves.flats import Flat
-from ablab.read.curves.floors import floor_start
+from ablab.read.curves.floors import first_at_level, floor_start
 from ablab.read.curves.levels import name_level
 from ablab.read.curves.passes import Found, Level
 from ablab.read.curves.reading import (
@@ -160,6 +160,7 @@ class Events:
         stops = [level.first for level in self._found.levels]
         stops += [int(view.bins.first[rise.first]) for view, rise in self._found.rises]
         stops += [int(view.bins.first[bend.bin]) for view, bend in self._found.slowdowns]
+        stops += self._found.leaps
         if self.floor is not None:
             stops.append(int(np.searchsorted(self._view.steps, self.floor.first)))
         return sorted(stops)
@@ -206,7 +207,7 @@ class Events:
         start = floor_start(view, low)
         if start is None:
             return None
-        first, end = int(view.bins.first[start]), len(view.steps) - 1
+        first, end = first_at_level(view, start), len(view.steps) - 1
         share = view.length(start, len(view.bins.mean) - 1) / view.span
         sure = certainty(share / 0.05, 0.08 / max(flat.change, 1e-6))
         # A curve approaches its floor slowly, so the level is taken from the second half.

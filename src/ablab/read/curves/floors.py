@@ -22,8 +22,10 @@ _NOISE = 3.0  # but at most this many standard deviations of a single value
 _LESS = 0.4  # residuals with less than this part of the noise show that it is overestimated,
 _LEAST_NOISE = 0.1  # at most by a factor of ten
 _AGREES = 0.01  # maximum difference of its beginning from its level
+_WINDOW = 9  # maximum number of values in the running mean that shows where it begins
 _LAST = 0.35  # last part of a floor, in which no change may be significant, unless
 _MOVES = 0.005  # it is at most this and the curve slows down, or cannot be seen beside the fall
+_STEADY = 0.3  # minimum part of a change in the second half of a floor that goes on
 _SIGNIFICANT = 2.5  # in standard errors
 _PARTS = (0.0, 0.25, 0.5)  # first parts of a floor in which the curve may still approach it
 _DOUBLED = 0.02  # maximum change while the number of steps doubles
@@ -53,7 +55,7 @@ def floor_start(view: View, earliest: int) -> int | None:
     """
     last = float(view.steps[-1])
     latest = last - _LENGTH * (last - view.steps[0])
-    change, error = _changes(view)
+    change, error, ratio = _changes(view)
     mean, deviation = view.bins.mean, view.bins.deviation
     for first in range(earliest, len(mean) - _FEWEST + 1):
         if view.steps[view.bins.first[first]] > latest:
@@ -63,9 +65,20 @@ def floor_start(view: View, earliest: int) -> int | None:
         if abs(change[first]) + _SURE * error[first] > max(matters, noise):
             continue
         agrees = max(_AGREES / view.unit, matters / 2)
-        if begins_at_level(mean[first:], deviation[first:], agrees) and _has_stopped(view, first):
+        begins = begins_at_level(mean[first:], ratio[first] * deviation[first:], agrees)
+        if begins and _has_stopped(view, first):
             return first
     return None
+
+
+def first_at_level(view: View, first: int) -> int:
+    """The index of the first value at the level of a floor, which may be in the bin before it."""
+    low, high = (int(view.bins.first[place]) for place in (max(first - 1, 0), first))
+    level = float(view.bins.mean[first + (len(view.bins.mean) - first) // 2 :].mean())
+    apart = np.abs(view.smooth(min(_WINDOW, (high - low) | 1))[low:high] - level)
+    limit = max(_AGREES / view.unit, float(view.scatters[first]))
+    away = np.flatnonzero(apart > limit)
+    return low + int(away[-1]) + 1 if len(away) else low
 
 
 def _least_change(view: View, first: int) -> float:
@@ -84,11 +97,12 @@ def _beside_fall(view: View, first: int) -> float:
     return min(_OF_FALL * fall, _MOST)
 
 
-def _changes(view: View) -> tuple[Floats, Floats]:
-    """The change from each bin to the last one, by a line in linear time, and its error, (bins,).
+def _changes(view: View) -> tuple[Floats, Floats, Floats]:
+    """The change from each bin to the last one by a line in linear time, its error, and a ratio.
 
     The error is that of the noise, or of the residuals if these are much smaller: the noise of a
-    few values is overestimated where the curve is steep. The last two are infinite.
+    few values is overestimated where the curve is steep. The ratio is that of the two. The last
+    two errors are infinite.
     """
     x, y = view.bins.step - view.bins.step[-1], view.bins.mean - view.bins.mean[-1]
     weight = 1 / view.bins.deviation**2
@@ -106,21 +120,33 @@ def _changes(view: View) -> tuple[Floats, Floats]:
     ratio = np.sqrt(rest / np.maximum(count - 2, 1))
     ratio = np.where((count >= _FEWEST) & (ratio < _LESS), np.maximum(2 * ratio, _LEAST_NOISE), 1.0)
     change = np.where(known, slope * -x, np.inf)
-    return change, np.where(known, ratio * -x / np.sqrt(spread), np.inf)
+    return change, np.where(known, ratio * -x / np.sqrt(spread), np.inf), ratio
 
 
 def _has_stopped(view: View, first: int) -> bool:
     """Whether the curve is shown to have stopped falling by the end of a stretch."""
     start, last = float(view.steps[view.bins.first[first]]), float(view.steps[-1])
-    whole, _ = change_of(view, view.bins.step >= start)
-    change, error = change_of(view, view.bins.step >= last - _LAST * (last - start))
-    if abs(change) > _SIGNIFICANT * error:
-        slows = abs(change) < _LAST * abs(whole)
-        allowed = max(_MOVES if slows else 0.0, view.unit * _beside_fall(view, first) / 2)
-        if view.unit * abs(change) > allowed:
-            return False
+    if _goes_on(view, start):
+        return False
     level = float(view.bins.mean[first:].mean())
     return any(_stopped(view, start + part * (last - start), level) for part in _PARTS)
+
+
+def _goes_on(view: View, start: float) -> bool:
+    """Whether the curve changes from a step on, significantly, and hardly slows down by the end.
+
+    A change that cannot be seen beside the fall before it does not count.
+    """
+    last = float(view.steps[-1])
+    whole, error = change_of(view, view.bins.step >= start)
+    late, _ = change_of(view, view.bins.step >= (start + last) / 2)
+    least = _beside_fall(view, int(np.searchsorted(view.bins.step, start)))
+    if abs(whole) > max(_SIGNIFICANT * error, least) and late / whole > _STEADY:
+        return True
+    late, error = change_of(view, view.bins.step >= last - _LAST * (last - start))
+    slows = abs(late) < _LAST * abs(whole)
+    least = max(_MOVES if slows else 0.0, view.unit * least / 2)
+    return abs(late) > _SIGNIFICANT * error and view.unit * abs(late) > least
 
 
 def _stopped(view: View, first: float, level: float) -> bool:

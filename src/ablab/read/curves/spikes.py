@@ -232,8 +232,12 @@ def _foot(values: Floats, start: int, before: float, scatter: float, count: int)
 
 @dataclass(frozen=True)
 class _Limits:
-    """What makes a spike: the maximum number of values in which it rises, the number before it
-    among which its foot is, and the fall that is enough where half of the height is more.
+    """What makes a spike.
+
+    Attributes:
+        rise: The maximum number of values in which it rises.
+        foot: The number of values before it among which its foot is.
+        enough: The fall that is enough if half of the height is more.
     """
 
     rise: int
