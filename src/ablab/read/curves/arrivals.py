@@ -52,6 +52,9 @@ def arrival(view: View, first: int, last: int) -> tuple[int, float]:
                 return first + place, level
             break
     arrived = int(np.argmax(near))
+    if near.sum() == 1:  # it falls to the end of the bin
+        following = view.bins.mean[first + arrived : first + arrived + 2]
+        return first + arrived, float(min(mean[arrived], following.mean()))
     return first + arrived, float(np.median(mean[arrived:][near[arrived:]]))
 
 

@@ -25,7 +25,9 @@ _AGREES = 0.01  # maximum difference of its beginning from its level
 _WINDOW = 9  # maximum number of values in the running mean that shows where it begins
 _LAST = 0.35  # last part of a floor, in which no change may be significant, unless
 _MOVES = 0.005  # it is at most this and the curve slows down, or cannot be seen beside the fall
-_STEADY = 0.3  # minimum part of a change in the second half of a floor that goes on
+_LONGER = (4, 2)  # longer stretches that may show that a curve goes on, in lengths of a floor
+_BEFORE = 4.0  # minimum change there, in standard errors
+_STEADY = 0.6  # minimum ratio of the slopes of the end and of the whole, if it goes on
 _SIGNIFICANT = 2.5  # in standard errors
 _PARTS = (0.0, 0.25, 0.5)  # first parts of a floor in which the curve may still approach it
 _DOUBLED = 0.02  # maximum change while the number of steps doubles
@@ -135,13 +137,22 @@ def _has_stopped(view: View, first: int) -> bool:
 def _goes_on(view: View, start: float) -> bool:
     """Whether the curve changes from a step on, significantly, and hardly slows down by the end.
 
-    A change that cannot be seen beside the fall before it does not count.
+    As a short stretch cannot show that, longer ones are looked at, too. A change that cannot be
+    seen beside the fall before it does not count.
     """
     last = float(view.steps[-1])
+    least = _beside_fall(view, int(np.searchsorted(view.bins.step, start)))
+    for times in _LONGER:
+        first = max(last - times * (last - start), float(view.steps[0]))
+        whole, error = change_of(view, view.bins.step >= first)
+        late, unsure = change_of(view, view.bins.step >= start)
+        most = max(late * np.sign(whole), 0.0) + _SURE * unsure
+        part = (last - start) / (last - first)
+        if abs(whole) > max(_BEFORE * error, least) and most > _STEADY * part * abs(whole):
+            return True
     whole, error = change_of(view, view.bins.step >= start)
     late, _ = change_of(view, view.bins.step >= (start + last) / 2)
-    least = _beside_fall(view, int(np.searchsorted(view.bins.step, start)))
-    if abs(whole) > max(_SIGNIFICANT * error, least) and late / whole > _STEADY:
+    if abs(whole) > max(_SIGNIFICANT * error, least) and late / whole > _STEADY / 2:
         return True
     late, error = change_of(view, view.bins.step >= last - _LAST * (last - start))
     slows = abs(late) < _LAST * abs(whole)

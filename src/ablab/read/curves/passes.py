@@ -18,7 +18,7 @@ _STEEPER = 4.0  # minimum ratio of the slopes after and within a plateau
 _LONG = 0.08  # minimum length of a plateau that a rise follows, as a fraction of the curve's time
 _SOON = 2.5  # in logarithmic time, a plateau is left before this multiple of its last step
 _CALM = 5  # number of values in the running mean that may come back from a spike
-_LEFT = 0.2  # minimum part of the height of a spike that is left
+_LEFT = 0.5  # minimum part of the height of a spike that is left
 _HIGHER = 1.1  # a rise in logarithmic time replaces one that is lower by this factor
 _FEWEST_EARLY = 10  # the same of plateaus found in logarithmic time,
 _SHORTEST = 25  # and their minimum number of steps
@@ -321,6 +321,6 @@ def _is_tail(view: View, rise: Rise, jumps: list[spikes.Jump]) -> bool:
 
 
 def _is_leap(view: View, jump: spikes.Jump) -> bool:
-    """Whether the curve never comes back from a spike, but for a fifth."""
+    """Whether the curve never comes back half-way from a spike."""
     after = view.smooth(_CALM)[min(jump.back, len(view.values) - 1) :]
     return bool(after.min() > jump.before + max(_DROP, _LEFT * jump.height))
