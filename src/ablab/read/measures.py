@@ -225,8 +225,15 @@ def _read(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
 
 
 def _leaves(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
-    """The step at which the level is left: that of the reader, or else of the running mean."""
+    """The step at which the level is left: that of the reader, or else of the running mean.
+
+    A curve above the level that falls toward it has not left it; one that is at no step within 3%
+    of it was never there.
+    """
     (level,) = measure.numbers
+    smooth = _calm(curve, measure.column)
+    below = np.flatnonzero(smooth < (1 - 2 * _AT) * level)
+    gone = float(curve.steps[below[0]]) if len(below) else math.inf
     left = {plateau.last for plateau in reading.plateaus}
     for peak in reading.peaks:  # a flat top that is shorter than the rise before it
         after = int(np.searchsorted(curve.steps, peak.step, side="right"))
@@ -234,15 +241,13 @@ def _leaves(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
     descents = [each for each in reading.descents if each.start in left]
     seen = [each.start for each in descents if abs(each.level / level - 1) <= _AT]
     if seen:
-        return Measured(float(seen[0]))
-    smooth = _calm(curve, measure.column)
-    if smooth.min() > (1 - 2 * _AT) * level:
+        return Measured(float(max([each for each in seen if each <= gone], default=seen[0])))
+    if not len(below):
         return Measured(not_before=curve.last, reason=f"not left by step {curve.last}")
-    above = np.flatnonzero(smooth >= (1 - _AT) * level)
-    below = np.flatnonzero(smooth < (1 - 2 * _AT) * level)
-    if not len(above) or above[0] > below[0]:
+    there = np.flatnonzero(np.abs(smooth[: below[0]] / level - 1) <= _AT)
+    if not len(there):
         return Measured(reason=f"never at {level:.4g}")
-    return Measured(float(curve.steps[above[above < below[0]][-1]]))
+    return Measured(float(curve.steps[there[-1]]))
 
 
 def _transition(measure: Measure, curve: _Curve, reading: Reading) -> Measured:

@@ -34,8 +34,8 @@ def without_spikes(training: Curve, held_out: Curve, scale: Scale) -> tuple[Curv
         left[jump.onset : jump.back] = False
     onsets = {float(steps[jump.onset]) for jump in jumps}
     onsets |= {float(held_out[0][jump.onset]) for jump in _jumps(held_out, scale)}
-    kept = _without_decays(held_out, sorted(onsets), scale)
-    return (steps[left], values[left]), (held_out[0][kept], held_out[1][kept])
+    rest = _without_decays(held_out, sorted(onsets), scale)
+    return (steps[left], values[left]), (held_out[0][rest], held_out[1][rest])
 
 
 def _jumps(curve: Curve, scale: Scale) -> list[spikes.Jump]:
@@ -47,16 +47,16 @@ def _without_decays(curve: Curve, onsets: list[float], scale: Scale) -> NDArray[
     """Which values are not within spikes that begin at some steps, (n,)."""
     steps, read = curve[0], scale.read(curve[1])
     rises = max(_RISES, _ERRORS * estimate_noise(read).usual)
-    kept = np.ones(len(steps), dtype=bool)
+    outside = np.ones(len(steps), dtype=bool)
     for onset in onsets:
         first = int(np.searchsorted(steps, onset))
-        if not 0 < first < len(steps) or not kept[first - 1]:
+        if not 0 < first < len(steps) or not outside[first - 1]:
             continue
         before = float(read[first - 1])
         peak = first + int(np.argmax(read[first : first + _REACH]))
         if read[peak] - before >= LEAST_SPIKE:
-            kept[first : _end_of_decay(read, peak, before + _BACK, rises)] = False
-    return kept
+            outside[first : _end_of_decay(read, peak, before + _BACK, rises)] = False
+    return outside
 
 
 def _end_of_decay(read: Floats, peak: int, level: float, rises: float) -> int:

@@ -111,9 +111,9 @@ def read_together(
     if min(len(steps) for steps, _ in curves) < 8:
         return nothing
     scale = scale_of(np.concatenate([values for _, values in curves]), better)
-    learnt, kept = without_spikes(curves[0], curves[1], scale)
-    reading = read_curve(*kept, columns[1], direction=better)
-    learns, held = (_Fall.of(_view(*each, scale)) for each in (learnt, kept))
+    learnt, left = without_spikes(curves[0], curves[1], scale)
+    reading = read_curve(*left, columns[1], direction=better)
+    learns, held = (_Fall.of(_view(*each, scale)) for each in (learnt, left))
     double = _double_descent(reading, held, scale)
     rise = _overfitting(reading, learns, scale)
     found = Together(
@@ -126,7 +126,7 @@ def read_together(
     )
     if double is not None or not learns.falls:
         return found
-    steps = _Steps(learnt, kept, columns, held, better)
+    steps = _Steps(learnt, left, columns, held, better)
     delayed = _delayed(found, learns, held, scale, steps)
     if rise is None:
         return delayed
