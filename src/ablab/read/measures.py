@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from numpy.lib.stride_tricks import sliding_window_view
 
 from ablab.config import InputError, Problem, nearest
 from ablab.experiments.measures import COUNTED, WORDS, Measure, parse_measure
 from ablab.read.curves import Reading
+from ablab.read.curves.reached import calm, reached
 from ablab.read.directions import directed
 from ablab.read.measured import Measured, measured_columns
 from ablab.read.readings import experiment_readings
@@ -18,7 +18,6 @@ from ablab.read.summary import last_values
 from ablab.store.metrics import experiment_metrics, experiment_runs, key_column
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
-_CALM = 15  # number of values in the running mean that suppresses noise
 _AT = 0.03  # relative tolerance within which a curve is at a level
 _READ = ("floor", "leaves", "noise", "transition", *COUNTED)
 ENDED = ("finished", "stopped", "diverged", "failed")
@@ -162,8 +161,8 @@ def _final(curve: _Curve, end: float | None) -> Measured:
 
 
 def _best(curve: _Curve, measure: Measure) -> Measured:
-    calm = _calm(curve, measure.column)
-    return Measured(float(calm.max() if measure.direction == "higher" else calm.min()))
+    smooth = _calm(curve, measure.column)
+    return Measured(float(smooth.max() if measure.direction == "higher" else smooth.min()))
 
 
 def _highest(curve: _Curve, measure: Measure) -> Measured:
@@ -187,11 +186,11 @@ def _mean(curve: _Curve, measure: Measure) -> Measured:
 
 def _steps_to(curve: _Curve, measure: Measure) -> Measured:
     (wanted,) = measure.numbers
-    calm = _calm(curve, measure.column)
-    there = calm >= wanted if measure.direction == "higher" else calm <= wanted
-    if not there.any():
+    smooth = _calm(curve, measure.column)
+    step = reached(curve.steps, smooth, wanted, measure.direction or "lower")
+    if step is None:
         return Measured(not_before=curve.last, reason=f"not reached by step {curve.last}")
-    return Measured(float(curve.steps[int(np.argmax(there))]))
+    return Measured(step)
 
 
 def _lag(curve: _Curve, training: _Curve | None, measure: Measure) -> Measured:
@@ -226,8 +225,15 @@ def _read(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
 
 
 def _leaves(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
-    """The step at which the level is left: that of the reader, or else of the running mean."""
+    """The step at which the level is left: that of the reader, or else of the running mean.
+
+    A curve above the level that falls toward it has not left it; one that is at no step within 3%
+    of it was never there.
+    """
     (level,) = measure.numbers
+    smooth = _calm(curve, measure.column)
+    below = np.flatnonzero(smooth < (1 - 2 * _AT) * level)
+    gone = float(curve.steps[below[0]]) if len(below) else math.inf
     left = {plateau.last for plateau in reading.plateaus}
     for peak in reading.peaks:  # a flat top that is shorter than the rise before it
         after = int(np.searchsorted(curve.steps, peak.step, side="right"))
@@ -235,15 +241,13 @@ def _leaves(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
     descents = [each for each in reading.descents if each.start in left]
     seen = [each.start for each in descents if abs(each.level / level - 1) <= _AT]
     if seen:
-        return Measured(float(seen[0]))
-    calm = _calm(curve, measure.column)
-    if calm.min() > (1 - 2 * _AT) * level:
+        return Measured(float(max([each for each in seen if each <= gone], default=seen[0])))
+    if not len(below):
         return Measured(not_before=curve.last, reason=f"not left by step {curve.last}")
-    above = np.flatnonzero(calm >= (1 - _AT) * level)
-    below = np.flatnonzero(calm < (1 - 2 * _AT) * level)
-    if not len(above) or above[0] > below[0]:
+    there = np.flatnonzero(np.abs(smooth[: below[0]] / level - 1) <= _AT)
+    if not len(there):
         return Measured(reason=f"never at {level:.4g}")
-    return Measured(float(curve.steps[above[above < below[0]][-1]]))
+    return Measured(float(curve.steps[there[-1]]))
 
 
 def _transition(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
@@ -266,13 +270,7 @@ def _transition(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
 
 def _calm(curve: _Curve, column: str) -> np.ndarray:
     """The running mean if the column is the training loss at every step, else the values."""
-    values = curve.values
-    dense = len(values) > 2 * _CALM and np.median(np.diff(curve.steps)) <= 1
-    if not dense or not column.startswith("train_loss"):
-        return values
-    padded = np.pad(values, _CALM // 2, mode="edge")
-    calm: np.ndarray = sliding_window_view(padded, _CALM).mean(axis=1)
-    return calm
+    return calm(curve.steps, curve.values, column)
 
 
 _FUNCTIONS: dict[str, Callable[[_Curve, Measure], Measured]] = {

@@ -5,6 +5,7 @@ import pytest
 
 from ablab.read.curves import read_curve
 from ablab.read.curves.sentences import group_sentence, sentence
+from tests.read.curves.real import real
 
 STEPS = np.arange(1, 2001)
 LOG_10 = float(np.log(10))
@@ -115,3 +116,34 @@ def test_a_group_tells_what_only_one_of_it_does():
     flat = [read(np.full(len(STEPS), LOG_10), seed=seed) for seed in range(3)]
     assert "log(10) until 99" in group_sentence([*flat, learns])
     assert "(1 of 4 seeds)" in group_sentence([*flat, learns])
+
+
+def test_a_fall_by_two_percent_has_no_knee():
+    steps, values = real("bigram")  # falls evenly from 4.7 until about 2,000
+    assert all(tail.first > 1_000 for tail in read_curve(steps, values).tails)
+    # By 3% in 50 steps, and from 300 on by as much in each 100.
+    clean = 4.7 * np.exp(-0.03 * np.minimum(STEPS, 50) / 50 - 0.03 * STEPS / 100)
+    assert read(clean).tails == () and read(clean).slowdowns == ()
+
+
+def test_a_fall_is_as_low_where_it_ends_as_it_is_said_to_be():
+    for seed in range(4):  # falls on by 2% in each 100 steps, to a rise from 1,500 on
+        clean = 4 * np.exp(-np.minimum(STEPS, 200) / 200 - 2e-4 * STEPS)
+        clean = clean * np.exp(np.maximum(STEPS - 1500, 0) / 1000)
+        fall = read(clean, seed).descents[0]
+        assert fall.to == pytest.approx(np.interp(fall.end, STEPS, clean), rel=0.03)
+    reading = read(LOG_10 * np.exp(-np.clip(STEPS - 300, 0, 100) / 20 - 1e-3 * STEPS))
+    (fall,) = reading.descents
+    assert fall.to == pytest.approx(
+        LOG_10 * np.exp(-(min(fall.end, 400) - 300) / 20 - fall.end / 1e3), rel=0.3
+    )
+
+
+@pytest.mark.parametrize("noise", [0.005, 0.02])
+def test_a_value_above_a_level_that_falls_toward_it_has_not_left_it(noise):
+    """A pause at 2.33 until 300, then log(10) until 1,400: it leaves log(10) once, at 1,400."""
+    clean = LOG_10 + 0.03 / (1 + np.exp((STEPS - 300) / 40)) + 1.2 * np.exp(-STEPS / 20)
+    clean = clean * np.exp(-np.maximum(STEPS - 1400, 0) / 60) + 1e-4
+    (plateau,) = read_curve(STEPS, noisy(clean, noise), levels=LEVELS).plateaus
+    assert plateau.name == "log(10)"
+    assert plateau.last == pytest.approx(1400, abs=20)

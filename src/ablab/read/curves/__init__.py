@@ -3,16 +3,19 @@
 Modules:
 
 - ``arrivals``: where falls begin and arrive.
-- ``ends``: the end of a curve: its value, whether it still falls, floors.
+- ``aside``: two curves of one run without their spikes.
+- ``ends``: the end of a curve: its value, whether it still falls.
 - ``events``: the parts of a reading, from what both passes found.
 - ``falls``: the form of a fall, slowdowns and steepenings.
 - ``flats``: flat stretches.
+- ``floors``: levels at the end that are shown to be flat.
 - ``levels``: names of natural levels.
 - ``noise``: the noise of a curve.
 - ``numbers``: numbers as text.
 - ``passes``: one pass over a curve, and merging two of them.
 - ``phrases``: the events of a reading as phrases.
 - ``pieces``: bins, and the segmentation into straight pieces.
+- ``reached``: when a curve reaches a value.
 - ``reader``: :func:`read_curve`, which combines all of them.
 - ``reading``: the result, as data.
 - ``rises``: rises, after a fall or from the start.

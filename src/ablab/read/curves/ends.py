@@ -1,8 +1,7 @@
-"""How a curve ends: its last value, whether it still falls, and whether it is at a floor."""
+"""How a curve ends: its last value, and whether it still falls."""
 
 import numpy as np
 
-from ablab.read.curves.flats import Flat
 from ablab.read.curves.scale import Floats
 from ablab.read.curves.view import View
 
@@ -13,15 +12,6 @@ _SLOWLY = 0.012  # ... or, if that is more than four errors, this much
 _SLOW = 0.1  # a fall of the second half is slow up to this,
 _LATE = 0.6  # unless this part of it is in the last eighth
 _SHARE = 0.25  # minimum part of that fall in the second half of these steps, and so on
-_FLOOR = 0.05  # minimum length of a floor, as a fraction of the curve's steps
-_PARTS = (0.0, 0.25, 0.5)  # first parts of a flat stretch in which a curve may settle
-_MOVES = 0.01  # maximum significant change of a floor, on the reading scale
-_SETTLES = 0.04  # maximum change of a floor after a much larger fall,
-_ENDED = 0.35  # in the last part of which there is no significant change
-_SURE = 1.64  # standard errors of a one-sided bound of 95%
-_NOTHING = 0.05  # maximum change while the number of steps doubles, as that bound
-_MOST = 8.0  # maximum ratio of half of the steps and those of a floor
-_STOPS = 4.0  # ... or the minimum ratio of the fall before a floor and that within it
 _EXACT = 0.01  # wanted error of the value at the end, on the reading scale
 _LAST = 25  # maximum number of values that it is taken from, or a fiftieth of the curve
 
@@ -61,7 +51,7 @@ def falls_at_end(view: View) -> bool:
     late = bins.step >= last - _END * view.span
     late[-min(6, len(late)) :] = True
     late &= bins.step >= last - 2 * _END * view.span
-    change, error = _change(view, late)
+    change, error = change_of(view, late)
     if change < -max(_FALLS, 3 * error):
         return True
     return _goes_on(view) or falls_slowly(view)
@@ -113,55 +103,10 @@ def slow_fall(view: View) -> float | None:
 
 def _late_change(view: View, part: float) -> tuple[float, float]:
     """The change of the last part of the curve, and its standard error."""
-    return _change(view, view.bins.step >= float(view.steps[-1]) - part * view.span)
+    return change_of(view, view.bins.step >= float(view.steps[-1]) - part * view.span)
 
 
-def is_floor(view: View, flat: Flat) -> bool:
-    """Whether the curve is shown to have stopped falling in a flat stretch at its end.
-
-    That a fall is not significant does not show it. The upper bound of the change has to be so
-    small that the curve would change by less than 5% while the number of steps doubles, or by less
-    than a quarter of what it fell by in as many steps before. A curve approaches its floor slowly,
-    so the last three quarters of the stretch, or the last half, may show it.
-    """
-    start, last = float(view.steps[view.bins.first[flat.first]]), float(view.steps[-1])
-    if last - start < _FLOOR * (last - view.steps[0]):
-        return False
-    firsts = (start + part * (last - start) for part in _PARTS)
-    if not _has_ended(view, last - _ENDED * (last - start)):
-        return False
-    return any(_stopped(view, first, flat.level) for first in firsts)
-
-
-def _has_ended(view: View, first: float) -> bool:
-    """Whether no change of the curve from a step on is significant, or it is below 1%."""
-    change, error = _change(view, view.bins.step >= first)
-    return view.unit * abs(change) <= max(2.5 * view.unit * error, _MOVES)
-
-
-def _stopped(view: View, first: float, level: float) -> bool:
-    """Whether the curve is shown to have stopped falling from a step on."""
-    bins, last = view.bins, float(view.steps[-1])
-    inside = bins.step >= first
-    if inside.sum() < 4:
-        return False
-    change, error = _change(view, inside)
-    length = last - first
-    change, error = view.unit * change, view.unit * error
-    bound = abs(change) + _SURE * error
-    before = (bins.step < first) & (bins.step >= first - length)
-    if before.any():
-        fell = view.unit * float(bins.mean[before].max() - level)
-        if abs(change) <= max(_SETTLES, 2 * error) and fell >= max(_STOPS * bound, 2 * _NOTHING):
-            return True
-    if abs(change) > max(2 * error, _MOVES):
-        return False
-    if bound * min(last / 2 / length, _MOST) <= _NOTHING:
-        return True
-    return not before.any() and bound <= 3 * _NOTHING  # the whole curve is flat
-
-
-def _change(view: View, chosen: np.ndarray) -> tuple[float, float]:
+def change_of(view: View, chosen: np.ndarray) -> tuple[float, float]:
     """The change of the curve over some bins by a line in linear time, and its standard error."""
     x, y = view.bins.step[chosen], view.bins.mean[chosen]
     slope, error = line(x, y, view.bins.deviation[chosen])

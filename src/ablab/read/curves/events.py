@@ -7,9 +7,10 @@ from functools import cached_property
 import numpy as np
 
 from ablab.read.curves.arrivals import arrival, is_top, next_stop
-from ablab.read.curves.ends import end_value, is_floor
+from ablab.read.curves.ends import end_value
 from ablab.read.curves.falls import Bend, form_of_fall
-from ablab.read.curves.flats import Flat, edges
+from ablab.read.curves.flats import Flat
+from ablab.read.curves.floors import first_at_level, floor_start
 from ablab.read.curves.levels import name_level
 from ablab.read.curves.passes import Found, Level
 from ablab.read.curves.reading import (
@@ -159,6 +160,7 @@ class Events:
         stops = [level.first for level in self._found.levels]
         stops += [int(view.bins.first[rise.first]) for view, rise in self._found.rises]
         stops += [int(view.bins.first[bend.bin]) for view, bend in self._found.slowdowns]
+        stops += self._found.leaps
         if self.floor is not None:
             stops.append(int(np.searchsorted(self._view.steps, self.floor.first)))
         return sorted(stops)
@@ -192,17 +194,21 @@ class Events:
         if self._falling:
             return None
         for view, flat in self._found.ends:
-            if is_floor(view, flat):
-                return self._floor(view, flat)
+            found = self._floor(view, flat)
+            if found is not None:
+                return found
         return None
 
-    def _floor(self, view: View, flat: Flat) -> Floor:
+    def _floor(self, view: View, flat: Flat) -> Floor | None:
         rises = [int(view.bin_of(int(v.bins.last[r.last]))) for v, r in self._found.rises]
         low = max([0, *(rise for rise in rises if rise <= flat.first)])
         low = max([low, *(view.bin_of(each.last) for each in self._found.levels
                           if view.bin_of(each.last) < flat.first)])  # fmt: skip
-        first, end = edges(view, flat, low, len(view.bins.mean) - 1)
-        share = view.length(flat.first, flat.last) / view.span
+        start = floor_start(view, low)
+        if start is None:
+            return None
+        first, end = first_at_level(view, start), len(view.steps) - 1
+        share = view.length(start, len(view.bins.mean) - 1) / view.span
         sure = certainty(share / 0.05, 0.08 / max(flat.change, 1e-6))
         # A curve approaches its floor slowly, so the level is taken from the second half.
         middle = (first + end) // 2

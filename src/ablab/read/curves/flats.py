@@ -112,13 +112,16 @@ def edges(view: View, flat: Flat, low: int, high: int) -> tuple[int, int]:
     limit = max(_LEVEL, scatter)
     window = int(np.clip(np.ceil(9 * view.noise.inflation * (scatter / limit) ** 2), 1, 25))
     smooth = view.smooth(window | 1)
-    within = np.abs(smooth - flat.level) <= limit
     start, end = int(bins.first[low]), int(bins.last[high])
-    before = within[start : middle + 1]
-    after = within[middle : end + 1]
+    # A stretch that settles at first has a mean above the level that it leaves.
+    late = view.filled[middle : int(bins.last[flat.last]) + 1]
+    after = np.abs(smooth[middle : end + 1] - float(late.mean())) <= limit
+    before = np.abs(smooth[start : middle + 1] - flat.level) <= limit
     first = start + _entered(before) if before.any() else middle
     last = end - _entered(after[::-1]) if after.any() else middle
-    return first, _refined(view, last, end, flat.level, max(limit, _SIGMAS * scatter), window)
+    return first, _refined(
+        view, last, end, float(late.mean()), max(limit, _SIGMAS * scatter), window
+    )
 
 
 def _refined(view: View, last: int, end: int, level: float, limit: float, window: int) -> int:

@@ -17,7 +17,8 @@ _MOST_OF_IT = 0.3  # at least this fraction of its steps
 _STEEPER = 4.0  # minimum ratio of the slopes after and within a plateau
 _LONG = 0.08  # minimum length of a plateau that a rise follows, as a fraction of the curve's time
 _SOON = 2.5  # in logarithmic time, a plateau is left before this multiple of its last step
-_FOOT = 33  # number of values before a spike from which it may begin to rise
+_CALM = 5  # number of values in the running mean that may come back from a spike
+_LEFT = 0.5  # minimum part of the height of a spike that is left
 _HIGHER = 1.1  # a rise in logarithmic time replaces one that is lower by this factor
 _FEWEST_EARLY = 10  # the same of plateaus found in logarithmic time,
 _SHORTEST = 25  # and their minimum number of steps
@@ -52,7 +53,8 @@ class Level:
 class Found:
     """What one pass, or two, found. Rises and bends come with the view that their bins are of.
 
-    A fall ends at the next of ``stops``: the indices at which flat stretches and rises begin.
+    A fall ends at the next of ``stops``: the indices at which flat stretches and rises begin, and
+    spikes from which the curve does not come back (``leaps``).
     """
 
     levels: list[Level]
@@ -61,6 +63,7 @@ class Found:
     steepenings: list[tuple[View, Bend]]
     ends: list[tuple[View, Flat]]
     stops: list[int]
+    leaps: list[int]
 
 
 def read_pass(view: View, jumps: list[spikes.Jump]) -> Found:
@@ -84,13 +87,15 @@ def read_pass(view: View, jumps: list[spikes.Jump]) -> Found:
         if not any(first <= bend.bin <= last + 1 for first, last in blocked)
     ]
     stops = [flat.first for flat in flats] + [rise.first for rise in rises]
+    leaps = [jump.onset for jump in jumps if _is_leap(view, jump)]
     return Found(
         levels,
         [(view, rise) for rise in rises],
         [(view, bend) for bend in slowdowns],
         [(view, bend) for bend in steepenings],
         [] if end is None else [(view, end)],
-        [int(view.bins.first[stop]) for stop in stops],
+        [int(view.bins.first[stop]) for stop in stops] + leaps,
+        leaps,
     )
 
 
@@ -113,6 +118,7 @@ def merge(linear: Found, logarithmic: Found) -> Found:
         _bends(linear.steepenings, logarithmic.steepenings),
         [*linear.ends, *logarithmic.ends],
         sorted({*linear.stops, *logarithmic.stops, *(level.first for level in levels)}),
+        linear.leaps,
     )
 
 
@@ -302,10 +308,19 @@ def _is_tail(view: View, rise: Rise, jumps: list[spikes.Jump]) -> bool:
     bins = view.bins
     first, last = int(bins.first[rise.first]), int(bins.last[rise.last])
     slack = 2 * int(bins.last[rise.first] - bins.first[rise.first] + 1)
+    foot = spikes.foot_length(view.steps)
     for jump in jumps:
         if first > jump.back + slack or last < jump.onset - slack:
             continue
-        inside = first >= jump.onset - slack - _FOOT and last <= jump.back + slack
+        if jump.onset + jump.width >= len(view.values):  # it is not back by the end
+            return spikes.falls_on(view.filled[jump.back :])
+        inside = first >= jump.onset - slack - foot and last <= jump.back + slack
         if inside or rise.high - rise.low < 0.6 * jump.height:
             return True
     return False
+
+
+def _is_leap(view: View, jump: spikes.Jump) -> bool:
+    """Whether the curve never comes back half-way from a spike."""
+    after = view.smooth(_CALM)[min(jump.back, len(view.values) - 1) :]
+    return bool(after.min() > jump.before + max(_DROP, _LEFT * jump.height))

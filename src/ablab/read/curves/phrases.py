@@ -10,6 +10,7 @@ from ablab.read.curves.reading import Descent, Floor, Growback, Plateau, Reading
 _SHOWN = 4  # maximum number of growbacks that are described
 _JUMP = 0.01  # a rise within this fraction of the curve is a jump
 _LATE = 0.93  # a rise that goes on to this fraction of the curve goes on to its end
+_LEAP = 2.0  # ... but by less than this factor above or below the end
 _WHOLE = 1.25  # a law holds for a whole fall if it predicts its logarithm within this factor
 _TO_FLOOR = 1.7  # the same for a fall that ends at a floor, where it slows down
 _ONE_LEVEL = 0.03  # values within this relative distance of a level are at that level
@@ -51,8 +52,9 @@ def levels_of(reading: Reading) -> Callable[[float], str]:
 def goes_to_end(reading: Reading) -> bool:
     """Whether a rise, or a fall with all that belongs to it, is told to the end of the curve."""
     risen: list[Rise | Growback] = [*reading.growbacks, *reading.rises]
-    fallen = any(each.last >= _LATE * reading.last for each in reading.tails)
-    fallen |= any(each.end >= _LATE * reading.last for each in reading.descents)
+    ends = [(each.last, each.to) for each in reading.tails]
+    ends += [(each.end, each.to) for each in reading.descents]
+    fallen = any(_is_end(*each, reading) for each in ends)
     return fallen or any(_to_end(each, reading) for each in risen)
 
 
@@ -173,7 +175,7 @@ class _Events:
                 return f"{form}{jump} to a {self._plateau_there(plateau)}{self._after(plateau)}"
         if self._leads_to_floor(descent):
             return form + jump
-        if descent.end >= _LATE * reading.last:
+        if _is_end(descent.end, descent.to, reading):
             if not reading.finished:
                 return form + jump
             return f"{form}{jump} to {number(reading.end)} at the end ({reading.last:,})"
@@ -287,3 +289,11 @@ class _Events:
 
 def _to_end(rise: Rise | Growback, reading: Reading) -> bool:
     return rise.last >= reading.first + _LATE * (reading.last - reading.first)
+
+
+def _is_end(step: int, value: float, reading: Reading) -> bool:
+    """Whether a fall to a value at a step is one to the end, with no leap in between."""
+    if not reading.positive or min(value, reading.end) <= 0:
+        return step >= _LATE * reading.last
+    apart = max(value, reading.end) / min(value, reading.end)
+    return step >= _LATE * reading.last and apart <= _LEAP

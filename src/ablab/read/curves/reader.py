@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ablab.read.curves import spikes
+from ablab.read.curves.aside import LEAST_SPIKE
 from ablab.read.curves.ends import end_value, falls_at_end, slow_fall
 from ablab.read.curves.events import Events
 from ablab.read.curves.noise import estimate_noise
@@ -17,7 +18,6 @@ from ablab.read.curves.view import View, make_logarithmic_view, make_view
 from ablab.tasks.config import Direction
 
 _FEW = 8  # minimum number of values to find anything
-_LEAST_SPIKE = 0.4  # minimum height on the reading scale: a factor of 1.5
 
 
 def read_curve(
@@ -72,7 +72,7 @@ def read_curve(
         return basic
     read = scale.read(raw)
     noise = estimate_noise(read)
-    jumps = spikes.find_jumps(x, read, noise, _LEAST_SPIKE)
+    jumps = spikes.find_jumps(x, read, noise, LEAST_SPIKE, scale.logarithmic)
     calm = spikes.without(read, jumps)
     named = (levels or {}) if better == "lower" and "loss" in column else {}
     return _assemble(

@@ -155,7 +155,8 @@ def _memory(found: Together) -> str:
             f"{number(found.stays_at)} and does not improve by {found.last:,}"
         )
     return (
-        f"memorises, then generalises: {training} {better} at {found.memorised:,}, {held} only at "
+        f"memorises, then generalises: {training} reaches {number(found.value or 0)} at "
+        f"{found.memorised:,}, {held} only at "
         f"{found.generalised:,} ({found.delay:,} steps later, {number(found.factor or 1)} times as "
         f"late); in between it is {number(found.stays_at)}"
     )

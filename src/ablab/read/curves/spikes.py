@@ -14,7 +14,9 @@ Floats = NDArray[np.float64]
 _BEFORE = 11  # number of values whose median is the level before a jump
 _FAR = 5.5  # minimum height above that level, in standard errors
 _RISE = 10.0  # maximum duration of a jump, in steps
-_FOOT = 33  # number of values before a jump among which its foot is
+_FOOT = 33  # number of values before a jump among which its foot is,
+_FOOT_STEPS = 100.0  # within this number of steps,
+_SHORTEST_FOOT = 5  # but at least so many values
 _WIDTHS = (1, 3, 8)  # numbers of values at the jump whose mean is compared with the level before
 _SURE = 15.0  # a single value this many standard deviations high is always a spike
 _EVEN = 0.25  # maximum deviation of a distance between periodic spikes, in periods
@@ -23,6 +25,9 @@ _SINGLES = 3  # maximum number of spikes of one value around one; more of them a
 _AROUND = 500  # ... within this number of values on either side
 _BLOCK = 400  # number of values of the blocks in which the upward noise is estimated
 _UNDONE = 0.1  # minimum fraction of the curve for the decay of a spike that is not back at the end
+_TENTH = float(np.log(10))  # a spike too high to fall by half falls to this fraction of its peak
+_SETTLED = 0.03  # fraction of that fall which is left when it has stopped falling
+_FALLS = 0.2  # minimum fall after it, if it has not
 _STEEP = 0.1  # maximum duration of a jump, as a fraction of its step, where values are far apart
 
 
@@ -49,20 +54,30 @@ class Jump:
     score: float
 
 
-def find_jumps(steps: Floats, values: Floats, noise: Noise, least: float) -> list[Jump]:
+def find_jumps(
+    steps: Floats, values: Floats, noise: Noise, least: float, logarithmic: bool = True
+) -> list[Jump]:
     """The spikes of a curve.
+
+    A spike falls by half of its height. On a logarithmic scale, one that is so high that this takes
+    beyond the end of the curve falls to a tenth of its peak.
 
     Args:
         steps: The steps, (n,).
         values: The curve on its reading scale, (n,).
         noise: The noise of the curve.
         least: The minimum height.
+        logarithmic: Whether the reading scale is logarithmic.
     """
     count = len(values)
     if count < 2 * _BEFORE:
         return []
     spacing = float(np.median(np.diff(steps)))
-    rise = max(2, round(_RISE / spacing))
+    limits = _Limits(
+        max(2, round(_RISE / spacing)),
+        foot_length(steps),
+        _TENTH if logarithmic else np.inf,
+    )
     upper, correlation = _upper_noise(values, int(steps[0] / spacing))
     colour = np.sqrt(6 / (6 - 8 * correlation + 2 * correlation**2))
     scatter = np.maximum(noise.white * colour, upper)
@@ -87,7 +102,7 @@ def find_jumps(steps: Floats, values: Floats, noise: Noise, least: float) -> lis
         # An extrapolation along the decay of another spike would be too low.
         after_other = bool(found) and start < found[-1].back + 2 * _BEFORE
         level = float(before[start] if after_other else led[start])
-        jump, place = _follow(values, calm, int(start), level, float(scatter[start]), rise)
+        jump, place = _follow(values, calm, int(start), level, float(scatter[start]), limits)
         if jump is not None and jump.height >= max(least, 5.5 * jump.height / jump.score):
             found.append(jump)
     found = [jump for jump in found if _is_steep(steps, jump)]
@@ -203,20 +218,35 @@ def _median(values: Floats) -> float:
     return float(np.median(values))
 
 
-def _foot(values: Floats, start: int, before: float, scatter: float) -> float:
+def _foot(values: Floats, start: int, before: float, scatter: float, count: int) -> float:
     """The level before a jump, if it is lower than the median of the last values before.
 
     A jump may begin slowly, some values before it is noticed, which raises that median.
     """
-    around = values[max(start - _FOOT, 0) : start + 1]
+    around = values[max(start - count, 0) : start + 1]
     if len(around) < 5:
         return before
     lowest = float(np.median(sliding_window_view(around, 5), axis=1).min())
     return lowest if lowest < before - 3 * scatter else before
 
 
+@dataclass(frozen=True)
+class _Limits:
+    """What makes a spike.
+
+    Attributes:
+        rise: The maximum number of values in which it rises.
+        foot: The number of values before it among which its foot is.
+        enough: The fall that is enough if half of the height is more.
+    """
+
+    rise: int
+    foot: int
+    enough: float
+
+
 def _follow(
-    values: Floats, calm: Floats, start: int, before: float, scatter: float, rise: int
+    values: Floats, calm: Floats, start: int, before: float, scatter: float, limits: _Limits
 ) -> tuple[Jump | None, int]:
     """Follows a jump from ``start`` to its end.
 
@@ -232,7 +262,7 @@ def _follow(
         level = calm[place]
         if place > start + max(_WIDTHS) and level < before + 0.5 * (top - before):
             break
-    before = _foot(values, start, before, scatter)
+    before = _foot(values, start, before, scatter, limits.foot)
     height = top - before
     if height <= 0:
         return None, start + 1
@@ -243,11 +273,42 @@ def _follow(
         return None, start + 1
     onset = min(lowest + int(below[-1]) + 1, peak)
     first_high = onset + int(np.argmax(values[onset : peak + 1] >= before + 0.8 * height))
-    if first_high - onset >= rise:
+    if first_high - onset >= limits.rise:
+        return None, _steepest(values, start, peak, limits.rise)
+    span = _decay(values, calm, onset, peak, (before, before + max(scatter, 0.02)))
+    if span is None and height > 2 * limits.enough:
+        span = _decay_to(calm, onset, peak, top - limits.enough)
+    if span is None:  # it never falls enough: a step up, not a spike
         return None, peak + 1
-    half = before + 0.5 * height
+    width, back = span
+    return Jump(onset, peak, back, before, height, max(width, 1), height / scatter), back
+
+
+def _steepest(values: Floats, start: int, peak: int, rise: int) -> int:
+    """Where to look for a spike on top of a slow rise: its steepest place, or else after it."""
+    ahead = values[start + rise : peak + 1] - values[start : peak + 1 - rise]
+    steepest = start + int(np.argmax(ahead)) if len(ahead) else start
+    return steepest if steepest > start + rise else peak + 1
+
+
+def _decay(
+    values: Floats, calm: Floats, onset: int, peak: int, levels: tuple[float, float]
+) -> tuple[int, int] | None:
+    """The width at half of the height, and the index of the first value back.
+
+    Args:
+        values: The values.
+        calm: The same without single high ones.
+        onset: The index of the first value of the spike.
+        peak: The index of the highest one.
+        levels: The level before the spike, and the one up to which values are back at it.
+
+    Returns:
+        None if the curve does not fall by half.
+    """
+    before, limit = levels
+    half = before + 0.5 * (float(values[peak]) - before)
     back, width, away = peak + 1, peak - onset + 1, True
-    limit = before + max(scatter, 0.02)
     for place in range(peak + 1, len(values)):
         level = calm[place]
         if away and level < half:
@@ -261,6 +322,34 @@ def _follow(
     if not away and back >= len(values) - 1 and back - onset > _UNDONE * len(values):
         # It is not back by the end: what follows its upper half is a fall like any other.
         back = max(min(onset + width, back), peak + 1)
-    if away and back >= len(values) - 1:  # it never falls by half: a step up, not a spike
-        return None, peak + 1
-    return Jump(onset, peak, back, before, height, max(width, 1), height / scatter), back
+    return None if away and back >= len(values) - 1 else (width, back)
+
+
+def _decay_to(calm: Floats, onset: int, peak: int, level: float) -> tuple[int, int] | None:
+    """The same of a spike that falls to a level above half of its height.
+
+    If the curve falls on to the end, what follows is a fall like any other. If not, the spike
+    lasts until the curve has stopped falling.
+    """
+    above = np.flatnonzero(calm[peak:] > level)
+    back = peak + (int(above[-1]) if len(above) else 0) + 1
+    if back >= len(calm):
+        return None
+    if not falls_on(calm[back:]):
+        limit = calm[back:].min() + _SETTLED * (calm[peak] - calm[back:].min())
+        back += int(np.argmax(calm[back:] <= limit))
+    return len(calm) - onset, back
+
+
+def falls_on(values: Floats) -> bool:
+    """Whether values fall up to the last ones: by a factor of 1.2, if the scale is logarithmic."""
+    part = max(1, len(values) // 4)
+    first, last = float(values[:part].mean()), float(values[-part:].mean())
+    middle = values[part:-part]
+    return first - last > _FALLS and (not len(middle) or float(middle.mean()) >= last)
+
+
+def foot_length(steps: Floats) -> int:
+    """The number of values before a spike among which its foot is."""
+    spacing = float(np.median(np.diff(steps)))
+    return int(np.clip(_FOOT_STEPS / spacing, _SHORTEST_FOOT, _FOOT))

@@ -13,6 +13,8 @@ _SLOWER = 3.0  # minimum ratio of the mean slopes before and after the knee
 _LEAST = 0.04  # minimum fall of the tail, on the reading scale
 _ERRORS = 5.0  # ... and in standard errors
 _LONG = 0.15  # minimum length of the tail, as a fraction of the curve's steps
+_FAST = 0.1  # minimum fall before the knee, on the reading scale,
+_PART = 0.1  # and as a part of the whole fall
 _FEWEST = 4  # minimum number of bins on either side of the knee
 _WINDOWS = (1.0, 0.6, 0.4, 0.25, 0.15)  # first parts of a fall in which a knee is looked for
 _NEAR = 3.0  # length in which it is looked for again, in lengths of the fast part,
@@ -86,6 +88,8 @@ def _knees(
         fell, falls = float(value[0] - value[knee]), float(value[knee] - np.median(value[-3:]))
         least = max(_LEAST, _ERRORS * float(np.hypot(error[knee], error[-1])))
         if fast <= 0 or slow < max(_LONG * span, fast) or falls < least:
+            continue
+        if fell < max(_FAST, _PART * (fell + falls)):
             continue
         factor = fell / fast / (falls / slow)
         if factor >= _SLOWER:

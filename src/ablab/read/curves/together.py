@@ -1,15 +1,17 @@
 """Training and held-out curves of one run, read together: what generalises, when, and what not."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ablab.read.curves.aside import Curve, without_spikes
 from ablab.read.curves.noise import estimate_noise
+from ablab.read.curves.reached import calm, reached
 from ablab.read.curves.reader import read_curve
 from ablab.read.curves.reading import Growback, Reading
-from ablab.read.curves.scale import Floats, Scale, scale_of
+from ablab.read.curves.scale import Floats, Scale, direction_of, scale_of
 from ablab.read.curves.view import View, make_logarithmic_view
 from ablab.tasks.config import Direction
 
@@ -19,6 +21,7 @@ _LATER = 2.0  # minimum ratio of the steps at which the two curves are learnt, f
 _GAP = 0.7  # minimum distance of the curves in between, on the reading scale: a factor of 2
 _DEEP = 3.0  # the curves are compared at most this far below the held-out curve's worst value
 _AGAIN = 0.5  # minimum fraction of a rise that the second descent undoes
+_OF_FIRST = 0.25  # minimum ratio of a rise between two descents and the first one
 
 
 @dataclass(frozen=True)
@@ -29,15 +32,16 @@ class Together:
         training: The column of the training curve.
         held_out: The column of the held-out curve.
         last: The last step of both.
-        memorised: The step at which the training curve is learnt while the held-out one is not:
-            both are learnt at the value half-way between the held-out curve's worst and best (of
-            losses, in the logarithm, but at most a factor of 20 below the worst). If the held-out
-            curve never improves, the step at which half of the training curve's fall is done. None
-            if they are learnt together.
+        memorised: The first step at which the training curve is at ``value``, while the held-out
+            one is not. If the held-out curve never improves, the step at which half of the training
+            curve's fall is done. None if they are learnt together.
         stays_at: The held-out curve's value in between; None without ``memorised``.
-        generalised: The step at which the held-out curve is learnt, if that is later by a factor of
-            two or more; else None.
-        delay: ``generalised`` minus ``memorised``.
+        generalised: The first step at which the held-out curve is at ``value``, after its worst
+            one, if that is later by a factor of two or more; else None.
+        delay: ``generalised`` minus ``memorised``: the measure ``lag(HELD_OUT, value)`` if the
+            held-out curve starts at a worse value.
+        value: The value half-way between the held-out curve's worst and best (of losses, in the
+            logarithm, but at most a factor of 20 below the worst); None without ``generalised``.
         factor: ``generalised`` over ``memorised``.
         overfits_from: The step of the held-out curve's best value, if it then gets worse to the
             end while the training curve gets better; else None.
@@ -54,6 +58,7 @@ class Together:
     generalised: int | None = None
     delay: int | None = None
     factor: float | None = None
+    value: float | None = None
     overfits_from: int | None = None
     overfits: Growback | None = None
     double_descent: Growback | None = None
@@ -85,7 +90,7 @@ def read_together(
     columns: tuple[str, str] = ("train_loss", "eval_loss"),
     direction: Direction | None = None,
 ) -> Together:
-    """Reads a training and a held-out curve together.
+    """Reads a training and a held-out curve together, both without their spikes.
 
     Args:
         training: Steps and values of the training curve, as for
@@ -97,23 +102,23 @@ def read_together(
     Raises:
         ValueError: A curve has no finite value, or steps and values do not match.
     """
-    readings = [
-        read_curve(steps, values, column, direction=direction)
-        for (steps, values), column in zip((training, held_out), columns, strict=True)
+    curves = [
+        _finite(*each, column) for each, column in zip((training, held_out), columns, strict=True)
     ]
-    better = readings[1].direction
-    nothing = Together(*columns, readings[1].last, direction=better)
-    curves = [_finite(*each) for each in (training, held_out)]
+    better = direction or direction_of(columns[1])
+    last = int(curves[1][0][-1])
+    nothing = Together(*columns, last, direction=better)
     if min(len(steps) for steps, _ in curves) < 8:
         return nothing
     scale = scale_of(np.concatenate([values for _, values in curves]), better)
-    views = [_view(steps, values, scale) for steps, values in curves]
-    learns, held = (_Fall.of(view) for view in views)
-    double = _double_descent(readings[1], scale)
-    rise = _overfitting(readings[1], learns, scale)
+    learnt, left = without_spikes(curves[0], curves[1], scale)
+    reading = read_curve(*left, columns[1], direction=better)
+    learns, held = (_Fall.of(_view(*each, scale)) for each in (learnt, left))
+    double = _double_descent(reading, held, scale)
+    rise = _overfitting(reading, learns, scale)
     found = Together(
         *columns,
-        readings[1].last,
+        last,
         overfits_from=None if rise is None else rise.first,
         overfits=rise,
         double_descent=double,
@@ -121,7 +126,8 @@ def read_together(
     )
     if double is not None or not learns.falls:
         return found
-    delayed = _delayed(found, learns, held, scale)
+    steps = _Steps(learnt, left, columns, held, better)
+    delayed = _delayed(found, learns, held, scale, steps)
     if rise is None:
         return delayed
     # A held-out loss that gets worse again may have been learnt late before that.
@@ -161,29 +167,44 @@ class _Fall:
         worst = float(self.values[self.worst])
         return max((worst + float(self.values[self.best])) / 2, worst - _DEEP)
 
-    def first_below(self, level: float) -> int | None:
-        """The first step from which the mean of three bins is at most at a level."""
-        smooth = np.convolve(np.pad(self.values, 1, mode="edge"), np.ones(3) / 3, mode="valid")
-        below = np.flatnonzero(smooth <= level)
-        return int(self.steps[below[0]]) if len(below) else None
 
-    def last_above(self, level: float) -> int:
-        """The step at which the curve goes through a level in its fall for the last time."""
-        above = np.flatnonzero(self.values[: self.best + 1] > level)
-        return int(self.steps[min(int(above[-1]) + 1, self.best)]) if len(above) else 0
+@dataclass(frozen=True)
+class _Steps:
+    """When two curves reach a value, as the measures of a run define it."""
+
+    training: Curve
+    held_out: Curve
+    columns: tuple[str, str]
+    held: _Fall
+    direction: Direction
+
+    def learnt(self, value: float) -> float | None:
+        """The first step at which the training curve is at a value."""
+        steps, values = self.training
+        return reached(steps, calm(steps, values, self.columns[0]), value, self.direction)
+
+    def generalised(self, value: float) -> float | None:
+        """The first step at which the held-out curve is at a value after its worst one."""
+        steps, values = self.held_out
+        after = steps >= self.held.steps[self.held.worst]
+        smooth = calm(steps, values, self.columns[1])
+        return reached(steps[after], smooth[after], value, self.direction)
 
 
-def _delayed(found: Together, training: _Fall, held: _Fall, scale: Scale) -> Together:
+def _delayed(
+    found: Together, training: _Fall, held: _Fall, scale: Scale, steps: _Steps
+) -> Together:
     """Whether the held-out curve is learnt late, or never."""
     if not held.falls:
-        step = training.first_below(training.middle)
+        step = steps.learnt(scale.value(training.middle))
         gap = float(held.values[-1] - training.values[-1])
         if step is None or gap < _GAP:
             return found
-        return _with(found, step, None, scale.value(float(np.median(_after(held, step)))))
-    first = training.first_below(held.middle)
-    then = held.last_above(held.middle)
-    if first is None or first <= 0 or then < _LATER * first:
+        stays = scale.value(float(np.median(_after(held, step))))
+        return replace(found, memorised=int(step), stays_at=stays)
+    value = scale.value(held.middle)
+    first, then = steps.learnt(value), steps.generalised(value)
+    if first is None or then is None or first <= 0 or then < _LATER * first:
         return found
     between = _after(held, first, then)
     apart = between - np.interp(
@@ -192,14 +213,15 @@ def _delayed(found: Together, training: _Fall, held: _Fall, scale: Scale) -> Tog
     if not len(between) or apart.max() < _GAP:
         return found
     place = int(np.argmin(abs(_steps(held, first, then) - np.sqrt(first * then))))
-    return _with(found, first, then, scale.value(float(between[place])))
-
-
-def _with(found: Together, first: int, then: int | None, value: float) -> Together:
-    data = found.as_data() | {"memorised": first, "stays_at": value, "generalised": then}
-    if then is not None:
-        data |= {"delay": then - first, "factor": then / first}
-    return from_data(data)
+    return replace(
+        found,
+        memorised=int(first),
+        stays_at=scale.value(float(between[place])),
+        generalised=int(then),
+        delay=int(then - first),
+        factor=then / first,
+        value=value,
+    )
 
 
 def _inside(fall: _Fall, first: float, last: float) -> np.ndarray:
@@ -221,7 +243,7 @@ def _overfitting(held_out: Reading, training: _Fall, scale: Scale) -> Growback |
     """The first rise of the held-out curve that lasts while the training curve falls."""
     for rise in held_out.growbacks:
         before = training.values[training.steps <= rise.first]
-        after = training.values[training.steps > rise.first]
+        after = training.values[training.steps > (rise.first + rise.last) / 2]
         if _undone(rise, held_out, scale) >= _AGAIN or not len(before) or not len(after):
             continue
         if before.min() - _lowest(after) > _LEAST / 2:
@@ -236,10 +258,21 @@ def _lowest(values: Floats) -> float:
     return float(np.convolve(values, np.ones(3) / 3, mode="valid").min())
 
 
-def _double_descent(held_out: Reading, scale: Scale) -> Growback | None:
-    """The highest rise that follows a fall and is undone again."""
-    found = [each for each in held_out.growbacks if _undone(each, held_out, scale) >= _AGAIN]
+def _double_descent(held_out: Reading, held: _Fall, scale: Scale) -> Growback | None:
+    """The highest rise that follows a fall, is a good part of it, and is undone again."""
+    found = [
+        each
+        for each in held_out.growbacks
+        if _undone(each, held_out, scale) >= _AGAIN and _of_first(each, held, scale) >= _OF_FIRST
+    ]
     return max(found, key=lambda each: abs(each.high - each.low), default=None)
+
+
+def _of_first(rise: Growback, held: _Fall, scale: Scale) -> float:
+    """The height of a rise relative to that of the fall before it."""
+    low, high = scale.read(np.array([rise.low, rise.high]))
+    before = held.values[held.steps <= rise.first]
+    return float((high - low) / max(before.max() - low, 1e-9)) if len(before) else 0.0
 
 
 def _undone(rise: Growback, reading: Reading, scale: Scale) -> float:
@@ -248,9 +281,13 @@ def _undone(rise: Growback, reading: Reading, scale: Scale) -> float:
     return float((high - end) / (high - low))
 
 
-def _finite(steps: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
+def _finite(steps: ArrayLike, values: ArrayLike, column: str) -> Curve:
     x, y = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"steps {x.shape} and values {y.shape} of {column} do not form a curve")
     known = np.isfinite(y)
+    if not known.any():
+        raise ValueError(f"{column} has no finite value")
     return x[known], y[known]
 
 
