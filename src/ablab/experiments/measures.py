@@ -20,6 +20,8 @@ FUNCTIONS = {
     "reaches a value",
     "lag": "lag(COLUMN, VALUE[, higher | lower]): steps between train_loss and COLUMN reaching a "
     "value",
+    "lead": "lead(COLUMN, OTHER): steps by which COLUMN is half-way through its last change before "
+    "OTHER is",
     "floor": "floor(COLUMN): the level at which the curve ends",
     "transition": "transition(COLUMN): the step at which half of the change from one level to "
     "another is done, for the largest such change",
@@ -54,6 +56,7 @@ class Measure:
         numbers: The numeric arguments: a level, steps, a value.
         direction: Which values are better, if the measure says so itself; else what the task or
             the statistic declares counts.
+        other: The second column of ``lead``.
     """
 
     text: str
@@ -61,6 +64,7 @@ class Measure:
     column: str
     numbers: tuple[float, ...] = ()
     direction: Direction | None = None
+    other: str | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -127,10 +131,16 @@ def measure_of(tree: Any, text: str, source: str | None = None) -> Measure:
                 suggestion=nearest(name, known),
             )
         )
+    return _call(name, tree, text, source)
+
+
+def _call(name: str, tree: Any, text: str, source: str | None) -> Measure:
+    """The measure of a function with its arguments."""
     columns, numbers = _arguments(tree.children[1:])
     direction: Direction | None = None
     if name in DIRECTED and len(columns) == 2 and columns[1] in get_args(Direction):
         direction = cast(Direction, columns.pop())
+    other = columns.pop() if name == "lead" and len(columns) == 2 else None
     between = name in COUNTED and len(numbers) == 2
     if len(columns) > 1 or not (between or len(numbers) == _NUMBERS.get(name, 0)):
         raise _wrong(f"wrong arguments for {name}", text, source, FUNCTIONS[name])
@@ -142,9 +152,14 @@ def measure_of(tree: Any, text: str, source: str | None = None) -> Measure:
         numbers = tuple(_step(number, text, source) for number in numbers)
     if name == "leaves" and numbers[0] <= 0:
         raise _wrong("a level must be positive", text, source, "a loss such as log(10)")
+    if name == "lead" and other is None:
+        raise _wrong("lead needs two columns", text, source, FUNCTIONS[name])
     column = columns[0] if columns else "train_loss"
-    check_column(column, source)
-    return Measure(text, name, ALIASES.get(column, column), numbers, direction)
+    for each in (column, other):
+        if each is not None:
+            check_column(each, source)
+    other = None if other is None else ALIASES.get(other, other)
+    return Measure(text, name, ALIASES.get(column, column), numbers, direction, other)
 
 
 def number_of(tree: Any) -> float:

@@ -14,6 +14,7 @@ _FORMS = {  # of the column, then the numbers
     "floor": "level at which the {0} ends",
     "growbacks": "number of growbacks of the {0}",
     "lag": "steps from the training loss to the {0} reaching {1}",
+    "lead": "steps by which the {0} changes before the {other}",
     "leaves": "step at which the {0} leaves {1}",
     "mean": "mean {0} from step {1} to {2}",
     "n_params": "number of parameters",
@@ -51,7 +52,8 @@ def measure_words(measure: Measure | str) -> str:
         first, last = ("between", "and") if of_values else ("from step", "to")
         counted = _FORMS[found.function].format(column)
         return f"{counted} {first} {numbers[0]} {last} {numbers[1]}"
-    return _FORMS.get(found.function, found.function + " {0}").format(column, *numbers)
+    form = _FORMS.get(found.function, found.function + " {0}")
+    return form.format(column, *numbers, other=column_words(found.other or ""))
 
 
 def _numbers(measure: Measure) -> list[str]:

@@ -83,17 +83,18 @@ def measure_runs(
 
     def choose(every: list[str]) -> list[str]:
         names.extend(every)
-        return [name for name in every if name in (column, "lr", "train_loss")]
+        return [name for name in every if name in (column, measure.other, "lr", "train_loss")]
 
     frame = experiment_metrics(store, record, choose)
     started = any(run.step for run in runs)
-    if started and column not in frame.columns:
+    lacking = [name for name in (column, measure.other) if name and name not in frame.columns]
+    if started and lacking:
         raise InputError(
             Problem(
-                f"no column {column} was logged",
+                f"no column {lacking[0]} was logged",
                 given=measure.text,
                 expected="one of " + ", ".join(names[:12]) + (", …" if len(names) > 12 else ""),
-                suggestion=nearest(column, names),
+                suggestion=nearest(lacking[0], names),
             )
         )
     known = directed(store, record, runs, measure)
@@ -102,7 +103,8 @@ def measure_runs(
         readings = experiment_readings(store, record, runs, column)
     ends = last_values(frame, {run.run: run.step for run in runs}) if started else {}
     curves = _curves(frame, column, runs)
-    training = _curves(frame, "train_loss", runs) if measure.function == "lag" else {}
+    second_column = measure.other or "train_loss"
+    of_two = _curves(frame, second_column, runs) if measure.function in _OF_TWO else {}
     found = {}
     for run in runs:
         curve = curves.get(run.run)
@@ -116,8 +118,9 @@ def measure_runs(
             found[run.run] = _final(curve, ends[run.run].get(column))
         elif measure.function in _READ:
             found[run.run] = _read(measure, curve, readings[run.run])
-        elif measure.function == "lag":
-            found[run.run] = _lag(curve, training.get(run.run), known[run.run])
+        elif measure.function in _OF_TWO:
+            second = of_two.get(run.run)
+            found[run.run] = _OF_TWO[measure.function](curve, second, known[run.run])
         else:
             found[run.run] = _FUNCTIONS[measure.function](curve, known[run.run])
         if run.status in _BROKEN and is_step(measure) and curve is not None:
@@ -207,6 +210,40 @@ def _lag(curve: _Curve, training: _Curve | None, measure: Measure) -> Measured:
     return Measured(then.value - first.value)
 
 
+def _lead(curve: _Curve, other: _Curve | None, measure: Measure) -> Measured:
+    """The number of steps by which a column is half-way through its last change before another."""
+    if other is None:
+        return Measured(reason=f"{measure.other} was not logged")
+    first, then = _half_way(curve), _half_way(other)
+    for column, step in ((measure.column, first), (measure.other, then)):
+        if step is None:
+            return Measured(reason=f"{column} has no change that is larger than its fluctuation")
+    assert first is not None and then is not None, "checked above"
+    return Measured(then - first)
+
+
+def _half_way(curve: _Curve) -> float | None:
+    """The step at which half of the last change of a curve is done; None if it has none.
+
+    The last change begins where the curve is farthest from its end, the median of the last tenth of
+    its values. Between logged steps, the curve is a straight line. A change counts if it is ten
+    times as large as the fluctuation at the end: the median distance from the end.
+    """
+    values = curve.values
+    late = values[-max(1, len(values) // 10) :]
+    end = float(np.median(late))
+    apart = np.abs(values - end)
+    start = len(values) - 1 - int(np.argmax(apart[::-1]))
+    if not apart[start] > 10 * float(np.median(np.abs(late - end))):
+        return None
+    half = apart[start] / 2
+    after = start + int(np.argmax(apart[start:] <= half))
+    before, there = apart[after - 1], apart[after]
+    share = (before - half) / (before - there)
+    steps = curve.steps
+    return float(steps[after - 1] + share * (steps[after] - steps[after - 1]))
+
+
 def _read(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
     if measure.function == "leaves":
         return _leaves(measure, curve, reading)
@@ -279,6 +316,12 @@ _FUNCTIONS: dict[str, Callable[[_Curve, Measure], Measured]] = {
     "at": _at,
     "mean": _mean,
     "steps_to": _steps_to,
+}
+
+# Of the curve and a second one: ``other``, or the training loss.
+_OF_TWO: dict[str, Callable[[_Curve, _Curve | None, Measure], Measured]] = {
+    "lag": _lag,
+    "lead": _lead,
 }
 
 
