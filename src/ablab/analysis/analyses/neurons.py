@@ -144,8 +144,8 @@ def neurons(subject: Subject, settings: NeuronsSettings) -> Finding:
       change is at least 90% of that by ablating all, and ``neurons_retained_for_90_percent`` the
       number of retained neurons, with all others ablated, from which on at least 90% of it is
       undone. Above 16 neurons, steps are 12%. The table ``curve`` has the losses, beside those for
-      neurons in a random order. The curve need not be monotonic: half of a cluster can do harm. Numbers
-      of neurons are none if ablating all does not raise the loss (p > 0.05).
+      neurons in a random order. The curve need not be monotonic: half of a cluster can do harm.
+      Numbers of neurons are none if ablating all does not raise the loss (p > 0.05).
 
     Arrays: ``maps``, the activations (m, n, n) by a and b of the neurons of the table ``maps``,
     those with the largest change; ``map_power``, their share of the variance by the frequency in a
