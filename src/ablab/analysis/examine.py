@@ -58,10 +58,13 @@ class LastSubject:
         run: The run.
         task: Its task; None if no analysis needs it.
         probing: Which samples are looked at.
+        beside: The models that are analyzed, whose samples it shares.
     """
 
-    def __init__(self, run: StoredRun, task: Task | None, probing: Probing) -> None:
-        self._run, self._task, self._probing = run, task, probing
+    def __init__(
+        self, run: StoredRun, task: Task | None, probing: Probing, beside: Together
+    ) -> None:
+        self._run, self._task, self._probing, self._beside = run, task, probing, beside
         self._subject: Subject | None = None
 
     def __call__(self) -> Subject:
@@ -69,7 +72,7 @@ class LastSubject:
         if self._subject is None:
             step = last_step(self._run)
             (model,) = self._run.models([step])
-            together = Together([model], self._task, self._probing)
+            together = Together([model], self._task, self._probing, self._beside)
             self._subject = Subject(model, self._task, self._run.id, step, together)
         return self._subject
 
@@ -106,7 +109,7 @@ def examine_unit(
         not_applicable: dict[str, str] = {}
         last: dict[str, LastSubject] = {}
         for place, (run, step) in enumerate(unit.places):
-            at_last = last.setdefault(run.id, LastSubject(run, task, requests[0].probing))
+            at_last = last.setdefault(run.id, LastSubject(run, task, requests[0].probing, together))
             subject = Subject(models[place], task, run.id, step, together, place, at_last)
             for request in requests:
                 if wanted(run.id, step, request):

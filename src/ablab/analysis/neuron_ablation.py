@@ -15,6 +15,7 @@ from ablab.analysis.replacement import Replacement
 from ablab.analysis.subject import Subject
 
 _DENSE = 16  # neurons up to which each number of ablated neurons is a point of the curve
+_LEVEL = 0.05
 _LARGE = 2**25  # samples x tokens x neurons
 _GROWTH = 1.12  # of the number of neurons from point to point after that
 
@@ -49,28 +50,30 @@ class Curve:
         removed: The loss with that many ablated.
         retained: The loss with all others ablated.
         random: The loss with as many ablated in a random order.
+        p: The p-value of a rise of the loss by ablating all, one-sided.
     """
 
     neurons: NDArray[np.int64]
     removed: Values
     retained: Values
     random: Values
+    p: float
 
     def fewest_removed(self, share: float) -> float | None:
         """The number of neurons from which on ablation makes a share of the change by ablating all.
 
-        None if ablating all does not raise the loss.
+        None if ablating all does not raise the loss (p > 0.05).
         """
         change = self.removed - self.removed[0]
-        return self._first(change >= share * change[-1]) if change[-1] > 0 else None
+        return self._first(change >= share * change[-1]) if self.p <= _LEVEL else None
 
     def fewest_retained(self, share: float) -> float | None:
         """The number of retained neurons from which on they undo a share of the change.
 
-        None if ablating all does not raise the loss.
+        None if ablating all does not raise the loss (p > 0.05).
         """
         undone = self.retained[0] - self.retained
-        return self._first(undone >= share * undone[-1]) if undone[-1] > 0 else None
+        return self._first(undone >= share * undone[-1]) if self.p <= _LEVEL else None
 
     def _first(self, reached: NDArray[np.bool_]) -> float:
         """The number of neurons from which on all points are reached; the last one always is."""
@@ -166,7 +169,7 @@ def curve(samples: CyclicSamples, readable: ReadOut, changes: Values, seed: int)
     counts = _counts(len(order))
     removed, retained = sets.losses(order, counts)
     random, _ = sets.losses(rng.permutation(order), counts)
-    return Curve(counts, removed, retained, random)
+    return Curve(counts, removed, retained, random, sets.rise(order).p.item())
 
 
 class AblatedSets:
@@ -187,6 +190,12 @@ class AblatedSets:
     def loss(self, neurons: NDArray[np.int64]) -> float:
         """The loss with these neurons ablated."""
         return self._loss(*self._added(neurons))
+
+    def rise(self, neurons: NDArray[np.int64]) -> Ablations:
+        """What ablating these neurons together does, as if they were one."""
+        nothing = self._added(neurons[:0])
+        changes = self._losses(*self._added(neurons)) - self._losses(*nothing)
+        return _with_tests(changes[:, None], self._weights / self._weights.sum())
 
     def losses(self, order: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[Values, Values]:
         """The losses with the first neurons of an order ablated, and with all but these.
@@ -215,9 +224,14 @@ class AblatedSets:
         return products, deviations @ self._readable.output[:, own].T
 
     def _loss(self, products: torch.Tensor, stream: torch.Tensor) -> float:
-        logits = self._readable.with_added(products, stream)
-        losses = cross_entropies(logits, self._targets).double().numpy()
+        losses = self._losses(products, stream)
         return weighted_mean(losses, self._weights, np.ones(len(losses), dtype=bool))
+
+    def _losses(self, products: torch.Tensor, stream: torch.Tensor) -> Values:
+        """The loss of each sample, (S,)."""
+        logits = self._readable.with_added(products, stream)
+        losses: Values = cross_entropies(logits, self._targets).double().numpy()
+        return losses
 
 
 def _counts(total: int) -> NDArray[np.int64]:

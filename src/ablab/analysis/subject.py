@@ -45,6 +45,7 @@ class Together:
         models: The models.
         task: Their task; None if it is not known.
         probing: Which samples are looked at.
+        beside: Others of the same task, whose samples are shared.
 
     Attributes:
         passes: Their forward passes; None if they are not ablab models.
@@ -55,14 +56,18 @@ class Together:
         models: Sequence[nn.Module],
         task: Task | None,
         probing: Probing,
+        beside: "Together | None" = None,
     ) -> None:
         own = [model for model in models if isinstance(model, Model)]
         self.passes = Passes(own) if len(own) == len(models) else None
         self._task, self._probing = task, probing
+        self._beside = beside
         self._probe: Probe | None = None
 
     def probe(self, task: Task) -> Probe:
         """The samples on which the models are looked at."""
+        if self._beside is not None:
+            return self._beside.probe(task)
         if self._probe is None:
             self._probe = probe(task, samples=self._probing.samples, seed=self._probing.seed)
         return self._probe

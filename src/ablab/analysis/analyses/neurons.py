@@ -145,6 +145,7 @@ def neurons(subject: Subject, settings: NeuronsSettings) -> Finding:
       number of retained neurons, with all others ablated, from which on at least 90% of it is
       undone. Above 16 neurons, steps are 12%. The table ``curve`` has the losses, beside those for
       neurons in a random order. The curve need not be monotonic: half of a cluster can do harm.
+      Numbers of neurons are none if ablating all does not raise the loss (p > 0.05).
 
     Arrays: ``maps``, the activations (m, n, n) by a and b of the neurons of the table ``maps``,
     those with the largest change; ``map_power``, their share of the variance by the frequency in a
@@ -247,7 +248,8 @@ class _Answer:
             "maps": pl.DataFrame({"neuron": shown, "change": self._ablations.change[shown]}),
         }
         if self._curve is not None:
-            found["curve"] = pl.DataFrame(vars(self._curve))
+            columns = ("neurons", "removed", "retained", "random")
+            found["curve"] = pl.DataFrame({name: vars(self._curve)[name] for name in columns})
         return found
 
     def _neuron_table(self) -> pl.DataFrame:
