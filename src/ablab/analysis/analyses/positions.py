@@ -81,6 +81,8 @@ class PositionsSettings(Config):
             x_label="what is compared, and the positions",
             y_label="cosine similarity",
             null="null_95",
+            sort=True,
+            most=24,
         ),
     ],
 )
