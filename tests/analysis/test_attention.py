@@ -223,7 +223,7 @@ def by_loop(pattern, own):
                     s for s in visible if s < t and tokens[s] == tokens[t]
                 ],
                 "induction on the probe": [
-                    s for s in visible if 0 < s and tokens[s - 1] == tokens[t] and s - 1 < t
+                    s for s in visible if s > 0 and tokens[s - 1] == tokens[t] and s - 1 < t
                 ],
             }
             for name, keys in matches.items():
