@@ -32,7 +32,7 @@ def test_matches():
 def scored(shares, matches, **options):
     length = shares.shape[-1]
     visible = np.tri(length, dtype=bool)[None]
-    queries = np.ones((*shares.shape[::2][:1], length)) / len(shares)
+    queries = np.ones((len(shares), length)) / len(shares)
     arguments = {"permutations": 2000, "seed": 0} | options
     return head_score(shares, matches, queries, visible, **arguments)
 

@@ -232,6 +232,21 @@ def test_both_operands_are_exchanged_as_a_whole():
     assert numbers["cosine_operands_p"] > 0.05
 
 
+def test_neighbours():
+    task = Previous(PreviousConfig())
+    model = build_model(TransformerConfig(d_model=32), 6, 8, seed=0).eval()
+    untrained = scalars(compared(model, task, samples_of_probe=50))
+    assert untrained["cosine_neighbours_p"] > 0.05 and untrained["cosine_operands"] is None
+    walk = torch.randn(8, 32, generator=torch.Generator().manual_seed(0)).cumsum(0)
+    with torch.no_grad():
+        model.positional_embedding.weight.copy_(walk)
+    found = scalars(compared(model, task, samples_of_probe=50))
+    values = walk.double().numpy()
+    unit = values / np.linalg.norm(values, axis=-1, keepdims=True)
+    assert found["cosine_neighbours"] == pytest.approx((unit[1:] * unit[:-1]).sum(-1).mean())
+    assert found["cosine_neighbours_p"] == 0.001
+
+
 def test_models_and_tasks_without_positions():
     task = Modular(ModularConfig(p=5))
     found = compared(build_model(BigramConfig(), 6, 3, seed=0), task)

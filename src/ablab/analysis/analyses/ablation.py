@@ -121,7 +121,9 @@ def ablation(subject: Subject, settings: AblationSettings) -> Finding:
     weighted mean over samples of the difference, in all, over training and over held-out samples.
     ``change_matched`` is the change if the part has its values for another sample with the same
     targets (a simple case of causal scrubbing, Chan et al., 2022): what remains of the change is
-    not about the answer. It is None where less than half of the samples have such a partner.
+    not about the answer. Of one head of several that act together, it can be larger than the
+    change, as the head then contradicts the others. It is None where less than half of the samples
+    have such a partner.
 
     ``low`` and ``high`` are a 95% interval of the change by the Bayesian bootstrap over samples. It
     is about the samples of this model alone; between runs, the unit is the seed. ``p`` bounds the

@@ -58,6 +58,7 @@ class PositionsSettings(Config):
     headline=[
         "cosine_operands",
         "cosine_operands_p",
+        "cosine_neighbours",
         "swap_change_neurons*",
         "swap_change_logits*",
     ],
@@ -80,6 +81,8 @@ class PositionsSettings(Config):
             x_label="what is compared, and the positions",
             y_label="cosine similarity",
             null="null_95",
+            sort=True,
+            most=24,
         ),
     ],
 )
@@ -121,11 +124,12 @@ def positions(subject: Subject, settings: PositionsSettings) -> Finding:
     even attention, exchanged operands already change little, so compare with step 0. If the
     operation does not commute, such as a - b, the answers differ.
 
-    Scalars: ``cosine_operands`` (mean over the digits of both operands), ``cosine_operands_p``
-    (the same mean with permuted entries), ``relative_distance_operands``,
-    ``keys_distance_operands`` and ``values_distance_operands`` (means of ``distance_to_spread``),
-    ``swap_change_neurons`` (median of ``relative`` over neurons), ``swap_change_logits``, and both
-    with ``_same_answer``; None without positional embeddings or operands.
+    Scalars: ``cosine_neighbours`` (mean over adjacent positions), ``cosine_operands`` (mean over
+    the digits of both operands), and both with ``_p`` (the same mean with permuted entries);
+    ``relative_distance_operands``; ``keys_distance_operands`` and ``values_distance_operands``
+    (means of ``distance_to_spread``); ``swap_change_neurons`` (median of ``relative`` over
+    neurons), ``swap_change_logits``, and both with ``_same_answer``; None without positional
+    embeddings or operands.
 
     Raises:
         DoesNotApplyError: The model is no transformer of ablab, or it has no positional embedding
@@ -178,8 +182,7 @@ def _pairs(
                 row["p_corrected"] = _finite(found.p_any[first, second])
                 rows.append(row)
         cosines = found.cosine
-        if operands is not None:
-            scalars |= _of_operands(found, operands)
+        scalars |= _of_embeddings(found, operands)
     seen = _seen(subject, model, roles, settings)
     scalars |= _distances(seen, operands)
     adjusted = corrected([row["p"] for row in seen])
@@ -187,23 +190,30 @@ def _pairs(
     return pl.DataFrame(rows, schema=_PAIRS), cosines, scalars
 
 
-def _of_operands(found: Similarity, operands: Operands) -> dict[str, float | None]:
-    """The scalars of the positional embeddings of operands."""
-    known = [
-        pair
-        for pair in zip(operands.first, operands.second, strict=True)
-        if max(pair) < len(found.cosine)
-    ]
-    if not known:
-        return {}
-    index = tuple(np.array(known).T)
+def _of_embeddings(found: Similarity, operands: Operands | None) -> dict[str, float | None]:
+    """The scalars of positional embeddings."""
+    length = len(found.cosine)
+    neighbours = [(place, place + 1) for place in range(length - 1)]
+    scalars = _means("neighbours", found, neighbours)
+    del scalars["relative_distance_neighbours"]
+    if operands is not None:
+        pairs = zip(operands.first, operands.second, strict=True)
+        scalars |= _means("operands", found, [pair for pair in pairs if max(pair) < length])
+    return scalars
+
+
+def _means(
+    name: str, found: Similarity, pairs: Sequence[tuple[int, int]]
+) -> dict[str, float | None]:
+    """The mean similarity of pairs of positions, and how often chance gives as large a cosine."""
+    names = f"cosine_{name}", f"cosine_{name}_p", f"relative_distance_{name}"
+    if not pairs:
+        return dict.fromkeys(names)
+    index = tuple(np.array(pairs).T)
     cosine, drawn = found.cosine[index].mean(), found.drawn[:, *index].mean(-1)
-    reached = (drawn >= cosine - 1e-9).sum()
-    return {
-        "cosine_operands": _finite(cosine),
-        "cosine_operands_p": float(1 + reached) / (1 + len(drawn)) if np.isfinite(cosine) else None,
-        "relative_distance_operands": _finite(found.relative_distance[index].mean()),
-    }
+    p = (1 + (drawn >= cosine - 1e-9).sum()) / (1 + len(drawn)) if np.isfinite(cosine) else np.nan
+    values = cosine, p, found.relative_distance[index].mean()
+    return dict(zip(names, map(_finite, values), strict=True))
 
 
 def _seen(
@@ -293,6 +303,8 @@ def _finite(number: Any) -> float | None:
 
 
 _SCALARS = (
+    "cosine_neighbours",
+    "cosine_neighbours_p",
     "cosine_operands",
     "cosine_operands_p",
     "relative_distance_operands",
