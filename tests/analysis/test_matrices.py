@@ -110,6 +110,15 @@ def test_what_is_not_planted_is_not_found():
     assert control["explained_three_matrices"] < 0.1
     assert 0.5 < control["explained_without_mlp_skip"] < 0.9
     assert control["agreement_three_matrices"] < 0.5
+    digits = digit_adder(1)
+    model = build_model(
+        digits.model.config, digits.task.vocab_size, digits.task.input_length, seed=0
+    )
+    control, _, _ = analyzed(model.eval(), Addition(digits.task))
+    assert control["explained_all"] == pytest.approx(1, abs=1e-4)
+    assert control["explained_without_positions"] > 0.9
+    assert abs(control["explained_without_self_attention"]) < 0.2
+    assert abs(control["explained_without_mlp_skip"]) < 0.2
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=setting_id)

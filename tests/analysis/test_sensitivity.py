@@ -163,7 +163,17 @@ def test_what_is_not_planted_is_not_found():
     assert scalars["neurons_of_two_positions"] == 0
     assert scalars["neurons_of_all_positions"] == 1
     assert scalars["largest_share/carry_into_1"] < 0.2
-    assert of_unit(tables["inputs"], "neuron")["main"].max() < 0.4
+    rows = of_unit(tables["inputs"], "neuron")
+    assert rows["main"].max() < 0.33
+    assert rows["total"].min() > 0.2
+    assert rows["total"].max() < 0.33
+    square = modular_adder(29, activation="square")
+    _, tables = analyzed(untrained(square.model.config, square.task), Modular(square.task))
+    rows = of_unit(tables["inputs"], "neuron")
+    assert rows["main"].mean() == pytest.approx(0.5, abs=0.01)  # nearly linear
+    assert rows["total"].mean() == pytest.approx(0.5, abs=0.01)
+    shares = of_unit(tables["factors"], "neuron").filter(factor="a_plus_b")["share"]
+    assert shares.max() < 0.01
 
 
 def test_estimates_for_a_large_table():

@@ -194,12 +194,12 @@ def random_share(
     """The distribution of η² for values that do not depend on the label.
 
     For k labels of equally many of the N samples with equal weights, it is the beta distribution
-    with the parameters (k - 1) / 2 and (N - k) / 2, which has the mean (k - 1) / (N - 1) of all
-    permutations, and of which that of the F statistic is a transform (Fisher). In general, the sum
-    over labels is a weighted sum of squares, whose weights are the eigenvalues λ of the covariance
-    of the means: the mean is Σλ, and the first parameter (Σλ)² / 2 Σλ² (Satterthwaite, 1946), times
-    the dimensions of an output with several columns. It is accurate if means over a label are
-    about normal, thus not for labels of few samples.
+    with the parameters (k - 1) / 2 and (N - k) / 2: that of the F statistic of an analysis of
+    variance (Fisher, 1925). Its mean (k - 1) / (N - 1) is that of all permutations. In general, the
+    sum over labels is a weighted sum of squares, whose weights λ are the eigenvalues of the
+    covariance of the means. Then the mean is Σλ, and the first parameter (Σλ)² / 2 Σλ²
+    (Satterthwaite, 1946), times the dimensions of an output with several columns. It is accurate if
+    means over a label are about normal, thus not for labels of few samples.
 
     Args:
         labels: (N,); samples with ``DOES_NOT_APPLY`` are left out.
@@ -212,9 +212,9 @@ def random_share(
     shares, squares = np.bincount(code, weights), np.bincount(code, weights**2)
     form = np.diag(shares) - np.outer(shares, shares)
     deviations = np.sqrt(squares) / shares  # of the mean of each label
-    eigenvalues = np.linalg.eigvalsh(deviations[:, None] * form * deviations)
-    mean = min(eigenvalues.sum() / (1 - np.square(weights).sum()), 1 - 1e-12)
-    first = eigenvalues.sum() ** 2 / (2 * np.square(eigenvalues).sum()) * np.asarray(dimensions)
+    matrix = deviations[:, None] * form * deviations  # with the eigenvalues λ
+    mean = min(np.trace(matrix) / (1 - np.square(weights).sum()), 1 - 1e-12)
+    first = np.trace(matrix) ** 2 / (2 * np.square(matrix).sum()) * np.asarray(dimensions)
     return RandomShare(first, first * (1 / mean - 1))
 
 

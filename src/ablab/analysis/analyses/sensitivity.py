@@ -166,22 +166,21 @@ def _positions(
     """The positions that vary, units, and their indices; None if positions are not independent."""
     seen = subject.probe.tokens[:, : at + 1]
     places = [place for place in range(at + 1) if (seen[:, place] != seen[0, place]).any()]
-    units = outputs.units
-    if not places or (subject.probe.whole and len(rows) < len(seen)):
+    tokens = [np.unique(seen[:, place]) for place in places]
+    units, size = outputs.units, prod(map(len, tokens))
+    if not places:
         return [], units, None
+    if not subject.probe.whole:
+        if member(subject.task, "table_size") != size:
+            return [], units, None
+        units, indices = _estimated(subject, settings, at, places, tokens, answers)
+        return places, units, indices
     combinations, first, counts = np.unique(
         seen[:, places], axis=0, return_index=True, return_counts=True
     )
-    tokens = [np.unique(seen[:, place]) for place in places]
-    size = prod(map(len, tokens))
-    if subject.probe.whole:
-        if len(combinations) < size or (counts != counts[0]).any():
-            return [], units, None
-        indices = exact_indices(outputs.values[first], combinations, units)
-    elif member(subject.task, "table_size") == size:
-        units, indices = _estimated(subject, settings, at, places, tokens, answers)
-    else:
+    if len(rows) < len(seen) or len(combinations) < size or (counts != counts[0]).any():
         return [], units, None
+    indices = exact_indices(outputs.values[first], combinations, units)
     return places, units, indices
 
 
