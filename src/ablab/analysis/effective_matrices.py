@@ -38,13 +38,8 @@ class EffectiveMatrix:
         size = np.prod([np.linalg.norm(each) for each in self.factors]) if self.factors else 0.0
         largest = max(found.max(initial=0.0) * max(self.values.shape), float(size))
         limit = largest * np.finfo(np.float32).eps
-<<<<<<< HEAD
-        retained: Array = found[found > limit]
-        return retained
-=======
         above: Array = found[found > limit]
         return above
->>>>>>> an3
 
 
 @dataclass(frozen=True)
