@@ -113,15 +113,23 @@ def edges(view: View, flat: Flat, low: int, high: int) -> tuple[int, int]:
     window = int(np.clip(np.ceil(9 * view.noise.inflation * (scatter / limit) ** 2), 1, 25))
     smooth = view.smooth(window | 1)
     start, end = int(bins.first[low]), int(bins.last[high])
-    # A stretch that settles at first has a mean above the level that it leaves.
-    late = view.filled[middle : int(bins.last[flat.last]) + 1]
-    after = np.abs(smooth[middle : end + 1] - float(late.mean())) <= limit
+    late = _late_level(view, flat, middle, scatter)
+    after = np.abs(smooth[middle : end + 1] - late) <= limit
     before = np.abs(smooth[start : middle + 1] - flat.level) <= limit
     first = start + _entered(before) if before.any() else middle
     last = end - _entered(after[::-1]) if after.any() else middle
-    return first, _refined(
-        view, last, end, float(late.mean()), max(limit, _SIGMAS * scatter), window
-    )
+    return first, _refined(view, last, end, late, max(limit, _SIGMAS * scatter), window)
+
+
+def _late_level(view: View, flat: Flat, middle: int, scatter: float) -> float:
+    """The level of a stretch, or the mean of its second half, if that is significantly different.
+
+    A stretch that settles at first has a mean above the level that it leaves.
+    """
+    late = view.filled[middle : int(view.bins.last[flat.last]) + 1]
+    mean = float(late.mean())
+    error = scatter * float(np.sqrt(view.noise.inflation / len(late)))
+    return mean if abs(mean - flat.level) > _SAME * error else flat.level
 
 
 def _refined(view: View, last: int, end: int, level: float, limit: float, window: int) -> int:
