@@ -15,6 +15,8 @@ from scipy.stats import false_discovery_control
 from ablab.analysis.fourier_basis import frequency_basis, permutation_p, relabellings
 from ablab.analysis.fourier_terms import term_coefficients
 
+_TOGETHER = 64  # neurons, to limit the memory
+
 Values = NDArray[np.float64]
 
 
@@ -62,7 +64,14 @@ def fit_nine_terms(maps: Values, permutations: int, seed: int) -> NineTermFits:
     totals = np.square(centred).sum((0, 1))
     varies = totals > 1e-12 * max(totals.max(initial=0), 1e-300)
     own = centred[:, :, varies] / np.sqrt(totals[varies])
-    shares = np.square(term_coefficients(own)).sum(1)  # (F, M')
+    del centred
+    shares = np.concatenate(
+        [
+            np.square(term_coefficients(own[:, :, first : first + _TOGETHER])).sum(1)
+            for first in range(0, max(own.shape[2], 1), _TOGETHER)
+        ],
+        axis=-1,
+    )  # (F, M')
     null = _null(own, permutations, seed)
     p = permutation_p(shares.max(0), null)
     return NineTermFits(
