@@ -67,8 +67,8 @@ class CyclicSamples:
 
     def at_answer(self, tensor: torch.Tensor) -> Values:
         """The values of a site with the axes (N, T, …) where the answer is predicted, (S, …)."""
-        values = tensor[:, self.group.answer_position].to("cpu", torch.float64).numpy()
-        found: Values = values[self.rows]
+        rows = torch.from_numpy(self.rows)
+        found: Values = tensor[rows, self.group.answer_position].to("cpu", torch.float64).numpy()
         return found
 
     def cell_means(self, values: Values) -> Values:

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+_TOGETHER = 64  # functions
+
 Values = NDArray[np.float64]
 
 
@@ -61,11 +63,14 @@ def pair_norms(maps: Tensor, order: NDArray[np.int64] | None = None) -> Values:
         maps: M functions of two elements, (n, n, M).
         order: The elements in another order, the same for both.
     """
-    n, _, count = maps.shape
+    n = len(maps)
     basis = torch.tensor(fourier_basis(n), dtype=maps.dtype)
     basis = basis if order is None else basis[:, torch.from_numpy(order)]
-    first = (basis @ maps.reshape(n, -1)).reshape(n, n, count)
-    norms: Values = torch.linalg.vector_norm(basis @ first, dim=-1).double().numpy()
+    squares = torch.zeros(n, n, dtype=maps.dtype)
+    for own in torch.split(maps, _TOGETHER, dim=-1):  # to limit the memory
+        first = (basis @ own.reshape(n, -1)).reshape(n, n, -1)
+        squares += (basis @ first).square().sum(-1)
+    norms: Values = squares.sqrt().double().numpy()
     return norms
 
 

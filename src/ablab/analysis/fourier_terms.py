@@ -19,6 +19,7 @@ TERMS = (
     "cos_sum", "sin_sum", "cos_difference", "sin_difference",
 )  # fmt: skip
 _SUM = slice(4, 6)
+_TOGETHER = 64  # functions
 
 Values = NDArray[np.float64]
 
@@ -57,10 +58,12 @@ def term_shares(maps: Values, coefficients: Sequence[int] = (1, 1)) -> Values:
 
     Zero for functions without variance.
     """
-    squares = np.square(term_coefficients(maps, coefficients)).sum(-1)
-    total = np.square(maps - maps.mean((0, 1))).sum()
-    found: Values = squares / total if total else squares
-    return found
+    squares, total = np.zeros((len(maps) // 2, len(TERMS))), 0.0
+    for first in range(0, maps.shape[2], _TOGETHER):  # to limit the memory
+        own = np.ascontiguousarray(maps[:, :, first : first + _TOGETHER])
+        squares += np.square(term_coefficients(own, coefficients)).sum(-1)
+        total += float(np.square(own - own.mean((0, 1))).sum())
+    return squares / total if total else squares
 
 
 def share_outside(shares: Values | None, keys: Sequence[int]) -> float | None:

@@ -15,6 +15,8 @@ from scipy.stats import false_discovery_control
 from ablab.analysis.fourier_basis import frequency_basis, permutation_p, relabellings
 from ablab.analysis.fourier_terms import term_coefficients
 
+_TOGETHER = 64  # neurons, to limit the memory
+
 Values = NDArray[np.float64]
 
 
@@ -61,8 +63,9 @@ def fit_nine_terms(maps: Values, permutations: int, seed: int) -> NineTermFits:
     centred = maps - maps.mean((0, 1))
     totals = np.square(centred).sum((0, 1))
     varies = totals > 1e-12 * max(totals.max(initial=0), 1e-300)
-    own = centred[:, :, varies] / np.sqrt(totals[varies])
-    shares = np.square(term_coefficients(own)).sum(1)  # (F, M')
+    own = np.ascontiguousarray(centred[:, :, varies] / np.sqrt(totals[varies]))
+    del centred
+    shares = _shares(own)
     null = _null(own, permutations, seed)
     p = permutation_p(shares.max(0), null)
     return NineTermFits(
@@ -75,6 +78,15 @@ def fit_nine_terms(maps: Values, permutations: int, seed: int) -> NineTermFits:
         p_corrected=_filled(false_discovery_control(p) if len(p) else p, varies),
         permuted_median=float(np.median(null)) if null.size else None,
     )
+
+
+def _shares(maps: Values) -> Values:
+    """The share of each frequency in functions with the variance 1 / n², (F, M)."""
+    parts = [np.zeros((len(maps) // 2, 0))]
+    for first in range(0, maps.shape[2], _TOGETHER):
+        some = np.ascontiguousarray(maps[:, :, first : first + _TOGETHER])
+        parts.append(np.square(term_coefficients(some)).sum(1))
+    return np.concatenate(parts, axis=-1)
 
 
 def _filled(values: Values, varies: NDArray[np.bool_]) -> Values:

@@ -102,12 +102,12 @@ class FourierSettings(Config):
         ),
         Bars(
             "logits",
-            "Frequencies in the logits",
+            "Frequencies in the held-out logits",
             table="frequencies",
             x=("frequency",),
             y="judged_share",
             x_label="frequency",
-            y_label="share of the variance of held-out logits",
+            y_label="share of the variance",
         ),
         HeatMap(
             "neurons",

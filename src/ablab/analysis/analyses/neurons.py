@@ -92,7 +92,7 @@ class NeuronsSettings(Config):
             "clusters",
             "Neurons by what they compute",
             table="clusters",
-            x=("kind", "frequency"),
+            x=("cluster",),
             y="neurons",
             x_label="",
             y_label="neurons",
@@ -105,7 +105,6 @@ class NeuronsSettings(Config):
             y="removed",
             x_label="ablated neurons",
             y_label="loss (nats)",
-            null="random",
         ),
         Curves(
             "training",
@@ -300,13 +299,19 @@ class _Answer:
                 own = np.flatnonzero((self._kinds == kind) & (of == frequency))
                 rows.append(
                     {
+                        "cluster": f"{kind} {frequency}" if frequency > 0 else kind,
                         "kind": kind,
                         "frequency": int(frequency) if frequency > 0 else None,
                         "neurons": len(own),
                         "change": None if sets is None else sets.loss(own) - base,
                     }
                 )
-        schema = {"kind": pl.String, "frequency": pl.Int64, "neurons": pl.Int64}
+        schema = {
+            "cluster": pl.String,
+            "kind": pl.String,
+            "frequency": pl.Int64,
+            "neurons": pl.Int64,
+        }
         return pl.DataFrame(rows, schema=schema | {"change": pl.Float64})
 
     def _shown(self) -> NDArray[np.int64]:
