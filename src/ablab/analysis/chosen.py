@@ -112,7 +112,7 @@ def _in_cell(runs: Sequence[RunRecord], text: str) -> list[RunRecord]:
     known = list(dict.fromkeys(key for run in runs for key in run.variant))
     for key, value in cell.items():
         values = list(dict.fromkeys(run.variant[key] for run in runs if key in run.variant))
-        if value not in values:
+        if str(value) not in map(str, values):  # the names of bundles are text
             raise InputError(
                 Problem(
                     f"no run has {key}={value}" if values else f"{key} is not a key of the grid",
@@ -124,7 +124,9 @@ def _in_cell(runs: Sequence[RunRecord], text: str) -> list[RunRecord]:
                     suggestion=None if values else nearest(key, known),
                 )
             )
-    found = [run for run in runs if all(run.variant.get(k) == v for k, v in cell.items())]
+    found = [
+        run for run in runs if all(str(run.variant.get(k)) == str(v) for k, v in cell.items())
+    ]
     if not found:
         raise InputError(Problem("no run is in this cell", "--where", given=text))
     return found
