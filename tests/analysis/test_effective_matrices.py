@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ablab.analysis.effective_matrices import EffectiveMatrix, Query, effective_matrices
-from ablab.analysis.folded_weights import fold
+from ablab.analysis.methods.effective_matrices import EffectiveMatrix, Query, effective_matrices
+from ablab.analysis.methods.folded_weights import fold
 from ablab.model.build import build_model
 from ablab.model.transformer_config import TransformerConfig
 

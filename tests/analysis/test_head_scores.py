@@ -6,8 +6,8 @@ import statsmodels.formula.api as smf
 from pandas import DataFrame
 from scipy import stats
 
-from ablab.analysis.explained import explained_by_labels
-from ablab.analysis.head_scores import (
+from ablab.analysis.methods.explained import explained_by_labels
+from ablab.analysis.methods.head_scores import (
     duplicate_token,
     head_score,
     induction,

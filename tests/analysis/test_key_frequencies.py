@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ablab.analysis.cyclic import cyclic_samples
 from ablab.analysis.examine import subject_of
-from ablab.analysis.key_frequencies import checked_frequencies, find_key_frequencies
+from ablab.analysis.methods.cyclic import cyclic_samples
+from ablab.analysis.methods.key_frequencies import checked_frequencies, find_key_frequencies
 from ablab.analysis.subject import WHOLE
 from ablab.config import InputError
 from ablab.model.build import build_model

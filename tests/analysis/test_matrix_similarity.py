@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ablab.analysis.effective_matrices import EffectiveMatrix
-from ablab.analysis.matrix_similarity import corrected, similarities
+from ablab.analysis.methods.effective_matrices import EffectiveMatrix
+from ablab.analysis.methods.matrix_similarity import corrected, similarities
 
 D = 24
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import ablab
-from ablab.analysis.nine_terms import fit_nine_terms
+from ablab.analysis.methods.nine_terms import fit_nine_terms
 from ablab.model.build import build_model
 from ablab.model.interventions import replace, watch
 from ablab.model.transformer_config import TransformerConfig

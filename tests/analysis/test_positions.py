@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import ablab
-from ablab.analysis.swapping import swap_change
+from ablab.analysis.methods.swapping import swap_change
 from ablab.model.bigram_config import BigramConfig
 from ablab.model.build import build_model
 from ablab.model.transformer_config import TransformerConfig

@@ -6,11 +6,11 @@ import torch
 from torch.nn import functional as F
 
 import ablab
-from ablab.analysis.neuron_losses import neuron_losses
-from ablab.analysis.pairing import partners
-from ablab.analysis.parts import Part, block_parts, edge_parts
-from ablab.analysis.removal import Removal
-from ablab.analysis.samples import samples_of
+from ablab.analysis.methods.neuron_losses import neuron_losses
+from ablab.analysis.methods.pairing import partners
+from ablab.analysis.methods.parts import Part, block_parts, edge_parts
+from ablab.analysis.methods.removal import Removal
+from ablab.analysis.methods.samples import samples_of
 from ablab.model.build import build_model
 from ablab.model.interventions import sites
 from ablab.model.thinker_config import ThinkerConfig

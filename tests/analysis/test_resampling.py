@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from ablab.analysis.resampling import bootstrap_interval, corrected, sign_flip_p
+from ablab.analysis.methods.resampling import bootstrap_interval, corrected, sign_flip_p
 
 
 def test_the_interval_is_that_of_scipys_bootstrap():

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import ablab
-from ablab.analysis.outputs import Unit
+from ablab.analysis.methods.outputs import Unit
+from ablab.analysis.methods.variance_shares import Variances, exact_indices
 from ablab.analysis.subject import DoesNotApplyError, Subject
-from ablab.analysis.variance_shares import Variances, exact_indices
 from ablab.config import InputError
 from ablab.model.bigram_config import BigramConfig
 from ablab.model.build import build_model

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablab.analysis.outputs import Unit
-from ablab.analysis.variance_shares import (
+from ablab.analysis.methods.outputs import Unit
+from ablab.analysis.methods.variance_shares import (
     Variances,
     dimensions,
     estimated_indices,

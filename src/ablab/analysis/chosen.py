@@ -124,9 +124,7 @@ def _in_cell(runs: Sequence[RunRecord], text: str) -> list[RunRecord]:
                     suggestion=None if values else nearest(key, known),
                 )
             )
-    found = [
-        run for run in runs if all(str(run.variant.get(k)) == str(v) for k, v in cell.items())
-    ]
+    found = [run for run in runs if all(str(run.variant.get(k)) == str(v) for k, v in cell.items())]
     if not found:
         raise InputError(Problem("no run is in this cell", "--where", given=text))
     return found

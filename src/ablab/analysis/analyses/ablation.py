@@ -8,11 +8,11 @@ import polars as pl
 from pydantic import Field
 
 from ablab.analysis.analysis import analysis
-from ablab.analysis.changes import Changes, Resampling, by_factor_table, parts_table
 from ablab.analysis.figures import Bars, Curves
 from ablab.analysis.finding import Finding
-from ablab.analysis.neuron_losses import neuron_losses
-from ablab.analysis.parts import (
+from ablab.analysis.methods.changes import Changes, Resampling, by_factor_table, parts_table
+from ablab.analysis.methods.neuron_losses import neuron_losses
+from ablab.analysis.methods.parts import (
     POSITIONS_SITE,
     Kind,
     Part,
@@ -20,9 +20,9 @@ from ablab.analysis.parts import (
     block_prefixes,
     edge_parts,
 )
-from ablab.analysis.removal import Removal
+from ablab.analysis.methods.removal import Removal
+from ablab.analysis.methods.samples import Samples, samples_of
 from ablab.analysis.replacement import How
-from ablab.analysis.samples import Samples, samples_of
 from ablab.analysis.subject import DoesNotApplyError, Subject
 from ablab.config import Config
 from ablab.model.base import Model
@@ -128,7 +128,8 @@ def ablation(subject: Subject, settings: AblationSettings) -> Finding:
     ``low`` and ``high`` are a 95% interval of the change by the Bayesian bootstrap over samples. It
     is about the samples of this model alone; between runs, the unit is the seed. ``p`` bounds the
     p-value of a test that losses with and without the part are exchangeable
-    (:func:`ablab.analysis.resampling.sign_flip_p`; differences up to 1e-6 of the largest logit
+    (:func:`ablab.analysis.methods.resampling.sign_flip_p`; differences up to 1e-6 of the largest
+    logit
     count as zero), and ``p_corrected`` is its value after Benjamini and Hochberg over all parts. A
     part matters if ``p_corrected`` is at most 0.05 and the change at least ``least`` nats. Samples
     of a complete table are not independent draws, so the test is about whether a few samples make

@@ -7,13 +7,24 @@ import polars as pl
 from pydantic import Field
 
 from ablab.analysis.analysis import analysis
-from ablab.analysis.attention_weights import ENTRIES, attention_weights, heads_of, used_queries
 from ablab.analysis.figures import HeatMap
 from ablab.analysis.finding import Finding
-from ablab.analysis.head_scores import MATCHES, HeadScore, head_score, repeated_sequences
-from ablab.analysis.looked import Looked, by_factor_table, factors_table, mean_of, sources_table
-from ablab.analysis.roles import operands_of, position_roles
-from ablab.analysis.samples import samples_of
+from ablab.analysis.methods.attention_weights import (
+    ENTRIES,
+    attention_weights,
+    heads_of,
+    used_queries,
+)
+from ablab.analysis.methods.head_scores import MATCHES, HeadScore, head_score, repeated_sequences
+from ablab.analysis.methods.looked import (
+    Looked,
+    by_factor_table,
+    factors_table,
+    mean_of,
+    sources_table,
+)
+from ablab.analysis.methods.roles import operands_of, position_roles
+from ablab.analysis.methods.samples import samples_of
 from ablab.analysis.subject import DoesNotApplyError, Subject
 from ablab.config import Config
 from ablab.model.transformer import Transformer

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ablab.analysis.analysis import analysis
-from ablab.analysis.cyclic import CyclicSamples, cyclic_samples, forward_pass, named
 from ablab.analysis.figures import Bars, Curves, HeatMap
 from ablab.analysis.finding import Finding
-from ablab.analysis.fourier_basis import (
+from ablab.analysis.methods.cyclic import CyclicSamples, cyclic_samples, forward_pass, named
+from ablab.analysis.methods.fourier_basis import (
     Sparsity,
     component_norms,
     frequencies_of,
@@ -20,13 +20,13 @@ from ablab.analysis.fourier_basis import (
     relabellings,
     sparsity,
 )
-from ablab.analysis.fourier_terms import TERMS, share_outside, term_shares
-from ablab.analysis.key_frequencies import (
+from ablab.analysis.methods.fourier_terms import TERMS, share_outside, term_shares
+from ablab.analysis.methods.key_frequencies import (
     KeyFrequencies,
     element_logits,
     find_key_frequencies,
 )
-from ablab.analysis.last_mlp import LastMlp, last_mlp
+from ablab.analysis.methods.last_mlp import LastMlp, last_mlp
 from ablab.analysis.passes import Pass
 from ablab.analysis.subject import Subject
 from ablab.config import Config
@@ -135,7 +135,8 @@ def fourier(subject: Subject, settings: FourierSettings) -> Finding:
       between 0 (all equal) and 1 - 1/C for C components. ``…_permuted`` is its mean over random
       relabellings of the elements, which keep everything but the group's structure; the table
       ``gini`` has the 95th percentile and the p-value.
-    - **Key frequencies**: see :func:`ablab.analysis.key_frequencies.find_key_frequencies`. They are
+    - **Key frequencies**: see :func:`ablab.analysis.methods.key_frequencies.find_key_frequencies`.
+    They are
       chosen on one half of the held-out samples. ``share_of_logits_explained`` is the share of the
       variance of the logits of the other half (over samples and answers c, minus each sample's mean
       over c, which no probability depends on) that Σ_k α_k cos w_k (s - c) explains, with the α_k

@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ablab.analysis.analysis import analysis
-from ablab.analysis.cyclic import CyclicSamples, cyclic_samples, forward_pass, named
 from ablab.analysis.figures import Bars, Curves, HeatMap
 from ablab.analysis.finding import Finding
-from ablab.analysis.fourier_basis import fourier_basis, frequencies_of
-from ablab.analysis.last_mlp import LastMlp, read_out, require_mlp
-from ablab.analysis.neuron_ablation import (
+from ablab.analysis.methods.cyclic import CyclicSamples, cyclic_samples, forward_pass, named
+from ablab.analysis.methods.fourier_basis import fourier_basis, frequencies_of
+from ablab.analysis.methods.last_mlp import LastMlp, read_out, require_mlp
+from ablab.analysis.methods.neuron_ablation import (
     AblatedSets,
     Curve,
     ablate_each,
     curve,
     in_enough_precision,
 )
-from ablab.analysis.nine_terms import fit_nine_terms
+from ablab.analysis.methods.nine_terms import fit_nine_terms
 from ablab.analysis.passes import Pass
 from ablab.analysis.subject import Subject
 from ablab.config import Config

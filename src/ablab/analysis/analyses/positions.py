@@ -12,10 +12,10 @@ from pydantic import Field
 from ablab.analysis.analysis import analysis
 from ablab.analysis.figures import Bars, HeatMap
 from ablab.analysis.finding import Finding
-from ablab.analysis.parts import POSITIONS_SITE
-from ablab.analysis.resampling import corrected
-from ablab.analysis.roles import Operands, operands_of, position_roles
-from ablab.analysis.similarity import (
+from ablab.analysis.methods.parts import POSITIONS_SITE
+from ablab.analysis.methods.resampling import corrected
+from ablab.analysis.methods.roles import Operands, operands_of, position_roles
+from ablab.analysis.methods.similarity import (
     Removed,
     Similarity,
     chance_of_cosine,
@@ -23,8 +23,8 @@ from ablab.analysis.similarity import (
     of_tokens,
     without,
 )
+from ablab.analysis.methods.swap_tables import swap_tables
 from ablab.analysis.subject import DoesNotApplyError, Subject
-from ablab.analysis.swap_tables import swap_tables
 from ablab.config import Config
 from ablab.model.block import Block
 from ablab.model.interventions import sites

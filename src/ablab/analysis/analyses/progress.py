@@ -11,17 +11,17 @@ from pydantic import Field
 from torch import Tensor
 
 from ablab.analysis.analysis import analysis
-from ablab.analysis.cyclic import CyclicSamples, cyclic_samples, forward_pass, named
 from ablab.analysis.figures import Bars, Curves
 from ablab.analysis.finding import Finding
-from ablab.analysis.key_frequencies import (
+from ablab.analysis.methods.cyclic import CyclicSamples, cyclic_samples, forward_pass, named
+from ablab.analysis.methods.key_frequencies import (
     checked_frequencies,
     element_logits,
     find_key_frequencies,
     squared_length,
 )
-from ablab.analysis.last_mlp import LastMlp, last_mlp, logits_with_neurons, read_out
-from ablab.analysis.losses import cross_entropies, weighted_mean
+from ablab.analysis.methods.last_mlp import LastMlp, last_mlp, logits_with_neurons, read_out
+from ablab.analysis.methods.losses import cross_entropies, weighted_mean
 from ablab.analysis.subject import Subject
 from ablab.config import Config
 
@@ -130,7 +130,8 @@ def progress(subject: Subject, settings: ProgressSettings) -> Finding:
     ``frequencies`` has the losses with only one key frequency, and without one.
 
     The key frequencies are those of the run's **last kept step**, found by the rule of
-    :func:`ablab.analysis.key_frequencies.find_key_frequencies`, so that earlier steps are measured
+    :func:`ablab.analysis.methods.key_frequencies.find_key_frequencies`, so that earlier steps are
+    measured
     by the final circuit. For a model from elsewhere they are its own, and the setting
     ``frequencies`` gives them explicitly. Without any, the restricted loss is that of a constant,
     and the excluded loss is the model's own.

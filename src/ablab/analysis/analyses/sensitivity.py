@@ -13,7 +13,7 @@ from scipy import stats
 from ablab.analysis.analysis import analysis
 from ablab.analysis.figures import Curves, HeatMap
 from ablab.analysis.finding import Finding
-from ablab.analysis.outputs import (
+from ablab.analysis.methods.outputs import (
     Outputs,
     Unit,
     answer_position,
@@ -21,8 +21,7 @@ from ablab.analysis.outputs import (
     chosen_samples,
     read_outputs,
 )
-from ablab.analysis.subject import Subject
-from ablab.analysis.variance_shares import (
+from ablab.analysis.methods.variance_shares import (
     Indices,
     Variances,
     dimensions,
@@ -31,6 +30,7 @@ from ablab.analysis.variance_shares import (
     is_constant,
     random_share,
 )
+from ablab.analysis.subject import Subject
 from ablab.config import Config, match_names
 from ablab.tasks.base import member
 from ablab.tasks.config import IGNORED
@@ -114,7 +114,8 @@ def sensitivity(subject: Subject, settings: SensitivitySettings) -> Finding:
     the samples' weights, beside the 95th percentile of η² after a permutation of the samples, the
     p-value, and the p-value corrected over all outputs and factors (Benjamini and Hochberg, 1995).
     The distribution of permutations is approximated by a beta distribution
-    (:func:`ablab.analysis.variance_shares.random_share`). Of a larger table, these are at most
+    (:func:`ablab.analysis.methods.variance_shares.random_share`). Of a larger table, these are at
+    most
     8,192 samples.
 
     Scalars, over neurons that are not constant: ``positions_per_neuron``, the mean number of

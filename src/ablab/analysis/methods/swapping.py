@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ablab.analysis.pairing import partners
+from ablab.analysis.methods.pairing import partners
 
 _ROUNDING = 1e-10  # of squares; float32 rounds at 1e-7
 

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ablab.analysis.removal import Removal
-from ablab.analysis.samples import Samples
+from ablab.analysis.methods.removal import Removal
+from ablab.analysis.methods.samples import Samples
 from ablab.model.base import Model
 from ablab.model.block import Block
 from ablab.model.transformer import Transformer

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ablab.analysis.parts import Part
-from ablab.analysis.resampling import bootstrap_interval, corrected, sign_flip_p
-from ablab.analysis.samples import Samples
+from ablab.analysis.methods.parts import Part
+from ablab.analysis.methods.resampling import bootstrap_interval, corrected, sign_flip_p
+from ablab.analysis.methods.samples import Samples
 
 _SHOWN_NEURONS = 8  # in the table by factor
 _LEVEL = 0.05
@@ -55,7 +55,7 @@ class Resampling:
     def interval(
         self, values: NDArray[np.float64], weights: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """See :func:`ablab.analysis.resampling.bootstrap_interval`."""
+        """See :func:`ablab.analysis.methods.resampling.bootstrap_interval`."""
         return bootstrap_interval(values, weights, self.resamples, self.seed)
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 import torch
 
-from ablab.analysis.pairing import target_classes
-from ablab.analysis.resampling import corrected
-from ablab.analysis.roles import Operands
-from ablab.analysis.samples import Samples, samples_of
+from ablab.analysis.methods.pairing import target_classes
+from ablab.analysis.methods.resampling import corrected
+from ablab.analysis.methods.roles import Operands
+from ablab.analysis.methods.samples import Samples, samples_of
+from ablab.analysis.methods.swapping import SwapChange, swap_change
 from ablab.analysis.subject import Subject
-from ablab.analysis.swapping import SwapChange, swap_change
 from ablab.model.transformer import Transformer
 
 _CHANGES = (

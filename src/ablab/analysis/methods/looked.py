@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ablab.analysis.attention_weights import AttentionWeights
-from ablab.analysis.explained import explained_by_labels
-from ablab.analysis.resampling import corrected
-from ablab.analysis.samples import Samples
+from ablab.analysis.methods.attention_weights import AttentionWeights
+from ablab.analysis.methods.explained import explained_by_labels
+from ablab.analysis.methods.resampling import corrected
+from ablab.analysis.methods.samples import Samples
 
 _ROWS = 4096  # of a table of sources, beyond which only the last destination is listed
 _EXPLAINED = 1024  # samples for shares of variance

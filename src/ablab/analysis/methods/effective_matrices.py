@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ablab.analysis.folded_weights import Array, Folded, Heads
+from ablab.analysis.methods.folded_weights import Array, Folded, Heads
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, norm
 
-from ablab.analysis.cyclic import CyclicSamples
-from ablab.analysis.last_mlp import LastMlp, ReadOut
-from ablab.analysis.losses import cross_entropies, weighted_mean
+from ablab.analysis.methods.cyclic import CyclicSamples
+from ablab.analysis.methods.last_mlp import LastMlp, ReadOut
+from ablab.analysis.methods.losses import cross_entropies, weighted_mean
 from ablab.analysis.replacement import Replacement
 from ablab.analysis.subject import Subject
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ablab.analysis.cyclic import CyclicSamples
-from ablab.analysis.fourier_basis import permutation_p
+from ablab.analysis.methods.cyclic import CyclicSamples
+from ablab.analysis.methods.fourier_basis import permutation_p
 from ablab.config import InputError, Problem
 
 PERMUTATIONS = 499

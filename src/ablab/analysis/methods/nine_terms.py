@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
-from ablab.analysis.fourier_basis import frequency_basis, permutation_p, relabellings
-from ablab.analysis.fourier_terms import term_coefficients
+from ablab.analysis.methods.fourier_basis import frequency_basis, permutation_p, relabellings
+from ablab.analysis.methods.fourier_terms import term_coefficients
 
 _TOGETHER = 64  # neurons, to limit the memory
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from ablab.analysis.effective_matrices import EffectiveMatrix
-from ablab.analysis.folded_weights import Array
+from ablab.analysis.methods.effective_matrices import EffectiveMatrix
+from ablab.analysis.methods.folded_weights import Array
 
 _DIRECT = {"ov_neurons": "embedding_neurons", "ov_logits": "embedding_logits"}
 _MOST_HEADS = 32

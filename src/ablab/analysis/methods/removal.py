@@ -15,10 +15,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ablab.analysis.pairing import partners, target_classes
-from ablab.analysis.parts import POSITIONS_SITE, Part
+from ablab.analysis.methods.pairing import partners, target_classes
+from ablab.analysis.methods.parts import POSITIONS_SITE, Part
+from ablab.analysis.methods.samples import Samples
 from ablab.analysis.replacement import How
-from ablab.analysis.samples import Samples
 from ablab.model.base import Model
 from ablab.model.forward import Forward, FusedKernels, Kernels, PlainKernels, Tap
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ablab.analysis.samples import Samples
+from ablab.analysis.methods.samples import Samples
 
 
 def target_classes(samples: Samples) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ablab.analysis.fourier_basis import frequency_basis
+from ablab.analysis.methods.fourier_basis import frequency_basis
 
 TERMS = (
     "cos_a", "sin_a", "cos_b", "sin_b",

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ablab.analysis.samples import Samples
+from ablab.analysis.methods.samples import Samples
 from ablab.analysis.subject import Subject
 from ablab.model.transformer import Transformer
 from ablab.tasks.config import IGNORED

@@ -1,0 +1,32 @@
+"""What several analyses compute: pure functions of weights, activations and labels.
+
+- ``attention_weights``: attention weights of a transformer's heads, and their shares.
+- ``changes``: tables of the changes of losses by parts of a model.
+- ``cyclic``: samples whose answer is a sum in a cyclic group.
+- ``effective_matrices``: products of weights: what tokens do to scores, neurons and logits.
+- ``explained``: how much of the variance of numbers labels explain.
+- ``folded_weights``: the weights of a transformer with norms folded in.
+- ``fourier_basis``: the Fourier basis of a cyclic group, spectra and their sparsity.
+- ``fourier_terms``: the terms of each frequency in functions of two elements.
+- ``head_scores``: how much heads attend to the previous token, duplicates and induction.
+- ``key_frequencies``: the key frequencies of a model that adds in a cyclic group.
+- ``last_mlp``: the last MLP, and the logits as a function of its neurons.
+- ``looked``: tables of what heads look at from predicted positions.
+- ``losses``: cross-entropies that are exact near zero.
+- ``matrix_similarity``: cosines of effective matrices.
+- ``neuron_ablation``: mean ablation of single neurons and of growing sets.
+- ``neuron_losses``: losses without single neurons of the last MLP, in one pass.
+- ``nine_terms``: neurons fitted by the nine terms of one frequency.
+- ``outputs``: what neurons, heads and logits give out at one position.
+- ``pairing``: other samples of the same class to compare with.
+- ``parts``: the parts of a model that can be taken out.
+- ``removal``: losses of a model without some of its parts.
+- ``resampling``: intervals and tests of means over samples.
+- ``rewritten``: a model of one block, written in effective matrices.
+- ``roles``: the roles of input positions: operands, constant tokens.
+- ``samples``: the samples on which losses are compared, and the losses of each.
+- ``similarity``: similarities of vectors at positions, beside what chance gives.
+- ``swap_tables``: tables of what exchanging the operands changes.
+- ``swapping``: what exchanging the operands changes, beside other samples.
+- ``variance_shares``: shares of a variance that inputs and factors explain.
+"""
