@@ -77,6 +77,12 @@ def test_bars_are_those_of_the_last_step_of_each_run():
     assert panels[3].get_title("left") == "d_model 16, seed 1"
 
 
+def test_tables_of_an_earlier_edition_have_nothing_to_draw():
+    later = Bars("heads", "Heads", "heads", ("block", "head"), "share", "head", "share")
+    with pytest.raises(InputError, match="nothing to draw as heads"):
+        draw(findings(), later)
+
+
 def test_heat_maps_tell_their_values():
     drawing = draw(findings(), MAP)
     assert len(drawing.maps) == 4

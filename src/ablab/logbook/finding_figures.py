@@ -217,8 +217,13 @@ def _panels(
 
 
 def _bars(found: Findings, figure: Bars) -> Drawing:
-    if figure.table not in found.tables:
-        raise _nothing(found, figure)
+    needed = {
+        *figure.x,
+        figure.y,
+        *(each for each in (figure.low, figure.high, figure.null) if each),
+    }
+    if not needed <= set(found.tables.get(figure.table, pl.DataFrame()).columns):
+        raise _nothing(found, figure)  # also for tables of an earlier edition
     runs = [(run, n) for run, n in _runs(found) if _last(found, figure.table, run).height]
     if not runs:
         raise _nothing(found, figure)
