@@ -47,7 +47,7 @@ class ProgressSettings(Config):
     "progress",
     question="Does a circuit of the final key frequencies grow before the held-out loss falls?",
     inputs=["model", "task", "last_model"],
-    cost="one forward pass, one of the run's last model, and two losses for each key frequency",
+    cost="one forward pass, one of the run's last model, and eight losses for each key frequency",
     settings=ProgressSettings,
     headline=[
         "*key_frequencies",

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
+from torch import Tensor
 
 from ablab.analysis.methods.fourier_basis import frequency_basis, permutation_p, relabellings
 from ablab.analysis.methods.fourier_terms import term_coefficients
@@ -97,23 +98,32 @@ def _filled(values: Values, varies: NDArray[np.bool_]) -> Values:
 
 
 def _null(maps: Values, permutations: int, seed: int) -> Values:
-    """The largest share that a frequency explains of each neuron, by relabelling, (P, M).
+    """The largest share that a frequency explains of each neuron, by relabelling, (P, M)."""
+    waves = torch.from_numpy(frequency_basis(len(maps))).float()
+    orders = relabellings(len(maps), permutations, seed)
+    bases = [waves[:, :, torch.from_numpy(order)].contiguous() for order in orders]
+    null = np.empty((permutations, maps.shape[2]))
+    for first in range(0, maps.shape[2], _TOGETHER):
+        some = torch.from_numpy(np.ascontiguousarray(maps[:, :, first : first + _TOGETHER]))
+        null[:, first : first + _TOGETHER] = _largest_shares(some.float(), bases)
+    return null
+
+
+def _largest_shares(maps: Tensor, bases: list[Tensor]) -> Values:
+    """The largest share of a frequency for each of some bases (F, 2, n), (P, M).
 
     In single precision, since these transforms take most of the time.
     """
     n, _, count = maps.shape
-    cells = torch.from_numpy(maps).float().contiguous()
-    rows, columns = cells.sum(1) / n**0.5, cells.sum(0) / n**0.5  # (n, M)
-    waves = torch.from_numpy(frequency_basis(n)).float()
+    rows, columns = maps.sum(1) / n**0.5, maps.sum(0) / n**0.5  # (n, M)
     found = []
-    for order in relabellings(n, permutations, seed):
-        own = waves[:, :, torch.from_numpy(order)].contiguous()  # (F, 2, n)
+    for own in bases:
         linear = (own @ rows).square().sum(1) + (own @ columns).square().sum(1)
-        first = (own.reshape(-1, n) @ cells.reshape(n, -1)).reshape(len(own), 2, n, count)
+        first = (own.reshape(-1, n) @ maps.reshape(n, -1)).reshape(len(own), 2, n, count)
         squares = sum((own @ first[:, wave]).square().sum(1) for wave in (0, 1))
         found.append((linear + squares).amax(0))
-    null: Values = torch.stack(found).double().numpy()
-    return null
+    largest: Values = torch.stack(found).double().numpy()
+    return largest
 
 
 def _cross_fitted(maps: Values, seed: int) -> Values:
