@@ -76,7 +76,6 @@ class MatricesSettings(Config):
             "How much of the logits the model's matrices explain",
             {
                 "explained_three_matrices": "three matrices alone",
-                "explained_three_matrices_and_positions": "these and positional embeddings",
                 "explained_without_mlp_skip": "without the path around the MLP",
                 "explained_without_positions": "without positional embeddings",
             },
