@@ -129,22 +129,28 @@ def _runs(found: Findings) -> list[tuple[str | None, str]]:
 
 
 def _curves(found: Findings, figure: Curves, losses: pl.DataFrame | None) -> Drawing:
-    variants = _variants(found)[:MOST_VARIANTS]
     prefix = f"analysis/{found.analysis}/"
+    wanted = pl.col("name").is_in([prefix + scalar for scalar in figure.scalars])
+    variants = [
+        (name, frame)
+        for name, frame in _variants(found)
+        if frame.filter(wanted, pl.col("step") > 0).drop_nulls("value").height
+    ][:MOST_VARIANTS]
+    if not variants:
+        raise _nothing(found, figure)
     columns = [c for c in LOSSES if losses is not None and c in losses.columns]
     rows = 2 if columns else 1
     drawing = Figure(
         figsize=(max(4.6, min(8.0, 3.6 * len(variants))), 2.5 * rows), layout="constrained"
     )
     grid = drawing.subplots(rows, len(variants), squeeze=False, sharex=True, sharey="row")
-    drawn = False
     for place, (name, frame) in enumerate(variants):
         axes = grid[0][place]
         for colour, (scalar, label) in zip(
             _colours(figure.scalars), figure.scalars.items(), strict=True
         ):
             own = frame.filter(pl.col("name") == prefix + scalar).drop_nulls("value")
-            drawn = _over_seeds(axes, own.rename({"value": "y"}), colour, label) or drawn
+            _over_seeds(axes, own.rename({"value": "y"}), colour, label)
         if figure.logarithmic:
             logarithmic(axes)
         axes.set_title(name or figure.title, fontsize=9, loc="left")
@@ -160,8 +166,6 @@ def _curves(found: Findings, figure: Curves, losses: pl.DataFrame | None) -> Dra
                 logarithmic(below)
             plain_axes(below)
         grid[-1][place].set_xlabel("step")
-    if not drawn:
-        raise _nothing(found, figure)
     grid[0][0].set_ylabel(figure.y)
     grid[0][-1].legend()
     if columns:
@@ -172,10 +176,10 @@ def _curves(found: Findings, figure: Curves, losses: pl.DataFrame | None) -> Dra
     )
 
 
-def _over_seeds(axes: Axes, frame: pl.DataFrame, colour: str, label: str) -> bool:
+def _over_seeds(axes: Axes, frame: pl.DataFrame, colour: str, label: str) -> None:
     """Each run as a thin line, and the median where all runs have a value as a thick one."""
     if not frame.height:
-        return False
+        return
     runs = frame["run"].unique(maintain_order=True).to_list()
     if len(runs) > 1:
         for run in runs:
@@ -184,7 +188,6 @@ def _over_seeds(axes: Axes, frame: pl.DataFrame, colour: str, label: str) -> boo
     middle = frame.group_by("step").agg(pl.col("y").median(), pl.len().alias("n")).sort("step")
     middle = _thinned(middle.filter(pl.col("n") == len(runs)))
     axes.plot(middle["step"], middle["y"], color=colour, lw=1.5, label=label)
-    return True
 
 
 def _thinned(frame: pl.DataFrame) -> pl.DataFrame:
@@ -217,11 +220,8 @@ def _panels(
 
 
 def _bars(found: Findings, figure: Bars) -> Drawing:
-    needed = {
-        *figure.x,
-        figure.y,
-        *(each for each in (figure.low, figure.high, figure.null) if each),
-    }
+    optional = (figure.low, figure.high, figure.null)
+    needed = {*figure.x, figure.y, *(each for each in optional if each is not None)}
     if not needed <= set(found.tables.get(figure.table, pl.DataFrame()).columns):
         raise _nothing(found, figure)  # also for tables of an earlier edition
     runs = [(run, n) for run, n in _runs(found) if _last(found, figure.table, run).height]
@@ -254,7 +254,8 @@ def _bar_names(figure: Bars, frame: pl.DataFrame) -> list[str]:
     single = frame[figure.x[0]] if len(figure.x) == 1 else None
     if single is not None and single.dtype.is_numeric() and not figure.sort:
         return []
-    return [".".join(map(str, row)) for row in frame.select(figure.x).iter_rows()]
+    rows = frame.select(figure.x).iter_rows()
+    return [".".join(str(each) for each in row if each is not None) for row in rows]
 
 
 def _draw_bars(
