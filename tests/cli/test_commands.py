@@ -107,6 +107,7 @@ def test_recipes(lab):
         "digit-addition-next",
         "digit-addition-spikes",
         "digit-addition-tiny",
+        "grokking-inside",
         "grokking",
         "hexadecimal",
         "sequences",

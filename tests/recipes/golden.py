@@ -35,6 +35,7 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "digit-addition-spikes": ("train.weight_decay=0.5",),
     "digit-addition-tiny": (),
     "grokking": (),
+    "grokking-inside": (),
     "hexadecimal": (),
     "sequences": (),
     "shakespeare-ladder": ("section='1 bigram','3 one head','7 layer norm'",),
@@ -50,8 +51,8 @@ STEPS = 24
 # float32 curve is 7e-4 off after 24 steps on one processor, and 3e-3 on another. From the given
 # step on, such a curve may be three times as far off as rounding of its initial parameters takes
 # it here. All its steps are compared in float64 as well, where rounding is far below the bound.
-AMPLIFIED_FROM = {"grokking": 16}
-PRECISE = ("grokking",)
+AMPLIFIED_FROM = {"grokking": 16, "grokking-inside": 16}
+PRECISE = ("grokking", "grokking-inside")
 
 
 def curves(

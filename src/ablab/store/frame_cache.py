@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import polars as pl
 import psutil
+
+if TYPE_CHECKING:
+    import polars as pl
 
 MOST_BYTES = 2 * 2**30
 """Frames are kept as long as they take no more memory than this together, and not more than a
@@ -33,7 +36,7 @@ class FrameCache:
                 self._frames.clear()
                 self._bytes = 0
 
-    def get(self, key: Hashable, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+    def get(self, key: Hashable, make: "Callable[[], pl.DataFrame]") -> "pl.DataFrame":
         """The cached frame, or a new one.
 
         Args:
