@@ -23,6 +23,7 @@ from ablab.store.store import Store
 
 _WORTH_SECONDS = 20.0  # of work left, below which starting worker processes does not pay
 _END_SECONDS = 10.0
+_FEWEST, _EARLIEST = 20, 5.0  # findings, or seconds, before the time left is estimated
 _UNITS_PER_PROCESS = 4
 
 Tell = Callable[[int, int, float | None], None]  # findings so far, all, seconds left
@@ -123,7 +124,8 @@ class Computation:
         done = progress.found + len(progress.failures) + self._found_elsewhere
         seconds = time.monotonic() - self._began
         remaining = max(0, self._left - done)
-        estimate = seconds / done * remaining if done else None
+        known = done >= _FEWEST or seconds > _EARLIEST  # the first one loads models and samples
+        estimate = seconds / done * remaining if known and done else None
         if (
             self.processes < self._most
             and not self._others

@@ -19,7 +19,7 @@ from ablab.config import InputError, Problem, nearest
 from ablab.experiments.short_names import short_names
 from ablab.logbook.colours import PALETTE
 from ablab.logbook.layers import is_wide_range
-from ablab.logbook.svg import figure_style, logarithmic, plain_axes
+from ablab.logbook.svg import INK, SOFT, figure_style, logarithmic, plain_axes
 
 MOST_RUNS = 6  # in a figure of tables or arrays
 MOST_VARIANTS = 4  # in a figure of curves
@@ -27,6 +27,7 @@ LOSSES = {"train_loss": "training loss", "eval_loss": "held-out loss"}
 _POINTS = 300  # of a curve
 _FRONT = ("run", "seed", "step", "name", "value")
 _TICKS = 12
+_VISIBLE = 0.002  # of the longest bar; where bars are sorted, shorter ones are left out
 _LONG_NAME = 8  # characters of a bar's name, above which bars lie
 
 
@@ -141,7 +142,7 @@ def _curves(found: Findings, figure: Curves, losses: pl.DataFrame | None) -> Dra
     columns = [c for c in LOSSES if losses is not None and c in losses.columns]
     rows = 2 if columns else 1
     drawing = Figure(
-        figsize=(max(4.6, min(8.0, 3.6 * len(variants))), 2.5 * rows), layout="constrained"
+        figsize=(min(9.5, 3.2 * len(variants) + 3.2), 2.5 * rows), layout="constrained"
     )
     grid = drawing.subplots(rows, len(variants), squeeze=False, sharex=True, sharey="row")
     for place, (name, frame) in enumerate(variants):
@@ -158,7 +159,7 @@ def _curves(found: Findings, figure: Curves, losses: pl.DataFrame | None) -> Dra
         if losses is not None and columns:
             below = grid[1][place]
             own = losses.filter(pl.col("run").is_in(frame["run"].unique().to_list()))
-            for colour, column in zip(PALETTE[5:3:-1], columns, strict=False):
+            for colour, column in zip((SOFT, INK), columns, strict=False):
                 rows_of = own.select("run", "step", pl.col(column).alias("y")).drop_nulls()
                 _over_seeds(below, rows_of, colour, LOSSES[column])
             values = own.select(pl.concat_list(columns).explode().alias("y")).drop_nulls()["y"]
@@ -167,10 +168,13 @@ def _curves(found: Findings, figure: Curves, losses: pl.DataFrame | None) -> Dra
             plain_axes(below)
         grid[-1][place].set_xlabel("step")
     grid[0][0].set_ylabel(figure.y)
-    grid[0][-1].legend()
     if columns:
         grid[1][0].set_ylabel("loss (nats)")
-        grid[1][-1].legend()
+    handles, labels = map(list, grid[0][0].get_legend_handles_labels())
+    for axes in grid[1:, 0]:
+        more = axes.get_legend_handles_labels()
+        handles, labels = handles + more[0], labels + more[1]
+    drawing.legend(handles, labels, loc="outside right upper")
     return Drawing(
         drawing, f"{figure.title}. Thin lines are runs, thick lines their median over seeds."
     )
@@ -230,23 +234,32 @@ def _bars(found: Findings, figure: Bars) -> Drawing:
     frames = [_last(found, figure.table, run).drop_nulls(figure.y) for run, _ in runs]
     left_out = any(frame.height > figure.most for frame in frames)
     if figure.sort:
-        frames = [frame.sort(figure.y, descending=True) for frame in frames]
+        frames = [_largest(frame, figure.y) for frame in frames]
     frames = [frame.head(figure.most) for frame in frames]
     names = [_bar_names(figure, frame) for frame in frames]
     sideways = max((len(name) for own in names for name in own), default=0) > _LONG_NAME
     same = sideways and all(own == names[0] for own in names)
-    height = max(1.2, 0.16 * len(names[0]) + 0.6) if sideways else 2.3
+    height = max(1.2, 0.16 * max(map(len, names)) + 0.6) if sideways else 2.3
     drawing, panels = _panels(
         len(runs), 4.0 if len(runs) > 1 else 7.0, height, 3 if same else 2, same
     )
     for axes, frame, own, (_, name) in zip(panels, frames, names, runs, strict=True):
         _draw_bars(axes, figure, frame, own, sideways)
+        if sideways:  # bars are equally thick in all panels
+            axes.set_ylim(max(map(len, names)) - 0.4, -0.6)
         axes.set_title(name, fontsize=9, loc="left")
     along, across = (figure.y_label, figure.x_label)[:: 1 if sideways else -1]
     panels[0].set_ylabel(across)
     panels[-1].set_xlabel(along)
-    most = f" The {figure.most} largest are drawn." if left_out else ""
+    most = f" Of each, at most the {figure.most} largest are drawn." if left_out else ""
     return Drawing(drawing, f"{figure.title}, after the last step.{most}")
+
+
+def _largest(frame: pl.DataFrame, y: str) -> pl.DataFrame:
+    """The rows with the largest values first, without those that would be no visible bars."""
+    longest = frame[y].abs().max()
+    visible = pl.col(y).abs() >= _VISIBLE * pl.lit(longest, pl.Float64)
+    return frame.filter(visible).sort(y, descending=True)
 
 
 def _bar_names(figure: Bars, frame: pl.DataFrame) -> list[str]:
@@ -272,7 +285,6 @@ def _draw_bars(
     if sideways:
         axes.barh(places, values, height=0.75, xerr=errors, **style)
         axes.set_yticks(places, names, fontsize=7)
-        axes.set_ylim(len(values) - 0.4, -0.6)
     else:
         axes.bar(places, values, width=0.8, yerr=errors, **style)
         if names:
