@@ -32,7 +32,7 @@ def test_measures_in_words(measure, words):
 
 def test_every_measure_has_words():
     arguments = {"at": "loss, 1", "mean": "loss, 1, 2", "leaves": "1", "lag": "loss, 1"}
-    arguments["steps_to"] = "loss, 1"
+    arguments |= {"steps_to": "loss, 1", "lead": "loss, accuracy"}
     for name in FUNCTIONS:
         assert "training loss" in measure_words(f"{name}({arguments.get(name, 'loss')})")
     assert all(measure_words(name) for name in WORDS)

@@ -9,6 +9,7 @@ from scipy import stats
 from ablab.read.statistics.ranks import (
     Arrivals,
     Bounds,
+    _t_test,
     first,
     in_order,
     least_rank_p,
@@ -148,3 +149,10 @@ def test_runs_are_bounded_up_to_the_horizon():
     assert runs.bounds(300, later=100).least.tolist() == [[150, 300, 300, 300, 190]]
     assert not runs.complete
     assert arrivals([5, 7], [NAN, NAN]).complete
+
+
+def test_a_sample_of_equal_scores_is_compared_without_a_warning():
+    x, y = np.full(4, 1 / 3), np.array([0.1, 0.2, 0.25, 0.3])
+    # Welch: t = (1/3 - 0.2125) / (s_y / 2) with 3 degrees of freedom.
+    t = (1 / 3 - 0.2125) / (np.std(y, ddof=1) / 2)
+    assert _t_test(x, y, blocks=False) == pytest.approx(2 * stats.t.sf(t, 3))
