@@ -162,6 +162,8 @@ def test_metrics(lab):
     assert len(rows) == 4 * 11
     assert rows[0]["train_loss"] is None
     assert rows[0]["eval_loss"] > 0
+    repeated = ("--columns", "train_loss", "--columns", "eval_*")
+    assert as_json("metrics", "tiny", *repeated, "--store", store) == rows
     text = run_command("metrics", "tiny", "--columns", "train_loss", "--store", store)[1]
     table = list(csv.DictReader(io.StringIO(text)))
     assert list(table[0]) == ["run", "experiment", "train.lr", "seed", "step", "train_loss"]

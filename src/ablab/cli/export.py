@@ -23,7 +23,11 @@ from ablab.cli.common import (
 @click.option(
     "--out", metavar="PATH", help="The file or folder; named after EXPERIMENT by default."
 )
-@click.option("--columns", default="", help="Comma-separated names or patterns; all by default.")
+@click.option(
+    "--columns",
+    multiple=True,
+    help="Comma-separated names or patterns, can be repeated; all by default.",
+)
 @click.option(
     "--measure",
     "measures",
@@ -42,7 +46,7 @@ def export(
     experiment: str,
     form: str,
     out: str | None,
-    columns: str,
+    columns: tuple[str, ...],
     measures: tuple[str, ...],
     project: str | None,
     offline: bool,
@@ -58,7 +62,7 @@ def export(
     from ablab.store import Store
 
     opened = Store(store)
-    wanted = tuple(name.strip() for name in columns.split(",") if name.strip())
+    wanted = tuple(name.strip() for own in columns for name in own.split(",") if name.strip())
     record = opened.experiment(experiment)
     with progress(quiet, "exporting"):
         if measures:

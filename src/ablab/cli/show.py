@@ -262,19 +262,19 @@ def _costs(segment: dict[str, Any]) -> list[str]:
 @click.option(
     "--columns",
     metavar="NAMES",
-    default="",
-    help="Columns to print, separated by commas; * and ? are wildcards.",
+    multiple=True,
+    help="Columns to print, separated by commas, can be repeated; * and ? are wildcards.",
 )
 @store_option
 @json_option
 @quiet_option
-def metrics(target: str, columns: str, store: str, as_json: bool, quiet: bool) -> None:
+def metrics(target: str, columns: tuple[str, ...], store: str, as_json: bool, quiet: bool) -> None:
     """Print one row per run and step (variant keys, seed, columns), as CSV or JSON."""
     from ablab.store import Store
     from ablab.store.metrics import experiment_metrics, run_metrics
 
     opened = Store(store)
-    wanted = [name.strip() for name in columns.split(",") if name.strip()]
+    wanted = [name.strip() for each in columns for name in each.split(",") if name.strip()]
     if any(target in (record.name, record.entry) for record in opened.experiments()):
         with progress(quiet, "reading the metrics"):
             frame = experiment_metrics(opened, opened.experiment(target), wanted)
