@@ -22,7 +22,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (
         r"py:class",
-        r"(pathlib|numpy|torch|polars|collections)\..*|ablab\.(tasks|model)\.config\..*|ablab\.tasks\.base\.Task|ablab\.train\.config\..*|.*\.WatchConfig|ablab\.config\.base\.Config|.*\.SourceDigest|.*\.Index",
+        r"(pathlib|numpy|torch|polars|collections)\..*|ablab\.(tasks|model)\.config\..*|ablab\.tasks\.base\.Task|ablab\.train\.config\..*|.*\.WatchConfig|ablab\.config\.base\.Config|.*\.SourceDigest|.*\.Index|.*\.Arrivals|.*\.Together|jaxtyping\..*|Tensor|'[A-Z ]+'",
     )
 ]
 
