@@ -19,11 +19,15 @@ autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 nitpicky = True
 # Types of other libraries and internal types that attributes mention but the docs do not describe
-nitpick_ignore_regex = [
-    (
-        r"py:class",
-        r"(pathlib|numpy|torch|polars|collections)\..*|ablab\.(tasks|model)\.config\..*|ablab\.tasks\.base\.Task|ablab\.train\.config\..*|.*\.WatchConfig|ablab\.config\.base\.Config|.*\.SourceDigest|.*\.Index|.*\.Arrivals|.*\.Together|jaxtyping\..*|Tensor|'[A-Z ]+'",
-    )
-]
+_INTERNAL = (
+    r"(pathlib|numpy|torch|polars|collections|jaxtyping)\..*",
+    r"ablab\.(tasks|model|train)\.config\..*",
+    r"ablab\.tasks\.base\.Task",
+    r"ablab\.config\.base\.Config",
+    r".*\.(WatchConfig|SourceDigest|Index|Arrivals|Together)",
+    r"Tensor",
+    r"'[A-Z ]+'",  # the axes of a jaxtyping annotation
+)
+nitpick_ignore_regex = [(r"py:class", "|".join(_INTERNAL))]
 
 (Path(__file__).parent / "settings.md").write_text(settings_page(), encoding="utf-8")
