@@ -106,6 +106,8 @@ def _steps(
     """
     first, last = span[0], min(2 * span[1] - span[0] + _SMOOTH, len(view.steps))
     high, low = scale.read(np.array(levels))
+    if high == low:  # two flat pieces of a quantised accuracy can have one level
+        return None
     window = int(np.clip((span[1] - span[0]) // 20, 1, _SMOOTH)) | 1
     done = (high - view.smooth(window)[first:last]) / (high - low)
     places = [int((done < part).sum()) for part in parts]
