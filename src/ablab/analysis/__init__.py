@@ -8,6 +8,7 @@
 - ``examine``: examines models with analyses, of which some fail or do not apply.
 - ``figures``: what the figures of an analysis show, as data.
 - ``finding``: the results of an analysis, for one model and for many.
+- ``loaded``: models of one shape in one module, whose parameters are exchanged.
 - ``methods``: what several analyses compute, one method per file.
 - ``passes``: forward passes of many models of one shape.
 - ``replacement``: replacements of tensors at sites, given as data.

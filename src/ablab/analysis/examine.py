@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from ablab.analysis.finding import DOES_NOT_APPLY, Finding
+from ablab.analysis.loaded import LoadedModels
 from ablab.analysis.request import Request
 from ablab.analysis.subject import DoesNotApplyError, Probing, Subject, Together, evaluating
 from ablab.analysis.units import Unit, last_step
@@ -71,7 +72,9 @@ class LastSubject:
         """The model as a subject, the same one each time."""
         if self._subject is None:
             step = last_step(self._run)
-            (model,) = self._run.models([step])
+            model = (
+                self._run.model(step) if step in self._run.snapshots else self._run.initial_model()
+            )
             together = Together([model], self._task, self._probing, self._beside)
             self._subject = Subject(model, self._task, self._run.id, step, together)
         return self._subject
@@ -98,11 +101,10 @@ def examine_unit(
     """
     first = unit.runs[0]
     with first.own_code():
-        models = [
-            model
-            for run, steps in zip(unit.runs, unit.steps, strict=True)
-            for model in run.models(steps)
-        ]
+        module, states = first.states(unit.steps[0])
+        for run, steps in zip(unit.runs[1:], unit.steps[1:], strict=True):
+            states += run.states(steps, module)[1]
+        models = LoadedModels(module, states)
         needs_task = any("task" in request.analysis.inputs for request in requests)
         task = first.task() if needs_task else None
         together = Together(models, task, requests[0].probing)

@@ -16,9 +16,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
+from ablab.analysis.loaded import LoadedModels, state_of
 from ablab.analysis.replacement import Replacement
 from ablab.config import InputError, Problem, match_names
 from ablab.model.base import Model
@@ -58,9 +59,11 @@ class Passes:
         models: The models, in evaluation mode.
     """
 
-    def __init__(self, models: Sequence[Model]) -> None:
-        self._models = list(models)
-        self._template = self._models[0]
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self._models = models
+        first = models[0]
+        assert isinstance(first, Model), "only ablab's models have sites"
+        self._template = first
         self._cache: OrderedDict[tuple[Any, ...], dict[int, Pass]] = OrderedDict()
         self._stacks = len(self._models) > 1
         self._compared = False
@@ -98,7 +101,7 @@ class Passes:
             return Pass(cached.logits, {name: cached.sites[name] for name in wanted})
         if self._pays(tokens):
             try:
-                found = self._together(tokens, wanted, changes)
+                found = self._together(place, tokens, wanted, changes)
             except (RuntimeError, IndexError):  # e.g. an operation of a user's that vmap cannot map
                 self._stacks = False
             else:
@@ -192,7 +195,11 @@ class Passes:
 
     @torch.no_grad()
     def _together(
-        self, tokens: Tensor, wanted: tuple[str, ...], changes: tuple[Replacement, ...]
+        self,
+        place: int,
+        tokens: Tensor,
+        wanted: tuple[str, ...],
+        changes: tuple[Replacement, ...],
     ) -> list[Pass]:
         if not self._states:
             self._states = _stacked(self._models)
@@ -211,7 +218,7 @@ class Passes:
         ]
         if not self._compared:
             self._compared = True
-            if not _agree(found[-1], self._alone(len(found) - 1, tokens, wanted, changes)):
+            if not _agree(found[place], self._alone(place, tokens, wanted, changes)):
                 raise RuntimeError("a stacked pass differs from one alone")
         return found
 
@@ -237,9 +244,11 @@ def _taps(
     return {name: tap(name) for name in dict.fromkeys([*changed, *wanted])}
 
 
-def _stacked(models: Sequence[Model]) -> dict[str, Tensor]:
+def _stacked(models: Sequence[nn.Module]) -> dict[str, Tensor]:
     """The parameters and buffers of models, (N, …) each."""
-    states = [dict(m.named_parameters()) | dict(m.named_buffers()) for m in models]
+    states = (
+        models.states if isinstance(models, LoadedModels) else [state_of(each) for each in models]
+    )
     return {name: torch.stack([each[name].detach() for each in states]) for name in states[0]}
 
 

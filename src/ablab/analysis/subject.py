@@ -58,8 +58,7 @@ class Together:
         probing: Probing,
         beside: "Together | None" = None,
     ) -> None:
-        own = [model for model in models if isinstance(model, Model)]
-        self.passes = Passes(own) if len(own) == len(models) else None
+        self.passes = Passes(models) if isinstance(models[0], Model) else None
         self._task, self._probing = task, probing
         self._beside = beside
         self._probe: Probe | None = None

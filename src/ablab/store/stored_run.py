@@ -1,6 +1,5 @@
 """A stored run in Python: its configuration, status, metrics and models."""
 
-import copy
 import json
 import warnings
 from collections.abc import Iterator, Sequence
@@ -156,21 +155,46 @@ class StoredRun:
             )
         return self._at(self._drawn(), steps[-1] if step is None else step)
 
-    def models(self, steps: Sequence[int]) -> list[nn.Module]:
-        """The models with the parameters after some steps, in evaluation mode.
+    def states(
+        self, steps: Sequence[int], alike: Model | None = None
+    ) -> tuple[Model, list[dict[str, Tensor]]]:
+        """The parameters and buffers after some steps, by name, and a model that can hold them.
 
         Step 0 is the initial model, which needs no snapshot.
+
+        Args:
+            steps: The steps.
+            alike: A model of the same settings, which saves drawing one where that is possible.
 
         Raises:
             StoreError: There is no snapshot of a step.
             InputError: The source of a user's component is not the one that trained the run.
         """
         redrawn = {0} - set(self.snapshots)  # the initial model, where it has no snapshot
-        drawn = self.initial_model() if redrawn & set(steps) else self._drawn()
-        return [
-            copy.deepcopy(drawn).eval() if step in redrawn else self._at(copy.deepcopy(drawn), step)
-            for step in steps
-        ]
+        if (
+            alike is not None
+            and not redrawn & set(steps)
+            and not any(True for _ in alike.buffers())
+        ):
+            drawn, buffers = alike, {}
+        else:
+            drawn = self.initial_model() if redrawn & set(steps) else self._drawn()
+            buffers = dict(drawn.named_buffers())
+            if buffers and not redrawn >= set(steps):
+                self._compare(drawn)
+        names = {name for name, _ in drawn.named_parameters()}
+        found = []
+        for step in steps:
+            if step in redrawn:
+                own = {name: p.detach().clone() for name, p in drawn.named_parameters()}
+            else:
+                own = read_parameters(self.store, self.id, step)
+                if set(own) != names:
+                    raise StoreError(
+                        Problem("the snapshot belongs to another model", given=self.id)
+                    )
+            found.append(own | {name: each.clone() for name, each in buffers.items()})
+        return drawn.eval(), found
 
     def _at(self, model: Model, step: int) -> nn.Module:
         """A model of its shape with the parameters of a snapshot."""
