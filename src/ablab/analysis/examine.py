@@ -72,9 +72,8 @@ class LastSubject:
         """The model as a subject, the same one each time."""
         if self._subject is None:
             step = last_step(self._run)
-            model = (
-                self._run.model(step) if step in self._run.snapshots else self._run.initial_model()
-            )
+            has_snapshot = step in self._run.snapshots
+            model = self._run.model(step) if has_snapshot else self._run.initial_model().eval()
             together = Together([model], self._task, self._probing, self._beside)
             self._subject = Subject(model, self._task, self._run.id, step, together)
         return self._subject
