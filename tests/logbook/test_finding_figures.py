@@ -1,6 +1,7 @@
 """Figures of findings show the numbers that the findings have."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -23,14 +24,14 @@ MAPS = HeatMap(
 )  # fmt: skip
 
 
-def findings():
+def findings(steps=lambda variant, seed: (0, 10, 20)):
     """Two variants with two seeds each, at the steps 0, 10 and 20."""
     made = []
     for variant, width in enumerate((8, 16)):
         for seed in (0, 1):
-            for step in (0, 10, 20):
+            for step in steps(variant, seed):
                 heads = pl.DataFrame({"block": [0, 0], "head": [0, 1], "change": [0.5, 2.0]})
-                order = pl.DataFrame({"key": [3, 1, 2]})
+                order = pl.DataFrame({"key": [3, 1, 2], "number": [7, 8, 9]})
                 made.append(
                     ModelFinding(
                         Finding(
@@ -110,3 +111,39 @@ def test_findings_draw_themselves():
     with pytest.raises(InputError, match="nothing to draw as effective_rank"):
         found.figure()
     assert named_figure([CURVES, BARS], "heads") is BARS
+
+
+def test_runs_that_were_looked_at_longest_are_drawn_and_others_say_their_step():
+    short = findings(lambda variant, seed: (0, 10) if (variant, seed) == (0, 0) else (0, 10, 20))
+    drawing = draw(short, MAP)
+    assert [each.name for each in drawing.maps] == [
+        "d_model 8, seed 1, step 20", "d_model 8, seed 0, step 10",
+        "d_model 16, seed 0, step 20", "d_model 16, seed 1, step 20",
+    ]  # fmt: skip
+    assert drawing.caption == "Pattern, each after the latest step that was looked at."
+    (first, _) = draw(short, MAPS).maps
+    np.testing.assert_array_equal(first.values, [[4, 5], [6, 7]])
+    assert "d_model 8, seed 1, step 20" in draw(short, MAPS).caption
+
+
+def test_a_caption_says_the_step():
+    assert draw(findings(), BARS).caption == "Heads, after step 20."
+    assert draw(findings(lambda variant, seed: (0,)), BARS).caption == "Heads, untrained."
+
+
+def test_small_multiples_can_be_named_by_what_sorts_them():
+    figure = replace(MAPS, name_sorts=True, number_by=("order", "number"))
+    drawing = draw(findings(), figure)
+    assert [each.name for each in drawing.maps] == ["neuron 8 (1)", "neuron 9 (2)"]
+    assert drawing.caption.endswith(", 2 of 3, after step 20. In brackets: key.")
+
+
+def test_numbers_on_a_scale_can_be_a_line():
+    line = Bars("curve", "Curve", "order", ("number",), "key", "number", "key", line=True)
+    (points, *_) = draw(findings(), line).figure.axes[0].lines
+    np.testing.assert_array_equal(points.get_xydata(), [[7, 3], [8, 1], [9, 2]])
+
+
+def test_findings_of_an_earlier_release_say_how_to_make_them_anew():
+    with pytest.raises(InputError, match="ablab analyze EXPERIMENT parameter_norms"):
+        draw(findings(), replace(BARS, y="later"))

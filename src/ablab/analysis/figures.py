@@ -31,7 +31,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Bars:
-    """A column of a table after the last step, in a panel for each run.
+    """A column of a table after the latest step that was looked at, in a panel for each run.
 
     Attributes:
         name: The figure's name.
@@ -46,6 +46,7 @@ class Bars:
         high: The column of their upper ends.
         null: A column with what chance gives, drawn as a line; None without one.
         sort: Whether the longest bars come first.
+        line: Whether numbers on a scale are points on a line in place of bars.
         most: The largest number of bars.
     """
 
@@ -60,12 +61,13 @@ class Bars:
     high: str | None = None
     null: str | None = None
     sort: bool = False
+    line: bool = False
     most: int = 60
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """A matrix after the last step, in a panel for each run.
+    """A matrix after the latest step that was looked at, in a panel for each run.
 
     Attributes:
         name: The figure's name.
@@ -80,6 +82,7 @@ class HeatMap:
         panel: What one of n panels is, such as ``neuron``; its number follows.
         number_by: The table and the column that have the numbers of n panels; None for 0 … n - 1.
         most: The largest number of panels of one run.
+        name_sorts: Whether a panel's name has the value that it is sorted by, in brackets.
     """
 
     name: str
@@ -93,6 +96,7 @@ class HeatMap:
     panel: str = ""
     number_by: tuple[str, str] | None = None
     most: int = 24
+    name_sorts: bool = False
 
 
 AnalysisFigure = Curves | Bars | HeatMap

@@ -43,8 +43,9 @@ class ScalarSummary:
         variant: The variant, by what differs between variants; empty if there is only one.
         name: The scalar.
         untrained: Its values in the untrained models; None if it has none there.
-        trained: Its values after each run's last step; None if it has none there.
+        trained: Its values after the latest step that was looked at; None if it has none there.
         runs: The number of the variant's runs.
+        steps: The latest steps that were looked at, the lowest and the highest over the runs.
     """
 
     variant: str
@@ -52,6 +53,13 @@ class ScalarSummary:
     untrained: Range | None
     trained: Range | None
     runs: int
+    steps: tuple[int, int]
+
+    @property
+    def after(self) -> str:
+        """The latest steps that were looked at, in words."""
+        low, high = self.steps
+        return f"{high:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def summarise(found: Findings, headline: Sequence[str] = ()) -> tuple[list[ScalarSummary], int]:
@@ -85,7 +93,12 @@ def summarise(found: Findings, headline: Sequence[str] = ()) -> tuple[list[Scala
             last = values.filter(pl.col("step") == pl.col("step").max().over("run"))
             first = values.filter(pl.col("step") == 0)
             trained = last.filter(pl.col("step") > 0)
-            rows.append(ScalarSummary(label, name, _range(first), _range(trained), runs))
+            steps = last["step"].unique().sort().to_list() or [0]
+            rows.append(
+                ScalarSummary(
+                    label, name, _range(first), _range(trained), runs, (steps[0], steps[-1])
+                )
+            )
     return rows, len(names) - len(chosen)
 
 

@@ -23,7 +23,7 @@ Modules:
 - ``exports``: CSV, Parquet, TensorBoard and Weights & Biases.
 - ``factor_curves``: curves of the measures by factor.
 - ``factor_section``: loss and accuracy by the factors of samples.
-- ``finding_figures``: draws what analyses found.
+- ``finding_figures``, ``finding_maps``, ``finding_panels``: draw what analyses found.
 - ``findings_section``: the sections on what analyses found.
 - ``figure``: the decorator and the registry of figures of a run.
 - ``figures``: the shipped figures of a run, one per file.

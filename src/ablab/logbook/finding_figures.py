@@ -1,64 +1,38 @@
-"""Draws what analyses found: scalars over training, tables and arrays after the last step.
-
-Tables and arrays are drawn for a few runs, those of the first seeds of each variant in turn.
-"""
+"""Draws what analyses found: scalars over training, tables and arrays after a step."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from ablab.analysis.figures import AnalysisFigure, Bars, Curves, HeatMap
+from ablab.analysis.figures import AnalysisFigure, Bars, Curves
 from ablab.analysis.finding import Findings
 from ablab.config import InputError, Problem, nearest
-from ablab.experiments.short_names import short_names
 from ablab.logbook.colours import PALETTE
+from ablab.logbook.finding_maps import heat_maps
+from ablab.logbook.finding_panels import (
+    Drawing,
+    at_last_step,
+    drawn_runs,
+    finding_variants,
+    grid_of_panels,
+    latest_steps,
+    nothing_to_draw,
+    of_earlier_edition,
+    when,
+)
 from ablab.logbook.layers import is_wide_range
 from ablab.logbook.svg import INK, SOFT, figure_style, logarithmic, plain_axes
 
-MOST_RUNS = 6  # in a figure of tables or arrays
 MOST_VARIANTS = 4  # in a figure of curves
 LOSSES = {"train_loss": "training loss", "eval_loss": "held-out loss"}
 _POINTS = 300  # of a curve
-_FRONT = ("run", "seed", "step", "name", "value")
 _TICKS = 12
 _VISIBLE = 0.002  # of the longest bar; where bars are sorted, shorter ones are left out
 _LONG_NAME = 8  # characters of a bar's name, above which bars lie
-
-
-@dataclass(frozen=True)
-class MapCells:
-    """The cells of a heat map in a drawing, so that a page can tell the value under the cursor.
-
-    Attributes:
-        box: The left, top, right and bottom edge of the map, as shares of the drawing.
-        values: The values, (rows, columns).
-        name: What the map is of.
-    """
-
-    box: tuple[float, float, float, float]
-    values: NDArray[np.float64]
-    name: str
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A drawn figure.
-
-    Attributes:
-        figure: The figure.
-        caption: What is drawn of what, in a sentence.
-        maps: Its heat maps.
-    """
-
-    figure: Figure
-    caption: str
-    maps: list[MapCells] = field(default_factory=list)
 
 
 def named_figure(figures: Sequence[AnalysisFigure], name: str) -> AnalysisFigure:
@@ -96,37 +70,7 @@ def draw(found: Findings, figure: AnalysisFigure, losses: pl.DataFrame | None = 
             return _curves(found, figure, losses)
         if isinstance(figure, Bars):
             return _bars(found, figure)
-        return _heat_maps(found, figure)
-
-
-def _variants(found: Findings) -> list[tuple[str, pl.DataFrame]]:
-    """The scalars of each variant, with its short name."""
-    keys = [column for column in found.scalars.columns if column not in _FRONT]
-    if not keys:
-        return [("", found.scalars)]
-    cells = found.scalars.select(keys).unique(maintain_order=True).to_dicts()
-    names = short_names(cells) if len(cells) > 1 else [""]
-    return [
-        (name, found.scalars.filter([pl.col(k).eq_missing(pl.lit(v)) for k, v in cell.items()]))
-        for name, cell in zip(names, cells, strict=True)
-    ]
-
-
-def _runs(found: Findings) -> list[tuple[str | None, str]]:
-    """The runs to draw, of the variants in turn, each with its name in the figure."""
-    by_variant = []
-    for name, frame in _variants(found):
-        pairs = (
-            frame.select("run", "seed").unique(maintain_order=True).iter_rows()
-            if "seed" in frame.columns
-            else [(None, None)]
-        )
-        own = [(run, f"{name}, seed {seed}".removeprefix(", ")) for run, seed in pairs]
-        by_variant.append(own if own and own[0][0] is not None else [(None, name)])
-    turns = max(map(len, by_variant), default=0)
-    inturn = [each[k] for k in range(turns) for each in by_variant if k < len(each)]
-    chosen = set(inturn[:MOST_RUNS])
-    return [each for own in by_variant for each in own if each in chosen]
+        return heat_maps(found, figure)
 
 
 def _curves(found: Findings, figure: Curves, losses: pl.DataFrame | None) -> Drawing:
@@ -134,11 +78,11 @@ def _curves(found: Findings, figure: Curves, losses: pl.DataFrame | None) -> Dra
     wanted = pl.col("name").is_in([prefix + scalar for scalar in figure.scalars])
     variants = [
         (name, frame)
-        for name, frame in _variants(found)
+        for name, frame in finding_variants(found)
         if frame.filter(wanted, pl.col("step") > 0).drop_nulls("value").height
     ][:MOST_VARIANTS]
     if not variants:
-        raise _nothing(found, figure)
+        raise nothing_to_draw(found, figure)
     columns = [c for c in LOSSES if losses is not None and c in losses.columns]
     rows = 2 if columns else 1
     drawing = Figure(
@@ -203,35 +147,16 @@ def _colours(names: Sequence[str] | dict[str, str]) -> list[str]:
     return [PALETTE[place % len(PALETTE)] for place in range(len(names))]
 
 
-def _last(found: Findings, table: str, run: str | None) -> pl.DataFrame:
-    frame = found.tables[table].filter(pl.col("run").eq_missing(pl.lit(run, pl.String)))
-    if frame["step"].null_count() < frame.height:
-        frame = frame.filter(pl.col("step") == pl.col("step").max())
-    return frame
-
-
-def _panels(
-    count: int, width: float, height: float, across: int, sharey: bool = False
-) -> tuple[Figure, list[Axes]]:
-    across = min(across, count)
-    down = -(-count // across)
-    drawing = Figure(figsize=(width * across, height * down), layout="constrained")
-    grid = drawing.subplots(down, across, squeeze=False, sharey=sharey)
-    every = [axes for row in grid for axes in row]
-    for axes in every[count:]:
-        axes.set_visible(False)
-    return drawing, every[:count]
-
-
 def _bars(found: Findings, figure: Bars) -> Drawing:
     optional = (figure.low, figure.high, figure.null)
     needed = {*figure.x, figure.y, *(each for each in optional if each is not None)}
-    if not needed <= set(found.tables.get(figure.table, pl.DataFrame()).columns):
-        raise _nothing(found, figure)  # also for tables of an earlier edition
-    runs = [(run, n) for run, n in _runs(found) if _last(found, figure.table, run).height]
-    if not runs:
-        raise _nothing(found, figure)
-    frames = [_last(found, figure.table, run).drop_nulls(figure.y) for run, _ in runs]
+    table = found.tables.get(figure.table, pl.DataFrame())
+    if not table.height:
+        raise nothing_to_draw(found, figure)
+    if not needed <= set(table.columns):
+        raise of_earlier_edition(found, figure)
+    runs = drawn_runs(found, latest_steps(table))
+    frames = [at_last_step(found, figure.table, panel.run).drop_nulls(figure.y) for panel in runs]
     left_out = any(frame.height > figure.most for frame in frames)
     if figure.sort:
         frames = [_largest(frame, figure.y) for frame in frames]
@@ -240,19 +165,21 @@ def _bars(found: Findings, figure: Bars) -> Drawing:
     sideways = max((len(name) for own in names for name in own), default=0) > _LONG_NAME
     same = sideways and all(own == names[0] for own in names)
     height = max(1.2, 0.16 * max(map(len, names)) + 0.6) if sideways else 2.3
-    drawing, panels = _panels(
+    drawing, panels = grid_of_panels(
         len(runs), 4.0 if len(runs) > 1 else 7.0, height, 3 if same else 2, same
     )
-    for axes, frame, own, (_, name) in zip(panels, frames, names, runs, strict=True):
+    for axes, frame, own, panel in zip(panels, frames, names, runs, strict=True):
         _draw_bars(axes, figure, frame, own, sideways)
         if sideways:  # bars are equally thick in all panels
             axes.set_ylim(max(map(len, names)) - 0.4, -0.6)
-        axes.set_title(name, fontsize=9, loc="left")
+        axes.set_title(panel.name, fontsize=9, loc="left")
+    if figure.null is not None:
+        drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right")
     along, across = (figure.y_label, figure.x_label)[:: 1 if sideways else -1]
     panels[0].set_ylabel(across)
     panels[-1].set_xlabel(along)
     most = f" Of each, at most the {figure.most} largest are drawn." if left_out else ""
-    return Drawing(drawing, f"{figure.title}, after the last step.{most}")
+    return Drawing(drawing, f"{figure.title}, {when(runs)}.{most}")
 
 
 def _largest(frame: pl.DataFrame, y: str) -> pl.DataFrame:
@@ -282,7 +209,9 @@ def _draw_bars(
         errors = np.maximum(0, np.stack([values - low, high - values]))
     style: dict[str, Any] = {"color": PALETTE[0], "error_kw": {"lw": 0.8, "ecolor": PALETTE[6]}}
     every = 1 if sideways else max(1, -(-len(names) // _TICKS))
-    if sideways:
+    if figure.line and not names:
+        axes.plot(places, values, color=PALETTE[0], lw=1.2, marker="o", ms=2.5)
+    elif sideways:
         axes.barh(places, values, height=0.75, xerr=errors, **style)
         axes.set_yticks(places, names, fontsize=7)
     else:
@@ -296,71 +225,4 @@ def _draw_bars(
             axes.step(null, places, where="mid", **style)
         else:
             axes.step(places, null, where="mid", **style)
-        axes.legend()
     plain_axes(axes, "x" if sideways else "y")
-
-
-def _heat_maps(found: Findings, figure: HeatMap) -> Drawing:
-    arrays = found.arrays.get(figure.array, {})
-    latest: dict[str | None, tuple[int | None, NDArray[Any]]] = {}
-    for (run, step), array in arrays.items():
-        if run not in latest or (step or 0) >= (latest[run][0] or 0):
-            latest[run] = (step, array)
-    runs = [(run, name) for run, name in _runs(found) if run in latest]
-    if not runs:
-        raise _nothing(found, figure)
-    first = latest[runs[0][0]][1]
-    if first.ndim == 3:
-        run, name = runs[0]
-        order = _order(found, figure, run, len(first))
-        numbers = _numbers(found, figure, run, len(first))
-        chosen = [(first[n], f"{figure.panel} {numbers[n]}".strip()) for n in order[: figure.most]]
-        about = f"{figure.title}: {name}".removesuffix(": ")
-        more = f", {len(chosen)} of {len(first)}" if len(first) > len(chosen) else ""
-        drawing, panels = _panels(len(chosen), 1.5, 1.5, 6)
-        caption = f"{about}{more}, after the last step."
-    else:
-        chosen = [(latest[run][1], name) for run, name in runs]
-        drawing, panels = _panels(len(chosen), 3.2 if len(chosen) > 1 else 4.5, 3.0, 3)
-        caption = f"{figure.title}, after the last step."
-    top = max((float(np.nanmax(np.abs(values))) for values, _ in chosen), default=1.0) or 1.0
-    low = min(float(np.nanmin(values)) for values, _ in chosen)
-    limits = (-top, top) if figure.scale == "diverging" else (low, top)
-    for axes, (values, name) in zip(panels, chosen, strict=True):
-        mesh = axes.imshow(
-            values, aspect="auto", interpolation="nearest", vmin=limits[0], vmax=limits[1],
-            cmap="RdBu_r" if figure.scale == "diverging" else "viridis",
-        )  # fmt: skip
-        axes.set_title(name, fontsize=8, loc="left")
-        axes.tick_params(labelsize=6)
-    panels[0].set_ylabel(figure.y_label)
-    panels[0].set_xlabel(figure.x_label)
-    drawing.colorbar(mesh, ax=panels, label=figure.value, pad=0.01, fraction=0.05)
-    drawing.draw_without_rendering()
-    boxes = [axes.get_position() for axes in panels]
-    maps = [
-        MapCells((box.x0, 1 - box.y1, box.x1, 1 - box.y0), np.asarray(values, np.float64), name)
-        for box, (values, name) in zip(boxes, chosen, strict=True)
-    ]
-    return Drawing(drawing, caption, maps)
-
-
-def _order(found: Findings, figure: HeatMap, run: str | None, count: int) -> list[int]:
-    if figure.sort_by is None or figure.sort_by[0] not in found.tables:
-        return list(range(count))
-    table, column = figure.sort_by
-    values = _last(found, table, run)[column].to_list()
-    known = [(value is None, value, place) for place, value in enumerate(values)]
-    return [place for _, _, place in sorted(known, key=lambda each: (each[0], each[1] or 0))]
-
-
-def _numbers(found: Findings, figure: HeatMap, run: str | None, count: int) -> list[int]:
-    if figure.number_by is None or figure.number_by[0] not in found.tables:
-        return list(range(count))
-    table, column = figure.number_by
-    return _last(found, table, run)[column].to_list()
-
-
-def _nothing(found: Findings, figure: AnalysisFigure) -> InputError:
-    reason = found.notes[0] if found.notes else "the findings have no such numbers"
-    return InputError(Problem(f"nothing to draw as {figure.name}: {reason}", given=found.analysis))

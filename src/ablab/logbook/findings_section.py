@@ -9,7 +9,8 @@ import numpy as np
 from ablab.analysis.stored import ShownFindings, shown_findings
 from ablab.analysis.summary import ScalarSummary, summarise
 from ablab.config import InputError
-from ablab.logbook.finding_figures import Drawing, MapCells, draw
+from ablab.logbook.finding_figures import draw
+from ablab.logbook.finding_panels import Drawing, MapCells
 from ablab.logbook.svg import svg
 from ablab.store.metrics import experiment_metrics
 from ablab.store.store import ExperimentRecord, RunRecord, Store

@@ -74,6 +74,8 @@ class NeuronsSettings(Config):
             x_label="b",
             y_label="a",
             value="activation",
+            sort_by=("maps", "frequency"),
+            name_sorts=True,
             panel="neuron",
             number_by=("maps", "neuron"),
         ),
@@ -105,6 +107,7 @@ class NeuronsSettings(Config):
             y="removed",
             x_label="ablated neurons",
             y_label="loss (nats)",
+            line=True,
         ),
         Curves(
             "training",
@@ -113,6 +116,7 @@ class NeuronsSettings(Config):
             y="share of the neurons",
         ),
     ],
+    edition=2,  # the table of maps has frequencies
 )
 def neurons(subject: Subject, settings: NeuronsSettings) -> Finding:
     """The last MLP's neurons at the position of the answer, for each answer with a cyclic group.
@@ -240,11 +244,11 @@ class _Answer:
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """The tables by name, without the name of the answer."""
-        shown = self._shown()
+        shown, neurons = self._shown(), self._neuron_table()
         found = {
-            "neurons": self._neuron_table(),
+            "neurons": neurons,
             "clusters": self._cluster_table(),
-            "maps": pl.DataFrame({"neuron": shown, "change": self._ablations.change[shown]}),
+            "maps": neurons[shown].select("neuron", "change", "frequency"),
         }
         if self._curve is not None:
             columns = ("neurons", "removed", "retained", "random")
