@@ -117,12 +117,13 @@ def figure(
     if name is None and kind is None:
         _list_figures(stored, found, as_json)
         return
-    kind = kind or "curves"
+    if stored is not None:
+        kind = kind or "curves"
     with progress(quiet, "drawing"):
         drawing = (
             draw_finding(opened.store, run, name or "")
             if stored is None
-            else draw(stored, name, kind)
+            else draw(stored, name, kind or "curves")
         )
     plain = "-".join(
         "".join(c if c.isalnum() or c in "._-" else "_" for c in part)
