@@ -229,6 +229,7 @@ def test_help_names_every_command_and_does_not_import_torch():
     commands = (
         "run",
         "plan",
+        "new",
         "recipes",
         "runs",
         "show",

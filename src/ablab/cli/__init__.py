@@ -8,5 +8,5 @@
 - ``logbook``: ``logbook`` and ``note``
 - ``export``: ``export`` and ``figure``
 - ``analyses``, ``analyze``, ``check``, ``claims``, ``compare``, ``data``, ``doctor``, ``effects``,
-  ``generate``, ``plan``, ``replay``, ``serve``: the command of the same name
+  ``generate``, ``new``, ``plan``, ``replay``, ``serve``: the command of the same name
 """

@@ -30,6 +30,8 @@ from ablab.cli.common import (
               help="Write the page, as Markdown.")  # fmt: skip
 @click.option("--also", multiple=True, metavar="DIR",
               help="Another store to search; can be repeated.")  # fmt: skip
+@click.option("--ship", type=click.Path(dir_okay=False), hidden=True,
+              help="Write the results that ablab ships, as JSON.")  # fmt: skip
 @store_option
 @execution_options
 @json_option
@@ -40,6 +42,7 @@ def claims(
     size: str | None,
     page: str | None,
     also: tuple[str, ...],
+    ship: str | None,
     store: str,
     as_json: bool,
     quiet: bool,
@@ -48,14 +51,20 @@ def claims(
     """Show the claims of recipes, each with its figure, our figure and interval, and the verdict.
 
     A name is a recipe, a logbook (for all of its recipes) or a YAML file; by default, all recipes
-    with claims. With --run, each recipe is trained first, as by ablab run.
+    with claims. With --run, each recipe is trained first, as by ablab run. Without a store, the
+    results that ablab ships are shown.
     """
     options = make_options(**choices)
     from ablab.config import ticking
     from ablab.logbook.claims import chosen, claims_of, corrected, tally, write_page
+    from ablab.logbook.shipped_claims import as_data, write_shipped
     from ablab.store import Store
 
     wanted = chosen(names)
+    nothing_yet = not also and not Path(store).exists()
+    asks_for_shipped = nothing_yet and not running and page is None and size in (None, "quick")
+    if asks_for_shipped and _show_shipped(wanted, store, as_json):
+        return 0
     code = 0
     lacking: dict[str, str] = {}
     if running:
@@ -71,35 +80,15 @@ def claims(
             named = ["ablab", "claims", *names, *(["--size", size] if size else [])]
             write_page(found, Path(page), shlex.join([*named, "--write", page]))
         found, families = corrected(found)
+        if ship is not None:
+            write_shipped(found, families, Path(ship))
     if as_json:
-        by_logbook = {
-            name: {
-                "tested": each.tested,
-                "decided": each.decided,
-                "by_chance": each.by_chance,
-                "decided_after_correction": each.remaining,
-            }
-            for name, each in families.items()
-        }
-        recipes = [each.as_data() for each in found]
-        print_json({"tally": tally(found), "logbooks": by_logbook, "recipes": recipes})
+        print_json({"tally": tally(found), **as_data(found, families)})
         return code
     if not any(each.claims for each in found):
         say("no claims of a logbook: " + ", ".join(each.name for each in found))
         return code
-    print_table(
-        ["recipe", "claim", "its figure", "ours", "verdict", "corrected"],
-        [
-            (each.name, claim.expectation.text, claim.expectation.figure or "",
-             claim.ours, claim.outcome, claim.corrected or "")
-            for each in found
-            for claim in each.claims
-        ],
-        texts=["claim", "its figure", "ours"],
-        groups=["recipe"],
-    )  # fmt: skip
-    echo("")
-    say(tally(found))
+    _print_claims([each.as_data() for each in found], tally(found))
     for name, members in families.items():
         if chance := members.sentence("claim"):
             say(f"{name}: {chance}")
@@ -107,6 +96,43 @@ def claims(
         if each.lacking:
             say(f"{each.name} cannot be run here: {each.lacking}", err=True)
     return code
+
+
+def _print_claims(recipes: list[dict[str, Any]], tally: str) -> None:
+    print_table(
+        ["recipe", "claim", "its figure", "ours", "verdict", "corrected"],
+        [
+            (each["recipe"], claim["claim"], claim["figure"] or "", claim["ours"],
+             claim["outcome"], claim["corrected"] or "")
+            for each in recipes
+            for claim in each["claims"]
+        ],
+        texts=["claim", "its figure", "ours"],
+        groups=["recipe"],
+    )  # fmt: skip
+    echo("")
+    say(tally)
+
+
+def _show_shipped(wanted: list[str], store: str, as_json: bool) -> bool:
+    """Shows the shipped results of recipes; False if there are none of some of them."""
+    from ablab.logbook.shipped_claims import shipped_claims
+
+    found = shipped_claims(wanted)
+    if len(found.recipes) < len(wanted):
+        return False
+    if as_json:
+        print_json({"tally": found.tally, **vars(found)})
+        return True
+    _print_claims(found.recipes, found.tally)
+    for name, members in found.logbooks.items():
+        if members["sentence"]:
+            say(f"{name}: {members['sentence']}")
+    say(
+        f"There is no store {store!r} yet: these are results that ablab ships, compared on "
+        f"{found.made} by ablab {found.version}. ablab claims --run trains the recipes here."
+    )
+    return True
 
 
 def _run_missing(

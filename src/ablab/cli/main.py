@@ -16,6 +16,7 @@ from ablab.cli.compare import compare
 from ablab.cli.effects import effects
 from ablab.cli.export import export, figure
 from ablab.cli.generate import generate
+from ablab.cli.new import new
 from ablab.cli.read import expect, read
 from ablab.cli.replay import replay
 from ablab.cli.serve import serve
@@ -54,13 +55,14 @@ def ablab() -> None:
     """A lab bench for small transformers.
 
     Write a question as an experiment, train its complete grid, store all results and read the
-    answer. Start with: ablab recipes, ablab run addition.
+    answer. Start with: ablab run addition, or ablab new NAME for an experiment of your own.
     """
 
 
 for _command in (
     train.run,
     plan.plan,
+    new,
     show.recipes,
     show.runs,
     show.show,

@@ -19,11 +19,23 @@ from ablab.cli.common import (
 
 
 @click.command()
+@click.argument("name", required=False)
 @json_option
 @quiet_option
-def recipes(as_json: bool, quiet: bool) -> None:
-    """List the shipped experiments, each with its question and sizes (size=NAME chooses one)."""
-    from ablab.experiments.source import shipped
+def recipes(name: str | None, as_json: bool, quiet: bool) -> None:
+    """List the shipped experiments, each with its question and sizes (size=NAME chooses one).
+
+    With NAME, print the file of one, to copy: ablab recipes NAME > mine.yaml
+    """
+    from ablab.experiments.source import recipe_text, shipped
+
+    if name is not None:
+        text = recipe_text(name)
+        if as_json:
+            print_json({"name": name, "text": text})
+        else:
+            click.echo(text, nl=False)
+        return
 
     found = shipped()
     if as_json:
@@ -57,6 +69,7 @@ def recipes(as_json: bool, quiet: bool) -> None:
     )
     echo("")
     say("ablab run RECIPE trains a recipe, and ablab run RECIPE size=SIZE one of its sizes.")
+    say("ablab recipes RECIPE prints its file, to copy and change.")
     say("ablab claims LOGBOOK compares the results with what the logbook claims.")
 
 

@@ -7,6 +7,7 @@
 - ``definition_file``: a definition as a YAML file
 - ``header``, ``sizes``, ``grid``, ``overrides``: the name and seeds, sizes, axes, overrides
 - ``parts``, ``resolve``: checks task, model, training and statistics settings; epochs as steps
+- ``skeletons``: writes new experiments and tasks, from ``templates``
 - ``tree``: nested mappings with dotted keys, and the sources of their values
 - ``limits``: limits on the size of an experiment
 - ``identity``: run ids

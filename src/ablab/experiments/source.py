@@ -72,19 +72,34 @@ def read_source(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any],
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or is_file(path):
         return _parse(_read(path), name, stem=path.stem)
+    text = recipe_text(name, "recipe and no file", ", or the path of a YAML file")
+    return _parse(text, f"recipe {name}", stem=name, load=_load_once)
+
+
+def recipe_text(name: str, lacking: str = "recipe", or_else: str = "") -> str:
+    """The file of a shipped experiment.
+
+    Args:
+        name: The name.
+        lacking: What there is none of, for the message.
+        or_else: What else was expected, for the message.
+
+    Raises:
+        InputError: There is no such recipe.
+    """
     known = sorted(file.name.removesuffix(".yaml") for file in _recipe_folder().iterdir()
                    if file.name.endswith(".yaml"))  # fmt: skip
     if name not in known:
         raise InputError(
             Problem(
-                f"there is no recipe and no file called {name!r}",
+                f"there is no {lacking} called {name!r}",
                 given=name,
-                expected="one of " + ", ".join(known) + ", or the path of a YAML file",
+                expected="one of " + ", ".join(known) + or_else,
                 suggestion=nearest(name, known),
             )
         )
-    text = (_recipe_folder() / f"{name}.yaml").read_text(encoding="utf-8")
-    return _parse(text, f"recipe {name}", stem=name, load=_load_once)
+    found: str = (_recipe_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+    return found
 
 
 def _recipe_folder() -> Any:

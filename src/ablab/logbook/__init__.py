@@ -44,6 +44,7 @@ Modules:
 - ``result_table``: the table of results, with a dot for each run.
 - ``samples``: generated samples that were kept.
 - ``scales``: whether an axis is logarithmic.
+- ``shipped_claims``: the results that ablab ships for the claims of logbooks.
 - ``short_variants``: variants that were trained for far fewer steps than the others.
 - ``statistic_sections``: selects the statistics and incidents of an entry.
 - ``svg``: the style of static figures, and SVG output.

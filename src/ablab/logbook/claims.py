@@ -1,6 +1,6 @@
 """Claims of logbooks, compared with our results: a table over recipes, and a page."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -123,6 +123,7 @@ class RecipeClaims:
                     "value": None if each.verdict is None else each.verdict.value,
                     "interval": None if each.verdict is None else each.verdict.interval,
                     "evidence": None if each.verdict is None else each.verdict.evidence,
+                    "ours": each.ours,
                     "outcome": each.outcome,
                     "counts": None if each.verdict is None else each.verdict.counts,
                     "p": None if each.verdict is None else each.verdict.p,
@@ -282,7 +283,12 @@ def corrected(found: Sequence[RecipeClaims]) -> tuple[list[RecipeClaims], dict[s
 
 def tally(found: Sequence[RecipeClaims]) -> str:
     """The number of claims and of each outcome, as text."""
-    outcomes = [claim.outcome for each in found for claim in each.claims]
+    return count_outcomes(claim.outcome for each in found for claim in each.claims)
+
+
+def count_outcomes(every: Iterable[str]) -> str:
+    """The number of outcomes and of each of them, as text."""
+    outcomes = list(every)
     counts = [f"{outcomes.count(each)} {each}" for each in _OUTCOMES if each in outcomes]
     many = "s" if len(outcomes) > 1 else ""
     return f"{len(outcomes)} claim{many}: {', '.join(counts)}" if outcomes else "no claims"
