@@ -226,6 +226,14 @@ def test_reading_and_checking_an_experiment_does_not_import_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_recipes_are_listed_after_a_module_of_one_was_imported():
+    code = (
+        "import ablab, ablab.recipes.attention_bugs; found = ablab.recipes();"
+        "assert 'addition' in found and found['addition'].endswith('?')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_yaml_anchors_and_merge_keys(tmp_path):
     path = tmp_path / "merge.yaml"
     path.write_text(

@@ -1,1 +1,20 @@
-"""The shipped experiments, reached as resources, and the modules that some of them name."""
+"""The shipped experiments, reached as resources, and the modules that some of them name.
+
+Importing one of these modules makes this package the attribute ``ablab.recipes``, which is also the
+name of the function that lists the experiments. So the package can be called, too.
+"""
+
+import sys
+from types import ModuleType
+
+
+class _Callable(ModuleType):
+    """This package, which lists the shipped experiments when it is called."""
+
+    def __call__(self) -> dict[str, str]:
+        from ablab.experiments import recipes
+
+        return recipes()
+
+
+sys.modules[__name__].__class__ = _Callable
