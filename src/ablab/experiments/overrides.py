@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,7 +21,8 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
-from ablab.config import InputError, Problem
+from ablab.config import InputError, Problem, nearest
+from ablab.experiments import sweeps
 from ablab.experiments.limits import check_axis, check_depth, range_length
 
 _WORDS = ("null", "true", "false", "nan", "inf")  # have a special meaning unless quoted
@@ -34,7 +36,7 @@ class Override:
     Attributes:
         text: The override as written.
         key: The dotted key.
-        value: The value; for an axis, the list of its values.
+        value: The value; for an axis, the list of its values or a sweep.
         is_axis: Whether the override adds an axis.
     """
 
@@ -56,7 +58,7 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
         InputError: An override does not follow Hydra's grammar, adds or deletes (``+``, ``~``),
             uses a package or a sweep without a finite list of values, or repeats a key.
     """
-    parser = OverridesParser.create()
+    parser = _parser()
     result: list[Override] = []
     keys: set[str] = set()
     for text in texts:
@@ -88,6 +90,50 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
     return result
 
 
+def parse_values(text: str, key: str, source: str | None) -> Any:
+    """The values of an axis that is given as text, such as ``geomspace(1e-4, 1e-2, 8)``.
+
+    Returns:
+        A sweep, or the list of the values of ``range()`` and ``choice()``. A text that is no
+        function's call is returned as it is.
+
+    Raises:
+        InputError: There is no such function, or its call cannot be parsed.
+    """
+    call = re.fullmatch(r"\s*(\w+)\s*\(.*\)\s*", text, re.DOTALL)
+    if call is None:
+        return text
+    known = (*sweeps.KINDS, "range", "choice")
+    expected = f"a list, or one of {', '.join(f'{name}(…)' for name in known)}"
+    if call[1] not in known:
+        problem = f"the axis {key}: there is no sweep {_short(call[1], plain=True)}"
+        raise InputError(
+            Problem(
+                problem, key, source, _short(text, plain=True), expected, nearest(call[1], known)
+            )
+        )
+    try:
+        (override,) = parse_overrides([f"value={text.strip()}"])
+    except InputError as error:
+        problem = f"the axis {key} cannot be parsed"
+        raise InputError(
+            Problem(problem, key, source, _short(text, plain=True), expected)
+        ) from error
+    return override.value
+
+
+def _parser() -> OverridesParser:
+    """Hydra's parser with the functions of sweeps."""
+    parser = OverridesParser.create()
+    for kind in sweeps.KINDS:
+        parser.functions.register(kind, partial(_sweep, kind))
+    return parser
+
+
+def _sweep(kind: str, *arguments: Any, **named: Any) -> sweeps.Sweep:
+    return sweeps.Sweep(kind, arguments, tuple(named.items()))
+
+
 def _override(text: str, parsed: HydraOverride) -> Override:
     if parsed.type is not OverrideType.CHANGE or parsed.package is not None:
         raise InputError(
@@ -101,6 +147,8 @@ def _override(text: str, parsed: HydraOverride) -> Override:
     if not key:
         raise InputError(Problem(f"the override {text!r} has no key", given=text))
     sweep = parsed.value()
+    if isinstance(sweep, sweeps.Sweep):
+        return Override(text, key, sweep, is_axis=True)
     if not isinstance(sweep, Sweep | Glob):
         return Override(text, key, _value(sweep), is_axis=False)
     if not isinstance(sweep, ChoiceSweep | RangeSweep):
