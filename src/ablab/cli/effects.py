@@ -77,7 +77,12 @@ def effects(
 
 def _print(found: Any, experiment: str) -> None:
     from ablab.config import counted
-    from ablab.read.effects import interaction_sentence, robust_table, scaling_sentence
+    from ablab.read.effects import (
+        interaction_sentence,
+        robust_table,
+        scaling_sentence,
+        trend_sentence,
+    )
 
     runs, seeds = counted(found.runs, "run"), counted(found.seeds, "seed")
     missing = f"; {found.missing} without a value" if found.missing else ""
@@ -98,6 +103,8 @@ def _print(found: Any, experiment: str) -> None:
             ("All other settings at their base values", found.marginal),
         ]
     for title, comparisons in tables:
+        if not comparisons:
+            continue
         echo(f"\n{title}:")
         _print_table(comparisons, found.scale)
     header, rows = robust_table(found.robust)
@@ -111,7 +118,16 @@ def _print(found: Any, experiment: str) -> None:
     for each in found.scalings:
         echo("")
         say(scaling_sentence(each))
+    for trend in found.trends:
+        echo("")
+        say(trend_sentence(trend, found.measure))
     echo("")
+    if not found.factorial:
+        say(
+            "Settings with many numbers have one test of a trend, in place of a comparison of each "
+            "value; --of KEY compares each."
+        )
+        return
     say("Intervals are for single comparisons; p-values are corrected for the table (Holm).")
     for line in found.notes():
         say(line)

@@ -5,6 +5,7 @@ from typing import Any
 
 from ablab.experiments.axes import Axis
 from ablab.experiments.joint_keys import joint_keys
+from ablab.experiments.variant import variant_label
 
 _LISTED = 4  # with more numbers than this, their range is shown, too
 
@@ -26,11 +27,27 @@ def grid_text(axes: Sequence[Axis], cells: Sequence[Mapping[str, Any]]) -> str:
     return " × ".join(parts) or "no grid"
 
 
+def several_text(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Several cells in one line: ``model.d_model=16, train.lr=0.0001 … 0.01 (8)``.
+
+    If they differ in other ways than in one number, the first of them and how many more there are.
+    """
+    first, count = variant_label(cells[0]), len(cells)
+    varied = [key for key in cells[0] if any(cell[key] != cells[0][key] for cell in cells)]
+    if count <= 2 or len(varied) != 1 or not _are_numbers([cell[varied[0]] for cell in cells]):
+        return first if count == 1 else f"{first} and {count - 1:,} more"
+    numbers = [cell[varied[0]] for cell in cells]
+    ends = f"{min(numbers):.6g} … {max(numbers):.6g} ({count:,})"
+    return variant_label(dict(cells[0]) | {varied[0]: ends})
+
+
 def range_text(labels: Sequence[Any]) -> str:
     """How many labels there are, and for many numbers their range: ``8: 0.0001 … 0.01``."""
     count = f"{len(labels):,}"
-    numbers = [each for each in labels if isinstance(each, int | float)]
-    plain = len(numbers) == len(labels) and not any(isinstance(each, bool) for each in labels)
-    if len(labels) <= _LISTED or not plain:
+    if len(labels) <= _LISTED or not _are_numbers(labels):
         return count
-    return f"{count}: {min(numbers):.6g} … {max(numbers):.6g}"
+    return f"{count}: {min(labels):.6g} … {max(labels):.6g}"
+
+
+def _are_numbers(labels: Sequence[Any]) -> bool:
+    return all(isinstance(each, int | float) and not isinstance(each, bool) for each in labels)

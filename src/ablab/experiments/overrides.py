@@ -107,11 +107,10 @@ def parse_values(text: str, key: str, source: str | None) -> Any:
     expected = f"a list, or one of {', '.join(f'{name}(…)' for name in known)}"
     if call[1] not in known:
         problem = f"the axis {key}: there is no sweep {_short(call[1], plain=True)}"
-        raise InputError(
-            Problem(
-                problem, key, source, _short(text, plain=True), expected, nearest(call[1], known)
-            )
-        )
+        if call[1] == "sobol":
+            expected = "a block of the grid: sobol: {n: 16, over: {key: uniform(lo, hi), …}}"
+        given, name = _short(text, plain=True), nearest(call[1], known)
+        raise InputError(Problem(problem, key, source, given, expected, name))
     try:
         (override,) = parse_overrides([f"value={text.strip()}"])
     except InputError as error:

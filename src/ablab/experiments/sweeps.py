@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ablab.config import InputError, Problem, nearest
+from ablab.config import InputError, Problem
 from ablab.experiments.limits import MAX_RUNS
 
 SPACED = ("geomspace", "linspace")
@@ -108,16 +108,15 @@ def check_sweep(sweep: Sweep, key: str, source: str | None, counted: bool = True
             given and what is expected.
     """
 
-    def wrong(message: str, expected: str, suggestion: str | None = None) -> InputError:
-        text = f"the axis {key}: {message}"
-        return InputError(Problem(text, key, source, str(sweep), expected, suggestion))
+    def wrong(message: str, expected: str) -> InputError:
+        return InputError(Problem(f"the axis {key}: {message}", key, source, str(sweep), expected))
 
     names = _NAMES if counted else _NAMES[:2]
     form = f"{sweep.kind}({', '.join(names)})"
     given = dict(zip(_NAMES, sweep.arguments, strict=False))
     for name, _ in sweep.named:
         if name not in _NAMES:
-            raise wrong(f"{sweep.kind} has no argument {name}", form, nearest(name, names))
+            raise wrong(f"{sweep.kind} has no argument {name}", form)
     twice = [name for name, _ in sweep.named if name in given]
     given |= dict(sweep.named)
     if len(sweep.arguments) > len(_NAMES) or twice or set(given) != set(names):

@@ -24,7 +24,8 @@ _EACH = 15  # so many of the best and of the worst
 _WIDTH = 5.6  # inches; text stays legible on a phone
 _NAME = 40  # maximum length of a name that is drawn
 _LONGEST = 30  # maximum length of a name
-_TICKS = 10  # up to so many values of a setting have a tick of their own
+_TICKS = 10  # up to so many values of a setting have a tick of their own …
+_ALONG = 45  # … if they have no more letters than this
 
 
 @dataclass(frozen=True)
@@ -159,9 +160,10 @@ def _against(
                 )  # fmt: skip
     if found.cut is not None:
         axes.axhline(found.cut, color=SOFT, lw=0.8, ls="--", zorder=0)
-    if len(setting.values) <= _TICKS:
+    ticks = [f"{each:g}" for each in setting.values]
+    if len(ticks) <= _TICKS and sum(map(len, ticks)) <= _ALONG:
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xticks(setting.values, [f"{each:g}" for each in setting.values])
+        axes.set_xticks(setting.values, ticks)
     axes.margins(x=0.06)
     axes.set_ylim(_limits(found, by_factors=axes.get_yscale() == "log"))
     axes.set_xlabel(setting.key)
