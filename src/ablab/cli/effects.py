@@ -94,7 +94,8 @@ def _print(found: Any, experiment: str) -> None:
         f"{key}={value}" + (" (the first value)" if key in found.first else "")
         for key, value in found.base.items()
     )
-    say(f"base: {shown}")
+    if found.factorial:
+        say(f"base: {shown}")
     single = len(found.base) == 1
     tables = [("Each value", found.factorial)]
     if not single:
@@ -112,15 +113,13 @@ def _print(found: Any, experiment: str) -> None:
         at_base = "" if single else ", all other settings at their base values"
         echo(f"\nBeside the verdicts, not corrected{at_base}:")
         print_table(header, rows, texts=["value", "vs"], groups=["setting", "vs"])
-    for each in found.interactions:
+    for sentence in (
+        *(interaction_sentence(each, found.measure) for each in found.interactions),
+        *(scaling_sentence(each) for each in found.scalings),
+        *(trend_sentence(each, found.measure) for each in found.trends),
+    ):
         echo("")
-        say(interaction_sentence(each, found.measure))
-    for each in found.scalings:
-        echo("")
-        say(scaling_sentence(each))
-    for trend in found.trends:
-        echo("")
-        say(trend_sentence(trend, found.measure))
+        say(sentence)
     echo("")
     if not found.factorial:
         say(

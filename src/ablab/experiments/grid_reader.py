@@ -115,24 +115,28 @@ def _zip(block: Any, origins: Origins, context: SweepContext) -> tuple[list[Axis
                 "zip is not a mapping of axes", "grid.zip", origins.of(("grid", "zip")), block, _ZIP
             )
         )
-    columns = {}
+    columns, drawn = {}, False
     for key, values in block.items():
         source = origins.of(("grid", "zip", str(key)))
         check_key(key, source)
-        columns[key] = _column(key, values, source, context)
+        given = parse_values(values, key, source) if isinstance(values, str) else values
+        drawn = drawn or (isinstance(given, Sweep) and given.kind in DRAWN)
+        columns[key] = _column(key, given, source, context)
     lengths = {key: len(column) for key, column in columns.items()}
     if len(set(lengths.values())) > 1:
         given = ", ".join(f"{key}: {count:,}" for key, count in lengths.items())
         problem = "the keys of zip have different numbers of values"
         raise InputError(Problem(problem, "grid.zip", origins.of(("grid", "zip")), given, _ZIP))
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return _axes(rows, origins, "zip"), _distinct(rows)
+    axes = _axes(rows, origins, "zip")
+    if not drawn:
+        return axes, _distinct(rows)
+    axes = [_sorted(axis) for axis in axes]
+    return axes, _in_order(_distinct(rows), axes)
 
 
 def _column(key: str, values: Any, source: str | None, context: SweepContext) -> list[Any]:
     """The values of a key of ``zip``; those of a sweep with repetitions, drawn ones unsorted."""
-    if isinstance(values, str):
-        values = parse_values(values, key, source)
     if isinstance(values, Sweep):
         bounds = check_sweep(values, key, source)
         whole = context.is_whole(key, bounds)
@@ -171,7 +175,7 @@ def _sobol(block: Any, origins: Origins, context: SweepContext) -> tuple[list[Ax
     rows = sobol_rows(n, ranges, context.name, whole)
     axes = _axes(rows, origins, "sobol", "over")
     ordered = [axis if isinstance(ranges[axis.key], list) else _sorted(axis) for axis in axes]
-    return ordered, _distinct(rows)
+    return ordered, _in_order(_distinct(rows), ordered)
 
 
 def _range(key: Any, values: Any, origins: Origins, context: SweepContext) -> Bounds | list[Any]:
@@ -190,6 +194,10 @@ def _range(key: Any, values: Any, origins: Origins, context: SweepContext) -> Bo
 
 
 def _sorted(axis: Axis) -> Axis:
+    """An axis with its numbers in increasing order; other values keep their order."""
+    labels = [choice.label for choice in axis.choices]
+    if not all(isinstance(each, int | float) for each in labels):
+        return axis
     return replace(axis, choices=tuple(sorted(axis.choices, key=lambda choice: choice.label)))
 
 
@@ -209,6 +217,15 @@ def _distinct(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         found.setdefault(as_text(row), row)
     return list(found.values())
+
+
+def _in_order(rows: Sequence[Row], axes: Sequence[Axis]) -> list[Row]:
+    """Drawn rows, whose order says nothing, in the order of their values."""
+    places = {
+        axis.key: {as_text(choice.label): place for place, choice in enumerate(axis.choices)}
+        for axis in axes
+    }
+    return sorted(rows, key=lambda row: [places[key][as_text(row[key])] for key in places])
 
 
 def _conditional(grid: Grid, when: Any, origins: Origins, tree: Mapping[str, Any]) -> Grid:

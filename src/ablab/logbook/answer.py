@@ -263,7 +263,7 @@ class _Made:
                     if each.key == key and each.verdict == "differs"]  # fmt: skip
             if told:
                 found.append(comparison_in_words(max(told, key=_largest), self.effects))
-        words = measure_words(self.effects.measure)
+        words = self.words[0].upper() + self.words[1:]
         return found + [trend_sentence(t, words) for t in self.effects.trends if t.exists]
 
     def negative(self) -> list[str]:

@@ -235,7 +235,9 @@ def _compared(
             for each in found.scalings
             if each.best is not None and each.best.holds
         ]
-        sentences += [trend_sentence(each, measure_words(found.measure)) for each in found.trends]
+        words = measure_words(found.measure)
+        words = words[0].upper() + words[1:]
+        sentences += [trend_sentence(each, words) for each in found.trends]
     return [each for each in sentences if each not in answer.sentences]
 
 

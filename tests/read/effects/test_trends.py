@@ -50,7 +50,7 @@ def test_a_best_value_within_the_range_comes_first():
     assert "in single seeds 0.001 to 0.003" in trend_sentence(trend, "x")
     (trend,) = effects(frame(curves), ["train.lr"]).trends  # not declared which is better
     assert trend.best is None
-    assert trend_sentence(trend, "x").startswith("undecided whether x rises or falls with train.lr")
+    assert trend_sentence(trend, "x").startswith("Undecided whether x rises or falls with train.lr")
 
 
 def test_few_values_are_compared_one_by_one_as_before():

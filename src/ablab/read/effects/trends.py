@@ -114,7 +114,7 @@ def trend_sentence(found: Trend, measure: str) -> str:
         if found.exists:
             return f"{measure} {verb} with {found.key}, over {over} ({tested})."
         return (
-            f"undecided whether {measure} rises or falls with {found.key}, over {over} ({tested})."
+            f"Undecided whether {measure} rises or falls with {found.key}, over {over} ({tested})."
         )
     said = f"{measure} is {_best_word(found)} at {found.key}={number(found.best)}, of {over}"
     said += f" ({_best_range(found)})"
