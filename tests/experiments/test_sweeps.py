@@ -7,7 +7,6 @@ import ablab
 from ablab.config import InputError
 from ablab.experiments.cell import run_of_cell
 from ablab.experiments.experiment import experiment
-from ablab.experiments.sweeps import Sweep
 from ablab.experiments.whole_numbers import is_whole
 
 RATES = [0.0001, 0.0004642, 0.002154, 0.01]
@@ -62,6 +61,13 @@ def test_numbers_from_numpy_are_numbers(tiny):
     made = experiment(tiny | {"grid": given, "seeds": np.int64(2)})
     assert ids(made) == expected
     assert json.loads(json.dumps(made.definition)) == made.definition
+
+
+def test_a_sweep_and_further_values(tiny):
+    found = experiment(tiny | {"grid": {}}, f"train.lr=0.3,{SPACE},0.01")
+    assert labels(found, "train.lr") == [*RATES, 0.3]
+    python = {"train.lr": [ablab.geomspace(1e-4, 1e-2, 4), 0.3]}
+    assert ids(grid(tiny, grid=python)) == ids(found)
 
 
 def test_drawn_values_depend_on_the_name_alone(tiny):
@@ -200,6 +206,9 @@ def test_an_override_of_a_key_of_zip(tiny):
         "grid.zip={model.d_model:[8,32],model.n_heads:[1,4]}",
     )
     assert labels(replaced, "model.d_model") == [8, 32]
+    over = {"model.d_model": [8, 32], "model.n_heads": [1, 4]}
+    merged = experiment(tiny | {"grid": {"model.d_model": [8, 16]}}, grid={"zip": over})
+    assert ids(merged) == ids(replaced)
 
 
 def test_a_run_of_each_cell(tiny):
@@ -280,7 +289,6 @@ def test_keys_of_zip_have_equally_many_values(tiny):
             {"train.lr": [1], "model.d_model": [8], "when": {"train.lr": {"model.d_model": 9}}},
             "the axis model.d_model has no value 9",
         ),
-        ({"train.lr": [Sweep("uniform", (0, 1, 2)), 3]}, "a sweep among its values"),
     ],
 )
 def test_an_invalid_block_is_a_clear_error(tiny, axes, message):

@@ -123,12 +123,21 @@ def listed(key: str, values: Any, source: str | None, context: SweepContext) -> 
         problem = f"the axis {key} is empty"
         raise InputError(Problem(problem, f"grid.{key}", source, expected="at least one value"))
     check_axis(key, len(values), source, values)
+    return _with_sweeps(key, list(values), source, context)
+
+
+def _with_sweeps(
+    key: str, values: list[Any], source: str | None, context: SweepContext
+) -> list[Any]:
+    """The values of an axis, with those of sweeps among them; numbers are in order then."""
+    if not any(isinstance(each, Sweep) for each in values):
+        return values
+    found: list[Any] = []
     for value in values:
-        if isinstance(value, Sweep):
-            expected = "a sweep by itself, or a list of values"
-            problem = f"the axis {key} has a sweep among its values"
-            raise InputError(Problem(problem, f"grid.{key}", source, str(value), expected))
-    return list(values)
+        own = context.values(value, key, source) if isinstance(value, Sweep) else [value]
+        found += [each for each in own if each not in found]
+    numbers = all(isinstance(each, int | float) for each in found)
+    return sorted(found) if numbers else found
 
 
 def check_key(key: Any, source: str | None) -> Path:

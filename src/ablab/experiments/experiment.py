@@ -16,7 +16,7 @@ from ablab.experiments.expectations import (
     read_expectations,
 )
 from ablab.experiments.grid import INACTIVE, Cell, product_size
-from ablab.experiments.grid_overrides import apply_blocks, apply_overrides
+from ablab.experiments.grid_overrides import apply_blocks, apply_overrides, replace_axes
 from ablab.experiments.grid_reader import read_grid
 from ablab.experiments.grid_text import grid_text
 from ablab.experiments.header import (
@@ -208,6 +208,8 @@ def _outline(
             continue
         if key not in TOP_LEVEL:
             raise InputError(Problem(f"{key} is not a setting", key, suggestion=suggest(key)))
+        if key == "grid":
+            replace_axes(tree, value)
         put(tree, (key,), value)
         origins.mark((key,), f"argument {key}")
     parsed = apply_blocks(tree, parsed, origins)

@@ -28,9 +28,8 @@ def apply_blocks(
         if first != "grid" or block not in BLOCKS or override.is_axis:
             rest.append(override)
             continue
-        own = _block_keys(override.value) if block != "when" else set()
-        axes = {key: each for key, each in (tree.get("grid") or {}).items() if key not in own}
-        tree["grid"] = {**axes, block: override.value}
+        replace_axes(tree, {block: override.value})
+        tree["grid"] = {**(tree.get("grid") or {}), block: override.value}
         origins.mark(("grid", block), override.source)
     return rest
 
@@ -81,6 +80,15 @@ def apply_overrides(
         if not override.is_axis:
             assign(tree, path, override.value, origins)
     return grid
+
+
+def replace_axes(tree: dict[str, Any], grid: Any) -> None:
+    """Removes the axes of a tree's grid that blocks of another grid replace."""
+    before = tree.get("grid")
+    if not isinstance(grid, Mapping) or not isinstance(before, Mapping):
+        return
+    own = {key for name in ("zip", "sobol") if name in grid for key in _block_keys(grid[name])}
+    tree["grid"] = {key: each for key, each in before.items() if key not in own}
 
 
 def _block_keys(value: Any) -> set[str]:
