@@ -122,3 +122,19 @@ def test_points_at_which_settings_vary_together():
     assert [row[0] for row in table] == ["lr", "train.weight_decay"]
     assert len(header) == len(table[0])
     assert "the best quarter of points: 0.1 to 0.562" in trend_sentence(rate, "x")
+
+
+def test_steps_that_were_not_reached_are_ties():
+    """Of two seeds, all but one order of seven steps with four ties are as likely."""
+    reached = [[500, 500, 500, 500, 300, 200, 100]] * 2
+    rows = frame(reached).with_columns(
+        not_before=pl.when(pl.col("value") == 500).then(500.0),
+        value=pl.when(pl.col("value") < 500).then(pl.col("value")),
+    )
+    (trend,) = effects(rows, ["train.lr"], better="lower").trends
+    # 7! / 4! = 210 orders in each seed, of which one falls and one rises the most.
+    assert trend.p == pytest.approx(2 / 210**2 + 1 / 10_000, abs=2e-4)
+    assert (trend.best, trend.exists) == (0.1, True)
+    (trend,) = effects(frame([[1.0] * 6 + [2.0]] * 2), ["train.lr"]).trends
+    # The odd one is last in both seeds; of 49 pairs of places, only both ends are as extreme.
+    assert trend.p == pytest.approx(2 / 49, abs=0.008)

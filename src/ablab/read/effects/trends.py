@@ -19,6 +19,7 @@ from ablab.read.effects.sentences import number, p_value
 
 MANY = 7
 """Numeric settings with at least so many values are not compared value by value."""
+_PERMUTATIONS = 9999
 
 
 @dataclass(frozen=True)
@@ -193,12 +194,23 @@ def _over_seeds(results: Results, key: str) -> Trend | None:
 
 
 def _page(curves: Array) -> float | None:
-    """The two-sided p-value of Page's test (Page, 1963) of seeds in rows; None with one seed."""
+    """The two-sided p-value of Page's test (Page, 1963) of seeds in rows; None with one seed.
+
+    SciPy's p-values are those of ranks without ties. Where there are ties, such as steps that were
+    not reached, the ranks of each seed are permuted instead.
+    """
     if len(curves) < 2:
         return None
     ranks = np.apply_along_axis(rankdata, 1, curves)
-    one = [page_trend_test(each, ranked=True).pvalue for each in (ranks, ranks[:, ::-1])]
-    return float(min(1.0, 2 * min(one)))
+    if all(len(set(each)) == len(each) for each in ranks):
+        one = [page_trend_test(each, ranked=True).pvalue for each in (ranks, ranks[:, ::-1])]
+        return float(min(1.0, 2 * min(one)))
+    places = np.arange(ranks.shape[1]) - (ranks.shape[1] - 1) / 2
+    generator = np.random.default_rng(0)  # the same p-value every time
+    drawn = generator.permuted(np.broadcast_to(ranks, (_PERMUTATIONS, *ranks.shape)), axis=2)
+    sizes = np.abs((drawn @ places).sum(axis=1))
+    size = abs(float((ranks @ places).sum()))
+    return float((1 + (sizes >= size - 1e-9).sum()) / (1 + _PERMUTATIONS))
 
 
 def _best(
