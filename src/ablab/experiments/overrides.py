@@ -26,6 +26,7 @@ from ablab.experiments import sweeps
 from ablab.experiments.limits import check_axis, check_depth, range_length
 
 _WORDS = ("null", "true", "false", "nan", "inf")  # have a special meaning unless quoted
+_FUNCTIONS = (*sweeps.KINDS, "range", "choice")  # that make an axis
 _SHOWN = 200  # characters of an override in a message
 
 
@@ -73,6 +74,7 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
                     given=text,
                     expected="key=value, or key=a,b,c for an axis of the grid; quote values with "
                     "special characters: 'key=\"…\"'",
+                    suggestion=_nearest_sweep(text),
                 )
             ) from error
         result.append(_override(text, parsed))
@@ -103,13 +105,12 @@ def parse_values(text: str, key: str, source: str | None) -> Any:
     call = re.fullmatch(r"\s*(\w+)\s*\(.*\)\s*", text, re.DOTALL)
     if call is None:
         return text
-    known = (*sweeps.KINDS, "range", "choice")
-    expected = f"a list, or one of {', '.join(f'{name}(…)' for name in known)}"
-    if call[1] not in known:
+    expected = f"a list, or one of {', '.join(f'{name}(…)' for name in _FUNCTIONS)}"
+    if call[1] not in _FUNCTIONS:
         problem = f"the axis {key}: there is no sweep {_short(call[1], plain=True)}"
         if call[1] == "sobol":
             expected = "a block of the grid: sobol: {n: 16, over: {key: uniform(lo, hi), …}}"
-        given, name = _short(text, plain=True), nearest(call[1], known)
+        given, name = _short(text, plain=True), nearest(call[1], _FUNCTIONS)
         raise InputError(Problem(problem, key, source, given, expected, name))
     try:
         (override,) = parse_overrides([f"value={text.strip()}"])
@@ -119,6 +120,12 @@ def parse_values(text: str, key: str, source: str | None) -> Any:
             Problem(problem, key, source, _short(text, plain=True), expected)
         ) from error
     return override.value
+
+
+def _nearest_sweep(text: str) -> str | None:
+    """The function of a sweep whose name an override probably misspells."""
+    call = re.match(r"[^=]*=\s*(\w+)\s*\(", text)
+    return nearest(call[1], _FUNCTIONS) if call and call[1] not in _FUNCTIONS else None
 
 
 def _parser() -> OverridesParser:
