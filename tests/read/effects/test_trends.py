@@ -99,6 +99,17 @@ def test_the_seed_is_the_unit_of_a_trend():
     assert shown <= 20  # of 200 at 5%, more than 20 have a probability of 0.0006
 
 
+def test_points_of_settings_are_in_no_test_of_interactions():
+    points = [{"train.lr": 0.1 * k, "train.eps": k} for k in range(1, 9)]
+    rows = [
+        {"lr + eps": str(k), "model.n_heads": heads, "seed": seed, "value": 1.0 * k * seed + heads}
+        for k, heads, seed in itertools.product(range(8), (1, 2), range(2))
+    ]
+    found = effects(pl.DataFrame(rows), ["lr + eps", "model.n_heads"], points={"lr + eps": points})
+    assert found.interactions == ()
+    assert [each.key for each in found.factorial] == ["model.n_heads"]
+
+
 def test_points_at_which_settings_vary_together():
     points = [
         {"train.lr": 10 ** (-4 + k / 4), "train.weight_decay": (5 * k % 16) / 16} for k in range(16)

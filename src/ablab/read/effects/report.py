@@ -199,7 +199,7 @@ def effects(
         margin=margin,
         marginal=differences(results, compared, "base", against, margin),
         factorial=differences(results, compared, "all", against, margin),
-        interactions=interactions(results, of),
+        interactions=interactions(results, of, [k for k in joint if has_many(results, k)]),
         scalings=tuple(scaling(results, key) for key in chosen if _scales(results, key)),
         cells=cell_means(results),
         stopped=_stopped(frame),
