@@ -95,9 +95,9 @@ class Grid:
                 continue
             if any(_name(key, value) == _name(key, label) for label in conditions[key]):
                 rest = {other: labels for other, labels in conditions.items() if other != key}
-                kept = {each: rest} if rest else {}
+                own = {each: rest} if rest else {}
                 others = {name: found for name, found in grid.when.items() if name != each}
-                grid = replace(grid, when=others | kept)
+                grid = replace(grid, when=others | own)
             else:
                 grid = grid.without(each)
         return grid

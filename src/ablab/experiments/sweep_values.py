@@ -44,8 +44,8 @@ def sweep_values(
     """
     assert bounds.n is not None, "checked with n"
     if bounds.kind in DRAWN and paired:
-        draws = itertools.islice(_shares(name, key), bounds.n)
-        return [_at(bounds, share, whole) for share in draws]
+        shares = itertools.islice(_shares(name, key), bounds.n)
+        return [_at(bounds, share, whole) for share in shares]
     if bounds.kind in DRAWN:
         return _drawn(bounds, name, key, whole)
     space = np.geomspace if bounds.is_logarithmic else np.linspace
