@@ -6,7 +6,7 @@
 - ``axes``, ``grid``, ``grid_reader``, ``grid_overrides``: axes, and the cells of a grid
 - ``grid_text``, ``joint_keys``: a grid in one line, and which keys vary together
 - ``sweeps``, ``sweep_values``, ``whole_numbers``, ``plain_numbers``: numeric axes
-- ``source``: reads recipes, YAML files and mappings
+- ``source``, ``unquoted_calls``: reads recipes, YAML files and mappings
 - ``definition_file``: a definition as a YAML file
 - ``header``, ``sizes``, ``overrides``: the name and seeds, sizes, overrides
 - ``parts``, ``resolve``: checks task, model, training and statistics settings; epochs as steps
