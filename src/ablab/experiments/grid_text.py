@@ -30,15 +30,17 @@ def grid_text(axes: Sequence[Axis], cells: Sequence[Mapping[str, Any]]) -> str:
 def several_text(cells: Sequence[Mapping[str, Any]]) -> str:
     """Several cells in one line: ``model.d_model=16, train.lr=0.0001 … 0.01 (8)``.
 
-    If they differ in other ways than in one number, the first of them and how many more there are.
+    If they differ in other settings than numbers, the first of them and how many more there are.
     """
-    first, count = variant_label(cells[0]), len(cells)
-    varied = [key for key in cells[0] if any(cell[key] != cells[0][key] for cell in cells)]
-    if count <= 2 or len(varied) != 1 or not _are_numbers([cell[varied[0]] for cell in cells]):
-        return first if count == 1 else f"{first} and {count - 1:,} more"
-    numbers = [cell[varied[0]] for cell in cells]
-    ends = f"{min(numbers):.6g} … {max(numbers):.6g} ({count:,})"
-    return variant_label(dict(cells[0]) | {varied[0]: ends})
+    count, ranges = len(cells), {}
+    for key in cells[0]:
+        labels = [cell[key] for cell in cells]
+        if any(label != labels[0] for label in labels):
+            numbers = _are_numbers(labels)
+            ranges[key] = f"{min(labels):.6g} … {max(labels):.6g}" if numbers else None
+    if count > 2 and ranges and None not in ranges.values():
+        return f"{variant_label({**cells[0], **ranges})} ({count:,})"
+    return variant_label(cells[0]) + (f" and {count - 1:,} more" if count > 1 else "")
 
 
 def range_text(labels: Sequence[Any]) -> str:

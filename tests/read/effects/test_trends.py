@@ -112,7 +112,13 @@ def test_points_of_settings_are_in_no_test_of_interactions():
 
 def test_points_at_which_settings_vary_together():
     points = [
-        {"train.lr": 10 ** (-4 + k / 4), "train.weight_decay": (5 * k % 16) / 16} for k in range(16)
+        {
+            "train.lr": 10 ** (-4 + k / 4),
+            "train.weight_decay": (5 * k % 16) / 16,
+            "model.n_layers": 1 + k // 8,
+            "model.norm": "rms",
+        }
+        for k in range(16)
     ]
     names = [f"p{k}" for k in range(16)]
     rows = [
@@ -123,14 +129,17 @@ def test_points_at_which_settings_vary_together():
         pl.DataFrame(rows), ["lr + decay"], better="lower", points={"lr + decay": points}
     )
     assert found.factorial == ()
-    rate, decay = found.trends
+    rate, decay, layers = found.trends
+    # By hand: the ranks are 4 from their mean, and so, on average, are those of the loss.
+    assert layers.correlation == pytest.approx(-16 / np.sqrt(340))
+    assert layers.values == (1, 2)
     assert (rate.key, rate.unit, rate.count) == ("train.lr", "point", 16)
     assert rate.correlation == pytest.approx(-1)
     assert rate.best == pytest.approx(10 ** (-4 + 15 / 4))
     assert rate.best_range == pytest.approx((10 ** (-4 + 12 / 4), 10 ** (-4 + 15 / 4)))
     assert not decay.exists
     header, table = trend_table(found.trends, {"train.lr": "lr"})
-    assert [row[0] for row in table] == ["lr", "train.weight_decay"]
+    assert [row[0] for row in table] == ["lr", "train.weight_decay", "model.n_layers"]
     assert len(header) == len(table[0])
     assert "the best quarter of points: 0.1 to 0.562" in trend_sentence(rate, "x")
 

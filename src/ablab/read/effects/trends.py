@@ -62,7 +62,7 @@ class Trend:
     @property
     def at_end(self) -> bool:
         """Whether the best value is an end of the range, beyond which there may be better ones."""
-        return self.best in (self.values[0], self.values[-1])
+        return len(self.values) >= MANY and self.best in (self.values[0], self.values[-1])
 
     def as_data(self) -> dict[str, Any]:
         """The trend as plain data."""
@@ -235,7 +235,7 @@ def _over_points(
     table = results.by([key], "all").reshape(len(points), -1)
     used = np.isfinite(table).mean(axis=1) > 0.5
     values = np.array(given, dtype=np.float64)[used]
-    if len(set(values)) < MANY:
+    if len(values) < MANY or len(set(values)) < 2:
         return None
     means = np.nanmean(table[used], axis=1)
     if np.ptp(means) == 0:
