@@ -109,7 +109,7 @@ def sobol_rows(
 
 
 def _drawn(bounds: Bounds, name: str, key: str, whole: bool) -> list[Number]:
-    """Random values, in increasing order; a value that was drawn before is drawn again."""
+    """Random values, in increasing order; a repeated value is replaced by a further draw."""
     assert bounds.n is not None, "checked with n"
     if whole:
         every = range(math.ceil(bounds.low), math.floor(bounds.high) + 1)
