@@ -11,11 +11,16 @@ __all__ = [
     "analyze",
     "doctor",
     "experiment",
+    "geomspace",
     "gradients",
+    "linspace",
+    "loguniform",
     "open",
     "recipes",
     "replace",
     "run",
+    "sobol",
+    "uniform",
     "watch",
 ]
 
@@ -29,12 +34,18 @@ _HOMES = {
     "watch": "ablab.model.interventions",
     "replace": "ablab.model.interventions",
     "gradients": "ablab.model.interventions",
+    "geomspace": "ablab.experiments.sweeps",
+    "linspace": "ablab.experiments.sweeps",
+    "loguniform": "ablab.experiments.sweeps",
+    "sobol": "ablab.experiments.sweeps",
+    "uniform": "ablab.experiments.sweeps",
 }
 
 if TYPE_CHECKING:
     from ablab.api import analyze, open, run
     from ablab.doctor import doctor
     from ablab.experiments import experiment, recipes
+    from ablab.experiments.sweeps import geomspace, linspace, loguniform, sobol, uniform
     from ablab.model.interventions import gradients, replace, watch
 
 

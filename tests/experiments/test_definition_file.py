@@ -57,3 +57,17 @@ def test_a_size_is_applied_once(tmp_path):
     assert again.definition["size"] == "full"
     assert {run.train.steps for run in again.runs} == {9}
     assert again.seeds == (0, 1)
+
+
+def test_cells_are_a_line_each(tiny, tmp_path):
+    made = ablab.experiment(
+        tiny | {"grid": {"zip": {"model.d_model": [8, 16], "train.lr": [0.1, 0.01]}}}
+    )
+    text = definition_yaml(made.definition)
+    assert text.endswith(
+        "cells:\n- {model.d_model: 8, train.lr: 0.1}\n- {model.d_model: 16, train.lr: 0.01}\n"
+        "seeds:\n- 0\n- 1\n"
+    )
+    path = tmp_path / "experiment.yaml"
+    path.write_text(text)
+    assert ablab.experiment(path) == made

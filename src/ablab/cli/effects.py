@@ -77,7 +77,12 @@ def effects(
 
 def _print(found: Any, experiment: str) -> None:
     from ablab.config import counted
-    from ablab.read.effects import interaction_sentence, robust_table, scaling_sentence
+    from ablab.read.effects import (
+        interaction_sentence,
+        robust_table,
+        scaling_sentence,
+        trend_sentence,
+    )
 
     runs, seeds = counted(found.runs, "run"), counted(found.seeds, "seed")
     missing = f"; {found.missing} without a value" if found.missing else ""
@@ -89,7 +94,8 @@ def _print(found: Any, experiment: str) -> None:
         f"{key}={value}" + (" (the first value)" if key in found.first else "")
         for key, value in found.base.items()
     )
-    say(f"base: {shown}")
+    if found.factorial:
+        say(f"base: {shown}")
     single = len(found.base) == 1
     tables = [("Each value", found.factorial)]
     if not single:
@@ -98,6 +104,8 @@ def _print(found: Any, experiment: str) -> None:
             ("All other settings at their base values", found.marginal),
         ]
     for title, comparisons in tables:
+        if not comparisons:
+            continue
         echo(f"\n{title}:")
         _print_table(comparisons, found.scale)
     header, rows = robust_table(found.robust)
@@ -105,13 +113,20 @@ def _print(found: Any, experiment: str) -> None:
         at_base = "" if single else ", all other settings at their base values"
         echo(f"\nBeside the verdicts, not corrected{at_base}:")
         print_table(header, rows, texts=["value", "vs"], groups=["setting", "vs"])
-    for each in found.interactions:
+    for sentence in (
+        *(interaction_sentence(each, found.measure) for each in found.interactions),
+        *(scaling_sentence(each) for each in found.scalings),
+        *(trend_sentence(each, found.measure) for each in found.trends),
+    ):
         echo("")
-        say(interaction_sentence(each, found.measure))
-    for each in found.scalings:
-        echo("")
-        say(scaling_sentence(each))
+        say(sentence)
     echo("")
+    if not found.factorial:
+        say(
+            "Settings with many numbers have one test of a trend, in place of a comparison of each "
+            "value; --of KEY compares each."
+        )
+        return
     say("Intervals are for single comparisons; p-values are corrected for the table (Holm).")
     for line in found.notes():
         say(line)

@@ -36,6 +36,7 @@ def plan(
     options = make_options(**choices)
     from ablab.config import counted, doing
     from ablab.experiments import experiment as read_experiment
+    from ablab.experiments.grid_text import several_text
 
     with progress(quiet or as_json, "reading the experiment"):
         asked = read_experiment(experiment, *overrides).resolve()
@@ -103,6 +104,7 @@ def plan(
             }
         )
         return
+    cells = {variant.label: variant.keys for variant in asked.variants}
     for line in str(asked).splitlines():
         say(line)
     click.echo()
@@ -111,7 +113,7 @@ def plan(
         [
             (
                 number,
-                _several(stack["variants"]),
+                several_text([cells[label] for label in stack["variants"]]),
                 len(stack["runs"]),
                 stack["left"],
                 stack["steps"],
@@ -164,7 +166,3 @@ def _memory(planned: Any, left: dict[str, int]) -> int:
         stack.bytes for stack in planned.stacks if any(each.id in left for each in stack.runs)
     )
     return sum(sizes[-planned.workers :])
-
-
-def _several(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

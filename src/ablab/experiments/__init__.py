@@ -3,9 +3,12 @@
 - ``experiment``, ``variant``: an experiment, its variants and their runs
 - ``outline``: an experiment without its variants, read without its modules and its data
 - ``cell_checker``, ``assign``: the cells of a grid, checked
-- ``source``: reads recipes, YAML files and mappings
+- ``axes``, ``grid``, ``grid_reader``, ``grid_overrides``: axes, and the cells of a grid
+- ``grid_text``, ``joint_keys``: a grid in one line, and which keys vary together
+- ``sweeps``, ``sweep_values``, ``whole_numbers``, ``plain_numbers``: numeric axes
+- ``source``, ``unquoted_calls``: reads recipes, YAML files and mappings
 - ``definition_file``: a definition as a YAML file
-- ``header``, ``sizes``, ``grid``, ``overrides``: the name and seeds, sizes, axes, overrides
+- ``header``, ``sizes``, ``overrides``: the name and seeds, sizes, overrides
 - ``parts``, ``resolve``: checks task, model, training and statistics settings; epochs as steps
 - ``skeletons``: writes new experiments and tasks, from ``templates``
 - ``tree``: nested mappings with dotted keys, and the sources of their values

@@ -5,6 +5,7 @@ from typing import Any
 
 from ablab.config import InputError, Problem
 from ablab.experiments.experiment import experiment
+from ablab.experiments.grid import same_label
 from ablab.train.run import Run
 
 
@@ -19,9 +20,33 @@ def run_of_cell(definition: Mapping[str, Any], variant: Mapping[str, Any], seed:
     Raises:
         InputError: The definition has no such cell, or the cell is invalid.
     """
-    grid = {key: _only(key, choices, variant) for key, choices in definition["grid"].items()}
-    alone = {key: value for key, value in definition.items() if key != "expect"}
+    varied = varied_keys(definition, variant)
+    grid = {
+        key: _only(key, choices, variant)
+        for key, choices in definition["grid"].items()
+        if key in varied
+    }
+    alone = {key: value for key, value in definition.items() if key not in ("expect", "cells")}
     return experiment(alone | {"grid": grid, "seeds": [seed]}).runs[0]
+
+
+def varied_keys(definition: Mapping[str, Any], variant: Mapping[str, Any]) -> set[str]:
+    """The keys that vary in a cell: all, if the grid is the product of its axes.
+
+    Args:
+        definition: The experiment as plain data.
+        variant: The cell: the labels of its choices by axis.
+
+    Raises:
+        InputError: The definition lists its cells, and this is none of them.
+    """
+    keys = list(definition["grid"])
+    if "cells" not in definition:
+        return set(keys)
+    for cell in definition["cells"]:
+        if all(same_label(key, cell.get(key), variant.get(key)) for key in keys):
+            return set(cell)
+    raise InputError(Problem(f"the stored experiment has no cell {dict(variant)}", "cells"))
 
 
 def _only(key: str, choices: Any, variant: Mapping[str, Any]) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ablab.config import InputError
 from ablab.experiments.assign import assign, is_kind
-from ablab.experiments.grid import Axis, Choice
+from ablab.experiments.axes import Axis, Choice
 from ablab.experiments.parts import PARTS, check_without_data
 from ablab.experiments.tree import Origins
 from ablab.experiments.variant import Unresolved, Variant, in_cell

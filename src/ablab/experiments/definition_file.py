@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 
 
 def definition_yaml(definition: Mapping[str, Any], about: str = "") -> str:
@@ -18,9 +19,18 @@ def definition_yaml(definition: Mapping[str, Any], about: str = "") -> str:
     writer.width = 100
     writer.allow_unicode = True
     file = io.StringIO()
-    writer.dump(_plain(definition), file)
+    plain = _plain(definition)
+    if "cells" in plain:  # a line for each
+        plain["cells"] = [_line(cell) for cell in plain["cells"]]
+    writer.dump(plain, file)
     comment = "".join(f"# {line}\n" for line in about.splitlines())
     return comment + file.getvalue()
+
+
+def _line(cell: dict[str, Any]) -> CommentedMap:
+    found = CommentedMap(cell)
+    found.fa.set_flow_style()
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,6 @@
 """An experiment: a question as variants and runs."""
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ablab.config import InputError, Problem, counted, ticking
-from ablab.experiments.assign import assign, is_kind
+from ablab.experiments.axes import Axis, SweepContext
 from ablab.experiments.cell_checker import CellChecker, with_axes
 from ablab.experiments.expectations import (
     Expectation,
     check_expectations,
     read_expectations,
 )
-from ablab.experiments.grid import Axis, Choice, cells, check_key, make_axis, read_grid
+from ablab.experiments.grid import INACTIVE, Cell, product_size
+from ablab.experiments.grid_overrides import apply_blocks, apply_overrides, replace_axes
+from ablab.experiments.grid_reader import read_grid
+from ablab.experiments.grid_text import grid_text
 from ablab.experiments.header import (
     read_analyses,
     read_answer,
@@ -37,10 +39,10 @@ from ablab.experiments.parts import (
     known_keys,
 )
 from ablab.experiments.parts import suggest_key as suggest
+from ablab.experiments.plain_numbers import plain_numbers
 from ablab.experiments.sizes import apply_size
 from ablab.experiments.source import read_source
-from ablab.experiments.tree import Origins, leaves, put
-from ablab.experiments.tree import Path as KeyPath
+from ablab.experiments.tree import Origins, put
 from ablab.experiments.variant import Variant, variant_label
 from ablab.train.run import Run
 
@@ -137,7 +139,7 @@ class Experiment:
         return digest([trained_part(self.definition), [run.id for run in self.runs]])
 
     def __str__(self) -> str:
-        grid = " × ".join(f"{axis.key} ({len(axis.choices)})" for axis in self.axes) or "no grid"
+        grid = grid_text(self.axes, [variant.keys for variant in self.variants])
         seeds = counted(len(self.seeds), "seed")
         runs = counted(len(self.seeds) * len(self.variants), "run")
         return f"{self.name}: {self.question}\n{grid}, {seeds}: {runs}"
@@ -159,7 +161,7 @@ def experiment(
     """
     tree, origins = read_source(source)
     check_depth([tree, list(settings.values())], origins.of(()))
-    tree = copy.deepcopy(tree)
+    tree, settings = plain_numbers(copy.deepcopy(tree)), plain_numbers(settings)
     unknown = _unknown_keys(tree, origins)
     if unknown:
         try:
@@ -168,7 +170,7 @@ def experiment(
             unknown += error.problems
         raise InputError(*unknown)
     found = _outline(tree, origins, overrides, settings)
-    variants = _variants(tree, found.axes, found.seeds, origins)
+    variants = _variants(tree, found, origins)
     made = Experiment(
         found.name, found.question, found.axes, variants, found.seeds, found.expectations,
         found.definition, found.meant,
@@ -188,7 +190,7 @@ def outline(source: str | Path | Mapping[str, Any], **settings: Any) -> Outline:
     """
     tree, origins = read_source(source)
     check_depth([tree, list(settings.values())], origins.of(()))
-    tree = copy.deepcopy(tree)
+    tree, settings = plain_numbers(copy.deepcopy(tree)), plain_numbers(settings)
     unknown = _unknown_keys(tree, origins)
     if unknown:
         raise InputError(*unknown)
@@ -201,20 +203,24 @@ def _outline(
     """The outline of an experiment; applies overrides and settings to its tree."""
     parsed = parse_overrides(overrides)
     apply_size(tree, *_requested_size(parsed, settings), origins)
-    axes = read_grid(tree.get("grid") or {}, origins)
     for key, value in settings.items():
         if key == "size":
             continue
         if key not in TOP_LEVEL:
             raise InputError(Problem(f"{key} is not a setting", key, suggestion=suggest(key)))
+        if key == "grid":
+            replace_axes(tree, value)
         put(tree, (key,), value)
         origins.mark((key,), f"argument {key}")
-    if "grid" in settings:
-        axes = read_grid(tree["grid"], origins)
-    axes = _apply(tree, axes, parsed, origins)
+    parsed = apply_blocks(tree, parsed, origins)
+    context = SweepContext(_draws_name(tree, parsed), tree)
+    grid = read_grid(tree.get("grid") or {}, tree.get("cells"), origins, context)
+    grid = apply_overrides(tree, grid, parsed, origins, context.name)
     seeds = read_seeds(tree.get("seeds", 1), origins)
-    sources = [axis.source for axis in axes] + [origins.of(("seeds",))] * (len(seeds) > 1)
-    check_runs({axis.key: len(axis.choices) for axis in axes}, len(seeds), sources)
+    sources = [axis.source for axis in grid.axes] + [origins.of(("seeds",))] * (len(seeds) > 1)
+    check_runs(grid.sizes(), len(seeds), sources)
+    cells = grid.cells()
+    axes = grid.reduced(cells)
     meant = read_meant(tree.get("meant"), origins)
     name = read_name(tree.get("name"), origins)
     question = read_question(tree.get("question"), origins)
@@ -223,7 +229,8 @@ def _outline(
     return Outline(
         name,
         question,
-        tuple(axes),
+        axes,
+        tuple(cells),
         seeds,
         expectations,
         {
@@ -235,6 +242,7 @@ def _outline(
             **{key: tree[key] for key in ("size",) if key in tree},
             **{part: tree[part] for part in PARTS if part in tree},
             "grid": {axis.key: _axis_data(axis) for axis in axes},
+            **({"cells": _cells_data(cells)} if len(cells) < product_size(axes) else {}),
             "seeds": list(seeds),
             **({"expect": [each.as_data() for each in expectations]} if expectations else {}),
             **({"meant": meant} if meant else {}),
@@ -268,110 +276,27 @@ def _unknown_keys(tree: dict[str, Any], origins: Origins) -> list[Problem]:
     ]
 
 
-def _apply(
-    tree: dict[str, Any], axes: list[Axis], overrides: list[Override], origins: Origins
-) -> list[Axis]:
-    """Applies overrides to the tree, kinds first; returns the axes, including overridden ones."""
-    by_key = {axis.key: axis for axis in axes}
-    for override in sorted(overrides, key=lambda override: not is_kind(override.key)):
-        key, source = override.key, override.source
-        if key in by_key and key.split(".")[0] not in TOP_LEVEL:
-            by_key[key] = _chosen(by_key[key], override)
-            continue
-        if key.split(".", maxsplit=1)[0] == "expect":
-            expected = "expectations in the file of the experiment, or ablab expect"
-            raise InputError(Problem("expect cannot be overridden", key, source, expected=expected))
-        if key in ("name", "question", "answer", "analyze", "logbook", "seeds"):
-            if override.is_axis:
-                check_key(key, source)
-            tree[key] = override.value
-            origins.mark((key,), source)
-            continue
-        path = check_key(key, source)
-        value = {} if override.is_axis else override.value
-        named = [(*path, *inner) for inner, _ in leaves(value)] if isinstance(value, dict) else []
-        order = list(by_key)
-        for touched in named or [path]:
-            by_key = {
-                name: _without(axis, touched, override)
-                for name, axis in by_key.items()
-                if tuple(name.split("."))[: len(touched)] != touched
-            }
-        if override.is_axis:
-            by_key[key] = make_axis(key, override.value, source)
-            if key in order:  # keep its position
-                by_key = {name: by_key[name] for name in order if name in by_key}
-        origins.mark(path, source)
-        if not override.is_axis:
-            assign(tree, path, override.value, origins)
-    return list(by_key.values())
-
-
-def _chosen(axis: Axis, override: Override) -> Axis:
-    """An axis of bundles, restricted to those that an override names."""
-    values = override.value if override.is_axis else [override.value]
-    wanted = [str(value) for value in values]
-    labels = [str(choice.label) for choice in axis.choices]
-    for label in wanted:
-        if label not in labels:
-            raise InputError(
-                Problem(
-                    f"the axis {axis.key} has no bundle {label!r}",
-                    axis.key,
-                    override.source,
-                    expected="one of " + ", ".join(labels),
-                    suggestion=suggest(label, labels),
-                )
-            )
-    return Axis(
-        axis.key,
-        tuple(choice for choice in axis.choices if str(choice.label) in wanted),
-        axis.source,
-    )
-
-
-def _without(axis: Axis, path: KeyPath, override: Override) -> Axis:
-    """An axis without the setting that an override sets, since overrides take precedence.
-
-    Raises:
-        InputError: The values of the axis are mappings that contain the setting.
-    """
-    if axis.key.split(".")[0] in TOP_LEVEL:
-        own = tuple(axis.key.split("."))
-        if path[: len(own)] == own and len(path) > len(own):
-            raise InputError(
-                Problem(
-                    f"the axis {axis.key} of the grid also sets {'.'.join(path)}",
-                    override.key,
-                    override.source,
-                    expected=f"an override of the complete axis, {axis.key}=…",
-                )
-            )
-        return axis
-    return Axis(
-        axis.key,
-        tuple(
-            Choice(
-                choice.label,
-                tuple((p, v) for p, v in choice.assignments if p[: len(path)] != path),
-            )
-            for choice in axis.choices
-        ),
-        axis.source,
-    )
-
-
-def _variants(
-    tree: dict[str, Any], axes: Sequence[Axis], seeds: tuple[int, ...], origins: Origins
-) -> tuple[Variant, ...]:
+def _variants(tree: dict[str, Any], found: Outline, origins: Origins) -> tuple[Variant, ...]:
+    axes = found.axes
     checker = CellChecker(tree, axes, with_axes(origins, axes))
-    total = math.prod(len(axis.choices) for axis in axes)
     return tuple(
         checker.variant(
-            {axis.key: choice.label for axis, choice in zip(axes, cell, strict=True)}, cell, seeds
+            {axis.key: cell.get(axis.key, INACTIVE).label for axis in axes},
+            tuple(cell.get(axis.key, INACTIVE) for axis in axes),
+            found.seeds,
         )
-        for cell in ticking(cells(axes), total, "checking", "variant")
+        for cell in ticking(found.cells, len(found.cells), "checking", "variant")
     )
+
+
+def _draws_name(tree: Mapping[str, Any], overrides: Sequence[Override]) -> str:
+    """The name of the experiment, from which the values of sweeps are drawn."""
+    named = [each.value for each in overrides if each.key == "name"]
+    return str(named[0] if named else tree.get("name"))
+
+
+def _cells_data(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    return [{key: choice.label for key, choice in cell.items()} for cell in cells]
 
 
 def _axis_data(axis: Axis) -> Any:

@@ -1,182 +1,173 @@
-"""The grid: axes, and the cells of their product in a deterministic order."""
+"""The grid: axes, which of them vary together or only in some cells, and the cells."""
 
 import itertools
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ablab.config import InputError, Problem
-from ablab.experiments.limits import MAX_DEPTH, check_axis
-from ablab.experiments.parts import PARTS, TOP_LEVEL, suggest_key
-from ablab.experiments.tree import Origins, Path
+from ablab.experiments.axes import Axis, Choice, as_text
+from ablab.experiments.parts import PARTS
 
-# Columns of the metrics, which the name of an axis of bundles must not clash with.
-_COLUMNS = frozenset(
-    {"run", "experiment", "seed", "step", "train_loss", "lr", "grad_norm"}
-    | {"value", "not_before", "reason", "status"}  # of tables of measures
-)
+Row = Mapping[str, Any]  # labels by key; a key that does not vary there is left out
+Cell = dict[str, Choice]  # likewise
+Conditions = Mapping[str, tuple[Any, ...]]  # the labels of other keys for which a key varies
+
+INACTIVE = Choice(None, ())
+"""Stands for a key that does not vary in a cell, and keeps its base value there."""
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One value of an axis.
+class Grid:
+    """A grid: the product of its axes, unless some vary together or only in some cells.
 
     Attributes:
-        label: The label in tables.
-        assignments: The settings, by path.
+        axes: The axes, in order.
+        together: For each group of keys that vary together, the rows of their labels.
+        when: For each key that varies in some cells only, the labels that other keys have there.
     """
 
-    label: Any
-    assignments: tuple[tuple[Path, Any], ...]
+    axes: tuple[Axis, ...] = ()
+    together: tuple[tuple[Row, ...], ...] = ()
+    when: Mapping[str, Conditions] = field(default_factory=dict)
 
+    def sizes(self) -> dict[str, int]:
+        """How many values each axis has, and how many rows each group, by their keys.
 
-@dataclass(frozen=True)
-class Axis:
-    """A key with several values, or a name with several bundles of settings."""
+        Their product is the number of cells, or more where keys vary in some cells only.
+        """
+        return {" + ".join(keys): len(rows) for keys, rows in self._units()}
 
-    key: str
-    choices: tuple[Choice, ...]
-    source: str | None = field(default=None, compare=False)
+    def cells(self) -> list[Cell]:
+        """The cells; the last axis changes fastest. Cells that are equal are one cell."""
+        choices = {axis.key: _choices(axis) for axis in self.axes}
+        found: dict[tuple[str, ...], Cell] = {}
+        for rows in itertools.product(*(rows for _, rows in self._units())):
+            row = {key: label for each in rows for key, label in each.items()}
+            row = self._active(row)
+            cell = {key: choices[key][_name(key, label)] for key, label in row.items()}
+            name = tuple(_name(key, row[key]) if key in row else "" for key in choices)
+            found.setdefault(name, cell)
+        return list(found.values())
 
-
-def read_grid(grid: Any, origins: Origins) -> list[Axis]:
-    """The axes of a ``grid:`` mapping, in order.
-
-    A list is an axis of values for the setting of its key. A mapping is an axis of named bundles:
-    the user chooses its key, and each entry is the name of a bundle with its settings.
-
-    Raises:
-        InputError: An axis is empty or repeats a value, or its key is not a setting.
-    """
-    if not isinstance(grid, Mapping):
-        raise InputError(
-            Problem(
-                "grid is not a mapping of axes",
-                "grid",
-                origins.of(("grid",)),
-                grid,
-                "key: [value, value, …] for each axis",
-            )
+    def reduced(self, cells: Iterable[Cell]) -> tuple[Axis, ...]:
+        """The axes, with those choices only that a cell has, and without axes that have none."""
+        used = {id(choice) for cell in cells for choice in cell.values()}
+        axes = (
+            replace(axis, choices=tuple(each for each in axis.choices if id(each) in used))
+            for axis in self.axes
         )
-    axes, problems = [], []
-    for key, values in grid.items():
-        source = origins.of(("grid", key))
-        try:
-            if isinstance(values, Mapping):
-                axes.append(_bundles(key, values, source))
+        return tuple(axis for axis in axes if axis.choices)
+
+    def with_axis(self, axis: Axis) -> "Grid":
+        """The grid with an axis that varies independently, in the place of one with its key."""
+        place = next((n for n, each in enumerate(self.axes) if each.key == axis.key), None)
+        if place is None:
+            return replace(self, axes=(*self.axes, axis))
+        grid = replace(self, together=tuple(_ungrouped(self.together, axis.key)))
+        return replace(grid, axes=(*self.axes[:place], axis, *self.axes[place + 1 :]))
+
+    def with_choices(self, axis: Axis) -> "Grid":
+        """The grid with other choices of an axis; rows of groups that name another one are left."""
+        names = set(_choices(axis))
+        together = (
+            tuple(r for r in rows if axis.key not in r or _name(axis.key, r[axis.key]) in names)
+            for rows in self.together
+        )
+        axes = tuple(axis if each.key == axis.key else each for each in self.axes)
+        return replace(self, axes=axes, together=tuple(together))
+
+    def without(self, key: str, value: Any = INACTIVE) -> "Grid":
+        """The grid with a setting fixed, which was an axis.
+
+        Rows of its group with another value are left out, if there are some with this value. Keys
+        that vary only for other values of it do not vary any more.
+
+        Args:
+            key: The key of the axis.
+            value: The value; by default, it has none that is known.
+        """
+        groups = tuple(_fixed(self.together, key, value))
+        when = {each: found for each, found in self.when.items() if each != key}
+        grid = Grid(tuple(axis for axis in self.axes if axis.key != key), groups, when)
+        for each, conditions in when.items():
+            if key not in conditions:
+                continue
+            if any(_name(key, value) == _name(key, label) for label in conditions[key]):
+                rest = {other: labels for other, labels in conditions.items() if other != key}
+                own = {each: rest} if rest else {}
+                others = {name: found for name, found in grid.when.items() if name != each}
+                grid = replace(grid, when=others | own)
             else:
-                axes.append(make_axis(key, values, source))
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(*problems)
-    return axes
+                grid = grid.without(each)
+        return grid
+
+    def _units(self) -> Iterator[tuple[list[str], list[Row]]]:
+        """What varies independently: the keys and the rows of each group and each other axis."""
+        seen: set[str] = set()
+        for axis in self.axes:
+            if axis.key in seen:
+                continue
+            group = next((rows for rows in self.together if _has(rows, axis.key)), None)
+            if group is None:
+                yield [axis.key], [{axis.key: choice.label} for choice in axis.choices]
+                continue
+            keys = [each.key for each in self.axes if _has(group, each.key)]
+            seen.update(keys)
+            yield keys, list(group)
+
+    def _active(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The labels of a cell, without those of keys that do not vary there."""
+        while True:
+            idle = [
+                key
+                for key, conditions in self.when.items()
+                if key in row and not all(_holds(row, *each) for each in conditions.items())
+            ]
+            if not idle:
+                return row
+            row = {key: label for key, label in row.items() if key not in idle}
 
 
-def make_axis(key: str, values: Any, source: str | None) -> Axis:
-    """An axis of values for one setting.
-
-    Raises:
-        InputError: There are no values or repeated values, or the key cannot be an axis.
-    """
-    path = check_key(key, source)
-    if not isinstance(values, list | tuple):
-        raise InputError(
-            Problem(
-                f"the axis {key} is not a list",
-                f"grid.{key}",
-                source,
-                values,
-                f"grid: {{{key}: [value, value, …]}}",
-            )
-        )
-    if not values:
-        raise InputError(
-            Problem(
-                f"the axis {key} is empty", f"grid.{key}", source, expected="at least one value"
-            )
-        )
-    check_axis(key, len(values), source, values)
-    seen: set[str] = set()
-    for value in values:
-        text = json.dumps(value, sort_keys=True, default=str)
-        if text in seen:
-            raise InputError(
-                Problem(f"the axis {key} has {value} twice", f"grid.{key}", source, values)
-            )
-        seen.add(text)
-    return Axis(key, tuple(Choice(value, ((path, value),)) for value in values), source)
+def product_size(axes: Iterable[Axis]) -> int:
+    """The number of cells of the whole product of axes."""
+    return math.prod(len(axis.choices) for axis in axes)
 
 
-def check_key(key: Any, source: str | None) -> Path:
-    """The path of a dotted key that belongs to a part of the configuration.
-
-    Raises:
-        InputError: The key does not belong to any part; the nearest valid key is suggested.
-    """
-    if not isinstance(key, str):  # from Python, or a number in YAML
-        raise InputError(Problem("a key is not text", "grid", source, key, "a setting's key"))
-    path = tuple(key.split("."))
-    if len(path) > MAX_DEPTH:
-        raise InputError(Problem("a key has too many dots", None, source, key, "a setting's key"))
-    if path[0] == "seeds":
-        raise InputError(
-            Problem(
-                "seeds cannot be an axis: all variants use the same seeds",
-                "seeds",
-                source,
-                expected="seeds=5 for the seeds 0 to 4, or a list, seeds=[0,7]",
-            )
-        )
-    if path[0] not in PARTS or "" in path:
-        problem = f"{key} cannot be an axis" if path[0] in TOP_LEVEL else f"{key} is not a setting"
-        raise InputError(Problem(problem, key, source, suggestion=suggest_key(key)))
-    return path
+def same_label(key: str, label: Any, other: Any) -> bool:
+    """Whether two labels of an axis are the same; those of bundles are compared as text."""
+    return _name(key, label) == _name(key, other)
 
 
-def cells(axes: Sequence[Axis]) -> Iterator[tuple[Choice, ...]]:
-    """The product of the axes; the last one changes fastest."""
-    return itertools.product(*(axis.choices for axis in axes))
+def _name(key: str, label: Any) -> str:
+    return as_text(label) if key.split(".", maxsplit=1)[0] in PARTS else str(label)
 
 
-def _bundles(key: str, bundles: Mapping[str, Any], source: str | None) -> Axis:
-    if key in _COLUMNS or key.startswith(("_", "eval_")):
-        raise InputError(
-            Problem(
-                f"the axis {key} has the same name as a column of the metrics",
-                f"grid.{key}",
-                source,
-                expected="a different name for these bundles",
-            )
-        )
-    if key.split(".", maxsplit=1)[0] in TOP_LEVEL:
-        raise InputError(
-            Problem(
-                f"{key} is a setting; bundles need a different name",
-                f"grid.{key}",
-                source,
-                expected=f"{key}: [value, value, …], or name: {{label: {{key: value, …}}, …}}",
-            )
-        )
-    if not bundles:
-        raise InputError(
-            Problem(
-                f"the axis {key} is empty", f"grid.{key}", source, expected="at least one value"
-            )
-        )
-    choices = []
-    for label, settings in bundles.items():
-        if not isinstance(settings, Mapping):
-            raise InputError(
-                Problem(
-                    f"the bundle {label!r} of the axis {key} is not a mapping of settings",
-                    f"grid.{key}.{label}",
-                    source,
-                    settings,
-                    "{key: value, …}",
-                )
-            )
-        assignments = tuple((check_key(name, source), value) for name, value in settings.items())
-        choices.append(Choice(label, assignments))
-    return Axis(key, tuple(choices), source)
+def _choices(axis: Axis) -> dict[str, Choice]:
+    return {_name(axis.key, choice.label): choice for choice in axis.choices}
+
+
+def _has(rows: Iterable[Row], key: str) -> bool:
+    return any(key in row for row in rows)
+
+
+def _holds(row: Row, key: str, labels: tuple[Any, ...]) -> bool:
+    return key in row and any(same_label(key, row[key], label) for label in labels)
+
+
+def _ungrouped(together: Iterable[tuple[Row, ...]], key: str) -> Iterator[tuple[Row, ...]]:
+    """The groups without a key, and so without rows that differed in it alone."""
+    for rows in together:
+        distinct: dict[tuple[str, ...], Row] = {}
+        for row in rows:
+            left = {each: label for each, label in row.items() if each != key}
+            distinct.setdefault(tuple(f"{k} {_name(k, label)}" for k, label in left.items()), left)
+        if any(distinct.values()):
+            yield tuple(distinct.values())
+
+
+def _fixed(together: Iterable[tuple[Row, ...]], key: str, value: Any) -> Iterator[tuple[Row, ...]]:
+    """The groups without a key: of its group, the rows with a value, if there are any."""
+    for rows in together:
+        same = tuple(row for row in rows if key in row and same_label(key, row[key], value))
+        yield from _ungrouped([same or rows], key)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ablab.experiments.axes import Axis
 from ablab.experiments.expectations import Expectation
-from ablab.experiments.grid import Axis
+from ablab.experiments.grid import Cell
 from ablab.experiments.identity import digest
 
 
@@ -18,6 +19,7 @@ class Outline:
         name: The name.
         question: The question it asks.
         axes: The axes of the grid, in order.
+        cells: The cells of the grid: the choice of each axis that varies there, by key.
         seeds: The seeds of every variant.
         expectations: What is expected of the results.
         definition: The experiment as plain data.
@@ -27,6 +29,7 @@ class Outline:
     name: str
     question: str
     axes: tuple[Axis, ...]
+    cells: tuple[Cell, ...]
     seeds: tuple[int, ...]
     expectations: tuple[Expectation, ...]
     definition: dict[str, Any]

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,10 +21,12 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
-from ablab.config import InputError, Problem
+from ablab.config import InputError, Problem, nearest
+from ablab.experiments import sweeps
 from ablab.experiments.limits import check_axis, check_depth, range_length
 
 _WORDS = ("null", "true", "false", "nan", "inf")  # have a special meaning unless quoted
+_FUNCTIONS = (*sweeps.KINDS, "range", "choice")  # that make an axis
 _SHOWN = 200  # characters of an override in a message
 
 
@@ -34,7 +37,7 @@ class Override:
     Attributes:
         text: The override as written.
         key: The dotted key.
-        value: The value; for an axis, the list of its values.
+        value: The value; for an axis, the list of its values or a sweep.
         is_axis: Whether the override adds an axis.
     """
 
@@ -56,7 +59,7 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
         InputError: An override does not follow Hydra's grammar, adds or deletes (``+``, ``~``),
             uses a package or a sweep without a finite list of values, or repeats a key.
     """
-    parser = OverridesParser.create()
+    parser = _parser()
     result: list[Override] = []
     keys: set[str] = set()
     for text in texts:
@@ -71,6 +74,7 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
                     given=text,
                     expected="key=value, or key=a,b,c for an axis of the grid; quote values with "
                     "special characters: 'key=\"…\"'",
+                    suggestion=_nearest_sweep(text),
                 )
             ) from error
         result.append(_override(text, parsed))
@@ -88,6 +92,54 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
     return result
 
 
+def parse_values(text: str, key: str, source: str | None) -> Any:
+    """The values of an axis that is given as text, such as ``geomspace(1e-4, 1e-2, 8)``.
+
+    Returns:
+        A sweep, or the list of the values of ``range()`` and ``choice()``. A text that is no
+        function's call is returned as it is.
+
+    Raises:
+        InputError: There is no such function, or its call cannot be parsed.
+    """
+    call = re.fullmatch(r"\s*(\w+)\s*\(.*\)\s*", text, re.DOTALL)
+    if call is None:
+        return text
+    expected = f"a list, or one of {', '.join(f'{name}(…)' for name in _FUNCTIONS)}"
+    if call[1] not in _FUNCTIONS:
+        problem = f"the axis {key}: there is no sweep {_short(call[1], plain=True)}"
+        if call[1] == "sobol":
+            expected = "a block of the grid: sobol: {n: 16, over: {key: uniform(lo, hi), …}}"
+        given, name = _short(text, plain=True), nearest(call[1], _FUNCTIONS)
+        raise InputError(Problem(problem, key, source, given, expected, name))
+    try:
+        (override,) = parse_overrides([f"value={text.strip()}"])
+    except InputError as error:
+        problem = f"the axis {key} cannot be parsed"
+        raise InputError(
+            Problem(problem, key, source, _short(text, plain=True), expected)
+        ) from error
+    return override.value
+
+
+def _nearest_sweep(text: str) -> str | None:
+    """The function of a sweep whose name an override probably misspells."""
+    call = re.match(r"[^=]*=\s*(\w+)\s*\(", text)
+    return nearest(call[1], _FUNCTIONS) if call and call[1] not in _FUNCTIONS else None
+
+
+def _parser() -> OverridesParser:
+    """Hydra's parser with the functions of sweeps."""
+    parser = OverridesParser.create()
+    for kind in sweeps.KINDS:
+        parser.functions.register(kind, partial(_sweep, kind))
+    return parser
+
+
+def _sweep(kind: str, *arguments: Any, **named: Any) -> sweeps.Sweep:
+    return sweeps.Sweep(kind, arguments, tuple(named.items()))
+
+
 def _override(text: str, parsed: HydraOverride) -> Override:
     if parsed.type is not OverrideType.CHANGE or parsed.package is not None:
         raise InputError(
@@ -101,6 +153,8 @@ def _override(text: str, parsed: HydraOverride) -> Override:
     if not key:
         raise InputError(Problem(f"the override {text!r} has no key", given=text))
     sweep = parsed.value()
+    if isinstance(sweep, sweeps.Sweep):
+        return Override(text, key, sweep, is_axis=True)
     if not isinstance(sweep, Sweep | Glob):
         return Override(text, key, _value(sweep), is_axis=False)
     if not isinstance(sweep, ChoiceSweep | RangeSweep):

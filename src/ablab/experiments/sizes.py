@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ablab.config import InputError, Problem, nearest
-from ablab.experiments.grid import check_key
+from ablab.experiments.axes import check_key
 from ablab.experiments.tree import Origins, put
 
 QUICK = "quick"  # the file without changes

@@ -18,6 +18,7 @@ from ablab.experiments.limits import check_depth
 from ablab.experiments.sizes import Size, read_sizes
 from ablab.experiments.tree import Origins
 from ablab.experiments.tree import Path as KeyPath
+from ablab.experiments.unquoted_calls import load_calls
 
 _MAX_NODES = 100_000
 _MAX_BYTES = 10_000_000
@@ -145,7 +146,7 @@ def _parse(
         if depth > _MAX_BRACKETS:
             raise InputError(Problem("not valid YAML: nested too deeply", source=name))
     try:
-        tree = load(text)
+        tree = load_calls(text, load)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f", line {mark.line + 1}"

@@ -17,6 +17,7 @@ from ablab.logbook.short_variants import cell_key, is_affected, short_variants
 from ablab.read.curves.numbers import number
 from ablab.read.directions import column_direction
 from ablab.read.effects import Comparison, Effects, comparison_sentence, scaling_sentence
+from ablab.read.effects.trends import trend_sentence
 from ablab.read.measure_words import measure_words
 from ablab.read.measures import ENDED, is_step
 from ablab.read.verdicts import Verdict
@@ -262,7 +263,8 @@ class _Made:
                     if each.key == key and each.verdict == "differs"]  # fmt: skip
             if told:
                 found.append(comparison_in_words(max(told, key=_largest), self.effects))
-        return found
+        words = self.words[0].upper() + self.words[1:]
+        return found + [trend_sentence(t, words) for t in self.effects.trends if t.exists]
 
     def negative(self) -> list[str]:
         """What was shown to make no difference that matters; empty unless all comparisons do."""

@@ -13,6 +13,7 @@ from ablab.logbook.colours import PALETTE
 from ablab.logbook.drawing_cache import cached_drawing
 from ablab.logbook.labels import fitted
 from ablab.logbook.numeric_setting import NumericSetting, as_number, numeric_setting
+from ablab.logbook.points_figure import point_settings, points_figure
 from ablab.logbook.short_variants import only_words
 from ablab.logbook.svg import LINE, PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues
@@ -24,7 +25,8 @@ _EACH = 15  # so many of the best and of the worst
 _WIDTH = 5.6  # inches; text stays legible on a phone
 _NAME = 40  # maximum length of a name that is drawn
 _LONGEST = 30  # maximum length of a name
-_TICKS = 10  # up to so many values of a setting have a tick of their own
+_TICKS = 10  # up to so many values of a setting have a tick of their own …
+_ALONG = 45  # … if they have no more letters than this
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class KeyFigure:
 def answer_figure(
     found: MeasuredVariants, effects: Effects | None = None, *, concluded: bool = True
 ) -> KeyFigure | None:
-    """The values of the answer's measure: against the numeric setting, or a row for each variant.
+    """The values of the answer's measure: against numeric settings, or a row for each variant.
 
     Args:
         found: The measure of all variants.
@@ -53,12 +55,15 @@ def answer_figure(
         return None
     best = found.best() if concluded else None
     setting = numeric_setting(found.variants)
+    points = point_settings(found) if setting is None else {}
     with figure_style():
         if setting is not None:
             figure = _against(found, setting, best, effects)
+        elif points:
+            figure = points_figure(found, points, best)
         else:
             figure = _strips(found, shown_rows(found), best)
-        return KeyFigure(svg(figure), _caption(found, setting, best))
+        return KeyFigure(svg(figure), _caption(found, setting, best, bool(points)))
 
 
 def shown_rows(found: MeasuredVariants) -> list[VariantValues]:
@@ -159,9 +164,10 @@ def _against(
                 )  # fmt: skip
     if found.cut is not None:
         axes.axhline(found.cut, color=SOFT, lw=0.8, ls="--", zorder=0)
-    if len(setting.values) <= _TICKS:
+    ticks = [f"{each:g}" for each in setting.values]
+    if len(ticks) <= _TICKS and sum(map(len, ticks)) <= _ALONG:
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xticks(setting.values, [f"{each:g}" for each in setting.values])
+        axes.set_xticks(setting.values, ticks)
     axes.margins(x=0.06)
     axes.set_ylim(_limits(found, by_factors=axes.get_yscale() == "log"))
     axes.set_xlabel(setting.key)
@@ -222,7 +228,10 @@ def best_words(found: MeasuredVariants) -> str:
 
 
 def _caption(
-    found: MeasuredVariants, setting: NumericSetting | None, best: VariantValues | None
+    found: MeasuredVariants,
+    setting: NumericSetting | None,
+    best: VariantValues | None,
+    is_points: bool,
 ) -> str:
     told = "Each dot is a run; "
     told += "lines join medians over seeds" if setting is not None else "bars are medians"
@@ -234,7 +243,7 @@ def _caption(
         )
     if found.has_missed:
         told += " Open arrows: not reached by the end of the run."
-    if len(found.variants) > MOST_ROWS and setting is None:
+    if len(found.variants) > MOST_ROWS and setting is None and not is_points:
         ends = ("best", "worst") if found.better else ("lowest", "highest")
         told += (
             f" Of {len(found.variants):,} variants, the {_EACH} {ends[0]} and the {_EACH} "
@@ -248,7 +257,7 @@ def _caption(
         if found.cut is not None or found.has_missed:
             among = f" of the variants in which most runs {found.said}"
             among += " it" if found.has_missed else ""
-        how = "Circled" if setting is not None else "Bold"
+        how = "Circled" if setting is not None or is_points else "Bold"
         told += f" {how}: {best.name}, the {best_words(found)} median{among}; this is no test."
     if setting is not None:
         told += " Wide bars: 95% intervals of levels, where the effects have them."
@@ -275,5 +284,9 @@ def _row_names(rows: Sequence[VariantValues]) -> tuple[list[str], str]:
     if max(map(len, names), default=0) <= _LONGEST or len(keys) < 2:
         return names, ""
     short = short_keys(keys)
-    values = [" / ".join(str(row.keys.get(key)) for key in keys) for row in rows]
+    values = [" / ".join(_shown(row.keys.get(key)) for key in keys) for row in rows]
     return values, " / ".join(short[key] for key in keys)
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -153,7 +153,7 @@ def _axis(key: str, short: str, given: Sequence[Any]) -> Axis:
 def _styles(
     axes: Sequence[Axis], at: Sequence[Sequence[int]], order: Sequence[int], main: int
 ) -> tuple[list[Style], Axis | None]:
-    coloured, dashed = _shown_axes(axes)
+    coloured, dashed = _shown_axes(axes, len(at))
     if coloured is None or len({tuple(place) for place in at}) < len(at):
         if len(at) > CROWDED and axes:
             shown = [Style(axes[main].colours[place[main]], 0, place[main] % 7) for place in at]
@@ -171,11 +171,20 @@ def _styles(
     ], None
 
 
-def _shown_axes(axes: Sequence[Axis]) -> tuple[int | None, int | None]:
-    """The axes that colours and dashes show; no colours if two channels are not enough."""
+def _shown_axes(axes: Sequence[Axis], count: int) -> tuple[int | None, int | None]:
+    """The axes that colours and dashes show; no colours if two channels are not enough.
+
+    Args:
+        axes: The axes.
+        count: The number of variants.
+    """
     if len(axes) == 1:
         many = len(PALETTE) < len(axes[0].values) <= CROWDED  # dashes tell more apart than hues
         return (None if many and not axes[0].is_numeric else 0), None
+    if count > len(PALETTE):  # a number that no two variants share, as in a Sobol sequence
+        for place, axis in enumerate(axes):
+            if axis.is_numeric and len(axis.values) == count:
+                return place, None
     if len(axes) == 2 and len(axes[1].values) <= len(DASHES):
         return 0, 1
     if len(axes) == 2 and len(axes[0].values) <= len(DASHES):

@@ -18,9 +18,16 @@ from ablab.read.curves.sentences import (
     sentence,
 )
 from ablab.read.curves.together import Together
-from ablab.read.effects import Comparison, Effects, interaction_sentence, scaling_sentence
+from ablab.read.effects import (
+    Comparison,
+    Effects,
+    interaction_sentence,
+    scaling_sentence,
+    trend_sentence,
+)
 from ablab.read.effects.stored import experiment_effects
 from ablab.read.family import family
+from ablab.read.measure_words import measure_words
 from ablab.read.measured import shown
 from ablab.read.measures import ENDED, measure_table
 from ablab.read.pairs import experiment_pairs
@@ -228,6 +235,9 @@ def _compared(
             for each in found.scalings
             if each.best is not None and each.best.holds
         ]
+        words = measure_words(found.measure)
+        words = words[0].upper() + words[1:]
+        sentences += [trend_sentence(each, words) for each in found.trends]
     return [each for each in sentences if each not in answer.sentences]
 
 

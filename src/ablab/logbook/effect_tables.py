@@ -8,7 +8,7 @@ from ablab.experiments.measures import parse_measure
 from ablab.experiments.short_names import setting_name, short_keys
 from ablab.logbook.effect_figures import forest, small_multiples
 from ablab.logbook.short_variants import is_affected, only_words
-from ablab.read.effects import Comparison, Effects, robust_table, verdict_words
+from ablab.read.effects import Comparison, Effects, robust_table, trend_table, verdict_words
 from ablab.read.measure_words import measure_words
 from ablab.read.measured import shown
 
@@ -31,6 +31,7 @@ class EffectTable:
         missing: The number of runs without a value, and the number of runs.
         robust: Interquartile means, probabilities of improvement and log-rank tests: a header and
             rows; empty without any.
+        trends: Trends over numeric settings with many values: a header and rows.
     """
 
     measure: str
@@ -41,6 +42,7 @@ class EffectTable:
     marginal: list[list[str]]
     missing: tuple[int, int]
     robust: tuple[list[str], list[list[str]]]
+    trends: tuple[list[str], list[list[str]]]
 
 
 def effect_table(found: Effects, short: Mapping[tuple[str, str], int] | None = None) -> EffectTable:
@@ -68,6 +70,7 @@ def effect_table(found: Effects, short: Mapping[tuple[str, str], int] | None = N
         [_row(each, names, few) for each in found.marginal] if several else [],
         (found.missing, found.runs),
         robust_table(found.robust),
+        trend_table(found.trends, names),
     )
 
 

@@ -1,6 +1,7 @@
 """Writes an experiment's entry, and the logbook that lists all entries."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +13,7 @@ from markdown_it import MarkdownIt
 
 from ablab.config.files import write_text_atomically
 from ablab.config.wording import counted
+from ablab.experiments.grid_text import range_text
 from ablab.experiments.short_names import short_names
 from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import find
@@ -49,6 +51,8 @@ from ablab.store.paths import entry_path
 from ablab.store.run_rows import segments_of_runs
 from ablab.store.set_aside import copy_aside
 from ablab.store.store import ExperimentRecord, RunRecord, Store
+
+_LISTED = 16  # more values of an axis are shown by their range
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,8 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "date": record.created[:10],
         "size": record.definition.get("size"),
         "of_logbook": record.definition.get("logbook"),
-        "grid": [(key, _choices(values)) for key, values in grid.items()],
+        "grid": [(key, _choices(values)) for key, values in grid.items()]
+        + _cells(record.definition),
         "seeds": ", ".join(map(str, record.definition["seeds"])),
         "base": _base(record),
         "full": _full(store, runs),
@@ -195,11 +200,20 @@ def _notes(store: Store, record: ExperimentRecord) -> tuple[str, int]:
 def _choices(values: Any) -> list[str]:
     """The values of an axis, in one line; for bundles of settings, one line per bundle."""
     if isinstance(values, list):
-        return [", ".join(str(value) for value in values)]
+        many = len(values) > _LISTED
+        return [range_text(values) if many else ", ".join(str(value) for value in values)]
     return [
         f"{label}: " + (", ".join(f"{key}={value}" for key, value in bundle.items()) or "the base")
         for label, bundle in values.items()
     ]
+
+
+def _cells(definition: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """How many of the combinations of values there are, if not all."""
+    if "cells" not in definition:
+        return []
+    most = math.prod(len(values) for values in definition["grid"].values())
+    return [("variants", [f"{len(definition['cells']):,} of {most:,} combinations"])]
 
 
 def _full(store: Store, runs: list[RunRecord]) -> list[tuple[str, Any]]:

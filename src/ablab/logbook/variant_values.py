@@ -13,6 +13,7 @@ from ablab.experiments.measures import VALUES, parse_measure
 from ablab.experiments.short_names import short_names
 from ablab.logbook.short_variants import cell_key, is_affected, short_variants
 from ablab.read.directions import column_direction, measure_range
+from ablab.read.effects.joint import as_one
 from ablab.read.effects.results import gather
 from ablab.read.guessing import guessing_loss
 from ablab.read.measure_words import measure_words
@@ -183,6 +184,8 @@ def _cut(
         return None
     if not keys:  # one cell
         frame, keys = frame.with_columns(pl.lit("all").alias("variant")), ["variant"]
+    if "cells" in record.definition:  # settings vary together; only whole cells matter here
+        frame, keys = as_one(frame, keys), ["variant"]
     parsed = parse_measure(measure)
     guessing, limits = guessing_loss(record, parsed), measure_range(record, parsed)
     found = gather(frame, keys, measure=measure, better=better, guessing=guessing, limits=limits)

@@ -5,12 +5,16 @@ What decides is the interval of a new observation, which has both the noise of s
 of the relation.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 
 from ablab.config import InputError, Problem
 from ablab.experiments.expectations import Expectation
+from ablab.read.effects.joint import as_one
 from ablab.read.effects.prediction import predict
 from ablab.read.effects.results import gather
 from ablab.read.hypothesis_tests import Sample, gaps
@@ -49,9 +53,11 @@ def judge(
     used = Sample(sample.frame.filter(chosen), sample.keys)
     if used.known.is_empty():
         raise InputError(Problem(f"no run has a value at another value of {key}", key))
-    results = gather(
-        used.frame, used.keys, measure=expectation.measure, better=better, guessing=guessing
-    )
+    frame, keys = used.frame, used.keys
+    others = [each for each in keys if each != key]
+    if others and not _is_product(frame, keys):  # other settings vary together, or with this one
+        frame, keys = as_one(frame, others), [key, "variant"]
+    results = gather(frame, keys, measure=expectation.measure, better=better, guessing=guessing)
     found = predict(results, key, value)
     if quantity.limits is not None:
         least, most = (float(np.clip(end, *quantity.limits)) for end in found.interval)
@@ -64,3 +70,9 @@ def judge(
     outcome: Outcome = "held" if inside else "failed" if outside else "undecided"
     evidence = found.sentence().removesuffix(".") + gaps(used)
     return Found(outcome, evidence + of_range(outcome, expectation.range), found.predicted, ends)
+
+
+def _is_product(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
+    """Whether there are runs of every combination of values."""
+    cells = frame.select(keys).n_unique()
+    return cells == math.prod(frame[key].n_unique() for key in keys)

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from ablab.experiments.cell import varied_keys
 from ablab.experiments.overrides import as_override
 from ablab.read.curves import Reading, Spike
 from ablab.read.incidents import Moved, moved_first
@@ -192,7 +193,8 @@ def _command(record: ExperimentRecord, run: RunRecord, suggestion: str) -> str:
     words = shlex.split(record.command) if record.command.startswith("ablab run ") else []
     source = words[2] if len(words) > 2 else record.name
     overrides = [word for word in words[3:] if "=" in word and not word.startswith("-")]
-    own = [as_override(key, value) for key, value in sorted(run.variant.items())]
+    varied = varied_keys(record.definition, run.variant)
+    own = [as_override(key, run.variant[key]) for key in sorted(varied)]
     fixed = [
         word for word in overrides if word.split("=")[0] not in (*run.variant, "seeds", "name")
     ]

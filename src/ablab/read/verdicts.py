@@ -10,6 +10,7 @@ from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import VALUES, Measure, parse_measure
 from ablab.read import comparisons, diverged, judgements, not_reached, predicted, two_groups
 from ablab.read.directions import column_direction
+from ablab.read.effects.joint import as_one
 from ablab.read.effects.results import Results, gather
 from ablab.read.guessing import guessing_loss
 from ablab.read.hypothesis_tests import Sample
@@ -120,12 +121,14 @@ class _Subject:
         better: Which values are better; None for steps and counts, of which none is the worst.
         guessing: The loss of guessing; None if it is not declared.
         quantity: The range, the unit and the scale of its values.
+        is_joint: Whether settings of the grid vary together.
     """
 
     measure: Measure
     better: Direction | None
     guessing: float | None
     quantity: Quantity
+    is_joint: bool
 
     @classmethod
     def of(cls, record: ExperimentRecord, measure: Measure) -> "_Subject":
@@ -133,16 +136,20 @@ class _Subject:
         better = None
         if measure.function in VALUES:
             better = measure.direction or column_direction(record, measure.column)
-        return cls(measure, better, guessing_loss(record, measure), Quantity.of(record, measure))
+        guessing, quantity = guessing_loss(record, measure), Quantity.of(record, measure)
+        return cls(measure, better, guessing, quantity, "cells" in record.definition)
 
     def results(self, whole: Sample) -> Results | None:
         """The results of all runs, as effects see them; None without a grid."""
         if not whole.keys:
             return None
         better = "lower" if is_step(self.measure) else self.better
+        frame, keys = whole.frame, whole.keys
+        if self.is_joint:  # only the values of whole cells matter here
+            frame, keys = as_one(frame, keys), ["variant"]
         return gather(
-            whole.frame,
-            whole.keys,
+            frame,
+            keys,
             better=better,
             guessing=self.guessing,
             limits=self.quantity.limits,

@@ -6,6 +6,7 @@ Modules:
 - ``compare``: comparisons of the values of a setting.
 - ``inference``: intervals, tests and Holm's correction.
 - ``interactions``: tests for interactions between settings.
+- ``joint``: settings that vary together, as one.
 - ``level``: the difference of two levels over seeds.
 - ``pairwise``: counts and levels of two values of a setting.
 - ``power``: the number of seeds that a comparison needs.
@@ -16,6 +17,7 @@ Modules:
 - ``scaling``: power laws and exponentials.
 - ``sentences``: effects as text.
 - ``stored``: the effects of a stored experiment.
+- ``trends``: trends over numeric settings with many values.
 """
 
 from ablab.read.effects.cells import Cell, cell_means
@@ -34,6 +36,7 @@ from ablab.read.effects.sentences import (
     scaling_sentence,
     verdict_words,
 )
+from ablab.read.effects.trends import Trend, trend_sentence, trend_table
 
 __all__ = [
     "Cell",
@@ -47,6 +50,7 @@ __all__ = [
     "Results",
     "Robust",
     "Scaling",
+    "Trend",
     "cell_means",
     "comparison_sentence",
     "contrast_sentence",
@@ -60,5 +64,7 @@ __all__ = [
     "robust_table",
     "scaling",
     "scaling_sentence",
+    "trend_sentence",
+    "trend_table",
     "verdict_words",
 ]

@@ -1,6 +1,7 @@
 """Interactions: whether the effect of a setting depends on another setting."""
 
 import itertools
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -110,19 +111,22 @@ class Interaction:
         }
 
 
-def interactions(results: Results, of: str | None = None) -> tuple[Interaction, ...]:
+def interactions(
+    results: Results, of: str | None = None, without: Collection[str] = ()
+) -> tuple[Interaction, ...]:
     """Tests every pair of settings that have several values.
 
     Args:
         results: The results of the runs.
         of: If given, only pairs that include this setting.
+        without: Settings of which no pair is tested.
 
     Raises:
         InputError: ``of`` is not an axis of the grid.
     """
     if of is not None:
         results.check_key(of)
-    several = [key for key, levels in results.levels.items() if len(levels) > 1]
+    several = [k for k, levels in results.levels.items() if len(levels) > 1 and k not in without]
     pairs = [pair for pair in itertools.combinations(several, 2) if of is None or of in pair]
     drafts = [_interaction(results, *pair) for pair in pairs]
     contrasts = [contrast for draft in drafts for contrast in draft.contrasts]

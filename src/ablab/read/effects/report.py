@@ -20,6 +20,7 @@ from ablab.read.effects.sentences import (
     interaction_sentence,
     scaling_sentence,
 )
+from ablab.read.effects.trends import Trend, has_many, trend_sentence, trends
 from ablab.read.statistics.scales import Range
 
 
@@ -30,7 +31,8 @@ class Effects:
     Attributes:
         measure: The name of the measure.
         scale: Whether effects are differences or ratios.
-        of: The settings that are compared; each table is a separate family for Holm's correction.
+        of: The settings of which effects are given; each table is a separate family for Holm's
+            correction.
         base: The base value of each key.
         first: The keys whose base value is the first value of the axis, because the
             configuration's value is not on the axis.
@@ -49,6 +51,8 @@ class Effects:
         robust: Interquartile means and probabilities of improvement (from ten runs a side), and
             log-rank tests (of steps that some runs did not reach), with all other settings at
             their base values.
+        trends: The trend over each numeric setting with many values. Unless it was asked for by
+            name, such a setting is in none of the tables of comparisons.
     """
 
     measure: str
@@ -68,10 +72,11 @@ class Effects:
     cells: tuple[Cell, ...]
     stopped: int = 0
     robust: tuple[Robust, ...] = ()
+    trends: tuple[Trend, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
         """The effects as plain data."""
-        tables = ("marginal", "factorial", "interactions", "scalings", "cells", "robust")
+        tables = ("marginal", "factorial", "interactions", "scalings", "cells", "robust", "trends")
         return dict(vars(self)) | {
             "of": list(self.of),
             "first": list(self.first),
@@ -121,6 +126,7 @@ class Effects:
             *(comparison_sentence(each, self.measure) for each in self.factorial),
             *(interaction_sentence(each, self.measure) for each in self.interactions),
             *(scaling_sentence(each) for each in self.scalings),
+            *(trend_sentence(each, self.measure) for each in self.trends),
         ]
 
 
@@ -136,6 +142,7 @@ def effects(
     better: Better | None = None,
     guessing: float | None = None,
     limits: Range | None = None,
+    points: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> Effects:
     """The effects of a grid's settings.
 
@@ -152,6 +159,8 @@ def effects(
         better: Whether a lower or a higher value is better, if declared.
         guessing: The loss of guessing, if declared; see :func:`ablab.read.effects.gather`.
         limits: The range of the measure, if declared.
+        points: For each key that stands for settings that vary together, the settings of each of
+            its values.
 
     Raises:
         InputError: There is no grid, ``of`` is not an axis, or the scale or margin is invalid.
@@ -169,6 +178,14 @@ def effects(
             )
         )
     chosen = tuple(results.levels) if of is None else (results.check_key(of),)
+    joint = points or {}
+    compared = tuple(
+        key
+        for key in chosen
+        if of is not None
+        or not has_many(results, key)
+        or not (key in joint or is_numeric(results, key))
+    )
     return Effects(
         measure=measure,
         scale=results.scale,
@@ -180,13 +197,14 @@ def effects(
         missing=results.missing,
         horizon=results.horizon,
         margin=margin,
-        marginal=differences(results, chosen, "base", against, margin),
-        factorial=differences(results, chosen, "all", against, margin),
-        interactions=interactions(results, of),
+        marginal=differences(results, compared, "base", against, margin),
+        factorial=differences(results, compared, "all", against, margin),
+        interactions=interactions(results, of, [k for k in joint if has_many(results, k)]),
         scalings=tuple(scaling(results, key) for key in chosen if _scales(results, key)),
         cells=cell_means(results),
         stopped=_stopped(frame),
-        robust=robust(results, chosen),
+        robust=robust(results, compared),
+        trends=trends(results, chosen, joint),
     )
 
 

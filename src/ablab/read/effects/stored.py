@@ -13,6 +13,7 @@ from ablab.config import InputError
 from ablab.experiments.measures import parse_measure
 from ablab.experiments.registration import derived_base, same
 from ablab.read.directions import column_direction, measure_range
+from ablab.read.effects.joint import join
 from ablab.read.effects.report import Effects, effects
 from ablab.read.effects.results import Better
 from ablab.read.guessing import guessing_loss
@@ -53,9 +54,15 @@ def experiment_effects(
     better = better_values(record, asked)
     parsed = parse_measure(asked)
     guessing, limits = guessing_loss(record, parsed), measure_range(record, parsed)
+    points = None
+    if "cells" in record.definition:  # the grid is not the product of its axes
+        joint = join(frame, keys)
+        frame, keys, points, base = joint.frame, joint.keys, joint.points, joint.base(base)
+        of = None if of is None else joint.key_of(of)
     return effects(
-        frame, keys, of, base, scale, margin, asked, better=better, guessing=guessing, limits=limits
-    )
+        frame, keys, of, base, scale, margin, asked, better=better, guessing=guessing,
+        limits=limits, points=points,
+    )  # fmt: skip
 
 
 def better_values(record: ExperimentRecord, text: str) -> Better | None:

@@ -1,0 +1,154 @@
+"""Applies the overrides of an experiment to its settings and its grid."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ablab.config import InputError, Problem
+from ablab.experiments.assign import assign, is_kind
+from ablab.experiments.axes import Axis, Choice, SweepContext, check_key, make_axis
+from ablab.experiments.grid import Grid
+from ablab.experiments.grid_reader import BLOCKS
+from ablab.experiments.overrides import Override
+from ablab.experiments.parts import TOP_LEVEL
+from ablab.experiments.parts import suggest_key as suggest
+from ablab.experiments.tree import Origins, leaves
+from ablab.experiments.tree import Path as KeyPath
+
+
+def apply_blocks(
+    tree: dict[str, Any], overrides: list[Override], origins: Origins
+) -> list[Override]:
+    """Applies overrides of blocks of the grid, such as ``grid.zip``; returns the others.
+
+    Axes with keys of such a block are replaced by it.
+    """
+    rest = []
+    for override in overrides:
+        first, _, block = override.key.partition(".")
+        if first != "grid" or block not in BLOCKS or override.is_axis:
+            rest.append(override)
+            continue
+        replace_axes(tree, {block: override.value})
+        tree["grid"] = {**(tree.get("grid") or {}), block: override.value}
+        origins.mark(("grid", block), override.source)
+    return rest
+
+
+def apply_overrides(
+    tree: dict[str, Any], grid: Grid, overrides: list[Override], origins: Origins, name: str
+) -> Grid:
+    """Applies overrides to the tree, kinds first; returns the grid, including overridden axes.
+
+    Args:
+        tree: The tree of the experiment, which is modified.
+        grid: Its grid.
+        overrides: The overrides.
+        origins: The sources of all values; updated for values that are overridden.
+        name: The name of the experiment, from which the values of sweeps are drawn.
+
+    Raises:
+        InputError: A key is not a setting, or it cannot be overridden.
+    """
+    for override in sorted(overrides, key=lambda override: not is_kind(override.key)):
+        key, source = override.key, override.source
+        bundles = next((axis for axis in grid.axes if axis.key == key), None)
+        if bundles is not None and key.split(".")[0] not in TOP_LEVEL:
+            grid = grid.with_choices(_chosen(bundles, override))
+            continue
+        if key.split(".", maxsplit=1)[0] == "expect":
+            expected = "expectations in the file of the experiment, or ablab expect"
+            raise InputError(Problem("expect cannot be overridden", key, source, expected=expected))
+        if key in ("name", "question", "answer", "analyze", "logbook", "seeds"):
+            if override.is_axis:
+                check_key(key, source)
+            tree[key] = override.value
+            origins.mark((key,), source)
+            continue
+        path = check_key(key, source)
+        value = {} if override.is_axis else override.value
+        named = [(*path, *inner) for inner, _ in leaves(value)] if isinstance(value, dict) else []
+        for touched in named or [path]:
+            for axis in grid.axes:
+                if tuple(axis.key.split("."))[: len(touched)] != touched:
+                    changed = _without(axis, touched, override)
+                    grid = grid if changed is axis else grid.with_choices(changed)
+                elif axis.key != key or not override.is_axis:  # else it keeps its place
+                    grid = grid.without(axis.key, *([value] if axis.key == key else []))
+        if override.is_axis:
+            grid = grid.with_axis(make_axis(key, override.value, source, SweepContext(name, tree)))
+        origins.mark(path, source)
+        if not override.is_axis:
+            assign(tree, path, override.value, origins)
+    return grid
+
+
+def replace_axes(tree: dict[str, Any], grid: Any) -> None:
+    """Removes the axes of a tree's grid that blocks of another grid replace."""
+    before = tree.get("grid")
+    if not isinstance(grid, Mapping) or not isinstance(before, Mapping):
+        return
+    own = {key for name in ("zip", "sobol") if name in grid for key in _block_keys(grid[name])}
+    tree["grid"] = {key: each for key, each in before.items() if key not in own}
+
+
+def _block_keys(value: Any) -> set[str]:
+    """The keys of ``zip`` or ``sobol``."""
+    blocks = value if isinstance(value, list) else [value]
+    found = [each.get("over", each) for each in blocks if isinstance(each, Mapping)]
+    return {str(key) for each in found if isinstance(each, Mapping) for key in each}
+
+
+def _chosen(axis: Axis, override: Override) -> Axis:
+    """An axis of bundles, restricted to those that an override names."""
+    values = override.value if override.is_axis else [override.value]
+    wanted = [str(value) for value in values]
+    labels = [str(choice.label) for choice in axis.choices]
+    for label in wanted:
+        if label not in labels:
+            raise InputError(
+                Problem(
+                    f"the axis {axis.key} has no bundle {label!r}",
+                    axis.key,
+                    override.source,
+                    expected="one of " + ", ".join(labels),
+                    suggestion=suggest(label, labels),
+                )
+            )
+    return Axis(
+        axis.key,
+        tuple(choice for choice in axis.choices if str(choice.label) in wanted),
+        axis.source,
+    )
+
+
+def _without(axis: Axis, path: KeyPath, override: Override) -> Axis:
+    """An axis without the setting that an override sets, since overrides take precedence.
+
+    Raises:
+        InputError: The values of the axis are mappings that contain the setting.
+    """
+    if axis.key.split(".")[0] in TOP_LEVEL:
+        own = tuple(axis.key.split("."))
+        if path[: len(own)] == own and len(path) > len(own):
+            raise InputError(
+                Problem(
+                    f"the axis {axis.key} of the grid also sets {'.'.join(path)}",
+                    override.key,
+                    override.source,
+                    expected=f"an override of the complete axis, {axis.key}=…",
+                )
+            )
+        return axis
+    if not any(p[: len(path)] == path for each in axis.choices for p, _ in each.assignments):
+        return axis
+    return Axis(
+        axis.key,
+        tuple(
+            Choice(
+                choice.label,
+                tuple((p, v) for p, v in choice.assignments if p[: len(path)] != path),
+            )
+            for choice in axis.choices
+        ),
+        axis.source,
+    )

@@ -1,0 +1,252 @@
+"""Trends over numeric settings with many values, in place of a comparison of each value.
+
+Sixteen learning rates are not sixteen questions. For each setting there is one test of whether the
+measure rises or falls, by ranks, and the value at which the measure is best.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from scipy.stats import page_trend_test, rankdata, spearmanr
+
+from ablab.config.wording import counted
+from ablab.read.effects.inference import ALPHA, Interval, holm
+from ablab.read.effects.results import Array, Better, Results
+from ablab.read.effects.scaling import is_numeric
+from ablab.read.effects.sentences import number, p_value
+
+MANY = 7
+"""Numeric settings with at least so many values are not compared value by value."""
+_PERMUTATIONS = 9999
+
+
+@dataclass(frozen=True)
+class Trend:
+    """How a measure changes with a numeric setting.
+
+    Attributes:
+        key: The setting.
+        unit: What the test is over: ``seed`` (Page's test, of values that all seeds have), or
+            ``point`` (Spearman's, of the points at which several settings vary together).
+        values: The values that are used, in increasing order.
+        left_out: The number of values of which most runs have no result.
+        count: The number of seeds or points.
+        correlation: The rank correlation, averaged over seeds.
+        p: The p-value of no trend, two-sided; None with a single seed.
+        p_adjusted: The same, corrected for the number of trends.
+        better: Whether a lower or a higher measure is better; None if it is not declared.
+        best: The value at which the mean is best; None if it is not declared what is better.
+        best_range: The least and the greatest of the best values of the seeds, or of the values of
+            the best quarter of the points.
+    """
+
+    key: str
+    unit: Literal["seed", "point"]
+    values: tuple[float, ...]
+    left_out: int
+    count: int
+    correlation: float
+    p: float | None
+    p_adjusted: float | None
+    better: Better | None
+    best: float | None
+    best_range: Interval | None
+
+    @property
+    def exists(self) -> bool:
+        """Whether a trend is shown."""
+        return self.p_adjusted is not None and self.p_adjusted <= ALPHA
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the best value is an end of the range, beyond which there may be better ones."""
+        return len(self.values) >= MANY and self.best in (self.values[0], self.values[-1])
+
+    def as_data(self) -> dict[str, Any]:
+        """The trend as plain data."""
+        data = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
+        return data | {"exists": self.exists, "at_end": self.at_end}
+
+
+def has_many(results: Results, key: str) -> bool:
+    """Whether a setting has too many values to compare each of them: numbers, or points."""
+    return len(results.levels[key]) >= MANY
+
+
+def trends(
+    results: Results, keys: Sequence[str], points: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> tuple[Trend, ...]:
+    """The trends over all numeric settings with many values.
+
+    Args:
+        results: The results of the runs.
+        keys: The settings.
+        points: For each key of settings that vary together, the settings of each of its values.
+    """
+    found: list[Trend | None] = []
+    for key in keys:
+        if not has_many(results, key):
+            continue
+        if key in points:
+            inner = list(points[key][0])
+            found += [_over_points(results, key, name, points[key]) for name in inner]
+        elif is_numeric(results, key):
+            found.append(_over_seeds(results, key))
+    known = [each for each in found if each is not None]
+    adjusted = holm([each.p for each in known])
+    return tuple(replace(t, p_adjusted=p) for t, p in zip(known, adjusted, strict=True))
+
+
+def trend_sentence(found: Trend, measure: str) -> str:
+    """The best value and the trend, in a sentence; a best value within the range comes first."""
+    over = (
+        f"{len(found.values)} values from {number(found.values[0])} to {number(found.values[-1])}"
+    )
+    test = "Page's test" if found.unit == "seed" else "Spearman's test"
+    tested = f"rank correlation {found.correlation:.2f}, {counted(found.count, found.unit)}"
+    if found.p is not None:
+        tested += f", {test}, adjusted p {p_value(found.p_adjusted)}"
+    if found.left_out:
+        over += f", {found.left_out} more without a result in most runs"
+    verb = "rises" if found.correlation > 0 else "falls"
+    if found.best is None:
+        if found.exists:
+            return f"{measure} {verb} with {found.key}, over {over} ({tested})."
+        return (
+            f"Undecided whether {measure} rises or falls with {found.key}, over {over} ({tested})."
+        )
+    said = f"{measure} is {_best_word(found)} at {found.key}={number(found.best)}, of {over}"
+    said += f" ({_best_range(found)})"
+    if found.at_end:
+        said += ", an end of the range: try values beyond it"
+    if found.exists:
+        return f"{said}; on the whole, it {verb} ({tested})."
+    return f"{said}; undecided whether it rises or falls on the whole ({tested})."
+
+
+def trend_table(
+    found: Sequence[Trend], names: Mapping[str, str] | None = None
+) -> tuple[list[str], list[list[str]]]:
+    """Trends as a text table: a header and a row for each.
+
+    Args:
+        found: The trends of a measure.
+        names: Shorter names of settings.
+    """
+    best = _best_word(found[0]) if found else "best"  # all trends are of one measure
+    header = ["setting", "values", "from", "to", "rank correlation", "adjusted p", f"{best} at",
+              "range of the best", "on the whole"]  # fmt: skip
+    rows = []
+    for each in found:
+        verdict = ("rises" if each.correlation > 0 else "falls") if each.exists else "undecided"
+        ends = (
+            ""
+            if each.best_range is None
+            else " to ".join(dict.fromkeys(map(number, each.best_range)))
+        )
+        rows.append([
+            (names or {}).get(each.key, each.key), str(len(each.values)),
+            *(number(end) for end in (each.values[0], each.values[-1])),
+            f"{each.correlation:.2f}", "" if each.p is None else p_value(each.p_adjusted),
+            "" if each.best is None else number(each.best), ends, verdict,
+        ])  # fmt: skip
+    return header, rows
+
+
+def _best_word(found: Trend) -> str:
+    return "best" if found.better is None else "lowest" if found.better == "lower" else "highest"
+
+
+def _best_range(found: Trend) -> str:
+    """How far the best value is the same for all seeds or among the best points."""
+    assert found.best_range is not None, "known with the best value"
+    low, high = map(number, found.best_range)
+    if found.unit == "point":
+        return f"the best quarter of points: {low} to {high}"
+    if found.count == 1:
+        return "one seed"
+    return "in each seed" if low == high else f"in single seeds {low} to {high}"
+
+
+def _over_seeds(results: Results, key: str) -> Trend | None:
+    """The trend over values that every seed has, averaged over the other settings."""
+    table = results.by([key], "all")  # (levels, cells, seeds)
+    levels = np.array(results.levels[key], dtype=np.float64)
+    order = np.argsort(levels)
+    table, levels = table[order], levels[order]
+    used = np.isfinite(table).mean(axis=(1, 2)) > 0.5
+    table, levels = table[used], levels[used]
+    table = table[:, np.isfinite(table).all(axis=0).any(axis=1)]  # cells that some seed has whole
+    table = table[:, :, np.isfinite(table).all(axis=(0, 1))]
+    if len(levels) < 3 or not table.size:
+        return None
+    curves = table.mean(axis=1)  # (levels, seeds)
+    if np.ptp(curves, axis=0).min() == 0:
+        return None
+    correlation = float(np.mean([spearmanr(levels, each).statistic for each in curves.T]))
+    best, ends = _best(levels, curves, results.better)
+    return Trend(
+        key, "seed", tuple(map(float, levels)), int((~used).sum()), curves.shape[1], correlation,
+        _page(curves.T), None, results.better, best, ends,
+    )  # fmt: skip
+
+
+def _page(curves: Array) -> float | None:
+    """The two-sided p-value of Page's test (Page, 1963) of seeds in rows; None with one seed.
+
+    SciPy's p-values are those of ranks without ties. Where there are ties, such as steps that were
+    not reached, the ranks of each seed are permuted instead.
+    """
+    if len(curves) < 2:
+        return None
+    ranks = np.apply_along_axis(rankdata, 1, curves)
+    if all(len(set(each)) == len(each) for each in ranks):
+        one = [page_trend_test(each, ranked=True).pvalue for each in (ranks, ranks[:, ::-1])]
+        return float(min(1.0, 2 * min(one)))
+    places = np.arange(ranks.shape[1]) - (ranks.shape[1] - 1) / 2
+    generator = np.random.default_rng(0)  # the same p-value every time
+    drawn = generator.permuted(np.broadcast_to(ranks, (_PERMUTATIONS, *ranks.shape)), axis=2)
+    sizes = np.abs((drawn @ places).sum(axis=1))
+    size = abs(float((ranks @ places).sum()))
+    return float((1 + (sizes >= size - 1e-9).sum()) / (1 + _PERMUTATIONS))
+
+
+def _best(
+    levels: Array, curves: Array, better: Better | None
+) -> tuple[float | None, Interval | None]:
+    """The level with the best mean, and the range of the best levels of the seeds."""
+    if better is None:
+        return None, None
+    sign = 1.0 if better == "lower" else -1.0
+    each = levels[np.argmin(sign * curves, axis=0)]
+    best = levels[np.argmin(sign * curves.mean(axis=1))]
+    return float(best), (float(each.min()), float(each.max()))
+
+
+def _over_points(
+    results: Results, key: str, name: str, points: Sequence[Mapping[str, Any]]
+) -> Trend | None:
+    """The trend over points at which several settings vary together, of means over seeds."""
+    given = [point[name] for point in points]
+    if any(not isinstance(each, int | float) or isinstance(each, bool) for each in given):
+        return None
+    table = results.by([key], "all").reshape(len(points), -1)
+    used = np.isfinite(table).mean(axis=1) > 0.5
+    values = np.array(given, dtype=np.float64)[used]
+    if len(values) < MANY or len(set(values)) < 2:
+        return None
+    means = np.nanmean(table[used], axis=1)
+    if np.ptp(means) == 0:
+        return None
+    tested = spearmanr(values, means)
+    best, ends = None, None
+    if results.better is not None:
+        ranked = values[np.argsort(means if results.better == "lower" else -means)]
+        first = ranked[: max(1, len(ranked) // 4)]
+        best, ends = float(ranked[0]), (float(first.min()), float(first.max()))
+    return Trend(
+        name, "point", tuple(sorted(set(map(float, values)))), int((~used).sum()), len(values),
+        float(tested.statistic), float(tested.pvalue), None, results.better, best, ends,
+    )  # fmt: skip

@@ -1,0 +1,59 @@
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+import ablab
+from ablab.config import InputError
+from ablab.experiments.unquoted_calls import load_calls
+
+
+def load(text):
+    return YAML(typ="safe").load(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ("{a: geomspace(1e-4, 1e-2, 8)}", {"a": "geomspace(1e-4, 1e-2, 8)"}),
+        (
+            "{a: uniform(0, 1, 8), b: uniform(0, 1, 8), c: 3}",
+            {"a": "uniform(0, 1, 8)", "b": "uniform(0, 1, 8)", "c": 3},
+        ),
+        ("a: {n: 4, over: {b: uniform(0, 1)}}", {"a": {"n": 4, "over": {"b": "uniform(0, 1)"}}}),
+        ("[uniform(0, 1, 2), 3]", ["uniform(0, 1, 2)", 3]),
+        ("a: uniform(0, 1, 2)", {"a": "uniform(0, 1, 2)"}),
+        ("{a: 'uniform(0, 1, 2)'}", {"a": "uniform(0, 1, 2)"}),
+        ('{a: "x: uniform(0, 1), y"}', {"a": "x: uniform(0, 1), y"}),
+        ("a: |\n  see {uniform(0, 1)}\n", {"a": "see {uniform(0, 1)}\n"}),
+        ("{a: log(10)}", {"a": "log(10)"}),
+    ],
+)
+def test_calls_in_flow_style_are_values(text, tree):
+    assert load_calls(text, load) == tree
+
+
+VALUES = st.text("f1,:{}# '", max_size=9) | st.sampled_from(["f(1, 2)", "x: f(1, 2), y", "f()"])
+
+
+@given(st.dictionaries(st.text("abc", min_size=1, max_size=3), VALUES, max_size=4))
+def test_what_is_written_by_a_library_is_read_as_it_is(tree):
+    file = io.StringIO()
+    YAML(typ="safe").dump(tree, file)
+    assert load_calls(file.getvalue(), load) == tree
+
+
+def test_a_file_in_flow_style(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "task: {kind: addition}\n"
+        "grid:\n"
+        "  sobol: {n: 4, over: {train.lr: loguniform(1e-4, 1e-2), train.eps: [1e-8, 1e-6]}}\n"
+    )
+    assert len(ablab.experiment(path).variants) == 4
+    path.write_text("task: {kind: addition}\ngrid: {train.lr: geomspace(1e-2, 1e-4, 3)}\n")
+    with pytest.raises(InputError, match="lo < hi") as caught:
+        ablab.experiment(path)
+    assert caught.value.problems[0].source == f"{path}, line 2"
