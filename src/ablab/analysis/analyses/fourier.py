@@ -67,6 +67,7 @@ class FourierSettings(Config):
         "*neurons_outside_key_directions",
         "*mlp_logits_outside_key_directions",
     ],
+    edition=2,
     limits={
         "*key_frequencies": NOT_NEGATIVE,
         "*share_of_logits_explained*": AT_MOST_ONE,

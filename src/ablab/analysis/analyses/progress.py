@@ -59,6 +59,7 @@ class ProgressSettings(Config):
         "*restricted_loss_neurons_held_out",
         "*sum_of_squared_weights",
     ],
+    edition=2,
     limits={"*": NOT_NEGATIVE},
     directions=dict.fromkeys(
         ("*loss_train", "*loss_held_out", "*restricted_loss_*", "*trigonometric_loss"), "lower"
