@@ -57,7 +57,7 @@ def least_p(outcomes: Flags) -> float:
     return min(1.0, 2 / arrangements)
 
 
-def _orders(seeds: int) -> tuple[np.ndarray, int]:  # type: ignore[type-arg]
+def _orders(seeds: int) -> tuple[np.ndarray, int]:
     """Orders of the seeds, (orders, seeds), and 1 if they are random, else 0."""
     if seeds <= _EXACT:
         return np.array(list(itertools.permutations(range(seeds)))), 0
