@@ -21,6 +21,7 @@ from ablab.tasks.addition import Addition
 from ablab.tasks.modular import Modular
 from tests.analysis.planted.digits import digit_adder
 from tests.analysis.planted.modular import modular_adder, untrained_adder
+from tests.analysis.test_analyze import ASKED
 from tests.read.filled import fill
 
 COSINES = {8: (0.2, 0.9, 0.95, 0.99), 16: (-0.1, 0.2, 0.15, 0.3)}
@@ -125,6 +126,17 @@ def test_reading_takes_what_was_recorded(tmp_path):
     assert measure_range(record, parse_measure("final(train_loss)")) == (0, inf)
     assert column_direction(record, COLUMN) == "higher"
     assert column_direction(record, "analysis/mine/other") is None
+
+
+def test_ranges_are_recorded_with_findings_new_or_old(tmp_path):
+    asked = ASKED | {"analyze": ["parameter_norms"], "seeds": 1}
+    made = ablab.run(asked, store=tmp_path / "lab", compile="off", quiet=True)
+    norm = parse_measure("final(analysis/parameter_norms/embedding.weight/rms)")
+    assert measure_range(made.record, norm) == (0, inf)
+    record_analyses(made.store, {"parameter_norms": {}})  # as an earlier release did
+    assert measure_range(made.store.again(made.record), norm) is None
+    ablab.analyze(made, "parameter_norms")
+    assert measure_range(made.store.again(made.record), norm) == (0, inf)
 
 
 def test_the_first_pattern_counts_and_an_end_can_be_open():
