@@ -191,10 +191,9 @@ class Result:
     def of(cls, asked: Experiment, trained: TrainedExperiment) -> "Result":
         """Writes the entry of a trained experiment."""
         asked = as_stored(asked, trained.store)
-        entry = write_entry(trained.store, trained.record)
-        return cls(
-            asked, trained.store, trained.record, trained.trained, trained.complete, entry.page
-        )
+        record = trained.store.again(trained.record)
+        entry = write_entry(trained.store, record)
+        return cls(asked, trained.store, record, trained.trained, trained.complete, entry.page)
 
     @cached_property
     def runs(self) -> list[RunRecord]:

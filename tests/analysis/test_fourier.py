@@ -213,3 +213,15 @@ def test_where_there_is_no_mlp_or_no_group():
     found = analyze(model, "fourier", task=other)
     assert found.scalars.height == 0
     assert found.notes[0].startswith("fourier does not apply: a ** 2 + b is not a sum")
+
+
+def test_the_published_modulus_with_the_published_frequencies():
+    amplitudes = {14: 40.0, 35: 44.0, 41: 48.0, 42: 42.0, 52: 46.0}
+    adder = modular_adder(113, keys=amplitudes)
+    _, tables, _ = examined(adder.model, adder.task, "fourier", permutations=20)
+    keys = tables["frequencies"].filter("key")
+    assert keys["frequency"].to_list() == list(amplitudes)
+    # The logits are Σ A |cos(w (a - b) / 2)| cos w (a + b - c); the mean of |cos| is 2/π.
+    power = np.square(list(amplitudes.values()))
+    expected = 8 / np.pi**2 * power / power.sum()
+    np.testing.assert_allclose(keys["judged_share"].to_numpy(), expected, atol=0.003)

@@ -110,6 +110,21 @@ def test_noise_has_a_key_about_as_often_as_the_level_says():
     assert 8 <= sum(map(bool, found)) <= 34  # of 200 · 0.1, four standard deviations
 
 
+@pytest.mark.parametrize("of_the_sum", [True, False])
+def test_waves_in_no_order_of_the_sum_or_of_the_answer_are_seldom_keys(of_the_sum):
+    """A test that relabels only the answers of the logits has a false key in 21% of the first."""
+    (samples,) = samples_of(Modular(ModularConfig(p=59)))
+    rng, n, found = np.random.default_rng(5), 59, 0
+    for seed in range(40):
+        order, keys = rng.permutation(n), rng.integers(1, 30, 4)
+        right, answers = samples.sums[:, None], np.arange(n)
+        apart = order[right] - answers if of_the_sum else right - order[answers]
+        logits = np.zeros((len(samples.sums), n + 1))
+        logits[:, :n] = np.cos(2 * np.pi * apart[..., None] * keys / n).sum(-1)
+        found += bool(find_key_frequencies(logits, samples, seed=seed).keys)
+    assert found <= 3  # 40 · 0.01, four standard deviations
+
+
 def test_constant_logits_have_none():
     (samples,) = samples_of(Modular(ModularConfig(p=11)))
     found = find_key_frequencies(np.ones((121, 12)), samples)

@@ -103,6 +103,7 @@ def test_recipes(lab):
         "digit-addition-cures",
         "digit-addition-decay",
         "digit-addition-heads",
+        "digit-addition-inside",
         "digit-addition-last",
         "digit-addition-next",
         "digit-addition-spikes",

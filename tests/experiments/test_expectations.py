@@ -20,6 +20,8 @@ SENTENCES = [
     "accuracy is above 0.97",
     "floor(loss) is below 1e-06 where a=true",
     "leaves(log(10)) is below 4000 predicted for model.d_model=2",
+    "final(loss) is lower if leaves(log(10)) is reached than otherwise where a=1 by 0.1",
+    "loss is higher if accuracy is below 0.5 than otherwise",
     "loss is between 1 and 2 predicted for model.d_model=2.5 from 4, 8, 16, 32 where a=1",
 ]
 

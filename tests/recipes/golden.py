@@ -30,6 +30,7 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "digit-addition-cures": ("cure='none','falling rate'",),
     "digit-addition-decay": ("train.weight_decay=0,1",),
     "digit-addition-heads": ("shape=8/8,32/32",),
+    "digit-addition-inside": ("width='4'",),
     "digit-addition-last": ("width='4','32'",),
     "digit-addition-next": ("shape=32/16,64/1",),
     "digit-addition-spikes": ("train.weight_decay=0.5",),

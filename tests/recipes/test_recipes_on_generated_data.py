@@ -67,3 +67,4 @@ def test_the_smallest_model_has_about_the_logbooks_parameters():
 def test_more_heads_shares_runs_with_the_widths():
     widths = {run.id for run in experiment("digit-addition-last").runs}
     assert len(widths & {run.id for run in experiment("digit-addition-heads").runs}) == 3 * 5
+    assert len(widths & {run.id for run in experiment("digit-addition-inside").runs}) == 4 * 5

@@ -4,16 +4,30 @@ An analysis is a decorated function in a file of its own in ``ablab/analysis/ana
 needs editing. A user's own analysis is named by its import path.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from ablab.analysis.figures import AnalysisFigure
 from ablab.analysis.finding import Finding
 from ablab.analysis.subject import Subject
 from ablab.config import Config, Variants, field_descriptions
+from ablab.store.scalar_records import first_match
+from ablab.tasks.config import Direction, Limits
 
 ANALYSES = Variants("analysis", "ablab.analysis.analyses")
+
+SHARE: Limits = (0.0, 1.0)
+"""The range of shares, coefficients of Gini and p-values."""
+COSINE: Limits = (-1.0, 1.0)
+AT_MOST_ONE: Limits = (None, 1.0)
+"""The range of one minus a ratio, such as the share of a variance that a prediction explains."""
+NOT_NEGATIVE: Limits = (0.0, None)
+"""The range of counts, losses, norms and distances."""
+RANK: Limits = (1.0, None)
+"""The range of effective ranks."""
+
+_ROUNDING = 1e-9
 
 Input = Literal["model", "task", "last_model"]
 Examine = Callable[[Subject, Any], Finding]
@@ -46,6 +60,8 @@ class Analysis:
         examine: Computes the finding for a subject.
         headline: Names or patterns of the scalars that are shown first.
         figures: What its figures show.
+        limits: The least and the greatest value of scalars; None where there is no end.
+        directions: Which values of scalars are better.
         edition: Is raised when its numbers change, so that stored findings are computed again.
     """
 
@@ -57,7 +73,21 @@ class Analysis:
     examine: Examine
     headline: tuple[str, ...] = ()
     figures: tuple[AnalysisFigure, ...] = ()
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    directions: Mapping[str, Direction] = field(default_factory=dict)
     edition: int = 1
+
+    def finding(self, subject: Subject, settings: Config) -> Finding:
+        """The finding for a subject; scalars that rounding moved out of their range are at its end.
+
+        Raises:
+            DoesNotApplyError: The analysis does not apply to the model or its task.
+        """
+        found = self.examine(subject, settings)
+        scalars = {
+            name: _rounded(value, self.limits, name) for name, value in found.scalars.items()
+        }
+        return replace(found, scalars=scalars)
 
     def settings_list(self) -> list[Setting]:
         """Its settings, in their order."""
@@ -77,6 +107,8 @@ def analysis(
     settings: type[Config] = NoSettings,
     headline: Sequence[str] = (),
     figures: Sequence[AnalysisFigure] = (),
+    limits: Mapping[str, Limits] | None = None,
+    directions: Mapping[str, Direction] | None = None,
     edition: int = 1,
 ) -> Callable[[Examine], Analysis]:
     """A decorator that registers a function of a subject and settings as an analysis.
@@ -94,10 +126,14 @@ def analysis(
         settings: The class of its settings.
         headline: Names or patterns of the scalars that are shown first; by default the first few.
         figures: What its figures show.
+        limits: The least and the greatest value of scalars, by their names or patterns, of which
+            the first match counts; None where there is no end. Intervals stay within.
+        directions: Which values of scalars are better, in the same way; for most, neither.
         edition: Raise it whenever the numbers change.
 
     Raises:
-        ValueError: A setting has no default, or an input does not exist.
+        ValueError: A setting has no default, an input does not exist, or a range ends before it
+            begins.
     """
     for key, each in settings.model_fields.items():
         if each.is_required():
@@ -105,17 +141,33 @@ def analysis(
     unknown = sorted(set(inputs) - set(get_args(Input)))
     if unknown:
         raise ValueError(f"the analysis {name} needs {unknown[0]!r}, which is not an input")
+    for pattern, (low, high) in (limits or {}).items():
+        if low is not None and high is not None and low > high:
+            raise ValueError(
+                f"the range of {pattern} of the analysis {name} ends at {high:g}, "
+                f"before it begins at {low:g}"
+            )
 
     def decorate(function: Examine) -> Analysis:
         made = Analysis(
             name, question, tuple(inputs), cost, settings, function, tuple(headline),
-            tuple(figures), edition,
+            tuple(figures), dict(limits or {}), dict(directions or {}), edition,
         )  # fmt: skip
         if ANALYSES.ships(function):
             ANALYSES.register(name)(made)
         return made
 
     return decorate
+
+
+def _rounded(value: float | None, limits: Mapping[str, Limits], name: str) -> float | None:
+    """A value, or the end of its range if it is beyond that by no more than rounding."""
+    low, high = first_match(limits, name) or (None, None)
+    if value is None:
+        return None
+    if low is not None and low - _ROUNDING <= value < low:
+        return low
+    return high if high is not None and high < value <= high + _ROUNDING else value
 
 
 def find_analysis(name: str) -> Analysis:

@@ -15,7 +15,7 @@ from ablab.analysis.units import make_units
 from ablab.config import Config, InputError, Problem, doing
 from ablab.execute.guest import as_guest
 from ablab.execute.status import Status, duration
-from ablab.store.findings import StoredFinding, read_finding
+from ablab.store.findings import StoredFinding, read_finding, record_analyses
 from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, Store
 from ablab.store.stored_run import StoredRun
@@ -155,9 +155,16 @@ def compute(
 ) -> Computation:
     """Computes the findings that a store lacks; see :class:`Computation` for the arguments."""
     computation = Computation(store, chosen, requests, tell, workers, **options)
+    _record(store, requests)
     with as_guest():
         computation.run()
     return computation
+
+
+def _record(store: Store, requests: Sequence[Request]) -> None:
+    """Records what reading needs of analyses, even if all their findings are there already."""
+    if store.index.writable:
+        record_analyses(store, {each.name: each.about for each in requests})
 
 
 def _of_model(request: Request, model: nn.Module, task: Task | None) -> ModelFinding:
@@ -173,6 +180,7 @@ def _of_runs(request: Request, chosen: Chosen) -> tuple[list[ModelFinding], list
     store = chosen.runs[0].store
     try:
         computation = Computation(store, chosen, [request], workers=1)
+        _record(store, [request])
         computation.run()
     except StoreError:
         if store.index.writable:

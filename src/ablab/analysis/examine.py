@@ -49,7 +49,7 @@ def examine(request: Request, subject: Subject) -> Finding:
     if "task" in request.analysis.inputs:
         _ = subject.task  # raises if it is not known
     with evaluating(subject.model):
-        return request.analysis.examine(subject, request.settings)
+        return request.analysis.finding(subject, request.settings)
 
 
 class LastSubject:

@@ -75,6 +75,8 @@ class Request:
             "question": self.analysis.question,
             "settings": self.settings.model_dump(mode="json"),
             "headline": list(self.analysis.headline),
+            "directions": dict(self.analysis.directions),
+            "limits": {name: list(ends) for name, ends in self.analysis.limits.items()},
             "figures": [figure_as_data(each) for each in self.analysis.figures],
         }
 

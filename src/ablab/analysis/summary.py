@@ -1,13 +1,18 @@
 """Scalars in short: by variant, in the untrained model and after the last step."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import numpy as np
 import polars as pl
 
 from ablab.analysis.finding import Findings
 from ablab.experiments.short_names import short_names
+from ablab.read.statistics.scales import average
+from ablab.store.scalar_records import first_match
+from ablab.tasks.config import Limits
 
 _SHOWN = 8  # scalars by default
 _FRONT = ("run", "seed", "step", "name", "value")
@@ -22,12 +27,18 @@ class Range:
         lowest: The lowest.
         highest: The highest.
         runs: The number of runs that have a value.
+        average: Their average over seeds: the median, or the mean where no range is declared and
+            they are not skewed.
+        interval: Its 95% interval, within the declared range; None with one run, or if all values
+            are equal.
     """
 
     median: float
     lowest: float
     highest: float
     runs: int
+    average: float
+    interval: tuple[float, float] | None
 
     def __str__(self) -> str:
         if self.runs == 1:
@@ -62,12 +73,17 @@ class ScalarSummary:
         return f"{high:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def summarise(found: Findings, headline: Sequence[str] = ()) -> tuple[list[ScalarSummary], int]:
+def summarise(
+    found: Findings,
+    headline: Sequence[str] = (),
+    limits: Mapping[str, Limits] | None = None,
+) -> tuple[list[ScalarSummary], int]:
     """The scalars of each variant, in the untrained models and after the last step.
 
     Args:
         found: The findings.
         headline: Names or patterns of the scalars; the first eight by default.
+        limits: The ranges of scalars, by name or pattern, for intervals.
 
     Returns:
         The scalars, by variant, and the number of those that were left out.
@@ -94,18 +110,20 @@ def summarise(found: Findings, headline: Sequence[str] = ()) -> tuple[list[Scala
             first = values.filter(pl.col("step") == 0)
             trained = last.filter(pl.col("step") > 0)
             steps = last["step"].unique().sort().to_list() or [0]
-            rows.append(
-                ScalarSummary(
-                    label, name, _range(first), _range(trained), runs, (steps[0], steps[-1])
-                )
-            )
+            ends = first_match(limits or {}, name)
+            both = _range(first, ends), _range(trained, ends)
+            rows.append(ScalarSummary(label, name, *both, runs, (steps[0], steps[-1])))
     return rows, len(names) - len(chosen)
 
 
-def _range(frame: pl.DataFrame) -> Range | None:
+def _range(frame: pl.DataFrame, limits: Limits | None) -> Range | None:
     values = sorted(frame["value"].drop_nulls().to_list())
     if not values:
         return None
-    middle = len(values) // 2
-    median = values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
-    return Range(median, values[0], values[-1], len(values))
+    low, high = limits or (None, None)
+    ends = (-math.inf if low is None else low, math.inf if high is None else high)
+    known = np.array(values)
+    found = average(known, None if limits is None else ends)
+    median = float(np.median(known))
+    told = found.value if limits is None else median
+    return Range(median, values[0], values[-1], len(values), told, found.interval)

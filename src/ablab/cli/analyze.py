@@ -1,5 +1,6 @@
 """``ablab analyze``: looks inside trained models."""
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +19,7 @@ from ablab.cli.common import (
 if TYPE_CHECKING:
     from ablab.analysis.finding import Findings
     from ablab.analysis.request import Request
+    from ablab.analysis.summary import ScalarSummary
 
 _MAX_SAMPLES = 1_000_000
 _MAX_WORKERS = 1024
@@ -43,6 +45,9 @@ _MAX_WORKERS = 1024
 @click.option(
     "--workers", type=int, metavar="N", help="Processes at most; by default one per core."
 )
+@click.option(
+    "--details", is_flag=True, help="Print all numbers, each with its lowest and highest value."
+)
 @store_option
 @json_option
 @quiet_option
@@ -53,6 +58,7 @@ def analyze(
     where: str | None,
     samples: int | None,
     workers: int | None,
+    details: bool,
     store: str,
     as_json: bool,
     quiet: bool,
@@ -61,7 +67,8 @@ def analyze(
 
     By default, all analyses are made that apply to the task; ablab analyses lists them. What was
     found before is not computed again. Each number is a column analysis/NAME/WHAT of the metrics,
-    so ablab read, effects, expect and export can use it.
+    so ablab read, effects, expect and export can use it. Averages over seeds are printed, with a
+    95% interval: the median, or the mean of a number whose range is not declared.
     """
     check_range(
         {"--samples": samples, "--workers": workers},
@@ -104,7 +111,7 @@ def analyze(
             }
         )
     else:
-        _print(found)
+        _print(found, details)
         for note in chosen.notes:
             say(note)
         for failure in done.failures:
@@ -112,30 +119,61 @@ def analyze(
     return 1 if done.failures else 0
 
 
-def _print(found: "list[tuple[Request, Findings]]") -> None:
+def _print(found: "list[tuple[Request, Findings]]", details: bool) -> None:
     from ablab.analysis.summary import summarise
 
     skipped = []
     for request, own in found:
         if not own.scalars.height:
-            skipped.append((request, own))
+            skipped.append(own)
             continue
+        analysis = request.analysis
         say(f"{request.name}  {own.question}", hanging=4, bold=True)
-        rows, more = summarise(own, request.analysis.headline)
-        variants = any(row.variant for row in rows)
-        header = ["variant"] * variants + ["number", "untrained", "trained", "runs"]
-        cells = [
-            [row.variant] * variants
-            + [row.name, row.untrained or "none", row.trained or "none", row.runs]
-            for row in rows
-        ]
-        print_table(header, cells, texts=["variant", "number"], groups=["variant"] * variants)
+        rows, more = summarise(own, ["*"] if details else analysis.headline, analysis.limits)
+        if details:
+            _print_details(rows)
+        else:
+            _print_averages(rows)
         if more:
-            say(f"and {more:,} further numbers: columns analysis/{request.name}/… of the metrics")
+            noun = "number" if more == 1 else "numbers"
+            say(f"and {more:,} further {noun}: --details, or columns analysis/{request.name}/…")
         click.echo()
-    for _, own in skipped:
+    for own in skipped:
         for note in own.notes:
             say(note)
+
+
+def _print_details(rows: "list[ScalarSummary]") -> None:
+    """Medians with the lowest and the highest value, of all runs."""
+    variants = any(row.variant for row in rows)
+    header = ["variant"] * variants + ["number", "untrained", "trained", "runs"]
+    cells = [
+        [row.variant] * variants
+        + [row.name, row.untrained or "none", row.trained or "none", row.runs]
+        for row in rows
+    ]
+    print_table(header, cells, texts=["variant", "number"], groups=["variant"] * variants)
+
+
+def _print_averages(rows: "list[ScalarSummary]") -> None:
+    """A line for each variant and number: its averages, and the interval of the trained one."""
+    for (variant, runs), own in groupby(rows, lambda row: (row.variant, row.runs)):
+        of = f"{runs} runs" if runs > 1 else "1 run"
+        click.echo(f"{variant}, {of}" if variant else of)
+        print_table(["  number", "untrained", "trained", "95% interval"], map(_line, own))
+
+
+def _line(row: "ScalarSummary") -> list[str]:
+    trained = row.trained
+    if trained is None:
+        last = ["none", ""]
+    else:
+        ends = trained.interval
+        shown = "" if ends is None else f"[{ends[0]:.3g}, {ends[1]:.3g}]"
+        some = f"{trained.runs} of {row.runs}" if trained.runs < row.runs else ""
+        last = [f"{trained.average:.4g}", " ".join(each for each in (shown, some) if each)]
+    before = "none" if row.untrained is None else f"{row.untrained.average:.4g}"
+    return [f"  {row.name}", before, *last]
 
 
 def _as_data(found: "Findings") -> dict[str, Any]:

@@ -17,7 +17,8 @@
 - ``registration``: what reading needs of an experiment, recorded when it is registered
 - ``cell``: one run of a stored definition
 - ``short_names``: variants by what differs between them
-- ``measures``, ``expectations``, ``grammar``: one number per run, claims, and how both are parsed
+- ``measures``, ``conditions``: one number per run, and conditions on it
+- ``expectations``, ``grammar``: claims, and how they and measures are parsed
 """
 
 from ablab.experiments.experiment import Experiment, Variant, experiment

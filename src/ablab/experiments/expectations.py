@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ablab.config import Config, InputError, Problem
+from ablab.experiments.conditions import condition_of, parse_condition
 from ablab.experiments.grammar import parse
 from ablab.experiments.measures import measure_of, number_of, parse_measure
 from ablab.experiments.parts import known_keys, suggest_key
@@ -14,7 +15,8 @@ LEAST_LEVELS = 4
 """With fewer values of a setting, the deviations from a line through them are too uncertain."""
 
 RELATIONS = (
-    "falls_with", "rises_with", "lower_than", "higher_than", "same_as", "within", "below", "above",
+    "falls_with", "rises_with", "lower_than", "higher_than", "lower_if", "higher_if", "same_as",
+    "within", "below", "above",
 )  # fmt: skip
 
 
@@ -37,6 +39,11 @@ class Expectation(Config):
     """The measure is lower in the cells of ``where`` than in the cells with these settings."""
     higher_than: dict[str, Any] | None = None
     """The measure is higher in the cells of ``where`` than in the cells with these settings."""
+    lower_if: str | None = None
+    """The measure is lower in runs with an outcome than in the others of their cell:
+    ``leaves(log(10)) is reached``, ``final(loss) is below 2``."""
+    higher_if: str | None = None
+    """The measure is higher in runs with an outcome than in the others of their cell."""
     same_as: dict[str, Any] | None = None
     """The measure is the same, within ``margin``, as in the cells with these settings."""
     within: tuple[float, float] | None = None
@@ -53,7 +60,7 @@ class Expectation(Config):
     where: dict[str, Any] = Field(default_factory=dict)
     """The cells that the claim is about, as settings with values; all cells by default."""
     by: float = Field(0.0, ge=0)
-    """The minimum difference, for ``lower_than`` and ``higher_than``."""
+    """The minimum difference, for the relations that are ``lower`` or ``higher``."""
     factor: tuple[float, float] | None = None
     """The range of the average factor by which it changes from one value to the next."""
     margin: float | None = Field(None, gt=0)
@@ -80,8 +87,8 @@ class Expectation(Config):
             raise ValueError(
                 "same_as and margin must be given together: which difference counts as none?"
             )
-        if self.by and self.lower_than is None and self.higher_than is None:
-            raise ValueError("by can only be used with lower_than or higher_than")
+        if self.by and not self.relation.startswith(("lower", "higher")):
+            raise ValueError("by can only be used with lower or higher")
         if self.factor is not None:
             if self.falls_with is None and self.rises_with is None:
                 raise ValueError("factor can only be used with falls_with or rises_with")
@@ -136,6 +143,8 @@ class Expectation(Config):
             "rises_with": f"rises with {self.rises_with}{where}{factor}",
             "lower_than": f"is lower{where} than where {other}{by}",
             "higher_than": f"is higher{where} than where {other}{by}",
+            "lower_if": f"is lower if {self.lower_if} than otherwise{where}{by}",
+            "higher_if": f"is higher if {self.higher_if} than otherwise{where}{by}",
             "same_as": f"is the same{where} as where {other} within {_number(self.margin)}",
             "within": f"is {self.range}{predicted}{where}",
             "below": f"is {self.range}{predicted}{where}",
@@ -186,7 +195,7 @@ def parse_expectation(text: str, confidence: float | None = None) -> Expectation
         found["confidence"] = number_of(sure.children[0])
     elif confidence is not None:
         found["confidence"] = confidence
-    found |= _relation(relation)
+    found |= _relation(relation, text)
     return _checked(found, None, "")
 
 
@@ -261,6 +270,9 @@ def _checked(data: Any, source: str | None, key: str) -> Expectation:
     except ValidationError as error:
         raise InputError(*(_problem(each, source, key) for each in error.errors())) from error
     parse_measure(expectation.measure, source or key or None)
+    condition = expectation.lower_if or expectation.higher_if
+    if condition is not None:
+        parse_condition(condition, source or key or None)
     return expectation
 
 
@@ -279,8 +291,8 @@ def _problem(error: Any, source: str | None, key: str) -> Problem:
     return Problem(f"{name} has a wrong value", path, source, error["input"], text)
 
 
-def _relation(tree: Any) -> dict[str, Any]:
-    """The relation of a parse tree, as fields of an expectation."""
+def _relation(tree: Any, text: str) -> dict[str, Any]:
+    """The relation of a parse tree of a text, as fields of an expectation."""
     children = list(tree.children)
     name = str(tree.data)
     if name in ("falls", "rises"):
@@ -291,6 +303,10 @@ def _relation(tree: Any) -> dict[str, Any]:
     if name in ("lower", "higher"):
         by = 0.0 if children[2] is None else number_of(children[2].children[0])
         return {f"{name}_than": _where(children[1]), "where": _where(children[0]), "by": by}
+    if name in ("lower_if", "higher_if"):
+        condition, where, least = children
+        by = 0.0 if least is None else number_of(least.children[0])
+        return {name: condition_of(condition, text).text, "where": _where(where), "by": by}
     if name == "same":
         return {
             "same_as": _where(children[1]),

@@ -10,12 +10,18 @@ from ablab.config import InputError, Problem
 
 GRAMMAR = r"""
 expectation: measure _relation [sure]
-_relation: falls | rises | lower | higher | same | between | below | above
+_relation: falls | rises | lower | higher | lower_if | higher_if | same | between | below | above
 
 falls: "falls" "with" KEY [where] [factor]
 rises: "rises" "with" KEY [where] [factor]
 lower: _IS? "lower" where "than" where [by]
 higher: _IS? "higher" where "than" where [by]
+lower_if: _IS? "lower" "if" condition "than" "otherwise" [where] [by]
+higher_if: _IS? "higher" "if" condition "than" "otherwise" [where] [by]
+condition: measure (reached | below_number | above_number)
+reached: _IS? "reached"
+below_number: (_IS? "below" | "<") number
+above_number: (_IS? "above" | ">") number
 same: _IS? "the"? "same" where "as" where "within" number
 between: _IS? "between" number "and" number [predicted] [where]
 below: (_IS? "below" | "<") number [predicted] [where]
@@ -43,7 +49,7 @@ VALUE: /"[^"]*"|[^\s,"]+/
 %ignore WS
 """
 # A name cannot be one of these, unless a parenthesis follows.
-_TAKEN = "at|is|the|same|between|below|above|falls|rises|lower|higher"
+_TAKEN = "at|is|the|same|between|below|above|falls|rises|lower|higher|reached"
 _MAX_LENGTH = 2000  # characters
 _WORDS = {
     "NAME": "a measure or a column",
@@ -104,7 +110,7 @@ def parse(text: str, start: str, what: str, source: str | None = None) -> Tree[A
 
 @cache
 def _parser() -> Lark:
-    rules = ["expectation", "measure", "where"]
+    rules = ["expectation", "measure", "where", "condition"]
     return Lark(
         GRAMMAR, parser="lalr", start=rules, maybe_placeholders=True, propagate_positions=True
     )

@@ -5,6 +5,7 @@ Modules:
 - ``aligned``: the runs of several samples as arrays of the same cells and seeds.
 - ``bands``: the curve of each seed, and the median and range of each variant.
 - ``by_factor``: what is learnt first, by the factors of a task's samples.
+- ``by_outcome``: outcomes of comparisons of runs with an outcome with the others.
 - ``calibration``: how often expectations held, compared with the stated confidence.
 - ``comparisons``: outcomes of comparisons of numbers.
 - ``curves``: the curve reader.

@@ -8,8 +8,9 @@ from ablab.config import InputError, Problem
 from ablab.experiments.measures import COUNTED, DIRECTED, VALUES, WORDS, Measure
 from ablab.experiments.registration import derived_directions
 from ablab.read.statistics.scales import Range
+from ablab.store.findings import is_finding_column
 from ablab.store.store import ExperimentRecord, RunRecord, Store
-from ablab.tasks.config import Direction
+from ablab.tasks.config import Direction, Limits
 
 
 def column_direction(record: ExperimentRecord, column: str, variant: int = 0) -> Direction | None:
@@ -20,6 +21,8 @@ def column_direction(record: ExperimentRecord, column: str, variant: int = 0) ->
         column: The column of the metrics.
         variant: The place of a variant in the grid's order, since tasks can differ.
     """
+    if is_finding_column(column):
+        return record.scalars.direction_of(column)
     known = record.registration
     found = None if known is None else known.direction_of(column, variant)
     task = None if known is None else known.task(variant)
@@ -40,15 +43,22 @@ def measure_range(record: ExperimentRecord, measure: Measure) -> Range | None:
         return 0.0, math.inf
     if measure.function not in VALUES:
         return None
-    known = record.registration
-    found = None if known is None else known.limits_of(measure.column)
-    task = None if known is None else known.task(0)
-    if found is None and (task is None or not task.limits):  # from an earlier release
-        found = derived_directions(record.definition).limits_of(measure.column)
+    found = _column_limits(record, measure.column)
     if found is None:
         return None
     low, high = found
     return -math.inf if low is None else low, math.inf if high is None else high
+
+
+def _column_limits(record: ExperimentRecord, column: str) -> Limits | None:
+    if is_finding_column(column):
+        return record.scalars.limits_of(column)
+    known = record.registration
+    found = None if known is None else known.limits_of(column)
+    task = None if known is None else known.task(0)
+    if found is None and (task is None or not task.limits):  # from an earlier release
+        return derived_directions(record.definition).limits_of(column)
+    return found
 
 
 def directed(

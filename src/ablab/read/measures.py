@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from ablab.config import InputError, Problem, nearest
+from ablab.experiments.conditions import STEPS
 from ablab.experiments.measures import COUNTED, WORDS, Measure, parse_measure
 from ablab.read.curves import Reading
 from ablab.read.curves.reached import calm, reached
@@ -327,4 +328,4 @@ _OF_TWO: dict[str, Callable[[_Curve, _Curve | None, Measure], Measured]] = {
 
 def is_step(measure: Measure) -> bool:
     """Whether the measure is a step, or a number of steps, that a run may not have reached."""
-    return measure.function in ("leaves", "steps_to", "lag", "transition")
+    return measure.function in STEPS

@@ -8,7 +8,15 @@ import polars as pl
 from ablab.config import InputError
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import VALUES, Measure, parse_measure
-from ablab.read import comparisons, diverged, judgements, not_reached, predicted, two_groups
+from ablab.read import (
+    by_outcome,
+    comparisons,
+    diverged,
+    judgements,
+    not_reached,
+    predicted,
+    two_groups,
+)
 from ablab.read.directions import column_direction
 from ablab.read.effects.joint import as_one
 from ablab.read.effects.results import Results, gather
@@ -87,6 +95,9 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
     measure = parse_measure(expectation.measure)
     try:
         frame = measure_table(store, record, expectation.measure)
+        condition = expectation.lower_if or expectation.higher_if
+        if condition is not None:
+            frame = by_outcome.with_outcomes(store, record, frame, condition)
         subject = _Subject.of(record, measure)
         found = _judge(frame, list(record.definition["grid"]), expectation, subject)
     except StoreError:  # damaged data give no verdict, not even that there is none
@@ -221,7 +232,11 @@ def _judge(
             why = other if isinstance(other, str) else f"nothing to compare with: {other.why()}"
             return Found("undecided", why)
         return _compare(chosen, other, expectation, _Seen.of(subject, sample))
-    return _alone(chosen, expectation, _Seen.of(subject, sample))
+    if expectation.relation in ("lower_if", "higher_if"):
+        found = by_outcome.compare(chosen, expectation)
+    else:
+        found = _alone(chosen, expectation, _Seen.of(subject, sample))
+    return found
 
 
 def _compare(sample: Sample, other: Sample, expectation: Expectation, seen: _Seen) -> Found:

@@ -31,6 +31,7 @@ Modules:
 - ``row_digests``: digests of the index's rows, and their verification.
 - ``run_rows``: what the index says of runs: progress, segments, snapshots, outcomes.
 - ``samples``: generated texts, by run and step.
+- ``scalar_records``: what analyses declare of their scalars.
 - ``schema``: the tables of the index, and whether a file has these and nothing else.
 - ``set_aside``: moves damaged files to ``damaged/``.
 - ``shares``: a run's rows in a metrics part, with a digest of their values.

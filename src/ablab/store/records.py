@@ -2,12 +2,13 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ablab.config import Problem
 from ablab.experiments.registration import Registration
 from ablab.store.index import StoreError
+from ablab.store.scalar_records import ScalarRecords
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class ExperimentRecord:
     """A stored experiment; times are UTC in ISO 8601.
 
     What reading needs of it is in ``registration``, which is None if an earlier release registered
-    the experiment; requesting it again adds it.
+    the experiment; requesting it again adds it. ``scalars`` has what the store's analyses declare
+    of their scalars.
     """
 
     id: int
@@ -28,6 +30,7 @@ class ExperimentRecord:
     created: str
     entry: str | None
     registration: Registration | None = None
+    scalars: ScalarRecords = field(default_factory=ScalarRecords)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def run_record(row: Any, members: list[Any], number: int | None, living: set[str
     )
 
 
-def experiment_record(row: Any) -> ExperimentRecord:
+def experiment_record(row: Any, scalars: ScalarRecords) -> ExperimentRecord:
     """The record of an experiment, from its row joined with its registration."""
     return ExperimentRecord(
         id=row["id"],
@@ -105,6 +108,7 @@ def experiment_record(row: Any) -> ExperimentRecord:
         created=row["created"],
         entry=row["entry"],
         registration=_registration(row),
+        scalars=scalars,
     )
 
 

@@ -19,6 +19,7 @@ from ablab.store.index import Index, StoreError
 from ablab.store.leases import live_owners
 from ablab.store.paths import tokenizer_path
 from ablab.store.records import ExperimentRecord, RunRecord, experiment_record, run_record
+from ablab.store.scalar_records import scalar_records
 from ablab.store.sources import archive_sources, source_files
 from ablab.tasks.subwords import content_digest
 from ablab.tasks.text_config import tokenizer_json
@@ -163,13 +164,21 @@ class Store:
                 "INSERT OR IGNORE INTO aliases VALUES (?, ?)",
                 experiment.variants[0].stored_ids.items(),
             )
+        return self._record_of(number)
+
+    def again(self, record: ExperimentRecord) -> ExperimentRecord:
+        """The record of an experiment as it is now, after analyses for example."""
+        return self._record_of(record.id)
+
+    def _record_of(self, number: int) -> ExperimentRecord:
         (row,) = self.index.rows(f"{_EXPERIMENTS} WHERE e.id = ?", number)
-        return experiment_record(row)
+        return experiment_record(row, scalar_records(self.index))
 
     def experiments(self) -> list[ExperimentRecord]:
         """All experiments, in the order in which they were last requested."""
         rows = self.index.rows(f"{_EXPERIMENTS} ORDER BY e.asked, e.id")
-        return [experiment_record(row) for row in rows]
+        scalars = scalar_records(self.index)
+        return [experiment_record(row, scalars) for row in rows]
 
     def experiment(self, name: str) -> ExperimentRecord:
         """The most recently requested experiment with this name, or with an entry of this name.
@@ -193,7 +202,7 @@ class Store:
                     suggestion=nearest(name, names),
                 )
             )
-        return experiment_record(rows[0])
+        return experiment_record(rows[0], scalar_records(self.index))
 
     def runs(self, experiment: ExperimentRecord | None = None) -> list[RunRecord]:
         """The runs of the store, or of one experiment.

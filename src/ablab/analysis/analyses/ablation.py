@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from ablab.analysis.analysis import analysis
+from ablab.analysis.analysis import NOT_NEGATIVE, analysis
 from ablab.analysis.figures import Bars, Curves
 from ablab.analysis.finding import Finding
 from ablab.analysis.methods.changes import Changes, Resampling, by_factor_table, parts_table
@@ -68,6 +68,8 @@ class AblationSettings(Config):
     "MLP",
     settings=AblationSettings,
     headline=["loss", "largest", "parts_that_matter", "largest_skip_*", "largest_positions"],
+    limits={"loss": NOT_NEGATIVE, "*_that_matter": NOT_NEGATIVE},
+    directions={"loss": "lower"},
     figures=[
         Bars(
             "parts",

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from ablab.analysis.analysis import analysis
+from ablab.analysis.analysis import SHARE, analysis
 from ablab.analysis.figures import HeatMap
 from ablab.analysis.finding import Finding
 from ablab.analysis.methods.attention_weights import (
@@ -60,6 +60,7 @@ class AttentionSettings(Config):
         "duplicate_token_max",
         "induction_max",
     ],
+    limits={"*": SHARE},
     figures=[
         HeatMap(
             "patterns",

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ablab.analysis.analysis import analysis
+from ablab.analysis.analysis import AT_MOST_ONE, NOT_NEGATIVE, SHARE, analysis
 from ablab.analysis.figures import Bars, Curves, HeatMap
 from ablab.analysis.finding import Finding
 from ablab.analysis.methods.cyclic import CyclicSamples, cyclic_samples, forward_pass, named
@@ -67,6 +67,12 @@ class FourierSettings(Config):
         "*neurons_outside_key_directions",
         "*mlp_logits_outside_key_directions",
     ],
+    edition=2,
+    limits={
+        "*key_frequencies": NOT_NEGATIVE,
+        "*share_of_logits_explained*": AT_MOST_ONE,
+        "*": SHARE,
+    },
     figures=[
         Curves(
             "sparsity",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import log_softmax
 
-from ablab.analysis.analysis import analysis
+from ablab.analysis.analysis import AT_MOST_ONE, NOT_NEGATIVE, RANK, SHARE, analysis
 from ablab.analysis.figures import Bars, Curves, HeatMap
 from ablab.analysis.finding import Finding
 from ablab.analysis.methods.effective_matrices import EffectiveMatrix, Query, effective_matrices
@@ -70,6 +70,13 @@ class MatricesSettings(Config):
         "explained_without_mlp_skip",
         "participation_ratio_neuron_logits",
     ],
+    limits={
+        "explained_*": AT_MOST_ONE,
+        "agreement_*": SHARE,
+        "loss_*": NOT_NEGATIVE,
+        "participation_ratio_*": RANK,
+    },
+    directions={"loss_model": "lower"},
     figures=[
         Curves(
             "explained",

@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ablab.analysis.analysis import analysis
+from ablab.analysis.analysis import AT_MOST_ONE, NOT_NEGATIVE, SHARE, analysis
 from ablab.analysis.figures import Bars, Curves, HeatMap
 from ablab.analysis.finding import Finding
 from ablab.analysis.methods.cyclic import CyclicSamples, cyclic_samples, forward_pass, named
@@ -66,6 +66,12 @@ class NeuronsSettings(Config):
         "*median_fitted_permuted",
         "*neurons_for_90_percent",
     ],
+    limits={
+        "*share_of_one_frequency": SHARE,
+        "*median_fitted*": SHARE,
+        "*median_explained": AT_MOST_ONE,
+        **dict.fromkeys(("*neurons_*", "*always_active", "*dead", "*frequencies"), NOT_NEGATIVE),
+    },
     figures=[
         HeatMap(
             "maps",

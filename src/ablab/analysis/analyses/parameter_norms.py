@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ablab.analysis.analysis import analysis
+from ablab.analysis.analysis import NOT_NEGATIVE, RANK, analysis
 from ablab.analysis.figures import Bars
 from ablab.analysis.finding import Finding
 from ablab.analysis.subject import Subject
@@ -27,6 +27,7 @@ class ParameterNormsSettings(Config):
     inputs=["model"],
     cost="the singular values of each matrix",
     settings=ParameterNormsSettings,
+    limits={"*/effective_rank": RANK, "*": NOT_NEGATIVE},
     figures=[
         Bars(
             "effective_rank",

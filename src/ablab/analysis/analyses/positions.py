@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ablab.analysis.analysis import analysis
+from ablab.analysis.analysis import COSINE, NOT_NEGATIVE, SHARE, analysis
 from ablab.analysis.figures import Bars, HeatMap
 from ablab.analysis.finding import Finding
 from ablab.analysis.methods.parts import POSITIONS_SITE
@@ -62,6 +62,7 @@ class PositionsSettings(Config):
         "swap_change_neurons*",
         "swap_change_logits*",
     ],
+    limits={"cosine_*_p": SHARE, "cosine_*": COSINE, "*": NOT_NEGATIVE},
     figures=[
         HeatMap(
             "cosines",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from ablab.analysis.analysis import analysis
+from ablab.analysis.analysis import NOT_NEGATIVE, analysis
 from ablab.analysis.figures import Bars, Curves
 from ablab.analysis.finding import Finding
 from ablab.analysis.methods.cyclic import CyclicSamples, cyclic_samples, forward_pass, named
@@ -59,6 +59,11 @@ class ProgressSettings(Config):
         "*restricted_loss_neurons_held_out",
         "*sum_of_squared_weights",
     ],
+    edition=2,
+    limits={"*": NOT_NEGATIVE},
+    directions=dict.fromkeys(
+        ("*loss_train", "*loss_held_out", "*restricted_loss_*", "*trigonometric_loss"), "lower"
+    ),
     figures=[
         Curves(
             "losses",

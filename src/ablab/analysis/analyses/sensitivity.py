@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import stats
 
-from ablab.analysis.analysis import analysis
+from ablab.analysis.analysis import NOT_NEGATIVE, SHARE, analysis
 from ablab.analysis.figures import Curves, HeatMap
 from ablab.analysis.finding import Finding
 from ablab.analysis.methods.outputs import (
@@ -69,6 +69,12 @@ class SensitivitySettings(Config):
         "neurons_of_all_positions",
         "interactions_neurons",
     ],
+    limits={
+        "positions_per_neuron": NOT_NEGATIVE,
+        "neurons_of_*": SHARE,
+        "constant_neurons": SHARE,
+        "largest_share/*": SHARE,
+    },
     figures=[
         Curves(
             "positions",

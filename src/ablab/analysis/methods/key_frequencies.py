@@ -34,7 +34,7 @@ class KeyFrequencies:
         amplitudes: α_k, fitted to the choosing half of the samples.
         chosen_share: The share of the logits' variance that each explains in that half, negative if
             α_k is.
-        p: The p-value of that, corrected for all frequencies that were left.
+        p: The larger p-value of both tests, corrected for all frequencies that were left.
         judged_share: The share that each explains in the other half, with the same α_k.
         train_share: The share that each explains in training samples, with α_k fitted to them; None
             if it is not known which they are.
@@ -73,7 +73,10 @@ def find_key_frequencies(
     The frequency with the largest share (of those with a positive α_k) is a key frequency if its
     share is at least ``smallest_share``, and larger than that of any frequency in all but a share
     ``level`` of random relabellings of the answers: the maximum over the frequencies corrects for
-    their number (Westfall and Young, "Resampling-based multiple testing", 1993). Then its wave is
+    their number (Westfall and Young, "Resampling-based multiple testing", 1993). The answers c of
+    the logits are relabelled, and in a second test the right answers s: logits that are waves of c
+    but follow s in no order would pass the first one, and waves of s that no order of c follows the
+    second, so both are needed. Then its wave is
     subtracted from the logits, so that it does not hide smaller ones, and the rest is tested in the
     same way, until a test fails. Without ``smallest_share``, every trace of a frequency that is no
     accident would be one.
@@ -119,8 +122,12 @@ def _tested(
     is_key, p, rest = np.zeros(len(shares), dtype=bool), np.zeros(len(shares)), choose
     while not is_key.all():
         left = np.flatnonzero(~is_key)
-        null = rest.shares(rest.relabelled_amplitudes(orders))[:, left].max(-1)
-        own = permutation_p(shares[left], null[:, None])
+        own = np.maximum(
+            *(
+                permutation_p(shares[left], each.largest_relabelled(orders, left)[:, None])
+                for each in (rest, rest.transposed())
+            )
+        )
         p[left] = np.maximum(own, p[is_key].max(initial=0))
         best = left[shares[left].argmax()]
         if p[best] > level or shares[best] < smallest_share:
@@ -211,6 +218,17 @@ class _Fit:
             found.append((waves * both).reshape(len(some), n, 2, -1).sum((1, 2)))
         amplitudes: Values = np.concatenate(found) / self._length
         return amplitudes
+
+    def largest_relabelled(self, orders: NDArray[np.int64], left: NDArray[np.int64]) -> Values:
+        """The largest share of some frequencies, with answers relabelled by each order, (P,)."""
+        largest: Values = self.shares(self.relabelled_amplitudes(orders))[:, left].max(-1)
+        return largest
+
+    def transposed(self) -> "_Fit":
+        """The same with right answers and those of the logits exchanged; α_k are the same."""
+        other = copy(self)
+        other._sums = self._sums.T
+        return other
 
     def without(self, place: int) -> "_Fit":
         """The same without the wave of a frequency; the total variance stays that of all."""

@@ -63,7 +63,7 @@ class Scale:
             return np.clip(values, *self.limits)
         if self.name == "logarithm":
             with np.errstate(over="ignore"):
-                return np.asarray(np.exp(values))
+                return np.clip(np.exp(values), *self.limits)
         low, high = self.limits
         return np.asarray(low + (high - low) * expit(values))
 
@@ -72,8 +72,8 @@ def choose(values: Array, limits: Range | None, counted: bool = False) -> Scale:
     """The scale on which an average of values has an interval that covers.
 
     Logits, if the range has two ends; logarithms of positive values, if the range begins at zero or
-    they are skewed; else the values as they are. On the linear scale the interval is cut off at the
-    ends of the range: the mean is never beyond, so that costs no coverage.
+    they are skewed; else the values as they are. On a scale that knows no end, the interval is cut
+    off at that of the range: the average is never beyond, so that costs no coverage.
 
     Args:
         values: The values, (seeds,).

@@ -1,0 +1,122 @@
+"""Outcomes of comparisons of runs with an outcome, such as having left a plateau, with the others.
+
+Which runs have the outcome is not chosen, so they can differ from the others in other ways: what is
+shown is that a measure goes with the outcome, not that either is the cause. Runs are compared
+within each cell of the grid, so that settings do not matter, and the seed is the unit, because runs
+of a seed share their batches.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ablab.experiments.conditions import parse_condition
+from ablab.experiments.expectations import Expectation
+from ablab.read.hypothesis_tests import Floats, Sample, gaps
+from ablab.read.judgements import ALPHA, Found, Outcome
+from ablab.read.measured import shown
+from ablab.read.measures import measure_table
+from ablab.read.statistics.outcomes import exchanged_seeds, least_p
+from ablab.store.store import ExperimentRecord, Store
+
+_OUTCOME = "outcome"
+
+
+def with_outcomes(
+    store: Store, record: ExperimentRecord, frame: pl.DataFrame, text: str
+) -> pl.DataFrame:
+    """Measured values with a column that says whether a run meets a condition.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        frame: A row for each run, with ``run``.
+        text: The condition.
+
+    Raises:
+        InputError: The condition's column was not logged.
+    """
+    condition = parse_condition(text)
+    table = measure_table(store, record, condition.measure.text)
+    known = {
+        run: None if status == "failed" else condition.holds(value, not_before)
+        for run, value, not_before, status in table.select(
+            "run", "value", "not_before", "status"
+        ).iter_rows()
+    }
+    outcomes = [known.get(run) for run in frame["run"].to_list()]
+    return frame.with_columns(pl.Series(_OUTCOME, outcomes, pl.Boolean))
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Values and outcomes of the seeds that have both in all cells.
+
+    Attributes:
+        values: The values, (cells, seeds).
+        outcomes: Whether a run has the outcome, (cells, seeds).
+        left_out: The number of seeds that lack something.
+    """
+
+    values: Floats
+    outcomes: "np.ndarray[Any, np.dtype[np.bool_]]"
+    left_out: int
+
+
+def compare(sample: Sample, expectation: Expectation) -> Found:
+    """Whether values are lower, or higher, in runs with an outcome than in the others.
+
+    Args:
+        sample: The runs, with the outcomes of :func:`with_outcomes`.
+        expectation: The expectation.
+    """
+    condition = expectation.lower_if or expectation.higher_if
+    if sample.unreached:
+        count = f"{sample.unreached} of {sample.frame.height} runs"
+        return Found("undecided", f"{count} did not reach the step that is compared")
+    known = sample.known.filter(pl.col(_OUTCOME).is_not_null())
+    groups = [known.filter(pl.col(_OUTCOME) == own)["value"].to_numpy() for own in (True, False)]
+    if not len(groups[0]) or not len(groups[1]):
+        which = "all" if len(groups[0]) else "none"
+        evidence = f"{condition} in {which} of {known.height} runs, so there is nothing to compare"
+        return Found("undecided", evidence + gaps(sample))
+    runs = _by_seed(sample, known)
+    sign = 1 if expectation.relation == "lower_if" else -1
+    moved = runs.values + sign * expectation.by * runs.outcomes
+    p_lower, p_higher = exchanged_seeds(moved, runs.outcomes)
+    p, against = (p_lower, p_higher)[::sign]
+    evidence = (
+        f"{condition} in {len(groups[0])} of {known.height} runs; median "
+        f"{shown(float(np.median(groups[0])))} in these vs {shown(float(np.median(groups[1])))}"
+        f"{_test(expectation, runs, min(p, against))}{gaps(sample)}"
+    )
+    outcome: Outcome = "held" if p < ALPHA else "failed" if against < ALPHA else "undecided"
+    return Found(outcome, evidence, p=min(p, against))
+
+
+def _test(expectation: Expectation, runs: _Runs, p: float) -> str:
+    """The result of the test as text."""
+    by = f", for a difference of {expectation.by:g}" if expectation.by else ""
+    cells, seeds = runs.values.shape
+    where = f"ranks within {cells} cells" if cells > 1 else "ranks"
+    least = least_p(runs.outcomes)
+    few = f", and no less is possible than {least:.2g}" if least >= ALPHA else ""
+    gone = f", {runs.left_out} left out that lack a run" if runs.left_out else ""
+    return f"; {where}, {seeds} seeds exchanged{by}: p = {p:.2g}{few}{gone}"
+
+
+def _by_seed(sample: Sample, known: pl.DataFrame) -> _Runs:
+    cells: dict[tuple[Any, ...], int] = {}
+    seeds = sample.frame["seed"].unique().sort().to_list()
+    found: dict[tuple[int, int], tuple[float, bool]] = {}
+    columns = known.select(*sample.keys, "seed", "value", _OUTCOME)
+    for *cell, seed, value, outcome in columns.iter_rows():
+        place = cells.setdefault(tuple(cell), len(cells))
+        found[place, seeds.index(seed)] = value, outcome
+    whole = [s for s in range(len(seeds)) if all((c, s) in found for c in range(len(cells)))]
+    rows = [[found[c, s] for s in whole] for c in range(len(cells))]
+    values = np.array([[value for value, _ in row] for row in rows], dtype=np.float64)
+    outcomes = np.array([[outcome for _, outcome in row] for row in rows], dtype=bool)
+    return _Runs(values, outcomes, len(seeds) - len(whole))

@@ -1,0 +1,67 @@
+"""What ``ablab analyze`` prints: a line for each variant and number, in 80 columns."""
+
+import math
+
+import numpy as np
+from scipy import stats
+
+from ablab.analysis.analysis import NOT_NEGATIVE, SHARE, analysis
+from ablab.analysis.finding import Finding
+from tests.cli.command import run_command
+from tests.store.makers import train
+
+ASKED = {
+    "name": "seen",
+    "task": {"kind": "addition", "n_digits": 1},
+    "model": {"d_model": 4, "n_heads": 1},
+    "train": {"steps": 2, "batch_size": 8},
+    "grid": {"train.lr": [0.01, 0.1]},
+    "seeds": 3,
+}
+LOSSES = (0.2, 0.4, 1.6)  # of three models in turn; their logarithms are even
+
+
+@analysis(
+    "counted",
+    question="What is it?",
+    inputs=["model"],
+    cost="nothing",
+    headline=["loss", "a_very_long_name_of_a_share_of_something"],
+    limits={"loss": NOT_NEGATIVE, "*share*": SHARE},
+)
+def counted(subject, settings):
+    place = counted_models.setdefault(subject.run, len(counted_models) % 3)
+    trained = 0.0 if subject.step else 3.0
+    return Finding(
+        {
+            "loss": LOSSES[place] + trained,
+            "a_very_long_name_of_a_share_of_something": None if place == 2 else 0.25,
+            "change": 2.0 - place,
+        }
+    )
+
+
+counted_models: dict[str, int] = {}
+
+
+def test_a_line_for_each_variant_and_number(tmp_path):
+    train(ASKED, tmp_path / "lab", compile="off")
+    name = "tests.cli.test_analyze_table:counted"
+    command = ["analyze", "seen", name, "--store", str(tmp_path / "lab"), "--workers", "1"]
+    code, out, err = run_command(*command, "--quiet")
+    assert code == 0, err
+    lines = out.splitlines()
+    assert max(len(line) for line in lines if line.startswith("  ")) <= 80
+    logs = np.log(LOSSES)
+    low, high = np.exp(stats.t.interval(0.95, 2, logs.mean(), stats.sem(logs)))
+    assert math.isclose(float(np.median(LOSSES)), 0.4)
+    for variant in ("lr 0.01", "lr 0.1"):
+        (place,) = [n for n, line in enumerate(lines) if line.startswith(f"{variant}, 3 runs")]
+        header, loss, share = (line.split() for line in lines[place + 1 : place + 4])
+        assert header == ["number", "untrained", "trained", "95%", "interval"]
+        assert loss == ["loss", "3.4", "0.4", f"[{low:.3g},", f"{high:.3g}]"]
+        assert share[1:] == ["0.25", "0.25", "2", "of", "3"]
+    assert f"and 1 further number: --details, or columns analysis/{name}/…" in out
+    code, out, err = run_command(*command, "--quiet", "--details")
+    assert code == 0, err
+    assert "0.4 [0.2, 1.6]" in out and "1 [0, 2]" in out and "further" not in out
