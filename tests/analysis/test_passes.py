@@ -126,6 +126,45 @@ def test_replacements(samples):
             assert not torch.allclose(found.logits, clean)
 
 
+@pytest.mark.parametrize("samples", [6, 4000])
+@pytest.mark.parametrize("first", [3, 4])
+def test_earlier_positions_can_be_left_out(samples, first):
+    many, given = models(2), tokens(samples)
+    passes = Passes(many)
+    read = [*NAMES, "blocks.1.attn.pattern", "blocks.1.attn.v"]
+    position = Replacement("blocks.1.mlp.post", "zero", ((1, 4), (2, 3)))
+
+    def zero_neuron(x):
+        x = x.clone()
+        x[:, 4, 3] = 0
+        return x
+
+    for place, model in enumerate(many):
+        for changes, function in [([], None), ([position], {position.site: zero_neuron})]:
+            found = passes.forward(place, given, read, changes, first)
+            logits, seen = by_hand(model, given, function)
+            torch.testing.assert_close(found.logits, logits[:, first:], rtol=1e-4, atol=1e-5)
+            last = found.sites["blocks.1.mlp.post"]
+            expected = seen["blocks.1.mlp.post"][:, first:]
+            torch.testing.assert_close(last, expected, rtol=1e-4, atol=1e-5)
+            earlier = found.sites["blocks.0.mlp.post"]
+            torch.testing.assert_close(earlier, seen["blocks.0.mlp.post"], rtol=1e-4, atol=1e-5)
+            pattern = found.sites["blocks.1.attn.pattern"]  # (B, H, Q, S)
+            assert pattern.shape == (samples, 2, 5 - first, 5)
+            torch.testing.assert_close(pattern.sum(-1), torch.ones(samples, 2, 5 - first))
+            assert found.sites["blocks.1.attn.v"].shape[1] == 5
+
+
+def test_models_that_cannot_skip_positions_compute_all_of_them():
+    many = models(2, position="learned", norm="none")
+    for model in many:
+        model.trims = False
+    found = Passes(many).forward(0, tokens(3), ["blocks.1.mlp.post"], first=4)
+    logits, seen = by_hand(many[0], tokens(3))
+    torch.testing.assert_close(found.logits, logits[:, 4:])
+    torch.testing.assert_close(found.sites["blocks.1.mlp.post"], seen["blocks.1.mlp.post"])
+
+
 def test_models_that_cannot_be_stacked_are_taken_one_by_one():
     many = models(3)
     for model in many:  # control flow that depends on values, which vmap cannot map
@@ -169,4 +208,4 @@ def test_what_is_kept_of_a_model_can_be_dropped():
     passes.forward(0, tokens(3), READ)
     passes.forget(0)
     passes.forget(1)
-    assert not passes._cache
+    assert not passes._kept

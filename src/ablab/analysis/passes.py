@@ -8,7 +8,6 @@ pass with one of a model alone.
 
 import dataclasses
 import hashlib
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -20,10 +19,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ablab.analysis.loaded import LoadedModels, state_of
+from ablab.analysis.narrow_attention import NarrowKernels
 from ablab.analysis.replacement import Replacement
 from ablab.config import InputError, Problem, match_names
 from ablab.model.base import Model
-from ablab.model.forward import Forward, FusedKernels, Kernels, Tap
+from ablab.model.forward import Forward, FusedKernels, Tap
 from ablab.model.interventions import matching, sites
 from ablab.model.site_names import plain_site
 from ablab.train.kernels import StackedKernels
@@ -31,6 +31,7 @@ from ablab.train.kernels import StackedKernels
 _STACKED = 2**15  # entries of one model's residual stream, B T D, above which a stack is slower
 _BYTES = 256 * 2**20  # of results kept for later requests
 _RTOL, _ATOL = 1e-3, 1e-4  # of the largest entry; stacked and single passes round differently
+_BY_QUERY = (".attn_scores", ".pattern")  # sites (B, H, Q, S); others are (B, Q, …)
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,58 @@ class Pass:
     """One model's forward pass.
 
     Attributes:
-        logits: (B, T, V).
+        logits: (B, Q, V), where Q is the number of positions: all T, or those from the first one on
+            that was asked for.
         sites: The tensors at the sites that were to be read, by name, in the order of the pass.
             A site that is replaced is read after the replacement.
     """
 
-    logits: Float[Tensor, "B T V"]
+    logits: Float[Tensor, "B Q V"]
     sites: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
         """The size of its tensors in bytes."""
         return self.logits.nbytes + sum(each.nbytes for each in self.sites.values())
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of a pass: sites to read, replacements, the first position of the logits."""
+
+    tokens: Tensor
+    sites: tuple[str, ...]
+    changes: tuple[Replacement, ...]
+    first: int
+    digest: str
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What determines the result, apart from the sites that are read."""
+        return self.digest, self.changes, self.first
+
+
+class _Kept:
+    """The results of a pass of one model, or of a stacked one, until all models are done with it.
+
+    Args:
+        asked: What was asked.
+        found: The pass of one model; tensors of a stacked one have the axis N in front.
+        place: The place of the one model; None for a stacked pass.
+        models: The number of models.
+    """
+
+    def __init__(self, asked: _Asked, found: Pass, place: int | None, models: int) -> None:
+        self.key, self.sites, self.nbytes = asked.key, found.sites.keys(), found.nbytes
+        self.places = set(range(models)) if place is None else {place}
+        self._found, self._is_stacked = found, place is None
+
+    def at(self, place: int, sites: Sequence[str]) -> Pass:
+        """The pass of one model, with some of the sites."""
+        found = {name: self._found.sites[name] for name in sites}
+        if not self._is_stacked:
+            return Pass(self._found.logits, found)
+        return Pass(self._found.logits[place], {name: x[place] for name, x in found.items()})
 
 
 class Passes:
@@ -64,7 +105,8 @@ class Passes:
         first = models[0]
         assert isinstance(first, Model), "only ablab's models have sites"
         self._template = first
-        self._cache: OrderedDict[tuple[Any, ...], dict[int, Pass]] = OrderedDict()
+        self._width = max((p.shape[-1] for p in first.parameters() if p.ndim > 1), default=1)
+        self._kept: list[_Kept] = []  # the latest one last
         self._stacks = len(self._models) > 1
         self._compared = False
         self._states: dict[str, Tensor] = {}
@@ -77,6 +119,7 @@ class Passes:
         tokens: Int[Tensor, "B T"],
         read: Sequence[str] = (),
         replace: Sequence[Replacement] = (),
+        first: int = 0,
     ) -> Pass:
         """The pass of one model.
 
@@ -85,36 +128,54 @@ class Passes:
             tokens: Token ids.
             read: Names or patterns of sites to read.
             replace: Replacements, in any order; several may be at one site.
+            first: The first position whose logits are needed.
 
         Raises:
             InputError: A name matches no site, or a replacement does not fit its site.
         """
-        wanted = self._matching(tokens, tuple(read)) if read else ()
+        sites = self._matching(tokens, tuple(read)) if read else ()
         changes = tuple(
-            dataclasses.replace(each, site=site)
+            each if each.site == site else dataclasses.replace(each, site=site)
             for each in replace
             for site in self._matching(tokens, (each.site,))
         )
-        key = (_digest(tokens), changes)
-        cached = self._find(key, place, wanted)
-        if cached is not None:
-            return Pass(cached.logits, {name: cached.sites[name] for name in wanted})
-        if self._pays(tokens):
+        skips = first > 0 and self._template.trims and not any(map(self._by_position, changes))
+        asked = _Asked(tokens, sites, changes, first if skips else 0, _digest(tokens))
+        found = self._cached(place, asked) or self._computed(place, asked)
+        return found if asked.first == first else self._trimmed(found, first)
+
+    def _by_position(self, change: Replacement) -> bool:
+        """Whether a replacement names positions at a site that has only some of them."""
+        axis = _position_axis(change.site)
+        return self._template.trims_site(change.site) and any(at == axis for at, _ in change.at)
+
+    def _trimmed(self, found: Pass, first: int) -> Pass:
+        """A pass over all positions, as one from a first position on would give it."""
+        trims = self._template.trims_site if self._template.trims else lambda site: False
+        sites = {
+            name: x.narrow(_position_axis(name), first, x.shape[_position_axis(name)] - first)
+            if trims(name)
+            else x
+            for name, x in found.sites.items()
+        }
+        return Pass(found.logits[:, first:], sites)
+
+    def _computed(self, place: int, asked: _Asked) -> Pass:
+        if self._stacks and asked.tokens.numel() * self._width <= _STACKED:
             try:
-                found = self._together(place, tokens, wanted, changes)
+                kept = self._together(place, asked)
             except (RuntimeError, IndexError):  # e.g. an operation of a user's that vmap cannot map
                 self._stacks = False
             else:
-                self._keep((*key, wanted), dict(enumerate(found)))
-                return found[place]
-        return self._alone_cached(place, tokens, wanted, changes, key)
+                self._keep(kept)
+                return kept.at(place, asked.sites)
+        return self._alone_cached(place, asked)
 
     def forget(self, place: int) -> None:
         """Drops what is kept for a model, which will not ask again."""
-        for key in list(self._cache):
-            self._cache[key].pop(place, None)
-            if not self._cache[key]:
-                del self._cache[key]
+        for each in self._kept:
+            each.places.discard(place)
+        self._kept = [each for each in self._kept if each.places]
 
     def site_names(self, tokens: Int[Tensor, "B T"]) -> list[str]:
         """The names of the sites, in the order of a pass."""
@@ -125,102 +186,80 @@ class Passes:
 
     def _matching(self, tokens: Tensor, patterns: tuple[str, ...]) -> tuple[str, ...]:
         """The sites that match any of the patterns, optional ones included."""
-        names = self.site_names(tokens)
-        plain = [plain_site(each) for each in patterns]
-        if all(any(fnmatchcase(name, each) for name in names) for each in plain):
-            return tuple(match_names(plain, names, ""))  # without a pass to list the sites again
         key = (tuple(tokens.shape[1:]), patterns)
         if key not in self._matched:
-            self._matched[key] = tuple(matching(self._template, tokens, patterns))
+            names = self.site_names(tokens)
+            plain = [plain_site(each) for each in patterns]
+            if all(any(fnmatchcase(name, each) for name in names) for each in plain):
+                found = match_names(plain, names, "")  # without a pass to list the sites again
+            else:
+                found = matching(self._template, tokens, patterns)
+            self._matched[key] = tuple(found)
         return self._matched[key]
 
-    def _pays(self, tokens: Tensor) -> bool:
-        width = max((p.shape[-1] for p in self._template.parameters() if p.ndim > 1), default=1)
-        return self._stacks and tokens.numel() * width <= _STACKED
-
-    def _find(self, key: tuple[Any, ...], place: int, wanted: tuple[str, ...]) -> Pass | None:
-        for (*own, _), cached in self._cache.items():
-            if tuple(own) == key and place in cached and set(wanted) <= cached[place].sites.keys():
-                return cached[place]
+    def _cached(self, place: int, asked: _Asked) -> Pass | None:
+        for each in reversed(self._kept):
+            if place in each.places and each.key == asked.key and each.sites >= set(asked.sites):
+                return each.at(place, asked.sites)
         return None
 
-    def _keep(self, key: tuple[Any, ...], found: dict[int, Pass]) -> None:
-        self._cache[key] = found
-        total = sum(each.nbytes for cached in self._cache.values() for each in cached.values())
-        while total > _BYTES and len(self._cache) > 1:
-            _, gone = self._cache.popitem(last=False)
-            total -= sum(each.nbytes for each in gone.values())
+    def _keep(self, kept: _Kept) -> None:
+        self._kept.append(kept)
+        total = sum(each.nbytes for each in self._kept)
+        while total > _BYTES and len(self._kept) > 1:
+            total -= self._kept.pop(0).nbytes
 
-    def _alone_cached(
-        self,
-        place: int,
-        tokens: Tensor,
-        wanted: tuple[str, ...],
-        changes: tuple[Replacement, ...],
-        key: tuple[Any, ...],
-    ) -> Pass:
-        if changes:
-            return self._alone(place, tokens, wanted, changes)
+    def _alone_cached(self, place: int, asked: _Asked) -> Pass:
+        if asked.changes:
+            return self._alone(place, asked)
         # Analyses of a model read different sites of the same pass: the sites add up.
-        before = [
-            (full, cached[place].sites)
-            for full, cached in self._cache.items()
-            if full[:-1] == key and place in cached
-        ]
-        every = tuple(dict.fromkeys([*(s for _, own in before for s in own), *wanted]))
-        found = self._alone(place, tokens, every, changes)
-        for full, _ in before:
-            self._cache[full].pop(place)
-            if not self._cache[full]:
-                del self._cache[full]
+        before = [e for e in self._kept if place in e.places and e.key == asked.key]
+        every = tuple(dict.fromkeys([*(s for each in before for s in each.sites), *asked.sites]))
+        found = self._alone(place, dataclasses.replace(asked, sites=every))
+        for each in before:
+            each.places.discard(place)
+        self._kept = [each for each in self._kept if each.places]
         if found.nbytes <= _BYTES:
-            self._keep((*key, (*every, place)), {place: found})
-        return Pass(found.logits, {name: found.sites[name] for name in wanted})
+            self._keep(_Kept(asked, found, place, len(self._models)))
+        return Pass(found.logits, {name: found.sites[name] for name in asked.sites})
 
     @torch.no_grad()
-    def _alone(
-        self,
-        place: int,
-        tokens: Tensor,
-        wanted: tuple[str, ...],
-        changes: tuple[Replacement, ...],
-    ) -> Pass:
+    def _alone(self, place: int, asked: _Asked) -> Pass:
         seen: dict[str, Tensor] = {}
-        forward = Forward(_taps(seen, wanted, changes), kernels=FusedKernels())
+        taps = _taps(seen, asked.sites, asked.changes)
+        kernels = NarrowKernels(FusedKernels(), stacked=False)
+        forward = Forward(taps, kernels=kernels, first=asked.first)
         try:
-            logits = self._models[place](tokens, forward)
+            logits = self._models[place](asked.tokens, forward)
         except IndexError as error:
             raise _does_not_fit(error) from error
-        return Pass(logits, {name: seen[name] for name in wanted})
+        return Pass(logits, {name: seen[name] for name in asked.sites})
 
     @torch.no_grad()
-    def _together(
-        self,
-        place: int,
-        tokens: Tensor,
-        wanted: tuple[str, ...],
-        changes: tuple[Replacement, ...],
-    ) -> list[Pass]:
+    def _together(self, place: int, asked: _Asked) -> _Kept:
         if not self._states:
             self._states = _stacked(self._models)
-        kernels: Kernels = StackedKernels()
+        kernels = NarrowKernels(StackedKernels(), stacked=True)
 
         def one(state: dict[str, Tensor]) -> tuple[Tensor, ...]:
             seen: dict[str, Tensor] = {}
-            forward = Forward(_taps(seen, wanted, changes), kernels=kernels)
-            logits = functional_call(self._template, state, (tokens, forward))
-            return (logits, *(seen[name] for name in wanted))
+            taps = _taps(seen, asked.sites, asked.changes)
+            forward = Forward(taps, kernels=kernels, first=asked.first)
+            logits = functional_call(self._template, state, (asked.tokens, forward))
+            return (logits, *(seen[name] for name in asked.sites))
 
         logits, *read = torch.vmap(one)(self._states)
-        found = [
-            Pass(logits[n], {name: each[n] for name, each in zip(wanted, read, strict=True)})
-            for n in range(len(self._models))
-        ]
+        found = Pass(logits, dict(zip(asked.sites, read, strict=True)))
+        kept = _Kept(asked, found, None, len(self._models))
         if not self._compared:
             self._compared = True
-            if not _agree(found[place], self._alone(place, tokens, wanted, changes)):
+            if not _agree(kept.at(place, asked.sites), self._alone(place, asked)):
                 raise RuntimeError("a stacked pass differs from one alone")
-        return found
+        return kept
+
+
+def _position_axis(site: str) -> int:
+    return 2 if site.endswith(_BY_QUERY) else 1
 
 
 def _taps(
