@@ -191,8 +191,7 @@ class _Answer:
         self._active = samples.weights @ (samples.at_answer(found.sites[mlp.pre]) > 0)
         self._maps = samples.cell_means(self._activations)
         self._fits = fit_nine_terms(self._maps, settings.permutations, settings.seed)
-        position = samples.group.answer_position
-        exact = read_out(mlp, found, samples.rows, position)
+        exact = read_out(mlp, found, samples.rows, samples.place)
         self._read_out = None if exact is None else in_enough_precision(exact)
         self._ablations = ablate_each(subject, samples, mlp, self._read_out)
         self._kinds = self._kind_of_each()

@@ -188,9 +188,8 @@ class _Measured:
         found = forward_pass(subject, [] if mlp is None else mlp.sites)
         self._logits = samples.at_answer(found.logits)
         self._targets = torch.from_numpy(samples.targets)
-        position = samples.group.answer_position
         self._neurons = None if mlp is None else samples.at_answer(found.sites[mlp.post])
-        self._read_out = None if mlp is None else read_out(mlp, found, samples.rows, position)
+        self._read_out = None if mlp is None else read_out(mlp, found, samples.rows, samples.place)
         self._fits = {
             "logits": _Fit(samples, keys, self._logits),
             "neurons": None if self._neurons is None else _Fit(samples, keys, self._neurons),

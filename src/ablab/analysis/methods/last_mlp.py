@@ -222,7 +222,7 @@ def read_out(own: LastMlp, found: Pass, rows: NDArray[np.int64], position: int) 
         own: The MLP.
         found: A pass with the tensors at ``own.sites``.
         rows: Which of its samples, (S,).
-        position: The position.
+        position: The position, from the end if negative.
 
     Returns:
         None if the MLP is not in the last block, has a norm between its neurons and their output,
