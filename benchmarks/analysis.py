@@ -80,13 +80,17 @@ def few(subject, settings):
     last = tokens.shape[1] - 1
     clean = subject.forward(tokens, patterns, first=last)
     loss = _loss(clean.logits[:, -1], targets).mean()
+    heads = [(block, head) for block in range(config.n_layers) for head in range(config.n_heads)]
+    sets = [[Replacement(Z.format(block), "mean", ((2, head),))] for block, head in heads]
     found = {}
     for block in range(config.n_layers):
         for head, value in _entropies(clean.sites[patterns[block]]).items():
             found[f"entropy/{block}.{head}"] = value
-            change = Replacement(Z.format(block), "mean", ((2, head),))
-            without = subject.forward(tokens, replace=[change], first=last).logits
-            found[f"change/{block}.{head}"] = float(_loss(without[:, -1], targets).mean() - loss)
+    for (block, head), without in zip(
+        heads, subject.forward_each(tokens, sets, first=last), strict=True
+    ):
+        changed = _loss(without.logits[:, -1], targets).mean()
+        found[f"change/{block}.{head}"] = float(changed - loss)
     return Finding(found)
 
 

@@ -126,6 +126,38 @@ def test_replacements(samples):
             assert not torch.allclose(found.logits, clean)
 
 
+@pytest.mark.parametrize("samples", [6, 300, 1000])  # stacked; together; one after the other
+def test_passes_with_different_replacements_are_those_one_by_one(samples):
+    many, given = models(2), tokens(samples)
+    sets = [
+        [],
+        [Replacement("blocks.0.attn.z", "mean", ((2, 1),))],
+        [Replacement("blocks.*.mlp_out", "resample", seed=3)],
+        [Replacement("blocks.0.attn.z", "zero"), Replacement("blocks.1.mlp.post", "mean")],
+    ]
+    passes, alone = Passes(many), Passes(many)
+    for place in range(2):
+        found = list(passes.forward_each(place, given, sets, ["blocks.1.mlp.post"], first=4))
+        assert len(found) == 4
+        for own, changes in zip(found, sets, strict=True):
+            other = alone.forward(place, given, ["blocks.1.mlp.post"], changes)
+            torch.testing.assert_close(own.logits, other.logits[:, 4:], rtol=1e-4, atol=1e-5)
+            site = own.sites["blocks.1.mlp.post"]
+            expected = other.sites["blocks.1.mlp.post"][:, 4:]
+            torch.testing.assert_close(site, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_few_samples_are_passed_together_for_all_replacements(monkeypatch):
+    many = models(3)
+    calls = []
+    monkeypatch.setattr(type(many[0]), "forward", _counting(type(many[0]).forward, calls))
+    passes, given = Passes(many), tokens(4)
+    sets = [[Replacement("blocks.0.attn.z", "mean", ((2, head),))] for head in range(2)]
+    for place in range(3):
+        list(passes.forward_each(place, given, sets))
+    assert len(calls) == 3  # one to list the sites, one stacked, one to compare with
+
+
 @pytest.mark.parametrize("samples", [6, 4000])
 @pytest.mark.parametrize("first", [3, 4])
 def test_earlier_positions_can_be_left_out(samples, first):

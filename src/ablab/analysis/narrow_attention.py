@@ -39,8 +39,11 @@ class NarrowKernels(Kernels):
         count = max(1, _ENTRIES // (heads * keys * width))
         if samples <= count:
             return narrow_attention(q, k, v, mask, causal)
-        parts = zip(*(x.split(count) for x in (q, k, v)), strict=True)
-        return torch.cat([narrow_attention(*part, mask, causal) for part in parts])
+        found = []
+        for start in range(0, samples, count):
+            own = (x[start : start + count] for x in (q, k, v))
+            found.append(narrow_attention(*own, mask=mask, causal=causal))
+        return torch.cat(found)
 
     def attend_by(self, activation: str, q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> Tensor:
         """Attention with another activation; that of the other kernels."""

@@ -8,7 +8,7 @@ pass with one of a model alone.
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -28,7 +28,10 @@ from ablab.model.interventions import matching, sites
 from ablab.model.site_names import plain_site
 from ablab.train.kernels import StackedKernels
 
-_STACKED = 2**15  # entries of one model's residual stream, B T D, above which a stack is slower
+# Above either of these, a stack is slower than model by model (decision 0034).
+_STACKED_ENTRIES = 2**15  # tokens times the largest width of a parameter
+_STACKED_PRODUCTS = 2**21  # tokens times the entries of the largest matrix
+_TOGETHER = 2**11  # tokens of passes with several sets of replacements, model by model
 _BYTES = 256 * 2**20  # of results kept for later requests
 _RTOL, _ATOL = 1e-3, 1e-4  # of the largest entry; stacked and single passes round differently
 _BY_QUERY = (".attn_scores", ".pattern")  # sites (B, H, Q, S); others are (B, Q, …)
@@ -53,16 +56,37 @@ class Pass:
         """The size of its tensors in bytes."""
         return self.logits.nbytes + sum(each.nbytes for each in self.sites.values())
 
+    def split(self, number: int) -> "list[Pass]":
+        """Passes of equally many samples each."""
+        if number == 1:
+            return [self]
+        logits = self.logits.chunk(number)
+        sites = {name: x.chunk(number) for name, x in self.sites.items()}
+        return [Pass(own, {n: x[i] for n, x in sites.items()}) for i, own in enumerate(logits)]
+
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is asked of a pass: sites to read, replacements, the first position of the logits."""
+    """What is asked of a pass: sites to read, replacements, the first position of the logits.
+
+    The samples are repeated for each set of replacements; a clean pass has one set, an empty one.
+    """
 
     tokens: Tensor
     sites: tuple[str, ...]
-    changes: tuple[Replacement, ...]
+    changes: tuple[tuple[Replacement, ...], ...]
     first: int
     digest: str
+
+    @property
+    def entries(self) -> int:
+        """The number of tokens of the pass."""
+        return self.tokens.numel() * len(self.changes)
+
+    @property
+    def repeated(self) -> Tensor:
+        """The tokens of the pass."""
+        return self.tokens.repeat(len(self.changes), 1) if len(self.changes) > 1 else self.tokens
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -105,7 +129,10 @@ class Passes:
         first = models[0]
         assert isinstance(first, Model), "only ablab's models have sites"
         self._template = first
-        self._width = max((p.shape[-1] for p in first.parameters() if p.ndim > 1), default=1)
+        matrices = [each for each in first.parameters() if each.ndim > 1]
+        width = max((each.shape[-1] for each in matrices), default=1)
+        entries = max((each.numel() for each in matrices), default=1)
+        self._most_tokens = min(_STACKED_ENTRIES // width, _STACKED_PRODUCTS // entries)
         self._kept: list[_Kept] = []  # the latest one last
         self._stacks = len(self._models) > 1
         self._compared = False
@@ -121,28 +148,54 @@ class Passes:
         replace: Sequence[Replacement] = (),
         first: int = 0,
     ) -> Pass:
-        """The pass of one model.
+        """The pass of one model; see :meth:`forward_each`."""
+        return next(self.forward_each(place, tokens, [replace], read, first))
+
+    def forward_each(
+        self,
+        place: int,
+        tokens: Int[Tensor, "B T"],
+        replacements: Sequence[Sequence[Replacement]],
+        read: Sequence[str] = (),
+        first: int = 0,
+    ) -> Iterator[Pass]:
+        """Passes of one model over the same samples, each with its replacements.
+
+        They are computed as they are asked for, as many together as are faster together.
 
         Args:
             place: Its place among the models.
             tokens: Token ids.
+            replacements: The replacements of each pass, in any order; several may be at one site.
             read: Names or patterns of sites to read.
-            replace: Replacements, in any order; several may be at one site.
             first: The first position whose logits are needed.
 
         Raises:
             InputError: A name matches no site, or a replacement does not fit its site.
         """
         sites = self._matching(tokens, tuple(read)) if read else ()
-        changes = tuple(
+        sets = [self._resolved(tokens, each) for each in replacements]
+        skips = first > 0 and self._template.trims
+        if skips and any(self._by_position(change) for own in sets for change in own):
+            skips = False
+        digest = _digest(tokens)
+        size = len(sets)
+        if not self._stacks or tokens.numel() * size > self._most_tokens:
+            size = max(1, _TOGETHER // tokens.numel())
+        for start in range(0, len(sets), size):
+            own = tuple(sets[start : start + size])
+            asked = _Asked(tokens, sites, own, first if skips else 0, digest)
+            found = self._cached(place, asked) or self._computed(place, asked)
+            for each in found.split(len(own)):
+                yield each if skips or not first else self._trimmed(each, first)
+
+    def _resolved(self, tokens: Tensor, changes: Sequence[Replacement]) -> tuple[Replacement, ...]:
+        """Replacements at sites that are named by patterns, as one for each site."""
+        return tuple(
             each if each.site == site else dataclasses.replace(each, site=site)
-            for each in replace
+            for each in changes
             for site in self._matching(tokens, (each.site,))
         )
-        skips = first > 0 and self._template.trims and not any(map(self._by_position, changes))
-        asked = _Asked(tokens, sites, changes, first if skips else 0, _digest(tokens))
-        found = self._cached(place, asked) or self._computed(place, asked)
-        return found if asked.first == first else self._trimmed(found, first)
 
     def _by_position(self, change: Replacement) -> bool:
         """Whether a replacement names positions at a site that has only some of them."""
@@ -161,7 +214,7 @@ class Passes:
         return Pass(found.logits[:, first:], sites)
 
     def _computed(self, place: int, asked: _Asked) -> Pass:
-        if self._stacks and asked.tokens.numel() * self._width <= _STACKED:
+        if self._stacks and asked.entries <= self._most_tokens:
             try:
                 kept = self._together(place, asked)
             except (RuntimeError, IndexError):  # e.g. an operation of a user's that vmap cannot map
@@ -210,7 +263,7 @@ class Passes:
             total -= self._kept.pop(0).nbytes
 
     def _alone_cached(self, place: int, asked: _Asked) -> Pass:
-        if asked.changes:
+        if any(asked.changes):
             return self._alone(place, asked)
         # Analyses of a model read different sites of the same pass: the sites add up.
         before = [e for e in self._kept if place in e.places and e.key == asked.key]
@@ -226,11 +279,11 @@ class Passes:
     @torch.no_grad()
     def _alone(self, place: int, asked: _Asked) -> Pass:
         seen: dict[str, Tensor] = {}
-        taps = _taps(seen, asked.sites, asked.changes)
+        taps = _taps(seen, asked)
         kernels = NarrowKernels(FusedKernels(), stacked=False)
         forward = Forward(taps, kernels=kernels, first=asked.first)
         try:
-            logits = self._models[place](asked.tokens, forward)
+            logits = self._models[place](asked.repeated, forward)
         except IndexError as error:
             raise _does_not_fit(error) from error
         return Pass(logits, {name: seen[name] for name in asked.sites})
@@ -239,13 +292,13 @@ class Passes:
     def _together(self, place: int, asked: _Asked) -> _Kept:
         if not self._states:
             self._states = _stacked(self._models)
-        kernels = NarrowKernels(StackedKernels(), stacked=True)
+        kernels, tokens = NarrowKernels(StackedKernels(), stacked=True), asked.repeated
 
         def one(state: dict[str, Tensor]) -> tuple[Tensor, ...]:
             seen: dict[str, Tensor] = {}
-            taps = _taps(seen, asked.sites, asked.changes)
+            taps = _taps(seen, asked)
             forward = Forward(taps, kernels=kernels, first=asked.first)
-            logits = functional_call(self._template, state, (asked.tokens, forward))
+            logits = functional_call(self._template, state, (tokens, forward))
             return (logits, *(seen[name] for name in asked.sites))
 
         logits, *read = torch.vmap(one)(self._states)
@@ -262,25 +315,32 @@ def _position_axis(site: str) -> int:
     return 2 if site.endswith(_BY_QUERY) else 1
 
 
-def _taps(
-    seen: dict[str, Tensor], wanted: Sequence[str], changes: Sequence[Replacement]
-) -> dict[str, Tap]:
+def _taps(seen: dict[str, Tensor], asked: _Asked) -> dict[str, Tap]:
     """Functions that replace and read tensors, by site."""
-    changed: dict[str, list[Replacement]] = {}
-    for each in changes:
-        changed.setdefault(each.site, []).append(each)
+    changed: dict[str, list[tuple[int, Replacement]]] = {}
+    for number, own in enumerate(asked.changes):
+        for each in own:
+            changed.setdefault(each.site, []).append((number, each))
 
     def tap(name: str) -> Tap:
         def at(x: Tensor) -> Tensor:
-            for each in changed.get(name, ()):
-                x = each.apply(x)
-            if name in wanted and name not in seen:
+            if name in changed:
+                x = _replaced(x, changed[name], len(asked.changes))
+            if name in asked.sites and name not in seen:
                 seen[name] = x
             return x
 
         return at
 
-    return {name: tap(name) for name in dict.fromkeys([*changed, *wanted])}
+    return {name: tap(name) for name in dict.fromkeys([*changed, *asked.sites])}
+
+
+def _replaced(x: Tensor, changes: Sequence[tuple[int, Replacement]], sets: int) -> Tensor:
+    """A tensor of the samples of all sets, each with its replacements."""
+    parts = list(x.chunk(sets))
+    for number, each in changes:
+        parts[number] = each.apply(parts[number])
+    return parts[0] if sets == 1 else torch.cat(parts)
 
 
 def _stacked(models: Sequence[nn.Module]) -> dict[str, Tensor]:

@@ -162,6 +162,29 @@ class Subject:
             InputError: It is not an ablab model, a name matches no site, or a replacement does not
                 fit its site.
         """
+        return next(self.forward_each(tokens, [replace], read, first))
+
+    def forward_each(
+        self,
+        tokens: Int[Tensor, "B T"],
+        replacements: Sequence[Sequence[Replacement]],
+        read: Sequence[str] = (),
+        first: int = 0,
+    ) -> Iterator[Pass]:
+        """Forward passes over the same samples, each with its replacements.
+
+        They are computed as they are asked for. Those over few samples are computed together, which
+        is faster than one after the other.
+
+        Args:
+            tokens: Token ids.
+            replacements: The replacements of each pass.
+            read: Names or patterns of sites to read.
+            first: The first position whose logits are needed, as in :meth:`forward`.
+
+        Raises:
+            InputError: As in :meth:`forward`.
+        """
         assert self.together is not None, "__post_init__ sets it"
         if self.together.passes is None:
             raise InputError(
@@ -171,7 +194,7 @@ class Subject:
                     expected="an ablab model, for analyses that read or replace tensors",
                 )
             )
-        return self.together.passes.forward(self.place, tokens, read, replace, first)
+        return self.together.passes.forward_each(self.place, tokens, replacements, read, first)
 
 
 @contextmanager

@@ -129,18 +129,16 @@ def _by_passes(subject: Subject, samples: CyclicSamples, mlp: LastMlp) -> Values
     tokens, targets = torch.from_numpy(subject.probe.tokens), torch.from_numpy(samples.targets)
     position = samples.group.answer_position
 
-    def losses(replace: list[Replacement]) -> Values:
-        logits = samples.at_answer(subject.forward(tokens, replace=replace).logits)
-        return cross_entropies(torch.from_numpy(logits), targets).numpy()
-
-    base = losses([])
-    return np.stack(
-        [
-            losses([Replacement(mlp.post, "mean", ((1, position), (2, neuron)))]) - base
-            for neuron in range(mlp.mlp.linear.out_features)
-        ],
-        axis=-1,
+    neurons = range(mlp.mlp.linear.out_features)
+    sets: list[list[Replacement]] = [
+        [],
+        *([Replacement(mlp.post, "mean", ((1, position), (2, neuron)))] for neuron in neurons),
+    ]
+    base, *others = (
+        cross_entropies(torch.from_numpy(samples.at_answer(found.logits)), targets).numpy()
+        for found in subject.forward_each(tokens, sets)
     )
+    return np.stack([losses - base for losses in others], axis=-1)
 
 
 def _with_tests(changes: Values, weights: Values) -> Ablations:
