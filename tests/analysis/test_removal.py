@@ -8,7 +8,7 @@ from torch.nn import functional as F
 import ablab
 from ablab.analysis.methods.neuron_losses import neuron_losses
 from ablab.analysis.methods.pairing import partners
-from ablab.analysis.methods.parts import Part, block_parts, edge_parts
+from ablab.analysis.methods.removable_parts import Part, block_parts, edge_parts
 from ablab.analysis.methods.removal import Removal
 from ablab.analysis.methods.samples import samples_of
 from ablab.model.build import build_model

@@ -41,8 +41,8 @@ class NarrowKernels(Kernels):
             return narrow_attention(q, k, v, mask, causal)
         found = []
         for start in range(0, samples, count):
-            own = (x[start : start + count] for x in (q, k, v))
-            found.append(narrow_attention(*own, mask=mask, causal=causal))
+            rows = slice(start, start + count)
+            found.append(narrow_attention(q[rows], k[rows], v[rows], mask, causal))
         return torch.cat(found)
 
     def attend_by(self, activation: str, q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> Tensor:

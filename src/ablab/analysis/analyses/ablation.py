@@ -12,7 +12,7 @@ from ablab.analysis.figures import Bars, Curves
 from ablab.analysis.finding import Finding
 from ablab.analysis.methods.changes import Changes, Resampling, by_factor_table, parts_table
 from ablab.analysis.methods.neuron_losses import neuron_losses
-from ablab.analysis.methods.parts import (
+from ablab.analysis.methods.removable_parts import (
     POSITIONS_SITE,
     Kind,
     Part,
