@@ -12,7 +12,7 @@ from ablab.analysis.figures import Bars, Curves, HeatMap
 from ablab.analysis.finding import Finding
 from ablab.analysis.methods.cyclic import CyclicSamples, cyclic_samples, forward_pass, named
 from ablab.analysis.methods.fourier_basis import fourier_basis, frequencies_of
-from ablab.analysis.methods.last_mlp import LastMlp, read_out, require_mlp
+from ablab.analysis.methods.last_mlp import LastMlp, require_mlp
 from ablab.analysis.methods.neuron_ablation import (
     AblatedSets,
     Curve,
@@ -21,6 +21,7 @@ from ablab.analysis.methods.neuron_ablation import (
     in_enough_precision,
 )
 from ablab.analysis.methods.nine_terms import fit_nine_terms
+from ablab.analysis.methods.read_out import read_out
 from ablab.analysis.passes import Pass
 from ablab.analysis.subject import Subject
 from ablab.config import Config

@@ -20,8 +20,9 @@ from ablab.analysis.methods.key_frequencies import (
     find_key_frequencies,
     squared_length,
 )
-from ablab.analysis.methods.last_mlp import LastMlp, last_mlp, logits_with_neurons, read_out
+from ablab.analysis.methods.last_mlp import LastMlp, last_mlp, logits_with_neurons
 from ablab.analysis.methods.losses import cross_entropies, weighted_mean
+from ablab.analysis.methods.read_out import read_out
 from ablab.analysis.subject import Subject
 from ablab.config import Config
 

@@ -11,13 +11,13 @@
 - ``fourier_terms``: the terms of each frequency in functions of two elements.
 - ``head_scores``: how much heads attend to the previous token, duplicates and induction.
 - ``key_frequencies``: the key frequencies of a model that adds in a cyclic group.
-- ``last_mlp``: the last MLP, and the logits as a function of its neurons.
+- ``last_mlp``: the last MLP, and what its neurons write.
 - ``losses``: cross-entropies that are exact near zero.
 - ``matrix_similarity``: cosines of effective matrices.
-- ``neuron_ablation``: mean ablation of single neurons and of growing sets.
-- ``neuron_losses``: losses without single neurons of the last MLP, in one pass.
+- ``neuron_ablation``: ablation of single neurons of the last MLP and of growing sets.
 - ``nine_terms``: neurons fitted by the nine terms of one frequency.
 - ``pairing``: other samples of the same class to compare with.
+- ``read_out``: the logits as a function of the neurons of the last MLP.
 - ``removable_parts``: the parts of a model that can be taken out.
 - ``removal``: losses of a model without some of its parts.
 - ``resampling``: intervals and tests of means over samples.

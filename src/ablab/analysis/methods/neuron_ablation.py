@@ -1,4 +1,4 @@
-"""Mean ablation of single neurons and of growing sets of them. Axes: S samples, M neurons."""
+"""Ablation of single neurons of the last MLP and of growing sets of them. Axes: S samples, M."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, norm
 
 from ablab.analysis.methods.cyclic import CyclicSamples
-from ablab.analysis.methods.last_mlp import LastMlp, ReadOut
+from ablab.analysis.methods.last_mlp import LastMlp
 from ablab.analysis.methods.losses import cross_entropies, weighted_mean
+from ablab.analysis.methods.read_out import ReadOut, written
+from ablab.analysis.methods.removal import Removal
+from ablab.analysis.methods.samples import Samples
 from ablab.analysis.replacement import Replacement
 from ablab.analysis.subject import Subject
 
@@ -95,6 +98,31 @@ def ablate_each(
     else:
         changes = _by_rank_one(samples, readable)
     return _with_tests(changes, samples.weights)
+
+
+def losses_without_neurons(
+    mlp: LastMlp, removal: Removal, samples: Samples, neurons: NDArray[np.int64]
+) -> Values:
+    """The losses with single neurons replaced at all positions, (S, neurons).
+
+    Args:
+        mlp: The MLP of the last block, whose neurons write linearly: no further pass is needed.
+        removal: By what neurons are replaced.
+        samples: Its samples.
+        neurons: The numbers of the neurons.
+    """
+    count = samples.targets.shape[1]
+    tensors = [each[:, -count:].flatten(0, 1) for each in removal.read(*mlp.sites)]
+    whole = written(mlp, tensors)
+    assert whole is not None, "its neurons write linearly"
+    (hidden,) = removal.read(mlp.post)
+    change = (removal.new_values(hidden) - hidden)[:, -count:].flatten(0, 1).double()
+    logits = whole.read_out or whole
+    found = [
+        samples.losses(logits.with_change(int(j), change[:, j]).view(*samples.targets.shape, -1))
+        for j in neurons
+    ]
+    return torch.stack(found, -1).numpy()
 
 
 def in_enough_precision(readable: ReadOut) -> ReadOut:
