@@ -240,4 +240,4 @@ def test_what_is_kept_of_a_model_can_be_dropped():
     passes.forward(0, tokens(3), READ)
     passes.forget(0)
     passes.forget(1)
-    assert not passes._kept
+    assert not passes._cache

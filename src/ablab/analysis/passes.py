@@ -32,7 +32,7 @@ from ablab.train.kernels import StackedKernels
 _STACKED_ENTRIES = 2**15  # tokens times the largest width of a parameter
 _STACKED_PRODUCTS = 2**21  # tokens times the entries of the largest matrix
 _TOGETHER = 2**11  # tokens of passes with several sets of replacements, model by model
-_BYTES = 256 * 2**20  # of results kept for later requests
+_BYTES = 256 * 2**20  # of results cached for later requests
 _RTOL, _ATOL = 1e-3, 1e-4  # of the largest entry; stacked and single passes round differently
 _BY_QUERY = (".attn_scores", ".pattern")  # sites (B, H, Q, S); others are (B, Q, …)
 
@@ -94,7 +94,7 @@ class _Asked:
         return self.digest, self.changes, self.first
 
 
-class _Kept:
+class _CachedPass:
     """The results of a pass of one model, or of a stacked one, until all models are done with it.
 
     Args:
@@ -133,7 +133,7 @@ class Passes:
         width = max((each.shape[-1] for each in matrices), default=1)
         entries = max((each.numel() for each in matrices), default=1)
         self._most_tokens = min(_STACKED_ENTRIES // width, _STACKED_PRODUCTS // entries)
-        self._kept: list[_Kept] = []  # the latest one last
+        self._cache: list[_CachedPass] = []  # the latest one last
         self._stacks = len(self._models) > 1
         self._compared = False
         self._states: dict[str, Tensor] = {}
@@ -185,7 +185,7 @@ class Passes:
         for start in range(0, len(sets), size):
             own = tuple(sets[start : start + size])
             asked = _Asked(tokens, sites, own, first if skips else 0, digest)
-            found = self._cached(place, asked) or self._computed(place, asked)
+            found = self._lookup(place, asked) or self._computed(place, asked)
             for each in found.split(len(own)):
                 yield each if skips or not first else self._trimmed(each, first)
 
@@ -216,19 +216,19 @@ class Passes:
     def _computed(self, place: int, asked: _Asked) -> Pass:
         if self._stacks and asked.entries <= self._most_tokens:
             try:
-                kept = self._together(place, asked)
+                cached = self._together(place, asked)
             except (RuntimeError, IndexError):  # e.g. an operation of a user's that vmap cannot map
                 self._stacks = False
             else:
-                self._keep(kept)
-                return kept.at(place, asked.sites)
+                self._add(cached)
+                return cached.at(place, asked.sites)
         return self._alone_cached(place, asked)
 
     def forget(self, place: int) -> None:
-        """Drops what is kept for a model, which will not ask again."""
-        for each in self._kept:
+        """Drops what is cached for a model, which will not ask again."""
+        for each in self._cache:
             each.places.discard(place)
-        self._kept = [each for each in self._kept if each.places]
+        self._cache = [each for each in self._cache if each.places]
 
     def site_names(self, tokens: Int[Tensor, "B T"]) -> list[str]:
         """The names of the sites, in the order of a pass."""
@@ -250,30 +250,30 @@ class Passes:
             self._matched[key] = tuple(found)
         return self._matched[key]
 
-    def _cached(self, place: int, asked: _Asked) -> Pass | None:
-        for each in reversed(self._kept):
+    def _lookup(self, place: int, asked: _Asked) -> Pass | None:
+        for each in reversed(self._cache):
             if place in each.places and each.key == asked.key and each.sites >= set(asked.sites):
                 return each.at(place, asked.sites)
         return None
 
-    def _keep(self, kept: _Kept) -> None:
-        self._kept.append(kept)
-        total = sum(each.nbytes for each in self._kept)
-        while total > _BYTES and len(self._kept) > 1:
-            total -= self._kept.pop(0).nbytes
+    def _add(self, cached: _CachedPass) -> None:
+        self._cache.append(cached)
+        total = sum(each.nbytes for each in self._cache)
+        while total > _BYTES and len(self._cache) > 1:
+            total -= self._cache.pop(0).nbytes
 
     def _alone_cached(self, place: int, asked: _Asked) -> Pass:
         if any(asked.changes):
             return self._alone(place, asked)
         # Analyses of a model read different sites of the same pass: the sites add up.
-        before = [e for e in self._kept if place in e.places and e.key == asked.key]
+        before = [e for e in self._cache if place in e.places and e.key == asked.key]
         every = tuple(dict.fromkeys([*(s for each in before for s in each.sites), *asked.sites]))
         found = self._alone(place, dataclasses.replace(asked, sites=every))
         for each in before:
             each.places.discard(place)
-        self._kept = [each for each in self._kept if each.places]
+        self._cache = [each for each in self._cache if each.places]
         if found.nbytes <= _BYTES:
-            self._keep(_Kept(asked, found, place, len(self._models)))
+            self._add(_CachedPass(asked, found, place, len(self._models)))
         return Pass(found.logits, {name: found.sites[name] for name in asked.sites})
 
     @torch.no_grad()
@@ -289,7 +289,7 @@ class Passes:
         return Pass(logits, {name: seen[name] for name in asked.sites})
 
     @torch.no_grad()
-    def _together(self, place: int, asked: _Asked) -> _Kept:
+    def _together(self, place: int, asked: _Asked) -> _CachedPass:
         if not self._states:
             self._states = _stacked(self._models)
         kernels, tokens = NarrowKernels(StackedKernels(), stacked=True), asked.repeated
@@ -303,12 +303,12 @@ class Passes:
 
         logits, *read = torch.vmap(one)(self._states)
         found = Pass(logits, dict(zip(asked.sites, read, strict=True)))
-        kept = _Kept(asked, found, None, len(self._models))
+        cached = _CachedPass(asked, found, None, len(self._models))
         if not self._compared:
             self._compared = True
-            if not _agree(kept.at(place, asked.sites), self._alone(place, asked)):
+            if not _agree(cached.at(place, asked.sites), self._alone(place, asked)):
                 raise RuntimeError("a stacked pass differs from one alone")
-        return kept
+        return cached
 
 
 def _position_axis(site: str) -> int:
