@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from ablab.analysis.loaded import LoadedModels, state_of
 from ablab.analysis.passes import Passes
 from ablab.analysis.replacement import Replacement
 from ablab.analysis.subject import Subject
@@ -241,3 +242,12 @@ def test_what_is_kept_of_a_model_can_be_dropped():
     passes.forget(0)
     passes.forget(1)
     assert not passes._cache
+
+
+def test_tensors_stay_those_of_the_model_that_they_were_read_from():
+    states = [state_of(model) for model in models(2)]
+    loaded = LoadedModels(models(1)[0], states)
+    first = loaded[0].embedding.weight.detach()
+    assert torch.equal(loaded[1].embedding.weight, states[1]["embedding.weight"])
+    assert torch.equal(first, states[0]["embedding.weight"])
+    assert not torch.equal(first, states[1]["embedding.weight"])
