@@ -11,12 +11,14 @@ that it needs of that pass by hooks, replaces heads by hooks, computes without g
 torch use all cores. ablab computes the same numbers as analyses, through ``ablab.analysis``, and
 keeps them in a store besides; they say that they read the last position alone. With ``--skip``, the
 loop says so too, by ``Forward(first=…)``. Both are timed from the stored snapshots, alternating;
-medians of the seconds that pass, and of those of the processor, which other processes disturb less.
+medians of the seconds that pass, and the least seconds of the processor, worker processes included,
+which other work on the machine disturbs less.
 
     python benchmarks/analysis.py [--runs 16] [--rounds 3] [--only few|table] [--width 16] [--skip]
 """
 
 import argparse
+import os
 import resource
 import shutil
 import statistics
@@ -199,16 +201,16 @@ class Times:
 
     def timed(self, function: Callable, *args):
         """The result of a function, whose time is noted."""
-        start, used = time.perf_counter(), time.process_time()
+        start, used = time.perf_counter(), sum(os.times()[:4])
         found = function(*args)
         self._passed.append(time.perf_counter() - start)
-        self._used.append(time.process_time() - used)
+        self._used.append(sum(os.times()[:4]) - used)
         return found
 
     @property
-    def medians(self) -> tuple[float, float]:
-        """The median of each."""
-        return statistics.median(self._passed), statistics.median(self._used)
+    def figures(self) -> tuple[float, float]:
+        """The median of the seconds that passed, and the least of those of the processor."""
+        return statistics.median(self._passed), min(self._used)
 
 
 def main() -> None:
@@ -248,7 +250,7 @@ def _line(loops: Times, own: Times) -> str:
     words = [
         f"{what} {other:6.2f} s {mine:6.2f} s {other / mine:5.2f}x"
         for what, other, mine in zip(
-            ("passed", "processor"), loops.medians, own.medians, strict=True
+            ("passed", "processor"), loops.figures, own.figures, strict=True
         )
     ]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
