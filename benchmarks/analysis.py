@@ -9,15 +9,22 @@ Two kinds of work, on stored snapshots of modular addition:
 The loop is what a careful user writes: it loads each snapshot once, makes one clean pass, reads all
 that it needs of that pass by hooks, replaces heads by hooks, computes without gradients and lets
 torch use all cores. ablab computes the same numbers as analyses, through ``ablab.analysis``, and
-keeps them in a store besides. Both are timed from the stored snapshots, alternating; medians.
+keeps them in a store besides; they say that they read the last position alone. With ``--skip``, the
+loop says so too, by ``Forward(first=…)``. Both are timed from the stored snapshots, alternating;
+medians of the seconds that pass, and the least seconds of the processor, worker processes included,
+which other work on the machine disturbs less.
 
-    python benchmarks/analysis.py [--runs 16] [--rounds 3] [--only few|table] [--width 16 …]
+    python benchmarks/analysis.py [--runs 16] [--rounds 3] [--only few|table] [--width 16] [--skip]
 """
 
 import argparse
+import os
+import resource
+import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +38,7 @@ from ablab.analysis.chosen import choose, stored_runs
 from ablab.analysis.compute import Computation
 from ablab.analysis.finding import Finding
 from ablab.analysis.replacement import Replacement
-from ablab.analysis.request import Request
-from ablab.analysis.subject import WHOLE
+from ablab.analysis.request import make_request
 from ablab.model.forward import Forward
 from ablab.store.store import Store
 
@@ -73,15 +79,20 @@ def few(subject, settings):
     tokens, targets = _few_samples(subject.task)
     config = subject.model.config
     patterns = [PATTERN.format(block) for block in range(config.n_layers)]
-    clean = subject.forward(tokens, patterns)
+    last = tokens.shape[1] - 1
+    clean = subject.forward(tokens, patterns, first=last)
     loss = _loss(clean.logits[:, -1], targets).mean()
+    heads = [(block, head) for block in range(config.n_layers) for head in range(config.n_heads)]
+    sets = [[Replacement(Z.format(block), "mean", ((2, head),))] for block, head in heads]
     found = {}
     for block in range(config.n_layers):
         for head, value in _entropies(clean.sites[patterns[block]]).items():
             found[f"entropy/{block}.{head}"] = value
-            change = Replacement(Z.format(block), "mean", ((2, head),))
-            without = subject.forward(tokens, replace=[change]).logits
-            found[f"change/{block}.{head}"] = float(_loss(without[:, -1], targets).mean() - loss)
+    for (block, head), without in zip(
+        heads, subject.forward_each(tokens, sets, first=last), strict=True
+    ):
+        changed = _loss(without.logits[:, -1], targets).mean()
+        found[f"change/{block}.{head}"] = float(changed - loss)
     return Finding(found)
 
 
@@ -90,7 +101,7 @@ def table(subject, settings):
     """Spectra of neurons, and the loss by answer."""
     tokens, targets = _table(subject.task)
     site = POST.format(subject.model.config.n_layers - 1)
-    clean = subject.forward(tokens, [site])
+    clean = subject.forward(tokens, [site], first=tokens.shape[1] - 1)
     losses = _loss(clean.logits[:, -1], targets)
     p = subject.task.config.p
     by_answer = torch.zeros(p, dtype=torch.float64).index_add_(0, targets, losses) / p
@@ -100,22 +111,25 @@ def table(subject, settings):
     )
 
 
-def loop(kind: str, folder: Path, name: str) -> dict[tuple[str, int], dict]:
+def loop(kind: str, folder: Path, name: str, skip: bool = False) -> dict[tuple[str, int], dict]:
     """The same numbers by a loop over models with hooks."""
     found: dict[tuple[str, int], dict] = {}
     store = Store(folder)
     for run in stored_runs(store, name):
         task = run.task()
         tokens, targets = _few_samples(task) if kind == "few" else _table(task)
+        first = tokens.shape[1] - 1 if skip else 0
         for step in run.snapshots:
             model = run.model(step)
             with torch.no_grad():
-                own = (_few_by_hand if kind == "few" else _table_by_hand)(model, tokens, targets)
+                own = (_few_by_hand if kind == "few" else _table_by_hand)(
+                    model, tokens, targets, first
+                )
             found[run.id, step] = own
     return found
 
 
-def _few_by_hand(model, tokens, targets) -> dict[str, float]:
+def _few_by_hand(model, tokens, targets, first) -> dict[str, float]:
     seen = {}
 
     def reader(name):
@@ -127,7 +141,7 @@ def _few_by_hand(model, tokens, targets) -> dict[str, float]:
 
     layers, heads = model.config.n_layers, model.config.n_heads
     names = [PATTERN.format(block) for block in range(layers)]
-    logits = model(tokens, Forward(taps={name: reader(name) for name in names}))
+    logits = model(tokens, Forward(taps={name: reader(name) for name in names}, first=first))
     loss = _loss(logits[:, -1], targets).mean()
     found = {}
     for block in range(layers):
@@ -140,19 +154,20 @@ def _few_by_hand(model, tokens, targets) -> dict[str, float]:
                 z[:, :, head] = z[:, :, head].mean(0)
                 return z
 
-            without = model(tokens, Forward(taps={Z.format(block): ablate}))
+            without = model(tokens, Forward(taps={Z.format(block): ablate}, first=first))
             found[f"change/{block}.{head}"] = float(_loss(without[:, -1], targets).mean() - loss)
     return found
 
 
-def _table_by_hand(model, tokens, targets) -> dict[str, float]:
+def _table_by_hand(model, tokens, targets, first) -> dict[str, float]:
     seen = {}
 
     def read(x):
         seen["post"] = x
         return x
 
-    logits = model(tokens, Forward(taps={POST.format(model.config.n_layers - 1): read}))
+    site = POST.format(model.config.n_layers - 1)
+    logits = model(tokens, Forward(taps={site: read}, first=first))
     losses = _loss(logits[:, -1], targets)
     p = int(len(tokens) ** 0.5)
     by_answer = torch.zeros(p, dtype=torch.float64).index_add_(0, targets, losses) / p
@@ -160,16 +175,42 @@ def _table_by_hand(model, tokens, targets) -> dict[str, float]:
 
 
 def through_ablab(kind: str, folder: Path, name: str) -> Computation:
-    """The same numbers as an analysis; whatever an earlier round has left is removed."""
+    """The same numbers as an analysis, named by import path, as worker processes need it."""
+    store = Store(folder)
+    request = make_request(f"{Path(__file__).stem}:{kind}")
+    computation = Computation(store, choose(stored_runs(store, name), "all"), [request])
+    computation.run()
+    return computation
+
+
+def forget(folder: Path) -> None:
+    """Removes the findings of an earlier round."""
     store = Store(folder)
     with store.index.transaction() as connection:
         connection.execute("DELETE FROM findings")
-    made = {"few": few, "table": table}[kind]
-    request = Request(made, made.settings(), WHOLE)
-    chosen = choose(stored_runs(store, name), "all")
-    computation = Computation(store, chosen, [request])
-    computation.run()
-    return computation
+        connection.execute("DELETE FROM digests WHERE path LIKE 'findings/%'")
+    shutil.rmtree(folder / "findings", ignore_errors=True)
+
+
+class Times:
+    """Seconds of each round: those that passed, and those of the processor."""
+
+    def __init__(self) -> None:
+        self._passed: list[float] = []
+        self._used: list[float] = []
+
+    def timed(self, function: Callable, *args):
+        """The result of a function, whose time is noted."""
+        start, used = time.perf_counter(), sum(os.times()[:4])
+        found = function(*args)
+        self._passed.append(time.perf_counter() - start)
+        self._used.append(sum(os.times()[:4]) - used)
+        return found
+
+    @property
+    def figures(self) -> tuple[float, float]:
+        """The median of the seconds that passed, and the least of those of the processor."""
+        return statistics.median(self._passed), min(self._used)
 
 
 def main() -> None:
@@ -180,6 +221,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["few", "table"])
     parser.add_argument("--width", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--p", type=int, default=59)
+    parser.add_argument("--skip", action="store_true", help="the loop skips positions too")
     given = parser.parse_args()
     print(f"{torch.get_num_threads()} threads, load {psutil.getloadavg()[0]:.1f}")
     for width in given.width:
@@ -195,22 +237,24 @@ def main() -> None:
         for kind in ("few", "table"):
             if given.only not in (None, kind):
                 continue
-            seconds: dict[str, list[float]] = {"loop": [], "ablab": []}
+            loops, own = Times(), Times()
             for _ in range(given.rounds):
-                start = time.perf_counter()
-                by_hand = loop(kind, folder, "bench")
-                seconds["loop"].append(time.perf_counter() - start)
-                start = time.perf_counter()
-                done = through_ablab(kind, folder, "bench")
-                seconds["ablab"].append(time.perf_counter() - start)
+                by_hand = loops.timed(loop, kind, folder, "bench", given.skip)
+                forget(folder)
+                done = own.timed(through_ablab, kind, folder, "bench")
             _compare(kind, folder, by_hand)
-            own, other = (statistics.median(seconds[each]) for each in ("ablab", "loop"))
-            memory = psutil.Process().memory_info().rss / 2**30
-            print(
-                f"{kind:6} width {width:4}  {done.asked:4} models  loop {other:6.2f} s  "
-                f"ablab {own:6.2f} s  {other / own:5.2f}x  {memory:.2f} GiB",
-                flush=True,
-            )
+            print(f"{kind:6} width {width:4} {done.asked:4} models {_line(loops, own)}", flush=True)
+
+
+def _line(loops: Times, own: Times) -> str:
+    words = [
+        f"{what} {other:6.2f} s {mine:6.2f} s {other / mine:5.2f}x"
+        for what, other, mine in zip(
+            ("passed", "processor"), loops.figures, own.figures, strict=True
+        )
+    ]
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return f"  loop, ablab: {'; '.join(words)}; {memory:.2f} GiB"
 
 
 def _compare(kind: str, folder: Path, by_hand: dict) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 import ablab
 from ablab.analysis.analysis import find_analysis
-from ablab.analysis.methods.outputs import blocks
+from ablab.analysis.methods.unit_outputs import blocks
 from ablab.analysis.subject import DoesNotApplyError, Subject
 from ablab.model.build import build_model
 from ablab.model.thinker_config import ThinkerConfig

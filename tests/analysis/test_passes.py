@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from ablab.analysis.loaded import LoadedModels, state_of
 from ablab.analysis.passes import Passes
 from ablab.analysis.replacement import Replacement
 from ablab.analysis.subject import Subject
@@ -126,6 +127,77 @@ def test_replacements(samples):
             assert not torch.allclose(found.logits, clean)
 
 
+@pytest.mark.parametrize("samples", [6, 300, 1000])  # stacked; together; one after the other
+def test_passes_with_different_replacements_are_those_one_by_one(samples):
+    many, given = models(2), tokens(samples)
+    sets = [
+        [],
+        [Replacement("blocks.0.attn.z", "mean", ((2, 1),))],
+        [Replacement("blocks.*.mlp_out", "resample", seed=3)],
+        [Replacement("blocks.0.attn.z", "zero"), Replacement("blocks.1.mlp.post", "mean")],
+    ]
+    passes, alone = Passes(many), Passes(many)
+    for place in range(2):
+        found = list(passes.forward_each(place, given, sets, ["blocks.1.mlp.post"], first=4))
+        assert len(found) == 4
+        for own, changes in zip(found, sets, strict=True):
+            other = alone.forward(place, given, ["blocks.1.mlp.post"], changes)
+            torch.testing.assert_close(own.logits, other.logits[:, 4:], rtol=1e-4, atol=1e-5)
+            site = own.sites["blocks.1.mlp.post"]
+            expected = other.sites["blocks.1.mlp.post"][:, 4:]
+            torch.testing.assert_close(site, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_few_samples_are_passed_together_for_all_replacements(monkeypatch):
+    many = models(3)
+    calls = []
+    monkeypatch.setattr(type(many[0]), "forward", _counting(type(many[0]).forward, calls))
+    passes, given = Passes(many), tokens(4)
+    sets = [[Replacement("blocks.0.attn.z", "mean", ((2, head),))] for head in range(2)]
+    for place in range(3):
+        list(passes.forward_each(place, given, sets))
+    assert len(calls) == 3  # one to list the sites, one stacked, one to compare with
+
+
+@pytest.mark.parametrize("samples", [6, 4000])
+@pytest.mark.parametrize("first", [3, 4])
+def test_earlier_positions_can_be_left_out(samples, first):
+    many, given = models(2), tokens(samples)
+    passes = Passes(many)
+    read = [*NAMES, "blocks.1.attn.pattern", "blocks.1.attn.v"]
+    position = Replacement("blocks.1.mlp.post", "zero", ((1, 4), (2, 3)))
+
+    def zero_neuron(x):
+        x = x.clone()
+        x[:, 4, 3] = 0
+        return x
+
+    for place, model in enumerate(many):
+        for changes, function in [([], None), ([position], {position.site: zero_neuron})]:
+            found = passes.forward(place, given, read, changes, first)
+            logits, seen = by_hand(model, given, function)
+            torch.testing.assert_close(found.logits, logits[:, first:], rtol=1e-4, atol=1e-5)
+            last = found.sites["blocks.1.mlp.post"]
+            expected = seen["blocks.1.mlp.post"][:, first:]
+            torch.testing.assert_close(last, expected, rtol=1e-4, atol=1e-5)
+            earlier = found.sites["blocks.0.mlp.post"]
+            torch.testing.assert_close(earlier, seen["blocks.0.mlp.post"], rtol=1e-4, atol=1e-5)
+            pattern = found.sites["blocks.1.attn.pattern"]  # (B, H, Q, S)
+            assert pattern.shape == (samples, 2, 5 - first, 5)
+            torch.testing.assert_close(pattern.sum(-1), torch.ones(samples, 2, 5 - first))
+            assert found.sites["blocks.1.attn.v"].shape[1] == 5
+
+
+def test_models_that_cannot_skip_positions_compute_all_of_them():
+    many = models(2, position="learned", norm="none")
+    for model in many:
+        model.trims = False
+    found = Passes(many).forward(0, tokens(3), ["blocks.1.mlp.post"], first=4)
+    logits, seen = by_hand(many[0], tokens(3))
+    torch.testing.assert_close(found.logits, logits[:, 4:])
+    torch.testing.assert_close(found.sites["blocks.1.mlp.post"], seen["blocks.1.mlp.post"])
+
+
 def test_models_that_cannot_be_stacked_are_taken_one_by_one():
     many = models(3)
     for model in many:  # control flow that depends on values, which vmap cannot map
@@ -170,3 +242,12 @@ def test_what_is_kept_of_a_model_can_be_dropped():
     passes.forget(0)
     passes.forget(1)
     assert not passes._cache
+
+
+def test_tensors_stay_those_of_the_model_that_they_were_read_from():
+    states = [state_of(model) for model in models(2)]
+    loaded = LoadedModels(models(1)[0], states)
+    first = loaded[0].embedding.weight.detach()
+    assert torch.equal(loaded[1].embedding.weight, states[1]["embedding.weight"])
+    assert torch.equal(first, states[0]["embedding.weight"])
+    assert not torch.equal(first, states[1]["embedding.weight"])

@@ -6,9 +6,10 @@ import torch
 from torch.nn import functional as F
 
 import ablab
-from ablab.analysis.methods.neuron_losses import neuron_losses
+from ablab.analysis.methods.last_mlp import linear_mlp
+from ablab.analysis.methods.neuron_ablation import losses_without_neurons
 from ablab.analysis.methods.pairing import partners
-from ablab.analysis.methods.parts import Part, block_parts, edge_parts
+from ablab.analysis.methods.removable_parts import Part, block_parts, edge_parts
 from ablab.analysis.methods.removal import Removal
 from ablab.analysis.methods.samples import samples_of
 from ablab.model.build import build_model
@@ -149,9 +150,9 @@ def test_skip_paths(kind, samples):
 def test_neurons_of_the_last_mlp_in_one_pass(kind, how, samples):
     model = make(kind)
     removal = Removal(model, samples, how, 0)
-    last = neuron_losses(model)
+    last = linear_mlp(model)
     neurons = np.array([0, 7, 15])
-    found = last.losses_without(removal, samples, neurons)
+    found = losses_without_neurons(last, removal, samples, neurons)
     for column, neuron in enumerate(neurons):
         part = Part("neuron", last.prefix, neuron=int(neuron))
         near(found[:, column], removal.losses_without(part))
@@ -159,12 +160,10 @@ def test_neurons_of_the_last_mlp_in_one_pass(kind, how, samples):
 
 
 def test_a_normalized_hidden_layer_has_no_shortcut():
-    assert (
-        neuron_losses(build_model(TransformerConfig(mlp={"norm": "layer"}), 12, LENGTH, 0)) is None
-    )
-    assert neuron_losses(build_model(TransformerConfig(mlp=None), 12, LENGTH, 0)) is None
+    assert linear_mlp(build_model(TransformerConfig(mlp={"norm": "layer"}), 12, LENGTH, 0)) is None
+    assert linear_mlp(build_model(TransformerConfig(mlp=None), 12, LENGTH, 0)) is None
     before = TransformerConfig(mlp={"norm": "layer", "norm_place": "before"})
-    assert neuron_losses(build_model(before, 12, LENGTH, 0)) is not None
+    assert linear_mlp(build_model(before, 12, LENGTH, 0)) is not None
 
 
 def test_positions(samples):

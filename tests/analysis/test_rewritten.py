@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ablab.analysis.methods.outputs import blocks
 from ablab.analysis.methods.rewritten import Rewritten, observe
+from ablab.analysis.methods.unit_outputs import blocks
 from ablab.analysis.subject import DoesNotApplyError, Subject
 from ablab.model.build import build_model
 from ablab.model.interventions import replace, watch

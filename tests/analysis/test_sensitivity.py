@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import ablab
-from ablab.analysis.methods.outputs import Unit
+from ablab.analysis.methods.unit_outputs import Unit
 from ablab.analysis.methods.variance_shares import Variances, exact_indices
 from ablab.analysis.subject import DoesNotApplyError, Subject
 from ablab.config import InputError

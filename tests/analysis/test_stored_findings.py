@@ -14,6 +14,7 @@ import pytest
 import ablab
 from ablab.analysis.chosen import choose, stored_runs
 from ablab.analysis.compute import Computation
+from ablab.analysis.examine import examine_unit
 from ablab.analysis.figures import Bars, Curves, HeatMap, figure_as_data, figure_from_data
 from ablab.analysis.request import make_request, parse_request
 from ablab.config import InputError
@@ -171,6 +172,22 @@ def test_processes_share_the_work_and_a_killed_one_is_replaced(made):
     told = json.loads(second.stdout)
     assert told["stored"] >= len(known) and told["stored"] + told["computed"] == 20
     assert len(told["analyses"][0]["scalars"]) == 20
+
+
+def test_much_work_is_divided_so_that_others_can_share_it(made, counted, monkeypatch):
+    monkeypatch.setattr("ablab.analysis.compute._WORTH_SECONDS", 0.0)
+    monkeypatch.setattr("ablab.analysis.compute._FEWEST", 3)
+    units = []
+    monkeypatch.setattr(
+        "ablab.analysis.work.examine_unit",
+        lambda unit, *rest: units.append(unit) or examine_unit(unit, *rest),
+    )
+    chosen = choose(stored_runs(made.store, "looked-into"), "all")
+    computation = Computation(made.store, chosen, [make_request(OWN + "telling")], workers=1)
+    assert computation.run() and computation.processes == 1
+    assert len(counted) == len(stored_keys(made.store, [each.id for each in chosen.runs])) == 20
+    # One unit of all models until the time left is known; then a run each, of which 3 are done.
+    assert [unit.models for unit in units] == [20, 2, 5, 5, 5]
 
 
 def test_runs_and_steps_are_chosen(made):

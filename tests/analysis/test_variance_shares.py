@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablab.analysis.methods.outputs import Unit
+from ablab.analysis.methods.unit_outputs import Unit
 from ablab.analysis.methods.variance_shares import (
     Variances,
     dimensions,

@@ -10,6 +10,7 @@
 - ``finding``: the results of an analysis, for one model and for many.
 - ``loaded``: models of one shape in one module, whose parameters are exchanged.
 - ``methods``: what several analyses compute, one method per file.
+- ``narrow_attention``: attention over few positions with narrow heads, for many samples.
 - ``passes``: forward passes of many models of one shape.
 - ``replacement``: replacements of tensors at sites, given as data.
 - ``request``: an analysis with its settings, and the identity of what it finds.

@@ -21,7 +21,7 @@ from ablab.analysis.work import Progress, missing, work_off
 from ablab.store.findings import record_analyses
 from ablab.store.store import Store
 
-_WORTH_SECONDS = 20.0  # of work left, below which starting worker processes does not pay
+_WORTH_SECONDS = 20.0  # of work left, from which on units are made smaller and workers started
 _END_SECONDS = 10.0
 _FEWEST, _EARLIEST = 20, 5.0  # findings, or seconds, before the time left is estimated
 _UNITS_PER_PROCESS = 4
@@ -60,13 +60,14 @@ class Computation:
     ) -> None:
         self._store, self._chosen, self._requests = store, chosen, list(requests)
         self._tell, self._workers, self._should_pause = tell, workers, should_pause
-        self._lacking = missing(store, chosen.runs, chosen.steps, self._requests)
+        self._lacking = self._missing()
         self._left = sum(map(len, self._lacking.values()))
         self.asked = chosen.models * len(self._requests)
         self.stored = self.asked - self._left
         self.failures: list[Failure] = []
         self.processes = 1
         self.complete = True
+        self._is_divided = self._is_dividing = False
         self._others: list[subprocess.Popen[str]] = []
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._found_elsewhere = 0
@@ -81,19 +82,12 @@ class Computation:
             return True
         most = self._workers or os.cpu_count() or 1
         record_analyses(self._store, {each.name: each.about for each in self._requests})
-        self._units = self._make_units(most * _UNITS_PER_PROCESS)
-        self._most = min(most, len(self._units))
+        self._parts = most * _UNITS_PER_PROCESS
+        self._most = min(most, len(self._make_units(self._parts)))
         self._began = time.monotonic()
         threads = torch.get_num_threads()
         try:
-            progress = work_off(
-                self._store,
-                self._units,
-                self._requests,
-                self._report,
-                self._should_pause,
-                wait=True,
-            )
+            progress = self._work_off()
         finally:
             self._end_others()
             torch.set_num_threads(threads)
@@ -101,9 +95,31 @@ class Computation:
         self.failures = progress.failures + [
             each for each in self.failures if (each.run, each.step, each.name) not in known
         ]
-        left = missing(self._store, self._chosen.runs, self._chosen.steps, self._requests)
+        left = self._missing()
         self.complete = sum(map(len, left.values())) <= len(self.failures)
         return self.complete
+
+    def _work_off(self) -> Progress:
+        """Computes what is lacking here, in units as large as possible until others can help."""
+        progress, units = Progress(), self._make_units(1)
+        while True:
+            work_off(
+                self._store,
+                units,
+                self._requests,
+                self._report,
+                lambda: self._is_dividing or self._should_pause(),
+                wait=True,
+                progress=progress,
+            )
+            if not self._is_dividing:
+                return progress
+            self._is_dividing = False
+            self._lacking = self._missing()
+            units = self._make_units(self._parts)
+
+    def _missing(self) -> dict[tuple[str, int], list[str]]:
+        return missing(self._store, self._chosen.runs, self._chosen.steps, self._requests)
 
     def _make_units(self, parts: int) -> list[Unit]:
         steps = [
@@ -126,13 +142,10 @@ class Computation:
         remaining = max(0, self._left - done)
         known = done >= _FEWEST or seconds > _EARLIEST  # the first one loads models and samples
         estimate = seconds / done * remaining if known and done else None
-        if (
-            self.processes < self._most
-            and not self._others
-            and estimate is not None
-            and estimate > _WORTH_SECONDS
-        ):
-            self._start_others()
+        if not self._is_divided and estimate is not None and estimate > _WORTH_SECONDS:
+            self._is_divided = self._is_dividing = True
+            if self._most > 1:
+                self._start_others()
         self._tell(self.stored + done, self.asked, estimate)
 
     def _start_others(self) -> None:
@@ -147,7 +160,7 @@ class Computation:
                 [each.analysis.name, each.settings.model_dump(mode="json"), vars(each.probing)]
                 for each in self._requests
             ],
-            "parts": len(self._units),
+            "parts": self._parts,
             "path": sys.path,
         }
         for number in range(1, self.processes):

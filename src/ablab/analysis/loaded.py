@@ -6,7 +6,6 @@ Copying a module costs more than a pass over few samples, most of it for what al
 from collections.abc import Sequence
 from typing import overload
 
-import torch
 from torch import Tensor, nn
 
 State = dict[str, Tensor]  # parameters and buffers by name
@@ -25,7 +24,7 @@ class LoadedModels(Sequence[nn.Module]):
 
     def __init__(self, module: nn.Module, states: Sequence[State]) -> None:
         self.module, self.states = module, list(states)
-        self._tensors = state_of(module)
+        self._tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         self._place: int | None = None
 
     def __len__(self) -> int:
@@ -39,9 +38,8 @@ class LoadedModels(Sequence[nn.Module]):
         if isinstance(place, slice):
             return LoadedModels(self.module, self.states[place])
         if place != self._place:
-            with torch.no_grad():
-                for name, tensor in self._tensors.items():
-                    tensor.copy_(self.states[place][name])
+            for name, tensor in self._tensors.items():
+                tensor.data = self.states[place][name]
             self._place = place
         return self.module
 

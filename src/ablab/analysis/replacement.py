@@ -41,20 +41,28 @@ class Replacement:
         Raises:
             IndexError: There is no such axis or index.
         """
-        if self.how == "zero":
-            new = torch.zeros_like(x)
-        elif self.how == "mean":
-            new = x.mean(0, keepdim=True).expand_as(x)
-        else:
-            order = torch.Generator().manual_seed(self.seed)
-            new = x[torch.randperm(len(x), generator=order)]
         if not self.at:
-            return new
-        part = torch.ones((), dtype=torch.bool)
-        for axis, index in self.at:
+            return self._new(x)
+        for axis, _ in self.at:
             if not 0 <= axis < x.ndim:
                 raise IndexError(f"{self.site} has axes 0 to {x.ndim - 1}, not {axis}")
+        (axis, index), *others = self.at
+        if isinstance(index, int) and axis > 0 and not others:  # such as a head: without a mask
+            changed = x.clone()
+            changed.select(axis, index).copy_(self._new(x.select(axis, index)))
+            return changed
+        part = torch.ones((), dtype=torch.bool)
+        for axis, index in self.at:
             chosen = torch.zeros(x.shape[axis], dtype=torch.bool)
             chosen[list(index) if isinstance(index, tuple) else index] = True
             part = part & chosen.view([-1 if each == axis else 1 for each in range(x.ndim)])
-        return torch.where(part, new, x)
+        return torch.where(part, self._new(x), x)
+
+    def _new(self, x: Tensor) -> Tensor:
+        """What a tensor (B, …) is replaced by."""
+        if self.how == "zero":
+            return torch.zeros_like(x)
+        if self.how == "mean":
+            return x.mean(0, keepdim=True).expand_as(x)
+        order = torch.Generator().manual_seed(self.seed)
+        return x[torch.randperm(len(x), generator=order)]

@@ -142,6 +142,7 @@ class Subject:
         tokens: Int[Tensor, "B T"],
         read: Sequence[str] = (),
         replace: Sequence[Replacement] = (),
+        first: int = 0,
     ) -> Pass:
         """A forward pass without gradients, whose tensors at sites are read or replaced.
 
@@ -152,10 +153,37 @@ class Subject:
             tokens: Token ids.
             read: Names or patterns of sites to read.
             replace: Replacements.
+            first: The first position whose logits are needed. The logits, and the sites behind the
+                keys and values of the last block, then have no earlier positions, and models that
+                can (:attr:`ablab.model.base.Model.trims`) do not compute these. Other models, and
+                other sites, have all positions, so those from the end are to be read: ``x[:, -1]``.
 
         Raises:
             InputError: It is not an ablab model, a name matches no site, or a replacement does not
                 fit its site.
+        """
+        return next(self.forward_each(tokens, [replace], read, first))
+
+    def forward_each(
+        self,
+        tokens: Int[Tensor, "B T"],
+        replacements: Sequence[Sequence[Replacement]],
+        read: Sequence[str] = (),
+        first: int = 0,
+    ) -> Iterator[Pass]:
+        """Forward passes over the same samples, each with its replacements.
+
+        They are computed as they are asked for. Those over few samples are computed together, which
+        is faster than one after the other.
+
+        Args:
+            tokens: Token ids.
+            replacements: The replacements of each pass.
+            read: Names or patterns of sites to read.
+            first: The first position whose logits are needed, as in :meth:`forward`.
+
+        Raises:
+            InputError: As in :meth:`forward`.
         """
         assert self.together is not None, "__post_init__ sets it"
         if self.together.passes is None:
@@ -166,17 +194,18 @@ class Subject:
                     expected="an ablab model, for analyses that read or replace tensors",
                 )
             )
-        return self.together.passes.forward(self.place, tokens, read, replace)
+        return self.together.passes.forward_each(self.place, tokens, replacements, read, first)
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Puts a model in evaluation mode and seeds torch's generator; restores both at the end."""
+    """Puts a model in evaluation mode and seeds torch's generator on the CPU; restores both."""
     training = [module for module in model.modules() if module.training]
-    model.eval()
+    if training:
+        model.eval()
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)  # not that of devices, which costs more
             yield model
     finally:
         for module in training:

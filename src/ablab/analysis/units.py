@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ablab.config import InputError, Problem
 from ablab.store.stored_run import StoredRun
 
-_MODELS = 64  # in a unit
+_MODELS = 128  # in a unit
 _BYTES = 256 * 2**20  # of parameters in a unit
 _FLOAT_BYTES = 4
 

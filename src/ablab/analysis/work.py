@@ -59,6 +59,7 @@ def work_off(
     should_pause: Callable[[], bool] = lambda: False,
     *,
     wait: bool,
+    progress: Progress | None = None,
 ) -> Progress:
     """Computes the findings of units that no other process is computing.
 
@@ -70,11 +71,12 @@ def work_off(
         should_pause: Whether to stop soon.
         wait: Whether to wait for units that other processes are working on, and to take them if
             those end early; otherwise they are left out.
+        progress: The progress of an earlier call that is continued.
 
     Raises:
         StoreError: The store cannot be written, or a snapshot is missing or damaged.
     """
-    progress = Progress()
+    progress = Progress() if progress is None else progress
     left = list(units)
     with Owner(store.index.path) as owner:
         while left and not should_pause():

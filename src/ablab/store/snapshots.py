@@ -71,9 +71,7 @@ def read_parameters(store: Store, run: str, step: int) -> dict[str, Tensor]:
     Raises:
         StoreError: The snapshot is missing or damaged.
     """
-    tensors, _ = _read(store, run, step)
-    inner = (f"{_SLOT}/", f"{_BEST}/", f"{_LATEST}/")
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith(inner)}
+    return _read(store, run, step, without=(f"{_SLOT}/", f"{_BEST}/", f"{_LATEST}/"))[0]
 
 
 def read_state(
@@ -153,14 +151,24 @@ def check_snapshot(path: Path, size: int, has_optimizer: bool) -> None:
         raise StoreError(Problem(f"damaged snapshot ({error})", given=str(path))) from error
 
 
-def _read(store: Store, run: str, step: int) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All tensors and the metadata of a snapshot, after its digest was compared."""
+def _read(
+    store: Store, run: str, step: int, without: tuple[str, ...] = ()
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a snapshot, after its digest was compared.
+
+    Args:
+        store: The store.
+        run: The run's id.
+        step: The snapshot's step.
+        without: What the names of tensors begin with that are not read.
+    """
     path = snapshot_path(store, run, step)
     try:
         reason = damage(path, digests_of(store, path))
         if reason is None:
             with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                names = [name for name in file.keys() if not name.startswith(without)]  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in names}
                 metadata = file.metadata() or {}
             if _is_of(metadata, run, step):
                 return tensors, metadata

@@ -11,8 +11,9 @@ from ablab.analysis.analysis import NOT_NEGATIVE, analysis
 from ablab.analysis.figures import Bars, Curves
 from ablab.analysis.finding import Finding
 from ablab.analysis.methods.changes import Changes, Resampling, by_factor_table, parts_table
-from ablab.analysis.methods.neuron_losses import neuron_losses
-from ablab.analysis.methods.parts import (
+from ablab.analysis.methods.last_mlp import LastMlp, linear_mlp
+from ablab.analysis.methods.neuron_ablation import losses_without_neurons
+from ablab.analysis.methods.removable_parts import (
     POSITIONS_SITE,
     Kind,
     Part,
@@ -176,7 +177,7 @@ def _all_changes(model: Model, samples: Samples, settings: AblationSettings) -> 
     parts = block_parts(model, names, heads)
     parts += _chosen_edges(edge_parts(model, samples.positions), settings.edges)
     parts += [Part("positions")] if POSITIONS_SITE in names else []
-    last = neuron_losses(model)
+    last = linear_mlp(model)
     others = {
         prefix: own for prefix, own in neurons.items() if last is None or prefix != last.prefix
     }
@@ -186,7 +187,7 @@ def _all_changes(model: Model, samples: Samples, settings: AblationSettings) -> 
         ]
     found = [_passes(removal, samples, parts)] if parts else []
     if last is not None:
-        found.append(_of_neurons(model, samples, settings))
+        found.append(_of_neurons(last, samples, settings))
     return found
 
 
@@ -224,18 +225,16 @@ def _passes(removal: Removal, samples: Samples, parts: Sequence[Part]) -> Change
     return Changes(samples, removal.losses, removal.rounding, parts, changes, matched, has_partner)
 
 
-def _of_neurons(model: Model, samples: Samples, settings: AblationSettings) -> Changes:
+def _of_neurons(last: LastMlp, samples: Samples, settings: AblationSettings) -> Changes:
     """All neurons of the last MLP, on fewer samples."""
     count = len(samples.weights)
     if count > settings.neuron_samples:
         rng = np.random.default_rng((settings.seed, 1))
         rows = rng.choice(count, settings.neuron_samples, replace=False)
         samples = samples.take(np.sort(rows))
-    removal = Removal(model, samples, settings.how, settings.seed)
-    last = neuron_losses(model)
-    assert last is not None, "the caller has asked"
-    neurons = np.arange(len(last.outputs))
-    losses = last.losses_without(removal, samples, neurons)
+    removal = Removal(last.model, samples, settings.how, settings.seed)
+    neurons = np.arange(last.mlp.linear.out_features)
+    losses = losses_without_neurons(last, removal, samples, neurons)
     parts = [Part("neuron", last.prefix, neuron=int(j)) for j in neurons]
     changes = losses - removal.losses[:, None]
     return Changes(samples, removal.losses, removal.rounding, parts, changes)

@@ -9,6 +9,13 @@ from pydantic import Field
 from ablab.analysis.analysis import SHARE, analysis
 from ablab.analysis.figures import HeatMap
 from ablab.analysis.finding import Finding
+from ablab.analysis.methods.attention_tables import (
+    HeadAttention,
+    by_factor_table,
+    factors_table,
+    mean_of,
+    sources_table,
+)
 from ablab.analysis.methods.attention_weights import (
     ENTRIES,
     attention_weights,
@@ -16,13 +23,6 @@ from ablab.analysis.methods.attention_weights import (
     used_queries,
 )
 from ablab.analysis.methods.head_scores import MATCHES, HeadScore, head_score, repeated_sequences
-from ablab.analysis.methods.looked import (
-    Looked,
-    by_factor_table,
-    factors_table,
-    mean_of,
-    sources_table,
-)
 from ablab.analysis.methods.roles import operands_of, position_roles
 from ablab.analysis.methods.samples import samples_of
 from ablab.analysis.subject import DoesNotApplyError, Subject
@@ -143,18 +143,18 @@ def attention(subject: Subject, settings: AttentionSettings) -> Finding:
     return Finding(_scalars(tables), tables, {"patterns": patterns.astype(np.float32)})
 
 
-def _looked(subject: Subject, model: Transformer, settings: AttentionSettings) -> Looked:
+def _looked(subject: Subject, model: Transformer, settings: AttentionSettings) -> HeadAttention:
     length = subject.probe.tokens.shape[1]
     most = min(settings.max_tokens // length, ENTRIES // (length**2 * len(heads_of(model))))
     samples = samples_of(subject.probe, max(1, most), settings.seed)
     weights = attention_weights(subject, model, samples.tokens.numpy())
     queries = used_queries(samples) * samples.weights[:, None]
     roles = position_roles(subject.task, subject.probe)
-    return Looked(samples, weights, weights.shares(), queries / queries.sum(), roles)
+    return HeadAttention(samples, weights, weights.shares(), queries / queries.sum(), roles)
 
 
 def _scores(
-    subject: Subject, model: Transformer, looked: Looked, settings: AttentionSettings
+    subject: Subject, model: Transformer, looked: HeadAttention, settings: AttentionSettings
 ) -> pl.DataFrame:
     """A row for each head, score and kind of samples."""
     tokens = looked.samples.tokens.numpy()
@@ -180,7 +180,9 @@ def _scores(
     return pl.DataFrame(rows, schema=_SCORES)
 
 
-def _score_rows(looked: Looked, name: str, samples: str, found: HeadScore) -> list[dict[str, Any]]:
+def _score_rows(
+    looked: HeadAttention, name: str, samples: str, found: HeadScore
+) -> list[dict[str, Any]]:
     columns = {
         "value": found.values,
         "null": found.null,
@@ -196,7 +198,7 @@ def _score_rows(looked: Looked, name: str, samples: str, found: HeadScore) -> li
     ]
 
 
-def _heads(subject: Subject, looked: Looked, scores: pl.DataFrame) -> pl.DataFrame:
+def _heads(subject: Subject, looked: HeadAttention, scores: pl.DataFrame) -> pl.DataFrame:
     """A row for each head."""
     shares, visible, used = looked.shares, looked.weights.visible, looked.used
     logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)

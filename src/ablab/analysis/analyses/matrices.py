@@ -16,14 +16,14 @@ from ablab.analysis.finding import Finding
 from ablab.analysis.methods.effective_matrices import EffectiveMatrix, Query, effective_matrices
 from ablab.analysis.methods.folded_weights import Array, Folded, fold
 from ablab.analysis.methods.matrix_similarity import Similarity, corrected, similarities
-from ablab.analysis.methods.outputs import (
+from ablab.analysis.methods.rewritten import SIMPLIFICATIONS, Rewritten, observe
+from ablab.analysis.methods.unit_outputs import (
     answer_position,
     answer_tokens,
     blocks,
     chosen_samples,
     transformer,
 )
-from ablab.analysis.methods.rewritten import SIMPLIFICATIONS, Rewritten, observe
 from ablab.analysis.subject import DoesNotApplyError, Subject
 from ablab.config import Config
 from ablab.model.attention_activations.softmax import Softmax

@@ -12,7 +12,7 @@ from ablab.analysis.figures import Bars, Curves, HeatMap
 from ablab.analysis.finding import Finding
 from ablab.analysis.methods.cyclic import CyclicSamples, cyclic_samples, forward_pass, named
 from ablab.analysis.methods.fourier_basis import fourier_basis, frequencies_of
-from ablab.analysis.methods.last_mlp import LastMlp, read_out, require_mlp
+from ablab.analysis.methods.last_mlp import LastMlp, require_mlp
 from ablab.analysis.methods.neuron_ablation import (
     AblatedSets,
     Curve,
@@ -21,6 +21,7 @@ from ablab.analysis.methods.neuron_ablation import (
     in_enough_precision,
 )
 from ablab.analysis.methods.nine_terms import fit_nine_terms
+from ablab.analysis.methods.read_out import read_out
 from ablab.analysis.passes import Pass
 from ablab.analysis.subject import Subject
 from ablab.config import Config
@@ -201,8 +202,7 @@ class _Answer:
         self._active = samples.weights @ (samples.at_answer(found.sites[mlp.pre]) > 0)
         self._maps = samples.cell_means(self._activations)
         self._fits = fit_nine_terms(self._maps, settings.permutations, settings.seed)
-        position = samples.group.answer_position
-        exact = read_out(mlp, found, samples.rows, position)
+        exact = read_out(mlp, found, samples.rows, samples.place)
         self._read_out = None if exact is None else in_enough_precision(exact)
         self._ablations = ablate_each(subject, samples, mlp, self._read_out)
         self._kinds = self._kind_of_each()

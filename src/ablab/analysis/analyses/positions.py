@@ -12,7 +12,7 @@ from pydantic import Field
 from ablab.analysis.analysis import COSINE, NOT_NEGATIVE, SHARE, analysis
 from ablab.analysis.figures import Bars, HeatMap
 from ablab.analysis.finding import Finding
-from ablab.analysis.methods.parts import POSITIONS_SITE
+from ablab.analysis.methods.removable_parts import POSITIONS_SITE
 from ablab.analysis.methods.resampling import corrected
 from ablab.analysis.methods.roles import Operands, operands_of, position_roles
 from ablab.analysis.methods.similarity import (

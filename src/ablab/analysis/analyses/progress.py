@@ -20,8 +20,9 @@ from ablab.analysis.methods.key_frequencies import (
     find_key_frequencies,
     squared_length,
 )
-from ablab.analysis.methods.last_mlp import LastMlp, last_mlp, logits_with_neurons, read_out
+from ablab.analysis.methods.last_mlp import LastMlp, last_mlp, logits_with_neurons
 from ablab.analysis.methods.losses import cross_entropies, weighted_mean
+from ablab.analysis.methods.read_out import read_out
 from ablab.analysis.subject import Subject
 from ablab.config import Config
 
@@ -193,9 +194,8 @@ class _Measured:
         found = forward_pass(subject, [] if mlp is None else mlp.sites)
         self._logits = samples.at_answer(found.logits)
         self._targets = torch.from_numpy(samples.targets)
-        position = samples.group.answer_position
         self._neurons = None if mlp is None else samples.at_answer(found.sites[mlp.post])
-        self._read_out = None if mlp is None else read_out(mlp, found, samples.rows, position)
+        self._read_out = None if mlp is None else read_out(mlp, found, samples.rows, samples.place)
         self._fits = {
             "logits": _Fit(samples, keys, self._logits),
             "neurons": None if self._neurons is None else _Fit(samples, keys, self._neurons),

@@ -13,7 +13,7 @@ from scipy import stats
 from ablab.analysis.analysis import NOT_NEGATIVE, SHARE, analysis
 from ablab.analysis.figures import Curves, HeatMap
 from ablab.analysis.finding import Finding
-from ablab.analysis.methods.outputs import (
+from ablab.analysis.methods.unit_outputs import (
     Outputs,
     Unit,
     answer_position,

@@ -1,5 +1,6 @@
 """What several analyses compute: pure functions of weights, activations and labels.
 
+- ``attention_tables``: tables of what heads look at from predicted positions.
 - ``attention_weights``: attention weights of a transformer's heads, and their shares.
 - ``changes``: tables of the changes of losses by parts of a model.
 - ``cyclic``: samples whose answer is a sum in a cyclic group.
@@ -10,16 +11,14 @@
 - ``fourier_terms``: the terms of each frequency in functions of two elements.
 - ``head_scores``: how much heads attend to the previous token, duplicates and induction.
 - ``key_frequencies``: the key frequencies of a model that adds in a cyclic group.
-- ``last_mlp``: the last MLP, and the logits as a function of its neurons.
-- ``looked``: tables of what heads look at from predicted positions.
+- ``last_mlp``: the last MLP, and what its neurons write.
 - ``losses``: cross-entropies that are exact near zero.
 - ``matrix_similarity``: cosines of effective matrices.
-- ``neuron_ablation``: mean ablation of single neurons and of growing sets.
-- ``neuron_losses``: losses without single neurons of the last MLP, in one pass.
+- ``neuron_ablation``: ablation of single neurons of the last MLP and of growing sets.
 - ``nine_terms``: neurons fitted by the nine terms of one frequency.
-- ``outputs``: what neurons, heads and logits give out at one position.
 - ``pairing``: other samples of the same class to compare with.
-- ``parts``: the parts of a model that can be taken out.
+- ``read_out``: the logits as a function of the neurons of the last MLP.
+- ``removable_parts``: the parts of a model that can be taken out.
 - ``removal``: losses of a model without some of its parts.
 - ``resampling``: intervals and tests of means over samples.
 - ``rewritten``: a model of one block, written in effective matrices.
@@ -28,5 +27,6 @@
 - ``similarity``: similarities of vectors at positions, beside what chance gives.
 - ``swap_tables``: tables of what exchanging the operands changes.
 - ``swapping``: what exchanging the operands changes, beside other samples.
+- ``unit_outputs``: what neurons, heads and logits give out at one position.
 - ``variance_shares``: shares of a variance that inputs and factors explain.
 """

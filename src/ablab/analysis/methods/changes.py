@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ablab.analysis.methods.parts import Part
+from ablab.analysis.methods.removable_parts import Part
 from ablab.analysis.methods.resampling import bootstrap_interval, corrected, sign_flip_p
 from ablab.analysis.methods.samples import Samples
 

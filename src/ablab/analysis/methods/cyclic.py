@@ -37,6 +37,8 @@ class CyclicSamples:
             coefficient, and the carry if there is one.
         weights: The share of the task's samples that each stands for, (S,); they sum to 1.
         train: Whether training can draw each sample, (S,); None if that is not known.
+        place: The position at which the answer is predicted, counted from the end of the input: -1
+            is the last one.
     """
 
     answer: str
@@ -46,6 +48,7 @@ class CyclicSamples:
     sums: Numbers
     weights: Values
     train: NDArray[np.bool_] | None
+    place: int
 
     @property
     def order(self) -> int:
@@ -66,9 +69,13 @@ class CyclicSamples:
         return {"train": self.train, "held_out": ~self.train}
 
     def at_answer(self, tensor: torch.Tensor) -> Values:
-        """The values of a site with the axes (N, T, …) where the answer is predicted, (S, …)."""
+        """The values of a site where the answer is predicted, (S, …).
+
+        Args:
+            tensor: (N, Q, …), at all positions or at the last ones.
+        """
         rows = torch.from_numpy(self.rows)
-        found: Values = tensor[rows, self.group.answer_position].to("cpu", torch.float64).numpy()
+        found: Values = tensor[rows, self.place].to("cpu", torch.float64).numpy()
         return found
 
     def cell_means(self, values: Values) -> Values:
@@ -160,8 +167,14 @@ def named(prefix: str, found: Mapping[str, T]) -> dict[str, T]:
 
 
 def forward_pass(subject: Subject, read: list[str]) -> Pass:
-    """The subject's pass over its probe, with tensors at some sites."""
-    return subject.forward(torch.from_numpy(subject.probe.tokens), read=read)
+    """The pass over the probe, from the first position on at which an answer is predicted.
+
+    Args:
+        subject: The subject, whose task has cyclic groups.
+        read: Sites to read, whose tensors may lack earlier positions.
+    """
+    first = min(each.answer_position for each in subject.task.cyclic_groups().values())
+    return subject.forward(torch.from_numpy(subject.probe.tokens), read, first=first)
 
 
 def _samples(subject: Subject, name: str, group: CyclicGroup) -> CyclicSamples:
@@ -179,4 +192,5 @@ def _samples(subject: Subject, name: str, group: CyclicGroup) -> CyclicSamples:
         sums=sums[rows],
         weights=weights / weights.sum(),
         train=None if probe.train is None else probe.train[rows],
+        place=group.answer_position - probe.tokens.shape[1],
     )

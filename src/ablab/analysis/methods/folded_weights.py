@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ablab.analysis.methods.outputs import blocks
+from ablab.analysis.methods.unit_outputs import blocks
 from ablab.analysis.subject import DoesNotApplyError
 from ablab.model.attention import Attention
 from ablab.model.block import Block

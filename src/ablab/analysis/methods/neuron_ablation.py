@@ -1,4 +1,4 @@
-"""Mean ablation of single neurons and of growing sets of them. Axes: S samples, M neurons."""
+"""Ablation of single neurons of the last MLP and of growing sets of them. Axes: S samples, M."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, norm
 
 from ablab.analysis.methods.cyclic import CyclicSamples
-from ablab.analysis.methods.last_mlp import LastMlp, ReadOut
+from ablab.analysis.methods.last_mlp import LastMlp
 from ablab.analysis.methods.losses import cross_entropies, weighted_mean
+from ablab.analysis.methods.read_out import ReadOut, written
+from ablab.analysis.methods.removal import Removal
+from ablab.analysis.methods.samples import Samples
 from ablab.analysis.replacement import Replacement
 from ablab.analysis.subject import Subject
 
@@ -97,6 +100,31 @@ def ablate_each(
     return _with_tests(changes, samples.weights)
 
 
+def losses_without_neurons(
+    mlp: LastMlp, removal: Removal, samples: Samples, neurons: NDArray[np.int64]
+) -> Values:
+    """The losses with single neurons replaced at all positions, (S, neurons).
+
+    Args:
+        mlp: The MLP of the last block, whose neurons write linearly: no further pass is needed.
+        removal: By what neurons are replaced.
+        samples: Its samples.
+        neurons: The numbers of the neurons.
+    """
+    count = samples.targets.shape[1]
+    tensors = [each[:, -count:].flatten(0, 1) for each in removal.read(*mlp.sites)]
+    whole = written(mlp, tensors)
+    assert whole is not None, "its neurons write linearly"
+    (hidden,) = removal.read(mlp.post)
+    change = (removal.new_values(hidden) - hidden)[:, -count:].flatten(0, 1).double()
+    logits = whole.read_out or whole
+    found = [
+        samples.losses(logits.with_change(int(j), change[:, j]).view(*samples.targets.shape, -1))
+        for j in neurons
+    ]
+    return torch.stack(found, -1).numpy()
+
+
 def in_enough_precision(readable: ReadOut) -> ReadOut:
     """A read-out in single precision if it is large; small losses keep their relative precision."""
     size = len(readable.products) * len(readable.logit_map) * readable.neurons.shape[1]
@@ -129,18 +157,16 @@ def _by_passes(subject: Subject, samples: CyclicSamples, mlp: LastMlp) -> Values
     tokens, targets = torch.from_numpy(subject.probe.tokens), torch.from_numpy(samples.targets)
     position = samples.group.answer_position
 
-    def losses(replace: list[Replacement]) -> Values:
-        logits = samples.at_answer(subject.forward(tokens, replace=replace).logits)
-        return cross_entropies(torch.from_numpy(logits), targets).numpy()
-
-    base = losses([])
-    return np.stack(
-        [
-            losses([Replacement(mlp.post, "mean", ((1, position), (2, neuron)))]) - base
-            for neuron in range(mlp.mlp.linear.out_features)
-        ],
-        axis=-1,
+    neurons = range(mlp.mlp.linear.out_features)
+    sets: list[list[Replacement]] = [
+        [],
+        *([Replacement(mlp.post, "mean", ((1, position), (2, neuron)))] for neuron in neurons),
+    ]
+    base, *others = (
+        cross_entropies(torch.from_numpy(samples.at_answer(found.logits)), targets).numpy()
+        for found in subject.forward_each(tokens, sets)
     )
+    return np.stack([losses - base for losses in others], axis=-1)
 
 
 def _with_tests(changes: Values, weights: Values) -> Ablations:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablab.analysis.methods.pairing import partners, target_classes
-from ablab.analysis.methods.parts import POSITIONS_SITE, Part
+from ablab.analysis.methods.removable_parts import POSITIONS_SITE, Part
 from ablab.analysis.methods.samples import Samples
 from ablab.analysis.replacement import How
 from ablab.model.base import Model

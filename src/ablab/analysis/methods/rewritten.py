@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablab.analysis.methods.folded_weights import Array, Folded, Heads, Neurons, Reader, fold
-from ablab.analysis.methods.outputs import blocks, passes, transformer
+from ablab.analysis.methods.unit_outputs import blocks, passes, transformer
 from ablab.analysis.subject import DoesNotApplyError, Subject
 from ablab.model.attention import Attention
 from ablab.model.parts import DividingNorm

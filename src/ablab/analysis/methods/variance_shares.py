@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, stats
 
-from ablab.analysis.methods.outputs import Unit, sum_by_unit
+from ablab.analysis.methods.unit_outputs import Unit, sum_by_unit
 from ablab.tasks.factors import DOES_NOT_APPLY
 
 _NORMAL_95 = 1.959963984540054  # the 97.5th percentile of the standard normal distribution

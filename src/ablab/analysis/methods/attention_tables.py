@@ -20,7 +20,7 @@ _LABELS = 256  # values of a factor
 
 
 @dataclass(frozen=True)
-class Looked:
+class HeadAttention:
     """Where heads look on samples.
 
     Attributes:
@@ -74,7 +74,7 @@ def mean_rows(rows: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArra
     return found
 
 
-def sources_table(looked: Looked) -> pl.DataFrame:
+def sources_table(looked: HeadAttention) -> pl.DataFrame:
     """A row for each head, predicted position and key that it sees."""
     rows = []
     for destination in looked.destinations:
@@ -89,7 +89,7 @@ def sources_table(looked: Looked) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={**_ENDS, **dict.fromkeys(_SOURCE, pl.Float64)})
 
 
-def by_factor_table(looked: Looked, values: int) -> pl.DataFrame:
+def by_factor_table(looked: HeadAttention, values: int) -> pl.DataFrame:
     """A row for each key, as of :func:`sources_table`, and value of a factor.
 
     Args:
@@ -119,7 +119,7 @@ def by_factor_table(looked: Looked, values: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={**_ENDS, **_VALUE, "share": pl.Float64})
 
 
-def factors_table(looked: Looked, permutations: int, seed: int) -> pl.DataFrame:
+def factors_table(looked: HeadAttention, permutations: int, seed: int) -> pl.DataFrame:
     """A row for each head and factor: how much of the shares the factor explains.
 
     Args:
@@ -153,7 +153,7 @@ def factors_table(looked: Looked, permutations: int, seed: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_FACTORS)
 
 
-def _ends(looked: Looked, destination: int) -> list[tuple[int, dict[str, Any]]]:
+def _ends(looked: HeadAttention, destination: int) -> list[tuple[int, dict[str, Any]]]:
     """The place of each head, and the columns of an edge to each key that it sees."""
     return [
         (
