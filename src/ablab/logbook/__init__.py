@@ -44,7 +44,6 @@ Modules:
 - ``result_table``: the table of results, with a dot for each run.
 - ``samples``: generated samples that were kept.
 - ``scales``: whether an axis is logarithmic.
-- ``short_variants``: variants that were trained for far fewer steps than the others.
 - ``statistic_sections``: selects the statistics and incidents of an entry.
 - ``svg``: the style of static figures, and SVG output.
 - ``variant_curves``: the static figure of the variants' curves.

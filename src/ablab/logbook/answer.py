@@ -13,12 +13,12 @@ from ablab.config.wording import counted
 from ablab.experiments.measures import VALUES, parse_measure
 from ablab.experiments.short_names import setting_name, short_keys, short_names
 from ablab.logbook.ladder import Ladder, find_ladder
-from ablab.logbook.short_variants import cell_key, is_affected, short_variants
 from ablab.read.curves.numbers import number
 from ablab.read.directions import column_direction
 from ablab.read.effects import Comparison, Effects, comparison_sentence, scaling_sentence
 from ablab.read.measure_words import measure_words
 from ablab.read.measures import ENDED, is_step
+from ablab.read.short_variants import cell_key, is_affected, short_variants
 from ablab.read.verdicts import Verdict
 from ablab.store.store import ExperimentRecord, RunRecord
 

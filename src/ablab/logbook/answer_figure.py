@@ -13,10 +13,10 @@ from ablab.logbook.colours import PALETTE
 from ablab.logbook.drawing_cache import cached_drawing
 from ablab.logbook.labels import fitted
 from ablab.logbook.numeric_setting import NumericSetting, as_number, numeric_setting
-from ablab.logbook.short_variants import only_words
 from ablab.logbook.svg import LINE, PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues
 from ablab.read.effects import Effects
+from ablab.read.short_variants import only_words
 
 MOST_ROWS = 40
 """With more variants than this, only the best and the worst are drawn."""

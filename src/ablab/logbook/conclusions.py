@@ -1,13 +1,12 @@
 """The findings of an experiment as sentences: readings, effects, spikes and verdicts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ablab.config import InputError
 from ablab.experiments.short_names import short_names
 from ablab.logbook.answer import Answer, answer_measure, comparison_in_words, find_answer
-from ablab.logbook.short_variants import short_values
 from ablab.read.curves import Reading
 from ablab.read.curves.numbers import number
 from ablab.read.curves.sentences import (
@@ -18,7 +17,7 @@ from ablab.read.curves.sentences import (
     sentence,
 )
 from ablab.read.curves.together import Together
-from ablab.read.effects import Comparison, Effects, interaction_sentence, scaling_sentence
+from ablab.read.effects import Effects, interaction_sentence, scaling_sentence
 from ablab.read.effects.stored import experiment_effects
 from ablab.read.family import family
 from ablab.read.measured import shown
@@ -84,7 +83,7 @@ def find(
     judged = verdicts(store, record)
     answer = _answer(store, record, runs, judged, effects)
     sentences = [
-        *_compared(effects[:1], answer, short_values(runs)),
+        *_compared(effects[:1], answer),
         *(_levels(runs, readings) if done else []),
         *(_spiky(runs, readings, spikes) if done else []),
         *_troubled(runs),
@@ -201,22 +200,19 @@ def _variants(
     ]
 
 
-def _compared(
-    effects: Sequence[Effects], answer: Answer, short: Mapping[tuple[str, str], int]
-) -> list[str]:
+def _compared(effects: Sequence[Effects], answer: Answer) -> list[str]:
     """The decided comparisons, the number of undecided ones, interactions and relations.
 
     What the answer says already is left out.
     """
     sentences = []
     for found in effects:
-        comparable = [each for each in found.factorial if not _is_short(each, short)]
-        decided = [each for each in comparable if each.verdict != "undecided"]
+        decided = [each for each in found.factorial if each.verdict != "undecided"]
         sentences += [comparison_in_words(each, found) for each in decided]
-        rest = len(comparable) - len(decided)
+        rest = len(found.factorial) - len(decided)
         if rest and answer.state != "open":
             sentences.append(
-                f"{_of(rest, len(comparable), 'comparison')} of {found.measure} "
+                f"{_of(rest, len(found.factorial), 'comparison')} of {found.measure} "
                 f"{'is' if rest == 1 else 'are'} undecided. This does not mean that the values are "
                 "equal; the table estimates the number of seeds needed."
             )
@@ -229,11 +225,6 @@ def _compared(
             if each.best is not None and each.best.holds
         ]
     return [each for each in sentences if each not in answer.sentences]
-
-
-def _is_short(each: Comparison, short: Mapping[tuple[str, str], int]) -> bool:
-    """Whether one of the compared values was trained for far fewer steps than the others."""
-    return any((each.key, str(value)) in short for value in (each.value, each.reference))
 
 
 def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str]:

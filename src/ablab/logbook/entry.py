@@ -28,7 +28,6 @@ from ablab.logbook.page import assets, templates
 from ablab.logbook.plotdata import plot_data
 from ablab.logbook.repeat import FILE, repeat
 from ablab.logbook.samples import shown_samples
-from ablab.logbook.short_variants import short_values
 from ablab.logbook.statistic_sections import incidents, shown_columns
 from ablab.logbook.variant_curves import both_losses, curves
 from ablab.logbook.variant_sections import variant_sections
@@ -147,7 +146,7 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "seconds": sum(run.seconds for run in runs),
         "segments": _facts(store, runs),
         "findings": found,
-        "effect_tables": [effect_table(each, short_values(runs)) for each in found.effects],
+        "effect_tables": [effect_table(each) for each in found.effects],
         "effect_figures": effect_drawings(found.effects),
         "samples": shown_samples(store, record, runs),
         "figures": {

@@ -13,7 +13,6 @@ from typing import Any
 import polars as pl
 
 from ablab.experiments.measures import parse_measure
-from ablab.logbook.short_variants import cell_key, short_variants
 from ablab.read.curves.numbers import number
 from ablab.read.effects import Comparison, differences, gather
 from ablab.read.effects.inference import ALPHA, holm
@@ -21,6 +20,7 @@ from ablab.read.effects.stored import better_values
 from ablab.read.guessing import guessing_loss
 from ablab.read.measure_words import measure_words
 from ablab.read.measured import shown
+from ablab.read.short_variants import caveat, cell_key, short_variants
 from ablab.store.store import ExperimentRecord, RunRecord
 
 _NUMBERED = re.compile(r"(\d+)[.:)]? \S")
@@ -76,10 +76,7 @@ class Ladder:
     @property
     def caveat(self) -> str:
         """Which rungs are not compared, and why; empty if all are."""
-        if not self.short:
-            return ""
-        each = [f"{name} ({steps:,} steps)" for name, steps in self.short.items()]
-        return f"Not compared, since trained for far fewer steps: {', '.join(each)}."
+        return caveat(self.short)
 
     def sentences(self) -> list[str]:
         """What each step does to the measure, in one sentence, and what is not compared."""

@@ -9,11 +9,11 @@ import polars as pl
 
 from ablab.experiments.short_names import short_names
 from ablab.logbook.answer import Answer
-from ablab.logbook.short_variants import only_words
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues, variant_values
 from ablab.read.curves.numbers import number
 from ablab.read.measure_words import column_words
 from ablab.read.measured import Measured, measured_columns
+from ablab.read.short_variants import only_words
 from ablab.read.summary import MEASURES, last_values
 from ablab.store.metrics import key_column
 from ablab.store.store import ExperimentRecord, RunRecord

@@ -11,12 +11,12 @@ import polars as pl
 
 from ablab.experiments.measures import VALUES, parse_measure
 from ablab.experiments.short_names import short_names
-from ablab.logbook.short_variants import cell_key, is_affected, short_variants
 from ablab.read.directions import column_direction, measure_range
 from ablab.read.effects.results import gather
 from ablab.read.guessing import guessing_loss
 from ablab.read.measure_words import measure_words
 from ablab.read.measures import is_step
+from ablab.read.short_variants import cell_key, is_affected, short_variants
 from ablab.store.store import ExperimentRecord, RunRecord
 from ablab.tasks.config import Direction
 

@@ -25,6 +25,7 @@ Modules:
 - ``quantity``: the range, unit and average of the values of a measure.
 - ``readings``: readings of stored runs, cached in the index.
 - ``samples``: predictions on held-out samples, and generated text.
+- ``short_variants``: variants that were trained for far fewer steps than the others.
 - ``side_by_side``: several experiments with the settings that differ between them.
 - ``spikes``: explains spikes and suggests a test.
 - ``statistics``: statistics for few seeds.

@@ -1,7 +1,7 @@
 """All effects of a grid's settings together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ from ablab.read.effects.sentences import (
     interaction_sentence,
     scaling_sentence,
 )
+from ablab.read.short_variants import caveat
 from ablab.read.statistics.scales import Range
 
 
@@ -49,6 +50,8 @@ class Effects:
         robust: Interquartile means and probabilities of improvement (from ten runs a side), and
             log-rank tests (of steps that some runs did not reach), with all other settings at
             their base values.
+        left_out: Variants that are not compared, since they were trained for far fewer steps than
+            the others, with their steps.
     """
 
     measure: str
@@ -68,6 +71,7 @@ class Effects:
     cells: tuple[Cell, ...]
     stopped: int = 0
     robust: tuple[Robust, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def as_data(self) -> dict[str, Any]:
         """The effects as plain data."""
@@ -83,7 +87,7 @@ class Effects:
     def notes(self) -> list[str]:
         """What so few seeds leave open, for the foot of a table."""
         tables = [*self.factorial, *self.marginal]
-        notes = []
+        notes = [each for each in [caveat(self.left_out)] if each]
         if self.horizon is not None:
             notes.append(
                 f"Steps are compared up to {self.horizon:,.0f}, the last step up to which every "
