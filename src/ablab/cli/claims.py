@@ -91,7 +91,7 @@ def claims(
         ["recipe", "claim", "its figure", "ours", "verdict", "corrected"],
         [
             (each.name, claim.expectation.text, claim.expectation.figure or "",
-             claim.ours, claim.outcome, claim.corrected or "")
+             claim.ours, claim.state, claim.corrected or "")
             for each in found
             for claim in each.claims
         ],

@@ -241,7 +241,7 @@ def expect(
 
 
 def _print_verdicts(found: Any, name: str) -> None:
-    from ablab.read.family import family
+    from ablab.read.family import family, remarks
 
     if not found:
         say(f'{name} has no expectations; ablab expect {name} "…" records one')
@@ -249,9 +249,9 @@ def _print_verdicts(found: Any, name: str) -> None:
     print_table(
         ["expectation", "verdict", "confidence", "evidence"],
         [
-            (each.claim + (" (written after results)" if each.late else ""), each.outcome,
-             each.confidence, each.evidence)
-            for each in found
+            (each.claim + (" (written after results)" if each.late else ""), each.state,
+             each.confidence, "; ".join(filter(None, [each.evidence, remark])))
+            for each, remark in zip(found, remarks(found), strict=True)
         ],
         texts=["expectation", "evidence"],
     )  # fmt: skip

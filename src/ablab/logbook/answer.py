@@ -16,6 +16,7 @@ from ablab.logbook.ladder import Ladder, find_ladder
 from ablab.read.curves.numbers import number
 from ablab.read.directions import column_direction
 from ablab.read.effects import Comparison, Effects, comparison_sentence, scaling_sentence
+from ablab.read.family import tally
 from ablab.read.measure_words import measure_words
 from ablab.read.measures import ENDED, is_step
 from ablab.read.short_variants import cell_key, is_affected, short_variants
@@ -23,7 +24,6 @@ from ablab.read.verdicts import Verdict
 from ablab.store.store import ExperimentRecord, RunRecord
 
 State = Literal["answered", "open", "unfinished", "nothing"]
-_ORDER = ("held", "failed", "undecided", "not tested")
 _FEW = 3  # so many expectations about the measure are the answer; more are counted
 _MOST = 200  # more seeds than this are no advice
 
@@ -113,23 +113,23 @@ def find_answer(
         )
     if values is None or not (made.numbers or made.unreached):
         return answer("nothing", f"No answer: no run has a value of {measure}.")
-    tally = _tally(judged)
+    counts = _tally(judged)
     mine = [each for each in judged if each.sentence.startswith(f"{measure} ")]
     alike = [f"{each.claim} ({each.evidence})" for each in mine if _is_held_equivalence(each)]
     lead, decided = made.lead(), made.decided()
     if 1 <= len(mine) <= _FEW:
         mine.sort(key=lambda each: each.outcome == "undecided")
         state: State = "open" if mine[0].outcome == "undecided" else "answered"
-        more = tally if len(judged) > len(mine) else ""
+        more = counts if len(judged) > len(mine) else ""
         negative = alike if len(alike) == len(mine) else []
         return answer(state, *map(_judged, mine), lead, more, negative=negative)
     if len(made.cells) < 2 or decided:
         first = [lead, *decided] if ladder is None else [*decided, lead]
-        return answer("answered", *first, tally)
+        return answer("answered", *first, counts)
     negative = made.negative()
     if negative:
-        return answer("answered", lead, *negative, tally, negative=negative)
-    return answer("open", lead, made.needed(), tally)
+        return answer("answered", lead, *negative, counts, negative=negative)
+    return answer("open", lead, made.needed(), counts)
 
 
 @dataclass(frozen=True)
@@ -337,20 +337,11 @@ def _judged(verdict: Verdict) -> str:
     """A verdict as the first sentence of an entry."""
     late = ", written after results had been seen" if verdict.late else ""
     claim = verdict.claim.removesuffix(".")
-    return f"{verdict.outcome.capitalize()}{late}: {claim} ({verdict.evidence})."
-
-
-def _lacks_values(verdict: Verdict) -> bool:
-    """Whether nothing could be tested, since no run has a value or the grid lacks the cell."""
-    return verdict.outcome == "undecided" and verdict.evidence.startswith(
-        ("no run has a value", "this grid has no", "nothing to compare with")
-    )
+    return f"{verdict.state.capitalize()}{late}: {claim} ({verdict.evidence})."
 
 
 def _tally(judged: Sequence[Verdict]) -> str:
-    """How many expectations held, failed and are undecided; empty if there are none."""
+    """How many expectations held, failed, are undecided and were not tested; empty without any."""
     if not judged:
         return ""
-    outcomes = ["not tested" if _lacks_values(each) else each.outcome for each in judged]
-    told = [f"{outcomes.count(each)} {each}" for each in _ORDER if each in outcomes]
-    return f"Of {counted(len(judged), 'expectation')}: {', '.join(told)}."
+    return f"Of {counted(len(judged), 'expectation')}: {tally([each.state for each in judged])}."

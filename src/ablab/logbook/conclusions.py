@@ -19,7 +19,7 @@ from ablab.read.curves.sentences import (
 from ablab.read.curves.together import Together
 from ablab.read.effects import Effects, interaction_sentence, scaling_sentence
 from ablab.read.effects.stored import experiment_effects
-from ablab.read.family import family
+from ablab.read.family import family, remarks
 from ablab.read.measured import shown
 from ablab.read.measures import ENDED, measure_table
 from ablab.read.pairs import experiment_pairs
@@ -55,6 +55,11 @@ class Conclusions:
     verdicts: list[Verdict]
     answer: Answer
     sentences: list[str]
+
+    @property
+    def judged(self) -> list[tuple[Verdict, str]]:
+        """The verdicts, each with its p-value before and after the correction for all of them."""
+        return list(zip(self.verdicts, remarks(self.verdicts), strict=True))
 
     @property
     def chance(self) -> str:

@@ -1,7 +1,8 @@
 """Verdicts on expectations: held, failed or undecided, with evidence."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -20,6 +21,9 @@ from ablab.store.expected import Stamped, stamped
 from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, Store
 from ablab.tasks.config import Direction
+
+State = Literal["held", "failed", "undecided", "not tested"]
+"""What became of an expectation: its outcome, or that there was nothing to test."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,16 @@ class Verdict:
     estimand: str | None = None
 
     @property
+    def state(self) -> State:
+        """What became of it: ``not tested`` if it is undecided because no test was possible.
+
+        Tables and counts use this, so that they agree.
+        """
+        if self.outcome == "undecided" and self.p is None:
+            return "not tested"
+        return self.outcome
+
+    @property
     def said(self) -> str:
         """The number that its source reports, and the source; empty if neither is known."""
         if self.source is None:
@@ -72,7 +86,12 @@ class Verdict:
 
     def as_data(self) -> dict[str, Any]:
         """The verdict as plain data."""
-        return asdict(self)
+        return asdict(self) | {"state": self.state}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> "Verdict":
+        """Rebuilds a verdict from the result of :meth:`as_data`."""
+        return cls(**{name: value for name, value in data.items() if name != "state"})
 
 
 def verdicts(store: Store, record: ExperimentRecord) -> list[Verdict]:
