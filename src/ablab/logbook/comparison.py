@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
 import polars as pl
@@ -12,6 +11,7 @@ from ablab.logbook.drawn_curves import DRAWN, column_titles, drawn_curves
 from ablab.logbook.plotdata import PlotData, plot_data
 from ablab.logbook.variant_curves import curves
 from ablab.read.curves.numbers import number
+from ablab.read.medians import spread_words as spread
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,7 @@ def drawn_columns(names: list[str]) -> list[str]:
 
 def spread_words(values: Sequence[float]) -> str:
     """Values of several runs: the median and the range."""
-    low, high = number(min(values)), number(max(values))
-    return low if low == high else f"{number(median(values))} [{low}, {high}]"
+    return spread(values, number)
 
 
 def setting_text(value: Any) -> str:

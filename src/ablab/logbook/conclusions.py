@@ -14,6 +14,7 @@ from ablab.read.curves.sentences import (
     group_pair_sentence,
     group_sentence,
     pair_sentence,
+    plateau_ends,
     sentence,
 )
 from ablab.read.curves.together import Together
@@ -22,6 +23,7 @@ from ablab.read.effects.stored import experiment_effects
 from ablab.read.family import family, remarks
 from ablab.read.measured import shown
 from ablab.read.measures import ENDED, measure_table
+from ablab.read.medians import spread_words
 from ablab.read.pairs import experiment_pairs
 from ablab.read.readings import experiment_readings
 from ablab.read.spikes import Explanation, explain
@@ -240,11 +242,11 @@ def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str
         name = group[0][1].name
         if name is None:
             continue
-        ends = sorted(plateau.last for _, plateau in group)
+        ends = plateau_ends(known, group)
+        never = f"; {ends.never} never left it" if ends.never else ""
         sentences.append(
-            f"{_of(len(group), len(known), 'run')} {'stays' if len(group) == 1 else 'stay'} at "
-            f"{name}, until step {ends[len(ends) // 2]:,} [{ends[0]:,}, {ends[-1]:,}] (median and "
-            "range)."
+            f"{_of(ends.runs, len(known), 'run')} {'stays' if ends.runs == 1 else 'stay'} at "
+            f"{name}, until step {ends.words('after', 'not left')} (median and range{never})."
         )
     never = [each for each in known if each.floor is not None and each.floor.name is not None]
     for name in dict.fromkeys(each.floor.name for each in never if each.floor is not None):
@@ -260,12 +262,12 @@ def _spiky(
     having = [run for run in runs if run.run in readings and readings[run.run].spikes]
     if not having:
         return []
-    counts = sorted(len(readings[run.run].spikes) for run in having)
+    counts = [len(readings[run.run].spikes) for run in runs if run.run in readings]
     highest = max(spike.height for run in having for spike in readings[run.run].spikes)
     text = (
         f"{_of(len(having), len(runs), 'run')} {'has' if len(having) == 1 else 'have'} spikes, by "
-        f"a factor of at most {number(highest)}; spikes per run: {counts[len(counts) // 2]} "
-        f"[{counts[0]}, {counts[-1]}] (median and range)"
+        f"a factor of at most {number(highest)}; spikes per run: {spread_words(counts, number)} "
+        "(median and range of all runs)"
     )
     known = [each for each in spikes if each.zero_sum_error is not None]
     if known:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from statistics import median
 from typing import Any
 
 import polars as pl
@@ -16,6 +15,7 @@ from ablab.read.effects.results import gather
 from ablab.read.guessing import guessing_loss
 from ablab.read.measure_words import measure_words
 from ablab.read.measures import is_step
+from ablab.read.medians import median_of
 from ablab.read.short_variants import cell_key, is_affected, short_variants
 from ablab.store.store import ExperimentRecord, RunRecord
 from ablab.tasks.config import Direction
@@ -59,10 +59,7 @@ class VariantValues:
         None if there is none, or if it is one of those. Of runs that learnt and runs that did not,
         it is the median of those that learnt, if there are any.
         """
-        known = list(self.learnt or self.values)
-        known += [math.inf] * len(self.missed)
-        found = median(known) if known else math.inf
-        return found if math.isfinite(found) else None
+        return median_of(self.learnt or self.values, len(self.missed))
 
     @property
     def count(self) -> tuple[int, int] | None:

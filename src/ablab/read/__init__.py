@@ -19,6 +19,7 @@ Modules:
 - ``measured``: the type of a measured value.
 - ``measure_words``: measures and columns in words.
 - ``measures``: computes a measure for each run.
+- ``medians``: medians over runs of which some did not get there.
 - ``not_reached``: outcomes of relations between steps that some runs did not reach.
 - ``pairs``: training and held-out curves of stored runs, read together.
 - ``predicted``: outcomes of expectations on a value that was not trained.
