@@ -10,8 +10,6 @@ from ablab.experiments.variant import variant_label
 from ablab.logbook.drawn_curves import DRAWN, column_titles, drawn_curves
 from ablab.logbook.plotdata import PlotData, plot_data
 from ablab.logbook.variant_curves import curves
-from ablab.read.curves.numbers import number
-from ablab.read.medians import spread_words as spread
 
 
 @dataclass(frozen=True)
@@ -121,11 +119,6 @@ def draw(
 def drawn_columns(names: list[str]) -> list[str]:
     """The columns that are drawn, for reading metrics."""
     return [name for name in names if name in DRAWN]
-
-
-def spread_words(values: Sequence[float]) -> str:
-    """Values of several runs: the median and the range."""
-    return spread(values, number)
 
 
 def setting_text(value: Any) -> str:

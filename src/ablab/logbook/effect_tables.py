@@ -29,7 +29,7 @@ class EffectTable:
         missing: The number of runs without a value, and the number of runs.
         robust: Interquartile means, probabilities of improvement and log-rank tests: a header and
             rows; empty without any.
-        caveat: Which variants are not compared, and why; empty if all are.
+        caveat: Which variants are not compared and why, and what a stop rule decides; may be empty.
     """
 
     measure: str
@@ -43,8 +43,13 @@ class EffectTable:
     caveat: str = ""
 
 
-def effect_table(found: Effects) -> EffectTable:
-    """The comparisons of a measure as text tables."""
+def effect_table(found: Effects, stopped: str = "") -> EffectTable:
+    """The comparisons of a measure as text tables.
+
+    Args:
+        found: The effects.
+        stopped: What a stop rule decides of the measure; empty if nothing.
+    """
     header = list(_HEADER)
     if found.scale == "ratio":
         header[3] = "ratio"
@@ -62,7 +67,7 @@ def effect_table(found: Effects) -> EffectTable:
         [_row(each, names) for each in found.marginal] if several else [],
         (found.missing, found.runs),
         robust_table(found.robust),
-        caveat(found.left_out),
+        " ".join(filter(None, [caveat(found.left_out), stopped])),
     )
 
 

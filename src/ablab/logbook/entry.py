@@ -11,7 +11,7 @@ import polars as pl
 from markdown_it import MarkdownIt
 
 from ablab.config.files import write_text_atomically
-from ablab.config.wording import counted
+from ablab.experiments.measures import parse_measure
 from ablab.experiments.short_names import short_names
 from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import find
@@ -33,10 +33,9 @@ from ablab.logbook.variant_curves import both_losses, curves
 from ablab.logbook.variant_sections import variant_sections
 from ablab.read.bands import Band
 from ablab.read.by_factor import by_factor
-from ablab.read.curves.numbers import number
 from ablab.read.directions import column_direction
-from ablab.read.measure_words import column_words
 from ablab.read.step_costs import step_costs
+from ablab.read.stopped import stop_caveat, stop_words
 from ablab.store.digests import write_text_digested, write_texts_digested
 from ablab.store.metrics import (
     experiment_metrics,
@@ -146,7 +145,10 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "seconds": sum(run.seconds for run in runs),
         "segments": _facts(store, runs),
         "findings": found,
-        "effect_tables": [effect_table(each) for each in found.effects],
+        "effect_tables": [
+            effect_table(each, stop_caveat(record, runs, parse_measure(each.measure)))
+            for each in found.effects
+        ],
         "effect_figures": effect_drawings(found.effects),
         "samples": shown_samples(store, record, runs),
         "figures": {
@@ -236,15 +238,10 @@ def _counted(runs: list[RunRecord]) -> str:
 
 def _stop_rule(record: ExperimentRecord, runs: list[RunRecord]) -> str:
     """The rule that stopped runs, in words; empty if none were stopped."""
-    rule = (record.definition.get("train") or {}).get("stop")
-    if not isinstance(rule, dict) or not any(run.status == "stopped" for run in runs):
+    when = stop_words(record.definition)
+    if not when or not any(run.status == "stopped" for run in runs):
         return ""
-    words, told = column_words(rule.get("measure", "train_loss")), []
-    if rule.get("below") is not None:
-        told.append(f"the {words} was below {number(rule['below'])}")
-    if rule.get("patience") is not None:
-        told.append(f"the {words} had not improved for {counted(rule['patience'], 'value')}")
-    return f"; runs were stopped when {' or '.join(told)}" if told else ""
+    return f"; runs were stopped when {when}"
 
 
 def _facts(store: Store, runs: list[RunRecord]) -> list[str]:

@@ -31,6 +31,7 @@ Modules:
 - ``spikes``: explains spikes and suggests a test.
 - ``statistics``: statistics for few seeds.
 - ``step_costs``: tokens, seconds and arithmetic of a step of each run.
+- ``stopped``: runs that a stop rule ended.
 - ``summary``: final values of each variant, with median and range over seeds.
 - ``training_flops``: the arithmetic of a training step.
 - ``two_groups``: outcomes of relations between numbers of runs that learnt or did not.

@@ -214,7 +214,7 @@ def _memory(found: Together) -> str:
         f"memorises, then generalises: {training} reaches {number(found.value or 0)} at "
         f"{found.memorised:,}, {held} only at "
         f"{found.generalised:,} ({found.delay:,} steps later, {number(found.factor or 1)} times as "
-        f"late); in between it is {number(found.stays_at)}"
+        f"many steps); in between it is {number(found.stays_at)}"
     )
 
 

@@ -37,10 +37,10 @@ def comparison_sentence(found: Comparison, measure: str) -> str:
 
 
 def counts_words(counts: Counts) -> str:
-    """The counts in a few words, such as ``learnt 4 of 5 vs 1 of 5``."""
+    """The counts in a few words, such as ``4 of 5 vs 1 of 5 runs learnt``."""
     one, other = (f"{k} of {n}" for k, n in (counts.value, counts.reference))
-    above = f"above {number(counts.cut)}" if counts.cut is not None else counts.what
-    return f"{above if counts.what == 'above' else counts.what} {one} vs {other}"
+    words = {"reached": "reached it", "above": f"above {number(counts.cut or 0.0)}"}
+    return f"{one} vs {other} runs {words.get(counts.what, counts.what)}"
 
 
 def verdict_words(found: Comparison) -> str:
