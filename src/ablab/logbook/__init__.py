@@ -40,6 +40,7 @@ Modules:
 - ``numeric_setting``: the numeric setting against which a measure is drawn.
 - ``page``: templates, scripts and the content security policy of pages.
 - ``plotdata``: curves as JSON for the interactive figure.
+- ``ranking``: whether the variant with the best values is told apart from the others.
 - ``repeat``: what repeats an experiment: its definition as YAML, and a command.
 - ``result_table``: the table of results, with a dot for each run.
 - ``samples``: generated samples that were kept.

@@ -44,7 +44,8 @@ def answer_figure(
     Args:
         found: The measure of all variants.
         effects: The effects on the measure, whose intervals of levels are drawn.
-        concluded: Whether all runs have ended; until then, no variant is marked as the best.
+        concluded: Whether all runs have ended and the best variant is told apart from the others;
+            else, no variant is marked as the best.
 
     Returns:
         The figure; None if no run has a value.

@@ -130,7 +130,7 @@ def scaling_sentence(found: Scaling) -> str:
 def _said(found: Comparison, measure: str) -> str:
     if found.difference is None:
         return _no_level(found, measure)
-    amount = _amount(found.difference, found.interval, found.scale)
+    amount = amount_words(found.difference, found.interval, found.scale)
     if found.counts is not None and found.interval is None and found.deviation != 0:
         return (
             f"{_level(found)}{measure} is {amount}, with no interval: {found.why_none}"
@@ -237,7 +237,8 @@ def _level(found: Comparison) -> str:
     return f"{_among(found)}, "
 
 
-def _amount(difference: float, ends: Interval | None, scale: Scale) -> str:
+def amount_words(difference: float, ends: Interval | None, scale: Scale) -> str:
+    """A difference or a ratio with its interval, such as ``higher by 0.1 [0.05, 0.15]``."""
     shown = "" if ends is None else f" {interval(ends)}"
     if scale == "ratio":
         return "the same" if difference == 1 else f"{number(difference)}{shown} times as large"
