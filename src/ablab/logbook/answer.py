@@ -184,10 +184,15 @@ class _Made:
         if self.ranking is not None and self.ranking.is_decided:
             best = self.ranking.best
             last = (min if beyond in ("lowest", "fewest", "earliest") else max)(medians)
-            others = "the other one" if len(rows) == 2 else f"all {len(rows) - 1} others"
+            least = "up to" if beyond != "lowest" else "down to"
+            others = f"the difference from each of the {len(rows) - 1} others is decided"
+            if len(rows) == 2:
+                others, least = "the difference from the other is decided", "whose median is"
+            else:
+                least = f"with medians {least}"
             return (
-                f"{words}: {order} with {best.name}, {self._spread(best)}; told apart from "
-                f"{others}, with medians up to {number(last)}.{without}"
+                f"{words}: {order} with {best.name}, {self._spread(best)}; {others}, {least} "
+                f"{number(last)}.{without}"
             )
         if len(rows) <= _LISTED:
             each = "; ".join(f"{self._spread(row, alone=False)} with {row.name}" for row in rows)

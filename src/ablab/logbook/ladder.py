@@ -24,6 +24,7 @@ from ablab.read.short_variants import caveat, cell_key, short_variants
 from ablab.store.store import ExperimentRecord, RunRecord
 
 _NUMBERED = re.compile(r"(\d+)[.:)]? \S")
+_MOST_SEEDS = 1000  # a step that needs more is not told apart from none
 _FEWEST = 3  # rungs; two are a comparison like any other
 
 HEADER = ["step", "from", "difference", "95% interval", "adjusted p", "verdict", "from the first"]
@@ -86,7 +87,7 @@ class Ladder:
         for each in self.steps:
             if each.verdict == "differs" and each.difference is not None:
                 (lower if each.direction == "lower" else higher).append(_size(each))
-        rest = [str(each.value) for each in self.steps if each.verdict != "differs"]
+        rest = [_open(each) for each in self.steps if each.verdict != "differs"]
         told += [f"lowered by {_listed(lower)}"] if lower else []
         told += [f"raised by {_listed(higher)}"] if higher else []
         told += [f"undecided for {_listed(rest)}"] if rest else []
@@ -160,6 +161,19 @@ def _size(each: Comparison) -> str:
     assert each.difference is not None, "a decided comparison has one"
     size = each.difference
     told = f"×{number(size)}" if each.scale == "ratio" else number(abs(size))
+    return f"{each.value} ({told})"
+
+
+def _open(each: Comparison) -> str:
+    """An undecided step with its interval, and about how many seeds would decide it."""
+    if each.difference is None or each.interval is None:
+        return str(each.value)
+    times = "×" if each.scale == "ratio" else ""
+    low, high = (number(end) for end in each.interval)
+    told = f"{times}{number(each.difference)} [{low}, {high}]"
+    needed = each.seeds_to_detect
+    if needed is not None and each.seeds < needed <= _MOST_SEEDS:
+        told += f", about {needed:,} seeds would show this"
     return f"{each.value} ({told})"
 
 

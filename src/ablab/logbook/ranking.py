@@ -12,12 +12,12 @@ from ablab.logbook.variant_values import MeasuredVariants, VariantValues
 from ablab.read.directions import measure_range
 from ablab.read.effects import Comparison, differences, gather
 from ablab.read.effects.inference import ALPHA
-from ablab.read.effects.sentences import amount_words
+from ablab.read.effects.sentences import interval, number
 from ablab.read.guessing import guessing_loss
 from ablab.store.store import ExperimentRecord
 
 _KEY = "variant"
-_NAMED = 3  # so many variants are named; of more, the number is given
+_COMPARED = {"lowest": "lower", "highest": "higher", "earliest": "earlier", "fewest": "fewer"}
 _MOST_SEEDS = 1000  # a difference that needs more is not told apart from none
 
 
@@ -49,16 +49,23 @@ class Ranking:
         """
         nearest = self.undecided[0]
         assert nearest.difference is not None, "it has a test"
-        amount = amount_words(nearest.difference, nearest.interval, nearest.scale)
-        told = f"with {nearest.value} it is {amount}, compared with {self.best.name}"
+        ends = "" if nearest.interval is None else f" {interval(nearest.interval)}"
+        kind = "ratio" if nearest.scale == "ratio" else "difference"
+        size = f"{number(nearest.difference)}{ends}"
+        other, mine, to = _quoted(str(nearest.value)), _quoted(self.best.name), "from"
+        if kind == "ratio":
+            to = "to"
         if self.others == 1:
-            return f"Not decided which is {order}: {told}{_seeds_words(nearest)}."
-        names = [str(each.value) for each in self.undecided]
-        many = f"{len(names)} of the {self.others} others"
-        among = " and ".join(names) if len(names) <= _NAMED else many
+            return (
+                f"Not decided which is {_COMPARED[order]}: the {kind} of {other} {to} {mine} is "
+                f"{size}{_seeds_words(nearest)}."
+            )
+        count = f"{len(self.undecided) + 1} of {self.others + 1}"
+        p = min(1.0, self.others * (nearest.p or 1.0))
         return (
-            f"Not decided which is {order}: {self.best.name} is not told apart from {among}; "
-            f"{told}{_seeds_words(nearest)}."
+            f"Not decided which is {order}: {count} variants "
+            f"are not told apart, among them {mine}; the {kind} of {other} {to} it is {size}, with "
+            f"p = {p:.2g} after correction for {self.others} comparisons{_seeds_words(nearest)}."
         )
 
 
@@ -104,6 +111,11 @@ def find_ranking(
     return Ranking(best, len(made), undecided + untested)
 
 
+def _quoted(name: str) -> str:
+    """A name in quotation marks if it has commas."""
+    return f"“{name}”" if "," in name else name
+
+
 def _by_variant(
     record: ExperimentRecord, rows: Sequence[VariantValues], values: pl.DataFrame
 ) -> pl.DataFrame:
@@ -124,7 +136,7 @@ def _seeds_words(each: Comparison) -> str:
         return ""
     needed = each.seeds_to_detect
     if needed is None or needed > _MOST_SEEDS:
-        return f"; {_MOST_SEEDS:,} seeds would not show a difference of this size"
+        return f"; {_MOST_SEEDS:,} seeds would not show one of this size"
     if needed <= each.seeds:
-        return f"; {counted(needed + 1, 'seed')} or more may show a difference of this size"
-    return f"; about {needed:,} seeds would show a difference of this size"
+        return f"; {counted(needed + 1, 'seed')} or more may show one of this size"
+    return f"; about {needed:,} seeds would show one of this size"

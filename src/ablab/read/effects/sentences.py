@@ -130,7 +130,7 @@ def scaling_sentence(found: Scaling) -> str:
 def _said(found: Comparison, measure: str) -> str:
     if found.difference is None:
         return _no_level(found, measure)
-    amount = amount_words(found.difference, found.interval, found.scale)
+    amount = _amount(found.difference, found.interval, found.scale)
     if found.counts is not None and found.interval is None and found.deviation != 0:
         return (
             f"{_level(found)}{measure} is {amount}, with no interval: {found.why_none}"
@@ -171,6 +171,11 @@ def _tested(found: Comparison, measure: str, amount: str, facts: str) -> str:
         near = ""
         if found.within_margin:
             near = f"; the difference is smaller than {_margin(found)} (equivalence test)"
+        if found.ranked and found.interval is not None and not found.level_differs:
+            return (
+                f"{_level(found)}{measure} is {found.direction}, by the {test}; by how much is not "
+                f"decided, {amount}{near}"
+            )
         return f"{_level(found)}{measure} is {amount} ({test}){near}"
     if found.verdict != "undecided":
         test = f"equivalence test, adjusted p {p_value(found.p_equivalence_adjusted)}, {facts}"
@@ -237,8 +242,7 @@ def _level(found: Comparison) -> str:
     return f"{_among(found)}, "
 
 
-def amount_words(difference: float, ends: Interval | None, scale: Scale) -> str:
-    """A difference or a ratio with its interval, such as ``higher by 0.1 [0.05, 0.15]``."""
+def _amount(difference: float, ends: Interval | None, scale: Scale) -> str:
     shown = "" if ends is None else f" {interval(ends)}"
     if scale == "ratio":
         return "the same" if difference == 1 else f"{number(difference)}{shown} times as large"
