@@ -14,6 +14,8 @@
 - ``cell``: one run of a stored definition
 - ``short_names``: variants by what differs between them
 - ``measures``, ``expectations``, ``grammar``: one number per run, claims, and how both are parsed
+- ``levels``: levels and bounds that depend on a setting
+- ``expectation_checks``: checks of expectations against their experiment
 """
 
 from ablab.experiments.experiment import Experiment, Variant, experiment

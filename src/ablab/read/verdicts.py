@@ -17,6 +17,7 @@ from ablab.read.hypothesis_tests import Sample
 from ablab.read.judgements import Found, Outcome, other_cell
 from ablab.read.measures import ENDED, is_step, measure_table
 from ablab.read.quantity import Quantity
+from ablab.read.run_settings import run_settings
 from ablab.store.expected import Stamped, stamped
 from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, Store
@@ -106,7 +107,12 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
     try:
         frame = measure_table(store, record, expectation.measure)
         subject = _Subject.of(record, measure)
-        found = _judge(frame, list(record.definition["grid"]), expectation, subject)
+        keys = list(record.definition["grid"])
+        bounded = _with_numbers(store, frame, keys, expectation)
+        found = _judge(frame, keys, bounded, subject)
+        if bounded is not expectation:
+            told = f"{expectation.range}, that is {bounded.range_words}"
+            found = replace(found, evidence=found.evidence.replace(bounded.range, told))
     except StoreError:  # damaged data give no verdict, not even that there is none
         raise
     except InputError as error:
@@ -128,6 +134,17 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
         found.counts,
         found.estimand,
     )
+
+
+def _with_numbers(
+    store: Store, frame: pl.DataFrame, keys: list[str], expectation: Expectation
+) -> Expectation:
+    """The expectation with the numbers that its bounds are for the runs that it is about."""
+    if not expectation.levels:
+        return expectation
+    chosen = Sample(frame, keys).where(expectation.where)
+    runs = (frame if isinstance(chosen, str) else chosen.frame)["run"].to_list()
+    return expectation.resolved(list(run_settings(store, runs).values()))
 
 
 @dataclass(frozen=True)
