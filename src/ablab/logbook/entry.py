@@ -28,6 +28,7 @@ from ablab.logbook.page import assets, templates
 from ablab.logbook.plotdata import plot_data
 from ablab.logbook.repeat import FILE, repeat
 from ablab.logbook.samples import shown_samples
+from ablab.logbook.scales import planned_ends
 from ablab.logbook.statistic_sections import incidents, shown_columns
 from ablab.logbook.variant_curves import both_losses, curves
 from ablab.logbook.variant_sections import variant_sections
@@ -124,7 +125,7 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     marks = {"train_loss": curve_marks(runs, found.readings)}
     marks |= column_marks(store, record, runs, [name for name in DRAWN[1:] if name in drawn])
     costs = step_costs(store, record, runs)
-    main = main_setting(record, found.answer.effects)
+    main, ends = main_setting(record, found.answer.effects), planned_ends(runs)
     titles = column_titles(drawn)
     factors = factor_section(by_factors, runs)
     notes, count = _notes(store, record)
@@ -152,18 +153,20 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "effect_figures": effect_drawings(found.effects),
         "samples": shown_samples(store, record, runs),
         "figures": {
-            column: curves(drawn[column], column, record.levels, marks.get(column), cells, main)
+            column: curves(
+                drawn[column], column, record.levels, marks.get(column), cells, main, ends
+            )
             for column in DRAWN
             if column in drawn
         }
-        | _both_losses(drawn, record, cells),
+        | _both_losses(drawn, record, cells, ends),
         "factors": factors,
         "analyses": findings_sections(store, record, runs),
         "factor_files": {name: svg for each in factors for name, svg in each.files.items()},
         "incidents": incidents(store, runs),
         "titles": titles,
         "plot": plot_data(
-            drawn, titles, record.levels, marks, cells, variant_costs(runs, costs), main
+            drawn, titles, record.levels, marks, cells, variant_costs(runs, costs), main, ends
         ),
         "notes": notes,
         "notes_html": MarkdownIt("commonmark", {"html": False}).render(notes),
@@ -177,11 +180,12 @@ def _both_losses(
     drawn: Mapping[str, Sequence[Band]],
     record: ExperimentRecord,
     cells: Sequence[Mapping[str, Any]],
+    ends: Mapping[str, int],
 ) -> dict[str, str]:
     """The figure of both losses, if both were logged and there are few variants."""
     if not drawn.get("train_loss") or not drawn.get("eval_loss"):
         return {}
-    drawing = both_losses(drawn["train_loss"], drawn["eval_loss"], record.levels, cells)
+    drawing = both_losses(drawn["train_loss"], drawn["eval_loss"], record.levels, cells, ends)
     return {} if drawing is None else {LOSSES: drawing}
 
 
