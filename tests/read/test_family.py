@@ -22,7 +22,7 @@ def test_verdicts_are_corrected_for_their_number():
     assert found.by_chance == pytest.approx(0.2)
     assert found.sentence("claim") == (
         "3 of 4 tested claims are decided at the 5% level; chance alone would decide about 0.2. "
-        "Corrected for all 4 (Holm), 1 stays decided: “wide is better”."
+        "Corrected for all 4 tests (Holm's method), 1 stays decided: “wide is better”."
     )
 
 

@@ -21,6 +21,7 @@ from ablab.read.curves.together import Together
 from ablab.read.effects import Effects, interaction_sentence, scaling_sentence
 from ablab.read.effects.stored import experiment_effects
 from ablab.read.family import family, remarks
+from ablab.read.measure_words import measure_words
 from ablab.read.measured import shown
 from ablab.read.measures import ENDED, measure_table
 from ablab.read.medians import spread_words
@@ -214,17 +215,18 @@ def _compared(effects: Sequence[Effects], answer: Answer) -> list[str]:
     """
     sentences = []
     for found in effects:
+        words = f"the {measure_words(found.measure)}"
         decided = [each for each in found.factorial if each.verdict != "undecided"]
         sentences += [comparison_in_words(each, found) for each in decided]
         rest = len(found.factorial) - len(decided)
         if rest and answer.state != "open":
             sentences.append(
-                f"{_of(rest, len(found.factorial), 'comparison')} of {found.measure} "
+                f"{_of(rest, len(found.factorial), 'comparison')} of {words} "
                 f"{'is' if rest == 1 else 'are'} undecided. This does not mean that the values are "
                 "equal; the table estimates the number of seeds needed."
             )
         sentences += [
-            interaction_sentence(each, found.measure) for each in found.interactions if each.exists
+            interaction_sentence(each, words) for each in found.interactions if each.exists
         ]
         sentences += [
             scaling_sentence(each)

@@ -57,8 +57,8 @@ class Family:
         return (
             f"{self.decided} of {self.tested} tested {noun}{many} {is_are} decided at the 5% "
             f"level; chance alone would decide about {self.by_chance:.2g}. "
-            f"Corrected for all {self.tested} (Holm), {self.remaining} {stay} decided"
-            f"{self._which()}."
+            f"Corrected for all {self.tested} tests (Holm's method), {self.remaining} {stay} "
+            f"decided{self._which()}."
         )
 
     def _which(self) -> str:

@@ -1,5 +1,6 @@
 """All effects of a grid's settings together."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -50,6 +51,8 @@ class Effects:
         robust: Interquartile means and probabilities of improvement (from ten runs a side), and
             log-rank tests (of steps that some runs did not reach), with all other settings at
             their base values.
+        cut: The value between runs that learnt and the others; None if all are of one kind.
+        learnt: On which side of it are the runs that learnt.
         left_out: Variants that are not compared, since they were trained for far fewer steps than
             the others, with their steps.
     """
@@ -71,6 +74,8 @@ class Effects:
     cells: tuple[Cell, ...]
     stopped: int = 0
     robust: tuple[Robust, ...] = ()
+    cut: float | None = None
+    learnt: Literal["below", "above"] = "below"
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     def as_data(self) -> dict[str, Any]:
@@ -88,6 +93,13 @@ class Effects:
         """What so few seeds leave open, for the foot of a table."""
         tables = [*self.factorial, *self.marginal]
         notes = [each for each in [caveat(self.left_out)] if each]
+        if self.cut is not None and any(
+            each.counts is not None and each.counts.what == "learnt" for each in tables
+        ):
+            notes.append(
+                f"A run learnt if its value is {self.learnt} {self.cut:.3g}: the values fall into "
+                "two groups, with none near that."
+            )
         if self.horizon is not None:
             notes.append(
                 f"Steps are compared up to {self.horizon:,.0f}, the last step up to which every "
@@ -191,7 +203,16 @@ def effects(
         cells=cell_means(results),
         stopped=_stopped(frame),
         robust=robust(results, chosen),
+        cut=_cut(results),
+        learnt="above" if better == "higher" else "below",
     )
+
+
+def _cut(results: Results) -> float | None:
+    """The value between two groups of runs, on the scale of the measure."""
+    if results.cut is None or results.horizon is not None:
+        return None
+    return math.exp(results.cut) if results.scale == "ratio" else results.cut
 
 
 def _scales(results: Results, key: str) -> bool:

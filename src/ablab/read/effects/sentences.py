@@ -173,8 +173,9 @@ def _tested(found: Comparison, measure: str, amount: str, facts: str) -> str:
             near = f"; the difference is smaller than {_margin(found)} (equivalence test)"
         if found.ranked and found.interval is not None and not found.level_differs:
             return (
-                f"{_level(found)}{measure} is {found.direction}, by the {test}; by how much is not "
-                f"decided, {amount}{near}"
+                f"{_level(found)}{measure} is {found.direction} by the ranks of all runs (adjusted "
+                f"p {p_value(found.p_adjusted)}, {facts}); by how much is not decided: "
+                f"{amount}{near}"
             )
         return f"{_level(found)}{measure} is {amount} ({test}){near}"
     if found.verdict != "undecided":
@@ -232,7 +233,7 @@ def _among(found: Comparison) -> str:
     if found.counts is None:
         return "among runs like those seen"
     if found.counts.what == "reached" and found.counts.cut is None:
-        return "up to the common horizon"
+        return "up to the last step that all runs were trained to"
     return words[found.counts.what]
 
 
