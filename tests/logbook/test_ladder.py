@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ablab.logbook.conclusions import find
-from ablab.logbook.entry import entry_content
+from ablab.logbook.entry import entry_content, write_entry
 from ablab.logbook.ladder import ladder_labels
 from ablab.store.metrics import experiment_runs
 from tests.read.filled import fill
@@ -81,6 +81,9 @@ def test_the_page_has_the_table(found):
     store, record, _ = found
     content = entry_content(store, record)
     assert content["findings"].answer.ladder.key == "part"
+    entry = write_entry(store, record)
+    for text in (entry.page.read_text(), (entry.folder / "entry.md").read_text()):
+        assert "Step by step: the final training loss" in text
 
 
 @pytest.mark.parametrize(

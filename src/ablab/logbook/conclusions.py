@@ -219,7 +219,8 @@ def _compared(effects: Sequence[Effects], answer: Answer) -> list[str]:
         decided = [each for each in found.factorial if each.verdict != "undecided"]
         sentences += [comparison_in_words(each, found) for each in decided]
         rest = len(found.factorial) - len(decided)
-        if rest and answer.state != "open":
+        said = answer.ranking is not None and len(found.factorial) == 1  # with the values
+        if rest and answer.state != "open" and not said:
             sentences.append(
                 f"{_of(rest, len(found.factorial), 'comparison')} of {words} "
                 f"{'is' if rest == 1 else 'are'} undecided. This does not mean that the values are "

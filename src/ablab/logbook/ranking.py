@@ -30,11 +30,13 @@ class Ranking:
         others: The number of variants that it is compared with.
         undecided: The comparisons that are not decided, the clearest last. ``value`` is the name of
             the other variant.
+        steps: Whether the values are steps.
     """
 
     best: VariantValues
     others: int
     undecided: list[Comparison]
+    steps: bool = False
 
     @property
     def is_decided(self) -> bool:
@@ -51,20 +53,21 @@ class Ranking:
         assert nearest.difference is not None, "it has a test"
         ends = "" if nearest.interval is None else f" {interval(nearest.interval)}"
         kind = "ratio" if nearest.scale == "ratio" else "difference"
-        size = f"{number(nearest.difference)}{ends}"
+        unit = " steps" if self.steps and kind == "difference" else ""
+        size = f"averages {number(nearest.difference)}{unit}{ends} over seeds"
         other, mine, to = _quoted(str(nearest.value)), _quoted(self.best.name), "from"
         if kind == "ratio":
             to = "to"
         if self.others == 1:
             return (
-                f"Not decided which is {_COMPARED[order]}: the {kind} of {other} {to} {mine} is "
+                f"Not decided which is {_COMPARED[order]}: the {kind} of {other} {to} {mine} "
                 f"{size}{_seeds_words(nearest)}."
             )
         count = f"{len(self.undecided) + 1} of {self.others + 1}"
         p = min(1.0, self.others * (nearest.p or 1.0))
         return (
             f"Not decided which is {order}: {count} variants "
-            f"are not told apart, among them {mine}; the {kind} of {other} {to} it is {size}, with "
+            f"are not told apart, among them {mine}; the {kind} of {other} {to} it {size}, with "
             f"p = {p:.2g} after correction for {self.others} comparisons{_seeds_words(nearest)}."
         )
 
@@ -108,7 +111,7 @@ def find_ranking(
     undecided = [each for each in tested if (each.p or 0.0) * len(made) > ALPHA]
     undecided.sort(key=lambda each: -(each.p or 0.0))
     untested = [each for each in made if each.p is None]
-    return Ranking(best, len(made), undecided + untested)
+    return Ranking(best, len(made), undecided + untested, found.steps)
 
 
 def _quoted(name: str) -> str:

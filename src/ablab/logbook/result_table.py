@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from ablab.config.wording import counted
-from ablab.experiments.measures import parse_measure
 from ablab.experiments.short_names import short_names
 from ablab.logbook.answer import Answer
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues, variant_values
@@ -90,7 +89,7 @@ def result_table(
     ended = {run.run: ends[run.run] for run in runs if run.status in _ENDED}
     notes = [_learnt_words(title, found) for title, found in measures]
     notes.append(early_words(ended, last))
-    notes.append(stop_caveat(record, runs, parse_measure("final(train_loss)")))
+    notes.append(stop_caveat(record, runs))
     return ResultTable(header, scales, rows, list(dict.fromkeys(filter(None, notes))))
 
 

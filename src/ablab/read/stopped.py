@@ -25,19 +25,29 @@ def stop_words(definition: Mapping[str, Any]) -> str:
     return " or ".join(told)
 
 
-def stop_caveat(record: ExperimentRecord, runs: Sequence[RunRecord], measure: Measure) -> str:
-    """That a stop rule decides a measure of some runs; empty if it does not, or ended none."""
+def stop_caveat(
+    record: ExperimentRecord, runs: Sequence[RunRecord], measure: Measure | None = None
+) -> str:
+    """That a stop rule decides a measure of some runs; empty if it does not, or ended none.
+
+    Args:
+        record: The experiment.
+        runs: Its runs.
+        measure: The measure; by default, all final values.
+    """
     stopped = sum(run.status == "stopped" for run in runs)
-    if (
-        not stopped
-        or measure.function not in _AT_END
-        or not measure.column.startswith(("train_", "eval_"))
-    ):
+    if not stopped or (measure is not None and not _depends(measure)):
         return ""
     when = stop_words(record.definition)
     rule = f"when {when}" if when else "by a rule"
     was, their = ("was", "its") if stopped == 1 else ("were", "their")
+    ends = "values end" if measure is None else f"{column_words(measure.column)} ends"
     return (
         f"{stopped:,} of {counted(len(runs), 'run')} {was} stopped {rule}, which decides where "
-        f"{their} {column_words(measure.column)} ends."
+        f"{their} {ends}."
     )
+
+
+def _depends(measure: Measure) -> bool:
+    """Whether a measure depends on where a run ends."""
+    return measure.function in _AT_END and measure.column.startswith(("train_", "eval_"))
