@@ -239,8 +239,8 @@ class _Made:
     def _counts(self) -> str:
         """How many runs reached the step, or learnt, before anything else is said of it."""
         assert self.found is not None, "some run has a value"
-        counts = [(row.name, *(row.count or (len(row.values), row.runs))) for row in self.variants]
-        done, runs = (sum(each[place] for each in counts) for place in (1, 2))
+        counts = [(row.name, *_count(row)) for row in self.variants]
+        done, runs = sum(some for _, some, _ in counts), sum(every for *_, every in counts)
         text = f"{done} of {counted(runs, 'run')} {self.found.said}"
         if self.found.has_missed:
             text = f"reached by {done} of {counted(runs, 'run')}"
@@ -318,6 +318,11 @@ def comparison_in_words(each: Comparison, effects: Effects) -> str:
     name, alone = short_keys(list(effects.base))[each.key], len(effects.base) == 1
     one, other = (setting_name(name, value, alone) for value in (each.value, each.reference))
     return text.replace(f"{each.key}={each.value} vs {each.reference}", f"{one} vs {other}", 1)
+
+
+def _count(row: VariantValues) -> tuple[int, int]:
+    """How many runs of a variant learnt or got there, and of how many."""
+    return row.count or (len(row.values), row.runs)
 
 
 def _listed(before: str, names: Sequence[str], short: str = "") -> str:

@@ -250,7 +250,8 @@ def _caption(
             among = f" of the variants in which most runs {found.said}"
             among += " it" if found.has_missed else ""
         how = "Circled" if setting is not None else "Bold"
-        told += f" {how}: {best.name}, the {best_words(found)} median{among}; it is told apart from all others."
+        median = f"the {best_words(found)} median{among}"
+        told += f" {how}: {best.name}, {median}; it is told apart from all others."
     if setting is not None:
         told += " Wide bars: 95% intervals of levels, where the effects have them."
     return told

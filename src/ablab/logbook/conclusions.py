@@ -246,10 +246,10 @@ def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str
         if name is None:
             continue
         ends = plateau_ends(known, group)
-        never = f"; {ends.never} never left it" if ends.never else ""
+        others = f"; {ends.never} never left it" if ends.never else ""
         sentences.append(
             f"{_of(ends.runs, len(known), 'run')} {'stays' if ends.runs == 1 else 'stay'} at "
-            f"{name}, until step {ends.words('after', 'not left')} (median and range{never})."
+            f"{name}, until step {ends.words('after', 'not left')} (median and range{others})."
         )
     never = [each for each in known if each.floor is not None and each.floor.name is not None]
     for name in dict.fromkeys(each.floor.name for each in never if each.floor is not None):

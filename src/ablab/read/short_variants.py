@@ -68,8 +68,8 @@ def comparable(
                 expected="a measure at a step that all have, such as at(eval_loss, 50)",
             )
         )
-    kept = [cell_key({key: row[key] for key in keys}) not in short for row in frame.to_dicts()]
-    return frame.filter(pl.Series(kept, dtype=pl.Boolean)), left_out
+    chosen = [cell_key({key: row[key] for key in keys}) not in short for row in frame.to_dicts()]
+    return frame.filter(pl.Series(chosen, dtype=pl.Boolean)), left_out
 
 
 def caveat(left_out: Mapping[str, int]) -> str:
