@@ -187,3 +187,23 @@ def test_a_known_experiment_takes_a_new_answer(tmp_path):
 def test_an_answer_is_a_measure(wrong):
     with pytest.raises(InputError, match=r"answer|measure"):
         ablab.experiment(grid(answer=wrong))
+
+
+def test_a_verdict_that_the_correction_undoes_says_so_in_the_first_sentence(tmp_path):
+    """One difference that is clear alone, and nineteen bounds at the mean, which are not."""
+    asked, curve = two(0.08)
+    noise = [np.random.default_rng([seed, 4]).standard_normal() for seed in range(8)]
+    mean = 1 + 0.08 + 0.1 * np.mean(noise)
+    cell = "where model.n_heads=1 than where model.n_heads=4"
+    asked |= {"seeds": 8, "expect": [f"final(loss) is lower {cell}"]}
+    asked["expect"] += [
+        f"best(loss) is below {mean + n * 1e-6} where model.n_heads=4" for n in range(19)
+    ]
+    store, record = fill(tmp_path / "lab", asked, curve)
+    found = find(store, record, experiment_runs(store, record))
+    first = found.verdicts[0]
+    assert first.outcome == "held" and 0.05 > first.p > 0.05 / 20
+    assert found.answer.sentences[0].startswith("Held: final(loss) is lower")
+    assert found.answer.sentences[0].endswith(
+        " corrected for all 20 tests, so undecided among them)."
+    )

@@ -15,7 +15,7 @@ from ablab.logbook.ranking import Ranking, find_ranking
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues, variant_values
 from ablab.read.curves.numbers import number
 from ablab.read.effects import Comparison, Effects, comparison_sentence, scaling_sentence
-from ablab.read.family import tally
+from ablab.read.family import UNDECIDED_AFTER, remarks, tally
 from ablab.read.measure_words import measure_words
 from ablab.read.measures import ENDED, is_step
 from ablab.read.medians import spread_words
@@ -137,7 +137,9 @@ def find_answer(
         state: State = "open" if mine[0].outcome == "undecided" else "answered"
         more = counts if len(judged) > len(mine) else ""
         negative = alike if len(alike) == len(mine) else []
-        return answer(state, *map(_judged, mine), lead, more, negative=negative)
+        after = dict(zip(map(id, judged), remarks(judged), strict=True))
+        said = [_judged(each, after[id(each)]) for each in mine]
+        return answer(state, *said, lead, more, negative=negative)
     if len(made.variants) < 2 or decided:
         first = [lead, *decided] if ladder is None else [*decided, lead]
         return answer("answered", *first, counts)
@@ -347,11 +349,18 @@ def _is_held_equivalence(verdict: Verdict) -> bool:
     return verdict.outcome == "held" and " is the same" in verdict.sentence
 
 
-def _judged(verdict: Verdict) -> str:
-    """A verdict as the first sentence of an entry."""
+def _judged(verdict: Verdict, remark: str) -> str:
+    """A verdict as the first sentence of an entry.
+
+    Args:
+        verdict: The verdict.
+        remark: Its p-value before and after the correction for all expectations, which is told if
+            the verdict is not decided after it.
+    """
     late = ", written after results had been seen" if verdict.late else ""
     claim = verdict.claim.removesuffix(".")
-    return f"{verdict.state.capitalize()}{late}: {claim} ({verdict.evidence})."
+    told = verdict.evidence + (f"; {remark}" if remark.endswith(UNDECIDED_AFTER) else "")
+    return f"{verdict.state.capitalize()}{late}: {claim} ({told})."
 
 
 def _tally(judged: Sequence[Verdict]) -> str:

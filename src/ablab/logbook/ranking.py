@@ -17,7 +17,8 @@ from ablab.read.guessing import guessing_loss
 from ablab.store.store import ExperimentRecord
 
 _KEY = "variant"
-_COMPARED = {"lowest": "lower", "highest": "higher", "earliest": "earlier", "fewest": "fewer"}
+_OF_TWO = {"lowest": "is lower", "highest": "is higher", "earliest": "is earlier",
+           "fewest": "takes fewer steps"}  # fmt: skip
 _MOST_SEEDS = 1000  # a difference that needs more is not told apart from none
 
 
@@ -60,14 +61,15 @@ class Ranking:
             to = "to"
         if self.others == 1:
             return (
-                f"Not decided which is {_COMPARED[order]}: the {kind} of {other} {to} {mine} "
+                f"Not decided which {_OF_TWO[order]}: the {kind} of {other} {to} {mine} "
                 f"{size}{_seeds_words(nearest)}."
             )
         count = f"{len(self.undecided) + 1} of {self.others + 1}"
         p = min(1.0, self.others * (nearest.p or 1.0))
+        best = "takes the fewest steps" if order == "fewest" else f"is {order}"
         return (
-            f"Not decided which is {order}: {count} variants "
-            f"are not told apart, among them {mine}; the {kind} of {other} {to} it {size}, with "
+            f"Not decided which {best}: {count} variants are not told apart, "
+            f"among them {mine}; the {kind} of {other} {to} it {size}, with "
             f"p = {p:.2g} after correction for {self.others} comparisons{_seeds_words(nearest)}."
         )
 

@@ -9,6 +9,8 @@ from ablab.read.verdicts import Verdict
 
 STATES = ("held", "failed", "undecided", "not tested")
 """What can become of an expectation, in the order of a tally."""
+UNDECIDED_AFTER = "so undecided among them"
+"""What a remark on a verdict ends with that is decided alone and not after the correction."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def remarks(verdicts: Sequence[Verdict]) -> list[str]:
         after = ""
         if made.tested > 1 and each.outcome != "undecided":
             after = f"p = {adjusted:.2g} corrected for all {made.tested} tests"
-            after += ", so undecided among them" if lost else ""
+            after += f", {UNDECIDED_AFTER}" if lost else ""
         told.append("; ".join(filter(None, [alone, after])))
     return told
 
