@@ -251,7 +251,7 @@ def _caption(
             among += " it" if found.has_missed else ""
         how = "Circled" if setting is not None else "Bold"
         median = f"the {best_words(found)} median{among}"
-        told += f" {how}: {best.name}, {median}; it is told apart from all others."
+        told += f" {how}: {best.name}, {median}; it differs from all that are compared."
     if setting is not None:
         told += " Wide bars: 95% intervals of levels, where the effects have them."
     return told

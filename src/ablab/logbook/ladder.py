@@ -92,7 +92,7 @@ class Ladder:
         told += [f"raised by {_listed(higher)}"] if higher else []
         told += [f"undecided for {_listed(rest)}"] if rest else []
         words = self.words[0].upper() + self.words[1:]
-        tested = f"adjusted for {len(self.steps)} steps"
+        tested = f"tests are adjusted for {len(self.steps)} steps, intervals are not"
         said = f"{words}, each step against the one before: {'; '.join(told)} ({tested})."
         return [each for each in (said, self.caveat) if each]
 
