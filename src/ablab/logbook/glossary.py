@@ -16,6 +16,8 @@ GLOSSARY = {
     "so that its loss is 0 and the rounding of the others can add up.",
     "growback": "a rise of the loss over many steps, after which it is far above what it was.",
     "held": "an expectation that the numbers support; failed: one that they contradict.",
+    "interact": "two settings interact if the effect of one depends on the value of the other; F "
+    "is the statistic of the test.",
     "lag": "the number of steps between the training loss and another column reaching a value.",
     "leaves": "a curve leaves a level at the last step at which it is there before it falls below.",
     "log-rank": "a test of steps that some runs did not reach; it is not corrected for the number "
