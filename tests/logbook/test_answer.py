@@ -1,5 +1,7 @@
 """The answer to the question in the heading, on made-up curves whose answer is known."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -37,8 +39,67 @@ def test_the_question_names_its_measure(tmp_path):
     found = answer_of(tmp_path, grid(steps=500, seeds=3, answer="final(loss)"), leaves)
     assert found.measure == "final(loss)"
     assert found.declared
-    assert found.sentences[0].startswith("Final training loss: lowest with d_model 32, ")
-    assert "; highest with d_model 8, 1 head, 2.3" in found.sentences[0]
+    # At width 32: log 10 e^(-0.02 * 425) + 1e-4 at the end, and the same for one head and four.
+    assert re.match(
+        r"Final training loss: medians from [56](\.\d)?e-4 to 2\.3 over 6 variants\. Not decided "
+        "which is lowest: 2 of 6 variants are not told apart, among them “d_model 32, 1 head”; ",
+        found.sentences[0],
+    )
+
+
+def two(difference):
+    """Two variants with a final loss around 1 and 1 + difference, which seeds change by 0.1."""
+
+    def curve(keys, seed, steps):
+        noise = np.random.default_rng([seed, keys["model.n_heads"]]).standard_normal()
+        return 1 + difference * (keys["model.n_heads"] == 4) + 0.1 * noise + 0 * steps
+
+    asked = grid(steps=60, seeds=6, answer="final(loss)")
+    asked["grid"] = {"model.n_heads": [1, 4]}
+    return asked, curve
+
+
+def test_nothing_is_ranked_that_is_not_decided(tmp_path):
+    found = answer_of(tmp_path, *two(0.02))
+    said = found.sentences[0]
+    assert found.state == "open"
+    assert not found.ranking.is_decided
+    assert "lowest with" not in said and "highest with" not in said
+    assert said.startswith("Final training loss: ")
+    assert " (median and range of 6 seeds). Not decided which is lower: the " in said
+    numbers = re.search(
+        r"difference of \d heads? from \d heads? averages (.+) \[(.+), (.+)\] over", said
+    )
+    _, low, high = map(float, numbers.groups())
+    assert low < 0 < high
+    assert re.search(r"; about \d+ seeds would show one of this size\.$", said)
+    assert len(found.sentences) == 1  # and nothing is said twice
+
+
+def test_what_is_decided_is_ranked(tmp_path):
+    found = answer_of(tmp_path, *two(2.0))
+    assert found.ranking.is_decided
+    assert found.sentences[0].startswith("Final training loss: lowest with 1 head, ")
+    other = r"; the difference from the other is decided, whose median is (2\.9\d*|3|3\.\d*)\."
+    assert re.search(other, found.sentences[0])
+
+
+def test_of_several_variants_the_best_must_differ_from_each_other(tmp_path):
+    """Six variants, of which two have the least loss, 1, and the others 2."""
+
+    def curve(keys, seed, steps):
+        noise = np.random.default_rng([seed, *keys.values()]).standard_normal()
+        return 1 + (keys["model.d_model"] != 32) + 0.05 * noise + 0 * steps
+
+    found = answer_of(tmp_path, grid(steps=60, seeds=6, answer="final(loss)"), curve)
+    assert [each.key for each in found.ranking.undecided] == ["variant"]
+    said = found.sentences[0]
+    assert re.match(
+        r"Final training loss: medians from (1|0\.9\d*) to 2\.?\d* over 6 variants\.", said
+    )
+    assert "Not decided which is lowest: 2 of 6 variants are not told apart, among them" in said
+    assert re.search(r"; the difference of “d_model 32, \d heads?” from it averages -?0\.0", said)
+    assert " after correction for 5 comparisons" in said
 
 
 def test_without_an_answer_the_first_expectation_names_the_measure(tmp_path):
@@ -88,8 +149,13 @@ def test_one_seed_decides_nothing(tmp_path):
 
 def test_a_single_variant_has_its_values(tmp_path):
     asked = grid(steps=60, seeds=3, answer="final(loss)") | {"grid": {}}
-    found = answer_of(tmp_path, asked, lambda keys, seed, steps: 1 + seed + 0 * steps)
-    assert found.sentences == ["Final training loss: 2 [1, 3] (median and range of 3 seeds)."]
+    found = answer_of(tmp_path, asked, lambda keys, seed, steps: 1 + seed / 10 + 0 * steps)
+    assert found.sentences == ["Final training loss: 1.1 [1, 1.2] (median and range of 3 seeds)."]
+    # The third of 1, 2 and 3 is above the loss of guessing, log 10, and did not learn.
+    found = answer_of(tmp_path / "two", asked, lambda keys, seed, steps: 1 + seed + 0 * steps)
+    assert found.sentences == [
+        "Final training loss: 2 of 3 runs learnt (below 2.15), with 1.5 [1, 2]."
+    ]
 
 
 def test_no_run_has_a_value(tmp_path):
@@ -121,3 +187,23 @@ def test_a_known_experiment_takes_a_new_answer(tmp_path):
 def test_an_answer_is_a_measure(wrong):
     with pytest.raises(InputError, match=r"answer|measure"):
         ablab.experiment(grid(answer=wrong))
+
+
+def test_a_verdict_that_the_correction_undoes_says_so_in_the_first_sentence(tmp_path):
+    """One difference that is clear alone, and nineteen bounds at the mean, which are not."""
+    asked, curve = two(0.08)
+    noise = [np.random.default_rng([seed, 4]).standard_normal() for seed in range(8)]
+    mean = 1 + 0.08 + 0.1 * np.mean(noise)
+    cell = "where model.n_heads=1 than where model.n_heads=4"
+    asked |= {"seeds": 8, "expect": [f"final(loss) is lower {cell}"]}
+    asked["expect"] += [
+        f"best(loss) is below {mean + n * 1e-6} where model.n_heads=4" for n in range(19)
+    ]
+    store, record = fill(tmp_path / "lab", asked, curve)
+    found = find(store, record, experiment_runs(store, record))
+    first = found.verdicts[0]
+    assert first.outcome == "held" and 0.05 > first.p > 0.05 / 20
+    assert found.answer.sentences[0].startswith("Held: final(loss) is lower")
+    assert found.answer.sentences[0].endswith(
+        " corrected for all 20 tests, so undecided among them)."
+    )

@@ -120,7 +120,7 @@ def test_runs_that_did_not_learn_are_counted_first(tmp_path):
     fill(path, asked("some", widths=(8,)), curve)
     fill(path, asked("all", lr=1e-2, widths=(8,)), planted(0.3))
     found = compare(Store(path), Request(("some", "all"), "final(train_loss)"))
-    assert found.tables[0].rows[0][-1] == "learnt 3 of 5: 0.1"
+    assert found.tables[0].rows[0][-1] == "3 of 5 runs learnt: 0.1"
     assert found.tables[0].rows[1][-1] == "0.302 [0.3, 0.304]"
 
 
@@ -149,7 +149,7 @@ def test_experiments_without_equal_variants_are_not_tested(tmp_path):
 def test_runs_that_did_not_reach_a_step_are_counted_first(store):
     found = compare(store, Request(("slow", "fast"), "steps_to(loss, 0.35)"))
     assert [row[-1] for row in found.tables[0].rows] == [
-        "reached 0 of 5", "reached 0 of 5", "1", "reached 0 of 5",
+        "0 of 5 runs reached it", "0 of 5 runs reached it", "1", "0 of 5 runs reached it",
     ]  # fmt: skip
 
 

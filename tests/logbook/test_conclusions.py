@@ -41,7 +41,8 @@ def test_findings_have_their_numbers(entry):
     assert "17 of 18 runs stay at log(10), until step 1" in text
     assert "1 of 18 runs diverged, at step 10." in text
     assert "1 of 18 runs has spikes" in text
-    assert "## Effects on leaves(log(10))" in text
+    assert "## Effects on the step at which the training loss leaves log 10\n" in text
+    assert "The measure: `leaves(log(10))`." in text
     assert "halving model.d_model multiplies leaves(log(10)) by 1.98 [1.95, 2.01]" in text
     assert "**d_model 8, 1 head**: log(10) until 29" in text
 

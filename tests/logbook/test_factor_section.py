@@ -15,6 +15,25 @@ def factors_of(store, record):
     return by_factor(store, record, runs), runs
 
 
+def test_a_task_without_factors_has_no_section(tmp_path):
+    asked = {
+        "name": "made-up",
+        "question": "Does it?",
+        "task": {"kind": "modular", "p": 7},
+        "train": {"steps": 60},
+        "seeds": 2,
+    }
+    store, record = fill(
+        tmp_path,
+        asked,
+        lambda keys, seed, steps: {"train_loss": 1.0 / steps, "eval_loss": 1.0 / steps},
+    )
+    assert factor_section(*factors_of(store, record)) == []
+    entry = write_entry(store, record)
+    assert "By factor" not in entry.page.read_text(encoding="utf-8")
+    assert "By factor" not in (entry.folder / "entry.md").read_text(encoding="utf-8")
+
+
 def test_a_panel_for_each_measure_and_a_line_for_each_value(tmp_path):
     store, record = fill(tmp_path, ASKED, evaluations(LEARNT))
     (found,) = factor_section(*factors_of(store, record))

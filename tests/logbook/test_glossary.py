@@ -10,6 +10,13 @@ def test_only_words_that_a_page_uses_are_explained():
     assert explained("A highway and a spiked drink.") == {}
 
 
+def test_levels_and_terms_of_statistics_are_explained():
+    page = "<p>It leaves log 10, log(10); adjusted p 0.02, as step^-0.5, by Welch&#39;s test.</p>"
+    found = explained(page)
+    assert list(found) == ["adjusted p", "leaves", "log 10", "step^", "Welch's test"]
+    assert found["log 10"] == "2.303, the loss of guessing among 10 equally likely values."
+
+
 def test_the_glossary_is_in_alphabetical_order():
     assert list(GLOSSARY) == sorted(GLOSSARY)
 

@@ -55,12 +55,12 @@ def test_any_name_is_drawn_without_a_warning(tmp_path, name, recwarn, caplog):
             "bundle": {name: {"train.lr": 1e-3}, "short": {"train.lr": 2e-3}},
             "model.d_model": [8, 16],
         },
-        "seeds": 2,
+        "seeds": 3,
         "answer": "final(loss)",
     }
 
     def curve(keys, seed, steps):
-        level = (1 + 0.1 * seed) * (1.5 if keys["bundle"] == name else 1.0)
+        level = (1 + 0.001 * seed) * (1.5 if keys["bundle"] == name else 1.0)
         falls = np.exp(-0.02 * steps) * level * (1.2 if keys["model.d_model"] == 8 else 1.0)
         logged = np.where(steps % 10 == 0, falls, np.nan)
         more = ("eval_loss", "grad/blocks.0.mlp.linear.weight/rms")

@@ -1,12 +1,13 @@
 """A ladder of variants, each compared with the one before it, on made-up final losses."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ablab.logbook.conclusions import find
-from ablab.logbook.entry import entry_content
+from ablab.logbook.entry import entry_content, write_entry
 from ablab.logbook.ladder import ladder_labels
 from ablab.store.metrics import experiment_runs
 from tests.read.filled import fill
@@ -59,7 +60,12 @@ def test_the_first_sentence_is_about_the_steps(found):
     assert "lowered by 2 head (" in first
     assert "raised by 5 worse (0." in first
     assert "undecided for 3 same" in first
-    assert lead.startswith("Final training loss: lowest with ")
+    # Two rungs are alike, so that none is the lowest.
+    assert "lowest with" not in lead
+    assert "Not decided which is lowest: 2 of 4 variants are not told apart, among them" in lead
+    # The interval of an undecided step is said, and includes no difference.
+    low, high = re.search(r"undecided for 3 same \(-?0\.\d+ \[(.+?), (.+?)\]", first).groups()
+    assert float(low) < 0 < float(high)
 
 
 def test_the_table_has_the_first_rung_beside_the_previous(found):
@@ -75,6 +81,9 @@ def test_the_page_has_the_table(found):
     store, record, _ = found
     content = entry_content(store, record)
     assert content["findings"].answer.ladder.key == "part"
+    entry = write_entry(store, record)
+    for text in (entry.page.read_text(), (entry.folder / "entry.md").read_text()):
+        assert "Step by step: the final training loss" in text
 
 
 @pytest.mark.parametrize(
@@ -104,5 +113,6 @@ def test_a_rung_with_far_fewer_steps_is_not_compared(tmp_path):
         content["key_figure"].caption
     )
     table = content["effect_tables"][0]
-    assert [row[1] for row in table.factorial][-1] == "5 worse (after only 8 steps)"
+    assert [row[1] for row in table.factorial] == ["2 head", "3 same"]
+    assert table.caveat == answer.sentences[1]
     assert not any("5 worse" in each for each in content["findings"].sentences)

@@ -48,3 +48,18 @@ def test_the_level_at_which_an_accuracy_ends_is_a_ceiling():
     reading = read_curve(STEPS, rising, "eval_accuracy", direction="higher")
     marks = curve_marks([run], {"r": reading})["d=8"]
     assert [mark["name"] for mark in marks if mark["kind"] == "floor"] == ["ceiling 1"]
+
+
+def test_a_plateau_that_the_median_seed_never_leaves_is_marked_to_the_end():
+    runs, readings = [], {}
+    for seed in range(4):
+        made = ("finished", 400, 400, 1.0, 1.0, 1.0, 5, None)
+        runs.append(RunRecord(f"r{seed}", ["x"], {"d": 8}, seed, *made))
+        steps = np.arange(1, 401)
+        noise = np.exp(0.01 * np.random.default_rng(seed).standard_normal(400))
+        falls = np.exp(-0.05 * np.maximum(steps - 200, 0)) if seed < 2 else 1.0
+        readings[f"r{seed}"] = read_curve(steps, np.log(10) * falls * noise)
+    marks = curve_marks(runs, readings)["d=8"]
+    (plateau,) = [mark for mark in marks if mark["kind"] == "plateau"]
+    assert plateau["to"] == 400  # and not 200, at which two of four seeds leave it
+    assert "until after 400 [" in plateau["text"] and ", not left]" in plateau["text"]

@@ -34,15 +34,50 @@ def test_how_many_learnt_stands_before_their_median(written):
     table = written[1]["result"]
     assert table.header == ["variant", "training loss", "held-out accuracy", "runs", "steps"]
     assert [[cell.text for cell in row] for row in table.rows] == [
-        ["d_model 8", "learnt 3 of 5: 0.012 [0.01, 0.013]", "learnt 3 of 5: 0.92 [0.9, 0.93]",
-         "5 finished", "60"],
-        ["d_model 16", "learnt 5 of 5: 0.012 [0.01, 0.014]", "learnt 5 of 5: 0.92 [0.9, 0.94]",
-         "5 finished", "60"],
+        ["d_model 8", "3 of 5 runs learnt: 0.012 [0.01, 0.013]",
+         "3 of 5 runs learnt: 0.92 [0.9, 0.93]", "5 finished", "60"],
+        ["d_model 16", "5 of 5 runs learnt: 0.012 [0.01, 0.014]",
+         "5 of 5 runs learnt: 0.92 [0.9, 0.94]", "5 finished", "60"],
     ]  # fmt: skip
     assert (
-        "| d_model 8 | learnt 3 of 5: 0.012 [0.01, 0.013] | learnt 3 of 5"
+        "| d_model 8 | 3 of 5 runs learnt: 0.012 [0.01, 0.013] | 3 of 5 runs learnt"
         in (written[0].folder / "entry.md").read_text()
     )
+
+
+def test_which_runs_learnt_is_said(written):
+    # The loss of guessing a digit is log 10 = 2.303; learnt is at most 0.9 of it, guessing at
+    # least 0.97, so that the two are parted at 0.935 log 10 = 2.153.
+    notes = written[1]["result"].notes
+    assert notes[0] == "A run learnt if its training loss ended below 2.15; no run is near that."
+    assert notes[1].startswith("A run learnt if its held-out accuracy ended above 0.")
+    assert notes[0] in (written[0].folder / "entry.md").read_text()
+
+
+def test_a_run_without_an_evaluation_at_its_end_has_its_last_one(tmp_path):
+    """Evaluated at 10, 20, … 60, but one run of a variant only until 40, and one never."""
+
+    def evaluated(keys, seed, steps):
+        until = {0: 60, 1: 40, 2: 0}[seed] if keys["model.d_model"] == 8 else 60
+        there = (steps % 10 == 0) & (steps <= until)
+        return {
+            "train_loss": np.full(len(steps), 1.0),
+            "eval_loss": np.where(there, 0.5 + 0.01 * seed - 0.0005 * steps, np.nan),
+        }
+
+    asked = grid(steps=60, seeds=3, answer="final(eval_loss)")
+    asked["grid"] = {"model.d_model": [8, 16]}
+    store, record = fill(tmp_path / "lab", asked, evaluated)
+    table = entry_content(store, record)["result"]
+    assert table.header[2] == "held-out loss"
+    # Seed 0 has 0.47 at step 60 and seed 1 has 0.49 at step 40; the others 0.47, 0.48 and 0.49.
+    assert [row[2].text for row in table.rows] == [
+        "1 not evaluated: 0.48 [0.47, 0.49]", "0.48 [0.47, 0.49]"
+    ]  # fmt: skip
+    assert table.notes == [
+        "Held-out values are of the last evaluation that each run has: of 4 of 6 runs at their "
+        "last step, of 1 up to 20 steps earlier, 1 has none."
+    ]
 
 
 def test_every_run_is_a_dot_on_one_scale(written):

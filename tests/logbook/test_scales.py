@@ -1,6 +1,7 @@
-from ablab.logbook.scales import after_start, is_uneven
+from ablab.logbook.scales import after_start, is_uneven, planned_ends
 from ablab.logbook.variant_curves import curves
 from ablab.read.bands import Band, SeedCurve
+from ablab.store.store import RunRecord
 
 
 def band(label, steps, values, seeds=()):
@@ -12,6 +13,24 @@ def test_curves_that_are_eight_times_as_long_are_uneven():
     assert not is_uneven([band("x", [0, 10], [1, 2]), band("y", [0, 80], [1, 2])])
     assert not is_uneven([band("x", [0], [1]), band("y", [0, 80], [1, 2])])  # has only begun
     assert not is_uneven([])
+
+
+def test_runs_that_go_on_are_as_long_as_they_will_be():
+    def run(label, status, step, steps=1000):
+        return RunRecord(label, ["x"], {"a": label}, 0, status, step, steps, 1.0, 1.0, 1.0, 5, None)
+
+    begun = [band("a=x", [0, 10], [1, 2]), band("a=y", [0, 900], [1, 2])]
+    assert is_uneven(begun)  # so far
+    assert not is_uneven(begun, planned_ends([run("x", "running", 10), run("y", "running", 900)]))
+    # One that a rule has stopped stays as short as it is.
+    assert planned_ends([run("x", "stopped", 10), run("y", "running", 900)]) == {
+        "a=x": 10, "a=y": 1000
+    }  # fmt: skip
+    assert is_uneven(begun, {"a=x": 10, "a=y": 1000})
+    short = [run("x", "planned", 0, 100), run("y", "running", 10, 1000)]
+    assert is_uneven(
+        [band("a=x", [0, 9], [1, 2]), band("a=y", [0, 10], [1, 2])], planned_ends(short)
+    )
 
 
 def test_step_0_is_left_out_of_a_logarithmic_axis():

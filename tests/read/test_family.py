@@ -2,7 +2,7 @@
 
 import pytest
 
-from ablab.read.family import family
+from ablab.read.family import family, remarks, tally
 from ablab.read.verdicts import Verdict
 
 
@@ -22,7 +22,7 @@ def test_verdicts_are_corrected_for_their_number():
     assert found.by_chance == pytest.approx(0.2)
     assert found.sentence("claim") == (
         "3 of 4 tested claims are decided at the 5% level; chance alone would decide about 0.2. "
-        "Corrected for all 4 (Holm), 1 stays decided: “wide is better”."
+        "Corrected for all 4 tests (Holm's method), 1 stays decided: “wide is better”."
     )
 
 
@@ -37,3 +37,33 @@ def test_which_do_not_stay_decided_is_said_if_they_are_fewer():
 def test_nothing_tested_says_nothing():
     assert family([None, verdict("held", None)]).sentence() == ""
     assert family([]).sentence() == ""
+
+
+def test_what_was_not_tested_is_counted_as_that():
+    made = [verdict("undecided", 0.3), verdict("undecided", None), verdict("held", 0.01),
+            verdict("held", None)]  # fmt: skip
+    assert [each.state for each in made] == ["undecided", "not tested", "held", "held"]
+    assert tally([each.state for each in made]) == "2 held, 1 undecided, 1 not tested"
+    assert tally(["not run", "failed", "held", "not run"]) == "1 held, 1 failed, 2 not run"
+    assert tally([]) == ""
+
+
+def test_a_verdict_has_its_p_value_after_the_correction():
+    ranked = Verdict("", "", "held", "ranks: p = 0.01", p=0.01)
+    made = [verdict("held", 0.004), verdict("held", 0.03), verdict("undecided", 0.4),
+            verdict("undecided", None), ranked]  # fmt: skip
+    # Holm: 0.004 * 4, 0.01 * 3, 0.03 * 2, 0.4 * 1.
+    assert remarks(made) == [
+        "p = 0.004; p = 0.016 corrected for all 4 tests",
+        "p = 0.03; p = 0.06 corrected for all 4 tests, so undecided among them",
+        "p = 0.4",
+        "",
+        "p = 0.03 corrected for all 4 tests",
+    ]
+    assert remarks([verdict("held", 0.03)]) == ["p = 0.03"]
+
+
+def test_a_verdict_survives_as_plain_data():
+    made = verdict("undecided", None, "a claim")
+    assert made.as_data()["state"] == "not tested"
+    assert Verdict.from_data(made.as_data()) == made

@@ -35,7 +35,7 @@ def test_effects_count_the_runs_that_learnt(filled):
 def test_a_verdict_counts_them_first(filled):
     (found,) = verdicts(*filled)
     assert found.outcome == "undecided"
-    assert found.evidence.startswith("learnt 3 of 3 vs 1 of 3")
+    assert found.evidence.startswith("3 of 3 vs 1 of 3 runs learnt")
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_ranks_are_permuted_within_seeds_where_seeds_matter(tmp_path, luck, outc
     axes = {"model.d_model": [8, 16], "model.n_heads": [1, 4]}
     asked = grid(steps=40, seeds=8, grid=axes, expect=[HIGHER])
     (found,) = verdicts(*fill(tmp_path / "lab", asked, curve))
-    assert found.evidence.startswith("learnt 14 of 16 vs 14 of 16"), found.evidence
+    assert found.evidence.startswith("14 of 16 vs 14 of 16 runs learnt"), found.evidence
     # All eight seeds are higher with one head: 2 of 2^8 signs, although seeds differ by more.
     paired = luck > 0
     assert (found.p == pytest.approx(2 / 2**8)) == paired

@@ -3,7 +3,15 @@ import statistics
 import polars as pl
 import pytest
 
-from ablab.read.summary import Spread, last_values, summarise, table
+from ablab.read.summary import (
+    Final,
+    Spread,
+    early_words,
+    final_values,
+    last_values,
+    summarise,
+    table,
+)
 from tests.store.makers import train
 
 
@@ -33,6 +41,26 @@ def test_a_runs_values_are_those_at_its_end():
         "a": {"train_loss": 2.0},
         "b": {"train_loss": 5.0},
     }
+
+
+def test_a_run_without_an_evaluation_at_its_end_has_its_last_one():
+    frame = pl.DataFrame(
+        {
+            "run": ["a", "a", "a", "b", "b"],
+            "step": [1, 2, 3, 1, 2],
+            "train_loss": [3.0, 2.0, 1.0, 5.0, 4.0],
+            "eval_loss": [2.75, 2.5, None, None, 3.5],
+        }
+    )
+    ends = {"a": 3, "b": 2}
+    found = final_values(frame, ends)
+    assert found["a"] == {"train_loss": Final(2.0, 3), "eval_loss": Final(2.5, 2)}
+    assert found["b"]["eval_loss"] == Final(3.5, 2)
+    assert early_words(found, ends) == (
+        "Held-out values are of the last evaluation that each run has: of 1 of 2 runs at their "
+        "last step, of 1 up to 1 steps earlier."
+    )
+    assert early_words({"b": found["b"]}, ends) == ""
 
 
 def test_the_training_loss_is_the_mean_over_the_last_logging_interval():

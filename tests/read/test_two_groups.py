@@ -28,7 +28,7 @@ def judged(path, texts, learnt, seeds=5, axis=HEADS):
 def test_the_counts_come_first_and_there_is_no_mean(tmp_path):
     (found,) = judged(tmp_path, [LOWER], lambda heads, seed: seed < (4 if heads == 1 else 1))
     assert found.outcome == "undecided"
-    assert found.evidence.startswith("learnt 4 of 5 vs 1 of 5 (two groups of runs, apart at 0.")
+    assert found.evidence.startswith("4 of 5 vs 1 of 5 runs learnt (below 0.")
     assert "those that learnt: median 0.0" in found.evidence
     assert "±" not in found.evidence
     assert found.value is None
@@ -47,7 +47,7 @@ def test_ranks_decide_where_many_more_learn(tmp_path, text, outcome):
 def test_runs_of_which_some_do_not_learn_are_not_the_same(tmp_path):
     (found,) = judged(tmp_path, [SAME], lambda heads, seed: seed != heads, seeds=12)
     assert found.outcome == "undecided"
-    assert found.evidence.startswith("learnt 11 of 12 vs 11 of 12")
+    assert found.evidence.startswith("11 of 12 vs 11 of 12 runs learnt")
 
 
 def test_an_order_and_a_range(tmp_path):
@@ -62,9 +62,9 @@ def test_an_order_and_a_range(tmp_path):
         axis={"model.d_model": [16, 32, 64]},
     )  # fmt: skip
     assert (falls.outcome, rises.outcome) == ("held", "failed")
-    assert falls.evidence.startswith("learnt 1 of 8 vs 4 of 8 vs 7 of 8")
+    assert falls.evidence.startswith("1 of 8 vs 4 of 8 vs 7 of 8 runs learnt")
     assert (few.outcome, most.outcome) == ("held", "failed")
-    assert few.evidence.startswith("learnt 7 of 8")
+    assert few.evidence.startswith("7 of 8 runs learnt")
 
 
 def test_one_group_is_compared_by_its_mean(tmp_path):

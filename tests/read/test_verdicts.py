@@ -114,3 +114,28 @@ def test_calibration():
     assert found.stated == pytest.approx(0.7)
     assert found.brier == pytest.approx((0.01 + 0.04 + 0.64 + 0.09) / 4)
     assert found.groups[1][2:] == (3, pytest.approx(2 / 3))
+
+
+def test_levels_and_bounds_follow_the_settings_of_each_run(tmp_path):
+    """Each curve falls from 1.5 to 0.5 times the logarithm of its modulus at step 40 or 80."""
+    asked = grid(
+        steps=100,
+        seeds=3,
+        expect=[
+            "steps_to(loss, log(task.p)) is between 39 and 42 where task.p=7",
+            "steps_to(loss, log(task.p)) is between 79 and 82 where task.p=59",
+            "final(loss) is below log(task.p) where task.p=59",
+            "final(loss) is above log(task.p) where task.p=7",
+            "final(loss) is below log(task.p)",
+        ],
+    ) | {"task": {"kind": "modular"}, "grid": {"task.p": [7, 59]}}
+
+    def curve(keys, seed, steps):
+        noise = 1 + 0.01 * np.random.default_rng([seed, keys["task.p"]]).standard_normal()
+        there = steps >= (40 if keys["task.p"] == 7 else 80)
+        return np.log(keys["task.p"]) * np.where(there, 0.5, 1.5) * noise
+
+    found = verdicts(*fill(tmp_path / "lab", asked, curve))
+    assert [each.state for each in found] == ["held", "held", "held", "failed", "not tested"]
+    assert found[2].evidence.endswith("; below log(task.p), that is below 4.078")  # log 59
+    assert "differs between the runs" in found[4].evidence

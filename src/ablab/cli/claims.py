@@ -103,7 +103,7 @@ def _print_claims(recipes: list[dict[str, Any]], tally: str) -> None:
         ["recipe", "claim", "its figure", "ours", "verdict", "corrected"],
         [
             (each["recipe"], claim["claim"], claim["figure"] or "", claim["ours"],
-             claim["outcome"], claim["corrected"] or "")
+             claim["state"], claim["corrected"] or "")
             for each in recipes
             for claim in each["claims"]
         ],

@@ -127,7 +127,10 @@ def _print(found: Any, experiment: str) -> None:
             "value; --of KEY compares each."
         )
         return
-    say("Intervals are for single comparisons; p-values are corrected for the table (Holm).")
+    say(
+        "Intervals are for single comparisons; p-values are corrected for the number of "
+        "comparisons in the table (Holm's method)."
+    )
     for line in found.notes():
         say(line)
     if found.margin is None and found.scale == "ratio":

@@ -175,9 +175,14 @@ def expect(
     from ablab.config import InputError, Problem, counted
     from ablab.execute.environment import environment
     from ablab.experiments import experiment as make
-    from ablab.experiments.expectations import check_expectations, parse_expectation
+    from ablab.experiments.expectation_checks import (
+        check_expectations,
+        check_levels,
+        check_settings,
+    )
     from ablab.logbook.entry import write_entry
     from ablab.read.calibration import calibration
+    from ablab.read.run_settings import run_settings
     from ablab.read.verdicts import verdicts
     from ablab.store import Store
     from ablab.store.expected import stamp
@@ -185,20 +190,12 @@ def expect(
 
     overrides = [each for each in arguments if _OVERRIDE.match(each)]
     sentences = [each for each in arguments if not _OVERRIDE.match(each)]
-    if confidence is not None and not 0 < confidence <= 1:
-        raise InputError(
-            Problem("a confidence is a probability", "--confidence", given=confidence,
-                    expected="a number above 0 and at most 1")
-        )  # fmt: skip
-    if (claim is not None or confidence is not None) and not sentences:
-        raise InputError(Problem("no expectation was given", expected="a sentence, in quotes"))
-    parsed = [parse_expectation(text, confidence) for text in sentences]
-    if claim is not None:
-        parsed = [each.model_copy(update={"claim": claim}) for each in parsed]
+    parsed = _parsed(sentences, claim, confidence)
     record = _stored(store, experiment) if not overrides else None
     if record is None:
         asked = make(experiment, *overrides).resolve()
         check_expectations(parsed, [axis.key for axis in asked.axes], None)
+        check_levels(parsed, None, [variant.parts for variant in asked.variants], None)
         if not sentences and not asked.expectations:
             raise InputError(
                 Problem(f"{asked.name} has no expectations yet", expected="a sentence, in quotes")
@@ -210,6 +207,8 @@ def expect(
     else:
         opened = Store(store)
         check_expectations(parsed, list(record.definition["grid"]), None)
+        runs = [row["run"] for row in opened.members(record.id)]
+        check_settings(parsed, None, run_settings(opened, runs).values(), None)
     new = stamp(opened, record, parsed)
     with progress(quiet, "judging expectations"):
         if new or sentences:
@@ -240,8 +239,26 @@ def expect(
     _print_verdicts(found, record.name)
 
 
+def _parsed(sentences: list[str], claim: str | None, confidence: float | None) -> list[Any]:
+    """The expectations that were given as sentences."""
+    from ablab.config import InputError, Problem
+    from ablab.experiments.expectations import parse_expectation
+
+    if confidence is not None and not 0 < confidence <= 1:
+        raise InputError(
+            Problem("a confidence is a probability", "--confidence", given=confidence,
+                    expected="a number above 0 and at most 1")
+        )  # fmt: skip
+    if (claim is not None or confidence is not None) and not sentences:
+        raise InputError(Problem("no expectation was given", expected="a sentence, in quotes"))
+    parsed = [parse_expectation(text, confidence) for text in sentences]
+    if claim is not None:
+        parsed = [each.model_copy(update={"claim": claim}) for each in parsed]
+    return parsed
+
+
 def _print_verdicts(found: Any, name: str) -> None:
-    from ablab.read.family import family
+    from ablab.read.family import family, remarks
 
     if not found:
         say(f'{name} has no expectations; ablab expect {name} "…" records one')
@@ -249,9 +266,9 @@ def _print_verdicts(found: Any, name: str) -> None:
     print_table(
         ["expectation", "verdict", "confidence", "evidence"],
         [
-            (each.claim + (" (written after results)" if each.late else ""), each.outcome,
-             each.confidence, each.evidence)
-            for each in found
+            (each.claim + (" (written after results)" if each.late else ""), each.state,
+             each.confidence, "; ".join(filter(None, [each.evidence, remark])))
+            for each, remark in zip(found, remarks(found), strict=True)
         ],
         texts=["expectation", "evidence"],
     )  # fmt: skip

@@ -81,11 +81,13 @@ def run(
             }
         )
     else:
-        from ablab.read.summary import table
+        from ablab.read.summary import early_note, table
 
         header, rows = table(summary)
         keys = header[: header.index("parameters")]
         print_table(header, rows, texts=[*keys, "runs"], groups=keys)
+        if note := early_note(summary):
+            say(f"\n{note}")
         click.echo(f"\nentry: {result.entry}")
     if not result.complete:
         say("interrupted; run the same command again to continue", err=True)

@@ -19,6 +19,8 @@
 - ``short_names``: variants by what differs between them
 - ``measures``, ``conditions``: one number per run, and conditions on it
 - ``expectations``, ``grammar``: claims, and how they and measures are parsed
+- ``levels``: levels and bounds that depend on a setting
+- ``expectation_checks``: checks of expectations against their experiment
 """
 
 from ablab.experiments.experiment import Experiment, Variant, experiment

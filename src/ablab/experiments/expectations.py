@@ -8,8 +8,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from ablab.config import Config, InputError, Problem
 from ablab.experiments.conditions import condition_of, parse_condition
 from ablab.experiments.grammar import parse
+from ablab.experiments.levels import Level, level_of, parse_level
 from ablab.experiments.measures import measure_of, number_of, parse_measure
-from ablab.experiments.parts import known_keys, suggest_key
+from ablab.experiments.parts import suggest_key
 
 LEAST_LEVELS = 4
 """With fewer values of a setting, the deviations from a line through them are too uncertain."""
@@ -46,12 +47,12 @@ class Expectation(Config):
     """The measure is higher in runs with an outcome than in the others of their cell."""
     same_as: dict[str, Any] | None = None
     """The measure is the same, within ``margin``, as in the cells with these settings."""
-    within: tuple[float, float] | None = None
+    within: tuple[float | str, float | str] | None = None
     """The average of the measure over seeds lies between these numbers, both included."""
-    below: float | None = None
-    """The average of the measure over seeds lies below this."""
-    above: float | None = None
-    """The average of the measure over seeds lies above this."""
+    below: float | str | None = None
+    """The average of the measure over seeds lies below this: a number, or ``log(task.p)``."""
+    above: float | str | None = None
+    """The average of the measure over seeds lies above this: a number, or ``log(task.p)``."""
     predicts: dict[str, float] | None = None
     """With ``within``, ``below`` or ``above``: a value of a setting, for which the measure is
     predicted from the other values of the setting; it need not be trained."""
@@ -77,6 +78,14 @@ class Expectation(Config):
         plain = isinstance(value, int | float) and not isinstance(value, bool)
         return f"{value:g}" if plain else value
 
+    @field_validator("within", "below", "above", mode="before")
+    @classmethod
+    def _bound(cls, value: Any) -> Any:
+        """Numbers as text become numbers; other text has to name a setting."""
+        if isinstance(value, list | tuple):
+            return tuple(_read_bound(each) for each in value)
+        return _read_bound(value)
+
     @model_validator(mode="after")
     def _one_relation(self) -> "Expectation":
         given = [name for name in RELATIONS if getattr(self, name) is not None]
@@ -97,8 +106,9 @@ class Expectation(Config):
                     f"factor {list(self.factor)}: expected two numbers >= 1, the lower one first"
                 )
         self._check_prediction()
-        if self.within is not None and self.within[0] > self.within[1]:
-            raise ValueError(f"within {list(self.within)}: the first number must be the lower one")
+        low, high = self.within or (0.0, 0.0)
+        if not isinstance(low, str) and not isinstance(high, str) and low > high:
+            raise ValueError(f"within {[low, high]}: the first number must be the lower one")
         return self
 
     def _check_prediction(self) -> None:
@@ -156,10 +166,19 @@ class Expectation(Config):
     def range(self) -> str:
         """The range that is expected, as text; empty for relations of cells."""
         if self.within is not None:
-            return f"between {self.within[0]:g} and {self.within[1]:g}"
+            low, high = (each if isinstance(each, str) else f"{each:g}" for each in self.within)
+            return f"between {low} and {high}"
         if self.below is not None:
             return f"below {_number(self.below)}"
         return "" if self.above is None else f"above {_number(self.above)}"
+
+    @property
+    def range_words(self) -> str:
+        """The same with four digits of each number."""
+        if self.within is not None:
+            return self.range
+        word, bound = ("below", self.below) if self.below is not None else ("above", self.above)
+        return f"{word} {bound:.4g}" if isinstance(bound, float) else self.range
 
     @property
     def tested(self) -> str:
@@ -167,6 +186,44 @@ class Expectation(Config):
         if self.margin is not None:
             return f"within ±{self.margin:g}"
         return f"by more than {self.by:g}" if self.by else self.range
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The bounds that depend on a setting."""
+        bounds = (*(self.within or ()), self.below, self.above)
+        return tuple(parse_level(each) for each in bounds if isinstance(each, str))
+
+    def resolved(self, settings: Sequence[Mapping[str, Any]]) -> "Expectation":
+        """The expectation with numbers as bounds.
+
+        Args:
+            settings: The settings of each run that it is about, as nested mappings.
+
+        Raises:
+            InputError: A bound is a setting that does not exist, is not a number, or differs
+                between the runs.
+        """
+
+        def number(bound: float | str | None) -> float | None:
+            if not isinstance(bound, str):
+                return bound
+            level = parse_level(bound)
+            values = {level.value(each, self.text) for each in settings}
+            if len(values) > 1:
+                raise InputError(
+                    Problem(
+                        f"{bound} differs between the runs that this is about",
+                        given=", ".join(f"{each:.4g}" for each in sorted(values)),
+                        expected="runs with the same value; choose them with where",
+                    )
+                )
+            return values.pop() if values else None
+
+        if not self.levels:
+            return self
+        within = None if self.within is None else tuple(number(each) for each in self.within)
+        changes = {"within": within, "below": number(self.below), "above": number(self.above)}
+        return self.model_copy(update=changes)
 
     def as_data(self) -> dict[str, Any]:
         """The expectation as plain data, without defaults."""
@@ -224,43 +281,6 @@ def read_expectations(value: Any, source: str | None) -> tuple[Expectation, ...]
     return tuple(found)
 
 
-def check_expectations(
-    expectations: Sequence[Expectation], names: Sequence[str], source: str | None
-) -> None:
-    """Rejects expectations about settings that do not exist.
-
-    A setting that exists but does not vary in this grid is allowed, since a smaller grid may be
-    run first.
-
-    Args:
-        expectations: The expectations.
-        names: The keys of the axes of the grid.
-        source: Where the expectations were written.
-
-    Raises:
-        InputError: A key is neither a setting nor an axis.
-    """
-    problems = []
-    for each in expectations:
-        keys = [*each.where, *(each.lower_than or each.higher_than or each.same_as or {})]
-        keys += each.predicts or {}
-        keys += [key for key in (each.falls_with, each.rises_with) if key is not None]
-        for key in keys:
-            if key not in names and key not in known_keys() and suggest_key(key) != key:
-                problems.append(
-                    Problem(
-                        f"expect: {key} is neither a setting nor an axis of this grid",
-                        "expect",
-                        source,
-                        each.text,
-                        "one of " + ", ".join(names) if names else "a setting that varies",
-                        suggest_key(key, list(names)) if names else suggest_key(key),
-                    )
-                )
-    if problems:
-        raise InputError(*problems)
-
-
 def _checked(data: Any, source: str | None, key: str) -> Expectation:
     if not isinstance(data, Mapping):
         expected = "a mapping with measure and a relation, or a sentence"
@@ -314,7 +334,7 @@ def _relation(tree: Any, text: str) -> dict[str, Any]:
             "margin": number_of(children[2]),
         }
     *ends, predicted, where = children
-    numbers = [number_of(each) for each in ends]
+    numbers = [_bound_of(each) for each in ends]
     found = {"where": _where(where)}
     found |= {"within": tuple(numbers)} if name == "between" else {name: numbers[0]}
     if predicted is not None:
@@ -323,6 +343,22 @@ def _relation(tree: Any, text: str) -> dict[str, Any]:
         if trained is not None:
             found["trained"] = tuple(number_of(each) for each in trained.children)
     return found
+
+
+def _bound_of(tree: Any) -> float | str:
+    """A bound in a parse tree: a number, or the text of a setting."""
+    level = level_of(tree)
+    return number_of(tree) if level is None else str(level)
+
+
+def _read_bound(value: Any) -> Any:
+    """A bound as it was written: numbers as they are, other text as it is parsed."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return _bound_of(parse(value, "bound", "number"))
+    except InputError as error:
+        raise ValueError(error.problems[0].message) from error
 
 
 def parse_cell(text: str) -> dict[str, Any]:
@@ -363,8 +399,8 @@ def _predicted(value: Mapping[str, float] | None, trained: Sequence[float] | Non
     return f" predicted for {', '.join(pairs)}{source}"
 
 
-def _number(value: float | None) -> str:
-    return repr(value).removesuffix(".0")
+def _number(value: float | str | None) -> str:
+    return value if isinstance(value, str) else repr(value).removesuffix(".0")
 
 
 def _cell(cell: Mapping[str, Any] | None) -> str:

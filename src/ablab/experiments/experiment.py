@@ -10,9 +10,9 @@ from typing import Any
 from ablab.config import InputError, Problem, counted, ticking
 from ablab.experiments.axes import Axis, SweepContext
 from ablab.experiments.cell_checker import CellChecker, with_axes
+from ablab.experiments.expectation_checks import check_expectations, check_levels
 from ablab.experiments.expectations import (
     Expectation,
-    check_expectations,
     read_expectations,
 )
 from ablab.experiments.grid import INACTIVE, Cell, product_size
@@ -171,6 +171,8 @@ def experiment(
         raise InputError(*unknown)
     found = _outline(tree, origins, overrides, settings)
     variants = _variants(tree, found, origins)
+    parts = (variant.parts for variant in variants)
+    check_levels(found.expectations, found.definition.get("answer"), parts, origins.of(("expect",)))
     made = Experiment(
         found.name, found.question, found.axes, variants, found.seeds, found.expectations,
         found.definition, found.meant,

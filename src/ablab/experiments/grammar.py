@@ -23,9 +23,9 @@ reached: _IS? "reached"
 below_number: (_IS? "below" | "<") number
 above_number: (_IS? "above" | ">") number
 same: _IS? "the"? "same" where "as" where "within" number
-between: _IS? "between" number "and" number [predicted] [where]
-below: (_IS? "below" | "<") number [predicted] [where]
-above: (_IS? "above" | ">") number [predicted] [where]
+between: _IS? "between" bound "and" bound [predicted] [where]
+below: (_IS? "below" | "<") bound [predicted] [where]
+above: (_IS? "above" | ">") bound [predicted] [where]
 predicted: "as"? "predicted" "for" pair [trained]
 trained: "from" number ("," number)*
 where: "where" pair ("," pair)*
@@ -37,7 +37,9 @@ sure: "with" "confidence" number
 measure: NAME "(" argument ("," argument)* ")" -> call
        | NAME                                 -> bare
        | NAME "at" SIGNED_NUMBER              -> moment
-argument: NAME | number
+argument: NAME | number | log_of
+?bound: number | log_of | NAME -> setting_of
+log_of: "log" "(" NAME ")"
 number: SIGNED_NUMBER | "log" "(" SIGNED_NUMBER ")" -> log
 
 _IS: "is"
@@ -110,7 +112,7 @@ def parse(text: str, start: str, what: str, source: str | None = None) -> Tree[A
 
 @cache
 def _parser() -> Lark:
-    rules = ["expectation", "measure", "where", "condition"]
+    rules = ["expectation", "measure", "where", "condition", "bound"]
     return Lark(
         GRAMMAR, parser="lalr", start=rules, maybe_placeholders=True, propagate_positions=True
     )

@@ -1,11 +1,13 @@
 """Measures: one number per run, written as an expression such as ``leaves(log(10))``."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
 from ablab.config import InputError, Problem, nearest
 from ablab.experiments.grammar import parse
+from ablab.experiments.levels import Level, level_of
 from ablab.tasks.config import Direction
 
 # The arguments of each function; leaves() uses the training loss by default.
@@ -40,6 +42,7 @@ ALIASES = {"loss": "train_loss", "accuracy": "eval_accuracy"}
 DIRECTED = ("best", "steps_to", "lag")  # those that depend on which values are better
 VALUES = ("final", "best", "highest", "at", "mean", "floor")  # those that are values of the column
 _NUMBERS = {"at": 1, "mean": 2, "leaves": 1, "steps_to": 1, "lag": 1}
+_WITH_LEVELS = ("leaves", "steps_to", "lag", "plateaus", "slowdowns")  # a level can be a setting
 COUNTED = ("spikes", "growbacks", "plateaus", "slowdowns")  # counts, optionally between two bounds
 _ROW_COLUMNS = ("run", "experiment", "seed", "step")
 _MAX_STEP = 10**12
@@ -57,6 +60,8 @@ class Measure:
         direction: Which values are better, if the measure says so itself; else what the task or
             the statistic declares counts.
         other: The second column of ``lead``.
+        levels: For each of ``numbers``, the setting that it depends on, or None; empty if none
+            does. A number that depends on a setting is NaN until :meth:`resolved`.
     """
 
     text: str
@@ -65,9 +70,29 @@ class Measure:
     numbers: tuple[float, ...] = ()
     direction: Direction | None = None
     other: str | None = None
+    levels: tuple[Level | None, ...] = ()
 
     def __str__(self) -> str:
         return self.text
+
+    def resolved(self, settings: Mapping[str, Any]) -> "Measure":
+        """The measure with the levels of one run.
+
+        Args:
+            settings: The settings of the run, as nested mappings.
+
+        Raises:
+            InputError: A level is a setting that does not exist or is not a number, or it cannot be
+                a level.
+        """
+        if not self.levels:
+            return self
+        numbers = tuple(
+            number if level is None else level.value(settings, self.text)
+            for number, level in zip(self.numbers, self.levels, strict=True)
+        )
+        _check_level(self.function, numbers, self.text, None)
+        return replace(self, numbers=numbers, levels=())
 
 
 def check_column(name: str, source: str | None = None) -> None:
@@ -136,7 +161,7 @@ def measure_of(tree: Any, text: str, source: str | None = None) -> Measure:
 
 def _call(name: str, tree: Any, text: str, source: str | None) -> Measure:
     """The measure of a function with its arguments."""
-    columns, numbers = _arguments(tree.children[1:])
+    columns, numbers, levels = _arguments(tree.children[1:], source)
     direction: Direction | None = None
     if name in DIRECTED and len(columns) == 2 and columns[1] in get_args(Direction):
         direction = cast(Direction, columns.pop())
@@ -148,10 +173,11 @@ def _call(name: str, tree: Any, text: str, source: str | None) -> Measure:
         raise _wrong(f"{name} needs a column", text, source, FUNCTIONS[name])
     if between and numbers[0] > numbers[1]:
         raise _wrong("the first number is greater than the second", text, source, FUNCTIONS[name])
+    if levels and name not in _WITH_LEVELS:
+        raise _wrong(f"{name} cannot depend on a setting", text, source, FUNCTIONS[name])
     if name in ("at", "mean"):
         numbers = tuple(_step(number, text, source) for number in numbers)
-    if name == "leaves" and numbers[0] <= 0:
-        raise _wrong("a level must be positive", text, source, "a loss such as log(10)")
+    _check_level(name, numbers, text, source)
     if name == "lead" and other is None:
         raise _wrong("lead needs two columns", text, source, FUNCTIONS[name])
     column = columns[0] if columns else "train_loss"
@@ -159,7 +185,13 @@ def _call(name: str, tree: Any, text: str, source: str | None) -> Measure:
         if each is not None:
             check_column(each, source)
     other = None if other is None else ALIASES.get(other, other)
-    return Measure(text, name, ALIASES.get(column, column), numbers, direction, other)
+    return Measure(text, name, ALIASES.get(column, column), numbers, direction, other, levels)
+
+
+def _check_level(name: str, numbers: tuple[float, ...], text: str, source: str | None) -> None:
+    """Rejects a level to leave that is not positive."""
+    if name == "leaves" and numbers[0] <= 0:
+        raise _wrong("a level must be positive", text, source, "a loss such as log(10)")
 
 
 def number_of(tree: Any) -> float:
@@ -178,15 +210,24 @@ def number_of(tree: Any) -> float:
     return math.log(value)
 
 
-def _arguments(children: list[Any]) -> tuple[list[str], tuple[float, ...]]:
-    columns, numbers = [], []
+def _arguments(
+    children: list[Any], source: str | None
+) -> tuple[list[str], tuple[float, ...], tuple[Level | None, ...]]:
+    """The columns, the numbers (NaN for a setting), and the settings; these may be none."""
+    columns, numbers, levels = list[str](), list[float](), list[Level | None]()
     for child in children:
         (inner,) = child.children
-        if hasattr(inner, "data"):
+        level = level_of(inner, source)
+        if level is not None:
+            numbers.append(math.nan)
+        elif hasattr(inner, "data"):
             numbers.append(number_of(inner))
         else:
             columns.append(str(inner))
-    return columns, tuple(numbers)
+            continue
+        levels.append(level)
+    known = tuple(levels) if any(levels) else ()
+    return columns, tuple(numbers), known
 
 
 def _step(value: str | float, text: str, source: str | None) -> float:

@@ -41,12 +41,12 @@ Modules:
 - ``page``: templates, scripts and the content security policy of pages.
 - ``plotdata``: curves as JSON for the interactive figure.
 - ``points_figure``: the answer's measure against settings that vary together.
+- ``ranking``: whether the variant with the best values is told apart from the others.
 - ``repeat``: what repeats an experiment: its definition as YAML, and a command.
 - ``result_table``: the table of results, with a dot for each run.
 - ``samples``: generated samples that were kept.
 - ``scales``: whether an axis is logarithmic.
 - ``shipped_claims``: the results that ablab ships for the claims of logbooks.
-- ``short_variants``: variants that were trained for far fewer steps than the others.
 - ``statistic_sections``: selects the statistics and incidents of an entry.
 - ``svg``: the style of static figures, and SVG output.
 - ``variant_curves``: the static figure of the variants' curves.

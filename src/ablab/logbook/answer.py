@@ -1,31 +1,32 @@
 """The first sentence of an entry: it answers the question in the heading, or says what is open."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from statistics import median
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
 from ablab.config.wording import counted
-from ablab.experiments.measures import VALUES, parse_measure
-from ablab.experiments.short_names import setting_name, short_keys, short_names
+from ablab.experiments.measures import parse_measure
+from ablab.experiments.short_names import setting_name, short_keys
 from ablab.logbook.ladder import Ladder, find_ladder
-from ablab.logbook.short_variants import cell_key, is_affected, short_variants
+from ablab.logbook.ranking import Ranking, find_ranking
+from ablab.logbook.variant_values import MeasuredVariants, VariantValues, variant_values
 from ablab.read.curves.numbers import number
-from ablab.read.directions import column_direction
 from ablab.read.effects import Comparison, Effects, comparison_sentence, scaling_sentence
 from ablab.read.effects.trends import trend_sentence
+from ablab.read.family import UNDECIDED_AFTER, remarks, tally
 from ablab.read.measure_words import measure_words
 from ablab.read.measures import ENDED, is_step
+from ablab.read.medians import spread_words
+from ablab.read.short_variants import caveat
 from ablab.read.verdicts import Verdict
 from ablab.store.store import ExperimentRecord, RunRecord
 
 State = Literal["answered", "open", "unfinished", "nothing"]
-_ORDER = ("held", "failed", "undecided", "not tested")
 _FEW = 3  # so many expectations about the measure are the answer; more are counted
+_LISTED = 4  # so many variants have their values in the first sentence
 _MOST = 200  # more seeds than this are no advice
 
 
@@ -45,6 +46,7 @@ class Answer:
             if it was not logged.
         effects: The effects of the grid's settings on the measure; None without a grid.
         ladder: The steps of a ladder of variants; None if the grid is none.
+        ranking: The best variant, compared with each other one; None if nothing can be compared.
     """
 
     state: State
@@ -56,6 +58,7 @@ class Answer:
     values: pl.DataFrame | None = None
     effects: Effects | None = None
     ladder: Ladder | None = None
+    ranking: Ranking | None = None
 
 
 def answer_measure(record: ExperimentRecord) -> str | None:
@@ -96,13 +99,25 @@ def find_answer(
     ladder = None
     if values is not None and not open_runs:
         ladder = find_ladder(record, runs, measure, values)
-    short = short_variants(runs) if is_affected(parse_measure(measure)) else {}
-    made = _Made(record, measure, values, effects, ladder, short)
+    found = None if values is None else variant_values(record, measure, values, runs)
+    ranking = None
+    if values is not None and found is not None and not open_runs:
+        ranking = find_ranking(record, found, values)
+    made = _Made(measure, found, effects, ladder, ranking)
 
     def answer(state: State, *sentences: str, negative: Sequence[str] = ()) -> Answer:
         said, known = [each for each in sentences if each], declared is not None
         return Answer(
-            state, said, measure, made.words, known, list(negative), values, effects, ladder
+            state,
+            said,
+            measure,
+            made.words,
+            known,
+            list(negative),
+            values,
+            effects,
+            ladder,
+            ranking,
         )
 
     if open_runs:
@@ -112,136 +127,142 @@ def find_answer(
             f"Nothing is concluded yet: {ended} of {len(runs):,} "
             f"{'has' if len(runs) - open_runs == 1 else 'have'} ended.",
         )
-    if values is None or not (made.numbers or made.unreached):
+    if values is None or not made.variants:
         return answer("nothing", f"No answer: no run has a value of {measure}.")
-    tally = _tally(judged)
+    counts = _tally(judged)
     mine = [each for each in judged if each.sentence.startswith(f"{measure} ")]
     alike = [f"{each.claim} ({each.evidence})" for each in mine if _is_held_equivalence(each)]
     lead, decided = made.lead(), made.decided()
     if 1 <= len(mine) <= _FEW:
         mine.sort(key=lambda each: each.outcome == "undecided")
         state: State = "open" if mine[0].outcome == "undecided" else "answered"
-        more = tally if len(judged) > len(mine) else ""
+        more = counts if len(judged) > len(mine) else ""
         negative = alike if len(alike) == len(mine) else []
-        return answer(state, *map(_judged, mine), lead, more, negative=negative)
-    if len(made.cells) < 2 or decided:
+        after = dict(zip(map(id, judged), remarks(judged), strict=True))
+        said = [_judged(each, after[id(each)]) for each in mine]
+        return answer(state, *said, lead, more, negative=negative)
+    if len(made.variants) < 2 or decided:
         first = [lead, *decided] if ladder is None else [*decided, lead]
-        return answer("answered", *first, tally)
+        return answer("answered", *first, counts)
     negative = made.negative()
     if negative:
-        return answer("answered", lead, *negative, tally, negative=negative)
-    return answer("open", lead, made.needed(), tally)
+        return answer("answered", lead, *negative, counts, negative=negative)
+    return answer("open", lead, made.needed(), counts)
 
 
 @dataclass(frozen=True)
 class _Made:
     """The values of a measure, and what can be said of them."""
 
-    record: ExperimentRecord
     measure: str
-    values: pl.DataFrame | None
+    found: MeasuredVariants | None
     effects: Effects | None
     ladder: Ladder | None
-    short: Mapping[str, int]
+    ranking: Ranking | None
 
     @property
     def words(self) -> str:
         return measure_words(self.measure)
 
     @property
-    def cells(self) -> list[tuple[str, list[dict[str, Any]]]]:
-        """The rows of each variant, with its short name."""
-        if self.values is None:
-            return []
-        keys = list(self.record.definition["grid"])
-        rows = self.values.to_dicts()
-        groups = [list(each) for _, each in groupby(rows, lambda row: [row[key] for key in keys])]
-        names = short_names([{key: each[0][key] for key in keys} for each in groups])
-        return list(zip(names, groups, strict=True))
-
-    @property
-    def numbers(self) -> int:
-        return sum(row["value"] is not None for _, rows in self.cells for row in rows)
-
-    @property
-    def unreached(self) -> int:
-        return sum(row["not_before"] is not None for _, rows in self.cells for row in rows)
+    def variants(self) -> list[VariantValues]:
+        """The variants of which a run has a value, or did not reach the step."""
+        return [] if self.found is None else [row for row in self.found.variants if row.runs]
 
     def lead(self) -> str:
-        """The values themselves: which variant has the best ones, or how many runs got there."""
-        if self.unreached:
-            return self._reached()
-        every = [(median(_numbers(rows)), name, rows) for name, rows in self.cells
-                 if _numbers(rows)]  # fmt: skip
-        fewer = [(name, steps) for _, name, rows in every if (steps := self._few_steps(rows))]
-        medians = [each for each in every if not self._few_steps(each[2])] or every
+        """The values: how many runs got there or learnt, or else the medians and the best one."""
+        assert self.found is not None, "some run has a value"
         words = self.words[0].upper() + self.words[1:]
-        lacking = sum(row["value"] is None for _, rows in self.cells for row in rows)
-        total = sum(len(rows) for _, rows in self.cells)
-        without = f" {counted(lacking, 'run')} of {total:,} without a value." if lacking else ""
-        if fewer and len(medians) < len(every) and self.ladder is None:
-            told = ", ".join(f"{name} ({counted(steps, 'step')})" for name, steps in fewer)
-            without += f" Not compared, since trained for far fewer steps: {told}."
-        if len(medians) == 1:
-            return f"{words}: {self._spread(medians[0][2])}.{without}"
-        medians.sort(key=lambda each: each[0], reverse=self._better() == "higher")
-        (_, best, rows), (_, worst, others) = medians[0], medians[-1]
-        first, last = ("highest", "lowest") if self._better() == "higher" else ("lowest", "highest")
-        measure = parse_measure(self.measure)
-        if is_step(measure):
-            first, last = (
-                ("fewest", "most") if measure.function == "lag" else ("earliest", "latest")
+        if self.found.has_missed or self.found.cut is not None:
+            return f"{words}: {self._counts()}{self._without()}"
+        few = [row for row in self.variants if row.few_steps is not None]
+        rows = [row for row in self.variants if row.few_steps is None] or self.variants
+        without = self._without()
+        if few and len(rows) < len(self.variants) and self.ladder is None:
+            without += " " + caveat({row.name: row.few_steps or 0 for row in few})
+        if len(rows) == 1:
+            return f"{words}: {self._spread(rows[0])}.{without}"
+        order, beyond = self._order()
+        medians = [row.median for row in rows if row.median is not None]
+        if self.ranking is not None and self.ranking.is_decided:
+            best = self.ranking.best
+            last = (min if beyond in ("lowest", "fewest", "earliest") else max)(medians)
+            least = "up to" if beyond != "lowest" else "down to"
+            others = f"the difference from each of the {len(rows) - 1} others is decided"
+            if len(rows) == 2:
+                others, least = "the difference from the other is decided", "whose median is"
+            else:
+                least = f"with medians {least}"
+            return (
+                f"{words}: {order} with {best.name}, {self._spread(best)}; {others}, {least} "
+                f"{number(last)}.{without}"
             )
-        return (
-            f"{words}: {first} with {best}, {self._spread(rows, alone=False)}; {last} with "
-            f"{worst}, {self._spread(others)}.{without}"
-        )
+        if len(rows) <= _LISTED:
+            each = "; ".join(f"{self._spread(row, alone=False)} with {row.name}" for row in rows)
+            seeds = max(len(row.values) for row in rows)
+            summary = "one run each" if seeds == 1 else f"median and range of {seeds} seeds"
+            text = f"{words}: {each} ({summary})."
+        else:
+            low, high = number(min(medians)), number(max(medians))
+            text = f"{words}: medians from {low} to {high} over {len(rows)} variants."
+        if self.ranking is not None:
+            text += " " + self.ranking.open_words(order)
+        return text + without
 
-    def _few_steps(self, rows: Sequence[Mapping[str, Any]]) -> int | None:
-        """The steps of a variant that was trained for far fewer than the others; else None."""
-        keys = self.record.definition["grid"]
-        return self.short.get(cell_key({key: rows[0][key] for key in keys}))
+    def _without(self) -> str:
+        lacking = sum(sum(row.lost.values()) for row in self.found.variants) if self.found else 0
+        total = sum(row.runs for row in self.variants) + lacking
+        return f" {counted(lacking, 'run')} of {total:,} without a value." if lacking else ""
 
-    def _spread(self, rows: Sequence[Mapping[str, Any]], *, alone: bool = True) -> str:
+    def _order(self) -> tuple[str, str]:
+        """What the best value is called, and the worst."""
+        assert self.found is not None, "some run has a value"
+        if self.found.steps:
+            lag = parse_measure(self.measure).function == "lag"
+            return ("fewest", "most") if lag else ("earliest", "latest")
+        return ("highest", "lowest") if self.found.better == "higher" else ("lowest", "highest")
+
+    def _spread(self, row: VariantValues, *, alone: bool = True) -> str:
         """The values of a variant, with their unit: the median and the range over its seeds.
 
         Args:
-            rows: The runs of the variant.
+            row: The variant.
             alone: Whether to say which summary it is.
         """
-        values = _numbers(rows)
-        measure = parse_measure(self.measure)
+        measure, count = parse_measure(self.measure), len(row.values)
         before = after = ""
         if measure.function == "lag":
             after = " steps"
         elif is_step(measure):
             before = "step "
-        if len(values) == 1:
-            return f"{before}{number(values[0])}{after}" + (" (one run)" if alone else "")
-        low, high = number(min(values)), number(max(values))
-        inside = "" if low == high else f" [{low}, {high}]"
-        seeds = f" (median and range of {counted(len(values), 'seed')})" if alone else ""
-        return f"{before}{number(median(values))}{inside}{after}{seeds}"
+        summary = "one run" if count == 1 else f"median and range of {count} seeds"
+        seeds = f" ({summary})" if alone else ""
+        return f"{before}{spread_words(row.values, number)}{after}{seeds}"
 
-    def _reached(self) -> str:
-        """How many runs reached the step, before anything else is said of it."""
-        counts = [
-            (name, len(_numbers(rows)), sum(r["not_before"] is not None for r in rows))
-            for name, rows in self.cells
-        ]
-        reached = sum(some for _, some, _ in counts)
-        missed = sum(never for *_, never in counts)
-        words = self.words[0].upper() + self.words[1:]
-        text = f"{words}: reached by {reached} of {counted(reached + missed, 'run')}"
+    def _counts(self) -> str:
+        """How many runs reached the step, or learnt, before anything else is said of it."""
+        assert self.found is not None, "some run has a value"
+        counts = [(row.name, *_count(row)) for row in self.variants]
+        done, runs = sum(some for _, some, _ in counts), sum(every for *_, every in counts)
+        text = f"{done} of {counted(runs, 'run')} {self.found.said}"
+        if self.found.has_missed:
+            text = f"reached by {done} of {counted(runs, 'run')}"
+        elif self.found.better is not None and self.found.cut is not None:
+            side = "above" if self.found.better == "higher" else "below"
+            text += f" ({side} {self.found.cut:.3g})"
         if len(counts) == 1:
-            rows = self.cells[0][1]
-            return f"{text}, {self._spread(rows)} where reached." if reached else f"{text}."
-        none = [name for name, some, never in counts if never and not some]
-        part = [f"{some} of {some + never} with {name}" for name, some, never in counts
-                if some and never]  # fmt: skip
-        every = [name for name, some, never in counts if some and not never]
+            row = self.variants[0]
+            if not done:
+                return f"{text}."
+            if not self.found.has_missed:
+                return f"{text}, with {spread_words(row.learnt or row.values, number)}."
+            return f"{text}, {self._spread(row)} where reached."
+        none = [name for name, some, every in counts if not some and every]
+        part = [f"{some} of {every} with {name}" for name, some, every in counts
+                if 0 < some < every]  # fmt: skip
+        every_run = [name for name, some, every in counts if some == every and some]
         said = [
-            _listed("all with", every),
+            _listed("all with", every_run),
             _listed("", part, f"some in {len(part)} variants"),
             _listed("none with", none),
         ]
@@ -283,6 +304,8 @@ class _Made:
         seeds = max(each.seeds for each in tested)
         if seeds < 2:
             return "Not yet decided: one seed says nothing about chance; begin with 3 more."
+        if self.ranking is not None and len(self.variants) == 2 and not self.ranking.is_decided:
+            return ""  # said with the values
         wanted = [each.seeds_to_detect for each in tested if each.seeds_to_detect is not None]
         more = min(wanted, default=0) - seeds
         if not 0 < more <= _MOST:
@@ -291,14 +314,6 @@ class _Made:
             f"Not yet decided: about {counted(more, 'more seed')} would show the clearest "
             "difference, if it is as large as it seems."
         )
-
-    def _better(self) -> str | None:
-        measure = parse_measure(self.measure)
-        if is_step(measure):
-            return "lower"
-        if measure.function in VALUES:
-            return measure.direction or column_direction(self.record, measure.column)
-        return None
 
 
 def comparison_in_words(each: Comparison, effects: Effects) -> str:
@@ -309,8 +324,9 @@ def comparison_in_words(each: Comparison, effects: Effects) -> str:
     return text.replace(f"{each.key}={each.value} vs {each.reference}", f"{one} vs {other}", 1)
 
 
-def _numbers(rows: Sequence[Mapping[str, Any]]) -> list[float]:
-    return [row["value"] for row in rows if row["value"] is not None]
+def _count(row: VariantValues) -> tuple[int, int]:
+    """How many runs of a variant learnt or got there, and of how many."""
+    return row.count or (len(row.values), row.runs)
 
 
 def _listed(before: str, names: Sequence[str], short: str = "") -> str:
@@ -335,24 +351,22 @@ def _is_held_equivalence(verdict: Verdict) -> bool:
     return verdict.outcome == "held" and " is the same" in verdict.sentence
 
 
-def _judged(verdict: Verdict) -> str:
-    """A verdict as the first sentence of an entry."""
+def _judged(verdict: Verdict, remark: str) -> str:
+    """A verdict as the first sentence of an entry.
+
+    Args:
+        verdict: The verdict.
+        remark: Its p-value before and after the correction for all expectations, which is told if
+            the verdict is not decided after it.
+    """
     late = ", written after results had been seen" if verdict.late else ""
     claim = verdict.claim.removesuffix(".")
-    return f"{verdict.outcome.capitalize()}{late}: {claim} ({verdict.evidence})."
-
-
-def _lacks_values(verdict: Verdict) -> bool:
-    """Whether nothing could be tested, since no run has a value or the grid lacks the cell."""
-    return verdict.outcome == "undecided" and verdict.evidence.startswith(
-        ("no run has a value", "this grid has no", "nothing to compare with")
-    )
+    told = verdict.evidence + (f"; {remark}" if remark.endswith(UNDECIDED_AFTER) else "")
+    return f"{verdict.state.capitalize()}{late}: {claim} ({told})."
 
 
 def _tally(judged: Sequence[Verdict]) -> str:
-    """How many expectations held, failed and are undecided; empty if there are none."""
+    """How many expectations held, failed, are undecided and were not tested; empty without any."""
     if not judged:
         return ""
-    outcomes = ["not tested" if _lacks_values(each) else each.outcome for each in judged]
-    told = [f"{outcomes.count(each)} {each}" for each in _ORDER if each in outcomes]
-    return f"Of {counted(len(judged), 'expectation')}: {', '.join(told)}."
+    return f"Of {counted(len(judged), 'expectation')}: {tally([each.state for each in judged])}."

@@ -14,10 +14,10 @@ from ablab.logbook.drawing_cache import cached_drawing
 from ablab.logbook.labels import fitted
 from ablab.logbook.numeric_setting import NumericSetting, as_number, numeric_setting
 from ablab.logbook.points_figure import point_settings, points_figure
-from ablab.logbook.short_variants import only_words
 from ablab.logbook.svg import LINE, PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues
 from ablab.read.effects import Effects
+from ablab.read.short_variants import only_words
 
 MOST_ROWS = 40
 """With more variants than this, only the best and the worst are drawn."""
@@ -46,7 +46,8 @@ def answer_figure(
     Args:
         found: The measure of all variants.
         effects: The effects on the measure, whose intervals of levels are drawn.
-        concluded: Whether all runs have ended; until then, no variant is marked as the best.
+        concluded: Whether all runs have ended and the best variant is told apart from the others;
+            else, no variant is marked as the best.
 
     Returns:
         The figure; None if no run has a value.
@@ -258,7 +259,8 @@ def _caption(
             among = f" of the variants in which most runs {found.said}"
             among += " it" if found.has_missed else ""
         how = "Circled" if setting is not None or is_points else "Bold"
-        told += f" {how}: {best.name}, the {best_words(found)} median{among}; this is no test."
+        median = f"the {best_words(found)} median{among}"
+        told += f" {how}: {best.name}, {median}; it differs from all that are compared."
     if setting is not None:
         told += " Wide bars: 95% intervals of levels, where the effects have them."
     return told

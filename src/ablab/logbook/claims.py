@@ -15,6 +15,7 @@ from ablab.experiments.outline import Outline, trained_digest
 from ablab.experiments.source import read_source, shipped
 from ablab.logbook.page import templates
 from ablab.read.family import Family, family
+from ablab.read.family import tally as counts_of
 from ablab.read.hypothesis_tests import same_label
 from ablab.read.judgements import Outcome
 from ablab.read.measured import shown
@@ -25,7 +26,6 @@ from ablab.store.run_rows import started_experiments
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 NOT_RUN = "not run"
-_OUTCOMES = ("held", "failed", "undecided", NOT_RUN)
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ class Claim:
     def outcome(self) -> str:
         """``held``, ``failed``, ``undecided`` or ``not run``."""
         return NOT_RUN if self.verdict is None else self.verdict.outcome
+
+    @property
+    def state(self) -> str:
+        """The outcome, or ``not tested`` if it is undecided because no test was possible."""
+        return NOT_RUN if self.verdict is None else self.verdict.state
 
     @property
     def ours(self) -> str:
@@ -125,6 +130,7 @@ class RecipeClaims:
                     "evidence": None if each.verdict is None else each.verdict.evidence,
                     "ours": each.ours,
                     "outcome": each.outcome,
+                    "state": each.state,
                     "counts": None if each.verdict is None else each.verdict.counts,
                     "p": None if each.verdict is None else each.verdict.p,
                     "p_adjusted": each.adjusted,
@@ -283,15 +289,14 @@ def corrected(found: Sequence[RecipeClaims]) -> tuple[list[RecipeClaims], dict[s
 
 def tally(found: Sequence[RecipeClaims]) -> str:
     """The number of claims and of each outcome, as text."""
-    return count_outcomes(claim.outcome for each in found for claim in each.claims)
+    return count_states(claim.state for each in found for claim in each.claims)
 
 
-def count_outcomes(every: Iterable[str]) -> str:
-    """The number of outcomes and of each of them, as text."""
-    outcomes = list(every)
-    counts = [f"{outcomes.count(each)} {each}" for each in _OUTCOMES if each in outcomes]
-    many = "s" if len(outcomes) > 1 else ""
-    return f"{len(outcomes)} claim{many}: {', '.join(counts)}" if outcomes else "no claims"
+def count_states(every: Iterable[str]) -> str:
+    """The number of claims and of each of their states, as text."""
+    states = list(every)
+    many = "s" if len(states) > 1 else ""
+    return f"{len(states)} claim{many}: {counts_of(states)}" if states else "no claims"
 
 
 def write_page(found: Sequence[RecipeClaims], path: Path, command: str) -> None:

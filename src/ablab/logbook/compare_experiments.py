@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from ablab.config import InputError
+from ablab.config import InputError, counted
 from ablab.experiments.measures import parse_measure
 from ablab.logbook.answer import answer_measure
 from ablab.logbook.comparison import (
@@ -18,17 +18,18 @@ from ablab.logbook.comparison import (
     draw,
     drawn_columns,
     setting_text,
-    spread_words,
 )
 from ablab.logbook.conclusions import experiment_answer
 from ablab.logbook.experiment_differences import difference_sentences
 from ablab.logbook.marks import curve_marks
+from ablab.read.curves.numbers import number
 from ablab.read.directions import measure_range
 from ablab.read.effects.results import gather
 from ablab.read.effects.stored import better_values
 from ablab.read.guessing import guessing_loss
 from ablab.read.measure_words import measure_words
 from ablab.read.measures import measure_table
+from ablab.read.medians import spread_words
 from ablab.read.readings import experiment_readings
 from ablab.read.side_by_side import JointVariant, Member, SideBySide, find_members, side_by_side
 from ablab.store.index import StoreError
@@ -167,8 +168,9 @@ def _results(found: SideBySide, measure: str, why: str, values: Sequence[Values]
         )
     header = ["experiment", "variant", "runs", "parameters", "steps", words]
     note = (
-        "Median [lowest, highest] over seeds. Where some runs learnt or reached the step and "
-        f"others did not, how many did comes first, and the values are theirs. {why}"
+        "Median [lowest, highest] over seeds. Where some runs learnt and others did not, how many "
+        "did comes first, and the values are theirs. A run that did not reach a step counts as "
+        f"later than all others. {why}"
     )
     return Table("Results", header, rows, note.strip(), ("variant", words))
 
@@ -179,18 +181,19 @@ def _value_words(variant: JointVariant, values: Values) -> str:
         return "not logged"
     rows = _rows(variant, values.frame)
     numbers = [row["value"] for row in rows if row["value"] is not None]
-    missed = sum(row["not_before"] is not None for row in rows)
+    bounds = [row["not_before"] for row in rows if row["not_before"] is not None]
+    missed = len(bounds)
     lacking = len(rows) - len(numbers) - missed
     counts = ""
     if missed:
-        counts = f"reached {len(numbers)} of {len(numbers) + missed}"
+        counts = f"{len(numbers)} of {counted(len(numbers) + missed, 'run')} reached it"
     elif values.cut is not None:
         higher = values.better == "higher"
         ours = [value for value in numbers if (value > values.cut) == higher]
         said = "learnt" if values.better is not None else f"below {values.cut:.3g}"
-        counts = f"{said} {len(ours)} of {len(numbers)}"
+        counts = f"{len(ours)} of {counted(len(numbers), 'run')} {said}"
         numbers = ours or numbers
-    spread = spread_words(numbers) if numbers else ""
+    spread = spread_words(numbers, number, missed, min(bounds, default=None)) if numbers else ""
     told = ": ".join(each for each in (counts, spread) if each)
     without = f"{lacking} without a value" if lacking else ""
     return "; ".join(each for each in (told, without) if each)

@@ -25,7 +25,7 @@ from ablab.read.curves.sentences import sentence
 from ablab.read.measure_words import column_words
 from ablab.read.readings import experiment_readings
 from ablab.read.side_by_side import settings_of_run
-from ablab.read.summary import MEASURES, last_values
+from ablab.read.summary import MEASURES, Final, final_values
 from ablab.store.index import StoreError
 from ablab.store.metrics import read_runs, unwatched_columns
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -137,10 +137,18 @@ def _settings(first: ComparedRun, second: ComparedRun, differing: Sequence[str])
     return Table("Settings that differ", header, rows, note, tuple(header[1:]))
 
 
+def _final(found: Final | None, each: ComparedRun) -> str:
+    """A final value, with its step if that is not the run's last."""
+    if found is None:
+        return "none"
+    early = "" if found.step == each.run.step else f" (at step {found.step:,})"
+    return number(found.value) + early
+
+
 def _values(first: ComparedRun, second: ComparedRun) -> Table:
     """Status, steps, final values and readings."""
     runs = [first, second]
-    ends = [last_values(each.frame, {each.run.run: each.run.step})[each.run.run] for each in runs]
+    ends = [final_values(each.frame, {each.run.run: each.run.step})[each.run.run] for each in runs]
     rows = [
         ["status", *(each.run.status for each in runs)],
         ["steps", *(f"{each.run.step:,} of {each.run.steps:,}" for each in runs)],
@@ -149,7 +157,7 @@ def _values(first: ComparedRun, second: ComparedRun) -> Table:
     ]
     for name in MEASURES:
         if any(name in end for end in ends):
-            final = [number(end[name]) if name in end else "none" for end in ends]
+            final = [_final(end.get(name), each) for end, each in zip(ends, runs, strict=True)]
             rows.append([f"final {column_words(name)}", *final])
     told = [sentence(each.reading) if each.reading is not None else "nothing to read"
             for each in runs]  # fmt: skip

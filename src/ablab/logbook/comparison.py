@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
 import polars as pl
@@ -11,7 +10,6 @@ from ablab.experiments.variant import variant_label
 from ablab.logbook.drawn_curves import DRAWN, column_titles, drawn_curves
 from ablab.logbook.plotdata import PlotData, plot_data
 from ablab.logbook.variant_curves import curves
-from ablab.read.curves.numbers import number
 
 
 @dataclass(frozen=True)
@@ -121,12 +119,6 @@ def draw(
 def drawn_columns(names: list[str]) -> list[str]:
     """The columns that are drawn, for reading metrics."""
     return [name for name in names if name in DRAWN]
-
-
-def spread_words(values: Sequence[float]) -> str:
-    """Values of several runs: the median and the range."""
-    low, high = number(min(values)), number(max(values))
-    return low if low == high else f"{number(median(values))} [{low}, {high}]"
 
 
 def setting_text(value: Any) -> str:

@@ -1,13 +1,12 @@
 """The findings of an experiment as sentences: readings, effects, spikes and verdicts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ablab.config import InputError
 from ablab.experiments.short_names import short_names
 from ablab.logbook.answer import Answer, answer_measure, comparison_in_words, find_answer
-from ablab.logbook.short_variants import short_values
 from ablab.read.curves import Reading
 from ablab.read.curves.numbers import number
 from ablab.read.curves.sentences import (
@@ -15,21 +14,22 @@ from ablab.read.curves.sentences import (
     group_pair_sentence,
     group_sentence,
     pair_sentence,
+    plateau_ends,
     sentence,
 )
 from ablab.read.curves.together import Together
 from ablab.read.effects import (
-    Comparison,
     Effects,
     interaction_sentence,
     scaling_sentence,
     trend_sentence,
 )
 from ablab.read.effects.stored import experiment_effects
-from ablab.read.family import family
+from ablab.read.family import family, remarks
 from ablab.read.measure_words import measure_words
 from ablab.read.measured import shown
 from ablab.read.measures import ENDED, measure_table
+from ablab.read.medians import spread_words
 from ablab.read.pairs import experiment_pairs
 from ablab.read.readings import experiment_readings
 from ablab.read.spikes import Explanation, explain
@@ -65,6 +65,11 @@ class Conclusions:
     sentences: list[str]
 
     @property
+    def judged(self) -> list[tuple[Verdict, str]]:
+        """The verdicts, each with its p-value before and after the correction for all of them."""
+        return list(zip(self.verdicts, remarks(self.verdicts), strict=True))
+
+    @property
     def chance(self) -> str:
         """How many of the verdicts chance alone would give; empty if none was tested."""
         return family(self.verdicts).sentence("expectation")
@@ -91,7 +96,7 @@ def find(
     judged = verdicts(store, record)
     answer = _answer(store, record, runs, judged, effects)
     sentences = [
-        *_compared(effects[:1], answer, short_values(runs)),
+        *_compared(effects[:1], answer),
         *(_levels(runs, readings) if done else []),
         *(_spiky(runs, readings, spikes) if done else []),
         *_troubled(runs),
@@ -208,27 +213,26 @@ def _variants(
     ]
 
 
-def _compared(
-    effects: Sequence[Effects], answer: Answer, short: Mapping[tuple[str, str], int]
-) -> list[str]:
+def _compared(effects: Sequence[Effects], answer: Answer) -> list[str]:
     """The decided comparisons, the number of undecided ones, interactions and relations.
 
     What the answer says already is left out.
     """
     sentences = []
     for found in effects:
-        comparable = [each for each in found.factorial if not _is_short(each, short)]
-        decided = [each for each in comparable if each.verdict != "undecided"]
+        words = f"the {measure_words(found.measure)}"
+        decided = [each for each in found.factorial if each.verdict != "undecided"]
         sentences += [comparison_in_words(each, found) for each in decided]
-        rest = len(comparable) - len(decided)
-        if rest and answer.state != "open":
+        rest = len(found.factorial) - len(decided)
+        said = answer.ranking is not None and len(found.factorial) == 1  # with the values
+        if rest and answer.state != "open" and not said:
             sentences.append(
-                f"{_of(rest, len(comparable), 'comparison')} of {found.measure} "
+                f"{_of(rest, len(found.factorial), 'comparison')} of {words} "
                 f"{'is' if rest == 1 else 'are'} undecided. This does not mean that the values are "
                 "equal; the table estimates the number of seeds needed."
             )
         sentences += [
-            interaction_sentence(each, found.measure) for each in found.interactions if each.exists
+            interaction_sentence(each, words) for each in found.interactions if each.exists
         ]
         sentences += [
             scaling_sentence(each)
@@ -241,11 +245,6 @@ def _compared(
     return [each for each in sentences if each not in answer.sentences]
 
 
-def _is_short(each: Comparison, short: Mapping[tuple[str, str], int]) -> bool:
-    """Whether one of the compared values was trained for far fewer steps than the others."""
-    return any((each.key, str(value)) in short for value in (each.value, each.reference))
-
-
 def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str]:
     """The natural levels at which runs stay, with the number of runs and the last step."""
     known = [readings[run.run] for run in runs if run.run in readings]
@@ -254,11 +253,11 @@ def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str
         name = group[0][1].name
         if name is None:
             continue
-        ends = sorted(plateau.last for _, plateau in group)
+        ends = plateau_ends(known, group)
+        others = f"; {ends.never} never left it" if ends.never else ""
         sentences.append(
-            f"{_of(len(group), len(known), 'run')} {'stays' if len(group) == 1 else 'stay'} at "
-            f"{name}, until step {ends[len(ends) // 2]:,} [{ends[0]:,}, {ends[-1]:,}] (median and "
-            "range)."
+            f"{_of(ends.runs, len(known), 'run')} {'stays' if ends.runs == 1 else 'stay'} at "
+            f"{name}, until step {ends.words('after', 'not left')} (median and range{others})."
         )
     never = [each for each in known if each.floor is not None and each.floor.name is not None]
     for name in dict.fromkeys(each.floor.name for each in never if each.floor is not None):
@@ -274,12 +273,12 @@ def _spiky(
     having = [run for run in runs if run.run in readings and readings[run.run].spikes]
     if not having:
         return []
-    counts = sorted(len(readings[run.run].spikes) for run in having)
+    counts = [len(readings[run.run].spikes) for run in runs if run.run in readings]
     highest = max(spike.height for run in having for spike in readings[run.run].spikes)
     text = (
         f"{_of(len(having), len(runs), 'run')} {'has' if len(having) == 1 else 'have'} spikes, by "
-        f"a factor of at most {number(highest)}; spikes per run: {counts[len(counts) // 2]} "
-        f"[{counts[0]}, {counts[-1]}] (median and range)"
+        f"a factor of at most {number(highest)}; spikes per run: {spread_words(counts, number)} "
+        "(median and range of all runs)"
     )
     known = [each for each in spikes if each.zero_sum_error is not None]
     if known:

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from ablab.experiments.measures import parse_measure
 from ablab.experiments.short_names import setting_name, short_keys
 from ablab.logbook.effect_figures import forest, small_multiples
-from ablab.logbook.short_variants import is_affected, only_words
 from ablab.read.effects import Comparison, Effects, robust_table, trend_table, verdict_words
 from ablab.read.measure_words import measure_words
 from ablab.read.measured import shown
+from ablab.read.short_variants import caveat
 
 _HEADER = ["setting", "value", "vs", "difference", "95% interval", "adjusted p", "seeds",
            "verdict"]  # fmt: skip
@@ -32,6 +30,7 @@ class EffectTable:
         robust: Interquartile means, probabilities of improvement and log-rank tests: a header and
             rows; empty without any.
         trends: Trends over numeric settings with many values: a header and rows.
+        caveat: Which variants are not compared and why, and what a stop rule decides; may be empty.
     """
 
     measure: str
@@ -43,16 +42,16 @@ class EffectTable:
     missing: tuple[int, int]
     robust: tuple[list[str], list[list[str]]]
     trends: tuple[list[str], list[list[str]]]
+    caveat: str = ""
 
 
-def effect_table(found: Effects, short: Mapping[tuple[str, str], int] | None = None) -> EffectTable:
+def effect_table(found: Effects, stopped: str = "") -> EffectTable:
     """The comparisons of a measure as text tables.
 
     Args:
         found: The effects.
-        short: The steps of values of settings that were trained for far fewer than the others.
+        stopped: What a stop rule decides of the measure; empty if nothing.
     """
-    few = short if short and is_affected(parse_measure(found.measure)) else {}
     header = list(_HEADER)
     if found.scale == "ratio":
         header[3] = "ratio"
@@ -66,11 +65,12 @@ def effect_table(found: Effects, short: Mapping[tuple[str, str], int] | None = N
         measure_words(found.measure),
         base,
         header,
-        [_row(each, names, few) for each in found.factorial],
-        [_row(each, names, few) for each in found.marginal] if several else [],
+        [_row(each, names) for each in found.factorial],
+        [_row(each, names) for each in found.marginal] if several else [],
         (found.missing, found.runs),
         robust_table(found.robust),
         trend_table(found.trends, names),
+        " ".join(filter(None, [caveat(found.left_out), stopped])),
     )
 
 
@@ -86,23 +86,15 @@ def effect_drawings(effects: Sequence[Effects]) -> dict[str, str]:
     return drawings
 
 
-def _row(
-    each: Comparison, names: Mapping[str, str], few: Mapping[tuple[str, str], int]
-) -> list[str]:
+def _row(each: Comparison, names: Mapping[str, str]) -> list[str]:
     interval = each.interval
     return [
         names[each.key],
-        _with_caveat(each.key, each.value, few),
-        _with_caveat(each.key, each.reference, few),
+        str(each.value),
+        str(each.reference),
         "" if each.difference is None else shown(each.difference),
         "none" if interval is None else f"[{shown(interval[0])}, {shown(interval[1])}]",
         "" if each.p_adjusted is None else f"{each.p_adjusted:.2g}",
         str(each.seeds),
         verdict_words(each),
     ]
-
-
-def _with_caveat(key: str, value: Any, few: Mapping[tuple[str, str], int]) -> str:
-    """A value of a setting, and that its runs were trained for far fewer steps than others."""
-    steps = few.get((key, str(value)))
-    return str(value) if steps is None else f"{value} ({only_words(steps)})"

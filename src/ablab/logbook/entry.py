@@ -12,8 +12,8 @@ import polars as pl
 from markdown_it import MarkdownIt
 
 from ablab.config.files import write_text_atomically
-from ablab.config.wording import counted
 from ablab.experiments.grid_text import range_text
+from ablab.experiments.measures import parse_measure
 from ablab.experiments.short_names import short_names
 from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import find
@@ -30,16 +30,15 @@ from ablab.logbook.page import assets, templates
 from ablab.logbook.plotdata import plot_data
 from ablab.logbook.repeat import FILE, repeat
 from ablab.logbook.samples import shown_samples
-from ablab.logbook.short_variants import short_values
+from ablab.logbook.scales import planned_ends
 from ablab.logbook.statistic_sections import incidents, shown_columns
 from ablab.logbook.variant_curves import both_losses, curves
 from ablab.logbook.variant_sections import variant_sections
 from ablab.read.bands import Band
 from ablab.read.by_factor import by_factor
-from ablab.read.curves.numbers import number
 from ablab.read.directions import column_direction
-from ablab.read.measure_words import column_words
 from ablab.read.step_costs import step_costs
+from ablab.read.stopped import stop_caveat, stop_words
 from ablab.store.digests import write_text_digested, write_texts_digested
 from ablab.store.metrics import (
     experiment_metrics,
@@ -130,7 +129,7 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     marks = {"train_loss": curve_marks(runs, found.readings)}
     marks |= column_marks(store, record, runs, [name for name in DRAWN[1:] if name in drawn])
     costs = step_costs(store, record, runs)
-    main = main_setting(record, found.answer.effects)
+    main, ends = main_setting(record, found.answer.effects), planned_ends(runs)
     titles = column_titles(drawn)
     factors = factor_section(by_factors, runs)
     notes, count = _notes(store, record)
@@ -152,22 +151,27 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "seconds": sum(run.seconds for run in runs),
         "segments": _facts(store, runs),
         "findings": found,
-        "effect_tables": [effect_table(each, short_values(runs)) for each in found.effects],
+        "effect_tables": [
+            effect_table(each, stop_caveat(record, runs, parse_measure(each.measure)))
+            for each in found.effects
+        ],
         "effect_figures": effect_drawings(found.effects),
         "samples": shown_samples(store, record, runs),
         "figures": {
-            column: curves(drawn[column], column, record.levels, marks.get(column), cells, main)
+            column: curves(
+                drawn[column], column, record.levels, marks.get(column), cells, main, ends
+            )
             for column in DRAWN
             if column in drawn
         }
-        | _both_losses(drawn, record, cells),
+        | _both_losses(drawn, record, cells, ends),
         "factors": factors,
         "analyses": findings_sections(store, record, runs),
         "factor_files": {name: svg for each in factors for name, svg in each.files.items()},
         "incidents": incidents(store, runs),
         "titles": titles,
         "plot": plot_data(
-            drawn, titles, record.levels, marks, cells, variant_costs(runs, costs), main
+            drawn, titles, record.levels, marks, cells, variant_costs(runs, costs), main, ends
         ),
         "notes": notes,
         "notes_html": MarkdownIt("commonmark", {"html": False}).render(notes),
@@ -181,11 +185,12 @@ def _both_losses(
     drawn: Mapping[str, Sequence[Band]],
     record: ExperimentRecord,
     cells: Sequence[Mapping[str, Any]],
+    ends: Mapping[str, int],
 ) -> dict[str, str]:
     """The figure of both losses, if both were logged and there are few variants."""
     if not drawn.get("train_loss") or not drawn.get("eval_loss"):
         return {}
-    drawing = both_losses(drawn["train_loss"], drawn["eval_loss"], record.levels, cells)
+    drawing = both_losses(drawn["train_loss"], drawn["eval_loss"], record.levels, cells, ends)
     return {} if drawing is None else {LOSSES: drawing}
 
 
@@ -251,15 +256,10 @@ def _counted(runs: list[RunRecord]) -> str:
 
 def _stop_rule(record: ExperimentRecord, runs: list[RunRecord]) -> str:
     """The rule that stopped runs, in words; empty if none were stopped."""
-    rule = (record.definition.get("train") or {}).get("stop")
-    if not isinstance(rule, dict) or not any(run.status == "stopped" for run in runs):
+    when = stop_words(record.definition)
+    if not when or not any(run.status == "stopped" for run in runs):
         return ""
-    words, told = column_words(rule.get("measure", "train_loss")), []
-    if rule.get("below") is not None:
-        told.append(f"the {words} was below {number(rule['below'])}")
-    if rule.get("patience") is not None:
-        told.append(f"the {words} had not improved for {counted(rule['patience'], 'value')}")
-    return f"; runs were stopped when {' or '.join(told)}" if told else ""
+    return f"; runs were stopped when {when}"
 
 
 def _facts(store: Store, runs: list[RunRecord]) -> list[str]:

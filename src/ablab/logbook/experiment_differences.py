@@ -145,7 +145,10 @@ def _tested(
         return [f"No difference is tested: no run has a value of {measure}."]
     sentences = [comparison_in_words(each, made) for each in made.factorial]
     if len(sentences) > 1:
-        sentences.append("Intervals are for single comparisons; p-values are corrected (Holm).")
+        sentences.append(
+            "Intervals are for single comparisons; p-values are corrected for their number (Holm's "
+            "method)."
+        )
     return [*sentences, *made.notes()]
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import polars as pl
 
 from ablab.experiments.measures import parse_measure
-from ablab.logbook.short_variants import cell_key, short_variants
 from ablab.read.curves.numbers import number
 from ablab.read.effects import Comparison, differences, gather
 from ablab.read.effects.inference import ALPHA, holm
@@ -21,9 +20,11 @@ from ablab.read.effects.stored import better_values
 from ablab.read.guessing import guessing_loss
 from ablab.read.measure_words import measure_words
 from ablab.read.measured import shown
+from ablab.read.short_variants import caveat, cell_key, short_variants
 from ablab.store.store import ExperimentRecord, RunRecord
 
 _NUMBERED = re.compile(r"(\d+)[.:)]? \S")
+_MOST_SEEDS = 1000  # a step that needs more is not told apart from none
 _FEWEST = 3  # rungs; two are a comparison like any other
 
 HEADER = ["step", "from", "difference", "95% interval", "adjusted p", "verdict", "from the first"]
@@ -76,10 +77,7 @@ class Ladder:
     @property
     def caveat(self) -> str:
         """Which rungs are not compared, and why; empty if all are."""
-        if not self.short:
-            return ""
-        each = [f"{name} ({steps:,} steps)" for name, steps in self.short.items()]
-        return f"Not compared, since trained for far fewer steps: {', '.join(each)}."
+        return caveat(self.short)
 
     def sentences(self) -> list[str]:
         """What each step does to the measure, in one sentence, and what is not compared."""
@@ -89,12 +87,12 @@ class Ladder:
         for each in self.steps:
             if each.verdict == "differs" and each.difference is not None:
                 (lower if each.direction == "lower" else higher).append(_size(each))
-        rest = [str(each.value) for each in self.steps if each.verdict != "differs"]
+        rest = [_open(each) for each in self.steps if each.verdict != "differs"]
         told += [f"lowered by {_listed(lower)}"] if lower else []
         told += [f"raised by {_listed(higher)}"] if higher else []
         told += [f"undecided for {_listed(rest)}"] if rest else []
         words = self.words[0].upper() + self.words[1:]
-        tested = f"adjusted for {len(self.steps)} steps"
+        tested = f"tests are adjusted for {len(self.steps)} steps, intervals are not"
         said = f"{words}, each step against the one before: {'; '.join(told)} ({tested})."
         return [each for each in (said, self.caveat) if each]
 
@@ -163,6 +161,19 @@ def _size(each: Comparison) -> str:
     assert each.difference is not None, "a decided comparison has one"
     size = each.difference
     told = f"×{number(size)}" if each.scale == "ratio" else number(abs(size))
+    return f"{each.value} ({told})"
+
+
+def _open(each: Comparison) -> str:
+    """An undecided step with its interval, and about how many seeds would decide it."""
+    if each.difference is None or each.interval is None:
+        return str(each.value)
+    times = "×" if each.scale == "ratio" else ""
+    low, high = (number(end) for end in each.interval)
+    told = f"{times}{number(each.difference)} [{low}, {high}]"
+    needed = each.seeds_to_detect
+    if needed is not None and each.seeds < needed <= _MOST_SEEDS:
+        told += f", about {needed:,} seeds would show this"
     return f"{each.value} ({told})"
 
 

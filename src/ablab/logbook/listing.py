@@ -6,6 +6,7 @@ from typing import Any
 
 from ablab.logbook.page import templates
 from ablab.read.calibration import Calibration, calibration
+from ablab.read.family import tally
 from ablab.read.verdicts import Verdict
 from ablab.store.digests import read_text_digested, write_texts_digested
 from ablab.store.paths import LOGBOOK, entry_path, inside
@@ -31,9 +32,8 @@ def listing(store: Store) -> dict[str, Any]:
         if record.entry is None:
             continue
         found = _digest(store, record)
-        mine = [Verdict(**each) for each in found.get("verdicts", [])]
+        mine = [Verdict.from_data(each) for each in found.get("verdicts", [])]
         verdicts += mine
-        outcomes = [each.outcome for each in mine]
         entries.append(
             {
                 "folder": record.entry,
@@ -43,9 +43,7 @@ def listing(store: Store) -> dict[str, Any]:
                 "command": record.command,
                 "negative": found.get("negative", []),
                 "sentences": found.get("sentences", []),
-                "expected": ", ".join(
-                    f"{outcomes.count(each)} {each}" for each in dict.fromkeys(outcomes)
-                ),
+                "expected": tally([each.state for each in mine]),
                 "notes": len(store.notes(record.id)),
             }
         )

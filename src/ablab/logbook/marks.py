@@ -8,7 +8,7 @@ from ablab.experiments.experiment import variant_label
 from ablab.read.curves import Plateau, Reading
 from ablab.read.curves.numbers import number
 from ablab.read.curves.reading import Transition
-from ablab.read.curves.sentences import common_plateaus
+from ablab.read.curves.sentences import PlateauEnds, common_plateaus, plateau_ends
 from ablab.read.readings import experiment_readings
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
@@ -64,7 +64,7 @@ def _marks(group: list[tuple[int, Reading]]) -> list[dict[str, Any]]:
     marks = []
     for members in common_plateaus(readings):
         plateaus = [plateau for _, plateau in members]
-        marks.append(_plateau(plateaus, several))
+        marks.append(_plateau(plateaus, plateau_ends(readings, members)))
         starts = [
             descent.start
             for place, plateau in members
@@ -164,17 +164,15 @@ def _transition(each: Transition, more: str) -> dict[str, Any]:
     return mark | {"span": [each.low, each.high]}
 
 
-def _plateau(plateaus: list[Plateau], several: bool) -> dict[str, Any]:
+def _plateau(plateaus: list[Plateau], ends: PlateauEnds) -> dict[str, Any]:
+    """The mark of a common plateau, up to the median step at which runs leave it."""
     level = median_high(plateau.level for plateau in plateaus)
-    first, last = (
-        int(median_high(plateau.first for plateau in plateaus)),
-        int(median_high(plateau.last for plateau in plateaus)),
-    )
-    text = f"{plateaus[0].name or number(level)} until {last:,}"
-    if several and len(plateaus) > 1:
-        text += f" [{min(p.last for p in plateaus):,}, {max(p.last for p in plateaus):,}]"
+    first = int(median_high(plateau.first for plateau in plateaus))
+    middle = ends.last if ends.median is None else ends.median
+    assert middle is not None, "a median that is not reached has the step up to which it is not"
     name = plateaus[0].name or number(level)
-    return _mark("plateau", first, last, level, text) | {"name": name}
+    text = f"{name} until {ends.words('after', 'not left')}"
+    return _mark("plateau", first, int(middle), level, text) | {"name": name}
 
 
 def _mark(kind: str, first: int, last: int, level: float | None, text: str) -> dict[str, Any]:

@@ -82,6 +82,7 @@ def plot_data(
     cells: Sequence[Mapping[str, Any]] = (),
     costs: Mapping[str, VariantCosts] | None = None,
     main: str | None = None,
+    planned: Mapping[str, int] | None = None,
 ) -> PlotData:
     """The data of the page's figure.
 
@@ -94,6 +95,7 @@ def plot_data(
             a curve; by default, the variants that have curves.
         costs: The costs of a step, by label of the variant.
         main: The setting that colours show if they can show only one.
+        planned: The step at which each variant's curve will end, by its label.
     """
     grid, places = _grid(drawn, cells, costs or {}, main)
     data = {}
@@ -107,7 +109,7 @@ def plot_data(
         data[column] = {
             "title": titles[column],
             "wide": is_wide(found),
-            "uneven": is_uneven(found),
+            "uneven": is_uneven(found, planned),
             "levels": levels if column.endswith("loss") else {},
             "steps": [list(each) for each in steps],
             "curves": curves,

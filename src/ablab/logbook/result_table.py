@@ -1,20 +1,22 @@
 """The table of results: a row for each variant, with every run of each measure as a dot."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import median
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import polars as pl
 
+from ablab.config.wording import counted
 from ablab.experiments.short_names import short_names
 from ablab.logbook.answer import Answer
-from ablab.logbook.short_variants import only_words
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues, variant_values
 from ablab.read.curves.numbers import number
 from ablab.read.measure_words import column_words
 from ablab.read.measured import Measured, measured_columns
-from ablab.read.summary import MEASURES, last_values
+from ablab.read.medians import spread_words
+from ablab.read.short_variants import only_words
+from ablab.read.stopped import stop_caveat
+from ablab.read.summary import MEASURES, Final, early_words, final_values
 from ablab.store.metrics import key_column
 from ablab.store.store import ExperimentRecord, RunRecord
 
@@ -50,11 +52,14 @@ class ResultTable:
         header: The titles of the columns.
         scales: For each column, the range of its dots as text; empty without dots.
         rows: The cells of each variant, in the grid's order.
+        notes: What the table needs to be understood: which runs learnt, which evaluation a
+            held-out value is of, and what a stop rule decides.
     """
 
     header: list[str]
     scales: list[str]
     rows: list[list[Cell]]
+    notes: list[str] = field(default_factory=list)
 
 
 def result_table(
@@ -68,7 +73,9 @@ def result_table(
         metrics: A row for each run and step, with the columns of the final measures.
         answer: The answer, with the values of its measure.
     """
-    measures = _measures(record, runs, metrics, answer)
+    last = {run.run: run.step for run in runs}
+    ends = final_values(metrics, last)
+    measures = _measures(record, runs, ends, answer)
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
         groups.setdefault(str(run.variant), []).append(run)
@@ -79,15 +86,29 @@ def result_table(
     for place, (name, group) in enumerate(zip(names, groups.values(), strict=True)):
         cells = [_cell(found, found.variants[place]) for _, found in measures]
         rows.append([Cell(name), *cells, Cell(_statuses(group)), Cell(_steps(group))])
-    return ResultTable(header, scales, rows)
+    ended = {run.run: ends[run.run] for run in runs if run.status in _ENDED}
+    notes = [_learnt_words(title, found) for title, found in measures]
+    notes.append(early_words(ended, last))
+    notes.append(stop_caveat(record, runs))
+    return ResultTable(header, scales, rows, list(dict.fromkeys(filter(None, notes))))
+
+
+def _learnt_words(title: str, found: MeasuredVariants) -> str:
+    """Which runs are said to have learnt; empty if the runs are not told apart."""
+    if found.cut is None or found.better is None:
+        return ""
+    side = "above" if found.better == "higher" else "below"
+    return f"A run learnt if its {title} ended {side} {found.cut:.3g}; no run is near that."
 
 
 def _measures(
-    record: ExperimentRecord, runs: Sequence[RunRecord], metrics: pl.DataFrame, answer: Answer
+    record: ExperimentRecord,
+    runs: Sequence[RunRecord],
+    ends: Mapping[str, Mapping[str, Final]],
+    answer: Answer,
 ) -> list[tuple[str, MeasuredVariants]]:
     """The measures that any run has, with their titles: that of the answer first."""
     found = []
-    ends = last_values(metrics, {run.run: run.step for run in runs})
     if answer.values is not None and answer.measure is not None:
         plain = [f"final({name})" for name in MEASURES] + ["final(loss)", "final(accuracy)"]
         mine = variant_values(record, answer.measure, answer.values, runs)
@@ -104,13 +125,18 @@ def _measures(
 
 
 def _finals(
-    runs: Sequence[RunRecord], ends: dict[str, dict[str, float]], column: str
+    runs: Sequence[RunRecord], ends: Mapping[str, Mapping[str, Final]], column: str
 ) -> pl.DataFrame:
     """A column at the end of each run that ended as planned, as a table of measured values."""
     values = []
     for run in runs:
         value = ends.get(run.run, {}).get(column) if run.status in _ENDED else None
-        values.append(Measured(value, reason=None if value is not None else run.status))
+        if value is None:
+            why = "not evaluated" if run.status in _ENDED else run.status
+            values.append(Measured(reason=why))
+        else:
+            early = None if value.step == run.step else f"at step {value.step}"
+            values.append(Measured(value.value, reason=early))
     keys = list(dict.fromkeys(key for run in runs for key in run.variant))
     return pl.DataFrame(
         {
@@ -125,22 +151,18 @@ def _finals(
 
 def _cell(found: MeasuredVariants, row: VariantValues) -> Cell:
     known = row.learnt or row.values
-    value = "" if not known else _spread(known)
-    if known and row.missed:  # those that did not get there are later than all others
-        low = number(min(known))
-        middle = "" if row.median is None else f"{number(row.median)} "
-        value = f"{middle}[{low}, not reached]"
+    value = ""
+    if known:
+        bound = min(row.missed, default=None)
+        value = spread_words(known, number, len(row.missed), bound)
     told = [only_words(row.few_steps)] if row.few_steps is not None and value else []
     if row.count is not None or found.has_missed:
         done, total = row.count or (len(row.values), row.runs)
-        told.insert(0, f"{found.said} {done} of {total}")
+        it = " it" if found.has_missed else ""
+        told.insert(0, f"{done} of {counted(total, 'run')} {found.said}{it}")
+    if found.all_values:
+        told += [f"{count} {reason}" for reason, count in row.lost.items()]
     return Cell(value, "; ".join(told), strip(found, row))
-
-
-def _spread(values: Sequence[float]) -> str:
-    """The median and the range."""
-    low, high = number(min(values)), number(max(values))
-    return low if low == high else f"{number(median(values))} [{low}, {high}]"
 
 
 def strip(found: MeasuredVariants, row: VariantValues) -> str:

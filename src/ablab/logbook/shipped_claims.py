@@ -10,7 +10,7 @@ from typing import Any
 
 from ablab import __version__
 from ablab.config.files import write_text_atomically
-from ablab.logbook.claims import RecipeClaims, count_outcomes
+from ablab.logbook.claims import RecipeClaims, count_states
 from ablab.read.family import Family
 
 _FILE = "claims.json"
@@ -35,7 +35,7 @@ class ShippedClaims:
     @property
     def tally(self) -> str:
         """The number of claims and of each outcome, as text."""
-        return count_outcomes(claim["outcome"] for each in self.recipes for claim in each["claims"])
+        return count_states(claim["state"] for each in self.recipes for claim in each["claims"])
 
 
 def as_data(found: Sequence[RecipeClaims], families: dict[str, Family]) -> dict[str, Any]:

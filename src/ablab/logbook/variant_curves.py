@@ -31,6 +31,7 @@ def curves(
     marks: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     cells: Sequence[Mapping[str, Any]] = (),
     main: str | None = None,
+    planned: Mapping[str, int] | None = None,
 ) -> str:
     """The curves of a column, as an SVG document: thin for each seed, thick for the median.
 
@@ -46,9 +47,10 @@ def curves(
         cells: The variants of the whole grid, which determine colours and names; by default, those
             that have curves.
         main: The setting that colours show if they can show only one.
+        planned: The step at which each variant's curve will end, by its label.
     """
     look = _look(bands, cells, main)
-    uneven = is_uneven(bands)
+    uneven = is_uneven(bands, planned)
     bands = after_start(bands) if uneven else bands
     ordered = sorted(bands, key=lambda band: look[1].index(band.label))
     with figure_style():
@@ -83,6 +85,7 @@ def both_losses(
     held_out: Sequence[Band],
     levels: dict[str, float],
     cells: Sequence[Mapping[str, Any]] = (),
+    planned: Mapping[str, int] | None = None,
 ) -> str | None:
     """The training loss (solid) and the held-out loss (dashed) of each variant on the same axes.
 
@@ -91,6 +94,7 @@ def both_losses(
         held_out: Those of the held-out loss.
         levels: Natural levels, by name.
         cells: The variants of the whole grid.
+        planned: The step at which each variant's curve will end, by its label.
 
     Returns:
         An SVG document; None if there are more variants than can be told apart.
@@ -98,15 +102,19 @@ def both_losses(
     look = _look(training, cells, None)
     if len(training) > len(PALETTE) or any(band.label not in look[2] for band in held_out):
         return None
-    drawing: str = _both_losses(training, held_out, levels, look)
+    drawing: str = _both_losses(training, held_out, levels, look, planned)
     return drawing
 
 
 @cached_drawing
 def _both_losses(
-    training: Sequence[Band], held_out: Sequence[Band], levels: dict[str, float], look: "_Look"
+    training: Sequence[Band],
+    held_out: Sequence[Band],
+    levels: dict[str, float],
+    look: "_Look",
+    planned: Mapping[str, int] | None,
 ) -> str:
-    uneven = is_uneven([*training, *held_out])
+    uneven = is_uneven([*training, *held_out], planned)
     if uneven:
         training, held_out = after_start(training), after_start(held_out)
     ordered = sorted(training, key=lambda band: look[1].index(band.label))

@@ -38,7 +38,7 @@ def variant_sections(
     measured = None
     if answer.values is not None and answer.measure is not None:
         measured = variant_values(record, answer.measure, answer.values, runs)
-    concluded = answer.state != "unfinished"
+    concluded = answer.ranking is not None and answer.ranking.is_decided
     key = None if measured is None else answer_figure(measured, answer.effects, concluded=concluded)
     cost = cost_section(runs, costs, measured, main_setting(record, answer.effects))
     watched = watched_variants(store, record, runs)

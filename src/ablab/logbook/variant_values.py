@@ -4,20 +4,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from statistics import median
 from typing import Any
 
 import polars as pl
 
 from ablab.experiments.measures import VALUES, parse_measure
 from ablab.experiments.short_names import short_names
-from ablab.logbook.short_variants import cell_key, is_affected, short_variants
 from ablab.read.directions import column_direction, measure_range
 from ablab.read.effects.joint import as_one
 from ablab.read.effects.results import gather
 from ablab.read.guessing import guessing_loss
 from ablab.read.measure_words import measure_words
 from ablab.read.measures import is_step
+from ablab.read.medians import median_of
+from ablab.read.short_variants import cell_key, is_affected, short_variants
 from ablab.store.store import ExperimentRecord, RunRecord
 from ablab.tasks.config import Direction
 
@@ -60,10 +60,7 @@ class VariantValues:
         None if there is none, or if it is one of those. Of runs that learnt and runs that did not,
         it is the median of those that learnt, if there are any.
         """
-        known = list(self.learnt or self.values)
-        known += [math.inf] * len(self.missed)
-        found = median(known) if known else math.inf
-        return found if math.isfinite(found) else None
+        return median_of(self.learnt or self.values, len(self.missed))
 
     @property
     def count(self) -> tuple[int, int] | None:

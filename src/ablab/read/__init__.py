@@ -20,16 +20,20 @@ Modules:
 - ``measured``: the type of a measured value.
 - ``measure_words``: measures and columns in words.
 - ``measures``: computes a measure for each run.
+- ``medians``: medians over runs of which some did not get there.
 - ``not_reached``: outcomes of relations between steps that some runs did not reach.
 - ``pairs``: training and held-out curves of stored runs, read together.
 - ``predicted``: outcomes of expectations on a value that was not trained.
 - ``quantity``: the range, unit and average of the values of a measure.
 - ``readings``: readings of stored runs, cached in the index.
+- ``run_settings``: the settings of stored runs.
 - ``samples``: predictions on held-out samples, and generated text.
+- ``short_variants``: variants that were trained for far fewer steps than the others.
 - ``side_by_side``: several experiments with the settings that differ between them.
 - ``spikes``: explains spikes and suggests a test.
 - ``statistics``: statistics for few seeds.
 - ``step_costs``: tokens, seconds and arithmetic of a step of each run.
+- ``stopped``: runs that a stop rule ended.
 - ``summary``: final values of each variant, with median and range over seeds.
 - ``training_flops``: the arithmetic of a training step.
 - ``two_groups``: outcomes of relations between numbers of runs that learnt or did not.

@@ -37,10 +37,11 @@ def compare(
     if made is None or made.apart.mean is None:
         return Found("undecided", "no seed has a value on both sides" + lost)
     sides = [each.seed_values(quantity.ratio) for each in (sample, other)]
-    evidence = f"{quantity.levels(*sides)}, {made.text(quantity.unit)}{lost}"
+    levels = quantity.levels(*sides)
+    evidence = f"{levels}, {made.text(quantity.unit)}{lost}"
     found = Found("undecided", evidence, made.value, made.interval, estimand=made.estimand)
     if expectation.relation == "same_as":
-        return _same(found, made, expectation)
+        return _same(found, made, expectation, levels, lost)
     sign = -1 if expectation.relation == "lower_than" else 1
     by = sign * expectation.by
     tested = made.at(by)
@@ -92,6 +93,12 @@ class _Compared:
         if ends is None or not self.quantity.ratio:
             return ends
         return None if too_wide(ends) else (factor(ends[0]), factor(ends[1]))
+
+    @property
+    def differs(self) -> bool:
+        """Whether the interval excludes no difference."""
+        ends = self.apart.interval
+        return ends is not None and not ends[0] <= 0 <= ends[1]
 
     def text(self, unit: str) -> str:
         """The difference or the ratio with its interval, as text."""
@@ -146,17 +153,24 @@ class _Compared:
         return compare_levels(moved, self.pairing, max(size, abs(shift)), margin, limits=limits)
 
 
-def _same(found: Found, made: _Compared, expectation: Expectation) -> Found:
-    """The outcome of two samples being the same within a margin."""
+def _same(found: Found, made: _Compared, expectation: Expectation, levels: str, lost: str) -> Found:
+    """The outcome of two samples being the same within a margin.
+
+    A difference within the margin can be more than chance, and the evidence then says so.
+    """
     margin = expectation.margin
     assert margin is not None, "checked with the expectation"
     p = made.equivalence(margin)
     unit = made.quantity.unit
     over, under = made.at(margin), made.at(-margin)
     if p is not None and p < ALPHA:
-        return replace(
-            found, outcome="held", evidence=f"{found.evidence}; within ±{margin:g}{unit}", p=p
-        )
+        text = f"{found.evidence}; within ±{margin:g}{unit}"
+        if made.differs:
+            apart = f"differs by {shown(made.value or 0.0)} {interval_text(made.apart)}{unit}"
+            if made.quantity.ratio:
+                apart = f"differs: {made.text(unit)}"
+            text = f"{levels}, {apart}, which is within the margin of ±{margin:g}{unit}{lost}"
+        return replace(found, outcome="held", evidence=text, p=p)
     above = over.interval is not None and over.interval[0] > 0
     below = under.interval is not None and under.interval[1] < 0
     nearer = over if (made.apart.mean or 0.0) > 0 else under

@@ -7,6 +7,11 @@ from ablab.read.effects.inference import ALPHA, holm
 from ablab.read.judgements import Outcome
 from ablab.read.verdicts import Verdict
 
+STATES = ("held", "failed", "undecided", "not tested")
+"""What can become of an expectation, in the order of a tally."""
+UNDECIDED_AFTER = "so undecided among them"
+"""What a remark on a verdict ends with that is decided alone and not after the correction."""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -54,8 +59,8 @@ class Family:
         return (
             f"{self.decided} of {self.tested} tested {noun}{many} {is_are} decided at the 5% "
             f"level; chance alone would decide about {self.by_chance:.2g}. "
-            f"Corrected for all {self.tested} (Holm), {self.remaining} {stay} decided"
-            f"{self._which()}."
+            f"Corrected for all {self.tested} tests (Holm's method), {self.remaining} {stay} "
+            f"decided{self._which()}."
         )
 
     def _which(self) -> str:
@@ -94,6 +99,39 @@ def family(verdicts: Sequence[Verdict | None]) -> Family:
     )
     claims = tuple("" if each is None else each.claim for each in verdicts)
     return Family(adjusted, tuple(corrected), decided, claims, lost)
+
+
+def tally(states: Sequence[str]) -> str:
+    """How many expectations came out in each way, such as ``7 held, 1 undecided``.
+
+    Args:
+        states: The state of each, as :attr:`ablab.read.verdicts.Verdict.state` gives it, or
+            something else, such as ``not run``, which then comes last.
+    """
+    order = dict.fromkeys((*STATES, *states))
+    return ", ".join(f"{states.count(each)} {each}" for each in order if each in states)
+
+
+def remarks(verdicts: Sequence[Verdict]) -> list[str]:
+    """For each verdict, its p-value before and after the correction for the whole family.
+
+    Empty for a verdict without a test. A verdict that is decided alone and not after the
+    correction says so: tables of effects, which correct for their comparisons, call the same
+    numbers undecided.
+    """
+    made = family(verdicts)
+    told = []
+    for each, adjusted, lost in zip(verdicts, made.adjusted, made.lost, strict=True):
+        if each.p is None or adjusted is None:
+            told.append("")
+            continue
+        alone = "" if "p = " in each.evidence else f"p = {each.p:.2g}"
+        after = ""
+        if made.tested > 1 and each.outcome != "undecided":
+            after = f"p = {adjusted:.2g} corrected for all {made.tested} tests"
+            after += f", {UNDECIDED_AFTER}" if lost else ""
+        told.append("; ".join(filter(None, [alone, after])))
+    return told
 
 
 def _quoted(claims: Sequence[str]) -> str:

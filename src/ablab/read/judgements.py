@@ -171,7 +171,7 @@ def limits(expectation: Expectation) -> tuple[float, float]:
     low, high = expectation.within or (-np.inf, np.inf)
     low = expectation.above if expectation.above is not None else low
     high = expectation.below if expectation.below is not None else high
-    return low, high
+    return float(low), float(high)  # bounds that are settings have numbers by now
 
 
 def other_cell(expectation: Expectation) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 import math
 import re
 
+from ablab.experiments.levels import Level
 from ablab.experiments.measures import COUNTED, FUNCTIONS, Measure, parse_measure
 from ablab.read.measured import shown
 
@@ -64,4 +65,13 @@ def _numbers(measure: Measure) -> list[str]:
         for found in map(_LOGARITHM.fullmatch, map(str.strip, arguments))
         if found
     }
-    return [logarithms.get(number, shown(number)) for number in measure.numbers]
+    levels = measure.levels or (None,) * len(measure.numbers)
+    return [
+        logarithms.get(number, shown(number)) if level is None else _level_words(level)
+        for number, level in zip(measure.numbers, levels, strict=True)
+    ]
+
+
+def _level_words(level: Level) -> str:
+    """A level that depends on a setting: ``log task.p``."""
+    return f"log {level.setting}" if level.logarithm else level.setting

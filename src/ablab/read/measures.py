@@ -15,6 +15,7 @@ from ablab.read.curves.reached import calm, reached
 from ablab.read.directions import directed
 from ablab.read.measured import Measured, measured_columns
 from ablab.read.readings import experiment_readings
+from ablab.read.run_settings import run_settings
 from ablab.read.summary import last_values
 from ablab.store.metrics import experiment_metrics, experiment_runs, key_column
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -75,7 +76,7 @@ def measure_runs(
     """Computes a measure for some runs of an experiment; returns the results by run id.
 
     Raises:
-        InputError: The measure's column was not logged.
+        InputError: The measure's column was not logged, or a level is no number of these runs.
     """
     if measure.function in WORDS:
         return {run.run: _word(run, measure.function) for run in runs}
@@ -98,7 +99,7 @@ def measure_runs(
                 suggestion=nearest(lacking[0], names),
             )
         )
-    known = directed(store, record, runs, measure)
+    known = _of_each_run(store, record, runs, measure)
     readings: dict[str, Reading] = {}
     if measure.function in _READ:
         readings = experiment_readings(store, record, runs, column)
@@ -118,7 +119,7 @@ def measure_runs(
         elif measure.function == "final":
             found[run.run] = _final(curve, ends[run.run].get(column))
         elif measure.function in _READ:
-            found[run.run] = _read(measure, curve, readings[run.run])
+            found[run.run] = _read(known[run.run], curve, readings[run.run])
         elif measure.function in _OF_TWO:
             second = of_two.get(run.run)
             found[run.run] = _OF_TWO[measure.function](curve, second, known[run.run])
@@ -128,6 +129,17 @@ def measure_runs(
             reasons = [each for each in (found[run.run].reason, _place(run)) if each]
             found[run.run] = replace(found[run.run], reason="; ".join(reasons))
     return found
+
+
+def _of_each_run(
+    store: Store, record: ExperimentRecord, runs: list[RunRecord], measure: Measure
+) -> dict[str, Measure]:
+    """The measure with its direction, and with levels that are settings of each run."""
+    known = directed(store, record, runs, measure)
+    if not measure.levels:
+        return known
+    settings = run_settings(store, [run.run for run in runs])
+    return {run: each.resolved(settings[run]) for run, each in known.items()}
 
 
 def _place(run: RunRecord) -> str:

@@ -1,7 +1,7 @@
 """The final values of each variant: the median and the range over its seeds."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,14 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Final:
+    """The final value of a column of a run, and the step that it is of."""
+
+    value: float
+    step: int
+
+
+@dataclass(frozen=True)
 class VariantSummary:
     """The final results of a variant.
 
@@ -68,6 +76,7 @@ class VariantSummary:
         n_params: The number of parameters of its model.
         steps: The smallest and the largest step that its runs reached.
         measures: The final value of each available measure.
+        early: For each run whose last evaluation came before its last step, by how many steps.
     """
 
     keys: dict[str, Any]
@@ -75,6 +84,7 @@ class VariantSummary:
     n_params: int | None
     steps: tuple[int, int]
     measures: dict[str, Spread]
+    early: tuple[int, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
         """The summary as plain data."""
@@ -91,7 +101,7 @@ def summarise(store: Store, record: ExperimentRecord) -> list[VariantSummary]:
     """Summarises each variant, in the grid's order; measures use finished and stopped runs only."""
     records = experiment_runs(store, record)
     metrics = experiment_metrics(store, record, unwatched_columns)
-    last = last_values(metrics, {run.run: run.step for run in records})
+    last = final_values(metrics, {run.run: run.step for run in records})
     variants: dict[str, list[RunRecord]] = {}
     for run in records:
         variants.setdefault(str(run.variant), []).append(run)
@@ -119,6 +129,66 @@ def last_values(metrics: pl.DataFrame, ends: dict[str, int]) -> dict[str, dict[s
             if (value := finite(mean)) is not None:
                 result[run] = {"train_loss": value} | result[run]
     return result
+
+
+def final_values(metrics: pl.DataFrame, ends: dict[str, int]) -> dict[str, dict[str, Final]]:
+    """The final measures of each run, by run id: held-out ones are those of its last evaluation.
+
+    A run has no evaluation at its last step if a stop rule was applied to steps that an experiment
+    without one had trained.
+
+    Args:
+        metrics: A row for each run and step.
+        ends: The last step of each run, by run id.
+    """
+    found = {
+        run: {name: Final(value, ends[run]) for name, value in values.items()}
+        for run, values in last_values(metrics, ends).items()
+    }
+    table = pl.DataFrame({"run": list(ends), "_end": list(ends.values())})
+    frame = metrics.join(table, on="run").filter(pl.col("step") <= pl.col("_end"))
+    for name in (each for each in MEASURES if each in frame.columns and each != "train_loss"):
+        known = frame.filter(pl.col(name).is_finite()).sort("step").group_by("run")
+        for run, step, value in known.agg(pl.col("step", name).last()).iter_rows():
+            found[run].setdefault(name, Final(value, step))
+    return found
+
+
+def early_words(finals: Mapping[str, Mapping[str, Final]], ends: Mapping[str, int]) -> str:
+    """Which evaluation final values are of, if that is not the last step of every run; else empty.
+
+    Args:
+        finals: The final values, as :func:`final_values` gives them.
+        ends: The last step of each run, by run id.
+    """
+    steps = {run: step for run, found in finals.items() if (step := _evaluated(found)) is not None}
+    if not steps:
+        return ""
+    early = [ends[run] - step for run, step in steps.items() if step < ends[run]]
+    return _early(early, len(finals), len(finals) - len(steps))
+
+
+def _evaluated(found: Mapping[str, Final]) -> int | None:
+    """The step of a run's last evaluation; None without any."""
+    return max((each.step for name, each in found.items() if name != "train_loss"), default=None)
+
+
+def _early(early: Sequence[int], runs: int, without: int = 0) -> str:
+    if not early and not without:
+        return ""
+    on_time = runs - len(early) - without
+    told = [f"of {on_time} of {runs} runs at their last step"]
+    if early:
+        told.append(f"of {len(early)} up to {max(early):,} steps earlier")
+    if without:
+        told.append(f"{without} {'has' if without == 1 else 'have'} none")
+    return f"Held-out values are of the last evaluation that each run has: {', '.join(told)}."
+
+
+def early_note(summaries: Sequence[VariantSummary]) -> str:
+    """The same for summaries of variants."""
+    early = [steps for each in summaries for steps in each.early]
+    return _early(early, sum(sum(each.statuses.values()) for each in summaries))
 
 
 def _last_interval(frame: pl.DataFrame) -> pl.DataFrame:
@@ -154,21 +224,28 @@ def table(summaries: Sequence[VariantSummary]) -> tuple[list[str], list[list[str
     return header, rows
 
 
-def _summary(runs: list[RunRecord], last: dict[str, dict[str, float]]) -> VariantSummary:
+def _summary(runs: list[RunRecord], last: dict[str, dict[str, Final]]) -> VariantSummary:
     statuses = [record.status for record in runs]
     ended = [record for record in runs if record.status in ("finished", "stopped")]
     measures = {}
     for name in MEASURES:
-        values = tuple(last[record.run][name] for record in ended if name in last[record.run])
+        values = tuple(last[record.run][name].value for record in ended if name in last[record.run])
         if values:
             measures[name] = Spread(values)
     steps = [record.step for record in runs]
+    held_out = [
+        record.step
+        - max(each.step for name, each in last[record.run].items() if name in MEASURES[1:])
+        for record in ended
+        if any(name in MEASURES[1:] for name in last[record.run])
+    ]
     return VariantSummary(
         runs[0].variant,
         {status: statuses.count(status) for status in dict.fromkeys(statuses)},
         next((record.n_params for record in runs if record.n_params), None),
         (min(steps), max(steps)),
         measures,
+        tuple(each for each in held_out if each),
     )
 
 

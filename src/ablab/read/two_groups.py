@@ -46,11 +46,14 @@ class Groups:
 
     def counts(self, *samples: Sample) -> str:
         """How many runs of each sample are in the better group, and where the groups part."""
-        word = "learnt" if self.better else f"below {shown(self.cut)}:"
+        cut = shown(self.cut)
+        word = "learnt" if self.better else f"are below {cut}"
         if self.steps:
-            word = f"within {shown(self.cut)} steps:"
+            word = f"took less than {cut} steps"
         parts = [f"{len(self.of(each))} of {each.known.height}" for each in samples]
-        return f"{word} {' vs '.join(parts)} (two groups of runs, apart at {shown(self.cut)})"
+        side = "above" if self.better == "higher" else "below"
+        told = f"{side} {cut}, " if self.better and not self.steps else ""
+        return f"{' vs '.join(parts)} runs {word} ({told}between two groups of runs)"
 
     def levels(self, *samples: Sample) -> str:
         """The medians of the better group in each sample that has one."""

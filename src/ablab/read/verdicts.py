@@ -1,7 +1,8 @@
 """Verdicts on expectations: held, failed or undecided, with evidence."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -25,10 +26,14 @@ from ablab.read.hypothesis_tests import Sample
 from ablab.read.judgements import Found, Outcome, other_cell
 from ablab.read.measures import ENDED, is_step, measure_table
 from ablab.read.quantity import Quantity
+from ablab.read.run_settings import run_settings
 from ablab.store.expected import Stamped, stamped
 from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, Store
 from ablab.tasks.config import Direction
+
+State = Literal["held", "failed", "undecided", "not tested"]
+"""What became of an expectation: its outcome, or that there was nothing to test."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,16 @@ class Verdict:
     estimand: str | None = None
 
     @property
+    def state(self) -> State:
+        """What became of it: ``not tested`` if it is undecided because no test was possible.
+
+        Tables and counts use this, so that they agree.
+        """
+        if self.outcome == "undecided" and self.p is None:
+            return "not tested"
+        return self.outcome
+
+    @property
     def said(self) -> str:
         """The number that its source reports, and the source; empty if neither is known."""
         if self.source is None:
@@ -81,7 +96,12 @@ class Verdict:
 
     def as_data(self) -> dict[str, Any]:
         """The verdict as plain data."""
-        return asdict(self)
+        return asdict(self) | {"state": self.state}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> "Verdict":
+        """Rebuilds a verdict from the result of :meth:`as_data`."""
+        return cls(**{name: value for name, value in data.items() if name != "state"})
 
 
 def verdicts(store: Store, record: ExperimentRecord) -> list[Verdict]:
@@ -99,7 +119,12 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
         if condition is not None:
             frame = by_outcome.with_outcomes(store, record, frame, condition)
         subject = _Subject.of(record, measure)
-        found = _judge(frame, list(record.definition["grid"]), expectation, subject)
+        keys = list(record.definition["grid"])
+        bounded = _with_numbers(store, frame, keys, expectation)
+        found = _judge(frame, keys, bounded, subject)
+        if bounded is not expectation:
+            told = f"{expectation.range}, that is {bounded.range_words}"
+            found = replace(found, evidence=found.evidence.replace(bounded.range, told))
     except StoreError:  # damaged data give no verdict, not even that there is none
         raise
     except InputError as error:
@@ -121,6 +146,17 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
         found.counts,
         found.estimand,
     )
+
+
+def _with_numbers(
+    store: Store, frame: pl.DataFrame, keys: list[str], expectation: Expectation
+) -> Expectation:
+    """The expectation with the numbers that its bounds are for the runs that it is about."""
+    if not expectation.levels:
+        return expectation
+    chosen = Sample(frame, keys).where(expectation.where)
+    runs = (frame if isinstance(chosen, str) else chosen.frame)["run"].to_list()
+    return expectation.resolved(list(run_settings(store, runs).values()))
 
 
 @dataclass(frozen=True)

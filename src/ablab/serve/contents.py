@@ -15,6 +15,7 @@ from ablab.logbook.factor_curves import factor_curves
 from ablab.logbook.main_setting import main_setting, needs_main_setting
 from ablab.logbook.marks import column_marks
 from ablab.logbook.plotdata import PlotData, plot_data
+from ablab.logbook.scales import planned_ends
 from ablab.logbook.statistic_sections import incidents, shown_columns
 from ablab.read.by_factor import by_factor
 from ablab.read.directions import column_direction
@@ -79,7 +80,9 @@ def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str
     marks = column_marks(store, record, runs, [name for name in DRAWN if name in drawn])
     costs = variant_costs(runs, step_costs(store, record, runs))
     main = main_setting(record, _effects(store, record, runs))
-    plot = plot_data(drawn, column_titles(drawn), record.levels, marks, cells, costs, main)
+    plot = plot_data(
+        drawn, column_titles(drawn), record.levels, marks, cells, costs, main, planned_ends(runs)
+    )
     return _live_document(version, plot, progress(runs))
 
 

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from ablab.read.curves import read_curve
-from ablab.read.curves.sentences import group_sentence, sentence
+from ablab.read.curves.sentences import (
+    group_pair_sentence,
+    group_sentence,
+    pair_sentence,
+    sentence,
+)
+from ablab.read.curves.together import Together
 
 STEPS = np.arange(1, 601)
 LOG_10 = {"log(10)": float(np.log(10))}
@@ -51,3 +57,19 @@ def test_a_group_of_diverged_runs_does_not_end_at_a_level():
     assert group_sentence([broken, broken]) == "not finite from 3 on"
     sound = reading(np.full(600, 2.0))
     assert group_sentence([broken, sound, sound]).startswith("not finite from 3 on (1 of 3 seeds)")
+
+
+def test_a_delay_is_told_in_steps():
+    found = Together(
+        "train_loss", "eval_loss", 2000, memorised=50, stays_at=10.0, generalised=800, delay=750,
+        factor=16.0, value=0.6,
+    )  # fmt: skip
+    assert "(750 steps later, 16 times as many steps)" in pair_sentence(found)
+    never = Together("train_loss", "eval_loss", 2000, memorised=50, stays_at=10.0)
+    assert group_pair_sentence([found, found]) == (
+        "eval_loss generalises at 800, after 16 times as many steps as train_loss"
+    )
+    # Of two seeds, one never does: the median is not reached.
+    assert group_pair_sentence([found, never]).startswith(
+        "eval_loss generalises at a step after 2,000 [800, never] (1 of 2 seeds); "
+    )

@@ -1,5 +1,7 @@
 """How falls go on and end: slow tails, slow falls, floors, late departures, one level, one name."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -114,8 +116,25 @@ def test_a_group_tells_what_only_one_of_it_does():
     assert "1 spike (1 of 4 seeds)" in group_sentence([*usual, read(spiky)])
     learns = read(falls(1000), seed=5)
     flat = [read(np.full(len(STEPS), LOG_10), seed=seed) for seed in range(3)]
-    assert "log(10) until 99" in group_sentence([*flat, learns])
-    assert "(1 of 4 seeds)" in group_sentence([*flat, learns])
+    said = group_sentence([*flat, learns])
+    # Three of four seeds never leave it, so that the median step is not the one seed's.
+    assert re.match(rf"log\(10\) until after {STEPS[-1]:,} \[9\d\d, not left\]; ", said), said
+    assert "(1 of 4 seeds)" in said
+    assert group_sentence([*flat[:1], *usual]).startswith("log(10) until 27")  # (250 + 300) / 2
+    assert ", not left]" in group_sentence([*flat[:1], *usual])
+
+
+def test_numbers_of_spikes_have_one_median():
+    def spiking(*places):
+        values = LOG_10 * np.exp(-np.maximum(STEPS - 200, 0) / 40) + 1e-5
+        for place in places:
+            values[place:] *= 1 + 30 * np.exp(-(STEPS[place:] - place) / 8)
+        return read(values)
+
+    # 0, 1, 1 and 2 spikes: a median of 1 over all seeds; of 1 and 2, 1.5 and not 2.
+    said = group_sentence([spiking(), spiking(1000), spiking(1500), spiking(1000, 1500)])
+    assert "1 [0, 2] spikes (3 of 4 seeds)" in said
+    assert "1.5 [1, 2] spikes" in group_sentence([spiking(1000), spiking(1000, 1500)])
 
 
 def test_a_fall_by_two_percent_has_no_knee():

@@ -31,7 +31,7 @@ def test_runs_that_learn_are_counted_before_their_level_is_compared():
     low, high = found.counts.interval
     assert low < -0.4 < high
     assert comparison_sentence(found, "accuracy").startswith("a=1 vs 0: 2 of 5 vs 4 of 5 runs lear")
-    assert verdict_words(found).startswith("learnt 2 of 5 vs 4 of 5; undecided")
+    assert verdict_words(found).startswith("2 of 5 vs 4 of 5 runs learnt; undecided")
 
 
 def test_a_group_is_not_called_learnt_where_no_direction_is_declared():
@@ -81,7 +81,7 @@ def test_five_seeds_that_never_reach_it_are_later_by_ranks():
     found = compare([100.0, 200, 300, 150, 120], [None] * 5, not_before=[None] * 5 + [900] * 5)
     assert found.p == pytest.approx(2 / 252)
     assert (found.verdict, verdict_words(found)) == (
-        "differs", "reached 0 of 5 vs 5 of 5; less often",
+        "differs", "0 of 5 vs 5 of 5 runs reached it; less often",
     )  # fmt: skip
     assert found.direction == "higher"
     assert "one side never reached it; ranks of all runs higher: adjusted p 0.0079" in (

@@ -3,12 +3,14 @@
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from ablab.read.curves.numbers import number
 from ablab.read.curves.phrases import events, goes_to_end, level_text, levels_of
 from ablab.read.curves.reading import Floor, Growback, Plateau, Reading, Rise, SlowFall
 from ablab.read.curves.together import Together
+from ablab.read.medians import median_of, spread_words
 
 _CHANGES = 0.2  # minimum change of a curve as a whole: relative, or absolute if it is not positive
 _LONG = 0.1  # minimum length of a plateau that fewer than half of several curves have
@@ -50,24 +52,78 @@ def _group_events(readings: Sequence[Reading]) -> list[str]:
     if broken:
         parts.append(f"not finite from {_range(broken)} on{_of(len(broken), count)}")
     for group in common_plateaus(readings, least=1):
-        if len(group) < count / 2 and not any(_is_long(readings[at], each) for at, each in group):
+        ends = plateau_ends(readings, group)
+        if ends.runs < count / 2 and not any(_is_long(readings[at], each) for at, each in group):
             continue
-        ends = [plateau.last for _, plateau in group]
-        parts.append(f"{level_text(group[0][1])} until {_range(ends)}{_of(len(group), count)}")
+        until = ends.words("after", "not left")
+        parts.append(f"{level_text(group[0][1])} until {until}{_of(ends.runs, count)}")
     jumps = [reading.transitions[0] for reading in readings if reading.transitions]
     if jumps:
-        steps = _range([each.step for each in jumps])
+        last = min(reading.last for reading in readings)
+        steps = _range([each.step for each in jumps], count - len(jumps), last)
         parts.append(f"transition at {steps}{_of(len(jumps), count)}")
     risen = [reading.rises[0] for reading in readings if reading.rises]
     if risen:
         verb = "rises" if lower else "drops"
         parts.append(f"{verb} to {_range([each.high for each in risen])}{_of(len(risen), count)}")
     for name, word in (("growbacks", "growback"), ("spikes", "spike")):
-        numbers = [n for reading in readings if (n := len(getattr(reading, name)))]
-        if numbers:
-            noun = word if set(numbers) == {1} else f"{word}s"
-            parts.append(f"{_range(numbers)} {noun}{_of(len(numbers), count)}")
+        numbers = [len(getattr(reading, name)) for reading in readings]
+        having = [each for each in numbers if each]
+        if having:
+            noun = word if set(having) == {1} else f"{word}s"
+            # With different numbers, runs that have none count, too.
+            shown = _range(having if len(set(having)) == 1 else numbers)
+            parts.append(f"{shown} {noun}{_of(len(having), count)}")
     return parts
+
+
+@dataclass(frozen=True)
+class PlateauEnds:
+    """When the runs that come to a plateau leave it.
+
+    Attributes:
+        left: The step at which each run leaves it that does.
+        never: How many are there to their end.
+        last: The last step up to which all of these were seen; None if all leave it.
+    """
+
+    left: list[int]
+    never: int
+    last: int | None
+
+    @property
+    def runs(self) -> int:
+        """How many runs come to the plateau."""
+        return len(self.left) + self.never
+
+    @property
+    def median(self) -> float | None:
+        """The median step; None if it is not reached."""
+        return median_of(self.left, self.never)
+
+    def words(self, beyond: str, never: str) -> str:
+        """The median and the range; see :func:`ablab.read.medians.spread_words`."""
+        return _range(self.left, self.never, self.last, (beyond, never))
+
+
+def plateau_ends(readings: Sequence[Reading], group: Sequence[tuple[int, Plateau]]) -> PlateauEnds:
+    """When the runs of a common plateau leave it; those that end there do not.
+
+    Args:
+        readings: The readings.
+        group: The plateau of some of them, as :func:`common_plateaus` gives it.
+    """
+    level = statistics.median(plateau.level for _, plateau in group)
+    having = {place for place, _ in group}
+    never = [
+        reading.last
+        for place, reading in enumerate(readings)
+        if place not in having
+        and reading.floor is not None
+        and abs(reading.floor.level / level - 1) <= _NEAR
+    ]
+    left = [plateau.last for _, plateau in group]
+    return PlateauEnds(left, len(never), min(never, default=None))
 
 
 def _is_long(reading: Reading, plateau: Plateau) -> bool:
@@ -158,7 +214,7 @@ def _memory(found: Together) -> str:
         f"memorises, then generalises: {training} reaches {number(found.value or 0)} at "
         f"{found.memorised:,}, {held} only at "
         f"{found.generalised:,} ({found.delay:,} steps later, {number(found.factor or 1)} times as "
-        f"late); in between it is {number(found.stays_at)}"
+        f"many steps); in between it is {number(found.stays_at)}"
     )
 
 
@@ -173,11 +229,7 @@ def group_pair_sentence(found: Sequence[Together]) -> str:
     double = [each for each in found if each.double_descent is not None]
     parts = []
     if late:
-        factors = _range([each.factor for each in late if each.factor is not None])
-        parts.append(
-            f"{late[0].held_out} generalises at {_range([e.generalised or 0 for e in late])}, "
-            f"{factors} times as late as {late[0].training}{_of(len(late), count)}"
-        )
+        parts.append(_generalise(late, never) + _of(len(late), count))
     if never:
         parts.append(f"memorises and does not generalise{_of(len(never), count)}")
     if overfit:
@@ -185,6 +237,19 @@ def group_pair_sentence(found: Sequence[Together]) -> str:
     if double:
         parts.append(f"double descent{_of(len(double), count)}")
     return "; ".join(parts)
+
+
+def _generalise(late: Sequence[Together], never: Sequence[Together]) -> str:
+    """When the held-out curves of several seeds follow; seeds whose never does are later."""
+    last = min((each.last for each in never), default=None)
+    steps = [each.generalised for each in late if each.generalised is not None]
+    when = _range(steps, len(never), last, ("a step after", "never"))
+    factors = [each.factor for each in late if each.factor is not None]
+    text = f"{late[0].held_out} generalises at {when}"
+    if median_of(factors, len(never)) is None:
+        return text
+    many = _range(factors, len(never), words=("", "never"))
+    return f"{text}, after {many} times as many steps as {late[0].training}"
 
 
 def common_plateaus(
@@ -279,13 +344,18 @@ def _soon(reading: Reading) -> int:
     return reading.first + (reading.last - reading.first) // 6
 
 
-def _range(values: Sequence[float]) -> str:
-    middle, low, high = statistics.median(values), min(values), max(values)
-    whole = all(value == int(value) for value in values)
-    show = (lambda value: f"{value:,.0f}") if whole and high >= 1 else number
-    return (
-        show(middle) if show(low) == show(high) else f"{show(middle)} [{show(low)}, {show(high)}]"
-    )
+def _range(
+    values: Sequence[float],
+    later: int = 0,
+    bound: float | None = None,
+    words: tuple[str, str] = ("not before", "not reached"),
+) -> str:
+    whole = all(value == int(value) for value in values) and max(values, default=1) >= 1
+
+    def show(value: float) -> str:
+        return f"{value:,.0f}" if whole and value == int(value) else number(value)
+
+    return spread_words(values, show, later, bound, words)
 
 
 def _of(some: int, every: int) -> str:

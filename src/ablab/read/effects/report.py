@@ -1,7 +1,8 @@
 """All effects of a grid's settings together."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from ablab.read.effects.sentences import (
     scaling_sentence,
 )
 from ablab.read.effects.trends import Trend, has_many, trend_sentence, trends
+from ablab.read.short_variants import caveat
 from ablab.read.statistics.scales import Range
 
 
@@ -53,6 +55,10 @@ class Effects:
             their base values.
         trends: The trend over each numeric setting with many values. Unless it was asked for by
             name, such a setting is in none of the tables of comparisons.
+        cut: The value between runs that learnt and the others; None if all are of one kind.
+        learnt: On which side of it are the runs that learnt.
+        left_out: Variants that are not compared, since they were trained for far fewer steps than
+            the others, with their steps.
     """
 
     measure: str
@@ -73,6 +79,9 @@ class Effects:
     stopped: int = 0
     robust: tuple[Robust, ...] = ()
     trends: tuple[Trend, ...] = ()
+    cut: float | None = None
+    learnt: Literal["below", "above"] = "below"
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def as_data(self) -> dict[str, Any]:
         """The effects as plain data."""
@@ -88,7 +97,14 @@ class Effects:
     def notes(self) -> list[str]:
         """What so few seeds leave open, for the foot of a table."""
         tables = [*self.factorial, *self.marginal]
-        notes = []
+        notes = [each for each in [caveat(self.left_out)] if each]
+        if self.cut is not None and any(
+            each.counts is not None and each.counts.what == "learnt" for each in tables
+        ):
+            notes.append(
+                f"A run learnt if its value is {self.learnt} {self.cut:.3g}: the values fall into "
+                "two groups, with none near that."
+            )
         if self.horizon is not None:
             notes.append(
                 f"Steps are compared up to {self.horizon:,.0f}, the last step up to which every "
@@ -205,7 +221,16 @@ def effects(
         stopped=_stopped(frame),
         robust=robust(results, compared),
         trends=trends(results, chosen, joint),
+        cut=_cut(results),
+        learnt="above" if better == "higher" else "below",
     )
+
+
+def _cut(results: Results) -> float | None:
+    """The value between two groups of runs, on the scale of the measure."""
+    if results.cut is None or results.horizon is not None:
+        return None
+    return math.exp(results.cut) if results.scale == "ratio" else results.cut
 
 
 def _scales(results: Results, key: str) -> bool:

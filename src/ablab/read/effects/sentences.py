@@ -37,10 +37,10 @@ def comparison_sentence(found: Comparison, measure: str) -> str:
 
 
 def counts_words(counts: Counts) -> str:
-    """The counts in a few words, such as ``learnt 4 of 5 vs 1 of 5``."""
+    """The counts in a few words, such as ``4 of 5 vs 1 of 5 runs learnt``."""
     one, other = (f"{k} of {n}" for k, n in (counts.value, counts.reference))
-    above = f"above {number(counts.cut)}" if counts.cut is not None else counts.what
-    return f"{above if counts.what == 'above' else counts.what} {one} vs {other}"
+    words = {"reached": "reached it", "above": f"above {number(counts.cut or 0.0)}"}
+    return f"{one} vs {other} runs {words.get(counts.what, counts.what)}"
 
 
 def verdict_words(found: Comparison) -> str:
@@ -171,6 +171,12 @@ def _tested(found: Comparison, measure: str, amount: str, facts: str) -> str:
         near = ""
         if found.within_margin:
             near = f"; the difference is smaller than {_margin(found)} (equivalence test)"
+        if found.ranked and found.interval is not None and not found.level_differs:
+            return (
+                f"{_level(found)}{measure} is {found.direction} by the ranks of all runs (adjusted "
+                f"p {p_value(found.p_adjusted)}, {facts}); by how much is not decided: "
+                f"{amount}{near}"
+            )
         return f"{_level(found)}{measure} is {amount} ({test}){near}"
     if found.verdict != "undecided":
         test = f"equivalence test, adjusted p {p_value(found.p_equivalence_adjusted)}, {facts}"
@@ -227,7 +233,7 @@ def _among(found: Comparison) -> str:
     if found.counts is None:
         return "among runs like those seen"
     if found.counts.what == "reached" and found.counts.cut is None:
-        return "up to the common horizon"
+        return "up to the last step that all runs were trained to"
     return words[found.counts.what]
 
 

@@ -5,6 +5,7 @@ Reads what is stored: no module of the definition is imported and no corpus is r
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import polars as pl
@@ -18,7 +19,9 @@ from ablab.read.effects.report import Effects, effects
 from ablab.read.effects.results import Better
 from ablab.read.guessing import guessing_loss
 from ablab.read.measures import is_step, measure_table
+from ablab.read.short_variants import comparable, is_affected
 from ablab.store.index import StoreError
+from ablab.store.metrics import experiment_runs
 from ablab.store.store import ExperimentRecord, Store
 
 
@@ -32,6 +35,9 @@ def experiment_effects(
 ) -> Effects:
     """The effects of an experiment's settings on a measure.
 
+    Variants that were trained for far fewer steps than the others are left out, unless the measure
+    names its steps.
+
     Args:
         store: The store.
         record: The experiment.
@@ -43,26 +49,29 @@ def experiment_effects(
 
     Raises:
         InputError: The experiment has no grid, or the setting, measure, scale or margin is
-            invalid.
+            invalid, or only one variant was not trained for far fewer steps than another.
     """
     asked, frame = _default(store, record) if measure is None else (measure, None)
     if frame is None:
         frame = measure_table(store, record, asked)
     keys = list(record.definition["grid"])
+    parsed, left_out = parse_measure(asked), dict[str, int]()
+    if is_affected(parsed) and keys:
+        frame, left_out = comparable(frame, keys, experiment_runs(store, record))
     levels = {key: frame[key].unique(maintain_order=True).to_list() for key in keys}
     base = base_values(_known_base(record), levels)
     better = better_values(record, asked)
-    parsed = parse_measure(asked)
     guessing, limits = guessing_loss(record, parsed), measure_range(record, parsed)
     points = None
     if "cells" in record.definition:  # the grid is not the product of its axes
         joint = join(frame, keys)
         frame, keys, points, base = joint.frame, joint.keys, joint.points, joint.base(base)
         of = None if of is None else joint.key_of(of)
-    return effects(
+    found = effects(
         frame, keys, of, base, scale, margin, asked, better=better, guessing=guessing,
         limits=limits, points=points,
     )  # fmt: skip
+    return replace(found, left_out=left_out)
 
 
 def better_values(record: ExperimentRecord, text: str) -> Better | None:

@@ -1,13 +1,16 @@
 from types import SimpleNamespace
 
+import polars as pl
 import pytest
 
+from ablab.config import InputError
 from ablab.experiments.measures import parse_measure
-from ablab.logbook.short_variants import (
+from ablab.read.short_variants import (
+    caveat,
     cell_key,
+    comparable,
     is_affected,
     only_words,
-    short_values,
     short_variants,
 )
 
@@ -27,10 +30,15 @@ def test_equal_budgets_are_never_short():
     assert short_variants([]) == {}
 
 
-def test_a_value_is_short_if_all_of_its_variants_are():
-    runs = [run(10, a="x", b=1), run(10, a="x", b=2), run(10, a="y", b=1), run(900, a="y", b=2),
-            run(900, a="z", b=1), run(900, a="z", b=2), run(900, a="w", b=2)]  # fmt: skip
-    assert short_values(runs) == {("a", "x"): 10}
+def test_what_is_compared_has_no_short_variant():
+    runs = [run(900, a="x"), run(900, a="y"), run(10, a="z")]
+    frame = pl.DataFrame({"a": ["x", "y", "z"], "value": [1.0, 2.0, 3.0]})
+    kept, left_out = comparable(frame, ["a"], runs)
+    assert kept["value"].to_list() == [1.0, 2.0]
+    assert left_out == {"z": 10}
+    assert caveat(left_out) == "Not compared, since trained for far fewer steps: z (10 steps)."
+    with pytest.raises(InputError, match="nothing to compare"):
+        comparable(frame.tail(2), ["a"], runs[1:])
 
 
 @pytest.mark.parametrize(

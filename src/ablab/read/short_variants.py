@@ -1,0 +1,87 @@
+"""Variants that were trained for far fewer steps than the others, which need a caveat."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import polars as pl
+
+from ablab.config import InputError, Problem
+from ablab.experiments.measures import Measure
+from ablab.experiments.short_names import short_names
+from ablab.store.store import RunRecord
+
+_FAR_FEWER = 4.0  # times fewer steps than the median variant
+_PLACED = ("at", "mean", "diverged", "seconds", "n_params")  # measures that name their steps
+
+
+def cell_key(keys: Mapping[str, Any]) -> str:
+    """A variant's keys and values as a text, whatever the order and the types."""
+    return str(sorted((key, str(value)) for key, value in keys.items()))
+
+
+def short_variants(runs: Sequence[RunRecord]) -> dict[str, int]:
+    """The steps of each variant whose runs were to have far fewer than those of the others.
+
+    That is a quarter of the steps of the median variant. Runs that a rule stopped early are not
+    short, since they came to where the rule ends them.
+
+    Returns:
+        The number of steps, by :func:`cell_key`.
+    """
+    budgets: dict[str, int] = {}
+    for run in runs:
+        key = cell_key(run.variant)
+        budgets[key] = max(run.steps, budgets.get(key, 0))
+    usual = median(budgets.values()) if budgets else 0
+    return {key: steps for key, steps in budgets.items() if steps * _FAR_FEWER < usual}
+
+
+def is_affected(measure: Measure) -> bool:
+    """Whether a measure depends on how far the runs were trained."""
+    return measure.function not in _PLACED
+
+
+def comparable(
+    frame: pl.DataFrame, keys: Sequence[str], runs: Sequence[RunRecord]
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The rows of the variants that are compared, and the other variants with their steps.
+
+    Args:
+        frame: A row for each run, with the variant's keys.
+        keys: The grid's keys.
+        runs: The runs.
+
+    Raises:
+        InputError: Only one variant was not trained for far fewer steps than another.
+    """
+    short = short_variants(runs)
+    if not short:
+        return frame, {}
+    cells = {cell_key(run.variant): run.variant for run in runs}
+    names = dict(zip(cells, short_names(list(cells.values())), strict=True))
+    left_out = {names[key]: steps for key, steps in short.items()}
+    if len(short) > len(cells) - 2:
+        raise InputError(
+            Problem(
+                "there is nothing to compare: " + caveat(left_out),
+                expected="a measure at a step that all have, such as at(eval_loss, 50)",
+            )
+        )
+    chosen = [cell_key({key: row[key] for key in keys}) not in short for row in frame.to_dicts()]
+    return frame.filter(pl.Series(chosen, dtype=pl.Boolean)), left_out
+
+
+def caveat(left_out: Mapping[str, int]) -> str:
+    """Which variants are not compared, and why; empty if all are."""
+    if not left_out:
+        return ""
+    each = [
+        f"{name} ({steps:,} step{'' if steps == 1 else 's'})" for name, steps in left_out.items()
+    ]
+    return f"Not compared, since trained for far fewer steps: {', '.join(each)}."
+
+
+def only_words(steps: int) -> str:
+    """The caveat beside a number: ``after only 50 steps``."""
+    return f"after only {steps:,} step{'' if steps == 1 else 's'}"

@@ -1,0 +1,89 @@
+"""Levels and bounds that depend on a setting."""
+
+import math
+
+import pytest
+
+import ablab
+from ablab.config import InputError
+from ablab.experiments.expectations import Expectation, parse_expectation
+from ablab.experiments.levels import Level
+from ablab.experiments.measures import parse_measure
+
+SETTINGS = {"task": {"kind": "modular", "p": 59}, "model": {"norm": "none", "d_model": 64}}
+
+
+def test_a_level_is_a_setting_or_its_logarithm():
+    found = parse_measure("leaves(log(task.p))")
+    assert found.levels == (Level("task.p", logarithm=True),)
+    assert math.isnan(found.numbers[0])
+    assert found.resolved(SETTINGS).numbers == (math.log(59),)
+    assert parse_measure("steps_to(accuracy, model.d_model)").resolved(SETTINGS).numbers == (64.0,)
+    plain = parse_measure("leaves(log(10))")
+    assert plain.levels == () and plain.resolved({}) is plain
+
+
+@pytest.mark.parametrize(
+    ("measure", "problem"),
+    [
+        ("leaves(log(task.q))", "task.q is not a setting of these runs"),
+        ("leaves(model.norm)", "model.norm is 'none', which is not a number"),
+        ("leaves(log(train.lr))", r"log\(train.lr\) has no value, since train.lr is 0"),
+        ("leaves(train.lr)", "a level must be positive"),
+    ],
+)
+def test_a_setting_that_is_no_number_is_a_clear_error(measure, problem):
+    with pytest.raises(InputError, match=problem):
+        parse_measure(measure).resolved(SETTINGS | {"train": {"lr": 0}})
+
+
+@pytest.mark.parametrize("measure", ["at(eval_loss, model.d_model)", "leaves(log(train_loss))"])
+def test_only_levels_can_be_settings(measure):
+    with pytest.raises(InputError, match=r"cannot depend on a setting|is not a setting"):
+        parse_measure(measure)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"above": "log(task.p)"}, "is above log(task.p)"),
+        ({"below": "model.d_model"}, "is below model.d_model"),
+        ({"within": ["1", "log( task.p )"]}, "is between 1 and log(task.p)"),
+        ({"above": "4.73"}, "is above 4.73"),
+        ({"above": "log(10)"}, f"is above {math.log(10)!r}"),
+    ],
+)
+def test_a_bound_can_be_a_setting(given, sentence):
+    made = Expectation(measure="final(loss)", **given)
+    assert made.sentence == f"final(loss) {sentence}"
+    assert parse_expectation(made.sentence).sentence == made.sentence
+    assert Expectation.model_validate(made.as_data()) == made
+
+
+def test_a_bound_has_the_number_of_the_runs():
+    made = parse_expectation("final(loss) is above log(task.p) where model.n_heads=4")
+    assert made.where == {"model.n_heads": 4}
+    assert made.resolved([SETTINGS, SETTINGS]).above == math.log(59)
+    with pytest.raises(InputError, match="differs between the runs"):
+        made.resolved([SETTINGS, {"task": {"p": 113}}])
+
+
+@pytest.mark.parametrize("bound", ["high", "log(high)", "log(task.p", "task.p + 1"])
+def test_other_text_is_no_bound(bound):
+    with pytest.raises(ValueError, match="above"):
+        Expectation(measure="final(loss)", above=bound)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"answer": "leaves(log(task.q))"},
+        {"expect": ["final(loss) is above log(task.q)"]},
+        {"expect": [{"measure": "final(loss)", "above": "model.norm"}]},
+    ],
+)
+def test_an_experiment_checks_them_beforehand(more):
+    asked = {"name": "x", "task": {"kind": "modular", "p": 7}, "train": {"steps": 3}}
+    ablab.experiment(asked | {"answer": "leaves(log(task.p))"})
+    with pytest.raises(InputError, match=r"is not a setting of these runs|is not a number"):
+        ablab.experiment(asked | more)

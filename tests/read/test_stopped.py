@@ -1,0 +1,39 @@
+"""What a stop rule decides of the values of runs."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from ablab.experiments.measures import parse_measure
+from ablab.read.stopped import stop_caveat, stop_words
+
+RULE = {"train": {"stop": {"measure": "train_loss", "below": 0.001}}}
+RUNS = [SimpleNamespace(status=status) for status in ("stopped", "stopped", "finished")]
+
+
+@pytest.mark.parametrize(
+    ("measure", "ends"),
+    [
+        ("final(eval_loss)", "held-out loss ends"),
+        ("best(loss)", "training loss ends"),
+        (None, "values end"),
+    ],
+)
+def test_where_values_end_is_decided_by_the_rule(measure, ends):
+    asked = None if measure is None else parse_measure(measure)
+    assert stop_caveat(SimpleNamespace(definition=RULE), RUNS, asked) == (
+        "2 of 3 runs were stopped when the training loss was below 0.001, which decides where "
+        f"their {ends}."
+    )
+
+
+@pytest.mark.parametrize("measure", ["steps_to(loss, 0.1)", "leaves(log(10))", "n_params"])
+def test_steps_are_not_decided_by_it(measure):
+    assert stop_caveat(SimpleNamespace(definition=RULE), RUNS, parse_measure(measure)) == ""
+
+
+def test_without_a_rule_or_a_stopped_run_nothing_is_said():
+    assert stop_words({}) == ""
+    assert stop_caveat(SimpleNamespace(definition=RULE), RUNS[2:]) == ""
+    patient = {"train": {"stop": {"measure": "eval_loss", "patience": 5}}}
+    assert stop_words(patient) == "the held-out loss had not improved for 5 values"
