@@ -13,7 +13,7 @@ from pydantic import Field
 from ablab.analysis.analysis import SHARE, analysis
 from ablab.analysis.figures import Curves
 from ablab.analysis.finding import Finding
-from ablab.analysis.methods.outputs import answer_position, chosen_samples, passes
+from ablab.analysis.methods.unit_outputs import answer_position, chosen_samples, passes
 from ablab.analysis.subject import Subject
 from ablab.config import Config
 from ablab.model.base import Model
