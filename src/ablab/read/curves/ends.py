@@ -3,6 +3,7 @@
 import numpy as np
 
 from ablab.read.curves.scale import Floats
+from ablab.read.curves.stops import stops
 from ablab.read.curves.view import View
 
 _END = 0.12  # fraction of the curve that decides whether it is still falling
@@ -12,6 +13,7 @@ _SLOWLY = 0.012  # ... or, if that is more than four errors, this much
 _SLOW = 0.1  # a fall of the second half is slow up to this,
 _LATE = 0.6  # unless this part of it is in the last eighth
 _SHARE = 0.25  # minimum part of that fall in the second half of these steps, and so on
+_STOPS = 4.0  # twice the logarithm of a likelihood ratio that shows that a fall stops
 _EXACT = 0.01  # wanted error of the value at the end, on the reading scale
 _LAST = 25  # maximum number of values that it is taken from, or a fiftieth of the curve
 
@@ -73,8 +75,9 @@ def _goes_on(view: View) -> bool:
 def falls_slowly(view: View) -> bool:
     """Whether the curve falls by little in its second half, but by more than noise explains.
 
-    The last quarter has to fall, too; the last eighth is too short to show that, but may not show
-    that the fall has ended.
+    The last quarter falls, too. Where the second half falls by up to 10%, that alone need not be
+    significant, as it is short, but the curve may not be shown to stop
+    (:func:`~ablab.read.curves.stops.stops`).
 
     Args:
         view: The curve in linear time.
@@ -83,10 +86,14 @@ def falls_slowly(view: View) -> bool:
     if half > -max(_SLOWLY, 4 * error):
         return False
     quarter, error = _late_change(view, 0.25)
-    if quarter > -max(_SHARE * -half, 1.5 * error):
+    if -half > _SLOW:  # so much that its parts have to be significant, too
+        end, unsure = _late_change(view, _END)
+        falls = quarter <= -max(_SHARE * -half, 1.5 * error)
+        return falls and end <= _SHARE * quarter + 1.5 * unsure
+    if quarter > -_SHARE * -half:
         return False
-    end, error = _late_change(view, _END)
-    return end <= _SHARE * quarter + 1.5 * error
+    late, bins = view.bins.step >= float(view.steps[-1]) - 0.5 * view.span, view.bins
+    return stops(bins.step[late], bins.mean[late], bins.deviation[late]) < _STOPS
 
 
 def slow_fall(view: View) -> float | None:
