@@ -1,6 +1,7 @@
 """How a curve ends: its last value, and whether it still falls."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ablab.read.curves.scale import Floats
 from ablab.read.curves.stops import stops
@@ -10,6 +11,7 @@ _END = 0.12  # fraction of the curve that decides whether it is still falling
 _FALLS = 0.03  # minimum fall over that fraction, on the reading scale
 _HALF = 0.05  # minimum fall over the second half of the curve
 _SLOWLY = 0.012  # ... or, if that is more than four errors, this much
+_SEEN = 0.67  # and more than so many standard deviations of a single value
 _SLOW = 0.1  # a fall of the second half is slow up to this,
 _LATE = 0.6  # unless this part of it is in the last eighth
 _SHARE = 0.25  # minimum part of that fall in the second half of these steps, and so on
@@ -54,9 +56,20 @@ def falls_at_end(view: View) -> bool:
     late[-min(6, len(late)) :] = True
     late &= bins.step >= last - 2 * _END * view.span
     change, error = change_of(view, late)
-    if change < -max(_FALLS, 3 * error):
+    if change < -max(_FALLS, 3 * error, _noise(view, late)) and not _settles(view, change):
         return True
     return _goes_on(view) or falls_slowly(view)
+
+
+def _noise(view: View, chosen: NDArray[np.bool_]) -> float:
+    """The mean standard deviation of a single value in some bins; 0 without any."""
+    return float(view.scatters[chosen].mean()) if chosen.any() else 0.0
+
+
+def _settles(view: View, change: float) -> bool:
+    """Whether a fall of the last bins, which may be long, has ended in the last part of the curve."""
+    end, error = _late_change(view, _END)
+    return end > _SHARE / 2 * change + 1.64 * error
 
 
 def _goes_on(view: View) -> bool:
@@ -83,7 +96,8 @@ def falls_slowly(view: View) -> bool:
         view: The curve in linear time.
     """
     half, error = _late_change(view, 0.5)
-    if half > -max(_SLOWLY, 4 * error):
+    late, bins = view.bins.step >= float(view.steps[-1]) - 0.5 * view.span, view.bins
+    if half > -max(_SLOWLY, 4 * error, _SEEN * _noise(view, late)):
         return False
     quarter, error = _late_change(view, 0.25)
     if -half > _SLOW:  # so much that its parts have to be significant, too
@@ -92,7 +106,6 @@ def falls_slowly(view: View) -> bool:
         return falls and end <= _SHARE * quarter + 1.5 * unsure
     if quarter > -_SHARE * -half:
         return False
-    late, bins = view.bins.step >= float(view.steps[-1]) - 0.5 * view.span, view.bins
     return stops(bins.step[late], bins.mean[late], bins.deviation[late]) < _STOPS
 
 
