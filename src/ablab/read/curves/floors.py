@@ -22,8 +22,8 @@ _ERRORS = 3.3  # in standard errors, so that a floor of few values can be shown,
 _NOISE = 3.0  # but at most this many standard deviations of a single value
 _LESS = 0.4  # residuals with less than this part of the noise show that it is overestimated,
 _LEAST_NOISE = 0.1  # at most by a factor of ten
-_SLIGHT = 0.0025  # maximum significant change over a floor, or that which cannot be seen,
-_FLAT = 3.0  # or so many standard errors
+_SLIGHT = 0.004  # maximum significant change over a floor, or that which cannot be seen,
+_FLAT = 1.96  # or so many standard errors
 _AGREES = 0.01  # maximum difference of its beginning from its level
 _WINDOW = 9  # maximum number of values in the running mean that shows where it begins
 _LAST = 0.35  # last part of a floor, in which no change may be significant, unless
@@ -68,15 +68,20 @@ def floor_start(view: View, earliest: int) -> int | None:
     for first in range(earliest, len(mean) - _FEWEST + 1):
         if view.steps[view.bins.first[first]] > latest:
             return None
-        matters = _least_change(view, first)
+        matters, most = _least_change(view, first), abs(change[first]) + _SURE * error[first]
         noise = min(_ERRORS * error[first], _NOISE * view.scatters[first:].mean())
-        if abs(change[first]) + _SURE * error[first] > max(matters, noise):
-            continue
-        if abs(change[first]) > max(_SLIGHT / view.unit, _beside_fall(view, first), _FLAT * error[first]):
+        slight = max(_SLIGHT / view.unit, _beside_fall(view, first), _FLAT * error[first])
+        if most > max(matters, noise) or abs(change[first]) > slight:
             continue
         agrees = max(_AGREES / view.unit, matters / 2)
-        begins = begins_at_level(mean[first:], ratio[first] * deviation[first:], agrees)
-        if begins and _has_stopped(view, first):
+        if not begins_at_level(mean[first:], ratio[first] * deviation[first:], agrees):
+            continue
+        start = float(view.steps[view.bins.first[first]])
+        if _moves(view, start):
+            continue
+        if (most <= max(matters, _HIDDEN) and _is_shown_to_stop(view, start)) or _has_stopped(
+            view, first
+        ):
             return first
     return None
 
@@ -136,9 +141,7 @@ def _changes(view: View) -> tuple[Floats, Floats, Floats]:
 def _has_stopped(view: View, first: int) -> bool:
     """Whether the curve is shown to have stopped falling by the end of a stretch."""
     start, last = float(view.steps[view.bins.first[first]]), float(view.steps[-1])
-    if _is_shown_to_stop(view, start):
-        return not _moves(view, start)
-    if _goes_on(view, start) or _moves(view, start):
+    if _goes_on(view, start):
         return False
     level = float(view.bins.mean[first:].mean())
     return any(_stopped(view, start + part * (last - start), level) for part in _PARTS)
