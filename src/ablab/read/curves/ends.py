@@ -45,8 +45,9 @@ def end_value(view: View) -> float:
 def falls_at_end(view: View) -> bool:
     """Whether the curve still falls at its end, quickly or slowly.
 
-    Either its last part falls by more than 3% and more than three errors, or its second half falls
-    by more than 5% and goes on falling in its last parts, or it :func:`falls_slowly`.
+    Either its last part falls by more than 3%, three errors and the noise of a single value, or its
+    second half falls by more than 5% and goes on falling in its last parts, or it
+    :func:`falls_slowly`.
 
     Args:
         view: The curve in linear time.
@@ -67,7 +68,7 @@ def _noise(view: View, chosen: NDArray[np.bool_]) -> float:
 
 
 def _settles(view: View, change: float) -> bool:
-    """Whether a fall of the last bins, which may be long, has ended in the last part of the curve."""
+    """Whether a fall of the last bins, which may be long, has ended in the last eighth."""
     end, error = _late_change(view, _END)
     return end > _SHARE / 2 * change + 1.64 * error
 

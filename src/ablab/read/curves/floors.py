@@ -50,9 +50,11 @@ def floor_start(view: View, earliest: int) -> int | None:
     That a fall is not significant does not show that there is none. So the confidence interval of
     the change over the whole stretch has to lie within what matters (the two one-sided tests of
     Schuirmann, "A comparison of the two one-sided tests procedure", 1987). The beginning of the
-    stretch has to be at its level. And the curve has to be shown to have stopped: it changes by
-    less than 2% while the number of steps doubles, or by less than a quarter of what it fell by in
-    as many steps before.
+    stretch has to be at its level, and its change may be significant only where it is less than
+    0.4%, or cannot be seen beside the fall before. And the curve has to be shown to have stopped:
+    it changes by less than 2% while the number of steps doubles, or by less than a quarter of what
+    it fell by in as many steps before, or a fall that stops describes what leads to the stretch
+    better than one that goes on (:func:`~ablab.read.curves.stops.stops`).
 
     Args:
         view: The curve, in linear or in logarithmic time.
@@ -68,20 +70,19 @@ def floor_start(view: View, earliest: int) -> int | None:
     for first in range(earliest, len(mean) - _FEWEST + 1):
         if view.steps[view.bins.first[first]] > latest:
             return None
-        matters, most = _least_change(view, first), abs(change[first]) + _SURE * error[first]
+        matters, size = _least_change(view, first), abs(change[first])
         noise = min(_ERRORS * error[first], _NOISE * view.scatters[first:].mean())
         slight = max(_SLIGHT / view.unit, _beside_fall(view, first), _FLAT * error[first])
-        if most > max(matters, noise) or abs(change[first]) > slight:
+        bound = size + _SURE * error[first]
+        if bound > max(matters, noise) or size > slight:
             continue
         agrees = max(_AGREES / view.unit, matters / 2)
         if not begins_at_level(mean[first:], ratio[first] * deviation[first:], agrees):
             continue
-        start = float(view.steps[view.bins.first[first]])
-        if _moves(view, start):
+        if _moves(view, first):
             continue
-        if (most <= max(matters, _HIDDEN) and _is_shown_to_stop(view, start)) or _has_stopped(
-            view, first
-        ):
+        shown = bound <= max(matters, _HIDDEN) and _is_shown_to_stop(view, first)
+        if shown or _has_stopped(view, first):
             return first
     return None
 
@@ -140,7 +141,7 @@ def _changes(view: View) -> tuple[Floats, Floats, Floats]:
 
 def _has_stopped(view: View, first: int) -> bool:
     """Whether the curve is shown to have stopped falling by the end of a stretch."""
-    start, last = float(view.steps[view.bins.first[first]]), float(view.steps[-1])
+    start, last = _start(view, first), float(view.steps[-1])
     if _goes_on(view, start):
         return False
     level = float(view.bins.mean[first:].mean())
@@ -168,10 +169,10 @@ def _goes_on(view: View, start: float) -> bool:
     return abs(whole) > max(_SIGNIFICANT * error, least) and late / whole > _STEADY / 2
 
 
-def _is_shown_to_stop(view: View, start: float) -> bool:
+def _is_shown_to_stop(view: View, first: int) -> bool:
     """Whether a fall that stops describes the curve up to a floor better than one that goes on."""
-    bins, last = view.bins, float(view.steps[-1])
-    if (bins.step >= start).sum() < _SEVERAL:
+    bins, last, start = view.bins, float(view.steps[-1]), _start(view, first)
+    if len(bins.step) - first < _SEVERAL:
         return False
     for times in _WINDOWS:
         inside = bins.step >= last - times * (last - start)
@@ -180,10 +181,15 @@ def _is_shown_to_stop(view: View, start: float) -> bool:
     return False
 
 
-def _moves(view: View, start: float) -> bool:
+def _start(view: View, first: int) -> float:
+    """The first step of a bin."""
+    return float(view.steps[view.bins.first[first]])
+
+
+def _moves(view: View, first: int) -> bool:
     """Whether the last part of a floor changes significantly, by more than can be overlooked."""
-    last = float(view.steps[-1])
-    least = _beside_fall(view, int(np.searchsorted(view.bins.step, start)))
+    start, last = _start(view, first), float(view.steps[-1])
+    least = _beside_fall(view, first)
     whole, _ = change_of(view, view.bins.step >= start)
     late, error = change_of(view, view.bins.step >= last - _LAST * (last - start))
     slows = abs(late) < _LAST * abs(whole)

@@ -9,15 +9,16 @@ _CONSTANTS = np.geomspace(0.03, 0.4, 10)  # time constants of an approach, in th
 _POWERS = (0.5, 1.0)  # of the time, for falls that slow down more
 _FEWEST = 8  # minimum number of values
 _UNSURE = 3.0  # standard errors by which the residual sum of squares may be too large
-_OFFSETS = np.concatenate([np.geomspace(0.02, 4.0, 12), [100.0]])  # of the logarithm of the time
+_OFFSETS = np.concatenate([np.geomspace(0.02, 4.0, 12), [100.0]])  # of the time
 
 
 def stops(x: Floats, y: Floats, deviation: Floats) -> float:
     """By how much better a fall that stops fits a stretch than one that goes on.
 
-    A fall that stops is a straight line or an exponential approach to a level; one that goes on is
-    a line over the logarithm of the time since the stretch began and an offset, which is a straight
-    line if the offset is large. Each has three parameters.
+    A fall that stops is a straight line that ends in a level, or an exponential approach to one.
+    One that goes on is a line over the logarithm, the inverse square root or the inverse of the
+    time since the stretch began plus an offset; with a large offset, that is a straight line. Each
+    has three parameters.
 
     Args:
         x: The steps, (n,).
