@@ -22,6 +22,7 @@ Modules:
 - ``scale``: logarithmic and linear scales.
 - ``sentences``: readings as text.
 - ``spikes``: spikes.
+- ``stops``: whether a fall stops or goes on.
 - ``tails``: slow tails after fast falls.
 - ``together``: training and held-out curves together.
 - ``transitions``: changes of an accuracy from one level to another.

@@ -1,17 +1,21 @@
 """How a curve ends: its last value, and whether it still falls."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ablab.read.curves.scale import Floats
+from ablab.read.curves.stops import stops
 from ablab.read.curves.view import View
 
 _END = 0.12  # fraction of the curve that decides whether it is still falling
 _FALLS = 0.03  # minimum fall over that fraction, on the reading scale
 _HALF = 0.05  # minimum fall over the second half of the curve
 _SLOWLY = 0.012  # ... or, if that is more than four errors, this much
+_SEEN = 0.67  # and more than so many standard deviations of a single value
 _SLOW = 0.1  # a fall of the second half is slow up to this,
 _LATE = 0.6  # unless this part of it is in the last eighth
 _SHARE = 0.25  # minimum part of that fall in the second half of these steps, and so on
+_STOPS = 4.0  # twice the logarithm of a likelihood ratio that shows that a fall stops
 _EXACT = 0.01  # wanted error of the value at the end, on the reading scale
 _LAST = 25  # maximum number of values that it is taken from, or a fiftieth of the curve
 
@@ -41,8 +45,9 @@ def end_value(view: View) -> float:
 def falls_at_end(view: View) -> bool:
     """Whether the curve still falls at its end, quickly or slowly.
 
-    Either its last part falls by more than 3% and more than three errors, or its second half falls
-    by more than 5% and goes on falling in its last parts, or it :func:`falls_slowly`.
+    Either its last part falls by more than 3%, three errors and the noise of a single value, or its
+    second half falls by more than 5% and goes on falling in its last parts, or it
+    :func:`falls_slowly`.
 
     Args:
         view: The curve in linear time.
@@ -52,9 +57,20 @@ def falls_at_end(view: View) -> bool:
     late[-min(6, len(late)) :] = True
     late &= bins.step >= last - 2 * _END * view.span
     change, error = change_of(view, late)
-    if change < -max(_FALLS, 3 * error):
+    if change < -max(_FALLS, 3 * error, _noise(view, late)) and not _settles(view, change):
         return True
     return _goes_on(view) or falls_slowly(view)
+
+
+def _noise(view: View, chosen: NDArray[np.bool_]) -> float:
+    """The mean standard deviation of a single value in some bins; 0 without any."""
+    return float(view.scatters[chosen].mean()) if chosen.any() else 0.0
+
+
+def _settles(view: View, change: float) -> bool:
+    """Whether a fall of the last bins, which may be long, has ended in the last eighth."""
+    end, error = _late_change(view, _END)
+    return end > _SHARE / 2 * change + 1.64 * error
 
 
 def _goes_on(view: View) -> bool:
@@ -73,20 +89,25 @@ def _goes_on(view: View) -> bool:
 def falls_slowly(view: View) -> bool:
     """Whether the curve falls by little in its second half, but by more than noise explains.
 
-    The last quarter has to fall, too; the last eighth is too short to show that, but may not show
-    that the fall has ended.
+    The last quarter falls, too. Where the second half falls by up to 10%, that alone need not be
+    significant, as it is short, but the curve may not be shown to stop
+    (:func:`~ablab.read.curves.stops.stops`).
 
     Args:
         view: The curve in linear time.
     """
     half, error = _late_change(view, 0.5)
-    if half > -max(_SLOWLY, 4 * error):
+    late, bins = view.bins.step >= float(view.steps[-1]) - 0.5 * view.span, view.bins
+    if half > -max(_SLOWLY, 4 * error, _SEEN * _noise(view, late)):
         return False
     quarter, error = _late_change(view, 0.25)
-    if quarter > -max(_SHARE * -half, 1.5 * error):
+    if -half > _SLOW:  # so much that its parts have to be significant, too
+        end, unsure = _late_change(view, _END)
+        falls = quarter <= -max(_SHARE * -half, 1.5 * error)
+        return falls and end <= _SHARE * quarter + 1.5 * unsure
+    if quarter > -_SHARE * -half:
         return False
-    end, error = _late_change(view, _END)
-    return end <= _SHARE * quarter + 1.5 * error
+    return stops(bins.step[late], bins.mean[late], bins.deviation[late]) < _STOPS
 
 
 def slow_fall(view: View) -> float | None:

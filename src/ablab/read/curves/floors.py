@@ -5,15 +5,16 @@ import numpy as np
 from ablab.read.curves.arrivals import begins_at_level
 from ablab.read.curves.ends import change_of
 from ablab.read.curves.scale import Floats
+from ablab.read.curves.stops import stops
 from ablab.read.curves.view import View
 
 _LENGTH = 0.05  # minimum length of a floor, as a fraction of the curve's steps
 _FEWEST = 4  # ... and in bins
 _SURE = 1.64  # standard errors of a one-sided bound of 95%
 # The change over a floor has to be shown to be smaller than the largest of these.
-_MATTERS = 0.015  # on the reading scale,
-_LEAST = 0.005  # less than that, but at least this, for a curve
-_SMOOTH = 5.0  # in which it is so many standard deviations of a single value
+_LEAST = 0.005  # on the reading scale, or
+_SEEN = 1.0  # so many standard deviations of a single value, which hide it,
+_HIDDEN = 0.08  # but at most this
 _SHARE = 0.04  # on a linear scale, in its own unit: 1% of the curve's range
 _OF_FALL = 0.004  # of the fall that leads to it,
 _MOST = 0.05  # but at most this
@@ -21,6 +22,8 @@ _ERRORS = 3.3  # in standard errors, so that a floor of few values can be shown,
 _NOISE = 3.0  # but at most this many standard deviations of a single value
 _LESS = 0.4  # residuals with less than this part of the noise show that it is overestimated,
 _LEAST_NOISE = 0.1  # at most by a factor of ten
+_SLIGHT = 0.004  # maximum significant change over a floor, or that which cannot be seen,
+_FLAT = 1.96  # or so many standard errors
 _AGREES = 0.01  # maximum difference of its beginning from its level
 _WINDOW = 9  # maximum number of values in the running mean that shows where it begins
 _LAST = 0.35  # last part of a floor, in which no change may be significant, unless
@@ -29,6 +32,9 @@ _LONGER = (4, 2)  # longer stretches that may show that a curve goes on, in leng
 _BEFORE = 4.0  # minimum change there, in standard errors
 _STEADY = 0.6  # minimum ratio of the slopes of the end and of the whole, if it goes on
 _SIGNIFICANT = 2.5  # in standard errors
+_WINDOWS = (4, 3, 2, 1.5)  # stretches that may show that a fall stops, in lengths of a floor,
+_SHOWN = 10.0  # by twice the logarithm of a likelihood ratio
+_SEVERAL = 10  # minimum number of bins of such a floor
 _PARTS = (0.0, 0.25, 0.5)  # first parts of a floor in which the curve may still approach it
 _DOUBLED = 0.02  # maximum change while the number of steps doubles
 _DOUBLINGS = 8.0  # maximum ratio of half of the steps and those of a floor
@@ -44,9 +50,11 @@ def floor_start(view: View, earliest: int) -> int | None:
     That a fall is not significant does not show that there is none. So the confidence interval of
     the change over the whole stretch has to lie within what matters (the two one-sided tests of
     Schuirmann, "A comparison of the two one-sided tests procedure", 1987). The beginning of the
-    stretch has to be at its level. And the curve has to be shown to have stopped: it changes by
-    less than 2% while the number of steps doubles, or by less than a quarter of what it fell by in
-    as many steps before.
+    stretch has to be at its level, and its change may be significant only where it is less than
+    0.4%, or cannot be seen beside the fall before. And the curve has to be shown to have stopped:
+    it changes by less than 2% while the number of steps doubles, or by less than a quarter of what
+    it fell by in as many steps before, or a fall that stops describes what leads to the stretch
+    better than one that goes on (:func:`~ablab.read.curves.stops.stops`).
 
     Args:
         view: The curve, in linear or in logarithmic time.
@@ -62,13 +70,19 @@ def floor_start(view: View, earliest: int) -> int | None:
     for first in range(earliest, len(mean) - _FEWEST + 1):
         if view.steps[view.bins.first[first]] > latest:
             return None
-        matters = _least_change(view, first)
+        matters, size = _least_change(view, first), abs(change[first])
         noise = min(_ERRORS * error[first], _NOISE * view.scatters[first:].mean())
-        if abs(change[first]) + _SURE * error[first] > max(matters, noise):
+        slight = max(_SLIGHT / view.unit, _beside_fall(view, first), _FLAT * error[first])
+        bound = size + _SURE * error[first]
+        if bound > max(matters, noise) or size > slight:
             continue
         agrees = max(_AGREES / view.unit, matters / 2)
-        begins = begins_at_level(mean[first:], ratio[first] * deviation[first:], agrees)
-        if begins and _has_stopped(view, first):
+        if not begins_at_level(mean[first:], ratio[first] * deviation[first:], agrees):
+            continue
+        if _moves(view, first):
+            continue
+        shown = bound <= max(matters, _HIDDEN) and _is_shown_to_stop(view, first)
+        if shown or _has_stopped(view, first):
             return first
     return None
 
@@ -87,8 +101,8 @@ def _least_change(view: View, first: int) -> float:
     """The smallest change of a stretch from a bin to the end that matters."""
     if view.unit != 1:
         return _SHARE / view.unit
-    noise = _SMOOTH * float(view.scatters[first:].mean())
-    matters = float(np.clip(noise, _LEAST, _MATTERS))
+    noise = _SEEN * float(view.scatters[first:].mean())
+    matters = float(np.clip(noise, _LEAST, _HIDDEN))
     return max(matters, _beside_fall(view, first))
 
 
@@ -127,7 +141,7 @@ def _changes(view: View) -> tuple[Floats, Floats, Floats]:
 
 def _has_stopped(view: View, first: int) -> bool:
     """Whether the curve is shown to have stopped falling by the end of a stretch."""
-    start, last = float(view.steps[view.bins.first[first]]), float(view.steps[-1])
+    start, last = _start(view, first), float(view.steps[-1])
     if _goes_on(view, start):
         return False
     level = float(view.bins.mean[first:].mean())
@@ -152,8 +166,31 @@ def _goes_on(view: View, start: float) -> bool:
             return True
     whole, error = change_of(view, view.bins.step >= start)
     late, _ = change_of(view, view.bins.step >= (start + last) / 2)
-    if abs(whole) > max(_SIGNIFICANT * error, least) and late / whole > _STEADY / 2:
-        return True
+    return abs(whole) > max(_SIGNIFICANT * error, least) and late / whole > _STEADY / 2
+
+
+def _is_shown_to_stop(view: View, first: int) -> bool:
+    """Whether a fall that stops describes the curve up to a floor better than one that goes on."""
+    bins, last, start = view.bins, float(view.steps[-1]), _start(view, first)
+    if len(bins.step) - first < _SEVERAL:
+        return False
+    for times in _WINDOWS:
+        inside = bins.step >= last - times * (last - start)
+        if stops(bins.step[inside], bins.mean[inside], bins.deviation[inside]) >= _SHOWN:
+            return True
+    return False
+
+
+def _start(view: View, first: int) -> float:
+    """The first step of a bin."""
+    return float(view.steps[view.bins.first[first]])
+
+
+def _moves(view: View, first: int) -> bool:
+    """Whether the last part of a floor changes significantly, by more than can be overlooked."""
+    start, last = _start(view, first), float(view.steps[-1])
+    least = _beside_fall(view, first)
+    whole, _ = change_of(view, view.bins.step >= start)
     late, error = change_of(view, view.bins.step >= last - _LAST * (last - start))
     slows = abs(late) < _LAST * abs(whole)
     least = max(_MOVES if slows else 0.0, view.unit * least / 2)

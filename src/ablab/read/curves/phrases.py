@@ -288,7 +288,12 @@ class _Events:
 
 
 def _to_end(rise: Rise | Growback, reading: Reading) -> bool:
-    return rise.last >= reading.first + _LATE * (reading.last - reading.first)
+    """Whether a rise is one to the end: at least half of it is left there."""
+    if not reading.finished or rise.last < reading.first + _LATE * (reading.last - reading.first):
+        return False
+    if not reading.positive or min(rise.low, rise.high, reading.end) <= 0:
+        return abs(reading.end - rise.low) >= abs(rise.high - rise.low) / 2
+    return math.log(reading.end / rise.low) >= math.log(rise.high / rise.low) / 2
 
 
 def _is_end(step: int, value: float, reading: Reading) -> bool:
