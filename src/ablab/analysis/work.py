@@ -16,7 +16,7 @@ from ablab.store.leases import Owner
 from ablab.store.store import Store
 from ablab.store.stored_run import StoredRun
 
-_SAVE_SECONDS = 5.0
+_SAVE_SECONDS = 1.0  # between two savings, so that a killed process loses little
 _WAIT_SECONDS = 0.5
 
 
