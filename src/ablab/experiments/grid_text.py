@@ -11,7 +11,7 @@ _LISTED = 4  # with more numbers than this, their range is shown, too
 
 
 def grid_text(axes: Sequence[Axis], cells: Sequence[Mapping[str, Any]]) -> str:
-    """A grid in one line: ``model.n_heads (2) × train.lr (8: 0.0001 … 0.01)``.
+    """A grid in one line: ``model.n_heads (2) × train.lr (8: 0.0001 to 0.01)``.
 
     Args:
         axes: The axes.
@@ -28,7 +28,7 @@ def grid_text(axes: Sequence[Axis], cells: Sequence[Mapping[str, Any]]) -> str:
 
 
 def several_text(cells: Sequence[Mapping[str, Any]]) -> str:
-    """Several cells in one line: ``model.d_model=16, train.lr=0.0001 … 0.01 (8)``.
+    """Several cells in one line: ``model.d_model=16, train.lr=0.0001 to 0.01 (8)``.
 
     If they differ in other settings than numbers, the first of them and how many more there are.
     """
@@ -37,18 +37,18 @@ def several_text(cells: Sequence[Mapping[str, Any]]) -> str:
         labels = [cell[key] for cell in cells]
         if any(label != labels[0] for label in labels):
             numbers = _are_numbers(labels)
-            ranges[key] = f"{min(labels):.6g} … {max(labels):.6g}" if numbers else None
+            ranges[key] = f"{min(labels):.6g} to {max(labels):.6g}" if numbers else None
     if count > 2 and ranges and None not in ranges.values():
         return f"{variant_label({**cells[0], **ranges})} ({count:,})"
     return variant_label(cells[0]) + (f" and {count - 1:,} more" if count > 1 else "")
 
 
 def range_text(labels: Sequence[Any]) -> str:
-    """How many labels there are, and for many numbers their range: ``8: 0.0001 … 0.01``."""
+    """How many labels there are, and for many numbers their range: ``8: 0.0001 to 0.01``."""
     count = f"{len(labels):,}"
     if len(labels) <= _LISTED or not _are_numbers(labels):
         return count
-    return f"{count}: {min(labels):.6g} … {max(labels):.6g}"
+    return f"{count}: {min(labels):.6g} to {max(labels):.6g}"
 
 
 def _are_numbers(labels: Sequence[Any]) -> bool:
