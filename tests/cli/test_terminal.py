@@ -1,5 +1,6 @@
 """Every command that prints a table, in a terminal of 80 and of 120 columns."""
 
+import itertools
 import json
 from types import SimpleNamespace
 
@@ -149,7 +150,12 @@ def test_plan(commands, folder, columns):
     )
     assert in_words(shown, "stack variant runs to train steps method time MiB why")
     for stack in found["stacks"]:
-        assert in_words(shown, stack["method"]) and in_words(shown, stack["variants"][0])
+        assert in_words(shown, stack["method"])
+    for width, norm in itertools.product(
+        (4, 8), ("without any normalization at all", "größer als – RMS")
+    ):
+        rates = f"normalization={norm}, train.lr=0.001 or 0.012345"
+        assert in_words(shown, f"model.d_model={width}, train.weight_decay=0 or 0.125, {rates} (4)")
     assert "0 of 32 runs to train" in shown.text
 
 

@@ -33,7 +33,7 @@ def test_several_cells_in_one_line():
     assert several_text(cells[:1]) == "model.d_model=8, train.lr=0.01"
     assert several_text(cells[:2]) == "model.d_model=8, train.lr=0.01 and 1 more"
     other = [*cells, {"model.d_model": 16, "train.lr": 0.1}]
-    assert several_text(other) == "model.d_model=8 to 16, train.lr=0.001 to 0.1 (4)"
+    assert several_text(other) == "model.d_model=8 or 16, train.lr=0.001 to 0.1 (4)"
     names = [cell | {"model.norm": "rms"} for cell in cells] + [cells[0] | {"model.norm": "none"}]
     assert several_text(names) == "model.d_model=8, train.lr=0.01, model.norm=rms and 3 more"
     assert several_text([{}]) == "base"

@@ -36,11 +36,18 @@ def several_text(cells: Sequence[Mapping[str, Any]]) -> str:
     for key in cells[0]:
         labels = [cell[key] for cell in cells]
         if any(label != labels[0] for label in labels):
-            numbers = _are_numbers(labels)
-            ranges[key] = f"{min(labels):.6g} to {max(labels):.6g}" if numbers else None
+            ranges[key] = _values_text(labels) if _are_numbers(labels) else None
     if count > 2 and ranges and None not in ranges.values():
         return f"{variant_label({**cells[0], **ranges})} ({count:,})"
     return variant_label(cells[0]) + (f" and {count - 1:,} more" if count > 1 else "")
+
+
+def _values_text(labels: Sequence[Any]) -> str:
+    """Two numbers, or the range of more."""
+    distinct = sorted(set(labels))
+    if len(distinct) == 2:
+        return " or ".join(f"{each:.6g}" for each in distinct)
+    return f"{distinct[0]:.6g} to {distinct[-1]:.6g}"
 
 
 def range_text(labels: Sequence[Any]) -> str:
