@@ -24,7 +24,7 @@ _INTERNAL = (
     r"ablab\.(tasks|model|train)\.config\..*",
     r"ablab\.tasks\.base\.Task",
     r"ablab\.config\.base\.Config",
-    r".*\.(WatchConfig|SourceDigest|Index|Arrivals|Together)",
+    r".*\.(WatchConfig|SourceDigest|Index|Arrivals|Together|Trend|Level)",
     r"Tensor",
     r"'[A-Z ]+'",  # the axes of a jaxtyping annotation
 )

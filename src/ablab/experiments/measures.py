@@ -61,7 +61,7 @@ class Measure:
             the statistic declares counts.
         other: The second column of ``lead``.
         levels: For each of ``numbers``, the setting that it depends on, or None; empty if none
-            does. A number that depends on a setting is NaN until :meth:`resolved`.
+            does. A number that depends on a setting is NaN until ``resolved`` is called.
     """
 
     text: str
