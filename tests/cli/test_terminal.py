@@ -193,6 +193,35 @@ def test_lists(commands, columns, command):
 
 
 @WIDTHS
+def test_analyze(folder, columns):
+    arguments = ("analyze", NAME, "parameter_norms", "--workers", "1")
+    shown = in_terminal(columns, *arguments, "--store", str(folder / "lab"))
+    assert shown.code == 0 and shown.widest <= columns
+    assert in_words(shown, "number untrained trained 95% interval")
+    assert whole(shown, "blocks.0.attention.query.weight/spectral_norm")
+    for norm in ("without any normalization at all", "größer als – RMS"):
+        assert in_words(shown, norm)
+
+
+@WIDTHS
+def test_compare_two_runs(commands, columns, folder, monkeypatch):
+    monkeypatch.chdir(folder)  # the path of the page, which stays in one piece, is short
+    _, runs = commands(columns, "runs")
+    first, second = (each["run"] for each in runs[:2])
+    shown = in_terminal(columns, "compare", first, second)
+    assert shown.code == 0 and shown.widest <= columns
+    assert whole(shown, first) and whole(shown, second)
+
+
+@WIDTHS
+def test_new(columns, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = in_terminal(columns, "new", "an-experiment", "--task", "largest_number.py")
+    assert shown.code == 0 and shown.widest <= columns
+    assert whole(shown, "test_largest_number.py") and whole(shown, "an-experiment.yaml")
+
+
+@WIDTHS
 def test_run_ends_with_its_table(commands, folder, columns, monkeypatch):
     entry = SimpleNamespace(page="index.html")  # its figures have no room for such labels
     monkeypatch.setattr("ablab.api.write_entry", lambda store, record: entry)

@@ -159,7 +159,7 @@ def _print_averages(rows: "list[ScalarSummary]") -> None:
     """A line for each variant and number: its averages, and the interval of the trained one."""
     for (variant, runs), own in groupby(rows, lambda row: (row.variant, row.runs)):
         of = f"{runs} runs" if runs > 1 else "1 run"
-        click.echo(f"{variant}, {of}" if variant else of)
+        say(f"{variant}, {of}" if variant else of, hanging=4)
         print_table(["  number", "untrained", "trained", "95% interval"], map(_line, own))
 
 
