@@ -65,6 +65,10 @@ def test_steps_not_reached_are_compared_up_to_the_common_horizon():
     assert found.p == pytest.approx(2 * 4 / 20)
     assert found.difference == pytest.approx((350 + 800 + 800 - 100 - 200 - 800) / 3)
     assert found.estimand == "difference of means of steps up to step 800"
+    # Three of the six steps of which these means are made are no steps at which a run got there.
+    assert "is higher by 283, counting those that did not as step 800" in (
+        comparison_sentence(found, "steps")
+    )
 
 
 def test_a_side_that_never_reaches_it_has_counts_and_no_level():

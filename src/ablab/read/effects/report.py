@@ -18,6 +18,7 @@ from ablab.read.effects.robust import Robust, robust
 from ablab.read.effects.scaling import Scaling, is_numeric, scaling
 from ablab.read.effects.sentences import (
     comparison_sentence,
+    counted_as_horizon,
     interaction_sentence,
     scaling_sentence,
 )
@@ -94,6 +95,14 @@ class Effects:
             "notes": self.notes(),
         }
 
+    @property
+    def bound(self) -> str:
+        """How runs that did not reach a step count in the table; empty if they do not."""
+        if not any(counted_as_horizon(each) for each in (*self.factorial, *self.marginal)):
+            return ""
+        kind = "ratio" if self.factorial[0].scale == "ratio" else "difference"
+        return f"The {kind}s count runs that did not reach it as step {self.horizon:,.0f}."
+
     def notes(self) -> list[str]:
         """What so few seeds leave open, for the foot of a table."""
         tables = [*self.factorial, *self.marginal]
@@ -109,6 +118,7 @@ class Effects:
             notes.append(
                 f"Steps are compared up to {self.horizon:,.0f}, the last step up to which every "
                 "run was looked at; runs that had not reached it by then count as such."
+                f"{' ' * bool(self.bound)}{self.bound}"
             )
         for each in self.factorial:
             if 0 < each.cells < each.pairs // self.seeds:

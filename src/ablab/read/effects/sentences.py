@@ -130,7 +130,7 @@ def scaling_sentence(found: Scaling) -> str:
 def _said(found: Comparison, measure: str) -> str:
     if found.difference is None:
         return _no_level(found, measure)
-    amount = _amount(found.difference, found.interval, found.scale)
+    amount = _amount(found.difference, found.interval, found.scale) + counted_as_horizon(found)
     if found.counts is not None and found.interval is None and found.deviation != 0:
         return (
             f"{_level(found)}{measure} is {amount}, with no interval: {found.why_none}"
@@ -241,6 +241,14 @@ def _level(found: Comparison) -> str:
     if found.counts is None or (found.counts.what == "reached" and found.counts.cut is None):
         return "" if found.horizon is None else f"up to step {found.horizon:,.0f}, "
     return f"{_among(found)}, "
+
+
+def counted_as_horizon(found: Comparison) -> str:
+    """How a level of steps counts runs that did not reach it; empty if it leaves them out."""
+    cut = None if found.counts is None else found.counts.cut
+    if found.horizon is None or found.counts is None or cut is not None:
+        return ""
+    return f", counting those that did not as step {found.horizon:,.0f}"
 
 
 def _amount(difference: float, ends: Interval | None, scale: Scale) -> str:
