@@ -68,7 +68,8 @@ def test_figures_of_effects(entry):
 
 def test_spikes_are_explained_or_how_to(entry):
     text = (entry[2] / "entry.md").read_text()
-    assert "spike at 351: no statistics were watched there; to record them: ablab replay" in text
+    assert "spike at 351: no flight record of it, and no statistics that were watched at" in text
+    assert "every step before it; to record them: ablab replay" in text
     assert "ablab run made-up model.d_model=16 model.n_heads=1 'seeds=[0]'" in text
 
 
