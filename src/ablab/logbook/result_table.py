@@ -95,10 +95,12 @@ def result_table(
 
 def _learnt_words(title: str, found: MeasuredVariants) -> str:
     """Which runs are said to have learnt; empty if the runs are not told apart."""
-    if found.cut is None or found.better is None:
+    if found.cut is None or found.better is None or found.nearest is None:
         return ""
     side = "above" if found.better == "higher" else "below"
-    return f"A run learnt if its {title} ended {side} {found.cut:.3g}; no run is near that."
+    near = " and ".join(f"{each:.3g}" for each in found.nearest)
+    cut = f"{side} {found.cut:.3g}"
+    return f"A run learnt if its {title} ended {cut} (the nearest ended at {near})."
 
 
 def _measures(

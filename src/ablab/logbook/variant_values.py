@@ -96,6 +96,16 @@ class MeasuredVariants:
         return [each for row in self.variants for each in (*row.values, *row.missed)]
 
     @property
+    def nearest(self) -> tuple[float, float] | None:
+        """The values next to the cut, below and above it; None without two groups."""
+        if self.cut is None:
+            return None
+        known = [each for row in self.variants for each in row.values]
+        below = max((each for each in known if each <= self.cut), default=None)
+        above = min((each for each in known if each > self.cut), default=None)
+        return None if below is None or above is None else (below, above)
+
+    @property
     def is_wide(self) -> bool:
         """Whether an axis of the values should be logarithmic."""
         known = self.all_values

@@ -108,3 +108,11 @@ def test_a_table_says_that_steps_not_reached_count_as_the_last_common_step():
     assert effect_table(found).caveat == found.bound == words
     assert any(note.endswith(words) for note in found.notes())
     assert effects(frame.head(3).with_columns(a=pl.Series([0, 1, 0])), ["a"]).bound == ""
+
+
+def test_the_values_next_to_the_cut_are_told():
+    values = {0: [0.1, 0.12, 1.94], 1: [2.3, 2.31, 0.11]}
+    frame = grid({"a": [0, 1]}, 3, lambda a, seed: values[a][seed])
+    found = effects(frame, ["a"], measure="final(loss)", better="lower", guessing=np.log(10))
+    assert found.nearest == (1.94, 2.3)
+    assert any(note.endswith("two groups, the nearest are 1.94 and 2.3.") for note in found.notes())
