@@ -121,7 +121,10 @@ class MeasuredVariants:
         """What the counts count: ``reached``, ``learnt``, or the side of the cut."""
         if self.has_missed:
             return "reached"
-        return "learnt" if self.better is not None else f"below {self.cut:.3g}"
+        if self.better is None:
+            return f"below {self.cut:.3g}"
+        side = "higher" if self.better == "higher" else "lower"
+        return "learnt" if parse_measure(self.measure).is_end else f"in the {side} group"
 
     def best(self) -> VariantValues | None:
         """The variant in which most runs learnt or got there, then with the best median.

@@ -39,7 +39,9 @@ def comparison_sentence(found: Comparison, measure: str) -> str:
 def counts_words(counts: Counts) -> str:
     """The counts in a few words, such as ``4 of 5 vs 1 of 5 runs learnt``."""
     one, other = (f"{k} of {n}" for k, n in (counts.value, counts.reference))
-    words = {"reached": "reached it", "above": f"above {number(counts.cut or 0.0)}"}
+    cut = number(counts.cut or 0.0)
+    words = {"reached": "reached it", "above": f"above {cut}"}
+    words |= {"lower": f"below {cut}", "higher": f"above {cut}"}
     return f"{one} vs {other} runs {words.get(counts.what, counts.what)}"
 
 
@@ -205,6 +207,8 @@ def _counted(counts: Counts, found: Comparison) -> str:
     one, other = (f"{k} of {n}" for k, n in (counts.value, counts.reference))
     verb = {
         "learnt": "runs learnt",
+        "lower": f"runs are in the lower group (below {number(counts.cut or 0.0)})",
+        "higher": f"runs are in the higher group (above {number(counts.cut or 0.0)})",
         "finished": "runs finished",
         "above": f"runs are above {number(counts.cut or 0.0)}",
         "reached": "runs reached it",
@@ -226,6 +230,8 @@ def _percent(ends: Interval) -> str:
 def _among(found: Comparison) -> str:
     words = {
         "learnt": "among runs that learnt",
+        "lower": "among runs of the lower group",
+        "higher": "among runs of the higher group",
         "finished": "among runs that finished",
         "above": "among runs of the larger group",
         "reached": "among runs that reached it",
