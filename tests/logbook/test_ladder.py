@@ -96,6 +96,16 @@ def test_other_bundles_are_no_ladder(labels):
     assert ladder_labels(SimpleNamespace(definition=definition)) == []
 
 
+def test_a_rung_with_far_more_steps_is_compared_with_a_caveat(tmp_path):
+    asked = ladder()
+    asked["grid"]["part"]["1 table"]["train.steps"] = 320
+    store, record = fill(tmp_path / "lab", asked, curve)
+    found = find(store, record, experiment_runs(store, record))
+    words = "difference: 1 table (320 steps, 5.33 times as many)."
+    assert found.answer.sentences[1].endswith(words)
+    assert found.effects[0].longer.endswith(words)
+
+
 def test_a_rung_with_far_fewer_steps_is_not_compared(tmp_path):
     asked = ladder()
     asked["grid"]["part"]["5 worse"]["train.steps"] = 8

@@ -61,6 +61,7 @@ class Effects:
         nearest: The values next to it, below and above; None without one.
         left_out: Variants that are not compared, since they were trained for far fewer steps than
             the others, with their steps.
+        longer: Which variants were trained for far more steps, in a sentence; may be empty.
     """
 
     measure: str
@@ -85,6 +86,7 @@ class Effects:
     learnt: Literal["below", "above"] = "below"
     nearest: tuple[float, float] | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    longer: str = ""
 
     def as_data(self) -> dict[str, Any]:
         """The effects as plain data."""
@@ -108,7 +110,7 @@ class Effects:
     def notes(self) -> list[str]:
         """What so few seeds leave open, for the foot of a table."""
         tables = [*self.factorial, *self.marginal]
-        notes = [each for each in [caveat(self.left_out)] if each]
+        notes = [each for each in [caveat(self.left_out), self.longer] if each]
         if self.cut is not None and any(
             each.counts is not None and each.counts.what == "learnt" for each in tables
         ):
