@@ -95,4 +95,5 @@ def _moved(
 def _changed(values: NDArray[np.float64], usual: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether each value differs from its usual value in sign, or by the least factor, (n,)."""
     least, most = np.sort(np.abs([values, usual]), axis=0)
-    return (values * usual <= 0) | ~(most < _LEAST_FACTOR * least)
+    changed: NDArray[np.bool_] = (values * usual <= 0) | ~(most < _LEAST_FACTOR * least)
+    return changed
