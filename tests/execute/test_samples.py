@@ -11,7 +11,7 @@ from ablab.execute.options import Options
 from ablab.execute.orchestrate import orchestrate
 from ablab.execute.progress import QuietReporter
 from ablab.logbook.entry import entry_content, write_entry
-from ablab.logbook.samples import shown_samples
+from ablab.logbook.samples import of_variants, shown_samples
 from ablab.serve.app import make_app
 from ablab.store import Store
 from ablab.store.samples import stored_samples
@@ -82,6 +82,8 @@ def test_samples_are_kept_with_run_and_step_and_shown_without_corpus(asked, tmp_
     )
     for text in (entry.page.read_text(), browser.get(f"/experiments/{trained.record.id}").text):
         assert text.count("step 4)</figcaption>") == 2
+        assert "by the first seed of each variant." in text
+    assert of_variants(13, 48) == "13 of 48 variants"
 
 
 def test_a_store_of_an_earlier_release_gets_samples_when_it_is_run_again(asked, tmp_path):

@@ -1,6 +1,7 @@
 """The answer to the question in the heading, on made-up curves whose answer is known."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import ablab
 from ablab.config import InputError
 from ablab.logbook.conclusions import find
 from ablab.logbook.entry import write_entry
+from ablab.logbook.ranking import Ranking
 from ablab.store.metrics import experiment_runs
 from tests.read.filled import fill, grid, leaving
 
@@ -42,9 +44,26 @@ def test_the_question_names_its_measure(tmp_path):
     # At width 32: log 10 e^(-0.02 * 425) + 1e-4 at the end, and the same for one head and four.
     assert re.match(
         r"Final training loss: medians from [56](\.\d)?e-4 to 2\.3 over 6 variants\. Not decided "
-        "which is lowest: 2 of 6 variants are not told apart, among them “d_model 32, 1 head”; ",
+        "which is lowest: 2 of 6 variants are not told apart: “d_model 32, 1 head” and "
+        "“d_model 32, 4 heads”; the ratio of “d_model 32, 4 heads” to the first averages",
         found.sentences[0],
     )
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [("bcd", "4 of 9 variants are not told apart: a, b, c and d; the difference of b from the fi"),
+     ("bcde", "5 of 9 variants are not told apart, among them a; the difference of b from it av")],
+)  # fmt: skip
+def test_up_to_four_variants_that_are_not_told_apart_are_named(others, told):
+    undecided = [
+        SimpleNamespace(
+            value=name, difference=0.1, interval=None, scale="difference", p=0.5, deviation=None
+        )
+        for name in others
+    ]
+    found = Ranking(SimpleNamespace(name="a"), 8, undecided)
+    assert found.open_words("lowest").startswith(f"Not decided which is lowest: {told}")
 
 
 def two(difference):
@@ -97,8 +116,8 @@ def test_of_several_variants_the_best_must_differ_from_each_other(tmp_path):
     assert re.match(
         r"Final training loss: medians from (1|0\.9\d*) to 2\.?\d* over 6 variants\.", said
     )
-    assert "Not decided which is lowest: 2 of 6 variants are not told apart, among them" in said
-    assert re.search(r"; the difference of “d_model 32, \d heads?” from it averages -?0\.0", said)
+    assert re.search(r": 2 of 6 variants are not told apart: “d_model 32, .+” and “d_model 3", said)
+    assert re.search(r"; the difference of “d_model 32, \d heads?” from the first averages", said)
     assert " after correction for 5 comparisons" in said
 
 
@@ -203,7 +222,10 @@ def test_a_verdict_that_the_correction_undoes_says_so_in_the_first_sentence(tmp_
     found = find(store, record, experiment_runs(store, record))
     first = found.verdicts[0]
     assert first.outcome == "held" and 0.05 > first.p > 0.05 / 20
-    assert found.answer.sentences[0].startswith("Held: final(loss) is lower")
-    assert found.answer.sentences[0].endswith(
-        " corrected for all 20 tests, so undecided among them)."
+    said = found.answer.sentences[0]
+    assert re.match(
+        r"Held by itself \(p = 0\.0\d+\), but not after correction for all 20 tests "
+        r"\(p = 0\.\d+\): final\(loss\) is lower",
+        said,
     )
+    assert f"(p = {20 * first.p:.2g}): " in said  # Holm's correction of the lowest of 20

@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 
+from ablab.logbook.conclusions import _seeds_words
 from ablab.logbook.entry import write_entry
 from ablab.logbook.marks import curve_marks
 from ablab.read.curves import read_curve
+from ablab.read.effects import differences, gather
 from ablab.store.metrics import experiment_runs
+from tests.read.effects.made import grid as made
 from tests.read.filled import fill, grid, leaving
 
 LEVELS = {"log(10)": np.log(10)}
@@ -68,7 +71,8 @@ def test_figures_of_effects(entry):
 
 def test_spikes_are_explained_or_how_to(entry):
     text = (entry[2] / "entry.md").read_text()
-    assert "spike at 351: no statistics were watched there; to record them: ablab replay" in text
+    assert "spike at 351: no flight record of it, and no statistics that were watched at" in text
+    assert "every step before it; to record them: ablab replay" in text
     assert "ablab run made-up model.d_model=16 model.n_heads=1 'seeds=[0]'" in text
 
 
@@ -114,3 +118,16 @@ def test_an_axis_may_be_called_as_a_family_of_statistics(tmp_path):
     page = write_entry(store, record).page.read_text()
     assert "activation=narrow" in page
     assert "activation/embed/rms" in page
+
+
+def test_seeds_needed_are_announced_only_where_they_are_estimated():
+    """Of two seeds no number is estimated, and none for a mean difference of 0.000002."""
+    noise = {8: [0.0] * 5, 16: [0.3, -0.3, 0.2, -0.2, 1e-5], 64: [0.3, -0.1, 0.2, -0.2, 0.3]}
+
+    def said(seeds, widths):
+        frame = made({"w": widths}, seeds, lambda width, seed: noise[width][seed])
+        return _seeds_words(differences(gather(frame, ["w"], {"w": 8}, "difference")))
+
+    assert said(2, [8, 16, 64]) == said(5, [8, 16]) == ""
+    assert said(5, [8, 64]) == "; the table estimates the number of seeds needed"
+    assert said(5, [8, 16, 64]).endswith("number of seeds needed, where it can")

@@ -49,7 +49,10 @@ def test_which_runs_learnt_is_said(written):
     # The loss of guessing a digit is log 10 = 2.303; learnt is at most 0.9 of it, guessing at
     # least 0.97, so that the two are parted at 0.935 log 10 = 2.153.
     notes = written[1]["result"].notes
-    assert notes[0] == "A run learnt if its training loss ended below 2.15; no run is near that."
+    # Of those that learnt, the loss of seed 4 is the highest: 0.014; of the others, seed 1's 2.301.
+    assert notes[0] == (
+        "A run learnt if its training loss ended below 2.15 (the nearest ended at 0.014 and 2.3)."
+    )
     assert notes[1].startswith("A run learnt if its held-out accuracy ended above 0.")
     assert notes[0] in (written[0].folder / "entry.md").read_text()
 

@@ -68,6 +68,9 @@ def test_of_many_variants_the_first_have_figures(tmp_path):
     found = watched_variants(store, record, experiment_runs(store, record))
     assert len(found) == MOST_VARIANTS
     assert sum(len(each.figures) for each in found) <= 48
+    entry = write_entry(store, record)
+    for text in (entry.page.read_text(), (entry.folder / "entry.md").read_text()):
+        assert f"Figures of {MOST_VARIANTS} of {MOST_VARIANTS + 2} variants." in text
 
 
 def test_what_a_capture_shows_is_said():

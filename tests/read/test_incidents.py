@@ -30,3 +30,18 @@ def test_what_is_not_finite_has_moved_and_short_records_say_nothing():
     (found,) = moved_first(record(x=values), 40)
     assert (found.name, found.step) == ("x", 38)
     assert moved_first(record(x=values).head(10), 9) == []
+
+
+def test_a_small_change_is_no_deviation_however_unusual():
+    """Of a calm value of 1, 1.4 is 40 usual spreads away, and 1.6 is a factor that may explain."""
+    small, large = np.ones(40), np.ones(40)
+    small[35:], large[35:] = 1.4, 1.6
+    drifting = np.linspace(1, 2, 40)  # its line ends at 2, so 2.6 is a factor of 1.3 from it
+    drifting[35:] = 2.6
+    falling, turned = np.ones(40), np.full(40, 0.1)
+    falling[35:], turned[35:] = 0.6, -0.1
+    found = moved_first(
+        record(small=small, large=large, drifting=drifting, falling=falling, turned=turned), 40
+    )
+    assert {each.name for each in found} == {"large", "falling", "turned"}
+    assert {each.at for each in found} == {40}

@@ -78,6 +78,11 @@ def test_watched_columns_at_steps(stored):
     assert of(stored, "mean(grad/model/rms, 1, 50)")[32, 1, 0]["value"] == 32
 
 
+def test_a_step_that_no_run_was_trained_to_is_said_as_that(stored):
+    for measure in ("at(loss, 9804)", "mean(loss, 9804, 9900)"):
+        assert of(stored, measure)[16, 1, 0]["reason"] == "ended before step 9,804 (at 400)"
+
+
 def test_words_and_counts(stored):
     diverged = of(stored, "diverged")
     assert diverged[32, 4, 4]["value"] == 1

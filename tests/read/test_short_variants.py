@@ -10,6 +10,7 @@ from ablab.read.short_variants import (
     cell_key,
     comparable,
     is_affected,
+    longer_words,
     only_words,
     short_variants,
 )
@@ -39,6 +40,16 @@ def test_what_is_compared_has_no_short_variant():
     assert caveat(left_out) == "Not compared, since trained for far fewer steps: z (10 steps)."
     with pytest.raises(InputError, match="nothing to compare"):
         comparable(frame.tail(2), ["a"], runs[1:])
+
+
+def test_a_variant_with_far_more_steps_has_a_caveat():
+    runs = [run(15686, a="1 bigram"), *(run(981, a=f"{n} head") for n in range(3, 9))]
+    assert longer_words(runs) == (
+        "Compared, though trained for far more steps than the usual 981, which can be what makes a "
+        "difference: 1 bigram (15,686 steps, 16 times as many)."
+    )
+    assert longer_words([run(400, a=1), run(100, a=2), run(100, a=3)]) == ""
+    assert longer_words([]) == ""
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,27 @@ def test_what_moved_first(tmp_path):
     assert (found.margin, found.full_confidence) == (7.0, 0.5)
     assert found.suggestion == "train.loss.dtype=float32,float64"
     assert "did not sum to zero in up to 25.0% of predictions, from 280 on" in found.sentence
+    assert (
+        f"; of the recorded statistics, {ZERO_SUM} was the first to leave its usual range, at 280 "
+        "(usually 0, 0.25 at 300); logit margin 7;"
+    ) in found.sentence
     assert found.command.startswith(
         "ablab run made-up model.d_model=8 'seeds=[0]' train.loss.dtype="
     )
+
+
+def test_what_was_lost_before_the_others_moved_is_not_contradicted(tmp_path):
+    """Gradients sum to something already in the steps that are the usual range, from 250 on."""
+
+    def columns(rng, steps):
+        calm = 1 + 0.0001 * rng.standard_normal(len(steps))
+        calm[289:] = 3
+        return {"grad/a/rms": calm, ZERO_SUM: np.where(steps >= 250, 0.1, 0.0)}
+
+    assert (
+        "in up to 10.0% of predictions, from 250 on; of the other recorded statistics, grad/a/rms "
+        "was the first to leave its usual range, at 290 (usually 1, 3 at 300)"
+    ) in explained(tmp_path / "lab", columns).sentence
 
 
 @pytest.mark.parametrize(
@@ -75,5 +93,6 @@ def test_nothing_was_watched(tmp_path):
     found = explained(tmp_path / "lab", lambda rng, steps: {})
     assert found.source is None
     assert found.moved == ()
+    assert "no flight record of it, and no statistics that were watched at every" in found.sentence
     assert "ablab replay" in found.sentence
     assert f"--steps {found.span[0]}:{found.span[1]}" in found.sentence

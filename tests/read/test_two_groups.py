@@ -34,6 +34,15 @@ def test_the_counts_come_first_and_there_is_no_mean(tmp_path):
     assert found.value is None
 
 
+def test_a_measure_in_between_does_not_say_who_learnt(tmp_path):
+    """Runs that are still at the higher level then may learn later."""
+    text = LOWER.replace("final(loss)", "mean(loss, 5, 10)")
+    (found,) = judged(tmp_path, [text], lambda heads, seed: seed < (4 if heads == 1 else 1))
+    assert found.evidence.startswith("4 of 5 vs 1 of 5 runs are in the lower group (below 0.")
+    assert "; the lower group: median 0.0" in found.evidence
+    assert "learnt" not in found.evidence
+
+
 @pytest.mark.parametrize(
     ("text", "outcome"),
     [(LOWER, "held"), (LOWER + " by 1", "held"), (LOWER + " by 3", "failed"),

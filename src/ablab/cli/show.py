@@ -229,8 +229,8 @@ def _print_incident(incident: dict[str, Any]) -> None:
     _say_field("incident", f"step {incident['step']}: {text}")
     for moved in incident["moved_first"][:5]:
         say(
-            f"{moved['name']} moved at step {moved['step']}: "
-            f"{moved['usual']:.3g} -> {moved['value']:.3g}",
+            f"{moved['name']} left its usual range at step {moved['step']}: "
+            f"usually {moved['usual']:.3g}, {moved['value']:.3g} at step {moved['at']}",
             15,
         )
 

@@ -41,11 +41,17 @@ WORDS = {
 ALIASES = {"loss": "train_loss", "accuracy": "eval_accuracy"}
 DIRECTED = ("best", "steps_to", "lag")  # those that depend on which values are better
 VALUES = ("final", "best", "highest", "at", "mean", "floor")  # those that are values of the column
+_DURING = ("highest", "at", "mean")  # values that do not tell where a run came to
 _NUMBERS = {"at": 1, "mean": 2, "leaves": 1, "steps_to": 1, "lag": 1}
 _WITH_LEVELS = ("leaves", "steps_to", "lag", "plateaus", "slowdowns")  # a level can be a setting
 COUNTED = ("spikes", "growbacks", "plateaus", "slowdowns")  # counts, optionally between two bounds
 _ROW_COLUMNS = ("run", "experiment", "seed", "step")
 _MAX_STEP = 10**12
+
+
+def is_of_end(measure: str) -> bool:
+    """Whether a measure, as written, is of where a run came to, so that it tells which learnt."""
+    return measure.partition("(")[0].strip() not in _DURING
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,11 @@ class Measure:
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def is_end(self) -> bool:
+        """Whether it is of where a run came to, so that it tells which runs learnt."""
+        return is_of_end(self.text)
 
     def resolved(self, settings: Mapping[str, Any]) -> "Measure":
         """The measure with the levels of one run.

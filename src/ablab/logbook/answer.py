@@ -16,7 +16,7 @@ from ablab.logbook.variant_values import MeasuredVariants, VariantValues, varian
 from ablab.read.curves.numbers import number
 from ablab.read.effects import Comparison, Effects, comparison_sentence, scaling_sentence
 from ablab.read.effects.trends import trend_sentence
-from ablab.read.family import UNDECIDED_AFTER, remarks, tally
+from ablab.read.family import Family, family, tally
 from ablab.read.measure_words import measure_words
 from ablab.read.measures import ENDED, is_step
 from ablab.read.medians import spread_words
@@ -138,8 +138,9 @@ def find_answer(
         state: State = "open" if mine[0].outcome == "undecided" else "answered"
         more = counts if len(judged) > len(mine) else ""
         negative = alike if len(alike) == len(mine) else []
-        after = dict(zip(map(id, judged), remarks(judged), strict=True))
-        said = [_judged(each, after[id(each)]) for each in mine]
+        every = family(judged)
+        places = {id(each): place for place, each in enumerate(judged)}
+        said = [_judged(each, every, places[id(each)]) for each in mine]
         return answer(state, *said, lead, more, negative=negative)
     if len(made.variants) < 2 or decided:
         first = [lead, *decided] if ladder is None else [*decided, lead]
@@ -351,18 +352,25 @@ def _is_held_equivalence(verdict: Verdict) -> bool:
     return verdict.outcome == "held" and " is the same" in verdict.sentence
 
 
-def _judged(verdict: Verdict, remark: str) -> str:
+def _judged(verdict: Verdict, every: Family, place: int) -> str:
     """A verdict as the first sentence of an entry.
 
     Args:
         verdict: The verdict.
-        remark: Its p-value before and after the correction for all expectations, which is told if
-            the verdict is not decided after it.
+        every: All verdicts, of which it is one. If it is not decided after the correction for all
+            of them, the sentence begins with that.
+        place: Its place among them.
     """
     late = ", written after results had been seen" if verdict.late else ""
     claim = verdict.claim.removesuffix(".")
-    told = verdict.evidence + (f"; {remark}" if remark.endswith(UNDECIDED_AFTER) else "")
-    return f"{verdict.state.capitalize()}{late}: {claim} ({told})."
+    adjusted = every.adjusted[place]
+    but = ""
+    if every.lost[place] and adjusted is not None:
+        but = (
+            f" by itself (p = {verdict.p:.2g}), but not after correction for all {every.tested} "
+            f"tests (p = {adjusted:.2g})"
+        )
+    return f"{verdict.state.capitalize()}{but}{late}: {claim} ({verdict.evidence})."
 
 
 def _tally(judged: Sequence[Verdict]) -> str:

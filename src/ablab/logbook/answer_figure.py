@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from ablab.experiments.measures import parse_measure
 from ablab.experiments.short_names import differing_keys, short_keys
 from ablab.logbook.colours import PALETTE
 from ablab.logbook.drawing_cache import cached_drawing
@@ -236,11 +237,14 @@ def _caption(
 ) -> str:
     told = "Each dot is a run; "
     told += "lines join medians over seeds" if setting is not None else "bars are medians"
-    told += ", of the runs that learnt." if found.cut is not None and found.better else "."
+    group, others = "runs that learnt", "did not learn"
+    if not parse_measure(found.measure).is_end:
+        group, others = "better group", "are in the worse one"
+    told += f", of the {group}." if found.cut is not None and found.better else "."
     if found.cut is not None:
         told += (
             f" Runs fall into two groups, apart at {found.cut:.3g} (dashed); open dots are those "
-            f"that {'did not learn' if found.better else 'are above it'}."
+            f"that {others if found.better else 'are above it'}."
         )
     if found.has_missed:
         told += " Open arrows: not reached by the end of the run."

@@ -49,11 +49,13 @@ class Values:
         frame: A row for each run; None if the measure was not logged.
         cut: The value between runs that learnt and runs that did not; None without two groups.
         better: Whether lower or higher values are better; None if it is not declared.
+        ends: Whether the measure tells which runs learnt.
     """
 
     frame: pl.DataFrame | None
     cut: float | None
     better: str | None
+    ends: bool = True
 
 
 def compare_experiments(
@@ -145,7 +147,7 @@ def _values(member: Member, measure: str, frame: pl.DataFrame | None) -> Values:
     cut = found.cut if found.reached is None else None
     if cut is not None and found.scale == "ratio":
         cut = float(pl.Series([cut]).exp()[0])
-    return Values(frame, cut, better)
+    return Values(frame, cut, better, parsed.is_end)
 
 
 def _results(found: SideBySide, measure: str, why: str, values: Sequence[Values]) -> Table:
@@ -191,6 +193,8 @@ def _value_words(variant: JointVariant, values: Values) -> str:
         higher = values.better == "higher"
         ours = [value for value in numbers if (value > values.cut) == higher]
         said = "learnt" if values.better is not None else f"below {values.cut:.3g}"
+        if values.better is not None and not values.ends:
+            said = f"in the {'higher' if higher else 'lower'} group"
         counts = f"{len(ours)} of {counted(len(numbers), 'run')} {said}"
         numbers = ours or numbers
     spread = spread_words(numbers, number, missed, min(bounds, default=None)) if numbers else ""

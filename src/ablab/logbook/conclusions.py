@@ -19,10 +19,12 @@ from ablab.read.curves.sentences import (
 )
 from ablab.read.curves.together import Together
 from ablab.read.effects import (
+    Comparison,
     Effects,
     interaction_sentence,
     scaling_sentence,
     trend_sentence,
+    verdict_words,
 )
 from ablab.read.effects.stored import experiment_effects
 from ablab.read.family import family, remarks
@@ -222,14 +224,15 @@ def _compared(effects: Sequence[Effects], answer: Answer) -> list[str]:
     for found in effects:
         words = f"the {measure_words(found.measure)}"
         decided = [each for each in found.factorial if each.verdict != "undecided"]
+        left = [each for each in found.factorial if each.verdict == "undecided"]
         sentences += [comparison_in_words(each, found) for each in decided]
-        rest = len(found.factorial) - len(decided)
+        rest = len(left)
         said = answer.ranking is not None and len(found.factorial) == 1  # with the values
         if rest and answer.state != "open" and not said:
             sentences.append(
                 f"{_of(rest, len(found.factorial), 'comparison')} of {words} "
                 f"{'is' if rest == 1 else 'are'} undecided. This does not mean that the values are "
-                "equal; the table estimates the number of seeds needed."
+                f"equal{_seeds_words(left)}."
             )
         sentences += [
             interaction_sentence(each, words) for each in found.interactions if each.exists
@@ -243,6 +246,15 @@ def _compared(effects: Sequence[Effects], answer: Answer) -> list[str]:
         words = words[0].upper() + words[1:]
         sentences += [trend_sentence(each, words) for each in found.trends]
     return [each for each in sentences if each not in answer.sentences]
+
+
+def _seeds_words(undecided: Sequence[Comparison]) -> str:
+    """That the table says how many seeds are needed, if it does so."""
+    known = sum("seeds would show" in verdict_words(each) for each in undecided)
+    if not known:
+        return ""
+    where = "" if known == len(undecided) else ", where it can"
+    return f"; the table estimates the number of seeds needed{where}"
 
 
 def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str]:

@@ -30,7 +30,8 @@ class EffectTable:
         robust: Interquartile means, probabilities of improvement and log-rank tests: a header and
             rows; empty without any.
         trends: Trends over numeric settings with many values: a header and rows.
-        caveat: Which variants are not compared and why, and what a stop rule decides; may be empty.
+        caveat: How runs count that did not reach a step, which variants are not compared and why,
+            and what a stop rule decides; may be empty.
     """
 
     measure: str
@@ -70,7 +71,7 @@ def effect_table(found: Effects, stopped: str = "") -> EffectTable:
         (found.missing, found.runs),
         robust_table(found.robust),
         trend_table(found.trends, names),
-        " ".join(filter(None, [caveat(found.left_out), stopped])),
+        " ".join(filter(None, [found.bound, caveat(found.left_out), found.longer, stopped])),
     )
 
 

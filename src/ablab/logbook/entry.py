@@ -29,7 +29,7 @@ from ablab.logbook.notes import BEGIN, end_line, entry_notes, notes_are_whole
 from ablab.logbook.page import assets, templates
 from ablab.logbook.plotdata import plot_data
 from ablab.logbook.repeat import FILE, repeat
-from ablab.logbook.samples import shown_samples
+from ablab.logbook.samples import of_variants, shown_samples
 from ablab.logbook.scales import planned_ends
 from ablab.logbook.statistic_sections import incidents, shown_columns
 from ablab.logbook.variant_curves import both_losses, curves
@@ -156,7 +156,8 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
             for each in found.effects
         ],
         "effect_figures": effect_drawings(found.effects),
-        "samples": shown_samples(store, record, runs),
+        "samples": (samples := shown_samples(store, record, runs)),
+        "samples_of": of_variants(len(samples), len(names)),
         "figures": {
             column: curves(
                 drawn[column], column, record.levels, marks.get(column), cells, main, ends
@@ -222,7 +223,7 @@ def _cells(definition: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
 
 
 def _full(store: Store, runs: list[RunRecord]) -> list[tuple[str, Any]]:
-    """All settings of the first run, including defaults."""
+    """The settings that identify the first run, which some that have their defaults do not."""
     if not runs:
         return []
     trajectory = json.loads(store.run_row(runs[0].run)["trajectory"])

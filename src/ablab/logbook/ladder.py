@@ -20,7 +20,7 @@ from ablab.read.effects.stored import better_values
 from ablab.read.guessing import guessing_loss
 from ablab.read.measure_words import measure_words
 from ablab.read.measured import shown
-from ablab.read.short_variants import caveat, cell_key, short_variants
+from ablab.read.short_variants import caveat, cell_key, longer_words, short_variants
 from ablab.store.store import ExperimentRecord, RunRecord
 
 _NUMBERED = re.compile(r"(\d+)[.:)]? \S")
@@ -40,6 +40,7 @@ class Ladder:
         steps: Each rung compared with the one before it; corrected as one family.
         first: Each rung compared with the first, by its label.
         short: Rungs that were trained for far fewer steps and are not compared, with their steps.
+        longer: Which rungs were trained for far more steps, in a sentence; empty if none were.
     """
 
     key: str
@@ -47,6 +48,7 @@ class Ladder:
     steps: list[Comparison]
     first: dict[str, Comparison]
     short: dict[str, int]
+    longer: str = ""
 
     @property
     def header(self) -> list[str]:
@@ -76,8 +78,8 @@ class Ladder:
 
     @property
     def caveat(self) -> str:
-        """Which rungs are not compared, and why; empty if all are."""
-        return caveat(self.short)
+        """Which rungs are not compared, or were trained for far more steps; may be empty."""
+        return " ".join(filter(None, [caveat(self.short), self.longer]))
 
     def sentences(self) -> list[str]:
         """What each step does to the measure, in one sentence, and what is not compared."""
@@ -142,7 +144,7 @@ def find_ladder(
     climbed = _corrected([pairs[pair] for pair in pairwise(rungs)])
     first = {label: pairs[rungs[0], label] for label in rungs[1:]}
     fewer = {label: found for label in labels if (found := steps[label]) is not None}
-    return Ladder(key, measure_words(measure), climbed, first, fewer)
+    return Ladder(key, measure_words(measure), climbed, first, fewer, longer_words(runs))
 
 
 def _corrected(steps: Sequence[Comparison]) -> list[Comparison]:

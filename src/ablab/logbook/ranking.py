@@ -19,6 +19,7 @@ from ablab.store.store import ExperimentRecord
 _KEY = "variant"
 _OF_TWO = {"lowest": "is lower", "highest": "is higher", "earliest": "is earlier",
            "fewest": "takes fewer steps"}  # fmt: skip
+_NAMED = 4  # so many variants that are not told apart are all named
 _MOST_SEEDS = 1000  # a difference that needs more is not told apart from none
 
 
@@ -67,9 +68,14 @@ class Ranking:
         count = f"{len(self.undecided) + 1} of {self.others + 1}"
         p = min(1.0, self.others * (nearest.p or 1.0))
         best = "takes the fewest steps" if order == "fewest" else f"is {order}"
+        named, it = f", among them {mine}", "it"
+        if len(self.undecided) < _NAMED:
+            rest = [_quoted(str(each.value)) for each in self.undecided]
+            named = f": {', '.join([mine, *rest[:-1]])} and {rest[-1]}"
+            it = "the first"
         return (
-            f"Not decided which {best}: {count} variants are not told apart, "
-            f"among them {mine}; the {kind} of {other} {to} it {size}, with "
+            f"Not decided which {best}: {count} variants are not told apart"
+            f"{named}; the {kind} of {other} {to} {it} {size}, with "
             f"p = {p:.2g} after correction for {self.others} comparisons{_seeds_words(nearest)}."
         )
 

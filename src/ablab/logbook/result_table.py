@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from ablab.config.wording import counted
+from ablab.experiments.measures import parse_measure
 from ablab.experiments.short_names import short_names
 from ablab.logbook.answer import Answer
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues, variant_values
@@ -95,10 +96,14 @@ def result_table(
 
 def _learnt_words(title: str, found: MeasuredVariants) -> str:
     """Which runs are said to have learnt; empty if the runs are not told apart."""
-    if found.cut is None or found.better is None:
+    if found.cut is None or found.better is None or found.nearest is None:
         return ""
     side = "above" if found.better == "higher" else "below"
-    return f"A run learnt if its {title} ended {side} {found.cut:.3g}; no run is near that."
+    near = " and ".join(f"{each:.3g}" for each in found.nearest)
+    cut = f"{side} {found.cut:.3g}"
+    if not parse_measure(found.measure).is_end:
+        return f"The runs fall into two groups by their {title}, next to each other at {near}."
+    return f"A run learnt if its {title} ended {cut} (the nearest ended at {near})."
 
 
 def _measures(

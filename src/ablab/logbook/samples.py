@@ -31,6 +31,11 @@ def shown_samples(
     return list(shown.values())
 
 
+def of_variants(shown: int, every: int) -> str:
+    """Of how many variants something is shown: ``each variant``, or ``13 of 48 variants``."""
+    return "each variant" if shown >= every else f"{shown} of {every} variants"
+
+
 def _saved_with(store: Store, entry: str) -> list[dict[str, Any]]:
     """The samples that an earlier release saved in an entry's folder."""
     try:

@@ -10,6 +10,7 @@ from ablab.logbook.conclusions import Conclusions
 from ablab.logbook.costs import cost_section
 from ablab.logbook.main_setting import main_setting
 from ablab.logbook.result_table import result_table
+from ablab.logbook.samples import of_variants
 from ablab.logbook.variant_values import variant_values
 from ablab.logbook.watched_section import watched_variants
 from ablab.read.step_costs import StepCosts
@@ -50,5 +51,6 @@ def variant_sections(
         "result": result_table(record, runs, metrics, answer),
         "cost": cost,
         "watched": watched,
+        "watched_of": of_variants(len(watched), len({str(run.variant) for run in runs})),
         "variant_files": {name: drawing for name, drawing in files.items() if drawing},
     }

@@ -96,6 +96,16 @@ class MeasuredVariants:
         return [each for row in self.variants for each in (*row.values, *row.missed)]
 
     @property
+    def nearest(self) -> tuple[float, float] | None:
+        """The values next to the cut, below and above it; None without two groups."""
+        if self.cut is None:
+            return None
+        known = [each for row in self.variants for each in row.values]
+        below = max((each for each in known if each <= self.cut), default=None)
+        above = min((each for each in known if each > self.cut), default=None)
+        return None if below is None or above is None else (below, above)
+
+    @property
     def is_wide(self) -> bool:
         """Whether an axis of the values should be logarithmic."""
         known = self.all_values
@@ -111,7 +121,10 @@ class MeasuredVariants:
         """What the counts count: ``reached``, ``learnt``, or the side of the cut."""
         if self.has_missed:
             return "reached"
-        return "learnt" if self.better is not None else f"below {self.cut:.3g}"
+        if self.better is None:
+            return f"below {self.cut:.3g}"
+        side = "higher" if self.better == "higher" else "lower"
+        return "learnt" if parse_measure(self.measure).is_end else f"in the {side} group"
 
     def best(self) -> VariantValues | None:
         """The variant in which most runs learnt or got there, then with the best median.

@@ -38,7 +38,7 @@ def compare(
         return Found("undecided", "no seed has a value on both sides" + lost)
     sides = [each.seed_values(quantity.ratio) for each in (sample, other)]
     levels = quantity.levels(*sides)
-    evidence = f"{levels}, {made.text(quantity.unit)}{lost}"
+    evidence = f"{levels}{made.averaged}{made.text(quantity.unit)}{lost}"
     found = Found("undecided", evidence, made.value, made.interval, estimand=made.estimand)
     if expectation.relation == "same_as":
         return _same(found, made, expectation, levels, lost)
@@ -100,6 +100,11 @@ class _Compared:
         ends = self.apart.interval
         return ends is not None and not ends[0] <= 0 <= ends[1]
 
+    @property
+    def averaged(self) -> str:
+        """What comes before the difference, which need not be that of the medians."""
+        return "; on average over seeds " if self.apart.interval is not None else ", "
+
     def text(self, unit: str) -> str:
         """The difference or the ratio with its interval, as text."""
         found = self.apart
@@ -109,12 +114,16 @@ class _Compared:
             ends = interval_text(found) + ("" if found.interval is None else unit)
             return f"a difference of {shown(self.value)}{many} {ends}"
         if found.interval is None:
-            return f"{self.value:.4g} times as large {interval_text(found)}"
+            return f"{self.value:.4g} times as {self._many} {interval_text(found)}"
         wide = factor_text(found.interval)
         if wide is not None:
             return f"ratio not known ({wide}; {found.seeds} seeds)"
         low, high = (factor(end) for end in found.interval)
-        return f"{self.value:.4g} [{low:.4g}, {high:.4g}] times as large"
+        return f"{self.value:.4g} [{low:.4g}, {high:.4g}] times as {self._many}"
+
+    @property
+    def _many(self) -> str:
+        return "many" if self.quantity.steps else "large"
 
     def at(self, shift: float) -> Estimate:
         """How far the samples are apart beyond a difference of ``shift``; the p-value of none."""
@@ -169,7 +178,8 @@ def _same(found: Found, made: _Compared, expectation: Expectation, levels: str, 
             apart = f"differs by {shown(made.value or 0.0)} {interval_text(made.apart)}{unit}"
             if made.quantity.ratio:
                 apart = f"differs: {made.text(unit)}"
-            text = f"{levels}, {apart}, which is within the margin of ±{margin:g}{unit}{lost}"
+            apart = f"; on average over seeds it {apart}"
+            text = f"{levels}{apart}, which is within the margin of ±{margin:g}{unit}{lost}"
         return replace(found, outcome="held", evidence=text, p=p)
     above = over.interval is not None and over.interval[0] > 0
     below = under.interval is not None and under.interval[1] < 0

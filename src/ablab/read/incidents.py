@@ -10,6 +10,7 @@ _CALM = 0.5  # the first half of the steps before the incident defines the usual
 _FAR = 8.0  # a statistic deviates if it is this many usual spreads away
 _FLOOR = 1e-2  # minimum spread, as a fraction of the statistic's absolute median
 _NEEDED = 6  # minimum number of calm steps
+_LEAST_FACTOR = 1.5  # a change by less, however unusual, explains no incident
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Moved:
         step: The step from which it stayed outside its usual range until the incident.
         score: Its deviation at the incident, in usual spreads.
         usual: Its median over the calm steps.
-        value: Its value at the incident.
+        value: Its value at the incident, or at the last step before it that was recorded.
+        at: The step of that value.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Moved:
     score: float
     usual: float
     value: float
+    at: int
 
 
 def moved_first(record: pl.DataFrame, incident: int) -> list[Moved]:
@@ -39,7 +42,8 @@ def moved_first(record: pl.DataFrame, incident: int) -> list[Moved]:
     distribution), but at least a hundredth of the statistic's absolute median. A statistic
     deviates from the step after which it stays more than eight spreads away until the incident. Of
     statistics that deviate from the same step, the one with the largest deviation comes first. A
-    value that is not finite counts as a deviation.
+    value that is not finite counts as a deviation; one that is within a factor of 1.5 of the usual
+    value does not.
 
     Args:
         record: One row per step, with ``step``, ``train_loss`` and statistics.
@@ -73,6 +77,7 @@ def _moved(
         apart = np.abs(values - expected) / spreads
     apart[~np.isfinite(apart)] = np.inf
     inside = apart <= _FAR
+    changed = _changed(values[-1], medians) & _changed(values[-1], expected[-1])
     first = np.where(inside.any(0), len(values) - np.argmax(inside[::-1], axis=0), 0)
     return [
         Moved(
@@ -81,6 +86,14 @@ def _moved(
             float(apart[-1, place]),
             float(medians[place]),
             float(values[-1, place]),
+            int(steps[-1]),
         )
-        for place in np.flatnonzero(~inside[-1])
+        for place in np.flatnonzero(~inside[-1] & changed)
     ]
+
+
+def _changed(values: NDArray[np.float64], usual: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether each value differs from its usual value in sign, or by the least factor, (n,)."""
+    least, most = np.sort(np.abs([values, usual]), axis=0)
+    changed: NDArray[np.bool_] = (values * usual <= 0) | ~(most < _LEAST_FACTOR * least)
+    return changed

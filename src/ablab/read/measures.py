@@ -186,15 +186,20 @@ def _highest(curve: _Curve, measure: Measure) -> Measured:
 
 
 def _at(curve: _Curve, measure: Measure) -> Measured:
-    (place,) = np.nonzero(curve.steps == int(measure.numbers[0]))
+    step = int(measure.numbers[0])
+    (place,) = np.nonzero(curve.steps == step)
+    if step > curve.last:
+        return Measured(reason=f"ended before step {step:,} (at {curve.last:,})")
     if not len(place):
-        return Measured(reason=f"not logged at step {int(measure.numbers[0])}")
+        return Measured(reason=f"not logged at step {step}")
     return Measured(float(curve.values[place[0]]))
 
 
 def _mean(curve: _Curve, measure: Measure) -> Measured:
     first, last = measure.numbers
     inside = (curve.steps >= first) & (curve.steps <= last)
+    if first > curve.last:
+        return Measured(reason=f"ended before step {first:,.0f} (at {curve.last:,})")
     if not inside.any():
         return Measured(reason=f"not logged from step {first:g} to {last:g}")
     return Measured(float(curve.values[inside].mean()))

@@ -29,12 +29,39 @@ def short_variants(runs: Sequence[RunRecord]) -> dict[str, int]:
     Returns:
         The number of steps, by :func:`cell_key`.
     """
+    budgets, usual = _budgets(runs)
+    return {key: steps for key, steps in budgets.items() if steps * _FAR_FEWER < usual}
+
+
+def longer_words(runs: Sequence[RunRecord]) -> str:
+    """Which variants were to have far more steps than the others, and how many times as many.
+
+    That is more than four times those of the median variant. They are compared, but the steps can
+    be what makes the difference. Empty if there are none.
+    """
+    budgets, usual = _budgets(runs)
+    cells = {cell_key(run.variant): run.variant for run in runs}
+    names = dict(zip(cells, short_names(list(cells.values())), strict=True))
+    each = [
+        f"{names[key]} ({steps:,} steps, {steps / usual:.3g} times as many)"
+        for key, steps in budgets.items()
+        if steps > _FAR_FEWER * usual
+    ]
+    if not each:
+        return ""
+    return (
+        f"Compared, though trained for far more steps than the usual {usual:,.0f}, which can be "
+        f"what makes a difference: {', '.join(each)}."
+    )
+
+
+def _budgets(runs: Sequence[RunRecord]) -> tuple[dict[str, int], float]:
+    """The steps that each variant was to have, and those of the median variant."""
     budgets: dict[str, int] = {}
     for run in runs:
         key = cell_key(run.variant)
         budgets[key] = max(run.steps, budgets.get(key, 0))
-    usual = median(budgets.values()) if budgets else 0
-    return {key: steps for key, steps in budgets.items() if steps * _FAR_FEWER < usual}
+    return budgets, median(budgets.values()) if budgets else 0
 
 
 def is_affected(measure: Measure) -> bool:

@@ -77,27 +77,30 @@ class Explanation:
     def _sentence(self) -> str:
         if self.source is None:
             return (
-                f"spike at {self.spike.step:,}: no statistics were watched there; to record them: "
+                f"spike at {self.spike.step:,}: no flight record of it, and no statistics that "
+                "were watched at every step before it; to record them: "
                 f"ablab replay {self.run} --steps {self.span[0]}:{self.span[1]}"
                 + "".join(f" --watch '{pattern}'" for pattern in WATCHED)
             )
         parts = [f"spike at {self.spike.step:,}"]
-        if self.moved:
-            first = self.moved[0]
+        first = self.moved[0] if self.moved else None
+        other = ""
+        if self.zero_sum_step is not None and self.zero_sum_error is not None:
             parts.append(
-                f"{first.name} deviated first, at {first.step:,} "
-                f"(from {first.usual:.3g} to {first.value:.3g})"
+                f"logit gradients did not sum to zero in up to {self.zero_sum_error:.1%} of "
+                f"predictions, from {self.zero_sum_step:,} on"
+            )
+            other = "" if first is not None and first.name == ZERO_SUM else "other "
+        elif self.zero_sum_error is not None:
+            parts.append("all logit gradients summed to zero")
+        if first is not None:
+            parts.append(
+                f"of the {other}recorded statistics, {first.name} was the first to leave its usual "
+                f"range, at {first.step:,} (usually {first.usual:.3g}, {first.value:.3g} at "
+                f"{first.at:,})"
             )
         else:
-            parts.append("no statistic left its usual range before it")
-        if self.zero_sum_error is not None:
-            if self.zero_sum_step is not None:
-                parts.append(
-                    f"logit gradients did not sum to zero in up to {self.zero_sum_error:.1%} of "
-                    f"predictions, from {self.zero_sum_step:,} on"
-                )
-            else:
-                parts.append("all logit gradients summed to zero")
+            parts.append(f"no {other}statistic left its usual range before it")
         if self.margin is not None:
             parts.append(f"logit margin {self.margin:.3g}")
         if self.full_confidence is not None:

@@ -32,11 +32,13 @@ class Groups:
         cut: A value between them.
         better: Which group is better; None if that was not declared.
         steps: Whether the values are steps.
+        ends: Whether the values tell where runs came to, so that those of the better group learnt.
     """
 
     cut: float
     better: Direction | None
     steps: bool = False
+    ends: bool = True
 
     def of(self, sample: Sample) -> Floats:
         """The values of a sample in the better group; the lower one if neither is."""
@@ -53,13 +55,19 @@ class Groups:
         parts = [f"{len(self.of(each))} of {each.known.height}" for each in samples]
         side = "above" if self.better == "higher" else "below"
         told = f"{side} {cut}, " if self.better and not self.steps else ""
+        if told and not self.ends:
+            word = f"are in {self._group}"
         return f"{' vs '.join(parts)} runs {word} ({told}between two groups of runs)"
+
+    @property
+    def _group(self) -> str:
+        return "the higher group" if self.better == "higher" else "the lower group"
 
     def levels(self, *samples: Sample) -> str:
         """The medians of the better group in each sample that has one."""
         found = [self.of(each) for each in samples]
         medians = [shown(float(np.median(each))) if len(each) else "none" for each in found]
-        those = "those that learnt" if self.better else "the lower group"
+        those = "those that learnt" if self.better and self.ends else self._group
         if self.steps:
             those = "of those"
         unit = " steps" if self.steps else ""

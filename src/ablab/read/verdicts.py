@@ -233,13 +233,16 @@ class _Seen:
     def groups(self, *samples: Sample) -> two_groups.Groups | None:
         """The two groups into which the values of some samples fall; None if they do not."""
         better: Direction | None = self.subject.better
+        measure = self.subject.measure
+        if self.results is None and measure.function not in VALUES:
+            return None
         if self.results is None:
-            if self.subject.measure.function not in VALUES:
-                return None
-            return two_groups.notice(better, *samples, guessing=self.subject.guessing)
-        if is_step(self.subject.measure):
-            return two_groups.known(self.results, "lower", *samples, steps=True)
-        return two_groups.known(self.results, better, *samples)
+            found = two_groups.notice(better, *samples, guessing=self.subject.guessing)
+        elif is_step(measure):
+            found = two_groups.known(self.results, "lower", *samples, steps=True)
+        else:
+            found = two_groups.known(self.results, better, *samples)
+        return None if found is None else replace(found, ends=measure.is_end)
 
 
 def _judge(

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from ablab.read.effects import comparison_sentence, differences, gather, verdict_words
+from tests.read.effects.made import grid
 
 
 def compare(*cells, scale="auto", margin=None, better=None, limits=None, **columns):
@@ -41,6 +42,18 @@ def test_a_group_is_not_called_learnt_where_no_direction_is_declared():
     assert "above 0.53" in comparison_sentence(found, "accuracy")
 
 
+def test_of_a_measure_in_between_the_groups_are_not_called_learnt():
+    frame = grid({"a": [0, 1]}, 5, lambda a, seed: (FEW if a else MANY)[seed])
+    results = gather(frame, ["a"], measure="mean(eval_accuracy, 10, 20)", better="higher")
+    (found,) = differences(results)
+    assert (found.counts.what, found.counts.value) == ("higher", (2, 5))
+    text = comparison_sentence(found, "the accuracy")
+    assert "2 of 5 vs 4 of 5 runs are in the higher group (above 0.53) (" in text
+    assert "among runs of the higher group, the accuracy is" in text
+    assert verdict_words(found).startswith("2 of 5 vs 4 of 5 runs above 0.53; ")
+    assert found.estimand == "difference of medians among runs of the higher group"
+
+
 def test_equivalence_among_runs_that_learnt_is_called_so():
     found = compare(MANY, [0.1, 0.97, 0.95, 0.96, 0.97], better="higher", margin=0.1)
     assert found.verdict == "equivalent_among_seen"
@@ -65,6 +78,10 @@ def test_steps_not_reached_are_compared_up_to_the_common_horizon():
     assert found.p == pytest.approx(2 * 4 / 20)
     assert found.difference == pytest.approx((350 + 800 + 800 - 100 - 200 - 800) / 3)
     assert found.estimand == "difference of means of steps up to step 800"
+    # Three of the six steps of which these means are made are no steps at which a run got there.
+    assert "is higher by 283, counting those that did not as step 800" in (
+        comparison_sentence(found, "steps")
+    )
 
 
 def test_a_side_that_never_reaches_it_has_counts_and_no_level():

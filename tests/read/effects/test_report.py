@@ -1,9 +1,11 @@
 import json
 
 import numpy as np
+import polars as pl
 import pytest
 
 from ablab.config import InputError
+from ablab.logbook.effect_tables import effect_table
 from ablab.read.effects import cell_means, effects, gather
 from tests.read.effects.made import grid
 
@@ -90,3 +92,27 @@ def test_cells_on_the_scale_of_ratios_are_geometric():
     frame = grid({"a": [1]}, 2, lambda a, s: [2.0, 8.0][s])
     (cell,) = cell_means(gather(frame, ["a"], scale="ratio"))
     assert (cell.mean, cell.values) == (pytest.approx(4.0), pytest.approx((2.0, 8.0)))
+
+
+def test_a_table_says_that_steps_not_reached_count_as_the_last_common_step():
+    frame = pl.DataFrame(
+        {
+            "a": [0, 0, 0, 1, 1, 1],
+            "seed": [0, 1, 2] * 2,
+            "value": [100.0, 200, 300, 350, None, None],
+        }
+        | {"not_before": [None] * 4 + [1000, 800]}
+    )
+    found = effects(frame, ["a"], scale="difference", measure="leaves(log(10))", better="lower")
+    words = "The differences count runs that did not reach it as step 800."
+    assert effect_table(found).caveat == found.bound == words
+    assert any(note.endswith(words) for note in found.notes())
+    assert effects(frame.head(3).with_columns(a=pl.Series([0, 1, 0])), ["a"]).bound == ""
+
+
+def test_the_values_next_to_the_cut_are_told():
+    values = {0: [0.1, 0.12, 1.94], 1: [2.3, 2.31, 0.11]}
+    frame = grid({"a": [0, 1]}, 3, lambda a, seed: values[a][seed])
+    found = effects(frame, ["a"], measure="final(loss)", better="lower", guessing=np.log(10))
+    assert found.nearest == (1.94, 2.3)
+    assert any(note.endswith("two groups, the nearest are 1.94 and 2.3.") for note in found.notes())

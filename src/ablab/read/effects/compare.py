@@ -282,6 +282,8 @@ def _estimand(results: Results, pair: Pair) -> str:
         return f"{kind} of runs of the kind seen"
     among = {
         "learnt": "runs that learnt",
+        "lower": "runs of the lower group",
+        "higher": "runs of the higher group",
         "finished": "runs that finished",
         "above": "runs of the larger group",
         "reached": "runs that reached it by the horizon",

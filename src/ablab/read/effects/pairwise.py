@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ablab.experiments.measures import is_of_end
 from ablab.read.effects.inference import Estimate
 from ablab.read.effects.level import compare_levels
 from ablab.read.effects.results import Array, Results
@@ -23,7 +24,7 @@ Flags = np.ndarray[Any, np.dtype[np.bool_]]
 LEAST_GROUPED = 8
 """With fewer runs in two groups, the spread within a group is too uncertain for an interval."""
 
-Grouping = Literal["learnt", "finished", "above", "reached"]
+Grouping = Literal["learnt", "lower", "higher", "finished", "above", "reached"]
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,10 @@ class Counts:
     """How many runs of two cells learnt, finished, or are above a cut.
 
     Attributes:
-        what: ``learnt`` (in the better of two groups), ``above`` (the cut, if it is not declared
-            which group is better), ``finished`` (neither diverged nor failed), or ``reached`` (the
-            measured step, by the horizon).
+        what: ``learnt`` (in the better of two groups), ``lower`` or ``higher`` (in that group, the
+            better one, where the measure does not tell which runs learnt), ``above`` (the
+            cut, if it is not declared which group is better), ``finished`` (neither diverged nor
+            failed), or ``reached`` (the measured step, by the horizon).
         cut: The cut between the groups, in the measure (of steps, the horizon); None without
             groups.
         value: The number of runs at the value that did, and the number of its runs.
@@ -218,7 +220,9 @@ def _counts(
         shown_cut = results.horizon
     elif cut is not None:
         above = there & (both > cut)
-        what = "above" if results.better is None else "learnt"
+        what = "above" if results.better is None else results.better
+        if results.better is not None and is_of_end(results.measure):
+            what = "learnt"
         did = there & (both < cut) if results.better == "lower" else above
         shown_cut = float(np.exp(cut)) if results.scale == "ratio" else cut
         chosen = did

@@ -13,11 +13,12 @@ from ablab.read.effects.cells import Cell, cell_means
 from ablab.read.effects.compare import Against, Comparison, differences
 from ablab.read.effects.inference import ALPHA
 from ablab.read.effects.interactions import Interaction, interactions
-from ablab.read.effects.results import Better, Results, Scale, gather
+from ablab.read.effects.results import Array, Better, Results, Scale, gather
 from ablab.read.effects.robust import Robust, robust
 from ablab.read.effects.scaling import Scaling, is_numeric, scaling
 from ablab.read.effects.sentences import (
     comparison_sentence,
+    counted_as_horizon,
     interaction_sentence,
     scaling_sentence,
 )
@@ -57,8 +58,10 @@ class Effects:
             name, such a setting is in none of the tables of comparisons.
         cut: The value between runs that learnt and the others; None if all are of one kind.
         learnt: On which side of it are the runs that learnt.
+        nearest: The values next to it, below and above; None without one.
         left_out: Variants that are not compared, since they were trained for far fewer steps than
             the others, with their steps.
+        longer: Which variants were trained for far more steps, in a sentence; may be empty.
     """
 
     measure: str
@@ -81,7 +84,9 @@ class Effects:
     trends: tuple[Trend, ...] = ()
     cut: float | None = None
     learnt: Literal["below", "above"] = "below"
+    nearest: tuple[float, float] | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    longer: str = ""
 
     def as_data(self) -> dict[str, Any]:
         """The effects as plain data."""
@@ -94,21 +99,30 @@ class Effects:
             "notes": self.notes(),
         }
 
+    @property
+    def bound(self) -> str:
+        """How runs that did not reach a step count in the table; empty if they do not."""
+        if not any(counted_as_horizon(each) for each in (*self.factorial, *self.marginal)):
+            return ""
+        kind = "ratio" if self.factorial[0].scale == "ratio" else "difference"
+        return f"The {kind}s count runs that did not reach it as step {self.horizon:,.0f}."
+
     def notes(self) -> list[str]:
         """What so few seeds leave open, for the foot of a table."""
         tables = [*self.factorial, *self.marginal]
-        notes = [each for each in [caveat(self.left_out)] if each]
+        notes = [each for each in [caveat(self.left_out), self.longer] if each]
         if self.cut is not None and any(
             each.counts is not None and each.counts.what == "learnt" for each in tables
         ):
             notes.append(
                 f"A run learnt if its value is {self.learnt} {self.cut:.3g}: the values fall into "
-                "two groups, with none near that."
+                f"two groups{_nearest_words(self.nearest)}."
             )
         if self.horizon is not None:
             notes.append(
                 f"Steps are compared up to {self.horizon:,.0f}, the last step up to which every "
                 "run was looked at; runs that had not reached it by then count as such."
+                f"{' ' * bool(self.bound)}{self.bound}"
             )
         for each in self.factorial:
             if 0 < each.cells < each.pairs // self.seeds:
@@ -222,6 +236,7 @@ def effects(
         robust=robust(results, compared),
         trends=trends(results, chosen, joint),
         cut=_cut(results),
+        nearest=_nearest(results.values, _cut(results)),
         learnt="above" if better == "higher" else "below",
     )
 
@@ -231,6 +246,17 @@ def _cut(results: Results) -> float | None:
     if results.cut is None or results.horizon is not None:
         return None
     return math.exp(results.cut) if results.scale == "ratio" else results.cut
+
+
+def _nearest(values: Array, cut: float | None) -> tuple[float, float] | None:
+    """The values next to a cut, below and above it."""
+    if cut is None or not (values <= cut).any() or not (values > cut).any():
+        return None
+    return float(values[values <= cut].max()), float(values[values > cut].min())
+
+
+def _nearest_words(nearest: tuple[float, float] | None) -> str:
+    return "" if nearest is None else f", the nearest are {nearest[0]:.3g} and {nearest[1]:.3g}"
 
 
 def _scales(results: Results, key: str) -> bool:

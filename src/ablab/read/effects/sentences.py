@@ -39,7 +39,9 @@ def comparison_sentence(found: Comparison, measure: str) -> str:
 def counts_words(counts: Counts) -> str:
     """The counts in a few words, such as ``4 of 5 vs 1 of 5 runs learnt``."""
     one, other = (f"{k} of {n}" for k, n in (counts.value, counts.reference))
-    words = {"reached": "reached it", "above": f"above {number(counts.cut or 0.0)}"}
+    cut = number(counts.cut or 0.0)
+    words = {"reached": "reached it", "above": f"above {cut}"}
+    words |= {"lower": f"below {cut}", "higher": f"above {cut}"}
     return f"{one} vs {other} runs {words.get(counts.what, counts.what)}"
 
 
@@ -130,7 +132,7 @@ def scaling_sentence(found: Scaling) -> str:
 def _said(found: Comparison, measure: str) -> str:
     if found.difference is None:
         return _no_level(found, measure)
-    amount = _amount(found.difference, found.interval, found.scale)
+    amount = _amount(found.difference, found.interval, found.scale) + counted_as_horizon(found)
     if found.counts is not None and found.interval is None and found.deviation != 0:
         return (
             f"{_level(found)}{measure} is {amount}, with no interval: {found.why_none}"
@@ -205,6 +207,8 @@ def _counted(counts: Counts, found: Comparison) -> str:
     one, other = (f"{k} of {n}" for k, n in (counts.value, counts.reference))
     verb = {
         "learnt": "runs learnt",
+        "lower": f"runs are in the lower group (below {number(counts.cut or 0.0)})",
+        "higher": f"runs are in the higher group (above {number(counts.cut or 0.0)})",
         "finished": "runs finished",
         "above": f"runs are above {number(counts.cut or 0.0)}",
         "reached": "runs reached it",
@@ -226,6 +230,8 @@ def _percent(ends: Interval) -> str:
 def _among(found: Comparison) -> str:
     words = {
         "learnt": "among runs that learnt",
+        "lower": "among runs of the lower group",
+        "higher": "among runs of the higher group",
         "finished": "among runs that finished",
         "above": "among runs of the larger group",
         "reached": "among runs that reached it",
@@ -241,6 +247,14 @@ def _level(found: Comparison) -> str:
     if found.counts is None or (found.counts.what == "reached" and found.counts.cut is None):
         return "" if found.horizon is None else f"up to step {found.horizon:,.0f}, "
     return f"{_among(found)}, "
+
+
+def counted_as_horizon(found: Comparison) -> str:
+    """How a level of steps counts runs that did not reach it; empty if it leaves them out."""
+    cut = None if found.counts is None else found.counts.cut
+    if found.horizon is None or found.counts is None or cut is not None:
+        return ""
+    return f", counting those that did not as step {found.horizon:,.0f}"
 
 
 def _amount(difference: float, ends: Interval | None, scale: Scale) -> str:

@@ -19,7 +19,7 @@ from ablab.read.effects.report import Effects, effects
 from ablab.read.effects.results import Better
 from ablab.read.guessing import guessing_loss
 from ablab.read.measures import is_step, measure_table
-from ablab.read.short_variants import comparable, is_affected
+from ablab.read.short_variants import comparable, is_affected, longer_words
 from ablab.store.index import StoreError
 from ablab.store.metrics import experiment_runs
 from ablab.store.store import ExperimentRecord, Store
@@ -55,9 +55,11 @@ def experiment_effects(
     if frame is None:
         frame = measure_table(store, record, asked)
     keys = list(record.definition["grid"])
-    parsed, left_out = parse_measure(asked), dict[str, int]()
+    parsed, left_out, longer = parse_measure(asked), dict[str, int](), ""
     if is_affected(parsed) and keys:
-        frame, left_out = comparable(frame, keys, experiment_runs(store, record))
+        runs = experiment_runs(store, record)
+        frame, left_out = comparable(frame, keys, runs)
+        longer = longer_words(runs)
     levels = {key: frame[key].unique(maintain_order=True).to_list() for key in keys}
     base = base_values(_known_base(record), levels)
     better = better_values(record, asked)
@@ -71,7 +73,7 @@ def experiment_effects(
         frame, keys, of, base, scale, margin, asked, better=better, guessing=guessing,
         limits=limits, points=points,
     )  # fmt: skip
-    return replace(found, left_out=left_out)
+    return replace(found, left_out=left_out, longer=longer)
 
 
 def better_values(record: ExperimentRecord, text: str) -> Better | None:
