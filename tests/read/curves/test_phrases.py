@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ablab.read.curves import read_curve
-from ablab.read.curves.reading import Descent, Slowdown
+from ablab.read.curves.reading import Descent, Slowdown, Steepening
 from ablab.read.curves.sentences import (
     group_pair_sentence,
     group_sentence,
@@ -103,3 +103,6 @@ def test_a_fall_that_ends_where_it_slows_down_is_told_in_one_phrase():
     )
     apart = replace(found, slowdowns=(Slowdown(200, 3.0, 4.0, 1.0),))
     assert "slows down 4-fold at 200 (3)" in sentence(apart)
+    # A fall that becomes steeper before is told in the order of time.
+    steeper = replace(found, steepenings=(Steepening(28, 3.9, 4.1, 1.0),))
+    assert sentence(steeper).index("times as steeply") < sentence(steeper).index("slows down")

@@ -216,7 +216,7 @@ class _Events:
             return f"{form}{jump} to {number(reading.end)} at the end ({reading.last:,})"
         at = "" if jump else f" at {descent.end:,}"
         slower = next((each for each in reading.slowdowns if self._ends_at(descent, each)), None)
-        if slower is None:
+        if slower is None or self._steepens(descent):
             return f" to {self.text(descent.to)}{at}{form}{jump}"
         self.told.add(id(slower))
         here = f" to {self.text(slower.value)} at {slower.step:,}{form}{jump}"
