@@ -31,6 +31,14 @@ def test_a_floor_begins_where_the_curve_is_at_its_level():
     assert early.mean() == pytest.approx(floor.level, rel=0.015)
 
 
+def test_a_level_that_is_reached_early_and_never_left_begins_early():
+    found = read_curve(*real("chance"), levels={"log(10)": LOG_10})
+    assert found.floor.name == "log(10)"
+    # The curve is 1.1% above its level on average in the steps 76 to 100, 0.4% in 151 to 200.
+    assert 75 <= found.floor.first <= 200
+    assert sentence(found) == f"stays at log(10) from {found.floor.first:,}"
+
+
 def test_a_level_that_is_left_in_the_end_is_no_floor():
     reading = read_curve(*real("permuted"), levels={"log(10)": LOG_10})
     assert reading.floor is None
