@@ -50,6 +50,12 @@ def test_the_level_at_which_an_accuracy_ends_is_a_ceiling():
     assert [mark["name"] for mark in marks if mark["kind"] == "floor"] == ["ceiling 1"]
 
 
+def test_the_level_of_an_accuracy_that_never_rises_is_no_ceiling():
+    run = RunRecord("r", ["x"], {"d": 8}, 0, "finished", 100, 100, 1.0, 1.0, 1.0, 5, None)
+    marks = curve_marks([run], {"r": FLAT})["d=8"]
+    assert [mark["name"] for mark in marks if mark["kind"] == "floor"] == ["stays at 0.1"]
+
+
 def test_a_plateau_that_the_median_seed_never_leaves_is_marked_to_the_end():
     runs, readings = [], {}
     for seed in range(4):

@@ -7,6 +7,7 @@ from typing import Any
 from ablab.experiments.experiment import variant_label
 from ablab.read.curves import Plateau, Reading
 from ablab.read.curves.numbers import number
+from ablab.read.curves.phrases import stays
 from ablab.read.curves.reading import Transition
 from ablab.read.curves.sentences import PlateauEnds, common_plateaus, plateau_ends
 from ablab.read.readings import experiment_readings
@@ -121,13 +122,16 @@ def _other_marks(reading: Reading, own: str) -> list[dict[str, Any]]:
 
 def _floor(readings: Sequence[Reading]) -> list[dict[str, Any]]:
     """The mark of the level at which at least half of the seeds end."""
-    floors = [reading.floor for reading in readings if reading.floor is not None]
+    ending = [reading for reading in readings if reading.floor is not None]
+    floors = [reading.floor for reading in ending if reading.floor is not None]
     if not floors or 2 * len(floors) < len(readings):
         return []
     level = median_high(floor.level for floor in floors)
     first = median_high(floor.first for floor in floors)
     last = max(reading.last for reading in readings)
     word = "ceiling" if all(each.direction == "higher" for each in readings) else "floor"
+    if all(stays(each) for each in ending):
+        word = "stays at"
     text = f"{word} {number(level)}"
     return [_mark("floor", first, last, level, text) | {"name": text}]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ablab.read.curves import read_curve
-from ablab.read.curves.sentences import sentence
+from ablab.read.curves.sentences import group_sentence, sentence
 from tests.read.curves.real import real
 
 STEPS = np.arange(1, 2001)
@@ -29,6 +29,14 @@ def test_a_floor_begins_where_the_curve_is_at_its_level():
     assert 5_500 <= floor.first <= 8_000
     early = values[(steps >= floor.first) & (steps < floor.first + 1_000)]
     assert early.mean() == pytest.approx(floor.level, rel=0.015)
+
+
+def test_a_level_that_is_reached_early_and_never_left_begins_early():
+    found = read_curve(*real("chance"), levels={"log(10)": LOG_10})
+    assert found.floor.name == "log(10)"
+    # The curve is 1.1% above its level on average in the steps 76 to 100, 0.4% in 151 to 200.
+    assert 75 <= found.floor.first <= 200
+    assert sentence(found) == f"stays at log(10) from {found.floor.first:,}"
 
 
 def test_a_level_that_is_left_in_the_end_is_no_floor():
@@ -64,3 +72,24 @@ def test_few_values_at_one_level_are_a_floor():
     values = [0.05, 0.34, 0.36, 0.36, 0.38, 0.38, 0.45, 0.484, 0.483, 0.485, 0.484, 0.483, 0.484]
     floor = read_curve(steps, values, "eval_accuracy").floor
     assert (floor.first, floor.level) == (700, pytest.approx(0.484, abs=0.001))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("start", [2.7, 2.95])
+def test_a_curve_that_never_leaves_chance_stays_there(start, seed):
+    """As runs of the addition that learn nothing: most of the approach is done by step 100."""
+    steps = np.arange(1, 601)
+    approach = 0.55 * np.exp(-steps / 15) + 0.4 * np.exp(-steps / 70) + 0.02 * np.exp(-steps / 300)
+    values = noisy(LOG_10 + (start - LOG_10) * approach, 0.002, seed)
+    found = read_curve(steps, values, levels={"log(10)": LOG_10})
+    # 1% above log(10) at about 70 (2.7) and 110 (2.95), 0.2% at about 210 and 320.
+    assert 70 <= found.floor.first <= 320
+    assert sentence(found) == f"stays at log(10) from {found.floor.first:,}"
+    # Seeds that stay there are not said to have come to a floor.
+    assert group_sentence([found, found]) == "stays at log(10)"
+
+
+def test_a_fall_to_a_level_leads_to_a_floor():
+    values = noisy(LOG_10 + 3 * np.exp(-STEPS / 60))
+    found = read_curve(STEPS, values, levels={"log(10)": LOG_10})
+    assert "; floor log(10) from " in sentence(found)

@@ -110,7 +110,7 @@ def test_a_group_tells_what_only_one_of_it_does():
 
     usual = [read(falls(start), seed=start) for start in (200, 250, 300)]
     stays = group_sentence([*usual, read(np.full(len(STEPS), LOG_10))])
-    assert "floor 1.0e-5 (3 of 4 seeds)" in stays and "floor log(10) (1 of 4 seeds)" in stays
+    assert "floor 1.0e-5 (3 of 4 seeds)" in stays and "stays at log(10) (1 of 4 seeds)" in stays
     spiky = falls(200)
     spiky[1500:] *= 1 + 30 * np.exp(-(STEPS[1500:] - 1500) / 8)
     assert "1 spike (1 of 4 seeds)" in group_sentence([*usual, read(spiky)])

@@ -16,7 +16,9 @@ _BACK = 0.02  # at most so far above the level before, a curve is back at it
 Curve = tuple[Floats, Floats]
 
 
-def without_spikes(training: Curve, held_out: Curve, scale: Scale) -> tuple[Curve, Curve]:
+def without_spikes(
+    training: Curve, held_out: Curve, scale: Scale
+) -> tuple[Curve, Curve, list[float]]:
     """A training and a held-out curve without the values within spikes of either.
 
     A held-out curve is logged more rarely, so its spikes are also those of the training curve. What
@@ -26,6 +28,10 @@ def without_spikes(training: Curve, held_out: Curve, scale: Scale) -> tuple[Curv
         training: The steps and values of the training curve.
         held_out: Those of the held-out curve.
         scale: The scale on which both are read.
+
+    Returns:
+        The training curve, the held-out curve, and the steps of the spikes from which the held-out
+        one does not come back to its level before.
     """
     steps, values = training
     jumps = _jumps(training, scale)
@@ -34,8 +40,8 @@ def without_spikes(training: Curve, held_out: Curve, scale: Scale) -> tuple[Curv
         left[jump.onset : jump.back] = False
     onsets = {float(steps[jump.onset]) for jump in jumps}
     onsets |= {float(held_out[0][jump.onset]) for jump in _jumps(held_out, scale)}
-    rest = _without_decays(held_out, sorted(onsets), scale)
-    return (steps[left], values[left]), (held_out[0][rest], held_out[1][rest])
+    rest, leaps = _without_decays(held_out, sorted(onsets), scale)
+    return (steps[left], values[left]), (held_out[0][rest], held_out[1][rest]), leaps
 
 
 def _jumps(curve: Curve, scale: Scale) -> list[spikes.Jump]:
@@ -43,20 +49,25 @@ def _jumps(curve: Curve, scale: Scale) -> list[spikes.Jump]:
     return spikes.find_jumps(curve[0], read, estimate_noise(read), LEAST_SPIKE, scale.logarithmic)
 
 
-def _without_decays(curve: Curve, onsets: list[float], scale: Scale) -> NDArray[np.bool_]:
-    """Which values are not within spikes that begin at some steps, (n,)."""
+def _without_decays(
+    curve: Curve, onsets: list[float], scale: Scale
+) -> tuple[NDArray[np.bool_], list[float]]:
+    """Which values are not within spikes that begin at some steps, (n,), and which spikes last."""
     steps, read = curve[0], scale.read(curve[1])
     rises = max(_RISES, _ERRORS * estimate_noise(read).usual)
-    outside = np.ones(len(steps), dtype=bool)
+    outside, leaps = np.ones(len(steps), dtype=bool), []
     for onset in onsets:
         first = int(np.searchsorted(steps, onset))
-        if not 0 < first < len(steps) or not outside[first - 1]:
+        if not 0 < first < len(steps) or not outside[first - 1 : first + 1].all():
             continue
         before = float(read[first - 1])
         peak = first + int(np.argmax(read[first : first + _REACH]))
         if read[peak] - before >= LEAST_SPIKE:
-            outside[first : _end_of_decay(read, peak, before + _BACK, rises)] = False
-    return outside
+            after = _end_of_decay(read, peak, before + _BACK, rises)
+            outside[first:after] = False
+            if after == len(steps) or read[after] > before + rises:
+                leaps.append(onset)
+    return outside, leaps
 
 
 def _end_of_decay(read: Floats, peak: int, level: float, rises: float) -> int:

@@ -40,8 +40,8 @@ _DOUBLED = 0.02  # maximum change while the number of steps doubles
 _DOUBLINGS = 8.0  # maximum ratio of half of the steps and those of a floor
 _STOPS = 4.0  # ... or the minimum ratio of the fall before a floor and that within it,
 _FALL = 0.1  # and the minimum fall before it
-_THROUGHOUT = 0.6  # minimum part of a curve that is flat as a whole,
-_WHOLE = 0.15  # and its maximum change
+_THROUGHOUT = 0.6  # a stretch that takes this part of a curve is most of it;
+_WHOLE = 0.15  # the maximum change of one that is flat as a whole
 
 
 def floor_start(view: View, earliest: int) -> int | None:
@@ -152,7 +152,8 @@ def _goes_on(view: View, start: float) -> bool:
     """Whether the curve changes from a step on, significantly, and hardly slows down by the end.
 
     As a short stretch cannot show that, longer ones are looked at, too. A change that cannot be
-    seen beside the fall before it does not count.
+    seen beside the fall before it does not count, nor does one of up to 0.4% of a stretch that
+    takes most of the curve.
     """
     last = float(view.steps[-1])
     least = _beside_fall(view, int(np.searchsorted(view.bins.step, start)))
@@ -166,6 +167,8 @@ def _goes_on(view: View, start: float) -> bool:
             return True
     whole, error = change_of(view, view.bins.step >= start)
     late, _ = change_of(view, view.bins.step >= (start + last) / 2)
+    if last - start >= _THROUGHOUT * (last - view.steps[0]):
+        least = max(least, _SLIGHT / view.unit)  # a level that is reached early and never left
     return abs(whole) > max(_SIGNIFICANT * error, least) and late / whole > _STEADY / 2
 
 

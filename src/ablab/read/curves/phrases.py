@@ -5,17 +5,30 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ablab.read.curves.numbers import number
-from ablab.read.curves.reading import Descent, Floor, Growback, Plateau, Reading, Rise, Tail
+from ablab.read.curves.reading import (
+    Descent,
+    Floor,
+    Growback,
+    Plateau,
+    Reading,
+    Rise,
+    Slowdown,
+    Tail,
+)
 
 _SHOWN = 4  # maximum number of growbacks that are described
 _JUMP = 0.01  # a rise within this fraction of the curve is a jump
 _LATE = 0.93  # a rise that goes on to this fraction of the curve goes on to its end
 _LEAP = 2.0  # ... but by less than this factor above or below the end
-_WHOLE = 1.25  # a law holds for a whole fall if it predicts its logarithm within this factor
+_WHOLE = 1.2  # a law holds for a whole fall if it predicts its logarithm within this factor
 _TO_FLOOR = 1.7  # the same for a fall that ends at a floor, where it slows down
 _ONE_LEVEL = 0.03  # values within this relative distance of a level are at that level
 _ARRIVED = 0.1  # a fall to within this relative distance of a level leads to that level
 _SMALL = 1.1  # a change by less is not worth telling on the way to a plateau
+_SAME_STEP = 0.1  # a fall ends where it slows down if that is within this fraction of the step,
+_FEW_STEPS = 3  # or so many steps
+_MOST = 0.3  # minimum part of a curve at the level at which it stays,
+_SETTLES = 1.35  # and the maximum factor by which it begins above a natural one
 _NEAR = 0.35  # two events within this fraction of a step belong together
 
 
@@ -58,6 +71,25 @@ def goes_to_end(reading: Reading) -> bool:
     return fallen or any(_to_end(each, reading) for each in risen)
 
 
+def stays(reading: Reading) -> bool:
+    """Whether a curve stays at the first level that it reaches, so that this is no floor.
+
+    Nothing is found before the level, or the curve only settles in it, and it is there for a third
+    of its steps or more. A loss that begins at up to 1.35 times a natural level has learnt nothing
+    when it comes to it. In any other level a curve settles if it changes by less than a tenth.
+    """
+    floor, others = reading.floor, (reading.plateaus, reading.rises, reading.growbacks)
+    if floor is None or any(others) or reading.steepenings:
+        return False
+    if reading.last - floor.first < _MOST * (reading.last - reading.first):
+        return False
+    if reading.direction == "higher" or not reading.positive:
+        return not reading.descents and abs(floor.level - reading.start) <= _ARRIVED
+    highest = max([reading.start, *(each.level for each in reading.descents)])
+    most = _SETTLES if floor.name is not None else _SMALL
+    return floor.level > 0 and highest <= most * floor.level
+
+
 class _Events:
     """Builds the phrases of one reading. What belongs together is one phrase."""
 
@@ -86,6 +118,7 @@ class _Events:
             (each.step, f"slows down {each.factor:.0f}-fold at {each.step:,} "
                         f"({number(each.value)})")
             for each in reading.slowdowns
+            if id(each) not in self.told and not stays(reading)
         ]  # fmt: skip
         found += [
             (each.step, f"{self.fall} {each.factor:.2g} times as steeply from {each.step:,} on "
@@ -105,7 +138,9 @@ class _Events:
         return descent.start in places or any(self._from_peak(descent))
 
     def _settles_in(self, descent: Descent) -> bool:
-        """Whether a descent is only a small, quick approach to the first plateau."""
+        """Whether a descent is only a small, quick approach to the first level."""
+        if stays(self.reading):
+            return True
         if not self.reading.plateaus or not self.reading.positive:
             return False
         plateau = self.reading.plateaus[0]
@@ -180,7 +215,17 @@ class _Events:
                 return form + jump
             return f"{form}{jump} to {number(reading.end)} at the end ({reading.last:,})"
         at = "" if jump else f" at {descent.end:,}"
-        return f" to {self.text(descent.to)}{at}{form}{jump}"
+        slower = next((each for each in reading.slowdowns if self._ends_at(descent, each)), None)
+        if slower is None or self._steepens(descent):
+            return f" to {self.text(descent.to)}{at}{form}{jump}"
+        self.told.add(id(slower))
+        here = f" to {self.text(slower.value)} at {slower.step:,}{form}{jump}"
+        return f"{here}, then {slower.factor:.0f} times as slowly"
+
+    def _ends_at(self, descent: Descent, slowdown: Slowdown) -> bool:
+        """Whether a descent ends where it slows down, so that the two are one event."""
+        near = max(_SAME_STEP * descent.end, _FEW_STEPS)
+        return id(slowdown) not in self.told and abs(slowdown.step - descent.end) <= near
 
     def _leads_to_floor(self, descent: Descent) -> bool:
         """Whether a descent ends at the floor, or close to it with nothing in between."""

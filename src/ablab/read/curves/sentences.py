@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ablab.read.curves.numbers import number
-from ablab.read.curves.phrases import events, goes_to_end, level_text, levels_of
+from ablab.read.curves.phrases import events, goes_to_end, level_text, levels_of, stays
 from ablab.read.curves.reading import Floor, Growback, Plateau, Reading, Rise, SlowFall
 from ablab.read.curves.together import Together
 from ablab.read.medians import median_of, spread_words
@@ -135,13 +135,16 @@ def _group_ends(readings: Sequence[Reading]) -> list[str]:
     """How the curves end, those with the most common end first."""
     count, lower = len(readings), readings[0].direction == "lower"
     finite = [each for each in readings if each.not_finite is None]
-    floors = [each.floor.level for each in finite if each.floor is not None]
+    ending = [each for each in finite if each.floor is not None]
+    stay = [each.floor.level for each in ending if each.floor is not None and stays(each)]
+    floors = [each.floor.level for each in ending if each.floor is not None and not stays(each)]
     falling = [each.end for each in finite if not each.finished]
     others = [each.end for each in finite if each.finished and each.floor is None]
     names = {each.floor.level: each.floor.name for each in finite if each.floor is not None}
     still = "falling" if lower else "rising"
     kinds = [
-        ("floor" if lower else "stays at", floors),
+        ("floor", floors if lower else []),
+        ("stays at", stay if lower else stay + floors),
         (f"still {still} at the end, at", falling),
         ("ends at", others),
     ]
@@ -317,7 +320,8 @@ def _at_floor(reading: Reading, floor: Floor) -> str:
     risen: list[Rise | Growback] = [*reading.rises, *reading.growbacks]
     near = _CHANGES / 2 * abs(floor.level)
     up = any(abs(each.high - floor.level) <= near for each in risen)
-    word = "stays at" if up or reading.direction == "higher" else "floor"
+    at_level = up or reading.direction == "higher" or stays(reading)
+    word = "stays at" if at_level else "floor"
     return f"{word} {level} from {floor.first:,}"
 
 

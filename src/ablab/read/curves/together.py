@@ -15,6 +15,7 @@ from ablab.read.curves.scale import Floats, Scale, direction_of, scale_of
 from ablab.read.curves.view import View, make_logarithmic_view
 from ablab.tasks.config import Direction
 
+_FEWEST = 8  # minimum number of values of a curve
 _LEAST = 0.2  # minimum fall, on the reading scale
 _ERRORS = 6.0  # ... and in standard errors
 _LATER = 2.0  # minimum ratio of the steps at which the two curves are learnt, for a delay
@@ -44,7 +45,8 @@ class Together:
             logarithm, but at most a factor of 20 below the worst); None without ``generalised``.
         factor: ``generalised`` over ``memorised``.
         overfits_from: The step of the held-out curve's best value, if it then gets worse to the
-            end while the training curve gets better; else None.
+            end, or to a spike from which it does not come back, while the training curve gets
+            better; else None.
         overfits: That rise.
         double_descent: The rise between the two descents of the held-out curve; None without.
         direction: Which values are better: ``lower`` or ``higher``.
@@ -108,14 +110,17 @@ def read_together(
     better = direction or direction_of(columns[1])
     last = int(curves[1][0][-1])
     nothing = Together(*columns, last, direction=better)
-    if min(len(steps) for steps, _ in curves) < 8:
+    if min(len(steps) for steps, _ in curves) < _FEWEST:
         return nothing
     scale = scale_of(np.concatenate([values for _, values in curves]), better)
-    learnt, left = without_spikes(curves[0], curves[1], scale)
+    learnt, left, leaps = without_spikes(curves[0], curves[1], scale)
     reading = read_curve(*left, columns[1], direction=better)
     learns, held = (_Fall.of(_view(*each, scale)) for each in (learnt, left))
-    double = _double_descent(reading, held, scale)
+    double = _double_descent(reading, held, scale, leaps)
     rise = _overfitting(reading, learns, scale)
+    leap = None if rise is None else _leap_in(rise, leaps)
+    if leap is not None:
+        rise = _overfitting_before(leap, (learnt, left), columns, better, scale)
     found = Together(
         *columns,
         last,
@@ -251,6 +256,25 @@ def _overfitting(held_out: Reading, training: _Fall, scale: Scale) -> Growback |
     return None
 
 
+def _overfitting_before(
+    leap: float,
+    curves: tuple[Curve, Curve],
+    columns: tuple[str, str],
+    direction: Direction,
+    scale: Scale,
+) -> Growback | None:
+    """Overfitting before a spike that the held-out curve does not come back from.
+
+    Such a spike makes the held-out curve worse by itself, so its values before and after are not
+    compared.
+    """
+    (steps, values), held_out = ((x[x < leap], y[x < leap]) for x, y in curves)
+    if min(len(steps), len(held_out[0])) < _FEWEST:
+        return None
+    learns = _Fall.of(_view(steps, values, scale))
+    return _overfitting(read_curve(*held_out, columns[1], direction=direction), learns, scale)
+
+
 def _lowest(values: Floats) -> float:
     """The lowest mean of three neighbouring values, or of all if there are fewer."""
     if len(values) < 3:
@@ -258,12 +282,20 @@ def _lowest(values: Floats) -> float:
     return float(np.convolve(values, np.ones(3) / 3, mode="valid").min())
 
 
-def _double_descent(held_out: Reading, held: _Fall, scale: Scale) -> Growback | None:
+def _leap_in(rise: Growback, leaps: list[float]) -> float | None:
+    """The first step within a rise of a spike that the curve does not come back from."""
+    return next((each for each in leaps if rise.first < each <= rise.last), None)
+
+
+def _double_descent(
+    held_out: Reading, held: _Fall, scale: Scale, leaps: list[float]
+) -> Growback | None:
     """The highest rise that follows a fall, is a good part of it, and is undone again."""
     found = [
         each
         for each in held_out.growbacks
         if _undone(each, held_out, scale) >= _AGAIN and _of_first(each, held, scale) >= _OF_FIRST
+        if _leap_in(each, leaps) is None
     ]
     return max(found, key=lambda each: abs(each.high - each.low), default=None)
 
