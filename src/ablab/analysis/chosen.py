@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ablab.analysis.units import chosen_steps
 from ablab.config import InputError, Problem, counted, nearest
-from ablab.experiments.expectations import parse_cell
+from ablab.experiments.cell_text import parse_cell
 from ablab.store.metrics import experiment_runs
 from ablab.store.store import RunRecord, Store, StoreError
 from ablab.store.stored_run import StoredRun

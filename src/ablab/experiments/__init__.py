@@ -2,6 +2,7 @@
 
 - ``experiment``, ``variant``: an experiment, its variants and their runs
 - ``outline``: an experiment without its variants, read without its modules and its data
+- ``cell_text``: cells as text, ``key=value, …``
 - ``cell_checker``, ``assign``: the cells of a grid, checked
 - ``axes``, ``grid``, ``grid_reader``, ``grid_overrides``: axes, and the cells of a grid
 - ``grid_text``, ``joint_keys``: a grid in one line, and which keys vary together

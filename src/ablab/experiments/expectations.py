@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ablab.config import Config, InputError, Problem
+from ablab.experiments.cell_text import cell_of, cell_text, value_of
 from ablab.experiments.conditions import condition_of, parse_condition
 from ablab.experiments.grammar import parse
 from ablab.experiments.levels import Level, level_of, parse_level
@@ -142,9 +143,9 @@ class Expectation(Config):
     @property
     def sentence(self) -> str:
         """The expectation as a sentence that :func:`parse_expectation` can parse."""
-        where = f" where {_cell(self.where)}" if self.where else ""
+        where = f" where {cell_text(self.where)}" if self.where else ""
         by = f" by {self.by:g}" if self.by else ""
-        other = _cell(self.lower_than or self.higher_than or self.same_as)
+        other = cell_text(self.lower_than or self.higher_than or self.same_as)
         least, most = self.factor or (0.0, 0.0)
         factor = f" by a factor between {least:g} and {most:g}" if self.factor else ""
         predicted = _predicted(self.predicts, self.trained)
@@ -316,30 +317,30 @@ def _relation(tree: Any, text: str) -> dict[str, Any]:
     children = list(tree.children)
     name = str(tree.data)
     if name in ("falls", "rises"):
-        found: dict[str, Any] = {f"{name}_with": str(children[0]), "where": _where(children[1])}
+        found: dict[str, Any] = {f"{name}_with": str(children[0]), "where": cell_of(children[1])}
         if children[2] is not None:
             found["factor"] = tuple(number_of(each) for each in children[2].children)
         return found
     if name in ("lower", "higher"):
         by = 0.0 if children[2] is None else number_of(children[2].children[0])
-        return {f"{name}_than": _where(children[1]), "where": _where(children[0]), "by": by}
+        return {f"{name}_than": cell_of(children[1]), "where": cell_of(children[0]), "by": by}
     if name in ("lower_if", "higher_if"):
         condition, where, least = children
         by = 0.0 if least is None else number_of(least.children[0])
-        return {name: condition_of(condition, text).text, "where": _where(where), "by": by}
+        return {name: condition_of(condition, text).text, "where": cell_of(where), "by": by}
     if name == "same":
         return {
-            "same_as": _where(children[1]),
-            "where": _where(children[0]),
+            "same_as": cell_of(children[1]),
+            "where": cell_of(children[0]),
             "margin": number_of(children[2]),
         }
     *ends, predicted, where = children
     numbers = [_bound_of(each) for each in ends]
-    found = {"where": _where(where)}
+    found = {"where": cell_of(where)}
     found |= {"within": tuple(numbers)} if name == "between" else {name: numbers[0]}
     if predicted is not None:
         pair, trained = predicted.children
-        found["predicts"] = {str(pair.children[0]): _value(str(pair.children[1]))}
+        found["predicts"] = {str(pair.children[0]): value_of(str(pair.children[1]))}
         if trained is not None:
             found["trained"] = tuple(number_of(each) for each in trained.children)
     return found
@@ -361,36 +362,6 @@ def _read_bound(value: Any) -> Any:
         raise ValueError(error.problems[0].message) from error
 
 
-def parse_cell(text: str) -> dict[str, Any]:
-    """The settings of a cell: ``key=value, …``, as after ``where`` in an expectation.
-
-    Raises:
-        InputError: The text does not follow the grammar.
-    """
-    return _where(parse(f"where {text}", "where", "cell"))
-
-
-def _where(tree: Any) -> dict[str, Any]:
-    if tree is None:
-        return {}
-    return {str(pair.children[0]): _value(str(pair.children[1])) for pair in tree.children}
-
-
-def _value(text: str) -> Any:
-    """A value as YAML reads it: a number, true, false, null, or text."""
-    if text.startswith('"'):
-        return text[1:-1]
-    constants = {"true": True, "false": False, "null": None}
-    if text.lower() in constants:
-        return constants[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
 def _predicted(value: Mapping[str, float] | None, trained: Sequence[float] | None) -> str:
     if value is None:
         return ""
@@ -401,13 +372,3 @@ def _predicted(value: Mapping[str, float] | None, trained: Sequence[float] | Non
 
 def _number(value: float | str | None) -> str:
     return value if isinstance(value, str) else repr(value).removesuffix(".0")
-
-
-def _cell(cell: Mapping[str, Any] | None) -> str:
-    return ", ".join(f"{key}={_shown(value)}" for key, value in (cell or {}).items())
-
-
-def _shown(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return str(value).lower().replace("none", "null")
-    return f'"{value}"' if isinstance(value, str) and (" " in value or "," in value) else str(value)

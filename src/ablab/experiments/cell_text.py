@@ -1,0 +1,48 @@
+"""Cells as text: ``key=value, …``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ablab.experiments.grammar import parse
+
+
+def parse_cell(text: str) -> dict[str, Any]:
+    """The settings of a cell: ``key=value, …``, as after ``where`` in an expectation.
+
+    Raises:
+        InputError: The text does not follow the grammar.
+    """
+    return cell_of(parse(f"where {text}", "where", "cell"))
+
+
+def cell_of(tree: Any) -> dict[str, Any]:
+    """The settings of a parsed cell; none without one."""
+    if tree is None:
+        return {}
+    return {str(pair.children[0]): value_of(str(pair.children[1])) for pair in tree.children}
+
+
+def value_of(text: str) -> Any:
+    """A value as YAML reads it: a number, true, false, null, or text."""
+    if text.startswith('"'):
+        return text[1:-1]
+    constants = {"true": True, "false": False, "null": None}
+    if text.lower() in constants:
+        return constants[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def cell_text(cell: Mapping[str, Any] | None) -> str:
+    """A cell as :func:`parse_cell` reads it."""
+    return ", ".join(f"{key}={_shown(value)}" for key, value in (cell or {}).items())
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
+    return f'"{value}"' if isinstance(value, str) and (" " in value or "," in value) else str(value)
