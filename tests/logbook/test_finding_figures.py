@@ -126,6 +126,11 @@ def test_runs_that_were_looked_at_longest_are_drawn_and_others_say_their_step():
     assert "d_model 8, seed 1, step 20" in draw(short, MAPS).caption
 
 
+def test_rows_and_columns_of_heat_maps_have_whole_numbers():
+    for axes in draw(findings(), MAP).figure.axes[:4]:
+        assert all(float(tick).is_integer() for tick in [*axes.get_xticks(), *axes.get_yticks()])
+
+
 def test_a_caption_says_the_step():
     assert draw(findings(), BARS).caption == "Heads, after step 20."
     assert draw(findings(lambda variant, seed: (0,)), BARS).caption == "Heads, untrained."

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ablab.analysis.figures import HeatMap
@@ -55,6 +56,8 @@ def heat_maps(found: Findings, figure: HeatMap) -> Drawing:
         )  # fmt: skip
         axes.set_title(name, fontsize=8, loc="left")
         axes.tick_params(labelsize=6)
+        for axis in (axes.xaxis, axes.yaxis):  # rows and columns have whole numbers
+            axis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     panels[0].set_ylabel(figure.y_label)
     panels[0].set_xlabel(figure.x_label)
     drawing.colorbar(mesh, ax=panels, label=figure.value, pad=0.01, fraction=0.05)
