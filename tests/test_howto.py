@@ -35,7 +35,7 @@ def test_sweeps(tmp_path, monkeypatch, capsys):
             code, out, err = run_command(*arguments)
             assert code == 0, f"{arguments}: {err}"
             said.append(out)
-    assert "train.lr (8: 0.0001 … 0.1) × [model.d_model (2) + model.d_mlp (2)" in said[0]
+    assert "train.lr (8: 0.0001 to 0.1) × [model.d_model (2) + model.d_mlp (2)" in said[0]
     assert "train.lr, over 8 values" in said[2] or "at train.lr=" in said[2]
     ((_, code),) = [each for each in blocks("sweeps.md") if each[0] == "python"]
     (tmp_path / "search.py").write_text(code)
