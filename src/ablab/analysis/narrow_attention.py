@@ -61,14 +61,9 @@ def narrow_attention(
     mask: Float[Tensor, "*H Q S"] | None,
     causal: bool,
 ) -> Float[Tensor, "B H Q K"]:
-    """Softmax attention, scaled by 1 / sqrt(K), query by query with samples innermost.
+    """Softmax attention, query by query with samples innermost.
 
-    Args:
-        q: Queries.
-        k: Keys.
-        v: Values.
-        mask: Added to the scores, the same for all samples.
-        causal: Whether a query only sees keys up to its own position; not with a mask.
+    The arguments are those of :meth:`ablab.model.forward.Kernels.attend`.
     """
     q, k, v = (x.permute(2, 1, 3, 0).contiguous() for x in (q, k, v))  # (T, H, K, B)
     q = q * q.shape[2] ** -0.5
