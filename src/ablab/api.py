@@ -191,7 +191,7 @@ class Result:
     def of(cls, asked: Experiment, trained: TrainedExperiment) -> "Result":
         """Writes the entry of a trained experiment."""
         asked = as_stored(asked, trained.store)
-        record = trained.store.again(trained.record)
+        record = trained.store.refresh(trained.record)
         entry = write_entry(trained.store, record)
         return cls(asked, trained.store, record, trained.trained, trained.complete, entry.page)
 

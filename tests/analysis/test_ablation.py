@@ -253,3 +253,28 @@ def test_weights_that_are_not_finite_give_no_numbers():
     found = ablated(model, Modular(task))
     assert scalars(found)["largest"] is None
     assert not found.tables["parts"]["matters"].any()
+
+
+@pytest.mark.parametrize("name", ["ablation", "neurons", "progress"])
+def test_a_norm_whose_scale_has_a_parameter(name):
+    task = ModularConfig(p=11, train_fraction=0.5)
+    plain, learned = (
+        build_model(
+            TransformerConfig(d_model=8, n_heads=2, d_mlp=6, init_std=0.4, norm=norm),
+            task.vocab_size,
+            task.input_length,
+            seed=0,
+        ).eval()
+        for norm in ("rms", "tests.analysis.my_norms:LearnedEpsilon")
+    )
+    missing, _ = learned.load_state_dict(plain.state_dict(), strict=False)
+    assert missing and all(each.endswith("log_epsilon") for each in missing)
+    settings = {"frequencies": [2, 5]} if name == "progress" else {}
+    expected, found = (
+        scalars(ablab.analyze(model, name, task=Modular(task), settings=settings))
+        for model in (plain, learned)
+    )
+    assert expected.keys() == found.keys() and len(found) > 4
+    for key in expected.keys() - {"sum_of_squared_weights"}:  # one has a parameter more
+        value = expected[key]
+        assert found[key] == (value and pytest.approx(value, rel=1e-4, abs=1e-6)), key

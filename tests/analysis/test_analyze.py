@@ -6,7 +6,10 @@ import torch
 from torch import nn
 
 import ablab
+from ablab.analysis.chosen import stored_runs
 from ablab.config import InputError
+from ablab.experiments.experiment import experiment
+from ablab.store.store import Store
 from ablab.train.stack import initial_model, make_task
 from tests.store.makers import train
 
@@ -163,3 +166,14 @@ def test_findings_print_well(runs):
     assert "blocks.0.attention.query.weight" in str(found)
     assert "<table" in found._repr_html_()
     assert "analysis/" in str(ablab.analyze(nn.Linear(1, 1), OWN + "drawn"))
+
+
+def test_where_takes_a_number_by_its_value(tmp_path):
+    asked = ASKED | {"name": "decays", "grid": {"train.weight_decay": [0.0, 0.5]}, "seeds": 1}
+    store = Store(tmp_path / "lab", create=True)
+    record = store.register(experiment(asked), "ablab run", {})
+    for written, label in [("0", 0.0), ("0.0", 0.0), ("5e-1", 0.5)]:
+        (run,) = stored_runs(store, record.name, f"train.weight_decay={written}")
+        assert run.record.variant == {"train.weight_decay": label}
+    with pytest.raises(InputError, match=r"no run has train\.weight_decay=1"):
+        stored_runs(store, record.name, "train.weight_decay=1")

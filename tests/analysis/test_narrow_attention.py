@@ -62,10 +62,17 @@ class Others(Kernels):
         (300, 3, 16, False, False),
     ],
 )
-def test_it_is_used_where_it_is_faster(samples, keys, width, stacked, own):
+@pytest.mark.parametrize("masked", ["no", "causal", "mask", "head"])
+def test_it_is_used_where_it_is_faster(samples, keys, width, stacked, own, masked):
     kernels = NarrowKernels(Others(), stacked=stacked)
     q, k, v = (drawn(samples, 2, keys, width, seed=seed) for seed in range(3))
-    found = kernels.attend(q, k, v, None, causal=False)
-    expected = by_formula(q, k, v, 0.0) if own else -np.ones(q.shape)
+    mask, added = {
+        "no": (None, 0.0),
+        "causal": (None, np.triu(np.full((keys, keys), -np.inf), 1)),
+        "mask": (drawn(keys, keys, seed=3), drawn(keys, keys, seed=3).double().numpy()),
+        "head": (drawn(2, keys, keys, seed=4), drawn(2, keys, keys, seed=4).double().numpy()),
+    }[masked]
+    found = kernels.attend(q, k, v, mask, causal=masked == "causal")
+    expected = by_formula(q, k, v, added) if own else -np.ones(q.shape)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     assert kernels.embed(torch.zeros(2), torch.zeros(3)).tolist() == [-1, -1]

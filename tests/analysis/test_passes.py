@@ -251,3 +251,14 @@ def test_tensors_stay_those_of_the_model_that_they_were_read_from():
     assert torch.equal(loaded[1].embedding.weight, states[1]["embedding.weight"])
     assert torch.equal(first, states[0]["embedding.weight"])
     assert not torch.equal(first, states[1]["embedding.weight"])
+
+
+def test_loaded_models_are_not_sliced():
+    loaded = LoadedModels(models(1)[0], [state_of(model) for model in models(2)])
+    with pytest.raises(TypeError, match="one at a time"):
+        loaded[:1]
+
+
+def test_a_pass_without_samples_has_no_logits():
+    passes = Passes(models(1))
+    assert passes.forward(0, tokens(0)).logits.shape == (0, 5, 11)

@@ -24,12 +24,11 @@ def test_at_the_equals_sign_of_the_planted_adder():
     assert values["varies_before_attention"] == 0  # = is always the same token
     # For each key frequency, the head writes the mean of (cos wa, sin wa) and (cos wb, sin wb) into
     # directions of its own. Over all a and b, its mean is 0 and its mean square 1/2, half of that
-    # of one operand. What = has before is orthogonal to it.
-    written = len(adder.key_frequencies) / 2
+    # of one operand: 3/2 for three frequencies. What = has before is orthogonal to it: two unit
+    # vectors, its own and the one that all tokens have in place of biases.
     before = row(found, "positions", place="pre", position=2)
-    constant = before["rms"] ** 2 * adder.model.config.d_model
-    expected = written / (written + constant)
-    assert values["varies_after_attention"] == pytest.approx(expected, rel=1e-4)
+    assert before["rms"] ** 2 * adder.model.config.d_model == pytest.approx(2, rel=1e-5)
+    assert values["varies_after_attention"] == pytest.approx(3 / 7, rel=1e-4)
     assert row(found, "positions", place="pre", position=0)["varies"] > 0.1
 
 

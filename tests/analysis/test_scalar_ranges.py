@@ -1,6 +1,7 @@
 """Analyses declare the ranges and directions of their scalars, and intervals stay within them."""
 
-from math import inf
+import json
+from math import inf, nan
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def stored(path, recorded):
     )
     if recorded:
         record_analyses(store, {"mine": Request(mine, mine.settings()).about})
-    return store, store.again(record)
+    return store, store.refresh(record)
 
 
 def test_an_interval_of_cosines_stays_below_one(tmp_path):
@@ -134,9 +135,9 @@ def test_ranges_are_recorded_with_findings_new_or_old(tmp_path):
     norm = parse_measure("final(analysis/parameter_norms/embedding.weight/rms)")
     assert measure_range(made.record, norm) == (0, inf)
     record_analyses(made.store, {"parameter_norms": {}})  # as an earlier release did
-    assert measure_range(made.store.again(made.record), norm) is None
+    assert measure_range(made.store.refresh(made.record), norm) is None
     ablab.analyze(made, "parameter_norms")
-    assert measure_range(made.store.again(made.record), norm) == (0, inf)
+    assert measure_range(made.store.refresh(made.record), norm) == (0, inf)
 
 
 def test_the_first_pattern_counts_and_an_end_can_be_open():
@@ -161,6 +162,42 @@ def test_rounding_does_not_leave_the_range(value, kept):
     assert own.finding(None, None).scalars == {"a": kept}
 
 
-def test_a_range_must_not_end_before_it_begins():
-    with pytest.raises(ValueError, match="range of share of the analysis mine ends at 0, before"):
-        analysis("mine", question="", inputs=[], cost="", limits={"share": (1.0, 0.0)})
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ({"limits": {"share": (1.0, 0.0)}}, "range of share of the analysis mine ends at 0, "),
+        ({"limits": {"share": (inf, None)}}, "limits.share of the analysis mine: .*finite"),
+        ({"limits": {"share": (None, -inf)}}, "limits.share of the analysis mine: .*finite"),
+        ({"limits": {"share": (nan, 1)}}, "limits.share of the analysis mine: .*finite"),
+        ({"limits": {"share": (0,)}}, "limits.share of the analysis mine: "),
+        ({"limits": {"share": 1}}, "limits.share of the analysis mine: .*tuple"),
+        ({"limits": {"share": ("low", 1)}}, "limits.share of the analysis mine: .*number"),
+        ({"directions": {"loss": "lowr"}}, "directions.loss of the analysis mine: .*'lower'"),
+    ],
+)
+def test_what_is_declared_is_checked_at_once(declared, said):
+    with pytest.raises(ValueError, match=said):
+        analysis("mine", question="", inputs=[], cost="", **declared)
+
+
+def test_an_infinite_end_is_none():
+    limits = {"a": (0, inf), "b": (-inf, inf), "c": np.array([0.5, np.inf])}
+    own = analysis("own", question="", inputs=["model"], cost="", limits=limits)(mine.examine)
+    assert own.limits == {"a": (0, None), "b": (None, None), "c": (0.5, None)}
+    recorded = json.loads(json.dumps(Request(own, own.settings()).about))
+    assert ScalarRecord.model_validate(recorded).limits == own.limits
+
+
+def test_a_damaged_record_takes_only_its_own_ranges(tmp_path):
+    store, record = stored(tmp_path / "lab", recorded=True)
+    damaged = Request(mine, mine.settings()).about | {"directions": {"cosine": "highr"}}
+    record_analyses(store, {"theirs": damaged})
+    said = "the record of the analysis 'theirs' is damaged"
+    with pytest.warns(UserWarning, match=said):
+        found = store.refresh(record)
+    with pytest.warns(UserWarning, match=said):
+        assert store.experiment(record.name).id == record.id
+    with pytest.warns(UserWarning, match=said):
+        assert len(store.experiments()) == 1
+    assert measure_range(found, parse_measure(f"final({COLUMN})")) == (-1, 1)
+    assert measure_range(found, parse_measure("final(analysis/theirs/cosine)")) is None

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy import stats
 
-from ablab.analysis.analysis import NOT_NEGATIVE, SHARE, analysis
+from ablab.analysis.analysis import AT_MOST_ONE, NOT_NEGATIVE, SHARE, analysis
 from ablab.analysis.finding import Finding
 from tests.cli.command import run_command
 from tests.store.makers import train
@@ -56,7 +56,9 @@ def test_a_line_for_each_variant_and_number(tmp_path):
     low, high = np.exp(stats.t.interval(0.95, 2, logs.mean(), stats.sem(logs)))
     assert math.isclose(float(np.median(LOSSES)), 0.4)
     for variant in ("lr 0.01", "lr 0.1"):
-        (place,) = [n for n, line in enumerate(lines) if line.startswith(f"{variant}, 3 runs")]
+        (place,) = [
+            n for n, line in enumerate(lines) if line.startswith(f"{variant}, medians over 3 runs")
+        ]
         header, loss, share = (line.split() for line in lines[place + 1 : place + 4])
         assert header == ["number", "untrained", "trained", "95%", "interval"]
         assert loss == ["loss", "3.4", "0.4", f"[{low:.3g},", f"{high:.3g}]"]
@@ -65,3 +67,33 @@ def test_a_line_for_each_variant_and_number(tmp_path):
     code, out, err = run_command(*command, "--quiet", "--details")
     assert code == 0, err
     assert "0.4 [0.2, 1.6]" in out and "1 [0, 2]" in out and "further" not in out
+
+
+@analysis(
+    "explained",
+    question="How much is explained?",
+    inputs=["model"],
+    cost="nothing",
+    limits={"loss": NOT_NEGATIVE, "explained": AT_MOST_ONE},
+)
+def explained(subject, settings):
+    place = explained_models.setdefault(subject.run, len(explained_models) % 3)
+    return Finding({"explained": EXPLAINED[place], "loss": LOSSES[place]})
+
+
+EXPLAINED = (0.9, 0.8, 0.6)  # not skewed, and no lower end, so it is the mean that has an interval
+explained_models: dict[str, int] = {}
+
+
+def test_medians_and_means_are_separate_tables(tmp_path):
+    train(ASKED | {"grid": {}}, tmp_path / "lab", compile="off")
+    name = "tests.cli.test_analyze_table:explained"
+    command = ["analyze", "seen", name, "--store", str(tmp_path / "lab"), "--workers", "1"]
+    code, out, err = run_command(*command, "--quiet")
+    assert code == 0, err
+    lines = [line.split() for line in out.splitlines()]
+    (medians,) = [n for n, line in enumerate(lines) if line == ["medians", "over", "3", "runs"]]
+    assert lines[medians + 2][:3] == ["loss", "0.4", "0.4"]
+    (means,) = [n for n, line in enumerate(lines) if line == ["means", "over", "3", "runs"]]
+    low, _ = stats.t.interval(0.95, 2, np.mean(EXPLAINED), stats.sem(EXPLAINED))
+    assert lines[means + 2] == ["explained", "0.7667", "0.7667", f"[{low:.3g},", "1]"]

@@ -4,15 +4,18 @@ An analysis is a decorated function in a file of its own in ``ablab/analysis/ana
 needs editing. A user's own analysis is named by its import path.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
+
+from pydantic import ValidationError
 
 from ablab.analysis.figures import AnalysisFigure
 from ablab.analysis.finding import Finding
 from ablab.analysis.subject import Subject
 from ablab.config import Config, Variants, field_descriptions
-from ablab.store.scalar_records import first_match
+from ablab.store.scalar_records import ScalarRecord, first_match
 from ablab.tasks.config import Direction, Limits
 
 ANALYSES = Variants("analysis", "ablab.analysis.analyses")
@@ -127,13 +130,13 @@ def analysis(
         headline: Names or patterns of the scalars that are shown first; by default the first few.
         figures: What its figures show.
         limits: The least and the greatest value of scalars, by their names or patterns, of which
-            the first match counts; None where there is no end. Intervals stay within.
+            the first match counts; None or infinity where there is no end. Intervals stay within.
         directions: Which values of scalars are better, in the same way; for most, neither.
         edition: Raise it whenever the numbers change.
 
     Raises:
-        ValueError: A setting has no default, an input does not exist, or a range ends before it
-            begins.
+        ValueError: A setting has no default, an input does not exist, a range or a direction is
+            invalid, or a range ends before it begins.
     """
     for key, each in settings.model_fields.items():
         if each.is_required():
@@ -141,23 +144,58 @@ def analysis(
     unknown = sorted(set(inputs) - set(get_args(Input)))
     if unknown:
         raise ValueError(f"the analysis {name} needs {unknown[0]!r}, which is not an input")
-    for pattern, (low, high) in (limits or {}).items():
-        if low is not None and high is not None and low > high:
-            raise ValueError(
-                f"the range of {pattern} of the analysis {name} ends at {high:g}, "
-                f"before it begins at {low:g}"
-            )
+    declared = _declared(name, limits or {}, directions or {})
 
     def decorate(function: Examine) -> Analysis:
         made = Analysis(
             name, question, tuple(inputs), cost, settings, function, tuple(headline),
-            tuple(figures), dict(limits or {}), dict(directions or {}), edition,
+            tuple(figures), declared.limits, declared.directions, edition,
         )  # fmt: skip
         if ANALYSES.ships(function):
             ANALYSES.register(name)(made)
         return made
 
     return decorate
+
+
+def _declared(
+    name: str, limits: Mapping[str, Limits], directions: Mapping[str, Direction]
+) -> ScalarRecord:
+    """What an analysis declares of its scalars, as stores record it.
+
+    Raises:
+        ValueError: A range or a direction is invalid, or a range ends before it begins.
+    """
+    given = {
+        "limits": {key: _with_open_ends(ends) for key, ends in limits.items()},
+        "directions": dict(directions),
+    }
+    try:
+        found = ScalarRecord.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"][:2]))
+        raise ValueError(f"{key} of the analysis {name}: {first['msg']}") from None
+    for pattern, (low, high) in found.limits.items():
+        if low is not None and high is not None and low > high:
+            raise ValueError(
+                f"the range of {pattern} of the analysis {name} ends at {high:g}, "
+                f"before it begins at {low:g}"
+            )
+    return found
+
+
+def _with_open_ends(ends: Any) -> Any:
+    """A range with None in place of infinity; anything else as it is."""
+    if not isinstance(ends, Iterable) or isinstance(ends, str):
+        return ends
+    known = list(ends)
+    if len(known) == 2:
+        known = [
+            None if isinstance(end, float) and end == none else end
+            for end, none in zip(known, (-math.inf, math.inf), strict=True)
+        ]
+    return tuple(known)
 
 
 def _rounded(value: float | None, limits: Mapping[str, Limits], name: str) -> float | None:

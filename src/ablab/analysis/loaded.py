@@ -4,7 +4,6 @@ Copying a module costs more than a pass over few samples, most of it for what al
 """
 
 from collections.abc import Sequence
-from typing import overload
 
 from torch import Tensor, nn
 
@@ -30,13 +29,10 @@ class LoadedModels(Sequence[nn.Module]):
     def __len__(self) -> int:
         return len(self.states)
 
-    @overload
-    def __getitem__(self, place: int) -> nn.Module: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[nn.Module]: ...
-    def __getitem__(self, place: int | slice) -> nn.Module | Sequence[nn.Module]:
+    # Slices share the module, so that only one of them could know which model it is.
+    def __getitem__(self, place: int | slice) -> nn.Module:  # type: ignore[override]
         if isinstance(place, slice):
-            return LoadedModels(self.module, self.states[place])
+            raise TypeError("models are loaded one at a time: a slice has no module of its own")
         if place != self._place:
             for name, tensor in self._tensors.items():
                 tensor.data = self.states[place][name]

@@ -181,7 +181,7 @@ class Passes:
         digest = _digest(tokens)
         size = len(sets)
         if not self._stacks or tokens.numel() * size > self._most_tokens:
-            size = max(1, _TOGETHER // tokens.numel())
+            size = max(1, _TOGETHER // max(1, tokens.numel()))
         for start in range(0, len(sets), size):
             own = tuple(sets[start : start + size])
             asked = _Asked(tokens, sites, own, first if skips else 0, digest)

@@ -10,7 +10,7 @@ import polars as pl
 
 from ablab.analysis.finding import Findings
 from ablab.experiments.short_names import short_names
-from ablab.read.statistics.scales import average
+from ablab.read.statistics.scales import Statistic, average
 from ablab.store.scalar_records import first_match
 from ablab.tasks.config import Limits
 
@@ -24,21 +24,33 @@ class Range:
 
     Attributes:
         median: Their median.
+        mean: Their mean.
         lowest: The lowest.
         highest: The highest.
         runs: The number of runs that have a value.
-        average: Their average over seeds: the median, or the mean where no range is declared and
-            they are not skewed.
-        interval: Its 95% interval, within the declared range; None with one run, or if all values
-            are equal.
+        statistic: Which of the two is their average: the median on the scale of a range with two
+            ends, and of skewed values or those of a range that begins at zero, if all are positive;
+            else the mean (:mod:`ablab.read.statistics.scales`).
+        interval: The 95% interval of the average, within the declared range; None with one run, or
+            if all values are equal.
     """
 
     median: float
+    mean: float
     lowest: float
     highest: float
     runs: int
-    average: float
+    statistic: Statistic
     interval: tuple[float, float] | None
+
+    @property
+    def average(self) -> float:
+        """The average that the interval belongs to."""
+        return self.of(self.statistic)
+
+    def of(self, statistic: Statistic) -> float:
+        """The median or the mean."""
+        return self.median if statistic == "median" else self.mean
 
     def __str__(self) -> str:
         if self.runs == 1:
@@ -65,6 +77,17 @@ class ScalarSummary:
     trained: Range | None
     runs: int
     steps: tuple[int, int]
+
+    @property
+    def statistic(self) -> Statistic | None:
+        """Which average over the runs it is, of trained models if there are any; None of one run.
+
+        Untrained models are averaged in the same way, so that both can be compared.
+        """
+        if self.runs == 1:
+            return None
+        known = self.trained or self.untrained
+        return "median" if known is None else known.statistic
 
     @property
     def after(self) -> str:
@@ -124,6 +147,7 @@ def _range(frame: pl.DataFrame, limits: Limits | None) -> Range | None:
     ends = (-math.inf if low is None else low, math.inf if high is None else high)
     known = np.array(values)
     found = average(known, None if limits is None else ends)
-    median = float(np.median(known))
-    told = found.value if limits is None else median
-    return Range(median, values[0], values[-1], len(values), told, found.interval)
+    return Range(
+        float(np.median(known)), float(known.mean()), values[0], values[-1], len(values),
+        found.statistic, found.interval,
+    )  # fmt: skip

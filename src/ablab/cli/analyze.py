@@ -67,8 +67,9 @@ def analyze(
 
     By default, all analyses are made that apply to the task; ablab analyses lists them. What was
     found before is not computed again. Each number is a column analysis/NAME/WHAT of the metrics,
-    so ablab read, effects, expect and export can use it. Averages over seeds are printed, with a
-    95% interval: the median, or the mean of a number whose range is not declared.
+    so ablab read, effects, expect and export can use it. Averages over seeds are printed,
+    each a median or a mean as the range of the number and its values require, with the 95% interval
+    of that of the trained models.
     """
     check_range(
         {"--samples": samples, "--workers": workers},
@@ -156,15 +157,25 @@ def _print_details(rows: "list[ScalarSummary]") -> None:
 
 
 def _print_averages(rows: "list[ScalarSummary]") -> None:
-    """A line for each variant and number: its averages, and the interval of the trained one."""
-    for (variant, runs), own in groupby(rows, lambda row: (row.variant, row.runs)):
-        of = f"{runs} runs" if runs > 1 else "1 run"
+    """A line for each variant and number: its averages, and the interval of the trained one.
+
+    Medians and means are separate tables.
+    """
+    ordered = [
+        row
+        for _, own in groupby(rows, lambda row: row.variant)
+        for row in sorted(own, key=lambda row: row.statistic == "mean")
+    ]
+    for (variant, runs, statistic), own in groupby(
+        ordered, lambda row: (row.variant, row.runs, row.statistic)
+    ):
+        of = f"{statistic}s over {runs} runs" if runs > 1 else "1 run"
         say(f"{variant}, {of}" if variant else of, hanging=4)
         print_table(["  number", "untrained", "trained", "95% interval"], map(_line, own))
 
 
 def _line(row: "ScalarSummary") -> list[str]:
-    trained = row.trained
+    trained, untrained = row.trained, row.untrained
     if trained is None:
         last = ["none", ""]
     else:
@@ -172,7 +183,7 @@ def _line(row: "ScalarSummary") -> list[str]:
         shown = "" if ends is None else f"[{ends[0]:.3g}, {ends[1]:.3g}]"
         some = f"{trained.runs} of {row.runs}" if trained.runs < row.runs else ""
         last = [f"{trained.average:.4g}", " ".join(each for each in (shown, some) if each)]
-    before = "none" if row.untrained is None else f"{row.untrained.average:.4g}"
+    before = "none" if untrained is None else f"{untrained.of(row.statistic or 'median'):.4g}"
     return [f"  {row.name}", before, *last]
 
 

@@ -37,6 +37,15 @@ def value_of(text: str) -> Any:
     return text
 
 
+def same_label(label: Any, value: Any) -> bool:
+    """Whether a value written by a user equals a label of an axis."""
+    if isinstance(label, bool) or isinstance(value, bool):
+        return label is value or str(label).lower() == str(value).lower()
+    if isinstance(label, int | float) and isinstance(value, int | float):
+        return float(label) == float(value)
+    return str(label) == str(value) or (label is None and value is None)
+
+
 def cell_text(cell: Mapping[str, Any] | None) -> str:
     """A cell as :func:`parse_cell` reads it."""
     return ", ".join(f"{key}={_shown(value)}" for key, value in (cell or {}).items())

@@ -8,6 +8,7 @@ from typing import Any
 
 from ablab.config import InputError, Problem, nearest
 from ablab.config.files import write_text_atomically
+from ablab.experiments.cell_text import same_label
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.experiment import Experiment, experiment, outline
 from ablab.experiments.measures import parse_measure
@@ -16,7 +17,6 @@ from ablab.experiments.source import read_source, shipped
 from ablab.logbook.page import templates
 from ablab.read.family import Family, family
 from ablab.read.family import tally as counts_of
-from ablab.read.hypothesis_tests import same_label
 from ablab.read.judgements import Outcome
 from ablab.read.measured import shown
 from ablab.read.verdicts import Verdict, judge

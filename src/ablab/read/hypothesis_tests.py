@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
+from ablab.experiments.cell_text import same_label
 from ablab.read.effects.inference import ALPHA, Estimate, estimate
 
 Floats = NDArray[np.float64]
@@ -320,12 +321,3 @@ def interval_text(found: Estimate | Paired) -> str:
         return "(one seed)" if seeds == 1 else f"(equal for all {seeds} seeds)"
     low, high = found.interval
     return f"[{low:.4g}, {high:.4g}]"
-
-
-def same_label(label: Any, value: Any) -> bool:
-    """Whether a value written by a user equals a label of an axis."""
-    if isinstance(label, bool) or isinstance(value, bool):
-        return label is value or str(label).lower() == str(value).lower()
-    if isinstance(label, int | float) and isinstance(value, int | float):
-        return float(label) == float(value)
-    return str(label) == str(value) or (label is None and value is None)

@@ -4,14 +4,15 @@ Reading takes it from here, without importing an analysis.
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from pydantic import ConfigDict, Field
 
-from ablab.config import Config, Problem
-from ablab.store.index import Index, StoreError
+from ablab.config import Config
+from ablab.store.index import Index
 from ablab.tasks.config import Direction, Limits
 
 T = TypeVar("T")
@@ -50,21 +51,18 @@ class ScalarRecords(dict[str, ScalarRecord]):
 def scalar_records(index: Index) -> ScalarRecords:
     """What is recorded of the scalars of all analyses.
 
-    Raises:
-        StoreError: A record is damaged.
+    A damaged record is left out, with a warning: its scalars have no ranges and no directions.
     """
     found = ScalarRecords()
     for row in index.rows("SELECT name, about FROM analyses"):
         try:
             found[row["name"]] = ScalarRecord.model_validate(json.loads(row["about"]))
-        except ValueError as error:
-            raise StoreError(
-                Problem(
-                    f"the record of the analysis {row['name']!r} is damaged",
-                    given=str(error).partition("\n")[0],
-                    expected="a record written by ablab; ablab analyze writes it again",
-                )
-            ) from error
+        except ValueError:
+            warnings.warn(
+                f"the record of the analysis {row['name']!r} is damaged, so the ranges and "
+                "directions of its scalars are not known; ablab analyze writes it again",
+                stacklevel=2,
+            )
     return found
 
 

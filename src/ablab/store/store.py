@@ -166,7 +166,7 @@ class Store:
             )
         return self._record_of(number)
 
-    def again(self, record: ExperimentRecord) -> ExperimentRecord:
+    def refresh(self, record: ExperimentRecord) -> ExperimentRecord:
         """The record of an experiment as it is now, after analyses for example."""
         return self._record_of(record.id)
 

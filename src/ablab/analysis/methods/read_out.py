@@ -31,7 +31,8 @@ class ReadOut:
         products: P, (S, V).
         logit_map: What each neuron adds to P, (V, M).
         constant: What is added to all samples' logits, (V,).
-        norm: The norm; None if there is none.
+        norm: The norm; None if there is none. Its scale may have parameters, so the logits are
+            computed without gradients.
     """
 
     neurons: Tensor
@@ -42,6 +43,7 @@ class ReadOut:
     constant: Tensor
     norm: DividingNorm | None
 
+    @torch.no_grad()
     def with_change(self, neuron: int, change: Tensor) -> Tensor:
         """The logits if one neuron's activation changes by (S,), (S, V)."""
         products = torch.addr(self.products, change, self.logit_map[:, neuron])
@@ -65,6 +67,7 @@ class ReadOut:
             return self.with_added(products, self.stream)
         return self.with_added(products, left @ (right @ self.output.T))
 
+    @torch.no_grad()
     def with_added(self, products: Tensor, stream: Tensor) -> Tensor:
         """The logits if something is added to P (S, V) and to the residual stream (S, D)."""
         if self.norm is None:
@@ -80,6 +83,7 @@ class ReadOut:
             products=self.products - self.neurons @ self.logit_map.T,
         )
 
+    @torch.no_grad()
     def logits(self) -> Tensor:
         """The logits, (S, V)."""
         if self.norm is None:
