@@ -2,7 +2,9 @@
 
 import io
 import sys
-from typing import NoReturn
+import warnings
+from pathlib import Path
+from typing import NoReturn, TextIO
 
 import click
 
@@ -22,6 +24,7 @@ from ablab.cli.replay import replay
 from ablab.cli.serve import serve
 
 OK, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+_PACKAGE = Path(__file__).parents[1]
 
 
 class _Commands(click.Group):
@@ -109,11 +112,29 @@ def _say_problem(text: str) -> None:
         say(detail, len(line) - len(detail), hanging=len("expected  "), err=True)
 
 
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Prints a warning of ablab's as a sentence, and others with their place in the code."""
+    if category is UserWarning and Path(filename).is_relative_to(_PACKAGE):
+        say(f"warning: {message}", err=True)
+    else:
+        echo(warnings.formatwarning(message, category, filename, lineno, line).rstrip(), err=True)
+
+
 def main() -> NoReturn:
     """Runs a command and exits with its code."""
     try:
         _check_arguments(sys.argv[1:])
-        code = ablab.main(standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            warnings.simplefilter("once", UserWarning, append=True)
+            code = ablab.main(standalone_mode=False)
     except ValueError as error:
         from ablab.config import InputError
 
