@@ -132,11 +132,10 @@ def ablation(subject: Subject, settings: AblationSettings) -> Finding:
     is about the samples of this model alone; between runs, the unit is the seed. ``p`` bounds the
     p-value of a test that losses with and without the part are exchangeable
     (:func:`ablab.analysis.methods.resampling.sign_flip_p`; differences up to 1e-6 of the largest
-    logit
-    count as zero), and ``p_corrected`` is its value after Benjamini and Hochberg over all parts. A
-    part matters if ``p_corrected`` is at most 0.05 and the change at least ``least`` nats. Samples
-    of a complete table are not independent draws, so the test is about whether a few samples make
-    up the change.
+    logit count as zero), and ``p_corrected`` is its value after Benjamini and Hochberg over all
+    parts. A part matters if ``p_corrected`` is at most 0.05 and the change at least ``least`` nats.
+    Samples of a complete table are not independent draws, so the test is about whether a few
+    samples make up the change.
 
     What it does not show: a part that others replace (backup), or that two parts do together,
     changes little when it is ablated alone; changes of parts do not add up. A change can come from

@@ -142,12 +142,11 @@ def fourier(subject: Subject, settings: FourierSettings) -> Finding:
       relabellings of the elements, which keep everything but the group's structure; the table
       ``gini`` has the 95th percentile and the p-value.
     - **Key frequencies**: see :func:`ablab.analysis.methods.key_frequencies.find_key_frequencies`.
-    They are
-      chosen on one half of the held-out samples. ``share_of_logits_explained`` is the share of the
-      variance of the logits of the other half (over samples and answers c, minus each sample's mean
-      over c, which no probability depends on) that Σ_k α_k cos w_k (s - c) explains, with the α_k
-      of the first half; ``share_of_logits_explained_permuted`` is the mean of that for relabelled
-      answers and as many frequencies, those that explain most.
+      They are chosen on one half of the held-out samples. ``share_of_logits_explained`` is the
+      share of the variance of the logits of the other half (over samples and answers c, minus each
+      sample's mean over c, which no probability depends on) that Σ_k α_k cos w_k (s - c) explains,
+      with the α_k of the first half; ``share_of_logits_explained_permuted`` is the mean of that for
+      relabelled answers and as many frequencies, those that explain most.
     - **What cancels**: the share of the squared norm that is not in the directions cos w_k c and
       sin w_k c of the key frequencies, of W_U W_out (``map_outside_key_directions``), or not in the
       directions cos w_k s and sin w_k s as functions of a and b, of the neurons

@@ -146,35 +146,31 @@ def matrices(subject: Subject, settings: MatricesSettings) -> Finding:
 
     A norm's gain, bias and centring are folded into the matrix that reads it
     (:func:`ablab.analysis.methods.folded_weights.fold`), and what remains is a division by the
-    scale of
-    each vector, which is not in these matrices; only ``qk_answer`` is divided by the scale of its
-    query. Columns W_U are those of answers. The means that have no effect are subtracted
+    scale of each vector, which is not in these matrices; only ``qk_answer`` is divided by the scale
+    of its query. Columns W_U are those of answers. The means that have no effect are subtracted
     (:func:`ablab.analysis.methods.effective_matrices.effective_matrices`). In blocks after the
-    first, these
-    are paths from the embedding alone. For a gated MLP, W_in is that of the activation.
+    first, these are paths from the embedding alone. For a gated MLP, W_in is that of the
+    activation.
 
     **The model, rewritten** (table ``rewritten``; models of one block): the logits at the answer's
     position, computed in float64 from these weights and biases without the model
     (:mod:`ablab.analysis.methods.rewritten`), beside the model's: the share of the variance that
-    they
-    explain, 1 - Σ w (y' - y)² / Σ w (y - ȳ)², with logits y minus their mean over the vocabulary
-    and ȳ the mean over samples with weights w; its 95th percentile over random pairings of samples;
-    the loss; and the share of samples with the same largest logit. Norms divide by the model's own
-    scales. Of a larger table, these are at most 8,192 samples. The rows are ``all`` paths,
-    ``without_…`` one of the simplifications that Nanda et al., "Progress measures for grokking via
-    mechanistic interpretability" (2023), make
-    (:data:`ablab.analysis.methods.rewritten.SIMPLIFICATIONS`), and ``three_matrices``, all of
-    them, so that
-    ``qk_answer``, ``ov_neurons``, ``neuron_logits`` and constants alone are left, with which
-    operands of a commutative task can be told apart by their tokens only;
+    they explain, 1 - Σ w (y' - y)² / Σ w (y - ȳ)², with logits y minus their mean over the
+    vocabulary and ȳ the mean over samples with weights w; its 95th percentile over random pairings
+    of samples; the loss; and the share of samples with the same largest logit. Norms divide by the
+    model's own scales. Of a larger table, these are at most 8,192 samples. The rows are ``all``
+    paths, ``without_…`` one of the simplifications that Nanda et al., "Progress measures for
+    grokking via mechanistic interpretability" (2023), make
+    (:data:`ablab.analysis.methods.rewritten.SIMPLIFICATIONS`), and ``three_matrices``, all of them,
+    so that ``qk_answer``, ``ov_neurons``, ``neuron_logits`` and constants alone are left, with
+    which operands of a commutative task can be told apart by their tokens only;
     ``three_matrices_and_positions`` keeps positional embeddings.
 
-    Table ``matrices``: for each matrix, its Frobenius norm, its spectral norm σ₁, the
-    participation ratio (Σσ²)² / Σσ⁴ and the stable rank Σσ² / σ₁² (Rudelson and Vershynin, 2007).
-    Table ``singular_values``: those above the rounding of float32. Table ``similarities``: cosines
-    of the matrices of two heads of a block, or of a head and the direct path, beside those of heads
-    that read random directions (:func:`ablab.analysis.methods.matrix_similarity.similarities`),
-    with
+    Table ``matrices``: for each matrix, its Frobenius norm, its spectral norm σ₁, the participation
+    ratio (Σσ²)² / Σσ⁴ and the stable rank Σσ² / σ₁² (Rudelson and Vershynin, 2007). Table
+    ``singular_values``: those above the rounding of float32. Table ``similarities``: cosines of the
+    matrices of two heads of a block, or of a head and the direct path, beside those of heads that
+    read random directions (:func:`ablab.analysis.methods.matrix_similarity.similarities`), with
     p-values corrected after Benjamini and Hochberg (1995). Arrays: the matrices by name, with those
     of all heads or blocks along the first axis.
 

@@ -137,8 +137,7 @@ def progress(subject: Subject, settings: ProgressSettings) -> Finding:
 
     The key frequencies are those of the run's **last kept step**, found by the rule of
     :func:`ablab.analysis.methods.key_frequencies.find_key_frequencies`, so that earlier steps are
-    measured
-    by the final circuit. For a model from elsewhere they are its own, and the setting
+    measured by the final circuit. For a model from elsewhere they are its own, and the setting
     ``frequencies`` gives them explicitly. Without any, the restricted loss is that of a constant,
     and the excluded loss is the model's own.
 

@@ -121,8 +121,7 @@ def sensitivity(subject: Subject, settings: SensitivitySettings) -> Finding:
     p-value, and the p-value corrected over all outputs and factors (Benjamini and Hochberg, 1995).
     The distribution of permutations is approximated by a beta distribution
     (:func:`ablab.analysis.methods.variance_shares.random_share`). Of a larger table, these are at
-    most
-    8,192 samples.
+    most 8,192 samples.
 
     Scalars, over neurons that are not constant: ``positions_per_neuron``, the mean number of
     positions whose total index is above the threshold with the lower end of its interval;
