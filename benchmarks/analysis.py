@@ -214,7 +214,7 @@ class Times:
 
 
 def main() -> None:
-    """Prints a line for each kind and width."""
+    """Prints a line for each kind and width, and at the end the peak memory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
@@ -244,17 +244,18 @@ def main() -> None:
                 done = own.timed(through_ablab, kind, folder, "bench")
             _compare(kind, folder, by_hand)
             print(f"{kind:6} width {width:4} {done.asked:4} models {_line(loops, own)}", flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory of this process, training and loops included: {peak:.2f} GiB")
 
 
 def _line(loops: Times, own: Times) -> str:
     words = [
-        f"{what} {other:6.2f} s {mine:6.2f} s {other / mine:5.2f}x"
-        for what, other, mine in zip(
+        f"{what} {loop_s:6.2f} s {ablab_s:6.2f} s {loop_s / ablab_s:5.2f}x"
+        for what, loop_s, ablab_s in zip(
             ("passed", "processor"), loops.figures, own.figures, strict=True
         )
     ]
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return f"  loop, ablab: {'; '.join(words)}; {memory:.2f} GiB"
+    return f"  loop, ablab: {'; '.join(words)}"
 
 
 def _compare(kind: str, folder: Path, by_hand: dict) -> None:

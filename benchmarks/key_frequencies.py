@@ -16,7 +16,7 @@ from ablab.analysis.methods.cyclic import CyclicSamples, cyclic_samples
 from ablab.analysis.methods.fourier_basis import permutation_p
 from ablab.analysis.methods.key_frequencies import (
     PERMUTATIONS,
-    _Fit,
+    FrequencyFit,
     element_logits,
     find_key_frequencies,
 )
@@ -69,7 +69,7 @@ def planted(
 
 def at_once(logits: np.ndarray, samples: CyclicSamples) -> Found:
     """All frequencies in a single test against the largest of relabelled answers."""
-    fit = _Fit(element_logits(logits, samples), samples, samples.halves(0)[0])
+    fit = FrequencyFit(element_logits(logits, samples), samples, samples.halves(0)[0])
     shares = fit.shares(fit.amplitudes())
     rng = np.random.default_rng(2)
     orders = np.stack([rng.permutation(samples.order) for _ in range(PERMUTATIONS)])
@@ -82,7 +82,7 @@ def above(least: float) -> Callable[[np.ndarray, CyclicSamples], Found]:
     """All frequencies with a share of the variance, without a test."""
 
     def rule(logits: np.ndarray, samples: CyclicSamples) -> Found:
-        fit = _Fit(element_logits(logits, samples), samples, samples.halves(0)[0])
+        fit = FrequencyFit(element_logits(logits, samples), samples, samples.halves(0)[0])
         shares = fit.shares(fit.amplitudes())
         return set(map(int, np.flatnonzero(shares >= least) + 1))
 
@@ -91,7 +91,7 @@ def above(least: float) -> Callable[[np.ndarray, CyclicSamples], Found]:
 
 def five_largest(logits: np.ndarray, samples: CyclicSamples) -> Found:
     """The five with the largest share, as the published model has five."""
-    fit = _Fit(element_logits(logits, samples), samples, samples.halves(0)[0])
+    fit = FrequencyFit(element_logits(logits, samples), samples, samples.halves(0)[0])
     return set(map(int, np.argsort(-fit.shares(fit.amplitudes()))[:5] + 1))
 
 

@@ -175,7 +175,7 @@ def test_processes_share_the_work_and_a_killed_one_is_replaced(made):
 
 
 def test_much_work_is_divided_so_that_others_can_share_it(made, counted, monkeypatch):
-    monkeypatch.setattr("ablab.analysis.compute._WORTH_SECONDS", 0.0)
+    monkeypatch.setattr("ablab.analysis.compute._DIVIDE_ABOVE_SECONDS", 0.0)
     monkeypatch.setattr("ablab.analysis.compute._FEWEST", 3)
     units = []
     monkeypatch.setattr(

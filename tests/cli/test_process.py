@@ -48,10 +48,11 @@ def test_a_warning_is_a_sentence_and_the_store_can_be_read(tmp_path):
         check=False,
     )
     assert found.returncode == 0 and "seed 0" in found.stdout
-    assert found.stderr.splitlines() == [
-        "warning: the record of the analysis 'mine' is damaged, so the ranges and directions of its "
-        "scalars are not known; ablab analyze writes it again"
-    ]
+    (warning,) = found.stderr.splitlines()
+    assert warning == (
+        "warning: the record of the analysis 'mine' is damaged, so the ranges and directions of "
+        "its scalars are not known; ablab analyze writes it again"
+    )
 
 
 def test_the_installed_command_is_the_same():

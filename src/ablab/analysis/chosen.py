@@ -50,8 +50,8 @@ def choose(runs: Sequence[StoredRun], steps: str | Sequence[int]) -> Chosen:
             continue
         try:
             usable.append((run, tuple(chosen_steps(run, steps))))
-        except InputError as own:
-            error = error or own
+        except InputError as problem:
+            error = error or problem
             why = "without a snapshot" if not run.snapshots else f"without step {steps}"
             left_out.setdefault(why, []).append(run.id)
     if not usable:
@@ -60,16 +60,16 @@ def choose(runs: Sequence[StoredRun], steps: str | Sequence[int]) -> Chosen:
         raise InputError(
             Problem(
                 "no run can be analyzed yet",
-                given="; ".join(f"{len(own)} {why}" for why, own in left_out.items()),
+                given="; ".join(f"{len(ids)} {why}" for why, ids in left_out.items()),
                 expected="runs that have been trained",
             )
         )
     notes = tuple(
-        f"{counted(len(own), 'run')} left out, {why}: {', '.join(own[:_NAMED])}"
-        + (", …" if len(own) > _NAMED else "")
-        for why, own in left_out.items()
+        f"{counted(len(ids), 'run')} left out, {why}: {', '.join(ids[:_NAMED])}"
+        + (", …" if len(ids) > _NAMED else "")
+        for why, ids in left_out.items()
     )
-    return Chosen(tuple(run for run, _ in usable), tuple(own for _, own in usable), notes)
+    return Chosen(tuple(run for run, _ in usable), tuple(each for _, each in usable), notes)
 
 
 def is_experiment(store: Store, name: str) -> bool:

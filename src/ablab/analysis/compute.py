@@ -21,7 +21,7 @@ from ablab.analysis.work import Progress, missing, work_off
 from ablab.store.findings import record_analyses
 from ablab.store.store import Store
 
-_WORTH_SECONDS = 20.0  # of work left, from which on units are made smaller and workers started
+_DIVIDE_ABOVE_SECONDS = 20.0  # of work left; units are then made smaller and workers started
 _END_SECONDS = 10.0
 _FEWEST, _EARLIEST = 20, 5.0  # findings, or seconds, before the time left is estimated
 _UNITS_PER_PROCESS = 4
@@ -142,7 +142,7 @@ class Computation:
         remaining = max(0, self._left - done)
         known = done >= _FEWEST or seconds > _EARLIEST  # the first one loads models and samples
         estimate = seconds / done * remaining if known and done else None
-        if not self._is_divided and estimate is not None and estimate > _WORTH_SECONDS:
+        if not self._is_divided and estimate is not None and estimate > _DIVIDE_ABOVE_SECONDS:
             self._is_divided = self._is_dividing = True
             if self._most > 1:
                 self._start_others()

@@ -123,12 +123,12 @@ def summarise(
     labels = short_names(cells) if len(cells) > 1 else [""]
     rows = []
     for cell, label in zip(cells, labels, strict=True):
-        own = frame.filter(
+        variant = frame.filter(
             [pl.col(key).eq_missing(pl.lit(value)) for key, value in cell.items()] or True
         )
-        runs = own["run"].n_unique()
+        runs = variant["run"].n_unique()
         for name in chosen:
-            values = own.filter(pl.col("name") == prefix + name)
+            values = variant.filter(pl.col("name") == prefix + name)
             last = values.filter(pl.col("step") == pl.col("step").max().over("run"))
             first = values.filter(pl.col("step") == 0)
             trained = last.filter(pl.col("step") > 0)

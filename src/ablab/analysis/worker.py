@@ -31,15 +31,15 @@ def main() -> None:
     sys.path[:] = data["path"]
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    told = Progress()
+    reported = Progress()
 
     def report(progress: Progress) -> None:
-        found = {"found": progress.found - told.found}
-        told.found = progress.found
+        found = {"found": progress.found - reported.found}
+        reported.found = progress.found
         lines: list[dict[str, Any]] = [found] if found["found"] else []
-        for each in progress.failures[len(told.failures) :]:
+        for each in progress.failures[len(reported.failures) :]:
             lines.append({"failure": asdict(each)})
-            told.failures.append(each)
+            reported.failures.append(each)
         try:
             events.writelines(json.dumps(line) + "\n" for line in lines)
             events.flush()

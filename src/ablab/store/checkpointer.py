@@ -143,7 +143,7 @@ class StoreCheckpointer(Checkpointer):
         step = checkpoint.diverged.get(run, checkpoint.step)
         row = self._check_lease(run)
         segments = json.loads(row["segments"])
-        mine = {"from": self._from, "to": step, "owner": self._owner.token, **facts}
+        segment = {"from": self._from, "to": step, "owner": self._owner.token, **facts}
         if segments and segments[-1]["from"] == self._from:
             segments.pop()
         connection.execute(
@@ -157,7 +157,7 @@ class StoreCheckpointer(Checkpointer):
                 checkpoint.seconds,
                 rows[-1]["train_loss"],
                 evaluations[-1] if evaluations else None,
-                json.dumps([*segments, mine]),
+                json.dumps([*segments, segment]),
                 timestamp(),
                 run,
             ),

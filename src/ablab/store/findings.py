@@ -58,7 +58,7 @@ class StoredFinding:
 
 
 def record_analyses(store: Store, analyses: Mapping[str, Mapping[str, Any]]) -> None:
-    """Records what pages need of analyses, as plain data by the name of the findings.
+    """Records what reading and pages need of analyses, as plain data by the name of the findings.
 
     Raises:
         StoreError: It cannot be written.

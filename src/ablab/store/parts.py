@@ -122,8 +122,8 @@ def list_parts(store: Store, among: Collection[str] | None = None) -> list[Part]
         """SELECT p.*, d.digest, d.bytes size FROM parts p LEFT JOIN digests d
            ON d.path = 'metrics/' || p.file ORDER BY p.id"""
     ):
-        mine = runs.get(row["id"], [])
-        if among is None or any(run in among for run in mine):
+        part_runs = runs.get(row["id"], [])
+        if among is None or any(run in among for run in part_runs):
             digests = {} if row["digest"] is None else {row["digest"]: row["size"]}
             found.append(
                 Part(
@@ -133,7 +133,7 @@ def list_parts(store: Store, among: Collection[str] | None = None) -> list[Part]
                     row["bytes"],
                     digests,
                     tuple(known.get(row["id"], [])),
-                    tuple(mine),
+                    tuple(part_runs),
                 )
             )
     return found

@@ -35,15 +35,15 @@ class ScalarRecords(dict[str, ScalarRecord]):
 
     def direction_of(self, column: str) -> Direction | None:
         """Which values of a column ``analysis/NAME/WHAT`` are better; None if not declared."""
-        own, what = self._own(column)
-        return None if own is None else first_match(own.directions, what)
+        record, what = self._record_of(column)
+        return None if record is None else first_match(record.directions, what)
 
     def limits_of(self, column: str) -> Limits | None:
         """The range of a column ``analysis/NAME/WHAT``; None if it is not declared."""
-        own, what = self._own(column)
-        return None if own is None else first_match(own.limits, what)
+        record, what = self._record_of(column)
+        return None if record is None else first_match(record.limits, what)
 
-    def _own(self, column: str) -> tuple[ScalarRecord | None, str]:
+    def _record_of(self, column: str) -> tuple[ScalarRecord | None, str]:
         name, _, what = column.removeprefix(_PREFIX).partition("/")
         return (self.get(name) if column.startswith(_PREFIX) else None), what
 
@@ -68,4 +68,4 @@ def scalar_records(index: Index) -> ScalarRecords:
 
 def first_match(declared: Mapping[str, T], what: str) -> T | None:
     """What is declared for the first name or pattern that a scalar matches; None if none does."""
-    return next((own for pattern, own in declared.items() if fnmatchcase(what, pattern)), None)
+    return next((each for pattern, each in declared.items() if fnmatchcase(what, pattern)), None)

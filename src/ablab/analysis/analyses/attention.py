@@ -128,22 +128,22 @@ def attention(subject: Subject, settings: AttentionSettings) -> Finding:
         )
     if not heads_of(model):
         raise DoesNotApplyError("the model has no attention")
-    looked = _looked(subject, model, settings)
-    scores = _scores(subject, model, looked, settings)
+    measured = _measured(subject, model, settings)
+    scores = _scores(subject, model, measured, settings)
     tables = {
-        "heads": _heads(subject, looked, scores),
+        "heads": _heads(subject, measured, scores),
         "scores": scores,
-        "sources": sources_table(looked),
-        "by_factor": by_factor_table(looked, settings.values),
-        "factors": factors_table(looked, settings.label_permutations, settings.seed),
+        "sources": sources_table(measured),
+        "by_factor": by_factor_table(measured, settings.values),
+        "factors": factors_table(measured, settings.label_permutations, settings.seed),
     }
-    total = looked.queries.sum(0)[:, None]
-    summed = np.einsum("nt,nhts->hts", looked.queries, looked.weights.weights)
+    total = measured.queries.sum(0)[:, None]
+    summed = np.einsum("nt,nhts->hts", measured.queries, measured.weights.weights)
     patterns = summed / np.where(total > 0, total, 1)
     return Finding(_scalars(tables), tables, {"patterns": patterns.astype(np.float32)})
 
 
-def _looked(subject: Subject, model: Transformer, settings: AttentionSettings) -> HeadAttention:
+def _measured(subject: Subject, model: Transformer, settings: AttentionSettings) -> HeadAttention:
     length = subject.probe.tokens.shape[1]
     most = min(settings.max_tokens // length, ENTRIES // (length**2 * len(heads_of(model))))
     samples = samples_of(subject.probe, max(1, most), settings.seed)
@@ -154,11 +154,11 @@ def _looked(subject: Subject, model: Transformer, settings: AttentionSettings) -
 
 
 def _scores(
-    subject: Subject, model: Transformer, looked: HeadAttention, settings: AttentionSettings
+    subject: Subject, model: Transformer, measured: HeadAttention, settings: AttentionSettings
 ) -> pl.DataFrame:
     """A row for each head, score and kind of samples."""
-    tokens = looked.samples.tokens.numpy()
-    on = [("probe", tokens, looked.weights, looked.shares, looked.queries)]
+    tokens = measured.samples.tokens.numpy()
+    on = [("probe", tokens, measured.weights, measured.shares, measured.queries)]
     known = np.unique(subject.probe.tokens)
     repeated = repeated_sequences(known, tokens.shape[1], settings.sequences, settings.seed)
     if repeated is not None:
@@ -172,8 +172,8 @@ def _scores(
                     shares, match(inputs), queries, weights.visible,
                     settings.permutations, settings.seed,
                 )  # fmt: skip
-                rows += _score_rows(looked, name, samples, found)
-    count = len(rows) // len(looked.named)  # of scores
+                rows += _score_rows(measured, name, samples, found)
+    count = len(rows) // len(measured.named)  # of scores
     for row in rows:
         by_chance = row.pop("p_any")
         row["p_corrected"] = None if by_chance is None else min(1.0, count * by_chance)
@@ -181,7 +181,7 @@ def _scores(
 
 
 def _score_rows(
-    looked: HeadAttention, name: str, samples: str, found: HeadScore
+    measured: HeadAttention, name: str, samples: str, found: HeadScore
 ) -> list[dict[str, Any]]:
     columns = {
         "value": found.values,
@@ -194,20 +194,20 @@ def _score_rows(
         named
         | {"score": name, "samples": samples}
         | {key: _finite(own[place]) for key, own in columns.items()}
-        for place, named in enumerate(looked.named)
+        for place, named in enumerate(measured.named)
     ]
 
 
-def _heads(subject: Subject, looked: HeadAttention, scores: pl.DataFrame) -> pl.DataFrame:
+def _heads(subject: Subject, measured: HeadAttention, scores: pl.DataFrame) -> pl.DataFrame:
     """A row for each head."""
-    shares, visible, used = looked.shares, looked.weights.visible, looked.used
+    shares, visible, used = measured.shares, measured.weights.visible, measured.used
     logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
     entropy = -(shares * logarithms).sum(-1)  # (N, H, T)
     several = visible.sum(-1) > 1  # (H, T)
-    answers = looked.samples.positions
+    answers = measured.samples.positions
     columns = {
-        "row_sum": mean_of(looked.weights.weights.sum(-1), looked.queries[:, None]),
-        "silent": mean_of(shares.sum(-1) == 0, looked.queries[:, None]),
+        "row_sum": mean_of(measured.weights.weights.sum(-1), measured.queries[:, None]),
+        "silent": mean_of(shares.sum(-1) == 0, measured.queries[:, None]),
         "entropy": mean_of(entropy, used),
         "entropy_share": mean_of(entropy / np.log(np.maximum(visible.sum(-1), 2)), used * several),
         "answer_to_itself": mean_of(shares[:, :, answers, answers], used[..., answers]),
@@ -218,7 +218,7 @@ def _heads(subject: Subject, looked: HeadAttention, scores: pl.DataFrame) -> pl.
         columns["answer_to_operands"] = mean_of(keys.sum(-1), used[..., answers])
     rows = [
         named | {name: _finite(own[place]) for name, own in columns.items()}
-        for place, named in enumerate(looked.named)
+        for place, named in enumerate(measured.named)
     ]
     table = pl.DataFrame(rows, schema=_HEADS)
     return table.with_columns(_preferred(scores, name)["value"].alias(name) for name in MATCHES)

@@ -74,34 +74,34 @@ def mean_rows(rows: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArra
     return found
 
 
-def sources_table(looked: HeadAttention) -> pl.DataFrame:
+def sources_table(measured: HeadAttention) -> pl.DataFrame:
     """A row for each head, predicted position and key that it sees."""
     rows = []
-    for destination in looked.destinations:
-        used = looked.used[:, :, destination]
-        every = np.broadcast_to(looked.queries[:, [destination]], used.shape)
-        weight = mean_rows(looked.weights.weights[:, :, destination], every)
-        share = mean_rows(looked.shares[:, :, destination], used)
-        for place, ends in _ends(looked, destination):
-            source, seen = ends["source"], looked.weights.visible[place, destination]
+    for destination in measured.destinations:
+        used = measured.used[:, :, destination]
+        every = np.broadcast_to(measured.queries[:, [destination]], used.shape)
+        weight = mean_rows(measured.weights.weights[:, :, destination], every)
+        share = mean_rows(measured.shares[:, :, destination], used)
+        for place, ends in _ends(measured, destination):
+            source, seen = ends["source"], measured.weights.visible[place, destination]
             numbers = {"weight": weight[place, source], "share": share[place, source]}
             rows.append(ends | _finite(numbers) | {"uniform": 1 / float(seen.sum())})
     return pl.DataFrame(rows, schema={**_ENDS, **dict.fromkeys(_SOURCE, pl.Float64)})
 
 
-def by_factor_table(looked: HeadAttention, values: int) -> pl.DataFrame:
+def by_factor_table(measured: HeadAttention, values: int) -> pl.DataFrame:
     """A row for each key, as of :func:`sources_table`, and value of a factor.
 
     Args:
-        looked: Where heads look.
+        measured: The attention of the heads.
         values: The largest number of values of a factor.
     """
     rows = []
-    for factor, labels in looked.samples.labels.items():
+    for factor, labels in measured.samples.labels.items():
         known = np.unique(labels[labels >= 0])
         if not 2 <= len(known) <= values:
             continue
-        names = looked.samples.names.get(factor)
+        names = measured.samples.names.get(factor)
         for value in known:
             chosen = labels == value
             about = {
@@ -109,37 +109,37 @@ def by_factor_table(looked: HeadAttention, values: int) -> pl.DataFrame:
                 "value": int(value),
                 "value_name": None if names is None else names[int(value)],
             }
-            for destination in looked.destinations:
-                used = looked.used[chosen, :, destination]
-                share = mean_rows(looked.shares[chosen, :, destination], used)
+            for destination in measured.destinations:
+                used = measured.used[chosen, :, destination]
+                share = mean_rows(measured.shares[chosen, :, destination], used)
                 rows += [
                     ends | about | _finite({"share": share[place, ends["source"]]})
-                    for place, ends in _ends(looked, destination)
+                    for place, ends in _ends(measured, destination)
                 ]
     return pl.DataFrame(rows, schema={**_ENDS, **_VALUE, "share": pl.Float64})
 
 
-def factors_table(looked: HeadAttention, permutations: int, seed: int) -> pl.DataFrame:
+def factors_table(measured: HeadAttention, permutations: int, seed: int) -> pl.DataFrame:
     """A row for each head and factor: how much of the shares the factor explains.
 
     Args:
-        looked: Where heads look.
+        measured: The attention of the heads.
         permutations: The number of permutations of labels.
         seed: Their seed.
     """
     rng = np.random.default_rng(seed)
-    shares = looked.shares[:, :, looked.destinations]
+    shares = measured.shares[:, :, measured.destinations]
     rows = []
-    for factor, labels in looked.samples.labels.items():
+    for factor, labels in measured.samples.labels.items():
         known = np.flatnonzero(labels >= 0)
         if not 2 <= len(np.unique(labels[known])) <= _LABELS:
             continue
         if len(known) > _EXPLAINED:
             known = rng.choice(known, _EXPLAINED, replace=False)
         values = shares[known].reshape(len(known), shares.shape[1], -1)
-        weights = looked.samples.weights[known]
+        weights = measured.samples.weights[known]
         found = explained_by_labels(values, labels[known], weights, permutations, seed)
-        for place, named in enumerate(looked.named):
+        for place, named in enumerate(measured.named):
             row = {"factor": factor, "values": len(np.unique(labels[known]))}
             numbers = {
                 "explained": found.share[place],
@@ -153,7 +153,7 @@ def factors_table(looked: HeadAttention, permutations: int, seed: int) -> pl.Dat
     return pl.DataFrame(rows, schema=_FACTORS)
 
 
-def _ends(looked: HeadAttention, destination: int) -> list[tuple[int, dict[str, Any]]]:
+def _ends(measured: HeadAttention, destination: int) -> list[tuple[int, dict[str, Any]]]:
     """The place of each head, and the columns of an edge to each key that it sees."""
     return [
         (
@@ -161,13 +161,13 @@ def _ends(looked: HeadAttention, destination: int) -> list[tuple[int, dict[str, 
             named
             | {
                 "destination": destination,
-                "destination_role": looked.roles[destination],
+                "destination_role": measured.roles[destination],
                 "source": source,
-                "source_role": looked.roles[source],
+                "source_role": measured.roles[source],
             },
         )
-        for place, named in enumerate(looked.named)
-        for source in np.flatnonzero(looked.weights.visible[place, destination]).tolist()
+        for place, named in enumerate(measured.named)
+        for source in np.flatnonzero(measured.weights.visible[place, destination]).tolist()
     ]
 
 

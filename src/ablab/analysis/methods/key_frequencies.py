@@ -76,10 +76,9 @@ def find_key_frequencies(
     their number (Westfall and Young, "Resampling-based multiple testing", 1993). The answers c of
     the logits are relabelled, and in a second test the right answers s: logits that are waves of c
     but follow s in no order would pass the first one, and waves of s that no order of c follows the
-    second, so both are needed. Then its wave is
-    subtracted from the logits, so that it does not hide smaller ones, and the rest is tested in the
-    same way, until a test fails. Without ``smallest_share``, every trace of a frequency that is no
-    accident would be one.
+    second, so both are needed. Then its wave is subtracted from the logits, so that it does not
+    hide smaller ones, and the rest is tested in the same way, until a test fails. Without
+    ``smallest_share``, every trace of a frequency that is no accident would be one.
 
     The samples that are used are one of :meth:`CyclicSamples.halves`, so held-out ones where there
     are any.
@@ -93,14 +92,14 @@ def find_key_frequencies(
     """
     centred = element_logits(logits, samples)
     n = samples.order
-    choose, judge = (_Fit(centred, samples, own) for own in samples.halves(seed))
+    choose, judge = (FrequencyFit(centred, samples, own) for own in samples.halves(seed))
     alphas = choose.amplitudes()
     rng = np.random.default_rng((seed, 2))
     orders = np.stack([rng.permutation(n) for _ in range(PERMUTATIONS)])
     is_key, p = _tested(choose, orders, level, smallest_share)
     judged = judge.explained(alphas, judge.amplitudes())
     train = samples.parts.get("train")
-    fitted = None if train is None else _Fit(centred, samples, train)
+    fitted = None if train is None else FrequencyFit(centred, samples, train)
     return KeyFrequencies(
         frequencies=np.arange(1, n // 2 + 1),
         is_key=is_key,
@@ -115,7 +114,7 @@ def find_key_frequencies(
 
 
 def _tested(
-    choose: "_Fit", orders: NDArray[np.int64], level: float, smallest_share: float
+    choose: "FrequencyFit", orders: NDArray[np.int64], level: float, smallest_share: float
 ) -> tuple[NDArray[np.bool_], Values]:
     """Which frequencies are keys, and the p-value of each in the last test that it was in."""
     shares = choose.shares(choose.amplitudes())
@@ -138,7 +137,7 @@ def _tested(
 
 
 def _explained_permuted(
-    choose: "_Fit", judge: "_Fit", orders: NDArray[np.int64], count: int
+    choose: "FrequencyFit", judge: "FrequencyFit", orders: NDArray[np.int64], count: int
 ) -> float | None:
     """The mean share that the best frequencies explain if answers are relabelled."""
     if not judge.total:
@@ -183,7 +182,7 @@ def checked_frequencies(frequencies: Sequence[int], n: int) -> tuple[int, ...]:
     return tuple(sorted(set(frequencies)))
 
 
-class _Fit:
+class FrequencyFit:
     """Fits α_k to some of the samples. They enter only by their weighted sums for each answer.
 
     Args:
@@ -224,13 +223,13 @@ class _Fit:
         largest: Values = self.shares(self.relabelled_amplitudes(orders))[:, left].max(-1)
         return largest
 
-    def transposed(self) -> "_Fit":
+    def transposed(self) -> "FrequencyFit":
         """The same with right answers and those of the logits exchanged; α_k are the same."""
         other = copy(self)
         other._sums = self._sums.T
         return other
 
-    def without(self, place: int) -> "_Fit":
+    def without(self, place: int) -> "FrequencyFit":
         """The same without the wave of a frequency; the total variance stays that of all."""
         wave = self._cos[:, None, place] * self._cos[None, :, place]
         wave = wave + self._sin[:, None, place] * self._sin[None, :, place]  # cos w (s - c)
