@@ -67,9 +67,8 @@ def analyze(
 
     By default, all analyses are made that apply to the task; ablab analyses lists them. What was
     found before is not computed again. Each number is a column analysis/NAME/WHAT of the metrics,
-    so ablab read, effects, expect and export can use it. Averages over seeds are printed,
-    each a median or a mean as the range of the number and its values require, with the 95% interval
-    of that of the trained models.
+    so ablab read, effects, expect and export can use it. Averages over seeds are printed, medians
+    or means as each table says, with the 95% interval of the average of the trained models.
     """
     check_range(
         {"--samples": samples, "--workers": workers},
