@@ -227,7 +227,7 @@ def _compared(effects: Sequence[Effects], answer: Answer) -> list[str]:
         left = [each for each in found.factorial if each.verdict == "undecided"]
         sentences += [comparison_in_words(each, found) for each in decided]
         rest = len(left)
-        said = answer.ranking is not None and len(found.factorial) == 1  # with the values
+        said = answer.ranked and len(found.factorial) == 1
         if rest and answer.state != "open" and not said:
             sentences.append(
                 f"{_of(rest, len(found.factorial), 'comparison')} of {words} "
