@@ -277,9 +277,9 @@ def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str
     never = [each for each in known if each.floor is not None and each.floor.name is not None]
     for name in dict.fromkeys(each.floor.name for each in never if each.floor is not None):
         count = sum(each.floor is not None and each.floor.name == name for each in never)
-        verb = "is" if count == 1 else "are"
-        if told.get(name) == count:
+        if told.get(name or "") == count:
             continue
+        verb = "is" if count == 1 else "are"
         sentences.append(f"{_of(count, len(known), 'run')} {verb} still at {name} at the end.")
     return sentences
 
