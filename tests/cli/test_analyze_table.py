@@ -1,7 +1,5 @@
 """What ``ablab analyze`` prints: a line for each variant and number, in 80 columns."""
 
-import math
-
 import numpy as np
 from scipy import stats
 
@@ -18,7 +16,7 @@ ASKED = {
     "grid": {"train.lr": [0.01, 0.1]},
     "seeds": 3,
 }
-LOSSES = (0.2, 0.4, 1.6)  # of three models in turn; their logarithms are even
+LOSSES = (0.2, 0.4, 1.6)  # of three models in turn, with even logarithms and so a median of 0.4
 
 
 @analysis(
@@ -54,7 +52,6 @@ def test_a_line_for_each_variant_and_number(tmp_path):
     assert max(len(line) for line in lines if line.startswith("  ")) <= 80
     logs = np.log(LOSSES)
     low, high = np.exp(stats.t.interval(0.95, 2, logs.mean(), stats.sem(logs)))
-    assert math.isclose(float(np.median(LOSSES)), 0.4)
     for variant in ("lr 0.01", "lr 0.1"):
         (place,) = [
             n for n, line in enumerate(lines) if line.startswith(f"{variant}, medians over 3 runs")

@@ -76,3 +76,14 @@ def test_what_cannot_be_run_here_is_said_and_the_rest_goes_on(recipe, tmp_path):
     code, out, err = run_command(*arguments, "--json")
     assert (code, err) == (0, "")
     assert [each["lacking"] for each in json.loads(out)["recipes"]] == [None, None]
+
+
+def test_results_are_written_to_ship_without_a_store_too(tmp_path):
+    path = tmp_path / "claims.json"
+    store = str(tmp_path / "lab")
+    code, out, _ = run_command("claims", "thinker-roll", "--ship", str(path), "--store", store)
+    assert code == 0
+    assert "There is no store" not in out
+    (written,) = json.loads(path.read_text())["recipes"]
+    assert written["recipe"] == "thinker-roll"
+    assert {claim["state"] for claim in written["claims"]} == {"not run"}

@@ -1,8 +1,11 @@
 import json
 
+import numpy as np
 import pytest
 
 from tests.cli.command import run_command
+from tests.logbook.test_effect_tables import SHORT, swept
+from tests.read.filled import fill, grid
 from tests.store.makers import train
 
 
@@ -61,3 +64,31 @@ def test_wrong_input_ends_with_two(store, options, said):
     code, out, err = run_command("effects", "tiny", *options, "--store", store)
     assert (code, out) == (2, "")
     assert said in err
+
+
+def test_trends_alone_have_the_notes_of_a_table(tmp_path):
+    swept(tmp_path)
+    code, out, _ = run_command("effects", "made-up", "--store", str(tmp_path / "lab"))
+    told = " ".join(out.split())
+    assert code == 0
+    assert SHORT in told
+    assert "Settings with many numbers have one test of a trend" in told
+    assert "Intervals are for single comparisons" not in told
+
+
+def test_trends_beside_comparisons_are_explained(tmp_path):
+    """Eight learning rates have a trend, two numbers of heads are compared."""
+    asked = grid(steps=20, seeds=3, answer="final(loss)")
+    asked["grid"] = {"train.lr": [10.0**-k for k in range(8)], "model.n_heads": [1, 4]}
+
+    def curve(keys, seed, steps):
+        noise = np.random.default_rng([seed, keys["model.n_heads"]]).standard_normal()
+        return 2 + 0.1 * np.log10(keys["train.lr"]) + 0.01 * noise + 0 * steps
+
+    fill(tmp_path / "lab", asked, curve)
+    arguments = ("effects", "made-up", "--store", str(tmp_path / "lab"))
+    told = " ".join(run_command(*arguments)[1].split())
+    assert "Settings with many numbers have one test of a trend" in told
+    assert "Intervals are for single comparisons" in told
+    told = " ".join(run_command(*arguments, "--of", "train.lr")[1].split())
+    assert "Settings with many numbers" not in told

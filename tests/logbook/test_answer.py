@@ -58,7 +58,13 @@ def test_the_question_names_its_measure(tmp_path):
 def test_up_to_four_variants_that_are_not_told_apart_are_named(others, told):
     undecided = [
         SimpleNamespace(
-            value=name, difference=0.1, interval=None, scale="difference", p=0.5, deviation=None
+            value=name,
+            difference=0.1,
+            interval=None,
+            scale="difference",
+            p=0.5,
+            deviation=None,
+            ranked=False,
         )
         for name in others
     ]

@@ -1,7 +1,9 @@
+import re
+
 import numpy as np
 import pytest
 
-from ablab.logbook.conclusions import _seeds_words
+from ablab.logbook.conclusions import _seeds_words, find
 from ablab.logbook.entry import write_entry
 from ablab.logbook.marks import curve_marks
 from ablab.read.curves import read_curve
@@ -94,6 +96,22 @@ def test_marks_of_a_variant(entry):
         ("log(10) until 19", "log(10) until 20")
     )
     assert marks["model.d_model=32, model.n_heads=4"][-1]["kind"] == "diverged"
+
+
+def test_a_level_that_half_of_the_runs_never_leave_is_told_once(tmp_path):
+    """Two of four runs leave log 10 at about step 200, the others never do."""
+
+    def curve(keys, seed, steps):
+        return leaving(np.random.default_rng(seed), steps, 200 if seed < 2 else 10**6)
+
+    asked = grid(steps=400, seeds=4, answer="leaves(log(10))") | {"grid": {}}
+    store, record = fill(tmp_path / "lab", asked, curve)
+    (said,) = find(store, record, experiment_runs(store, record)).sentences
+    assert re.fullmatch(
+        r"4 of 4 runs stay at log\(10\): median not left by step 400, earliest left at "
+        r"(19|20)\d; 2 never left it\.",
+        said,
+    )
 
 
 def test_an_entry_before_anything_is_trained(tmp_path):

@@ -60,6 +60,21 @@ def test_curves_have_a_panel_for_each_variant_with_runs_and_their_median():
     assert panels[0].get_ylabel() == "Gini coefficient"
 
 
+def test_the_legend_has_scalars_that_only_some_variants_have():
+    """At width 8 there is only a, at width 16 only b."""
+    made = [
+        ModelFinding(Finding({name: 1.0 + step}, {}, {}), name, step,
+                     {"seed": 0, "model.d_model": width})
+        for name, width in (("a", 8), ("b", 16))
+        for step in (0, 10)
+    ]  # fmt: skip
+    figure = Curves("two", "Two", {"b": "the b", "a": "the a"}, "nats")
+    losses = pl.DataFrame({"run": ["a", "b"], "step": [10, 10], "train_loss": [2.0, 1.0]})
+    drawing = draw(joined("parameter_norms", "What?", NoSettings(), made), figure, losses)
+    (legend,) = drawing.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["the b", "the a", "training loss"]
+
+
 def test_losses_stand_below_curves():
     losses = pl.DataFrame(
         {"run": ["80", "80", "160"], "step": [0, 20, 20], "train_loss": [2.0, 1.0, 3.0]}
@@ -152,3 +167,21 @@ def test_numbers_on_a_scale_can_be_a_line():
 def test_findings_of_an_earlier_release_say_how_to_make_them_anew():
     with pytest.raises(InputError, match="ablab analyze EXPERIMENT parameter_norms"):
         draw(findings(), replace(BARS, y="later"))
+
+
+def test_a_line_has_its_intervals():
+    table = pl.DataFrame({"x": [1, 2], "y": [2.0, 3.0], "low": [1.5, 2.0], "high": [4.0, 3.5]})
+    made = [ModelFinding(Finding({"gini": 0.5}, {"t": table}, {}), "r", 5, {"seed": 0})]
+    found = joined("parameter_norms", "What?", NoSettings(), made)
+    line = Bars("line", "Line", "t", ("x",), "y", "x", "y", "low", "high", line=True)
+    (bars,) = draw(found, line).figure.axes[0].collections
+    np.testing.assert_allclose(bars.get_segments(), [[[1, 1.5], [1, 4]], [[2, 2], [2, 3.5]]])
+
+
+def test_bars_that_are_too_short_to_see_are_said_to_be_left_out():
+    """The longest bar is 100, so that one of 0.1 is left out and one of 0.3 is not."""
+    table = pl.DataFrame({"block": [0, 0, 0], "head": [0, 1, 2], "change": [0.1, 100.0, 0.3]})
+    made = [ModelFinding(Finding({"gini": 0.5}, {"heads": table}, {}), "r", 5, {"seed": 0})]
+    drawing = draw(joined("parameter_norms", "What?", NoSettings(), made), BARS)
+    assert [bar.get_height() for bar in drawing.figure.axes[0].patches] == [100.0, 0.3]
+    assert drawing.caption.endswith(" Bars shorter than 0.2% of the longest are left out.")

@@ -17,6 +17,22 @@ def test_levels_and_terms_of_statistics_are_explained():
     assert found["log 10"] == "2.303, the loss of guessing among 10 equally likely values."
 
 
+@pytest.mark.parametrize("text", ["log 0", "log(0)", "log 1", "log 0.5", "log 2.5", "log 007"])
+def test_only_whole_numbers_above_one_are_levels_of_guessing(text):
+    assert explained(f"The notes speak of {text} here.") == {}
+
+
+def test_a_large_level_stands_as_it_is_written():
+    assert explained("log(1234567), not log 1e3") == {
+        "log 1234567": "14.03, the loss of guessing among 1234567 equally likely values."
+    }
+
+
+def test_held_out_is_not_a_verdict():
+    assert explained("The held-out loss of held-out samples.") == {}
+    assert list(explained("The held-out loss: held.")) == ["held"]
+
+
 def test_the_glossary_is_in_alphabetical_order():
     assert list(GLOSSARY) == sorted(GLOSSARY)
 

@@ -107,6 +107,21 @@ def test_a_rung_with_far_more_steps_is_compared_with_a_caveat(tmp_path):
     assert found.effects[0].longer.endswith(words)
 
 
+def test_a_count_of_diverged_runs_is_no_lower_level(tmp_path):
+    """All but one of eight runs of the third rung diverge; the loss of that one is lower."""
+
+    def diverging(keys, seed, steps):
+        if keys["part"] != "3 same":
+            return curve(keys, seed, steps)
+        return None if seed else 0.1 + 0 * steps
+
+    store, record = fill(tmp_path / "lab", ladder() | {"seeds": 8}, diverging)
+    told = find(store, record, experiment_runs(store, record)).answer.ladder
+    assert told.rows[1][-2] == "undecided"
+    assert "lowered by 2 head (" in told.sentences()[0]
+    assert "undecided for 3 same and 5 worse (" in told.sentences()[0]  # one run has no test
+
+
 def test_a_rung_with_far_fewer_steps_is_not_compared(tmp_path):
     asked = ladder()
     asked["grid"]["part"]["5 worse"]["train.steps"] = 8

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from ablab.logbook.answer_figure import answer_figure
 from ablab.logbook.colours import sequential, styles
-from ablab.logbook.points_figure import point_settings
+from ablab.logbook.points_figure import point_settings, points_figure
+from ablab.logbook.svg import PAPER
 from tests.logbook.made_up import measured
 
 
@@ -30,6 +31,38 @@ def test_each_setting_has_a_panel():
     assert {"lr", "weight_decay"} <= set(said)
     assert "Circled" in figure.caption
     assert "bars are medians" in figure.caption
+
+
+def test_two_groups_are_told_apart_in_each_panel():
+    """Each variant has a run at 5 + 0.1 k, above the cut at 4, and one at 1 + 0.1 k below it."""
+    found = points(8)
+    variants = [
+        replace(row, values=(1 + 0.1 * k, 5 + 0.1 * k), learnt=(1 + 0.1 * k,))
+        for k, row in enumerate(found.variants)
+    ]
+    found = replace(found, variants=variants, cut=4.0)
+    assert "apart at 4 (dashed); open dots are those that did not" in answer_figure(found).caption
+    for axes in points_figure(found, point_settings(found), None).axes:
+        dots = [line for line in axes.lines if line.get_marker() == "o"]
+        filled = {y for each in dots if each.get_mfc() != PAPER for y in each.get_ydata()}
+        still_open = {y for each in dots if each.get_mfc() == PAPER for y in each.get_ydata()}
+        assert filled == {row.values[0] for row in variants}
+        assert still_open == {row.values[1] for row in variants}
+        (cut,) = [line for line in axes.lines if line.get_linestyle() == "--"]
+        assert set(cut.get_ydata()) == {4.0}
+
+
+def test_settings_without_a_panel_are_counted():
+    found = points(8)
+    variants = [
+        replace(row, keys={f"train.x{n}": float((n + 1) * k) for n in range(6)})
+        for k, row in enumerate(found.variants)
+    ]
+    figure = answer_figure(replace(found, variants=variants))
+    said = re.findall(r"<text[^>]*>([^<]*)</text>", figure.drawing)
+    assert [each for each in said if re.fullmatch(r"x\d", each)] == ["x0", "x1", "x2", "x3"]
+    assert "4 of 6 settings are shown." in figure.caption
+    assert "settings are shown" not in answer_figure(points(8)).caption
 
 
 def test_a_grid_and_few_points_have_none():

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from ablab.logbook.entry import entry_content, write_entry
+from ablab.logbook.page import templates
+from ablab.logbook.result_table import _learnt_words
+from tests.logbook.made_up import measured
 from tests.read.filled import fill, grid
 
 LEARNT = {8: (0, 2, 3), 16: (0, 1, 2, 3, 4)}  # the seeds that learn
@@ -71,16 +74,32 @@ def test_a_run_without_an_evaluation_at_its_end_has_its_last_one(tmp_path):
     asked = grid(steps=60, seeds=3, answer="final(eval_loss)")
     asked["grid"] = {"model.d_model": [8, 16]}
     store, record = fill(tmp_path / "lab", asked, evaluated)
-    table = entry_content(store, record)["result"]
+    content = entry_content(store, record)
+    table = content["result"]
     assert table.header[2] == "held-out loss"
     # Seed 0 has 0.47 at step 60 and seed 1 has 0.49 at step 40; the others 0.47, 0.48 and 0.49.
     assert [row[2].text for row in table.rows] == [
-        "1 not evaluated: 0.48 [0.47, 0.49]", "0.48 [0.47, 0.49]"
+        "0.48 [0.47, 0.49]; 1 not evaluated", "0.48 [0.47, 0.49]"
     ]  # fmt: skip
+    page = templates().get_template("results.html.j2").render(content)
+    assert '</svg>0.48 [0.47, 0.49]<span class="count">1 not evaluated</span></td>' in page
     assert table.notes == [
         "Held-out values are of the last evaluation that each run has: of 4 of 6 runs at their "
         "last step, of 1 up to 20 steps earlier, 1 has none."
     ]
+
+
+@pytest.mark.parametrize(
+    ("measure", "said"),
+    [
+        ("final(eval_loss)", "A run learnt if its held-out loss ended below 1 (the nearest ended "),
+        ("best(eval_loss)", "A run learnt if its best held-out loss is below 1 (the nearest are "),
+    ],
+)
+def test_a_value_of_the_end_is_not_said_to_end_twice(measure, said):
+    rows = measured(measure, {"8": [0.1, 0.12, 2.2, 2.21], "16": [0.1, 0.11, 0.12, 2.2]})
+    told = _learnt_words(rows.words, replace(rows, cut=1.0))
+    assert told == f"{said}{'at ' if 'ended' in said else ''}0.12 and 2.2)."
 
 
 def test_every_run_is_a_dot_on_one_scale(written):

@@ -1,17 +1,21 @@
 import statistics
 
+import numpy as np
 import polars as pl
 import pytest
 
 from ablab.read.summary import (
     Final,
     Spread,
+    early_note,
     early_words,
     final_values,
     last_values,
     summarise,
     table,
 )
+from ablab.store.metrics import experiment_metrics, experiment_runs, unwatched_columns
+from tests.read.filled import fill, grid
 from tests.store.makers import train
 
 
@@ -61,6 +65,33 @@ def test_a_run_without_an_evaluation_at_its_end_has_its_last_one():
         "last step, of 1 up to 1 steps earlier."
     )
     assert early_words({"b": found["b"]}, ends) == ""
+
+
+def test_runs_that_diverged_or_were_never_evaluated_are_not_on_time(tmp_path):
+    """Of four runs, one has its last evaluation at step 40 of 60, one has none, one diverged."""
+
+    def curve(keys, seed, steps):
+        if seed == 3:
+            return None
+        there = (steps % 20 == 0) & (steps <= (60, 40, 0)[seed])
+        return {"train_loss": 1.0 + 0 * steps, "eval_loss": np.where(there, 1.0, np.nan)}
+
+    store, record = fill(tmp_path / "lab", grid(steps=60, seeds=4, grid={}), curve)
+    found = summarise(store, record)
+    assert early_note(found) == (
+        "Held-out values are of the last evaluation that each run has: of 1 of 3 runs at their "
+        "last step, of 1 up to 20 steps earlier, 1 has none."
+    )
+    runs = [run for run in experiment_runs(store, record) if run.status != "diverged"]
+    ends = {run.run: run.step for run in runs}
+    finals = final_values(experiment_metrics(store, record, unwatched_columns), ends)
+    assert early_words(finals, ends) == early_note(found)
+
+
+def test_without_any_evaluation_nothing_is_said_of_it(tmp_path):
+    asked = grid(steps=20, seeds=2, grid={})
+    store, record = fill(tmp_path / "lab", asked, lambda keys, seed, steps: 1.0 + 0 * steps)
+    assert early_note(summarise(store, record)) == ""
 
 
 def test_the_training_loss_is_the_mean_over_the_last_logging_interval():

@@ -62,7 +62,8 @@ def claims(
 
     wanted = chosen(names)
     nothing_yet = not also and not Path(store).exists()
-    asks_for_shipped = nothing_yet and not running and page is None and size in (None, "quick")
+    writes = page is not None or ship is not None
+    asks_for_shipped = nothing_yet and not running and not writes and size in (None, "quick")
     if asks_for_shipped and _show_shipped(wanted, store, as_json):
         return 0
     code = 0

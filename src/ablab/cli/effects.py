@@ -121,18 +121,26 @@ def _print(found: Any, experiment: str) -> None:
         echo("")
         say(sentence)
     echo("")
-    if not found.factorial:
+    _print_notes(found)
+
+
+def _print_notes(found: Any) -> None:
+    """What the tables and sentences need to be understood."""
+    compared = {each.key for each in found.factorial}
+    if found.trends and not compared.issuperset(found.of):
         say(
             "Settings with many numbers have one test of a trend, in place of a comparison of each "
             "value; --of KEY compares each."
         )
-        return
-    say(
-        "Intervals are for single comparisons; p-values are corrected for the number of "
-        "comparisons in the table (Holm's method)."
-    )
+    if compared:
+        say(
+            "Intervals are for single comparisons; p-values are corrected for the number of "
+            "comparisons in the table (Holm's method)."
+        )
     for line in found.notes():
         say(line)
+    if not compared:
+        return
     if found.margin is None and found.scale == "ratio":
         say(
             "Undecided does not mean equal: --scale ratio --margin 1.1 tests for no difference by "

@@ -44,6 +44,7 @@ Modules:
 - ``ranking``: whether the variant with the best values is told apart from the others.
 - ``repeat``: what repeats an experiment: its definition as YAML, and a command.
 - ``result_table``: the table of results, with a dot for each run.
+- ``run_dots``: the runs of a variant as dots.
 - ``samples``: generated samples that were kept.
 - ``scales``: whether an axis is logarithmic.
 - ``shipped_claims``: the results that ablab ships for the claims of logbooks.

@@ -47,6 +47,7 @@ class Answer:
         effects: The effects of the grid's settings on the measure; None without a grid.
         ladder: The steps of a ladder of variants; None if the grid is none.
         ranking: The best variant, compared with each other one; None if nothing can be compared.
+        ranked: Whether the sentences say what the ranking shows.
     """
 
     state: State
@@ -59,6 +60,7 @@ class Answer:
     effects: Effects | None = None
     ladder: Ladder | None = None
     ranking: Ranking | None = None
+    ranked: bool = False
 
 
 def answer_measure(record: ExperimentRecord) -> str | None:
@@ -108,17 +110,9 @@ def find_answer(
     def answer(state: State, *sentences: str, negative: Sequence[str] = ()) -> Answer:
         said, known = [each for each in sentences if each], declared is not None
         return Answer(
-            state,
-            said,
-            measure,
-            made.words,
-            known,
-            list(negative),
-            values,
-            effects,
-            ladder,
-            ranking,
-        )
+            state, said, measure, made.words, known, list(negative), values, effects, ladder,
+            ranking, ranking is not None and not made.leads_with_counts,
+        )  # fmt: skip
 
     if open_runs:
         ended = counted(len(runs) - open_runs, "run")
@@ -170,17 +164,26 @@ class _Made:
         """The variants of which a run has a value, or did not reach the step."""
         return [] if self.found is None else [row for row in self.found.variants if row.runs]
 
+    @property
+    def compared(self) -> list[VariantValues]:
+        """Those that were not trained for far fewer steps than the others, if there are any."""
+        return [row for row in self.variants if row.few_steps is None] or self.variants
+
+    @property
+    def leads_with_counts(self) -> bool:
+        """Whether counts of runs are told first, and so neither medians nor the best variant."""
+        return self.found is not None and (self.found.has_missed or self.found.cut is not None)
+
     def lead(self) -> str:
         """The values: how many runs got there or learnt, or else the medians and the best one."""
         assert self.found is not None, "some run has a value"
         words = self.words[0].upper() + self.words[1:]
-        if self.found.has_missed or self.found.cut is not None:
-            return f"{words}: {self._counts()}{self._without()}"
-        few = [row for row in self.variants if row.few_steps is not None]
-        rows = [row for row in self.variants if row.few_steps is None] or self.variants
+        rows, few = self.compared, [row for row in self.variants if row.few_steps is not None]
         without = self._without()
         if few and len(rows) < len(self.variants) and self.ladder is None:
             without += " " + caveat({row.name: row.few_steps or 0 for row in few})
+        if self.leads_with_counts:
+            return f"{words}: {self._counts(rows)}{without}"
         if len(rows) == 1:
             return f"{words}: {self._spread(rows[0])}.{without}"
         order, beyond = self._order()
@@ -199,16 +202,24 @@ class _Made:
                 f"{number(last)}.{without}"
             )
         if len(rows) <= _LISTED:
-            each = "; ".join(f"{self._spread(row, alone=False)} with {row.name}" for row in rows)
-            seeds = max(len(row.values) for row in rows)
-            summary = "one run each" if seeds == 1 else f"median and range of {seeds} seeds"
-            text = f"{words}: {each} ({summary})."
+            text = f"{words}: {self._listed(rows)}."
         else:
             low, high = number(min(medians)), number(max(medians))
             text = f"{words}: medians from {low} to {high} over {len(rows)} variants."
         if self.ranking is not None:
             text += " " + self.ranking.open_words(order)
         return text + without
+
+    def _listed(self, rows: Sequence[VariantValues]) -> str:
+        """The values of each variant; how many runs they are of, once if it is the same for all."""
+        each = [f"{self._spread(row, alone=False)} with {row.name}" for row in rows]
+        seeds = {len(row.values) for row in rows}
+        if len(seeds) == 1:
+            summary = "one run each" if seeds == {1} else _summary(seeds.pop())
+            return f"{'; '.join(each)} ({summary})"
+        counts = ["one run" if n == 1 else f"{n} seeds" for n in (len(row.values) for row in rows)]
+        told = [f"{text} ({count})" for text, count in zip(each, counts, strict=True)]
+        return f"{'; '.join(told)}; medians and ranges"
 
     def _without(self) -> str:
         lacking = sum(sum(row.lost.values()) for row in self.found.variants) if self.found else 0
@@ -236,14 +247,13 @@ class _Made:
             after = " steps"
         elif is_step(measure):
             before = "step "
-        summary = "one run" if count == 1 else f"median and range of {count} seeds"
-        seeds = f" ({summary})" if alone else ""
+        seeds = f" ({_summary(count)})" if alone else ""
         return f"{before}{spread_words(row.values, number)}{after}{seeds}"
 
-    def _counts(self) -> str:
-        """How many runs reached the step, or learnt, before anything else is said of it."""
+    def _counts(self, rows: Sequence[VariantValues]) -> str:
+        """How many runs of variants reached the step, or learnt, before all else is said of it."""
         assert self.found is not None, "some run has a value"
-        counts = [(row.name, *_count(row)) for row in self.variants]
+        counts = [(row.name, *_count(row)) for row in rows]
         done, runs = sum(some for _, some, _ in counts), sum(every for *_, every in counts)
         text = f"{done} of {counted(runs, 'run')} {self.found.said}"
         if self.found.has_missed:
@@ -252,7 +262,7 @@ class _Made:
             side = "above" if self.found.better == "higher" else "below"
             text += f" ({side} {self.found.cut:.3g})"
         if len(counts) == 1:
-            row = self.variants[0]
+            row = rows[0]
             if not done:
                 return f"{text}."
             if not self.found.has_missed:
@@ -302,11 +312,13 @@ class _Made:
         tested = () if self.effects is None else self.effects.factorial
         if not tested:
             return ""
-        seeds = max(each.seeds for each in tested)
-        if seeds < 2:
+        if self.effects is None or self.effects.seeds < 2:
             return "Not yet decided: one seed says nothing about chance; begin with 3 more."
-        if self.ranking is not None and len(self.variants) == 2 and not self.ranking.is_decided:
+        if self.ranking is not None and len(self.compared) == 2 and not self.ranking.is_decided:
+            if self.leads_with_counts:
+                return self.ranking.open_words(self._order()[0])
             return ""  # said with the values
+        seeds = max(each.seeds for each in tested)
         wanted = [each.seeds_to_detect for each in tested if each.seeds_to_detect is not None]
         more = min(wanted, default=0) - seeds
         if not 0 < more <= _MOST:
@@ -323,6 +335,11 @@ def comparison_in_words(each: Comparison, effects: Effects) -> str:
     name, alone = short_keys(list(effects.base))[each.key], len(effects.base) == 1
     one, other = (setting_name(name, value, alone) for value in (each.value, each.reference))
     return text.replace(f"{each.key}={each.value} vs {each.reference}", f"{one} vs {other}", 1)
+
+
+def _summary(count: int) -> str:
+    """What the values of so many runs are."""
+    return "one run" if count == 1 else f"median and range of {count} seeds"
 
 
 def _count(row: VariantValues) -> tuple[int, int]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
@@ -14,8 +13,9 @@ from ablab.logbook.colours import PALETTE
 from ablab.logbook.drawing_cache import cached_drawing
 from ablab.logbook.labels import fitted
 from ablab.logbook.numeric_setting import NumericSetting, as_number, numeric_setting
-from ablab.logbook.points_figure import point_settings, points_figure
-from ablab.logbook.svg import LINE, PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
+from ablab.logbook.points_figure import MOST_PANELS, point_settings, points_figure
+from ablab.logbook.run_dots import draw_runs
+from ablab.logbook.svg import LINE, SOFT, figure_style, logarithmic, plain_axes, svg
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues
 from ablab.read.effects import Effects
 from ablab.read.short_variants import only_words
@@ -65,7 +65,7 @@ def answer_figure(
             figure = points_figure(found, points, best)
         else:
             figure = _strips(found, shown_rows(found), best)
-        return KeyFigure(svg(figure), _caption(found, setting, best, bool(points)))
+        return KeyFigure(svg(figure), _caption(found, setting, best, len(points)))
 
 
 def shown_rows(found: MeasuredVariants) -> list[VariantValues]:
@@ -102,7 +102,7 @@ def _strips(
     axes = figure.subplots()
     for place, row in enumerate(rows):
         axes.axhline(place, color=LINE, lw=0.6, zorder=0)
-        _dots(axes, found, row, [place], PALETTE[0], sideways=True)
+        draw_runs(axes, row, place, PALETTE[0], sideways=True)
         if row.median is not None:
             axes.plot([row.median], [place], "|", ms=13, mew=2.2, color=PALETTE[1], zorder=4)
         said = count_words(found, row)
@@ -149,7 +149,7 @@ def _against(
         colour = PALETTE[place]
         points = [(setting.moved(x, place), row) for x, row in line.points]
         for x, row in points:
-            _dots(axes, found, row, [x], colour, sideways=False)
+            draw_runs(axes, row, x, colour)
             interval = intervals.get(_key(row.keys))
             if interval is not None and not row.missed:
                 axes.vlines(x, *interval, color=colour, alpha=0.25, lw=5, zorder=1)
@@ -195,30 +195,6 @@ def _limits(found: MeasuredVariants, *, by_factors: bool) -> tuple[float, float]
     return low - room, high + room
 
 
-def _dots(
-    axes: Axes,
-    found: MeasuredVariants,
-    row: VariantValues,
-    place: Sequence[float],
-    colour: str,
-    *,
-    sideways: bool,
-) -> None:
-    """A dot for each run: filled if it learnt, and an open arrow if it did not get there."""
-
-    def draw(values: Sequence[float], marker: str, **style: Any) -> None:
-        at = list(place) * len(values)
-        xs, ys = (values, at) if sideways else (at, values)
-        axes.plot(xs, ys, marker, ms=5.5, mec=colour, mew=1, ls="none", zorder=3, **style)
-
-    learnt = row.values if row.learnt is None else row.learnt
-    draw(learnt, "o", mfc=colour, alpha=0.6)
-    if row.learnt is not None:
-        rest = [each for each in row.values if each not in row.learnt]
-        draw(rest, "o", mfc=PAPER)
-    draw(row.missed, ">" if sideways else "^", mfc=PAPER)
-
-
 def best_words(found: MeasuredVariants) -> str:
     """What sets the best variant apart, without claiming that the difference is more than chance.
 
@@ -233,8 +209,9 @@ def _caption(
     found: MeasuredVariants,
     setting: NumericSetting | None,
     best: VariantValues | None,
-    is_points: bool,
+    points: int,
 ) -> str:
+    """What the figure shows; ``points`` is the number of settings that vary together, or 0."""
     told = "Each dot is a run; "
     told += "lines join medians over seeds" if setting is not None else "bars are medians"
     group, others = "runs that learnt", "did not learn"
@@ -248,12 +225,14 @@ def _caption(
         )
     if found.has_missed:
         told += " Open arrows: not reached by the end of the run."
-    if len(found.variants) > MOST_ROWS and setting is None and not is_points:
+    if len(found.variants) > MOST_ROWS and setting is None and not points:
         ends = ("best", "worst") if found.better else ("lowest", "highest")
         told += (
             f" Of {len(found.variants):,} variants, the {_EACH} {ends[0]} and the {_EACH} "
             f"{ends[1]} are shown."
         )
+    if points > MOST_PANELS:
+        told += f" {MOST_PANELS} of {points} settings are shown."
     few = [f"{row.name} ({row.few_steps:,} steps)" for row in found.variants if row.few_steps]
     if few:
         told += f" Trained for far fewer steps than the others: {', '.join(few)}."
@@ -262,7 +241,7 @@ def _caption(
         if found.cut is not None or found.has_missed:
             among = f" of the variants in which most runs {found.said}"
             among += " it" if found.has_missed else ""
-        how = "Circled" if setting is not None or is_points else "Bold"
+        how = "Circled" if setting is not None or points else "Bold"
         median = f"the {best_words(found)} median{among}"
         told += f" {how}: {best.name}, {median}; it differs from all that are compared."
     if setting is not None:

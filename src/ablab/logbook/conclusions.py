@@ -227,7 +227,7 @@ def _compared(effects: Sequence[Effects], answer: Answer) -> list[str]:
         left = [each for each in found.factorial if each.verdict == "undecided"]
         sentences += [comparison_in_words(each, found) for each in decided]
         rest = len(left)
-        said = answer.ranking is not None and len(found.factorial) == 1  # with the values
+        said = answer.ranked and len(found.factorial) == 1
         if rest and answer.state != "open" and not said:
             sentences.append(
                 f"{_of(rest, len(found.factorial), 'comparison')} of {words} "
@@ -261,19 +261,24 @@ def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str
     """The natural levels at which runs stay, with the number of runs and the last step."""
     known = [readings[run.run] for run in runs if run.run in readings]
     sentences = []
+    told: dict[str, int] = {}  # how many runs are said never to leave a level
     for group in common_plateaus(known, least=1):
         name = group[0][1].name
         if name is None:
             continue
         ends = plateau_ends(known, group)
-        others = f"; {ends.never} never left it" if ends.never else ""
-        sentences.append(
-            f"{_of(ends.runs, len(known), 'run')} {'stays' if ends.runs == 1 else 'stay'} at "
-            f"{name}, until step {ends.words('after', 'not left')} (median and range{others})."
-        )
+        told[name] = ends.never
+        until = f", until step {ends.words('after', 'not left')} (median and range"
+        until += f"; {ends.never} never left it)" if ends.never else ")"
+        if ends.open_words:
+            until = f": {ends.open_words}; {ends.never} never left it"
+        stay = "stays" if ends.runs == 1 else "stay"
+        sentences.append(f"{_of(ends.runs, len(known), 'run')} {stay} at {name}{until}.")
     never = [each for each in known if each.floor is not None and each.floor.name is not None]
     for name in dict.fromkeys(each.floor.name for each in never if each.floor is not None):
         count = sum(each.floor is not None and each.floor.name == name for each in never)
+        if told.get(name or "") == count:
+            continue
         verb = "is" if count == 1 else "are"
         sentences.append(f"{_of(count, len(known), 'run')} {verb} still at {name} at the end.")
     return sentences

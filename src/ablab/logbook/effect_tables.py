@@ -45,6 +45,19 @@ class EffectTable:
     trends: tuple[list[str], list[list[str]]]
     caveat: str = ""
 
+    @property
+    def is_tested(self) -> bool:
+        """Whether there is a table of tests."""
+        return bool(self.factorial or self.trends[1])
+
+    @property
+    def remarks(self) -> str:
+        """How many runs are left out, and the caveat; may be empty."""
+        lost, runs = self.missing
+        verbs = "has no value and is" if lost == 1 else "have no value and are"
+        text = f"{lost} of {runs} runs {verbs} left out." if lost else ""
+        return " ".join(filter(None, [text, self.caveat]))
+
 
 def effect_table(found: Effects, stopped: str = "") -> EffectTable:
     """The comparisons of a measure as text tables.

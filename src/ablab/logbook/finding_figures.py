@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -114,11 +115,13 @@ def _curves(found: Findings, figure: Curves, losses: pl.DataFrame | None) -> Dra
     grid[0][0].set_ylabel(figure.y)
     if columns:
         grid[1][0].set_ylabel("loss (nats)")
-    handles, labels = map(list, grid[0][0].get_legend_handles_labels())
-    for axes in grid[1:, 0]:
-        more = axes.get_legend_handles_labels()
-        handles, labels = handles + more[0], labels + more[1]
-    drawing.legend(handles, labels, loc="outside right upper")
+    known: dict[str, Artist] = {}  # a variant may lack some of the scalars
+    for axes in grid.flat:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            known.setdefault(label, handle)
+    order = [*figure.scalars.values(), *(LOSSES[column] for column in columns)]
+    labels = sorted(known, key=order.index)
+    drawing.legend([known[label] for label in labels], labels, loc="outside right upper")
     return Drawing(
         drawing, f"{figure.title}. Thin lines are runs, thick lines their median over seeds."
     )
@@ -157,9 +160,12 @@ def _bars(found: Findings, figure: Bars) -> Drawing:
         raise of_earlier_edition(found, figure)
     runs = drawn_runs(found, latest_steps(table))
     frames = [at_last_step(found, figure.table, panel.run).drop_nulls(figure.y) for panel in runs]
-    left_out = any(frame.height > figure.most for frame in frames)
+    invisible = False
     if figure.sort:
+        whole = [frame.height for frame in frames]
         frames = [_largest(frame, figure.y) for frame in frames]
+        invisible = [frame.height for frame in frames] != whole
+    left_out = any(frame.height > figure.most for frame in frames)
     frames = [frame.head(figure.most) for frame in frames]
     names = [_bar_names(figure, frame) for frame in frames]
     sideways = max((len(name) for own in names for name in own), default=0) > _LONG_NAME
@@ -179,6 +185,8 @@ def _bars(found: Findings, figure: Bars) -> Drawing:
     panels[0].set_ylabel(across)
     panels[-1].set_xlabel(along)
     most = f" Of each, at most the {figure.most} largest are drawn." if left_out else ""
+    if invisible:
+        most += f" Bars shorter than {_VISIBLE:.1%} of the longest are left out."
     return Drawing(drawing, f"{figure.title}, {when(runs)}.{most}")
 
 
@@ -210,7 +218,10 @@ def _draw_bars(
     style: dict[str, Any] = {"color": PALETTE[0], "error_kw": {"lw": 0.8, "ecolor": PALETTE[6]}}
     every = 1 if sideways else max(1, -(-len(names) // _TICKS))
     if figure.line and not names:
-        axes.plot(places, values, color=PALETTE[0], lw=1.2, marker="o", ms=2.5)
+        axes.errorbar(
+            places, values, errors, color=PALETTE[0], lw=1.2, marker="o", ms=2.5,
+            elinewidth=0.8, ecolor=PALETTE[6],
+        )  # fmt: skip
     elif sideways:
         axes.barh(places, values, height=0.75, xerr=errors, **style)
         axes.set_yticks(places, names, fontsize=7)

@@ -37,9 +37,10 @@ GLOSSARY = {
 """Words and what they mean on a page, in alphabetical order."""
 
 _FORMS = {
-    word: re.compile(rf"\b{re.escape(word)}((s|es)?\b|(?<=\^))", re.IGNORECASE) for word in GLOSSARY
+    word: re.compile(rf"\b{re.escape(word)}((s|es)?\b|(?<=\^))(?!-out\b)", re.IGNORECASE)
+    for word in GLOSSARY
 }
-_LEVEL = re.compile(r"\blog(?:\(| )(\d+(?:\.\d+)?)\b")
+_LEVEL = re.compile(r"\blog(?:\(| )([1-9]\d{0,14})\b(?![.,]\d)")
 _TAG = re.compile(r"<(script|style|svg)\b.*?</\1>|<[^>]*>", re.DOTALL)
 
 
@@ -51,9 +52,9 @@ def explained(page: str) -> dict[str, str]:
     """
     text = html.unescape(_TAG.sub(" ", page))
     found = {word: told for word, told in GLOSSARY.items() if _FORMS[word].search(text)}
-    for number in sorted({float(each) for each in _LEVEL.findall(text)}):
-        found[f"log {number:g}"] = (
-            f"{math.log(number):.4g}, the loss of guessing among {number:g} equally likely values."
+    for number in sorted({int(each) for each in _LEVEL.findall(text)} - {1}):
+        found[f"log {number}"] = (
+            f"{math.log(number):.4g}, the loss of guessing among {number} equally likely values."
         )
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 

@@ -148,7 +148,11 @@ def find_ladder(
 
 
 def _corrected(steps: Sequence[Comparison]) -> list[Comparison]:
-    """Comparisons that are a family of their own: that of the steps, not of all pairs."""
+    """Comparisons that are a family of their own: that of the steps, not of all pairs.
+
+    They are decided by levels or ranks. How many runs diverged shows no lower or higher level.
+    """
+    steps = [each if each.ranked else replace(each, p=each.p_level) for each in steps]
     adjusted = holm([each.p for each in steps])
     found = []
     for each, p in zip(steps, adjusted, strict=True):

@@ -176,6 +176,8 @@ def _plateau(plateaus: list[Plateau], ends: PlateauEnds) -> dict[str, Any]:
     assert middle is not None, "a median that is not reached has the step up to which it is not"
     name = plateaus[0].name or number(level)
     text = f"{name} until {ends.words('after', 'not left')}"
+    if ends.open_words:
+        text = f"{name}: {ends.open_words}"
     return _mark("plateau", first, int(middle), level, text) | {"name": name}
 
 

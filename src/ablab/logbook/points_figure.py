@@ -6,11 +6,13 @@ from matplotlib.ticker import NullLocator
 from ablab.experiments.short_names import differing_keys, short_keys
 from ablab.logbook.colours import PALETTE
 from ablab.logbook.numeric_setting import as_number, is_geometric
-from ablab.logbook.svg import PAPER, logarithmic, plain_axes
+from ablab.logbook.run_dots import draw_runs
+from ablab.logbook.svg import SOFT, logarithmic, plain_axes
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues
 from ablab.read.effects.trends import MANY
 
-_PANELS = 4
+MOST_PANELS = 4
+"""With more settings than this, only the first ones have a panel."""
 _WIDTH = 5.6  # inches; text stays legible on a phone
 _REPEATED = 2  # variants with the same value, on average, at the most
 
@@ -31,7 +33,7 @@ def point_settings(found: MeasuredVariants) -> dict[str, list[float]]:
     }
     least = max(MANY, len(found.variants) / _REPEATED)
     many = {key: values for key, values in settings.items() if len(set(values)) >= least}
-    return dict(list(many.items())[:_PANELS]) if len(many) > 1 else {}
+    return many if len(many) > 1 else {}
 
 
 def points_figure(
@@ -41,9 +43,11 @@ def points_figure(
 
     Args:
         found: The measure of all variants.
-        settings: The values of each setting, as :func:`point_settings` gives them.
+        settings: The values of each setting, as :func:`point_settings` gives them, of which the
+            first four are drawn.
         best: The variant that is circled; None for none.
     """
+    settings = dict(list(settings.items())[:MOST_PANELS])
     short = short_keys(differing_keys([row.keys for row in found.variants]))
     columns = 2
     rows = -(-len(settings) // columns)
@@ -58,14 +62,14 @@ def points_figure(
         if is_geometric(sorted(set(values))):
             logarithmic(axes, "x")
             axes.xaxis.set_minor_locator(NullLocator())
-        style = {"ms": 4, "mec": PALETTE[0], "mew": 0.8, "ls": "none", "zorder": 3}
         for x, row in zip(values, found.variants, strict=True):
-            axes.plot([x] * len(row.values), row.values, "o", mfc=PALETTE[0], alpha=0.6, **style)
-            axes.plot([x] * len(row.missed), row.missed, "^", mfc=PAPER, **style)
+            draw_runs(axes, row, x, PALETTE[0], size=4)
             if row.median is not None:
                 axes.plot([x], [row.median], "_", ms=9, mew=2, color=PALETTE[1], zorder=4)
             if row is best and row.median is not None:
                 axes.plot([x], [row.median], "o", ms=15, mfc="none", mec=PALETTE[0], mew=1.2)
+        if found.cut is not None:
+            axes.axhline(found.cut, color=SOFT, lw=0.8, ls="--", zorder=0)
         axes.set_xlabel(short[key])
     figure.suptitle(found.words, x=0.02, ha="left", fontsize=9)
     return figure

@@ -1,8 +1,8 @@
 """Whether the variant with the best values is told apart from the others."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import polars as pl
 
@@ -16,29 +16,42 @@ from ablab.read.effects.sentences import interval, number
 from ablab.read.guessing import guessing_loss
 from ablab.store.store import ExperimentRecord
 
+Order = Literal["lower", "higher"]
+
 _KEY = "variant"
 _OF_TWO = {"lowest": "is lower", "highest": "is higher", "earliest": "is earlier",
            "fewest": "takes fewer steps"}  # fmt: skip
+_MEDIAN = {"lowest": ("lower", "lowest"), "highest": ("higher", "highest"),
+           "earliest": ("earlier", "earliest"), "fewest": ("lower", "lowest")}  # fmt: skip
 _NAMED = 4  # so many variants that are not told apart are all named
 _MOST_SEEDS = 1000  # a difference that needs more is not told apart from none
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The variant with the best median, compared with each of the others.
+    """The best variant, compared with each of the others.
 
     Attributes:
-        best: The variant with the best median.
+        best: The variant of which most runs have a value, then with the best median.
         others: The number of variants that it is compared with.
-        undecided: The comparisons that are not decided, the clearest last. ``value`` is the name of
-            the other variant.
+        undecided: The comparisons that are not decided. ``value`` is the name of the other variant,
+            and ``p`` the p-value of levels or ranks, without that of counts. Those that contradict
+            the choice of the best come first, then those with a test, the largest p-value first,
+            then those without.
         steps: Whether the values are steps.
+        fewer: If the first of them has the better median, how few of its runs have a value; else
+            empty.
+        reversed: Whether the first of them is better by its test, though not by its median.
+        untested: Why there is no test, by the name of the other variant.
     """
 
     best: VariantValues
     others: int
     undecided: list[Comparison]
     steps: bool = False
+    fewer: str = ""
+    reversed: bool = False
+    untested: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_decided(self) -> bool:
@@ -51,39 +64,58 @@ class Ranking:
         Args:
             order: How the best value is called, such as ``lowest``.
         """
-        nearest = self.undecided[0]
-        assert nearest.difference is not None, "it has a test"
-        ends = "" if nearest.interval is None else f" {interval(nearest.interval)}"
-        kind = "ratio" if nearest.scale == "ratio" else "difference"
-        unit = " steps" if self.steps and kind == "difference" else ""
-        size = f"averages {number(nearest.difference)}{unit}{ends} over seeds"
-        other, mine, to = _quoted(str(nearest.value)), _quoted(self.best.name), "from"
-        if kind == "ratio":
-            to = "to"
-        if self.others == 1:
-            return (
-                f"Not decided which {_OF_TWO[order]}: the {kind} of {other} {to} {mine} "
-                f"{size}{_seeds_words(nearest)}."
-            )
-        count = f"{len(self.undecided) + 1} of {self.others + 1}"
-        p = min(1.0, self.others * (nearest.p or 1.0))
+        nearest, mine = self.undecided[0], _quoted(self.best.name)
         best = "takes the fewest steps" if order == "fewest" else f"is {order}"
-        named, it = f", among them {mine}", "it"
+        best, it = (_OF_TWO[order], mine) if self.others == 1 else (best, "it")
+        median = f"the median is {_MEDIAN[order][self.others > 1]} with"
+        if self.fewer:
+            other = _quoted(str(nearest.value))
+            return f"Not decided which {best}: {median} {other}, but {self.fewer}."
+        if self.reversed:
+            return f"Not decided which {best}: {median} {mine}, but {self._numbers(nearest, it)}."
+        if self.others == 1:
+            return f"Not decided which {best}: {self._numbers(nearest, it)}."
+        count = f"{len(self.undecided) + 1} of {self.others + 1}"
+        named = f", among them {mine}"
         if len(self.undecided) < _NAMED:
             rest = [_quoted(str(each.value)) for each in self.undecided]
             named = f": {', '.join([mine, *rest[:-1]])} and {rest[-1]}"
             it = "the first"
         return (
             f"Not decided which {best}: {count} variants are not told apart"
-            f"{named}; the {kind} of {other} {to} {it} {size}, with "
-            f"p = {p:.2g} after correction for {self.others} comparisons{_seeds_words(nearest)}."
+            f"{named}; {self._numbers(nearest, it)}."
         )
+
+    def _numbers(self, each: Comparison, to: str) -> str:
+        """The numbers of an undecided comparison, or why it has none.
+
+        Args:
+            each: The comparison.
+            to: What the best variant is called.
+        """
+        other, ratio = _quoted(str(each.value)), each.scale == "ratio"
+        pair = f"the ratio of {other} to {to}" if ratio else f"the difference of {other} from {to}"
+        if each.p is None:
+            return f"{pair} is not tested ({self.untested[str(each.value)]})"
+        test = f"p = {min(1.0, self.others * each.p):.2g}"
+        if self.others > 1:
+            test += f" after correction for {self.others} comparisons"
+        if each.ranked or each.difference is None:
+            return f"the ranks of all runs of {other} and {to} show neither ({test})"
+        ends = "" if each.interval is None else f" {interval(each.interval)}"
+        unit = " steps" if self.steps and not ratio else ""
+        size = f"averages {number(each.difference)}{unit}{ends} over seeds"
+        size += f", with {test}" if self.others > 1 else ""
+        return f"{pair} {size}{'' if self.reversed else _seeds_words(each)}"
 
 
 def find_ranking(
     record: ExperimentRecord, found: MeasuredVariants, values: pl.DataFrame
 ) -> Ranking | None:
-    """Compares the variant with the best median with each of the others.
+    """Compares the best variant with each of the others.
+
+    It is told apart from another one if the test of levels, or of the ranks of all runs, shows that
+    its values are better, and its median is better, too. How many runs diverged does not show it.
 
     The variant is chosen by the same values, and the claim that it is the best needs all of the
     comparisons. With n variants, p-values times n - 1 keep the probability of a wrong claim below
@@ -102,24 +134,90 @@ def find_ranking(
     known = [row for row in rows if row.median is not None]
     if len(rows) < 2 or not known:
         return None
-    best = found.best()
-    if best is None:
-        sign = -1 if found.better == "higher" else 1
-        best = min(known, key=lambda row: sign * (row.median or 0.0))
+    best = min(known, key=found.rank)
     frame = _by_variant(record, rows, values)
     parsed = parse_measure(found.measure)
     results = gather(
         frame, [_KEY], {_KEY: best.name}, measure=found.measure, better=found.better,
         guessing=guessing_loss(record, parsed), limits=measure_range(record, parsed),
     )  # fmt: skip
-    made = [replace(each, family=len(rows) - 1) for each in differences(results, _KEY)]
-    tested = [each for each in made if each.p is not None and each.difference is not None]
-    if not tested:
+    made = [
+        replace(each, family=len(rows) - 1, p=each.p if each.ranked else each.p_level)
+        for each in differences(results, _KEY)
+    ]
+    if all(each.p is None for each in made):
         return None
-    undecided = [each for each in tested if (each.p or 0.0) * len(made) > ALPHA]
-    undecided.sort(key=lambda each: -(each.p or 0.0))
-    untested = [each for each in made if each.p is None]
-    return Ranking(best, len(made), undecided + untested, found.steps)
+    named = {row.name: row for row in rows}
+    better: Order = "higher" if found.better == "higher" else "lower"
+    rivals = [_Rival(each, named[str(each.value)], best, better) for each in made]
+    rivals = sorted((each for each in rivals if each.is_open), key=lambda each: each.place)
+    return Ranking(
+        best, len(made), [each.compared for each in rivals], found.steps,
+        rivals[0].fewer if rivals else "",
+        bool(rivals) and rivals[0].is_reversed,
+        {each.row.name: each.untested for each in rivals if each.compared.p is None},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Rival:
+    """A variant that is compared with the best one.
+
+    Attributes:
+        compared: The comparison.
+        row: The variant.
+        best: The best variant.
+        better: Which values are better.
+    """
+
+    compared: Comparison
+    row: VariantValues
+    best: VariantValues
+    better: Order
+
+    @property
+    def fewer(self) -> str:
+        """How few runs have a value, if their median is better than that of the best; else empty.
+
+        Ranks take account of how many runs there are.
+        """
+        row, best = self.row.median, self.best.median
+        if self.compared.ranked or row is None or best is None:
+            return ""
+        if not (row < best if self.better == "lower" else row > best):
+            return ""
+        total, known = self.row.runs + self.row.failed, len(self.row.values)
+        verb = "has" if known == 1 else "have"
+        return f"only {known} of its {counted(total, 'run')} {verb} a value"
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the test shows a difference after the correction."""
+        p = self.compared.p
+        return p is not None and p * self.compared.family <= ALPHA and bool(self.compared.direction)
+
+    @property
+    def is_reversed(self) -> bool:
+        """Whether the test shows that this variant is the better one."""
+        return self.is_shown and self.compared.direction == self.better
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the best variant is not told apart from this one."""
+        return bool(self.fewer) or self.is_reversed or not self.is_shown
+
+    @property
+    def place(self) -> tuple[bool, bool, bool, float]:
+        """A key that sorts what is said first to the front."""
+        p = self.compared.p
+        return not self.fewer, not self.is_reversed, p is None, -(p or 0.0)
+
+    @property
+    def untested(self) -> str:
+        """Why there is no test."""
+        if 1 in (len(self.row.values), len(self.best.values)):
+            return "one run"
+        return self.compared.why_none or "no level on one side"
 
 
 def _quoted(name: str) -> str:

@@ -31,18 +31,21 @@ class Cell:
 
     Attributes:
         value: The median and the range.
-        count: How many runs learnt or got there; empty if that does not apply.
+        count: How many runs learnt or got there, and of how few steps; empty if neither applies.
         strip: The runs as an inline SVG of dots; may be empty.
+        remark: How many runs have no value, and why; may be empty.
     """
 
     value: str
     count: str = ""
     strip: str = ""
+    remark: str = ""
 
     @property
     def text(self) -> str:
-        """The count and the value in one line."""
-        return ": ".join(each for each in (self.count, self.value) if each)
+        """The count, the value and the remark in one line."""
+        told = ": ".join(each for each in (self.count, self.value) if each)
+        return "; ".join(each for each in (told, self.remark) if each)
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,12 @@ def _learnt_words(title: str, found: MeasuredVariants) -> str:
     side = "above" if found.better == "higher" else "below"
     near = " and ".join(f"{each:.3g}" for each in found.nearest)
     cut = f"{side} {found.cut:.3g}"
-    if not parse_measure(found.measure).is_end:
+    measure = parse_measure(found.measure)
+    if not measure.is_end:
         return f"The runs fall into two groups by their {title}, next to each other at {near}."
+    if measure.function != "final":
+        return f"A run learnt if its {title} is {cut} (the nearest are {near})."
+    title = column_words(measure.column)
     return f"A run learnt if its {title} ended {cut} (the nearest ended at {near})."
 
 
@@ -165,9 +172,9 @@ def _cell(found: MeasuredVariants, row: VariantValues) -> Cell:
         done, total = row.count or (len(row.values), row.runs)
         it = " it" if found.has_missed else ""
         told.insert(0, f"{done} of {counted(total, 'run')} {found.said}{it}")
-    if found.all_values:
-        told += [f"{count} {reason}" for reason, count in row.lost.items()]
-    return Cell(value, "; ".join(told), strip(found, row))
+    lost = [f"{count} {reason}" for reason, count in row.lost.items()]
+    remark = ", ".join(lost) if found.all_values else ""
+    return Cell(value, "; ".join(told), strip(found, row), remark)
 
 
 def strip(found: MeasuredVariants, row: VariantValues) -> str:

@@ -54,6 +54,11 @@ class VariantValues:
         return len(self.values) + len(self.missed)
 
     @property
+    def failed(self) -> int:
+        """The number of runs without a value that diverged or failed."""
+        return sum(self.lost.get(status, 0) for status in ("diverged", "failed"))
+
+    @property
     def median(self) -> float | None:
         """The median; runs that did not reach the step count as later than all others.
 
@@ -129,6 +134,8 @@ class MeasuredVariants:
     def best(self) -> VariantValues | None:
         """The variant in which most runs learnt or got there, then with the best median.
 
+        A run that diverged or failed counts as one that did not learn or get there.
+
         None if it is not declared which values are better, or if two variants are equally good.
         """
         if self.better is None:
@@ -140,7 +147,8 @@ class MeasuredVariants:
 
     def rank(self, row: VariantValues) -> tuple[float, float]:
         """A key that sorts better variants first."""
-        share = 1.0 if row.count is None else row.count[0] / max(1, row.count[1])
+        done, total = row.count or (len(row.values), row.runs)
+        share = done / max(1, total + row.failed)
         value = row.median
         if value is None:
             return -share, math.inf

@@ -77,6 +77,8 @@ class VariantSummary:
         steps: The smallest and the largest step that its runs reached.
         measures: The final value of each available measure.
         early: For each run whose last evaluation came before its last step, by how many steps.
+        ended: The number of its runs that finished or were stopped, of which the measures are.
+        unevaluated: How many of these have no evaluation.
     """
 
     keys: dict[str, Any]
@@ -85,6 +87,8 @@ class VariantSummary:
     steps: tuple[int, int]
     measures: dict[str, Spread]
     early: tuple[int, ...] = ()
+    ended: int = 0
+    unevaluated: int = 0
 
     def as_data(self) -> dict[str, Any]:
         """The summary as plain data."""
@@ -188,7 +192,9 @@ def _early(early: Sequence[int], runs: int, without: int = 0) -> str:
 def early_note(summaries: Sequence[VariantSummary]) -> str:
     """The same for summaries of variants."""
     early = [steps for each in summaries for steps in each.early]
-    return _early(early, sum(sum(each.statuses.values()) for each in summaries))
+    ended = sum(each.ended for each in summaries)
+    without = sum(each.unevaluated for each in summaries)
+    return _early(early, ended, without) if without < ended else ""
 
 
 def _last_interval(frame: pl.DataFrame) -> pl.DataFrame:
@@ -246,6 +252,8 @@ def _summary(runs: list[RunRecord], last: dict[str, dict[str, Final]]) -> Varian
         (min(steps), max(steps)),
         measures,
         tuple(each for each in held_out if each),
+        len(ended),
+        len(ended) - len(held_out),
     )
 
 

@@ -105,6 +105,14 @@ class PlateauEnds:
         """The median and the range; see :func:`ablab.read.medians.spread_words`."""
         return _range(self.left, self.never, self.last, (beyond, never))
 
+    @property
+    def open_words(self) -> str:
+        """That the median run does not leave it, and when the earliest does; empty if it does."""
+        if self.median is not None or self.last is None:
+            return ""
+        earliest = f", earliest left at {min(self.left):,}" if self.left else ""
+        return f"median not left by step {self.last:,}{earliest}"
+
 
 def plateau_ends(readings: Sequence[Reading], group: Sequence[tuple[int, Plateau]]) -> PlateauEnds:
     """When the runs of a common plateau leave it; those that end there do not.

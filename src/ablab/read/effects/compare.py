@@ -76,6 +76,7 @@ class Comparison:
             they decide: where some runs did not reach the step, or runs of two groups are compared.
             None if levels decide, or ranks show neither.
         ranked: Whether ``p`` is that of the ranks of all runs.
+        p_level: The p-value of no difference in level alone; None if it was not tested.
     """
 
     key: str
@@ -107,6 +108,7 @@ class Comparison:
     horizon: float | None = None
     order: Literal["higher", "lower"] | None = None
     ranked: bool = False
+    p_level: float | None = None
 
     @property
     def level_differs(self) -> bool:
@@ -250,6 +252,7 @@ def _draft(
         horizon=results.horizon if pair.ranks is not None else None,
         order=None if pair.ranks is None else pair.ranks.order,
         ranked=pair.ranks is not None,
+        p_level=pair.level.p,
     )
 
 
