@@ -1,4 +1,4 @@
-"""The code of the how-to pages, run as written."""
+"""The code of the tutorial and of the how-to pages, run as written."""
 
 import re
 import runpy
@@ -7,39 +7,151 @@ from pathlib import Path
 
 import pytest
 
+import ablab
 from tests.cli.command import run_command
 
-PAGES = Path(__file__).resolve().parent.parent / "docs" / "howto"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGES = sorted(path.name for path in (DOCS / "howto").glob("*.md") if path.name != "index.md")
 _LINES = 40  # of code on a page, at the most
 
 
-def blocks(page: str) -> list[tuple[str, str]]:
-    """The language and the text of each block of code."""
-    return re.findall(r"```(\w+)\n(.*?)```", (PAGES / page).read_text(), re.DOTALL)
+def blocks(text: str) -> list[tuple[str, str]]:
+    """The language and the text of each block of code of a page."""
+    return re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in PAGES.glob("*.md")))
-def test_a_page_has_few_lines_of_code(page):
-    assert sum(len(text.splitlines()) for _, text in blocks(page)) <= _LINES
+class Typed:
+    """A page whose files were saved and whose commands were typed, in order, in a folder.
+
+    Attributes:
+        said: The output of each command and of each block of Python.
+    """
+
+    def __init__(self, page: Path, changes: dict[str, str]) -> None:
+        text = page.read_text(encoding="utf-8")
+        for given, other in changes.items():
+            assert given in text
+            text = text.replace(given, other)
+        names = iter(re.findall(r"Save (?:this|it) as `([^`]+)`", text))
+        self.said: list[str] = []
+        for language, code in blocks(text):
+            if language == "yaml":
+                Path(next(names)).write_text(code, encoding="utf-8")
+            elif language == "sh":
+                for line in code.splitlines():
+                    self._type(line)
+            elif language == "python":
+                self._run(code, next(names, None) or f"block{len(self.said)}.py")
+
+    def _type(self, line: str) -> None:
+        line, _, file = line.partition(" > ")
+        _, *arguments = [_run_id(each) for each in shlex.split(line, comments=True)]
+        code, out, err = run_command(*arguments)
+        assert code == 0, f"{arguments}: {out} {err}"
+        if file:
+            Path(file).write_text(out, encoding="utf-8")
+        self.said.append(out)
+
+    def _run(self, code: str, name: str) -> None:
+        from contextlib import redirect_stdout
+        from io import StringIO
+
+        Path(name).write_text(code, encoding="utf-8")
+        with redirect_stdout(StringIO()) as out:
+            runpy.run_path(name, run_name="__main__")
+        self.said.append(out.getvalue())
 
 
-def test_sweeps(tmp_path, monkeypatch, capsys):
+def _run_id(argument: str) -> str:
+    """A run of the store in place of the word that stands for one."""
+    return ablab.open("lab").runs()[0].run if argument == "RUN" else argument
+
+
+@pytest.fixture
+def typed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ABLAB_STORE", "lab")
-    said = []
-    for language, text in blocks("sweeps.md"):
-        if language == "yaml":
-            (tmp_path / "rates.yaml").write_text(text)
-        for line in text.splitlines() if language == "sh" else ():
-            _, *arguments = shlex.split(line)
-            code, out, err = run_command(*arguments)
-            assert code == 0, f"{arguments}: {err}"
-            said.append(out)
+    return lambda page, **changes: Typed(DOCS / page, changes.get("changes", {}))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_few_lines_of_code(page):
+    text = (DOCS / "howto" / page).read_text(encoding="utf-8")
+    assert sum(len(code.splitlines()) for _, code in blocks(text)) <= _LINES
+
+
+def test_each_page_is_in_the_list_of_pages():
+    listed = re.findall(r"^(\w+)$", (DOCS / "howto" / "index.md").read_text(), re.MULTILINE)
+    assert sorted(f"{name}.md" for name in listed) == PAGES
+
+
+def test_sweeps(typed):
+    said = typed("howto/sweeps.md").said
     assert "train.lr (8: 0.0001 to 0.1) × [model.d_model (2) + model.d_mlp (2)" in said[0]
     assert "train.lr, over 8 values" in said[2] or "at train.lr=" in said[2]
-    ((_, code),) = [each for each in blocks("sweeps.md") if each[0] == "python"]
-    (tmp_path / "search.py").write_text(code)
-    runpy.run_path("search.py", run_name="__main__")
-    found = capsys.readouterr().out
-    assert "train.lr " in found
-    assert "train.weight_decay " in found
+    assert "train.lr " in said[-1]
+    assert "train.weight_decay " in said[-1]
+
+
+def test_resume(typed):
+    said = typed("howto/resume.md").said
+    assert "100/100" in said[1]
+    assert said[3] == "finished 200\n"
+    assert [each.step for each in ablab.open("lab").runs()] == [200, 200]
+
+
+def test_watch(typed):
+    said = typed("howto/watch.md").said
+    assert "grad/embedding.weight/rms" in said[1]
+    assert "activation/blocks.0.attn.pattern" in said[2]
+    assert "<svg" in Path("gradients.svg").read_text()
+    largest, shape = said[-1].splitlines()
+    assert largest.startswith("grad/")
+    assert shape == "torch.Size([8, 2, 6, 6])"  # 12+34=: six tokens
+
+
+def test_replay(typed):
+    said = typed("howto/replay.md").said
+    assert "losses: all 50 are equal to the stored ones, bit for bit" in said[2]
+    first = said[3].splitlines()[0]
+    assert first.startswith("run,step,grad/")
+
+
+def test_probe(typed):
+    said = typed("howto/probe.md").said
+    assert "positions_per_neuron" in said[2]
+    assert Path("positions.svg").is_file()
+    assert "tensor(" in said[-1]
+
+
+def test_export(typed):
+    said = typed("howto/export.md").said
+    assert Path("metrics.csv").read_text().count("\n") == 1 + 2 * 51  # steps 0 to 50 of two runs
+    assert Path("measures.csv").read_text().count("\n") == 1 + 2
+    assert "shape: (2, 3)" in said[-1]
+
+
+SHORT = {
+    "steps: 300": "steps: 60",
+    "every: 50": "every: 20",
+    "ablab doctor positions.yaml": "ablab doctor positions.yaml --check causality",
+}
+
+
+@pytest.mark.parametrize(
+    "changes", [SHORT, pytest.param({}, marks=pytest.mark.slow)], ids=["short", "as written"]
+)
+def test_the_tutorial(typed, changes):
+    said = typed("tutorial.md", changes=changes).said
+    plan, table = said[1], said[2]
+    assert "9 of 9 runs to train" in plan
+    assert "model.position          learned" in table
+    assert "0 of 3 vs 3 of 3 runs" in said[5] or changes
+    assert "held" in said[6]
+    assert "previous_token_max" in said[7]
+    assert Path("patterns.svg").is_file()
+    assert "losses: all 40 are equal to the stored ones, bit for bit" in said[9]
+    assert Path("gradients.csv").read_text().startswith("run,step,grad/")
+    assert len(ablab.open("lab").runs()) == 18
+    (entry,) = Path("lab/logbook").glob("*-positions-2")
+    assert "bag" in (entry / "entry.md").read_text()
