@@ -12,12 +12,18 @@ from ablab.read.short_variants import (
     is_affected,
     longer_words,
     only_words,
+    short_runs,
     short_variants,
 )
 
 
 def run(steps, **variant):
-    return SimpleNamespace(variant=variant, steps=steps)
+    return SimpleNamespace(run=f"{steps}-{variant}", variant=variant, steps=steps)
+
+
+def rows(runs, column):
+    """A row for each run, as a table of measured values has it."""
+    return pl.DataFrame({"run": [run.run for run in runs], "a": column, "value": range(len(runs))})
 
 
 def test_a_quarter_of_the_usual_steps_is_far_fewer():
@@ -33,13 +39,33 @@ def test_equal_budgets_are_never_short():
 
 def test_what_is_compared_has_no_short_variant():
     runs = [run(900, a="x"), run(900, a="y"), run(10, a="z")]
-    frame = pl.DataFrame({"a": ["x", "y", "z"], "value": [1.0, 2.0, 3.0]})
-    kept, left_out = comparable(frame, ["a"], runs)
-    assert kept["value"].to_list() == [1.0, 2.0]
+    frame = rows(runs, ["x", "y", "z"])
+    kept, left_out = comparable(frame, runs)
+    assert kept["value"].to_list() == [0, 1]
     assert left_out == {"z": 10}
     assert caveat(left_out) == "Not compared, since trained for far fewer steps: z (10 steps)."
-    with pytest.raises(InputError, match="nothing to compare"):
-        comparable(frame.tail(2), ["a"], runs[1:])
+    with pytest.raises(InputError) as error:
+        comparable(frame.tail(2), runs[1:])
+    assert error.value.problems[0].message == (
+        "there is nothing to compare: without the variants that were trained for far fewer steps "
+        "than the others, z (10 steps), fewer than two are left"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "column"),
+    [
+        ([0, 0.1, 0.2], [0.0, 0.1, 0.2]),  # numbers of two types are one column of floats
+        ([None, 1, 2], [None, 1, 2]),
+        ([True, [1, 2], {"kind": "rms"}], ["true", "[1, 2]", '{"kind": "rms"}']),
+    ],
+)
+def test_a_short_variant_is_left_out_whatever_the_column_calls_it(values, column):
+    runs = [run(10, a=values[0]), run(900, a=values[1]), run(900, a=values[2])]
+    kept, left_out = comparable(rows(runs, column), runs)
+    assert kept["value"].to_list() == [1, 2]
+    assert list(left_out.values()) == [10]
+    assert short_runs(runs) == {runs[0].run: 10}
 
 
 def test_a_variant_with_far_more_steps_has_a_caveat():

@@ -17,7 +17,7 @@ from ablab.read.guessing import guessing_loss
 from ablab.read.measure_words import measure_words
 from ablab.read.measures import is_step
 from ablab.read.medians import median_of
-from ablab.read.short_variants import cell_key, is_affected, short_variants
+from ablab.read.short_variants import is_affected, short_runs
 from ablab.store.store import ExperimentRecord, RunRecord
 from ablab.tasks.config import Direction
 
@@ -170,7 +170,7 @@ def variant_values(
         runs: The runs, of which variants that were trained for far fewer steps are noted.
     """
     parsed = parse_measure(measure)
-    short = short_variants(runs) if is_affected(parsed) else {}
+    short = short_runs(runs) if is_affected(parsed) else {}
     keys = list(record.definition["grid"])
     better: Direction | None = None
     if is_step(parsed):
@@ -183,7 +183,7 @@ def variant_values(
     groups = [list(each) for _, each in groupby(rows, lambda row: [row[key] for key in keys])]
     cells = [{key: group[0][key] for key in keys} for group in groups]
     variants = [
-        replace(_variant(name, cell, group, cut, better), few_steps=short.get(cell_key(cell)))
+        replace(_variant(name, cell, group, cut, better), few_steps=short.get(group[0].get("run")))
         for name, cell, group in zip(short_names(cells), cells, groups, strict=True)
     ]
     words = measure_words(parsed)

@@ -33,6 +33,16 @@ def short_variants(runs: Sequence[RunRecord]) -> dict[str, int]:
     return {key: steps for key, steps in budgets.items() if steps * _FAR_FEWER < usual}
 
 
+def short_runs(runs: Sequence[RunRecord]) -> dict[str, int]:
+    """The steps of the variants of :func:`short_variants`, by the ids of their runs.
+
+    Columns of settings have labels of other types than the variants, such as 0.0 for 0.
+    """
+    short = short_variants(runs)
+    each = {run.run: short.get(cell_key(run.variant)) for run in runs}
+    return {run: steps for run, steps in each.items() if steps is not None}
+
+
 def longer_words(runs: Sequence[RunRecord]) -> str:
     """Which variants were to have far more steps than the others, and how many times as many.
 
@@ -70,13 +80,12 @@ def is_affected(measure: Measure) -> bool:
 
 
 def comparable(
-    frame: pl.DataFrame, keys: Sequence[str], runs: Sequence[RunRecord]
+    frame: pl.DataFrame, runs: Sequence[RunRecord]
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """The rows of the variants that are compared, and the other variants with their steps.
 
     Args:
-        frame: A row for each run, with the variant's keys.
-        keys: The grid's keys.
+        frame: A row for each run, with its id as ``run``.
         runs: The runs.
 
     Raises:
@@ -91,22 +100,26 @@ def comparable(
     if len(short) > len(cells) - 2:
         raise InputError(
             Problem(
-                "there is nothing to compare: " + caveat(left_out),
+                "there is nothing to compare: without the variants that were trained for far "
+                f"fewer steps than the others, {_listed(left_out)}, fewer than two are left",
                 expected="a measure at a step that all have, such as at(eval_loss, 50)",
             )
         )
-    chosen = [cell_key({key: row[key] for key in keys}) not in short for row in frame.to_dicts()]
-    return frame.filter(pl.Series(chosen, dtype=pl.Boolean)), left_out
+    return frame.filter(~pl.col("run").is_in(list(short_runs(runs)))), left_out
 
 
 def caveat(left_out: Mapping[str, int]) -> str:
     """Which variants are not compared, and why; empty if all are."""
     if not left_out:
         return ""
-    each = [
+    return f"Not compared, since trained for far fewer steps: {_listed(left_out)}."
+
+
+def _listed(left_out: Mapping[str, int]) -> str:
+    """Variants with their steps, as text."""
+    return ", ".join(
         f"{name} ({steps:,} step{'' if steps == 1 else 's'})" for name, steps in left_out.items()
-    ]
-    return f"Not compared, since trained for far fewer steps: {', '.join(each)}."
+    )
 
 
 def only_words(steps: int) -> str:

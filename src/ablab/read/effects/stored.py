@@ -58,7 +58,7 @@ def experiment_effects(
     parsed, left_out, longer = parse_measure(asked), dict[str, int](), ""
     if is_affected(parsed) and keys:
         runs = experiment_runs(store, record)
-        frame, left_out = comparable(frame, keys, runs)
+        frame, left_out = comparable(frame, runs)
         longer = longer_words(runs)
     levels = {key: frame[key].unique(maintain_order=True).to_list() for key in keys}
     base = base_values(_known_base(record), levels)
