@@ -83,6 +83,12 @@ def test_a_step_that_no_run_was_trained_to_is_said_as_that(stored):
         assert of(stored, measure)[16, 1, 0]["reason"] == "ended before step 9,804 (at 400)"
 
 
+def test_a_mean_is_only_of_runs_that_were_trained_to_its_last_step(stored):
+    found = of(stored, "mean(loss, 390, 401)")[16, 1, 0]
+    assert (found["value"], found["reason"]) == (None, "ended before step 401 (at 400)")
+    assert of(stored, "mean(loss, 390, 400)")[8, 1, 0]["value"] == pytest.approx(2.3, abs=0.02)
+
+
 def test_words_and_counts(stored):
     diverged = of(stored, "diverged")
     assert diverged[32, 4, 4]["value"] == 1

@@ -81,7 +81,7 @@ def test_a_variant_with_far_more_steps_has_a_caveat():
 @pytest.mark.parametrize(
     ("measure", "affected"),
     [("final(loss)", True), ("steps_to(loss, 0.1)", True), ("at(loss, 50)", False),
-     ("mean(loss, 1, 5)", False), ("n_params", False)],
+     ("mean(loss, 1, 5)", False), ("n_params", False), ("seconds", True)],
 )  # fmt: skip
 def test_measures_that_name_their_steps_need_no_caveat(measure, affected):
     assert is_affected(parse_measure(measure)) is affected

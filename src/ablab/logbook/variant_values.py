@@ -183,7 +183,7 @@ def variant_values(
     groups = [list(each) for _, each in groupby(rows, lambda row: [row[key] for key in keys])]
     cells = [{key: group[0][key] for key in keys} for group in groups]
     variants = [
-        replace(_variant(name, cell, group, cut, better), few_steps=short.get(group[0].get("run")))
+        replace(_variant(name, cell, group, cut, better), few_steps=short.get(group[0]["run"]))
         for name, cell, group in zip(short_names(cells), cells, groups, strict=True)
     ]
     words = measure_words(parsed)

@@ -198,8 +198,9 @@ def _at(curve: _Curve, measure: Measure) -> Measured:
 def _mean(curve: _Curve, measure: Measure) -> Measured:
     first, last = measure.numbers
     inside = (curve.steps >= first) & (curve.steps <= last)
-    if first > curve.last:
-        return Measured(reason=f"ended before step {first:,.0f} (at {curve.last:,})")
+    if last > curve.last:
+        missed = first if first > curve.last else last
+        return Measured(reason=f"ended before step {missed:,.0f} (at {curve.last:,})")
     if not inside.any():
         return Measured(reason=f"not logged from step {first:g} to {last:g}")
     return Measured(float(curve.values[inside].mean()))

@@ -12,7 +12,8 @@ from ablab.experiments.short_names import short_names
 from ablab.store.store import RunRecord
 
 _FAR_FEWER = 4.0  # times fewer steps than the median variant
-_PLACED = ("at", "mean", "diverged", "seconds", "n_params")  # measures that name their steps
+_PLACED = ("at", "mean")  # measures that name their steps: a run that ended before has no value
+_OTHER = ("diverged", "n_params")  # ... or do not depend on how far a run was trained
 
 
 def cell_key(keys: Mapping[str, Any]) -> str:
@@ -76,7 +77,7 @@ def _budgets(runs: Sequence[RunRecord]) -> tuple[dict[str, int], float]:
 
 def is_affected(measure: Measure) -> bool:
     """Whether a measure depends on how far the runs were trained."""
-    return measure.function not in _PLACED
+    return measure.function not in (*_PLACED, *_OTHER)
 
 
 def comparable(
