@@ -84,7 +84,18 @@ def effect_table(found: Effects, stopped: str = "") -> EffectTable:
         (found.missing, found.runs),
         robust_table(found.robust),
         trend_table(found.trends, names),
-        " ".join(filter(None, [found.bound, caveat(found.left_out), found.longer, stopped])),
+        " ".join(
+            filter(
+                None,
+                [
+                    found.bound,
+                    caveat(found.left_out),
+                    found.longer,
+                    *found.trend_notes(),
+                    stopped,
+                ],
+            )
+        ),
     )
 
 

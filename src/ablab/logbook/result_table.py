@@ -152,6 +152,7 @@ def _finals(
     keys = list(dict.fromkeys(key for run in runs for key in run.variant))
     return pl.DataFrame(
         {
+            "run": [run.run for run in runs],
             **{key: key_column([run.variant.get(key) for run in runs]) for key in keys},
             "seed": [run.seed for run in runs],
             **measured_columns(values),

@@ -56,6 +56,8 @@ class Effects:
             their base values.
         trends: The trend over each numeric setting with many values. Unless it was asked for by
             name, such a setting is in none of the tables of comparisons.
+        without_trend: Why other settings with many values have no trend, if they are numbers or
+            vary together.
         cut: The value between runs that learnt and the others; None if all are of one kind.
         learnt: On which side of it are the runs that learnt.
         nearest: The values next to it, below and above; None without one.
@@ -82,6 +84,7 @@ class Effects:
     stopped: int = 0
     robust: tuple[Robust, ...] = ()
     trends: tuple[Trend, ...] = ()
+    without_trend: Mapping[str, str] = field(default_factory=dict)
     cut: float | None = None
     learnt: Literal["below", "above"] = "below"
     nearest: tuple[float, float] | None = None
@@ -111,6 +114,7 @@ class Effects:
         """What so few seeds leave open, for the foot of a table."""
         tables = [*self.factorial, *self.marginal]
         notes = [each for each in [caveat(self.left_out), self.longer] if each]
+        notes += self.trend_notes()
         if self.cut is not None and any(
             each.counts is not None and each.counts.what == "learnt" for each in tables
         ):
@@ -149,6 +153,10 @@ class Effects:
                 f"{100 * max(unseen):.0f}% of runs may be of another kind, such as not learning."
             )
         return notes
+
+    def trend_notes(self) -> list[str]:
+        """Why settings with many values have no trend."""
+        return [f"No trend over {key}: {why}." for key, why in self.without_trend.items()]
 
     def sentences(self) -> list[str]:
         """A sentence for each comparison over all cells, each interaction and each relation."""
@@ -209,12 +217,12 @@ def effects(
         )
     chosen = tuple(results.levels) if of is None else (results.check_key(of),)
     joint = points or {}
+    found, without = trends(results, chosen, joint)
+    shown = {each.key for each in found}
     compared = tuple(
         key
         for key in chosen
-        if of is not None
-        or not has_many(results, key)
-        or not (key in joint or is_numeric(results, key))
+        if of is not None or shown.isdisjoint(joint[key][0] if key in joint else [key])
     )
     return Effects(
         measure=measure,
@@ -234,7 +242,8 @@ def effects(
         cells=cell_means(results),
         stopped=_stopped(frame),
         robust=robust(results, compared),
-        trends=trends(results, chosen, joint),
+        trends=found,
+        without_trend=without,
         cut=_cut(results),
         nearest=_nearest(results.values, _cut(results)),
         learnt="above" if better == "higher" else "below",

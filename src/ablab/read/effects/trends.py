@@ -14,7 +14,7 @@ from scipy.stats import page_trend_test, rankdata, spearmanr
 from ablab.config.wording import counted
 from ablab.read.effects.inference import ALPHA, Interval, holm
 from ablab.read.effects.results import Array, Better, Results
-from ablab.read.effects.scaling import is_numeric
+from ablab.read.effects.scaling import is_numeric, level_means
 from ablab.read.effects.sentences import number, p_value
 
 MANY = 7
@@ -31,20 +31,23 @@ class Trend:
         unit: What the test is over: ``seed`` (Page's test, of values that all seeds have), or
             ``point`` (Spearman's, of the points at which several settings vary together).
         values: The values that are used, in increasing order.
-        left_out: The number of values of which most runs have no result.
+        tried: All values of the setting, in increasing order.
+        left_out: The number of values, or points, of which at least half of the runs have no
+            result.
         count: The number of seeds or points.
-        correlation: The rank correlation, averaged over seeds.
+        correlation: The rank correlation, averaged over seeds; 0 in a seed whose values are equal.
         p: The p-value of no trend, two-sided; None with a single seed.
         p_adjusted: The same, corrected for the number of trends.
         better: Whether a lower or a higher measure is better; None if it is not declared.
         best: The value at which the mean is best; None if it is not declared what is better.
-        best_range: The least and the greatest of the best values of the seeds, or of the values of
-            the best quarter of the points.
+        best_range: The least and the greatest of the best values of the seeds whose values differ,
+            or of the values of the best quarter of the points.
     """
 
     key: str
     unit: Literal["seed", "point"]
     values: tuple[float, ...]
+    tried: tuple[float, ...]
     left_out: int
     count: int
     correlation: float
@@ -61,8 +64,8 @@ class Trend:
 
     @property
     def at_end(self) -> bool:
-        """Whether the best value is an end of the range, beyond which there may be better ones."""
-        return len(self.values) >= MANY and self.best in (self.values[0], self.values[-1])
+        """Whether nothing was tried beyond the best value, where there may be better ones."""
+        return len(self.tried) >= MANY and self.best in (self.tried[0], self.tried[-1])
 
     def as_data(self) -> dict[str, Any]:
         """The trend as plain data."""
@@ -77,26 +80,31 @@ def has_many(results: Results, key: str) -> bool:
 
 def trends(
     results: Results, keys: Sequence[str], points: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> tuple[Trend, ...]:
-    """The trends over all numeric settings with many values.
+) -> tuple[tuple[Trend, ...], dict[str, str]]:
+    """The trends over all settings with many values.
 
     Args:
         results: The results of the runs.
         keys: The settings.
         points: For each key of settings that vary together, the settings of each of its values.
+
+    Returns:
+        The trends, and the reasons why numbers, or settings that vary together, have none, by
+        setting.
     """
-    found: list[Trend | None] = []
+    found: dict[str, Trend | str] = {}
     for key in keys:
         if not has_many(results, key):
             continue
         if key in points:
-            inner = list(points[key][0])
-            found += [_over_points(results, key, name, points[key]) for name in inner]
+            for name in points[key][0]:
+                found[name] = _over_points(results, key, name, points[key])
         elif is_numeric(results, key):
-            found.append(_over_seeds(results, key))
-    known = [each for each in found if each is not None]
+            found[key] = _over_seeds(results, key)
+    known = [each for each in found.values() if isinstance(each, Trend)]
     adjusted = holm([each.p for each in known])
-    return tuple(replace(t, p_adjusted=p) for t, p in zip(known, adjusted, strict=True))
+    made = tuple(replace(t, p_adjusted=p) for t, p in zip(known, adjusted, strict=True))
+    return made, {name: each for name, each in found.items() if isinstance(each, str)}
 
 
 def trend_sentence(found: Trend, measure: str) -> str:
@@ -109,7 +117,8 @@ def trend_sentence(found: Trend, measure: str) -> str:
     if found.p is not None:
         tested += f", {test}, adjusted p {p_value(found.p_adjusted)}"
     if found.left_out:
-        over += f", {found.left_out} more without a result in most runs"
+        its = "its" if found.left_out == 1 else "their"
+        over += f" ({found.left_out} more: at least half of {its} runs have no result)"
     verb = "rises" if found.correlation > 0 else "falls"
     if found.best is None:
         if found.exists:
@@ -117,10 +126,9 @@ def trend_sentence(found: Trend, measure: str) -> str:
         return (
             f"Undecided whether {measure} rises or falls with {found.key}, over {over} ({tested})."
         )
-    said = f"{measure} is {_best_word(found)} at {found.key}={number(found.best)}, of {over}"
-    said += f" ({_best_range(found)})"
-    if found.at_end:
-        said += ", an end of the range: try values beyond it"
+    said = f"{measure} is {_best_word(found)} at {found.key}={number(found.best)}"
+    said += _best_range(found) + ", "
+    said += f"an end of the {over}: try values beyond it" if found.at_end else f"of {over}"
     if found.exists:
         return f"{said}; on the whole, it {verb} ({tested})."
     return f"{said}; undecided whether it rises or falls on the whole ({tested})."
@@ -164,40 +172,57 @@ def _best_range(found: Trend) -> str:
     assert found.best_range is not None, "known with the best value"
     low, high = map(number, found.best_range)
     if found.unit == "point":
-        return f"the best quarter of points: {low} to {high}"
+        return "" if low == high else f" (the best quarter of points: {low} to {high})"
     if found.count == 1:
-        return "one seed"
-    return "in each seed" if low == high else f"in single seeds {low} to {high}"
+        return " (one seed)"
+    return " in each seed" if low == high else f" (in single seeds at {low} to {high})"
 
 
-def _over_seeds(results: Results, key: str) -> Trend | None:
+def _over_seeds(results: Results, key: str) -> Trend | str:
     """The trend over values that every seed has, averaged over the other settings."""
     table = results.by([key], "all")  # (levels, cells, seeds)
-    levels = np.array(results.levels[key], dtype=np.float64)
-    order = np.argsort(levels)
-    table, levels = table[order], levels[order]
-    used = np.isfinite(table).mean(axis=(1, 2)) > 0.5
-    table, levels = table[used], levels[used]
+    every = np.array(results.levels[key], dtype=np.float64)
+    order = np.argsort(every)
+    table, every = table[order], every[order]
+    used = _in_most_runs(table)
+    table, levels = table[used], every[used]
+    if len(levels) < 3:
+        return f"only {len(levels)} of its {len(every)} values have a result in most runs"
     table = table[:, np.isfinite(table).all(axis=0).any(axis=1)]  # cells that some seed has whole
     table = table[:, :, np.isfinite(table).all(axis=(0, 1))]
-    if len(levels) < 3 or not table.size:
-        return None
+    if not table.size:
+        return (
+            f"no seed has a result at each of its {len(levels)} values that have one in most runs"
+        )
     curves = table.mean(axis=1)  # (levels, seeds)
-    if np.ptp(curves, axis=0).min() == 0:
-        return None
-    correlation = float(np.mean([spearmanr(levels, each).statistic for each in curves.T]))
+    if not np.ptp(curves, axis=0).any():
+        return "all values have the same results"
     best, ends = _best(levels, curves, results.better)
     return Trend(
-        key, "seed", tuple(map(float, levels)), int((~used).sum()), curves.shape[1], correlation,
-        _page(curves.T), None, results.better, best, ends,
+        key, "seed", tuple(map(float, levels)), tuple(map(float, every)), int((~used).sum()),
+        curves.shape[1], _correlation(curves), _page(curves.T), None, results.better, best, ends,
     )  # fmt: skip
+
+
+def _in_most_runs(table: Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which levels of (levels, cells, seeds) have a result in more than half of the runs."""
+    found: np.ndarray[Any, np.dtype[np.bool_]] = np.isfinite(table).mean(axis=(1, 2)) > 0.5
+    return found
+
+
+def _correlation(curves: Array) -> float:
+    """The mean rank correlation of (levels, seeds) in order; 0 in a seed without a change."""
+    changes = curves[:, np.ptp(curves, axis=0) > 0].T
+    places = np.arange(len(curves))
+    return float(sum(spearmanr(places, each).statistic for each in changes) / curves.shape[1])
 
 
 def _page(curves: Array) -> float | None:
     """The two-sided p-value of Page's test (Page, 1963) of seeds in rows; None with one seed.
 
-    SciPy's p-values are those of ranks without ties. Where there are ties, such as steps that were
-    not reached, the ranks of each seed are permuted instead.
+    Up to eight values and twelve seeds (of three values, twenty) it is exact, beyond that SciPy
+    takes the normal approximation. Its p-values are those of ranks without ties. Where there are
+    ties, such as steps that were not reached, the ranks of each seed are permuted instead.
     """
     if len(curves) < 2:
         return None
@@ -216,30 +241,38 @@ def _page(curves: Array) -> float | None:
 def _best(
     levels: Array, curves: Array, better: Better | None
 ) -> tuple[float | None, Interval | None]:
-    """The level with the best mean, and the range of the best levels of the seeds."""
+    """The level with the best mean, and the range of the best levels of the seeds that differ."""
     if better is None:
         return None, None
     sign = 1.0 if better == "lower" else -1.0
-    each = levels[np.argmin(sign * curves, axis=0)]
+    each = levels[np.argmin(sign * curves[:, np.ptp(curves, axis=0) > 0], axis=0)]
     best = levels[np.argmin(sign * curves.mean(axis=1))]
     return float(best), (float(each.min()), float(each.max()))
 
 
 def _over_points(
     results: Results, key: str, name: str, points: Sequence[Mapping[str, Any]]
-) -> Trend | None:
-    """The trend over points at which several settings vary together, of means over seeds."""
-    given = [point[name] for point in points]
+) -> Trend | str:
+    """The trend over points at which several settings vary together, of means over seeds.
+
+    Points at which the setting does not vary are not used. The means are corrected for missing
+    runs, which would otherwise count as a difference of the cells that have them.
+    """
+    varies = np.array([point[name] is not None for point in points])
+    given = [point[name] for point in points if point[name] is not None]
     if any(not isinstance(each, int | float) or isinstance(each, bool) for each in given):
-        return None
-    table = results.by([key], "all").reshape(len(points), -1)
-    used = np.isfinite(table).mean(axis=1) > 0.5
-    values = np.array(given, dtype=np.float64)[used]
-    if len(values) < MANY or len(set(values)) < 2:
-        return None
-    means = np.nanmean(table[used], axis=1)
+        return "its values are not numbers"
+    table = results.by([key], "all")[varies]  # (points, cells, seeds)
+    used, every = _in_most_runs(table), np.array(given, dtype=np.float64)
+    values = every[used]
+    if len(values) < MANY:
+        there = f"the {len(every)} points at which it is a number"
+        return f"only {len(values)} of {there} have a result in most runs"
+    if len(set(values)) < 2:
+        return "it has a single value where most runs have a result"
+    means = _means(table[used])
     if np.ptp(means) == 0:
-        return None
+        return "all points have the same results"
     tested = spearmanr(values, means)
     best, ends = None, None
     if results.better is not None:
@@ -247,6 +280,21 @@ def _over_points(
         first = ranked[: max(1, len(ranked) // 4)]
         best, ends = float(ranked[0]), (float(first.min()), float(first.max()))
     return Trend(
-        name, "point", tuple(sorted(set(map(float, values)))), int((~used).sum()), len(values),
+        name, "point", _distinct(values), _distinct(every), int((~used).sum()), len(values),
         float(tested.statistic), float(tested.pvalue), None, results.better, best, ends,
     )  # fmt: skip
+
+
+def _means(table: Array) -> Array:
+    """The mean of each level of (levels, cells, seeds), corrected for missing runs.
+
+    Rounded, so that levels whose means are equal are ties.
+    """
+    means = level_means(table)
+    size = float(np.abs(means).max()) or 1.0
+    rounded: Array = np.round(means / size, 12) * size
+    return rounded
+
+
+def _distinct(values: Array) -> tuple[float, ...]:
+    return tuple(sorted(set(map(float, values))))
