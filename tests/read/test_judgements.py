@@ -34,12 +34,13 @@ def with_one(keys, seed):
     return keys["model.n_heads"] == 1 and seed < 3
 
 
-NO_ONE = lambda keys, seed: False  # noqa: E731
+def no_one(keys, seed):
+    return False
 
 
 def test_a_difference_within_the_margin_is_called_one(tmp_path):
     """It is -0.1 with a deviation of 0.01: more than chance, and less than the margin of 0.5."""
-    found = judged(tmp_path, SAME, NO_ONE)
+    found = judged(tmp_path, SAME, no_one)
     assert found.outcome == "held"
     apart = r"; on average over seeds it differs by -0\.1\d* \[-0\.1\d*, -0\.0\d*\], which"
     assert re.search(apart + r" is within the margin of ±0\.5", found.evidence)
@@ -52,7 +53,7 @@ LOWER = "is lower where model.n_heads={} than where model.n_heads={}"
 @pytest.mark.parametrize(
     ("text", "lost", "outcome"),
     [
-        (LOWER.format(4, 1), lambda keys, seed: False, "held"),
+        (LOWER.format(4, 1), no_one, "held"),
         (LOWER.format(4, 1), with_four, "undecided"),
         (LOWER.format(1, 4), with_four, "undecided"),
         (LOWER.format(1, 4), with_one, "failed"),
@@ -75,6 +76,7 @@ def test_both_cells_are_counted(tmp_path):
     found = judged(tmp_path, LOWER.format(1, 4), with_four)
     assert "; 8 of 8 vs 5 of 8 runs have a value (3 diverged at step 10)" in found.evidence
     assert found.evidence.endswith("it would fail without the runs that diverged")
+    assert (found.state, found.p) == ("undecided", None)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_an_order_with_runs_that_diverged(tmp_path, text, width, outcome):
     ],
 )
 def test_a_decided_verdict_has_its_p_value(tmp_path, text, most):
-    found = judged(tmp_path, text, lambda keys, seed: False)
+    found = judged(tmp_path, text, no_one)
     assert found.outcome != "undecided"
     assert 0 < found.p < most
 

@@ -54,6 +54,7 @@ def test_nothing_reached_in_either_cell_is_not_the_same(tmp_path):
     asked = "is the same where model.n_heads=1 as where model.n_heads=4 within 5"
     found = compared(tmp_path, asked, never)
     assert found.outcome == "undecided"
+    assert found.state == "not tested"
     assert found.evidence.startswith("reached by 0 of 9, and by 0 of 9; nothing to compare")
     assert found.counts == ((0, 9), (0, 9))
     assert found.value is None
@@ -109,6 +110,10 @@ def test_both_cells_are_counted_and_ranks_decide(tmp_path):
     assert against.outcome == "failed"
     apart = "is the same where model.n_heads=1 as where model.n_heads=4 within 5"
     assert compared(tmp_path / "3", apart, narrow_late).outcome == "failed"
+    few = compared(tmp_path / "4", apart, narrow_late, seeds=3)
+    assert (few.outcome, few.state) == ("undecided", "undecided")
+    # Of the 6 choose 3 = 20 choices, the two extreme ones; twice, as there are two ways to differ.
+    assert few.p == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(("by", "outcome"), [(100, "held"), (300, "undecided")])
@@ -168,8 +173,11 @@ def test_no_factor_is_made_of_last_steps(tmp_path):
     texts = ["steps_to(loss, 0.1) falls with model.d_model by a factor between 1 and 9"]
     asked = grid(steps=400, grid=WIDTHS, expect=texts)
     (found,) = judged(tmp_path, asked, lambda keys, seed: 3200 / keys["model.d_model"] + 3 * seed)
-    assert found.outcome == "undecided"
-    assert "no factor can be given of steps that were not reached" in found.evidence
+    assert found.outcome == found.state == "undecided"
+    assert found.evidence.endswith(
+        "; no factor can be given of steps that were not reached, and the opposite order is not "
+        "shown: ranks up to step 400, p = 1"
+    )
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def test_the_whole_prediction_interval_decides(tmp_path, text, outcome):
     low, high = found.interval
     assert low < found.value < high
     assert found.p is None
+    assert found.state == outcome  # an interval is a test
     wanted = text.split(" predicted")[0].removeprefix("is ")
     words = {"held": "; ", "failed": "; not ", "undecided": "; not shown to be "}[outcome]
     assert found.evidence.endswith(words + wanted)

@@ -55,7 +55,8 @@ def test_ranks_decide_where_many_more_learn(tmp_path, text, outcome):
 
 def test_runs_of_which_some_do_not_learn_are_not_the_same(tmp_path):
     (found,) = judged(tmp_path, [SAME], lambda heads, seed: seed != heads, seeds=12)
-    assert found.outcome == "undecided"
+    assert found.outcome == found.state == "undecided"
+    assert found.p > 0.05 and f"p = {found.p:.2g}" in found.evidence
     assert found.evidence.startswith("11 of 12 vs 11 of 12 runs learnt")
 
 

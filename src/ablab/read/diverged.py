@@ -60,4 +60,6 @@ def _unless(found: Found, against: bool) -> Found:
         return found
     would = {"held": "hold", "failed": "fail"}[found.outcome]
     why = f"; it would {would} without the runs that diverged"
-    return replace(found, outcome="undecided", evidence=found.evidence + why, p=None)
+    return replace(
+        found, outcome="undecided", evidence=found.evidence + why, p=None, overturned=found.tested
+    )

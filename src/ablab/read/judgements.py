@@ -38,10 +38,11 @@ class Found:
         value: The tested number.
         interval: Its 95% confidence interval.
         p: The p-value of the test that decided, or else the lower one of those for and against;
-            None if nothing was tested.
+            None if nothing was tested, or if an interval is the test.
         counts: For each cell, how many runs reached the step, and of how many; None for numbers.
         estimand: What ``value`` is: ``median``, ``mean``, ``difference``, ``ratio``, ``slope`` or
             ``factor`` (per value of the setting); None if nothing is estimated.
+        overturned: Whether a test decided it otherwise, and runs that diverged contradict that.
     """
 
     outcome: Outcome
@@ -51,6 +52,12 @@ class Found:
     p: float | None = None
     counts: tuple[tuple[int, int], ...] | None = None
     estimand: str | None = None
+    overturned: bool = False
+
+    @property
+    def tested(self) -> bool:
+        """Whether anything was tested."""
+        return self.p is not None or self.interval is not None or self.overturned
 
 
 def order(sample: Sample, expectation: Expectation, quantity: Quantity) -> Found:

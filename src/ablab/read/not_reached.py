@@ -64,8 +64,12 @@ def order(sample: Sample, expectation: Expectation, measure: Measure, blocks: bo
         )
     if expectation.factor is not None:
         outcome: Outcome = "failed" if reverse < ALPHA else "undecided"
-        evidence += "; no factor can be given of steps that were not reached" + remark
-        return Found(outcome, evidence, p=reverse if outcome == "failed" else None, counts=counts)
+        shown = "shown" if outcome == "failed" else "not shown"
+        evidence += (
+            "; no factor can be given of steps that were not reached, and the opposite order is "
+            f"{shown}: ranks {up_to}, p = {reverse:.2g}{remark}"
+        )
+        return Found(outcome, evidence, p=reverse, counts=counts)
     evidence += f"; ranks {up_to}: p = {min(p, reverse):.2g}{remark}"
     moves = step_by_step(made, sign)
     for move, words in ((0, "no order is known"), (-1, "opposite direction")):
@@ -115,7 +119,7 @@ def compare(
             return Found("failed", evidence + remark, p=p, counts=counts)
         evidence += few + remark
         evidence += "; steps that were not reached cannot be shown to be the same"
-        return Found("undecided", evidence, p=None, counts=counts)
+        return Found("undecided", evidence, p=p, counts=counts)
     ways = (one, two) if expectation.relation == "lower_than" else (two, one)
     p = p_first(*ways, expectation.by)
     against = p_first(ways[1], ways[0], -expectation.by)

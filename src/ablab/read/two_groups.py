@@ -147,7 +147,7 @@ def compare(
         p = min(1.0, 2 * min(p_lower(one, two, margin), p_lower(two, one, margin)))
         evidence += f"; ranks of all, for a difference of {margin:g}: p = {p:.2g}{few}{lost}"
         outcome: Outcome = "failed" if p < ALPHA else "undecided"
-        return Found(outcome, evidence, p=p if outcome == "failed" else None)
+        return Found(outcome, evidence, p=p)
     ways = (one, two) if expectation.relation == "lower_than" else (two, one)
     p, against = p_lower(*ways, expectation.by), p_lower(ways[1], ways[0], -expectation.by)
     by = f", for a difference of {expectation.by:g}" if expectation.by else ""

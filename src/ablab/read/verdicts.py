@@ -54,11 +54,12 @@ class Verdict:
         figure: The number that its source reports, as text; None if there is none.
         source: The source of the claim; None if not stated.
         p: The p-value of the test that decided, or else the lower one of those for and against;
-            None if nothing was tested, as with one seed.
+            None if nothing was tested, as with one seed, or if an interval is the test.
         counts: If the measure is a step that some runs did not reach: for each cell that is
             compared, how many runs reached it, and of how many.
         estimand: What ``value`` is: ``median``, ``mean``, ``difference``, ``ratio``, ``slope`` or
             ``factor`` (per value of the setting); None if nothing is estimated.
+        tested: Whether anything was tested, with a p-value or without.
     """
 
     claim: str
@@ -76,6 +77,7 @@ class Verdict:
     p: float | None = None
     counts: tuple[tuple[int, int], ...] | None = None
     estimand: str | None = None
+    tested: bool = False
 
     @property
     def state(self) -> State:
@@ -83,7 +85,7 @@ class Verdict:
 
         Tables and counts use this, so that they agree.
         """
-        if self.outcome == "undecided" and self.p is None:
+        if self.outcome == "undecided" and self.p is None and not self.tested:
             return "not tested"
         return self.outcome
 
@@ -145,6 +147,7 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
         found.p,
         found.counts,
         found.estimand,
+        found.tested,
     )
 
 
