@@ -127,6 +127,7 @@ def test_levels_and_bounds_follow_the_settings_of_each_run(tmp_path):
             "final(loss) is below log(task.p) where task.p=59",
             "final(loss) is above log(task.p) where task.p=7",
             "final(loss) is below log(task.p)",
+            "final(loss) is below log(task.p) where task.p=11",
         ],
     ) | {"task": {"kind": "modular"}, "grid": {"task.p": [7, 59]}}
 
@@ -136,6 +137,7 @@ def test_levels_and_bounds_follow_the_settings_of_each_run(tmp_path):
         return np.log(keys["task.p"]) * np.where(there, 0.5, 1.5) * noise
 
     found = verdicts(*fill(tmp_path / "lab", asked, curve))
-    assert [each.state for each in found] == ["held", "held", "held", "failed", "not tested"]
+    assert [each.state for each in found] == ["held"] * 3 + ["failed"] + ["not tested"] * 2
     assert found[2].evidence.endswith("; below log(task.p), that is below 4.078")  # log 59
     assert "differs between the runs" in found[4].evidence
+    assert found[5].evidence == "this grid has no task.p=11, only 7, 59"

@@ -182,11 +182,11 @@ def expect(
     )
     from ablab.logbook.entry import write_entry
     from ablab.read.calibration import calibration
-    from ablab.read.run_settings import run_settings
     from ablab.read.verdicts import verdicts
     from ablab.store import Store
     from ablab.store.expected import stamp
     from ablab.store.known_runs import as_stored
+    from ablab.store.run_rows import run_settings
 
     overrides = [each for each in arguments if _OVERRIDE.match(each)]
     sentences = [each for each in arguments if not _OVERRIDE.match(each)]

@@ -26,7 +26,6 @@ Modules:
 - ``predicted``: outcomes of expectations on a value that was not trained.
 - ``quantity``: the range, unit and average of the values of a measure.
 - ``readings``: readings of stored runs, cached in the index.
-- ``run_settings``: the settings of stored runs.
 - ``samples``: predictions on held-out samples, and generated text.
 - ``short_variants``: variants that were trained for far fewer steps than the others.
 - ``side_by_side``: several experiments with the settings that differ between them.

@@ -15,9 +15,9 @@ from ablab.read.curves.reached import calm, reached
 from ablab.read.directions import directed
 from ablab.read.measured import Measured, measured_columns
 from ablab.read.readings import experiment_readings
-from ablab.read.run_settings import run_settings
 from ablab.read.summary import last_values
 from ablab.store.metrics import experiment_metrics, experiment_runs, key_column
+from ablab.store.run_rows import run_settings
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 _AT = 0.03  # relative tolerance within which a curve is at a level

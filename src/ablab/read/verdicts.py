@@ -26,9 +26,9 @@ from ablab.read.hypothesis_tests import Sample
 from ablab.read.judgements import Found, Outcome, other_cell
 from ablab.read.measures import ENDED, is_step, measure_table
 from ablab.read.quantity import Quantity
-from ablab.read.run_settings import run_settings
 from ablab.store.expected import Stamped, stamped
 from ablab.store.index import StoreError
+from ablab.store.run_rows import run_settings
 from ablab.store.store import ExperimentRecord, Store
 from ablab.tasks.config import Direction
 
@@ -158,8 +158,9 @@ def _with_numbers(
     if not expectation.levels:
         return expectation
     chosen = Sample(frame, keys).where(expectation.where)
-    runs = (frame if isinstance(chosen, str) else chosen.frame)["run"].to_list()
-    return expectation.resolved(list(run_settings(store, runs).values()))
+    if isinstance(chosen, str):  # there are none, which is what the verdict says
+        return expectation
+    return expectation.resolved(list(run_settings(store, chosen.frame["run"].to_list()).values()))
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,23 @@ def costs_of_runs(store: Store) -> dict[str, tuple[dict[str, Any], int, float, i
     }
 
 
+def run_settings(store: Store, runs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Everything that determines the trajectory of some runs, as nested mappings by run id.
+
+    Raises:
+        StoreError: The store lacks one of the runs.
+    """
+    rows = store.index.rows(
+        "SELECT id, trajectory FROM runs WHERE id IN (SELECT value FROM json_each(?))",
+        json.dumps(list(runs)),
+    )
+    found = {row["id"]: row["trajectory"] for row in rows}
+    for run in runs:
+        if run not in found:
+            found[run] = store.run_row(run)["trajectory"]
+    return {run: json.loads(found[run]) for run in runs}
+
+
 def segments_of_runs(store: Store) -> dict[str, list[dict[str, Any]]]:
     """How the steps of every run were trained, by run id."""
     rows = store.index.rows("SELECT id, segments FROM runs")
