@@ -34,4 +34,13 @@ def test_the_words_have_the_range_and_who_did_not_get_there():
     assert spread_words([100, 200], show, 2, 3000) == "not before 3,000 [100, not reached]"
     assert spread_words([100], show, 1) == "not reached [100, not reached]"
     assert spread_words([], show, 3, 3000) == "not before 3,000"
-    assert spread_words([100], show, 1, 50, ("after", "not left")) == "after 50 [100, not left]"
+    words = ("after", "not left")
+    assert spread_words([100], show, 1, 150, words) == "after 150 [100, not left]"
+
+
+def test_nothing_is_said_of_the_order_of_runs_that_were_not_looked_at_for_long():
+    """A run that was seen up to step 50 may be before or after one that got there at 100."""
+    words = ("after", "not left")
+    assert spread_words([100], show, 1, 50, words) == "after 50"
+    assert spread_words([100, 200, 900], show, 2, 50) == "not before 50"
+    assert spread_words([30, 200, 900], show, 2, 50) == "not before 50 [30, not reached]"

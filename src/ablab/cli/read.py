@@ -35,12 +35,8 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
     from ablab.config import InputError, Problem, ticking
     from ablab.experiments.experiment import variant_label
     from ablab.read.by_factor import by_factor, factor_sentences
-    from ablab.read.curves.sentences import (
-        group_pair_sentence,
-        group_sentence,
-        pair_sentence,
-        sentence,
-    )
+    from ablab.read.curves.pair_sentences import group_pair_sentence, pair_sentence
+    from ablab.read.curves.sentences import group_sentence, sentence
     from ablab.read.pairs import COLUMNS, experiment_pairs
     from ablab.read.readings import experiment_readings
     from ablab.read.spikes import explain

@@ -9,14 +9,8 @@ from ablab.experiments.short_names import short_names
 from ablab.logbook.answer import Answer, answer_measure, comparison_in_words, find_answer
 from ablab.read.curves import Reading
 from ablab.read.curves.numbers import number
-from ablab.read.curves.sentences import (
-    common_plateaus,
-    group_pair_sentence,
-    group_sentence,
-    pair_sentence,
-    plateau_ends,
-    sentence,
-)
+from ablab.read.curves.pair_sentences import group_pair_sentence, pair_sentence
+from ablab.read.curves.sentences import common_plateaus, group_sentence, plateau_ends, sentence
 from ablab.read.curves.together import Together
 from ablab.read.effects import (
     Comparison,

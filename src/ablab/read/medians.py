@@ -33,6 +33,10 @@ def spread_words(
 ) -> str:
     """The median and the range, such as ``120 [80, 300]`` or ``120 [80, not reached]``.
 
+    Runs that were looked at up to a step before those that are known may not be later than these.
+    Then neither the median is known nor, if none of these is before that step, where the range
+    begins.
+
     Args:
         values: The values that are known, at least one unless some are later.
         show: Shows a number.
@@ -46,7 +50,9 @@ def spread_words(
         high = show(max(values))
         return low if low == high else f"{show(statistics.median(values))} [{low}, {high}]"
     middle = median_of(values, later)
-    if middle is not None:
+    if bound is not None and values and bound < min(values):
+        return f"{words[0]} {show(bound)}"
+    if middle is not None and (bound is None or middle <= bound):
         text = show(middle)
     else:
         text = words[1] if bound is None else f"{words[0]} {show(bound)}"

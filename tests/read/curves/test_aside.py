@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ablab.read.curves.aside import without_spikes
+from ablab.read.curves.pair_sentences import pair_sentence
 from ablab.read.curves.scale import scale_of
-from ablab.read.curves.sentences import pair_sentence
 from ablab.read.curves.together import read_together
 from tests.read.curves.real import real
 

@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 
 from ablab.read.curves import read_curve
+from ablab.read.curves.pair_sentences import group_pair_sentence, pair_sentence
 from ablab.read.curves.reading import Descent, Slowdown, Steepening
-from ablab.read.curves.sentences import (
-    group_pair_sentence,
-    group_sentence,
-    pair_sentence,
-    sentence,
-)
+from ablab.read.curves.sentences import group_sentence, sentence
 from ablab.read.curves.together import Together
 
 STEPS = np.arange(1, 601)
@@ -72,9 +68,14 @@ def test_a_delay_is_told_in_steps():
     assert group_pair_sentence([found, found]) == (
         "eval_loss generalises at 800, after 16 times as many steps as train_loss"
     )
-    # Of two seeds, one never does: the median is not reached.
-    assert group_pair_sentence([found, never]).startswith(
-        "eval_loss generalises at a step after 2,000 [800, never] (1 of 2 seeds); "
+    assert group_pair_sentence([found, found, never]).startswith(
+        "eval_loss generalises at 800 [800, never], after 16 [16, never] times as many steps as "
+        "train_loss (2 of 3 seeds); "
+    )
+    # Of two seeds, one never does: the median is not reached, and no number is of both.
+    assert group_pair_sentence([found, never]) == (
+        "eval_loss generalises at 800, after 16 times as many steps as train_loss (1 of 2 seeds); "
+        "memorises and does not generalise by 2,000 (1 of 2 seeds)"
     )
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ablab.read.curves.sentences import group_pair_sentence, pair_sentence
+from ablab.read.curves.pair_sentences import group_pair_sentence, pair_sentence
 from ablab.read.curves.together import from_data, read_together
 from tests.read.curves.together import KINDS, pair
 from tests.read.curves.together_score import judge

@@ -12,6 +12,7 @@ Modules:
 - ``levels``: names of natural levels.
 - ``noise``: the noise of a curve.
 - ``numbers``: numbers as text.
+- ``pair_sentences``: two curves read together as text.
 - ``passes``: one pass over a curve, and merging two of them.
 - ``phrases``: the events of a reading as phrases.
 - ``pieces``: bins, and the segmentation into straight pieces.

@@ -2,14 +2,21 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from ablab.read.curves.numbers import number
 from ablab.read.curves.phrases import events, goes_to_end, level_text, levels_of, stays
-from ablab.read.curves.reading import Floor, Growback, Plateau, Reading, Rise, SlowFall
-from ablab.read.curves.together import Together
+from ablab.read.curves.reading import (
+    Floor,
+    Growback,
+    Plateau,
+    Reading,
+    Rise,
+    SlowFall,
+    Transition,
+)
 from ablab.read.medians import median_of, spread_words
 
 _CHANGES = 0.2  # minimum change of a curve as a whole: relative, or absolute if it is not positive
@@ -42,7 +49,7 @@ def group_sentence(readings: Sequence[Reading]) -> str:
     if len(readings) == 1:
         return sentence(readings[0])
     parts = [*_group_events(readings), *_group_ends(readings)]
-    return "; ".join(parts) or f"ends at {_range([reading.end for reading in readings])}"
+    return "; ".join(parts) or f"ends at {spread([reading.end for reading in readings])}"
 
 
 def _group_events(readings: Sequence[Reading]) -> list[str]:
@@ -50,31 +57,48 @@ def _group_events(readings: Sequence[Reading]) -> list[str]:
     parts = []
     broken = [each.not_finite for each in readings if each.not_finite is not None]
     if broken:
-        parts.append(f"not finite from {_range(broken)} on{_of(len(broken), count)}")
+        parts.append(f"not finite from {spread(broken)} on{of_seeds(len(broken), count)}")
     for group in common_plateaus(readings, least=1):
         ends = plateau_ends(readings, group)
         if ends.runs < count / 2 and not any(_is_long(readings[at], each) for at, each in group):
             continue
         until = ends.words("after", "not left")
-        parts.append(f"{level_text(group[0][1])} until {until}{_of(ends.runs, count)}")
+        parts.append(f"{level_text(group[0][1])} until {until}{of_seeds(ends.runs, count)}")
     jumps = [reading.transitions[0] for reading in readings if reading.transitions]
     if jumps:
-        last = min(reading.last for reading in readings)
-        steps = _range([each.step for each in jumps], count - len(jumps), last)
-        parts.append(f"transition at {steps}{_of(len(jumps), count)}")
+        parts.append(_transitions(jumps, readings))
     risen = [reading.rises[0] for reading in readings if reading.rises]
     if risen:
         verb = "rises" if lower else "drops"
-        parts.append(f"{verb} to {_range([each.high for each in risen])}{_of(len(risen), count)}")
+        parts.append(
+            f"{verb} to {spread([each.high for each in risen])}{of_seeds(len(risen), count)}"
+        )
     for name, word in (("growbacks", "growback"), ("spikes", "spike")):
         numbers = [len(getattr(reading, name)) for reading in readings]
         having = [each for each in numbers if each]
         if having:
             noun = word if set(having) == {1} else f"{word}s"
             # With different numbers, runs that have none count, too.
-            shown = _range(having if len(set(having)) == 1 else numbers)
-            parts.append(f"{shown} {noun}{_of(len(having), count)}")
+            shown = spread(having if len(set(having)) == 1 else numbers)
+            parts.append(f"{shown} {noun}{of_seeds(len(having), count)}")
     return parts
+
+
+def _transitions(jumps: Sequence[Transition], readings: Sequence[Reading]) -> str:
+    """When the curves that jump do; those that end nearer to the level before have not yet.
+
+    Curves that come to the level after it by themselves, without a jump, are neither.
+    """
+    low = statistics.median(each.low for each in jumps)
+    high = statistics.median(each.high for each in jumps)
+    others = [each for each in readings if not each.transitions]
+    later = [each.last for each in others if abs(each.end - low) < abs(each.end - high)]
+    steps = [each.step for each in jumps]
+    some = f"{len(jumps)} of {len(readings)} seeds"
+    if later and median_of(steps, len(later)) is None:
+        return f"transition at {spread(steps)} ({some}, not by {min(later):,} in {len(later)})"
+    when = spread(steps, len(later), min(later, default=None))
+    return f"transition at {when}{of_seeds(len(jumps), len(readings))}"
 
 
 @dataclass(frozen=True)
@@ -103,7 +127,7 @@ class PlateauEnds:
 
     def words(self, beyond: str, never: str) -> str:
         """The median and the range; see :func:`ablab.read.medians.spread_words`."""
-        return _range(self.left, self.never, self.last, (beyond, never))
+        return spread(self.left, self.never, self.last, (beyond, never))
 
     @property
     def open_words(self) -> str:
@@ -122,16 +146,28 @@ def plateau_ends(readings: Sequence[Reading], group: Sequence[tuple[int, Plateau
         group: The plateau of some of them, as :func:`common_plateaus` gives it.
     """
     level = statistics.median(plateau.level for _, plateau in group)
+    near = _nearness(readings)
     having = {place for place, _ in group}
     never = [
         reading.last
         for place, reading in enumerate(readings)
-        if place not in having
-        and reading.floor is not None
-        and abs(reading.floor.level / level - 1) <= _NEAR
+        if place not in having and reading.floor is not None and near(reading.floor.level, level)
     ]
     left = [plateau.last for _, plateau in group]
     return PlateauEnds(left, len(never), min(never, default=None))
+
+
+def _nearness(readings: Sequence[Reading]) -> Callable[[float, float], bool]:
+    """Whether a level is the same as another: within 3%, or of the range of all curves.
+
+    The latter if a curve was not read on a logarithmic scale, so that its levels may be zero.
+    """
+    if all(each.positive for each in readings):
+        return lambda one, other: abs(one / other - 1) <= _NEAR
+    values = [each.start for each in readings] + [each.end for each in readings]
+    values += [plateau.level for each in readings for plateau in each.plateaus]
+    most = _NEAR * (max(values, default=0.0) - min(values, default=0.0))
+    return lambda one, other: abs(one - other) <= most
 
 
 def _is_long(reading: Reading, plateau: Plateau) -> bool:
@@ -157,7 +193,10 @@ def _group_ends(readings: Sequence[Reading]) -> list[str]:
         ("ends at", others),
     ]
     found = [
-        (len(some), f"{word} {_common_name(some, names) or _range(some)}{_of(len(some), count)}")
+        (
+            len(some),
+            f"{word} {_common_name(some, names) or spread(some)}{of_seeds(len(some), count)}",
+        )
         for word, values in kinds
         for some in _apart(values, all(each.positive for each in readings))
     ]
@@ -188,81 +227,6 @@ def _apart(values: list[float], positive: bool) -> list[list[float]]:
     return [ordered[:cut], ordered[cut:]]
 
 
-def pair_sentence(found: Together) -> str:
-    """What two curves say together, in one line; empty if there is nothing to say."""
-    return "; ".join(filter(None, [_memory(found), _worse_again(found)]))
-
-
-def _worse_again(found: Together) -> str:
-    training, held, lower = found.training, found.held_out, found.direction == "lower"
-    better, worse = ("falls", "rises") if lower else ("rises", "drops")
-    if found.overfits is not None:
-        rise = found.overfits
-        return (
-            f"overfits from {rise.first:,}: {held} {worse} from {number(rise.low)} to "
-            f"{number(rise.high)} while {training} still {better}"
-        )
-    if found.double_descent is not None:
-        rise = found.double_descent
-        return (
-            f"double descent: {held} {better} to {number(rise.low)} at {rise.first:,}, {worse} to "
-            f"{number(rise.high)} at {rise.last:,}, then {better} again"
-        )
-    return ""
-
-
-def _memory(found: Together) -> str:
-    training, held = found.training, found.held_out
-    better = "falls" if found.direction == "lower" else "rises"
-    if found.memorised is None or found.stays_at is None:
-        return ""
-    if found.generalised is None:
-        return (
-            f"memorises: {training} {better} at {found.memorised:,}, {held} is "
-            f"{number(found.stays_at)} and does not improve by {found.last:,}"
-        )
-    return (
-        f"memorises, then generalises: {training} reaches {number(found.value or 0)} at "
-        f"{found.memorised:,}, {held} only at "
-        f"{found.generalised:,} ({found.delay:,} steps later, {number(found.factor or 1)} times as "
-        f"many steps); in between it is {number(found.stays_at)}"
-    )
-
-
-def group_pair_sentence(found: Sequence[Together]) -> str:
-    """The pairs of several seeds in one line; empty if none has anything to say."""
-    count = len(found)
-    if count == 1:
-        return pair_sentence(found[0])
-    late = [each for each in found if each.generalised is not None]
-    never = [each for each in found if each.memorised is not None and each.generalised is None]
-    overfit = [each.overfits_from for each in found if each.overfits_from is not None]
-    double = [each for each in found if each.double_descent is not None]
-    parts = []
-    if late:
-        parts.append(_generalise(late, never) + _of(len(late), count))
-    if never:
-        parts.append(f"memorises and does not generalise{_of(len(never), count)}")
-    if overfit:
-        parts.append(f"overfits from {_range(overfit)}{_of(len(overfit), count)}")
-    if double:
-        parts.append(f"double descent{_of(len(double), count)}")
-    return "; ".join(parts)
-
-
-def _generalise(late: Sequence[Together], never: Sequence[Together]) -> str:
-    """When the held-out curves of several seeds follow; seeds whose never does are later."""
-    last = min((each.last for each in never), default=None)
-    steps = [each.generalised for each in late if each.generalised is not None]
-    when = _range(steps, len(never), last, ("a step after", "never"))
-    factors = [each.factor for each in late if each.factor is not None]
-    text = f"{late[0].held_out} generalises at {when}"
-    if median_of(factors, len(never)) is None:
-        return text
-    many = _range(factors, len(never), words=("", "never"))
-    return f"{text}, after {many} times as many steps as {late[0].training}"
-
-
 def common_plateaus(
     readings: Sequence[Reading], least: int | None = None
 ) -> list[list[tuple[int, Plateau]]]:
@@ -276,13 +240,14 @@ def common_plateaus(
         A list for each common plateau, of (index of the reading, plateau).
     """
     needed = len(readings) / 2 if least is None else least
+    near = _nearness(readings)
     groups: list[list[tuple[int, Plateau]]] = []
     for place, reading in enumerate(readings):
         for plateau in reading.plateaus:
             for group in groups:
                 level = statistics.median(other.level for _, other in group)
                 there = any(other == place for other, _ in group)
-                if not there and abs(plateau.level / level - 1) <= _NEAR:
+                if not there and near(plateau.level, level):
                     group.append((place, plateau))
                     break
             else:
@@ -356,12 +321,13 @@ def _soon(reading: Reading) -> int:
     return reading.first + (reading.last - reading.first) // 6
 
 
-def _range(
+def spread(
     values: Sequence[float],
     later: int = 0,
     bound: float | None = None,
     words: tuple[str, str] = ("not before", "not reached"),
 ) -> str:
+    """The median and the range of several runs; see :func:`ablab.read.medians.spread_words`."""
     whole = all(value == int(value) for value in values) and max(values, default=1) >= 1
 
     def show(value: float) -> str:
@@ -370,5 +336,6 @@ def _range(
     return spread_words(values, show, later, bound, words)
 
 
-def _of(some: int, every: int) -> str:
+def of_seeds(some: int, every: int) -> str:
+    """How many of the seeds something is said of; empty if of all."""
     return "" if some == every else f" ({some} of {every} seeds)"
