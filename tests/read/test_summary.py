@@ -94,6 +94,21 @@ def test_without_any_evaluation_nothing_is_said_of_it(tmp_path):
     assert early_note(summarise(store, record)) == ""
 
 
+@pytest.mark.parametrize("broken", [float("inf"), float("nan")])
+def test_a_last_evaluation_that_is_not_finite_is_not_replaced_by_an_earlier_one(broken):
+    frame = pl.DataFrame(
+        {
+            "run": ["a", "a", "a", "b", "b", "b"],
+            "step": [1, 2, 3, 1, 2, 3],
+            "train_loss": [3.0, 2.0, 1.0, 3.0, 2.0, 1.0],
+            "eval_loss": [2.5, 2.0, broken, 2.5, broken, None],
+        }
+    )
+    found = final_values(frame, {"a": 3, "b": 3})
+    assert "eval_loss" not in found["a"] and "eval_loss" not in found["b"]
+    assert final_values(frame, {"a": 2, "b": 1})["a"]["eval_loss"] == Final(2.0, 2)
+
+
 def test_the_training_loss_is_the_mean_over_the_last_logging_interval():
     frame = pl.DataFrame(
         {

@@ -138,6 +138,8 @@ def last_values(metrics: pl.DataFrame, ends: dict[str, int]) -> dict[str, dict[s
 def final_values(metrics: pl.DataFrame, ends: dict[str, int]) -> dict[str, dict[str, Final]]:
     """The final measures of each run, by run id: held-out ones are those of its last evaluation.
 
+    A measure whose last value is not finite is left out, whatever it was before.
+
     A run has no evaluation at its last step if a stop rule was applied to steps that an experiment
     without one had trained.
 
@@ -152,9 +154,10 @@ def final_values(metrics: pl.DataFrame, ends: dict[str, int]) -> dict[str, dict[
     table = pl.DataFrame({"run": list(ends), "_end": list(ends.values())})
     frame = metrics.join(table, on="run").filter(pl.col("step") <= pl.col("_end"))
     for name in (each for each in MEASURES if each in frame.columns and each != "train_loss"):
-        known = frame.filter(pl.col(name).is_finite()).sort("step").group_by("run")
-        for run, step, value in known.agg(pl.col("step", name).last()).iter_rows():
-            found[run].setdefault(name, Final(value, step))
+        known = frame.filter(pl.col(name).is_not_null()).sort("step").group_by("run")
+        for run, step, last in known.agg(pl.col("step", name).last()).iter_rows():
+            if (value := finite(last)) is not None:
+                found[run].setdefault(name, Final(value, step))
     return found
 
 
@@ -239,12 +242,8 @@ def _summary(runs: list[RunRecord], last: dict[str, dict[str, Final]]) -> Varian
         if values:
             measures[name] = Spread(values)
     steps = [record.step for record in runs]
-    held_out = [
-        record.step
-        - max(each.step for name, each in last[record.run].items() if name in MEASURES[1:])
-        for record in ended
-        if any(name in MEASURES[1:] for name in last[record.run])
-    ]
+    evaluated = [(record.step, _evaluated(last[record.run])) for record in ended]
+    held_out = [end - step for end, step in evaluated if step is not None]
     return VariantSummary(
         runs[0].variant,
         {status: statuses.count(status) for status in dict.fromkeys(statuses)},
