@@ -80,3 +80,33 @@ def test_runs_of_two_kinds_have_no_single_relation(tmp_path):
     (found,) = verdicts(*fill(tmp_path / "lab", asked, curve))
     assert found.outcome == "undecided"
     assert "no single relation to predict from" in found.evidence
+
+
+def of_zipped(path, text, zipped, axes):
+    """The verdict where the loss is 2 / sqrt(d_model), whatever else varies."""
+
+    def curve(keys, seed, steps):
+        noise = 0.01 * np.random.default_rng([seed, *map(int, keys.values())]).normal()
+        return np.full(len(steps), 2 * keys["model.d_model"] ** -0.5 * np.exp(noise))
+
+    asked = grid(steps=40, seeds=3, grid={"zip": zipped, **axes}, expect=[text])
+    (found,) = verdicts(*fill(path / "lab", asked, curve))
+    return found
+
+
+def test_a_setting_that_varies_together_with_another_predicts_nothing_alone(tmp_path):
+    zipped = {"model.d_model": WIDTHS, "model.n_heads": [1, 2, 4, 2, 1]}
+    text = "final(loss) is above 1 predicted for model.d_model=2"
+    found = of_zipped(tmp_path, text, zipped, {})
+    assert found.state == "not tested"
+    assert found.evidence == (
+        "model.d_model varies together with model.n_heads in this grid, so nothing is predicted "
+        "from it alone"
+    )
+
+
+def test_other_settings_may_vary_together(tmp_path):
+    zipped = {"model.n_heads": [1, 2], "model.n_layers": [1, 2]}
+    text = "final(loss) is above 1.3 predicted for model.d_model=2"
+    found = of_zipped(tmp_path, text, zipped, {"model.d_model": WIDTHS})
+    assert found.outcome == "held", found.evidence

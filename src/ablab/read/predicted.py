@@ -5,15 +5,13 @@ What decides is the interval of a new observation, which has both the noise of s
 of the relation.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import polars as pl
 
 from ablab.config import InputError, Problem
 from ablab.experiments.expectations import Expectation
+from ablab.experiments.joint_keys import joint_keys
 from ablab.read.effects.joint import as_one
 from ablab.read.effects.prediction import predict
 from ablab.read.effects.results import gather
@@ -40,8 +38,9 @@ def judge(
         quantity: What is known of the measure; no new value can be beyond its range.
 
     Raises:
-        InputError: The setting does not vary or is not numeric, fewer than four other values have
-            results, the measure is not positive, or some runs did not learn or reach the step.
+        InputError: The setting does not vary, varies together with another one, or is not numeric;
+            fewer than four other values have results, the measure is not positive, or some runs did
+            not learn or reach the step.
     """
     assert expectation.predicts is not None, "given by the caller"
     ((key, value),) = expectation.predicts.items()
@@ -54,9 +53,18 @@ def judge(
     if used.known.is_empty():
         raise InputError(Problem(f"no run has a value at another value of {key}", key))
     frame, keys = used.frame, used.keys
-    others = [each for each in keys if each != key]
-    if others and not _is_product(frame, keys):  # other settings vary together, or with this one
-        frame, keys = as_one(frame, others), [key, "variant"]
+    groups = joint_keys(keys, frame.select(keys).unique(maintain_order=True).to_dicts())
+    together = [each for group in groups if key in group for each in group if each != key]
+    if together:
+        raise InputError(
+            Problem(
+                f"{key} varies together with {' and '.join(together)} in this grid, so nothing is "
+                "predicted from it alone",
+                key,
+            )
+        )
+    if len(groups) < len(keys):  # others vary together
+        frame, keys = as_one(frame, [each for each in keys if each != key]), [key, "variant"]
     results = gather(frame, keys, measure=expectation.measure, better=better, guessing=guessing)
     found = predict(results, key, value)
     if quantity.limits is not None:
@@ -70,9 +78,3 @@ def judge(
     outcome: Outcome = "held" if inside else "failed" if outside else "undecided"
     evidence = found.sentence().removesuffix(".") + gaps(used)
     return Found(outcome, evidence + of_range(outcome, expectation.range), found.predicted, ends)
-
-
-def _is_product(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
-    """Whether there are runs of every combination of values."""
-    cells = frame.select(keys).n_unique()
-    return cells == math.prod(frame[key].n_unique() for key in keys)
