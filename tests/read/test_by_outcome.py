@@ -55,6 +55,26 @@ def test_the_evidence_has_counts_and_medians(tmp_path):
     assert found.value is None and found.interval is None
 
 
+def test_in_several_cells_the_differences_within_them_are_told(tmp_path):
+    """With four heads, twice as many runs have the outcome, so pooled medians are of one cell each.
+
+    By hand: with one head 100.0 (seed 0) less the median of 105.1, 105.2 and 105.3 with the others;
+    with four heads the median of 400.0 and 400.2, less that of 405.1 and 405.3.
+    """
+
+    def more_of_four(heads, seed):
+        return seed == 0 or (heads == 4 and seed % 2 == 0)
+
+    def value(heads, seed):
+        return 100 * heads + seed / 10 + (0 if more_of_four(heads, seed) else 5)
+
+    (found,) = judged(tmp_path, [IF], more_of_four, value, seeds=4)
+    assert found.evidence.startswith(
+        "final(loss) is below 1 in 3 of 8 runs; median of the differences within 2 cells -5.15; "
+        "ranks within 2 cells, 4 seeds exchanged: p = "
+    )
+
+
 def test_a_cell_in_which_all_runs_are_alike_decides_nothing(tmp_path):
     # All runs with four heads have the outcome, and higher values than any with one.
     (found,) = judged(tmp_path, [IF], lambda heads, seed: heads == 4, falling)
@@ -73,6 +93,36 @@ def test_an_outcome_of_all_runs_or_of_none_compares_nothing(tmp_path):
     assert every.outcome == none.outcome == "undecided"
     assert "below 1 in all of 16 runs, so there is nothing to compare" in every.evidence
     assert "above 1 in none of 16 runs" in none.evidence
+
+
+def test_runs_of_seeds_that_lack_a_run_are_not_counted(tmp_path):
+    def value(heads, seed):
+        return np.nan if (heads, seed) == (4, 0) else falling(heads, seed)
+
+    (found,) = judged(tmp_path, [IF], by_seed, value)
+    assert found.evidence.startswith("final(loss) is below 1 in 6 of 14 runs; ")
+    assert "7 seeds exchanged" in found.evidence and "1 left out that lack a run" in found.evidence
+
+
+def test_without_a_whole_seed_nothing_is_tested(tmp_path):
+    def value(heads, seed):
+        return np.nan if (heads == 1) == (seed < 4) else falling(heads, seed)
+
+    (found,) = judged(tmp_path, [IF], by_seed, value)
+    assert (found.state, found.p) == ("not tested", None)
+    assert found.evidence.startswith("no seed has a value and a known outcome in each of 2 cells; ")
+
+
+def test_an_axis_may_be_called_outcome(tmp_path):
+    def curve(keys, seed, steps):
+        late = 0 if by_seed(1, seed) else 5
+        loss = np.full(len(steps), 0.01 if by_seed(1, seed) else 2.0)
+        return {"train_loss": loss, "lr_scale": np.full(len(steps), seed / 10 + late)}
+
+    bundles = {"outcome": {"a": {"model.d_model": 16}, "b": {"model.d_model": 32}}}
+    asked = grid(steps=40, seeds=8, grid=bundles, expect=[IF])
+    (found,) = verdicts(*fill(tmp_path / "lab", asked, curve))
+    assert found.outcome == "held", found.evidence
 
 
 def test_a_step_can_be_the_condition_and_not_what_is_compared(tmp_path):

@@ -21,7 +21,8 @@ from ablab.read.measures import measure_table
 from ablab.read.statistics.outcomes import exchanged_seeds, least_p
 from ablab.store.store import ExperimentRecord, Store
 
-_OUTCOME = "outcome"
+# No key has this name: those that begin with a part of the configuration are settings.
+_OUTCOME = "train.outcome?"
 
 
 def with_outcomes(
@@ -77,23 +78,43 @@ def compare(sample: Sample, expectation: Expectation) -> Found:
         count = f"{sample.unreached} of {sample.frame.height} runs"
         return Found("undecided", f"{count} did not reach the step that is compared")
     known = sample.known.filter(pl.col(_OUTCOME).is_not_null())
-    groups = [known.filter(pl.col(_OUTCOME) == own)["value"].to_numpy() for own in (True, False)]
-    if not len(groups[0]) or not len(groups[1]):
-        which = "all" if len(groups[0]) else "none"
-        evidence = f"{condition} in {which} of {known.height} runs, so there is nothing to compare"
-        return Found("undecided", evidence + gaps(sample))
     runs = _by_seed(sample, known)
+    having, count = int(runs.outcomes.sum()), runs.outcomes.size
+    if not count:
+        where = f" in each of {runs.values.shape[0]} cells" if runs.values.shape[0] > 1 else ""
+        evidence = f"no seed has a value and a known outcome{where}"
+        return Found("undecided", evidence + gaps(sample))
+    if having in (0, count):
+        which = "all" if having else "none"
+        evidence = f"{condition} in {which} of {count} runs, so there is nothing to compare"
+        return Found("undecided", evidence + gaps(sample))
     sign = 1 if expectation.relation == "lower_if" else -1
     moved = runs.values + sign * expectation.by * runs.outcomes
     p_lower, p_higher = exchanged_seeds(moved, runs.outcomes)
     p, against = (p_lower, p_higher)[::sign]
     evidence = (
-        f"{condition} in {len(groups[0])} of {known.height} runs; median "
-        f"{shown(float(np.median(groups[0])))} in these vs {shown(float(np.median(groups[1])))}"
+        f"{condition} in {having} of {count} runs; {_medians(runs)}"
         f"{_test(expectation, runs, min(p, against))}{gaps(sample)}"
     )
     outcome: Outcome = "held" if p < ALPHA else "failed" if against < ALPHA else "undecided"
     return Found(outcome, evidence, p=min(p, against))
+
+
+def _medians(runs: _Runs) -> str:
+    """The medians of both kinds; in several cells, that of the differences within them."""
+    pairs = [
+        (float(np.median(values[own])), float(np.median(values[~own])))
+        for values, own in zip(runs.values, runs.outcomes, strict=True)
+        if own.any() and not own.all()
+    ]
+    if len(runs.values) == 1:
+        ((these, others),) = pairs
+        return f"median {shown(these)} in these vs {shown(others)}"
+    if not pairs:
+        return f"none of {len(runs.values)} cells has runs of both kinds"
+    cells = f"{len(pairs)} cells" if len(pairs) > 1 else "the cell that has both"
+    middle = float(np.median([these - others for these, others in pairs]))
+    return f"median of the differences within {cells} {shown(middle)}"
 
 
 def _test(expectation: Expectation, runs: _Runs, p: float) -> str:
