@@ -116,3 +116,25 @@ def test_the_values_next_to_the_cut_are_told():
     found = effects(frame, ["a"], measure="final(loss)", better="lower", guessing=np.log(10))
     assert found.nearest == (1.94, 2.3)
     assert any(note.endswith("two groups, the nearest are 1.94 and 2.3.") for note in found.notes())
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ([None] * 3, ""),  # never reached: counts, and no difference
+        ([400.0, 450.0, None], "The differences count runs that did not reach it as step 800."),
+    ],
+)
+def test_how_steps_that_were_not_reached_count_is_said_of_differences(second, told):
+    steps = [100.0, 200.0, 300.0, *second]
+    frame = pl.DataFrame(
+        {
+            "a": [1] * 3 + [2] * 3,
+            "seed": [0, 1, 2] * 2,
+            "value": pl.Series(steps, dtype=pl.Float64),
+            "not_before": [None if step is not None else 800 for step in steps],
+        }
+    )
+    found = effects(frame, ["a"], scale="difference", better="lower")
+    assert (found.factorial[0].difference is None) == (not told)
+    assert found.bound == told

@@ -105,9 +105,10 @@ class Effects:
     @property
     def bound(self) -> str:
         """How runs that did not reach a step count in the table; empty if they do not."""
-        if not any(counted_as_horizon(each) for each in (*self.factorial, *self.marginal)):
+        tables = [each for each in (*self.factorial, *self.marginal) if each.difference is not None]
+        if not any(counted_as_horizon(each) for each in tables):
             return ""
-        kind = "ratio" if self.factorial[0].scale == "ratio" else "difference"
+        kind = "ratio" if self.scale == "ratio" else "difference"
         return f"The {kind}s count runs that did not reach it as step {self.horizon:,.0f}."
 
     def notes(self) -> list[str]:
