@@ -14,6 +14,9 @@ _SLOWLY = 0.012  # ... or, if that is more than four errors, this much
 _SEEN = 0.67  # and more than so many standard deviations of a single value
 _SLOW = 0.1  # a fall of the second half is slow up to this,
 _LATE = 0.6  # unless this part of it is in the last eighth
+_ENDED = 0.125  # maximum part of the last fall that is in the last eighth, if that has ended
+_SURE = 1.64  # standard errors of a one-sided bound of 95%
+_CLEAR = 1.5  # standard errors by which the last parts of a fall have to fall
 _SHARE = 0.25  # minimum part of that fall in the second half of these steps, and so on
 _STOPS = 4.0  # twice the logarithm of a likelihood ratio that shows that a fall stops
 _EXACT = 0.01  # wanted error of the value at the end, on the reading scale
@@ -70,7 +73,7 @@ def _noise(view: View, chosen: NDArray[np.bool_]) -> float:
 def _settles(view: View, change: float) -> bool:
     """Whether a fall of the last bins, which may be long, has ended in the last eighth."""
     end, error = _late_change(view, _END)
-    return end > _SHARE / 2 * change + 1.64 * error
+    return end > _ENDED * change + _SURE * error
 
 
 def _goes_on(view: View) -> bool:
@@ -80,7 +83,7 @@ def _goes_on(view: View) -> bool:
         return False
     for part in (0.25, _END):  # a power law falls by nearly half as much in half as many steps
         end, error = _late_change(view, part)
-        if end > -max(_SHARE * -change, 1.5 * error):
+        if end > -max(_SHARE * -change, _CLEAR * error):
             return False
         change = end
     return True
@@ -89,9 +92,10 @@ def _goes_on(view: View) -> bool:
 def falls_slowly(view: View) -> bool:
     """Whether the curve falls by little in its second half, but by more than noise explains.
 
-    The last quarter falls, too. Where the second half falls by up to 10%, that alone need not be
-    significant, as it is short, but the curve may not be shown to stop
-    (:func:`~ablab.read.curves.stops.stops`).
+    The last quarter falls by a quarter of that, too. Where the second half falls by up to 10%, that
+    alone need not be significant, as it is short, but the curve may not be shown to stop
+    (:func:`~ablab.read.curves.stops.stops`). Where it falls by more, the last quarter has to be
+    significant, and the last eighth may not be shown to fall by less than a quarter of the quarter.
 
     Args:
         view: The curve in linear time.
@@ -103,8 +107,8 @@ def falls_slowly(view: View) -> bool:
     quarter, error = _late_change(view, 0.25)
     if -half > _SLOW:  # so much that its parts have to be significant, too
         end, unsure = _late_change(view, _END)
-        falls = quarter <= -max(_SHARE * -half, 1.5 * error)
-        return falls and end <= _SHARE * quarter + 1.5 * unsure
+        falls = quarter <= -max(_SHARE * -half, _CLEAR * error)
+        return falls and end <= _SHARE * quarter + _CLEAR * unsure
     if quarter > -_SHARE * -half:
         return False
     return stops(bins.step[late], bins.mean[late], bins.deviation[late]) < _STOPS

@@ -40,8 +40,8 @@ _DOUBLED = 0.02  # maximum change while the number of steps doubles
 _DOUBLINGS = 8.0  # maximum ratio of half of the steps and those of a floor
 _STOPS = 4.0  # ... or the minimum ratio of the fall before a floor and that within it,
 _FALL = 0.1  # and the minimum fall before it
-_THROUGHOUT = 0.6  # a stretch that takes this part of a curve is most of it;
-_WHOLE = 0.15  # the maximum change of one that is flat as a whole
+_THROUGHOUT = 0.6  # minimum part of a curve that is most of it
+_WHOLE = 0.15  # maximum change of a stretch that is most of a curve and flat as a whole
 
 
 def floor_start(view: View, earliest: int) -> int | None:

@@ -28,7 +28,9 @@ _SMALL = 1.1  # a change by less is not worth telling on the way to a plateau
 _SAME_STEP = 0.1  # a fall ends where it slows down if that is within this fraction of the step,
 _FEW_STEPS = 3  # or so many steps
 _MOST = 0.3  # minimum part of a curve at the level at which it stays,
-_SETTLES = 1.35  # and the maximum factor by which it begins above a natural one
+_SETTLES = 1.35  # and the maximum factor by which it begins above a natural one,
+_SETTLED = 0.1  # or the maximum change on a linear scale, if it is not the noise
+_DEVIATIONS = 3.0  # of the first value, in standard deviations
 _NEAR = 0.35  # two events within this fraction of a step belong together
 
 
@@ -74,9 +76,11 @@ def goes_to_end(reading: Reading) -> bool:
 def stays(reading: Reading) -> bool:
     """Whether a curve stays at the first level that it reaches, so that this is no floor.
 
-    Nothing is found before the level, or the curve only settles in it, and it is there for a third
-    of its steps or more. A loss that begins at up to 1.35 times a natural level has learnt nothing
-    when it comes to it. In any other level a curve settles if it changes by less than a tenth.
+    Nothing is found before the level, or the curve only settles in it, and it is there for 30% of
+    its steps or more. A loss that begins at up to 1.35 times a natural level has learnt nothing
+    when it comes to it. In any other level a curve settles if it changes by less than a tenth: of
+    itself (or three standard deviations of a single value), or of the range from 0 to 1 if it is a
+    share such as an accuracy.
     """
     floor, others = reading.floor, (reading.plateaus, reading.rises, reading.growbacks)
     if floor is None or any(others) or reading.steepenings:
@@ -84,7 +88,11 @@ def stays(reading: Reading) -> bool:
     if reading.last - floor.first < _MOST * (reading.last - reading.first):
         return False
     if reading.direction == "higher" or not reading.positive:
-        return not reading.descents and abs(floor.level - reading.start) <= _ARRIVED
+        ends = (floor.level, reading.start)
+        is_share = reading.direction == "higher" and all(0 <= each <= 1 for each in ends)
+        most = max(_SETTLED * max(map(abs, ends)), _DEVIATIONS * reading.noise)
+        most = _SETTLED if is_share else most
+        return not reading.descents and abs(floor.level - reading.start) <= most
     highest = max([reading.start, *(each.level for each in reading.descents)])
     most = _SETTLES if floor.name is not None else _SMALL
     return floor.level > 0 and highest <= most * floor.level
