@@ -37,3 +37,40 @@ def test_without_a_rule_or_a_stopped_run_nothing_is_said():
     assert stop_caveat(SimpleNamespace(definition=RULE), RUNS[2:]) == ""
     patient = {"train": {"stop": {"measure": "eval_loss", "patience": 5}}}
     assert stop_words(patient) == "the held-out loss had not improved for 5 values"
+
+
+def test_two_conditions_are_told_of_one_measure():
+    both = {"train": {"stop": {"measure": "train_loss", "below": 0.1, "patience": 5}}}
+    assert stop_words(both) == "the training loss was below 0.1 or had not improved for 5 values"
+
+
+@pytest.mark.parametrize(
+    ("runs", "told"),
+    [
+        (RUNS[:1], "The run was stopped when the training loss was below 0.001, which decides "
+                   "where its values end."),
+        (RUNS[:2], "All 2 runs were stopped when the training loss was below 0.001, which decides "
+                   "where their values end."),
+        (RUNS[1:], "1 of 2 runs was stopped when the training loss was below 0.001, which decides "
+                   "where its values end."),
+    ],
+)  # fmt: skip
+def test_how_many_runs_were_stopped_is_told_in_english(runs, told):
+    assert stop_caveat(SimpleNamespace(definition=RULE), runs) == told
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"train.stop.below": [0.1, 0.2]},
+        {"rule": {"early": {"train.stop": {"below": 0.1}}, "late": {"train.lr": 0.01}}},
+        {"rule": {"early": {"train": {"stop": {"below": 0.1}}}, "late": {}}},
+    ],
+)
+def test_a_rule_that_varies_is_not_told_as_that_of_the_base(grid):
+    definition = RULE | {"grid": grid}
+    assert stop_words(definition) == ""
+    assert stop_caveat(SimpleNamespace(definition=definition), RUNS).startswith(
+        "2 of 3 runs were stopped by a rule, which decides"
+    )
+    assert stop_words(RULE | {"grid": {"model.norm": {"a": {"model.norm": "rms"}}}}) != ""

@@ -9,20 +9,34 @@ from ablab.read.curves.numbers import number
 from ablab.read.measure_words import column_words
 from ablab.store.store import ExperimentRecord, RunRecord
 
+_RULE = "train.stop"
 _AT_END = ("final", "best", "floor")  # measures that depend on where a run ends
 
 
 def stop_words(definition: Mapping[str, Any]) -> str:
-    """When an experiment's stop rule ends a run, in words; empty without a rule."""
+    """When an experiment's stop rule ends a run, in words; empty without one rule for all runs."""
     rule = (definition.get("train") or {}).get("stop")
-    if not isinstance(rule, Mapping):
+    if not isinstance(rule, Mapping) or _varies(definition.get("grid") or {}):
         return ""
-    words, told = column_words(rule.get("measure", "train_loss")), []
+    told = []
     if rule.get("below") is not None:
-        told.append(f"the {words} was below {number(rule['below'])}")
+        told.append(f"was below {number(rule['below'])}")
     if rule.get("patience") is not None:
-        told.append(f"the {words} had not improved for {counted(rule['patience'], 'value')}")
-    return " or ".join(told)
+        told.append(f"had not improved for {counted(rule['patience'], 'value')}")
+    words = column_words(rule.get("measure", "train_loss"))
+    return f"the {words} {' or '.join(told)}" if told else ""
+
+
+def _varies(grid: Mapping[str, Any]) -> bool:
+    """Whether an axis of a grid, or one of its bundles, sets the stop rule."""
+    bundles = [axis for axis in grid.values() if isinstance(axis, Mapping)]
+    settings = [each for axis in bundles for each in axis.values() if isinstance(each, Mapping)]
+    nested = [each.get("train") for each in settings]
+    return (
+        any(key.startswith(_RULE) for key in grid)
+        or any(str(key).startswith(_RULE) for each in settings for key in each)
+        or any(isinstance(each, Mapping) and "stop" in each for each in nested)
+    )
 
 
 def stop_caveat(
@@ -41,11 +55,11 @@ def stop_caveat(
     when = stop_words(record.definition)
     rule = f"when {when}" if when else "by a rule"
     was, their = ("was", "its") if stopped == 1 else ("were", "their")
+    which = f"{stopped:,} of {counted(len(runs), 'run')}"
+    if stopped == len(runs):
+        which = "The run" if stopped == 1 else f"All {stopped:,} runs"
     ends = "values end" if measure is None else f"{column_words(measure.column)} ends"
-    return (
-        f"{stopped:,} of {counted(len(runs), 'run')} {was} stopped {rule}, which decides where "
-        f"{their} {ends}."
-    )
+    return f"{which} {was} stopped {rule}, which decides where {their} {ends}."
 
 
 def _depends(measure: Measure) -> bool:

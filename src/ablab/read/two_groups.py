@@ -51,11 +51,11 @@ class Groups:
         cut = shown(self.cut)
         word = "learnt" if self.better else f"are below {cut}"
         if self.steps:
-            word = f"took less than {cut} steps"
+            word = f"took fewer than {cut} steps"
         parts = [f"{len(self.of(each))} of {each.known.height}" for each in samples]
         side = "above" if self.better == "higher" else "below"
-        told = f"{side} {cut}, " if self.better and not self.steps else ""
-        if told and not self.ends:
+        told = f"{side} {cut}, " if self.better and not self.steps else "a value "
+        if self.better and not self.steps and not self.ends:
             word = f"are in {self._group}"
         return f"{' vs '.join(parts)} runs {word} ({told}between two groups of runs)"
 
