@@ -79,21 +79,21 @@ def compare(sample: Sample, expectation: Expectation) -> Found:
         return Found("undecided", f"{count} did not reach the step that is compared")
     known = sample.known.filter(pl.col(_OUTCOME).is_not_null())
     runs = _by_seed(sample, known)
-    having, count = int(runs.outcomes.sum()), runs.outcomes.size
-    if not count:
+    having, every = int(runs.outcomes.sum()), runs.outcomes.size
+    if not every:
         where = f" in each of {runs.values.shape[0]} cells" if runs.values.shape[0] > 1 else ""
         evidence = f"no seed has a value and a known outcome{where}"
         return Found("undecided", evidence + gaps(sample))
-    if having in (0, count):
+    if having in (0, every):
         which = "all" if having else "none"
-        evidence = f"{condition} in {which} of {count} runs, so there is nothing to compare"
+        evidence = f"{condition} in {which} of {every} runs, so there is nothing to compare"
         return Found("undecided", evidence + gaps(sample))
     sign = 1 if expectation.relation == "lower_if" else -1
     moved = runs.values + sign * expectation.by * runs.outcomes
     p_lower, p_higher = exchanged_seeds(moved, runs.outcomes)
     p, against = (p_lower, p_higher)[::sign]
     evidence = (
-        f"{condition} in {having} of {count} runs; {_medians(runs)}"
+        f"{condition} in {having} of {every} runs; {_medians(runs)}"
         f"{_test(expectation, runs, min(p, against))}{gaps(sample)}"
     )
     outcome: Outcome = "held" if p < ALPHA else "failed" if against < ALPHA else "undecided"
