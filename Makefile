@@ -43,6 +43,7 @@ imports: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W -n -q -b html docs docs/_build/html
+	$(BIN)/python docs/gallery/build.py docs/_build/html/gallery
 	@echo "docs/_build/html/index.html"
 
 static: lint types imports docs
