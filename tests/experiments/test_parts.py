@@ -97,3 +97,9 @@ def test_names_of_a_users_factors_are_checked():
         InputError, match="task: value '3\\+' of factor carries is not a valid name"
     ):
         experiment(own).runs  # noqa: B018
+
+
+def test_a_setting_that_has_to_be_given_is_said_to_be_missing():
+    with pytest.raises(InputError) as raised:
+        experiment({"name": "x", "task": {"kind": "copy"}, "watch": {"captures": [{"steps": 5}]}})
+    assert "watch.captures.0.what is missing" in str(raised.value)

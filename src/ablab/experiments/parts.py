@@ -376,6 +376,8 @@ def _problem(part: str, cls: type[Config], error: Any, origins: Origins) -> Prob
                 f"one of {', '.join(names)}",
                 nearest(str(given), names),
             )
+        case "missing":
+            return Problem(f"{key} is missing", key, source)
         case "value_error" if isinstance(error["ctx"]["error"], InputError):
             (cause,) = error["ctx"]["error"].problems  # raised by a validator
             own = cause.key if cause.key and "." in cause.key else key

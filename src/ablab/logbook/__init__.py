@@ -17,7 +17,7 @@ Modules:
 - ``drawing_cache``: a cache of drawings by what they show.
 - ``drawn_curves``: selects the page's curves, at a resolution that bounds its size.
 - ``effect_figures``: figures of effects and interactions.
-- ``effect_tables``: tables of effects.
+- ``effect_tables``, ``effect_words``: tables of effects, and effects as sentences.
 - ``entry``: writes an entry.
 - ``experiment_differences``: differences between experiments, or why none is tested.
 - ``exports``: CSV, Parquet, TensorBoard and Weights & Biases.

@@ -1,6 +1,5 @@
 """The first sentence of an entry: it answers the question in the heading, or says what is open."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,13 +8,16 @@ import polars as pl
 
 from ablab.config.wording import counted
 from ablab.experiments.measures import parse_measure
-from ablab.experiments.short_names import setting_name, short_keys
+from ablab.logbook.effect_words import (
+    comparison_in_words,
+    size_of_difference,
+    trends_in_words,
+)
 from ablab.logbook.ladder import Ladder, find_ladder
 from ablab.logbook.ranking import Ranking, find_ranking
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues, variant_values
 from ablab.read.curves.numbers import number
-from ablab.read.effects import Comparison, Effects, comparison_sentence, scaling_sentence
-from ablab.read.effects.trends import trend_sentence
+from ablab.read.effects import Effects, scaling_sentence
 from ablab.read.family import Family, family, tally
 from ablab.read.measure_words import measure_words
 from ablab.read.measures import ENDED, is_step
@@ -206,7 +208,10 @@ class _Made:
         else:
             low, high = number(min(medians)), number(max(medians))
             text = f"{words}: medians from {low} to {high} over {len(rows)} variants."
-        if self.ranking is not None:
+        trends = [] if self.effects is None else trends_in_words(self.effects, "It", shown=False)
+        if trends:
+            text += " " + " ".join(trends)
+        elif self.ranking is not None:
             text += " " + self.ranking.open_words(order)
         return text + without
 
@@ -294,9 +299,9 @@ class _Made:
             told = [each for each in self.effects.factorial
                     if each.key == key and each.verdict == "differs"]  # fmt: skip
             if told:
-                found.append(comparison_in_words(max(told, key=_largest), self.effects))
+                found.append(comparison_in_words(max(told, key=size_of_difference), self.effects))
         words = self.words[0].upper() + self.words[1:]
-        return found + [trend_sentence(t, words) for t in self.effects.trends if t.exists]
+        return found + trends_in_words(self.effects, words, shown=True)
 
     def negative(self) -> list[str]:
         """What was shown to make no difference that matters; empty unless all comparisons do."""
@@ -329,14 +334,6 @@ class _Made:
         )
 
 
-def comparison_in_words(each: Comparison, effects: Effects) -> str:
-    """A comparison as a sentence, with the measure and the setting's values in words."""
-    text = comparison_sentence(each, measure_words(effects.measure))
-    name, alone = short_keys(list(effects.base))[each.key], len(effects.base) == 1
-    one, other = (setting_name(name, value, alone) for value in (each.value, each.reference))
-    return text.replace(f"{each.key}={each.value} vs {each.reference}", f"{one} vs {other}", 1)
-
-
 def _summary(count: int) -> str:
     """What the values of so many runs are."""
     return "one run" if count == 1 else f"median and range of {count} seeds"
@@ -354,14 +351,6 @@ def _listed(before: str, names: Sequence[str], short: str = "") -> str:
     if len(names) > 4:
         return short or f"{before.removesuffix(' with')} in {len(names)} variants"
     return f"{before} {'; '.join(names)}".strip()
-
-
-def _largest(each: Comparison) -> float:
-    """The size of a difference, on its scale."""
-    difference = each.difference or 0.0
-    if each.scale == "ratio":
-        return abs(math.log(difference)) if difference > 0 else 0.0
-    return abs(difference)
 
 
 def _is_held_equivalence(verdict: Verdict) -> bool:

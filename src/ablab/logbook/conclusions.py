@@ -6,7 +6,8 @@ from typing import Any
 
 from ablab.config import InputError
 from ablab.experiments.short_names import short_names
-from ablab.logbook.answer import Answer, answer_measure, comparison_in_words, find_answer
+from ablab.logbook.answer import Answer, answer_measure, find_answer
+from ablab.logbook.effect_words import comparison_in_words
 from ablab.read.curves import Reading
 from ablab.read.curves.numbers import number
 from ablab.read.curves.pair_sentences import group_pair_sentence, pair_sentence

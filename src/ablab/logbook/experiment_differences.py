@@ -8,8 +8,8 @@ import polars as pl
 from ablab.config import InputError, counted
 from ablab.experiments.measures import parse_measure
 from ablab.experiments.short_names import short_keys
-from ablab.logbook.answer import comparison_in_words
 from ablab.logbook.comparison import setting_text
+from ablab.logbook.effect_words import comparison_in_words
 from ablab.read.effects import Effects, effects
 from ablab.read.effects.stored import better_values
 from ablab.read.guessing import guessing_loss

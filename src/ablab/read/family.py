@@ -47,17 +47,19 @@ class Family:
         return sum(each in ("held", "failed") for each in self.corrected)
 
     def sentence(self, noun: str = "verdict") -> str:
-        """What this means, in two sentences, with the claims that stay decided or do not.
+        """What this means, in one or two sentences, with the claims that stay decided or do not.
 
         Empty if nothing was tested.
         """
         if not self.tested:
             return ""
-        many = "" if self.tested == 1 else "s"
         is_are = "is" if self.decided == 1 else "are"
         stay = "stays" if self.remaining == 1 else "stay"
+        if self.tested == 1:
+            is_are = "is decided" if self.decided else "is not decided"
+            return f"One {noun} was tested, and {is_are} at the 5% level."
         return (
-            f"{self.decided} of {self.tested} tested {noun}{many} {is_are} decided at the 5% "
+            f"{self.decided} of {self.tested} tested {noun}s {is_are} decided at the 5% "
             f"level; chance alone would decide about {self.by_chance:.2g}. "
             f"Corrected for all {self.tested} tests (Holm's method), {self.remaining} {stay} "
             f"decided{self._which()}."

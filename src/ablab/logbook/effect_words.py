@@ -1,0 +1,38 @@
+"""Comparisons and trends as sentences of an entry, with short names of settings."""
+
+import math
+from dataclasses import replace
+
+from ablab.experiments.short_names import setting_name, short_keys
+from ablab.read.effects import Comparison, Effects, comparison_sentence
+from ablab.read.effects.trends import trend_sentence
+from ablab.read.measure_words import measure_words
+
+
+def comparison_in_words(each: Comparison, effects: Effects) -> str:
+    """A comparison as a sentence, with the measure and the setting's values in words."""
+    text = comparison_sentence(each, measure_words(effects.measure))
+    name, alone = short_keys(list(effects.base))[each.key], len(effects.base) == 1
+    one, other = (setting_name(name, value, alone) for value in (each.value, each.reference))
+    return text.replace(f"{each.key}={each.value} vs {each.reference}", f"{one} vs {other}", 1)
+
+
+def trends_in_words(effects: Effects, measure: str, *, shown: bool) -> list[str]:
+    """Where each setting with many values is best, as a sentence.
+
+    Args:
+        effects: The effects, with their trends.
+        measure: The subject of the sentence.
+        shown: Whether to tell of the trends that are shown, or of those that are not.
+    """
+    names = short_keys(list(effects.base))
+    found = [replace(each, key=names[each.key]) for each in effects.trends]
+    return [trend_sentence(each, measure) for each in found if each.exists is shown]
+
+
+def size_of_difference(each: Comparison) -> float:
+    """The size of a difference, on its scale."""
+    difference = each.difference or 0.0
+    if each.scale == "ratio":
+        return abs(math.log(difference)) if difference > 0 else 0.0
+    return abs(difference)
