@@ -165,7 +165,7 @@ def conditional(tiny, *overrides, **more):
 def test_a_key_varies_where_another_has_some_value(tiny):
     found = conditional(tiny)
     assert [tuple(variant.keys.values()) for variant in found.variants] == [
-        ("adamw", None, 0.1), ("adamw", None, 0.2), ("sgd", 0, 0.1), ("sgd", 0, 0.2),
+        ("adamw", "inactive", 0.1), ("adamw", "inactive", 0.2), ("sgd", 0, 0.1), ("sgd", 0, 0.2),
         ("sgd", 0.9, 0.1), ("sgd", 0.9, 0.2),
     ]  # fmt: skip
     assert experiment(found.definition) == found

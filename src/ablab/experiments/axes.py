@@ -101,8 +101,17 @@ def values_axis(key: str, values: list[Any], source: str | None) -> Axis:
 
 
 def as_text(value: Any) -> str:
-    """A value as text, by which values are told apart: 1 is neither 1.0 nor true."""
-    return json.dumps(value, sort_keys=True, default=str)
+    """A value as text, by which values are told apart: 1 is 1.0, and not true."""
+    return json.dumps(_whole_as_int(value), sort_keys=True, default=str)
+
+
+def _whole_as_int(value: Any) -> Any:
+    """A value in which whole numbers are of type int."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _whole_as_int(inner) for key, inner in value.items()}
+    return [_whole_as_int(e) for e in value] if isinstance(value, list | tuple) else value
 
 
 def listed(key: str, values: Any, source: str | None, context: SweepContext) -> list[Any]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ablab.experiments.cell_text import same_label
+from ablab.experiments.grid import INACTIVE
 from ablab.read.effects.inference import ALPHA, Estimate, estimate
 
 Floats = NDArray[np.float64]
@@ -39,7 +40,9 @@ class Sample:
             if key not in self.keys:
                 return f"{key} does not vary in this grid"
             labels = frame[key].to_list()
-            match = [same_label(label, value) for label in labels]
+            # Null stands for it in a column whose key does not have null as a value.
+            wanted = None if value == INACTIVE and INACTIVE not in labels else value
+            match = [same_label(label, wanted) for label in labels]
             if not any(match):
                 there = ", ".join(str(each) for each in frame[key].unique(maintain_order=True))
                 return f"this grid has no {key}={value}, only {there}"
