@@ -19,8 +19,8 @@ from ablab.experiments.grid import Grid, Row, label_name
 from ablab.experiments.grid_conditions import read_conditions
 from ablab.experiments.limits import MAX_RUNS
 from ablab.experiments.overrides import parse_values
-from ablab.experiments.sweep_values import sobol_rows, sweep_values
-from ablab.experiments.sweeps import DRAWN, Bounds, Sweep, check_sweep
+from ablab.experiments.sweep_values import sobol_rows
+from ablab.experiments.sweeps import DRAWN, Bounds, Sweep
 from ablab.experiments.tree import Origins
 
 BLOCKS = ("zip", "sobol", "when")
@@ -146,9 +146,7 @@ def _zip(block: Any, origins: Origins, context: SweepContext) -> tuple[list[Axis
 def _column(key: str, values: Any, source: str | None, context: SweepContext) -> list[Any]:
     """The values of a key of ``zip``; those of a sweep with repetitions, drawn ones unsorted."""
     if isinstance(values, Sweep):
-        bounds = check_sweep(values, key, source)
-        whole = context.is_whole(key, bounds)
-        return sweep_values(bounds, context.name, key, whole, paired=True)
+        return list(context.values(values, key, source, paired=True))
     return listed(key, values, source, context)
 
 
@@ -198,7 +196,7 @@ def _range(key: Any, values: Any, origins: Origins, context: SweepContext) -> Bo
         expected = "uniform(lo, hi), loguniform(lo, hi) or a list of values"
         problem = f"the axis {key}: sobol does not cover a {values.kind}"
         raise InputError(Problem(problem, key, source, str(values), expected))
-    return check_sweep(values, key, source, counted=False)
+    return context.bounds(values, key, source, counted=False)[0]
 
 
 def _sorted(axis: Axis) -> Axis:
