@@ -3,6 +3,8 @@
 import polars as pl
 
 import ablab
+from ablab.analysis.chosen import stored_runs
+from ablab.experiments.cell_text import in_cell
 from ablab.read.hypothesis_tests import Sample
 from ablab.store.store import Store
 from ablab.store.stored_run import StoredRun
@@ -21,10 +23,15 @@ def test_an_inactive_key_is_told_from_null(tiny, tmp_path, monkeypatch):
     ablab.run(asked, store="lab", quiet=True, device="cpu")
     store = Store("lab")
     record = store.experiment("tiny")
-    for run in store.runs(record):
+    runs = store.runs(record)
+    assert len(runs) == 6
+    for run in runs:
         again = StoredRun(store, run).run
         clip = {"inactive": 1.0, None: None, 0.5: 0.5}[run.variant["train.clip_norm"]]
         assert again.train.clip_norm == clip
+    for cell, optimizer in (("inactive", "adamw"), ("null", "sgd"), ("0.5", "sgd")):
+        found = stored_runs(store, "tiny", f"train.clip_norm={cell}")
+        assert [each.record.variant["train.optimizer"] for each in found] == [optimizer] * 2
     frame = ablab.open("lab").measure("tiny", "final(train_loss)")
     assert frame["train.clip_norm"].to_list() == ["inactive"] * 2 + [None] * 2 + ["0.5"] * 2
     sample = Sample(frame, ["train.optimizer", "train.clip_norm"])
@@ -37,3 +44,4 @@ def test_in_a_column_of_numbers_null_is_inactive():
     frame = pl.DataFrame({"train.momentum": [None, 0.0, 0.9], "value": [1.0, 2.0, 3.0]})
     found = Sample(frame, ["train.momentum"]).where({"train.momentum": "inactive"})
     assert found.frame["value"].to_list() == [1.0]
+    assert in_cell([{"a": None}, {"a": 0.9}, {}], {"a": "inactive"}) == [True, False, False]

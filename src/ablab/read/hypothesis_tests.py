@@ -10,8 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-from ablab.experiments.cell_text import same_label
-from ablab.experiments.grid import INACTIVE
+from ablab.experiments.cell_text import matches
 from ablab.read.effects.inference import ALPHA, Estimate, estimate
 
 Floats = NDArray[np.float64]
@@ -39,10 +38,7 @@ class Sample:
         for key, value in cell.items():
             if key not in self.keys:
                 return f"{key} does not vary in this grid"
-            labels = frame[key].to_list()
-            # Null stands for it in a column whose key does not have null as a value.
-            wanted = None if value == INACTIVE and INACTIVE not in labels else value
-            match = [same_label(label, wanted) for label in labels]
+            match = matches(frame[key].to_list(), value)
             if not any(match):
                 there = ", ".join(str(each) for each in frame[key].unique(maintain_order=True))
                 return f"this grid has no {key}={value}, only {there}"
