@@ -65,6 +65,16 @@ def test_a_mapping_of_overrides_is_as_good_as_several(zipped):
     assert cells(experiment(tree, "train={optimizer: sgd}")) == [(0,), (0.9,)]
 
 
+@pytest.mark.parametrize("value", ["sgd", "{kind: sgd}"])
+def test_a_component_replaces_its_axis_by_name_or_as_a_mapping(zipped, value):
+    axes = {"train.optimizer": ["adamw", "sgd"], "train.lr": [0.1, 0.9]}
+    for grid in (axes | {"when": {"train.lr": {"train.optimizer": "sgd"}}}, {"zip": axes}):
+        found = experiment(zipped | {"grid": grid}, f"train.optimizer={value}")
+        assert (0.9,) in cells(found)
+        assert {each.parts.train.optimizer for each in found.variants} == {"sgd"}
+    assert cells(found) == [(0.9,)]
+
+
 def test_blocks_from_python_replace_those_of_the_file(zipped):
     other = {"model.d_model": [8, 32], "train.lr": [0.1, 0.2]}
     expected = experiment(zipped, "grid.zip={model.d_model:[8,32],train.lr:[0.1,0.2]}")

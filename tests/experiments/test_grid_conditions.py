@@ -125,6 +125,9 @@ def test_the_word_cannot_be_a_value_of_such_a_key(tiny):
         ({"train.lr": {"train.optimizer": []}}, "train.lr has no value of train.optimizer"),
         ({"train.lr": {"train.optimzer": "sgd"}}, "train.optimzer is not an axis"),
         ({"train.momentm": {"train.lr": 0.1}}, "train.momentm is not an axis"),
+        ({"train.lr": {"opt": "a"}}, "opt is not an axis"),
+        ({"train.lr": {3: 1}}, "3 is not an axis"),
+        ({"train.lr": {"seeds": 1}}, "seeds is not an axis"),
     ],
 )
 def test_conditions_without_a_meaning_are_reported(tiny, when, message):

@@ -8,6 +8,7 @@ from ablab.config import Config
 from ablab.experiments.assign import is_kind
 from ablab.experiments.axes import Axis, Choice
 from ablab.experiments.grid import Cell, overlap, same_label
+from ablab.experiments.parts import PARTS
 from ablab.experiments.tree import put
 from ablab.experiments.whole_numbers import class_of_kind
 
@@ -34,7 +35,7 @@ class CellSettings:
     def is_given(self, key: str) -> bool:
         """Whether the experiment itself gives a value of a setting."""
         part, *path = key.split(".")
-        return part in self._tree and _at(self._tree[part], path) is not _NONE
+        return part in PARTS and part in self._tree and _at(self._tree[part], path) is not _NONE
 
     def is_known(self, key: str) -> bool:
         """Whether some cell has a value of a setting."""
@@ -71,6 +72,8 @@ class CellSettings:
 
     def _computed(self, key: str, choices: Sequence[Choice]) -> Any:
         part, *path = key.split(".")
+        if part not in PARTS:
+            return _NONE
         here = {part: copy.deepcopy(self._tree.get(part, {}))}
         assignments = [each for choice in choices for each in choice.assignments]
         for place, value in sorted(assignments, key=lambda each: not is_kind(".".join(each[0]))):

@@ -127,6 +127,10 @@ def fixed_values(path: Path, value: Any, keys: Iterable[str]) -> dict[str, Any]:
     found = {}
     for key in keys:
         own = tuple(key.split("."))
+        if own == path:
+            is_kind = isinstance(value, Mapping) and list(value) == ["kind"]
+            found[key] = value["kind"] if is_kind else value
+            continue
         for place, leaf in places(path, value):
             if own == place or (own == (*place, "kind") and isinstance(leaf, str)):
                 found[key] = leaf
