@@ -74,6 +74,11 @@ def test_numbers_are_compared_by_value(tiny, given, wanted):
     assert len(made(tiny, axes, when).variants) == 3
 
 
+def test_one_is_not_another_value_than_one_point_zero(tiny):
+    with pytest.raises(InputError, match=r"the axis train.weight_decay has 1\.0 twice"):
+        experiment(tiny | {"grid": {"train.weight_decay": [1, 1.0]}})
+
+
 def test_true_is_not_one(tiny):
     with pytest.raises(InputError, match="no value True"):
         axes = {"train.lr": [0.1, 0.2], "model.n_layers": [1, 2]}
