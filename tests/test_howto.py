@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import ablab
+from ablab.store.store import Store
 from tests.cli.command import run_command
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -88,9 +89,17 @@ def test_each_page_is_in_the_list_of_pages():
 def test_sweeps(typed):
     said = typed("howto/sweeps.md").said
     assert "train.lr (8: 0.0001 to 0.1) × [model.d_model (2) + model.d_mlp (2)" in said[0]
-    assert "train.lr, over 8 values" in said[2] or "at train.lr=" in said[2]
+    assert "final(eval_loss) is lowest at train.lr=" in said[2]
+    assert ", of 8 values from 0.0001 to 0.1 " in said[2]
     assert "train.lr " in said[-1]
     assert "train.weight_decay " in said[-1]
+    store = Store("lab")
+    runs = store.runs(store.experiment("rates"))
+    rows = {run.run: store.run_row(run.run) for run in runs}
+    new = [run.run for run in runs if run.variant["train.lr"] == 0.3]
+    assert (len(runs), len(new)) == (36, 4)  # 9 rates, 2 widths, 2 seeds
+    first = min(rows[run]["created"] for run in new)
+    assert all(row["updated"] <= first for run, row in rows.items() if run not in new)
 
 
 def test_resume(typed):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from ablab.experiments.experiment import outline
 from tests.cli.command import run_command
 
 
@@ -53,9 +54,36 @@ def test_nothing_is_overwritten_and_all_or_nothing_is_written(folder):
     assert [each.name for each in folder.iterdir()] == ["test_mine.py"]
 
 
+@pytest.mark.parametrize("name", ["2024-11-28", "123", "true", "1e5", "null", "0x1f", "a.b-c_1"])
+@pytest.mark.parametrize("task", [(), ("--task", "my_task.py")])
+def test_a_name_that_yaml_would_read_as_something_else_is_quoted(folder, name, task):
+    code, _, err = run_command("new", name, *task)
+    assert code == 0, err
+    assert outline(f"{name}.yaml").name == name
+
+
+def test_the_commands_in_a_new_file_have_its_path(folder):
+    (folder / "my sub").mkdir()
+    code, _, err = run_command("new", "my sub/exp.yml")
+    assert code == 0, err
+    text = (folder / "my sub" / "exp.yml").read_text()
+    assert text.count("'my sub/exp.yml'") == 3
+    assert "\nname: exp\n" in text
+    assert "exp.yaml" not in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("x" * 101,), "at most 100 letters"),
+        (("x", "--task", "copy.py"), "would hide the module copy"),
+        (("x", "--task", "numpy.py"), "would hide the module numpy"),
+        (("x", "--task", "_.py"), "a class cannot be named after this file"),
+        (("x", "--task", "_1.py"), "a class cannot be named after this file"),
+        (("x", "--task", "batch.py"), "the class Batch would have the name of one"),
+        (("x", "--task", "split.py"), "the class Split would have the name of one"),
+        (("x", "--task", "stream.py"), "the class Stream would have the name of one"),
+        (("x", "--task", "task.py"), "the class Task would have the name of one"),
         (("x y",), "an experiment cannot have this name"),
         (("-",), "an experiment cannot have this name"),
         (("nowhere/x",), "there is no folder nowhere"),

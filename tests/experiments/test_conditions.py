@@ -27,14 +27,13 @@ def test_conditions(text, written):
     [
         ("loss is reached", "loss is not a step that can be reached"),
         ("leaves(log(10))", "cannot be parsed at its end"),
-        ("finl(loss) is below 2", "did you mean final?"),
-        ("model.d_model=4", "cannot be parsed at '=4'"),
+        ("finl(loss) is below 2", r"there is no measure 'finl'.*did you mean final\?"),
+        ("model.d_model=4", "the condition cannot be parsed at '=4'"),
     ],
 )
 def test_what_is_wrong_is_said(text, said):
-    with pytest.raises(InputError, match=r".*") as caught:
+    with pytest.raises(InputError, match=f"(?s){said}"):
         parse_condition(text)
-    assert said.strip("?") in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 import ablab
 from ablab.config import InputError
 from ablab.experiments.expectations import parse_expectation
-from ablab.experiments.measures import FUNCTIONS, Measure, parse_measure
+from ablab.experiments.measures import FUNCTIONS, Measure, is_of_end, parse_measure
 
 BASE = {"name": "a", "task": {"kind": "addition"}, "grid": {"model.d_model": [8, 16]}}
 SENTENCES = [
@@ -64,6 +64,23 @@ def test_what_is_no_measure(text, message):
     with pytest.raises(InputError) as error:
         parse_measure(text)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_end"),
+    [
+        ("loss", True),
+        ("final(loss)", True),
+        ("leaves(log(10))", True),
+        ("at(loss, 20)", False),
+        ("loss at 20", False),
+        ("mean(loss, 1, 20)", False),
+        ("highest(loss)", False),
+    ],
+)
+def test_a_measure_at_a_step_does_not_tell_which_runs_learnt(text, is_end):
+    assert parse_measure(text).is_end is is_end
+    assert is_of_end(text) is is_end
 
 
 @given(st.text(max_size=40))

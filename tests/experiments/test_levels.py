@@ -68,6 +68,31 @@ def test_a_bound_has_the_number_of_the_runs():
         made.resolved([SETTINGS, {"task": {"p": 113}}])
 
 
+def test_bounds_that_are_settings_are_in_order():
+    made = parse_expectation("final(loss) is between task.p and 60")
+    assert made.resolved([SETTINGS]).within == (59.0, 60.0)
+    made = parse_expectation("final(loss) is between task.p and 1")
+    with pytest.raises(InputError, match=r"task\.p is above 1 in the runs") as caught:
+        made.resolved([SETTINGS])
+    assert caught.value.problems[0].given == "between task.p and 1, that is between 59 and 1"
+
+
+def test_the_words_of_a_range_have_four_digits_of_each_number():
+    made = parse_expectation("final(loss) is between log(9) and log(10)")
+    assert made.range_words == "between 2.197 and 2.303"
+    assert parse_expectation("loss is below log(10)").range_words == "below 2.303"
+    assert parse_expectation("loss is above log(10)").range_words == "above 2.303"
+    assert parse_expectation("loss falls with train.lr").range_words == ""
+
+
+def test_a_setting_that_does_not_affect_training_is_no_level():
+    asked = {"name": "x", "task": {"kind": "modular", "p": 7}, "train": {"steps": 3}}
+    with pytest.raises(InputError, match=r"train\.steps is not one of the settings that") as caught:
+        ablab.experiment(asked, expect=["steps_to(loss, 0.5) is below train.steps"])
+    assert caught.value.problems[0].suggestion is None
+    assert "the number of steps does not" in caught.value.problems[0].expected
+
+
 @pytest.mark.parametrize("bound", ["high", "log(high)", "log(task.p", "task.p + 1"])
 def test_other_text_is_no_bound(bound):
     with pytest.raises(ValueError, match="above"):
@@ -79,6 +104,8 @@ def test_other_text_is_no_bound(bound):
     [
         {"answer": "leaves(log(task.q))"},
         {"expect": ["final(loss) is above log(task.q)"]},
+        {"expect": ["final(loss) is lower if leaves(log(task.q)) is reached than otherwise"]},
+        {"expect": ["loss is higher if steps_to(loss, model.norm) is below 3 than otherwise"]},
         {"expect": [{"measure": "final(loss)", "above": "model.norm"}]},
     ],
 )

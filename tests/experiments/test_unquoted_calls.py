@@ -1,9 +1,10 @@
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 import ablab
 from ablab.config import InputError
@@ -29,6 +30,26 @@ def load(text):
         ('{a: "x: uniform(0, 1), y"}', {"a": "x: uniform(0, 1), y"}),
         ("a: |\n  see {uniform(0, 1)}\n", {"a": "see {uniform(0, 1)}\n"}),
         ("{a: log(10)}", {"a": "log(10)"}),
+        # Other text stays as it is beside a call.
+        (
+            "question: Is x, f(1, 2), good?\na: {b: uniform(0, 1)}",
+            {"question": "Is x, f(1, 2), good?", "a": {"b": "uniform(0, 1)"}},
+        ),
+        (
+            "a: |\n  see {f(1, 2)}, g\nb: [uniform(0, 1), 2]",
+            {"a": "see {f(1, 2)}, g\n", "b": ["uniform(0, 1)", 2]},
+        ),
+        (
+            'a: "Does it depend on [f(1, 2)]?"\nb: {c: uniform(0, 1)}',
+            {"a": "Does it depend on [f(1, 2)]?", "b": {"c": "uniform(0, 1)"}},
+        ),
+        (
+            "{a: 'of [f(1, 2), x]', b: uniform(0, 1, 2)} # [f(1, 2)]",
+            {"a": "of [f(1, 2), x]", "b": "uniform(0, 1, 2)"},
+        ),
+        ("- x\n- see f(1, 2)\n- [see f(1, 2)]", ["x", "see f(1, 2)", ["see f(1", "2)"]]),
+        ("\ufeffa: {b: uniform(0, 1)}", {"a": {"b": "uniform(0, 1)"}}),
+        ("{é: 1, b: uniform(0, 1)}\r\n", {"é": 1, "b": "uniform(0, 1)"}),
     ],
 )
 def test_calls_in_flow_style_are_values(text, tree):
@@ -42,6 +63,10 @@ VALUES = st.text("f1,:{}# '", max_size=9) | st.sampled_from(["f(1, 2)", "x: f(1,
 def test_what_is_written_by_a_library_is_read_as_it_is(tree):
     file = io.StringIO()
     YAML(typ="safe").dump(tree, file)
+    try:
+        assert load(file.getvalue()) == tree
+    except YAMLError:  # ruamel.yaml itself cannot read {a: : 1}, which it wrote
+        reject()
     assert load_calls(file.getvalue(), load) == tree
 
 

@@ -4,13 +4,14 @@ import math
 import numpy as np
 import pytest
 
-from ablab.experiments import recipes
+from ablab.experiments import experiment, recipes
 from ablab.train.method import Method
 from tests.recipes.golden import (
     AMPLIFIED_FROM,
     FILE,
     PRECISE,
     RECIPES,
+    SAME_RUNS,
     STEPS,
     amplified_rounding,
     curves,
@@ -75,8 +76,14 @@ def agree(found, golden, tolerance=1e-4):
 
 
 def test_every_recipe_is_golden_and_has_a_question():
-    assert sorted(recipes()) == sorted(RECIPES)
+    assert sorted(recipes()) == sorted([*RECIPES, *SAME_RUNS])
     assert all(question.endswith("?") for question in recipes().values())
+
+
+@pytest.mark.parametrize("recipe", SAME_RUNS)
+def test_recipes_that_look_at_runs_of_others_have_their_ids(recipe):
+    ids = {run.id for run in experiment(SAME_RUNS[recipe]).runs}
+    assert all(variant.runs[0].id in ids for variant in experiment(recipe).variants)
 
 
 def test_the_demo_starts_near_guessing():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ablab.analysis.units import chosen_steps
 from ablab.config import InputError, Problem, counted, nearest
-from ablab.experiments.cell_text import parse_cell, same_label
+from ablab.experiments.cell_text import in_cell, matches, parse_cell
 from ablab.store.metrics import experiment_runs
 from ablab.store.store import RunRecord, Store, StoreError
 from ablab.store.stored_run import StoredRun
@@ -112,7 +112,7 @@ def _in_cell(runs: Sequence[RunRecord], text: str) -> list[RunRecord]:
     known = list(dict.fromkeys(key for run in runs for key in run.variant))
     for key, value in cell.items():
         values = list(dict.fromkeys(run.variant[key] for run in runs if key in run.variant))
-        if not any(same_label(each, value) for each in values):
+        if not any(matches(values, value)):
             raise InputError(
                 Problem(
                     f"no run has {key}={value}" if values else f"{key} is not a key of the grid",
@@ -124,14 +124,8 @@ def _in_cell(runs: Sequence[RunRecord], text: str) -> list[RunRecord]:
                     suggestion=None if values else nearest(key, known),
                 )
             )
-    found = [
-        run
-        for run in runs
-        if all(
-            key in run.variant and same_label(run.variant[key], value)
-            for key, value in cell.items()
-        )
-    ]
+    there = in_cell([run.variant for run in runs], cell)
+    found = [run for run, is_there in zip(runs, there, strict=True) if is_there]
     if not found:
         raise InputError(Problem("no run is in this cell", "--where", given=text))
     return found

@@ -87,7 +87,8 @@ def expected_stops(asked: Experiment, path: str | Path) -> dict[str, ExpectedSto
             for each in ended
             if each.rule == rule and (each.stopped or each.step >= train.steps)
         ]
-        stop = _expected(_nearest(variant.keys, like), variant.keys)
+        cell = asked.recorded_keys(variant)
+        stop = _expected(_nearest(cell, like), cell)
         if stop is not None and stop.step < train.steps:
             found |= {run.id: stop for run in variant.runs}
     return found

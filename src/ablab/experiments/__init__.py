@@ -4,7 +4,9 @@
 - ``outline``: an experiment without its variants, read without its modules and its data
 - ``cell_text``: cells as text, ``key=value, …``
 - ``cell_checker``, ``assign``: the cells of a grid, checked
-- ``axes``, ``grid``, ``grid_reader``, ``grid_overrides``: axes, and the cells of a grid
+- ``axes``, ``grid``, ``grid_reader``: axes, and the cells of a grid
+- ``grid_conditions``, ``cell_settings``: where a key varies, decided in each cell
+- ``grid_changes``, ``grid_overrides``: what sizes, arguments and overrides change in a grid
 - ``grid_text``, ``joint_keys``: a grid in one line, and which keys vary together
 - ``sweeps``, ``sweep_values``, ``whole_numbers``, ``plain_numbers``: numeric axes
 - ``source``, ``unquoted_calls``: reads recipes, YAML files and mappings

@@ -1,6 +1,7 @@
 """The axes of a grid: values of a setting, or named bundles of settings."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,14 +66,51 @@ class SweepContext:
             return isinstance(bounds.low, int) and isinstance(bounds.high, int)
         return known
 
-    def values(self, sweep: Sweep, key: str, source: str | None) -> list[int | float]:
-        """The values of a sweep.
+    def bounds(
+        self, sweep: Sweep, key: str, source: str | None, counted: bool = True
+    ) -> tuple[Bounds, bool]:
+        """The arguments of a sweep, and whether its values are whole numbers.
+
+        Args:
+            sweep: The sweep.
+            key: The axis.
+            source: Where it was written.
+            counted: Whether it has an ``n``; one within a Sobol sequence has none.
 
         Raises:
-            InputError: An argument of the sweep is invalid.
+            InputError: An argument of the sweep is invalid, or there are no such numbers.
         """
-        bounds = check_sweep(sweep, key, source)
-        return sweep_values(bounds, self.name, key, self.is_whole(key, bounds))
+        if "." not in key:
+            problem, expected = f"the axis {key} is not a number", f"a setting such as {key}.KEY"
+            raise InputError(Problem(problem, key, source, str(sweep), expected))
+        found = check_sweep(sweep, key, source, counted)
+        whole = self.is_whole(key, found)
+        if whole and math.ceil(found.low) > math.floor(found.high):
+            problem = f"the axis {key}: there is no whole number from {found.low} to {found.high}"
+            expected = f"a range with a whole number, which {key} is"
+            raise InputError(Problem(problem, key, source, str(sweep), expected))
+        return found, whole
+
+    def values(
+        self, sweep: Sweep, key: str, source: str | None, paired: bool = False
+    ) -> list[int | float]:
+        """The values of a sweep.
+
+        Args:
+            sweep: The sweep.
+            key: The axis.
+            source: Where it was written.
+            paired: Whether they are paired with those of other keys.
+
+        Raises:
+            InputError: An argument of the sweep is invalid, or there are too few numbers.
+        """
+        bounds, whole = self.bounds(sweep, key, source)
+        try:
+            return sweep_values(bounds, self.name, key, whole, paired)
+        except ValueError as error:
+            problem, expected = f"the axis {key}: {error}", "a smaller n, or a wider range"
+            raise InputError(Problem(problem, key, source, str(sweep), expected)) from error
 
 
 def make_axis(key: str, values: Any, source: str | None, context: SweepContext) -> Axis:
@@ -101,8 +139,17 @@ def values_axis(key: str, values: list[Any], source: str | None) -> Axis:
 
 
 def as_text(value: Any) -> str:
-    """A value as text, by which values are told apart: 1 is neither 1.0 nor true."""
-    return json.dumps(value, sort_keys=True, default=str)
+    """A value as text, by which values are told apart: 1 is 1.0, and not true."""
+    return json.dumps(_whole_as_int(value), sort_keys=True, default=str)
+
+
+def _whole_as_int(value: Any) -> Any:
+    """A value in which whole numbers are of type int."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _whole_as_int(inner) for key, inner in value.items()}
+    return [_whole_as_int(e) for e in value] if isinstance(value, list | tuple) else value
 
 
 def listed(key: str, values: Any, source: str | None, context: SweepContext) -> list[Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ablab.config import InputError, Problem
 from ablab.experiments.experiment import experiment
-from ablab.experiments.grid import same_label
+from ablab.experiments.grid import INACTIVE, same_label
 from ablab.train.run import Run
 
 
@@ -44,9 +44,22 @@ def varied_keys(definition: Mapping[str, Any], variant: Mapping[str, Any]) -> se
     if "cells" not in definition:
         return set(keys)
     for cell in definition["cells"]:
-        if all(same_label(key, cell.get(key), variant.get(key)) for key in keys):
+        if all(_is_label(key, cell, variant.get(key)) for key in keys):
             return set(cell)
     raise InputError(Problem(f"the stored experiment has no cell {dict(variant)}", "cells"))
+
+
+def _is_label(key: str, cell: Mapping[str, Any], label: Any) -> bool:
+    """Whether a label of a run is that of a cell. Most differ at a glance: there can be many cells.
+
+    Earlier releases stored null for a key that does not vary.
+    """
+    if key not in cell:
+        return label is None or label == INACTIVE
+    own = cell[key]
+    if type(own) is type(label) and isinstance(own, str | int | float):
+        return bool(own == label)
+    return same_label(key, own, label)
 
 
 def _only(key: str, choices: Any, variant: Mapping[str, Any]) -> Any:

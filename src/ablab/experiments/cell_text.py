@@ -1,9 +1,10 @@
 """Cells as text: ``key=value, …``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ablab.experiments.grammar import parse
+from ablab.experiments.grid import INACTIVE
 
 
 def parse_cell(text: str) -> dict[str, Any]:
@@ -44,6 +45,29 @@ def same_label(label: Any, value: Any) -> bool:
     if isinstance(label, int | float) and isinstance(value, int | float):
         return float(label) == float(value)
     return str(label) == str(value) or (label is None and value is None)
+
+
+def matches(labels: Sequence[Any], value: Any) -> list[bool]:
+    """Which of the labels of a key in all runs a value written by a user is.
+
+    The text ``inactive`` is that of runs in which the key does not vary. These have null, unless
+    null is one of the key's values.
+    """
+    wanted = None if value == INACTIVE and INACTIVE not in labels else value
+    return [same_label(label, wanted) for label in labels]
+
+
+def in_cell(variants: Sequence[Mapping[str, Any]], cell: Mapping[str, Any]) -> list[bool]:
+    """Which of the variants of runs are in a cell, which has to have some of their keys."""
+    found = [True] * len(variants)
+    for key, value in cell.items():
+        labels = [variant.get(key) for variant in variants]
+        match = matches(labels, value)
+        found = [
+            was and here and key in variant
+            for was, here, variant in zip(found, match, variants, strict=True)
+        ]
+    return found
 
 
 def cell_text(cell: Mapping[str, Any] | None) -> str:

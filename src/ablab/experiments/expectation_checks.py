@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ablab.config import InputError, Problem
+from ablab.experiments.conditions import parse_condition
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import parse_measure
 from ablab.experiments.parts import known_keys, suggest_key
@@ -86,6 +87,8 @@ def check_settings(
         InputError: A level has no value.
     """
     measures = [parse_measure(each.measure, source) for each in expectations]
+    conditions = [each.lower_if or each.higher_if for each in expectations]
+    measures += [parse_condition(each, source).measure for each in conditions if each is not None]
     measures += [] if answer is None else [parse_measure(answer, source)]
     measures = [each for each in measures if each.levels]
     levels = [level for each in expectations for level in each.levels]

@@ -176,10 +176,15 @@ class Expectation(Config):
     @property
     def range_words(self) -> str:
         """The same with four digits of each number."""
+
+        def short(bound: float | str) -> str:
+            return bound if isinstance(bound, str) else f"{bound:.4g}"
+
         if self.within is not None:
-            return self.range
-        word, bound = ("below", self.below) if self.below is not None else ("above", self.above)
-        return f"{word} {bound:.4g}" if isinstance(bound, float) else self.range
+            return f"between {short(self.within[0])} and {short(self.within[1])}"
+        if self.below is not None:
+            return f"below {short(self.below)}"
+        return "" if self.above is None else f"above {short(self.above)}"
 
     @property
     def tested(self) -> str:
@@ -202,7 +207,7 @@ class Expectation(Config):
 
         Raises:
             InputError: A bound is a setting that does not exist, is not a number, or differs
-                between the runs.
+                between the runs; or the bounds are in the wrong order.
         """
 
         def number(bound: float | str | None) -> float | None:
@@ -223,8 +228,23 @@ class Expectation(Config):
         if not self.levels:
             return self
         within = None if self.within is None else tuple(number(each) for each in self.within)
+        if within is not None:
+            self._check_order(*within)
         changes = {"within": within, "below": number(self.below), "above": number(self.above)}
         return self.model_copy(update=changes)
+
+    def _check_order(self, low: float | None, high: float | None) -> None:
+        """Checks the numbers that the bounds are for some runs; None if there are no runs."""
+        if self.within is None or low is None or high is None or low <= high:
+            return
+        first, second = map(_number, self.within)
+        raise InputError(
+            Problem(
+                f"{first} is above {second} in the runs that this is about",
+                given=f"between {first} and {second}, that is between {low:.4g} and {high:.4g}",
+                expected="the lower bound first",
+            )
+        )
 
     def as_data(self) -> dict[str, Any]:
         """The expectation as plain data, without defaults."""

@@ -10,13 +10,16 @@ from typing import Any
 from ablab.config import InputError, Problem, counted, ticking
 from ablab.experiments.axes import Axis, SweepContext
 from ablab.experiments.cell_checker import CellChecker, with_axes
+from ablab.experiments.cell_settings import CellSettings
 from ablab.experiments.expectation_checks import check_expectations, check_levels
 from ablab.experiments.expectations import (
     Expectation,
     read_expectations,
 )
-from ablab.experiments.grid import INACTIVE, Cell, product_size
-from ablab.experiments.grid_overrides import apply_blocks, apply_overrides, replace_axes
+from ablab.experiments.grid import IDLE, INACTIVE, Cell, product_size
+from ablab.experiments.grid_changes import apply_changes, change_grid, keys_set
+from ablab.experiments.grid_conditions import check_conditions
+from ablab.experiments.grid_overrides import apply_blocks, apply_overrides
 from ablab.experiments.grid_reader import read_grid
 from ablab.experiments.grid_text import grid_text
 from ablab.experiments.header import (
@@ -121,6 +124,18 @@ class Experiment:
             found[first] = variant.label
         return found
 
+    def recorded_keys(self, variant: Variant) -> dict[str, Any]:
+        """The keys of a variant as a store records them: null where a key does not vary.
+
+        A column of numbers is one of numbers then. If null is one of the key's values, it is the
+        text ``inactive`` there, too.
+        """
+        nullable = {a.key for a in self.axes if any(each.label is None for each in a.choices)}
+        return {
+            key: None if value == INACTIVE and key not in nullable else value
+            for key, value in variant.keys.items()
+        }
+
     def known_as(self, stored_ids: Mapping[str, str]) -> "Experiment":
         """The same experiment with the ids that a store has for some of its runs."""
         if not stored_ids:
@@ -204,24 +219,31 @@ def _outline(
 ) -> Outline:
     """The outline of an experiment; applies overrides and settings to its tree."""
     parsed = parse_overrides(overrides)
-    apply_size(tree, *_requested_size(parsed, settings), origins)
+    changes, decided = apply_size(tree, *_requested_size(parsed, settings), origins)
     for key, value in settings.items():
         if key == "size":
             continue
         if key not in TOP_LEVEL:
             raise InputError(Problem(f"{key} is not a setting", key, suggestion=suggest(key)))
-        if key == "grid":
-            replace_axes(tree, value)
+        if key == "grid" and isinstance(value, Mapping):
+            changes += change_grid(tree, value, "argument grid", origins)
+            decided.update(keys_set(key, value))
+            continue
         put(tree, (key,), value)
         origins.mark((key,), f"argument {key}")
+    for each in parsed:
+        decided.update(keys_set(each.key, None if each.is_axis else each.value))
     parsed = apply_blocks(tree, parsed, origins)
     context = SweepContext(_draws_name(tree, parsed), tree)
     grid = read_grid(tree.get("grid") or {}, tree.get("cells"), origins, context)
+    grid = apply_changes(grid, changes, context)
     grid = apply_overrides(tree, grid, parsed, origins, context.name)
     seeds = read_seeds(tree.get("seeds", 1), origins)
     sources = [axis.source for axis in grid.axes] + [origins.of(("seeds",))] * (len(seeds) > 1)
     check_runs(grid.sizes(), len(seeds), sources)
-    cells = grid.cells()
+    values = CellSettings(tree, grid.axes)
+    cells = grid.cells(values.has_value)
+    check_conditions(grid, cells, values, decided, origins)
     axes = grid.reduced(cells)
     meant = read_meant(tree.get("meant"), origins)
     name = read_name(tree.get("name"), origins)
@@ -283,8 +305,8 @@ def _variants(tree: dict[str, Any], found: Outline, origins: Origins) -> tuple[V
     checker = CellChecker(tree, axes, with_axes(origins, axes))
     return tuple(
         checker.variant(
-            {axis.key: cell.get(axis.key, INACTIVE).label for axis in axes},
-            tuple(cell.get(axis.key, INACTIVE) for axis in axes),
+            {axis.key: cell.get(axis.key, IDLE).label for axis in axes},
+            tuple(cell.get(axis.key, IDLE) for axis in axes),
             found.seeds,
         )
         for cell in ticking(found.cells, len(found.cells), "checking", "variant")

@@ -2,19 +2,25 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ablab.experiments.axes import Axis, Choice, as_text
 from ablab.experiments.parts import PARTS
+from ablab.experiments.tree import Path
 
 Row = Mapping[str, Any]  # labels by key; a key that does not vary there is left out
 Cell = dict[str, Choice]  # likewise
 Conditions = Mapping[str, tuple[Any, ...]]  # the labels of other keys for which a key varies
+# Whether a setting that is no axis has one of some values in a cell.
+HasValue = Callable[[str, Cell, tuple[Any, ...]], bool]
 
-INACTIVE = Choice(None, ())
-"""Stands for a key that does not vary in a cell, and keeps its base value there."""
+INACTIVE = "inactive"
+"""The label of a key that does not vary in a cell and keeps its base value there. It is text, and
+not null, which can be a value of the key."""
+IDLE = Choice(INACTIVE, ())
+"""The choice of a key that does not vary in a cell."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,8 @@ class Grid:
     Attributes:
         axes: The axes, in order.
         together: For each group of keys that vary together, the rows of their labels.
-        when: For each key that varies in some cells only, the labels that other keys have there.
+        when: For each key that varies in some cells only, the labels that other keys, or the values
+            that other settings, have there.
     """
 
     axes: tuple[Axis, ...] = ()
@@ -38,15 +45,19 @@ class Grid:
         """
         return {" + ".join(keys): len(rows) for keys, rows in self._units()}
 
-    def cells(self) -> list[Cell]:
-        """The cells; the last axis changes fastest. Cells that are equal are one cell."""
+    def cells(self, has_value: HasValue) -> list[Cell]:
+        """The cells; the last axis changes fastest. Cells that are equal are one cell.
+
+        Args:
+            has_value: Decides conditions on settings that are no axes.
+        """
         choices = {axis.key: _choices(axis) for axis in self.axes}
-        found: dict[tuple[str, ...], Cell] = {}
+        found: dict[tuple[str | None, ...], Cell] = {}
         for rows in itertools.product(*(rows for _, rows in self._units())):
             row = {key: label for each in rows for key, label in each.items()}
-            row = self._active(row)
-            cell = {key: choices[key][_name(key, label)] for key, label in row.items()}
-            name = tuple(_name(key, row[key]) if key in row else "" for key in choices)
+            cell = {key: choices[key][label_name(key, label)] for key, label in row.items()}
+            cell = self._active(cell, has_value)
+            name = tuple(label_name(k, cell[k].label) if k in cell else None for k in choices)
             found.setdefault(name, cell)
         return list(found.values())
 
@@ -70,37 +81,29 @@ class Grid:
     def with_choices(self, axis: Axis) -> "Grid":
         """The grid with other choices of an axis; rows of groups that name another one are left."""
         names = set(_choices(axis))
-        together = (
-            tuple(r for r in rows if axis.key not in r or _name(axis.key, r[axis.key]) in names)
-            for rows in self.together
-        )
+
+        def is_left(row: Row) -> bool:
+            return axis.key not in row or label_name(axis.key, row[axis.key]) in names
+
+        together = (tuple(row for row in rows if is_left(row)) for rows in self.together)
         axes = tuple(axis if each.key == axis.key else each for each in self.axes)
         return replace(self, axes=axes, together=tuple(together))
 
-    def without(self, key: str, value: Any = INACTIVE) -> "Grid":
+    def without(self, key: str) -> "Grid":
+        """The grid without an axis, and without conditions on where it varies.
+
+        Rows of its group that differed in it alone are one row.
+        """
+        when = {each: found for each, found in self.when.items() if each != key}
+        axes = tuple(axis for axis in self.axes if axis.key != key)
+        return Grid(axes, tuple(_ungrouped(self.together, key)), when)
+
+    def fixed(self, key: str, value: Any) -> "Grid":
         """The grid with a setting fixed, which was an axis.
 
-        Rows of its group with another value are left out, if there are some with this value. Keys
-        that vary only for other values of it do not vary any more.
-
-        Args:
-            key: The key of the axis.
-            value: The value; by default, it has none that is known.
+        Of its group, only the rows with this value are left, if there are some.
         """
-        groups = tuple(_fixed(self.together, key, value))
-        when = {each: found for each, found in self.when.items() if each != key}
-        grid = Grid(tuple(axis for axis in self.axes if axis.key != key), groups, when)
-        for each, conditions in when.items():
-            if key not in conditions:
-                continue
-            if any(_name(key, value) == _name(key, label) for label in conditions[key]):
-                rest = {other: labels for other, labels in conditions.items() if other != key}
-                own = {each: rest} if rest else {}
-                others = {name: found for name, found in grid.when.items() if name != each}
-                grid = replace(grid, when=others | own)
-            else:
-                grid = grid.without(each)
-        return grid
+        return replace(self, together=tuple(_selected(self.together, key, value))).without(key)
 
     def _units(self) -> Iterator[tuple[list[str], list[Row]]]:
         """What varies independently: the keys and the rows of each group and each other axis."""
@@ -116,17 +119,47 @@ class Grid:
             seen.update(keys)
             yield keys, list(group)
 
-    def _active(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The labels of a cell, without those of keys that do not vary there."""
+    def _active(self, cell: Cell, has_value: HasValue) -> Cell:
+        """A cell without the keys that do not vary there.
+
+        A key whose condition depends on another key is decided after it.
+        """
         while True:
             idle = [
                 key
                 for key, conditions in self.when.items()
-                if key in row and not all(_holds(row, *each) for each in conditions.items())
+                if key in cell and not self._varies(conditions, cell, has_value)
             ]
             if not idle:
-                return row
-            row = {key: label for key, label in row.items() if key not in idle}
+                return cell
+            first = [key for key in idle if not self._waits(key, idle, cell)] or idle
+            cell = {key: choice for key, choice in cell.items() if key not in first}
+
+    def _varies(self, conditions: Conditions, cell: Cell, has_value: HasValue) -> bool:
+        for key, labels in conditions.items():
+            if any(axis.key == key for axis in self.axes):
+                holds = key in cell and any(same_label(key, cell[key].label, e) for e in labels)
+            else:
+                holds = has_value(key, cell, labels)
+            if not holds:
+                return False
+        return True
+
+    def _waits(self, key: str, idle: Iterable[str], cell: Cell) -> bool:
+        """Whether a condition of a key depends on one of the other keys that do not vary."""
+        return any(
+            other == name or any(overlap(other, path) for path, _ in cell[name].assignments)
+            for other in self.when[key]
+            for name in idle
+            if name != key
+        )
+
+
+def overlap(key: str, path: Path) -> bool:
+    """Whether a setting contains the setting at a path, or is contained in it."""
+    own = tuple(key.split("."))
+    count = min(len(own), len(path))
+    return own[:count] == path[:count]
 
 
 def product_size(axes: Iterable[Axis]) -> int:
@@ -135,24 +168,21 @@ def product_size(axes: Iterable[Axis]) -> int:
 
 
 def same_label(key: str, label: Any, other: Any) -> bool:
-    """Whether two labels of an axis are the same; those of bundles are compared as text."""
-    return _name(key, label) == _name(key, other)
+    """Whether two labels of an axis are the same: equal values; those of bundles, as text."""
+    return label_name(key, label) == label_name(key, other)
 
 
-def _name(key: str, label: Any) -> str:
+def label_name(key: str, label: Any) -> str:
+    """A label of an axis as text: the same for equal numbers; for bundles, the label as text."""
     return as_text(label) if key.split(".", maxsplit=1)[0] in PARTS else str(label)
 
 
 def _choices(axis: Axis) -> dict[str, Choice]:
-    return {_name(axis.key, choice.label): choice for choice in axis.choices}
+    return {label_name(axis.key, choice.label): choice for choice in axis.choices}
 
 
 def _has(rows: Iterable[Row], key: str) -> bool:
     return any(key in row for row in rows)
-
-
-def _holds(row: Row, key: str, labels: tuple[Any, ...]) -> bool:
-    return key in row and any(same_label(key, row[key], label) for label in labels)
 
 
 def _ungrouped(together: Iterable[tuple[Row, ...]], key: str) -> Iterator[tuple[Row, ...]]:
@@ -161,13 +191,15 @@ def _ungrouped(together: Iterable[tuple[Row, ...]], key: str) -> Iterator[tuple[
         distinct: dict[tuple[str, ...], Row] = {}
         for row in rows:
             left = {each: label for each, label in row.items() if each != key}
-            distinct.setdefault(tuple(f"{k} {_name(k, label)}" for k, label in left.items()), left)
+            name = tuple(f"{k} {label_name(k, label)}" for k, label in left.items())
+            distinct.setdefault(name, left)
         if any(distinct.values()):
             yield tuple(distinct.values())
 
 
-def _fixed(together: Iterable[tuple[Row, ...]], key: str, value: Any) -> Iterator[tuple[Row, ...]]:
-    """The groups without a key: of its group, the rows with a value, if there are any."""
+def _selected(
+    together: Iterable[tuple[Row, ...]], key: str, value: Any
+) -> Iterator[tuple[Row, ...]]:
+    """The groups; of that of a key, the rows with a value, if there are any."""
     for rows in together:
-        same = tuple(row for row in rows if key in row and same_label(key, row[key], value))
-        yield from _ungrouped([same or rows], key)
+        yield tuple(row for row in rows if key in row and same_label(key, row[key], value)) or rows

@@ -1,17 +1,23 @@
 """Applies the overrides of an experiment to its settings and its grid."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from ablab.config import InputError, Problem
 from ablab.experiments.assign import assign, is_kind
 from ablab.experiments.axes import Axis, Choice, SweepContext, check_key, make_axis
 from ablab.experiments.grid import Grid
+from ablab.experiments.grid_changes import (
+    UNKNOWN,
+    change_block,
+    fixed_in,
+    fixed_values,
+    places,
+)
 from ablab.experiments.grid_reader import BLOCKS
 from ablab.experiments.overrides import Override
 from ablab.experiments.parts import TOP_LEVEL
 from ablab.experiments.parts import suggest_key as suggest
-from ablab.experiments.tree import Origins, leaves
+from ablab.experiments.tree import Origins
 from ablab.experiments.tree import Path as KeyPath
 
 
@@ -28,8 +34,7 @@ def apply_blocks(
         if first != "grid" or block not in BLOCKS or override.is_axis:
             rest.append(override)
             continue
-        replace_axes(tree, {block: override.value})
-        tree["grid"] = {**(tree.get("grid") or {}), block: override.value}
+        change_block(tree, block, override.value)
         origins.mark(("grid", block), override.source)
     return rest
 
@@ -65,37 +70,22 @@ def apply_overrides(
             origins.mark((key,), source)
             continue
         path = check_key(key, source)
-        value = {} if override.is_axis else override.value
-        named = [(*path, *inner) for inner, _ in leaves(value)] if isinstance(value, dict) else []
-        for touched in named or [path]:
+        value = None if override.is_axis else override.value
+        fixed = fixed_values(path, value, [axis.key for axis in grid.axes])
+        if override.is_axis:
+            fixed = dict.fromkeys((each for each in fixed if each != key), UNKNOWN)
+        for touched, _ in places(path, value):
             for axis in grid.axes:
-                if tuple(axis.key.split("."))[: len(touched)] != touched:
+                if axis.key != key and axis.key not in fixed:
                     changed = _without(axis, touched, override)
                     grid = grid if changed is axis else grid.with_choices(changed)
-                elif axis.key != key or not override.is_axis:  # else it keeps its place
-                    grid = grid.without(axis.key, *([value] if axis.key == key else []))
+        grid = fixed_in(grid, fixed)
         if override.is_axis:
             grid = grid.with_axis(make_axis(key, override.value, source, SweepContext(name, tree)))
         origins.mark(path, source)
         if not override.is_axis:
             assign(tree, path, override.value, origins)
     return grid
-
-
-def replace_axes(tree: dict[str, Any], grid: Any) -> None:
-    """Removes the axes of a tree's grid that blocks of another grid replace."""
-    before = tree.get("grid")
-    if not isinstance(grid, Mapping) or not isinstance(before, Mapping):
-        return
-    own = {key for name in ("zip", "sobol") if name in grid for key in _block_keys(grid[name])}
-    tree["grid"] = {key: each for key, each in before.items() if key not in own}
-
-
-def _block_keys(value: Any) -> set[str]:
-    """The keys of ``zip`` or ``sobol``."""
-    blocks = value if isinstance(value, list) else [value]
-    found = [each.get("over", each) for each in blocks if isinstance(each, Mapping)]
-    return {str(key) for each in found if isinstance(each, Mapping) for key in each}
 
 
 def _chosen(axis: Axis, override: Override) -> Axis:

@@ -15,18 +15,18 @@ from ablab.experiments.axes import (
     make_bundles,
     values_axis,
 )
-from ablab.experiments.grid import Grid, Row, same_label
+from ablab.experiments.grid import Grid, Row, label_name
+from ablab.experiments.grid_conditions import read_conditions
 from ablab.experiments.limits import MAX_RUNS
 from ablab.experiments.overrides import parse_values
-from ablab.experiments.sweep_values import sobol_rows, sweep_values
-from ablab.experiments.sweeps import DRAWN, Bounds, Sweep, check_sweep
+from ablab.experiments.sweep_values import sobol_rows
+from ablab.experiments.sweeps import DRAWN, Bounds, Sweep
 from ablab.experiments.tree import Origins
 
 BLOCKS = ("zip", "sobol", "when")
 """Keys of a grid that are no axes."""
 _ZIP = "zip: {key: [value, value, …], key: [value, value, …]}, with as many values for each key"
 _SOBOL = "sobol: {n: 16, over: {key: loguniform(lo, hi), key: [value, value, …]}}"
-_WHEN = "when: {key: {other key: value or [value, …]}}"
 _CELLS = "cells: [{key: value, …}, …] with keys and values of the grid"
 
 
@@ -51,33 +51,41 @@ def read_grid(grid: Any, cells: Any, origins: Origins, context: SweepContext) ->
         raise InputError(Problem("grid is not a mapping of axes", "grid", source, grid, expected))
     found, problems = Grid(), []
     for key, values in grid.items():
-        source = origins.of(("grid", key))
         try:
             if key == "zip":
-                found = _joined(found, _blocks(values), _zip, origins, context)
+                found = _joined(found, _blocks(key, values, origins), _zip, origins, context)
             elif key == "sobol":
-                found = _joined(found, _blocks(values), _sobol, origins, context)
+                found = _joined(found, _blocks(key, values, origins), _sobol, origins, context)
             elif key != "when":
-                bundles = isinstance(values, Mapping)
-                axis = (
-                    make_bundles(key, values, source)
-                    if bundles
-                    else make_axis(key, values, source, context)
-                )
+                axis = read_axis(key, values, origins.of(("grid", key)), context)
                 found = _added(found, [axis], ())
         except InputError as error:
             problems += error.problems
     if problems:
         raise InputError(*problems)
     if grid.get("when") is not None:
-        found = _conditional(found, grid["when"], origins, context.tree)
+        found = replace(found, when=read_conditions(grid["when"], origins))
     if cells is not None:
         found = replace(found, together=(*found.together, _read_cells(found, cells, origins)))
     return found
 
 
-def _blocks(values: Any) -> list[Any]:
+def read_axis(key: str, values: Any, source: str | None, context: SweepContext) -> Axis:
+    """An axis: of named bundles if the values are a mapping, else of values of one setting.
+
+    Raises:
+        InputError: The axis is invalid.
+    """
+    if isinstance(values, Mapping):
+        return make_bundles(key, values, source)
+    return make_axis(key, values, source, context)
+
+
+def _blocks(name: str, values: Any, origins: Origins) -> list[Any]:
     """A block, or several of them in a list."""
+    if isinstance(values, list | tuple) and not values:
+        source, expected = origins.of(("grid", name)), _ZIP if name == "zip" else _SOBOL
+        raise InputError(Problem(f"{name} is empty", f"grid.{name}", source, values, expected))
     return list(values) if isinstance(values, list | tuple) else [values]
 
 
@@ -138,9 +146,7 @@ def _zip(block: Any, origins: Origins, context: SweepContext) -> tuple[list[Axis
 def _column(key: str, values: Any, source: str | None, context: SweepContext) -> list[Any]:
     """The values of a key of ``zip``; those of a sweep with repetitions, drawn ones unsorted."""
     if isinstance(values, Sweep):
-        bounds = check_sweep(values, key, source)
-        whole = context.is_whole(key, bounds)
-        return sweep_values(bounds, context.name, key, whole, paired=True)
+        return list(context.values(values, key, source, paired=True))
     return listed(key, values, source, context)
 
 
@@ -190,7 +196,7 @@ def _range(key: Any, values: Any, origins: Origins, context: SweepContext) -> Bo
         expected = "uniform(lo, hi), loguniform(lo, hi) or a list of values"
         problem = f"the axis {key}: sobol does not cover a {values.kind}"
         raise InputError(Problem(problem, key, source, str(values), expected))
-    return check_sweep(values, key, source, counted=False)
+    return context.bounds(values, key, source, counted=False)[0]
 
 
 def _sorted(axis: Axis) -> Axis:
@@ -228,105 +234,26 @@ def _in_order(rows: Sequence[Row], axes: Sequence[Axis]) -> list[Row]:
     return sorted(rows, key=lambda row: [places[key][as_text(row[key])] for key in places])
 
 
-def _conditional(grid: Grid, when: Any, origins: Origins, tree: Mapping[str, Any]) -> Grid:
-    """The grid with the conditions of ``when``.
-
-    A condition on a setting that is no axis is decided by its value in the experiment.
-    """
-    source = origins.of(("grid", "when"))
-    if not isinstance(when, Mapping):
-        raise InputError(
-            Problem("when is not a mapping of conditions", "grid.when", source, when, _WHEN)
-        )
-    fixed: dict[str, Any] = {}
-    found: dict[str, dict[str, tuple[Any, ...]]] = {}
-    for key, conditions in when.items():
-        place = origins.of(("grid", "when", str(key)))
-        if not isinstance(conditions, Mapping) or not conditions:
-            problem = f"when: {key} has no conditions"
-            raise InputError(Problem(problem, f"grid.when.{key}", place, conditions, _WHEN))
-        if not _is_axis(grid, key) and _given(tree, str(key)) is not _UNKNOWN:
-            continue  # a size fixed it
-        _check_axis(grid, key, f"grid.when.{key}", place)
-        for other, wanted in conditions.items():
-            at = origins.of(("grid", "when", str(key), str(other)))
-            labels = tuple(wanted) if isinstance(wanted, list | tuple) else (wanted,)
-            value = _given(tree, str(other))
-            if not _is_axis(grid, other) and value is not _UNKNOWN:
-                fixed[other] = value
-            else:
-                _check_labels(grid, key, other, labels, at)
-            found.setdefault(key, {})[other] = labels
-    grid = replace(grid, when=found)
-    for key, value in fixed.items():
-        grid = grid.without(key, value)
-    return grid
-
-
-def _is_axis(grid: Grid, key: Any) -> bool:
-    return any(axis.key == key for axis in grid.axes)
-
-
-def _check_axis(grid: Grid, key: Any, path: str, source: str | None) -> None:
-    if not _is_axis(grid, key):
-        known = [axis.key for axis in grid.axes]
-        raise InputError(
-            Problem(
-                f"when: {key} is not an axis of the grid", path, source,
-                expected="one of " + ", ".join(known), suggestion=nearest(str(key), known),
-            )
-        )  # fmt: skip
-
-
-def _check_labels(
-    grid: Grid, key: str, other: Any, labels: tuple[Any, ...], source: str | None
-) -> None:
-    """Checks that a condition is about another axis, and about values that it has."""
-    path = f"grid.when.{key}.{other}"
-    _check_axis(grid, other, path, source)
-    if other == key:
-        problem = f"when: {key} depends on itself"
-        raise InputError(Problem(problem, path, source, expected="a condition on another axis"))
-    known = [c.label for axis in grid.axes if axis.key == other for c in axis.choices]
-    for label in labels:
-        if not any(same_label(other, label, each) for each in known):
-            names = [str(each) for each in known]
-            raise InputError(
-                Problem(
-                    f"when: the axis {other} has no value {label}", path, source, label,
-                    "one of " + ", ".join(names), nearest(str(label), names),
-                )
-            )  # fmt: skip
-
-
-_UNKNOWN = object()
-
-
-def _given(tree: Mapping[str, Any], key: str) -> Any:
-    """The value that the experiment gives to a setting."""
-    node: Any = tree
-    for name in key.split("."):
-        if not isinstance(node, Mapping) or name not in node:
-            return _UNKNOWN
-        node = node[name]
-    return node
-
-
 def _read_cells(grid: Grid, cells: Any, origins: Origins) -> tuple[Row, ...]:
     """The rows of ``cells``, which a stored experiment has if its grid is no product."""
     source = origins.of(("cells",))
-    if grid.together or grid.when:
-        problem = "cells and zip, sobol or when cannot both be given"
-        raise InputError(Problem(problem, "cells", source, expected="one of them"))
     if not isinstance(cells, list | tuple) or not cells:
         raise InputError(Problem("cells is not a list of cells", "cells", source, cells, _CELLS))
-    axes = {axis.key: axis for axis in grid.axes}
+    names = {axis.key: {label_name(axis.key, c.label) for c in axis.choices} for axis in grid.axes}
+    joint = {key for rows in grid.together for row in rows for key in row}
     for cell in cells:
         if not isinstance(cell, Mapping) or not cell:
             raise InputError(Problem(f"{cell} is not a cell", "cells", source, cell, _CELLS))
+        if grid.when or not joint.isdisjoint(cell):
+            raise InputError(
+                Problem(
+                    "cells and zip, sobol or when cannot both be given", "cells", source,
+                    expected="one of them; cells lists the variants of a stored experiment, whose "
+                    "axes can be replaced, but to which no condition can be added",
+                )
+            )  # fmt: skip
         for key, label in cell.items():
-            known = [each.label for each in axes[key].choices] if key in axes else []
-            if not any(same_label(key, label, each) for each in known):
+            if label_name(key, label) not in names.get(key, ()):
                 problem = f"cells: {key}={label} is not in the grid"
                 raise InputError(Problem(problem, "cells", source, dict(cell), _CELLS))
     return tuple(_distinct(cells))

@@ -11,6 +11,7 @@ from ablab.experiments.measures import parse_measure
 from ablab.experiments.tree import Origins
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME_RULE = "at most 100 letters, digits, '.', '_' and '-', starting with a letter or digit"
 _MAX_SEED = 2**32 - 1
 
 
@@ -31,9 +32,14 @@ def read_seeds(value: Any, origins: Origins) -> tuple[int, ...]:
     return tuple(value)
 
 
+def is_name(text: str) -> bool:
+    """Whether a text can be the name of an experiment."""
+    return _NAME.fullmatch(text) is not None
+
+
 def read_name(value: Any, origins: Origins) -> str:
     """The name, which files and tables use."""
-    if isinstance(value, str) and _NAME.fullmatch(value):
+    if isinstance(value, str) and is_name(value):
         return value
     raise InputError(
         Problem(
@@ -41,7 +47,7 @@ def read_name(value: Any, origins: Origins) -> str:
             "name",
             origins.of(("name",)),
             value if value is not None else "nothing",
-            "at most 100 letters, digits, '.', '_' and '-', starting with a letter or digit",
+            NAME_RULE,
         )
     )
 

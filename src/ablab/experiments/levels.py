@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lark import Tree
+
 from ablab.config import InputError, Problem, nearest
 from ablab.experiments.grammar import parse
+from ablab.experiments.parts import PARTS, known_keys
 from ablab.experiments.tree import leaves
 
-PARTS = ("task.", "model.", "train.")
-"""How the name of a setting begins, which no column of the metrics does."""
+_PREFIXES = tuple(f"{part}." for part in PARTS if part != "watch")
+"""How the name of a setting that can be a level begins, which no column of the metrics does."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,18 @@ class Level:
             InputError: There is no such setting, it is not a number, or it has no logarithm.
         """
         known = {".".join(path): value for path, value in leaves(settings)}
+        if self.setting not in known and self.setting in known_keys():
+            raise InputError(
+                Problem(
+                    f"{self.setting} is not one of the settings that identify these runs",
+                    source=source,
+                    given=str(self),
+                    expected="a setting that affects their training, such as task.p or "
+                    "model.d_model; the number of steps does not",
+                )
+            )
         if self.setting not in known:
-            names = [name for name in known if name.startswith(PARTS)]
+            names = [name for name in known if name.startswith(_PREFIXES)]
             raise InputError(
                 Problem(
                     f"{self.setting} is not a setting of these runs",
@@ -79,14 +92,13 @@ def level_of(tree: Any, source: str | None = None) -> Level | None:
     Raises:
         InputError: It is the logarithm of something that is not a setting.
     """
-    if hasattr(tree, "data") and tree.data not in ("log_of", "setting_of"):
+    if not isinstance(tree, Tree):
+        return Level(str(tree)) if str(tree).startswith(_PREFIXES) else None
+    if tree.data not in ("log_of", "setting_of"):
         return None
-    name = str(tree.children[0]) if hasattr(tree, "data") else str(tree)
-    logarithm = hasattr(tree, "data") and tree.data == "log_of"
-    if name.startswith(PARTS):
+    name, logarithm = str(tree.children[0]), tree.data == "log_of"
+    if name.startswith(_PREFIXES):
         return Level(name, logarithm)
-    if not hasattr(tree, "data"):
-        return None  # a column
     raise InputError(
         Problem(
             f"{name} is not a setting",

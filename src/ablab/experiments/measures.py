@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
+from lark import Tree
+
 from ablab.config import InputError, Problem, nearest
 from ablab.experiments.grammar import parse
 from ablab.experiments.levels import Level, level_of
@@ -50,8 +52,14 @@ _MAX_STEP = 10**12
 
 
 def is_of_end(measure: str) -> bool:
-    """Whether a measure, as written, is of where a run came to, so that it tells which learnt."""
-    return measure.partition("(")[0].strip() not in _DURING
+    """Whether a measure, as written, is of where a run came to, so that it tells which learnt.
+
+    Of a name of values that is no measure, this is not known, and it counts as one.
+    """
+    try:
+        return parse_measure(measure).is_end
+    except InputError:
+        return True
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ class Measure:
     @property
     def is_end(self) -> bool:
         """Whether it is of where a run came to, so that it tells which runs learnt."""
-        return is_of_end(self.text)
+        return self.function not in _DURING
 
     def resolved(self, settings: Mapping[str, Any]) -> "Measure":
         """The measure with the levels of one run.
@@ -231,7 +239,7 @@ def _arguments(
         level = level_of(inner, source)
         if level is not None:
             numbers.append(math.nan)
-        elif hasattr(inner, "data"):
+        elif isinstance(inner, Tree):
             numbers.append(number_of(inner))
         else:
             columns.append(str(inner))

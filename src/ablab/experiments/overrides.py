@@ -27,6 +27,7 @@ from ablab.experiments.limits import check_axis, check_depth, range_length
 
 _WORDS = ("null", "true", "false", "nan", "inf")  # have a special meaning unless quoted
 _FUNCTIONS = (*sweeps.KINDS, "range", "choice")  # that make an axis
+_SAME = 1e-12  # relative; rounding errors are smaller
 _SHOWN = 200  # characters of an override in a message
 
 
@@ -169,6 +170,8 @@ def _override(text: str, parsed: HydraOverride) -> Override:
         length = range_length(sweep.start, sweep.stop, sweep.step)
         check_axis(key, length, f"override {_short(text)}", text)
     values = [_value(value) for value in parsed.sweep_iterator(transformer=_identity)]
+    if isinstance(sweep, RangeSweep):
+        values = [_without_error(value, sweep) for value in values]
     return Override(text, key, values, is_axis=True)
 
 
@@ -176,6 +179,14 @@ def _short(text: str, plain: bool = False) -> str:
     """A text for a message, in quotes unless ``plain``; long ones are cut off."""
     cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
     return cut if plain else repr(cut)
+
+
+def _without_error(value: Any, sweep: RangeSweep) -> Any:
+    """A value of a range without the rounding error of its sum: 0.3 for 0.1 + 0.1 + 0.1."""
+    if not isinstance(value, float):
+        return value
+    largest = max(abs(float(each)) for each in (sweep.start, sweep.stop) if each is not None)
+    return 0.0 if abs(value) < _SAME * largest else float(f"{value:.12g}")
 
 
 def _identity(value: Any) -> Any:

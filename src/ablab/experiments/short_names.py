@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ablab.experiments.grid import INACTIVE
 from ablab.experiments.variant import variant_label
+
+_WORDS = ("none", "default", "base", "on", "off", "true", "false", "auto", INACTIVE)
 
 
 def short_names(cells: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -79,7 +82,7 @@ def _is_plain(value: str) -> bool:
     try:
         float(value)
     except ValueError:
-        return value.lower() in ("none", "default", "base", "on", "off", "true", "false", "auto")
+        return value.lower() in _WORDS
     return True
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ablab.config import InputError, Problem, nearest
 from ablab.experiments.axes import check_key
+from ablab.experiments.grid_changes import GridChange, change_axis, fix, keys_set
 from ablab.experiments.tree import Origins, put
 
 QUICK = "quick"  # the file without changes
@@ -67,7 +68,9 @@ def read_sizes(value: Any, origins: Origins) -> dict[str, Size]:
     return found
 
 
-def apply_size(tree: dict[str, Any], wanted: Any, source: str | None, origins: Origins) -> None:
+def apply_size(
+    tree: dict[str, Any], wanted: Any, source: str | None, origins: Origins
+) -> tuple[list[GridChange], set[str]]:
     """Applies the settings of a size to the tree of an experiment, and sets its ``size``.
 
     A tree without ``sizes`` can have a ``size`` too: the name of the size that it was made from.
@@ -78,6 +81,10 @@ def apply_size(tree: dict[str, Any], wanted: Any, source: str | None, origins: O
         source: The source of the request.
         origins: The sources of all values; updated for values that the size sets.
 
+    Returns:
+        Changes of the grid, which are to be made once it has been read; and the keys that some size
+        of the experiment sets.
+
     Raises:
         InputError: There is no such size, or it sets something that a size cannot set.
     """
@@ -87,7 +94,7 @@ def apply_size(tree: dict[str, Any], wanted: Any, source: str | None, origins: O
             raise InputError(
                 Problem("size is not a name", "size", origins.of(("size",)), tree["size"])
             )
-        return
+        return [], set()
     if not sizes:
         expected = "no size; sizes are defined by sizes: in the file of the experiment"
         raise InputError(Problem("the experiment has no sizes", "size", source, wanted, expected))
@@ -105,27 +112,30 @@ def apply_size(tree: dict[str, Any], wanted: Any, source: str | None, origins: O
             )
         )
     tree["size"] = wanted
+    changes = []
     for key, value in sizes[wanted].settings.items():
-        _set(tree, key, value, wanted, origins)
+        changes += _set(tree, key, value, wanted, origins)
+    every = [each for size in sizes.values() for each in size.settings.items()]
+    return changes, {name for key, value in every for name in keys_set(key, value)}
 
 
-def _set(tree: dict[str, Any], key: str, value: Any, size: str, origins: Origins) -> None:
+def _set(
+    tree: dict[str, Any], key: str, value: Any, size: str, origins: Origins
+) -> list[GridChange]:
     path: tuple[str, ...] = ("sizes", size, "set", key)
     source = origins.of(path)
+    changes: list[GridChange] = []
     if key.startswith("grid."):
         axis = key.removeprefix("grid.")
-        grid = dict(tree.get("grid") or {})
-        grid.pop(axis, None) if value is None else grid.update({axis: value})
-        tree["grid"] = grid
+        changes = change_axis(tree, axis, value, source)
         path = ("grid", axis)
     elif key in ("seeds", "grid", "answer"):
         tree[key] = value
         path = (key,)
     else:
         path = check_key(key, source)
-        before = tree.get("grid")
-        if isinstance(before, Mapping):  # the later setting wins: the key is no longer an axis
-            tree["grid"] = {axis: values for axis, values in before.items() if axis != key}
+        changes = fix(tree, path, value, source)  # the later setting wins: it is no axis any more
         put(tree, path, value)
     if source is not None:
         origins.mark(path, source)
+    return changes

@@ -73,17 +73,17 @@ def read_source(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any],
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or is_file(path):
         return _parse(_read(path), name, stem=path.stem)
-    text = recipe_text(name, "recipe and no file", ", or the path of a YAML file")
+    text = recipe_text(name, "recipe and no file", "or the path of a YAML file")
     return _parse(text, f"recipe {name}", stem=name, load=_load_once)
 
 
-def recipe_text(name: str, lacking: str = "recipe", or_else: str = "") -> str:
+def recipe_text(name: str, missing: str = "recipe", alternative: str = "") -> str:
     """The file of a shipped experiment.
 
     Args:
         name: The name.
-        lacking: What there is none of, for the message.
-        or_else: What else was expected, for the message.
+        missing: What does not exist under this name, for the message.
+        alternative: What the name could be instead, for the message.
 
     Raises:
         InputError: There is no such recipe.
@@ -93,9 +93,9 @@ def recipe_text(name: str, lacking: str = "recipe", or_else: str = "") -> str:
     if name not in known:
         raise InputError(
             Problem(
-                f"there is no {lacking} called {name!r}",
+                f"there is no {missing} called {name!r}",
                 given=name,
-                expected="one of " + ", ".join(known) + or_else,
+                expected=", ".join(filter(None, ["one of " + ", ".join(known), alternative])),
                 suggestion=nearest(name, known),
             )
         )

@@ -5,6 +5,7 @@ which differ between machines, enter neither names nor ids. Random numbers are d
 of the experiment, the key and a counter: NumPy's generators may change between releases (NEP 19).
 """
 
+import bisect
 import hashlib
 import itertools
 import json
@@ -14,15 +15,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from ablab.experiments.sweeps import DRAWN, Bounds
 
 _DIGITS = 4  # significant ones, of values that are not exact in 8
 _EXACT = 8
+_MOST = 17  # digits that tell all numbers of double precision apart
 _SAME = 1e-12  # relative; rounding errors are smaller
 _BITS = 30  # of a coordinate of a Sobol sequence
-_TRIES = 50  # draws for each value, before fewer values are taken to be all that there are
+_TRIES = 50  # repeated draws in a row, before the values are taken to be too few
+
+_TOO_NARROW = "the range has fewer numbers than that"
 
 Number = int | float
 
@@ -41,6 +44,9 @@ def sweep_values(
         whole: Whether the values are whole numbers.
         paired: Whether they are paired with those of other keys: drawn values are in the order in
             which they were drawn then, and repetitions stay.
+
+    Raises:
+        ValueError: There are fewer numbers of double precision in the range.
     """
     assert bounds.n is not None, "checked with n"
     if bounds.kind in DRAWN and paired:
@@ -54,14 +60,17 @@ def sweep_values(
     if bounds.n > 1:
         exact[-1] = bounds.high
     if whole:
-        near: list[Number] = [round(each) for each in exact]
+        near: list[Number] = [_within(bounds, round(each)) for each in exact]
         return near if paired else sorted(set(near))
-    for digits in range(_DIGITS, 18):  # more digits where values would be equal
+    if not bounds.is_logarithmic:  # what is left of a difference is zero
+        least = _SAME * max(abs(bounds.low), abs(bounds.high))
+        exact[1:-1] = [0.0 if abs(each) < least else each for each in exact[1:-1]]
+    for digits in range(_DIGITS, _MOST + 1):  # more digits where values would be equal
         inner = [rounded(each, digits) for each in exact[1:-1]]
         found = [float(exact[0]), *inner, *map(float, exact[1:][-1:])]
         if len(set(found)) == len(found):
-            break
-    return found
+            return found
+    raise ValueError(_TOO_NARROW)
 
 
 def rounded(value: float, digits: int = _DIGITS) -> float:
@@ -91,6 +100,8 @@ def sobol_rows(
         name: The name of the experiment, from which the shift is drawn.
         is_whole: Whether the values of a setting are whole numbers.
     """
+    from scipy.stats import qmc  # importing it takes half a second
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of numbers of points that are no power of two
         sequence = qmc.Sobol(len(over), scramble=False, bits=_BITS).random(n)
@@ -109,39 +120,66 @@ def sobol_rows(
 
 
 def _drawn(bounds: Bounds, name: str, key: str, whole: bool) -> list[Number]:
-    """Random values, in increasing order; a repeated value is replaced by a further draw."""
+    """Random values, in increasing order.
+
+    A repeated value is replaced by a further draw. Where many in a row are repeated, so many of the
+    values are taken that those that follow have one more digit, or are the next whole numbers
+    that are left. How many values are wanted does not matter for the first of them.
+    """
     assert bounds.n is not None, "checked with n"
-    if whole:
-        every = range(math.ceil(bounds.low), math.floor(bounds.high) + 1)
-        if len(every) <= bounds.n:
-            return list(every)
+    every = range(math.ceil(bounds.low), math.floor(bounds.high) + 1)
+    if whole and len(every) <= bounds.n:
+        return list(every)
     found: set[Number] = set()
-    for share in itertools.islice(_shares(name, key), _TRIES * bounds.n):
-        found.add(_at(bounds, share, whole))
+    left: list[int] = []
+    repeated = more = 0
+    for share in _shares(name, key):
+        value = _at(bounds, share, whole, more)
+        if left:
+            value = left.pop(min(bisect.bisect_left(left, value), len(left) - 1))
+        repeated = repeated + 1 if value in found else 0
+        found.add(value)
         if len(found) == bounds.n:
             break
+        if repeated == _TRIES and whole:
+            left = [each for each in every if each not in found]
+        elif repeated == _TRIES:
+            repeated, more = 0, more + 1
+            if more > _MOST:
+                raise ValueError(_TOO_NARROW)
     return sorted(found)
 
 
-def _at(bounds: Bounds, share: float, whole: bool) -> Number:
+def _at(bounds: Bounds, share: float, whole: bool, more: int = 0) -> Number:
     """The value below which a share of a range lies.
 
     The range of whole numbers is wider by a half at both ends, so that both ends are as likely as
     the other numbers, as in Optuna.
+
+    Args:
+        bounds: The range.
+        share: The share.
+        whole: Whether the value is a whole number.
+        more: How many digits it has beyond the usual ones.
     """
     low, high = float(bounds.low), float(bounds.high)
     if whole:
-        low, high = low - 0.5, high + 0.5
+        low, high = math.ceil(low) - 0.5, math.floor(high) + 0.5
     if bounds.is_logarithmic:
         value = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
     else:
         value = low + share * (high - low)
     if whole:
-        return min(max(round(value), math.ceil(bounds.low)), math.floor(bounds.high))
+        return _within(bounds, round(value))
     # A range that is narrow, compared with its ends, needs more digits.
     narrow = math.log10(max(abs(low), abs(high)) / (high - low))
-    found = rounded(value, min(17, _DIGITS + max(0, math.floor(narrow))))
+    found = rounded(value, min(_MOST, _DIGITS + more + max(0, math.floor(narrow))))
     return min(max(found, low), high)
+
+
+def _within(bounds: Bounds, value: int) -> int:
+    """The nearest whole number within a range."""
+    return min(max(value, math.ceil(bounds.low)), math.floor(bounds.high))
 
 
 def _shares(name: str, key: str) -> Iterator[float]:

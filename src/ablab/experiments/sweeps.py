@@ -5,12 +5,13 @@ for is in :mod:`ablab.experiments.sweep_values`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ablab.config import InputError, Problem
 from ablab.experiments.limits import MAX_RUNS
+from ablab.experiments.plain_numbers import plain_numbers
 
 SPACED = ("geomspace", "linspace")
 DRAWN = ("loguniform", "uniform")
@@ -32,6 +33,11 @@ class Sweep:
     kind: str
     arguments: tuple[Any, ...] = ()
     named: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arguments", tuple(plain_numbers(self.arguments)))
+        named = tuple((name, plain_numbers(value)) for name, value in self.named)
+        object.__setattr__(self, "named", named)
 
     def __str__(self) -> str:
         given = [str(each) for each in self.arguments]
@@ -73,7 +79,7 @@ def linspace(lo: float, hi: float, n: int) -> Sweep:
 def uniform(lo: float, hi: float, n: int | None = None) -> Sweep:
     """``n`` values drawn uniformly from ``lo`` to ``hi``.
 
-    They depend on the name of the experiment, the key, and the arguments only. A larger ``n`` adds
+    They depend on the name of the experiment, the key and the arguments only. A larger ``n`` adds
     values to those of a smaller one. Without ``n``, it is a range for :func:`sobol`.
     """
     return Sweep("uniform", (lo, hi) if n is None else (lo, hi, n))
@@ -120,9 +126,7 @@ def check_sweep(sweep: Sweep, key: str, source: str | None, counted: bool = True
     twice = [name for name, _ in sweep.named if name in given]
     given |= dict(sweep.named)
     if len(sweep.arguments) > len(_NAMES) or twice or set(given) != set(names):
-        count = len(sweep.arguments) + len(sweep.named)
-        what = "n belongs to sobol, not to its ranges" if not counted and "n" in given else None
-        raise wrong(what or f"{sweep.kind} has {count} of {len(names)} arguments", form)
+        raise wrong(_miscounted(sweep, given, names, twice), form)
     for name in names:
         if not _is_finite(given[name]):
             raise wrong(f"{name} is not a finite number", f"{form} with numbers")
@@ -132,9 +136,24 @@ def check_sweep(sweep: Sweep, key: str, source: str | None, counted: bool = True
     low, high = given["lo"], given["hi"]
     if low >= high:
         raise wrong(f"lo ({low}) is not below hi ({high})", "lo < hi")
+    if not math.isfinite(float(high) - float(low)):
+        raise wrong("the range from lo to hi is too wide", "hi - lo below 1.8e308")
     if sweep.kind in LOGARITHMIC and low <= 0:
         raise wrong(f"lo ({low}) has no logarithm", f"lo > 0, or {_linear(sweep.kind)}")
     return Bounds(sweep.kind, low, high, n)
+
+
+def _miscounted(
+    sweep: Sweep, given: Mapping[str, Any], names: Sequence[str], twice: Sequence[str]
+) -> str:
+    """What is wrong with the number of the arguments of a sweep."""
+    if "n" in given and "n" not in names:
+        return "n belongs to sobol, not to its ranges"
+    if twice:
+        missing = [f"{name} is missing" for name in names if name not in given]
+        return ", ".join([f"{name} is given twice" for name in twice] + missing)
+    count = len(sweep.arguments) + len(sweep.named)
+    return f"{sweep.kind} has {count} of {len(names)} arguments"
 
 
 def _linear(kind: str) -> str:

@@ -1,16 +1,24 @@
 """Sweeps in the flow style of YAML: ``{train.lr: geomspace(1e-4, 1e-2, 8)}``.
 
-YAML ends a value at a comma there, so that this would be three keys. Where that happened, the calls
-are read as if they had been quoted. A text in which it did not happen is read as it is.
+YAML ends a value at a comma there, so that this would be three keys. Where a value in flow style is
+the beginning of a call, the call is read as if it had been quoted. All else is read as it is.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.tokens import (
+    FlowMappingEndToken,
+    FlowMappingStartToken,
+    FlowSequenceEndToken,
+    FlowSequenceStartToken,
+    ScalarToken,
+)
 
-_CALL = re.compile(r"""([:\[,{]\s*)(\w+\([^()\[\]{}"'#\n]*\))(?=\s*[,}\]])""")
+_CALL = re.compile(r"""\w+\([^()\[\]{}"'#\n]*\)(?=\s*[,}\]])""")
 _OPEN = re.compile(r"\w+\([^()]*")
 
 
@@ -24,20 +32,28 @@ def load_calls(text: str, load: Callable[[str], Any]) -> Any:
     Raises:
         MarkedYAMLError: The text is not valid YAML.
     """
-    quoted = _CALL.sub(r'\1"\2"', text)
-    if quoted == text:
+    if _CALL.search(text) is None:
         return load(text)
+    parts, end = [], 0
     try:
-        tree = load(text)
-    except MarkedYAMLError:  # two calls with an equal argument, which is a key twice
-        return load(quoted)
-    return load(quoted) if _has_open_call(tree) else tree
+        for first, last in _calls(text):
+            parts += [text[end:first], f'"{text[first:last]}"']
+            end = last
+    except MarkedYAMLError:
+        return load(text)  # which says what is wrong
+    return load("".join([*parts, text[end:]]))
 
 
-def _has_open_call(node: Any) -> bool:
-    """Whether a value is the beginning of a call."""
-    if isinstance(node, Mapping):
-        return any(_has_open_call(value) for value in node.values())
-    if isinstance(node, list):
-        return any(_has_open_call(value) for value in node)
-    return isinstance(node, str) and _OPEN.fullmatch(node) is not None
+def _calls(text: str) -> Iterator[tuple[int, int]]:
+    """Where calls begin and end that YAML would divide at their commas."""
+    depth = 0
+    for token in YAML(typ="safe", pure=True).scan(text):
+        if isinstance(token, FlowMappingStartToken | FlowSequenceStartToken):
+            depth += 1
+        elif isinstance(token, FlowMappingEndToken | FlowSequenceEndToken):
+            depth -= 1
+        elif depth and isinstance(token, ScalarToken) and token.plain:
+            first = token.start_mark.index
+            call = _CALL.match(text, first)
+            if call and _OPEN.fullmatch(token.value) and text.startswith(token.value, first):
+                yield first, call.end()

@@ -29,6 +29,18 @@ def is_whole(key: str, tree: Mapping[str, Any]) -> bool | None:
     return None
 
 
+def class_of_kind(part: str, tree: Mapping[str, Any]) -> type[Config] | None:
+    """The configuration class of a part; None for that of a user, which is not imported."""
+    if part not in _KINDS:
+        return next(_classes(part, tree), None) if part in ("train", "watch") else None
+    data = tree.get(part)
+    kind = data.get("kind") if isinstance(data, Mapping) else data
+    kind = "transformer" if part == "model" and kind is None else kind
+    if not isinstance(kind, str) or kind not in _KINDS[part].names():
+        return None
+    return next(_classes(part, {part: {"kind": kind}}), None)
+
+
 def _classes(part: str, tree: Mapping[str, Any]) -> Iterator[type[Config]]:
     """The classes that can have the settings of a part, that of its kind first."""
     if part in ("train", "watch"):
@@ -48,7 +60,7 @@ def _classes(part: str, tree: Mapping[str, Any]) -> Iterator[type[Config]]:
 
 def _types(cls: type[Config], path: list[str]) -> set[Any]:
     """The types of the values that a setting can have; empty if the class does not have it."""
-    if path[0] not in cls.model_fields:
+    if not path or path[0] not in cls.model_fields:
         return set()
     types = set(_flat(cls.model_fields[path[0]].annotation))
     rest = path[1:]

@@ -8,7 +8,7 @@ from typing import Any
 
 from ablab.config import InputError, Problem, nearest
 from ablab.config.files import write_text_atomically
-from ablab.experiments.cell_text import same_label
+from ablab.experiments.cell_text import in_cell
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.experiment import Experiment, experiment, outline
 from ablab.experiments.measures import parse_measure
@@ -248,9 +248,8 @@ def _can_be_seen(runs: Sequence[RunRecord], expectation: Expectation) -> bool:
     for cell in (expectation.where, expectation.where | compared):
         ends = [
             run.steps
-            for run in runs
-            if cell.keys() <= run.variant.keys()
-            and all(same_label(run.variant[key], value) for key, value in cell.items())
+            for run, is_there in zip(runs, in_cell([r.variant for r in runs], cell), strict=True)
+            if is_there
         ]
         if not ends or max(ends) < step:
             return False

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-from ablab.experiments.cell_text import same_label
+from ablab.experiments.cell_text import matches
 from ablab.read.effects.inference import ALPHA, Estimate, estimate
 
 Floats = NDArray[np.float64]
@@ -38,8 +38,7 @@ class Sample:
         for key, value in cell.items():
             if key not in self.keys:
                 return f"{key} does not vary in this grid"
-            labels = frame[key].to_list()
-            match = [same_label(label, value) for label in labels]
+            match = matches(frame[key].to_list(), value)
             if not any(match):
                 there = ", ".join(str(each) for each in frame[key].unique(maintain_order=True))
                 return f"this grid has no {key}={value}, only {there}"

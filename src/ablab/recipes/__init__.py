@@ -7,13 +7,13 @@ name of the function that lists the experiments. So the package can be called, t
 import sys
 from types import ModuleType
 
+from ablab.experiments.source import recipes
+
 
 class _Callable(ModuleType):
     """This package, which lists the shipped experiments when it is called."""
 
     def __call__(self) -> dict[str, str]:
-        from ablab.experiments import recipes
-
         return recipes()
 
 

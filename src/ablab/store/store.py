@@ -148,6 +148,7 @@ class Store:
             cover_new_files(connection, self.path, source_files(self.path))
             position = 0
             for variant in experiment.variants:
+                cell = json.dumps(experiment.recorded_keys(variant))
                 for run in variant.runs:
                     shape = trajectory(run.task, run.model, run.train, run.seed)
                     connection.execute(
@@ -157,7 +158,7 @@ class Store:
                     )
                     connection.execute(
                         "INSERT OR IGNORE INTO members VALUES (?, ?, ?, ?, ?, NULL)",
-                        (number, run.id, position, json.dumps(variant.keys), run.train.steps),
+                        (number, run.id, position, cell, run.train.steps),
                     )
                     position += 1
             connection.executemany(

@@ -1,0 +1,106 @@
+"""The values of settings in the cells of a grid, before anything is checked."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ablab.config import Config
+from ablab.experiments.assign import is_kind
+from ablab.experiments.axes import Axis, Choice
+from ablab.experiments.grid import Cell, overlap, same_label
+from ablab.experiments.parts import PARTS
+from ablab.experiments.tree import put
+from ablab.experiments.whole_numbers import class_of_kind
+
+_NONE = object()
+
+
+class CellSettings:
+    """The values of settings in the cells of a grid.
+
+    They are what the experiment gives, with the bundles and values of the cell, or else the
+    default. No module of a user is imported, so the defaults of a user's component are not known.
+
+    Args:
+        tree: The settings of the experiment, after overrides.
+        axes: The axes of the grid.
+    """
+
+    def __init__(self, tree: Mapping[str, Any], axes: Sequence[Axis]) -> None:
+        self._tree = tree
+        self._choices = [choice for axis in axes for choice in axis.choices]
+        self._touching: dict[str, frozenset[int]] = {}
+        self._found: dict[tuple[Any, ...], Any] = {}
+
+    def is_given(self, key: str) -> bool:
+        """Whether the experiment itself gives a value of a setting."""
+        part, *path = key.split(".")
+        return part in PARTS and part in self._tree and _at(self._tree[part], path) is not _NONE
+
+    def is_known(self, key: str) -> bool:
+        """Whether some cell has a value of a setting."""
+        touching = [choice for choice in self._choices if id(choice) in self._touch(key)]
+        return any(
+            self._computed(key, choices) is not _NONE for choices in ([], *([e] for e in touching))
+        )
+
+    def has_value(self, key: str, cell: Cell, labels: Sequence[Any]) -> bool:
+        """Whether a setting has one of some values in a cell.
+
+        The name of a component stands for its ``kind``, here as in a file.
+        """
+        touch = self._touch(key)
+        choices = [choice for choice in cell.values() if id(choice) in touch]
+        name = (key, *map(id, choices))
+        if name not in self._found:
+            self._found[name] = self._computed(key, choices)
+        value = self._found[name]
+        if value is _NONE:
+            return False
+        kind = value.get("kind", value) if isinstance(value, Mapping) else value
+        return any(same_label(key, each, label) for each in (value, kind) for label in labels)
+
+    def _touch(self, key: str) -> frozenset[int]:
+        """The choices that set something of a setting or of what contains it."""
+        if key not in self._touching:
+            self._touching[key] = frozenset(
+                id(choice)
+                for choice in self._choices
+                if any(overlap(key, path) for path, _ in choice.assignments)
+            )
+        return self._touching[key]
+
+    def _computed(self, key: str, choices: Sequence[Choice]) -> Any:
+        part, *path = key.split(".")
+        if part not in PARTS:
+            return _NONE
+        here = {part: copy.deepcopy(self._tree.get(part, {}))}
+        assignments = [each for choice in choices for each in choice.assignments]
+        for place, value in sorted(assignments, key=lambda each: not is_kind(".".join(each[0]))):
+            if place[0] == part:
+                put(here, place, value)
+        given = _at(here[part], path)
+        cls = class_of_kind(part, here) if given is _NONE else None
+        return given if cls is None else _default(cls, path)
+
+
+def _at(node: Any, path: Sequence[str]) -> Any:
+    """The value at a path of plain data."""
+    for name in path:
+        if isinstance(node, str) and name == "kind":
+            continue  # a name is short for its kind
+        if not isinstance(node, Mapping) or name not in node:
+            return _NONE
+        node = node[name]
+    return node
+
+
+def _default(cls: type[Config], path: Sequence[str]) -> Any:
+    """The default of a setting, as plain data."""
+    if not path or path[0] not in cls.model_fields:
+        return _NONE
+    field = cls.model_fields[path[0]]
+    if field.is_required():
+        return _NONE
+    value = field.get_default(call_default_factory=True)
+    return _at(value.model_dump(mode="json") if isinstance(value, Config) else value, path[1:])

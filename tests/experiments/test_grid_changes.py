@@ -1,0 +1,123 @@
+"""Changes of a grid by sizes, arguments from Python and overrides, also within its blocks."""
+
+import pytest
+
+from ablab.config import InputError
+from ablab.experiments.experiment import experiment
+
+ZIP = {"model.d_model": [8, 16], "model.n_heads": [1, 2]}
+
+
+@pytest.fixture
+def zipped(tiny):
+    return tiny | {"grid": {"zip": ZIP}, "seeds": 1}
+
+
+def cells(found):
+    return [tuple(variant.keys.values()) for variant in found.variants]
+
+
+def sized(tree, settings):
+    return experiment(tree | {"sizes": {"full": {"set": settings}}}, size="full")
+
+
+def test_a_size_fixes_a_key_of_zip(zipped):
+    found = sized(zipped, {"model.d_model": 16})
+    assert cells(found) == [(2,)]
+    assert found.variants[0].parts.model.d_model == 16
+    assert cells(sized(zipped, {"model": {"d_model": 16}})) == [(2,)]
+    assert cells(sized(zipped, {"model.d_model": 32})) == [(1,), (2,)]
+    assert cells(experiment(zipped, "model.d_model=16")) == [(2,)]
+
+
+def test_a_size_gives_other_values_to_a_key_of_zip(zipped):
+    found = sized(zipped, {"grid.model.d_model": [8, 32, 64]})
+    assert cells(found) == [(8, 1), (8, 2), (32, 1), (32, 2), (64, 1), (64, 2)]
+    assert cells(found) == cells(experiment(zipped, "model.d_model=8,32,64"))
+    assert cells(sized(zipped, {"grid.model.d_model": None})) == [(1,), (2,)]
+
+
+def test_the_later_setting_of_a_size_wins(zipped):
+    both = {"grid.model.d_model": [8, 32], "model.d_model": 16}
+    assert cells(sized(zipped, both)) == [(1,), (2,)]
+    other = {"model.d_model": 16, "grid.model.d_model": [8, 32]}
+    assert cells(sized(zipped, other)) == [(2, 8), (2, 32)]
+
+
+def test_a_size_fixes_or_changes_a_key_of_sobol(tiny):
+    over = {"model.d_model": [8, 16], "train.lr": "loguniform(1e-4, 1e-2)"}
+    tree = tiny | {"grid": {"sobol": {"n": 8, "over": over}}, "seeds": 1}
+    rates = [each for (each,) in cells(sized(tree, {"model.d_model": 16}))]
+    assert rates == [rate for width, rate in cells(experiment(tree)) if width == 16]
+    assert len(cells(sized(tree, {"grid.model.d_model": [32, 64]}))) == 16
+
+
+def test_a_size_replaces_axes_with_the_keys_of_its_block(tiny):
+    tree = tiny | {"grid": {"model.d_model": [8, 64], "train.lr": [0.1]}, "seeds": 1}
+    assert cells(sized(tree, {"grid.zip": ZIP})) == [(0.1, 8, 1), (0.1, 16, 2)]
+
+
+def test_a_mapping_of_overrides_is_as_good_as_several(zipped):
+    assert cells(experiment(zipped, "model={d_model: 16}")) == [(2,)]
+    axes = {"train.optimizer": ["adamw", "sgd"], "train.momentum": [0, 0.9]}
+    when = {"train.momentum": {"train.optimizer": "sgd"}}
+    tree = zipped | {"grid": axes | {"when": when}}
+    assert cells(experiment(tree, "train={optimizer: sgd}")) == [(0,), (0.9,)]
+
+
+@pytest.mark.parametrize("value", ["sgd", "{kind: sgd}"])
+def test_a_component_replaces_its_axis_by_name_or_as_a_mapping(zipped, value):
+    axes = {"train.optimizer": ["adamw", "sgd"], "train.lr": [0.1, 0.9]}
+    for grid in (axes | {"when": {"train.lr": {"train.optimizer": "sgd"}}}, {"zip": axes}):
+        found = experiment(zipped | {"grid": grid}, f"train.optimizer={value}")
+        assert (0.9,) in cells(found)
+        assert {each.parts.train.optimizer for each in found.variants} == {"sgd"}
+    assert cells(found) == [(0.9,)]
+
+
+def test_blocks_from_python_replace_those_of_the_file(zipped):
+    other = {"model.d_model": [8, 32], "train.lr": [0.1, 0.2]}
+    expected = experiment(zipped, "grid.zip={model.d_model:[8,32],train.lr:[0.1,0.2]}")
+    assert cells(expected) == [(8, 0.1), (32, 0.2)]
+    assert experiment(zipped, grid={"zip": other}) == expected
+    sobol = {"n": 4, "over": {"model.d_model": [8, 32], "train.lr": [0.1]}}
+    assert cells(experiment(zipped, grid={"sobol": sobol})) == [
+        (1, 8, 0.1), (1, 32, 0.1), (2, 8, 0.1), (2, 32, 0.1),
+    ]  # fmt: skip
+    assert cells(experiment(zipped, grid={"zip": None})) == [()]
+
+
+def test_an_axis_from_python_takes_its_key_out_of_a_block(zipped):
+    found = experiment(zipped, grid={"model.d_model": [8, 32]})
+    assert found == experiment(zipped, "model.d_model=8,32")
+    assert cells(found) == [(8, 1), (8, 2), (32, 1), (32, 2)]
+
+
+def test_the_grid_of_a_stored_definition_can_be_changed(zipped):
+    stored = experiment(zipped).definition
+    assert "cells" in stored
+    assert cells(experiment(stored, grid={"model.d_model": [8, 32]})) == [
+        (8, 1), (8, 2), (32, 1), (32, 2),
+    ]  # fmt: skip
+    assert cells(experiment(stored, grid={"train.lr": [0.1, 0.2]})) == [
+        (8, 1, 0.1), (8, 1, 0.2), (16, 2, 0.1), (16, 2, 0.2),
+    ]  # fmt: skip
+    other = {"model.d_model": [32, 64], "model.n_heads": [1, 4]}
+    assert cells(experiment(stored, grid={"zip": other})) == [(32, 1), (64, 4)]
+    one = {"model.d_model": [32, 64], "train.lr": [0.1, 0.2]}
+    assert len(experiment(stored, grid={"zip": one}).variants) == 4
+    assert cells(experiment(stored, "model.d_model=16")) == [(2,)]
+    with pytest.raises(InputError, match="variants of a stored experiment"):
+        experiment(stored, grid={"when": {"model.n_heads": {"model.d_model": 8}}})
+
+
+@pytest.mark.parametrize("override", ["grid.when={a.b: {c: 1}}", "grid.zip={a.b: [1]}"])
+def test_a_grid_that_is_no_mapping_stays_an_error(tiny, override):
+    with pytest.raises(InputError, match="grid is not a mapping of axes"):
+        experiment(tiny | {"grid": [1]}, override)
+
+
+@pytest.mark.parametrize("name", ["zip", "sobol"])
+def test_an_empty_block_is_an_error(tiny, name):
+    with pytest.raises(InputError, match=f"{name} is empty"):
+        experiment(tiny | {"grid": {name: []}})
