@@ -99,6 +99,15 @@ def test_tables_of_an_earlier_edition_have_nothing_to_draw():
         draw(findings(), later)
 
 
+def test_an_analysis_without_scalars_has_panels_by_run():
+    heads = pl.DataFrame({"block": [0], "head": [1], "change": [2.0]})
+    made = [
+        ModelFinding(Finding({}, {"heads": heads}), run, 5, {"seed": 0}) for run in ("aa", "bb")
+    ]
+    drawing = draw(joined("parameter_norms", "What?", NoSettings(), made), BARS)
+    assert [axes.get_title(loc="left") for axes in drawing.figure.axes] == ["aa", "bb"]
+
+
 def test_heat_maps_tell_their_values():
     drawing = draw(findings(), MAP)
     assert len(drawing.maps) == 4

@@ -95,6 +95,10 @@ def drawn_runs(found: Findings, latest: Mapping[str | None, int | None]) -> list
             for step in [latest[run]]
         ]
         by_variant.append(sorted(panels, key=lambda panel: -(panel.step or 0)))
+    named = {panel.run for own in by_variant for panel in own}
+    by_variant.append([  # of an analysis without scalars, the variants are not known
+        Panel(run, run or "", step) for run, step in latest.items() if run not in named
+    ])  # fmt: skip
     turns = max(map(len, by_variant), default=0)
     inturn = [each[k] for k in range(turns) for each in by_variant if k < len(each)]
     inturn = sorted(inturn, key=lambda panel: -(panel.step or 0))[:MOST_RUNS]

@@ -79,7 +79,7 @@ class PositionsSettings(Config):
             table="pairs",
             x=("of", "first", "second"),
             y="cosine",
-            x_label="what is compared, and the positions",
+            x_label="what, and positions",
             y_label="cosine similarity",
             null="null_95",
             sort=True,
