@@ -17,6 +17,7 @@ from ablab.config.progress import doing
 from ablab.config.shown import Displayed, Shown
 from ablab.config.table import output_width, table_lines
 from ablab.execute.device import find_device
+from ablab.execute.notebook_status import notebook_status
 from ablab.execute.options import Compiling, DeviceName, Engine, Options
 from ablab.execute.orchestrate import TrainedExperiment, orchestrate
 from ablab.execute.pause import pausing_on_interrupt
@@ -319,7 +320,7 @@ def run(
         InputError: The experiment, an option or the store is invalid.
     """
     source = asked.name if isinstance(asked, Experiment) else asked
-    with status(quiet) as shown, pausing_on_interrupt() as paused:
+    with status(quiet, notebook_status) as shown, pausing_on_interrupt() as paused:
         asked = _read(asked, overrides, settings)
         named = [repr(str(source)) if isinstance(source, str | Path) else f"{{… {asked.name} …}}"]
         named += [repr(override) for override in overrides]
@@ -370,7 +371,7 @@ def plan(
     Raises:
         InputError: The experiment or an option is invalid.
     """
-    with status(quiet):
+    with status(quiet, notebook_status):
         asked = _read(asked, overrides, settings)
         with doing("planning"):
             options = Options(engine, device, workers, retry, compile, "auto", False)
@@ -396,7 +397,8 @@ def _read(
 @wraps(analyze_subject)
 def analyze(subject: AnalysisSubject, analysis: str, **options: Any) -> DrawnFindings:
     """Runs an analysis; see :func:`ablab.analysis.analyze.analyze`. Its findings can be drawn."""
-    found = analyze_subject(subject, analysis, **options)
+    with status(False, notebook_status):
+        found = analyze_subject(subject, analysis, **options)
     return DrawnFindings.of(found, store_of(subject, options.get("store", "lab")))
 
 

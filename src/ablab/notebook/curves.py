@@ -52,7 +52,8 @@ def plot_experiment(store: Store, record: ExperimentRecord, column: str, x: X = 
     frame = experiment_metrics(store, record, lambda names: [n for n in names if n in wanted])
     if column not in frame.columns or not frame[column].count():
         every = experiment_metrics(store, record, all_columns)
-        raise _no_column(column, _numeric(every), record.name)
+        known = [name for name in _numeric(every) if name not in record.definition["grid"]]
+        raise _no_column(column, known, record.name)
     runs, keys = experiment_runs(store, record), list(record.definition["grid"])
     found = bands(frame, keys, column, direction=column_direction(record, column))
     if not found:
@@ -95,9 +96,9 @@ def plot_run(store: Store, run: str, columns: Sequence[str] = ()) -> Plot:
     """
     if columns:
         found = run_metrics(store, run, columns)
-        names = [n for n in _numeric(found) if n in columns or n not in ("step", "train_loss")]
-        if "train_loss" not in columns and not _asks_for(columns, "train_loss"):
-            names = [name for name in names if name != "train_loss"]
+        every = _numeric(found)
+        asked = (name for each in columns for name in every if fnmatchcase(name, each))
+        names = list(dict.fromkeys(asked))
     else:
         found = run_metrics(store, run)
         names = [name for name in _USUAL if name in found.columns]
@@ -174,10 +175,6 @@ def _numeric(frame: pl.DataFrame) -> list[str]:
         for name in frame.columns
         if frame[name].dtype.is_numeric() and name not in ("step", "seed", "restart")
     ]
-
-
-def _asks_for(patterns: Sequence[str], name: str) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _names(found: Sequence[Band]) -> list[str]:
