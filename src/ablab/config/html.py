@@ -23,8 +23,6 @@ _STATES = ("held", "failed")  # words that have a colour
 class Markup(str):
     """HTML that is inserted as it is."""
 
-    __slots__ = ()
-
 
 @dataclass(frozen=True)
 class Cell:

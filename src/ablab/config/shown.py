@@ -59,9 +59,9 @@ class Shown:
             [cut(cell_text(cell.text if isinstance(cell, Cell) else cell), _CELL) for cell in row]
             for row in self.rows
         ]
-        kept = [place for place in range(len(self.header)) if any(row[place] for row in cells)]
-        header = [self.header[place] for place in kept]
-        cells = [[row[place] for place in kept] for row in cells]
+        columns = [place for place in range(len(self.header)) if any(row[place] for row in cells)]
+        header = [self.header[place] for place in columns]
+        cells = [[row[place] for place in columns] for row in cells]
         total = len(cells) if self.count is None else self.count
         for count in range(min(len(cells), room), 0, -1):
             found = table_lines(header, cells[:count], TEXT_WIDTH, texts=header)

@@ -13,7 +13,7 @@ _FEW = 8  # comparisons; the figure of more is folded
 
 @dataclass(frozen=True, repr=False)
 class DrawnEffects(Effects):
-    """Effects that a notebook shows with their figure; otherwise :class:`Effects`."""
+    """Effects with their figure; else as :class:`ablab.read.effects.Effects`."""
 
     def _repr_html_(self) -> str:
         about = self.shown()

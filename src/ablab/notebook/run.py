@@ -4,7 +4,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ablab.config import InputError
-from ablab.config.shown import Shown
 from ablab.notebook.attention import Tokens, plot_attention
 from ablab.notebook.curves import plot_run
 from ablab.notebook.plot import Plot
@@ -13,11 +12,7 @@ from ablab.store.stored_run import StoredRun
 
 @dataclass(frozen=True, repr=False)
 class DrawnRun(StoredRun):
-    """A run of a store, which can be drawn; otherwise a :class:`StoredRun`."""
-
-    def shown(self) -> Shown:
-        """Its record, its snapshots, its settings; the figure is added for notebooks only."""
-        return super().shown()
+    """A run that can be drawn; else as :class:`ablab.store.stored_run.StoredRun`."""
 
     def _repr_html_(self) -> str:
         about = super().shown()
@@ -58,6 +53,6 @@ class DrawnRun(StoredRun):
             InputError: The model has no attention, no such layer or head, or cannot read the
                 tokens.
         """
-        kept = self.snapshots[-1] if step is None and self.snapshots else step
-        about = f"run {self.id}" + ("" if kept is None else f" after step {kept:,}")
+        after = self.snapshots[-1] if step is None and self.snapshots else step
+        about = f"run {self.id}" + ("" if after is None else f" after step {after:,}")
         return plot_attention(self.model(step), self.task(), tokens, layer, head, about)

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 from torch import Tensor, nn
 
-from ablab.config import Problem
+from ablab.config import Problem, counted
 from ablab.config.archived_modules import using_archived
 from ablab.config.html import table
 from ablab.config.shown import Displayed, Shown
@@ -50,9 +50,11 @@ class StoredRun(Displayed):
     def shown(self) -> Shown:
         """Its record, its snapshots and its settings."""
         about, steps = self.record.shown(), self.snapshots
-        kept = f"{len(steps):,} snapshots, steps {steps[0]:,} to {steps[-1]:,}" if steps else ""
-        names = ", ".join(self.record.experiments)
-        said = [*about.sentences, f"of {names}" + f"; {kept}" * bool(kept)]
+        of = f"of {', '.join(self.record.experiments)}"
+        if steps:
+            snapshots = counted(len(steps), "snapshot")
+            of += f"; {snapshots}, steps {steps[0]:,} to {steps[-1]:,}"
+        said = [*about.sentences, of]
         settings = [(".".join(path), str(value)) for path, value in leaves(self.config)]
         folded = table(["setting", "value"], settings, "run.config")
         return replace(about, sentences=said, below=[("settings", folded)])
