@@ -41,7 +41,8 @@ class JupyterStatus(Ticking):
     def __init__(self, display: Any) -> None:
         self._messages: list[tuple[str, str]] = []  # with the class of each
         self._told, self._drawn, self._next = "", "", 0.0
-        self._display, self._handle = display, None
+        self._display: Any = display
+        self._handle: Any = None
         super().__init__()
 
     def tell(self, text: str) -> None:
