@@ -147,8 +147,8 @@ def _(ablab):
 @app.cell
 def _(mo):
     mo.md("""
-    The reader finds a plateau at log(10), the loss of a model that guesses all ten digits
-    alike.
+    With the larger rate, the reader finds a plateau at log(10), the loss of a model that
+    guesses all ten digits alike.
 
     ## A look inside
 

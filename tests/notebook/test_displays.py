@@ -6,6 +6,8 @@ import pytest
 from rich.cells import cell_len
 
 import ablab
+from ablab.doctor.check import Finding
+from ablab.doctor.report import Outcome, Report
 
 OBJECTS = {
     "experiment": lambda result, store: result.experiment,
@@ -60,13 +62,20 @@ def test_the_question_is_shown_as_it_was_written(name, result, store):
     assert "Does &lt;script&gt;alert(1)&lt;/script&gt; &amp; a wider model help?" in html
 
 
-def test_a_report_of_the_doctor(result):
-    report = ablab.doctor(result.experiment)
+def test_a_report_of_the_doctor():
+    found = Finding("leak", "logits change with <later> tokens", "mask", "certain")
+    outcomes = [Outcome(f"check{n}", f"claim {n}", ("base",)) for n in range(30)]
+    outcomes.append(Outcome("future", "the future is hidden", ("base",), (found,)))
+    report = Report("mine", tuple(outcomes))
     lines = repr(report).splitlines()
+    assert lines[0] == "mine: 1 finding"
+    assert lines[1] == "future: leak"
     assert len(lines) <= 10
-    assert max(map(len, lines)) <= 80
-    assert report._repr_html_().count("<tr>") <= 21
-    assert str(report).count("\n") > 10  # print(report) still says everything
+    html = report._repr_html_()
+    assert html.index("FINDING") < html.index("check0")  # findings come first
+    assert html.count("<tr>") == 21
+    assert "and 11 more: print(report)" in html
+    assert str(report).count("claim ") == 30  # print(report) still says everything
 
 
 def test_lists_are_lists(result, store):
