@@ -42,9 +42,12 @@ def escaped(text: str) -> str:
     return html.escape(text)
 
 
-def block(*parts: str) -> Markup:
-    """Parts of HTML as one output of a notebook, with the style that they need."""
-    return Markup(f'<div class="ablab-out"><style>{_style()}</style>{"".join(parts)}</div>')
+def block(*parts: str) -> str:
+    """Parts of HTML as one output of a notebook, with the style that they need.
+
+    It is a plain ``str``: marimo sends outputs with an encoder that does not know subclasses.
+    """
+    return f'<div class="ablab-out"><style>{_style()}</style>{"".join(parts)}</div>'
 
 
 def paragraph(text: str, name: str = "") -> Markup:

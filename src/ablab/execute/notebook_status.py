@@ -91,7 +91,7 @@ class JupyterStatus(Ticking):
             self._handle.update(bundle, raw=True)
 
 
-def _html(messages: Sequence[tuple[str, str]], left: int, parts: Sequence[str]) -> Markup:
+def _html(messages: Sequence[tuple[str, str]], left: int, parts: Sequence[str]) -> str:
     told = [paragraph(f"{left} earlier messages", "soft")] if left else []
     for text, name in messages:
         lines = Markup("<br>".join(escaped(line) for line in text.splitlines()))
