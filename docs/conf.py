@@ -20,11 +20,12 @@ napoleon_google_docstring = True
 nitpicky = True
 # Types of other libraries and internal types that attributes mention but the docs do not describe
 _INTERNAL = (
-    r"(pathlib|numpy|torch|polars|collections|jaxtyping)\..*",
+    r"(pathlib|numpy|torch|polars|collections|jaxtyping|matplotlib)\..*",
     r"ablab\.(tasks|model|train)\.config\..*",
     r"ablab\.tasks\.base\.Task",
     r"ablab\.config\.base\.Config",
     r".*\.(WatchConfig|SourceDigest|Index|Arrivals|Together|Trend|Level)",
+    r".*\.(MapCells|Strip|ResultTable|Ladder|Ranking|Speeds|Estimate|ExpectedStop|Method)",
     r"Tensor",
     r"'[A-Z ]+'",  # the axes of a jaxtyping annotation
 )

@@ -16,6 +16,7 @@ __all__ = [
     "linspace",
     "loguniform",
     "open",
+    "plan",
     "recipes",
     "replace",
     "run",
@@ -29,6 +30,7 @@ _HOMES = {
     "doctor": "ablab.doctor",
     "experiment": "ablab.experiments",
     "recipes": "ablab.experiments",
+    "plan": "ablab.api",
     "run": "ablab.api",
     "open": "ablab.api",
     "watch": "ablab.model.interventions",
@@ -42,7 +44,7 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
-    from ablab.api import analyze, open, run
+    from ablab.api import analyze, open, plan, run
     from ablab.doctor import doctor
     from ablab.experiments import experiment, recipes
     from ablab.experiments.sweeps import geomspace, linspace, loguniform, sobol, uniform

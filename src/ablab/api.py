@@ -14,32 +14,43 @@ from ablab.analysis.analyze import analyze as analyze_subject
 from ablab.analysis.request import requests_of
 from ablab.config import InputError, counted
 from ablab.config.progress import doing
+from ablab.config.shown import Displayed, Shown
 from ablab.config.table import output_width, table_lines
 from ablab.execute.device import find_device
+from ablab.execute.notebook_status import notebook_status
 from ablab.execute.options import Compiling, DeviceName, Engine, Options
 from ablab.execute.orchestrate import TrainedExperiment, orchestrate
+from ablab.execute.pause import pausing_on_interrupt
+from ablab.execute.planned import PlannedExperiment, plan_experiment
 from ablab.execute.progress import Reporter
 from ablab.execute.replay import ReplayReport, ReplayRequest, replay
 from ablab.execute.status import status
 from ablab.experiments.experiment import Experiment, experiment
+from ablab.logbook.answer import Answer
+from ablab.logbook.conclusions import experiment_answer
 from ablab.logbook.drawn_findings import DrawnFindings
 from ablab.logbook.entry import write_entry
-from ablab.read.curves import Reading
-from ablab.read.effects import Effects
+from ablab.notebook.curves import X, plot_experiment
+from ablab.notebook.effects import DrawnEffects, drawn_effects, with_figures
+from ablab.notebook.listings import Experiments, Readings, Runs, Verdicts, shown_store, status_words
+from ablab.notebook.plot import Plot
+from ablab.notebook.run import DrawnRun
+from ablab.notebook.variants import VariantTable
 from ablab.read.effects.stored import experiment_effects
 from ablab.read.measures import measure_table
 from ablab.read.readings import experiment_readings
 from ablab.read.summary import VariantSummary, summarise, table
-from ablab.read.verdicts import Verdict, verdicts
+from ablab.read.verdicts import verdicts
 from ablab.store.known_runs import as_stored
 from ablab.store.metrics import experiment_metrics, experiment_runs
 from ablab.store.sources import Source
-from ablab.store.store import ExperimentRecord, RunRecord, Store
-from ablab.store.stored_run import StoredRun
+from ablab.store.store import ExperimentRecord, Store
+
+_FEW = 6  # variants; the figure of more is folded
 
 
-@dataclass(frozen=True)
-class OpenStore:
+@dataclass(frozen=True, repr=False)
+class OpenStore(Displayed):
     """A store opened for reading.
 
     Attributes:
@@ -48,18 +59,22 @@ class OpenStore:
 
     store: Store
 
-    @property
-    def experiments(self) -> list[ExperimentRecord]:
-        """All experiments, ordered by when they were last requested."""
-        return self.store.experiments()
+    def shown(self) -> Shown:
+        """A row for each experiment."""
+        return shown_store(self.store, self.experiments)
 
-    def runs(self, experiment: str | None = None) -> list[RunRecord]:
+    @property
+    def experiments(self) -> Experiments:
+        """All experiments, ordered by when they were last requested."""
+        return Experiments(self.store.experiments())
+
+    def runs(self, experiment: str | None = None) -> Runs:
         """All runs in the store, or the runs of an experiment up to its own number of steps."""
         if experiment is None:
-            return self.store.runs()
-        return experiment_runs(self.store, self.store.experiment(experiment))
+            return Runs(self.store.runs())
+        return Runs(experiment_runs(self.store, self.store.experiment(experiment)))
 
-    def run(self, run: str, source: Source = "stored") -> StoredRun:
+    def run(self, run: str, source: Source = "stored") -> DrawnRun:
         """The run with this id, or with this unique prefix of its id.
 
         Args:
@@ -72,7 +87,7 @@ class OpenStore:
         """
         run = self.store.run_row(run)["id"]
         record = next(each for each in self.store.runs() if each.run == run)
-        return StoredRun(self.store, record, source)
+        return DrawnRun(self.store, record, source)
 
     def metrics(self, experiment: str, columns: list[str] | None = None) -> pl.DataFrame:
         """One row per run and step; see :func:`ablab.store.metrics.experiment_metrics`."""
@@ -82,10 +97,10 @@ class OpenStore:
         """A measure for every run; see :func:`ablab.read.measures.measure_table`."""
         return measure_table(self.store, self.store.experiment(experiment), text)
 
-    def readings(self, experiment: str, column: str = "train_loss") -> dict[str, Reading]:
+    def readings(self, experiment: str, column: str = "train_loss") -> Readings:
         """The features of each run's curve, by run; see :func:`ablab.read.curves.read_curve`."""
-        record = self.store.experiment(experiment)
-        return experiment_readings(self.store, record, self.runs(experiment), column)
+        record, runs = self.store.experiment(experiment), self.runs(experiment)
+        return Readings(experiment_readings(self.store, record, runs, column), runs)
 
     def effects(
         self,
@@ -94,14 +109,19 @@ class OpenStore:
         measure: str | None = None,
         scale: Literal["auto", "difference", "ratio"] = "auto",
         margin: float | None = None,
-    ) -> Effects:
+    ) -> DrawnEffects:
         """Effects of the settings; see :func:`ablab.read.effects.stored.experiment_effects`."""
         record = self.store.experiment(experiment)
-        return experiment_effects(self.store, record, of, measure, scale, margin)
+        found = experiment_effects(self.store, record, of, measure, scale, margin)
+        return drawn_effects(found)
 
-    def verdicts(self, experiment: str) -> list[Verdict]:
+    def verdicts(self, experiment: str) -> Verdicts:
         """The verdicts on the experiment's expectations."""
-        return verdicts(self.store, self.store.experiment(experiment))
+        return Verdicts(verdicts(self.store, self.store.experiment(experiment)))
+
+    def plot(self, experiment: str, column: str = "train_loss", x: X = "step") -> Plot:
+        """A column of every run of an experiment; see :meth:`Result.plot`."""
+        return plot_experiment(self.store, self.store.experiment(experiment), column, x)
 
     def replay(
         self,
@@ -167,8 +187,8 @@ class OpenStore:
         return f"{self.store.path}: {runs} of {', '.join(names) or 'no experiments yet'}"
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(Displayed):
     """The result of running an experiment.
 
     Attributes:
@@ -196,14 +216,58 @@ class Result:
         return cls(asked, trained.store, record, trained.trained, trained.complete, entry.page)
 
     @cached_property
-    def runs(self) -> list[RunRecord]:
+    def runs(self) -> Runs:
         """The experiment's runs, grouped by variant."""
-        return experiment_runs(self.store, self.record)
+        return Runs(experiment_runs(self.store, self.record))
 
     @cached_property
     def summary(self) -> list[VariantSummary]:
         """The final values of each variant, with their spread over seeds."""
         return summarise(self.store, self.record)
+
+    @cached_property
+    def answer(self) -> Answer:
+        """The answer to the experiment's question, as on its page."""
+        return experiment_answer(self.store, self.record, self.runs)
+
+    def table(self) -> VariantTable:
+        """The final results of each variant, a dot for each run; ``.frame`` has the numbers."""
+        return VariantTable.of(self.store, self.record, self.runs, self.summary, self.answer)
+
+    def plot(self, column: str = "train_loss", x: X = "step") -> Plot:
+        """A column of every run: thin for each seed, thick for the median of each variant.
+
+        Args:
+            column: The column, as :meth:`metrics` names it.
+            x: What it is drawn against: ``step``, ``tokens``, ``seconds`` (a run's own share of the
+                training time) or ``flops`` (estimated).
+
+        Raises:
+            InputError: No run has logged the column, or ``x`` is not known.
+        """
+        return plot_experiment(self.store, self.record, column, x)
+
+    def shown(self) -> Shown:
+        """The answer, then the results of each variant."""
+        table = self.table().shown()
+        said = list(self.answer.sentences[:2])
+        if not self.complete:
+            said.insert(0, f"interrupted: {status_words(self.runs)}; run it again to go on")
+        return Shown(
+            f"{self.experiment.name}: {self.experiment.question}",
+            [*said, f"entry: {self.entry}"],
+            table.header,
+            table.rows,
+            "result.table()",
+        )
+
+    def _repr_html_(self) -> str:
+        about = self.shown()
+        try:
+            drawn = [("training loss", self.plot().markup)]
+        except InputError:  # nothing was trained yet
+            drawn = []
+        return with_figures(about, drawn, len(about.rows) <= _FEW).html()
 
     def metrics(self, columns: list[str] | None = None) -> pl.DataFrame:
         """One row per run and step."""
@@ -215,9 +279,6 @@ class Result:
         found = table_lines(header, rows, output_width(), texts=[*keys, "runs"], groups=keys)
         lines = [line.text for line in found]
         return "\n".join([str(self.experiment), *lines, f"entry: {self.entry}"])
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{self}</pre>"
 
 
 def run(
@@ -235,6 +296,9 @@ def run(
     **settings: Any,
 ) -> Result:
     """Trains the missing runs of an experiment, stores them and writes its entry.
+
+    An interrupt (Ctrl-C, or a notebook's stop button) saves what is trained and returns a result
+    that is not ``complete``; the same call goes on from there. A second one ends immediately.
 
     Args:
         asked: An experiment, or a source that :func:`ablab.experiments.experiment.experiment`
@@ -255,32 +319,86 @@ def run(
     Raises:
         InputError: The experiment, an option or the store is invalid.
     """
-    if isinstance(asked, Experiment) and (overrides or settings):
-        raise InputError(
-            "overrides cannot change an existing experiment: pass them to ablab.experiment(…)"
-        )
     source = asked.name if isinstance(asked, Experiment) else asked
-    with status(quiet) as shown:
-        if not isinstance(asked, Experiment):
-            with doing("reading the experiment"):
-                asked = experiment(asked, *overrides, **settings)
+    with status(quiet, notebook_status) as shown, pausing_on_interrupt() as paused:
+        asked = _read(asked, overrides, settings)
         named = [repr(str(source)) if isinstance(source, str | Path) else f"{{… {asked.name} …}}"]
         named += [repr(override) for override in overrides]
         named += [f"{key}={value!r}" for key, value in settings.items()]
         command = f"ablab.run({', '.join(named)})"
         options = Options(engine, device, workers, retry, compile, executor, break_leases)
         requests = requests_of(asked.definition)  # an unknown analysis is said before training
-        trained = orchestrate(asked, store, options, command, Reporter(shown), lambda: False)
+        trained = orchestrate(asked, store, options, command, Reporter(shown), paused)
         if trained.complete:
-            analyze_trained(trained.store, trained.record, requests, shown)
+            analyze_trained(trained.store, trained.record, requests, shown, paused)
         with doing("writing the entry"):
-            return Result.of(asked, trained)
+            result = Result.of(asked, trained)
+        if not trained.complete:
+            shown.warn(
+                f"interrupted: {status_words(result.runs)}. What is trained is kept; the same call "
+                "goes on from there."
+            )
+        return result
+
+
+def plan(
+    asked: Experiment | str | Path | dict[str, Any],
+    *overrides: str,
+    store: str | Path = "lab",
+    engine: Engine = "auto",
+    device: DeviceName = "auto",
+    workers: int | None = None,
+    retry: bool = False,
+    compile: Compiling = "auto",
+    quiet: bool = False,
+    **settings: Any,
+) -> PlannedExperiment:
+    """Plans an experiment: the stacks, the engine and why, the estimated time; trains nothing.
+
+    Args:
+        asked: An experiment, or a source that :func:`ablab.experiments.experiment.experiment`
+            accepts.
+        overrides: Overrides in Hydra's grammar, if ``asked`` is not yet an experiment.
+        store: The folder of the store, which need not exist.
+        engine: ``solo``, ``stack``, or ``auto``; see :func:`run`.
+        device: ``cpu``, ``cuda``, ``mps``, or ``auto``.
+        workers: The number of processes; None lets the plan choose.
+        retry: Whether runs that failed or diverged count as left to train.
+        compile: ``auto``, ``on`` or ``off``.
+        quiet: Whether to hide progress.
+        settings: Top-level settings by name (``seeds=3``), as for an experiment.
+
+    Raises:
+        InputError: The experiment or an option is invalid.
+    """
+    with status(quiet, notebook_status):
+        asked = _read(asked, overrides, settings)
+        with doing("planning"):
+            options = Options(engine, device, workers, retry, compile, "auto", False)
+            return plan_experiment(asked, store, options)
+
+
+def _read(
+    asked: Experiment | str | Path | dict[str, Any],
+    overrides: Sequence[str],
+    settings: dict[str, Any],
+) -> Experiment:
+    """The experiment, read from its source if it is not one yet."""
+    if not isinstance(asked, Experiment):
+        with doing("reading the experiment"):
+            return experiment(asked, *overrides, **settings)
+    if overrides or settings:
+        raise InputError(
+            "overrides cannot change an existing experiment: pass them to ablab.experiment(…)"
+        )
+    return asked
 
 
 @wraps(analyze_subject)
 def analyze(subject: AnalysisSubject, analysis: str, **options: Any) -> DrawnFindings:
     """Runs an analysis; see :func:`ablab.analysis.analyze.analyze`. Its findings can be drawn."""
-    found = analyze_subject(subject, analysis, **options)
+    with status(False, notebook_status):
+        found = analyze_subject(subject, analysis, **options)
     return DrawnFindings.of(found, store_of(subject, options.get("store", "lab")))
 
 

@@ -1,8 +1,9 @@
 import signal
+import threading
 
 import pytest
 
-from ablab.execute.pause import PauseError, immediate_pause, pause_on_signals
+from ablab.execute.pause import PauseError, immediate_pause, pause_on_signals, pausing_on_interrupt
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -48,3 +49,45 @@ def test_a_pause_passes_by_those_who_try_another_way(paused):
             signal.raise_signal(signal.SIGTERM)
         except Exception:
             pytest.fail("taken for an error of the program")
+
+
+@pytest.fixture
+def default_interrupt():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("default_interrupt")
+def test_an_interrupt_is_a_wish_within_the_context_only():
+    with pausing_on_interrupt() as paused:
+        assert not paused()
+        signal.raise_signal(signal.SIGINT)
+        assert paused()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pausing_on_interrupt() as paused:  # it is forgotten
+        assert not paused()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("default_interrupt")
+def test_an_error_restores_what_an_interrupt_does():
+    with pytest.raises(ValueError, match="x"), pausing_on_interrupt():
+        raise ValueError("x")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("default_interrupt")
+def test_a_thread_gets_no_signals():
+    found = []
+
+    def work():
+        with pausing_on_interrupt() as paused:
+            found.append((paused(), signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [(False, signal.default_int_handler)]

@@ -8,10 +8,14 @@ from typing import Any
 import polars as pl
 from numpy.typing import NDArray
 
-from ablab.config import Config
+from ablab.config import Config, counted
+from ablab.config.html import Markup
+from ablab.config.html import table as html_table
+from ablab.config.shown import Displayed, Shown
 from ablab.store.metrics import key_column
 
 DOES_NOT_APPLY = "does_not_apply"  # a fact about a stored finding that has no numbers
+_SHOWN_ROWS, _TABLE_ROWS, _TABLE_COLUMNS = 10, 10, 12  # in a notebook
 FRONT = ("run", "step")  # added in front of every table
 
 
@@ -59,8 +63,8 @@ class ModelFinding:
     note: str | None = None
 
 
-@dataclass(frozen=True)
-class Findings:
+@dataclass(frozen=True, repr=False)
+class Findings(Displayed):
     """The results of an analysis for one or more models.
 
     Attributes:
@@ -91,10 +95,25 @@ class Findings:
                 lines += [f"scalars ({self.scalars.height:,} rows)", str(self.scalars)]
         return "\n".join([*lines, *self.notes])
 
-    def _repr_html_(self) -> str:
-        shown = self.tables or {"scalars": self.scalars}
-        tables = [f"<h4>{name}</h4>{table._repr_html_()}" for name, table in shown.items()]
-        return f"<p><b>{self.analysis}</b>: {self.question}</p>{''.join(tables)}"
+    def shown(self) -> Shown:
+        """The question, the scalars after the last step, and the tables, folded."""
+        last = self.scalars.filter(pl.col("step").eq_missing(pl.col("step").max()))
+        runs = counted(self.scalars["run"].n_unique(), "run")
+        steps = counted(self.scalars["step"].n_unique(), "step")
+        names = [name for name in last.columns if name != "name" and last[name].null_count() == 0]
+        columns = ["name", *(name for name in names if name != "value"), "value"]
+        rows = last.select(columns).with_columns(
+            pl.col("name").str.strip_prefix(f"analysis/{self.analysis}/")
+        )
+        return Shown(
+            f"{self.analysis}: {self.question}",
+            [f"{runs}, {steps}; the last step is shown", *self.notes][not rows.height :],
+            columns,
+            list(rows.head(_SHOWN_ROWS).iter_rows()),
+            "found.scalars",
+            rows.height,
+            below=[(f"table {name}", _frame(name, each)) for name, each in self.tables.items()],
+        )
 
 
 def joined(
@@ -156,3 +175,10 @@ def joined(
         arrays,
         tuple(dict.fromkeys([*notes, *(each.note for each in findings if each.note is not None)])),
     )
+
+
+def _frame(name: str, frame: pl.DataFrame) -> Markup:
+    """The first rows and columns of a frame as an HTML table."""
+    columns = frame.columns[:_TABLE_COLUMNS]
+    rows = list(frame.select(columns).head(_TABLE_ROWS).iter_rows())
+    return html_table(columns, rows, f"found.tables[{name!r}]", frame.height)

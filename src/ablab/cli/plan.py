@@ -1,5 +1,6 @@
 """``ablab plan``: the grid, the stacks and the estimated time and memory."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -41,27 +42,13 @@ def plan(
     with progress(quiet or as_json, "reading the experiment"):
         asked = read_experiment(experiment, *overrides).resolve()
         with doing("loading PyTorch"):
-            from ablab.execute.early_stops import expected_stops
-            from ablab.execute.observers import check_captures, check_queries
-            from ablab.execute.orchestrate import against_stored, methods_before, steps_to_train
-            from ablab.execute.plan import check_memory, make_plan
             from ablab.execute.plan_text import method_rows, remarks
-            from ablab.execute.speeds import Speeds
-            from ablab.watching.step_statistics import check_watching
-    speeds = Speeds()
+            from ablab.execute.planned import plan_experiment
     with progress(quiet or as_json, "planning"):
-        check_memory(asked.runs)
-        check_watching(asked.runs)
-        check_queries(asked.runs)
-        asked, news = against_stored(asked, store)
-        if news is not None and not quiet:
-            say(news, err=True)
-        runs = asked.runs
-        left = steps_to_train(asked, store, options.retry)
-        captured = check_captures([each for each in runs if each.id in left], store)
-        before, stops = methods_before(asked, store), expected_stops(asked, store)
-        planned = make_plan(runs, options, left, speeds, before, stops)
-    speeds.save()
+        found = plan_experiment(asked, store, options)
+    asked, planned, left = found.experiment, found.plan, found.left
+    if found.news is not None and not quiet:
+        say(found.news, err=True)
     labels = {each.id: variant.label for variant in asked.variants for each in variant.runs}
     stacks: list[dict[str, Any]] = [
         {
@@ -98,9 +85,9 @@ def plan(
                 "seconds_range": [planned.estimate.low, planned.estimate.high],
                 "remarks": remarks(asked, planned, left),
                 "bytes": _memory(planned, left),
-                "captured_bytes": captured,
+                "captured_bytes": found.captured_bytes,
                 "stacks": stacks,
-                "estimates": speeds.estimates,
+                "estimates": found.speeds.estimates,
             }
         )
         return
@@ -140,9 +127,9 @@ def plan(
     )
     for line in remarks(asked, planned, left):
         say(line)
-    if captured:
-        say(f"captures: about {captured / 1e6:,.1f} MB on disk")
-    _print_estimates(speeds.estimates)
+    if found.captured_bytes:
+        say(f"captures: about {found.captured_bytes / 1e6:,.1f} MB on disk")
+    _print_estimates(found.speeds.estimates)
 
 
 def _print_estimates(estimates: list[dict[str, Any]]) -> None:
@@ -160,7 +147,7 @@ def _print_estimates(estimates: list[dict[str, Any]]) -> None:
     say(f"last estimates on this machine: {shown}")
 
 
-def _memory(planned: Any, left: dict[str, int]) -> int:
+def _memory(planned: Any, left: Mapping[str, int]) -> int:
     """The peak memory of the stacks that train at the same time, in bytes."""
     sizes = sorted(
         stack.bytes for stack in planned.stacks if any(each.id in left for each in stack.runs)

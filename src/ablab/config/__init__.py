@@ -6,10 +6,12 @@
 - ``descriptions``: the docstrings of settings
 - ``errors``: ``InputError`` and ``Problem``
 - ``files``: atomic writes
+- ``html``: text and tables as HTML for notebooks
 - ``local_imports``: the source files of a user's module
 - ``patterns``: selecting names by shell-style patterns
 - ``progress``: progress of long work, for whoever listens
 - ``registry``: components found by name or import path
+- ``shown``: public objects as short text and as HTML for notebooks
 - ``source_digest``: what a user's code is known by
 - ``syntax``: the digest of a syntax tree
 - ``table``: tables as text that fits a width

@@ -2,6 +2,8 @@
 
 import re
 
+from rich.cells import cell_len
+
 # Control characters, characters that change the direction of text, and halves of surrogate pairs.
 _OTHERS = (
     "\\x0b-\\x1f\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ud800-\\udfff"
@@ -32,6 +34,16 @@ def visible(text: str) -> str:
 def visible_lines(text: str) -> str:
     """:func:`visible` for text of several lines, which keeps line breaks and tabs."""
     return _CONTROLS_IN_LINES.sub(_escape, text)
+
+
+def cut(text: str, width: int) -> str:
+    """Text whose end is left out, with an ellipsis, if it is wider than ``width`` columns."""
+    if cell_len(text) <= width:
+        return text
+    text = text[:width]  # no character is narrower than a column, apart from those of no width
+    while cell_len(text) > width - 1:
+        text = text[:-1]
+    return f"{text}…"
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ablab.config.shown import Displayed, Shown
 from ablab.doctor.check import Finding
 
 FORWARD = "forward"  # the check without which no other check of a model runs
 _WIDTH = 80
+_ORDER = {"ok": 1, "not": 2}  # of outcomes in a notebook; findings come first
 _WRAPPING: dict[str, Any] = {"subsequent_indent": " " * 12, "break_on_hyphens": False}
 
 Status = Literal["ok", "finding", "meant", "not applicable"]
@@ -60,8 +62,8 @@ class Outcome:
         }
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Displayed):
     """The doctor's report on an experiment, a model or a task.
 
     Attributes:
@@ -156,10 +158,22 @@ class Report:
             "meant_not_found": list(self.not_found),
         }
 
-    def __str__(self) -> str:
-        rows = self.rows()
-        width = max(len(name) for name, _, _ in rows)
-        lines = [_row(f"{name:{width}}", claim, outcome) for name, claim, outcome in rows]
+    def shown(self) -> Shown:
+        """The verdict, each finding with its cause, and the outcome of every check."""
+        found = [f"{check}: {each.message}" for check, each, _ in self.findings]
+        causes = [f"cause ({each.certainty}): {each.cause}" for _, each, _ in self.findings]
+        rows = sorted(self.rows(), key=lambda row: _ORDER.get(row[2].split()[0].rstrip(":"), 0))
+        return Shown(
+            f"{self.subject}: {self.verdict}",
+            [text for pair in zip(found, causes, strict=True) for text in pair],
+            ["check", "outcome", "claim"],
+            [(name, outcome, claim) for name, claim, outcome in rows],
+            "print(report)",
+        )
+
+    @property
+    def verdict(self) -> str:
+        """Whether problems were found, in a few words."""
         verdict = "no problems found"
         if not self.healthy:
             count = len(self.findings)
@@ -168,12 +182,14 @@ class Report:
             verdict = "no problems found, but not all of it was examined"
         if self.meant:
             verdict += f" ({len(self.meant)} meant)"
-        texts = [*self.note_texts(), *self.finding_texts(), *self.meant_texts()]
-        return "\n\n".join(["\n".join(lines), *texts, f"{self.subject}: {verdict}"])
+        return verdict
 
-    def _repr_html_(self) -> str:
-        text = str(self).replace("&", "&amp;").replace("<", "&lt;")
-        return f"<pre>{text}</pre>"
+    def __str__(self) -> str:
+        rows = self.rows()
+        width = max(len(name) for name, _, _ in rows)
+        lines = [_row(f"{name:{width}}", claim, outcome) for name, claim, outcome in rows]
+        texts = [*self.note_texts(), *self.finding_texts(), *self.meant_texts()]
+        return "\n\n".join(["\n".join(lines), *texts, f"{self.subject}: {self.verdict}"])
 
 
 def _row(name: str, claim: str, outcome: str) -> str:

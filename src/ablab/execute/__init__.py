@@ -20,12 +20,14 @@ Modules:
 - ``memory``: settings of the C library's allocator.
 - ``method_choice``: chooses the method that trains a group of runs.
 - ``new_runs``: why runs of an experiment are new.
+- ``notebook_status``: progress in a Jupyter or marimo notebook.
 - ``observers``: attaches statistics, captures and the flight recorder to a stack.
 - ``options``: the user's options, such as device, engine and workers.
 - ``orchestrate``: runs an experiment from its checks to its last checkpoint.
 - ``pause``: pauses on SIGINT and SIGTERM.
 - ``plan``: stacks, methods and the number of processes.
 - ``plan_text``: a plan in words.
+- ``planned``: the plan of an experiment, to be read.
 - ``progress``: reports what happens while an experiment is trained.
 - ``queue``: the queue of stacks that processes claim.
 - ``replay``: trains steps of a stored run again, with more statistics.

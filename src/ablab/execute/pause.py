@@ -49,6 +49,36 @@ def pause_on_signals() -> Callable[[], bool]:
 
 
 @contextmanager
+def pausing_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Within this context, an interrupt (SIGINT) is a request to pause.
+
+    A second interrupt raises ``KeyboardInterrupt``. Signals reach the main thread of Python only;
+    in other threads, this does nothing.
+
+    Yields:
+        A function that returns whether a pause has been requested.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    _request.requested.clear()
+    before = signal.getsignal(signal.SIGINT)
+
+    def request_pause(*_: object) -> None:
+        _request.requested.set()
+        signal.signal(signal.SIGINT, before)
+        if _request.immediate:
+            raise PauseError
+
+    signal.signal(signal.SIGINT, request_pause)
+    try:
+        yield _request.requested.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+        _request.requested.clear()
+
+
+@contextmanager
 def immediate_pause() -> Iterator[None]:
     """Within this context, a request to pause raises immediately.
 

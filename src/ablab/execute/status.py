@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -77,11 +77,10 @@ class QuietStatus(Status):
         print(text, file=sys.stderr)
 
 
-class _Ticking(Status):
+class Ticking(Status):
     """Keeps the activity, and looks at it regularly in a thread of its own."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
         self._activity: Activity = None
         self._since = time.monotonic()
         self._lock = threading.RLock()
@@ -121,12 +120,13 @@ class _Ticking(Status):
         return [activity, f"{seconds:.0f} s" if seconds < _MINUTE else duration(seconds)]
 
 
-class PlainStatus(_Ticking):
+class PlainStatus(Ticking):
     """Prints plain lines."""
 
     def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self._next = time.monotonic() + _FIRST_SECONDS
-        super().__init__(stream)
+        super().__init__()
 
     def tell(self, text: str) -> None:
         """Prints how far something is."""
@@ -143,14 +143,15 @@ class PlainStatus(_Ticking):
             self.message(visible(", ".join(self._parts())))
 
 
-class TerminalStatus(_Ticking):
+class TerminalStatus(Ticking):
     """Shows one line that changes."""
 
     def __init__(self, stream: TextIO) -> None:
         self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
         self._live: Live | None = None
+        self._stream = stream
         self._began = time.monotonic()
-        super().__init__(stream)
+        super().__init__()
 
     def tell(self, text: str) -> None:
         """Shows nothing: the same is shown as an activity."""
@@ -196,16 +197,17 @@ def _topic(activity: Activity) -> str | None:
 
 
 @contextmanager
-def status(quiet: bool) -> Iterator[Status]:
-    """Within this context, standard error shows what is being done.
+def status(quiet: bool, notebook: Callable[[], Status | None] = lambda: None) -> Iterator[Status]:
+    """Within this context, standard error or a notebook shows what is being done.
 
     Args:
         quiet: Whether to show only warnings.
+        notebook: Makes the display of a notebook; None outside of one.
     """
-    shown: Status
+    shown: Status | None
     if quiet:
         shown = QuietStatus()
-    else:
+    elif (shown := notebook()) is None:
         shown = (TerminalStatus if sys.stderr.isatty() else PlainStatus)(sys.stderr)
     try:
         with listening(lambda text: shown.tell(f"{text} …")), showing(shown.show):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablab.config import InputError, Problem, counted, ticking
+from ablab.config.shown import Displayed, Shown
 from ablab.experiments.axes import Axis, SweepContext
 from ablab.experiments.cell_checker import CellChecker, with_axes
 from ablab.experiments.cell_settings import CellSettings
@@ -43,6 +44,7 @@ from ablab.experiments.parts import (
 )
 from ablab.experiments.parts import suggest_key as suggest
 from ablab.experiments.plain_numbers import plain_numbers
+from ablab.experiments.shown_experiment import shown_experiment
 from ablab.experiments.sizes import apply_size
 from ablab.experiments.source import read_source
 from ablab.experiments.tree import Origins, put
@@ -59,8 +61,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Experiment:
+@dataclass(frozen=True, repr=False)
+class Experiment(Displayed):
     """A question with a base configuration, a grid and seeds.
 
     Attributes:
@@ -152,6 +154,10 @@ class Experiment:
         meant are excluded, because they do not affect any run.
         """
         return digest([trained_part(self.definition), [run.id for run in self.runs]])
+
+    def shown(self) -> Shown:
+        """The question, the size of the grid, its axes and what is expected."""
+        return shown_experiment(str(self), self.axes, self.expectations, self.definition)
 
     def __str__(self) -> str:
         grid = grid_text(self.axes, [variant.keys for variant in self.variants])

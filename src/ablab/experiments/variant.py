@@ -6,6 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from ablab.config import InputError, Problem, load_object
+from ablab.config.shown import Displayed, Shown
+from ablab.config.wording import counted
 from ablab.experiments.identity import run_ids
 from ablab.experiments.parts import Parts, check_parts
 from ablab.experiments.tree import Origins
@@ -42,8 +44,8 @@ class Unresolved:
             raise in_cell(error, self.keys, self.touched) from error
 
 
-@dataclass(frozen=True)
-class Variant:
+@dataclass(frozen=True, repr=False)
+class Variant(Displayed):
     """One cell of the grid.
 
     Attributes:
@@ -89,6 +91,10 @@ class Variant:
             run = Run(known, task, model, train, seed, watch.every, watch, former, sources)
             runs.append(run)
         return tuple(runs)
+
+    def shown(self) -> Shown:
+        """The cell, and the number of its seeds."""
+        return Shown(f"{self.label} ({counted(len(self.seeds), 'seed')})")
 
     def model(self, seed: int = 0) -> Any:
         """The model as a ``torch.nn.Module``, with the initial parameters for ``seed``."""

@@ -28,6 +28,7 @@ Modules:
 - ``figure``: the decorator and the registry of figures of a run.
 - ``figures``: the shipped figures of a run, one per file.
 - ``glossary``: the words that an entry explains, and sources in words.
+- ``hover``: values under the cursor, without a script.
 - ``labels``: labels of figures: their length and fonts.
 - ``ladder``: variants in an order, each compared with the one before it.
 - ``layers``: groups the statistics of a model's layers.

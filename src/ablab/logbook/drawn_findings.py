@@ -1,6 +1,8 @@
 """Findings with their figures, for notebooks and for ``ablab figure``."""
 
+from contextlib import suppress
 from dataclasses import dataclass, fields
+from html import escape
 from typing import Any
 
 import polars as pl
@@ -12,14 +14,18 @@ from ablab.analysis.figures import AnalysisFigure, Curves
 from ablab.analysis.finding import Findings
 from ablab.analysis.stored import shown_findings
 from ablab.config import InputError, Problem, nearest
+from ablab.config.html import Markup, table
+from ablab.config.shown import Shown
 from ablab.logbook.finding_figures import LOSSES, draw, named_figure
-from ablab.logbook.svg import figure_style, svg
+from ablab.logbook.finding_panels import Drawing
+from ablab.logbook.hover import with_cells
+from ablab.logbook.svg import figure_style, svg, themed
 from ablab.store.findings import PREFIX
 from ablab.store.metrics import read_runs
 from ablab.store.store import Store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DrawnFindings(Findings):
     """Findings that can be drawn; otherwise as :class:`ablab.analysis.finding.Findings`.
 
@@ -56,18 +62,22 @@ class DrawnFindings(Findings):
         return draw(self, named_figure(self.figures, name or "nothing"), self.losses).figure
 
     def _repr_html_(self) -> str:
-        drawn = []
+        """The first figure; the other ones and the numbers are folded."""
+        drawn: list[tuple[str, Markup]] = []
         for each in self.figures:
-            try:
-                drawing = draw(self, each, self.losses)
-            except InputError:  # it has nothing to draw
-                continue
-            with figure_style():
-                drawn.append(f"<figure>{svg(drawing.figure)}<p>{drawing.caption}</p></figure>")
-        tables = super()._repr_html_()
+            with suppress(InputError):  # it has nothing to draw
+                drawn.append((each.title, _figure(draw(self, each, self.losses))))
         if not drawn:
-            return tables
-        return f"{''.join(drawn)}<details><summary>numbers</summary>{tables}</details>"
+            return super()._repr_html_()
+        about = super().shown()
+        numbers = ("numbers", table(about.header, about.rows, about.more, about.count))
+        below = [(f"figure: {title}", found) for title, found in drawn[1:]]
+        return Shown(
+            about.title,
+            self.notes,
+            figure=drawn[0][1],
+            below=[*below, numbers, *about.below],
+        ).html()
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,14 @@ def draw_finding(store: Store, subject: str, name: str) -> str:
             suggestion=nearest(name, names),
         )
     )
+
+
+def _figure(drawing: Drawing) -> Markup:
+    """A figure with its values under the cursor, in the colours around it."""
+    with figure_style():
+        found = with_cells(svg(drawing.figure), drawing.maps)
+    caption = escape(drawing.caption)
+    return Markup(f"<figure>{themed(found)}<figcaption>{caption}</figcaption></figure>")
 
 
 def _losses(store: Store, runs: Any) -> pl.DataFrame:

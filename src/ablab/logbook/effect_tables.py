@@ -1,17 +1,14 @@
 """Effects in an entry: tables of comparisons, and their figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ablab.experiments.short_names import setting_name, short_keys
 from ablab.logbook.effect_figures import forest, small_multiples
-from ablab.read.effects import Comparison, Effects, robust_table, trend_table, verdict_words
+from ablab.read.effects import Effects, robust_table, trend_table
+from ablab.read.effects.tables import comparison_table
 from ablab.read.measure_words import measure_words
-from ablab.read.measured import shown
 from ablab.read.short_variants import caveat
-
-_HEADER = ["setting", "value", "vs", "difference", "95% interval", "adjusted p", "seeds",
-           "verdict"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,21 +63,19 @@ def effect_table(found: Effects, stopped: str = "") -> EffectTable:
         found: The effects.
         stopped: What a stop rule decides of the measure; empty if nothing.
     """
-    header = list(_HEADER)
-    if found.scale == "ratio":
-        header[3] = "ratio"
     several = len(found.base) > 1
     names = short_keys(list(found.base))
     base = ", ".join(
         setting_name(names[key], value, not several) for key, value in found.base.items()
     )
+    header, rows = comparison_table(found.factorial, found.scale, names)
     return EffectTable(
         found.measure,
         measure_words(found.measure),
         base,
         header,
-        [_row(each, names) for each in found.factorial],
-        [_row(each, names) for each in found.marginal] if several else [],
+        rows,
+        comparison_table(found.marginal, found.scale, names)[1] if several else [],
         (found.missing, found.runs),
         robust_table(found.robust),
         trend_table(found.trends, names),
@@ -109,17 +104,3 @@ def effect_drawings(effects: Sequence[Effects]) -> dict[str, str]:
         if interaction is not None:
             drawings[f"interactions-{place}"] = interaction
     return drawings
-
-
-def _row(each: Comparison, names: Mapping[str, str]) -> list[str]:
-    interval = each.interval
-    return [
-        names[each.key],
-        str(each.value),
-        str(each.reference),
-        "" if each.difference is None else shown(each.difference),
-        "none" if interval is None else f"[{shown(interval[0])}, {shown(interval[1])}]",
-        "" if each.p_adjusted is None else f"{each.p_adjusted:.2g}",
-        str(each.seeds),
-        verdict_words(each),
-    ]

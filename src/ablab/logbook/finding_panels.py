@@ -30,11 +30,15 @@ class MapCells:
         box: The left, top, right and bottom edge of the map, as shares of the drawing.
         values: The values, (rows, columns).
         name: What the map is of.
+        rows: The names of the rows; their numbers by default.
+        columns: The names of the columns; their numbers by default.
     """
 
     box: tuple[float, float, float, float]
     values: NDArray[np.float64]
     name: str
+    rows: Sequence[str] = ()
+    columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

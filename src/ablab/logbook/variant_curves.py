@@ -49,6 +49,32 @@ def curves(
         main: The setting that colours show if they can show only one.
         planned: The step at which each variant's curve will end, by its label.
     """
+    with figure_style():
+        return svg(draw_curves(bands, column, levels, marks, cells, main, planned))
+
+
+def draw_curves(
+    bands: Sequence[Band],
+    column: str,
+    levels: Mapping[str, float],
+    marks: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    cells: Sequence[Mapping[str, Any]] = (),
+    main: str | None = None,
+    planned: Mapping[str, int] | None = None,
+    x_label: str = "step",
+) -> Figure:
+    """The figure of :func:`curves`, with the same arguments.
+
+    Args:
+        bands: The curves of the variants.
+        column: The name of the column.
+        levels: Natural levels, by name.
+        marks: The marks of the curve reader, by label of the variant.
+        cells: The variants of the whole grid.
+        main: The setting that colours show if they can show only one.
+        planned: The step at which each variant's curve will end, by its label.
+        x_label: What the x axis shows.
+    """
     look = _look(bands, cells, main)
     uneven = is_uneven(bands, planned)
     bands = after_start(bands) if uneven else bands
@@ -71,13 +97,13 @@ def curves(
                 for band in ordered
             ]
             draw_marks(axes, of_bands)
-        axes.set_xlabel("step")
+        axes.set_xlabel(x_label)
         axes.set_ylabel(column_words(column))
         if len(bands) > CROWDED:
             _name_colours(figure, look[0])
         elif len(bands) > 1:
             _name_variants(figure, [(look[0], _place(look, band)) for band in ordered])
-        return svg(figure)
+        return figure
 
 
 def both_losses(

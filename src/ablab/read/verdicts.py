@@ -7,6 +7,7 @@ from typing import Any, Literal
 import polars as pl
 
 from ablab.config import InputError
+from ablab.config.shown import Displayed, Shown
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import VALUES, Measure, parse_measure
 from ablab.read import (
@@ -36,8 +37,8 @@ State = Literal["held", "failed", "undecided", "not tested"]
 """What became of an expectation: its outcome, or that there was nothing to test."""
 
 
-@dataclass(frozen=True)
-class Verdict:
+@dataclass(frozen=True, repr=False)
+class Verdict(Displayed):
     """The verdict on an expectation.
 
     Attributes:
@@ -95,6 +96,10 @@ class Verdict:
         if self.source is None:
             return self.figure or ""
         return f"{self.figure} ({self.source})" if self.figure else self.source
+
+    def shown(self) -> Shown:
+        """The claim, what became of it, and the evidence."""
+        return Shown(f"{self.state}: {self.claim}", [self.sentence, self.evidence])
 
     def as_data(self) -> dict[str, Any]:
         """The verdict as plain data."""

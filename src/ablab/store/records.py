@@ -5,14 +5,16 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablab.config import Problem
+from ablab.config import Problem, counted
+from ablab.config.shown import Displayed, Shown
 from ablab.experiments.registration import Registration
+from ablab.experiments.variant import variant_label
 from ablab.store.index import StoreError
 from ablab.store.scalar_records import ScalarRecords
 
 
-@dataclass(frozen=True)
-class ExperimentRecord:
+@dataclass(frozen=True, repr=False)
+class ExperimentRecord(Displayed):
     """A stored experiment; times are UTC in ISO 8601.
 
     What reading needs of it is in ``registration``, which is None if an earlier release registered
@@ -32,9 +34,24 @@ class ExperimentRecord:
     registration: Registration | None = None
     scalars: ScalarRecords = field(default_factory=ScalarRecords)
 
+    def shown(self) -> Shown:
+        """The question, the grid, and when and how it was requested."""
+        axes = [(key, ", ".join(map(str, values))) for key, values in self._grid.items()]
+        return Shown(
+            f"{self.name}: {self.question}",
+            [f"{counted(len(self.definition['seeds']), 'seed')}, since {self.created[:10]}"],
+            ["setting", "values"],
+            axes,
+        )
 
-@dataclass(frozen=True)
-class RunRecord:
+    @property
+    def _grid(self) -> dict[str, Any]:
+        grid: dict[str, Any] = self.definition["grid"]
+        return grid
+
+
+@dataclass(frozen=True, repr=False)
+class RunRecord(Displayed):
     """A run as listed by ``ablab runs --json``; a number that is not finite is None."""
 
     run: str
@@ -49,6 +66,19 @@ class RunRecord:
     seconds: float
     n_params: int | None
     error: str | None
+
+    def shown(self) -> Shown:
+        """The variant, the seed, the status and the losses."""
+        losses = {"training loss": self.train_loss, "held-out loss": self.eval_loss}
+        known = [f"{name} {value:.4g}" for name, value in losses.items() if value is not None]
+        return Shown(
+            f"run {self.run}: {variant_label(self.variant)}, seed {self.seed}",
+            [
+                f"{self.status} at step {self.step:,} of {self.steps:,}",
+                *([", ".join(known)] if known else []),
+                *([self.error] if self.error else []),
+            ],
+        )
 
 
 def status_of(row: Any, steps: int, stopped: int | None, living: set[str]) -> str:

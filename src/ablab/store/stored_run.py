@@ -11,9 +11,12 @@ from typing import Any
 import polars as pl
 from torch import Tensor, nn
 
-from ablab.config import Problem
+from ablab.config import Problem, counted
 from ablab.config.archived_modules import using_archived
+from ablab.config.html import table
+from ablab.config.shown import Displayed, Shown
 from ablab.experiments.cell import run_of_cell
+from ablab.experiments.tree import leaves
 from ablab.model.base import Model
 from ablab.store.artifacts import Artifact, list_artifacts, read_artifact, read_incident
 from ablab.store.index import StoreError
@@ -29,8 +32,8 @@ from ablab.train.run import Run
 from ablab.train.stack import initial_model, make_task
 
 
-@dataclass(frozen=True)
-class StoredRun:
+@dataclass(frozen=True, repr=False)
+class StoredRun(Displayed):
     """A run of a store.
 
     Attributes:
@@ -43,6 +46,18 @@ class StoredRun:
     store: Store
     record: RunRecord
     source: Source = "stored"
+
+    def shown(self) -> Shown:
+        """Its record, its snapshots and its settings."""
+        about, steps = self.record.shown(), self.snapshots
+        of = f"of {', '.join(self.record.experiments)}"
+        if steps:
+            snapshots = counted(len(steps), "snapshot")
+            of += f"; {snapshots}, steps {steps[0]:,} to {steps[-1]:,}"
+        said = [*about.sentences, of]
+        settings = [(".".join(path), str(value)) for path, value in leaves(self.config)]
+        folded = table(["setting", "value"], settings, "run.config")
+        return replace(about, sentences=said, below=[("settings", folded)])
 
     @property
     def id(self) -> str:

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ablab.config.shown import Displayed, Shown
+from ablab.read.curves.numbers import number
 from ablab.tasks.config import Direction
 
 
@@ -232,8 +234,8 @@ class Floor:
     confidence: float
 
 
-@dataclass(frozen=True)
-class Reading:
+@dataclass(frozen=True, repr=False)
+class Reading(Displayed):
     """Everything that was found in one curve.
 
     Attributes:
@@ -294,9 +296,49 @@ class Reading:
     positive: bool = field(default=True, repr=False)
     direction: Direction = "lower"
 
+    def shown(self) -> Shown:
+        """Where the curve starts and ends, and its features in order."""
+        found = [(each, vars(each)) for name in _FEATURES for each in getattr(self, name)]
+        if self.floor is not None:
+            found.append((self.floor, vars(self.floor)))
+        rows = [_feature_row(type(each).__name__.lower(), facts) for each, facts in found]
+        rows.sort(key=lambda row: row[1])
+        return Shown(
+            f"{self.column}, steps {self.first:,} to {self.last:,}: "
+            f"from {number(self.start)} to {number(self.end)}",
+            [f"not finite from step {self.not_finite:,} on"] if self.not_finite is not None else [],
+            ["feature", "from", "to", "value", "confidence"] if rows else (),
+            rows,
+        )
+
     def as_data(self) -> dict[str, Any]:
         """The reading as plain data."""
         return asdict(self)
+
+
+_FEATURES = (
+    "plateaus",
+    "descents",
+    "slowdowns",
+    "tails",
+    "steepenings",
+    "growbacks",
+    "rises",
+    "peaks",
+    "transitions",
+    "spikes",
+)
+_FIRST, _LAST = ("first", "start", "step"), ("last", "end")
+_VALUE = ("name", "to", "high", "level", "value", "height")  # the first that is known
+
+
+def _feature_row(kind: str, facts: dict[str, Any]) -> tuple[str, int, int | None, str, Any]:
+    """A feature of a curve as a row: its kind, its first and last step, its value."""
+    first = next(facts[name] for name in _FIRST if name in facts)
+    last = next((facts[name] for name in _LAST if name in facts), None)
+    value = next(facts[name] for name in _VALUE if facts.get(name) is not None)
+    text = value if isinstance(value, str) else number(value)
+    return kind, first, last, text, facts.get("confidence")
 
 
 def from_data(data: dict[str, Any]) -> Reading:

@@ -17,6 +17,7 @@ Modules:
 - ``scaling``: power laws and exponentials.
 - ``sentences``: effects as text.
 - ``stored``: the effects of a stored experiment.
+- ``tables``: the table of comparisons.
 - ``trends``: trends over numeric settings with many values.
 """
 

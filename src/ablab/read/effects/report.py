@@ -8,7 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from ablab.config import InputError, Problem
+from ablab.config import InputError, Problem, counted
+from ablab.config.shown import Displayed, Shown
+from ablab.experiments.short_names import short_keys
 from ablab.read.effects.cells import Cell, cell_means
 from ablab.read.effects.compare import Against, Comparison, differences
 from ablab.read.effects.inference import ALPHA
@@ -22,13 +24,15 @@ from ablab.read.effects.sentences import (
     interaction_sentence,
     scaling_sentence,
 )
+from ablab.read.effects.tables import comparison_table
 from ablab.read.effects.trends import Trend, has_many, trend_sentence, trends
+from ablab.read.measure_words import measure_words
 from ablab.read.short_variants import caveat
 from ablab.read.statistics.scales import Range
 
 
-@dataclass(frozen=True)
-class Effects:
+@dataclass(frozen=True, repr=False)
+class Effects(Displayed):
     """The effects of a grid's settings on a measure.
 
     Attributes:
@@ -90,6 +94,15 @@ class Effects:
     nearest: tuple[float, float] | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     longer: str = ""
+
+    def shown(self) -> Shown:
+        """The comparisons over all cells; without any, the sentences."""
+        title = f"effects on the {measure_words(self.measure)}: {counted(self.runs, 'run')}"
+        header, rows = comparison_table(self.factorial, self.scale, short_keys(list(self.base)))
+        said = self.sentences()
+        if rows:
+            said = said[len(self.factorial) :]
+        return Shown(title, [*said, *self.notes()], header, rows, "effects.factorial")
 
     def as_data(self) -> dict[str, Any]:
         """The effects as plain data."""

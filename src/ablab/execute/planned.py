@@ -1,0 +1,93 @@
+"""The plan of an experiment, made without writing anything, for people to read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ablab.config.shown import Displayed, Shown
+from ablab.config.wording import counted
+from ablab.execute.early_stops import expected_stops
+from ablab.execute.guest import as_guest
+from ablab.execute.observers import check_captures, check_queries
+from ablab.execute.options import Options
+from ablab.execute.orchestrate import against_stored, methods_before, steps_to_train
+from ablab.execute.plan import Plan, check_memory, make_plan
+from ablab.execute.plan_text import remarks
+from ablab.execute.speeds import Speeds
+from ablab.experiments.experiment import Experiment
+from ablab.experiments.grid_text import several_text
+from ablab.watching.step_statistics import check_watching
+
+
+@dataclass(frozen=True, repr=False)
+class PlannedExperiment(Displayed):
+    """How an experiment would be trained.
+
+    Attributes:
+        experiment: The experiment, with the ids that the store has for its runs.
+        plan: The stacks, the processes and the estimated time.
+        left: Steps left to train, by run id.
+        news: Why runs are new although an earlier version of the experiment is stored; or None.
+        captured_bytes: The size of what captures would write.
+        speeds: The known speeds of this machine.
+    """
+
+    experiment: Experiment
+    plan: Plan
+    left: Mapping[str, int]
+    news: str | None
+    captured_bytes: int
+    speeds: Speeds = field(repr=False)
+
+    def shown(self) -> Shown:
+        """The runs to train, the time they take, and a row for each stack."""
+        asked, plan = self.experiment, self.plan
+        cells = {run.id: variant.keys for variant in asked.variants for run in variant.runs}
+        rows = [
+            (
+                number,
+                several_text(list({str(c): c for c in (cells[r.id] for r in stack.runs)}.values())),
+                len(stack.runs),
+                sum(run.id in self.left for run in stack.runs),
+                stack.method.title,
+                str(stack.estimate),
+                stack.why,
+            )
+            for number, stack in enumerate(plan.stacks, 1)
+        ]
+        return Shown(
+            f"{asked.name}: {len(self.left):,} of {counted(len(asked.runs), 'run')} to train, "
+            f"about {plan.estimate}, {counted(plan.workers, 'process', 'processes')} "
+            f"on {plan.device}",
+            [*([self.news] if self.news else []), *remarks(asked, plan, self.left)],
+            ["stack", "variants", "runs", "to train", "method", "time", "why"],
+            rows,
+            "plan.plan.stacks",
+        )
+
+
+@as_guest()
+def plan_experiment(asked: Experiment, store: str | Path, options: Options) -> PlannedExperiment:
+    """Plans an experiment; writes only measured speeds, to the user's cache.
+
+    Args:
+        asked: The experiment.
+        store: The folder of the store, which need not exist.
+        options: How it would be run.
+
+    Raises:
+        InputError: The experiment or an option is invalid.
+    """
+    speeds = Speeds()
+    asked.resolve()
+    check_memory(asked.runs)
+    check_watching(asked.runs)
+    check_queries(asked.runs)
+    asked, news = against_stored(asked, store)
+    runs = asked.runs
+    left = steps_to_train(asked, store, options.retry)
+    captured = check_captures([each for each in runs if each.id in left], store)
+    before, stops = methods_before(asked, store), expected_stops(asked, store)
+    plan = make_plan(runs, options, left, speeds, before, stops)
+    speeds.save()
+    return PlannedExperiment(asked, plan, left, news, captured, speeds)

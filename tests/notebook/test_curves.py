@@ -1,0 +1,95 @@
+"""Curves of an experiment and of a run, and what they say under the cursor."""
+
+import re
+from statistics import median
+
+import polars as pl
+import pytest
+
+from ablab.config import InputError
+
+TIP = re.compile(r"<title>(.*?)</title>", re.DOTALL)
+
+
+def tips(plot):
+    """What the strips of a figure say: the lines, by the first line."""
+    found = [tip.splitlines() for tip in TIP.findall(plot._repr_html_())]
+    return {lines[0]: dict(line.split(": ") for line in lines[1:]) for lines in found}
+
+
+def test_strips_say_the_median_over_seeds(result):
+    rows = result.metrics(["train_loss"]).filter(pl.col("step") == 7, pl.col("model.d_model") == 16)
+    said = tips(result.plot("train_loss"))
+    assert len(said) == 12
+    assert said["step 7"].keys() == {"d_model 8", "d_model 16"}
+    assert said["step 7"]["d_model 16"] == f"{median(rows['train_loss']):.4g}"
+
+
+def test_every_seed_is_thin_and_the_median_thick(result):
+    (axes,) = result.plot("train_loss").figure.axes
+    widths = [line.get_linewidth() for line in axes.get_lines() if len(line.get_xdata()) > 2]
+    assert widths.count(0.6) == 6  # two variants of three seeds
+    assert widths.count(1.6) == 2
+
+
+def test_tokens_are_steps_times_samples_times_length(result):
+    (axes,) = result.plot("eval_loss", x="tokens").figure.axes
+    ends = {max(line.get_xdata()) for line in axes.get_lines() if len(line.get_xdata()) == 4}
+    assert ends == {12 * 16 * 6}  # "12+34=" has six tokens
+    assert axes.get_xlabel() == "tokens"
+
+
+@pytest.mark.parametrize(
+    ("column", "x", "meant"),
+    [("train_los", "step", "train_loss"), ("train_loss", "token", "tokens")],
+)
+def test_a_mistyped_column_or_axis_has_a_suggestion(result, column, x, meant):
+    with pytest.raises(InputError, match=f"did you mean {meant}"):
+        result.plot(column, x)
+
+
+def test_a_run_draws_its_losses_on_one_pair_of_axes(run):
+    first, second = run.plot().figure.axes
+    assert [text.get_text() for text in first.get_legend().get_texts()] == [
+        "training loss",
+        "held-out loss",
+    ]
+    assert second.get_title(loc="left") == "held-out accuracy"
+    said = [tip for tip in TIP.findall(run.plot()._repr_html_()) if tip.startswith("step 8\n")]
+    frame = run.metrics().filter(pl.col("step") == 8)
+    assert f"held-out loss: {frame['eval_loss'].item():.4g}" in said[0]
+    assert f"training loss: {frame['train_loss'].item():.4g}" in said[0]
+    assert f"held-out accuracy: {frame['eval_accuracy'].item():.4g}" in said[1]
+
+
+def test_columns_are_drawn_in_the_order_in_which_they_are_asked_for(run):
+    figure = run.plot("lr", "eval_accuracy", "train_loss").figure
+    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()]
+    assert titles == ["learning rate", "held-out accuracy", "training loss"]
+
+
+def test_at_most_six_columns_are_drawn(run):
+    plot = run.plot("*")
+    assert len([axes for axes in plot.figure.axes if axes.get_visible()]) == 6
+    assert "The first 6 of " in plot.caption
+
+
+def test_an_unknown_column_of_a_run_has_a_suggestion(run):
+    with pytest.raises(InputError, match="did you mean grad_norm"):
+        run.plot("grad_nrm")
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("a.svg", b"<svg"), ("a.png", b"\x89PNG"), ("a.pdf", b"%PDF"), ("a.html", b"<!doctype html>")],
+)
+def test_a_figure_is_saved(run, tmp_path, name, start):
+    path = run.plot("train_loss").save(tmp_path / name)
+    assert path.read_bytes().startswith(start)
+
+
+def test_a_figure_is_not_saved_in_an_unknown_format(run, tmp_path):
+    with pytest.raises(InputError, match=r"did you mean \.png"):
+        run.plot("train_loss").save(tmp_path / "a.pgn")
+    with pytest.raises(InputError, match="cannot be written"):
+        run.plot("train_loss").save(tmp_path / "none" / "a.png")
