@@ -44,6 +44,7 @@ def plan(
             from ablab.execute.early_stops import expected_stops
             from ablab.execute.observers import check_captures, check_queries
             from ablab.execute.orchestrate import against_stored, methods_before, steps_to_train
+            from ablab.execute.own_parts import check_own_parts
             from ablab.execute.plan import check_memory, make_plan
             from ablab.execute.plan_text import method_rows, remarks
             from ablab.execute.speeds import Speeds
@@ -53,6 +54,7 @@ def plan(
         check_memory(asked.runs)
         check_watching(asked.runs)
         check_queries(asked.runs)
+        check_own_parts(asked.runs)
         asked, news = against_stored(asked, store)
         if news is not None and not quiet:
             say(news, err=True)

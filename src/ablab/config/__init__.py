@@ -7,6 +7,7 @@
 - ``errors``: ``InputError`` and ``Problem``
 - ``files``: atomic writes
 - ``local_imports``: the source files of a user's module
+- ``own_parts``: what a part that a user wrote lacks, with the lines to add
 - ``patterns``: selecting names by shell-style patterns
 - ``progress``: progress of long work, for whoever listens
 - ``registry``: components found by name or import path
