@@ -1,8 +1,11 @@
 """The how-to pages on parts that train: each page as written, against an independent result."""
 
 import numpy as np
+import pytest
+import torch
 
 import ablab
+from ablab.train.stack import make_task
 from tests.howto_pages import follow
 
 STORE = "lab"
@@ -39,3 +42,43 @@ def test_an_optimizer(folder):
     own = losses("signs", **{"train.optimizer": "signs:Signs"})
     np.testing.assert_allclose(own[:20], expected[:20], rtol=1e-4)
     assert own[-1] < 0.9 * own[0]
+
+
+def test_a_task(folder):
+    _, read = follow("own_task.md", folder)
+    assert "task.bits" in read
+    task = make_task(ablab.experiment("majority.yaml").runs[0])
+    batch = task.draw(seed=0, first_step=1, steps=2, batch_size=50)
+    samples = batch.tokens.reshape(-1, 5)
+    for sample, answer in zip(samples, batch.targets.flatten(), strict=True):
+        assert answer == int(list(sample).count(1) >= 3)
+    metrics = ablab.open(STORE).metrics("majority")
+    last = metrics.filter(metrics["step"] == 200)
+    assert (last["eval_accuracy"] > 0.9).all()
+
+
+def test_a_schedule(folder):
+    _, printed = follow("own_schedule.md", folder)
+    metrics = ablab.open(STORE).metrics("cycle")
+    own = metrics.filter(metrics["train.schedule.kind"] == "rates:one_cycle")
+    rates = dict(own.select("step", "lr").drop_nulls().iter_rows())
+    # By hand: a third of the way up, the peak, four sevenths of the way down, and the end.
+    expected = {10: 0.001, 30: 0.003, 70: 0.003 * 3 / 7, 100: 0.0}
+    assert {step: rates[step] for step in expected} == pytest.approx(expected)
+    assert "0.003" in printed
+
+
+def test_a_loss(folder):
+    follow("own_loss.md", folder)
+    metrics = ablab.open(STORE).metrics("focal")
+    first = metrics.filter((metrics["step"] == 0) & (metrics["seed"] == 0))
+    experiment = ablab.experiment("focal.yaml")
+    model = experiment.variants[0].model(seed=0).eval()
+    task = make_task(experiment.resolve().runs[0])
+    held_out = task.held_out(1024)
+    logits = model(torch.from_numpy(held_out.tokens))[:, task.predicted].detach().numpy()
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    p = np.take_along_axis(p, held_out.targets[..., None], -1)[..., 0]
+    expected = (-((1 - p) ** 2) * np.log(p)).mean(1).mean()
+    np.testing.assert_allclose(first["eval_loss"][0], expected, rtol=1e-5)
+    np.testing.assert_allclose(first["eval_cross_entropy"][0], -np.log(p).mean(), rtol=1e-5)

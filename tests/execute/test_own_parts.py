@@ -1,4 +1,4 @@
-"""What a user's part lacks is an error of the input, with the lines to add, before anything is written."""
+"""What a user's part lacks is an error of the input, with the lines to add."""
 
 import pytest
 
@@ -54,6 +54,116 @@ def said(folder, source, *overrides):
 )
 def test_an_optimizer(folder, source, message, line):
     code, error = said(folder, source, "train.optimizer=mine:Mine")
+    assert code == 2
+    assert message in " ".join(error.split())
+    assert line in error
+
+
+TASK = """
+import numpy as np
+from ablab.tasks.base import Batch, Task
+from ablab.tasks.config import TaskConfig
+
+class Config(TaskConfig):
+    vocab_size = property(lambda self: 4)
+    input_length = property(lambda self: 2)
+
+class Mine(Task):
+    Config = Config
+    predicted = slice(1, None)
+
+    def __init__(self, config):
+        self.config = config
+
+    def draw(self, seed, first_step, steps, batch_size):
+        tokens = np.ones((steps, batch_size, 2), dtype=int)
+        return Batch(tokens, tokens[..., :1])
+
+    def held_out(self, samples):
+        return Batch(np.ones((samples, 2), dtype=int), np.ones((samples, 1), dtype=int))
+
+    def measures(self, logits, tokens, targets):
+        return {"top": logits.max()}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message", "line"),
+    [
+        (
+            "def draw",
+            "def drawn",
+            "lacks draw",
+            "def draw(self, seed, first_step, steps, batch_size):",
+        ),
+        ("vocab_size =", "vocabulary =", "lacks vocab_size", "def vocab_size(self): ..."),
+        ("    Config = Config", "", "is not a task", "    Config = MyConfig"),
+        ("(Task)", "", "is not a task", "class MyTask(ablab.tasks.base.Task):"),
+        ("steps, batch_size, 2)", "batch_size, 2)", "gives tokens of shape (3, 2) in draw", ""),
+        (
+            "tokens[..., :1]",
+            "tokens",
+            "gives targets of shape (2, 3, 2) in draw; expected (2, 3, 1)",
+            "",
+        ),
+        (
+            "(samples, 1), dtype=int",
+            "(samples, 1)",
+            "type float64 in held_out",
+            ".astype(np.int64)",
+        ),
+        ("np.ones((samples, 2)", "9 * np.ones((samples, 2)", "from 9 to 9 in held_out", ""),
+        ("logits.max()", "logits.max(2).values", "measures top as (3, 1)", "values.mean()"),
+        ("logits.max()", "0.5", "measures top as float", "values.mean()"),
+    ],
+)
+def test_a_task(folder, old, new, message, line):
+    assert old in TASK
+    code, error = said(folder, TASK.replace(old, new), "task=mine:Mine")
+    assert code == 2
+    assert message in " ".join(error.split())
+    assert line in error
+
+
+def test_the_task_as_it_is_trains(folder):
+    code, error = said(folder, TASK, "task=mine:Mine")
+    assert code == 0, error
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "line"),
+    [
+        ("def mine(): return 1", "cannot be called with step", "def my_schedule(step, total):"),
+        ("def mine(step): return -1", "gives -1 at step 1", "def my_schedule(step, total):"),
+        ("def mine(step, total): return 0 * total if step < total else None", "None at step 2", ""),
+        ("def mine(step): return float('nan')", "gives nan at step 1", "def my_schedule"),
+        ("mine = 1", "it is not callable", ""),
+        ("", "has no 'mine'", ""),
+        ("import nothing_here", "cannot import 'mine' (ModuleNotFoundError", ""),
+    ],
+)
+def test_a_schedule(folder, source, message, line):
+    code, error = said(folder, source, "train.schedule=mine:mine")
+    assert code == 2
+    assert message in " ".join(error.split())
+    assert line in error
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "line"),
+    [
+        ("def mine(logits): ...", "cannot be called with logits, targets", "def my_loss(logits,"),
+        ("def mine(logits, targets): return logits.mean()", "gives () for 3 samples", "(B, P)"),
+        (
+            "def mine(logits, targets): return 1.0",
+            "gives float for",
+            "def my_loss(logits, targets):",
+        ),
+        ("def mine(logits, targets): return logits.sum(2) / 0", "for the first batch", ""),
+    ],
+)
+def test_a_loss(folder, source, message, line):
+    code, error = said(folder, source, "train.loss=mine:mine")
     assert code == 2
     assert message in " ".join(error.split())
     assert line in error

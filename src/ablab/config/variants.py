@@ -10,6 +10,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from ablab.config.errors import InputError, Problem, nearest
+from ablab.config.own_parts import check_members
 from ablab.config.registry import load_object
 
 T = TypeVar("T")
@@ -102,13 +103,30 @@ class Variants:
 
 
 @dataclass(frozen=True)
+class Names:
+    """Components of one kind that are known by a fixed list of names, all defined in one place.
+
+    Attributes:
+        kind: What they are.
+        known: Their names.
+    """
+
+    kind: str
+    known: tuple[str, ...]
+
+    def names(self) -> list[str]:
+        """All names, in their order."""
+        return list(self.known)
+
+
+@dataclass(frozen=True)
 class Component:
     """Marks a field that names a component (``Annotated[str, Component(NORMS)]``).
 
     A component with an import path enters the identity with the hash of its module's source.
     """
 
-    variants: Variants
+    variants: Variants | Names
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -120,8 +138,10 @@ class Component:
         if name is None:  # a field that can be null
             return None
         if ":" in name:
-            if not callable(load_object(name, self.variants.kind)):
+            found = load_object(name, self.variants.kind)
+            if not callable(found):
                 raise ValueError(f"{name} is not a valid {self.variants.kind}: it is not callable")
+            check_members(found, name, self.variants.kind)
         elif name not in self.variants.names():
             names = " or ".join(repr(each) for each in self.variants.names())
             raise PydanticCustomError(

@@ -33,7 +33,7 @@
 - ``log_steps``: which steps are logged
 - ``timings``: seconds of each phase of a step
 - ``host``: transfers from device to host
-- ``config``: settings of training
+- ``config``, ``schedule_config``, ``loss_config``: settings of training
 
 ``optimizers/`` has a file per optimizer.
 """
