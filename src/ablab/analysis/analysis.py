@@ -208,6 +208,13 @@ def _rounded(value: float | None, limits: Mapping[str, Limits], name: str) -> fl
     return high if high is not None and high < value <= high + _ROUNDING else value
 
 
+_LINES = (
+    '@analysis("my_analysis", question="…?", inputs=["model", "task"], cost="one pass")',
+    "def my_analysis(subject, settings):",
+    '    return Finding({"number": 0.0})',
+)
+
+
 def find_analysis(name: str) -> Analysis:
     """The analysis with a name or an import path.
 
@@ -215,7 +222,7 @@ def find_analysis(name: str) -> Analysis:
         InputError: There is no such analysis.
     """
     decorator = f"{__name__}.{analysis.__name__}"
-    found = ANALYSES.find_made(name, Analysis, "analysis", decorator)
+    found = ANALYSES.find_made(name, Analysis, "analysis", decorator, _LINES)
     return replace(found, name=name)
 
 

@@ -77,7 +77,9 @@ class Variants:
         importlib.import_module(f"{self._package}.{name}")
         return self._entries[name]
 
-    def find_made(self, name: str, kind: type[T], key: str, decorator: str) -> T:
+    def find_made(
+        self, name: str, kind: type[T], key: str, decorator: str, lines: tuple[str, ...] = ()
+    ) -> T:
         """:meth:`find` for components that a decorator makes.
 
         Args:
@@ -85,6 +87,7 @@ class Variants:
             kind: What the decorator makes.
             key: The setting or option that it was given for, for errors.
             decorator: The decorator's import path, for errors.
+            lines: How it is used, for errors.
 
         Raises:
             InputError: There is no such component, or it does not have the decorator.
@@ -97,6 +100,7 @@ class Variants:
                     key,
                     given=name,
                     expected=f"a function with the decorator {decorator}",
+                    lines=lines,
                 )
             )
         return found
