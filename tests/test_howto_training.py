@@ -82,3 +82,22 @@ def test_a_loss(folder):
     expected = (-((1 - p) ** 2) * np.log(p)).mean(1).mean()
     np.testing.assert_allclose(first["eval_loss"][0], expected, rtol=1e-5)
     np.testing.assert_allclose(first["eval_cross_entropy"][0], -np.log(p).mean(), rtol=1e-5)
+
+
+def test_a_callback(folder):
+    follow("own_callback.md", folder)
+    opened = ablab.open(STORE)
+    columns = {name: f"callback/margins:margins/{name}" for name in ("least", "wrong")}
+    own = opened.metrics("margins", list(columns.values())).drop_nulls()
+    assert sorted(set(own["step"])) == [0, 50, 100, 150, 200]
+    run = own["run"][0]
+    last = own.filter((own["run"] == run) & (own["step"] == 200))
+    model = opened.run(run).model(200)
+    samples = make_task(ablab.experiment("margins.yaml").runs[0]).held_out(256)
+    logits = model(torch.from_numpy(samples.tokens))[:, -1].detach().numpy()
+    sums = samples.tokens[:, 0] + samples.tokens[:, 2]  # a + b =
+    answers = sums % 10
+    right = np.array([row[answer] for row, answer in zip(logits, answers, strict=True)])
+    others = [np.delete(row, answer).max() for row, answer in zip(logits, answers, strict=True)]
+    assert last[columns["least"]][0] == pytest.approx((right - others).min(), rel=1e-4)
+    assert last[columns["wrong"]][0] == (right <= others).sum()

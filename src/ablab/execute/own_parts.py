@@ -12,6 +12,7 @@ from torch import Tensor
 from ablab.config import InputError
 from ablab.config.own_parts import part_error
 from ablab.execute.cost import cost_key
+from ablab.train.callbacks import callback_observers
 from ablab.train.loss_config import KEY as LOSS
 from ablab.train.method import SOLO
 from ablab.train.run import Run
@@ -32,7 +33,9 @@ def check_own_parts(runs: Sequence[Run]) -> None:
     """
     seen = set()
     for run in runs:
-        key = (cost_key(run), json.dumps(run.train.schedule.identity(), sort_keys=True))
+        train = run.train
+        others = [train.schedule.identity(), [each.identity() for each in train.callbacks]]
+        key = (cost_key(run), json.dumps(others, sort_keys=True))
         if not run.sources or key in seen:
             continue
         seen.add(key)
@@ -60,7 +63,9 @@ def _try(run: Run) -> None:
     if run.train.loss.is_own and math.isfinite(plain) and not math.isfinite(before["loss"]):
         what = f"gives {before['loss']} for the first batch, whose cross-entropy is {plain:.4g}"
         raise part_error(LOSS, run.train.loss.kind, what)
-    stack.advance(1)
+    advance = stack.advance(1)
+    for observer in callback_observers(stack):
+        observer.look(stack, advance)
 
 
 def _check_task(run: Run) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ablab.config import Config, Neutral, NotInIdentity
+from ablab.train.callback_config import CallbackConfig
 from ablab.train.loss_config import LossConfig
 from ablab.train.optimizer_config import (
     KEY,
@@ -130,11 +131,26 @@ class TrainConfig(Config):
     recover: Annotated[RecoverConfig | None, Neutral(None)] = None
     """Recovery: resets a run to its best parameters and optimizer state and lowers its learning
     rate. Step count and batches continue. Null: no recovery."""
+    callbacks: Annotated[tuple[CallbackConfig, ...], Neutral(())] = ()
+    """Functions of your own that are called after some steps. Their code is part of the run id."""
 
     @field_validator("optimizer", mode="before")
     @classmethod
     def _optimizer_is_known(cls, value: Any) -> Any:
         return check_optimizer(value)[0]
+
+    @field_validator("callbacks", mode="before")
+    @classmethod
+    def _one_callback_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str | dict) else value
+
+    @field_validator("callbacks")
+    @classmethod
+    def _once_each(cls, value: tuple[CallbackConfig, ...]) -> tuple[CallbackConfig, ...]:
+        calls = [each.call for each in value]
+        if len(set(calls)) < len(calls):
+            raise ValueError("a callback is given twice")
+        return value
 
     @field_validator("schedule", mode="before")
     @classmethod
