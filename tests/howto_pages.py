@@ -15,8 +15,13 @@ def blocks(page: str) -> list[tuple[str, str]]:
     return re.findall(r"```(\w+)\n(.*?)```", (PAGES / page).read_text(), re.DOTALL)
 
 
-def follow(page: str, folder: Folder) -> list[str]:
+def follow(page: str, folder: Folder, code: int = 0) -> list[str]:
     """Does what a page says in an empty folder: saves its files, and runs its commands.
+
+    Args:
+        page: The page.
+        folder: The folder, which is the working directory.
+        code: The exit code of each command.
 
     Returns:
         What each command printed: its standard output, then its standard error.
@@ -30,7 +35,7 @@ def follow(page: str, folder: Folder) -> list[str]:
         for line in text.splitlines() if language == "sh" else ():
             program, *arguments = shlex.split(line)
             assert program == "ablab"
-            code, out, err = run_command(*arguments)
-            assert code == 0, f"{line}: {err}"
+            found, out, err = run_command(*arguments)
+            assert found == code, f"{line}: {err}"
             printed.append(out + err)
     return printed

@@ -79,7 +79,6 @@ def check(name: str, part: Part, claim: str) -> Callable[[Examine], Examine]:
         part: ``task`` if the check depends on the task only; then each task is examined once.
         claim: What is true if the check finds no problem, in a few words.
     """
-
     if part not in get_args(Part):
         raise InputError(
             Problem(

@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,13 +60,25 @@ def _try(run: Run) -> None:
     stack = Stack([few], [None], torch.device("cpu"), SOLO)
     batch = stack.task.held_out(samples)
     before = {name: float(values[0]) for name, values in stack.evaluate(batch).items()}
-    plain = before.get("cross_entropy", math.nan)
+    plain = before.get("cross_entropy", before["loss"])
+    own = sorted(set(_import_paths(run.model.model_dump())))
+    if own and not math.isfinite(plain):
+        what = f"gives logits with a loss of {plain} before training"
+        raise part_error("model", " with ".join(own), what)
     if run.train.loss.is_own and math.isfinite(plain) and not math.isfinite(before["loss"]):
         what = f"gives {before['loss']} for the first batch, whose cross-entropy is {plain:.4g}"
         raise part_error(LOSS, run.train.loss.kind, what)
     advance = stack.advance(1)
     for observer in callback_observers(stack):
         observer.look(stack, advance)
+
+
+def _import_paths(settings: Any) -> Iterator[str]:
+    """The import paths among the values of some settings."""
+    if isinstance(settings, str):
+        yield from [settings] if ":" in settings else ()
+    for each in settings.values() if isinstance(settings, dict) else ():
+        yield from _import_paths(each)
 
 
 def _check_task(run: Run) -> None:

@@ -7,10 +7,12 @@ from typing import Any, ClassVar
 from pydantic import create_model
 
 from ablab.config import Config
+from ablab.config.own_parts import part_error
 from ablab.model.config import ModelConfig
 
 GIVEN = ("vocab_size", "input_length", "source_length")  # arguments that the task determines
 
+FORWARD = "    def forward(self, tokens): ...  # (B, T) -> logits (B, T, V)"
 _RESERVED = frozenset({"kind", *dir(ModelConfig), "arguments"})
 _PLAIN = (str, int, float, bool, list, dict, tuple, type(None))
 
@@ -76,12 +78,17 @@ def config_of(found: Any) -> type[Config] | None:
 
     This is the object's ``Config``, or for any other ``torch.nn.Module`` a class derived from the
     arguments of its constructor.
+
+    Raises:
+        ValueError: It has no forward pass, or an argument that cannot be a setting.
     """
     own = getattr(found, "Config", None)
     if inspect.isclass(own) and issubclass(own, ModelConfig):
         return own
-    is_module = inspect.isclass(found) and any(
-        (base.__module__, base.__name__) == ("torch.nn.modules.module", "Module")
-        for base in found.__mro__
-    )
-    return user_config(found) if is_module else None
+    for base in found.__mro__ if inspect.isclass(found) else ():
+        if (base.__module__, base.__name__) == ("torch.nn.modules.module", "Module"):
+            if found.forward is base.forward:
+                path = f"{found.__module__}:{found.__name__}"
+                raise part_error("model.kind", path, "has no forward", FORWARD)
+            return user_config(found)
+    return None
