@@ -191,3 +191,121 @@ def test_a_class_can_be_given_itself(folder, monkeypatch):
     for part, reason in ((other.part, "a lambda has no name"), (inner, "inside a function")):
         with pytest.raises(InputError, match=reason):
             ablab.experiment(asked | {"train": {"optimizer": part}})
+
+
+MODEL = """
+import torch
+
+class mine(torch.nn.Module):
+    def __init__(self, vocab_size, width=4):
+        super().__init__()
+        self.table = torch.nn.Embedding(vocab_size, vocab_size)
+
+    def forward(self, tokens):
+        return self.table(tokens)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message", "line"),
+    [
+        ("forward", "forwards", "mine:mine has no forward", "def forward(self, tokens): ..."),
+        ("(torch.nn.Module)", "", "is not a model", "class MyModel(torch.nn.Module):"),
+        (
+            "self.table(tokens)",
+            "self.table(tokens)[:, -1]",
+            "returned (1, 12) for tokens (1, 4)",
+            "",
+        ),
+        ("self.table(tokens)", "self.table(tokens) / 0", "gives logits with a loss of nan", ""),
+        (
+            "self.table =",
+            "self.tables = ()  #",
+            "has no parameters to train",
+            "torch.nn.Embedding(",
+        ),
+        ("width=4", "**others", "the argument **others of mine cannot be a setting", ""),
+        ("width=4", "width=torch.ones(1)", "cannot be a setting", ""),
+    ],
+)
+def test_a_model(folder, old, new, message, line):
+    assert old in MODEL
+    code, error = said(folder, MODEL.replace(old, new), "model={kind: 'mine:mine'}")
+    assert code == 2
+    assert message in " ".join(error.split())
+    assert line in error
+
+
+IN_ATTENTION = "from ablab.model.parts import *\n"
+SAME = "class mine(torch.nn.Module):\n    def __init__(self, width, bias): super().__init__()\n"
+
+
+@pytest.mark.parametrize(
+    ("setting", "source", "message", "line"),
+    [
+        (
+            "attention.activation",
+            "def mine(q, k): ...",
+            "cannot be called with scores",
+            "def my_act",
+        ),
+        (
+            "attention.activation",
+            "def mine(s): return s.sum(-1)",
+            "expected the same shape",
+            "def my_",
+        ),
+        (
+            "attention.activation",
+            "def mine(s): pass",
+            "gives NoneType for scores",
+            "def my_activation",
+        ),
+        ("attention.activation", "def mine(s): return s / 0", "a loss of nan before training", ""),
+        ("attention.activation", "class mine: ...", "not a subclass of ablab's Att", "def my_act"),
+        (
+            "attention.activation",
+            IN_ATTENTION + "class mine(Pointwise): ...",
+            "lacks weigh",
+            "def weigh(self, scores, length): ...  # The weight of each score.",
+        ),
+        ("position", "def mine(t): ...", "is neither an InputPosition", "(H, Q, S), added"),
+        (
+            "position",
+            IN_ATTENTION + "class mine(InputPosition):\n    def __init__(self, t, d): ...",
+            "lacks forward",
+            "def forward(self, first, length, device): ...",
+        ),
+        (
+            "position",
+            IN_ATTENTION + "class mine(InputPosition):\n"
+            "    def __init__(self, t, d): super().__init__(t, d)\n"
+            "    def forward(self, first, length, device): return torch.zeros(length)",
+            "gives (4,); expected (T, D), here (4, 8)",
+            "(T, D), added to the embeddings",
+        ),
+        (
+            "norm",
+            "def mine(x): ...",
+            "cannot be called with width, bias",
+            "def __init__(self, width,",
+        ),
+        (
+            "norm",
+            "def mine(width, bias): ...",
+            "gives NoneType; expected a torch.nn.Module",
+            "class My",
+        ),
+        (
+            "norm",
+            SAME + "    def forward(self, x): return x.mean(-1)",
+            "expected the same shape",
+            "",
+        ),
+    ],
+)
+def test_a_part_of_a_model(folder, setting, source, message, line):
+    code, error = said(folder, f"import torch\n{source}\n", f"model.{setting}=mine:mine")
+    assert code == 2
+    assert message in " ".join(error.split())
+    assert line in error

@@ -90,7 +90,7 @@ def apply_norm(
     site = f"{name}.scale"
     if forward.wants(site) and isinstance(norm, DividingNorm) and has_scale(norm):
         return norm.divide(x, forward.site(site, norm.scale(x)))
-    normed = norm(x)
+    normed: Tensor = norm(x)
     shape = tuple(normed.shape) if isinstance(normed, Tensor) else type(normed).__name__
     if shape != tuple(x.shape):
         what = f"gives {shape} for {tuple(x.shape)}; expected the same shape"

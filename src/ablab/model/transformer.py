@@ -122,7 +122,7 @@ def located(
     last = forward.past + x.shape[1]
     if position.limit is not None and last > position.limit:
         raise ValueError(f"{last} tokens given; this model reads at most {position.limit}")
-    added = position(forward.past, x.shape[1], x.device)
+    added: Tensor = position(forward.past, x.shape[1], x.device)
     shape = tuple(added.shape) if isinstance(added, Tensor) else type(added).__name__
     if shape != tuple(x.shape[1:]):
         what = f"gives {shape}; expected (T, D), here {tuple(x.shape[1:])}"

@@ -59,6 +59,8 @@ class UserModel(Model):
             raise part_error("model.kind", config.kind, what, line)
         for name, part in self.module.named_modules():
             _check_part(name or cls.__name__, part)
+        if type(self.module).forward is nn.Module.forward:
+            raise part_error("model.kind", config.kind, "has no forward", FORWARD)
         _replace_dropout(self.module, self._pass)
         for name, part in self.module.named_modules():
             if name not in ("", "logits"):  # ``logits`` is the site of the model's output

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from pydantic import create_model
 
 from ablab.config import Config
-from ablab.config.own_parts import part_error
 from ablab.model.config import ModelConfig
 
 GIVEN = ("vocab_size", "input_length", "source_length")  # arguments that the task determines
@@ -80,15 +79,13 @@ def config_of(found: Any) -> type[Config] | None:
     arguments of its constructor.
 
     Raises:
-        ValueError: It has no forward pass, or an argument that cannot be a setting.
+        ValueError: It has an argument that cannot be a setting.
     """
     own = getattr(found, "Config", None)
     if inspect.isclass(own) and issubclass(own, ModelConfig):
         return own
-    for base in found.__mro__ if inspect.isclass(found) else ():
-        if (base.__module__, base.__name__) == ("torch.nn.modules.module", "Module"):
-            if found.forward is base.forward:
-                path = f"{found.__module__}:{found.__name__}"
-                raise part_error("model.kind", path, "has no forward", FORWARD)
-            return user_config(found)
-    return None
+    is_module = inspect.isclass(found) and any(
+        (base.__module__, base.__name__) == ("torch.nn.modules.module", "Module")
+        for base in found.__mro__
+    )
+    return user_config(found) if is_module else None

@@ -46,14 +46,17 @@ class RunView:
     task: Task
     records: dict[str, float] = field(default_factory=dict)
 
-    def record(self, name: str, value: float | Tensor) -> None:
+    def record(self, name: str, value: Any) -> None:
         """Records a number as the column ``callback/MODULE:FUNCTION/NAME`` of this step.
+
+        Args:
+            name: Its name.
+            value: A number, or a tensor with one and no axes.
 
         Raises:
             TypeError: The value is not a number.
         """
-        is_number = isinstance(value, Real) or (isinstance(value, Tensor) and value.ndim == 0)
-        if not is_number:
+        if not (isinstance(value, Real) or (isinstance(value, Tensor) and value.ndim == 0)):
             shape = getattr(value, "shape", None)
             given = type(value).__name__ if shape is None else f"an array of shape {tuple(shape)}"
             raise TypeError(f"record({name!r}, …) got {given}; expected a number, such as x.mean()")

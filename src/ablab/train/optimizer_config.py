@@ -121,16 +121,16 @@ def optimizer_class(kind: str) -> type[OptimizerConfig]:
             raise PydanticCustomError("literal_error", "unknown optimizer", {"expected": names})
         found: type[OptimizerConfig] = OPTIMIZERS.find(kind, KEY)
         return found
-    found = load_object(kind, KEY)
-    own = getattr(found, "Config", None)
+    named: Any = load_object(kind, KEY)
+    own = getattr(named, "Config", None)
     if inspect.isclass(own) and issubclass(own, OptimizerConfig):
-        check_members(found, kind, KEY)
+        check_members(named, kind, KEY)
         return own
-    base = _torch_base(found)
+    base = _torch_base(named)
     if base is not None:
-        if found.step is base.step:
+        if named.step is base.step:
             raise part_error(KEY, kind, "has no step", *_STEP)
-        return torch_settings(found)
+        return torch_settings(named)
     raise InputError(
         Problem(
             f"{KEY}: {kind} is not an optimizer",
