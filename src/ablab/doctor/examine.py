@@ -1,5 +1,6 @@
 """The examination: runs the checks on every distinct shape of an experiment's variants."""
 
+import inspect
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -132,10 +133,16 @@ def _outcome(patient: Patient, check: Check, variants: tuple[str, ...]) -> Outco
     return Outcome(check.name, check.claim, variants, findings, notes=patient.notes(check.name))
 
 
+def _file_of(check: Check) -> str | None:
+    """The file of a check's function."""
+    return inspect.getsourcefile(inspect.unwrap(check.examine))
+
+
 def _raised(check: Check, error: Exception) -> Finding:
     """An error as a finding, with the line of code that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1]
+    own = [each for each in frames if each.filename == _file_of(check)]
+    last = own[-1] if ":" in check.name and own else frames[-1]
     who = "The check, the model" if ":" in check.name else "The model"
     return Finding(
         f"the check failed with {type(error).__name__}",

@@ -16,7 +16,7 @@ class CallbackConfig(AtSteps):
     """A function of a user's that is called after some steps, and after the last one."""
 
     call: str
-    """The import path of a function of one argument (:class:`ablab.train.callbacks.RunView`)."""
+    """The import path of a function of one argument (``ablab.train.callbacks.RunView``)."""
 
     @model_validator(mode="before")
     @classmethod
