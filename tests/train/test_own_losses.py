@@ -102,6 +102,34 @@ def test_edited_code_gives_another_id(folder, setting, source):
     assert len(ids) == 2
 
 
+def test_a_replay_uses_the_code_that_trained_the_run(folder):
+    source = (
+        "from torch.nn import functional as F\n"
+        "def loss(logits, targets): return SCALE * F.cross_entropy(\n"
+        "    logits.transpose(1, 2), targets, reduction='none')\n"
+        "def rate(step): return 1.0 / step\n"
+        "def seen(run): run.record('step', run.step)\n"
+    )
+    folder.write(mine=source.replace("SCALE", "1.0"))
+    asked = {
+        "name": "replayed",
+        "task": {"kind": "addition", "n_digits": 1},
+        "model": {"n_layers": 1, "d_model": 8, "n_heads": 2},
+        "train": {
+            "steps": 6, "batch_size": 8, "loss": "mine:loss", "schedule": "mine:rate",
+            "callbacks": ["mine:seen"], "snapshots": {"every": 2},
+        },
+    }  # fmt: skip
+    result = ablab.run(asked, store="lab")
+    folder.write(mine=source.replace("SCALE", "2.0").replace("1.0 / step", "1.0"))
+    report = ablab.open("lab").replay(result.runs[0].run, watch=["grad/*/rms"])
+    assert report.equal == report.compared == 6
+    changed = ablab.run(asked, store="lab")
+    assert changed.trained == 1
+    losses = changed.metrics()["train_loss"].drop_nulls()
+    assert losses[0] == pytest.approx(2 * result.metrics()["train_loss"].drop_nulls()[0], rel=1e-6)
+
+
 def test_a_loss_may_be_below_zero(tmp_path):
     asked = ablab.experiment(
         {
