@@ -67,6 +67,27 @@ def test_what_it_lacks(folder, source, message):
         found(folder, HEAD + source)
 
 
+ANALYSIS = """
+from ablab.analysis.analysis import analysis
+
+@analysis("mine", question="?", inputs=["model"], cost="none")
+def mine(subject, settings): return {"x": 1.0}
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (ANALYSIS, "mine:mine returns dict; expected a Finding"),
+        (ANALYSIS.replace(", settings", ""), "cannot be called with subject, settings"),
+    ],
+)
+def test_what_an_analysis_lacks(folder, source, message):
+    with pytest.raises(InputError, match=message) as caught:
+        found(folder, source)
+    assert "def my_analysis(subject, settings):" in str(caught.value)
+
+
 def test_edited_code_is_computed_again(folder):
     folder.write(mine=SEES, other=MODEL)
     train = {"steps": 2, "batch_size": 4, "snapshots": {"every": 2, "logarithmic": False}}

@@ -309,3 +309,23 @@ def test_a_part_of_a_model(folder, setting, source, message, line):
     assert code == 2
     assert message in " ".join(error.split())
     assert line in error
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "line"),
+    [
+        ("def mine(x, y): return x.mean()", "cannot be called with x", "def my_statistic(x):"),
+        (
+            "def mine(x): return x.mean(-1)",
+            "gives a tensor (2, 3) for a tensor (2, 3, 4)",
+            "def my_s",
+        ),
+        ("def mine(x): return 1.0", "gives 1.0 for a tensor", "def my_statistic(x):"),
+        ("", "has no 'mine'", ""),
+    ],
+)
+def test_a_statistic(folder, source, message, line):
+    code, error = said(folder, source, 'watch.statistics=["activation/*.mlp.post/mine:mine"]')
+    assert code == 2
+    assert message in " ".join(error.split())
+    assert line in error

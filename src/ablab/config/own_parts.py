@@ -11,6 +11,17 @@ from typing import Any
 
 from ablab.config.errors import InputError, Problem
 
+EXAMPLES = {
+    "task": (
+        "class MyConfig(ablab.tasks.config.TaskConfig): ...",
+        "",
+        "class MyTask(ablab.tasks.base.Task):",
+        "    Config = MyConfig",
+    ),
+    "model": ("class MyModel(torch.nn.Module):", "    def __init__(self, vocab_size): ..."),
+}
+"""How a task and a model are written, for errors."""
+
 
 def part_error(key: str, path: str, message: str, *lines: str) -> InputError:
     """The error of a part that lacks something.
@@ -69,7 +80,7 @@ def check_arguments(
         InputError: It cannot.
     """
     try:
-        signature = inspect.signature(function)
+        signature = inspect.signature(function, follow_wrapped=False)
     except (TypeError, ValueError):  # some functions written in C have none
         return
     try:

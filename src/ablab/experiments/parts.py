@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args, get_origin
 from pydantic import ValidationError
 
 from ablab.config import Config, InputError, Problem, nearest
-from ablab.config.own_parts import check_members
+from ablab.config.own_parts import EXAMPLES, check_members
 from ablab.experiments.resolve import resolved
 from ablab.experiments.tree import Origins, Path
 from ablab.model.config import MODELS, ModelConfig
@@ -85,23 +85,12 @@ def part_class(part: str, tree: Mapping[str, Any], origins: Origins) -> type[Con
                 origins.of((part, "kind")),
                 expected=f"a class whose Config is a {base.__name__}"
                 + (", or a torch.nn.Module" if part == "model" else ""),
-                lines=_EXAMPLES[part] if ":" in kind else (),
+                lines=EXAMPLES[part] if ":" in kind else (),
             )
         )
     if ":" in kind:
         check_members(found, f"the Config of {kind}", key)
     return found
-
-
-_EXAMPLES = {
-    "task": (
-        "class MyConfig(ablab.tasks.config.TaskConfig): ...",
-        "",
-        "class MyTask(ablab.tasks.base.Task):",
-        "    Config = MyConfig",
-    ),
-    "model": ("class MyModel(torch.nn.Module):", "    def __init__(self, vocab_size): ..."),
-}
 
 
 def _own_config(part: str, found: Any, origins: Origins) -> Any:
