@@ -23,6 +23,7 @@ _INTERNAL = (
     r"(pathlib|numpy|torch|polars|collections|jaxtyping|matplotlib)\..*",
     r"ablab\.(tasks|model|train)\.config\..*",
     r"ablab\.tasks\.base\.Task",
+    r"ablab\.model\.base\.Model",
     r"ablab\.config\.base\.Config",
     r".*\.(WatchConfig|SourceDigest|Index|Arrivals|Together|Trend|Level)",
     r".*\.(MapCells|Strip|ResultTable|Ladder|Ranking|Speeds|Estimate|ExpectedStop|Method)",

@@ -9,6 +9,7 @@
 - ``figures``: what the figures of an analysis show, as data.
 - ``finding``: the results of an analysis, for one model and for many.
 - ``loaded``: models of one shape in one module, whose parameters are exchanged.
+- ``measure``: a user's measure as an analysis.
 - ``methods``: what several analyses compute, one method per file.
 - ``narrow_attention``: attention over few positions with narrow heads, for many samples.
 - ``passes``: forward passes of many models of one shape.

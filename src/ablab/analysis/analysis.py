@@ -15,6 +15,7 @@ from ablab.analysis.figures import AnalysisFigure
 from ablab.analysis.finding import Finding
 from ablab.analysis.subject import Subject
 from ablab.config import Config, Variants, field_descriptions
+from ablab.config.own_parts import check_arguments, part_error
 from ablab.store.scalar_records import ScalarRecord, first_match
 from ablab.tasks.config import Direction, Limits
 
@@ -85,8 +86,12 @@ class Analysis:
 
         Raises:
             DoesNotApplyError: The analysis does not apply to the model or its task.
+        InputError: A user's analysis returns something else.
         """
-        found = self.examine(subject, settings)
+        found: Any = self.examine(subject, settings)
+        if not isinstance(found, Finding):
+            what = f"returns {type(found).__name__}; expected a Finding"
+            raise part_error("analysis", self.name, what, *_LINES)
         scalars = {
             name: _rounded(value, self.limits, name) for name, value in found.scalars.items()
         }
@@ -135,6 +140,7 @@ def analysis(
         edition: Raise it whenever the numbers change.
 
     Raises:
+        InputError: The function has other arguments.
         ValueError: A setting has no default, an input does not exist, a range or a direction is
             invalid, or a range ends before it begins.
     """
@@ -147,6 +153,7 @@ def analysis(
     declared = _declared(name, limits or {}, directions or {})
 
     def decorate(function: Examine) -> Analysis:
+        check_arguments(function, ["subject", "settings"], name, "analysis", *_LINES)
         made = Analysis(
             name, question, tuple(inputs), cost, settings, function, tuple(headline),
             tuple(figures), declared.limits, declared.directions, edition,
@@ -208,6 +215,13 @@ def _rounded(value: float | None, limits: Mapping[str, Limits], name: str) -> fl
     return high if high is not None and high < value <= high + _ROUNDING else value
 
 
+_LINES = (
+    '@analysis("my_analysis", question="…?", inputs=["model", "task"], cost="one pass")',
+    "def my_analysis(subject, settings):",
+    '    return Finding({"number": 0.0})',
+)
+
+
 def find_analysis(name: str) -> Analysis:
     """The analysis with a name or an import path.
 
@@ -215,7 +229,7 @@ def find_analysis(name: str) -> Analysis:
         InputError: There is no such analysis.
     """
     decorator = f"{__name__}.{analysis.__name__}"
-    found = ANALYSES.find_made(name, Analysis, "analysis", decorator)
+    found = ANALYSES.find_made(name, Analysis, "analysis", decorator, _LINES)
     return replace(found, name=name)
 
 

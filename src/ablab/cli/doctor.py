@@ -9,7 +9,11 @@ from ablab.cli.common import json_option, print_json, progress, quiet_option
 @click.argument("subject", metavar="EXPERIMENT|module:Class")
 @click.argument("overrides", nargs=-1)
 @click.option(
-    "--check", "checks", metavar="NAME", multiple=True, help="Run only this check; can be repeated."
+    "--check",
+    "checks",
+    metavar="NAME|all|module:name",
+    multiple=True,
+    help="Run only this check; can be repeated. all: those of ablab, beside your own.",
 )
 @click.option(
     "--meant",

@@ -8,6 +8,7 @@
 - ``files``: atomic writes
 - ``html``: text and tables as HTML for notebooks
 - ``local_imports``: the source files of a user's module
+- ``own_parts``: what a part that a user wrote lacks, with the lines to add
 - ``patterns``: selecting names by shell-style patterns
 - ``progress``: progress of long work, for whoever listens
 - ``registry``: components found by name or import path

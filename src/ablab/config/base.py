@@ -64,7 +64,7 @@ def identity_of(config: Config) -> dict[str, Any]:
         value = getattr(config, name)
         if any(mark.value == value for mark in neutral):
             continue
-        result[name] = value.identity() if isinstance(value, Config) else _plain(value)
+        result[name] = _plain(value)
         if is_component and value is not None and ":" in value:
             result[f"{name}_source"] = component_source(value, name)
     return result
@@ -111,4 +111,4 @@ def _identity_fields(cls: type[Config]) -> tuple[tuple[str, tuple[Neutral, ...],
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
-    return value
+    return value.identity() if isinstance(value, Config) else value

@@ -39,6 +39,7 @@ class Problem:
         given: The value that was given; ``NOT_GIVEN`` if there is none.
         expected: What would have been valid.
         suggestion: The nearest valid name.
+        lines: Lines of code that would make it valid.
     """
 
     message: str
@@ -47,6 +48,7 @@ class Problem:
     given: Any = NOT_GIVEN
     expected: str | None = None
     suggestion: str | None = None
+    lines: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [shortened(self.message)]
@@ -58,6 +60,8 @@ class Problem:
             lines.append(f"  expected  {self.expected}")
         if self.suggestion is not None:
             lines.append(f"  did you mean {self.suggestion}?")
+        if self.lines:
+            lines += ["  add", *(f"      {line}" for line in self.lines)]
         return "\n".join(lines)
 
 

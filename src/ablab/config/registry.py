@@ -116,6 +116,8 @@ def import_component(module_name: str, path: str, key: str) -> ModuleType:
     sys.path.insert(0, here)
     try:
         return importlib.import_module(archived_name(path) or module_name)
+    except InputError:  # of one of ablab's decorators
+        raise
     except (
         Exception,
         SystemExit,

@@ -10,6 +10,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from ablab.config.errors import InputError, Problem, nearest
+from ablab.config.own_parts import check_members
 from ablab.config.registry import load_object
 
 T = TypeVar("T")
@@ -76,7 +77,9 @@ class Variants:
         importlib.import_module(f"{self._package}.{name}")
         return self._entries[name]
 
-    def find_made(self, name: str, kind: type[T], key: str, decorator: str) -> T:
+    def find_made(
+        self, name: str, kind: type[T], key: str, decorator: str, lines: tuple[str, ...] = ()
+    ) -> T:
         """:meth:`find` for components that a decorator makes.
 
         Args:
@@ -84,6 +87,7 @@ class Variants:
             kind: What the decorator makes.
             key: The setting or option that it was given for, for errors.
             decorator: The decorator's import path, for errors.
+            lines: How it is used, for errors.
 
         Raises:
             InputError: There is no such component, or it does not have the decorator.
@@ -96,9 +100,27 @@ class Variants:
                     key,
                     given=name,
                     expected=f"a function with the decorator {decorator}",
+                    lines=lines,
                 )
             )
         return found
+
+
+@dataclass(frozen=True)
+class Names:
+    """Components of one kind that are known by a fixed list of names, all defined in one place.
+
+    Attributes:
+        kind: What they are.
+        known: Their names.
+    """
+
+    kind: str
+    known: tuple[str, ...]
+
+    def names(self) -> list[str]:
+        """All names, in their order."""
+        return list(self.known)
 
 
 @dataclass(frozen=True)
@@ -108,7 +130,7 @@ class Component:
     A component with an import path enters the identity with the hash of its module's source.
     """
 
-    variants: Variants
+    variants: Variants | Names
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -120,8 +142,10 @@ class Component:
         if name is None:  # a field that can be null
             return None
         if ":" in name:
-            if not callable(load_object(name, self.variants.kind)):
+            found = load_object(name, self.variants.kind)
+            if not callable(found):
                 raise ValueError(f"{name} is not a valid {self.variants.kind}: it is not callable")
+            check_members(found, name, self.variants.kind)
         elif name not in self.variants.names():
             names = " or ".join(repr(each) for each in self.variants.names())
             raise PydanticCustomError(

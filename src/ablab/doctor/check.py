@@ -1,17 +1,28 @@
 """The interface of a check: a function that takes a patient and returns findings.
 
 A check is one file in ``ablab/doctor/checks`` with one decorated function. It is found by its file
-name; there is no list of checks to edit.
+name; there is no list of checks to edit. A user's check is a decorated function in any module, and
+named by its import path.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from ablab.config import InputError, Problem, Registry, nearest
+from ablab.config.own_parts import check_arguments, part_error
 from ablab.doctor.patient import Patient
 
-CHECKS = Registry("check", "ablab.doctor.checks")
+_SHIPPED = "ablab.doctor.checks"
+CHECKS = Registry("check", _SHIPPED)
+ALL = "all"
+_LINES = (
+    "from ablab.doctor.check import Finding, check",
+    "",
+    '@check("my_check", part="model", claim="what is true if nothing is found")',
+    "def my_check(patient):",
+    "    return []  # or [Finding(message, evidence, cause)]",
+)
 
 Part = Literal["task", "model"]
 Certainty = Literal["certain", "likely", "possible"]
@@ -60,16 +71,29 @@ class Check:
 
 
 def check(name: str, part: Part, claim: str) -> Callable[[Examine], Examine]:
-    """A decorator that registers a function as a check.
+    """A decorator that makes a check of a function of a :class:`ablab.doctor.patient.Patient`.
 
     Args:
-        name: The check's name, which is also the name of its file.
+        name: The check's name, which is also the name of its file. A user's check is named by its
+            import path instead.
         part: ``task`` if the check depends on the task only; then each task is examined once.
         claim: What is true if the check finds no problem, in a few words.
     """
+    if part not in get_args(Part):
+        raise InputError(
+            Problem(
+                f"the check {name} is of no part",
+                "part",
+                given=part,
+                expected=" or ".join(get_args(Part)),
+            )
+        )
 
     def decorate(function: Examine) -> Examine:
-        CHECKS.register(name)(Check(name, part, claim, function))
+        made = Check(name, part, claim, function)
+        function.check = made  # type: ignore[attr-defined]
+        if function.__module__.startswith(_SHIPPED):
+            CHECKS.register(name)(made)
         return function
 
     return decorate
@@ -83,14 +107,19 @@ def all_checks() -> list[Check]:
 def chosen_checks(names: Iterable[str]) -> list[Check]:
     """The named checks, in the order of :func:`all_checks`.
 
+    Args:
+        names: Names, import paths of users' own checks, and ``all`` for those of ablab.
+
     Raises:
-        InputError: A name is unknown, or ``names`` is empty.
+        InputError: A name is unknown, an import path is not that of a check, or ``names`` is empty.
     """
     known, wanted = CHECKS.names(), set(names)
-    expected = "one of " + ", ".join(known)
+    expected = "one of " + ", ".join([ALL, *known]) + ", or an import path module:name"
     if not wanted:
         raise InputError(Problem("checks: no check is named", "checks", expected=expected))
-    unknown = sorted(wanted - set(known))
+    if ALL in wanted:
+        wanted = (wanted - {ALL}) | set(known)
+    unknown = sorted(name for name in wanted - set(known) if ":" not in name)
     if unknown:
         raise InputError(
             Problem(
@@ -101,5 +130,29 @@ def chosen_checks(names: Iterable[str]) -> list[Check]:
                 suggestion=nearest(unknown[0], known),
             )
         )
-    found: list[Any] = [CHECKS.find(name, "checks") for name in wanted]
+    found = [_find(name) for name in wanted]
     return sorted(found, key=lambda each: (each.part != "task", each.name))
+
+
+def _find(name: str) -> Check:
+    """The check with a name or an import path."""
+    found: Any = CHECKS.find(name, "checks")
+    if isinstance(found, Check):
+        return found
+    made = getattr(found, "check", None)
+    if not isinstance(made, Check):
+        raise part_error("checks", name, "is not a check", *_LINES)
+    check_arguments(found, ["patient"], name, "checks", *_LINES)
+    return replace(made, name=name)
+
+
+def checked_findings(found: Any, name: str) -> list[Finding]:
+    """What a check returned.
+
+    Raises:
+        InputError: It is not a list of findings.
+    """
+    if isinstance(found, list) and all(isinstance(each, Finding) for each in found):
+        return found
+    given = repr(found) if len(repr(found)) < 80 else type(found).__name__
+    raise part_error("checks", name, f"returns {given}; expected a list of findings", *_LINES)

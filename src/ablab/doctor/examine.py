@@ -1,5 +1,6 @@
 """The examination: runs the checks on every distinct shape of an experiment's variants."""
 
+import inspect
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,15 @@ from typing import Any
 import torch
 
 from ablab.config.progress import doing
-from ablab.doctor.check import Check, Finding, NotApplicable, all_checks, chosen_checks
+from ablab.doctor.check import (
+    ALL,
+    Check,
+    Finding,
+    NotApplicable,
+    all_checks,
+    checked_findings,
+    chosen_checks,
+)
 from ablab.doctor.checks.forward import NAME as FORWARD
 from ablab.doctor.composite import without_fused_layers
 from ablab.doctor.meant import mark_meant, read_meant
@@ -38,7 +47,8 @@ def doctor(
         subject: An experiment, a recipe's name, a YAML file, a mapping, or an import path
             ``module:Class`` of a model's or a task's class.
         overrides: Overrides in Hydra's grammar (``"model.d_model=8"``).
-        checks: The names of the checks to run (``["causality", "samples"]``); None runs all. With
+        checks: The names of the checks to run (``["causality", "samples"]``), import paths of your
+            own (``"mymod:my_check"``), and ``"all"`` for those of ablab; None runs these. With
             names, ``methods`` compiles every shape; else the first one of each kind of model.
         meant: Findings that are meant, by check, with the reason: ``{"causality": "bidirectional on
             purpose"}``. A key ``CHECK:KEY=VALUE,KEY=VALUE`` is about some cells of the grid only.
@@ -67,7 +77,8 @@ def doctor(
         tasks.setdefault(run.task.model_dump_json(), []).append(variant.label)
         if run.stack_key not in patients:
             # Compiling takes seconds; the other shapes of a kind are traced, unless asked for.
-            compiles = named is not None or run.model.kind not in kinds
+            asked_for = named is not None and ALL not in named
+            compiles = asked_for or run.model.kind not in kinds
             patients[run.stack_key] = Patient(run, compiles)
             kinds.add(run.model.kind)
     seen_tasks: set[str] = set()
@@ -118,16 +129,23 @@ def _outcome(patient: Patient, check: Check, variants: tuple[str, ...]) -> Outco
     except Exception as error:  # the user's model or task may raise anything
         found = [_raised(check, error)]
         return Outcome(check.name, check.claim, variants, tuple(found), raised=True)
-    notes = patient.notes(check.name)
-    return Outcome(check.name, check.claim, variants, tuple(found), notes=notes)
+    findings = tuple(checked_findings(found, check.name))
+    return Outcome(check.name, check.claim, variants, findings, notes=patient.notes(check.name))
+
+
+def _file_of(check: Check) -> str | None:
+    """The file of a check's function."""
+    return inspect.getsourcefile(inspect.unwrap(check.examine))
 
 
 def _raised(check: Check, error: Exception) -> Finding:
     """An error as a finding, with the line of code that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1]
+    own = [each for each in frames if each.filename == _file_of(check)]
+    last = own[-1] if ":" in check.name and own else frames[-1]
+    who = "The check, the model" if ":" in check.name else "The model"
     return Finding(
         f"the check failed with {type(error).__name__}",
         f"{error} ({Path(last.filename).name}, line {last.lineno}, in {last.name})",
-        f"The model or the task raises this error. The check tests that {check.claim}.",
+        f"{who} or the task raises this error. The check tests that {check.claim}.",
     )

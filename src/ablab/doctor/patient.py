@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from ablab.model.base import Model
 from ablab.tasks.base import Task
 from ablab.tasks.random import Stream, words
-from ablab.train.config import ScheduleConfig
 from ablab.train.run import Run
+from ablab.train.schedule_config import ScheduleConfig
 from ablab.train.stack import initial_model, make_task
 
 _TRIAL_BATCH = 8

@@ -24,6 +24,7 @@ Modules:
 - ``observers``: attaches statistics, captures and the flight recorder to a stack.
 - ``options``: the user's options, such as device, engine and workers.
 - ``orchestrate``: runs an experiment from its checks to its last checkpoint.
+- ``own_parts``: tries users' parts before anything is written.
 - ``pause``: pauses on SIGINT and SIGTERM.
 - ``plan``: stacks, methods and the number of processes.
 - ``plan_text``: a plan in words.

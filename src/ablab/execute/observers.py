@@ -14,6 +14,7 @@ from ablab.store.artifacts import check_space, save_artifact
 from ablab.store.run_rows import segments_of_runs
 from ablab.store.samples import queried_sample, save_samples
 from ablab.store.store import Store
+from ablab.train.callbacks import callback_observers
 from ablab.train.collector import StatisticsCollector
 from ablab.train.log_steps import logs
 from ablab.train.loop import Observer
@@ -57,7 +58,7 @@ def make_collector(
 def make_observers(
     stack: Stack, watch: WatchConfig, store: Store, report: Callable[[dict[str, Any]], None]
 ) -> list[Observer]:
-    """Observers that capture tensors, generate text and record incidents.
+    """Observers that capture tensors, generate text, record incidents and call users' functions.
 
     Args:
         stack: The stack.
@@ -65,7 +66,7 @@ def make_observers(
         store: Where captures and incidents are saved.
         report: Called with a ``message`` event if recording fails.
     """
-    observers: list[Observer] = []
+    observers: list[Observer] = [*callback_observers(stack)]
     first = stack.runs[0]
     if watch.captures:
 

@@ -20,6 +20,7 @@ from ablab.execute.method_choice import STATEFUL
 from ablab.execute.new_runs import why_new
 from ablab.execute.observers import check_captures, check_queries, runs_with_fewer_statistics
 from ablab.execute.options import Options
+from ablab.execute.own_parts import check_own_parts
 from ablab.execute.plan import Plan, check_memory, make_plan
 from ablab.execute.plan_text import alone_lines, stop_lines, summary
 from ablab.execute.progress import Reporter
@@ -167,6 +168,7 @@ def _check(asked: Experiment, path: str | Path, options: Options, reporter: Repo
     check_memory(asked.runs)
     check_watching(asked.runs)
     check_queries(asked.runs)
+    check_own_parts(asked.runs)
     asked, news = against_stored(asked, path)
     if news is not None:
         reporter.message(news)

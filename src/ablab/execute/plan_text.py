@@ -81,11 +81,18 @@ def stop_lines(asked: Experiment, plan: Plan, left: Mapping[str, int]) -> list[s
 
 def alone_lines(plan: Plan, left: Mapping[str, int]) -> list[str]:
     """Which runs cannot be trained as a stack, and why."""
-    found = {
-        stack.why: f"runs like {stack.runs[0].id} are trained one at a time: {stack.why}"
-        for stack in plan.stacks
-        if stack.why.startswith(UNSTACKABLE) and any(run.id in left for run in stack.runs)
-    }
+    found: dict[str, str] = {}
+    for stack in plan.stacks:
+        first = stack.runs[0]
+        optimizer = first.train.optimizer_config
+        if stack.why.startswith(UNSTACKABLE):
+            why = stack.why
+        elif not optimizer.stackable:
+            why = f"{optimizer.kind} updates one run"
+        else:
+            continue
+        if any(run.id in left for run in stack.runs):
+            found.setdefault(why, f"runs like {first.id} are trained one at a time: {why}")
     return list(found.values())
 
 

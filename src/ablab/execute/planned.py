@@ -11,6 +11,7 @@ from ablab.execute.guest import as_guest
 from ablab.execute.observers import check_captures, check_queries
 from ablab.execute.options import Options
 from ablab.execute.orchestrate import against_stored, methods_before, steps_to_train
+from ablab.execute.own_parts import check_own_parts
 from ablab.execute.plan import Plan, check_memory, make_plan
 from ablab.execute.plan_text import remarks
 from ablab.execute.speeds import Speeds
@@ -83,6 +84,7 @@ def plan_experiment(asked: Experiment, store: str | Path, options: Options) -> P
     check_memory(asked.runs)
     check_watching(asked.runs)
     check_queries(asked.runs)
+    check_own_parts(asked.runs)
     asked, news = against_stored(asked, store)
     runs = asked.runs
     left = steps_to_train(asked, store, options.retry)

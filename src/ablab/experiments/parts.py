@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_args, get_origin
 from pydantic import ValidationError
 
 from ablab.config import Config, InputError, Problem, nearest
+from ablab.config.own_parts import EXAMPLES, check_members
 from ablab.experiments.resolve import resolved
 from ablab.experiments.tree import Origins, Path
 from ablab.model.config import MODELS, ModelConfig
@@ -74,6 +75,7 @@ def part_class(part: str, tree: Mapping[str, Any], origins: Origins) -> type[Con
         ) from error
     base = TaskConfig if part == "task" else ModelConfig
     if ":" in kind:
+        check_members(found, kind, key)
         found = _own_config(part, found, origins)
     if not (isinstance(found, type) and issubclass(found, base)):
         raise InputError(
@@ -83,15 +85,19 @@ def part_class(part: str, tree: Mapping[str, Any], origins: Origins) -> type[Con
                 origins.of((part, "kind")),
                 expected=f"a class whose Config is a {base.__name__}"
                 + (", or a torch.nn.Module" if part == "model" else ""),
+                lines=EXAMPLES[part] if ":" in kind else (),
             )
         )
+    if ":" in kind:
+        check_members(found, f"the Config of {kind}", key)
     return found
 
 
 def _own_config(part: str, found: Any, origins: Origins) -> Any:
-    """The configuration class of a user's component."""
+    """The configuration class of a user's component; the component itself if it is none."""
     if part == "task":
-        return getattr(found, "Config", found)
+        names = [(base.__module__, base.__name__) for base in getattr(found, "__mro__", ())]
+        return getattr(found, "Config", found) if ("ablab.tasks.base", "Task") in names else found
     try:
         return config_of(found) or found
     except ValueError as error:

@@ -110,7 +110,7 @@ def register(experiment: Experiment) -> Registration:
     tasks: list[TaskRecord] = []
     of_variant = []
     for variant in experiment.variants:
-        made = _task(variant.parts.task)
+        made = _task(variant.parts.task, variant.parts.train.loss.is_own)
         key = made.model_dump_json()
         if key not in places:
             places[key] = len(tasks)
@@ -185,11 +185,15 @@ def _tree(definition: Mapping[str, Any]) -> dict[str, Any]:
     return {part: definition.get(part, {}) for part in PARTS}
 
 
-def _task(task: TaskConfig) -> TaskRecord:
+def _task(task: TaskConfig, own_loss: bool) -> TaskRecord:
+    """What is recorded of a task; a user's loss may be below zero."""
+    limits = dict(task.measure_limits)
+    if own_loss:
+        limits.pop("loss", None)
     return TaskRecord(
         levels=task.natural_levels,
         directions=dict(task.measure_directions),
-        limits=dict(task.measure_limits),
+        limits=limits,
         vocabulary=task.vocabulary_record,
         answer=task.answer,
         input_length=task.input_length,

@@ -10,6 +10,7 @@
 - ``user``: a user's own module as a model
 - ``base``: the interface of models
 - ``parts``: the interfaces of activations, norms and positions
+- ``find_position``: the classes of position encodings
 - ``norm``: creates norms from their settings
 - ``roles``: what parameters and parts declare about themselves
 - ``build``: builds a model from its configuration

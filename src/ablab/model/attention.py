@@ -4,6 +4,7 @@ Axes: B, T, H, K, D; G key and value heads; Q query positions; S key positions.
 """
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,9 +12,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ablab.config.own_parts import check_arguments, part_error
 from ablab.model import flex
 from ablab.model.block_config import BlockConfig
-from ablab.model.config import ACTIVATIONS, ATTENTION_ACTIVATIONS, POSITIONS
+from ablab.model.config import ACTIVATIONS, ATTENTION_ACTIVATIONS
+from ablab.model.find_position import find_position
 from ablab.model.forward import Forward
 from ablab.model.logits import LogitBias, Temperature
 from ablab.model.norm import block_norm
@@ -239,15 +242,20 @@ def make_attention_activation(name: str) -> AttentionActivation:
     scores, whose hidden entries ablab sets to zero.
 
     Raises:
-        ValueError: The class is not an attention activation.
+        InputError: The class is not an attention activation, or the function has other arguments.
     """
     found = ATTENTION_ACTIVATIONS.find(name)
     if inspect.isclass(found):
-        made = found()
-        if not isinstance(made, AttentionActivation):
-            raise ValueError(f"{name} is not a subclass of ablab's AttentionActivation")
-        return made
-    return _Function(found)
+        if not issubclass(found, AttentionActivation):
+            what = "is not a subclass of ablab's AttentionActivation"
+            raise part_error(_KEY, name, what, *_LINES)
+        return found()
+    check_arguments(found, ["scores"], name, _KEY, *_LINES)
+    return _Function(found, name)
+
+
+_KEY = "model.attention.activation"
+_LINES = ("def my_activation(scores):  # any shape", "    return torch.relu(scores)")
 
 
 class _Function(Pointwise):
@@ -256,24 +264,31 @@ class _Function(Pointwise):
     Setting them to zero before it keeps gradients finite if the function would overflow there.
     """
 
-    def __init__(self, function: object) -> None:
-        assert callable(function), "the configuration checks this"
-        self._function = function
+    def __init__(self, function: Callable[[Tensor], Tensor], name: str) -> None:
+        self._function, self._name = function, name
 
     def scores(self, scores: Tensor, hidden: Tensor | None) -> Tensor:
         """The scores, zero where hidden."""
         return scores if hidden is None else scores.masked_fill(hidden, 0.0)
 
     def weigh(self, scores: Tensor, length: Tensor) -> Tensor:
-        """The function of each score."""
-        result: Tensor = self._function(scores)
+        """The function of each score.
+
+        Raises:
+            InputError: It gives something of another shape.
+        """
+        result = self._function(scores)
+        shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+        if shape != tuple(scores.shape):
+            what = f"gives {shape} for scores of shape {tuple(scores.shape)}"
+            raise part_error(_KEY, self._name, f"{what}; expected the same shape", *_LINES)
         return result
 
 
 def _attention_position(config: BlockConfig) -> AttentionPosition:
     """The position encoding of attention, which does nothing for encodings of the input."""
     assert config.d_head is not None, "the configuration fills d_head"
-    found = POSITIONS.find(config.position)
+    found = find_position(config.position)
     cls = found if issubclass(found, AttentionPosition) else AttentionPosition
     position: AttentionPosition = cls(config.n_heads, config.d_head)
     return position

@@ -1,14 +1,26 @@
 """Creates the norms of a model from its settings, and applies them."""
 
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ablab.config import InputError, Problem
+from ablab.config.own_parts import check_arguments, part_error
 from ablab.model.block_config import BlockConfig
 from ablab.model.config import NORMS
 from ablab.model.forward import Forward
 from ablab.model.parts import DividingNorm
 from ablab.model.roles import claim
+
+_KEY = "model.norm"
+_LINES = (
+    "class MyNorm(torch.nn.Module):",
+    "    def __init__(self, width, bias):",
+    "        super().__init__()",
+    "",
+    "    def forward(self, x):  # (…, width), and so is the result",
+)
 
 
 def create_norm(kind: str, width: int, bias: bool, eps: float | None) -> nn.Module:
@@ -21,14 +33,24 @@ def create_norm(kind: str, width: int, bias: bool, eps: float | None) -> nn.Modu
         eps: ε, the term that keeps its denominator above zero; None for the norm's default.
 
     Raises:
-        InputError: ``eps`` is given for a user's norm that does not take it.
+        InputError: ``eps`` is given for a user's norm that does not take it, or a user's norm is
+            not a module that is made from a width and a bias.
     """
     found = NORMS.find(kind)
+    if ":" in kind:
+        check_arguments(found, ["width", "bias"], kind, _KEY, *_LINES)
+    norm = _created(found, kind, width, bias, eps)
+    if not isinstance(norm, nn.Module):
+        what = f"gives {type(norm).__name__}; expected a torch.nn.Module"
+        raise part_error(_KEY, kind, what, *_LINES)
+    return norm
+
+
+def _created(found: Any, kind: str, width: int, bias: bool, eps: float | None) -> Any:
     if eps is None:
-        norm: nn.Module = found(width, bias)
-        return norm
+        return found(width, bias)
     try:
-        norm = found(width, bias, eps=eps)
+        return found(width, bias, eps=eps)
     except TypeError as error:
         if NORMS.ships(found) or "eps" not in str(error):
             raise
@@ -40,7 +62,6 @@ def create_norm(kind: str, width: int, bias: bool, eps: float | None) -> nn.Modu
                 expected="null, or a norm with an argument eps",
             )
         ) from error
-    return norm
 
 
 def block_norm(config: BlockConfig, kind: str, width: int) -> nn.Module:
@@ -70,6 +91,10 @@ def apply_norm(
     if forward.wants(site) and isinstance(norm, DividingNorm) and has_scale(norm):
         return norm.divide(x, forward.site(site, norm.scale(x)))
     normed: Tensor = norm(x)
+    shape = tuple(normed.shape) if isinstance(normed, Tensor) else type(normed).__name__
+    if shape != tuple(x.shape):
+        what = f"gives {shape} for {tuple(x.shape)}; expected the same shape"
+        raise part_error(_KEY, type(norm).__name__, what, *_LINES)
     return normed
 
 

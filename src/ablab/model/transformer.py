@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ablab.config.own_parts import part_error
 from ablab.model.attention import Attention
 from ablab.model.base import Model
 from ablab.model.block import Block
-from ablab.model.config import POSITIONS
+from ablab.model.find_position import ADDED, KEY, find_position
 from ablab.model.forward import Forward
 from ablab.model.initial import draw_parameters
 from ablab.model.norm import apply_norm, create_norm
@@ -43,7 +44,7 @@ class Transformer(Model):
         )
         for number in range(config.n_layers):
             own = config.block(number).position
-            if own != config.position and issubclass(POSITIONS.find(own), InputPosition):
+            if own != config.position and issubclass(find_position(own), InputPosition):
                 raise ValueError(f"blocks.{number}.position {own} is added to the embedding")
         kind, bias, eps = config.resolved_output_norm
         self.norm = create_norm(kind, d_model, bias, eps)
@@ -105,7 +106,7 @@ def _by_position(part: nn.Module) -> bool:
 
 def input_position(name: str, length: int, d_model: int) -> InputPosition | None:
     """The position encoding of that name; None if it is not added to the embedding."""
-    found = POSITIONS.find(name)
+    found = find_position(name)
     return found(length, d_model) if issubclass(found, InputPosition) else None
 
 
@@ -116,9 +117,14 @@ def located(
 
     Raises:
         ValueError: There are more tokens than positions.
+        InputError: The encoding has another shape than (T, D).
     """
     last = forward.past + x.shape[1]
     if position.limit is not None and last > position.limit:
         raise ValueError(f"{last} tokens given; this model reads at most {position.limit}")
     added: Tensor = position(forward.past, x.shape[1], x.device)
+    shape = tuple(added.shape) if isinstance(added, Tensor) else type(added).__name__
+    if shape != tuple(x.shape[1:]):
+        what = f"gives {shape}; expected (T, D), here {tuple(x.shape[1:])}"
+        raise part_error(KEY, type(position).__name__, what, *ADDED)
     return added.to(x.dtype).expand_as(x)

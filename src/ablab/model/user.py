@@ -8,9 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ablab.config import load_object
+from ablab.config.own_parts import part_error
 from ablab.model.base import Model
 from ablab.model.forward import Forward
-from ablab.model.user_config import GIVEN, UserModelConfig
+from ablab.model.user_config import FORWARD, GIVEN, UserModelConfig
 
 _BATCH_NORMS = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 _OTHER_DROPOUTS = (
@@ -53,9 +54,13 @@ class UserModel(Model):
         self.module: nn.Module = cls(**config.arguments, **given)
         self._pass = _Pass()
         if not any(True for _ in self.module.parameters()):
-            raise ValueError(f"{cls.__name__} has no parameters to train")
+            line = "        self.embedding = torch.nn.Embedding(vocab_size, width)"
+            what = "has no parameters to train: they are those of submodules and nn.Parameters"
+            raise part_error("model.kind", config.kind, what, line)
         for name, part in self.module.named_modules():
             _check_part(name or cls.__name__, part)
+        if type(self.module).forward is nn.Module.forward:
+            raise part_error("model.kind", config.kind, "has no forward", FORWARD)
         _replace_dropout(self.module, self._pass)
         for name, part in self.module.named_modules():
             if name not in ("", "logits"):  # ``logits`` is the site of the model's output
@@ -87,10 +92,8 @@ class UserModel(Model):
             self._pass.forward = None
         if not isinstance(logits, Tensor) or logits.ndim != 3 or logits.shape[:2] != tokens.shape:
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ValueError(
-                f"{type(self.module).__name__} returned {shape} for tokens {tuple(tokens.shape)}; "
-                f"expected logits (B, T, V)"
-            )
+            what = f"returned {shape} for tokens {tuple(tokens.shape)}; expected logits (B, T, V)"
+            raise part_error("model.kind", type(self.module).__name__, what, FORWARD)
         return forward.site("logits", logits)
 
 

@@ -11,6 +11,7 @@ from ablab.model.config import ModelConfig
 
 GIVEN = ("vocab_size", "input_length", "source_length")  # arguments that the task determines
 
+FORWARD = "    def forward(self, tokens): ...  # (B, T) -> logits (B, T, V)"
 _RESERVED = frozenset({"kind", *dir(ModelConfig), "arguments"})
 _PLAIN = (str, int, float, bool, list, dict, tuple, type(None))
 
@@ -76,6 +77,9 @@ def config_of(found: Any) -> type[Config] | None:
 
     This is the object's ``Config``, or for any other ``torch.nn.Module`` a class derived from the
     arguments of its constructor.
+
+    Raises:
+        ValueError: It has an argument that cannot be a setting.
     """
     own = getattr(found, "Config", None)
     if inspect.isclass(own) and issubclass(own, ModelConfig):

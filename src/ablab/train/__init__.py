@@ -2,6 +2,7 @@
 
 - ``loop``: trains a stack to its last step; checkpoints, stop rules, observers
 - ``stack``: runs of equal shape trained as one
+- ``callbacks``: calls users' functions after some steps
 - ``run``: a run as training sees it
 - ``method``: how gradients are computed
 - ``gradients``: losses and gradients of all runs, eagerly and in parts
@@ -33,7 +34,8 @@
 - ``log_steps``: which steps are logged
 - ``timings``: seconds of each phase of a step
 - ``host``: transfers from device to host
-- ``config``: settings of training
+- ``config``, ``schedule_config``, ``loss_config``, ``callback_config``: settings of training
+- ``at_steps_config``: settings of what is done at some steps
 
 ``optimizers/`` has a file per optimizer.
 """

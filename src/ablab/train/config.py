@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ablab.config import Config, Neutral, NotInIdentity
+from ablab.train.callback_config import CallbackConfig
+from ablab.train.loss_config import LossConfig
 from ablab.train.optimizer_config import (
     KEY,
     OPTIMIZERS,
@@ -14,70 +16,7 @@ from ablab.train.optimizer_config import (
     optimizer_class,
     shared_settings,
 )
-
-
-class ScheduleConfig(Config):
-    """The learning-rate schedule: a factor in [0, 1] for each step."""
-
-    kind: Literal["constant", "linear", "cosine"] = "constant"
-    """The factor after the warm-up: 1, or a linear or cosine decay from 1 to ``final``."""
-    warmup: int = Field(0, ge=0)
-    """Steps of linear warm-up: at step s ≤ ``warmup``, the factor is f + (1 - f) s / ``warmup``,
-    where f is ``warmup_from``."""
-    warmup_from: Annotated[float, Neutral(0.0)] = Field(0.0, ge=0, le=1)
-    """The factor from which the warm-up rises (f)."""
-    final: float = Field(0.0, ge=0, le=1)
-    """The factor from step ``total`` on (linear and cosine)."""
-    total: int | None = Field(None, ge=1)
-    """The step at which ``final`` is reached (linear and cosine); null: ``train.steps``."""
-
-    @model_validator(mode="after")
-    def _warmup_ends(self) -> "ScheduleConfig":
-        if self.warmup_from and not self.warmup:
-            raise ValueError("warmup_from needs a warmup of at least one step")
-        if self.total is not None and self.warmup >= self.total:
-            raise ValueError(f"warmup {self.warmup} must end before the total {self.total}")
-        return self
-
-    def identity(self) -> dict[str, Any]:
-        """A constant schedule has no ``final`` and no ``total``."""
-        identity = super().identity()
-        if self.kind == "constant":
-            del identity["final"], identity["total"]
-        return identity
-
-
-class LossConfig(Config):
-    """The loss of the predicted tokens: the mean over each sample, averaged over samples."""
-
-    kind: Annotated[Literal["cross_entropy", "stablemax", "mse"], Neutral("cross_entropy")] = (
-        "cross_entropy"
-    )
-    """``cross_entropy`` in nats; ``stablemax``: cross-entropy with stablemax instead of softmax
-    (Prieto et al., 2025); ``mse``: squared error between logits and one-hot targets, averaged over
-    V (Hui and Belkin, 2020)."""
-    label_smoothing: Annotated[float, Neutral(0.0)] = Field(0.0, ge=0, lt=1)
-    """The probability that is spread evenly over all tokens, as in torch (not mse)."""
-    z_loss: Annotated[float, Neutral(0.0)] = Field(0.0, ge=0)
-    """The weight of the penalty (log Z)², where Z is the denominator of softmax (PaLM, Chowdhery et
-    al., 2022; cross_entropy only)."""
-    dtype: Literal["float32", "float64"] | None = None
-    """The precision of the loss, to which logits are cast; null: float64 if ``train.precision`` is,
-    else float32."""
-
-    @model_validator(mode="after")
-    def _settings_belong(self) -> "LossConfig":
-        if self.label_smoothing and self.kind == "mse":
-            raise ValueError("label_smoothing is a setting of cross_entropy and stablemax, not mse")
-        if self.z_loss and self.kind != "cross_entropy":
-            raise ValueError(f"z_loss is a setting of cross_entropy, not of {self.kind}")
-        return self
-
-    @property
-    def plain(self) -> bool:
-        """Whether the loss is cross-entropy without smoothing or penalty."""
-        return self.kind == "cross_entropy" and not self.label_smoothing and not self.z_loss
-
+from ablab.train.schedule_config import ScheduleConfig
 
 Precision = Literal["float32", "float64", "bfloat16", "tf32"]
 
@@ -192,11 +131,26 @@ class TrainConfig(Config):
     recover: Annotated[RecoverConfig | None, Neutral(None)] = None
     """Recovery: resets a run to its best parameters and optimizer state and lowers its learning
     rate. Step count and batches continue. Null: no recovery."""
+    callbacks: Annotated[tuple[CallbackConfig, ...], Neutral(())] = ()
+    """Functions of your own that are called after some steps. Their code is part of the run id."""
 
     @field_validator("optimizer", mode="before")
     @classmethod
     def _optimizer_is_known(cls, value: Any) -> Any:
         return check_optimizer(value)[0]
+
+    @field_validator("callbacks", mode="before")
+    @classmethod
+    def _one_callback_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str | dict) else value
+
+    @field_validator("callbacks")
+    @classmethod
+    def _once_each(cls, value: tuple[CallbackConfig, ...]) -> tuple[CallbackConfig, ...]:
+        calls = [each.call for each in value]
+        if len(set(calls)) < len(calls):
+            raise ValueError("a callback is given twice")
+        return value
 
     @field_validator("schedule", mode="before")
     @classmethod
@@ -251,7 +205,7 @@ class TrainConfig(Config):
             raise ValueError("epochs need an experiment, which has a task; use steps here")
         if {"nesterov", "momentum"} <= own.keys() and self.nesterov and not self.momentum:
             raise ValueError("nesterov needs momentum above 0")
-        if self.schedule.kind != "constant" and self.schedule.warmup >= self.schedule_total:
+        if self.schedule.uses_total and self.schedule.warmup >= self.schedule_total:
             raise ValueError(
                 f"the schedule's warmup {self.schedule.warmup} must end before "
                 f"its total {self.schedule_total}"
@@ -288,7 +242,7 @@ class TrainConfig(Config):
         for name in set(SHARED) - shared_settings(type(optimizer)).keys():
             del identity[name]
         identity |= optimizer.identity()
-        if self.schedule.kind != "constant":
+        if self.schedule.uses_total:
             identity["schedule"]["total"] = self.schedule_total
         if self.evaluation_precision != self.precision:
             identity["evaluate_precision"] = self.evaluation_precision

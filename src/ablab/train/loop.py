@@ -95,6 +95,10 @@ class Observer(ABC):
     def stopped(self, stack: Stack, advance: Advance) -> None:
         """Called after some steps, before runs leave the stack."""
 
+    def records(self) -> Mapping[str, Mapping[str, float]]:
+        """Numbers to be kept with the stack's step, by run and column; asked for after a call."""
+        return {}
+
 
 @dataclass
 class _Pending:
@@ -137,6 +141,7 @@ def train(
         pending.earlier += [(run.id, stack.state(i)) for i, run in enumerate(stack.runs)]
     for observer in observers:
         observer.begin(stack)
+        _add_records(pending.rows, stack.step, observer.records())
     while stack.runs:
         step = _next_stop(stack.step, config, log_every, observers)
         advance = stack.advance(step - stack.step)
@@ -145,6 +150,7 @@ def train(
         _add_watched(pending.watched, stack, advance, diverged)
         for observer in observers:
             observer.stopped(stack, advance)
+            _add_records(pending.rows, stack.step, observer.records())
         logged = logs(step, log_every) or step == config.steps
         checkpointer.progress(step, len(stack.runs), _mean_loss(advance.losses[-1]))
         evaluated = None
@@ -236,6 +242,15 @@ def _add_watched(
     here = [r for r, run in enumerate(stack.runs) if diverged.get(run.id, stack.step) == stack.step]
     ids = tuple(stack.runs[r].id for r in here)
     watched.append(WatchedStep(stack.step, ids, stack.collector.names, advance.watched[here]))
+
+
+def _add_records(
+    rows: list[dict[str, Any]], step: int, records: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Adds what an observer records to the rows of a step."""
+    for row in rows if records else ():
+        if row["step"] == step:
+            row.update(records.get(row["run"], {}))
 
 
 def _evaluate(

@@ -11,9 +11,9 @@ from ablab.model.base import Model
 from ablab.model.forward import Forward, Kernels, Noise, NoiseCounter, Tap
 from ablab.tasks.base import Task
 from ablab.tasks.scores import is_right
-from ablab.train.config import LossConfig
 from ablab.train.full_sequence import tap_full_sequence
-from ablab.train.losses import batch_loss, token_losses
+from ablab.train.loss_config import LossConfig
+from ablab.train.losses import batch_loss, own_loss, token_losses
 
 DTYPES = {
     "float32": torch.float32,
@@ -41,7 +41,7 @@ class Objective:
         self.model = model
         self._task = task
         assert loss.dtype is not None, "the configuration fills loss.dtype"
-        self._loss = loss
+        self._loss, self._own_loss = loss, own_loss(loss)
         self._dtype = DTYPES[loss.dtype]
         self._autocast = autocast
         self._ragged = task.config.ragged
@@ -76,7 +76,9 @@ class Objective:
         forward, predicted = self._trim(tensors, tokens, forward)
         with self._precision(tokens):
             logits = functional_call(self.model, tensors, (tokens, forward))[:, predicted]
-        return batch_loss(logits, targets, self._loss, self._dtype, self._ragged)
+        return batch_loss(
+            logits, targets, self._loss, self._dtype, self._ragged, self._own_loss, tokens
+        )
 
     def measures(
         self, parameters: dict[str, Tensor], tokens: Tensor, targets: Tensor, kernels: Kernels
@@ -97,7 +99,8 @@ class Objective:
         """
         logits = self._logits(parameters, tokens, kernels)
         measures = self._measures(logits, tokens, targets)
-        by_token = {"loss": token_losses(logits.to(self._dtype), targets, self._loss)}
+        in_precision = logits.to(self._dtype)
+        by_token = {"loss": token_losses(in_precision, targets, self._loss, self._own_loss, tokens)}
         if "accuracy" in measures:
             by_token["accuracy"] = is_right(logits, targets).to(self._dtype)
         return measures, by_token
@@ -110,14 +113,12 @@ class Objective:
         return logits[:, predicted]
 
     def _measures(self, logits: Tensor, tokens: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        measures = self._task.measures(logits, tokens, targets)
-        losses = {"loss": self._loss}
+        measures = dict(self._task.measures(logits, tokens, targets))
+        settings = (self._dtype, self._ragged)
         if not self._loss.plain:
-            losses = {"cross_entropy": LossConfig()} | losses
-        return measures | {
-            name: batch_loss(logits, targets, config, self._dtype, self._ragged)
-            for name, config in losses.items()
-        }
+            measures["cross_entropy"] = batch_loss(logits, targets, LossConfig(), *settings)
+        loss = batch_loss(logits, targets, self._loss, *settings, self._own_loss, tokens)
+        return measures | {"loss": loss}
 
     @torch.no_grad()
     def noise_sizes(self, input_length: int, device: torch.device) -> list[int]:

@@ -23,6 +23,7 @@ from ablab.config import (
     load_object,
     nearest,
 )
+from ablab.config.own_parts import check_members, part_error
 
 OPTIMIZERS = Registry("optimizer", "ablab.train.optimizers", suffix="_config")
 SHARED = ("weight_decay", "decay", "betas", "eps", "momentum", "nesterov")
@@ -120,23 +121,46 @@ def optimizer_class(kind: str) -> type[OptimizerConfig]:
             raise PydanticCustomError("literal_error", "unknown optimizer", {"expected": names})
         found: type[OptimizerConfig] = OPTIMIZERS.find(kind, KEY)
         return found
-    found = load_object(kind, KEY)
-    own = getattr(found, "Config", None)
+    named: Any = load_object(kind, KEY)
+    own = getattr(named, "Config", None)
     if inspect.isclass(own) and issubclass(own, OptimizerConfig):
+        check_members(named, kind, KEY)
         return own
-    if inspect.isclass(found) and any(
-        (base.__module__, base.__name__) == ("torch.optim.optimizer", "Optimizer")
-        for base in found.__mro__
-    ):
-        return torch_settings(found)
+    base = _torch_base(named)
+    if base is not None:
+        if named.step is base.step:
+            raise part_error(KEY, kind, "has no step", *_STEP)
+        return torch_settings(named)
     raise InputError(
         Problem(
             f"{KEY}: {kind} is not an optimizer",
             KEY,
             given=kind,
             expected="a class of ablab.train.optimizer.Optimizer, or one of torch.optim.Optimizer",
+            lines=(f"class {kind.partition(':')[2]}(torch.optim.Optimizer):", *_INIT, *_STEP),
         )
     )
+
+
+_INIT = (
+    "    def __init__(self, params, lr=1e-3):",
+    "        super().__init__(params, {'lr': lr})",
+)
+_STEP = (
+    "    @torch.no_grad()",
+    "    def step(self):",
+    "        for group in self.param_groups:",
+    "            for p in group['params']:",
+    "                p -= group['lr'] * p.grad",
+)
+
+
+def _torch_base(found: Any) -> Any:
+    """The class ``torch.optim.Optimizer`` if an object is a subclass of it; else None."""
+    for base in found.__mro__ if inspect.isclass(found) else ():
+        if (base.__module__, base.__name__) == ("torch.optim.optimizer", "Optimizer"):
+            return base
+    return None
 
 
 def check_optimizer(given: Any) -> tuple[str | dict[str, Any], type[OptimizerConfig]]:
@@ -222,6 +246,7 @@ def torch_settings(optimizer: Any) -> type[TorchOptimizerConfig]:
                     f"{KEY}: the argument {parameter} of {optimizer.__name__} cannot be a setting",
                     KEY,
                     expected="named arguments with plain defaults",
+                    lines=_INIT,
                 )
             )
         if default is parameter.empty:

@@ -18,10 +18,10 @@ from ablab.train.batches import Batches
 from ablab.train.by_factor import Groups
 from ablab.train.collector import StatisticsCollector
 from ablab.train.compiled_gradients import make_gradients
-from ablab.train.config import LossConfig
 from ablab.train.evaluation import Measured, evaluate_runs
 from ablab.train.gradients import Gradients, LossesAndGradients
 from ablab.train.host import move_step, to_host
+from ablab.train.loss_config import LossConfig
 from ablab.train.method import Method
 from ablab.train.objective import DTYPES, Objective
 from ablab.train.optimizer import Scalars, initial_state, make_optimizer

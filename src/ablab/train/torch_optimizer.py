@@ -7,10 +7,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ablab.config import load_object
+from ablab.config.own_parts import has_argument, part_error
 from ablab.train.optimizer import Optimizer, OptimizerState, Scalars
 from ablab.train.optimizer_config import KEY, TorchOptimizerConfig
 from ablab.train.parameter_layout import ParameterLayout
 
+_FOLLOWS_LR = ("for group in self.param_groups:", '    lr = group["lr"]  # not self.lr: it changes')
 _UPDATES = "updates"  # counts updates: torch creates most state in the first one
 
 
@@ -25,8 +27,8 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
         layout: The layout of the parameters.
 
     Raises:
-        ValueError: The optimizer cannot be created or used with these parameters, or has state
-            other than tensors.
+        InputError: The optimizer cannot be created or used with these parameters, has state other
+            than tensors, or ignores the learning rate of its parameter groups.
     """
 
     Config: ClassVar = TorchOptimizerConfig
@@ -48,7 +50,9 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
             found = self._found()
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise ValueError(f"{config.kind} cannot be used: {reason}") from error
+            raise part_error(KEY, config.kind, f"cannot be used: {reason}") from error
+        if has_argument(self._class, "lr"):
+            self._check_follows_lr(trial)
         shapes = dict(zip(layout.names, layout.shapes, strict=True))
         self._rows = tuple(
             name
@@ -61,6 +65,26 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
         )
         self._apart = {key: value for key, value in found.items() if key[0] not in self._rows}
         self.state_names = (_UPDATES, *self._rows, *(f"{n}/{p}" for n, p in self._apart))
+
+    def _check_follows_lr(self, theta: Float[Tensor, "R P"]) -> None:
+        """Checks that a step depends on the learning rate of the parameter groups.
+
+        Raises:
+            InputError: It does not.
+        """
+        results = []
+        for lr in (1e-3, 1e-1):
+            theta.fill_(1.0)
+            self._hold(theta)
+            for parameter in self._params.values():
+                parameter.grad = torch.ones_like(parameter)
+            for group in self._torch.param_groups:
+                group["lr"] = lr
+            self._torch.step()
+            results.append(theta.clone())
+        if torch.equal(*results):
+            what = "ignores the learning rate, and so train.lr and train.schedule"
+            raise part_error(KEY, self.config.kind, what, *_FOLLOWS_LR)
 
     def initial_state(self, theta: Float[Tensor, "R P"]) -> OptimizerState:
         """Zeros; torch's own initial state is used in the first update."""
@@ -113,7 +137,10 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
             vectors = [p for p in self._params.values() if p.ndim < 2]
             groups = [{"params": [p for p in self._params.values() if p.ndim > 1]}]
             groups.append({"params": vectors, "weight_decay": 0.0})
-        self._torch = self._class([g for g in groups if g["params"]], **self.config.arguments)
+        rate = {"lr": 1e-3} if has_argument(self._class, "lr") else {}  # it has no default in some
+        self._torch = self._class(
+            [g for g in groups if g["params"]], **rate, **self.config.arguments
+        )
         self._begun = {key: value.clone() for key, value in self._found().items()}
 
     def _found(self) -> dict[tuple[str, str], Tensor]:

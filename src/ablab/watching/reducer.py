@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ablab.config.own_parts import check_arguments, part_error
 from ablab.watching.names import FAMILIES, MODEL, REDUCERS
 
 Given = Literal["rows", "tensor", "matrices", "answers", "update", "gradients"]
@@ -169,14 +170,38 @@ def find_reducer(name: str) -> Reducer:
     """A shipped reducer by name, or a user's own by import path.
 
     A user's function need not be decorated; then it applies to every tensor.
+
+    Raises:
+        InputError: There is none, or a user's function has other arguments, or gives something
+            other than a tensor with one number.
     """
     found = REDUCERS.find(name)
     if isinstance(found, Reducer):
         return found
     made = getattr(found, "reducer", None)
-    if isinstance(made, Reducer):
-        return replace(made, name=name)
-    return Reducer(name, found, "tensor", tuple(FAMILIES), _anywhere)
+    if not isinstance(made, Reducer):
+        made = Reducer(name, found, "tensor", tuple(FAMILIES), _anywhere)
+    given = ["logits", "targets"] if made.given == "answers" else ["x"]
+    check_arguments(made.function, given, name, _KEY, *_LINES)
+    if made.given == "tensor":
+        _try(made.function, name)
+    return replace(made, name=name)
+
+
+_KEY = "watch.statistics"
+_LINES = ("def my_statistic(x):  # the tensor of one run", "    return x.abs().mean()")
+
+
+def _try(function: Callable[..., Any], name: str) -> None:
+    """Tries a user's function on a tensor; that it raises there says nothing of other tensors."""
+    try:
+        found = function(torch.ones(2, 3, 4))
+    except (Exception, SystemExit):
+        return
+    if not isinstance(found, Tensor) or found.ndim:
+        given = f"a tensor {tuple(found.shape)}" if isinstance(found, Tensor) else f"{found!r}"
+        what = f"gives {given} for a tensor (2, 3, 4); expected a tensor with one number"
+        raise part_error(_KEY, name, what, *_LINES)
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
