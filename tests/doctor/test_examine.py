@@ -31,6 +31,7 @@ FEWER = {
 # One scale of initial weights for every width leaves the narrowest sure of wrong answers, as their
 # recipes say.
 STEEP = {
+    "digit-addition-inside": ["width=4, model.n_heads=1", "width=4, model.n_heads=4"],
     "digit-addition-last": ["width=4, model.n_heads=1", "width=4, model.n_heads=4"],
     "digit-addition-tiny": ["shape=3/3", "shape=2/2", "shape=2/1", "shape=1/1"],
 }
