@@ -22,7 +22,7 @@ from ablab.cli.common import (
 @click.option(
     "--measure",
     metavar="TEXT",
-    help="The measure to compare; by default final(eval_loss), or final(train_loss) without it.",
+    help="The measure to compare; by default the experiment's answer, or the final held-out loss.",
 )
 @click.option(
     "--scale",

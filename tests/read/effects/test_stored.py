@@ -8,6 +8,7 @@ from ablab.experiments.registration import derived_base
 from ablab.read.effects import stored
 from ablab.read.effects.stored import base_values, experiment_effects
 from ablab.store import Store
+from tests.read import filled
 from tests.read.effects.made import grid
 
 BASE = {
@@ -81,3 +82,12 @@ def test_without_a_grid_there_is_nothing_to_compare(kept):
     record = store.register(ablab.experiment(BASE | {"name": "single"}), "", {})
     with pytest.raises(InputError, match="no grid"):
         experiment_effects(store, record)
+
+
+def test_the_answer_of_the_experiment_is_compared_by_default(tmp_path):
+    asked = filled.grid(steps=60, seeds=2, answer="train_loss at 30")
+    kept, record = filled.fill(
+        tmp_path / "lab", asked, lambda keys, seed, steps: 2.0 + seed - steps / 100
+    )
+    assert experiment_effects(kept, record).measure == "train_loss at 30"
+    assert experiment_effects(kept, record, measure="loss").measure == "loss"

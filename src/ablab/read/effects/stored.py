@@ -42,8 +42,8 @@ def experiment_effects(
         store: The store.
         record: The experiment.
         of: The setting to compare; all by default.
-        measure: The measure; by default ``final(eval_loss)`` if any run has it, else
-            ``final(train_loss)``.
+        measure: The measure; by default the ``answer`` of the experiment, else
+            ``final(eval_loss)`` if any run has it, else ``final(train_loss)``.
         scale: Differences or ratios; see :func:`ablab.read.effects.gather`.
         margin: The largest difference that does not matter, stated in advance.
 
@@ -87,7 +87,9 @@ def better_values(record: ExperimentRecord, text: str) -> Better | None:
 
 
 def _default(store: Store, record: ExperimentRecord) -> tuple[str, pl.DataFrame | None]:
-    """``final(eval_loss)`` if any run has it, else ``final(train_loss)``."""
+    """The experiment's answer, else the held-out loss if any run has it, else the training loss."""
+    if record.registration is not None and record.registration.answer is not None:
+        return record.registration.answer, None
     text = "final(eval_loss)"
     try:
         frame = measure_table(store, record, text)
