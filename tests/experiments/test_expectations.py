@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 import ablab
 from ablab.config import InputError
+from ablab.experiments import grammar
 from ablab.experiments.expectations import parse_expectation
 from ablab.experiments.measures import FUNCTIONS, Measure, is_of_end, parse_measure
 
@@ -167,3 +168,14 @@ def test_a_smaller_grid_may_be_asked_for_first():
 
 def test_every_function_is_described():
     assert all(text.startswith(f"{name}(") for name, text in FUNCTIONS.items())
+
+
+def test_an_error_has_a_complete_expectation_of_the_kind_that_was_begun():
+    with pytest.raises(InputError) as raised:
+        parse_expectation("loss is lower with model.d_model=8 than with model.d_model=16")
+    assert "is lower where model.n_heads=1 than where model.n_heads=4" in str(raised.value)
+
+
+@pytest.mark.parametrize("example", grammar._EXAMPLES.values())
+def test_the_examples_of_errors_can_be_parsed(example):
+    assert parse_expectation(example).sentence

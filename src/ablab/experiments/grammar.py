@@ -69,6 +69,19 @@ _WORDS = {
 }
 
 
+# By a word of the relation that was begun.
+_EXAMPLES = {
+    "same": "final(loss) is the same where train.lr=0.01 as where train.lr=0.02 within 0.1",
+    "between": "leaves(log(10)) is between 100 and 300",
+    "below": "final(loss) is below 0.1",
+    "above": "final(loss) is above 0.1",
+    "falls": "final(loss) falls with model.d_model",
+    "rises": "leaves(log(10)) rises with model.n_heads",
+    "lower": "final(loss) is lower where model.n_heads=1 than where model.n_heads=4",
+    "higher": "final(loss) is higher where model.n_heads=1 than where model.n_heads=4",
+}
+
+
 def parse(text: str, start: str, what: str, source: str | None = None) -> Tree[Any]:
     """The parse tree of a measure or an expectation.
 
@@ -105,9 +118,22 @@ def parse(text: str, start: str, what: str, source: str | None = None) -> Tree[A
                 f"the {what} cannot be parsed at {rest}",
                 source=source,
                 given=text,
-                expected="one of " + ", ".join(names) if names else None,
+                expected=" ".join(filter(None, [_one_of(names), _example(start, text)])) or None,
             )
         ) from error
+
+
+def _one_of(names: list[str]) -> str:
+    """What may stand at a place, as a phrase."""
+    return "one of " + ", ".join(names) if names else ""
+
+
+def _example(start: str, text: str) -> str:
+    """A complete expectation of the kind that was begun."""
+    if start != "expectation":
+        return ""
+    known = (example for word, example in _EXAMPLES.items() if f" {word} " in f" {text} ")
+    return f"(as in: {next(known, _EXAMPLES['lower'])})"
 
 
 @cache
