@@ -137,3 +137,10 @@ def test_the_width_of_a_file_is_80_unless_it_is_given(monkeypatch, tmp_path):
         assert output_width(file) == 132
         monkeypatch.setenv("COLUMNS", "wide")
         assert output_width(file) == 80
+
+
+def test_records_leave_out_columns_without_any_value():
+    rows = [("final(loss) is lower", None, "held"), ("final(loss) is higher", None, "failed")]
+    lines = table_lines(["expectation", "confidence", "verdict"], rows, 24)
+    assert not any("confidence" in line.text for line in lines)
+    assert sum(line.text.startswith("verdict") for line in lines) == 2

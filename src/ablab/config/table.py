@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from itertools import groupby
 from typing import TextIO
 
@@ -174,13 +175,14 @@ class _Table:
         return lines
 
     def as_records(self, width: int) -> list[Line]:
-        """A block of lines for each row, one or more for each column."""
+        """A block of lines for each row, one or more for each column that is not empty."""
+        shown = [any(column) for column in zip(*self.cells, strict=True)]
         names = max(cell_len(name) for name in self.header)
         left = max(width - names - _GAP, 1)
         lines: list[Line] = []
         for row in self.cells:
             lines += [Line("")] if lines else []
-            for name, cell in zip(self.header, row, strict=True):
+            for name, cell in compress(zip(self.header, row, strict=True), shown):
                 parts = wrapped(cell, left) if name in self.texts else chop_cells(cell, left)
                 parts = parts or [""]
                 for number, part in enumerate(parts):
