@@ -6,7 +6,7 @@ Public names are loaded on first use, so that ``import ablab`` is fast.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "analyze",
     "doctor",

@@ -15,8 +15,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress
-from itertools import groupby
+from itertools import compress, groupby
 from typing import TextIO
 
 from rich.cells import cell_len, chop_cells
