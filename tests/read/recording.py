@@ -125,7 +125,8 @@ def frames(recorder: Recorder, store: str, names: list[str], runs: list[str]) ->
     opened = ablab.open(store)
 
     def whole():
-        return 0, "\n".join(map(str, (opened, opened.experiments, opened.runs()))), ""
+        found = (opened, opened.experiments, opened.runs(), opened._repr_html_())
+        return 0, "\n".join(map(str, found)), ""
 
     recorder.step("open", "the store", whole)
     for name in names:
@@ -134,6 +135,7 @@ def frames(recorder: Recorder, store: str, names: list[str], runs: list[str]) ->
             found = [
                 opened.runs(name), opened.metrics(name), opened.measure(name, "final(train_loss)"),
                 opened.readings(name), opened.effects(name), opened.verdicts(name),
+                opened.plot(name)._repr_html_(),
             ]  # fmt: skip
             return 0, "\n".join(map(str, found)), ""
 
@@ -143,7 +145,8 @@ def frames(recorder: Recorder, store: str, names: list[str], runs: list[str]) ->
         def run(name=name):
             found = opened.run(name)
             parts = [found.id, found.status, found.config, found.metrics(), found.snapshots,
-                     found.segments, found.captures, found.incidents]  # fmt: skip
+                     found.segments, found.captures, found.incidents,
+                     found._repr_html_()]  # fmt: skip
             return 0, "\n".join(map(str, parts)), ""
 
         recorder.step("open", f"the run {name}", run)

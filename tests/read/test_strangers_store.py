@@ -190,4 +190,4 @@ def test_the_base_of_a_comparison_is_known_without_its_module(recorded, store):
 def test_the_python_api_is_covered():
     methods = {name for name in vars(OpenStore) if not name.startswith("_")}
     assert methods == {"experiments", "runs", "run", "metrics", "measure", "readings", "effects",
-                       "verdicts", "replay"}  # fmt: skip
+                       "verdicts", "replay", "plot", "shown"}  # fmt: skip

@@ -14,7 +14,20 @@ def comparison_in_words(each: Comparison, effects: Effects) -> str:
     text = comparison_sentence(each, measure_words(effects.measure))
     name, alone = short_keys(list(effects.base))[each.key], len(effects.base) == 1
     one, other = (setting_name(name, value, alone) for value in (each.value, each.reference))
-    return text.replace(f"{each.key}={each.value} vs {each.reference}", f"{one} vs {other}", 1)
+    text = text.replace(f"{each.key}={each.value} vs {each.reference}", f"{one} vs {other}", 1)
+    return text if each.cells < 2 else _with_interactions(text, each.key, effects)
+
+
+def _with_interactions(text: str, key: str, effects: Effects) -> str:
+    """A sentence on an average over other settings, with those on which the difference depends."""
+    pairs = [{each.key, each.other} for each in effects.interactions if each.exists]
+    others = [other for pair in pairs if key in pair for other in pair - {key}]
+    if not others:
+        return text
+    names = short_keys(list(effects.base))
+    *first, last = [names[other] for other in others]
+    listed = f"{', '.join(first)} and {last}" if first else last
+    return f"{text.removesuffix('.')}; how much, or which way, depends on {listed}."
 
 
 def trends_in_words(effects: Effects, measure: str, *, shown: bool) -> list[str]:

@@ -99,7 +99,7 @@ class Ranking:
             return f"{pair} is not tested ({self.untested[str(each.value)]})"
         test = f"p = {min(1.0, self.others * each.p):.2g}"
         if self.others > 1:
-            test += f" after correction for {self.others} comparisons"
+            test += f" after correction for the choice of the best of {self.others + 1}"
         if each.ranked or each.difference is None:
             return f"the ranks of all runs of {other} and {to} show neither ({test})"
         ends = "" if each.interval is None else f" {interval(each.interval)}"

@@ -40,6 +40,9 @@ def test_a_law_that_does_not_hold_to_the_end_is_not(values):
     found = reading(values)
     (fall,) = found.descents
     text = sentence(found)
+    if fall.form == "neither":
+        assert "on average" in text and "at first" not in text and "as step" not in text
+        return
     if fall.form == "exponential":
         ends = fall.level * 2.0 ** -((fall.end - fall.start) / abs(fall.rate))
     else:
@@ -48,6 +51,13 @@ def test_a_law_that_does_not_hold_to_the_end_is_not(values):
     law = "halving" if fall.form == "exponential" else "as step"
     assert law in text
     assert ("at first" in text) == (not 1 / 1.2 <= away <= 1.2), (text, away)
+
+
+def test_a_fall_that_begins_slowly_has_no_law():
+    """A logistic fall from log 10: its slope is first a tenth, then twice the average."""
+    late = (STEPS - 300) / 60.0
+    text = sentence(reading(np.log(10) * np.exp(-np.log1p(np.exp(late)) * 3)))
+    assert "steps on average)" in text and "at first" not in text
 
 
 def test_a_group_of_diverged_runs_does_not_end_at_a_level():

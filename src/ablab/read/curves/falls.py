@@ -17,6 +17,7 @@ _LEAST_FALL = 0.1  # minimum fall on either side, on the reading scale
 _LONG = 0.25  # minimum length of the slower side of a steepening, as a fraction of the step
 _RECENT = 0.3  # no descent from a level begins after this fraction of the step of a steepening
 _LEAST_LENGTH = 0.06  # minimum length of the later side, as a fraction of the curve's time
+_BENT = 0.5  # fraction of the mean slope by which that at an end of a law may differ
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,12 @@ def form_of_fall(view: View, first: int, last: int) -> tuple[str, float]:
     """Whether the values from ``first`` to ``last`` fall exponentially or as a power law.
 
     On the logarithmic scale, two straight lines are fitted: one against the step, and one against
-    the logarithm of the step. The better fit wins, unless the
-    power is larger than four.
+    the logarithm of the step. The better fit wins, unless the power is larger than four. It is
+    neither if a parabola has a slope at an end that differs from that of the line by half of it.
 
     Returns:
-        The form (``exponential`` or ``power law``), and its rate: the number of steps in which the
-        curve halves, or the (negative) exponent.
+        The form (``exponential``, ``power law`` or ``neither``), and its rate: the number of steps
+        in which the curve halves, on average if it is neither, or the (negative) exponent.
     """
     y = view.filled[first : last + 1]
     # What comes after nine tenths of the fall may belong to the level that it leads to.
@@ -54,9 +55,18 @@ def form_of_fall(view: View, first: int, last: int) -> tuple[str, float]:
         return "exponential", float("nan")
     straight, rest = _line(x, y)
     curved, other = _line(np.log(np.maximum(x, 1.0)), y)
+    halving = float(-np.log(2) / straight) if straight else float("inf")
     if rest <= other or curved < _STEEPEST:
-        return "exponential", float(-np.log(2) / straight) if straight else float("inf")
-    return "power law", curved
+        return "exponential" if _is_straight(x, y) else "neither", halving
+    if _is_straight(np.log(np.maximum(x, 1.0)), y):
+        return "power law", curved
+    return "neither", halving
+
+
+def _is_straight(x: Floats, y: Floats) -> bool:
+    """Whether the slope of a parabola changes by less than that of the line between its ends."""
+    square, slope, _ = np.polyfit(x - x.mean(), y, 2)
+    return bool(abs(square) * (x.max() - x.min()) < _BENT * abs(slope))
 
 
 def find_slowdowns(view: View, blocked: list[tuple[int, int]]) -> list[Bend]:

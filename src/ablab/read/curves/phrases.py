@@ -283,6 +283,8 @@ class _Events:
     def _form(self, descent: Descent) -> str:
         if not self.reading.positive or not math.isfinite(descent.rate):
             return ""
+        if descent.form == "neither":
+            return f" (halving every {number(abs(descent.rate))} steps on average)"
         at_first = "" if self._holds(descent) else "at first "
         if descent.form == "exponential":
             return f" ({at_first}halving every {number(abs(descent.rate))} steps)"

@@ -42,9 +42,9 @@ class Descent:
         name: The name of that level, if it is a natural level.
         to: The value at the end of the fall.
         form: ``exponential`` (the logarithm of the curve is linear in the step) or ``power law``
-            (linear in the logarithm of the step), whichever fits better.
-        rate: For an exponential, the number of steps in which the value halves; for a power law,
-            the exponent.
+            (linear in the logarithm of the step), whichever fits better; ``neither`` if none does.
+        rate: The number of steps in which the value halves, on average if it is neither; for a
+            power law, the exponent.
         confidence: The confidence, from 0 to 1.
     """
 
