@@ -90,7 +90,7 @@ def test_sweeps(typed):
     said = typed("howto/sweeps.md").said
     assert "train.lr (8: 0.0001 to 0.1) × [model.d_model (2) + model.d_mlp (2)" in said[0]
     assert "final(eval_loss) is lowest at train.lr=" in said[2]
-    assert ", of 8 values from 0.0001 to 0.1 " in said[2]
+    assert ", of 8 values from 0.0001 to 0.1" in said[2]
     assert "train.lr " in said[-1]
     assert "train.weight_decay " in said[-1]
     store = Store("lab")

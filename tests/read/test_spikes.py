@@ -1,6 +1,9 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from ablab.read import spikes
 from ablab.read.readings import experiment_readings
 from ablab.read.spikes import CONFIDENT, MARGIN, ZERO_SUM, explain
 from ablab.store.metrics import experiment_runs
@@ -96,3 +99,14 @@ def test_nothing_was_watched(tmp_path):
     assert "no flight record of it, and no statistics that were watched at every" in found.sentence
     assert "ablab replay" in found.sentence
     assert f"--steps {found.span[0]}:{found.span[1]}" in found.sentence
+
+
+def test_the_command_sets_what_it_tries_once():
+    record = SimpleNamespace(
+        name="g", command="ablab run g train.loss.dtype=float32 model.d_model=8",
+        definition={"grid": {"train.loss.dtype": ["float32", "float64"], "train.lr": [0.1, 0.2]}},
+    )  # fmt: skip
+    run = SimpleNamespace(variant={"train.loss.dtype": "float32", "train.lr": 0.1}, seed=3)
+    command = spikes._command(record, run, "train.loss.dtype=float32,float64")
+    assert command.count("train.loss.dtype=") == 1
+    assert "train.lr=0.1" in command and "model.d_model=8" in command and "seeds=[3]" in command

@@ -24,7 +24,7 @@ def _with_interactions(text: str, key: str, effects: Effects) -> str:
     others = [other for pair in pairs if key in pair for other in pair - {key}]
     if not others:
         return text
-    names = short_keys(list(effects.base))
+    names = short_keys([*effects.base, *others])
     *first, last = [names[other] for other in others]
     listed = f"{', '.join(first)} and {last}" if first else last
     return f"{text.removesuffix('.')}; how much, or which way, depends on {listed}."
@@ -38,7 +38,7 @@ def trends_in_words(effects: Effects, measure: str, *, shown: bool) -> list[str]
         measure: The subject of the sentence.
         shown: Whether to tell of the trends that are shown, or of those that are not.
     """
-    names = short_keys(list(effects.base))
+    names = short_keys([*effects.base, *(each.key for each in effects.trends)])
     found = [replace(each, key=names[each.key]) for each in effects.trends]
     return [trend_sentence(each, measure) for each in found if each.exists is shown]
 

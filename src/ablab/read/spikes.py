@@ -197,9 +197,12 @@ def _command(record: ExperimentRecord, run: RunRecord, suggestion: str) -> str:
     source = words[2] if len(words) > 2 else record.name
     overrides = [word for word in words[3:] if "=" in word and not word.startswith("-")]
     varied = varied_keys(record.definition, run.variant)
-    own = [as_override(key, run.variant[key]) for key in sorted(varied)]
+    tried = suggestion.split("=", maxsplit=1)[0]
+    own = [as_override(key, run.variant[key]) for key in sorted(varied) if key != tried]
     fixed = [
-        word for word in overrides if word.split("=")[0] not in (*run.variant, "seeds", "name")
+        word
+        for word in overrides
+        if word.split("=")[0] not in (*run.variant, "seeds", "name", tried)
     ]
     return shlex.join(
         ["ablab", "run", source, *fixed, *own, f"seeds=[{run.seed}]", suggestion,
