@@ -5,10 +5,7 @@ from typing import Any, Literal, cast
 
 from ablab.config import InputError, Problem
 from ablab.experiments.grammar import parse
-from ablab.experiments.measures import Measure, measure_of, number_of
-
-STEPS = ("leaves", "steps_to", "lag", "transition")
-"""Measures that are steps, or numbers of steps, that a run may not reach."""
+from ablab.experiments.measures import STEPS, Measure, measure_of, number_of
 
 Kind = Literal["reached", "below", "above"]
 

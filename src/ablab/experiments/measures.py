@@ -43,6 +43,7 @@ WORDS = {
 ALIASES = {"loss": "train_loss", "accuracy": "eval_accuracy"}
 DIRECTED = ("best", "steps_to", "lag")  # those that depend on which values are better
 VALUES = ("final", "best", "highest", "at", "mean", "floor")  # those that are values of the column
+STEPS = ("leaves", "steps_to", "lag", "transition")  # those that a run may not have reached
 _DURING = ("highest", "at", "mean")  # values that do not tell where a run came to
 _NUMBERS = {"at": 1, "mean": 2, "leaves": 1, "steps_to": 1, "lag": 1}
 _WITH_LEVELS = ("leaves", "steps_to", "lag", "plateaus", "slowdowns")  # a level can be a setting
@@ -60,6 +61,14 @@ def is_of_end(measure: str) -> bool:
         return parse_measure(measure).is_end
     except InputError:
         return True
+
+
+def is_of_steps(measure: str) -> bool:
+    """Whether a measure, as written, is a step; False for a name of values that is no measure."""
+    try:
+        return parse_measure(measure).function in STEPS
+    except InputError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ class Measure:
     @property
     def is_end(self) -> bool:
         """Whether it is of where a run came to, so that it tells which runs learnt."""
-        return self.function not in _DURING
+        return self.function not in (*_DURING, *STEPS)
 
     def resolved(self, settings: Mapping[str, Any]) -> "Measure":
         """The measure with the levels of one run.

@@ -8,8 +8,7 @@ import numpy as np
 import polars as pl
 
 from ablab.config import InputError, Problem, nearest
-from ablab.experiments.conditions import STEPS
-from ablab.experiments.measures import COUNTED, WORDS, Measure, parse_measure
+from ablab.experiments.measures import COUNTED, STEPS, WORDS, Measure, parse_measure
 from ablab.read.curves import Reading
 from ablab.read.curves.reached import calm, reached
 from ablab.read.directions import directed

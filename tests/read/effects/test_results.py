@@ -76,3 +76,17 @@ def test_chosen_keys_come_first_and_others_stand_at_their_base():
     at_base = results.by(["a"], "base")
     assert at_base.shape == (3, 1, 2)
     assert at_base[:, 0, 0].tolist() == [31.0, 11.0, 21.0]
+
+
+@pytest.mark.parametrize(("measure", "grouped"), [("steps_to(loss, 0.1)", False), ("loss", True)])
+def test_equal_steps_of_sparse_evaluations_are_not_two_groups(measure, grouped):
+    """Evaluated every 50 steps, all six runs reach the loss at 100 but one, at 200."""
+    values = {"adamw": [200.0, 100.0, 100.0, 100.0], "mine": [100.0, 100.0, 100.0, 101.0]}
+    if not grouped:
+        values["mine"] = [100.0] * 4
+    frame = pl.DataFrame([
+        {"run": f"{name}{seed}", "train.optimizer": name, "seed": seed, "value": value}
+        for name, row in values.items() for seed, value in enumerate(row)
+    ])  # fmt: skip
+    found = gather(frame, ["train.optimizer"], measure=measure, better="lower")
+    assert (found.cut is not None) is grouped

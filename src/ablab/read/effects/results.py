@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from ablab.config import InputError, Problem, nearest
+from ablab.experiments.measures import is_of_steps
 from ablab.read.statistics.groups import LEAST_GAP, guessing_cut, notice_cut
 from ablab.read.statistics.levels import pair_by_seed, spread
 from ablab.read.statistics.ranks import Arrivals
@@ -19,6 +20,7 @@ from ablab.read.statistics.survival import common_horizon
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Scale = Literal["difference", "ratio"]
 Others = Literal["base", "all"]
+_FEW_STEPS = 3  # so few different steps are those of evaluations, not of groups
 
 RATIO_SPAN = 30.0
 """Positive values that span a larger factor are compared as ratios; so are skewed ones."""
@@ -92,6 +94,11 @@ class Results:
             known = guessing_cut(self.values, self.guessing)
             if math.isfinite(known):
                 return math.log(known) if self.scale == "ratio" else known
+        if (
+            is_of_steps(self.measure)
+            and len(np.unique(self.values[np.isfinite(self.values)])) <= _FEW_STEPS
+        ):
+            return None  # steps of sparse evaluations are equal without being alike
         found = float(notice_cut(self.scaled.reshape(-1, len(self.seeds)), self._least_gap))
         return found if math.isfinite(found) else None
 
