@@ -132,6 +132,29 @@ def alike(rng: Rng) -> Made:
     return fall, fall * np.exp(gap), Truth()
 
 
+def before_the_first(rng: Rng) -> Made:
+    """Both fall together, but the evaluations begin when the held-out loss has fallen.
+
+    The training loss goes on to 2 to 10 times below.
+    """
+    n = int(between(rng, 3000, 3e4))
+    t, early = np.arange(1, n + 1), n * between(rng, 0.002, 0.01)
+    chance, power = np.log(rng.choice([10, 59, 113])), rng.uniform(5, 8)
+    learnt = rng.uniform(2.5, 4.5) * _hill(t, early, power)
+    further = np.log(between(rng, 2.5, 10)) * _hill(t, n * between(rng, 0.1, 0.3), 3)
+    return chance * np.exp(-learnt - further), chance * np.exp(-learnt), Truth()
+
+
+def in_part(rng: Rng) -> Made:
+    """The held-out loss falls with the training loss, then stays far above it."""
+    n = int(between(rng, 3000, 3e4))
+    t, early = np.arange(1, n + 1), n * between(rng, 0.02, 0.08)
+    chance = np.log(rng.choice([10, 59, 113]))
+    part = rng.uniform(0.8, 1.5) * _hill(t, early, rng.uniform(3, 6))
+    further = rng.uniform(1, 3) * _hill(t, n * between(rng, 0.2, 0.4), 3)
+    return chance * np.exp(-part - further), chance * np.exp(-part), Truth()
+
+
 KINDS: dict[str, Callable[[Rng], Made]] = {
     "grokking": grokking,
     "grokking_accuracies": grokking_accuracies,
@@ -139,6 +162,8 @@ KINDS: dict[str, Callable[[Rng], Made]] = {
     "overfit": overfit,
     "double_descent": double_descent,
     "alike": alike,
+    "before_the_first": before_the_first,
+    "in_part": in_part,
 }
 
 
@@ -157,6 +182,9 @@ def pair(rng: Rng, kind: str, noise: float) -> Pair:
     else:
         every = max(1, n // int(rng.integers(200, 500)))
         held_steps = np.arange(every, n + 1, every)
+    if kind == "before_the_first":
+        held_steps = np.unique(np.geomspace(0.05 * n, n, int(rng.integers(9, 60))).round())
+        held_steps = held_steps.astype(int)
     held = held[held_steps - 1]
     if kind == "grokking_accuracies":
         columns = ("train_accuracy", "eval_accuracy")

@@ -20,6 +20,7 @@ _LEAST = 0.2  # minimum fall, on the reading scale
 _ERRORS = 6.0  # ... and in standard errors
 _LATER = 2.0  # minimum ratio of the steps at which the two curves are learnt, for a delay
 _GAP = 0.7  # minimum distance of the curves in between, on the reading scale: a factor of 2
+_UNLEARNT = 0.35  # maximum improvement of a held-out curve that does not generalise
 _DEEP = 3.0  # the curves are compared at most this far below the held-out curve's worst value
 _AGAIN = 0.5  # minimum fraction of a rise that the second descent undoes
 _OF_FIRST = 0.25  # minimum ratio of a rise between two descents and the first one
@@ -205,8 +206,10 @@ def _delayed(
         gap = float(held.values[-1] - training.values[-1])
         if step is None or gap < _GAP:
             return found
-        stays = scale.value(float(np.median(_after(held, step))))
-        return replace(found, memorised=int(step), stays_at=stays)
+        stays = float(np.median(_after(held, step)))
+        if _start(training, held, steps.learnt(scale.value(stays))) - stays > _UNLEARNT:
+            return found
+        return replace(found, memorised=int(step), stays_at=scale.value(stays))
     value = scale.value(held.middle)
     first, then = steps.learnt(value), steps.generalised(value)
     if first is None or then is None or first <= 0 or then < _LATER * first:
@@ -227,6 +230,17 @@ def _delayed(
         factor=then / first,
         value=value,
     )
+
+
+def _start(training: _Fall, held: _Fall, passed: float | None) -> float:
+    """Where the held-out curve began, on the reading scale.
+
+    That is its first value. If the training curve has ``passed`` the held-out one before that, the
+    held-out curve may have fallen before it was first evaluated: then the training curve's worst.
+    """
+    if passed is None or held.steps[0] <= passed:
+        return float(held.values[0])
+    return float(training.values[training.worst])
 
 
 def _inside(fall: _Fall, first: float, last: float) -> np.ndarray:
