@@ -86,9 +86,29 @@ def test_five_pairs_in_several_cells_need_both_tests():
     assert found == pytest.approx(stats.ttest_rel(x, y).pvalue)
     assert found < 0.05
     assert least_rank_p(Bounds.exactly(lower), Bounds.exactly(cells), True)[0] == 0
-    # One cell of five pairs has nothing but its five signs.
-    one, other = (Bounds.exactly(each[:1, :]) for each in (lower * 0.5, cells))
-    assert first(one, other, True) == pytest.approx(2 / 2**5)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "least"), [(3, 2 / 2**3), (4, 2 / 70), (5, 2 / 252), (6, 2 / 2**6)]
+)
+def test_four_or_five_seeds_in_one_cell_are_not_taken_in_pairs(seeds, least):
+    early = exactly(np.arange(seeds))
+    late = early.later(100)
+    assert first(early, late, True) == pytest.approx(least)
+    assert least_rank_p(early, late, True) == (pytest.approx(least), (seeds, seeds))
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.5, 0.95])
+def test_the_error_rate_of_four_and_five_seeds_of_one_cell(alike):
+    random = np.random.default_rng(8)
+    for seeds in (4, 5):
+        wrong = 0
+        for _ in range(1000):
+            seed = alike**0.5 * random.normal(size=seeds)
+            noise = (1 - alike) ** 0.5 * random.normal(size=(2, seeds))
+            one, two = (exactly(seed + each) for each in noise)
+            wrong += min(first(one, two, True), first(two, one, True)) < 0.05
+        assert wrong <= 70
 
 
 def test_runs_of_a_seed_that_are_alike_are_not_many_runs():
@@ -101,10 +121,10 @@ def test_runs_of_a_seed_that_are_alike_are_not_many_runs():
 
 
 def test_in_blocks_the_signs_of_seeds_are_permuted():
-    lower = exactly([1.0, 12.0, 23.0, 34.0, 45.0])
-    assert first(lower, lower.later(0.5), True) == pytest.approx(2 / 2**5)
+    lower = exactly([1.0, 12.0, 23.0, 34.0, 45.0, 56.0])
+    assert first(lower, lower.later(0.5), True) == pytest.approx(2 / 2**6)
     assert first(lower, lower.later(0.5), False) > 0.3
-    assert least_rank_p(lower, lower, True) == (pytest.approx(2 / 2**5), (5, 5))
+    assert least_rank_p(lower, lower, True) == (pytest.approx(2 / 2**6), (6, 6))
     three = exactly([1.0, 2.0, 3.0])
     assert least_rank_p(three, three, False) == (pytest.approx(0.1), (3, 3))
 

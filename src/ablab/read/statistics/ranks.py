@@ -6,8 +6,9 @@ over its number of runs plus one (van Elteren, 1960). What is permuted is the se
 over all cells, because runs of a seed share their batches; that is exact for any distribution and
 any correlation within a seed. With a single cell it is Wilcoxon's test, with ties.
 
-Five pairs of a seed cannot give p < 0.05 so. Where so few seeds have several cells, two tests must
-both show the order: that of van Elteren's statistic by permutation within cells, and a t-test of
+Five pairs of a seed cannot give p < 0.05 so. In a single cell, four or five runs a side can if they
+are not taken in pairs, which is conservative for runs of a seed that are alike: that is done there.
+Where so few seeds have several cells, two tests must both show the order: that of van Elteren's statistic by permutation within cells, and a t-test of
 the seeds' scores, which are sums over cells. The first alone would call up to 40% of null effects
 an effect if runs of a seed and a setting are alike over cells, the second up to 15% if there is
 only one cell (decision 26).
@@ -141,9 +142,10 @@ def first(sample: Bounds, other: Bounds, blocks: bool) -> float:
     Args:
         sample: The first sample.
         other: The second sample, of the same cells and seeds.
-        blocks: Whether runs of a seed are exchanged with each other only, because seeds matter.
+        blocks: Whether runs of a seed are exchanged with each other only, because seeds matter and
+            there are enough of them.
     """
-    runs = _scored([sample.most, other.least], blocks)
+    runs, blocks = _compared(sample, other, blocks)
     x, y = map(_by_seed, runs)
     if not len(x) or not len(y) or x.mean() >= y.mean() - _TIE:
         return 1.0
@@ -152,6 +154,22 @@ def first(sample: Bounds, other: Bounds, blocks: bool) -> float:
     if not few or cells < 2 or min(len(x), len(y)) < 2:
         return _exchanged(x, y, blocks)
     return max(_t_test(x, y, blocks), _within_cells(runs[0], runs[1], blocks))
+
+
+def _compared(sample: Bounds, other: Bounds, blocks: bool) -> tuple[list[Array], bool]:
+    """The scores of two samples, and whether runs of a seed are taken in pairs.
+
+    They are not if they are in a single cell and too few to show anything so, while the same number
+    of runs can without pairs.
+    """
+    values = [sample.most, other.least]
+    runs = _scored(values, blocks)
+    several = np.isfinite(runs[0]).any(axis=1).sum() > 1
+    pairs = len(_by_seed(runs[0]))
+    few = least_paired_p(pairs) >= ALPHA > least_p(pairs, pairs)
+    if not blocks or several or not few:
+        return runs, blocks
+    return _scored(values, False), False
 
 
 def _exchanged(x: Array, y: Array, blocks: bool) -> float:
@@ -268,7 +286,7 @@ def least_rank_p(sample: Bounds, other: Bounds, blocks: bool) -> tuple[float, tu
 
     It is 0 for several cells of so few seeds that a t-test of their scores is used.
     """
-    runs = _scored([sample.most, other.least], blocks)
+    runs, blocks = _compared(sample, other, blocks)
     one, two = (len(_by_seed(each)) for each in runs)
     least = least_paired_p(one) if blocks else least_p(one, two)
     several = int(np.isfinite(runs[0]).any(axis=1).sum()) > 1 and min(one, two) > 1
