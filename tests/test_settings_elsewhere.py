@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import ablab
-from ablab.experiments.parts import known_keys
+from ablab.experiments.setting_keys import known_keys
 from ablab.store.samples import stored_samples
 from ablab.train.stack import initial_model
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from ablab.api import OpenStore
 from ablab.cli.main import ablab as commands
+from ablab.open_store import OpenStore
 from tests.read.recording import READING
 from tests.read.strangers import MARKUP, STRANGE, strangers_store
 

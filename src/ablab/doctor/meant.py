@@ -9,7 +9,7 @@ from ablab.config import InputError, Problem
 from ablab.doctor.check import chosen_checks
 from ablab.doctor.checks.forward import NAME as FORWARD
 from ablab.doctor.report import Outcome
-from ablab.experiments.parts import known_keys, suggest_key
+from ablab.experiments.setting_keys import known_keys, suggest_key
 
 _EXPECTED = "CHECK or CHECK:KEY=VALUE,KEY=VALUE, with a reason in words"
 _ENTRY = re.compile(r"(?P<check>[^:=]+)(?::(?P<where>[^=,]+=[^=,]*(?:,[^=,]+=[^=,]*)*))?")

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ablab.experiments.parts import has_key, part_class
+from ablab.experiments.parts import part_class
+from ablab.experiments.setting_keys import has_key
 from ablab.experiments.tree import Origins, put
 from ablab.experiments.tree import Path as KeyPath
 

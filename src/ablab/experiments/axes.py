@@ -9,7 +9,8 @@ from typing import Any
 from ablab.config import InputError, Problem
 from ablab.experiments.limits import MAX_DEPTH, check_axis
 from ablab.experiments.overrides import parse_values
-from ablab.experiments.parts import PARTS, TOP_LEVEL, suggest_key
+from ablab.experiments.parts import PARTS, TOP_LEVEL
+from ablab.experiments.setting_keys import suggest_key
 from ablab.experiments.sweep_values import sweep_values
 from ablab.experiments.sweeps import Bounds, Sweep, check_sweep
 from ablab.experiments.tree import Path

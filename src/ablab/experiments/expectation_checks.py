@@ -7,7 +7,7 @@ from ablab.config import InputError, Problem
 from ablab.experiments.conditions import parse_condition
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import parse_measure
-from ablab.experiments.parts import known_keys, suggest_key
+from ablab.experiments.setting_keys import known_keys, suggest_key
 
 
 def check_expectations(

@@ -11,7 +11,7 @@ from ablab.experiments.conditions import condition_of, parse_condition
 from ablab.experiments.grammar import parse
 from ablab.experiments.levels import Level, level_of, parse_level
 from ablab.experiments.measures import measure_of, number_of, parse_measure
-from ablab.experiments.parts import suggest_key
+from ablab.experiments.setting_keys import suggest_key
 
 LEAST_LEVELS = 4
 """With fewer values of a setting, the deviations from a line through them are too uncertain."""

@@ -36,14 +36,10 @@ from ablab.experiments.identity import digest
 from ablab.experiments.limits import check_depth, check_runs
 from ablab.experiments.outline import Outline, trained_part
 from ablab.experiments.overrides import Override, parse_overrides
-from ablab.experiments.parts import (
-    PARTS,
-    TOP_LEVEL,
-    check_without_data,
-    known_keys,
-)
-from ablab.experiments.parts import suggest_key as suggest
+from ablab.experiments.parts import PARTS, TOP_LEVEL, check_without_data
 from ablab.experiments.plain_numbers import plain_numbers
+from ablab.experiments.setting_keys import known_keys
+from ablab.experiments.setting_keys import suggest_key as suggest
 from ablab.experiments.shown_experiment import shown_experiment
 from ablab.experiments.sizes import apply_size
 from ablab.experiments.source import read_source

@@ -16,7 +16,7 @@ from ablab.experiments.grid_changes import (
 from ablab.experiments.grid_reader import BLOCKS
 from ablab.experiments.overrides import Override
 from ablab.experiments.parts import TOP_LEVEL
-from ablab.experiments.parts import suggest_key as suggest
+from ablab.experiments.setting_keys import suggest_key as suggest
 from ablab.experiments.tree import Origins
 from ablab.experiments.tree import Path as KeyPath
 

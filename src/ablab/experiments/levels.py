@@ -9,7 +9,8 @@ from lark import Tree
 
 from ablab.config import InputError, Problem, nearest
 from ablab.experiments.grammar import parse
-from ablab.experiments.parts import PARTS, known_keys
+from ablab.experiments.parts import PARTS
+from ablab.experiments.setting_keys import known_keys
 from ablab.experiments.tree import leaves
 
 _PREFIXES = tuple(f"{part}." for part in PARTS if part != "watch")

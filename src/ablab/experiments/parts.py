@@ -1,15 +1,16 @@
 """Checks the parts of an experiment against their schemas and reports all problems at once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from ablab.config import Config, InputError, Problem, nearest
 from ablab.config.own_parts import EXAMPLES, check_members
 from ablab.experiments.resolve import resolved
-from ablab.experiments.tree import Origins, Path
+from ablab.experiments.setting_problems import problem_of
+from ablab.experiments.tree import Origins
 from ablab.model.config import MODELS, ModelConfig
 from ablab.model.user_config import config_of
 from ablab.tasks.config import TASKS, TaskConfig
@@ -24,7 +25,6 @@ TOP_LEVEL = (
     "sizes", "size", "answer", "expect", "analyze", "meant",
 )  # fmt: skip
 PARTS = ("task", "model", "train", "watch")
-_NUMBERED = "N"  # placeholder for a number in a known key
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def _check_part(
             found = [each for each in found if each["loc"]]
             if not found:
                 return None
-        raise InputError(*(_problem(part, cls, each, origins) for each in found)) from error
+        raise InputError(*(problem_of(part, cls, each, origins) for each in found)) from error
     except InputError:
         raise
     except Exception as error:  # a user's configuration class can raise anything
@@ -286,116 +286,5 @@ def check_settings(cls: type[C], data: Mapping[str, Any], prefix: str) -> C:
     try:
         return cls.model_validate(dict(data))
     except ValidationError as error:
-        problems = [_problem(prefix, cls, each, Origins()) for each in error.errors()]
+        problems = [problem_of(prefix, cls, each, Origins()) for each in error.errors()]
         raise InputError(*problems) from error
-
-
-def known_keys() -> list[str]:
-    """All dotted keys of built-in tasks and models and of training, for suggestions."""
-    keys = ["name", "question", "seeds"]
-    classes: list[tuple[str, type[Config]]] = [("train", TrainConfig), ("watch", WatchConfig)]
-    classes += [("task", TASKS.find(name, "task.kind")) for name in TASKS.names()]
-    classes += [("model", MODELS.find(name, "model.kind")) for name in MODELS.names()]
-    for part, cls in classes:
-        keys += [key for key in _keys(cls, part) if key not in keys]
-    return keys
-
-
-def suggest_key(key: str, among: list[str] | None = None) -> str | None:
-    """The valid dotted key that the user probably meant by ``key``."""
-    keys = known_keys() if among is None else among
-    numbers = [name for name in key.split(".") if name.isdigit()]
-    if numbers:  # such as the number of a block, for which known keys have a placeholder
-        key = ".".join(_NUMBERED if name.isdigit() else name for name in key.split("."))
-        found = suggest_key(key, keys)
-        return None if found is None else found.replace(_NUMBERED, numbers[0])
-    tails = {
-        known.rpartition(".")[2]: known
-        for known in reversed(keys)
-        if _NUMBERED in key or _NUMBERED not in known
-    }
-    near = nearest(key, keys)
-    return tails.get(key.rpartition(".")[2]) or near or tails.get(nearest(key, tails) or "")
-
-
-def has_key(cls: type[Config], path: Path) -> bool:
-    """Whether a configuration class has a setting at ``path``."""
-    for number, name in enumerate(path):
-        if name not in cls.model_fields:
-            return False
-        inner = _inner(cls, name)
-        if inner is None or _is_numbered(cls, name):
-            return inner is not None or number == len(path) - 1
-        cls = inner
-    return True
-
-
-def _keys(cls: type[Config], prefix: str) -> Iterator[str]:
-    for name in cls.model_fields:
-        yield f"{prefix}.{name}"
-        inner = _inner(cls, name)
-        if inner is not None:
-            is_list = get_origin(cls.model_fields[name].annotation) is tuple
-            numbered = is_list or _is_numbered(cls, name)
-            place = f"{name}.{_NUMBERED}" if numbered else name
-            yield from _keys(inner, f"{prefix}.{place}")
-
-
-def _inner(cls: type[Config], name: str) -> type[Config] | None:
-    """The configuration class of a field that holds one, or a mapping of them."""
-    annotation = cls.model_fields[name].annotation
-    for candidate in (annotation, *get_args(annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, Config):
-            return candidate
-    return None
-
-
-def _is_numbered(cls: type[Config], name: str) -> bool:
-    """Whether a field maps numbers to configurations."""
-    return get_origin(cls.model_fields[name].annotation) is dict
-
-
-def _problem(part: str, cls: type[Config], error: Any, origins: Origins) -> Problem:
-    """Converts a pydantic error to a problem that a user can act on."""
-    path: Path = (part, *(str(item) for item in error["loc"]))
-    key = ".".join(path)
-    source = origins.of(path)
-    given = error["input"]
-    match error["type"]:
-        case "extra_forbidden":
-            keys = list(_keys(cls, part))
-            return Problem(
-                f"{key} is not a setting",
-                key,
-                source,
-                given,
-                None,
-                suggest_key(key, keys) or suggest_key(key),
-            )
-        case "literal_error":
-            names = [name.strip("'") for name in _options(error["ctx"]["expected"])]
-            return Problem(
-                f"{key} has an unknown value",
-                key,
-                source,
-                given,
-                f"one of {', '.join(names)}",
-                nearest(str(given), names),
-            )
-        case "missing":
-            return Problem(f"{key} is missing", key, source)
-        case "value_error" if isinstance(error["ctx"]["error"], InputError):
-            (cause,) = error["ctx"]["error"].problems  # raised by a validator
-            own = cause.key if cause.key and "." in cause.key else key
-            return replace(cause, key=own, source=origins.inside(path) or source)
-        case "value_error":
-            text = str(error["ctx"]["error"])
-            shown = {} if isinstance(given, dict | Config) else {"given": given}
-            return Problem(f"{key}: {text}", key, origins.inside(path) or source, **shown)
-        case _:
-            message = str(error["msg"]).removeprefix("Input should be ")
-            return Problem(f"{key} has a wrong value", key, source, given, message)
-
-
-def _options(text: str) -> list[str]:
-    return text.replace(" or ", ", ").split(", ")

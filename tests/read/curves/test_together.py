@@ -6,7 +6,6 @@ from ablab.read.curves.together import from_data, read_together
 from tests.read.curves.together import KINDS, pair
 from tests.read.curves.together_score import judge
 
-
 TOGETHER = ("alike", "before_the_first", "in_part")
 
 

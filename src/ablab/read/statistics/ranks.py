@@ -8,10 +8,10 @@ any correlation within a seed. With a single cell it is Wilcoxon's test, with ti
 
 Five pairs of a seed cannot give p < 0.05 so. In a single cell, four or five runs a side can if they
 are not taken in pairs, which is conservative for runs of a seed that are alike: that is done there.
-Where so few seeds have several cells, two tests must both show the order: that of van Elteren's statistic by permutation within cells, and a t-test of
-the seeds' scores, which are sums over cells. The first alone would call up to 40% of null effects
-an effect if runs of a seed and a setting are alike over cells, the second up to 15% if there is
-only one cell (decision 26).
+Where so few seeds have several cells, two tests must both show the order: that of van Elteren's
+statistic by permutation within cells, and a t-test of the seeds' scores, which are sums over cells.
+The first alone would call up to 40% of null effects an effect if runs of a seed and a setting are
+alike over cells, the second up to 15% if there is only one cell (decision 26).
 
 A run that did not reach a step has no number. Up to a *horizon*, the last step that every run with
 a fixed end was trained to, it is known of each run which came first: one that did not get there by
