@@ -1,7 +1,7 @@
 """Whether intervals and tests of two cells keep their word, on simulated runs of known truth.
 
 ``python benchmarks/intervals_simulation.py [--experiments 2000] [--tables 400] [--seed 0]
-[--quick] [--keep FILE]`` prints a row for each kind of noise and number of seeds. ``--keep`` writes
+[--quick] [--keep FILE] [--only PATTERN]`` prints a row for each kind of noise and number of seeds. ``--keep`` writes
 each row to a file of JSON lines and skips rows that it has, so that a run can be resumed; each row
 has its own random stream, so the order does not matter. Experiments are computed in stacks
 (``stacked_effects.py``); some of each row are compared with ``ablab.read.effects.differences``.
@@ -10,6 +10,7 @@ has its own random stream, so the order does not matter. Experiments are compute
 import argparse
 import itertools
 import json
+import re
 import zlib
 from functools import cache
 from pathlib import Path
@@ -241,6 +242,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of all random streams")
     parser.add_argument("--quick", action="store_true", help="100 experiments, 3 and 5 seeds")
     parser.add_argument("--keep", type=Path, help="a file of JSON lines, to resume from")
+    parser.add_argument("--only", default="", help="a pattern of rows, as in 'learn .* 5'")
     options = parser.parse_args()
     kept = {}
     if options.keep is not None and options.keep.exists():
@@ -248,6 +250,8 @@ def main() -> None:
         kept = {(row["noise"], row["seeds"]): row for row in rows}
     header: list[str] = []
     for noise, seeds in itertools.product(noises(), (3, 5) if options.quick else SEEDS):
+        if not re.fullmatch(options.only or ".*", f"{noise} {seeds}"):
+            continue
         row = kept.get((noise, seeds))
         if row is None:
             many = (100, 20) if options.quick else (options.experiments, options.tables)
