@@ -45,3 +45,38 @@ def test_in_a_column_of_numbers_null_is_inactive():
     found = Sample(frame, ["train.momentum"]).where({"train.momentum": "inactive"})
     assert found.frame["value"].to_list() == [1.0]
     assert in_cell([{"a": None}, {"a": 0.9}, {}], {"a": "inactive"}) == [True, False, False]
+
+
+def test_a_trend_is_over_the_cells_in_which_the_key_varies(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = ablab.experiment(
+        tiny | {"train": tiny["train"] | {"steps": 2}, "grid": {}, "seeds": 3},
+        grid={
+            "train.optimizer": ["adamw", "sgd"],
+            "train.momentum": [0.0, 0.5, 0.9],
+            "when": {"train.momentum": {"train.optimizer": "sgd"}},
+        },
+        expect=["final(train_loss) falls with train.momentum"],
+    )
+    ablab.run(asked, store="lab", quiet=True, device="cpu")
+    (verdict,) = ablab.open("lab").verdicts("tiny")
+    assert " at 0.0, " in verdict.evidence
+    assert "None" not in verdict.evidence
+    assert "inactive" not in verdict.evidence
+    frame = ablab.open("lab").measure("tiny", "final(train_loss)")
+    labels, table = Sample(frame, ["train.optimizer", "train.momentum"]).by("train.momentum")
+    assert labels == [0.0, 0.5, 0.9]
+    there = frame.filter(pl.col("train.optimizer") == "sgd")["value"].to_list()
+    assert table.ravel().tolist() == there
+
+
+def test_null_can_be_a_value_of_a_trend():
+    frame = pl.DataFrame(
+        {"train.clip_norm": [None, 1.0], "seed": [0, 0], "value": [1.0, 2.0]},
+    )
+    assert Sample(frame, ["train.clip_norm"], {"train.clip_norm"}).levels("train.clip_norm") == [
+        None,
+        1.0,
+    ]
+    said = Sample(frame, ["train.clip_norm"]).levels("train.clip_norm")
+    assert said == "train.clip_norm has only one value"

@@ -1,6 +1,6 @@
 """The runs that verdicts are about, and tests of their trends and means."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ablab.experiments.cell_text import matches
+from ablab.experiments.grid import INACTIVE
 from ablab.read.effects.inference import ALPHA, Estimate, estimate
 
 Floats = NDArray[np.float64]
@@ -27,10 +28,14 @@ class Sample:
     Args:
         frame: A row for each run: the grid's keys, ``seed``, ``value``, ``not_before``, ``reason``.
         keys: The grid's keys.
+        nullable: Those of which null is a value. In a run in which another key does not vary, its
+            value is null.
     """
 
-    def __init__(self, frame: pl.DataFrame, keys: list[str]) -> None:
-        self.frame, self.keys = frame, keys
+    def __init__(
+        self, frame: pl.DataFrame, keys: list[str], nullable: Collection[str] = ()
+    ) -> None:
+        self.frame, self.keys, self.nullable = frame, keys, nullable
 
     def where(self, cell: Mapping[str, Any]) -> "Sample | str":
         """The runs of a cell; if there are none, a sentence with the reason."""
@@ -43,7 +48,19 @@ class Sample:
                 there = ", ".join(str(each) for each in frame[key].unique(maintain_order=True))
                 return f"this grid has no {key}={value}, only {there}"
             frame = frame.filter(pl.Series(match))
-        return Sample(frame, [key for key in self.keys if key not in cell])
+        return self.of(frame, [key for key in self.keys if key not in cell])
+
+    def of(self, frame: pl.DataFrame, keys: list[str] | None = None) -> "Sample":
+        """Some of these runs, with all keys or some."""
+        return Sample(frame, self.keys if keys is None else keys, self.nullable)
+
+    def active(self, key: str) -> "Sample":
+        """The runs in which a key of the grid varies."""
+        column = self.frame[key]
+        idle = column.cast(pl.String) == INACTIVE
+        if key not in self.nullable:
+            idle |= column.is_null()
+        return self.of(self.frame.filter(~idle.fill_null(False)))
 
     @cached_property
     def known(self) -> pl.DataFrame:
@@ -97,13 +114,16 @@ class Sample:
     def at(self, key: str, label: Any) -> "Sample":
         """The runs with a label of an axis."""
         there = self.frame.filter(pl.col(key).eq_missing(pl.lit(label)))
-        return Sample(there, [each for each in self.keys if each != key])
+        return self.of(there, [each for each in self.keys if each != key])
 
     def levels(self, key: str) -> "list[Any] | str":
-        """The values of a setting in order; a sentence with the reason if it does not vary."""
+        """The values of a setting in order; a sentence with the reason if it does not vary.
+
+        Cells in which it does not vary have none.
+        """
         if key not in self.keys:
             return f"{key} does not vary in this grid"
-        labels = self.frame[key].unique(maintain_order=True).to_list()
+        labels = self.active(key).frame[key].unique(maintain_order=True).to_list()
         if len(labels) < 2:
             return f"{key} has only one value"
         numbers = all(isinstance(each, int | float) for each in labels)
@@ -126,7 +146,7 @@ class Sample:
         seeds = self.frame["seed"].unique().sort().to_list()
         table = np.full((len(labels), len(seeds)), np.nan)
         values = _GEOMETRIC if geometric else pl.col("value").mean()
-        grouped = self.known.group_by(key, "seed").agg(values)
+        grouped = self.active(key).known.group_by(key, "seed").agg(values)
         for label, seed, value in grouped.iter_rows():
             table[labels.index(label), seeds.index(seed)] = value
         if np.isnan(table).all(axis=1).any():

@@ -46,10 +46,11 @@ def judge(
     ((key, value),) = expectation.predicts.items()
     if key not in sample.keys:
         raise InputError(Problem(f"{key} does not vary in this grid", key))
+    sample = sample.active(key)
     labels = sample.frame[key].to_list()
     wanted = expectation.trained
     chosen = [label != value and (wanted is None or label in wanted) for label in labels]
-    used = Sample(sample.frame.filter(chosen), sample.keys)
+    used = sample.of(sample.frame.filter(chosen))
     if used.known.is_empty():
         raise InputError(Problem(f"no run has a value at another value of {key}", key))
     frame, keys = used.frame, used.keys

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-import polars as pl
-
 from ablab.config import InputError
 from ablab.config.shown import Displayed, Shown
 from ablab.experiments.expectations import Expectation
@@ -126,9 +124,10 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
         if condition is not None:
             frame = by_outcome.with_outcomes(store, record, frame, condition)
         subject = _Subject.of(record, measure)
-        keys = list(record.definition["grid"])
-        bounded = _with_numbers(store, frame, keys, expectation)
-        found = _judge(frame, keys, bounded, subject)
+        grid = record.definition["grid"]
+        sample = Sample(frame, list(grid), {key for key in grid if None in grid[key]})
+        bounded = _with_numbers(store, sample, expectation)
+        found = _judge(sample, bounded, subject)
         if bounded is not expectation:
             told = f"{expectation.range}, that is {bounded.range_words}"
             found = replace(found, evidence=found.evidence.replace(bounded.range, told))
@@ -156,13 +155,11 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
     )
 
 
-def _with_numbers(
-    store: Store, frame: pl.DataFrame, keys: list[str], expectation: Expectation
-) -> Expectation:
+def _with_numbers(store: Store, sample: Sample, expectation: Expectation) -> Expectation:
     """The expectation with the numbers that its bounds are for the runs that it is about."""
     if not expectation.levels:
         return expectation
-    chosen = Sample(frame, keys).where(expectation.where)
+    chosen = sample.where(expectation.where)
     if isinstance(chosen, str):  # there are none, which is what the verdict says
         return expectation
     return expectation.resolved(list(run_settings(store, chosen.frame["run"].to_list()).values()))
@@ -254,18 +251,13 @@ class _Seen:
         return None if found is None else replace(found, ends=measure.is_end)
 
 
-def _judge(
-    frame: pl.DataFrame,
-    keys: list[str],
-    expectation: Expectation,
-    subject: "_Subject",
-) -> Found:
-    unended = [status for status in frame["status"].to_list() if status not in ENDED]
+def _judge(sample: Sample, expectation: Expectation, subject: "_Subject") -> Found:
+    runs = sample.frame.height
+    unended = [each for each in sample.frame["status"].to_list() if each not in ENDED]
     if unended:
-        noun = "run" if frame.height == 1 else "runs"
-        count = f"{len(unended)} of {frame.height} {noun} {'is' if len(unended) == 1 else 'are'}"
+        noun = "run" if runs == 1 else "runs"
+        count = f"{len(unended)} of {runs} {noun} {'is' if len(unended) == 1 else 'are'}"
         return Found("undecided", f"{count} not finished yet")
-    sample = Sample(frame, keys)
     chosen = sample.where(expectation.where)
     if isinstance(chosen, str) or chosen.is_lost:
         why = chosen if isinstance(chosen, str) else "no run has a value: " + chosen.why()
