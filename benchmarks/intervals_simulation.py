@@ -4,7 +4,7 @@
 [--quick] [--keep FILE] [--only PATTERN]`` prints a row for each kind of noise and number of seeds.
 ``--keep`` writes each row to a file of JSON lines and skips rows that it has, so that a run can be
 resumed; each row has its own random stream, so the order does not matter. Experiments are computed
-in stacks (``stacked_effects.py``); some of each row are compared with ``ablab.read.effects.differences``.
+in stacks (``stacked_effects.py``); some of each row are compared with the package.
 """
 
 import argparse
