@@ -87,7 +87,8 @@ def run(
         keys = header[: header.index("parameters")]
         print_table(header, rows, texts=[*keys, "runs"], groups=keys)
         if note := early_note(summary):
-            say(f"\n{note}")
+            click.echo()
+            say(note)
         click.echo(f"\nentry: {result.entry}")
     if not result.complete:
         say("interrupted; run the same command again to continue", err=True)

@@ -3,9 +3,9 @@
 Both are linear in the logarithm of the measure: log y = a + b log x, or log y = a + b x. The slope
 is fitted for each seed, within the cells of the other settings. Its interval comes from Student's t
 over the slopes of the seeds: runs of a seed are correlated, so a fit to all runs as if they were
-independent would give too narrow an interval. With a single seed, one line is fitted to its runs,
-and the interval is valid for that seed only. (Standard errors clustered by seed are an alternative,
-but they are too small with so few clusters; Cameron and Miller, 2015.)
+independent would give too narrow an interval. A single seed has a slope, but no interval. (Standard
+errors clustered by seed are an alternative, but they are too small with so few clusters; Cameron
+and Miller, 2015.)
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,8 @@ class Fit:
     Attributes:
         form: ``power law`` (y ~ x^slope) or ``exponential`` (y ~ exp(slope x)).
         slope: The exponent or the rate.
-        interval: The 95% confidence interval of the slope; None if the variance is unknown.
+        interval: The 95% confidence interval of the slope; None if the variance is unknown, as of
+            one seed.
         p: The p-value for a slope of 0.
         seeds: The number of seeds whose slopes are averaged; 1 if one line was fitted to all runs.
         step: The factor (power law) or increment (exponential) of the setting behind ``factor``.
@@ -188,8 +189,6 @@ def _fit(form: Form, x: Array, levels: Array, values: Array) -> tuple[Fit, float
         return None
     found = estimate(slopes, 0.0)
     slope, interval, p = float(slopes.mean()), found.interval, found.p
-    if len(slopes) == 1:
-        interval, p = _one_line(x, values)
     step = _step(form, slope, levels)
     logs = float(np.log(step)) if form == "power law" else step
     ends = None if interval is None else sorted(factor(end * logs) for end in interval)
@@ -235,20 +234,6 @@ def _slopes(x: Array, values: Array) -> Array:
         if square and most >= enough:
             slopes.append(product / square)
     return np.array(slopes)
-
-
-def _one_line(x: Array, values: Array) -> tuple[Interval | None, float | None]:
-    """The interval and p-value of one slope for all runs; each cell and seed has a constant."""
-    level, cell, seed = np.nonzero(np.isfinite(values))
-    constants = (cell[:, None] * values.shape[2] + seed[:, None]) == np.unique(
-        cell * values.shape[2] + seed
-    )
-    design = np.column_stack([x[level], constants])
-    fitted = OLS(values[level, cell, seed], design).fit()
-    if fitted.df_resid < 1 or fitted.ssr <= np.finfo(np.float64).eps ** 2 * len(level):
-        return None, None
-    low, high = fitted.conf_int(ALPHA)[0]
-    return (float(low), float(high)), float(fitted.pvalues[0])
 
 
 def level_means(values: Array) -> Array:
