@@ -33,20 +33,31 @@ class Stamped:
 def stamp(
     store: Store, record: ExperimentRecord, expectations: Sequence[Expectation]
 ) -> list[Stamped]:
-    """Saves expectations that are not stored yet, with the current time; returns the new ones."""
+    """Saves expectations that are not stored yet, with the current time; returns the new ones.
+
+    The same expectation of an experiment of the same name, as before its grid was widened, was
+    written when it was first.
+    """
     new = []
     with store.index.transaction() as connection:
         for each in expectations:
-            (seen, runs) = connection.execute(
+            text = json.dumps(each.as_data(), sort_keys=True)
+            before = connection.execute(
+                """SELECT e.written, e.seen, e.runs
+                   FROM expectations e JOIN experiments x ON x.id = e.experiment
+                   WHERE e.expectation = ? AND x.name = ? ORDER BY e.written LIMIT 1""",
+                (text, record.name),
+            ).fetchone()
+            seen, runs = connection.execute(
                 """SELECT count(*) FILTER (WHERE r.step > 0), count(*)
                    FROM members m JOIN runs r ON r.id = m.run WHERE m.experiment = ?""",
                 (record.id,),
             ).fetchone()
-            made = Stamped(each, timestamp(), seen, runs)
+            made = Stamped(each, *(before or (timestamp(), seen, runs)))
             cursor = connection.execute(
                 """INSERT OR IGNORE INTO expectations (experiment, expectation, written, seen, runs)
                    VALUES (?, ?, ?, ?, ?)""",
-                (record.id, json.dumps(each.as_data(), sort_keys=True), made.written, seen, runs),
+                (record.id, text, made.written, made.seen, made.runs),
             )
             if cursor.rowcount:
                 new.append(made)
