@@ -1,5 +1,7 @@
 """Optimizers with the interface of torch.optim: as in a plain loop of torch, for one run."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -87,11 +89,14 @@ def test_matrices_alone_decay_in_torchs_too():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (MINE + "Counting", "its state count is not a tensor but of type int"),
+        (
+            MINE + "Counting",
+            "its state count is not a tensor but of type int (a number can be torch.zeros(()))",
+        ),
         ("torch.optim:LBFGS", "LBFGS cannot be used"),
         ("torch.optim:Muon", "Muon cannot be used"),
     ],
 )
 def test_torchs_optimizers_that_cannot_be_held_are_refused(name, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         make_optimizer(TrainConfig(optimizer=name).optimizer_config, LAYOUT)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ablab.config import Problem, nearest
+from ablab.config import InputError, Problem, nearest
 from ablab.config.files import PARTIAL
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.identity import trajectory
@@ -185,8 +185,11 @@ class Store:
         """The most recently requested experiment with this name, or with an entry of this name.
 
         Raises:
+            InputError: ``name`` is no text.
             StoreError: There is none.
         """
+        if not isinstance(name, str):
+            raise InputError(Problem("an experiment is asked for by its name", given=name))
         rows = self.index.rows(
             f"""{_EXPERIMENTS} WHERE e.name = ? OR e.entry = ?
                 ORDER BY e.asked DESC, e.id DESC LIMIT 1""",

@@ -156,7 +156,10 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
                     continue
                 if not isinstance(value, Tensor):
                     sort = type(value).__name__
-                    raise TypeError(f"its state {name} is not a tensor but of type {sort}")
+                    raise TypeError(
+                        f"its state {name} is not a tensor but of type {sort} (a number can be "
+                        "torch.zeros(()))"
+                    )
                 found[name, parameter] = value
         return found
 
