@@ -1,4 +1,5 @@
 import ast
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -36,16 +37,26 @@ def test_the_digest_of_every_kind_of_syntax_is_the_recorded_one():
     assert syntax_digest(source) == RECORDED
 
 
+def _python(minor):
+    """A Python of this version that starts: on the path, or one that pyenv has installed."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = [shutil.which(f"python3.{minor}"), *sorted(pyenv.glob(f"3.{minor}.*/bin/python"))]
+    for each in found:
+        if each and not subprocess.run([each, "-c", ""], capture_output=True).returncode:
+            return str(each)
+    return None
+
+
 @pytest.mark.parametrize("minor", [11, 12, 13, 14])
 def test_another_python_gives_the_same_digest(minor):
     program = (
         "import runpy, sys; found = runpy.run_path(sys.argv[1]); "
         "print(found['syntax_digest'](open(sys.argv[2], 'rb').read()))"
     )
-    python = shutil.which(f"python3.{minor}")
-    command = [str(python), "-c", program, str(syntax.__file__), str(FIXTURE)]
-    if python is None or subprocess.run([python, "-c", ""], capture_output=True).returncode:
-        pytest.skip(f"there is no Python 3.{minor} on this machine")
+    python = _python(minor)
+    if python is None:
+        pytest.skip(f"there is no Python 3.{minor} on the path or among pyenv's")
+    command = [python, "-c", program, str(syntax.__file__), str(FIXTURE)]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == RECORDED
 
