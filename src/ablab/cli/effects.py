@@ -78,6 +78,7 @@ def effects(
 def _print(found: Any, experiment: str) -> None:
     from ablab.config import counted
     from ablab.read.effects import (
+        best_values_sentence,
         interaction_sentence,
         robust_table,
         scaling_sentence,
@@ -117,6 +118,7 @@ def _print(found: Any, experiment: str) -> None:
         *(interaction_sentence(each, found.measure) for each in found.interactions),
         *(scaling_sentence(each) for each in found.scalings),
         *(trend_sentence(each, found.measure) for each in found.trends),
+        *(best_values_sentence(each, found.measure) for each in found.best_values),
     ):
         echo("")
         say(sentence)

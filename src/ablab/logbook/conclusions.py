@@ -16,6 +16,7 @@ from ablab.read.curves.together import Together
 from ablab.read.effects import (
     Comparison,
     Effects,
+    best_values_sentence,
     interaction_sentence,
     scaling_sentence,
     trend_sentence,
@@ -240,6 +241,7 @@ def _compared(effects: Sequence[Effects], answer: Answer) -> list[str]:
         words = measure_words(found.measure)
         words = words[0].upper() + words[1:]
         sentences += [trend_sentence(each, words) for each in found.trends]
+        sentences += [best_values_sentence(each, words) for each in found.best_values]
     return [each for each in sentences if each not in answer.sentences]
 
 

@@ -4,7 +4,12 @@ import math
 from dataclasses import replace
 
 from ablab.experiments.short_names import setting_name, short_keys
-from ablab.read.effects import Comparison, Effects, comparison_sentence
+from ablab.read.effects import (
+    Comparison,
+    Effects,
+    best_values_sentence,
+    comparison_sentence,
+)
 from ablab.read.effects.trends import trend_sentence
 from ablab.read.measure_words import measure_words
 
@@ -33,14 +38,23 @@ def _with_interactions(text: str, key: str, effects: Effects) -> str:
 def trends_in_words(effects: Effects, measure: str, *, shown: bool) -> list[str]:
     """Where each setting with many values is best, as a sentence.
 
+    A setting that is shown to depend on another one has no such value on the whole: its best values
+    at each value of the other one take the place of the trend.
+
     Args:
         effects: The effects, with their trends.
         measure: The subject of the sentence.
         shown: Whether to tell of the trends that are shown, or of those that are not.
     """
     names = short_keys([*effects.base, *(each.key for each in effects.trends)])
-    found = [replace(each, key=names[each.key]) for each in effects.trends]
-    return [trend_sentence(each, measure) for each in found if each.exists is shown]
+    depends = {each.key: each for each in effects.best_values}
+    sentences = []
+    for each in effects.trends:
+        if each.key in depends and not shown:
+            sentences.append(best_values_sentence(depends[each.key], measure, names))
+        elif each.key not in depends and each.exists is shown:
+            sentences.append(trend_sentence(replace(each, key=names[each.key]), measure))
+    return sentences
 
 
 def size_of_difference(each: Comparison) -> float:

@@ -2,6 +2,7 @@
 
 Modules:
 
+- ``best_values``: the best value of a setting at each value of one on which it depends.
 - ``cells``: the mean of each cell.
 - ``compare``: comparisons of the values of a setting.
 - ``inference``: intervals, tests and Holm's correction.
@@ -21,6 +22,7 @@ Modules:
 - ``trends``: trends over numeric settings with many values.
 """
 
+from ablab.read.effects.best_values import BestValues, best_values_sentence
 from ablab.read.effects.cells import Cell, cell_means
 from ablab.read.effects.compare import Comparison, differences
 from ablab.read.effects.interactions import Contrast, Interaction, interactions
@@ -40,6 +42,7 @@ from ablab.read.effects.sentences import (
 from ablab.read.effects.trends import Trend, trend_sentence, trend_table
 
 __all__ = [
+    "BestValues",
     "Cell",
     "Comparison",
     "Contrast",
@@ -52,6 +55,7 @@ __all__ = [
     "Robust",
     "Scaling",
     "Trend",
+    "best_values_sentence",
     "cell_means",
     "comparison_sentence",
     "contrast_sentence",

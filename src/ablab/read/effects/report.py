@@ -11,6 +11,7 @@ import polars as pl
 from ablab.config import InputError, Problem, counted
 from ablab.config.shown import Displayed, Shown
 from ablab.experiments.short_names import short_keys
+from ablab.read.effects.best_values import BestValues, best_values, best_values_sentence
 from ablab.read.effects.cells import Cell, cell_means
 from ablab.read.effects.compare import Against, Comparison, differences
 from ablab.read.effects.inference import ALPHA
@@ -60,6 +61,8 @@ class Effects(Displayed):
             their base values.
         trends: The trend over each numeric setting with many values. Unless it was asked for by
             name, such a setting is in none of the tables of comparisons.
+        best_values: The best values of such a setting at each value of another one, where the two
+            are shown to interact.
         without_trend: Why other settings with many values have no trend, if they are numbers or
             vary together.
         cut: The value between runs that learnt and the others; None if all are of one kind.
@@ -88,6 +91,7 @@ class Effects(Displayed):
     stopped: int = 0
     robust: tuple[Robust, ...] = ()
     trends: tuple[Trend, ...] = ()
+    best_values: tuple[BestValues, ...] = ()
     without_trend: Mapping[str, str] = field(default_factory=dict)
     cut: float | None = None
     learnt: Literal["below", "above"] = "below"
@@ -106,7 +110,10 @@ class Effects(Displayed):
 
     def as_data(self) -> dict[str, Any]:
         """The effects as plain data."""
-        tables = ("marginal", "factorial", "interactions", "scalings", "cells", "robust", "trends")
+        tables = (
+            "marginal", "factorial", "interactions", "scalings", "cells", "robust", "trends",
+            "best_values",
+        )  # fmt: skip
         return dict(vars(self)) | {
             "of": list(self.of),
             "first": list(self.first),
@@ -179,6 +186,7 @@ class Effects(Displayed):
             *(interaction_sentence(each, self.measure) for each in self.interactions),
             *(scaling_sentence(each) for each in self.scalings),
             *(trend_sentence(each, self.measure) for each in self.trends),
+            *(best_values_sentence(each, self.measure) for each in self.best_values),
         ]
 
 
@@ -232,6 +240,7 @@ def effects(
     chosen = tuple(results.levels) if of is None else (results.check_key(of),)
     joint = points or {}
     found, without = trends(results, chosen, joint)
+    between = interactions(results, of, [k for k in joint if has_many(results, k)])
     shown = {each.key for each in found}
     compared = tuple(
         key
@@ -251,12 +260,13 @@ def effects(
         margin=margin,
         marginal=differences(results, compared, "base", against, margin),
         factorial=differences(results, compared, "all", against, margin),
-        interactions=interactions(results, of, [k for k in joint if has_many(results, k)]),
+        interactions=between,
         scalings=tuple(scaling(results, key) for key in chosen if _scales(results, key)),
         cells=cell_means(results),
         stopped=_stopped(frame),
         robust=robust(results, compared),
         trends=found,
+        best_values=best_values(results, found, between),
         without_trend=without,
         cut=_cut(results),
         nearest=_nearest(results.values, _cut(results)),
