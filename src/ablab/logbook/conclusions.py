@@ -7,7 +7,7 @@ from typing import Any
 from ablab.config import InputError
 from ablab.experiments.short_names import short_names
 from ablab.logbook.answer import Answer, answer_measure, find_answer
-from ablab.logbook.effect_words import comparison_in_words
+from ablab.logbook.effect_words import comparison_in_words, trends_in_words
 from ablab.read.curves import Reading
 from ablab.read.curves.numbers import number
 from ablab.read.curves.pair_sentences import group_pair_sentence, pair_sentence
@@ -16,10 +16,8 @@ from ablab.read.curves.together import Together
 from ablab.read.effects import (
     Comparison,
     Effects,
-    best_values_sentence,
     interaction_sentence,
     scaling_sentence,
-    trend_sentence,
     verdict_words,
 )
 from ablab.read.effects.stored import experiment_effects
@@ -240,8 +238,10 @@ def _compared(effects: Sequence[Effects], answer: Answer) -> list[str]:
         ]
         words = measure_words(found.measure)
         words = words[0].upper() + words[1:]
-        sentences += [trend_sentence(each, words) for each in found.trends]
-        sentences += [best_values_sentence(each, words) for each in found.best_values]
+        told = [*trends_in_words(found, words, shown=True)]
+        told += trends_in_words(found, words, shown=False)
+        answered = " ".join(answer.sentences)  # of the same measure as "it"
+        sentences += [each for each in told if each.removeprefix(words) not in answered]
     return [each for each in sentences if each not in answer.sentences]
 
 

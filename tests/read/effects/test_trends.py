@@ -31,7 +31,7 @@ def test_a_trend_takes_the_place_of_comparisons():
         2 * page_trend_test(-np.array(curves), method="auto").pvalue, rel=1e-6
     )
     assert trend.exists
-    assert (trend.best, trend.best_range) == (0.1, (0.1, 0.1))
+    assert (trend.best, trend.best_range) == ((0.1,), (0.1, 0.1))
     assert trend.at_end
     assert trend_sentence(trend, "the loss") == (
         "the loss is lowest at train.lr=0.1 in each seed, an end of the 7 values from 0.0001 to "
@@ -44,15 +44,37 @@ def test_a_best_value_within_the_range_comes_first():
     curves = [[5, 4, 2, 1, 3, 4.5, 6], [5, 3, 1, 2, 4, 6, 7]]
     (trend,) = effects(frame(curves), ["train.lr"], better="lower").trends
     assert not trend.at_end
-    assert trend.best == 1e-3  # means 1.5 and 1.5; the first
+    assert trend.best == (1e-3, 3e-3)  # means 1.5 and 1.5
     assert trend.best_range == (1e-3, 3e-3)
-    assert "undecided whether it rises or falls on the whole" in trend_sentence(trend, "x")
-    assert "at train.lr=0.001 (in single seeds at 0.001 to 0.003), of 7 values from" in (
+    assert "on the whole" not in trend_sentence(trend, "x")
+    assert "at train.lr=0.001 and 0.003 alike in each seed, of 7 values from" in (
+        trend_sentence(trend, "x")
+    )
+    curves[1][2] = 1.2
+    (trend,) = effects(frame(curves), ["train.lr"], better="lower").trends
+    assert (trend.best, trend.best_range) == ((3e-3,), (1e-3, 3e-3))
+    assert "at train.lr=0.003 (in single seeds at 0.001 to 0.003), of 7 values from" in (
         trend_sentence(trend, "x")
     )
     (trend,) = effects(frame(curves), ["train.lr"]).trends  # not declared which is better
-    assert trend.best is None
+    assert trend.best == ()
+    assert trend_sentence(trend, "It").startswith("Undecided whether it rises or falls with train")
     assert trend_sentence(trend, "x").startswith("Undecided whether x rises or falls with train.lr")
+
+
+def test_values_that_are_equally_good_are_told_together():
+    curves = [[1, 1, 1, 1, 0.8, 0.5, 0.2]] * 3
+    (trend,) = effects(frame(curves), ["train.lr"], better="higher").trends
+    assert trend.best == (1e-4, 3e-4, 1e-3, 3e-3)
+    assert not trend.at_end
+    said = trend_sentence(trend, "the accuracy")
+    assert said.startswith(
+        "the accuracy is highest at 4 values of train.lr from 0.0001 to 0.003 alike in each "
+        "seed, of 7 values from 0.0001 to 0.1 ("
+    )
+    assert "try values" not in said
+    _, (row,) = trend_table([trend])
+    assert "0.0001 to 0.003 (4)" in row
 
 
 def test_few_values_are_compared_one_by_one_as_before():
@@ -87,10 +109,10 @@ def test_no_values_beyond_are_suggested_where_they_were_tried():
     """All runs with the greatest rate diverged, so the best is no end of what was tried."""
     curves = np.array([[8, 7, 6, 5, 4, 3, 2, np.nan], [8, 7, 6, 5, 4, 3, 2, np.nan]])
     (trend,) = effects(frame(curves, levels=[*RATES, 1.0]), ["train.lr"], better="lower").trends
-    assert (trend.best, trend.at_end) == (0.1, False)
+    assert (trend.best, trend.at_end) == ((0.1,), False)
     assert "try values" not in trend_sentence(trend, "x")
     (trend,) = effects(frame(curves, levels=[*RATES, 1.0]), ["train.lr"], better="higher").trends
-    assert (trend.best, trend.at_end) == (1e-4, True)
+    assert (trend.best, trend.at_end) == ((1e-4,), True)
 
 
 def test_a_seed_without_a_change_has_no_correlation():
@@ -98,6 +120,9 @@ def test_a_seed_without_a_change_has_no_correlation():
     (trend,) = effects(frame(curves), ["train.lr"], scale="difference", better="lower").trends
     assert trend.correlation == pytest.approx(-2 / 3)
     assert trend.best_range == (0.1, 0.1)  # all values are equally good in the third
+    assert "at train.lr=0.1 (in each of the 2 seeds whose values differ)" in (
+        trend_sentence(trend, "x")
+    )
     # Two seeds of 7! orders that are all as likely; at the least, p = 2 / 7!^2.
     assert trend.p == pytest.approx(1e-4)  # none of 9,999
 
@@ -174,7 +199,7 @@ def test_points_at_which_settings_vary_together():
     assert layers.values == (1, 2)
     assert (rate.key, rate.unit, rate.count) == ("train.lr", "point", 16)
     assert rate.correlation == pytest.approx(-1)
-    assert rate.best == pytest.approx(10 ** (-4 + 15 / 4))
+    assert rate.best == (pytest.approx(10 ** (-4 + 15 / 4)),)
     assert rate.best_range == pytest.approx((10 ** (-4 + 12 / 4), 10 ** (-4 + 15 / 4)))
     assert not decay.exists
     header, table = trend_table(found.trends, {"train.lr": "lr"})
@@ -228,7 +253,7 @@ def test_a_setting_of_some_points_has_a_trend_over_these():
     rate, beta = of_points(points, lambda k, heads, seed: 10.0 - k).trends
     assert (rate.count, beta.count, beta.left_out) == (10, 7, 0)
     assert beta.correlation == pytest.approx(-1)
-    assert (beta.best, beta.best_range, beta.at_end) == (0.97, (0.97, 0.97), True)
+    assert (beta.best, beta.best_range, beta.at_end) == ((0.97,), (0.97, 0.97), True)
     assert "at train.beta=0.97, an end of the 7 values" in trend_sentence(beta, "x")
 
 
@@ -272,7 +297,7 @@ def test_steps_that_were_not_reached_are_ties():
     wanted = chance(reached[0], 2)  # of 7! / 4! = 210 orders in each seed
     assert 0.05 < wanted < 0.5
     assert trend.p == pytest.approx(wanted, abs=4 * np.sqrt(wanted * (1 - wanted) / 9999))
-    assert (trend.best, trend.exists) == (1e-2, False)
+    assert (trend.best, trend.exists) == ((1e-2,), False)
     (trend,) = effects(frame([[1.0] * 6 + [2.0]] * 2), ["train.lr"]).trends
     # The odd one is last in both seeds; of 49 pairs of places, only both ends are as extreme.
     assert trend.p == pytest.approx(2 / 49, abs=4 * np.sqrt(2 / 49 / 9999))

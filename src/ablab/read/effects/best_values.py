@@ -15,7 +15,7 @@ from ablab.read.effects.inference import Interval
 from ablab.read.effects.interactions import Interaction
 from ablab.read.effects.results import Array, Better, Results
 from ablab.read.effects.sentences import number
-from ablab.read.effects.trends import Trend
+from ablab.read.effects.trends import Trend, at_best, best_levels, is_end
 from ablab.read.medians import spread_words
 
 _MOST = 6  # values of the other setting
@@ -27,14 +27,15 @@ class Best:
 
     Attributes:
         at: The value of the other setting.
-        best: The value at which the mean over seeds is best.
+        best: The values at which the mean over seeds is best, of which there are several if they
+            are equally good.
         best_range: The least and the greatest of the best values of single seeds.
         at_end: Whether nothing was tried beyond it.
         values: The measure of each seed there.
     """
 
     at: Any
-    best: float
+    best: tuple[float, ...]
     best_range: Interval
     at_end: bool
     values: tuple[float, ...]
@@ -77,7 +78,7 @@ def best_values(
     """
     found = []
     for trend in trends:
-        if trend.best is None or trend.unit != "seed" or results.horizon is not None:
+        if not trend.best or trend.unit != "seed" or results.horizon is not None:
             continue
         there = [
             each for each in interactions if each.exists and trend.key in (each.key, each.other)
@@ -98,21 +99,21 @@ def _of(results: Results, trend: Trend, other: str) -> BestValues | None:
     table = results.by([trend.key, other], "all")  # (levels, others, cells, seeds)
     levels = np.array(results.levels[trend.key], dtype=np.float64)
     order = np.argsort(levels)
-    sign = 1.0 if trend.better == "lower" else -1.0
     bests = []
     for place, at in enumerate(results.levels[other]):
-        found = _best(levels[order], table[order, place], sign)
+        found = _best(levels[order], table[order, place], trend.better)
         if found is None:
             return None  # a comparison with one that has none would be none
-        best, ends, values = found
-        shown = np.exp(values) if results.scale == "ratio" else values
-        at_end = best in (trend.tried[0], trend.tried[-1])
-        bests.append(Best(at, best, ends, at_end, tuple(map(float, shown))))
+        best, ends, scaled = found
+        values = tuple(map(float, np.exp(scaled) if results.scale == "ratio" else scaled))
+        bests.append(Best(at, best, ends, is_end(best, trend.tried), values))
     return BestValues(trend.key, other, trend.better, trend.tried, table.shape[2], tuple(bests))
 
 
-def _best(levels: Array, table: Array, sign: float) -> tuple[float, Interval, Array] | None:
-    """The best level of (levels, cells, seeds), that of single seeds, and the values there.
+def _best(
+    levels: Array, table: Array, better: Better
+) -> tuple[tuple[float, ...], Interval, Array] | None:
+    """The best levels of (levels, cells, seeds), of single seeds too, and the values of the first.
 
     A level counts if all of its runs have a result.
     """
@@ -120,9 +121,9 @@ def _best(levels: Array, table: Array, sign: float) -> tuple[float, Interval, Ar
     if not whole.any():
         return None
     curves, levels = table[whole].mean(axis=1), levels[whole]
-    each = levels[np.argmin(sign * curves, axis=0)]
-    place = int(np.argmin(sign * curves.mean(axis=1)))
-    return float(levels[place]), (float(each.min()), float(each.max())), curves[place]
+    best, ends = best_levels(levels, curves, better)
+    assert ends is not None, "it is declared what is better"
+    return best, ends, curves[int(np.flatnonzero(levels == best[0])[0])]
 
 
 def best_values_sentence(
@@ -147,8 +148,9 @@ def best_values_sentence(
 
 def _told(each: Best, key: str, other: str) -> str:
     low, high = map(number, each.best_range)
-    place = f"at {key}={number(each.best)}{', an end,' if each.at_end else ''} with {other}"
-    range_ = "" if low == high else f", in single seeds at {low} to {high}"
+    place = f"{at_best(key, each.best)}{', an end,' if each.at_end else ''} with {other}"
+    same = (each.best[0], each.best[-1]) == each.best_range
+    range_ = "" if same else f", in single seeds at {low} to {high}"
     return f"{place}: {spread_words(each.values, number)}{range_}"
 
 

@@ -39,9 +39,11 @@ class Trend:
         p: The p-value of no trend, two-sided; None with a single seed.
         p_adjusted: The same, corrected for the number of trends.
         better: Whether a lower or a higher measure is better; None if it is not declared.
-        best: The value at which the mean is best; None if it is not declared what is better.
+        best: The values at which the mean is best, of which there are several if they are equally
+            good; none if it is not declared what is better.
         best_range: The least and the greatest of the best values of the seeds whose values differ,
             or of the values of the best quarter of the points.
+        flat: The number of seeds whose values are all equal.
     """
 
     key: str
@@ -54,8 +56,9 @@ class Trend:
     p: float | None
     p_adjusted: float | None
     better: Better | None
-    best: float | None
+    best: tuple[float, ...]
     best_range: Interval | None
+    flat: int = 0
 
     @property
     def exists(self) -> bool:
@@ -65,12 +68,17 @@ class Trend:
     @property
     def at_end(self) -> bool:
         """Whether nothing was tried beyond the best value, where there may be better ones."""
-        return len(self.tried) >= MANY and self.best in (self.tried[0], self.tried[-1])
+        return len(self.tried) >= MANY and is_end(self.best, self.tried)
 
     def as_data(self) -> dict[str, Any]:
         """The trend as plain data."""
         data = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
         return data | {"exists": self.exists, "at_end": self.at_end}
+
+
+def is_end(best: Sequence[float], tried: Sequence[float]) -> bool:
+    """Whether a single value is best, and is the least or the greatest of all that were tried."""
+    return len(best) == 1 and best[0] in (tried[0], tried[-1])
 
 
 def has_many(results: Results, key: str) -> bool:
@@ -120,15 +128,18 @@ def trend_sentence(found: Trend, measure: str) -> str:
         its = "its" if found.left_out == 1 else "their"
         over += f" ({found.left_out} more: at least half of {its} runs have no result)"
     verb = "rises" if found.correlation > 0 else "falls"
-    if found.best is None:
+    if not found.best:
         if found.exists:
             return f"{measure} {verb} with {found.key}, over {over} ({tested})."
+        inside = measure[:1].lower() + measure[1:]
         return (
-            f"Undecided whether {measure} rises or falls with {found.key}, over {over} ({tested})."
+            f"Undecided whether {inside} rises or falls with {found.key}, over {over} ({tested})."
         )
-    said = f"{measure} is {_best_word(found)} at {found.key}={number(found.best)}"
+    said = f"{measure} is {_best_word(found)} {at_best(found.key, found.best)}"
     said += _best_range(found) + ", "
     said += f"an end of the {over}: try values beyond it" if found.at_end else f"of {over}"
+    if not found.at_end:  # it rises to both sides, so what it does on the whole says little
+        return f"{said} ({tested})."
     if found.exists:
         return f"{said}; on the whole, it {verb} ({tested})."
     return f"{said}; undecided whether it rises or falls on the whole ({tested})."
@@ -158,9 +169,23 @@ def trend_table(
             (names or {}).get(each.key, each.key), str(len(each.values)),
             *(number(end) for end in (each.values[0], each.values[-1])),
             f"{each.correlation:.2f}", "" if each.p is None else p_value(each.p_adjusted),
-            "" if each.best is None else number(each.best), ends, verdict,
+            several(each.best), ends, verdict,
         ])  # fmt: skip
     return header, rows
+
+
+def at_best(key: str, best: Sequence[float]) -> str:
+    """Where a measure is best, in words; at several values if they are equally good."""
+    if len(best) < 3:
+        return f"at {key}={several(best)}{' alike' if len(best) > 1 else ''}"
+    return f"at {len(best)} values of {key} from {number(best[0])} to {number(best[-1])} alike"
+
+
+def several(best: Sequence[float]) -> str:
+    """One value, two, or the ends of more."""
+    if len(best) < 3:
+        return " and ".join(map(number, best))
+    return f"{number(best[0])} to {number(best[-1])} ({len(best)})"
 
 
 def _best_word(found: Trend) -> str:
@@ -175,7 +200,11 @@ def _best_range(found: Trend) -> str:
         return "" if low == high else f" (the best quarter of points: {low} to {high})"
     if found.count == 1:
         return " (one seed)"
-    return " in each seed" if low == high else f" (in single seeds at {low} to {high})"
+    if (found.best[0], found.best[-1]) != found.best_range:
+        return f" (in single seeds at {low} to {high})"
+    rest = found.count - found.flat
+    some = "the one seed whose" if rest == 1 else f"each of the {rest} seeds whose"
+    return f" (in {some} values differ)" if found.flat else " in each seed"
 
 
 def _over_seeds(results: Results, key: str) -> Trend | str:
@@ -197,10 +226,12 @@ def _over_seeds(results: Results, key: str) -> Trend | str:
     curves = table.mean(axis=1)  # (levels, seeds)
     if not np.ptp(curves, axis=0).any():
         return "all values have the same results"
-    best, ends = _best(levels, curves, results.better)
+    best, ends = best_levels(levels, curves, results.better)
+    flat = int((np.ptp(curves, axis=0) == 0).sum())
     return Trend(
         key, "seed", tuple(map(float, levels)), tuple(map(float, every)), int((~used).sum()),
         curves.shape[1], _correlation(curves), _page(curves.T), None, results.better, best, ends,
+        flat,
     )  # fmt: skip
 
 
@@ -238,16 +269,25 @@ def _page(curves: Array) -> float | None:
     return float((1 + (sizes >= size - 1e-9).sum()) / (1 + _PERMUTATIONS))
 
 
-def _best(
+def best_levels(
     levels: Array, curves: Array, better: Better | None
-) -> tuple[float | None, Interval | None]:
-    """The level with the best mean, and the range of the best levels of the seeds that differ."""
+) -> tuple[tuple[float, ...], Interval | None]:
+    """The levels with the best mean, in order, and the range of those of seeds that differ.
+
+    Args:
+        levels: The values of a setting, in increasing order, (levels,).
+        curves: The measure, (levels, seeds).
+        better: Which values are better; with None, there is no best level.
+    """
     if better is None:
-        return None, None
-    sign = 1.0 if better == "lower" else -1.0
-    each = levels[np.argmin(sign * curves[:, np.ptp(curves, axis=0) > 0], axis=0)]
-    best = levels[np.argmin(sign * curves.mean(axis=1))]
-    return float(best), (float(each.min()), float(each.max()))
+        return (), None
+    signed = curves if better == "lower" else -curves
+    means = signed.mean(axis=1)
+    close = 1e-12 * (float(np.abs(signed).max()) or 1.0)
+    best = levels[means <= means.min() + close]
+    signed = signed[:, np.ptp(signed, axis=0) > close]
+    each = levels[(signed <= signed.min(axis=0) + close).any(axis=1)] if signed.size else levels
+    return tuple(map(float, best)), (float(each.min()), float(each.max()))
 
 
 def _over_points(
@@ -274,11 +314,11 @@ def _over_points(
     if np.ptp(means) == 0:
         return "all points have the same results"
     tested = spearmanr(values, means)
-    best, ends = None, None
+    best, ends = best_levels(values, means[:, None], results.better)
     if results.better is not None:
         ranked = values[np.argsort(means if results.better == "lower" else -means)]
         first = ranked[: max(1, len(ranked) // 4)]
-        best, ends = float(ranked[0]), (float(first.min()), float(first.max()))
+        best, ends = _distinct(best), (float(first.min()), float(first.max()))
     return Trend(
         name, "point", _distinct(values), _distinct(every), int((~used).sum()), len(values),
         float(tested.statistic), float(tested.pvalue), None, results.better, best, ends,
@@ -296,5 +336,5 @@ def _means(table: Array) -> Array:
     return rounded
 
 
-def _distinct(values: Array) -> tuple[float, ...]:
+def _distinct(values: Array | Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted(set(map(float, values))))
