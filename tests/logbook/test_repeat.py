@@ -1,5 +1,8 @@
 """What repeats an experiment: the same runs, and what was written down later."""
 
+import html
+from pathlib import Path
+
 import numpy as np
 
 import ablab
@@ -7,6 +10,7 @@ from ablab.experiments.expectations import parse_expectation
 from ablab.logbook.repeat import repeat, whole_definition
 from ablab.store.expected import stamp
 from tests.read.filled import fill, grid
+from tests.train import my_optimizers
 
 
 def flat(keys, seed, steps):
@@ -32,3 +36,19 @@ def test_modules_that_the_file_does_not_hold_are_named(tmp_path):
     record.definition.update(asked | {"question": "Is it 1:2 or a:b?"})
     assert repeat(store, record).modules == ["grad/*/tests.mine:energy"]
     assert repeat(store, record).command is None  # it has no entry yet
+
+
+def test_the_page_has_the_definition_and_the_code_of_the_runs_components(tiny, tmp_path):
+    train = tiny["train"] | {"steps": 2, "optimizer": "tests.train.my_optimizers:Signs"}
+    result = ablab.run(tiny | {"train": train}, store=tmp_path / "lab", quiet=True, device="cpu")
+    record = result.store.experiment("tiny")  # with its entry
+    found = dict(repeat(result.store, record).files)
+    assert list(found) == ["experiment.yaml", "tests/train/my_optimizers.py"]
+    code = Path(my_optimizers.__file__).read_text()
+    assert found["tests/train/my_optimizers.py"] == code
+    page = html.unescape(result.entry.read_text())
+    assert code in page
+    assert found["experiment.yaml"] in page
+    (copy,) = (tmp_path / "lab" / "sources").glob("*/tests/train/my_optimizers.py")
+    copy.write_text("evil = True")
+    assert [name for name, _ in repeat(result.store, record).files] == ["experiment.yaml"]

@@ -1,5 +1,6 @@
 """What repeats an experiment: its whole definition as a YAML file, and the command that runs it."""
 
+import json
 import shlex
 from dataclasses import dataclass
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 from ablab.experiments.definition_file import definition_yaml
 from ablab.store.expected import stamped
 from ablab.store.paths import LOGBOOK
+from ablab.store.sources import archived_texts
 from ablab.store.store import ExperimentRecord, Store
 
 FILE = "experiment.yaml"
+_LONGEST = 30_000  # characters of a file that a page shows
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,15 @@ class Repeat:
             entry is written.
         folder: The name of the store's folder.
         modules: The import paths that the definition names, whose modules the file does not hold.
+        files: The names and texts of ``experiment.yaml`` and of the copied source files of the
+            runs' own components; None in place of a text that is too long for a page.
     """
 
     definition: str
     command: str | None
     folder: str
     modules: list[str]
+    files: list[tuple[str, str | None]]
 
 
 def repeat(store: Store, record: ExperimentRecord) -> Repeat:
@@ -42,7 +48,24 @@ def repeat(store: Store, record: ExperimentRecord) -> Repeat:
     if command is not None:
         about += f"\nThe same runs again: {command}"
     modules = sorted(_import_paths({key: whole.get(key) for key in _PARTS}))
-    return Repeat(definition_yaml(whole, about), command, folder, modules)
+    definition = definition_yaml(whole, about)
+    texts = {FILE: definition} | archived_texts(store.path, _trajectories(store, record))
+    files = [
+        (name, text if len(text) <= _LONGEST else None)
+        for name, text in texts.items()
+        if text.strip()  # packages' __init__ files are mostly empty
+    ]
+    return Repeat(definition, command, folder, modules, files)
+
+
+def _trajectories(store: Store, record: ExperimentRecord) -> list[Any]:
+    """The stored trajectories of an experiment's runs that have components of a user's."""
+    rows = store.index.rows(
+        """SELECT r.trajectory FROM runs r JOIN members m ON m.run = r.id
+           WHERE m.experiment = ? AND r.trajectory LIKE '%source%' ORDER BY m.position""",
+        record.id,
+    )
+    return [json.loads(row["trajectory"]) for row in rows]
 
 
 _PARTS = ("task", "model", "train", "watch", "grid")

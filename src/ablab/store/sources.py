@@ -129,6 +129,28 @@ def sources_in(data: Any) -> dict[str, str]:
     return found
 
 
+def archived_texts(store: Path, trajectories: Iterable[Any]) -> dict[str, str]:
+    """The copied source files of the components of runs, as text, by their paths below a folder.
+
+    Sources of which the store has no copy, and damaged ones, are left out.
+
+    Args:
+        store: The folder of the store.
+        trajectories: The runs' stored trajectories.
+    """
+    digests = dict.fromkeys(d for each in trajectories for d in sources_in(each).values())
+    found: dict[str, str] = {}
+    for digest in digests:
+        try:
+            archived = archived_source(store, digest)
+            if archived is not None:
+                for module, file in _copies(store, archived).items():
+                    found[archived.copies[module]] = file.content.decode()
+        except (StoreError, UnicodeDecodeError):
+            continue
+    return found
+
+
 def archived_packages(store: Path, run: str, trajectory: Any, source: Source) -> dict[str, str]:
     """Decides from where to import the components of a run.
 
