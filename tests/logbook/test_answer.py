@@ -266,3 +266,16 @@ def test_an_average_over_opposite_signs_says_on_what_it_depends(tmp_path):
     found = answer_of(tmp_path, asked, curve)
     (said,) = [each for each in found.sentences if each.startswith("1 head vs 4 heads")]
     assert said.endswith("; how much, or which way, depends on d_model.")
+
+
+def test_a_claim_about_a_setting_that_does_not_vary_here_does_not_lead(tmp_path):
+    asked, curve = two(0.5)
+    claims = ["final(loss) falls with model.d_model", "final(loss) rises with model.n_heads"]
+    found = answer_of(tmp_path, asked | {"expect": claims}, curve)
+    assert found.state == "answered"
+    assert found.sentences[0].startswith("Held: final(loss) rises with model.n_heads (")
+    assert found.sentences[2].startswith("Not tested: final(loss) falls with model.d_model (")
+    alone = answer_of(tmp_path / "alone", asked | {"expect": claims[:1]}, curve)
+    assert alone.state == "answered"
+    assert alone.sentences[0].startswith("Final training loss: lowest with 1 head")
+    assert alone.sentences[-2].startswith("Not tested: ")

@@ -129,22 +129,26 @@ def find_answer(
     mine = [each for each in judged if each.sentence.startswith(f"{measure} ")]
     alike = [f"{each.claim} ({each.evidence})" for each in mine if _is_held_equivalence(each)]
     lead, decided = made.lead(), made.decided()
-    if 1 <= len(mine) <= _FEW:
-        mine.sort(key=lambda each: each.outcome == "undecided")
-        state: State = "open" if mine[0].outcome == "undecided" else "answered"
+    every, places = family(judged), {id(each): place for place, each in enumerate(judged)}
+    tested = [each for each in mine if each.state != "not tested"]
+    untested: list[str] = []  # as where a setting does not vary in this grid; these cannot lead
+    if len(mine) <= _FEW:
+        rest = [each for each in mine if each.state == "not tested"]
+        untested = [_judged(each, every, places[id(each)]) for each in rest]
+    if 1 <= len(tested) <= _FEW:
+        tested.sort(key=lambda each: each.outcome == "undecided")
+        state: State = "open" if tested[0].outcome == "undecided" else "answered"
         more = counts if len(judged) > len(mine) else ""
         negative = alike if len(alike) == len(mine) else []
-        every = family(judged)
-        places = {id(each): place for place, each in enumerate(judged)}
-        said = [_judged(each, every, places[id(each)]) for each in mine]
-        return answer(state, *said, lead, more, negative=negative)
+        said = [_judged(each, every, places[id(each)]) for each in tested]
+        return answer(state, *said, lead, *untested, more, negative=negative)
     if len(made.variants) < 2 or decided:
         first = [lead, *decided] if ladder is None else [*decided, lead]
-        return answer("answered", *first, counts)
+        return answer("answered", *first, *untested, counts)
     negative = made.negative()
     if negative:
-        return answer("answered", lead, *negative, counts, negative=negative)
-    return answer("open", lead, made.needed(), counts)
+        return answer("answered", lead, *negative, *untested, counts, negative=negative)
+    return answer("open", lead, made.needed(), *untested, counts)
 
 
 @dataclass(frozen=True)
