@@ -1,5 +1,6 @@
 """What is said of falls and of groups holds for the whole of them."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -117,3 +118,17 @@ def test_a_fall_that_ends_where_it_slows_down_is_told_in_one_phrase():
     # A fall that becomes steeper before is told in the order of time.
     steeper = replace(found, steepenings=(Steepening(28, 3.9, 4.1, 1.0),))
     assert sentence(steeper).index("times as steeply") < sentence(steeper).index("slows down")
+
+
+def test_the_average_agrees_with_the_ends_that_are_told():
+    # The first value is far above the second, from where the fall is told.
+    steps = np.arange(1, 301)
+    values = 0.43 + 1.2 * np.exp(-(steps - 1) / 150) + 0.6 * np.exp(-(steps - 1) / 0.8)
+    values *= np.exp(0.01 * np.random.default_rng(0).standard_normal(300))
+    text = sentence(read_curve(steps, values))
+    told = re.search(
+        r"falls from ([\d.]+) to ([\d.]+) at (\d+) \(halving every ([\d.]+) steps on", text
+    )
+    assert told is not None, text
+    high, low, end, halving = map(float, told.groups())
+    assert halving == pytest.approx((end - 1) * np.log(2) / np.log(high / low), rel=0.3)
