@@ -248,7 +248,10 @@ def test_a_sweep_is_answered_by_its_best_value(tmp_path):
 
     asked = grid(steps=40, seeds=3, answer="final(train_loss)") | {"grid": {"train.lr": rates}}
     (sentence, *_) = answer_of(tmp_path, asked, curve).sentences
-    assert "It is lowest at lr=0.00316 in each seed, of 8 values" in sentence
+    assert sentence.startswith(
+        "Final training loss is lowest at lr=0.00316 in each seed, of 8 values from 0.0001 to "
+    )
+    assert sentence.endswith(" over 8 variants.")
     assert "not told apart" not in sentence
 
 

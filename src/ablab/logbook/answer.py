@@ -207,14 +207,15 @@ class _Made:
                 f"{words}: {order} with {best.name}, {self._spread(best)}; {others}, {least} "
                 f"{number(last)}.{without}"
             )
-        if len(rows) <= _LISTED:
-            text = f"{words}: {self._listed(rows)}."
-        else:
-            low, high = number(min(medians)), number(max(medians))
-            text = f"{words}: medians from {low} to {high} over {len(rows)} variants."
-        trends = [] if self.effects is None else trends_in_words(self.effects, "It", shown=False)
-        if trends:
-            text += " " + " ".join(trends)
+        few_rows = len(rows) <= _LISTED
+        over = f"from {number(min(medians))} to {number(max(medians))} over {len(rows)} variants"
+        subject = "It" if few_rows else words
+        sweeps = [] if self.effects is None else trends_in_words(self.effects, subject, shown=False)
+        if sweeps and not few_rows:
+            return f"{' '.join(sweeps)} Medians are {over}.{without}"
+        text = f"{words}: {self._listed(rows) if few_rows else f'medians {over}'}."
+        if sweeps:
+            text += f" {' '.join(sweeps)}"
         elif self.ranking is not None:
             text += " " + self.ranking.open_words(order)
         return text + without
