@@ -14,6 +14,7 @@ import polars as pl
 
 from ablab.experiments.measures import parse_measure
 from ablab.read.curves.numbers import number
+from ablab.read.directions import measure_range
 from ablab.read.effects import Comparison, differences, gather
 from ablab.read.effects.inference import ALPHA, holm
 from ablab.read.effects.stored import better_values
@@ -134,9 +135,11 @@ def find_ladder(
     frame = values.filter(pl.col(key).is_in(rungs))
     if len(rungs) < _FEWEST or frame["value"].null_count() == frame.height:
         return None
-    guessing = guessing_loss(record, parse_measure(measure))
-    better = better_values(record, measure)
-    results = gather(frame, [key], measure=measure, better=better, guessing=guessing)
+    parsed, better = parse_measure(measure), better_values(record, measure)
+    results = gather(
+        frame, [key], measure=measure, better=better, guessing=guessing_loss(record, parsed),
+        limits=measure_range(record, parsed),
+    )  # fmt: skip
     pairs = {
         (str(each.reference), str(each.value)): each
         for each in differences(results, key, against="each")
