@@ -107,13 +107,21 @@ class PlateauEnds:
 
     Attributes:
         left: The step at which each run leaves it that does.
-        never: How many are there to their end.
-        last: The last step up to which all of these were seen; None if all leave it.
+        ends: The last step of each run that is there to its end.
     """
 
     left: list[int]
-    never: int
-    last: int | None
+    ends: list[int]
+
+    @property
+    def never(self) -> int:
+        """How many are there to their end."""
+        return len(self.ends)
+
+    @property
+    def last(self) -> int | None:
+        """The last step up to which all of these were seen; None if all leave it."""
+        return min(self.ends, default=None)
 
     @property
     def runs(self) -> int:
@@ -137,6 +145,24 @@ class PlateauEnds:
         earliest = f", earliest left at {min(self.left):,}" if self.left else ""
         return f"median not left by step {self.last:,}{earliest}"
 
+    @property
+    def cut_off_words(self) -> str:
+        """When runs leave it, and to where others were seen, if that is before some leave it.
+
+        There is no common median then. Empty if all were seen for as long as others took.
+        """
+        if self.last is None or not self.left or self.last >= max(self.left):
+            return ""
+        seen = f"{self.last:,}"
+        seen += f" to {max(self.ends):,}" if max(self.ends) > self.last else ""
+        left = "leaves it at step" if len(self.left) == 1 else "leave it at step"
+        of_these = "" if len(self.left) == 1 else " (median and range)"
+        ended = "it ended" if self.never == 1 else "they ended"
+        return (
+            f"{len(self.left)} {left} {spread(self.left)}{of_these}; {self.never} had not when "
+            f"{ended}, at step {seen}"
+        )
+
 
 def plateau_ends(readings: Sequence[Reading], group: Sequence[tuple[int, Plateau]]) -> PlateauEnds:
     """When the runs of a common plateau leave it; those that end there do not.
@@ -154,7 +180,7 @@ def plateau_ends(readings: Sequence[Reading], group: Sequence[tuple[int, Plateau
         if place not in having and reading.floor is not None and near(reading.floor.level, level)
     ]
     left = [plateau.last for _, plateau in group]
-    return PlateauEnds(left, len(never), min(never, default=None))
+    return PlateauEnds(left, never)
 
 
 def _nearness(readings: Sequence[Reading]) -> Callable[[float, float], bool]:
