@@ -88,7 +88,7 @@ class Ladder:
         lower: list[str] = []
         higher: list[str] = []
         for each in self.steps:
-            if each.verdict == "differs" and each.difference is not None:
+            if each.verdict == "differs":
                 (lower if each.direction == "lower" else higher).append(_size(each))
         rest = [_open(each) for each in self.steps if each.verdict != "differs"]
         told += [f"lowered by {_listed(lower)}"] if lower else []
@@ -166,9 +166,13 @@ def _corrected(steps: Sequence[Comparison]) -> list[Comparison]:
 
 
 def _size(each: Comparison) -> str:
-    """A step with the size of its difference: ``4 four heads (0.1)``."""
-    assert each.difference is not None, "a decided comparison has one"
+    """A step with the size of its difference, ``4 four heads (0.1)``, if there is one.
+
+    There is none where no run of one side reached the step, which ranks decide.
+    """
     size = each.difference
+    if size is None:
+        return str(each.value)
     told = f"×{number(size)}" if each.scale == "ratio" else number(abs(size))
     return f"{each.value} ({told})"
 
