@@ -21,6 +21,8 @@ from ablab.read.medians import median_of, spread_words
 
 _CHANGES = 0.2  # minimum change of a curve as a whole: relative, or absolute if it is not positive
 _LONG = 0.1  # minimum length of a plateau that fewer than half of several curves have
+_AT = 0.02  # relative difference up to which a curve begins at a level
+_NOISY = 3.0  # or so many standard deviations of a single value
 _NEAR = 0.03  # relative difference up to which levels of several runs are the same
 
 
@@ -315,13 +317,22 @@ def _at_floor(reading: Reading, floor: Floor) -> str:
     level = levels_of(reading)(floor.level)
     found = (reading.plateaus, reading.descents, reading.rises, reading.growbacks)
     if floor.first <= _soon(reading) and not any(found):
-        return f"{level} to the end ({reading.last:,})"
+        if _starts_at(reading, floor):
+            return f"{level} to the end ({reading.last:,})"
+        return f"at {level} from {floor.first:,} to the end ({reading.last:,})"
     risen: list[Rise | Growback] = [*reading.rises, *reading.growbacks]
     near = _CHANGES / 2 * abs(floor.level)
     up = any(abs(each.high - floor.level) <= near for each in risen)
     at_level = up or reading.direction == "higher" or stays(reading)
     word = "stays at" if at_level else "floor"
     return f"{word} {level} from {floor.first:,}"
+
+
+def _starts_at(reading: Reading, floor: Floor) -> bool:
+    """Whether the first value is at the level, within 2% or three standard deviations of noise."""
+    size = abs(floor.level) if reading.positive else 1.0
+    most = max(_AT * size, _NOISY * reading.noise * size)
+    return floor.first == reading.first or abs(reading.start - floor.level) <= most
 
 
 def _slowly(reading: Reading, fall: SlowFall) -> str:
