@@ -142,7 +142,7 @@ def find_answer(
         negative = alike if len(alike) == len(mine) else []
         said = [_judged(each, every, places[id(each)]) for each in tested]
         return answer(state, *said, lead, *untested, more, negative=negative)
-    if len(made.variants) < 2 or decided:
+    if len(made.variants) < 2 or decided or made.tells_the_best:
         first = [lead, *decided] if ladder is None else [*decided, lead]
         return answer("answered", *first, *untested, counts)
     negative = made.negative()
@@ -180,6 +180,12 @@ class _Made:
         """Whether counts of runs are told first, and so neither medians nor the best variant."""
         return self.found is not None and (self.found.has_missed or self.found.cut is not None)
 
+    @property
+    def tells_the_best(self) -> bool:
+        """Whether the values are told with a variant that is better than every other one."""
+        decided = self.ranking is not None and self.ranking.is_decided
+        return decided and not self.leads_with_counts and len(self.compared) > 1
+
     def lead(self) -> str:
         """The values: how many runs got there or learnt, or else the medians and the best one."""
         assert self.found is not None, "some run has a value"
@@ -194,7 +200,7 @@ class _Made:
             return f"{words}: {self._spread(rows[0])}.{without}"
         order, beyond = self._order()
         medians = [row.median for row in rows if row.median is not None]
-        if self.ranking is not None and self.ranking.is_decided:
+        if self.ranking is not None and self.tells_the_best:
             best = self.ranking.best
             last = (min if beyond in ("lowest", "fewest", "earliest") else max)(medians)
             least = "up to" if beyond != "lowest" else "down to"
