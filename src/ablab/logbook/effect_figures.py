@@ -11,6 +11,7 @@ from ablab.logbook.colours import PALETTE, are_numbers, value_colours
 from ablab.logbook.drawing_cache import cached_drawing
 from ablab.logbook.labels import fitted
 from ablab.logbook.svg import PAPER, SOFT, figure_style, logarithmic, plain_axes, svg
+from ablab.read.curves.numbers import number
 from ablab.read.effects import Cell, Comparison, Effects
 from ablab.read.measure_words import measure_words
 
@@ -18,6 +19,7 @@ _ROWS = 24  # maximum rows of a forest plot
 _PANELS = 4  # maximum panels of an interaction figure
 _NAME = 26  # maximum length of a value's name
 _ALONG = 44  # letters that fit below a panel
+_TICKS = 6  # numbers that fit below a panel
 _LINES = 7  # maximum lines in a panel
 
 
@@ -115,9 +117,12 @@ def _panel(axes: Axes, cells: Sequence[Cell], key: str, other: str, ratio: bool)
             ms=4,
             label=fitted(setting_name(short[other], level), _NAME),
         )
-    axes.set_xticks(
-        range(len(values)), [fitted(value, max(8, _ALONG // len(values))) for value in values]
-    )
+    labels = [fitted(value, max(8, _ALONG // len(values))) for value in values]
+    if are_numbers(values):
+        labels = [number(float(value)) for value in values]
+        every = -(-len(values) // _TICKS)  # numbers in order need not all be named
+        labels = [label if place % every == 0 else "" for place, label in enumerate(labels)]
+    axes.set_xticks(range(len(values)), labels)
     axes.set_xlabel(short[key])
     if ratio:
         logarithmic(axes)
