@@ -1,11 +1,14 @@
 """An analysis over stored runs and their steps, and of a model from elsewhere."""
 
+from contextlib import contextmanager
+
 import polars as pl
 import pytest
 import torch
 from torch import nn
 
 import ablab
+from ablab import api
 from ablab.analysis.analysis import NoSettings
 from ablab.analysis.chosen import stored_runs
 from ablab.analysis.finding import Findings
@@ -198,3 +201,17 @@ def test_each_run_is_shown_after_its_own_last_step():
 def test_a_model_from_elsewhere_has_no_last_step_to_show():
     shown = told_of([(None, None, "analysis/mine/x", 1.0)])
     assert shown.sentences == [] and shown.rows == [("x", 1.0)]
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_progress_is_hidden_if_asked_for(runs, monkeypatch, quiet):
+    asked = []
+
+    @contextmanager
+    def status(hidden, notebook):
+        asked.append(hidden)
+        yield
+
+    monkeypatch.setattr(api, "status", status)
+    ablab.analyze(runs[0], "parameter_norms", steps="last", quiet=quiet)
+    assert asked == [quiet]
