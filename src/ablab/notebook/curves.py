@@ -146,8 +146,8 @@ def _groups(names: Sequence[str]) -> list[list[str]]:
     if len(losses) < len(_LOSSES):
         return [[name] for name in names]
     first = next(name for name in names if name in _LOSSES)
-    kept = [name for name in names if name == first or name not in _LOSSES]
-    return [losses if name == first else [name] for name in kept]
+    shown = [name for name in names if name == first or name not in _LOSSES]
+    return [losses if name == first else [name] for name in shown]
 
 
 def _thinned_words(widths: set[int]) -> str:
