@@ -124,9 +124,10 @@ def _(mo):
     mo.md("""
     ## The curves
 
-    Each variant has a thick line, the median over its seeds, and a thin one for each seed.
-    Values are shown under the cursor. Columns are those of `result.metrics()`, and `x` can also
-    be `tokens`, `seconds` or `flops`.
+    Each variant has a thick line, the median over its seeds, and a thin one for each seed. Of
+    four seeds, it is the less favourable of the two in the middle. Values are shown under the
+    cursor. Columns are those of `result.metrics()`, and `x` can also be `tokens`, `seconds` or
+    `flops`.
     """)
     return
 
@@ -138,8 +139,8 @@ def _(result):
 
 
 @app.cell
-def _(ablab):
-    store = ablab.open("lab")
+def _(ablab, result):
+    store = ablab.open(result.store.path)
     store.readings("rates")
     return (store,)
 

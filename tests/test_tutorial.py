@@ -1,6 +1,7 @@
 """The tutorial, executed as a Jupyter notebook and as a marimo notebook."""
 
 import ast
+import math
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import polars as pl
+import torch
 
 from tests.notebook.kernels import kernel, text_of
 
@@ -72,9 +74,16 @@ def test_the_tutorial(tmp_path, monkeypatch):
     store = ablab.open(tmp_path / "lab")
     best = min(store.runs("rates"), key=lambda run: run.eval_loss)
     assert best.variant == {"train.lr": 3e-3}
-    entropies = store.run(best.run).metrics(["activation/*"]).drop_nulls()
+    run = store.run(best.run)
+    tokens = torch.tensor([list(run.task().tokens("12+34="))])
+    _, seen = ablab.watch(run.model(), tokens, ["blocks.0.attn.pattern"])
+    (pattern,) = seen["blocks.0.attn.pattern"]
+    assert sorted(pattern[:, -1].argmax(dim=-1).tolist()) == [1, 4]  # from "=" to "2" and "4"
+    entropies = run.metrics(["activation/*"]).drop_nulls()
     assert entropies["step"].to_list() == list(range(1, 151, 5))
-    assert entropies.select(pl.exclude("run", "step", "train_loss")).min_horizontal().min() >= 0
+    # Rows of 1 to 6 tokens that see each other alike have a mean entropy of log(720) / 6 nats.
+    most = entropies.select(pl.exclude("run", "step", "train_loss")).max_horizontal().max()
+    assert 0.5 < most <= math.log(720) / 6 + 1e-6
 
     # The twin finds all runs trained.
     environment = os.environ | {"PYTHONWARNINGS": "default"}

@@ -1,8 +1,8 @@
 """The Python API: run an experiment, open a store."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import polars as pl
 from ablab.analysis.analyze import AnalysisSubject, analyze_trained, store_of
 from ablab.analysis.analyze import analyze as analyze_subject
 from ablab.analysis.request import requests_of
-from ablab.config import InputError
+from ablab.config import Config, InputError
 from ablab.config.progress import doing
 from ablab.config.shown import Displayed, Shown
 from ablab.config.table import output_width, table_lines
@@ -37,6 +37,7 @@ from ablab.read.summary import VariantSummary, summarise, table
 from ablab.store.known_runs import as_stored
 from ablab.store.metrics import experiment_metrics, experiment_runs
 from ablab.store.store import ExperimentRecord, Store
+from ablab.tasks.base import Task
 
 _FEW = 6  # variants; the figure of more is folded
 
@@ -248,12 +249,51 @@ def _read(
     return asked
 
 
-@wraps(analyze_subject)
-def analyze(subject: AnalysisSubject, analysis: str, **options: Any) -> DrawnFindings:
-    """Runs an analysis; see :func:`ablab.analysis.analyze.analyze`. Its findings can be drawn."""
-    with status(False, notebook_status):
-        found = analyze_subject(subject, analysis, **options)
-    return DrawnFindings.of(found, store_of(subject, options.get("store", "lab")))
+def analyze(
+    subject: AnalysisSubject,
+    analysis: str,
+    *,
+    settings: Config | Mapping[str, Any] | None = None,
+    steps: str | Sequence[int] = "all",
+    where: str | None = None,
+    task: Task | None = None,
+    store: str | Store = "lab",
+    samples: int | None = None,
+    seed: int = 0,
+    quiet: bool = False,
+) -> DrawnFindings:
+    """Runs an analysis on stored runs at their snapshots, or on a model; the findings can be drawn.
+
+    The untrained model (step 0) is always included, as the control for later steps. What is found
+    in stored runs is kept in their store, and not computed again.
+
+    Args:
+        subject: The name of an experiment or the id of a run, what :func:`run` returns, a stored
+            run, several, or any ``torch.nn.Module``.
+        analysis: The name of an analysis (``ablab analyses`` lists them) or an import path
+            (``mypkg.mymod:thing``), either followed by ``:key=value,…`` for settings.
+        settings: The analysis's settings.
+        steps: Which snapshots of stored runs: ``all``, ``last``, a range ``A:B`` that includes both
+            ends, or step numbers.
+        where: Only the runs of this cell of an experiment: ``key=value, …``.
+        task: The task of a ``torch.nn.Module``, for analyses that need it.
+        store: The folder of the store, for names and ids.
+        samples: The largest number of samples to look at; by default the task's whole table where
+            that is small, else a sample.
+        seed: The seed of that sample.
+        quiet: Whether to hide progress.
+
+    Raises:
+        InputError: There is no such analysis, experiment or run, its settings are invalid, a step
+            has no snapshot, or it needs a task and none is given.
+        StoreError: A snapshot is missing or damaged.
+    """
+    with status(quiet, notebook_status):
+        found = analyze_subject(
+            subject, analysis, settings=settings, steps=steps, where=where, task=task, store=store,
+            samples=samples, seed=seed,
+        )  # fmt: skip
+    return DrawnFindings.of(found, store_of(subject, store))
 
 
 def open(store: str | Path = "lab") -> OpenStore:

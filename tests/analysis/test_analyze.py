@@ -1,12 +1,17 @@
 """An analysis over stored runs and their steps, and of a model from elsewhere."""
 
+from contextlib import contextmanager
+
 import polars as pl
 import pytest
 import torch
 from torch import nn
 
 import ablab
+from ablab import api
+from ablab.analysis.analysis import NoSettings
 from ablab.analysis.chosen import stored_runs
+from ablab.analysis.finding import Findings
 from ablab.config import InputError
 from ablab.experiments.experiment import experiment
 from ablab.store.store import Store
@@ -177,3 +182,36 @@ def test_where_takes_a_number_by_its_value(tmp_path):
         assert run.record.variant == {"train.weight_decay": label}
     with pytest.raises(InputError, match=r"no run has train\.weight_decay=1"):
         stored_runs(store, record.name, "train.weight_decay=1")
+
+
+def told_of(rows):
+    columns = ["run", "step", "name", "value"]
+    schema = {"run": pl.String, "step": pl.Int64, "name": pl.String, "value": pl.Float64}
+    frame = pl.DataFrame([dict(zip(columns, row, strict=True)) for row in rows], schema)
+    return Findings("mine", "?", NoSettings(), frame, {}, {}).shown()
+
+
+def test_each_run_is_shown_after_its_own_last_step():
+    rows = [("long", 0, 1.0), ("long", 8, 2.0), ("short", 0, 3.0), ("short", 5, 4.0)]
+    shown = told_of([(run, step, "analysis/mine/x", value) for run, step, value in rows])
+    assert shown.sentences == ["2 runs, 3 steps; the last step of each run is shown"]
+    assert [row[-1] for row in shown.rows] == [2.0, 4.0]
+
+
+def test_a_model_from_elsewhere_has_no_last_step_to_show():
+    shown = told_of([(None, None, "analysis/mine/x", 1.0)])
+    assert shown.sentences == [] and shown.rows == [("x", 1.0)]
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_progress_is_hidden_if_asked_for(runs, monkeypatch, quiet):
+    asked = []
+
+    @contextmanager
+    def status(hidden, notebook):
+        asked.append(hidden)
+        yield
+
+    monkeypatch.setattr(api, "status", status)
+    ablab.analyze(runs[0], "parameter_norms", steps="last", quiet=quiet)
+    assert asked == [quiet]

@@ -1,11 +1,14 @@
 """A user's measure: what it sees, what it may return, and what it lacks."""
 
+import json
+
 import pytest
 import torch
 
 import ablab
 from ablab.config import InputError
 from ablab.tasks.modular import Modular, ModularConfig
+from tests.cli.command import run_command
 from tests.users_code import MODEL
 
 TASK = Modular(ModularConfig(p=5))
@@ -58,6 +61,13 @@ def test_what_it_sees(folder):
         ("@measure()\ndef mine(): return 1", "cannot be called with seen"),
         ("@measure()\ndef mine(seen): return seen.logits", r"an array of shape \(25, 3, 6\)"),
         ("@measure()\ndef mine(seen): pass", "returns NoneType; expected a number"),
+        ("@measure()\ndef mine(seen): return '0.5'", "returns str; expected a number"),
+        ("@measure()\ndef mine(seen): return 1j", "returns complex; expected a number"),
+        (
+            "@measure()\ndef mine(seen): return {'a b': 1.0}",
+            "names a number 'a b'",
+        ),
+        ("@measure()\ndef mine(seen): return {('t', 1): 3}", r"names a number \('t', 1\)"),
         ("def mine(seen): return 1", "not a valid analysis"),
         ("@measure(sites=['blocks.0.mpl_out'])\ndef mine(seen): return 1", "blocks.0.mpl_out"),
     ],
@@ -67,12 +77,36 @@ def test_what_it_lacks(folder, source, message):
         found(folder, HEAD + source)
 
 
+@pytest.mark.parametrize(
+    ("returned", "value"),
+    [
+        ("seen.logits.new_tensor([0.5])", 0.5),
+        ("__import__('numpy').array([[2]])", 2.0),
+        ("10**400", None),  # as a number that is not finite
+        ("{3: True}", 1.0),  # such as the number of a head
+        ("sum(each.square().sum() for each in seen.subject.model.parameters()) * 0 + 7", 7.0),
+    ],
+)
+def test_what_counts_as_a_number(folder, returned, value):
+    source = f"{HEAD}@measure()\ndef mine(seen): return {returned}"  # no warning of gradients
+    assert found(folder, source)[1].scalars["value"].to_list() == [value]
+
+
+def test_one_site_needs_no_list(folder):
+    _, findings = found(folder, SEES.replace('["blocks.0.mlp_out"]', '"blocks.0.mlp_out"'))
+    assert findings.scalars.height == 3
+
+
 ANALYSIS = """
 from ablab.analysis.analysis import analysis
 
 @analysis("mine", question="?", inputs=["model"], cost="none")
 def mine(subject, settings): return {"x": 1.0}
 """
+FINDS = """
+import torch
+from ablab.analysis.finding import Finding
+""" + ANALYSIS.replace('{"x": 1.0}', "Finding({})")
 
 
 @pytest.mark.parametrize(
@@ -80,6 +114,9 @@ def mine(subject, settings): return {"x": 1.0}
     [
         (ANALYSIS, "mine:mine returns dict; expected a Finding"),
         (ANALYSIS.replace(", settings", ""), "cannot be called with subject, settings"),
+        (FINDS.format("{'x': torch.ones(2)}"), r"an array of shape \(2,\) as the scalar 'x'"),
+        (FINDS.format("{'x': '0.5'}"), "returns str as the scalar 'x'; expected a number"),
+        (FINDS.format("{'x y': 1}"), "names a scalar 'x y'; expected letters"),
     ],
 )
 def test_what_an_analysis_lacks(folder, source, message):
@@ -102,3 +139,45 @@ def test_edited_code_is_computed_again(folder):
 
     assert samples(first) == [(0, 25.0), (2, 25.0)]
     assert samples(again) == [(0, 50.0), (2, 50.0)]
+
+
+WRONG = (
+    HEAD
+    + """
+@measure()
+def several(seen): return seen.logits
+
+@measure(sites="blocks.9.mlp_out")
+def elsewhere(seen): return 1.0
+"""
+)
+STEPS = {"steps": 2, "batch_size": 4, "snapshots": {"every": 2, "logarithmic": False}}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("several", "it returns an array of shape (25, 3, 6); expected a number"),
+        ("elsewhere", "mine:elsewhere cannot be computed: the model has no site"),
+    ],
+)
+def test_a_wrong_measure_does_not_cost_the_entry_or_other_analyses(folder, name, said):
+    folder.write({"asked.json": json.dumps(ASKED | {
+        "train": STEPS, "analyze": [f"mine:{name}", "parameter_norms"],
+    })}, mine=WRONG)  # fmt: skip
+    code, _, err = run_command("run", "asked.json", "--store", "lab")
+    assert code == 1 and said in " ".join(err.split())
+    (entry,) = (folder.path / "lab" / "logbook").glob("*-measured/entry.md")
+    norms = ablab.open("lab").metrics("measured", ["analysis/parameter_norms/*/rms"])
+    assert norms.width > 4 and "measured" in entry.read_text()
+
+
+def test_a_wrong_measure_does_not_cost_the_others_of_a_command(folder):
+    folder.write(mine=WRONG)
+    ablab.run(ASKED | {"train": STEPS}, store="lab", quiet=True)
+    given = ("analyze", "measured", "mine:several", "parameter_norms", "--store", "lab")
+    code, out, err = run_command(*given)
+    assert code == 1 and "How large is each parameter" in out
+    assert "mine:several failed on run" in err and "it returns an array" in " ".join(err.split())
+    with pytest.raises(InputError, match=r"mine:several failed on run .* it returns an array"):
+        ablab.analyze("measured", "mine:several", store="lab")

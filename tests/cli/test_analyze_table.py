@@ -94,3 +94,25 @@ def test_medians_and_means_are_separate_tables(tmp_path):
     (means,) = [n for n, line in enumerate(lines) if line == ["means", "over", "3", "runs"]]
     low, _ = stats.t.interval(0.95, 2, np.mean(EXPLAINED), stats.sem(EXPLAINED))
     assert lines[means + 2] == ["explained", "0.7667", "0.7667", f"[{low:.3g},", "1]"]
+
+
+APART = (0.01, 0.011, 2.3, 2.31, 2.32)
+apart_models: dict[str, int] = {}
+
+
+@analysis(
+    "apart", question="Did it?", inputs=["model"], cost="nothing", limits={"loss": NOT_NEGATIVE}
+)
+def apart(subject, settings):
+    place = apart_models.setdefault(subject.run, len(apart_models) % 5)
+    return Finding({"loss": APART[place]})
+
+
+def test_groups_are_counted_in_place_of_an_interval(tmp_path):
+    train(ASKED | {"grid": {}, "seeds": 5}, tmp_path / "lab", compile="off")
+    name = "tests.cli.test_analyze_table:apart"
+    command = ["analyze", "seen", name, "--store", str(tmp_path / "lab"), "--workers", "1"]
+    code, out, err = run_command(*command, "--quiet")
+    assert code == 0, err
+    (line,) = [line.split() for line in out.splitlines() if line.startswith("  loss")]
+    assert line == ["loss", "2.3", "2.3", "2", "of", "5", "below", f"{(0.011 * 2.3) ** 0.5:.3g}"]

@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import select
 import struct
 import subprocess
 import sys
+import time
 import urllib.request
 
 import pytest
@@ -12,6 +14,8 @@ import pytest
 fcntl = pytest.importorskip("fcntl", reason="there are no pseudo-terminals on this system")
 pty = pytest.importorskip("pty", reason="there are no pseudo-terminals on this system")
 termios = pytest.importorskip("termios", reason="there are no pseudo-terminals on this system")
+
+SECONDS = 120.0  # at the most, until it shows something, on a busy machine
 
 # Makes the terminal the controlling one, so that Ctrl-C typed into it interrupts the command.
 _IN_ITS_TERMINAL = """
@@ -41,8 +45,12 @@ class Terminal:
 
     def read_until(self, text: str | None) -> None:
         """Reads until the text was shown; None: until the command has ended."""
+        last = time.monotonic() + SECONDS
         with contextlib.suppress(OSError):  # raised at the end on Linux
             while text is None or text not in self.shown:
+                left = max(0.0, last - time.monotonic())
+                ready, _, _ = select.select([self.keyboard], [], [], left)
+                assert ready, f"{text or 'its end'} was not shown in {SECONDS} s: {self.shown}"
                 part = os.read(self.keyboard, 65536)
                 if not part:
                     break

@@ -6,8 +6,17 @@ from statistics import median
 import polars as pl
 import pytest
 
+import ablab
 from ablab.config import InputError
+from ablab.notebook import curves
+from tests.store.makers import train
 
+SMALL = {
+    "name": "small",
+    "task": {"kind": "addition", "n_digits": 1},
+    "model": {"d_model": 4, "n_heads": 1},
+    "train": {"steps": 3, "batch_size": 4},
+}
 TIP = re.compile(r"<title>(.*?)</title>", re.DOTALL)
 
 
@@ -68,6 +77,13 @@ def test_columns_are_drawn_in_the_order_in_which_they_are_asked_for(run):
     assert titles == ["learning rate", "held-out accuracy", "training loss"]
 
 
+def test_the_losses_share_axes_in_any_order(run):
+    figure = run.plot("lr", "eval_loss", "train_loss").figure
+    rate, losses = (axes for axes in figure.axes if axes.get_visible())
+    assert rate.get_title(loc="left") == "learning rate"
+    assert losses.get_ylabel() == "loss" and len(losses.get_legend().get_texts()) == 2
+
+
 def test_at_most_six_columns_are_drawn(run):
     plot = run.plot("*")
     assert len([axes for axes in plot.figure.axes if axes.get_visible()]) == 6
@@ -93,3 +109,58 @@ def test_a_figure_is_not_saved_in_an_unknown_format(run, tmp_path):
         run.plot("train_loss").save(tmp_path / "a.pgn")
     with pytest.raises(InputError, match="cannot be written"):
         run.plot("train_loss").save(tmp_path / "none" / "a.png")
+
+
+@pytest.mark.parametrize(
+    "column", ["model.d_model", "step", "seed", "run", "experiment", "restart", ["train_loss"]]
+)
+def test_what_is_no_column_of_values_is_said(store, column):
+    with pytest.raises(InputError, match=r"widths has no column .* to draw") as error:
+        store.plot("widths", column)
+    assert "one of train_loss, eval_loss" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (["step"], "has no column 'step' to draw"),
+        (["train_loss", "run"], "has no column 'run' to draw"),
+        ([["train_loss"]], r"not the name of a column(.|\n)*one argument each"),
+    ],
+)
+def test_what_is_no_column_of_a_run_is_said(run, columns, said):
+    with pytest.raises(InputError, match=said):
+        run.plot(*columns)
+
+
+def test_the_caption_tells_which_median_it_is(tmp_path):
+    rule = "the less favourable of the two in the middle"
+    for seeds, told in ((2, True), (3, False)):
+        made = train(SMALL | {"seeds": seeds}, tmp_path / "lab", compile="off")
+        caption = ablab.open(made.store.path).plot("small").caption
+        assert "thick lines their median" in caption
+        assert (rule in caption) is told
+
+
+def test_nothing_was_trained_yet(tmp_path):
+    train(SMALL, tmp_path / "lab", pause=lambda: True)
+    with pytest.raises(InputError, match=r"nothing was trained yet\n  given     'small'$"):
+        ablab.open(tmp_path / "lab").plot("small")
+
+
+def test_a_long_curve_has_the_lowest_and_the_highest_value_of_each_point(monkeypatch, run):
+    monkeypatch.setattr(curves, "_POINTS", 3)
+    plot = run.plot("train_loss")
+    assert plot.caption.endswith(
+        "A point is the mean of 4 logged steps; the band is from the lowest to the highest of them."
+    )
+    (axes,) = plot.figure.axes
+    losses = run.metrics(["train_loss"])["train_loss"].drop_nulls().to_numpy().reshape(3, 4)
+    (line,) = axes.get_lines()
+    assert line.get_xdata().tolist() == [4, 8, 12]
+    assert line.get_ydata() == pytest.approx(losses.mean(axis=1))
+    (band,) = axes.collections
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices}
+    assert {(4.0 * (n + 1), end(losses[n])) for n in range(3) for end in (min, max)} <= corners
+    monkeypatch.undo()
+    assert "of them" not in run.plot("train_loss").caption

@@ -15,6 +15,7 @@
 - ``passes``: forward passes of many models of one shape.
 - ``replacement``: replacements of tensors at sites, given as data.
 - ``request``: an analysis with its settings, and the identity of what it finds.
+- ``scalars``: what a scalar may be, and how it may be called.
 - ``stored``: the findings that a store has, for pages, read without the code of analyses.
 - ``subject``: the input of an analysis: one model at one step.
 - ``summary``: scalars by variant, in the untrained model and in the end.

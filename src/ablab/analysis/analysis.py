@@ -7,14 +7,15 @@ needs editing. A user's own analysis is named by its import path.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 from pydantic import ValidationError
 
 from ablab.analysis.figures import AnalysisFigure
 from ablab.analysis.finding import Finding
+from ablab.analysis.scalars import NAME_LETTERS, as_number, described, is_name
 from ablab.analysis.subject import Subject
-from ablab.config import Config, Variants, field_descriptions
+from ablab.config import Config, InputError, Variants, field_descriptions
 from ablab.config.own_parts import check_arguments, part_error
 from ablab.store.scalar_records import ScalarRecord, first_match
 from ablab.tasks.config import Direction, Limits
@@ -35,6 +36,21 @@ _ROUNDING = 1e-9
 
 Input = Literal["model", "task", "last_model"]
 Examine = Callable[[Subject, Any], Finding]
+
+
+class ReturnedError(InputError):
+    """A user's function returned something else than a finding or a number.
+
+    Args:
+        key: What the function is: ``analysis`` or ``measure``.
+        name: Its import path.
+        what: What is wrong, as the rest of a sentence that begins with its name.
+        lines: How such a function is written.
+    """
+
+    def __init__(self, key: str, name: str, what: str, *lines: str) -> None:
+        super().__init__(*part_error(key, name, what, *lines).problems)
+        self.what = what
 
 
 class NoSettings(Config):
@@ -86,16 +102,27 @@ class Analysis:
 
         Raises:
             DoesNotApplyError: The analysis does not apply to the model or its task.
-        InputError: A user's analysis returns something else.
+            InputError: Settings do not fit the model, or a name matches no site.
+            ReturnedError: It returns something else, or a scalar that is not a number or whose name
+                measures cannot contain.
         """
         found: Any = self.examine(subject, settings)
         if not isinstance(found, Finding):
-            what = f"returns {type(found).__name__}; expected a Finding"
-            raise part_error("analysis", self.name, what, *_LINES)
-        scalars = {
-            name: _rounded(value, self.limits, name) for name, value in found.scalars.items()
-        }
+            self._refuse(f"returns {type(found).__name__}; expected a Finding")
+        scalars = {name: self._scalar(name, value) for name, value in found.scalars.items()}
         return replace(found, scalars=scalars)
+
+    def _scalar(self, name: Any, value: Any) -> float | None:
+        """A scalar as a float, within its range; None if it does not exist."""
+        if not is_name(name):
+            self._refuse(f"names a scalar {name!r}; expected {NAME_LETTERS}")
+        number = None if value is None else as_number(value)
+        if number is None and value is not None:
+            self._refuse(f"returns {described(value)} as the scalar {name!r}; expected a number")
+        return _rounded(number, self.limits, name)
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise ReturnedError("analysis", self.name, what, *_LINES)
 
     def settings_list(self) -> list[Setting]:
         """Its settings, in their order."""

@@ -13,6 +13,7 @@ from ablab.analysis.request import Request, make_request, parse_request
 from ablab.analysis.subject import DoesNotApplyError, Probing
 from ablab.analysis.units import make_units
 from ablab.config import Config, InputError, Problem, doing
+from ablab.config.errors import NOT_GIVEN
 from ablab.execute.guest import as_guest
 from ablab.execute.status import Status, duration
 from ablab.store.findings import StoredFinding, read_finding, record_analyses
@@ -82,7 +83,7 @@ def analyze(
     chosen = choose(runs, steps)
     found, failures = _of_runs(request, chosen)
     if failures and not found:
-        raise InputError(Problem(str(failures[0]), given=failures[0].where))
+        raise InputError(Problem(str(failures[0]), given=failures[0].where or NOT_GIVEN))
     notes = [*chosen.notes, *map(str, failures)]
     return _joined(request, found, notes)
 
@@ -127,11 +128,34 @@ def analyze_trained(
     if not runs or not requests:
         return True
     chosen = choose(runs, "all")
-    tell = shown_on(status, chosen)
-    with doing("analyzing"):
-        done = compute(store, chosen, requests, tell, should_pause=should_pause)
-    for note in [*chosen.notes, *map(str, done.failures)]:
+    for note in chosen.notes:
         status.warn(note)
+    return _analyze_trained(store, chosen, requests, status, should_pause)
+
+
+def _analyze_trained(
+    store: Store,
+    chosen: Chosen,
+    requests: Sequence[Request],
+    status: Status,
+    should_pause: Callable[[], bool],
+) -> bool:
+    """Computes all analyses together, or each alone if one of them does not fit the models.
+
+    What is wrong with one must not cost the others, nor the entry of runs that are trained.
+    """
+    tell = shown_on(status, chosen)
+    try:
+        with doing("analyzing"):
+            done = compute(store, chosen, requests, tell, should_pause=should_pause)
+    except InputError as error:
+        if len(requests) == 1:
+            status.warn(f"{requests[0].name} cannot be computed: {error}")
+            return False
+        alone = [_analyze_trained(store, chosen, [each], status, should_pause) for each in requests]
+        return all(alone)
+    for failure in done.failures:
+        status.warn(str(failure))
     return done.complete and not done.failures
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from ablab.analysis.analysis import ReturnedError
 from ablab.analysis.finding import DOES_NOT_APPLY, Finding
 from ablab.analysis.loaded import LoadedModels
 from ablab.analysis.request import Request
@@ -25,8 +26,8 @@ class Failure:
         run: The run's id.
         step: The step.
         name: The analysis, with its settings.
-        error: The type of the error, and its text.
-        where: The traceback.
+        error: The type of the error, and its text; or what a user's function returned.
+        where: The traceback; empty if a user's function returned something else.
     """
 
     run: str
@@ -45,6 +46,7 @@ def examine(request: Request, subject: Subject) -> Finding:
     Raises:
         DoesNotApplyError: It does not apply to the model or its task.
         InputError: It needs a task that is not known, or settings do not fit the model.
+        ReturnedError: A user's function returns something else.
     """
     if "task" in request.analysis.inputs:
         _ = subject.task  # raises if it is not known
@@ -133,6 +135,8 @@ def _found(
             found = examine(request, subject)
         except DoesNotApplyError as error:
             not_applicable[request.name] = str(error)
+        except ReturnedError as error:
+            return Failure(run, step, request.name, f"it {error.what}", "")
         except InputError:  # the same for all models: the settings do not fit
             raise
         except Exception as error:  # of a user's function, or of one model with odd weights

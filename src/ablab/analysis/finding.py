@@ -96,10 +96,9 @@ class Findings(Displayed):
         return "\n".join([*lines, *self.notes])
 
     def shown(self) -> Shown:
-        """The question, the scalars after the last step, and the tables, folded."""
-        last = self.scalars.filter(pl.col("step").eq_missing(pl.col("step").max()))
-        runs = counted(self.scalars["run"].n_unique(), "run")
-        steps = counted(self.scalars["step"].n_unique(), "step")
+        """The question, the scalars after the last step of each run, and the tables, folded."""
+        ends = pl.col("step").max().over("run")
+        last = self.scalars.filter(pl.col("step").eq_missing(ends))
         names = [name for name in last.columns if name != "name" and last[name].null_count() == 0]
         columns = ["name", *(name for name in names if name != "value"), "value"]
         rows = last.select(columns).with_columns(
@@ -107,13 +106,22 @@ class Findings(Displayed):
         )
         return Shown(
             f"{self.analysis}: {self.question}",
-            [f"{runs}, {steps}; the last step is shown", *self.notes][not rows.height :],
+            [*self._of_what(), *self.notes],
             columns,
             list(rows.head(_SHOWN_ROWS).iter_rows()),
             "found.scalars",
             rows.height,
             below=[(f"table {name}", _frame(name, each)) for name, each in self.tables.items()],
         )
+
+    def _of_what(self) -> list[str]:
+        """Which runs and steps there are, and which are shown; nothing of a bare model."""
+        known = self.scalars.drop_nulls(["run", "step"])
+        if not known.height:
+            return []
+        runs, steps = (counted(known[key].n_unique(), key) for key in ("run", "step"))
+        of_each = " of each run" if known["run"].n_unique() > 1 else ""
+        return [f"{runs}, {steps}; the last step{of_each} is shown"]
 
 
 def joined(

@@ -7,15 +7,16 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ablab.analysis.analysis import Analysis, analysis
+from ablab.analysis.analysis import Analysis, ReturnedError, analysis
 from ablab.analysis.finding import Finding
+from ablab.analysis.scalars import NAME_LETTERS, as_number, described, is_name
 from ablab.analysis.subject import Subject
 from ablab.config import Config
 from ablab.config.own_parts import check_arguments, part_error
@@ -59,26 +60,29 @@ def measure(
     function: Any = None,
     /,
     *,
-    sites: Sequence[str] = (),
+    sites: str | Sequence[str] = (),
     limits: Limits | None = None,
     direction: Direction | None = None,
 ) -> Callable[[Measure], Analysis]:
     """A decorator that makes an analysis of a function of :class:`Seen`.
 
-    The function returns a number (or a tensor with one), or several by name. Its question is the
-    first line of its docstring.
+    The function returns a number (or a tensor or an array with one element), or several by name.
+    Its question is the first line of its docstring.
 
     Args:
         function: Nothing: the decorator needs its parentheses.
-        sites: Names or patterns of the sites that it reads.
+        sites: The sites that it reads: a name or a pattern, or several.
         limits: The least and the greatest value, None where there is no end; intervals stay within.
         direction: Which values are better; None if neither.
 
     Raises:
-        InputError: It has no parentheses.
+        InputError: It has no parentheses, or the function cannot be called with what is seen.
+        ValueError: The range or the direction is invalid, or the range ends before it begins.
     """
     if function is not None:
-        raise part_error("measure", function.__name__, "has a decorator without ()", *_LINES)
+        named = getattr(function, "__name__", repr(function))
+        raise part_error("measure", named, "has a decorator without ()", *_LINES)
+    read = [sites] if isinstance(sites, str) else list(sites)
 
     def decorate(function: Measure) -> Analysis:
         name = function.__name__
@@ -86,7 +90,7 @@ def measure(
 
         @functools.wraps(function)
         def examine(subject: Subject, settings: Config) -> Finding:
-            return Finding(_numbers(function(_see(subject, sites)), name))
+            return Finding(_numbers(function(_see(subject, read)), name))
 
         return analysis(
             name,
@@ -114,16 +118,17 @@ def _numbers(found: Any, name: str) -> dict[str, float]:
     """What a measure returned, as numbers by name.
 
     Raises:
-        InputError: It is something else.
+        ReturnedError: It is something else, or a name is not one that measures can contain.
     """
     numbers = {}
-    for key, value in (found if isinstance(found, Mapping) else {VALUE: found}).items():
-        if not isinstance(value, int | float | np.number | Tensor | np.ndarray) or (
-            isinstance(value, Tensor | np.ndarray) and value.ndim
-        ):
-            shape = getattr(value, "shape", None)
-            given = type(value).__name__ if shape is None else f"an array of shape {tuple(shape)}"
-            what = f"returns {given}; expected a number, or numbers by name"
-            raise part_error("measure", name, what, *_LINES)
-        numbers[str(key)] = float(value)
+    for given, value in (found if isinstance(found, Mapping) else {VALUE: found}).items():
+        key = str(given) if isinstance(given, Integral) else given  # such as the number of a head
+        if not is_name(key):
+            what = f"names a number {key!r}; expected {NAME_LETTERS}"
+            raise ReturnedError("measure", name, what, *_LINES)
+        number = as_number(value)
+        if number is None:
+            what = f"returns {described(value)}; expected a number, or numbers by name"
+            raise ReturnedError("measure", name, what, *_LINES)
+        numbers[key] = number
     return numbers

@@ -10,7 +10,9 @@ import polars as pl
 
 from ablab.analysis.finding import Findings
 from ablab.experiments.short_names import short_names
-from ablab.read.statistics.scales import Statistic, average
+from ablab.read.statistics.array import Array
+from ablab.read.statistics.groups import LEAST_GAP, LOGARITHMIC, notice_cut
+from ablab.read.statistics.scales import Statistic, average, median_interval
 from ablab.store.scalar_records import first_match
 from ablab.tasks.config import Limits
 
@@ -29,10 +31,13 @@ class Range:
         highest: The highest.
         runs: The number of runs that have a value.
         statistic: Which of the two is their average: the median on the scale of a range with two
-            ends, and of skewed values or those of a range that begins at zero, if all are positive;
-            else the mean (:mod:`ablab.read.statistics.scales`).
-        interval: The 95% interval of the average, within the declared range; None with one run, or
-            if all values are equal.
+            ends, of skewed values or those of a range that begins at zero, if all are positive, and
+            of values in two groups; else the mean (:mod:`ablab.read.statistics.scales`).
+        interval: The 95% interval of the average, within the declared range; None with one run, if
+            all values are equal, or if they fall into two groups. It is computed on the scale of
+            the range; if the median is not in it, from the order of the values.
+        groups: How many values are below the cut between two groups, and the cut, if they fall
+            into two (:mod:`ablab.read.statistics.groups`).
     """
 
     median: float
@@ -42,6 +47,7 @@ class Range:
     runs: int
     statistic: Statistic
     interval: tuple[float, float] | None
+    groups: tuple[int, float] | None = None
 
     @property
     def average(self) -> float:
@@ -121,33 +127,64 @@ def summarise(
     keys = [column for column in frame.columns if column not in _FRONT]
     cells = frame.select(keys).unique(maintain_order=True).to_dicts() if keys else [{}]
     labels = short_names(cells) if len(cells) > 1 else [""]
-    rows = []
-    for cell, label in zip(cells, labels, strict=True):
-        variant = frame.filter(
-            [pl.col(key).eq_missing(pl.lit(value)) for key, value in cell.items()] or True
-        )
-        runs = variant["run"].n_unique()
-        for name in chosen:
-            values = variant.filter(pl.col("name") == prefix + name)
-            last = values.filter(pl.col("step") == pl.col("step").max().over("run"))
-            first = values.filter(pl.col("step") == 0)
-            trained = last.filter(pl.col("step") > 0)
-            steps = last["step"].unique().sort().to_list() or [0]
-            ends = first_match(limits or {}, name)
-            both = _range(first, ends), _range(trained, ends)
-            rows.append(ScalarSummary(label, name, *both, runs, (steps[0], steps[-1])))
-    return rows, len(names) - len(chosen)
+    of_cells = [
+        frame.filter([pl.col(key).eq_missing(pl.lit(value)) for key, value in cell.items()] or True)
+        for cell in cells
+    ]
+    rows: dict[tuple[str, str], ScalarSummary] = {}
+    for name in chosen:
+        ends = first_match(limits or {}, name)
+        own = [_ends(variant.filter(pl.col("name") == prefix + name)) for variant in of_cells]
+        cuts = _cut([each[0] for each in own], ends), _cut([each[1] for each in own], ends)
+        for label, variant, (before, after, steps) in zip(labels, of_cells, own, strict=True):
+            rows[label, name] = ScalarSummary(
+                label, name, _range(before, ends, cuts[0]), _range(after, ends, cuts[1]),
+                variant["run"].n_unique(), steps,
+            )  # fmt: skip
+    ordered = [rows[label, name] for label in labels for name in chosen]
+    return ordered, len(names) - len(chosen)
 
 
-def _range(frame: pl.DataFrame, limits: Limits | None) -> Range | None:
-    values = sorted(frame["value"].drop_nulls().to_list())
-    if not values:
+def _ends(values: pl.DataFrame) -> tuple[Array, Array, tuple[int, int]]:
+    """The values of untrained models, those after each run's last step, and the last steps."""
+    last = values.filter(pl.col("step") == pl.col("step").max().over("run"))
+    first, trained = values.filter(pl.col("step") == 0), last.filter(pl.col("step") > 0)
+    steps = last["step"].unique().sort().to_list() or [0]
+    known = [each["value"].drop_nulls().sort().to_numpy() for each in (first, trained)]
+    return known[0], known[1], (steps[0], steps[-1])
+
+
+def _cut(of_cells: Sequence[Array], limits: Limits | None) -> float:
+    """The cut between two groups of values, by the rule of effects; NaN if there are none."""
+    most = max(map(len, of_cells))
+    if not most:
+        return math.nan
+    table = np.full((len(of_cells), most), np.nan)
+    for row, values in zip(table, of_cells, strict=True):
+        row[: len(values)] = values
+    low, high = limits or (None, None)
+    if low is not None and high is not None:
+        return float(notice_cut(table, LEAST_GAP * (high - low)))
+    least, greatest = np.nanmin(table), np.nanmax(table)
+    if least > 0 and greatest / least > LOGARITHMIC:
+        return float(np.exp(notice_cut(np.log(table))))
+    return float(notice_cut(table))
+
+
+def _range(values: Array, limits: Limits | None, cut: float) -> Range | None:
+    if not len(values):
         return None
     low, high = limits or (None, None)
     ends = (-math.inf if low is None else low, math.inf if high is None else high)
-    known = np.array(values)
-    found = average(known, None if limits is None else ends)
+    found = average(values, None if limits is None else ends)
+    statistic, interval, groups = found.statistic, found.interval, None
+    below = int((values < cut).sum())
+    if 0 < below < len(values):  # a mean over both groups describes no run
+        statistic, interval, groups = "median", None, (below, cut)
+    median = float(np.median(values))
+    if statistic == "median" and interval and not interval[0] <= median <= interval[1]:
+        interval = median_interval(values)
     return Range(
-        float(np.median(known)), float(known.mean()), values[0], values[-1], len(values),
-        found.statistic, found.interval,
+        median, float(values.mean()), float(values[0]), float(values[-1]), len(values),
+        statistic, interval, groups,
     )  # fmt: skip

@@ -68,7 +68,8 @@ def analyze(
     By default, all analyses are made that apply to the task; ablab analyses lists them. What was
     found before is not computed again. Each number is a column analysis/NAME/WHAT of the metrics,
     so ablab read, effects, expect and export can use it. Averages over seeds are printed, medians
-    or means as each table says, with the 95% interval of the average of the trained models.
+    or means as each table says, with the 95% interval of the average of the trained models. Where
+    these fall into two groups, the interval gives way to how many are in the lower one.
     """
     check_range(
         {"--samples": samples, "--workers": workers},
@@ -178,8 +179,10 @@ def _line(row: "ScalarSummary") -> list[str]:
     if trained is None:
         last = ["none", ""]
     else:
-        ends = trained.interval
+        ends, groups = trained.interval, trained.groups
         shown = "" if ends is None else f"[{ends[0]:.3g}, {ends[1]:.3g}]"
+        if groups is not None:
+            shown = f"{groups[0]} of {trained.runs} below {groups[1]:.3g}"
         some = f"{trained.runs} of {row.runs}" if trained.runs < row.runs else ""
         last = [f"{trained.average:.4g}", " ".join(each for each in (shown, some) if each)]
     before = "none" if untrained is None else f"{untrained.of(row.statistic or 'median'):.4g}"

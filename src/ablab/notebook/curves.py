@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Literal, TypeVar, get_args
@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from ablab.config import InputError, Problem, counted, nearest
 from ablab.experiments.short_names import short_names
@@ -21,7 +22,7 @@ from ablab.logbook.layers import is_wide_range
 from ablab.logbook.marks import column_marks
 from ablab.logbook.scales import planned_ends
 from ablab.logbook.svg import figure_style, logarithmic, plain_axes
-from ablab.logbook.variant_curves import draw_curves
+from ablab.logbook.variant_curves import FEW, draw_curves
 from ablab.notebook.plot import Plot
 from ablab.read.bands import Band, SeedCurve, bands
 from ablab.read.directions import column_direction
@@ -45,16 +46,15 @@ def plot_experiment(store: Store, record: ExperimentRecord, column: str, x: X = 
     """A column of every run: thin for each seed, thick for the median of each variant.
 
     Raises:
-        InputError: No run has logged the column, or ``x`` is not known.
+        InputError: No run has logged the column, it has no finite value, or ``x`` is not known.
     """
     _check_choice(x)
+    runs, keys = experiment_runs(store, record), list(record.definition["grid"])
     wanted = [column, "restart"]
     frame = experiment_metrics(store, record, lambda names: [n for n in names if n in wanted])
-    if column not in frame.columns or not frame[column].count():
+    if column not in _numeric(frame, keys):
         every = experiment_metrics(store, record, all_columns)
-        known = [name for name in _numeric(every) if name not in record.definition["grid"]]
-        raise _no_column(column, known, record.name)
-    runs, keys = experiment_runs(store, record), list(record.definition["grid"])
+        raise _no_column(column, _numeric(every, keys), record.name)
     found = bands(frame, keys, column, direction=column_direction(record, column))
     if not found:
         raise InputError(Problem(f"{column} has no finite value", given=record.name))
@@ -72,8 +72,7 @@ def plot_experiment(store: Store, record: ExperimentRecord, column: str, x: X = 
     drawn = draw_curves(found, column, record.levels, marks, cells, None, ends, label)
     lines = [Series(names[each.label] or "value", each.steps, each.values) for each in found]
     where = partial(strips, drawn, drawn.axes[0], lines, "step" if x == "step" else label)
-    seeds = max(band.count for band in found)
-    many = "Thin lines are seeds, thick lines their median. " if seeds > 1 else ""
+    many = _of_seeds([band.count for band in found])
     shown = f"{counted(len(found), 'variant')}, {counted(len(runs), 'run')}"
     return Plot(
         drawn,
@@ -92,37 +91,74 @@ def plot_run(store: Store, run: str, columns: Sequence[str] = ()) -> Plot:
         columns: Names or shell-style patterns, at most ``_PANELS`` columns.
 
     Raises:
-        InputError: A pattern matches no column that the run has logged.
+        InputError: A pattern matches no column that the run has logged, or none has a finite value.
     """
-    if columns:
-        found = run_metrics(store, run, columns)
-        every = _numeric(found)
-        asked = (name for each in columns for name in every if fnmatchcase(name, each))
-        names = list(dict.fromkeys(asked))
-    else:
-        found = run_metrics(store, run)
-        names = [name for name in _USUAL if name in found.columns]
-    names = [name for name in names if found[name].is_finite().any()]
+    wrong = next((each for each in columns if not isinstance(each, str)), None)
+    if wrong is not None:
+        expected = 'names or patterns, one argument each: run.plot("train_loss", "grad_norm")'
+        raise InputError(Problem("not the name of a column", given=wrong, expected=expected))
+    found = run_metrics(store, run, columns)
+    every = _numeric(found)
+    for each in columns:
+        if not any(fnmatchcase(name, each) for name in every):
+            raise _no_column(each, _numeric(run_metrics(store, run)), f"run {run}")
+    asked = (name for each in columns or _USUAL for name in every if fnmatchcase(name, each))
+    names = [name for name in dict.fromkeys(asked) if found[name].is_finite().any()]
     if not names:
-        raise InputError(Problem("the run has no finite value to draw", given=run))
-    groups = [[name] for name in names]
-    if [name for name in names if name in _LOSSES] == list(_LOSSES):
-        groups = [list(_LOSSES), *([name] for name in names if name not in _LOSSES)]
+        if not every:
+            raise InputError(Problem("nothing was trained yet", given=run))
+        told = ", ".join(columns or _USUAL)
+        raise InputError(Problem(f"the run has no finite value of {told} to draw", given=run))
+    groups = _groups(names)
     shown, left = groups[:_PANELS], len(groups) - _PANELS
     figure, panels = _panels(len(shown))
-    lines = [[_series(found, name) for name in group] for group in shown]
+    lines = [[_curve(found, name) for name in group] for group in shown]
     with figure_style():
         for axes, own, group in zip(panels, lines, shown, strict=True):
             _draw(axes, own, group)
     more = f" The first {_PANELS} of {len(groups)} are drawn." if left > 0 else ""
+    thinned = _thinned_words({curve.width for own in lines for curve in own})
 
     def where() -> list[Strip]:
-        pairs = zip(panels, lines, strict=True)
+        pairs = [
+            (axes, [curve.line for curve in own]) for axes, own in zip(panels, lines, strict=True)
+        ]
         return [each for axes, own in pairs for each in strips(figure, axes, own, "step")]
 
     words = ", ".join(column_words(name) for name in names[:3])
     title = f"{words}{', …' if len(names) > 3 else ''} of run {run}"
-    return Plot(figure, title, f"Run {run}.{more}", strips=where)
+    return Plot(figure, title, f"Run {run}.{more}{thinned}", strips=where)
+
+
+def _of_seeds(counts: Sequence[int]) -> str:
+    """What the lines of an experiment's figure are, by the numbers of seeds of its variants."""
+    if max(counts) < 2:
+        return ""
+    seeds = "Thin lines are seeds" if len(counts) <= FEW else "Bands reach over all seeds"
+    even = any(count % 2 == 0 for count in counts)
+    rule = "; of an even number of seeds, the less favourable of the two in the middle"
+    return f"{seeds}, thick lines their median{rule if even else ''}."
+
+
+def _groups(names: Sequence[str]) -> list[list[str]]:
+    """The columns of each pair of axes, in the order of the names; both losses share theirs."""
+    losses = [name for name in _LOSSES if name in names]
+    if len(losses) < len(_LOSSES):
+        return [[name] for name in names]
+    first = next(name for name in names if name in _LOSSES)
+    shown = [name for name in names if name == first or name not in _LOSSES]
+    return [losses if name == first else [name] for name in shown]
+
+
+def _thinned_words(widths: set[int]) -> str:
+    """How many logged steps a point of thinned curves covers; empty if none is thinned."""
+    if max(widths) == 1:
+        return ""
+    up_to = "" if len(widths) == 1 else "up to "
+    return (
+        f" A point is the mean of {up_to}{max(widths)} logged steps; the band is from the lowest "
+        "to the highest of them."
+    )
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:
@@ -139,41 +175,57 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
     return figure, every[:count]
 
 
-def _draw(axes: Axes, lines: Sequence[Series], columns: Sequence[str]) -> None:
+@dataclass(frozen=True)
+class _Curve:
+    """A column of a run: the mean, lowest and highest value of the logged steps of each point."""
+
+    line: Series
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    width: int
+
+
+def _draw(axes: Axes, curves: Sequence[_Curve], columns: Sequence[str]) -> None:
     plain_axes(axes)
-    for each, colour in zip(lines, PALETTE, strict=False):
-        few = len(np.asarray(each.xs)) < 30
+    for each, colour in zip(curves, PALETTE, strict=False):
+        line = each.line
+        few = len(np.asarray(line.xs)) < 30
         style: dict[str, Any] = {"marker": "o", "ms": 2.5} if few else {}
-        axes.plot(each.xs, each.ys, color=colour, lw=1.3, label=each.name, **style)
-    if is_wide_range(np.concatenate([np.asarray(each.ys, np.float64) for each in lines])):
+        if each.width > 1:
+            axes.fill_between(line.xs, each.low, each.high, color=colour, alpha=0.25, lw=0)
+        axes.plot(line.xs, line.ys, color=colour, lw=1.3, label=line.name, **style)
+    if is_wide_range(np.concatenate([ends for each in curves for ends in (each.low, each.high)])):
         logarithmic(axes)
     axes.set_xlabel("step")
-    axes.set_ylabel("loss" if len(lines) > 1 else "")
+    axes.set_ylabel("loss" if len(curves) > 1 else "")
     axes.margins(x=0.01)
-    if len(lines) > 1:
+    if len(curves) > 1:
         axes.legend()
     else:
         axes.set_title(column_words(columns[0]), fontsize=9, loc="left")
 
 
-def _series(frame: pl.DataFrame, column: str) -> Series:
-    """A column of a run; long ones are thinned to means of neighbouring steps."""
+def _curve(frame: pl.DataFrame, column: str) -> _Curve:
+    """A column of a run; neighbouring steps of a long one share a point."""
     own = frame.select("step", pl.col(column).cast(pl.Float64).alias("y"))
     own = own.filter(pl.col("y").is_finite()).sort("step")
     width = -(-own.height // _POINTS)
-    if width > 1:
-        own = own.group_by(pl.int_range(pl.len()) // width, maintain_order=True).agg(
-            pl.col("step").last(), pl.col("y").mean()
-        )
-    return Series(column_words(column), own["step"].to_numpy(), own["y"].to_numpy())
+    y = pl.col("y")
+    own = own.group_by(pl.int_range(pl.len()) // width, maintain_order=True).agg(
+        pl.col("step").last(), y.mean(), y.min().alias("low"), y.max().alias("high")
+    )
+    line = Series(column_words(column), own["step"].to_numpy(), own["y"].to_numpy())
+    return _Curve(line, own["low"].to_numpy(), own["high"].to_numpy(), width)
 
 
-def _numeric(frame: pl.DataFrame) -> list[str]:
-    """The columns of a frame that can be drawn."""
+def _numeric(frame: pl.DataFrame, keys: Sequence[str] = ()) -> list[str]:
+    """The columns of a frame that can be drawn: numbers that were logged, at least one."""
     return [
         name
         for name in frame.columns
-        if frame[name].dtype.is_numeric() and name not in ("step", "seed", "restart")
+        if name not in ("step", "seed", "restart", *keys)
+        and frame[name].dtype.is_numeric()
+        and frame[name].count()
     ]
 
 
@@ -216,11 +268,13 @@ def _check_choice(x: str) -> None:
 
 
 def _no_column(column: str, names: Sequence[str], of: str) -> InputError:
+    if not names:
+        return InputError(Problem("nothing was trained yet", given=of))
     return InputError(
         Problem(
-            f"no run of {of} has logged a column {column!r}",
+            f"{of} has no column {column!r} to draw",
             given=column,
             expected="one of " + ", ".join(names[:12]) + (", …" if len(names) > 12 else ""),
-            suggestion=nearest(column, names),
+            suggestion=nearest(str(column), names),
         )
     )

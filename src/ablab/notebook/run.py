@@ -4,7 +4,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ablab.config import InputError
-from ablab.notebook.attention import Tokens, plot_attention
+from ablab.experiments.experiment import variant_label
+from ablab.notebook.attention import Tokens, check_number, plot_attention
 from ablab.notebook.curves import plot_run
 from ablab.notebook.plot import Plot
 from ablab.store.stored_run import StoredRun
@@ -41,18 +42,27 @@ class DrawnRun(StoredRun):
     ) -> Plot:
         """The attention patterns on one sample as heat maps, with the values under the cursor.
 
+        The model is built as by ``run.model()``, so a user's component is imported: its code, as
+        the run was trained with it, or the archived copy in the store.
+
         Args:
             tokens: Text that the task converts to tokens, token numbers of shape (T,), or None for
                 the first held-out sample.
             step: The step of a snapshot; by default, the last one.
-            layer: The layer; all by default.
-            head: The head; all by default. At most twelve heads are drawn.
+            layer: The layer; all by default. Of the thinker, 0 is what reads the tokens; its
+                thoughts and what writes the output follow.
+            head: The head, counted within its layer; all by default. At most twelve heads are
+                drawn.
 
         Raises:
             StoreError: There is no snapshot of that step.
             InputError: The model has no attention, no such layer or head, or cannot read the
-                tokens.
+                tokens; or a step, a layer or a head is not a whole number.
         """
+        check_number("step", step)
+        step = None if step is None else int(step)
         after = self.snapshots[-1] if step is None and self.snapshots else step
-        about = f"run {self.id}" + ("" if after is None else f" after step {after:,}")
+        cell = f"{variant_label(self.record.variant)}, " if self.record.variant else ""
+        about = f"run {self.id} ({cell}seed {self.record.seed})"
+        about += "" if after is None else f" after step {after:,}"
         return plot_attention(self.model(step), self.task(), tokens, layer, head, about)

@@ -17,11 +17,9 @@ from ablab.read.judgements import ALPHA, Found, Outcome, limits, of_range
 from ablab.read.measured import shown
 from ablab.read.not_reached import few_ranks
 from ablab.read.statistics.counts import probability_test
-from ablab.read.statistics.groups import guessing_cut, notice_cut
+from ablab.read.statistics.groups import LOGARITHMIC, guessing_cut, notice_cut
 from ablab.read.statistics.ranks import Bounds, first, in_order, most_are, step_by_step
 from ablab.tasks.config import Direction
-
-_LOGARITHMIC = 3.0  # values that span a larger factor are looked at on a logarithmic scale
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ def notice(
     if not np.isnan(known):
         return Groups(known, better)
     least, most = np.nanmin(values), np.nanmax(values)
-    logarithmic = bool(least > 0 and most / least > _LOGARITHMIC)
+    logarithmic = bool(least > 0 and most / least > LOGARITHMIC)
     cut = float(notice_cut(np.log(values) if logarithmic else values))
     if np.isnan(cut):
         return None

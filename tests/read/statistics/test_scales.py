@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from scipy.special import expit, logit
 
-from ablab.read.statistics.scales import average, choose
+from ablab.read.statistics.scales import average, choose, median_interval
 
 UNIT = (0.0, 1.0)
 POSITIVE = (0.0, np.inf)
@@ -71,3 +71,11 @@ def test_without_a_declared_range_only_skewed_values_have_another_scale():
 def test_a_range_that_does_not_hold_is_ignored():
     values = np.array([-3.0, -2.0, -1.5])  # a loss of a user's own
     assert average(values, POSITIVE).interval == pytest.approx(tuple(t_interval(values)))
+
+
+def test_the_interval_of_a_median_by_ranks():
+    values = np.array([5.0, 3.0, 8.0, 1.0, 9.0, 2.0, 7.0, 6.0, 4.0, 10.0])
+    # P(at most 1 of 10 below the median) = 11/1024 <= 0.025 < 56/1024 = P(at most 2).
+    assert median_interval(values) == (2.0, 9.0)
+    assert median_interval(values[:6]) == (1.0, 9.0)  # 1/64 on each side
+    assert median_interval(values[:5]) is None  # 1/32

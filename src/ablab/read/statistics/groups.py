@@ -18,6 +18,8 @@ LONE_GAP = 12.0
 """The same with a single run on one side, which may be an outlier."""
 LEAST_GAP = 0.2
 """The least gap of a column whose range has two ends, as a part of the range."""
+LOGARITHMIC = 3.0
+"""Positive values that span a larger factor are looked at on a logarithmic scale."""
 _LEAST_DEGREES = 2
 _GUESSING = 0.97
 """From this fraction of the loss of guessing on, a run guesses."""

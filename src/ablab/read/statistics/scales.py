@@ -152,3 +152,20 @@ def average(values: Array, limits: Range | None, counted: bool = False) -> Avera
         low = scale.limits[0] if values.min() <= scale.limits[0] else low
         high = scale.limits[1] if values.max() >= scale.limits[1] else high
     return Average(value, (low, high), scale)
+
+
+def median_interval(values: Array) -> Interval | None:
+    """The 95% interval of a median from the order of the values (sign test), of any distribution.
+
+    Args:
+        values: The values, (seeds,).
+
+    Returns:
+        The interval, which contains the median; None with fewer than six values.
+    """
+    n = len(values)
+    likely = np.flatnonzero(stats.binom.cdf(np.arange(n + 1), n, 0.5) <= 0.025)
+    if not likely.size:
+        return None
+    ordered, place = np.sort(values), int(likely[-1])
+    return float(ordered[place]), float(ordered[n - 1 - place])
