@@ -239,17 +239,21 @@ def test_causal_models_do_not_see_later_positions():
     assert tables["inputs"]["block"].unique().sort().to_list() == [0, 1]
 
 
-def test_the_logit_of_the_right_answer():
+@pytest.mark.parametrize("adds", [True, False])
+def test_the_logit_of_the_right_answer(adds):
     planted = modular_adder(29)
-    _, tables = analyzed(planted.model, Modular(planted.task))
+    model = planted.model if adds else untrained(TransformerConfig(d_model=16), planted.task)
+    _, tables = analyzed(model, Modular(planted.task))
     tokens = pairs(29)
     with torch.no_grad():
-        logits = planted.model(torch.from_numpy(tokens))[:, -1].double()
+        logits = model(torch.from_numpy(tokens))[:, -1].double()
     logits = (logits - logits.mean(-1, keepdim=True)).numpy()
     answers = tokens[:, :2].sum(-1) % 29
     right = logits[np.arange(len(tokens)), answers].reshape(29, 29)
     row = of_unit(tables["inputs"], "answer_logit")
-    np.testing.assert_allclose(row["main"][0], right.mean(1).var() / right.var(), rtol=1e-6)
+    share = right.mean(1).var() / right.var()
+    assert (share < 1e-6) == adds  # of a sum, no summand alone says anything
+    np.testing.assert_allclose(row["main"][0], share, rtol=1e-6, atol=1e-9)  # of a whole of 1
 
 
 def test_parts_that_the_model_lacks():

@@ -13,6 +13,7 @@
 - ``definition_file``: a definition as a YAML file
 - ``header``, ``sizes``, ``overrides``: the name and seeds, sizes, overrides
 - ``parts``, ``resolve``: checks task, model, training and statistics settings; epochs as steps
+- ``setting_keys``, ``setting_problems``: valid keys and suggestions; what is wrong with settings
 - ``shown_experiment``: what a notebook shows of an experiment
 - ``skeletons``: writes new experiments and tasks, from ``templates``
 - ``tree``: nested mappings with dotted keys, and the sources of their values

@@ -1,6 +1,5 @@
 """What repeats an experiment: its whole definition as a YAML file, and the command that runs it."""
 
-import json
 import shlex
 from dataclasses import dataclass
 from typing import Any
@@ -49,23 +48,13 @@ def repeat(store: Store, record: ExperimentRecord) -> Repeat:
         about += f"\nThe same runs again: {command}"
     modules = sorted(_import_paths({key: whole.get(key) for key in _PARTS}))
     definition = definition_yaml(whole, about)
-    texts = {FILE: definition} | archived_texts(store.path, _trajectories(store, record))
+    texts = {FILE: definition} | archived_texts(store.path, store.own_trajectories(record.id))
     files = [
         (name, text if len(text) <= _LONGEST else None)
         for name, text in texts.items()
         if text.strip()  # packages' __init__ files are mostly empty
     ]
     return Repeat(definition, command, folder, modules, files)
-
-
-def _trajectories(store: Store, record: ExperimentRecord) -> list[Any]:
-    """The stored trajectories of an experiment's runs that have components of a user's."""
-    rows = store.index.rows(
-        """SELECT r.trajectory FROM runs r JOIN members m ON m.run = r.id
-           WHERE m.experiment = ? AND r.trajectory LIKE '%source%' ORDER BY m.position""",
-        record.id,
-    )
-    return [json.loads(row["trajectory"]) for row in rows]
 
 
 _PARTS = ("task", "model", "train", "watch", "grid")
