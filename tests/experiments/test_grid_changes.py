@@ -121,3 +121,52 @@ def test_a_grid_that_is_no_mapping_stays_an_error(tiny, override):
 def test_an_empty_block_is_an_error(tiny, name):
     with pytest.raises(InputError, match=f"{name} is empty"):
         experiment(tiny | {"grid": {name: []}})
+
+
+WIDER = {"model.d_model": [64, 128], "model.n_heads": [1, 2]}
+AS_OVERRIDE = "grid.zip={model.d_model:[64,128],model.n_heads:[1,2]}"
+
+
+@pytest.mark.parametrize("settings", [{"model.d_model": 16}, {"grid.model.d_model": [8, 32]}])
+def test_a_later_block_replaces_what_a_size_changed(zipped, settings):
+    tree = zipped | {"sizes": {"full": {"set": settings}}}
+    expected = [(64, 1), (128, 2)]
+    assert cells(experiment(tree, AS_OVERRIDE, size="full")) == expected
+    assert cells(experiment(tree, size="full", grid={"zip": WIDER})) == expected
+    assert cells(sized(zipped, settings | {"grid.zip": WIDER})) == expected
+    assert cells(sized(zipped, settings | {"grid": {"zip": WIDER}})) == expected
+
+
+def test_a_later_axis_replaces_what_a_size_changed_in_a_block_that_is_gone(zipped):
+    other = {"zip": {"model.n_heads": [1, 2], "train.lr": [0.1, 0.2]}, "model.d_model": [64, 128]}
+    tree = zipped | {"sizes": {"full": {"set": {"grid.model.d_model": [8, 32]}}}}
+    found = cells(experiment(tree, size="full", grid=other))
+    assert found == [(1, 0.1, 64), (1, 0.1, 128), (2, 0.2, 64), (2, 0.2, 128)]
+    alone = {"zip": other["zip"]}
+    tree = zipped | {"sizes": {"full": {"set": {
+        "grid.model.d_model": [8, 32], "grid.zip": alone["zip"], "model.d_model": 64,
+    }}}}  # fmt: skip
+    found = experiment(tree, size="full")
+    assert cells(found) == [(1, 0.1), (2, 0.2)]
+    assert found.variants[0].parts.model.d_model == 64
+
+
+def test_a_size_that_gives_a_new_grid_gives_all_of_it(zipped):
+    settings = {"model.d_model": 16, "grid": {"model.d_model": [32, 64]}}
+    assert cells(sized(zipped, settings)) == [(32,), (64,)]
+
+
+def test_settings_from_python_take_precedence_over_the_grid(zipped):
+    found = experiment(zipped | {"grid": {"model.d_model": [8, 16]}}, model={"d_model": 32})
+    assert [each.parts.model.d_model for each in found.variants] == [32]
+    assert cells(experiment(zipped, model={"d_model": 16})) == [(2,)]
+    bundles = {"width": {"a": {"model.d_model": 8}, "b": {"model": {"d_model": 16, "n_heads": 1}}}}
+    found = experiment(zipped | {"grid": bundles}, model={"d_model": 32})
+    assert {each.parts.model.d_model for each in found.variants} == {32}
+    axes = {"train.optimizer": ["adamw", "sgd"], "train.momentum": [0, 0.9]}
+    when = {"train.momentum": {"train.optimizer": "sgd"}}
+    tree = zipped | {"grid": axes | {"when": when}}
+    assert cells(experiment(tree, train={"optimizer": "adamw"})) == [()]
+    with pytest.raises(InputError) as caught:
+        experiment(zipped, model={"d_model": 0})
+    assert caught.value.problems[0].source == "argument model"

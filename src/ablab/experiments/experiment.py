@@ -221,24 +221,30 @@ def _outline(
 ) -> Outline:
     """The outline of an experiment; applies overrides and settings to its tree."""
     parsed = parse_overrides(overrides)
-    changes, decided = apply_size(tree, *_requested_size(parsed, settings), origins)
+    pending, decided = apply_size(tree, *_requested_size(parsed, settings), origins)
+    arguments = []
     for key, value in settings.items():
         if key == "size":
             continue
         if key not in TOP_LEVEL:
             raise InputError(Problem(f"{key} is not a setting", key, suggestion=suggest(key)))
         if key == "grid" and isinstance(value, Mapping):
-            changes += change_grid(tree, value, "argument grid", origins)
+            change_grid(tree, value, "argument grid", origins, pending)
             decided.update(keys_set(key, value))
+            continue
+        if key in PARTS:  # takes precedence over the grid, as an override does
+            origin = f"argument {key}"
+            arguments.append(Override(origin, key, value, is_axis=False, origin=origin))
             continue
         put(tree, (key,), value)
         origins.mark((key,), f"argument {key}")
+    parsed = [*arguments, *parsed]
     for each in parsed:
         decided.update(keys_set(each.key, None if each.is_axis else each.value))
-    parsed = apply_blocks(tree, parsed, origins)
+    parsed = apply_blocks(tree, parsed, origins, pending)
     context = SweepContext(_draws_name(tree, parsed), tree)
     grid = read_grid(tree.get("grid") or {}, tree.get("cells"), origins, context)
-    grid = apply_changes(grid, changes, context)
+    grid = apply_changes(grid, pending, context)
     grid = apply_overrides(tree, grid, parsed, origins, context.name)
     seeds = read_seeds(tree.get("seeds", 1), origins)
     sources = [axis.source for axis in grid.axes] + [origins.of(("seeds",))] * (len(seeds) > 1)
