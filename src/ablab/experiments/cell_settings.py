@@ -32,11 +32,6 @@ class CellSettings:
         self._touching: dict[str, frozenset[int]] = {}
         self._found: dict[tuple[Any, ...], Any] = {}
 
-    def is_given(self, key: str) -> bool:
-        """Whether the experiment itself gives a value of a setting."""
-        part, *path = key.split(".")
-        return part in PARTS and part in self._tree and _at(self._tree[part], path) is not _NONE
-
     def is_known(self, key: str) -> bool:
         """Whether some cell has a value of a setting."""
         touching = [choice for choice in self._choices if id(choice) in self._touch(key)]

@@ -19,7 +19,7 @@ from ablab.experiments.expectations import (
 )
 from ablab.experiments.grid import IDLE, INACTIVE, Cell, product_size
 from ablab.experiments.grid_changes import apply_changes, change_grid, keys_set
-from ablab.experiments.grid_conditions import check_conditions
+from ablab.experiments.grid_conditions import Stage, check_conditions
 from ablab.experiments.grid_overrides import apply_blocks, apply_overrides
 from ablab.experiments.grid_reader import read_grid
 from ablab.experiments.grid_text import grid_text
@@ -42,6 +42,7 @@ from ablab.experiments.setting_keys import known_keys
 from ablab.experiments.setting_keys import suggest_key as suggest
 from ablab.experiments.shown_experiment import shown_experiment
 from ablab.experiments.sizes import apply_size
+from ablab.experiments.stages import earlier_stages
 from ablab.experiments.source import read_source
 from ablab.experiments.tree import Origins, put
 from ablab.experiments.variant import Variant, variant_label
@@ -126,11 +127,15 @@ class Experiment(Displayed):
         """The keys of a variant as a store records them: null where a key does not vary.
 
         A column of numbers is one of numbers then. If null is one of the key's values, it is the
-        text ``inactive`` there, too.
+        text ``inactive`` there, too. A key that has this text as a value varies everywhere.
         """
-        nullable = {a.key for a in self.axes if any(each.label is None for each in a.choices)}
+        kept = {
+            axis.key
+            for axis in self.axes
+            if any(each.label is None or each.label == INACTIVE for each in axis.choices)
+        }
         return {
-            key: None if value == INACTIVE and key not in nullable else value
+            key: None if value == INACTIVE and key not in kept else value
             for key, value in variant.keys.items()
         }
 
@@ -221,6 +226,7 @@ def _outline(
 ) -> Outline:
     """The outline of an experiment; applies overrides and settings to its tree."""
     parsed = parse_overrides(overrides)
+    before = copy.deepcopy(tree)
     pending, decided = apply_size(tree, *_requested_size(parsed, settings), origins)
     arguments = []
     for key, value in settings.items():
@@ -249,9 +255,9 @@ def _outline(
     seeds = read_seeds(tree.get("seeds", 1), origins)
     sources = [axis.source for axis in grid.axes] + [origins.of(("seeds",))] * (len(seeds) > 1)
     check_runs(grid.sizes(), len(seeds), sources)
-    values = CellSettings(tree, grid.axes)
-    cells = grid.cells(values.has_value)
-    check_conditions(grid, cells, values, decided, origins)
+    stage = Stage(grid, CellSettings(tree, grid.axes))
+    cells = stage.cells
+    check_conditions(stage, lambda: earlier_stages(before), decided, origins)
     axes = grid.reduced(cells)
     meant = read_meant(tree.get("meant"), origins)
     name = read_name(tree.get("name"), origins)
