@@ -17,7 +17,7 @@ from ablab.experiments.expectations import (
     Expectation,
     read_expectations,
 )
-from ablab.experiments.grid import IDLE, INACTIVE, Cell, product_size
+from ablab.experiments.grid import IDLE, INACTIVE, Cell, Grid, product_size
 from ablab.experiments.grid_changes import apply_changes, change_grid, keys_set
 from ablab.experiments.grid_conditions import Stage, check_conditions
 from ablab.experiments.grid_overrides import apply_blocks, apply_overrides
@@ -34,6 +34,7 @@ from ablab.experiments.header import (
 )
 from ablab.experiments.identity import digest
 from ablab.experiments.limits import check_depth, check_runs
+from ablab.experiments.made_by import made_by, restore
 from ablab.experiments.outline import Outline, trained_part
 from ablab.experiments.overrides import Override, parse_overrides
 from ablab.experiments.parts import PARTS, TOP_LEVEL, check_without_data
@@ -226,6 +227,7 @@ def _outline(
 ) -> Outline:
     """The outline of an experiment; applies overrides and settings to its tree."""
     parsed = parse_overrides(overrides)
+    restore(tree, origins)
     before = copy.deepcopy(tree)
     pending, decided = apply_size(tree, *_requested_size(parsed, settings), origins)
     arguments = []
@@ -264,28 +266,21 @@ def _outline(
     question = read_question(tree.get("question"), origins)
     expectations = read_expectations(tree.get("expect"), origins.of(("expect",)))
     check_expectations(expectations, [axis.key for axis in axes], origins.of(("expect",)))
+    definition = {
+        "name": name,
+        "question": question,
+        **read_logbook(tree, origins),
+        **read_answer(tree.get("answer"), origins),
+        **read_analyses(tree.get("analyze"), origins),
+        **{key: tree[key] for key in ("size",) if key in tree},
+        **{part: tree[part] for part in PARTS if part in tree},
+        **_grid_data(tree, grid, axes, cells),
+        "seeds": list(seeds),
+        **({"expect": [each.as_data() for each in expectations]} if expectations else {}),
+        **({"meant": meant} if meant else {}),
+    }
     return Outline(
-        name,
-        question,
-        axes,
-        tuple(cells),
-        seeds,
-        expectations,
-        {
-            "name": name,
-            "question": question,
-            **read_logbook(tree, origins),
-            **read_answer(tree.get("answer"), origins),
-            **read_analyses(tree.get("analyze"), origins),
-            **{key: tree[key] for key in ("size",) if key in tree},
-            **{part: tree[part] for part in PARTS if part in tree},
-            "grid": {axis.key: _axis_data(axis) for axis in axes},
-            **({"cells": _cells_data(cells)} if len(cells) < product_size(axes) else {}),
-            "seeds": list(seeds),
-            **({"expect": [each.as_data() for each in expectations]} if expectations else {}),
-            **({"meant": meant} if meant else {}),
-        },
-        meant,
+        name, question, axes, tuple(cells), seeds, expectations, definition, meant
     )
 
 
@@ -331,6 +326,18 @@ def _draws_name(tree: Mapping[str, Any], overrides: Sequence[Override]) -> str:
     """The name of the experiment, from which the values of sweeps are drawn."""
     named = [each.value for each in overrides if each.key == "name"]
     return str(named[0] if named else tree.get("name"))
+
+
+def _grid_data(
+    tree: Mapping[str, Any], grid: Grid, axes: Sequence[Axis], cells: Sequence[Cell]
+) -> dict[str, Any]:
+    """The grid as plain data: its axes, and the cells if they are not all of their product."""
+    found: dict[str, Any] = {"grid": {axis.key: _axis_data(axis) for axis in axes}}
+    if len(cells) == product_size(axes) and all(len(cell) == len(axes) for cell in cells):
+        return found
+    found["cells"] = _cells_data(cells)
+    blocks = made_by(grid, axes, {**tree, **found})
+    return found | ({} if blocks is None else {"made_by": blocks})
 
 
 def _cells_data(cells: Sequence[Cell]) -> list[dict[str, Any]]:
