@@ -216,3 +216,21 @@ def test_the_word_cannot_be_a_value_of_such_a_key(tiny):
 def test_conditions_without_a_meaning_are_reported(tiny, when, message):
     with pytest.raises(InputError, match=message):
         made(tiny, {"train.lr": [0.1, 0.2]}, when)
+
+
+def test_defaults_that_depend_on_other_settings_decide_conditions(tiny):
+    axes = {"model.d_model": [8, 16], "train.lr": [0.1, 0.2]}
+    found = made(tiny, axes, {"train.lr": {"model.d_mlp": 32}})
+    assert cells(found) == [(8, 0.1), (8, 0.2), (16, "inactive")]
+    alone = made(tiny, {"train.lr": [0.1, 0.2]}, {"train.lr": {"model.d_mlp": 32}})
+    assert cells(alone) == [(0.1,), (0.2,)]
+    with pytest.raises(InputError, match="no variant has model.d_mlp=8"):
+        made(tiny, {"train.lr": [0.1, 0.2]}, {"train.lr": {"model.d_mlp": 8}})
+
+
+def test_a_setting_that_a_kind_lacks_has_no_value_there(tiny):
+    axes = {"task.kind": ["addition", "copy"], "train.lr": [0.1, 0.2]}
+    found = made(tiny, axes, {"train.lr": {"task.n_digits": 2}})
+    assert cells(found) == [("addition", 0.1), ("addition", 0.2), ("copy", "inactive")]
+    found = made(tiny, axes, {"train.lr": {"task.n_symbols": 10}})
+    assert cells(found) == [("addition", "inactive"), ("copy", 0.1), ("copy", 0.2)]
