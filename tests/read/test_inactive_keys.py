@@ -1,11 +1,17 @@
 """A key that does not vary in some cells, and that has null as one of its values."""
 
 import polars as pl
+import pytest
 
 import ablab
 from ablab.analysis.chosen import stored_runs
-from ablab.experiments.cell_text import in_cell
+from ablab.experiments.cell_text import in_cell, parse_cell
+from ablab.experiments.expectations import parse_expectation
+from ablab.read.comparisons import compare
 from ablab.read.hypothesis_tests import Sample
+from ablab.read.quantity import Quantity
+from ablab.read.verdicts import judge
+from ablab.store.expected import Stamped
 from ablab.store.store import Store
 from ablab.store.stored_run import StoredRun
 
@@ -68,6 +74,75 @@ def test_a_trend_is_over_the_cells_in_which_the_key_varies(tiny, tmp_path, monke
     assert labels == [0.0, 0.5, 0.9]
     there = frame.filter(pl.col("train.optimizer") == "sgd")["value"].to_list()
     assert table.ravel().tolist() == there
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    """Runs of AdamW, and of SGD with two momenta, at two learning rates."""
+    folder = tmp_path_factory.mktemp("conditional")
+    asked = ablab.experiment(
+        {
+            "name": "conditional",
+            "task": {"kind": "addition", "n_digits": 1},
+            "model": {"d_model": 8, "n_heads": 2},
+            "train": {"steps": 2, "batch_size": 8, "evaluate": {"samples": 8}},
+            "seeds": 3,
+        },
+        grid={
+            "train.lr": [0.01, 0.02],
+            "train.optimizer": ["adamw", "sgd"],
+            "train.momentum": [0, 0.9],
+            "when": {"train.momentum": {"train.optimizer": "sgd"}},
+        },
+    )
+    ablab.run(asked, store=folder / "lab", quiet=True, device="cpu")
+    return Store(folder / "lab")
+
+
+def verdict(store, sentence):
+    record = store.experiment("conditional")
+    stamp = Stamped(parse_expectation(sentence), "2026-01-01", 0, 9)
+    return judge(store, record, stamp)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        (
+            "train.momentum=inactive", "train.momentum=0",
+            "train.optimizer differs as well (adamw vs sgd)",
+        ),
+        (
+            "train.optimizer=adamw", "train.optimizer=sgd",
+            "train.momentum does not vary on one side, and the other is averaged over it",
+        ),
+    ],
+)  # fmt: skip
+def test_runs_are_compared_with_those_in_which_a_key_does_not_vary(conditional, one, other, said):
+    found = verdict(conditional, f"final(train_loss) is lower where {one} than where {other}")
+    assert found.evidence.endswith(said)
+    values = {side: [] for side in (one, other)}
+    for side, own in values.items():
+        ((key, label),) = parse_cell(side).items()
+        frame = ablab.open(conditional.path).measure("conditional", "final(train_loss)")
+        wanted = None if label == "inactive" else label
+        there = frame.filter(pl.col(key).eq_missing(pl.lit(wanted)))
+        own += there.group_by("seed").agg(pl.col("value").mean()).sort("seed")["value"].to_list()
+    apart = [a - b for a, b in zip(*values.values(), strict=True)]
+    assert found.estimand == "difference"
+    assert found.value == pytest.approx(sum(apart) / len(apart))
+
+
+def test_sides_whose_variants_have_nothing_in_common_are_told():
+    rows = [(1, "a", 1, 0, 1.0), (1, "b", 2, 0, 1.5), (2, "a", 2, 0, 2.0), (2, "b", 1, 0, 2.5)]
+    frame = pl.DataFrame(rows, ["side", "k", "m", "seed", "value"], orient="row").with_columns(
+        not_before=pl.lit(None, pl.Float64), reason=pl.lit(None, pl.String)
+    )
+    keys = ["side", "k", "m"]
+    sides = [Sample(frame, keys).where({"side": each}) for each in (1, 2)]
+    expectation = parse_expectation("final(loss) is lower where side=1 than where side=2")
+    found = compare(*sides, expectation, Quantity(), False)
+    assert found.evidence.startswith("no variant of one side has the other settings of one")
 
 
 def test_null_can_be_a_value_of_a_trend():
