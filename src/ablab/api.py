@@ -115,13 +115,14 @@ class Result(Displayed):
             "result.table()",
         )
 
-    def _repr_html_(self) -> str:
+    def drawn(self) -> Shown:
+        """The same with the losses of all runs."""
         about = self.shown()
         try:
             drawn = [("training loss", self.plot().markup)]
         except InputError:  # nothing was trained yet
             drawn = []
-        return with_figures(about, drawn, len(about.rows) <= _FEW).html()
+        return with_figures(about, drawn, len(about.rows) <= _FEW)
 
     def metrics(self, columns: list[str] | None = None) -> pl.DataFrame:
         """One row per run and step."""

@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ablab.config import InputError
+from ablab.config.shown import Shown
 from ablab.notebook.attention import Tokens, plot_attention
 from ablab.notebook.curves import plot_run
 from ablab.notebook.plot import Plot
@@ -14,11 +15,12 @@ from ablab.store.stored_run import StoredRun
 class DrawnRun(StoredRun):
     """A run that can be drawn; else as :class:`ablab.store.stored_run.StoredRun`."""
 
-    def _repr_html_(self) -> str:
+    def drawn(self) -> Shown:
+        """The same with its losses."""
         about = super().shown()
         with suppress(InputError):  # nothing was logged yet
             about = replace(about, figure=self.plot().markup)
-        return about.html()
+        return about
 
     def plot(self, *columns: str) -> Plot:
         """Columns against the step, with the values under the cursor.
