@@ -33,7 +33,7 @@ def test_an_override_decides_a_condition_on_a_setting_that_is_no_axis(tiny, trai
     assert momenta(tiny, "train.optimizer=adamw,sgd", train=train) == [
         ("inactive", "adamw"), (0, "sgd"), (0.9, "sgd"),
     ]  # fmt: skip
-    with pytest.raises(InputError, match="no variant has train.optimizer=sgd"):
+    with pytest.raises(InputError, match=r"no variant has train.optimizer=sgd"):
         momenta(tiny, "train.optimizer=adamw", train=train)  # as without the override
     sizes = {"sizes": {"full": {"set": {"train.optimizer": "sgd"}}}}
     assert momenta(tiny, "train.optimizer=adamw", train=train, **sizes) == [()]
@@ -136,7 +136,7 @@ TYPO = {"train.momentum": {"train.optimizer": "sdg"}}
 def test_a_value_that_is_nowhere_is_reported_whoever_mentions_its_key(tiny, override, more):
     given = [] if override is None else [override]
     sizes = {} if more is None else {"sizes": more}
-    with pytest.raises(InputError, match="the axis train.optimizer has no value sdg") as caught:
+    with pytest.raises(InputError, match=r"the axis train.optimizer has no value sdg") as caught:
         made(tiny, BOTH, TYPO, *given, **sizes)
     assert caught.value.problems[0].suggestion == "sgd"
     with pytest.raises(InputError, match="no value sdg"):
@@ -155,7 +155,7 @@ def test_a_value_of_some_size_is_one(tiny):
 def test_a_condition_for_a_setting_that_is_no_axis_anywhere_is_reported(tiny):
     axes = {"train.optimizer": ["adamw", "sgd"]}
     when = {"train.lr": {"train.optimizer": "sgd"}}
-    with pytest.raises(InputError, match="train.lr is not an axis") as caught:
+    with pytest.raises(InputError, match=r"train.lr is not an axis") as caught:
         made(tiny, axes, when, train={"lr": 0.1})
     assert "given" not in str(caught.value)
     found = made(tiny, axes, when, "train.lr=0.5", train={"lr": 0.1})
@@ -224,7 +224,7 @@ def test_defaults_that_depend_on_other_settings_decide_conditions(tiny):
     assert cells(found) == [(8, 0.1), (8, 0.2), (16, "inactive")]
     alone = made(tiny, {"train.lr": [0.1, 0.2]}, {"train.lr": {"model.d_mlp": 32}})
     assert cells(alone) == [(0.1,), (0.2,)]
-    with pytest.raises(InputError, match="no variant has model.d_mlp=8"):
+    with pytest.raises(InputError, match=r"no variant has model.d_mlp=8"):
         made(tiny, {"train.lr": [0.1, 0.2]}, {"train.lr": {"model.d_mlp": 8}})
 
 

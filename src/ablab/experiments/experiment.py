@@ -43,8 +43,8 @@ from ablab.experiments.setting_keys import known_keys
 from ablab.experiments.setting_keys import suggest_key as suggest
 from ablab.experiments.shown_experiment import shown_experiment
 from ablab.experiments.sizes import apply_size
-from ablab.experiments.stages import earlier_stages
 from ablab.experiments.source import read_source
+from ablab.experiments.stages import earlier_stages
 from ablab.experiments.tree import Origins, put
 from ablab.experiments.variant import Variant, variant_label
 from ablab.train.run import Run
@@ -279,9 +279,7 @@ def _outline(
         **({"expect": [each.as_data() for each in expectations]} if expectations else {}),
         **({"meant": meant} if meant else {}),
     }
-    return Outline(
-        name, question, axes, tuple(cells), seeds, expectations, definition, meant
-    )
+    return Outline(name, question, axes, tuple(cells), seeds, expectations, definition, meant)
 
 
 def _requested_size(

@@ -84,9 +84,7 @@ def change_grid(
         origins.mark(("grid", key), source)
 
 
-def change_block(
-    tree: dict[str, Any], name: str, value: Any, pending: list[GridChange]
-) -> None:
+def change_block(tree: dict[str, Any], name: str, value: Any, pending: list[GridChange]) -> None:
     """Replaces a block of a tree's grid, and all axes with its keys; None removes the block.
 
     Pending changes of its keys are no longer pending. A grid that is no mapping is left as it is,
