@@ -59,7 +59,7 @@ def _to_add(name: str, member: Any) -> list[str]:
     """The lines that define an abstract member: its decorator, and its first line."""
     decorators = {property: "property", classmethod: "classmethod", staticmethod: "staticmethod"}
     named = next((text for kind, text in decorators.items() if isinstance(member, kind)), None)
-    function = member.fget if isinstance(member, property) else member
+    function: Any = member.fget if isinstance(member, property) else member
     function = getattr(function, "__func__", function)
     try:
         arguments = ", ".join(inspect.signature(function).parameters)

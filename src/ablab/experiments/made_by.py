@@ -67,8 +67,9 @@ def restore(tree: dict[str, Any], origins: Origins) -> None:
         )
     restored = _with_blocks(tree, blocks)
     cells = tree.get("cells")
-    is_list = isinstance(cells, list | tuple) and all(isinstance(each, Mapping) for each in cells)
-    if is_list and _cells(restored) != _names(cells):
+    listed = cells if isinstance(cells, list | tuple) else ()
+    is_list = bool(listed) and all(isinstance(each, Mapping) for each in listed)
+    if is_list and _cells(restored) != _names(listed):
         raise InputError(
             Problem(
                 "cells are not the variants that made_by and the settings give", "cells", source,
