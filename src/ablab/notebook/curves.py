@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablab.config import InputError, Problem, counted, nearest
+from ablab.experiments.inactive import nullable_keys
 from ablab.experiments.short_names import short_names
 from ablab.logbook.colours import PALETTE
 from ablab.logbook.drawn_curves import variant_costs
@@ -55,7 +56,9 @@ def plot_experiment(store: Store, record: ExperimentRecord, column: str, x: X = 
         known = [name for name in _numeric(every) if name not in record.definition["grid"]]
         raise _no_column(column, known, record.name)
     runs, keys = experiment_runs(store, record), list(record.definition["grid"])
-    found = bands(frame, keys, column, direction=column_direction(record, column))
+    nullable = nullable_keys(record.definition["grid"])
+    better = column_direction(record, column)
+    found = bands(frame, keys, column, direction=better, nullable=nullable)
     if not found:
         raise InputError(Problem(f"{column} has no finite value", given=record.name))
     cells = [run.variant for run in runs]

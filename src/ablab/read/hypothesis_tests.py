@@ -43,7 +43,7 @@ class Sample:
         for key, value in cell.items():
             if key not in self.keys:
                 return f"{key} does not vary in this grid"
-            match = matches(frame[key].to_list(), value)
+            match = matches(frame[key].to_list(), value, key not in self.nullable)
             if not any(match):
                 there = ", ".join(str(each) for each in frame[key].unique(maintain_order=True))
                 return f"this grid has no {key}={value}, only {there}"
