@@ -130,13 +130,13 @@ class Experiment(Displayed):
         A column of numbers is one of numbers then. If null is one of the key's values, it is the
         text ``inactive`` there, too. A key that has this text as a value varies everywhere.
         """
-        kept = {
+        textual = {
             axis.key
             for axis in self.axes
             if any(each.label is None or each.label == INACTIVE for each in axis.choices)
         }
         return {
-            key: None if value == INACTIVE and key not in kept else value
+            key: None if value == INACTIVE and key not in textual else value
             for key, value in variant.keys.items()
         }
 

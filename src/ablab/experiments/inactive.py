@@ -12,8 +12,6 @@ class Inactive(str):
     It is text, and told from a value that is the same text: columns have no value for it.
     """
 
-    __slots__ = ()
-
 
 _LABEL = Inactive(INACTIVE)
 
