@@ -34,6 +34,7 @@ from ablab.notebook.plot import Plot
 from ablab.notebook.variants import VariantTable
 from ablab.open_store import OpenStore
 from ablab.read.summary import VariantSummary, summarise, table
+from ablab.store.index import StoreError
 from ablab.store.known_runs import as_stored
 from ablab.store.metrics import experiment_metrics, experiment_runs
 from ablab.store.store import ExperimentRecord, Store
@@ -116,13 +117,16 @@ class Result(Displayed):
             "result.table()",
         )
 
-    def _repr_html_(self) -> str:
+    def drawn(self) -> Shown:
+        """The same with the losses of all runs."""
         about = self.shown()
         try:
             drawn = [("training loss", self.plot().markup)]
+        except StoreError:  # the display tells of damage
+            raise
         except InputError:  # nothing was trained yet
             drawn = []
-        return with_figures(about, drawn, len(about.rows) <= _FEW).html()
+        return with_figures(about, drawn, len(about.rows) <= _FEW)
 
     def metrics(self, columns: list[str] | None = None) -> pl.DataFrame:
         """One row per run and step."""

@@ -79,6 +79,8 @@ def test_the_commands_in_a_new_file_have_its_path(folder):
         (("x", "--task", "copy.py"), "would hide the module copy"),
         (("x", "--task", "numpy.py"), "would hide the module numpy"),
         (("x", "--task", "_.py"), "a class cannot be named after this file"),
+        (("x", "--task", "none.py"), "a class cannot be named after this file"),
+        (("x", "--task", "true.py"), "a class cannot be named after this file"),
         (("x", "--task", "_1.py"), "a class cannot be named after this file"),
         (("x", "--task", "batch.py"), "the class Batch would have the name of one"),
         (("x", "--task", "split.py"), "the class Split would have the name of one"),

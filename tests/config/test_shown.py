@@ -50,3 +50,35 @@ class Broken(Displayed):
 def test_a_display_does_not_raise():
     assert repr(Broken("x")) == "Broken\nthe index is <damaged>"
     assert "<p>the index is &lt;damaged&gt;</p>" in Broken("x")._repr_html_()
+
+
+class Drawn(Broken):
+    def shown(self):
+        return Shown("title")
+
+    def drawn(self):
+        return Broken.shown(self)
+
+
+def test_what_a_notebook_adds_does_not_raise_either():
+    assert repr(Drawn("x")) == "title"
+    assert "<p>the index is &lt;damaged&gt;</p>" in Drawn("x")._repr_html_()
+
+
+def test_controls_of_a_terminal_are_shown_as_escapes():
+    text = "\x1b[2Jgone\u202e"
+    rows = [[text]] * 12
+    shown = Shown(text, [text], [text], rows, more=text).text()
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert shown.count("\\x1b[2Jgone\\u202e") == 3 + 6 + 1
+
+
+def test_white_space_is_folded():
+    shown = Shown("a\nb", ["c\n" * 30, "d\te"])
+    assert shown.text().splitlines() == ["a b", " ".join("c" * 30), "d e"]
+
+
+def test_no_table_has_only_empty_columns():
+    assert Shown("t", (), ["n"], [[None]]).text() == "t"
+    assert Shown("t", ["s"], [], [[]]).text() == "t\ns"

@@ -3,6 +3,7 @@
 import pytest
 
 from ablab.config import InputError
+from ablab.experiments.definition_file import definition_yaml
 from ablab.experiments.experiment import experiment
 
 ZIP = {"model.d_model": [8, 16], "model.n_heads": [1, 2]}
@@ -121,3 +122,118 @@ def test_a_grid_that_is_no_mapping_stays_an_error(tiny, override):
 def test_an_empty_block_is_an_error(tiny, name):
     with pytest.raises(InputError, match=f"{name} is empty"):
         experiment(tiny | {"grid": {name: []}})
+
+
+WIDER = {"model.d_model": [64, 128], "model.n_heads": [1, 2]}
+AS_OVERRIDE = "grid.zip={model.d_model:[64,128],model.n_heads:[1,2]}"
+
+
+@pytest.mark.parametrize("settings", [{"model.d_model": 16}, {"grid.model.d_model": [8, 32]}])
+def test_a_later_block_replaces_what_a_size_changed(zipped, settings):
+    tree = zipped | {"sizes": {"full": {"set": settings}}}
+    expected = [(64, 1), (128, 2)]
+    assert cells(experiment(tree, AS_OVERRIDE, size="full")) == expected
+    assert cells(experiment(tree, size="full", grid={"zip": WIDER})) == expected
+    assert cells(sized(zipped, settings | {"grid.zip": WIDER})) == expected
+    assert cells(sized(zipped, settings | {"grid": {"zip": WIDER}})) == expected
+
+
+def test_a_later_axis_replaces_what_a_size_changed_in_a_block_that_is_gone(zipped):
+    other = {"zip": {"model.n_heads": [1, 2], "train.lr": [0.1, 0.2]}, "model.d_model": [64, 128]}
+    tree = zipped | {"sizes": {"full": {"set": {"grid.model.d_model": [8, 32]}}}}
+    found = cells(experiment(tree, size="full", grid=other))
+    assert found == [(1, 0.1, 64), (1, 0.1, 128), (2, 0.2, 64), (2, 0.2, 128)]
+    alone = {"zip": other["zip"]}
+    tree = zipped | {"sizes": {"full": {"set": {
+        "grid.model.d_model": [8, 32], "grid.zip": alone["zip"], "model.d_model": 64,
+    }}}}  # fmt: skip
+    found = experiment(tree, size="full")
+    assert cells(found) == [(1, 0.1), (2, 0.2)]
+    assert found.variants[0].parts.model.d_model == 64
+
+
+def test_a_size_that_gives_a_new_grid_gives_all_of_it(zipped):
+    settings = {"model.d_model": 16, "grid": {"model.d_model": [32, 64]}}
+    assert cells(sized(zipped, settings)) == [(32,), (64,)]
+
+
+def test_settings_from_python_take_precedence_over_the_grid(zipped):
+    found = experiment(zipped | {"grid": {"model.d_model": [8, 16]}}, model={"d_model": 32})
+    assert [each.parts.model.d_model for each in found.variants] == [32]
+    assert cells(experiment(zipped, model={"d_model": 16})) == [(2,)]
+    bundles = {"width": {"a": {"model.d_model": 8}, "b": {"model": {"d_model": 16, "n_heads": 1}}}}
+    found = experiment(zipped | {"grid": bundles}, model={"d_model": 32})
+    assert {each.parts.model.d_model for each in found.variants} == {32}
+    axes = {"train.optimizer": ["adamw", "sgd"], "train.momentum": [0, 0.9]}
+    when = {"train.momentum": {"train.optimizer": "sgd"}}
+    tree = zipped | {"grid": axes | {"when": when}}
+    assert cells(experiment(tree, train={"optimizer": "adamw"})) == [()]
+    with pytest.raises(InputError) as caught:
+        experiment(zipped, model={"d_model": 0})
+    assert caught.value.problems[0].source == "argument model"
+
+
+CLIPPED = {
+    "grid": {
+        "train.optimizer": ["adamw", "sgd"],
+        "train.clip_norm": [0.1, 0.5],
+        "when": {"train.clip_norm": {"train.optimizer": "sgd"}},
+    },
+    "seeds": 1,
+}
+JOINT = {
+    "grid": {
+        "train.lr": [0.1, 0.2],
+        "zip": {"train.optimizer": ["adamw", "sgd"], "train.clip_norm": [0.1, 0.5]},
+        "when": {"train.clip_norm": {"train.optimizer": "sgd"}},
+    },
+    "seeds": 1,
+}
+CHANGES = [
+    "train.clip_norm=0.5", "train.clip_norm=0.5,0.9", "train.optimizer=adamw,lion",
+    "train.optimizer=adamw,sgd,lion", "train.optimizer=sgd", "train.optimizer=lion",
+    "train.optimizer=adamw", "train.lr=0.1,0.4",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("grid", [CLIPPED, JOINT])
+def test_a_stored_definition_is_changed_as_its_file(tiny, grid, change, tmp_path):
+    whole = experiment(tiny | grid)
+    for stored in (whole.definition, yaml_of(whole.definition, tmp_path)):
+        assert experiment(stored) == whole
+        assert cells(experiment(stored, change)) == cells(experiment(tiny | grid, change))
+
+
+def yaml_of(definition, folder):
+    path = folder / "stored.yaml"
+    path.write_text(definition_yaml(definition))
+    return path
+
+
+@pytest.mark.parametrize("change", [each for each in CHANGES if "lion" not in each])
+def test_listed_cells_alone_are_changed_as_far_as_they_say(tiny, change):
+    listed = {k: v for k, v in experiment(tiny | CLIPPED).definition.items() if k != "made_by"}
+    assert cells(experiment(listed)) == cells(experiment(tiny | CLIPPED))
+    found = sorted(map(str, cells(experiment(listed, change))))
+    assert found == sorted(map(str, cells(experiment(tiny | CLIPPED, change))))
+
+
+def test_a_grid_with_as_many_cells_as_its_product_can_still_lack_keys(tiny):
+    axes = {"train.optimizer": ["adamw", "sgd"], "train.clip_norm": [0.5]}
+    tree = tiny | {"grid": axes | {"when": CLIPPED["grid"]["when"]}}
+    found = experiment(tree)
+    assert cells(found) == [("adamw", "inactive"), ("sgd", 0.5)]
+    assert experiment(found.definition) == found
+
+
+def test_cells_that_were_edited_are_reported(tiny):
+    stored = experiment(tiny | CLIPPED).definition
+    assert len(stored["cells"]) == 3
+    with pytest.raises(InputError, match="not the variants that made_by and the settings give"):
+        experiment(stored | {"cells": stored["cells"][1:]})
+    with pytest.raises(InputError, match="made_by has no blocks"):
+        experiment(stored | {"made_by": [1]})
+    more = {"train.optimizer": ["adamw", "sgd", "lion"], "train.clip_norm": [0.1, 0.5]}
+    rest = {key: each for key, each in stored.items() if key != "cells"}
+    assert len(experiment(rest | {"grid": more}).variants) == 4

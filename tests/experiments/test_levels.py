@@ -83,6 +83,9 @@ def test_the_words_of_a_range_have_four_digits_of_each_number():
     assert parse_expectation("loss is below log(10)").range_words == "below 2.303"
     assert parse_expectation("loss is above log(10)").range_words == "above 2.303"
     assert parse_expectation("loss falls with train.lr").range_words == ""
+    steps = parse_expectation("steps_to(loss, 0.5) is between 12345 and 2e6")
+    assert steps.range_words == "between 12345 and 2000000"
+    assert parse_expectation("loss is above 12345.6").range_words == "above 12346"
 
 
 def test_a_setting_that_does_not_affect_training_is_no_level():
@@ -91,6 +94,26 @@ def test_a_setting_that_does_not_affect_training_is_no_level():
         ablab.experiment(asked, expect=["steps_to(loss, 0.5) is below train.steps"])
     assert caught.value.problems[0].suggestion is None
     assert "the number of steps does not" in caught.value.problems[0].expected
+
+
+def test_a_setting_of_another_task_is_not_one_of_these_runs():
+    asked = {"name": "x", "task": {"kind": "copy", "length": 3}, "train": {"steps": 3}}
+    with pytest.raises(InputError, match=r"task\.p is not a setting of these runs") as caught:
+        ablab.experiment(asked, expect=["final(loss) is below log(task.p)"])
+    assert caught.value.problems[0].expected is not None
+    assert "task.p" not in caught.value.problems[0].expected
+    assert "task.length" in caught.value.problems[0].expected
+
+
+@pytest.mark.parametrize("where", ["", " where model.d_model=8"])
+def test_the_order_of_bounds_is_checked_beforehand(where):
+    asked = {"name": "x", "task": {"kind": "modular", "p": 7}, "train": {"steps": 3}}
+    asked |= {"grid": {"model.d_model": [8, 64], "task.p": [7, 11]}}
+    with pytest.raises(InputError, match=r"model\.d_model is above task\.p in the runs") as caught:
+        ablab.experiment(asked, expect=[f"final(loss) is between model.d_model and task.p{where}"])
+    assert "between 8 and 7" in str(caught.value)
+    found = "final(loss) is between model.d_model and task.p where model.d_model=8, task.p=11"
+    ablab.experiment(asked, expect=[found])
 
 
 @pytest.mark.parametrize("bound", ["high", "log(high)", "log(task.p", "task.p + 1"])

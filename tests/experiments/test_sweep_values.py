@@ -127,3 +127,9 @@ def test_whole_numbers_of_a_sobol_sequence():
 @pytest.mark.parametrize("n", [1, 3, 16])
 def test_any_number_of_points(n):
     assert len(sobol_rows(n, {"n": LOG}, "x", lambda _: False)) == n
+
+
+def test_whole_numbers_can_be_drawn_from_a_range_of_any_length():
+    drawn = sweep_values(Bounds("uniform", 1, 1e30, 3), "x", "model.d_model", whole=True)
+    assert len(set(drawn)) == 3
+    assert all(isinstance(each, int) and 1 <= each <= 1e30 for each in drawn)

@@ -49,6 +49,13 @@ def load(text):
         ),
         ("- x\n- see f(1, 2)\n- [see f(1, 2)]", ["x", "see f(1, 2)", ["see f(1", "2)"]]),
         ("\ufeffa: {b: uniform(0, 1)}", {"a": {"b": "uniform(0, 1)"}}),
+        ("{a: uniform(0, 1, 2)  # two\n}", {"a": "uniform(0, 1, 2)"}),
+        (
+            "{a: uniform(0, 1, 2) # two\n  # more, f(1, 2)\n , b: 1}",
+            {"a": "uniform(0, 1, 2)", "b": 1},
+        ),
+        ("{a: uniform(0,\n  1, 2), b: 1}", {"a": "uniform(0, 1, 2)", "b": 1}),
+        ("[uniform(\r\n  0, 1,\r\n  2\r\n), 3]", ["uniform( 0, 1, 2 )", 3]),
         ("{é: 1, b: uniform(0, 1)}\r\n", {"é": 1, "b": "uniform(0, 1)"}),
     ],
 )

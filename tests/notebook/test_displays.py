@@ -114,3 +114,6 @@ def test_damaged_metrics_are_told_by_a_display(tmp_path):
     html = run._repr_html_()
     assert run.id in html  # its settings are shown, without curves
     assert "<figure>" not in html
+    assert "a metrics part is damaged" in html
+    assert "a metrics part is damaged" in result._repr_html_()
+    assert "a metrics part is damaged" in repr(result)

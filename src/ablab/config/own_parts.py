@@ -51,17 +51,24 @@ def check_members(found: Any, path: str, key: str) -> None:
         return
     lines = [f"class {found.__name__}(…):"]
     for name in missing:
-        member = inspect.getattr_static(found, name)
-        if isinstance(member, property):
-            lines.append("    @property")
-            arguments, about = "self", inspect.getdoc(member.fget)
-        else:
-            arguments, about = (
-                ", ".join(inspect.signature(member).parameters),
-                inspect.getdoc(member),
-            )
-        lines.append(f"    def {name}({arguments}): ...  # {(about or '').splitlines()[0]}")
+        lines += _to_add(name, inspect.getattr_static(found, name))
     raise part_error(key, path, f"lacks {', '.join(missing)}", *lines)
+
+
+def _to_add(name: str, member: Any) -> list[str]:
+    """The lines that define an abstract member: its decorator, and its first line."""
+    decorators = {property: "property", classmethod: "classmethod", staticmethod: "staticmethod"}
+    named = next((text for kind, text in decorators.items() if isinstance(member, kind)), None)
+    function: Any = member.fget if isinstance(member, property) else member
+    function = getattr(function, "__func__", function)
+    try:
+        arguments = ", ".join(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # not a function, or one written in C
+        arguments = "self"
+    about = inspect.getdoc(function) if callable(function) else None
+    remark = f"  # {about.splitlines()[0]}" if about else ""
+    first = [f"    @{named}"] if named else []
+    return [*first, f"    def {name}({arguments}): ...{remark}"]
 
 
 def check_arguments(
@@ -99,6 +106,17 @@ def has_argument(function: Callable[..., Any], name: str) -> bool:
         return False
 
 
+def _other_reason(module: str, name: str, component: Any) -> str | None:
+    """Why a named component cannot be imported from its module; None if it can be."""
+    try:
+        found = vars(importlib.import_module(module))
+    except Exception as error:  # whatever the module raises
+        return f"the module {module} cannot be imported ({type(error).__name__}: {error})"
+    if name not in found:
+        return f"{module} has no {name}"
+    return None if found[name] is component else f"{module} has another {name}"
+
+
 def import_path(component: Any) -> str:
     """The import path of a function or class that is given itself.
 
@@ -114,8 +132,8 @@ def import_path(component: Any) -> str:
         reason = "it is defined inside a function or class"
     elif module == "__main__":
         reason = "it belongs to a script or a notebook"
-    elif vars(importlib.import_module(module)).get(name) is not component:
-        reason = f"{module} has another {name}"
+    else:
+        reason = _other_reason(module, name, component)
     if reason is None:
         return f"{module}:{name}"
     raise InputError(

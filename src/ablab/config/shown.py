@@ -6,13 +6,13 @@ cell does not hide the notebook. What is left out is counted.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ablab.config.errors import InputError
 from ablab.config.html import Cell, Markup, and_more, block, folded, paragraph, table
 from ablab.config.table import cell_text, table_lines, wrapped
-from ablab.config.wording import cut
+from ablab.config.wording import cut, visible
 
 TEXT_LINES, TEXT_WIDTH = 10, 80
 _MOST_SENTENCES = 6
@@ -45,9 +45,9 @@ class Shown:
 
     def text(self) -> str:
         """At most ten lines of at most 80 columns."""
-        lines = _in_lines(self.title, 2)
+        lines = _in_lines(_one_line(self.title), 2)
         room = TEXT_LINES - len(lines)
-        said = [line for each in self.sentences for line in wrapped(each, TEXT_WIDTH)]
+        said = [line for each in self.sentences for line in wrapped(_one_line(each), TEXT_WIDTH)]
         most = min(room, 3) if self.rows else room
         if len(said) > most:
             said = [*said[: most - 1], cut(f"{said[most - 1]} …", TEXT_WIDTH)]
@@ -59,16 +59,19 @@ class Shown:
             [cut(cell_text(cell.text if isinstance(cell, Cell) else cell), _CELL) for cell in row]
             for row in self.rows
         ]
+        more = _one_line(self.more)
         columns = [place for place in range(len(self.header)) if any(row[place] for row in cells)]
+        if not columns:
+            return []
         header = [self.header[place] for place in columns]
         cells = [[row[place] for place in columns] for row in cells]
         total = len(cells) if self.count is None else self.count
         for count in range(min(len(cells), room), 0, -1):
             found = table_lines(header, cells[:count], TEXT_WIDTH, texts=header)
-            rest = [and_more(total - count, self.more)] if total > count else []
+            rest = [and_more(total - count, more)] if total > count else []
             if len(found) + len(rest) <= room:
                 return [*(line.text for line in found), *(cut(each, TEXT_WIDTH) for each in rest)]
-        return [cut(and_more(total, self.more), TEXT_WIDTH)] if total and room else []
+        return [cut(and_more(total, more), TEXT_WIDTH)] if total and room else []
 
     def html(self) -> str:
         """HTML with its own style, and without scripts."""
@@ -93,19 +96,27 @@ class Displayed(ABC):
     def shown(self) -> Shown:
         """What a reader sees of the object."""
 
+    def drawn(self) -> Shown:
+        """The same for a notebook, where it can have figures."""
+        return self.shown()
+
     def __repr__(self) -> str:
-        return _shown(self).text()
+        return self._guarded(self.shown).text()
 
     def _repr_html_(self) -> str:
-        return _shown(self).html()
+        return self._guarded(self.drawn).html()
+
+    def _guarded(self, shown: Callable[[], Shown]) -> Shown:
+        """What is shown; a damaged store is told, since a display must not raise."""
+        try:
+            return shown()
+        except InputError as error:
+            return Shown(type(self).__name__, [error.problems[0].message])
 
 
-def _shown(displayed: Displayed) -> Shown:
-    """What is shown; a damaged store is told, since a display must not raise."""
-    try:
-        return displayed.shown()
-    except InputError as error:
-        return Shown(type(displayed).__name__, [error.problems[0].message])
+def _one_line(text: str) -> str:
+    """Text in one line; what a terminal would obey is shown as an escape."""
+    return visible(" ".join(text.split()))
 
 
 def _in_lines(text: str, most: int) -> list[str]:

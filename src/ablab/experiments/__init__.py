@@ -5,7 +5,9 @@
 - ``cell_text``: cells as text, ``key=value, …``
 - ``cell_checker``, ``assign``: the cells of a grid, checked
 - ``axes``, ``grid``, ``grid_reader``: axes, and the cells of a grid
-- ``grid_conditions``, ``cell_settings``: where a key varies, decided in each cell
+- ``grid_conditions``, ``cell_settings``, ``stages``: where a key varies, decided in each cell
+- ``inactive``: keys that do not vary in a run, as stores record them and as readers see them
+- ``made_by``: the blocks of a grid that a stored experiment keeps beside its cells
 - ``grid_changes``, ``grid_overrides``: what sizes, arguments and overrides change in a grid
 - ``grid_text``, ``joint_keys``: a grid in one line, and which keys vary together
 - ``sweeps``, ``sweep_values``, ``whole_numbers``, ``plain_numbers``: numeric axes
@@ -16,6 +18,7 @@
 - ``setting_keys``, ``setting_problems``: valid keys and suggestions; what is wrong with settings
 - ``shown_experiment``: what a notebook shows of an experiment
 - ``skeletons``: writes new experiments and tasks, from ``templates``
+- ``setting_keys``, ``setting_problems``: the keys of settings, and what is wrong with settings
 - ``tree``: nested mappings with dotted keys, and the sources of their values
 - ``limits``: limits on the size of an experiment
 - ``identity``: run ids

@@ -4,12 +4,14 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from ablab.config import Config
 from ablab.experiments.assign import is_kind
 from ablab.experiments.axes import Axis, Choice
 from ablab.experiments.grid import Cell, overlap, same_label
 from ablab.experiments.parts import PARTS
-from ablab.experiments.tree import put
+from ablab.experiments.tree import leaves, put
 from ablab.experiments.whole_numbers import class_of_kind
 
 _NONE = object()
@@ -19,7 +21,8 @@ class CellSettings:
     """The values of settings in the cells of a grid.
 
     They are what the experiment gives, with the bundles and values of the cell, or else the
-    default. No module of a user is imported, so the defaults of a user's component are not known.
+    default, which can depend on other settings of the cell. No module of a user is imported, so
+    the defaults of a user's component are not known.
 
     Args:
         tree: The settings of the experiment, after overrides.
@@ -31,11 +34,6 @@ class CellSettings:
         self._choices = [choice for axis in axes for choice in axis.choices]
         self._touching: dict[str, frozenset[int]] = {}
         self._found: dict[tuple[Any, ...], Any] = {}
-
-    def is_given(self, key: str) -> bool:
-        """Whether the experiment itself gives a value of a setting."""
-        part, *path = key.split(".")
-        return part in PARTS and part in self._tree and _at(self._tree[part], path) is not _NONE
 
     def is_known(self, key: str) -> bool:
         """Whether some cell has a value of a setting."""
@@ -49,28 +47,35 @@ class CellSettings:
 
         The name of a component stands for its ``kind``, here as in a file.
         """
-        touch = self._touch(key)
-        choices = [choice for choice in cell.values() if id(choice) in touch]
-        name = (key, *map(id, choices))
-        if name not in self._found:
-            self._found[name] = self._computed(key, choices)
-        value = self._found[name]
+        value = self._value(key, cell, self._touch(key), filled=False)
+        if value is _NONE or value is None:  # a default, or what is filled in for null
+            whole = self._touch(key.split(".", maxsplit=1)[0])
+            value = self._value(key, cell, whole, filled=True)
         if value is _NONE:
             return False
         kind = value.get("kind", value) if isinstance(value, Mapping) else value
         return any(same_label(key, each, label) for each in (value, kind) for label in labels)
 
+    def _value(self, key: str, cell: Cell, touch: frozenset[int], filled: bool) -> Any:
+        """The value of a setting with some of the choices of a cell; defaults only if filled in."""
+        choices = [choice for choice in cell.values() if id(choice) in touch]
+        name = (key, filled, *map(id, choices))
+        if name not in self._found:
+            self._found[name] = self._computed(key, choices, filled)
+        return self._found[name]
+
     def _touch(self, key: str) -> frozenset[int]:
-        """The choices that set something of a setting or of what contains it."""
+        """The choices that set something of a setting, of what contains it, or its part's kind."""
+        kind = f"{key.split('.', maxsplit=1)[0]}.kind"
         if key not in self._touching:
             self._touching[key] = frozenset(
                 id(choice)
                 for choice in self._choices
-                if any(overlap(key, path) for path, _ in choice.assignments)
+                if any(overlap(key, path) or overlap(kind, path) for path, _ in choice.assignments)
             )
         return self._touching[key]
 
-    def _computed(self, key: str, choices: Sequence[Choice]) -> Any:
+    def _computed(self, key: str, choices: Sequence[Choice], filled: bool = True) -> Any:
         part, *path = key.split(".")
         if part not in PARTS:
             return _NONE
@@ -80,8 +85,14 @@ class CellSettings:
             if place[0] == part:
                 put(here, place, value)
         given = _at(here[part], path)
-        cls = class_of_kind(part, here) if given is _NONE else None
-        return given if cls is None else _default(cls, path)
+        cls = class_of_kind(part, here)
+        if cls is None or not path:
+            return given
+        if path[0] not in cls.model_fields:  # of another kind
+            return _NONE
+        if not filled or not (given is _NONE or given is None):
+            return given
+        return _filled_in(cls, here[part], path)
 
 
 def _at(node: Any, path: Sequence[str]) -> Any:
@@ -93,6 +104,18 @@ def _at(node: Any, path: Sequence[str]) -> Any:
             return _NONE
         node = node[name]
     return node
+
+
+def _filled_in(cls: type[Config], given: Any, path: Sequence[str]) -> Any:
+    """A default as the configuration fills it in; that of its field where it cannot be checked."""
+    settings = given if isinstance(given, Mapping) else {"kind": given}
+    if any(isinstance(value, str) and ":" in value for _, value in leaves(settings)):
+        return _default(cls, path)  # checking it could import a module
+    try:
+        made = cls.model_validate(settings)
+    except ValidationError:  # a setting of another cell, or one that is reported later
+        return _default(cls, path)
+    return _at(made.model_dump(mode="json"), path)
 
 
 def _default(cls: type[Config], path: Sequence[str]) -> Any:

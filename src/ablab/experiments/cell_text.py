@@ -47,13 +47,16 @@ def same_label(label: Any, value: Any) -> bool:
     return str(label) == str(value) or (label is None and value is None)
 
 
-def matches(labels: Sequence[Any], value: Any) -> list[bool]:
+def matches(labels: Sequence[Any], value: Any, null_is_inactive: bool = False) -> list[bool]:
     """Which of the labels of a key in all runs a value written by a user is.
 
-    The text ``inactive`` is that of runs in which the key does not vary. These have null, unless
-    null is one of the key's values.
+    Args:
+        labels: The labels, ``inactive`` in runs in which the key does not vary.
+        value: The value.
+        null_is_inactive: Whether these have null instead, as in a column of a frame.
     """
-    wanted = None if value == INACTIVE and INACTIVE not in labels else value
+    is_null = value == INACTIVE and null_is_inactive and INACTIVE not in labels
+    wanted = None if is_null else value
     return [same_label(label, wanted) for label in labels]
 
 

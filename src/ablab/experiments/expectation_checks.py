@@ -4,10 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ablab.config import InputError, Problem
+from ablab.experiments.cell_text import same_label
 from ablab.experiments.conditions import parse_condition
 from ablab.experiments.expectations import Expectation
+from ablab.experiments.levels import parse_level
 from ablab.experiments.measures import parse_measure
 from ablab.experiments.setting_keys import known_keys, suggest_key
+from ablab.experiments.tree import leaves
 
 
 def check_expectations(
@@ -84,7 +87,7 @@ def check_settings(
     """The same for the settings of runs, as nested mappings.
 
     Raises:
-        InputError: A level has no value.
+        InputError: A level has no value, or bounds are in the wrong order.
     """
     measures = [parse_measure(each.measure, source) for each in expectations]
     conditions = [each.lower_if or each.higher_if for each in expectations]
@@ -97,5 +100,26 @@ def check_settings(
     for each in settings:
         for level in levels:
             level.value(each, source)
+        _check_orders(expectations, each, source)
         for measure in measures:
             measure.resolved(each)
+
+
+def _check_orders(
+    expectations: Sequence[Expectation], settings: Mapping[str, Any], source: str | None
+) -> None:
+    """Checks the order of bounds that are settings, for one run."""
+    known = {".".join(path): value for path, value in leaves(settings)}
+    for each in expectations:
+        bounds = each.within or ()
+        is_there = all(
+            key in known and same_label(known[key], value) for key, value in each.where.items()
+        )  # of a where that is about bundles, this is not known here
+        if is_there and any(isinstance(bound, str) for bound in bounds):
+            numbers = [
+                parse_level(bound, source).value(settings, source)
+                if isinstance(bound, str)
+                else bound
+                for bound in bounds
+            ]
+            each.check_order(*numbers)

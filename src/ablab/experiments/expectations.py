@@ -175,16 +175,12 @@ class Expectation(Config):
 
     @property
     def range_words(self) -> str:
-        """The same with four digits of each number."""
-
-        def short(bound: float | str) -> str:
-            return bound if isinstance(bound, str) else f"{bound:.4g}"
-
+        """The same with four digits of each number, and whole numbers as they are."""
         if self.within is not None:
-            return f"between {short(self.within[0])} and {short(self.within[1])}"
+            return f"between {_short(self.within[0])} and {_short(self.within[1])}"
         if self.below is not None:
-            return f"below {short(self.below)}"
-        return "" if self.above is None else f"above {short(self.above)}"
+            return f"below {_short(self.below)}"
+        return "" if self.above is None else f"above {_short(self.above)}"
 
     @property
     def tested(self) -> str:
@@ -219,7 +215,7 @@ class Expectation(Config):
                 raise InputError(
                     Problem(
                         f"{bound} differs between the runs that this is about",
-                        given=", ".join(f"{each:.4g}" for each in sorted(values)),
+                        given=", ".join(map(_short, sorted(values))),
                         expected="runs with the same value; choose them with where",
                     )
                 )
@@ -229,19 +225,20 @@ class Expectation(Config):
             return self
         within = None if self.within is None else tuple(number(each) for each in self.within)
         if within is not None:
-            self._check_order(*within)
+            self.check_order(*within)
         changes = {"within": within, "below": number(self.below), "above": number(self.above)}
         return self.model_copy(update=changes)
 
-    def _check_order(self, low: float | None, high: float | None) -> None:
+    def check_order(self, low: float | None, high: float | None) -> None:
         """Checks the numbers that the bounds are for some runs; None if there are no runs."""
         if self.within is None or low is None or high is None or low <= high:
             return
         first, second = map(_number, self.within)
+        numbers = f"{_short(low)} and {_short(high)}"
         raise InputError(
             Problem(
                 f"{first} is above {second} in the runs that this is about",
-                given=f"between {first} and {second}, that is between {low:.4g} and {high:.4g}",
+                given=f"between {first} and {second}, that is between {numbers}",
                 expected="the lower bound first",
             )
         )
@@ -392,3 +389,9 @@ def _predicted(value: Mapping[str, float] | None, trained: Sequence[float] | Non
 
 def _number(value: float | str | None) -> str:
     return value if isinstance(value, str) else repr(value).removesuffix(".0")
+
+
+def _short(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:.0f}" if abs(value) >= 1000 or value == round(value) else f"{value:.4g}"

@@ -17,9 +17,9 @@ from ablab.experiments.expectations import (
     Expectation,
     read_expectations,
 )
-from ablab.experiments.grid import IDLE, INACTIVE, Cell, product_size
+from ablab.experiments.grid import IDLE, INACTIVE, Cell, Grid, product_size
 from ablab.experiments.grid_changes import apply_changes, change_grid, keys_set
-from ablab.experiments.grid_conditions import check_conditions
+from ablab.experiments.grid_conditions import Stage, check_conditions
 from ablab.experiments.grid_overrides import apply_blocks, apply_overrides
 from ablab.experiments.grid_reader import read_grid
 from ablab.experiments.grid_text import grid_text
@@ -34,6 +34,7 @@ from ablab.experiments.header import (
 )
 from ablab.experiments.identity import digest
 from ablab.experiments.limits import check_depth, check_runs
+from ablab.experiments.made_by import made_by, restore
 from ablab.experiments.outline import Outline, trained_part
 from ablab.experiments.overrides import Override, parse_overrides
 from ablab.experiments.parts import PARTS, TOP_LEVEL, check_without_data
@@ -43,6 +44,7 @@ from ablab.experiments.setting_keys import suggest_key as suggest
 from ablab.experiments.shown_experiment import shown_experiment
 from ablab.experiments.sizes import apply_size
 from ablab.experiments.source import read_source
+from ablab.experiments.stages import earlier_stages
 from ablab.experiments.tree import Origins, put
 from ablab.experiments.variant import Variant, variant_label
 from ablab.train.run import Run
@@ -126,11 +128,15 @@ class Experiment(Displayed):
         """The keys of a variant as a store records them: null where a key does not vary.
 
         A column of numbers is one of numbers then. If null is one of the key's values, it is the
-        text ``inactive`` there, too.
+        text ``inactive`` there, too. A key that has this text as a value varies everywhere.
         """
-        nullable = {a.key for a in self.axes if any(each.label is None for each in a.choices)}
+        textual = {
+            axis.key
+            for axis in self.axes
+            if any(each.label is None or each.label == INACTIVE for each in axis.choices)
+        }
         return {
-            key: None if value == INACTIVE and key not in nullable else value
+            key: None if value == INACTIVE and key not in textual else value
             for key, value in variant.keys.items()
         }
 
@@ -221,60 +227,59 @@ def _outline(
 ) -> Outline:
     """The outline of an experiment; applies overrides and settings to its tree."""
     parsed = parse_overrides(overrides)
-    changes, decided = apply_size(tree, *_requested_size(parsed, settings), origins)
+    restore(tree, origins)
+    before = copy.deepcopy(tree)
+    pending, decided = apply_size(tree, *_requested_size(parsed, settings), origins)
+    arguments = []
     for key, value in settings.items():
         if key == "size":
             continue
         if key not in TOP_LEVEL:
             raise InputError(Problem(f"{key} is not a setting", key, suggestion=suggest(key)))
         if key == "grid" and isinstance(value, Mapping):
-            changes += change_grid(tree, value, "argument grid", origins)
+            change_grid(tree, value, "argument grid", origins, pending)
             decided.update(keys_set(key, value))
+            continue
+        if key in PARTS:  # takes precedence over the grid, as an override does
+            origin = f"argument {key}"
+            arguments.append(Override(origin, key, value, is_axis=False, origin=origin))
             continue
         put(tree, (key,), value)
         origins.mark((key,), f"argument {key}")
+    parsed = [*arguments, *parsed]
     for each in parsed:
         decided.update(keys_set(each.key, None if each.is_axis else each.value))
-    parsed = apply_blocks(tree, parsed, origins)
+    parsed = apply_blocks(tree, parsed, origins, pending)
     context = SweepContext(_draws_name(tree, parsed), tree)
     grid = read_grid(tree.get("grid") or {}, tree.get("cells"), origins, context)
-    grid = apply_changes(grid, changes, context)
+    grid = apply_changes(grid, pending, context)
     grid = apply_overrides(tree, grid, parsed, origins, context.name)
     seeds = read_seeds(tree.get("seeds", 1), origins)
     sources = [axis.source for axis in grid.axes] + [origins.of(("seeds",))] * (len(seeds) > 1)
     check_runs(grid.sizes(), len(seeds), sources)
-    values = CellSettings(tree, grid.axes)
-    cells = grid.cells(values.has_value)
-    check_conditions(grid, cells, values, decided, origins)
+    stage = Stage(grid, CellSettings(tree, grid.axes))
+    cells = stage.cells
+    check_conditions(stage, lambda: earlier_stages(before), decided, origins)
     axes = grid.reduced(cells)
     meant = read_meant(tree.get("meant"), origins)
     name = read_name(tree.get("name"), origins)
     question = read_question(tree.get("question"), origins)
     expectations = read_expectations(tree.get("expect"), origins.of(("expect",)))
     check_expectations(expectations, [axis.key for axis in axes], origins.of(("expect",)))
-    return Outline(
-        name,
-        question,
-        axes,
-        tuple(cells),
-        seeds,
-        expectations,
-        {
-            "name": name,
-            "question": question,
-            **read_logbook(tree, origins),
-            **read_answer(tree.get("answer"), origins),
-            **read_analyses(tree.get("analyze"), origins),
-            **{key: tree[key] for key in ("size",) if key in tree},
-            **{part: tree[part] for part in PARTS if part in tree},
-            "grid": {axis.key: _axis_data(axis) for axis in axes},
-            **({"cells": _cells_data(cells)} if len(cells) < product_size(axes) else {}),
-            "seeds": list(seeds),
-            **({"expect": [each.as_data() for each in expectations]} if expectations else {}),
-            **({"meant": meant} if meant else {}),
-        },
-        meant,
-    )
+    definition = {
+        "name": name,
+        "question": question,
+        **read_logbook(tree, origins),
+        **read_answer(tree.get("answer"), origins),
+        **read_analyses(tree.get("analyze"), origins),
+        **{key: tree[key] for key in ("size",) if key in tree},
+        **{part: tree[part] for part in PARTS if part in tree},
+        **_grid_data(tree, grid, axes, cells),
+        "seeds": list(seeds),
+        **({"expect": [each.as_data() for each in expectations]} if expectations else {}),
+        **({"meant": meant} if meant else {}),
+    }
+    return Outline(name, question, axes, tuple(cells), seeds, expectations, definition, meant)
 
 
 def _requested_size(
@@ -319,6 +324,18 @@ def _draws_name(tree: Mapping[str, Any], overrides: Sequence[Override]) -> str:
     """The name of the experiment, from which the values of sweeps are drawn."""
     named = [each.value for each in overrides if each.key == "name"]
     return str(named[0] if named else tree.get("name"))
+
+
+def _grid_data(
+    tree: Mapping[str, Any], grid: Grid, axes: Sequence[Axis], cells: Sequence[Cell]
+) -> dict[str, Any]:
+    """The grid as plain data: its axes, and the cells if they are not all of their product."""
+    found: dict[str, Any] = {"grid": {axis.key: _axis_data(axis) for axis in axes}}
+    if len(cells) == product_size(axes) and all(len(cell) == len(axes) for cell in cells):
+        return found
+    found["cells"] = _cells_data(cells)
+    blocks = made_by(grid, axes, {**tree, **found})
+    return found | ({} if blocks is None else {"made_by": blocks})
 
 
 def _cells_data(cells: Sequence[Cell]) -> list[dict[str, Any]]:

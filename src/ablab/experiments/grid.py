@@ -71,11 +71,14 @@ class Grid:
         return tuple(axis for axis in axes if axis.choices)
 
     def with_axis(self, axis: Axis) -> "Grid":
-        """The grid with an axis that varies independently, in the place of one with its key."""
+        """The grid with an axis that varies independently, in the place of one with its key.
+
+        In the rows of a group that have no such key it does not vary, if there are some.
+        """
         place = next((n for n, each in enumerate(self.axes) if each.key == axis.key), None)
         if place is None:
             return replace(self, axes=(*self.axes, axis))
-        grid = replace(self, together=tuple(_ungrouped(self.together, axis.key)))
+        grid = replace(self, together=tuple(_with_labels(self.together, axis)))
         return replace(grid, axes=(*self.axes[:place], axis, *self.axes[place + 1 :]))
 
     def with_choices(self, axis: Axis) -> "Grid":
@@ -87,7 +90,7 @@ class Grid:
 
         together = (tuple(row for row in rows if is_left(row)) for rows in self.together)
         axes = tuple(axis if each.key == axis.key else each for each in self.axes)
-        return replace(self, axes=axes, together=tuple(together))
+        return replace(self, axes=axes)._with_rows(together)
 
     def without(self, key: str) -> "Grid":
         """The grid without an axis, and without conditions on where it varies.
@@ -103,7 +106,15 @@ class Grid:
 
         Of its group, only the rows with this value are left, if there are some.
         """
-        return replace(self, together=tuple(_selected(self.together, key, value))).without(key)
+        return self._with_rows(_selected(self.together, key, value)).without(key)
+
+    def _with_rows(self, together: Iterable[tuple[Row, ...]]) -> "Grid":
+        """The grid with some of the rows of each group, and without axes that have none left."""
+        left = tuple(together)
+        lost = _keys(self.together) - _keys(left)
+        axes = tuple(axis for axis in self.axes if axis.key not in lost)
+        when = {key: each for key, each in self.when.items() if key not in lost}
+        return Grid(axes, left, when)
 
     def _units(self) -> Iterator[tuple[list[str], list[Row]]]:
         """What varies independently: the keys and the rows of each group and each other axis."""
@@ -185,6 +196,10 @@ def _has(rows: Iterable[Row], key: str) -> bool:
     return any(key in row for row in rows)
 
 
+def _keys(together: Iterable[tuple[Row, ...]]) -> set[str]:
+    return {key for rows in together for row in rows for key in row}
+
+
 def _ungrouped(together: Iterable[tuple[Row, ...]], key: str) -> Iterator[tuple[Row, ...]]:
     """The groups without a key, and so without rows that differed in it alone."""
     for rows in together:
@@ -200,6 +215,24 @@ def _ungrouped(together: Iterable[tuple[Row, ...]], key: str) -> Iterator[tuple[
 def _selected(
     together: Iterable[tuple[Row, ...]], key: str, value: Any
 ) -> Iterator[tuple[Row, ...]]:
-    """The groups; of that of a key, the rows with a value, if there are any."""
+    """The groups; of that of a key, the rows with a value, if there are any, or without the key."""
     for rows in together:
-        yield tuple(row for row in rows if key in row and same_label(key, row[key], value)) or rows
+        found = [row for row in rows if key in row and same_label(key, row[key], value)]
+        yield tuple(row for row in rows if key not in row or row in found) if found else rows
+
+
+def _with_labels(together: Iterable[tuple[Row, ...]], axis: Axis) -> Iterator[tuple[Row, ...]]:
+    """The groups, in which an axis varies independently in the rows that have its key.
+
+    If all rows have it, the axis is not in the group any more.
+    """
+    for rows in together:
+        having = tuple(row for row in rows if axis.key in row)
+        if not having or len(having) == len(rows):
+            yield from _ungrouped([rows], axis.key) if having else [rows]
+            continue
+        rest = next(_ungrouped([having], axis.key), ({},))
+        yield (
+            *(row for row in rows if axis.key not in row),
+            *({**row, axis.key: choice.label} for row in rest for choice in axis.choices),
+        )

@@ -2,9 +2,10 @@
 
 An axis outside of the blocks is changed in the tree of the experiment. One within ``zip``,
 ``sobol`` or ``cells`` is changed once the grid has been read, since its values belong to rows.
+Such changes are pending: a later axis or block with their key replaces them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,56 +36,65 @@ class GridChange:
 
 
 def change_axis(
-    tree: dict[str, Any], key: str, values: Any, source: str | None
-) -> list[GridChange]:
+    tree: dict[str, Any], key: str, values: Any, source: str | None, pending: list[GridChange]
+) -> None:
     """Puts an axis into the grid of a tree, in the place of one with its key; None removes it.
 
-    Returns:
-        What is left to do once the grid has been read.
+    Args:
+        tree: The tree, which is modified.
+        key: The key of the axis, or the name of a block.
+        values: Its values.
+        source: Their source.
+        pending: What is left to do once the grid has been read, which is modified, too.
     """
     if key in BLOCKS:
-        change_block(tree, key, values)
-        return []
+        change_block(tree, key, values, pending)
+        return
     grid = dict(tree.get("grid") or {})
     joint = key in {*_block_keys(grid.get("zip")), *_block_keys(grid.get("sobol"))}
     if joint or key in _cell_keys(tree):
-        return [GridChange("removed" if values is None else "axis", key, values, source)]
+        kind: Literal["axis", "removed"] = "removed" if values is None else "axis"
+        pending.append(GridChange(kind, key, values, source))
+        return
+    _forget(pending, {key})
     grid.pop(key, None) if values is None else grid.update({key: values})
     tree["grid"] = grid
-    return []
 
 
 def change_grid(
-    tree: dict[str, Any], grid: Mapping[str, Any], source: str, origins: Origins
-) -> list[GridChange]:
+    tree: dict[str, Any],
+    grid: Mapping[str, Any],
+    source: str,
+    origins: Origins,
+    pending: list[GridChange],
+) -> None:
     """Puts axes and blocks into the grid of a tree; bundles are added to an axis of bundles.
 
-    Returns:
-        What is left to do once the grid has been read.
+    What is left to do once the grid has been read is added to ``pending``.
     """
     if not isinstance(tree.get("grid") or {}, Mapping):
         tree["grid"] = {}
-    changes = []
     for name, values in grid.items():
         key = str(name)
         before = (tree.get("grid") or {}).get(key)
         if key not in BLOCKS and isinstance(values, Mapping) and isinstance(before, dict):
             put(tree, ("grid", key), values)
         else:
-            changes += change_axis(tree, key, values, source)
+            change_axis(tree, key, values, source, pending)
         origins.mark(("grid", key), source)
-    return changes
 
 
-def change_block(tree: dict[str, Any], name: str, value: Any) -> None:
+def change_block(tree: dict[str, Any], name: str, value: Any, pending: list[GridChange]) -> None:
     """Replaces a block of a tree's grid, and all axes with its keys; None removes the block.
 
-    A grid that is no mapping is left as it is, and reported when it is read.
+    Pending changes of its keys are no longer pending. A grid that is no mapping is left as it is,
+    and reported when it is read.
     """
     before = tree.get("grid") or {}
     if not isinstance(before, Mapping):
         return
     own = set() if name == "when" else set(_block_keys(value))
+    _forget(pending, own)
     grid = {key: each for key, each in before.items() if key not in own and key != name}
     for other in ("zip", "sobol"):
         if other in grid:
@@ -101,19 +111,27 @@ def change_block(tree: dict[str, Any], name: str, value: Any) -> None:
             del tree["cells"]
 
 
-def fix(tree: dict[str, Any], path: Path, value: Any, source: str | None) -> list[GridChange]:
+def fix(
+    tree: dict[str, Any], path: Path, value: Any, source: str | None, pending: list[GridChange]
+) -> None:
     """Removes the axes of a tree's grid that a setting with a single value replaces.
 
-    Returns:
-        What is left to do once the grid has been read.
+    What is left to do once the grid has been read is added to ``pending``.
     """
     grid = tree.get("grid")
     if not isinstance(grid, Mapping):
-        return []
+        return
     joint = [*_block_keys(grid.get("zip")), *_block_keys(grid.get("sobol")), *_cell_keys(tree)]
+    joint += [change.key for change in pending]
     found = fixed_values(path, value, [*grid, *joint])
     tree["grid"] = {key: each for key, each in grid.items() if key not in found or key in joint}
-    return [GridChange("fixed", key, each, source) for key, each in found.items() if key in joint]
+    pending += [GridChange("fixed", key, each, source) for key, each in found.items()
+                if key in joint]  # fmt: skip
+
+
+def _forget(pending: list[GridChange], keys: Collection[str]) -> None:
+    """Drops the pending changes of keys that were set again."""
+    pending[:] = [change for change in pending if change.key not in keys]
 
 
 def fixed_values(path: Path, value: Any, keys: Iterable[str]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Applies the overrides of an experiment to its settings and its grid."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ablab.config import InputError, Problem
@@ -8,6 +9,7 @@ from ablab.experiments.axes import Axis, Choice, SweepContext, check_key, make_a
 from ablab.experiments.grid import Grid
 from ablab.experiments.grid_changes import (
     UNKNOWN,
+    GridChange,
     change_block,
     fixed_in,
     fixed_values,
@@ -17,16 +19,16 @@ from ablab.experiments.grid_reader import BLOCKS
 from ablab.experiments.overrides import Override
 from ablab.experiments.parts import TOP_LEVEL
 from ablab.experiments.setting_keys import suggest_key as suggest
-from ablab.experiments.tree import Origins
+from ablab.experiments.tree import Origins, leaves
 from ablab.experiments.tree import Path as KeyPath
 
 
 def apply_blocks(
-    tree: dict[str, Any], overrides: list[Override], origins: Origins
+    tree: dict[str, Any], overrides: list[Override], origins: Origins, pending: list[GridChange]
 ) -> list[Override]:
     """Applies overrides of blocks of the grid, such as ``grid.zip``; returns the others.
 
-    Axes with keys of such a block are replaced by it.
+    Axes with keys of such a block, and changes of them that are pending, are replaced by it.
     """
     rest = []
     for override in overrides:
@@ -34,7 +36,7 @@ def apply_blocks(
         if first != "grid" or block not in BLOCKS or override.is_axis:
             rest.append(override)
             continue
-        change_block(tree, block, override.value)
+        change_block(tree, block, override.value, pending)
         origins.mark(("grid", block), override.source)
     return rest
 
@@ -129,16 +131,17 @@ def _without(axis: Axis, path: KeyPath, override: Override) -> Axis:
                 )
             )
         return axis
-    if not any(p[: len(path)] == path for each in axis.choices for p, _ in each.assignments):
-        return axis
-    return Axis(
-        axis.key,
-        tuple(
-            Choice(
-                choice.label,
-                tuple((p, v) for p, v in choice.assignments if p[: len(path)] != path),
-            )
-            for choice in axis.choices
-        ),
-        axis.source,
+    choices = tuple(
+        Choice(choice.label, tuple(_assignments_without(choice, path))) for choice in axis.choices
     )
+    return axis if choices == axis.choices else Axis(axis.key, choices, axis.source)
+
+
+def _assignments_without(choice: Choice, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    """The settings of a bundle without one, which can be within a mapping."""
+    for own, value in choice.assignments:
+        if own[: len(path)] == path or (isinstance(value, str) and path == (*own, "kind")):
+            continue
+        inner = list(leaves(value, own)) if isinstance(value, Mapping) else []
+        left = [each for each in inner if each[0][: len(path)] != path]
+        yield from left if len(left) < len(inner) else [(own, value)]

@@ -10,8 +10,9 @@ from lark import Tree
 from ablab.config import InputError, Problem, nearest
 from ablab.experiments.grammar import parse
 from ablab.experiments.parts import PARTS
-from ablab.experiments.setting_keys import known_keys
+from ablab.experiments.setting_keys import has_key
 from ablab.experiments.tree import leaves
+from ablab.experiments.whole_numbers import class_of_kind
 
 _PREFIXES = tuple(f"{part}." for part in PARTS if part != "watch")
 """How the name of a setting that can be a level begins, which no column of the metrics does."""
@@ -43,27 +44,8 @@ class Level:
             InputError: There is no such setting, it is not a number, or it has no logarithm.
         """
         known = {".".join(path): value for path, value in leaves(settings)}
-        if self.setting not in known and self.setting in known_keys():
-            raise InputError(
-                Problem(
-                    f"{self.setting} is not one of the settings that identify these runs",
-                    source=source,
-                    given=str(self),
-                    expected="a setting that affects their training, such as task.p or "
-                    "model.d_model; the number of steps does not",
-                )
-            )
         if self.setting not in known:
-            names = [name for name in known if name.startswith(_PREFIXES)]
-            raise InputError(
-                Problem(
-                    f"{self.setting} is not a setting of these runs",
-                    source=source,
-                    given=str(self),
-                    expected="a setting that is a number, such as task.p or model.d_model",
-                    suggestion=nearest(self.setting, names),
-                )
-            )
+            raise self._not_known(settings, known, source)
         found = known[self.setting]
         if isinstance(found, bool) or not isinstance(found, int | float):
             raise InputError(
@@ -85,6 +67,34 @@ class Level:
                 )
             )
         return math.log(found)
+
+    def _not_known(
+        self, settings: Mapping[str, Any], known: Mapping[str, Any], source: str | None
+    ) -> InputError:
+        """The error of a setting that these runs do not have, or that does not identify them."""
+        numbers = [
+            name
+            for name, value in known.items()
+            if name.startswith(_PREFIXES)
+            and isinstance(value, int | float)
+            and not isinstance(value, bool)
+        ]
+        examples = " or ".join(numbers[:2])
+        such = f", such as {examples}" if examples else ""
+        part, *path = self.setting.split(".")
+        cls = class_of_kind(part, settings)
+        if cls is not None and path and has_key(cls, tuple(path)):
+            problem = f"{self.setting} is not one of the settings that identify these runs"
+            expected = f"a setting that affects their training{such}; the number of steps does not"
+            return InputError(Problem(problem, None, source, str(self), expected))
+        problem = f"{self.setting} is not a setting of these runs"
+        names = [name for name in known if name.startswith(_PREFIXES)]
+        return InputError(
+            Problem(
+                problem, None, source, str(self), f"a setting that is a number{such}",
+                nearest(self.setting, names),
+            )
+        )  # fmt: skip
 
 
 def level_of(tree: Any, source: str | None = None) -> Level | None:

@@ -38,7 +38,7 @@ class Outline:
 
 def trained_part(definition: Mapping[str, Any]) -> dict[str, Any]:
     """A definition without what affects no run: the answer, expectations, size, and so on."""
-    excluded = ("answer", "expect", "analyze", "size", "logbook", "meant")
+    excluded = ("answer", "expect", "analyze", "size", "logbook", "meant", "made_by")
     return {k: v for k, v in definition.items() if k not in excluded}
 
 

@@ -40,17 +40,19 @@ class Override:
         key: The dotted key.
         value: The value; for an axis, the list of its values or a sweep.
         is_axis: Whether the override adds an axis.
+        origin: The source of its value, if it was not written as an override.
     """
 
     text: str
     key: str
     value: Any
     is_axis: bool
+    origin: str | None = None
 
     @property
     def source(self) -> str:
         """The source of its value, for errors."""
-        return f"override {_short(self.text)}"
+        return self.origin or f"override {_short(self.text)}"
 
 
 def parse_overrides(texts: Sequence[str]) -> list[Override]:

@@ -21,8 +21,8 @@ from ablab.watching.config import WatchConfig
 C = TypeVar("C", bound=Config)
 
 TOP_LEVEL = (
-    "name", "question", "logbook", "task", "model", "train", "watch", "grid", "cells", "seeds",
-    "sizes", "size", "answer", "expect", "analyze", "meant",
+    "name", "question", "logbook", "task", "model", "train", "watch", "grid", "cells",
+    "made_by", "seeds", "sizes", "size", "answer", "expect", "analyze", "meant",
 )  # fmt: skip
 PARTS = ("task", "model", "train", "watch")
 

@@ -11,6 +11,17 @@ from ablab.train.config import TrainConfig
 from ablab.watching.config import WatchConfig
 
 _NUMBERED = "N"  # placeholder for a number in a known key
+_WORDS = {
+    "width": "d_model", "hidden_size": "d_model", "hidden": "d_model", "hidden_dim": "d_model",
+    "dim": "d_model", "n_embd": "d_model", "embed_dim": "d_model",
+    "heads": "n_heads", "n_head": "n_heads", "num_heads": "n_heads", "nhead": "n_heads",
+    "layers": "n_layers", "depth": "n_layers", "n_layer": "n_layers", "num_layers": "n_layers",
+    "digits": "n_digits", "num_digits": "n_digits",
+    "learning_rate": "lr", "batch": "batch_size", "bs": "batch_size",
+    "wd": "weight_decay", "num_epochs": "epochs", "n_steps": "steps", "max_steps": "steps",
+    "num_steps": "steps", "iterations": "steps", "clip": "clip_norm", "grad_clip": "clip_norm",
+}  # fmt: skip
+"""Usual words of the field, and the settings that they mean."""
 
 
 def known_keys() -> list[str]:
@@ -37,8 +48,14 @@ def suggest_key(key: str, among: list[str] | None = None) -> str | None:
         for known in reversed(keys)
         if _NUMBERED in key or _NUMBERED not in known
     }
-    near = nearest(key, keys)
-    return tails.get(key.rpartition(".")[2]) or near or tails.get(nearest(key, tails) or "")
+    tail = key.rpartition(".")[2]
+    if key in keys or tail in tails:
+        same = [known for known in keys if known.rpartition(".")[2] == tail]
+        return key if key in keys else nearest(key, same) or tails[tail]
+    if _WORDS.get(tail) in tails:
+        return tails[_WORDS[tail]]
+    near = [known for known in keys if nearest(tail, [known.rpartition(".")[2]])]
+    return nearest(key, near) or tails.get(nearest(tail, tails) or "")
 
 
 def has_key(cls: type[Config], path: Path) -> bool:

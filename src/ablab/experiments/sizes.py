@@ -112,30 +112,35 @@ def apply_size(
             )
         )
     tree["size"] = wanted
-    changes = []
+    pending: list[GridChange] = []
     for key, value in sizes[wanted].settings.items():
-        changes += _set(tree, key, value, wanted, origins)
+        _set(tree, key, value, wanted, origins, pending)
     every = [each for size in sizes.values() for each in size.settings.items()]
-    return changes, {name for key, value in every for name in keys_set(key, value)}
+    return pending, {name for key, value in every for name in keys_set(key, value)}
 
 
 def _set(
-    tree: dict[str, Any], key: str, value: Any, size: str, origins: Origins
-) -> list[GridChange]:
+    tree: dict[str, Any],
+    key: str,
+    value: Any,
+    size: str,
+    origins: Origins,
+    pending: list[GridChange],
+) -> None:
     path: tuple[str, ...] = ("sizes", size, "set", key)
     source = origins.of(path)
-    changes: list[GridChange] = []
     if key.startswith("grid."):
         axis = key.removeprefix("grid.")
-        changes = change_axis(tree, axis, value, source)
+        change_axis(tree, axis, value, source, pending)
         path = ("grid", axis)
     elif key in ("seeds", "grid", "answer"):
         tree[key] = value
         path = (key,)
+        if key == "grid":
+            pending.clear()
     else:
         path = check_key(key, source)
-        changes = fix(tree, path, value, source)  # the later setting wins: it is no axis any more
+        fix(tree, path, value, source, pending)  # the later setting wins: it is no axis any more
         put(tree, path, value)
     if source is not None:
         origins.mark(path, source)
-    return changes

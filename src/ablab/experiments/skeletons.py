@@ -85,10 +85,11 @@ def _task_words(file: Path) -> dict[str, str]:
             f"a file in this folder, such as {file.name}",
         )
     name = "".join(word[:1].upper() + word[1:] for word in module.split("_"))
-    if not name.isidentifier():
-        raise _unusable(
-            "a class cannot be named after this file", file, "a name that begins with a letter"
-        )
+    if not name.isidentifier() or keyword.iskeyword(name):
+        expected = "a name that begins with a letter"
+        if keyword.iskeyword(name):
+            expected = f"another name, such as my_{file.name}"
+        raise _unusable("a class cannot be named after this file", file, expected)
     if not file.exists() and _hides(module):
         raise _unusable(
             f"{file} would hide the module {module}, or be hidden by it",

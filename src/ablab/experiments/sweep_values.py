@@ -128,7 +128,7 @@ def _drawn(bounds: Bounds, name: str, key: str, whole: bool) -> list[Number]:
     """
     assert bounds.n is not None, "checked with n"
     every = range(math.ceil(bounds.low), math.floor(bounds.high) + 1)
-    if whole and len(every) <= bounds.n:
+    if whole and every.stop - every.start <= bounds.n:  # len() is limited to 64 bits
         return list(every)
     found: set[Number] = set()
     left: list[int] = []

@@ -18,7 +18,7 @@ from ruamel.yaml.tokens import (
     ScalarToken,
 )
 
-_CALL = re.compile(r"""\w+\([^()\[\]{}"'#\n]*\)(?=\s*[,}\]])""")
+_CALL = re.compile(r"""\w+\([^()\[\]{}"'#]*\)(?=(?:\s+\#[^\n]*)*\s*[,}\]])""")
 _OPEN = re.compile(r"\w+\([^()]*")
 
 
@@ -55,5 +55,6 @@ def _calls(text: str) -> Iterator[tuple[int, int]]:
         elif depth and isinstance(token, ScalarToken) and token.plain:
             first = token.start_mark.index
             call = _CALL.match(text, first)
-            if call and _OPEN.fullmatch(token.value) and text.startswith(token.value, first):
+            written = text[first : token.end_mark.index]
+            if call and _OPEN.fullmatch(token.value) and written.split() == token.value.split():
                 yield first, call.end()

@@ -1,6 +1,6 @@
 """Selects the curves of a page's figure, at a resolution that bounds the size of the page."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
@@ -82,6 +82,7 @@ def drawn_curves(
     metrics: pl.DataFrame,
     keys: list[str],
     direction: Callable[[str], Direction | None] = lambda column: None,
+    nullable: Collection[str] | None = None,
 ) -> dict[str, list[Band]]:
     """The curves of the page's figure, by column, thinned to limit the size of the page.
 
@@ -89,6 +90,7 @@ def drawn_curves(
         metrics: A row for each run and step, with the variant's keys and ``seed``.
         keys: The variant's keys.
         direction: Which values of a column are better.
+        nullable: The keys of which null is a value; see :func:`ablab.read.bands.bands`.
     """
     measures = [name for name in DRAWN if name in metrics.columns]
     statistics = [name for name in metrics.columns if is_statistic(name)]
@@ -97,7 +99,7 @@ def drawn_curves(
     first, second = curve_detail(variants, seeds, len(measures), len(statistics))
     wanted = dict.fromkeys(measures, first)
     wanted |= dict.fromkeys(statistics, second) if second.points else {}
-    return _bands(metrics, keys, wanted, direction)
+    return _bands(metrics, keys, wanted, direction, nullable)
 
 
 def drawn_factors(
@@ -105,6 +107,7 @@ def drawn_factors(
     keys: list[str],
     columns: Sequence[str],
     direction: Callable[[str], Direction | None] = lambda column: None,
+    nullable: Collection[str] | None = None,
 ) -> dict[str, list[Band]]:
     """The curves of measures by factor, by column; empty if they do not fit on the page.
 
@@ -113,12 +116,13 @@ def drawn_factors(
         keys: The variant's keys.
         columns: The columns of the measures.
         direction: Which values of a column are better.
+        nullable: The keys of which null is a value; see :func:`ablab.read.bands.bands`.
     """
     curves, seeds = _variants(evaluations, keys) * len(columns), evaluations["seed"].n_unique()
     detail = _detail(_FACTORS, curves, seeds)
     if detail.points * curves * _numbers(detail.seeds, seeds) > _FACTORS:
         return {}
-    return _bands(evaluations, keys, dict.fromkeys(columns, detail), direction)
+    return _bands(evaluations, keys, dict.fromkeys(columns, detail), direction, nullable)
 
 
 def _variants(rows: pl.DataFrame, keys: list[str]) -> int:
@@ -131,12 +135,13 @@ def _bands(
     keys: list[str],
     wanted: Mapping[str, Detail],
     direction: Callable[[str], Direction | None],
+    nullable: Collection[str] | None,
 ) -> dict[str, list[Band]]:
     """The curves of columns at their resolutions; columns without values are left out."""
     found = {
         column: [
             _with_seeds(band, detail.seeds)
-            for band in bands(metrics, keys, column, detail.points, direction(column))
+            for band in bands(metrics, keys, column, detail.points, direction(column), nullable)
         ]
         for column, detail in wanted.items()
     }

@@ -61,14 +61,14 @@ class DrawnFindings(Findings):
             name = self.figures[0].name
         return draw(self, named_figure(self.figures, name or "nothing"), self.losses).figure
 
-    def _repr_html_(self) -> str:
+    def drawn(self) -> Shown:
         """The first figure; the other ones and the numbers are folded."""
         drawn: list[tuple[str, Markup]] = []
         for each in self.figures:
             with suppress(InputError):  # it has nothing to draw
                 drawn.append((each.title, _figure(draw(self, each, self.losses))))
         if not drawn:
-            return super()._repr_html_()
+            return self.shown()
         about = super().shown()
         numbers = ("numbers", table(about.header, about.rows, about.more, about.count))
         below = [(f"figure: {title}", found) for title, found in drawn[1:]]
@@ -77,7 +77,7 @@ class DrawnFindings(Findings):
             self.notes,
             figure=drawn[0][1],
             below=[*below, numbers, *about.below],
-        ).html()
+        )
 
 
 @dataclass(frozen=True)

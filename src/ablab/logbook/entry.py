@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 
 from ablab.config.files import write_text_atomically
 from ablab.experiments.grid_text import range_text
+from ablab.experiments.inactive import nullable_keys
 from ablab.experiments.measures import parse_measure
 from ablab.experiments.short_names import short_names
 from ablab.experiments.tree import leaves
@@ -122,9 +123,10 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     runs = experiment_runs(store, record)
     found = find(store, record, runs)
     grid = record.definition["grid"]
-    drawn = drawn_curves(metrics, list(grid), partial(column_direction, record))
+    direction = partial(column_direction, record)
+    drawn = drawn_curves(metrics, list(grid), direction, nullable_keys(grid))
     by_factors = by_factor(store, record, runs)
-    drawn |= factor_curves(by_factors, runs, partial(column_direction, record))
+    drawn |= factor_curves(by_factors, runs, direction)
     cells = [run.variant for run in runs]
     marks = {"train_loss": curve_marks(runs, found.readings)}
     marks |= column_marks(store, record, runs, [name for name in DRAWN[1:] if name in drawn])

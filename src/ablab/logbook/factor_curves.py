@@ -43,4 +43,5 @@ def factor_curves(
         strict=False,
     )
     frame = places.with_row_index("_place").join(found.frame, on="run")
-    return drawn_factors(frame.sort("_place", "step"), keys, columns, direction)
+    nullable = {key for run in runs for key, value in run.variant.items() if value is None}
+    return drawn_factors(frame.sort("_place", "step"), keys, columns, direction, nullable)

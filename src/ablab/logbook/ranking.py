@@ -7,6 +7,7 @@ from typing import Any, Literal
 import polars as pl
 
 from ablab.config.wording import counted
+from ablab.experiments.inactive import labelled, nullable_keys
 from ablab.experiments.measures import parse_measure
 from ablab.logbook.variant_values import MeasuredVariants, VariantValues
 from ablab.read.directions import measure_range
@@ -232,10 +233,11 @@ def _by_variant(
     record: ExperimentRecord, rows: Sequence[VariantValues], values: pl.DataFrame
 ) -> pl.DataFrame:
     """The values with one key, the name of the variant."""
-    keys = list(record.definition["grid"])
+    grid = record.definition["grid"]
+    nullable = nullable_keys(grid)
 
     def label(cell: dict[str, Any]) -> str:
-        return str([cell[key] for key in keys])
+        return str(list(labelled({key: cell[key] for key in grid}, nullable).values()))
 
     names = {label(row.keys): row.name for row in rows}
     cells = [names.get(label(cell)) for cell in values.to_dicts()]

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from ablab.experiments.inactive import labelled, nullable_keys
 from ablab.experiments.measures import VALUES, parse_measure
 from ablab.experiments.short_names import short_names
 from ablab.read.directions import column_direction, measure_range
@@ -181,7 +182,8 @@ def variant_values(
     cut = _cut(record, measure, frame, keys, better) if has_groups else None
     rows = frame.to_dicts()
     groups = [list(each) for _, each in groupby(rows, lambda row: [row[key] for key in keys])]
-    cells = [{key: group[0][key] for key in keys} for group in groups]
+    nullable = nullable_keys(record.definition["grid"])
+    cells = [labelled({key: group[0][key] for key in keys}, nullable) for group in groups]
     variants = [
         replace(_variant(name, cell, group, cut, better), few_steps=short.get(group[0]["run"]))
         for name, cell, group in zip(short_names(cells), cells, groups, strict=True)
@@ -203,7 +205,8 @@ def _cut(
     if not keys:  # one cell
         frame, keys = frame.with_columns(pl.lit("all").alias("variant")), ["variant"]
     if "cells" in record.definition:  # settings vary together; only whole cells matter here
-        frame, keys = as_one(frame, keys), ["variant"]
+        nullable = nullable_keys(record.definition["grid"])
+        frame, keys = as_one(frame, keys, nullable), ["variant"]
     parsed = parse_measure(measure)
     guessing, limits = guessing_loss(record, parsed), measure_range(record, parsed)
     found = gather(frame, keys, measure=measure, better=better, guessing=guessing, limits=limits)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ablab.config import InputError, Problem, counted, nearest
+from ablab.experiments.inactive import nullable_keys
 from ablab.experiments.short_names import short_names
 from ablab.logbook.colours import PALETTE
 from ablab.logbook.drawn_curves import variant_costs
@@ -55,7 +56,9 @@ def plot_experiment(store: Store, record: ExperimentRecord, column: str, x: X = 
     if column not in _numeric(frame, keys):
         every = experiment_metrics(store, record, all_columns)
         raise _no_column(column, _numeric(every, keys), record.name)
-    found = bands(frame, keys, column, direction=column_direction(record, column))
+    nullable = nullable_keys(record.definition["grid"])
+    better = column_direction(record, column)
+    found = bands(frame, keys, column, direction=better, nullable=nullable)
     if not found:
         raise InputError(Problem(f"{column} has no finite value", given=record.name))
     cells = [run.variant for run in runs]

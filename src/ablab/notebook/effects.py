@@ -15,13 +15,14 @@ _FEW = 8  # comparisons; the figure of more is folded
 class DrawnEffects(Effects):
     """Effects with their figure; else as :class:`ablab.read.effects.Effects`."""
 
-    def _repr_html_(self) -> str:
+    def drawn(self) -> Shown:
+        """The same with figures of the comparisons."""
         about = self.shown()
         drawn = [
             (name.partition("-")[0], Markup(f"<figure>{themed(svg)}</figure>"))
             for name, svg in effect_drawings([self]).items()
         ]
-        return with_figures(about, drawn, len(self.factorial) <= _FEW).html()
+        return with_figures(about, drawn, len(self.factorial) <= _FEW)
 
 
 def drawn_effects(found: Effects) -> DrawnEffects:

@@ -1,13 +1,14 @@
 """A stored run that can be drawn."""
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ablab.config import InputError
+from ablab.config.shown import Shown
 from ablab.experiments.experiment import variant_label
 from ablab.notebook.attention import Tokens, check_number, plot_attention
 from ablab.notebook.curves import plot_run
 from ablab.notebook.plot import Plot
+from ablab.store.index import StoreError
 from ablab.store.stored_run import StoredRun
 
 
@@ -15,11 +16,15 @@ from ablab.store.stored_run import StoredRun
 class DrawnRun(StoredRun):
     """A run that can be drawn; else as :class:`ablab.store.stored_run.StoredRun`."""
 
-    def _repr_html_(self) -> str:
+    def drawn(self) -> Shown:
+        """The same with its losses."""
         about = super().shown()
-        with suppress(InputError):  # nothing was logged yet
-            about = replace(about, figure=self.plot().markup)
-        return about.html()
+        try:
+            return replace(about, figure=self.plot().markup)
+        except StoreError as error:
+            return replace(about, sentences=[*about.sentences, error.problems[0].message])
+        except InputError:  # nothing was logged yet
+            return about
 
     def plot(self, *columns: str) -> Plot:
         """Columns against the step, with the values under the cursor.

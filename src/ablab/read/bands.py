@@ -1,12 +1,13 @@
 """The curves of each variant: one for each seed, their median, and their range."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import polars as pl
 
 from ablab.experiments.experiment import variant_label
+from ablab.experiments.inactive import labelled
 from ablab.tasks.config import Direction
 
 MAX_POINTS = 400
@@ -66,6 +67,7 @@ def bands(
     column: str,
     points: int = MAX_POINTS,
     direction: Direction | None = None,
+    nullable: Collection[str] | None = None,
 ) -> list[Band]:
     """The curves of each variant for a column, in the order of the frame.
 
@@ -79,6 +81,8 @@ def bands(
         column: The column to draw.
         points: The maximum number of points of a curve.
         direction: Which values of the column are better; lower ones, if it is not known.
+        nullable: The keys of which null is a value; of others, it means that they do not vary. None
+            if it can be a value of all.
     """
     variants = _variants(metrics, keys)
     numbered = variants.with_row_index("_variant") if keys else None
@@ -94,7 +98,8 @@ def bands(
     lines = {number: found for (number,), found in _parts(_medians(thinned, middle))}
     of_seeds = {number: found for (number,), found in _parts(thinned)}
     result = []
-    for number, cell in enumerate(variants.iter_rows(named=True) if keys else [{}]):
+    for number, row in enumerate(variants.iter_rows(named=True) if keys else [{}]):
+        cell = labelled(row, nullable)
         found = lines.get(number)
         if found is not None:
             seeds = [

@@ -12,7 +12,14 @@ from ablab.experiments.expectations import Expectation
 from ablab.read.effects.compare import factor, too_wide
 from ablab.read.effects.inference import ALPHA, Estimate
 from ablab.read.effects.level import Levels, compare_levels
-from ablab.read.hypothesis_tests import Floats, Sample, gaps, interval_text, levels_of
+from ablab.read.hypothesis_tests import (
+    Floats,
+    Sample,
+    apart,
+    gaps,
+    interval_text,
+    levels_of,
+)
 from ablab.read.judgements import Found, Outcome
 from ablab.read.measured import shown
 from ablab.read.quantity import Quantity, factor_text
@@ -32,10 +39,12 @@ def compare(
         pairing: Whether runs are paired by seed, because seeds matter; else Welch's test is used.
     """
     values = levels_of(sample, other)
-    lost = gaps(sample, other)
+    lost = apart(sample, other) + gaps(sample, other)
     made = None if values is None else _Compared(values, quantity, pairing)
     if made is None or made.apart.mean is None:
-        return Found("undecided", "no seed has a value on both sides" + lost)
+        both = set(sample.known["seed"]) & set(other.known["seed"])
+        why = "no variant of one side has the other settings of one of the other side"
+        return Found("undecided", (why if both else "no seed has a value on both sides") + lost)
     sides = [each.seed_values(quantity.ratio) for each in (sample, other)]
     levels = quantity.levels(*sides)
     evidence = f"{levels}{made.averaged}{made.text(quantity.unit)}{lost}"

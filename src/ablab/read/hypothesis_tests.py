@@ -44,7 +44,7 @@ class Sample:
         for key, value in cell.items():
             if key not in self.keys:
                 return f"{key} does not vary in this grid"
-            match = matches(frame[key].to_list(), value)
+            match = matches(frame[key].to_list(), value, key not in self.nullable)
             if not any(match):
                 there = ", ".join(str(each) for each in frame[key].unique(maintain_order=True))
                 return f"this grid has no {key}={value}, only {there}"
@@ -312,12 +312,15 @@ class Paired:
 
 
 def levels_of(sample: Sample, other: Sample) -> Floats | None:
-    """The values of two samples, by the settings that vary in both and by seed.
+    """The values of two samples, by the settings with a value in common and by seed.
+
+    Each sample is averaged over its other settings; see :func:`apart`.
 
     Returns:
         The values, (2, cells, seeds), with NaN for missing ones; None if a sample has no value.
     """
-    keys = [key for key in sample.keys if key in other.keys]
+    without = _apart_keys(sample, other)
+    keys = [key for key in sample.keys if key in other.keys and key not in without]
     rows = [
         each.known.group_by([*keys, "seed"]).agg(pl.col("value").mean()).iter_rows()
         for each in (sample, other)
@@ -334,6 +337,34 @@ def levels_of(sample: Sample, other: Sample) -> Floats | None:
         for (cell, seed), value in each.items():
             values[side, cells[cell], seeds[seed]] = value
     return values
+
+
+def apart(sample: Sample, other: Sample) -> str:
+    """A remark about settings that have no value in common, so that they differ too; may be empty.
+
+    Such as the optimizer, if momentum is compared with none, or momentum, if optimizers are.
+    """
+    remarks = []
+    for key, (first, second) in _apart_keys(sample, other).items():
+        idle = [not each.active(key).frame.height for each in (sample, other)]
+        if any(idle):
+            remarks.append(f"{key} does not vary on one side, and the other is averaged over it")
+        else:
+            names = [", ".join(map(str, each)) for each in (first, second)]
+            remarks.append(f"{key} differs as well ({names[0]} vs {names[1]})")
+    return "".join(f"; {each}" for each in remarks)
+
+
+def _apart_keys(sample: Sample, other: Sample) -> dict[str, tuple[list[Any], list[Any]]]:
+    """The settings of both samples without a value in common, with the values of each."""
+    found = {}
+    for key in sample.keys:
+        if key in other.keys:
+            first, second = (each.frame[key].unique(maintain_order=True).to_list()
+                             for each in (sample, other))  # fmt: skip
+            if not any(each in second for each in first):
+                found[key] = (first, second)
+    return found
 
 
 def _paired(values: Floats, size: float) -> Paired:

@@ -65,7 +65,7 @@ def judge(
             )
         )
     if len(groups) < len(keys):  # others vary together
-        frame, keys = as_one(frame, [each for each in keys if each != key]), [key, "variant"]
+        frame, keys = as_one(frame, [e for e in keys if e != key], used.nullable), [key, "variant"]
     results = gather(frame, keys, measure=expectation.measure, better=better, guessing=guessing)
     found = predict(results, key, value)
     if quantity.limits is not None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from ablab.config import InputError
 from ablab.config.shown import Displayed, Shown
 from ablab.experiments.expectations import Expectation
+from ablab.experiments.inactive import nullable_keys
 from ablab.experiments.measures import VALUES, Measure, parse_measure
 from ablab.read import (
     by_outcome,
@@ -125,7 +126,7 @@ def judge(store: Store, record: ExperimentRecord, stamp: Stamped) -> Verdict:
             frame = by_outcome.with_outcomes(store, record, frame, condition)
         subject = _Subject.of(record, measure)
         grid = record.definition["grid"]
-        sample = Sample(frame, list(grid), {key for key in grid if None in grid[key]})
+        sample = Sample(frame, list(grid), nullable_keys(grid))
         bounded = _with_numbers(store, sample, expectation)
         found = _judge(sample, bounded, subject)
         if bounded is not expectation:
@@ -199,7 +200,7 @@ class _Subject:
         better = "lower" if is_step(self.measure) else self.better
         frame, keys = whole.frame, whole.keys
         if self.is_joint:  # only the values of whole cells matter here
-            frame, keys = as_one(frame, keys), ["variant"]
+            frame, keys = as_one(frame, keys, whole.nullable), ["variant"]
         return gather(
             frame,
             keys,

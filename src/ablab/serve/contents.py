@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from ablab.experiments.experiment import variant_label
+from ablab.experiments.inactive import nullable_keys
 from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import experiment_answer
 from ablab.logbook.drawn_curves import DRAWN, column_titles, drawn_curves, variant_costs
@@ -73,7 +74,8 @@ def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str
         store, record, lambda names: unwatched_columns(names) + shown_columns(names)
     )
     direction = partial(column_direction, record)
-    drawn = drawn_curves(metrics, list(record.definition["grid"]), direction)
+    grid = record.definition["grid"]
+    drawn = drawn_curves(metrics, list(grid), direction, nullable_keys(grid))
     runs = store.runs(record)
     drawn |= factor_curves(by_factor(store, record, runs), runs, direction)
     cells = [run.variant for run in runs]

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from ablab.config import Problem, match_names
+from ablab.experiments.inactive import Inactive
 from ablab.store.findings import is_finding_column, scalar_columns
 from ablab.store.index import StoreError
 from ablab.store.parts import append_rows, list_parts, part_columns, read_part
@@ -303,7 +304,11 @@ def _increases(frame: pl.DataFrame) -> bool:
 
 
 def key_column(values: list[object]) -> pl.Series:
-    """A variant key's values as a column; values of mixed or nested types become text."""
+    """A variant key's values as a column; values of mixed or nested types become text.
+
+    It has no value where the key does not vary.
+    """
+    values = [None if isinstance(value, Inactive) else value for value in values]
     types = {type(value) for value in values if value is not None}
     if types <= {int, float} or (len(types) == 1 and types <= {bool, str}):
         return pl.Series(values, strict=False)

@@ -2,11 +2,13 @@
 
 import json
 import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 from ablab.config import Problem, counted
 from ablab.config.shown import Displayed, Shown
+from ablab.experiments.inactive import labelled
 from ablab.experiments.registration import Registration
 from ablab.experiments.variant import variant_label
 from ablab.store.index import StoreError
@@ -101,18 +103,35 @@ def finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
-def run_record(row: Any, members: list[Any], number: int | None, living: set[str]) -> RunRecord:
-    """A run's record within an experiment; by default, the one that requested the most steps."""
+def run_record(
+    row: Any,
+    members: list[Any],
+    number: int | None,
+    living: set[str],
+    nullable: Callable[[int], Collection[str]],
+) -> RunRecord:
+    """A run's record within an experiment; by default, the one that requested the most steps.
+
+    Args:
+        row: The run's row of the index.
+        members: Its rows as a member of experiments.
+        number: The experiment.
+        living: The owners of leases that are alive.
+        nullable: The keys of which null is a value, by the number of an experiment.
+    """
     if number is None:
         member = max(members, key=lambda each: each["steps"])
     else:
         member = next(each for each in members if each["experiment"] == number)
     stopped = member["stopped"]
     status = status_of(row, member["steps"], stopped, living)
+    variant = json.loads(member["variant"])
+    if None in variant.values():
+        variant = labelled(variant, nullable(member["experiment"]))
     return RunRecord(
         run=row["id"],
         experiments=list(dict.fromkeys(each["name"] for each in members)),
-        variant=json.loads(member["variant"]),
+        variant=variant,
         seed=row["seed"],
         status=status,
         step=min(row["step"], member["steps"] if stopped is None else stopped),

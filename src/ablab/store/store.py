@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ablab.config import InputError, Problem, nearest
 from ablab.config.files import PARTIAL
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.identity import trajectory
+from ablab.experiments.inactive import nullable_keys
 from ablab.experiments.registration import register
 from ablab.store.cover import cover_new_files
 from ablab.store.files import write_text_atomically
@@ -233,7 +235,16 @@ class Store:
             members = {run: members[run] for run in sorted(places, key=places.__getitem__)}
         records = {row["id"]: row for row in self.index.rows("SELECT * FROM runs")}
         living = live_owners(self.index)
-        return [run_record(records[run], rows, number, living) for run, rows in members.items()]
+        nullable = cache(self._nullable_keys)
+        return [
+            run_record(records[run], rows, number, living, nullable)
+            for run, rows in members.items()
+        ]
+
+    def _nullable_keys(self, number: int) -> set[str]:
+        """The keys of an experiment of which null is a value."""
+        rows = self.index.rows("SELECT definition FROM experiments WHERE id = ?", number)
+        return nullable_keys(json.loads(rows[0]["definition"])["grid"])
 
     def run_row(self, run: str) -> Any:
         """One run's row of the index, by its id or a unique prefix of it, or by an alias.

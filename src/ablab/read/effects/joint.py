@@ -1,11 +1,12 @@
 """Settings that vary together, which no comparison can tell apart, as one setting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
+from ablab.experiments.inactive import labelled
 from ablab.experiments.joint_keys import joint_keys
 from ablab.experiments.short_names import short_keys, short_names
 from ablab.experiments.variant import variant_label
@@ -40,12 +41,16 @@ class Joint:
         return found
 
 
-def join(frame: pl.DataFrame, keys: Sequence[str]) -> Joint:
+def join(
+    frame: pl.DataFrame, keys: Sequence[str], nullable: Collection[str] | None = None
+) -> Joint:
     """Makes one setting of settings that vary together.
 
     Args:
         frame: A row for each run of the grid, with a column for each key.
         keys: The keys.
+        nullable: Those of which null is a value; of others, it means that they do not vary there.
+            None if it can be a value of all.
     """
     cells = frame.select(keys).unique(maintain_order=True).to_dicts()
     short = short_keys(list(keys))
@@ -55,8 +60,9 @@ def join(frame: pl.DataFrame, keys: Sequence[str]) -> Joint:
             found += group
             continue
         name = " + ".join(short[key] for key in group)
-        rows = frame.select(group).unique(maintain_order=True).to_dicts()
-        names = dict(zip(map(str, rows), short_names(rows), strict=True))
+        plain = frame.select(group).unique(maintain_order=True).to_dicts()
+        rows = [labelled(row, nullable) for row in plain]
+        names = dict(zip(map(str, plain), short_names(rows), strict=True))
         column = [names[str(row)] for row in frame.select(group).iter_rows(named=True)]
         frame = frame.with_columns(pl.Series(name, column, dtype=pl.String))
         found.append(name)
@@ -64,7 +70,10 @@ def join(frame: pl.DataFrame, keys: Sequence[str]) -> Joint:
     return Joint(frame, found, points)
 
 
-def as_one(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+def as_one(
+    frame: pl.DataFrame, keys: Sequence[str], nullable: Collection[str] | None = None
+) -> pl.DataFrame:
     """The frame with a column ``variant``: all keys as one, where only whole cells matter."""
-    labels = [variant_label(row) for row in frame.select(keys).iter_rows(named=True)]
+    rows = frame.select(keys).iter_rows(named=True)
+    labels = [variant_label(labelled(row, nullable)) for row in rows]
     return frame.with_columns(pl.Series("variant", labels, dtype=pl.String))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import polars as pl
 
 from ablab.config import InputError
+from ablab.experiments.inactive import nullable_keys
 from ablab.experiments.measures import parse_measure
 from ablab.experiments.registration import derived_base, same
 from ablab.read.directions import column_direction, measure_range
@@ -66,7 +67,7 @@ def experiment_effects(
     guessing, limits = guessing_loss(record, parsed), measure_range(record, parsed)
     points = None
     if "cells" in record.definition:  # the grid is not the product of its axes
-        joint = join(frame, keys)
+        joint = join(frame, keys, nullable_keys(record.definition["grid"]))
         frame, keys, points, base = joint.frame, joint.keys, joint.points, joint.base(base)
         of = None if of is None else joint.key_of(of)
     found = effects(
