@@ -121,9 +121,17 @@ def test_a_replay_uses_the_code_that_trained_the_run(folder):
         },
     }  # fmt: skip
     result = ablab.run(asked, store="lab")
-    folder.write(mine=source.replace("SCALE", "2.0").replace("1.0 / step", "1.0"))
-    report = ablab.open("lab").replay(result.runs[0].run, watch=["grad/*/rms"])
+    run = ablab.open("lab").run(result.runs[0].run)
+    edited = source.replace("SCALE", "2.0").replace("1.0 / step", "1.0")
+    folder.write(mine=edited.replace("seen(run)", "seen(run, another_argument)"))
+    report = ablab.open("lab").replay(run.id, watch=["grad/*/rms"])
     assert report.equal == report.compared == 6
+    (folder.path / "mine.py").unlink()
+    folder.forget()
+    assert ablab.open("lab").replay(run.id, watch=["param/*/rms"]).equal == 6
+    tokens = torch.zeros(1, run.task().config.input_length, dtype=torch.long)
+    assert run.model(6)(tokens).isfinite().all()
+    folder.write(mine=edited)
     changed = ablab.run(asked, store="lab")
     assert changed.trained == 1
     losses = changed.metrics()["train_loss"].drop_nulls()
