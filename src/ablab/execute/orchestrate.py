@@ -51,7 +51,8 @@ class TrainedExperiment:
         store: The store that holds it.
         record: The experiment in the store.
         trained: How many runs had steps left when training began.
-        complete: Whether training reached its end; False if it was paused.
+        complete: Whether training, with the analyses that follow it, reached its end; False if it
+            was paused.
     """
 
     store: Store
