@@ -109,7 +109,7 @@ class Result(Displayed):
         if not self.complete:
             said.insert(0, f"{_interrupted(self.runs)}; run it again to go on")
         return Shown(
-            f"{self.experiment.name}: {self.experiment.question}",
+            self.experiment.heading,
             [*said, f"entry: {self.entry}"],
             table.header,
             table.rows,

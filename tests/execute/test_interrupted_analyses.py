@@ -63,3 +63,10 @@ def test_where_nothing_was_trained_the_warning_says_so(asked, capsys, monkeypatc
     assert not ablab.run(asked, store="lab").complete
     said = "interrupted: 2 planned. Nothing is trained yet; the same call trains it."
     assert said in capsys.readouterr().err
+
+
+def test_without_a_question_the_heading_is_the_name(asked):
+    result = ablab.run(asked, store="lab", analyze=[])
+    shown = [result, result.experiment, result.record]
+    assert [each.shown().title for each in shown] == ["interrupted"] * 3
+    assert str(result.experiment).startswith("interrupted\n")
