@@ -48,11 +48,6 @@ def test_it_runs_beside_others(folder):
             "cannot be called with patient",
             "def my_check(patient):",
         ),
-        (
-            WIDE.replace("return []", "return None").replace("> 8", "> 4"),
-            "returns None",
-            "return []",
-        ),
         (WIDE.replace('"model"', '"modle"'), "is of no part", "task or model"),
         ("", "has no 'mine'", ""),
     ],
@@ -70,6 +65,38 @@ def test_one_that_raises_is_a_finding_with_its_line(folder):
     assert outcome.raised
     assert "mine.py, line 5, in mine" in outcome.findings[0].evidence
     assert "The check, the model or the task raises" in outcome.findings[0].cause
+
+
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        ("None", "None"),
+        ("()", "an object of type tuple"),
+        ("(each for each in ())", "an object of type generator"),
+        ("['narrow']", "a list with an object of type str"),
+    ],
+)
+def test_one_that_returns_no_list_is_a_finding_beside_the_others(folder, returned, told):
+    source = WIDE.replace("return []", f"return {returned}").replace("> 8", "> 4")
+    report = examined(folder, source, checks=("mine:mine", "causality"))
+    causal, outcome = sorted(report.outcomes, key=lambda each: each.check)
+    assert (causal.check, causal.findings) == ("causality", ())
+    assert outcome.raised
+    (found,) = outcome.findings
+    assert found.message == "the check failed: it returns no list of findings"
+    assert found.evidence == f"it returns {told}"
+
+
+def test_an_object_that_can_be_called_and_raises_is_a_finding(folder):
+    source = HEAD + (
+        "class Mine:\n"
+        "    def __call__(self, patient):\n"
+        "        raise ValueError('no such thing')\n\n"
+        'mine = check("mine", part="model", claim="there is such a thing")(Mine())\n'
+    )
+    (outcome,) = examined(folder, source).outcomes
+    assert outcome.raised
+    assert outcome.findings[0].evidence == "no such thing (mine.py, line 5, in __call__)"
 
 
 def test_an_unknown_name_says_what_there_is(folder):

@@ -248,7 +248,10 @@ def test_a_sweep_is_answered_by_its_best_value(tmp_path):
 
     asked = grid(steps=40, seeds=3, answer="final(train_loss)") | {"grid": {"train.lr": rates}}
     (sentence, *_) = answer_of(tmp_path, asked, curve).sentences
-    assert "It is lowest at lr=0.00316 in each seed, of 8 values" in sentence
+    assert sentence.startswith(
+        "Final training loss is lowest at lr=0.00316 in each seed, of 8 values from 0.0001 to "
+    )
+    assert sentence.endswith(" over 8 variants.")
     assert "not told apart" not in sentence
 
 
@@ -283,3 +286,16 @@ def test_without_a_grid_the_values_have_the_name_of_their_measure(tmp_path, colu
     )
     assert found.measure == measure
     assert found.sentences[0].startswith(told)
+
+
+def test_a_claim_about_a_setting_that_does_not_vary_here_does_not_lead(tmp_path):
+    asked, curve = two(0.5)
+    claims = ["final(loss) falls with model.d_model", "final(loss) rises with model.n_heads"]
+    found = answer_of(tmp_path, asked | {"expect": claims}, curve)
+    assert found.state == "answered"
+    assert found.sentences[0].startswith("Held: final(loss) rises with model.n_heads (")
+    assert found.sentences[2].startswith("Not tested: final(loss) falls with model.d_model (")
+    alone = answer_of(tmp_path / "alone", asked | {"expect": claims[:1]}, curve)
+    assert alone.state == "answered"
+    assert alone.sentences[0].startswith("Final training loss: lowest with 1 head")
+    assert alone.sentences[-2].startswith("Not tested: ")

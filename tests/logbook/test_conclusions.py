@@ -114,6 +114,28 @@ def test_a_level_that_half_of_the_runs_never_leave_is_told_once(tmp_path):
     )
 
 
+@pytest.mark.parametrize("long", [1, 2])
+def test_runs_that_were_seen_for_fewer_steps_have_no_common_median(tmp_path, long):
+    """Runs of 1,000 steps leave log 10 at about 600; those of 300 steps cannot be seen to."""
+
+    def curve(keys, seed, steps):
+        at = 10**6 if len(steps) == 300 else 570 + 30 * seed
+        return leaving(np.random.default_rng(seed), steps, at)
+
+    bundles = {"short": {"model.d_model": 16, "train.steps": 300}, "long": {"model.d_model": 32}}
+    if long == 2:
+        bundles["longer"] = {"model.d_model": 64, "train.steps": 1200}
+    asked = grid(steps=1000, seeds=3, answer="leaves(log(10))", grid={"variant": bundles})
+    store, record = fill(tmp_path / "lab", asked, curve)
+    (said,) = find(store, record, experiment_runs(store, record)).sentences
+    runs, left = 3 + 3 * long, 3 * long
+    assert re.fullmatch(
+        rf"{runs} of {runs} runs stay at log\(10\): {left} leave it at step (59|60)\d \[5\d\d, "
+        r"6\d\d\] \(median and range\); 3 had not when they ended, at step 300\.",
+        said,
+    ), said
+
+
 def test_an_entry_before_anything_is_trained(tmp_path):
     store, record = fill(tmp_path / "lab", grid(steps=20, seeds=1), lambda *_: np.ones(20))
     with store.index.transaction() as connection:

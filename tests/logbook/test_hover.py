@@ -72,6 +72,20 @@ def test_a_curve_has_no_value_before_its_start_after_its_end_or_where_it_is_not_
     assert texts == ["step 0\na: 1", "step 2\na: 2\nb: 7", "step 4\na: 3", "step 6\na: 4"]
 
 
+def test_a_value_of_an_earlier_step_says_its_step(axes):
+    every = Series("loss", [0, 3, 6, 9], [4, 3, 2, 1])
+    held_out = Series("held-out loss", [0, 6, 10], [5, 4, 3])
+    texts = [each.text.splitlines()[1:] for each in strips(axes.figure, axes, [every, held_out],
+                                                           "step")]  # fmt: skip
+    assert texts == [
+        ["loss: 4", "held-out loss: 5"],
+        ["loss: 3", "held-out loss: 5 (step 0)"],
+        ["loss: 2", "held-out loss: 4"],
+        ["loss: 1", "held-out loss: 4 (step 6)"],
+        ["held-out loss: 3"],
+    ]
+
+
 def test_strips_of_a_logarithmic_axis(axes):
     axes.set_xscale("log")
     axes.set_xlim(1, 100)

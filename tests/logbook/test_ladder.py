@@ -142,3 +142,40 @@ def test_a_rung_with_far_fewer_steps_is_not_compared(tmp_path):
     assert [row[1] for row in table.factorial] == ["2 head", "3 same"]
     assert table.caveat == answer.sentences[1]
     assert not any("5 worse" in each for each in content["findings"].sentences)
+
+
+def test_a_step_has_the_p_value_of_the_table_of_effects(tmp_path):
+    """Of an accuracy near 1, whose interval stays below 1."""
+
+    def accuracies(keys, seed, steps):
+        right = {"1 table": 0.9, "2 head": 0.995, "3 same": 0.995, "5 worse": 0.97}[keys["part"]]
+        noise = np.random.default_rng([seed, ord(keys["part"][0])]).exponential()
+        return {"train_loss": np.ones(len(steps)), "eval_accuracy": 1 - (1 - right) * noise
+                + 0 * steps}  # fmt: skip
+
+    store, record = fill(tmp_path / "lab", ladder(answer="final(accuracy)"), accuracies)
+    found = find(store, record, experiment_runs(store, record))
+    assert found.answer.ladder.steps[0].p == pytest.approx(found.effects[0].factorial[0].p)
+
+
+@pytest.mark.parametrize(
+    ("never", "told"),
+    [
+        ("2 head", "lowered by 3 same and 5 worse (1"),
+        ("5 worse", ", 3 same (4) and 5 worse (tests "),
+    ],
+)
+def test_a_decided_step_without_a_number_is_told(tmp_path, never, told):
+    """No run of one rung falls to 0.5; ranks show that this is later than the runs of others."""
+
+    def falling(keys, seed, steps):
+        at = {"1 table": 18, "2 head": 20, "3 same": 24, "5 worse": 12}[keys["part"]] + seed / 4
+        return np.where(steps >= (10**6 if keys["part"] == never else at), 0.1, 2.0)
+
+    store, record = fill(tmp_path / "lab", ladder(answer="steps_to(loss, 0.5)", seeds=8), falling)
+    found = find(store, record, experiment_runs(store, record)).answer.ladder
+    assert all(each.verdict == "differs" for each in found.steps)
+    said = found.sentences()[0]
+    assert told in said, said
+    for label in ("2 head", "3 same", "5 worse"):
+        assert said.count(label) == 1

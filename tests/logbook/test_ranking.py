@@ -63,6 +63,26 @@ def test_levels_decide_where_a_few_runs_of_the_worst_diverged(tmp_path):
     assert said.endswith("1 run of 18 without a value.")
 
 
+def test_the_ranking_and_the_table_use_one_p_value(tmp_path):
+    """One of three runs diverged, so that counts are tested, too; levels alone have p = 0.035."""
+    values = {8: [0.647, 0.71, None], 16: [0.201, 0.227, 0.195]}
+
+    def curve(keys, seed, steps):
+        value = values[keys["model.d_model"]][seed]
+        return None if value is None else value + 0 * steps
+
+    found, _ = found_for(tmp_path, "model.d_model", [8, 16], 3, curve)
+    (table,) = found.effects[0].factorial
+    assert table.verdict == "undecided"
+    assert table.p_level == pytest.approx(table.p)
+    assert found.answer.state == "open"
+    assert not found.answer.ranking.is_decided
+    (only,) = found.answer.sentences
+    assert "is decided" not in only
+    assert "Not decided which is lower: the difference of d_model 8 from d_model 16" in only
+    assert "with p = 0.071 after correction for the test of how many runs have a value" in only
+
+
 def test_a_median_and_a_mean_that_disagree_decide_nothing(tmp_path):
     """With 1 head, 11 of 20 values are near 1 and 9 from 1.3 to 1.9; with 4 heads, all are 1.02."""
 
@@ -131,3 +151,24 @@ def test_a_variant_with_far_fewer_steps_is_in_no_count(tmp_path):
         "Final training loss: 8 of 10 runs learnt (below 2.15): 4 of 5 with x; 4 of 5 with y. "
         "Not compared, since trained for far fewer steps: z (8 steps)."
     )
+
+
+def test_a_best_variant_that_no_setting_alone_explains_is_an_answer(tmp_path):
+    """Width and heads interact: neither has an effect on average, and one variant is lowest."""
+    axes = {"model.d_model": [8, 16], "model.n_heads": [1, 4]}
+    levels = {(8, 1): (1.0, 0.02), (8, 4): (1.5, 0.2), (16, 1): (1.5, 0.2), (16, 4): (1.1, 0.02)}
+
+    def curve(keys, seed, steps):
+        cell = keys["model.d_model"], keys["model.n_heads"]
+        level, noise = levels[cell]
+        return level + noise * np.random.default_rng([seed, *cell]).uniform(-1, 1) + 0 * steps
+
+    store, record = fill(
+        tmp_path / "lab", grid(steps=20, seeds=5, answer="final(loss)", grid=axes), curve
+    )
+    found = find(store, record, experiment_runs(store, record)).answer
+    assert all(each.verdict == "undecided" for each in found.effects.factorial)
+    assert found.state == "answered"
+    (only,) = found.sentences
+    assert "lowest with d_model 8, 1 head, 1 [" in only
+    assert "the difference from each of the 3 others is decided" in only

@@ -106,3 +106,24 @@ def test_an_order_within_cells_is_shown_that_means_over_cells_hide(tmp_path):
     (found,) = verdicts(*fill(tmp_path / "lab", asked, curve))
     assert found.outcome == "held", found.evidence
     assert "ranks up to step 400" in found.evidence
+
+
+def test_steps_of_sparse_evaluations_are_no_groups_to_either(tmp_path):
+    """Evaluated every 50 steps, seven of eight runs are there at 100 and one at 200."""
+
+    def curve(keys, seed, steps):
+        at = 200 if (keys["model.n_heads"], seed) == (1, 3) else 100
+        losses = np.where(steps >= at, 0.05, 1.0)
+        return {
+            "train_loss": np.ones(len(steps)),
+            "eval_loss": np.where(steps % 50 == 0, losses, np.nan),
+        }
+
+    measure, axis = "steps_to(eval_loss, 0.1)", {"model.n_heads": [1, 4]}
+    asked = grid(steps=400, seeds=4, grid=axis, expect=[f"{measure} is higher {CELLS}"])
+    store, record = fill(tmp_path / "lab", asked, curve)
+    (verdict,) = verdicts(store, record)
+    (effect,) = experiment_effects(store, record, measure=measure).factorial
+    assert effect.counts is None and not effect.ranked
+    assert "group" not in verdict.evidence, verdict.evidence
+    assert verdict.p == pytest.approx(effect.p)

@@ -122,3 +122,60 @@ def test_the_only_one_of_three_seeds_with_a_value_decides_nothing(tmp_path):
     (found,) = verdicts(*fill(tmp_path / "lab", asked, curve))
     assert (found.outcome, found.interval) == ("undecided", None)
     assert "1 of 3 runs has a value" in found.evidence
+
+
+def narrower(keys, seed, steps):
+    """A loss that falls with the width, in every seed."""
+    return 2 - keys["model.d_model"] / 20 + seed / 100 + 0 * steps
+
+
+def in_groups(keys, seed, steps):
+    return (0.1 if keys["model.d_model"] > 20 else 2.0) * (
+        1 - keys["model.d_model"] / 1000
+    ) + 0 * steps
+
+
+def half_way(keys, seed, steps):
+    """Falls below 0.5 the earlier the wider, and at width 8 never."""
+    at = 10**6 if keys["model.d_model"] == 8 else 400 / keys["model.d_model"]
+    return np.where(steps >= at, 0.1, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("measure", "curve"),
+    [("final(loss)", narrower), ("final(loss)", in_groups), ("steps_to(loss, 0.5)", half_way)],
+)
+@pytest.mark.parametrize("widths", [[8, 16, 24], [8, 16, 24, 32, 40]])
+def test_one_seed_shows_no_order(tmp_path, measure, curve, widths):
+    asked = grid(
+        steps=40, seeds=1, grid={"model.d_model": widths},
+        expect=[f"{measure} falls with model.d_model"],
+    )  # fmt: skip
+    (found,) = verdicts(*fill(tmp_path / "lab", asked, curve))
+    assert (found.state, found.p, found.interval) == ("not tested", None, None)
+    assert found.evidence.endswith("; one seed shows no order")
+
+
+def test_the_only_seed_with_all_values_shows_no_order(tmp_path):
+    asked = grid(
+        steps=40, seeds=5, grid={"model.d_model": [8, 16, 24]},
+        expect=["final(loss) falls with model.d_model"],
+    )  # fmt: skip
+
+    def curve(keys, seed, steps):
+        return None if keys["model.d_model"] == 24 and seed else narrower(keys, seed, steps)
+
+    (found,) = verdicts(*fill(tmp_path / "lab", asked, curve))
+    assert found.state == "not tested"
+    assert "; the only seed with all values shows no order; 11 of 15 runs have" in found.evidence
+
+
+def test_two_seeds_show_an_order_of_three_values(tmp_path):
+    """By chance, both are in order with probability 1/36."""
+    asked = grid(
+        steps=40, seeds=2, grid={"model.d_model": [8, 16, 24]},
+        expect=["final(loss) falls with model.d_model"],
+    )  # fmt: skip
+    (found,) = verdicts(*fill(tmp_path / "lab", asked, narrower))
+    assert found.outcome == "held"
+    assert found.p == pytest.approx(1 / 36)

@@ -146,13 +146,9 @@ def _find(name: str) -> Check:
     return replace(made, name=name)
 
 
-def checked_findings(found: Any, name: str) -> list[Finding]:
-    """What a check returned.
-
-    Raises:
-        InputError: It is not a list of findings.
-    """
-    if isinstance(found, list) and all(isinstance(each, Finding) for each in found):
-        return found
-    given = repr(found) if len(repr(found)) < 80 else type(found).__name__
-    raise part_error("checks", name, f"returns {given}; expected a list of findings", *_LINES)
+def not_findings(found: Any) -> str:
+    """What a check returned instead of a list of findings; empty if it is such a list."""
+    if not isinstance(found, list):
+        return "None" if found is None else f"an object of type {type(found).__name__}"
+    others = [each for each in found if not isinstance(each, Finding)]
+    return f"a list with an object of type {type(others[0]).__name__}" if others else ""

@@ -16,8 +16,8 @@ from ablab.doctor.check import (
     Finding,
     NotApplicable,
     all_checks,
-    checked_findings,
     chosen_checks,
+    not_findings,
 )
 from ablab.doctor.checks.forward import NAME as FORWARD
 from ablab.doctor.composite import without_fused_layers
@@ -129,19 +129,35 @@ def _outcome(patient: Patient, check: Check, variants: tuple[str, ...]) -> Outco
     except Exception as error:  # the user's model or task may raise anything
         found = [_raised(check, error)]
         return Outcome(check.name, check.claim, variants, tuple(found), raised=True)
-    findings = tuple(checked_findings(found, check.name))
-    return Outcome(check.name, check.claim, variants, findings, notes=patient.notes(check.name))
+    wrong = not_findings(found)
+    if wrong:
+        return Outcome(check.name, check.claim, variants, (_no_list(wrong),), raised=True)
+    return Outcome(check.name, check.claim, variants, tuple(found), notes=patient.notes(check.name))
+
+
+def _no_list(returned: str) -> Finding:
+    """What a check returned instead of a list of findings, as a finding."""
+    return Finding(
+        "the check failed: it returns no list of findings",
+        f"it returns {returned}",
+        "A check returns [] if there is no problem, or [Finding(message, evidence, cause)].",
+        "certain",
+    )
 
 
 def _file_of(check: Check) -> str | None:
-    """The file of a check's function."""
-    return inspect.getsourcefile(inspect.unwrap(check.examine))
+    """The file of a check's function; None if it is another object that can be called."""
+    try:
+        return inspect.getsourcefile(inspect.unwrap(check.examine))
+    except TypeError:
+        return None
 
 
 def _raised(check: Check, error: Exception) -> Finding:
     """An error as a finding, with the line of code that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [each for each in frames if each.filename == _file_of(check)]
+    file = _file_of(check)
+    own = [each for each in frames if each.filename == file]
     last = own[-1] if ":" in check.name and own else frames[-1]
     who = "The check, the model" if ":" in check.name else "The model"
     return Finding(

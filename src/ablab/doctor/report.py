@@ -29,7 +29,7 @@ class Outcome:
         reason: Why the check was not applicable; None if it was.
         notes: Figures, also if there are no findings.
         meant: Why the findings are meant; None if they are not.
-        raised: Whether the check raised an error, which is its finding.
+        raised: Whether the check raised an error, or returned no findings, which is its finding.
     """
 
     check: str

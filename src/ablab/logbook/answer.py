@@ -130,22 +130,26 @@ def find_answer(
     mine = [each for each in judged if each.sentence.startswith(f"{measure} ")]
     alike = [f"{each.claim} ({each.evidence})" for each in mine if _is_held_equivalence(each)]
     lead, decided = made.lead(), made.decided()
-    if 1 <= len(mine) <= _FEW:
-        mine.sort(key=lambda each: each.outcome == "undecided")
-        state: State = "open" if mine[0].outcome == "undecided" else "answered"
+    every, places = family(judged), {id(each): place for place, each in enumerate(judged)}
+    tested = [each for each in mine if each.state != "not tested"]
+    untested: list[str] = []  # as where a setting does not vary in this grid; these cannot lead
+    if len(mine) <= _FEW:
+        rest = [each for each in mine if each.state == "not tested"]
+        untested = [_judged(each, every, places[id(each)]) for each in rest]
+    if 1 <= len(tested) <= _FEW:
+        tested.sort(key=lambda each: each.outcome == "undecided")
+        state: State = "open" if tested[0].outcome == "undecided" else "answered"
         more = counts if len(judged) > len(mine) else ""
         negative = alike if len(alike) == len(mine) else []
-        every = family(judged)
-        places = {id(each): place for place, each in enumerate(judged)}
-        said = [_judged(each, every, places[id(each)]) for each in mine]
-        return answer(state, *said, lead, more, negative=negative)
-    if len(made.variants) < 2 or decided:
+        said = [_judged(each, every, places[id(each)]) for each in tested]
+        return answer(state, *said, lead, *untested, more, negative=negative)
+    if len(made.variants) < 2 or decided or made.tells_the_best:
         first = [lead, *decided] if ladder is None else [*decided, lead]
-        return answer("answered", *first, counts)
+        return answer("answered", *first, *untested, counts)
     negative = made.negative()
     if negative:
-        return answer("answered", lead, *negative, counts, negative=negative)
-    return answer("open", lead, made.needed(), counts)
+        return answer("answered", lead, *negative, *untested, counts, negative=negative)
+    return answer("open", lead, made.needed(), *untested, counts)
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,12 @@ class _Made:
         """Whether counts of runs are told first, and so neither medians nor the best variant."""
         return self.found is not None and (self.found.has_missed or self.found.cut is not None)
 
+    @property
+    def tells_the_best(self) -> bool:
+        """Whether the values are told with a variant that is better than every other one."""
+        decided = self.ranking is not None and self.ranking.is_decided
+        return decided and not self.leads_with_counts and len(self.compared) > 1
+
     def lead(self) -> str:
         """The values: how many runs got there or learnt, or else the medians and the best one."""
         assert self.found is not None, "some run has a value"
@@ -191,7 +201,7 @@ class _Made:
             return f"{words}: {self._spread(rows[0])}.{without}"
         order, beyond = self._order()
         medians = [row.median for row in rows if row.median is not None]
-        if self.ranking is not None and self.ranking.is_decided:
+        if self.ranking is not None and self.tells_the_best:
             best = self.ranking.best
             last = (min if beyond in ("lowest", "fewest", "earliest") else max)(medians)
             least = "up to" if beyond != "lowest" else "down to"
@@ -204,14 +214,15 @@ class _Made:
                 f"{words}: {order} with {best.name}, {self._spread(best)}; {others}, {least} "
                 f"{number(last)}.{without}"
             )
-        if len(rows) <= _LISTED:
-            text = f"{words}: {self._listed(rows)}."
-        else:
-            low, high = number(min(medians)), number(max(medians))
-            text = f"{words}: medians from {low} to {high} over {len(rows)} variants."
-        trends = [] if self.effects is None else trends_in_words(self.effects, "It", shown=False)
-        if trends:
-            text += " " + " ".join(trends)
+        few_rows = len(rows) <= _LISTED
+        over = f"from {number(min(medians))} to {number(max(medians))} over {len(rows)} variants"
+        subject = "It" if few_rows else words
+        sweeps = [] if self.effects is None else trends_in_words(self.effects, subject, shown=False)
+        if sweeps and not few_rows:
+            return f"{' '.join(sweeps)} Medians are {over}.{without}"
+        text = f"{words}: {self._listed(rows) if few_rows else f'medians {over}'}."
+        if sweeps:
+            text += f" {' '.join(sweeps)}"
         elif self.ranking is not None:
             text += " " + self.ranking.open_words(order)
         return text + without

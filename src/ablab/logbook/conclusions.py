@@ -270,7 +270,9 @@ def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str
         told[name] = ends.never
         until = f", until step {ends.words('after', 'not left')} (median and range"
         until += f"; {ends.never} never left it)" if ends.never else ")"
-        if ends.open_words:
+        if ends.cut_off_words:
+            until = f": {ends.cut_off_words}"
+        elif ends.open_words:
             until = f": {ends.open_words}; {ends.never} never left it"
         stay = "stays" if ends.runs == 1 else "stay"
         sentences.append(f"{_of(ends.runs, len(known), 'run')} {stay} at {name}{until}.")

@@ -9,8 +9,9 @@ GLOSSARY = {
     "Welch's test": "a test of the difference of two means whose variances can differ.",
     "adjusted p": "the probability of so clear a result by chance alone, corrected for the number "
     "of comparisons in the table (by Holm's method): the probability that any of them is decided "
-    "wrongly is at most 5%. Its test has fewer degrees of freedom than the interval beside it: "
-    "with few seeds, the correction would not hold otherwise.",
+    "wrongly is at most 5%. In a table of several comparisons, Welch's test has fewer degrees of "
+    "freedom than the interval beside it, and so has the test of a column whose range has two "
+    "ends: with few seeds, the correction would not hold otherwise.",
     "flight recorder": "the statistics of the latest steps, which are kept if the loss jumps.",
     "floor": "the level at which a curve stays until its end.",
     "full confidence": "a prediction whose largest probability is 1 in the precision of training, "

@@ -80,7 +80,7 @@ def strips(figure: Figure, axes: Axes, series: Sequence[Series], x_name: str) ->
     for number, place in enumerate(chosen):
         x = float(inside[place])
         lines = [f"{x_name} {_number(x)}"]
-        lines += [f"{each.name}: {y:.4g}" for each in series if (y := _value(each, x)) is not None]
+        lines += [line for each in series if (line := _line(each, x, x_name))]
         if len(lines) > _LINES:
             lines = [*lines[:_LINES], f"and {len(lines) - _LINES} more"]
         edge = (float(edges[number]), 1 - box.y1, float(edges[number + 1]), 1 - box.y0)
@@ -147,14 +147,20 @@ def _shares(figure: Figure, axes: Axes, xs: NDArray[np.float64]) -> NDArray[np.f
     return shares
 
 
-def _value(series: Series, x: float) -> float | None:
-    """The value of the curve's last point up to an x value; None outside of the curve."""
+def _line(series: Series, x: float, x_name: str) -> str:
+    """The curve's last value up to an x value, with its own x value if it is not there.
+
+    Empty outside of the curve, and where the value is not finite.
+    """
     xs = np.asarray(series.xs, np.float64)
     place = int(np.searchsorted(xs, x, side="right")) - 1
     if place < 0 or x > xs[-1]:
-        return None
-    value = float(np.asarray(series.ys, np.float64)[place])
-    return value if math.isfinite(value) else None
+        return ""
+    value, there = float(np.asarray(series.ys, np.float64)[place]), float(xs[place])
+    if not math.isfinite(value):
+        return ""
+    at = "" if there == x else f" ({x_name} {_number(there)})"
+    return f"{series.name}: {value:.4g}{at}"
 
 
 def _number(value: float) -> str:

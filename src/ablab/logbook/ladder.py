@@ -14,6 +14,7 @@ import polars as pl
 
 from ablab.experiments.measures import parse_measure
 from ablab.read.curves.numbers import number
+from ablab.read.directions import measure_range
 from ablab.read.effects import Comparison, differences, gather
 from ablab.read.effects.inference import ALPHA, holm
 from ablab.read.effects.stored import better_values
@@ -87,7 +88,7 @@ class Ladder:
         lower: list[str] = []
         higher: list[str] = []
         for each in self.steps:
-            if each.verdict == "differs" and each.difference is not None:
+            if each.verdict == "differs":
                 (lower if each.direction == "lower" else higher).append(_size(each))
         rest = [_open(each) for each in self.steps if each.verdict != "differs"]
         told += [f"lowered by {_listed(lower)}"] if lower else []
@@ -134,9 +135,11 @@ def find_ladder(
     frame = values.filter(pl.col(key).is_in(rungs))
     if len(rungs) < _FEWEST or frame["value"].null_count() == frame.height:
         return None
-    guessing = guessing_loss(record, parse_measure(measure))
-    better = better_values(record, measure)
-    results = gather(frame, [key], measure=measure, better=better, guessing=guessing)
+    parsed, better = parse_measure(measure), better_values(record, measure)
+    results = gather(
+        frame, [key], measure=measure, better=better, guessing=guessing_loss(record, parsed),
+        limits=measure_range(record, parsed),
+    )  # fmt: skip
     pairs = {
         (str(each.reference), str(each.value)): each
         for each in differences(results, key, against="each")
@@ -163,9 +166,13 @@ def _corrected(steps: Sequence[Comparison]) -> list[Comparison]:
 
 
 def _size(each: Comparison) -> str:
-    """A step with the size of its difference: ``4 four heads (0.1)``."""
-    assert each.difference is not None, "a decided comparison has one"
+    """A step with the size of its difference, ``4 four heads (0.1)``, if there is one.
+
+    There is none where no run of one side reached the step, which ranks decide.
+    """
     size = each.difference
+    if size is None:
+        return str(each.value)
     told = f"×{number(size)}" if each.scale == "ratio" else number(abs(size))
     return f"{each.value} ({told})"
 

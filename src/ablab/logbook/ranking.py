@@ -35,9 +35,9 @@ class Ranking:
         best: The variant of which most runs have a value, then with the best median.
         others: The number of variants that it is compared with.
         undecided: The comparisons that are not decided. ``value`` is the name of the other variant,
-            and ``p`` the p-value of levels or ranks, without that of counts. Those that contradict
-            the choice of the best come first, then those with a test, the largest p-value first,
-            then those without.
+            and ``p`` the p-value of levels or ranks, as counts show no lower value. Those that
+            contradict the choice of the best come first, then those with a test, the largest
+            p-value first, then those without.
         steps: Whether the values are steps.
         fewer: If the first of them has the better median, how few of its runs have a value; else
             empty.
@@ -105,7 +105,10 @@ class Ranking:
         ends = "" if each.interval is None else f" {interval(each.interval)}"
         unit = " steps" if self.steps and not ratio else ""
         size = f"averages {number(each.difference)}{unit}{ends} over seeds"
-        size += f", with {test}" if self.others > 1 else ""
+        if self.others > 1:
+            size += f", with {test}"
+        elif each.counts is not None and each.level_differs:
+            size += f", with {test} after correction for the test of how many runs have a value"
         return f"{pair} {size}{'' if self.reversed else _seeds_words(each)}"
 
 

@@ -15,6 +15,7 @@ from ablab.experiments.grid import INACTIVE
 from ablab.read.effects.inference import ALPHA, Estimate, estimate
 
 Floats = NDArray[np.float64]
+ONE_SEED = "one seed shows no order"
 _GEOMETRIC = (
     pl.when(pl.col("value").len() == 1)
     .then(pl.col("value").first())
@@ -66,6 +67,11 @@ class Sample:
     def known(self) -> pl.DataFrame:
         """The rows of runs that have a value."""
         return self.frame.filter(pl.col("value").is_not_null())
+
+    @property
+    def seeds(self) -> int:
+        """The number of seeds, with those whose runs have no value."""
+        return self.frame["seed"].n_unique()
 
     @property
     def mean(self) -> float:
@@ -207,9 +213,10 @@ def trend(table: Floats, sign: int, ratio: bool = False) -> Trend:
     """Tests whether a measure rises or falls along the values of a setting.
 
     With three or more seeds, the slope over the ranks of the setting is computed for each seed and
-    tested with Student's t-test. With fewer, Page's test of ordered alternatives (Page, 1963) is
-    used, which needs no variance: by chance, k values are in order with probability 1/k!. If the
-    values are positive and ratios matter, their logarithm is used.
+    tested with Student's t-test. With two, Page's test of ordered alternatives (Page, 1963) is
+    used, which needs no variance: by chance, k values are in order in both with probability
+    1/k!². One seed shows no order. If the values are positive and ratios matter, their logarithm
+    is used.
 
     Args:
         table: The measure, (values, seeds).
@@ -229,12 +236,13 @@ def trend(table: Floats, sign: int, ratio: bool = False) -> Trend:
         ways = (found.p if ahead > 0 else 1.0, found.p if ahead < 0 else 1.0)
         text = f"a change of {found.mean:.3g}{unit} per value {interval_text(found)}"
         return Trend(float(slopes.mean()), found.interval, *ways, steps, text)
-    seeds = whole.shape[1]
-    if not seeds:
+    if not whole.shape[1]:
         return Trend(float("nan"), None, None, None, steps, "no seed has a complete set of values")
-    chance = _page(whole, sign)
-    other = _page(whole, -sign)
-    text = f"{seeds} seed{'s' if seeds > 1 else ''}: p = {chance:.2g} for this order"
+    if whole.shape[1] == 1:
+        some = ONE_SEED if table.shape[1] == 1 else "the only seed with all values shows no order"
+        return Trend(float(slopes.mean()), None, None, None, steps, some)
+    chance, other = _page(whole, sign), _page(whole, -sign)
+    text = f"2 seeds: p = {chance:.2g} for this order"
     return Trend(float(slopes.mean()), None, chance, other, steps, text)
 
 

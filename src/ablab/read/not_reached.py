@@ -14,7 +14,7 @@ import polars as pl
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import Measure
 from ablab.read.aligned import aligned, bounds, horizon
-from ablab.read.hypothesis_tests import Floats, Sample, gaps
+from ablab.read.hypothesis_tests import ONE_SEED, Floats, Sample, gaps
 from ablab.read.judgements import ALPHA, Found, Outcome, limits, of_range
 from ablab.read.measured import shown
 from ablab.read.measures import is_step
@@ -56,12 +56,11 @@ def order(sample: Sample, expectation: Expectation, measure: Measure, blocks: bo
     p, reverse = in_order(made, sign, blocks), in_order(made, -sign, blocks)
     remark = _ends(sample.frame) + gaps(sample)
     up_to = _up_to(sample.frame, end, measure)
+    nothing = ONE_SEED if sample.seeds == 1 else ""
     if not any(count for count, _ in counts):
-        return Found(
-            "undecided",
-            f"{evidence}; nothing to compare {up_to}{remark}",
-            counts=counts,
-        )
+        nothing = f"nothing to compare {up_to}"
+    if nothing:
+        return Found("undecided", f"{evidence}; {nothing}{remark}", counts=counts)
     if expectation.factor is not None:
         outcome: Outcome = "failed" if reverse < ALPHA else "undecided"
         shown = "shown" if outcome == "failed" else "not shown"

@@ -12,7 +12,7 @@ import numpy as np
 from ablab.experiments.expectations import Expectation
 from ablab.read.aligned import exact
 from ablab.read.effects.results import Results
-from ablab.read.hypothesis_tests import Floats, Sample, gaps
+from ablab.read.hypothesis_tests import ONE_SEED, Floats, Sample, gaps
 from ablab.read.judgements import ALPHA, Found, Outcome, limits, of_range
 from ablab.read.measured import shown
 from ablab.read.not_reached import few_ranks
@@ -166,13 +166,13 @@ def order(sample: Sample, expectation: Expectation, groups: Groups, blocks: bool
     if any(cell.known.is_empty() for cell in cells):
         return None
     sign = -1 if expectation.falls_with else 1
+    names = ", ".join(str(label) for label in labels)
+    evidence = f"{groups.counts(*cells)} at {names}{groups.levels(*cells)}"
+    if sample.seeds == 1:
+        return Found("undecided", f"{evidence}; {ONE_SEED}{gaps(sample)}")
     made = exact(cells)
     p, against = in_order(made, sign, blocks), in_order(made, -sign, blocks)
-    names = ", ".join(str(label) for label in labels)
-    evidence = (
-        f"{groups.counts(*cells)} at {names}{groups.levels(*cells)}; ranks of all: "
-        f"p = {min(p, against):.2g}{gaps(sample)}"
-    )
+    evidence += f"; ranks of all: p = {min(p, against):.2g}{gaps(sample)}"
     wrong = [f"{a} to {b}" for (a, b), move in zip(
         pairwise(labels), step_by_step(made, sign), strict=True) if move < 0]  # fmt: skip
     if wrong:

@@ -203,6 +203,7 @@ class _Subject:
         return gather(
             frame,
             keys,
+            measure=self.measure.text,
             better=better,
             guessing=self.guessing,
             limits=self.quantity.limits,

@@ -1,11 +1,13 @@
 """What is said of falls and of groups holds for the whole of them."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ablab.read.curves import read_curve
+from ablab.read.curves.numbers import number
 from ablab.read.curves.pair_sentences import group_pair_sentence, pair_sentence
 from ablab.read.curves.reading import Descent, Slowdown, Steepening
 from ablab.read.curves.sentences import group_sentence, sentence
@@ -31,26 +33,40 @@ def test_a_law_of_the_whole_fall_is_given_as_such():
     assert "(halving every 4" in sentence(reading(fall_from_100(45)))
 
 
-@pytest.mark.parametrize("values", [
-    fall_from_100(1) * 0 + np.log(10) * (1 + np.maximum(STEPS - 100, 0) / 10.0) ** -2.0,
-    np.log(10) * (0.999 * 2.0 ** -(np.maximum(STEPS - 100, 0) / 20) + 0.001
-                  * 2.0 ** -(np.maximum(STEPS - 100, 0) / 300)),
-])  # fmt: skip
-def test_a_law_that_does_not_hold_to_the_end_is_not(values):
+def two_halvings(start, fast, slow, share):
+    """Log 10 until a step, then the sum of two falls, of which the slow one has a small share."""
+    late = np.maximum(STEPS - start, 0)
+    return np.log(10) * ((1 - share) * 2.0 ** -(late / fast) + share * 2.0 ** -(late / slow))
+
+
+def test_a_power_of_the_steps_since_a_level_was_left_has_no_law_of_the_step():
+    found = reading(np.log(10) * (1 + np.maximum(STEPS - 100, 0) / 10.0) ** -2.0)
+    (fall,) = found.descents
+    assert fall.form == "neither"
+    text = sentence(found)
+    assert "on average" in text and "at first" not in text and "as step" not in text
+
+
+@pytest.mark.parametrize(
+    ("values", "halving", "at_first"),
+    [
+        # The fall ends where its slow tail begins, and halves every 20 steps up to there.
+        (two_halvings(100, 20, 300, 0.001), 20, False),
+        # No tail is apart from the fall, which goes on to the end and becomes ten times as slow.
+        (two_halvings(100, 30, 300, 0.001), 30, True),
+        (two_halvings(250, 20, 200, 0.003), 20, True),
+        (np.log(10) * 2.0 ** -(np.maximum(STEPS - 250, 0) / 30) + 0.02, 30, True),
+    ],
+)
+def test_a_law_that_does_not_hold_to_the_end_holds_at_first(values, halving, at_first):
     found = reading(values)
     (fall,) = found.descents
-    text = sentence(found)
-    if fall.form == "neither":
-        assert "on average" in text and "at first" not in text and "as step" not in text
-        return
-    if fall.form == "exponential":
-        ends = fall.level * 2.0 ** -((fall.end - fall.start) / abs(fall.rate))
-    else:
-        ends = fall.level * (fall.end / fall.start) ** -abs(fall.rate)
-    away = abs(np.log(ends / fall.level) / np.log(fall.to / fall.level))
-    law = "halving" if fall.form == "exponential" else "as step"
-    assert law in text
-    assert ("at first" in text) == (not 1 / 1.2 <= away <= 1.2), (text, away)
+    assert fall.form == "exponential"
+    assert fall.rate == pytest.approx(halving, rel=0.2)
+    assert ("(at first halving every" in sentence(found)) == at_first
+    assert ("(halving every" in sentence(found)) != at_first
+    lasts = (fall.end - fall.start) / fall.rate * np.log(2) / np.log(fall.level / fall.to)
+    assert (lasts > 1.2) == at_first
 
 
 def test_a_fall_that_begins_slowly_has_no_law():
@@ -101,6 +117,14 @@ def test_a_law_that_changes_by_a_fifth_holds_only_at_first(halving, at_first):
     assert ("at first" in sentence(found)) == at_first
 
 
+def test_the_value_of_a_fall_is_where_it_ends():
+    found = reading(fall_from_100(45))
+    (fall,) = found.descents
+    row = next(row for row in found.shown().rows if row[0] == "descent")
+    assert fall.name == "log(10)"
+    assert row[3] == number(fall.to)
+
+
 def test_a_fall_that_ends_where_it_slows_down_is_told_in_one_phrase():
     found = replace(
         reading(np.full(600, 2.0)),
@@ -117,3 +141,17 @@ def test_a_fall_that_ends_where_it_slows_down_is_told_in_one_phrase():
     # A fall that becomes steeper before is told in the order of time.
     steeper = replace(found, steepenings=(Steepening(28, 3.9, 4.1, 1.0),))
     assert sentence(steeper).index("times as steeply") < sentence(steeper).index("slows down")
+
+
+def test_the_average_agrees_with_the_ends_that_are_told():
+    # The first value is far above the second, from where the fall is told.
+    steps = np.arange(1, 301)
+    values = 0.43 + 1.2 * np.exp(-(steps - 1) / 150) + 0.6 * np.exp(-(steps - 1) / 0.8)
+    values *= np.exp(0.01 * np.random.default_rng(0).standard_normal(300))
+    text = sentence(read_curve(steps, values))
+    told = re.search(
+        r"falls from ([\d.]+) to ([\d.]+) at (\d+) \(halving every ([\d.]+) steps on", text
+    )
+    assert told is not None, text
+    high, low, end, halving = map(float, told.groups())
+    assert halving == pytest.approx((end - 1) * np.log(2) / np.log(high / low), rel=0.3)

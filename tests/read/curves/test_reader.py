@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -128,6 +130,19 @@ def test_a_level_that_is_never_left_is_a_floor():
     assert reading.floor is not None
     assert reading.floor.name == "log(10)"
     assert sentence(reading) == "log(10) to the end (3,000)"
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [(LOG10, r"log\(10\) to the end"), (1.01 * LOG10, r"log\(10\) to the end"),
+     (1.06 * LOG10, r"at log\(10\) from \d\d to the end"),
+     (1.2 * LOG10, r"at log\(10\) from \d\d to the end")],
+)  # fmt: skip
+def test_a_curve_that_begins_above_a_level_is_there_from_a_step_on(start, said):
+    values = LOG10 + (start - LOG10) * np.exp(-STEPS / 30)
+    values *= np.exp(0.002 * np.random.default_rng(3).standard_normal(len(STEPS)))
+    found = sentence(read_curve(STEPS, values, levels=LEVELS))
+    assert re.fullmatch(rf"{said} \(3,000\)", found), found
 
 
 def test_curves_that_are_hardly_any():

@@ -64,6 +64,18 @@ def test_steps_have_the_log_rank_test():
     assert (medians, p) == ("none vs 200", "0.1")
 
 
+def test_the_log_rank_test_takes_a_single_run_on_a_side():
+    """Its runs at a=2 diverged but for one, which did not reach the step."""
+    rows = [{"a": 1, "seed": s, "value": 100 + s, "not_before": None, "reason": None}
+            for s in range(5)]  # fmt: skip
+    rows += [{"a": 2, "seed": s, "value": None, "not_before": None, "reason": "diverged"}
+             for s in range(1, 5)]  # fmt: skip
+    rows += [{"a": 2, "seed": 0, "value": None, "not_before": 1000, "reason": None}]
+    (found,) = effects(pl.DataFrame(rows), ["a"], measure="steps").robust
+    assert found.runs == (1, 5)
+    assert found.log_rank == pytest.approx(2 / 6)
+
+
 def test_the_table_is_narrow_and_the_data_are_plain():
     found = report(12, "higher")
     header, rows = robust_table(found.robust)

@@ -91,3 +91,18 @@ def test_the_answer_of_the_experiment_is_compared_by_default(tmp_path):
     )
     assert experiment_effects(kept, record).measure == "train_loss at 30"
     assert experiment_effects(kept, record, measure="loss").measure == "loss"
+
+
+def test_an_answer_whose_column_was_not_logged_is_named(tmp_path):
+    asked = filled.grid(steps=60, seeds=2, answer="final(eval_loss)")
+    kept, record = filled.fill(tmp_path / "lab", asked, lambda keys, seed, steps: 2.0 + 0 * steps)
+    with pytest.raises(InputError) as raised:
+        experiment_effects(kept, record)
+    (problem,) = raised.value.problems
+    assert problem.key == "answer"
+    assert problem.given == "final(eval_loss)"
+    assert problem.message == "no column eval_loss was logged; the experiment's answer needs it"
+    assert experiment_effects(kept, record, measure="loss").measure == "loss"
+    with pytest.raises(InputError) as raised:
+        experiment_effects(kept, record, measure="final(eval_loss)")
+    assert raised.value.problems[0].key is None

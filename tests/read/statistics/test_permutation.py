@@ -15,6 +15,24 @@ def test_in_blocks_signs_of_differences_are_permuted():
     assert permutation_test(first, second, blocks=True) == pytest.approx(signed)
 
 
+@pytest.mark.parametrize(
+    ("one", "others", "p"),
+    [
+        (5.0, [1.0, 2.0, 3.0, 4.0], 2 / 5),
+        (0.0, [1.0, 2.0, 3.0, 4.0], 2 / 5),
+        (3.5, [1.0, 2.0, 3.0, 4.0], 4 / 5),
+        (4.0, [1.0, 2.0, 4.0, 4.0], 1.0),
+        (1.0, [2.0], 1.0),
+    ],
+)
+def test_of_one_run_any_of_all_is_exchanged(one, others, p):
+    alone, rest = np.array([one]), np.array(others)
+    assert permutation_test(alone, rest) == pytest.approx(p)
+    assert permutation_test(rest, alone) == pytest.approx(p)
+    assert permutation_test(alone, rest[:1], blocks=True) == 1.0
+    assert permutation_test(alone, rest[:0]) == 1.0
+
+
 @pytest.mark.parametrize("runs", [2, 3, 4, 8])
 def test_an_order_in_blocks_is_pages(runs):
     random = np.random.default_rng(runs)

@@ -36,6 +36,7 @@ def test_log_rank_is_exact_for_few_runs():
     second = steps([NAN] * 3, [1000] * 3)
     assert log_rank_test(first, second) == pytest.approx(0.1)
     assert log_rank_test(second, second) == 1.0
+    assert log_rank_test(steps([100], [NAN]), second) == pytest.approx(2 / 4)
     random = np.random.default_rng(0)
     a, b = random.exponential(300, 20), random.exponential(600, 20)
     late = stats.logrank(stats.CensoredData(a), stats.CensoredData(b)).pvalue

@@ -19,15 +19,18 @@ _SURE = 1.64  # standard errors of a one-sided bound of 95%
 _CLEAR = 1.5  # standard errors by which the last parts of a fall have to fall
 _SHARE = 0.25  # minimum part of that fall in the second half of these steps, and so on
 _STOPS = 4.0  # twice the logarithm of a likelihood ratio that shows that a fall stops
-_EXACT = 0.01  # wanted error of the value at the end, on the reading scale
+_EXACT = 0.003  # wanted error of the value at the end, on the reading scale
+_STEEP = 2.0  # standard errors of a slope at the end that is more than chance
 _LAST = 25  # maximum number of values that it is taken from, or a fiftieth of the curve
 
 
 def end_value(view: View) -> float:
     """The value at the very end, on the reading scale.
 
-    A line through the last values, evaluated at the last step, so a fall is not averaged. As many
-    values are used as the noise requires, all of them from the last straight piece.
+    A line through the last values, evaluated at the last step, so a fall is not averaged; their
+    mean if the line is not steep. As many values are used as the noise requires, all of them from
+    the last straight piece. If that has fewer than four, the last value is as good as any: those
+    before belong to another level or slope.
     """
     known = np.flatnonzero(np.isfinite(view.values))
     values, steps = view.values[known], view.steps[known]
@@ -40,9 +43,11 @@ def end_value(view: View) -> float:
         return float(values[-1])
     x, y = steps[-count:] - steps[-1], values[-count:]
     slope, error = line(x, y, np.full(count, scatter * np.sqrt(view.noise.inflation)))
-    if abs(slope) < 3 * error:
+    at_end = float(y.mean() - slope * x.mean())
+    rest = float(np.std(y - at_end - slope * x, ddof=2))
+    if abs(slope) < _STEEP * min(error, rest / float(np.std(x) * np.sqrt(count))):
         return float(y.mean())
-    return float(np.clip(y.mean() - slope * x.mean(), y.min(), y.max()))
+    return float(np.clip(at_end, y.min(), y.max()))
 
 
 def falls_at_end(view: View) -> bool:

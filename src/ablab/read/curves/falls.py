@@ -9,7 +9,8 @@ from ablab.read.curves.scale import Floats
 from ablab.read.curves.view import View
 
 _STEEPEST = -4.0  # a fall with a larger power of the step is none
-_LESS_STEEP = 3.3  # minimum ratio of the slopes before and after
+_LESS_STEEP = 3.7  # minimum ratio of the slopes before and after a slowdown
+_STEEPER = 3.3  # ... after and before a steepening
 _BEND = 3  # maximum length of a bend, in bins
 _REACH = 0.35  # slopes are compared over this fraction of the step
 _SUDDEN = 0.5  # maximum fraction of the change (of the log slope) within one side
@@ -70,7 +71,7 @@ def _is_straight(x: Floats, y: Floats) -> bool:
 
 
 def find_slowdowns(view: View, blocked: list[tuple[int, int]]) -> list[Bend]:
-    """The places where a fall suddenly continues at less than a third of its slope.
+    """The places where a fall suddenly continues at a small part of its slope.
 
     At each boundary of two straight pieces, the slopes on both sides are compared over equal
     lengths of at most a third of the step, within which a power law is nearly straight. A curve
@@ -96,7 +97,7 @@ def find_slowdowns(view: View, blocked: list[tuple[int, int]]) -> list[Bend]:
         # The fall continues, so the slope here is not zero.
         least = after.slope * view.length(after.first, after.last)
         least /= view.steps_between(after.first, after.last)
-        found += _sudden(place, left, right, min(right.slope, least / 2))
+        found += _sudden(place, left, right, min(right.slope, least / 2), _LESS_STEEP)
     return found
 
 
@@ -128,7 +129,7 @@ def find_steepenings(view: View, tops: list[int]) -> list[Bend]:
                 break
             if -right.slope * lengths[later] < 2 * _LEAST_FALL or after.last - after.first < _BEND:
                 continue
-            for each in _sudden(after.first, right, left, left.slope):
+            for each in _sudden(after.first, right, left, left.slope, _STEEPER):
                 if best is None or each.factor > best.factor:
                     best = each
         if best is None:
@@ -172,10 +173,10 @@ def _sides(
     return _side(view, first, place - 1), _side(view, after.first, last), reach
 
 
-def _sudden(place: int, steep: _Side, other: _Side, slope: float) -> list[Bend]:
-    """A bend, if the slopes differ enough and neither side bends as much itself."""
+def _sudden(place: int, steep: _Side, other: _Side, slope: float, ratio: float) -> list[Bend]:
+    """A bend, if the slopes differ by a ratio and neither side bends as much itself."""
     factor = steep.slope / slope if slope < 0 else np.inf
-    if not _LESS_STEEP <= factor < np.inf:
+    if not ratio <= factor < np.inf:
         return []
     change = float(np.log(factor))
     error = float(np.hypot(steep.error / steep.slope, other.error / slope))

@@ -284,11 +284,24 @@ class _Events:
         if not self.reading.positive or not math.isfinite(descent.rate):
             return ""
         if descent.form == "neither":
-            return f" (halving every {number(abs(descent.rate))} steps on average)"
+            halving = self._mean_halving(descent)
+            return "" if halving is None else f" (halving every {number(halving)} steps on average)"
         at_first = "" if self._holds(descent) else "at first "
         if descent.form == "exponential":
             return f" ({at_first}halving every {number(abs(descent.rate))} steps)"
         return f" ({at_first}as step^{descent.rate:.2g})"
+
+    def _mean_halving(self, descent: Descent) -> float | None:
+        """The mean number of steps in which the value halves, to where the next phrase begins.
+
+        That is the first steepening of the descent, or its end.
+        """
+        bends = (e for e in self.reading.steepenings if descent.start < e.step < descent.end)
+        bend = next(bends, None)
+        end, to = (descent.end, descent.to) if bend is None else (bend.step, bend.value)
+        if min(descent.level, to) <= 0 or descent.level <= to:
+            return None
+        return (end - descent.start) * math.log(2) / math.log(descent.level / to)
 
     def _holds(self, descent: Descent) -> bool:
         """Whether the form of a descent predicts where it ends, so that it holds to its end."""

@@ -329,7 +329,7 @@ _FEATURES = (
     "spikes",
 )
 _FIRST, _LAST = ("first", "start", "step"), ("last", "end")
-_VALUE = ("name", "to", "high", "level", "value", "height")  # the first that is known
+_VALUE = ("to", "name", "high", "level", "value", "height")  # the first that is known
 
 
 def _feature_row(kind: str, facts: dict[str, Any]) -> tuple[str, int, int | None, str, Any]:

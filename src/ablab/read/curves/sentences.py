@@ -21,6 +21,8 @@ from ablab.read.medians import median_of, spread_words
 
 _CHANGES = 0.2  # minimum change of a curve as a whole: relative, or absolute if it is not positive
 _LONG = 0.1  # minimum length of a plateau that fewer than half of several curves have
+_AT = 0.02  # relative difference up to which a curve begins at a level
+_NOISY = 3.0  # or so many standard deviations of a single value
 _NEAR = 0.03  # relative difference up to which levels of several runs are the same
 
 
@@ -107,13 +109,21 @@ class PlateauEnds:
 
     Attributes:
         left: The step at which each run leaves it that does.
-        never: How many are there to their end.
-        last: The last step up to which all of these were seen; None if all leave it.
+        ends: The last step of each run that is there to its end.
     """
 
     left: list[int]
-    never: int
-    last: int | None
+    ends: list[int]
+
+    @property
+    def never(self) -> int:
+        """How many are there to their end."""
+        return len(self.ends)
+
+    @property
+    def last(self) -> int | None:
+        """The last step up to which all of these were seen; None if all leave it."""
+        return min(self.ends, default=None)
 
     @property
     def runs(self) -> int:
@@ -137,6 +147,24 @@ class PlateauEnds:
         earliest = f", earliest left at {min(self.left):,}" if self.left else ""
         return f"median not left by step {self.last:,}{earliest}"
 
+    @property
+    def cut_off_words(self) -> str:
+        """When runs leave it, and to where others were seen, if that is before some leave it.
+
+        There is no common median then. Empty if all were seen for as long as others took.
+        """
+        if self.last is None or not self.left or self.last >= max(self.left):
+            return ""
+        seen = f"{self.last:,}"
+        seen += f" to {max(self.ends):,}" if max(self.ends) > self.last else ""
+        left = "leaves it at step" if len(self.left) == 1 else "leave it at step"
+        of_these = "" if len(self.left) == 1 else " (median and range)"
+        ended = "it ended" if self.never == 1 else "they ended"
+        return (
+            f"{len(self.left)} {left} {spread(self.left)}{of_these}; {self.never} had not when "
+            f"{ended}, at step {seen}"
+        )
+
 
 def plateau_ends(readings: Sequence[Reading], group: Sequence[tuple[int, Plateau]]) -> PlateauEnds:
     """When the runs of a common plateau leave it; those that end there do not.
@@ -154,7 +182,7 @@ def plateau_ends(readings: Sequence[Reading], group: Sequence[tuple[int, Plateau
         if place not in having and reading.floor is not None and near(reading.floor.level, level)
     ]
     left = [plateau.last for _, plateau in group]
-    return PlateauEnds(left, len(never), min(never, default=None))
+    return PlateauEnds(left, never)
 
 
 def _nearness(readings: Sequence[Reading]) -> Callable[[float, float], bool]:
@@ -289,13 +317,22 @@ def _at_floor(reading: Reading, floor: Floor) -> str:
     level = levels_of(reading)(floor.level)
     found = (reading.plateaus, reading.descents, reading.rises, reading.growbacks)
     if floor.first <= _soon(reading) and not any(found):
-        return f"{level} to the end ({reading.last:,})"
+        if _starts_at(reading, floor):
+            return f"{level} to the end ({reading.last:,})"
+        return f"at {level} from {floor.first:,} to the end ({reading.last:,})"
     risen: list[Rise | Growback] = [*reading.rises, *reading.growbacks]
     near = _CHANGES / 2 * abs(floor.level)
     up = any(abs(each.high - floor.level) <= near for each in risen)
     at_level = up or reading.direction == "higher" or stays(reading)
     word = "stays at" if at_level else "floor"
     return f"{word} {level} from {floor.first:,}"
+
+
+def _starts_at(reading: Reading, floor: Floor) -> bool:
+    """Whether the first value is at the level, within 2% or three standard deviations of noise."""
+    size = abs(floor.level) if reading.positive else 1.0
+    most = max(_AT * size, _NOISY * reading.noise * size)
+    return floor.first == reading.first or abs(reading.start - floor.level) <= most
 
 
 def _slowly(reading: Reading, fall: SlowFall) -> str:

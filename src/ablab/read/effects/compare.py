@@ -76,7 +76,8 @@ class Comparison:
             they decide: where some runs did not reach the step, or runs of two groups are compared.
             None if levels decide, or ranks show neither.
         ranked: Whether ``p`` is that of the ranks of all runs.
-        p_level: The p-value of no difference in level alone; None if it was not tested.
+        p_level: The p-value of no difference in level, corrected for the test of counts if some
+            runs diverged (so never below ``p``); None if it was not tested.
     """
 
     key: str
@@ -252,7 +253,7 @@ def _draft(
         horizon=results.horizon if pair.ranks is not None else None,
         order=None if pair.ranks is None else pair.ranks.order,
         ranked=pair.ranks is not None,
-        p_level=pair.level.p,
+        p_level=pair.p_level if pair.ranks is None else pair.level.p,
     )
 
 

@@ -95,6 +95,12 @@ class Pair:
         return unseen(min(self.runs)) if min(self.runs) else None
 
     @property
+    def p_level(self) -> float | None:
+        """The p-value of no difference in level, corrected for the test of counts (Holm)."""
+        known = (self.level.p, self.p)
+        return None if known[0] is None or known[1] is None else max(known[0], known[1])
+
+    @property
     def least_p(self) -> float | None:
         """The least p-value of an exact permutation test with so many seeds."""
         if self.ranks is not None:

@@ -93,7 +93,8 @@ def default_measure(store: Store, record: ExperimentRecord) -> tuple[str, pl.Dat
         The measure, and its values if they have been read.
     """
     if record.registration is not None and record.registration.answer is not None:
-        return record.registration.answer, None
+        answer = record.registration.answer
+        return answer, _of_the_answer(store, record, answer)
     text = "final(eval_loss)"
     try:
         frame = measure_table(store, record, text)
@@ -102,6 +103,20 @@ def default_measure(store: Store, record: ExperimentRecord) -> tuple[str, pl.Dat
     except InputError:  # it was not logged
         return "final(train_loss)", None
     return (text, frame) if frame["value"].is_not_null().any() else ("final(train_loss)", None)
+
+
+def _of_the_answer(store: Store, record: ExperimentRecord, answer: str) -> pl.DataFrame:
+    """The measure that the experiment declares; errors say that it is this one."""
+    try:
+        return measure_table(store, record, answer)
+    except StoreError:
+        raise
+    except InputError as error:
+        problems = [
+            replace(each, message=f"{each.message}; the experiment's answer needs it", key="answer")
+            for each in error.problems
+        ]
+        raise InputError(*problems) from None
 
 
 def base_values(base: Mapping[str, Any], levels: Mapping[str, list[Any]]) -> dict[str, Any]:
