@@ -1,6 +1,5 @@
 """What repeats an experiment: its whole definition as a YAML file, and the command that runs it."""
 
-import json
 import shlex
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from ablab.experiments.definition_file import definition_yaml
 from ablab.store.expected import stamped
 from ablab.store.paths import LOGBOOK
+from ablab.store.run_rows import settings_with_own_code
 from ablab.store.sources import archived_texts
 from ablab.store.store import ExperimentRecord, Store
 
@@ -49,23 +49,13 @@ def repeat(store: Store, record: ExperimentRecord) -> Repeat:
         about += f"\nThe same runs again: {command}"
     modules = sorted(_import_paths({key: whole.get(key) for key in _PARTS}))
     definition = definition_yaml(whole, about)
-    texts = {FILE: definition} | archived_texts(store.path, _trajectories(store, record))
+    texts = {FILE: definition} | archived_texts(store.path, settings_with_own_code(store, record))
     files = [
         (name, text if len(text) <= _LONGEST else None)
         for name, text in texts.items()
         if text.strip()  # packages' __init__ files are mostly empty
     ]
     return Repeat(definition, command, folder, modules, files)
-
-
-def _trajectories(store: Store, record: ExperimentRecord) -> list[Any]:
-    """The stored trajectories of an experiment's runs that have components of a user's."""
-    rows = store.index.rows(
-        """SELECT r.trajectory FROM runs r JOIN members m ON m.run = r.id
-           WHERE m.experiment = ? AND r.trajectory LIKE '%source%' ORDER BY m.position""",
-        record.id,
-    )
-    return [json.loads(row["trajectory"]) for row in rows]
 
 
 _PARTS = ("task", "model", "train", "watch", "grid")

@@ -1,6 +1,6 @@
 """Tries a torch optimizer: does it follow the learning rate, and can a run that uses it resume?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +12,8 @@ from ablab.config.own_parts import has_argument, part_error
 from ablab.train.optimizer import Optimizer
 from ablab.train.optimizer_config import KEY
 
+Current = Callable[[], torch.optim.Optimizer]
+
 _STEPS, _RATES = 3, (1e-1, 1e-3)
 _DEPTH = 4  # of nested values that are compared
 _FOLLOWS_LR = ("for group in self.param_groups:", '    lr = group["lr"]  # not self.lr: it changes')
@@ -22,11 +24,14 @@ _IN_STATE = (
 )
 
 
-def check_torch_optimizer(wrapped: Optimizer[Any], optimizer: type, path: str) -> None:
+def check_torch_optimizer(
+    wrapped: Optimizer[Any], current: Current, optimizer: type, path: str
+) -> None:
     """Tries an optimizer on pseudo-random parameters and gradients.
 
     Args:
-        wrapped: The wrapped optimizer; ``wrapped.torch`` is the current one of torch.
+        wrapped: The wrapped optimizer.
+        current: Gives the optimizer of torch that made the latest update.
         optimizer: The class of torch.
         path: Its import path, for errors.
 
@@ -34,7 +39,7 @@ def check_torch_optimizer(wrapped: Optimizer[Any], optimizer: type, path: str) -
         InputError: It raises, ignores the learning rate of its parameter groups, or keeps something
             that is lost when a run resumes.
     """
-    trials = [_Trial(wrapped, rate) for rate in _RATES]
+    trials = [_Trial(wrapped, current, rate) for rate in _RATES]
     try:
         with torch.random.fork_rng(devices=[]):
             for trial in trials:
@@ -64,8 +69,8 @@ class _Trial:
         changed: What changes outside of the optimizer's state after its first step.
     """
 
-    def __init__(self, wrapped: Optimizer[Any], rate: float) -> None:
-        self._wrapped, self._rate = wrapped, rate
+    def __init__(self, wrapped: Optimizer[Any], current: Current, rate: float) -> None:
+        self._wrapped, self._current, self._rate = wrapped, current, rate
         self.thetas = [_random(0, wrapped.layout.size)]
         self.changed: list[str] = []
         self._states: list[dict[str, Tensor]] = []
@@ -78,7 +83,7 @@ class _Trial:
             self._update(theta, state, step)
             self.thetas.append(theta.clone())
             self._states.append({name: value.clone() for name, value in state.items()})
-            seen.append(dict(_outside(self._wrapped.torch)))
+            seen.append(dict(_outside(self._current())))
         self.changed = [
             name
             for name in seen[-1]

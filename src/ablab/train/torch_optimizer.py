@@ -26,9 +26,6 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
         config: Its settings.
         layout: The layout of the parameters.
 
-    Attributes:
-        torch: The optimizer of torch, for the parameters of the latest update.
-
     Raises:
         InputError: The optimizer cannot be created or used with these parameters, has state other
             than tensors or elsewhere than in ``self.state``, or ignores the learning rate of its
@@ -42,7 +39,7 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
         super().__init__(config, layout)
         self._class = load_object(config.kind, KEY)
         self._params: dict[str, nn.Parameter] = {}
-        self.torch: Any
+        self._torch: Any
         self._begun: dict[tuple[str, str], Tensor] = {}  # state before the first step
         self._theta: Tensor | None = None
         trial = torch.zeros(1, layout.size)
@@ -51,7 +48,7 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
             for parameter in self._params.values():
                 parameter.grad = torch.zeros_like(parameter)
             with torch.random.fork_rng(devices=[]):
-                self.torch.step()
+                self._torch.step()
             found = self._found()
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -68,7 +65,7 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
         )
         self._apart = {key: value for key, value in found.items() if key[0] not in self._rows}
         self.state_names = (_UPDATES, *self._rows, *(f"{n}/{p}" for n, p in self._apart))
-        check_torch_optimizer(self, self._class, config.kind)
+        check_torch_optimizer(self, lambda: self._torch, self._class, config.kind)
 
     def initial_state(self, theta: Float[Tensor, "R P"]) -> OptimizerState:
         """Zeros; torch's own initial state is used in the first update."""
@@ -99,14 +96,14 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
             self._hold(theta)
         for name, view in self.layout.views(grad).items():
             self._params[name].grad = view[0]
-        for group in self.torch.param_groups:
+        for group in self._torch.param_groups:
             group["lr"] = float(scalars["lr"])
-        self.torch.state.clear()
+        self._torch.state.clear()
         views = self._views(optimizer_state)
         first = int(optimizer_state[_UPDATES]) == 0
         for (name, parameter), value in (self._begun if first else views).items():
-            self.torch.state[self._params[parameter]][name] = value.clone() if first else value
-        self.torch.step()
+            self._torch.state[self._params[parameter]][name] = value.clone() if first else value
+        self._torch.step()
         for key, value in self._found().items():
             if key not in views:
                 raise TypeError(f"its state {key[0]} does not exist yet after the first step")
@@ -124,7 +121,7 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
             groups = [{"params": [p for p in self._params.values() if p.ndim > 1]}]
             groups.append({"params": vectors, "weight_decay": 0.0})
         rate = {"lr": 1e-3} if has_argument(self._class, "lr") else {}  # it has no default in some
-        self.torch = self._class(
+        self._torch = self._class(
             [g for g in groups if g["params"]], **rate, **self.config.arguments
         )
         self._begun = {key: value.clone() for key, value in self._found().items()}
@@ -137,7 +134,7 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
         """
         found: dict[tuple[str, str], Tensor] = {}
         for parameter, own in self._params.items():
-            for name, value in self.torch.state.get(own, {}).items():
+            for name, value in self._torch.state.get(own, {}).items():
                 if value is None:
                     continue
                 if not isinstance(value, Tensor):
