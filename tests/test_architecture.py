@@ -12,6 +12,7 @@ from ablab.cli.main import ablab
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "architecture.md"
 SOURCE = Path(package.__file__).parent
+_MOST_LINES = 400  # of a file
 MOST = 12  # functions from the command to the kernel
 
 
@@ -55,6 +56,11 @@ def test_every_room_has_a_map_of_its_modules():
         and f"``{module.stem}``" not in (room / "__init__.py").read_text()
     ]
     assert not lacking
+
+
+def test_no_file_is_too_long():
+    lines = {path: path.read_text("utf-8").count("\n") for path in SOURCE.rglob("*.py")}
+    assert [str(path) for path, count in lines.items() if count > _MOST_LINES] == []
 
 
 def test_only_the_store_speaks_sql():

@@ -1,7 +1,7 @@
 """The Python API: run an experiment, open a store."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import polars as pl
 
 from ablab.analysis.analyze import AnalysisSubject, analyze_trained, store_of
 from ablab.analysis.analyze import analyze as analyze_subject
-from ablab.analysis.request import requests_of
+from ablab.analysis.request import Request, requests_of
 from ablab.config import Config, InputError
 from ablab.config.progress import doing
 from ablab.config.shown import Displayed, Shown
@@ -21,7 +21,7 @@ from ablab.execute.orchestrate import TrainedExperiment, orchestrate
 from ablab.execute.pause import pausing_on_interrupt
 from ablab.execute.planned import PlannedExperiment, plan_experiment
 from ablab.execute.progress import Reporter
-from ablab.execute.status import status
+from ablab.execute.status import Status, status
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.logbook.answer import Answer
 from ablab.logbook.conclusions import experiment_answer
@@ -33,6 +33,7 @@ from ablab.notebook.listings import Runs, status_words
 from ablab.notebook.plot import Plot
 from ablab.notebook.variants import VariantTable
 from ablab.open_store import OpenStore
+from ablab.read.measures import ENDED
 from ablab.read.summary import VariantSummary, summarise, table
 from ablab.store.index import StoreError
 from ablab.store.known_runs import as_stored
@@ -52,7 +53,7 @@ class Result(Displayed):
         store: The store that contains it.
         record: The experiment's record in the store.
         trained: The number of runs that had steps left to train.
-        complete: Whether all runs ended; False if training was interrupted.
+        complete: Whether all runs ended and were analyzed; False after an interrupt.
         entry: The HTML page of the logbook entry.
     """
 
@@ -108,9 +109,9 @@ class Result(Displayed):
         table = self.table().shown()
         said = list(self.answer.sentences[:2])
         if not self.complete:
-            said.insert(0, f"interrupted: {status_words(self.runs)}; run it again to go on")
+            said.insert(0, f"{_interrupted(self.runs)}; run it again to go on")
         return Shown(
-            f"{self.experiment.name}: {self.experiment.question}",
+            self.experiment.heading,
             [*said, f"entry: {self.entry}"],
             table.header,
             table.rows,
@@ -188,16 +189,45 @@ def run(
         options = Options(engine, device, workers, retry, compile, executor, break_leases)
         requests = requests_of(asked.definition)  # an unknown analysis is said before training
         trained = orchestrate(asked, store, options, command, Reporter(shown), paused)
-        if trained.complete:
-            analyze_trained(trained.store, trained.record, requests, shown, paused)
+        trained, _ = with_analyses(trained, requests, shown, paused)
         with doing("writing the entry"):
             result = Result.of(asked, trained)
         if not trained.complete:
-            shown.warn(
-                f"interrupted: {status_words(result.runs)}. What is trained is kept; the same call "
-                "goes on from there."
-            )
+            shown.warn(f"{_interrupted(result.runs)}. {_advice(result.runs)}")
         return result
+
+
+def with_analyses(
+    trained: TrainedExperiment,
+    requests: Sequence[Request],
+    shown: Status,
+    paused: Callable[[], bool],
+) -> tuple[TrainedExperiment, bool]:
+    """Makes the analyses that follow training, if it is complete.
+
+    Returns:
+        The experiment, which is not complete if they were interrupted; and whether none failed.
+    """
+    if not trained.complete:
+        return trained, True
+    analyzed = analyze_trained(trained.store, trained.record, requests, shown, paused)
+    interrupted = not analyzed and paused()
+    return replace(trained, complete=not interrupted), analyzed
+
+
+def _interrupted(runs: Runs) -> str:
+    """What an interrupt came during, with the runs' statuses."""
+    analyzing = all(run.status in ENDED for run in runs)
+    return f"interrupted{' during the analyses' if analyzing else ''}: {status_words(runs)}"
+
+
+def _advice(runs: Runs) -> str:
+    """What is kept after an interrupt, and how to go on."""
+    if all(run.status in ENDED for run in runs):
+        return "What is analyzed is kept; the same call goes on from there."
+    if any(run.step for run in runs):
+        return "What is trained is kept; the same call goes on from there."
+    return "Nothing is trained yet; the same call trains it."
 
 
 def plan(

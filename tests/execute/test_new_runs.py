@@ -57,6 +57,21 @@ def test_a_changed_setting_is_named(lab, overrides, expected):
     assert lab.why(PLAIN, *overrides) == expected
 
 
+def test_an_edited_callback_is_named_by_its_file(lab, folder):
+    source = "def seen(run): run.record('x', 1.0)\n"
+    folder.write(mine=source)
+    asked = PLAIN | {"train": {"steps": 4, "callbacks": ["mine:seen"]}}
+    lab.register(asked)
+    folder.write(mine=source.replace("1.0", "2.0"))
+    assert re.fullmatch(
+        r"2 of 2 runs are new: mine\.py changed \(was trained as \w{12} on [\d-]{10}\)",
+        lab.why(asked),
+    )
+    assert lab.why(asked, "train.callbacks=[{call: 'mine:seen', steps: 2}]").startswith(
+        "2 of 2 runs are new: mine.py changed"
+    )
+
+
 def test_another_value_of_an_axis_is_named_as_new(lab):
     lab.register(PLAIN, "model.d_model=8,16")
     assert lab.why(PLAIN, "model.d_model=8,16,24") == (

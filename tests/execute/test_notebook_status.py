@@ -73,6 +73,19 @@ def test_the_eight_latest_messages_stay(display):
     assert lines == ["3 earlier messages", *(f"message {number}" for number in range(3, 11))]
 
 
+def test_warnings_always_stay(display):
+    shown = JupyterStatus(display)
+    shown.message("message")
+    shown.warn("run x failed")
+    for number in range(8):
+        shown.message(f"message {number}")
+    shown.close()
+    last = display.shown[-1]
+    assert last["text/plain"].splitlines()[:3] == ["1 earlier message", "run x failed", "message 0"]
+    assert "1 earlier message<" in last["text/html"]
+    assert "run x failed" in last["text/html"]
+
+
 def test_an_unchanged_line_is_not_sent_again(display, monkeypatch):
     monkeypatch.setattr(module, "_EVERY_SECONDS", 0.0)
     shown = JupyterStatus(display)
@@ -108,9 +121,14 @@ def test_marimo(monkeypatch, capsys):
     assert isinstance(shown, MarimoStatus)
     shown.show(["training 25%", "3.0 s left"])
     shown.show(["training 26%"])  # too soon
+    shown.show("writing the entry")
     shown.message("a message")
     shown.close()
-    assert spinner.shown == [("training 25%", "3.0 s left"), "removed"]
+    assert spinner.shown == [
+        ("training 25%", "3.0 s left"),
+        ("writing the entry", ""),
+        "removed",
+    ]
     assert capsys.readouterr().out == "a message\n"
 
 

@@ -112,6 +112,15 @@ class Mine(Task):
             "type float64 in held_out",
             ".astype(np.int64)",
         ),
+        ("(samples, 1), dtype=int", "(samples, 1), dtype='i4'", "type int32 in held_out", ""),
+        ("batch_size, 2), dtype=int", "batch_size, 2), dtype='u1'", "type uint8 in draw", ""),
+        ("tokens[..., :1]", "-tokens[..., :1]", "gives targets from -1 to -1 in draw", ""),
+        (
+            "tokens[..., :1]",
+            "-100 * tokens[..., :1]",
+            "targets of -100 in draw",
+            "def ragged(self)",
+        ),
         ("np.ones((samples, 2)", "9 * np.ones((samples, 2)", "from 9 to 9 in held_out", ""),
         ("logits.max()", "logits.max(2).values", "measures top as (3, 1)", "values.mean()"),
         ("logits.max()", "0.5", "measures top as float", "values.mean()"),
@@ -125,8 +134,20 @@ def test_a_task(folder, old, new, message, line):
     assert line in error
 
 
-def test_the_task_as_it_is_trains(folder):
-    code, error = said(folder, TASK, "task=mine:Mine")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("TASK", "TASK"),
+        (
+            "tokens[..., :1])",
+            "np.where(np.arange(batch_size)[:, None] % 2, tokens[..., :1], -100))",
+        ),
+    ],
+)
+def test_the_task_as_it_is_trains(folder, old, new):
+    ragged = f"    ragged = property(lambda self: {old != 'TASK'})\n    input_length"
+    source = TASK.replace(old, new).replace("    input_length", ragged)
+    code, error = said(folder, source, "task=mine:Mine", "train.batch_size=4")
     assert code == 0, error
 
 

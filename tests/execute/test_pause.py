@@ -18,7 +18,7 @@ def paused():
         signal.signal(number, handler)
 
 
-def test_a_signal_is_a_wish_that_can_be_asked_about(paused):
+def test_a_signal_requests_a_pause(paused):
     assert not paused()
     signal.raise_signal(signal.SIGTERM)
     assert paused()
@@ -59,7 +59,7 @@ def default_interrupt():
 
 
 @pytest.mark.usefixtures("default_interrupt")
-def test_an_interrupt_is_a_wish_within_the_context_only():
+def test_an_interrupt_requests_a_pause_within_the_context_only():
     with pausing_on_interrupt() as paused:
         assert not paused()
         signal.raise_signal(signal.SIGINT)

@@ -271,6 +271,23 @@ def test_an_average_over_opposite_signs_says_on_what_it_depends(tmp_path):
     assert said.endswith("; how much, or which way, depends on d_model.")
 
 
+@pytest.mark.parametrize(
+    ("columns", "measure", "told"),
+    [
+        (("train_loss", "eval_loss"), "final(eval_loss)", "Final held-out loss: 0.5"),
+        (("train_loss",), "final(train_loss)", "Final training loss: 0.25"),
+    ],
+)
+def test_without_a_grid_the_values_have_the_name_of_their_measure(tmp_path, columns, measure, told):
+    values = {"train_loss": 0.25, "eval_loss": 0.5}
+    asked = {"name": "alone", "task": {"kind": "copy"}, "train": {"steps": 20}, "seeds": 1}
+    found = answer_of(
+        tmp_path, asked, lambda keys, seed, steps: {n: np.full(20, values[n]) for n in columns}
+    )
+    assert found.measure == measure
+    assert found.sentences[0].startswith(told)
+
+
 def test_a_claim_about_a_setting_that_does_not_vary_here_does_not_lead(tmp_path):
     asked, curve = two(0.5)
     claims = ["final(loss) falls with model.d_model", "final(loss) rises with model.n_heads"]

@@ -5,7 +5,10 @@ from torch import nn
 from ablab.config import InputError
 from ablab.model.norm import create_norm
 from ablab.model.thinker_config import ThinkerConfig
+from ablab.model.transformer import Transformer
 from ablab.model.transformer_config import TransformerConfig
+
+MEANS = "tests.model.test_norm:Means"
 
 
 class WithoutEps(nn.Module):
@@ -87,3 +90,45 @@ def test_settings_of_an_output_norm_that_does_not_exist_are_errors():
         TransformerConfig(norm_place="post", output_norm={"eps": 1e-6})
     with pytest.raises(ValueError, match="need a norm before the logits"):
         TransformerConfig(output_norm={"kind": "none", "bias": False})
+
+
+class Means(nn.Module):
+    """A user's norm that gives another shape."""
+
+    def __init__(self, width, bias):
+        super().__init__()
+
+    def forward(self, x):
+        return x.mean(-1, keepdim=True).expand(*x.shape[:-1], 2)
+
+
+@pytest.mark.parametrize(
+    ("key", "settings"),
+    [
+        ("model.norm", {"norm": MEANS}),
+        ("model.output_norm.kind", {"output_norm": MEANS}),
+        ("model.attention.qk_norm", {"attention": {"qk_norm": MEANS}}),
+        ("model.attention.post_norm", {"attention": {"post_norm": MEANS}}),
+        ("model.mlp.norm", {"mlp": {"norm": MEANS}}),
+        ("model.mlp.norm", {"mlp": {"norm": MEANS, "norm_place": "before"}}),
+    ],
+)
+def test_a_norm_of_another_shape_is_an_error_of_its_setting(key, settings):
+    model = Transformer(TransformerConfig(d_model=12, n_heads=2, **settings), 5, 3)
+    with pytest.raises(InputError, match="expected the same shape") as caught:
+        model(torch.zeros(1, 3, dtype=torch.long))
+    (problem,) = caught.value.problems
+    assert (problem.key, problem.given) == (key, MEANS)
+
+
+def test_what_is_no_norm_is_an_error_of_its_setting():
+    config = TransformerConfig(attention={"qk_norm": "torch.nn:ELU"})
+    with pytest.raises(InputError, match=r"^model\.attention\.qk_norm: torch\.nn:ELU") as caught:
+        Transformer(config, 5, 3)
+    assert caught.value.problems[0].key == "model.attention.qk_norm"
+
+
+@pytest.mark.parametrize("name", ["LayerNorm", "RMSNorm"])
+def test_torchs_norms_do_not_get_the_bias_as_eps(name):
+    with pytest.raises(InputError, match="would get the bias as eps"):
+        create_norm(f"torch.nn:{name}", 8, True, None)

@@ -12,6 +12,13 @@ def sees(run):
             parameter.zero_()
 
 
+calls = []
+
+
+def counts(run):
+    calls.append((run.id, run.trial, run.step))
+
+
 def fails_for_one(run):
     if run.seed == 1 and run.step == 4:
         raise ValueError("seed 1 is not liked")

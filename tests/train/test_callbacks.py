@@ -6,11 +6,15 @@ import torch
 
 import ablab
 from ablab.config import InputError
+from ablab.train.callbacks import CallbackObserver
+from ablab.train.method import SOLO
+from ablab.train.stack import Stack
+from tests.train import my_callbacks
 
 MINE = "tests.train.my_callbacks:"
 
 
-def asked(call, steps=6, at=2, **settings):
+def asked(call, steps=6, at=2, seeds=3, **settings):
     return ablab.experiment(
         {
             "name": "called",
@@ -21,7 +25,7 @@ def asked(call, steps=6, at=2, **settings):
                 "snapshots": {"every": 2}, "callbacks": [{"call": call, "steps": at}],
             } | settings,
             "watch": {"every": 2},
-            "seeds": 3,
+            "seeds": seeds,
         }
     )  # fmt: skip
 
@@ -64,6 +68,52 @@ def test_steps_can_be_a_list_and_the_last_is_always_one(tmp_path):
     ablab.run(asked(MINE + "sees", at=[1, 3]), store=tmp_path)
     rows = recorded(tmp_path, MINE + "sees", ["norm"])
     assert [step for seed, step, _ in rows if seed == 0] == [1, 3, 6]
+
+
+def test_it_is_called_after_the_last_step_of_a_run_that_a_rule_ends(tmp_path):
+    stop = {"measure": "eval_loss", "patience": 1, "min_delta": 100.0}
+    evaluate = {"every": 5, "samples": 8}
+    runs = asked(MINE + "sees", steps=30, at=[1, 10], stop=stop, evaluate=evaluate)
+    result = ablab.run(runs, store=tmp_path)
+    assert {(run.status, run.step) for run in result.runs} == {("stopped", 10)}
+    rows = recorded(tmp_path, MINE + "sees", ["loss"])
+    assert [step for seed, step, _ in rows if seed == 0] == [1, 10]
+    runs = asked(MINE + "sees", steps=30, at=[1], stop=stop, evaluate=evaluate)
+    result = ablab.run(runs, store=tmp_path)
+    rows = recorded(tmp_path, MINE + "sees", ["loss"])
+    assert [step for seed, step, _ in rows if seed == 0] == [1, 10]
+
+
+def test_a_call_before_training_says_so_and_is_made_for_runs_to_train_alone(tmp_path):
+    experiment = asked(MINE + "counts", steps=2)
+    ids = {run.id for run in experiment.runs}
+    my_callbacks.calls.clear()
+    ablab.plan(experiment, store=tmp_path)
+    assert my_callbacks.calls == [("trial", True, 1)]
+    ablab.run(experiment, store=tmp_path)
+    assert my_callbacks.calls[1] == ("trial", True, 1)
+    trained = my_callbacks.calls[2:]
+    assert {(run, step) for run, _, step in trained} == {
+        (run, step) for run in ids for step in (0, 2)
+    }
+    assert not any(trial for _, trial, _ in trained)
+    my_callbacks.calls.clear()
+    ablab.plan(experiment, store=tmp_path)
+    ablab.run(experiment, store=tmp_path)
+    assert my_callbacks.calls == []
+
+
+def test_its_model_is_on_the_cpu_wherever_the_run_is(monkeypatch):
+    (run,) = asked(MINE + "sees", seeds=[0]).runs
+    stack = Stack([run], None, torch.device("cpu"), SOLO)
+    stack.device = torch.device("meta")  # in place of a GPU
+    devices = []
+    observer = CallbackObserver(run.train.callbacks[0])
+    monkeypatch.setattr(
+        observer, "_function", lambda run: devices.extend(p.device for p in run.model.parameters())
+    )
+    observer.look(stack, None)
+    assert set(devices) == {torch.device("cpu")}
 
 
 def test_where_it_raises_its_run_alone_fails(tmp_path):

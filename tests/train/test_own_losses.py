@@ -1,5 +1,7 @@
 """Losses and schedules of a user's own: their values, stacks and ids."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,11 +12,12 @@ from ablab.train.config import TrainConfig
 from ablab.train.loss_config import LossConfig
 from ablab.train.losses import batch_loss, own_loss
 from ablab.train.method import SOLO, STACK, Method
-from ablab.train.schedule_config import ScheduleConfig
+from ablab.train.schedule_config import LINES, ScheduleConfig
 from ablab.train.schedules import factors
 from ablab.train.stack import Stack
 from tests.helpers import make_run
 
+ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 MINE = "tests.train.my_losses:"
 INNERMOST = Method("stack", True, "innermost", "plain", rows=1)
@@ -70,6 +73,41 @@ def test_a_line_is_ablabs():
     np.testing.assert_allclose(own[2:], [0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0], atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "source", ["def part(step, warm=3, total=100)", "def part(step, *, total)"]
+)
+def test_the_total_is_given_by_name(folder, source):
+    folder.write(mine=f"{source}: return total")
+    assert factors(ScheduleConfig(kind="mine:part"), 10, 1, 2).tolist() == [10.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("setting", "source", "message"),
+    [
+        ("schedule", "def part(total, step): return 1.0", "multiple values for argument 'total'"),
+        ("loss", "def part(tokens, logits, targets): ...", "multiple values for argument 'tokens'"),
+    ],
+)
+def test_arguments_in_another_order_are_an_error(folder, setting, source, message):
+    folder.write(mine=source)
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**{setting: "mine:part"})
+
+
+def test_a_total_that_a_schedule_does_not_use_is_an_error():
+    with pytest.raises(ValueError, match="my_losses:halves does not use the total"):
+        ScheduleConfig(kind=MINE + "halves", total=5)
+
+
+def test_the_schedules_of_the_page_and_of_errors_go_beyond_their_total(folder):
+    page = ROOT / "docs/howto/own_schedule.md"
+    folder.write(
+        mine=page.read_text().split("# rates.py\n")[1].split("```")[0], lines="\n".join(LINES)
+    )
+    for kind in ("mine:one_cycle", "lines:my_schedule"):
+        assert factors(ScheduleConfig(kind=kind), 10, 10, 5).tolist() == [0.0] * 5
+
+
 def test_the_total_is_in_the_id_where_a_schedule_depends_on_it():
     halves = ScheduleConfig(kind=MINE + "halves").identity()
     assert set(halves) == {"kind", "kind_source", "warmup"}
@@ -121,9 +159,17 @@ def test_a_replay_uses_the_code_that_trained_the_run(folder):
         },
     }  # fmt: skip
     result = ablab.run(asked, store="lab")
-    folder.write(mine=source.replace("SCALE", "2.0").replace("1.0 / step", "1.0"))
-    report = ablab.open("lab").replay(result.runs[0].run, watch=["grad/*/rms"])
+    run = ablab.open("lab").run(result.runs[0].run)
+    edited = source.replace("SCALE", "2.0").replace("1.0 / step", "1.0")
+    folder.write(mine=edited.replace("seen(run)", "seen(run, another_argument)"))
+    report = ablab.open("lab").replay(run.id, watch=["grad/*/rms"])
     assert report.equal == report.compared == 6
+    (folder.path / "mine.py").unlink()
+    folder.forget()
+    assert ablab.open("lab").replay(run.id, watch=["param/*/rms"]).equal == 6
+    tokens = torch.zeros(1, run.task().config.input_length, dtype=torch.long)
+    assert run.model(6)(tokens).isfinite().all()
+    folder.write(mine=edited)
     changed = ablab.run(asked, store="lab")
     assert changed.trained == 1
     losses = changed.metrics()["train_loss"].drop_nulls()

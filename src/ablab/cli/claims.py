@@ -145,9 +145,8 @@ def _run_missing(
         The highest exit code, and for each recipe that cannot be run here, the reason.
     """
     with progress(quiet, "loading PyTorch"):
-        from ablab.analysis.analyze import analyze_trained
         from ablab.analysis.request import requests_of
-        from ablab.api import Result
+        from ablab.api import Result, with_analyses
         from ablab.config import InputError, doing
         from ablab.execute.orchestrate import orchestrate
         from ablab.execute.pause import pause_on_signals
@@ -172,10 +171,8 @@ def _run_missing(
             told = shlex.join(command)
             requests = requests_of(asked.definition)
             trained = orchestrate(asked, store, options, told, Reporter(shown), paused)
-            if trained.complete and not analyze_trained(
-                trained.store, trained.record, requests, shown, paused
-            ):
-                code = 1
+            trained, analyzed = with_analyses(trained, requests, shown, paused)
+            code = code if analyzed else 1
             with doing("writing the entry"):
                 result = Result.of(asked, trained)
         if not result.complete:

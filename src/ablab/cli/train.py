@@ -52,18 +52,16 @@ def run(
         with doing("reading the experiment"):
             asked = read_experiment(experiment, *overrides).resolve()
         with doing("loading PyTorch"):
-            from ablab.analysis.analyze import analyze_trained
             from ablab.analysis.request import requests_of
-            from ablab.api import Result
+            from ablab.api import Result, with_analyses
             from ablab.execute.orchestrate import orchestrate
             from ablab.execute.pause import pause_on_signals
             from ablab.execute.progress import Reporter
         command = shlex.join(["ablab", *sys.argv[1:]])
         requests = requests_of(asked.definition)  # an unknown analysis is said before training
-        paused, analyzed = pause_on_signals(), True
+        paused = pause_on_signals()
         trained = orchestrate(asked, store, options, command, Reporter(shown), paused)
-        if trained.complete:
-            analyzed = analyze_trained(trained.store, trained.record, requests, shown, paused)
+        trained, analyzed = with_analyses(trained, requests, shown, paused)
         with doing("writing the entry"):
             result = Result.of(asked, trained)
             summary = result.summary

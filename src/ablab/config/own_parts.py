@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ablab.config.errors import InputError, Problem
+from ablab.config.registry import load_object
 
 EXAMPLES = {
     "task": (
@@ -72,7 +73,12 @@ def _to_add(name: str, member: Any) -> list[str]:
 
 
 def check_arguments(
-    function: Callable[..., Any], given: Sequence[str], path: str, key: str, *lines: str
+    function: Callable[..., Any],
+    given: Sequence[str],
+    path: str,
+    key: str,
+    *lines: str,
+    named: Sequence[str] = (),
 ) -> None:
     """Checks that a function can be called with some arguments in this order.
 
@@ -82,6 +88,7 @@ def check_arguments(
         path: Its import path.
         key: The setting that names it.
         lines: How such a function is written, for the error.
+        named: Further arguments, which it gets by name.
 
     Raises:
         InputError: It cannot.
@@ -91,11 +98,29 @@ def check_arguments(
     except (TypeError, ValueError):  # some functions written in C have none
         return
     try:
-        signature.bind(*given)
+        signature.bind(*given, **{name: name for name in named})
     except TypeError as error:
-        raise part_error(
-            key, path, f"cannot be called with {', '.join(given)} ({error})", *lines
-        ) from error
+        call = ", ".join([*given, *(f"{name}={name}" for name in named)])
+        raise part_error(key, path, f"cannot be called with {call} ({error})", *lines) from error
+
+
+def check_function(path: str, given: Sequence[str], optional: str, key: str, *lines: str) -> None:
+    """Checks that an import path names a function of some arguments.
+
+    Args:
+        path: The import path; a name without a colon is not checked.
+        given: The names of the arguments, in order.
+        optional: One more argument, which it gets by name if it has it.
+        key: The setting that names it.
+        lines: How such a function is written, for the error.
+
+    Raises:
+        InputError: It does not.
+    """
+    if ":" in path:
+        function = load_object(path, key)
+        named = [optional] if has_argument(function, optional) else []
+        check_arguments(function, given, path, key, *lines, named=named)
 
 
 def has_argument(function: Callable[..., Any], name: str) -> bool:

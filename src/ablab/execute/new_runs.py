@@ -68,7 +68,25 @@ def why_new(asked: Experiment, store: Store) -> str | None:
 
 
 def _flat(shape: dict[str, Any]) -> _Shape:
-    return {".".join(path): value for path, value in leaves(shape)}
+    """A trajectory by dotted keys; lists of components have a key for each one's source."""
+    flat: _Shape = {}
+    for path, value in leaves(shape):
+        key = ".".join(path)
+        flat[key] = _without_source(value)
+        for place, each in enumerate(value if isinstance(value, list) else ()):
+            if isinstance(each, dict) and "source" in each:
+                flat[f"{key}.{place}.source"] = each["source"]
+    return flat
+
+
+def _without_source(value: Any) -> Any:
+    """The value; a list without the digests of its components' source."""
+    if not isinstance(value, list):
+        return value
+    return [
+        {k: v for k, v in each.items() if k != "source"} if isinstance(each, dict) else each
+        for each in value
+    ]
 
 
 def _nearest(

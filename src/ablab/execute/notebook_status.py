@@ -10,12 +10,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from ablab.config import counted
 from ablab.config.html import Markup, block, escaped, paragraph
-from ablab.execute.status import Activity, Status, Ticking
+from ablab.execute.status import Activity, Status, Ticking, topic
 
 _EVERY_SECONDS = 0.5  # between updates
-_MESSAGES = 8  # of the latest that stay
+_MESSAGES = 8  # of the latest that stay; warnings always do
 _SHARE = re.compile(r"(\d+)%$")
+_WARNING = ""  # the class of warnings
 _TERMINAL = "TerminalInteractiveShell"  # IPython in a terminal, which shows the usual line
 
 
@@ -51,12 +53,12 @@ class JupyterStatus(Ticking):
             self._told = text
 
     def message(self, text: str) -> None:
-        """Adds a line that stays."""
+        """Adds a line, which stays as long as it is one of the latest."""
         self._add(text, "soft")
 
     def warn(self, text: str) -> None:
         """Adds a warning that stays."""
-        self._add(text, "")
+        self._add(text, _WARNING)
 
     def close(self) -> None:
         """Removes the bar; the messages stay."""
@@ -77,22 +79,24 @@ class JupyterStatus(Ticking):
 
     def _draw(self, parts: Sequence[str]) -> None:
         """Shows the messages and the parts of what is being done, if they have changed."""
-        latest = self._messages[-_MESSAGES:]
-        left = len(self._messages) - len(latest)
-        lines = [f"{left} earlier messages"] * bool(left) + [text for text, _ in latest]
+        earlier, latest = self._messages[:-_MESSAGES], self._messages[-_MESSAGES:]
+        warnings = [each for each in earlier if each[1] == _WARNING]
+        left = len(earlier) - len(warnings)
+        latest = [(counted(left, "earlier message"), "soft")] * bool(left) + warnings + latest
+        lines = [text for text, _ in latest]
         text = "\n".join([*lines, ", ".join(parts)] if parts else lines)
         if text == self._drawn:
             return
         self._drawn = text
-        bundle = {"text/plain": text, "text/html": _html(latest, left, parts)}
+        bundle = {"text/plain": text, "text/html": _html(latest, parts)}
         if self._handle is None:
             self._handle = self._display.display(bundle, raw=True, display_id=True)
         else:
             self._handle.update(bundle, raw=True)
 
 
-def _html(messages: Sequence[tuple[str, str]], left: int, parts: Sequence[str]) -> str:
-    told = [paragraph(f"{left} earlier messages", "soft")] if left else []
+def _html(messages: Sequence[tuple[str, str]], parts: Sequence[str]) -> str:
+    told = []
     for text, name in messages:
         lines = Markup("<br>".join(escaped(line) for line in text.splitlines()))
         told.append(paragraph(lines, name))
@@ -115,11 +119,14 @@ class MarimoStatus(Status):
         self._context = marimo.status.spinner(title="ablab", remove_on_exit=True)
         self._spinner = self._context.__enter__()
         self._next = 0.0
+        self._topic: str | None = None
 
     def show(self, activity: Activity) -> None:
-        """Shows what is being done from now on."""
-        if activity is None or time.monotonic() < self._next:
+        """Shows what is being done from now on; how far it is, only now and then."""
+        known = topic(activity) == self._topic
+        if activity is None or (known and time.monotonic() < self._next):
             return
+        self._topic = topic(activity)
         self._next = time.monotonic() + _EVERY_SECONDS
         parts = [activity] if isinstance(activity, str) else list(activity)
         self._spinner.update(title=parts[0], subtitle=", ".join(parts[1:]))

@@ -51,7 +51,8 @@ class TrainedExperiment:
         store: The store that holds it.
         record: The experiment in the store.
         trained: How many runs had steps left when training began.
-        complete: Whether training reached its end; False if it was paused.
+        complete: Whether training, with the analyses that follow it, reached its end; False if it
+            was paused.
     """
 
     store: Store
@@ -168,12 +169,13 @@ def _check(asked: Experiment, path: str | Path, options: Options, reporter: Repo
     check_memory(asked.runs)
     check_watching(asked.runs)
     check_queries(asked.runs)
-    check_own_parts(asked.runs)
     asked, news = against_stored(asked, path)
+    left = steps_to_train(asked, path, options.retry)
+    to_train = [run for run in asked.runs if run.id in left]
+    check_own_parts(to_train)
     if news is not None:
         reporter.message(news)
-    left = steps_to_train(asked, path, options.retry)
-    check_captures([run for run in asked.runs if run.id in left], path)
+    check_captures(to_train, path)
     return asked
 
 

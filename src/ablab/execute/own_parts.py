@@ -13,6 +13,7 @@ from torch import Tensor
 from ablab.config import InputError
 from ablab.config.own_parts import part_error
 from ablab.execute.cost import cost_key
+from ablab.tasks.config import IGNORED
 from ablab.train.callbacks import callback_observers
 from ablab.train.loss_config import KEY as LOSS
 from ablab.train.method import SOLO
@@ -21,13 +22,23 @@ from ablab.train.schedules import factors
 from ablab.train.stack import Stack, make_task
 
 _SAMPLES, _STEPS = 3, 2
+_RAGGED = (
+    "    @property",
+    "    def ragged(self):  # some positions are without a target",
+    "        return True",
+)
 
 
 def check_own_parts(runs: Sequence[Run]) -> None:
     """Trains and evaluates one step of each shape with users' parts, on a few samples.
 
+    Callbacks are called once each, with a view that says that it is a trial.
+
     Only what is known to be wrong with a part is an error here. If a step raises anything else,
     training stores the complete error with the run.
+
+    Args:
+        runs: The runs that have steps left to train.
 
     Raises:
         InputError: A part lacks something, or returns what it may not.
@@ -70,7 +81,7 @@ def _try(run: Run) -> None:
         raise part_error(LOSS, run.train.loss.kind, what)
     advance = stack.advance(1)
     for observer in callback_observers(stack):
-        observer.look(stack, advance)
+        observer.attempt(stack, advance)
 
 
 def _import_paths(settings: Any) -> Iterator[str]:
@@ -102,13 +113,18 @@ def _check_task(run: Run) -> None:
                 given = getattr(found, "shape", type(found).__name__)
                 what = f"gives {name} of shape {given} in {method}; expected {shape}"
                 raise part_error("task.kind", kind, what)
-            if found.dtype.kind not in "iu":
-                what = f"gives {name} of type {found.dtype} in {method}; expected integers"
+            if found.dtype != np.int64:
+                what = f"gives {name} of type {found.dtype} in {method}; expected int64"
                 line = f"{name} = {name}.astype(np.int64)"
                 raise part_error("task.kind", kind, what, line)
-            if found.max(initial=0) >= of.vocab_size or (name == "tokens" and found.min() < 0):
+            without = name == "targets" and bool((found == IGNORED).any())
+            if without and not of.ragged:
+                what = f"gives targets of {IGNORED} in {method}, but its settings are not ragged"
+                raise part_error("task.kind", kind, what, *_RAGGED)
+            known = found[found != IGNORED] if without else found
+            if known.max(initial=0) >= of.vocab_size or known.min(initial=0) < 0:
                 what = (
-                    f"gives {name} from {found.min()} to {found.max()} in {method}; expected "
+                    f"gives {name} from {known.min()} to {known.max()} in {method}; expected "
                     f"0 to {of.vocab_size - 1}, since its vocab_size is {of.vocab_size}"
                 )
                 raise part_error("task.kind", kind, what)

@@ -84,11 +84,12 @@ def plan_experiment(asked: Experiment, store: str | Path, options: Options) -> P
     check_memory(asked.runs)
     check_watching(asked.runs)
     check_queries(asked.runs)
-    check_own_parts(asked.runs)
     asked, news = against_stored(asked, store)
     runs = asked.runs
     left = steps_to_train(asked, store, options.retry)
-    captured = check_captures([each for each in runs if each.id in left], store)
+    to_train = [each for each in runs if each.id in left]
+    check_own_parts(to_train)
+    captured = check_captures(to_train, store)
     before, stops = methods_before(asked, store), expected_stops(asked, store)
     plan = make_plan(runs, options, left, speeds, before, stops)
     speeds.save()

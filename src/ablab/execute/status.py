@@ -5,6 +5,7 @@ time moves even while a library is busy. Elsewhere a line is printed within two 
 most every ten seconds.
 """
 
+import re
 import sys
 import threading
 import time
@@ -28,6 +29,8 @@ _LINE_SECONDS = 10.0  # between plain lines
 _TICK_SECONDS = 0.25
 _MINUTE = 60.0
 _SEPARATOR = "  "
+
+_SHARE = re.compile(r" \d+%$")
 
 Activity = str | Sequence[str] | None  # the parts of a line, the most important one first
 
@@ -91,7 +94,7 @@ class Ticking(Status):
     def show(self, activity: Activity) -> None:
         """Shows what is being done from now on."""
         with self._lock:
-            if _topic(activity) != _topic(self._activity):
+            if topic(activity) != topic(self._activity):
                 self._since = time.monotonic()
             self._activity = activity
 
@@ -188,12 +191,12 @@ class TerminalStatus(Ticking):
         self._live.update(self.line(), refresh=True)
 
 
-def _topic(activity: Activity) -> str | None:
+def topic(activity: Activity) -> str | None:
     """What an activity is about, without how far it is."""
     if activity is None:
         return None
     text = activity if isinstance(activity, str) else activity[0]
-    return text.partition(":")[0]
+    return _SHARE.sub("", text.partition(":")[0])
 
 
 @contextmanager

@@ -157,6 +157,11 @@ class Experiment(Displayed):
         """
         return digest([trained_part(self.definition), [run.id for run in self.runs]])
 
+    @property
+    def heading(self) -> str:
+        """The name, with the question if there is one."""
+        return f"{self.name}: {self.question}" if self.question else self.name
+
     def shown(self) -> Shown:
         """The question, the size of the grid, its axes and what is expected."""
         return shown_experiment(str(self), self.axes, self.expectations, self.definition)
@@ -165,7 +170,7 @@ class Experiment(Displayed):
         grid = grid_text(self.axes, [variant.keys for variant in self.variants])
         seeds = counted(len(self.seeds), "seed")
         runs = counted(len(self.seeds) * len(self.variants), "run")
-        return f"{self.name}: {self.question}\n{grid}, {seeds}: {runs}"
+        return f"{self.heading}\n{grid}, {seeds}: {runs}"
 
 
 def experiment(

@@ -84,6 +84,7 @@ def find_answer(
     record: ExperimentRecord,
     runs: Sequence[RunRecord],
     judged: Sequence[Verdict],
+    measure: str,
     values: pl.DataFrame | None,
     effects: Effects | None,
 ) -> Answer:
@@ -93,12 +94,12 @@ def find_answer(
         record: The experiment.
         runs: Its runs.
         judged: The verdicts on its expectations.
+        measure: The measure that the answer is about.
         values: The measure of each run, as :func:`ablab.read.measures.measure_table` gives it; None
             if it was not logged.
         effects: The effects of the grid's settings on the measure; None without a grid.
     """
     declared = answer_measure(record)
-    measure = declared or (None if effects is None else effects.measure) or "final(train_loss)"
     open_runs = sum(run.status not in ENDED for run in runs)
     ladder = None
     if values is not None and not open_runs:

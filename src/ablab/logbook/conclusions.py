@@ -20,7 +20,7 @@ from ablab.read.effects import (
     scaling_sentence,
     verdict_words,
 )
-from ablab.read.effects.stored import experiment_effects
+from ablab.read.effects.stored import default_measure, experiment_effects
 from ablab.read.family import family, remarks
 from ablab.read.measure_words import measure_words
 from ablab.read.measured import shown
@@ -129,15 +129,18 @@ def _answer(
     effects: Sequence[Effects],
 ) -> Answer:
     """The answer, from the effects on its measure or, without a grid, from its values."""
-    measure = answer_measure(record) or (effects[0].measure if effects else "final(eval_loss)")
-    try:
-        values = measure_table(store, record, measure)
-    except StoreError:
-        raise
-    except InputError:  # its column was not logged
-        values = None
+    measure, values = answer_measure(record) or (effects[0].measure if effects else None), None
+    if measure is None:
+        measure, values = default_measure(store, record)
+    if values is None:
+        try:
+            values = measure_table(store, record, measure)
+        except StoreError:
+            raise
+        except InputError:  # its column was not logged
+            values = None
     mine = next((each for each in effects if each.measure == measure), None)
-    return find_answer(record, runs, judged, values, mine)
+    return find_answer(record, runs, judged, measure, values, mine)
 
 
 def _effects(

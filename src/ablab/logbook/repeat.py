@@ -7,6 +7,7 @@ from typing import Any
 from ablab.experiments.definition_file import definition_yaml
 from ablab.store.expected import stamped
 from ablab.store.paths import LOGBOOK
+from ablab.store.run_rows import settings_with_own_code
 from ablab.store.sources import archived_texts
 from ablab.store.store import ExperimentRecord, Store
 
@@ -48,7 +49,7 @@ def repeat(store: Store, record: ExperimentRecord) -> Repeat:
         about += f"\nThe same runs again: {command}"
     modules = sorted(_import_paths({key: whole.get(key) for key in _PARTS}))
     definition = definition_yaml(whole, about)
-    texts = {FILE: definition} | archived_texts(store.path, store.own_trajectories(record.id))
+    texts = {FILE: definition} | archived_texts(store.path, settings_with_own_code(store, record))
     files = [
         (name, text if len(text) <= _LONGEST else None)
         for name, text in texts.items()

@@ -19,9 +19,11 @@ from ablab.model.config import ACTIVATIONS, ATTENTION_ACTIVATIONS
 from ablab.model.find_position import find_position
 from ablab.model.forward import Forward
 from ablab.model.logits import LogitBias, Temperature
-from ablab.model.norm import block_norm
+from ablab.model.norm import block_norm, normalized
 from ablab.model.parts import AttentionActivation, AttentionPosition, Pointwise, positions
 from ablab.model.roles import Role, claim
+
+_QK_NORM, _POST_NORM = "model.attention.qk_norm", "model.attention.post_norm"
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ class Attention(nn.Module):
         self.key = nn.Linear(config.d_model, kv_width, bias=own.bias)
         self.value = nn.Linear(config.d_model, kv_width, bias=own.bias)
         self.qk_activation: nn.Module = ACTIVATIONS.find(own.qk_activation)()
-        self.query_norm = block_norm(config, own.qk_norm, self.d_head)
-        self.key_norm = block_norm(config, own.qk_norm, self.d_head)
+        self.query_norm = block_norm(config, own.qk_norm, self.d_head, _QK_NORM)
+        self.key_norm = block_norm(config, own.qk_norm, self.d_head, _QK_NORM)
         self.position = _attention_position(config)
         self.temperature = Temperature(own, config.n_heads)
         self.logit_bias = LogitBias(own, config.n_heads, n_keys)
@@ -78,7 +80,7 @@ class Attention(nn.Module):
         self.kernel: str | None = claim(
             type(self.activation), "kernel", "scores", "weights", "weigh"
         )
-        self.post_norm = block_norm(config, own.post_norm, width)
+        self.post_norm = block_norm(config, own.post_norm, width, _POST_NORM)
         self.projection = (
             nn.Linear(width, config.d_model, bias=config.bias) if own.output_projection else None
         )
@@ -116,7 +118,7 @@ class Attention(nn.Module):
         else:
             z = self._plain(q, k, v, forward, place)
         z = forward.site("z", z.transpose(1, 2)).flatten(-2)  # (B, T, H K)
-        z = self.post_norm(z)
+        z = normalized(self.post_norm, z)
         if forward.wants("result"):
             return self._sum_of(forward.site("result", self._results(z)))
         out: Tensor = z if self.projection is None else self.projection(z)
@@ -151,8 +153,8 @@ class Attention(nn.Module):
 
     def _prepare(self, q: Tensor, k: Tensor, forward: Forward, first: int) -> tuple[Tensor, Tensor]:
         """Queries and keys after activation, norm and rotation, at their sites if they changed."""
-        rot_q = self.query_norm(self.qk_activation(q))
-        rot_k = self.key_norm(self.qk_activation(k))
+        rot_q = normalized(self.query_norm, self.qk_activation(q))
+        rot_k = normalized(self.key_norm, self.qk_activation(k))
         if first:  # rotate queries and keys separately, because their positions differ
             rot_q, _ = self.position.rotate(rot_q, rot_q[:, :, :1], forward.past + first)
             _, rot_k = self.position.rotate(rot_k[:, :, :1], rot_k, forward.past)

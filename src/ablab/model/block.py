@@ -10,7 +10,7 @@ from ablab.model.attention import Attention, Inputs
 from ablab.model.block_config import BlockConfig
 from ablab.model.forward import Forward
 from ablab.model.mlp import Mlp
-from ablab.model.norm import apply_norm, stream_norm
+from ablab.model.norm import apply_norm, normalized, stream_norm
 from ablab.model.parts import Constant
 
 
@@ -113,7 +113,7 @@ def _by_head(
 ) -> Float[Tensor, "B T H D"]:
     """An input of attention for each head, which is replaced before it is normalized."""
     each = forward.site(site, x.unsqueeze(2).repeat(1, 1, heads, 1))
-    return each if norm is None else norm(each)
+    return each if norm is None else normalized(norm, each)
 
 
 def _layer_scale(config: BlockConfig) -> Constant | None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ablab.model.block_config import BlockConfig
 from ablab.model.config import ACTIVATIONS
 from ablab.model.forward import Forward
-from ablab.model.norm import block_norm
+from ablab.model.norm import block_norm, normalized
 from ablab.model.roles import Role
 
 
@@ -32,7 +32,7 @@ class Mlp(nn.Module):
         self.linear = nn.Linear(config.d_model, config.d_mlp, bias=config.bias)
         self.gate = nn.Linear(config.d_model, config.d_mlp, bias=config.bias) if own.gated else None
         self.activation: nn.Module = ACTIVATIONS.find(own.activation)()
-        self.norm = block_norm(config, own.norm, config.d_mlp)
+        self.norm = block_norm(config, own.norm, config.d_mlp, "model.mlp.norm")
         self.norm_first = own.norm_place == "before"
         self.projection = (
             nn.Linear(config.d_mlp, config.d_model, bias=config.bias)
@@ -43,11 +43,11 @@ class Mlp(nn.Module):
     def forward(self, x: Float[Tensor, "B T D"], forward: Forward) -> Float[Tensor, "B T D"]:
         """The output of the MLP for every position."""
         pre = self.linear(x) if self.gate is None else self.gate(x)  # (B, T, M)
-        pre = self.norm(pre) if self.norm_first else pre
+        pre = normalized(self.norm, pre) if self.norm_first else pre
         hidden = self.activation(forward.site("pre", pre))
         if self.gate is not None:
             hidden = hidden * forward.site("pre_linear", self.linear(x))
         hidden = forward.site("post", hidden)
-        hidden = hidden if self.norm_first else self.norm(hidden)
+        hidden = hidden if self.norm_first else normalized(self.norm, hidden)
         out: Tensor = hidden if self.projection is None else self.projection(hidden)
         return out

@@ -1,5 +1,6 @@
 """Creates the norms of a model from its settings, and applies them."""
 
+import inspect
 from typing import Any
 
 from jaxtyping import Float
@@ -14,6 +15,7 @@ from ablab.model.parts import DividingNorm
 from ablab.model.roles import claim
 
 _KEY = "model.norm"
+_NAMED = "ablab_named"  # the setting and the import path of a user's norm, on the norm
 _LINES = (
     "class MyNorm(torch.nn.Module):",
     "    def __init__(self, width, bias):",
@@ -23,7 +25,7 @@ _LINES = (
 )
 
 
-def create_norm(kind: str, width: int, bias: bool, eps: float | None) -> nn.Module:
+def create_norm(kind: str, width: int, bias: bool, eps: float | None, key: str = _KEY) -> nn.Module:
     """Creates a norm over a last axis of some width.
 
     Args:
@@ -31,6 +33,7 @@ def create_norm(kind: str, width: int, bias: bool, eps: float | None) -> nn.Modu
         width: The size of the axis.
         bias: Whether it has a bias, if norms of this kind can have one.
         eps: ε, the term that keeps its denominator above zero; None for the norm's default.
+        key: The setting that names the norm, for errors.
 
     Raises:
         InputError: ``eps`` is given for a user's norm that does not take it, or a user's norm is
@@ -38,12 +41,32 @@ def create_norm(kind: str, width: int, bias: bool, eps: float | None) -> nn.Modu
     """
     found = NORMS.find(kind)
     if ":" in kind:
-        check_arguments(found, ["width", "bias"], kind, _KEY, *_LINES)
+        _check_arguments(found, kind, key)
     norm = _created(found, kind, width, bias, eps)
     if not isinstance(norm, nn.Module):
         what = f"gives {type(norm).__name__}; expected a torch.nn.Module"
-        raise part_error(_KEY, kind, what, *_LINES)
+        raise part_error(key, kind, what, *_LINES)
+    if ":" in kind:
+        vars(norm)[_NAMED] = (key, kind)
     return norm
+
+
+def _check_arguments(found: Any, kind: str, key: str) -> None:
+    """Checks that a user's norm is made from a width and a bias.
+
+    Raises:
+        InputError: It is not, or its second argument is one that may be left out but is no bias.
+    """
+    check_arguments(found, ["width", "bias"], kind, key, *_LINES)
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    try:
+        parameters = inspect.signature(found, follow_wrapped=False).parameters.values()
+    except (TypeError, ValueError):  # some classes written in C have none
+        return
+    for second in [each for each in parameters if each.kind in by_place][1:2]:
+        if second.name != "bias" and second.default is not second.empty:
+            what = f"would get the bias as {second.name}; its second argument must be bias"
+            raise part_error(key, kind, what, *_LINES)
 
 
 def _created(found: Any, kind: str, width: int, bias: bool, eps: float | None) -> Any:
@@ -64,14 +87,14 @@ def _created(found: Any, kind: str, width: int, bias: bool, eps: float | None) -
         ) from error
 
 
-def block_norm(config: BlockConfig, kind: str, width: int) -> nn.Module:
+def block_norm(config: BlockConfig, kind: str, width: int, key: str) -> nn.Module:
     """Creates a norm of a block, with the block's ``norm_eps`` and ``norm_bias``."""
-    return create_norm(kind, width, config.norms_have_bias, config.norm_eps)
+    return create_norm(kind, width, config.norms_have_bias, config.norm_eps, key)
 
 
 def stream_norm(config: BlockConfig) -> nn.Module:
     """Creates a norm of the residual stream."""
-    return block_norm(config, config.norm, config.d_model)
+    return block_norm(config, config.norm, config.d_model, _KEY)
 
 
 def apply_norm(
@@ -90,11 +113,21 @@ def apply_norm(
     site = f"{name}.scale"
     if forward.wants(site) and isinstance(norm, DividingNorm) and has_scale(norm):
         return norm.divide(x, forward.site(site, norm.scale(x)))
+    return normalized(norm, x)
+
+
+def normalized(norm: nn.Module, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+    """The normalized vectors.
+
+    Raises:
+        InputError: The norm gives something of another shape.
+    """
     normed: Tensor = norm(x)
     shape = tuple(normed.shape) if isinstance(normed, Tensor) else type(normed).__name__
     if shape != tuple(x.shape):
+        key, path = vars(norm).get(_NAMED, (_KEY, type(norm).__name__))
         what = f"gives {shape} for {tuple(x.shape)}; expected the same shape"
-        raise part_error(_KEY, type(norm).__name__, what, *_LINES)
+        raise part_error(key, path, what, *_LINES)
     return normed
 
 

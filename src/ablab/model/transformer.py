@@ -47,7 +47,8 @@ class Transformer(Model):
             if own != config.position and issubclass(find_position(own), InputPosition):
                 raise ValueError(f"blocks.{number}.position {own} is added to the embedding")
         kind, bias, eps = config.resolved_output_norm
-        self.norm = create_norm(kind, d_model, bias, eps)
+        key = "model.norm" if config.output_norm.kind is None else "model.output_norm.kind"
+        self.norm = create_norm(kind, d_model, bias, eps, key)
         self.unembedding = nn.Linear(
             d_model, vocab_size, bias=config.bias and not config.tied_embeddings
         )

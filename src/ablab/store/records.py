@@ -40,7 +40,7 @@ class ExperimentRecord(Displayed):
         """The question, the grid, and when and how it was requested."""
         axes = [(key, ", ".join(map(str, values))) for key, values in self._grid.items()]
         return Shown(
-            f"{self.name}: {self.question}",
+            f"{self.name}: {self.question}" if self.question else self.name,
             [f"{counted(len(self.definition['seeds']), 'seed')}, since {self.created[:10]}"],
             ["setting", "values"],
             axes,

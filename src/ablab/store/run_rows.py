@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ablab.store.store import Store, timestamp
+from ablab.store.store import ExperimentRecord, Store, timestamp
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,16 @@ def run_settings(store: Store, runs: Sequence[str]) -> dict[str, dict[str, Any]]
         if run not in found:
             found[run] = store.run_row(run)["trajectory"]
     return {run: json.loads(found[run]) for run in runs}
+
+
+def settings_with_own_code(store: Store, record: ExperimentRecord) -> list[dict[str, Any]]:
+    """As :func:`run_settings`, of an experiment's runs that have components of a user's."""
+    rows = store.index.rows(
+        """SELECT r.trajectory FROM runs r JOIN members m ON m.run = r.id
+           WHERE m.experiment = ? AND r.trajectory LIKE '%source%' ORDER BY m.position""",
+        record.id,
+    )
+    return [json.loads(row["trajectory"]) for row in rows]
 
 
 def segments_of_runs(store: Store) -> dict[str, list[dict[str, Any]]]:

@@ -26,6 +26,7 @@ Source = Literal["stored", "current"]
 """``stored``: the code that trained a run; ``current``: the code that can be imported now."""
 
 _FOLDER = "sources"
+_NAMED_BY = ("kind", "call")  # the settings whose source is stored beside them as ``source``
 _MAX_BYTES = 16 * 2**20  # of a file: more is no module
 
 
@@ -121,10 +122,10 @@ def sources_in(data: Any) -> dict[str, str]:
         return found
     for key, value in data.items():
         found |= sources_in(value)
-        name = "kind" if key == "source" else key.removesuffix("_source")
-        named = data.get(name)
+        names = _NAMED_BY if key == "source" else (key.removesuffix("_source"),)
+        named = next((data[name] for name in names if name in data and name != key), None)
         path = named.get("kind") if isinstance(named, dict) else named
-        if name != key and isinstance(path, str) and ":" in path and isinstance(value, str):
+        if isinstance(path, str) and ":" in path and isinstance(value, str):
             found[path] = value
     return found
 

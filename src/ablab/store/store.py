@@ -282,15 +282,6 @@ class Store:
                 found[run] = json.loads(row["segments"])
         return found
 
-    def own_trajectories(self, experiment: int) -> list[Any]:
-        """The stored trajectories of an experiment's runs that have components of a user's."""
-        rows = self.index.rows(
-            """SELECT r.trajectory FROM runs r JOIN members m ON m.run = r.id
-               WHERE m.experiment = ? AND r.trajectory LIKE '%source%' ORDER BY m.position""",
-            experiment,
-        )
-        return [json.loads(row["trajectory"]) for row in rows]
-
     def members(self, experiment: int, runs: Sequence[str] | None = None) -> list[Any]:
         """The rows of an experiment's runs, all or some, in the order of its variants."""
         among = "" if runs is None else f"AND m.run IN ({','.join('?' * len(runs))})"

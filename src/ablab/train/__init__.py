@@ -28,6 +28,7 @@
 - ``optimizer``: the interface of optimizers
 - ``optimizer_config``: the settings and the registry of optimizers
 - ``torch_optimizer``: any optimizer of the torch.optim interface, for one run
+- ``optimizer_trial``: whether such an optimizer follows the learning rate and can resume
 - ``parameter_layout``: a model's parameters as one flat row
 - ``recovery``: returns a run to its best state when its loss jumps
 - ``stopping``: stop rules

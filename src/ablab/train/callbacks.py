@@ -1,7 +1,7 @@
 """Calls users' functions after some steps, which see a run and can record numbers of it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
 
@@ -17,6 +17,7 @@ from ablab.train.loop import Observer
 from ablab.train.stack import Advance, Stack, initial_model
 
 FAMILY = "callback"  # the first part of the names of columns
+TRIAL = "trial"  # the id of a run in a trial
 
 
 class CallbackError(RuntimeError):
@@ -29,12 +30,15 @@ class RunView:
 
     Attributes:
         step: The step; 0 is the initial state.
-        id: The run's id.
+        id: The run's id; ``trial`` in a trial.
         seed: Its seed.
         loss: The training loss of the step, before its update; None at step 0.
-        model: A copy of the model after the step, in evaluation mode: ``run.model(tokens)`` gives
-            logits (B, T, V). Changes to it do not affect the run.
+        model: A copy of the model after the step, in evaluation mode and on the CPU, wherever the
+            run is trained: ``run.model(tokens)`` gives logits (B, T, V). Changes to it do not
+            affect the run.
         task: The task.
+        trial: Whether this call only looks for errors, before training; nothing that is recorded is
+            kept.
         records: What has been recorded, by name.
     """
 
@@ -44,6 +48,7 @@ class RunView:
     loss: float | None
     model: Model
     task: Task
+    trial: bool = False
     records: dict[str, float] = field(default_factory=dict)
 
     def record(self, name: str, value: Any) -> None:
@@ -89,38 +94,61 @@ class CallbackObserver(Observer):
         if self._config.at(stack.step) or stack.step == stack.config.steps:
             self.look(stack, advance)
 
+    def ended(self, stack: Stack, advance: Advance, runs: Sequence[str]) -> None:
+        """Calls it for runs that end, unless it was called for all of them."""
+        if not self._config.at(stack.step):
+            self.look(stack, advance, runs)
+
     def records(self) -> Mapping[str, Mapping[str, float]]:
         """What was recorded since the last call, by run and column."""
         records, self._records = self._records, {}
         return records
 
-    def look(self, stack: Stack, advance: Advance | None) -> None:
+    def attempt(self, stack: Stack, advance: Advance) -> None:
+        """Calls the function for the first run, as a trial, and keeps nothing.
+
+        Raises:
+            InputError: It records something other than a number.
+            CallbackError: It raises.
+        """
+        self._see(replace(self._view(stack, advance, 0), id=TRIAL, trial=True))
+
+    def look(
+        self, stack: Stack, advance: Advance | None, runs: Sequence[str] | None = None
+    ) -> None:
         """Calls the function for each run.
 
         Args:
             stack: The stack.
             advance: Its last steps; None at step 0.
+            runs: The ids of the runs; None for all.
 
         Raises:
             InputError: It records something other than a number.
             CallbackError: It raises.
         """
         for index, run in enumerate(stack.runs):
-            theta = stack.theta[index : index + 1]
-            if not bool(theta.isfinite().all()):
+            if runs is not None and run.id not in runs:
+                continue
+            if not bool(stack.theta[index].isfinite().all()):
                 continue  # it has diverged
-            model = initial_model(run).to(stack.device).eval()
-            views = stack.layout.views(theta)
-            with torch.no_grad():
-                for name, parameter in model.named_parameters():
-                    parameter.copy_(views[name][0])
-            loss = None if advance is None else float(advance.losses[-1, index])
-            view = RunView(stack.step, run.id, run.seed, loss, model, stack.task)
+            view = self._view(stack, advance, index)
             self._see(view)
             if view.records:
                 prefix = f"{FAMILY}/{self._config.call}"
                 columns = {f"{prefix}/{name}": value for name, value in view.records.items()}
                 self._records[run.id] = columns
+
+    def _view(self, stack: Stack, advance: Advance | None, index: int) -> RunView:
+        """What the function sees of a run."""
+        run = stack.runs[index]
+        model = initial_model(run).eval()
+        views = stack.layout.views(stack.theta[index : index + 1])
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(views[name][0])
+        loss = None if advance is None else float(advance.losses[-1, index])
+        return RunView(stack.step, run.id, run.seed, loss, model, stack.task)
 
     def _see(self, view: RunView) -> None:
         """Calls the function for one run.

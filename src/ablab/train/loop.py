@@ -95,6 +95,10 @@ class Observer(ABC):
     def stopped(self, stack: Stack, advance: Advance) -> None:
         """Called after some steps, before runs leave the stack."""
 
+    def ended(self, stack: Stack, advance: Advance, runs: Sequence[str]) -> None:
+        """Called after :meth:`stopped` with the runs that a stop rule ends at this step."""
+        return
+
     def records(self) -> Mapping[str, Mapping[str, float]]:
         """Numbers to be kept with the stack's step, by run and column; asked for after a call."""
         return {}
@@ -162,6 +166,7 @@ def train(
             recent = []
         if stopped and evaluated is None:
             _add_evaluation(pending.rows, stack, _evaluate(stack, sets, groups))
+        _observe_ends(pending.rows, stack, advance, stopped, observers)
         at_end, paused = step == config.steps, should_pause()
         logarithmic = config.snapshots.logarithmic and step & (step - 1) == 0
         periodic = step % config.snapshots.every == 0
@@ -251,6 +256,19 @@ def _add_records(
     for row in rows if records else ():
         if row["step"] == step:
             row.update(records.get(row["run"], {}))
+
+
+def _observe_ends(
+    rows: list[dict[str, Any]],
+    stack: Stack,
+    advance: Advance,
+    stopped: Sequence[str],
+    observers: Sequence[Observer],
+) -> None:
+    """Tells observers which runs a stop rule ends, if any, and adds what they record."""
+    for observer in observers if stopped else ():
+        observer.ended(stack, advance, stopped)
+        _add_records(rows, stack.step, observer.records())
 
 
 def _evaluate(

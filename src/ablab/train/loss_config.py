@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ablab.config import Component, Config, Neutral, load_object
-from ablab.config.own_parts import check_arguments, has_argument
+from ablab.config import Component, Config, Neutral
+from ablab.config.own_parts import check_function
 from ablab.config.variants import Names
 
 LOSSES = Names("loss", ("cross_entropy", "stablemax", "mse"))
@@ -50,11 +50,7 @@ class LossConfig(Config):
     @classmethod
     def _function_of_logits(cls, kind: str) -> str:
         """Checks that a user's loss is a function of logits and targets."""
-        if ":" in kind:
-            function, given = load_object(kind, KEY), ["logits", "targets"]
-            if has_argument(function, "tokens"):
-                given.append("tokens")
-            check_arguments(function, given, kind, KEY, *LINES)
+        check_function(kind, ["logits", "targets"], "tokens", KEY, *LINES)
         return kind
 
     @property

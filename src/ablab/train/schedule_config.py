@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from ablab.config import Component, Config, Neutral, load_object
-from ablab.config.own_parts import check_arguments, has_argument
+from ablab.config.own_parts import check_function, has_argument
 from ablab.config.variants import Names
 
 SCHEDULES = Names("schedule", ("constant", "linear", "cosine"))
 KEY = "train.schedule.kind"
-LINES = ("def my_schedule(step, total):", "    return 1 - step / total")
+LINES = ("def my_schedule(step, total):", "    return max(0.0, 1 - step / total)")
 
 
 class ScheduleConfig(Config):
@@ -19,7 +19,7 @@ class ScheduleConfig(Config):
     kind: Annotated[str, Component(SCHEDULES)] = "constant"
     """The factor after the warm-up: 1, a linear or cosine decay from 1 to ``final``, or the import
     path of a function ``(step, total) -> factor``, or ``(step)`` if it does not depend on the
-    total."""
+    total, which it gets by name."""
     warmup: int = Field(0, ge=0)
     """Steps of linear warm-up: at step s ≤ ``warmup``, the factor is f + (1 - f) s / ``warmup``,
     where f is ``warmup_from``."""
@@ -28,7 +28,8 @@ class ScheduleConfig(Config):
     final: float = Field(0.0, ge=0, le=1)
     """The factor from step ``total`` on (linear and cosine)."""
     total: int | None = Field(None, ge=1)
-    """The step at which ``final`` is reached (linear and cosine); null: ``train.steps``."""
+    """The step at which ``final`` is reached (linear and cosine), or the ``total`` of a function;
+    null: ``train.steps``."""
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> "ScheduleConfig":
@@ -38,16 +39,15 @@ class ScheduleConfig(Config):
             raise ValueError(f"warmup {self.warmup} must end before the total {self.total}")
         if self.is_own and self.final:
             raise ValueError(f"final is a setting of linear and cosine, not of {self.kind}")
+        if self.is_own and self.total is not None and not self.uses_total:
+            raise ValueError(f"{self.kind} does not use the total: it has no argument total")
         return self
 
     @field_validator("kind")
     @classmethod
     def _function_of_a_step(cls, kind: str) -> str:
         """Checks that a user's schedule is a function of a step, or of a step and the total."""
-        if ":" in kind:
-            function = load_object(kind, KEY)
-            given = ("step", "total") if has_argument(function, "total") else ("step",)
-            check_arguments(function, given, kind, KEY, *LINES)
+        check_function(kind, ["step"], "total", KEY, *LINES)
         return kind
 
     @property

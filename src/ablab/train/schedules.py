@@ -46,10 +46,10 @@ def _own_factors(
 ) -> NDArray[np.float64]:
     """The factors of a user's schedule, without its warm-up."""
     function = load_object(schedule.kind, KEY)
-    more = (total,) if schedule.uses_total else ()
+    named = {"total": total} if schedule.uses_total else {}
     found = []
     for step in range(first_step, first_step + steps):
-        factor = function(step, *more)
+        factor = function(step, **named)
         if not isinstance(factor, Real | np.ndarray) or not math.isfinite(factor) or factor < 0:
             what = f"gives {factor!r} at step {step}, not a finite number of at least 0"
             raise part_error(KEY, schedule.kind, what, *LINES)

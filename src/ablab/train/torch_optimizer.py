@@ -10,9 +10,9 @@ from ablab.config import load_object
 from ablab.config.own_parts import has_argument, part_error
 from ablab.train.optimizer import Optimizer, OptimizerState, Scalars
 from ablab.train.optimizer_config import KEY, TorchOptimizerConfig
+from ablab.train.optimizer_trial import check_torch_optimizer
 from ablab.train.parameter_layout import ParameterLayout
 
-_FOLLOWS_LR = ("for group in self.param_groups:", '    lr = group["lr"]  # not self.lr: it changes')
 _UPDATES = "updates"  # counts updates: torch creates most state in the first one
 
 
@@ -28,7 +28,8 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
 
     Raises:
         InputError: The optimizer cannot be created or used with these parameters, has state other
-            than tensors, or ignores the learning rate of its parameter groups.
+            than tensors or elsewhere than in ``self.state``, or ignores the learning rate of its
+            parameter groups.
     """
 
     Config: ClassVar = TorchOptimizerConfig
@@ -46,13 +47,12 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
             self._hold(trial)
             for parameter in self._params.values():
                 parameter.grad = torch.zeros_like(parameter)
-            self._torch.step()
+            with torch.random.fork_rng(devices=[]):
+                self._torch.step()
             found = self._found()
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise part_error(KEY, config.kind, f"cannot be used: {reason}") from error
-        if has_argument(self._class, "lr"):
-            self._check_follows_lr(trial)
         shapes = dict(zip(layout.names, layout.shapes, strict=True))
         self._rows = tuple(
             name
@@ -65,26 +65,7 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
         )
         self._apart = {key: value for key, value in found.items() if key[0] not in self._rows}
         self.state_names = (_UPDATES, *self._rows, *(f"{n}/{p}" for n, p in self._apart))
-
-    def _check_follows_lr(self, theta: Float[Tensor, "R P"]) -> None:
-        """Checks that a step depends on the learning rate of the parameter groups.
-
-        Raises:
-            InputError: It does not.
-        """
-        results = []
-        for lr in (1e-3, 1e-1):
-            theta.fill_(1.0)
-            self._hold(theta)
-            for parameter in self._params.values():
-                parameter.grad = torch.ones_like(parameter)
-            for group in self._torch.param_groups:
-                group["lr"] = lr
-            self._torch.step()
-            results.append(theta.clone())
-        if torch.equal(*results):
-            what = "ignores the learning rate, and so train.lr and train.schedule"
-            raise part_error(KEY, self.config.kind, what, *_FOLLOWS_LR)
+        check_torch_optimizer(self, lambda: self._torch, self._class, config.kind)
 
     def initial_state(self, theta: Float[Tensor, "R P"]) -> OptimizerState:
         """Zeros; torch's own initial state is used in the first update."""
@@ -124,6 +105,8 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
             self._torch.state[self._params[parameter]][name] = value.clone() if first else value
         self._torch.step()
         for key, value in self._found().items():
+            if key not in views:
+                raise TypeError(f"its state {key[0]} does not exist yet after the first step")
             if value.data_ptr() != views[key].data_ptr():
                 views[key].copy_(value)
         optimizer_state[_UPDATES].add_(1)

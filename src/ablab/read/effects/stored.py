@@ -52,7 +52,7 @@ def experiment_effects(
         InputError: The experiment has no grid, or the setting, measure, scale or margin is
             invalid, or only one variant was not trained for far fewer steps than another.
     """
-    asked, frame = _default(store, record) if measure is None else (measure, None)
+    asked, frame = default_measure(store, record) if measure is None else (measure, None)
     if frame is None:
         frame = measure_table(store, record, asked)
     keys = list(record.definition["grid"])
@@ -87,8 +87,12 @@ def better_values(record: ExperimentRecord, text: str) -> Better | None:
     return measure.direction or column_direction(record, measure.column)
 
 
-def _default(store: Store, record: ExperimentRecord) -> tuple[str, pl.DataFrame | None]:
-    """The experiment's answer, else the held-out loss if any run has it, else the training loss."""
+def default_measure(store: Store, record: ExperimentRecord) -> tuple[str, pl.DataFrame | None]:
+    """The experiment's answer, else the held-out loss if any run has it, else the training loss.
+
+    Returns:
+        The measure, and its values if they have been read.
+    """
     if record.registration is not None and record.registration.answer is not None:
         answer = record.registration.answer
         return answer, _of_the_answer(store, record, answer)
