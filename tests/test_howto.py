@@ -5,7 +5,9 @@ import runpy
 import shlex
 from pathlib import Path
 
+import polars as pl
 import pytest
+import torch
 
 import ablab
 from ablab.store.store import Store
@@ -122,8 +124,12 @@ def test_watch(typed):
 def test_replay(typed):
     said = typed("howto/replay.md").said
     assert "losses: all 50 are equal to the stored ones, bit for bit" in said[2]
+    assert "added: 1 statistic at 50 steps" in said[2]
+    run = ablab.open("lab").run(ablab.open("lab").runs()[0].run)
+    assert "grad/embedding.weight/max_abs" in run.metrics().columns
     first = said[3].splitlines()[0]
-    assert first.startswith("run,step,grad/")
+    assert first == "run,step,activation/blocks.0.attn.pattern/mean_entropy"
+    assert len(said[3].splitlines()) == 1 + 101  # steps 0 to 100
 
 
 def test_probe(typed):
@@ -147,6 +153,27 @@ SHORT = {
 }
 
 
+def _weight_of_source(run: str) -> torch.Tensor:
+    """The mean weight with which each head of the first block looks at the next symbol's source."""
+    symbols = torch.randint(6, (64, 6), generator=torch.Generator().manual_seed(0))
+    tokens = torch.cat([symbols, torch.full((64, 1), 6), symbols.roll(1, dims=1)[:, :5]], dim=1)
+    model = ablab.open("lab").run(run).model()
+    _, seen = ablab.watch(model, tokens, ["blocks.*.attn.pattern"])
+    pattern = torch.cat(list(seen.values()), dim=1).mean(dim=0)  # heads, queries, keys
+    return torch.stack([pattern[:, 7 + n, n] for n in range(5)]).mean(dim=0).detach()
+
+
+def _check_what_the_tutorial_says() -> None:
+    """What it says of the runs without positions, and of where heads look."""
+    last = ablab.open("lab").metrics("positions", ["eval_accuracy"]).filter(step=300)
+    right = {name: frame["eval_accuracy"] for (name,), frame in last.group_by("model.position")}
+    assert right["none"].median() == pytest.approx(0.81, abs=0.01)
+    assert min(right["learned"].min(), right["rope"].min()) > 0.999
+    assert (_weight_of_source("fdc678cd") > 0.8).sum() == 2
+    without = last.filter(pl.col("model.position") == "none")["run"]
+    assert max(float(_weight_of_source(run).max()) for run in without) < 0.5
+
+
 @pytest.mark.parametrize(
     "changes", [SHORT, pytest.param({}, marks=pytest.mark.slow)], ids=["short", "as written"]
 )
@@ -160,7 +187,13 @@ def test_the_tutorial(typed, changes):
     assert "previous_token_max" in said[7]
     assert Path("patterns.svg").is_file()
     assert "losses: all 40 are equal to the stored ones, bit for bit" in said[9]
-    assert Path("gradients.csv").read_text().startswith("run,step,grad/")
+    assert "added: 2 statistics at 40 steps" in said[9]  # of attention in two blocks
+    columns = Path("entropy.csv").read_text().splitlines()[0].split(",")
+    assert columns[2:] == [f"activation/blocks.{n}.attn.pattern/mean_entropy" for n in range(2)]
     assert len(ablab.open("lab").runs()) == 18
-    (entry,) = Path("lab/logbook").glob("*-positions-2")
-    assert "bag" in (entry / "entry.md").read_text()
+    (entry,) = Path("lab/logbook").glob("*-positions")
+    assert "attention stays spread out" in (entry / "entry.md").read_text()
+    (next_entry,) = Path("lab/logbook").glob("*-positions-2")
+    assert "attention stays spread out" not in (next_entry / "entry.md").read_text()
+    if not changes:
+        _check_what_the_tutorial_says()

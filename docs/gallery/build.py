@@ -1,5 +1,6 @@
 """Trains the experiments of this folder and puts their entries beside the HTML pages."""
 
+import contextlib
 import shutil
 import sys
 import tempfile
@@ -13,8 +14,9 @@ HERE = Path(__file__).parent
 def build(folder: Path) -> list[Path]:
     """Trains each experiment, and copies its page to ``folder/NAME/index.html``."""
     pages = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for file in sorted(HERE.glob("*.yaml")):
+    folder = folder.resolve()
+    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(HERE):  # for the file's name
+        for file in sorted(Path().glob("*.yaml")):
             result = ablab.run(file, store=Path(scratch) / "lab", quiet=True)
             if not result.complete or any(run.status != "finished" for run in result.runs):
                 raise SystemExit(f"{file.name}: not all runs finished")

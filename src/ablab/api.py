@@ -182,7 +182,9 @@ def run(
     source = asked.name if isinstance(asked, Experiment) else asked
     with status(quiet, notebook_status) as shown, pausing_on_interrupt() as paused:
         asked = _read(asked, overrides, settings)
-        named = [repr(str(source)) if isinstance(source, str | Path) else f"{{… {asked.name} …}}"]
+        named = [
+            _shown_source(source) if isinstance(source, str | Path) else f"{{… {asked.name} …}}"
+        ]
         named += [repr(override) for override in overrides]
         named += [f"{key}={value!r}" for key, value in settings.items()]
         command = f"ablab.run({', '.join(named)})"
@@ -228,6 +230,18 @@ def _advice(runs: Runs) -> str:
     if any(run.step for run in runs):
         return "What is trained is kept; the same call goes on from there."
     return "Nothing is trained yet; the same call trains it."
+
+
+def _shown_source(source: str | Path) -> str:
+    """A source as an entry quotes it: a file without the folders that lead to the working folder.
+
+    An entry is sent to others, whom the folders of this machine do not concern.
+    """
+    path = Path(source)
+    if path.is_absolute():
+        here = Path.cwd()
+        path = path.relative_to(here) if path.is_relative_to(here) else Path(path.name)
+    return repr(str(path))
 
 
 def plan(

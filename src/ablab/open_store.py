@@ -11,7 +11,8 @@ from ablab.config import InputError, counted
 from ablab.config.shown import Displayed, Shown
 from ablab.execute.device import find_device
 from ablab.execute.options import DeviceName
-from ablab.execute.replay import ReplayReport, ReplayRequest, replay
+from ablab.execute.replay import ReplayRequest, replay
+from ablab.execute.replay_report import ReplayReport
 from ablab.notebook.curves import X, plot_experiment
 from ablab.notebook.effects import DrawnEffects, drawn_effects
 from ablab.notebook.listings import Experiments, Readings, Runs, Verdicts, shown_store

@@ -90,6 +90,7 @@ STORED = [
     (["export", "small", "--to", "tensorboard", "--out", "good.yaml"], "to the folder good.yaml"),
     (["figure", "RUN", "step"], "step says which row"),
     (["figure", "RUN", "run"], "run says which row"),
+    (["figure", "RUN", "train_loss", "--out", "x.png"], "cannot be written in this format"),
     (["figure", "RUN", "train_loss", "--out", "."], "cannot write . (a folder)"),
     (["figure", "RUN", "train_loss", "--out", "good.yaml/x.svg"], "cannot write good.yaml/x"),
     (["generate", "RUN", "--samples", str(10**9), "--prompt", "1+1="], "--samples is too large"),

@@ -1,6 +1,7 @@
 """The table of claims over a made-up store."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -212,3 +213,20 @@ def test_claims_of_a_logbook_are_corrected_together(tmp_path):
     page = (tmp_path / "page.md").read_text()
     assert "3 of 3 tested claims are decided at the 5% level; chance alone would" in page
     assert "| **held** | held |" in page
+
+
+def test_runs_that_recipes_share_are_counted_once(tmp_path):
+    path, asked = recipe(tmp_path)
+    store, _ = fill(tmp_path / "lab", asked, curve)
+    (tmp_path / "more").mkdir()
+    other, more = recipe(tmp_path / "more", name="wider", seeds=2)
+    fill(tmp_path / "lab", more, curve)
+    both = [claims_of([store], each, None) for each in (path, other)]
+    assert [each.runs for each in both] == [30, 12]
+    both = [replace(each, seconds_by_run=dict.fromkeys(each.seconds_by_run, 2.0)) for each in both]
+    assert [each.seconds for each in both] == [60, 24]
+    write_page(both, tmp_path / "page.md", "ablab claims")
+    line = next(
+        line for line in (tmp_path / "page.md").read_text().splitlines() if ", by `" in line
+    )
+    assert ": 30 runs, 60 s of training." in line

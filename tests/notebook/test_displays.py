@@ -31,6 +31,11 @@ OBJECTS = {
     "plan": lambda result, store: ablab.plan(
         result.experiment, store=store.store.path, workers=1, quiet=True
     ),
+    "replay report": lambda result, store: store.replay(
+        result.runs[0].run, (1, 2), watch=["grad/*/max_abs"]
+    ),
+    "run of an experiment": lambda result, store: result.experiment.runs[0],
+    "comparison": lambda result, store: store.effects("widths").factorial[0],
     "plot": lambda result, store: result.plot(),
 }
 

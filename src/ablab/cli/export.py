@@ -103,6 +103,7 @@ def figure(
     Without NAME, list the figures and the names that they can draw.
     """
     check_out(out)
+    _check_format(out)
     with progress(quiet, "loading PyTorch"):
         import ablab
         from ablab.analysis.chosen import is_experiment
@@ -133,6 +134,22 @@ def figure(
     path = Path(out or f"{plain}.svg")
     write_text_atomically(path, drawing)
     _say({"run": run, "figure": str(path)}, str(path), as_json)
+
+
+def _check_format(out: str | None) -> None:
+    """Rejects a file name of another format, since what is written is an SVG document."""
+    from ablab.config import InputError, Problem
+
+    if out is not None and Path(out).suffix.lower() not in ("", ".svg"):
+        raise InputError(
+            Problem(
+                "a figure cannot be written in this format",
+                "--out",
+                given=out,
+                expected="a name that ends in .svg; run.plot(…).save in Python also writes PNG, "
+                "PDF and HTML",
+            )
+        )
 
 
 def _list_figures(run: Any, of_analyses: list[Any], as_json: bool) -> None:

@@ -128,20 +128,10 @@ def _range(steps: str | None) -> tuple[int, int] | None:
 
 
 def _print(found: Any) -> None:
-    from ablab.config import counted
-
-    how = "; ".join(found.methods) or "its snapshot has the tensors"
-    say(f"run {found.run}, retrained from step {found.start} ({how})")
+    say(found.heading)
     for note in found.notes:
         say(note, err=True)
-    if found.where is None:
-        say(f"losses: all {found.compared} are equal to the stored ones, bit for bit")
-    else:
-        say(
-            f"losses: {found.equal} of {found.compared} are equal to the stored ones, bit for bit; "
-            f"first difference at step {found.first_difference}, largest relative difference "
-            f"{found.difference:.2g} at step {found.where}"
-        )
+    say(found.losses)
     if found.note is not None:
         say(found.note, err=True)
     if not found.agrees:
@@ -150,14 +140,7 @@ def _print(found: Any) -> None:
             "release, machine or corpus, or a run that amplifies rounding errors",
             err=True,
         )
-    if not found.added:
-        if found.columns or found.captured:
-            say("nothing was added; --anyway adds it", err=True)
-        return
-    if found.columns:
-        say(f"added: {counted(len(found.columns), 'statistic')} at {counted(found.rows, 'step')}")
-    if found.captured:
-        shown = ", ".join(map(str, found.captured[:12])) + (
-            ", …" if len(found.captured) > 12 else ""
-        )
-        say(f"captured: after steps {shown}")
+    if not found.added and (found.columns or found.captured):
+        say("nothing was added; --anyway adds it", err=True)
+    for addition in found.additions:
+        say(addition)

@@ -1,7 +1,7 @@
 """Replay: trains steps of a stored run again, exactly as before, with more statistics."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ablab.config import InputError, Problem
 from ablab.execute.guest import as_guest
 from ablab.execute.memory import retain_freed_memory
 from ablab.execute.observers import make_collector
+from ablab.execute.replay_report import TOLERANCE, ReplayReport
 from ablab.execute.resume import last_state
 from ablab.execute.speeds import persist_compiled_programs
 from ablab.execute.verify import ApartError, verify
@@ -37,7 +38,6 @@ from ablab.watching.watchable import watchable
 
 _CAPTURES = 10  # the approximate number of captures in a range by default
 _ROWS_BYTES = 64 * 2**20  # statistics held in memory before they are written
-_TOLERANCE = 1e-4
 _MAX_STRIDE = 100  # steps trained between two reports of progress
 
 
@@ -86,48 +86,6 @@ class ReplayRequest:
         if self.captures and not self.statistics:
             return self.first
         return max(0, self.first - (2 if compares_gradients else 1))
-
-
-@dataclass(frozen=True)
-class ReplayReport:
-    """The result of a replay.
-
-    Attributes:
-        run: The run.
-        start: The step of the state from which it was trained again.
-        compared: The number of losses that were compared with stored ones.
-        equal: The number of losses that are equal bit for bit.
-        difference: The largest relative difference.
-        where: The step of that difference; None if all losses are equal.
-        first_difference: The first step whose loss differs; None if all losses are equal.
-        added: Whether statistics and captures were added to the store.
-        columns: The statistics that were computed.
-        rows: The number of steps for which they were computed.
-        captured: The steps after which tensors were captured.
-        methods: The titles of the methods that trained the steps.
-        notes: Why another method than the stored one trained them.
-        note: What else should be known, in one line; None if nothing.
-    """
-
-    run: str
-    start: int
-    compared: int
-    equal: int
-    difference: float
-    where: int | None
-    first_difference: int | None
-    added: bool
-    columns: tuple[str, ...]
-    rows: int
-    captured: list[int]
-    methods: list[str]
-    note: str | None = None
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the losses agree within 1e-4 relative, as guaranteed over 100 steps."""
-        return self.difference <= _TOLERANCE
 
 
 @as_guest()
@@ -377,7 +335,7 @@ class _Replay:
             difference=difference,
             where=steps[worst] if differs else None,
             first_difference=steps[int(np.argmin(same))] if differs else None,
-            added=(difference <= _TOLERANCE or request.anyway)
+            added=(difference <= TOLERANCE or request.anyway)
             and bool(self._rows or request.captures),
             columns=self._columns,
             rows=self._rows,

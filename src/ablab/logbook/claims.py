@@ -1,6 +1,6 @@
 """Claims of logbooks, compared with our results: a table over recipes, and a page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -90,8 +90,7 @@ class RecipeClaims:
         asked: The outline of the experiment at this size.
         lacking: The reason why it cannot be run on this machine, if that was found out.
         record: The experiment in the store; None if it was not run.
-        seconds: The total training time of its runs, in seconds.
-        runs: The number of its runs in the store.
+        seconds_by_run: The training time of each of its runs in the store, in seconds.
         claims: The claims.
     """
 
@@ -103,9 +102,18 @@ class RecipeClaims:
     asked: Outline
     lacking: str | None
     record: ExperimentRecord | None
-    seconds: float
-    runs: int
+    seconds_by_run: Mapping[str, float]
     claims: tuple[Claim, ...]
+
+    @property
+    def runs(self) -> int:
+        """The number of its runs in the store."""
+        return len(self.seconds_by_run)
+
+    @property
+    def seconds(self) -> float:
+        """The total training time of its runs, in seconds."""
+        return sum(self.seconds_by_run.values())
 
     def as_data(self) -> dict[str, Any]:
         """The claims as plain data."""
@@ -214,8 +222,7 @@ def claims_of(
         asked,
         lacking,
         record,
-        sum(run.seconds for run in runs),
-        len(runs),
+        {run.run: run.seconds for run in runs},
         tuple(
             Claim(each, _verdict(store, record, each) if _can_be_seen(runs, each) else None)
             for each in asked.expectations
@@ -312,14 +319,15 @@ def write_page(found: Sequence[RecipeClaims], path: Path, command: str) -> None:
     groups: dict[str, list[RecipeClaims]] = {}
     for each in found:
         groups.setdefault(each.logbook, []).append(each)
+    seconds = {run: took for each in found for run, took in each.seconds_by_run.items()}
     machines = {_machine(each.record): None for each in found if each.record is not None}
     text = templates().get_template("claims.md.j2").render(
         date=date.today().isoformat(),
         command=command,
         tally=tally(found),
         machines=list(machines),
-        seconds=sum(each.seconds for each in found),
-        runs=sum(each.runs for each in found),
+        seconds=sum(seconds.values()),
+        runs=len(seconds),  # recipes share runs
         words=_by_hand(by_hand / "FINDINGS.md"),
         logbooks=[
             (

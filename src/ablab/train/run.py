@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ablab.config import Config, SourceDigest
+from ablab.config.shown import Displayed, Shown
 from ablab.model.config import ModelConfig
 from ablab.tasks.config import TaskConfig
 from ablab.train.config import TrainConfig
@@ -17,8 +18,8 @@ from ablab.train.log_steps import Every
 _PER_RUN = ("lr", "weight_decay", "betas", "eps", "momentum", "schedule")
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Displayed):
     """One variant with one seed.
 
     Attributes:
@@ -42,6 +43,13 @@ class Run:
     watch: Config | None = None
     former_id: str | None = None
     sources: tuple[SourceDigest, ...] = ()
+
+    def shown(self) -> Shown:
+        """The seed, the parts, and the training."""
+        train = self.train
+        length = f"{train.steps:,} steps of {train.batch_size} samples"
+        parts = f"{self.task.kind}, {self.model.kind}, {train.optimizer}"
+        return Shown(f"run {self.id}, seed {self.seed}", [f"{parts}: {length}"])
 
     @cached_property
     def stack_key(self) -> str:

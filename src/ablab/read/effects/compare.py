@@ -17,6 +17,7 @@ from ablab.read.effects.inference import (
 from ablab.read.effects.pairwise import Counts, Masks, Pair, compare_pair
 from ablab.read.effects.power import seeds_for_equivalence, seeds_to_detect
 from ablab.read.effects.results import Array, Others, Results, Scale
+from ablab.read.effects.shown_comparison import ShownComparison
 
 Against = Literal["base", "each"]
 Verdict = Literal["differs", "equivalent", "equivalent_among_seen", "undecided"]
@@ -29,8 +30,8 @@ RARE = 0.1
 """Equivalence is claimed of all runs only if runs of another kind are at most this share."""
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(ShownComparison):
     """A comparison of one value of a setting with another.
 
     On the ratio scale, ``difference``, ``interval``, ``bound`` and ``margin`` are factors, and
