@@ -1,4 +1,4 @@
-"""The page of settings is made from the schemas; the one in the repository is today's."""
+"""Generated pages: those in the repository are today's."""
 
 import importlib.util
 from pathlib import Path
@@ -13,3 +13,11 @@ def test_the_page_of_settings_is_todays():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert (DOCS / "settings.md").read_text() == module.settings_page(), "run make docs"
+
+
+def test_the_page_of_logbooks_has_what_is_written_by_hand():
+    page = (DOCS / "logbooks.md").read_text()
+    found = sorted((DOCS / "logbooks").glob("FINDINGS*.md"))
+    assert len(found) == 7
+    for each in found:
+        assert each.read_text().strip() in page, f"{each.name} is newer than docs/logbooks.md"

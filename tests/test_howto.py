@@ -96,7 +96,7 @@ def test_sweeps(typed):
     assert "train.lr " in said[-1]
     assert "train.weight_decay " in said[-1]
     store = Store("lab")
-    runs = store.runs(store.experiment("rates"))
+    runs = store.runs(store.experiment("widths"))
     rows = {run.run: store.run_row(run.run) for run in runs}
     new = [run.run for run in runs if run.variant["train.lr"] == 0.3]
     assert (len(runs), len(new)) == (36, 4)  # 9 rates, 2 widths, 2 seeds

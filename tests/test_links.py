@@ -11,7 +11,8 @@ PAGES = sorted(
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     if "_build" not in path.parts
 )
-_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_LINK = re.compile(r"\]\(([^)\s]+)\)|<a [^>]*href=\"([^\"]+)\"")
+_BUILT = re.compile(r"gallery/(\w+)/index\.html")  # by docs/gallery/build.py
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 
 
@@ -27,9 +28,10 @@ def anchors(page: Path) -> set[str]:
 def test_links_lead_to_files_and_headings(page):
     path = ROOT / page
     if path.parent.name == "logbooks":  # parts of docs/logbooks.md
-        path = path.parent.parent / path.name
+        path = path.parent.with_suffix(".md")
     text = _CODE.sub("", (ROOT / page).read_text(encoding="utf-8"))
-    for link in _LINK.findall(text):
+    for markdown, html in _LINK.findall(text):
+        link = _BUILT.sub(r"gallery/\1.yaml", markdown or html)
         if re.match(r"https?://|mailto:", link):
             continue
         name, _, anchor = link.partition("#")

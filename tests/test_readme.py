@@ -22,6 +22,7 @@ def blocks(language: str) -> list[str]:
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("readme")
     (experiment,) = blocks("yaml")
+    assert TEXT.count("Save this as `heads.yaml`") == 1
     (path / "heads.yaml").write_text(experiment)
     return path
 
@@ -36,6 +37,8 @@ def test_the_commands_work_as_written(folder, monkeypatch):
         code, out, err = run_command(*arguments)
         assert code == 0, f"{arguments}: {err}"
         assert out.strip(), arguments
+        if "train.lr=1e-3,3e-3" in arguments:  # "known runs are not trained again"
+            assert "training 4 runs in 2 stacks (4 already done)" in err
 
 
 def test_the_python_works_as_written(folder, monkeypatch, capsys):
