@@ -299,3 +299,25 @@ def test_a_claim_about_a_setting_that_does_not_vary_here_does_not_lead(tmp_path)
     assert alone.state == "answered"
     assert alone.sentences[0].startswith("Final training loss: lowest with 1 head")
     assert alone.sentences[-2].startswith("Not tested: ")
+
+
+def test_a_best_rate_for_each_width_is_an_answer(tmp_path):
+    rates = [0.0001 * 10 ** (place / 2) for place in range(8)]
+    best = {8: 2, 32: 6}
+
+    def curve(keys, seed, steps):
+        away = rates.index(keys["train.lr"]) - best[keys["model.d_model"]]
+        end = 0.5 + 0.2 * abs(away) + 0.01 * np.random.default_rng([seed, away + 9]).normal()
+        return 2.5 + (end - 2.5) * steps / steps[-1]
+
+    asked = grid(steps=40, seeds=5, answer="final(train_loss)")
+    found = answer_of(
+        tmp_path, asked | {"grid": {"train.lr": rates, "model.d_model": [8, 32]}}, curve
+    )
+    assert found.state == "answered"
+    assert re.match(
+        r"Final training loss is lowest at lr=0\.001 with d_model 8: .*; at lr=0\.1 with d_model "
+        r"32: ",
+        found.sentences[0],
+    )
+    assert not any("Not yet decided" in each for each in found.sentences)

@@ -7,7 +7,7 @@ import numpy as np
 
 import ablab
 from ablab.experiments.expectations import parse_expectation
-from ablab.logbook.repeat import repeat, whole_definition
+from ablab.logbook.repeat import _shortened, repeat, whole_definition
 from ablab.store.expected import stamp
 from tests.read.filled import fill, grid
 from tests.train import my_optimizers
@@ -49,6 +49,15 @@ def test_the_page_has_the_definition_and_the_code_of_the_runs_components(tiny, t
     page = html.unescape(result.entry.read_text())
     assert code in page
     assert found["experiment.yaml"] in page
+    assert "A copy of the code of <code>tests.train.my_optimizers:Signs</code> is below" in page
     (copy,) = (tmp_path / "lab" / "sources").glob("*/tests/train/my_optimizers.py")
     copy.write_text("evil = True")
-    assert [name for name, _ in repeat(result.store, record).files] == ["experiment.yaml"]
+    lacking = repeat(result.store, record)
+    assert [name for name, _ in lacking.files] == ["experiment.yaml"]
+    assert (lacking.copied, lacking.modules) == ([], ["tests.train.my_optimizers:Signs"])
+
+
+def test_a_page_has_no_more_of_the_files_than_it_can_show():
+    files = {f"{name}.py": "x" * 29_999 for name in "abcdefgh"} | {"long.py": "x" * 30_001}
+    shown = [name for name, text in _shortened(files | {"empty.py": "\n"}) if text is not None]
+    assert shown == ["a.py", "b.py", "c.py", "d.py", "e.py", "f.py"]

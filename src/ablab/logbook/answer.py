@@ -132,7 +132,7 @@ def find_answer(
         negative = alike if len(alike) == len(mine) else []
         said = [_judged(each, every, places[id(each)]) for each in tested]
         return answer(state, *said, lead, *untested, more, negative=negative)
-    if len(made.variants) < 2 or decided or made.tells_the_best:
+    if len(made.variants) < 2 or decided or made.tells_the_best or made.depends:
         first = [lead, *decided] if ladder is None else [*decided, lead]
         return answer("answered", *first, *untested, counts)
     negative = made.negative()

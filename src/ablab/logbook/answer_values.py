@@ -60,6 +60,11 @@ class AnswerValues:
         decided = self.ranking is not None and self.ranking.is_decided
         return decided and not self.leads_with_counts and len(self.compared) > 1
 
+    @property
+    def depends(self) -> bool:
+        """Whether it is shown where a setting is best for each value of another one."""
+        return self.effects is not None and bool(self.effects.best_values)
+
     def lead(self) -> str:
         """The values: how many runs got there or learnt, or else the medians and the best one."""
         assert self.found is not None, "some run has a value"

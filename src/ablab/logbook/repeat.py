@@ -1,6 +1,7 @@
 """What repeats an experiment: its whole definition as a YAML file, and the command that runs it."""
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from ablab.store.store import ExperimentRecord, Store
 
 FILE = "experiment.yaml"
 _LONGEST = 30_000  # characters of a file that a page shows
+_MOST = 200_000  # ... and of all of them
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Repeat:
         command: The command that runs it, from the folder that contains the store; None before the
             entry is written.
         folder: The name of the store's folder.
-        modules: The import paths that the definition names, whose modules the file does not hold.
+        modules: The import paths that the definition names and of which the page has no copy.
+        copied: Those of which it has one.
         files: The names and texts of ``experiment.yaml`` and of the copied source files of the
             runs' own components; None in place of a text that is too long for a page.
     """
@@ -33,6 +36,7 @@ class Repeat:
     command: str | None
     folder: str
     modules: list[str]
+    copied: list[str]
     files: list[tuple[str, str | None]]
 
 
@@ -50,12 +54,28 @@ def repeat(store: Store, record: ExperimentRecord) -> Repeat:
     modules = sorted(_import_paths({key: whole.get(key) for key in _PARTS}))
     definition = definition_yaml(whole, about)
     texts = {FILE: definition} | archived_texts(store.path, settings_with_own_code(store, record))
-    files = [
-        (name, text if len(text) <= _LONGEST else None)
-        for name, text in texts.items()
-        if text.strip()  # packages' __init__ files are mostly empty
-    ]
-    return Repeat(definition, command, folder, modules, files)
+    files = _shortened(texts)
+    there = {name for name, text in files if text is not None}
+    copied = [each for each in modules if there.intersection(_file_names(each))]
+    rest = [each for each in modules if each not in copied]
+    return Repeat(definition, command, folder, rest, copied, files)
+
+
+def _shortened(texts: Mapping[str, str]) -> list[tuple[str, str | None]]:
+    """The files, as many as a page can show; packages' empty ``__init__`` files are left out."""
+    left, files = _MOST, []
+    for name, text in texts.items():
+        if text.strip():
+            fits = len(text) <= min(_LONGEST, left)
+            left -= len(text) if fits else 0
+            files.append((name, text if fits else None))
+    return files
+
+
+def _file_names(path: str) -> tuple[str, str]:
+    """The names that the file of an import path can have."""
+    module = path.partition(":")[0].rpartition("/")[2].replace(".", "/")
+    return f"{module}.py", f"{module}/__init__.py"
 
 
 _PARTS = ("task", "model", "train", "watch", "grid")

@@ -47,7 +47,7 @@ def test_a_best_value_within_the_range_comes_first():
     assert trend.best == (1e-3, 3e-3)  # means 1.5 and 1.5
     assert trend.best_range == (1e-3, 3e-3)
     assert "on the whole" not in trend_sentence(trend, "x")
-    assert "at train.lr=0.001 and 0.003 alike in each seed, of 7 values from" in (
+    assert "at train.lr=0.001 and 0.003 alike (in single seeds at 0.001 to 0.003), of 7 val" in (
         trend_sentence(trend, "x")
     )
     curves[1][2] = 1.2

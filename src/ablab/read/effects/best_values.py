@@ -30,6 +30,7 @@ class Best:
         best: The values at which the mean over seeds is best, of which there are several if they
             are equally good.
         best_range: The least and the greatest of the best values of single seeds.
+        agreed: Whether each seed is best at just these values.
         at_end: Whether nothing was tried beyond it.
         values: The measure of each seed there.
     """
@@ -37,6 +38,7 @@ class Best:
     at: Any
     best: tuple[float, ...]
     best_range: Interval
+    agreed: bool
     at_end: bool
     values: tuple[float, ...]
 
@@ -104,15 +106,15 @@ def _of(results: Results, trend: Trend, other: str) -> BestValues | None:
         found = _best(levels[order], table[order, place], trend.better)
         if found is None:
             return None  # a comparison with one that has none would be none
-        best, ends, scaled = found
+        (best, ends, agreed), scaled = found
         values = tuple(map(float, np.exp(scaled) if results.scale == "ratio" else scaled))
-        bests.append(Best(at, best, ends, is_end(best, trend.tried), values))
+        bests.append(Best(at, best, ends, agreed, is_end(best, trend.tried), values))
     return BestValues(trend.key, other, trend.better, trend.tried, table.shape[2], tuple(bests))
 
 
 def _best(
     levels: Array, table: Array, better: Better
-) -> tuple[tuple[float, ...], Interval, Array] | None:
+) -> tuple[tuple[tuple[float, ...], Interval, bool], Array] | None:
     """The best levels of (levels, cells, seeds), of single seeds too, and the values of the first.
 
     A level counts if all of its runs have a result.
@@ -121,9 +123,9 @@ def _best(
     if not whole.any():
         return None
     curves, levels = table[whole].mean(axis=1), levels[whole]
-    best, ends = best_levels(levels, curves, better)
+    best, ends, agreed = best_levels(levels, curves, better)
     assert ends is not None, "it is declared what is better"
-    return best, ends, curves[int(np.flatnonzero(levels == best[0])[0])]
+    return (best, ends, agreed), curves[int(np.flatnonzero(levels == best[0])[0])]
 
 
 def best_values_sentence(
@@ -149,8 +151,7 @@ def best_values_sentence(
 def _told(each: Best, key: str, other: str) -> str:
     low, high = map(number, each.best_range)
     place = f"{at_best(key, each.best)}{', an end,' if each.at_end else ''} with {other}"
-    same = (each.best[0], each.best[-1]) == each.best_range
-    range_ = "" if same else f", in single seeds at {low} to {high}"
+    range_ = "" if each.agreed else f", in single seeds at {low} to {high}"
     return f"{place}: {spread_words(each.values, number)}{range_}"
 
 

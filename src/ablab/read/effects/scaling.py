@@ -35,7 +35,7 @@ class Fit:
         interval: The 95% confidence interval of the slope; None if the variance is unknown, as of
             one seed.
         p: The p-value for a slope of 0.
-        seeds: The number of seeds whose slopes are averaged; 1 if one line was fitted to all runs.
+        seeds: The number of seeds whose slopes are averaged.
         step: The factor (power law) or increment (exponential) of the setting behind ``factor``.
         factor: The factor by which the measure changes with that step.
         factor_interval: The 95% confidence interval of the factor.

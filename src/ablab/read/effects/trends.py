@@ -44,6 +44,7 @@ class Trend:
         best_range: The least and the greatest of the best values of the seeds whose values differ,
             or of the values of the best quarter of the points.
         flat: The number of seeds whose values are all equal.
+        agreed: Whether each seed whose values differ is best at just these values.
     """
 
     key: str
@@ -59,6 +60,7 @@ class Trend:
     best: tuple[float, ...]
     best_range: Interval | None
     flat: int = 0
+    agreed: bool = False
 
     @property
     def exists(self) -> bool:
@@ -200,7 +202,7 @@ def _best_range(found: Trend) -> str:
         return "" if low == high else f" (the best quarter of points: {low} to {high})"
     if found.count == 1:
         return " (one seed)"
-    if (found.best[0], found.best[-1]) != found.best_range:
+    if not found.agreed:
         return f" (in single seeds at {low} to {high})"
     rest = found.count - found.flat
     some = "the one seed whose" if rest == 1 else f"each of the {rest} seeds whose"
@@ -226,12 +228,12 @@ def _over_seeds(results: Results, key: str) -> Trend | str:
     curves = table.mean(axis=1)  # (levels, seeds)
     if not np.ptp(curves, axis=0).any():
         return "all values have the same results"
-    best, ends = best_levels(levels, curves, results.better)
+    best, ends, agreed = best_levels(levels, curves, results.better)
     flat = int((np.ptp(curves, axis=0) == 0).sum())
     return Trend(
         key, "seed", tuple(map(float, levels)), tuple(map(float, every)), int((~used).sum()),
         curves.shape[1], _correlation(curves), _page(curves.T), None, results.better, best, ends,
-        flat,
+        flat, agreed,
     )  # fmt: skip
 
 
@@ -271,23 +273,31 @@ def _page(curves: Array) -> float | None:
 
 def best_levels(
     levels: Array, curves: Array, better: Better | None
-) -> tuple[tuple[float, ...], Interval | None]:
-    """The levels with the best mean, in order, and the range of those of seeds that differ.
+) -> tuple[tuple[float, ...], Interval | None, bool]:
+    """The levels with the best mean, the range of the best ones of seeds, whether these agree.
 
     Args:
         levels: The values of a setting, in increasing order, (levels,).
         curves: The measure, (levels, seeds).
         better: Which values are better; with None, there is no best level.
+
+    Returns:
+        The best levels, in order; the least and the greatest of the best levels of seeds whose
+        values differ; and whether all of these seeds are best at just the same levels.
     """
     if better is None:
-        return (), None
+        return (), None, False
     signed = curves if better == "lower" else -curves
     means = signed.mean(axis=1)
     close = 1e-12 * (float(np.abs(signed).max()) or 1.0)
-    best = levels[means <= means.min() + close]
+    here = means <= means.min() + close
     signed = signed[:, np.ptp(signed, axis=0) > close]
-    each = levels[(signed <= signed.min(axis=0) + close).any(axis=1)] if signed.size else levels
-    return tuple(map(float, best)), (float(each.min()), float(each.max()))
+    if not signed.size:
+        return _distinct(levels[here]), (float(levels.min()), float(levels.max())), False
+    best_of_seeds = signed <= signed.min(axis=0) + close  # (levels, seeds)
+    each = levels[best_of_seeds.any(axis=1)]
+    agreed = bool((best_of_seeds == here[:, None]).all())
+    return _distinct(levels[here]), (float(each.min()), float(each.max())), agreed
 
 
 def _over_points(
@@ -314,11 +324,11 @@ def _over_points(
     if np.ptp(means) == 0:
         return "all points have the same results"
     tested = spearmanr(values, means)
-    best, ends = best_levels(values, means[:, None], results.better)
+    best, ends, _ = best_levels(values, means[:, None], results.better)
     if results.better is not None:
         ranked = values[np.argsort(means if results.better == "lower" else -means)]
         first = ranked[: max(1, len(ranked) // 4)]
-        best, ends = _distinct(best), (float(first.min()), float(first.max()))
+        ends = (float(first.min()), float(first.max()))
     return Trend(
         name, "point", _distinct(values), _distinct(every), int((~used).sum()), len(values),
         float(tested.statistic), float(tested.pvalue), None, results.better, best, ends,
