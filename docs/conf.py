@@ -25,7 +25,7 @@ _INTERNAL = (
     r"ablab\.tasks\.base\.Task",
     r"ablab\.model\.base\.Model",
     r"ablab\.config\.base\.Config",
-    r".*\.(WatchConfig|SourceDigest|Index|Arrivals|Together|Trend|Level)",
+    r".*\.(WatchConfig|SourceDigest|Index|Arrivals|Together|Trend|BestValues|Level)",
     r".*\.(MapCells|Strip|ResultTable|Ladder|Ranking|Speeds|Estimate|ExpectedStop|Method)",
     r"Tensor",
     r"'[A-Z ]+'",  # the axes of a jaxtyping annotation

@@ -129,7 +129,7 @@ def test_replay(typed):
     assert "grad/embedding.weight/max_abs" in run.metrics().columns
     first = said[3].splitlines()[0]
     assert first == "run,step,activation/blocks.0.attn.pattern/mean_entropy"
-    assert len(said[3].splitlines()) == 1 + 101  # steps 0 to 100
+    assert len(said[3].splitlines()) == 1 + 50
 
 
 def test_probe(typed):
@@ -188,8 +188,11 @@ def test_the_tutorial(typed, changes):
     assert Path("patterns.svg").is_file()
     assert "losses: all 40 are equal to the stored ones, bit for bit" in said[9]
     assert "added: 2 statistics at 40 steps" in said[9]  # of attention in two blocks
-    columns = Path("entropy.csv").read_text().splitlines()[0].split(",")
-    assert columns[2:] == [f"activation/blocks.{n}.attn.pattern/mean_entropy" for n in range(2)]
+    lines = Path("entropy.csv").read_text().splitlines()
+    assert len(lines) == 1 + 40
+    assert lines[0].split(",")[2:] == [
+        f"activation/blocks.{n}.attn.pattern/mean_entropy" for n in range(2)
+    ]
     assert len(ablab.open("lab").runs()) == 18
     (entry,) = Path("lab/logbook").glob("*-positions")
     assert "attention stays spread out" in (entry / "entry.md").read_text()

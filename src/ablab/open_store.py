@@ -98,7 +98,7 @@ class OpenStore(Displayed):
         return Verdicts(verdicts(self.store, self.store.experiment(experiment)))
 
     def plot(self, experiment: str, column: str = "train_loss", x: X = "step") -> Plot:
-        """A column of every run of an experiment; see :meth:`Result.plot`."""
+        """A column of every run of an experiment; see :meth:`ablab.api.Result.plot`."""
         return plot_experiment(self.store, self.store.experiment(experiment), column, x)
 
     def replay(
