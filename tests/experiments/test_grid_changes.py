@@ -237,3 +237,12 @@ def test_cells_that_were_edited_are_reported(tiny):
     more = {"train.optimizer": ["adamw", "sgd", "lion"], "train.clip_norm": [0.1, 0.5]}
     rest = {key: each for key, each in stored.items() if key != "cells"}
     assert len(experiment(rest | {"grid": more}).variants) == 4
+
+
+@pytest.mark.parametrize("nothing", [{"train": {}}, {"model": {}}, {"train": {"schedule": {}}}])
+def test_an_empty_mapping_changes_nothing(tiny, nothing):
+    grid = {"train.lr": [0.1, 0.2], "model.d_model": [8, 16], "train.schedule.warmup": [0, 1]}
+    whole = experiment(tiny | {"grid": grid})
+    assert [v.label for v in experiment(tiny | {"grid": grid}, **nothing).variants] == [
+        variant.label for variant in whole.variants
+    ]
