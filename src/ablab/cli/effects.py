@@ -117,7 +117,7 @@ def _print(found: Any, experiment: str) -> None:
     for sentence in (
         *(interaction_sentence(each, found.measure) for each in found.interactions),
         *(scaling_sentence(each) for each in found.scalings),
-        *(trend_sentence(each, found.measure) for each in found.trends),
+        *(trend_sentence(each, found.measure) for each in found.trends_alone),
         *(best_values_sentence(each, found.measure) for each in found.best_values),
     ):
         echo("")

@@ -27,7 +27,7 @@ class Best:
 
     Attributes:
         at: The value of the other setting.
-        best: The values at which the mean over seeds is best, of which there are several if they
+        best: The values at which the median over seeds is best, of which there are several if they
             are equally good.
         best_range: The least and the greatest of the best values of single seeds.
         agreed: Whether each seed is best at just these values.

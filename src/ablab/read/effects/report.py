@@ -180,13 +180,19 @@ class Effects(Displayed):
         """Why settings with many values have no trend."""
         return [f"No trend over {key}: {why}." for key, why in self.without_trend.items()]
 
+    @property
+    def trends_alone(self) -> list[Trend]:
+        """The trends over settings that are not told for each value of another one."""
+        depends = {each.key for each in self.best_values}
+        return [each for each in self.trends if each.key not in depends]
+
     def sentences(self) -> list[str]:
         """A sentence for each comparison over all cells, each interaction and each relation."""
         return [
             *(comparison_sentence(each, self.measure) for each in self.factorial),
             *(interaction_sentence(each, self.measure) for each in self.interactions),
             *(scaling_sentence(each) for each in self.scalings),
-            *(trend_sentence(each, self.measure) for each in self.trends),
+            *(trend_sentence(each, self.measure) for each in self.trends_alone),
             *(best_values_sentence(each, self.measure) for each in self.best_values),
         ]
 

@@ -39,8 +39,8 @@ class Trend:
         p: The p-value of no trend, two-sided; None with a single seed.
         p_adjusted: The same, corrected for the number of trends.
         better: Whether a lower or a higher measure is better; None if it is not declared.
-        best: The values at which the mean is best, of which there are several if they are equally
-            good; none if it is not declared what is better.
+        best: The values at which the median over seeds is best, as entries tell it, of which there
+            are several if they are equally good; none if it is not declared what is better.
         best_range: The least and the greatest of the best values of the seeds whose values differ,
             or of the values of the best quarter of the points.
         flat: The number of seeds whose values are all equal.
@@ -274,7 +274,7 @@ def _page(curves: Array) -> float | None:
 def best_levels(
     levels: Array, curves: Array, better: Better | None
 ) -> tuple[tuple[float, ...], Interval | None, bool]:
-    """The levels with the best mean, the range of the best ones of seeds, whether these agree.
+    """The levels with the best median, the range of the best ones of seeds, whether these agree.
 
     Args:
         levels: The values of a setting, in increasing order, (levels,).
@@ -288,9 +288,9 @@ def best_levels(
     if better is None:
         return (), None, False
     signed = curves if better == "lower" else -curves
-    means = signed.mean(axis=1)
+    medians = np.median(signed, axis=1)
     close = 1e-12 * (float(np.abs(signed).max()) or 1.0)
-    here = means <= means.min() + close
+    here = medians <= medians.min() + close
     signed = signed[:, np.ptp(signed, axis=0) > close]
     if not signed.size:
         return _distinct(levels[here]), (float(levels.min()), float(levels.max())), False
