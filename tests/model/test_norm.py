@@ -123,8 +123,9 @@ def test_a_norm_of_another_shape_is_an_error_of_its_setting(key, settings):
 
 def test_what_is_no_norm_is_an_error_of_its_setting():
     config = TransformerConfig(attention={"qk_norm": "torch.nn:ELU"})
+    model = Transformer(config, 5, 3)
     with pytest.raises(InputError, match=r"^model\.attention\.qk_norm: torch\.nn:ELU") as caught:
-        Transformer(config, 5, 3)
+        check_norms(model)
     assert caught.value.problems[0].key == "model.attention.qk_norm"
 
 

@@ -127,11 +127,10 @@ def _random(seed: int, size: int) -> Float[Tensor, "1 P"]:
 def _stray(optimizer: torch.optim.Optimizer) -> Iterator[str]:
     """What an optimizer keeps in its state under another key than a parameter, by name."""
     own = {id(each) for group in optimizer.param_groups for each in group["params"]}
-    for key, value in optimizer.state.items():
+    held: dict[Any, Any] = optimizer.state
+    for key, value in held.items():
         if value and id(key) not in own:
-            name = (
-                repr(key) if isinstance(key, str | int) else f"a key of type {type(key).__name__}"
-            )
+            name = repr(key) if isinstance(key, str | int) else f"a {type(key).__name__}"
             yield f"self.state[{name}]"
 
 
@@ -150,7 +149,7 @@ def _comparable(value: Any, depth: int = 0) -> Any:
     """A value that is equal if another one is equal; the type of what cannot be compared."""
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
         data = value.detach().cpu().reshape(-1).contiguous().view(torch.uint8)
-        return tuple(value.shape), hashlib.sha256(data.numpy()).digest()
+        return tuple(value.shape), hashlib.sha256(data.numpy().data).digest()
     if isinstance(value, bool | int | float | complex | str | bytes | None):
         return repr(value)
     if depth < _DEPTH and isinstance(value, dict):
