@@ -274,3 +274,12 @@ def test_what_makes_bundles_the_same_run_is_named(tiny):
         with pytest.raises(InputError, match="two cells of the grid are the same run") as caught:
             experiment(tree, *changes, **arguments)
         assert said.format(source) in str(caught.value)
+
+
+@pytest.mark.parametrize("nothing", [{"train": {}}, {"model": {}}, {"train": {"schedule": {}}}])
+def test_an_empty_mapping_changes_nothing(tiny, nothing):
+    grid = {"train.lr": [0.1, 0.2], "model.d_model": [8, 16], "train.schedule.warmup": [0, 1]}
+    whole = experiment(tiny | {"grid": grid})
+    assert [v.label for v in experiment(tiny | {"grid": grid}, **nothing).variants] == [
+        variant.label for variant in whole.variants
+    ]

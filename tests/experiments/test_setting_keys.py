@@ -51,3 +51,12 @@ def test_it_is_suggested_in_errors():
         with pytest.raises(InputError) as caught:
             ablab.experiment({"name": "x", "task": {"kind": "addition"}} | settings)
         assert [each.suggestion for each in caught.value.problems] == [meant]
+
+
+def test_a_setting_of_another_kind_is_not_suggested_instead_of_itself():
+    with pytest.raises(InputError) as caught:
+        ablab.experiment({"name": "x", "task": {"kind": "copy", "n_digits": 2}})
+    (problem,) = caught.value.problems
+    assert problem.message == "task.n_digits is not a setting of this task.kind"
+    assert "task.length" in problem.expected
+    assert problem.suggestion is None

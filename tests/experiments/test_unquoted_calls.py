@@ -89,3 +89,12 @@ def test_a_file_in_flow_style(tmp_path):
     with pytest.raises(InputError, match="lo < hi") as caught:
         ablab.experiment(path)
     assert caught.value.problems[0].source == f"{path}, line 2"
+
+
+def test_comments_after_a_call_take_no_time():
+    lines = ["train.lr: loguniform(1e-4, 1e-2, 4)"]
+    lines += ["# train.momentum: 0.1  # slower # and # slower"] * 40
+    text = "\n".join(lines)
+    assert load_calls(text, YAML(typ="safe", pure=True).load) == {
+        "train.lr": "loguniform(1e-4, 1e-2, 4)"
+    }

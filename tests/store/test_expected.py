@@ -40,3 +40,14 @@ def test_the_same_words_under_another_name_are_another_expectation(tmp_path):
     store, other = filled(tmp_path / "lab", seeds=2, name="other", expect=[SENTENCE])
     (made,) = stamped(store, other)
     assert made.seen == 12
+
+
+def test_what_was_written_for_other_runs_is_late_for_these(tmp_path):
+    filled(tmp_path / "lab", seeds=[0, 1])
+    store, other = filled(tmp_path / "lab", seeds=[7], expect=[SENTENCE])
+    assert not stamped(store, other)[0].late
+    store, first = filled(tmp_path / "lab", seeds=[0, 1], expect=[SENTENCE])
+    store, wide = filled(tmp_path / "lab", seeds=[0, 1, 7], expect=[SENTENCE])
+    for record, runs in ((first, 12), (wide, 18)):
+        (made,) = stamped(store, record)
+        assert (made.seen, made.late) == (runs, True)

@@ -32,6 +32,7 @@ Modules:
 - ``progress``: reports what happens while an experiment is trained.
 - ``queue``: the queue of stacks that processes claim.
 - ``replay``: trains steps of a stored run again, with more statistics.
+- ``replay_report``: what a replay found.
 - ``resume``: the states that stored runs continue from.
 - ``samples``: generates samples of texts when training ends.
 - ``setup``: sets up a claimed stack for training.

@@ -142,7 +142,9 @@ def fixed_values(path: Path, value: Any, keys: Iterable[str]) -> dict[str, Any]:
         value: Its value, which can be a mapping of several settings.
         keys: The keys of the axes.
     """
-    found = {}
+    found: dict[str, Any] = {}
+    if isinstance(value, Mapping) and not value:
+        return found
     for key in keys:
         own = tuple(key.split("."))
         if own == path:
@@ -158,9 +160,11 @@ def fixed_values(path: Path, value: Any, keys: Iterable[str]) -> dict[str, Any]:
 
 
 def places(path: Path, value: Any) -> list[tuple[Path, Any]]:
-    """The settings that a value sets, with their own values."""
-    named = list(leaves(value, path)) if isinstance(value, Mapping) else []
-    return named or [(path, value)]
+    """The settings that a value sets, with their own values; an empty mapping sets nothing."""
+    if not isinstance(value, Mapping):
+        return [(path, value)]
+    named = leaves(value, path)
+    return [(place, leaf) for place, leaf in named if not isinstance(leaf, Mapping)]
 
 
 def keys_set(key: str, value: Any) -> Iterator[str]:

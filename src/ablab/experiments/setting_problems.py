@@ -16,15 +16,7 @@ def problem_of(part: str, cls: type[Config], error: Any, origins: Origins) -> Pr
     given = error["input"]
     match error["type"]:
         case "extra_forbidden":
-            keys = list(keys_of(cls, part))
-            return Problem(
-                f"{key} is not a setting",
-                key,
-                source,
-                given,
-                None,
-                suggest_key(key, keys) or suggest_key(key),
-            )
+            return _not_a_setting(Problem(f"{key} is not a setting", key, source, given), part, cls)
         case "literal_error":
             names = [name.strip("'") for name in _options(error["ctx"]["expected"])]
             return Problem(
@@ -48,6 +40,17 @@ def problem_of(part: str, cls: type[Config], error: Any, origins: Origins) -> Pr
         case _:
             message = str(error["msg"]).removeprefix("Input should be ")
             return Problem(f"{key} has a wrong value", key, source, given, message)
+
+
+def _not_a_setting(problem: Problem, part: str, cls: type[Config]) -> Problem:
+    """The same with what was probably meant, or that it is a setting of another kind."""
+    key = problem.key or ""
+    near = suggest_key(key, list(keys_of(cls, part))) or suggest_key(key)
+    if near != key:
+        return replace(problem, suggestion=near)
+    known = ", ".join(f"{part}.{name}" for name in cls.model_fields if name != "kind")
+    message = f"{key} is not a setting of this {part}.kind"
+    return replace(problem, message=message, expected=f"one of {known}")
 
 
 def _options(text: str) -> list[str]:

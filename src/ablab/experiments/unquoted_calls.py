@@ -18,7 +18,7 @@ from ruamel.yaml.tokens import (
     ScalarToken,
 )
 
-_CALL = re.compile(r"""\w+\([^()\[\]{}"'#]*\)(?=(?:\s+\#[^\n]*)*\s*[,}\]])""")
+_CALL = re.compile(r"""\w+\([^()\[\]{}"'#]*\)(?=(?:\s+\#[^\n]*+)*+\s*[,}\]])""")
 _OPEN = re.compile(r"\w+\([^()]*")
 
 

@@ -36,7 +36,7 @@ def stamp(
     """Saves expectations that are not stored yet, with the current time; returns the new ones.
 
     The same expectation of an experiment of the same name, as before its grid was widened, was
-    written when it was first.
+    written when it was first, unless other runs of this experiment had results by then.
     """
     new = []
     with store.index.transaction() as connection:
@@ -45,8 +45,12 @@ def stamp(
             before = connection.execute(
                 """SELECT e.written, e.seen, e.runs
                    FROM expectations e JOIN experiments x ON x.id = e.experiment
-                   WHERE e.expectation = ? AND x.name = ? ORDER BY e.written LIMIT 1""",
-                (text, record.name),
+                   WHERE e.expectation = ? AND x.name = ? AND NOT EXISTS (
+                       SELECT 1 FROM members m JOIN runs r ON r.id = m.run
+                       WHERE m.experiment = ? AND r.step > 0 AND r.created <= e.written
+                       AND r.id NOT IN (SELECT run FROM members WHERE experiment = e.experiment))
+                   ORDER BY e.written LIMIT 1""",
+                (text, record.name, record.id),
             ).fetchone()
             seen, runs = connection.execute(
                 """SELECT count(*) FILTER (WHERE r.step > 0), count(*)

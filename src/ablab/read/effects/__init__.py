@@ -17,6 +17,7 @@ Modules:
 - ``results``: the results of runs as one array.
 - ``scaling``: power laws and exponentials.
 - ``sentences``: effects as text.
+- ``shown_comparison``: what a reader sees of one comparison.
 - ``stored``: the effects of a stored experiment.
 - ``tables``: the table of comparisons.
 - ``trends``: trends over numeric settings with many values.

@@ -163,9 +163,10 @@ class Effects(Displayed):
             )
         least = [each.least_p for each in tables if each.least_p is not None]
         if least and max(least) > ALPHA:
+            pairs = " of pairs" * any(each.paired for each in tables)
             notes.append(
-                f"Of so few seeds, an exact permutation test gives p = {max(least):.2g} at the "
-                "least; p-values here assume normal levels."
+                f"Of so few seeds, an exact permutation test{pairs} gives p = {max(least):.2g} at "
+                "the least; p-values here assume normal levels."
             )
         unseen = [each.unseen for each in tables if each.unseen and each.counts is None]
         if unseen:
