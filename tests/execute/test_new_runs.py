@@ -72,6 +72,36 @@ def test_an_edited_callback_is_named_by_its_file(lab, folder):
     )
 
 
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ([], ["mine:seen"]),
+        (["mine:seen"], ["mine:seen", "other:seen"]),
+        (["mine:seen"], ["other:seen", "mine:seen"]),
+        (["mine:seen", "other:seen"], ["other:seen", "mine:seen"]),
+        (["mine:seen"], []),
+        (["mine:seen"], ["other:seen"]),
+    ],
+)
+def test_no_file_changed_where_callbacks_are_added_moved_or_replaced(lab, folder, before, now):
+    folder.write(mine="def seen(run): ...", other="def seen(run): return None")
+    lab.register(PLAIN | {"train": {"steps": 4, "callbacks": before}})
+    said = lab.why(PLAIN | {"train": {"steps": 4, "callbacks": now}})
+    assert said.startswith("2 of 2 runs are new: train.callbacks changed (")
+    assert ".py" not in said
+    assert "source" not in said
+
+
+def test_no_file_changed_where_a_part_is_replaced(lab, folder):
+    folder.write(mine="def rate(step): return 0.5", other="def rate(step): return 0.25")
+    lab.register(PLAIN, "train.schedule=mine:rate")
+    for other, changed in (
+        ("other:rate", "train.schedule.kind changed (mine:rate → other:rate)"),
+        ("constant", "train.schedule.kind changed (mine:rate → constant)"),
+    ):
+        assert lab.why(PLAIN, f"train.schedule={other}") == f"2 of 2 runs are new: {changed}"
+
+
 def test_another_value_of_an_axis_is_named_as_new(lab):
     lab.register(PLAIN, "model.d_model=8,16")
     assert lab.why(PLAIN, "model.d_model=8,16,24") == (

@@ -350,3 +350,41 @@ def test_a_statistic(folder, source, message, line):
     assert code == 2
     assert message in " ".join(error.split())
     assert line in error
+
+
+# What is refused for a new run, and was accepted for those that earlier releases trained.
+EARLIER = {
+    "train.schedule={kind: 'mine:half', total: 5}": (
+        "def half(step): return 0.5",
+        "mine:half does not use the total",
+    ),
+    "model.norm=mine:Scales": (
+        "import torch\n"
+        "class Scales(torch.nn.Module):\n"
+        "    def __init__(self, width, affine=False):\n"
+        "        super().__init__()\n"
+        "        self.scale = torch.nn.Parameter(torch.ones(width))\n"
+        "    def forward(self, x): return x * self.scale",
+        "would get the bias as affine",
+    ),
+    "train.optimizer=mine:Mine": (
+        OPTIMIZER.replace("LR * p.grad", 'group["lr"] * p.grad; self.norm = float(p.grad.norm())'),
+        "keeps self.norm outside of self.state",
+    ),
+}
+
+
+@pytest.mark.parametrize("override", EARLIER)
+def test_what_earlier_releases_trained_can_be_opened_and_replayed(folder, monkeypatch, override):
+    source, message = EARLIER[override]
+    folder.write({"mine.yaml": ASKED, "mine.py": source})
+    with monkeypatch.context() as context:
+        context.setattr("ablab.execute.orchestrate.check_own_parts", lambda runs: None)
+        ablab.run("mine.yaml", override, store="lab", quiet=True)
+    store = ablab.open("lab")
+    (run,) = store.runs()
+    assert store.run(run.run).run.train.steps == 2
+    store.run(run.run).model(2)
+    assert store.replay(run.run).equal
+    with pytest.raises(InputError, match=message):
+        ablab.run("mine.yaml", override, "seeds=[1]", store="lab", quiet=True)

@@ -239,6 +239,43 @@ def test_cells_that_were_edited_are_reported(tiny):
     assert len(experiment(rest | {"grid": more}).variants) == 4
 
 
+def test_cells_from_python_replace_those_that_were_made(tiny):
+    stored = experiment(tiny | CLIPPED).definition
+    listed = [{"train.optimizer": "adamw"}, {"train.optimizer": "sgd", "train.clip_norm": 0.5}]
+    assert cells(experiment(stored, cells=listed)) == [("adamw", "inactive"), ("sgd", 0.5)]
+    every = experiment(stored, cells=listed[:1])  # no cell has the other key, so it varies freely
+    assert cells(every) == [("adamw", 0.1), ("adamw", 0.5)]
+    assert cells(experiment(stored, cells=None)) == cells(experiment(stored))
+
+
+@pytest.mark.parametrize("given", ["hello", [], [{1: 2}], [3]])
+def test_cells_that_are_none_are_reported_beside_what_made_them(tiny, given):
+    stored = experiment(tiny | CLIPPED).definition
+    with pytest.raises(InputError, match="cell"):
+        experiment(stored | {"cells": given})
+
+
+def test_an_argument_that_an_axis_sets_too_is_reported_as_one(tiny):
+    tree = tiny | {"grid": {"train.schedule": ["cosine", "linear"]}}
+    with pytest.raises(InputError) as caught:
+        experiment(tree, train={"schedule": {"warmup": 1}})
+    assert 'an argument with the complete axis, grid={"train.schedule": …}' in str(caught.value)
+    with pytest.raises(InputError, match=r"override of the complete axis, train\.schedule=…"):
+        experiment(tree, "train.schedule.warmup=1")
+
+
+def test_what_makes_bundles_the_same_run_is_named(tiny):
+    tree = tiny | {"grid": {"rate": {"low": {"train.lr": 0.1}, "high": {"train.lr": 0.2}}}}
+    said = "{} replaces settings in which the bundles differ"
+    for changes, arguments, source in (
+        ((), {"train": {"lr": 0.3}}, "argument train"),
+        (("train.lr=0.3",), {}, "override 'train.lr=0.3'"),
+    ):
+        with pytest.raises(InputError, match="two cells of the grid are the same run") as caught:
+            experiment(tree, *changes, **arguments)
+        assert said.format(source) in str(caught.value)
+
+
 @pytest.mark.parametrize("nothing", [{"train": {}}, {"model": {}}, {"train": {"schedule": {}}}])
 def test_an_empty_mapping_changes_nothing(tiny, nothing):
     grid = {"train.lr": [0.1, 0.2], "model.d_model": [8, 16], "train.schedule.warmup": [0, 1]}

@@ -1,10 +1,12 @@
 """``when:`` — where a key of a grid varies — with settings, overrides, bundles and sizes."""
 
+import sys
+
 import pytest
 
 from ablab.config import InputError
 from ablab.experiments.cell_text import parse_cell
-from ablab.experiments.experiment import experiment
+from ablab.experiments.experiment import experiment, outline
 
 SGD = {"train.momentum": {"train.optimizer": "sgd"}}
 
@@ -234,3 +236,12 @@ def test_a_setting_that_a_kind_lacks_has_no_value_there(tiny):
     assert cells(found) == [("addition", 0.1), ("addition", 0.2), ("copy", "inactive")]
     found = made(tiny, axes, {"train.lr": {"task.n_symbols": 10}})
     assert cells(found) == [("addition", "inactive"), ("copy", 0.1), ("copy", 0.2)]
+
+
+def test_no_module_is_imported_for_a_condition(tiny, folder):
+    folder.write(mine="def seen(run): ...")
+    train = tiny.get("train", {}) | {"callbacks": ["mine:seen"]}
+    when = {"model.n_layers": {"train.momentum": 0}}
+    axes = {"train.lr": [0.1, 0.2], "model.n_layers": [1, 2]}
+    outline(tiny | {"train": train, "grid": axes | {"when": when}})
+    assert "mine" not in sys.modules

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from ablab.config import InputError
-from ablab.model.norm import create_norm
+from ablab.model.norm import check_norms, create_norm
 from ablab.model.thinker_config import ThinkerConfig
 from ablab.model.transformer import Transformer
 from ablab.model.transformer_config import TransformerConfig
@@ -123,12 +123,14 @@ def test_a_norm_of_another_shape_is_an_error_of_its_setting(key, settings):
 
 def test_what_is_no_norm_is_an_error_of_its_setting():
     config = TransformerConfig(attention={"qk_norm": "torch.nn:ELU"})
+    model = Transformer(config, 5, 3)
     with pytest.raises(InputError, match=r"^model\.attention\.qk_norm: torch\.nn:ELU") as caught:
-        Transformer(config, 5, 3)
+        check_norms(model)
     assert caught.value.problems[0].key == "model.attention.qk_norm"
 
 
 @pytest.mark.parametrize("name", ["LayerNorm", "RMSNorm"])
 def test_torchs_norms_do_not_get_the_bias_as_eps(name):
+    norm = create_norm(f"torch.nn:{name}", 8, True, None)  # a stored model is loaded
     with pytest.raises(InputError, match="would get the bias as eps"):
-        create_norm(f"torch.nn:{name}", 8, True, None)
+        check_norms(nn.Sequential(norm))

@@ -35,7 +35,11 @@ SKIPS = f"""state = self.state[p].setdefault("t", torch.zeros(()))
 
 def made(folder, step):
     folder.write(mine=SOURCE.replace("STEP", step))
-    return make_optimizer(TrainConfig(optimizer="mine:Mine").optimizer_config, LAYOUT)
+    tried("mine:Mine")
+
+
+def tried(kind):
+    make_optimizer(TrainConfig(optimizer=kind).optimizer_config, LAYOUT).check()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,7 @@ def test_it_is_accepted(folder, step):
     "name", ["Adadelta", "Adam", "AdamW", "Adamax", "RAdam", "RMSprop", "ASGD"]
 )
 def test_torchs_own_are_accepted(name):
-    make_optimizer(TrainConfig(optimizer=f"torch.optim:{name}").optimizer_config, LAYOUT)
+    tried(f"torch.optim:{name}")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +78,10 @@ def test_torchs_own_are_accepted(name):
         (f"group['t'] += 1; {PLAIN} / group['t']", 'keeps group["t"] outside of self.state'),
         (f"self.t += 1; {PLAIN} / self.t", "keeps self.t outside of self.state"),
         (f"self.table = [*(self.table or []), 1.0]; {PLAIN}", "keeps self.table outside"),
+        (
+            f"own = self.state['shared']; own['t'] = own.get('t', torch.zeros(())) + 1; {PLAIN}",
+            "keeps self.state['shared'], which is lost after each step",
+        ),
         # The first step is another one.
         (f"{PLAIN} * (1 if self.t else 3); self.t = 1", "makes other steps in a run that resumes"),
         (

@@ -94,11 +94,6 @@ def test_arguments_in_another_order_are_an_error(folder, setting, source, messag
         TrainConfig(**{setting: "mine:part"})
 
 
-def test_a_total_that_a_schedule_does_not_use_is_an_error():
-    with pytest.raises(ValueError, match="my_losses:halves does not use the total"):
-        ScheduleConfig(kind=MINE + "halves", total=5)
-
-
 def test_the_schedules_of_the_page_and_of_errors_go_beyond_their_total(folder):
     page = ROOT / "docs/howto/own_schedule.md"
     folder.write(

@@ -10,7 +10,7 @@ from ablab.experiments.identity import trajectory
 from ablab.experiments.parts import PARTS
 from ablab.experiments.tree import leaves
 from ablab.store.known_runs import EarlierRun, earlier_runs, unknown_runs
-from ablab.store.sources import archived_source
+from ablab.store.sources import archived_source, sources_in
 from ablab.store.store import Store
 from ablab.train.run import Run
 
@@ -18,6 +18,7 @@ _SAMPLED = 50  # of the new runs, which are compared with …
 _EARLIER = 500  # … the latest stored ones
 _REASONS = 3  # that are named
 _VALUES = 4  # of a setting that are named
+_SOURCE = "source of "  # before the import path of a user's component
 
 _Shape = dict[str, Any]  # a trajectory by dotted keys
 
@@ -68,15 +69,15 @@ def why_new(asked: Experiment, store: Store) -> str | None:
 
 
 def _flat(shape: dict[str, Any]) -> _Shape:
-    """A trajectory by dotted keys; lists of components have a key for each one's source."""
-    flat: _Shape = {}
-    for path, value in leaves(shape):
-        key = ".".join(path)
-        flat[key] = _without_source(value)
-        for place, each in enumerate(value if isinstance(value, list) else ()):
-            if isinstance(each, dict) and "source" in each:
-                flat[f"{key}.{place}.source"] = each["source"]
-    return flat
+    """A trajectory by dotted keys; the source of a component has a key with its import path."""
+    sources = {f"{_SOURCE}{path}": digest for path, digest in sources_in(shape).items()}
+    known = set(sources.values())
+    flat = {
+        ".".join(path): _without_source(value)
+        for path, value in leaves(shape)
+        if not (path[-1].endswith("source") and isinstance(value, str) and value in known)
+    }
+    return flat | sources
 
 
 def _without_source(value: Any) -> Any:
@@ -108,10 +109,12 @@ def _different(own: _Shape, before: _Shape) -> list[str]:
 
 
 def _changed_files(store: Store, own: _Shape, before: _Shape, key: str) -> list[str] | None:
-    """The names of the files of a user's component that changed; None for another setting."""
+    """The names of the files of a user's component that changed; None for a setting."""
     now, then = own.get(key), before.get(key)
-    if not isinstance(now, SourceDigest):
+    if not key.startswith(_SOURCE):
         return None
+    if not isinstance(now, SourceDigest) or then is None:  # a component of one of them only
+        return []
     archived = archived_source(store.path, then) if isinstance(then, str) else None
     if archived is None:  # stored by an earlier release, which knew the defining module's file
         return [] if now.former == then else [_root_file(now)]

@@ -13,13 +13,16 @@ from torch import Tensor
 from ablab.config import InputError
 from ablab.config.own_parts import part_error
 from ablab.execute.cost import cost_key
+from ablab.model.norm import check_norms
 from ablab.tasks.config import IGNORED
 from ablab.train.callbacks import callback_observers
 from ablab.train.loss_config import KEY as LOSS
 from ablab.train.method import SOLO
 from ablab.train.run import Run
+from ablab.train.schedule_config import LINES as SCHEDULE_LINES
 from ablab.train.schedules import factors
 from ablab.train.stack import Stack, make_task
+from ablab.train.torch_optimizer import TorchOptimizer
 
 _SAMPLES, _STEPS = 3, 2
 _RAGGED = (
@@ -63,12 +66,16 @@ def _try(run: Run) -> None:
     """One step of a run, on a few samples."""
     if ":" in run.task.kind:
         _check_task(run)
+    _check_total(run)
     total = run.train.schedule_total
     for step in {1, (total + 1) // 2, total}:
         factors(run.train.schedule, total, step, 1)
     samples = min(_SAMPLES, run.train.batch_size)
     few = replace(run, train=run.train.model_copy(update={"batch_size": samples}))
     stack = Stack([few], [None], torch.device("cpu"), SOLO)
+    check_norms(stack.objective.model)
+    if isinstance(stack.optimizer, TorchOptimizer):
+        stack.optimizer.check()
     batch = stack.task.held_out(samples)
     before = {name: float(values[0]) for name, values in stack.evaluate(batch).items()}
     plain = before.get("cross_entropy", before["loss"])
@@ -82,6 +89,18 @@ def _try(run: Run) -> None:
     advance = stack.advance(1)
     for observer in callback_observers(stack):
         observer.attempt(stack, advance)
+
+
+def _check_total(run: Run) -> None:
+    """Checks that a user's schedule uses the total that it is given.
+
+    Raises:
+        InputError: It does not.
+    """
+    schedule = run.train.schedule
+    if schedule.is_own and schedule.total is not None and not schedule.uses_total:
+        what = "does not use the total: it has no argument total"
+        raise part_error("train.schedule.total", schedule.kind, what, *SCHEDULE_LINES)
 
 
 def _import_paths(settings: Any) -> Iterator[str]:

@@ -18,7 +18,6 @@
 - ``setting_keys``, ``setting_problems``: valid keys and suggestions; what is wrong with settings
 - ``shown_experiment``: what a notebook shows of an experiment
 - ``skeletons``: writes new experiments and tasks, from ``templates``
-- ``setting_keys``, ``setting_problems``: the keys of settings, and what is wrong with settings
 - ``tree``: nested mappings with dotted keys, and the sources of their values
 - ``limits``: limits on the size of an experiment
 - ``identity``: run ids

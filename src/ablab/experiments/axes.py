@@ -38,11 +38,19 @@ class Choice:
 
 @dataclass(frozen=True)
 class Axis:
-    """A key with several values, or a name with several bundles of settings."""
+    """A key with several values, or a name with several bundles of settings.
+
+    Attributes:
+        key: The key or name.
+        choices: The values or bundles.
+        source: Their source.
+        reduced_by: The sources of overrides that replace settings of its bundles.
+    """
 
     key: str
     choices: tuple[Choice, ...]
     source: str | None = field(default=None, compare=False)
+    reduced_by: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ablab.experiments.assign import is_kind
 from ablab.experiments.axes import Axis, Choice
 from ablab.experiments.grid import Cell, overlap, same_label
 from ablab.experiments.parts import PARTS
-from ablab.experiments.tree import leaves, put
+from ablab.experiments.tree import put
 from ablab.experiments.whole_numbers import class_of_kind
 
 _NONE = object()
@@ -109,13 +109,22 @@ def _at(node: Any, path: Sequence[str]) -> Any:
 def _filled_in(cls: type[Config], given: Any, path: Sequence[str]) -> Any:
     """A default as the configuration fills it in; that of its field where it cannot be checked."""
     settings = given if isinstance(given, Mapping) else {"kind": given}
-    if any(isinstance(value, str) and ":" in value for _, value in leaves(settings)):
+    if _names_a_module(settings):
         return _default(cls, path)  # checking it could import a module
     try:
         made = cls.model_validate(settings)
     except ValidationError:  # a setting of another cell, or one that is reported later
         return _default(cls, path)
     return _at(made.model_dump(mode="json"), path)
+
+
+def _names_a_module(data: Any) -> bool:
+    """Whether some plain data contain what can be an import path."""
+    if isinstance(data, Mapping):
+        return any(map(_names_a_module, data.values()))
+    if isinstance(data, list | tuple):
+        return any(map(_names_a_module, data))
+    return isinstance(data, str) and ":" in data
 
 
 def _default(cls: type[Config], path: Sequence[str]) -> Any:

@@ -107,22 +107,31 @@ class Experiment(Displayed):
     @cached_property
     def _ids(self) -> dict[str, str]:
         """The label of each variant, by the id of its first run."""
-        found: dict[str, str] = {}
+        found: dict[str, Variant] = {}
         total = len(self.variants)
         for variant in ticking(self.variants, total, "identifying the runs of", "variant"):
             first = variant.runs[0].id
             if first in found:
-                raise InputError(
-                    Problem(
-                        f"two cells of the grid are the same run: {found[first]} and "
-                        f"{variant.label}",
-                        "grid",
-                        expected="axes that affect training; the number of steps, evaluation, "
-                        "snapshots and stop rules do not",
-                    )
-                )
-            found[first] = variant.label
-        return found
+                raise InputError(self._same_run(found[first], variant))
+            found[first] = variant
+        return {first: variant.label for first, variant in found.items()}
+
+    def _same_run(self, one: Variant, other: Variant) -> Problem:
+        reduced = {
+            source: None
+            for axis in self.axes
+            if one.keys[axis.key] != other.keys[axis.key]
+            for source in axis.reduced_by
+        }
+        expected = (
+            "axes that affect training; the number of steps, evaluation, snapshots and stop rules "
+            "do not"
+        )
+        if reduced:
+            verb = "replaces" if len(reduced) == 1 else "replace"
+            expected += f"; {', '.join(reduced)} {verb} settings in which the bundles differ"
+        message = f"two cells of the grid are the same run: {one.label} and {other.label}"
+        return Problem(message, "grid", expected=expected)
 
     def recorded_keys(self, variant: Variant) -> dict[str, Any]:
         """The keys of a variant as a store records them: null where a key does not vary.
@@ -232,6 +241,8 @@ def _outline(
 ) -> Outline:
     """The outline of an experiment; applies overrides and settings to its tree."""
     parsed = parse_overrides(overrides)
+    if settings.get("cells") is not None:
+        tree.pop("made_by", None)  # it made other cells
     restore(tree, origins)
     before = copy.deepcopy(tree)
     pending, decided = apply_size(tree, *_requested_size(parsed, settings), origins)

@@ -1,6 +1,7 @@
 """Applies the overrides of an experiment to its settings and its grid."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ablab.config import InputError, Problem
@@ -106,11 +107,8 @@ def _chosen(axis: Axis, override: Override) -> Axis:
                     suggestion=suggest(label, labels),
                 )
             )
-    return Axis(
-        axis.key,
-        tuple(choice for choice in axis.choices if str(choice.label) in wanted),
-        axis.source,
-    )
+    chosen = tuple(choice for choice in axis.choices if str(choice.label) in wanted)
+    return replace(axis, choices=chosen)
 
 
 def _without(axis: Axis, path: KeyPath, override: Override) -> Axis:
@@ -127,14 +125,18 @@ def _without(axis: Axis, path: KeyPath, override: Override) -> Axis:
                     f"the axis {axis.key} of the grid also sets {'.'.join(path)}",
                     override.key,
                     override.source,
-                    expected=f"an override of the complete axis, {axis.key}=…",
+                    expected=f"an override of the complete axis, {axis.key}=…"
+                    if override.origin is None
+                    else f'an argument with the complete axis, grid={{"{axis.key}": …}}',
                 )
             )
         return axis
     choices = tuple(
         Choice(choice.label, tuple(_assignments_without(choice, path))) for choice in axis.choices
     )
-    return axis if choices == axis.choices else Axis(axis.key, choices, axis.source)
+    if choices == axis.choices:
+        return axis
+    return replace(axis, choices=choices, reduced_by=(*axis.reduced_by, override.source))
 
 
 def _assignments_without(choice: Choice, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:

@@ -242,7 +242,7 @@ def _read_cells(grid: Grid, cells: Any, origins: Origins) -> tuple[Row, ...]:
     names = {axis.key: {label_name(axis.key, c.label) for c in axis.choices} for axis in grid.axes}
     joint = {key for rows in grid.together for row in rows for key in row}
     for cell in cells:
-        if not isinstance(cell, Mapping) or not cell:
+        if not isinstance(cell, Mapping) or not cell or not all(isinstance(k, str) for k in cell):
             raise InputError(Problem(f"{cell} is not a cell", "cells", source, cell, _CELLS))
         if grid.when or not joint.isdisjoint(cell):
             raise InputError(

@@ -67,9 +67,9 @@ def restore(tree: dict[str, Any], origins: Origins) -> None:
         )
     restored = _with_blocks(tree, blocks)
     cells = tree.get("cells")
-    listed = cells if isinstance(cells, list | tuple) else ()
-    is_list = bool(listed) and all(isinstance(each, Mapping) for each in listed)
-    if is_list and _cells(restored) != _names(listed):
+    if cells is not None and not (cells and _is_listed(cells)):
+        return  # reported when the grid is read
+    if cells is not None and _cells(restored) != _names(cells):
         raise InputError(
             Problem(
                 "cells are not the variants that made_by and the settings give", "cells", source,
@@ -79,6 +79,13 @@ def restore(tree: dict[str, Any], origins: Origins) -> None:
         )  # fmt: skip
     tree["grid"] = restored["grid"]
     tree.pop("cells", None)
+
+
+def _is_listed(cells: Any) -> bool:
+    """Whether cells are a list of values by key."""
+    return isinstance(cells, list | tuple) and all(
+        isinstance(cell, Mapping) and all(isinstance(key, str) for key in cell) for cell in cells
+    )
 
 
 def _known(key: str, wanted: Sequence[Any], labels: Sequence[Any]) -> list[Any]:

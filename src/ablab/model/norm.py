@@ -41,7 +41,7 @@ def create_norm(kind: str, width: int, bias: bool, eps: float | None, key: str =
     """
     found = NORMS.find(kind)
     if ":" in kind:
-        _check_arguments(found, kind, key)
+        check_arguments(found, ["width", "bias"], kind, key, *_LINES)
     norm = _created(found, kind, width, bias, eps)
     if not isinstance(norm, nn.Module):
         what = f"gives {type(norm).__name__}; expected a torch.nn.Module"
@@ -51,13 +51,20 @@ def create_norm(kind: str, width: int, bias: bool, eps: float | None, key: str =
     return norm
 
 
-def _check_arguments(found: Any, kind: str, key: str) -> None:
-    """Checks that a user's norm is made from a width and a bias.
+def check_norms(model: nn.Module) -> None:
+    """Checks that the users' norms of a model that is to be trained use the bias as one.
+
+    A model that is loaded is not checked: earlier releases trained it all the same.
 
     Raises:
-        InputError: It is not, or its second argument is one that may be left out but is no bias.
+        InputError: The second argument of one may be left out, but is no bias.
     """
-    check_arguments(found, ["width", "bias"], kind, key, *_LINES)
+    named = (vars(each).get(_NAMED) for each in model.modules())
+    for key, kind in dict.fromkeys(each for each in named if each is not None):
+        _check_bias(NORMS.find(kind), kind, key)
+
+
+def _check_bias(found: Any, kind: str, key: str) -> None:
     by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     try:
         parameters = inspect.signature(found, follow_wrapped=False).parameters.values()

@@ -1,5 +1,6 @@
 """Tries a torch optimizer: does it follow the learning rate, and can a run that uses it resume?"""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -39,24 +40,26 @@ def check_torch_optimizer(
         InputError: It raises, ignores the learning rate of its parameter groups, or keeps something
             that is lost when a run resumes.
     """
-    trials = [_Trial(wrapped, current, rate) for rate in _RATES]
+    trial = _Trial(wrapped, current)
     try:
         with torch.random.fork_rng(devices=[]):
-            for trial in trials:
-                trial.run()
-            resumed = trials[0].resumed()
+            trial.run()
+            follows = not has_argument(optimizer, "lr") or trial.follows_lr()
+            resumes = trial.resumes()
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise part_error(KEY, path, f"cannot be used: {reason}") from error
-    first, last = trials[0].thetas[0], [trial.thetas[-1] for trial in trials]
-    if has_argument(optimizer, "lr") and torch.equal(*last) and not torch.equal(first, last[0]):
+    if not follows:
         what = "ignores the learning rate, and so train.lr and train.schedule"
         raise part_error(KEY, path, what, *_FOLLOWS_LR)
-    changed = trials[0].changed
-    if changed:
-        what = f"keeps {', '.join(changed)} outside of self.state, which a run that resumes loses"
+    if trial.stray:
+        what = f"keeps {', '.join(trial.stray)}, which is lost after each step"
         raise part_error(KEY, path, what, *_IN_STATE)
-    if not torch.allclose(resumed, last[0], rtol=1e-4, atol=1e-6, equal_nan=True):
+    if trial.changed:
+        names = ", ".join(trial.changed)
+        what = f"keeps {names} outside of self.state, which a run that resumes loses"
+        raise part_error(KEY, path, what, *_IN_STATE)
+    if not resumes:
         what = "makes other steps in a run that resumes: something is kept outside of self.state"
         raise part_error(KEY, path, what, *_IN_STATE)
 
@@ -65,47 +68,70 @@ class _Trial:
     """A few steps of an optimizer.
 
     Attributes:
-        thetas: The parameters before the first step and after each one.
         changed: What changes outside of the optimizer's state after its first step.
+        stray: What is in its state, but not in that of a parameter.
     """
 
-    def __init__(self, wrapped: Optimizer[Any], current: Current, rate: float) -> None:
-        self._wrapped, self._current, self._rate = wrapped, current, rate
-        self.thetas = [_random(0, wrapped.layout.size)]
+    def __init__(self, wrapped: Optimizer[Any], current: Current) -> None:
+        self._wrapped, self._current = wrapped, current
         self.changed: list[str] = []
-        self._states: list[dict[str, Tensor]] = []
+        self.stray: list[str] = []
+        self._last: Tensor
+        self._second: tuple[Tensor, dict[str, Tensor]]  # what the second step begins with
 
     def run(self) -> None:
         """Makes the steps."""
-        theta = self.thetas[0].clone()
+        theta = _random(0, self._wrapped.layout.size)
         state, seen = self._wrapped.initial_state(theta), []
         for step in range(1, _STEPS + 1):
-            self._update(theta, state, step)
-            self.thetas.append(theta.clone())
-            self._states.append({name: value.clone() for name, value in state.items()})
+            self._update(theta, state, step, _RATES[0])
+            if step == 1:
+                copies = {name: value.clone() for name, value in state.items()}
+                self._second = theta.clone(), copies
             seen.append(dict(_outside(self._current())))
         self.changed = [
             name
             for name in seen[-1]
             if any(one.get(name) != other.get(name) for one, other in pairwise(seen))
         ]
+        self.stray = list(_stray(self._current()))
+        self._last = theta
 
-    def resumed(self) -> Float[Tensor, "1 P"]:
-        """The parameters if another process goes on after the first step."""
-        theta, state = self.thetas[1].clone(), self._states[0]
+    def follows_lr(self) -> bool:
+        """Whether other steps follow from another learning rate, if the parameters change."""
+        theta = _random(0, self._wrapped.layout.size)
+        state = self._wrapped.initial_state(theta)
+        for step in range(1, _STEPS + 1):
+            self._update(theta, state, step, _RATES[1])
+        if not torch.equal(theta, self._last):
+            return True
+        return torch.equal(theta, _random(0, self._wrapped.layout.size))
+
+    def resumes(self) -> bool:
+        """Whether another process that goes on after the first step makes the same steps."""
+        theta, state = self._second
         for step in range(2, _STEPS + 1):
-            self._update(theta, state, step)
-        return theta
+            self._update(theta, state, step, _RATES[0])
+        return torch.allclose(theta, self._last, rtol=1e-4, atol=1e-6, equal_nan=True)
 
-    def _update(self, theta: Tensor, state: dict[str, Tensor], step: int) -> None:
+    def _update(self, theta: Tensor, state: dict[str, Tensor], step: int, rate: float) -> None:
         grad = _random(step, self._wrapped.layout.size)
         torch.default_generator.manual_seed(step)
-        rate = {"lr": torch.full((1, 1), self._rate)}
-        self._wrapped.update(theta, grad, state, rate, None)
+        self._wrapped.update(theta, grad, state, {"lr": torch.full((1, 1), rate)}, None)
 
 
 def _random(seed: int, size: int) -> Float[Tensor, "1 P"]:
     return torch.randn(1, size, generator=torch.Generator().manual_seed(seed))
+
+
+def _stray(optimizer: torch.optim.Optimizer) -> Iterator[str]:
+    """What an optimizer keeps in its state under another key than a parameter, by name."""
+    own = {id(each) for group in optimizer.param_groups for each in group["params"]}
+    held: dict[Any, Any] = optimizer.state
+    for key, value in held.items():
+        if value and id(key) not in own:
+            name = repr(key) if isinstance(key, str | int) else f"a {type(key).__name__}"
+            yield f"self.state[{name}]"
 
 
 def _outside(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Any]]:
@@ -123,7 +149,7 @@ def _comparable(value: Any, depth: int = 0) -> Any:
     """A value that is equal if another one is equal; the type of what cannot be compared."""
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
         data = value.detach().cpu().reshape(-1).contiguous().view(torch.uint8)
-        return tuple(value.shape), data.numpy().tobytes()
+        return tuple(value.shape), hashlib.sha256(data.numpy().data).digest()
     if isinstance(value, bool | int | float | complex | str | bytes | None):
         return repr(value)
     if depth < _DEPTH and isinstance(value, dict):

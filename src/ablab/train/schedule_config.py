@@ -39,8 +39,6 @@ class ScheduleConfig(Config):
             raise ValueError(f"warmup {self.warmup} must end before the total {self.total}")
         if self.is_own and self.final:
             raise ValueError(f"final is a setting of linear and cosine, not of {self.kind}")
-        if self.is_own and self.total is not None and not self.uses_total:
-            raise ValueError(f"{self.kind} does not use the total: it has no argument total")
         return self
 
     @field_validator("kind")

@@ -110,6 +110,7 @@ class Stack:
         objective: One run's loss.
         layout: The layout of parameters in a row.
         theta: The parameters of all runs, (R, P).
+        optimizer: The update rule.
         optimizer_state: The optimizer's state by name, with the leading axis R.
         collector: Computes statistics; None if nothing is watched.
         evaluates_together: Whether one call evaluates all runs, under ``torch.vmap``.
@@ -139,8 +140,8 @@ class Stack:
         # Parameters are passed as arguments, so the template's own values are never read.
         model = initial_model(first).to(device)
         self.layout = ParameterLayout.of(model)
-        self._optimizer = make_optimizer(first.train.optimizer_config, self.layout)
-        if len(runs) > 1 and not self._optimizer.stackable:
+        self.optimizer = make_optimizer(first.train.optimizer_config, self.layout)
+        if len(runs) > 1 and not self.optimizer.stackable:
             kind = first.train.optimizer_config.kind
             raise ValueError(f"{kind} trains one run at a time; {len(runs)} runs cannot be stacked")
         precision = self.config.precision
@@ -164,12 +165,12 @@ class Stack:
         self.theta = torch.stack([state.theta for state in started]).to(device)  # (R, P)
         self.optimizer_state = {
             name: torch.stack([state.optimizer_state[name] for state in started]).to(device)
-            for name in self._optimizer.state_names
+            for name in self.optimizer.state_names
         }
         self._recovery = self._recovery_of(started)
         self._decays = self.layout.matrices().to(device) if self.config.decay != "all" else None
         sizes = self.objective.noise_sizes(first.task.input_length, device)
-        self._prefetcher = Prefetcher(runs, self.task, self._optimizer, sizes, self.theta)
+        self._prefetcher = Prefetcher(runs, self.task, self.optimizer, sizes, self.theta)
 
     def new_objective(self, precision: str | None = None) -> Objective:
         """The same loss with a new model, so that passes leave nothing behind in the stack's.
@@ -210,7 +211,7 @@ class Stack:
     def initial_state(self, run: Run) -> RunState:
         """The state of a run before its first step, on the CPU."""
         theta = self.layout.flatten(initial_model(run))
-        optimizer_state = initial_state(self._optimizer, theta)
+        optimizer_state = initial_state(self.optimizer, theta)
         return RunState(0, theta, optimizer_state, RecoveryState.initial(theta, optimizer_state))
 
     def _recovery_of(self, started: Sequence[RunState]) -> Recovery | None:
@@ -347,9 +348,7 @@ class Stack:
                 if norm is not None and self.config.clip_norm is not None:
                     # The formula of torch.nn.utils.clip_grad_norm_, run by run.
                     grad.mul_((scalars["clip_norm"] / (norm[:, None] + 1e-6)).clamp(max=1.0))
-                self._optimizer.update(
-                    self.theta, grad, self.optimizer_state, scalars, self._decays
-                )
+                self.optimizer.update(self.theta, grad, self.optimizer_state, scalars, self._decays)
             if collector is not None:
                 with self.timings.phase("watch"):
                     if collector.watches(step):

@@ -27,9 +27,8 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
         layout: The layout of the parameters.
 
     Raises:
-        InputError: The optimizer cannot be created or used with these parameters, has state other
-            than tensors or elsewhere than in ``self.state``, or ignores the learning rate of its
-            parameter groups.
+        InputError: The optimizer cannot be created or used with these parameters, or has state
+            other than tensors.
     """
 
     Config: ClassVar = TorchOptimizerConfig
@@ -65,7 +64,17 @@ class TorchOptimizer(Optimizer[TorchOptimizerConfig]):
         )
         self._apart = {key: value for key, value in found.items() if key[0] not in self._rows}
         self.state_names = (_UPDATES, *self._rows, *(f"{n}/{p}" for n, p in self._apart))
-        check_torch_optimizer(self, lambda: self._torch, self._class, config.kind)
+
+    def check(self) -> None:
+        """Tries the optimizer before training; see :mod:`ablab.train.optimizer_trial`.
+
+        A run that is replayed is not checked: earlier releases trained it all the same.
+
+        Raises:
+            InputError: It cannot be used, ignores the learning rate of its parameter groups, or
+                keeps something elsewhere than in ``self.state`` of its parameters.
+        """
+        check_torch_optimizer(self, lambda: self._torch, self._class, self.config.kind)
 
     def initial_state(self, theta: Float[Tensor, "R P"]) -> OptimizerState:
         """Zeros; torch's own initial state is used in the first update."""
