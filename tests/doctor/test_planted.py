@@ -27,6 +27,7 @@ MODELS, TASKS = "tests.doctor.planted:", "tests.doctor.planted_tasks:"
         (TASKS + "ShiftedTwiceSums", "targets", "shifted by"),
         (TASKS + "PaddingPredicted", "padding", "Set the targets of padding to IGNORED"),
         (TASKS + "UndeclaredPaddingPredicted", "padding", "Set the targets of padding to IGNORED"),
+        (TASKS + "HardlySeeded", "batches", "A part of the draw ignores the seed"),
         (TASKS + "TestInsideTrain", "split", "or evaluation draws from the training data"),
     ],
 )

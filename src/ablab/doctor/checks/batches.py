@@ -11,6 +11,7 @@ from ablab.tasks.config import IGNORED
 
 _SAMPLES = 32
 _STEPS, _LARGE = 8, 256
+_ALIKE = 0.3  # share of samples that seeds may have in common by chance, as of few samples
 _OFTEN = 30  # occurrences; a token that is as frequent as the others is then not missed by chance
 _PURE = "Draw from counter-based random numbers of (seed, step), as ablab.tasks.random does."
 
@@ -78,7 +79,24 @@ def _seeds(patient: Patient, three: Batch, size: int) -> list[Finding]:
                 f"them as a pair: default_rng((seed, step)). {_PURE}",
             )
         ]
+    alike, chance = _alike(three, next_seed), _alike(_step(three, 0), _step(three, 1))
+    if alike > max(_ALIKE, 3 * chance):
+        return [
+            _finding(
+                "seeds share most of their samples",
+                f"{alike:.0%} of the samples of seeds {seed} and {seed + 1} are the same at the "
+                f"same place; of two steps of a seed, {chance:.0%}",
+                "A part of the draw ignores the seed, so seeds are hardly independent. Give the "
+                f"seed to every generator. {_PURE}",
+            )
+        ]
     return []
+
+
+def _alike(one: Batch, other: Batch) -> float:
+    """The share of samples of two batches that are the same at the same place."""
+    equal = (one.tokens == other.tokens).all(axis=-1) & (one.targets == other.targets).all(axis=-1)
+    return float(equal.mean())
 
 
 def _sizes(patient: Patient, batch: Batch) -> list[Finding]:
