@@ -6,11 +6,14 @@ import pytest
 
 import ablab
 from ablab.analysis.chosen import stored_runs
+from ablab.analysis.figures import Curves
+from ablab.analysis.summary import summarise
 from ablab.experiments.cell_text import in_cell, parse_cell
 from ablab.experiments.expectations import parse_expectation
 from ablab.experiments.inactive import labelled, nullable_keys
 from ablab.experiments.measures import parse_measure
 from ablab.logbook.entry import write_entry
+from ablab.logbook.finding_figures import draw
 from ablab.read import not_reached, two_groups
 from ablab.read.bands import bands
 from ablab.read.comparisons import compare
@@ -144,6 +147,19 @@ def test_a_key_that_does_not_vary_is_shown_as_inactive(conditional):
     assert frame["train.momentum"].to_list()[::3] == [None, 0, 0.9] * 2
     metrics = opened.metrics("conditional")
     assert set(metrics["train.momentum"].to_list()) == {None, 0, 0.9}
+
+
+def test_analyses_name_variants_in_which_a_key_does_not_vary(conditional):
+    found = ablab.analyze("conditional", "parameter_norms", steps="last", store=conditional)
+    ends = ("adamw, momentum inactive", "sgd, momentum 0", "sgd, momentum 0.9")
+    names = [f"lr {lr}, optimizer {end}" for lr in (0.01, 0.02) for end in ends]
+    rows, _ = summarise(found)
+    assert list(dict.fromkeys(row.variant for row in rows)) == names
+    norms = Curves("norms", "Norms", {rows[0].name: "norm"}, "norm")
+    panels = draw(found, norms).figure.axes
+    assert [axes.get_title("left") for axes in panels] == names[: len(panels)]
+    page = write_entry(conditional, conditional.experiment("conditional")).page.read_text()
+    assert "momentum none" not in page
 
 
 def bands_of(store, record):
