@@ -64,6 +64,14 @@ def test_what_it_sees(folder):
         ("@measure()\ndef mine(seen): return '0.5'", "returns str; expected a number"),
         ("@measure()\ndef mine(seen): return 1j", "returns complex; expected a number"),
         (
+            "@measure()\ndef mine(seen): return seen.logits.new_tensor(1).cfloat()",
+            "returns a value of the type torch.complex64; expected a number",
+        ),
+        (
+            "@measure()\ndef mine(seen): return seen.logits.new_tensor(1).to('meta')",
+            r"returns a tensor without values \(on the device meta\)",
+        ),
+        (
             "@measure()\ndef mine(seen): return {'a b': 1.0}",
             "names a number 'a b'",
         ),
@@ -82,6 +90,8 @@ def test_what_it_lacks(folder, source, message):
     [
         ("seen.logits.new_tensor([0.5])", 0.5),
         ("__import__('numpy').array([[2]])", 2.0),
+        ("seen.logits.new_tensor(0.5).bfloat16()", 0.5),
+        ("seen.logits.new_tensor(0.5).to_sparse()", 0.5),
         ("10**400", None),  # as a number that is not finite
         ("{3: True}", 1.0),  # such as the number of a head
         ("sum(each.square().sum() for each in seen.subject.model.parameters()) * 0 + 7", 7.0),
