@@ -64,6 +64,14 @@ def test_what_it_sees(folder):
         ("@measure()\ndef mine(seen): return '0.5'", "returns str; expected a number"),
         ("@measure()\ndef mine(seen): return 1j", "returns complex; expected a number"),
         (
+            "@measure()\ndef mine(seen): return seen.logits.new_tensor(1).cfloat()",
+            "returns a value of the type torch.complex64; expected a number",
+        ),
+        (
+            "@measure()\ndef mine(seen): return seen.logits.new_tensor(1).to('meta')",
+            r"returns a tensor without values \(on the device meta\)",
+        ),
+        (
             "@measure()\ndef mine(seen): return {'a b': 1.0}",
             "names a number 'a b'",
         ),
@@ -82,6 +90,8 @@ def test_what_it_lacks(folder, source, message):
     [
         ("seen.logits.new_tensor([0.5])", 0.5),
         ("__import__('numpy').array([[2]])", 2.0),
+        ("seen.logits.new_tensor(0.5).bfloat16()", 0.5),
+        ("seen.logits.new_tensor(0.5).to_sparse()", 0.5),
         ("10**400", None),  # as a number that is not finite
         ("{3: True}", 1.0),  # such as the number of a head
         ("sum(each.square().sum() for each in seen.subject.model.parameters()) * 0 + 7", 7.0),
@@ -179,5 +189,40 @@ def test_a_wrong_measure_does_not_cost_the_others_of_a_command(folder):
     code, out, err = run_command(*given)
     assert code == 1 and "How large is each parameter" in out
     assert "mine:several failed on run" in err and "it returns an array" in " ".join(err.split())
+    assert err.count("mine:several failed on run") == 1
     with pytest.raises(InputError, match=r"mine:several failed on run .* it returns an array"):
         ablab.analyze("measured", "mine:several", store="lab")
+
+
+COUNTING = """
+def count():
+    with open("calls", "a") as file:
+        file.write("x")
+
+@measure()
+def odd(seen):
+    count()
+
+@measure()
+def failing(seen):
+    count()
+    return 1 / 0
+"""
+
+
+def test_a_wrong_measure_is_computed_and_told_once(folder):
+    folder.write(mine=WRONG + COUNTING)
+    ablab.run(ASKED | {"train": STEPS, "seeds": 3}, store="lab", quiet=True)
+    for name, calls, said in (
+        ("odd", 1, "it returns NoneType; expected a number, or numbers by name; "
+                   "5 more models left out after that"),
+        ("failing", 6, "ZeroDivisionError: division by zero; the same for 5 more models"),
+    ):  # fmt: skip
+        code, _, err = run_command(
+            "analyze", "measured", f"mine:{name}", "--store", "lab", "--workers", "1"
+        )
+        assert code == 1 and " ".join(err.split()).endswith(said)
+        assert err.count("failed on run") == 1
+        path = folder.path / "calls"
+        assert len(path.read_text()) == calls
+        path.unlink()

@@ -132,6 +132,9 @@ def test_commands(lab, tmp_path):
         "figure", run, "activation/ln_final/rms", "--out", str(tmp_path / "a.svg"), *store
     )
     assert code == 0 and (tmp_path / "a.svg").read_text().startswith("<svg")
+    dotted = tmp_path / "rms_0.5"  # no other format
+    code, _, _ = run_command("figure", run, "activation/ln_final/rms", "--out", str(dotted), *store)
+    assert code == 0 and dotted.read_text().startswith("<svg")
     code, out, _ = run_command("show", run, *store)
     assert code == 0 and "captures     after steps 0, 1, 2, 4, 8, 16" in out
     for wrong, said in [

@@ -1,5 +1,6 @@
 """Curves of an experiment and of a run, and what they say under the cursor."""
 
+import json
 import re
 from statistics import median
 
@@ -8,6 +9,8 @@ import pytest
 
 import ablab
 from ablab.config import InputError
+from ablab.logbook.entry import entry_content
+from ablab.logbook.scales import planned_ends
 from ablab.notebook import curves
 from tests.store.makers import train
 
@@ -46,6 +49,26 @@ def test_tokens_are_steps_times_samples_times_length(result):
     ends = {max(line.get_xdata()) for line in axes.get_lines() if len(line.get_xdata()) == 4}
     assert ends == {12 * 16 * 6}  # "12+34=" has six tokens
     assert axes.get_xlabel() == "tokens"
+
+
+def test_costs_and_ends_of_whole_numbers_beside_decimals(tmp_path):
+    asked = ablab.experiment(
+        {
+            "name": "decays",
+            "task": {"kind": "addition", "n_digits": 1},
+            "model": {"d_model": 8, "n_heads": 2},
+            "train": {"steps": 4, "batch_size": 8, "evaluate": {"samples": 8}},
+            "grid": {"train.weight_decay": [0, 0.1]},
+        }
+    )
+    found = ablab.run(asked, store=tmp_path / "lab", compile="off", quiet=True, device="cpu")
+    (axes,) = found.plot("train_loss", x="tokens").figure.axes
+    ends = {max(line.get_xdata()) for line in axes.get_lines() if len(line.get_xdata()) > 2}
+    assert ends == {4 * 8 * 4}  # "1+2=" has four tokens
+    grid = json.loads(entry_content(found.store, found.record)["plot"].grid)
+    assert [each["costs"]["tokens"] for each in grid["variants"]] == [8 * 4] * 2
+    runs = found.store.runs(found.record)
+    assert planned_ends(runs) == {"train.weight_decay=0.0": 4, "train.weight_decay=0.1": 4}
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,31 @@
 """A key that does not vary in some cells, and that has null as one of its values."""
 
+import numpy as np
 import polars as pl
 import pytest
 
 import ablab
 from ablab.analysis.chosen import stored_runs
+from ablab.analysis.figures import Curves
+from ablab.analysis.summary import summarise
 from ablab.experiments.cell_text import in_cell, parse_cell
 from ablab.experiments.expectations import parse_expectation
 from ablab.experiments.inactive import labelled, nullable_keys
+from ablab.experiments.measures import parse_measure
 from ablab.logbook.entry import write_entry
+from ablab.logbook.finding_figures import draw
+from ablab.read import not_reached, two_groups
 from ablab.read.bands import bands
 from ablab.read.comparisons import compare
 from ablab.read.hypothesis_tests import Sample
 from ablab.read.quantity import Quantity
-from ablab.read.verdicts import judge
+from ablab.read.two_groups import Groups
+from ablab.read.verdicts import judge, verdicts
 from ablab.store.expected import Stamped
 from ablab.store.metrics import experiment_metrics, key_column
 from ablab.store.store import Store
 from ablab.store.stored_run import StoredRun
+from tests.read.filled import fill
 
 
 def test_an_inactive_key_is_told_from_null(tiny, tmp_path, monkeypatch):
@@ -141,6 +149,19 @@ def test_a_key_that_does_not_vary_is_shown_as_inactive(conditional):
     assert set(metrics["train.momentum"].to_list()) == {None, 0, 0.9}
 
 
+def test_analyses_name_variants_in_which_a_key_does_not_vary(conditional):
+    found = ablab.analyze("conditional", "parameter_norms", steps="last", store=conditional)
+    ends = ("adamw, momentum inactive", "sgd, momentum 0", "sgd, momentum 0.9")
+    names = [f"lr {lr}, optimizer {end}" for lr in (0.01, 0.02) for end in ends]
+    rows, _ = summarise(found)
+    assert list(dict.fromkeys(row.variant for row in rows)) == names
+    norms = Curves("norms", "Norms", {rows[0].name: "norm"}, "norm")
+    panels = draw(found, norms).figure.axes
+    assert [axes.get_title("left") for axes in panels] == names[: len(panels)]
+    page = write_entry(conditional, conditional.experiment("conditional")).page.read_text()
+    assert "momentum none" not in page
+
+
 def bands_of(store, record):
     keys = list(record.definition["grid"])
     metrics = experiment_metrics(store, record)
@@ -203,3 +224,64 @@ def test_null_can_be_a_value_of_a_trend():
     ]
     said = Sample(frame, ["train.clip_norm"]).levels("train.clip_norm")
     assert said == "train.clip_norm has only one value"
+
+
+def rank_verdicts(path, sentences, curve):
+    """The verdicts on eight runs of AdamW, and eight of SGD with each of two momenta."""
+    asked = {
+        "name": "made-up",
+        "task": {"kind": "addition"},
+        "train": {"steps": 40},
+        "grid": {
+            "train.optimizer": ["adamw", "sgd"],
+            "train.momentum": [0.0, 0.9],
+            "when": {"train.momentum": {"train.optimizer": "sgd"}},
+        },
+        "seeds": 8,
+        "expect": sentences,
+    }
+    return verdicts(*fill(path / "lab", asked, curve))
+
+
+@pytest.mark.parametrize(
+    ("measure", "counts"),
+    [("final(loss)", "7 of 8 vs 0 of 16 runs learnt"), ("steps_to(loss, 0.1)", "by 7 of 8")],
+)
+def test_ranks_compare_runs_with_those_in_which_a_key_does_not_vary(tmp_path, measure, counts):
+    def curve(keys, seed, steps):
+        rng = np.random.default_rng([seed, len(str(keys))])
+        learns = keys["train.optimizer"] == "adamw" and seed > 0
+        level = np.where(learns & (steps > 10 + seed), 0.01, 2.0)
+        return level * np.exp(0.05 * rng.standard_normal(len(steps)))
+
+    (found,) = rank_verdicts(
+        tmp_path,
+        [f"{measure} is lower where train.optimizer=adamw than where train.optimizer=sgd"],
+        curve,
+    )
+    assert found.outcome == "held", found.evidence
+    assert counts in found.evidence
+    assert found.p < 0.01
+    said = "; train.momentum does not vary on one side, and the other is averaged over it"
+    assert found.evidence.endswith(said)
+
+
+@pytest.mark.parametrize("steps", [False, True])
+def test_ranks_of_sides_whose_variants_have_nothing_in_common_give_no_p(steps):
+    rows = [(side, "ab"[k], (k + side) % 2, seed, float(side + 1) + seed / 100)
+            for side in (0, 1) for k in (0, 1) for seed in range(8)]  # fmt: skip
+    frame = pl.DataFrame(rows, ["side", "k", "m", "seed", "value"], orient="row").with_columns(
+        not_before=pl.lit(None, pl.Float64), reason=pl.lit(None, pl.String),
+        status=pl.lit("finished"),
+    )  # fmt: skip
+    sides = [Sample(frame, ["side", "k", "m"]).where({"side": each}) for each in (0, 1)]
+    sentence = "steps_to(loss, 0.1)" if steps else "final(loss)"
+    expectation = parse_expectation(f"{sentence} is lower where side=0 than where side=1")
+    found = (
+        not_reached.compare(*sides, expectation, parse_measure(sentence), False)
+        if steps
+        else two_groups.compare(*sides, expectation, Groups(1.5, "lower"), False)
+    )
+    assert (found.outcome, found.p) == ("undecided", None)
+    assert "nothing to compare" in found.evidence
+    assert "no variant of one side has the other settings of one of the other" in found.evidence

@@ -7,7 +7,7 @@ from torch import nn
 
 from ablab.analysis.chosen import Chosen, choose, stored_runs
 from ablab.analysis.compute import Computation, Tell
-from ablab.analysis.examine import Failure, examine, examine_unit, subject_of
+from ablab.analysis.examine import Failure, examine, examine_unit, subject_of, told
 from ablab.analysis.finding import DOES_NOT_APPLY, Finding, Findings, ModelFinding, joined
 from ablab.analysis.request import Request, make_request, parse_request
 from ablab.analysis.subject import DoesNotApplyError, Probing
@@ -84,7 +84,7 @@ def analyze(
     found, failures = _of_runs(request, chosen)
     if failures and not found:
         raise InputError(Problem(str(failures[0]), given=failures[0].where or NOT_GIVEN))
-    notes = [*chosen.notes, *map(str, failures)]
+    notes = [*chosen.notes, *told(failures)]
     return _joined(request, found, notes)
 
 
@@ -154,8 +154,8 @@ def _analyze_trained(
             return False
         alone = [_analyze_trained(store, chosen, [each], status, should_pause) for each in requests]
         return all(alone)
-    for failure in done.failures:
-        status.warn(str(failure))
+    for text in told(done.failures):
+        status.warn(text)
     return done.complete and not done.failures
 
 

@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -12,7 +12,7 @@ from ablab.analysis.loaded import LoadedModels
 from ablab.analysis.request import Request
 from ablab.analysis.subject import DoesNotApplyError, Probing, Subject, Together, evaluating
 from ablab.analysis.units import Unit, last_step
-from ablab.config import InputError
+from ablab.config import InputError, counted
 from ablab.store.findings import StoredFinding
 from ablab.store.stored_run import StoredRun
 from ablab.tasks.base import Task
@@ -28,6 +28,8 @@ class Failure:
         name: The analysis, with its settings.
         error: The type of the error, and its text; or what a user's function returned.
         where: The traceback; empty if a user's function returned something else.
+        left_out: Whether it was not computed, since the function had returned that for another
+            model.
     """
 
     run: str
@@ -35,9 +37,40 @@ class Failure:
     name: str
     error: str
     where: str
+    left_out: bool = False
 
     def __str__(self) -> str:
         return f"{self.name} failed on run {self.run} at step {self.step}: {self.error}"
+
+
+def told(failures: Sequence[Failure]) -> list[str]:
+    """The failures as sentences: those that are equal as one, with the number of models."""
+    groups: dict[tuple[str, str], list[Failure]] = {}
+    for each in sorted(failures, key=lambda each: each.left_out):
+        groups.setdefault((each.name, each.error), []).append(each)
+    return [_told(group) for group in groups.values()]
+
+
+def _told(equal: Sequence[Failure]) -> str:
+    left_out = sum(each.left_out for each in equal)
+    again = len(equal) - left_out - 1
+    more = [f"the same for {counted(again, 'more model')}"] if again > 0 else []
+    if left_out:
+        more.append(f"{counted(left_out, 'more model')} left out after that")
+    return "; ".join([str(equal[0]), *more])
+
+
+@dataclass
+class _Without:
+    """Why analyses are not computed for the rest of a unit, by their names.
+
+    Attributes:
+        not_applicable: Why they do not apply.
+        wrong: What a user's function returned.
+    """
+
+    not_applicable: dict[str, str] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
 
 
 def examine(request: Request, subject: Subject) -> Finding:
@@ -109,7 +142,7 @@ def examine_unit(
         needs_task = any("task" in request.analysis.inputs for request in requests)
         task = first.task() if needs_task else None
         together = Together(models, task, requests[0].probing)
-        not_applicable: dict[str, str] = {}
+        without = _Without()
         last: dict[str, LastSubject] = {}
         for place, (run, step) in enumerate(unit.places):
             at_last = last.setdefault(run.id, LastSubject(run, task, requests[0].probing, together))
@@ -117,7 +150,7 @@ def examine_unit(
             for request in requests:
                 if wanted(run.id, step, request):
                     key = request.key_of(run)
-                    yield _found(request, key, subject, run.id, step, not_applicable)
+                    yield _found(request, key, subject, run.id, step, without)
             if together.passes is not None:
                 together.passes.forget(place)
 
@@ -128,15 +161,18 @@ def _found(
     subject: Subject,
     run: str,
     step: int,
-    not_applicable: dict[str, str],
+    without: _Without,
 ) -> StoredFinding | Failure:
-    if request.name not in not_applicable:
+    if request.name in without.wrong:
+        return Failure(run, step, request.name, without.wrong[request.name], "", left_out=True)
+    if request.name not in without.not_applicable:
         try:
             found = examine(request, subject)
         except DoesNotApplyError as error:
-            not_applicable[request.name] = str(error)
+            without.not_applicable[request.name] = str(error)
         except ReturnedError as error:
-            return Failure(run, step, request.name, f"it {error.what}", "")
+            without.wrong[request.name] = f"it {error.what}"
+            return Failure(run, step, request.name, without.wrong[request.name], "")
         except InputError:  # the same for all models: the settings do not fit
             raise
         except Exception as error:  # of a user's function, or of one model with odd weights
@@ -152,5 +188,5 @@ def _found(
                 found.tables,
                 found.arrays,
             )
-    about = {DOES_NOT_APPLY: not_applicable[request.name]}
+    about = {DOES_NOT_APPLY: without.not_applicable[request.name]}
     return StoredFinding(run, step, request.name, key, {}, about=about)

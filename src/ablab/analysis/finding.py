@@ -12,11 +12,14 @@ from ablab.config import Config, counted
 from ablab.config.html import Markup
 from ablab.config.html import table as html_table
 from ablab.config.shown import Displayed, Shown
+from ablab.experiments.inactive import Inactive, labelled
+from ablab.experiments.short_names import short_names
 from ablab.store.metrics import key_column
 
 DOES_NOT_APPLY = "does_not_apply"  # a fact about a stored finding that has no numbers
 _SHOWN_ROWS, _TABLE_ROWS, _TABLE_COLUMNS = 10, 10, 12  # in a notebook
 FRONT = ("run", "step")  # added in front of every table
+_NO_KEYS = ("run", "seed", "step", "name", "value")  # columns of scalars
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Findings(Displayed):
         tables: The tables by name, each with ``run`` and ``step`` in front of its own columns.
         arrays: The arrays by name, each by run and step.
         notes: Why there is no finding for some of the models, one sentence each.
+        nullable: The keys of which null is a value; of others, it means that they do not vary. None
+            if it can be a value of all.
     """
 
     analysis: str
@@ -85,6 +90,23 @@ class Findings(Displayed):
     tables: dict[str, pl.DataFrame]
     arrays: dict[str, dict[tuple[str | None, int | None], NDArray[Any]]]
     notes: tuple[str, ...] = ()
+    nullable: frozenset[str] | None = None
+
+    def variants(self) -> list[tuple[str, pl.DataFrame]]:
+        """The scalars of each variant, with its short name; it is empty if there is only one."""
+        keys = [column for column in self.scalars.columns if column not in _NO_KEYS]
+        if not keys:
+            return [("", self.scalars)]
+        cells = self.scalars.select(keys).unique(maintain_order=True).to_dicts()
+        names = short_names([labelled(cell, self.nullable) for cell in cells])
+        return [
+            (name if len(cells) > 1 else "", self._of(cell))
+            for name, cell in zip(names, cells, strict=True)
+        ]
+
+    def _of(self, cell: Mapping[str, Any]) -> pl.DataFrame:
+        conditions = [pl.col(key).eq_missing(pl.lit(value)) for key, value in cell.items()]
+        return self.scalars.filter(conditions)
 
     def __str__(self) -> str:
         lines = [f"{self.analysis}: {self.question}"]
@@ -155,6 +177,7 @@ def joined(
     ]
     schema = {"run": pl.String, "step": pl.Int64, "name": pl.String, "value": pl.Float64}
     columns = ["run", *keys, "step", "name", "value"]
+    inactive = {key for each in findings for key, v in each.keys.items() if isinstance(v, Inactive)}
     scalars = pl.DataFrame(
         {
             column: pl.Series(column, [row[column] for row in rows], schema[column])
@@ -182,6 +205,7 @@ def joined(
         {what: pl.concat(found, how="diagonal_relaxed") for what, found in tables.items()},
         arrays,
         tuple(dict.fromkeys([*notes, *(each.note for each in findings if each.note is not None)])),
+        frozenset(keys) - inactive,
     )
 
 

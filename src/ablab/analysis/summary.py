@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 
 from ablab.analysis.finding import Findings
-from ablab.experiments.short_names import short_names
 from ablab.read.statistics.array import Array
 from ablab.read.statistics.groups import LEAST_GAP, LOGARITHMIC, notice_cut
 from ablab.read.statistics.scales import Statistic, average, median_interval
@@ -17,7 +16,6 @@ from ablab.store.scalar_records import first_match
 from ablab.tasks.config import Limits
 
 _SHOWN = 8  # scalars by default
-_FRONT = ("run", "seed", "step", "name", "value")
 
 
 @dataclass(frozen=True)
@@ -124,13 +122,9 @@ def summarise(
         name for pattern in headline for name in names if fnmatchcase(name, pattern)
     ] or names[:_SHOWN]
     chosen = list(dict.fromkeys(chosen))
-    keys = [column for column in frame.columns if column not in _FRONT]
-    cells = frame.select(keys).unique(maintain_order=True).to_dicts() if keys else [{}]
-    labels = short_names(cells) if len(cells) > 1 else [""]
-    of_cells = [
-        frame.filter([pl.col(key).eq_missing(pl.lit(value)) for key, value in cell.items()] or True)
-        for cell in cells
-    ]
+    variants = found.variants()
+    labels = [label for label, _ in variants]
+    of_cells = [own.filter(pl.col("run").is_not_null()) for _, own in variants]
     rows: dict[tuple[str, str], ScalarSummary] = {}
     for name in chosen:
         ends = first_match(limits or {}, name)

@@ -80,6 +80,7 @@ def analyze(
     with progress(quiet, "loading PyTorch") as shown:
         from ablab.analysis.analyze import compute, load, shown_on
         from ablab.analysis.chosen import choose, stored_runs
+        from ablab.analysis.examine import told
         from ablab.analysis.request import default_requests, parse_request
         from ablab.analysis.subject import Probing
         from ablab.execute.pause import pause_on_signals
@@ -115,8 +116,8 @@ def analyze(
         _print(found, details)
         for note in chosen.notes:
             say(note)
-        for failure in done.failures:
-            say(str(failure), err=True)
+        for text in told(done.failures):
+            say(text, err=True)
     return 1 if done.failures else 0
 
 

@@ -16,6 +16,9 @@ from ablab.cli.common import (
     store_option,
 )
 
+# Endings of names for which an SVG document is the wrong content; other dots are part of a name.
+_OTHER_FORMATS = (".png", ".pdf", ".html", ".jpg", ".jpeg", ".eps", ".ps", ".webp", ".gif", ".tiff")
+
 
 @click.command()
 @click.argument("experiment")
@@ -140,7 +143,7 @@ def _check_format(out: str | None) -> None:
     """Rejects a file name of another format, since what is written is an SVG document."""
     from ablab.config import InputError, Problem
 
-    if out is not None and Path(out).suffix.lower() not in ("", ".svg"):
+    if out is not None and Path(out).suffix.lower() in _OTHER_FORMATS:
         raise InputError(
             Problem(
                 "a figure cannot be written in this format",

@@ -7,11 +7,11 @@ from typing import Literal
 
 import polars as pl
 
-from ablab.experiments.experiment import variant_label
 from ablab.logbook.plotdata import VariantCosts
 from ablab.read.bands import MAX_POINTS, Band, bands
 from ablab.read.measure_words import column_words
 from ablab.read.step_costs import StepCosts
+from ablab.store.metrics import column_labels
 from ablab.store.store import RunRecord
 from ablab.tasks.config import Direction
 from ablab.watching.names import is_statistic
@@ -178,8 +178,8 @@ def variant_costs(
         costs: The cost of a step of each run, by run id.
     """
     groups: dict[str, list[RunRecord]] = {}
-    for run in runs:
-        groups.setdefault(variant_label(run.variant), []).append(run)
+    for run, label in zip(runs, column_labels(runs), strict=True):
+        groups.setdefault(label, []).append(run)
     return {
         label: _variant_costs(group, [costs[run.run] for run in group])
         for label, group in groups.items()

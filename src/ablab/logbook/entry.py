@@ -42,6 +42,7 @@ from ablab.read.step_costs import step_costs
 from ablab.read.stopped import stop_caveat, stop_words
 from ablab.store.digests import write_text_digested, write_texts_digested
 from ablab.store.metrics import (
+    column_cells,
     experiment_metrics,
     experiment_runs,
     restarts,
@@ -127,7 +128,7 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     drawn = drawn_curves(metrics, list(grid), direction, nullable_keys(grid))
     by_factors = by_factor(store, record, runs)
     drawn |= factor_curves(by_factors, runs, direction)
-    cells = [run.variant for run in runs]
+    cells = column_cells(runs)
     marks = {"train_loss": curve_marks(runs, found.readings)}
     marks |= column_marks(store, record, runs, [name for name in DRAWN[1:] if name in drawn])
     costs = step_costs(store, record, runs)
@@ -135,7 +136,8 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     titles = column_titles(drawn)
     factors = factor_section(by_factors, runs)
     notes, count = _notes(store, record)
-    names = dict(zip(map(str, cells), short_names(cells), strict=True))
+    variants = [run.variant for run in runs]
+    names = dict(zip(map(str, variants), short_names(variants), strict=True))
     return variant_sections(store, record, runs, metrics, found, costs) | {
         "record": record,
         "repeat": repeat(store, record),

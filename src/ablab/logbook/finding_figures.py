@@ -18,7 +18,6 @@ from ablab.logbook.finding_panels import (
     Drawing,
     at_last_step,
     drawn_runs,
-    finding_variants,
     grid_of_panels,
     latest_steps,
     nothing_to_draw,
@@ -79,7 +78,7 @@ def _curves(found: Findings, figure: Curves, losses: pl.DataFrame | None) -> Dra
     wanted = pl.col("name").is_in([prefix + scalar for scalar in figure.scalars])
     variants = [
         (name, frame)
-        for name, frame in finding_variants(found)
+        for name, frame in found.variants()
         if frame.filter(wanted, pl.col("step") > 0).drop_nulls("value").height
     ][:MOST_VARIANTS]
     if not variants:

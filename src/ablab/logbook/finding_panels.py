@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from ablab.analysis.figures import AnalysisFigure
 from ablab.analysis.finding import Findings
 from ablab.config import InputError, Problem
-from ablab.experiments.short_names import short_names
 
 MOST_RUNS = 6  # in a figure of tables or arrays
-_FRONT = ("run", "seed", "step", "name", "value")
 
 
 @dataclass(frozen=True)
@@ -65,19 +63,6 @@ class Panel:
     step: int | None
 
 
-def finding_variants(found: Findings) -> list[tuple[str, pl.DataFrame]]:
-    """The scalars of each variant, with its short name."""
-    keys = [column for column in found.scalars.columns if column not in _FRONT]
-    if not keys:
-        return [("", found.scalars)]
-    cells = found.scalars.select(keys).unique(maintain_order=True).to_dicts()
-    names = short_names(cells) if len(cells) > 1 else [""]
-    return [
-        (name, found.scalars.filter([pl.col(k).eq_missing(pl.lit(v)) for k, v in cell.items()]))
-        for name, cell in zip(names, cells, strict=True)
-    ]
-
-
 def drawn_runs(found: Findings, latest: Mapping[str | None, int | None]) -> list[Panel]:
     """The runs to draw, of the variants in turn.
 
@@ -86,7 +71,7 @@ def drawn_runs(found: Findings, latest: Mapping[str | None, int | None]) -> list
         latest: The latest step at which each run has what is drawn.
     """
     by_variant = []
-    for name, frame in finding_variants(found):
+    for name, frame in found.variants():
         pairs = (
             frame.select("run", "seed").unique(maintain_order=True).iter_rows()
             if "seed" in frame.columns

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median_high
 from typing import Any
 
-from ablab.experiments.experiment import variant_label
 from ablab.read.curves import Plateau, Reading
 from ablab.read.curves.numbers import number
 from ablab.read.curves.phrases import stays
 from ablab.read.curves.reading import Transition
 from ablab.read.curves.sentences import PlateauEnds, common_plateaus, plateau_ends
 from ablab.read.readings import experiment_readings
+from ablab.store.metrics import column_labels
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 _SPIKES = 12  # maximum number of spikes per variant, highest first
@@ -30,15 +30,16 @@ def curve_marks(
         readings: The readings of the runs, by run id.
     """
     groups: dict[str, list[tuple[int, Reading]]] = {}
-    for run in runs:
+    labels = column_labels(runs)
+    for run, label in zip(runs, labels, strict=True):
         if run.run in readings:
-            group = groups.setdefault(variant_label(run.variant), [])
+            group = groups.setdefault(label, [])
             group.append((run.seed, readings[run.run]))
     found = {label: _marks(group) for label, group in groups.items()}
-    for run in runs:
+    for run, label in zip(runs, labels, strict=True):
         if run.status == "diverged":
             mark = _mark("diverged", run.step, run.step, None, f"seed {run.seed} diverged")
-            found.setdefault(variant_label(run.variant), []).append(mark)
+            found.setdefault(label, []).append(mark)
     return {label: marks for label, marks in found.items() if marks}
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from ablab.experiments.experiment import variant_label
 from ablab.read.bands import Band, SeedCurve
 from ablab.read.measures import ENDED
+from ablab.store.metrics import column_labels
 from ablab.store.store import RunRecord
 
 _Line = TypeVar("_Line", Band, SeedCurve)
@@ -23,8 +23,7 @@ def planned_ends(runs: Sequence[RunRecord]) -> dict[str, int]:
     It is that to which a run is to be trained, and for one that has ended its last step.
     """
     ends: dict[str, int] = {}
-    for run in runs:
-        label = variant_label(run.variant)
+    for run, label in zip(runs, column_labels(runs), strict=True):
         end = run.step if run.status in ENDED else run.steps
         ends[label] = max(end, ends.get(label, 0))
     return ends

@@ -29,7 +29,13 @@ from ablab.read.bands import Band, SeedCurve, bands
 from ablab.read.directions import column_direction
 from ablab.read.measure_words import column_words
 from ablab.read.step_costs import step_costs
-from ablab.store.metrics import all_columns, experiment_metrics, experiment_runs, run_metrics
+from ablab.store.metrics import (
+    all_columns,
+    column_cells,
+    experiment_metrics,
+    experiment_runs,
+    run_metrics,
+)
 from ablab.store.store import ExperimentRecord, Store
 
 X = Literal["step", "tokens", "seconds", "flops"]
@@ -61,7 +67,7 @@ def plot_experiment(store: Store, record: ExperimentRecord, column: str, x: X = 
     found = bands(frame, keys, column, direction=better, nullable=nullable)
     if not found:
         raise InputError(Problem(f"{column} has no finite value", given=record.name))
-    cells = [run.variant for run in runs]
+    cells = column_cells(runs)
     names = {band.label: name for band, name in zip(found, _names(found), strict=True)}
     marks, ends = None, None
     if x == "step":

@@ -6,18 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from ablab.read.hypothesis_tests import Sample
+from ablab.read.hypothesis_tests import Sample, shared_keys
 from ablab.read.statistics.ranks import Arrivals, Bounds
 
 
 def aligned(samples: Sequence[Sample]) -> list[Arrivals]:
-    """The steps of the runs of each sample, by the settings that vary in all samples and by seed.
+    """The steps of the runs of each sample, by the settings that they share and by seed.
 
     Returns:
         For each sample, arrays of (copies, cells, seeds). A sample has several copies of a cell if
-        it varies in a setting that another sample fixes.
+        it varies in a setting that another sample fixes, or of which another has other values only
+        (:func:`ablab.read.hypothesis_tests.apart` tells that).
     """
-    keys = [key for key in samples[0].keys if all(key in each.keys for each in samples)]
+    keys = shared_keys(*samples)
     tables: list[dict[tuple[Any, int], list[Any]]] = []
     for each in samples:
         found = defaultdict(list)

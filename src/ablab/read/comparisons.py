@@ -19,6 +19,7 @@ from ablab.read.hypothesis_tests import (
     gaps,
     interval_text,
     levels_of,
+    why_no_pair,
 )
 from ablab.read.judgements import Found, Outcome
 from ablab.read.measured import shown
@@ -42,9 +43,7 @@ def compare(
     lost = apart(sample, other) + gaps(sample, other)
     made = None if values is None else _Compared(values, quantity, pairing)
     if made is None or made.apart.mean is None:
-        both = set(sample.known["seed"]) & set(other.known["seed"])
-        why = "no variant of one side has the other settings of one of the other side"
-        return Found("undecided", (why if both else "no seed has a value on both sides") + lost)
+        return Found("undecided", why_no_pair(sample, other) + lost)
     sides = [each.seed_values(quantity.ratio) for each in (sample, other)]
     levels = quantity.levels(*sides)
     evidence = f"{levels}{made.averaged}{made.text(quantity.unit)}{lost}"

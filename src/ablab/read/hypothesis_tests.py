@@ -1,8 +1,9 @@
 """The runs that verdicts are about, and tests of their trends and means."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -319,8 +320,7 @@ def levels_of(sample: Sample, other: Sample) -> Floats | None:
     Returns:
         The values, (2, cells, seeds), with NaN for missing ones; None if a sample has no value.
     """
-    without = _apart_keys(sample, other)
-    keys = [key for key in sample.keys if key in other.keys and key not in without]
+    keys = shared_keys(sample, other)
     rows = [
         each.known.group_by([*keys, "seed"]).agg(pl.col("value").mean()).iter_rows()
         for each in (sample, other)
@@ -339,32 +339,48 @@ def levels_of(sample: Sample, other: Sample) -> Floats | None:
     return values
 
 
-def apart(sample: Sample, other: Sample) -> str:
+def why_no_pair(sample: Sample, other: Sample) -> str:
+    """The reason why no run of one sample can be compared with one of the other."""
+    if set(sample.measured["seed"]) & set(other.measured["seed"]):
+        return "no variant of one side has the other settings of one of the other side"
+    return "no seed has a value on both sides"
+
+
+def apart(*samples: Sample) -> str:
     """A remark about settings that have no value in common, so that they differ too; may be empty.
 
     Such as the optimizer, if momentum is compared with none, or momentum, if optimizers are.
     """
     remarks = []
-    for key, (first, second) in _apart_keys(sample, other).items():
-        idle = [not each.active(key).frame.height for each in (sample, other)]
-        if any(idle):
+    for key, labels in _apart_keys(samples).items():
+        if all(each.active(key).frame.height for each in samples):
+            names = [", ".join(map(str, each)) for each in labels]
+            remarks.append(f"{key} differs as well ({' vs '.join(names)})")
+        elif len(samples) == 2:
             remarks.append(f"{key} does not vary on one side, and the other is averaged over it")
         else:
-            names = [", ".join(map(str, each)) for each in (first, second)]
-            remarks.append(f"{key} differs as well ({names[0]} vs {names[1]})")
+            remarks.append(f"{key} does not vary in all of these, and the others are averaged")
     return "".join(f"; {each}" for each in remarks)
 
 
-def _apart_keys(sample: Sample, other: Sample) -> dict[str, tuple[list[Any], list[Any]]]:
-    """The settings of both samples without a value in common, with the values of each."""
+def shared_keys(*samples: Sample) -> list[str]:
+    """The settings of all samples of which any two samples have a value in common."""
+    without = _apart_keys(samples)
+    return [key for key in _keys_of_all(samples) if key not in without]
+
+
+def _apart_keys(samples: Sequence[Sample]) -> dict[str, list[list[Any]]]:
+    """The settings of which two samples have no value in common, with the values of each."""
     found = {}
-    for key in sample.keys:
-        if key in other.keys:
-            first, second = (each.frame[key].unique(maintain_order=True).to_list()
-                             for each in (sample, other))  # fmt: skip
-            if not any(each in second for each in first):
-                found[key] = (first, second)
+    for key in _keys_of_all(samples):
+        labels = [each.frame[key].unique(maintain_order=True).to_list() for each in samples]
+        if any(not any(a in two for a in one) for one, two in combinations(labels, 2)):
+            found[key] = labels
     return found
+
+
+def _keys_of_all(samples: Sequence[Sample]) -> list[str]:
+    return [key for key in samples[0].keys if all(key in each.keys for each in samples)]
 
 
 def _paired(values: Floats, size: float) -> Paired:

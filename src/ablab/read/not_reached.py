@@ -14,7 +14,7 @@ import polars as pl
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import Measure
 from ablab.read.aligned import aligned, bounds, horizon
-from ablab.read.hypothesis_tests import ONE_SEED, Floats, Sample, gaps
+from ablab.read.hypothesis_tests import ONE_SEED, Floats, Sample, apart, gaps, why_no_pair
 from ablab.read.judgements import ALPHA, Found, Outcome, limits, of_range
 from ablab.read.measured import shown
 from ablab.read.measures import is_step
@@ -23,6 +23,7 @@ from ablab.read.statistics.ranks import (
     Arrivals,
     Bounds,
     first,
+    has_pairs,
     in_order,
     least_rank_p,
     most_are,
@@ -54,7 +55,7 @@ def order(sample: Sample, expectation: Expectation, measure: Measure, blocks: bo
     evidence = f"{verb} by {path}"
     made = [bounds(each, end) for each in runs]
     p, reverse = in_order(made, sign, blocks), in_order(made, -sign, blocks)
-    remark = _ends(sample.frame) + gaps(sample)
+    remark = _ends(sample.frame) + apart(*cells) + gaps(sample)
     up_to = _up_to(sample.frame, end, measure)
     nothing = ONE_SEED if sample.seeds == 1 else ""
     if not any(count for count, _ in counts):
@@ -100,14 +101,15 @@ def compare(
         made = bounds(early, end, max(by, 0.0)), bounds(late, end, max(-by, 0.0))
         return first(*made, blocks)
 
-    remark = _ends(both) + gaps(sample, other)
+    remark = _ends(both) + apart(sample, other) + gaps(sample, other)
     up_to = _up_to(both, end, measure)
+    nothing = ""
     if not counts[0][0] and not counts[1][0]:
-        return Found(
-            "undecided",
-            f"{evidence}; nothing to compare {up_to}{remark}",
-            counts=counts,
-        )
+        nothing = f"nothing to compare {up_to}"
+    elif not has_pairs(bounds(one, end), bounds(two, end), blocks):
+        nothing = f"nothing to compare: {why_no_pair(sample, other)}"
+    if nothing:
+        return Found("undecided", f"{evidence}; {nothing}{remark}", counts=counts)
     few = few_ranks(bounds(one, end), bounds(two, end), blocks)
     if expectation.relation == "same_as":
         margin = expectation.margin

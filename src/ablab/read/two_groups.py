@@ -12,13 +12,20 @@ import numpy as np
 from ablab.experiments.expectations import Expectation
 from ablab.read.aligned import exact
 from ablab.read.effects.results import Results
-from ablab.read.hypothesis_tests import ONE_SEED, Floats, Sample, gaps
+from ablab.read.hypothesis_tests import ONE_SEED, Floats, Sample, apart, gaps, why_no_pair
 from ablab.read.judgements import ALPHA, Found, Outcome, limits, of_range
 from ablab.read.measured import shown
 from ablab.read.not_reached import few_ranks
 from ablab.read.statistics.counts import probability_test
 from ablab.read.statistics.groups import LOGARITHMIC, guessing_cut, notice_cut
-from ablab.read.statistics.ranks import Bounds, first, in_order, most_are, step_by_step
+from ablab.read.statistics.ranks import (
+    Bounds,
+    first,
+    has_pairs,
+    in_order,
+    most_are,
+    step_by_step,
+)
 from ablab.tasks.config import Direction
 
 
@@ -137,7 +144,10 @@ def compare(
         """The p-value that the first sample is lower by more than so much."""
         return first(low.later(by), high, blocks)
 
-    lost = gaps(sample, other)
+    lost = apart(sample, other) + gaps(sample, other)
+    if not has_pairs(one, two, blocks):
+        nothing = f"; nothing to compare by ranks: {why_no_pair(sample, other)}"
+        return Found("undecided", evidence + nothing + lost)
     few = few_ranks(one, two, blocks)
     if expectation.relation == "same_as":
         margin = expectation.margin
@@ -168,9 +178,10 @@ def order(sample: Sample, expectation: Expectation, groups: Groups, blocks: bool
     evidence = f"{groups.counts(*cells)} at {names}{groups.levels(*cells)}"
     if sample.seeds == 1:
         return Found("undecided", f"{evidence}; {ONE_SEED}{gaps(sample)}")
+    lost = apart(*cells) + gaps(sample)
     made = exact(cells)
     p, against = in_order(made, sign, blocks), in_order(made, -sign, blocks)
-    evidence += f"; ranks of all: p = {min(p, against):.2g}{gaps(sample)}"
+    evidence += f"; ranks of all: p = {min(p, against):.2g}{lost}"
     wrong = [f"{a} to {b}" for (a, b), move in zip(
         pairwise(labels), step_by_step(made, sign), strict=True) if move < 0]  # fmt: skip
     if wrong:

@@ -23,7 +23,7 @@ from ablab.read.directions import column_direction
 from ablab.read.effects import Effects
 from ablab.read.step_costs import step_costs
 from ablab.store.artifacts import list_artifacts
-from ablab.store.metrics import experiment_metrics, read_runs, unwatched_columns
+from ablab.store.metrics import column_cells, experiment_metrics, read_runs, unwatched_columns
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 _LIVE = ("running", "planned", "interrupted")
@@ -78,7 +78,7 @@ def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str
     drawn = drawn_curves(metrics, list(grid), direction, nullable_keys(grid))
     runs = store.runs(record)
     drawn |= factor_curves(by_factor(store, record, runs), runs, direction)
-    cells = [run.variant for run in runs]
+    cells = column_cells(runs)
     marks = column_marks(store, record, runs, [name for name in DRAWN if name in drawn])
     costs = variant_costs(runs, step_costs(store, record, runs))
     main = main_setting(record, _effects(store, record, runs))

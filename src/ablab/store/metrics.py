@@ -11,6 +11,7 @@ import polars as pl
 
 from ablab.config import Problem, match_names
 from ablab.experiments.inactive import Inactive
+from ablab.experiments.variant import variant_label
 from ablab.store.findings import is_finding_column, scalar_columns
 from ablab.store.index import StoreError
 from ablab.store.parts import append_rows, list_parts, part_columns, read_part
@@ -24,6 +25,8 @@ __all__ = [
     "KEYS",
     "all_columns",
     "append_rows",
+    "column_cells",
+    "column_labels",
     "experiment_metrics",
     "experiment_runs",
     "key_column",
@@ -313,6 +316,27 @@ def key_column(values: list[object]) -> pl.Series:
     if types <= {int, float} or (len(types) == 1 and types <= {bool, str}):
         return pl.Series(values, strict=False)
     return pl.Series([None if value is None else _text(value) for value in values])
+
+
+def column_cells(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """The variant of each run with the values that columns have, as labels of curves show them.
+
+    Whole numbers beside decimals are decimals there, and values of mixed types are text.
+    """
+    keys = dict.fromkeys(key for run in runs for key in run.variant)
+    columns = {key: key_column([run.variant.get(key) for run in runs]) for key in keys}
+    return [
+        {
+            key: value if isinstance(value, Inactive) else columns[key][place]
+            for key, value in run.variant.items()
+        }
+        for place, run in enumerate(runs)
+    ]
+
+
+def column_labels(runs: Sequence[RunRecord]) -> list[str]:
+    """The label of each run's variant, as bands of its metrics have it."""
+    return [variant_label(cell) for cell in column_cells(runs)]
 
 
 def _text(value: object) -> str:

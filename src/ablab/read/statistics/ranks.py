@@ -293,6 +293,12 @@ def least_rank_p(sample: Bounds, other: Bounds, blocks: bool) -> tuple[float, tu
     return 0.0 if several and least >= ALPHA else least, (one, two)
 
 
+def has_pairs(sample: Bounds, other: Bounds, blocks: bool) -> bool:
+    """Whether :func:`first` has anything to compare: a cell, of a seed in blocks, of both."""
+    runs, _ = _compared(sample, other, blocks)
+    return all(np.isfinite(each).any() for each in runs)
+
+
 def most_are(true: Flags) -> float:
     """The p-value that something is so for most seeds, and so for the median; one-sided.
 
