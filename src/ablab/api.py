@@ -31,6 +31,7 @@ from ablab.notebook.curves import X, plot_experiment
 from ablab.notebook.effects import with_figures
 from ablab.notebook.listings import Runs, status_words
 from ablab.notebook.plot import Plot
+from ablab.notebook.run import DrawnRun
 from ablab.notebook.variants import VariantTable
 from ablab.open_store import OpenStore
 from ablab.read.measures import ENDED
@@ -38,7 +39,7 @@ from ablab.read.summary import VariantSummary, summarise, table
 from ablab.store.index import StoreError
 from ablab.store.known_runs import as_stored
 from ablab.store.metrics import experiment_metrics, experiment_runs
-from ablab.store.store import ExperimentRecord, Store
+from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.tasks.base import Task
 
 _FEW = 6  # variants; the figure of more is folded
@@ -76,6 +77,17 @@ class Result(Displayed):
     def runs(self) -> Runs:
         """The experiment's runs, grouped by variant."""
         return Runs(experiment_runs(self.store, self.record))
+
+    def run(self, run: str | RunRecord) -> DrawnRun:
+        """A run, with its curves, its model and its attention: ``result.run(result.runs[0])``.
+
+        Args:
+            run: Its record, its id, or a unique prefix of that.
+
+        Raises:
+            StoreError: No run or several runs match.
+        """
+        return OpenStore(self.store).run(run)
 
     @cached_property
     def summary(self) -> list[VariantSummary]:

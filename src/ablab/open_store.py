@@ -24,7 +24,7 @@ from ablab.read.readings import experiment_readings
 from ablab.read.verdicts import verdicts
 from ablab.store.metrics import experiment_metrics, experiment_runs
 from ablab.store.sources import Source
-from ablab.store.store import Store
+from ablab.store.store import RunRecord, Store
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,19 +52,20 @@ class OpenStore(Displayed):
             return Runs(self.store.runs())
         return Runs(experiment_runs(self.store, self.store.experiment(experiment)))
 
-    def run(self, run: str, source: Source = "stored") -> DrawnRun:
+    def run(self, run: str | RunRecord, source: Source = "stored") -> DrawnRun:
         """The run with this id, or with this unique prefix of its id.
 
         Args:
-            run: The id.
+            run: The id, or the record of the run, as in :meth:`runs`.
             source: Where a user's components of its model come from: ``stored``, the code that
                 trained the run, or ``current``, the code that can be imported now.
 
         Raises:
             StoreError: No run or several runs match.
         """
-        run = self.store.run_row(run)["id"]
-        record = next(each for each in self.store.runs() if each.run == run)
+        name = run.run if isinstance(run, RunRecord) else run
+        found = self.store.run_row(name)["id"]
+        record = next(each for each in self.store.runs() if each.run == found)
         return DrawnRun(self.store, record, source)
 
     def metrics(self, experiment: str, columns: list[str] | None = None) -> pl.DataFrame:

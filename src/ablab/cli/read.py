@@ -111,8 +111,8 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
             }
         )
         return
-    if not found:
-        echo("nothing to read yet: no run has trained any steps")
+    nothing = "nothing to read yet: no run has trained any steps"
+    say(f"of {column}, smoothed over its noise:" if found else nothing)
     for label, members in groups.items():
         say(label, bold=True)
         if len(members) > 1:

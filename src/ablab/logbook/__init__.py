@@ -15,6 +15,7 @@ Modules:
 - ``costs``: what each variant costs, beside the answer's measure.
 - ``draw``: draws a figure of one run by name.
 - ``drawn_findings``: findings with their figures, for notebooks and ``ablab figure``.
+- ``differing_settings``: settings in which variants differ besides those of the grid.
 - ``drawing_cache``: a cache of drawings by what they show.
 - ``drawn_curves``: selects the page's curves, at a resolution that bounds its size.
 - ``effect_figures``: figures of effects and interactions.

@@ -18,6 +18,7 @@ from ablab.experiments.measures import parse_measure
 from ablab.experiments.short_names import short_names
 from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import find
+from ablab.logbook.differing_settings import differing_settings
 from ablab.logbook.drawn_curves import DRAWN, LOSSES, column_titles, drawn_curves, variant_costs
 from ablab.logbook.effect_tables import effect_drawings, effect_table
 from ablab.logbook.factor_curves import factor_curves
@@ -149,6 +150,7 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "seeds": ", ".join(map(str, record.definition["seeds"])),
         "base": _base(record),
         "full": _full(store, runs),
+        "differing": differing_settings(store, runs, grid),
         "statuses": _counted(runs) + _stop_rule(record, runs),
         "troubles": [run for run in runs if run.status in ("diverged", "failed")],
         "restarts": _restarts(metrics, runs),
