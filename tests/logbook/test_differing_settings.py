@@ -30,9 +30,15 @@ def test_a_setting_that_a_variant_lacks_is_told(tmp_path):
     assert not any(key.startswith("train.optimizer") for key in found)
 
 
-def test_many_variants_are_counted(tmp_path):
+def test_the_key_that_decides_is_named(tmp_path):
     found = told(tmp_path, {"model.d_model": [8, 16], "train.lr": [0.1, 0.2, 0.3, 0.4]})
-    assert found["model.d_mlp"] == "32 (4 variants); 64 (4 variants)"
+    assert found["model.d_mlp"] == "32 (d_model 8); 64 (d_model 16)"
+
+
+def test_many_variants_are_counted(tmp_path):
+    widths = [8, 16, 32, 64]
+    found = told(tmp_path, {"model.d_model": widths, "model.n_heads": [1, 2]})
+    assert found["model.d_head"].startswith("8 (d_model 8, 1 head and d_model 16, 2 heads); ")
 
 
 def test_one_variant_differs_from_none(tmp_path):

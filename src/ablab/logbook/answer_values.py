@@ -181,7 +181,10 @@ class AnswerValues:
         if self.effects is None:
             return []
         found = []
+        swept = {each.other for each in self.effects.best_values}
         for key in self.effects.of:
+            if key in swept:  # an average over the values of a sweep compares no best ones
+                continue
             law = next((each for each in self.effects.scalings if each.key == key), None)
             if law is not None and law.best is not None and law.best.holds:
                 found.append(scaling_sentence(law))

@@ -1,7 +1,7 @@
 """Settings in which variants differ besides those of the grid, as derived defaults do."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ablab.experiments.short_names import short_names
@@ -26,17 +26,32 @@ def differing_settings(
     firsts = list({str(run.variant): run for run in reversed(runs)}.values())[::-1]
     if not 1 < len(firsts) <= _VARIANTS:
         return []
-    names = short_names([run.variant for run in firsts])
+    cells = [run.variant for run in firsts]
     settings = [_settings(store, run) for run in firsts]
     axes = tuple(keys)
     found = []
     for key in dict.fromkeys(key for each in settings for key in each):
-        values: dict[str, list[str]] = {}
-        for name, each in zip(names, settings, strict=True):
-            values.setdefault(str(each.get(key, _ABSENT)), []).append(name)
-        if len(values) > 1 and not _is_of(key, axes):
-            found.append((key, "; ".join(_told(value, those) for value, those in values.items())))
+        shown = [str(each.get(key, _ABSENT)) for each in settings]
+        if len(set(shown)) > 1 and not _is_of(key, axes):
+            names = _names(cells, shown, axes)
+            those = {text: dict.fromkeys(n for n, t in names if t == text) for text in shown}
+            told = "; ".join(_told(text, list(each)) for text, each in those.items())
+            found.append((key, told))
     return found
+
+
+def _names(
+    cells: Sequence[Mapping[str, Any]], shown: Sequence[str], axes: tuple[str, ...]
+) -> list[tuple[str, str]]:
+    """A name of each variant with its value; by a single key, if that decides the value."""
+    for axis in axes:
+        labels = [str(cell.get(axis)) for cell in cells]
+        if len(set(zip(labels, shown, strict=True))) == len(set(labels)):
+            cells = [{axis: cell.get(axis)} for cell in cells]
+            distinct = {str(cell): cell for cell in cells}
+            names = dict(zip(distinct, short_names(list(distinct.values())), strict=True))
+            return [(names[str(cell)], text) for cell, text in zip(cells, shown, strict=True)]
+    return list(zip(short_names(cells), shown, strict=True))
 
 
 def _settings(store: Store, run: RunRecord) -> dict[str, Any]:
@@ -52,5 +67,5 @@ def _is_of(key: str, axes: tuple[str, ...]) -> bool:
 
 
 def _told(value: str, names: Sequence[str]) -> str:
-    those = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} variants"
+    those = " and ".join(names) if len(names) <= _NAMED else f"{len(names)} variants"
     return f"{value} ({those})"
