@@ -268,7 +268,7 @@ def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str
             continue
         ends = plateau_ends(known, group)
         told[name] = ends.never
-        until = f", until step {ends.words('after', 'not left')} (median and range"
+        until = f" until step {ends.words('after', 'not left')} (median and range"
         until += f"; {ends.never} never left it)" if ends.never else ")"
         if ends.cut_off_words:
             until = f": {ends.cut_off_words}"

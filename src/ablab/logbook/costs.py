@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ablab.experiments.short_names import short_names
 from ablab.logbook.colours import CROWDED, Style, styles
@@ -263,11 +263,16 @@ def _panel(
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         places = MaxNLocator(4).tick_values(min(known or [0]), max(known or [1]))
-        letters = sum(len(EngFormatter(sep=" ")(place)) for place in places)
+        letters = sum(len(_with_unit(place)) for place in places)
         axes.xaxis.set_major_locator(MaxNLocator(4 if letters <= _LETTERS else 2))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: _with_unit(place)))
     if found.is_wide:
         logarithmic(axes)
     axes.margins(0.1, 0.12)
     plain_axes(axes)
     return handles
+
+
+def _with_unit(place: float) -> str:
+    """A number with a prefix if it is large, as in ``3.8 k``; 0.8 is not 800 m."""
+    return f"{place:.3g}" if abs(place) < 1 else EngFormatter(sep=" ")(place)
