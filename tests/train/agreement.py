@@ -45,7 +45,7 @@ _ALONE = {}
 
 def alone(run, steps):
     """What a run by itself comes to, trained eagerly; worked out once for all methods."""
-    key = repr(run), steps
+    key = repr(vars(run)), steps
     if key not in _ALONE:
         stack = Stack([run], None, CPU, SOLO)
         assert torch.equal(stack.layout.flatten(initial_model(run)), stack.theta[0])

@@ -38,7 +38,7 @@ _ALONE = {}
 
 def alone(run):
     """A run by itself after ten steps, and its losses; trained once for all tests."""
-    key = repr(run)
+    key = repr(vars(run))
     if key not in _ALONE:
         stack = Stack([run], None, CPU, SOLO)
         _ALONE[key] = stack, stack.advance(10).losses
