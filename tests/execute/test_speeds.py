@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,17 @@ def test_steps_that_were_timed_alone_take_as_much_longer_as_others_did_in_traini
     assert speeds.step(SMALL, STACK, 1, 2) == pytest.approx(0.008)
     speeds.save()
     assert Speeds(path).step(TWICE, STACK, 1, 2) == pytest.approx(0.01 * 1.6**0.5)
+
+
+def test_what_watching_costs_is_uncertain_until_it_was_trained_with(path):
+    watched = replace(TWICE, key="watched", watched=True)
+    speeds = Speeds(path)
+    for shape in (TWICE, watched):
+        speeds.note_step(shape, STACK, 1, 2, 0.01, timed=True)
+    assert speeds.step_factor(TWICE, STACK, 1, 2) < 2
+    assert speeds.step_factor(watched, STACK, 1, 2) >= 2.5
+    speeds.note_step(watched, STACK, 1, 2, 0.02)
+    assert speeds.step_factor(watched, STACK, 1, 2) < 1.5
 
 
 def test_an_unknown_shape_learns_from_its_neighbours_and_little_from_others(path):

@@ -167,6 +167,18 @@ def test_small_multiples_can_be_named_by_what_sorts_them():
     assert drawing.caption.endswith(", 2 of 3, after step 20. In brackets: key.")
 
 
+def test_maps_of_several_blocks_say_of_which():
+    table = pl.DataFrame({"block": [0, 0, 1], "head": [0, 1, 0]})
+    maps = np.arange(12.0).reshape(3, 2, 2)
+    made = [ModelFinding(Finding({}, {"heads": table}, {"m": maps}), "r", 5, {"seed": 0})]
+    found = joined("parameter_norms", "What?", NoSettings(), made)
+    figure = HeatMap(
+        "m", "Maps", "m", "to", "from", "weight", panel="head", number_by=("heads", "head")
+    )
+    names = [each.name for each in draw(found, figure).maps]
+    assert names == ["block 0, head 0", "block 0, head 1", "block 1, head 0"]
+
+
 def test_numbers_on_a_scale_can_be_a_line():
     line = Bars("curve", "Curve", "order", ("number",), "key", "number", "key", line=True)
     (points, *_) = draw(findings(), line).figure.axes[0].lines

@@ -46,30 +46,9 @@ def analyze(
     samples: int | None = None,
     seed: int = 0,
 ) -> Findings:
-    """Runs an analysis on stored runs at their snapshots, or on a model.
+    """What an analysis finds; arguments and errors are those of :func:`ablab.analyze`, which draws it.
 
-    The untrained model (step 0) is always included, as the control for later steps. What is found
-    in stored runs is kept in their store, and not computed again.
-
-    Args:
-        subject: The name of an experiment or the id of a run, what ``ablab.run`` returns, a stored
-            run, several, or any ``torch.nn.Module``.
-        analysis: The name of an analysis (``ablab analyses`` lists them) or an import path
-            (``mypkg.mymod:thing``), either followed by ``:key=value,…`` for settings.
-        settings: The analysis's settings.
-        steps: Which snapshots of stored runs: ``all``, ``last``, a range ``A:B`` that includes both
-            ends, or step numbers.
-        where: Only the runs of this cell of an experiment: ``key=value, …``.
-        task: The task of a ``torch.nn.Module``, for analyses that need it.
-        store: The folder of the store, for names and ids.
-        samples: The largest number of samples to look at; by default the task's whole table where
-            that is small, else a sample.
-        seed: The seed of that sample.
-
-    Raises:
-        InputError: There is no such analysis, experiment or run, its settings are invalid, a step
-            has no snapshot, or it needs a task and none is given.
-        StoreError: A snapshot is missing or damaged.
+    Nothing is shown while it runs.
     """
     probing = Probing(samples, seed)
     request = (

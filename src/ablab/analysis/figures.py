@@ -81,6 +81,7 @@ class HeatMap:
             panels. None keeps their order.
         panel: What one of n panels is, such as ``neuron``; its number follows.
         number_by: The table and the column that have the numbers of n panels; None for 0 … n - 1.
+            If the table has a column ``block`` with several values, names begin with the block.
         most: The largest number of panels of one run.
         name_sorts: Whether a panel's name has the value that it is sorted by, in brackets.
     """

@@ -4,16 +4,19 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-Kind = Literal["measured", "timed", "model", "compiling", "loading", "evaluation", "setup"]
+Kind = Literal[
+    "measured", "timed", "model", "watched", "compiling", "loading", "evaluation", "setup"
+]
 
 # By which factor an estimate may be wrong before any was compared with the actual duration
 # (docs/decisions/0031), by its source: a step measured in training, or timed for four steps, or
-# from the cost model; compiling a program, or loading it from the cache; an evaluation, and the
-# setup of a stack.
+# from the cost model, or either of these while statistics are watched, whose cost neither has;
+# compiling a program, or loading it from the cache; an evaluation, and the setup of a stack.
 USUAL: dict[Kind, float] = {
     "measured": 1.25,
     "timed": 1.6,
     "model": 3.0,
+    "watched": 3.0,
     "compiling": 2.0,
     "loading": 2.0,
     "evaluation": 2.5,

@@ -41,6 +41,7 @@ class StepCost:
         unstackable: Why runs cannot be computed in one call, in one line; None if they can.
         is_random: Whether the step draws from torch's generator, as ``F.dropout`` does. A compiled
             program would draw other numbers, so that nothing could show that it agrees.
+        watched: Whether statistics are computed at some steps, which the other counts do not have.
     """
 
     key: str
@@ -55,6 +56,7 @@ class StepCost:
     stateful: bool = False
     unstackable: str | None = None
     is_random: bool = False
+    watched: bool = False
 
     def bytes(self, runs: int, method: Method) -> int:
         """Bytes needed to train some runs: their state, and the activations of one call."""
@@ -128,6 +130,7 @@ def _count(run: Run, key: str) -> StepCost | str:
         stateful=mixing.stateful,
         unstackable=unstackable,
         is_random=counter.is_random,
+        watched=isinstance(run.watch, WatchConfig) and bool(run.watch.statistics),
     )
 
 

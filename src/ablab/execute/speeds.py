@@ -132,13 +132,15 @@ class Speeds:
 
     def step_factor(self, cost: StepCost, method: Method, threads: int, workers: int) -> float:
         """By which factor :meth:`step` may be wrong in either direction."""
-        return self._factor(self._kind(_key(cost.key, method, threads, workers)))
+        return self._factor(self._kind(cost, _key(cost.key, method, threads, workers)))
 
-    def _kind(self, key: str) -> Kind:
+    def _kind(self, cost: StepCost, key: str) -> Kind:
         known = self._data["steps"].get(key)
-        if known is None:
-            return "model"
-        return "timed" if known.get("timed") else "measured"
+        if known is not None and not known.get("timed"):
+            return "measured"
+        if cost.watched:
+            return "watched"
+        return "model" if known is None else "timed"
 
     def _ratios(self, kind: Kind) -> list[float]:
         return self._data.get("ratios", {}).get(kind, [])
@@ -191,7 +193,7 @@ class Speeds:
         key = _key(cost.key, method, threads, workers)
         if not timed:
             ratio = math.log(seconds / self.step(cost, method, threads, workers))
-            self._note(partial(add_ratio, kind=self._kind(key), ratio=ratio))
+            self._note(partial(add_ratio, kind=self._kind(cost, key), ratio=ratio))
         self._note(partial(add_step, key=key, entry=entry, timed=timed))
 
     def compile_seconds(self, cost: StepCost, method: Method) -> float:

@@ -58,8 +58,9 @@ def heat_maps(found: Findings, figure: HeatMap) -> Drawing:
         axes.tick_params(labelsize=6)
         for axis in (axes.xaxis, axes.yaxis):  # rows and columns have whole numbers
             axis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
-    panels[0].set_ylabel(figure.y_label)
-    panels[0].set_xlabel(figure.x_label)
+    colour = panels[0].xaxis.label.get_color()
+    drawing.supylabel(figure.y_label, fontsize=8, color=colour)
+    drawing.supxlabel(figure.x_label, fontsize=8, color=colour)
     drawing.colorbar(mesh, ax=panels, label=figure.value, pad=0.01, fraction=0.05)
     drawing.draw_without_rendering()
     boxes = [axes.get_position() for axes in panels]
@@ -76,11 +77,14 @@ def _small_multiples(
     """The maps of one run with their names, in order, and the caption."""
     order = _order(found, figure, shown.run, len(values))
     numbers = _column(found, figure.number_by, shown.run, len(values))
+    blocks = _blocks(found, figure.number_by, shown.run)
     sorts = figure.sort_by if figure.name_sorts and _has(found, figure.sort_by) else None
     sorting = _column(found, sorts, shown.run, len(values))
     chosen = []
     for place in order[: figure.most]:
         name = f"{figure.panel} {numbers[place]}".strip()
+        if len(set(blocks)) > 1:
+            name = f"block {blocks[place]}, {name}"
         known = sorts is not None and sorting[place] is not None
         chosen.append((values[place], f"{name} ({sorting[place]})" if known else name))
     about = f"{figure.title}: {shown.name}".removesuffix(": ")
@@ -93,6 +97,13 @@ def _order(found: Findings, figure: HeatMap, run: str | None, count: int) -> lis
     values = _column(found, figure.sort_by, run, count)
     known = [(value is None, value, place) for place, value in enumerate(values)]
     return [place for _, _, place in sorted(known, key=lambda each: (each[0], each[1] or 0))]
+
+
+def _blocks(found: Findings, place: tuple[str, str] | None, run: str | None) -> list[Any]:
+    """The blocks of numbered panels; empty where their table names none."""
+    if place is None or not _has(found, (place[0], "block")):
+        return []
+    return at_last_step(found, place[0], run)["block"].to_list()
 
 
 def _has(found: Findings, place: tuple[str, str] | None) -> bool:

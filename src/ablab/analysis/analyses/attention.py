@@ -70,6 +70,7 @@ class AttentionSettings(Config):
             y_label="position that attends",
             value="mean weight",
             panel="head",
+            number_by=("heads", "head"),
         )
     ],
 )
