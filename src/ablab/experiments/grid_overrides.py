@@ -120,14 +120,19 @@ def _without(axis: Axis, path: KeyPath, override: Override) -> Axis:
     if axis.key.split(".")[0] in TOP_LEVEL:
         own = tuple(axis.key.split("."))
         if path[: len(own)] == own and len(path) > len(own):
+            key = ".".join(path)
+            whole = (
+                f"an override of the complete axis, {axis.key}=…"
+                if override.origin is None
+                else f'an argument with the complete axis, grid={{"{axis.key}": …}}'
+            )
             raise InputError(
                 Problem(
-                    f"the axis {axis.key} of the grid also sets {'.'.join(path)}",
+                    f"the axis {axis.key} of the grid also sets {key}",
                     override.key,
                     override.source,
-                    expected=f"an override of the complete axis, {axis.key}=…"
-                    if override.origin is None
-                    else f'an argument with the complete axis, grid={{"{axis.key}": …}}',
+                    expected=f"{whole}, or {key} as an axis of the file, and under when the"
+                    f" values of {axis.key} for which it varies",
                 )
             )
         return axis
