@@ -179,7 +179,7 @@ def _check_what_the_tutorial_says() -> None:
 )
 def test_the_tutorial(typed, changes):
     said = typed("tutorial.md", changes=changes).said
-    plan, table = said[1], said[2]
+    plan, table = said[0], said[2]
     assert "9 of 9 runs to train" in plan
     assert "model.position          learned" in table
     assert "0 of 3 vs 3 of 3 runs" in said[5] or changes
