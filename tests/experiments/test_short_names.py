@@ -1,6 +1,6 @@
 import pytest
 
-from ablab.experiments.short_names import setting_name, short_keys, short_names
+from ablab.experiments.short_names import group_name, setting_name, short_keys, short_names
 
 
 def test_only_what_differs_is_named():
@@ -51,3 +51,13 @@ def test_names_that_would_be_equal_stay_whole():
 def test_one_variant_keeps_its_label():
     assert short_names([{}]) == ["base"]
     assert short_names([{"train.lr": 0.1}]) == ["train.lr=0.1"]
+
+
+def test_variants_are_named_together_by_a_setting_that_they_alone_have():
+    cells = [{"model.d_model": d, "model.n_heads": h} for d in (8, 16, 32) for h in (1, 4)]
+    assert group_name(cells, [2, 3, 4, 5]) == "d_model 16 or d_model 32"
+    assert group_name(cells, [1, 3, 5]) == "4 heads"
+    assert group_name(cells, [2, 3, 4]) is None  # width 32 is not whole
+    assert group_name(cells, [2]) is None
+    assert group_name(cells, range(6)) is None
+    assert group_name([{"norm": "rms"}, {"norm": "layer"}, {}], [0, 1]) is None

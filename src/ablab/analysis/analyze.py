@@ -46,9 +46,9 @@ def analyze(
     samples: int | None = None,
     seed: int = 0,
 ) -> Findings:
-    """What an analysis finds; arguments and errors are those of :func:`ablab.analyze`, which draws it.
+    """What an analysis finds, without progress and figures.
 
-    Nothing is shown while it runs.
+    Arguments and errors are those of :func:`ablab.analyze`, which shows both.
     """
     probing = Probing(samples, seed)
     request = (

@@ -33,6 +33,27 @@ def short_names(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
+def group_name(cells: Sequence[Mapping[str, Any]], chosen: Sequence[int]) -> str | None:
+    """Some variants by the values of one setting that they and no others have, if there is one.
+
+    Such as ``d_model 16 or d_model 32``; None if no setting tells them from the others in fewer
+    words.
+
+    Args:
+        cells: The keys and values of each variant.
+        chosen: The places of some of them.
+    """
+    keys = differing_keys(cells)
+    for key in keys if len(chosen) < len(cells) else ():
+        own = {repr(cells[place].get(key)): cells[place].get(key) for place in chosen}
+        if any(key not in cells[place] for place in chosen) or len(own) >= len(chosen):
+            continue
+        if sum(repr(cell.get(key)) in own for cell in cells) == len(chosen):
+            name = short_keys(keys)[key]
+            return " or ".join(setting_name(name, each, len(keys) == 1) for each in own.values())
+    return None
+
+
 def differing_keys(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys whose values differ between cells, in the grid's order."""
     keys = dict.fromkeys(key for cell in cells for key in cell)

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from ablab.config.wording import counted
 from ablab.experiments.measures import parse_measure
+from ablab.experiments.short_names import group_name
 from ablab.logbook.effect_words import (
     comparison_in_words,
     size_of_difference,
     trends_in_words,
+    undecided_in_words,
 )
 from ablab.logbook.ladder import Ladder
 from ablab.logbook.ranking import Ranking
@@ -163,19 +165,29 @@ class AnswerValues:
             if not self.found.has_missed:
                 return f"{text}, with {spread_words(row.learnt or row.values, number)}."
             return f"{text}, {self._spread(row)} where reached."
-        none = [name for name, some, every in counts if not some and every]
+        none = [place for place, (_, some, every) in enumerate(counts) if not some and every]
         part = [f"{some} of {every} with {name}" for name, some, every in counts
                 if 0 < some < every]  # fmt: skip
-        every_run = [name for name, some, every in counts if some == every and some]
+        all_of = [place for place, (_, some, every) in enumerate(counts) if some == every and some]
         said = [
-            _listed("all with", every_run),
+            _listed("all with", self._named([rows[place] for place in all_of])),
             _listed("", part, f"some in {len(part)} variants"),
-            _listed("none with", none),
+            _listed("none with", self._named([rows[place] for place in none])),
         ]
         return f"{text}: {'; '.join(each for each in said if each)}."
 
+    def _named(self, rows: Sequence[VariantValues]) -> list[str]:
+        """Some variants by their names, or together by a setting that they alone have."""
+        every = self.variants
+        places = [place for place, row in enumerate(every) if row in rows]
+        together = group_name([row.keys for row in every], places)
+        return [row.name for row in rows] if together is None else [together]
+
     def decided(self) -> list[str]:
-        """The largest decided difference of each setting, or the relation to it."""
+        """The largest decided difference of each setting, or the relation to it.
+
+        Settings of which nothing is decided come last, so that no silence is taken for equality.
+        """
         if self.ladder is not None:
             return self.ladder.sentences()
         if self.effects is None:
@@ -194,7 +206,8 @@ class AnswerValues:
             if told:
                 found.append(comparison_in_words(max(told, key=size_of_difference), self.effects))
         words = self.words[0].upper() + self.words[1:]
-        return found + trends_in_words(self.effects, words, shown=True)
+        found += trends_in_words(self.effects, words, shown=True)
+        return [*found, *undecided_in_words(self.effects)] if found else []
 
     def negative(self) -> list[str]:
         """What was shown to make no difference that matters; empty unless all comparisons do."""

@@ -13,6 +13,8 @@ from ablab.read.effects import (
 from ablab.read.effects.trends import trend_sentence
 from ablab.read.measure_words import measure_words
 
+_NAMED = 3  # so many settings are named
+
 
 def comparison_in_words(each: Comparison, effects: Effects) -> str:
     """A comparison as a sentence, with the measure and the setting's values in words."""
@@ -55,6 +57,24 @@ def trends_in_words(effects: Effects, measure: str, *, shown: bool) -> list[str]
         elif each.key not in depends and each.exists is shown:
             sentences.append(trend_sentence(replace(each, key=names[each.key]), measure))
     return sentences
+
+
+def undecided_in_words(effects: Effects) -> list[str]:
+    """The settings of which no comparison, trend, relation or interaction is decided."""
+    told = {each.key for each in (*effects.trends, *effects.best_values)}
+    told |= {each.key for each in effects.scalings if each.best is not None and each.best.holds}
+    for pair in effects.interactions:
+        told |= {pair.key, pair.other} if pair.exists else set()
+    tested = dict.fromkeys(each.key for each in effects.factorial)
+    decided = {each.key for each in effects.factorial if each.verdict != "undecided"}
+    names = short_keys(list(effects.base))
+    left = [names[key] for key in tested if key not in told | decided]
+    if not left:
+        return []
+    if len(left) > _NAMED:
+        return [f"Not decided: whether {len(left)} further settings make a difference."]
+    listed = " or ".join(filter(None, [", ".join(left[:-1]), left[-1]]))
+    return [f"Not decided: whether {listed} makes a difference."]
 
 
 def size_of_difference(each: Comparison) -> float:
