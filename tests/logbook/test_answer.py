@@ -271,6 +271,20 @@ def test_an_average_over_opposite_signs_says_on_what_it_depends(tmp_path):
     assert said.endswith("; how much, or which way, depends on d_model.")
 
 
+def test_a_setting_of_which_nothing_is_decided_is_named(tmp_path):
+    """The width decides the loss, beside noise of 0.1; the number of heads does nothing."""
+
+    def curve(keys, seed, steps):
+        draws = np.random.default_rng([seed, keys["model.d_model"], keys["model.n_heads"]])
+        end = 2.0 - np.log2(keys["model.d_model"]) / 4 + 0.1 * draws.standard_normal()
+        return 3.0 + (end - 3.0) * steps / steps[-1]
+
+    asked = grid(steps=40, seeds=5, answer="final(train_loss)")
+    said = " ".join(answer_of(tmp_path, asked, curve).sentences)
+    assert "d_model" in said.partition("Not decided: ")[0]
+    assert said.endswith("Not decided: whether n_heads makes a difference.")
+
+
 @pytest.mark.parametrize(
     ("columns", "measure", "told"),
     [
