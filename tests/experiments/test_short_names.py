@@ -55,9 +55,14 @@ def test_one_variant_keeps_its_label():
 
 def test_variants_are_named_together_by_a_setting_that_they_alone_have():
     cells = [{"model.d_model": d, "model.n_heads": h} for d in (8, 16, 32) for h in (1, 4)]
-    assert group_name(cells, [2, 3, 4, 5]) == "d_model 16 or d_model 32"
+    assert group_name(cells, [2, 3, 4, 5]) == "d_model 16 or 32"
     assert group_name(cells, [1, 3, 5]) == "4 heads"
     assert group_name(cells, [2, 3, 4]) is None  # width 32 is not whole
+    more = [{"model.n_heads": h, "lr": lr} for h in (1, 2, 4, 8) for lr in (0.1, 0.2)]
+    assert group_name(more, range(6)) == "1, 2 or 4 heads"
+    assert group_name([{"on": on, "x": x} for on in (1, 2) for x in "ab"], [0, 1]) == "on 1"
+    bools = [{"bias": b, "x": x} for b in (True, False, None) for x in "ab"]
+    assert group_name(bools, range(4)) == "bias on or off"
     assert group_name(cells, [2]) is None
     assert group_name(cells, range(6)) is None
     assert group_name([{"norm": "rms"}, {"norm": "layer"}, {}], [0, 1]) is None

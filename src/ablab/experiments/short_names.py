@@ -36,7 +36,7 @@ def short_names(cells: Sequence[Mapping[str, Any]]) -> list[str]:
 def group_name(cells: Sequence[Mapping[str, Any]], chosen: Sequence[int]) -> str | None:
     """Some variants by the values of one setting that they and no others have, if there is one.
 
-    Such as ``d_model 16 or d_model 32``; None if no setting tells them from the others in fewer
+    Such as ``d_model 16 or 32``; None if no setting tells them from the others in fewer
     words.
 
     Args:
@@ -50,8 +50,25 @@ def group_name(cells: Sequence[Mapping[str, Any]], chosen: Sequence[int]) -> str
             continue
         if sum(repr(cell.get(key)) in own for cell in cells) == len(chosen):
             name = short_keys(keys)[key]
-            return " or ".join(setting_name(name, each, len(keys) == 1) for each in own.values())
+            return _either([setting_name(name, each, len(keys) == 1) for each in own.values()])
     return None
+
+
+def _either(names: Sequence[str]) -> str:
+    """Values of a setting, its key or unit once: ``width 8, 16 or 32``, ``1 or 4 heads``."""
+    words = [name.split(" ") for name in names]
+    if all(len(each) == 2 for each in words):
+        firsts, lasts = zip(*words, strict=True)
+        if len(set(firsts)) == 1:
+            return f"{firsts[0]} {_listed(lasts)}"
+        if len({last.removesuffix("s") for last in lasts}) == 1:
+            return f"{_listed(firsts)} {lasts[-1]}"
+    return _listed(names)
+
+
+def _listed(words: Sequence[str]) -> str:
+    *rest, last = words
+    return f"{', '.join(rest)} or {last}" if rest else last
 
 
 def differing_keys(cells: Sequence[Mapping[str, Any]]) -> list[str]:
