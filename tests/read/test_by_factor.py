@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from ablab.read.by_factor import by_factor, factor_columns, factor_sentences
-from ablab.store.metrics import experiment_runs, unwatched_columns
+from ablab.store.compaction import compact
+from ablab.store.metrics import (
+    all_columns,
+    experiment_metrics,
+    experiment_runs,
+    unwatched_columns,
+)
 from ablab.tasks.factors import factor_and_value
 from tests.read.filled import fill
 
@@ -139,6 +145,20 @@ def test_many_runs_are_read_in_shares(tmp_path, monkeypatch):
     assert shares.factors == whole.factors
     assert shares.frame.sort("run", "step").equals(whole.frame.sort("run", "step"))
     assert whole.frame.height == 3 * 15
+
+
+def test_columns_of_other_experiments_in_the_same_part_are_left_out(tmp_path, monkeypatch):
+    def other(keys, seed, steps):
+        more = ("eval_accuracy/word.start", "eval_loss/word.start", "eval_sequence_accuracy")
+        return {"train_loss": 1 / steps} | dict.fromkeys(more, 2 / steps)
+
+    store, record = fill(tmp_path, ASKED, evaluations(LEARNT))
+    before = by_factor(store, record, experiment_runs(store, record)).factors
+    fill(tmp_path, ASKED | {"name": "other", "task": {"kind": "copy"}}, other)
+    monkeypatch.setattr("ablab.store.compaction._SMALL_PARTS", 1)
+    assert compact(store) == 2
+    assert by_factor(store, record, experiment_runs(store, record)).factors == before
+    assert "eval_sequence_accuracy" not in experiment_metrics(store, record, all_columns).columns
 
 
 @pytest.mark.parametrize("task", [ASKED["task"], {"kind": "addition"}], ids=["unmeasured", "none"])

@@ -95,7 +95,8 @@ def _evaluations(store: Store, runs: Sequence[RunRecord]) -> pl.DataFrame:
         return [name for name, part in found.items() if part and part[0] in MEASURES]
 
     frame = read_runs(store, [run.run for run in runs], choose)
-    columns = choose(frame.columns)
+    # Other experiments of the store may have other columns, which are empty here.
+    columns = [name for name in choose(frame.columns) if frame[name].null_count() < len(frame)]
     if not columns:
         return frame.select("run", "step").clear()
     ends = pl.DataFrame({"run": [run.run for run in runs], "_end": [run.step for run in runs]})

@@ -125,9 +125,8 @@ def experiment_metrics(
     made_of = (id(frame), record.name, tuple(tuple(member) for member in members))
     joined = store.frames.get(made_of, lambda: _with_cells(record, members, keys, frame))
     found = joined.select(front + [name for name in frame.columns if name not in KEYS])
-    if callable(columns):
-        return found
-    return _logged(found, front, columns, lambda: experiment_metrics(store, record))
+    patterns = () if callable(columns) else columns
+    return _logged(found, front, patterns, lambda: experiment_metrics(store, record))
 
 
 def _with_cells(
