@@ -37,6 +37,22 @@ def test_counts_come_before_any_test(tmp_path):
     )
 
 
+@pytest.mark.parametrize("heads", [[4], [1, 4]])
+def test_counts_over_cells_have_no_interval(tmp_path, heads):
+    """Seeds can fail in all cells together; the interval of counts is that of independent runs."""
+
+    def curve(keys, seed, steps):
+        at = 10**6 if keys["model.d_model"] == 8 else 100
+        return leaving(np.random.default_rng(seed), steps, at)
+
+    asked = grid(steps=500, seeds=5, answer="leaves(log(10))")
+    asked["grid"] = {"model.d_model": [8, 32], "model.n_heads": heads}
+    said = " ".join(answer_of(tmp_path, asked, curve).sentences)
+    cells = len(heads)
+    assert f"0 of {5 * cells} vs {5 * cells} of {5 * cells} runs reached it" in said
+    assert ("percentage points" in said) is (cells == 1)
+
+
 def test_the_question_names_its_measure(tmp_path):
     found = answer_of(tmp_path, grid(steps=500, seeds=3, answer="final(loss)"), leaves)
     assert found.measure == "final(loss)"

@@ -43,7 +43,7 @@ def entry(tmp_path_factory):
 
 def test_findings_have_their_numbers(entry):
     text = (entry[2] / "entry.md").read_text()
-    assert "17 of 18 runs stay at log(10) until step 1" in text
+    assert "17 of 18 runs stay at log(10), until step 1" in text
     assert "1 of 18 runs diverged, at step 10." in text
     assert "1 of 18 runs has spikes" in text
     assert "## Effects on the step at which the training loss leaves log 10\n" in text

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ from ablab.analysis.finding import Finding, ModelFinding, joined
 from ablab.config import InputError
 from ablab.logbook.drawn_findings import DrawnFindings
 from ablab.logbook.finding_figures import draw, named_figure
-from ablab.logbook.findings_section import _cells
+from ablab.logbook.findings_section import _cells, _looked_at
 
 CURVES = Curves("gini", "Sparsity", {"gini": "embedding"}, "Gini coefficient")
 BARS = Bars("heads", "Heads", "heads", ("block", "head"), "change", "head", "nats", sort=True)
@@ -206,3 +207,19 @@ def test_bars_that_are_too_short_to_see_are_said_to_be_left_out():
     drawing = draw(joined("parameter_norms", "What?", NoSettings(), made), BARS)
     assert [bar.get_height() for bar in drawing.figure.axes[0].patches] == [100.0, 0.3]
     assert drawing.caption.endswith(" Bars shorter than 0.2% of the longest are left out.")
+
+
+def test_a_section_says_which_variants_were_looked_at():
+    every = [
+        SimpleNamespace(run=f"{width}-{seed}", variant={"model.d_model": width})
+        for width in (8, 16, 32)
+        for seed in (0, 1)
+    ]
+
+    def looked_at(*runs):
+        made = [ModelFinding(Finding({"gini": 0.5}, {}, {}), run, 5, {"seed": 0}) for run in runs]
+        found = joined("parameter_norms", "What?", NoSettings(), made)
+        return _looked_at(found, every)
+
+    assert looked_at("8-0", "32-1") == "Looked at 2 of 3 variants: d_model 8; d_model 32."
+    assert looked_at(*(run.run for run in every)) == ""

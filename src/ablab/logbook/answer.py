@@ -164,7 +164,8 @@ def _judged(verdict: Verdict, every: Family, place: int) -> str:
             f" by itself (p = {verdict.p:.2g}), but not after correction for all {every.tested} "
             f"tests (p = {adjusted:.2g})"
         )
-    return f"{verdict.state.capitalize()}{but}{late}: {claim} ({verdict.evidence})."
+    brackets = "; 95% interval in brackets" if "[" in verdict.evidence else ""
+    return f"{verdict.state.capitalize()}{but}{late}: {claim} ({verdict.evidence}{brackets})."
 
 
 def _tally(judged: Sequence[Verdict]) -> str:

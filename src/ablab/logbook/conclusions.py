@@ -268,7 +268,7 @@ def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str
             continue
         ends = plateau_ends(known, group)
         told[name] = ends.never
-        until = f" until step {ends.words('after', 'not left')} (median and range"
+        until = f", until step {ends.words('after', 'not left')} (median and range"
         until += f"; {ends.never} never left it)" if ends.never else ")"
         if ends.cut_off_words:
             until = f": {ends.cut_off_words}"
@@ -303,8 +303,8 @@ def _spiky(
     if known:
         lost = sum(each.zero_sum_step is not None for each in known)
         text += (
-            f"; before {_of(lost, len(known), 'watched spike')}, logit gradients no longer summed "
-            "to zero"
+            f"; before {_of(lost, len(known), 'explained spike')}, logit gradients no longer "
+            "summed to zero"
         )
     return [text + "."]
 

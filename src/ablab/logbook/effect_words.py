@@ -61,7 +61,7 @@ def trends_in_words(effects: Effects, measure: str, *, shown: bool) -> list[str]
 
 def undecided_in_words(effects: Effects) -> list[str]:
     """The settings of which no comparison, trend, relation or interaction is decided."""
-    told = {each.key for each in (*effects.trends, *effects.best_values)}
+    told = {each.key for each in effects.trends} | {each.key for each in effects.best_values}
     told |= {each.key for each in effects.scalings if each.best is not None and each.best.holds}
     for pair in effects.interactions:
         told |= {pair.key, pair.other} if pair.exists else set()

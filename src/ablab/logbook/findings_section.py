@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ablab.analysis.finding import Findings
 from ablab.analysis.stored import ShownFindings, shown_findings
 from ablab.analysis.summary import ScalarSummary, summarise
 from ablab.config import InputError
+from ablab.experiments.short_names import short_names
 from ablab.logbook.finding_figures import draw
 from ablab.logbook.finding_panels import Drawing, MapCells
 from ablab.logbook.svg import svg
@@ -17,6 +19,7 @@ from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 _MOST_CELLS = 60_000  # values under the cursor in the figures of an analysis
 _DIGITS = 3
+_LISTED = 4  # so many variants are named
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class FoundSection:
         more: How many numbers are not among them.
         figures: Its figures.
         notes: What could not be drawn.
+        looked_at: Which variants were looked at; empty if all were.
     """
 
     name: str
@@ -57,6 +61,7 @@ class FoundSection:
     more: int
     figures: list[FoundFigure]
     notes: list[str] = field(default_factory=list)
+    looked_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,9 +110,32 @@ def findings_sections(
                 notes.append(error.problems[0].message)
         variants = any(row.variant for row in rows)
         sections.append(
-            FoundSection(each.name, each.found.question, rows, variants, more, figures, notes)
+            FoundSection(
+                each.name,
+                each.found.question,
+                rows,
+                variants,
+                more,
+                figures,
+                notes,
+                _looked_at(each.found, runs),
+            )
         )
     return FoundSections(sections, [(e.name, e.reason) for e in shown if e.reason is not None])
+
+
+def _looked_at(found: Findings, runs: Sequence[RunRecord]) -> str:
+    """The variants that were looked at; empty if it was all of them."""
+    names = short_names([run.variant for run in runs])
+    known = {run.run: name for run, name in zip(runs, names, strict=True)}
+    looked = {known[run] for run in found.scalars["run"].unique() if run in known}
+    total = len(set(names))
+    if not looked or len(looked) == total:
+        return ""
+    if len(looked) > _LISTED:
+        return f"Looked at {len(looked)} of {total} variants."
+    listed = [name for name in dict.fromkeys(names) if name in looked]
+    return f"Looked at {len(looked)} of {total} variants: {'; '.join(listed)}."
 
 
 def _figure(shown: ShownFindings, name: str, drawing: Drawing) -> FoundFigure:

@@ -215,7 +215,9 @@ def _counted(counts: Counts, found: Comparison) -> str:
     }[counts.what]
     if found.horizon is not None and counts.what == "reached":
         verb += f" by step {found.horizon:,.0f}"
-    if counts.value[0] == counts.value[1] and counts.reference[0] == counts.reference[1]:
+    every = counts.value[0] == counts.value[1] and counts.reference[0] == counts.reference[1]
+    # A seed's runs in several cells may fail together, whereas the interval is of independent ones.
+    if every or (found.cells > 1 and counts.what != "finished"):
         return f"{one} vs {other} {verb}"
     change = f"{100 * counts.difference:+.0f} {_percent(counts.interval)} percentage points"
     least = "" if counts.p > counts.least_p * 1.5 else ", the least that so few runs can give"
