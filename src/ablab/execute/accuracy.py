@@ -10,7 +10,7 @@ Kind = Literal[
 
 # By which factor an estimate may be wrong before any was compared with the actual duration
 # (docs/decisions/0031), by its source: a step measured in training, or timed for four steps, or
-# from the cost model, or either of these while statistics are watched, whose cost neither has;
+# from the cost model, or either of these while more is watched than by default, without its cost;
 # compiling a program, or loading it from the cache; an evaluation, and the setup of a stack.
 USUAL: dict[Kind, float] = {
     "measured": 1.25,

@@ -41,7 +41,7 @@ class StepCost:
         unstackable: Why runs cannot be computed in one call, in one line; None if they can.
         is_random: Whether the step draws from torch's generator, as ``F.dropout`` does. A compiled
             program would draw other numbers, so that nothing could show that it agrees.
-        watched: Whether statistics are computed at some steps, which the other counts do not have.
+        watched: Whether other statistics are computed than by default, which no count has.
     """
 
     key: str
@@ -74,11 +74,17 @@ def cost_key(run: Run) -> str:
         train.precision, train.loss.identity(), train.clip_norm is not None,
         train.recover is not None,
     ]  # fmt: skip
-    watch = run.watch
-    if isinstance(watch, WatchConfig):
-        watched = [watch.statistics, watch.every]
-        parts += watched if watched != [_WATCH.statistics, _WATCH.every] else []
+    parts += _watched(run)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _watched(run: Run) -> list[Any]:
+    """The statistics and the steps at which they are computed; empty if both are the defaults."""
+    watch = run.watch
+    if not isinstance(watch, WatchConfig):
+        return []
+    watched = [watch.statistics, watch.every]
+    return watched if watched != [_WATCH.statistics, _WATCH.every] else []
 
 
 def count_cost(run: Run) -> StepCost | str:
@@ -130,7 +136,7 @@ def _count(run: Run, key: str) -> StepCost | str:
         stateful=mixing.stateful,
         unstackable=unstackable,
         is_random=counter.is_random,
-        watched=isinstance(run.watch, WatchConfig) and bool(run.watch.statistics),
+        watched=bool(_watched(run)),
     )
 
 

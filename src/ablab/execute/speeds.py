@@ -47,7 +47,8 @@ _EAGER = (2.5e-5, 5e-10, 1.25e-11, 1e-10)
 _USUAL = (4e-6, 1.7e-10, 1.25e-11, 5e-11)
 _INNERMOST = (2e-6, 2e-10, 1.25e-11, 1.25e-10)
 _THREADS_GAIN = 0.55  # the speedup from each further thread, except for launches
-_COMPILE_PER_LAUNCH, _COMPILE_WARM = 0.11, 2.5  # seconds
+_COMPILE_FIRST, _COMPILE_PER_LAUNCH, _COMPILE_WARM = 8.0, 0.1, 2.5  # seconds
+_WATCHED = 2.0  # how many times as long a step takes with more statistics than by default
 _START_SECONDS = 4.0  # of a worker process
 # Before a stack's first step and after its last: seconds, and passes per run to verify its method.
 _SETUP_SECONDS, _VERIFYING_PASSES = 0.3, 6
@@ -101,9 +102,12 @@ class Speeds:
             workers: Processes that train at the same time.
         """
         known = self._data["steps"].get(_key(cost.key, method, threads, workers))
-        if known is not None:
+        if known is not None and not known.get("timed"):
             return self._trained(known)
-        prior = self.model_step(cost, method, threads)
+        more = _WATCHED if cost.watched else 1.0
+        if known is not None:
+            return more * self._trained(known)
+        prior = more * self.model_step(cost, method, threads)
         weight, total = 0.5, 0.0  # the cost model counts as half a measurement
         for other in self._data["steps"].values():
             if other["family"] != _family(method) or other["threads"] != threads:
@@ -203,7 +207,7 @@ class Speeds:
         known = self._data["compiled"]
         if _compiled_key(cost, method) in known:
             return self._corrected("loading", _COMPILE_WARM).seconds
-        guess = _COMPILE_PER_LAUNCH * cost.kernel_launches
+        guess = _compile_guess(cost)
         ratios = [math.log(each["seconds"] / each["guess"]) for each in known.values()]
         return guess * math.exp(sum(ratios) / (len(ratios) + 1))
 
@@ -216,7 +220,7 @@ class Speeds:
 
     def note_compiled(self, cost: StepCost, method: Method, seconds: float) -> None:
         """Records that a method was compiled, and how long the first time took."""
-        guess = _COMPILE_PER_LAUNCH * cost.kernel_launches
+        guess = _compile_guess(cost)
         entry: CompileTime = {"seconds": max(seconds, 0.1), "guess": guess}
         key = _compiled_key(cost, method)
         if key in self._data["compiled"]:
@@ -358,6 +362,10 @@ class Speeds:
             torch.set_num_threads(threads)
             self._product_seconds = min(times)  # the others may have waited for another process
         return self._product_seconds / _REFERENCE
+
+
+def _compile_guess(cost: StepCost) -> float:
+    return _COMPILE_FIRST + _COMPILE_PER_LAUNCH * cost.kernel_launches
 
 
 def _family(method: Method) -> str:
