@@ -59,6 +59,17 @@ def test_what_watching_costs_is_uncertain_until_it_was_trained_with(path):
     assert speeds.step_factor(watched, STACK, 1, 2) < 1.5
 
 
+def test_watching_is_counted_once_for_shapes_like_one_that_was_trained_with_it(path):
+    """A watched step takes twice as long as the cost model has it, and so should one like it."""
+    one, like = (replace(TWICE, key=key, watched=True) for key in ("one", "like"))
+    speeds = Speeds(path)
+    model = speeds.model_step(TWICE, SOLO, 1)
+    assert speeds.step(like, SOLO, 1, 1) == pytest.approx(2 * model)
+    speeds.note_step(one, SOLO, 1, 1, 2 * model)
+    assert speeds.step(one, SOLO, 1, 1) == 2 * model
+    assert speeds.step(like, SOLO, 1, 1) == pytest.approx(2 * model)
+
+
 def test_an_unknown_shape_learns_from_its_neighbours_and_little_from_others(path):
     speeds = Speeds(path)
     near, far = speeds.step(TWICE, SOLO, 1, 1), speeds.step(FAR, SOLO, 1, 1)

@@ -101,13 +101,12 @@ class Speeds:
             threads: Threads per process.
             workers: Processes that train at the same time.
         """
-        known = self._data["steps"].get(_key(cost.key, method, threads, workers))
-        if known is not None and not known.get("timed"):
-            return self._trained(known)
-        more = _WATCHED if cost.watched else 1.0
+        key = _key(cost.key, method, threads, workers)
+        known = self._data["steps"].get(key)
         if known is not None:
+            more = _WATCHED if self._kind(cost, key) == "watched" else 1.0
             return more * self._trained(known)
-        prior = more * self.model_step(cost, method, threads)
+        prior = self._prior(cost, method, threads)
         weight, total = 0.5, 0.0  # the cost model counts as half a measurement
         for other in self._data["steps"].values():
             if other["family"] != _family(method) or other["threads"] != threads:
@@ -120,6 +119,10 @@ class Speeds:
             weight += near
             total += near * math.log(self._trained(other) / other["prior"])
         return prior * math.exp(total / weight)
+
+    def _prior(self, cost: StepCost, method: Method, threads: int) -> float:
+        """The cost model's seconds per step, with what watching usually adds."""
+        return self.model_step(cost, method, threads) * (_WATCHED if cost.watched else 1.0)
 
     def _trained(self, entry: MeasuredStep) -> float:
         """A step's seconds in training: if it was timed alone, scaled by the slowdown of others."""
@@ -188,7 +191,7 @@ class Speeds:
             return
         entry: MeasuredStep = {
             "seconds": seconds,
-            "prior": self.model_step(cost, method, threads),
+            "prior": self._prior(cost, method, threads),
             "family": _family(method),
             "threads": threads,
             "workers": workers,
