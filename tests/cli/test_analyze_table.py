@@ -5,6 +5,7 @@ from scipy import stats
 
 from ablab.analysis.analysis import AT_MOST_ONE, NOT_NEGATIVE, SHARE, analysis
 from ablab.analysis.finding import Finding
+from ablab.cli.common import print_table
 from tests.cli.command import run_command
 from tests.store.makers import train
 
@@ -94,6 +95,15 @@ def test_medians_and_means_are_separate_tables(tmp_path):
     (means,) = [n for n, line in enumerate(lines) if line == ["means", "over", "3", "runs"]]
     low, _ = stats.t.interval(0.95, 2, np.mean(EXPLAINED), stats.sem(EXPLAINED))
     assert lines[means + 2] == ["explained", "0.7667", "0.7667", f"[{low:.3g},", "1]"]
+
+
+def test_records_are_indented_as_tables_are(capsys, monkeypatch):
+    """Where a table does not fit its width, each row is printed as a record."""
+    monkeypatch.setenv("COLUMNS", "30")
+    print_table(["number", "95% interval"], [["a" * 16, "[1, 2]"], ["b", ""]], indent=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert any("a" * 16 in line for line in lines)
+    assert all(not line or (line.startswith("  ") and len(line) <= 30) for line in lines)
 
 
 APART = (0.01, 0.011, 2.3, 2.31, 2.32)

@@ -74,7 +74,7 @@ def test_samples_are_kept_with_run_and_step_and_shown_without_corpus(asked, tmp_
     (tmp_path / "text.txt").unlink()
     shown = entry_content(trained.store, trained.record)["samples"]
     assert [(each["run"], each["step"]) for each in shown] == [(each, 4) for each in first]
-    assert [each["label"] for each in shown] == ["train.lr=0.01", "train.lr=0.1"]
+    assert [each["label"] for each in shown] == ["lr 0.01", "lr 0.1"]
     entry = write_entry(trained.store, trained.record)
     assert not (entry.folder / "samples.json").exists()
     browser = TestClient(

@@ -76,6 +76,28 @@ def test_the_legend_has_scalars_that_only_some_variants_have():
     assert [text.get_text() for text in legend.get_texts()] == ["the b", "the a", "training loss"]
 
 
+@pytest.mark.parametrize("widths", [(8,), (8, 16), (8, 16, 32, 64)])
+def test_the_legend_covers_no_title(widths):
+    """Long titles are wrapped: the figure's own, and those of variants of several settings."""
+    made = [
+        ModelFinding(Finding({"gini": 1.0 + step}, {}, {}), f"{width}{seed}", step,
+                     {"seed": seed, "model.d_model": width, "model.attention.kind": "sliding" * 3})
+        for width in widths for seed in (0, 1) for step in (0, 10)
+    ]  # fmt: skip
+    losses = pl.DataFrame({"run": ["80", "80"], "step": [0, 10], "train_loss": [2.0, 1.0]})
+    losses = losses.with_columns(pl.col("train_loss").alias("eval_loss"))
+    title = "Share of the residual stream that depends on the sample, at the answer"
+    scalars = {"gini": "after self-attention", "other": "after the MLP of a block"}
+    figure = Curves("long", title, scalars, "share")
+    drawing = draw(joined("parameter_norms", "What?", NoSettings(), made), figure, losses)
+    drawing.figure.draw_without_rendering()
+    (legend,) = drawing.figure.legends
+    right = legend.get_window_extent().x0
+    for axes in drawing.figure.axes:
+        found = axes.get_title("left") and axes._left_title.get_window_extent()
+        assert not found or found.x1 <= right
+
+
 def test_losses_stand_below_curves():
     losses = pl.DataFrame(
         {"run": ["80", "80", "160"], "step": [0, 20, 20], "train_loss": [2.0, 1.0, 3.0]}

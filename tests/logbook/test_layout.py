@@ -79,7 +79,27 @@ def test_paper_is_light_static_and_unfolded(browser, page):
     assert browser.value(height(".static figure svg")) > 100
     for place in range(4):
         assert browser.value(height(f'.watched-set[data-variant="{place}"] svg')) > 50
+    assert browser.value("document.querySelector('.readings li li').checkVisibility()") is True
     breaks = "getComputedStyle(document.querySelector('{}')).breakInside"
     assert browser.value(breaks.format("figure")) == "avoid"
     assert browser.value(breaks.format(".results tr")) == "avoid"
     assert browser.value("document.documentElement.scrollWidth") <= 794
+
+
+@pytest.fixture(scope="module")
+def page_of_many(tmp_path_factory):
+    asked = grid(steps=20, seeds=2)
+    asked["grid"] = {"train.lr": [0.001 * (1 + place) for place in range(31)]}
+    asked["question"] = "Which rate?"
+    return write_entry(*fill(tmp_path_factory.mktemp("many") / "lab", asked, curve)).page
+
+
+def test_long_lists_of_many_variants_are_folded_on_paper_too(browser, page_of_many):
+    """Unless the reader opened them."""
+    browser.open(page_of_many, 794, media="print")
+    assert browser.value(height(".results")) > 500
+    for name in (".readings li li", "details.unprinted table"):
+        assert browser.value(f"document.querySelector('{name}').checkVisibility()") is False
+    browser.value("for (const each of document.querySelectorAll('.unprinted')) each.open = true")
+    for name in (".readings li li", "details.unprinted table"):
+        assert browser.value(f"document.querySelector('{name}').checkVisibility()") is True

@@ -172,7 +172,7 @@ def _print_averages(rows: "list[ScalarSummary]") -> None:
     ):
         of = f"{statistic}s over {runs} runs" if runs > 1 else "1 run"
         say(f"{variant}, {of}" if variant else of, hanging=4)
-        print_table(["  number", "untrained", "trained", "95% interval"], map(_line, own))
+        print_table(["number", "untrained", "trained", "95% interval"], map(_line, own), indent=2)
 
 
 def _line(row: "ScalarSummary") -> list[str]:
@@ -187,7 +187,7 @@ def _line(row: "ScalarSummary") -> list[str]:
         some = f"{trained.runs} of {row.runs}" if trained.runs < row.runs else ""
         last = [f"{trained.average:.4g}", " ".join(each for each in (shown, some) if each)]
     before = "none" if untrained is None else f"{untrained.of(row.statistic or 'median'):.4g}"
-    return [f"  {row.name}", before, *last]
+    return [row.name, before, *last]
 
 
 def _as_data(found: "Findings") -> dict[str, Any]:

@@ -170,6 +170,7 @@ def print_table(
     rows: Iterable[Sequence[object]],
     texts: Sequence[str] = (),
     groups: Sequence[str] = (),
+    indent: int = 0,
 ) -> None:
     """Prints a table that fits the terminal, or 80 columns in a file or a pipe.
 
@@ -180,11 +181,13 @@ def print_table(
         rows: The cells.
         texts: The columns whose cells may be continued on the next line.
         groups: The columns that may be headings of groups of rows instead.
+        indent: The spaces before each line.
     """
     from ablab.config.table import output_width, table_lines
 
-    for line in table_lines(header, rows, output_width(), texts=texts, groups=groups):
-        click.echo(click.style(line.text, bold=True) if line.is_heading else line.text)
+    for line in table_lines(header, rows, output_width() - indent, texts=texts, groups=groups):
+        text = " " * indent + line.text if line.text else ""
+        click.echo(click.style(text, bold=True) if line.is_heading else text)
 
 
 def say(

@@ -7,7 +7,7 @@ from typing import Any
 from ablab.config import InputError
 from ablab.experiments.short_names import short_names
 from ablab.logbook.answer import Answer, answer_measure, find_answer
-from ablab.logbook.effect_words import comparison_in_words, trends_in_words
+from ablab.logbook.effect_words import comparison_in_words, interaction_in_words, trends_in_words
 from ablab.read.curves import Reading
 from ablab.read.curves.numbers import number
 from ablab.read.curves.pair_sentences import group_pair_sentence, pair_sentence
@@ -16,7 +16,6 @@ from ablab.read.curves.together import Together
 from ablab.read.effects import (
     Comparison,
     Effects,
-    interaction_sentence,
     scaling_sentence,
     verdict_words,
 )
@@ -232,7 +231,7 @@ def _compared(effects: Sequence[Effects], answer: Answer) -> list[str]:
                 f"equal{_seeds_words(left)}."
             )
         sentences += [
-            interaction_sentence(each, words) for each in found.interactions if each.exists
+            interaction_in_words(each, found, words) for each in found.interactions if each.exists
         ]
         sentences += [
             scaling_sentence(each)

@@ -7,8 +7,10 @@ from ablab.experiments.short_names import setting_name, short_keys
 from ablab.read.effects import (
     Comparison,
     Effects,
+    Interaction,
     best_values_sentence,
     comparison_sentence,
+    interaction_sentence,
 )
 from ablab.read.effects.trends import trend_sentence
 from ablab.read.measure_words import measure_words
@@ -35,6 +37,16 @@ def _with_interactions(text: str, key: str, effects: Effects) -> str:
     *first, last = [names[other] for other in others]
     listed = f"{', '.join(first)} and {last}" if first else last
     return f"{text.removesuffix('.')}; how much, or which way, depends on {listed}."
+
+
+def interaction_in_words(each: Interaction, effects: Effects, measure: str) -> str:
+    """An interaction as a sentence, with short names of the settings."""
+    names = short_keys([*effects.base, each.key, each.other])
+    contrasts = [
+        replace(found, key=names[found.key], other=names[found.other]) for found in each.contrasts
+    ]
+    named = replace(each, key=names[each.key], other=names[each.other], contrasts=tuple(contrasts))
+    return interaction_sentence(named, measure)
 
 
 def trends_in_words(effects: Effects, measure: str, *, shown: bool) -> list[str]:

@@ -1,5 +1,6 @@
 """Draws what analyses found: scalars over training, tables and arrays after a step."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ LOSSES = {"train_loss": "training loss", "eval_loss": "held-out loss"}
 _POINTS = 300  # of a curve
 _TICKS = 12
 _VISIBLE = 0.002  # of the longest bar; where bars are sorted, shorter ones are left out
+_LEGEND, _LETTER = 2.6, 0.072  # inches: a legend beside curves with the axis, a title's letter
 _LONG_NAME = 8  # characters of a bar's name, above which bars lie
 
 
@@ -85,9 +87,9 @@ def _curves(found: Findings, figure: Curves, losses: pl.DataFrame | None) -> Dra
         raise nothing_to_draw(found, figure)
     columns = [c for c in LOSSES if losses is not None and c in losses.columns]
     rows = 2 if columns else 1
-    drawing = Figure(
-        figsize=(min(9.5, 3.2 * len(variants) + 3.2), 2.5 * rows), layout="constrained"
-    )
+    width = min(9.5, 3.2 * len(variants) + 3.2)
+    letters = int((width - _LEGEND) / len(variants) / _LETTER)
+    drawing = Figure(figsize=(width, 2.5 * rows), layout="constrained")
     grid = drawing.subplots(rows, len(variants), squeeze=False, sharex=True, sharey="row")
     for place, (name, frame) in enumerate(variants):
         axes = grid[0][place]
@@ -98,7 +100,8 @@ def _curves(found: Findings, figure: Curves, losses: pl.DataFrame | None) -> Dra
             _over_seeds(axes, own.rename({"value": "y"}), colour, label)
         if figure.logarithmic:
             logarithmic(axes)
-        axes.set_title(name or figure.title, fontsize=9, loc="left")
+        title = textwrap.fill(name or figure.title, letters)
+        axes.set_title(title, fontsize=9, loc="left")
         plain_axes(axes)
         if losses is not None and columns:
             below = grid[1][place]
@@ -169,14 +172,17 @@ def _bars(found: Findings, figure: Bars) -> Drawing:
     names = [_bar_names(figure, frame) for frame in frames]
     sideways = max((len(name) for own in names for name in own), default=0) > _LONG_NAME
     same = sideways and all(own == names[0] for own in names)
-    height = max(1.2, 0.16 * max(map(len, names)) + 0.6) if sideways else 2.3
+    columns = 3 if same else 2
+    rows = [names[place : place + columns] for place in range(0, len(names), columns)]
+    bars = [max(map(len, row)) for row in rows for _ in row]  # in the longest panel of its row
+    heights = [max(1.2, 0.16 * count + 0.6) if sideways else 2.3 for count in bars]
     drawing, panels = grid_of_panels(
-        len(runs), 4.0 if len(runs) > 1 else 7.0, height, 3 if same else 2, same
+        len(runs), 4.0 if len(runs) > 1 else 7.0, heights, columns, same
     )
-    for axes, frame, own, panel in zip(panels, frames, names, runs, strict=True):
+    for axes, frame, own, panel, most_bars in zip(panels, frames, names, runs, bars, strict=True):
         _draw_bars(axes, figure, frame, own, sideways)
-        if sideways:  # bars are equally thick in all panels
-            axes.set_ylim(max(map(len, names)) - 0.4, -0.6)
+        if sideways:  # bars are equally thick in all panels of a row
+            axes.set_ylim(most_bars - 0.4, -0.6)
         axes.set_title(panel.name, fontsize=9, loc="left")
     if figure.null is not None:
         drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right")

@@ -20,6 +20,8 @@ from ablab.logbook.finding_panels import (
     when,
 )
 
+_LARGE = 2  # up to so many maps of one run are larger
+
 
 def heat_maps(found: Findings, figure: HeatMap) -> Drawing:
     """A heat map for each run, or the maps of one run.
@@ -41,7 +43,8 @@ def heat_maps(found: Findings, figure: HeatMap) -> Drawing:
         latest_step = max(panel.step or 0 for panel in runs)
         shown = next(panel for panel in runs if (panel.step or 0) == latest_step)
         chosen, caption = _small_multiples(found, figure, shown, latest[shown.run][1])
-        drawing, panels = grid_of_panels(len(chosen), 1.5, 1.5, 6)
+        size = 1.5 if len(chosen) > _LARGE else 2.5
+        drawing, panels = grid_of_panels(len(chosen), size, size, 6)
     else:
         chosen = [(latest[panel.run][1], panel.name) for panel in runs]
         drawing, panels = grid_of_panels(len(chosen), 3.2 if len(chosen) > 1 else 4.5, 3.0, 3)

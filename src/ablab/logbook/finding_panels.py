@@ -122,21 +122,23 @@ def at_last_step(found: Findings, table: str, run: str | None) -> pl.DataFrame:
 
 
 def grid_of_panels(
-    count: int, width: float, height: float, across: int, sharey: bool = False
+    count: int, width: float, heights: float | Sequence[float], across: int, sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """A drawing with panels in rows.
 
     Args:
         count: The number of panels.
         width: The width of each, in inches.
-        height: The height of each, in inches.
+        heights: The height of each, in inches; the highest of a row is the row's.
         across: The largest number in a row.
         sharey: Whether they share the vertical axis.
     """
     across = min(across, count)
     down = -(-count // across)
-    drawing = Figure(figsize=(width * across, height * down), layout="constrained")
-    grid = drawing.subplots(down, across, squeeze=False, sharey=sharey)
+    each = [heights] * count if isinstance(heights, int | float) else list(heights)
+    rows = [max(each[place : place + across]) for place in range(0, count, across)]
+    drawing = Figure(figsize=(width * across, sum(rows)), layout="constrained")
+    grid = drawing.subplots(down, across, squeeze=False, sharey=sharey, height_ratios=rows)
     every = [axes for row in grid for axes in row]
     for axes in every[count:]:
         axes.set_visible(False)

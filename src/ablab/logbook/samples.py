@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ablab.experiments.experiment import variant_label
+from ablab.experiments.short_names import short_names
 from ablab.store.digests import read_text_digested
 from ablab.store.paths import entry_path
 from ablab.store.samples import stored_samples
@@ -20,9 +20,11 @@ def shown_samples(
     """
     ended = [run for run in runs if run.status in ("finished", "stopped")]
     stored = stored_samples(store, [run.run for run in ended])
+    names = short_names([run.variant for run in runs])
+    labels = dict(zip((run.run for run in runs), names, strict=True))
     shown: dict[str, dict[str, Any]] = {}
     for run in ended:
-        label, sample = variant_label(run.variant), stored.get((run.run, run.step))
+        label, sample = labels[run.run], stored.get((run.run, run.step))
         if sample is not None and label not in shown:
             about = {"label": label, "run": run.run, "step": run.step, "text": sample.text}
             shown[label] = about

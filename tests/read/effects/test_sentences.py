@@ -1,10 +1,12 @@
 import numpy as np
 import polars as pl
 
+from ablab.logbook.effect_words import interaction_in_words
 from ablab.read.effects import (
     comparison_sentence,
     contrast_sentence,
     differences,
+    effects,
     gather,
     interaction_sentence,
     interactions,
@@ -150,3 +152,15 @@ def test_runs_that_never_did_and_relations_that_are_none_are_said():
     assert law(lambda w: 5.0).startswith("No clear relation of leaves(log(10)) to model.d_model: ")
     assert law(lambda w: None).startswith("Too few runs have a value of leaves(log(10))")
     assert "any line fits two levels" in law(lambda w: w, (4, 8))
+
+
+def test_a_page_tells_an_interaction_with_short_names():
+    frame = grid({"model.a": [0, 1], "train.b": ["x", "y"]}, 4, lambda a, b, s: (
+        LUCK[s] - 2.0 * a * (b == "y") + (0.01 + 0.1 * (b == "y")) * s * a
+    ))  # fmt: skip
+    found = effects(frame, ["model.a", "train.b"])
+    (each,) = found.interactions
+    text = interaction_in_words(each, found, "the loss")
+    assert text.startswith("a and b interact in their effect on the loss (F(")
+    assert "a=1 vs 0: the difference at b=y is lower by " in text
+    assert "model." not in text and "train." not in text
