@@ -117,6 +117,29 @@ def compile_graph(
     return program
 
 
+def kernel_compiler() -> Any:
+    """The class that builds the C++ kernels of a program: ``cpp_pybinding`` and ``wait``."""
+    return private("torch._inductor.async_compile:AsyncCompile")
+
+
+def instruction_sets() -> Any:
+    """The module that tells which vector instructions the processor has."""
+    return private("torch._inductor:cpu_vec_isa")
+
+
+def kernel_module(source: str, build: bool = True) -> Any:
+    """A Python module built from C++ that defines ``PyInit_kernel``, as kernels are built.
+
+    Args:
+        source: The C++ source.
+        build: Whether to build it; else only its headers are precompiled.
+    """
+    cache = private("torch._inductor.codecache:CppPythonBindingsCodeCache")
+    with as_private("torch._inductor.codecache.CppPythonBindingsCodeCache"):
+        load = cache.load_async(source, device_type="cpu")
+    return load() if build else None
+
+
 def programs_folder() -> Path:
     """The folder of torch's own cache of compiled programs."""
     return Path(private("torch._inductor.runtime.cache_dir_utils:cache_dir")())

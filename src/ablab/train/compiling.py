@@ -8,7 +8,7 @@ import hashlib
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ from torch import Tensor, fx
 
 from ablab.config.progress import doing
 from ablab.model import torch_internals
+from ablab.model.joint_kernels import joint_kernels
 from ablab.model.torch_internals import TorchInternalsError
 
 
@@ -89,29 +90,40 @@ def compile_program(
 def _compiled(
     function: Callable[..., dict[str, Tensor]], examples: Sequence[Tensor]
 ) -> tuple[tuple[str, ...], Callable[[list[Tensor]], Sequence[Tensor]]]:
+    on_cpu = all(example.device.type == "cpu" for example in examples)
     settings = {
         "cpp.enable_floating_point_contract_flag": "fast",
         "cpp.threads": torch.get_num_threads(),  # part of the cache's key, which lacks the threads
         "fx_graph_cache": True,
     }
     try:
-        mode, fakes = torch_internals.fake_tensors(examples)
-        with mode:
-            decompositions = torch_internals.compiler_decompositions()
-            graph = torch_internals.trace(function, fakes, decompositions)
-        names = _flatten_results(graph)
-        if is_traced_only():
-            return names, partial(_run, graph)
-        if all(example.device.type == "cpu" for example in examples):
-            _materialize_factors(graph)
-        with _lock(graph):
-            program = torch_internals.compile_graph(graph, mode, fakes, settings)
+        with joint_kernels() if on_cpu and not is_traced_only() else nullcontext(None) as half:
+            mode, fakes = torch_internals.fake_tensors(examples)
+            with mode:
+                decompositions = torch_internals.compiler_decompositions()
+                graph = torch_internals.trace(function, fakes, decompositions)
+            names = _flatten_results(graph)
+            if is_traced_only():
+                return names, partial(_run, graph)
+            if on_cpu:
+                _materialize_factors(graph)
+            if half is not None and _has_half(graph):
+                half()
+            with _lock(graph):
+                program = torch_internals.compile_graph(graph, mode, fakes, settings)
     except TorchInternalsError as error:  # which names torch's version
         raise CompileError(str(error)) from error
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CompileError(f"{reason} (torch {torch.__version__})") from error
     return names, program
+
+
+def _has_half(graph: fx.GraphModule) -> bool:
+    """Whether there are tensors of 16 bits in a graph."""
+    values = (node.meta.get("val") for node in graph.graph.nodes)
+    kinds = {value.dtype for value in values if isinstance(value, Tensor)}
+    return bool(kinds & {torch.bfloat16, torch.float16})
 
 
 def _run(graph: fx.GraphModule, inputs: list[Tensor]) -> Sequence[Tensor]:

@@ -1,0 +1,195 @@
+"""The kernels of a compiled program as one C++ file, instead of one file each.
+
+torch's compiler writes about twenty C++ files for a program of one block and builds each by itself;
+most of that time, the same headers are read. Before the first of them it builds ten small programs
+to learn which vector instructions can be used. Within :func:`joint_kernels`, the kernels of a
+program become one file, and the widest instructions for float32 are used without trying. Whatever
+does not look as expected is left to torch.
+"""
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from threading import Thread
+from typing import Any
+
+from ablab.model import torch_internals
+
+_LARGE = 400_000  # characters of a file; more kernels are built as several files, at the same time
+_HEADER = "#include <torch/csrc/inductor/cpp_prefix.h>"
+_KERNEL = re.compile(rf'\s*{re.escape(_HEADER)}\s*extern "C"\s+void\s+kernel\(')
+_VALUES = ("int64_t", "float", "double")  # kinds of arguments beside pointers
+
+# The functions of the Python module, which is called as torch's own are.
+_BEGIN = """
+#include <Python.h>
+#include <cstdlib>
+#include <stdexcept>
+
+static void* (*data_of_tensor)(PyObject*);
+
+template <typename T> static inline T argument(PyObject* given) {
+    return static_cast<T>(data_of_tensor(given));
+}
+template <> inline int64_t argument<int64_t>(PyObject* given) { return PyLong_AsLongLong(given); }
+template <> inline double argument<double>(PyObject* given) { return PyFloat_AsDouble(given); }
+template <> inline float argument<float>(PyObject* given) {
+    return static_cast<float>(PyFloat_AsDouble(given));
+}
+"""
+_FUNCTION = """
+static PyObject* {name}_py(PyObject*, PyObject* const* given, Py_ssize_t count) {{
+    try {{
+        if (count != {count}) throw std::runtime_error("requires {count} arguments");
+        {name}({arguments});
+        if (PyErr_Occurred()) return nullptr;
+        Py_RETURN_NONE;
+    }} catch (std::exception const& error) {{
+        PyErr_SetString(PyExc_RuntimeError, error.what());
+        return nullptr;
+    }}
+}}
+"""
+_END = """
+static PyMethodDef methods[] = {{
+{methods}
+    {{nullptr, nullptr, 0, nullptr}}
+}};
+static struct PyModuleDef module_def = {{PyModuleDef_HEAD_INIT, "kernel", nullptr, -1, methods}};
+
+PyMODINIT_FUNC PyInit_kernel(void) {{
+    const char* address = std::getenv("_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR");
+    if (!address) {{
+        PyErr_SetString(PyExc_RuntimeError, "the address of a tensor's data is not known");
+        return nullptr;
+    }}
+    data_of_tensor =
+        reinterpret_cast<decltype(data_of_tensor)>(std::strtoull(address, nullptr, 10));
+    return PyModule_Create(&module_def);
+}}
+"""
+
+
+class _Kernel:
+    """A kernel that is built when all kernels of its program are known.
+
+    Args:
+        kinds: The kinds of its arguments in C++, without ``const``.
+        source: Its C++ source, whose function is called ``kernel``.
+    """
+
+    def __init__(self, kinds: Sequence[str], source: str) -> None:
+        self.kinds, self.source = kinds, source
+
+    def renamed(self, name: str) -> str:
+        """The source with another name of its function, and its function for Python."""
+        source = self.source.replace(_HEADER, "", 1).replace("kernel(", f"{name}(", 1)
+        arguments = ", ".join(
+            f"argument<{kind}>(given[{place}])" for place, kind in enumerate(self.kinds)
+        )
+        return source + _FUNCTION.format(name=name, count=len(self.kinds), arguments=arguments)
+
+
+@contextmanager
+def joint_kernels() -> Iterator[Callable[[], None]]:
+    """Within this context, torch's compiler builds the kernels of a program as one file.
+
+    It yields a function to call for a program with tensors of 16 bits: for these, torch looks for
+    instructions that it has to try.
+
+    Raises:
+        TorchInternalsError: This version of torch has no such parts.
+    """
+    compiler, instructions = torch_internals.kernel_compiler(), torch_internals.instruction_sets()
+    with torch_internals.as_private("torch._inductor.async_compile.AsyncCompile"):
+        build_one, wait = compiler.cpp_pybinding, compiler.wait
+        find = instructions.valid_vec_isa_list
+    widest = _widest(instructions)
+
+    def build_later(self: Any, kinds: Sequence[str], source: str) -> Any:
+        plain = [kind.replace("const ", "") for kind in kinds]
+        known = all(kind.endswith("*") or kind in _VALUES for kind in plain)
+        if known and _KERNEL.match(source) and source.count('extern "C"') == 1:
+            return _Kernel(plain, source)
+        return build_one(self, kinds, source)
+
+    def build_and_wait(self: Any, scope: dict[str, Any]) -> None:
+        names = [name for name, value in scope.items() if isinstance(value, _Kernel)]
+        built = _built([scope[name] for name in names])
+        wait(self, scope)
+        scope.update(zip(names, built, strict=True))
+
+    def look_for_more() -> None:
+        instructions.valid_vec_isa_list = find
+
+    compiler.cpp_pybinding, compiler.wait = build_later, build_and_wait
+    if widest:
+        instructions.valid_vec_isa_list = lambda: widest
+    try:
+        Thread(target=_precompile_headers, daemon=True).start()
+        yield look_for_more
+    finally:
+        compiler.cpp_pybinding, compiler.wait = build_one, wait
+        instructions.valid_vec_isa_list = find
+
+
+def _built(kernels: Sequence[_Kernel]) -> list[Callable[..., None]]:
+    """The kernels' functions for Python."""
+    groups: list[list[_Kernel]] = []
+    length = _LARGE
+    for kernel in kernels:
+        if length + len(kernel.source) > _LARGE:
+            groups.append([])
+            length = 0
+        groups[-1].append(kernel)
+        length += len(kernel.source)
+    with ThreadPoolExecutor() as pool:
+        modules = list(pool.map(_module, groups))
+    return [
+        getattr(module, f"kernel_{place}")
+        for module, group in zip(modules, groups, strict=True)
+        for place in range(len(group))
+    ]
+
+
+def _module(kernels: Sequence[_Kernel]) -> Any:
+    """The Python module of some kernels: ``kernel_0`` and so on."""
+    names = [f"kernel_{place}" for place in range(len(kernels))]
+    sources = [kernel.renamed(name) for kernel, name in zip(kernels, names, strict=True)]
+    entries = [
+        f'    {{"{name}", reinterpret_cast<PyCFunction>({name}_py), METH_FASTCALL, nullptr}},'
+        for name in names
+    ]
+    end = _END.format(methods="\n".join(entries))
+    return torch_internals.kernel_module("\n".join([_HEADER, _BEGIN, *sources, end]))
+
+
+def _widest(instructions: Any) -> list[Any]:
+    """The widest vector instructions for float32, where they are known without trying."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return []
+    if os.environ.get("ATEN_CPU_CAPABILITY"):
+        return []
+    with torch_internals.as_private("torch._inductor.cpu_vec_isa"):
+        have, known = instructions.x86_isa_checker(), instructions.supported_vec_isa_list
+    for name in ("avx512", "avx2"):
+        if name in have:
+            return [_tried(each) for each in known if str(each) == name]
+    return []
+
+
+def _tried(instructions: Any) -> Any:
+    """Vector instructions that are not tried again where torch asks whether they can be used."""
+    kind = type(instructions)
+    members = {"__bool__": lambda self: True, "__hash__": kind.__hash__}
+    return type(kind.__name__, (kind,), members)()
+
+
+def _precompile_headers() -> None:
+    """Builds the precompiled headers while the program is traced, unless they exist."""
+    with suppress(Exception):  # building the kernels tells
+        torch_internals.kernel_module(_HEADER, build=False)
