@@ -51,16 +51,20 @@ def run(
     with progress(quiet, "starting") as shown:
         with doing("reading the experiment"):
             asked = read_experiment(experiment, *overrides).resolve()
-        with doing("loading PyTorch"):
-            from ablab.analysis.request import requests_of
-            from ablab.api import Result, with_analyses
+        with doing("loading PyTorch"):  # and what reads results only later, so that it starts soon
             from ablab.execute.orchestrate import orchestrate
             from ablab.execute.pause import pause_on_signals
             from ablab.execute.progress import Reporter
         command = shlex.join(["ablab", *sys.argv[1:]])
-        requests = requests_of(asked.definition)  # an unknown analysis is said before training
+        requests = []
+        if asked.definition.get("analyze"):  # an unknown analysis is said before training
+            from ablab.analysis.request import requests_of
+
+            requests = requests_of(asked.definition)
         paused = pause_on_signals()
         trained = orchestrate(asked, store, options, command, Reporter(shown), paused)
+        with doing("writing the entry"):
+            from ablab.api import Result, with_analyses
         trained, analyzed = with_analyses(trained, requests, shown, paused)
         with doing("writing the entry"):
             result = Result.of(asked, trained)
