@@ -2,7 +2,7 @@
 
 torch's compiler writes about twenty C++ files for a program of one block and builds each by itself;
 most of that time, the same headers are read. Before the first of them it builds ten small programs
-to learn which vector instructions can be used. Within :func:`joint_kernels`, the kernels of a
+to learn which vector instructions can be used. Within :class:`JointKernels`, the kernels of a
 program become one file, and the widest instructions for float32 are used without trying. Whatever
 does not look as expected is left to torch.
 """
@@ -13,11 +13,13 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from threading import Thread
-from typing import Any
+from contextlib import ExitStack, suppress
+from contextvars import Context, copy_context
+from threading import RLock, Thread
+from typing import Any, Self
 
 from ablab.model import torch_internals
+from ablab.model.torch_internals import TorchInternalsError, as_private
 
 _LARGE = 400_000  # characters of a file; more kernels are built as several files, at the same time
 _HEADER = "#include <torch/csrc/inductor/cpp_prefix.h>"
@@ -73,6 +75,8 @@ PyMODINIT_FUNC PyInit_kernel(void) {{
 }}
 """
 
+_TURN = RLock()
+
 
 class _Kernel:
     """A kernel that is built when all kernels of its program are known.
@@ -86,55 +90,80 @@ class _Kernel:
         self.kinds, self.source = kinds, source
 
     def renamed(self, name: str) -> str:
-        """The source with another name of its function, and its function for Python."""
-        source = self.source.replace(_HEADER, "", 1).replace("kernel(", f"{name}(", 1)
+        """The source with another name of its function, without the header."""
+        return self.source.replace(_HEADER, "", 1).replace("kernel(", f"{name}(", 1)
+
+    def function(self, name: str) -> str:
+        """Its function for Python."""
         arguments = ", ".join(
             f"argument<{kind}>(given[{place}])" for place, kind in enumerate(self.kinds)
         )
-        return source + _FUNCTION.format(name=name, count=len(self.kinds), arguments=arguments)
+        return _FUNCTION.format(name=name, count=len(self.kinds), arguments=arguments)
 
 
-@contextmanager
-def joint_kernels() -> Iterator[Callable[[], None]]:
-    """Within this context, torch's compiler builds the kernels of a program as one file.
+class JointKernels:
+    """A context within which torch's compiler builds the kernels of a program as one file.
 
-    It yields a function to call for a program with tensors of 16 bits: for these, torch looks for
-    instructions that it has to try.
+    Threads take turns.
 
-    Raises:
-        TorchInternalsError: This version of torch has no such parts.
+    Attributes:
+        failed: Whether the file could not be built; torch's own way may work.
     """
-    compiler, instructions = torch_internals.kernel_compiler(), torch_internals.instruction_sets()
-    with torch_internals.as_private("torch._inductor.async_compile.AsyncCompile"):
+
+    def __init__(self) -> None:
+        self.failed = False
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._undo.enter_context(_TURN)
+        with suppress(TorchInternalsError), as_private("torch._inductor"):
+            self._take_over(torch_internals.kernel_compiler())
+            self._choose(torch_internals.instruction_sets())
+        Thread(target=copy_context().run, args=(_precompile_headers,), daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._undo.close()
+
+    def look_for_more_instructions(self) -> None:
+        """For a program with tensors of 16 bits, torch looks for instructions by trying them."""
+        with suppress(TorchInternalsError):
+            self._replace(torch_internals.instruction_sets(), valid_vec_isa_list=self._find)
+
+    def _take_over(self, compiler: Any) -> None:
+        """Kernels are built when torch waits for them."""
         build_one, wait = compiler.cpp_pybinding, compiler.wait
-        find = instructions.valid_vec_isa_list
-    widest = _widest(instructions)
 
-    def build_later(self: Any, kinds: Sequence[str], source: str) -> Any:
-        plain = [kind.replace("const ", "") for kind in kinds]
-        known = all(kind.endswith("*") or kind in _VALUES for kind in plain)
-        if known and _KERNEL.match(source) and source.count('extern "C"') == 1:
-            return _Kernel(plain, source)
-        return build_one(self, kinds, source)
+        def build_later(itself: Any, kinds: Sequence[str], source: str) -> Any:
+            plain = [kind.replace("const ", "") for kind in kinds]
+            known = all(kind.endswith("*") or kind in _VALUES for kind in plain)
+            if known and _KERNEL.match(source) and source.count('extern "C"') == 1:
+                return _Kernel(plain, source)
+            return build_one(itself, kinds, source)
 
-    def build_and_wait(self: Any, scope: dict[str, Any]) -> None:
-        names = [name for name, value in scope.items() if isinstance(value, _Kernel)]
-        built = _built([scope[name] for name in names])
-        wait(self, scope)
-        scope.update(zip(names, built, strict=True))
+        def build_and_wait(itself: Any, scope: dict[str, Any]) -> None:
+            names = [name for name, value in scope.items() if isinstance(value, _Kernel)]
+            try:
+                built = _built([scope[name] for name in names])
+            except Exception:
+                self.failed = True
+                raise
+            wait(itself, scope)
+            scope.update(zip(names, built, strict=True))
 
-    def look_for_more() -> None:
-        instructions.valid_vec_isa_list = find
+        self._replace(compiler, cpp_pybinding=build_later, wait=build_and_wait)
 
-    compiler.cpp_pybinding, compiler.wait = build_later, build_and_wait
-    if widest:
-        instructions.valid_vec_isa_list = lambda: widest
-    try:
-        Thread(target=_precompile_headers, daemon=True).start()
-        yield look_for_more
-    finally:
-        compiler.cpp_pybinding, compiler.wait = build_one, wait
-        instructions.valid_vec_isa_list = find
+    def _choose(self, module: Any) -> None:
+        """The widest vector instructions for float32 are the only ones, if they are known."""
+        widest, self._find = _widest(module), module.valid_vec_isa_list
+        if widest:
+            self._replace(module, valid_vec_isa_list=lambda: widest)
+
+    def _replace(self, owner: Any, **members: Any) -> None:
+        """Replaces members of a class or module until the context ends."""
+        for name, member in members.items():
+            self._undo.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, member)
 
 
 def _built(kernels: Sequence[_Kernel]) -> list[Callable[..., None]]:
@@ -147,8 +176,9 @@ def _built(kernels: Sequence[_Kernel]) -> list[Callable[..., None]]:
             length = 0
         groups[-1].append(kernel)
         length += len(kernel.source)
-    with ThreadPoolExecutor() as pool:
-        modules = list(pool.map(_module, groups))
+    loads = [torch_internals.kernel_module(_source(group)) for group in groups]
+    with ThreadPoolExecutor() as pool:  # torch's settings belong to the context of this thread
+        modules = list(pool.map(lambda load, context: context.run(load), loads, _contexts()))
     return [
         getattr(module, f"kernel_{place}")
         for module, group in zip(modules, groups, strict=True)
@@ -156,16 +186,23 @@ def _built(kernels: Sequence[_Kernel]) -> list[Callable[..., None]]:
     ]
 
 
-def _module(kernels: Sequence[_Kernel]) -> Any:
-    """The Python module of some kernels: ``kernel_0`` and so on."""
+def _contexts() -> Iterator[Context]:
+    while True:
+        yield copy_context()
+
+
+def _source(kernels: Sequence[_Kernel]) -> str:
+    """The source of a Python module with some kernels: ``kernel_0``, ``kernel_1`` and so on."""
     names = [f"kernel_{place}" for place in range(len(kernels))]
-    sources = [kernel.renamed(name) for kernel, name in zip(kernels, names, strict=True)]
+    named = list(zip(kernels, names, strict=True))
+    sources = [kernel.renamed(name) for kernel, name in named]
+    functions = [kernel.function(name) for kernel, name in named]
     entries = [
         f'    {{"{name}", reinterpret_cast<PyCFunction>({name}_py), METH_FASTCALL, nullptr}},'
         for name in names
     ]
     end = _END.format(methods="\n".join(entries))
-    return torch_internals.kernel_module("\n".join([_HEADER, _BEGIN, *sources, end]))
+    return "\n".join([_HEADER, *sources, _BEGIN, *functions, end])
 
 
 def _widest(instructions: Any) -> list[Any]:
@@ -174,8 +211,7 @@ def _widest(instructions: Any) -> list[Any]:
         return []
     if os.environ.get("ATEN_CPU_CAPABILITY"):
         return []
-    with torch_internals.as_private("torch._inductor.cpu_vec_isa"):
-        have, known = instructions.x86_isa_checker(), instructions.supported_vec_isa_list
+    have, known = instructions.x86_isa_checker(), instructions.supported_vec_isa_list
     for name in ("avx512", "avx2"):
         if name in have:
             return [_tried(each) for each in known if str(each) == name]
@@ -192,4 +228,4 @@ def _tried(instructions: Any) -> Any:
 def _precompile_headers() -> None:
     """Builds the precompiled headers while the program is traced, unless they exist."""
     with suppress(Exception):  # building the kernels tells
-        torch_internals.kernel_module(_HEADER, build=False)
+        torch_internals.kernel_module(_HEADER)

@@ -95,24 +95,28 @@ def fake_tensors(examples: Sequence["Tensor"]) -> tuple[Any, list[Any]]:
         return mode, [mode.from_tensor(example, static_shapes=True) for example in examples]
 
 
-def compile_graph(
-    graph: "fx.GraphModule", mode: Any, fakes: Sequence[Any], settings: Mapping[str, Any]
-) -> Compiled:
+@contextmanager
+def compiler_settings(settings: Mapping[str, Any]) -> Iterator[None]:
+    """Settings of torch's compiler, Inductor, within a context."""
+    config = private("torch._inductor:config")
+    with as_private("torch._inductor.config"):
+        patched = config.patch(dict(settings))
+    with patched:
+        yield
+
+
+def compile_graph(graph: "fx.GraphModule", mode: Any, fakes: Sequence[Any]) -> Compiled:
     """Compiles a graph with torch's compiler, Inductor.
 
     Args:
         graph: A graph whose output is a tuple of tensors.
         mode: The mode of :func:`fake_tensors`.
         fakes: Its inputs, of that mode.
-        settings: Settings of the compiler.
     """
     context = private("torch._guards:TracingContext")
     tracing = private("torch._guards:tracing")
-    config = private("torch._inductor:config")
     compile_inner = private("torch._inductor.compile_fx:compile_fx_inner")
-    with as_private("torch._inductor.config"):
-        patched = config.patch(dict(settings))
-    with patched, tracing(context(mode)):
+    with tracing(context(mode)):
         program: Compiled = compile_inner(graph, list(fakes))
     return program
 
@@ -127,17 +131,15 @@ def instruction_sets() -> Any:
     return private("torch._inductor:cpu_vec_isa")
 
 
-def kernel_module(source: str, build: bool = True) -> Any:
+def kernel_module(source: str) -> Callable[[], Any]:
     """A Python module built from C++ that defines ``PyInit_kernel``, as kernels are built.
 
-    Args:
-        source: The C++ source.
-        build: Whether to build it; else only its headers are precompiled.
+    Headers are precompiled at once if they are not yet; what is returned builds and loads the rest.
     """
     cache = private("torch._inductor.codecache:CppPythonBindingsCodeCache")
     with as_private("torch._inductor.codecache.CppPythonBindingsCodeCache"):
-        load = cache.load_async(source, device_type="cpu")
-    return load() if build else None
+        load: Callable[[], Any] = cache.load_async(source, device_type="cpu")
+    return load
 
 
 def programs_folder() -> Path:

@@ -7,7 +7,7 @@ Inductor. The compiled program runs none of the user's Python code.
 import hashlib
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from torch import Tensor, fx
 
 from ablab.config.progress import doing
 from ablab.model import torch_internals
-from ablab.model.joint_kernels import joint_kernels
+from ablab.model.joint_kernels import JointKernels
 from ablab.model.torch_internals import TorchInternalsError
 
 
@@ -90,33 +90,66 @@ def compile_program(
 def _compiled(
     function: Callable[..., dict[str, Tensor]], examples: Sequence[Tensor]
 ) -> tuple[tuple[str, ...], Callable[[list[Tensor]], Sequence[Tensor]]]:
-    on_cpu = all(example.device.type == "cpu" for example in examples)
+    if is_traced_only():
+        with _as_compile_error():
+            names, graph, _, _ = _traced(function, examples)
+            return names, partial(_run, graph)
     settings = {
         "cpp.enable_floating_point_contract_flag": "fast",
         "cpp.threads": torch.get_num_threads(),  # part of the cache's key, which lacks the threads
         "fx_graph_cache": True,
     }
-    try:
-        with joint_kernels() if on_cpu and not is_traced_only() else nullcontext(None) as half:
-            mode, fakes = torch_internals.fake_tensors(examples)
-            with mode:
-                decompositions = torch_internals.compiler_decompositions()
-                graph = torch_internals.trace(function, fakes, decompositions)
-            names = _flatten_results(graph)
-            if is_traced_only():
-                return names, partial(_run, graph)
-            if on_cpu:
-                _materialize_factors(graph)
-            if half is not None and _has_half(graph):
-                half()
+    if not all(example.device.type == "cpu" for example in examples):
+        with _as_compile_error(), torch_internals.compiler_settings(settings):
+            names, graph, mode, fakes = _traced(function, examples)
             with _lock(graph):
-                program = torch_internals.compile_graph(graph, mode, fakes, settings)
+                return names, torch_internals.compile_graph(graph, mode, fakes)
+    joint = JointKernels()
+    try:
+        return _compiled_for_cpu(function, examples, settings, joint)
+    except CompileError:
+        if not joint.failed:
+            raise
+    return _compiled_for_cpu(function, examples, settings, None)
+
+
+def _compiled_for_cpu(
+    function: Callable[..., dict[str, Tensor]],
+    examples: Sequence[Tensor],
+    settings: Mapping[str, Any],
+    joint: JointKernels | None,
+) -> tuple[tuple[str, ...], Callable[[list[Tensor]], Sequence[Tensor]]]:
+    """The compiled function; its kernels are built in torch's own way without ``joint``."""
+    with _as_compile_error(), torch_internals.compiler_settings(settings), joint or nullcontext():
+        names, graph, mode, fakes = _traced(function, examples)
+        _materialize_factors(graph)
+        if joint is not None and _has_half(graph):
+            joint.look_for_more_instructions()
+        with _lock(graph):
+            return names, torch_internals.compile_graph(graph, mode, fakes)
+
+
+def _traced(
+    function: Callable[..., dict[str, Tensor]], examples: Sequence[Tensor]
+) -> tuple[tuple[str, ...], fx.GraphModule, Any, list[Any]]:
+    """The names of a function's results, its graph, and the mode and inputs of its tracing."""
+    mode, fakes = torch_internals.fake_tensors(examples)
+    with mode:
+        decompositions = torch_internals.compiler_decompositions()
+        graph = torch_internals.trace(function, fakes, decompositions)
+    return _flatten_results(graph), graph, mode, fakes
+
+
+@contextmanager
+def _as_compile_error() -> Iterator[None]:
+    """Turns the errors of tracing and compiling into one that names torch's version."""
+    try:
+        yield
     except TorchInternalsError as error:  # which names torch's version
         raise CompileError(str(error)) from error
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CompileError(f"{reason} (torch {torch.__version__})") from error
-    return names, program
 
 
 def _has_half(graph: fx.GraphModule) -> bool:
