@@ -1,20 +1,23 @@
-"""A grid by ablab beside a plain PyTorch loop over its runs, side by side.
+"""A grid by ablab beside PyTorch loops over its runs, side by side.
 
     python benchmarks/engines.py [--rounds 5] [--cases w8h1 …] [--engines] [--out FOLDER]
 
 Each round times, one after the other, the plain loop (an ordinary module, fused attention, torch's
-fused AdamW, no logging, two threads) and ``ablab run`` of a grid of 16 runs, once with its compiled
-programs kept from before and once with an empty cache. Prints medians as Markdown, and writes them
-as JSON to FOLDER.
+fused AdamW, no logging, two threads), the best that torch alone does (the same loop under
+``torch.compile``, which computes only the positions that the loss needs, in two processes of one
+thread), and ``ablab run`` of a grid of 16 runs, once with its compiled programs kept from before
+and once with an empty cache. Prints medians as Markdown, and writes them as JSON to FOLDER.
 
 What is measured, in steps of one run per second:
 
 - ``plain``: blocks of steps of the loop, drawing its batches as it goes.
+- ``compiled``: blocks of steps of the compiled loop in two processes, together.
 - ``steady``: ablab's grid from the moment its first losses are known to its end, so without the
   start of its processes and without compiling.
 - ``whole``: the same grid of 1,500 steps from the command to its end, everything in it, with an
   empty cache. Fewer steps are trained here to save time, by the method that the plan chooses for
-  all 1,500; the rest is taken at the steady rate, and the table says so.
+  all 1,500; the rest is taken at the steady rate, and the table says so. For the compiled loop,
+  the same from its command to its end, with an empty cache.
 
 ``--engines`` also runs each engine by itself, for a round, to see whether ``auto`` chose well.
 """
@@ -28,14 +31,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 RUNS, STEPS = 16, 1500
 _ADDITION = ["addition", "task.target=all", "train.batch_size=512", "train.lr=1e-3"]
 _TEXT = [
-    "shakespeare-nano", "task.seq_len=64", "train.batch_size=64", "model.n_layers=1",
-    "model.d_model=64", "model.n_heads=8", "model.dropout=0.0", "train.schedule=constant",
+    "shakespeare-nano", "task.corpus=python-stdlib", "task.seq_len=64", "train.batch_size=64",
+    "model.n_layers=1", "model.d_model=64", "model.n_heads=8", "model.dropout=0.0", "train.schedule=constant",
     "train.clip_norm=null", "train.decay=all",
 ]  # fmt: skip
 
@@ -73,21 +77,23 @@ def overrides(case: str, steps: int) -> list[str]:
     ]
 
 
-def plain_child(case: str, seconds: float) -> None:
-    """Steps of a plain loop for some seconds; prints steps a second."""
+def plain_child(case: str, seconds: float, careful: bool) -> None:
+    """Steps of a loop for some seconds; prints steps a second, and the seconds before them."""
+    entered = time.perf_counter()
     import torch
     from plain import plain_loop
 
     from ablab.experiments import experiment
 
-    torch.set_num_threads(2)
-    advance = plain_loop(experiment(*overrides(case, STEPS)).runs[0])
+    torch.set_num_threads(1 if careful else 2)
+    advance = plain_loop(experiment(*overrides(case, STEPS)).runs[0], careful=careful)
     advance(10)
+    before = time.perf_counter() - entered
     steps, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
         advance(10)
         steps += 10
-    print(json.dumps({"rate": steps / (time.perf_counter() - began)}))
+    print(json.dumps({"rate": steps / (time.perf_counter() - began), "before": before}))
 
 
 def grid_child(case: str, steps: int, choices: list[str]) -> None:
@@ -178,33 +184,58 @@ def call(arguments: list[str], cache: Path) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1]) | {"wall": time.perf_counter() - began}
 
 
+def call_two(case: str, seconds: str, cache: Path) -> dict[str, float]:
+    """The compiled loop in two processes at the same time: their rates together."""
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda _: call(["--careful", case, seconds], cache), range(2)))
+    rate = sum(each["rate"] for each in found)
+    before = max(each["before"] for each in found)
+    return {"rate": rate, "whole": RUNS * STEPS / (before + RUNS * STEPS / rate)}
+
+
 def measure(case: str, rounds: int, cold_rounds: int, engines: bool) -> dict[str, Any]:
     """One case's medians."""
     steps = CASES[case][1]
     warm = Path(tempfile.mkdtemp())
-    plain, steady, whole, before = [], [], [], []
+    plain, compiled, compiled_whole = [], [], []
+    steady, whole, before = [], [], []
     choice = _pin(case)
     call(["--grid", case, str(steps), *choice], warm)  # fills the cache
+    call(["--careful", case, "1"], warm)
     for number in range(rounds):
         plain.append(call(["--plain", case, "5"], warm)["rate"])
+        compiled.append(call_two(case, "5", warm)["rate"])
         steady.append(call(["--grid", case, str(steps), *choice], warm)["rate"])
         if number < cold_rounds:
+            cold = Path(tempfile.mkdtemp())
+            compiled_whole.append(call_two(case, "5", cold)["whole"])
+            shutil.rmtree(cold)
             cold = Path(tempfile.mkdtemp())
             found = call(["--grid", case, str(steps), *choice], cold)
             shutil.rmtree(cold)
             rest = RUNS * (STEPS - steps) / found["rate"]
             whole.append(RUNS * STEPS / (found["wall"] + rest))
             before.append(found["before"])
-        print(f"{case} round {number + 1}: {plain[-1]:.1f} {steady[-1]:.1f}", file=sys.stderr)
+        said = f"{plain[-1]:.1f} {compiled[-1]:.1f} {steady[-1]:.1f}"
+        print(f"{case} round {number + 1}: {said}", file=sys.stderr)
     result: dict[str, Any] = {
         "plain": statistics.median(plain),
+        "compiled": statistics.median(compiled),
         "steady": statistics.median(steady),
+        "compiled_ratio": statistics.median(a / b for a, b in zip(steady, compiled, strict=True)),
+        "compiled_whole_ratio": statistics.median(whole) / statistics.median(compiled_whole),
         "steady_ratio": statistics.median(a / b for a, b in zip(steady, plain, strict=True)),
         "whole": statistics.median(whole),
         "whole_ratio": statistics.median(whole) / statistics.median(plain),
         "before_cold": statistics.median(before),
         "steps": steps,
-        "rounds": {"plain": plain, "steady": steady, "whole": whole},
+        "rounds": {
+            "plain": plain,
+            "compiled": compiled,
+            "compiled_whole": compiled_whole,
+            "steady": steady,
+            "whole": whole,
+        },
     }
     if engines:
         few = max(16, steps // 3)
@@ -245,14 +276,20 @@ def main() -> None:
             arguments.out.mkdir(parents=True, exist_ok=True)
             path = arguments.out / "engines.json"
             path.write_text(json.dumps(results, indent=1))
-    print("| case | plain loop, steps/s | ablab, steady | ratio | whole, cold | ratio | before |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        "| case | plain loop, steps/s | compiled loops | ablab, steady | beside plain, compiled "
+        "| whole, cold | beside plain, compiled | before |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for case, found in results.items():
         note = f" ({found['steps']} steps of {STEPS})"
         print(
-            f"| {case}{note} | {found['plain']:.1f} | {found['steady']:.1f} "
-            f"| {found['steady_ratio']:.2f}× | {found['whole']:.1f} "
-            f"| {found['whole_ratio']:.2f}× | {found['before_cold']:.1f} s |"
+            f"| {case}{note} | {found['plain']:.1f} | {found['compiled']:.1f} "
+            f"| {found['steady']:.1f} "
+            f"| {found['steady_ratio']:.2f}×, {found['compiled_ratio']:.2f}× "
+            f"| {found['whole']:.1f} "
+            f"| {found['whole_ratio']:.2f}×, {found['compiled_whole_ratio']:.2f}× "
+            f"| {found['before_cold']:.1f} s |"
         )
     for case, found in results.items():
         for name, engine in found.get("engines", {}).items():
@@ -260,8 +297,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1 and sys.argv[1] == "--plain":
-        plain_child(sys.argv[2], float(sys.argv[3]))
+    if len(sys.argv) > 1 and sys.argv[1] in ("--plain", "--careful"):
+        plain_child(sys.argv[2], float(sys.argv[3]), sys.argv[1] == "--careful")
     elif len(sys.argv) > 1 and sys.argv[1] == "--grid":
         grid_child(sys.argv[2], int(sys.argv[3]), sys.argv[4:])
     else:

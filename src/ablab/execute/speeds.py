@@ -47,7 +47,7 @@ _EAGER = (2.5e-5, 5e-10, 1.25e-11, 1e-10)
 _USUAL = (4e-6, 1.7e-10, 1.25e-11, 5e-11)
 _INNERMOST = (2e-6, 2e-10, 1.25e-11, 1.25e-10)
 _THREADS_GAIN = 0.55  # the speedup from each further thread, except for launches
-_COMPILE_FIRST, _COMPILE_PER_LAUNCH, _COMPILE_WARM = 8.0, 0.1, 2.5  # seconds
+_COMPILE_FIRST, _COMPILE_PER_LAUNCH, _COMPILE_WARM = 2.0, 0.04, 2.5  # seconds
 _WATCHED = 2.0  # how many times as long a step takes with more statistics than by default
 _START_SECONDS = 4.0  # of a worker process
 # Before a stack's first step and after its last: seconds, and passes per run to verify its method.
