@@ -39,8 +39,8 @@ RUNS, STEPS = 16, 1500
 _ADDITION = ["addition", "task.target=all", "train.batch_size=512", "train.lr=1e-3"]
 _TEXT = [
     "shakespeare-nano", "task.corpus=python-stdlib", "task.seq_len=64", "train.batch_size=64",
-    "model.n_layers=1", "model.d_model=64", "model.n_heads=8", "model.dropout=0.0", "train.schedule=constant",
-    "train.clip_norm=null", "train.decay=all",
+    "model.n_layers=1", "model.d_model=64", "model.n_heads=8", "model.dropout=0.0",
+    "train.schedule=constant", "train.clip_norm=null", "train.decay=all",
 ]  # fmt: skip
 
 

@@ -3,8 +3,9 @@
 torch's compiler writes about twenty C++ files for a program of one block and builds each by itself;
 most of that time, the same headers are read. Before the first of them it builds ten small programs
 to learn which vector instructions can be used. Within :class:`JointKernels`, the kernels of a
-program become one file, and the widest instructions for float32 are used without trying. Whatever
-does not look as expected is left to torch.
+program become one file, and the widest vectors that the processor has are used without trying; all
+else that it has is part of the builds anyway (``-march=native``). Whatever does not look as
+expected is left to torch.
 """
 
 import os
@@ -116,7 +117,7 @@ class JointKernels:
 
     def __enter__(self) -> Self:
         self._undo.enter_context(_TURN)
-        with suppress(TorchInternalsError), as_private("torch._inductor"):
+        with suppress(TorchInternalsError), as_private("the builder of kernels"):
             self._take_over(torch_internals.kernel_compiler())
             self._choose(torch_internals.instruction_sets())
         Thread(target=copy_context().run, args=(_precompile_headers,), daemon=True).start()
@@ -124,11 +125,6 @@ class JointKernels:
 
     def __exit__(self, *error: object) -> None:
         self._undo.close()
-
-    def look_for_more_instructions(self) -> None:
-        """For a program with tensors of 16 bits, torch looks for instructions by trying them."""
-        with suppress(TorchInternalsError):
-            self._replace(torch_internals.instruction_sets(), valid_vec_isa_list=self._find)
 
     def _take_over(self, compiler: Any) -> None:
         """Kernels are built when torch waits for them."""
@@ -154,9 +150,8 @@ class JointKernels:
         self._replace(compiler, cpp_pybinding=build_later, wait=build_and_wait)
 
     def _choose(self, module: Any) -> None:
-        """The widest vector instructions for float32 are the only ones, if they are known."""
-        widest, self._find = _widest(module), module.valid_vec_isa_list
-        if widest:
+        """The widest vector instructions are the only ones, if they are known."""
+        if widest := _widest(module):
             self._replace(module, valid_vec_isa_list=lambda: widest)
 
     def _replace(self, owner: Any, **members: Any) -> None:
@@ -206,7 +201,7 @@ def _source(kernels: Sequence[_Kernel]) -> str:
 
 
 def _widest(instructions: Any) -> list[Any]:
-    """The widest vector instructions for float32, where they are known without trying."""
+    """The widest vector instructions, where they are known without trying."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return []
     if os.environ.get("ATEN_CPU_CAPABILITY"):

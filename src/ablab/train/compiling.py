@@ -123,8 +123,6 @@ def _compiled_for_cpu(
     with _as_compile_error(), torch_internals.compiler_settings(settings), joint or nullcontext():
         names, graph, mode, fakes = _traced(function, examples)
         _materialize_factors(graph)
-        if joint is not None and _has_half(graph):
-            joint.look_for_more_instructions()
         with _lock(graph):
             return names, torch_internals.compile_graph(graph, mode, fakes)
 
@@ -150,13 +148,6 @@ def _as_compile_error() -> Iterator[None]:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CompileError(f"{reason} (torch {torch.__version__})") from error
-
-
-def _has_half(graph: fx.GraphModule) -> bool:
-    """Whether there are tensors of 16 bits in a graph."""
-    values = (node.meta.get("val") for node in graph.graph.nodes)
-    kinds = {value.dtype for value in values if isinstance(value, Tensor)}
-    return bool(kinds & {torch.bfloat16, torch.float16})
 
 
 def _run(graph: fx.GraphModule, inputs: list[Tensor]) -> Sequence[Tensor]:
