@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch._inductor import cpu_vec_isa
+from torch._inductor import config, cpu_vec_isa
 from torch._inductor.async_compile import AsyncCompile
 
 from ablab.model import joint_kernels
@@ -36,15 +36,14 @@ def inputs(rows, dtype=torch.float32):
 def fresh(tmp_path, monkeypatch):
     """Starts with an empty cache of programs, and tells how many files of kernels are built."""
 
-    # torch's own way tries vector instructions for ten seconds; this is the longest part of it.
-    monkeypatch.setattr("torch._inductor.config.cpp.vec_isa_ok", True)
-
     def start(name):
         folder = tmp_path / name
         monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder))
         return lambda: len(list(folder.rglob("*.main.so")))
 
-    return start
+    # torch's own way tries vector instructions for ten seconds; this is the longest part of it.
+    with config.patch({"cpp.vec_isa_ok": True}):
+        yield start
 
 
 @pytest.fixture
