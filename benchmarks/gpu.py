@@ -1,116 +1,479 @@
-"""Stacks on a CUDA device beside a plain PyTorch loop there, side by side.
+"""What ablab does on a CUDA device: one command, one JSON file, no network, eight minutes.
 
-    python benchmarks/gpu.py [--widths 8 32 128] [--runs 8 64 512] [--seconds 2] [--rounds 3]
-                             [--compiled 64] [--budget 300] [--out FILE]
+    python benchmarks/gpu.py [--out gpu.json] [--device cuda|cpu] [--parts tests attention …]
 
-The plain loop is an ordinary module with fused attention and torch's fused AdamW, one run after
-another, its batches copied as it goes, nothing logged. A stack is what ``ablab run`` trains,
-without statistics, evaluation or a store. Both train the recipe ``addition`` with a batch of 512.
-Every round times the loop and the stack one after the other, and the medians of the rounds are
-shown: in steps of one run per second, and as their ratio. Peak memory is the allocator's.
-``--compiled`` names the stack sizes that are timed compiled as well; the seconds until its first
-step is done are a column of their own. Rows that no time is left for are named.
+Each part runs in a process of its own within its own seconds, and tells each row as soon as it is
+known, so that a part that fails or takes too long costs no other part and none of its own rows.
+What went wrong is in the file with its traceback. ``--device cpu`` runs the same with small sizes,
+to try the program where there is no such device; CUDA graphs and streams are then left out.
+
+- ``tests``: the tests that are marked ``gpu``.
+- ``attention``: fused attention for each activation and length: the errors of its result and its
+  gradients beside plain products in float64 (float32 for long sequences), and the time of forward
+  and backward as a multiple of FlashAttention's through torch's softmax.
+- ``stacks``: stacks of 8, 64 and 512 runs of widths 8, 32 and 128 on ``addition``, and of
+  ``grokking`` with its whole table as a batch, eager and compiled; beside the plain loop on the
+  device, and beside the same loop replayed as a CUDA graph. The gradient of a stack is also timed
+  alone, launched and replayed as a CUDA graph, which tells what launching costs.
+- ``shapes``: 40 shapes of 5 runs, one after another and on several streams.
+- ``large``: one model of width 512, 8 layers and length 512, beside the plain loop, eager and
+  compiled.
+- ``watching``: a stack with statistics and without.
+
+Rates are steps of one run per second; the loop and the stack of a row alternate, medians are told.
 """
 
 import argparse
 import json
-import statistics
+import os
+import subprocess
+import sys
 import time
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from statistics import median
+from typing import Any
 
-import torch
-from plain import plain_loop
-
-from ablab.experiments import experiment
-from ablab.train.method import STACK, Method
-from ablab.train.stack import Stack
-
-CUDA = torch.device("cuda")
-COMPILED = Method("stack", compiled=True)
-_COLUMNS = (
-    "| width | runs | method | plain, steps/s | stack, run-steps/s | ratio | first step, s "
-    "| peak, GiB |"
-)
+HERE = Path(__file__).resolve().parent
+SECONDS = {  # of each part, at most
+    "tests": 90, "attention": 75, "stacks": 150, "shapes": 45, "large": 60, "watching": 40,
+}  # fmt: skip
+Row = dict[str, Any]
 
 
-def rate(advance, block: int, seconds: float) -> float:
-    """Calls of ``advance(block)`` for some seconds; steps per second."""
-    torch.cuda.synchronize()
-    steps, began = 0, time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        advance(block)
-        torch.cuda.synchronize()
-        steps += block
-    return steps / (time.perf_counter() - began)
+class Settings:
+    """Sizes and helpers for a device.
+
+    Args:
+        device: ``cuda`` or ``cpu``; the latter has small sizes.
+    """
+
+    def __init__(self, device: str) -> None:
+        import torch
+
+        self.device = torch.device(device)
+        self.cuda = device == "cuda"
+        self.seconds, self.rounds = (1.0, 3) if self.cuda else (0.2, 1)
+
+    def pick(self, large: Any, small: Any) -> Any:
+        """A size on a CUDA device, or on a CPU."""
+        return large if self.cuda else small
+
+    def synchronize(self) -> None:
+        """Waits until the device has finished."""
+        if self.cuda:
+            import torch
+
+            torch.cuda.synchronize()
+
+    def rate(self, advance: Callable[[int], object], block: int = 10) -> float:
+        """Calls of ``advance(block)`` for some seconds; steps per second."""
+        self.synchronize()
+        steps, began = 0, time.perf_counter()
+        while not steps or time.perf_counter() - began < self.seconds:
+            advance(block)
+            self.synchronize()
+            steps += block
+        return steps / (time.perf_counter() - began)
+
+    def milliseconds(self, call: Callable[[], object]) -> float:
+        """The median time of a call, after one that does not count."""
+        call()
+        times = []
+        for _ in range(3 * self.rounds):
+            self.synchronize()
+            began = time.perf_counter()
+            call()
+            self.synchronize()
+            times.append(time.perf_counter() - began)
+        return 1e3 * median(times)
 
 
-def runs_of(width: int, count: int) -> list:
-    """So many runs of one shape."""
-    heads = 1 if width == 8 else 4
-    given = ["task.target=all", "train.batch_size=512", f"model.d_model={width}"]
-    return experiment("addition", *given, f"model.n_heads={heads}", f"seeds={count}").runs
+def tests(settings: Settings) -> Iterator[Row]:
+    """The tests marked ``gpu``."""
+    command = [
+        sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "-ra",
+        "--show-capture=no", "-W", "ignore::DeprecationWarning",
+        *(str(HERE.parent / "tests" / name) for name in ("model", "train")),
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, check=False)
+    lines = done.stdout.strip().splitlines()
+    yield {"rc": done.returncode, "summary": lines[-1] if lines else done.stderr[-500:]}
+    for line in lines:
+        if line.startswith(("FAILED", "ERROR", "SKIPPED")) or line.startswith("E  "):
+            yield {"line": line[:300]}
 
 
-def row(width: int, count: int, method: Method, options: argparse.Namespace) -> dict:
-    """Times one stack beside the loop."""
-    runs = runs_of(width, count)
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    found = {"width": width, "runs": count, "method": method.title}
-    try:
-        stack = Stack(runs, None, CUDA, method)
+def attention(settings: Settings) -> Iterator[Row]:
+    """Errors and times of fused attention."""
+    import torch
+
+    from ablab.model import flex
+
+    for length in settings.pick((1024, 4096, 16384), (64,)):
+        for dtype in (torch.float32, torch.bfloat16):
+            flash = None
+            # A CPU's fused kernels of the others have no backward pass.
+            for name in ["softmax", *(flex.NAMES if settings.cuda else ())]:
+                row: Row = {"activation": name, "length": length, "dtype": str(dtype)[6:]}
+                (row,) = tried(row, partial(_attention, settings, name, length, dtype))
+                if name == "softmax":
+                    flash = row.get("ms")
+                elif flash and "ms" in row:
+                    row["times_of_softmax"] = row["ms"] / flash
+                yield row
+
+
+def _attention(settings: Settings, name: str, length: int, dtype: Any) -> Row:
+    import torch
+    from fused import HEADS, fused, plain
+
+    from ablab.model.flex import Terms
+
+    exact = torch.float64 if length <= 4096 else torch.float32
+    draw = torch.Generator().manual_seed(0)
+    given = [
+        torch.randn(1, HEADS, length, 64, generator=draw).to(settings.device) for _ in range(3)
+    ]
+    own = [each.to(dtype).requires_grad_() for each in given]
+
+    def step(way: Any, inputs: Any) -> Any:
+        out = way(name, *inputs, Terms())
+        return out.detach(), *torch.autograd.grad(out.float().square().mean(), inputs)
+
+    wanted = step(plain, [each.to(exact).requires_grad_() for each in given])
+    found = step(fused, own)
+    errors = [
+        float((mine.to(exact) - right).abs().max() / right.abs().max())
+        for mine, right in zip(found, wanted, strict=True)
+    ]
+    del wanted, found
+    return {
+        "error": errors[0],
+        "gradient_error": max(errors[1:]),
+        "ms": settings.milliseconds(partial(step, fused, own)),
+        "plain_ms": settings.milliseconds(partial(step, plain, own)),
+    }
+
+
+def stacks(settings: Settings) -> Iterator[Row]:
+    """Stacks beside the plain loop."""
+    from ablab.train.method import STACK, Method
+
+    methods = [STACK, Method("stack", compiled=True)]
+    counts = settings.pick((64, 8, 512), (3,))
+    cases = [("addition", width, count) for count in counts for width in (8, 32, 128)]
+    cases[3:3] = [("grokking", 128, count) for count in settings.pick((8, 64), (2,))]
+    loops: dict[tuple[str, int], Row] = {}
+    for method in methods:
+        for recipe, width, count in cases:
+            runs = _runs(recipe, width, count)
+            if (recipe, width) not in loops:
+                loops[recipe, width] = {"recipe": recipe, "width": width, "method": "loop"}
+                yield from tried(loops[recipe, width], partial(_loops, settings, runs[0]))
+            row: Row = {
+                "recipe": recipe, "width": width, "runs": count, "method": method.title,
+            }  # fmt: skip
+            yield from tried(row, partial(_stack, settings, runs, method))
+
+
+def _runs(recipe: str, width: int, count: int) -> Any:
+    from ablab.experiments import experiment
+
+    if recipe == "addition":
+        own = ["task.target=all", "train.batch_size=512", f"model.n_heads={1 if width == 8 else 4}"]
+    else:
+        own = ["task.p=113", "train.loss.dtype=float32", "size=quick", "analyze=[]"]
+    return experiment(recipe, *own, f"model.d_model={width}", f"seeds={count}").runs
+
+
+def _loops(settings: Settings, run: Any) -> Row:
+    from plain import plain_loop
+
+    loop = plain_loop(run, settings.device)
+    loop(10)
+    row = {"plain": settings.rate(loop)}
+    if settings.cuda:
+        row["plain_graph"] = settings.rate(_graphed_loop(run))
+    return row
+
+
+def _graphed_loop(run: Any) -> Callable[[int], None]:
+    """The plain loop as a CUDA graph: the batch is copied to its place, the step is replayed."""
+    import torch
+    from torch.nn import functional as F
+
+    from ablab.train.stack import initial_model, make_task
+
+    device = torch.device("cuda")
+    model, task = initial_model(run).to(device), make_task(run)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=run.train.lr, fused=True, capturable=True)
+    batch = task.draw(run.seed, 1, 10, run.train.batch_size)
+    tokens = [torch.from_numpy(each).to(device) for each in batch.tokens]
+    targets = [torch.from_numpy(each).to(device) for each in batch.targets]
+    own_tokens, own_targets = tokens[0].clone(), targets[0].clone()
+
+    def step() -> None:
+        logits = model(own_tokens)[:, task.predicted]
+        loss = F.cross_entropy(logits.flatten(0, 1), own_targets.flatten())
+        optimizer.zero_grad(set_to_none=False)
+        loss.backward()
+        optimizer.step()
+
+    aside = torch.cuda.Stream()
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+
+    def advance(steps: int) -> None:
+        for number in range(steps):
+            own_tokens.copy_(tokens[number % len(tokens)])
+            own_targets.copy_(targets[number % len(targets)])
+            graph.replay()
+
+    return advance
+
+
+def _stack(settings: Settings, runs: Any, method: Any) -> Row:
+    import torch
+
+    from ablab.train.stack import Stack
+
+    if settings.cuda:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    stack = Stack(runs, None, settings.device, method)
+    began = time.perf_counter()
+    stack.advance(1)
+    settings.synchronize()
+    row: Row = {"first_step_seconds": time.perf_counter() - began}
+    stack.advance(5)
+    rates = [settings.rate(stack.advance) for _ in range(settings.rounds)]
+    row["steps_per_second"] = len(runs) * median(rates)
+    batches = stack.draw(stack.step + 1).at(0).map(lambda each: each.to(settings.device))
+    gradient = lambda: stack.gradients_at(stack.theta, batches)  # noqa: E731
+    row["gradient_ms"] = settings.milliseconds(gradient)
+    if settings.cuda:
+        row["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        row["gradient_graph_ms"] = settings.milliseconds(_graphed(gradient).replay)
+    return row
+
+
+def _graphed(call: Callable[[], object]) -> Any:
+    """A call as a CUDA graph."""
+    import torch
+
+    aside = torch.cuda.Stream()
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    return graph
+
+
+def shapes(settings: Settings) -> Iterator[Row]:
+    """Many small stacks of different shapes, one after another and on several streams."""
+    import torch
+
+    from ablab.train.method import STACK
+    from ablab.train.stack import Stack
+
+    count = settings.pick(40, 3)
+    widths = [16 + 4 * place for place in range(count)]
+    made = [Stack(_runs("addition", width, 5), None, settings.device, STACK) for width in widths]
+    for stack in made:
+        stack.advance(2)
+
+    def in_turn(steps: int) -> None:
+        for stack in made:
+            stack.advance(steps)
+
+    row: Row = {"shapes": count, "runs": 5}
+    yield row | {"streams": 1, "steps_per_second": 5 * count * settings.rate(in_turn, 5)}
+    for streams in (2, 4, 8) if settings.cuda else ():
+        own = [torch.cuda.Stream() for _ in range(streams)]
+
+        def at_once(steps: int, own: Any = own) -> None:
+            for _ in range(steps):
+                for number, stack in enumerate(made):
+                    with torch.cuda.stream(own[number % len(own)]):
+                        stack.advance(1)
+
+        rate = 5 * count * settings.rate(at_once, 5)
+        yield row | {"streams": streams, "steps_per_second": rate}
+    if settings.cuda:
+        yield from tried(dict(row), partial(_graphs, settings, made))
+
+
+def _graphs(settings: Settings, made: Any) -> Row:
+    """The gradients of all stacks as CUDA graphs, on one stream and on eight."""
+    import torch
+
+    graphs = []
+    for stack in made:
+        batches = stack.draw(stack.step + 1).at(0).map(lambda each: each.to(settings.device))
+        graphs.append(_graphed(lambda s=stack, b=batches: s.gradients_at(s.theta, b)))
+    own = [torch.cuda.Stream() for _ in range(8)]
+
+    def replay(streams: Any) -> None:
+        for number, graph in enumerate(graphs):
+            with torch.cuda.stream(streams[number % len(streams)]):
+                graph.replay()
+
+    return {
+        "gradients_of_all_ms": {
+            "1 stream": settings.milliseconds(lambda: replay(own[:1])),
+            "8 streams": settings.milliseconds(lambda: replay(own)),
+        }
+    }
+
+
+def large(settings: Settings) -> Iterator[Row]:
+    """A model that is large for ablab, alone."""
+    from plain import plain_loop
+
+    from ablab.experiments import experiment
+    from ablab.train.method import SOLO, Method
+    from ablab.train.stack import Stack
+
+    size = settings.pick((512, 8, 512, 8), (32, 2, 32, 2))
+    width, layers, length, batch = size
+    run = experiment(
+        "shakespeare-nano", "task.corpus=python-stdlib", f"task.seq_len={length}",
+        f"train.batch_size={batch}", f"model.n_layers={layers}", f"model.d_model={width}",
+        "model.n_heads=8", "model.dropout=0.0", "train.schedule=constant", "train.clip_norm=null",
+        "train.decay=all",
+    ).runs[0]  # fmt: skip
+
+    def rate_of(make: Callable[[], Callable[[int], object]]) -> Row:
         began = time.perf_counter()
-        stack.advance(1)
-        torch.cuda.synchronize()
-        found["first"] = time.perf_counter() - began
-        loop = plain_loop(runs[0], CUDA)
-        stack.advance(10)
-        loop(10)
-        pairs = [
-            (rate(loop, 10, options.seconds), count * rate(stack.advance, 10, options.seconds))
-            for _ in range(options.rounds)
-        ]
-    except torch.OutOfMemoryError as error:
-        return found | {"error": str(error).splitlines()[0][:60]}
-    found["plain"], found["stack"] = (statistics.median(each) for each in zip(*pairs, strict=True))
-    found["ratio"] = statistics.median(stacked / plain for plain, stacked in pairs)
-    found["peak"] = torch.cuda.max_memory_allocated() / 2**30
+        advance = make()
+        advance(1)
+        settings.synchronize()
+        return {
+            "first_step_seconds": time.perf_counter() - began,
+            "steps_per_second": median(settings.rate(advance, 3) for _ in range(settings.rounds)),
+        }
+
+    ways: dict[str, Callable[[], Callable[[int], object]]] = {
+        "plain": lambda: plain_loop(run, settings.device),
+        "ablab": lambda: Stack([run], None, settings.device, SOLO).advance,
+        "plain, compiled": lambda: plain_loop(run, settings.device, careful=True),
+        "ablab, compiled": lambda: (
+            Stack([run], None, settings.device, Method("solo", compiled=True)).advance
+        ),
+    }
+    for name, make in ways.items():
+        yield from tried({"size": size, "way": name}, partial(rate_of, make))
+
+
+def watching(settings: Settings) -> Iterator[Row]:
+    """What statistics cost."""
+    from ablab.train.method import STACK
+    from ablab.train.stack import Stack
+    from ablab.watching.names import DEFAULT
+    from ablab.watching.step_statistics import StepStatistics
+
+    made = {}
+    ways = {"none": None, "default, every 10": (DEFAULT, 10), "all": (("*",), 1)}
+    for name, asked in ways.items():
+        runs = _runs("addition", settings.pick(32, 8), settings.pick(64, 2))
+        stack = made[name] = Stack(runs, None, settings.device, STACK)
+        if asked is not None:
+            patterns, every = asked
+            stack.collector = StepStatistics(
+                stack, patterns, lambda step, every=every: step % every == 0
+            )
+        stack.advance(settings.pick(10, 2))
+    rates = {
+        name: [settings.rate(stack.advance) for _ in range(settings.rounds)]
+        for name, stack in made.items()
+    }
+    for name, found in rates.items():
+        yield {"watched": name, "times_as_long": median(rates["none"]) / median(found)}
+
+
+PARTS: dict[str, Callable[[Settings], Iterator[Row]]] = {
+    "tests": tests, "attention": attention, "stacks": stacks, "shapes": shapes, "large": large,
+    "watching": watching,
+}  # fmt: skip
+
+
+def tried(row: Row, measure: Callable[[], Row]) -> Iterator[Row]:
+    """A row with what is measured, or with the traceback."""
+    try:
+        row.update(measure())
+    except Exception:
+        row["failed"] = traceback.format_exc()
+    yield row
+
+
+def run_part(name: str, device: str) -> None:
+    """Prints each row of a part as a line of JSON."""
+    try:
+        for row in PARTS[name](Settings(device)):
+            print(json.dumps(row), flush=True)
+    except Exception:
+        print(json.dumps({"failed": traceback.format_exc()}), flush=True)
+
+
+def of_part(name: str, device: str) -> Row:
+    """The rows of a part, run in a process of its own within its seconds."""
+    began = time.perf_counter()
+    child = subprocess.Popen(
+        [sys.executable, __file__, "--part", name, "--device", device],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parent / "src"), str(HERE)])},
+    )  # fmt: skip
+    try:
+        out, err = child.communicate(timeout=SECONDS[name])
+        ended = f"rc {child.returncode}"
+    except subprocess.TimeoutExpired:
+        child.kill()
+        out, err = child.communicate()
+        ended = f"stopped after {SECONDS[name]} s"
+    rows = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    found: Row = {"seconds": time.perf_counter() - began, "ended": ended, "rows": rows}
+    if child.returncode != 0:
+        found["stderr"] = err[-3000:]
     return found
 
 
 def main() -> None:
-    """Measures and prints a table."""
+    """Measures all parts and writes the file after each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--widths", nargs="+", type=int, default=[8, 32, 128])
-    parser.add_argument("--runs", nargs="+", type=int, default=[8, 64, 512])
-    parser.add_argument("--compiled", nargs="*", type=int, default=[64])
-    parser.add_argument("--seconds", type=float, default=2.0, help="of timing, in each round")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--budget", type=float, default=300.0, help="seconds for all rows")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    began, rows = time.perf_counter(), []
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}\n\n{_COLUMNS}")
-    print("| " + " | ".join(["---"] * 8) + " |", flush=True)
-    cases = [(w, n, STACK) for n in options.runs for w in options.widths]
-    cases += [(w, n, COMPILED) for n in options.compiled for w in options.widths]
-    for width, count, method in cases:
-        if time.perf_counter() - began > options.budget:
-            print(f"no time left for width {width}, {count} runs, {method.title}", flush=True)
-            continue
-        found = row(width, count, method, options)
-        rows.append(found)
-        head = f"| {width} | {count} | {found['method']} "
-        if "error" in found:
-            print(f"{head}| {found['error']} |", flush=True)
-            continue
+    parser.add_argument("--out", type=Path, default=Path("gpu.json"))
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.part:
+        run_part(asked.part, asked.device)
+        return
+    import torch
+
+    name = torch.cuda.get_device_name() if asked.device == "cuda" else "cpu"
+    found: Row = {"device": name, "torch": torch.__version__, "python": sys.version.split()[0]}
+    for part in asked.parts:
+        found[part] = of_part(part, asked.device)
+        asked.out.write_text(json.dumps(found, indent=1) + "\n")
+        rows = found[part]["rows"]
+        wrong = sum("failed" in row for row in rows)
         print(
-            f"{head}| {found['plain']:.0f} | {found['stack']:,.0f} | {found['ratio']:.1f} "
-            f"| {found['first']:.1f} | {found['peak']:.2f} |",
+            f"{part}: {len(rows)} rows, {wrong} failed, {found[part]['seconds']:.0f} s, "
+            f"{found[part]['ended']}",
             flush=True,
         )
-        if options.out is not None:
-            options.out.write_text(json.dumps(rows, indent=1) + "\n")
+    print(f"written to {asked.out}")
 
 
 if __name__ == "__main__":

@@ -84,6 +84,15 @@ def test_a_stored_program_is_not_built_again(fresh, monkeypatch):
     assert one() == 1 and len(built) <= 2  # the headers are looked at
 
 
+def test_without_openssl_no_headers_are_precompiled(fresh, monkeypatch):
+    monkeypatch.setattr("ablab.train.compiling.which", lambda name: None)
+    monkeypatch.setattr("torch._inductor.codecache._precompile_header", None)  # calling it fails
+    one = fresh("one")
+    found = compile_program(function, inputs(49))(inputs(49))
+    assert one() == 1
+    torch.testing.assert_close(found["grad"], function(*inputs(49))["grad"], **CLOSE)
+
+
 def test_large_programs_are_several_files(fresh, monkeypatch):
     monkeypatch.setattr(joint_kernels, "_LARGE", 2000)
     several = fresh("several")

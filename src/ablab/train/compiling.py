@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
+from shutil import which
 from typing import Any
 
 import torch
@@ -97,6 +98,7 @@ def _compiled(
     settings = {
         "cpp.enable_floating_point_contract_flag": "fast",
         "cpp.threads": torch.get_num_threads(),  # part of the cache's key, which lacks the threads
+        "cpp_cache_precompile_headers": which("openssl") is not None,  # torch's digest of them
         "fx_graph_cache": True,
     }
     if not all(example.device.type == "cpu" for example in examples):
