@@ -21,6 +21,7 @@
 - ``generate``: generates tokens
 - ``flex``: fused attention with activations other than softmax
 - ``torch_internals``: the private parts of torch, which no other module names
+- ``joint_kernels``: the kernels of a compiled program as one C++ file
 
 Settings, without torch: ``config``, ``attention_config``, ``bigram_config``, ``block_config``,
 ``initial_config``, ``mlp_config``, ``thinker_config``, ``transformer_config``, ``user_config``.

@@ -118,7 +118,7 @@ class JointKernels:
     def __enter__(self) -> Self:
         self._undo.enter_context(_TURN)
         with suppress(TorchInternalsError), as_private("the builder of kernels"):
-            self._take_over(torch_internals.kernel_compiler())
+            self._build_together(torch_internals.kernel_compiler())
             self._choose(torch_internals.instruction_sets())
         Thread(target=copy_context().run, args=(_precompile_headers,), daemon=True).start()
         return self
@@ -126,7 +126,7 @@ class JointKernels:
     def __exit__(self, *error: object) -> None:
         self._undo.close()
 
-    def _take_over(self, compiler: Any) -> None:
+    def _build_together(self, compiler: Any) -> None:
         """Kernels are built when torch waits for them."""
         build_one, wait = compiler.cpp_pybinding, compiler.wait
 
