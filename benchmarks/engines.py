@@ -149,7 +149,9 @@ def grid_child(case: str, steps: int, choices: list[str]) -> None:
 
     option = dict(zip(choices[::2], choices[1::2], strict=True))
     options = make_options(
-        "cpu", None, option.get("--engine", "auto"), option.get("--compile", "auto"), False
+        device="cpu",
+        engine=option.get("--engine", "auto"),
+        compiling=option.get("--compile", "auto"),
     )
     folder = tempfile.mkdtemp()
     clock = Clock()
