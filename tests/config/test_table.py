@@ -2,7 +2,7 @@
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from rich.cells import cell_len
 
 from ablab.config.table import cell_text, output_width, table_lines, wrapped
@@ -119,6 +119,7 @@ WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=0x3FFF, categories
 
 
 @given(st.lists(st.tuples(WORDS, WORDS, st.floats()), min_size=1, max_size=4), st.integers(30, 90))
+@example([("", "", float("nan"))], 30)
 def test_nothing_is_lost_and_nothing_is_wider(rows, width):
     lines = [line.text for line in table_lines(["one", "two", "x"], rows, width, texts=["two"])]
     assert max(map(cell_len, lines)) <= width

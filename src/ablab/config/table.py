@@ -174,8 +174,12 @@ class _Table:
         return lines
 
     def as_records(self, width: int) -> list[Line]:
-        """A block of lines for each row, one or more for each column that is not empty."""
+        """A block of lines for each row, one or more for each column that is not empty.
+
+        If all are empty, each has a line.
+        """
         shown = [any(column) for column in zip(*self.cells, strict=True)]
+        shown = shown if any(shown) else [True] * len(shown)
         names = max(cell_len(name) for name in self.header)
         left = max(width - names - _GAP, 1)
         lines: list[Line] = []
