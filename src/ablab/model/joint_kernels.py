@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from contextvars import Context, copy_context
 from threading import RLock, Thread
-from typing import Any, Self
+from typing import Any
 
 from ablab.model import torch_internals
 from ablab.model.torch_internals import TorchInternalsError, as_private
@@ -115,7 +115,7 @@ class JointKernels:
         self.failed = False
         self._undo = ExitStack()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "JointKernels":
         self._undo.enter_context(_TURN)
         with suppress(TorchInternalsError), as_private("the builder of kernels"):
             self._build_together(torch_internals.kernel_compiler())
