@@ -222,14 +222,7 @@ def _graphed_loop(run: Any) -> Callable[[int], None]:
         loss.backward()
         optimizer.step()
 
-    aside = torch.cuda.Stream()
-    with torch.cuda.stream(aside):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
+    graph = _graphed(step)
 
     def advance(steps: int) -> None:
         for number in range(steps):
