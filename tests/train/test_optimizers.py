@@ -13,7 +13,14 @@ from ablab.train.optimizers.muon import orthogonal
 from ablab.train.parameter_layout import ParameterLayout
 
 P = 40
-FLAT = ParameterLayout(("x",), (torch.Size([P]),), (Role.VECTOR,))
+LARGE = 60_000  # from 50,000 parameters on, a CPU updates by another kernel
+
+
+def flat(size):
+    return ParameterLayout(("x",), (torch.Size([size]),), (Role.VECTOR,))
+
+
+FLAT = flat(P)
 TORCH = {
     "adamw": lambda p, c: torch.optim.AdamW(
         p, lr=c.lr, betas=c.betas, eps=c.eps, weight_decay=c.weight_decay
@@ -45,7 +52,7 @@ CASES = [
 ]
 
 
-def steps(configs, layout, start, grads):
+def steps(configs, layout, start, grads, decays=None):
     """Parameters after each step."""
     settings = [config.optimizer_config for config in configs]
     optimizer = make_optimizer(settings[0], layout)
@@ -59,7 +66,7 @@ def steps(configs, layout, start, grads):
         scalars = {
             name: torch.tensor([[row[name]] for row in rows], dtype=theta.dtype) for name in rows[0]
         }
-        optimizer.update(theta, grad.clone(), optimizer_state, scalars, None)
+        optimizer.update(theta, grad.clone(), optimizer_state, scalars, decays)
         yield theta
 
 
@@ -67,17 +74,45 @@ def drawn(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
+@pytest.mark.parametrize("size", [P, LARGE])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case[0]))
-def test_steps_are_torchs_own(case):
+def test_steps_are_torchs_own(case, size):
     configs = [TrainConfig(**settings) for settings in case]
-    start, *grads = drawn(21, len(configs), P)
+    start, *grads = drawn(21, len(configs), size)
     references = [torch.nn.Parameter(row.clone()) for row in start]
     theirs = [TORCH[c.optimizer]([p], c) for p, c in zip(references, configs, strict=True)]
-    for theta, grad in zip(steps(configs, FLAT, start, grads), grads, strict=True):
+    for theta, grad in zip(steps(configs, flat(size), start, grads), grads, strict=True):
         for parameter, reference, own in zip(references, theirs, grad, strict=True):
             parameter.grad = own.clone()
             reference.step()
         torch.testing.assert_close(theta, torch.stack([p.detach() for p in references]))
+
+
+@pytest.mark.parametrize("size", [P, LARGE])
+def test_two_groups_are_those_of_torchs_adamw(size):
+    config = TrainConfig(optimizer="adamw", lr=0.01, weight_decay=0.3, decay="matrices")
+    start, *grads = drawn(11, 1, size).float()
+    decays = torch.zeros(size)
+    decays[3:20] = decays[31:] = 1
+    decaying, rest = (torch.nn.Parameter(start[0, decays == flag]) for flag in (1, 0))
+    groups = [{"params": [decaying], "weight_decay": 0.3}, {"params": [rest], "weight_decay": 0.0}]
+    theirs = torch.optim.AdamW(groups, lr=0.01, betas=config.betas)
+    for theta, grad in zip(steps([config], flat(size), start, grads, decays), grads, strict=True):
+        decaying.grad, rest.grad = grad[0, decays == 1], grad[0, decays == 0]
+        theirs.step()
+        torch.testing.assert_close(theta[0, decays == 1], decaying.detach())
+        torch.testing.assert_close(theta[0, decays == 0], rest.detach())
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "muon"])
+def test_a_large_run_is_updated_alone_as_in_a_stack(name):
+    configs = [TrainConfig(optimizer=name, lr=lr) for lr in (0.01, 0.0, 0.03)]
+    start, *grads = drawn(6, 3, LARGE).float()
+    *_, together = steps(configs, flat(LARGE), start, grads)
+    for run, config in enumerate(configs):
+        own = slice(run, run + 1)
+        *_, alone = steps([config], flat(LARGE), start[own], [grad[own] for grad in grads])
+        assert torch.equal(alone, together[own])
 
 
 def test_lion_is_its_papers():

@@ -34,6 +34,7 @@ from ablab.train.taps import TapReducer
 from ablab.train.timings import NO_TIMINGS, Timings
 
 _EVALUATED_TOKENS = 8192  # per call, or as many as a training batch has if that is more
+_EVALUATED_ALONE = 10_000  # parameters of a run from which, on a CPU, a call per run is faster
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ class Stack:
         self._compile_seconds: dict[Method, float] = {}
         self._gradients = self._make_gradients()
         self.collector: StatisticsCollector | None = None
-        self.evaluates_together = method.engine == "stack"
+        self.evaluates_together = self._may_evaluate_together
         self.narrowed: Callable[[], None] = lambda: None
         started = [
             self.initial_state(run) if state is None else state
@@ -207,6 +208,11 @@ class Stack:
             for name, buffer in initial_model(run).named_buffers():
                 if not torch.equal(buffer, buffers[name].cpu()):
                     raise ValueError(f"buffer {name} differs between runs; make it a parameter")
+
+    @property
+    def _may_evaluate_together(self) -> bool:
+        large = self.device.type == "cpu" and self.layout.size >= _EVALUATED_ALONE
+        return self.method.engine == "stack" and not large
 
     def initial_state(self, run: Run) -> RunState:
         """The state of a run before its first step, on the CPU."""
@@ -265,7 +271,7 @@ class Stack:
             raise ValueError(f"the solo engine trains a single run, not {len(self.runs)}")
         self._compile_seconds[self.method] = self.compile_seconds
         self.method = method
-        self.evaluates_together = method.engine == "stack"
+        self.evaluates_together = self._may_evaluate_together
         self._gradients = self._make_gradients()
         self._prefetcher.forget()
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ablab.train.optimizer import Optimizer, OptimizerState, Scalars
 from ablab.train.optimizers.adam_config import AdamConfig
+from ablab.train.optimizers.one_pass import adam_in_one_pass, updates_in_one_pass
 
 
 class Adam(Optimizer[AdamConfig]):
@@ -37,6 +38,8 @@ def adam_scalars(betas: tuple[float, float], eps: float, step: int, lr: float) -
     """The numbers for :func:`adam_step`: weights of the averages, corrections and step size."""
     beta1, beta2 = betas
     return {
+        "step": float(step),
+        "lr": lr,
         "beta1_rest": 1 - beta1,
         "beta2": beta2,
         "beta2_rest": 1 - beta2,
@@ -50,6 +53,10 @@ def adam_step(
     theta: Tensor, grad: Tensor, optimizer_state: OptimizerState, scalars: Scalars, memory: Tensor
 ) -> None:
     """Adam's update of parameters (R, P) or some of their columns; ``memory`` is a buffer."""
+    if updates_in_one_pass(theta):
+        every = [(slice(0, theta.shape[1]), False)]
+        adam_in_one_pass(theta, grad, optimizer_state, scalars, every)
+        return
     mean, square = optimizer_state["exp_avg"], optimizer_state["exp_avg_sq"]
     mean.lerp_(grad, scalars["beta1_rest"])
     square.mul_(scalars["beta2"]).add_(grad.square_().mul_(scalars["beta2_rest"]))
