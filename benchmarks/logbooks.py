@@ -1,14 +1,25 @@
-"""How long a plain loop would need for the logbooks' recipes, one run after another.
+"""How long the logbooks' recipes take: a plain loop, one run after another, or ablab.
 
     python benchmarks/logbooks.py [RECIPE …] [--store LAB …] [--seconds 2]
+    python benchmarks/logbooks.py [RECIPE …] --train FOLDER
 
-A plain loop (benchmarks/plain.py, all threads) is timed for one run of each shape, for some seconds
-after its first steps; the rest is multiplied: seconds of a step by the steps that the stores'
-runs of that shape took, or by those that are asked for where no store has them. Runs that several
-recipes share count once. Without evaluation, logging or snapshots.
+With ``--train``, each recipe is trained at its quick size by ``ablab run``, all in one new store
+and with one cache of programs that is empty at first, both in FOLDER. The table has the seconds
+from the command to its end, entry included, and how many of them pass in steps and in evaluation,
+divided by the number of processes; the rest is starting, planning, verifying, compiling, processes
+that wait for others, analyses and the entry.
+
+Otherwise a plain loop (benchmarks/plain.py, all threads) is timed for one run of each shape, for
+some seconds after its first steps; the rest is multiplied: seconds of a step by the steps that the
+stores' runs of that shape took, or by those that are asked for where no store has them. Runs that
+several recipes share count once. Without evaluation, logging or snapshots.
 """
 
 import argparse
+import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -32,15 +43,62 @@ def step_seconds(run, seconds: float) -> float:
     return (time.perf_counter() - began) / steps
 
 
+def train(names: list[str], folder: Path) -> None:
+    """Trains recipes and prints a table, row by row."""
+    lab = folder / "lab"
+    if lab.exists():
+        sys.exit(f"{lab} exists already")
+    environment = os.environ | {
+        "ABLAB_CACHE": str(folder / "cache"),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "cache" / "programs"),
+    }
+    print("| recipe | runs | shapes | run-steps | seconds | steps | evaluation | the rest |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    known: set[str] = set()
+    sums = [0.0] * 7
+    for name in names:
+        began = time.perf_counter()
+        command = [sys.executable, "-m", "ablab", "run", name, "--store", str(lab), "--quiet"]
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        wall = time.perf_counter() - began
+        rows = Store(lab, write=False).index.rows("SELECT id, step, segments FROM runs")
+        new = {row["id"]: row for row in rows if row["id"] not in known}
+        known |= new.keys()
+        shapes = {run.stack_key for run in experiment(name).runs if run.id in new}
+        steps = evaluating = 0.0
+        for segment in (part for row in new.values() for part in json.loads(row["segments"])):
+            length = segment["to"] - segment["from"]
+            for phase, seconds in segment.get("timings", {}).items():
+                if phase == "evaluate":
+                    evaluating += seconds * length
+                else:
+                    steps += seconds * length
+        workers = min(len(shapes), os.cpu_count() or 1) or 1
+        parts = [wall, steps / workers, evaluating / workers]
+        parts.append(wall - parts[1] - parts[2])
+        counts = [len(new), len(shapes), sum(row["step"] for row in new.values())]
+        sums = [a + b for a, b in zip(sums, [*counts, *parts], strict=True)]
+        _print_row(name, [*counts, *parts])
+    _print_row("all", sums)
+
+
+def _print_row(name: str, numbers: list[float]) -> None:
+    print(f"| {name} | {' | '.join(f'{number:,.0f}' for number in numbers)} |", flush=True)
+
+
 def main() -> None:
     """Measures and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipes", nargs="*")
     parser.add_argument("--store", action="append", default=[])
     parser.add_argument("--seconds", type=float, default=2.0, help="of timing, for a shape")
+    parser.add_argument("--train", type=Path, metavar="FOLDER", help="train by ablab instead")
     options = parser.parse_args()
     retain_freed_memory()
     names = options.recipes or [each.name for each in shipped() if each.logbook is not None]
+    if options.train:
+        train(names, options.train)
+        return
     taken: dict[str, int] = {}
     for path in options.store:
         for row in Store(Path(path), write=False).index.rows("SELECT id, step FROM runs"):

@@ -1,5 +1,7 @@
 """Executors by name and by import path, and whose fault an error is."""
 
+import threading
+
 import psutil
 import pytest
 
@@ -29,6 +31,18 @@ def test_an_executor_of_ones_own_trains_the_same(tmp_path, tiny, capsys):
 def test_worker_processes_may_be_one(tmp_path, tiny):
     found = train(tiny, tmp_path / "lab", "seeds=1", executor="worker_processes", workers=1)
     assert {run.status for run in found.runs} == {"finished"}
+
+
+@pytest.mark.parametrize(("executor", "calls"), [("in_process", 0), ("worker_processes", 1)])
+def test_what_comes_after_is_prepared_while_other_processes_train(tmp_path, tiny, executor, calls):
+    threads = []
+
+    def meanwhile():
+        threads.append(threading.current_thread())
+
+    train(tiny, tmp_path / "lab", executor=executor, workers=calls + 1, meanwhile=meanwhile)
+    assert len(threads) == calls
+    assert threading.main_thread() not in threads
 
 
 def test_an_unknown_name_has_a_nearest_one():

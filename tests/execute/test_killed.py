@@ -137,4 +137,4 @@ def test_ctrl_c_does_not_wait_for_a_compiler(tmp_path):
     # A lock is held while a program is compiled.
     wait_until(lambda: list(cache.glob("ablab/*.lock")), process)
     interrupt(process, lab)
-    assert set(steps(lab).values()) == {0}
+    assert set(steps(lab).values()) <= {0, 1}  # the program may have been ready just then

@@ -57,13 +57,15 @@ def train(
     compile: Compiling = "auto",
     pause: Callable[[], bool] = lambda: False,
     quiet: bool = True,
+    meanwhile: Callable[[], object] = lambda: None,
     **options: Any,
 ) -> Trained:
     """Trains an experiment in this process; writes no entry, which would take most of the time."""
     experiment, opened = ablab.experiment(asked, *overrides), Store(store, create=True)
     chosen = Options(**{"workers": 1, "compiling": compile} | options)
     with status(quiet) as shown:
-        done = orchestrate(experiment, opened, chosen, "ablab.run(…)", Reporter(shown), pause)
+        reporter = Reporter(shown)
+        done = orchestrate(experiment, opened, chosen, "ablab.run(…)", reporter, pause, meanwhile)
     return Trained(experiment, opened, done.record, done.trained, done.complete)
 
 

@@ -19,6 +19,11 @@ from ablab.cli.common import (
 )
 
 
+def _load_readers() -> None:
+    """Loads what reads results, which takes seconds."""
+    import ablab.api  # noqa: F401
+
+
 @click.command()
 @click.argument("experiment")
 @click.argument("overrides", nargs=-1)
@@ -62,7 +67,8 @@ def run(
 
             requests = requests_of(asked.definition)
         paused = pause_on_signals()
-        trained = orchestrate(asked, store, options, command, Reporter(shown), paused)
+        reporter = Reporter(shown)
+        trained = orchestrate(asked, store, options, command, reporter, paused, _load_readers)
         with doing("writing the entry"):
             from ablab.api import Result, with_analyses
         trained, analyzed = with_analyses(trained, requests, shown, paused)

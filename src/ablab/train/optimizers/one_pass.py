@@ -1,6 +1,7 @@
 """Adam's update of large rows on a CPU, in one pass by torch's fused kernel. Axes: R, P."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -8,8 +9,8 @@ from torch.optim.adam import adam
 
 from ablab.train.optimizer import OptimizerState, Scalars
 
-# Parameters of a run from which the kernel is faster than a dozen operations on all rows. Only the size of
-# a run may count, so that a run is updated in the same way alone and in a stack.
+# Parameters of a run from which the kernel is faster than a dozen operations on all rows. Only the
+# size of a run may count, so that a run is updated in the same way alone and in a stack.
 _LARGE = 50_000
 
 
@@ -43,12 +44,18 @@ def adam_in_one_pass(
             places = [place for place, decaying in parts if decaying is decays]
             if not places:
                 continue
-            # The kernel is given a rate and multiplies by 1 - rate * decay. At a rate of zero nothing decays.
+            # The kernel multiplies by 1 - rate * decay. At a rate of zero nothing decays.
             decay = own["decay"] / lr if decays and lr else 0.0
+            params, grads, means, squares = (
+                [each[run, place] for place in places] for each in tensors
+            )
             adam(
-                *([each[run, place] for place in places] for each in tensors),
+                params,
+                grads,
+                means,
+                squares,
                 [],
-                [torch.tensor(own["step"] - 1) for _ in places],  # the kernel counts this step itself
+                [torch.tensor(own["step"] - 1) for _ in places],  # the kernel counts this step
                 fused=True,
                 amsgrad=False,
                 beta1=1 - own["beta1_rest"],
@@ -72,7 +79,4 @@ def parts_that_decay(decays: Tensor | None, columns: int) -> list[tuple[slice, b
         return [(slice(0, columns), True)]
     changes = (decays[1:] != decays[:-1]).nonzero().flatten() + 1
     edges = [0, *changes.tolist(), columns]
-    return [
-        (slice(start, stop), bool(decays[start]))
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    return [(slice(start, stop), bool(decays[start])) for start, stop in pairwise(edges)]
