@@ -146,6 +146,12 @@ def test_export(typed):
     assert "shape: (2, 3)" in said[-1]
 
 
+def test_send(typed):
+    said = typed("howto/send.md").said
+    assert said[2].startswith("2 runs added\n")
+    assert said[3].count("finished") == 2
+
+
 SHORT = {
     "steps: 300": "steps: 60",
     "every: 50": "every: 20",

@@ -29,6 +29,8 @@ READING = {
     "note": [["note", "module", "a word"], ["note", "norms", "a word"]],
     "export": [["export", "EXPERIMENT", "--to", "csv", "--out", "out.csv"],
                ["export", "EXPERIMENT", "--to", "parquet", "--out", "out.parquet"]],
+    "pack": [["pack", "EXPERIMENT", "--to", "out.zip"]],
+    "unpack": [["unpack", "out.zip"]],
     "check": [["check"], ["check", "--json"]],
     "serve": [],  # every page, below
 }  # fmt: skip

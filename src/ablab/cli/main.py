@@ -19,6 +19,7 @@ from ablab.cli.effects import effects
 from ablab.cli.export import export, figure
 from ablab.cli.generate import generate
 from ablab.cli.new import new
+from ablab.cli.pack import pack, unpack
 from ablab.cli.read import expect, read
 from ablab.cli.replay import replay
 from ablab.cli.serve import serve
@@ -83,6 +84,8 @@ for _command in (
     logbook.logbook,
     logbook.note,
     export,
+    pack,
+    unpack,
     serve,
     doctor.doctor,
     data.data,

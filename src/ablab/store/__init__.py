@@ -21,6 +21,7 @@ Modules:
 - ``known_runs``: runs under earlier ids, and runs of earlier versions of an experiment.
 - ``leases``: which process owns which run.
 - ``metrics``: the rows of all metrics parts, read as one frame.
+- ``packs``: an experiment with its runs as one file.
 - ``parquet``: reads Parquet files that may be damaged.
 - ``parts``: metrics parts, which are written once and never changed.
 - ``paths``: the paths of a store's files, made from checked names.
@@ -40,6 +41,7 @@ Modules:
 - ``staging``: rows and captures that may be discarded.
 - ``store``: the store itself: experiments, runs, notes and entries.
 - ``stored_run``: a stored run in Python.
+- ``transfer``: copies experiments from one store to another.
 - ``versions``: values that change whenever a page of the live view must.
 """
 

@@ -217,6 +217,20 @@ class Index:
         """Whether this connection may write."""
         return self._refusal is None
 
+    @contextmanager
+    def view(self) -> Iterator[None]:
+        """Within this context, all queries see one state of the index, whatever others write.
+
+        Raises:
+            StoreError: The index is damaged.
+        """
+        self.rows("BEGIN")
+        try:
+            yield
+        finally:
+            with suppress(sqlite3.DatabaseError):
+                self._connection.execute("COMMIT")
+
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         """The rows of a query.
 

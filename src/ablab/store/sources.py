@@ -112,6 +112,22 @@ def archived_source(store: Path, digest: str) -> ArchivedSource | None:
     return None
 
 
+def copy_source(store: Path, to: Path, digest: str) -> None:
+    """Copies what one store has of a source to another store; nothing of it is run.
+
+    Raises:
+        StoreError: A file is damaged, or cannot be written.
+    """
+    archived = archived_source(store, digest)
+    if archived is None or (to / _FOLDER / f"{archived.digest}.json").is_file():
+        return
+    for module, file in _copies(store, archived).items():
+        path = to / _FOLDER / archived.digest / archived.copies[module]
+        write_atomically(path, partial(_write, file.content))
+    listed = f"{archived.digest}.json"
+    write_atomically(to / _FOLDER / listed, partial(_write, _content(store, listed)))
+
+
 def sources_in(data: Any) -> dict[str, str]:
     """The digests of users' components in a stored trajectory, by their import paths."""
     found: dict[str, str] = {}

@@ -1,0 +1,88 @@
+"""``ablab pack`` and ``ablab unpack``: results that travel in one file."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ablab.cli.common import (
+    echo,
+    json_option,
+    print_json,
+    progress,
+    quiet_option,
+    say,
+    store_option,
+)
+
+
+@click.command()
+@click.argument("experiment")
+@store_option
+@click.option("--to", "to", metavar="FILE", help="The file; by default DATE-NAME.ablab.zip here.")
+@click.option(
+    "--snapshots",
+    type=click.Choice(["last", "all"]),
+    default="last",
+    show_default=True,
+    help="Which snapshots to include, of each run.",
+)
+@json_option
+@quiet_option
+def pack(
+    experiment: str, store: str, to: str | None, snapshots: Any, as_json: bool, quiet: bool
+) -> None:
+    """Write EXPERIMENT with its runs as one file, to be sent to someone.
+
+    The file has the metrics, the last snapshots, findings, expectations, notes, the environment and
+    the entry. ablab unpack adds it to a store. Runs may be trained meanwhile.
+    """
+    from ablab.config import visible
+    from ablab.store import Store
+    from ablab.store.packs import SUFFIX
+    from ablab.store.packs import pack as write
+
+    opened = Store(store, write=False)
+    record = opened.experiment(experiment)
+    path = Path(to or f"{record.created[:10]}-{record.name}{SUFFIX}")
+    with progress(quiet, "packing"):
+        size = write(opened, record, path, snapshots)
+    runs = len(opened.members(record.id))
+    if as_json:
+        print_json({"experiment": record.name, "runs": runs, "file": str(path), "bytes": size})
+        return
+    echo(visible(f"{path}: {runs:,} runs, {size / 2**20:.1f} MiB"))
+
+
+@click.command()
+@click.argument("file")
+@store_option
+@json_option
+@quiet_option
+def unpack(file: str, store: str, as_json: bool, quiet: bool) -> None:
+    """Add the experiments of FILE, or of another store's folder, to a store.
+
+    Runs are known by their ids. A run that the store has keeps its rows; if its losses differ from
+    those of FILE, it stays as it is, and the reason is named. Nothing of FILE is run.
+    """
+    from dataclasses import asdict
+
+    from ablab.store import Store
+    from ablab.store.packs import unpack as read
+    from ablab.store.transfer import summary
+
+    with progress(quiet, "unpacking"):
+        done, records = read(Path(file), Path(store))
+    from ablab.logbook.entry import write_entry
+
+    opened = Store(store)
+    with progress(quiet, "writing the entries"):
+        entries = [write_entry(opened, record) for record in records]
+    if as_json:
+        pages = [{"experiment": each.name, "entry": str(each.page)} for each in entries]
+        print_json(asdict(done) | {"experiments": pages})
+        return
+    for line in summary(done):
+        say(line)
+    for each in entries:
+        echo(f"{each.name}: {each.page}")
