@@ -46,8 +46,8 @@ def step_seconds(run, seconds: float) -> float:
 def train(names: list[str], folder: Path) -> None:
     """Trains recipes and prints a table, row by row."""
     lab = folder / "lab"
-    if lab.exists():
-        sys.exit(f"{lab} exists already")
+    if folder.exists() and any(folder.iterdir()):
+        sys.exit(f"{folder} is not empty")
     environment = os.environ | {
         "ABLAB_CACHE": str(folder / "cache"),
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "cache" / "programs"),
@@ -59,21 +59,25 @@ def train(names: list[str], folder: Path) -> None:
     for name in names:
         began = time.perf_counter()
         command = [sys.executable, "-m", "ablab", "run", name, "--store", str(lab), "--quiet"]
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
+        if done.returncode not in (0, 1):  # 1: a run diverged
+            sys.exit(f"{name}: exit code {done.returncode}")
         wall = time.perf_counter() - began
         rows = Store(lab, write=False).index.rows("SELECT id, step, segments FROM runs")
         new = {row["id"]: row for row in rows if row["id"] not in known}
         known |= new.keys()
         shapes = {run.stack_key for run in experiment(name).runs if run.id in new}
         steps = evaluating = 0.0
+        owners = set()  # the processes that trained
         for segment in (part for row in new.values() for part in json.loads(row["segments"])):
             length = segment["to"] - segment["from"]
+            owners.add(segment["owner"])
             for phase, seconds in segment.get("timings", {}).items():
                 if phase == "evaluate":
                     evaluating += seconds * length
                 else:
                     steps += seconds * length
-        workers = min(len(shapes), os.cpu_count() or 1) or 1
+        workers = max(1, len(owners))
         parts = [wall, steps / workers, evaluating / workers]
         parts.append(wall - parts[1] - parts[2])
         counts = [len(new), len(shapes), sum(row["step"] for row in new.values())]

@@ -37,10 +37,12 @@ def test_worker_processes_may_be_one(tmp_path, tiny):
 def test_what_comes_after_is_prepared_while_other_processes_train(tmp_path, tiny, executor, calls):
     threads = []
 
-    def meanwhile():
+    def while_training():
         threads.append(threading.current_thread())
 
-    train(tiny, tmp_path / "lab", executor=executor, workers=calls + 1, meanwhile=meanwhile)
+    train(
+        tiny, tmp_path / "lab", executor=executor, workers=calls + 1, while_training=while_training
+    )
     assert len(threads) == calls
     assert threading.main_thread() not in threads
 

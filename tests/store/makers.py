@@ -57,7 +57,7 @@ def train(
     compile: Compiling = "auto",
     pause: Callable[[], bool] = lambda: False,
     quiet: bool = True,
-    meanwhile: Callable[[], object] = lambda: None,
+    while_training: Callable[[], object] = lambda: None,
     **options: Any,
 ) -> Trained:
     """Trains an experiment in this process; writes no entry, which would take most of the time."""
@@ -65,7 +65,9 @@ def train(
     chosen = Options(**{"workers": 1, "compiling": compile} | options)
     with status(quiet) as shown:
         reporter = Reporter(shown)
-        done = orchestrate(experiment, opened, chosen, "ablab.run(…)", reporter, pause, meanwhile)
+        done = orchestrate(
+            experiment, opened, chosen, "ablab.run(…)", reporter, pause, while_training
+        )
     return Trained(experiment, opened, done.record, done.trained, done.complete)
 
 

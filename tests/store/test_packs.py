@@ -6,6 +6,7 @@ import stat
 import threading
 import zipfile
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -13,13 +14,16 @@ import ablab
 from ablab.config import InputError
 from ablab.store import Store, StoreError
 from ablab.store.check import check_store
+from ablab.store.compaction import compact
+from ablab.store.expected import stamped
 from ablab.store.leases import Owner
 from ablab.store.metrics import read_runs
 from ablab.store.packs import pack, unpack
-from ablab.store.parts import append_rows
+from ablab.store.parts import append_rows, list_parts
 from tests.cli.command import run_command
 from tests.store.makers import train, train_and_write
 
+ONE = ["seeds=1", "model.d_model=8"]
 EVERYTHING = {
     "every": 5,
     "statistics": ["param/*/rms"],
@@ -87,7 +91,7 @@ def test_what_was_packed_is_unpacked(tmp_path, tiny):
     ):
         assert tables[0][same] == tables[1][same]
     assert record.environment == own.experiment("tiny").environment
-    assert [each.step for each in there.run(run).captures] == [10]
+    assert there.run(run).captures == [10]
 
 
 def test_unpacking_again_changes_nothing(tmp_path, tiny):
@@ -174,7 +178,7 @@ def test_a_run_that_is_being_trained_here_is_left_alone(tmp_path, tiny):
     with Owner(here.index.path) as owner:
         owner.acquire(here.index, [run])
         done, _ = unpack(tmp_path / "there", tmp_path / "here")
-    assert done.refused == {run: "another process is training it here"}
+    assert done.refused == {run: "another process holds it here"}
     assert here.runs()[0].step == 20
 
 
@@ -190,6 +194,144 @@ def test_another_experiment_with_the_same_digest_is_an_error(tmp_path, tiny):
     with pytest.raises(StoreError, match="digest of another experiment"):
         unpack(tmp_path / "there", tmp_path / "here")
     assert index(tmp_path / "here") == before
+
+
+def test_expectations_make_no_other_experiment(tmp_path, tiny):
+    train(tiny, tmp_path / "here")
+    train_and_write(
+        tiny | {"answer": "best(eval_loss)", "expect": ["final(eval_loss) is below 9"]},
+        tmp_path / "there",
+    )
+    done, (record,) = unpack(tmp_path / "there", tmp_path / "here")
+    assert (len(done.added), len(done.present)) == (0, 4)
+    assert "expect" not in record.definition or not record.definition["expect"]
+    assert len(stamped(Store(tmp_path / "here"), record)) == 1
+
+
+def test_values_that_the_store_has_stay(tmp_path, tiny):
+    one = [*ONE, "train.snapshots.every=10"]
+    train(tiny, tmp_path / "here", *one)
+    train(tiny, tmp_path / "there", *one, "train.steps=10", "train.evaluate.samples=8")
+    before = metrics(tmp_path / "here")
+    done, _ = unpack(tmp_path / "there", tmp_path / "here")
+    assert len(done.present) == 1
+    assert metrics(tmp_path / "here").equals(before)
+
+
+def test_columns_that_the_store_lacks_are_added(tmp_path, tiny):
+    train(tiny, tmp_path / "here", *ONE)
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    changed(tmp_path / "there", "param/blocks.0.mlp.w_in.weight/rms", 0.5)
+    for _ in range(2):
+        unpack(tmp_path / "there", tmp_path / "here")
+        assert metrics(tmp_path / "here").equals(metrics(tmp_path / "there"))
+    assert len(list_parts(Store(tmp_path / "here"))) == len(list_parts(Store(tmp_path / "there")))
+
+
+def test_merged_parts_are_not_added_again(tmp_path, tiny):
+    train(tiny, tmp_path / "lab", *ONE)
+    file = packed(tmp_path / "lab", tmp_path / "a.zip")
+    unpack(file, tmp_path / "new")
+    store = Store(tmp_path / "new")
+    (run,) = [each.run for each in store.runs()]
+    for step in range(1, 21):  # many small parts, so that they are merged
+        for name in ("a", "b"):
+            append_rows(store, pl.DataFrame({"run": [run], "step": [step], name: [1.0]}))
+    assert compact(store) > 30
+    parts = [part.file for part in list_parts(store)]
+    unpack(file, tmp_path / "new")
+    assert [part.file for part in list_parts(store)] == parts
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [("parts", "its metrics are incomplete"), ("snapshots", "it has no snapshot to resume from")],
+)
+def test_a_run_that_is_incomplete_is_refused(tmp_path, tiny, table, reason):
+    train(tiny, tmp_path / "there", *ONE)
+    there = Store(tmp_path / "there")
+    with there.index.transaction() as connection:
+        connection.execute(f"DELETE FROM {table}")
+    there.close()
+    done, _ = unpack(tmp_path / "there", tmp_path / "here")
+    assert list(done.refused.values()) == [reason]
+    assert [run.step for run in Store(tmp_path / "here").runs()] == [0]
+    sound(tmp_path / "here")
+
+
+def test_a_run_under_another_id_is_not_duplicated(tmp_path, tiny):
+    train(tiny, tmp_path / "here", *ONE)
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    here = Store(tmp_path / "here")
+    (run,) = [each.run for each in here.runs()]
+    other = "0123456789ab"
+    there = Store(tmp_path / "there")
+    with there.index.transaction() as connection:
+        connection.execute(
+            "INSERT INTO runs SELECT ?, trajectory, seed, 0, NULL, NULL, n_params, "
+            "0, NULL, NULL, '[]', 0, NULL, created, updated FROM runs",
+            (other,),
+        )
+        connection.execute("UPDATE members SET run = ?", (other,))
+    with here.index.transaction() as connection:
+        connection.execute("INSERT INTO aliases VALUES (?, ?)", (other, run))
+    there.close()
+    done, _ = unpack(tmp_path / "there", tmp_path / "here")
+    assert done.refused == {other: f"the store has this run as {run}"}
+    assert [each.run for each in here.runs()] == [run]
+    assert here.run_row(other[:6])["id"] == run
+
+
+def test_text_is_no_metric(tmp_path, tiny):
+    train(tiny, tmp_path / "there", *ONE)
+    changed(tmp_path / "there", "note", "text")
+    with pytest.raises(StoreError, match="a column that ablab does not log: 'note'"):
+        unpack(tmp_path / "there", tmp_path / "here")
+    assert [run.step for run in Store(tmp_path / "here").runs()] == [0]
+
+
+def test_a_link_in_an_entry_is_not_followed(tmp_path, tiny):
+    train_and_write(tiny, tmp_path / "lab", *ONE)
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    (entry,) = (path for path in (tmp_path / "lab" / "logbook").iterdir() if path.is_dir())
+    (entry / "link.txt").symlink_to(secret)
+    (entry / "folder").symlink_to(tmp_path)
+    with zipfile.ZipFile(packed(tmp_path / "lab", tmp_path / "a.zip")) as file:
+        assert not any("link" in name or "secret" in name for name in file.namelist())
+        assert any(name.endswith("index.html") for name in file.namelist())
+
+
+def test_a_strangers_name_is_no_path(tmp_path, tiny, monkeypatch):
+    train(tiny, tmp_path / "lab", *ONE)
+    store = Store(tmp_path / "lab")
+    with store.index.transaction() as connection:
+        connection.execute("UPDATE experiments SET name = 'a/../../evil'")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    code, _, err = run_command("pack", "a/../../evil", "--store", "../lab")
+    assert (code, "no name of an experiment" in err) == (2, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lab", "work"]
+
+
+def test_a_damaged_pack_is_an_error_and_never_a_number(tmp_path, tiny):
+    train(tiny, tmp_path / "lab", *ONE)
+    file = packed(tmp_path / "lab", tmp_path / "a.zip")
+    content = file.read_bytes()
+    wrong = 0
+    for number, place in enumerate(np.random.default_rng(0).integers(len(content), size=25)):
+        bent = bytearray(content)
+        bent[place] ^= 16
+        (tmp_path / "b.zip").write_bytes(bent)
+        new = tmp_path / f"new{number}"
+        try:
+            unpack(tmp_path / "b.zip", new)
+        except InputError:
+            wrong += 1
+        else:
+            assert metrics(new).equals(metrics(tmp_path / "lab"))
+            sound(new)
+    assert wrong > 15
 
 
 def test_a_pack_of_a_store_that_is_being_written_is_one_moment_of_it(tmp_path, tiny):
@@ -230,7 +372,9 @@ def test_an_unpacking_that_is_cut_off_leaves_a_sound_store(tmp_path, tiny, monke
         patch.setattr("ablab.store.transfer.record_digests", cut_off)
         with pytest.raises(KeyboardInterrupt):
             unpack(file, tmp_path / "new")
-    assert Store(tmp_path / "new").runs() == []
+    runs = Store(tmp_path / "new").runs()
+    assert [(run.status, run.step) for run in runs] == [("planned", 0)] * 4
+    assert check_store(Store(tmp_path / "new")).leftovers == []
     sound(tmp_path / "new")
     unpack(file, tmp_path / "new")
     assert metrics(tmp_path / "new").equals(metrics(tmp_path / "lab"))
@@ -264,7 +408,7 @@ def zipped(path, names, mode=stat.S_IFREG | 0o644):
 def test_a_file_with_other_names_is_no_pack(tmp_path, name):
     (tmp_path / "inner").mkdir()
     file = zipped(tmp_path / "inner" / "a.zip", ["index.sqlite", name])
-    with pytest.raises(InputError, match="no pack"):
+    with pytest.raises(InputError, match="not an ablab pack"):
         unpack(file, tmp_path / "inner" / "new")
     assert sorted(each.name for each in tmp_path.rglob("*")) == ["a.zip", "inner"]
 
@@ -275,11 +419,15 @@ def test_what_is_no_pack_is_refused(tmp_path):
     linked = zipped(tmp_path / "l.zip", ["index.sqlite"], stat.S_IFLNK | 0o777)
     empty = zipped(tmp_path / "e.zip", [])
     for file in (text, linked, empty):
-        with pytest.raises(InputError, match="no pack"):
+        with pytest.raises(InputError, match="not an ablab pack"):
             unpack(file, tmp_path / "new")
     for file in (tmp_path / "none.zip", tmp_path):
         with pytest.raises(InputError):
             unpack(file, tmp_path / "new")
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_BZIP2) as file:
+        file.writestr("index.sqlite", b"x" * 1000)
+    with pytest.raises(InputError, match="not an ablab pack"):
+        unpack(tmp_path / "b.zip", tmp_path / "new")
     with pytest.raises(StoreError):  # not an index
         unpack(zipped(tmp_path / "i.zip", ["index.sqlite"]), tmp_path / "new")
     assert not (tmp_path / "new").exists()

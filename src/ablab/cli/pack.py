@@ -41,10 +41,12 @@ def pack(
     from ablab.store import Store
     from ablab.store.packs import SUFFIX
     from ablab.store.packs import pack as write
+    from ablab.store.paths import plain_name
 
     opened = Store(store, write=False)
     record = opened.experiment(experiment)
-    path = Path(to or f"{record.created[:10]}-{record.name}{SUFFIX}")
+    name = f"{record.created[:10]}-{record.name}"  # a stranger's store may have any
+    path = Path(to or plain_name(opened.path, name) + SUFFIX)
     with progress(quiet, "packing"):
         size = write(opened, record, path, snapshots)
     runs = len(opened.members(record.id))
@@ -62,17 +64,18 @@ def pack(
 def unpack(file: str, store: str, as_json: bool, quiet: bool) -> None:
     """Add the experiments of FILE, or of another store's folder, to a store.
 
-    Runs are known by their ids. A run that the store has keeps its rows; if its losses differ from
-    those of FILE, it stays as it is, and the reason is named. Nothing of FILE is run.
+    Runs are identified by their ids. What the store has of a run stays; if its losses differ from
+    those of FILE, nothing is added to it, and the reason is named. No code of FILE is run.
     """
     from dataclasses import asdict
 
     from ablab.store import Store
     from ablab.store.packs import unpack as read
-    from ablab.store.transfer import summary
 
     with progress(quiet, "unpacking"):
         done, records = read(Path(file), Path(store))
+    for line in done.summary if not as_json else ():
+        say(line)
     from ablab.logbook.entry import write_entry
 
     opened = Store(store)
@@ -82,7 +85,5 @@ def unpack(file: str, store: str, as_json: bool, quiet: bool) -> None:
         pages = [{"experiment": each.name, "entry": str(each.page)} for each in entries]
         print_json(asdict(done) | {"experiments": pages})
         return
-    for line in summary(done):
-        say(line)
     for each in entries:
         echo(f"{each.name}: {each.page}")

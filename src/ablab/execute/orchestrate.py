@@ -69,7 +69,7 @@ def orchestrate(
     command: str,
     reporter: Reporter,
     should_pause: Callable[[], bool],
-    meanwhile: Callable[[], object] = lambda: None,
+    while_training: Callable[[], object] = lambda: None,
 ) -> TrainedExperiment:
     """Trains the missing steps of an experiment and stores them.
 
@@ -80,7 +80,7 @@ def orchestrate(
         command: The command line, for the logbook entry.
         reporter: Shows progress.
         should_pause: Called regularly; training pauses once it returns True.
-        meanwhile: Called once in a thread while other processes train, if they do.
+        while_training: Called once in a thread while other processes train, if they do.
 
     Raises:
         InputError: An option or a pattern to watch is invalid. Nothing has been written.
@@ -117,7 +117,9 @@ def orchestrate(
     time_left = TimeLeft(plan, steps, left)
     reporter.start(left, steps, labels, compile_seconds, time_left.seconds)
     report = _SpeedRecorder(asked, plan, speeds, reporter, time_left).report
-    queue = StackQueue(opened, record.id, asked.definition, plan, report, should_pause, meanwhile)
+    queue = StackQueue(
+        opened, record.id, asked.definition, plan, report, should_pause, while_training
+    )
     began = time.monotonic()
     try:
         complete = make_executor(options, plan).train(queue)

@@ -42,8 +42,8 @@ class StackQueue:
             ``activity``, ``progress``, ``pace``, ``ended``, ``split``, ``failed``, ``waiting``,
             ``pausing`` or ``message``.
         should_pause: Called regularly; training pauses once it returns True.
-        meanwhile: Called once in a thread while other processes train, if they do; it may prepare
-            what comes after training.
+        while_training: Called once in a thread while other processes train, if they do; it may
+            prepare what comes after training.
     """
 
     store: Store
@@ -52,7 +52,7 @@ class StackQueue:
     plan: Plan
     report: Report
     should_pause: Callable[[], bool]
-    meanwhile: Callable[[], object] = lambda: None
+    while_training: Callable[[], object] = lambda: None
 
     def claims(self, owner: Owner) -> Iterator[Claim]:
         """Leases one stack after another, until none are left or a pause is requested.

@@ -242,7 +242,7 @@ class Speeds:
         Args:
             cost: The cost of a step.
             samples: The number of held-out samples.
-            method: The method; the runs of a stack are evaluated in one call, eagerly.
+            method: The method; the runs of a stack are evaluated eagerly, small ones in one call.
             threads: Threads per process.
             workers: Processes that train at the same time.
         """

@@ -8,6 +8,7 @@ Modules:
 - ``check_files``: compares every file with its digest and its index entry.
 - ``checkpointer``: writes the checkpoints of a stack.
 - ``compaction``: merges many small metrics parts into few.
+- ``copying``: files and rows of runs that another store lacks.
 - ``cover``: records digests of files that are written once.
 - ``digests``: digests of files, taken when they are written and compared when they are read.
 - ``expected``: expectations with the time at which they were written.
@@ -41,7 +42,9 @@ Modules:
 - ``staging``: rows and captures that may be discarded.
 - ``store``: the store itself: experiments, runs, notes and entries.
 - ``stored_run``: a stored run in Python.
+- ``table_rows``: rows of the index by the values of a column.
 - ``transfer``: copies experiments from one store to another.
+- ``transferred``: what a transfer did.
 - ``versions``: values that change whenever a page of the live view must.
 """
 

@@ -6,16 +6,18 @@ stores have, and nothing else; nothing of it is run.
 """
 
 import re
-import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ablab.config import InputError, Problem
 from ablab.config.files import PARTIAL, write_atomically
+from ablab.store.artifacts import check_space
+from ablab.store.file_system import network_problem
 from ablab.store.index import StoreError
 from ablab.store.paths import (
     ARTIFACTS,
@@ -28,11 +30,19 @@ from ablab.store.paths import (
     entry_path,
 )
 from ablab.store.store import ExperimentRecord, Store
-from ablab.store.transfer import Snapshots, Transferred, transfer
+from ablab.store.transfer import Snapshots, transfer
+from ablab.store.transferred import Transferred
 
 SUFFIX = ".ablab.zip"
-_ATTEMPTS = 5  # at a store that is being written
-_PACKED = (".parquet", ".safetensors", ".png", ".gz", ".zip")  # compressed or incompressible
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    UnicodeError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+)
+_INCOMPRESSIBLE = (".parquet", ".safetensors", ".png")
 _RUN_FILE = r"[0-9a-f]{12}/[0-9a-f-]{1,40}\.(safetensors|parquet)"
 _NAMES = re.compile(
     rf"index\.sqlite|{METRICS}/[0-9a-f]{{32}}\.parquet|{TOKENIZERS}/[0-9a-f]{{64}}\.json"
@@ -45,7 +55,7 @@ _ENTRY = re.compile(rf"{LOGBOOK}/.*")  # for people; made anew from what was rea
 def pack(store: Store, record: ExperimentRecord, to: Path, snapshots: Snapshots) -> int:
     """Writes an experiment with its runs as a pack; returns its size in bytes.
 
-    Runs may be trained meanwhile: the pack has them as they were at one moment.
+    Runs may be trained meanwhile: the data are those of one moment.
 
     Args:
         store: The store that has the experiment.
@@ -54,41 +64,45 @@ def pack(store: Store, record: ExperimentRecord, to: Path, snapshots: Snapshots)
         snapshots: Which snapshots to include; see :func:`ablab.store.transfer.transfer`.
 
     Raises:
+        InputError: The file cannot be written.
         StoreError: A file of the store is missing or damaged.
-        WriteError: The file cannot be written.
     """
-    with _folder_beside(to) as folder:
-        for attempt in range(1, _ATTEMPTS + 1):
-            root = folder / str(attempt)
-            try:
-                _copy(store, record, root, snapshots)
-                break
-            except FileNotFoundError as error:  # merged or superseded meanwhile
-                shutil.rmtree(root)
-                if attempt == _ATTEMPTS:
-                    raise _missing(error) from error
-        return write_atomically(to, lambda partial: _zip(root, partial))
+    with _temporary_folder(to) as root:
+        copied = Store(root, create=True)
+        try:
+            done = transfer(store, copied, [record], snapshots)
+            with copied.index.transaction() as connection:
+                connection.execute("UPDATE experiments SET entry = ?", (record.entry,))
+        finally:
+            copied.close()
+        if done.refused:
+            run, reason = next(iter(done.refused.items()))
+            raise StoreError(Problem(f"run {run} cannot be packed: {reason}", given=run))
+        entry = [] if record.entry is None else _entry_files(store.path, record.entry)
+        return write_atomically(to, lambda partial: _zip(root, store.path, entry, partial))
 
 
-def _copy(store: Store, record: ExperimentRecord, root: Path, snapshots: Snapshots) -> None:
-    copied = Store(root, create=True)
-    try:
-        transfer(store, copied, [record], snapshots)
-        with copied.index.transaction() as connection:  # one file, without a log beside it
-            connection.execute("UPDATE experiments SET entry = ?", (record.entry,))
-    finally:
-        copied.close()
-    if record.entry is not None:
-        entry = entry_path(store.path, record.entry)
-        if entry.is_dir():
-            shutil.copytree(entry, entry_path(root, record.entry), symlinks=True)
+def _entry_files(store: Path, entry: str) -> list[Path]:
+    """The ordinary files of an entry; links are left out."""
+    folder = entry_path(store, entry)
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not path.name.startswith(PARTIAL)
+        and not any(each.is_symlink() for each in (path, *path.parents) if each != store)
+    )
 
 
-def _zip(root: Path, to: Path) -> None:
+def _zip(root: Path, store: Path, entry: Iterable[Path], to: Path) -> None:
+    files = {path.relative_to(root): path for path in sorted(root.rglob("*")) if path.is_file()}
     with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as file:
-        for path in sorted(each for each in root.rglob("*") if each.is_file()):
-            how = zipfile.ZIP_STORED if path.suffix in _PACKED else zipfile.ZIP_DEFLATED
-            file.write(path, path.relative_to(root).as_posix(), how)
+        for name, path in files.items():
+            how = zipfile.ZIP_STORED if name.suffix in _INCOMPRESSIBLE else zipfile.ZIP_DEFLATED
+            file.write(path, name.as_posix(), how)
+        for path in entry:
+            with suppress(FileNotFoundError):  # written anew just now
+                file.write(path, path.relative_to(store).as_posix())
 
 
 def unpack(path: Path, store: Path) -> tuple[Transferred, list[ExperimentRecord]]:
@@ -102,26 +116,35 @@ def unpack(path: Path, store: Path) -> tuple[Transferred, list[ExperimentRecord]
         What was added, and the experiments as the store has them now.
 
     Raises:
-        InputError: There is no such file, or it is no pack.
+        InputError: There is no such file, it is not a pack, or there is not enough space.
         StoreError: A file of it is missing or damaged, or the store cannot be written.
     """
     with _opened(path, store) as source:
-        records = source.experiments()
         target = Store(store, create=True)
         try:
-            done = transfer(source, target, records, "all")
-        except FileNotFoundError as error:
-            raise _missing(error) from error
-        added = [each for each in target.experiments() if each.id in done.experiments]
-        target.close()
+            done = transfer(source, target, source.experiments(), "all")
+            added = [each for each in target.experiments() if each.id in done.experiments]
+        finally:
+            target.close()
         return done, added
 
 
 @contextmanager
-def _folder_beside(path: Path) -> Iterator[Path]:
-    """A folder on the disk of a path, until the context ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as folder:
+def _temporary_folder(path: Path) -> Iterator[Path]:
+    """A folder beside a path, or elsewhere if that is on another machine's disk.
+
+    Raises:
+        InputError: It cannot be made.
+    """
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        beside = None if network_problem(path.absolute().parent) else path.absolute().parent
+        temporary = tempfile.TemporaryDirectory(prefix=PARTIAL, dir=beside)
+    except OSError as error:
+        raise InputError(
+            Problem(f"cannot write here ({error.strerror})", given=str(path.parent))
+        ) from error
+    with temporary as folder:
         yield Path(folder)
 
 
@@ -135,7 +158,8 @@ def _opened(path: Path, beside: Path) -> Iterator[Store]:
         finally:
             store.close()
         return
-    with _folder_beside(beside) as folder:
+    _check_members(path, beside)
+    with _temporary_folder(beside) as folder:
         _extract(path, folder)
         store = Store(folder, write=False)
         try:
@@ -144,37 +168,46 @@ def _opened(path: Path, beside: Path) -> Iterator[Store]:
             store.close()
 
 
-def _extract(path: Path, to: Path) -> None:
-    """Extracts the files of a pack that a store may have.
+def _check_members(path: Path, beside: Path) -> None:
+    """Checks that a file is a pack and that there is space for its content, twice.
 
     Raises:
-        InputError: The file is no pack: it is no ZIP file, or has other files or links.
+        InputError: It is not a pack: no ZIP file, or with other files or links; or no space.
+        StoreError: There is not enough space.
     """
     try:
         with zipfile.ZipFile(path) as file:
             members = file.infolist()
-            names = [each.filename for each in members]
-            strange = [each for each in members if not _is_expected(each)]
-            if strange or len(set(names)) < len(names) or "index.sqlite" not in names:
-                reason = f"it has {strange[0].filename!r:.80}" if strange else "it has no index"
-                raise _no_pack(path, reason)
-            needed = sum(each.file_size for each in members)
-            free = shutil.disk_usage(to).free
-            if needed > free:
-                raise InputError(
-                    Problem(
-                        "there is not enough space to unpack it",
-                        given=f"{needed / 1e9:.1f} GB in {path}, {free / 1e9:.1f} GB free in {to}",
-                        expected="more space",
-                    )
-                )
-            for each in members:
-                if _NAMES.fullmatch(each.filename):
-                    file.extract(each, to)  # reads no more than the size that it declares
     except FileNotFoundError as error:
         raise InputError(Problem("there is no such file", given=str(path))) from error
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError) as error:
-        raise _no_pack(path, str(error)) from error
+    except PermissionError as error:
+        raise InputError(Problem("the file cannot be read", given=str(path))) from error
+    except _DAMAGE as error:
+        raise _not_a_pack(path, str(error)) from error
+    names = [each.filename for each in members]
+    strange = [each for each in members if not _is_expected(each)]
+    if strange or len(set(names)) < len(names) or "index.sqlite" not in names:
+        reason = f"it has {strange[0].filename!r:.80}" if strange else "it has no index"
+        raise _not_a_pack(path, reason)
+    check_space(beside, 2 * sum(each.file_size for each in members), "content of the pack")
+
+
+def _extract(path: Path, to: Path) -> None:
+    """Extracts the files that a store has, no more of each than the size that it declares.
+
+    Raises:
+        InputError: The file is damaged.
+        StoreError: They cannot be written.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            for each in file.infolist():
+                if _NAMES.fullmatch(each.filename):
+                    file.extract(each, to)
+    except _DAMAGE as error:
+        raise _not_a_pack(path, str(error)) from error
+    except OSError as error:
+        raise StoreError(Problem(f"cannot unpack ({error.strerror})", given=str(to))) from error
 
 
 def _is_expected(member: zipfile.ZipInfo) -> bool:
@@ -182,24 +215,15 @@ def _is_expected(member: zipfile.ZipInfo) -> bool:
     kind = stat.S_IFMT(member.external_attr >> 16)
     name = member.filename
     known = _NAMES.fullmatch(name) or _ENTRY.fullmatch(name)
-    return bool(known) and kind in (0, stat.S_IFREG) and ".." not in name.split("/")
+    compressed = member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    return bool(known) and compressed and kind in (0, stat.S_IFREG) and ".." not in name.split("/")
 
 
-def _no_pack(path: Path, reason: str) -> InputError:
+def _not_a_pack(path: Path, reason: str) -> InputError:
     return InputError(
         Problem(
-            f"this is no pack of ablab's ({reason})",
+            f"this is not an ablab pack ({reason})",
             given=str(path),
             expected="a file that ablab pack has written, or the folder of a store",
-        )
-    )
-
-
-def _missing(error: FileNotFoundError) -> StoreError:
-    return StoreError(
-        Problem(
-            "a file of the store is missing",
-            given=str(error.filename),
-            expected="a complete store; ablab check lists what is damaged",
         )
     )

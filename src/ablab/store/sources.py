@@ -125,7 +125,12 @@ def copy_source(store: Path, to: Path, digest: str) -> None:
         path = to / _FOLDER / archived.digest / archived.copies[module]
         write_atomically(path, partial(_write, file.content))
     listed = f"{archived.digest}.json"
-    write_atomically(to / _FOLDER / listed, partial(_write, _content(store, listed)))
+    about = json.loads(_content(store, listed))
+    root = archived.copies.get(archived.roots[0]) if archived.roots else None
+    own = None if root is None else _content(store, f"{archived.digest}/{root}")
+    if own is None or hashlib.sha256(own).hexdigest() != archived.former:
+        about["former"] = None  # else the copy could stand for another module of earlier releases
+    write_text_atomically(to / _FOLDER / listed, json.dumps(about, indent=1))
 
 
 def sources_in(data: Any) -> dict[str, str]:

@@ -1,67 +1,63 @@
-"""Copies experiments with their runs from one store to another; runs are known by their ids.
+"""Copies experiments with their runs from one store to another; runs are identified by their ids.
 
-Nothing in the receiving store changes except that it gets more: runs and steps that it lacks, and
+Nothing that the receiving store has changes: it gets runs, steps and columns that it lacks, and
 what belongs to them. Where both stores have a run, its losses are compared at the steps that both
-have. A run whose losses differ stays as it is, and the reason is named. Files are copied first; the
-index lists them in one transaction, so a kill leaves files that are not listed, which is harmless.
-The same transfer again changes nothing.
+have; a run whose losses differ stays as it is, and the reason is named.
+
+The experiments and their runs are registered first, and the runs leased, so that no other process
+trains them meanwhile. Then files are copied, and the index lists them in one transaction. A kill
+leaves planned runs and files that are not listed, which is harmless. The same transfer again
+changes nothing.
 """
 
 import json
-import math
-import shutil
 import sqlite3
-from collections.abc import Collection, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-import polars as pl
-
-from ablab.config import Problem, counted
+from ablab.config import Problem
+from ablab.experiments.outline import trained_part
 from ablab.store.artifacts import artifact_path
+from ablab.store.copying import (
+    ChangedError,
+    copy_file,
+    first_difference,
+    has_all_losses,
+    lacking_rows,
+    logged_rows,
+    together,
+)
 from ablab.store.cover import cover_new_files
-from ablab.store.digests import Written, damage, digests_of, record_digests, write_digested
-from ablab.store.files import write_text_atomically
+from ablab.store.digests import Written, digests_of, record_digests
+from ablab.store.files import remove, write_text_atomically
 from ablab.store.index import StoreError
 from ablab.store.leases import Owner
-from ablab.store.metrics import read_runs
-from ablab.store.parts import WrittenPart, add_part, list_parts, read_part, write_part
+from ablab.store.parts import WrittenPart, add_part, write_part
 from ablab.store.paths import SUFFIXES, finding_path, tokenizer_path
-from ablab.store.snapshots import snapshot_path
+from ablab.store.snapshots import check_snapshot, snapshot_path
 from ablab.store.sources import copy_source, source_files, sources_in
 from ablab.store.store import ExperimentRecord, Store
+from ablab.store.table_rows import insert_missing, last_snapshots, rows_with
+from ablab.store.transferred import Transferred
 from ablab.tasks.subwords import content_digest
 
 Snapshots = Literal["all", "last"]
+_ATTEMPTS = 5  # at a store that is being written
+_AT_ONCE = 200  # runs whose metrics are in memory
 _SETTINGS = ("torch", "device", "method", "threads", "width")  # that may change the last bits
-
-
-@dataclass
-class Transferred:
-    """What a transfer did, by the ids of runs.
-
-    Attributes:
-        experiments: The numbers of the experiments in the receiving store.
-        added: Runs that the store did not have, or had no step of.
-        continued: Runs that the store had fewer steps of.
-        present: Runs of which the store had all steps.
-        refused: Runs that were left as they were, each with the reason.
-    """
-
-    experiments: list[int] = field(default_factory=list)
-    added: list[str] = field(default_factory=list)
-    continued: list[str] = field(default_factory=list)
-    present: list[str] = field(default_factory=list)
-    refused: dict[str, str] = field(default_factory=dict)
+_BEGUN = ("id", "trajectory", "seed", "created", "updated")
+_PROGRESS = (
+    "step", "outcome", "error", "n_params", "seconds", "train_loss", "eval_loss", "segments",
+    "updated",
+)  # fmt: skip
 
 
 def transfer(
     source: Store, target: Store, records: Sequence[ExperimentRecord], snapshots: Snapshots
 ) -> Transferred:
     """Copies experiments, with their runs and all that is stored of these.
+
+    Other processes may write to both stores meanwhile: what is copied was there at one moment.
 
     Args:
         source: The store that has them; a stranger's may be opened for reading only.
@@ -71,308 +67,320 @@ def transfer(
             can resume from.
 
     Raises:
-        StoreError: A file of the source is damaged, the target cannot be written, or it has another
-            experiment with the digest of one of these.
-        FileNotFoundError: A file of the source is missing, or another process has replaced it.
+        StoreError: A file of the source is missing or damaged, the target cannot be written, or it
+            has another experiment with the digest of one of these.
     """
-    with source.index.view():  # one state of the index, whatever other processes write
-        return _Transfer(source, target, snapshots).carry_out(records)
+    for attempt in range(_ATTEMPTS):
+        try:
+            with source.index.view():
+                return _Transfer(source, target, snapshots).run(records)
+        except ChangedError:  # merged or superseded meanwhile, or damaged
+            if attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 class _Transfer:
+    """One attempt at a transfer."""
+
     def __init__(self, source: Store, target: Store, snapshots: Snapshots) -> None:
         self._source, self._target, self._snapshots = source, target, snapshots
         self._done = Transferred()
         self._files: list[Written] = []
         self._parts: list[WrittenPart] = []
+        self._others: dict[str, str] = {}  # the target's ids of runs that it knows by other ids
 
-    def carry_out(self, records: Sequence[ExperimentRecord]) -> Transferred:
-        for record in records:
-            self._check(record)
-        wanted = list(
-            dict.fromkeys(row["run"] for each in records for row in self._source.members(each.id))
-        )
-        own = _rows(self._source, "runs", "id", wanted)
-        rows = {row["id"]: row for row in own}
-        with ExitStack() as stack:
-            here = {row["id"]: row for row in _rows(self._target, "runs", "id", wanted)}
-            leased: set[str] = set()
-            if here:
-                owner = stack.enter_context(Owner(self._target.index.path))
-                leased = set(owner.acquire(self._target.index, list(here)))
-                here = {row["id"]: row for row in _rows(self._target, "runs", "id", wanted)}
-            self._decide(rows, here, leased)
-            taken = [*self._done.added, *self._done.continued, *self._done.present]
-            self._copy_metrics(taken)
-            kept = self._copy_files(taken)
-            self._copy_code(rows.values())
-            with self._target.index.transaction() as connection:
-                columns = ["id", "trajectory", "seed", "created", "updated"]  # not begun yet
-                begun = [[row[name] for name in columns] for row in rows.values()]
-                _insert(connection, "runs", columns, begun)
-                for record in records:
-                    self._add_experiment(connection, record)
-                self._add_runs(connection, rows, kept)
+    def run(self, records: Sequence[ExperimentRecord]) -> Transferred:
+        """Carries the transfer out; removes what it has written if it fails."""
+        members = [row["run"] for each in records for row in self._source.members(each.id)]
+        wanted = list(dict.fromkeys(members))
+        rows = {row["id"]: row for row in rows_with(self._source, "runs", "id", wanted)}
+        self._find_others(wanted)
+        new = {run: row for run, row in rows.items() if run not in self._others}
+        self._register(records, new)
+        with Owner(self._target.index.path) as owner:
+            leased = set(owner.acquire(self._target.index, list(new)))
+            here = {row["id"]: row for row in rows_with(self._target, "runs", "id", list(new))}
+            candidates = [run for run in new if self._may_be_taken(new[run], here[run], leased)]
+            try:
+                listed = self._copy(candidates, new, here)
+                self._copy_code(new.values())
+                with self._target.index.transaction() as connection:
+                    self._check_leases(connection, owner)
+                    self._list(connection, new, listed)
+            except BaseException:
+                for path in [each.path for each in self._files] + [
+                    each.written.path for each in self._parts
+                ]:
+                    remove(path)
+                raise
         return self._done
 
-    def _check(self, record: ExperimentRecord) -> None:
-        (mine,) = _rows(self._source, "experiments", "id", [record.id])
-        for theirs in _rows(self._target, "experiments", "digest", [mine["digest"]]):
-            if json.loads(theirs["definition"]) != json.loads(mine["definition"]):
-                raise StoreError(
-                    Problem(
-                        f"{record.name} has the digest of another experiment in the store",
-                        given=mine["digest"],
-                        expected="an experiment that ablab has written",
-                    )
-                )
+    def _find_others(self, wanted: Sequence[str]) -> None:
+        """Finds the runs that the target has under another id, as of an earlier release."""
+        for row in rows_with(self._target, "aliases", "id", wanted):
+            self._others[row["id"]] = row["run"]
+        aliases = rows_with(self._source, "aliases", "run", wanted)
+        known = {
+            row["id"]
+            for row in rows_with(self._target, "runs", "id", [row["id"] for row in aliases])
+        }
+        self._others |= {row["run"]: row["id"] for row in aliases if row["id"] in known}
+        for run, other in self._others.items():
+            self._done.refused[run] = f"the store has this run as {other}"
 
-    def _decide(
-        self, rows: dict[str, sqlite3.Row], here: dict[str, sqlite3.Row], leased: Collection[str]
-    ) -> None:
-        """Decides for each run whether it is new, continued, present or refused."""
-        both = [run for run in rows if run in here and here[run]["step"] and rows[run]["step"]]
-        losses = [_losses(store, both) for store in (self._source, self._target)]
-        for run, row in rows.items():
-            mine = here.get(run)
-            if mine is None:
-                self._done.added.append(run)
-            elif json.loads(mine["trajectory"]) != json.loads(row["trajectory"]):
-                self._done.refused[run] = "the store has another run with this id"
-            elif run not in leased:
-                self._done.refused[run] = "another process is training it here"
-            elif not row["step"]:
-                self._done.present.append(run)
-            elif not mine["step"]:
-                self._done.added.append(run)
-            elif (step := _first_difference(*(each.get(run, {}) for each in losses))) is not None:
-                self._done.refused[run] = _difference(step, row, mine)
-            elif row["step"] > mine["step"]:
-                self._done.continued.append(run)
-            else:
-                self._done.present.append(run)
-
-    def _copy_metrics(self, taken: Sequence[str]) -> None:
-        """Writes the rows that the target lacks as new parts, in the order of the source's."""
-        known = {(row["run"], row["digest"]) for row in _rows(self._target, "shares", "run", taken)}
-        among = set(taken)
-        for part in list_parts(self._source, among):
-            shares = {each.run: each.digest for each in part.shares}
-            runs = [
-                run for run in part.runs if run in among and (run, shares.get(run)) not in known
-            ]
-            if runs:
-                frame = read_part(self._source, part).filter(pl.col("run").is_in(runs))
-                filled = [name for name in frame.columns if frame[name].count()]
-                self._parts.append(write_part(self._target, frame.select(filled)))
-
-    def _copy_files(self, taken: Sequence[str]) -> dict[str, list[sqlite3.Row]]:
-        """Copies snapshots, captures, records of incidents and findings that the target lacks.
-
-        Returns:
-            The rows that list them, by table.
-        """
-        found: dict[str, list[sqlite3.Row]] = {"samples": [], "initial": [], "aliases": []}
-        for table in found:
-            found[table] = _rows(self._source, table, "run", taken)
-        found["snapshots"] = self._lacking("snapshots", taken, "run", "step")
-        if self._snapshots == "last":
-            found["snapshots"] = _last(found["snapshots"])
-        for row in found["snapshots"]:
-            self._copy(*(snapshot_path(each, row["run"], row["step"]) for each in self._both))
-        found["kept"] = self._lacking("kept", taken, "kind", "run", "step")
-        for row in found["kept"]:
-            place = row["kind"], row["run"], row["step"]
-            for suffix in SUFFIXES[row["kind"]]:
-                paths = [artifact_path(each, *place, suffix) for each in self._both]
-                if paths[0].is_file() or suffix == "safetensors":
-                    self._copy(*paths)
-        found["findings"] = self._lacking("findings", taken, "run", "step", "name")
-        for row in found["findings"]:
-            if row["bytes"]:
-                place = row["run"], row["step"], row["key"]
-                self._copy(*(finding_path(each.path, *place) for each in self._both))
-        return found
-
-    @property
-    def _both(self) -> tuple[Store, Store]:
-        return self._source, self._target
-
-    def _lacking(self, table: str, runs: Sequence[str], *keys: str) -> list[sqlite3.Row]:
-        """The source's rows of a table that the target has no row like."""
-        there = {tuple(row[key] for key in keys) for row in _rows(self._target, table, "run", runs)}
-        rows = _rows(self._source, table, "run", runs)
-        return [row for row in rows if tuple(row[key] for key in keys) not in there]
-
-    def _copy(self, path: Path, to: Path) -> None:
-        """Copies a file after its digest was compared.
-
-        Raises:
-            StoreError: It is damaged.
-            FileNotFoundError: Another process has replaced it.
-        """
-        reason = damage(path, digests_of(self._source, path))
-        if reason is not None:
-            raise StoreError(Problem(f"a file is damaged ({reason})", given=str(path)))
-        self._files.append(write_digested(self._target, to, partial(shutil.copyfile, path)))
-
-    def _copy_code(self, rows: Collection[sqlite3.Row]) -> None:
-        """Copies tokenizers and users' sources, which are read and never run here."""
-        for row in rows:
-            trajectory = json.loads(row["trajectory"])
-            for digest in sources_in(trajectory).values():
-                copy_source(self._source.path, self._target.path, digest)
-            digest = trajectory["task"].get("tokenizer_sha256")
-            if isinstance(digest, str):
-                self._copy_tokenizer(digest)
-
-    def _copy_tokenizer(self, digest: str) -> None:
-        path, to = (tokenizer_path(each.path, digest) for each in self._both)
-        if to.is_file() or not path.is_file():
-            return
-        content = path.read_text(encoding="utf-8")
-        if content_digest(content) != digest:
-            raise StoreError(Problem("a tokenizer is damaged", given=str(path)))
-        write_text_atomically(to, content)
+    def _register(self, records: Sequence[ExperimentRecord], rows: dict[str, sqlite3.Row]) -> None:
+        """Adds the experiments, and their runs as planned ones."""
+        with self._target.index.transaction() as connection:
+            begun = [[row[name] for name in _BEGUN] for row in rows.values()]
+            insert_missing(connection, "runs", _BEGUN, begun)
+            for record in records:
+                self._add_experiment(connection, record)
 
     def _add_experiment(self, connection: sqlite3.Connection, record: ExperimentRecord) -> None:
         source = self._source
-        (mine,) = _rows(source, "experiments", "id", [record.id])
+        (mine,) = rows_with(source, "experiments", "id", [record.id])
         columns = [name for name in mine.keys() if name not in ("id", "entry")]  # noqa: SIM118
-        _insert(connection, "experiments", columns, [[mine[name] for name in columns]])
-        (number,) = connection.execute(
-            "SELECT id FROM experiments WHERE digest = ?", (mine["digest"],)
+        insert_missing(connection, "experiments", columns, [[mine[name] for name in columns]])
+        number, definition = connection.execute(
+            "SELECT id, definition FROM experiments WHERE digest = ?", (mine["digest"],)
         ).fetchone()
-        self._done.experiments.append(number)
-        for row in source.members(record.id):
-            values = [number, row["run"], row["position"], row["variant"], row["steps"]]
-            connection.execute("INSERT OR IGNORE INTO members VALUES (?, ?, ?, ?, ?, NULL)", values)
-            if row["run"] not in self._done.refused:
-                connection.execute(
-                    """UPDATE members SET stopped = ?
-                       WHERE experiment = ? AND run = ? AND stopped IS NULL""",
-                    (row["stopped"], number, row["run"]),
+        if trained_part(json.loads(definition)) != trained_part(json.loads(mine["definition"])):
+            raise StoreError(
+                Problem(
+                    f"{record.name} has the digest of another experiment in the store",
+                    given=mine["digest"],
+                    expected="an experiment that ablab has written",
                 )
-        for row in _rows(source, "registrations", "experiment", [record.id]):
-            values = [number, row["registration"]]
-            connection.execute("INSERT OR IGNORE INTO registrations VALUES (?, ?)", values)
-        for row in _rows(source, "expectations", "experiment", [record.id]):
-            columns = ["expectation", "written", "seen", "runs"]
-            values = [number, *(row[name] for name in columns)]
-            _insert(connection, "expectations", ["experiment", *columns], [values])
-        for row in _rows(source, "notes", "experiment", [record.id]):
+            )
+        self._done.experiments.append(number)
+        members = [
+            [number, self._others.get(row["run"], row["run"]), row["position"], row["variant"],
+             row["steps"]]
+            for row in source.members(record.id)
+        ]  # fmt: skip
+        columns = ["experiment", "run", "position", "variant", "steps"]
+        insert_missing(connection, "members", columns, members)
+        for table, columns in (
+            ("registrations", ["registration"]),
+            ("expectations", ["expectation", "written", "seen", "runs"]),
+        ):
+            found = rows_with(source, table, "experiment", [record.id])
+            values = [[number, *(row[name] for name in columns)] for row in found]
+            insert_missing(connection, table, ["experiment", *columns], values)
+        for row in rows_with(source, "notes", "experiment", [record.id]):
             connection.execute(
                 """INSERT INTO notes (experiment, text, created) SELECT ?, ?, ? WHERE NOT EXISTS
                    (SELECT 1 FROM notes WHERE experiment = ? AND text = ? AND created = ?)""",
                 (number, row["text"], row["created"]) * 2,
             )
 
-    def _add_runs(
+    def _may_be_taken(self, row: sqlite3.Row, here: sqlite3.Row, leased: set[str]) -> bool:
+        """Whether a run can be added to, as far as the index tells; else says why not."""
+        if json.loads(here["trajectory"]) != json.loads(row["trajectory"]):
+            self._done.refused[row["id"]] = "the store has another run with this id"
+        elif row["id"] not in leased:
+            self._done.refused[row["id"]] = "another process holds it here"
+        return row["id"] not in self._done.refused
+
+    def _copy(
+        self, runs: Sequence[str], rows: dict[str, sqlite3.Row], here: dict[str, sqlite3.Row]
+    ) -> dict[str, list[sqlite3.Row]]:
+        """Decides about runs, and copies their files and metrics.
+
+        Returns:
+            The rows that list the files, by table.
+        """
+        found = {"snapshots": self._lacking("snapshots", runs, "run", "step")}
+        if self._snapshots == "last":
+            found["snapshots"] = last_snapshots(found["snapshots"])
+        # Those that the next checkpoint replaces are copied first.
+        found["snapshots"].sort(key=lambda row: not row["passing"])
+        for row in found["snapshots"]:
+            to = self._copy_one(
+                lambda store, row=row: snapshot_path(store, row["run"], row["step"])
+            )
+            if not digests_of(self._source, snapshot_path(self._source, row["run"], row["step"])):
+                check_snapshot(to.path, row["bytes"], bool(row["has_optimizer"]))
+        resumable = {
+            row["run"]
+            for store in (self._source, self._target)
+            for row in rows_with(store, "snapshots", "run", runs)
+            if row["has_optimizer"]
+        }
+        for start in range(0, len(runs), _AT_ONCE):
+            self._copy_metrics(runs[start : start + _AT_ONCE], rows, here, resumable)
+        taken = [*self._done.added, *self._done.continued, *self._done.present]
+        for table in ("samples", "initial", "aliases"):
+            found[table] = rows_with(self._source, table, "run", taken)
+        found["kept"] = self._lacking("kept", taken, "kind", "run", "step")
+        for row in found["kept"]:
+            for suffix in SUFFIXES.get(row["kind"], ()):
+                self._copy_one(
+                    lambda store, row=row, suffix=suffix: artifact_path(
+                        store, row["kind"], row["run"], row["step"], suffix
+                    )
+                )
+        found["findings"] = self._lacking("findings", taken, "run", "step", "name")
+        for row in found["findings"]:
+            if row["bytes"]:
+                self._copy_one(
+                    lambda store, row=row: finding_path(
+                        store.path, row["run"], row["step"], row["key"]
+                    )
+                )
+        found["snapshots"] = self._of_taken(found["snapshots"], set(taken))
+        return found
+
+    def _of_taken(self, snapshots: list[sqlite3.Row], taken: set[str]) -> list[sqlite3.Row]:
+        """The snapshots of runs that are taken; removes the copies of others.
+
+        A run that the target has as many steps of keeps its own checkpoint to resume from.
+        """
+        present = set(self._done.present)
+        useful = []
+        for row in snapshots:
+            if row["run"] in taken and not (row["passing"] and row["run"] in present):
+                useful.append(row)
+                continue
+            path = snapshot_path(self._target, row["run"], row["step"])
+            remove(path)
+            self._files = [each for each in self._files if each.path != path]
+        return useful
+
+    def _copy_metrics(
+        self,
+        runs: Sequence[str],
+        rows: dict[str, sqlite3.Row],
+        here: dict[str, sqlite3.Row],
+        resumable: set[str],
+    ) -> None:
+        """Decides about some runs, and writes the rows that the target lacks as a new part."""
+        theirs = logged_rows(self._source, runs)
+        own = logged_rows(self._target, [run for run in runs if here[run]["step"]])
+        new = {}
+        for run in runs:
+            row, mine = rows[run], here[run]
+            logged = theirs.get(run)
+            if not row["step"]:
+                self._done.present.append(run)
+                continue
+            if logged is None:
+                self._done.refused[run] = "its metrics are incomplete"
+                continue
+            before = own.get(run)
+            differs = None if before is None else first_difference(logged, before)
+            last = mine["step"] if before is not None else -1
+            if differs is not None:
+                self._done.refused[run] = _difference(differs, row, mine)
+            elif row["outcome"] is None and not has_all_losses(logged, row["step"]):
+                self._done.refused[run] = "its metrics are incomplete"
+            elif row["outcome"] is None and run not in resumable:
+                self._done.refused[run] = "it has no snapshot to resume from"
+            else:
+                new[run] = lacking_rows(logged, before, last)
+                later = row["step"] > mine["step"]
+                done = self._done
+                (done.added if last < 0 else done.continued if later else done.present).append(run)
+        frame = together(new)
+        if frame is not None:
+            self._parts.append(write_part(self._target, frame))
+
+    def _lacking(self, table: str, runs: Sequence[str], *keys: str) -> list[sqlite3.Row]:
+        """The source's rows of a table that the target has no row like."""
+        there = {
+            tuple(row[key] for key in keys) for row in rows_with(self._target, table, "run", runs)
+        }
+        rows = rows_with(self._source, table, "run", runs)
+        return [row for row in rows if tuple(row[key] for key in keys) not in there]
+
+    def _copy_one(self, path: Any) -> Written:
+        """Copies a file; ``path`` gives its path in a store."""
+        written = copy_file(self._source, self._target, path(self._source), path(self._target))
+        self._files.append(written)
+        return written
+
+    def _copy_code(self, rows: Iterable[sqlite3.Row]) -> None:
+        """Copies tokenizers and users' sources, which are read and never run here."""
+        for row in rows:
+            trajectory = json.loads(row["trajectory"])
+            for digest in sources_in(trajectory).values():
+                copy_source(self._source.path, self._target.path, digest)
+            task = trajectory.get("task")
+            tokenizer = task.get("tokenizer_sha256") if isinstance(task, dict) else None
+            if isinstance(tokenizer, str):
+                self._copy_tokenizer(tokenizer)
+
+    def _copy_tokenizer(self, digest: str) -> None:
+        path, to = (tokenizer_path(each.path, digest) for each in (self._source, self._target))
+        if to.is_file() or not path.is_file():
+            return
+        try:
+            content = path.read_text(encoding="utf-8")
+            sound = content_digest(content) == digest
+        except ValueError:
+            sound = False
+        if not sound:
+            raise StoreError(Problem("a tokenizer is damaged", given=str(path)))
+        write_text_atomically(to, content)
+
+    def _check_leases(self, connection: sqlite3.Connection, owner: Owner) -> None:
+        """Raises if another process has taken a run over, as with ``--break-leases``."""
+        taken = [*self._done.added, *self._done.continued, *self._done.present]
+        for run in taken:
+            row = connection.execute("SELECT owner FROM runs WHERE id = ?", (run,)).fetchone()
+            if row is None or row["owner"] != owner.token:
+                raise ChangedError(Problem(f"another process took over run {run}", given=run))
+
+    def _list(
         self,
         connection: sqlite3.Connection,
         rows: dict[str, sqlite3.Row],
-        kept: dict[str, list[sqlite3.Row]],
+        listed: dict[str, list[sqlite3.Row]],
     ) -> None:
-        columns = [
-            "step", "outcome", "error", "n_params", "seconds", "train_loss", "eval_loss",
-            "segments", "updated",
-        ]  # fmt: skip
+        """Lists everything that was copied in the index."""
+        assigned = ", ".join(f"{name} = ?" for name in _PROGRESS)
         for run in (*self._done.added, *self._done.continued):
-            assigned = ", ".join(f"{name} = ?" for name in columns)
-            values = [rows[run][name] for name in columns]
+            values = [rows[run][name] for name in _PROGRESS]
             connection.execute(f"UPDATE runs SET {assigned} WHERE id = ?", [*values, run])
         for part in self._parts:
             add_part(connection, self._target, part)
-        for table, found in kept.items():
-            names = found[0].keys() if found else []
-            _insert(connection, table, names, [tuple(row) for row in found])
-        analyses = {row["name"].partition(":")[0] for row in kept["findings"]}
-        analyses |= {row["name"] for row in kept["findings"]}
-        for row in _rows(self._source, "analyses", "name", sorted(analyses)):
-            _insert(connection, "analyses", row.keys(), [tuple(row)])
+        for table, found in listed.items():
+            insert_missing(connection, table, found[0].keys() if found else (), map(tuple, found))
+        names = {row["name"] for row in listed["findings"]}
+        names |= {name.partition(":")[0] for name in names}
+        for row in rows_with(self._source, "analyses", "name", sorted(names)):
+            insert_missing(connection, "analyses", row.keys(), [tuple(row)])
+        for run in (*self._done.added, *self._done.continued, *self._done.present):
+            for row in self._source.index.rows(
+                """SELECT e.digest, m.stopped FROM members m JOIN experiments e
+                   ON e.id = m.experiment WHERE m.run = ? AND m.stopped IS NOT NULL""",
+                run,
+            ):
+                connection.execute(
+                    """UPDATE members SET stopped = ? WHERE run = ? AND stopped IS NULL AND
+                       experiment = (SELECT id FROM experiments WHERE digest = ?)""",
+                    (row["stopped"], run, row["digest"]),
+                )
         record_digests(connection, self._target, self._files)
         cover_new_files(connection, self._target.path, source_files(self._target.path))
 
 
-def _insert(
-    connection: sqlite3.Connection,
-    table: str,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[Any]],
-) -> None:
-    """Adds rows to a table, except those whose key it has."""
-    if rows:
-        marks = ", ".join("?" * len(columns))
-        connection.executemany(
-            f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows
-        )
-
-
-def _rows(store: Store, table: str, column: str, values: Sequence[Any]) -> list[sqlite3.Row]:
-    """The rows of a table with some values in a column."""
-    return store.index.rows(
-        f"SELECT * FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))",
-        json.dumps(list(values)),
-    )
-
-
-def _last(rows: Sequence[sqlite3.Row]) -> list[sqlite3.Row]:
-    """The last snapshot of each run, and the last that training can resume from."""
-    last: dict[tuple[str, bool], sqlite3.Row] = {}
-    for row in sorted(rows, key=lambda row: row["step"]):
-        last[row["run"], False] = row
-        if row["has_optimizer"]:
-            last[row["run"], True] = row
-    return list({(row["run"], row["step"]): row for row in last.values()}.values())
-
-
-def _losses(store: Store, runs: Sequence[str]) -> dict[str, dict[int, float]]:
-    """The training losses of runs, by run and step."""
-    found: dict[str, dict[int, float]] = {}
-    if runs:
-        frame = read_runs(
-            store, runs, lambda names: [name for name in names if name == "train_loss"]
-        )
-        for run, step, loss in frame.select("run", "step", "train_loss").drop_nulls().iter_rows():
-            found.setdefault(run, {})[step] = loss
-    return found
-
-
-def _first_difference(a: dict[int, float], b: dict[int, float]) -> int | None:
-    """The first step of both at which losses differ in any bit; None if there is none."""
-    return next((step for step in sorted(a.keys() & b.keys()) if not _same(a[step], b[step])), None)
-
-
-def _same(a: float, b: float) -> bool:
-    return a == b or (math.isnan(a) and math.isnan(b))
-
-
 def _difference(step: int, row: sqlite3.Row, mine: sqlite3.Row) -> str:
-    """Why a run is refused whose losses differ, with what differs in how it was trained."""
-    segments = [json.loads(each["segments"] or "[]") for each in (row, mine)]
-    there, here = ((each[-1] if each else {}) for each in segments)
+    """Why a run is refused whose losses differ, with what differs in how that step was trained."""
+    there, here = (_segment_of(step, each["segments"]) for each in (row, mine))
     unlike = [
         f"{name} {there.get(name)}, here {here.get(name)}"
         for name in _SETTINGS
         if there.get(name) != here.get(name)
     ]
-    how = f"; {'; '.join(unlike)}" if unlike else ""
+    how = f" ({'; '.join(unlike)})" if unlike else ""
     return f"its losses differ from those here from step {step} on{how}"
 
 
-def summary(done: Transferred) -> list[str]:
-    """What a transfer did, in lines."""
-    parts = [
-        (done.added, "added"),
-        (done.continued, "with more steps than before"),
-        (done.present, "already there"),
-        (list(done.refused), "left as they are"),
-    ]
-    told = ", ".join(f"{counted(len(runs), 'run')} {what}" for runs, what in parts if runs)
-    reasons: dict[str, list[str]] = {}
-    for run, reason in done.refused.items():
-        reasons.setdefault(reason, []).append(run)
-    return [told or "no runs"] + [
-        f"{', '.join(runs[:3])}{f' and {len(runs) - 3} further runs' if runs[3:] else ''}: {reason}"
-        for reason, runs in reasons.items()
-    ]
+def _segment_of(step: int, segments: str) -> dict[str, Any]:
+    """How a step was trained; empty if the index does not say."""
+    for each in json.loads(segments):
+        if isinstance(each, dict) and each.get("from", step) < step <= each.get("to", -1):
+            return each
+    return {}

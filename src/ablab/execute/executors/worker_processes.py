@@ -53,7 +53,7 @@ class _Pool:
         self._error: StoreError | None = None
         self._last = math.inf  # when workers that have not ended are killed
         self._looked = time.monotonic()
-        self._meanwhile = threading.Thread(target=stacks.meanwhile, daemon=True)
+        self._while_training = threading.Thread(target=stacks.while_training, daemon=True)
 
     def run(self) -> bool:
         """Starts the workers and handles their events until all have ended.
@@ -150,8 +150,8 @@ class _Pool:
         if event["event"] == "claimed":
             self._training[number] = event["ids"]
             self._stack[number] = event["stack"]
-        elif event["event"] == "progress" and self._meanwhile.ident is None:
-            self._meanwhile.start()
+        elif event["event"] == "progress" and self._while_training.ident is None:
+            self._while_training.start()
         elif event["event"] == "store_error":
             problems = [Problem(**each) for each in event["problems"]]
             self._store_errors[number] = StoreError(*problems)
