@@ -204,3 +204,19 @@ def test_a_stack_on_a_gpu_equals_one_on_the_cpu(optimizer):
     gpu = Stack(runs, [None] * 2, torch.device("cuda"), STACK)
     assert torch.equal(cpu.theta, gpu.theta.cpu())
     np.testing.assert_allclose(gpu.advance(100).losses, cpu.advance(100).losses, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("width", "together"), [(8, True), (64, False)])
+def test_large_runs_are_evaluated_one_by_one_with_the_same_losses(width, together):
+    model = TransformerConfig(d_model=width, n_heads=2)
+    runs = [make_run(seed, task=ADDITION, model=model) for seed in range(3)]
+    stack = Stack(runs, None, CPU, STACK)
+    batch = stack.task.held_out(50)
+    assert stack.evaluates_together is together
+    losses = [stack.evaluate(batch)["loss"]]
+    stack.evaluates_together = not together
+    losses.append(stack.evaluate(batch)["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+    if not together:
+        one = [alone(run).evaluate(batch)["loss"][0] for run in runs]
+        np.testing.assert_array_equal(losses[0], one)
