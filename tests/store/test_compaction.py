@@ -41,6 +41,25 @@ def test_an_older_value_does_not_pass_a_large_parts_newer_one(tmp_path):
     assert len(list((tmp_path / "lab" / "metrics").iterdir())) == 3
 
 
+def test_experiments_with_other_columns_are_merged_apart(tmp_path, monkeypatch):
+    store = Store(tmp_path / "lab", create=True)
+    frames = []
+    for experiment in range(5):
+        for part in range(8):
+            values = {f"x{experiment}.{n}": [float(part)] * 4 for n in range(20)}
+            steps = [4 * part + n for n in range(4)]
+            frame = pl.DataFrame({"run": ["abcde"[experiment]] * 4, "step": steps} | values)
+            frames.append(frame)
+            append_rows(store, frame)
+    before = read_runs(store, list("abcde"))
+    # All rows of an experiment with its 22 columns, but no rows of two with 42.
+    monkeypatch.setattr("ablab.store.compaction._CELLS", 32 * 22)
+    assert compact(store) == 40
+    files = list((tmp_path / "lab" / "metrics").iterdir())
+    assert sorted(pl.read_parquet(file).shape for file in files) == [(32, 22)] * 5
+    assert read_runs(store, list("abcde")).equals(before)
+
+
 def test_a_large_part_of_another_run_does_not_keep_parts_apart(tmp_path):
     store = Store(tmp_path / "lab", create=True)
     for step in range(1, 21):

@@ -6,12 +6,13 @@ from ablab.store.digests import forget_digests
 from ablab.store.files import remove
 from ablab.store.index import StoreError
 from ablab.store.metrics import newest
-from ablab.store.parts import Part, add_part, list_parts, read_part, write_part
+from ablab.store.parts import Part, add_part, list_parts, part_columns, read_part, write_part
 from ablab.store.paths import metrics_path
 from ablab.store.store import Store
 
 _SMALL_BYTES = 8 * 2**20
 _SMALL_PARTS = 32
+_CELLS = 20_000_000  # of a merged table, which is in memory several times over
 
 
 def compact(store: Store) -> int:
@@ -22,7 +23,8 @@ def compact(store: Store) -> int:
     parts = list_parts(store)
     if sum(part.bytes < _SMALL_BYTES for part in parts) <= _SMALL_PARTS:
         return 0
-    return sum(_merge(store, group) for group in _groups(parts) if len(group) > 1)
+    groups = [some for group in _groups(parts) for some in _within_memory(store, group)]
+    return sum(_merge(store, group) for group in groups if len(group) > 1)
 
 
 def _groups(parts: list[Part]) -> list[list[Part]]:
@@ -41,6 +43,28 @@ def _groups(parts: list[Part]) -> list[list[Part]]:
         elif not runs.isdisjoint(part.runs):
             groups.append([])
             runs = set()
+    return groups
+
+
+def _within_memory(store: Store, group: list[Part]) -> list[list[Part]]:
+    """Divides a group so that no merged table has too many cells.
+
+    Experiments log different columns, and a table has all columns of all its rows.
+    """
+    groups: list[list[Part]] = [[]]
+    columns: set[str] = set()
+    rows = 0
+    for part in group:
+        try:
+            own = part_columns(store, part)
+        except (FileNotFoundError, StoreError):  # merged by another process, or damaged
+            continue
+        if groups[-1] and (rows + part.rows) * len(columns.union(own)) > _CELLS:
+            groups.append([])
+            columns, rows = set(), 0
+        groups[-1].append(part)
+        columns.update(own)
+        rows += part.rows
     return groups
 
 

@@ -12,7 +12,8 @@ changes nothing.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from ablab.config import Problem
@@ -43,7 +44,7 @@ from ablab.tasks.subwords import content_digest
 
 Snapshots = Literal["all", "last"]
 _ATTEMPTS = 5  # at a store that is being written
-_AT_ONCE = 200  # runs whose metrics are in memory
+_AT_ONCE = 50_000  # rows of metrics in memory, of each store
 _SETTINGS = ("torch", "device", "method", "threads", "width")  # that may change the last bits
 _BEGUN = ("id", "trajectory", "seed", "created", "updated")
 _PROGRESS = (
@@ -70,14 +71,11 @@ def transfer(
         StoreError: A file of the source is missing or damaged, the target cannot be written, or it
             has another experiment with the digest of one of these.
     """
-    for attempt in range(_ATTEMPTS):
-        try:
-            with source.index.view():
-                return _Transfer(source, target, snapshots).run(records)
-        except ChangedError:  # merged or superseded meanwhile, or damaged
-            if attempt == _ATTEMPTS - 1:
-                raise
-    raise AssertionError("the last attempt returns or raises")
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(ChangedError), source.index.view():  # merged or superseded meanwhile
+            return _Transfer(source, target, snapshots).run(records)
+    with source.index.view():
+        return _Transfer(source, target, snapshots).run(records)
 
 
 class _Transfer:
@@ -208,8 +206,8 @@ class _Transfer:
             for row in rows_with(store, "snapshots", "run", runs)
             if row["has_optimizer"]
         }
-        for start in range(0, len(runs), _AT_ONCE):
-            self._copy_metrics(runs[start : start + _AT_ONCE], rows, here, resumable)
+        for some in _few_rows(runs, rows, here):
+            self._copy_metrics(some, rows, here, resumable)
         taken = [*self._done.added, *self._done.continued, *self._done.present]
         for table in ("samples", "initial", "aliases"):
             found[table] = rows_with(self._source, table, "run", taken)
@@ -364,6 +362,23 @@ class _Transfer:
                 )
         record_digests(connection, self._target, self._files)
         cover_new_files(connection, self._target.path, source_files(self._target.path))
+
+
+def _few_rows(
+    runs: Sequence[str], rows: Mapping[str, sqlite3.Row], here: Mapping[str, sqlite3.Row]
+) -> Iterator[list[str]]:
+    """Some runs after the others, with as many steps as there is memory for."""
+    some: list[str] = []
+    steps = 0
+    for run in runs:
+        own = max(rows[run]["step"], here[run]["step"])
+        if some and steps + own > _AT_ONCE:
+            yield some
+            some, steps = [], 0
+        some.append(run)
+        steps += own
+    if some:
+        yield some
 
 
 def _difference(step: int, row: sqlite3.Row, mine: sqlite3.Row) -> str:
