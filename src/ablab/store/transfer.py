@@ -43,8 +43,7 @@ from ablab.store.transferred import Transferred
 from ablab.tasks.subwords import content_digest
 
 Snapshots = Literal["all", "last"]
-_ATTEMPTS = 5  # at a store that is being written
-_AT_ONCE = 50_000  # rows of metrics in memory, of each store
+_ATTEMPTS, _AT_ONCE = 5, 50_000  # at a store that is being written; rows in memory at once
 _SETTINGS = ("torch", "device", "method", "threads", "width")  # that may change the last bits
 _BEGUN = ("id", "trajectory", "seed", "created", "updated")
 _PROGRESS = (
