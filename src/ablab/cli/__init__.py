@@ -7,6 +7,7 @@
 - ``read``: ``read`` and ``expect``
 - ``logbook``: ``logbook`` and ``note``
 - ``export``: ``export`` and ``figure``
+- ``pack``: ``pack`` and ``unpack``
 - ``analyses``, ``analyze``, ``check``, ``claims``, ``compare``, ``data``, ``doctor``, ``effects``,
   ``generate``, ``new``, ``plan``, ``replay``, ``serve``: the command of the same name
 """

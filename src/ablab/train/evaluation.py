@@ -14,13 +14,24 @@ from ablab.model.forward import FusedKernels, Kernels
 from ablab.tasks.base import Batch
 from ablab.train.by_factor import Groups, means_by_group
 from ablab.train.kernels import StackedKernels
+from ablab.train.method import Method
 from ablab.train.objective import Objective
 from ablab.train.parameter_layout import ParameterLayout
 
 _FUSED = FusedKernels()
+_LARGE = 10_000  # parameters of a run
 Found = tuple[dict[str, Tensor], dict[str, Tensor]]  # measures of a batch, values of its tokens
 Measure = Callable[..., Found]
 Measured = dict[str, NDArray[np.float64]]  # (R,) by name
+
+
+def together_is_faster(method: Method, device: torch.device, layout: ParameterLayout) -> bool:
+    """Whether one call should evaluate all runs of a stack.
+
+    On a CPU, large runs are faster one by one. Only the size of a run counts, so that its losses do
+    not depend on the stack.
+    """
+    return method.engine == "stack" and (device.type != "cpu" or layout.size < _LARGE)
 
 
 @torch.no_grad()

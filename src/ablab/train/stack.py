@@ -18,7 +18,7 @@ from ablab.train.batches import Batches
 from ablab.train.by_factor import Groups
 from ablab.train.collector import StatisticsCollector
 from ablab.train.compiled_gradients import make_gradients
-from ablab.train.evaluation import Measured, evaluate_runs
+from ablab.train.evaluation import Measured, evaluate_runs, together_is_faster
 from ablab.train.gradients import Gradients, LossesAndGradients
 from ablab.train.host import move_step, to_host
 from ablab.train.loss_config import LossConfig
@@ -34,7 +34,6 @@ from ablab.train.taps import TapReducer
 from ablab.train.timings import NO_TIMINGS, Timings
 
 _EVALUATED_TOKENS = 8192  # per call, or as many as a training batch has if that is more
-_EVALUATED_ALONE = 10_000  # parameters of a run from which, on a CPU, a call per run is faster
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ class Stack:
         self._compile_seconds: dict[Method, float] = {}
         self._gradients = self._make_gradients()
         self.collector: StatisticsCollector | None = None
-        self.evaluates_together = self._may_evaluate_together
+        self.evaluates_together = together_is_faster(method, device, self.layout)
         self.narrowed: Callable[[], None] = lambda: None
         started = [
             self.initial_state(run) if state is None else state
@@ -208,11 +207,6 @@ class Stack:
             for name, buffer in initial_model(run).named_buffers():
                 if not torch.equal(buffer, buffers[name].cpu()):
                     raise ValueError(f"buffer {name} differs between runs; make it a parameter")
-
-    @property
-    def _may_evaluate_together(self) -> bool:
-        large = self.device.type == "cpu" and self.layout.size >= _EVALUATED_ALONE
-        return self.method.engine == "stack" and not large
 
     def initial_state(self, run: Run) -> RunState:
         """The state of a run before its first step, on the CPU."""
@@ -271,7 +265,7 @@ class Stack:
             raise ValueError(f"the solo engine trains a single run, not {len(self.runs)}")
         self._compile_seconds[self.method] = self.compile_seconds
         self.method = method
-        self.evaluates_together = self._may_evaluate_together
+        self.evaluates_together = together_is_faster(method, self.device, self.layout)
         self._gradients = self._make_gradients()
         self._prefetcher.forget()
 
