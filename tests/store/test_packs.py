@@ -259,6 +259,23 @@ def test_a_run_that_is_incomplete_is_refused(tmp_path, tiny, table, reason):
     sound(tmp_path / "here")
 
 
+def test_what_cannot_be_packed_is_said(tmp_path, tiny, monkeypatch):
+    train(tiny, tmp_path / "lab")
+    store = Store(tmp_path / "lab")
+    run = store.runs()[0].run
+    with store.index.transaction() as connection:
+        connection.execute("DELETE FROM snapshots WHERE run = ?", (run,))
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run_command("pack", "tiny", "--to", "a.zip", "--quiet")
+    assert code == 0
+    first, second = out.splitlines()
+    assert first.startswith("a.zip: 3 runs, ")
+    assert second == f"not packed: {run}: it has no snapshot to resume from"
+    done, _ = unpack(tmp_path / "a.zip", tmp_path / "new")
+    assert (len(done.added), done.present) == (3, [run])
+    sound(tmp_path / "new")
+
+
 def test_a_run_under_another_id_is_not_duplicated(tmp_path, tiny):
     train(tiny, tmp_path / "here", *ONE)
     shutil.copytree(tmp_path / "here", tmp_path / "there")

@@ -37,7 +37,7 @@ def pack(
     The file has the metrics, the last snapshots, findings, expectations, notes, the environment and
     the entry. ablab unpack adds it to a store. Runs may be trained meanwhile.
     """
-    from ablab.config import visible
+    from ablab.config import counted, visible
     from ablab.store import Store
     from ablab.store.packs import SUFFIX
     from ablab.store.packs import pack as write
@@ -48,12 +48,17 @@ def pack(
     name = f"{record.created[:10]}-{record.name}"  # a stranger's store may have any
     path = Path(to or plain_name(opened.path, name) + SUFFIX)
     with progress(quiet, "packing"):
-        size = write(opened, record, path, snapshots)
-    runs = len(opened.members(record.id))
+        size, done = write(opened, record, path, snapshots)
+    runs = len(done.added) + len(done.present)
     if as_json:
-        print_json({"experiment": record.name, "runs": runs, "file": str(path), "bytes": size})
+        print_json(
+            {"experiment": record.name, "runs": runs, "file": str(path), "bytes": size,
+             "refused": done.refused}
+        )  # fmt: skip
         return
-    echo(visible(f"{path}: {runs:,} runs, {size / 2**20:.1f} MiB"))
+    echo(visible(f"{path}: {counted(runs, 'run')}, {size / 2**20:.1f} MiB"))
+    for line in done.summary[1:]:
+        say(f"not packed: {line}")
 
 
 @click.command()

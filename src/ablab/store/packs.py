@@ -52,10 +52,13 @@ _NAMES = re.compile(
 _ENTRY = re.compile(rf"{LOGBOOK}/.*")  # for people; made anew from what was read
 
 
-def pack(store: Store, record: ExperimentRecord, to: Path, snapshots: Snapshots) -> int:
-    """Writes an experiment with its runs as a pack; returns its size in bytes.
+def pack(
+    store: Store, record: ExperimentRecord, to: Path, snapshots: Snapshots
+) -> tuple[int, Transferred]:
+    """Writes an experiment with its runs as a pack; returns its size in bytes and what is in it.
 
-    Runs may be trained meanwhile: the data are those of one moment.
+    Runs may be trained meanwhile: the data are those of one moment. A run whose metrics or last
+    snapshot are lost is in it as a planned one.
 
     Args:
         store: The store that has the experiment.
@@ -75,11 +78,9 @@ def pack(store: Store, record: ExperimentRecord, to: Path, snapshots: Snapshots)
                 connection.execute("UPDATE experiments SET entry = ?", (record.entry,))
         finally:
             copied.close()
-        if done.refused:
-            run, reason = next(iter(done.refused.items()))
-            raise StoreError(Problem(f"run {run} cannot be packed: {reason}", given=run))
         entry = [] if record.entry is None else _entry_files(store.path, record.entry)
-        return write_atomically(to, lambda partial: _zip(root, store.path, entry, partial))
+        size = write_atomically(to, lambda partial: _zip(root, store.path, entry, partial))
+        return size, done
 
 
 def _entry_files(store: Path, entry: str) -> list[Path]:
