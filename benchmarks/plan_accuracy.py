@@ -1,7 +1,7 @@
 """How long experiments take, as a ratio to the estimates of their plans.
 
 A dozen small experiments are planned and trained, first without any measurements of this machine
-and then, with other seeds, with those that the first round has left. For each: the estimated range,
+and then, with other seeds, with those that the first round has left, in the same store. For each: the estimated range,
 the actual seconds, their ratio to the estimate, and whether they are within 30% of it or within the
 range.
 
@@ -63,10 +63,16 @@ SHAPES: dict[str, tuple[dict, dict, dict, dict]] = {
         {"steps": 500, "batch_size": 64},
         {"grid": {"model.d_model": [8, 16]}},
     ),
+    "stops-early": (
+        {"kind": "addition", "n_digits": 2, "target": "all"},
+        {"kind": "transformer", "d_model": 16, "n_heads": 4},
+        {"steps": 8000, "batch_size": 256, "stop": {"measure": "eval_loss", "below": 0.5}},
+        {"grid": {"train.lr": [0.01, 0.003]}},
+    ),
 }
 
 
-def train(name: str, first_seed: int, scale: float) -> dict[str, float]:
+def train(name: str, first_seed: int, scale: float, store: Path) -> dict[str, float]:
     """Plans and trains an experiment; its estimate and its actual seconds."""
     task, model, training, other = SHAPES[name]
     count = other.get("seeds", 3)
@@ -78,8 +84,8 @@ def train(name: str, first_seed: int, scale: float) -> dict[str, float]:
         **other,
         "seeds": list(range(first_seed, first_seed + count)),
     }
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        ablab.run(ablab.experiment(settings), store=Path(folder) / "lab", workers=1, quiet=True)
+    with contextlib.redirect_stderr(io.StringIO()):
+        ablab.run(ablab.experiment(settings), store=store, workers=1, quiet=True)
     return Speeds().estimates[-1]
 
 
@@ -93,12 +99,13 @@ def main() -> None:
     if chosen.clock == "cpu":
         os.environ["OMP_NUM_THREADS"] = "1"
         time.perf_counter = time.monotonic = time.process_time
+    folder = Path(tempfile.mkdtemp(prefix="ablab-accuracy-"))
     for number, title in enumerate(("without measurements", "with measurements")):
         print(f"\n{title}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
         print(f"{'experiment':20} {'estimate':>9} {'range':>17} {'actual':>8} {'ratio':>6}")
         hits = 0
         for name in chosen.only:
-            found = train(name, 100 * number, chosen.steps)
+            found = train(name, 100 * number, chosen.steps, folder / name)
             ratio = found["measured"] / found["estimated"]
             inside = found["low"] <= found["measured"] <= found["high"]
             hits += inside or 1 / 1.3 <= ratio <= 1.3

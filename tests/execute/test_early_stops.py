@@ -3,7 +3,7 @@
 import pytest
 
 import ablab
-from ablab.execute.early_stops import ExpectedStop, expected_stops
+from ablab.execute.early_stops import ExpectedStop, expected_stops, foreseen_stops
 from ablab.execute.options import Options
 from ablab.execute.plan import make_plan
 from ablab.execute.plan_text import stop_lines
@@ -80,3 +80,31 @@ def test_runs_that_mostly_do_not_stop_are_not_expected_to(tiny, tmp_path):
     asked, more = (experiment(tiny, rule, "model.d_model=8", f"seeds={n}") for n in (2, 4))
     ablab.run(asked, store=tmp_path / "lab", engine="solo", compile="off", workers=1)
     assert expected_stops(more, tmp_path / "lab") == {}
+
+
+@pytest.mark.parametrize(
+    "rule, first",
+    [
+        ("{measure:train_loss,below:0.5}", 5),  # logged every 5 steps
+        ("{measure:train_loss,patience:3}", 20),  # the first value and three after it
+        ("{measure:eval_loss,patience:2}", 30),
+    ],
+)
+def test_without_like_runs_the_time_reaches_from_the_first_possible_stop(
+    tiny, tmp_path, rule, first
+):
+    asked = experiment(tiny, f"train.stop={rule}", "train.steps=2000", "train.evaluate.every=10")
+    found = foreseen_stops(asked, tmp_path / "none")
+    assert found == {run.id: ExpectedStop(2000, first, 2000, 0, 0) for run in asked.runs}
+    left = {run.id: 2000 for run in asked.runs}
+    options = Options(device="cpu", workers=1, engine="solo", compiling="off")
+    speeds = Speeds()
+    make_plan(asked.runs, options, left, speeds)  # times the steps
+    plan = make_plan(asked.runs, options, left, speeds, None, found)
+    without = make_plan(asked.runs, options, left, speeds)
+    assert plan.estimate.low < without.estimate.low / 5
+    assert (plan.estimate.high, plan.seconds) == (without.estimate.high, without.seconds)
+    assert stop_lines(asked, plan, left) == [
+        f"model.d_model=8 and 1 more: may stop anywhere from step {first} to 2,000: no like run is "
+        "stored, so the time is that of all steps"
+    ]

@@ -14,6 +14,9 @@ from ablab.experiments.experiment import Experiment
 from ablab.store.known_runs import ended_members
 from ablab.store.store import Store
 from ablab.train.config import StopConfig
+from ablab.train.log_steps import next_logged
+from ablab.train.run import Run
+from ablab.watching.config import WatchConfig
 
 _KEY = "train.stop"
 _EARLIER = 2000  # the latest stored runs that are looked at
@@ -24,8 +27,8 @@ class ExpectedStop:
     """Where a stop rule will probably end a run.
 
     Attributes:
-        step: The median step at which like runs ended.
-        earliest: The first such step.
+        step: The median step at which like runs ended; without any, the run's last step.
+        earliest: The first such step; without any, the first one at which the rule can apply.
         latest: The last such step; if any of the runs was not stopped, its number of steps.
         stopped: How many like runs were stopped.
         like: How many like runs there are.
@@ -41,6 +44,11 @@ class ExpectedStop:
 
     def text(self, steps: int) -> str:
         """In words, for a run of some number of steps."""
+        if not self.like:
+            return (
+                f"may stop anywhere from step {self.earliest:,} to {steps:,}: no like run is stored, "
+                "so the time is that of all steps"
+            )
         of = "" if self.variant is None else f" of {self.variant}"
         like = f"{counted(self.stopped, 'like run')}{of}"
         rest = self.like - self.stopped
@@ -58,6 +66,19 @@ class _Ended:
     stopped: bool
 
 
+def foreseen_stops(asked: Experiment, path: str | Path) -> dict[str, ExpectedStop]:
+    """Where stop rules will end the runs of an experiment, by run id; writes nothing.
+
+    These are the :func:`expected_stops`, and for runs without like runs the range in which they may
+    stop.
+
+    Args:
+        asked: The experiment, which need not be in the store.
+        path: The store's folder, which need not exist.
+    """
+    return _stops(asked, path, unknown=True)
+
+
 def expected_stops(asked: Experiment, path: str | Path) -> dict[str, ExpectedStop]:
     """Where stop rules will probably end the runs of an experiment, by run id; writes nothing.
 
@@ -70,14 +91,20 @@ def expected_stops(asked: Experiment, path: str | Path) -> dict[str, ExpectedSto
         asked: The experiment, which need not be in the store.
         path: The store's folder, which need not exist.
     """
+    return _stops(asked, path, unknown=False)
+
+
+def _stops(asked: Experiment, path: str | Path, unknown: bool) -> dict[str, ExpectedStop]:
     with_rule = [each for each in asked.variants if each.runs[0].train.stop is not None]
-    if not with_rule or not (Path(path) / "index.sqlite").is_file():
+    if not with_rule:
         return {}
-    store = Store(path)
-    try:
-        ended = _ended(store, asked.name)
-    finally:
-        store.close()
+    ended = []
+    if (Path(path) / "index.sqlite").is_file():
+        store = Store(path)
+        try:
+            ended = _ended(store, asked.name)
+        finally:
+            store.close()
     found: dict[str, ExpectedStop] = {}
     for variant in with_rule:
         train = variant.runs[0].train
@@ -91,6 +118,8 @@ def expected_stops(asked: Experiment, path: str | Path) -> dict[str, ExpectedSto
         stop = _expected(_nearest(cell, like), cell)
         if stop is not None and stop.step < train.steps:
             found |= {run.id: stop for run in variant.runs}
+        elif unknown and not like:
+            found |= {run.id: _unknown(run) for run in variant.runs}
     return found
 
 
@@ -140,6 +169,20 @@ def _difference(a: Any, b: Any) -> float:
         return 0.0
     numbers = all(isinstance(x, int | float) and not isinstance(x, bool) and x > 0 for x in (a, b))
     return 0.5 + 0.5 * math.tanh(abs(math.log(a / b))) if numbers else 1.0
+
+
+def _unknown(run: Run) -> ExpectedStop:
+    """What is known of a run's end without any like run: when its rule can first apply."""
+    train, rule = run.train, run.train.stop
+    assert rule is not None, "called for a run with a stop rule"
+    assert isinstance(run.watch, WatchConfig), "the runs of an experiment have a watch section"
+    values = 1 if rule.below is not None else 1 + (rule.patience or 0)
+    step = values * train.evaluate.every
+    if rule.measure == "train_loss":
+        step = 0
+        while values and step < train.steps:
+            step, values = next_logged(step, run.watch.every), values - 1
+    return ExpectedStop(train.steps, min(train.steps, step), train.steps, 0, 0)
 
 
 def _expected(like: Sequence[_Ended], cell: Mapping[str, Any]) -> ExpectedStop | None:

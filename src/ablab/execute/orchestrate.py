@@ -11,7 +11,7 @@ from ablab.config.source_digest import check_sources
 from ablab.config.wording import counted
 from ablab.execute.cost import StepCost, count_cost
 from ablab.execute.device import find_device
-from ablab.execute.early_stops import expected_stops
+from ablab.execute.early_stops import foreseen_stops
 from ablab.execute.environment import environment
 from ablab.execute.executor import find_executor, make_executor
 from ablab.execute.guest import as_guest
@@ -143,7 +143,7 @@ def _planned(
     """The plan by which the missing steps are trained."""
     retain_freed_memory()
     persist_compiled_programs()
-    before, stops = methods_before(asked, store.path), expected_stops(asked, store.path)
+    before, stops = methods_before(asked, store.path), foreseen_stops(asked, store.path)
     return make_plan(asked.runs, options, left, speeds, before, stops)
 
 
