@@ -1,9 +1,9 @@
 """How long experiments take, as a ratio to the estimates of their plans.
 
 A dozen small experiments are planned and trained, first without any measurements of this machine
-and then, with other seeds, with those that the first round has left, in the same store. For each: the estimated range,
-the actual seconds, their ratio to the estimate, and whether they are within 30% of it or within the
-range.
+and then, with other seeds, with those that the first round has left, in the same store. For each:
+the estimated range, the actual seconds, their ratio to the estimate, and whether they are within
+30% of it or within the range.
 
     python benchmarks/plan_accuracy.py [--steps 1.0] [--clock wall|cpu] [--only NAME …]
 

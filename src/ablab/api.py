@@ -163,6 +163,7 @@ def run(
     retry: bool = False,
     compile: Compiling = "auto",
     executor: str = "auto",
+    address: str | None = None,
     break_leases: bool = False,
     quiet: bool = False,
     **settings: Any,
@@ -182,8 +183,9 @@ def run(
         workers: The number of processes; None lets the plan choose.
         retry: Whether to retry runs that failed or diverged.
         compile: Whether to compile steps: ``auto`` (if it pays), ``on`` or ``off``.
-        executor: How to run training processes: ``in_process``, ``worker_processes``, the import
-            path of your own executor, or ``auto``.
+        executor: Where to train: ``in_process``, ``worker_processes``, ``ray`` (a cluster), the
+            import path of your own executor, or ``auto``.
+        address: The address of the Ray cluster; None takes that of this machine.
         break_leases: Whether to take the runs that other processes have leased.
         quiet: Whether to hide progress.
         settings: Top-level settings by name (``seeds=3``), as for an experiment.
@@ -200,7 +202,7 @@ def run(
         named += [repr(override) for override in overrides]
         named += [f"{key}={value!r}" for key, value in settings.items()]
         command = f"ablab.run({', '.join(named)})"
-        options = Options(engine, device, workers, retry, compile, executor, break_leases)
+        options = Options(engine, device, workers, retry, compile, executor, break_leases, address)
         requests = requests_of(asked.definition)  # an unknown analysis is said before training
         trained = orchestrate(asked, store, options, command, Reporter(shown), paused)
         trained, _ = with_analyses(trained, requests, shown, paused)

@@ -17,8 +17,8 @@ from tests.store.makers import train
 MINE = "tests.execute.my_parts"
 
 
-def test_both_are_found_by_their_files():
-    assert EXECUTORS.names() == ["in_process", "worker_processes"]
+def test_all_are_found_by_their_files():
+    assert EXECUTORS.names() == ["in_process", "ray", "worker_processes"]
 
 
 def test_an_executor_of_ones_own_trains_the_same(tmp_path, tiny, capsys):

@@ -111,7 +111,12 @@ def execution_options(function: F) -> F:
             default="auto",
             show_default=True,
             metavar="NAME",
-            help="How to run processes: in_process, worker_processes, or module:Class.",
+            help="Where to train: in_process, worker_processes, ray (a cluster), or module:Class.",
+        ),
+        click.option(
+            "--address",
+            metavar="HOST:PORT",
+            help="The Ray cluster to train on; that of this machine by default.",
         ),
         click.option(
             "--device",

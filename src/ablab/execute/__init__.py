@@ -4,7 +4,9 @@ Modules:
 
 - ``accuracy``: how accurate estimates are.
 - ``balance``: divides stacks among processes.
+- ``cluster``: training on several machines.
 - ``cost``: counts the arithmetic, memory and kernel launches of a training step.
+- ``deaths``: deaths of processes that train.
 - ``device``: devices and their memory.
 - ``division``: divides a group's runs into stacks, and estimates their time.
 - ``early_stops``: foresees where stop rules will end runs.

@@ -46,8 +46,8 @@ class ExpectedStop:
         """In words, for a run of some number of steps."""
         if not self.like:
             return (
-                f"may stop anywhere from step {self.earliest:,} to {steps:,}: no like run is stored, "
-                "so the time is that of all steps"
+                f"may stop anywhere from step {self.earliest:,} to {steps:,}: no like run is "
+                "stored, so the time is that of all steps"
             )
         of = "" if self.variant is None else f" of {self.variant}"
         like = f"{counted(self.stopped, 'like run')}{of}"

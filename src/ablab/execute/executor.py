@@ -11,6 +11,7 @@ There are three types of errors. An exception raised by training becomes a
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 from ablab.config import InputError, Problem
 from ablab.execute.options import EXECUTORS, Options
@@ -19,7 +20,29 @@ from ablab.execute.queue import StackQueue
 
 
 class Executor(ABC):
-    """Trains the stacks of a queue."""
+    """Trains the stacks of a queue.
+
+    Attributes:
+        options: The user's options, once the executor was made by :func:`make_executor`.
+    """
+
+    options: Options = Options()
+
+    @classmethod
+    def capacity(cls, options: Options) -> int | None:
+        """How many processes with one thread can train at the same time.
+
+        Args:
+            options: The user's options.
+
+        Returns:
+            The number, which the plan takes as its number of workers unless the user gives one;
+            None if these are processes of this machine, for which the plan decides.
+
+        Raises:
+            InputError: There is no machine at the given address, or an extra is missing.
+        """
+        return None
 
     @abstractmethod
     def train(self, queue: StackQueue) -> bool:
@@ -40,7 +63,23 @@ def make_executor(options: Options, plan: Plan) -> Executor:
     name = options.executor
     if name == "auto":
         name = "in_process" if plan.workers == 1 else "worker_processes"
-    return find_executor(name)()
+    executor = find_executor(name)()
+    executor.options = options
+    return executor
+
+
+def with_capacity(options: Options) -> Options:
+    """The options for a plan, with the number of workers and threads of the executor's machines.
+
+    Raises:
+        InputError: See :meth:`Executor.capacity`.
+    """
+    if options.executor == "auto":
+        return options
+    capacity = find_executor(options.executor).capacity(options)
+    if capacity is None:
+        return options
+    return replace(options, workers=options.workers or capacity, threads=1)
 
 
 def find_executor(name: str) -> type[Executor]:

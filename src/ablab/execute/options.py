@@ -29,6 +29,9 @@ class Options:
             is one worker, and in worker processes if there are several.
         break_leases: Whether to take the runs that other processes have leased. They discard the
             steps since their last checkpoint.
+        address: Where the executor finds its machines, such as the address of a Ray cluster; None
+            lets it look by itself.
+        threads: Threads per process; None gives each an equal share of this machine's processors.
 
     Raises:
         InputError: An option has an invalid value.
@@ -41,6 +44,8 @@ class Options:
     compiling: Compiling = "auto"
     executor: str = "auto"
     break_leases: bool = False
+    address: str | None = None
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, allowed in (

@@ -13,7 +13,7 @@ from ablab.execute.cost import StepCost, count_cost
 from ablab.execute.device import find_device
 from ablab.execute.early_stops import foreseen_stops
 from ablab.execute.environment import environment
-from ablab.execute.executor import find_executor, make_executor
+from ablab.execute.executor import find_executor, make_executor, with_capacity
 from ablab.execute.guest import as_guest
 from ablab.execute.memory import retain_freed_memory
 from ablab.execute.method_choice import STATEFUL
@@ -103,6 +103,7 @@ def orchestrate(
         sample_texts(opened, record, asked, reporter.message)
         return TrainedExperiment(opened, record, 0, True)
     with doing("planning"):
+        options = with_capacity(options)
         speeds = Speeds()
         plan = _planned(asked, opened, options, left, speeds)
         speeds.save()

@@ -211,7 +211,7 @@ class _Planner:
 
     def plan(self, workers: int) -> Plan:
         """The plan for this number of processes."""
-        threads = threads_each(workers)
+        threads = self._options.threads or threads_each(workers)
         torch.set_num_threads(threads)
         deadline = time.perf_counter() + _TIMING_SECONDS
         chooser = MethodChooser(

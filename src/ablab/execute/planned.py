@@ -7,6 +7,7 @@ from pathlib import Path
 from ablab.config.shown import Displayed, Shown
 from ablab.config.wording import counted
 from ablab.execute.early_stops import foreseen_stops
+from ablab.execute.executor import with_capacity
 from ablab.execute.guest import as_guest
 from ablab.execute.observers import check_captures, check_queries
 from ablab.execute.options import Options
@@ -91,6 +92,7 @@ def plan_experiment(asked: Experiment, store: str | Path, options: Options) -> P
     check_own_parts(to_train)
     captured = check_captures(to_train, store)
     before, stops = methods_before(asked, store), foreseen_stops(asked, store)
+    options = with_capacity(options)
     plan = make_plan(runs, options, left, speeds, before, stops)
     speeds.save()
     return PlannedExperiment(asked, plan, left, news, captured, speeds)

@@ -137,6 +137,8 @@ class Reporter:
     def _claimed(self, event: dict[str, Any]) -> None:
         number = event["stack"]
         name = f"{self._labels[event['ids'][0]]} ({counted(len(event['ids']), 'run')})"
+        if "machine" in event:
+            name += f" on {event['machine']}"
         seconds = self._compile_seconds.get(number, 0.0)
         self._training[number] = _Stack(self._order.get(number, number + 1), name, seconds)
 

@@ -64,7 +64,7 @@ class StackQueue:
             if self.should_pause():
                 return
             self.store.index.check_in_place()
-            claim = self._claim(owner, missing)
+            claim = self._next(owner, missing)
             if claim is None:
                 found = holders(self.store.index, list(missing))
                 self.report({"event": "waiting", "for": [str(each) for each in found]})
@@ -85,20 +85,29 @@ class StackQueue:
         runs = None if among is None else [run.id for run in among]
         return steps_left(self.store.members(self.experiment, runs))
 
-    def _claim(self, owner: Owner, missing: Mapping[str, int]) -> Claim | None:
-        for number, planned in enumerate(self.plan.stacks):
-            wanted = [run.id for run in planned.runs if run.id in missing]
-            if not wanted:
-                continue
-            leased = set(owner.acquire(self.store.index, wanted))
-            # Another process may have finished a run between the query and the lease.
-            still = self.unfinished(planned.runs)
-            runs = [run for run in planned.runs if run.id in leased and run.id in still]
-            runs = runs[: _allowed_width(self.store, runs)]
-            owner.release(self.store.index, sorted(leased - {run.id for run in runs}))
-            if runs:
-                return Claim(number, planned, tuple(runs))
-        return None
+    def claim(self, owner: Owner, number: int, missing: Mapping[str, int]) -> Claim | None:
+        """Leases a stack's unfinished runs; None if other processes have leased or ended them all.
+
+        Args:
+            owner: The owner that gets the leases.
+            number: The stack's number in the plan.
+            missing: Steps left to train by run id.
+        """
+        planned = self.plan.stacks[number]
+        wanted = [run.id for run in planned.runs if run.id in missing]
+        if not wanted:
+            return None
+        leased = set(owner.acquire(self.store.index, wanted))
+        # Another process may have finished a run between the query and the lease.
+        still = self.unfinished(planned.runs)
+        runs = [run for run in planned.runs if run.id in leased and run.id in still]
+        runs = runs[: _allowed_width(self.store, runs)]
+        owner.release(self.store.index, sorted(leased - {run.id for run in runs}))
+        return Claim(number, planned, tuple(runs)) if runs else None
+
+    def _next(self, owner: Owner, missing: Mapping[str, int]) -> Claim | None:
+        found = (self.claim(owner, number, missing) for number in range(len(self.plan.stacks)))
+        return next((claim for claim in found if claim is not None), None)
 
 
 def steps_left(rows: Sequence[Any], retry: bool = False) -> dict[str, int]:

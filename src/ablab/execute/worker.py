@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -100,10 +101,12 @@ def problems_as_data(error: StoreError) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def main() -> None:
-    """Trains the stacks of the plan that standard input describes."""
-    should_pause = pause_on_signals()
-    # Standard output is for events only; everything else that is printed goes to standard error.
+def open_events() -> Callable[[dict[str, Any]], None]:
+    """Keeps standard output for events, and returns the function that writes them.
+
+    Everything else that is printed goes to standard error. If the process that reads the events has
+    ended, this one ends, too.
+    """
     events = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -114,6 +117,13 @@ def main() -> None:
         except OSError:  # the process that started this one has ended: no run is at fault
             os._exit(1)
 
+    return report
+
+
+def main() -> None:
+    """Trains the stacks of the plan that standard input describes."""
+    should_pause = pause_on_signals()
+    report = open_events()
     data = json.loads(sys.stdin.readline())
     sys.path[:] = data["path"]
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
+from ablab.config import Problem
 from ablab.store.file_system import is_shared
 from ablab.store.index import Index, StoreError
 from ablab.store.processes import (
@@ -84,12 +85,17 @@ class Owner:
     A thread with its own connection renews the heartbeat, by which processes that cannot look this
     one up see that it is alive. They compare heartbeats with each other, never with a clock.
 
+    Where other machines train for this process, it leases each claim's runs by a token of the
+    claim's own (:meth:`lend`). What such a machine sends is published only while its claim's token
+    has the runs, so that a machine which was given up publishes nothing.
+
     Args:
         path: The store's index.
     """
 
     def __init__(self, path: Path) -> None:
         self.token = uuid4().hex
+        self._tokens = {self.token}
         self._path = path
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -97,12 +103,7 @@ class Owner:
 
     def __enter__(self) -> "Owner":
         self._index = Index(self._path, create=False, verify=False)
-        with self._index.transaction() as connection:
-            connection.execute(
-                "INSERT INTO owners VALUES (?, ?, ?, ?, ?)",
-                (self.token, this_host(), os.getpid(), start_time(os.getpid()), time.time()),
-            )
-        _active.add(self.token)
+        self._add(self._index, self.token)
         self._thread.start()
         return self
 
@@ -114,12 +115,11 @@ class Owner:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        _active.discard(self.token)
         # Where the store is gone or the disk is full, that is already known. The leases end with
         # this process.
-        with suppress(StoreError), self._index.transaction() as connection:
-            connection.execute("UPDATE runs SET owner = NULL WHERE owner = ?", (self.token,))
-            connection.execute("DELETE FROM owners WHERE token = ?", (self.token,))
+        for token in list(self._tokens):
+            with suppress(StoreError):
+                self.end(self._index, token)
         self._index.close()
 
     def acquire(self, index: Index, runs: Sequence[str]) -> list[str]:
@@ -149,6 +149,58 @@ class Owner:
                 [(run, self.token) for run in runs],
             )
 
+    def lend(self, index: Index, runs: Sequence[str]) -> str:
+        """Passes runs that this process owns to a new token, which is returned.
+
+        Raises:
+            StoreError: Another process has taken a run meanwhile.
+        """
+        token = uuid4().hex
+        self._add(index, token)
+        with index.transaction() as connection:
+            for run in runs:
+                cursor = connection.execute(
+                    "UPDATE runs SET owner = ? WHERE id = ? AND owner = ?", (token, run, self.token)
+                )
+                if not cursor.rowcount:
+                    raise StoreError(Problem(f"another process took over run {run}", given=run))
+        return token
+
+    def adopt(self, index: Index, token: str) -> list[str]:
+        """Takes over a token whose process has died, and returns the runs that it owns.
+
+        Returns:
+            Its runs; none if there is no such token, or if its process lives.
+        """
+        with index.transaction() as connection:
+            found = [each for each in holders(index) if each.token == token]
+            if not found or self._is_alive(index, found[0]):
+                return []
+            rows = connection.execute("SELECT id FROM runs WHERE owner = ?", (token,)).fetchall()
+            connection.execute(
+                "UPDATE owners SET host = ?, pid = ?, started = ?, heartbeat = ? WHERE token = ?",
+                (*_this_process(), token),
+            )
+        self._tokens.add(token)
+        _active.add(token)
+        return [row["id"] for row in rows]
+
+    def end(self, index: Index, token: str) -> None:
+        """Ends a token, and releases the runs that it owns."""
+        self._tokens.discard(token)
+        _active.discard(token)
+        with index.transaction() as connection:
+            connection.execute("UPDATE runs SET owner = NULL WHERE owner = ?", (token,))
+            connection.execute("DELETE FROM owners WHERE token = ?", (token,))
+
+    def _add(self, index: Index, token: str) -> None:
+        with index.transaction() as connection:
+            connection.execute(
+                "INSERT INTO owners VALUES (?, ?, ?, ?, ?)", (token, *_this_process())
+            )
+        self._tokens.add(token)
+        _active.add(token)
+
     def _is_alive(self, index: Index, holder: Holder) -> bool:
         alive = holder.is_alive(lambda: is_shared(index.path))
         if alive is not None:
@@ -165,8 +217,9 @@ class Owner:
             with suppress(StoreError):  # what trains meets the same error at its next checkpoint
                 index = index or Index(self._path, create=False, verify=False)
                 with index.transaction() as connection:
-                    connection.execute(
-                        "UPDATE owners SET heartbeat = ? WHERE token = ?", (time.time(), self.token)
+                    connection.executemany(
+                        "UPDATE owners SET heartbeat = ? WHERE token = ?",
+                        [(time.time(), token) for token in list(self._tokens)],
                     )
         if index is not None:
             index.close()
@@ -214,6 +267,11 @@ def _owners_of(index: Index, runs: Sequence[str]) -> dict[str, str | None]:
     owners: dict[str, str | None] = dict.fromkeys(runs)
     rows: list[Any] = index.rows("SELECT id, owner FROM runs WHERE owner IS NOT NULL")
     return owners | {row["id"]: row["owner"] for row in rows if row["id"] in owners}
+
+
+def _this_process() -> tuple[str, int, float | None, float]:
+    """Where this process is found, and the time, as the index has them of an owner."""
+    return this_host(), os.getpid(), start_time(os.getpid()), time.time()
 
 
 def _watch() -> float:

@@ -52,6 +52,14 @@ class TaskConfig(Config):
         """
 
     @property
+    def texts(self) -> dict[str, str]:
+        """The texts that the settings name, such as corpora, by these names.
+
+        They are sent to other machines that train runs of the task.
+        """
+        return {}
+
+    @property
     @abstractmethod
     def vocab_size(self) -> int:
         """The number of tokens in the vocabulary."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from ablab.config import InputError, Problem, doing, is_file, nearest
 from ablab.config.cache import CORPORA, cache_folder, default_cache_folder
 from ablab.config.files import write_atomically
+from ablab.tasks.provided import provided
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ def read_corpus(name: str, key: str = "task.corpus") -> str:
         InputError: There is no such corpus or file, it is not UTF-8 text, or it cannot be
             downloaded; the error then says where to put the file.
     """
+    sent = provided(name)
+    if sent is not None:
+        return sent
     if name == PYTHON_STDLIB:
         return _python_stdlib()
     path = find_corpus(name, key) or fetch_corpus(name, key)

@@ -18,6 +18,7 @@ from ablab.config import InputError, Problem, doing, is_file, nearest
 from ablab.config.cache import TOKENIZERS, cache_folder
 from ablab.config.files import WriteError, write_text_atomically
 from ablab.tasks.corpora import read_corpus
+from ablab.tasks.provided import provided
 
 KEY = "task.tokenizer"
 NAMES = ("char", "bpe")
@@ -90,7 +91,8 @@ def check_tokenizer_name(name: str) -> None:
     Raises:
         InputError: It is neither.
     """
-    if name not in NAMES and not is_file(Path(name).expanduser()):
+    known = name in NAMES or provided(name) is not None
+    if not known and not is_file(Path(name).expanduser()):
         raise InputError(
             Problem(
                 f"{KEY}: no tokenizer and no file called {name!r}",
@@ -111,7 +113,7 @@ def read_tokenizer(name: str) -> str:
     """
     path = Path(name).expanduser()
     try:
-        content = path.read_text(encoding="utf-8")
+        content = provided(name) or path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             Problem(f"{KEY}: cannot read {path} ({error})", KEY, given=name)

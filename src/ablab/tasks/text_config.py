@@ -143,6 +143,15 @@ class TextConfig(TaskConfig):
                 )
 
     @property
+    def texts(self) -> dict[str, str]:
+        """The corpora, and the tokenizer if it is a file."""
+        others = [value for value in self.splits.values() if isinstance(value, str)]
+        found = {name: read_corpus(name) for name in (self.corpus, *others)}
+        if self.tokenizer not in ("char", "bpe"):
+            found[self.tokenizer] = read_tokenizer(self.tokenizer)
+        return found
+
+    @property
     def train_characters(self) -> int:
         """The number of characters, from the beginning, to train on."""
         stop = self.parts[TRAIN].stop

@@ -8,11 +8,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from contextlib import suppress
 from typing import Any
 
 from ablab.config import Problem
+from ablab.execute.deaths import Deaths
 from ablab.execute.device import visible_device
 from ablab.execute.errors import ProcessError
 from ablab.execute.executor import Executor
@@ -21,9 +21,7 @@ from ablab.execute.queue import StackQueue
 from ablab.execute.worker import STORE_ERROR, plan_as_data
 from ablab.store.files import check_writable
 from ablab.store.index import StoreError
-from ablab.store.run_rows import count_deaths, fail_run
 
-_MAX_DEATHS = 2  # processes that may die training a run alone before it counts as failed
 _END_SECONDS = 10.0  # for workers to end by themselves after an error of the store
 _LOOK_SECONDS = 1.0  # between two looks at whether the store is still there
 
@@ -47,7 +45,7 @@ class _Pool:
         self._training: dict[int, list[str]] = {}
         self._stack: dict[int, int] = {}
         self._store_errors: dict[int, StoreError] = {}
-        self._deaths: Counter[str] = Counter()
+        self._deaths = Deaths(stacks.store)
         self._started = 0
         self._ending = False  # the workers were asked to pause
         self._error: StoreError | None = None
@@ -182,11 +180,7 @@ class _Pool:
         check_writable(self._stacks.store.index)
         cause = f"signal {-code}" if code < 0 else f"exit code {code}"
         self._stacks.report({"event": "message", "text": f"a worker process died ({cause})"})
-        count_deaths(self._stacks.store, held)
-        if len(held) == 1:
-            self._deaths[held[0]] += 1
-            if self._deaths[held[0]] >= _MAX_DEATHS:
-                fail_run(self._stacks.store, held[0], f"its process died repeatedly ({cause})")
+        self._deaths.note(held, cause)
         if not held and self._started >= 3 * self._stacks.plan.workers:
             raise ProcessError(f"worker processes die before they train anything ({cause})")
         self._start()

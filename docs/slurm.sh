@@ -1,0 +1,31 @@
+#!/bin/bash
+#SBATCH --job-name=attention-norms
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=8
+#SBATCH --time=04:00:00
+#SBATCH --signal=B:TERM@60
+#SBATCH --dependency=singleton
+
+# Trains an experiment on all nodes of the job. Sixty seconds before the limit, SLURM sends SIGTERM
+# to this script, which passes it to the command alone: Ray has to live until everything is saved.
+port=6379
+head=$(hostname)
+export RAY_USAGE_STATS_ENABLED=0
+
+srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" \
+    ray start --head --port=$port --num-cpus="$SLURM_CPUS_PER_TASK" --block &
+until ray health-check --address "$head:$port" 2>/dev/null; do sleep 1; done
+if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
+    srun --overlap --nodes=$((SLURM_JOB_NUM_NODES - 1)) --ntasks-per-node=1 --exclude="$head" \
+        ray start --address="$head:$port" --num-cpus="$SLURM_CPUS_PER_TASK" --block &
+fi
+
+ablab run "${1:-attention-norms}" --executor ray --address "$head:$port" --store "${2:-lab}" &
+command=$!
+trap 'kill -TERM $command' TERM
+wait $command # ends early if the signal comes
+wait $command
+code=$?
+ray stop
+exit $code

@@ -1,0 +1,378 @@
+"""An agent: trains claims on its machine, one at a time, and hands out what was made.
+
+It has no access to the command's store. Each claim is trained by a process of its own, in a store
+of the claim's own, whose new files and rows wait as one shipment until the command has published
+and acknowledged it. So a slow command fills no memory, and a command that died loses nothing: the
+agent goes on, and the next command takes what there is.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ablab.execute.cluster.messages import Ending, Held, Hello, Lent, Parcel, Report, Sent
+from ablab.execute.cluster.versions import versions
+from ablab.execute.worker import STORE_ERROR
+from ablab.store.processes import is_stopped, name_of, this_host
+from ablab.store.shipments import homeward, state_of, unload
+from ablab.store.store import Store
+
+_FOLDER = "ablab-agent-"
+_INLINE_BYTES = 4 * 2**20  # of small files that are sent with a report; others are read by pieces
+_LONELY_SECONDS = 600.0  # without any call, an agent that does not train ends
+_EVENTS = 10_000  # that wait for the command; older ones are forgotten
+
+
+@dataclass
+class _Claim:
+    """A claim that is trained.
+
+    Attributes:
+        lent: What the command sent.
+        folder: The folder of its store and its outbox.
+        store: Its store.
+        sent: The keys of the files that the command has.
+        state: The state of the store of which the command knows.
+        number: The number of the last shipment.
+        waiting: The shipment that was not acknowledged yet.
+        waiting_state: The state of the store that it shows.
+        waiting_is_last: Whether nothing follows it.
+        ending: How training has ended.
+        reason: Why, if it died or its store failed.
+    """
+
+    lent: Lent
+    folder: Path
+    store: Store
+    sent: set[tuple[str, str, str, int, str]]
+    state: tuple[Any, ...]
+    number: int = 0
+    waiting: Sent | None = None
+    waiting_state: tuple[Any, ...] = ()
+    waiting_is_last: bool = False
+    ending: Ending | None = None
+    reason: str = ""
+
+    @property
+    def outbox(self) -> Path:
+        """Where the files of the waiting shipment are."""
+        return self.folder / f"outbox-{self.number}"
+
+
+@dataclass
+class _Process:
+    """A training process, and the events that it has reported."""
+
+    popen: "subprocess.Popen[str]"
+    folder: Path
+    parcel: Parcel
+    events: "deque[dict[str, Any]]" = field(default_factory=lambda: deque(maxlen=_EVENTS))
+    ended: bool = False  # no event follows
+
+
+class Agent:
+    """Trains claims. All calls come from one thread.
+
+    Args:
+        lonely_seconds: The agent ends its process if nothing has called it for so long and it does
+            not train; None never does.
+    """
+
+    def __init__(self, lonely_seconds: float | None = _LONELY_SECONDS) -> None:
+        _remove_left_folders()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
+        self._news = threading.Condition()
+        self._process: _Process | None = None
+        self._claim: _Claim | None = None
+        self._parcel: Parcel | None = None
+        self._command = ""
+        self._processes = 0
+        self._called = time.monotonic()
+        self._lonely = lonely_seconds
+        if lonely_seconds is not None:
+            threading.Thread(target=self._watch, daemon=True).start()
+
+    def hello(self, command: str | None = None) -> Hello:
+        """Says what this agent is and whom it works for.
+
+        Args:
+            command: The token of the command that it works for from now on; None changes nothing.
+        """
+        self._called = time.monotonic()
+        before, self._command = self._command, command or self._command
+        held = None
+        if self._claim is not None:
+            held = Held(self._claim.lent.token, self._claim.lent.shipment.runs)
+        return Hello(name_of(this_host()), os.getpid(), versions(), before, held)
+
+    def prepare(self, parcel: Parcel) -> None:
+        """Starts the training process, which loads what all claims need.
+
+        A process that trains a claim with the same parcel goes on.
+        """
+        self._called = time.monotonic()
+        self._parcel = parcel
+        if self._claim is None:
+            self._ensure_process()
+
+    def begin(self, lent: Lent) -> None:
+        """Begins to train a claim.
+
+        Raises:
+            StoreError: The store of the claim cannot be written.
+        """
+        self._called = time.monotonic()
+        self._forget()  # a claim whose end the command knows
+        folder = self._folder / lent.token
+        for file, content in zip(lent.shipment.files, lent.contents, strict=True):
+            path = file.path(folder / "incoming")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        store = Store(folder / "lab", create=True)
+        unload(store, lent.shipment, folder / "incoming")
+        sent = {each.key for each in lent.shipment.files}
+        self._claim = _Claim(lent, folder, store, sent, state_of(store))
+        self._ensure_process()
+        self._tell(
+            {
+                "token": lent.token,
+                "store": str(store.path),
+                "experiment": lent.experiment,
+                "plan": dict(lent.plan),
+            }
+        )
+
+    def poll(self, seconds: float = 1.0) -> Report:
+        """What has happened since the last report; waits a while for something to happen."""
+        self._called = time.monotonic()
+        process = self._process
+        with self._news:
+            if process is not None and not process.events and not process.ended:
+                self._news.wait(seconds)
+            events = []
+            while process is not None and process.events:
+                events.append(process.events.popleft())
+            ended = process is not None and process.ended
+        self._called = time.monotonic()
+        claim = self._claim
+        if claim is None:
+            return Report(None, tuple(events), None)
+        told = [self._noted(claim, event) for event in events]
+        if ended and claim.ending is None:
+            claim.ending, claim.reason = "died", self._cause()
+        self._fill_outbox(claim)
+        is_last = claim.ending is not None and (claim.waiting is None or claim.waiting_is_last)
+        return Report(
+            claim.lent.token,
+            tuple(event for event in told if event is not None),
+            claim.waiting,
+            claim.ending if is_last else None,
+            claim.reason,
+            process is not None and is_stopped(process.popen.pid),
+        )
+
+    def read(self, token: str, number: int, place: int, offset: int, size: int) -> bytes:
+        """A piece of a file of the waiting shipment."""
+        self._called = time.monotonic()
+        claim = self._claim
+        if claim is None or claim.lent.token != token or claim.waiting is None:
+            return b""
+        if claim.waiting.number != number:
+            return b""
+        with claim.waiting.shipment.files[place].path(claim.outbox).open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def acknowledge(self, token: str, number: int, ended: bool) -> None:
+        """The command has published a shipment, or does not want it.
+
+        Args:
+            token: The token of its claim.
+            number: Its number; 0 if there was none.
+            ended: Whether the command has learnt that the claim has ended. It is forgotten.
+        """
+        self._called = time.monotonic()
+        claim = self._claim
+        if claim is None or claim.lent.token != token:
+            return
+        if claim.waiting is not None and claim.waiting.number == number:
+            claim.sent |= {each.key for each in claim.waiting.shipment.files}
+            claim.state, claim.waiting = claim.waiting_state, None
+            shutil.rmtree(claim.outbox, ignore_errors=True)
+        if ended:
+            self._forget()
+
+    def revoke(self, token: str) -> None:
+        """Gives a claim up: what was trained since the last shipment is lost."""
+        self._called = time.monotonic()
+        if self._claim is not None and self._claim.lent.token == token:
+            self._stop_process()
+            self._forget()
+
+    def pause(self) -> None:
+        """Asks the training process to save its progress and to end."""
+        self._called = time.monotonic()
+        if self._process is not None and self._process.popen.poll() is None:
+            self._process.popen.terminate()
+
+    def close(self) -> None:
+        """Ends training, and removes everything that this agent has written."""
+        self._stop_process()
+        self._forget()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _noted(self, claim: _Claim, event: dict[str, Any]) -> dict[str, Any] | None:
+        """An event for the command; None if it tells of the end of a claim."""
+        match event["event"]:
+            case "claim_ended":
+                if event["token"] == claim.lent.token:
+                    claim.ending = "done" if event["complete"] else "paused"
+                return None
+            case "store_error":
+                claim.ending = "store"
+                claim.reason = "; ".join(str(each["message"]) for each in event["problems"])
+                return None
+            case "ready":
+                return None
+        return event | {"stack": claim.lent.stack} if "stack" in event else event
+
+    def _fill_outbox(self, claim: _Claim) -> None:
+        """Makes the next shipment if the last one was acknowledged and there is something new."""
+        if claim.waiting is not None:
+            return
+        is_last = claim.ending is not None
+        state = state_of(claim.store)
+        if state == claim.state:
+            return
+        claim.number += 1
+        shipment = homeward(claim.store, claim.lent.shipment.runs, claim.sent, claim.outbox)
+        contents: dict[int, bytes] = {}
+        left = _INLINE_BYTES
+        for place, file in enumerate(shipment.files):
+            if file.bytes <= left:
+                contents[place] = file.path(claim.outbox).read_bytes()
+                left -= file.bytes
+        claim.waiting = Sent(claim.number, shipment, contents)
+        claim.waiting_state, claim.waiting_is_last = state, is_last
+
+    def _forget(self) -> None:
+        if self._claim is not None:
+            self._claim.store.close()
+            shutil.rmtree(self._claim.folder, ignore_errors=True)
+            self._claim = None
+
+    def _is_running(self) -> bool:
+        process = self._process
+        return process is not None and not process.ended and process.popen.poll() is None
+
+    def _ensure_process(self) -> None:
+        """Starts a training process, unless one with this parcel is there."""
+        process = self._process
+        if process is None or not self._is_running() or process.parcel != self._parcel:
+            self._stop_process()
+            self._start_process()
+
+    def _start_process(self) -> None:
+        assert self._parcel is not None, "a command prepares its agents first"
+        parcel = self._parcel
+        self._processes += 1
+        folder = self._folder / f"process-{self._processes}"
+        folder.mkdir(parents=True)
+        for name, content in parcel.modules.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "ablab.execute.cluster.training_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": str(parcel.threads)},
+            start_new_session=True,
+            cwd=folder,
+        )
+        self._process = _Process(popen, folder, parcel)
+        threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+        self._tell(
+            {
+                "path": [str(folder), *sys.path],
+                "texts": dict(parcel.texts),
+                "definition": dict(parcel.definition),
+            }
+        )
+
+    def _tell(self, line: dict[str, Any]) -> None:
+        assert self._process is not None, "started before"
+        stdin = self._process.popen.stdin
+        assert stdin is not None, "asked for a pipe"
+        with suppress(OSError):  # it has ended already, which the next report says
+            stdin.write(json.dumps(line) + "\n")
+            stdin.flush()
+
+    def _listen(self, process: _Process) -> None:
+        assert process.popen.stdout is not None, "asked for a pipe"
+        with suppress(ValueError):  # closed, because the process was killed
+            for line in process.popen.stdout:
+                try:
+                    event = json.loads(line)
+                except json.JSONDecodeError:  # cut short by a kill
+                    event = {"event": "message", "text": line.rstrip()}
+                with self._news:
+                    process.events.append(event)
+                    self._news.notify_all()
+        process.popen.wait()
+        with self._news:
+            process.ended = True
+            self._news.notify_all()
+
+    def _stop_process(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.popen.kill()
+        process.popen.wait()
+        for stream in (process.popen.stdin, process.popen.stdout):
+            assert stream is not None, "asked for pipes"
+            with suppress(OSError, ValueError):
+                stream.close()
+        shutil.rmtree(process.folder, ignore_errors=True)
+
+    def _cause(self) -> str:
+        """Why the training process has ended."""
+        assert self._process is not None, "it has ended, and was not stopped"
+        code = self._process.popen.wait()
+        if code == STORE_ERROR:
+            return "its store failed"
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def _watch(self) -> None:
+        """Ends this process once no command needs it."""
+        assert self._lonely is not None, "else nothing is watched"
+        while True:
+            time.sleep(min(5.0, self._lonely))
+            silent = time.monotonic() - self._called
+            claim = self._claim
+            trains = claim is not None and claim.ending is None and self._is_running()
+            if silent > self._lonely and not trains:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                os._exit(0)
+
+
+def _remove_left_folders() -> None:
+    """Removes what agents that were killed have left."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,258 @@
+"""Trains on the machines of a Ray cluster; see docs/cluster.md.
+
+An agent for each free core, or for each GPU, is a detached actor, so that it outlives a command
+that is killed. Ray itself is an extra, ``ablab[ray]``, and is imported when it is used.
+"""
+
+import hashlib
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from ablab.config import InputError, Problem
+from ablab.execute.cluster.agent import Agent
+from ablab.execute.cluster.driver import Driver
+from ablab.execute.cluster.machines import AgentLostError, Call, Line, Machines
+from ablab.execute.executor import Executor
+from ablab.execute.options import EXECUTORS, Options
+from ablab.execute.queue import StackQueue
+
+_NAMESPACE, _PREFIX = "ablab", "agent"
+_SILENT = "ABLAB_SILENT_SECONDS"
+_CLOSE_SECONDS = 5.0  # for agents to remove what they have written
+
+
+@EXECUTORS.register("ray")
+class RayCluster(Executor):
+    """Trains on the machines of a Ray cluster."""
+
+    @classmethod
+    def capacity(cls, options: Options) -> int:
+        """See :meth:`Executor.capacity`."""
+        _silent_seconds()
+        _connect(options.address)
+        count = sum(_places(node, options.device) for node in _nodes())
+        if not count:
+            what = "GPU" if options.device == "cuda" else "core"
+            raise InputError(
+                Problem(
+                    f"the Ray cluster has no {what} to train on",
+                    "address",
+                    given=options.address or "the local cluster",
+                    expected="a cluster whose nodes offer some, as ray start --num-cpus does",
+                )
+            )
+        return count
+
+    def train(self, queue: StackQueue) -> bool:
+        """See :meth:`Executor.train`."""
+        _connect(self.options.address)
+        return Driver(queue, _RayMachines(queue, self.options), _silent_seconds()).run()
+
+
+def _silent_seconds() -> float:
+    """How long an agent may not answer: ``ABLAB_SILENT_SECONDS``, by default 60.
+
+    Raises:
+        InputError: The variable is no positive number.
+    """
+    text = os.environ.get(_SILENT, "60")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise InputError(
+            Problem(f"{_SILENT} is no positive number", given=text, expected="seconds, such as 60")
+        )
+    return seconds
+
+
+def _connect(address: str | None) -> None:
+    """Connects to a cluster; without an address, to that of this machine, which may be a new one.
+
+    Raises:
+        InputError: Ray is not installed, or there is no cluster at the address.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError(
+            Problem(
+                "the executor ray needs the package ray",
+                "executor",
+                given="ray",
+                expected="pip install 'ablab[ray]'",
+            )
+        ) from error
+    if ray.is_initialized():
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ray.init(
+                address=address, namespace=_NAMESPACE, log_to_driver=False, logging_level="ERROR"
+            )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(
+            Problem(
+                f"cannot connect to the Ray cluster ({str(error).splitlines()[0]})",
+                "address",
+                given=address or "the local cluster",
+                expected="HOST:PORT as ray start --head prints it, or auto on one of its machines",
+            )
+        ) from error
+
+
+def _nodes() -> list[dict[str, Any]]:
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _places(node: dict[str, Any], device: str) -> int:
+    """How many agents a node has place for."""
+    return int(node["Resources"].get("GPU" if device == "cuda" else "CPU", 0))
+
+
+@dataclass(eq=False)
+class _RayCall(Call):
+    """A call of an actor's method.
+
+    Attributes:
+        reference: Ray's reference to the result.
+    """
+
+    reference: Any
+
+    def result(self, seconds: float | None = None) -> Any:
+        """See :meth:`Call.result`."""
+        import ray
+
+        try:
+            return ray.get(self.reference, timeout=seconds)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+        except ray.exceptions.RayError as error:
+            lines = str(error).splitlines() or [type(error).__name__]
+            raise AgentLostError(lines[0]) from error
+
+
+@dataclass(eq=False)
+class _RayLine(Line):
+    """A line to an actor.
+
+    Attributes:
+        name: What messages call it.
+        node: The id of its node.
+        actor: The actor.
+        machines: The machines that it belongs to.
+    """
+
+    name: str
+    node: str
+    actor: Any
+    machines: "_RayMachines" = field(repr=False)
+
+    def call(self, method: str, *arguments: Any) -> Call:
+        """See :meth:`Line.call`."""
+        return _RayCall(getattr(self.actor, method).remote(*arguments))
+
+    def end(self) -> None:
+        """See :meth:`Line.end`."""
+        self.machines.end(self)
+
+
+class _RayMachines(Machines):
+    """The nodes of a Ray cluster.
+
+    Args:
+        queue: The queue of the command.
+        options: The user's options.
+    """
+
+    def __init__(self, queue: StackQueue, options: Options) -> None:
+        about = f"{queue.store.path.resolve()} {queue.experiment}"
+        self._prefix = f"{_PREFIX}-{hashlib.sha256(about.encode()).hexdigest()[:12]}"
+        self._device, self._most = queue.plan.device, options.workers
+        self._lines: list[_RayLine] = []
+        self._closing: list[tuple[Any, Any]] = []
+        self._number = 0
+        self._found = False
+
+    def lines(self) -> Sequence[Line]:
+        """See :meth:`Machines.lines`."""
+        nodes = _nodes()
+        if not self._found:
+            self._found = True
+            self._find({node["NodeID"] for node in nodes})
+        for node in nodes:
+            used = sum(line.node == node["NodeID"] for line in self._lines)
+            for _ in range(_places(node, self._device) - used):
+                if self._most is None or len(self._lines) < self._most:
+                    self._lines.append(self._start(node))
+        return list(self._lines)
+
+    def _find(self, nodes: set[str]) -> None:
+        """Finds the agents that earlier commands have left."""
+        import ray
+
+        for name in ray.util.list_named_actors():
+            prefix, _, rest = name.rpartition("/")
+            node, _, number = rest.partition("-")
+            if prefix == self._prefix and node in nodes:
+                with suppress(ValueError):  # it has ended meanwhile
+                    self._lines.append(_RayLine(f"agent {number}", node, ray.get_actor(name), self))
+                self._number = max(self._number, int(number))
+
+    def _start(self, node: dict[str, Any]) -> _RayLine:
+        """Starts an agent on a node."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        self._number += 1
+        uses_gpu = self._device == "cuda"
+        actor = ray.remote(Agent).options(
+            name=f"{self._prefix}/{node['NodeID']}-{self._number}",
+            lifetime="detached",
+            num_cpus=0 if uses_gpu else 1,
+            num_gpus=1 if uses_gpu else 0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+        )
+        name = f"{node['NodeManagerHostname']}/{self._number}"
+        return _RayLine(name, node["NodeID"], actor.remote(), self)
+
+    def end(self, line: _RayLine) -> None:
+        """Ends an agent, which first removes what it has written."""
+        if line in self._lines:
+            self._lines.remove(line)
+            self._closing.append((line.actor, line.actor.close.remote()))
+
+    def wait(self, calls: Sequence[Call], seconds: float) -> Sequence[Call]:
+        """See :meth:`Machines.wait`."""
+        import ray
+
+        by_reference = {each.reference: each for each in calls if isinstance(each, _RayCall)}
+        references = list(by_reference)
+        ready, _ = ray.wait(references, num_returns=1, timeout=seconds)
+        if ready:
+            ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
+        return [by_reference[each] for each in ready]
+
+    def close(self) -> None:
+        """See :meth:`Machines.close`."""
+        import ray
+
+        with suppress(ray.exceptions.RayError):
+            waiting = [reference for _, reference in self._closing]
+            if waiting:
+                ray.wait(waiting, num_returns=len(waiting), timeout=_CLOSE_SECONDS)
+            for actor, _ in self._closing:
+                ray.kill(actor)
+        ray.shutdown()

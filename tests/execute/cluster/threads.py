@@ -1,0 +1,92 @@
+"""Agents in threads of this process, which tests connect as they like."""
+
+import concurrent.futures
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+from ablab.execute.cluster.agent import Agent
+from ablab.execute.cluster.driver import Driver
+from ablab.execute.cluster.machines import AgentLostError, Call, Line, Machines
+from ablab.execute.executor import Executor
+
+
+class FutureCall(Call):
+    def __init__(self, line, future):
+        self.line, self.future = line, future
+
+    def result(self, seconds=None):
+        if self.line.lost:
+            raise AgentLostError("the machine was switched off")
+        try:
+            # What travels is pickled, as between processes.
+            return pickle.loads(pickle.dumps(self.future.result(seconds)))
+        except concurrent.futures.TimeoutError:
+            raise AgentLostError("no answer") from None
+
+
+class ThreadLine(Line):
+    """A line to an agent in a thread. ``change`` may change what it answers."""
+
+    def __init__(self, name, change=lambda line, method, answer: answer):
+        self.name, self.change, self.lost, self.ended = name, change, False, False
+        self.thread = ThreadPoolExecutor(1)
+        self.agent = self.thread.submit(Agent, None).result()
+        self.calls = []
+
+    def call(self, method, *arguments):
+        self.calls.append(method)
+        sent = copy.copy(arguments)
+
+        def answer():
+            return self.change(self, method, getattr(self.agent, method)(*sent))
+
+        return FutureCall(self, self.thread.submit(answer))
+
+    def end(self):
+        if not self.ended:
+            self.ended = True
+            self.thread.submit(self.agent.close).result()
+            self.thread.shutdown()
+
+    def switch_off(self):
+        """As if its machine had lost power."""
+        self.lost = True
+        if self.agent._process is not None:
+            self.agent._process.popen.kill()
+
+
+class ThreadMachines(Machines):
+    def __init__(self, lines):
+        self._lines = list(lines)
+
+    def lines(self):
+        return [line for line in self._lines if not (line.ended or line.lost)]
+
+    def wait(self, calls, seconds):
+        found = concurrent.futures.wait(
+            [call.future for call in calls], seconds, concurrent.futures.FIRST_COMPLETED
+        )
+        return [call for call in calls if call.future in found.done or call.line.lost]
+
+    def close(self):
+        pass
+
+
+class Threads(Executor):
+    """Trains with the agents of ``lines``, which a test has made."""
+
+    made = ()
+    silent_seconds = 60.0
+    driver = None
+
+    @classmethod
+    def capacity(cls, options):
+        return len(cls.made)
+
+    def train(self, queue):
+        type(self).driver = Driver(queue, ThreadMachines(self.made), self.silent_seconds)
+        return self.driver.run()
+
+
+NAME = f"{__name__}:Threads"
