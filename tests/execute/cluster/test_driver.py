@@ -13,7 +13,8 @@ from tests.store.makers import train
 from tests.store.packing import metrics, sound
 from tests.users_code import ASKED, HELPED, HELPER
 
-LONGER = ["train.steps=400", "train.snapshots.every=50", "train.evaluate.every=100"]
+LONGER = ["train.steps=200", "train.snapshots.every=25", "train.evaluate.every=100"]
+_known = {}  # metrics by settings
 PINNED = {"engine": "stack", "compile": "off"}
 
 
@@ -38,8 +39,10 @@ def local(tiny, tmp_path):
     """The metrics of the grid as this process trains it."""
 
     def find(*more):
-        train(tiny, tmp_path / "local", *more, executor="in_process", workers=2, **PINNED)
-        return metrics(tmp_path / "local")
+        if more not in _known:
+            train(tiny, tmp_path / "local", *more, executor="in_process", workers=2, **PINNED)
+            _known[more] = metrics(tmp_path / "local")
+        return _known[more]
 
     return find
 
@@ -59,7 +62,7 @@ def test_agents_train_what_this_process_would(tiny, tmp_path, agents, local):
 
 
 def test_captures_and_texts_travel_too(tiny, tmp_path, agents):
-    more = ["watch.captures=[{what: [logits], samples: 4, at: [5, 20]}]"]
+    more = ["watch.captures=[{what: [logits], samples: 4, steps: 10}]"]
     agents(2)
     clustered(tiny, tmp_path, *more)
     train(tiny, tmp_path / "local", *more, executor="in_process", **PINNED)
@@ -70,7 +73,7 @@ def test_captures_and_texts_travel_too(tiny, tmp_path, agents):
         }
         for name in ("lab", "local")
     )
-    assert found == expected and len(found) == 8
+    assert found == expected and len(found) == 12
 
 
 def test_a_run_that_fails_fails_alone(tiny, tmp_path, agents):
@@ -172,12 +175,13 @@ def test_an_agent_asked_to_leave_sends_its_progress_first(tiny, tmp_path, agents
         return answer
 
     agents(2, change)
-    assert clustered(tiny, tmp_path, *LONGER, "train.snapshots.every=400").complete
+    few = [each.replace("every=25", "every=200") for each in LONGER]
+    assert clustered(tiny, tmp_path, *few).complete
     opened = Store(tmp_path / "lab")
     resumed = [run for run, found in opened.segments(run.run for run in opened.runs()).items()
                if len(found) > 1]  # fmt: skip
     assert resumed  # from the step at which the agent was asked, not from the beginning
-    assert metrics(tmp_path / "lab").equals(local(*LONGER, "train.snapshots.every=400"))
+    assert metrics(tmp_path / "lab").equals(local(*few))
 
 
 def test_a_pause_saves_and_the_same_command_goes_on(tiny, tmp_path, agents, local):

@@ -1,5 +1,6 @@
 """Agents in threads of this process, which tests connect as they like."""
 
+import atexit
 import concurrent.futures
 import copy
 import pickle
@@ -9,6 +10,16 @@ from ablab.execute.cluster.agent import Agent
 from ablab.execute.cluster.driver import Driver
 from ablab.execute.cluster.machines import AgentLostError, Call, Line, Machines
 from ablab.execute.executor import Executor
+
+
+_rested = []
+
+
+def _new_agent():
+    thread = ThreadPoolExecutor(1)
+    agent = thread.submit(Agent, None).result()
+    atexit.register(agent.close)
+    return thread, agent
 
 
 class FutureCall(Call):
@@ -30,8 +41,7 @@ class ThreadLine(Line):
 
     def __init__(self, name, change=lambda line, method, answer: answer):
         self.name, self.change, self.lost, self.ended = name, change, False, False
-        self.thread = ThreadPoolExecutor(1)
-        self.agent = self.thread.submit(Agent, None).result()
+        self.thread, self.agent = _rested.pop() if _rested else _new_agent()
         self.calls = []
 
     def call(self, method, *arguments):
@@ -44,10 +54,11 @@ class ThreadLine(Line):
         return FutureCall(self, self.thread.submit(answer))
 
     def end(self):
+        """The agent rests until the next test, in whose command it may train at once."""
         if not self.ended:
             self.ended = True
-            self.thread.submit(self.agent.close).result()
-            self.thread.shutdown()
+            self.thread.submit(self.agent._forget).result()
+            _rested.append((self.thread, self.agent))
 
     def switch_off(self):
         """As if its machine had lost power."""
