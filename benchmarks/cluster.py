@@ -253,7 +253,7 @@ def faults(count: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         reference = Path(name) / "reference"
         timed([*GRID, "--engine", "solo", "--compile", "off", "--quiet", "--store",
-               str(reference), "--workers", "1"])  # fmt: skip
+               str(reference), "--workers", "1"], OMP_NUM_THREADS="1")  # fmt: skip
         expected = metrics(reference)
         made, nodes = cluster(2)
         try:

@@ -10,22 +10,26 @@
 # Trains an experiment on all nodes of the job. Sixty seconds before the limit, SLURM sends SIGTERM
 # to this script, which passes it to the command alone: Ray has to live until everything is saved.
 port=6379
-head=$(hostname)
 export RAY_USAGE_STATS_ENABLED=0
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+address=$(srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | cut -d ' ' -f 1):$port
 
 srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" \
-    ray start --head --port=$port --num-cpus="$SLURM_CPUS_PER_TASK" --block &
-until ray health-check --address "$head:$port" 2>/dev/null; do sleep 1; done
+    ray start --head --port=$port --num-cpus="$SLURM_CPUS_PER_TASK" --include-dashboard=false --block &
+until ray health-check --address "$address" 2>/dev/null; do sleep 1; done
 if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
     srun --overlap --nodes=$((SLURM_JOB_NUM_NODES - 1)) --ntasks-per-node=1 --exclude="$head" \
-        ray start --address="$head:$port" --num-cpus="$SLURM_CPUS_PER_TASK" --block &
+        ray start --address="$address" --num-cpus="$SLURM_CPUS_PER_TASK" --block &
 fi
 
-ablab run "${1:-attention-norms}" --executor ray --address "$head:$port" --store "${2:-lab}" &
+ablab run "${1:-attention-norms}" --executor ray --address "$address" --store "${2:-lab}" &
 command=$!
 trap 'kill -TERM $command' TERM
-wait $command # ends early if the signal comes
 wait $command
 code=$?
+if [ $code -gt 128 ]; then # the signal ended the wait, not the command
+    wait $command
+    code=$?
+fi
 ray stop
 exit $code

@@ -1,0 +1,104 @@
+"""The executor ray, on a cluster of two nodes that are processes of this machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ablab.config import InputError
+from ablab.execute.executors.ray import RayCluster
+from ablab.execute.options import Options
+from ablab.store.store import Store
+from tests.cli.command import run_command
+from tests.store.makers import train
+from tests.store.packing import metrics, sound
+from tests.users_code import ASKED, HELPED, HELPER
+
+ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+PINNED = ["--engine", "solo", "--compile", "off"]
+GRID = [
+    "addition", "model.d_model=8", "model.n_heads=1", "seeds=2", "train.steps=300",
+    "train.snapshots={every: 50, logarithmic: false}", "train.evaluate={every: 100, samples: 32}",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    from ray.cluster_utils import Cluster
+
+    store = {"object_store_memory": 80 * 2**20}
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **store})
+    for _ in range(2):
+        made.add_node(num_cpus=1, **store)
+    yield made
+    made.shutdown()
+
+
+def started(store, cluster, *arguments, **popen):
+    return subprocess.Popen(
+        [sys.executable, "-m", "ablab", "run", *arguments, *PINNED, "--store", str(store),
+         "--executor", "ray", "--address", cluster.address],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, **popen,
+    )  # fmt: skip
+
+
+def run(store, cluster, *arguments, **popen):
+    process = started(store, cluster, *arguments, **popen)
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return out, errors
+
+
+def steps(store):
+    if not (store / "index.sqlite").is_file():
+        return {}
+    opened = Store(store)
+    found = {row["id"]: row["step"] for row in opened.index.rows("SELECT id, step FROM runs")}
+    opened.close()
+    return found
+
+
+def test_a_command_that_is_killed_is_taken_over(tmp_path, cluster):
+    first = started(tmp_path / "lab", cluster, *GRID)
+    deadline = time.monotonic() + 120
+    while not any(steps(tmp_path / "lab").values()):
+        assert first.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    _, errors = run(tmp_path / "lab", cluster, *GRID)
+    assert "has gone on with" in errors
+    assert set(steps(tmp_path / "lab").values()) == {300}
+    assert sound(tmp_path / "lab").problems == []
+    local = ["run", *GRID, *PINNED, "--workers", "1", "--store", str(tmp_path / "local")]
+    assert run_command(*local)[0] == 0
+    assert metrics(tmp_path / "lab").equals(metrics(tmp_path / "local"))
+    opened = Store(tmp_path / "lab")
+    assert opened.index.rows("SELECT 1 FROM runs WHERE owner IS NOT NULL") == []
+
+
+def test_users_modules_travel(tmp_path, folder, cluster):
+    # Neither the nodes nor their processes have this folder on their path.
+    folder.write(mine=HELPED, helper=HELPER)
+    (folder.path / "asked.yaml").write_text(json.dumps(ASKED))
+    run(tmp_path / "lab", cluster, "asked.yaml", cwd=folder.path)
+    train(ASKED, tmp_path / "local", engine="solo", compile="off")
+    assert metrics(tmp_path / "lab").equals(metrics(tmp_path / "local"))
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"pip install 'ablab\[ray\]'"):
+        RayCluster.capacity(Options(executor="ray"))
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "inf"])
+def test_the_time_of_silence_is_a_number(monkeypatch, text):
+    monkeypatch.setenv("ABLAB_SILENT_SECONDS", text)
+    with pytest.raises(InputError, match="ABLAB_SILENT_SECONDS"):
+        RayCluster.capacity(Options(executor="ray"))
