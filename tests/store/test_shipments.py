@@ -4,9 +4,10 @@ import shutil
 
 import pytest
 
+from ablab.store.homeward import homeward, receive, state_of
 from ablab.store.index import StoreError
 from ablab.store.leases import Owner
-from ablab.store.shipments import homeward, outward, receive, state_of, unload
+from ablab.store.outward import outward, unload
 from ablab.store.store import Store
 from tests.store.makers import train
 from tests.store.packing import index, metrics, sound

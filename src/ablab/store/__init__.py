@@ -16,12 +16,14 @@ Modules:
 - ``files``: atomic writes, and whether an error is the store's.
 - ``findings``: what analyses found: scalars as columns of the metrics, tables, arrays.
 - ``frame_cache``: a cache of frames of metrics, while an entry is made.
+- ``homeward``: what another machine has trained, collected there and published here.
 - ``index``: the SQLite index and its transactions.
 - ``index_repair``: finds changed bits of the index, or drops rows that are made again.
 - ``initial``: the initial parameters of runs, and the torch that drew them.
 - ``known_runs``: runs under earlier ids, and runs of earlier versions of an experiment.
 - ``leases``: which process owns which run.
 - ``metrics``: the rows of all metrics parts, read as one frame.
+- ``outward``: what another machine needs to train claimed runs.
 - ``packs``: an experiment with its runs as one file.
 - ``parquet``: reads Parquet files that may be damaged.
 - ``parts``: metrics parts, which are written once and never changed.
@@ -37,6 +39,7 @@ Modules:
 - ``schema``: the tables of the index, and whether a file has these and nothing else.
 - ``set_aside``: moves damaged files to ``damaged/``.
 - ``shares``: a run's rows in a metrics part, with a digest of their values.
+- ``shipments``: what travels between the stores of a command and of other machines.
 - ``snapshots``: parameters and optimizer state as safetensors.
 - ``sources``: copies of users' modules.
 - ``staging``: rows and captures that may be discarded.

@@ -11,7 +11,6 @@ from ablab.execute.cluster.driver import Driver
 from ablab.execute.cluster.machines import AgentLostError, Call, Line, Machines
 from ablab.execute.executor import Executor
 
-
 _rested = []
 
 

@@ -7,7 +7,9 @@ travels to the command as shipments (:mod:`ablab.store.shipments`).
 - ``agent``: trains claims on a machine, and hands out what was made.
 - ``choice``: which stack a machine begins next, by the machines' paces.
 - ``driver``: lends stacks to agents and publishes what they send.
+- ``lending``: which stacks are left to lend, and to whom.
 - ``machines``: the interface of what connects a command with the agents of its machines.
+- ``member``: an agent as the command sees it.
 - ``messages``: what a command and its agents tell each other.
 - ``parcel``: users' modules, corpora and tokenizers, which travel with a command.
 - ``training_process``: the main function of the process in which an agent trains.

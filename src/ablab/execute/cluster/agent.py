@@ -25,8 +25,10 @@ import psutil
 from ablab.execute.cluster.messages import Ending, Held, Hello, Lent, Parcel, Report, Sent
 from ablab.execute.cluster.versions import versions
 from ablab.execute.worker import STORE_ERROR
+from ablab.store.homeward import homeward, state_of
+from ablab.store.outward import unload
 from ablab.store.processes import is_stopped, name_of, this_host
-from ablab.store.shipments import homeward, state_of, unload
+from ablab.store.shipments import Key
 from ablab.store.store import Store
 
 _FOLDER = "ablab-agent-"
@@ -56,7 +58,7 @@ class _Claim:
     lent: Lent
     folder: Path
     store: Store
-    sent: set[tuple[str, str, str, int, str]]
+    sent: set[Key]
     state: tuple[Any, ...]
     number: int = 0
     waiting: Sent | None = None

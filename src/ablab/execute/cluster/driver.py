@@ -6,33 +6,30 @@ stopped for too long, its claim's token ends, so whatever it still sends is refu
 go to another agent from the last step that was published.
 """
 
-import statistics
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ablab.config.wording import counted
-from ablab.execute.cluster.choice import next_stack
+from ablab.execute.cluster.lending import Lender
 from ablab.execute.cluster.machines import AgentLostError, Call, Line, Machines
 from ablab.execute.cluster.member import Member, Work
-from ablab.execute.cluster.messages import Hello, Lent, Report, Sent
-from ablab.execute.cluster.parcel import make_parcel, tokenizers
+from ablab.execute.cluster.messages import Hello, Report, Sent
+from ablab.execute.cluster.parcel import make_parcel
 from ablab.execute.cluster.versions import differences, versions
 from ablab.execute.deaths import Deaths
 from ablab.execute.errors import ProcessError
 from ablab.execute.queue import Claim, StackQueue
-from ablab.execute.worker import plan_as_data
+from ablab.store.homeward import receive
 from ablab.store.index import StoreError
 from ablab.store.leases import Owner, live_owners
-from ablab.store.shipments import SentFile, outward, receive
+from ablab.store.shipments import SentFile
 
 _WAIT_SECONDS = 0.2
 _JOIN_SECONDS = 2.0  # between two looks for machines that have joined
-_QUERY_SECONDS = 5.0  # between two looks for runs that other commands have ended
 _STOPPED_SHARE = 1 / 6  # of this time, a training process may be stopped by a signal
 _AWAY_SECONDS = 60.0  # an agent that was asked to leave its machine gets no work for so long
 _PIECE_BYTES = 8 * 2**20
@@ -53,15 +50,13 @@ class Driver:
     def __init__(self, queue: StackQueue, machines: Machines, silent_seconds: float = 60.0) -> None:
         self._queue, self._machines, self._silent = queue, machines, silent_seconds
         self._parcel = make_parcel(queue)
-        self._tokenizers = tokenizers(queue)
         self._members: dict[int, Member] = {}  # by the identity of the line
         self._refused: list[Line] = []  # agents that are not used, ended with the command
         self._others: list[Line] = []  # agents of other commands
         self._unlike: dict[str, list[str]] = {}  # machines with other versions, and what differs
         self._deaths = Deaths(queue.store)
         self._troubles: dict[str, int] = {}
-        self._left: dict[str, int] = {}
-        self._joined = self._queried = -_JOIN_SECONDS
+        self._joined = -_JOIN_SECONDS
         self._pausing = False
         self._died = 0  # training processes that died before they trained anything
         self._ready = False
@@ -74,9 +69,9 @@ class Driver:
             StoreError: The store cannot be written.
             ProcessError: No machine can train.
         """
-        self._left = self._queue.unfinished()
         try:
             with Owner(self._queue.store.index.path) as self._owner:
+                self._lender = Lender(self._queue, self._owner)
                 while self._goes_on():
                     self._look_for_machines()
                     self._lend()
@@ -92,7 +87,7 @@ class Driver:
 
     def _goes_on(self) -> bool:
         trains = any(member.work is not None for member in self._members.values())
-        return trains or (bool(self._left) and not self._pausing)
+        return trains or (bool(self._lender.left) and not self._pausing)
 
     # Agents that join and leave.
 
@@ -172,7 +167,7 @@ class Driver:
         work, member.work = member.work, None
         if work is not None:
             self._owner.end(self._queue.store.index, work.token)
-            self._look_again(work.runs)
+            self._lender.look_again(work.runs)
             self._queue.report({"event": "released", "stack": work.stack})
 
     def _give_up_silent(self) -> None:
@@ -205,83 +200,23 @@ class Driver:
             for member in self._members.values()
             if member.doing == "idle" and member.work is None and now >= member.not_before
         ]
-        if not idle or not self._left:
+        if not idle or not self._lender.left:
             return
-        if now - self._queried > _QUERY_SECONDS:
-            self._queried = now
-            self._left = self._queue.unfinished()
+        self._lender.refresh()
         for member in idle:
-            claim = self._claim_for(member)
+            claim = self._lender.claim_for(member, list(self._members.values()))
             if claim is not None:
                 self._send(member, claim)
 
-    def _claim_for(self, member: Member) -> Claim | None:
-        """The claim that an idle agent gets; None if it gets none now."""
-        lent = {run for each in self._members.values() if each.work for run in each.work.runs}
-        open_stacks = {}
-        for number, planned in enumerate(self._queue.plan.stacks):
-            runs = [run.id for run in planned.runs if run.id in self._left and run.id not in lent]
-            if runs:
-                open_stacks[number] = self._seconds(number, runs)
-        members = [each for each in self._members.values() if not each.silent and each.machine]
-        paces = self._paces(members)
-        free = [each.free_in(pace) for each, pace in zip(members, paces, strict=True)]
-        numbers = list(open_stacks)
-        while numbers:
-            seconds = [open_stacks[number] for number in numbers]
-            place = next_stack(seconds, paces, free, members.index(member))
-            if place is None:
-                return None
-            number = numbers.pop(place)
-            claim = self._queue.claim(self._owner, number, self._left)
-            if claim is not None:
-                return claim
-        return None
-
-    @staticmethod
-    def _paces(members: Sequence[Member]) -> list[float]:
-        """The pace of each agent; if it is not known, that of its machine, else the median."""
-        known = [(each.machine, each.present_pace) for each in members]
-        paces = [pace for _, pace in known if pace is not None]
-        middle = statistics.median(paces) if paces else 1.0
-        found = []
-        for machine, pace in known:
-            like = [other for name, other in known if name == machine and other is not None]
-            found.append(pace or (statistics.median(like) if like else middle))
-        return found
-
-    def _seconds(self, stack: int, runs: Sequence[str]) -> float:
-        """The estimated length of what is left of a stack's runs, at pace 1."""
-        planned = self._queue.plan.stacks[stack]
-        whole = sum(run.train.steps for run in planned.runs)
-        left = sum(self._left.get(run, 0) for run in runs)
-        return max(1e-3, planned.seconds * min(1.0, left / max(1, whole)))
-
     def _send(self, member: Member, claim: Claim) -> None:
         """Lends a claim to an agent."""
-        queue = self._queue
-        runs = [run.id for run in claim.runs]
-        token = self._owner.lend(queue.store.index, runs)
-        plan = plan_as_data(
-            replace(queue.plan, stacks=(replace(claim.planned, runs=claim.runs),), workers=1)
-        )
-        with outward(queue.store, queue.experiment, runs, self._tokenizers) as (shipment, folder):
-            contents = tuple(each.path(folder).read_bytes() for each in shipment.files)
-            lent = Lent(token, claim.number, queue.experiment, plan, shipment, contents)
+        with self._lender.message(claim) as lent:
             member.ask("begin", "begin", lent)
-        self._works(member, token, claim.number, runs)
+        self._works(member, lent.token, claim.number, [run.id for run in claim.runs])
 
     def _works(self, member: Member, token: str, stack: int, runs: Sequence[str]) -> None:
         """An agent trains a claim from now on."""
-        member.work = Work(
-            token,
-            stack,
-            tuple(runs),
-            {run: self._left.get(run, 0) for run in runs},
-            {run.id: run.train.steps for run in self._queue.plan.stacks[stack].runs},
-            self._seconds(stack, runs),
-            _now(),
-        )
+        member.work = self._lender.work(token, stack, runs)
         self._queue.report(
             {"event": "claimed", "stack": stack, "ids": list(runs), "machine": member.machine}
         )
@@ -405,7 +340,7 @@ class Driver:
         elif report.ending == "paused" and not self._pausing:
             self._tell(f"{name} was asked to leave; its runs go on elsewhere")
             member.not_before = _now() + _AWAY_SECONDS
-        self._look_again(work.runs)
+        self._lender.look_again(work.runs)
 
     def _trouble(self, member: Member, reason: str) -> None:
         """An agent cannot write its own store; the runs are not at fault."""
@@ -418,16 +353,6 @@ class Driver:
             self._refuse(member)
             if not self._members:
                 raise ProcessError(f"no machine can train: {reason.splitlines()[0]}")
-
-    def _look_again(self, runs: Sequence[str]) -> None:
-        """Asks the index how many steps some runs have left."""
-        among = [
-            run for stack in self._queue.plan.stacks for run in stack.runs if run.id in set(runs)
-        ]
-        found = self._queue.unfinished(among)
-        for run in runs:
-            self._left.pop(run, None)
-        self._left |= found
 
     def _pause_if_asked(self) -> None:
         if self._pausing or not self._queue.should_pause():

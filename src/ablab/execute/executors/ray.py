@@ -5,6 +5,7 @@ that is killed. Ray itself is an extra, ``ablab[ray]``, and is imported when it 
 """
 
 import hashlib
+import logging
 import math
 import os
 import warnings
@@ -97,7 +98,10 @@ def _connect(address: str | None) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ray.init(
-                address=address, namespace=_NAMESPACE, log_to_driver=False, logging_level="ERROR"
+                address=address,
+                namespace=_NAMESPACE,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
             )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise InputError(
@@ -113,7 +117,8 @@ def _connect(address: str | None) -> None:
 def _nodes() -> list[dict[str, Any]]:
     import ray
 
-    return [node for node in ray.nodes() if node["Alive"]]
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in found if node["Alive"]]
 
 
 def _places(node: dict[str, Any], device: str) -> int:
