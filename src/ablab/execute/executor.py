@@ -44,6 +44,11 @@ class Executor(ABC):
         """
         return None
 
+    @classmethod
+    def processes(cls, count: int) -> str:
+        """What trains, in words for the line that announces a plan."""
+        return "this process" if count == 1 else f"{count} worker processes"
+
     @abstractmethod
     def train(self, queue: StackQueue) -> bool:
         """Trains all unfinished runs; returns False if it was paused before the end.

@@ -107,7 +107,8 @@ def orchestrate(
         speeds = Speeds()
         plan = _planned(asked, opened, options, left, speeds)
         speeds.save()
-    _announce(asked, plan, left, reporter)
+    executor = make_executor(options, plan)
+    _announce(asked, plan, left, executor.processes(plan.workers), reporter)
     labels = {run.id: variant.label for variant in asked.variants for run in variant.runs}
     compile_seconds = {
         number: stack.compile_seconds
@@ -123,7 +124,7 @@ def orchestrate(
     )
     began = time.monotonic()
     try:
-        complete = make_executor(options, plan).train(queue)
+        complete = executor.train(queue)
     finally:
         reporter.close()
     if complete:
@@ -148,9 +149,11 @@ def _planned(
     return make_plan(asked.runs, options, left, speeds, before, stops)
 
 
-def _announce(asked: Experiment, plan: Plan, left: dict[str, int], reporter: Reporter) -> None:
+def _announce(
+    asked: Experiment, plan: Plan, left: dict[str, int], processes: str, reporter: Reporter
+) -> None:
     """Says what will be trained and how."""
-    reporter.message(summary(asked, plan, left))
+    reporter.message(summary(asked, plan, left, processes))
     for line in (*stop_lines(asked, plan, left), *alone_lines(plan, left)):
         reporter.message(line)
     for stack in {stack.why: stack for stack in plan.stacks if stack.why == STATEFUL}.values():

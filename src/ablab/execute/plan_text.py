@@ -11,11 +11,17 @@ from ablab.experiments.experiment import Experiment
 CHOSEN = "← chosen"
 
 
-def summary(asked: Experiment, plan: Plan, left: Mapping[str, int]) -> str:
-    """The plan in one line, shown before training starts."""
+def summary(asked: Experiment, plan: Plan, left: Mapping[str, int], processes: str) -> str:
+    """The plan in one line, shown before training starts.
+
+    Args:
+        asked: The experiment.
+        plan: Its plan.
+        left: Steps left to train, by run id.
+        processes: What trains, in words.
+    """
     stacks = [stack for stack in plan.stacks if any(run.id in left for run in stack.runs)]
     memory = sum(sorted(stack.bytes for stack in stacks)[-plan.workers :])
-    processes = "this process" if plan.workers == 1 else f"{plan.workers} worker processes"
     done = len(asked.runs) - len(left)
     return (
         f"{asked.name}: training {counted(len(left), 'run')} in {counted(len(stacks), 'stack')}"

@@ -1,6 +1,5 @@
 """Agents in threads of this process, which tests connect as they like."""
 
-import atexit
 import concurrent.futures
 import copy
 import pickle
@@ -16,9 +15,15 @@ _rested = []
 
 def _new_agent():
     thread = ThreadPoolExecutor(1)
-    agent = thread.submit(Agent, None).result()
-    atexit.register(agent.close)
-    return thread, agent
+    return thread, thread.submit(Agent, None).result()
+
+
+def close_agents():
+    """Ends the agents that rest, with their processes."""
+    while _rested:
+        thread, agent = _rested.pop()
+        thread.submit(agent.close).result()
+        thread.shutdown()
 
 
 class FutureCall(Call):

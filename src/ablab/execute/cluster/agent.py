@@ -9,6 +9,7 @@ agent goes on, and the next command takes what there is.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -173,7 +174,7 @@ class Agent:
             return Report(None, tuple(events), None)
         told = [self._noted(claim, event) for event in events]
         if ended and claim.ending is None:
-            claim.ending, claim.reason = "died", self._cause()
+            claim.ending, claim.reason = self._how_it_ended()
         self._fill_outbox(claim)
         is_last = claim.ending is not None and (claim.waiting is None or claim.waiting_is_last)
         return Report(
@@ -351,13 +352,15 @@ class Agent:
                 stream.close()
         shutil.rmtree(process.folder, ignore_errors=True)
 
-    def _cause(self) -> str:
-        """Why the training process has ended."""
+    def _how_it_ended(self) -> tuple[Ending, str]:
+        """How the training process has ended without a word, and why."""
         assert self._process is not None, "it has ended, and was not stopped"
         code = self._process.popen.wait()
+        if code in (0, -signal.SIGTERM):  # asked to pause before it had read the claim
+            return "paused", ""
         if code == STORE_ERROR:
-            return "its store failed"
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
+            return "store", "its store failed"
+        return "died", f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def _watch(self) -> None:
         """Ends this process once no command needs it."""

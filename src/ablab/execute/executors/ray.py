@@ -8,13 +8,15 @@ import hashlib
 import logging
 import math
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablab.config import InputError, Problem
+from ablab.config import InputError, Problem, counted
 from ablab.execute.cluster.agent import Agent
 from ablab.execute.cluster.driver import Driver
 from ablab.execute.cluster.machines import AgentLostError, Call, Line, Machines
@@ -48,6 +50,11 @@ class RayCluster(Executor):
                 )
             )
         return count
+
+    @classmethod
+    def processes(cls, count: int) -> str:
+        """See :meth:`Executor.processes`."""
+        return f"{counted(count, 'agent')} of a Ray cluster"
 
     def train(self, queue: StackQueue) -> bool:
         """See :meth:`Executor.train`."""
@@ -94,6 +101,8 @@ def _connect(address: str | None) -> None:
         ) from error
     if ray.is_initialized():
         return
+    main = threading.current_thread() is threading.main_thread()
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -103,6 +112,8 @@ def _connect(address: str | None) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
+        for number, handler in handlers.items() if main else ():
+            signal.signal(number, handler)  # Ray has put its own in place, which end the process
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise InputError(
             Problem(
