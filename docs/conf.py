@@ -1,4 +1,4 @@
-"""Sphinx configuration. The settings page is generated from the configuration classes."""
+"""Sphinx configuration. The settings page and the schemas are generated from the code."""
 
 import sys
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from settings_page import settings_page
+
+from ablab.read.documents import DOCUMENTS, schema_text
 
 project = "ablab"
 author = "The ablab authors"
@@ -33,3 +35,6 @@ _INTERNAL = (
 nitpick_ignore_regex = [(r"py:class", "|".join(_INTERNAL))]
 
 (Path(__file__).parent / "settings.md").write_text(settings_page(), encoding="utf-8")
+for _name in DOCUMENTS:
+    _file = Path(__file__).parent / "schemas" / f"{_name}.json"
+    _file.write_text(schema_text(_name), encoding="utf-8")

@@ -3,6 +3,10 @@
 import importlib.util
 from pathlib import Path
 
+import pytest
+
+from ablab.read.documents import DOCUMENTS, schema_text
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
@@ -13,6 +17,12 @@ def test_the_page_of_settings_is_todays():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert (DOCS / "settings.md").read_text() == module.settings_page(), "run make docs"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_schemas_are_todays(name):
+    text = (DOCS / "schemas" / f"{name}.json").read_text(encoding="utf-8")
+    assert text == schema_text(name), "run make docs"
 
 
 def test_the_page_of_logbooks_has_what_is_written_by_hand():

@@ -166,7 +166,9 @@ def echo(text: object, nl: bool = True, err: bool = False) -> None:
 
 def print_json(data: Any) -> None:
     """Prints one JSON document; non-finite numbers become null."""
-    text = json.dumps(_plain(data), indent=1, ensure_ascii=False, allow_nan=False)
+    from ablab.config.plain_data import plain_data
+
+    text = json.dumps(plain_data(data), indent=1, ensure_ascii=False, allow_nan=False)
     click.echo(text.translate(_JSON_ESCAPES))
 
 
@@ -234,13 +236,3 @@ def say_command(command: str, indent: int = 0, before: str = "") -> None:
         else:
             lines[-1] += f" {word}" if number else word
     click.echo(" \\\n".join(map(visible, lines)))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value

@@ -56,6 +56,7 @@ def effects(
     Runs that learnt, finished or reached a step are counted first; levels are compared among them.
     The seed is the unit of analysis. EXPERIMENT is the name of a stored experiment.
     """
+    from ablab.read.documents.formats import effects_document
     from ablab.read.effects.stored import experiment_effects
     from ablab.store import Store
 
@@ -70,7 +71,7 @@ def effects(
             margin,
         )
     if as_json:
-        print_json({"experiment": experiment, **found.as_data()})
+        print_json(effects_document(experiment, found))
         return
     _print(found, experiment)
 

@@ -178,6 +178,7 @@ def expect(
     )
     from ablab.logbook.entry import write_entry
     from ablab.read.calibration import calibration
+    from ablab.read.documents.formats import verdicts_document
     from ablab.read.verdicts import verdicts
     from ablab.store import Store
     from ablab.store.expected import stamp
@@ -213,15 +214,8 @@ def expect(
     if as_json:
         with progress(quiet, "judging expectations"):
             every = [each for other in opened.experiments() for each in verdicts(opened, other)]
-        calibrated = calibration(every)
-        print_json(
-            {
-                "experiment": record.name,
-                "added": [each.expectation.sentence for each in new],
-                "expectations": [each.as_data() for each in found],
-                "calibration": None if calibrated is None else calibrated.as_data(),
-            }
-        )
+        added = [each.expectation.sentence for each in new]
+        print_json(verdicts_document(record.name, found, added, calibration(every)))
         return
     for each in new:
         late = (

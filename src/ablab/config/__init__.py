@@ -10,6 +10,7 @@
 - ``local_imports``: the source files of a user's module
 - ``own_parts``: what a part that a user wrote lacks, with the lines to add
 - ``patterns``: selecting names by shell-style patterns
+- ``plain_data``: Python data as what JSON can hold
 - ``progress``: progress of long work, for whoever listens
 - ``registry``: components found by name or import path
 - ``shown``: public objects as short text and as HTML for notebooks

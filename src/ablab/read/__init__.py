@@ -11,6 +11,7 @@ Modules:
 - ``curves``: the curve reader.
 - ``directions``: which values of a column are better, and its range, as declared.
 - ``diverged``: outcomes that runs which diverged can overturn.
+- ``documents``: effects and verdicts as JSON for scripts, and their schemas.
 - ``effects``: the effects of settings, their interactions and their scaling.
 - ``family``: verdicts of one family, corrected for their number.
 - ``guessing``: the loss of guessing, which a run that did not learn keeps.

@@ -20,8 +20,8 @@ class Calibration:
             results.
         brier: The Brier score: the mean squared difference of confidence and outcome. Always
             stating 0.5 gives 0.25.
-        groups: For each range of confidence: its lower and upper end, the number of expectations,
-            and the fraction that held.
+        groups: For each range of confidence with expectations: its lower end (which is not in it)
+            and its upper end (which is), the number of expectations, and the fraction that held.
     """
 
     stated: float

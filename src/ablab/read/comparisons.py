@@ -21,7 +21,7 @@ from ablab.read.hypothesis_tests import (
     levels_of,
     why_no_pair,
 )
-from ablab.read.judgements import Found, Outcome
+from ablab.read.judgements import Estimand, Found, Outcome
 from ablab.read.measured import shown
 from ablab.read.quantity import Quantity, factor_text
 from ablab.read.statistics.scales import Interval
@@ -84,7 +84,7 @@ class _Compared:
         return self._levels(0.0).estimate
 
     @property
-    def estimand(self) -> str:
+    def estimand(self) -> Estimand:
         """What is estimated."""
         return "ratio" if self.quantity.ratio else "difference"
 

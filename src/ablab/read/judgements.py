@@ -25,6 +25,7 @@ from ablab.read.quantity import Quantity, factor_text
 from ablab.read.statistics.scales import Average
 
 Outcome = Literal["held", "failed", "undecided"]
+Estimand = Literal["median", "mean", "difference", "ratio", "slope", "factor"]
 ALPHA = 0.05
 
 
@@ -51,7 +52,7 @@ class Found:
     interval: tuple[float, float] | None = None
     p: float | None = None
     counts: tuple[tuple[int, int], ...] | None = None
-    estimand: str | None = None
+    estimand: Estimand | None = None
     overturned: bool = False
 
     @property

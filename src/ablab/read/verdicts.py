@@ -23,7 +23,7 @@ from ablab.read.effects.joint import as_one
 from ablab.read.effects.results import Results, gather
 from ablab.read.guessing import guessing_loss
 from ablab.read.hypothesis_tests import Sample
-from ablab.read.judgements import Found, Outcome, other_cell
+from ablab.read.judgements import Estimand, Found, Outcome, other_cell
 from ablab.read.measures import ENDED, is_step, measure_table
 from ablab.read.quantity import Quantity
 from ablab.store.expected import Stamped, stamped
@@ -43,12 +43,15 @@ class Verdict(Displayed):
     Attributes:
         claim: The claim in its author's words.
         sentence: The expectation as it is tested.
-        outcome: ``held``, ``failed`` or ``undecided``.
-        evidence: The numbers behind the outcome, in a sentence.
-        value: The tested number, as ``estimand`` says.
-        interval: The 95% confidence interval of ``value``; None with too few seeds.
+        outcome: ``held``, ``failed`` or ``undecided``, also if nothing could be tested.
+        evidence: The numbers behind the outcome, in a sentence; if nothing could be tested, why.
+        value: The tested number, as ``estimand`` says; None if none was computed, as where ranks
+            decide.
+        interval: The 95% confidence interval of ``value`` (for a value that is predicted, its
+            prediction interval); None with too few seeds, if all are equal, if it is too wide to
+            estimate anything, or if there is no ``value``.
         confidence: The confidence stated by its author; None if not stated.
-        written: When it was written: UTC, ISO 8601.
+        written: When it was written: UTC, ISO 8601; None if it is not known.
         late: Whether results already existed when it was written.
         seen: The number of runs that had results when it was written.
         figure: The number that its source reports, as text; None if there is none.
@@ -56,10 +59,13 @@ class Verdict(Displayed):
         p: The p-value of the test that decided, or else the lower one of those for and against;
             None if nothing was tested, as with one seed, or if an interval is the test.
         counts: If the measure is a step that some runs did not reach: for each cell that is
-            compared, how many runs reached it, and of how many.
-        estimand: What ``value`` is: ``median``, ``mean``, ``difference``, ``ratio``, ``slope`` or
-            ``factor`` (per value of the setting); None if nothing is estimated.
-        tested: Whether anything was tested, with a p-value or without.
+            compared, how many runs reached it, and of how many; else None.
+        estimand: What ``value`` is: ``median`` or ``mean`` of the measure, ``difference`` or
+            ``ratio`` of two cells, or from each value of the setting to the next the ``slope`` (the
+            change of the measure, or of its natural logarithm where ratios matter) or the
+            ``factor``; None if nothing is estimated, or ``value`` is a prediction of the measure.
+        tested: Whether anything was tested, with a p-value or without. Where there is one seed, or
+            all values are equal, a range can be held or failed without a test.
     """
 
     claim: str
@@ -76,14 +82,14 @@ class Verdict(Displayed):
     source: str | None = None
     p: float | None = None
     counts: tuple[tuple[int, int], ...] | None = None
-    estimand: str | None = None
+    estimand: Estimand | None = None
     tested: bool = False
 
     @property
     def state(self) -> State:
         """What became of it: ``not tested`` if it is undecided because no test was possible.
 
-        Tables and counts use this, so that they agree.
+        Else as ``outcome``. Tables and counts use this, so that they agree.
         """
         if self.outcome == "undecided" and self.p is None and not self.tested:
             return "not tested"

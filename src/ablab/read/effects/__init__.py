@@ -5,6 +5,7 @@ Modules:
 - ``best_values``: the best value of a setting at each value of one on which it depends.
 - ``cells``: the mean of each cell.
 - ``compare``: comparisons of the values of a setting.
+- ``estimands``: what a difference is about, in words.
 - ``inference``: intervals, tests and Holm's correction.
 - ``interactions``: tests for interactions between settings.
 - ``joint``: settings that vary together, as one.

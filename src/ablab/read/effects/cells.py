@@ -24,11 +24,13 @@ class Cell:
         missing: The number of its runs without a value.
         mean: The mean over seeds; on the ratio scale, the geometric mean; of a column whose range
             is declared, the median. If runs fall into two groups, of the runs that learnt (the
-            others are missing); of steps, up to the horizon.
-        interval: The 95% confidence interval of the mean, within the declared range. Cells share
+            others are missing); of steps, up to the horizon. None if no seed has a value.
+        interval: The 95% confidence interval of the mean, within the declared range; None if the
+            variance is unknown (one seed, or equal values), or it is too wide to say anything.
+            Cells share
             their seeds, so overlapping intervals do not indicate that there is no difference; use
             comparisons instead.
-        values: The value of each seed, in the order of the seeds.
+        values: The value of each seed in the mean, in the order of the seeds.
     """
 
     keys: dict[str, Any]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ablab.config import InputError, Problem
+from ablab.read.effects.estimands import estimand, why_none
 from ablab.read.effects.inference import (
     ALPHA,
     Estimate,
@@ -41,38 +42,49 @@ class Comparison(ShownComparison):
         key: The setting.
         value: The value of the setting.
         reference: The value with which it is compared.
-        others: Whether all other settings are at their base values, or averaged over.
+        others: ``base`` if all other settings are at their base values, ``all`` if they are
+            averaged over.
         scale: Whether ``difference`` is a difference or a ratio.
-        seeds: The number of seeds.
-        cells: The number of cells of the other settings in each seed's average.
+        seeds: The number of seeds with a level; if runs are not paired, on the side with fewer.
+        cells: The number of cells of the other settings in each seed's average; 0 if there is no
+            difference.
         pairs: The number of pairs of runs, including missing ones.
         missing: The number of pairs that lack a value.
         difference: The level of the value minus that of the reference (on the ratio scale, the
-            ratio of geometric means), as ``estimand`` says.
+            ratio of geometric means), as ``estimand`` says; None if one side has no run with a
+            level.
         interval: The 95% confidence interval of ``difference``, for this comparison only; None if
             the variance is unknown (one seed, or equal values), or if simulation does not support
             one (see ``why_none``).
-        deviation: The standard deviation of a seed's difference.
+        deviation: The standard deviation of a seed's difference; None if it is not known, as of one
+            seed.
         p: The p-value of no difference in level, or of equal ranks of all runs (``ranked``); if
             some runs diverged, in level or in counts. In a table of several comparisons, Welch's
-            has fewer degrees of freedom than its interval, so that the correction holds.
-        p_adjusted: The p-value with Holm's correction over the table.
-        bound: The smallest margin for which equivalence would hold, from the 90% interval.
-        margin: The equivalence margin, if one was stated in advance.
-        p_equivalence: The p-value of two one-sided t-tests against the margin.
-        p_equivalence_adjusted: The same with Holm's correction over the table.
+            has fewer degrees of freedom than its interval, so that the correction holds. None if
+            nothing could be tested, as with one seed.
+        p_adjusted: The p-value with Holm's correction over the table; None if ``p`` is.
+        bound: The smallest margin for which equivalence would hold, from the 90% interval; None if
+            there is no interval.
+        margin: The equivalence margin; None if none was stated.
+        p_equivalence: The p-value of two one-sided t-tests against the margin; None if there is no
+            margin, or nothing could be tested.
+        p_equivalence_adjusted: The same with Holm's correction over the table; None if
+            ``p_equivalence`` is.
         verdict: ``differs`` if the adjusted p-value is at most 5%; else, if the adjusted
             equivalence test passes, ``equivalent`` where the counts show that at least 90% of runs
             are of the compared kind, and ``equivalent_among_seen`` where they leave more open;
             else ``undecided``.
         family: The number of tested comparisons in the table.
         counts: How many runs learnt, finished or reached a step; None if all runs are of one kind.
-        estimand: What ``difference`` and ``interval`` are about.
+        estimand: What ``difference`` and ``interval`` are about, in words.
         paired: Whether runs were paired by seed (else: Welch's test).
-        unseen: The largest share of runs that may be of a kind that was not seen (95%).
-        least_p: The least p-value of an exact permutation test with so many seeds.
+        unseen: The largest share of runs that may be of a kind that was not seen (95%); None if one
+            side has no run with a level.
+        least_p: The least p-value of an exact permutation test with so many seeds; None if there is
+            nothing to permute.
         why_none: Why there is no interval; None if there is one.
-        horizon: The step up to which steps are compared; None if every run reached its step.
+        horizon: The step up to which steps are compared; None if every run of both sides reached
+            its step, or the measure is no step.
         order: Whether the ranks of all runs are higher or lower than those of the reference, where
             they decide: where some runs did not reach the step, or runs of two groups are compared.
             None if levels decide, or ranks show neither.
@@ -128,7 +140,10 @@ class Comparison(ShownComparison):
 
     @property
     def direction(self) -> Literal["higher", "lower"] | None:
-        """Whether the value is above or below the reference; None if equal or unknown."""
+        """Whether the value is above or below the reference; None if equal or unknown.
+
+        It is what the numbers show, whether or not ``verdict`` is ``differs``.
+        """
         if self.ranked:
             return self.order
         level = 1.0 if self.scale == "ratio" else 0.0
@@ -138,7 +153,10 @@ class Comparison(ShownComparison):
 
     @property
     def seeds_to_detect(self) -> int | None:
-        """The approximate number of seeds needed to detect a difference of this size."""
+        """The approximate number of seeds needed to detect a difference of this size.
+
+        None if the difference or its deviation is unknown or zero, or more than 10,000 are needed.
+        """
         if self.difference is None or self.deviation is None:
             return None
         size = _to_scale(self.difference, self.scale)
@@ -146,7 +164,10 @@ class Comparison(ShownComparison):
 
     @property
     def seeds_for_equivalence(self) -> int | None:
-        """The approximate number of seeds needed to show equivalence if there is no difference."""
+        """The approximate number of seeds needed to show equivalence if there is no difference.
+
+        None without a margin, if the deviation is unknown or zero, or more than 10,000 are needed.
+        """
         if self.margin is None or self.deviation is None:
             return None
         margin = _to_scale(self.margin, self.scale)
@@ -225,7 +246,7 @@ def _draft(
         numbers |= {"interval": None, "bound": None}
         p_equivalence = None
     elif numbers["interval"] is None and not wide:
-        why = _why_none(pair)
+        why = why_none(pair)
     return Comparison(
         key=key,
         value=value,
@@ -246,7 +267,7 @@ def _draft(
         verdict="undecided",
         family=0,
         counts=pair.counts,
-        estimand=_estimand(results, pair),
+        estimand=estimand(results, pair),
         paired=pair.paired,
         unseen=pair.unseen,
         least_p=pair.least_p,
@@ -256,44 +277,6 @@ def _draft(
         ranked=pair.ranks is not None,
         p_level=pair.p_level if pair.ranks is None else pair.level.p,
     )
-
-
-def _why_none(pair: Pair) -> str:
-    if pair.counts is not None and pair.counts.what == "reached" and pair.level.mean is None:
-        return "no run reached it on one side"
-    if pair.level.seeds < 2:
-        return "fewer than two runs on one side"
-    if pair.level.mean is not None and pair.level.deviation is None:
-        return "too few runs in two groups"
-    return "all seeds are equal"
-
-
-def _estimand(results: Results, pair: Pair) -> str:
-    """What the difference is about.
-
-    Means of scaled values estimate medians: of symmetric noise both are the same, and of skewed
-    values (on the log scale, or whose skewness few seeds cannot show) the median is covered.
-    """
-    counts = pair.counts
-    kind = "ratio of medians" if results.scale == "ratio" else "difference of medians"
-    if (
-        results.horizon is not None
-        and pair.ranks is not None
-        and (counts is None or (counts.what == "reached" and counts.cut is None))
-    ):
-        kind = "ratio of geometric means" if results.scale == "ratio" else "difference of means"
-        return f"{kind} of steps up to step {results.horizon:g}"
-    if counts is None:
-        return f"{kind} of runs of the kind seen"
-    among = {
-        "learnt": "runs that learnt",
-        "lower": "runs of the lower group",
-        "higher": "runs of the higher group",
-        "finished": "runs that finished",
-        "above": "runs of the larger group",
-        "reached": "runs that reached it by the horizon",
-    }
-    return f"{kind} among {among[counts.what]}"
 
 
 def check_margin(margin: float | None, results: Results) -> None:

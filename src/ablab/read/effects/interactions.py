@@ -35,10 +35,12 @@ class Contrast:
         seeds: The number of seeds.
         cells: The number of cells of further settings in each seed's average.
         missing: The number of contrasts of single runs that lack a value.
-        difference: The mean over seeds.
-        interval: The 95% confidence interval; None if the variance is unknown.
-        p: The p-value of a paired t-test.
-        p_adjusted: The p-value with Holm's correction over all contrasts of the table.
+        difference: The mean over seeds; None if no seed has all four values.
+        interval: The 95% confidence interval; None if the variance is unknown, or a ratio's reaches
+            more than a factor of 1,000 to either side.
+        p: The p-value of a paired t-test; None with fewer than two seeds.
+        p_adjusted: The p-value with Holm's correction over all contrasts of the table; None if
+            ``p`` is.
     """
 
     key: str
@@ -82,9 +84,9 @@ class Interaction:
         other: The second setting.
         seeds: The number of seeds.
         statistic: F; None if it cannot be computed (one seed, or no variance).
-        degrees: The two degrees of freedom.
-        p: The p-value.
-        p_adjusted: The p-value with Holm's correction over all pairs of settings.
+        degrees: The two degrees of freedom; None if ``statistic`` is.
+        p: The p-value; None if ``statistic`` is.
+        p_adjusted: The p-value with Holm's correction over all pairs of settings; None if ``p`` is.
         contrasts: The differences of differences relative to the base values.
     """
 

@@ -41,17 +41,19 @@ class Effects(Displayed):
         scale: Whether effects are differences or ratios.
         of: The settings of which effects are given; each table is a separate family for Holm's
             correction.
-        base: The base value of each key.
-        first: The keys whose base value is the first value of the axis, because the
+        base: The base value of each setting, with which its other values are compared.
+        first: The settings whose base value is the first value of the axis, because the
             configuration's value is not on the axis.
         seeds: The number of seeds.
-        runs: The number of runs.
-        missing: The number of runs without a value.
-        horizon: The step up to which steps are compared; None if every run reached its step.
+        runs: The number of runs that are compared, with and without a value.
+        missing: The number of runs without a value. A step that was not reached is no missing
+            value.
+        horizon: The step up to which steps are compared; None if every run reached its step, or the
+            measure is no step.
         margin: The equivalence margin; None if none was stated.
         marginal: Comparisons with all other settings at their base values.
         factorial: Comparisons averaged over all cells of the other settings.
-        interactions: The interaction of each pair of settings.
+        interactions: The interaction of each pair of settings, whether or not it is shown.
         scalings: The relation to each numeric setting with at least three values, if the measure
             is positive.
         cells: The mean of each cell.
@@ -64,12 +66,13 @@ class Effects(Displayed):
         best_values: The best values of such a setting at each value of another one, where the two
             are shown to interact.
         without_trend: Why other settings with many values have no trend, if they are numbers or
-            vary together.
-        cut: The value between runs that learnt and the others; None if all are of one kind.
-        learnt: On which side of it are the runs that learnt.
-        nearest: The values next to it, below and above; None without one.
+            vary together, by setting.
+        cut: The value between runs that learnt and the others; None if all are of one kind, or
+            some runs did not reach the measured step.
+        learnt: On which side of ``cut`` are the runs that learnt; it means nothing without one.
+        nearest: The values next to ``cut``, below and above; None without one.
         left_out: Variants that are not compared, since they were trained for far fewer steps than
-            the others, with their steps.
+            the others, with their steps; such runs are not counted in ``runs``.
         longer: Which variants were trained for far more steps, in a sentence; may be empty.
     """
 
@@ -132,7 +135,7 @@ class Effects(Displayed):
         return f"The {kind}s count runs that did not reach it as step {self.horizon:,.0f}."
 
     def notes(self) -> list[str]:
-        """What so few seeds leave open, for the foot of a table."""
+        """What a reader of the tables needs: what is left out, and what few seeds leave open."""
         tables = [*self.factorial, *self.marginal]
         notes = [each for each in [caveat(self.left_out), self.longer] if each]
         notes += self.trend_notes()
@@ -187,7 +190,7 @@ class Effects(Displayed):
         return [each for each in self.trends if each.key not in depends]
 
     def sentences(self) -> list[str]:
-        """A sentence for each comparison over all cells, each interaction and each relation."""
+        """A sentence for each comparison over all cells, interaction, relation and trend."""
         return [
             *(comparison_sentence(each, self.measure) for each in self.factorial),
             *(interaction_sentence(each, self.measure) for each in self.interactions),

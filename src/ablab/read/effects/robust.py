@@ -40,15 +40,17 @@ class Robust:
         interquartile: The difference (on the ratio scale, the ratio) of the interquartile means;
             None with fewer than ten runs a side, or if some runs did not learn, finish or reach
             the step, as no number averages both kinds of runs.
-        interquartile_interval: Its 95% confidence interval.
+        interquartile_interval: Its 95% confidence interval; None without one, or if the runs do not
+            differ.
         improvement: The probability that a run at the value is better than one at the reference
             (is higher, if it is not declared which is better); None as above, but not if runs fall
             into two groups.
-        improvement_interval: Its 95% confidence interval.
+        improvement_interval: Its 95% confidence interval; None without one, or if each run of one
+            side is better than every run of the other.
         log_rank: The p-value of the log-rank test up to the common horizon, by permutation; None if
             the measure is not a step, or every run reached it.
-        medians: The Kaplan-Meier medians of such steps, at the value and at the reference; None
-            where fewer than half of the runs reached it.
+        medians: The Kaplan-Meier medians of such steps, at the value and at the reference, each
+            None where fewer than half of the runs reached it; None if ``log_rank`` is.
     """
 
     key: str

@@ -34,13 +34,13 @@ class Fit:
         slope: The exponent or the rate.
         interval: The 95% confidence interval of the slope; None if the variance is unknown, as of
             one seed.
-        p: The p-value for a slope of 0.
+        p: The p-value for a slope of 0; None with one seed.
         seeds: The number of seeds whose slopes are averaged.
         step: The factor (power law) or increment (exponential) of the setting behind ``factor``.
         factor: The factor by which the measure changes with that step.
-        factor_interval: The 95% confidence interval of the factor.
+        factor_interval: The 95% confidence interval of the factor; None if ``interval`` is.
         r_squared: The R² of the line for the levels' means (of logarithms); None with two levels,
-            where any line fits.
+            where any line fits, or if all means are equal.
         off_by: The largest factor between the mean of a level and the line.
         aicc: The corrected Akaike criterion (AICc) for the levels' means; None with fewer than
             five levels.
@@ -80,12 +80,14 @@ class Scaling:
     Attributes:
         key: The setting.
         measure: The measure.
-        others: Whether other settings are at their base values, or all their cells are used.
+        others: ``base`` if only runs with all other settings at their base values are used, ``all``
+            if those of all cells are.
         levels: The values of the setting for which at least one run has a value.
         runs: The number of runs.
         missing: The number of runs without a value, which are ignored. The relation holds for the
             other runs only.
-        fits: The fits, best first; a power law only if all levels are positive.
+        fits: The fits, best first, also of relations that do not hold; a power law only if all
+            levels are positive.
         clear: Whether the first fit is clearly better: its AIC is lower by more than 2 (both forms
             have equally many parameters, so the small-sample correction cancels).
     """

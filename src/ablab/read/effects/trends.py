@@ -37,12 +37,13 @@ class Trend:
         count: The number of seeds or points.
         correlation: The rank correlation, averaged over seeds; 0 in a seed whose values are equal.
         p: The p-value of no trend, two-sided; None with a single seed.
-        p_adjusted: The same, corrected for the number of trends.
+        p_adjusted: The same, corrected for the number of trends; None if ``p`` is.
         better: Whether a lower or a higher measure is better; None if it is not declared.
         best: The values at which the median over seeds is best, as entries tell it, of which there
             are several if they are equally good; none if it is not declared what is better.
         best_range: The least and the greatest of the best values of the seeds whose values differ,
-            or of the values of the best quarter of the points.
+            or of the values of the best quarter of the points; None if it is not declared what is
+            better.
         flat: The number of seeds whose values are all equal.
         agreed: Whether each seed whose values differ is best at just these values.
     """
