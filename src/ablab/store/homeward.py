@@ -176,11 +176,11 @@ def _is_due(store: Store, shipment: Shipment, token: str) -> bool:
 
 def _superseded(store: Store, shipment: Shipment) -> list[tuple[str, int]]:
     """The passing snapshots that those of the shipment replace."""
-    kept = {(row["run"], row["step"]) for row in shipment.tables["snapshots"]}
+    sent = {(row["run"], row["step"]) for row in shipment.tables["snapshots"]}
     return [
         (row["run"], row["step"])
         for row in rows_with(store, "snapshots", "run", shipment.runs)
-        if row["passing"] and (row["run"], row["step"]) not in kept
+        if row["passing"] and (row["run"], row["step"]) not in sent
     ]
 
 

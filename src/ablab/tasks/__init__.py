@@ -10,6 +10,7 @@
 - ``groups``: the cyclic groups in which tasks add
 - ``polynomial``: the operations of modular arithmetic
 - ``probe``: the samples on which models are looked at, with their labels
+- ``provided``: texts that another machine has sent
 - ``random``: counter-based random numbers
 - ``scores``: measures shared by several tasks
 - ``split``: holding samples out by a hash of their content
