@@ -265,7 +265,7 @@ def faults(count: int, seed: int) -> None:
                                check=True)  # fmt: skip
                 try:
                     grid = Grid(made, nodes, folder, rng)
-                    chosen = [rng.choice(KINDS) for _ in range(rng.choice([2, 3, 4]))]
+                    chosen = [rng.choice(KINDS) for _ in range(rng.choice([3, 4, 5, 6]))]
                     messages = [each for each in chosen if each.startswith("message")]
                     grid.start(",".join(messages))
                     for kind in chosen:
