@@ -52,7 +52,7 @@ class Troubled(shipped.RayCluster):
             return due
 
         def call(line: Any, method: str, *arguments: Any) -> Call:
-            if method == "acknowledge" and "message twice" in kinds:
+            if arguments[1:2] == ("acknowledge",) and "message twice" in kinds:
                 kinds.remove("message twice")
                 return plain(line, "hello")  # lost on its way, so that the message comes again
             return plain(line, method, *arguments)

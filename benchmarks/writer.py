@@ -86,7 +86,7 @@ def measure(stacks: int, parameters: int) -> tuple[float, float, float]:
                 owner.acquire(store.index, runs)
                 token = owner.lend(store.index, runs)
                 scratch = Store(folder / token, create=True)
-                with outward(store, record.id, runs, {}) as (shipment, there):
+                with outward(store, record.id, runs, [], {}) as (shipment, there):
                     lending.append(time.perf_counter() - began)
                     unload(scratch, shipment, there)
                 checkpoint(scratch, runs, parameters)

@@ -46,7 +46,7 @@ def shipped(source, runs, tmp_path, sent=()):
 def test_a_machine_gets_its_runs_and_no_others(trained, tmp_path):
     runs = ids(trained)[:2]
     scratch = Store(tmp_path / "scratch", create=True)
-    with outward(trained, 1, runs, {}) as (shipment, folder):
+    with outward(trained, 1, runs, runs, {}) as (shipment, folder):
         unload(scratch, shipment, folder)
     assert [row["run"] for row in scratch.members(1)] and ids(scratch) == runs
     mine, theirs = metrics(scratch.path), metrics(trained.path)
@@ -136,14 +136,15 @@ def test_what_a_dead_command_has_lent_is_adopted(fresh):
     with Owner(fresh.index.path) as owner:
         owner.acquire(fresh.index, runs)
         token = owner.lend(fresh.index, runs[:2])
-        assert owner.adopt(fresh.index, token) == []  # its process lives
+        assert owner.adopt(fresh.index, token) is None  # its process lives
         with fresh.index.transaction() as connection:
             connection.execute("UPDATE owners SET pid = 4194303, started = 1 WHERE token = ?",
                                (token,))  # fmt: skip
         from ablab.store import leases
 
         leases._active.discard(token)
-        assert sorted(owner.adopt(fresh.index, token)) == runs[:2]
+        new, adopted = owner.adopt(fresh.index, token)
+        assert sorted(adopted) == runs[:2] and new != token  # which fences the old command
         assert owner.acquire(fresh.index, runs) == runs[2:]  # lent runs are not free
     assert fresh.index.rows("SELECT 1 FROM runs WHERE owner IS NOT NULL") == []
     assert fresh.index.rows("SELECT 1 FROM owners") == []

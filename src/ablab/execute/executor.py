@@ -24,9 +24,11 @@ class Executor(ABC):
 
     Attributes:
         options: The user's options, once the executor was made by :func:`make_executor`.
+        is_local: Whether it trains on this machine, whose speed is then measured.
     """
 
     options: Options = Options()
+    is_local: bool = True
 
     @classmethod
     def capacity(cls, options: Options) -> int | None:

@@ -118,7 +118,7 @@ def orchestrate(
     steps = {run.id: run.train.steps for run in asked.runs}
     time_left = TimeLeft(plan, steps, left)
     reporter.start(left, steps, labels, compile_seconds, time_left.seconds)
-    report = _SpeedRecorder(asked, plan, speeds, reporter, time_left).report
+    report = _SpeedRecorder(asked, plan, speeds, reporter, time_left, executor.is_local).report
     queue = StackQueue(
         opened, record.id, asked.definition, plan, report, should_pause, while_training
     )
@@ -127,7 +127,7 @@ def orchestrate(
         complete = executor.train(queue)
     finally:
         reporter.close()
-    if complete:
+    if complete and executor.is_local:
         spent, ends = time.monotonic() - began, (plan.estimate.low, plan.estimate.high)
         speeds.note_estimate(asked.name, plan.seconds, spent, ends)
     speeds.save()
@@ -217,10 +217,11 @@ class _SpeedRecorder:
         speeds: Speeds,
         reporter: Reporter,
         time_left: TimeLeft,
+        is_local: bool,
     ) -> None:
         self._runs = {run.id: run for run in asked.runs}
         self._plan, self._speeds, self._reporter = plan, speeds, reporter
-        self._time_left = time_left
+        self._time_left, self._is_local = time_left, is_local
         self._began: float | None = time.monotonic()
         self._told: set[str] = set()
 
@@ -232,7 +233,7 @@ class _SpeedRecorder:
         self._time_left.event(event)
         self._reporter.event(event)
         if event["event"] == "claimed" and self._began is not None:
-            if self._plan.workers > 1:
+            if self._plan.workers > 1 and self._is_local:
                 self._speeds.note_start(time.monotonic() - self._began)
             self._began = None
         if event["event"] != "pace" or event["run_steps"] < _MIN_RUN_STEPS:

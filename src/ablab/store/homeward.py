@@ -12,7 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ablab.store.digests import Written, file_digest, forget_digests, record_digests
+from ablab.store.digests import (
+    Written,
+    digests_of,
+    file_digest,
+    forget_digests,
+    record_digests,
+)
 from ablab.store.files import remove
 from ablab.store.parts import WrittenPart, add_part, list_parts
 from ablab.store.paths import SUFFIXES, run_snapshot_path
@@ -40,7 +46,8 @@ def state_of(store: Store) -> tuple[Any, ...]:
     rows = store.index.rows(
         """SELECT (SELECT group_concat(id || step || ifnull(outcome, '') || updated) FROM runs),
            (SELECT max(id) FROM parts), (SELECT count(*) FROM kept), (SELECT count(*) FROM samples),
-           (SELECT count(*) FROM initial)"""
+           (SELECT count(*) FROM initial), (SELECT count(stopped) FROM members),
+           (SELECT sum(bytes) FROM digests)"""
     )
     return tuple(rows[0])
 
@@ -97,8 +104,9 @@ def _collect(
     for row in tables["kept"]:
         for suffix in SUFFIXES[row["kind"]]:
             file = SentFile(row["kind"], "", row["run"], row["step"], suffix, 0, "")
-            if file.path(store.path).is_file():  # a flight record may have no table
-                listed.append(file)
+            path = file.path(store.path)
+            if path.is_file():  # a flight record may have no table
+                listed.append(replace(file, version=" ".join(sorted(digests_of(store, path)))))
     new = [_put(each, store.path, outbox) for each in listed if each.key not in sent]
     return Shipment(tuple(runs), tables, tuple(new))
 

@@ -166,24 +166,29 @@ class Owner:
                     raise StoreError(Problem(f"another process took over run {run}", given=run))
         return token
 
-    def adopt(self, index: Index, token: str) -> list[str]:
-        """Takes over a token whose process has died, and returns the runs that it owns.
+    def adopt(self, index: Index, token: str) -> tuple[str, list[str]] | None:
+        """Takes over the runs of a token whose process has died, under a new token.
 
         Returns:
-            Its runs; none if there is no such token, or if its process lives.
+            The new token and the runs; None if there is no such token, or if its process lives.
         """
+        new = uuid4().hex
         with index.transaction() as connection:
             found = [each for each in holders(index) if each.token == token]
             if not found or self._is_alive(index, found[0]):
-                return []
+                return None
+            connection.execute("INSERT INTO owners VALUES (?, ?, ?, ?, ?)", (new, *_this_process()))
             rows = connection.execute("SELECT id FROM runs WHERE owner = ?", (token,)).fetchall()
-            connection.execute(
-                "UPDATE owners SET host = ?, pid = ?, started = ?, heartbeat = ? WHERE token = ?",
-                (*_this_process(), token),
-            )
-        self._tokens.add(token)
-        _active.add(token)
-        return [row["id"] for row in rows]
+            connection.execute("UPDATE runs SET owner = ? WHERE owner = ?", (new, token))
+            connection.execute("DELETE FROM owners WHERE token = ?", (token,))
+        self._tokens.add(new)
+        _active.add(new)
+        return new, [row["id"] for row in rows]
+
+    def leave(self, token: str) -> None:
+        """Leaves a token to another command, as if this process had died."""
+        self._tokens.discard(token)
+        _active.discard(token)
 
     def end(self, index: Index, token: str) -> None:
         """Ends a token, and releases the runs that it owns."""

@@ -27,6 +27,10 @@ Key = tuple[str, str, str, int, str]
 Fetch = Callable[["SentFile", Path], None]
 
 
+class AlteredError(StoreError):
+    """A file from another machine is not what it sent."""
+
+
 @dataclass(frozen=True)
 class SentFile:
     """A file of a shipment.
@@ -40,6 +44,8 @@ class SentFile:
         bytes: Its size.
         digest: Its SHA-256, hexadecimal.
         shares: The rows by run of a metrics part.
+        version: Tells contents of the same name apart: steps that are trained again may write an
+            artifact again.
     """
 
     kind: Kind
@@ -50,11 +56,12 @@ class SentFile:
     bytes: int
     digest: str
     shares: tuple[Share, ...] = ()
+    version: str = ""
 
     @property
     def key(self) -> Key:
-        """What identifies it. The content of a file that a machine has published never changes."""
-        return self.kind, self.name, self.run, self.step, self.suffix
+        """What identifies it and its content."""
+        return self.kind, self.name, self.run, self.step, f"{self.suffix} {self.version}"
 
     def path(self, root: Path) -> Path:
         """Its path in a store's folder."""
@@ -109,7 +116,7 @@ def place_file(store: Store, each: SentFile, fetch: Fetch) -> Written:
 def _checked(each: SentFile, fetch: Fetch, to: Path) -> None:
     fetch(each, to)
     if file_digest(to) != each.digest:
-        raise StoreError(
+        raise AlteredError(
             Problem(
                 "a file from another machine is not what it sent (SHA-256)",
                 given=f"{each.kind} {each.name or f'{each.run}, step {each.step}'}",

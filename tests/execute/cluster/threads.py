@@ -2,7 +2,9 @@
 
 import concurrent.futures
 import copy
+import os
 import pickle
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 from ablab.execute.cluster.agent import Agent
@@ -13,9 +15,19 @@ from ablab.execute.executor import Executor
 _rested = []
 
 
+class RestingAgent(Agent):
+    """An agent whose process stays for the next test."""
+
+    def rest(self):
+        if self._claim is not None and self._claim.ending is None:
+            self._stop_process()
+        self._forget()
+        self._command = ""
+
+
 def _new_agent():
     thread = ThreadPoolExecutor(1)
-    return thread, thread.submit(Agent, None).result()
+    return thread, thread.submit(RestingAgent, None).result()
 
 
 def close_agents():
@@ -44,31 +56,33 @@ class ThreadLine(Line):
     """A line to an agent in a thread. ``change`` may change what it answers."""
 
     def __init__(self, name, change=lambda line, method, answer: answer):
-        self.name, self.change, self.lost, self.ended = name, change, False, False
+        self.name = self.place = name
+        self.change, self.lost, self.ended = change, False, False
         self.thread, self.agent = _rested.pop() if _rested else _new_agent()
         self.calls = []
 
     def call(self, method, *arguments):
-        self.calls.append(method)
+        asked = arguments[1] if method == "obey" else method
+        self.calls.append(asked)
         sent = copy.copy(arguments)
 
         def answer():
-            return self.change(self, method, getattr(self.agent, method)(*sent))
+            return self.change(self, asked, getattr(self.agent, method)(*sent))
 
         return FutureCall(self, self.thread.submit(answer))
 
-    def end(self):
+    def end(self, again=True):
         """The agent rests until the next test, in whose command it may train at once."""
         if not self.ended:
             self.ended = True
-            self.thread.submit(self.agent._forget).result()
+            self.thread.submit(self.agent.rest).result()
             _rested.append((self.thread, self.agent))
 
     def switch_off(self):
         """As if its machine had lost power."""
         self.lost = True
         if self.agent._process is not None:
-            self.agent._process.popen.kill()
+            os.kill(self.agent._process.pid, signal.SIGKILL)
 
 
 class ThreadMachines(Machines):

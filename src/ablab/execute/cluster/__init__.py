@@ -12,6 +12,8 @@ travels to the command as shipments (:mod:`ablab.store.shipments`).
 - ``member``: an agent as the command sees it.
 - ``messages``: what a command and its agents tell each other.
 - ``parcel``: users' modules, corpora and tokenizers, which travel with a command.
+- ``process``: the training process of an agent.
+- ``roster``: the agents that work for a command.
 - ``training_process``: the main function of the process in which an agent trains.
 - ``versions``: what has to be equal on all machines.
 """

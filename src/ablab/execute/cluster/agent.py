@@ -6,36 +6,31 @@ and acknowledged it. So a slow command fills no memory, and a command that died 
 agent goes on, and the next command takes what there is.
 """
 
-import json
+import hashlib
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections import deque
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from ablab.execute.cluster.machines import OtherCommandError
 from ablab.execute.cluster.messages import Ending, Held, Hello, Lent, Parcel, Report, Sent
+from ablab.execute.cluster.process import TrainingProcess
 from ablab.execute.cluster.versions import versions
-from ablab.execute.worker import STORE_ERROR
 from ablab.store.homeward import homeward, state_of
 from ablab.store.outward import unload
-from ablab.store.processes import is_stopped, name_of, this_host
+from ablab.store.processes import name_of, this_host
 from ablab.store.shipments import Key
 from ablab.store.store import Store
 
 _FOLDER = "ablab-agent-"
 _INLINE_BYTES = 4 * 2**20  # of small files that are sent with a report; others are read by pieces
 _LONELY_SECONDS = 600.0  # without any call, an agent that does not train ends
-_EVENTS = 10_000  # that wait for the command; older ones are forgotten
 
 
 @dataclass
@@ -44,6 +39,7 @@ class _Claim:
 
     Attributes:
         lent: What the command sent.
+        token: The token by which the command has leased the runs.
         folder: The folder of its store and its outbox.
         store: Its store.
         sent: The keys of the files that the command has.
@@ -57,6 +53,7 @@ class _Claim:
     """
 
     lent: Lent
+    token: str
     folder: Path
     store: Store
     sent: set[Key]
@@ -74,17 +71,6 @@ class _Claim:
         return self.folder / f"outbox-{self.number}"
 
 
-@dataclass
-class _Process:
-    """A training process, and the events that it has reported."""
-
-    popen: "subprocess.Popen[str]"
-    folder: Path
-    parcel: Parcel
-    events: "deque[dict[str, Any]]" = field(default_factory=lambda: deque(maxlen=_EVENTS))
-    ended: bool = False  # no event follows
-
-
 class Agent:
     """Trains claims. All calls come from one thread.
 
@@ -95,9 +81,9 @@ class Agent:
 
     def __init__(self, lonely_seconds: float | None = _LONELY_SECONDS) -> None:
         _remove_left_folders()
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_prefix()}{os.getpid()}-"))
         self._news = threading.Condition()
-        self._process: _Process | None = None
+        self._process: TrainingProcess | None = None
         self._claim: _Claim | None = None
         self._parcel: Parcel | None = None
         self._command = ""
@@ -107,25 +93,47 @@ class Agent:
         if lonely_seconds is not None:
             threading.Thread(target=self._watch, daemon=True).start()
 
-    def hello(self, command: str | None = None) -> Hello:
-        """Says what this agent is and whom it works for.
-
-        Args:
-            command: The token of the command that it works for from now on; None changes nothing.
-        """
-        self._called = time.monotonic()
-        before, self._command = self._command, command or self._command
+    def hello(self) -> Hello:
+        """Says what this agent is and whom it works for."""
         held = None
         if self._claim is not None:
-            held = Held(self._claim.lent.token, self._claim.lent.shipment.runs)
-        return Hello(name_of(this_host()), os.getpid(), versions(), before, held)
+            held = Held(self._claim.token, self._claim.lent.shipment.runs)
+        return Hello(name_of(this_host()), os.getpid(), versions(), self._command, held)
+
+    def engage(self, command: str, before: str) -> bool:
+        """Works for a command from now on.
+
+        Args:
+            command: The command's token.
+            before: The token of the command that it is said to work for; empty for none.
+
+        Returns:
+            Whether it does: another command may have been faster.
+        """
+        if self._command not in (before, command):
+            return False
+        self._command, self._called = command, time.monotonic()
+        return True
+
+    def obey(self, command: str, method: str, *arguments: Any) -> Any:
+        """Calls a method for the command that this agent works for.
+
+        Raises:
+            OtherCommandError: It works for another one.
+        """
+        if command != self._command:
+            raise OtherCommandError("it works for another command")
+        self._called = time.monotonic()
+        try:
+            return getattr(self, method)(*arguments)
+        finally:
+            self._called = time.monotonic()
 
     def prepare(self, parcel: Parcel) -> None:
         """Starts the training process, which loads what all claims need.
 
         A process that trains a claim with the same parcel goes on.
         """
-        self._called = time.monotonic()
         self._parcel = parcel
         if self._claim is None:
             self._ensure_process()
@@ -136,8 +144,9 @@ class Agent:
         Raises:
             StoreError: The store of the claim cannot be written.
         """
-        self._called = time.monotonic()
-        self._forget()  # a claim whose end the command knows
+        if self._claim is not None and self._claim.ending is None:
+            self._stop_process()  # it trains for nobody
+        self._forget()
         folder = self._folder / lent.token
         for file, content in zip(lent.shipment.files, lent.contents, strict=True):
             path = file.path(folder / "incoming")
@@ -146,9 +155,10 @@ class Agent:
         store = Store(folder / "lab", create=True)
         unload(store, lent.shipment, folder / "incoming")
         sent = {each.key for each in lent.shipment.files}
-        self._claim = _Claim(lent, folder, store, sent, state_of(store))
-        self._ensure_process()
-        self._tell(
+        self._claim = _Claim(lent, lent.token, folder, store, sent, state_of(store))
+        process = self._ensure_process()
+        process.trains = True
+        process.tell(
             {
                 "token": lent.token,
                 "store": str(store.path),
@@ -159,44 +169,40 @@ class Agent:
 
     def poll(self, seconds: float = 1.0) -> Report:
         """What has happened since the last report; waits a while for something to happen."""
-        self._called = time.monotonic()
         process = self._process
-        with self._news:
-            if process is not None and not process.events and not process.ended:
-                self._news.wait(seconds)
-            events = []
-            while process is not None and process.events:
-                events.append(process.events.popleft())
-            ended = process is not None and process.ended
-        self._called = time.monotonic()
+        events = [] if process is None else process.events(seconds)
         claim = self._claim
         if claim is None:
             return Report(None, tuple(events), None)
         told = [self._noted(claim, event) for event in events]
-        if ended and claim.ending is None:
-            claim.ending, claim.reason = self._how_it_ended()
+        if process is not None and process.ended and claim.ending is None:
+            claim.ending, claim.reason = process.how_it_ended()
         self._fill_outbox(claim)
         is_last = claim.ending is not None and (claim.waiting is None or claim.waiting_is_last)
         return Report(
-            claim.lent.token,
+            claim.token,
             tuple(event for event in told if event is not None),
             claim.waiting,
             claim.ending if is_last else None,
             claim.reason,
-            process is not None and is_stopped(process.popen.pid),
+            process is not None and process.is_stopped,
         )
 
     def read(self, token: str, number: int, place: int, offset: int, size: int) -> bytes:
         """A piece of a file of the waiting shipment."""
-        self._called = time.monotonic()
         claim = self._claim
-        if claim is None or claim.lent.token != token or claim.waiting is None:
+        if claim is None or claim.token != token or claim.waiting is None:
             return b""
         if claim.waiting.number != number:
             return b""
         with claim.waiting.shipment.files[place].path(claim.outbox).open("rb") as file:
             file.seek(offset)
             return file.read(size)
+
+    def rename(self, token: str, new: str) -> None:
+        """The command has another token for a claim than the one which has died."""
+        if self._claim is not None and self._claim.token == token:
+            self._claim.token = new
 
     def acknowledge(self, token: str, number: int, ended: bool) -> None:
         """The command has published a shipment, or does not want it.
@@ -206,9 +212,8 @@ class Agent:
             number: Its number; 0 if there was none.
             ended: Whether the command has learnt that the claim has ended. It is forgotten.
         """
-        self._called = time.monotonic()
         claim = self._claim
-        if claim is None or claim.lent.token != token:
+        if claim is None or claim.token != token:
             return
         if claim.waiting is not None and claim.waiting.number == number:
             claim.sent |= {each.key for each in claim.waiting.shipment.files}
@@ -219,16 +224,14 @@ class Agent:
 
     def revoke(self, token: str) -> None:
         """Gives a claim up: what was trained since the last shipment is lost."""
-        self._called = time.monotonic()
-        if self._claim is not None and self._claim.lent.token == token:
+        if self._claim is not None and self._claim.token == token:
             self._stop_process()
             self._forget()
 
     def pause(self) -> None:
         """Asks the training process to save its progress and to end."""
-        self._called = time.monotonic()
-        if self._process is not None and self._process.popen.poll() is None:
-            self._process.popen.terminate()
+        if self._process is not None:
+            self._process.pause()
 
     def close(self) -> None:
         """Ends training, and removes everything that this agent has written."""
@@ -276,91 +279,21 @@ class Agent:
             shutil.rmtree(self._claim.folder, ignore_errors=True)
             self._claim = None
 
-    def _is_running(self) -> bool:
-        process = self._process
-        return process is not None and not process.ended and process.popen.poll() is None
-
-    def _ensure_process(self) -> None:
-        """Starts a training process, unless one with this parcel is there."""
-        process = self._process
-        if process is None or not self._is_running() or process.parcel != self._parcel:
-            self._stop_process()
-            self._start_process()
-
-    def _start_process(self) -> None:
+    def _ensure_process(self) -> TrainingProcess:
+        """A training process with this parcel, which is started if there is none."""
         assert self._parcel is not None, "a command prepares its agents first"
-        parcel = self._parcel
-        self._processes += 1
-        folder = self._folder / f"process-{self._processes}"
-        folder.mkdir(parents=True)
-        for name, content in parcel.modules.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        popen = subprocess.Popen(
-            [sys.executable, "-m", "ablab.execute.cluster.training_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(parcel.threads)},
-            start_new_session=True,
-            cwd=folder,
-        )
-        self._process = _Process(popen, folder, parcel)
-        threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
-        self._tell(
-            {
-                "path": [str(folder), *sys.path],
-                "texts": dict(parcel.texts),
-                "definition": dict(parcel.definition),
-            }
-        )
-
-    def _tell(self, line: dict[str, Any]) -> None:
-        assert self._process is not None, "started before"
-        stdin = self._process.popen.stdin
-        assert stdin is not None, "asked for a pipe"
-        with suppress(OSError):  # it has ended already, which the next report says
-            stdin.write(json.dumps(line) + "\n")
-            stdin.flush()
-
-    def _listen(self, process: _Process) -> None:
-        assert process.popen.stdout is not None, "asked for a pipe"
-        with suppress(ValueError):  # closed, because the process was killed
-            for line in process.popen.stdout:
-                try:
-                    event = json.loads(line)
-                except json.JSONDecodeError:  # cut short by a kill
-                    event = {"event": "message", "text": line.rstrip()}
-                with self._news:
-                    process.events.append(event)
-                    self._news.notify_all()
-        process.popen.wait()
-        with self._news:
-            process.ended = True
-            self._news.notify_all()
+        process = self._process
+        if process is None or not process.is_running or process.parcel != self._parcel:
+            self._stop_process()
+            self._processes += 1
+            folder = self._folder / f"process-{self._processes}"
+            process = self._process = TrainingProcess(self._parcel, folder, self._news)
+        return process
 
     def _stop_process(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.popen.kill()
-        process.popen.wait()
-        for stream in (process.popen.stdin, process.popen.stdout):
-            assert stream is not None, "asked for pipes"
-            with suppress(OSError, ValueError):
-                stream.close()
-        shutil.rmtree(process.folder, ignore_errors=True)
-
-    def _how_it_ended(self) -> tuple[Ending, str]:
-        """How the training process has ended without a word, and why."""
-        assert self._process is not None, "it has ended, and was not stopped"
-        code = self._process.popen.wait()
-        if code in (0, -signal.SIGTERM):  # asked to pause before it had read the claim
-            return "paused", ""
-        if code == STORE_ERROR:
-            return "store", "its store failed"
-        return "died", f"signal {-code}" if code < 0 else f"exit code {code}"
+        if process is not None:
+            process.stop()
 
     def _watch(self) -> None:
         """Ends this process once no command needs it."""
@@ -368,16 +301,21 @@ class Agent:
         while True:
             time.sleep(min(5.0, self._lonely))
             silent = time.monotonic() - self._called
-            claim = self._claim
-            trains = claim is not None and claim.ending is None and self._is_running()
+            process = self._process
+            trains = process is not None and process.trains and process.is_running
             if silent > self._lonely and not trains:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 os._exit(0)
 
 
+def _prefix() -> str:
+    """What the names of the folders of this machine's agents begin with."""
+    return f"{_FOLDER}{hashlib.sha256(this_host().encode()).hexdigest()[:12]}-"
+
+
 def _remove_left_folders() -> None:
-    """Removes what agents that were killed have left."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
-        pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
+    """Removes what agents of this machine that were killed have left."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_prefix()}*"):
+        pid = folder.name.removeprefix(_prefix()).partition("-")[0]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)

@@ -34,6 +34,17 @@ class Lender:
         self._tokenizers = tokenizers(queue)
         self.left = queue.unfinished()
         self._queried = time.monotonic()
+        self._held_until: dict[int, float] = {}  # stacks that other commands hold
+        runs = [run for stack in queue.plan.stacks for run in stack.runs]
+        self._total = {run.id: run.train.steps for run in runs}
+        self._stack = {
+            run.id: number for number, stack in enumerate(queue.plan.stacks) for run in stack.runs
+        }
+
+    def stack_of(self, runs: Sequence[str]) -> int | None:
+        """The number of the stack of some runs, of most of them; None if no run is planned."""
+        found = [self._stack[run] for run in runs if run in self._stack]
+        return max(set(found), key=found.count) if found else None
 
     def refresh(self) -> None:
         """Asks the index from time to time what others have trained."""
@@ -48,32 +59,41 @@ class Lender:
         found = self._queue.unfinished(among)
         self.left = {run: left for run, left in self.left.items() if run not in wanted} | found
 
-    def claim_for(self, member: Member, members: Sequence[Member]) -> Claim | None:
-        """The claim that an idle agent gets; None if it gets none now.
+    def claims(
+        self, idle: Sequence[Member], members: Sequence[Member]
+    ) -> Iterator[tuple[Member, Claim]]:
+        """The claims that idle agents get now; some may get none.
 
         Args:
-            member: The idle agent.
+            idle: The idle agents.
             members: All agents.
         """
+        now = time.monotonic()
         lent = {run for each in members if each.work for run in each.work.runs}
         seconds: dict[int, float] = {}
         for number, planned in enumerate(self._queue.plan.stacks):
             runs = [run.id for run in planned.runs if run.id in self.left and run.id not in lent]
-            if runs:
+            if runs and self._held_until.get(number, 0.0) <= now:
                 seconds[number] = self._seconds(number, runs)
         there = [each for each in members if not each.silent and each.machine]
         paces = _paces(there)
         free = [each.free_in(pace) for each, pace in zip(there, paces, strict=True)]
-        while seconds:
-            numbers = list(seconds)
-            place = next_stack(list(seconds.values()), paces, free, there.index(member))
-            if place is None:
-                return None
-            claim = self._queue.claim(self._owner, numbers[place], self.left)
-            if claim is not None:
-                return claim
-            del seconds[numbers[place]]  # other commands have it
-        return None
+        places = {id(each): place for place, each in enumerate(there)}
+        for member in idle:
+            place = places[id(member)]
+            while seconds:
+                numbers = list(seconds)
+                chosen = next_stack(list(seconds.values()), paces, free, place)
+                if chosen is None:
+                    break
+                number = numbers[chosen]
+                length = seconds.pop(number)
+                claim = self._queue.claim(self._owner, number, self.left)
+                if claim is not None:
+                    free[place] = length / paces[place]
+                    yield member, claim
+                    break
+                self._held_until[number] = now + _QUERY_SECONDS  # by other commands
 
     @contextmanager
     def message(self, claim: Claim) -> Iterator[Lent]:
@@ -86,19 +106,21 @@ class Lender:
         token = self._owner.lend(queue.store.index, runs)
         stack = replace(claim.planned, runs=claim.runs)
         plan = plan_as_data(replace(queue.plan, stacks=(stack,), workers=1))
-        with outward(queue.store, queue.experiment, runs, self._tokenizers) as (shipment, folder):
+        ruled = [run.id for run in claim.runs if run.train.stop is not None]
+        with outward(queue.store, queue.experiment, runs, ruled, self._tokenizers) as (
+            shipment, folder,
+        ):  # fmt: skip
             contents = tuple(each.path(folder).read_bytes() for each in shipment.files)
             yield Lent(token, claim.number, queue.experiment, plan, shipment, contents)
 
     def work(self, token: str, stack: int, runs: Sequence[str]) -> Work:
         """What an agent trains from now on."""
-        planned = self._queue.plan.stacks[stack].runs
         return Work(
             token,
             stack,
             tuple(runs),
             {run: self.left.get(run, 0) for run in runs},
-            {run.id: run.train.steps for run in planned},
+            {run: self._total.get(run, 0) for run in runs},
             self._seconds(stack, runs),
             time.monotonic(),
         )

@@ -9,6 +9,10 @@ class AgentLostError(RuntimeError):
     """An agent has ended, or its machine cannot be reached."""
 
 
+class OtherCommandError(RuntimeError):
+    """An agent works for another command."""
+
+
 class Call(ABC):
     """A call to an agent, which may still be going on."""
 
@@ -21,6 +25,8 @@ class Call(ABC):
 
         Raises:
             AgentLostError: The agent has ended, or did not answer in time.
+            OtherCommandError: It works for another command by now.
+            Exception: What the method raised, of whatever kind.
         """
 
 
@@ -29,17 +35,25 @@ class Line(ABC):
 
     Attributes:
         name: What messages call the agent, such as ``node3/1``.
+        place: What identifies its machine.
+        counts: Whether it counts as one of the agents that the user wants.
     """
 
     name: str
+    place: str
+    counts: bool = True
 
     @abstractmethod
     def call(self, method: str, *arguments: Any) -> Call:
         """Calls a method of :class:`ablab.execute.cluster.agent.Agent`."""
 
     @abstractmethod
-    def end(self) -> None:
-        """Ends the agent; its steps that were not sent are lost."""
+    def end(self, again: bool = True) -> None:
+        """Ends the agent; its steps that were not sent are lost.
+
+        Args:
+            again: Whether another agent may be started in its place.
+        """
 
 
 class Machines(ABC):
@@ -58,4 +72,4 @@ class Machines(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Ends the connection. Agents that were not ended live on for a while."""
+        """Ends the connection. Agents that were not ended live on."""

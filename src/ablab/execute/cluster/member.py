@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ablab.execute.cluster.machines import Call, Line
+from ablab.execute.cluster.messages import Held
 
-Doing = Literal["hello", "prepare", "idle", "begin", "poll"]
+Doing = Literal["hello", "engage", "prepare", "idle", "begin", "poll"]
 _LEAST_SHARE = 0.05  # of a claim, from which on its pace is estimated
 _NEW_WEIGHT = 0.5  # of the pace of the last claim
 
@@ -25,6 +26,8 @@ class Work:
         seconds: The estimated length at pace 1.
         began: When it began (monotonic).
         stopped_since: Since when its training process has been stopped by a signal.
+        published: The number of the last shipment that was published.
+        begun: Whether its training process has begun with it.
     """
 
     token: str
@@ -35,12 +38,15 @@ class Work:
     seconds: float
     began: float
     stopped_since: float | None = None
+    published: int = 0
+    begun: bool = False
     _done: dict[str, int] = field(default_factory=dict)
 
     def note(self, runs: Sequence[str], step: int) -> None:
         """Notes the step that some of its runs have reached."""
         for run in runs:
-            self._done[run] = step - (self.total[run] - self.left[run])
+            if run in self.left:
+                self._done[run] = step - (self.total[run] - self.left[run])
 
     @property
     def share(self) -> float:
@@ -54,6 +60,7 @@ class Member:
 
     Attributes:
         line: The line to it.
+        command: The token of this command.
         doing: The call that is going on, or ``idle``.
         call: That call.
         since: Since when it has been going on (monotonic).
@@ -62,23 +69,41 @@ class Member:
         pace: Seconds at pace 1 that it does in one second, of the claims that have ended.
         not_before: When it may get work again (monotonic).
         silent: Whether it has not answered for so long that its claim was given up.
+        token: The token of the last claim that was sent to it.
+        held: The claim that it held when it was greeted.
     """
 
     line: Line
-    doing: Doing
-    call: Call | None
-    since: float
+    command: str
+    doing: Doing = "idle"
+    call: Call | None = None
+    since: float = 0.0
     machine: str = ""
     work: Work | None = None
     pace: float | None = None
     not_before: float = 0.0
     silent: bool = False
+    token: str = ""
+    held: Held | None = None
     clock: Callable[[], float] = time.monotonic
 
-    def ask(self, doing: Doing, method: str, *arguments: Any) -> None:
-        """Calls a method of the agent."""
-        self.doing, self.call = doing, self.line.call(method, *arguments)
+    def greet(self) -> None:
+        """Asks the agent what it is."""
+        self.doing, self.call, self.since = "hello", self.line.call("hello"), self.clock()
+
+    def engage(self, before: str) -> None:
+        """Asks it to work for this command, if it still works for ``before``."""
+        self.doing, self.since = "engage", self.clock()
+        self.call = self.line.call("engage", self.command, before)
+
+    def ask(self, doing: Doing, *arguments: Any) -> None:
+        """Calls the agent's method of that name."""
+        self.doing, self.call = doing, self.tell(doing, *arguments)
         self.since = self.clock()
+
+    def tell(self, method: str, *arguments: Any) -> Call:
+        """Calls a method of the agent, beside the call that is going on."""
+        return self.line.call("obey", self.command, method, *arguments)
 
     def rest(self) -> None:
         """No call is going on."""

@@ -10,7 +10,9 @@ import math
 import os
 import signal
 import threading
+import time
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,12 +28,15 @@ from ablab.execute.queue import StackQueue
 
 _NAMESPACE, _PREFIX = "ablab", "agent"
 _SILENT = "ABLAB_SILENT_SECONDS"
+_ours = False  # whether this module has connected this process to the cluster
 _CLOSE_SECONDS = 5.0  # for agents to remove what they have written
 
 
 @EXECUTORS.register("ray")
 class RayCluster(Executor):
     """Trains on the machines of a Ray cluster."""
+
+    is_local = False
 
     @classmethod
     def capacity(cls, options: Options) -> int:
@@ -101,6 +106,7 @@ def _connect(address: str | None) -> None:
         ) from error
     if ray.is_initialized():
         return
+    global _ours  # noqa: PLW0603 (Ray has one connection for each process, too)
     main = threading.current_thread() is threading.main_thread()
     handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -112,6 +118,7 @@ def _connect(address: str | None) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
+        _ours = True
         for number, handler in handlers.items() if main else ():
             signal.signal(number, handler)  # Ray has put its own in place, which end the process
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -166,23 +173,25 @@ class _RayLine(Line):
 
     Attributes:
         name: What messages call it.
-        node: The id of its node.
+        place: The id of its node.
         actor: The actor.
         machines: The machines that it belongs to.
+        counts: Whether it counts as one of the agents that the user wants.
     """
 
     name: str
-    node: str
+    place: str
     actor: Any
     machines: "_RayMachines" = field(repr=False)
+    counts: bool = True
 
     def call(self, method: str, *arguments: Any) -> Call:
         """See :meth:`Line.call`."""
         return _RayCall(getattr(self.actor, method).remote(*arguments))
 
-    def end(self) -> None:
+    def end(self, again: bool = True) -> None:
         """See :meth:`Line.end`."""
-        self.machines.end(self)
+        self.machines.end(self, again)
 
 
 class _RayMachines(Machines):
@@ -198,20 +207,24 @@ class _RayMachines(Machines):
         self._prefix = f"{_PREFIX}-{hashlib.sha256(about.encode()).hexdigest()[:12]}"
         self._device, self._most = queue.plan.device, options.workers
         self._lines: list[_RayLine] = []
-        self._closing: list[tuple[Any, Any]] = []
+        self._closing: list[tuple[Any, Any, float]] = []  # with when it was asked to close
+        self._taken: Counter[str] = Counter()  # places of agents that are not started again
         self._number = 0
         self._found = False
 
     def lines(self) -> Sequence[Line]:
         """See :meth:`Machines.lines`."""
         nodes = _nodes()
+        self._end_closed()
         if not self._found:
             self._found = True
             self._find({node["NodeID"] for node in nodes})
         for node in nodes:
-            used = sum(line.node == node["NodeID"] for line in self._lines)
+            place = node["NodeID"]
+            used = sum(line.place == place for line in self._lines) + self._taken[place]
             for _ in range(_places(node, self._device) - used):
-                if self._most is None or len(self._lines) < self._most:
+                wanted = sum(line.counts for line in self._lines)
+                if self._most is None or wanted < self._most:
                     self._lines.append(self._start(node))
         return list(self._lines)
 
@@ -219,12 +232,14 @@ class _RayMachines(Machines):
         """Finds the agents that earlier commands have left."""
         import ray
 
-        for name in ray.util.list_named_actors():
+        for each in ray.util.list_named_actors(all_namespaces=True):
+            name = each["name"]
             prefix, _, rest = name.rpartition("/")
             node, _, number = rest.partition("-")
-            if prefix == self._prefix and node in nodes:
+            if each["namespace"] == _NAMESPACE and prefix == self._prefix and node in nodes:
                 with suppress(ValueError):  # it has ended meanwhile
-                    self._lines.append(_RayLine(f"agent {number}", node, ray.get_actor(name), self))
+                    actor = ray.get_actor(name, _NAMESPACE)
+                    self._lines.append(_RayLine(f"agent {number}", node, actor, self))
                 self._number = max(self._number, int(number))
 
     def _start(self, node: dict[str, Any]) -> _RayLine:
@@ -236,6 +251,7 @@ class _RayMachines(Machines):
         uses_gpu = self._device == "cuda"
         actor = ray.remote(Agent).options(
             name=f"{self._prefix}/{node['NodeID']}-{self._number}",
+            namespace=_NAMESPACE,
             lifetime="detached",
             num_cpus=0 if uses_gpu else 1,
             num_gpus=1 if uses_gpu else 0,
@@ -244,11 +260,23 @@ class _RayMachines(Machines):
         name = f"{node['NodeManagerHostname']}/{self._number}"
         return _RayLine(name, node["NodeID"], actor.remote(), self)
 
-    def end(self, line: _RayLine) -> None:
+    def end(self, line: _RayLine, again: bool) -> None:
         """Ends an agent, which first removes what it has written."""
         if line in self._lines:
             self._lines.remove(line)
-            self._closing.append((line.actor, line.actor.close.remote()))
+            self._taken[line.place] += not again
+            self._closing.append((line.actor, line.actor.close.remote(), time.monotonic()))
+
+    def _end_closed(self) -> None:
+        """Ends the actors that have closed, or that take too long, so that their cores are free."""
+        import ray
+
+        late = time.monotonic() - _CLOSE_SECONDS
+        for each in list(self._closing):
+            actor, reference, since = each
+            if since < late or ray.wait([reference], timeout=0)[0]:
+                ray.kill(actor)
+                self._closing.remove(each)
 
     def wait(self, calls: Sequence[Call], seconds: float) -> Sequence[Call]:
         """See :meth:`Machines.wait`."""
@@ -265,10 +293,13 @@ class _RayMachines(Machines):
         """See :meth:`Machines.close`."""
         import ray
 
+        global _ours  # noqa: PLW0603
         with suppress(ray.exceptions.RayError):
-            waiting = [reference for _, reference in self._closing]
+            waiting = [reference for _, reference, _ in self._closing]
             if waiting:
                 ray.wait(waiting, num_returns=len(waiting), timeout=_CLOSE_SECONDS)
-            for actor, _ in self._closing:
+            for actor, _, _ in self._closing:
                 ray.kill(actor)
-        ray.shutdown()
+        if _ours:  # else it is the user's
+            _ours = False
+            ray.shutdown()
