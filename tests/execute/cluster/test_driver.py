@@ -19,7 +19,7 @@ from ablab.execute.cluster.machines import AgentLostError, OtherCommandError
 from ablab.execute.errors import ProcessError
 from ablab.store.index import StoreError
 from ablab.store.store import Store
-from tests.execute.cluster.threads import NAME, ThreadLine, Threads, close_agents
+from tests.execute.cluster.threads import NAME, RestingAgent, ThreadLine, Threads, close_agents
 from tests.store.makers import flip, train
 from tests.store.packing import metrics, sound
 from tests.users_code import ASKED, HELPED, HELPER

@@ -18,9 +18,16 @@ _rested = []
 class RestingAgent(Agent):
     """An agent whose process stays for the next test."""
 
+    paused = False
+
+    def pause(self):
+        super().pause()
+        self.paused = True
+
     def rest(self):
-        if self._claim is not None and self._claim.ending is None:
+        if self.paused or (self._claim is not None and self._claim.ending is None):
             self._stop_process()
+        self.paused = False
         self._forget()
         self._command = ""
 
