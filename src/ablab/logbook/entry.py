@@ -271,16 +271,14 @@ def _stop_rule(record: ExperimentRecord, runs: list[RunRecord]) -> str:
 
 def _facts(store: Store, runs: list[RunRecord]) -> list[str]:
     """Every distinct combination of engine, width, device and threads that trained the runs."""
-    wanted = {run.run for run in runs}
     found: dict[str, None] = {}
-    for run, segments in segments_of_runs(store).items():
-        if run in wanted:
-            for segment in segments:
-                text = (
-                    f"engine {segment.get('method', segment['engine'])}, "
-                    f"width {segment['width']}, {segment['device']}, "
-                    f"{segment['threads']} thread{'' if segment['threads'] == 1 else 's'}, "
-                    f"torch {segment['torch']}"
-                )
-                found[text] = None
+    for segments in segments_of_runs(store, [run.run for run in runs]).values():
+        for segment in segments:
+            text = (
+                f"engine {segment.get('method', segment['engine'])}, "
+                f"width {segment['width']}, {segment['device']}, "
+                f"{segment['threads']} thread{'' if segment['threads'] == 1 else 's'}, "
+                f"torch {segment['torch']}"
+            )
+            found[text] = None
     return list(found)

@@ -68,14 +68,16 @@ class _Pages:
             text = "There is no store here yet. This page reloads when there is one."
             return self._trouble(text, 200)
 
+        entries, runs = (_page(request, name) for name in ("entries", "runs"))
+
         def show(store: Store) -> Answer:
             version = store_version(store)
 
             def make() -> str:
-                content = contents.logbook(store) | {"version": version}
+                content = contents.logbook(store, entries, runs) | {"version": version}
                 return self._render("home.html.j2", content, self._home_assets)
 
-            return self._cache.get("home", version, make)
+            return self._cache.get(f"home {entries} {runs}", version, make)
 
         return self._answer(request, show, _HTML)
 
@@ -171,6 +173,12 @@ def _number(request: Request) -> int:
     if not _NUMBER.fullmatch(text):
         raise LookupError("the store has no experiment with this number")
     return int(text)
+
+
+def _page(request: Request, name: str) -> int:
+    """The page of a list that a request asks for; the first one if it does not say."""
+    text = request.query_params.get(name, "")
+    return int(text) if _NUMBER.fullmatch(text) else 1
 
 
 def _policy(*scripts: str) -> str:

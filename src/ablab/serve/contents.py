@@ -25,20 +25,35 @@ from ablab.read.step_costs import step_costs
 from ablab.store.artifacts import list_artifacts
 from ablab.store.metrics import column_cells, experiment_metrics, read_runs, unwatched_columns
 from ablab.store.store import ExperimentRecord, RunRecord, Store
+from ablab.store.sums import Sums, experiment_sums, total_sums
 
+ENTRIES, RUNS = 100, 500  # of a page
 _LIVE = ("running", "planned", "interrupted")
 
 
-def logbook(store: Store) -> dict[str, Any]:
-    """The start page: every experiment, newest first, and every run."""
+def logbook(store: Store, entries_page: int, runs_page: int) -> dict[str, Any]:
+    """The start page: experiments, newest first, and runs, a page of each.
+
+    Args:
+        store: The store.
+        entries_page: The page of experiments, from 1; the last page if there are fewer.
+        runs_page: The page of runs, in the same way.
+    """
     records = sorted(store.experiments(), key=lambda each: (each.created, each.id), reverse=True)
-    every = store.runs()
     # Progress is counted up to an experiment's own number of steps.
+    sums, total = experiment_sums(store.index), total_sums(store.index)
+    entries = _page(entries_page, len(records), ENTRIES)
     experiments = [
-        {"record": record, **progress(store.runs(record)), "notes": len(store.notes(record.id))}
-        for record in records
+        {
+            "record": record,
+            **_progress(sums.get(record.id, Sums())),
+            "notes": len(store.notes(record.id)),
+        }
+        for record in records[entries["first"] : entries["first"] + ENTRIES]
     ]
     newest = {record.name: record.id for record in reversed(records)}
+    pages = _page(runs_page, total.runs, RUNS)
+    every, _ = store.run_page(pages["first"], RUNS)
     runs = [
         {
             "run": run,
@@ -47,7 +62,21 @@ def logbook(store: Store) -> dict[str, Any]:
         }
         for run in every
     ]
-    return {"experiments": experiments, "runs": runs, **progress(every)}
+    about = {"entries": entries, "pages": pages, "experiments": experiments, "runs": runs}
+    return about | _progress(total)
+
+
+def _page(asked: int, count: int, size: int) -> dict[str, int]:
+    """A page of a list: its number, the number of all, the place of its first item, all items."""
+    most = max(1, -(-count // size))
+    number = min(max(1, asked), most)
+    return {"number": number, "most": most, "first": (number - 1) * size, "count": count}
+
+
+def _progress(sums: Sums) -> dict[str, Any]:
+    """As :func:`progress`, from sums."""
+    running = sums.statuses.get("running", 0)
+    return {"statuses": sums.words, "share": sums.share, "running": running}
 
 
 def progress(runs: list[RunRecord]) -> dict[str, Any]:
@@ -104,9 +133,8 @@ def find_run(store: Store, run: str) -> RunRecord:
     Raises:
         LookupError: There is none.
     """
-    for each in store.runs():
-        if each.run == run:
-            return each
+    if store.known([run]):
+        return store.run_records([run])[0]
     raise LookupError(f"the store has no run {run!r}")
 
 

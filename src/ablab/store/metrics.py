@@ -167,12 +167,13 @@ def experiment_runs(store: Store, record: ExperimentRecord) -> list[RunRecord]:
     """
     records = store.runs(record)
     ends = {each.run: each.step for each in records}
-    rows = {row["id"]: row["step"] for row in store.index.rows("SELECT id, step FROM runs")}
-    further = [run for run, end in ends.items() if rows[run] > end]
+    further = {row["run"] for row in store.members(record.id) if row["step"] > ends[row["run"]]}
     if not further:
         return records
     losses = ("train_loss", "eval_loss")
-    frame = read_runs(store, further, lambda names: [name for name in names if name in losses])
+    frame = read_runs(
+        store, sorted(further), lambda names: [name for name in names if name in losses]
+    )
     measured: dict[tuple[str, int], dict[str, float | None]] = {
         (row["run"], row["step"]): row for row in frame.iter_rows(named=True)
     }

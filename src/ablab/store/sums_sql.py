@@ -1,0 +1,74 @@
+"""The SQL that keeps sums over the runs of each experiment, and counts them again."""
+
+import sqlite3
+from collections.abc import Iterator
+
+STATUS = """CASE WHEN m.stopped IS NOT NULL THEN 'stopped'
+WHEN r.outcome IS 'diverged' AND r.step <= m.steps THEN 'diverged'
+WHEN r.step >= m.steps THEN 'finished' WHEN r.outcome IS 'failed' THEN 'failed'
+WHEN r.step > 0 THEN 'begun' ELSE 'planned' END"""
+"""The status of a run ``r`` as a member ``m``, apart from its lease: a run that is ``begun`` is
+running or interrupted (as in :func:`ablab.store.records.status_of`)."""
+COUNTED = f"""SELECT m.experiment, {STATUS} state, count(*) runs, sum(min(r.step, m.steps)) done,
+sum(m.steps) steps FROM members m JOIN runs r ON r.id = m.run
+GROUP BY m.experiment, state ORDER BY m.experiment, state"""
+_ADD = """INSERT INTO sums SELECT m.experiment, {status}, {sign}1, {sign}min(r.step, m.steps),
+{sign}m.steps FROM {of} ON CONFLICT (experiment, state) DO UPDATE SET
+runs = runs + excluded.runs, done = done + excluded.done, steps = steps + excluded.steps;"""
+_TIDY = "DELETE FROM sums WHERE runs = 0;"
+
+
+def keep_sums(connection: sqlite3.Connection) -> None:
+    """From now on, what this connection writes updates the sums."""
+    run = "(SELECT {row}.step step, {row}.outcome outcome) r"
+    member = "(SELECT {row}.experiment experiment, {row}.steps steps, {row}.stopped stopped) m"
+    of_run = f"members m JOIN {run} WHERE m.run = NEW.id"
+    # SQLite needs a condition before ON CONFLICT (https://www.sqlite.org/lang_upsert.html, 2.2).
+    of_member = (
+        f"{member} JOIN (SELECT step, outcome FROM runs WHERE id = {{row}}.run) r WHERE true"
+    )
+    remove, add = ("-", "OLD"), ("", "NEW")
+    for name, event, source, changes in (
+        ("moved", "UPDATE OF step, outcome ON runs", of_run, (remove, add)),
+        ("added", "INSERT ON members", of_member, (add,)),
+        (
+            "changed",
+            "UPDATE OF experiment, run, steps, stopped ON members",
+            of_member,
+            (remove, add),
+        ),
+        ("dropped", "DELETE ON members", of_member, (remove,)),
+    ):
+        body = " ".join(
+            _ADD.format(status=STATUS, sign=sign, of=source.format(row=row))
+            for sign, row in changes
+        )
+        connection.execute(
+            f"CREATE TEMP TRIGGER IF NOT EXISTS sums_{name} AFTER {event} BEGIN {body} {_TIDY} END"
+        )
+
+
+def has_sums(connection: sqlite3.Connection) -> bool:
+    """Whether an index has the table; one of an earlier release lacks it until it is written."""
+    query = "SELECT 1 FROM main.sqlite_master WHERE name = 'sums'"
+    return connection.execute(query).fetchone() is not None
+
+
+def count_sums(connection: sqlite3.Connection) -> None:
+    """Counts all sums again, inside the caller's transaction."""
+    connection.execute("DELETE FROM sums")
+    connection.execute(f"INSERT INTO sums {COUNTED}")
+
+
+def wrong_sums(connection: sqlite3.Connection) -> Iterator[int]:
+    """The experiments whose sums are not what counting gives."""
+    kept = _by_experiment(connection, "SELECT * FROM sums ORDER BY experiment, state")
+    counted = _by_experiment(connection, COUNTED)
+    yield from sorted(each for each in {*kept, *counted} if kept.get(each) != counted.get(each))
+
+
+def _by_experiment(connection: sqlite3.Connection, query: str) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row[0], []).append(repr(tuple(row)))
+    return found
