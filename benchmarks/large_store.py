@@ -9,9 +9,10 @@ rows) with the held-out loss, accuracy, rate and gradient norm, in parts of 1,00
 segment as a checkpoint writes it. It has no snapshot: a file each would need a million
 inodes. So ``check`` also names every run as one that cannot be resumed, and exits with 1.
 
-``seconds`` is the time of the command, start of Python included; ``MiB`` its peak resident memory.
-The first command that opens a large index since it was last changed verifies every row. It has a
-row of its own, ``open``; the others come after it.
+A cell has the seconds of the command, start of Python included; in brackets its processor time,
+which says more where the machine does other work; and its peak resident memory. The first command
+that opens a large index since another program changed it verifies every row. It has a row of its
+own, ``open``; the others come after it. Requests to the live page are timed in its process.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from ablab.execute.environment import environment
 from ablab.experiments import experiment
 from ablab.experiments.experiment import Experiment
 from ablab.store import Store
@@ -114,7 +116,7 @@ def fill(path: Path, count: int) -> None:
             continue
         began = time.perf_counter()
         made = asked(number, min(count, MOST))
-        store.register(made, "ablab run large.yaml", {})
+        store.register(made, "ablab run large.yaml", environment())
         runs = [run.id for run in made.runs]
         for begin in range(0, len(runs), PART):
             train(store, runs[begin : begin + PART], random)
@@ -122,8 +124,8 @@ def fill(path: Path, count: int) -> None:
     store.close()
 
 
-def measured(arguments: list[str], limit: float, gigabytes: float) -> tuple[float, float, int, str]:
-    """Runs a command; returns seconds, peak MiB, its exit code, and the end of what it printed."""
+def measured(arguments: list[str], limit: float, gigabytes: float) -> tuple[str, str]:
+    """Runs a command; returns what it took as text, and the end of what it printed."""
     began = time.perf_counter()
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     most = int(gigabytes * 2**30)
@@ -148,7 +150,10 @@ def measured(arguments: list[str], limit: float, gigabytes: float) -> tuple[floa
         _, status, used = os.wait4(process.pid, 0)
     code = os.waitstatus_to_exitcode(status)
     process.returncode = code
-    return time.perf_counter() - began, used.ru_maxrss / 1024, code, end.decode(errors="replace")
+    seconds, busy = time.perf_counter() - began, used.ru_utime + used.ru_stime
+    ended = {-9: "stopped after "}.get(code, "" if code in (0, 1) else f"exit {code} after ")
+    text = f"{ended}{seconds:.1f} s ({busy:.1f}), {used.ru_maxrss / 1024:,.0f} MiB"
+    return text, end.decode(errors="replace")
 
 
 def commands(store: Path, count: int) -> Iterator[tuple[str, list[str]]]:
@@ -177,9 +182,10 @@ def serve(store: Path) -> None:
     found = {}
 
     def ask(name: str, path: str, **headers: str) -> str:
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         answer = client.get(path, headers=headers)
-        found[name] = time.perf_counter() - began, answer.status_code, len(answer.content)
+        took = time.perf_counter() - began, time.process_time() - busy
+        found[name] = *took, answer.status_code, len(answer.content)
         print(json.dumps(found), flush=True)  # what is known so far
         return answer.headers["etag"]
 
@@ -187,10 +193,10 @@ def serve(store: Path) -> None:
     etag = ask("serve: first page", "/")
     ask("serve: a poll", "/", **{"If-None-Match": etag})
     Store(store, verify=False).note(1, "a note")  # a change elsewhere in the store
-    time.sleep(0.05)
+    time.sleep(5 * found["serve: first page"][0])  # a page rests for four times what it took
     ask("serve: a poll after a change", "/", **{"If-None-Match": etag})
     etag = ask("serve: an experiment", "/experiments/1")
-    ask("serve: its poll", "/experiments/1/data", **{"If-None-Match": etag})
+    ask("serve: its poll", "/experiments/1", **{"If-None-Match": etag})
 
 
 def main() -> None:
@@ -226,22 +232,16 @@ def main() -> None:
             if given.only and not any(word in name for word in given.only):
                 continue
             call = [sys.executable, "-m", "ablab", *arguments]
-            seconds, mib, code, _ = measured(call, given.limit, given.gigabytes)
-            put(name, _cell(seconds, mib, code))
+            put(name, measured(call, given.limit, given.gigabytes)[0])
         if given.only and not any(word in "serve" for word in given.only):
             continue
         call = [sys.executable, __file__, "--serve", str(path)]
-        seconds, mib, code, text = measured(call, 2 * given.limit, given.gigabytes)
+        took, text = measured(call, 2 * given.limit, given.gigabytes)
         found = json.loads((text.splitlines() or ["{}"])[-1])
-        for name, (took, status, size) in found.items():
-            put(name, f"{took:.2f} s ({status}, {size / 1e6:.1f} MB)")
-        put("serve: the process", _cell(seconds, mib, code))
+        for name, (seconds, busy, status, size) in found.items():
+            put(name, f"{seconds:.2f} s ({busy:.2f}), status {status}, {size / 1e6:.1f} MB")
+        put("serve: the process", took)
     _print(table, given.runs)
-
-
-def _cell(seconds: float, mib: float, code: int) -> str:
-    ended = {-9: "stopped after "}.get(code, "" if code in (0, 1) else f"exit {code} after ")
-    return f"{ended}{seconds:.2f} s, {mib:,.0f} MiB"
 
 
 def _print(table: dict[str, dict[int, str]], sizes: list[int]) -> None:

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 import ablab
 from ablab.serve.app import make_app
 from ablab.store import Store
-from tests.read.filled import grid
+from tests.read.filled import ENVIRONMENT, grid
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def lab(tmp_path, monkeypatch):
     store = Store(tmp_path / "lab", create=True)
     for number in range(5):
         asked = grid(steps=20 + number, seeds=[number]) | {"name": f"e{number}"}
-        store.register(ablab.experiment(asked), "ablab run x", {})
+        store.register(ablab.experiment(asked), "ablab run x", ENVIRONMENT)
     return store
 
 
@@ -48,8 +48,8 @@ def test_pages_make_up_the_lists(lab):
 
 def test_links_keep_the_other_list_where_it_is(lab):
     page = browser(lab).get("/?runs=2&entries=3").text
-    assert '<a href="/?runs=3&amp;entries=3">next</a>' in page
-    assert '<a href="/?entries=2&amp;runs=2">previous</a>' in page
+    assert '<a href="?runs=3&amp;entries=3">next</a>' in page
+    assert '<a href="?entries=2&amp;runs=2">previous</a>' in page
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "", "99999999999999999999999", "1e3"])
@@ -79,3 +79,35 @@ def test_few_runs_need_no_links(lab, monkeypatch):
     monkeypatch.setattr("ablab.serve.contents.ENTRIES", 5)
     monkeypatch.setattr("ablab.serve.contents.RUNS", 500)
     assert "page 1 of" not in browser(lab).get("/").text
+
+
+def test_a_large_experiment_is_shown_by_its_runs(lab, monkeypatch):
+    record = lab.experiments()[0]
+    ids = [each.run for each in lab.runs(record)]
+    address = f"/experiments/{record.id}"
+    small = browser(lab).get(address).text
+    monkeypatch.setattr("ablab.serve.contents.LARGE", len(ids) - 1)
+    monkeypatch.setattr("ablab.serve.contents.RUNS", 2)
+    found = []
+    for number in range(1, -(-len(ids) // 2) + 1):
+        page = browser(lab).get(f"{address}?runs={number}").text
+        assert f"{len(ids)} runs: {len(ids)} planned" in page
+        found += shown(page)[0]
+    assert found == ids
+    assert '<a href="?runs=2">previous</a>' in browser(lab).get(f"{address}?runs=3").text
+    whole = browser(lab).get(f"{address}?entry=1").text
+    assert 'id="grid"' in whole and 'id="grid"' not in page
+    assert re.sub('data-version="[^"]*"', "", whole) == re.sub('data-version="[^"]*"', "", small)
+
+
+def test_a_large_experiments_page_is_polled(lab, monkeypatch):
+    monkeypatch.setattr("ablab.serve.contents.LARGE", 1)
+    monkeypatch.setattr("ablab.serve.response_cache._REST", 0.0)
+    client, address = browser(lab), f"/experiments/{lab.experiments()[0].id}"
+    etag = client.get(address).headers["etag"]
+    assert client.get(address, headers={"if-none-match": etag}).status_code == 304
+    run = lab.runs(lab.experiments()[0])[0].run
+    with lab.index.transaction() as connection:
+        connection.execute("UPDATE runs SET step = 20 WHERE id = ?", (run,))
+    answer = client.get(address, headers={"if-none-match": etag})
+    assert "1 finished" in answer.text

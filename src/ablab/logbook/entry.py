@@ -145,7 +145,7 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "date": record.created[:10],
         "size": record.definition.get("size"),
         "of_logbook": record.definition.get("logbook"),
-        "grid": [(key, _choices(values)) for key, values in grid.items()]
+        "grid": [(key, choices(values)) for key, values in grid.items()]
         + _cells(record.definition),
         "seeds": ", ".join(map(str, record.definition["seeds"])),
         "base": _base(record),
@@ -209,7 +209,7 @@ def _notes(store: Store, record: ExperimentRecord) -> tuple[str, int]:
     return entry_notes(entry_path(store.path, record.entry, "entry.md"), stored), len(stored)
 
 
-def _choices(values: Any) -> list[str]:
+def choices(values: Any) -> list[str]:
     """The values of an axis, in one line; for bundles of settings, one line per bundle."""
     if isinstance(values, list):
         many = len(values) > _LISTED

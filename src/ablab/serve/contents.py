@@ -12,6 +12,7 @@ from ablab.experiments.inactive import nullable_keys
 from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import experiment_answer
 from ablab.logbook.drawn_curves import DRAWN, column_titles, drawn_curves, variant_costs
+from ablab.logbook.entry import choices
 from ablab.logbook.factor_curves import factor_curves
 from ablab.logbook.main_setting import main_setting, needs_main_setting
 from ablab.logbook.marks import column_marks
@@ -23,11 +24,18 @@ from ablab.read.directions import column_direction
 from ablab.read.effects import Effects
 from ablab.read.step_costs import step_costs
 from ablab.store.artifacts import list_artifacts
-from ablab.store.metrics import column_cells, experiment_metrics, read_runs, unwatched_columns
+from ablab.store.metrics import (
+    column_cells,
+    experiment_metrics,
+    experiment_runs,
+    read_runs,
+    unwatched_columns,
+)
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.store.sums import Sums, experiment_sums, total_sums
 
 ENTRIES, RUNS = 100, 500  # of a page
+LARGE = 2_000  # runs of an experiment from which on its page lists them
 _LIVE = ("running", "planned", "interrupted")
 
 
@@ -51,19 +59,59 @@ def logbook(store: Store, entries_page: int, runs_page: int) -> dict[str, Any]:
         }
         for record in records[entries["first"] : entries["first"] + ENTRIES]
     ]
-    newest = {record.name: record.id for record in reversed(records)}
     pages = _page(runs_page, total.runs, RUNS)
     every, _ = store.run_page(pages["first"], RUNS)
-    runs = [
+    return {
+        "entries": entries,
+        "pages": pages,
+        "experiments": experiments,
+        "runs": _listed(every, records),
+        "other": f"entries={entries['number']}",
+        **_progress(total),
+    }
+
+
+def is_large(store: Store, record: ExperimentRecord) -> bool:
+    """Whether an experiment has so many runs that its page lists them instead of its entry."""
+    return experiment_sums(store.index).get(record.id, Sums()).runs > LARGE
+
+
+def large_experiment(store: Store, record: ExperimentRecord, runs_page: int) -> dict[str, Any]:
+    """The page of a large experiment: its grid, its progress, and a page of its runs.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        runs_page: The page of runs, from 1; the last page if there are fewer.
+    """
+    sums = experiment_sums(store.index).get(record.id, Sums())
+    pages = _page(runs_page, sums.runs, RUNS)
+    runs = experiment_runs(store, record, pages["first"], RUNS)
+    newest = sorted(store.experiments(), key=lambda each: (each.created, each.id), reverse=True)
+    grid = record.definition["grid"]
+    axes = [(key, choices(values)) for key, values in grid.items()]
+    return {
+        "record": record,
+        "address": f"/experiments/{record.id}",
+        "axes": [*axes, ("seeds", choices(record.definition["seeds"]))],
+        "pages": pages,
+        "runs": _listed(runs, newest),
+        "other": "",
+        **_progress(sums),
+    }
+
+
+def _listed(runs: list[RunRecord], newest_first: list[ExperimentRecord]) -> list[dict[str, Any]]:
+    """Runs as rows of a table, with the numbers of their experiments."""
+    newest = {record.name: record.id for record in reversed(newest_first)}
+    return [
         {
             "run": run,
             "variant": variant_label(run.variant),
             "experiments": [(name, newest[name]) for name in run.experiments],
         }
-        for run in every
+        for run in runs
     ]
-    about = {"entries": entries, "pages": pages, "experiments": experiments, "runs": runs}
-    return about | _progress(total)
 
 
 def _page(asked: int, count: int, size: int) -> dict[str, int]:

@@ -5,6 +5,7 @@ A file that the index does not list is ignored; its write was never finished.
 
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -94,6 +95,7 @@ class Index:
             raise _unreadable(error, path) from error
         self._connection, self._refusal = opened.connection, opened.refusal
         self._connection.row_factory = sqlite3.Row
+        self._end = weakref.finalize(self, _end, self._connection, path)
         self._keeps_digests = False
         self.has_sums = True
         self._identity = identity(path)
@@ -262,11 +264,16 @@ class Index:
 
     def close(self) -> None:
         """Closes the connection."""
-        with staying_verified(self.path):  # the last connection moves the log into the file
-            self._connection.close()
+        self._end()
 
 
 _DISK_ERRORS = ("IOERR", "FULL", "CANTOPEN", "READONLY", "BUSY", "LOCKED", "PERM", "NOMEM")
+
+
+def _end(connection: sqlite3.Connection, path: Path) -> None:
+    """Closes a connection; the last one moves the log into the file, which stays verified."""
+    with staying_verified(path), suppress(sqlite3.ProgrammingError):  # one of another thread
+        connection.close()
 
 
 def _is_damage(error: BaseException) -> bool:

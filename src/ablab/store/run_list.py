@@ -1,7 +1,7 @@
 """Records of runs, read for some runs at a time: a list of a store may have a million of them."""
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -54,9 +54,32 @@ def list_some(index: Index, first: int, count: int) -> tuple[list[RunRecord], in
     return list(_records(index, iter(found), None)), sum(counts.values())
 
 
-def list_experiment(index: Index, number: int) -> Iterator[RunRecord]:
-    """The runs of an experiment, in its own order."""
-    rows = index.rows("SELECT run FROM members WHERE experiment = ? ORDER BY position", number)
+def progress_of(index: Index, runs: Iterable[str]) -> dict[str, int]:
+    """The steps that some runs have trained, by run id."""
+    rows = index.rows(
+        "SELECT id, step FROM runs WHERE id IN (SELECT value FROM json_each(?))",
+        json.dumps(list(runs)),
+    )
+    return {row["id"]: row["step"] for row in rows}
+
+
+def list_experiment(
+    index: Index, number: int, first: int = 0, count: int | None = None
+) -> Iterator[RunRecord]:
+    """The runs of an experiment, in its own order.
+
+    Args:
+        index: The index.
+        number: The experiment.
+        first: The number of runs before the list.
+        count: The most runs that it has; all if None.
+    """
+    rows = index.rows(
+        "SELECT run FROM members WHERE experiment = ? ORDER BY position LIMIT ? OFFSET ?",
+        number,
+        -1 if count is None else count,
+        first,
+    )
     return _records(index, (row["run"] for row in rows), number)
 
 

@@ -210,15 +210,22 @@ class Store:
             )
         return experiment_record(rows[0], scalar_records(self.index))
 
-    def runs(self, experiment: ExperimentRecord | None = None) -> list[RunRecord]:
+    def runs(
+        self, experiment: ExperimentRecord | None = None, first: int = 0, count: int | None = None
+    ) -> list[RunRecord]:
         """The runs of the store, or of one experiment.
 
         Losses are those at a run's own last step. For an experiment with fewer steps,
         :func:`ablab.store.metrics.experiment_runs` returns the losses at its last step.
+
+        Args:
+            experiment: The experiment.
+            first: The number of its runs before the list.
+            count: The most of its runs that the list has; all if None.
         """
         if experiment is None:
             return list(list_all(self.index))
-        return list(list_experiment(self.index, experiment.id))
+        return list(list_experiment(self.index, experiment.id, first, count))
 
     def each_run(self) -> Iterator[RunRecord]:
         """As :meth:`runs` of the store, read as the list goes on."""

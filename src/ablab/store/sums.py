@@ -75,9 +75,9 @@ def experiment_sums(index: Index) -> dict[int, Sums]:
     }
     found: dict[int, Sums] = {}
     living = live_owners(index)
-    for row in index.rows(  # few: leased runs have an index of their own
+    for row in index.rows(  # few, and with a lookup table of their own, from which to start
         f"""SELECT m.experiment, m.steps, min(r.step, m.steps) done, r.owner, {STATUS} state
-            FROM runs r JOIN members m ON m.run = r.id WHERE r.owner IS NOT NULL"""
+            FROM runs r CROSS JOIN members m ON m.run = r.id WHERE r.owner IS NOT NULL"""
     ):
         if row["state"] in _LEASED:
             leased = (1, row["done"], row["steps"])
@@ -103,6 +103,14 @@ def sums_key(index: Index) -> list[tuple[object, ...]]:
 
 def shared_runs(index: Index) -> list[str]:
     """The ids of the runs that several experiments have."""
+    counted = (
+        f"SELECT sum(runs) FROM ({COUNTED})"
+        if not index.has_sums
+        else ("SELECT sum(runs) FROM sums")
+    )
+    (row,) = index.rows(f"SELECT (SELECT count(*) FROM runs) runs, ({counted}) members")
+    if row["runs"] == row["members"]:  # each run is a member of at least one experiment
+        return []
     rows = index.rows("SELECT run FROM members GROUP BY run HAVING count(*) > 1")
     return [row["run"] for row in rows]
 
