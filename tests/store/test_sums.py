@@ -10,7 +10,7 @@ import ablab
 from ablab.store import Store, StoreError
 from ablab.store.index_repair import repair_index
 from ablab.store.leases import Owner
-from ablab.store.sums import experiment_sums, shared_runs, sums_key, total_sums
+from ablab.store.sums import Sums, experiment_sums, shared_runs, sums_key, total_sums
 from ablab.store.sums_sql import wrong_sums
 from tests.read.filled import grid
 
@@ -43,11 +43,12 @@ def check(store):
     sums = experiment_sums(store.index)
     for record in store.experiments():
         runs = store.runs(record)
-        assert sums[record.id].statuses == statuses(runs)
-        assert sums[record.id].steps == sum(each.steps for each in runs)
+        mine = sums.get(record.id, Sums())
+        assert mine.statuses == statuses(runs)
+        assert mine.steps == sum(each.steps for each in runs)
         live = ("running", "planned", "interrupted")
         done = sum(each.step if each.status in live else each.steps for each in runs)
-        assert sums[record.id].done == done
+        assert mine.done == done
     total = total_sums(store.index)
     assert total.statuses == statuses(store.runs())
     assert (total.runs, total.steps) == (len(store.runs()), sum(e.steps for e in store.runs()))
@@ -62,6 +63,22 @@ def set_states(store):
             connection.execute(
                 "UPDATE runs SET step = ?, outcome = ? WHERE id = ?", (step, outcome, run.run)
             )
+
+
+def test_runs_of_several_experiments_are_known_without_a_look_at_every_run(lab):
+    def shared():
+        rows = lab.index.rows("SELECT runs FROM sums WHERE state = 'shared'")
+        return rows[0]["runs"] if rows else 0
+
+    both = len(shared_runs(lab.index))
+    assert shared() == both > 1
+    with lab.index.transaction() as connection:
+        connection.execute("DELETE FROM members WHERE experiment = 1 AND position = 0")
+    assert shared() == len(shared_runs(lab.index)) == both - 1
+    with lab.index.transaction() as connection:
+        connection.execute("DELETE FROM members WHERE experiment = 2")
+    assert (shared(), shared_runs(lab.index)) == (0, [])
+    check(lab)
 
 
 def test_new_experiments_are_planned(lab):

@@ -17,6 +17,7 @@ from ablab.store.sums_sql import COUNTED, STATUS
 
 _LIVE = ("running", "planned", "interrupted")
 _ORDER = ("finished", "stopped", "running", "interrupted", "planned", "diverged", "failed")
+_STORED = "SELECT * FROM sums WHERE state != 'shared'"
 _LEASED = ("begun", "planned")  # what a lease makes running or interrupted
 
 
@@ -69,9 +70,9 @@ class Sums:
 
 def experiment_sums(index: Index) -> dict[int, Sums]:
     """The sums of every experiment, by its id."""
-    kept = {
+    stored = {
         (row["experiment"], row["state"]): [row["runs"], row["done"], row["steps"]]
-        for row in index.rows("SELECT * FROM sums" if index.has_sums else COUNTED)
+        for row in index.rows(_STORED if index.has_sums else COUNTED)
     }
     found: dict[int, Sums] = {}
     living = live_owners(index)
@@ -81,11 +82,11 @@ def experiment_sums(index: Index) -> dict[int, Sums]:
     ):
         if row["state"] in _LEASED:
             leased = (1, row["done"], row["steps"])
-            mine = kept.setdefault((row["experiment"], row["state"]), [0, 0, 0])
+            mine = stored.setdefault((row["experiment"], row["state"]), [0, 0, 0])
             mine[:] = [old - own for old, own in zip(mine, leased, strict=True)]
             status = "running" if row["owner"] in living else "interrupted"
             found.setdefault(row["experiment"], Sums()).add(status, *leased)
-    for (experiment, state), (runs, done, steps) in kept.items():
+    for (experiment, state), (runs, done, steps) in stored.items():
         if runs:
             status = "interrupted" if state == "begun" else state
             found.setdefault(experiment, Sums()).add(status, runs, done, steps)
@@ -94,22 +95,16 @@ def experiment_sums(index: Index) -> dict[int, Sums]:
 
 def sums_key(index: Index) -> list[tuple[object, ...]]:
     """Values that change whenever the sums do."""
-    kept = index.rows("SELECT * FROM sums" if index.has_sums else COUNTED)
+    stored = index.rows(_STORED if index.has_sums else COUNTED)
     leased = index.rows(
         "SELECT owner, count(*) FROM runs WHERE owner IS NOT NULL GROUP BY owner ORDER BY owner"
     )
-    return [tuple(row) for row in (*kept, *leased)]
+    return [tuple(row) for row in (*stored, *leased)]
 
 
 def shared_runs(index: Index) -> list[str]:
     """The ids of the runs that several experiments have."""
-    counted = (
-        f"SELECT sum(runs) FROM ({COUNTED})"
-        if not index.has_sums
-        else ("SELECT sum(runs) FROM sums")
-    )
-    (row,) = index.rows(f"SELECT (SELECT count(*) FROM runs) runs, ({counted}) members")
-    if row["runs"] == row["members"]:  # each run is a member of at least one experiment
+    if index.has_sums and not index.rows("SELECT 1 FROM sums WHERE state = 'shared'"):
         return []
     rows = index.rows("SELECT run FROM members GROUP BY run HAVING count(*) > 1")
     return [row["run"] for row in rows]

@@ -11,7 +11,14 @@ WHEN r.step > 0 THEN 'begun' ELSE 'planned' END"""
 running or interrupted (as in :func:`ablab.store.records.status_of`)."""
 COUNTED = f"""SELECT m.experiment, {STATUS} state, count(*) runs, sum(min(r.step, m.steps)) done,
 sum(m.steps) steps FROM members m JOIN runs r ON r.id = m.run
-GROUP BY m.experiment, state ORDER BY m.experiment, state"""
+GROUP BY m.experiment, state"""
+"""The sums by experiment and status."""
+_ALL = f"""{COUNTED} UNION ALL SELECT 0, 'shared', sum(members - 1), 0, 0 FROM
+(SELECT count(*) members FROM members GROUP BY run) HAVING sum(members - 1) > 0 ORDER BY 1, 2"""
+# A row says how many rows of members have a run that an earlier one has; usually there is none.
+_SHARED = """INSERT INTO sums SELECT 0, 'shared', {sign}1, 0, 0 WHERE
+(SELECT count(*) FROM members WHERE run = {row}.run) > {others}
+ON CONFLICT (experiment, state) DO UPDATE SET runs = runs + excluded.runs;"""
 _ADD = """INSERT INTO sums SELECT m.experiment, {status}, {sign}1, {sign}min(r.step, m.steps),
 {sign}m.steps FROM {of} ON CONFLICT (experiment, state) DO UPDATE SET
 runs = runs + excluded.runs, done = done + excluded.done, steps = steps + excluded.steps;"""
@@ -28,6 +35,16 @@ def keep_sums(connection: sqlite3.Connection) -> None:
         f"{member} JOIN (SELECT step, outcome FROM runs WHERE id = {{row}}.run) r WHERE true"
     )
     remove, add = ("-", "OLD"), ("", "NEW")
+    apart = _SHARED.format(sign="-", row="OLD", others=0)  # after the row has gone
+    together = _SHARED.format(sign="", row="NEW", others=1)
+    for name, event, body in (
+        ("parted", "DELETE ON members", apart),
+        ("joined", "INSERT ON members", together),
+        ("passed", "UPDATE OF run ON members WHEN OLD.run != NEW.run", apart + together),
+    ):
+        connection.execute(
+            f"CREATE TEMP TRIGGER IF NOT EXISTS sums_{name} AFTER {event} BEGIN {body} {_TIDY} END"
+        )
     for name, event, source, changes in (
         ("moved", "UPDATE OF step, outcome ON runs", of_run, (remove, add)),
         ("added", "INSERT ON members", of_member, (add,)),
@@ -57,14 +74,14 @@ def has_sums(connection: sqlite3.Connection) -> bool:
 def count_sums(connection: sqlite3.Connection) -> None:
     """Counts all sums again, inside the caller's transaction."""
     connection.execute("DELETE FROM sums")
-    connection.execute(f"INSERT INTO sums {COUNTED}")
+    connection.execute(f"INSERT INTO sums {_ALL}")
 
 
 def wrong_sums(connection: sqlite3.Connection) -> Iterator[int]:
     """The experiments whose sums are not what counting gives."""
-    kept = _by_experiment(connection, "SELECT * FROM sums ORDER BY experiment, state")
-    counted = _by_experiment(connection, COUNTED)
-    yield from sorted(each for each in {*kept, *counted} if kept.get(each) != counted.get(each))
+    stored = _by_experiment(connection, "SELECT * FROM sums ORDER BY experiment, state")
+    counted = _by_experiment(connection, _ALL)
+    yield from sorted(each for each in {*stored, *counted} if stored.get(each) != counted.get(each))
 
 
 def _by_experiment(connection: sqlite3.Connection, query: str) -> dict[int, list[str]]:
