@@ -14,6 +14,7 @@ from tests.read.filled import grid
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
     """A store that counts as large, and was verified by another process."""
+    monkeypatch.setattr(verified, "LARGE_BYTES", 0)
     monkeypatch.setattr(verified, "QUICK_SECONDS", -1.0)
     monkeypatch.setenv("ABLAB_CACHE", str(tmp_path / "cache"))
     store = Store(tmp_path / "lab", create=True)
@@ -145,9 +146,10 @@ def test_a_check_verifies_every_row_whatever_is_known(lab, monkeypatch):
 
 
 def test_a_small_index_is_verified_by_every_process(lab, verifications, monkeypatch):
-    monkeypatch.setattr(verified, "QUICK_SECONDS", 60.0)
+    monkeypatch.setattr(verified, "LARGE_BYTES", 2**30)
     shutil.rmtree(lab.parent / "cache")
     Store(lab).close()
     verified._known.clear()
     Store(lab).close()
     assert verifications == [True, True]
+    assert not (lab.parent / "cache").exists()

@@ -1,6 +1,6 @@
 """When each index was last verified, so that a large one is not verified by every command.
 
-An index that takes longer than 0.1 s to verify is verified once for each state of its files (inode,
+An index of 16 MiB or more (some thousand runs) is verified once for each state of its files (inode,
 size and time of the file and of its log); the result is in the user's cache. What ablab itself
 writes to a verified index leaves it verified: its rows get their digests in the same transaction.
 Anything else that changes the files makes them another state. Bits that change on a disk without
@@ -17,8 +17,9 @@ from pathlib import Path
 
 from ablab.config.cache import cache_folder
 
-QUICK_SECONDS = 0.1  # an index that takes longer is not verified by every command,
-SHARE = 0.05  # nor, if it was changed, in more than this share of the time
+LARGE_BYTES = 16 * 2**20  # a smaller index is verified by every command
+QUICK_SECONDS = 0.1  # an index that takes longer is not verified after every change,
+SHARE = 0.05  # but in at most this share of the time
 FOLDER = "verified"  # in the user's cache
 
 
@@ -36,14 +37,9 @@ class Verified:
     when: float
     took: float
 
-    @property
-    def is_quick(self) -> bool:
-        """Whether the index can be verified by every command."""
-        return self.took <= QUICK_SECONDS
-
     def rests(self) -> bool:
         """Whether so little time has passed that the index is not verified again."""
-        return not self.is_quick and 0 <= time.time() - self.when < self.took / SHARE
+        return self.took > QUICK_SECONDS and 0 <= time.time() - self.when < self.took / SHARE
 
 
 _known: dict[Path, Verified] = {}  # by this process
@@ -65,7 +61,7 @@ def files_state(path: Path) -> tuple[int, ...]:
 def last_verified(path: Path) -> Verified | None:
     """The last verification of an index, by this process or, of a large index, by any."""
     mine = _known.get(path)
-    if mine is not None and (mine.is_quick or mine.state == files_state(path)):
+    if not _is_large(path) or (mine is not None and mine.state == files_state(path)):
         return mine
     return _read(path) or mine
 
@@ -73,21 +69,28 @@ def last_verified(path: Path) -> Verified | None:
 def note_verified(path: Path, found: Verified) -> None:
     """Notes a verification; that of a large index is kept for other processes."""
     _known[path] = found
-    if not found.is_quick:
+    if _is_large(path):
         _write(path, found)
 
 
 @contextmanager
 def staying_verified(path: Path) -> Iterator[None]:
     """A context in which a large index is changed only in ways that leave a verified one so."""
-    before = last_verified(path)
-    known = before is not None and not before.is_quick and before.state == files_state(path)
+    before = last_verified(path) if _is_large(path) else None
+    known = before is not None and before.state == files_state(path)
     yield
     if known:
         assert before is not None
         state = files_state(path)
         if state and state != before.state:
             note_verified(path, Verified(state, before.when, before.took))
+
+
+def _is_large(path: Path) -> bool:
+    try:
+        return path.stat().st_size >= LARGE_BYTES
+    except OSError:
+        return False
 
 
 def _file(path: Path) -> Path:
