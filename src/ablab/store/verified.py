@@ -61,7 +61,7 @@ def files_state(path: Path) -> tuple[int, ...]:
 def last_verified(path: Path) -> Verified | None:
     """The last verification of an index, by this process or, of a large index, by any."""
     mine = _known.get(path)
-    if not _is_large(path) or (mine is not None and mine.state == files_state(path)):
+    if not is_large(path) or (mine is not None and mine.state == files_state(path)):
         return mine
     return _read(path) or mine
 
@@ -69,14 +69,14 @@ def last_verified(path: Path) -> Verified | None:
 def note_verified(path: Path, found: Verified) -> None:
     """Notes a verification; that of a large index is kept for other processes."""
     _known[path] = found
-    if _is_large(path):
+    if is_large(path):
         _write(path, found)
 
 
 @contextmanager
 def staying_verified(path: Path) -> Iterator[None]:
     """A context in which a large index is changed only in ways that leave a verified one so."""
-    before = last_verified(path) if _is_large(path) else None
+    before = last_verified(path) if is_large(path) else None
     known = before is not None and before.state == files_state(path)
     yield
     if known:
@@ -86,7 +86,8 @@ def staying_verified(path: Path) -> Iterator[None]:
             note_verified(path, Verified(state, before.when, before.took))
 
 
-def _is_large(path: Path) -> bool:
+def is_large(path: Path) -> bool:
+    """Whether an index is too large to be verified by every command."""
     try:
         return path.stat().st_size >= LARGE_BYTES
     except OSError:
