@@ -65,7 +65,7 @@ class OpenStore(Displayed):
         """
         name = run.run if isinstance(run, RunRecord) else run
         found = self.store.run_row(name)["id"]
-        record = next(each for each in self.store.runs() if each.run == found)
+        record = self.store.run_records([found])[0]
         return DrawnRun(self.store, record, source)
 
     def metrics(self, experiment: str, columns: list[str] | None = None) -> pl.DataFrame:

@@ -6,6 +6,7 @@ import polars as pl
 from ablab.store import Store
 from ablab.store.compaction import compact
 from ablab.store.metrics import append_rows, read_runs
+from ablab.store.parts import add_part, list_parts, read_part, write_part
 
 
 def add(store, run, steps, values):
@@ -69,3 +70,42 @@ def test_a_large_part_of_another_run_does_not_keep_parts_apart(tmp_path):
         add(store, "a", [step], [1.0])
     assert compact(store) == 40
     assert len(list((tmp_path / "lab" / "metrics").iterdir())) == 2
+
+
+def test_a_value_does_not_pass_that_of_a_damaged_part(tmp_path):
+    """What is damaged may be repaired: its sound rows come back with its number."""
+    store = Store(tmp_path / "lab", create=True)
+    add(store, "a", [1, 2], [0.0, 1.0])
+    for step in range(3, 23):
+        add(store, "c", [step], [float(step)])
+    add(store, "a", [2], [7.0])
+    damaged = list_parts(store)[-1]
+    for step in range(23, 43):
+        add(store, "c", [step], [float(step)])
+    assert value(store, "a") == [7.0]
+    path = tmp_path / "lab" / "metrics" / damaged.file
+    content = path.read_bytes()
+    path.write_bytes(content[:-40] + bytes([content[-40] ^ 1]) + content[-39:])
+    assert compact(store) == 41
+    path.write_bytes(content)
+    assert value(store, "a") == [7.0]
+    assert read_runs(store, ["c"])["step"].to_list() == list(range(3, 43))
+
+
+def test_a_value_does_not_pass_a_part_that_another_process_merged(tmp_path, monkeypatch):
+    store = Store(tmp_path / "lab", create=True)
+    add(store, "a", [1, 2], [0.0, 1.0])
+    add(store, "a", [2], [7.0])
+    for step in range(3, 43):
+        add(store, "c", [step], [float(step)])
+    before = list_parts(store)
+    # Between its list and its merging, another process replaces the second part by itself.
+    frame = read_part(store, before[1])
+    again = write_part(store, frame)
+    with store.index.transaction() as connection:
+        connection.execute("DELETE FROM parts WHERE id = ?", (before[1].id,))
+        add_part(connection, store, again, number=before[1].id)
+    (tmp_path / "lab" / "metrics" / before[1].file).unlink()
+    monkeypatch.setattr("ablab.store.compaction.list_parts", lambda store: before)
+    assert compact(store) > 0
+    assert value(store, "a") == [7.0]

@@ -308,7 +308,7 @@ def test_repair_drops_only_what_is_made_again(lab):
     after = contents(lab / "index.sqlite")
     assert after["readings"] == []
     assert len(after["runs"]) == len(before["runs"]) / 2
-    assert {name for name in before if before[name] != after[name]} == {"readings", "runs"}
+    assert {name for name in before if before[name] != after[name]} == {"readings", "runs", "sums"}
     assert any("snapshots" in each and "lost" in each for each in report.done)
     assert [each for each in report.left if "notes" in each] == report.left
     assert len(report.left) == 1

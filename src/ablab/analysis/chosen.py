@@ -100,7 +100,7 @@ def stored_runs(store: Store, name: str, where: str | None = None) -> list[Store
             run = store.run_row(name)["id"]
         except StoreError:
             raise error from None
-        return [StoredRun(store, each) for each in store.runs() if each.run == run]
+        return [StoredRun(store, each) for each in store.run_records([run])]
     runs = experiment_runs(store, record)
     if where is not None:
         runs = _in_cell(runs, where)

@@ -47,8 +47,7 @@ def main() -> None:
             os._exit(1)
 
     store = Store(data["store"])
-    records = {each.run: each for each in store.runs()}
-    runs = [StoredRun(store, records[run]) for run in data["runs"]]
+    runs = [StoredRun(store, each) for each in store.run_records(data["runs"])]
     requests = [
         make_request(name, settings, Probing(**probing))
         for name, settings, probing in data["analyses"]

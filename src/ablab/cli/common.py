@@ -172,6 +172,17 @@ def print_json(data: Any) -> None:
     click.echo(text.translate(_JSON_ESCAPES))
 
 
+def print_json_list(items: Iterable[Any]) -> None:
+    """Prints what :func:`print_json` does of a list, one item after another."""
+    separator = "["
+    for item in items:
+        text = json.dumps(_plain(item), indent=1, ensure_ascii=False, allow_nan=False)
+        lines = text.translate(_JSON_ESCAPES).replace("\n", "\n ")
+        click.echo(f"{separator}\n {lines}", nl=False)
+        separator = ","
+    click.echo("[]" if separator == "[" else "\n]")
+
+
 def print_table(
     header: Sequence[str],
     rows: Iterable[Sequence[object]],

@@ -1,6 +1,8 @@
 """``ablab recipes``, ``runs``, ``show`` and ``metrics``: list and show what exists."""
 
 import json
+import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +12,7 @@ from ablab.cli.common import (
     echo,
     json_option,
     print_json,
+    print_json_list,
     print_table,
     progress,
     quiet_option,
@@ -73,31 +76,66 @@ def recipes(name: str | None, as_json: bool, quiet: bool) -> None:
     say("ablab claims LOGBOOK compares the results with what the logbook claims.")
 
 
+_PAGE = 1_000  # runs that are listed by default
+
+
 @click.command()
+@click.argument("name", required=False, metavar="[EXPERIMENT]")
+@click.option("--experiment", metavar="NAME", help="The same as EXPERIMENT.")
 @click.option(
-    "--experiment",
-    metavar="NAME",
-    help="Only the runs of this experiment, up to its number of steps.",
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"List the first N runs. By default, {_PAGE:,}; with --json, all of them.",
 )
+@click.option("--all", "everything", is_flag=True, help="List all runs.")
 @store_option
 @json_option
 @quiet_option
-def runs(experiment: str | None, store: str, as_json: bool, quiet: bool) -> None:
-    """List the runs of a store."""
-    from ablab.experiments.experiment import variant_label
+def runs(
+    name: str | None,
+    experiment: str | None,
+    limit: int | None,
+    everything: bool,
+    store: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """List the runs of a store, or of EXPERIMENT, up to its number of steps."""
     from ablab.store import Store
 
+    if name is not None and experiment not in (None, name):
+        raise click.UsageError(f"two experiments were given: {name} and {experiment}")
+    if everything and limit is not None:
+        raise click.UsageError("--limit and --all exclude each other")
+    most = sys.maxsize if everything or (as_json and limit is None) else limit or _PAGE
     with progress(quiet, "reading the store"):
         opened = Store(store)
-        if experiment is None:
-            records = opened.runs()
-        else:
-            from ablab.store.metrics import experiment_runs
-
-            records = experiment_runs(opened, opened.experiment(experiment))
+        records, total = _listed(opened, name or experiment, most)
     if as_json:
-        print_json([vars(record) for record in records])
+        print_json_list(vars(record) for record in records)
         return
+    _print_runs(list(records))
+    if total > most:
+        more = "" if name or experiment else "; ablab runs EXPERIMENT lists those of one"
+        say(f"the first {most:,} of {total:,} runs: --all lists all{more}", err=True)
+
+
+def _listed(store: Any, experiment: str | None, most: int) -> tuple[Iterable[Any], int]:
+    """The first runs of a store or an experiment, and the number of all."""
+    if experiment is not None:
+        from ablab.store.metrics import experiment_runs
+
+        found = experiment_runs(store, store.experiment(experiment))
+        return found[:most], len(found)
+    if most == sys.maxsize:
+        return store.each_run(), 0
+    return store.run_page(0, most)  # type: ignore[no-any-return]
+
+
+def _print_runs(records: list[Any]) -> None:
+    from ablab.experiments.experiment import variant_label
+
     print_table(
         [
             "run",
@@ -144,7 +182,7 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
 
     opened = Store(store)
     row = opened.run_row(run)
-    record = next(each for each in opened.runs() if each.run == row["id"])
+    (record,) = opened.run_records([row["id"]])
     snapshots = list_snapshots(opened, row["id"])
     config, segments = json.loads(row["trajectory"]), json.loads(row["segments"])
     went_back = []

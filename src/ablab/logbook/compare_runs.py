@@ -103,8 +103,7 @@ def is_run(store: Store, name: str) -> bool:
 
 def _find(stores: Sequence[Store], name: str) -> ComparedRun:
     store = next((each for each in stores if is_run(each, name)), stores[0])
-    row = store.run_row(name)
-    run = next(each for each in store.runs() if each.run == row["id"])
+    (run,) = store.run_records([store.run_row(name)["id"]])
     if not run.step:
         raise InputError(
             Problem(f"the run {run.run} was not trained yet", given=name, expected="a trained run")

@@ -145,7 +145,7 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "date": record.created[:10],
         "size": record.definition.get("size"),
         "of_logbook": record.definition.get("logbook"),
-        "grid": [(key, _choices(values)) for key, values in grid.items()]
+        "grid": [(key, choices(values)) for key, values in grid.items()]
         + _cells(record.definition),
         "seeds": ", ".join(map(str, record.definition["seeds"])),
         "base": _base(record),
@@ -209,7 +209,7 @@ def _notes(store: Store, record: ExperimentRecord) -> tuple[str, int]:
     return entry_notes(entry_path(store.path, record.entry, "entry.md"), stored), len(stored)
 
 
-def _choices(values: Any) -> list[str]:
+def choices(values: Any) -> list[str]:
     """The values of an axis, in one line; for bundles of settings, one line per bundle."""
     if isinstance(values, list):
         many = len(values) > _LISTED
@@ -271,16 +271,14 @@ def _stop_rule(record: ExperimentRecord, runs: list[RunRecord]) -> str:
 
 def _facts(store: Store, runs: list[RunRecord]) -> list[str]:
     """Every distinct combination of engine, width, device and threads that trained the runs."""
-    wanted = {run.run for run in runs}
     found: dict[str, None] = {}
-    for run, segments in segments_of_runs(store).items():
-        if run in wanted:
-            for segment in segments:
-                text = (
-                    f"engine {segment.get('method', segment['engine'])}, "
-                    f"width {segment['width']}, {segment['device']}, "
-                    f"{segment['threads']} thread{'' if segment['threads'] == 1 else 's'}, "
-                    f"torch {segment['torch']}"
-                )
-                found[text] = None
+    for segments in segments_of_runs(store, [run.run for run in runs]).values():
+        for segment in segments:
+            text = (
+                f"engine {segment.get('method', segment['engine'])}, "
+                f"width {segment['width']}, {segment['device']}, "
+                f"{segment['threads']} thread{'' if segment['threads'] == 1 else 's'}, "
+                f"torch {segment['torch']}"
+            )
+            found[text] = None
     return list(found)

@@ -9,6 +9,7 @@ from ablab.read.curves import Reading
 from ablab.read.curves.sentences import sentence
 from ablab.read.verdicts import Verdict
 from ablab.store.store import ExperimentRecord, RunRecord, Store
+from ablab.store.sums import Sums, experiment_sums, total_sums
 
 
 class Runs(Displayed, list[RunRecord]):
@@ -92,13 +93,13 @@ class Readings(Displayed, dict[str, Reading]):
 
 def shown_store(store: Store, experiments: Sequence[ExperimentRecord]) -> Shown:
     """A row for each experiment of a store, with what became of its runs."""
-    rows = []
+    rows, sums = [], experiment_sums(store.index)
     for each in experiments:
-        runs = store.runs(each)
-        rows.append((each.name, each.question, len(runs), status_words(runs), each.created[:10]))
+        found = sums.get(each.id, Sums())
+        rows.append((each.name, each.question, found.runs, found.words, each.created[:10]))
     names = counted(len(experiments), "experiment")
     return Shown(
-        f"store {store.path}: {counted(len(store.runs()), 'run')} of {names}",
+        f"store {store.path}: {counted(total_sums(store.index).runs, 'run')} of {names}",
         () if rows else ["no experiments yet: ablab.run(experiment, store=…) adds one"],
         ["experiment", "question", "runs", "status", "since"] if rows else (),
         rows,

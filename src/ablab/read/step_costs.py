@@ -35,7 +35,7 @@ def step_costs(
         record: The experiment, which recorded the lengths of its tasks' samples.
         runs: The runs.
     """
-    costs = costs_of_runs(store)
+    costs = costs_of_runs(store, [run.run for run in runs])
     seeds = max(1, len(record.definition["seeds"]))
     places = {row["run"]: row["position"] // seeds for row in store.members(record.id)}
     derived: dict[str, tuple[int, int | None] | None] = {}

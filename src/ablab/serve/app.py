@@ -18,7 +18,7 @@ from ablab.logbook.page import assets, policy, templates_with
 from ablab.serve import contents
 from ablab.serve.guard import Guard
 from ablab.serve.response_cache import Answer, ResponseCache
-from ablab.store.store import Store, StoreError
+from ablab.store.store import ExperimentRecord, Store, StoreError
 from ablab.store.versions import experiment_version, run_version, store_version
 
 _NUMBER = re.compile(r"[0-9]{1,18}")  # the index has 64-bit numbers
@@ -54,7 +54,7 @@ class _Pages:
         live, wait, home = (_asset(name) for name in ("live.js", "wait.js", "home.js"))
         found = assets(live)
         scripts = [found[name] for name in ("first_js", "uplot_js", "page_js")]
-        self._assets = found | {"wait_js": wait, "policy": _policy(*scripts, wait)}
+        self._assets = found | {"wait_js": wait, "policy": _policy(*scripts, wait, home)}
         self._home_assets = {
             "page_css": found["page_css"],
             "home_css": _asset("home.css"),
@@ -68,29 +68,44 @@ class _Pages:
             text = "There is no store here yet. This page reloads when there is one."
             return self._trouble(text, 200)
 
+        entries, runs = (_page(request, name) for name in ("entries", "runs"))
+
         def show(store: Store) -> Answer:
             version = store_version(store)
 
             def make() -> str:
-                content = contents.logbook(store) | {"version": version}
+                content = contents.logbook(store, entries, runs) | {"version": version}
                 return self._render("home.html.j2", content, self._home_assets)
 
-            return self._cache.get("home", version, make)
+            return self._cache.get(f"home {entries} {runs}", version, make)
 
         return self._answer(request, show, _HTML)
 
     def experiment(self, request: Request) -> Response:
-        """An experiment's page: its entry, made from the current state of the store."""
+        """An experiment's page: its entry, made from the current state of the store.
+
+        A large experiment is shown by its runs, unless the entry is asked for.
+        """
+        whole = request.query_params.get("entry") == "1"
+        page = _page(request, "runs")
 
         def show(store: Store) -> Answer:
             record = contents.find_experiment(store, _number(request))
             version = experiment_version(store, record)
+            if not whole and contents.is_large(store, record):
+                return self._cache.get(
+                    f"runs {record.id} {page}", version, lambda: show_runs(store, record, version)
+                )
 
             def make() -> str:
                 content = entry_content(store, record) | contents.live(store.runs(record), version)
                 return self._render("experiment.html.j2", content, self._assets)
 
             return self._cache.get(f"experiment {record.id}", version, make)
+
+        def show_runs(store: Store, record: ExperimentRecord, version: str) -> str:
+            content = contents.large_experiment(store, record, page) | {"version": version}
+            return self._render("large.html.j2", content, self._home_assets)
 
         return self._answer(request, show, _HTML)
 
@@ -171,6 +186,12 @@ def _number(request: Request) -> int:
     if not _NUMBER.fullmatch(text):
         raise LookupError("the store has no experiment with this number")
     return int(text)
+
+
+def _page(request: Request, name: str) -> int:
+    """The page of a list that a request asks for; the first one if it does not say."""
+    text = request.query_params.get(name, "")
+    return int(text) if _NUMBER.fullmatch(text) else 1
 
 
 def _policy(*scripts: str) -> str:

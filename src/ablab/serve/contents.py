@@ -12,6 +12,7 @@ from ablab.experiments.inactive import nullable_keys
 from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import experiment_answer
 from ablab.logbook.drawn_curves import DRAWN, column_titles, drawn_curves, variant_costs
+from ablab.logbook.entry import choices
 from ablab.logbook.factor_curves import factor_curves
 from ablab.logbook.main_setting import main_setting, needs_main_setting
 from ablab.logbook.marks import column_marks
@@ -23,31 +24,107 @@ from ablab.read.directions import column_direction
 from ablab.read.effects import Effects
 from ablab.read.step_costs import step_costs
 from ablab.store.artifacts import list_artifacts
-from ablab.store.metrics import column_cells, experiment_metrics, read_runs, unwatched_columns
+from ablab.store.metrics import (
+    column_cells,
+    experiment_metrics,
+    experiment_runs,
+    read_runs,
+    unwatched_columns,
+)
 from ablab.store.store import ExperimentRecord, RunRecord, Store
+from ablab.store.sums import Sums, experiment_sums, total_sums
 
+ENTRIES, RUNS = 100, 500  # of a page
+LARGE = 2_000  # runs of an experiment from which on its page lists them
 _LIVE = ("running", "planned", "interrupted")
 
 
-def logbook(store: Store) -> dict[str, Any]:
-    """The start page: every experiment, newest first, and every run."""
+def logbook(store: Store, entries_page: int, runs_page: int) -> dict[str, Any]:
+    """The start page: experiments, newest first, and runs, a page of each.
+
+    Args:
+        store: The store.
+        entries_page: The page of experiments, from 1; the last page if there are fewer.
+        runs_page: The page of runs, in the same way.
+    """
     records = sorted(store.experiments(), key=lambda each: (each.created, each.id), reverse=True)
-    every = store.runs()
     # Progress is counted up to an experiment's own number of steps.
+    sums, total = experiment_sums(store.index), total_sums(store.index)
+    entries = _page(entries_page, len(records), ENTRIES)
     experiments = [
-        {"record": record, **progress(store.runs(record)), "notes": len(store.notes(record.id))}
-        for record in records
+        {
+            "record": record,
+            **_progress(sums.get(record.id, Sums())),
+            "notes": len(store.notes(record.id)),
+        }
+        for record in records[entries["first"] : entries["first"] + ENTRIES]
     ]
-    newest = {record.name: record.id for record in reversed(records)}
-    runs = [
+    pages = _page(runs_page, total.runs, RUNS)
+    every, _ = store.run_page(pages["first"], RUNS)
+    return {
+        "entries": entries,
+        "pages": pages,
+        "experiments": experiments,
+        "runs": _listed(every, records),
+        "other": f"entries={entries['number']}",
+        **_progress(total),
+    }
+
+
+def is_large(store: Store, record: ExperimentRecord) -> bool:
+    """Whether an experiment has so many runs that its page lists them instead of its entry."""
+    return experiment_sums(store.index).get(record.id, Sums()).runs > LARGE
+
+
+def large_experiment(store: Store, record: ExperimentRecord, runs_page: int) -> dict[str, Any]:
+    """The page of a large experiment: its grid, its progress, and a page of its runs.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        runs_page: The page of runs, from 1; the last page if there are fewer.
+    """
+    sums = experiment_sums(store.index).get(record.id, Sums())
+    pages = _page(runs_page, sums.runs, RUNS)
+    runs = experiment_runs(store, record, pages["first"], RUNS)
+    newest = sorted(store.experiments(), key=lambda each: (each.created, each.id), reverse=True)
+    grid = record.definition["grid"]
+    axes = [(key, choices(values)) for key, values in grid.items()]
+    return {
+        "record": record,
+        "address": f"/experiments/{record.id}",
+        "axes": [*axes, ("seeds", choices(record.definition["seeds"]))],
+        "pages": pages,
+        "runs": _listed(runs, newest),
+        "other": "",
+        **_progress(sums),
+    }
+
+
+def _listed(runs: list[RunRecord], newest_first: list[ExperimentRecord]) -> list[dict[str, Any]]:
+    """Runs as rows of a table, with the numbers of their experiments."""
+    newest = {record.name: record.id for record in reversed(newest_first)}
+    return [
         {
             "run": run,
             "variant": variant_label(run.variant),
             "experiments": [(name, newest[name]) for name in run.experiments],
         }
-        for run in every
+        for run in runs
     ]
-    return {"experiments": experiments, "runs": runs, **progress(every)}
+
+
+def _page(asked: int, count: int, size: int) -> dict[str, int]:
+    """A page of a list: its number, the number of all, the place of its first item, all items."""
+    most = max(1, -(-count // size))
+    number = min(max(1, asked), most)
+    return {"number": number, "most": most, "first": (number - 1) * size, "count": count}
+
+
+def _progress(sums: Sums) -> dict[str, Any]:
+    """As :func:`progress`, from sums."""
+    running = sums.statuses.get("running", 0)
+    return {"statuses": sums.words, "share": sums.share, "running": running}
 
 
 def progress(runs: list[RunRecord]) -> dict[str, Any]:
@@ -104,9 +181,8 @@ def find_run(store: Store, run: str) -> RunRecord:
     Raises:
         LookupError: There is none.
     """
-    for each in store.runs():
-        if each.run == run:
-            return each
+    if store.known([run]):
+        return store.run_records([run])[0]
     raise LookupError(f"the store has no run {run!r}")
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+_MOST = 64  # responses that are kept; the one that was made first is dropped
 _REST = 4.0  # minimum pause before a response is made again, in multiples of the time it took
 
 
@@ -47,5 +48,8 @@ class ResponseCache:
                 return last.answer
             answer = Answer(version, make())
             after = time.monotonic()
+            self._made.pop(key, None)
             self._made[key] = _Made(answer, after, after - now)
+            if len(self._made) > _MOST:
+                del self._made[next(iter(self._made))]
             return answer

@@ -33,6 +33,7 @@ Modules:
 - ``repair``: sets damaged files aside, and runs back to where they are sound.
 - ``repair_plan``: what can be done about damaged files.
 - ``row_digests``: digests of the index's rows, and their verification.
+- ``run_list``: records of runs, read some at a time.
 - ``run_rows``: what the index says of runs: progress, segments, snapshots, outcomes.
 - ``samples``: generated texts, by run and step.
 - ``scalar_records``: what analyses declare of their scalars.
@@ -45,9 +46,12 @@ Modules:
 - ``staging``: rows and captures that may be discarded.
 - ``store``: the store itself: experiments, runs, notes and entries.
 - ``stored_run``: a stored run in Python.
+- ``sums``: how many runs of an experiment have which status.
+- ``sums_sql``: the SQL that keeps these sums, and counts them again.
 - ``table_rows``: rows of the index by the values of a column.
 - ``transfer``: copies experiments from one store to another.
 - ``transferred``: what a transfer did.
+- ``verified``: when a large index was last verified.
 - ``versions``: values that change whenever a page of the live view must.
 """
 

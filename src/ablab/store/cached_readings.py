@@ -1,6 +1,7 @@
 """Readings of curves, kept in the index until the data or the reader changes."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 
 from ablab.store.index import StoreError
@@ -9,17 +10,21 @@ from ablab.store.store import Store
 
 def data_versions(store: Store, runs: Sequence[str]) -> dict[str, str]:
     """A digest of each run's metrics parts and findings; it changes whenever any are added."""
-    among = set(runs)
+    among = json.dumps(list(runs))
     found = {run: hashlib.sha256() for run in runs}
     for row in store.index.rows(
         """SELECT p.run, p.part, s.digest FROM part_runs p
-           LEFT JOIN shares s ON s.part = p.part AND s.run = p.run ORDER BY p.part"""
+           LEFT JOIN shares s ON s.part = p.part AND s.run = p.run
+           WHERE p.run IN (SELECT value FROM json_each(?)) ORDER BY p.part""",
+        among,
     ):
-        if row["run"] in among:
-            found[row["run"]].update(f"{row['part']} {row['digest']}\n".encode())
-    for row in store.index.rows("SELECT run, step, name, key FROM findings"):
-        if row["run"] in among:
-            found[row["run"]].update(f"{row['step']} {row['name']} {row['key']}\n".encode())
+        found[row["run"]].update(f"{row['part']} {row['digest']}\n".encode())
+    for row in store.index.rows(
+        """SELECT run, step, name, key FROM findings
+           WHERE run IN (SELECT value FROM json_each(?)) ORDER BY run, step, name""",
+        among,
+    ):
+        found[row["run"]].update(f"{row['step']} {row['name']} {row['key']}\n".encode())
     return {run: digest.hexdigest()[:16] for run, digest in found.items()}
 
 
@@ -35,7 +40,10 @@ def cached_readings(
             everything that it reads; readings of another edition are not returned.
     """
     rows = store.index.rows(
-        "SELECT run, steps, edition, reading FROM readings WHERE column = ?", column
+        """SELECT run, steps, edition, reading FROM readings
+           WHERE column = ? AND run IN (SELECT value FROM json_each(?))""",
+        column,
+        json.dumps(sorted({run for run, _ in editions})),
     )
     found = {}
     for row in rows:

@@ -10,11 +10,14 @@ from ablab.config.files import PARTIAL
 from ablab.store.check_files import Damage, StoreFiles, listed_files
 from ablab.store.digests import all_digests
 from ablab.store.index import StoreError
-from ablab.store.metrics import read_runs, unwatched_columns
+from ablab.store.metrics import read_runs
 from ablab.store.paths import ARTIFACTS, DAMAGED, FINDINGS, METRICS, SNAPSHOTS
 from ablab.store.store import Store
 
 __all__ = ["Checked", "Damage", "check_store", "leftovers"]
+
+
+_AT_ONCE = 5_000  # runs whose metrics are read together
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,24 @@ def check_store(store: Store) -> Checked:
 
 def _gaps(store: Store, steps: dict[str, int], problems: list[str]) -> dict[str, int]:
     """The first step without a training loss of runs that do not have all of them."""
-    if not steps:
-        return {}
-    try:
-        frame = read_runs(store, list(steps), unwatched_columns).filter(pl.col("step") > 0)
-    except StoreError as error:
-        problems.append(str(error.problems[0].message))
-        return {}
+    gaps: dict[str, int] = {}
+    rows = store.index.rows("SELECT run FROM part_runs GROUP BY run ORDER BY min(part)")
+    # Runs whose rows are in the same parts come together, so that few parts are read twice.
+    runs = list(dict.fromkeys([row["run"] for row in rows if row["run"] in steps] + list(steps)))
+    for begin in range(0, len(runs), _AT_ONCE):
+        some = {run: steps[run] for run in runs[begin : begin + _AT_ONCE]}
+        try:
+            gaps |= _gaps_of(store, some, problems)
+        except StoreError as error:
+            problems.append(str(error.problems[0].message))
+            return {}
+    return gaps
+
+
+def _gaps_of(store: Store, steps: dict[str, int], problems: list[str]) -> dict[str, int]:
+    """As :func:`_gaps`, of so few runs that their metrics fit in memory."""
+    frame = read_runs(store, list(steps), lambda names: [n for n in names if n == "train_loss"])
+    frame = frame.filter(pl.col("step") > 0)
     if "train_loss" in frame.columns:
         frame = frame.filter(pl.col("train_loss").is_not_null())
     found = dict(frame.group_by("run").agg("step").iter_rows())

@@ -12,7 +12,7 @@ from ablab.store.digests import damage
 from ablab.store.findings import finding_damage
 from ablab.store.index import StoreError
 from ablab.store.parquet import DamagedError, read_rows
-from ablab.store.parts import Part, list_parts
+from ablab.store.parts import Part, each_part
 from ablab.store.paths import (
     LOGBOOK,
     SOURCES,
@@ -90,8 +90,9 @@ class StoreFiles:
 
     def parts(self) -> int:
         """Checks metrics parts; returns their number."""
-        parts = list_parts(self._store)
-        for part in parts:
+        count = 0
+        for part in each_part(self._store):
+            count += 1
             path = self._path(lambda part=part: metrics_path(self._store.path, part.file))  # type: ignore[misc]
             if path is None:
                 continue
@@ -106,7 +107,7 @@ class StoreFiles:
                 f"index: metrics part {part.id} has rows of run {run}, but is not listed for it"
                 for run in sorted(unlisted)
             ]
-        return len(parts)
+        return count
 
     def snapshots(self) -> int:
         """Checks snapshots; returns their number."""

@@ -20,10 +20,10 @@ def compact(store: Store) -> int:
 
     Parts with damaged rows are left as they are.
     """
-    parts = list_parts(store)
-    if sum(part.bytes < _SMALL_BYTES for part in parts) <= _SMALL_PARTS:
+    (row,) = store.index.rows("SELECT count(*) small FROM parts WHERE bytes < ?", _SMALL_BYTES)
+    if row["small"] <= _SMALL_PARTS:
         return 0
-    groups = [some for group in _groups(parts) for some in _within_memory(store, group)]
+    groups = [some for group in _groups(list_parts(store)) for some in _within_memory(store, group)]
     return sum(_merge(store, group) for group in groups if len(group) > 1)
 
 
@@ -49,7 +49,9 @@ def _groups(parts: list[Part]) -> list[list[Part]]:
 def _within_memory(store: Store, group: list[Part]) -> list[list[Part]]:
     """Divides a group so that no merged table has too many cells.
 
-    Experiments log different columns, and a table has all columns of all its rows.
+    Experiments log different columns, and a table has all columns of all its rows. A part that
+    cannot be read, since it is damaged or another process merged it, ends a group: it may have
+    values that are later than those before it, and a repair brings them back with its number.
     """
     groups: list[list[Part]] = [[]]
     columns: set[str] = set()
@@ -58,6 +60,8 @@ def _within_memory(store: Store, group: list[Part]) -> list[list[Part]]:
         try:
             own = part_columns(store, part)
         except (FileNotFoundError, StoreError):  # merged by another process, or damaged
+            groups.append([])
+            columns, rows = set(), 0
             continue
         if groups[-1] and (rows + part.rows) * len(columns.union(own)) > _CELLS:
             groups.append([])

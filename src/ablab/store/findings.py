@@ -187,8 +187,11 @@ def finding_damage(
 
 
 def _rows(store: Store, runs: Collection[str], columns: str) -> Iterable[Any]:
-    wanted = set(runs)
-    return (r for r in store.index.rows(f"SELECT {columns} FROM findings") if r["run"] in wanted)
+    among = "run IN (SELECT value FROM json_each(?))"
+    return store.index.rows(
+        f"SELECT {columns} FROM findings WHERE {among} ORDER BY run, step, name",
+        json.dumps(sorted(runs)),
+    )
 
 
 def _write(path: Path, finding: StoredFinding) -> None:

@@ -4,6 +4,8 @@ A file that the index does not list is ignored; its write was never finished.
 """
 
 import sqlite3
+import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,8 +29,12 @@ from ablab.store.schema import (
     create_tables,
     stored_format,
 )
+from ablab.store.sums_sql import count_sums, keep_sums
+from ablab.store.verified import Verified, files_state, note_verified, staying_verified
 
 __all__ = ["Index", "StoreError"]
+
+_CACHE_KIB = 65_536  # SQLite's own 2 MiB hold few of the keys of a large index
 
 
 def _make(path: Path) -> None:
@@ -89,7 +95,9 @@ class Index:
             raise _unreadable(error, path) from error
         self._connection, self._refusal = opened.connection, opened.refusal
         self._connection.row_factory = sqlite3.Row
+        self._end = weakref.finalize(self, _end, self._connection, path)
         self._keeps_digests = False
+        self.has_sums = True
         self._identity = identity(path)
         try:
             self._open(opened.writable, verify)
@@ -107,6 +115,7 @@ class Index:
             "trusted_schema = OFF",  # functions in a file from elsewhere are not called
             "cell_size_check = ON",
             "temp_store = MEMORY",
+            f"cache_size = -{_CACHE_KIB}",
         ):
             connection.execute(f"PRAGMA {pragma}")
         add_functions(connection)
@@ -128,6 +137,7 @@ class Index:
 
     def damage(self) -> list[str]:
         """What is wrong with the index, a sentence for each place; empty if it is sound."""
+        state, began, clock = files_state(self.path), time.time(), time.monotonic()
         try:
             broken = [
                 f"index: {row[0]}"
@@ -135,7 +145,10 @@ class Index:
                 if row[0] != "ok"
             ]
             rows = damaged_rows(self._connection, with_digests=self._format == FORMAT)
-            return broken + [f"index: {each}" for each in rows]
+            broken += [f"index: {each}" for each in rows]
+            if not broken:
+                note_verified(self.path, Verified(state, began, time.monotonic() - clock))
+            return broken
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             return [f"index: {error}"]
 
@@ -146,12 +159,15 @@ class Index:
         if not lacking:
             return
         if not writable:  # temporary tables, for this connection only
-            for name in lacking:
+            self.has_sums = "sums" not in lacking
+            for name in lacking if self.has_sums else set(lacking) - {"sums"}:
                 self._connection.execute(f"CREATE TEMP TABLE {name} {ADDED[name]}")
             return
         with self._writing():
             for name in lacking:  # another process may be doing the same
                 self._connection.execute(f"CREATE TABLE IF NOT EXISTS {name} {ADDED[name]}")
+            if "sums" in lacking:
+                count_sums(self._connection)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -164,6 +180,7 @@ class Index:
         """
         if not self._keeps_digests:
             keep_digests(self._connection)
+            keep_sums(self._connection)
             self._keeps_digests = True
         with self._writing():
             if self._format != FORMAT and stored_format(self._connection) != FORMAT:
@@ -176,9 +193,10 @@ class Index:
         try:
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("BEGIN IMMEDIATE")
-            yield
-            self.check_in_place()
-            self._connection.execute("COMMIT")
+            with staying_verified(self.path):  # nobody else writes until the end
+                yield
+                self.check_in_place()
+                self._connection.execute("COMMIT")
         except BaseException as error:
             if self._connection.in_transaction:  # a full disk has already rolled it back
                 with suppress(sqlite3.DatabaseError):
@@ -246,10 +264,16 @@ class Index:
 
     def close(self) -> None:
         """Closes the connection."""
-        self._connection.close()
+        self._end()
 
 
 _DISK_ERRORS = ("IOERR", "FULL", "CANTOPEN", "READONLY", "BUSY", "LOCKED", "PERM", "NOMEM")
+
+
+def _end(connection: sqlite3.Connection, path: Path) -> None:
+    """Closes a connection; the last one moves the log into the file, which stays verified."""
+    with staying_verified(path), suppress(sqlite3.ProgrammingError):  # one of another thread
+        connection.close()
 
 
 def _is_damage(error: BaseException) -> bool:

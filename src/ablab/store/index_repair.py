@@ -16,6 +16,7 @@ from ablab.store.index import Index
 from ablab.store.leases import live_owners
 from ablab.store.row_digests import Value, add_functions, digest_of_row
 from ablab.store.schema import FORMAT, CoveredTable, StoreError, covered_tables, stored_format
+from ablab.store.sums_sql import count_sums, has_sums, wrong_sums
 
 DAMAGED = "damaged"  # the folder of a store that keeps what was damaged
 # Training or reading makes the rows of these tables again.
@@ -105,6 +106,9 @@ def _repair(path: Path) -> list[str]:
             done.append("index: its lookup tables were built again")
         for table in covered_tables():
             done += _repair_table(connection, table)
+        if has_sums(connection) and list(wrong_sums(connection)):
+            count_sums(connection)
+            done.append("index: its sums were counted again")
         connection.execute("COMMIT")
     except (sqlite3.DatabaseError, UnicodeDecodeError):  # its structure is damaged
         return []

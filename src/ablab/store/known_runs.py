@@ -89,7 +89,7 @@ def stored_ids(store: Store, runs: Iterable[Run]) -> dict[str, str]:
     formerly = {run.id: run.former_id for run in runs if run.former_id is not None}
     if not formerly:
         return {}
-    known = {row["id"] for row in store.index.rows("SELECT id FROM runs")}
+    known = store.known([*formerly, *formerly.values()])
     rows = store.index.rows("SELECT id, run FROM aliases")
     aliases = {row["id"]: row["run"] for row in rows}
     taken = set(aliases.values())
@@ -121,5 +121,5 @@ def earlier_runs(store: Store, asked: Experiment, limit: int) -> list[EarlierRun
 
 def unknown_runs(store: Store, runs: Sequence[Run]) -> list[Run]:
     """Those of these runs that the store does not have."""
-    known = {row["id"] for row in store.index.rows("SELECT id FROM runs")}
+    known = store.known(run.id for run in runs)
     return [run for run in runs if run.id not in known]

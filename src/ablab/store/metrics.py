@@ -16,6 +16,7 @@ from ablab.store.findings import is_finding_column, scalar_columns
 from ablab.store.index import StoreError
 from ablab.store.parts import append_rows, list_parts, part_columns, read_part
 from ablab.store.records import finite
+from ablab.store.run_list import progress_of
 from ablab.store.shares import KEYS
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.tasks.factors import factor_and_value
@@ -160,19 +161,29 @@ def _with_cells(
     return rows.hstack(table[np.repeat(np.arange(len(members)), counts)])
 
 
-def experiment_runs(store: Store, record: ExperimentRecord) -> list[RunRecord]:
+def experiment_runs(
+    store: Store, record: ExperimentRecord, first: int = 0, count: int | None = None
+) -> list[RunRecord]:
     """The runs of an experiment, with their losses at the experiment's own last step.
 
     ``eval_loss`` is None if the run was not evaluated at that step.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        first: The number of its runs before the first of the list.
+        count: The most runs of the list; all if None.
     """
-    records = store.runs(record)
+    records = store.runs(record, first, count)
     ends = {each.run: each.step for each in records}
-    rows = {row["id"]: row["step"] for row in store.index.rows("SELECT id, step FROM runs")}
-    further = [run for run, end in ends.items() if rows[run] > end]
+    steps = progress_of(store.index, ends)
+    further = {run for run, end in ends.items() if steps[run] > end}
     if not further:
         return records
     losses = ("train_loss", "eval_loss")
-    frame = read_runs(store, further, lambda names: [name for name in names if name in losses])
+    frame = read_runs(
+        store, sorted(further), lambda names: [name for name in names if name in losses]
+    )
     measured: dict[tuple[str, int], dict[str, float | None]] = {
         (row["run"], row["step"]): row for row in frame.iter_rows(named=True)
     }

@@ -1,7 +1,8 @@
 """Metrics parts: Parquet files that are written once and never changed."""
 
+import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class Part:
         digests: The digests that the file may have, with its size; empty in a store that an
             earlier release wrote.
         shares: Its rows by run; empty in a store that an earlier release wrote.
-        runs: The runs that have rows in it.
+        runs: The runs that have rows in it; of parts with rows of some runs, only those runs.
     """
 
     id: int
@@ -110,33 +111,33 @@ def append_rows(store: Store, frame: pl.DataFrame) -> None:
 
 def list_parts(store: Store, among: Collection[str] | None = None) -> list[Part]:
     """The parts of a store, or those with rows of some runs, ordered by their numbers."""
+    return list(each_part(store, among))
+
+
+def each_part(store: Store, among: Collection[str] | None = None) -> Iterator[Part]:
+    """As :func:`list_parts`, read as the list goes on: a part may have rows of many runs."""
+    named = "" if among is None else "WHERE run IN (SELECT value FROM json_each(?))"
+    values = () if among is None else (json.dumps(sorted(among)),)
     runs: dict[int, list[str]] = {}
-    for row in store.index.rows("SELECT part, run FROM part_runs ORDER BY part, run"):
+    for row in store.index.rows(f"SELECT part, run FROM part_runs {named} ORDER BY run", *values):
         runs.setdefault(row["part"], []).append(row["run"])
-    known: dict[int, list[Share]] = {}
-    for row in store.index.rows("SELECT * FROM shares ORDER BY part, run"):
-        part, *values = tuple(row)
-        known.setdefault(part, []).append(Share(*values))
-    found = []
     for row in store.index.rows(
         """SELECT p.*, d.digest, d.bytes size FROM parts p LEFT JOIN digests d
-           ON d.path = 'metrics/' || p.file ORDER BY p.id"""
+           ON d.path = 'metrics/' || p.file WHERE ?1 IS NULL OR p.id IN
+           (SELECT value FROM json_each(?1)) ORDER BY p.id""",
+        None if among is None else json.dumps(list(runs)),
     ):
-        part_runs = runs.get(row["id"], [])
-        if among is None or any(run in among for run in part_runs):
-            digests = {} if row["digest"] is None else {row["digest"]: row["size"]}
-            found.append(
-                Part(
-                    row["id"],
-                    row["file"],
-                    row["rows"],
-                    row["bytes"],
-                    digests,
-                    tuple(known.get(row["id"], [])),
-                    tuple(part_runs),
-                )
-            )
-    return found
+        number = row["id"]
+        known = store.index.rows("SELECT * FROM shares WHERE part = ? ORDER BY run", number)
+        yield Part(
+            number,
+            row["file"],
+            row["rows"],
+            row["bytes"],
+            {} if row["digest"] is None else {row["digest"]: row["size"]},
+            tuple(Share(*tuple(each)[1:]) for each in known),
+            tuple(runs.get(number, ())),
+        )
 
 
 def part_columns(store: Store, part: Part) -> list[str]:

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from ablab.config import Problem, counted
+from ablab.config import Problem, counted, doing
 from ablab.store.schema import FORMAT, ROW_DIGESTS, CoveredTable, StoreError, covered_tables
+from ablab.store.sums_sql import has_sums, wrong_sums
+from ablab.store.verified import Verified, files_state, is_large, last_verified, note_verified
 
 Value = int | float | bytes | None
 _BYTES = 8  # of a digest; it guards against damage, not against forgery
 _SHOWN = 3
-_QUICK_SECONDS = 0.1  # an index that takes longer to verify is not verified after every change,
-_SHARE = 0.05  # but in at most this share of the time
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,8 @@ def damaged_rows(connection: sqlite3.Connection, with_digests: bool) -> Iterator
         yield from _invalid(connection, table)
         if with_digests:
             yield from _different(connection, table)
+    for experiment in wrong_sums(connection) if has_sums(connection) else ():
+        yield DamagedRow("sums", str(experiment), "is not what counting gives")
 
 
 def _invalid(connection: sqlite3.Connection, table: CoveredTable) -> Iterator[DamagedRow]:
@@ -113,13 +115,21 @@ def _invalid(connection: sqlite3.Connection, table: CoveredTable) -> Iterator[Da
 
 def _different(connection: sqlite3.Connection, table: CoveredTable) -> Iterator[DamagedRow]:
     key = table.key("t.")
+    (digests,) = connection.execute(
+        "SELECT count(*) FROM row_digests WHERE of_table = ?", (table.name,)
+    ).fetchone()
+    (rows,) = connection.execute(f"SELECT count(*) FROM {table.name} NOT INDEXED").fetchone()
+    different = 0
     for row, known in connection.execute(
         f"""SELECT CAST({key} AS BLOB), d.digest IS NOT NULL FROM {table.name} t NOT INDEXED
             LEFT JOIN row_digests d ON d.of_table = '{table.name}' AND d.of_row = {key}
             WHERE d.digest IS NOT {table.digest("t.")}"""
     ):
+        different += 1
         what = "differs from what was written" if known else "was not written by ablab"
         yield DamagedRow(table.name, _text(row), what)
+    if not different and rows == digests:
+        return  # each row has one of the digests, and there are no others
     for (row,) in connection.execute(
         f"""SELECT CAST(of_row AS BLOB) FROM row_digests WHERE of_table = '{table.name}'
             EXCEPT SELECT CAST({key} AS BLOB) FROM {table.name} t NOT INDEXED"""
@@ -131,29 +141,25 @@ def _text(row: bytes | None) -> str:
     return (row or b"").decode("utf-8", "backslashreplace")
 
 
-# When each index was last verified by this process: its files' state, when, and how long it took.
-_verified: dict[Path, tuple[tuple[int, ...], float, float]] = {}
-
-
 def verify_rows(connection: sqlite3.Connection, path: Path, with_digests: bool) -> None:
-    """Verifies an index once, and again when its file has changed.
+    """Verifies an index, unless that was done in this state of its files.
+
+    See :mod:`ablab.store.verified`.
 
     Raises:
         StoreError: Some rows are damaged.
     """
-    state = _state_of(path)
-    before = _verified.get(path)
-    if before is not None:
-        seen, when, took = before
-        waits = took > _QUICK_SECONDS and time.monotonic() - when < took / _SHARE
-        if seen == state or waits:
-            return
-    began = time.monotonic()
+    state = files_state(path)
+    before = last_verified(path)
+    if before is not None and (before.state == state or (is_large(path) and before.rests())):
+        return
+    began, clock = time.time(), time.monotonic()
     connection.execute("BEGIN")  # one view of all tables, whatever others write
     try:
-        problems = [row[0] for row in connection.execute("PRAGMA integrity_check")]
-        if problems == ["ok"]:
-            problems = [str(each) for each in damaged_rows(connection, with_digests)]
+        with doing("verifying the index"):
+            problems = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+            if problems == ["ok"]:
+                problems = [str(each) for each in damaged_rows(connection, with_digests)]
     finally:
         connection.execute("COMMIT")
     if problems:
@@ -165,17 +171,4 @@ def verify_rows(connection: sqlite3.Connection, path: Path, with_digests: bool) 
                 expected="what ablab wrote; ablab check --repair corrects what can be corrected",
             )
         )
-    _verified[path] = (state, began, time.monotonic() - began)
-
-
-def _state_of(path: Path) -> tuple[int, ...]:
-    """The size, time and number of the index and of its log."""
-    found: list[int] = []
-    for each in (path, path.with_name(path.name + "-wal")):
-        try:
-            about = each.stat()
-        except FileNotFoundError:
-            continue
-        if about.st_size:  # an empty log is made anew by every reader
-            found += [about.st_ino, about.st_size, about.st_mtime_ns]
-    return tuple(found)
+    note_verified(path, Verified(state, began, time.monotonic() - clock))

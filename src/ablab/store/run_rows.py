@@ -1,7 +1,7 @@
 """What the index says of runs: their progress, how they were trained, and how they ended."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,15 +23,19 @@ class SnapshotRow:
     has_optimizer: bool
 
 
-def progress_of_runs(store: Store) -> dict[str, tuple[int, str | None]]:
-    """Every run's current step and outcome (``failed``, ``diverged`` or None), by run id."""
-    rows = store.index.rows("SELECT id, step, outcome FROM runs")
+def progress_of_runs(
+    store: Store, runs: Iterable[str] | None = None
+) -> dict[str, tuple[int, str | None]]:
+    """The current step and outcome (``failed``, ``diverged`` or None) of some runs or of all."""
+    rows = _of(store, "id, step, outcome", runs)
     return {row["id"]: (row["step"], row["outcome"]) for row in rows}
 
 
-def costs_of_runs(store: Store) -> dict[str, tuple[dict[str, Any], int, float, int | None]]:
-    """Every run's settings, current step, seconds up to it, and parameters, by run id."""
-    rows = store.index.rows("SELECT id, trajectory, step, seconds, n_params FROM runs")
+def costs_of_runs(
+    store: Store, runs: Iterable[str]
+) -> dict[str, tuple[dict[str, Any], int, float, int | None]]:
+    """The settings, current step, seconds up to it, and parameters of runs, by run id."""
+    rows = _of(store, "id, trajectory, step, seconds, n_params", runs)
     return {
         row["id"]: (json.loads(row["trajectory"]), row["step"], row["seconds"], row["n_params"])
         for row in rows
@@ -44,10 +48,7 @@ def run_settings(store: Store, runs: Sequence[str]) -> dict[str, dict[str, Any]]
     Raises:
         StoreError: The store lacks one of the runs.
     """
-    rows = store.index.rows(
-        "SELECT id, trajectory FROM runs WHERE id IN (SELECT value FROM json_each(?))",
-        json.dumps(list(runs)),
-    )
+    rows = _of(store, "id, trajectory", runs)
     found = {row["id"]: row["trajectory"] for row in rows}
     for run in runs:
         if run not in found:
@@ -65,9 +66,11 @@ def settings_with_own_code(store: Store, record: ExperimentRecord) -> list[dict[
     return [json.loads(row["trajectory"]) for row in rows]
 
 
-def segments_of_runs(store: Store) -> dict[str, list[dict[str, Any]]]:
-    """How the steps of every run were trained, by run id."""
-    rows = store.index.rows("SELECT id, segments FROM runs")
+def segments_of_runs(
+    store: Store, runs: Iterable[str] | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """How the steps of some runs or of all were trained, by run id."""
+    rows = _of(store, "id, segments", runs)
     return {row["id"]: json.loads(row["segments"]) for row in rows}
 
 
@@ -137,6 +140,16 @@ def started_experiments(store: Store) -> set[int]:
             WHERE m.experiment = e.id AND r.step > 0)"""
     )
     return {row["id"] for row in rows}
+
+
+def _of(store: Store, columns: str, runs: Iterable[str] | None) -> list[Any]:
+    """Columns of the rows of some runs, as far as they are stored, or of all."""
+    if runs is None:
+        return store.index.rows(f"SELECT {columns} FROM runs")
+    return store.index.rows(
+        f"SELECT {columns} FROM runs WHERE id IN (SELECT value FROM json_each(?))",
+        json.dumps(list(runs)),
+    )
 
 
 def _longest(store: Store, run: str) -> Any:

@@ -98,13 +98,18 @@ ADDED = {
     rows INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, losses INTEGER NOT NULL,
     digest TEXT NOT NULL, PRIMARY KEY (part, run)
 ) WITHOUT ROWID""",
+    "sums": """(
+    experiment INTEGER NOT NULL, state TEXT NOT NULL, runs INTEGER NOT NULL, done INTEGER NOT NULL,
+    steps INTEGER NOT NULL, PRIMARY KEY (experiment, state)
+) WITHOUT ROWID""",
 }
 # Created with a new index, and by the first transaction on one of format 1.
 ROW_DIGESTS = """CREATE TABLE row_digests (
     of_table TEXT NOT NULL, of_row TEXT NOT NULL, digest BLOB NOT NULL,
     PRIMARY KEY (of_table, of_row)
 ) WITHOUT ROWID"""
-_WITHOUT_DIGESTS = ("meta", "owners", "row_digests")  # the format, leases, and themselves
+# The format, leases, the digests themselves, and what is counted again.
+_WITHOUT_DIGESTS = ("meta", "owners", "row_digests", "sums")
 # The columns that hold JSON, with the type of the outermost value.
 _JSON = {
     ("experiments", "definition"): "object",

@@ -2,9 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,14 @@ from ablab.config import InputError, Problem, nearest
 from ablab.config.files import PARTIAL
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.identity import trajectory
-from ablab.experiments.inactive import nullable_keys
 from ablab.experiments.registration import register
 from ablab.store.cover import cover_new_files
 from ablab.store.files import write_text_atomically
 from ablab.store.frame_cache import FrameCache
 from ablab.store.index import Index, StoreError
-from ablab.store.leases import live_owners
 from ablab.store.paths import tokenizer_path
-from ablab.store.records import ExperimentRecord, RunRecord, experiment_record, run_record
+from ablab.store.records import ExperimentRecord, RunRecord, experiment_record
+from ablab.store.run_list import list_all, list_experiment, list_named, list_some
 from ablab.store.scalar_records import scalar_records
 from ablab.store.sources import archive_sources, source_files
 from ablab.tasks.subwords import content_digest
@@ -30,6 +28,8 @@ __all__ = ["ExperimentRecord", "RunRecord", "Store", "StoreError"]
 
 _EXPERIMENTS = """SELECT e.*, g.registration FROM experiments e
                   LEFT JOIN registrations g ON g.experiment = e.id"""
+
+_ALIKE = 5_000  # ids among which the one that was meant is looked for
 
 
 class Store:
@@ -210,41 +210,53 @@ class Store:
             )
         return experiment_record(rows[0], scalar_records(self.index))
 
-    def runs(self, experiment: ExperimentRecord | None = None) -> list[RunRecord]:
+    def runs(
+        self, experiment: ExperimentRecord | None = None, first: int = 0, count: int | None = None
+    ) -> list[RunRecord]:
         """The runs of the store, or of one experiment.
 
         Losses are those at a run's own last step. For an experiment with fewer steps,
         :func:`ablab.store.metrics.experiment_runs` returns the losses at its last step.
-        """
-        number = None if experiment is None else experiment.id
-        members: dict[str, list[Any]] = {}
-        for row in self.index.rows(
-            """SELECT m.run, m.experiment, m.position, m.variant, m.steps, m.stopped, e.name
-               FROM members m JOIN experiments e ON e.id = m.experiment
-               ORDER BY e.asked, e.id, m.position"""
-        ):
-            members.setdefault(row["run"], []).append(row)
-        if number is not None:
-            # In this experiment's order, even if another experiment requested a run earlier.
-            places = {
-                run: row["position"]
-                for run, rows in members.items()
-                for row in rows
-                if row["experiment"] == number
-            }
-            members = {run: members[run] for run in sorted(places, key=places.__getitem__)}
-        records = {row["id"]: row for row in self.index.rows("SELECT * FROM runs")}
-        living = live_owners(self.index)
-        nullable = cache(self._nullable_keys)
-        return [
-            run_record(records[run], rows, number, living, nullable)
-            for run, rows in members.items()
-        ]
 
-    def _nullable_keys(self, number: int) -> set[str]:
-        """The keys of an experiment of which null is a value."""
-        rows = self.index.rows("SELECT definition FROM experiments WHERE id = ?", number)
-        return nullable_keys(json.loads(rows[0]["definition"])["grid"])
+        Args:
+            experiment: The experiment.
+            first: The number of its runs before the list.
+            count: The most of its runs that the list has; all if None.
+        """
+        if experiment is None:
+            return list(list_all(self.index))
+        return list(list_experiment(self.index, experiment.id, first, count))
+
+    def each_run(self) -> Iterator[RunRecord]:
+        """As :meth:`runs` of the store, read as the list goes on."""
+        return list_all(self.index)
+
+    def run_page(self, first: int, count: int) -> tuple[list[RunRecord], int]:
+        """Some of :meth:`runs` of the store, and the number of all.
+
+        Args:
+            first: The number of runs before the page.
+            count: The most runs that it has.
+        """
+        return list_some(self.index, first, count)
+
+    def run_records(self, runs: Sequence[str]) -> list[RunRecord]:
+        """The records of some runs by their full ids, as in :meth:`runs` of the store.
+
+        Raises:
+            StoreError: The store lacks one of the runs.
+        """
+        for run in set(runs) - self.known(runs):
+            self.run_row(run)
+        return list_named(self.index, runs)
+
+    def known(self, runs: Iterable[str]) -> set[str]:
+        """Those of these ids that are a run's of the store."""
+        rows = self.index.rows(
+            "SELECT id FROM runs WHERE id IN (SELECT value FROM json_each(?))",
+            json.dumps(list(runs)),
+        )
+        return {row["id"] for row in rows}
 
     def run_row(self, run: str) -> Any:
         """One run's row of the index, by its id or a unique prefix of it, or by an alias.
@@ -252,16 +264,26 @@ class Store:
         Raises:
             StoreError: No run's id, or more than one, has this prefix.
         """
-        # An id never contains GLOB's special characters.
         plain = "".join(character for character in run if character.isalnum())
+        # An id is hexadecimal: those that begin with a prefix come before the prefix and a "g".
         rows = self.index.rows(
-            """SELECT * FROM runs WHERE id GLOB ? || '*'
-               OR id IN (SELECT run FROM aliases WHERE id GLOB ? || '*')""",
+            """SELECT * FROM runs WHERE id >= ?1 AND id < ?1 || 'g' OR id IN
+               (SELECT run FROM aliases WHERE id >= ?1 AND id < ?1 || 'g') LIMIT ?2""",
             plain,
-            plain,
+            _ALIKE,
         )
         if plain != run or not plain or len(rows) != 1:
-            ids = [row["id"] for row in self.index.rows("SELECT id FROM runs")]
+            begin = (
+                plain[:2]
+                if len(self.index.rows("SELECT 1 FROM runs LIMIT ?", _ALIKE)) == _ALIKE
+                else ""
+            )
+            ids = [
+                row["id"]
+                for row in self.index.rows(
+                    "SELECT id FROM runs WHERE id >= ?1 AND id < ?1 || 'g' LIMIT ?2", begin, _ALIKE
+                )
+            ]
             few = [row["id"] for row in rows[:5]]
             raise StoreError(
                 Problem(

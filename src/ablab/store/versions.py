@@ -4,24 +4,28 @@ import hashlib
 
 from ablab.store.leases import live_owners
 from ablab.store.store import ExperimentRecord, RunRecord, Store
+from ablab.store.sums import experiment_sums, sums_key
 
 
 def experiment_version(store: Store, record: ExperimentRecord) -> str:
     """A string that changes whenever the results of an experiment change."""
+    # Sums and maxima rather than a row for each run: a part that is added has the largest number,
+    # and a run that trains gets more steps and a later time.
     rows = store.index.rows(
-        """SELECT m.run, r.step, r.updated,
-                  (SELECT max(part) FROM part_runs WHERE run = m.run) part,
-                  (SELECT count(*) FROM kept WHERE run = m.run) kept,
-                  (SELECT group_concat(step || name || key) FROM findings WHERE run = m.run) found,
-                  (SELECT max(step) FROM samples WHERE run = m.run) sampled
-           FROM members m JOIN runs r ON r.id = m.run WHERE m.experiment = ? ORDER BY m.position""",
+        """WITH mine AS MATERIALIZED (SELECT run FROM members WHERE experiment = ?1)
+           SELECT count(*), max(updated), sum(step), count(outcome), count(owner),
+                  (SELECT max(part) FROM part_runs WHERE run IN mine),
+                  (SELECT count(*) FROM part_runs WHERE run IN mine),
+                  (SELECT count(*) FROM kept WHERE run IN mine),
+                  (SELECT group_concat(run || step || name || key) FROM
+                   (SELECT * FROM findings WHERE run IN mine ORDER BY run, step, name)),
+                  (SELECT sum(step) FROM samples WHERE run IN mine),
+                  (SELECT count(*) FROM expectations WHERE experiment = ?1)
+           FROM runs WHERE id IN mine""",
         record.id,
     )
-    statuses = [run.status for run in store.runs(record)]
-    (expected,) = store.index.rows(
-        "SELECT count(*) written FROM expectations WHERE experiment = ?", record.id
-    )
-    return _digest([tuple(row) for row in rows], statuses, store.notes(record.id), tuple(expected))
+    sums = experiment_sums(store.index).get(record.id)
+    return _digest([tuple(row) for row in rows], repr(sums), store.notes(record.id))
 
 
 def run_version(store: Store, run: RunRecord) -> str:
@@ -39,12 +43,10 @@ def run_version(store: Store, run: RunRecord) -> str:
 def store_version(store: Store) -> str:
     """A string that changes whenever the lists of experiments and runs change."""
     (row,) = store.index.rows(
-        """SELECT (SELECT count(*) FROM members) members,
-                  (SELECT max(asked) FROM experiments) asked,
-                  (SELECT count(*) FROM notes) notes, (SELECT max(updated) FROM runs) updated,
-                  (SELECT sum(step) FROM runs) step, (SELECT count(owner) FROM runs) owned"""
+        """SELECT (SELECT max(asked) FROM experiments) asked,
+                  (SELECT count(*) FROM notes) notes"""
     )
-    return _digest(tuple(row), sorted(live_owners(store.index)))
+    return _digest(tuple(row), sums_key(store.index), sorted(live_owners(store.index)))
 
 
 def _digest(*parts: object) -> str:

@@ -1,6 +1,6 @@
 // The start page: checks for changes every two seconds, and filters and sorts the list of runs.
 const element = (id) => document.getElementById(id);
-const parts = ["summary", "entries", "rows"];
+const parts = ["summary", "entries", "entries-pages", "rows", "runs-pages"];
 let version = document.body.dataset.version;
 let sorted = { column: null, falling: false };
 
@@ -16,7 +16,7 @@ function arrange() {
     row.hidden = !(words.every((word) => text.includes(word)) && (!status || row.dataset.status === status));
     if (!row.hidden) count++;
   }
-  const noun = every.length === 1 ? "run" : "runs";
+  const noun = (every.length === 1 ? "run" : "runs") + (Number(element("runs-pages").dataset.pages) > 1 ? " of this page" : "");
   element("count").textContent = count === every.length ? `${count} ${noun}` : `${count} of ${every.length} ${noun}`;
   if (sorted.column === null) return;
   const key = (row) => {
@@ -48,7 +48,7 @@ for (const name of ["search", "status"]) {
 
 async function look() {
   try {
-    const answer = await fetch(location.pathname, { headers: { "If-None-Match": `"${version}"` }, cache: "no-store" });
+    const answer = await fetch(location.pathname + location.search, { headers: { "If-None-Match": `"${version}"` }, cache: "no-store" });
     document.body.classList.remove("lost");
     if (answer.status === 200) {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");

@@ -29,7 +29,7 @@ async function look() {
 // date: the server may send an older page if rendering it takes long.
 async function renew() {
   const asked = { headers: { "If-None-Match": `"${renewed}"` }, cache: "no-store" };
-  const answer = await fetch(location.pathname, asked);
+  const answer = await fetch(location.pathname + location.search, asked);
   if (answer.status !== 200) return false;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   renewed = page.getElementById("live").dataset.version;
