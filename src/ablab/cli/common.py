@@ -174,9 +174,11 @@ def print_json(data: Any) -> None:
 
 def print_json_list(items: Iterable[Any]) -> None:
     """Prints what :func:`print_json` does of a list, one item after another."""
+    from ablab.config.plain_data import plain_data
+
     separator = "["
     for item in items:
-        text = json.dumps(_plain(item), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(plain_data(item), indent=1, ensure_ascii=False, allow_nan=False)
         lines = text.translate(_JSON_ESCAPES).replace("\n", "\n ")
         click.echo(f"{separator}\n {lines}", nl=False)
         separator = ","

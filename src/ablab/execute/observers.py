@@ -112,7 +112,7 @@ def save_incident(store: Store, incident: Incident) -> None:
 
 def runs_with_fewer_statistics(store: Store, runs: Sequence[Run]) -> list[str]:
     """The ids of runs with stored steps that were trained without all requested statistics."""
-    segments = segments_of_runs(store)
+    segments = segments_of_runs(store, [run.id for run in runs])
     found = []
     for run in runs:
         watch = run.watch

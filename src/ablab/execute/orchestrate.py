@@ -293,7 +293,7 @@ def steps_to_train(asked: Experiment, path: str | Path, retry: bool) -> dict[str
     if not (Path(path) / "index.sqlite").is_file():
         return steps
     store = Store(path)
-    progress, stopped = progress_of_runs(store), stopped_runs(store, asked.digest)
+    progress, stopped = progress_of_runs(store, steps), stopped_runs(store, asked.digest)
     store.close()
     rows = [
         {
