@@ -1,5 +1,6 @@
 """The start page shows a page of the experiments and of the runs, and links to the others."""
 
+import json
 import re
 
 import pytest
@@ -7,7 +8,9 @@ from starlette.testclient import TestClient
 
 import ablab
 from ablab.serve.app import make_app
+from ablab.serve.contents import progress
 from ablab.store import Store
+from ablab.store.leases import Owner
 from tests.read.filled import ENVIRONMENT, grid
 
 
@@ -111,3 +114,19 @@ def test_a_large_experiments_page_is_polled(lab, monkeypatch):
         connection.execute("UPDATE runs SET step = 20 WHERE id = ?", (run,))
     answer = client.get(address, headers={"if-none-match": etag})
     assert "1 finished" in answer.text
+
+
+def test_the_machines_of_a_cluster_are_named(lab):
+    runs = [run.run for run in lab.runs(lab.experiment("e0"))]
+    with Owner(lab.index.path) as owner:
+        owner.acquire(lab.index, runs[:3])
+        hosts = ["box1/boot/space", "box2/boot/space", "box1/boot/space"]
+        with lab.index.transaction() as connection:
+            for run, host in zip(runs, hosts, strict=False):
+                connection.execute(
+                    "UPDATE runs SET step = 5, segments = ? WHERE id = ?",
+                    (json.dumps([{"from": 0, "to": 5, "host": host}]), run),
+                )
+        found = progress(lab, lab.runs(lab.experiment("e0")))
+        assert "3 running (2 on box1, 1 on box2)" in found["statuses"]
+    assert "box1" not in progress(lab, lab.runs(lab.experiment("e0")))["statuses"]

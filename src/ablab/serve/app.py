@@ -98,7 +98,9 @@ class _Pages:
                 )
 
             def make() -> str:
-                content = entry_content(store, record) | contents.live(store.runs(record), version)
+                content = entry_content(store, record) | contents.live(
+                    store, store.runs(record), version
+                )
                 return self._render("experiment.html.j2", content, self._assets)
 
             return self._cache.get(f"experiment {record.id}", version, make)
@@ -128,7 +130,7 @@ class _Pages:
             version = run_version(store, run)
 
             def make() -> str:
-                content = contents.run_content(store, run) | contents.live([run], version)
+                content = contents.run_content(store, run) | contents.live(store, [run], version)
                 return self._render("run.html.j2", content, self._assets)
 
             return self._cache.get(f"run {run.run}", version, make)

@@ -31,6 +31,8 @@ from ablab.store.metrics import (
     read_runs,
     unwatched_columns,
 )
+from ablab.store.processes import name_of, this_host
+from ablab.store.run_rows import segments_of_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.store.sums import Sums, experiment_sums, total_sums
 
@@ -127,22 +129,42 @@ def _progress(sums: Sums) -> dict[str, Any]:
     return {"statuses": sums.words, "share": sums.share, "running": running}
 
 
-def progress(runs: list[RunRecord]) -> dict[str, Any]:
-    """The progress of runs: a line of status counts, fraction of steps done, running runs."""
+def progress(store: Store, runs: list[RunRecord]) -> dict[str, Any]:
+    """The progress of runs: a line of status counts, fraction of steps done, running runs.
+
+    Machines are named if runs are trained on others than this one.
+    """
     statuses = [run.status for run in runs]
     counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
     # A run that has ended for any reason has no steps left.
     done = sum(run.step if run.status in _LIVE else run.steps for run in runs)
     return {
-        "statuses": ", ".join(f"{count} {status}" for status, count in counts.items()),
+        "statuses": ", ".join(
+            f"{count} {status}" + (_machines(store, runs) if status == "running" else "")
+            for status, count in counts.items()
+        ),
         "share": done / max(1, sum(run.steps for run in runs)),
         "running": counts.get("running", 0),
     }
 
 
-def live(runs: list[RunRecord], version: str) -> dict[str, Any]:
+def _machines(store: Store, runs: list[RunRecord]) -> str:
+    """Where the running ones of some runs were trained at their last checkpoint, in words."""
+    running = [run.run for run in runs if run.status == "running"]
+    hosts = [
+        name_of(str(segments[-1].get("host", "")))
+        for segments in segments_of_runs(store, running).values()
+        if segments
+    ]
+    if not set(hosts) - {name_of(this_host())}:
+        return ""
+    counts = {host: hosts.count(host) for host in sorted(set(hosts))}
+    return f" ({', '.join(f'{count} on {host}' for host, count in counts.items())})"
+
+
+def live(store: Store, runs: list[RunRecord], version: str) -> dict[str, Any]:
     """What a live page needs: the progress of its runs and the version that it shows."""
-    return {"live": progress(runs), "version": version}
+    return {"live": progress(store, runs), "version": version}
 
 
 def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str:
@@ -162,7 +184,7 @@ def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str
     plot = plot_data(
         drawn, column_titles(drawn), record.levels, marks, cells, costs, main, planned_ends(runs)
     )
-    return _live_document(version, plot, progress(runs))
+    return _live_document(version, plot, progress(store, runs))
 
 
 def _effects(store: Store, record: ExperimentRecord, runs: list[RunRecord]) -> Effects | None:
@@ -172,7 +194,7 @@ def _effects(store: Store, record: ExperimentRecord, runs: list[RunRecord]) -> E
 
 def run_data(store: Store, run: RunRecord, version: str) -> str:
     """The curves and progress of a run, as JSON."""
-    return _live_document(version, run_curves(store, run)[1], progress([run]))
+    return _live_document(version, run_curves(store, run)[1], progress(store, [run]))
 
 
 def find_run(store: Store, run: str) -> RunRecord:
