@@ -30,6 +30,7 @@ _WAIT_SECONDS = 0.2
 _STOPPED_SHARE = 1 / 6  # of the silence limit, for which a process may be stopped by a signal
 _AWAY_SECONDS = 60.0  # an agent that was asked to leave its machine gets no work for so long
 _IDLE_SECONDS = 5.0  # without any work, after which it is said what is waited for
+_START_SECONDS = 30.0  # that agents may take to start before that is said
 _PIECE_BYTES = 8 * 2**20
 
 
@@ -48,7 +49,8 @@ class Driver:
         self._parcel = make_parcel(queue)
         self._deaths = Deaths(queue.store)
         self._pausing = False
-        self._worked = time.monotonic()  # when an agent last had work, or it was said that none has
+        self._began = time.monotonic()
+        self._worked = self._began  # when an agent last had work, or it was said that none has
         self._while_training = threading.Thread(target=queue.while_training, daemon=True)
 
     def run(self) -> bool:
@@ -105,13 +107,13 @@ class Driver:
             self._worked = now
         elif now - self._worked > _IDLE_SECONDS:
             self._worked = now
-            self._say_what_is_waited_for(bool(idle))
+            self._say_what_is_waited_for(bool(idle), now)
 
-    def _say_what_is_waited_for(self, some_idle: bool) -> None:
+    def _say_what_is_waited_for(self, some_idle: bool, now: float) -> None:
         if some_idle:
             found = holders(self._queue.store.index, list(self._lender.left))
             self._queue.report({"event": "waiting", "for": [str(each) for each in found]})
-        elif not any(member.machine for member in self._roster):
+        elif now - self._began > _START_SECONDS and not any(m.machine for m in self._roster):
             text = "waiting for an agent to start: all cores may be taken by other programs"
             self._queue.report({"event": "message", "about": text, "text": text})
 
