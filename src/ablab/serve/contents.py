@@ -140,7 +140,7 @@ def progress(store: Store, runs: list[RunRecord]) -> dict[str, Any]:
     done = sum(run.step if run.status in _LIVE else run.steps for run in runs)
     return {
         "statuses": ", ".join(
-            f"{count} {status}" + (_machines(store, runs) if status == "running" else "")
+            f"{count:,} {status}" + (_machines(store, runs) if status == "running" else "")
             for status, count in counts.items()
         ),
         "share": done / max(1, sum(run.steps for run in runs)),

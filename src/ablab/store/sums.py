@@ -38,9 +38,9 @@ class Sums:
 
     @property
     def words(self) -> str:
-        """How many runs have each status: ``8 finished, 1 diverged``."""
+        """How many runs have each status: ``1,200 finished, 1 diverged``."""
         known = [name for name in _ORDER if name in self.statuses]
-        return ", ".join(f"{self.statuses[name]} {name}" for name in known)
+        return ", ".join(f"{self.statuses[name]:,} {name}" for name in known)
 
     @property
     def share(self) -> float:

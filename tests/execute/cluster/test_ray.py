@@ -83,20 +83,20 @@ def test_a_command_that_is_killed_is_taken_over(tmp_path, cluster):
 
 
 def test_a_command_that_is_asked_to_end_saves_everything_first(tmp_path, cluster):
-    more = [each.replace("every: 50", "every: 1000") for each in GRID]
-    more = [each.replace("train.steps=300", "train.steps=4000") for each in more]
+    more = [each.replace("every: 50", "every: 500") for each in GRID]
+    more = [each.replace("train.steps=300", "train.steps=1600") for each in more]
     first = started(tmp_path / "lab", cluster, *more)
     deadline = time.monotonic() + 120
-    while not any(steps(tmp_path / "lab").values()):  # those of step 1,000
+    while not any(steps(tmp_path / "lab").values()):  # those of step 500
         assert first.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(0.3)
     first.send_signal(signal.SIGTERM)
     _, errors = first.communicate(timeout=120)
     assert "interrupted; run the same command again to continue" in errors
-    assert 0 < max(steps(tmp_path / "lab").values()) < 4000
+    assert 0 < max(steps(tmp_path / "lab").values()) < 1600
     run(tmp_path / "lab", cluster, *more)
-    assert set(steps(tmp_path / "lab").values()) == {4000}
+    assert set(steps(tmp_path / "lab").values()) == {1600}
 
 
 def test_users_modules_travel(tmp_path, folder, cluster):
