@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -15,6 +14,7 @@ import ablab
 from ablab.store import Store
 from ablab.store.leases import live_owners
 from tests.cli.command import run_command
+from tests.execute.stored_steps import steps, wait_until
 from tests.store.makers import train
 
 GRID = [
@@ -44,23 +44,6 @@ def started(arguments, **environment):
         text=True,
         env=os.environ | environment,
     )
-
-
-def steps(lab):
-    """The stored steps of each run; none while the store is not there."""
-    if not (lab / "index.sqlite").is_file():
-        return {}
-    opened = Store(lab)
-    found = {row["id"]: row["step"] for row in opened.index.rows("SELECT id, step FROM runs")}
-    opened.close()
-    return found
-
-
-def wait_until(condition, process=None):
-    deadline = time.monotonic() + 90
-    while not condition() and (process is None or process.poll() is None):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def check(lab):

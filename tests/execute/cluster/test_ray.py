@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -14,6 +13,7 @@ from ablab.execute.executors.ray import RayCluster
 from ablab.execute.options import Options
 from ablab.store.store import Store
 from tests.cli.command import run_command
+from tests.execute.stored_steps import steps, wait_until
 from tests.store.makers import train
 from tests.store.packing import metrics, sound
 from tests.users_code import ASKED, HELPED, HELPER
@@ -54,21 +54,10 @@ def run(store, cluster, *arguments, **popen):
     return out, errors
 
 
-def steps(store):
-    if not (store / "index.sqlite").is_file():
-        return {}
-    opened = Store(store)
-    found = {row["id"]: row["step"] for row in opened.index.rows("SELECT id, step FROM runs")}
-    opened.close()
-    return found
-
-
 def test_a_command_that_is_killed_is_taken_over(tmp_path, cluster):
     first = started(tmp_path / "lab", cluster, *GRID)
-    deadline = time.monotonic() + 120
-    while not any(steps(tmp_path / "lab").values()):
-        assert first.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: any(steps(tmp_path / "lab").values()), first)
+    assert first.poll() is None
     first.send_signal(signal.SIGKILL)
     first.communicate()
     _, errors = run(tmp_path / "lab", cluster, *GRID)
@@ -86,11 +75,8 @@ def test_a_command_that_is_asked_to_end_saves_everything_first(tmp_path, cluster
     more = [each.replace("every: 50", "every: 500") for each in GRID]
     more = [each.replace("train.steps=300", "train.steps=1600") for each in more]
     first = started(tmp_path / "lab", cluster, *more)
-    deadline = time.monotonic() + 120
-    while not any(steps(tmp_path / "lab").values()):  # those of step 500
-        assert first.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(0.3)
+    wait_until(lambda: any(steps(tmp_path / "lab").values()), first)  # those of step 500
+    assert first.poll() is None
     first.send_signal(signal.SIGTERM)
     _, errors = first.communicate(timeout=120)
     assert "interrupted; run the same command again to continue" in errors

@@ -98,7 +98,7 @@ class Agent:
         held = None
         if self._claim is not None:
             held = Held(self._claim.token, self._claim.lent.shipment.runs)
-        return Hello(name_of(this_host()), os.getpid(), versions(), self._command, held)
+        return Hello(name_of(this_host()), versions(), self._command, held)
 
     def engage(self, command: str, before: str) -> bool:
         """Works for a command from now on.

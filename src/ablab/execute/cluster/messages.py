@@ -66,14 +66,12 @@ class Hello:
 
     Attributes:
         host: The name of its machine.
-        pid: Its process.
         versions: What :func:`ablab.execute.cluster.versions.versions` finds there.
         command: The token of the command that it worked for before this call; empty if none.
         held: The claim that it trains, possibly for a command that has died; None if it is idle.
     """
 
     host: str
-    pid: int
     versions: Mapping[str, str]
     command: str
     held: Held | None

@@ -43,9 +43,6 @@ class Roster:
     def __iter__(self) -> Iterator[Member]:
         return iter(list(self._members.values()))
 
-    def __len__(self) -> int:
-        return len(self._members)
-
     def has(self, member: Member) -> bool:
         """Whether an agent still works for the command."""
         return self._members.get(id(member.line)) is member
