@@ -17,10 +17,11 @@ from ablab.config.shown import Displayed, Shown
 from ablab.config.table import output_width, table_lines
 from ablab.execute.notebook_status import notebook_status
 from ablab.execute.options import Compiling, DeviceName, Engine, Options
-from ablab.execute.orchestrate import TrainedExperiment, orchestrate
+from ablab.execute.orchestrate import TrainedExperiment
 from ablab.execute.pause import pausing_on_interrupt
 from ablab.execute.planned import PlannedExperiment, plan_experiment
 from ablab.execute.progress import Reporter
+from ablab.execute.rounds import Round, train_in_rounds
 from ablab.execute.status import Status, status
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.logbook.answer import Answer
@@ -35,6 +36,7 @@ from ablab.notebook.run import DrawnRun
 from ablab.notebook.variants import VariantTable
 from ablab.open_store import OpenStore
 from ablab.read.measures import ENDED
+from ablab.read.settling import settle
 from ablab.read.summary import VariantSummary, summarise, table
 from ablab.store.index import StoreError
 from ablab.store.known_runs import as_stored
@@ -204,13 +206,21 @@ def run(
         command = f"ablab.run({', '.join(named)})"
         options = Options(engine, device, workers, retry, compile, executor, break_leases, address)
         requests = requests_of(asked.definition)  # an unknown analysis is said before training
-        trained = orchestrate(asked, store, options, command, Reporter(shown), paused)
+        trained = train_in_rounds(
+            asked, store, options, command, Reporter(shown), paused, next_round
+        )
         trained, _ = with_analyses(trained, requests, shown, paused)
         with doing("writing the entry"):
             result = Result.of(asked, trained)
         if not trained.complete:
             shown.warn(f"{_interrupted(result.runs)}. {_advice(result.runs)}")
         return result
+
+
+def next_round(store: Store, record: ExperimentRecord) -> Round:
+    """What an experiment that adds seeds trains next, and what is settled so far."""
+    found = settle(store, record)
+    return Round(found.wanted, found.sentence)
 
 
 def with_analyses(

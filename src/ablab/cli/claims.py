@@ -146,11 +146,11 @@ def _run_missing(
     """
     with progress(quiet, "loading PyTorch"):
         from ablab.analysis.request import requests_of
-        from ablab.api import Result, with_analyses
+        from ablab.api import Result, next_round, with_analyses
         from ablab.config import InputError, doing
-        from ablab.execute.orchestrate import orchestrate
         from ablab.execute.pause import pause_on_signals
         from ablab.execute.progress import Reporter
+        from ablab.execute.rounds import train_in_rounds
         from ablab.logbook.claims import runnable
 
     paused = pause_on_signals()
@@ -170,7 +170,9 @@ def _run_missing(
         with progress(quiet, f"running {name}") as shown:
             told = shlex.join(command)
             requests = requests_of(asked.definition)
-            trained = orchestrate(asked, store, options, told, Reporter(shown), paused)
+            trained = train_in_rounds(
+                asked, store, options, told, Reporter(shown), paused, next_round
+            )
             trained, analyzed = with_analyses(trained, requests, shown, paused)
             code = code if analyzed else 1
             with doing("writing the entry"):

@@ -24,6 +24,12 @@ def _load_readers() -> None:
     import ablab.api  # noqa: F401
 
 
+def _next_round(store: Any, record: Any) -> Any:
+    from ablab.api import next_round
+
+    return next_round(store, record)
+
+
 @click.command()
 @click.argument("experiment")
 @click.argument("overrides", nargs=-1)
@@ -57,9 +63,9 @@ def run(
         with doing("reading the experiment"):
             asked = read_experiment(experiment, *overrides).resolve()
         with doing("loading PyTorch"):  # and what reads results only later, so that it starts soon
-            from ablab.execute.orchestrate import orchestrate
             from ablab.execute.pause import pause_on_signals
             from ablab.execute.progress import Reporter
+            from ablab.execute.rounds import train_in_rounds
         command = shlex.join(["ablab", *sys.argv[1:]])
         requests = []
         if asked.definition.get("analyze"):  # an unknown analysis is said before training
@@ -68,7 +74,9 @@ def run(
             requests = requests_of(asked.definition)
         paused = pause_on_signals()
         reporter = Reporter(shown)
-        trained = orchestrate(asked, store, options, command, reporter, paused, _load_readers)
+        trained = train_in_rounds(
+            asked, store, options, command, reporter, paused, _next_round, _load_readers
+        )
         with doing("writing the entry"):
             from ablab.api import Result, with_analyses
         trained, analyzed = with_analyses(trained, requests, shown, paused)

@@ -13,7 +13,7 @@
 - ``sweeps``, ``sweep_values``, ``whole_numbers``, ``plain_numbers``: numeric axes
 - ``source``, ``unquoted_calls``: reads recipes, YAML files and mappings
 - ``definition_file``: a definition as a YAML file
-- ``header``, ``sizes``, ``overrides``: the name and seeds, sizes, overrides
+- ``header``, ``seeds``, ``sizes``, ``overrides``: the name, seeds, sizes, overrides
 - ``parts``, ``resolve``: checks task, model, training and statistics settings; epochs as steps
 - ``setting_keys``, ``setting_problems``: valid keys and suggestions; what is wrong with settings
 - ``shown_experiment``: what a notebook shows of an experiment

@@ -30,7 +30,6 @@ from ablab.experiments.header import (
     read_meant,
     read_name,
     read_question,
-    read_seeds,
 )
 from ablab.experiments.identity import digest
 from ablab.experiments.limits import check_depth, check_runs
@@ -39,6 +38,7 @@ from ablab.experiments.outline import Outline, trained_part
 from ablab.experiments.overrides import Override, parse_overrides
 from ablab.experiments.parts import PARTS, TOP_LEVEL, check_without_data
 from ablab.experiments.plain_numbers import plain_numbers
+from ablab.experiments.seeds import Settling, read_seeds, settling_of
 from ablab.experiments.setting_keys import known_keys
 from ablab.experiments.setting_keys import suggest_key as suggest
 from ablab.experiments.shown_experiment import shown_experiment
@@ -68,7 +68,7 @@ class Experiment(Displayed):
         question: The question it asks.
         axes: The axes of the grid, in order.
         variants: The cells of the grid; the last axis changes fastest.
-        seeds: The seeds of every variant.
+        seeds: The seeds of every variant; if more are added (``settling``), those it begins with.
         expectations: What is expected of the results.
         definition: The experiment as plain data; ``experiment(definition)`` returns an equal one.
         meant: Findings of the doctor that are meant, with the reason, by check.
@@ -161,10 +161,29 @@ class Experiment(Displayed):
         """Identifies an experiment by its definition and its runs.
 
         The runs are included because a changed corpus or user module gives different runs for
-        the same definition. The answer's measure, expectations, the size, the logbook and what is
-        meant are excluded, because they do not affect any run.
+        the same definition; of seeds that are added, only the first are. The answer's measure,
+        expectations, the size, the logbook and what is meant are excluded, because they do not
+        affect any run.
         """
-        return digest([trained_part(self.definition), [run.id for run in self.runs]])
+        first = len(self.seeds)
+        runs = [run.id for each in self.resolve().variants for run in each.runs[:first]]
+        return digest([trained_part(self.definition), runs])
+
+    @property
+    def settling(self) -> Settling | None:
+        """How seeds are added until the questions are settled; None if they are fixed."""
+        return settling_of(self.definition)
+
+    def with_seeds(self, counts: Mapping[int, int]) -> "Experiment":
+        """The same experiment with more seeds of some variants.
+
+        Args:
+            counts: The number of seeds, by the place of the variant; others keep theirs.
+        """
+        variants = list(self.variants)
+        for place, count in counts.items():
+            variants[place] = replace(variants[place], seeds=tuple(range(count)))
+        return replace(self, variants=tuple(variants))
 
     @property
     def heading(self) -> str:
@@ -179,6 +198,10 @@ class Experiment(Displayed):
         grid = grid_text(self.axes, [variant.keys for variant in self.variants])
         seeds = counted(len(self.seeds), "seed")
         runs = counted(len(self.seeds) * len(self.variants), "run")
+        if self.settling is not None:
+            most = self.settling.last * len(self.variants)
+            seeds = f"{self.settling.first} to {self.settling.last} seeds"
+            runs = f"{len(self.seeds) * len(self.variants):,} to {counted(most, 'run')}"
         return f"{self.heading}\n{grid}, {seeds}: {runs}"
 
 
@@ -270,9 +293,10 @@ def _outline(
     grid = read_grid(tree.get("grid") or {}, tree.get("cells"), origins, context)
     grid = apply_changes(grid, pending, context)
     grid = apply_overrides(tree, grid, parsed, origins, context.name)
-    seeds = read_seeds(tree.get("seeds", 1), origins)
-    sources = [axis.source for axis in grid.axes] + [origins.of(("seeds",))] * (len(seeds) > 1)
-    check_runs(grid.sizes(), len(seeds), sources)
+    seeds, settling = read_seeds(tree.get("seeds", 1), origins)
+    most = len(seeds) if settling is None else settling.last
+    sources = [axis.source for axis in grid.axes] + [origins.of(("seeds",))] * (most > 1)
+    check_runs(grid.sizes(), most, sources)
     stage = Stage(grid, CellSettings(tree, grid.axes))
     cells = stage.cells
     check_conditions(stage, lambda: earlier_stages(before), decided, origins)
@@ -291,7 +315,7 @@ def _outline(
         **{key: tree[key] for key in ("size",) if key in tree},
         **{part: tree[part] for part in PARTS if part in tree},
         **_grid_data(tree, grid, axes, cells),
-        "seeds": list(seeds),
+        "seeds": list(seeds) if settling is None else settling.as_data(),
         **({"expect": [each.as_data() for each in expectations]} if expectations else {}),
         **({"meant": meant} if meant else {}),
     }

@@ -1,35 +1,15 @@
-"""The name, question, answer, analyses, logbook and seeds of an experiment."""
+"""The name, question, answer, analyses and logbook of an experiment."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ablab.config import InputError, Problem
-from ablab.experiments.limits import MAX_RUNS
 from ablab.experiments.measures import parse_measure
 from ablab.experiments.tree import Origins
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 NAME_RULE = "at most 100 letters, digits, '.', '_' and '-', starting with a letter or digit"
-_MAX_SEED = 2**32 - 1
-
-
-def read_seeds(value: Any, origins: Origins) -> tuple[int, ...]:
-    """The seeds, given as a count or a list."""
-    source = origins.of(("seeds",))
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_RUNS:
-        return tuple(range(value))
-    expected = f"a count from 1 to {MAX_RUNS}, or a list of distinct seeds from 0 to {_MAX_SEED}"
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise InputError(Problem("seeds has a wrong value", "seeds", source, value, expected))
-    for seed in value:
-        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= _MAX_SEED:
-            raise InputError(Problem(f"{seed!r} is not a seed", "seeds", source, value, expected))
-    repeated = min((seed for seed, times in Counter(value).items() if times > 1), default=None)
-    if repeated is not None:
-        raise InputError(Problem(f"seed {repeated} is repeated", "seeds", source, value, expected))
-    return tuple(value)
 
 
 def is_name(text: str) -> bool:

@@ -51,7 +51,7 @@ class Variant(Displayed):
     Attributes:
         keys: The keys of the axes with the values of this cell (for bundles, their labels).
         checked: The checked configuration, or the settings if it depends on data.
-        seeds: The seeds of the experiment.
+        seeds: The seeds of the experiment, and those that were added to this variant.
         stored_ids: For a run that a store has under an earlier id, that id by the run's own.
     """
 

@@ -15,6 +15,7 @@ from ablab.config.files import write_text_atomically
 from ablab.experiments.grid_text import range_text
 from ablab.experiments.inactive import nullable_keys
 from ablab.experiments.measures import parse_measure
+from ablab.experiments.seeds import seeds_text
 from ablab.experiments.short_names import short_names
 from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import find
@@ -147,7 +148,7 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "of_logbook": record.definition.get("logbook"),
         "grid": [(key, choices(values)) for key, values in grid.items()]
         + _cells(record.definition),
-        "seeds": ", ".join(map(str, record.definition["seeds"])),
+        "seeds": seeds_text(record.definition),
         "base": _base(record),
         "full": _full(store, runs),
         "differing": differing_settings(store, runs, grid),

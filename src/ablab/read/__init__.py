@@ -18,6 +18,7 @@ Modules:
 - ``hypothesis_tests``: the statistical tests behind verdicts.
 - ``incidents``: finds the statistics that deviated first before an incident.
 - ``judgements``: outcomes of orders and ranges of numbers.
+- ``judging``: judges an expectation on measured runs, at a significance level.
 - ``measured``: the type of a measured value.
 - ``measure_words``: measures and columns in words.
 - ``measures``: computes a measure for each run.
@@ -28,6 +29,7 @@ Modules:
 - ``quantity``: the range, unit and average of the values of a measure.
 - ``readings``: readings of stored runs, cached in the index.
 - ``samples``: predictions on held-out samples, and generated text.
+- ``settling``: questions that are settled by adding seeds.
 - ``short_variants``: variants that were trained for far fewer steps than the others.
 - ``side_by_side``: several experiments with the settings that differ between them.
 - ``spikes``: explains spikes and suggests a test.

@@ -15,7 +15,7 @@ import polars as pl
 from ablab.experiments.conditions import parse_condition
 from ablab.experiments.expectations import Expectation
 from ablab.read.hypothesis_tests import Floats, Sample, gaps
-from ablab.read.judgements import ALPHA, Found, Outcome
+from ablab.read.judgements import Found, Outcome
 from ablab.read.measured import shown
 from ablab.read.measures import measure_table
 from ablab.read.statistics.outcomes import exchanged_seeds, least_p
@@ -94,9 +94,11 @@ def compare(sample: Sample, expectation: Expectation) -> Found:
     p, against = (p_lower, p_higher)[::sign]
     evidence = (
         f"{condition} in {having} of {every} runs; {_medians(runs)}"
-        f"{_test(expectation, runs, min(p, against))}{gaps(sample)}"
+        f"{_test(expectation, runs, min(p, against), sample.alpha)}{gaps(sample)}"
     )
-    outcome: Outcome = "held" if p < ALPHA else "failed" if against < ALPHA else "undecided"
+    outcome: Outcome = (
+        "held" if p < sample.alpha else "failed" if against < sample.alpha else "undecided"
+    )
     return Found(outcome, evidence, p=min(p, against))
 
 
@@ -117,13 +119,13 @@ def _medians(runs: _Runs) -> str:
     return f"median of the differences within {cells} {shown(middle)}"
 
 
-def _test(expectation: Expectation, runs: _Runs, p: float) -> str:
+def _test(expectation: Expectation, runs: _Runs, p: float, alpha: float) -> str:
     """The result of the test as text."""
     by = f", for a difference of {expectation.by:g}" if expectation.by else ""
     cells, seeds = runs.values.shape
     where = f"ranks within {cells} cells" if cells > 1 else "ranks"
     least = least_p(runs.outcomes)
-    few = f", and no less is possible than {least:.2g}" if least >= ALPHA else ""
+    few = f", and no less is possible than {least:.2g}" if least >= alpha else ""
     gone = f", {runs.left_out} left out that lack a run" if runs.left_out else ""
     return f"; {where}, {seeds} seeds exchanged{by}: p = {p:.2g}{few}{gone}"
 

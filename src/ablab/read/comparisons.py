@@ -10,7 +10,7 @@ import numpy as np
 
 from ablab.experiments.expectations import Expectation
 from ablab.read.effects.compare import factor, too_wide
-from ablab.read.effects.inference import ALPHA, Estimate
+from ablab.read.effects.inference import Estimate
 from ablab.read.effects.level import Levels, compare_levels
 from ablab.read.hypothesis_tests import (
     Floats,
@@ -41,7 +41,7 @@ def compare(
     """
     values = levels_of(sample, other)
     lost = apart(sample, other) + gaps(sample, other)
-    made = None if values is None else _Compared(values, quantity, pairing)
+    made = None if values is None else _Compared(values, quantity, pairing, sample.alpha)
     if made is None or made.apart.mean is None:
         return Found("undecided", why_no_pair(sample, other) + lost)
     sides = [each.seed_values(quantity.ratio) for each in (sample, other)]
@@ -72,11 +72,13 @@ class _Compared:
         values: The values, (2, cells, seeds), with NaN for missing ones.
         quantity: What is known of them.
         pairing: Whether runs are paired by seed.
+        alpha: The significance level.
     """
 
     values: Floats
     quantity: Quantity
     pairing: bool
+    alpha: float
 
     @property
     def apart(self) -> Estimate:
@@ -167,7 +169,9 @@ class _Compared:
         elif limits is None:
             moved[0] -= shift
         size = float(np.nanmax(np.abs(moved), initial=float(self.quantity.ratio)))
-        return compare_levels(moved, self.pairing, max(size, abs(shift)), margin, limits=limits)
+        return compare_levels(
+            moved, self.pairing, max(size, abs(shift)), margin, limits=limits, alpha=self.alpha
+        )
 
 
 def _same(found: Found, made: _Compared, expectation: Expectation, levels: str, lost: str) -> Found:
@@ -180,7 +184,7 @@ def _same(found: Found, made: _Compared, expectation: Expectation, levels: str, 
     p = made.equivalence(margin)
     unit = made.quantity.unit
     over, under = made.at(margin), made.at(-margin)
-    if p is not None and p < ALPHA:
+    if p is not None and p < made.alpha:
         text = f"{found.evidence}; within ±{margin:g}{unit}"
         if made.differs:
             apart = f"differs by {shown(made.value or 0.0)} {interval_text(made.apart)}{unit}"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from ablab.config import InputError, Problem
 from ablab.experiments.measures import COUNTED, DIRECTED, VALUES, WORDS, Measure
 from ablab.experiments.registration import derived_directions
+from ablab.experiments.seeds import most_seeds
 from ablab.read.statistics.scales import Range
 from ablab.store.findings import is_finding_column
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -71,7 +72,7 @@ def directed(
     """
     if measure.direction is not None or measure.function not in DIRECTED:
         return {run.run: measure for run in runs}
-    seeds = max(1, len(record.definition["seeds"]))
+    seeds = most_seeds(record.definition)
     places = {row["run"]: row["position"] // seeds for row in store.members(record.id)}
     found = {}
     for run in runs:

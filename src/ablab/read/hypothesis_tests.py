@@ -32,12 +32,17 @@ class Sample:
         keys: The grid's keys.
         nullable: Those of which null is a value. In a run in which another key does not vary, its
             value is null.
+        alpha: The significance level at which these runs are tested.
     """
 
     def __init__(
-        self, frame: pl.DataFrame, keys: list[str], nullable: Collection[str] = ()
+        self,
+        frame: pl.DataFrame,
+        keys: list[str],
+        nullable: Collection[str] = (),
+        alpha: float = ALPHA,
     ) -> None:
-        self.frame, self.keys, self.nullable = frame, keys, nullable
+        self.frame, self.keys, self.nullable, self.alpha = frame, keys, nullable, alpha
 
     def where(self, cell: Mapping[str, Any]) -> "Sample | str":
         """The runs of a cell; if there are none, a sentence with the reason."""
@@ -54,7 +59,7 @@ class Sample:
 
     def of(self, frame: pl.DataFrame, keys: list[str] | None = None) -> "Sample":
         """Some of these runs, with all keys or some."""
-        return Sample(frame, self.keys if keys is None else keys, self.nullable)
+        return Sample(frame, self.keys if keys is None else keys, self.nullable, self.alpha)
 
     def active(self, key: str) -> "Sample":
         """The runs in which a key of the grid varies."""
@@ -195,6 +200,7 @@ class Trend:
         p_reversed: The p-value of an order in the opposite direction.
         steps: The mean change from each value to the next, times the expected sign.
         text: The result as text.
+        alpha: The significance level.
     """
 
     slope: float
@@ -203,14 +209,15 @@ class Trend:
     p_reversed: float | None
     steps: tuple[float, ...]
     text: str
+    alpha: float = ALPHA
 
     @property
     def reversed(self) -> bool:
         """Whether the order is significant in the opposite direction."""
-        return self.p_reversed is not None and self.p_reversed < ALPHA
+        return self.p_reversed is not None and self.p_reversed < self.alpha
 
 
-def trend(table: Floats, sign: int, ratio: bool = False) -> Trend:
+def trend(table: Floats, sign: int, ratio: bool = False, alpha: float = ALPHA) -> Trend:
     """Tests whether a measure rises or falls along the values of a setting.
 
     With three or more seeds, the slope over the ranks of the setting is computed for each seed and
@@ -223,6 +230,7 @@ def trend(table: Floats, sign: int, ratio: bool = False) -> Trend:
         table: The measure, (values, seeds).
         sign: 1 if the measure is expected to rise, -1 if it is expected to fall.
         ratio: Whether ratios matter, as in effects.
+        alpha: The significance level.
     """
     logarithmic = spans_ratios(table, ratio)
     values = np.log(table) if logarithmic else table
@@ -232,11 +240,11 @@ def trend(table: Floats, sign: int, ratio: bool = False) -> Trend:
     slopes = ranks @ whole / (ranks @ ranks)
     unit = " in the logarithm" if logarithmic else ""
     if whole.shape[1] >= 3:
-        found = estimate(slopes, float(np.abs(values[np.isfinite(values)]).max()))
+        found = estimate(slopes, float(np.abs(values[np.isfinite(values)]).max()), alpha)
         ahead = sign * (found.mean or 0.0)
         ways = (found.p if ahead > 0 else 1.0, found.p if ahead < 0 else 1.0)
         text = f"a change of {found.mean:.3g}{unit} per value {interval_text(found)}"
-        return Trend(float(slopes.mean()), found.interval, *ways, steps, text)
+        return Trend(float(slopes.mean()), found.interval, *ways, steps, text, alpha)
     if not whole.shape[1]:
         return Trend(float("nan"), None, None, None, steps, "no seed has a complete set of values")
     if whole.shape[1] == 1:
@@ -244,7 +252,7 @@ def trend(table: Floats, sign: int, ratio: bool = False) -> Trend:
         return Trend(float(slopes.mean()), None, None, None, steps, some)
     chance, other = _page(whole, sign), _page(whole, -sign)
     text = f"2 seeds: p = {chance:.2g} for this order"
-    return Trend(float(slopes.mean()), None, chance, other, steps, text)
+    return Trend(float(slopes.mean()), None, chance, other, steps, text, alpha)
 
 
 def spans_ratios(table: Floats, ratio: bool) -> bool:
@@ -258,7 +266,7 @@ def spans_ratios(table: Floats, ratio: bool) -> bool:
     return bool(known.min() > 0 and (ratio or known.max() / known.min() > 3))
 
 
-def factor(table: Floats, sign: int) -> "Paired | str":
+def factor(table: Floats, sign: int, alpha: float = ALPHA) -> "Paired | str":
     """The factor by which a measure falls or rises from one value of a setting to the next.
 
     It is the exponential of the slope of the logarithm over the ranks of the setting, for each
@@ -267,6 +275,7 @@ def factor(table: Floats, sign: int) -> "Paired | str":
     Args:
         table: The measure, (values, seeds).
         sign: 1 if the measure is expected to rise, -1 if it is expected to fall.
+        alpha: The significance level.
 
     Returns:
         The factors, or a sentence with the reason if a value is not positive or no seed has all
@@ -280,7 +289,7 @@ def factor(table: Floats, sign: int) -> "Paired | str":
     ranks = np.arange(len(whole)) - (len(whole) - 1) / 2
     logarithms = np.log(whole)
     slopes = sign * (ranks @ logarithms) / (ranks @ ranks)
-    found = _paired(slopes, float(np.abs(logarithms).max()))
+    found = _paired(slopes, float(np.abs(logarithms).max()), alpha)
     low, high = found.interval or (None, None)
     interval = None if low is None or high is None else (float(np.exp(low)), float(np.exp(high)))
     return Paired(np.exp(slopes), float(np.exp(found.mean)), interval, found.size)
@@ -383,8 +392,8 @@ def _keys_of_all(samples: Sequence[Sample]) -> list[str]:
     return [key for key in samples[0].keys if all(key in each.keys for each in samples)]
 
 
-def _paired(values: Floats, size: float) -> Paired:
-    found = estimate(values, size)
+def _paired(values: Floats, size: float, alpha: float) -> Paired:
+    found = estimate(values, size, alpha)
     return Paired(values, float(values.mean()), found.interval, size)
 
 

@@ -78,7 +78,7 @@ def order(sample: Sample, expectation: Expectation, quantity: Quantity) -> Found
     path = quantity.path(labels, rows)
     if expectation.factor is not None:
         return _by_factor(sample, table, sign, expectation.factor, path)
-    tested = trend(table, sign, quantity.ratio)
+    tested = trend(table, sign, quantity.ratio, sample.alpha)
     evidence = f"{path}; {tested.text}{gaps(sample)}"
     against = [
         f"{before} to {after}"
@@ -91,7 +91,7 @@ def order(sample: Sample, expectation: Expectation, quantity: Quantity) -> Found
     outcome: Outcome = "undecided"
     if tested.reversed or (interval is not None and sign * _near(interval, sign) < 0):
         outcome = "failed"
-    elif tested.p is not None and tested.p < ALPHA and not against:
+    elif tested.p is not None and tested.p < sample.alpha and not against:
         outcome = "held"
     p = {
         "held": tested.p,
@@ -105,7 +105,7 @@ def _by_factor(
     sample: Sample, table: Floats, sign: int, wanted: tuple[float, float], path: str
 ) -> Found:
     """Whether a measure changes by a factor in a range from each value of a setting to the next."""
-    found = factor(table, sign)
+    found = factor(table, sign, sample.alpha)
     if isinstance(found, str):
         return Found("undecided", f"{path}; {found}{gaps(sample)}")
     factor_text = f"a factor of {found.mean:.3g} {interval_text(found)} per value"
@@ -135,7 +135,7 @@ def within(sample: Sample, expectation: Expectation, quantity: Quantity) -> Foun
     """Whether the average of a measure is in a range; with one seed, whether its value is."""
     low, high = limits(expectation)
     values = sample.by_seed()["value"].to_numpy()
-    found = quantity.average(values)
+    found = quantity.average(values, sample.alpha)
     ends = found.interval
     evidence = f"{quantity.levels(values)} {_ends_text(found, len(values))}{gaps(sample)}"
     if ends is None:

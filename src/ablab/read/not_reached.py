@@ -63,7 +63,7 @@ def order(sample: Sample, expectation: Expectation, measure: Measure, blocks: bo
     if nothing:
         return Found("undecided", f"{evidence}; {nothing}{remark}", counts=counts)
     if expectation.factor is not None:
-        outcome: Outcome = "failed" if reverse < ALPHA else "undecided"
+        outcome: Outcome = "failed" if reverse < sample.alpha else "undecided"
         shown = "shown" if outcome == "failed" else "not shown"
         evidence += (
             "; no factor can be given of steps that were not reached, and the opposite order is "
@@ -77,9 +77,9 @@ def order(sample: Sample, expectation: Expectation, measure: Measure, blocks: bo
                  for (before, after), found in zip(pairwise(ordered), moves, strict=True)
                  if found == move]  # fmt: skip
         evidence += f"; {words} from {', '.join(where)}" if where else ""
-    if reverse < ALPHA:
+    if reverse < sample.alpha:
         return Found("failed", evidence, p=reverse, counts=counts)
-    decided = p < ALPHA and all(move == 1 for move in moves)
+    decided = p < sample.alpha and all(move == 1 for move in moves)
     return Found("held" if decided else "undecided", evidence, p=min(p, reverse), counts=counts)
 
 
@@ -116,7 +116,7 @@ def compare(
         assert margin is not None, "checked with the expectation"
         p = min(1.0, 2 * min(p_first(one, two, margin), p_first(two, one, margin)))
         evidence += f"; ranks {up_to}, for a difference of {margin:g}: p = {p:.2g}"
-        if p < ALPHA:
+        if p < sample.alpha:
             return Found("failed", evidence + remark, p=p, counts=counts)
         evidence += few + remark
         evidence += "; steps that were not reached cannot be shown to be the same"
@@ -127,9 +127,9 @@ def compare(
     by = f", for a difference of {expectation.by:g}" if expectation.by else ""
     evidence += f"; ranks {up_to}{by}: p = {min(p, against):.2g}{few}{remark}"
     outcome: Outcome = "undecided"
-    if p < ALPHA:
+    if p < sample.alpha:
         outcome = "held"
-    elif against < ALPHA:
+    elif against < sample.alpha:
         outcome = "failed"
     return Found(outcome, evidence, p=min(p, against), counts=counts)
 
@@ -160,8 +160,12 @@ def within(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     side = min(tests, key=lambda each: tests[each])
     p = tests[side]
     seeds = len(inside)
-    few = f"; {seeds} seeds cannot give less than {0.5**seeds:.2g}" if 0.5**seeds >= ALPHA else ""
-    decided: Outcome = side if p < ALPHA else "undecided"
+    few = (
+        f"; {seeds} seeds cannot give less than {0.5**seeds:.2g}"
+        if 0.5**seeds >= sample.alpha
+        else ""
+    )
+    decided: Outcome = side if p < sample.alpha else "undecided"
     evidence += f"; sign test of the median over seeds: p = {p:.2g}{few}{lost}"
     evidence += of_range(decided, expectation.range)
     return Found(decided, evidence, p=p, counts=counts)

@@ -67,7 +67,7 @@ def judge(
     if len(groups) < len(keys):  # others vary together
         frame, keys = as_one(frame, [e for e in keys if e != key], used.nullable), [key, "variant"]
     results = gather(frame, keys, measure=expectation.measure, better=better, guessing=guessing)
-    found = predict(results, key, value)
+    found = predict(results, key, value, alpha=sample.alpha)
     if quantity.limits is not None:
         least, most = (float(np.clip(end, *quantity.limits)) for end in found.interval)
         found = replace(found, interval=(least, most))

@@ -49,9 +49,9 @@ class Quantity:
             return None
         return self.limits
 
-    def average(self, values: Floats) -> Average:
-        """The average of the values of a few seeds, with its interval."""
-        found = average(values, self._limits(values), self.counted)
+    def average(self, values: Floats, alpha: float = 0.05) -> Average:
+        """The average of the values of a few seeds, with its interval at a level."""
+        found = average(values, self._limits(values), self.counted, alpha)
         return replace(found, value=float(self._take(values)(values)))
 
     def statistic(self, values: Floats) -> Statistic:

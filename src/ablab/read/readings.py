@@ -12,6 +12,7 @@ import polars as pl
 from ablab.config.progress import ticking
 from ablab.experiments.identity import digest
 from ablab.experiments.measures import check_column
+from ablab.experiments.seeds import most_seeds
 from ablab.read import curves
 from ablab.read.curves import Reading, read_curve
 from ablab.read.curves.reading import from_data
@@ -59,7 +60,7 @@ def by_meaning(
     known = record.registration
     if known is None or not known.task_of_variant:
         return [(record.levels, column_direction(record, column), list(runs))]
-    seeds = max(1, len(record.definition["seeds"]))
+    seeds = most_seeds(record.definition)
     places = {row["run"]: row["position"] // seeds for row in store.members(record.id)}
     groups: dict[str, tuple[dict[str, float], Direction | None, list[RunRecord]]] = {}
     for run in runs:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ablab.experiments.registration import derived_lengths
+from ablab.experiments.seeds import most_seeds
 from ablab.read.training_flops import StepFlops, step_flops
 from ablab.store.run_rows import costs_of_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -36,7 +37,7 @@ def step_costs(
         runs: The runs.
     """
     costs = costs_of_runs(store, [run.run for run in runs])
-    seeds = max(1, len(record.definition["seeds"]))
+    seeds = most_seeds(record.definition)
     places = {row["run"]: row["position"] // seeds for row in store.members(record.id)}
     derived: dict[str, tuple[int, int | None] | None] = {}
     found = {}

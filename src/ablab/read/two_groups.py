@@ -13,7 +13,7 @@ from ablab.experiments.expectations import Expectation
 from ablab.read.aligned import exact
 from ablab.read.effects.results import Results
 from ablab.read.hypothesis_tests import ONE_SEED, Floats, Sample, apart, gaps, why_no_pair
-from ablab.read.judgements import ALPHA, Found, Outcome, limits, of_range
+from ablab.read.judgements import Found, Outcome, limits, of_range
 from ablab.read.measured import shown
 from ablab.read.not_reached import few_ranks
 from ablab.read.statistics.counts import probability_test
@@ -154,13 +154,13 @@ def compare(
         assert margin is not None, "checked with the expectation"
         p = min(1.0, 2 * min(p_lower(one, two, margin), p_lower(two, one, margin)))
         evidence += f"; ranks of all, for a difference of {margin:g}: p = {p:.2g}{few}{lost}"
-        outcome: Outcome = "failed" if p < ALPHA else "undecided"
+        outcome: Outcome = "failed" if p < sample.alpha else "undecided"
         return Found(outcome, evidence, p=p)
     ways = (one, two) if expectation.relation == "lower_than" else (two, one)
     p, against = p_lower(*ways, expectation.by), p_lower(ways[1], ways[0], -expectation.by)
     by = f", for a difference of {expectation.by:g}" if expectation.by else ""
     evidence += f"; ranks of all{by}: p = {min(p, against):.2g}{few}{lost}"
-    return Found(_decided(p, against), evidence, p=min(p, against))
+    return Found(_decided(p, against, sample.alpha), evidence, p=min(p, against))
 
 
 def order(sample: Sample, expectation: Expectation, groups: Groups, blocks: bool) -> Found | None:
@@ -186,7 +186,7 @@ def order(sample: Sample, expectation: Expectation, groups: Groups, blocks: bool
         pairwise(labels), step_by_step(made, sign), strict=True) if move < 0]  # fmt: skip
     if wrong:
         evidence += f"; opposite direction from {', '.join(wrong)}"
-    outcome = _decided(p, against)
+    outcome = _decided(p, against, sample.alpha)
     if outcome == "held" and wrong:
         outcome = "undecided"
     return Found(outcome, evidence, p=min(p, against))
@@ -200,7 +200,7 @@ def within(sample: Sample, expectation: Expectation, groups: Groups) -> Found:
     inside = (low < values) & (values < high) if strict else (low <= values) & (values <= high)
     above, below = values >= high, values <= low
     p, against = most_are(inside), min(most_are(above), most_are(below))
-    outcome = _decided(p, against)
+    outcome = _decided(p, against, sample.alpha)
     evidence = (
         f"{groups.counts(sample)}{groups.levels(sample)}; sign test of the median over seeds: "
         f"p = {min(p, against):.2g}{gaps(sample)}{of_range(outcome, expectation.range)}"
@@ -208,7 +208,7 @@ def within(sample: Sample, expectation: Expectation, groups: Groups) -> Found:
     return Found(outcome, evidence, p=min(p, against))
 
 
-def _decided(p: float, against: float) -> Outcome:
-    if p < ALPHA:
+def _decided(p: float, against: float, alpha: float) -> Outcome:
+    if p < alpha:
         return "held"
-    return "failed" if against < ALPHA else "undecided"
+    return "failed" if against < alpha else "undecided"

@@ -9,6 +9,7 @@ import polars as pl
 
 from ablab.experiments.experiment import variant_label
 from ablab.experiments.inactive import nullable_keys
+from ablab.experiments.seeds import seeds_text
 from ablab.experiments.tree import leaves
 from ablab.logbook.conclusions import experiment_answer
 from ablab.logbook.drawn_curves import DRAWN, column_titles, drawn_curves, variant_costs
@@ -95,7 +96,7 @@ def large_experiment(store: Store, record: ExperimentRecord, runs_page: int) -> 
     return {
         "record": record,
         "address": f"/experiments/{record.id}",
-        "axes": [*axes, ("seeds", choices(record.definition["seeds"]))],
+        "axes": [*axes, ("seeds", seeds_text(record.definition))],
         "pages": pages,
         "runs": _listed(runs, newest),
         "other": "",

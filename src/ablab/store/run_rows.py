@@ -142,6 +142,25 @@ def started_experiments(store: Store) -> set[int]:
     return {row["id"] for row in rows}
 
 
+def seeds_of_variants(store: Store, digest: str, most: int) -> dict[int, int]:
+    """The number of seeds of each variant of an experiment, by its place in the grid.
+
+    Empty if the experiment is not stored.
+
+    Args:
+        store: The store.
+        digest: The experiment's digest.
+        most: The most seeds that a variant can have.
+    """
+    rows = store.index.rows(
+        """SELECT m.position / ? AS place, count(*) AS seeds FROM members m
+           JOIN experiments e ON e.id = m.experiment WHERE e.digest = ? GROUP BY place""",
+        most,
+        digest,
+    )
+    return {row["place"]: row["seeds"] for row in rows}
+
+
 def _of(store: Store, columns: str, runs: Iterable[str] | None) -> list[Any]:
     """Columns of the rows of some runs, as far as they are stored, or of all."""
     if runs is None:

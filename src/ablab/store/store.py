@@ -12,6 +12,7 @@ from ablab.config.files import PARTIAL
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.identity import trajectory
 from ablab.experiments.registration import register
+from ablab.experiments.seeds import most_seeds
 from ablab.store.cover import cover_new_files
 from ablab.store.files import write_text_atomically
 from ablab.store.frame_cache import FrameCache
@@ -148,10 +149,10 @@ class Store:
                 "INSERT OR REPLACE INTO registrations VALUES (?, ?)", (number, known)
             )
             cover_new_files(connection, self.path, source_files(self.path))
-            position = 0
-            for variant in experiment.variants:
+            most = most_seeds(experiment.definition)
+            for place, variant in enumerate(experiment.variants):
                 cell = json.dumps(experiment.recorded_keys(variant))
-                for run in variant.runs:
+                for position, run in enumerate(variant.runs, place * most):
                     shape = trajectory(run.task, run.model, run.train, run.seed)
                     connection.execute(
                         """INSERT OR IGNORE INTO runs (id, trajectory, seed, created, updated)
@@ -162,7 +163,6 @@ class Store:
                         "INSERT OR IGNORE INTO members VALUES (?, ?, ?, ?, ?, NULL)",
                         (number, run.id, position, cell, run.train.steps),
                     )
-                    position += 1
             connection.executemany(
                 "INSERT OR IGNORE INTO aliases VALUES (?, ?)",
                 experiment.variants[0].stored_ids.items(),

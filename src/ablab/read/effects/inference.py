@@ -94,13 +94,14 @@ def balance(values: Array) -> Balanced:
     return Balanced(values.mean(axis=-2), gaps.shape[0], pairs, missing)
 
 
-def estimate(values: Array, size: float) -> Estimate:
+def estimate(values: Array, size: float, alpha: float = ALPHA) -> Estimate:
     """The mean over seeds, with its interval.
 
     Args:
         values: The value of each seed, (seeds,).
         size: The largest absolute value of the numbers from which the values were computed. A
             spread within their rounding error counts as zero.
+        alpha: The significance level: the confidence of the interval is 1 - alpha.
     """
     seeds = len(values)
     if seeds == 0:
@@ -113,7 +114,7 @@ def estimate(values: Array, size: float) -> Estimate:
         return Estimate(seeds, mean, 0.0, None, None, 2.0 ** (1 - seeds) if mean else 1.0)
     deviation = float(values.std(ddof=1))
     error = deviation / seeds**0.5
-    half, narrow = (float(stdtrit(seeds - 1, 1 - tail)) * error for tail in (ALPHA / 2, ALPHA))
+    half, narrow = (float(stdtrit(seeds - 1, 1 - tail)) * error for tail in (alpha / 2, alpha))
     return Estimate(
         seeds,
         mean,

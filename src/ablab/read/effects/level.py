@@ -52,6 +52,7 @@ def compare_levels(
     margin: float | None = None,
     several: bool = False,
     limits: Range | None = None,
+    alpha: float = ALPHA,
 ) -> Levels:
     """Compares two levels; effects and verdicts both do it so.
 
@@ -63,7 +64,10 @@ def compare_levels(
         several: Whether the comparison is one of several whose p-values are corrected together;
             see :meth:`ablab.read.statistics.levels.Difference.in_family`.
         limits: The range of the values, if it has two ends: the interval then stays in it.
+        alpha: The significance level: the confidence of the interval is 1 - alpha. Below 5%, as at
+            one of several looks, degrees of freedom are those of one of several comparisons.
     """
+    several = several or alpha < ALPHA
     cells = values.shape[1]
     if cells > 1 or pairing:
         balanced = balance(values)
@@ -79,7 +83,7 @@ def compare_levels(
         and np.ptp(first - second) <= rounding(size)
     ):
         pairing = True  # every seed gives the same difference
-    found, p = _level(samples, first, second, pairing, size, margin, several)
+    found, p = _level(samples, first, second, pairing, size, margin, several, alpha)
     if limits is None or found.interval is None:
         return Levels(found, p, pairing, cells, (first, second))
     whole = samples[:, np.isfinite(samples).all(axis=0)]
@@ -87,18 +91,23 @@ def compare_levels(
     one, two = whole if together else (first, second)
     bounded = bounded_difference(one, two, limits, together)
     return Levels(
-        *_in_range(bounded, found.seeds, limits, margin, several),
+        *_in_range(bounded, found.seeds, limits, margin, several, alpha),
         pairing, cells, (first, second), bounded,
     )  # fmt: skip
 
 
 def _in_range(
-    bounded: BoundedDifference, seeds: int, limits: Range, margin: float | None, several: bool
+    bounded: BoundedDifference,
+    seeds: int,
+    limits: Range,
+    margin: float | None,
+    several: bool,
+    alpha: float,
 ) -> tuple[Estimate, float | None]:
     """The same of a column whose range has two ends."""
     width = limits[1] - limits[0]
     wide, narrow = ((width * low, width * high)
-                    for low, high in map(bounded.interval, (ALPHA, 2 * ALPHA)))  # fmt: skip
+                    for low, high in map(bounded.interval, (alpha, 2 * alpha)))  # fmt: skip
     found = Estimate(
         seeds,
         width * bounded.value,
@@ -118,6 +127,7 @@ def _level(
     size: float,
     margin: float | None,
     several: bool,
+    alpha: float,
 ) -> tuple[Estimate, float | None]:
     """The difference of levels, and the p-value of an equivalence test."""
     if pairing or min(len(first), len(second)) < 2:
@@ -125,7 +135,7 @@ def _level(
         if whole.shape[1] or not min(len(first), len(second)):
             differences = whole[0] - whole[1]
             p = None if margin is None else equivalence(differences, margin, size)
-            return estimate(differences, size), p
+            return estimate(differences, size, alpha), p
     found = unpaired(first, second)
     seeds = min(len(first), len(second))
     value, error = float(found.value), float(found.error)
@@ -135,7 +145,8 @@ def _level(
         return Estimate(seeds, value, 0.0 if seeds > 1 else None, None, None,
                         p if seeds > 1 else None), None  # fmt: skip
     tested = found.in_family() if several else found
-    half, narrow = float(found.half_width(ALPHA)), float(found.half_width(2 * ALPHA))
+    shown = found if alpha == ALPHA else tested
+    half, narrow = float(shown.half_width(alpha)), float(shown.half_width(2 * alpha))
     return Estimate(
         seeds,
         value,

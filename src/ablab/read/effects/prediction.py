@@ -62,7 +62,12 @@ class Prediction:
 
 
 def predict(
-    results: Results, of: str, value: float, others: Others = "all", form: Form | None = None
+    results: Results,
+    of: str,
+    value: float,
+    others: Others = "all",
+    form: Form | None = None,
+    alpha: float = 0.05,
 ) -> Prediction:
     """Predicts the measure at a value of a setting that was not trained.
 
@@ -78,6 +83,7 @@ def predict(
         form: The relation; by default the better one, and both where the better one's AIC is not
             lower by more than 10. Choosing the better one alone covers as little as 80% of noisy
             values (decision 26).
+        alpha: The significance level: the confidence of the interval is 1 - alpha.
 
     Raises:
         InputError: The setting is not numeric, the measure is not positive, some runs have two
@@ -107,7 +113,8 @@ def predict(
     forms: list[Form] = [fit.form for fit in found.fits] if form is None else [form]
     if form is None and value <= 0:
         forms = ["exponential"]
-    lines = sorted((_line(each, of, trained, means, value) for each in forms), key=lambda x: x.aic)
+    lines = [_line(each, of, trained, means, value, alpha) for each in forms]
+    lines.sort(key=lambda line: line.aic)
     possible = [each for each in lines if each.aic <= lines[0].aic + _DECISIVE]
     return Prediction(
         of,
@@ -133,7 +140,7 @@ class _Line:
     high: float
 
 
-def _line(form: Form, of: str, trained: Array, means: Array, value: float) -> _Line:
+def _line(form: Form, of: str, trained: Array, means: Array, value: float, alpha: float) -> _Line:
     """The prediction of one relation, in logarithms.
 
     Raises:
@@ -144,5 +151,5 @@ def _line(form: Form, of: str, trained: Array, means: Array, value: float) -> _L
     x, at = (np.log(trained), np.log(value)) if form == "power law" else (trained, value)
     line = OLS(means, np.column_stack([np.ones_like(x), x])).fit()
     told = line.get_prediction(np.array([[1.0, at]]))
-    low, high = told.conf_int(obs=True, alpha=0.05)[0]
+    low, high = told.conf_int(obs=True, alpha=alpha)[0]
     return _Line(form, float(line.aic), float(told.predicted_mean[0]), float(low), float(high))

@@ -55,6 +55,32 @@ def experiment_effects(
     asked, frame = default_measure(store, record) if measure is None else (measure, None)
     if frame is None:
         frame = measure_table(store, record, asked)
+    return effects_of_frame(store, record, asked, frame, of, scale, margin)
+
+
+def effects_of_frame(
+    store: Store,
+    record: ExperimentRecord,
+    asked: str,
+    frame: pl.DataFrame,
+    of: str | None = None,
+    scale: Literal["auto", "difference", "ratio"] = "auto",
+    margin: float | None = None,
+) -> Effects:
+    """The effects of an experiment's settings on measured runs, which need not be all.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        asked: The measure.
+        frame: The runs, as :func:`ablab.read.measures.measure_table` gives them.
+        of: The setting to compare; all by default.
+        scale: Differences or ratios; see :func:`ablab.read.effects.gather`.
+        margin: The largest difference that does not matter, stated in advance.
+
+    Raises:
+        InputError: As for :func:`experiment_effects`.
+    """
     keys = list(record.definition["grid"])
     parsed, left_out, longer = parse_measure(asked), dict[str, int](), ""
     if is_affected(parsed) and keys:

@@ -7,6 +7,7 @@ Modules:
 - ``counts``: runs that learnt or did not: learning probabilities, their difference and its test.
 - ``groups``: notices whether runs fall into two groups, such as learnt and not learnt.
 - ``levels``: the difference of two means with its interval; pairing by seed.
+- ``looks``: several looks at the same growing sample.
 - ``outcomes``: a permutation test of values against outcomes that were not assigned.
 - ``permutation``: exact permutation tests and the least p that few seeds can give.
 - ``ranks``: rank tests within cells, of values of which some are only bounded.

@@ -128,13 +128,16 @@ class Average:
         return self.scale.statistic
 
 
-def average(values: Array, limits: Range | None, counted: bool = False) -> Average:
+def average(
+    values: Array, limits: Range | None, counted: bool = False, alpha: float = 0.05
+) -> Average:
     """The average of the values of a few seeds, with a t-interval on their scale.
 
     Args:
         values: The values, (seeds,), at least one.
         limits: The declared range; None if it was not declared.
         counted: Whether the values are counts.
+        alpha: The significance level: the confidence of the interval is 1 - alpha.
     """
     scale = choose(values, limits, counted)
     value = float(np.median(values) if scale.statistic == "median" else values.mean())
@@ -145,7 +148,7 @@ def average(values: Array, limits: Range | None, counted: bool = False) -> Avera
     if np.ptp(scaled) <= rounding:
         return Average(value, None, scale)
     error = scaled.std(ddof=1) / len(values) ** 0.5
-    half = stats.t.ppf(0.975, len(values) - 1) * error
+    half = stats.t.ppf(1 - alpha / 2, len(values) - 1) * error
     ends = scale.back(scaled.mean() + np.array([-half, half]))
     low, high = float(ends[0]), float(ends[1])
     if scale.name == "logit":  # a value at an end leaves open that the median is there

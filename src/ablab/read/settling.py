@@ -1,0 +1,280 @@
+"""Questions that are settled by adding seeds: what each look shows, and where more are needed.
+
+An experiment with ``seeds: {from: 3, to: 40}`` trains in rounds. After a round, each question is
+looked at with the seeds so far, at the level of that look (``statistics.looks``). A question that
+is held or failed stays so: it is told with the seeds of that look, however many more others need.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import polars as pl
+
+from ablab.config import InputError, Problem, counted
+from ablab.experiments.expectations import Expectation
+from ablab.experiments.seeds import Settling, most_seeds, settling_of
+from ablab.read.effects.compare import Comparison
+from ablab.read.effects.report import Effects
+from ablab.read.effects.sentences import comparison_sentence
+from ablab.read.effects.stored import default_measure, effects_of_frame
+from ablab.read.effects.trends import Trend, trend_sentence
+from ablab.read.judgements import Found, Outcome
+from ablab.read.judging import concerned, judge_frame, measure
+from ablab.read.measures import ENDED, measure_table
+from ablab.read.statistics.looks import Looks
+from ablab.store.expected import stamped
+from ablab.store.store import ExperimentRecord, Store
+
+State = Literal["settled", "given up", "at the limit", "open", "no test"]
+"""What became of a question; ``no test``: no number of seeds can settle it."""
+
+_ENOUGH = 5  # seeds, before a question is given up
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question of an experiment that adds seeds, as far as it is settled.
+
+    Attributes:
+        text: The question.
+        found: What the last look showed.
+        state: What became of it.
+        seeds: The number of seeds of that look; 0 before the first.
+        p: The p-value for all looks so far; None if nothing was tested.
+        wanted: The number of seeds that it needs next; 0 if it needs no more.
+        runs: The runs that it is about.
+        said: What is said of the looks.
+    """
+
+    text: str
+    found: Found
+    state: State
+    seeds: int
+    p: float | None
+    wanted: int
+    runs: tuple[str, ...]
+    said: str
+
+    @property
+    def told(self) -> Found:
+        """What is found, with the p-value for all looks, and what is said of them."""
+        return replace(self.found, evidence=f"{self.found.evidence}; {self.said}", p=self.p)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The questions of an experiment that adds seeds.
+
+    Attributes:
+        questions: The questions: its expectations, or else its effects.
+        wanted: The number of seeds that variants need next, by the place of the variant in the
+            grid; without those that need no more.
+    """
+
+    questions: tuple[Question, ...]
+    wanted: dict[int, int]
+
+    @property
+    def sentence(self) -> str:
+        """How many questions are settled, and what comes next."""
+        states = [each.state for each in self.questions]
+        done = f"{states.count('settled')} of {counted(len(states), 'question')} settled"
+        others = [
+            f"{states.count(state)} {state}"
+            for state in ("given up", "at the limit", "no test")
+            if state in states
+        ]
+        told = ", ".join([done, *others])
+        if not self.wanted:
+            return f"{told}; no more seeds are needed"
+        most = max(self.wanted.values())
+        return f"{told}; {counted(len(self.wanted), 'variant')} continue with {most} seeds"
+
+
+def settle(store: Store, record: ExperimentRecord) -> Progress:
+    """What is settled of an experiment that adds seeds, and which variants need more.
+
+    Raises:
+        InputError: It has neither expectations nor a grid, or its answer was not logged.
+    """
+    stamps = stamped(store, record)
+    if stamps:
+        questions = []
+        for each in stamps:
+            frame = measure(store, record, each.expectation)
+            questions.append(settle_expectation(store, record, each.expectation, frame))
+    else:
+        questions = list(_settle_effects(store, record))
+    most = most_seeds(record.definition)
+    places = {row["run"]: row["position"] // most for row in store.members(record.id)}
+    wanted: dict[int, int] = {}
+    for each in questions:
+        for place in {places[run] for run in each.runs} if each.wanted else ():
+            wanted[place] = max(wanted.get(place, 0), each.wanted)
+    return Progress(tuple(questions), wanted)
+
+
+def settle_expectation(
+    store: Store, record: ExperimentRecord, expectation: Expectation, frame: pl.DataFrame
+) -> Question:
+    """How far an expectation of an experiment that adds seeds is settled.
+
+    Args:
+        store: The store.
+        record: The experiment.
+        expectation: The expectation.
+        frame: Its measured runs; see :func:`ablab.read.judging.measure`.
+    """
+    settling = _settling(record)
+
+    def look(runs: pl.DataFrame, alpha: float) -> Found:
+        return judge_frame(store, record, expectation, runs, alpha)
+
+    about = concerned(record, expectation, frame)
+    sides = 1 if expectation.relation == "same_as" else 2
+    return _look(expectation.text, frame, about, settling, look, sides)
+
+
+def _settling(record: ExperimentRecord) -> Settling:
+    found = settling_of(record.definition)
+    assert found is not None, "checked by the caller"
+    return found
+
+
+def _look(
+    text: str,
+    frame: pl.DataFrame,
+    about: pl.DataFrame,
+    settling: Settling,
+    judge: Callable[[pl.DataFrame, float], Found],
+    sides: int,
+) -> Question:
+    """Looks at a question with more and more seeds, as far as there are runs.
+
+    Args:
+        text: The question.
+        frame: All measured runs.
+        about: The runs that it is about.
+        settling: How seeds are added.
+        judge: What some runs show at a level.
+        sides: Whether its test is one- or two-sided.
+    """
+    looks = Looks(settling.first, settling.last)
+    runs = tuple(about["run"].to_list())
+    keys = [name for name in frame.columns if name not in _MEASURED]
+    tests: list[float | None] = []
+    found = Found("undecided", "no seed has ended yet")
+    if about.is_empty():
+        found = judge(frame, looks.levels[0])
+        return Question(text, found, "no test", 0, None, 0, runs, "no seeds can settle this")
+    variants = about.select(keys).unique().height if keys else 1
+    for place, (seeds, alpha) in enumerate(zip(looks.numbers, looks.levels, strict=True)):
+        here, mine = (each.filter(pl.col("seed") < seeds) for each in (frame, about))
+        before = looks.numbers[place - 1] if place else 0
+        if mine.height < seeds * variants or not here["status"].is_in(ENDED).all():
+            p = looks.p_value(tests)
+            return Question(text, found, "open", before, p, seeds, runs, _open(before, settling))
+        found = judge(here, alpha)
+        tests.append(found.p)
+        p = looks.p_value(tests)
+        if found.outcome != "undecided":
+            said = _settled(looks, place, p)
+            return Question(text, found, "settled", seeds, p, 0, runs, said)
+        if seeds == settling.last:
+            said = f"not settled with {seeds} seeds, the most that were asked for"
+            return Question(text, found, "at the limit", seeds, p, 0, runs, said)
+        if found.p is not None and seeds >= _ENOUGH:
+            chance = looks.chance(place, found.p, sides)
+            if chance < settling.give_up:
+                said = (
+                    f"given up after {seeds} seeds: up to {settling.last}, they would settle this "
+                    f"with a chance of about {_percent(chance)}"
+                )
+                return Question(text, found, "given up", seeds, p, 0, runs, said)
+    raise AssertionError("the last look ends it")
+
+
+_MEASURED = ("run", "seed", "value", "not_before", "reason", "status", "train.outcome?")
+
+
+def _settled(looks: Looks, place: int, p: float | None) -> str:
+    seeds, level = looks.numbers[place], looks.levels[place]
+    if place == 0:
+        return f"settled at the first look, with {seeds} seeds, at the {level:.2%} level"
+    shown = "" if p is None else f", p = {p:.2g} for all looks"
+    return f"settled at look {place + 1}, with {seeds} seeds, at the {level:.2%} level{shown}"
+
+
+def _open(seeds: int, settling: Settling) -> str:
+    if not seeds:
+        return f"not looked at before {settling.first} seeds have ended"
+    return f"not settled yet with {seeds} of up to {settling.last} seeds"
+
+
+def _percent(chance: float) -> str:
+    return "less than 1%" if chance < 0.01 else f"{chance:.0%}"
+
+
+def _settle_effects(store: Store, record: ExperimentRecord) -> list[Question]:
+    """How far the effects of the settings are settled, for an experiment without expectations.
+
+    A question is a comparison of a value with the base value, or a trend; its p-value is corrected
+    for the number of questions.
+    """
+    settling = _settling(record)
+    if not record.definition["grid"]:
+        raise InputError(
+            Problem(
+                f"{record.name} has no question that seeds could settle", "expect",
+                expected="expectations (expect:), or a grid of at least two variants",
+            )
+        )  # fmt: skip
+    asked, frame = default_measure(store, record)
+    whole = measure_table(store, record, asked) if frame is None else frame
+    made: dict[int, Effects] = {}
+
+    def effects(runs: pl.DataFrame) -> Effects:
+        if runs.height not in made:
+            made[runs.height] = effects_of_frame(store, record, asked, runs)
+        return made[runs.height]
+
+    def look(name: str) -> Callable[[pl.DataFrame, float], Found]:
+        return lambda runs, alpha: _effect(effects(runs), name, alpha)
+
+    first = effects(whole.filter(pl.col("seed") < settling.first))
+    found = []
+    for each in first.factorial:
+        name = _comparison(each)
+        sides = [each.value, each.reference]
+        about = whole.filter(pl.col(each.key).is_in(sides)) if each.key in whole.columns else whole
+        found.append(_look(name, whole, about, settling, look(name), 2))
+    for trend in first.trends:
+        name = _trend(trend)
+        found.append(_look(name, whole, whole, settling, look(name), 2))
+    return found
+
+
+def _effect(effects: Effects, name: str, alpha: float) -> Found:
+    """What is shown of one comparison or trend, by its name."""
+    for each in effects.factorial:
+        if _comparison(each) == name:
+            p, told = each.p_adjusted, comparison_sentence(each, effects.measure)
+            value, interval = each.difference, each.interval
+            break
+    else:
+        trend = next((each for each in effects.trends if _trend(each) == name), None)
+        if trend is None:
+            return Found("undecided", "these seeds show no such comparison")
+        p, told = trend.p_adjusted, trend_sentence(trend, effects.measure)
+        value, interval = trend.correlation, None
+    outcome: Outcome = "held" if p is not None and p < alpha else "undecided"
+    return Found(outcome, told.removesuffix("."), value, interval, p)
+
+
+def _comparison(each: Comparison) -> str:
+    return f"{each.key}={each.value} vs {each.reference}"
+
+
+def _trend(each: Trend) -> str:
+    return f"trend over {each.key}"
