@@ -36,7 +36,7 @@ from ablab.notebook.run import DrawnRun
 from ablab.notebook.variants import VariantTable
 from ablab.open_store import OpenStore
 from ablab.read.measures import ENDED
-from ablab.read.settling import settle
+from ablab.read.settling import Progress, settle
 from ablab.read.summary import VariantSummary, summarise, table
 from ablab.store.index import StoreError
 from ablab.store.known_runs import as_stored
@@ -95,6 +95,13 @@ class Result(Displayed):
     def summary(self) -> list[VariantSummary]:
         """The final values of each variant, with their spread over seeds."""
         return summarise(self.store, self.record)
+
+    @cached_property
+    def settled(self) -> Progress | None:
+        """What became of the questions of an experiment that adds seeds; None for fixed seeds."""
+        if self.experiment.settling is None:
+            return None
+        return settle(self.store, self.record)
 
     @cached_property
     def answer(self) -> Answer:

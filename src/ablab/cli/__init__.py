@@ -9,5 +9,5 @@
 - ``export``: ``export`` and ``figure``
 - ``pack``: ``pack`` and ``unpack``
 - ``analyses``, ``analyze``, ``check``, ``claims``, ``compare``, ``data``, ``doctor``, ``effects``,
-  ``generate``, ``new``, ``plan``, ``replay``, ``serve``: the command of the same name
+  ``generate``, ``new``, ``plan``, ``replay``, ``serve``, ``settle``: the command of the same name
 """

@@ -26,6 +26,13 @@ from ablab.cli.common import (
 @click.option(
     "--size", metavar="NAME", help="The size of the recipes: quick (the default) or full."
 )
+@click.option(
+    "--settle",
+    "settled",
+    type=int,
+    metavar="N",
+    help="Add seeds, up to N, until claims are settled.",
+)
 @click.option("--write", "page", type=click.Path(dir_okay=False), metavar="FILE",
               help="Write the page, as Markdown.")  # fmt: skip
 @click.option("--also", multiple=True, metavar="DIR",
@@ -40,6 +47,7 @@ def claims(
     names: tuple[str, ...],
     running: bool,
     size: str | None,
+    settled: int | None,
     page: str | None,
     also: tuple[str, ...],
     ship: str | None,
@@ -51,8 +59,8 @@ def claims(
     """Show the claims of recipes, each with its figure, our figure and interval, and the verdict.
 
     A name is a recipe, a logbook (for all of its recipes) or a YAML file; by default, all recipes
-    with claims. With --run, each recipe is trained first, as by ablab run. Without a store, the
-    results that ablab ships are shown.
+    with claims. With --run, each recipe is trained first, as by ablab run; with --settle, as by
+    ablab settle. Without a store, the results that ablab ships are shown.
     """
     options = make_options(**choices)
     from ablab.config import ticking
@@ -63,22 +71,24 @@ def claims(
     wanted = chosen(names)
     nothing_yet = not also and not Path(store).exists()
     writes = page is not None or ship is not None
-    asks_for_shipped = nothing_yet and not running and not writes and size in (None, "quick")
+    usual = size in (None, "quick") and settled is None
+    asks_for_shipped = nothing_yet and not running and not writes and usual
     if asks_for_shipped and _show_shipped(wanted, store, as_json):
         return 0
     code = 0
     lacking: dict[str, str] = {}
     if running:
-        code, lacking = _run_missing(wanted, size, store, options, quiet)
+        code, lacking = _run_missing(wanted, size, settled, store, options, quiet)
     stores = [Store(store)] if (Path(store) / "index.sqlite").is_file() else []
     stores += [Store(each, write=False) for each in also]
     with progress(quiet, "comparing claims with results"):
         found = [
-            claims_of(stores, name, size, lacking.get(name))
+            claims_of(stores, name, size, lacking.get(name), settled)
             for name in ticking(wanted, len(wanted), "comparing", "recipe")
         ]
         if page is not None:
             named = ["ablab", "claims", *names, *(["--size", size] if size else [])]
+            named += ["--settle", str(settled)] if settled else []
             write_page(found, Path(page), shlex.join([*named, "--write", page]))
         found, families = corrected(found)
         if ship is not None:
@@ -137,7 +147,12 @@ def _show_shipped(wanted: list[str], store: str, as_json: bool) -> bool:
 
 
 def _run_missing(
-    names: list[str], size: str | None, store: str, options: Any, quiet: bool
+    names: list[str],
+    size: str | None,
+    settled: int | None,
+    store: str,
+    options: Any,
+    quiet: bool,
 ) -> tuple[int, dict[str, str]]:
     """Trains the missing runs of each recipe in turn.
 
@@ -157,7 +172,7 @@ def _run_missing(
     code, lacking = 0, {}
     for number, name in enumerate(names, 1):
         try:
-            asked = runnable(name, size)
+            asked = runnable(name, size, settled)
         except InputError as error:
             if any(problem.key == "size" for problem in error.problems):
                 raise
@@ -167,6 +182,8 @@ def _run_missing(
             echo(f"{name} ({number} of {len(names)})", err=True)
         chosen = asked.definition.get("size")
         command = ["ablab", "run", name, *([f"size={chosen}"] if chosen else [])]
+        if settled is not None:
+            command = ["ablab", "settle", *command[2:], "--to", str(settled)]
         with progress(quiet, f"running {name}") as shown:
             told = shlex.join(command)
             requests = requests_of(asked.definition)

@@ -23,6 +23,7 @@ from ablab.cli.pack import pack, unpack
 from ablab.cli.read import expect, read
 from ablab.cli.replay import replay
 from ablab.cli.serve import serve
+from ablab.cli.settle import settle
 
 OK, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 _PACKAGE = Path(__file__).parents[1]
@@ -66,6 +67,7 @@ def ablab() -> None:
 for _command in (
     train.run,
     plan.plan,
+    settle,
     new,
     show.recipes,
     show.runs,

@@ -83,7 +83,7 @@ def plan(
                 "threads": planned.threads,
                 "seconds": planned.seconds,
                 "seconds_range": [planned.estimate.low, planned.estimate.high],
-                "remarks": remarks(asked, planned, left),
+                "remarks": [*filter(None, [found.rounds]), *remarks(asked, planned, left)],
                 "bytes": _memory(planned, left),
                 "captured_bytes": found.captured_bytes,
                 "stacks": stacks,
@@ -125,7 +125,7 @@ def plan(
         f"on {planned.device}: "
         f"about {planned.estimate}, {_memory(planned, left) / 2**20:,.0f} MiB"
     )
-    for line in remarks(asked, planned, left):
+    for line in filter(None, [found.rounds, *remarks(asked, planned, left)]):
         say(line)
     if found.captured_bytes:
         say(f"captures: about {found.captured_bytes / 1e6:,.1f} MB on disk")

@@ -1,7 +1,8 @@
-"""``ablab run``."""
+"""``ablab run``, and what ``ablab settle`` shares with it."""
 
 import shlex
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -55,13 +56,33 @@ def run(
     EXPERIMENT is the name of a recipe or a YAML file. OVERRIDES set values (train.lr=1e-3) or add
     axes to the grid (model.d_model=8,16). Runs that are already trained are not trained again.
     """
+
+    def read() -> Any:
+        from ablab.experiments import experiment as read_experiment
+
+        return read_experiment(experiment, *overrides)
+
+    return train(read, store, as_json, quiet, choices)
+
+
+def train(
+    read: Callable[[], Any], store: str, as_json: bool, quiet: bool, choices: dict[str, Any]
+) -> int:
+    """Trains an experiment, shows its results, and returns the exit code.
+
+    Args:
+        read: Reads the experiment.
+        store: The folder of the store.
+        as_json: Whether to print JSON.
+        quiet: Whether to hide progress.
+        choices: The options of execution.
+    """
     options = make_options(**choices)
     from ablab.config import doing
-    from ablab.experiments import experiment as read_experiment
 
     with progress(quiet, "starting") as shown:
         with doing("reading the experiment"):
-            asked = read_experiment(experiment, *overrides).resolve()
+            asked = read().resolve()
         with doing("loading PyTorch"):  # and what reads results only later, so that it starts soon
             from ablab.execute.pause import pause_on_signals
             from ablab.execute.progress import Reporter
@@ -93,6 +114,7 @@ def run(
                 "complete": result.complete,
                 "trained": result.trained,
                 "variants": [each.as_data() for each in summary],
+                **({} if result.settled is None else {"questions": result.settled.as_data()}),
                 "runs": [vars(record) for record in result.runs],
             }
         )
@@ -105,6 +127,9 @@ def run(
         if note := early_note(summary):
             click.echo()
             say(note)
+        if result.settled is not None:
+            click.echo()
+            print_questions(result.settled)
         click.echo(f"\nentry: {result.entry}")
     if not result.complete:
         say("interrupted; run the same command again to continue", err=True)
@@ -115,3 +140,11 @@ def run(
             err=True,
         )
     return 1 if any_failed or not analyzed else 0
+
+
+def print_questions(found: Any) -> None:
+    """The questions of an experiment that adds seeds, and what became of them."""
+    header, rows = found.table()
+    print_table(header, rows, texts=["question", "found"])
+    click.echo()
+    say(found.about)

@@ -32,6 +32,7 @@ class PlannedExperiment(Displayed):
         news: Why runs are new although an earlier version of the experiment is stored; or None.
         captured_bytes: The size of what captures would write.
         speeds: The known speeds of this machine.
+        first_round: If seeds are added, the plan of the first round; ``plan`` has the most seeds.
     """
 
     experiment: Experiment
@@ -40,6 +41,20 @@ class PlannedExperiment(Displayed):
     news: str | None
     captured_bytes: int
     speeds: Speeds = field(repr=False)
+    first_round: Plan | None = None
+
+    @property
+    def rounds(self) -> str:
+        """That seeds are added in rounds, and what the first round takes; empty if they are not."""
+        settling, first = self.experiment.settling, self.first_round
+        if settling is None or first is None:
+            return ""
+        begins = len(self.experiment.variants) * settling.first
+        return (
+            f"at most: each variant begins with {settling.first} seeds, and up to {settling.last} "
+            f"are added in rounds until the questions are settled; the first round has "
+            f"{counted(begins, 'run')}, about {first.estimate}"
+        )
 
     def shown(self) -> Shown:
         """The runs to train, the time they take, and a row for each stack."""
@@ -61,7 +76,10 @@ class PlannedExperiment(Displayed):
             f"{asked.name}: {len(self.left):,} of {counted(len(asked.runs), 'run')} to train, "
             f"about {plan.estimate}, {counted(plan.workers, 'process', 'processes')} "
             f"on {plan.device}",
-            [*([self.news] if self.news else []), *remarks(asked, plan, self.left)],
+            [
+                *filter(None, [self.news, self.rounds]),
+                *remarks(asked, plan, self.left),
+            ],
             ["stack", "variants", "runs", "to train", "method", "time", "why"],
             rows,
             "plan.plan.stacks",
@@ -81,7 +99,9 @@ def plan_experiment(asked: Experiment, store: str | Path, options: Options) -> P
         InputError: The experiment or an option is invalid.
     """
     speeds = Speeds()
-    asked.resolve()
+    first = [run.id for run in asked.resolve().runs]
+    if asked.settling is not None:
+        asked = asked.with_seeds(dict.fromkeys(range(len(asked.variants)), asked.settling.last))
     check_memory(asked.runs)
     check_watching(asked.runs)
     check_queries(asked.runs)
@@ -94,5 +114,14 @@ def plan_experiment(asked: Experiment, store: str | Path, options: Options) -> P
     before, stops = methods_before(asked, store), foreseen_stops(asked, store)
     options = with_capacity(options)
     plan = make_plan(runs, options, left, speeds, before, stops)
+    begins = None
+    if asked.settling is not None:
+        stored = {
+            own: known for variant in asked.variants for own, known in variant.stored_ids.items()
+        }
+        names = {stored.get(each, each) for each in first}
+        some = [run for run in runs if run.id in names]
+        own = {run: steps for run, steps in left.items() if run in names}
+        begins = make_plan(some, options, own, speeds, before, stops)
     speeds.save()
-    return PlannedExperiment(asked, plan, left, news, captured, speeds)
+    return PlannedExperiment(asked, plan, left, news, captured, speeds, begins)

@@ -11,6 +11,7 @@ from ablab.experiments.tree import Origins
 
 _MAX_SEED = 2**32 - 1
 _LEAST = 2  # seeds, of which a variance can be estimated
+_USUAL, _MOST = 3, 40  # seeds, if nothing else is asked for
 _KEYS = ("from", "to", "give_up")
 
 
@@ -74,13 +75,13 @@ def _read_settling(value: Mapping[Any, Any], source: str | None) -> Settling:
         for key in value
         if key not in _KEYS
     ]  # fmt: skip
-    first, last = value.get("from", 3), value.get("to")
+    first, last = value.get("from", _USUAL), value.get("to")
     if not _is_count(first) or not _LEAST <= first <= MAX_RUNS:
         expected = f"a number of seeds from {_LEAST}"
         problems.append(
             Problem("seeds.from has a wrong value", "seeds.from", source, first, expected)
         )
-    elif not _is_count(last) or not first <= last <= MAX_RUNS:
+    elif not isinstance(last, int) or not _is_count(last) or not first <= last <= MAX_RUNS:
         given = "nothing" if last is None else last
         expected = f"the most seeds of a variant, from {first} to {MAX_RUNS}"
         problems.append(Problem("seeds.to has a wrong value", "seeds.to", source, given, expected))
@@ -111,6 +112,35 @@ def settling_of(definition: Mapping[str, Any]) -> Settling | None:
     if not isinstance(seeds, Mapping):
         return None
     return Settling(seeds["from"], seeds["to"], seeds.get("give_up", Settling.give_up))
+
+
+def settling_seeds(
+    definition: Mapping[str, Any], first: int | None = None, last: int | None = None
+) -> dict[str, Any]:
+    """The ``seeds`` with which an experiment is settled.
+
+    Args:
+        definition: The experiment as plain data, whose seeds may be fixed.
+        first: The number of seeds to begin with; by default its own, at least 3.
+        last: The most seeds of a variant; by default its own limit, or 40.
+
+    Raises:
+        InputError: Its seeds are a list that does not count from 0.
+    """
+    known = settling_of(definition)
+    seeds = definition["seeds"]
+    if known is None and list(seeds) != list(range(len(seeds))):
+        raise InputError(
+            Problem(
+                "seeds are added in order, and these are a list", "seeds", None, seeds,
+                "a count of seeds",
+            )
+        )  # fmt: skip
+    begins = max(_USUAL, len(seeds)) if known is None else known.first
+    begins = begins if first is None else first
+    ends = max(_MOST, begins) if known is None else known.last
+    give_up = {} if known is None else {"give_up": known.give_up}
+    return {"from": begins, "to": ends if last is None else last} | give_up
 
 
 def most_seeds(definition: Mapping[str, Any]) -> int:

@@ -13,6 +13,7 @@ from ablab.experiments.expectations import Expectation
 from ablab.experiments.experiment import Experiment, experiment, outline
 from ablab.experiments.measures import parse_measure
 from ablab.experiments.outline import Outline, trained_digest
+from ablab.experiments.seeds import settling_seeds
 from ablab.experiments.source import read_source, shipped
 from ablab.logbook.page import templates
 from ablab.read.family import Family, family
@@ -180,18 +181,30 @@ def chosen(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def runnable(name: str, size: str | None) -> Experiment:
+def runnable(name: str, size: str | None, settled: int | None = None) -> Experiment:
     """The experiment of a recipe, with the modules and the data that it needs.
+
+    Args:
+        name: The recipe, or a YAML file.
+        size: The size; None for the recipe's default.
+        settled: The most seeds, if seeds are added until claims are settled.
 
     Raises:
         InputError: The recipe cannot be run on this machine, or it has no such size.
     """
     sized = {"size": size} if size and read_source(name)[0].get("sizes") else {}
+    if settled is not None:
+        asked = outline(name, **sized)
+        sized = sized | {"seeds": settling_seeds(asked.definition, last=settled)}
     return experiment(name, **sized).resolve()
 
 
 def claims_of(
-    stores: Sequence[Store], name: str, size: str | None, lacking: str | None = None
+    stores: Sequence[Store],
+    name: str,
+    size: str | None,
+    lacking: str | None = None,
+    settled: int | None = None,
 ) -> RecipeClaims:
     """The claims of one recipe at one size, with their verdicts.
 
@@ -202,13 +215,18 @@ def claims_of(
         name: The recipe, or a YAML file.
         size: The size; None for the recipe's default. Ignored for a recipe without sizes.
         lacking: The reason why the recipe cannot be run on this machine, if it is known.
+        settled: The most seeds, if seeds are added until claims are settled; None for fixed seeds.
 
     Raises:
         InputError: The recipe has sizes but not this one, or its expectations are invalid.
     """
     tree, _ = read_source(name)
     sizes = tree.get("sizes") or {}
-    asked = outline(name, **({"size": size} if sizes and size else {}))
+    sized: dict[str, Any] = {"size": size} if sizes and size else {}
+    asked = outline(name, **sized)
+    if settled is not None:
+        seeds = settling_seeds(asked.definition, last=settled)
+        asked = outline(name, **sized, seeds=seeds)
     size = asked.definition.get("size")
     store, record = _place(stores, asked)
     runs = [] if store is None or record is None else experiment_runs(store, record)

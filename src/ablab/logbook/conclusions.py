@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablab.config import InputError
+from ablab.experiments.seeds import settling_of
 from ablab.experiments.short_names import short_names
 from ablab.logbook.answer import Answer, answer_measure, find_answer
 from ablab.logbook.effect_words import comparison_in_words, interaction_in_words, trends_in_words
@@ -27,6 +28,7 @@ from ablab.read.measures import ENDED, measure_table
 from ablab.read.medians import spread_words
 from ablab.read.pairs import experiment_pairs
 from ablab.read.readings import experiment_readings
+from ablab.read.settling import Progress, settle
 from ablab.read.spikes import Explanation, explain
 from ablab.read.verdicts import Verdict, verdicts
 from ablab.store.index import StoreError
@@ -47,6 +49,7 @@ class Conclusions:
         effects: The effects of the grid's settings, one item per measure.
         spikes: Explanations of the spikes of some runs.
         verdicts: The verdicts on expectations.
+        settled: The questions of an experiment that adds seeds; None if its seeds are fixed.
         answer: The answer to the question.
         sentences: Further findings, with their numbers.
     """
@@ -56,6 +59,7 @@ class Conclusions:
     effects: list[Effects]
     spikes: list[Explanation]
     verdicts: list[Verdict]
+    settled: Progress | None
     answer: Answer
     sentences: list[str]
 
@@ -102,6 +106,7 @@ def find(
         effects,
         spikes,
         judged,
+        None if settling_of(record.definition) is None else settle(store, record),
         answer,
         sentences,
     )

@@ -86,6 +86,7 @@ def effect_table(found: Effects, stopped: str = "") -> EffectTable:
                     found.bound,
                     caveat(found.left_out),
                     found.longer,
+                    found.added,
                     *found.trend_notes(),
                     stopped,
                 ],

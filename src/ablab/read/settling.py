@@ -7,7 +7,7 @@ is held or failed stays so: it is told with the seeds of that look, however many
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -45,6 +45,7 @@ class Question:
         wanted: The number of seeds that it needs next; 0 if it needs no more.
         runs: The runs that it is about.
         said: What is said of the looks.
+        is_effect: Whether it is a comparison or a trend, not an expectation.
     """
 
     text: str
@@ -55,6 +56,32 @@ class Question:
     wanted: int
     runs: tuple[str, ...]
     said: str
+    is_effect: bool = False
+
+    @property
+    def answer(self) -> str:
+        """``held``, ``failed`` or ``undecided``; of an effect ``differs`` or ``undecided``."""
+        if self.is_effect and self.found.outcome == "held":
+            return "differs"
+        return self.found.outcome
+
+    @property
+    def p_text(self) -> str:
+        """The p-value for all looks with two digits; empty if nothing was tested."""
+        return "" if self.p is None else f"{self.p:.2g}"
+
+    def as_data(self) -> dict[str, Any]:
+        """The question as plain data."""
+        return {
+            "question": self.text,
+            "answer": self.answer,
+            "state": self.state,
+            "seeds": self.seeds,
+            "p": self.p,
+            "value": self.found.value,
+            "interval": self.found.interval,
+            "evidence": self.told.evidence,
+        }
 
     @property
     def told(self) -> Found:
@@ -70,10 +97,49 @@ class Progress:
         questions: The questions: its expectations, or else its effects.
         wanted: The number of seeds that variants need next, by the place of the variant in the
             grid; without those that need no more.
+        settling: How seeds are added.
+        earlier: Other limits that the same experiment had in this store; see
+            :func:`earlier_limits`.
     """
 
     questions: tuple[Question, ...]
     wanted: dict[int, int]
+    settling: Settling
+    earlier: tuple[int, ...] = ()
+
+    @property
+    def about(self) -> str:
+        """How seeds are added, and how far the questions are settled."""
+        numbers = Looks(self.settling.first, self.settling.last).numbers
+        first = ", ".join(map(str, numbers[:4])) + (", …" if len(numbers) > 4 else "")
+        return (
+            f"Each variant begins with {numbers[0]} seeds, and up to {numbers[-1]} are added in "
+            f"rounds ({first}) where a question is open. After each round, the questions are "
+            "looked at, at a level that keeps the chance of a false verdict at 5% for all looks at "
+            f"a question together.{self._warning} Now {self.sentence}."
+        )
+
+    @property
+    def _warning(self) -> str:
+        if not self.earlier:
+            return ""
+        others = " and ".join(map(str, self.earlier))
+        return (
+            f" The same was settled with seeds up to {others} before, and each limit has 5% of its "
+            "own: a limit that is raised after results can make false verdicts more frequent."
+        )
+
+    def table(self) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """A header, and a row for each question."""
+        rows = [
+            (each.text, each.answer, each.state, each.seeds, each.p_text, each.found.evidence)
+            for each in self.questions
+        ]
+        return ["question", "answer", "state", "seeds", "p", "found"], rows
+
+    def as_data(self) -> list[dict[str, Any]]:
+        """The questions as plain data."""
+        return [each.as_data() for each in self.questions]
 
     @property
     def sentence(self) -> str:
@@ -109,10 +175,25 @@ def settle(store: Store, record: ExperimentRecord) -> Progress:
     most = most_seeds(record.definition)
     places = {row["run"]: row["position"] // most for row in store.members(record.id)}
     wanted: dict[int, int] = {}
-    for each in questions:
-        for place in {places[run] for run in each.runs} if each.wanted else ():
-            wanted[place] = max(wanted.get(place, 0), each.wanted)
-    return Progress(tuple(questions), wanted)
+    for question in questions:
+        for place in {places[run] for run in question.runs} if question.wanted else ():
+            wanted[place] = max(wanted.get(place, 0), question.wanted)
+    return Progress(tuple(questions), wanted, _settling(record), earlier_limits(store, record))
+
+
+def earlier_limits(store: Store, record: ExperimentRecord) -> tuple[int, ...]:
+    """The other limits of seeds with which an experiment of the same name and grid was settled.
+
+    Its questions were looked at with those limits, too.
+    """
+    own = record.definition
+    found = set()
+    for each in store.experiments():
+        other = settling_of(each.definition)
+        alike = each.name == record.name and each.definition["grid"] == own["grid"]
+        if alike and other is not None and other.last != most_seeds(own):
+            found.add(other.last)
+    return tuple(sorted(found))
 
 
 def settle_expectation(
@@ -248,10 +329,12 @@ def _settle_effects(store: Store, record: ExperimentRecord) -> list[Question]:
         name = _comparison(each)
         sides = [each.value, each.reference]
         about = whole.filter(pl.col(each.key).is_in(sides)) if each.key in whole.columns else whole
-        found.append(_look(name, whole, about, settling, look(name), 2))
+        made_of = _look(name, whole, about, settling, look(name), 2)
+        found.append(replace(made_of, is_effect=True))
     for trend in first.trends:
         name = _trend(trend)
-        found.append(_look(name, whole, whole, settling, look(name), 2))
+        made_of = _look(name, whole, whole, settling, look(name), 2)
+        found.append(replace(made_of, is_effect=True))
     return found
 
 

@@ -2,6 +2,7 @@
 
 Modules:
 
+- ``added_seeds``: effects of an experiment that added seeds until its questions were settled.
 - ``best_values``: the best value of a setting at each value of one on which it depends.
 - ``cells``: the mean of each cell.
 - ``compare``: comparisons of the values of a setting.

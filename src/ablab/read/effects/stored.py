@@ -14,7 +14,9 @@ from ablab.config import InputError
 from ablab.experiments.inactive import nullable_keys
 from ablab.experiments.measures import parse_measure
 from ablab.experiments.registration import derived_base, same
+from ablab.experiments.seeds import settling_of
 from ablab.read.directions import column_direction, measure_range
+from ablab.read.effects.added_seeds import with_added_seeds
 from ablab.read.effects.joint import join
 from ablab.read.effects.report import Effects, effects
 from ablab.read.effects.results import Better
@@ -55,7 +57,9 @@ def experiment_effects(
     asked, frame = default_measure(store, record) if measure is None else (measure, None)
     if frame is None:
         frame = measure_table(store, record, asked)
-    return effects_of_frame(store, record, asked, frame, of, scale, margin)
+    found = effects_of_frame(store, record, asked, frame, of, scale, margin)
+    settling = settling_of(record.definition)
+    return found if settling is None else with_added_seeds(found, settling)
 
 
 def effects_of_frame(

@@ -1,0 +1,64 @@
+"""``ablab settle``: adds seeds until the questions of an experiment are settled."""
+
+from typing import Any
+
+import click
+
+from ablab.cli.common import execution_options, json_option, quiet_option, store_option
+from ablab.cli.train import train
+
+
+@click.command()
+@click.argument("experiment")
+@click.argument("overrides", nargs=-1)
+@click.option(
+    "--from",
+    "first",
+    type=int,
+    metavar="N",
+    help="Seeds to begin with; by default those of the experiment, at least 3.",
+)
+@click.option(
+    "--to",
+    "last",
+    type=int,
+    metavar="N",
+    help="The most seeds of a variant; by default the experiment's limit, or 40.",
+)
+@store_option
+@execution_options
+@click.option(
+    "--break-leases",
+    is_flag=True,
+    help="Take the runs that other processes have leased, such as a stopped one.",
+)
+@json_option
+@quiet_option
+def settle(
+    experiment: str,
+    overrides: tuple[str, ...],
+    first: int | None,
+    last: int | None,
+    store: str,
+    as_json: bool,
+    quiet: bool,
+    **choices: Any,
+) -> int:
+    """Add seeds until each question of an experiment is settled, or the limit is reached.
+
+    EXPERIMENT is a recipe or a YAML file. Its questions are its expectations, or else the effects
+    of its settings. Seeds are added in rounds, and only to the variants whose question is open. The
+    same as ablab run EXPERIMENT with seeds: {from: N, to: N}. Runs that are already trained are not
+    trained again.
+    """
+
+    def read() -> Any:
+        from ablab.experiments import experiment as read_experiment
+        from ablab.experiments.seeds import settling_seeds
+
+        asked = read_experiment(experiment, *overrides)
+        return read_experiment(
+            experiment, *overrides, seeds=settling_seeds(asked.definition, first, last)
+        )
+
+    return train(read, store, as_json, quiet, choices)
